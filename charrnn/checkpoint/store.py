@@ -1,0 +1,201 @@
+"""The run folder: where a model's files live, how they are found, who may write them.
+
+checkpoints/<name>/
+    best.safetensors   the averaged weights of the best evaluation
+    last.safetensors   the newest weights, with all that is needed to go on
+    metrics.jsonl      a line for each milestone and evaluation
+    config.toml        the corpus and every setting, for charrnn train --config
+    samples.txt        what the model wrote at each evaluation
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from charrnn.checkpoint.format import ModelFile, pack_model, read_model
+from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
+from charrnn.storage import append_text, write_atomically
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @property
+    def best(self) -> Path:
+        """The best model's file."""
+        return self.path / BEST
+
+    @property
+    def last(self) -> Path:
+        """The file to go on from."""
+        return self.path / LAST
+
+    @property
+    def model(self) -> Path:
+        """The best model's file, or the last one's before the first evaluation."""
+        return self.best if self.best.exists() else self.last
+
+    def keep_best(self, model: ModelFile) -> None:
+        """Replace the best model."""
+        write_atomically(self.best, pack_model(model))
+
+    def keep_last(self, model: ModelFile) -> None:
+        """Replace the state to go on from."""
+        write_atomically(self.last, pack_model(model))
+
+    def log_metrics(self, values: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        append_text(self.path / "metrics.jsonl", json.dumps(values) + "\n")
+
+    def log_sample(self, step: int, val_nats: float, text: str) -> None:
+        """Add a sample to samples.txt."""
+        append_text(self.path / "samples.txt", f"── step {step}, val {val_nats:.4f} ──\n{text}\n\n")
+
+    def keep_settings(self, settings: Mapping[str, Any]) -> None:
+        """Write config.toml."""
+        write_atomically(self.path / "config.toml", format_toml(settings))
+
+    def lock(self) -> AbstractContextManager[object]:
+        """Hold the folder for one training process.
+
+        Raises:
+            RunLockedError: another one has it.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            return lock.acquire()
+        except Timeout as error:
+            raise RunLockedError(
+                f"another process trains {self.path}; wait for it, or train under another --name"
+            ) from error
+        except OSError as error:
+            raise StorageError(f"cannot lock {self.path}: {error.strerror or error}") from error
+
+
+def create_run(checkpoints: Path, name: str | None, corpus_name: str) -> RunFolder:
+    """Make the folder of a new run: `name`, or one after the corpus that is not yet taken.
+
+    Raises:
+        ConfigError: the name is no folder name, or a run has it already.
+        StorageError: the folder cannot be made.
+    """
+    if name is not None:
+        _check_name(name)
+        folder = RunFolder(checkpoints / name)
+        if folder.model.exists():
+            raise ConfigError(
+                f"there is a run {name!r} in {checkpoints} already; go on with --resume {name}, "
+                "or give another --name"
+            )
+        return _make(folder)
+    stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
+    taken = {path.name for path in checkpoints.glob("*")} if checkpoints.is_dir() else set()
+    names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
+    return _make(RunFolder(checkpoints / next(each for each in names if each not in taken)))
+
+
+def _make(folder: RunFolder) -> RunFolder:
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder.path}: {error.strerror or error}") from error
+    return folder
+
+
+def _check_name(name: str) -> None:
+    is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
+    if not is_plain or not name or name.startswith(".") or len(name) > 200:
+        raise ConfigError(
+            f"{name!r} cannot name a run; use letters, digits, - and _ (it becomes a folder)"
+        )
+
+
+def find_run(name: str, checkpoints: Path) -> RunFolder:
+    """Give the run of that name in `checkpoints`, or the folder at that path.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for path in (checkpoints / name, Path(name), Path(name).parent):
+        is_file_of_run = path != Path(name).parent or Path(name).name in (BEST, LAST)
+        if is_file_of_run and RunFolder(path).model.exists():
+            return RunFolder(path)
+    raise _no_run(name, checkpoints)
+
+
+def find_model(name: str | None, checkpoints: Path) -> Path:
+    """Give the model file that `name` means: a run, a run's folder or a file; None the newest run.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if name is None:
+        runs = list_runs(checkpoints)
+        if not runs:
+            raise CheckpointError(
+                f"there is no run in {checkpoints} yet; make one with: charrnn train corpus.txt"
+            )
+        return runs[0].model
+    if Path(name).is_file():
+        return Path(name)
+    return find_run(name, checkpoints).model
+
+
+def list_runs(checkpoints: Path) -> list[RunFolder]:
+    """Give every run in `checkpoints`, the one written last first."""
+    if not checkpoints.is_dir():
+        return []
+    runs = [RunFolder(path) for path in checkpoints.iterdir()]
+    dated = [(run.model.stat().st_mtime, run.name, run) for run in runs if run.model.exists()]
+    return [run for _, _, run in sorted(dated, reverse=True)]
+
+
+def read_last(run: RunFolder) -> ModelFile:
+    """Read the state that a run can go on from.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    if not run.last.exists():
+        raise CheckpointError(f"{run.path} has no {LAST} to go on from; start a new run")
+    model = read_model(run.last)
+    if model.progress is None:
+        raise CheckpointError(f"{run.last} holds a model but no training state; start a new run")
+    return model
+
+
+def format_toml(settings: Mapping[str, Any]) -> str:
+    """Write flat settings as TOML; None is left out, as TOML has no word for it."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in given.items())
+
+
+def _toml_value(value: Any) -> str:
+    """Write one value; JSON's spelling is TOML's for these types, once DEL is escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _no_run(name: str, checkpoints: Path) -> CheckpointError:
+    known = [run.name for run in list_runs(checkpoints)]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "charrnn list shows the runs"
+    return CheckpointError(f"there is no run or model file {name!r} in {checkpoints}; {hint}")

@@ -1,0 +1,303 @@
+"""Every setting with its default, unit and range: the one home of each, read by the command line,
+by configuration files and by the docs.
+
+A setting whose default is None is chosen later from the corpus and the budget. The classes are
+frozen; making one checks every range. It knows nothing of files, torch or the terminal.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from charrnn.errors import ConfigError
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+"""Blocks of H rows in a layer's weights, in torch's order.
+
+lstm: input, forget, cell, output; gru: reset, update, new.
+"""
+
+CELLS = tuple(GATES)
+DEFAULT_BUDGET = "5m"
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    section: str = "",
+) -> Any:
+    """Describe one field: its default, what it means, and which values it may take."""
+    rule = {"help": help, "choices": choices, "minimum": minimum, "above": above}
+    return field(default=default, metadata={**rule, "maximum": maximum, "section": section})
+
+
+def check(config: Any) -> None:
+    """Hold every field of a settings object to its rule.
+
+    Raises:
+        ConfigError: names the field, its value and the values it may take.
+    """
+    for item in fields(config):
+        value, rule = getattr(config, item.name), item.metadata
+        if value is None or not rule:
+            continue
+        if rule["choices"] and value not in rule["choices"]:
+            raise ConfigError(f"{item.name} is {value!r}; choose from {', '.join(rule['choices'])}")
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        low, above, high = rule["minimum"], rule["above"], rule["maximum"]
+        if not math.isfinite(value):
+            raise ConfigError(f"{item.name} is {value}; it must be a finite number")
+        if low is not None and value < low:
+            raise ConfigError(f"{item.name} is {value}; it must be at least {low:g}")
+        if above is not None and value <= above:
+            raise ConfigError(f"{item.name} is {value}; it must be above {above:g}")
+        if high is not None and value > high:
+            raise ConfigError(f"{item.name} is {value}; it must be at most {high:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """How bytes become ids, and which part of them is held out."""
+
+    encoding: str = setting("utf-8", "any codec Python knows: gb18030, cp1251, utf-16, ...")
+    normalize: str = setting("none", "Unicode normal form", choices=("none", "nfc", "nfkc"))
+    min_count: int = setting(
+        1, "characters seen fewer times than this are written as UTF-8 bytes", minimum=1
+    )
+    val_fraction: float = setting(
+        0.1, "share of the text, from its end, held out for validation", above=0, maximum=0.5
+    )
+    val_file: str | None = setting(
+        None, "hold out this file instead, and train on all of the corpus"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a network, complete: what a model file stores.
+
+    V = vocab_size, E = embedding_size, H = hidden_size, L = num_layers.
+    """
+
+    cell: str = setting("lstm", "recurrent cell", choices=CELLS)
+    nonlinearity: str = setting("tanh", "of cell rnn", choices=("tanh", "relu", "logistic"))
+    vocab_size: int = setting(1, "symbols", minimum=1, maximum=2_000_000)
+    embedding_size: int = setting(1, "numbers that stand for a symbol", minimum=1, maximum=65_536)
+    hidden_size: int = setting(1, "units in a layer", minimum=1, maximum=65_536)
+    num_layers: int = setting(1, "layers", minimum=1, maximum=256)
+    tie_output: bool = setting(False, "the output weights are the embedding's")
+    skip: bool = setting(False, "layers above the first add their input to their output")
+    dropout: float = setting(0.0, "share of features dropped", minimum=0, maximum=0.95)
+    initial_state: str = setting("zero", "state before the text", choices=("zero", "learned"))
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.nonlinearity != "tanh" and self.cell != "rnn":
+            raise ConfigError(
+                f"nonlinearity {self.nonlinearity!r} goes with cell rnn; "
+                f"cell {self.cell} has its own (leave --nonlinearity out, or use --cell rnn)"
+            )
+        if self.tie_output and self.embedding_size != self.hidden_size:
+            raise ConfigError(
+                f"a tied output needs embedding_size = hidden_size, not {self.embedding_size} "
+                f"and {self.hidden_size}; leave --embedding-size out, or --tie-output"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What a training run is asked for; None is chosen from the corpus and the budget."""
+
+    cell: str = setting("lstm", "recurrent cell", choices=CELLS, section="Model")
+    nonlinearity: str = setting(
+        "tanh", "f of cell rnn", choices=("tanh", "relu", "logistic"), section="Model"
+    )
+    hidden_size: int | None = setting(
+        None, "units in a layer", minimum=1, maximum=65_536, section="Model"
+    )
+    num_layers: int = setting(1, "stacked layers", minimum=1, maximum=256, section="Model")
+    embedding_size: int | None = setting(
+        None, "numbers that stand for a character", minimum=1, maximum=65_536, section="Model"
+    )
+    tie_output: bool = setting(False, "use the embedding as output weights", section="Model")
+    skip: bool = setting(
+        False, "layers above the first add their input to their output", section="Model"
+    )
+    initial_state: str = setting(
+        "zero", "state before the text", choices=("zero", "learned"), section="Model"
+    )
+    dropout: float | None = setting(
+        None,
+        "share of features dropped between layers and before the output",
+        minimum=0,
+        maximum=0.95,
+        section="Model",
+    )
+
+    budget: str | None = setting(
+        None,
+        f"time to train, such as 90s, 10m or 1.5h  [default: {DEFAULT_BUDGET}]",
+        section="Length",
+    )
+    epochs: float | None = setting(
+        None, "passes over the training text, instead of a time", above=0, section="Length"
+    )
+    steps: int | None = setting(
+        None, "optimizer updates, instead of a time", minimum=1, section="Length"
+    )
+    patience: int = setting(
+        8, "stop after so many evaluations without a new best; 0 never", minimum=0, section="Length"
+    )
+    eval_every: int | None = setting(None, "steps between evaluations", minimum=1, section="Length")
+    eval_chars: int = setting(
+        2_000_000,
+        "characters of the held-out text used while training; 0 for all",
+        minimum=0,
+        section="Length",
+    )
+
+    seq_len: int | None = setting(
+        None, "characters in a window: how far BPTT reaches", minimum=1, section="Optimization"
+    )
+    batch_size: int | None = setting(
+        None, "lanes read side by side", minimum=1, section="Optimization"
+    )
+    learning_rate: float | None = setting(
+        None, "step size of AdamW at its peak", above=0, maximum=10, section="Optimization"
+    )
+    schedule: str = setting(
+        "linear",
+        "what the learning rate does after its warm-up",
+        choices=("linear", "cosine", "exponential", "constant"),
+        section="Optimization",
+    )
+    decay_rate: float = setting(
+        0.9995,
+        "the exponential schedule's factor for each step",
+        above=0,
+        maximum=1,
+        section="Optimization",
+    )
+    warmup_steps: int = setting(
+        100, "steps until the learning rate is at its peak", minimum=0, section="Optimization"
+    )
+    clip_grad_norm: float = setting(
+        1.0, "largest global L2 norm of the gradient; 0 for none", minimum=0, section="Optimization"
+    )
+    clip_grad_value: float = setting(
+        0.0, "largest size of one gradient element; 0 for none", minimum=0, section="Optimization"
+    )
+    weight_decay_input: float = setting(
+        0.01, "weight decay of input weights", minimum=0, section="Optimization"
+    )
+    weight_decay_recurrent: float = setting(
+        0.01, "weight decay of recurrent weights", minimum=0, section="Optimization"
+    )
+    weight_decay_output: float = setting(
+        0.01, "weight decay of output weights", minimum=0, section="Optimization"
+    )
+    weight_decay_embedding: float = setting(
+        0.0, "weight decay of embeddings", minimum=0, section="Optimization"
+    )
+    weight_decay_bias: float = setting(
+        0.0, "weight decay of biases and initial states", minimum=0, section="Optimization"
+    )
+    ema_decay: float = setting(
+        0.99,
+        "memory of the weight average that is evaluated and kept; 0 for none",
+        minimum=0,
+        maximum=0.99999,
+        section="Optimization",
+    )
+
+    seed: int = setting(
+        1, "of every random choice", minimum=0, maximum=2**63 - 1, section="Machine"
+    )
+    device: str = setting(
+        "auto", "where to train", choices=("auto", "cpu", "cuda", "mps"), section="Machine"
+    )
+    precision: str = setting(
+        "auto",
+        "of matrix products",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        section="Machine",
+    )
+    threads: int | None = setting(
+        None, "processor threads", minimum=1, maximum=1024, section="Machine"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        lengths = {"budget": self.budget, "epochs": self.epochs, "steps": self.steps}
+        given = [name for name, value in lengths.items() if value is not None]
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)} both say how long to train; give one")
+        if self.budget is not None:
+            parse_duration(self.budget)
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """The time allowed, or None where steps or epochs say how long."""
+        if self.steps is not None or self.epochs is not None:
+            return None
+        return parse_duration(self.budget or DEFAULT_BUDGET)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """How characters are drawn from a model."""
+
+    temperature: float = setting(
+        0.8, "divides the logits: below 1 safer, above 1 wilder, 0 greedy", minimum=0, maximum=1000
+    )
+    length: int = setting(500, "characters to write, the prompt not counted", minimum=0)
+    top_k: int = setting(0, "keep only the k most likely characters; 0 for all", minimum=0)
+    top_p: float = setting(
+        1.0, "keep the fewest characters whose probabilities reach this sum", above=0, maximum=1
+    )
+    min_p: float = setting(
+        0.0, "drop characters below this share of the likeliest one", minimum=0, maximum=1
+    )
+    stop: tuple[str, ...] = setting((), "end before this text; may be given again")
+    seed: int | None = setting(
+        None, "same seed, same text; a fresh one each time if left out", minimum=0
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if "" in self.stop:
+            raise ConfigError("stop is empty; it must hold at least one character")
+
+
+_UNIT_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: str) -> float:
+    """Turn "90s", "10m", "1h30m" or a bare number of seconds into seconds.
+
+    Raises:
+        ConfigError: it is not such a text, or not above zero.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)\s*", text.strip().lower())
+    rebuilt = re.fullmatch(r"(?:\d+(?:\.\d+)?\s*[smhd]?\s*)+", text.strip().lower())
+    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    if not rebuilt or not 0 < seconds < 1e9:
+        raise ConfigError(f"{text!r} is not a length of time; write 90s, 10m or 1h30m")
+    return seconds
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Give a settings object as plain values, tuples as lists, ready for JSON or TOML."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}

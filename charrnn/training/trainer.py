@@ -1,0 +1,292 @@
+"""train(...): a corpus and a config become a trained model, one report at a time.
+
+No printing and no files: the reports carry all there is to show and to keep. Every random choice
+is a function of seed and step, so that on a CPU a resumed run repeats an uncut one bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor
+
+from charrnn.config import TrainConfig
+from charrnn.errors import CorpusError, DivergedError, OutOfMemoryError
+from charrnn.model.network import export_weights
+from charrnn.text.corpus import Corpus
+from charrnn.text.vocab import Ids
+from charrnn.training.budget import Plan, make_plan
+from charrnn.training.device import choose_device, choose_precision, set_up_machine
+from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
+from charrnn.training.learner import Arrays, Learner
+from charrnn.training.pace import Pace
+from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
+
+_REPORT_SECONDS = 0.25
+_SNAPSHOT_SECONDS = 60.0
+
+
+def train(
+    corpus: Corpus,
+    config: TrainConfig,
+    *,
+    resume: Snapshot | None = None,
+    best: Best | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Train a network on `corpus` and yield what happens.
+
+    resume: goes on from there; best: the best model of that run so far. should_stop: asked after
+    every step; once it says yes, the run yields a Snapshot, then Finished, and ends.
+
+    Raises:
+        CorpusError: the text is too short for one window, or has nothing held out.
+        DivergedError: the loss stopped being a finite number.
+        OutOfMemoryError: the sizes do not fit.
+    """
+    try:
+        run = _Run(corpus, config, resume, best or Best())
+        yield run.started()
+        yield from run.go(should_stop)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise OutOfMemoryError(
+            "not enough memory for these sizes; lower --batch-size, --seq-len or --hidden-size"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best evaluation so far; `stale` counts the evaluations since."""
+
+    val_nats: float = math.inf
+    train_nats: float = math.nan
+    step: int = 0
+    stale: int = 0
+    weights: Arrays | None = None
+
+
+@dataclass
+class _Meter:
+    """Nats over characters since it was last read out."""
+
+    nats: Tensor | float = 0.0
+    chars: int = 0
+
+    def add(self, nats: Tensor, chars: int) -> None:
+        self.nats, self.chars = self.nats + nats, self.chars + chars
+
+    def mean(self) -> float:
+        return float(self.nats) / max(self.chars, 1)
+
+
+class _Run:
+    """One call of train: a learner with a clock, two meters and a best."""
+
+    def __init__(
+        self, corpus: Corpus, config: TrainConfig, resume: Snapshot | None, best: Best
+    ) -> None:
+        self._corpus, self._config, self._best = corpus, config, best
+        self._val = _held_out(corpus, config)
+        self._threads = set_up_machine(config)
+        device = choose_device(config.device)
+        self._plan = plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+        if resume is not None:
+            self._plan = plan = _plan_of(resume, plan, config)
+        self._precision = choose_precision(config.precision, device, plan.model, plan.batch_size)
+        self._learner = Learner(plan, config, corpus, device, self._precision)
+        self._pace = Pace(config.budget_seconds)
+        self._since_milestone, self._since_evaluation = _Meter(), _Meter()
+        self._chars_seen, self._train_nats = 0, math.nan
+        self._device, self._resumed_from = device, 0
+        if resume is not None:
+            self._restore(resume)
+        self._reported = self._kept = time.perf_counter()
+
+    def started(self) -> Started:
+        """Describe the run."""
+        model = self._learner.model
+        vocab, val = self._corpus.vocab, self._val
+        return Started(
+            plan=self._plan,
+            parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            device=str(self._device),
+            precision={torch.float32: "fp32", torch.bfloat16: "bf16"}.get(self._precision, "fp16"),
+            threads=self._threads,
+            train_chars=self._corpus.train_chars,
+            val_chars=vocab.count_characters(val),
+            resumed_from_step=self._resumed_from,
+        )
+
+    def go(self, should_stop: Callable[[], bool]) -> Iterator[Report]:
+        """Step, report, evaluate, until the length, the patience or the caller ends it."""
+        reason = "length"
+        while self._plan.total_steps is None or self._learner.step < self._plan.total_steps:
+            norm = self._step()
+            if self._is_report_due():
+                yield self._progress(norm)
+            if should_stop():
+                reason = "stopped"
+                break
+            if self._is_evaluation_due():
+                yield self._evaluate()
+                yield self._snapshot()
+                if self._config.patience and self._best.stale >= self._config.patience:
+                    reason = "patience"
+                    break
+            elif time.perf_counter() - self._kept > _SNAPSHOT_SECONDS:
+                yield self._snapshot()
+        if reason == "stopped":
+            yield self._snapshot()
+        yield self._finish(reason)
+
+    def _step(self) -> Tensor:
+        began = time.perf_counter()
+        nats, norm, chars = self._learner.advance(self._plan.total_steps)
+        self._since_milestone.add(nats, chars)
+        self._since_evaluation.add(nats, chars)
+        self._chars_seen += chars
+        self._pace.add_step(time.perf_counter() - began)
+        step, config = self._learner.step, self._config
+        self._plan = self._pace.fix_steps(step, self._plan, config, len(self._val))
+        return norm
+
+    def _is_milestone(self) -> bool:
+        every = self._plan.eval_every
+        return every is not None and self._learner.step % max(1, every // 10) == 0
+
+    def _is_report_due(self) -> bool:
+        return self._is_milestone() or time.perf_counter() - self._reported > _REPORT_SECONDS
+
+    def _is_evaluation_due(self) -> bool:
+        step, plan = self._learner.step, self._plan
+        if step == plan.total_steps:
+            return True
+        return plan.eval_every is not None and step % plan.eval_every == 0
+
+    def _progress(self, norm: Tensor) -> Progress:
+        self._reported = time.perf_counter()
+        is_milestone, plan = self._is_milestone(), self._plan
+        train_nats, gradient_norm = self._since_milestone.mean(), float(norm)
+        self._check_finite(train_nats)
+        if is_milestone:
+            self._since_milestone = _Meter()
+        return Progress(
+            step=self._learner.step,
+            total_steps=plan.total_steps,
+            epoch=self._learner.epoch,
+            chars_seen=self._chars_seen,
+            train_nats=train_nats,
+            learning_rate=self._learner.learning_rate,
+            gradient_norm=gradient_norm,
+            chars_per_second=plan.batch_size * plan.seq_len / self._pace.seconds_per_step,
+            elapsed_seconds=self._pace.elapsed_seconds,
+            is_milestone=is_milestone,
+        )
+
+    def _evaluate(self) -> Evaluation:
+        began = time.perf_counter()
+        model, step = self._learner.averaged, self._learner.step
+        val_nats = evaluate_carried(model, self._val, self._corpus.vocab).loss_nats
+        self._train_nats = self._since_evaluation.mean()
+        self._since_evaluation = _Meter()
+        self._check_finite(val_nats)
+        self._check_finite(self._train_nats)
+        is_best, weights = val_nats <= self._best.val_nats, export_weights(model)
+        if is_best:
+            self._best = Best(val_nats, self._train_nats, step, 0, weights)
+        else:
+            self._best = replace(self._best, stale=self._best.stale + 1)
+        self._pace.add_evaluation(time.perf_counter() - began)
+        self._plan = self._pace.adjust(step, self._plan, self._config)
+        return Evaluation(
+            step=step,
+            chars_seen=self._chars_seen,
+            elapsed_seconds=self._pace.elapsed_seconds,
+            train_nats=self._train_nats,
+            val_nats=val_nats,
+            best_val_nats=self._best.val_nats,
+            is_best=is_best,
+            weights=weights,
+        )
+
+    def _finish(self, reason: str) -> Finished:
+        best, windowed = self._best, None
+        if best.weights is not None and reason != "stopped":
+            self._learner.show_weights(best.weights)
+            score = evaluate_windowed(self._learner.averaged, self._val, self._corpus.vocab)
+            windowed = score.loss_nats
+        return Finished(
+            reason=reason,
+            step=self._learner.step,
+            best_step=best.step,
+            chars_seen=self._chars_seen,
+            elapsed_seconds=self._pace.elapsed_seconds,
+            train_nats=self._train_nats,
+            best_val_nats=best.val_nats,
+            best_train_nats=best.train_nats,
+            best_val_windowed_nats=windowed,
+            best_weights=best.weights,
+        )
+
+    def _snapshot(self) -> Snapshot:
+        self._kept = time.perf_counter()
+        weights, arrays, rest = self._learner.lay_down()
+        plan, meters = asdict(self._plan), (self._since_milestone, self._since_evaluation)
+        progress = {
+            **rest,
+            "plan": {key: value for key, value in plan.items() if key != "model"},
+            "length": _length(self._config),
+            "meters": [[float(meter.nats), meter.chars] for meter in meters],
+            "chars_seen": self._chars_seen,
+            "train_nats": self._train_nats,
+            "stale": self._best.stale,
+            "elapsed_seconds": self._pace.elapsed_seconds,
+        }
+        return Snapshot(self._learner.step, self._plan.model, weights, arrays, progress)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        progress = snapshot.progress
+        self._learner.pick_up(snapshot.weights, snapshot.arrays, progress)
+        self._since_milestone, self._since_evaluation = (
+            _Meter(torch.tensor(nats, device=self._device), chars)
+            for nats, chars in progress["meters"]
+        )
+        self._chars_seen, self._train_nats = progress["chars_seen"], progress["train_nats"]
+        self._best = replace(self._best, stale=progress["stale"])
+        self._pace = Pace(self._config.budget_seconds, progress["elapsed_seconds"])
+        self._resumed_from = self._learner.step
+
+    def _check_finite(self, loss_nats: float) -> None:
+        if not math.isfinite(loss_nats):
+            raise DivergedError(
+                f"the loss became {loss_nats} at step {self._learner.step}; the best model so far "
+                f"is kept. Start again with a lower --learning-rate than {self._plan.learning_rate}"
+                " or a smaller --clip-grad-norm"
+            )
+
+
+def _held_out(corpus: Corpus, config: TrainConfig) -> Ids:
+    """Give the part of the held-out text that is used while training."""
+    val = corpus.val[: config.eval_chars + 1] if config.eval_chars else corpus.val
+    if len(val) < 2:
+        raise CorpusError(
+            f"{corpus.name} has {corpus.chars:,} characters, of which {corpus.val_chars} are held "
+            "out for validation: at least 2 are needed; give more text or a larger --val-fraction"
+        )
+    return val
+
+
+def _length(config: TrainConfig) -> list[float | str | None]:
+    return [config.budget, config.epochs, config.steps]
+
+
+def _plan_of(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
+    """Give a resumed run's plan: its own, or with a new length where another is asked for."""
+    plan = Plan(model=snapshot.model, **snapshot.progress["plan"])
+    if snapshot.progress["length"] == _length(config):
+        return plan
+    return replace(plan, total_steps=fresh.total_steps, eval_every=fresh.eval_every)
