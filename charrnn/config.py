@@ -33,10 +33,16 @@ def setting(
     above: float | None = None,
     maximum: float | None = None,
     section: str = "",
+    unset: str = "",
 ) -> Any:
-    """Describe one field: its default, what it means, and which values it may take."""
+    """Describe one field: its default, what it means, and which values it may take.
+
+    unset: what a default of None stands for, in words.
+    """
     rule = {"help": help, "choices": choices, "minimum": minimum, "above": above}
-    return field(default=default, metadata={**rule, "maximum": maximum, "section": section})
+    return field(
+        default=default, metadata={**rule, "maximum": maximum, "section": section, "unset": unset}
+    )
 
 
 def check(config: Any) -> None:
@@ -125,11 +131,16 @@ class TrainConfig:
         "tanh", "f of cell rnn", choices=("tanh", "relu", "logistic"), section="Model"
     )
     hidden_size: int | None = setting(
-        None, "units in a layer", minimum=1, maximum=65_536, section="Model"
+        None, "units in a layer", unset="chosen", minimum=1, maximum=65_536, section="Model"
     )
     num_layers: int = setting(1, "stacked layers", minimum=1, maximum=256, section="Model")
     embedding_size: int | None = setting(
-        None, "numbers that stand for a character", minimum=1, maximum=65_536, section="Model"
+        None,
+        "numbers that stand for a character",
+        unset="chosen",
+        minimum=1,
+        maximum=65_536,
+        section="Model",
     )
     tie_output: bool = setting(False, "use the embedding as output weights", section="Model")
     skip: bool = setting(
@@ -141,6 +152,7 @@ class TrainConfig:
     dropout: float | None = setting(
         None,
         "share of features dropped between layers and before the output",
+        unset="chosen",
         minimum=0,
         maximum=0.95,
         section="Model",
@@ -148,8 +160,9 @@ class TrainConfig:
 
     budget: str | None = setting(
         None,
-        f"time to train, such as 90s, 10m or 1.5h  [default: {DEFAULT_BUDGET}]",
+        "time to train, such as 90s, 10m or 1.5h",
         section="Length",
+        unset=DEFAULT_BUDGET,
     )
     epochs: float | None = setting(
         None, "passes over the training text, instead of a time", above=0, section="Length"
@@ -169,13 +182,22 @@ class TrainConfig:
     )
 
     seq_len: int | None = setting(
-        None, "characters in a window: how far BPTT reaches", minimum=1, section="Optimization"
+        None,
+        "characters in a window: how far BPTT reaches",
+        unset="chosen",
+        minimum=1,
+        section="Optimization",
     )
     batch_size: int | None = setting(
-        None, "lanes read side by side", minimum=1, section="Optimization"
+        None, "lanes read side by side", unset="chosen", minimum=1, section="Optimization"
     )
     learning_rate: float | None = setting(
-        None, "step size of AdamW at its peak", above=0, maximum=10, section="Optimization"
+        None,
+        "step size of AdamW at its peak",
+        unset="chosen",
+        above=0,
+        maximum=10,
+        section="Optimization",
     )
     schedule: str = setting(
         "linear",
@@ -235,7 +257,7 @@ class TrainConfig:
         section="Machine",
     )
     threads: int | None = setting(
-        None, "processor threads", minimum=1, maximum=1024, section="Machine"
+        None, "processor threads", unset="all", minimum=1, maximum=1024, section="Machine"
     )
 
     def __post_init__(self) -> None:
@@ -256,6 +278,15 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Where a run's files go, and whether it is a new one."""
+
+    name: str | None = setting(None, "name of the run", unset="after the corpus")
+    checkpoints: str = setting("checkpoints", "folder of all runs")
+    resume: str | None = setting(None, "go on with this run: its name or folder")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SampleConfig:
     """How characters are drawn from a model."""
 
@@ -271,9 +302,7 @@ class SampleConfig:
         0.0, "drop characters below this share of the likeliest one", minimum=0, maximum=1
     )
     stop: tuple[str, ...] = setting((), "end before this text; may be given again")
-    seed: int | None = setting(
-        None, "same seed, same text; a fresh one each time if left out", minimum=0
-    )
+    seed: int | None = setting(None, "same seed, same text", minimum=0, unset="a fresh one")
 
     def __post_init__(self) -> None:
         check(self)

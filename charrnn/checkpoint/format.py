@@ -55,6 +55,18 @@ class ModelFile:
         return sum(sizes.values())
 
 
+def describe_model(model: ModelFile) -> dict[str, Any]:
+    """Give shape, vocabulary and training summary as one flat object, ready for JSON."""
+    return {
+        **as_dict(model.config),
+        "parameters": model.parameters,
+        "alphabet": model.vocab.alphabet,
+        "has_bytes": model.vocab.has_bytes,
+        "can_resume": model.progress is not None,
+        **model.summary,
+    }
+
+
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Give the name and shape of every weight of a network of this shape."""
     hidden, rows = config.hidden_size, GATES[config.cell] * config.hidden_size

@@ -169,6 +169,24 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
+def summarise_run(run: RunFolder) -> dict[str, Any]:
+    """Give what a list shows of a run; a file that cannot be read says so in "error"."""
+    try:
+        model = read_model(run.model)
+    except CheckpointError as error:
+        return {"name": run.name, "error": str(error)}
+    config, summary = model.config, model.summary
+    return {
+        "name": run.name,
+        "corpus": summary["corpus"]["name"],
+        "model": f"{config.cell} {config.num_layers}×{config.hidden_size}",
+        "parameters": model.parameters,
+        "step": summary["step"],
+        "val_bpc": summary["val_bpc"],
+        "created": summary["created"],
+    }
+
+
 def read_last(run: RunFolder) -> ModelFile:
     """Read the state that a run can go on from.
 

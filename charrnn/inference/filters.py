@@ -21,7 +21,7 @@ def make_filter(config: SampleConfig) -> Filter:
     """Chain the filters that `config` asks for; its temperature must be above 0."""
     chain: list[Filter] = []
     if config.temperature != 1:
-        chain.append(lambda logits: logits / np.float32(config.temperature))
+        chain.append(lambda logits: divide_by_temperature(logits, config.temperature))
     if config.top_k:
         chain.append(lambda logits: keep_top_k(logits, config.top_k))
     if config.top_p < 1:
@@ -35,6 +35,13 @@ def make_filter(config: SampleConfig) -> Filter:
         return logits
 
     return apply
+
+
+def divide_by_temperature(logits: Logits, temperature: float) -> Logits:
+    """Give logits / temperature, shifted so that the likeliest stays at 0 however small it is."""
+    with np.errstate(over="ignore"):
+        scaled: Logits = (logits - logits.max()) / np.float64(temperature)
+        return scaled
 
 
 def keep_top_k(logits: Logits, k: int) -> Logits:
@@ -59,8 +66,9 @@ def keep_min_p(logits: Logits, p: float) -> Logits:
 
 def softmax(logits: Logits) -> NDArray[np.floating]:
     """Give the probabilities exp(l) / Σ exp(l)."""
-    likelihoods: NDArray[np.floating] = np.exp(logits - logits.max())
-    return likelihoods / np.sum(likelihoods)
+    likelihoods = np.exp(logits - logits.max())
+    probabilities: NDArray[np.floating] = likelihoods / likelihoods.sum()
+    return probabilities
 
 
 def _only(logits: Logits, kept: NDArray[np.intp]) -> Logits:

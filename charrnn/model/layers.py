@@ -56,16 +56,16 @@ class RecurrentLayer(nn.Module):
         return outputs, tuple(part.squeeze(0) for part in (last if len(parts) == 2 else (last,)))
 
     def _run_logistic(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """Run h = σ(Wx + Uh + b) on the tanh kernel.
+        """Run h = σ(Ux + Wh + b) on the tanh kernel.
 
         σ(a) = (1 + tanh(a/2)) / 2, so with g = 2h − 1 the recurrence is
-        g = tanh(½Wx + ¼Ug + ½b + ¼U1), where 1 is a vector of ones.
+        g = tanh(½Ux + ¼Wg + ½b + ¼W1), where 1 is a vector of ones.
         """
         weight_ih, weight_hh, bias_ih, bias_hh = self.cell.parameters()
         shift = weight_hh.sum(1) / 4
         weights = [weight_ih / 2, weight_hh / 4, bias_ih / 2, bias_hh / 2 + shift]
         first = (2 * state[0] - 1).unsqueeze(0)
-        outputs, last = torch.rnn_tanh(inputs, first, weights, True, 1, 0.0, False, False, False)
+        outputs, last = torch.rnn_tanh(inputs, first, weights, True, 1, 0.0, True, False, False)
         return (outputs + 1) / 2, ((last.squeeze(0) + 1) / 2,)
 
     @torch.no_grad()

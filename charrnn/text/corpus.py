@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def open_corpus(
         StorageError: the cache cannot be written.
     """
     config = config or TextConfig()
-    with open_sources(paths) as sources, open_sources(_val_paths(config)) as val_sources:
+    with open_sources(paths) as sources, _open_val_sources(config) as val_sources:
         sha256 = hash_sources(sources + val_sources)
         folder = (cache or cache_folder()) / _cache_key(sha256, len(sources), config)
         if not _is_complete(folder):
@@ -94,8 +94,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "charrnn"
 
 
-def _val_paths(config: TextConfig) -> list[str]:
-    return [] if config.val_file is None else [config.val_file]
+def _open_val_sources(config: TextConfig) -> AbstractContextManager[list[Source]]:
+    return nullcontext([]) if config.val_file is None else open_sources([config.val_file])
 
 
 def _corpus_name(sources: list[Source]) -> str:
@@ -226,11 +226,15 @@ def _map_ids(path: Path, vocab: Vocab) -> Ids:
     return np.memmap(path, dtype=vocab.dtype, mode="r")
 
 
-def _split(name: str, sha256: str, vocab: Vocab, ids: Ids, val_fraction: float) -> Corpus:
-    """Hold out the tail, cut between two characters."""
+def split_ids(ids: Ids, vocab: Vocab, val_fraction: float) -> tuple[Ids, Ids]:
+    """Give `ids` (S,) in two parts, the held-out tail second, cut between two characters."""
     cut = int(len(ids) * (1 - val_fraction))
     while vocab.has_bytes and cut < len(ids) and not vocab.starts_character[ids[cut]]:
         cut += 1
-    train, val = ids[:cut], ids[cut:]
+    return ids[:cut], ids[cut:]
+
+
+def _split(name: str, sha256: str, vocab: Vocab, ids: Ids, val_fraction: float) -> Corpus:
+    train, val = split_ids(ids, vocab, val_fraction)
     chars = vocab.count_characters(train), vocab.count_characters(val)
     return Corpus(name, sha256, vocab, train, val, *chars)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -103,10 +103,19 @@ class Vocab:
             raise self._unknown_error(codes[is_unknown])
         return self._with_bytes(codes, ids, is_unknown)
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Give the text of `ids`; bytes that are not valid UTF-8 come out as U+FFFD."""
-        stream = StreamDecoder(self)
-        return "".join([*map(stream.feed, ids), stream.flush()])
+    def decode(self, ids: Ids | Sequence[int]) -> str:
+        """Give the text of `ids` (S,); bytes that are not valid UTF-8 come out as U+FFFD."""
+        symbols = np.asarray(ids, dtype=np.int64)
+        is_byte = symbols >= len(self.alphabet)
+        runs = np.split(symbols, np.flatnonzero(np.diff(is_byte)) + 1)
+        return "".join(map(self._decode_run, runs))
+
+    def _decode_run(self, symbols: NDArray[np.int64]) -> str:
+        """Give the text of ids that are all characters or all bytes."""
+        if len(symbols) and symbols[0] >= len(self.alphabet):
+            raw = (symbols - len(self.alphabet)).astype(np.uint8).tobytes()
+            return raw.decode("utf-8", "replace")
+        return _text_of(code_points(self.alphabet)[symbols])
 
     def to_json(self) -> dict[str, object]:
         """Give what `from_json` takes."""

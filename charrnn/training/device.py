@@ -6,6 +6,7 @@ It asks torch what there is; it knows nothing of networks or data.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -76,6 +77,18 @@ def set_up_machine(config: TrainConfig) -> int:
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     return torch.get_num_threads()
+
+
+def used_memory_bytes(device: torch.device) -> int:
+    """Give the most memory used so far: the GPU's, else this process's; 0 where none can tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _usable_processors() -> int:

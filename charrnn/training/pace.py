@@ -7,7 +7,7 @@ machine turns out to be slower or faster than it was at first by more than a few
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from charrnn.config import TrainConfig
 from charrnn.training.budget import EVALUATIONS, Plan
@@ -15,6 +15,7 @@ from charrnn.training.budget import EVALUATIONS, Plan
 _SKIPPED_STEPS = 4  # the first ones build the kernels
 _PROBE_STEPS = 12
 _PROBE_SHARE = 0.02  # of the budget
+_LONGEST_PROBE_SHARE = 0.2
 _EVALUATION_SHARE = 0.08  # of the budget
 _EVALUATION_SPEEDUP = 2.5  # a step's characters against an evaluation's, until one was timed
 _TOLERANCE = 0.04
@@ -22,11 +23,15 @@ _TOLERANCE = 0.04
 
 @dataclass
 class Pace:
-    """The clock of a run. elapsed_before: seconds spent before it was resumed."""
+    """The clock of a run. elapsed_before: seconds spent before it was resumed.
+
+    What the caller does with a report is counted with the step or evaluation that it follows.
+    """
 
     budget_seconds: float | None
     elapsed_before: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
+    _marked: float = field(default_factory=time.perf_counter)
     _steps: int = 0
     _step_seconds: float = 0.0
     _evaluation_seconds: float | None = None
@@ -37,19 +42,25 @@ class Pace:
         return self.elapsed_before + time.perf_counter() - self._started
 
     @property
-    def seconds_per_step(self) -> float:
-        """The mean over the steps of this process, its first few left out."""
-        return self._step_seconds / max(self._steps - _SKIPPED_STEPS, 1)
+    def steps_per_second(self) -> float:
+        """The mean over the steps of this process, its first few left out; 0 before those."""
+        counted = self._steps - _SKIPPED_STEPS
+        return counted / self._step_seconds if counted > 0 else 0.0
 
-    def add_step(self, seconds: float) -> None:
-        """Count a step that took so long."""
+    def end_step(self) -> None:
+        """Count the time since the last mark as a step's."""
         self._steps += 1
+        seconds = self._since_mark()
         if self._steps > _SKIPPED_STEPS:
             self._step_seconds += seconds
 
-    def add_evaluation(self, seconds: float) -> None:
-        """Note how long the last evaluation took."""
-        self._evaluation_seconds = seconds
+    def end_evaluation(self) -> None:
+        """Count the time since the last mark as an evaluation's."""
+        self._evaluation_seconds = self._since_mark()
+
+    def _since_mark(self) -> float:
+        before, self._marked = self._marked, time.perf_counter()
+        return self._marked - before
 
     def fix_steps(self, step: int, plan: Plan, config: TrainConfig, val_chars: int) -> Plan:
         """Give a plan with a number of steps as soon as it can be told; before that, the same.
@@ -58,31 +69,33 @@ class Pace:
         """
         if plan.total_steps is not None or self.budget_seconds is None:
             return plan
-        is_long = time.perf_counter() - self._started > self.budget_seconds * _PROBE_SHARE
-        is_enough = self._steps >= _SKIPPED_STEPS + _PROBE_STEPS and is_long
-        is_late = self._steps > max(config.warmup_steps, _SKIPPED_STEPS)
-        if not is_enough and not is_late and self.elapsed_seconds < self.budget_seconds / 2:
+        if not self._is_probe_over(config.warmup_steps):
             return plan
         if self._evaluation_seconds is None:
-            chars_per_second = plan.batch_size * plan.seq_len / max(self.seconds_per_step, 1e-9)
+            chars_per_second = plan.batch_size * plan.seq_len * self.steps_per_second
             self._evaluation_seconds = val_chars / (chars_per_second * _EVALUATION_SPEEDUP)
         affordable = _EVALUATION_SHARE * self.budget_seconds / max(self._evaluation_seconds, 1e-9)
         evaluations = max(1, min(EVALUATIONS, int(affordable)))
-        total = step + self._steps_left(evaluations)
-        return plan.with_steps(total, evaluations, config)
+        return plan.with_steps(step + self._steps_left(evaluations), evaluations, config)
 
-    def adjust(self, step: int, plan: Plan, config: TrainConfig) -> Plan:
+    def adjust(self, step: int, plan: Plan) -> Plan:
         """Give a plan with another number of steps where the first would miss the budget."""
         if self.budget_seconds is None or plan.total_steps is None or plan.eval_every is None:
             return plan
-        evaluations = max(1, -(-(plan.total_steps - step) // plan.eval_every))
+        evaluations = -(-(plan.total_steps - step) // plan.eval_every)
         fitting = step + self._steps_left(evaluations)
-        if abs(fitting - plan.total_steps) <= _TOLERANCE * plan.total_steps:
-            return plan
-        return plan.with_steps(fitting, EVALUATIONS, config) if fitting > step else plan
+        is_near = abs(fitting - plan.total_steps) <= _TOLERANCE * plan.total_steps
+        return plan if is_near or not evaluations else replace(plan, total_steps=fitting)
+
+    def _is_probe_over(self, warmup_steps: int) -> bool:
+        assert self.budget_seconds is not None
+        share = (self.elapsed_seconds - self.elapsed_before) / self.budget_seconds
+        is_enough = self._steps >= _SKIPPED_STEPS + _PROBE_STEPS and share > _PROBE_SHARE
+        is_late = self._steps >= warmup_steps or share > _LONGEST_PROBE_SHARE
+        return self._steps > _SKIPPED_STEPS and (is_enough or is_late)
 
     def _steps_left(self, evaluations: int) -> int:
         assert self.budget_seconds is not None
         left = self.budget_seconds - self.elapsed_seconds
         left -= evaluations * (self._evaluation_seconds or 0.0)
-        return max(1, int(left / max(self.seconds_per_step, 1e-9)))
+        return max(1, int(left * self.steps_per_second))

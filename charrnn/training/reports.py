@@ -50,6 +50,7 @@ class Progress:
     gradient_norm: float
     chars_per_second: float
     elapsed_seconds: float
+    memory_bytes: int
     is_milestone: bool
 
 

@@ -15,12 +15,17 @@ import torch
 from torch import Tensor
 
 from charrnn.config import TrainConfig
-from charrnn.errors import CorpusError, DivergedError, OutOfMemoryError
+from charrnn.errors import ConfigError, CorpusError, DivergedError, OutOfMemoryError
 from charrnn.model.network import export_weights
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
 from charrnn.training.budget import Plan, make_plan
-from charrnn.training.device import choose_device, choose_precision, set_up_machine
+from charrnn.training.device import (
+    choose_device,
+    choose_precision,
+    set_up_machine,
+    used_memory_bytes,
+)
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
 from charrnn.training.learner import Arrays, Learner
 from charrnn.training.pace import Pace
@@ -104,6 +109,7 @@ class _Run:
         self._device, self._resumed_from = device, 0
         if resume is not None:
             self._restore(resume)
+            self._check_unfinished()
         self._reported = self._kept = time.perf_counter()
 
     def started(self) -> Started:
@@ -134,6 +140,8 @@ class _Run:
             if self._is_evaluation_due():
                 yield self._evaluate()
                 yield self._snapshot()
+                self._pace.end_evaluation()
+                self._plan = self._pace.adjust(self._learner.step, self._plan)
                 if self._config.patience and self._best.stale >= self._config.patience:
                     reason = "patience"
                     break
@@ -144,12 +152,11 @@ class _Run:
         yield self._finish(reason)
 
     def _step(self) -> Tensor:
-        began = time.perf_counter()
         nats, norm, chars = self._learner.advance(self._plan.total_steps)
         self._since_milestone.add(nats, chars)
         self._since_evaluation.add(nats, chars)
         self._chars_seen += chars
-        self._pace.add_step(time.perf_counter() - began)
+        self._pace.end_step()
         step, config = self._learner.step, self._config
         self._plan = self._pace.fix_steps(step, self._plan, config, len(self._val))
         return norm
@@ -182,13 +189,13 @@ class _Run:
             train_nats=train_nats,
             learning_rate=self._learner.learning_rate,
             gradient_norm=gradient_norm,
-            chars_per_second=plan.batch_size * plan.seq_len / self._pace.seconds_per_step,
+            chars_per_second=self._pace.steps_per_second * plan.batch_size * plan.seq_len,
             elapsed_seconds=self._pace.elapsed_seconds,
+            memory_bytes=used_memory_bytes(self._device),
             is_milestone=is_milestone,
         )
 
     def _evaluate(self) -> Evaluation:
-        began = time.perf_counter()
         model, step = self._learner.averaged, self._learner.step
         val_nats = evaluate_carried(model, self._val, self._corpus.vocab).loss_nats
         self._train_nats = self._since_evaluation.mean()
@@ -200,8 +207,6 @@ class _Run:
             self._best = Best(val_nats, self._train_nats, step, 0, weights)
         else:
             self._best = replace(self._best, stale=self._best.stale + 1)
-        self._pace.add_evaluation(time.perf_counter() - began)
-        self._plan = self._pace.adjust(step, self._plan, self._config)
         return Evaluation(
             step=step,
             chars_seen=self._chars_seen,
@@ -259,6 +264,16 @@ class _Run:
         self._best = replace(self._best, stale=progress["stale"])
         self._pace = Pace(self._config.budget_seconds, progress["elapsed_seconds"])
         self._resumed_from = self._learner.step
+
+    def _check_unfinished(self) -> None:
+        """Refuse to go on with a run that has nothing left to do."""
+        steps, budget = self._plan.total_steps, self._config.budget_seconds
+        spent = self._pace.elapsed_before
+        if (steps is not None and self._learner.step >= steps) or (budget and spent >= budget):
+            raise ConfigError(
+                f"this run has trained its length ({self._learner.step} steps, {spent:.0f} s); "
+                "to train it further give a larger --steps, --epochs or --budget than before"
+            )
 
     def _check_finite(self, loss_nats: float) -> None:
         if not math.isfinite(loss_nats):

@@ -1,0 +1,144 @@
+"""Command-line options made from settings: names, defaults, ranges and help have one home.
+
+A field `hidden_size` of a settings class becomes `--hidden-size`, CHARRNN_HIDDEN_SIZE and the key
+hidden_size of a configuration file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import click
+
+from charrnn.errors import ConfigError
+
+_ENV_PREFIX = "CHARRNN"
+_SPELLINGS = {"temperature": ("--temp", "--temperature"), "top_k": ("--top-k",)}
+
+
+class Command(click.Command):
+    """A command that shows its examples first and its options by section."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the command does, then its examples."""
+        super().format_help_text(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples.strip().splitlines():
+                    formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, each under its section's heading."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(option, "section", ""), []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section or "Options"):
+                formatter.write_dl(records)
+
+
+class Option(click.Option):
+    """An option that belongs to a section of the help page."""
+
+    def __init__(self, *args: Any, section: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class Choice(click.Choice[str]):
+    """A choice that suggests the nearest value for a mistyped one."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Add what was probably meant."""
+        message = super().get_invalid_choice_message(value, ctx)
+        near = difflib.get_close_matches(str(value), [str(each) for each in self.choices], n=1)
+        return f"{message} Did you mean {near[0]!r}?" if near else message
+
+
+def settings_options(
+    *classes: type[Any], section: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a command with an option for every field of the settings classes."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for cls in reversed(classes):
+            hints = get_type_hints(cls)
+            for item in reversed(fields(cls)):
+                function = _make_option(item, hints[item.name], section)(function)
+        return function
+
+    return decorate
+
+
+def _make_option(
+    item: Field[Any], hint: Any, section: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    rule = item.metadata
+    dashed = "--" + item.name.replace("_", "-")
+    is_flag = hint is bool
+    names = (f"{dashed}/--no-{dashed[2:]}",) if is_flag else _SPELLINGS.get(item.name, (dashed,))
+    return click.option(
+        *names,
+        item.name,
+        cls=Option,
+        section=rule["section"] or section,
+        default=item.default,
+        type=None if is_flag else _type_of(hint, rule),
+        multiple=item.default == (),
+        help=rule["help"],
+        show_default=rule["unset"] or item.default not in (None, ()),
+        envvar=f"{_ENV_PREFIX}_{item.name.upper()}",
+        show_envvar=False,
+    )
+
+
+def _type_of(hint: Any, rule: Any) -> click.ParamType[Any]:
+    """Give click's type for a field: a choice, a range, or text."""
+    if rule["choices"]:
+        return Choice(rule["choices"])
+    low, above, high = rule["minimum"], rule["above"], rule["maximum"]
+    edges = {"min": low if above is None else above, "max": high, "min_open": above is not None}
+    if hint in (int, int | None):
+        return click.IntRange(**edges)
+    if hint in (float, float | None):
+        return click.FloatRange(**edges)
+    return click.STRING
+
+
+def given_settings(ctx: click.Context) -> dict[str, Any]:
+    """Give the parameters set by flag, environment or file: those not left at their default."""
+    unset = (None, click.core.ParameterSource.DEFAULT)
+    return {k: v for k, v in ctx.params.items() if ctx.get_parameter_source(k) not in unset}
+
+
+def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str | None:
+    """Let a TOML file's keys stand in for options that are not given.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or has a key that is no option.
+    """
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot use the configuration {path}: {error}") from error
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    known = [str(param.name) for param in ctx.command.params]
+    for key in values.keys() - set(known):
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{path}: {key!r} is no setting of {ctx.info_name}{hint}")
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+    return path

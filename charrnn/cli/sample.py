@@ -1,0 +1,135 @@
+"""charrnn sample: let a model write."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charrnn.cli.models import checkpoints_option, optional_model
+from charrnn.cli.options import Command, settings_options
+from charrnn.config import SampleConfig
+from charrnn.console.visible import make_visible
+from charrnn.errors import ConfigError
+
+_EXAMPLES = """
+charrnn sample                                 the newest run's best model
+charrnn sample shakespeare --temp 0.5 --prompt "ROMEO:"
+charrnn sample -n 3 --seed 1 --length 200      three texts, the same every time
+charrnn sample --prompt-file draft.txt --stop "." --no-prompt
+charrnn sample --json | head -1                one JSON object a sample
+"""
+
+
+@click.command("sample", cls=Command, examples=_EXAMPLES)
+@optional_model
+@click.option("--prompt", help="text to go on from; - reads it from stdin")
+@click.option("--prompt-file", type=click.Path(), help="file with the text to go on from (UTF-8)")
+@settings_options(SampleConfig)
+@click.option(
+    "-n",
+    "--samples",
+    "count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="how many texts to write",
+)
+@click.option("--no-prompt", is_flag=True, help="leave the prompt out of what is written")
+@click.option("--raw", is_flag=True, help="write control characters as they are to a terminal too")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a sample")
+@checkpoints_option
+def command(
+    model: str | None,
+    prompt: str | None,
+    prompt_file: str | None,
+    count: int,
+    no_prompt: bool,
+    raw: bool,
+    as_json: bool,
+    checkpoints: str,
+    **settings: Any,
+) -> None:
+    """Write text with MODEL: a run's name, its folder, or a model file.
+
+    Characters are filtered in the order temperature, top-k, top-p, min-p. Without a prompt the
+    text begins as a line begins. Sample i of a seed is the same whatever the number of samples.
+    """
+    from charrnn.checkpoint.store import find_model
+    from charrnn.inference.generator import Model
+
+    config = SampleConfig(**settings)
+    if config.seed is None:
+        config = replace(config, seed=secrets.randbits(32))
+    text = _read_prompt(prompt, prompt_file)
+    writer = Model.from_file(find_model(model, Path(checkpoints)))
+    shown = "" if no_prompt else text
+    for index in range(count):
+        pieces = writer.generate(text, config, index=index)
+        if as_json:
+            _write_json(index, text, config, "".join(pieces))
+        else:
+            _write_text(shown, pieces, raw, is_last=index == count - 1)
+
+
+def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
+    """Give the prompt from wherever it comes.
+
+    Raises:
+        ConfigError: two are given, or the file cannot be read.
+    """
+    if prompt is not None and prompt_file is not None:
+        raise ConfigError("--prompt and --prompt-file both give a prompt; keep one")
+    if prompt_file is None and prompt != "-":
+        return prompt or ""
+    source = "standard input" if prompt_file in (None, "-") else prompt_file
+    try:
+        raw = sys.stdin.buffer.read() if prompt_file in (None, "-") else _bytes_of(prompt_file)
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as error:
+        raise ConfigError(f"cannot read the prompt {source}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"the prompt in {source} is not UTF-8 (byte {error.start}); save it as UTF-8"
+        ) from error
+
+
+def _bytes_of(path: str | None) -> bytes:
+    return Path(path or "").read_bytes()
+
+
+def _write_text(prompt: str, pieces: Iterator[str], raw: bool, is_last: bool) -> None:
+    """Stream one sample to stdout; each ends with a newline, and an empty line parts two."""
+    write = _make_writer(raw)
+    write(prompt)
+    ending = prompt[-1:]
+    for piece in pieces:
+        write(piece)
+        ending = piece[-1:]
+    write("" if ending == "\n" else "\n")
+    if not is_last:
+        write("\n")
+
+
+def _make_writer(raw: bool) -> Callable[[str], None]:
+    """Give a function that writes and flushes; on a terminal, control characters become visible."""
+    stdout = sys.stdout.buffer
+    is_shown = sys.stdout.isatty() and not raw
+
+    def write(text: str) -> None:
+        shown = make_visible(text) if is_shown else text
+        stdout.write(shown.encode("utf-8", "replace"))
+        stdout.flush()
+
+    return write
+
+
+def _write_json(index: int, prompt: str, config: SampleConfig, text: str) -> None:
+    record = {"index": index, "prompt": prompt, "text": text, "temperature": config.temperature}
+    _make_writer(raw=True)(json.dumps(record | {"seed": config.seed}, ensure_ascii=False) + "\n")

@@ -1,0 +1,42 @@
+"""What to make of a finished run: is it good, does it under- or overfit, what would help.
+
+Plain sentences from plain numbers; it knows nothing of terminals.
+"""
+
+from __future__ import annotations
+
+from charrnn.metrics import bits_per_char
+
+_OVERFITS_FROM = 0.12  # (val − train) / val, both in nats
+_UNDERFITS_BELOW = 0.03
+
+
+def compare_with_compressors(val_nats: float, compressors_bpc: dict[str, float]) -> str:
+    """Say how the model's bits per character stand to those of gzip and xz on the same text."""
+    if not compressors_bpc:
+        return ""
+    own = bits_per_char(val_nats)
+    others = ", ".join(f"{name} {bpc:.2f}" for name, bpc in compressors_bpc.items())
+    name, best = min(compressors_bpc.items(), key=lambda item: item[1])
+    if own < best:
+        verdict = f"the model needs {1 - own / best:.0%} less than {name}"
+    else:
+        verdict = f"{name} does better: the model has not learned enough yet to be of use"
+    return f"bits per character on the same text: model {own:.2f}, {others}; {verdict}"
+
+
+def judge_fit(train_nats: float, val_nats: float, reason: str) -> str:
+    """Say whether the model under- or overfits and what to change."""
+    gap = (val_nats - train_nats) / val_nats
+    losses = f"train {train_nats:.3f}, held out {val_nats:.3f} nats"
+    if reason == "patience" or gap > _OVERFITS_FROM:
+        return (
+            f"it overfits ({losses}): it learns its text by heart. More text helps most; "
+            "then more --dropout, or a smaller --hidden-size"
+        )
+    if gap < _UNDERFITS_BELOW:
+        return (
+            f"it underfits ({losses}): there is more to learn from this text. "
+            "A longer --budget helps most; then a larger --hidden-size"
+        )
+    return f"the fit is fair ({losses}): a longer --budget or more text would both help"

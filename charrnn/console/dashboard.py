@@ -1,0 +1,169 @@
+"""What a person sees while a model learns: a live panel, or plain lines off a terminal.
+
+Both take the reports of a run one by one and write to stderr. Text from the model or the corpus
+is shown as text: no escape sequence and no markup of it reaches the terminal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.console.figures import draw_curve, format_bytes, format_count, format_duration
+from charrnn.console.summary import show_summary
+from charrnn.console.visible import make_visible, one_line
+from charrnn.metrics import bits_per_char
+from charrnn.runs.keeper import Kept, Written
+from charrnn.runs.training import Opened, RunReport
+from charrnn.training.reports import Evaluation, Progress, Started
+
+_SAMPLE_LINES = 8
+
+
+@dataclass
+class Newest:
+    """The newest report of each kind, and the losses so far."""
+
+    opened: Opened | None = None
+    started: Started | None = None
+    progress: Progress | None = None
+    evaluation: Evaluation | None = None
+    written: Written | None = None
+    train_nats: list[float] = field(default_factory=list)
+
+    def take(self, report: RunReport) -> None:
+        """Remember one report."""
+        if isinstance(report, Opened):
+            self.opened = report
+        elif isinstance(report, Started):
+            self.started = report
+        elif isinstance(report, Progress):
+            self.progress = report
+            if report.is_milestone:
+                self.train_nats.append(report.train_nats)
+        elif isinstance(report, Evaluation):
+            self.evaluation = report
+        elif isinstance(report, Written):
+            self.written = report
+
+
+class LivePanel:
+    """A panel that is drawn anew with every report, and replaced by a summary at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._newest = Newest()
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, report: RunReport) -> None:
+        """Draw the panel as it is after `report`."""
+        self._newest.take(report)
+        if isinstance(report, Kept):
+            self._live.stop()
+            show_summary(self._console, report)
+        else:
+            self._live.update(_draw_panel(self._newest, self._console.width), refresh=True)
+
+
+def _draw_panel(newest: Newest, width: int) -> Panel:
+    parts: list[RenderableType] = [_describe_run(newest), _draw_bar(newest), _draw_figures(newest)]
+    if len(newest.train_nats) > 1:
+        curve = draw_curve(newest.train_nats, max(10, width - 40))
+        ends = f"{newest.train_nats[0]:.2f} → {newest.train_nats[-1]:.2f}"
+        parts.append(Text.assemble(("train loss  ", "dim"), curve, f"  {ends} nats"))
+    if newest.written:
+        lines = make_visible(newest.written.text).strip("\n").splitlines()[:_SAMPLE_LINES]
+        parts.append(Text(f"\nit writes, at step {newest.written.step:,}:", "dim"))
+        parts.append(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"))
+    run = newest.opened.run.path if newest.opened else ""
+    return Panel(Group(*parts), title=Text(one_line(f"charrnn → {run}")), title_align="left")
+
+
+def _describe_run(newest: Newest) -> Text:
+    if newest.opened is None:
+        return Text("reading …")
+    corpus = newest.opened.corpus
+    text = f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} symbols"
+    return Text(one_line(text) + "\n" + describe_model(newest.started))
+
+
+def describe_model(started: Started | None) -> str:
+    """Say in one line what is trained, and on what."""
+    if started is None:
+        return ""
+    model, plan = started.plan.model, started.plan
+    shape = f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}"
+    return (
+        f"{shape}, {started.parameters:,} parameters · {plan.batch_size} lanes × {plan.seq_len} "
+        f"characters · {started.device} {started.precision}, {started.threads} threads"
+    )
+
+
+def describe_time(newest: Newest) -> str:
+    """Say how far a run is and when it will end."""
+    progress = newest.progress
+    budget = newest.opened.budget_seconds if newest.opened else None
+    if progress is None:
+        return ""
+    elapsed, total = progress.elapsed_seconds, progress.total_steps
+    steps = f"step {progress.step:,}" + (f"/{total:,}" if total else "")
+    if budget is not None:
+        left = f"{format_duration(elapsed)} of {format_duration(budget)}"
+    elif total and progress.step:
+        rest = elapsed / progress.step * (total - progress.step)
+        left = f"{format_duration(elapsed)}, {format_duration(rest)} to go"
+    else:
+        left = format_duration(elapsed)
+    return f"{steps} · epoch {progress.epoch:.1f} · {left}"
+
+
+def _draw_bar(newest: Newest) -> Table:
+    progress = newest.progress
+    total = progress.total_steps if progress else None
+    done = progress.step / total if progress and total else 0.0
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.add_column(ratio=1)
+    grid.add_column(justify="right")
+    grid.add_row(ProgressBar(total=1.0, completed=done), describe_time(newest))
+    return grid
+
+
+def _draw_figures(newest: Newest) -> Text:
+    progress, evaluation = newest.progress, newest.evaluation
+    if progress is None:
+        return Text("")
+    losses = [("train", progress.train_nats)]
+    if evaluation:
+        losses += [("val", evaluation.val_nats), ("best val", evaluation.best_val_nats)]
+    bpc = [(name, f"{bits_per_char(nats):.3f}") for name, nats in losses]
+    machine = [
+        ("speed", f"{format_count(progress.chars_per_second)} chars/s"),
+        ("learning rate", f"{progress.learning_rate:.1e}"),
+        ("gradient", f"{progress.gradient_norm:.2f}"),
+        ("memory", format_bytes(progress.memory_bytes)),
+    ]
+    return Text("\n").join([_join(bpc).append(" bits per character", "dim"), _join(machine)])
+
+
+def _join(figures: list[tuple[str, str]]) -> Text:
+    return Text("   ").join(Text.assemble((f"{name} ", "dim"), value) for name, value in figures)

@@ -1,0 +1,93 @@
+"""Which way a run is shown: a live panel, plain lines, JSON lines, or nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rich.console import Console
+
+from charrnn.console.dashboard import LivePanel
+from charrnn.console.plain import PlainLines
+from charrnn.runs.keeper import Kept, Written
+from charrnn.runs.training import Opened, RunReport
+from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
+
+
+class Display(Protocol):
+    """Shows the reports of a run, between its start and its end."""
+
+    def __enter__(self) -> Self:
+        """Make ready."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the screen in order."""
+
+    def show(self, report: RunReport) -> None:
+        """Show one report."""
+
+
+def make_display(*, quiet: bool, as_json: bool) -> Display:
+    """Choose by the flags, then by whether stderr is a terminal."""
+    if as_json:
+        return JsonLines()
+    if quiet:
+        return Silent()
+    console = Console(stderr=True)
+    return LivePanel(console) if console.is_terminal else PlainLines(console)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def show(self, report: RunReport) -> None:
+        """Do nothing."""
+
+
+class JsonLines(Silent):
+    """Writes each report but the snapshots as one JSON object on stdout."""
+
+    def show(self, report: RunReport) -> None:
+        """Write one line and flush it."""
+        values = _plain_values(report)
+        if values is not None:
+            sys.stdout.write(json.dumps(values) + "\n")
+            sys.stdout.flush()
+
+
+def _plain_values(report: RunReport) -> dict[str, Any] | None:
+    """Give a report without its arrays; `event` names its kind."""
+    if isinstance(report, Snapshot | Finished):  # what Finished says is said once more by Kept
+        return None
+    event = {"event": type(report).__name__.lower()}
+    if isinstance(report, Opened):
+        corpus = report.corpus
+        sizes = {"chars": corpus.chars, "vocab_size": corpus.vocab.size}
+        return event | {"run": str(report.run.path), "corpus": corpus.name, **sizes}
+    if isinstance(report, Started | Progress | Written):
+        return event | asdict(report)
+    if isinstance(report, Evaluation):
+        return event | {k: v for k, v in vars(report).items() if k != "weights"}
+    assert isinstance(report, Kept)
+    finished = {k: v for k, v in vars(report.finished).items() if k != "best_weights"}
+    model = {"model": str(report.run.model), "compressors_bpc": report.compressors_bpc}
+    return {"event": "finished"} | model | finished

@@ -1,0 +1,79 @@
+"""What a run says where there is no terminal: one line an evaluation, and at least every 30 s.
+
+Lines go to the console's stream (stderr). It draws nothing and remembers little.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+
+from charrnn.console.dashboard import Newest, describe_model, describe_time
+from charrnn.console.figures import format_count
+from charrnn.console.summary import say, show_summary
+from charrnn.metrics import bits_per_char
+from charrnn.runs.keeper import Kept
+from charrnn.runs.training import Opened, RunReport
+from charrnn.training.reports import Evaluation, Progress, Started
+
+_SILENCE_SECONDS = 30.0
+
+
+class PlainLines:
+    """Shows a run as lines of text."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._newest = Newest()
+        self._said_at_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def show(self, report: RunReport) -> None:
+        """Write the line that `report` is worth, if any."""
+        self._newest.take(report)
+        if isinstance(report, Opened):
+            corpus = report.corpus
+            say(
+                self._console,
+                f"{corpus.name}: {corpus.chars:,} characters, "
+                f"{corpus.vocab.size:,} symbols → {report.run.path}",
+            )
+        elif isinstance(report, Started):
+            say(self._console, describe_model(report))
+        elif isinstance(report, Evaluation):
+            self._say_evaluation(report)
+        elif isinstance(report, Progress):
+            self._say_progress(report)
+        elif isinstance(report, Kept):
+            show_summary(self._console, report)
+
+    def _say_evaluation(self, report: Evaluation) -> None:
+        self._said_at_seconds = report.elapsed_seconds
+        best = " (best)" if report.is_best else f", best {bits_per_char(report.best_val_nats):.3f}"
+        say(
+            self._console,
+            f"{describe_time(self._newest)} · train {bits_per_char(report.train_nats):.3f}, "
+            f"val {bits_per_char(report.val_nats):.3f} bpc{best}",
+        )
+
+    def _say_progress(self, report: Progress) -> None:
+        if report.elapsed_seconds - self._said_at_seconds < _SILENCE_SECONDS:
+            return
+        self._said_at_seconds = report.elapsed_seconds
+        say(
+            self._console,
+            f"{describe_time(self._newest)} · train {bits_per_char(report.train_nats):.3f} bpc, "
+            f"{format_count(report.chars_per_second)} chars/s",
+        )

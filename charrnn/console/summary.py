@@ -1,0 +1,60 @@
+"""The last words of a run: how good the model is, what would make it better, what to type next."""
+
+from __future__ import annotations
+
+import shlex
+
+from rich.console import Console
+from rich.text import Text
+
+from charrnn.console.advice import compare_with_compressors, judge_fit
+from charrnn.console.figures import format_duration
+from charrnn.console.visible import make_visible
+from charrnn.metrics import bits_per_char
+from charrnn.runs.keeper import Kept
+from charrnn.training.reports import Finished
+
+_ENDINGS = {
+    "length": "trained",
+    "patience": "stopped early, as it no longer got better:",
+    "stopped": "stopped as asked:",
+}
+
+
+def show_summary(console: Console, report: Kept) -> None:
+    """Write the end of a run."""
+    finished = report.finished
+    duration = format_duration(finished.elapsed_seconds)
+    say(console, f"{_ENDINGS[finished.reason]} {finished.step:,} steps in {duration}")
+    if finished.best_weights is not None:
+        say(console, _describe_best(finished))
+        say(console, compare_with_compressors(finished.best_val_nats, report.compressors_bpc))
+        say(
+            console,
+            judge_fit(finished.best_train_nats, finished.best_val_nats, finished.reason),
+        )
+    say(console, f"model: {report.run.model}")
+    if finished.reason == "stopped":
+        say(console, f"go on: charrnn train --resume {_quoted(report)}")
+    say(console, f"next:  charrnn sample {_quoted(report)} --temp 0.8")
+
+
+def say(console: Console, line: str) -> None:
+    """Write one line as it is: no markup, no highlighting, no wrapping, no escape sequences."""
+    if line:
+        console.print(Text(make_visible(line)), soft_wrap=True, highlight=False)
+
+
+def _describe_best(finished: Finished) -> str:
+    nats, windowed = finished.best_val_nats, finished.best_val_windowed_nats
+    by_windows = f" ({windowed:.4f} in windows of 256 characters)" if windowed else ""
+    return (
+        f"best model, of step {finished.best_step:,}: {bits_per_char(nats):.3f} bits per character "
+        f"on held-out text = {nats:.4f} nats{by_windows}"
+    )
+
+
+def _quoted(report: Kept) -> str:
+    """Give the run as a shell takes it: its name, or its path outside checkpoints/."""
+    path = report.run.path
+    return shlex.quote(path.name if path.parent.name == "checkpoints" else str(path))

@@ -1,0 +1,127 @@
+"""Tables of models, runs, corpora and figures, on stdout: they are what was asked for.
+
+Every cell that holds a name or a character from elsewhere is made safe to look at.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.console.visible import one_line
+
+_SHOWN_CHARACTERS = 200
+
+
+def show_model(path: str, description: dict[str, Any]) -> None:
+    """Write a model's description, one line a field."""
+    shown = {"path": path} | description
+    shown["alphabet"] = _shorten(description["alphabet"])
+    corpus, settings = shown.pop("corpus", {}), shown.pop("settings", {})
+    table = _plain_table()
+    for key, value in shown.items():
+        table.add_row(key, _cell(value))
+    for name, group in (("corpus", corpus), ("settings", settings)):
+        for key, value in group.items():
+            if key not in shown:
+                table.add_row(f"{name}.{key}", _cell(value))
+    _print(table)
+
+
+def show_runs(rows: list[dict[str, Any]], checkpoints: str) -> None:
+    """Write one line a run."""
+    if not rows:
+        text = f"no runs in {checkpoints} yet; make one with: charrnn train corpus.txt"
+        Console(stderr=True).print(Text(one_line(text)), soft_wrap=True)
+        return
+    table = _table("run", "corpus", "model", "parameters", "step", "val bpc", "written")
+    for row in rows:
+        if "error" in row:
+            table.add_row(_cell(row["name"]), Text(one_line(row["error"]), style="red"))
+            continue
+        bpc = "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}"
+        counts = f"{row['parameters']:,}", f"{row['step']:,}"
+        date = row["created"][:16].replace("T", " ")
+        table.add_row(*map(_cell, (row["name"], row["corpus"], row["model"], *counts, bpc, date)))
+    _print(table)
+
+
+def show_assessment(result: Any) -> None:
+    """Write a model's scores on a text by both protocols."""
+    table = _table("protocol", "nats", "bits per character", "perplexity")
+    for name, prefix in (("state carried", ""), ("windows of 256", "windowed_")):
+        values = [getattr(result, prefix + key) for key in ("nats", "bpc", "perplexity")]
+        table.add_row(name, *(f"{value:.4f}" for value in values))
+    _print(table)
+    Console().print(f"over {result.chars:,} characters", highlight=False)
+
+
+def show_library(rows: list[tuple[Any, Path | None]]) -> None:
+    """Write one line a named corpus: (its library entry, its file if it is here)."""
+    table = _table("name", "characters", "", "what it is")
+    for corpus, path in rows:
+        how = "here" if path else {"built": "from this Python", "download": "to fetch"}[corpus.kind]
+        table.add_row(corpus.name, f"{corpus.characters:,}", how, corpus.description)
+    _print(table)
+
+
+def show_stats(figures: list[tuple[str, str]], rarest: list[tuple[str, str, str, int]]) -> None:
+    """Write a text's figures, then its rarest characters (character, code point, name, count)."""
+    table = _plain_table()
+    for name, value in figures:
+        table.add_row(name, _cell(value))
+    _print(table)
+    if rarest:
+        characters = _table("rarest", "code point", "name", "count")
+        for char, code, name, count in rarest:
+            characters.add_row(_cell(char), code, _cell(name), f"{count:,}")
+        _print(characters)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for heading in headings:
+        is_number = heading in {"parameters", "step", "val bpc", "nats", "characters", "count"}
+        table.add_column(
+            heading,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=heading == "written",
+        )
+    return table
+
+
+def _plain_table() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _cell(value: Any) -> Text:
+    """Give a value as text that is shown as it is."""
+    if value is None:
+        return Text("-")
+    if isinstance(value, float):
+        return Text(f"{value:.4f}" if abs(value) < 1e4 else f"{value:,.0f}")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(f"{value:,}")
+    if isinstance(value, dict):
+        return Text(one_line(", ".join(f"{k} {_cell(v).plain}" for k, v in value.items())))
+    if isinstance(value, list):
+        return Text(one_line(", ".join(map(str, value))))
+    return Text(one_line(str(value)))
+
+
+def _shorten(alphabet: str) -> str:
+    rest = len(alphabet) - _SHOWN_CHARACTERS
+    return alphabet if rest <= 0 else f"{alphabet[:_SHOWN_CHARACTERS]} … and {rest:,} more"
+
+
+def _print(table: Table) -> None:
+    Console().print(table)

@@ -1,0 +1,82 @@
+"""What a run is asked for: settings by name become a corpus and three frozen settings objects.
+
+A resumed run starts from the settings in its file; those that shape the model or the text cannot
+change on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from charrnn.checkpoint.format import ModelFile
+from charrnn.checkpoint.store import find_run, read_last
+from charrnn.config import RunConfig, TextConfig, TrainConfig, as_dict
+from charrnn.errors import ConfigError
+
+_CHANGEABLE = {"budget", "epochs", "steps", "patience", "eval_every", "device", "threads"}
+_LENGTHS = ("budget", "epochs", "steps")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that is about to start: new, or taken up from a file (`last`)."""
+
+    corpus_paths: list[str]
+    text: TextConfig
+    train: TrainConfig
+    run: RunConfig
+    last: ModelFile | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting of text and training, as plain values."""
+        return as_dict(self.text) | as_dict(self.train)
+
+
+def split_settings(settings: Mapping[str, Any]) -> tuple[TextConfig, TrainConfig, RunConfig]:
+    """Sort settings into their classes.
+
+    Raises:
+        ConfigError: one is unknown, out of range, or clashes with another.
+    """
+    classes = (TextConfig, TrainConfig, RunConfig)
+    names = {cls: {item.name for item in fields(cls)} for cls in classes}
+    if unknown := sorted(set(settings) - set().union(*names.values())):
+        raise ConfigError(f"there is no setting {unknown[0]!r}; charrnn train --help lists them")
+    text, train, run = ({k: settings[k] for k in settings if k in names[c]} for c in classes)
+    return TextConfig(**text), TrainConfig(**train), RunConfig(**run)
+
+
+def read_request(corpus: Sequence[str], settings: Mapping[str, Any]) -> Request:
+    """Give what is asked for; under --resume, on top of what the run was asked for before.
+
+    Raises:
+        ConfigError: as `split_settings`, or there is no corpus, or a resumed run would change.
+        CheckpointError: the run to resume is missing or damaged.
+    """
+    text, train, run = split_settings(settings)
+    if run.resume is not None:
+        return _resume(corpus, settings, run)
+    if not corpus:
+        raise ConfigError("no corpus is given; name a text file, as in: charrnn train book.txt")
+    return Request(list(corpus), text, train, run)
+
+
+def _resume(corpus: Sequence[str], settings: Mapping[str, Any], run: RunConfig) -> Request:
+    assert run.resume is not None
+    last = read_last(find_run(run.resume, Path(run.checkpoints)))
+    before: dict[str, Any] = last.summary["settings"]
+    asked = {k: v for k, v in settings.items() if k not in ("resume", "checkpoints", "name")}
+    for key, value in asked.items():
+        if key not in _CHANGEABLE and value != before.get(key):
+            raise ConfigError(
+                f"{key} of run {run.resume!r} is {before.get(key)!r} and cannot change on the way; "
+                "leave it out, or start a new run"
+            )
+    if asked.keys() & set(_LENGTHS):
+        before = before | dict.fromkeys(_LENGTHS)
+    text, train, _ = split_settings(before | asked)
+    return Request(list(corpus) or last.summary["corpus"]["paths"], text, train, run, last)

@@ -1,0 +1,115 @@
+"""A training run from its settings to its files: what `charrnn train` and `charrnn.train` call.
+
+It opens the corpus and the run folder, hands both to the trainer, and keeps what the trainer
+yields while passing it on. Both sides of the house meet here: the trainer writes no files, and
+the samples on the way are drawn by the numpy runtime that will draw them later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from charrnn.checkpoint.format import ModelFile, read_model
+from charrnn.checkpoint.store import RunFolder, create_run, find_run
+from charrnn.errors import CheckpointError
+from charrnn.runs.keeper import Keeper, Kept, Written
+from charrnn.runs.request import Request, read_request
+from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.text.library import LIBRARY, get_corpus
+from charrnn.training.reports import Evaluation, Finished, Report, Snapshot
+from charrnn.training.trainer import Best, train
+
+LIBRARY_FOLDER = Path("corpora")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The first report: which text is trained on, for how long, and where the files are."""
+
+    run: RunFolder
+    corpus: Corpus = field(repr=False)
+    budget_seconds: float | None
+
+
+RunReport = Opened | Report | Written | Kept
+
+
+def start_run(
+    corpus: Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[RunReport]:
+    """Train on `corpus` and keep the run's files; yield a report of each thing that happens.
+
+    corpus: files, folders, globs, "-" or a library name; may be empty when resuming.
+    settings: fields of TextConfig, TrainConfig and RunConfig that differ from their defaults.
+
+    Raises:
+        CharRNNError: any of its kinds; what was saved before stays.
+    """
+    request = read_request(corpus, settings)
+    opened = open_corpus([_locate(path) for path in request.corpus_paths], request.text)
+    if request.last is not None:
+        _check_same_text(opened, request.last)
+    run = _open_folder(request, opened.name)
+    with run.lock():
+        run.keep_settings({"corpus": request.corpus_paths} | request.settings)
+        yield Opened(run, opened, request.train.budget_seconds)
+        snapshot, best = _taken_up(request, run)
+        reports = train(opened, request.train, resume=snapshot, best=best, should_stop=should_stop)
+        yield from _keep(reports, run, opened, request)
+
+
+def _locate(path: str) -> str:
+    """Turn a library name into its file, made or fetched if need be; leave anything else."""
+    if path in LIBRARY and not Path(path).exists():
+        return str(get_corpus(path, LIBRARY_FOLDER))
+    return path
+
+
+def _open_folder(request: Request, corpus_name: str) -> RunFolder:
+    checkpoints = Path(request.run.checkpoints)
+    if request.run.resume is not None:
+        return find_run(request.run.resume, checkpoints)
+    return create_run(checkpoints, request.run.name, corpus_name)
+
+
+def _check_same_text(corpus: Corpus, last: ModelFile) -> None:
+    """Refuse to go on with a text that is not the one of the run."""
+    if corpus.sha256 != last.summary["corpus"]["sha256"] or corpus.vocab != last.vocab:
+        raise CheckpointError(
+            f"the text of {corpus.name} is not the one this run was trained on; give that text, or "
+            "start a new run on this one"
+        )
+
+
+def _taken_up(request: Request, run: RunFolder) -> tuple[Snapshot | None, Best | None]:
+    """Give the trainer's snapshot and the best model of a run that is resumed."""
+    last = request.last
+    if last is None or last.progress is None:
+        return None, None
+    step = last.progress["step"]
+    snapshot = Snapshot(step, last.config, last.weights, last.training, last.progress)
+    if not run.best.exists():
+        return snapshot, None
+    best = read_model(run.best)
+    figures = {key: best.summary[key] for key in ("val_nats", "train_nats", "step")}
+    return snapshot, Best(**figures, weights=best.weights)
+
+
+def _keep(
+    reports: Iterator[Report], run: RunFolder, corpus: Corpus, request: Request
+) -> Iterator[RunReport]:
+    """Write what has to be kept of each report, then pass it on."""
+    keeper = Keeper(run, corpus, request)
+    for report in reports:
+        keeper.keep(report)
+        yield report
+        if isinstance(report, Evaluation):
+            yield keeper.write_sample(report)
+        if isinstance(report, Finished):
+            yield keeper.close(report)

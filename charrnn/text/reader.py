@@ -1,0 +1,254 @@
+"""From files, folders, patterns or standard input to one stream of characters, in bounded memory.
+
+Bytes are decoded strictly; a leading byte order mark goes, CRLF and CR become LF, and two sources
+never share a line. What comes of the characters (alphabet, ids, split) is not known here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import hashlib
+import io
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from charrnn.errors import CorpusError, StorageError
+from charrnn.text.encodings import SAMPLE_BYTES, explain_failure, find_codec
+
+CHUNK_BYTES = 1 << 20
+MAX_UNPACKED_BYTES = 64 << 30  # of one .gz file; deflate can hide 1,000 times a file's size in it
+MAX_HELD_CHARS = 1 << 16
+
+_FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
+
+# ASCII, hanzi and hangul syllables never compose with what stands before them, in any normal form.
+_STARTER = re.compile("[\x00-\x7f\u4e00-\u9fff\uac00-\ud7a3]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a corpus: where it lies, and the name to show for it."""
+
+    path: Path
+    name: str
+
+
+@contextmanager
+def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
+    """Yield the files that `paths` name: files, folders, glob patterns, and - for standard input.
+
+    They come in the order given, sorted within a folder or pattern, each once. Standard input is
+    kept in a temporary file, so that it can be read twice, until the block ends.
+
+    Raises:
+        CorpusError: a name leads to no readable text file, or there is no name.
+        StorageError: standard input does not fit on the disk.
+    """
+    if not paths:
+        raise CorpusError("no text was given; name a file, a folder, a pattern, or - for stdin")
+    if list(paths).count("-") > 1:
+        raise CorpusError("standard input can be read only once; give - once")
+    with ExitStack() as stack:
+        sources: dict[Path, Source] = {}
+        for name in paths:
+            if name == "-":
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="charrnn-"))
+                found = [Source(_spool_stdin(Path(folder)), "standard input")]
+            else:
+                found = [Source(path, str(path)) for path in _find_files(name)]
+            for source in found:
+                sources.setdefault(source.path.resolve(), source)
+        yield list(sources.values())
+
+
+def hash_sources(sources: Sequence[Source]) -> str:
+    """Give the SHA-256, in hex, of one file's stored bytes; of several, that of their digests.
+
+    Raises:
+        CorpusError: a file cannot be read.
+    """
+    digests = [_hash_source(source) for source in sources]
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
+
+
+def _hash_source(source: Source) -> str:
+    digest = hashlib.sha256()
+    with _open_source(source) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def iter_text(
+    sources: Iterable[Source], *, encoding: str = "utf-8", normalize: str = "none"
+) -> Iterator[str]:
+    """Yield the characters of all sources in pieces of about CHUNK_BYTES of input.
+
+    `normalize` is "none", "nfc" or "nfkc". Where a source does not end in a newline, one is put
+    before the next.
+
+    Raises:
+        ConfigError: the encoding is unknown.
+        CorpusError: a file cannot be read, unpacked or decoded.
+    """
+    pieces = _iter_joined(sources, find_codec(encoding))
+    return pieces if normalize == "none" else _iter_normalized(pieces, _FORMS[normalize])
+
+
+def _find_files(name: str) -> list[Path]:
+    """Give the file of that name, the files of that folder, or those that match the pattern."""
+    path = Path(name)
+    try:
+        mode = os.stat(name).st_mode  # noqa: PTH116 (Path("") would be the working folder)
+    except (OSError, ValueError) as error:
+        if re.search(r"[*?\[]", name) and (files := _match_pattern(path)):
+            return files
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(
+            f"no text at {name!r} ({reason}); check the path, which starts from {Path.cwd()}"
+        ) from error
+    if stat.S_ISDIR(mode):
+        if files := _walk_folder(path):
+            return files
+        raise CorpusError(f"the folder {name} holds no file (hidden ones do not count)")
+    if not stat.S_ISREG(mode):
+        raise CorpusError(f"{name} is not a regular file; pipe its content in and give - instead")
+    return [path]
+
+
+def _walk_folder(folder: Path) -> list[Path]:
+    """List the regular files under a folder, sorted, without the hidden; links to folders stay."""
+
+    def fail(error: OSError) -> None:
+        raise CorpusError(f"cannot list {error.filename}: {error.strerror}") from error
+
+    files: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in files if path.is_file())
+
+
+def _match_pattern(pattern: Path) -> list[Path]:
+    """List the files that match a glob pattern, and those in folders that match, sorted."""
+    # pathlib's ** follows no links to folders, unlike the glob module's; but it finds hidden names.
+    dotted = [part for part in pattern.parts if part.startswith(".")]
+    try:
+        matches = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"cannot follow the pattern {str(pattern)!r}: {error}") from error
+    files: list[Path] = []
+    for match in matches:
+        hidden = [part for part in match.parts if part.startswith(".")]
+        if all(any(fnmatchcase(part, shown) for shown in dotted) for part in hidden):
+            files += _walk_folder(match) if match.is_dir() else [match]
+    return [path for path in files if path.is_file()]
+
+
+def _spool_stdin(folder: Path) -> Path:
+    """Copy standard input, as bytes, into a file in `folder`."""
+    if sys.stdin is None:
+        raise CorpusError("standard input is closed; name a file instead of -")
+    path = folder / "stdin"
+    try:
+        with path.open("wb") as spool:
+            shutil.copyfileobj(sys.stdin.buffer, spool, CHUNK_BYTES)
+    except OSError as error:
+        raise StorageError(
+            f"cannot keep standard input in {folder}: {error.strerror or error}; "
+            "set TMPDIR to a folder with more room, or name a file"
+        ) from error
+    return path
+
+
+@contextmanager
+def _open_source(source: Source) -> Iterator[io.BufferedReader]:
+    """Open a source's stored bytes and turn every failure to read them into a CorpusError."""
+    try:
+        with source.path.open("rb") as file:
+            yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorpusError(f"{source.name} is a damaged gzip file: {error}") from error
+    except OSError as error:
+        raise CorpusError(f"cannot read {source.name}: {error.strerror or error}") from error
+
+
+def _iter_bytes(source: Source) -> Iterator[bytes]:
+    """Yield a file's bytes in chunks, unpacked where name and content both say gzip."""
+    with _open_source(source) as stored:
+        is_packed = source.path.suffix.lower() == ".gz" and stored.peek(2)[:2] == b"\x1f\x8b"
+        file = gzip.GzipFile(fileobj=stored) if is_packed else stored
+        size = 0
+        while chunk := file.read(CHUNK_BYTES):
+            size += len(chunk)
+            if is_packed and size > MAX_UNPACKED_BYTES:
+                raise CorpusError(
+                    f"{source.name} unpacks to more than {MAX_UNPACKED_BYTES:,} bytes; "
+                    "if it really is a text, unpack it first"
+                )
+            yield chunk
+
+
+def _iter_joined(sources: Iterable[Source], codec: str) -> Iterator[str]:
+    """Yield the text of all sources, with a newline between two that would share a line."""
+    last = "\n"
+    for source in sources:
+        separator = "" if last == "\n" else "\n"
+        for piece in _iter_decoded(source, codec):
+            yield separator + piece
+            separator, last = "", piece[-1]
+
+
+def _iter_decoded(source: Source, codec: str) -> Iterator[str]:
+    """Yield one file's characters in pieces that are not empty, newlines made LF."""
+    # The utf-8-sig decoder drops the stump of a mark without an error, so the mark is taken here.
+    codec = "utf-8" if codec == "utf-8-sig" else codec
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
+    head, size, mark = b"", 0, "\ufeff"
+    for chunk in chain(_iter_bytes(source), [b""]):
+        head = head or chunk[:SAMPLE_BYTES]
+        size += len(chunk)
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+            if codec != "utf-8":  # whose decoder refuses lone surrogates by itself
+                text.encode()
+        except UnicodeError as error:
+            message = explain_failure(source.name, codec, error, size, head)
+            raise CorpusError(message) from error
+        if text and mark:
+            text, mark = text.removeprefix(mark), ""
+        if text:
+            yield text
+
+
+def _iter_normalized(pieces: Iterable[str], form: Literal["NFC", "NFKC"]) -> Iterator[str]:
+    """Yield pieces in a Unicode normal form, cut only before a character that stays apart.
+
+    Where MAX_HELD_CHARS hold no such character, they are cut anyway.
+    """
+    held = ""
+    for piece in pieces:
+        text = held + piece
+        found = _STARTER.search(text[: -MAX_HELD_CHARS - 1 : -1])  # the last one: reversed
+        cut = len(text) - found.end() if found else len(text) * (len(text) > MAX_HELD_CHARS)
+        if cut:
+            yield unicodedata.normalize(form, text[:cut])
+        held = text[cut:]
+    if held:
+        yield unicodedata.normalize(form, held)
