@@ -22,6 +22,7 @@ lstm: input, forget, cell, output; gru: reset, update, new.
 
 CELLS = tuple(GATES)
 DEFAULT_BUDGET = "5m"
+LIBRARY_FOLDER = "corpora"
 
 
 def setting(

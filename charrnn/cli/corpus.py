@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from charrnn.cli.options import Command
+from charrnn.cli.options import Command, settings_options
+from charrnn.config import LIBRARY_FOLDER, TextConfig
 
-_FOLDER = "corpora"
+_RAREST = 12
+
+_folder_option = click.option(
+    "--dir", "folder", default=LIBRARY_FOLDER, show_default=True, help="where texts are kept"
+)
 
 
 @click.group("corpus")
@@ -18,7 +24,7 @@ def command() -> None:
 
 
 @command.command("list", cls=Command, examples="charrnn corpus list")
-@click.option("--dir", "folder", default=_FOLDER, show_default=True, help="where texts are kept")
+@_folder_option
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a corpus")
 def list_corpora(folder: str, as_json: bool) -> None:
     """List the texts that have a name here."""
@@ -32,3 +38,58 @@ def list_corpora(folder: str, as_json: bool) -> None:
     from charrnn.console.tables import show_library
 
     show_library(rows)
+
+
+@command.command("build", cls=Command, examples="charrnn corpus build python-docs")
+@click.argument("name")
+@_folder_option
+def build(name: str, folder: str) -> None:
+    """Make the text NAME from what came with Python; no network is used."""
+    from charrnn.text.library import build_corpus
+
+    _tell(name, build_corpus(name, Path(folder)))
+
+
+@command.command("get", cls=Command, examples="charrnn corpus get tiny-shakespeare --dir texts")
+@click.argument("name")
+@_folder_option
+def get(name: str, folder: str) -> None:
+    """Fetch the text NAME, going on with a download that was cut off, and check it."""
+    from charrnn.console.transfer import show_transfer
+    from charrnn.text.library import get_corpus
+
+    with show_transfer(name) as on_progress:
+        path = get_corpus(name, Path(folder), on_progress)
+    _tell(name, path)
+
+
+def _tell(name: str, path: Path) -> None:
+    """Give the file's name on stdout, and what is known of it on stderr."""
+    from charrnn.text.library import describe_check
+
+    click.echo(describe_check(name, path), err=True)
+    click.echo(str(path))
+
+
+@command.command(
+    "stats",
+    cls=Command,
+    examples="charrnn corpus stats book.txt\ncharrnn corpus stats poems/ --encoding gb18030",
+)
+@click.argument("paths", nargs=-1, required=True, type=click.Path())
+@settings_options(TextConfig, section="Text")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+    """Measure the text in PATHS: size, alphabet, lines, trouble, entropy, and what train would do.
+
+    PATHS are files, folders, globs, - for stdin, or names of `corpus list`.
+    """
+    from charrnn.runs.survey import survey_text
+
+    survey = survey_text(paths, TextConfig(**settings))
+    if as_json:
+        click.echo(json.dumps(survey.as_json()))
+        return
+    from charrnn.console.tables import show_survey
+
+    show_survey(survey, _RAREST)

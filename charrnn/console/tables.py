@@ -6,14 +6,20 @@ Every cell that holds a name or a character from elsewhere is made safe to look 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.config import DEFAULT_BUDGET
+from charrnn.console.figures import format_bytes
 from charrnn.console.visible import one_line
+
+if TYPE_CHECKING:
+    from charrnn.runs.survey import Survey
+    from charrnn.text.statistics import CorpusStats
 
 _SHOWN_CHARACTERS = 200
 
@@ -70,17 +76,49 @@ def show_library(rows: list[tuple[Any, Path | None]]) -> None:
     _print(table)
 
 
-def show_stats(figures: list[tuple[str, str]], rarest: list[tuple[str, str, str, int]]) -> None:
-    """Write a text's figures, then its rarest characters (character, code point, name, count)."""
+def show_survey(survey: Survey, rarest: int) -> None:
+    """Write a text's figures, then its `rarest` characters."""
     table = _plain_table()
-    for name, value in figures:
+    for name, value in _survey_rows(survey):
         table.add_row(name, _cell(value))
     _print(table)
-    if rarest:
-        characters = _table("rarest", "code point", "name", "count")
-        for char, code, name, count in rarest:
-            characters.add_row(_cell(char), code, _cell(name), f"{count:,}")
-        _print(characters)
+    characters = _table("rarest", "code point", "name", "count")
+    for rare in survey.stats.rarest(rarest):
+        row = (rare.character, rare.code_point, rare.name, rare.count)
+        characters.add_row(*map(_cell, row))
+    _print(characters)
+
+
+def _survey_rows(survey: Survey) -> list[tuple[str, Any]]:
+    stats, plan, model = survey.stats, survey.plan, survey.plan.model
+    entropies = (stats.order0_bpc, stats.order1_bpc, stats.order2_bpc)
+    part = f" (first {stats.entropy_chars:,})" if stats.entropy_chars < stats.characters else ""
+    compressed = (f"{name} {bpc:.3f}" for name, bpc in survey.compressors_bpc.items())
+    return [
+        ("size", f"{format_bytes(stats.utf8_bytes)} as UTF-8, {stats.characters:,} characters"),
+        ("alphabet", f"{len(stats.alphabet):,} characters; the vocabulary {survey.vocab_size:,}"),
+        ("lines", f"{stats.lines:,}, the longest of {stats.longest_line:,} characters"),
+        ("duplicate lines", f"{stats.duplicate_line_share:.1%} of those that are not empty"),
+        ("trouble", _describe_trouble(stats)),
+        ("entropy", " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}"),
+        ("compressed", ", ".join(compressed) + " bpc"),
+        (
+            "train would use",
+            f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
+            f"{plan.batch_size} lanes × {plan.seq_len} characters, for {DEFAULT_BUDGET}",
+        ),
+    ]
+
+
+def _describe_trouble(stats: CorpusStats) -> str:
+    """Name what looks like a wrong encoding, if anything does."""
+    counts = {
+        "replacement characters": stats.replacement_chars,
+        "control characters": stats.control_chars,
+        "private-use characters": stats.private_use_chars,
+        "pairs like Ã©, UTF-8 read as another encoding": stats.mojibake_pairs,
+    }
+    return "; ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none seen"
 
 
 def _table(*headings: str) -> Table:

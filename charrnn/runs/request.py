@@ -13,8 +13,9 @@ from typing import Any
 
 from charrnn.checkpoint.format import ModelFile
 from charrnn.checkpoint.store import find_run, read_last
-from charrnn.config import RunConfig, TextConfig, TrainConfig, as_dict
+from charrnn.config import LIBRARY_FOLDER, RunConfig, TextConfig, TrainConfig, as_dict
 from charrnn.errors import ConfigError
+from charrnn.text.library import LIBRARY, get_corpus
 
 _CHANGEABLE = {"budget", "epochs", "steps", "patience", "eval_every", "device", "threads"}
 _LENGTHS = ("budget", "epochs", "steps")
@@ -63,6 +64,17 @@ def read_request(corpus: Sequence[str], settings: Mapping[str, Any]) -> Request:
     if not corpus:
         raise ConfigError("no corpus is given; name a text file, as in: charrnn train book.txt")
     return Request(list(corpus), text, train, run)
+
+
+def locate_texts(paths: Sequence[str]) -> list[str]:
+    """Turn library names into their files, made or fetched if need be; leave anything else.
+
+    Raises:
+        CorpusError: a named text cannot be fetched.
+    """
+    folder = Path(LIBRARY_FOLDER)
+    named = {path for path in paths if path in LIBRARY and not Path(path).exists()}
+    return [str(get_corpus(path, folder)) if path in named else path for path in paths]
 
 
 def _resume(corpus: Sequence[str], settings: Mapping[str, Any], run: RunConfig) -> Request:

@@ -16,13 +16,10 @@ from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.checkpoint.store import RunFolder, create_run, find_run
 from charrnn.errors import CheckpointError
 from charrnn.runs.keeper import Keeper, Kept, Written
-from charrnn.runs.request import Request, read_request
+from charrnn.runs.request import Request, locate_texts, read_request
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.library import LIBRARY, get_corpus
 from charrnn.training.reports import Evaluation, Finished, Report, Snapshot
 from charrnn.training.trainer import Best, train
-
-LIBRARY_FOLDER = Path("corpora")
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def start_run(
         CharRNNError: any of its kinds; what was saved before stays.
     """
     request = read_request(corpus, settings)
-    opened = open_corpus([_locate(path) for path in request.corpus_paths], request.text)
+    opened = open_corpus(locate_texts(request.corpus_paths), request.text)
     if request.last is not None:
         _check_same_text(opened, request.last)
     run = _open_folder(request, opened.name)
@@ -62,13 +59,6 @@ def start_run(
         snapshot, best = _taken_up(request, run)
         reports = train(opened, request.train, resume=snapshot, best=best, should_stop=should_stop)
         yield from _keep(reports, run, opened, request)
-
-
-def _locate(path: str) -> str:
-    """Turn a library name into its file, made or fetched if need be; leave anything else."""
-    if path in LIBRARY and not Path(path).exists():
-        return str(get_corpus(path, LIBRARY_FOLDER))
-    return path
 
 
 def _open_folder(request: Request, corpus_name: str) -> RunFolder:

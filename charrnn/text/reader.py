@@ -81,10 +81,8 @@ def hash_sources(sources: Sequence[Source]) -> str:
     Raises:
         CorpusError: a file cannot be read.
     """
-    digests = [_hash_source(source) for source in sources]
-    return (
-        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    )
+    first, *others = digests = [_hash_source(source) for source in sources]
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if others else first
 
 
 def _hash_source(source: Source) -> str:

@@ -30,8 +30,8 @@ class Pace:
 
     budget_seconds: float | None
     elapsed_before: float = 0.0
-    _started: float = field(default_factory=time.perf_counter)
-    _marked: float = field(default_factory=time.perf_counter)
+    _started: float = field(default_factory=lambda: time.perf_counter())
+    _marked: float = field(default_factory=lambda: time.perf_counter())
     _steps: int = 0
     _step_seconds: float = 0.0
     _evaluation_seconds: float | None = None

@@ -1,0 +1,55 @@
+"""What every test stands on: a machine without the user's cache or settings, and a tiny model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint.format import ModelFile, weight_shapes
+from charrnn.config import ModelConfig
+from charrnn.metrics import bits_per_char
+from charrnn.text.vocab import Vocab
+
+
+@pytest.fixture(autouse=True)
+def _no_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's cache folder and CHARRNN_ variables out of every test."""
+    for name in [name for name in os.environ if name.startswith("CHARRNN_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg-cache"))
+    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "charrnn-cache"))
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., ModelFile]:
+    """Give a function that makes a model file's content with random weights: V = 5, E = 3, H = 4.
+
+    It takes fields of ModelConfig; step, val_nats and progress are those of a run that can go on.
+    """
+
+    def make(step: int = 7, val_nats: float = 1.5, **shape: Any) -> ModelFile:
+        sizes = {"vocab_size": 5, "embedding_size": 3, "hidden_size": 4, "num_layers": 2}
+        config = ModelConfig(**(sizes | shape))
+        random = np.random.default_rng(11)
+        weights = {
+            name: random.normal(size=size).astype(np.float32)
+            for name, size in weight_shapes(config).items()
+        }
+        summary = {
+            "step": step,
+            "val_nats": val_nats,
+            "val_bpc": bits_per_char(val_nats),
+            "val_windowed_nats": None,
+            "chars_seen": 42,
+            "corpus": {"name": "book", "sha256": "0" * 64},
+            "created": "2031-02-03T04:05:06+00:00",
+        }
+        training = {"moments": np.arange(6, dtype=np.float64).reshape(2, 3)}
+        return ModelFile(config, Vocab("\n abé"), weights, summary, training, {"step": step})
+
+    return make

@@ -1,0 +1,131 @@
+"""The laws of the house, read from the imports and calls of the package's own source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import charrnn
+
+PACKAGE = Path(charrnn.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# What each room may import from the package, besides itself.
+ROOT = {"_version", "errors", "config", "metrics", "storage"}
+ALLOWED = {
+    "errors": set(),
+    "_version": set(),
+    "metrics": set(),
+    "config": {"errors"},
+    "storage": {"errors"},
+    "text": ROOT,
+    "checkpoint": ROOT | {"text"},
+    "inference": ROOT | {"text", "checkpoint"},
+    "model": ROOT | {"text"},
+    "training": ROOT | {"text", "model"},
+    "runs": ROOT | {"text", "checkpoint", "inference", "model", "training"},
+    "api": ROOT | {"checkpoint", "inference", "runs"},
+    "console": ROOT | {"text", "checkpoint", "inference", "training", "runs"},
+    "cli": ROOT | {"text", "checkpoint", "inference", "training", "runs", "console"},
+    "__init__": {"_version", "api", "inference"},
+    "__main__": {"cli"},
+}
+OUTSIDERS = {"torch": {"model", "training"}, "click": {"cli"}, "rich": {"console"}}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "torch.save", "torch.load", "os.system", "print"}
+FORBIDDEN_IMPORTS = {"pickle", "shelve", "marshal", "dill", "joblib", "cloudpickle"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the dotted name of every import, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def test_every_room_has_its_law() -> None:
+    assert {room_of(path) for path in MODULES} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path: Path) -> None:
+    room = room_of(path)
+    own = {name.split(".")[1] for name in imports_of(path) if name.startswith("charrnn.")}
+
+    assert own - {room} <= ALLOWED[room]
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    modules = {dotted_name(path): path for path in MODULES}
+    edges = {name: {i for i in imports_of(path) if i in modules} for name, path in modules.items()}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a cycle: {' → '.join((*way, name))}"
+        if name not in done:
+            for other in edges[name] - {name}:
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in modules:
+        visit(name, ())
+
+
+def dotted_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_torch_click_and_rich_stay_in_their_rooms(path: Path) -> None:
+    for name in imports_of(path):
+        rooms = OUTSIDERS.get(name.split(".")[0])
+        assert rooms is None or room_of(path) in rooms, f"{name} in {room_of(path)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nothing_is_pickled_evaluated_or_printed(path: Path) -> None:
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    }
+
+    assert not calls & FORBIDDEN_CALLS
+    assert not {name.split(".")[0] for name in imports_of(path)} & FORBIDDEN_IMPORTS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_storage_and_downloads_open_files_to_write(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    writers = {"storage.py", str(Path("text", "download.py")), str(Path("text", "reader.py"))}
+
+    if name_of(path) not in writers:
+        assert ".write_text(" not in source
+        assert ".write_bytes(" not in source
+        assert '.open("w' not in source
+        assert '.open("a' not in source
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_and_public_function_says_what_it_is(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if tree.body:
+        assert ast.get_docstring(tree) or path.name == "_version.py", f"{path} has no docstring"
+    for node in tree.body:
+        is_public = isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"
+        assert not is_public or ast.get_docstring(node), f"{node.name} has no docstring"  # type: ignore[union-attr]

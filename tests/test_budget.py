@@ -1,0 +1,169 @@
+"""What None becomes: sizes, windows and steps from the text and the time."""
+
+from __future__ import annotations
+
+import pytest
+
+from charrnn.config import TrainConfig
+from charrnn.training.budget import Plan, make_plan
+from charrnn.training.pace import Pace
+
+
+def plan_for(train_symbols: int, **settings: object) -> Plan:
+    return make_plan(TrainConfig(**settings), vocab_size=65, train_symbols=train_symbols)  # type: ignore[arg-type]
+
+
+def test_what_is_asked_for_is_not_chosen() -> None:
+    plan = plan_for(
+        1_000_000,
+        hidden_size=7,
+        embedding_size=5,
+        seq_len=11,
+        batch_size=3,
+        learning_rate=0.5,
+        dropout=0.3,
+        eval_every=13,
+    )
+
+    assert (plan.model.hidden_size, plan.model.embedding_size, plan.model.dropout) == (7, 5, 0.3)
+    assert (plan.seq_len, plan.batch_size, plan.learning_rate, plan.eval_every) == (11, 3, 0.5, 13)
+
+
+def test_more_time_takes_a_larger_network() -> None:
+    sizes = [plan_for(1_000_000, budget=b).model.hidden_size for b in ("5s", "1m", "5m", "1h")]
+
+    assert sizes == sorted(set(sizes))
+
+
+def test_a_short_text_takes_a_small_network_whatever_the_time() -> None:
+    assert plan_for(2_000, budget="1d").model.hidden_size == 64
+
+
+def test_a_text_read_many_times_is_held_back_by_dropout() -> None:
+    dropouts = [plan_for(n, budget="1m").model.dropout for n in (10_000_000, 1_000_000, 50_000)]
+
+    assert dropouts == sorted(set(dropouts))
+
+
+def test_a_tied_output_takes_an_embedding_as_wide_as_the_state() -> None:
+    assert plan_for(1_000_000, tie_output=True).model.embedding_size == 384
+
+
+@pytest.mark.parametrize("train_symbols", [9, 20, 100, 270, 1000, 4000, 10_000])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_windows_are_made_to_fit_a_short_text(train_symbols: int, cell: str) -> None:
+    plan = plan_for(train_symbols, cell=cell)
+
+    assert train_symbols - 1 >= plan.batch_size * plan.seq_len >= min(8, train_symbols - 1)
+
+
+def test_a_size_that_is_asked_for_is_not_made_to_fit() -> None:
+    plan = plan_for(100, seq_len=50)
+
+    assert plan.seq_len == 50
+    assert plan.batch_size == 1
+
+
+def test_epochs_are_counted_in_whole_windows() -> None:
+    plan = plan_for(10_001, epochs=3, seq_len=10, batch_size=4)
+
+    assert plan.total_steps == 3 * 10_000 // (4 * 10)
+
+
+def test_steps_are_taken_as_they_are() -> None:
+    assert plan_for(10_000, steps=123).total_steps == 123
+
+
+def test_a_run_of_steps_is_evaluated_twenty_times() -> None:
+    assert plan_for(10_000, steps=1000).eval_every == 50
+
+
+def test_under_a_time_budget_the_steps_are_open() -> None:
+    assert plan_for(10_000, budget="10s").total_steps is None
+
+
+class Clock:
+    """Stands in for the time module; a step or evaluation moves it on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 100.0
+        monkeypatch.setattr("charrnn.training.pace.time", self)
+
+    def perf_counter(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def run_steps(pace: Pace, clock: Clock, count: int, seconds: float) -> None:
+    for _ in range(count):
+        clock.seconds += seconds
+        pace.end_step()
+
+
+def test_the_steps_that_fit_are_told_from_the_first_ones(clock: Clock) -> None:
+    config, pace = TrainConfig(budget="100s"), Pace(100.0)
+    plan = make_plan(config, 65, 1_000_000)
+    step = 0
+    while plan.total_steps is None:
+        step += 1
+        run_steps(pace, clock, 1, 0.1)
+        plan = pace.fix_steps(step, plan, config, val_chars=0)
+
+    assert step < config.warmup_steps
+    assert plan.total_steps == pytest.approx(1000, rel=0.01)
+
+
+def test_slow_first_steps_do_not_count(clock: Clock) -> None:
+    config, pace = TrainConfig(budget="100s"), Pace(100.0)
+    run_steps(pace, clock, 4, 1.0)
+    run_steps(pace, clock, 60, 0.1)
+    plan = pace.fix_steps(64, make_plan(config, 65, 1_000_000), config, val_chars=0)
+
+    assert plan.total_steps == pytest.approx(64 + 90 / 0.1, rel=0.01)
+
+
+def test_costly_evaluations_are_made_less_often(clock: Clock) -> None:
+    config, pace = TrainConfig(budget="100s"), Pace(100.0)
+    run_steps(pace, clock, 90, 0.1)
+    plan = make_plan(config, 65, 1_000_000)
+    cheap = pace.fix_steps(90, plan, config, val_chars=1000)
+    costly = Pace(100.0)
+    costly.end_evaluation()
+    run_steps(costly, clock, 90, 0.1)
+    costly_plan = costly.fix_steps(90, plan, config, val_chars=100_000)
+
+    assert cheap.eval_every is not None
+    assert costly_plan.eval_every is not None
+    assert costly_plan.eval_every >= cheap.eval_every
+
+
+def test_a_machine_that_slows_down_gets_fewer_steps(clock: Clock) -> None:
+    config, pace = TrainConfig(budget="100s"), Pace(100.0)
+    run_steps(pace, clock, 90, 0.1)
+    plan = pace.fix_steps(90, make_plan(config, 65, 1_000_000), config, val_chars=0)
+    run_steps(pace, clock, 90, 0.3)
+    slower = pace.adjust(180, plan)
+
+    assert plan.total_steps is not None
+    assert slower.total_steps is not None
+    assert slower.total_steps < plan.total_steps
+
+
+def test_a_machine_that_keeps_its_speed_keeps_its_steps(clock: Clock) -> None:
+    config, pace = TrainConfig(budget="100s"), Pace(100.0)
+    run_steps(pace, clock, 90, 0.1)
+    plan = pace.fix_steps(90, make_plan(config, 65, 1_000_000), config, val_chars=0)
+    run_steps(pace, clock, 90, 0.101)
+
+    assert pace.adjust(180, plan) is plan
+
+
+def test_time_before_a_resume_counts(clock: Clock) -> None:
+    pace = Pace(100.0, elapsed_before=40.0)
+    clock.seconds += 5
+
+    assert pace.elapsed_seconds == pytest.approx(45)

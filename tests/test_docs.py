@@ -1,0 +1,45 @@
+"""The docs say what is true now: options, defaults, figures' commands, links, fields of files."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
+
+
+def test_the_page_of_options_is_what_the_program_says() -> None:
+    spec = importlib.util.spec_from_file_location("page", ROOT / "docs" / "make_cli_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == module.make_page()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    files = [link for link in links if "://" not in link]
+
+    assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_script_that_a_page_names_exists(page: Path) -> None:
+    scripts = re.findall(r"\bbenchmarks/\w+\.(?:py|csv|md)\b", page.read_text(encoding="utf-8"))
+
+    assert [script for script in scripts if not (ROOT / script).exists()] == []
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    named = set(re.findall(r"`?\bmake ([a-z]+)\b", (ROOT / "README.md").read_text("utf-8")))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+
+    assert named <= targets
+    assert {"demo", "test"} <= named

@@ -1,0 +1,267 @@
+"""train(...): what it yields, that it learns, and that it goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn.config import TextConfig, TrainConfig
+from charrnn.errors import ConfigError, CorpusError, DivergedError, OutOfMemoryError
+from charrnn.model.network import CharRNN
+from charrnn.text.corpus import Corpus, corpus_from_text
+from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
+from charrnn.training.trainer import train
+
+SMALL = {"hidden_size": 6, "embedding_size": 3, "seq_len": 5, "batch_size": 2, "precision": "fp32"}
+CELLS = [
+    {"cell": "rnn"},
+    {"cell": "rnn", "nonlinearity": "relu"},
+    {"cell": "rnn", "nonlinearity": "logistic"},
+    {"cell": "lstm"},
+    {"cell": "gru"},
+]
+
+
+def make_corpus(length: int = 400, **settings: Any) -> Corpus:
+    letters = np.random.default_rng(3).choice(list("abcdé "), length)
+    return corpus_from_text("".join(letters), TextConfig(**settings))
+
+
+def make_config(**settings: Any) -> TrainConfig:
+    length = {} if settings.keys() & {"budget", "epochs"} else {"steps": 8}
+    return TrainConfig(**{**SMALL, **length, "patience": 0, **settings})
+
+
+def reports_of(kind: type, reports: list[Report]) -> list[Any]:
+    return [report for report in reports if isinstance(report, kind)]
+
+
+def stop_after(steps: int) -> Any:
+    calls = iter(range(1, 10**9))
+    return lambda: next(calls) >= steps
+
+
+def test_the_reports_begin_with_started_and_end_with_finished() -> None:
+    reports = list(train(make_corpus(), make_config()))
+
+    assert isinstance(reports[0], Started)
+    assert [isinstance(r, Finished) for r in reports].index(True) == len(reports) - 1
+
+
+def test_an_alternating_text_is_learned_to_near_nothing() -> None:
+    corpus = corpus_from_text("ab" * 400)
+    config = make_config(steps=150, learning_rate=0.03, hidden_size=12)
+
+    finished = reports_of(Finished, list(train(corpus, config)))[0]
+
+    assert finished.best_val_nats < 0.01
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda c: "-".join(c.values()))
+def test_every_cell_learns(cell: dict[str, str]) -> None:
+    corpus = corpus_from_text("the cat sat on the mat. " * 40)
+    config = make_config(steps=120, learning_rate=0.02, hidden_size=16, **cell)
+
+    evaluations = reports_of(Evaluation, list(train(corpus, config)))
+
+    assert evaluations[-1].val_nats < 0.5 * evaluations[0].val_nats
+
+
+def test_the_same_seed_trains_the_same_network() -> None:
+    first, second = (list(train(make_corpus(), make_config(dropout=0.3)))[-1] for _ in range(2))
+
+    assert_same_arrays(first.best_weights, second.best_weights)
+
+
+def test_another_seed_trains_another_network() -> None:
+    first, second = (list(train(make_corpus(), make_config(seed=s)))[-1] for s in (1, 2))
+
+    assert not np.array_equal(
+        first.best_weights["output.weight"], second.best_weights["output.weight"]
+    )
+
+
+def test_training_leaves_torchs_random_state_as_it_was() -> None:
+    before = torch.get_rng_state()
+    list(train(make_corpus(), make_config(dropout=0.5)))
+
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS, ids=lambda c: "-".join(c.values()))
+def test_n_steps_a_stop_and_n_more_equal_2n_steps(cell: dict[str, str], num_layers: int) -> None:
+    corpus = make_corpus()
+    settings = {"steps": 90, "dropout": 0.3, "num_layers": num_layers, "eval_every": 30, **cell}
+    config = make_config(**settings)
+    uncut = list(train(corpus, config))
+    cut = list(train(corpus, config, should_stop=stop_after(43)))
+    snapshot = reports_of(Snapshot, cut)[-1]
+    resumed = list(train(corpus, config, resume=snapshot))
+
+    assert snapshot.step == 43
+    last, expected = reports_of(Snapshot, resumed)[-1], reports_of(Snapshot, uncut)[-1]
+    assert_same_arrays(last.weights, expected.weights)
+    assert_same_arrays(last.arrays, expected.arrays)
+    assert figures_of(resumed) == figures_of([r for r in uncut if getattr(r, "step", 99) > 43])
+
+
+def figures_of(reports: list[Report]) -> list[tuple[Any, ...]]:
+    return [(r.step, r.train_nats, r.val_nats) for r in reports_of(Evaluation, reports)]
+
+
+def assert_same_arrays(a: dict[str, Any], b: dict[str, Any]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert np.array_equal(a[name], b[name]), name
+
+
+def test_a_resumed_run_can_be_made_longer() -> None:
+    corpus = make_corpus()
+    snapshot = reports_of(Snapshot, list(train(corpus, make_config(steps=8))))[-1]
+
+    finished = list(train(corpus, make_config(steps=20), resume=snapshot))[-1]
+
+    assert finished.step == 20
+
+
+def test_a_finished_run_says_how_to_train_it_further() -> None:
+    corpus = make_corpus()
+    snapshot = reports_of(Snapshot, list(train(corpus, make_config(steps=8))))[-1]
+
+    with pytest.raises(ConfigError, match=r"has trained its length \(8 steps.*larger --steps"):
+        next(train(corpus, make_config(steps=8), resume=snapshot))
+
+
+def test_a_stopped_run_saves_where_it_stopped_and_says_so() -> None:
+    reports = list(train(make_corpus(), make_config(steps=50), should_stop=stop_after(7)))
+
+    assert isinstance(reports[-2], Snapshot)
+    assert (reports[-2].step, reports[-1].reason) == (7, "stopped")
+
+
+def test_the_best_evaluation_is_kept_not_the_last() -> None:
+    config = make_config(steps=400, eval_every=20, learning_rate=0.05, hidden_size=24)
+    reports = list(train(make_corpus(300), config))
+    evaluations, finished = reports_of(Evaluation, reports), reports[-1]
+
+    best = min(evaluations, key=lambda e: e.val_nats)
+    assert finished.best_val_nats == best.val_nats < evaluations[-1].val_nats
+    assert_same_arrays(finished.best_weights, best.weights)
+
+
+def test_patience_ends_a_run_that_gets_no_better() -> None:
+    config = make_config(steps=4000, eval_every=20, patience=3, learning_rate=0.05, hidden_size=24)
+    reports = list(train(make_corpus(300), config))
+    evaluations, finished = reports_of(Evaluation, reports), reports[-1]
+
+    assert finished.reason == "patience"
+    assert [e.is_best for e in evaluations[-3:]] == [False, False, False]
+    assert finished.step < 4000
+
+
+def test_a_time_budget_is_kept() -> None:
+    reports = list(train(make_corpus(5000), make_config(budget="2s")))
+
+    assert 1.0 < reports[-1].elapsed_seconds < 3.5
+    assert reports_of(Progress, reports)[-1].total_steps == reports[-1].step
+
+
+def test_the_initial_state_is_learned_when_asked_for() -> None:
+    finished = list(train(make_corpus(), make_config(initial_state="learned")))[-1]
+
+    assert np.abs(finished.best_weights["layers.0.initial"]).max() > 0
+
+
+def test_the_zero_initial_state_stays_zero() -> None:
+    finished = list(train(make_corpus(), make_config(weight_decay_bias=0.1)))[-1]
+
+    assert not finished.best_weights["layers.0.initial"].any()
+
+
+def test_losses_are_per_character_under_byte_fallback() -> None:
+    corpus = make_corpus(400, min_count=200)  # every character is written as bytes
+    started, *_, finished = train(corpus, make_config(steps=1))
+
+    assert started.val_chars == corpus.val_chars < len(corpus.val)
+    assert finished.best_val_nats > math.log(corpus.vocab.size)  # é takes two symbols
+
+
+def test_a_text_with_nothing_held_out_is_refused_with_the_numbers() -> None:
+    with pytest.raises(CorpusError, match=r"11 characters, of which 2 are held|1 are held"):
+        next(train(corpus_from_text("abcdefghijk", TextConfig(val_fraction=0.01)), make_config()))
+
+
+def test_a_text_too_short_for_a_window_is_refused_with_the_numbers() -> None:
+    with pytest.raises(CorpusError, match=r"2 lanes of 5 need 11"):
+        next(train(corpus_from_text("abcdefghij", TextConfig(val_fraction=0.2)), make_config()))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward = CharRNN.forward
+
+    def poisoned(self: CharRNN, *args: Any) -> Any:
+        logits, state = forward(self, *args)
+        return logits * math.nan, state
+
+    reports = train(make_corpus(), make_config(steps=40, eval_every=10))
+    for report in reports:
+        if isinstance(report, Snapshot):
+            break
+    monkeypatch.setattr(CharRNN, "forward", poisoned)
+
+    with pytest.raises(DivergedError, match=r"lower --learning-rate than"):
+        list(reports)
+
+
+def test_no_snapshot_is_made_of_a_run_that_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.training.learner.learning_rate_at", lambda *_: math.nan)
+    kept: list[Snapshot] = []
+
+    def collect(reports: Iterator[Report]) -> None:
+        kept.extend(report for report in reports if isinstance(report, Snapshot))
+
+    with pytest.raises(DivergedError):
+        collect(train(make_corpus(), make_config(), should_stop=stop_after(3)))
+    assert kept == []
+
+
+def test_too_little_memory_names_the_settings_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("charrnn.training.learner.Learner.advance", fail)
+
+    with pytest.raises(OutOfMemoryError, match=r"lower --batch-size, --seq-len or --hidden-size"):
+        list(train(make_corpus(), make_config()))
+
+
+def test_a_snapshot_of_another_shape_is_refused() -> None:
+    corpus = make_corpus()
+    snapshot = reports_of(Snapshot, list(train(corpus, make_config(steps=8))))[-1]
+    arrays = {k: v for k, v in snapshot.arrays.items() if "second_moment" not in k}
+
+    with pytest.raises(Exception, match=r"saved training state does not fit"):
+        next(train(corpus, make_config(steps=20), resume=replace(snapshot, arrays=arrays)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("cell", CELLS, ids=lambda c: "-".join(c.values()))
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.filterwarnings("ignore:RNN module weights:UserWarning")
+def test_every_cell_learns_on_a_gpu(cell: dict[str, str], precision: str) -> None:
+    corpus = corpus_from_text("the cat sat on the mat. " * 40)
+    settings = {"device": "cuda", "precision": precision, "hidden_size": 16, **cell}
+    config = make_config(steps=120, learning_rate=0.02, **settings)
+
+    evaluations = reports_of(Evaluation, list(train(corpus, config)))
+
+    assert evaluations[-1].val_nats < 0.5 * evaluations[0].val_nats
