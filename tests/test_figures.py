@@ -87,9 +87,7 @@ def test_a_curve_is_drawn_in_eight_heights(values: list[float], width: int, bars
 
 
 @given(LOSSES, st.integers(1, 60))
-def test_a_curve_is_as_wide_as_its_values_up_to_the_width(
-    values: list[float], width: int
-) -> None:
+def test_a_curve_is_as_wide_as_its_values_up_to_the_width(values: list[float], width: int) -> None:
     assert len(draw_curve(values, width)) == min(len(values), width)
 
 

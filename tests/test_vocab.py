@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -194,7 +195,7 @@ def test_without_bytes_a_text_is_encoded_only_if_every_character_is_known(
 
 
 @pytest.mark.parametrize("use", [Vocab("ab").encode, BYTES_ONLY.encode, Vocab.from_text])
-def test_half_of_a_surrogate_pair_is_named_with_its_place(use: object) -> None:
+def test_half_of_a_surrogate_pair_is_named_with_its_place(use: Callable[[str], object]) -> None:
     expected = re.escape("character 2 of the text is U+D83D, half of a surrogate pair")
     with pytest.raises(VocabError, match=expected):
         use("ab\ud83d\ud83d")

@@ -41,7 +41,7 @@ class Command(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for option in self.get_params(ctx):
             record = option.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(option, click.Option):
                 sections.setdefault(getattr(option, "section", ""), []).append(record)
         for section, records in sections.items():
             with formatter.section(section or "Options"):

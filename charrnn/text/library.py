@@ -173,14 +173,14 @@ def _fetch(corpus: LibraryCorpus, folder: Path, on_progress: Progress | None) ->
     return text
 
 
-def _unzip(archive: Path, destination: Path, max_bytes: int) -> None:
+def _unzip(archive: Path, destination: Path, size_bytes: int) -> None:
     """Unpack the only file in `archive`, whatever it is called there, block by block."""
     try:
         with open_atomically(destination) as file, zipfile.ZipFile(archive) as zipped:
-            (member,) = zipped.infolist()
-            if member.file_size > max_bytes:  # zipfile reads no more than it says here
-                raise ValueError(f"it holds {member.file_size} bytes, not {max_bytes}")
-            with zipped.open(member) as source:
+            members = zipped.infolist()
+            if [member.file_size for member in members] != [size_bytes]:
+                raise ValueError(f"it does not hold one file of {size_bytes} bytes")
+            with zipped.open(members[0]) as source:  # and gives no more than file_size, ever
                 shutil.copyfileobj(source, file)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise CorpusError(
@@ -208,12 +208,12 @@ def _python_docs() -> Iterator[str]:
 
 
 def _python_source() -> Iterator[str]:
-    """Yield each module but for tests, what this machine's build wrote, and all but UTF-8."""
+    """Yield each module, but for tests, what one machine's build wrote, and what is not UTF-8."""
     for folder, folders, files in os.walk(sysconfig.get_path("stdlib")):
         folders[:] = sorted(set(folders) - _NOT_SOURCE)
         for name in sorted(files):
             if name.endswith(".py") and not name.startswith("_sysconfigdata"):
-                with suppress(UnicodeDecodeError):
+                with suppress(OSError, UnicodeDecodeError):
                     yield Path(folder, name).read_text(encoding="utf-8").rstrip() + "\n\n\n"
 
 

@@ -1,0 +1,207 @@
+"""What each filter keeps, against slow and obvious twins, and the order in which they stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from charrnn.config import SampleConfig
+from charrnn.inference.filters import (
+    Logits,
+    divide_by_temperature,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    make_filter,
+    softmax,
+)
+
+some_logits = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=12).map(
+    lambda values: np.array(values, np.float32)
+)
+shares = st.floats(0.001, 1)
+FILTERS: list[Callable[[Logits], Logits]] = [
+    lambda logits: divide_by_temperature(logits, 0.3),
+    lambda logits: keep_top_k(logits, 2),
+    lambda logits: keep_top_p(logits, 0.4),
+    lambda logits: keep_min_p(logits, 0.4),
+    make_filter(SampleConfig(temperature=0.7, top_k=3, top_p=0.8, min_p=0.1)),
+]
+
+
+def logits_of(*probabilities: float) -> Logits:
+    return np.log(np.array(probabilities))
+
+
+def kept(logits: Logits) -> list[int]:
+    """Give the ids that were not left out."""
+    return np.flatnonzero(logits > -np.inf).tolist()
+
+
+def likeliest_first(logits: Logits) -> list[int]:
+    """The slow twin's order: by falling logit, then by id."""
+    return sorted(range(len(logits)), key=lambda i: (-float(logits[i]), i))
+
+
+def probabilities_of(logits: Logits) -> list[float]:
+    """The slow twin of softmax."""
+    top = max(map(float, logits))
+    likelihoods = [math.exp(float(logit) - top) for logit in logits]
+    return [each / sum(likelihoods) for each in likelihoods]
+
+
+@given(some_logits)
+def test_softmax_is_each_exponential_over_the_sum(logits: Logits) -> None:
+    assert softmax(logits) == pytest.approx(probabilities_of(logits), rel=1e-5, abs=1e-12)
+
+
+def test_softmax_of_huge_logits_does_not_overflow() -> None:
+    logits = np.array([1e4, 1e4, -1e4], np.float32)
+
+    assert softmax(logits) == pytest.approx([0.5, 0.5, 0])
+
+
+@given(some_logits, st.floats(0.01, 100))
+def test_temperature_divides_every_distance_between_logits(
+    logits: Logits, temperature: float
+) -> None:
+    scaled = divide_by_temperature(logits, temperature)
+
+    expected = [(float(logit) - float(logits[0])) / temperature for logit in logits]
+    assert scaled - scaled[0] == pytest.approx(expected, rel=1e-5, abs=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-45, 5e-324])
+def test_a_tiny_temperature_is_the_greedy_choice(temperature: float) -> None:
+    logits = np.array([1.5, 3.25, -2, 3.0], np.float32)
+
+    probabilities = softmax(divide_by_temperature(logits, temperature))
+
+    assert probabilities.tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 5e-324])
+def test_a_tiny_temperature_passes_through_all_the_other_filters(temperature: float) -> None:
+    keep = make_filter(SampleConfig(temperature=temperature, top_k=3, top_p=0.9, min_p=0.1))
+
+    assert kept(keep(np.array([1.5, 3.25, -2, 3.0], np.float32))) == [1]
+
+
+@given(some_logits, st.integers(1, 14))
+def test_top_k_keeps_the_k_likeliest_as_they_are(logits: Logits, k: int) -> None:
+    result = keep_top_k(logits, k)
+
+    assert kept(result) == sorted(likeliest_first(logits)[:k])
+    assert (result[kept(result)] == logits[kept(result)]).all()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_top_k_keeps_exactly_k_of_equal_ones(k: int) -> None:
+    assert kept(keep_top_k(np.zeros(5), k)) == list(range(k))
+
+
+@given(some_logits, shares)
+def test_top_p_keeps_a_beginning_of_the_likeliest(logits: Logits, p: float) -> None:
+    chosen = kept(keep_top_p(logits, p))
+
+    assert chosen == sorted(likeliest_first(logits)[: len(chosen)])
+
+
+@given(some_logits, shares)
+def test_top_p_keeps_the_fewest_that_reach_the_sum(logits: Logits, p: float) -> None:
+    probabilities = probabilities_of(logits)
+    in_order = [probabilities[i] for i in likeliest_first(logits)]
+
+    count = len(kept(keep_top_p(logits, p)))
+
+    assert sum(in_order[:count]) > p - 1e-5
+    assert count == 1 or sum(in_order[: count - 1]) < p + 1e-5
+
+
+@pytest.mark.parametrize(("p", "count"), [(0.3, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3)])
+def test_top_p_stops_where_the_sum_is_reached(p: float, count: int) -> None:
+    logits = np.array([0, 2, 0, 1, -9]) * math.log(2)  # powers of two: sums without rounding
+    logits[4] = -np.inf
+
+    assert len(kept(keep_top_p(logits, p))) == count
+
+
+@given(some_logits, shares)
+def test_min_p_has_its_floor_at_a_share_of_the_likeliest(logits: Logits, p: float) -> None:
+    ratios = [math.exp(float(logit) - float(logits.max())) for logit in logits]
+    assume(all(abs(ratio / p - 1) > 1e-4 for ratio in ratios))
+
+    assert kept(keep_min_p(logits, p)) == [i for i, ratio in enumerate(ratios) if ratio > p]
+
+
+def test_min_p_of_one_keeps_all_that_are_as_likely_as_the_likeliest() -> None:
+    assert kept(keep_min_p(np.array([1.0, 4.0, 0.5, 4.0]), 1)) == [1, 3]
+
+
+@given(some_logits, st.integers(1, 12), shares, st.floats(0, 1), st.floats(0.01, 50))
+def test_the_likeliest_character_passes_every_filter(
+    logits: Logits, k: int, top_p: float, min_p: float, temperature: float
+) -> None:
+    config = SampleConfig(temperature=temperature, top_k=k, top_p=top_p, min_p=min_p)
+
+    result = make_filter(config)(logits)
+
+    assert np.isfinite(result[likeliest_first(logits)[0]])
+
+
+@given(some_logits, st.integers(1, 12), shares, shares, st.floats(0.01, 50))
+def test_the_chain_is_temperature_then_top_k_then_top_p_then_min_p(
+    logits: Logits, k: int, top_p: float, min_p: float, temperature: float
+) -> None:
+    config = SampleConfig(temperature=temperature, top_k=k, top_p=top_p, min_p=min_p)
+    scaled = divide_by_temperature(logits, temperature) if temperature != 1 else logits
+    by_hand = keep_top_p(keep_top_k(scaled, k), top_p) if top_p < 1 else keep_top_k(scaled, k)
+
+    assert np.array_equal(make_filter(config)(logits), keep_min_p(by_hand, min_p))
+
+
+def test_temperature_comes_before_top_p() -> None:
+    keep = make_filter(SampleConfig(temperature=0.1, top_p=0.9))  # top-p alone would keep 3
+
+    assert kept(keep(logits_of(0.4, 0.3, 0.2, 0.1))) == [0]
+
+
+def test_temperature_comes_before_min_p() -> None:
+    keep = make_filter(SampleConfig(temperature=0.1, min_p=0.5))  # min-p alone would keep 3
+
+    assert kept(keep(logits_of(0.4, 0.3, 0.2, 0.1))) == [0]
+
+
+def test_top_k_comes_before_top_p() -> None:
+    keep = make_filter(SampleConfig(temperature=1, top_k=2, top_p=0.55))  # top-p alone keeps 2
+
+    assert kept(keep(logits_of(0.4, 0.3, 0.2, 0.1))) == [0]
+
+
+def test_top_p_comes_before_min_p() -> None:
+    keep = make_filter(SampleConfig(temperature=1, top_p=0.5, min_p=0.6))  # after min-p it keeps 1
+
+    assert kept(keep(logits_of(0.4, 0.3, 0.2, 0.1))) == [0, 1]
+
+
+def test_no_filter_is_asked_for_and_none_is_applied() -> None:
+    logits = logits_of(0.4, 0.3, 0.3)
+
+    assert make_filter(SampleConfig(temperature=1))(logits) is logits
+
+
+@pytest.mark.parametrize("keep", FILTERS, ids=["temperature", "top-k", "top-p", "min-p", "chain"])
+def test_a_filter_leaves_the_logits_it_was_given_as_they_were(
+    keep: Callable[[Logits], Logits],
+) -> None:
+    logits = np.array([0.5, 2, -1, 2, 0], np.float32)
+    before = logits.copy()
+
+    keep(logits)
+
+    assert np.array_equal(logits, before)
