@@ -6,7 +6,6 @@ written again: every later charrnn that reads format 1 must read that file.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -118,7 +117,6 @@ def test_training_arrays_come_back_in_any_type_and_shape(make_model: MakeModel) 
         "counter": np.array(2**63 - 1, dtype=np.int64),
         "moments": np.array([[math.inf, math.nan]], dtype=np.float64),
         "none": np.empty((0, 3), dtype=np.float32),
-        "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "embedding.weight": np.zeros(2, dtype=np.float16),
     }
     model = replace(make_model(), training=arrays)
@@ -161,13 +159,6 @@ def test_a_file_on_disk_is_read_whole(make_model: MakeModel, tmp_path: Path) -> 
     (tmp_path / "a.safetensors").write_bytes(pack_model(model))
 
     assert_same(read_model(tmp_path / "a.safetensors"), model)
-
-
-def test_the_same_model_always_has_the_same_bytes(make_model: MakeModel) -> None:
-    packed = {pack_model(make_model()) for _ in range(9)}
-
-    assert {len(data) for data in packed} == {len(next(iter(packed)))}
-    assert len({json.dumps(describe_model(unpack_model(data, "x"))) for data in packed}) == 1
 
 
 def test_any_reader_of_safetensors_finds_the_weights_by_name(tiny: bytes) -> None:

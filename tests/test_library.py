@@ -135,7 +135,7 @@ def test_a_built_text_is_made_once(tmp_path):
 @pytest.mark.parametrize("use", [find_corpus, build_corpus, get_corpus])
 def test_an_unknown_name_is_met_with_the_nearest_and_all_names(use, tmp_path):
     with pytest.raises(
-        CorpusError, match=r"'tiny-shakespear'; did you mean tiny-shakespeare\? .*en"
+        CorpusError, match=r"'tiny-shakespear' \(did you mean tiny-shakespeare\?\); .*en"
     ):
         use("tiny-shakespear", tmp_path)
 
@@ -220,6 +220,11 @@ def test_a_zip_that_is_not_one_whole_text_is_refused(data, serve, tmp_path):
     with pytest.raises(CorpusError, match=r"cannot unpack .*play\.zip"):
         get_corpus("play", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["play.zip"]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(CorpusError, match="cannot read"):
+        describe_check("names", tmp_path / "names.txt")
 
 
 def test_a_check_says_what_was_seen_and_whether_it_was_expected(serve, tmp_path):

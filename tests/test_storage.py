@@ -52,11 +52,15 @@ def test_a_reader_of_the_old_file_reads_it_to_its_end(tmp_path: Path) -> None:
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
+    def write_half() -> None:
+        with open_atomically(tmp_path / "file") as file:
+            file.write(b"half of the new te")
+            file.flush()
+            raise error
+
     write_atomically(tmp_path / "file", "old")
-    with pytest.raises(error), open_atomically(tmp_path / "file") as file:
-        file.write(b"half of the new te")
-        file.flush()
-        raise error
+    with pytest.raises(error):
+        write_half()
 
     assert (tmp_path / "file").read_text() == "old"
     assert files(tmp_path) == ["file"]

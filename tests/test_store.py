@@ -295,9 +295,9 @@ def test_logs_grow_by_one_entry_at_a_time(make_run: MakeRun) -> None:
 
 def test_a_run_is_held_by_one_process_and_free_after_it(make_run: MakeRun) -> None:
     run = make_run("mine")
-    with run.lock():
-        with pytest.raises(RunLockedError, match=r"another process trains .*mine.*--name"):
-            RunFolder(run.path).lock()
+    message = r"another process trains .*mine.*--name"
+    with run.lock(), pytest.raises(RunLockedError, match=message):
+        RunFolder(run.path).lock()
     with RunFolder(run.path).lock():
         pass
 

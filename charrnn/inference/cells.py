@@ -1,8 +1,8 @@
 """The rnn, lstm and gru steps: the equations of docs/equations.md on one vector at a time.
 
-Each maker takes a layer's weights once and gives a plain function of (input product, state).
-Sigmoids are taken as σ(a) = ½ + ½ tanh(a/2) with the inner ½ folded into the weights, so that one
-tanh serves a whole layer. It knows nothing of stacks, of ids or of logits.
+`arrange` scales and orders a layer's weights once; `make_step` gives a plain function of input and
+state. Sigmoids are taken as σ(a) = ½ + ½ tanh(a/2) with the inner ½ folded into the weights, so
+that one tanh serves a whole layer. It knows nothing of stacks, of ids or of logits.
 
 H = hidden size, I = input size, G = gates (rnn 1, lstm 4, gru 3).
 """
@@ -20,110 +20,102 @@ LayerState = tuple[Vector, ...]
 """(h,) or, for an LSTM, (h, c): each (H,) float32."""
 
 Step = Callable[[Vector, LayerState], LayerState]
-"""From the input product weight_ih·x + biases (G·H,) and a state to the next state."""
+"""From what comes in from below and a state to the next state."""
 
-
-@dataclass(frozen=True)
-class Cell:
-    """A layer ready to run: its step, and the weights of the input product that the step takes.
-
-    weight_ih: (G·H, I), bias: (G·H,), both float32, rows scaled and ordered as the step wants.
-    """
-
-    step: Step
-    weight_ih: NDArray[np.float32]
-    bias: Vector
-
-    def input_product(self, inputs: Vector) -> Vector:
-        """Give what the step takes for inputs (I,) or, row by row, (N, I)."""
-        return inputs @ self.weight_ih.T + self.bias
+_HALF = np.float32(0.5)
 
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """A layer's arrays as they stand in a model file."""
+    """A layer's arrays: as they stand in a model file, or as `arrange` made them.
+
+    weight_ih (G·H, I), weight_hh (G·H, H), bias_ih and bias_hh (G·H,), all float32. Arranged, the
+    biases that are added together all stand in bias_ih.
+    """
 
     weight_ih: NDArray[np.float32]
     weight_hh: NDArray[np.float32]
     bias_ih: Vector
     bias_hh: Vector
 
+    def input_product(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give weight_ih·x + bias_ih for inputs (I,) or, row by row, (N, I)."""
+        return inputs @ self.weight_ih.T + self.bias_ih
 
-def make_cell(cell: str, nonlinearity: str, weights: LayerWeights) -> Cell:
-    """Prepare one layer of the given kind."""
+
+def arrange(cell: str, nonlinearity: str, weights: LayerWeights) -> LayerWeights:
+    """Halve the rows of sigmoids, bring an LSTM's three together, and add up what biases can be."""
+    size = weights.weight_hh.shape[1]
+    rows, scale = np.arange(len(weights.weight_hh)), np.ones(len(weights.weight_hh), np.float32)
+    shared = weights.bias_hh.copy()
     if cell == "lstm":
-        return _make_lstm(weights)
+        rows = rows.reshape(4, size)[[0, 1, 3, 2]].ravel()  # input, forget, output, cell
+        scale[: 3 * size] = _HALF
+    elif cell == "gru":
+        scale[: 2 * size] = _HALF
+        shared[2 * size :] = 0  # the new gate's recurrent bias is scaled by the reset gate
+    elif nonlinearity == "logistic":
+        scale[:] = _HALF
+    return LayerWeights(
+        np.ascontiguousarray(weights.weight_ih[rows] * scale[:, None]),
+        np.ascontiguousarray(weights.weight_hh[rows] * scale[:, None]),
+        (weights.bias_ih + shared)[rows] * scale,
+        weights.bias_hh[rows] * scale,
+    )
+
+
+def make_step(cell: str, nonlinearity: str, arranged: LayerWeights, *, takes_product: bool) -> Step:
+    """Give a layer's step.
+
+    takes_product: what comes in is the input product (G·H,), looked up in a table; else it is the
+    input itself (I,), which is multiplied together with the state where the cell allows it.
+    """
+    recurrent, bias = arranged.weight_hh, arranged.bias_ih
     if cell == "gru":
-        return _make_gru(weights)
-    return _make_rnn(nonlinearity, weights)
+        gru = _make_gru(arranged)
+        if takes_product:
+            return lambda product, state: gru(product, recurrent @ state[0], state)
+        return lambda x, state: gru(arranged.input_product(x), recurrent @ state[0], state)
+    activate = _lstm if cell == "lstm" else _RNN[nonlinearity]
+    if takes_product:
+        return lambda product, state: activate(recurrent @ state[0] + product, state)
+    joint = np.hstack((arranged.weight_ih, recurrent))
+    return lambda x, state: activate(joint @ np.concatenate((x, state[0])) + bias, state)
 
 
-def _make_rnn(nonlinearity: str, weights: LayerWeights) -> Cell:
-    """h_t = f(W_ih x_t + W_hh h_{t−1} + b), f tanh, ReLU or the logistic function."""
-    half = np.float32(0.5)
-    scale = half if nonlinearity == "logistic" else np.float32(1)
-    recurrent = np.ascontiguousarray(weights.weight_hh * scale)
-
-    def step_tanh(product: Vector, state: LayerState) -> LayerState:
-        return (np.tanh(recurrent @ state[0] + product),)
-
-    def step_relu(product: Vector, state: LayerState) -> LayerState:
-        return (np.maximum(recurrent @ state[0] + product, 0),)
-
-    def step_logistic(product: Vector, state: LayerState) -> LayerState:
-        return (np.tanh(recurrent @ state[0] + product) * half + half,)
-
-    step = {"tanh": step_tanh, "relu": step_relu, "logistic": step_logistic}[nonlinearity]
-    return Cell(step, weights.weight_ih * scale, (weights.bias_ih + weights.bias_hh) * scale)
+_RNN: dict[str, Step] = {
+    # h_t = f(W_ih x_t + W_hh h_{t−1} + b)
+    "tanh": lambda sums, _: (np.tanh(sums),),
+    "relu": lambda sums, _: (np.maximum(sums, 0),),
+    "logistic": lambda halved, _: (np.tanh(halved) * _HALF + _HALF,),
+}
 
 
-def _make_lstm(weights: LayerWeights) -> Cell:
+def _lstm(gates: Vector, state: LayerState) -> LayerState:
     """i, f, o = σ(·), g = tanh(·);  c_t = f c_{t−1} + i g;  h_t = o tanh(c_t)."""
-    size = weights.weight_hh.shape[1]
-    half = np.float32(0.5)
-    rows = _lstm_rows(size)
-    scale = np.ones((4 * size, 1), np.float32)
-    scale[: 3 * size] = half
-    recurrent = np.ascontiguousarray(weights.weight_hh[rows] * scale)
-
-    def step(product: Vector, state: LayerState) -> LayerState:
-        gates = recurrent @ state[0]
-        gates += product
-        np.tanh(gates, out=gates)
-        sigmoids = gates[: 3 * size]
-        sigmoids *= half
-        sigmoids += half
-        memory = sigmoids[size : 2 * size] * state[1]
-        memory += sigmoids[:size] * gates[3 * size :]
-        hidden = np.tanh(memory)
-        hidden *= sigmoids[2 * size :]
-        return hidden, memory
-
-    bias = (weights.bias_ih + weights.bias_hh)[rows] * scale[:, 0]
-    return Cell(step, weights.weight_ih[rows] * scale, bias)
+    size = len(state[0])
+    np.tanh(gates, out=gates)
+    sigmoids = gates[: 3 * size]
+    sigmoids *= _HALF
+    sigmoids += _HALF
+    memory = sigmoids[size : 2 * size] * state[1]
+    memory += sigmoids[:size] * gates[3 * size :]
+    hidden = np.tanh(memory)
+    hidden *= sigmoids[2 * size :]
+    return hidden, memory
 
 
-def _lstm_rows(size: int) -> NDArray[np.intp]:
-    """Order the gates input, forget, output, cell: the three sigmoids lie together."""
-    return np.arange(4 * size).reshape(4, size)[[0, 1, 3, 2]].ravel()
-
-
-def _make_gru(weights: LayerWeights) -> Cell:
+def _make_gru(arranged: LayerWeights) -> Callable[[Vector, Vector, LayerState], LayerState]:
     """r, z = σ(·), n = tanh(W_in x + b_in + r (W_hn h + b_hn));  h_t = (1 − z) n + z h_{t−1}."""
-    size = weights.weight_hh.shape[1]
-    half = np.float32(0.5)
-    scale = np.ones((3 * size, 1), np.float32)
-    scale[: 2 * size] = half
-    recurrent = np.ascontiguousarray(weights.weight_hh * scale)
-    recurrent_bias = weights.bias_hh[2 * size :]
+    size = arranged.weight_hh.shape[1]
+    recurrent_bias = arranged.bias_hh[2 * size :]
 
-    def step(product: Vector, state: LayerState) -> LayerState:
-        own = recurrent @ state[0]
+    def gru(product: Vector, own: Vector, state: LayerState) -> LayerState:
         gates = own[: 2 * size]
         gates += product[: 2 * size]
         np.tanh(gates, out=gates)
-        gates *= half
-        gates += half
+        gates *= _HALF
+        gates += _HALF
         new = own[2 * size :]
         new += recurrent_bias
         new *= gates[:size]
@@ -131,6 +123,4 @@ def _make_gru(weights: LayerWeights) -> Cell:
         np.tanh(new, out=new)
         return (new + gates[size:] * (state[0] - new),)
 
-    bias = weights.bias_ih * scale[:, 0]
-    bias[: 2 * size] += weights.bias_hh[: 2 * size] * half
-    return Cell(step, weights.weight_ih * scale, bias)
+    return gru

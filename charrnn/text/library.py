@@ -139,8 +139,14 @@ def build_corpus(name: str, folder: Path) -> Path:
 
 
 def describe_check(name: str, path: Path) -> str:
-    """Say which SHA-256 `path` has, and whether it was held to a known one."""
+    """Say which SHA-256 `path` has, and whether it was held to a known one.
+
+    Raises:
+        CorpusError: no such name, or a file that cannot be read.
+    """
     seen, (_, known) = _hash_file(path), _expected(_named(name))
+    if LIBRARY[name].kind == "built":
+        return f"built from this Python; SHA-256 {seen}"
     if known is None:
         return f"not checked against a known SHA-256; the one seen is {seen}"
     return f"SHA-256 {seen}, " + ("as expected" if seen == known else f"where {known} was expected")
@@ -150,8 +156,8 @@ def _named(name: str) -> LibraryCorpus:
     if name in LIBRARY:
         return LIBRARY[name]
     near = difflib.get_close_matches(name, LIBRARY, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise CorpusError(f"there is no corpus {name!r}; {hint}The names are {', '.join(LIBRARY)}")
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise CorpusError(f"there is no corpus {name!r}{hint}; choose from {', '.join(LIBRARY)}")
 
 
 def _fetch(corpus: LibraryCorpus, folder: Path, on_progress: Progress | None) -> Path:
@@ -197,8 +203,11 @@ def _is_right(path: Path, size_bytes: int | None, sha256: str | None) -> bool:
 
 
 def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CorpusError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _python_docs() -> Iterator[str]:
