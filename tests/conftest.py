@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from charrnn.checkpoint.format import ModelFile, weight_shapes
 from charrnn.config import ModelConfig
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import Vocab
+
+settings.register_profile("busy", deadline=None)  # a busy machine breaks no law
+settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,9 +86,7 @@ def give_input(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
 def test_the_text_is_what_the_library_writes(run: RunFolder, capsysbinary: Bytes) -> None:
     expected = "".join(charrnn.load("tiny").generate("ab", length=40, seed=3, temperature=1.5))
 
-    text = written(
-        capsysbinary, "--prompt", "ab", "--length", "40", "--seed", "3", "--temp", "1.5"
-    )
+    text = written(capsysbinary, "--prompt", "ab", "--length", "40", "--seed", "3", "--temp", "1.5")
 
     assert text.removesuffix("\n") == ("ab" + expected).removesuffix("\n")
 
@@ -122,9 +121,9 @@ def test_no_prompt_leaves_out_the_prompt_alone(run: RunFolder, capsysbinary: Byt
 
 
 def test_an_empty_line_stands_between_samples(run: RunFolder, capsysbinary: Bytes) -> None:
-    settings = {"length": 20, "seed": 4, "temperature": 0.8}
+    settings: dict[str, Any] = {"length": 20, "seed": 4, "temperature": 0.8}
     model = charrnn.load("tiny")
-    texts = ["".join(model.generate("a", index=i, **settings)) for i in range(3)]  # type: ignore[arg-type]
+    texts = ["".join(model.generate("a", index=i, **settings)) for i in range(3)]
 
     text = written(
         capsysbinary, "-n", "3", "--prompt", "a", "--length", "20", "--seed", "4", "--temp", "0.8"
@@ -153,8 +152,8 @@ def test_a_stop_text_is_not_written(run: RunFolder, capsysbinary: Bytes) -> None
 
 
 def test_json_gives_one_object_a_sample(run: RunFolder, capsysbinary: Bytes) -> None:
-    settings = {"length": 20, "seed": 4, "temperature": 0.5}
-    text = "".join(charrnn.load("tiny").generate("é", index=1, **settings))  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"length": 20, "seed": 4, "temperature": 0.5}
+    text = "".join(charrnn.load("tiny").generate("é", index=1, **settings))
 
     lines = written(
         capsysbinary,

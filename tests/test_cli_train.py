@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import re
 import signal
@@ -25,20 +24,23 @@ from charrnn.config import RunConfig, TextConfig, TrainConfig, as_dict
 Text = pytest.CaptureFixture[str]
 
 SMALL = ["--steps", "6", "--hidden-size", "8"]
-WORDS = "the cat sat on a mat and ran to see what an old dog had done in its house".split()
+WORDS = "the cat sat on a mat and ran to see what an old dog had done in its house"
 DEFAULTS = {k: v for c in (TextConfig, TrainConfig, RunConfig) for k, v in as_dict(c()).items()}
 
 
 def make_text(length: int) -> str:
     """Give a text of a few words in random order, the same every time."""
-    draw = random.Random(9)
-    return " ".join(draw.choice(WORDS) for _ in range(length // 2))[: length - 1] + "\n"
+    draw, words = random.Random(9), WORDS.split()
+    return " ".join(draw.choice(words) for _ in range(length // 2))[: length - 1] + "\n"
 
 
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in a folder with a text of 2000 characters."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(
+        "CHARRNN_THREADS", "1"
+    )  # two that wait for each other crawl on a busy machine
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     path = Path("book.txt")
@@ -47,15 +49,16 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the folder in which `charrnn train book.txt` was run, with its run `book`."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "book.txt").write_text(make_text(2000))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHARRNN_CACHE", str(folder / "cache"))
+        patch.setenv("CHARRNN_THREADS", "1")
         patch.chdir(folder)
         assert end_of("train", "book.txt", *SMALL, "--dropout", "0.25", "--quiet") == 0
-    yield folder
+    return folder
 
 
 def end_of(*arguments: str) -> int | str | None:
@@ -155,11 +158,13 @@ def test_the_settings_in_a_run_make_another_run_like_it(
     assert again["val_nats"] == before["val_nats"]
 
 
-def test_the_name_of_the_corpus_is_numbered_where_a_run_has_it(finished: Path, tmp_path: Path) -> None:
+def test_the_name_of_the_corpus_is_numbered_where_a_run_has_it(
+    finished: Path, tmp_path: Path
+) -> None:
     checkpoints = tmp_path / "runs"
-    corpus = str(finished / "book.txt")
+    small = ["--steps", "1", "--hidden-size", "8", "--checkpoints", str(checkpoints)]
     for _ in range(3):
-        assert end_of("train", corpus, *SMALL, "--checkpoints", str(checkpoints), "-q") == 0
+        assert end_of("train", str(finished / "book.txt"), *small, "--quiet") == 0
 
     assert {path.name for path in checkpoints.iterdir()} == {"book", "book-2", "book-3"}
 
@@ -244,9 +249,7 @@ def test_json_reports_carry_the_figures(book: Path, capsys: Text) -> None:
         "vocab_size": vocab_size,
     }
     assert by_event["started"]["plan"]["model"]["hidden_size"] == 8
-    assert by_event["written"]["text"] == "".join(
-        charrnn.load("book").generate(length=240, seed=1)
-    )
+    assert by_event["written"]["text"] == "".join(charrnn.load("book").generate(length=240, seed=1))
     best = read_model(Path("checkpoints/book/best.safetensors")).summary
     assert by_event["finished"]["best_val_nats"] == best["val_nats"]
     assert by_event["finished"]["best_val_windowed_nats"] == best["val_windowed_nats"]
@@ -343,9 +346,7 @@ def test_a_file_that_is_not_toml_is_refused(book: Path, capsys: Text, content: b
 
 
 @pytest.mark.parametrize("value", ["8.7", "true", '"many"', "0", "[8]"])
-def test_a_value_of_a_file_that_is_no_size_is_refused(
-    book: Path, capsys: Text, value: str
-) -> None:
+def test_a_value_of_a_file_that_is_no_size_is_refused(book: Path, capsys: Text, value: str) -> None:
     Path("mine.toml").write_text(f"hidden_size = {value}\n")
 
     code, line = refusal(capsys, "book.txt", "--steps", "1", "--config", "mine.toml")
@@ -482,7 +483,7 @@ def test_a_signal_saves_the_run_and_says_how_to_go_on(
 ) -> None:
     command = [sys.executable, "-W", "error", "-m", "charrnn", "train", "book.txt"]
     command += ["--steps", "1000000", "--eval-every", "20", "--hidden-size", "8", "--patience", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any(" val " in line for line in process.stderr)
         process.send_signal(number)
@@ -490,7 +491,7 @@ def test_a_signal_saves_the_run_and_says_how_to_go_on(
 
     assert process.returncode == code
     assert "go on: charrnn train --resume book\n" in rest
-    steps = int(re.search(r"stopped as asked: ([\d,]+) steps", rest)[1].replace(",", ""))  # type: ignore[index]
+    (steps,) = (int(n.replace(",", "")) for n in re.findall(r"as asked: ([\d,]+) steps", rest))
     last = read_model(Path("checkpoints/book/last.safetensors"))
     assert last.summary["step"] == steps
     assert end_of("train", "--resume", "book", "--steps", str(steps + 3), "--quiet") == 0
@@ -510,8 +511,6 @@ def test_the_command_that_goes_on_names_the_folder_where_it_is_not_the_usual_one
 def test_the_first_signal_asks_for_an_end_and_the_second_ends_at_once(
     book: Path, monkeypatch: pytest.MonkeyPatch, capsys: Text
 ) -> None:
-    import charrnn.runs.training
-
     def pressed_twice(*_: object, should_stop: Callable[[], bool], **__: object) -> Iterator[Any]:
         assert not should_stop()
         signal.raise_signal(signal.SIGINT)
@@ -519,7 +518,7 @@ def test_the_first_signal_asks_for_an_end_and_the_second_ends_at_once(
         signal.raise_signal(signal.SIGINT)
         yield pytest.fail("the second signal did nothing")
 
-    monkeypatch.setattr(charrnn.runs.training, "start_run", pressed_twice)
+    monkeypatch.setattr("charrnn.runs.training.start_run", pressed_twice)
 
     assert end_of("train", "book.txt", "--quiet") == 130
     assert "interrupted" in capsys.readouterr().err

@@ -204,7 +204,7 @@ def test_a_bad_budget_is_refused_before_training() -> None:
         ("2d", 172_800),
         ("1h30m", 5400),
         ("1h 30m 5s", 5405),
-        (" 10 M ", 600),
+        (" 10M ", 600),
     ],
 )
 def test_a_length_of_time_is_read_in_any_unit(text: str, seconds: float) -> None:
@@ -215,13 +215,31 @@ def test_a_length_of_time_is_read_in_any_unit(text: str, seconds: float) -> None
     "text",
     [
         *("", " ", "0", "0m", "-5", "5x", "m", "m5", "1.5.5", ".", "1.", ".5", "1e3", "1,5h"),
-        *("inf", "nan", "10 min", "5m!", "1e9", "1000000000", "9" * 400, "0x10", "5m\0"),
+        *(
+            "1 2",
+            "1h30",
+            "inf",
+            "nan",
+            "10 min",
+            "5m!",
+            "1e9",
+            "1000000000",
+            "9" * 400,
+            "0x10",
+            "5m\0",
+        ),
     ],
 )
 def test_what_is_no_length_of_time_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_duration(text)
     assert str(caught.value) == f"{text!r} is not a length of time; write 90s, 10m or 1h30m"
+
+
+def test_a_long_number_with_a_wrong_end_is_refused_at_once() -> None:
+    for text in ("1" * 5000 + "x", "1h" * 5000 + "!", "1h " * 5000 + "!"):
+        with pytest.raises(ConfigError, match="is not a length of time"):
+            parse_duration(text)
 
 
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))

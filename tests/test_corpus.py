@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
@@ -31,7 +31,6 @@ from charrnn.text.corpus import (
 from charrnn.text.vocab import Vocab
 
 TEXT = "Eine Wörterkette, noch eine,\nund dann 中!\n" * 3
-LAW = settings(deadline=None)
 TEXTS = st.text(
     st.characters(codec="utf-8", exclude_characters="\r") | st.sampled_from("ab é中\n"), min_size=1
 )
@@ -139,7 +138,6 @@ def test_a_held_out_file_is_all_of_the_held_out_text(book: Path, tmp_path: Path)
 # From files
 
 
-@LAW
 @given(TEXTS, st.sampled_from([1, 2]), st.integers(1, 7))
 def test_a_text_read_in_pieces_has_the_ids_of_the_text_in_memory(
     tmp_path_factory: pytest.TempPathFactory, text: str, min_count: int, chunk_bytes: int

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charrnn.console.figures import draw_curve, format_bytes, format_count, format_duration
 
-LOSSES = st.lists(st.floats(0, 100), min_size=1, max_size=50)
+LOSSES = st.lists(st.floats(0.001, 100), min_size=1, max_size=50)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,7 @@ def test_bytes_are_counted_in_powers_of_ten(number: float, text: str) -> None:
         ([0, 1, 2, 3, 4, 5, 6, 7], 8, "▁▂▃▄▅▆▇█"),
         ([7, 0], 5, "█▁"),
         ([0, 2, 6, 8], 2, "▁█"),
+        ([4, 4, 4, 4, 4], 2, "▁▁"),
         ([0, 0, 7, 14], 3, "▁▁█"),
     ],
 )

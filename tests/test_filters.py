@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import SampleConfig
@@ -21,6 +21,7 @@ from charrnn.inference.filters import (
     softmax,
 )
 
+LAW = settings(deadline=None)  # a busy machine breaks no law
 some_logits = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=12).map(
     lambda values: np.array(values, np.float32)
 )
@@ -55,6 +56,7 @@ def probabilities_of(logits: Logits) -> list[float]:
     return [each / sum(likelihoods) for each in likelihoods]
 
 
+@LAW
 @given(some_logits)
 def test_softmax_is_each_exponential_over_the_sum(logits: Logits) -> None:
     assert softmax(logits) == pytest.approx(probabilities_of(logits), rel=1e-5, abs=1e-12)
@@ -66,6 +68,7 @@ def test_softmax_of_huge_logits_does_not_overflow() -> None:
     assert softmax(logits) == pytest.approx([0.5, 0.5, 0])
 
 
+@LAW
 @given(some_logits, st.floats(0.01, 100))
 def test_temperature_divides_every_distance_between_logits(
     logits: Logits, temperature: float
@@ -92,6 +95,7 @@ def test_a_tiny_temperature_passes_through_all_the_other_filters(temperature: fl
     assert kept(keep(np.array([1.5, 3.25, -2, 3.0], np.float32))) == [1]
 
 
+@LAW
 @given(some_logits, st.integers(1, 14))
 def test_top_k_keeps_the_k_likeliest_as_they_are(logits: Logits, k: int) -> None:
     result = keep_top_k(logits, k)
@@ -105,6 +109,7 @@ def test_top_k_keeps_exactly_k_of_equal_ones(k: int) -> None:
     assert kept(keep_top_k(np.zeros(5), k)) == list(range(k))
 
 
+@LAW
 @given(some_logits, shares)
 def test_top_p_keeps_a_beginning_of_the_likeliest(logits: Logits, p: float) -> None:
     chosen = kept(keep_top_p(logits, p))
@@ -112,6 +117,7 @@ def test_top_p_keeps_a_beginning_of_the_likeliest(logits: Logits, p: float) -> N
     assert chosen == sorted(likeliest_first(logits)[: len(chosen)])
 
 
+@LAW
 @given(some_logits, shares)
 def test_top_p_keeps_the_fewest_that_reach_the_sum(logits: Logits, p: float) -> None:
     probabilities = probabilities_of(logits)
@@ -131,6 +137,7 @@ def test_top_p_stops_where_the_sum_is_reached(p: float, count: int) -> None:
     assert len(kept(keep_top_p(logits, p))) == count
 
 
+@LAW
 @given(some_logits, shares)
 def test_min_p_has_its_floor_at_a_share_of_the_likeliest(logits: Logits, p: float) -> None:
     ratios = [math.exp(float(logit) - float(logits.max())) for logit in logits]
@@ -143,6 +150,7 @@ def test_min_p_of_one_keeps_all_that_are_as_likely_as_the_likeliest() -> None:
     assert kept(keep_min_p(np.array([1.0, 4.0, 0.5, 4.0]), 1)) == [1, 3]
 
 
+@LAW
 @given(some_logits, st.integers(1, 12), shares, st.floats(0, 1), st.floats(0.01, 50))
 def test_the_likeliest_character_passes_every_filter(
     logits: Logits, k: int, top_p: float, min_p: float, temperature: float
@@ -154,6 +162,7 @@ def test_the_likeliest_character_passes_every_filter(
     assert np.isfinite(result[likeliest_first(logits)[0]])
 
 
+@LAW
 @given(some_logits, st.integers(1, 12), shares, shares, st.floats(0.01, 50))
 def test_the_chain_is_temperature_then_top_k_then_top_p_then_min_p(
     logits: Logits, k: int, top_p: float, min_p: float, temperature: float

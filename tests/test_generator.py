@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.checkpoint.format import ModelFile, weight_shapes
@@ -15,6 +15,7 @@ from charrnn.errors import ConfigError, VocabError
 from charrnn.inference.generator import Model, _until_stop
 from charrnn.text.vocab import Vocab
 
+LAW = settings(deadline=None)  # a busy machine breaks no law
 LETTERS = Vocab("\n abcdé")
 BYTES = Vocab("\nab", has_bytes=True)
 
@@ -226,6 +227,7 @@ def test_an_empty_stop_text_is_refused() -> None:
         make_writer().generate(stop=("",))
 
 
+@LAW
 @given(st.text("abc", max_size=30), stop_texts)
 @example("aab", ["ab"])  # a beginning of the stop text that is not one
 @example("ababab", ["abab"])
@@ -237,6 +239,7 @@ def test_text_ends_before_the_first_stop_text_and_is_complete_up_to_it(
     assert "".join(_until_stop(iter(text), tuple(stops))) == first_stop(text, stops)
 
 
+@LAW
 @given(st.lists(st.text("ab", min_size=1, max_size=3), max_size=12), stop_texts)
 def test_what_is_held_back_could_still_be_a_stop_text(chars: list[str], stops: list[str]) -> None:
     text, seen, given_out = "".join(chars), "", ""

@@ -158,7 +158,8 @@ def test_a_long_text_keeps_the_state_in_float32(cell: tuple[str, str]) -> None:
 
 def test_logits_before_any_text_come_from_the_learned_state() -> None:
     network = make_network(("lstm", "tanh"), num_layers=2, initial_state="learned")
-    hidden = network.layers[1].initial[0]
+    (layer,) = list(network.layers)[1:]
+    hidden = layer.get_parameter("initial")[0]
     reader = make_runtime(network)
 
     logits = reader.logits(reader.initial_state())

@@ -93,7 +93,9 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(
     assert files(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+@pytest.mark.parametrize(
+    ("umask", "mode"), [(0, 0o666), (0o022, 0o644), (0o027, 0o640), (0o077, 0o600)]
+)
 def test_the_umask_says_who_may_read(tmp_path: Path, umask: int, mode: int) -> None:
     before = os.umask(umask)
     try:

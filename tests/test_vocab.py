@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from charrnn.errors import VocabError
@@ -103,6 +103,7 @@ def test_any_text_comes_back_from_the_bytes_of_another_texts_vocabulary(
 
 
 @given(TEXTS)
+@example("\x7f\x80\u07ff\u0800\uffff\U00010000\U0010ffff")  # where UTF-8 grows a byte
 def test_without_any_character_the_ids_are_the_utf8_bytes(text: str) -> None:
     assert bytes(BYTES_ONLY.encode(text).tolist()) == text.encode()
 

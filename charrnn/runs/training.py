@@ -18,8 +18,9 @@ from charrnn.errors import CheckpointError
 from charrnn.runs.keeper import Keeper, Kept, Written
 from charrnn.runs.request import Request, locate_texts, read_request
 from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.training.losses import Best
 from charrnn.training.reports import Evaluation, Finished, Report, Snapshot
-from charrnn.training.trainer import Best, train
+from charrnn.training.trainer import train
 
 
 @dataclass(frozen=True)

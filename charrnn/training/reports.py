@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
-
 from charrnn.config import ModelConfig
 from charrnn.training.budget import Plan
-
-Arrays = dict[str, NDArray[Any]]
+from charrnn.training.learner import Arrays
 
 
 @dataclass(frozen=True)

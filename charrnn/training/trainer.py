@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +28,8 @@ from charrnn.training.device import (
     used_memory_bytes,
 )
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
-from charrnn.training.learner import Arrays, Learner
+from charrnn.training.learner import Learner
+from charrnn.training.losses import Best, Meter
 from charrnn.training.pace import Pace
 from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
 
@@ -57,35 +59,12 @@ def train(
         run = _Run(corpus, config, resume, best or Best())
         yield run.started()
         yield from run.go(should_stop)
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+            raise
         raise OutOfMemoryError(
             "not enough memory for these sizes; lower --batch-size, --seq-len or --hidden-size"
         ) from error
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best evaluation so far; `stale` counts the evaluations since."""
-
-    val_nats: float = math.inf
-    train_nats: float = math.nan
-    step: int = 0
-    stale: int = 0
-    weights: Arrays | None = None
-
-
-@dataclass
-class _Meter:
-    """Nats over characters since it was last read out."""
-
-    nats: Tensor | float = 0.0
-    chars: int = 0
-
-    def add(self, nats: Tensor, chars: int) -> None:
-        self.nats, self.chars = self.nats + nats, self.chars + chars
-
-    def mean(self) -> float:
-        return float(self.nats) / max(self.chars, 1)
 
 
 class _Run:
@@ -104,7 +83,7 @@ class _Run:
         self._precision = choose_precision(config.precision, device, plan.model, plan.batch_size)
         self._learner = Learner(plan, config, corpus, device, self._precision)
         self._pace = Pace(config.budget_seconds)
-        self._since_milestone, self._since_evaluation = _Meter(), _Meter()
+        self._since_milestone, self._since_evaluation = Meter(), Meter()
         self._chars_seen, self._train_nats = 0, math.nan
         self._device, self._resumed_from = device, 0
         if resume is not None:
@@ -180,7 +159,7 @@ class _Run:
         train_nats, gradient_norm = self._since_milestone.mean(), float(norm)
         self._check_finite(train_nats)
         if is_milestone:
-            self._since_milestone = _Meter()
+            self._since_milestone = Meter()
         return Progress(
             step=self._learner.step,
             total_steps=plan.total_steps,
@@ -199,7 +178,7 @@ class _Run:
         model, step = self._learner.averaged, self._learner.step
         val_nats = evaluate_carried(model, self._val, self._corpus.vocab).loss_nats
         self._train_nats = self._since_evaluation.mean()
-        self._since_evaluation = _Meter()
+        self._since_evaluation = Meter()
         self._check_finite(val_nats)
         self._check_finite(self._train_nats)
         is_best, weights = val_nats <= self._best.val_nats, export_weights(model)
@@ -240,6 +219,7 @@ class _Run:
     def _snapshot(self) -> Snapshot:
         self._kept = time.perf_counter()
         weights, arrays, rest = self._learner.lay_down()
+        self._check_finite(sum(float(np.abs(weight).max()) for weight in weights.values()))
         plan, meters = asdict(self._plan), (self._since_milestone, self._since_evaluation)
         progress = {
             **rest,
@@ -257,7 +237,7 @@ class _Run:
         progress = snapshot.progress
         self._learner.pick_up(snapshot.weights, snapshot.arrays, progress)
         self._since_milestone, self._since_evaluation = (
-            _Meter(torch.tensor(nats, device=self._device), chars)
+            Meter(torch.tensor(nats, device=self._device), chars)
             for nats, chars in progress["meters"]
         )
         self._chars_seen, self._train_nats = progress["chars_seen"], progress["train_nats"]
@@ -275,13 +255,19 @@ class _Run:
                 "to train it further give a larger --steps, --epochs or --budget than before"
             )
 
-    def _check_finite(self, loss_nats: float) -> None:
-        if not math.isfinite(loss_nats):
+    def _check_finite(self, figure: float) -> None:
+        """Refuse to go on with a loss, or with weights, that are no longer numbers."""
+        if not math.isfinite(figure):
             raise DivergedError(
-                f"the loss became {loss_nats} at step {self._learner.step}; the best model so far "
+                f"the loss became {figure} at step {self._learner.step}; the best model so far "
                 f"is kept. Start again with a lower --learning-rate than {self._plan.learning_rate}"
                 " or a smaller --clip-grad-norm"
             )
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell torch's own class on a GPU, and its words on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _held_out(corpus: Corpus, config: TrainConfig) -> Ids:
