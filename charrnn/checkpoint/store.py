@@ -155,9 +155,8 @@ def find_model(name: str | None, checkpoints: Path) -> Path:
                 f"there is no run in {checkpoints} yet; make one with: charrnn train corpus.txt"
             )
         return runs[0].model
-    if Path(name).is_file():
-        return Path(name)
-    return find_run(name, checkpoints).model
+    is_file = Path(name).is_file() and not RunFolder(checkpoints / name).model.exists()
+    return Path(name) if is_file else find_run(name, checkpoints).model
 
 
 def list_runs(checkpoints: Path) -> list[RunFolder]:

@@ -23,7 +23,20 @@ Examples:
   charrnn corpus list                    texts to try"""
 
 
+class _Program(click.Group):
+    """Ends quietly where the reader of stdout is gone; click itself would exit with 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _drop_stdout()
+            ctx.exit(141)  # 128 + SIGPIPE, as a shell shows it
+
+
 @click.group(
+    cls=_Program,
     help=f"Character-level recurrent language models.\n\n{_EXAMPLES}",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -43,15 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CharRNNError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         _complain(_describe_usage_error(error))
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted")
         sys.exit(130)
-    except BrokenPipeError:
-        _drop_stdout()
-        sys.exit(0)
 
 
 def _complain(message: str) -> None:

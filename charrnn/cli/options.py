@@ -140,5 +140,22 @@ def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"{path}: {key!r} is no setting of {ctx.info_name}{hint}")
+    for param in ctx.command.params:
+        if param.name in values and not _fits(param, values[param.name]):
+            raise ConfigError(f"{path}: {param.name} is {values[param.name]!r}; see --help")
     ctx.default_map = {**(ctx.default_map or {}), **values}
     return path
+
+
+def _fits(param: click.Parameter, value: Any) -> bool:
+    """Tell whether a TOML value is of an option's kind; click itself would make 8 of 8.7."""
+    if isinstance(value, list):
+        is_many = param.nargs == -1 or getattr(param, "multiple", False)
+        return is_many and all(isinstance(each, str) for each in value)
+    if isinstance(param.type, click.types.BoolParamType):
+        return isinstance(value, bool)
+    if isinstance(value, bool):
+        return False
+    if isinstance(param.type, click.FloatRange):
+        return isinstance(value, int | float)
+    return isinstance(value, int if isinstance(param.type, click.IntRange) else str)

@@ -27,7 +27,7 @@ def compare_with_compressors(val_nats: float, compressors_bpc: dict[str, float])
 
 def judge_fit(train_nats: float, val_nats: float, reason: str) -> str:
     """Say whether the model under- or overfits and what to change."""
-    gap = (val_nats - train_nats) / val_nats
+    gap = (val_nats - train_nats) / val_nats if val_nats else 0.0  # a text of one character
     losses = f"train {train_nats:.3f}, held out {val_nats:.3f} nats"
     if reason == "patience" or gap > _OVERFITS_FROM:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from types import TracebackType
@@ -70,7 +71,7 @@ class JsonLines(Silent):
         """Write one line and flush it."""
         values = _plain_values(report)
         if values is not None:
-            sys.stdout.write(json.dumps(values) + "\n")
+            sys.stdout.write(json.dumps(_finite(values)) + "\n")
             sys.stdout.flush()
 
 
@@ -91,3 +92,9 @@ def _plain_values(report: RunReport) -> dict[str, Any] | None:
     finished = {k: v for k, v in vars(report.finished).items() if k != "best_weights"}
     model = {"model": str(report.run.model), "compressors_bpc": report.compressors_bpc}
     return {"event": "finished"} | model | finished
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Put null for NaN and infinity: JSON has no word for them."""
+    is_lost = {k: isinstance(v, float) and not math.isfinite(v) for k, v in values.items()}
+    return {key: None if is_lost[key] else value for key, value in values.items()}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from charrnn.config import RunConfig
 from charrnn.console.advice import compare_with_compressors, judge_fit
 from charrnn.console.figures import format_duration
 from charrnn.console.visible import make_visible
@@ -57,4 +59,4 @@ def _describe_best(finished: Finished) -> str:
 def _quoted(report: Kept) -> str:
     """Give the run as a shell takes it: its name, or its path outside checkpoints/."""
     path = report.run.path
-    return shlex.quote(path.name if path.parent.name == "checkpoints" else str(path))
+    return shlex.quote(path.name if path.parent == Path(RunConfig().checkpoints) else str(path))

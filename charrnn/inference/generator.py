@@ -69,7 +69,7 @@ class Model:
 
     def _read(self, prompt: str, random: np.random.Generator) -> State:
         """Give the state after the prompt; an empty one stands at the start of a line."""
-        form = self.summary.get("normalize", "none")
+        form = self.summary.get("settings", {}).get("normalize", "none")
         if form in ("nfc", "nfkc"):
             prompt = unicodedata.normalize("NFC" if form == "nfc" else "NFKC", prompt)
         ids = self.vocab.encode(prompt).tolist() or [self._opening(random)]

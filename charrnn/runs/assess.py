@@ -10,7 +10,7 @@ import numpy as np
 
 from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.config import TextConfig, TrainConfig
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.metrics import bits_per_char, perplexity
 from charrnn.model.network import CharRNN, import_weights
 from charrnn.text.corpus import split_ids
@@ -61,6 +61,11 @@ def _read_ids(file: ModelFile, corpus: Sequence[str], split: str, encoding: str)
     with open_sources(corpus) as sources:
         pieces = iter_text(sources, encoding=encoding, normalize=form)
         ids = np.concatenate([np.empty(0, file.vocab.dtype), *map(file.vocab.encode, pieces)])
+    if split != "all" and settings.get("val_file"):
+        raise ConfigError(
+            f"the model held out {settings['val_file']}, not a part of its text; "
+            "give that file and leave --split out"
+        )
     if split != "all":
         train, val = split_ids(ids, file.vocab, settings.get("val_fraction", 0.1))
         ids = train if split == "train" else val

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,14 @@ def start_run(
     opened = open_corpus(locate_texts(request.corpus_paths), request.text)
     if request.last is not None:
         _check_same_text(opened, request.last)
+    snapshot, best = _taken_up(request)
+    reports = train(opened, request.train, resume=snapshot, best=best, should_stop=should_stop)
+    started = next(reports)  # a text too short for its windows is refused here, before any file
     run = _open_folder(request, opened.name)
     with run.lock():
         run.keep_settings({"corpus": request.corpus_paths} | request.settings)
         yield Opened(run, opened, request.train.budget_seconds)
-        snapshot, best = _taken_up(request, run)
-        reports = train(opened, request.train, resume=snapshot, best=best, should_stop=should_stop)
-        yield from _keep(reports, run, opened, request)
+        yield from _keep(chain([started], reports), run, opened, request)
 
 
 def _open_folder(request: Request, corpus_name: str) -> RunFolder:
@@ -78,12 +80,13 @@ def _check_same_text(corpus: Corpus, last: ModelFile) -> None:
         )
 
 
-def _taken_up(request: Request, run: RunFolder) -> tuple[Snapshot | None, Best | None]:
+def _taken_up(request: Request) -> tuple[Snapshot | None, Best | None]:
     """Give the trainer's snapshot and the best model of a run that is resumed."""
     last = request.last
     if last is None or last.progress is None:
         return None, None
     step = last.progress["step"]
+    run = _open_folder(request, "")
     snapshot = Snapshot(step, last.config, last.weights, last.training, last.progress)
     if not run.best.exists():
         return snapshot, None

@@ -64,16 +64,11 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 
 def set_up_machine(config: TrainConfig) -> int:
-    """Set torch's threads for this process and give their number.
-
-    Numbers too small for a normal float are taken as zero: they cost a hundred times the time
-    and say nothing.
-    """
+    """Set torch's threads for this process and give their number."""
     if config.threads:
         torch.set_num_threads(config.threads)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(_usable_processors())
-    torch.set_flush_denormal(True)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     return torch.get_num_threads()

@@ -89,7 +89,8 @@ class Finished:
     best_step: int
     chars_seen: int
     elapsed_seconds: float
-    train_nats: float
+    train_nats: float | None
+    """None where it was stopped before the first evaluation."""
     best_val_nats: float
     best_train_nats: float
     best_val_windowed_nats: float | None

@@ -84,7 +84,8 @@ class _Run:
         self._learner = Learner(plan, config, corpus, device, self._precision)
         self._pace = Pace(config.budget_seconds)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
-        self._chars_seen, self._train_nats = 0, math.nan
+        self._chars_seen = 0
+        self._train_nats: float | None = None
         self._device, self._resumed_from = device, 0
         if resume is not None:
             self._restore(resume)
