@@ -46,6 +46,15 @@ def setting(
     )
 
 
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "a text"),
+    "tuple[str, ...]": (tuple, "texts"),
+}
+
+
 def check(config: Any) -> None:
     """Hold every field of a settings object to its rule.
 
@@ -54,15 +63,20 @@ def check(config: Any) -> None:
     """
     for item in fields(config):
         value, rule = getattr(config, item.name), item.metadata
-        if value is None or not rule:
+        name, _, optional = str(item.type).partition(" | ")
+        if value is None and optional:
             continue
         if rule["choices"] and value not in rule["choices"]:
             raise ConfigError(f"{item.name} is {value!r}; choose from {', '.join(rule['choices'])}")
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        kind, words = _KINDS[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and not math.isfinite(value):
+            raise ConfigError(f"{item.name} is {value}; it must be a finite number")
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+            raise ConfigError(f"{item.name} is {value!r}; it must be {words}")
+        if not is_number:
             continue
         low, above, high = rule["minimum"], rule["above"], rule["maximum"]
-        if not math.isfinite(value):
-            raise ConfigError(f"{item.name} is {value}; it must be a finite number")
         if low is not None and value < low:
             raise ConfigError(f"{item.name} is {value}; it must be at least {low:g}")
         if above is not None and value <= above:

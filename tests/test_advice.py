@@ -62,3 +62,7 @@ def test_the_verdict_names_both_losses_and_the_settings_to_change(
 
     assert f"train {train_nats:.3f}, held out 2.000 nats" in text
     assert all(way_out in text for way_out in ways_out)
+
+
+def test_a_text_that_is_known_for_certain_leaves_nothing_to_learn() -> None:
+    assert "nothing more to learn" in judge_fit(0.0, 0.0, "length")

@@ -247,3 +247,11 @@ def test_the_parts_of_a_length_of_time_add_up(hours: int, minutes: int, seconds:
     assume(hours + minutes + seconds)
     expected = hours * 3600 + minutes * 60 + seconds
     assert parse_duration(f"{hours}h{minutes}m{seconds}s") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("hidden_size", 2.5), ("num_layers", True), ("steps", "3"), ("skip", 1)]
+)
+def test_a_value_of_the_wrong_type_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is {value!r}"):
+        TrainConfig(**{name: value})

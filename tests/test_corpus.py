@@ -449,3 +449,38 @@ def test_a_text_that_changes_between_the_passes_is_refused(
 
     assert builds() == []
     assert whole(open_corpus([str(book)])) == TEXT[::-1]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b'{"sizes": {}}',
+        b'{"sizes": {"train.ids": %d}}',
+        b"[" * 100_000,
+        b'{"sizes": {"train.ids": %d}, "vocab": {"alphabet": "ba", "bytes": false}}',
+    ],
+)
+def test_a_description_without_vocabulary_is_not_believed(book, garbage: bytes) -> None:
+    open_corpus([str(book)])
+    size = (only_build() / "train.ids").stat().st_size
+    (only_build() / "about.json").write_bytes(garbage.replace(b"%d", str(size).encode()))
+
+    assert whole(open_corpus([str(book)])) == TEXT
+
+
+def test_packed_bytes_read_as_they_are_share_no_ids_with_the_text_in_them(tmp_path: Path) -> None:
+    for name in ("a.bin", "a.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b"hidden", mtime=0))
+    config = TextConfig(encoding="latin-1")
+    open_corpus([str(tmp_path / "a.bin")], config)
+
+    assert whole(open_corpus([str(tmp_path / "a.gz")], config)) == "hidden"
+
+
+def test_a_text_that_gains_a_character_between_the_passes_is_refused(
+    book,
+    before_pass,
+) -> None:
+    before_pass(2, lambda: book.write_text(TEXT + "ß", encoding="utf-8") and None)
+    with pytest.raises(CorpusError, match="changed while it was read"):
+        open_corpus([str(book)])

@@ -97,3 +97,12 @@ def test_a_higher_value_never_has_a_lower_bar(values: list[float]) -> None:
     bars = draw_curve(sorted(values), len(values))
 
     assert list(bars) == sorted(bars)
+
+
+@pytest.mark.parametrize(("values", "bars"), [([5e-324, 0.0], "█▁"), ([0.0, 5e-324], "▁█")])
+def test_values_as_near_as_floats_can_be_are_drawn_apart(values, bars) -> None:
+    assert draw_curve(values, 2) == bars
+
+
+def test_a_size_just_under_a_unit_is_counted_in_it() -> None:
+    assert format_bytes(999_999) == "1.0 MB"

@@ -409,3 +409,38 @@ def test_a_model_file_is_read_without_torch() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stdout == "4 set()"
+
+
+def test_arrays_come_back_whatever_their_order_in_memory(make_model) -> None:
+    grid = np.arange(24, dtype=np.float32).reshape(4, 6)
+    arrays = {"turned": grid.T, "backwards": grid[::-1], "columns": grid[:, ::2]}
+    loaded = unpack_model(pack_model(replace(make_model(), training=arrays)), "name")
+
+    for name, array in arrays.items():
+        assert loaded.training[name].tolist() == array.tolist()
+
+
+@pytest.mark.parametrize("name", ["cell", "hidden_size", "num_layers", "dropout", "skip"])
+@pytest.mark.parametrize("value", [None, "1", [], {}])
+def test_a_shape_of_the_wrong_type_is_refused(tiny, name: str, value: object) -> None:
+    config = {"cell": "rnn", "vocab_size": 5, "embedding_size": 1, "hidden_size": 1}
+    complaint(forge(tiny, config=config | {name: value}))
+
+
+@pytest.mark.parametrize("changes", [{"progress": 5}, {"progress": "x"}, {"summary": [["a", 1]]}])
+def test_summary_and_progress_are_objects(tiny, changes) -> None:
+    complaint(forge(tiny, **changes))
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "", 5, None])
+def test_a_signed_document_that_is_no_json_is_refused(text: object) -> None:
+    header = {"__metadata__": {"charrnn": text, "sha256": "0" * 64}}
+    raw = json.dumps(header, separators=(",", ":")).encode()
+    data = len(raw).to_bytes(8, "little") + raw
+    digest = hashlib.sha256(data).hexdigest().encode()
+    complaint(data.replace(b"0" * 64, digest))
+
+
+def test_a_digest_that_is_half_of_a_surrogate_pair_is_refused() -> None:
+    raw = b'{"__metadata__":{"sha256":"\\ud800","charrnn":"{}"}}'
+    complaint(len(raw).to_bytes(8, "little") + raw)

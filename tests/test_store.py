@@ -415,3 +415,20 @@ def write_until_killed(run: RunFolder, pipe: int) -> NoReturn:
 
 if __name__ == "__main__":
     kill_writers(RunFolder(Path(sys.argv[1])))
+
+
+@pytest.mark.parametrize("find", [find_run, find_model])
+def test_a_name_too_long_for_a_file_leads_nowhere(tmp_path: Path, find) -> None:
+    with pytest.raises(CheckpointError, match="there is no run or model file"):
+        find("x" * 300, tmp_path)
+
+
+def test_a_name_too_long_in_bytes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot name a run"):
+        create_run(tmp_path, "漢" * 100, "book")
+
+
+def test_a_model_that_tells_nothing_of_its_training_says_so_in_a_list(tmp_path, make_model) -> None:
+    run = RunFolder(tmp_path / "mine")
+    run.keep_best(replace(make_model(), summary={}))
+    assert summarise_run(run).keys() == {"name", "error"}

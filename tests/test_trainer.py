@@ -265,3 +265,9 @@ def test_every_cell_learns_on_a_gpu(cell: dict[str, str], precision: str) -> Non
     evaluations = reports_of(Evaluation, list(train(corpus, config)))
 
     assert evaluations[-1].val_nats < 0.5 * evaluations[0].val_nats
+
+
+def test_training_leaves_the_callers_floating_point_as_it_was() -> None:
+    config = TrainConfig(steps=2, hidden_size=4, seq_len=3, batch_size=2)
+    list(train(corpus_from_text("abc" * 99), config))
+    assert float(np.float64(1e-310) * 0.5) != 0

@@ -98,7 +98,9 @@ def pack_model(model: ModelFile) -> bytes:
     }
     training = {_TRAINING + name: value for name, value in model.training.items()}
     metadata = {"charrnn": json.dumps(document), "sha256": _UNSIGNED}
-    unsigned = safetensors.numpy.save({**model.weights, **training}, metadata)
+    # safetensors takes an array's bytes in the order of memory, whatever its strides.
+    arrays = {n: np.asarray(a, order="C") for n, a in (model.weights | training).items()}
+    unsigned = safetensors.numpy.save(arrays, metadata)
     signature = hashlib.sha256(unsigned).hexdigest().encode()
     place = unsigned.index(_DIGEST_KEY + _UNSIGNED.encode()) + len(_DIGEST_KEY)
     return unsigned[:place] + signature + unsigned[place + len(signature) :]
@@ -114,7 +116,9 @@ def unpack_model(data: bytes, name: str) -> ModelFile:
     try:
         config = ModelConfig(**document["config"])
         vocab = Vocab.from_json(document["vocab"])
-        summary, progress = dict(document["summary"]), document["progress"]
+        summary, progress = document["summary"], document["progress"]
+        if not isinstance(summary, dict) or not isinstance(progress, dict | None):
+            raise TypeError("summary and progress are not objects")
         arrays = safetensors.numpy.load(data)
     except (KeyError, TypeError, ValueError, ConfigError, VocabError) as error:
         raise CheckpointError(f"{name} does not describe a model: {error}") from error
@@ -144,22 +148,25 @@ def _verified_document(data: bytes, name: str) -> Mapping[str, Any]:
     try:
         header_end = 8 + int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8:header_end])["__metadata__"]
-        digest, text = metadata["sha256"], metadata["charrnn"]
+        digest, text = str(metadata["sha256"]).encode("ascii"), str(metadata["charrnn"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{name} is not a charrnn model; give a run's name, its folder or its "
             "best.safetensors (charrnn list shows the runs)"
         ) from error
-    place = data.find(_DIGEST_KEY + str(digest).encode(), 0, header_end) + len(_DIGEST_KEY)
+    place = data.find(_DIGEST_KEY + digest, 0, header_end) + len(_DIGEST_KEY)
     seen = hashlib.sha256(data[:place])
     seen.update(_UNSIGNED.encode())
     seen.update(memoryview(data)[place + len(_UNSIGNED) :])
-    if place < len(_DIGEST_KEY) or seen.hexdigest() != digest:
+    if place < len(_DIGEST_KEY) or seen.hexdigest().encode() != digest:
         raise CheckpointError(
             f"{name} is damaged: its content does not have the SHA-256 written in it; "
             "fetch it again, or use the run's other file (best or last)"
         )
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{name} does not describe a model: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         version = document.get("format") if isinstance(document, dict) else None
         raise CheckpointError(

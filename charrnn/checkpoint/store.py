@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,21 @@ class RunFolder:
         """
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
-            return lock.acquire()
+            held = lock.acquire()
+            self._sweep()
+            return held
         except Timeout as error:
             raise RunLockedError(
                 f"another process trains {self.path}; wait for it, or train under another --name"
             ) from error
         except OSError as error:
             raise StorageError(f"cannot lock {self.path}: {error.strerror or error}") from error
+
+    def _sweep(self) -> None:
+        """Remove what writers that were killed left behind; the lock is held."""
+        for name in (BEST, LAST):
+            for leftover in self.path.glob(f".{name}.*"):
+                leftover.unlink(missing_ok=True)
 
 
 def create_run(checkpoints: Path, name: str | None, corpus_name: str) -> RunFolder:
@@ -123,7 +132,7 @@ def _make(folder: RunFolder) -> RunFolder:
 
 def _check_name(name: str) -> None:
     is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
-    if not is_plain or not name or name.startswith(".") or len(name) > 200:
+    if not is_plain or not name or name.startswith(".") or len(os.fsencode(name)) > 200:
         raise ConfigError(
             f"{name!r} cannot name a run; use letters, digits, - and _ (it becomes a folder)"
         )
@@ -137,8 +146,9 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
     """
     for path in (checkpoints / name, Path(name), Path(name).parent):
         is_file_of_run = path != Path(name).parent or Path(name).name in (BEST, LAST)
-        if is_file_of_run and RunFolder(path).model.exists():
-            return RunFolder(path)
+        with suppress(OSError):  # a name too long for a file
+            if is_file_of_run and RunFolder(path).model.exists():
+                return RunFolder(path)
     raise _no_run(name, checkpoints)
 
 
@@ -155,8 +165,10 @@ def find_model(name: str | None, checkpoints: Path) -> Path:
                 f"there is no run in {checkpoints} yet; make one with: charrnn train corpus.txt"
             )
         return runs[0].model
-    is_file = Path(name).is_file() and not RunFolder(checkpoints / name).model.exists()
-    return Path(name) if is_file else find_run(name, checkpoints).model
+    with suppress(OSError):  # a name too long for a file
+        if Path(name).is_file() and not RunFolder(checkpoints / name).model.exists():
+            return Path(name)
+    return find_run(name, checkpoints).model
 
 
 def list_runs(checkpoints: Path) -> list[RunFolder]:
@@ -171,12 +183,16 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
 def summarise_run(run: RunFolder) -> dict[str, Any]:
     """Give what a list shows of a run; a file that cannot be read says so in "error"."""
     try:
-        model = read_model(run.model)
+        return {"name": run.name} | _figures(read_model(run.model))
     except CheckpointError as error:
         return {"name": run.name, "error": str(error)}
+    except (KeyError, TypeError) as error:
+        return {"name": run.name, "error": f"{run.model} says too little of its training: {error}"}
+
+
+def _figures(model: ModelFile) -> dict[str, Any]:
     config, summary = model.config, model.summary
     return {
-        "name": run.name,
         "corpus": summary["corpus"]["name"],
         "model": f"{config.cell} {config.num_layers}×{config.hidden_size}",
         "parameters": model.parameters,

@@ -9,6 +9,7 @@ from charrnn.metrics import bits_per_char
 
 _OVERFITS_FROM = 0.12  # (val − train) / val, both in nats
 _UNDERFITS_BELOW = 0.03
+_NOTHING_LEFT_BELOW = 0.001  # nats
 
 
 def compare_with_compressors(val_nats: float, compressors_bpc: dict[str, float]) -> str:
@@ -27,8 +28,10 @@ def compare_with_compressors(val_nats: float, compressors_bpc: dict[str, float])
 
 def judge_fit(train_nats: float, val_nats: float, reason: str) -> str:
     """Say whether the model under- or overfits and what to change."""
-    gap = (val_nats - train_nats) / val_nats if val_nats else 0.0  # a text of one character
     losses = f"train {train_nats:.3f}, held out {val_nats:.3f} nats"
+    if val_nats < _NOTHING_LEFT_BELOW:
+        return f"it knows what comes next ({losses}): there is nothing more to learn from this text"
+    gap = (val_nats - train_nats) / val_nats
     if reason == "patience" or gap > _OVERFITS_FROM:
         return (
             f"it overfits ({losses}): it learns its text by heart. More text helps most; "

@@ -26,7 +26,7 @@ def format_duration(seconds: float) -> str:
 def format_bytes(number: float) -> str:
     """Give 512 B, 1.4 MB or 2.0 GB (powers of ten)."""
     for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= divisor:
+        if number >= divisor * 0.99995:
             return f"{number / divisor:.1f} {unit}"
     return f"{number:.0f} B"
 
@@ -39,5 +39,5 @@ def draw_curve(values: Sequence[float], width: int) -> str:
     edges = [i * len(values) // count for i in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, high = min(means), max(means)
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round((mean - low) * scale)] for mean in means)
+    span, top = high - low or 1.0, len(_BARS) - 1
+    return "".join(_BARS[round((mean - low) / span * top)] for mean in means)

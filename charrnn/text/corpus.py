@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
-from charrnn.errors import CorpusError, StorageError
+from charrnn.errors import CorpusError, StorageError, VocabError
 from charrnn.storage import flush_folder, open_atomically, write_atomically
 from charrnn.text.reader import Source, hash_sources, iter_text, open_sources
 from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points
@@ -67,7 +67,7 @@ def open_corpus(
     config = config or TextConfig()
     with open_sources(paths) as sources, _open_val_sources(config) as val_sources:
         sha256 = hash_sources(sources + val_sources)
-        folder = (cache or cache_folder()) / _cache_key(sha256, len(sources), config)
+        folder = (cache or cache_folder()) / _cache_key(sha256, sources, config)
         if not _is_complete(folder):
             _build(folder, sources, val_sources, sha256, config)
         return _load(folder, _corpus_name(sources), sha256, config)
@@ -106,9 +106,10 @@ def _corpus_name(sources: list[Source]) -> str:
     return Path(name).stem or "corpus"
 
 
-def _cache_key(sha256: str, num_sources: int, config: TextConfig) -> str:
+def _cache_key(sha256: str, sources: list[Source], config: TextConfig) -> str:
     """Name everything that the ids depend on; the split is cut afterwards and is not part of it."""
-    parts = [CACHE_FORMAT, sha256, num_sources, config.encoding.lower(), config.normalize]
+    are_packed = [source.path.suffix.lower() == ".gz" for source in sources]
+    parts = [CACHE_FORMAT, sha256, are_packed, config.encoding.lower(), config.normalize]
     return hashlib.sha256(json.dumps([*parts, config.min_count]).encode()).hexdigest()[:32]
 
 
@@ -116,8 +117,19 @@ def _is_complete(folder: Path) -> bool:
     """Tell whether the cached files are those that the build's last act described."""
     try:
         about = json.loads((folder / "about.json").read_text())
-        return all((folder / name).stat().st_size == size for name, size in about["sizes"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        Vocab.from_json(about["vocab"])
+        return "train.ids" in about["sizes"] and all(
+            (folder / name).stat().st_size == size for name, size in about["sizes"].items()
+        )
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        VocabError,
+    ):
         return False
 
 
@@ -140,10 +152,12 @@ def _build(
         if val_sources:
             sizes["val.ids"] = _write_ids(temporary / "val.ids", val_sources, vocab, config)
         if hash_sources(sources + val_sources) != sha256:
-            raise CorpusError(f"{sources[0].name} changed while it was read; run the command again")
+            raise _changed_error(sources)
         about = {"sizes": sizes, "vocab": vocab.to_json()}
         write_atomically(temporary / "about.json", json.dumps(about))
         _put_in_place(temporary, folder)
+    except VocabError as error:  # the second pass met a character that the first did not count
+        raise _changed_error(sources) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -192,6 +206,10 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
     except OSError as error:
         if not _is_complete(folder):
             raise _cache_error(folder, error) from error
+
+
+def _changed_error(sources: list[Source]) -> CorpusError:
+    return CorpusError(f"{sources[0].name} changed while it was read; run the command again")
 
 
 def _sweep_abandoned(cache: Path) -> None:
