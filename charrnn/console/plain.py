@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 
 from charrnn.console.dashboard import Newest, describe_model, describe_time
-from charrnn.console.figures import format_count
+from charrnn.console.figures import format_count, format_duration
 from charrnn.console.summary import say, show_summary
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept
@@ -64,7 +64,8 @@ class PlainLines:
         best = " (best)" if report.is_best else f", best {bits_per_char(report.best_val_nats):.3f}"
         say(
             self._console,
-            f"{describe_time(self._newest)} · train {bits_per_char(report.train_nats):.3f}, "
+            f"step {report.step:,} · {format_duration(report.elapsed_seconds)} · "
+            f"train {bits_per_char(report.train_nats):.3f}, "
             f"val {bits_per_char(report.val_nats):.3f} bpc{best}",
         )
 
