@@ -22,7 +22,7 @@ def compare_with_compressors(val_nats: float, compressors_bpc: dict[str, float])
     if own < best:
         verdict = f"the model needs {1 - own / best:.0%} less than {name}"
     else:
-        verdict = f"{name} does better: the model has not learned enough yet to be of use"
+        verdict = f"{name} does better: train longer, unless the text repeats itself word for word"
     return f"bits per character on the same text: model {own:.2f}, {others}; {verdict}"
 
 
