@@ -38,9 +38,9 @@ def make_page() -> str:
 def _iter_help(command: click.Command, parent: click.Context | None) -> Iterator[tuple[str, str]]:
     """Yield the path and help text of a command and of those below it."""
     name = "charrnn" if parent is None else command.name
-    context = click.Context(
-        command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH
-    )
+    widths = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    settings = command.context_settings | widths
+    context = click.Context(command, info_name=name, parent=parent, **settings)
     lines = command.get_help(context).splitlines()
     yield context.command_path, "".join(f"{line.rstrip()}\n" for line in lines)
     if isinstance(command, click.Group):

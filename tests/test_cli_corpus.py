@@ -1,0 +1,140 @@
+"""charrnn corpus: what it lists, builds, fetches and measures."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from charrnn.cli.main import main
+from charrnn.console.transfer import show_transfer
+
+TEXT = "the cat sat on the mat.\n" * 50 + "naïve\n"
+
+
+def end_of(*arguments: str) -> int:
+    """Run a command in this process and give its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "book.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def test_the_list_says_which_texts_are_here(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of("corpus", "build", "python-docs") == 0
+    capsys.readouterr()
+    assert end_of("corpus", "list", "--json") == 0
+
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    paths = {row["name"]: row["path"] for row in rows}
+    assert paths["python-docs"] == "corpora/python-docs.txt"
+    assert paths["tiny-shakespeare"] is None
+
+
+def test_the_list_is_a_table_for_people(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of("corpus", "list") == 0
+
+    shown = capsys.readouterr().out
+    assert "python-docs" in shown
+    assert "to fetch" in shown
+
+
+def test_a_built_text_is_named_on_stdout_and_described_on_stderr(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "build", "python-docs", "--dir", "mine") == 0
+
+    out, err = capsys.readouterr()
+    assert out == "mine/python-docs.txt\n"
+    assert "built from this Python; SHA-256" in err
+    assert "if" in Path("mine/python-docs.txt").read_text(encoding="utf-8")
+
+
+def test_a_text_that_is_here_is_got_without_a_network(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "build", "python-docs") == 0
+    assert end_of("corpus", "get", "python-docs") == 0
+
+    assert capsys.readouterr().out.splitlines()[-1] == "corpora/python-docs.txt"
+
+
+def test_an_unknown_name_ends_with_the_nearest_one(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "get", "tiny-shakespear") == 3
+
+    assert "did you mean tiny-shakespeare?" in capsys.readouterr().err
+
+
+def test_the_measures_of_a_text(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of("corpus", "stats", "book.txt", "--json") == 0
+
+    stats = json.loads(capsys.readouterr().out)
+    assert stats["characters"] == len(TEXT)
+    assert stats["utf8_bytes"] == len(TEXT) + 1
+    assert stats["alphabet"]["ï"] == 1
+    assert stats["vocab_size"] == len(set(TEXT))
+    assert stats["train_would_choose"]["model"]["cell"] == "lstm"
+
+
+def test_rare_characters_are_counted_out_of_the_vocabulary(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "stats", "book.txt", "--json", "--min-count", "2") == 0
+
+    stats = json.loads(capsys.readouterr().out)
+    assert stats["vocab_size"] == 256 + sum(TEXT.count(char) > 1 for char in set(TEXT))
+
+
+def test_the_table_names_the_rarest_character(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "stats", "book.txt") == 0
+
+    shown = capsys.readouterr().out
+    assert "LATIN SMALL LETTER I WITH DIAERESIS" in shown
+    assert "none seen" in shown
+    assert "train would use" in shown
+
+
+def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book.write_text(TEXT + "caf\ufffd cafÃ© \x07", encoding="utf-8")
+    assert end_of("corpus", "stats", "book.txt") == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 replacement characters" in shown
+    assert "1 control characters" in shown
+    assert "1 pairs like Ã©" in shown
+
+
+def test_training_takes_the_name_of_a_text(book: Path) -> None:
+    sizes = ["--steps", "1", "--hidden-size", "4", "--eval-chars", "100", "--threads", "1"]
+
+    assert end_of("train", "python-docs", *sizes, "--quiet") == 0
+    assert Path("checkpoints/python-docs/best.safetensors").exists()
+    assert Path("corpora/python-docs.txt").exists()
+
+
+def test_a_download_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {}
+    for is_terminal in (True, False):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=is_terminal, width=80)
+        monkeypatch.setattr("charrnn.console.transfer.Console", lambda stderr, c=console: c)
+        with show_transfer("name[red]") as on_progress:
+            on_progress(500, 1000)
+        shown[is_terminal] = stream.getvalue()
+
+    assert "name[red]" in shown[True]
+    assert shown[False] == ""
