@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from charrnn.metrics import bits_per_char
 
-_OVERFITS_FROM = 0.12  # (val − train) / val, both in nats
+_OVERFITS_FROM = 0.2  # (val − train) / val, both in nats
 _UNDERFITS_BELOW = 0.03
 _NOTHING_LEFT_BELOW = 0.001  # nats
 
@@ -26,13 +26,16 @@ def compare_with_compressors(val_nats: float, compressors_bpc: dict[str, float])
     return f"bits per character on the same text: model {own:.2f}, {others}; {verdict}"
 
 
-def judge_fit(train_nats: float, val_nats: float, reason: str) -> str:
-    """Say whether the model under- or overfits and what to change."""
+def judge_fit(train_nats: float, val_nats: float, *, got_worse: bool) -> str:
+    """Say whether the model under- or overfits and what to change.
+
+    got_worse: the held-out loss had its best well before the run ended.
+    """
     losses = f"train {train_nats:.3f}, held out {val_nats:.3f} nats"
     if val_nats < _NOTHING_LEFT_BELOW:
         return f"it knows what comes next ({losses}): there is nothing more to learn from this text"
     gap = (val_nats - train_nats) / val_nats
-    if reason == "patience" or gap > _OVERFITS_FROM:
+    if got_worse or gap > _OVERFITS_FROM:
         return (
             f"it overfits ({losses}): it learns its text by heart. More text helps most; "
             "then more --dropout, or a smaller --hidden-size"

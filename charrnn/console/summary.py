@@ -16,6 +16,7 @@ from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept
 from charrnn.training.reports import Finished
 
+_LATE = 0.8  # a best that comes after this share of the steps is the run's end
 _ENDINGS = {
     "length": "trained",
     "patience": "stopped early, as it no longer got better:",
@@ -31,20 +32,26 @@ def show_summary(console: Console, report: Kept) -> None:
     if finished.best_weights is not None:
         say(console, _describe_best(finished))
         say(console, compare_with_compressors(finished.best_val_nats, report.compressors_bpc))
-        say(
-            console,
-            judge_fit(finished.best_train_nats, finished.best_val_nats, finished.reason),
-        )
-    say(console, f"model: {report.run.model}")
+        say(console, _judge(finished))
+    say(console, f"model: {report.run.model}", is_copied=True)
     if finished.reason == "stopped":
-        say(console, f"go on: charrnn train --resume {_quoted(report)}")
-    say(console, f"next:  charrnn sample {_quoted(report)} --temp 0.8")
+        say(console, f"go on: charrnn train --resume {_quoted(report)}", is_copied=True)
+    say(console, f"next:  charrnn sample {_quoted(report)} --temp 0.8", is_copied=True)
 
 
-def say(console: Console, line: str) -> None:
-    """Write one line as it is: no markup, no highlighting, no wrapping, no escape sequences."""
+def say(console: Console, line: str, *, is_copied: bool = False) -> None:
+    """Write one line as it is: no markup, no highlighting, no escape sequences.
+
+    On a terminal it is wrapped between words, unless a person will want to copy it.
+    """
     if line:
-        console.print(Text(make_visible(line)), soft_wrap=True, highlight=False)
+        is_whole = is_copied or not console.is_terminal
+        console.print(Text(make_visible(line)), soft_wrap=is_whole, highlight=False)
+
+
+def _judge(finished: Finished) -> str:
+    got_worse = finished.best_step < _LATE * finished.step
+    return judge_fit(finished.best_train_nats, finished.best_val_nats, got_worse=got_worse)
 
 
 def _describe_best(finished: Finished) -> str:
