@@ -82,19 +82,26 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json
     stop = _StopSignal()
     with stop, make_display(quiet=quiet, as_json=as_json) as display:
         for report in start_run(corpus, settings, should_stop=stop.is_set):
+            stop.is_heeded = True
             display.show(report)
     if stop.number:
         sys.exit(128 + stop.number)
 
 
 class _StopSignal:
-    """Turns the first Ctrl-C or SIGTERM into a wish to stop; a second Ctrl-C ends at once."""
+    """Turns the first Ctrl-C or SIGTERM into a wish to stop; a second one ends at once.
+
+    Until the run heeds it, while the text is read and nothing is there to save, the first one
+    ends at once too.
+    """
 
     def __init__(self) -> None:
         self.number = 0
+        self.is_heeded = False
         self._before: dict[int, Any] = {}
 
     def is_set(self) -> bool:
+        """Tell whether to stop."""
         return self.number != 0
 
     def __enter__(self) -> None:
@@ -106,6 +113,6 @@ class _StopSignal:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if self.number:
-            raise KeyboardInterrupt
+        if self.number or not self.is_heeded:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         self.number = number
