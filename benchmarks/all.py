@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import build_ids
-import sampling
-import startup
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPTS = ("startup.py", "sampling.py", "build_ids.py")
 
 
 def main() -> None:
-    """Run the benchmarks in turn, each alone."""
-    for module in (startup, sampling, build_ids):
-        print(f"\n{(module.__doc__ or '').splitlines()[0]}", flush=True)
-        module.main()
+    """Run each benchmark alone, in a process of its own."""
+    for name in SCRIPTS:
+        print(f"\n{name}", flush=True)
+        subprocess.run([sys.executable, str(Path(__file__).with_name(name))], check=True)
 
 
 if __name__ == "__main__":
