@@ -42,4 +42,5 @@ def train(
     from charrnn.runs.training import start_run
 
     paths = [corpus] if isinstance(corpus, str | Path) else corpus
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
     return start_run([str(path) for path in paths], settings, should_stop=should_stop)

@@ -70,7 +70,7 @@ def check(config: Any) -> None:
             raise ConfigError(f"{item.name} is {value!r}; choose from {', '.join(rule['choices'])}")
         kind, words = _KINDS[name]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{item.name} is {value}; it must be a finite number")
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
             raise ConfigError(f"{item.name} is {value!r}; it must be {words}")
@@ -180,7 +180,11 @@ class TrainConfig:
         unset=DEFAULT_BUDGET,
     )
     epochs: float | None = setting(
-        None, "passes over the training text, instead of a time", above=0, section="Length"
+        None,
+        "passes over the training text, instead of a time",
+        above=0,
+        maximum=1e9,
+        section="Length",
     )
     steps: int | None = setting(
         None, "optimizer updates, instead of a time", minimum=1, section="Length"
@@ -191,7 +195,7 @@ class TrainConfig:
     eval_every: int | None = setting(None, "steps between evaluations", minimum=1, section="Length")
     eval_chars: int = setting(
         2_000_000,
-        "characters of the held-out text used while training; 0 for all",
+        "held-out symbols used by evaluations on the way; 0 for all",
         minimum=0,
         section="Length",
     )
@@ -299,6 +303,9 @@ class RunConfig:
     name: str | None = setting(None, "name of the run", unset="after the corpus")
     checkpoints: str = setting("checkpoints", "folder of all runs")
     resume: str | None = setting(None, "go on with this run: its name or folder")
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ text; every figure here is that one number in other units.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 def bits_per_char(loss_nats: float) -> float:
@@ -20,3 +22,9 @@ def perplexity(loss_nats: float) -> float:
         return math.exp(loss_nats)
     except OverflowError:
         return math.inf
+
+
+def without_nan(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Put None for NaN and infinity, which JSON has no word for."""
+    is_lost = {k: isinstance(v, float) and not math.isfinite(v) for k, v in figures.items()}
+    return {key: None if is_lost[key] else value for key, value in figures.items()}

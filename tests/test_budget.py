@@ -111,7 +111,7 @@ def test_the_steps_that_fit_are_told_from_the_first_ones(clock: Clock) -> None:
     while plan.total_steps is None:
         step += 1
         run_steps(pace, clock, 1, 0.1)
-        plan = pace.fix_steps(step, plan, config, val_chars=0)
+        plan = pace.fix_steps(step, plan, config, val_symbols=0)
 
     assert step < config.warmup_steps
     assert plan.total_steps == pytest.approx(1000, rel=0.01)
@@ -121,7 +121,7 @@ def test_slow_first_steps_do_not_count(clock: Clock) -> None:
     config, pace = TrainConfig(budget="100s"), Pace(100.0)
     run_steps(pace, clock, 4, 1.0)
     run_steps(pace, clock, 60, 0.1)
-    plan = pace.fix_steps(64, make_plan(config, 65, 1_000_000), config, val_chars=0)
+    plan = pace.fix_steps(64, make_plan(config, 65, 1_000_000), config, val_symbols=0)
 
     assert plan.total_steps == pytest.approx(64 + 90 / 0.1, rel=0.01)
 
@@ -130,11 +130,11 @@ def test_costly_evaluations_are_made_less_often(clock: Clock) -> None:
     config, pace = TrainConfig(budget="100s"), Pace(100.0)
     run_steps(pace, clock, 90, 0.1)
     plan = make_plan(config, 65, 1_000_000)
-    cheap = pace.fix_steps(90, plan, config, val_chars=1000)
+    cheap = pace.fix_steps(90, plan, config, val_symbols=1000)
     costly = Pace(100.0)
     costly.end_evaluation()
     run_steps(costly, clock, 90, 0.1)
-    costly_plan = costly.fix_steps(90, plan, config, val_chars=100_000)
+    costly_plan = costly.fix_steps(90, plan, config, val_symbols=100_000)
 
     assert cheap.eval_every is not None
     assert costly_plan.eval_every is not None
@@ -144,7 +144,7 @@ def test_costly_evaluations_are_made_less_often(clock: Clock) -> None:
 def test_a_machine_that_slows_down_gets_fewer_steps(clock: Clock) -> None:
     config, pace = TrainConfig(budget="100s"), Pace(100.0)
     run_steps(pace, clock, 90, 0.1)
-    plan = pace.fix_steps(90, make_plan(config, 65, 1_000_000), config, val_chars=0)
+    plan = pace.fix_steps(90, make_plan(config, 65, 1_000_000), config, val_symbols=0)
     run_steps(pace, clock, 90, 0.3)
     slower = pace.adjust(180, plan)
 
@@ -156,7 +156,7 @@ def test_a_machine_that_slows_down_gets_fewer_steps(clock: Clock) -> None:
 def test_a_machine_that_keeps_its_speed_keeps_its_steps(clock: Clock) -> None:
     config, pace = TrainConfig(budget="100s"), Pace(100.0)
     run_steps(pace, clock, 90, 0.1)
-    plan = pace.fix_steps(90, make_plan(config, 65, 1_000_000), config, val_chars=0)
+    plan = pace.fix_steps(90, make_plan(config, 65, 1_000_000), config, val_symbols=0)
     run_steps(pace, clock, 90, 0.101)
 
     assert pace.adjust(180, plan) is plan

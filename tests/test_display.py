@@ -228,7 +228,7 @@ def test_the_panel_makes_room_for_the_summary() -> None:
 
 def test_the_first_lines_say_what_is_trained_and_where() -> None:
     assert as_lines(OPENED, STARTED) == [
-        f"book: 1,500 characters, 5 symbols → {RUN.path}",
+        f"book: 1,500 characters, 5 symbols, time no limit → {RUN.path}",
         "lstm 2×4, dropout 0.1, 1,234 parameters · 8 lanes × 16 characters · cpu fp32, 2 threads",
     ]
 
@@ -378,11 +378,15 @@ def test_flags_go_before_the_terminal(quiet: bool, as_json: bool, kind: type) ->
     assert type(make_display(quiet=quiet, as_json=as_json)) is kind
 
 
-@pytest.mark.parametrize(("compatible", "kind"), [("1", LivePanel), ("0", PlainLines)])
-def test_without_flags_a_terminal_gets_the_panel_and_a_pipe_the_lines(
-    monkeypatch: pytest.MonkeyPatch, compatible: str, kind: type
+@pytest.mark.parametrize(
+    ("is_terminal", "term", "kind"),
+    [(True, "xterm", LivePanel), (True, "dumb", PlainLines), (False, "xterm", PlainLines)],
+)
+def test_without_flags_a_screen_gets_the_panel_and_all_else_the_lines(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, term: str, kind: type
 ) -> None:
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-    monkeypatch.setenv("TTY_COMPATIBLE", compatible)  # rich's word for: take it as a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal, raising=False)
 
     assert type(make_display(quiet=False, as_json=False)) is kind

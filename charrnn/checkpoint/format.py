@@ -57,13 +57,12 @@ class ModelFile:
 
 def describe_model(model: ModelFile) -> dict[str, Any]:
     """Give shape, vocabulary and training summary as one flat object, ready for JSON."""
-    return {
+    return model.summary | {
         **as_dict(model.config),
         "parameters": model.parameters,
         "alphabet": model.vocab.alphabet,
         "has_bytes": model.vocab.has_bytes,
         "can_resume": model.progress is not None,
-        **model.summary,
     }
 
 
@@ -119,6 +118,8 @@ def unpack_model(data: bytes, name: str) -> ModelFile:
         summary, progress = document["summary"], document["progress"]
         if not isinstance(summary, dict) or not isinstance(progress, dict | None):
             raise TypeError("summary and progress are not objects")
+        if not all(isinstance(summary.get(key, {}), dict) for key in ("corpus", "settings")):
+            raise TypeError("corpus and settings are not objects")
         arrays = safetensors.numpy.load(data)
     except (KeyError, TypeError, ValueError, ConfigError, VocabError) as error:
         raise CheckpointError(f"{name} does not describe a model: {error}") from error

@@ -24,9 +24,10 @@ from filelock import FileLock, Timeout
 
 from charrnn.checkpoint.format import ModelFile, pack_model, read_model
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
+from charrnn.metrics import without_nan
 from charrnn.storage import append_text, write_atomically
 
-BEST, LAST = "best.safetensors", "last.safetensors"
+BEST, LAST, SETTINGS = "best.safetensors", "last.safetensors", "config.toml"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class RunFolder:
 
     def log_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
-        append_text(self.path / "metrics.jsonl", json.dumps(values) + "\n")
+        append_text(self.path / "metrics.jsonl", json.dumps(without_nan(values)) + "\n")
 
     def log_sample(self, step: int, val_nats: float, text: str) -> None:
         """Add a sample to samples.txt."""
@@ -73,7 +74,7 @@ class RunFolder:
 
     def keep_settings(self, settings: Mapping[str, Any]) -> None:
         """Write config.toml."""
-        write_atomically(self.path / "config.toml", format_toml(settings))
+        write_atomically(self.path / SETTINGS, format_toml(settings))
 
     def lock(self) -> AbstractContextManager[object]:
         """Hold the folder for one training process.
@@ -84,20 +85,21 @@ class RunFolder:
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             held = lock.acquire()
-            self._sweep()
-            return held
         except Timeout as error:
             raise RunLockedError(
                 f"another process trains {self.path}; wait for it, or train under another --name"
             ) from error
         except OSError as error:
             raise StorageError(f"cannot lock {self.path}: {error.strerror or error}") from error
+        self._sweep()
+        return held
 
     def _sweep(self) -> None:
         """Remove what writers that were killed left behind; the lock is held."""
-        for name in (BEST, LAST):
+        for name in (BEST, LAST, SETTINGS):
             for leftover in self.path.glob(f".{name}.*"):
-                leftover.unlink(missing_ok=True)
+                with suppress(OSError):
+                    leftover.unlink()
 
 
 def create_run(checkpoints: Path, name: str | None, corpus_name: str) -> RunFolder:
@@ -117,9 +119,14 @@ def create_run(checkpoints: Path, name: str | None, corpus_name: str) -> RunFold
             )
         return _make(folder)
     stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
-    taken = {path.name for path in checkpoints.glob("*")} if checkpoints.is_dir() else set()
+    taken = {path.name for path in checkpoints.glob("*") if not _is_abandoned(path)}
     names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
     return _make(RunFolder(checkpoints / next(each for each in names if each not in taken)))
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Tell a run that ended before its first save: its name is free."""
+    return (path / SETTINGS).exists() and not RunFolder(path).model.exists()
 
 
 def _make(folder: RunFolder) -> RunFolder:
@@ -223,8 +230,11 @@ def format_toml(settings: Mapping[str, Any]) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    """Write one value; JSON's spelling is TOML's for these types, once DEL is escaped."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Write one value; JSON's spelling is TOML's for these types, once DEL and C1 are escaped."""
+    return json.dumps(value, ensure_ascii=False).translate(_ESCAPED)
+
+
+_ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def _no_run(name: str, checkpoints: Path) -> CheckpointError:

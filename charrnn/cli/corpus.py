@@ -77,7 +77,7 @@ def _tell(name: str, path: Path) -> None:
     examples="charrnn corpus stats book.txt\ncharrnn corpus stats poems/ --encoding gb18030",
 )
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
-@settings_options(TextConfig, section="Text")
+@settings_options(TextConfig, section="Text", skipped=("val_file",))
 @click.option("--json", "as_json", is_flag=True, help="one JSON object")
 def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Measure the text in PATHS: size, alphabet, lines, trouble, entropy, and what train would do.

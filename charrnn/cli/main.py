@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import click
 from charrnn._version import __version__
 from charrnn.cli import completion, corpus, eval, info, list_runs, sample, train
 from charrnn.console.visible import one_line
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, StorageError
 
 _EXAMPLES = """\b
 Examples:
@@ -51,6 +52,8 @@ for _command in (train, sample, eval, info, list_runs, corpus, completion):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0, an error's code, 130 after Ctrl-C, 141 after a closed pipe."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # for what the terminal's encoding has not
     try:
         sys.exit(cli.main(arguments, prog_name="charrnn", standalone_mode=False) or 0)
     except CharRNNError as error:
@@ -62,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         _complain(_describe_usage_error(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        _complain(f"cannot write: {error.strerror or error}")
+        _drop_stdout()
+        sys.exit(StorageError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted")
         sys.exit(130)

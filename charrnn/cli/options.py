@@ -67,14 +67,14 @@ class Choice(click.Choice[str]):
 
 
 def settings_options(
-    *classes: type[Any], section: str = ""
+    *classes: type[Any], section: str = "", skipped: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a command with an option for every field of the settings classes."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for cls in reversed(classes):
             hints = get_type_hints(cls)
-            for item in reversed(fields(cls)):
+            for item in reversed([each for each in fields(cls) if each.name not in skipped]):
                 function = _make_option(item, hints[item.name], section)(function)
         return function
 
@@ -98,7 +98,7 @@ def _make_option(
         multiple=item.default == (),
         help=rule["help"],
         show_default=rule["unset"] or item.default not in (None, ()),
-        envvar=f"{_ENV_PREFIX}_{item.name.upper()}",
+        envvar=None if item.default == () else f"{_ENV_PREFIX}_{item.name.upper()}",
         show_envvar=False,
     )
 

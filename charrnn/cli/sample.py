@@ -89,6 +89,8 @@ def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
     if prompt_file is None and prompt != "-":
         return prompt or ""
     source = "standard input" if prompt_file in (None, "-") else prompt_file
+    if source == "standard input" and sys.stdin is None:
+        raise ConfigError("standard input is closed; give the prompt by --prompt or --prompt-file")
     try:
         raw = sys.stdin.buffer.read() if prompt_file in (None, "-") else _bytes_of(prompt_file)
         return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -132,4 +134,4 @@ def _make_writer(raw: bool) -> Callable[[str], None]:
 
 def _write_json(index: int, prompt: str, config: SampleConfig, text: str) -> None:
     record = {"index": index, "prompt": prompt, "text": text, "temperature": config.temperature}
-    _make_writer(raw=True)(json.dumps(record | {"seed": config.seed}, ensure_ascii=False) + "\n")
+    _make_writer(raw=True)(json.dumps(record | {"seed": config.seed}) + "\n")

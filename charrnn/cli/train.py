@@ -32,6 +32,7 @@ charrnn train --resume book                         go on after a stop
     callback=read_config,
     is_eager=True,
     expose_value=False,
+    envvar="CHARRNN_CONFIG",
     cls=Option,
     section="Run",
     help="settings as key = value; flags and environment go before it",
@@ -39,9 +40,23 @@ charrnn train --resume book                         go on after a stop
 @click.option(
     "--print-config", is_flag=True, cls=Option, section="Run", help="print the settings and stop"
 )
-@click.option("--quiet", "-q", is_flag=True, cls=Option, section="Run", help="show errors only")
 @click.option(
-    "--json", "as_json", is_flag=True, cls=Option, section="Run", help="reports as JSON on stdout"
+    "--quiet",
+    "-q",
+    is_flag=True,
+    envvar="CHARRNN_QUIET",
+    cls=Option,
+    section="Run",
+    help="show errors only",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="CHARRNN_JSON",
+    cls=Option,
+    section="Run",
+    help="reports as JSON on stdout",
 )
 @click.pass_context
 def command(
@@ -56,7 +71,7 @@ def command(
     """Train a model on CORPUS: files, folders, globs, - for stdin, or a name of `corpus list`.
 
     Sizes, steps and rates that are not given are chosen from the text and the time allowed. Each
-    option NAME has a twin in the environment, CHARRNN_NAME.
+    setting has a twin in the environment: CHARRNN_HIDDEN_SIZE for --hidden-size.
     """
     own = {"corpus", "config", "print_config", "quiet", "as_json"}
     settings = {key: value for key, value in given_settings(ctx).items() if key not in own}
@@ -77,6 +92,7 @@ def _print_settings(corpus: tuple[str, ...], settings: dict[str, Any]) -> None:
 
 def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json: bool) -> None:
     from charrnn.console.display import make_display
+    from charrnn.runs.keeper import Kept
     from charrnn.runs.training import start_run
 
     stop = _StopSignal()
@@ -84,7 +100,7 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json
         for report in start_run(corpus, settings, should_stop=stop.is_set):
             stop.is_heeded = True
             display.show(report)
-    if stop.number:
+    if isinstance(report, Kept) and report.finished.reason == "stopped":
         sys.exit(128 + stop.number)
 
 

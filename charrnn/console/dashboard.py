@@ -104,10 +104,10 @@ def _describe_run(newest: Newest) -> Text:
         return Text("reading …")
     corpus = newest.opened.corpus
     text = f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} symbols"
-    return Text(one_line(text) + "\n" + describe_model(newest.started))
+    return Text(one_line(text) + "\n" + format_model(newest.started))
 
 
-def describe_model(started: Started | None) -> str:
+def format_model(started: Started | None) -> str:
     """Say in one line what is trained, and on what."""
     if started is None:
         return ""
@@ -119,7 +119,7 @@ def describe_model(started: Started | None) -> str:
     )
 
 
-def describe_time(newest: Newest) -> str:
+def format_time(newest: Newest) -> str:
     """Say how far a run is and when it will end."""
     progress = newest.progress
     budget = newest.opened.budget_seconds if newest.opened else None
@@ -144,7 +144,7 @@ def _draw_bar(newest: Newest) -> Table:
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(ratio=1)
     grid.add_column(justify="right")
-    grid.add_row(ProgressBar(total=1.0, completed=done), describe_time(newest))
+    grid.add_row(ProgressBar(total=1.0, completed=done), format_time(newest))
     return grid
 
 

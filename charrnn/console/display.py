@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from dataclasses import asdict
 from types import TracebackType
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from charrnn.console.dashboard import LivePanel
 from charrnn.console.plain import PlainLines
+from charrnn.metrics import without_nan
 from charrnn.runs.keeper import Kept, Written
 from charrnn.runs.training import Opened, RunReport
 from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
@@ -43,7 +43,8 @@ def make_display(*, quiet: bool, as_json: bool) -> Display:
     if quiet:
         return Silent()
     console = Console(stderr=True)
-    return LivePanel(console) if console.is_terminal else PlainLines(console)
+    is_screen = sys.stderr.isatty() and not console.is_dumb_terminal
+    return LivePanel(console) if is_screen else PlainLines(console)
 
 
 class Silent:
@@ -71,7 +72,7 @@ class JsonLines(Silent):
         """Write one line and flush it."""
         values = _plain_values(report)
         if values is not None:
-            sys.stdout.write(json.dumps(_finite(values)) + "\n")
+            sys.stdout.write(json.dumps(without_nan(values)) + "\n")
             sys.stdout.flush()
 
 
@@ -92,9 +93,3 @@ def _plain_values(report: RunReport) -> dict[str, Any] | None:
     finished = {k: v for k, v in vars(report.finished).items() if k != "best_weights"}
     model = {"model": str(report.run.model), "compressors_bpc": report.compressors_bpc}
     return {"event": "finished"} | model | finished
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """Put null for NaN and infinity: JSON has no word for them."""
-    is_lost = {k: isinstance(v, float) and not math.isfinite(v) for k, v in values.items()}
-    return {key: None if is_lost[key] else value for key, value in values.items()}

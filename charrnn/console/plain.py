@@ -10,9 +10,9 @@ from typing import Self
 
 from rich.console import Console
 
-from charrnn.console.dashboard import Newest, describe_model, describe_time
+from charrnn.console.dashboard import Newest, format_model, format_time
 from charrnn.console.figures import format_count, format_duration
-from charrnn.console.summary import say, show_summary
+from charrnn.console.summary import show_line, show_summary
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept
 from charrnn.runs.training import Opened, RunReport
@@ -45,13 +45,14 @@ class PlainLines:
         self._newest.take(report)
         if isinstance(report, Opened):
             corpus = report.corpus
-            say(
+            time = format_duration(report.budget_seconds) if report.budget_seconds else "no limit"
+            show_line(
                 self._console,
-                f"{corpus.name}: {corpus.chars:,} characters, "
-                f"{corpus.vocab.size:,} symbols → {report.run.path}",
+                f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} symbols, "
+                f"time {time} → {report.run.path}",
             )
         elif isinstance(report, Started):
-            say(self._console, describe_model(report))
+            show_line(self._console, format_model(report))
         elif isinstance(report, Evaluation):
             self._say_evaluation(report)
         elif isinstance(report, Progress):
@@ -62,7 +63,7 @@ class PlainLines:
     def _say_evaluation(self, report: Evaluation) -> None:
         self._said_at_seconds = report.elapsed_seconds
         best = " (best)" if report.is_best else f", best {bits_per_char(report.best_val_nats):.3f}"
-        say(
+        show_line(
             self._console,
             f"step {report.step:,} · {format_duration(report.elapsed_seconds)} · "
             f"train {bits_per_char(report.train_nats):.3f}, "
@@ -73,8 +74,8 @@ class PlainLines:
         if report.elapsed_seconds - self._said_at_seconds < _SILENCE_SECONDS:
             return
         self._said_at_seconds = report.elapsed_seconds
-        say(
+        show_line(
             self._console,
-            f"{describe_time(self._newest)} · train {bits_per_char(report.train_nats):.3f} bpc, "
+            f"{format_time(self._newest)} · train {bits_per_char(report.train_nats):.3f} bpc, "
             f"{format_count(report.chars_per_second)} chars/s",
         )

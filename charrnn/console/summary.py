@@ -28,18 +28,18 @@ def show_summary(console: Console, report: Kept) -> None:
     """Write the end of a run."""
     finished = report.finished
     duration = format_duration(finished.elapsed_seconds)
-    say(console, f"{_ENDINGS[finished.reason]} {finished.step:,} steps in {duration}")
+    show_line(console, f"{_ENDINGS[finished.reason]} {finished.step:,} steps in {duration}")
     if finished.best_weights is not None:
-        say(console, _describe_best(finished))
-        say(console, compare_with_compressors(finished.best_val_nats, report.compressors_bpc))
-        say(console, _judge(finished))
-    say(console, f"model: {report.run.model}", is_copied=True)
+        show_line(console, _describe_best(finished))
+        show_line(console, compare_with_compressors(finished.best_val_nats, report.compressors_bpc))
+        show_line(console, _judge(finished))
+    show_line(console, f"model: {report.run.model}", is_copied=True)
     if finished.reason == "stopped":
-        say(console, f"go on: charrnn train --resume {_quoted(report)}", is_copied=True)
-    say(console, f"next:  charrnn sample {_quoted(report)} --temp 0.8", is_copied=True)
+        show_line(console, f"go on: charrnn train --resume {_quoted(report)}", is_copied=True)
+    show_line(console, f"next:  charrnn sample {_quoted(report)} --temp 0.8", is_copied=True)
 
 
-def say(console: Console, line: str, *, is_copied: bool = False) -> None:
+def show_line(console: Console, line: str, *, is_copied: bool = False) -> None:
     """Write one line as it is: no markup, no highlighting, no escape sequences.
 
     On a terminal it is wrapped between words, unless a person will want to copy it.

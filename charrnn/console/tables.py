@@ -31,11 +31,11 @@ def show_model(path: str, description: dict[str, Any]) -> None:
     corpus, settings = shown.pop("corpus", {}), shown.pop("settings", {})
     table = _plain_table()
     for key, value in shown.items():
-        table.add_row(key, _cell(value))
+        table.add_row(_cell(key), _cell(value))
     for name, group in (("corpus", corpus), ("settings", settings)):
         for key, value in group.items():
             if key not in shown:
-                table.add_row(f"{name}.{key}", _cell(value))
+                table.add_row(_cell(f"{name}.{key}"), _cell(value))
     _print(table)
 
 
@@ -52,7 +52,7 @@ def show_runs(rows: list[dict[str, Any]], checkpoints: str) -> None:
             continue
         bpc = "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}"
         counts = f"{row['parameters']:,}", f"{row['step']:,}"
-        date = row["created"][:16].replace("T", " ")
+        date = str(row["created"])[:16].replace("T", " ")
         table.add_row(*map(_cell, (row["name"], row["corpus"], row["model"], *counts, bpc, date)))
     _print(table)
 

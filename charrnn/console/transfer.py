@@ -15,7 +15,7 @@ def show_transfer(name: str) -> Iterator[Callable[[int, int | None], None]]:
     columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()
     console = Console(stderr=True)
     bar = Progress(*columns, TransferSpeedColumn(), console=console, transient=True)
-    bar.disable = not console.is_terminal
+    bar.disable = not console.is_terminal or console.is_dumb_terminal
     with bar:
         task = bar.add_task(name, total=None)
         yield lambda received, total: bar.update(task, completed=received, total=total)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.config import ModelConfig, SampleConfig
+from charrnn.config import ModelConfig, SampleConfig, TextConfig
 from charrnn.inference.runtime import Runtime, State
 from charrnn.inference.sampler import iter_ids
 from charrnn.text.vocab import StreamDecoder, Vocab
@@ -69,7 +69,7 @@ class Model:
 
     def _read(self, prompt: str, random: np.random.Generator) -> State:
         """Give the state after the prompt; an empty one stands at the start of a line."""
-        form = self.summary.get("settings", {}).get("normalize", "none")
+        form = self.summary.get("settings", {}).get("normalize", TextConfig().normalize)
         if form in ("nfc", "nfkc"):
             prompt = unicodedata.normalize("NFC" if form == "nfc" else "NFKC", prompt)
         ids = self.vocab.encode(prompt).tolist() or [self._opening(random)]

@@ -9,6 +9,7 @@ T = window length, B = lanes, I = input size, H = hidden size.
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,9 @@ class RecurrentLayer(nn.Module):
         shift = weight_hh.sum(1) / 4
         weights = [weight_ih / 2, weight_hh / 4, bias_ih / 2, bias_hh / 2 + shift]
         first = (2 * state[0] - 1).unsqueeze(0)
-        outputs, last = torch.rnn_tanh(inputs, first, weights, True, 1, 0.0, True, False, False)
+        with warnings.catch_warnings():  # cuDNN would like these four side by side in memory
+            warnings.filterwarnings("ignore", message="RNN module weights", category=UserWarning)
+            outputs, last = torch.rnn_tanh(inputs, first, weights, True, 1, 0.0, True, False, False)
         return (outputs + 1) / 2, ((last.squeeze(0) + 1) / 2,)
 
     @torch.no_grad()

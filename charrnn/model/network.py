@@ -8,6 +8,7 @@ B = lanes, T = window length, V = vocabulary, E = embedding size, H = hidden siz
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable
 from typing import cast
@@ -94,6 +95,14 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     """
     flat = logits.transpose(0, 1).flatten(0, 1).float()
     return F.cross_entropy(flat, targets.t().flatten(), reduction="none")
+
+
+def copy_model(model: CharRNN) -> CharRNN:
+    """Give a network with the same weights, laid out for the GPU's kernels as the first is."""
+    twin = copy.deepcopy(model)
+    for layer in twin._stack:
+        layer.cell.flatten_parameters()
+    return twin
 
 
 def export_weights(model: CharRNN) -> dict[str, NDArray[np.float32]]:

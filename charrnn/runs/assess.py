@@ -13,6 +13,7 @@ from charrnn.config import TextConfig, TrainConfig
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.metrics import bits_per_char, perplexity
 from charrnn.model.network import CharRNN, import_weights
+from charrnn.runs.request import locate_texts
 from charrnn.text.corpus import split_ids
 from charrnn.text.reader import iter_text, open_sources
 from charrnn.text.vocab import Ids
@@ -58,7 +59,7 @@ def assess_model(path: Path, corpus: Sequence[str], split: str, encoding: str) -
 def _read_ids(file: ModelFile, corpus: Sequence[str], split: str, encoding: str) -> Ids:
     settings = file.summary.get("settings", {})
     form = settings.get("normalize", TextConfig().normalize)
-    with open_sources(corpus) as sources:
+    with open_sources(locate_texts(corpus)) as sources:
         pieces = iter_text(sources, encoding=encoding, normalize=form)
         ids = np.concatenate([np.empty(0, file.vocab.dtype), *map(file.vocab.encode, pieces)])
     if split != "all" and settings.get("val_file"):
@@ -67,7 +68,9 @@ def _read_ids(file: ModelFile, corpus: Sequence[str], split: str, encoding: str)
             "give that file and leave --split out"
         )
     if split != "all":
-        train, val = split_ids(ids, file.vocab, settings.get("val_fraction", 0.1))
+        train, val = split_ids(
+            ids, file.vocab, settings.get("val_fraction", TextConfig().val_fraction)
+        )
         ids = train if split == "train" else val
     if len(ids) < 2:
         raise CorpusError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from charrnn.metrics import bits_per_char
 from charrnn.runs.request import Request
 from charrnn.text.compressors import held_out_bpc
 from charrnn.text.corpus import Corpus
+from charrnn.training.losses import Best
 from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
 
 _SAMPLE_CHARS = 240
@@ -43,10 +45,12 @@ class Kept:
 class Keeper:
     """Turns reports into the run's files."""
 
-    def __init__(self, run: RunFolder, corpus: Corpus, request: Request) -> None:
+    def __init__(
+        self, run: RunFolder, corpus: Corpus, request: Request, best: Best | None = None
+    ) -> None:
         self._run, self._corpus, self._request = run, corpus, request
         self._started: Started | None = None
-        self._best_val_nats: float | None = None
+        self._best_val_nats = best.val_nats if best is not None else None
 
     def keep(self, report: Report) -> None:
         """Write what this report brings."""
@@ -79,60 +83,42 @@ class Keeper:
             vocab.decode(corpus.train[-_CONTEXT_SYMBOLS:]),
             vocab.decode(corpus.val[:_HELD_OUT_SYMBOLS]),
         )
-        figures = {
-            "val_windowed_nats": report.best_val_windowed_nats,
-            "compressors_bpc": compressors,
-        }
+        windowed = report.best_val_windowed_nats
+        figures = _val_figures(report.best_val_nats, windowed) | {"compressors_bpc": compressors}
         best = read_model(self._run.best)
         self._run.keep_best(replace(best, summary=best.summary | figures))
         return Kept(self._run, report, compressors)
 
     def _best_file(self, report: Evaluation) -> ModelFile:
-        figures = {
-            "step": report.step,
-            "val_nats": report.val_nats,
-            "train_nats": report.train_nats,
-            "chars_seen": report.chars_seen,
-            "elapsed_seconds": report.elapsed_seconds,
-        }
+        summary = self._summary(report.step, report.val_nats, vars(report))
         model = self._begun.plan.model
-        return ModelFile(model, self._corpus.vocab, report.weights, self._summary(figures))
+        return ModelFile(model, self._corpus.vocab, report.weights, summary)
 
     def _last_file(self, report: Snapshot) -> ModelFile:
-        figures = {
-            "step": report.step,
-            "val_nats": self._best_val_nats,
-            "train_nats": report.progress["train_nats"],
-            "chars_seen": report.progress["chars_seen"],
-            "elapsed_seconds": report.progress["elapsed_seconds"],
-        }
-        return ModelFile(
-            report.model,
-            self._corpus.vocab,
-            report.weights,
-            self._summary(figures),
-            report.arrays,
-            report.progress,
-        )
+        summary = self._summary(report.step, self._best_val_nats, report.progress)
+        vocab, progress = self._corpus.vocab, report.progress
+        return ModelFile(report.model, vocab, report.weights, summary, report.arrays, progress)
 
     @property
     def _begun(self) -> Started:
         assert self._started is not None, "a trainer reports Started first"
         return self._started
 
-    def _summary(self, figures: dict[str, Any]) -> dict[str, Any]:
+    def _summary(
+        self, step: int, val_nats: float | None, report: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Give the training summary that a model file carries."""
-        begun, corpus, val_nats = self._begun, self._corpus, figures["val_nats"]
+        begun, corpus = self._begun, self._corpus
         return {
-            **figures,
-            "val_bpc": None if val_nats is None else bits_per_char(val_nats),
-            "val_windowed_nats": None,
+            "step": step,
+            **_val_figures(val_nats, None),
+            **{key: report[key] for key in ("train_nats", "chars_seen", "elapsed_seconds")},
             "corpus": {
                 "name": corpus.name,
                 "paths": self._request.corpus_paths,
                 "sha256": corpus.sha256,
                 "train_chars": corpus.train_chars,
-                "val_chars": begun.val_chars,
+                "val_chars": corpus.val_chars,
             },
             "settings": self._request.settings,
             "device": begun.device,
@@ -140,6 +126,15 @@ class Keeper:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": _versions(),
         }
+
+
+def _val_figures(carried_nats: float | None, windowed_nats: float | None) -> dict[str, Any]:
+    """Give the held-out loss by both protocols, in nats and in bits per character."""
+    figures: dict[str, float | None] = {}
+    for name, nats in (("val", carried_nats), ("val_windowed", windowed_nats)):
+        figures[f"{name}_nats"] = nats
+        figures[f"{name}_bpc"] = None if nats is None else bits_per_char(nats)
+    return figures
 
 
 def _versions() -> dict[str, str]:

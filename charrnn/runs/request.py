@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint.format import ModelFile
-from charrnn.checkpoint.store import find_run, read_last
+from charrnn.checkpoint.store import RunFolder, find_run, read_last
 from charrnn.config import LIBRARY_FOLDER, RunConfig, TextConfig, TrainConfig, as_dict
-from charrnn.errors import ConfigError
+from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.text.library import LIBRARY, get_corpus
 
-_CHANGEABLE = {"budget", "epochs", "steps", "patience", "eval_every", "device", "threads"}
 _LENGTHS = ("budget", "epochs", "steps")
+_CHANGEABLE = {*_LENGTHS, "patience", "eval_every", "device", "threads", "val_file"}
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,49 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[TextConfig, TrainConfig
     return TextConfig(**text), TrainConfig(**train), RunConfig(**run)
 
 
-def read_request(corpus: Sequence[str], settings: Mapping[str, Any]) -> Request:
-    """Give what is asked for; under --resume, on top of what the run was asked for before.
+def find_resumed(settings: Mapping[str, Any]) -> RunFolder | None:
+    """Give the folder of the run that the settings ask to go on with, if they do.
+
+    Raises:
+        ConfigError: as `split_settings`, or a resumed run is given a name.
+        CheckpointError: there is no such run.
+    """
+    _, _, run = split_settings(settings)
+    if run.resume is None:
+        return None
+    if run.name is not None:
+        raise ConfigError(f"--resume goes on with {run.resume!r} under its own name; drop --name")
+    return find_run(run.resume, Path(run.checkpoints))
+
+
+def read_request(
+    corpus: Sequence[str], settings: Mapping[str, Any], resumed: RunFolder | None = None
+) -> Request:
+    """Give what is asked for; of a run that is resumed, on top of what it was asked for before.
 
     Raises:
         ConfigError: as `split_settings`, or there is no corpus, or a resumed run would change.
-        CheckpointError: the run to resume is missing or damaged.
+        CheckpointError: the run to resume has nothing to go on from, or is damaged.
+        CorpusError: a file name is not text.
     """
     text, train, run = split_settings(settings)
-    if run.resume is not None:
-        return _resume(corpus, settings, run)
+    for name in (*corpus, text.val_file or ""):
+        _check_spelling(name)
+    if resumed is not None:
+        return _resume(corpus, settings, run, resumed)
     if not corpus:
         raise ConfigError("no corpus is given; name a text file, as in: charrnn train book.txt")
+    if "-" in corpus and text.val_file == "-":
+        raise ConfigError("corpus and --val-file are both standard input; name a file for one")
     return Request(list(corpus), text, train, run)
+
+
+def _check_spelling(name: str) -> None:
+    """Refuse a file name that could not be written into a run's files."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(f"the file name {name!r} is not valid UTF-8; rename the file") from error
 
 
 def locate_texts(paths: Sequence[str]) -> list[str]:
@@ -77,18 +107,21 @@ def locate_texts(paths: Sequence[str]) -> list[str]:
     return [str(get_corpus(path, folder)) if path in named else path for path in paths]
 
 
-def _resume(corpus: Sequence[str], settings: Mapping[str, Any], run: RunConfig) -> Request:
-    assert run.resume is not None
-    last = read_last(find_run(run.resume, Path(run.checkpoints)))
-    before: dict[str, Any] = last.summary["settings"]
-    asked = {k: v for k, v in settings.items() if k not in ("resume", "checkpoints", "name")}
+def _resume(
+    corpus: Sequence[str], settings: Mapping[str, Any], run: RunConfig, folder: RunFolder
+) -> Request:
+    last = read_last(folder)
+    before, paths = last.summary.get("settings"), last.summary.get("corpus", {}).get("paths")
+    if not isinstance(before, dict) or not isinstance(paths, list):
+        raise CheckpointError(f"{folder.last} does not say how it was trained; start a new run")
+    asked = {k: v for k, v in settings.items() if k not in ("resume", "checkpoints")}
     for key, value in asked.items():
         if key not in _CHANGEABLE and value != before.get(key):
             raise ConfigError(
-                f"{key} of run {run.resume!r} is {before.get(key)!r} and cannot change on the way; "
-                "leave it out, or start a new run"
+                f"{key} of run {folder.name!r} is {before.get(key)!r} and cannot change on the "
+                "way; leave it out, or start a new run"
             )
     if asked.keys() & set(_LENGTHS):
         before = before | dict.fromkeys(_LENGTHS)
     text, train, _ = split_settings(before | asked)
-    return Request(list(corpus) or last.summary["corpus"]["paths"], text, train, run, last)
+    return Request(list(corpus) or paths, text, train, run, last)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from charrnn.config import TextConfig, TrainConfig
+from charrnn.errors import CorpusError
 from charrnn.runs.request import locate_texts
 from charrnn.text.compressors import whole_bpc
 from charrnn.text.reader import iter_text, open_sources
@@ -42,7 +43,10 @@ def survey_text(paths: Sequence[str], config: TextConfig) -> Survey:
         def pieces() -> Iterator[str]:
             return iter_text(sources, encoding=config.encoding, normalize=config.normalize)
 
-        stats, compressors = measure_text(pieces()), whole_bpc(pieces())
+        stats = measure_text(pieces())
+        if not stats.characters:
+            raise CorpusError(f"{sources[0].name} is empty; there is nothing to measure")
+        compressors = whole_bpc(pieces())
     kept = "".join(char for char, count in stats.alphabet if count >= config.min_count)
     vocab_size = Vocab(kept, has_bytes=config.min_count > 1).size
     train_chars = int(stats.characters * (1 - config.val_fraction))

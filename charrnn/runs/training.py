@@ -8,16 +8,17 @@ the samples on the way are drawn by the numpy runtime that will draw them later.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.checkpoint.store import RunFolder, create_run, find_run
+from charrnn.checkpoint.store import RunFolder, create_run
 from charrnn.errors import CheckpointError
 from charrnn.runs.keeper import Keeper, Kept, Written
-from charrnn.runs.request import Request, locate_texts, read_request
+from charrnn.runs.request import Request, find_resumed, locate_texts, read_request
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.training.losses import Best
 from charrnn.training.reports import Evaluation, Finished, Report, Snapshot
@@ -50,25 +51,23 @@ def start_run(
     Raises:
         CharRNNError: any of its kinds; what was saved before stays.
     """
-    request = read_request(corpus, settings)
-    opened = open_corpus(locate_texts(request.corpus_paths), request.text)
-    if request.last is not None:
-        _check_same_text(opened, request.last)
-    snapshot, best = _taken_up(request)
-    reports = train(opened, request.train, resume=snapshot, best=best, should_stop=should_stop)
-    started = next(reports)  # a text too short for its windows is refused here, before any file
-    run = _open_folder(request, opened.name)
-    with run.lock():
+    with ExitStack() as held:
+        resumed = find_resumed(settings)
+        if resumed is not None:
+            held.enter_context(resumed.lock())  # before reading what another may be writing
+        request = read_request(corpus, settings, resumed)
+        opened = open_corpus(locate_texts(request.corpus_paths), request.text)
+        snapshot, best = _taken_up(request, resumed, opened)
+        reports = train(opened, request.train, resume=snapshot, best=best, should_stop=should_stop)
+        started = next(reports)  # a text too short is refused here, before there is any file
+        run = resumed
+        if run is None:
+            run = create_run(Path(request.run.checkpoints), request.run.name, opened.name)
+            held.enter_context(run.lock())
         run.keep_settings({"corpus": request.corpus_paths} | request.settings)
         yield Opened(run, opened, request.train.budget_seconds)
-        yield from _keep(chain([started], reports), run, opened, request)
-
-
-def _open_folder(request: Request, corpus_name: str) -> RunFolder:
-    checkpoints = Path(request.run.checkpoints)
-    if request.run.resume is not None:
-        return find_run(request.run.resume, checkpoints)
-    return create_run(checkpoints, request.run.name, corpus_name)
+        keeper = Keeper(run, opened, request, best)
+        yield from _keep(chain([started], reports), keeper)
 
 
 def _check_same_text(corpus: Corpus, last: ModelFile) -> None:
@@ -80,13 +79,15 @@ def _check_same_text(corpus: Corpus, last: ModelFile) -> None:
         )
 
 
-def _taken_up(request: Request) -> tuple[Snapshot | None, Best | None]:
+def _taken_up(
+    request: Request, run: RunFolder | None, corpus: Corpus
+) -> tuple[Snapshot | None, Best | None]:
     """Give the trainer's snapshot and the best model of a run that is resumed."""
     last = request.last
-    if last is None or last.progress is None:
+    if last is None or last.progress is None or run is None:
         return None, None
+    _check_same_text(corpus, last)
     step = last.progress["step"]
-    run = _open_folder(request, "")
     snapshot = Snapshot(step, last.config, last.weights, last.training, last.progress)
     if not run.best.exists():
         return snapshot, None
@@ -95,11 +96,8 @@ def _taken_up(request: Request) -> tuple[Snapshot | None, Best | None]:
     return snapshot, Best(**figures, weights=best.weights)
 
 
-def _keep(
-    reports: Iterator[Report], run: RunFolder, corpus: Corpus, request: Request
-) -> Iterator[RunReport]:
+def _keep(reports: Iterator[Report], keeper: Keeper) -> Iterator[RunReport]:
     """Write what has to be kept of each report, then pass it on."""
-    keeper = Keeper(run, corpus, request)
     for report in reports:
         keeper.keep(report)
         yield report

@@ -14,6 +14,9 @@ import torch
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 
+PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+_LARGE_PRODUCT = 16_384  # lanes × hidden size
+
 
 def choose_device(wanted: str) -> torch.device:
     """Give the device that was asked for; "auto" is a GPU where there is one.
@@ -43,17 +46,16 @@ def choose_precision(
     """
     if wanted == "fp16" and device.type == "cpu":
         raise ConfigError("precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
+    if wanted == "bf16" and device.type == "cuda":
+        raise ConfigError("recurrent kernels run in fp16 on CUDA; choose precision fp16 or fp32")
     if wanted != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
+        return next(dtype for dtype, name in PRECISIONS.items() if name == wanted)
     if device.type == "cuda":
         return torch.float16
     is_large = batch_size * model.hidden_size >= _LARGE_PRODUCT
     is_worth_it = model.cell == "lstm" or is_large
     has_bf16 = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if has_bf16 and is_worth_it else torch.float32
-
-
-_LARGE_PRODUCT = 16_384
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

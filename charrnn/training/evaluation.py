@@ -22,6 +22,7 @@ from charrnn.text.vocab import Ids, Vocab
 WINDOW = 256
 _LANES = 32
 _WINDOWS_AT_ONCE = 64
+_LARGEST_LOGITS = 1 << 25  # numbers in a block's logits: 128 MiB
 _SHORTEST_LANE = 1024
 _RUN_UP = 256
 
@@ -43,32 +44,34 @@ def evaluate_carried(model: CharRNN, ids: Ids, vocab: Vocab) -> Score:
     """
     targets = len(ids) - 1
     lanes = max(1, min(_LANES, targets // _SHORTEST_LANE))
-    return _score(model, ids, vocab, _carried_blocks(targets, lanes))
+    length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
+    return _score(model, ids, vocab, _carried_blocks(targets, lanes, length))
 
 
 def evaluate_windowed(model: CharRNN, ids: Ids, vocab: Vocab, window: int = WINDOW) -> Score:
     """Score the text `ids` (S,) in windows that each start from the initial state."""
-    return _score(model, ids, vocab, _windowed_blocks(len(ids) - 1, window))
+    at_once = max(1, min(_WINDOWS_AT_ONCE, _LARGEST_LOGITS // (window * vocab.size)))
+    return _score(model, ids, vocab, _windowed_blocks(len(ids) - 1, window, at_once))
 
 
 Block = tuple[NDArray[np.int64], NDArray[np.bool_], bool]
 """Positions (B, T) in the text, which of them count (B, T), and whether the state starts anew."""
 
 
-def _carried_blocks(targets: int, lanes: int) -> Iterator[Block]:
+def _carried_blocks(targets: int, lanes: int, length: int) -> Iterator[Block]:
     run_up = _RUN_UP if lanes > 1 else 0
     own = -(-(targets - run_up) // lanes)
     first = np.arange(lanes)[:, None] * own
-    for start in range(0, run_up + own, WINDOW):
-        steps = np.arange(start, min(start + WINDOW, run_up + own))
+    for start in range(0, run_up + own, length):
+        steps = np.arange(start, min(start + length, run_up + own))
         positions = first + steps
         yield positions, (positions < targets) & ((steps >= run_up) | (first == 0)), start == 0
 
 
-def _windowed_blocks(targets: int, window: int) -> Iterator[Block]:
+def _windowed_blocks(targets: int, window: int, at_once: int) -> Iterator[Block]:
     starts = np.arange(0, targets, window)
-    for i in range(0, len(starts), _WINDOWS_AT_ONCE):
-        positions = starts[i : i + _WINDOWS_AT_ONCE, None] + np.arange(min(window, targets))
+    for i in range(0, len(starts), at_once):
+        positions = starts[i : i + at_once, None] + np.arange(min(window, targets))
         yield positions, positions < targets, True
 
 

@@ -8,7 +8,6 @@ B = lanes, T = window length.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -22,6 +21,7 @@ from charrnn.errors import CheckpointError
 from charrnn.model.network import (
     CharRNN,
     State,
+    copy_model,
     export_weights,
     import_weights,
     negative_log_likelihood,
@@ -50,12 +50,12 @@ class Learner:
         precision: torch.dtype,
     ) -> None:
         self._config, self._vocab = config, corpus.vocab
-        self._device, self._precision = device, precision
+        self._device, self.precision = device, precision
         self._peak = plan.learning_rate
         self.model = make_model(plan, config.seed).to(device)
         self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
         self._optimizer = AdamW(self.model, config)
-        self._averaged = copy.deepcopy(self.model) if config.ema_decay else self.model
+        self._averaged = copy_model(self.model) if config.ema_decay else self.model
         self._averages = [dict(self._averaged.named_parameters())[n] for n in self._optimizer.names]
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self._dropout = torch.Generator(device)
@@ -63,6 +63,8 @@ class Learner:
         self._cursor = Cursor()
         self.step = 0
         self.learning_rate = 0.0
+        if precision == torch.bfloat16 and not self._can_run():
+            self.precision = torch.float32
 
     @property
     def averaged(self) -> CharRNN:
@@ -99,11 +101,26 @@ class Learner:
     def _forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Give the nats of each target (T·B,), and keep the state, cut off from its past."""
         inputs, targets = inputs.to(self._device), targets.to(self._device)
-        self._dropout.manual_seed(self._config.seed * _SEED_STRIDE + self.step)
-        with autocast(self._device, self._precision):
+        self._dropout.manual_seed((self._config.seed * _SEED_STRIDE + self.step) % 2**63)
+        with autocast(self._device, self.precision):
             logits, state = self.model(inputs, self._state, self._dropout)
         self._state = tuple(tuple(part.detach().float() for part in layer) for layer in state)
         return negative_log_likelihood(logits, targets)
+
+    def _can_run(self) -> bool:
+        """Tell whether a window runs: oneDNN has no bfloat16 kernel for some shapes."""
+        inputs, targets = self._lanes.read(self._cursor)
+        try:
+            nats = self._forward(torch.from_numpy(inputs), torch.from_numpy(targets))
+            nats.mean().backward()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            if "primitive" not in str(error):
+                raise
+            return False
+        finally:
+            self._optimizer.forget_gradients()
+            self._state = None
+        return True
 
     def _move_on(self) -> None:
         """Go to the next window; a new epoch starts from the initial state."""
@@ -123,6 +140,7 @@ class Learner:
                 arrays[f"state.{depth}.{part}"] = tensor.cpu().numpy().copy()
         rest = {
             "step": self.step,
+            "updates": self._optimizer.updates,
             "cursor": [self._cursor.epoch, self._cursor.window],
             "scaler": self._scaler.state_dict(),
         }
@@ -140,12 +158,13 @@ class Learner:
             for kind, tensors in self._tensors().items():
                 _fill(tensors, [arrays[f"{kind}.{name}"] for name in names])
             self.step = int(rest["step"])
+            self._optimizer.updates = int(rest["updates"])
             self._cursor = Cursor(*rest["cursor"])
-            self._scaler.load_state_dict(rest["scaler"])
+            if rest["scaler"]:  # empty where the run was not on a GPU before
+                self._scaler.load_state_dict(rest["scaler"])
             self._state = self._read_state(arrays)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise CheckpointError(f"the saved training state does not fit: {error}") from error
-        self._optimizer.set_updates(self.step)
 
     def show_weights(self, weights: Arrays) -> None:
         """Put other weights into the averaged network, once training is over."""

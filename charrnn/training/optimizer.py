@@ -31,16 +31,14 @@ def learning_rate_at(step: int, total_steps: int | None, peak: float, config: Tr
         warmup = min(warmup, total_steps // 10)
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
-    if total_steps is None:
+    if config.schedule == "exponential":
+        return float(peak * config.decay_rate ** (step - warmup))
+    if total_steps is None or config.schedule == "constant":
         return peak
     done = min((step - warmup) / max(total_steps - warmup, 1), 1.0)
-    factors = {
-        "linear": 1 - done,
-        "cosine": (1 + math.cos(math.pi * done)) / 2,
-        "exponential": config.decay_rate ** (step - warmup),
-        "constant": 1.0,
-    }
-    return peak * factors[config.schedule]
+    if config.schedule == "linear":
+        return peak * (1 - done)
+    return peak * (1 + math.cos(math.pi * done)) / 2
 
 
 def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tensor:
@@ -74,7 +72,7 @@ class AdamW:
         self.parameters = list(learned.values())
         self.first_moments = [torch.zeros_like(p) for p in self.parameters]
         self.second_moments = [torch.zeros_like(p) for p in self.parameters]
-        self._updates = torch.zeros((), device=self.parameters[0].device)
+        self.updates = 0
         decays = [weight_decay_of(name, config) for name in self.names]
         self._groups = {
             decay: [i for i, other in enumerate(decays) if other == decay] for decay in decays
@@ -83,7 +81,8 @@ class AdamW:
 
     def step(self, learning_rate: float) -> None:
         """Update every weight from its gradient."""
-        self._updates += 1
+        self.updates += 1
+        count = torch.tensor(float(self.updates), device=self.parameters[0].device)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         for decay, members in self._groups.items():
             torch._fused_adamw_(
@@ -92,7 +91,7 @@ class AdamW:
                 [self.first_moments[i] for i in members],
                 [self.second_moments[i] for i in members],
                 [],
-                [self._updates] * len(members),
+                [count] * len(members),
                 amsgrad=False,
                 lr=learning_rate,
                 beta1=_BETAS[0],
@@ -106,10 +105,6 @@ class AdamW:
         """Make way for those of the next window."""
         for parameter in self.parameters:
             parameter.grad = None
-
-    def set_updates(self, updates: int) -> None:
-        """Say how many updates the moments have seen."""
-        self._updates.fill_(updates)
 
 
 @torch.no_grad()

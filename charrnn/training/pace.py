@@ -1,7 +1,7 @@
 """How many steps fit into a time budget: measured while the first steps are made.
 
-Once fixed, the number of steps stays (so that a run can be repeated by --steps) unless the
-machine turns out to be slower or faster than it was at first by more than a few per cent.
+Once fixed, the number of steps stays unless the machine turns out to be slower or faster than it
+was at first by more than a few per cent.
 """
 
 from __future__ import annotations
@@ -62,18 +62,19 @@ class Pace:
         before, self._marked = self._marked, time.perf_counter()
         return self._marked - before
 
-    def fix_steps(self, step: int, plan: Plan, config: TrainConfig, val_chars: int) -> Plan:
+    def fix_steps(self, step: int, plan: Plan, config: TrainConfig, val_symbols: int) -> Plan:
         """Give a plan with a number of steps as soon as it can be told; before that, the same.
 
-        The probe ends inside the warm-up, where the learning rate does not depend on the number.
+        In a long enough run the probe ends inside the warm-up, where the learning rate does not
+        depend on the number.
         """
         if plan.total_steps is not None or self.budget_seconds is None:
             return plan
         if not self._is_probe_over(config.warmup_steps):
             return plan
         if self._evaluation_seconds is None:
-            chars_per_second = plan.batch_size * plan.seq_len * self.steps_per_second
-            self._evaluation_seconds = val_chars / (chars_per_second * _EVALUATION_SPEEDUP)
+            symbols_per_second = plan.batch_size * plan.seq_len * self.steps_per_second
+            self._evaluation_seconds = val_symbols / (symbols_per_second * _EVALUATION_SPEEDUP)
         affordable = _EVALUATION_SHARE * self.budget_seconds / max(self._evaluation_seconds, 1e-9)
         evaluations = max(1, min(EVALUATIONS, int(affordable)))
         return plan.with_steps(step + self._steps_left(evaluations), evaluations, config)
@@ -81,6 +82,8 @@ class Pace:
     def adjust(self, step: int, plan: Plan) -> Plan:
         """Give a plan with another number of steps where the first would miss the budget."""
         if self.budget_seconds is None or plan.total_steps is None or plan.eval_every is None:
+            return plan
+        if self._steps < _SKIPPED_STEPS + _PROBE_STEPS:
             return plan
         evaluations = -(-(plan.total_steps - step) // plan.eval_every)
         fitting = step + self._steps_left(evaluations)

@@ -81,7 +81,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Finished:
-    """Why and how the run ended. best_weights scored best_val_nats at best_step."""
+    """Why and how the run ended. best_weights scored best_val_nats at best_step.
+
+    Unless the run was stopped, the figures are of the whole held-out text, whatever eval_chars is.
+    """
 
     reason: str
     """"length": it ran its length; "patience": no new best for long; "stopped": it was asked to."""

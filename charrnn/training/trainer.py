@@ -22,6 +22,7 @@ from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
 from charrnn.training.budget import Plan, make_plan
 from charrnn.training.device import (
+    PRECISIONS,
     choose_device,
     choose_precision,
     set_up_machine,
@@ -80,8 +81,8 @@ class _Run:
         self._plan = plan = make_plan(config, corpus.vocab.size, len(corpus.train))
         if resume is not None:
             self._plan = plan = _plan_of(resume, plan, config)
-        self._precision = choose_precision(config.precision, device, plan.model, plan.batch_size)
-        self._learner = Learner(plan, config, corpus, device, self._precision)
+        precision = choose_precision(config.precision, device, plan.model, plan.batch_size)
+        self._learner = Learner(plan, config, corpus, device, precision)
         self._pace = Pace(config.budget_seconds)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
         self._chars_seen = 0
@@ -100,7 +101,7 @@ class _Run:
             plan=self._plan,
             parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
             device=str(self._device),
-            precision={torch.float32: "fp32", torch.bfloat16: "bf16"}.get(self._precision, "fp16"),
+            precision=PRECISIONS[self._learner.precision],
             threads=self._threads,
             train_chars=self._corpus.train_chars,
             val_chars=vocab.count_characters(val),
@@ -169,7 +170,7 @@ class _Run:
             train_nats=train_nats,
             learning_rate=self._learner.learning_rate,
             gradient_norm=gradient_norm,
-            chars_per_second=self._pace.steps_per_second * plan.batch_size * plan.seq_len,
+            chars_per_second=self._pace.steps_per_second * self._chars_seen / self._learner.step,
             elapsed_seconds=self._pace.elapsed_seconds,
             memory_bytes=used_memory_bytes(self._device),
             is_milestone=is_milestone,
@@ -199,11 +200,13 @@ class _Run:
         )
 
     def _finish(self, reason: str) -> Finished:
-        best, windowed = self._best, None
+        best, carried, windowed = self._best, self._best.val_nats, None
         if best.weights is not None and reason != "stopped":
             self._learner.show_weights(best.weights)
-            score = evaluate_windowed(self._learner.averaged, self._val, self._corpus.vocab)
-            windowed = score.loss_nats
+            whole = self._learner.averaged, self._corpus.val, self._corpus.vocab
+            if len(self._val) < len(self._corpus.val):
+                carried = evaluate_carried(*whole).loss_nats
+            windowed = evaluate_windowed(*whole).loss_nats
         return Finished(
             reason=reason,
             step=self._learner.step,
@@ -211,7 +214,7 @@ class _Run:
             chars_seen=self._chars_seen,
             elapsed_seconds=self._pace.elapsed_seconds,
             train_nats=self._train_nats,
-            best_val_nats=best.val_nats,
+            best_val_nats=carried,
             best_train_nats=best.train_nats,
             best_val_windowed_nats=windowed,
             best_weights=best.weights,
@@ -260,9 +263,9 @@ class _Run:
         """Refuse to go on with a loss, or with weights, that are no longer numbers."""
         if not math.isfinite(figure):
             raise DivergedError(
-                f"the loss became {figure} at step {self._learner.step}; the best model so far "
-                f"is kept. Start again with a lower --learning-rate than {self._plan.learning_rate}"
-                " or a smaller --clip-grad-norm"
+                f"the loss became {figure} at step {self._learner.step}; what was saved before is "
+                f"kept. Start again with a lower --learning-rate than {self._plan.learning_rate} "
+                "or a smaller --clip-grad-norm"
             )
 
 
@@ -277,7 +280,8 @@ def _held_out(corpus: Corpus, config: TrainConfig) -> Ids:
     if len(val) < 2:
         raise CorpusError(
             f"{corpus.name} has {corpus.chars:,} characters, of which {corpus.val_chars} are held "
-            "out for validation: at least 2 are needed; give more text or a larger --val-fraction"
+            "out for validation: at least 2 are needed; give more text, or a larger --val-fraction "
+            "or --val-file"
         )
     return val
 
@@ -288,7 +292,11 @@ def _length(config: TrainConfig) -> list[float | str | None]:
 
 def _plan_of(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
     """Give a resumed run's plan: its own, or with a new length where another is asked for."""
-    plan = Plan(model=snapshot.model, **snapshot.progress["plan"])
-    if snapshot.progress["length"] == _length(config):
-        return plan
-    return replace(plan, total_steps=fresh.total_steps, eval_every=fresh.eval_every)
+    plan, progress = Plan(model=snapshot.model, **snapshot.progress["plan"]), snapshot.progress
+    if progress["length"] == _length(config):
+        return replace(plan, eval_every=config.eval_every or plan.eval_every)
+    total = fresh.total_steps
+    if config.budget_seconds is not None and progress["elapsed_seconds"] > 0:
+        share = config.budget_seconds / progress["elapsed_seconds"]  # corrected on the way
+        total = max(snapshot.step + 1, round(snapshot.step * share))
+    return replace(plan, total_steps=total, eval_every=config.eval_every or plan.eval_every)

@@ -1,0 +1,189 @@
+"""A run from its settings to its files: what is kept, and what resuming may and may not do."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint.format import read_model
+from charrnn.checkpoint.store import RunFolder, find_run
+from charrnn.errors import ConfigError, CorpusError, RunLockedError
+from charrnn.runs.assess import assess_model
+from charrnn.runs.keeper import Kept
+from charrnn.runs.training import RunReport, start_run
+from charrnn.training.reports import Evaluation, Progress, Snapshot
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 6,
+    "embedding_size": 3,
+    "seq_len": 5,
+    "batch_size": 2,
+    "precision": "fp32",
+    "threads": 1,
+    "patience": 0,
+}
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    letters = np.random.default_rng(3).choice(list("abcdé \n"), 2000)
+    Path("book.txt").write_text("".join(letters), encoding="utf-8")
+    return "book.txt"
+
+
+def stop_after(steps: int) -> Any:
+    calls: Iterator[int] = iter(range(1, 10**9))
+    return lambda: next(calls) >= steps
+
+
+def run(corpus: str | None, stop: int | None = None, **settings: Any) -> list[RunReport]:
+    """Train to the end, or for `stop` steps."""
+    resumed = {"threads": 1} if "resume" in settings else SMALL
+    should_stop = stop_after(stop) if stop else lambda: False
+    paths = [] if corpus is None else [corpus]
+    return list(start_run(paths, {**resumed, **settings}, should_stop=should_stop))
+
+
+def test_the_file_says_how_good_the_whole_held_out_text_is(book: str) -> None:
+    run(book, steps=10, eval_chars=20)
+    best = RunFolder(Path("checkpoints/book")).best
+    assessed = assess_model(best, [book], "val", "utf-8")
+
+    summary = read_model(best).summary
+    assert summary["val_nats"] == pytest.approx(assessed.nats, rel=1e-6)
+    assert summary["val_windowed_nats"] == pytest.approx(assessed.windowed_nats, rel=1e-6)
+    assert summary["val_windowed_bpc"] == pytest.approx(assessed.windowed_bpc, rel=1e-6)
+    assert summary["corpus"]["val_chars"] == assessed.chars + 1
+
+
+def test_a_run_cut_off_and_resumed_leaves_the_same_files(book: str) -> None:
+    run(book, steps=60, eval_every=20, dropout=0.2, name="uncut")
+    run(book, steps=60, eval_every=20, dropout=0.2, name="cut", stop=33)
+    run(None, resume="cut")
+
+    uncut, cut = (find_run(name, Path("checkpoints")) for name in ("uncut", "cut"))
+    for ours, theirs in ((cut.best, uncut.best), (cut.last, uncut.last)):
+        one, other = read_model(ours), read_model(theirs)
+        assert all(np.array_equal(one.weights[n], other.weights[n]) for n in other.weights)
+        assert all(np.array_equal(one.training[n], other.training[n]) for n in other.training)
+
+
+def test_a_time_budget_goes_on_where_it_was_cut_off(book: str) -> None:
+    cut = run(book, budget="3s", stop=400, eval_every=401)
+    resumed = run(None, resume="book")
+
+    spent = [r.elapsed_seconds for r in (cut[-1].finished, resumed[-1].finished)]  # type: ignore[union-attr]
+    assert spent[0] < 3
+    assert spent[1] > 2
+    assert resumed[-1].finished.step > 405  # type: ignore[union-attr]
+
+
+def test_evaluations_can_be_spaced_anew(book: str) -> None:
+    run(book, steps=60, eval_every=20, stop=30)
+    resumed = run(None, resume="book", eval_every=6)
+
+    assert [r.step for r in resumed if isinstance(r, Evaluation)] == [36, 42, 48, 54, 60]
+
+
+def test_a_run_can_be_made_longer(book: str) -> None:
+    run(book, steps=10)
+    resumed = run(None, resume="book", steps=25)
+
+    assert resumed[-1].finished.step == 25  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"hidden_size": 7}, r"hidden_size of run 'book' is 6 and cannot change"),
+        ({"name": "other"}, r"under its own name; drop --name"),
+        ({}, r"has trained its length"),
+    ],
+)
+def test_what_cannot_go_on_is_refused(book: str, settings: Any, complaint: str) -> None:
+    run(book, steps=6)
+    before = {path: path.read_bytes() for path in Path("checkpoints/book").glob("*.*")}
+
+    with pytest.raises(ConfigError, match=complaint):
+        run(None, resume="book", **settings)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_that_is_being_trained_is_refused_before_it_is_read(book: str) -> None:
+    run(book, steps=60, stop=5)
+    folder = RunFolder(Path("checkpoints/book"))
+    folder.last.write_bytes(b"half of what the other process is writing")
+
+    with folder.lock(), pytest.raises(RunLockedError, match="another process trains"):
+        run(None, resume="book")
+
+
+def test_the_best_so_far_stands_in_the_last_file_after_a_resume(book: str) -> None:
+    run(book, steps=90, eval_every=20, stop=30)
+    best = read_model(RunFolder(Path("checkpoints/book")).best).summary["val_nats"]
+    run(None, resume="book", stop=3)
+
+    assert read_model(RunFolder(Path("checkpoints/book")).last).summary["val_nats"] == best
+
+
+def test_the_largest_seed_trains(book: str) -> None:
+    assert isinstance(run(book, steps=2, seed=2**63 - 1, dropout=0.1)[-1], Kept)
+
+
+def test_metrics_are_json_even_where_a_figure_is_none(
+    book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_norm(**values: Any) -> Progress:
+        return Progress(**(values | {"gradient_norm": math.nan}))
+
+    monkeypatch.setattr("charrnn.training.trainer.Progress", without_norm)
+    run(book, steps=4)
+
+    for line in Path("checkpoints/book/metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+
+
+def test_the_name_of_a_run_that_never_saved_is_free_again(book: str) -> None:
+    reports = start_run([book], {**SMALL, "steps": 5})
+    next(reports)
+    reports.close()  # type: ignore[attr-defined]
+    run(book, steps=2)
+
+    assert [path.name for path in Path("checkpoints").iterdir()] == ["book"]
+
+
+def test_a_file_name_that_is_no_text_is_refused(book: str) -> None:
+    with pytest.raises(CorpusError, match="is not valid UTF-8; rename the file"):
+        run("caf\udce9.txt", steps=2)
+
+
+def test_one_standard_input_cannot_be_two_texts(book: str) -> None:
+    with pytest.raises(ConfigError, match="are both standard input"):
+        run("-", val_file="-", steps=2)
+
+
+def test_chinese_in_gb18030_becomes_the_same_ids_as_in_utf_8(book: str) -> None:
+    hanzi = [chr(0x4E00 + i) for i in range(3000)]
+    text = "".join(np.random.default_rng(0).permutation(hanzi * 2)) + "\n"
+    Path("utf8.txt").write_text(text, encoding="utf-8")
+    Path("gb.txt").write_text(text, encoding="gb18030")
+    settings = {"steps": 2, "eval_chars": 50}
+    one = run("utf8.txt", **settings)[0].corpus  # type: ignore[union-attr]
+    other = run("gb.txt", encoding="gb18030", **settings)[0].corpus  # type: ignore[union-attr]
+
+    assert one.vocab == other.vocab
+    assert np.array_equal(one.train, other.train)
+    assert np.array_equal(one.val, other.val)
+
+
+def test_a_snapshot_follows_every_evaluation(book: str) -> None:
+    reports = run(book, steps=30, eval_every=10)
+
+    assert [r.step for r in reports if isinstance(r, Snapshot)] == [10, 20, 30]
