@@ -16,7 +16,7 @@ OPENING = """# Every command and option
 
 This page is made from the program's own help by `make docs`; a test holds it true.
 
-- An option `--hidden-size` of `train` or `sample` has a twin in the environment,
+- A setting such as `--hidden-size` of `train` or `sample` has a twin in the environment,
   `CHARRNN_HIDDEN_SIZE`, and of `train` one in a configuration file, `hidden_size`
   (`charrnn train --config FILE.toml`; `--print-config` writes such a file). A flag goes before the
   environment, that before the file, that before the default.
@@ -24,8 +24,8 @@ This page is made from the program's own help by `make docs`; a test holds it tr
 - What is asked for goes to stdout, progress and complaints to stderr. `NO_COLOR` is respected.
 - Exit codes: 0 done; 2 a setting is wrong; 3 the text is missing, undecodable, too short, or has
   characters that the model does not know; 4 not a model file, or damaged; 5 the loss diverged;
-  6 out of memory; 7 a file could not be written; 8 the run is being trained by another process;
-  130 Ctrl-C, 143 SIGTERM.
+  6 out of memory; 7 a file or stdout could not be written; 8 another process trains the run;
+  130 Ctrl-C, 141 a closed pipe, 143 SIGTERM.
 """
 
 

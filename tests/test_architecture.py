@@ -14,12 +14,13 @@ PACKAGE = Path(charrnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from the package, besides itself.
-ROOT = {"_version", "errors", "config", "metrics", "storage"}
+ROOT = {"_version", "errors", "rules", "config", "metrics", "storage"}
 ALLOWED = {
     "errors": set(),
     "_version": set(),
     "metrics": set(),
-    "config": {"errors"},
+    "rules": {"errors"},
+    "config": {"errors", "rules"},
     "storage": {"errors"},
     "text": ROOT,
     "checkpoint": ROOT | {"text"},

@@ -38,7 +38,9 @@ def test_every_script_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:
-    named = set(re.findall(r"`?\bmake ([a-z]+)\b", (ROOT / "README.md").read_text("utf-8")))
+    named = set(
+        re.findall(r"(?:^    |`)make ([a-z]+)", (ROOT / "README.md").read_text("utf-8"), re.M)
+    )
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
 
     assert named <= targets

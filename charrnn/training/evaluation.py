@@ -1,6 +1,6 @@
 """How good a model is on held-out text, in nats per character, by two protocols.
 
-carried: the whole text is read once from its start with the state carried along. windowed:
+carried: the text is read from its start to its end with the state carried along. windowed:
 consecutive windows of 256 characters, each from the initial state, which is how nanoGPT counts.
 Both are total nats over total characters, and leave model and random state as they were.
 
