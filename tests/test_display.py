@@ -311,6 +311,14 @@ def test_the_summary_of_a_stopped_run_has_the_command_that_goes_on() -> None:
     ]
 
 
+def test_a_stopped_run_is_not_judged() -> None:
+    stopped = replace(FINISHED, reason="stopped", best_val_windowed_nats=None)
+    lines = as_lines(Kept(RUN, stopped, {}))
+
+    assert lines[1].startswith("best model, of step 150: 2.250 bits per character")
+    assert lines[2].startswith("model: ")
+
+
 def test_a_command_can_be_pasted_into_a_shell() -> None:
     run = RunFolder(Path("checkpoints") / "my run; rm")
 

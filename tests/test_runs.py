@@ -75,6 +75,22 @@ def test_a_run_cut_off_and_resumed_leaves_the_same_files(book: str) -> None:
         assert all(np.array_equal(one.training[n], other.training[n]) for n in other.training)
 
 
+def test_metrics_after_the_save_are_written_once(book: str) -> None:
+    run(book, steps=60, eval_every=20, name="uncut")
+    run(book, steps=60, eval_every=20, name="cut", stop=33)
+    metrics = Path("checkpoints/cut/metrics.jsonl")
+    metrics.write_text(metrics.read_text() + '{"event": "progress", "step": 34}\n{"event": "pro')
+    run(None, resume="cut")
+
+    seen = {name: steps_of(Path("checkpoints", name)) for name in ("cut", "uncut")}
+    assert seen["cut"] == seen["uncut"]
+
+
+def steps_of(folder: Path) -> list[tuple[str, int]]:
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [(line["event"], line["step"]) for line in lines]
+
+
 def test_a_time_budget_goes_on_where_it_was_cut_off(book: str) -> None:
     cut = run(book, budget="3s", stop=400, eval_every=401)
     resumed = run(None, resume="book")

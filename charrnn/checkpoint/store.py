@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -52,6 +53,11 @@ class RunFolder:
         return self.path / LAST
 
     @property
+    def metrics(self) -> Path:
+        """The file of figures along the way."""
+        return self.path / "metrics.jsonl"
+
+    @property
     def model(self) -> Path:
         """The best model's file, or the last one's before the first evaluation."""
         return self.best if self.best.exists() else self.last
@@ -66,7 +72,14 @@ class RunFolder:
 
     def log_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
-        append_text(self.path / "metrics.jsonl", json.dumps(without_nan(values)) + "\n")
+        append_text(self.metrics, json.dumps(without_nan(values)) + "\n")
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, and one cut short: a resumed run writes them again."""
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines(True)
+        write_atomically(self.metrics, "".join(each for each in lines if _step_of(each) <= step))
 
     def log_sample(self, step: int, val_nats: float, text: str) -> None:
         """Add a sample to samples.txt."""
@@ -96,10 +109,18 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove what writers that were killed left behind; the lock is held."""
-        for name in (BEST, LAST, SETTINGS):
+        for name in (BEST, LAST, SETTINGS, "metrics.jsonl"):
             for leftover in self.path.glob(f".{name}.*"):
                 with suppress(OSError):
                     leftover.unlink()
+
+
+def _step_of(line: str) -> float:
+    """Give the step that a line of metrics.jsonl is of; infinity where it cannot be read."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def create_run(checkpoints: Path, name: str | None, corpus_name: str) -> RunFolder:

@@ -31,6 +31,7 @@ def show_summary(console: Console, report: Kept) -> None:
     show_line(console, f"{_ENDINGS[finished.reason]} {finished.step:,} steps in {duration}")
     if finished.best_weights is not None:
         show_line(console, _describe_best(finished))
+    if finished.reason != "stopped":
         show_line(console, compare_with_compressors(finished.best_val_nats, report.compressors_bpc))
         show_line(console, _judge(finished))
     show_line(console, f"model: {report.run.model}", is_copied=True)

@@ -64,6 +64,8 @@ def start_run(
         if run is None:
             run = create_run(Path(request.run.checkpoints), request.run.name, opened.name)
             held.enter_context(run.lock())
+        if snapshot is not None:
+            run.rewind_metrics(snapshot.step)
         run.keep_settings({"corpus": request.corpus_paths} | request.settings)
         yield Opened(run, opened, request.train.budget_seconds)
         keeper = Keeper(run, opened, request, best)
