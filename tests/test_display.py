@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def make_console() -> tuple[Console, io.StringIO]:
 def on_a_panel(*reports: RunReport) -> str:
     """Give what a terminal is sent while a panel shows `reports`."""
     console, stream = make_console()
-    with LivePanel(console) as panel:
+    with closing(LivePanel(console)) as panel:
         for report in reports:
             panel.show(report)
     return stream.getvalue()
@@ -116,7 +117,7 @@ def on_a_panel(*reports: RunReport) -> str:
 def as_lines(*reports: RunReport) -> list[str]:
     """Give the lines that stand for `reports` off a terminal."""
     stream = io.StringIO()
-    with PlainLines(Console(file=stream, width=100)) as lines:
+    with closing(PlainLines(Console(file=stream, width=100))) as lines:
         for report in reports:
             lines.show(report)
     return stream.getvalue().splitlines()
@@ -371,7 +372,7 @@ def test_json_lines_of_a_run_without_an_evaluation_are_json(
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with make_display(quiet=True, as_json=False) as display:
+    with closing(make_display(quiet=True, as_json=False)) as display:
         for report in (OPENED, STARTED, PROGRESS, EVALUATION, WRITTEN, KEPT):
             display.show(report)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import closing
 from types import FrameType
 from typing import Any
 
@@ -96,7 +97,7 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json
     from charrnn.runs.training import start_run
 
     stop = _StopSignal()
-    with stop, make_display(quiet=quiet, as_json=as_json) as display:
+    with stop, closing(make_display(quiet=quiet, as_json=as_json)) as display:
         for report in start_run(corpus, settings, should_stop=stop.is_set):
             stop.is_heeded = True
             display.show(report)

@@ -7,8 +7,6 @@ is shown as text: no escape sequence and no markup of it reaches the terminal.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -63,26 +61,19 @@ class LivePanel:
         self._newest = Newest()
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._live.stop()
-
     def show(self, report: RunReport) -> None:
         """Draw the panel as it is after `report`."""
         self._newest.take(report)
         if isinstance(report, Kept):
-            self._live.stop()
+            self.close()
             show_summary(self._console, report)
         else:
+            self._live.start()
             self._live.update(_draw_panel(self._newest, self._console.width), refresh=True)
+
+    def close(self) -> None:
+        """Take the panel off the screen."""
+        self._live.stop()
 
 
 def _draw_panel(newest: Newest, width: int) -> Panel:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -19,21 +18,13 @@ from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, S
 
 
 class Display(Protocol):
-    """Shows the reports of a run, between its start and its end."""
-
-    def __enter__(self) -> Self:
-        """Make ready."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the screen in order."""
+    """Shows the reports of a run, one after another."""
 
     def show(self, report: RunReport) -> None:
         """Show one report."""
+
+    def close(self) -> None:
+        """Leave the screen in order; to be called however the run ends."""
 
 
 def make_display(*, quiet: bool, as_json: bool) -> Display:
@@ -50,18 +41,10 @@ def make_display(*, quiet: bool, as_json: bool) -> Display:
 class Silent:
     """Shows nothing."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
     def show(self, report: RunReport) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
         """Do nothing."""
 
 

@@ -5,9 +5,6 @@ Lines go to the console's stream (stderr). It draws nothing and remembers little
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
 
 from charrnn.console.dashboard import Newest, format_model, format_time
@@ -29,17 +26,6 @@ class PlainLines:
         self._newest = Newest()
         self._said_at_seconds = 0.0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
     def show(self, report: RunReport) -> None:
         """Write the line that `report` is worth, if any."""
         self._newest.take(report)
@@ -59,6 +45,9 @@ class PlainLines:
             self._say_progress(report)
         elif isinstance(report, Kept):
             show_summary(self._console, report)
+
+    def close(self) -> None:
+        """Do nothing: every line is whole."""
 
     def _say_evaluation(self, report: Evaluation) -> None:
         self._said_at_seconds = report.elapsed_seconds

@@ -76,6 +76,11 @@ def set_up_machine(config: TrainConfig) -> int:
     return torch.get_num_threads()
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell torch's own class on a GPU, and its words on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def used_memory_bytes(device: torch.device) -> int:
     """Give the most memory used so far: the GPU's, else this process's; 0 where none can tell."""
     if device.type == "cuda":

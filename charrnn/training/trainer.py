@@ -25,6 +25,7 @@ from charrnn.training.device import (
     PRECISIONS,
     choose_device,
     choose_precision,
+    is_out_of_memory,
     set_up_machine,
     used_memory_bytes,
 )
@@ -61,7 +62,7 @@ def train(
         yield run.started()
         yield from run.go(should_stop)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
             "not enough memory for these sizes; lower --batch-size, --seq-len or --hidden-size"
@@ -267,11 +268,6 @@ class _Run:
                 f"kept. Start again with a lower --learning-rate than {self._plan.learning_rate} "
                 "or a smaller --clip-grad-norm"
             )
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell torch's own class on a GPU, and its words on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _held_out(corpus: Corpus, config: TrainConfig) -> Ids:
