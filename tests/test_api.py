@@ -41,8 +41,8 @@ def last_of(reports: list[RunReport]) -> Kept:
 def test_training_yields_a_report_of_each_thing_that_happens(book: Path) -> None:
     reports = list(charrnn.train(book, **SMALL))
 
-    assert kinds_of(reports)[:2] == ["Opened", "Started"]
-    assert kinds_of(reports)[2:-2] == ["Progress", "Evaluation", "Written", "Snapshot"] * 4
+    assert kinds_of(reports)[:3] == ["Reading", "Opened", "Started"]
+    assert kinds_of(reports)[3:-2] == ["Progress", "Evaluation", "Written", "Snapshot"] * 4
     assert kinds_of(reports)[-2:] == ["Finished", "Kept"]
 
 
@@ -67,7 +67,7 @@ def test_loading_gives_the_model_of_the_file(book: Path) -> None:
 def test_several_texts_are_trained_on_as_one(book: Path) -> None:
     Path("more.txt").write_text("zzz " * 50)
 
-    opened = next(iter(charrnn.train(["book.txt", "more.txt"], **SMALL)))
+    _, opened, *_ = charrnn.train(["book.txt", "more.txt"], **SMALL)
 
     assert isinstance(opened, Opened)
     assert opened.corpus.chars == 900 + len("\n") + 200  # a line's end parts two texts
@@ -125,7 +125,7 @@ def test_a_setting_that_is_none_of_ours_is_refused(book: Path) -> None:
 
 def test_a_text_that_is_not_there_is_refused(book: Path) -> None:
     with pytest.raises(CorpusError, match=r"nowhere\.txt"):
-        next(charrnn.train("nowhere.txt", **SMALL))
+        list(charrnn.train("nowhere.txt", **SMALL))
 
 
 def test_a_model_that_is_not_there_is_refused(book: Path) -> None:

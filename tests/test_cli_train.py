@@ -232,8 +232,8 @@ def test_quiet_says_nothing(book: Path, capsys: Text) -> None:
 def test_json_reports_come_in_order_one_object_a_line(book: Path, capsys: Text) -> None:
     events = [report["event"] for report in reports_of(capsys, "book.txt", *SMALL)]
 
-    assert events[:2] == ["opened", "started"]
-    assert events[2:-1] == ["progress", "evaluation", "written"] * 6
+    assert events[:3] == ["reading", "opened", "started"]
+    assert events[3:-1] == ["progress", "evaluation", "written"] * 6
     assert events[-1] == "finished"
 
 

@@ -22,7 +22,7 @@ from charrnn.console.dashboard import LivePanel
 from charrnn.console.display import JsonLines, Silent, make_display
 from charrnn.console.plain import PlainLines
 from charrnn.runs.keeper import Kept, Written
-from charrnn.runs.training import Opened, RunReport
+from charrnn.runs.training import Opened, Reading, RunReport
 from charrnn.text.corpus import corpus_from_text
 from charrnn.training.budget import Plan
 from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
@@ -385,6 +385,10 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_flags_go_before_the_terminal(quiet: bool, as_json: bool, kind: type) -> None:
     assert type(make_display(quiet=quiet, as_json=as_json)) is kind
+
+
+def test_a_text_that_is_being_read_is_named() -> None:
+    assert "reading book.txt, ␛[31m.txt …" in on_a_panel(Reading(["book.txt", "\x1b[31m.txt"]))
 
 
 @pytest.mark.parametrize(

@@ -94,12 +94,12 @@ def _print_settings(corpus: tuple[str, ...], settings: dict[str, Any]) -> None:
 def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json: bool) -> None:
     from charrnn.console.display import make_display
     from charrnn.runs.keeper import Kept
-    from charrnn.runs.training import start_run
+    from charrnn.runs.training import Reading, start_run
 
     stop = _StopSignal()
     with stop, closing(make_display(quiet=quiet, as_json=as_json)) as display:
         for report in start_run(corpus, settings, should_stop=stop.is_set):
-            stop.is_heeded = True
+            stop.is_heeded = not isinstance(report, Reading)
             display.show(report)
     if isinstance(report, Kept) and report.finished.reason == "stopped":
         sys.exit(128 + stop.number)

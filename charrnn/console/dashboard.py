@@ -20,7 +20,7 @@ from charrnn.console.summary import show_summary
 from charrnn.console.visible import make_visible, one_line
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept, Written
-from charrnn.runs.training import Opened, RunReport
+from charrnn.runs.training import Opened, Reading, RunReport
 from charrnn.training.reports import Evaluation, Progress, Started
 
 _SAMPLE_LINES = 8
@@ -30,6 +30,7 @@ _SAMPLE_LINES = 8
 class Newest:
     """The newest report of each kind, and the losses so far."""
 
+    reading: Reading | None = None
     opened: Opened | None = None
     started: Started | None = None
     progress: Progress | None = None
@@ -39,7 +40,9 @@ class Newest:
 
     def take(self, report: RunReport) -> None:
         """Remember one report."""
-        if isinstance(report, Opened):
+        if isinstance(report, Reading):
+            self.reading = report
+        elif isinstance(report, Opened):
             self.opened = report
         elif isinstance(report, Started):
             self.started = report
@@ -86,13 +89,14 @@ def _draw_panel(newest: Newest, width: int) -> Panel:
         lines = make_visible(newest.written.text).strip("\n").splitlines()[:_SAMPLE_LINES]
         parts.append(Text(f"\nit writes, at step {newest.written.step:,}:", "dim"))
         parts.append(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"))
-    run = newest.opened.run.path if newest.opened else ""
-    return Panel(Group(*parts), title=Text(one_line(f"charrnn → {run}")), title_align="left")
+    run = f" → {newest.opened.run.path}" if newest.opened else ""
+    return Panel(Group(*parts), title=Text(one_line(f"charrnn{run}")), title_align="left")
 
 
 def _describe_run(newest: Newest) -> Text:
     if newest.opened is None:
-        return Text("reading …")
+        names = newest.reading.corpus_paths if newest.reading else []
+        return Text(one_line(f"reading {', '.join(names)} …"))
     corpus = newest.opened.corpus
     text = f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} symbols"
     return Text(one_line(text) + "\n" + format_model(newest.started))

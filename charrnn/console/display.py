@@ -13,7 +13,7 @@ from charrnn.console.dashboard import LivePanel
 from charrnn.console.plain import PlainLines
 from charrnn.metrics import without_nan
 from charrnn.runs.keeper import Kept, Written
-from charrnn.runs.training import Opened, RunReport
+from charrnn.runs.training import Opened, Reading, RunReport
 from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
 
 
@@ -68,7 +68,7 @@ def _plain_values(report: RunReport) -> dict[str, Any] | None:
         corpus = report.corpus
         sizes = {"chars": corpus.chars, "vocab_size": corpus.vocab.size}
         return event | {"run": str(report.run.path), "corpus": corpus.name, **sizes}
-    if isinstance(report, Started | Progress | Written):
+    if isinstance(report, Reading | Started | Progress | Written):
         return event | asdict(report)
     if isinstance(report, Evaluation):
         return event | {k: v for k, v in vars(report).items() if k != "weights"}

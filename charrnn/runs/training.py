@@ -26,15 +26,22 @@ from charrnn.training.trainer import train
 
 
 @dataclass(frozen=True)
+class Reading:
+    """The first report: these texts are about to be read, which takes a while if they are large."""
+
+    corpus_paths: list[str]
+
+
+@dataclass(frozen=True)
 class Opened:
-    """The first report: which text is trained on, for how long, and where the files are."""
+    """The text is read: which text is trained on, for how long, and where the files are."""
 
     run: RunFolder
     corpus: Corpus = field(repr=False)
     budget_seconds: float | None
 
 
-RunReport = Opened | Report | Written | Kept
+RunReport = Reading | Opened | Report | Written | Kept
 
 
 def start_run(
@@ -56,6 +63,7 @@ def start_run(
         if resumed is not None:
             held.enter_context(resumed.lock())  # before reading what another may be writing
         request = read_request(corpus, settings, resumed)
+        yield Reading(request.corpus_paths)
         opened = open_corpus(locate_texts(request.corpus_paths), request.text)
         snapshot, best = _taken_up(request, resumed, opened)
         reports = train(opened, request.train, resume=snapshot, best=best, should_stop=should_stop)
