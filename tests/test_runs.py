@@ -92,13 +92,13 @@ def steps_of(folder: Path) -> list[tuple[str, int]]:
 
 
 def test_a_time_budget_goes_on_where_it_was_cut_off(book: str) -> None:
-    cut = run(book, budget="3s", stop=400, eval_every=401)
+    cut = run(book, budget="4s", stop=120, eval_every=121)
     resumed = run(None, resume="book")
 
     spent = [r.elapsed_seconds for r in (cut[-1].finished, resumed[-1].finished)]  # type: ignore[union-attr]
-    assert spent[0] < 3
-    assert spent[1] > 2
-    assert resumed[-1].finished.step > 405  # type: ignore[union-attr]
+    assert spent[0] < 4  # seconds
+    assert spent[1] > 3
+    assert resumed[-1].finished.step > 125  # type: ignore[union-attr]
 
 
 def test_evaluations_can_be_spaced_anew(book: str) -> None:

@@ -18,7 +18,14 @@ from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
 from charrnn.training.trainer import train
 
-SMALL = {"hidden_size": 6, "embedding_size": 3, "seq_len": 5, "batch_size": 2, "precision": "fp32"}
+SMALL = {
+    "hidden_size": 6,
+    "embedding_size": 3,
+    "seq_len": 5,
+    "batch_size": 2,
+    "precision": "fp32",
+    "threads": 1,
+}
 CELLS = [
     {"cell": "rnn"},
     {"cell": "rnn", "nonlinearity": "relu"},
