@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.config import DEFAULT_BUDGET
-from charrnn.console.figures import format_bytes
+from charrnn.console.figures import format_bytes, format_count
 from charrnn.console.visible import one_line
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ def show_runs(rows: list[dict[str, Any]], checkpoints: str) -> None:
         text = f"no runs in {checkpoints} yet; make one with: charrnn train corpus.txt"
         Console(stderr=True).print(Text(one_line(text)), soft_wrap=True)
         return
-    table = _table("run", "corpus", "model", "parameters", "step", "val bpc", "written")
+    table = _table("run", "corpus", "model", "weights", "step", "val bpc", "written")
     for row in rows:
         if "error" in row:
             table.add_row(_cell(row["name"]), Text(one_line(row["error"]), style="red"))
             continue
         bpc = "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}"
-        counts = f"{row['parameters']:,}", f"{row['step']:,}"
-        date = str(row["created"])[:16].replace("T", " ")
+        counts = format_count(row["parameters"]), f"{row['step']:,}"
+        date = str(row["created"])[:10]
         table.add_row(*map(_cell, (row["name"], row["corpus"], row["model"], *counts, bpc, date)))
     _print(table)
 
@@ -122,14 +122,20 @@ def _describe_trouble(stats: CorpusStats) -> str:
 
 
 def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        collapse_padding=True,
+        header_style="bold",
+    )
     for heading in headings:
-        is_number = heading in {"parameters", "step", "val bpc", "nats", "characters", "count"}
+        is_number = heading in {"weights", "step", "val bpc", "nats", "characters", "count"}
         table.add_column(
             heading,
             justify="right" if is_number else "left",
             overflow="fold",
-            no_wrap=heading == "written",
+            no_wrap=heading in {"written", "model"},
         )
     return table
 

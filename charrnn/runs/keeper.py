@@ -22,6 +22,7 @@ from charrnn.training.losses import Best
 from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
 
 _SAMPLE_CHARS = 240
+_FEWEST_COMPRESSED_CHARS = 1000
 _CONTEXT_SYMBOLS, _HELD_OUT_SYMBOLS = 1 << 20, 1 << 18  # what gzip and xz are given
 
 
@@ -78,16 +79,20 @@ class Keeper:
         """Complete the best model's file with what was measured at the end."""
         if report.reason == "stopped":
             return Kept(self._run, report, {})
-        vocab, corpus = self._corpus.vocab, self._corpus
-        compressors = held_out_bpc(
-            vocab.decode(corpus.train[-_CONTEXT_SYMBOLS:]),
-            vocab.decode(corpus.val[:_HELD_OUT_SYMBOLS]),
-        )
+        compressors = self._compress()
         windowed = report.best_val_windowed_nats
         figures = _val_figures(report.best_val_nats, windowed) | {"compressors_bpc": compressors}
         best = read_model(self._run.best)
         self._run.keep_best(replace(best, summary=best.summary | figures))
         return Kept(self._run, report, compressors)
+
+    def _compress(self) -> dict[str, float]:
+        """Give what compressors make of the held-out text; nothing of one too short to say."""
+        vocab, corpus = self._corpus.vocab, self._corpus
+        if corpus.val_chars < _FEWEST_COMPRESSED_CHARS:
+            return {}
+        context = vocab.decode(corpus.train[-_CONTEXT_SYMBOLS:])
+        return held_out_bpc(context, vocab.decode(corpus.val[:_HELD_OUT_SYMBOLS]))
 
     def _best_file(self, report: Evaluation) -> ModelFile:
         summary = self._summary(report.step, report.val_nats, vars(report))
