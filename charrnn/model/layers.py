@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.config import GATES
+from charrnn.model.bptt import run_gru, run_rnn
 
 LayerState = tuple[Tensor, ...]
 """(h,) of a GRU or plain RNN, (h, c) of an LSTM: each (B, H)."""
@@ -34,7 +35,7 @@ class RecurrentLayer(nn.Module):
         has_learned_state: bool,
     ) -> None:
         super().__init__()
-        self.is_logistic = nonlinearity == "logistic"
+        self.kind = nonlinearity if cell == "rnn" else cell
         if cell == "rnn":
             kernel = "relu" if nonlinearity == "relu" else "tanh"
             self.cell: nn.RNNBase = nn.RNN(input_size, hidden_size, nonlinearity=kernel)
@@ -50,14 +51,25 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """Run over T characters: (T, B, I) → (T, B, H) and the state after the last."""
-        if self.is_logistic:
+        if inputs.device.type == "cpu" and self.kind != "lstm":
+            outputs = self._run_written_out(inputs, state)
+            return outputs, (outputs[-1],)
+        if self.kind == "logistic":
             return self._run_logistic(inputs, state)
         parts = tuple(part.unsqueeze(0).contiguous() for part in state)
         outputs, last = self.cell(inputs, parts if len(parts) == 2 else parts[0])
         return outputs, tuple(part.squeeze(0) for part in (last if len(parts) == 2 else (last,)))
 
+    def _run_written_out(self, inputs: Tensor, state: LayerState) -> Tensor:
+        """Run without torch's kernels, which on a CPU are a loop of small operations."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.cell.parameters()
+        weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+        if self.kind == "gru":
+            return run_gru(inputs, state[0], weights)
+        return run_rnn(inputs, state[0], weights, self.kind)
+
     def _run_logistic(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """Run h = σ(Ux + Wh + b) on the tanh kernel.
+        """Run h = σ(Ux + Wh + b) on a GPU's tanh kernel.
 
         σ(a) = (1 + tanh(a/2)) / 2, so with g = 2h − 1 the recurrence is
         g = tanh(½Ux + ¼Wg + ½b + ¼W1), where 1 is a vector of ones.
@@ -80,7 +92,7 @@ class RecurrentLayer(nn.Module):
         tanh layer that it is in other coordinates.
         """
         weight_ih, weight_hh, bias_ih, bias_hh = self.cell.parameters()
-        scale = 2.0 if self.is_logistic else 1.0
+        scale = 2.0 if self.kind == "logistic" else 1.0
         for block in weight_ih.chunk(GATES[cell]):
             nn.init.normal_(block, std=scale / math.sqrt(block.shape[1]))
         for block in weight_hh.chunk(GATES[cell]):
@@ -89,5 +101,5 @@ class RecurrentLayer(nn.Module):
         bias_hh.zero_()
         if cell == "lstm":
             bias_ih.chunk(4)[1].fill_(_FORGET_BIAS)
-        if self.is_logistic:
+        if self.kind == "logistic":
             bias_ih.copy_(-weight_hh.sum(1) / 2)
