@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench search grid docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/charrnn train python-docs --budget 60s
@@ -19,6 +19,12 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/all.py
+
+# Hours of measuring, taken up where they were stopped. CORPORA: files, or names of `charrnn corpus
+# list`; ARGS: further options, as in make search ARGS="--budget 5m --runs 8"
+CORPORA ?= tiny-shakespeare red-chamber names
+search grid: $(VENV)/.installed
+	$(BIN)/python benchmarks/$@.py $(CORPORA) $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/make_cli_page.py

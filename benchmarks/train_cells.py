@@ -7,22 +7,23 @@ tiny-shakespeare. Bounds for 60 s on two cores: lstm 1.55, gru 1.58, rnn 1.66 na
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
-import tempfile
+
+from runs import one_line_errors, train
 
 CELLS = ("lstm", "gru", "rnn")
 
 
-def train(corpus: str, cell: str, budget: str, seed: int) -> dict[str, float]:
-    """Train in a process of its own and give the last report."""
-    with tempfile.TemporaryDirectory() as checkpoints:
-        arguments = ["train", corpus, "--cell", cell, "--budget", budget, "--seed", str(seed)]
-        command = [sys.executable, "-m", "charrnn", *arguments, "--json"]
-        lines = subprocess.check_output([*command, "--checkpoints", checkpoints], text=True)
-    return dict(json.loads(lines.splitlines()[-1]))
+def measure(corpus: str, cell: str, budget: str, seed: int) -> float:
+    """Train, print what was reached, and give the held-out nats."""
+    end = train(corpus, {"cell": cell, "budget": budget, "seed": seed})["finished"]
+    print(
+        f"{cell:5} seed {seed}: val {end['best_val_nats']:.4f} nats, "
+        f"windowed {end['best_val_windowed_nats']:.4f}, train {end['train_nats']:.4f}, "
+        f"{end['step']} steps, {end['elapsed_seconds']:.1f} s",
+        flush=True,
+    )
+    return float(end["best_val_nats"])
 
 
 def main() -> None:
@@ -33,18 +34,10 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", default=CELLS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     options = parser.parse_args()
-    for cell in options.cells:
-        losses = []
-        for seed in options.seeds:
-            end = train(options.corpus, cell, options.budget, seed)
-            losses.append(end["best_val_nats"])
-            print(
-                f"{cell:5} seed {seed}: val {end['best_val_nats']:.4f} nats, "
-                f"windowed {end['best_val_windowed_nats']:.4f}, train {end['train_nats']:.4f}, "
-                f"{end['step']} steps, {end['elapsed_seconds']:.1f} s",
-                flush=True,
-            )
-        print(f"{cell:5} median {statistics.median(losses):.4f} nats")
+    with one_line_errors():
+        for cell in options.cells:
+            losses = [measure(options.corpus, cell, options.budget, s) for s in options.seeds]
+            print(f"{cell:5} median {statistics.median(losses):.4f} nats")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,158 @@
+"""Runs as rows of a table: what search.py and grid.py share.
+
+A run is known by its text, its time, its seed and every setting, so that a table that is there is
+gone on with: what it holds is not measured again, and once a default changes, its runs are other
+ones. A run that failed has been made too; the last column says what was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from runs import RunFailedError, train
+from table import Row, Table
+
+from charrnn.config import TrainConfig, as_dict
+from charrnn.console.figures import format_duration
+from charrnn.runs.request import locate_texts
+from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.training.budget import make_plan
+
+TABLES = Path(__file__).with_name("tables")
+SETTINGS = {
+    item.name: item
+    for item in fields(TrainConfig)
+    if item.metadata["section"] in ("Model", "Optimization")
+}
+
+_TEXT = ("corpus", "train_chars", "vocab_size")
+_IDENTITY = (*_TEXT, "budget_seconds", "seed", *SETTINGS)
+_FIGURES = ("val_nats", "val_windowed_nats", "train_nats", "steps", "best_step", "ms_per_step")
+_COLUMNS = (
+    *("kind", "index", *_IDENTITY, *_FIGURES),
+    *("chars_per_second", "seconds", "device", "precision", "threads", "error"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run to make. path: its text, as given; settings: those asked for; row: what it is."""
+
+    path: str
+    settings: dict[str, Any]
+    row: Row
+
+
+def open_texts(paths: Sequence[str]) -> dict[str, Corpus]:
+    """Open every text before the first run, fetched if need be.
+
+    Raises:
+        CorpusError: one of them is missing or no text.
+    """
+    return {path: open_corpus(locate_texts([path])) for path in paths}
+
+
+def make_run(text: tuple[str, Corpus], kind: str, index: int, **settings: Any) -> Run:
+    """Describe a run of a text by its path: what is not asked for is what `charrnn train` chooses.
+
+    Raises:
+        ConfigError: a setting is out of range, or clashes with another.
+    """
+    path, corpus = text
+    config = TrainConfig(**settings)
+    plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+    chosen, asked = vars(plan.model) | vars(plan), as_dict(config)
+    row = {
+        "kind": kind,
+        "index": index,
+        "corpus": corpus.name,
+        "train_chars": corpus.train_chars,
+        "vocab_size": corpus.vocab.size,
+        "budget_seconds": config.budget_seconds,
+        "seed": config.seed,
+        **{name: chosen.get(name) if asked[name] is None else asked[name] for name in SETTINGS},
+    }
+    return Run(path, settings, _as_cells(row))
+
+
+def complete(path: Path, runs: Sequence[Run]) -> list[Row]:
+    """Make the runs that a table lacks, with a row after each; give all rows of the table.
+
+    Raises:
+        ConfigError, StorageError: the table is not one, or cannot be written.
+    """
+    table = Table(path, _as_cells(dict.fromkeys(_COLUMNS)) | _defaults())
+    rows = table.open()
+    missing = _missing(runs, rows)
+    seconds = sum(float(run.row["budget_seconds"]) for run in missing)
+    print(f"{len(missing)} of {len(runs)} runs to make: {format_duration(seconds)} or more")
+    try:
+        for number, run in enumerate(missing, start=1):
+            rows.append(table.blank | run.row | measure(run))
+            table.add(rows[-1])
+            print(f"{number}/{len(missing)} {describe(rows[-1])}", flush=True)
+    except (KeyboardInterrupt, SystemExit):
+        print(f"stopped; {path} holds the runs so far, and the same command goes on")
+        raise
+    return rows
+
+
+def identity(row: Row) -> tuple[str, ...]:
+    """Give what tells one measurement from another."""
+    return tuple(row[name] for name in _IDENTITY)
+
+
+def task(row: Row) -> tuple[str, ...]:
+    """Give what two runs must have in common to be compared: the text and the time."""
+    return tuple(row[name] for name in (*_TEXT, "budget_seconds"))
+
+
+def describe(row: Row) -> str:
+    """Say in a line what came of a run."""
+    name = (
+        f"{row['corpus']} {float(row['budget_seconds']):g}s {row['kind']} {row['index']} "
+        f"({row['cell']} {row['num_layers']}×{row['hidden_size']}, dropout {row['dropout']})"
+    )
+    if row["error"]:
+        return f"{name}: failed, {row['error']}"
+    return f"{name}: val {row['val_nats']} nats, train {row['train_nats']}, {row['steps']} steps"
+
+
+def measure(run: Run) -> Row:
+    """Make a run and give the cells of what came of it, or of why nothing did."""
+    try:
+        reports = train(run.path, run.settings)
+    except RunFailedError as error:
+        return {"error": " ".join(str(error).split())}
+    started, progress, finished = (reports[k] for k in ("started", "progress", "finished"))
+    chars_per_step, rate = finished["chars_seen"] / finished["step"], progress["chars_per_second"]
+    return _as_cells(
+        {
+            "val_nats": round(finished["best_val_nats"], 5),
+            "val_windowed_nats": round(finished["best_val_windowed_nats"], 5),
+            "train_nats": round(finished["best_train_nats"], 5),
+            "steps": finished["step"],
+            "best_step": finished["best_step"],
+            "ms_per_step": round(1000 * chars_per_step / rate, 3) if rate else None,
+            "chars_per_second": round(rate),
+            "seconds": round(finished["elapsed_seconds"], 2),
+            **{name: started[name] for name in ("device", "precision", "threads")},
+        }
+    )
+
+
+def _missing(runs: Sequence[Run], rows: Sequence[Row]) -> list[Run]:
+    wanted, done = {identity(run.row): run for run in runs}, set(map(identity, rows))
+    return [run for key, run in wanted.items() if key not in done]
+
+
+def _defaults() -> Row:
+    """Give the cells of settings that a table's rows were made without: their defaults."""
+    return _as_cells({name: item.default for name, item in SETTINGS.items()})
+
+
+def _as_cells(values: Mapping[str, Any]) -> Row:
+    return {name: "" if value is None else str(value) for name, value in values.items()}
