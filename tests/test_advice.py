@@ -6,27 +6,48 @@ import math
 
 import pytest
 
-from charrnn.console.advice import compare_with_compressors, judge_fit
+from charrnn.console.advice import compare_with_baselines, judge_fit
 
 
-def test_a_model_that_beats_every_compressor_says_by_how_much() -> None:
-    text = compare_with_compressors(1.5 * math.log(2), {"gzip": 3.0, "xz": 2.0})
+def compare(own_bpc: float, baselines_bpc: dict[str, float], *, got_worse: bool = False) -> str:
+    return compare_with_baselines(own_bpc * math.log(2), baselines_bpc, got_worse=got_worse)
+
+
+@pytest.mark.parametrize("got_worse", [False, True])
+def test_a_model_that_beats_every_baseline_says_by_how_much(got_worse: bool) -> None:
+    text = compare(1.5, {"gzip": 3.0, "xz": 2.0, "5-gram": 2.5}, got_worse=got_worse)
 
     assert text == (
-        "bits per character on the same text: model 1.50, gzip 3.00, xz 2.00; "
+        "bits per character on held-out text: model 1.50, gzip 3.00, xz 2.00, 5-gram 2.50; "
         "the model needs 25% less than xz"
     )
 
 
-def test_a_model_is_held_to_the_best_compressor() -> None:
-    text = compare_with_compressors(2.5 * math.log(2), {"xz": 2.0, "gzip": 3.0})
+def test_a_model_is_held_to_the_best_baseline() -> None:
+    ngram, packer = {"xz": 2.5, "5-gram": 2.0}, {"5-gram": 2.5, "xz": 2.0, "gzip": 3.0}
 
-    assert "model 2.50" in text
-    assert "xz does better" in text
+    assert compare(1.5, ngram).endswith("25% less than the 5-gram")
+    assert "; the 5-gram does better" in compare(2.2, ngram)
+    assert "; xz does better" in compare(2.2, packer)
 
 
-def test_without_compressors_there_is_nothing_to_compare() -> None:
-    assert compare_with_compressors(1.0, {}) == ""
+def test_a_model_that_a_5_gram_beats_has_not_trained_enough() -> None:
+    text = compare(2.5, {"xz": 3.0, "5-gram": 2.0})
+
+    assert text.endswith("the model has not trained enough, give a longer --budget")
+
+
+def test_a_model_that_a_compressor_beats_may_have_a_text_that_repeats_itself() -> None:
+    assert "unless the text repeats itself" in compare(2.5, {"xz": 2.0, "5-gram": 2.2})
+
+
+@pytest.mark.parametrize("best", ["5-gram", "xz"])
+def test_a_model_that_got_worse_is_not_told_to_train_longer(best: str) -> None:
+    assert compare(2.5, {best: 2.0}, got_worse=True).endswith("does better")
+
+
+def test_without_baselines_there_is_nothing_to_compare() -> None:
+    assert compare(1.0, {}) == ""
 
 
 @pytest.mark.parametrize(

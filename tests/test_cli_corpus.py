@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from charrnn.cli.main import main
+from charrnn.config import TextConfig
 from charrnn.console.transfer import show_transfer
+from charrnn.runs.survey import survey_text
+from charrnn.text.baselines import score_baselines
+from charrnn.text.corpus import corpus_from_text
 
 TEXT = "the cat sat on the mat.\n" * 50 + "naïve\n"
 
@@ -106,6 +111,36 @@ def test_the_table_names_the_rarest_character(
     assert "LATIN SMALL LETTER I WITH DIAERESIS" in shown
     assert "none seen" in shown
     assert "train would use" in shown
+
+
+def test_a_text_has_figures_to_beat_if_it_is_long_enough(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "stats", "book.txt") == 0
+    short = capsys.readouterr().out
+    book.write_text(TEXT * 9, encoding="utf-8")
+    assert end_of("corpus", "stats", "book.txt") == 0
+
+    assert "too short to compare" in short
+    assert re.search(r"gzip [\d.]+, xz [\d.]+, 5-gram [\d.]+ bpc on what", capsys.readouterr().out)
+
+
+def test_what_train_holds_out_is_found_in_pieces_and_with_bytes_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.text.reader.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("charrnn.runs.survey.TRAINED_SYMBOLS", 5000)
+    monkeypatch.setattr("charrnn.runs.survey.HELD_OUT_SYMBOLS", 1500)
+    text = "".join(f"{chr(0x4E00 + i)}{i % 7:06b}" for i in range(4000))  # each ideograph once
+    path = tmp_path / "book.txt"
+    path.write_text(text, encoding="utf-8")
+    config = TextConfig(min_count=2)
+    corpus = corpus_from_text(text, config)
+
+    expected = score_baselines(corpus.train[-5000:], corpus.val[:1500], corpus.vocab)
+
+    assert expected
+    assert survey_text([str(path)], config).baselines_bpc == expected
 
 
 def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -301,6 +301,13 @@ def test_the_summary_says_how_good_the_best_model_is_by_both_protocols() -> None
     assert "model 2.25, gzip 3.00, xz 3.50; the model needs 25% less than gzip" in lines[2]
 
 
+def test_the_summary_of_a_run_that_got_worse_does_not_ask_for_more_steps() -> None:
+    lines = as_lines(Kept(RUN, FINISHED, {"5-gram": 2.0}))
+
+    assert lines[2].endswith("model 2.25, 5-gram 2.00; the 5-gram does better")
+    assert lines[3].startswith("it overfits")
+
+
 def test_the_summary_of_a_stopped_run_has_the_command_that_goes_on() -> None:
     lines = as_lines(Kept(RUN, STOPPED, {}))
 
@@ -355,7 +362,7 @@ def test_json_lines_say_the_end_once(capsys: pytest.CaptureFixture[str]) -> None
 
     assert record["event"] == "finished"
     assert record["best_val_nats"] == FINISHED.best_val_nats
-    assert record["compressors_bpc"] == {"gzip": 3.0, "xz": 3.5}
+    assert record["baselines_bpc"] == {"gzip": 3.0, "xz": 3.5}
     assert record["model"] == str(RUN.last)
 
 

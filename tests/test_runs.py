@@ -13,9 +13,11 @@ import pytest
 
 from charrnn.checkpoint.format import read_model
 from charrnn.checkpoint.store import RunFolder, find_run
+from charrnn.config import TextConfig
 from charrnn.errors import ConfigError, CorpusError, RunLockedError
 from charrnn.runs.assess import assess_model
 from charrnn.runs.keeper import Kept
+from charrnn.runs.survey import survey_text
 from charrnn.runs.training import RunReport, start_run
 from charrnn.training.reports import Evaluation, Progress, Snapshot
 
@@ -61,6 +63,22 @@ def test_the_file_says_how_good_the_whole_held_out_text_is(book: str) -> None:
     assert summary["val_windowed_nats"] == pytest.approx(assessed.windowed_nats, rel=1e-6)
     assert summary["val_windowed_bpc"] == pytest.approx(assessed.windowed_bpc, rel=1e-6)
     assert summary["corpus"]["val_chars"] == assessed.chars + 1
+
+
+def test_the_file_says_what_simpler_models_make_of_the_held_out_text(book: str) -> None:
+    Path("book.txt").write_text(Path("book.txt").read_text("utf-8") * 5, encoding="utf-8")
+    kept = run(book, steps=2)[-1]
+
+    summary = read_model(RunFolder(Path("checkpoints/book")).best).summary
+    assert set(summary["baselines_bpc"]) == {"gzip", "xz", "5-gram"}
+    assert summary["baselines_bpc"] == kept.baselines_bpc  # type: ignore[union-attr]
+    assert survey_text([book], TextConfig()).baselines_bpc == summary["baselines_bpc"]
+
+
+def test_a_held_out_text_that_is_short_is_compared_with_nothing(book: str) -> None:
+    run(book, steps=2)
+
+    assert read_model(RunFolder(Path("checkpoints/book")).best).summary["baselines_bpc"] == {}
 
 
 def test_a_run_cut_off_and_resumed_leaves_the_same_files(book: str) -> None:

@@ -82,7 +82,8 @@ def _tell(name: str, path: Path) -> None:
 def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Measure the text in PATHS: size, alphabet, lines, trouble, entropy, and what train would do.
 
-    PATHS are files, folders, globs, - for stdin, or names of `corpus list`.
+    PATHS are files, folders, globs, - for stdin, or names of `corpus list`. A model has to beat
+    gzip, xz and a 5-gram on the part that train holds out: their figures are given too.
     """
     from charrnn.runs.survey import survey_text
 

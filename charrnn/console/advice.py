@@ -6,24 +6,35 @@ Plain sentences from plain numbers; it knows nothing of terminals.
 from __future__ import annotations
 
 from charrnn.metrics import bits_per_char
+from charrnn.text import ngram
 
 _OVERFITS_FROM = 0.2  # (val − train) / val, both in nats
 _UNDERFITS_BELOW = 0.03
 _NOTHING_LEFT_BELOW = 0.001  # nats
 
 
-def compare_with_compressors(val_nats: float, compressors_bpc: dict[str, float]) -> str:
-    """Say how the model's bits per character stand to those of gzip and xz on the same text."""
-    if not compressors_bpc:
+def compare_with_baselines(
+    val_nats: float, baselines_bpc: dict[str, float], *, got_worse: bool
+) -> str:
+    """Say how the model's bits per character stand to those of simpler models of the same text.
+
+    got_worse: the held-out loss had its best well before the run ended; training longer is no help.
+    """
+    if not baselines_bpc:
         return ""
     own = bits_per_char(val_nats)
-    others = ", ".join(f"{name} {bpc:.2f}" for name, bpc in compressors_bpc.items())
-    name, best = min(compressors_bpc.items(), key=lambda item: item[1])
+    figures = ", ".join(f"{name} {bpc:.2f}" for name, bpc in baselines_bpc.items())
+    name, best = min(baselines_bpc.items(), key=lambda item: item[1])
+    called = f"the {name}" if name == ngram.NAME else name
     if own < best:
-        verdict = f"the model needs {1 - own / best:.0%} less than {name}"
+        verdict = f"the model needs {1 - own / best:.0%} less than {called}"
+    elif got_worse:
+        verdict = f"{called} does better"
+    elif name == ngram.NAME:
+        verdict = f"{called} does better: the model has not trained enough, give a longer --budget"
     else:
         verdict = f"{name} does better: train longer, unless the text repeats itself word for word"
-    return f"bits per character on the same text: model {own:.2f}, {others}; {verdict}"
+    return f"bits per character on held-out text: model {own:.2f}, {figures}; {verdict}"
 
 
 def judge_fit(train_nats: float, val_nats: float, *, got_worse: bool) -> str:

@@ -74,5 +74,5 @@ def _plain_values(report: RunReport) -> dict[str, Any] | None:
         return event | {k: v for k, v in vars(report).items() if k != "weights"}
     assert isinstance(report, Kept)
     finished = {k: v for k, v in vars(report.finished).items() if k != "best_weights"}
-    model = {"model": str(report.run.model), "compressors_bpc": report.compressors_bpc}
+    model = {"model": str(report.run.model), "baselines_bpc": report.baselines_bpc}
     return {"event": "finished"} | model | finished

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from charrnn.config import RunConfig
-from charrnn.console.advice import compare_with_compressors, judge_fit
+from charrnn.console.advice import compare_with_baselines, judge_fit
 from charrnn.console.figures import format_duration
 from charrnn.console.visible import make_visible
 from charrnn.metrics import bits_per_char
@@ -32,8 +32,8 @@ def show_summary(console: Console, report: Kept) -> None:
     if finished.best_weights is not None:
         show_line(console, _describe_best(finished))
     if finished.reason != "stopped":
-        show_line(console, compare_with_compressors(finished.best_val_nats, report.compressors_bpc))
-        show_line(console, _judge(finished))
+        for line in _judge(finished, report.baselines_bpc):
+            show_line(console, line)
     show_line(console, f"model: {report.run.model}", is_copied=True)
     if finished.reason == "stopped":
         show_line(console, f"go on: charrnn train --resume {_quoted(report)}", is_copied=True)
@@ -50,9 +50,13 @@ def show_line(console: Console, line: str, *, is_copied: bool = False) -> None:
         console.print(Text(make_visible(line)), soft_wrap=is_whole, highlight=False)
 
 
-def _judge(finished: Finished) -> str:
+def _judge(finished: Finished, baselines_bpc: dict[str, float]) -> tuple[str, str]:
+    train_nats, val_nats = finished.best_train_nats, finished.best_val_nats
     got_worse = finished.best_step < _LATE * finished.step
-    return judge_fit(finished.best_train_nats, finished.best_val_nats, got_worse=got_worse)
+    return (
+        compare_with_baselines(val_nats, baselines_bpc, got_worse=got_worse),
+        judge_fit(train_nats, val_nats, got_worse=got_worse),
+    )
 
 
 def _describe_best(finished: Finished) -> str:

@@ -93,7 +93,6 @@ def _survey_rows(survey: Survey) -> list[tuple[str, Any]]:
     stats, plan, model = survey.stats, survey.plan, survey.plan.model
     entropies = (stats.order0_bpc, stats.order1_bpc, stats.order2_bpc)
     part = f" (first {stats.entropy_chars:,})" if stats.entropy_chars < stats.characters else ""
-    compressed = (f"{name} {bpc:.3f}" for name, bpc in survey.compressors_bpc.items())
     return [
         ("size", f"{format_bytes(stats.utf8_bytes)} as UTF-8, {stats.characters:,} characters"),
         ("alphabet", f"{len(stats.alphabet):,} characters; the vocabulary {survey.vocab_size:,}"),
@@ -101,13 +100,24 @@ def _survey_rows(survey: Survey) -> list[tuple[str, Any]]:
         ("duplicate lines", f"{stats.duplicate_line_share:.1%} of those that are not empty"),
         ("trouble", _describe_trouble(stats)),
         ("entropy", " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}"),
-        ("compressed", ", ".join(compressed) + " bpc"),
+        ("compressed", _list_bpc(survey.compressors_bpc)),
+        ("to beat", _describe_baselines(survey.baselines_bpc)),
         (
             "train would use",
             f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
             f"{plan.batch_size} lanes × {plan.seq_len} characters, for {DEFAULT_BUDGET}",
         ),
     ]
+
+
+def _list_bpc(bpc_by_name: dict[str, float]) -> str:
+    return ", ".join(f"{name} {bpc:.3f}" for name, bpc in bpc_by_name.items()) + " bpc"
+
+
+def _describe_baselines(baselines_bpc: dict[str, float]) -> str:
+    if not baselines_bpc:
+        return "what train holds out is too short to compare with anything"
+    return f"{_list_bpc(baselines_bpc)} on what train holds out"
 
 
 def _describe_trouble(stats: CorpusStats) -> str:

@@ -16,14 +16,12 @@ from charrnn.config import SampleConfig
 from charrnn.inference.generator import Model
 from charrnn.metrics import bits_per_char
 from charrnn.runs.request import Request
-from charrnn.text.compressors import held_out_bpc
+from charrnn.text.baselines import score_baselines
 from charrnn.text.corpus import Corpus
 from charrnn.training.losses import Best
 from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
 
 _SAMPLE_CHARS = 240
-_FEWEST_COMPRESSED_CHARS = 1000
-_CONTEXT_SYMBOLS, _HELD_OUT_SYMBOLS = 1 << 20, 1 << 18  # what gzip and xz are given
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,11 @@ class Written:
 
 @dataclass(frozen=True)
 class Kept:
-    """The last report: the finished run beside what compressors make of the same held-out text."""
+    """The last report: the finished run, and what simpler models make of its held-out text."""
 
     run: RunFolder
     finished: Finished
-    compressors_bpc: dict[str, float]
+    baselines_bpc: dict[str, float]
 
 
 class Keeper:
@@ -79,20 +77,12 @@ class Keeper:
         """Complete the best model's file with what was measured at the end."""
         if report.reason == "stopped":
             return Kept(self._run, report, {})
-        compressors = self._compress()
-        windowed = report.best_val_windowed_nats
-        figures = _val_figures(report.best_val_nats, windowed) | {"compressors_bpc": compressors}
+        corpus, windowed = self._corpus, report.best_val_windowed_nats
+        baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
+        figures = _val_figures(report.best_val_nats, windowed) | {"baselines_bpc": baselines}
         best = read_model(self._run.best)
         self._run.keep_best(replace(best, summary=best.summary | figures))
-        return Kept(self._run, report, compressors)
-
-    def _compress(self) -> dict[str, float]:
-        """Give what compressors make of the held-out text; nothing of one too short to say."""
-        vocab, corpus = self._corpus.vocab, self._corpus
-        if corpus.val_chars < _FEWEST_COMPRESSED_CHARS:
-            return {}
-        context = vocab.decode(corpus.train[-_CONTEXT_SYMBOLS:])
-        return held_out_bpc(context, vocab.decode(corpus.val[:_HELD_OUT_SYMBOLS]))
+        return Kept(self._run, report, baselines)
 
     def _best_file(self, report: Evaluation) -> ModelFile:
         summary = self._summary(report.step, report.val_nats, vars(report))

@@ -1,0 +1,43 @@
+"""What gzip, xz and n-grams need, and their time: python benchmarks/baselines.py TEXT...
+
+Bound: one second of one core for a 5-gram of a million characters.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+from charrnn.text.compressors import held_out_bpc
+from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.text.ngram import score_symbols
+
+ORDERS = range(1, 9)
+
+
+def measure_ngram(corpus: Corpus, order: int) -> tuple[float, float]:
+    """Give the bits per character on the held-out text, and seconds of processor time."""
+    began = time.process_time()
+    nats = score_symbols(corpus.train, corpus.val, corpus.vocab.size, order).sum()
+    return float(nats) / corpus.val_chars / math.log(2), time.process_time() - began
+
+
+def main() -> None:
+    """Print a block of lines for each text, which is taken whole."""
+    for path in sys.argv[1:]:
+        corpus = open_corpus([path])
+        print(
+            f"{corpus.name}: {corpus.train_chars:,} + {corpus.val_chars:,} characters", flush=True
+        )
+        began = time.process_time()
+        bpc = held_out_bpc(*map(corpus.vocab.decode, (corpus.train, corpus.val)))
+        seconds = time.process_time() - began
+        print(f"  gzip {bpc['gzip']:.3f}, xz {bpc['xz']:.3f} bpc, {seconds:.2f} s", flush=True)
+        for order in ORDERS:
+            ngram_bpc, seconds = measure_ngram(corpus, order)
+            print(f"  {order}-gram {ngram_bpc:.3f} bpc, {seconds:.2f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
