@@ -150,9 +150,15 @@ class TrainConfig:
     batch_size: int | None = setting(
         None, "lanes read side by side", unset="chosen", minimum=1, section="Optimization"
     )
+    optimizer: str = setting(
+        "muon",
+        "what moves the recurrent layers' matrices; AdamW moves the rest",
+        choices=("muon", "adamw"),
+        section="Optimization",
+    )
     learning_rate: float | None = setting(
         None,
-        "step size of AdamW at its peak",
+        "step size at its peak",
         unset="chosen",
         above=0,
         maximum=10,
@@ -181,10 +187,10 @@ class TrainConfig:
         0.0, "largest size of one gradient element; 0 for none", minimum=0, section="Optimization"
     )
     weight_decay_input: float = setting(
-        0.01, "weight decay of input weights", minimum=0, section="Optimization"
+        0.2, "weight decay of input weights", minimum=0, section="Optimization"
     )
     weight_decay_recurrent: float = setting(
-        0.01, "weight decay of recurrent weights", minimum=0, section="Optimization"
+        0.2, "weight decay of recurrent weights", minimum=0, section="Optimization"
     )
     weight_decay_output: float = setting(
         0.01, "weight decay of output weights", minimum=0, section="Optimization"

@@ -11,7 +11,7 @@ from torch import nn
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.model.network import CharRNN
 from charrnn.training.optimizer import (
-    AdamW,
+    Optimizer,
     clip_gradients,
     learning_rate_at,
     update_average,
@@ -136,7 +136,7 @@ def test_each_kind_of_weight_has_its_own_decay(name: str, decay: float) -> None:
 
 def test_adamw_moves_weights_as_torchs_own_does() -> None:
     ours, theirs = make_network(), make_network()
-    optimizer = AdamW(ours, TrainConfig(**DECAYS))
+    optimizer = Optimizer(ours, TrainConfig(optimizer="adamw", **DECAYS), torch.float32)
     groups = [
         {"params": [p], "weight_decay": weight_decay_of(name, TrainConfig(**DECAYS))}
         for name, p in theirs.named_parameters()
@@ -155,6 +155,22 @@ def test_adamw_moves_weights_as_torchs_own_does() -> None:
 
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_muon_moves_the_recurrent_layers_matrices_and_adamw_the_rest() -> None:
+    state = Optimizer(make_network(), TrainConfig(), torch.float32).state()
+
+    matrices = {f"layers.{n}.cell.weight_{kind}_l0" for n in (0, 1) for kind in ("ih", "hh")}
+    assert set(state["direction"]) == matrices
+    assert "embedding.weight" in state["second_moment"]
+    assert not matrices & set(state["second_moment"])
+
+
+def test_a_learned_first_state_is_moved_and_a_zero_one_is_not() -> None:
+    config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=4, initial_state="learned")
+
+    assert "layers.0.initial" in Optimizer(CharRNN(config), TrainConfig(), torch.float32).names
+    assert "layers.0.initial" not in Optimizer(make_network(), TrainConfig(), torch.float32).names
 
 
 def test_an_average_follows_the_weights_with_its_memory() -> None:

@@ -54,8 +54,14 @@ def choose_precision(
         return torch.float16
     is_large = batch_size * model.hidden_size >= _LARGE_PRODUCT
     is_worth_it = model.cell == "lstm" or is_large
-    has_bf16 = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if has_bf16 and is_worth_it else torch.float32
+    return torch.bfloat16 if has_bf16(device) and is_worth_it else torch.float32
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Tell whether products in bfloat16 are made in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

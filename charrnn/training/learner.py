@@ -8,7 +8,6 @@ B = lanes, T = window length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -29,8 +28,13 @@ from charrnn.model.network import (
 )
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import Plan
-from charrnn.training.device import autocast
-from charrnn.training.optimizer import AdamW, clip_gradients, learning_rate_at, update_average
+from charrnn.training.device import autocast, has_bf16
+from charrnn.training.optimizer import (
+    Optimizer,
+    clip_gradients,
+    learning_rate_at,
+    update_average,
+)
 from charrnn.training.windows import Cursor, Lanes
 
 Arrays = dict[str, NDArray[Any]]
@@ -54,7 +58,9 @@ class Learner:
         self._peak = plan.learning_rate
         self.model = make_model(plan, config.seed).to(device)
         self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
-        self._optimizer = AdamW(self.model, config)
+        self._optimizer = Optimizer(
+            self.model, config, torch.bfloat16 if has_bf16(device) else torch.float32
+        )
         self._averaged = copy_model(self.model) if config.ema_decay else self.model
         self._averages = [dict(self._averaged.named_parameters())[n] for n in self._optimizer.names]
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -131,10 +137,8 @@ class Learner:
     def lay_down(self) -> tuple[Arrays, Arrays, dict[str, Any]]:
         """Give the weights, the other arrays, and the rest as JSON: copies of all there is."""
         arrays: Arrays = {}
-        names = [public_name(name) for name in self._optimizer.names]
-        for kind, tensors in self._tensors().items():
-            for name, tensor in zip(names, tensors, strict=True):
-                arrays[f"{kind}.{name}"] = tensor.detach().cpu().numpy().copy()
+        for name, tensor in self._tensors().items():
+            arrays[name] = tensor.detach().cpu().numpy().copy()
         for depth, layer in enumerate(self._state or ()):
             for part, tensor in enumerate(layer):
                 arrays[f"state.{depth}.{part}"] = tensor.cpu().numpy().copy()
@@ -153,10 +157,8 @@ class Learner:
             CheckpointError: something is missing or has another shape.
         """
         import_weights(self.model, weights)
-        names = [public_name(name) for name in self._optimizer.names]
         try:
-            for kind, tensors in self._tensors().items():
-                _fill(tensors, [arrays[f"{kind}.{name}"] for name in names])
+            _fill({tensor: arrays[name] for name, tensor in self._tensors().items()})
             self.step = int(rest["step"])
             self._optimizer.updates = int(rest["updates"])
             self._cursor = Cursor(*rest["cursor"])
@@ -170,14 +172,12 @@ class Learner:
         """Put other weights into the averaged network, once training is over."""
         import_weights(self._averaged, weights)
 
-    def _tensors(self) -> dict[str, Sequence[Tensor]]:
-        tensors: dict[str, Sequence[Tensor]] = {
-            "first_moment": self._optimizer.first_moments,
-            "second_moment": self._optimizer.second_moments,
-        }
+    def _tensors(self) -> dict[str, Tensor]:
+        """Give what moves besides the weights, by its name in a file."""
+        kinds = self._optimizer.state()
         if self._config.ema_decay:
-            tensors["average"] = self._averages
-        return tensors
+            kinds["average"] = dict(zip(self._optimizer.names, self._averages, strict=True))
+        return {f"{k}.{public_name(n)}": t for k, each in kinds.items() for n, t in each.items()}
 
     def _read_state(self, arrays: Arrays) -> State | None:
         if "state.0.0" not in arrays:
@@ -198,6 +198,6 @@ def make_model(plan: Plan, seed: int) -> CharRNN:
 
 
 @torch.no_grad()
-def _fill(tensors: Sequence[Tensor], values: list[NDArray[np.float32]]) -> None:
-    for tensor, value in zip(tensors, values, strict=True):
+def _fill(values: dict[Tensor, NDArray[np.float32]]) -> None:
+    for tensor, value in values.items():
         tensor.copy_(torch.from_numpy(value))

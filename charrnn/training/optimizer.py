@@ -1,8 +1,6 @@
-"""How weights move: clipped gradients, AdamW by groups of weights, a schedule, an average.
+"""How weights move: clipped gradients, a rule for each kind of weight, a schedule, an average.
 
-AdamW is torch's fused kernel with its state in plain tensors, which a checkpoint can hold by
-name; torch's own optimizer class would load its compiler first, a second of every start. It knows
-nothing of data, losses or files.
+The two rules are in `adamw.py` and `muon.py`. It knows nothing of data, losses or files.
 """
 
 from __future__ import annotations
@@ -13,10 +11,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from charrnn.config import TrainConfig
+from charrnn.config import GATES, TrainConfig
+from charrnn.model.network import CharRNN
+from charrnn.training.adamw import AdamW
+from charrnn.training.muon import Muon
 
-_BETAS = (0.9, 0.99)
-_EPSILON = 1e-8
+_ORTHOGONALIZE_EVERY = {torch.bfloat16: 2, torch.float32: 8}  # updates; a product's price decides
 
 
 def learning_rate_at(step: int, total_steps: int | None, peak: float, config: TrainConfig) -> float:
@@ -63,43 +63,34 @@ def weight_decay_of(name: str, config: TrainConfig) -> float:
     return config.weight_decay_recurrent if "weight_hh" in name else config.weight_decay_input
 
 
-class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), one group for each decay."""
+class Optimizer:
+    """Moves every learned weight of a network: recurrent layers' matrices by Muon, others by AdamW.
 
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+    `updates` counts the steps made. dtype: what Muon's products are made in.
+    """
+
+    def __init__(self, model: CharRNN, config: TrainConfig, dtype: torch.dtype) -> None:
         learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.names = list(learned)
-        self.parameters = list(learned.values())
-        self.first_moments = [torch.zeros_like(p) for p in self.parameters]
-        self.second_moments = [torch.zeros_like(p) for p in self.parameters]
-        self.updates = 0
-        decays = [weight_decay_of(name, config) for name in self.names]
-        self._groups = {
-            decay: [i for i, other in enumerate(decays) if other == decay] for decay in decays
-        }
+        self.names, self.parameters = list(learned), list(learned.values())
         self.param_groups = [{"params": self.parameters}]  # where a gradient scaler looks
+        self.updates = 0
+        decays = {name: weight_decay_of(name, config) for name in learned}
+        by_muon = config.optimizer == "muon"
+        matrices = {n: p for n, p in learned.items() if by_muon and ".cell.weight" in n}
+        others = {name: p for name, p in learned.items() if name not in matrices}
+        every = _ORTHOGONALIZE_EVERY[dtype]
+        muon = Muon(matrices, decays, GATES[model.config.cell], dtype, every)
+        self._parts: tuple[AdamW | Muon, ...] = (AdamW(others, decays), muon)
 
     def step(self, learning_rate: float) -> None:
         """Update every weight from its gradient."""
         self.updates += 1
-        count = torch.tensor(float(self.updates), device=self.parameters[0].device)
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        for decay, members in self._groups.items():
-            torch._fused_adamw_(
-                [self.parameters[i] for i in members],
-                [gradients[i] for i in members],
-                [self.first_moments[i] for i in members],
-                [self.second_moments[i] for i in members],
-                [],
-                [count] * len(members),
-                amsgrad=False,
-                lr=learning_rate,
-                beta1=_BETAS[0],
-                beta2=_BETAS[1],
-                weight_decay=decay,
-                eps=_EPSILON,
-                maximize=False,
-            )
+        for part in self._parts:
+            part.step(learning_rate, self.updates)
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """Give the tensors that a checkpoint keeps, by kind and by the weight's name."""
+        return {kind: dict(each) for part in self._parts for kind, each in part.state().items()}
 
     def forget_gradients(self) -> None:
         """Make way for those of the next window."""

@@ -1,0 +1,80 @@
+"""Muon (Jordan et al. 2024): momentum made orthogonal, so that every direction moves alike.
+
+A gradient's matrix has a few large singular values and many small ones, and a plain step follows
+the few. Muon sets them all to about 1 by a Newton-Schulz iteration, which is matrix products only.
+Here each gate's block of a recurrent layer is a matrix of its own, and the iteration, which would
+cost as much as the step's other work, is made anew only every few updates; those between move on in
+the last direction. It knows nothing of schedules or clipping.
+
+G = gates, H = hidden size, N = columns of the matrix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+_MOMENTUM = 0.95
+_REACH = 0.5  # a step's size beside AdamW's, so that one learning rate serves both
+_ITERATIONS = 5
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at small singular values
+_EPSILON = 1e-7
+
+
+class Muon:
+    """Moves `parameters` (G·H, N) by name, block by block; `decays` is the weight decay of each.
+
+    dtype: the number format of the iteration's products. every: updates for each iteration.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        decays: Mapping[str, float],
+        gates: int,
+        dtype: torch.dtype,
+        every: int,
+    ) -> None:
+        self._parameters, self._decays = dict(parameters), dict(decays)
+        self._gates, self._dtype, self._every = gates, dtype, every
+        self._momenta = {name: torch.zeros_like(p) for name, p in parameters.items()}
+        self._directions = {name: torch.zeros_like(p) for name, p in parameters.items()}
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, update: int) -> None:
+        """Make update number `update` (from 1) from the gradients; a missing one counts as zero."""
+        for name, parameter in self._parameters.items():
+            momentum, direction = self._momenta[name], self._directions[name]
+            gradient = torch.zeros_like(momentum) if parameter.grad is None else parameter.grad
+            momentum.lerp_(gradient, 1 - _MOMENTUM)
+            if (update - 1) % self._every == 0:
+                ahead = torch.lerp(gradient, momentum, _MOMENTUM)  # Nesterov
+                blocks = ahead.reshape(self._gates, -1, ahead.shape[1])
+                direction.copy_(orthogonalize(blocks, self._dtype).reshape(direction.shape))
+            rows, columns = parameter.shape[0] // self._gates, parameter.shape[1]
+            reach = _REACH * math.sqrt(rows * max(1.0, rows / columns))
+            parameter.mul_(1 - learning_rate * self._decays[name])
+            parameter.add_(direction, alpha=-learning_rate * reach)
+
+    def state(self) -> dict[str, Mapping[str, Tensor]]:
+        """Give the tensors that have to be kept, by kind and by parameter."""
+        return {"momentum": self._momenta, "direction": self._directions}
+
+
+def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """Set the singular values of each of `matrices` (G, M, N) to between 0.7 and 1.2.
+
+    Each of five times X becomes a X + (b A + c A²) X with A = X Xᵀ, which moves a singular value s
+    to a s + b s³ + c s⁵ and leaves the directions as they are. The products are made in `dtype`.
+    """
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if is_tall else matrices
+    x = (x / (torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) + _EPSILON)).to(dtype)
+    a, b, c = _COEFFICIENTS
+    for _ in range(_ITERATIONS):
+        gram = torch.bmm(x, x.mT)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if is_tall else x).to(matrices.dtype)
