@@ -10,11 +10,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from timing import median_ratio, time_in_turn, time_process
+from timing import time_process
 
 from charrnn.checkpoint.format import ModelFile, pack_model, weight_shapes
 from charrnn.config import ModelConfig
 from charrnn.text.vocab import Vocab
+from charrnn.timing import median_ratio, time_in_turn
 
 ROUNDS = 11
 
@@ -47,8 +48,8 @@ def main() -> None:
             lambda a=arguments, f=first: time_process(a, f)  # type: ignore[misc]
             for arguments, first in commands.values()
         ]
-        time_in_turn(actions, 2)
-        results = time_in_turn(actions, ROUNDS)
+        time_in_turn(actions, rounds=2)
+        results = time_in_turn(actions, rounds=ROUNDS)
     for name, seconds in zip(commands, results, strict=True):
         ratio = median_ratio(seconds, results[0])
         print(f"{name:32} {statistics.median(seconds):6.3f} s  {ratio:5.2f} × import torch")

@@ -1,26 +1,11 @@
-"""How the benchmarks time: things in turn (A B A B), medians, ratios of the same run."""
+"""How the benchmarks time whole processes."""
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-
-
-def time_in_turn(actions: Sequence[Callable[[], float]], rounds: int) -> list[list[float]]:
-    """Run all actions `rounds` times in turn; give what each returned, action by action."""
-    results: list[list[float]] = [[] for _ in actions]
-    for _ in range(rounds):
-        for action, kept in zip(actions, results, strict=True):
-            kept.append(action())
-    return results
-
-
-def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
-    """Give the median of the ratios round by round."""
-    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
+from collections.abc import Sequence
 
 
 def time_process(arguments: Sequence[str], first_byte_only: bool = False) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from charrnn._version import __version__
-from charrnn.cli import completion, corpus, eval, info, list_runs, sample, train
+from charrnn.cli import bench, completion, corpus, eval, info, list_runs, sample, train
 from charrnn.console.visible import one_line
 from charrnn.errors import CharRNNError, StorageError
 
@@ -46,7 +46,7 @@ def cli() -> None:
     """Hold the commands together."""
 
 
-for _command in (train, sample, eval, info, list_runs, corpus, completion):
+for _command in (train, sample, eval, info, list_runs, corpus, bench, completion):
     cli.add_command(_command.command)
 
 

@@ -20,7 +20,7 @@ from charrnn.model.network import CharRNN, negative_log_likelihood
 from charrnn.text.vocab import Ids, Vocab
 
 WINDOW = 256
-_LANES = 32
+LANES = 32
 _WINDOWS_AT_ONCE = 64
 _LARGEST_LOGITS = 1 << 25  # numbers in a block's logits: 128 MiB
 _SHORTEST_LANE = 1024
@@ -43,7 +43,7 @@ def evaluate_carried(model: CharRNN, ids: Ids, vocab: Vocab) -> Score:
     change the third decimal.
     """
     targets = len(ids) - 1
-    lanes = max(1, min(_LANES, targets // _SHORTEST_LANE))
+    lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
     length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
     return _score(model, ids, vocab, _carried_blocks(targets, lanes, length))
 

@@ -16,7 +16,7 @@ from charrnn.model.network import CharRNN
 from charrnn.training.adamw import AdamW
 from charrnn.training.muon import Muon
 
-_ORTHOGONALIZE_EVERY = {torch.bfloat16: 2, torch.float32: 8}  # updates; a product's price decides
+ORTHOGONALIZE_EVERY = {torch.bfloat16: 2, torch.float32: 8}  # updates; a product's price decides
 
 
 def learning_rate_at(step: int, total_steps: int | None, peak: float, config: TrainConfig) -> float:
@@ -78,7 +78,7 @@ class Optimizer:
         by_muon = config.optimizer == "muon"
         matrices = {n: p for n, p in learned.items() if by_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
-        every = _ORTHOGONALIZE_EVERY[dtype]
+        every = ORTHOGONALIZE_EVERY[dtype]
         muon = Muon(matrices, decays, GATES[model.config.cell], dtype, every)
         self._parts: tuple[AdamW | Muon, ...] = (AdamW(others, decays), muon)
 
