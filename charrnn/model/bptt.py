@@ -57,7 +57,7 @@ class _RNN(torch.autograd.Function):
         bias_hh: Tensor,
         nonlinearity: str,
     ) -> Tensor:
-        dtype, activate = _product_dtype(inputs), _ACTIVATE[nonlinearity]
+        dtype, activate = product_dtype(inputs), _ACTIVATE[nonlinearity]
         states = _multiply(inputs, weight_ih.t(), dtype).add_(bias_ih + bias_hh)
         product = _Product(weight_hh.t(), dtype)
         before = _Operands(state, len(inputs), product.dtype)
@@ -96,7 +96,7 @@ class _GRU(torch.autograd.Function):
         bias_ih: Tensor,
         bias_hh: Tensor,
     ) -> Tensor:
-        dtype, size = _product_dtype(inputs), state.shape[1]
+        dtype, size = product_dtype(inputs), state.shape[1]
         sums = _multiply(inputs, weight_ih.t(), dtype).add_(bias_ih)  # becomes r, z, W_n h + b_n
         proposals = sums[..., 2 * size :].clone()  # becomes n
         sums[..., 2 * size :] = 0
@@ -202,7 +202,8 @@ class _Operands:
         self._rows[step].copy_(state)
 
 
-def _product_dtype(inputs: Tensor) -> torch.dtype:
+def product_dtype(inputs: Tensor) -> torch.dtype:
+    """Give the number format of products with `inputs`: autocast's where that is on."""
     kind = inputs.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
 from charrnn.model.layers import LayerState, RecurrentLayer
+from charrnn.model.output import target_nats, total_nats
 
 State = tuple[LayerState, ...]
 """One entry a layer, lowest first."""
@@ -65,6 +66,31 @@ class CharRNN(nn.Module):
         dropout: draws the masks; None drops nothing. A mask holds for all T (Gal & Ghahramani
             2016), so that a feature is either there for a window or is not.
         """
+        features, after = self._run(ids, state, dropout)
+        return self.output(features).transpose(0, 1), after
+
+    def total_nats(
+        self, ids: Tensor, targets: Tensor, state: State | None, dropout: torch.Generator | None
+    ) -> tuple[Tensor, State]:
+        """Give the nats of all `targets` (B, T) together, a scalar to train on, and the state."""
+        features, after = self._run(ids, state, dropout)
+        return total_nats(*self._read_out(features, targets)), after
+
+    def target_nats(
+        self, ids: Tensor, targets: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Give the nats of each of `targets` (B, T) as (T·B,), lane by lane, and the state."""
+        features, after = self._run(ids, state, None)
+        return target_nats(*self._read_out(features, targets)), after
+
+    def _read_out(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        flat = features.flatten(0, 1), targets.t().flatten()
+        return flat[0], self.output.weight, self.output.bias, flat[1]
+
+    def _run(
+        self, ids: Tensor, state: State | None, dropout: torch.Generator | None
+    ) -> tuple[Tensor, State]:
+        """Give what the top layer gives (T, B, H), and the state after it."""
         state = self.initial_state(ids.shape[0]) if state is None else state
         features = self.embedding(ids.t())
         after = []
@@ -73,7 +99,7 @@ class CharRNN(nn.Module):
             has_skip = self.config.skip and depth > 0
             features = self._drop(outputs + features if has_skip else outputs, dropout)
             after.append(last)
-        return self.output(features).transpose(0, 1), tuple(after)
+        return features, tuple(after)
 
     @property
     def _stack(self) -> Iterable[RecurrentLayer]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.model.network import CharRNN, negative_log_likelihood
+from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Ids, Vocab
 
 WINDOW = 256
@@ -85,8 +85,7 @@ def _score(model: CharRNN, ids: Ids, vocab: Vocab, blocks: Iterator[Block]) -> S
         inputs, targets = (
             torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (places, places + 1)
         )
-        logits, state = model(inputs, None if is_new else state)
-        nats = negative_log_likelihood(logits, targets).cpu().numpy()
-        total += float(nats[is_counted.T.ravel()].sum(dtype=np.float64))
+        nats, state = model.target_nats(inputs, targets, None if is_new else state)
+        total += float(nats.cpu().numpy()[is_counted.T.ravel()].sum(dtype=np.float64))
     chars = vocab.count_characters(ids[1:])
     return Score(total / max(chars, 1), chars)

@@ -23,7 +23,6 @@ from charrnn.model.network import (
     copy_model,
     export_weights,
     import_weights,
-    negative_log_likelihood,
     public_name,
 )
 from charrnn.text.corpus import Corpus
@@ -90,7 +89,8 @@ class Learner:
         inputs, targets = self._lanes.read(self._cursor)
         chars = self._vocab.count_characters(targets.ravel())
         nats = self._forward(torch.from_numpy(inputs), torch.from_numpy(targets))
-        self._scaler.scale(nats.mean()).backward()  # type: ignore[no-untyped-call]
+        mean = nats / targets.size
+        self._scaler.scale(mean).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(cast("torch.optim.Optimizer", self._optimizer))
         norm = clip_gradients(self._optimizer.parameters, self._config)
         self.learning_rate = learning_rate_at(self.step, total_steps, self._peak, self._config)
@@ -102,23 +102,23 @@ class Learner:
             parameters = self._optimizer.parameters
             update_average(self._averages, parameters, self._config.ema_decay, self.step)
         self._move_on()
-        return nats.detach().sum(), norm, chars
+        return nats.detach(), norm, chars
 
     def _forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Give the nats of each target (T·B,), and keep the state, cut off from its past."""
+        """Give the nats of all targets, a scalar, and keep the state, cut off from its past."""
         inputs, targets = inputs.to(self._device), targets.to(self._device)
         self._dropout.manual_seed((self._config.seed * _SEED_STRIDE + self.step) % 2**63)
         with autocast(self._device, self.precision):
-            logits, state = self.model(inputs, self._state, self._dropout)
+            nats, state = self.model.total_nats(inputs, targets, self._state, self._dropout)
         self._state = tuple(tuple(part.detach().float() for part in layer) for layer in state)
-        return negative_log_likelihood(logits, targets)
+        return nats
 
     def _can_run(self) -> bool:
         """Tell whether a window runs: oneDNN has no bfloat16 kernel for some shapes."""
         inputs, targets = self._lanes.read(self._cursor)
         try:
             nats = self._forward(torch.from_numpy(inputs), torch.from_numpy(targets))
-            nats.mean().backward()  # type: ignore[no-untyped-call]
+            nats.backward()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             if "primitive" not in str(error):
                 raise
