@@ -187,13 +187,13 @@ class TrainConfig:
         0.0, "largest size of one gradient element; 0 for none", minimum=0, section="Optimization"
     )
     weight_decay_input: float = setting(
-        0.2, "weight decay of input weights", minimum=0, section="Optimization"
+        0.03, "weight decay of input weights", minimum=0, section="Optimization"
     )
     weight_decay_recurrent: float = setting(
-        0.2, "weight decay of recurrent weights", minimum=0, section="Optimization"
+        0.03, "weight decay of recurrent weights", minimum=0, section="Optimization"
     )
     weight_decay_output: float = setting(
-        0.01, "weight decay of output weights", minimum=0, section="Optimization"
+        0.03, "weight decay of output weights", minimum=0, section="Optimization"
     )
     weight_decay_embedding: float = setting(
         0.0, "weight decay of embeddings", minimum=0, section="Optimization"

@@ -69,13 +69,14 @@ def test_a_steps_size_is_half_the_rate_for_each_number() -> None:
     assert size == pytest.approx(0.5 * 0.01, rel=0.25)
 
 
-def test_weight_decay_shrinks_by_rate_times_decay() -> None:
+def test_weight_decay_shrinks_by_the_steps_reach_times_decay() -> None:
     decayed, plain = make_parameter(5, 4), make_parameter(5, 4)
     before = decayed.detach().clone()
     make_muon(decayed, decay=0.3).step(0.1, 1)
     make_muon(plain).step(0.1, 1)
 
-    torch.testing.assert_close(plain.detach() - decayed.detach(), 0.03 * before)
+    shrunk = 0.1 * 0.5 * math.sqrt(5) * 0.3
+    torch.testing.assert_close(plain.detach() - decayed.detach(), shrunk * before)
 
 
 def test_between_iterations_it_moves_on_in_the_last_direction() -> None:

@@ -55,9 +55,9 @@ class Muon:
                 blocks = ahead.reshape(self._gates, -1, ahead.shape[1])
                 direction.copy_(orthogonalize(blocks, self._dtype).reshape(direction.shape))
             rows, columns = parameter.shape[0] // self._gates, parameter.shape[1]
-            reach = _REACH * math.sqrt(rows * max(1.0, rows / columns))
-            parameter.mul_(1 - learning_rate * self._decays[name])
-            parameter.add_(direction, alpha=-learning_rate * reach)
+            reach = learning_rate * _REACH * math.sqrt(rows)
+            parameter.mul_(1 - reach * self._decays[name])
+            parameter.add_(direction, alpha=-reach * math.sqrt(max(1.0, rows / columns)))
 
     def state(self) -> dict[str, Mapping[str, Tensor]]:
         """Give the tensors that have to be kept, by kind and by parameter."""
