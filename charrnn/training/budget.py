@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from charrnn.config import DEFAULT_BUDGET, ModelConfig, TrainConfig, parse_duration
 
-_SEQ_LEN, _SHORTEST_SEQ_LEN = 64, 8
+_BATCH_SIZE, _SEQ_LEN, _SHORTEST_SEQ_LEN = 16, 64, 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
 
 
@@ -96,7 +96,7 @@ def _choose_learning_rate(model: ModelConfig) -> float:
 def _fit_windows(config: TrainConfig, train_symbols: int) -> tuple[int, int]:
     """Halve lanes and window in turn until an epoch of a short text holds a few windows."""
     seq_len = config.seq_len or _SEQ_LEN
-    batch_size = config.batch_size or {"lstm": 16, "gru": 32, "rnn": 16}[config.cell]
+    batch_size = config.batch_size or _BATCH_SIZE
     while seq_len * batch_size * _WINDOWS_WANTED > train_symbols - 1:
         can_shorten = config.seq_len is None and seq_len > _SHORTEST_SEQ_LEN
         can_narrow = config.batch_size is None and batch_size > 1

@@ -11,11 +11,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError
 
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-_LARGE_PRODUCT = 16_384  # lanes × hidden size
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -32,14 +31,11 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def choose_precision(
-    wanted: str, device: torch.device, model: ModelConfig, batch_size: int
-) -> torch.dtype:
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """Give the number format of matrix products; weights stay float32 whatever it is.
 
-    On a CPU, bfloat16 pays only in hardware, and then for LSTM layers, which are one kernel, or
-    for products so large that changing formats at every step is nothing beside them. On CUDA the
-    recurrent kernels run in float16.
+    On a CPU, bfloat16 pays where there is hardware for it. On CUDA the recurrent kernels run in
+    float16.
 
     Raises:
         ConfigError: the device cannot compute in the format that was asked for.
@@ -52,9 +48,7 @@ def choose_precision(
         return next(dtype for dtype, name in PRECISIONS.items() if name == wanted)
     if device.type == "cuda":
         return torch.float16
-    is_large = batch_size * model.hidden_size >= _LARGE_PRODUCT
-    is_worth_it = model.cell == "lstm" or is_large
-    return torch.bfloat16 if has_bf16(device) and is_worth_it else torch.float32
+    return torch.bfloat16 if has_bf16(device) else torch.float32
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -16,7 +16,7 @@ from charrnn.model.network import CharRNN
 from charrnn.training.adamw import AdamW
 from charrnn.training.muon import Muon
 
-ORTHOGONALIZE_EVERY = {torch.bfloat16: 2, torch.float32: 8}  # updates; a product's price decides
+ORTHOGONALIZE_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; a product's price decides
 
 
 def learning_rate_at(step: int, total_steps: int | None, peak: float, config: TrainConfig) -> float:

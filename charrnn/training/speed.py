@@ -77,7 +77,7 @@ def measure_training(config: TrainConfig, corpus: Corpus, seconds: float) -> Tra
         CorpusError: the text is too short for one window.
     """
     device, plan = choose_device(config.device), _plan(config, corpus)
-    wanted = choose_precision(config.precision, device, plan.model, plan.batch_size)
+    wanted = choose_precision(config.precision, device)
     learner = Learner(plan, config, corpus, device, wanted)
     precision = learner.precision
     products = step_products(plan.model, plan.batch_size, plan.seq_len)

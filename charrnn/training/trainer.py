@@ -82,7 +82,7 @@ class _Run:
         self._plan = plan = make_plan(config, corpus.vocab.size, len(corpus.train))
         if resume is not None:
             self._plan = plan = _plan_of(resume, plan, config)
-        precision = choose_precision(config.precision, device, plan.model, plan.batch_size)
+        precision = choose_precision(config.precision, device)
         self._learner = Learner(plan, config, corpus, device, precision)
         self._pace = Pace(config.budget_seconds)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
