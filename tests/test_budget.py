@@ -30,9 +30,27 @@ def test_what_is_asked_for_is_not_chosen() -> None:
 
 
 def test_more_time_takes_a_larger_network() -> None:
-    sizes = [plan_for(1_000_000, budget=b).model.hidden_size for b in ("5s", "1m", "5m", "1h")]
+    sizes = [plan_for(1_000_000, budget=b).model.hidden_size for b in ("5s", "20s", "1m", "1h")]
 
     assert sizes == sorted(set(sizes))
+
+
+def test_a_faster_machine_takes_the_network_of_more_time() -> None:
+    faster = make_plan(TrainConfig(budget="15s"), 65, 1_000_000, speed=4.0)
+
+    assert faster.model == plan_for(1_000_000, budget="60s").model
+
+
+def test_more_steps_take_a_larger_network() -> None:
+    sizes = [plan_for(1_000_000, steps=n).model.hidden_size for n in (500, 3_000, 9_000, 90_000)]
+
+    assert sizes == sorted(set(sizes))
+
+
+def test_a_large_alphabet_reads_its_text_fewer_times_so_less_is_dropped() -> None:
+    few, many = (make_plan(TrainConfig(budget="1m"), v, 500_000).model for v in (65, 6_000))
+
+    assert many.dropout < few.dropout
 
 
 def test_a_short_text_takes_a_small_network_whatever_the_time() -> None:
@@ -46,7 +64,9 @@ def test_a_text_read_many_times_is_held_back_by_dropout() -> None:
 
 
 def test_a_tied_output_takes_an_embedding_as_wide_as_the_state() -> None:
-    assert plan_for(1_000_000, tie_output=True).model.embedding_size == 384
+    model = plan_for(1_000_000, tie_output=True).model
+
+    assert model.embedding_size == model.hidden_size
 
 
 @pytest.mark.parametrize("train_symbols", [9, 20, 100, 270, 1000, 4000, 10_000])

@@ -1,18 +1,28 @@
 """From the corpus and the time allowed to sizes and steps: what None means in a TrainConfig.
 
-The sizes come from measurements on two processor cores (benchmarks/LOG.md): a short run does best
-with a small network that takes many steps, a long one with a large network held back by dropout,
-and a short text needs a small one whatever the time. It knows nothing of torch.
+The rules were read off measurements on two processor cores (benchmarks/LOG.md, `make grid`); time
+counts as what those cores would need, so a faster machine gets a larger network. A short run does
+best with a small network that takes many steps, a long one with a large one held back by dropout;
+a short text needs a small one whatever the time. It knows nothing of torch.
+
+V = symbols of the vocabulary, H = hidden size.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from charrnn.config import DEFAULT_BUDGET, ModelConfig, TrainConfig, parse_duration
 
+EVALUATIONS = 20
+
 _BATCH_SIZE, _SEQ_LEN, _SHORTEST_SEQ_LEN = 16, 64, 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
+_SIZES = ((6.0, 128), (30.0, 256), (150.0, 384), (math.inf, 512))
+"""Up to so many seconds, so many units."""
+_STEP_SECONDS = {64: 0.004, 128: 0.005, 256: 0.008, 384: 0.012, 512: 0.020}
+_OUTPUT_SECONDS = 1.1e-6  # of a step, for each symbol of the vocabulary and 256 features
 
 
 @dataclass(frozen=True)
@@ -32,39 +42,69 @@ class Plan:
         return replace(self, total_steps=total_steps, eval_every=spacing)
 
 
-EVALUATIONS = 20
-
-
-def make_plan(config: TrainConfig, vocab_size: int, train_symbols: int) -> Plan:
+def make_plan(config: TrainConfig, vocab_size: int, train_symbols: int, speed: float = 1.0) -> Plan:
     """Choose everything that `config` leaves open.
 
-    vocab_size: V. train_symbols: symbols of the training text.
+    vocab_size: V. train_symbols: symbols of the training text. speed: how many times as fast the
+    machine trains as the one that the rules were measured on.
     """
-    seconds = config.budget_seconds or parse_duration(DEFAULT_BUDGET)
-    model = _choose_model(config, vocab_size, train_symbols, seconds)
     seq_len, batch_size = _fit_windows(config, train_symbols)
+    symbols_per_step = seq_len * batch_size
+    steps = _steps_asked_for(config, train_symbols, symbols_per_step)
+    hidden = config.hidden_size or _choose_hidden_size(config, steps, train_symbols, speed)
+    if steps is None:
+        expected_steps = _seconds(config) * speed / _step_seconds(hidden, vocab_size)
+    else:
+        expected_steps = float(steps)
+    epochs = expected_steps * symbols_per_step / max(train_symbols, 1)
+    model = _make_model(config, vocab_size, hidden, epochs)
     rate = config.learning_rate or _choose_learning_rate(model)
     plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every)
+    return plan if steps is None else plan.with_steps(steps, EVALUATIONS, config)
+
+
+def _steps_asked_for(config: TrainConfig, train_symbols: int, symbols_per_step: int) -> int | None:
+    """Give the number of steps, or None where a time says how long."""
     if config.budget_seconds is not None:
-        return plan
-    steps = config.steps or _steps_of(config.epochs or 1, train_symbols, batch_size * seq_len)
-    return plan.with_steps(steps, EVALUATIONS, config)
+        return None
+    windows = (train_symbols - 1) // symbols_per_step
+    return config.steps or max(1, round((config.epochs or 1) * windows))
 
 
-def _choose_model(
-    config: TrainConfig, vocab_size: int, train_symbols: int, seconds: float
+def _seconds(config: TrainConfig) -> float:
+    return config.budget_seconds or parse_duration(DEFAULT_BUDGET)
+
+
+def _choose_hidden_size(
+    config: TrainConfig, steps: int | None, train_symbols: int, speed: float
+) -> int:
+    """Take the smaller of what the length can train and what the text can fill."""
+    for up_to, by_time in _SIZES:
+        seconds = _seconds(config) * speed if steps is None else steps * _STEP_SECONDS[by_time]
+        if seconds <= up_to:
+            break
+    by_text = 64 if train_symbols < 5_000 else 128 if train_symbols < 50_000 else 512
+    return min(by_time, by_text)
+
+
+def _step_seconds(hidden_size: int, vocab_size: int) -> float:
+    """Give about what a step takes on the cores that the rules were measured on."""
+    nearest = min(_STEP_SECONDS, key=lambda size: abs(math.log(size / hidden_size)))
+    recurrence = _STEP_SECONDS[nearest] * (hidden_size / nearest) ** 1.5
+    return recurrence + _OUTPUT_SECONDS * vocab_size * (1 + hidden_size / 256)
+
+
+def _make_model(
+    config: TrainConfig, vocab_size: int, hidden_size: int, epochs: float
 ) -> ModelConfig:
-    hidden = config.hidden_size or _choose_hidden_size(train_symbols, seconds)
-    embedding = config.embedding_size or (hidden if config.tie_output else min(64, hidden))
-    dropout = config.dropout
-    if dropout is None:
-        dropout = _choose_dropout(hidden, train_symbols, seconds)
+    default = hidden_size if config.tie_output else min(64, hidden_size)
+    dropout = _choose_dropout(epochs) if config.dropout is None else config.dropout
     return ModelConfig(
         cell=config.cell,
         nonlinearity=config.nonlinearity,
         vocab_size=vocab_size,
-        embedding_size=embedding,
-        hidden_size=hidden,
+        embedding_size=config.embedding_size or default,
+        hidden_size=hidden_size,
         num_layers=config.num_layers,
         tie_output=config.tie_output,
         skip=config.skip,
@@ -73,18 +113,9 @@ def _choose_model(
     )
 
 
-def _choose_hidden_size(train_symbols: int, seconds: float) -> int:
-    """Take the smaller of what the time can train and what the text can fill."""
-    by_time = 128 if seconds < 8 else 256 if seconds < 150 else 384 if seconds < 500 else 512
-    by_text = 64 if train_symbols < 5_000 else 128 if train_symbols < 50_000 else 512
-    return min(by_time, by_text)
-
-
-def _choose_dropout(hidden_size: int, train_symbols: int, seconds: float) -> float:
+def _choose_dropout(epochs: float) -> float:
     """Hold a network back the more, the more often it will read the same text."""
-    chars_per_second = 120_000 * min(1.0, 256 / hidden_size)
-    epochs = seconds * chars_per_second / max(train_symbols, 1)
-    return 0.0 if epochs < 4 else 0.1 if epochs < 12 else 0.25 if epochs < 100 else 0.4
+    return round(min(0.5, max(0.0, 0.075 * math.log2(max(epochs, 1.0)))), 2)
 
 
 def _choose_learning_rate(model: ModelConfig) -> float:
@@ -107,7 +138,3 @@ def _fit_windows(config: TrainConfig, train_symbols: int) -> tuple[int, int]:
         else:
             break
     return seq_len, batch_size
-
-
-def _steps_of(epochs: float, train_symbols: int, symbols_per_step: int) -> int:
-    return max(1, round(epochs * ((train_symbols - 1) // symbols_per_step)))

@@ -33,6 +33,7 @@ from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
 from charrnn.training.learner import Learner
 from charrnn.training.losses import Best, Meter
 from charrnn.training.pace import Pace
+from charrnn.training.probe import measure_speed
 from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
 
 _REPORT_SECONDS = 0.25
@@ -75,16 +76,18 @@ class _Run:
     def __init__(
         self, corpus: Corpus, config: TrainConfig, resume: Snapshot | None, best: Best
     ) -> None:
+        self._pace = Pace(config.budget_seconds)
         self._corpus, self._config, self._best = corpus, config, best
         self._val = _held_out(corpus, config)
         self._threads = set_up_machine(config)
         device = choose_device(config.device)
-        self._plan = plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+        precision = choose_precision(config.precision, device)
+        has_to_choose = config.hidden_size is None and config.budget_seconds is not None
+        speed = measure_speed(device, precision) if has_to_choose else 1.0
+        self._plan = plan = make_plan(config, corpus.vocab.size, len(corpus.train), speed)
         if resume is not None:
             self._plan = plan = _plan_of(resume, plan, config)
-        precision = choose_precision(config.precision, device)
         self._learner = Learner(plan, config, corpus, device, precision)
-        self._pace = Pace(config.budget_seconds)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
         self._chars_seen = 0
         self._train_nats: float | None = None

@@ -1,0 +1,43 @@
+"""The probe of the machine's speed."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from charrnn.training import probe
+from charrnn.training.probe import measure_speed
+
+CPU = torch.device("cpu")
+
+
+def clock_of(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Make every pass take so long."""
+    ticks = itertools.count(step=seconds)
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: next(ticks))
+
+
+def test_a_machine_twice_as_fast_as_the_reference_has_speed_2(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock_of(monkeypatch, probe._REFERENCE_SECONDS / 2)
+
+    assert measure_speed(CPU, torch.float32) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("seconds", "speed"), [(1e3, 1 / 16), (1e-9, 256.0)])
+def test_an_odd_clock_cannot_ask_for_an_odd_network(
+    seconds: float, speed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock_of(monkeypatch, seconds)
+
+    assert measure_speed(CPU, torch.float32) == speed
+
+
+def test_the_probe_leaves_torchs_random_state_as_it_was() -> None:
+    before = torch.random.get_rng_state()
+    measure_speed(CPU, torch.float32)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
