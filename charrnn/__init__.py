@@ -13,6 +13,7 @@ Names are loaded when they are first used: torch only by `train`, numpy only by 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from charrnn._version import __version__
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from charrnn.api import load as load
     from charrnn.api import train as train
     from charrnn.inference.generator import Model as Model
+
+# How long torch's threads keep turning while they wait for one another. By default so long that
+# beside another busy program a step takes a hundred times what it should (benchmarks/LOG.md).
+# It is read when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __all__ = ["Model", "__version__", "load", "train"]
 
