@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,9 +12,16 @@ import torch
 from charrnn.config import ModelConfig
 from charrnn.model.network import CharRNN, negative_log_likelihood
 from charrnn.text.vocab import Vocab
-from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
+from charrnn.training.evaluation import (
+    Score,
+    compare_carried,
+    compare_windowed,
+    evaluate_carried,
+    evaluate_windowed,
+)
 
 VOCAB = Vocab("abcde")
+Compare = Callable[..., list[Score]]
 
 
 def make_network(cell: str = "gru", num_layers: int = 1, initial_state: str = "zero") -> CharRNN:
@@ -109,3 +117,54 @@ def test_evaluation_changes_no_weight_mode_or_random_state() -> None:
     assert torch.equal(random, torch.get_rng_state())
     assert model.training == mode
     assert all(p.grad is None for p in model.parameters())
+
+
+def make_vocab_network(cell: str, hidden_size: int) -> CharRNN:
+    sizes = {"vocab_size": VOCAB.size, "embedding_size": 3, "hidden_size": hidden_size}
+    return CharRNN(ModelConfig(cell=cell, **sizes))
+
+
+@pytest.mark.parametrize("compare", [compare_carried, compare_windowed])
+def test_identical_models_average_to_the_single_figure(compare: Compare) -> None:
+    model, ids = make_network(), make_ids(2100)
+
+    single, average = compare([model], ids, VOCAB)
+    *each, of_three = compare([model] * 3, ids, VOCAB)
+
+    assert single == average
+    assert each == [single] * 3
+    assert of_three.loss_nats == pytest.approx(single.loss_nats, rel=1e-6)
+    assert of_three.chars == single.chars
+
+
+@pytest.mark.parametrize("compare", [compare_carried, compare_windowed])
+def test_the_average_of_several_is_better_than_their_mean_loss(compare: Compare) -> None:
+    torch.manual_seed(3)
+    models = [make_vocab_network(cell, size) for cell, size in (("rnn", 4), ("lstm", 6))]
+    ids = make_ids(2100)
+
+    *each, average = compare(models, ids, VOCAB)
+
+    assert each == [compare([model], ids, VOCAB)[0] for model in models]
+    assert average.loss_nats < sum(score.loss_nats for score in each) / 2  # Jensen
+
+
+@torch.no_grad()
+def test_the_average_is_the_mean_of_probabilities_not_of_logits() -> None:
+    torch.manual_seed(4)
+    models, ids = [make_vocab_network("gru", size) for size in (4, 6, 7)], make_ids(50)
+    symbols = torch.from_numpy(ids.astype(np.int64))[None]
+    mean = torch.stack([m(symbols[:, :-1])[0].softmax(-1) for m in models]).mean(0)
+    expected = -mean.gather(2, symbols[:, 1:, None]).log().mean()
+
+    assert compare_carried(models, ids, VOCAB)[-1].loss_nats == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("compare", [compare_carried, compare_windowed])
+@pytest.mark.parametrize("length", [3000, 20_000])
+def test_every_symbol_that_was_scored_is_told_once(compare: Compare, length: int) -> None:
+    told: list[int] = []
+
+    compare([make_network("rnn")], make_ids(length), VOCAB, told.append)
+
+    assert sum(told) == length - 1

@@ -15,8 +15,9 @@ from charrnn.checkpoint.format import read_model
 from charrnn.checkpoint.store import RunFolder, find_run
 from charrnn.config import TextConfig
 from charrnn.errors import ConfigError, CorpusError, RunLockedError
-from charrnn.runs.assess import assess_model
+from charrnn.runs.assess import assess_models
 from charrnn.runs.keeper import Kept
+from charrnn.runs.passage import PassageRequest
 from charrnn.runs.survey import survey_text
 from charrnn.runs.training import RunReport, start_run
 from charrnn.training.reports import Evaluation, Progress, Snapshot
@@ -56,13 +57,14 @@ def run(corpus: str | None, stop: int | None = None, **settings: Any) -> list[Ru
 def test_the_file_says_how_good_the_whole_held_out_text_is(book: str) -> None:
     run(book, steps=10, eval_chars=20)
     best = RunFolder(Path("checkpoints/book")).best
-    assessed = assess_model(best, [book], "val", "utf-8")
+    assessment = assess_models([("book", best)], PassageRequest())
+    (assessed,) = assessment.models
 
     summary = read_model(best).summary
-    assert summary["val_nats"] == pytest.approx(assessed.nats, rel=1e-6)
-    assert summary["val_windowed_nats"] == pytest.approx(assessed.windowed_nats, rel=1e-6)
-    assert summary["val_windowed_bpc"] == pytest.approx(assessed.windowed_bpc, rel=1e-6)
-    assert summary["corpus"]["val_chars"] == assessed.chars + 1
+    assert summary["val_nats"] == pytest.approx(assessed.carried.nats, rel=1e-6)
+    assert summary["val_windowed_nats"] == pytest.approx(assessed.windowed.nats, rel=1e-6)
+    assert summary["val_windowed_bpc"] == pytest.approx(assessed.windowed.bpc, rel=1e-6)
+    assert summary["corpus"]["val_chars"] == assessment.chars + 1
 
 
 def test_the_file_says_what_simpler_models_make_of_the_held_out_text(book: str) -> None:

@@ -1,4 +1,4 @@
-"""charrnn eval: how well a model knows a text."""
+"""charrnn eval: how well models know a text."""
 
 from __future__ import annotations
 
@@ -8,44 +8,83 @@ from pathlib import Path
 
 import click
 
-from charrnn.cli.models import checkpoints_option, required_model
-from charrnn.cli.options import Command
-from charrnn.config import TextConfig
+from charrnn.cli.models import checkpoints_option, some_models
+from charrnn.cli.options import Command, settings_options
+from charrnn.config import DynamicConfig
+from charrnn.errors import ConfigError
+from charrnn.metrics import without_nan
 
 _EXAMPLES = """
-charrnn eval shakespeare other-play.txt            all of a text
-charrnn eval shakespeare plays.txt --split val     only the part that training held out
+charrnn eval shakespeare                         the part of its text that training held out
+charrnn eval shakespeare --on other-play.txt     all of another text
+charrnn eval big small gru                       each one, and the average of their predictions
+charrnn eval shakespeare --dynamic               learning from the text while it is scored
 """
 
 
 @click.command("eval", cls=Command, examples=_EXAMPLES)
-@required_model
-@click.argument("corpus", nargs=-1, required=True, type=click.Path())
+@some_models
+@click.option(
+    "--on",
+    "texts",
+    metavar="TEXT",
+    multiple=True,
+    help="score this instead of the models' own text: a file, a folder, a glob, - for stdin, or a "
+    "name of `corpus list`; may be given again",
+)
 @click.option(
     "--split",
     type=click.Choice(["all", "train", "val"]),
-    default="all",
-    show_default=True,
+    show_default="val; with --on all",
     help="which part of the text, cut as training cut it",
 )
-@click.option("--encoding", default=TextConfig().encoding, show_default=True, help="of CORPUS")
+@click.option("--encoding", show_default="utf-8", help="of TEXT")
+@click.option(
+    "--dynamic", is_flag=True, help="score once more with weights that learn from what was scored"
+)
+@settings_options(DynamicConfig)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object")
 @checkpoints_option
+@click.pass_context
 def command(
-    model: str, corpus: tuple[str, ...], split: str, encoding: str, as_json: bool, checkpoints: str
+    ctx: click.Context,
+    /,
+    models: tuple[str, ...],
+    texts: tuple[str, ...],
+    split: str | None,
+    encoding: str | None,
+    dynamic: bool,
+    dynamic_rate: float,
+    as_json: bool,
+    checkpoints: str,
 ) -> None:
-    """Score the text CORPUS with MODEL: nats, bits per character and perplexity.
+    """Score a text with each MODEL: nats, bits per character and perplexity.
 
     Two protocols: the state carried through the whole text, and windows of 256 characters that
-    each start from the initial state.
+    each start from the initial state. With --dynamic a third: the state carried, and after every
+    20 characters the weights learn from them; the model file stays as it is. Several models must
+    share their vocabulary; the average of the probabilities they give is scored too.
+
+    The JSON object has texts, split, chars, models (a list) and average (null for one model). Each
+    model, and the average, has model (its name), carried, windowed and dynamic (null without
+    --dynamic), and each of those nats, bpc and perplexity.
     """
     from charrnn.checkpoint.store import find_model
-    from charrnn.runs.assess import assess_model
-
-    result = assess_model(find_model(model, Path(checkpoints)), corpus, split, encoding)
-    if as_json:
-        click.echo(json.dumps(asdict(result)))
-        return
+    from charrnn.console.scoring import show_scoring
     from charrnn.console.tables import show_assessment
+    from charrnn.runs.assess import assess_models
+    from charrnn.runs.passage import PassageRequest
 
+    if ctx.get_parameter_source("dynamic_rate") is _BY_FLAG and not dynamic:
+        raise ConfigError("--dynamic-rate says how fast --dynamic learns; give --dynamic too")
+    paths = [(name, find_model(name, Path(checkpoints))) for name in models]
+    config = DynamicConfig(dynamic_rate=dynamic_rate) if dynamic else None
+    with show_scoring() as watch:
+        result = assess_models(paths, PassageRequest(texts, split, encoding), config, watch)
+    if as_json:
+        click.echo(json.dumps(asdict(result, dict_factory=lambda items: without_nan(dict(items)))))
+        return
     show_assessment(result)
+
+
+_BY_FLAG = click.core.ParameterSource.COMMANDLINE

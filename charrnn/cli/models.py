@@ -25,7 +25,9 @@ def _complete_run(
 optional_model = click.argument(
     "model", required=False, shell_complete=_complete_run, metavar="[MODEL]"
 )
-required_model = click.argument("model", shell_complete=_complete_run)
+some_models = click.argument(
+    "models", nargs=-1, required=True, shell_complete=_complete_run, metavar="MODEL..."
+)
 
 checkpoints_option = click.option(
     "--checkpoints",

@@ -18,6 +18,7 @@ from charrnn.console.figures import format_bytes, format_count
 from charrnn.console.visible import one_line
 
 if TYPE_CHECKING:
+    from charrnn.runs.assess import Assessment
     from charrnn.runs.survey import Survey
     from charrnn.text.statistics import CorpusStats
 
@@ -57,14 +58,29 @@ def show_runs(rows: list[dict[str, Any]], checkpoints: str) -> None:
     _print(table)
 
 
-def show_assessment(result: Any) -> None:
-    """Write a model's scores on a text by both protocols."""
-    table = _table("protocol", "nats", "bits per character", "perplexity")
-    for name, prefix in (("state carried", ""), ("windows of 256", "windowed_")):
-        values = [getattr(result, prefix + key) for key in ("nats", "bpc", "perplexity")]
-        table.add_row(name, *(f"{value:.4f}" for value in values))
+PROTOCOLS = {
+    "carried": "state carried",
+    "windowed": "windows of 256",
+    "dynamic": "dynamic, state carried",
+}
+"""What the protocols of an assessment are called, in the order in which they are measured."""
+
+
+def show_assessment(result: Assessment) -> None:
+    """Write the models' scores on a text, and those of their average, by each protocol."""
+    table = _table("protocol", "model", "nats", "bits per character", "perplexity")
+    rows = result.models if result.average is None else [*result.models, result.average]
+    for protocol, label in PROTOCOLS.items():
+        for row in rows:
+            if figures := getattr(row, protocol):
+                values = (figures.nats, figures.bpc, figures.perplexity)
+                name = label if row is rows[0] else ""
+                table.add_row(name, _cell(row.model), *(f"{value:.4f}" for value in values))
     _print(table)
-    Console().print(f"over {result.chars:,} characters", highlight=False)
+    texts = one_line(", ".join(result.texts))
+    part = "all" if result.split == "all" else f"the {result.split} part"
+    line = f"over {result.chars:,} characters, {part} of {texts}"
+    Console().print(Text(line), soft_wrap=True)
 
 
 def show_library(rows: list[tuple[Any, Path | None]]) -> None:

@@ -1,79 +1,102 @@
-"""A model file and a text become figures: what `charrnn eval` calls."""
+"""Model files and a text become figures: what `charrnn eval` calls."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.config import TextConfig, TrainConfig
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.checkpoint.format import read_model
+from charrnn.config import DynamicConfig, TrainConfig
 from charrnn.metrics import bits_per_char, perplexity
 from charrnn.model.network import CharRNN, import_weights
-from charrnn.runs.request import locate_texts
-from charrnn.text.corpus import split_ids
-from charrnn.text.reader import iter_text, open_sources
-from charrnn.text.vocab import Ids
+from charrnn.runs.passage import NamedModel, PassageRequest, read_passage
 from charrnn.training.device import set_up_machine
-from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
+from charrnn.training.dynamic import compare_dynamic
+from charrnn.training.evaluation import Score, compare_carried, compare_windowed
+
+Watch = Callable[[str, int, int], None]
+"""Is told the protocol, how many symbols more have been scored, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One loss in three units; nats and bpc are per character."""
+
+    nats: float
+    bpc: float
+    perplexity: float
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """What one model, or the average of several, makes of the text by each protocol."""
+
+    model: str
+    carried: Figures
+    windowed: Figures
+    dynamic: Figures | None = None
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a model makes of a text; nats and bpc are per character."""
+    """What each model makes of `chars` characters; average: of several models' probabilities."""
 
+    texts: list[str]
+    split: str
     chars: int
-    nats: float
-    bpc: float
-    perplexity: float
-    windowed_nats: float
-    windowed_bpc: float
-    windowed_perplexity: float
+    models: list[Assessed]
+    average: Assessed | None
 
 
-def assess_model(path: Path, corpus: Sequence[str], split: str, encoding: str) -> Assessment:
-    """Score a text, or the part of it ("train", "val") that training would have taken.
+def assess_models(
+    paths: Sequence[tuple[str, Path]],
+    wanted: PassageRequest,
+    dynamic: DynamicConfig | None = None,
+    watch: Watch = lambda *_: None,
+) -> Assessment:
+    """Score a text with model files, each a name to show and a path, and with their average.
+
+    dynamic: asks for dynamic evaluation too.
 
     Raises:
-        CheckpointError: the model file is damaged.
-        CorpusError: the text is missing, undecodable, or has fewer than two characters.
-        VocabError: it has characters that the model does not know.
+        CheckpointError: a model file is damaged.
+        ConfigError, CorpusError, VocabError: as `read_passage`.
+        DivergedError: a model learned too fast.
     """
-    file = read_model(path)
-    ids = _read_ids(file, corpus, split, encoding)
+    named = [NamedModel(name, read_model(path)) for name, path in paths]
+    passage = read_passage(named, wanted)
     set_up_machine(TrainConfig())
-    model = CharRNN(file.config)
-    import_weights(model, file.weights)
-    carried = evaluate_carried(model, ids, file.vocab)
-    windowed = evaluate_windowed(model, ids, file.vocab)
-    figures = [
-        [nats, bits_per_char(nats), perplexity(nats)]
-        for nats in (carried.loss_nats, windowed.loss_nats)
+    scored = [_make_network(each) for each in named], passage.ids, named[0].file.vocab
+    protocols: dict[str, Callable[..., list[Score]]]
+    protocols = {"carried": compare_carried, "windowed": compare_windowed}
+    if dynamic is not None:
+        protocols["dynamic"] = partial(compare_dynamic, config=dynamic)
+    scores = {
+        protocol: compare(*scored, watch=_watched(watch, protocol, len(passage.ids) - 1))
+        for protocol, compare in protocols.items()
+    }
+    names = [*(each.name for each in named), f"average of {len(named)}"]
+    *rows, average = [
+        Assessed(name, **{protocol: _figures(each[i]) for protocol, each in scores.items()})
+        for i, name in enumerate(names)
     ]
-    return Assessment(carried.chars, *figures[0], *figures[1])
+    chars = scores["carried"][0].chars
+    has_average = len(rows) > 1
+    return Assessment(passage.texts, passage.split, chars, rows, average if has_average else None)
 
 
-def _read_ids(file: ModelFile, corpus: Sequence[str], split: str, encoding: str) -> Ids:
-    settings = file.summary.get("settings", {})
-    form = settings.get("normalize", TextConfig().normalize)
-    with open_sources(locate_texts(corpus)) as sources:
-        pieces = iter_text(sources, encoding=encoding, normalize=form)
-        ids = np.concatenate([np.empty(0, file.vocab.dtype), *map(file.vocab.encode, pieces)])
-    if split != "all" and settings.get("val_file"):
-        raise ConfigError(
-            f"the model held out {settings['val_file']}, not a part of its text; "
-            "give that file and leave --split out"
-        )
-    if split != "all":
-        train, val = split_ids(
-            ids, file.vocab, settings.get("val_fraction", TextConfig().val_fraction)
-        )
-        ids = train if split == "train" else val
-    if len(ids) < 2:
-        raise CorpusError(
-            f"{corpus[0]} leaves {len(ids)} characters to score; at least 2 are needed"
-        )
-    return ids
+def _make_network(model: NamedModel) -> CharRNN:
+    network = CharRNN(model.file.config)
+    import_weights(network, model.file.weights)
+    return network
+
+
+def _watched(watch: Watch, protocol: str, total: int) -> Callable[[int], None]:
+    return lambda symbols: watch(protocol, symbols, total)
+
+
+def _figures(score: Score) -> Figures:
+    nats = score.loss_nats
+    return Figures(nats, bits_per_char(nats), perplexity(nats))

@@ -2,21 +2,24 @@
 
 carried: the text is read from its start to its end with the state carried along. windowed:
 consecutive windows of 256 characters, each from the initial state, which is how nanoGPT counts.
-Both are total nats over total characters, and leave model and random state as they were.
+Both are total nats over total characters, and leave model and random state as they were. Several
+models read the same blocks side by side, and the average of their predictions is scored with them.
 
-S = symbols, B = lanes, T = window length.
+S = symbols, B = lanes, T = window length, M = models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from charrnn.model.network import CharRNN
+from charrnn.model.network import CharRNN, State
 from charrnn.text.vocab import Ids, Vocab
 
 WINDOW = 256
@@ -35,6 +38,14 @@ class Score:
     chars: int
 
 
+Watch = Callable[[int], None]
+"""Is told how many more symbols have been scored."""
+
+
+def unwatched(_: int) -> None:
+    """Tell nobody."""
+
+
 def evaluate_carried(model: CharRNN, ids: Ids, vocab: Vocab) -> Score:
     """Score the text `ids` (S,) with the state carried from its start to its end.
 
@@ -42,16 +53,49 @@ def evaluate_carried(model: CharRNN, ids: Ids, vocab: Vocab) -> Score:
     before its own, uncounted; what a state would still know of anything earlier is too little to
     change the third decimal.
     """
-    targets = len(ids) - 1
-    lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
-    length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
-    return _score(model, ids, vocab, _carried_blocks(targets, lanes, length))
+    return compare_carried([model], ids, vocab)[0]
 
 
 def evaluate_windowed(model: CharRNN, ids: Ids, vocab: Vocab, window: int = WINDOW) -> Score:
     """Score the text `ids` (S,) in windows that each start from the initial state."""
+    return compare_windowed([model], ids, vocab, window=window)[0]
+
+
+def compare_carried(
+    models: Sequence[CharRNN], ids: Ids, vocab: Vocab, watch: Watch = unwatched
+) -> list[Score]:
+    """Give each model's score as `evaluate_carried` does, then that of their average."""
+    targets = len(ids) - 1
+    lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
+    length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
+    return _score(models, ids, vocab, _carried_blocks(targets, lanes, length), watch)
+
+
+def compare_windowed(
+    models: Sequence[CharRNN],
+    ids: Ids,
+    vocab: Vocab,
+    watch: Watch = unwatched,
+    window: int = WINDOW,
+) -> list[Score]:
+    """Give each model's score as `evaluate_windowed` does, then that of their average."""
     at_once = max(1, min(_WINDOWS_AT_ONCE, _LARGEST_LOGITS // (window * vocab.size)))
-    return _score(model, ids, vocab, _windowed_blocks(len(ids) - 1, window, at_once))
+    return _score(models, ids, vocab, _windowed_blocks(len(ids) - 1, window, at_once), watch)
+
+
+def with_average(nats: Tensor) -> Tensor:
+    """Add the average's row to the nats (M, N) of N targets: (M + 1, N).
+
+    The average gives a target the mean of the M probabilities.
+    """
+    average = math.log(len(nats)) - torch.logsumexp(-nats, 0, keepdim=True)
+    return torch.cat((nats, average))
+
+
+def make_scores(total_nats: NDArray[np.float64], ids: Ids, vocab: Vocab) -> list[Score]:
+    """Turn the nats of whole texts (M + 1,) into scores per character."""
+    chars = vocab.count_characters(ids[1:])
+    return [Score(total / max(chars, 1), chars) for total in total_nats.tolist()]
 
 
 Block = tuple[NDArray[np.int64], NDArray[np.bool_], bool]
@@ -76,16 +120,23 @@ def _windowed_blocks(targets: int, window: int, at_once: int) -> Iterator[Block]
 
 
 @torch.inference_mode()
-def _score(model: CharRNN, ids: Ids, vocab: Vocab, blocks: Iterator[Block]) -> Score:
-    """Add up the nats of every position that counts."""
-    device = model.output.weight.device
-    total, state = 0.0, None
+def _score(
+    models: Sequence[CharRNN], ids: Ids, vocab: Vocab, blocks: Iterator[Block], watch: Watch
+) -> list[Score]:
+    """Add up the nats of every position that counts: of each model, then of their average."""
+    device = models[0].output.weight.device
+    totals = np.zeros(len(models) + 1)
+    states: list[State | None] = [None] * len(models)
     for positions, is_counted, is_new in blocks:
         places = np.minimum(positions, len(ids) - 2)
         inputs, targets = (
             torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (places, places + 1)
         )
-        nats, state = model.target_nats(inputs, targets, None if is_new else state)
-        total += float(nats.cpu().numpy()[is_counted.T.ravel()].sum(dtype=np.float64))
-    chars = vocab.count_characters(ids[1:])
-    return Score(total / max(chars, 1), chars)
+        if is_new:
+            states = [None] * len(models)
+        read = [m.target_nats(inputs, targets, s) for m, s in zip(models, states, strict=True)]
+        states = [state for _, state in read]
+        nats = with_average(torch.stack([nats for nats, _ in read])).cpu().numpy()
+        totals += nats[:, is_counted.T.ravel()].sum(1, dtype=np.float64)
+        watch(int(is_counted.sum()))
+    return make_scores(totals, ids, vocab)
