@@ -7,6 +7,7 @@ frozen; making one checks every range. It knows nothing of files, torch or the t
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -70,11 +71,19 @@ class ModelConfig:
                 f"nonlinearity {self.nonlinearity!r} goes with cell rnn; "
                 f"cell {self.cell} has its own (leave --nonlinearity out, or use --cell rnn)"
             )
-        if self.tie_output and self.embedding_size != self.hidden_size:
-            raise ConfigError(
-                f"a tied output needs embedding_size = hidden_size, not {self.embedding_size} "
-                f"and {self.hidden_size}; leave --embedding-size out, or --tie-output"
-            )
+
+    @property
+    def has_projection(self) -> bool:
+        """Whether a projection (E, H) takes the state to a tied table of another width."""
+        return self.tie_output and self.embedding_size != self.hidden_size
+
+    @property
+    def embedding_scale(self) -> float:
+        """What the embedding is multiplied by where the first layer reads it.
+
+        A tied table starts as output weights do, too small for an input (Vaswani et al. 2017).
+        """
+        return math.sqrt(self.embedding_size) if self.tie_output else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +106,12 @@ class TrainConfig:
         maximum=65_536,
         section="Model",
     )
-    tie_output: bool = setting(False, "use the embedding as output weights", section="Model")
+    tie_output: bool | None = setting(
+        None,
+        "use the embedding as output weights, by a projection where sizes differ",
+        unset="for large alphabets",
+        section="Model",
+    )
     skip: bool = setting(
         False, "layers above the first add their input to their output", section="Model"
     )
@@ -165,7 +179,7 @@ class TrainConfig:
         section="Optimization",
     )
     schedule: str = setting(
-        "linear",
+        "cosine",
         "what the learning rate does after its warm-up",
         choices=("linear", "cosine", "exponential", "constant"),
         section="Optimization",
@@ -276,6 +290,18 @@ class SampleConfig:
         check(self)
         if "" in self.stop:
             raise ConfigError("stop is empty; it must hold at least one character")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicConfig:
+    """How a model goes on learning from the text that it is scored on."""
+
+    dynamic_rate: float = setting(
+        5e-4, "how far --dynamic moves a weight with a window", minimum=0, maximum=1
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 _UNIT_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

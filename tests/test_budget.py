@@ -69,6 +69,21 @@ def test_a_tied_output_takes_an_embedding_as_wide_as_the_state() -> None:
     assert model.embedding_size == model.hidden_size
 
 
+def test_a_tied_output_takes_an_embedding_of_the_size_that_is_asked_for() -> None:
+    model = plan_for(1_000_000, tie_output=True, embedding_size=96).model
+
+    assert (model.embedding_size, model.has_projection) == (96, True)
+
+
+def test_a_large_alphabet_is_tied_to_a_wider_embedding_unless_it_is_asked_not_to_be() -> None:
+    large = make_plan(TrainConfig(budget="10m"), 6_000, 700_000).model
+    untied = make_plan(TrainConfig(budget="10m", tie_output=False), 6_000, 700_000).model
+
+    assert (large.tie_output, untied.tie_output) == (True, False)
+    assert large.embedding_size == untied.embedding_size == 256
+    assert not plan_for(1_000_000).model.tie_output
+
+
 @pytest.mark.parametrize("train_symbols", [9, 20, 100, 270, 1000, 4000, 10_000])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_windows_are_made_to_fit_a_short_text(train_symbols: int, cell: str) -> None:

@@ -324,6 +324,17 @@ def test_the_environment_sets_the_size_of_a_network(
     assert read_model(Path("checkpoints/book/best.safetensors")).config.hidden_size == 7
 
 
+def test_a_tied_output_may_have_an_embedding_of_any_size(book: Path, capsys: Text) -> None:
+    tied = ["--tie-output", "--embedding-size", "3"]
+    assert end_of("train", "book.txt", *SMALL, *tied, "--quiet") == 0
+
+    weights = read_model(Path("checkpoints/book/best.safetensors")).weights
+    assert weights["projection.weight"].shape == (3, 8)
+    assert "output.weight" not in weights
+    assert end_of("sample", "book", "--length", "30") == 0
+    assert len(capsys.readouterr().out) >= 30
+
+
 def test_an_unknown_key_of_a_file_is_answered_with_the_one_that_was_meant(
     book: Path, capsys: Text
 ) -> None:
@@ -367,7 +378,6 @@ def test_a_value_of_a_file_that_is_no_size_is_refused(book: Path, capsys: Text, 
         (["--cell", "lstn"], "Did you mean 'lstm'?"),
         (["--hidden-size", "0"], "0 is not in the range"),
         (["--nonlinearity", "relu"], "goes with cell rnn"),
-        (["--tie-output", "--embedding-size", "3", *SMALL], "a tied output needs"),
         (["--encoding", "klingon"], "klingon"),
         (["--name", "../up", *SMALL], "cannot name a run"),
         (["--frobnicate"], "--frobnicate"),

@@ -156,11 +156,16 @@ def test_a_nonlinearity_goes_with_cell_rnn_only(cell: str, nonlinearity: str) ->
     assert ModelConfig(cell="rnn", nonlinearity=nonlinearity).nonlinearity == nonlinearity
 
 
-def test_a_tied_output_needs_equal_sizes() -> None:
-    message = complaint(ModelConfig, tie_output=True, embedding_size=3, hidden_size=4)
+@pytest.mark.parametrize(
+    ("tie_output", "embedding_size", "has_projection", "scale"),
+    [(True, 9, True, 3.0), (True, 4, False, 2.0), (False, 9, False, 1.0), (False, 4, False, 1.0)],
+)
+def test_a_tied_table_is_scaled_and_one_of_another_width_than_the_state_projected(
+    tie_output: bool, embedding_size: int, has_projection: bool, scale: float
+) -> None:
+    config = ModelConfig(tie_output=tie_output, embedding_size=embedding_size, hidden_size=4)
 
-    assert "embedding_size = hidden_size, not 3 and 4" in message
-    assert ModelConfig(tie_output=True, embedding_size=4, hidden_size=4).tie_output
+    assert (config.has_projection, config.embedding_scale) == (has_projection, scale)
 
 
 @pytest.mark.parametrize(

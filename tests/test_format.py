@@ -41,6 +41,7 @@ SHAPES = [
     {"cell": "rnn", "nonlinearity": "relu", "num_layers": 1},
     {"cell": "gru", "num_layers": 3, "skip": True, "dropout": 0.25},
     {"tie_output": True, "embedding_size": 4, "initial_state": "learned"},
+    {"tie_output": True, "embedding_size": 3},
 ]
 
 MakeModel = Callable[..., ModelFile]
@@ -211,6 +212,14 @@ def test_a_tied_output_is_counted_once_and_an_initial_state_where_it_is_learned(
     assert make_model(**shape, initial_state="learned").parameters == parameters + H
 
 
+def test_a_tied_output_of_another_width_has_a_projection_to_count(make_model: MakeModel) -> None:
+    V, E, H = 5, 3, 4
+    model = make_model(cell="gru", num_layers=1, tie_output=True)
+
+    assert model.weights["projection.weight"].shape == (E, H)
+    assert model.parameters == V * E + 3 * H * (E + H + 2) + E * H + V
+
+
 # Damage
 
 
@@ -348,6 +357,13 @@ def test_weights_of_another_type_are_refused_by_name(make_model: MakeModel, dtyp
     assert f"output.bias is {np.dtype(dtype)}(5,), expected float32(5,)" in complaint(
         pack_model(model)
     )
+
+
+def test_a_missing_projection_is_refused_by_name(make_model: MakeModel) -> None:
+    model = make_model(tie_output=True)
+    del model.weights["projection.weight"]
+
+    assert "weight projection.weight is missing" in complaint(pack_model(model))
 
 
 @pytest.mark.parametrize("name", weight_shapes(ModelConfig(num_layers=2)))

@@ -126,6 +126,7 @@ DECAYS = {
         ("layers.1.cell.weight_hh_l0", 0.2),
         ("layers.1.cell.bias_hh_l0", 0.5),
         ("layers.0.initial", 0.5),
+        ("projection.weight", 0.3),
         ("output.weight", 0.3),
         ("output.bias", 0.5),
     ],
@@ -164,6 +165,15 @@ def test_muon_moves_the_recurrent_layers_matrices_and_adamw_the_rest() -> None:
     assert set(state["direction"]) == matrices
     assert "embedding.weight" in state["second_moment"]
     assert not matrices & set(state["second_moment"])
+
+
+@pytest.mark.parametrize("rule", ["muon", "adamw"])
+def test_a_projection_is_moved_by_adamw(rule: str) -> None:
+    config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=4, tie_output=True)
+    state = Optimizer(CharRNN(config), TrainConfig(optimizer=rule), torch.float32).state()
+
+    assert "projection.weight" in state["second_moment"]
+    assert "output.weight" not in state["second_moment"]
 
 
 def test_a_learned_first_state_is_moved_and_a_zero_one_is_not() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional as F
 
 from charrnn.model import output
 from charrnn.model.output import target_nats, total_nats

@@ -53,6 +53,12 @@ def test_a_step_costs_six_flop_a_weight_and_character(cell: str, num_layers: int
     assert total_flop(step_products(config, B, T)) == 6 * weights * T * B
 
 
+def test_a_tied_table_of_another_width_is_reached_by_a_projection() -> None:
+    *_, projection, output = forward_products(model(tie_output=True), B, T)
+
+    assert (projection, output) == (Product(T * B, H, E), Product(T * B, E, V))
+
+
 def test_the_way_back_costs_twice_the_way_there() -> None:
     product = Product(2, 3, 5, times=7)
 

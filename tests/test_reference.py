@@ -1,12 +1,13 @@
 """The network against its slow twin: same logits, same gradients, for every cell and option.
 
 The twin itself is held to finite differences. Sizes are tiny and differ, so that a swapped axis
-fails: V = 5, E = 3 (H where the output is tied), H = 4, B = 2, T = 6.
+fails: V = 5, E = 3 (H where the output is tied without a projection), H = 4, B = 2, T = 6.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from reference import recurrent as twin
 from torch.nn import functional
 
 from charrnn.config import ModelConfig
+from charrnn.model import output
 from charrnn.model.layers import RecurrentLayer
 from charrnn.model.network import CharRNN, export_weights, public_name
 
@@ -29,26 +31,29 @@ CELLS = {
     "gru": {"cell": "gru"},
 }
 SHAPES = {  # every pair of depth, skip, tie and initial state stands in one of them
-    "1-plain": (1, False, False, "zero"),
-    "1-tied-learned": (1, False, True, "learned"),
-    "2-skip-learned": (2, True, False, "learned"),
-    "2-tied": (2, False, True, "zero"),
-    "3-skip-tied": (3, True, True, "zero"),
-    "3-learned": (3, False, False, "learned"),
+    "1-plain": (1, False, "untied", "zero"),
+    "1-tied-learned": (1, False, "tied", "learned"),
+    "1-projected": (1, False, "projected", "zero"),
+    "2-skip-learned": (2, True, "untied", "learned"),
+    "2-tied": (2, False, "tied", "zero"),
+    "2-skip-projected-learned": (2, True, "projected", "learned"),
+    "3-skip-tied": (3, True, "tied", "zero"),
+    "3-learned": (3, False, "untied", "learned"),
+    "3-projected": (3, False, "projected", "zero"),
 }
 
 
 def make_config(cell: str, shape: str = "2-skip-learned", dropout: float = 0.0) -> ModelConfig:
     """Give the settings of one cell in one shape."""
-    depth, skip, tied, initial = SHAPES[shape]
+    depth, skip, tie, initial = SHAPES[shape]
     return ModelConfig(
         **CELLS[cell],
         vocab_size=V,
-        embedding_size=H if tied else E,
+        embedding_size=H if tie == "tied" else E,
         hidden_size=H,
         num_layers=depth,
         skip=skip,
-        tie_output=tied,
+        tie_output=tie != "untied",
         dropout=dropout,
         initial_state=initial,
     )
@@ -136,6 +141,33 @@ class TestEveryCellInEveryShape:
         assert_same(gradients_of(model), expected.weights, 1e-5, relative=1e-5)
 
 
+@pytest.mark.parametrize("large_alphabet", [0, V + 1])
+@pytest.mark.parametrize("shape", ["2-skip-learned", "3-skip-tied", "2-skip-projected-learned"])
+class TestTheLossWithoutLogits:
+    def test_its_sum_and_gradients_are_the_twins(self, shape, large_alphabet, monkeypatch):
+        monkeypatch.setattr(output, "_LARGE_ALPHABET", large_alphabet)
+        model = make_model(make_config("gru", shape), torch.float32)
+        ids, targets = make_text()
+        total, _ = model.total_nats(ids, targets, None, None)
+        total.backward()
+        arrays = ids.numpy(), targets.numpy()
+        expected_nats, expected, _ = twin.bptt(
+            model.config, weights_of(model), *arrays, reduction="sum"
+        )
+        assert float(total.detach()) == pytest.approx(expected_nats, rel=1e-5)
+        assert_same(gradients_of(model), expected.weights, 1e-4, relative=1e-5)
+
+    def test_each_targets_nats_are_the_twins(self, shape, large_alphabet, monkeypatch):
+        monkeypatch.setattr(output, "_LARGE_ALPHABET", large_alphabet)
+        model = make_model(make_config("gru", shape), torch.float32)
+        ids, targets = make_text()
+        with torch.inference_mode():
+            found, _ = model.target_nats(ids, targets)
+        logits = twin.forward(model.config, weights_of(model), ids.numpy()).logits
+        each = nats(torch.from_numpy(logits), targets, "none").reshape(B, T).t().flatten()
+        torch.testing.assert_close(found, each.float(), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 class TestEveryCell:
     def test_the_state_after_a_window_is_the_twins(self, cell):
@@ -186,7 +218,8 @@ class TestEveryCell:
         assert_same(gradients_of(model), expected, 1e-9)
 
     def test_the_twins_gradients_are_the_slopes_of_its_loss(self, cell):
-        for config in (make_config(cell), make_config(cell, "3-skip-tied")):
+        for shape in ("2-skip-learned", "3-skip-tied", "2-skip-projected-learned"):
+            config = make_config(cell, shape)
             weights = weights_of(make_model(config))
             ids, targets = (part.numpy() for part in make_text())
             loss = partial(twin.bptt, config, weights, ids, targets)
@@ -248,6 +281,29 @@ class TestInitialisation:
         for depth in range(3):
             for block in np.split(weights[f"layers.{depth}.weight_hh"], gates):
                 np.testing.assert_allclose(block @ block.T, np.eye(H), rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("width", [E, H + 1])
+    def test_a_projection_starts_orthogonal_whichever_size_is_larger(self, width):
+        config = replace(make_config("lstm", "1-projected"), embedding_size=width)
+        projection = export_weights(CharRNN(config))["projection.weight"]
+        assert projection.shape == (width, H)
+        gram = projection @ projection.T if width < H else projection.T @ projection
+        np.testing.assert_allclose(gram, np.eye(min(width, H)), rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("shape", ["1-plain", "1-projected"])
+    def test_what_the_first_layer_reads_starts_with_unit_variance(self, shape):
+        model = CharRNN(replace(make_config("gru", shape), vocab_size=5000))
+        read = []
+        model.layers[0].register_forward_pre_hook(lambda _, given: read.append(given[0]))
+        model(torch.arange(5000)[None])
+        assert read[0].shape == (5000, 1, E)
+        assert float(read[0].detach().square().mean()) == pytest.approx(1, abs=0.05)
+
+    @pytest.mark.parametrize("shape", ["1-plain", "1-tied-learned", "1-projected"])
+    def test_rows_of_output_weights_start_with_unit_length(self, shape):
+        model = CharRNN(replace(make_config("gru", shape), vocab_size=5000))
+        lengths = model.output.weight.detach().square().sum(1)
+        assert float(lengths.mean()) == pytest.approx(1, abs=0.05)
 
     @pytest.mark.parametrize("cell", ["tanh", "relu", "gru"])
     def test_every_bias_starts_at_zero(self, cell):

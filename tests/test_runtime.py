@@ -16,6 +16,12 @@ from charrnn.model.network import CharRNN, export_weights
 V, E, H, S = 7, 5, 6, 50  # S symbols are read
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "logistic"), ("lstm", "tanh"), ("gru", "tanh")]
+OUTPUTS: dict[str, dict[str, Any]] = {
+    "untied": {},
+    "tied": {"tie_output": True, "embedding_size": H},
+    "narrow": {"tie_output": True, "embedding_size": H - 1},
+    "wide": {"tie_output": True, "embedding_size": H + 2},
+}
 EACH_CELL = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell))
 
 
@@ -58,20 +64,19 @@ def arrays_of(state: State) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
-@pytest.mark.parametrize("tie_output", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("skip", [False, True], ids=["plain", "skip"])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @EACH_CELL
 def test_logits_equal_torchs_over_fifty_characters(
-    cell: tuple[str, str], num_layers: int, skip: bool, tie_output: bool, initial_state: str
+    cell: tuple[str, str], num_layers: int, skip: bool, output: str, initial_state: str
 ) -> None:
     network = make_network(
         cell,
         num_layers=num_layers,
         skip=skip,
-        tie_output=tie_output,
-        embedding_size=H if tie_output else E,
         initial_state=initial_state,
+        **OUTPUTS[output],
     )
     ids = make_ids()
 
@@ -81,11 +86,12 @@ def test_logits_equal_torchs_over_fifty_characters(
     np.testing.assert_allclose(logits, torch_logits(network, ids), rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("output", ["untied", "narrow"])
 @EACH_CELL
 def test_the_table_of_the_first_layer_changes_no_logits(
-    cell: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    cell: tuple[str, str], output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, ids = make_network(cell, num_layers=2), make_ids()
+    network, ids = make_network(cell, num_layers=2, **OUTPUTS[output]), make_ids()
     by_table = numpy_logits(make_runtime(network), ids)
     monkeypatch.setattr(runtime, "_LARGEST_TABLE", 0)
 

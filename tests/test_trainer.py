@@ -119,6 +119,18 @@ def test_n_steps_a_stop_and_n_more_equal_2n_steps(cell: dict[str, str], num_laye
     assert figures_of(resumed) == figures_of([r for r in uncut if getattr(r, "step", 99) > 43])
 
 
+def test_a_projection_is_trained_saved_and_taken_up_again() -> None:
+    corpus, config = make_corpus(), make_config(steps=20, tie_output=True)
+    uncut = reports_of(Snapshot, list(train(corpus, config)))[-1]
+    cut = reports_of(Snapshot, list(train(corpus, config, should_stop=stop_after(9))))[-1]
+    resumed = reports_of(Snapshot, list(train(corpus, config, resume=cut)))[-1]
+
+    assert uncut.weights["projection.weight"].shape == (3, 6)
+    assert not np.array_equal(cut.weights["projection.weight"], uncut.weights["projection.weight"])
+    assert_same_arrays(resumed.weights, uncut.weights)
+    assert_same_arrays(resumed.arrays, uncut.arrays)
+
+
 def figures_of(reports: list[Report]) -> list[tuple[Any, ...]]:
     return [(r.step, r.train_nats, r.val_nats) for r in reports_of(Evaluation, reports)]
 

@@ -81,6 +81,8 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             f"layers.{depth}.bias_ih": (rows,),
             f"layers.{depth}.bias_hh": (rows,),
         }
+    if config.has_projection:
+        shapes["projection.weight"] = (config.embedding_size, hidden)
     if not config.tie_output:
         shapes["output.weight"] = (config.vocab_size, hidden)
     return shapes | {"output.bias": (config.vocab_size,)}

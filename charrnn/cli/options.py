@@ -86,7 +86,7 @@ def _make_option(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     rule = item.metadata
     dashed = "--" + item.name.replace("_", "-")
-    is_flag = hint is bool
+    is_flag = hint in (bool, bool | None)
     names = (f"{dashed}/--no-{dashed[2:]}",) if is_flag else _SPELLINGS.get(item.name, (dashed,))
     return click.option(
         *names,

@@ -30,14 +30,15 @@ class Runtime:
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         layers = [_arrange_layer(config, weights, i) for i in range(config.num_layers)]
         self._skip = config.skip
-        self._embedding = weights["embedding.weight"]
-        self._inputs, is_table = _make_inputs(self._embedding, layers[0])
+        embedding, scale = weights["embedding.weight"], np.float32(config.embedding_scale)
+        self._inputs, is_table = _make_inputs(scale * embedding, layers[0])
         self._steps = [
             make_step(config.cell, config.nonlinearity, layer, takes_product=is_table and not i)
             for i, layer in enumerate(layers)
         ]
         self._initial = tuple(tuple(weights[f"layers.{i}.initial"]) for i in range(len(layers)))
-        self._output = weights["embedding.weight" if config.tie_output else "output.weight"]
+        self._projection = weights.get("projection.weight")
+        self._output = embedding if config.tie_output else weights["output.weight"]
         self._output_bias = weights["output.bias"]
 
     def initial_state(self) -> State:
@@ -62,6 +63,8 @@ class Runtime:
         features = state[-1][0]
         if self._skip:
             features = np.sum([layer[0] for layer in state], axis=0)
+        if self._projection is not None:
+            features = self._projection @ features
         return self._output @ features + self._output_bias
 
 

@@ -46,12 +46,24 @@ class CharRNN(nn.Module):
             )
             for input_size in sizes[:-1]
         )
-        self.output = nn.Linear(config.hidden_size, config.vocab_size)
-        nn.init.normal_(self.output.weight, std=1 / math.sqrt(config.hidden_size))
+        width = config.embedding_size if config.tie_output else config.hidden_size
+        self.projection = (
+            nn.Linear(config.hidden_size, width, bias=False)
+            if config.has_projection
+            else nn.Identity()
+        )
+        self.output = nn.Linear(width, config.vocab_size)
+        self._initialise_output()
+
+    def _initialise_output(self) -> None:
+        std = 1 / math.sqrt(self.output.in_features)
+        nn.init.normal_(self.output.weight, std=std)
         nn.init.zeros_(self.output.bias)
-        if config.tie_output:
-            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(config.hidden_size))
+        if self.config.tie_output:
+            nn.init.normal_(self.embedding.weight, std=std)
             self.output.weight = self.embedding.weight
+        if isinstance(self.projection, nn.Linear):
+            nn.init.orthogonal_(self.projection.weight)
 
     def initial_state(self, batch_size: int) -> State:
         """Give the state before any text: (B, H) for each layer and part."""
@@ -90,16 +102,18 @@ class CharRNN(nn.Module):
     def _run(
         self, ids: Tensor, state: State | None, dropout: torch.Generator | None
     ) -> tuple[Tensor, State]:
-        """Give what the top layer gives (T, B, H), and the state after it."""
+        """Give what the output reads, (T, B, H) or projected (T, B, E), and the state after it."""
         state = self.initial_state(ids.shape[0]) if state is None else state
         features = self.embedding(ids.t())
+        if self.config.tie_output:
+            features = features * self.config.embedding_scale
         after = []
         for depth, (layer, before) in enumerate(zip(self._stack, state, strict=True)):
             outputs, last = layer(features, before)
             has_skip = self.config.skip and depth > 0
             features = self._drop(outputs + features if has_skip else outputs, dropout)
             after.append(last)
-        return features, tuple(after)
+        return self.projection(features), tuple(after)
 
     @property
     def _stack(self) -> Iterable[RecurrentLayer]:

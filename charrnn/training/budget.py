@@ -22,6 +22,8 @@ _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
 _SIZES = ((6.0, 128), (30.0, 256), (150.0, 384), (math.inf, 512))
 """Up to so many seconds, so many units."""
 _STEP_SECONDS = {64: 0.004, 128: 0.005, 256: 0.008, 384: 0.012, 512: 0.020}
+_EMBEDDING, _LARGE_EMBEDDING = 64, 256
+_LARGE_ALPHABET = 1_000  # symbols: from here most are rare, and one table for both ends pays
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each symbol of the vocabulary and 256 features
 
 
@@ -90,32 +92,36 @@ def _choose_hidden_size(
 def _step_seconds(hidden_size: int, vocab_size: int) -> float:
     """Give about what a step takes on the cores that the rules were measured on."""
     nearest = min(_STEP_SECONDS, key=lambda size: abs(math.log(size / hidden_size)))
-    recurrence = _STEP_SECONDS[nearest] * (hidden_size / nearest) ** 1.5
+    recurrence: float = _STEP_SECONDS[nearest] * (hidden_size / nearest) ** 1.5
     return recurrence + _OUTPUT_SECONDS * vocab_size * (1 + hidden_size / 256)
 
 
 def _make_model(
     config: TrainConfig, vocab_size: int, hidden_size: int, epochs: float
 ) -> ModelConfig:
-    default = hidden_size if config.tie_output else min(64, hidden_size)
-    dropout = _choose_dropout(epochs) if config.dropout is None else config.dropout
+    is_large = vocab_size >= _LARGE_ALPHABET
+    is_tied = is_large if config.tie_output is None else config.tie_output
+    narrow = _LARGE_EMBEDDING if is_large else hidden_size if is_tied else _EMBEDDING
+    embedding = config.embedding_size or min(narrow, hidden_size)
+    dropout = _choose_dropout(hidden_size, epochs) if config.dropout is None else config.dropout
     return ModelConfig(
         cell=config.cell,
         nonlinearity=config.nonlinearity,
         vocab_size=vocab_size,
-        embedding_size=config.embedding_size or default,
+        embedding_size=embedding,
         hidden_size=hidden_size,
         num_layers=config.num_layers,
-        tie_output=config.tie_output,
+        tie_output=is_tied,
         skip=config.skip,
         dropout=dropout,
         initial_state=config.initial_state,
     )
 
 
-def _choose_dropout(epochs: float) -> float:
-    """Hold a network back the more, the more often it will read the same text."""
-    return round(min(0.5, max(0.0, 0.075 * math.log2(max(epochs, 1.0)))), 2)
+def _choose_dropout(hidden_size: int, epochs: float) -> float:
+    """Hold a network back the more, the wider it is and the more often it reads the same text."""
+    wanted = 0.075 * math.log2(max(epochs, 1.0)) * math.sqrt(hidden_size / 384)
+    return round(min(wanted, 0.5), 2)
 
 
 def _choose_learning_rate(model: ModelConfig) -> float:

@@ -58,7 +58,7 @@ def weight_decay_of(name: str, config: TrainConfig) -> float:
         return config.weight_decay_embedding
     if "bias" in name or "initial" in name:
         return config.weight_decay_bias
-    if name.startswith("output"):
+    if name.startswith(("projection", "output")):
         return config.weight_decay_output
     return config.weight_decay_recurrent if "weight_hh" in name else config.weight_decay_input
 

@@ -39,7 +39,7 @@ def _pass_seconds(layer: RecurrentLayer, inputs: torch.Tensor, precision: torch.
         if "primitive" not in str(error):
             raise
         outputs, _ = layer(inputs, layer.initial_state(_BATCH_SIZE))
-    outputs.float().sum().backward()  # type: ignore[no-untyped-call]
+    outputs.float().sum().backward()
     if inputs.is_cuda:
         torch.cuda.synchronize(inputs.device)
     return time.perf_counter() - began

@@ -39,7 +39,10 @@ def forward_products(model: ModelConfig, batch_size: int, seq_len: int) -> list[
         products.append(Product(rows, input_size, gates))
         products.append(Product(batch_size, model.hidden_size, gates, seq_len))
         input_size = model.hidden_size
-    return [*products, Product(rows, model.hidden_size, model.vocab_size)]
+    if model.has_projection:
+        products.append(Product(rows, input_size, model.embedding_size))
+        input_size = model.embedding_size
+    return [*products, Product(rows, input_size, model.vocab_size)]
 
 
 def backward_products(product: Product) -> list[Product]:

@@ -36,7 +36,7 @@ class Trace:
 
     logits: Array  # (B, T, V)
     state: State  # after the last character
-    tops: list[Array]  # for each moment, what the output weights saw: (B, H)
+    tops: list[Array]  # for each moment, what the top layer gave: (B, H)
     memories: list[list[Any]]  # for each moment and layer, what its step remembers
 
 
@@ -56,7 +56,7 @@ def forward(
     states = list(initial_state(config, weights, len(ids)) if state is None else state)
     logits, tops, memories = [], [], []
     for t in range(ids.shape[1]):
-        x = weights["embedding.weight"][ids[:, t]]
+        x = input_scale(weights) * weights["embedding.weight"][ids[:, t]]
         memories.append([])
         for depth in range(config.num_layers):
             states[depth], memory = step(layer_weights(weights, depth), x, states[depth])
@@ -64,7 +64,7 @@ def forward(
             h = states[depth][0]
             x = h + x if config.skip and depth > 0 else h
         tops.append(x)
-        logits.append(x @ weights[output_name(config)].T + weights["output.bias"])
+        logits.append(read_out(config, weights, x))
     return Trace(np.stack(logits, axis=1), tuple(states), tops, memories)
 
 
@@ -84,12 +84,39 @@ def backward(
     sums = {name: np.zeros_like(weight) for name, weight in weights.items()}
     grads = list(zero_like(trace.state) if grad_state is None else grad_state)
     for t in reversed(range(ids.shape[1])):
-        sums[output_name(config)] += grad_logits[:, t].T @ trace.tops[t]
-        sums["output.bias"] += grad_logits[:, t].sum(axis=0)
-        grad_top = grad_logits[:, t] @ weights[output_name(config)]
+        grad_top = read_out_back(config, weights, sums, trace.tops[t], grad_logits[:, t])
         grad_x = layers_back(config, weights, sums, trace.memories[t], grad_top, grads)
-        np.add.at(sums["embedding.weight"], ids[:, t], grad_x)
+        np.add.at(sums["embedding.weight"], ids[:, t], input_scale(weights) * grad_x)
     return Gradients(sums, tuple(grads))
+
+
+def read_out(config: ModelConfig, weights: Weights, top: Array) -> Array:
+    """z = V h + c, tied z = E h + c, or with a projection z = E P h + c: (B, H) → (B, V)."""
+    return project(weights, top) @ weights[output_name(config)].T + weights["output.bias"]
+
+
+def read_out_back(
+    config: ModelConfig, weights: Weights, sums: Weights, top: Array, grad_logits: Array
+) -> Array:
+    """Give the gradient of the top (B, H) from that of the logits (B, V), and add to sums."""
+    sums[output_name(config)] += grad_logits.T @ project(weights, top)
+    sums["output.bias"] += grad_logits.sum(axis=0)
+    grad = grad_logits @ weights[output_name(config)]
+    if "projection.weight" not in weights:
+        return grad
+    sums["projection.weight"] += grad.T @ top
+    return grad @ weights["projection.weight"]
+
+
+def project(weights: Weights, top: Array) -> Array:
+    """P h where there is a projection: (B, H) → (B, E)."""
+    return top @ weights["projection.weight"].T if "projection.weight" in weights else top
+
+
+def input_scale(weights: Weights) -> float:
+    """√E where the output is tied: what the lowest layer's inputs are multiplied by."""
+    E = weights["embedding.weight"].shape[1]
+    return 1.0 if "output.weight" in weights else E**0.5
 
 
 def layers_back(
