@@ -7,6 +7,7 @@ ones. A run that failed has been made too; the last column says what was wrong.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -98,6 +99,12 @@ def complete(path: Path, runs: Sequence[Run]) -> list[Row]:
         print(f"stopped; {path} holds the runs so far, and the same command goes on")
         raise
     return rows
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Give the rows of a table whose runs went well."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [row for row in csv.DictReader(lines) if not row["error"]]
 
 
 def identity(row: Row) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from charrnn.console.advice import compare_with_baselines, judge_fit
+from charrnn.console.advice import compare_with_baselines, judge_fit, look_ahead
+from charrnn.training.outlook import Outlook
 
 
 def compare(own_bpc: float, baselines_bpc: dict[str, float], *, got_worse: bool = False) -> str:
@@ -87,3 +88,19 @@ def test_the_verdict_names_both_losses_and_the_settings_to_change(
 
 def test_a_text_that_is_known_for_certain_leaves_nothing_to_learn() -> None:
     assert "nothing more to learn" in judge_fit(0.0, 0.0, got_worse=False)
+
+
+def test_what_to_expect_is_a_share_of_the_held_out_loss() -> None:
+    text = look_ahead(2.0, Outlook(0.01, 0.03), got_worse=False)
+
+    assert (
+        text == "to expect: twice the time brings about 0.020 nats, twice the text about 0.060 nats"
+    )
+
+
+def test_more_time_brings_nothing_to_a_run_that_got_worse() -> None:
+    assert "twice the time brings nothing" in look_ahead(2.0, Outlook(0.01, 0.03), got_worse=True)
+
+
+def test_a_text_that_is_known_has_nothing_to_look_ahead_to() -> None:
+    assert look_ahead(0.0, Outlook(0.01, 0.03), got_worse=False) == ""

@@ -78,6 +78,7 @@ FINISHED = Finished(
     step=200,
     best_step=150,
     chars_seen=25_600,
+    epochs=4.0,
     elapsed_seconds=75,
     train_nats=2 * BIT,
     best_val_nats=2.25 * BIT,

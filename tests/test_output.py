@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from charrnn.model import output
 from charrnn.model.output import target_nats, total_nats
@@ -29,7 +28,9 @@ def arguments(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tenso
 
 
 def torchs_own(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(F.linear(features, weight, bias), targets, reduction="none")
+    return nn.functional.cross_entropy(
+        nn.functional.linear(features, weight, bias), targets, reduction="none"
+    )
 
 
 def test_nats_are_those_of_torch() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from charrnn.metrics import bits_per_char
 from charrnn.text import ngram
+from charrnn.training.outlook import Outlook
 
 _OVERFITS_FROM = 0.2  # (val − train) / val, both in nats
 _UNDERFITS_BELOW = 0.03
@@ -57,3 +58,17 @@ def judge_fit(train_nats: float, val_nats: float, *, got_worse: bool) -> str:
             "A longer --budget helps most; then a larger --hidden-size"
         )
     return f"the fit is fair ({losses}): a longer --budget or more text would both help"
+
+
+def look_ahead(val_nats: float, outlook: Outlook, *, got_worse: bool) -> str:
+    """Say what twice the time and twice the text would bring, as runs on other texts went.
+
+    got_worse: more time brings nothing where the held-out loss had its best long before the end.
+    """
+    if val_nats < _NOTHING_LEFT_BELOW:
+        return ""
+    time_nats, text_nats = (
+        share * val_nats for share in (outlook.twice_the_time, outlook.twice_the_text)
+    )
+    by_time = "nothing" if got_worse else f"about {time_nats:.3f} nats"
+    return f"to expect: twice the time brings {by_time}, twice the text about {text_nats:.3f} nats"

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from charrnn.config import RunConfig
-from charrnn.console.advice import compare_with_baselines, judge_fit
+from charrnn.console.advice import compare_with_baselines, judge_fit, look_ahead
 from charrnn.console.figures import format_duration
 from charrnn.console.visible import make_visible
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept
+from charrnn.training.outlook import expected_gains
 from charrnn.training.reports import Finished
 
 _LATE = 0.8  # a best that comes after this share of the steps is the run's end
@@ -50,12 +51,13 @@ def show_line(console: Console, line: str, *, is_copied: bool = False) -> None:
         console.print(Text(make_visible(line)), soft_wrap=is_whole, highlight=False)
 
 
-def _judge(finished: Finished, baselines_bpc: dict[str, float]) -> tuple[str, str]:
+def _judge(finished: Finished, baselines_bpc: dict[str, float]) -> tuple[str, ...]:
     train_nats, val_nats = finished.best_train_nats, finished.best_val_nats
     got_worse = finished.best_step < _LATE * finished.step
     return (
         compare_with_baselines(val_nats, baselines_bpc, got_worse=got_worse),
         judge_fit(train_nats, val_nats, got_worse=got_worse),
+        look_ahead(val_nats, expected_gains(finished.epochs), got_worse=got_worse),
     )
 
 

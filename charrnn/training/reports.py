@@ -91,6 +91,8 @@ class Finished:
     step: int
     best_step: int
     chars_seen: int
+    epochs: float
+    """How many times the text was read."""
     elapsed_seconds: float
     train_nats: float | None
     """None where it was stopped before the first evaluation."""

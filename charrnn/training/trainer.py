@@ -216,6 +216,7 @@ class _Run:
             step=self._learner.step,
             best_step=best.step,
             chars_seen=self._chars_seen,
+            epochs=self._learner.epoch,
             elapsed_seconds=self._pace.elapsed_seconds,
             train_nats=self._train_nats,
             best_val_nats=carried,

@@ -1,0 +1,31 @@
+"""What twice the time or twice the text would bring, from curves that were fitted to many runs.
+
+`benchmarks/fit.py` fits them to the runs in benchmarks/tables/curves.csv: default settings, one
+text and its first half and quarter, several budgets. It knows nothing of a run but how often it
+read its text.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+TIME_CURVE = (0.05, -0.5)
+TEXT_CURVE = (0.03, 0.5)
+"""(a, b) of a · epochs^b, the share of the held-out nats that goes."""
+
+_FEWEST_EPOCHS, _MOST_EPOCHS = 0.25, 64.0  # beyond what was measured the curves say nothing
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The share of the held-out nats per character that each would take away."""
+
+    twice_the_time: float
+    twice_the_text: float
+
+
+def expected_gains(epochs: float) -> Outlook:
+    """Give what to expect after the text was read `epochs` times."""
+    inside = min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
+    return Outlook(*(a * math.pow(inside, b) for a, b in (TIME_CURVE, TEXT_CURVE)))

@@ -1,0 +1,22 @@
+"""The curves of what more time or more text brings."""
+
+from __future__ import annotations
+
+import pytest
+
+from charrnn.training.outlook import expected_gains
+
+
+def test_the_more_often_a_text_was_read_the_less_time_brings_and_the_more_text() -> None:
+    outlooks = [expected_gains(epochs) for epochs in (0.5, 2, 8, 32)]
+
+    by_time = [outlook.twice_the_time for outlook in outlooks]
+    by_text = [outlook.twice_the_text for outlook in outlooks]
+    assert by_time == sorted(by_time, reverse=True)
+    assert by_text == sorted(by_text)
+    assert all(0 < share < 0.5 for share in by_time + by_text)
+
+
+@pytest.mark.parametrize(("beyond", "edge"), [(0.0, 0.01), (1e9, 1e6)])
+def test_beyond_what_was_measured_the_curves_stay_level(beyond: float, edge: float) -> None:
+    assert expected_gains(beyond) == expected_gains(edge)
