@@ -84,7 +84,7 @@ def read_options() -> argparse.Namespace:
     for name, item in SETTINGS.items():
         axes.add_argument(
             f"--{name.replace('_', '-')}",
-            nargs="+",
+            nargs="*",
             type=KINDS[str(item.type).partition(" ")[0]],
             default=AXES.get(name, []),
             metavar="VALUE",

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from charrnn.model.bptt import product_dtype
 
-_LARGEST_BLOCK = 1 << 23  # logits at a time: 32 MiB
+_LARGEST_BLOCK = 1 << 21  # logits at a time: 8 MiB
 _LARGE_ALPHABET = 1000  # below it torch's own loss is as fast
 
 

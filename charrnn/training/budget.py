@@ -21,7 +21,7 @@ _BATCH_SIZE, _SEQ_LEN, _SHORTEST_SEQ_LEN = 16, 64, 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
 _SIZES = ((6.0, 128), (30.0, 256), (100.0, 384), (1000.0, 512), (math.inf, 768))
 """Up to so many seconds, so many units."""
-_TEXT_SIZES = ((5_000, 64), (50_000, 128), (500_000, 512))
+_TEXT_SIZES = ((5_000, 64), (50_000, 128), (300_000, 256), (700_000, 512))
 """Below so many symbols of training text, at most so many units."""
 _STEP_SECONDS = {64: 0.004, 128: 0.005, 256: 0.009, 384: 0.014, 512: 0.024, 768: 0.048}
 _EMBEDDING, _LARGE_EMBEDDING = 64, 256
@@ -61,7 +61,7 @@ def make_plan(config: TrainConfig, vocab_size: int, train_symbols: int, speed: f
     else:
         expected_steps = float(steps)
     epochs = expected_steps * symbols_per_step / max(train_symbols, 1)
-    model = _make_model(config, vocab_size, hidden, epochs)
+    model = _make_model(config, vocab_size, hidden, train_symbols, epochs)
     rate = config.learning_rate or _choose_learning_rate(model)
     plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every)
     return plan if steps is None else plan.with_steps(steps, EVALUATIONS, config)
@@ -99,13 +99,17 @@ def _step_seconds(hidden_size: int, vocab_size: int) -> float:
 
 
 def _make_model(
-    config: TrainConfig, vocab_size: int, hidden_size: int, epochs: float
+    config: TrainConfig, vocab_size: int, hidden_size: int, train_symbols: int, epochs: float
 ) -> ModelConfig:
     is_large = vocab_size >= _LARGE_ALPHABET
     is_tied = is_large if config.tie_output is None else config.tie_output
     narrow = _LARGE_EMBEDDING if is_large else hidden_size if is_tied else _EMBEDDING
     embedding = config.embedding_size or min(narrow, hidden_size)
-    dropout = _choose_dropout(hidden_size, epochs) if config.dropout is None else config.dropout
+    dropout = (
+        _choose_dropout(hidden_size, epochs, train_symbols)
+        if config.dropout is None
+        else config.dropout
+    )
     return ModelConfig(
         cell=config.cell,
         nonlinearity=config.nonlinearity,
@@ -120,10 +124,10 @@ def _make_model(
     )
 
 
-def _choose_dropout(hidden_size: int, epochs: float) -> float:
-    """Hold a network back the more, the wider it is and the more often it reads the same text."""
-    wanted = 0.075 * math.log2(max(epochs, 1.0)) * math.sqrt(hidden_size / 384)
-    return round(min(wanted, 0.5), 2)
+def _choose_dropout(hidden_size: int, epochs: float, train_symbols: int) -> float:
+    """Hold a network back the more, the more often it reads its text and the larger it is for it."""
+    size = math.sqrt(hidden_size / 384) * (1e6 / max(train_symbols, 1)) ** 0.25
+    return round(min(0.075 * math.log2(max(epochs, 1.0)) * size, 0.5), 2)
 
 
 def _choose_learning_rate(model: ModelConfig) -> float:
