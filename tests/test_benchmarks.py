@@ -17,7 +17,7 @@ from charrnn.text.corpus import Corpus, corpus_from_text
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-import fit
+import curves
 import grid
 import plot
 import rows as rows_module
@@ -321,27 +321,19 @@ def test_a_real_process_fills_a_row_and_heeds_no_variable_of_the_user(
     assert float(figures["val_nats"]) == pytest.approx(2.5, abs=0.5)
 
 
-def row_of(**values: object) -> dict[str, str]:
-    blank = {"corpus": "c", "seed": "1", "batch_size": "16", "seq_len": "64", "steps": "100"}
-    return blank | {name: str(value) for name, value in values.items()}
-
-
 def test_a_doubling_of_time_gains_the_share_of_the_loss_that_goes() -> None:
+    figures = ((10, 1.0, 2.0), (20, 2.0, 1.9), (200, 20.0, 1.5))
     rows = [
-        row_of(budget_seconds=10, train_chars=102_400, val_nats=2.0),
-        row_of(budget_seconds=20, train_chars=102_400, val_nats=1.9),
-        row_of(budget_seconds=200, train_chars=102_400, val_nats=1.5),
+        dict(zip(("budget_seconds", "epochs", "val_nats"), row, strict=True)) for row in figures
     ]
 
-    assert list(fit.doublings(rows, "budget_seconds", ("corpus", "seed"))) == [
-        (1.0, pytest.approx(0.05))
-    ]
+    assert list(curves.doublings(rows, "budget_seconds", ())) == [(1.0, pytest.approx(0.05))]
 
 
 def test_the_fit_finds_the_curve_that_points_lie_on() -> None:
     points = [(epochs, 0.04 * epochs**-0.5) for epochs in (0.5, 1.0, 4.0, 16.0)]
 
-    assert fit.fit(points) == (pytest.approx(0.04), pytest.approx(-0.5))
+    assert curves.fit(points) == (pytest.approx(0.04), pytest.approx(-0.5))
 
 
 def test_the_time_to_a_loss_is_the_shortest_budget_that_reaches_it() -> None:

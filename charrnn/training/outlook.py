@@ -1,8 +1,7 @@
 """What twice the time or twice the text would bring, from curves that were fitted to many runs.
 
-`benchmarks/fit.py` fits them to the runs in benchmarks/tables/curves.csv: default settings, one
-text and its first half and quarter, several budgets. It knows nothing of a run but how often it
-read its text.
+`benchmarks/curves.py` measured and fitted them: default settings, a text, its half and its quarter,
+several budgets. It knows nothing of a run but how often it read its text.
 """
 
 from __future__ import annotations

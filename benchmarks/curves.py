@@ -1,0 +1,107 @@
+"""What twice the time and twice the text bring: python benchmarks/curves.py [CORPUS]
+
+Trains with default settings on all, the last half and the last quarter of a text's training part,
+each scored on the same held-out tenth, and fits the curves of charrnn/training/outlook.py to it. A
+gain is the share of the held-out loss that goes with a doubling; the fit is a line through the
+logarithms. The runs are kept in tables/curves.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from runs import one_line_errors, train
+
+from charrnn.config import TextConfig, parse_duration
+from charrnn.runs.request import locate_texts
+from charrnn.storage import append_text
+from charrnn.text.corpus import open_corpus
+
+TABLE = Path(__file__).parent / "tables" / "curves.csv"
+COLUMNS = ("train_chars", "budget_seconds", "seed", "epochs", "val_nats")
+SMALLEST_GAIN = 1e-4  # a doubling that gained nothing still has a logarithm
+
+Row = dict[str, float]
+Point = tuple[float, float]
+"""How often the text was read, and the gain of a doubling."""
+
+
+def measure(corpus: str, budgets: Sequence[str], parts: Sequence[int], seed: int) -> Iterator[Row]:
+    """Train on a 1/part of the text for each budget and yield what came of it."""
+    text = open_corpus(locate_texts([corpus]), TextConfig())
+    whole = text.vocab.decode(text.train)
+    with tempfile.TemporaryDirectory() as folder:
+        held_out, part_file = Path(folder, "held-out.txt"), Path(folder, "part.txt")
+        held_out.write_text(text.vocab.decode(text.val), encoding="utf-8")
+        for part in parts:
+            part_file.write_text(whole[-len(whole) // part :], encoding="utf-8")
+            for budget in budgets:
+                settings = {"budget": budget, "seed": seed, "val_file": held_out}
+                end = train(str(part_file), settings)["finished"]
+                yield {
+                    "train_chars": len(whole) // part,
+                    "budget_seconds": parse_duration(budget),
+                    "seed": seed,
+                    "epochs": round(end["epochs"], 3),
+                    "val_nats": round(end["best_val_nats"], 5),
+                }
+
+
+def doublings(rows: Sequence[Row], of: str, alike: Sequence[str]) -> Iterator[Point]:
+    """Yield a point for each pair of runs that differ by about twice or four times in `of`."""
+    for less in rows:
+        for more in rows:
+            ratio = more[of] / less[of]
+            if all(less[name] == more[name] for name in alike) and 1.5 < ratio < 4.5:
+                gain = 1 - more["val_nats"] / less["val_nats"]
+                yield less["epochs"], gain / math.log2(ratio)
+
+
+def fit(points: Sequence[Point]) -> tuple[float, float]:
+    """Give (a, b) of a · epochs^b by least squares of the logarithms."""
+    epochs, gains = np.log([(x, max(y, SMALLEST_GAIN)) for x, y in points]).T
+    slope, height = np.polyfit(epochs, gains, 1)
+    return round(float(np.exp(height)), 4), round(float(slope), 3)
+
+
+def read_rows() -> list[Row]:
+    """Give the runs of the table."""
+    with TABLE.open(encoding="utf-8", newline="") as lines:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+
+
+def main() -> None:
+    """Make the runs that are asked for, then print each curve with the points it goes through."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", nargs="?")
+    parser.add_argument("--budgets", nargs="+", default=["10s", "40s"])
+    parser.add_argument("--parts", nargs="+", type=int, default=[1, 2, 4])
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with one_line_errors():
+        if options.corpus is not None:
+            if not TABLE.exists():
+                append_text(TABLE, ",".join(COLUMNS) + "\n")
+            for row in measure(options.corpus, options.budgets, options.parts, options.seed):
+                append_text(TABLE, ",".join(str(row[name]) for name in COLUMNS) + "\n")
+                print(row, flush=True)
+    rows = read_rows()
+    for name, of, alike in (
+        ("TIME_CURVE", "budget_seconds", ("train_chars", "seed")),
+        ("TEXT_CURVE", "train_chars", ("budget_seconds", "seed")),
+    ):
+        points = list(doublings(rows, of, alike))
+        a, b = fit(points)
+        print(f"{name} = ({a}, {b})")
+        for epochs, gain in sorted(points):
+            print(f"  {epochs:6.2f} epochs: measured {gain:7.4f}, fitted {a * epochs**b:7.4f}")
+
+
+if __name__ == "__main__":
+    main()
