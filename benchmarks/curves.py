@@ -2,8 +2,8 @@
 
 Trains with default settings on all, the last half and the last quarter of a text's training part,
 each scored on the same held-out tenth, and fits the curves of charrnn/training/outlook.py to it. A
-gain is the share of the held-out loss that goes with a doubling; the fit is a line through the
-logarithms. The runs are kept in tables/curves.csv.
+gain is the share of the held-out loss that goes with a doubling: that of time falls with a power of
+the epochs, that of text rises with their logarithm. The runs are kept in tables/curves.csv.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from charrnn.config import TextConfig, parse_duration
 from charrnn.runs.request import locate_texts
 from charrnn.storage import append_text
 from charrnn.text.corpus import open_corpus
+from charrnn.training.outlook import expected_gains
 
 TABLE = Path(__file__).parent / "tables" / "curves.csv"
 COLUMNS = ("train_chars", "budget_seconds", "seed", "epochs", "val_nats")
@@ -63,11 +64,18 @@ def doublings(rows: Sequence[Row], of: str, alike: Sequence[str]) -> Iterator[Po
                 yield less["epochs"], gain / math.log2(ratio)
 
 
-def fit(points: Sequence[Point]) -> tuple[float, float]:
+def fit_power(points: Sequence[Point]) -> tuple[float, float]:
     """Give (a, b) of a · epochs^b by least squares of the logarithms."""
     epochs, gains = np.log([(x, max(y, SMALLEST_GAIN)) for x, y in points]).T
     slope, height = np.polyfit(epochs, gains, 1)
     return round(float(np.exp(height)), 4), round(float(slope), 3)
+
+
+def fit_logarithm(points: Sequence[Point]) -> tuple[float, float]:
+    """Give (a, b) of a + b log₂ epochs by least squares."""
+    epochs, gains = np.array(points).T
+    slope, height = np.polyfit(np.log2(epochs), gains, 1)
+    return round(float(height), 4), round(float(slope), 4)
 
 
 def read_rows() -> list[Row]:
@@ -92,15 +100,15 @@ def main() -> None:
                 append_text(TABLE, ",".join(str(row[name]) for name in COLUMNS) + "\n")
                 print(row, flush=True)
     rows = read_rows()
-    for name, of, alike in (
-        ("TIME_CURVE", "budget_seconds", ("train_chars", "seed")),
-        ("TEXT_CURVE", "train_chars", ("budget_seconds", "seed")),
-    ):
-        points = list(doublings(rows, of, alike))
-        a, b = fit(points)
-        print(f"{name} = ({a}, {b})")
-        for epochs, gain in sorted(points):
-            print(f"  {epochs:6.2f} epochs: measured {gain:7.4f}, fitted {a * epochs**b:7.4f}")
+    by_time = sorted(doublings(rows, "budget_seconds", ("train_chars", "seed")))
+    by_text = sorted(doublings(rows, "train_chars", ("budget_seconds", "seed")))
+    print(f"TIME_CURVE = {fit_power(by_time)}\nTEXT_CURVE = {fit_logarithm(by_text)}")
+    for name, points in (("time", by_time), ("text", by_text)):
+        for epochs, measured in points:
+            fitted = getattr(expected_gains(epochs), f"twice_the_{name}")
+            print(
+                f"twice the {name}, {epochs:6.2f} epochs: {measured:7.4f}, the curve {fitted:.4f}"
+            )
 
 
 if __name__ == "__main__":

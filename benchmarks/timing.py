@@ -8,13 +8,21 @@ import time
 from collections.abc import Sequence
 
 
-def time_process(arguments: Sequence[str], first_byte_only: bool = False) -> float:
-    """Give the seconds that `python ARGUMENTS` takes, whole or to its first byte on stdout."""
+def time_process(arguments: Sequence[str], until: bytes | None = None) -> float:
+    """Give the seconds that `python ARGUMENTS` takes, or those until `until` stands on its stdout.
+
+    An empty `until` waits for the first byte.
+    """
     began = time.perf_counter()
     command = [sys.executable, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
-        process.stdout.read(1)
-        first = time.perf_counter() - began
+        seen = b""
+        while until is not None and (not seen or until not in seen):
+            byte = process.stdout.read(1)
+            if not byte:
+                raise RuntimeError(f"{' '.join(command)} ended without {until!r}")
+            seen += byte
+        reached = time.perf_counter() - began
         process.stdout.read()
-    return first if first_byte_only else time.perf_counter() - began
+    return time.perf_counter() - began if until is None else reached

@@ -98,6 +98,10 @@ def test_what_to_expect_is_a_share_of_the_held_out_loss() -> None:
     )
 
 
+def test_a_gain_too_small_to_see_is_called_so() -> None:
+    assert look_ahead(2.0, Outlook(0.01, 0.0), got_worse=False).endswith("text next to nothing")
+
+
 def test_more_time_brings_nothing_to_a_run_that_got_worse() -> None:
     assert "twice the time brings nothing" in look_ahead(2.0, Outlook(0.01, 0.03), got_worse=True)
 

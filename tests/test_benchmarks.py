@@ -333,7 +333,8 @@ def test_a_doubling_of_time_gains_the_share_of_the_loss_that_goes() -> None:
 def test_the_fit_finds_the_curve_that_points_lie_on() -> None:
     points = [(epochs, 0.04 * epochs**-0.5) for epochs in (0.5, 1.0, 4.0, 16.0)]
 
-    assert curves.fit(points) == (pytest.approx(0.04), pytest.approx(-0.5))
+    assert curves.fit_power(points) == (pytest.approx(0.04), pytest.approx(-0.5))
+    assert curves.fit_logarithm([(1.0, 0.1), (2.0, 0.3), (8.0, 0.7)]) == (0.1, 0.2)
 
 
 def test_the_time_to_a_loss_is_the_shortest_budget_that_reaches_it() -> None:

@@ -12,6 +12,7 @@ from charrnn.training.outlook import Outlook
 _OVERFITS_FROM = 0.2  # (val − train) / val, both in nats
 _UNDERFITS_BELOW = 0.03
 _NOTHING_LEFT_BELOW = 0.001  # nats
+_WORTH_SAYING = 0.0005  # nats
 
 
 def compare_with_baselines(
@@ -70,5 +71,9 @@ def look_ahead(val_nats: float, outlook: Outlook, *, got_worse: bool) -> str:
     time_nats, text_nats = (
         share * val_nats for share in (outlook.twice_the_time, outlook.twice_the_text)
     )
-    by_time = "nothing" if got_worse else f"about {time_nats:.3f} nats"
-    return f"to expect: twice the time brings {by_time}, twice the text about {text_nats:.3f} nats"
+    by_time = "nothing" if got_worse else _about(time_nats)
+    return f"to expect: twice the time brings {by_time}, twice the text {_about(text_nats)}"
+
+
+def _about(nats: float) -> str:
+    return "next to nothing" if nats < _WORTH_SAYING else f"about {nats:.3f} nats"

@@ -13,7 +13,7 @@ from charrnn.model.layers import RecurrentLayer
 from charrnn.training.device import autocast
 
 _SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, _HIDDEN_SIZE = 16, 16, 64, 256
-_REFERENCE_SECONDS = 0.0017
+_REFERENCE_SECONDS = 0.0021
 _ROUNDS = 5
 _LEAST, _MOST = 1 / 16, 256.0
 
