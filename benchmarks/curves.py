@@ -3,7 +3,8 @@
 Trains with default settings on all, the last half and the last quarter of a text's training part,
 each scored on the same held-out tenth, and fits the curves of charrnn/training/outlook.py to it. A
 gain is the share of the held-out loss that goes with a doubling: that of time falls with a power of
-the epochs, that of text rises with their logarithm. The runs are kept in tables/curves.csv.
+the epochs, that of text rises with their logarithm. The runs are kept in tables/curves.csv; those
+of tables/budgets.csv count too.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import argparse
 import csv
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from rows import TABLES, read_rows
 from runs import one_line_errors, train
 
 from charrnn.config import TextConfig, parse_duration
@@ -24,7 +26,7 @@ from charrnn.storage import append_text
 from charrnn.text.corpus import open_corpus
 from charrnn.training.outlook import expected_gains
 
-TABLE = Path(__file__).parent / "tables" / "curves.csv"
+TABLE, BUDGETS = TABLES / "curves.csv", TABLES / "budgets.csv"
 COLUMNS = ("train_chars", "budget_seconds", "seed", "epochs", "val_nats")
 SMALLEST_GAIN = 1e-4  # a doubling that gained nothing still has a logarithm
 
@@ -78,10 +80,19 @@ def fit_logarithm(points: Sequence[Point]) -> tuple[float, float]:
     return round(float(height), 4), round(float(slope), 4)
 
 
-def read_rows() -> list[Row]:
-    """Give the runs of the table."""
+def read_runs() -> list[Row]:
+    """Give the runs of both tables."""
     with TABLE.open(encoding="utf-8", newline="") as lines:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+        own = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+    others = read_rows(BUDGETS) if BUDGETS.exists() else []
+    return own + [as_run(row) for row in others]
+
+
+def as_run(row: Mapping[str, str]) -> Row:
+    """Give a row of `rows.py`'s tables as one of ours."""
+    run = {name: float(row[name]) for name in COLUMNS if name != "epochs"}
+    symbols = int(row["steps"]) * int(row["batch_size"]) * int(row["seq_len"])
+    return run | {"epochs": symbols / int(row["train_chars"])}
 
 
 def main() -> None:
@@ -99,7 +110,7 @@ def main() -> None:
             for row in measure(options.corpus, options.budgets, options.parts, options.seed):
                 append_text(TABLE, ",".join(str(row[name]) for name in COLUMNS) + "\n")
                 print(row, flush=True)
-    rows = read_rows()
+    rows = read_runs()
     by_time = sorted(doublings(rows, "budget_seconds", ("train_chars", "seed")))
     by_text = sorted(doublings(rows, "train_chars", ("budget_seconds", "seed")))
     print(f"TIME_CURVE = {fit_power(by_time)}\nTEXT_CURVE = {fit_logarithm(by_text)}")

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from rows import TABLES, read_rows
 
-from charrnn.console.figures import format_duration
 from charrnn.storage import write_atomically
 
 PICTURE = Path(__file__).parents[1] / "docs" / "curve.svg"
-OTHERS = (("nanoGPT, 4 layers × 128, these cores", 91.0, 1.8857),)
+OTHERS = (("nanoGPT, 4 layers × 128, two cores", 91.0, 1.8857),)
 RECORDS = (("nanoGPT, 10.65 M parameters, 3 minutes of an A100", 1.4697),)
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 56, 16, 16, 40
 LOW_NATS, HIGH_NATS, STEP_NATS = 1.3, 2.1, 0.1
-TICKS = (3, 5, 10, 30, 60, 300, 1800)
+TICKS = {3: "3 s", 5: "5 s", 10: "10 s", 30: "30 s", 60: "1 min", 300: "5 min", 1800: "30 min"}
+SHORTEST, LONGEST = min(TICKS), max(TICKS)
 
 Point = tuple[float, float]
 """Seconds, and nats per character."""
@@ -45,8 +45,7 @@ def time_to(nats: float, points: Sequence[Point]) -> float:
 
 def place(point: Point) -> Point:
     """Give a point's place in the picture: the logarithm of time to the right, loss up."""
-    span = math.log(TICKS[-1] / TICKS[0])
-    across = math.log(point[0] / TICKS[0]) / span
+    across = math.log(point[0] / SHORTEST) / math.log(LONGEST / SHORTEST)
     up = (min(point[1], HIGH_NATS) - LOW_NATS) / (HIGH_NATS - LOW_NATS)
     return (
         LEFT + across * (WIDTH - LEFT - RIGHT),
@@ -59,14 +58,14 @@ def draw(points: Sequence[Point]) -> str:
     shapes = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
     for number in range(round((HIGH_NATS - LOW_NATS) / STEP_NATS) + 1):
         nats = LOW_NATS + number * STEP_NATS
-        _, y = place((TICKS[0], nats))
+        _, y = place((SHORTEST, nats))
         shapes.append(line(LEFT, y, WIDTH - RIGHT, y, "#ddd"))
         shapes.append(text(LEFT - 8, y + 4, f"{nats:.1f}", "end"))
-    for seconds in TICKS:
+    for seconds, name in TICKS.items():
         x, _ = place((seconds, LOW_NATS))
-        shapes.append(text(x, HEIGHT - BOTTOM + 18, format_duration(seconds), "middle"))
+        shapes.append(text(x, HEIGHT - BOTTOM + 18, name, "middle"))
     for name, nats in RECORDS:
-        _, y = place((TICKS[0], nats))
+        _, y = place((SHORTEST, nats))
         shapes.append(line(LEFT, y, WIDTH - RIGHT, y, "#c50", 'stroke-dasharray="6 4"'))
         shapes.append(text(WIDTH - RIGHT, y - 6, f"{name}: {nats}", "end", "#c50"))
     for name, seconds, nats in OTHERS:

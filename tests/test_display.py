@@ -79,6 +79,7 @@ FINISHED = Finished(
     best_step=150,
     chars_seen=25_600,
     epochs=4.0,
+    got_worse=False,
     elapsed_seconds=75,
     train_nats=2 * BIT,
     best_val_nats=2.25 * BIT,
@@ -303,10 +304,11 @@ def test_the_summary_says_how_good_the_best_model_is_by_both_protocols() -> None
 
 
 def test_the_summary_of_a_run_that_got_worse_does_not_ask_for_more_steps() -> None:
-    lines = as_lines(Kept(RUN, FINISHED, {"5-gram": 2.0}))
+    lines = as_lines(Kept(RUN, replace(FINISHED, got_worse=True), {"5-gram": 2.0}))
 
     assert lines[2].endswith("model 2.25, 5-gram 2.00; the 5-gram does better")
     assert lines[3].startswith("it overfits")
+    assert "twice the time brings nothing" in lines[4]
 
 
 def test_the_summary_of_a_stopped_run_has_the_command_that_goes_on() -> None:

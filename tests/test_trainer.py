@@ -172,6 +172,7 @@ def test_the_best_evaluation_is_kept_not_the_last() -> None:
 
     best = min(evaluations, key=lambda e: e.val_nats)
     assert finished.best_val_nats == best.val_nats < evaluations[-1].val_nats
+    assert finished.got_worse
     assert_same_arrays(finished.best_weights, best.weights)
 
 
@@ -181,6 +182,7 @@ def test_patience_ends_a_run_that_gets_no_better() -> None:
     evaluations, finished = reports_of(Evaluation, reports), reports[-1]
 
     assert finished.reason == "patience"
+    assert finished.got_worse
     assert [e.is_best for e in evaluations[-3:]] == [False, False, False]
     assert finished.step < 4000
 

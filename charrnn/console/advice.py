@@ -58,7 +58,7 @@ def judge_fit(train_nats: float, val_nats: float, *, got_worse: bool) -> str:
             f"it underfits ({losses}): there is more to learn from this text. "
             "A longer --budget helps most; then a larger --hidden-size"
         )
-    return f"the fit is fair ({losses}): a longer --budget or more text would both help"
+    return f"the fit is fair ({losses})"
 
 
 def look_ahead(val_nats: float, outlook: Outlook, *, got_worse: bool) -> str:

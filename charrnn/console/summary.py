@@ -17,7 +17,6 @@ from charrnn.runs.keeper import Kept
 from charrnn.training.outlook import expected_gains
 from charrnn.training.reports import Finished
 
-_LATE = 0.8  # a best that comes after this share of the steps is the run's end
 _ENDINGS = {
     "length": "trained",
     "patience": "stopped early, as it no longer got better:",
@@ -53,7 +52,7 @@ def show_line(console: Console, line: str, *, is_copied: bool = False) -> None:
 
 def _judge(finished: Finished, baselines_bpc: dict[str, float]) -> tuple[str, ...]:
     train_nats, val_nats = finished.best_train_nats, finished.best_val_nats
-    got_worse = finished.best_step < _LATE * finished.step
+    got_worse = finished.got_worse
     return (
         compare_with_baselines(val_nats, baselines_bpc, got_worse=got_worse),
         judge_fit(train_nats, val_nats, got_worse=got_worse),

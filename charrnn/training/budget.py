@@ -19,11 +19,11 @@ EVALUATIONS = 20
 
 _BATCH_SIZE, _SEQ_LEN, _SHORTEST_SEQ_LEN = 16, 64, 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
-_SIZES = ((6.0, 128), (30.0, 256), (100.0, 384), (1000.0, 512), (math.inf, 768))
+_SIZES = ((6.0, 128), (30.0, 256), (100.0, 384), (math.inf, 512))
 """Up to so many seconds, so many units."""
-_TEXT_SIZES = ((5_000, 64), (50_000, 128), (300_000, 256), (700_000, 512))
+_TEXT_SIZES = ((5_000, 64), (50_000, 128), (300_000, 256))
 """Below so many symbols of training text, at most so many units."""
-_STEP_SECONDS = {64: 0.004, 128: 0.005, 256: 0.009, 384: 0.014, 512: 0.024, 768: 0.048}
+_STEP_SECONDS = {64: 0.004, 128: 0.005, 256: 0.009, 384: 0.014, 512: 0.024}
 _EMBEDDING, _LARGE_EMBEDDING = 64, 256
 _LARGE_ALPHABET = 1_000  # symbols: from here most are rare, and one table for both ends pays
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each symbol of the vocabulary and 256 features

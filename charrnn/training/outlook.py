@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-TIME_CURVE = (0.0479, -0.995)
+TIME_CURVE = (0.0529, -0.668)
 """(a, b) of a · epochs^b, the share of the held-out nats that goes with twice the time."""
 
-TEXT_CURVE = (-0.0462, 0.0201)
+TEXT_CURVE = (-0.036, 0.0162)
 """(a, b) of a + b log₂ epochs, the share that goes with twice the text, where above 0."""
 
 _FEWEST_EPOCHS, _MOST_EPOCHS = 0.25, 64.0  # beyond what was measured the curves say nothing

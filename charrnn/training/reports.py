@@ -96,6 +96,8 @@ class Finished:
     elapsed_seconds: float
     train_nats: float | None
     """None where it was stopped before the first evaluation."""
+    got_worse: bool
+    """The last evaluation was worse than the best by more than chance."""
     best_val_nats: float
     best_train_nats: float
     best_val_windowed_nats: float | None

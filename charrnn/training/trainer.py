@@ -38,6 +38,7 @@ from charrnn.training.reports import Evaluation, Finished, Progress, Report, Sna
 
 _REPORT_SECONDS = 0.25
 _SNAPSHOT_SECONDS = 60.0
+_CHANCE = 0.005  # of the loss: what evaluations differ by without meaning anything
 
 
 def train(
@@ -91,6 +92,7 @@ class _Run:
         self._since_milestone, self._since_evaluation = Meter(), Meter()
         self._chars_seen = 0
         self._train_nats: float | None = None
+        self._last_val_nats = 0.0
         self._device, self._resumed_from = device, 0
         if resume is not None:
             self._restore(resume)
@@ -183,7 +185,7 @@ class _Run:
     def _evaluate(self) -> Evaluation:
         model, step = self._learner.averaged, self._learner.step
         val_nats = evaluate_carried(model, self._val, self._corpus.vocab).loss_nats
-        self._train_nats = self._since_evaluation.mean()
+        self._train_nats, self._last_val_nats = self._since_evaluation.mean(), val_nats
         self._since_evaluation = Meter()
         self._check_finite(val_nats)
         self._check_finite(self._train_nats)
@@ -219,6 +221,7 @@ class _Run:
             epochs=self._learner.epoch,
             elapsed_seconds=self._pace.elapsed_seconds,
             train_nats=self._train_nats,
+            got_worse=self._last_val_nats > best.val_nats * (1 + _CHANCE),
             best_val_nats=carried,
             best_train_nats=best.train_nats,
             best_val_windowed_nats=windowed,
