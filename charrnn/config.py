@@ -144,7 +144,10 @@ class TrainConfig:
         None, "optimizer updates, instead of a time", minimum=1, section="Length"
     )
     patience: int = setting(
-        8, "stop after so many evaluations without a new best; 0 never", minimum=0, section="Length"
+        8,
+        "stop after so many evaluations in a row clearly worse than the best; 0 never",
+        minimum=0,
+        section="Length",
     )
     eval_every: int | None = setting(None, "steps between evaluations", minimum=1, section="Length")
     eval_chars: int = setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from charrnn.config import TextConfig, TrainConfig
 from charrnn.errors import ConfigError, CorpusError, DivergedError, OutOfMemoryError
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import Corpus, corpus_from_text
+from charrnn.training import trainer
+from charrnn.training.evaluation import Score
 from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
 from charrnn.training.trainer import train
 
@@ -176,7 +179,18 @@ def test_the_best_evaluation_is_kept_not_the_last() -> None:
     assert_same_arrays(finished.best_weights, best.weights)
 
 
-def test_patience_ends_a_run_that_gets_no_better() -> None:
+@pytest.mark.parametrize(("loss", "reason"), [(1.015, "length"), (1.03, "patience")])
+def test_patience_waits_out_what_a_high_learning_rate_makes(
+    loss: float, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = chain([1.0], repeat(loss))
+    monkeypatch.setattr(trainer, "evaluate_carried", lambda *_: Score(next(losses), 1))
+    config = make_config(steps=12, eval_every=2, patience=3)
+
+    assert list(train(make_corpus(), config))[-1].reason == reason
+
+
+def test_patience_ends_a_run_that_gets_worse() -> None:
     config = make_config(steps=4000, eval_every=20, patience=3, learning_rate=0.05, hidden_size=24)
     reports = list(train(make_corpus(300), config))
     evaluations, finished = reports_of(Evaluation, reports), reports[-1]

@@ -12,7 +12,7 @@ from charrnn.training.learner import Arrays
 
 @dataclass(frozen=True)
 class Best:
-    """The best evaluation so far; `stale` counts the evaluations since."""
+    """The best evaluation so far; `stale` counts clearly worse ones in a row."""
 
     val_nats: float = math.inf
     train_nats: float = math.nan

@@ -39,6 +39,7 @@ from charrnn.training.reports import Evaluation, Finished, Progress, Report, Sna
 _REPORT_SECONDS = 0.25
 _SNAPSHOT_SECONDS = 60.0
 _CHANCE = 0.005  # of the loss: what evaluations differ by without meaning anything
+_CLEAR = 0.02  # of the loss: more than a high learning rate makes, and what its decay gets back
 
 
 def train(
@@ -193,7 +194,8 @@ class _Run:
         if is_best:
             self._best = Best(val_nats, self._train_nats, step, 0, weights)
         else:
-            self._best = replace(self._best, stale=self._best.stale + 1)
+            is_clear = val_nats > self._best.val_nats * (1 + _CLEAR)
+            self._best = replace(self._best, stale=self._best.stale + 1 if is_clear else 0)
         return Evaluation(
             step=step,
             chars_seen=self._chars_seen,
