@@ -87,7 +87,7 @@ class Finished:
     """
 
     reason: str
-    """"length": it ran its length; "patience": clearly worse than the best for long; "stopped": it was asked to."""
+    """"length": it ran its length; "patience": it got clearly worse; "stopped": it was asked to."""
     step: int
     best_step: int
     chars_seen: int
