@@ -180,10 +180,18 @@ class _Product:
         return sums.add_(torch.mm(rows, self._matrix))
 
 
+def _can_pack() -> bool:
+    """Tell whether this torch has oneDNN's products with a matrix laid out before, for bfloat16."""
+    names = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
+    return (
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and all(hasattr(torch.ops.mkldnn, name) for name in names)
+        and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
+
+
 _LARGE_MATRIX = 1 << 18
-_CAN_PACK = torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
-    hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
-)
+_CAN_PACK = _can_pack()
 
 
 class _Operands:
