@@ -127,7 +127,7 @@ def _make_model(
 def _choose_dropout(hidden_size: int, epochs: float, train_symbols: int) -> float:
     """Hold a network back the more, the more often it reads its text and the larger it is."""
     size: float = math.sqrt(hidden_size / 384) * (1e6 / max(train_symbols, 1)) ** 0.25
-    return round(min(0.075 * math.log2(max(epochs, 1.0)) * size, 0.5), 2)
+    return round(min(0.09 * math.log2(max(epochs, 1.0)) * size, 0.6), 2)
 
 
 def _choose_learning_rate(model: ModelConfig) -> float:
