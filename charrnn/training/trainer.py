@@ -154,7 +154,9 @@ class _Run:
         return every is not None and self._learner.step % max(1, every // 10) == 0
 
     def _is_report_due(self) -> bool:
-        return self._is_milestone() or time.perf_counter() - self._reported > _REPORT_SECONDS
+        is_last = self._learner.step == self._plan.total_steps
+        is_time = time.perf_counter() - self._reported > _REPORT_SECONDS
+        return is_last or is_time or self._is_milestone()
 
     def _is_evaluation_due(self) -> bool:
         step, plan = self._learner.step, self._plan
