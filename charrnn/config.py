@@ -23,6 +23,7 @@ lstm: input, forget, cell, output; gru: reset, update, new.
 
 CELLS = tuple(GATES)
 DEFAULT_BUDGET = "5m"
+_DECAY_RATE = 0.9995
 LIBRARY_FOLDER = "corpora"
 
 
@@ -188,7 +189,7 @@ class TrainConfig:
         section="Optimization",
     )
     decay_rate: float = setting(
-        0.9995,
+        _DECAY_RATE,
         "the exponential schedule's factor for each step",
         above=0,
         maximum=1,
@@ -210,7 +211,7 @@ class TrainConfig:
         0.03, "weight decay of recurrent weights", minimum=0, section="Optimization"
     )
     weight_decay_output: float = setting(
-        0.03, "weight decay of output weights", minimum=0, section="Optimization"
+        0.03, "weight decay of output weights that are not tied", minimum=0, section="Optimization"
     )
     weight_decay_embedding: float = setting(
         0.0, "weight decay of embeddings", minimum=0, section="Optimization"
@@ -250,6 +251,11 @@ class TrainConfig:
             raise ConfigError(f"{' and '.join(given)} both say how long to train; give one")
         if self.budget is not None:
             parse_duration(self.budget)
+        if self.decay_rate != _DECAY_RATE and self.schedule != "exponential":
+            raise ConfigError(
+                f"decay_rate goes with schedule exponential, not {self.schedule}; leave "
+                "--decay-rate out, or use --schedule exponential"
+            )
 
     @property
     def budget_seconds(self) -> float | None:

@@ -13,6 +13,17 @@ def plan_for(train_symbols: int, **settings: object) -> Plan:
     return make_plan(TrainConfig(**settings), vocab_size=65, train_symbols=train_symbols)  # type: ignore[arg-type]
 
 
+def test_more_work_in_a_step_reads_the_text_fewer_times_so_less_is_dropped() -> None:
+    wide, deep = {"batch_size": 64}, {"num_layers": 4}
+    plain, *others = (
+        plan_for(1_000_000, budget="5m", hidden_size=256, **settings).model.dropout
+        for settings in ({}, wide, deep)
+    )
+
+    assert others[0] == plain
+    assert others[1] < plain
+
+
 def test_what_is_asked_for_is_not_chosen() -> None:
     plan = plan_for(
         1_000_000,
@@ -102,7 +113,7 @@ def test_a_size_that_is_asked_for_is_not_made_to_fit() -> None:
 def test_epochs_are_counted_in_whole_windows() -> None:
     plan = plan_for(10_001, epochs=3, seq_len=10, batch_size=4)
 
-    assert plan.total_steps == 3 * 10_000 // (4 * 10)
+    assert plan.total_steps == 3 * (10_000 // (4 * 10) - 1)  # epochs begin up to a window late
 
 
 def test_steps_are_taken_as_they_are() -> None:
@@ -181,7 +192,7 @@ def test_a_machine_that_slows_down_gets_fewer_steps(clock: Clock) -> None:
     run_steps(pace, clock, 90, 0.1)
     plan = pace.fix_steps(90, make_plan(config, 65, 1_000_000), config, val_symbols=0)
     run_steps(pace, clock, 90, 0.3)
-    slower = pace.adjust(180, plan)
+    slower = pace.adjust(180, plan, config)
 
     assert plan.total_steps is not None
     assert slower.total_steps is not None
@@ -194,7 +205,34 @@ def test_a_machine_that_keeps_its_speed_keeps_its_steps(clock: Clock) -> None:
     plan = pace.fix_steps(90, make_plan(config, 65, 1_000_000), config, val_symbols=0)
     run_steps(pace, clock, 90, 0.101)
 
-    assert pace.adjust(180, plan) is plan
+    assert pace.adjust(180, plan, config) is plan
+
+
+@pytest.mark.parametrize("eval_every", [None, 3, 50, 5000])
+@pytest.mark.parametrize(
+    ("budget", "step_seconds", "evaluation_seconds"),
+    [(300, 0.009, 0.3), (60, 0.009, 0.5), (60, 0.009, 20.0), (4, 0.005, 0.05), (1, 0.003, 0.1)],
+)
+def test_a_run_takes_its_time_whatever_an_evaluation_takes(
+    clock: Clock,
+    budget: float,
+    step_seconds: float,
+    evaluation_seconds: float,
+    eval_every: int | None,
+) -> None:
+    config = TrainConfig(budget=f"{budget}s", eval_every=eval_every)
+    pace, plan, step = Pace(budget), make_plan(config, 65, 1_000_000), 0
+    while plan.total_steps is None or step < plan.total_steps:
+        step += 1
+        run_steps(pace, clock, 1, step_seconds)
+        plan = pace.fix_steps(step, plan, config, val_symbols=1000)
+        if plan.eval_every and (step % plan.eval_every == 0 or step == plan.total_steps):
+            clock.seconds += evaluation_seconds
+            pace.end_evaluation()
+            plan = pace.adjust(step, plan, config)
+
+    longest_wait = evaluation_seconds + (eval_every or 0) * step_seconds
+    assert 0.85 * budget - longest_wait <= pace.elapsed_seconds <= 1.05 * budget + longest_wait
 
 
 def test_time_before_a_resume_counts(clock: Clock) -> None:

@@ -149,6 +149,11 @@ def test_an_empty_stop_text_is_refused() -> None:
 # Clashes
 
 
+def test_a_decay_rate_goes_with_the_exponential_schedule_only() -> None:
+    assert "goes with schedule exponential" in complaint(TrainConfig, decay_rate=0.9)
+    assert TrainConfig(decay_rate=0.9, schedule="exponential").decay_rate == 0.9
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("nonlinearity", ["relu", "logistic"])
 def test_a_nonlinearity_goes_with_cell_rnn_only(cell: str, nonlinearity: str) -> None:

@@ -135,6 +135,20 @@ def test_a_run_can_be_made_longer(book: str) -> None:
     assert resumed[-1].finished.step == 25  # type: ignore[union-attr]
 
 
+def test_a_longer_run_compares_with_what_was_held_out_on_the_way(book: str) -> None:
+    text = Path("book.txt").read_text("utf-8")
+    Path("book.txt").write_text(text * 2 + "zqxj" * 8 + text[:100], encoding="utf-8")
+    settings = {"eval_chars": 40, "val_fraction": 0.2, "schedule": "constant", "eval_every": 20}
+    run(book, steps=40, **settings)
+    first = read_model(RunFolder(Path("checkpoints/book")).best).summary
+    resumed = run(None, resume="book", steps=400)
+
+    best_so_far = [r.best_val_nats for r in resumed if isinstance(r, Evaluation)]
+    assert first["eval_nats"] != first["val_nats"]
+    assert max(best_so_far) <= first["eval_nats"]
+    assert any(r.is_best for r in resumed if isinstance(r, Evaluation))
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [

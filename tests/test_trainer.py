@@ -168,6 +168,56 @@ def test_a_stopped_run_saves_where_it_stopped_and_says_so() -> None:
     assert (reports[-2].step, reports[-1].reason) == (7, "stopped")
 
 
+@pytest.mark.parametrize("cut", [30, 60])
+def test_a_stop_at_an_evaluation_does_not_lose_it(cut: int) -> None:
+    corpus, config = make_corpus(), make_config(steps=90, eval_every=30)
+    uncut = list(train(corpus, config))
+    stopped = list(train(corpus, config, should_stop=stop_after(cut)))
+    resumed = list(train(corpus, config, resume=reports_of(Snapshot, stopped)[-1]))
+
+    assert stopped[-1].reason == "stopped"
+    assert figures_of(stopped) + figures_of(resumed) == figures_of(uncut)
+
+
+def test_a_stop_in_the_last_step_finishes_the_run() -> None:
+    finished = list(train(make_corpus(), make_config(steps=1), should_stop=stop_after(1)))[-1]
+
+    assert (finished.reason, finished.best_step) == ("length", 1)
+
+
+def test_another_length_on_resuming_spaces_the_evaluations_anew() -> None:
+    corpus = make_corpus()
+    snapshot = reports_of(Snapshot, list(train(corpus, make_config(steps=8))))[-1]
+
+    longer = list(train(corpus, make_config(steps=400), resume=snapshot))
+    timed = list(train(corpus, make_config(budget="1s"), resume=snapshot))
+
+    assert len(reports_of(Evaluation, longer)) == 20
+    assert len(reports_of(Evaluation, timed)) < 40
+
+
+def test_a_run_stopped_before_its_speed_was_known_takes_the_time_of_its_resume() -> None:
+    corpus = make_corpus(5000)
+    cut = list(train(corpus, make_config(budget="1h"), should_stop=stop_after(3)))
+    resumed = list(train(corpus, make_config(budget="2s"), resume=reports_of(Snapshot, cut)[-1]))
+
+    assert len(reports_of(Evaluation, resumed)) > 1
+    assert 1 < resumed[-1].elapsed_seconds < 20  # seconds; a busy machine overshoots
+
+
+def test_what_simpler_models_are_compared_with_is_scored_on_their_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus = corpus_from_text("ab" * 300 + "aabbbabaab" * 10)
+    whole = list(train(corpus, make_config(steps=60)))[-1]
+    monkeypatch.setattr(trainer, "HELD_OUT_SYMBOLS", 20)
+    begun = list(train(corpus, make_config(steps=60)))[-1]
+
+    assert whole.best_val_compared_nats == whole.best_val_nats
+    assert begun.best_val_nats == whole.best_val_nats
+    assert begun.best_val_compared_nats != whole.best_val_nats
+
+
 def test_the_best_evaluation_is_kept_not_the_last() -> None:
     config = make_config(steps=400, eval_every=20, learning_rate=0.05, hidden_size=24)
     reports = list(train(make_corpus(300), config))
@@ -231,6 +281,13 @@ def test_losses_are_per_character_under_byte_fallback() -> None:
 def test_a_text_with_nothing_held_out_is_refused_with_the_numbers() -> None:
     with pytest.raises(CorpusError, match=r"11 characters, of which 2 are held|1 are held"):
         next(train(corpus_from_text("abcdefghijk", TextConfig(val_fraction=0.01)), make_config()))
+
+
+def test_a_held_out_character_of_several_symbols_is_counted_as_none() -> None:
+    corpus = corpus_from_text("ab" * 13 + "大", TextConfig(min_count=2))
+
+    with pytest.raises(CorpusError, match="at least 2 are needed"):
+        next(train(corpus, make_config()))
 
 
 def test_a_text_too_short_for_a_window_is_refused_with_the_numbers() -> None:

@@ -56,17 +56,14 @@ class _TotalNats(torch.autograd.Function):
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
     ) -> Tensor:
         matrix, total = weight.to(product_dtype(features)), bias.new_zeros(())
-        to_features = torch.empty_like(features)
-        to_weight, to_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-        deltas = matrix.new_empty(_block_size(matrix), len(matrix))
+        to_features, deltas = torch.empty_like(features), matrix.new_empty(len(features), len(bias))
         for rows, nats, exponentials, sums in _blocks(features, matrix, bias, targets):
             total += nats.sum()
             probabilities, place = exponentials.mul_(1 / sums), targets[rows, None]
             probabilities.scatter_add_(1, place, -torch.ones_like(sums))
-            delta = deltas[: len(sums)].copy_(probabilities)
-            to_features[rows] = torch.mm(delta, matrix)
-            to_weight += torch.mm(delta.t(), features[rows].to(delta.dtype))
-            to_bias += torch.mm(delta.new_ones(1, len(delta)), delta)[0]
+            to_features[rows] = torch.mm(deltas[rows].copy_(probabilities), matrix)
+        to_weight = torch.mm(deltas.t(), features.to(deltas.dtype)).to(weight.dtype)
+        to_bias = torch.mm(deltas.new_ones(1, len(deltas)), deltas)[0].to(bias.dtype)
         ctx.save_for_backward(to_features, to_weight, to_bias)
         return total
 

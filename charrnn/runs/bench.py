@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.errors import OutOfMemoryError
 from charrnn.inference.speed import SamplingSpeed, measure_sampling
 from charrnn.text.corpus import Corpus, corpus_from_text
-from charrnn.training.device import is_out_of_memory, set_up_machine
+from charrnn.training.device import set_up_machine, within_memory
 from charrnn.training.machine import MachineSpeed, measure_machine
 from charrnn.training.speed import (
     EvaluationSpeed,
@@ -90,7 +89,11 @@ def measure_speeds(
     jobs = _jobs(configs, cells, effort)
     for index, (what, measure) in enumerate(jobs, 1):
         yield Measuring(what, index, len(jobs))
-        yield _within_memory(what, measure)
+        with within_memory(
+            f"not enough memory for {what}; lower --hidden-sizes, --batch-size or --seq-len"
+        ):
+            speed = measure()
+        yield speed
 
 
 _Job = tuple[str, Callable[[], Speed]]
@@ -117,14 +120,3 @@ def _random_corpus() -> Corpus:
     """Make a text in which every character is as likely as any other."""
     codes = np.random.default_rng(0).integers(48, 48 + _VOCAB_SIZE, _TEXT_CHARS, np.uint8)
     return corpus_from_text(codes.tobytes().decode("ascii"))
-
-
-def _within_memory(what: str, measure: Callable[[], Speed]) -> Speed:
-    try:
-        return measure()
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
-            raise
-        raise OutOfMemoryError(
-            f"not enough memory for {what}; lower --hidden-sizes, --batch-size or --seq-len"
-        ) from error

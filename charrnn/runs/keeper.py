@@ -81,6 +81,8 @@ class Keeper:
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         figures = _val_figures(report.best_val_nats, windowed) | {"baselines_bpc": baselines}
         best = read_model(self._run.best)
+        on_the_way = best.summary.get("eval_nats", best.summary["val_nats"])
+        figures |= {"eval_nats": on_the_way}  # what a resumed run's evaluations compare with
         self._run.keep_best(replace(best, summary=best.summary | figures))
         return Kept(self._run, report, baselines)
 

@@ -18,7 +18,7 @@ from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.text.library import LIBRARY, get_corpus
 
 _LENGTHS = ("budget", "epochs", "steps")
-_CHANGEABLE = {*_LENGTHS, "patience", "eval_every", "device", "threads", "val_file"}
+_CHANGEABLE = {*_LENGTHS, "patience", "eval_every", "device", "precision", "threads", "val_file"}
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,9 @@ def _taken_up(
     if not run.best.exists():
         return snapshot, None
     best = read_model(run.best)
-    figures = {key: best.summary[key] for key in ("val_nats", "train_nats", "step")}
-    return snapshot, Best(**figures, weights=best.weights)
+    figures = best.summary
+    val_nats = figures.get("eval_nats", figures["val_nats"])
+    return snapshot, Best(val_nats, figures["train_nats"], figures["step"], weights=best.weights)
 
 
 def _keep(reports: Iterator[Report], keeper: Keeper) -> Iterator[RunReport]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from charrnn.config import DEFAULT_BUDGET, ModelConfig, TrainConfig, parse_duration
+from charrnn.config import ModelConfig, TrainConfig
 
 EVALUATIONS = 20
 
@@ -54,12 +54,14 @@ def make_plan(config: TrainConfig, vocab_size: int, train_symbols: int, speed: f
     """
     seq_len, batch_size = _fit_windows(config, train_symbols)
     symbols_per_step = seq_len * batch_size
-    steps = _steps_asked_for(config, train_symbols, symbols_per_step)
-    hidden = config.hidden_size or _choose_hidden_size(config, steps, train_symbols, speed)
-    if steps is None:
-        expected_steps = _seconds(config) * speed / _step_seconds(hidden, vocab_size)
-    else:
-        expected_steps = float(steps)
+    seconds = config.budget_seconds and config.budget_seconds * speed
+    steps = None if seconds else _steps_asked_for(config, train_symbols, seq_len, batch_size)
+    by_time = _size_for(seconds, steps)
+    hidden = config.hidden_size or min(by_time, _size_filled_by(train_symbols, by_time))
+    expected_steps = float(steps or 0)
+    if seconds:
+        step_seconds = _step_seconds(hidden, config.num_layers, vocab_size)
+        expected_steps = seconds / (step_seconds * _work_beside_default(symbols_per_step))
     epochs = expected_steps * symbols_per_step / max(train_symbols, 1)
     model = _make_model(config, vocab_size, hidden, train_symbols, epochs)
     rate = config.learning_rate or _choose_learning_rate(model)
@@ -67,35 +69,36 @@ def make_plan(config: TrainConfig, vocab_size: int, train_symbols: int, speed: f
     return plan if steps is None else plan.with_steps(steps, EVALUATIONS, config)
 
 
-def _steps_asked_for(config: TrainConfig, train_symbols: int, symbols_per_step: int) -> int | None:
-    """Give the number of steps, or None where a time says how long."""
-    if config.budget_seconds is not None:
-        return None
-    windows = (train_symbols - 1) // symbols_per_step
+def _steps_asked_for(config: TrainConfig, train_symbols: int, seq_len: int, batch_size: int) -> int:
+    """Give the number of steps that was asked for, as such or in epochs."""
+    mean_offset = (seq_len - 1) // 2  # of an epoch's first window
+    windows = max(1, (train_symbols - 1 - mean_offset) // (seq_len * batch_size))
     return config.steps or max(1, round((config.epochs or 1) * windows))
 
 
-def _seconds(config: TrainConfig) -> float:
-    return config.budget_seconds or parse_duration(DEFAULT_BUDGET)
-
-
-def _choose_hidden_size(
-    config: TrainConfig, steps: int | None, train_symbols: int, speed: float
-) -> int:
-    """Take the smaller of what the length can train and what the text can fill."""
-    for up_to, by_time in _SIZES:
-        seconds = _seconds(config) * speed if steps is None else steps * _STEP_SECONDS[by_time]
-        if seconds <= up_to:
+def _size_for(seconds: float | None, steps: int | None) -> int:
+    """Give the units that so many seconds of the reference cores, or so many steps, can train."""
+    for up_to, size in _SIZES:
+        needed = seconds if steps is None else steps * _STEP_SECONDS[size]
+        if needed is not None and needed <= up_to:
             break
-    by_text = next((size for up_to, size in _TEXT_SIZES if train_symbols < up_to), by_time)
-    return min(by_time, by_text)
+    return size
 
 
-def _step_seconds(hidden_size: int, vocab_size: int) -> float:
+def _size_filled_by(train_symbols: int, largest: int) -> int:
+    return next((size for up_to, size in _TEXT_SIZES if train_symbols < up_to), largest)
+
+
+def _step_seconds(hidden_size: int, num_layers: int, vocab_size: int) -> float:
     """Give about what a step takes on the cores that the rules were measured on."""
     nearest = min(_STEP_SECONDS, key=lambda size: abs(math.log(size / hidden_size)))
-    recurrence: float = _STEP_SECONDS[nearest] * (hidden_size / nearest) ** 1.5
-    return recurrence + _OUTPUT_SECONDS * vocab_size * (1 + hidden_size / 256)
+    layer: float = _STEP_SECONDS[nearest] * (hidden_size / nearest) ** 1.5
+    return num_layers * layer + _OUTPUT_SECONDS * vocab_size * (1 + hidden_size / 256)
+
+
+def _work_beside_default(symbols_per_step: int) -> float:
+    """Give how many times the time of a default step a larger one takes; a smaller saves little."""
+    return max(1.0, symbols_per_step / (_BATCH_SIZE * _SEQ_LEN))
 
 
 def _make_model(

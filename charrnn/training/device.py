@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from charrnn.config import TrainConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, OutOfMemoryError
 
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -76,9 +77,25 @@ def set_up_machine(config: TrainConfig) -> int:
     return torch.get_num_threads()
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+@contextmanager
+def within_memory(message: str) -> Iterator[None]:
+    """Turn every way to run out of memory into one OutOfMemoryError that says `message`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(message) from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
     """Tell torch's own class on a GPU, and its words on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def lacks_kernel(error: RuntimeError) -> bool:
+    """Tell oneDNN's way to say that it has no kernel for these shapes in this number format."""
+    return "primitive" in str(error)
 
 
 def used_memory_bytes(device: torch.device) -> int:

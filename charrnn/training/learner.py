@@ -27,7 +27,7 @@ from charrnn.model.network import (
 )
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import Plan
-from charrnn.training.device import autocast, has_bf16
+from charrnn.training.device import autocast, has_bf16, lacks_kernel
 from charrnn.training.optimizer import (
     Optimizer,
     clip_gradients,
@@ -57,11 +57,12 @@ class Learner:
         self._peak = plan.learning_rate
         self.model = make_model(plan, config.seed).to(device)
         self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
-        self._optimizer = Optimizer(
-            self.model, config, torch.bfloat16 if has_bf16(device) else torch.float32
-        )
+        is_fast = has_bf16(device) and config.precision != "fp32"
+        product = torch.bfloat16 if is_fast else torch.float32
+        self._optimizer = Optimizer(self.model, config, product)
         self._averaged = copy_model(self.model) if config.ema_decay else self.model
-        self._averages = [dict(self._averaged.named_parameters())[n] for n in self._optimizer.names]
+        averages = dict(self._averaged.named_parameters())
+        self._averages = [averages[name] for name in self._optimizer.names]
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self._dropout = torch.Generator(device)
         self._state: State | None = None
@@ -120,7 +121,7 @@ class Learner:
             nats = self._forward(torch.from_numpy(inputs), torch.from_numpy(targets))
             nats.backward()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
-            if "primitive" not in str(error):
+            if not lacks_kernel(error):
                 raise
             return False
         finally:
@@ -193,7 +194,7 @@ class Learner:
 def make_model(plan: Plan, seed: int) -> CharRNN:
     """Make a network whose random start depends on the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # a GPU's is left alone
         return CharRNN(plan.model)
 
 

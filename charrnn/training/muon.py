@@ -65,10 +65,12 @@ class Muon:
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Set the singular values of each of `matrices` (G, M, N) to between 0.7 and 1.2.
+    """Bring the singular values of each of `matrices` (G, M, N) to about 1.
 
     Each of five times X becomes a X + (b A + c A²) X with A = X Xᵀ, which moves a singular value s
-    to a s + b s³ + c s⁵ and leaves the directions as they are. The products are made in `dtype`.
+    to a s + b s³ + c s⁵ and leaves the directions as they are. Those above 1/500 of a matrix's
+    Frobenius norm come to 0.68 to 1.20; smaller ones grow up to 485-fold. The products are made in
+    `dtype`.
     """
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if is_tall else matrices

@@ -6,6 +6,7 @@ was at first by more than a few per cent.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,7 @@ _LONGEST_PROBE_SHARE = 0.2
 _EVALUATION_SHARE = 0.08  # of the budget
 _EVALUATION_SPEEDUP = 2.5  # a step's characters against an evaluation's, until one was timed
 _TOLERANCE = 0.04
+_MUCH_WIDER = 1.5
 
 
 @dataclass
@@ -75,20 +77,23 @@ class Pace:
         if self._evaluation_seconds is None:
             symbols_per_second = plan.batch_size * plan.seq_len * self.steps_per_second
             self._evaluation_seconds = val_symbols / (symbols_per_second * _EVALUATION_SPEEDUP)
-        affordable = _EVALUATION_SHARE * self.budget_seconds / max(self._evaluation_seconds, 1e-9)
-        evaluations = max(1, min(EVALUATIONS, int(affordable)))
-        return plan.with_steps(step + self._steps_left(evaluations), evaluations, config)
+        spacing = config.eval_every or self._spacing(step)
+        return replace(plan, total_steps=step + self._steps_left(spacing), eval_every=spacing)
 
-    def adjust(self, step: int, plan: Plan) -> Plan:
-        """Give a plan with another number of steps where the first would miss the budget."""
+    def adjust(self, step: int, plan: Plan, config: TrainConfig) -> Plan:
+        """Give a plan with another number of steps where the first would miss the budget.
+
+        Evaluations that turn out dear come less often.
+        """
         if self.budget_seconds is None or plan.total_steps is None or plan.eval_every is None:
             return plan
-        if self._steps < _SKIPPED_STEPS + _PROBE_STEPS:
+        if self._steps < _SKIPPED_STEPS + _PROBE_STEPS or step >= plan.total_steps:
             return plan
-        evaluations = -(-(plan.total_steps - step) // plan.eval_every)
-        fitting = step + self._steps_left(evaluations)
+        spacing = config.eval_every or max(plan.eval_every, self._spacing(step))
+        fitting = step + self._steps_left(spacing)
         is_near = abs(fitting - plan.total_steps) <= _TOLERANCE * plan.total_steps
-        return plan if is_near or not evaluations else replace(plan, total_steps=fitting)
+        is_same = is_near and spacing < _MUCH_WIDER * plan.eval_every
+        return plan if is_same else replace(plan, total_steps=fitting, eval_every=spacing)
 
     def _is_probe_over(self, warmup_steps: int) -> bool:
         assert self.budget_seconds is not None
@@ -97,8 +102,17 @@ class Pace:
         is_late = self._steps >= warmup_steps or share > _LONGEST_PROBE_SHARE
         return self._steps > _SKIPPED_STEPS and (is_enough or is_late)
 
-    def _steps_left(self, evaluations: int) -> int:
+    def _spacing(self, step: int) -> int:
+        """Give the steps between as many evaluations as are wanted and can be afforded."""
         assert self.budget_seconds is not None
-        left = self.budget_seconds - self.elapsed_seconds
-        left -= evaluations * (self._evaluation_seconds or 0.0)
-        return max(1, int(left * self.steps_per_second))
+        assert self._evaluation_seconds is not None
+        affordable = _EVALUATION_SHARE * self.budget_seconds / max(self._evaluation_seconds, 1e-9)
+        evaluations = max(1, min(EVALUATIONS, int(affordable)))
+        left = self.budget_seconds - self.elapsed_seconds - evaluations * self._evaluation_seconds
+        return max(1, math.ceil((step + left * self.steps_per_second) / evaluations))
+
+    def _steps_left(self, spacing: int) -> int:
+        """Give the steps that still fit, each with its share of an evaluation."""
+        assert self.budget_seconds is not None
+        each = 1 / self.steps_per_second + (self._evaluation_seconds or 0.0) / spacing
+        return max(1, int((self.budget_seconds - self.elapsed_seconds) / each))

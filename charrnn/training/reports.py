@@ -102,6 +102,8 @@ class Finished:
     best_train_nats: float
     best_val_windowed_nats: float | None
     """None where the run was stopped: it is measured at the end."""
+    best_val_compared_nats: float
+    """On as much of the held-out text as simpler models are scored on (text/baselines.py)."""
     best_weights: Arrays | None = field(repr=False)
     """None where it was stopped before the first evaluation; best_val_nats is inf then."""
 

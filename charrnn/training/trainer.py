@@ -16,18 +16,19 @@ import torch
 from torch import Tensor
 
 from charrnn.config import TrainConfig
-from charrnn.errors import ConfigError, CorpusError, DivergedError, OutOfMemoryError
+from charrnn.errors import ConfigError, CorpusError, DivergedError
 from charrnn.model.network import export_weights
+from charrnn.text.baselines import HELD_OUT_SYMBOLS
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
-from charrnn.training.budget import Plan, make_plan
+from charrnn.training.budget import EVALUATIONS, Plan, make_plan
 from charrnn.training.device import (
     PRECISIONS,
     choose_device,
     choose_precision,
-    is_out_of_memory,
     set_up_machine,
     used_memory_bytes,
+    within_memory,
 )
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
 from charrnn.training.learner import Learner
@@ -60,16 +61,12 @@ def train(
         DivergedError: the loss stopped being a finite number.
         OutOfMemoryError: the sizes do not fit.
     """
-    try:
+    with within_memory(
+        "not enough memory for these sizes; lower --batch-size, --seq-len or --hidden-size"
+    ):
         run = _Run(corpus, config, resume, best or Best())
         yield run.started()
         yield from run.go(should_stop)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
-            raise
-        raise OutOfMemoryError(
-            "not enough memory for these sizes; lower --batch-size, --seq-len or --hidden-size"
-        ) from error
 
 
 class _Run:
@@ -84,8 +81,9 @@ class _Run:
         self._threads = set_up_machine(config)
         device = choose_device(config.device)
         precision = choose_precision(config.precision, device)
-        has_to_choose = config.hidden_size is None and config.budget_seconds is not None
-        speed = measure_speed(device, precision) if has_to_choose else 1.0
+        has_to_choose = None in (config.hidden_size, config.dropout)
+        is_timed = resume is None and config.budget_seconds is not None
+        speed = measure_speed(device, precision) if is_timed and has_to_choose else 1.0
         self._plan = plan = make_plan(config, corpus.vocab.size, len(corpus.train), speed)
         if resume is not None:
             self._plan = plan = _plan_of(resume, plan, config)
@@ -122,19 +120,20 @@ class _Run:
             norm = self._step()
             if self._is_report_due():
                 yield self._progress(norm)
-            if should_stop():
-                reason = "stopped"
-                break
+            is_stopped = should_stop()
             if self._is_evaluation_due():
                 yield self._evaluate()
                 yield self._snapshot()
                 self._pace.end_evaluation()
-                self._plan = self._pace.adjust(self._learner.step, self._plan)
+                self._plan = self._pace.adjust(self._learner.step, self._plan, self._config)
                 if self._config.patience and self._best.stale >= self._config.patience:
                     reason = "patience"
                     break
             elif time.perf_counter() - self._kept > _SNAPSHOT_SECONDS:
                 yield self._snapshot()
+            if is_stopped and self._learner.step != self._plan.total_steps:
+                reason = "stopped"
+                break
         if reason == "stopped":
             yield self._snapshot()
         yield self._finish(reason)
@@ -211,12 +210,16 @@ class _Run:
 
     def _finish(self, reason: str) -> Finished:
         best, carried, windowed = self._best, self._best.val_nats, None
+        compared = carried
         if best.weights is not None and reason != "stopped":
             self._learner.show_weights(best.weights)
-            whole = self._learner.averaged, self._corpus.val, self._corpus.vocab
-            if len(self._val) < len(self._corpus.val):
-                carried = evaluate_carried(*whole).loss_nats
-            windowed = evaluate_windowed(*whole).loss_nats
+            model, val, vocab = self._learner.averaged, self._corpus.val, self._corpus.vocab
+            if len(self._val) < len(val):
+                carried = evaluate_carried(model, val, vocab).loss_nats
+            windowed = evaluate_windowed(model, val, vocab).loss_nats
+            first = val[:HELD_OUT_SYMBOLS]
+            is_all = len(first) == len(val)
+            compared = carried if is_all else evaluate_carried(model, first, vocab).loss_nats
         return Finished(
             reason=reason,
             step=self._learner.step,
@@ -229,6 +232,7 @@ class _Run:
             best_val_nats=carried,
             best_train_nats=best.train_nats,
             best_val_windowed_nats=windowed,
+            best_val_compared_nats=compared,
             best_weights=best.weights,
         )
 
@@ -284,7 +288,7 @@ class _Run:
 def _held_out(corpus: Corpus, config: TrainConfig) -> Ids:
     """Give the part of the held-out text that is used while training."""
     val = corpus.val[: config.eval_chars + 1] if config.eval_chars else corpus.val
-    if len(val) < 2:
+    if corpus.vocab.count_characters(val[1:]) < 1:
         raise CorpusError(
             f"{corpus.name} has {corpus.chars:,} characters, of which {corpus.val_chars} are held "
             "out for validation: at least 2 are needed; give more text, or a larger --val-fraction "
@@ -302,8 +306,11 @@ def _plan_of(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
     plan, progress = Plan(model=snapshot.model, **snapshot.progress["plan"]), snapshot.progress
     if progress["length"] == _length(config):
         return replace(plan, eval_every=config.eval_every or plan.eval_every)
-    total = fresh.total_steps
-    if config.budget_seconds is not None and progress["elapsed_seconds"] > 0:
-        share = config.budget_seconds / progress["elapsed_seconds"]  # corrected on the way
-        total = max(snapshot.step + 1, round(snapshot.step * share))
-    return replace(plan, total_steps=total, eval_every=config.eval_every or plan.eval_every)
+    if config.budget_seconds is None:
+        return replace(plan, total_steps=fresh.total_steps, eval_every=fresh.eval_every)
+    if plan.eval_every is None:  # stopped before its speed was known
+        return replace(plan, total_steps=None, eval_every=config.eval_every)
+    share = config.budget_seconds / max(progress["elapsed_seconds"], 1e-9)
+    total = max(snapshot.step + 1, round(snapshot.step * share))  # corrected on the way
+    spacing = max(plan.eval_every, -(-total // EVALUATIONS))
+    return replace(plan, total_steps=total, eval_every=config.eval_every or spacing)

@@ -11,6 +11,7 @@ S = symbols of the split, B = lanes, T = window length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,12 @@ class Lanes:
 
     def _offset(self, epoch: int) -> int:
         slack = len(self.ids) - 1 - self.batch_size * self.seq_len
-        return int(np.random.default_rng([self.seed, epoch]).integers(min(self.seq_len, slack + 1)))
+        return _draw(self.seed, epoch, min(self.seq_len, slack + 1))
 
     def _lane_length(self, epoch: int) -> int:
         return (len(self.ids) - 1 - self._offset(epoch)) // self.batch_size
+
+
+@lru_cache(maxsize=4)  # asked for at every step, and a generator takes long to make
+def _draw(seed: int, epoch: int, choices: int) -> int:
+    return int(np.random.default_rng([seed, epoch]).integers(choices))
