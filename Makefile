@@ -1,4 +1,4 @@
-# What a person runs is what CI runs. Each target makes what it needs and is quick the second time.
+# What a person runs is what CI runs. Each target installs what it needs once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

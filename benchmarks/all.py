@@ -1,4 +1,7 @@
-"""Every figure of the README that needs no download, one after another: make bench"""
+"""Speed, start-up and memory, one after another, with no text to fetch: make bench
+
+That is `charrnn bench`, then the scripts below. What a training reaches is not among it.
+"""
 
 from __future__ import annotations
 

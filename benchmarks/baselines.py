@@ -9,6 +9,8 @@ import math
 import sys
 import time
 
+from runs import one_line_errors
+
 from charrnn.text.compressors import held_out_bpc
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.ngram import score_symbols
@@ -23,20 +25,24 @@ def measure_ngram(corpus: Corpus, order: int) -> tuple[float, float]:
     return float(nats) / corpus.val_chars / math.log(2), time.process_time() - began
 
 
+def show_text(path: str) -> None:
+    """Print the block of lines of one text, which is taken whole."""
+    corpus = open_corpus([path])
+    print(f"{corpus.name}: {corpus.train_chars:,} + {corpus.val_chars:,} characters", flush=True)
+    began = time.process_time()
+    bpc = held_out_bpc(*map(corpus.vocab.decode, (corpus.train, corpus.val)))
+    seconds = time.process_time() - began
+    print(f"  gzip {bpc['gzip']:.3f}, xz {bpc['xz']:.3f} bpc, {seconds:.2f} s", flush=True)
+    for order in ORDERS:
+        ngram_bpc, seconds = measure_ngram(corpus, order)
+        print(f"  {order}-gram {ngram_bpc:.3f} bpc, {seconds:.2f} s", flush=True)
+
+
 def main() -> None:
-    """Print a block of lines for each text, which is taken whole."""
-    for path in sys.argv[1:]:
-        corpus = open_corpus([path])
-        print(
-            f"{corpus.name}: {corpus.train_chars:,} + {corpus.val_chars:,} characters", flush=True
-        )
-        began = time.process_time()
-        bpc = held_out_bpc(*map(corpus.vocab.decode, (corpus.train, corpus.val)))
-        seconds = time.process_time() - began
-        print(f"  gzip {bpc['gzip']:.3f}, xz {bpc['xz']:.3f} bpc, {seconds:.2f} s", flush=True)
-        for order in ORDERS:
-            ngram_bpc, seconds = measure_ngram(corpus, order)
-            print(f"  {order}-gram {ngram_bpc:.3f} bpc, {seconds:.2f} s", flush=True)
+    """Print a block for each text."""
+    with one_line_errors():
+        for path in sys.argv[1:]:
+            show_text(path)
 
 
 if __name__ == "__main__":

@@ -4,33 +4,35 @@ Trains with default settings on all, the last half and the last quarter of a tex
 each scored on the same held-out tenth, and fits the curves of charrnn/training/outlook.py to it. A
 gain is the share of the held-out loss that goes with a doubling: that of time falls with a power of
 the epochs, that of text rises with their logarithm. The runs are kept in tables/curves.csv; those
-of tables/budgets.csv count too.
+of tables/budgets.csv count too. Runs of two texts are never compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rows import TABLES, read_rows
 from runs import one_line_errors, train
+from table import Table
 
 from charrnn.config import TextConfig, parse_duration
+from charrnn.errors import ConfigError
 from charrnn.runs.request import locate_texts
-from charrnn.storage import append_text
 from charrnn.text.corpus import open_corpus
 from charrnn.training.outlook import expected_gains
 
 TABLE, BUDGETS = TABLES / "curves.csv", TABLES / "budgets.csv"
-COLUMNS = ("train_chars", "budget_seconds", "seed", "epochs", "val_nats")
+COLUMNS = ("corpus", "train_chars", "budget_seconds", "seed", "epochs", "val_nats")
 SMALLEST_GAIN = 1e-4  # a doubling that gained nothing still has a logarithm
 
-Row = dict[str, float]
+Row = dict[str, Any]
+"""The name of the corpus, and numbers."""
 Point = tuple[float, float]
 """How often the text was read, and the gain of a doubling."""
 
@@ -43,11 +45,12 @@ def measure(corpus: str, budgets: Sequence[str], parts: Sequence[int], seed: int
         held_out, part_file = Path(folder, "held-out.txt"), Path(folder, "part.txt")
         held_out.write_text(text.vocab.decode(text.val), encoding="utf-8")
         for part in parts:
-            part_file.write_text(whole[-len(whole) // part :], encoding="utf-8")
+            part_file.write_text(whole[len(whole) - len(whole) // part :], encoding="utf-8")
             for budget in budgets:
                 settings = {"budget": budget, "seed": seed, "val_file": held_out}
                 end = train(str(part_file), settings)["finished"]
                 yield {
+                    "corpus": text.name,
                     "train_chars": len(whole) // part,
                     "budget_seconds": parse_duration(budget),
                     "seed": seed,
@@ -80,19 +83,37 @@ def fit_logarithm(points: Sequence[Point]) -> tuple[float, float]:
     return round(float(height), 4), round(float(slope), 4)
 
 
-def read_runs() -> list[Row]:
-    """Give the runs of both tables."""
-    with TABLE.open(encoding="utf-8", newline="") as lines:
-        own = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+def read_runs(table: Table) -> list[Row]:
+    """Give the runs of both tables, as far as they are there."""
+    own = table.open() if table.path.exists() else []
     others = read_rows(BUDGETS) if BUDGETS.exists() else []
-    return own + [as_run(row) for row in others]
+    return [*map(as_numbers, own), *map(as_run, others)]
 
 
 def as_run(row: Mapping[str, str]) -> Row:
     """Give a row of `rows.py`'s tables as one of ours."""
-    run = {name: float(row[name]) for name in COLUMNS if name != "epochs"}
     symbols = int(row["steps"]) * int(row["batch_size"]) * int(row["seq_len"])
-    return run | {"epochs": symbols / int(row["train_chars"])}
+    return as_numbers({**row, "epochs": symbols / int(row["train_chars"])})
+
+
+def as_numbers(row: Mapping[str, Any]) -> Row:
+    """Give our columns of a row, all but the name as numbers."""
+    return {name: row[name] if name == "corpus" else float(row[name]) for name in COLUMNS}
+
+
+def find_points(rows: Sequence[Row], of: str, alike: Sequence[str]) -> list[Point]:
+    """Give the points of one curve, those of the fewest epochs first.
+
+    Raises:
+        ConfigError: there are too few to fit it to.
+    """
+    points = sorted(doublings(rows, of, ("corpus", *alike)))
+    if len(points) < 2:
+        raise ConfigError(
+            f"{TABLE} and {BUDGETS.name} have {len(points)} pairs of runs that differ by a "
+            f"doubling of {of}, and a curve needs 2; name a CORPUS to train on"
+        )
+    return points
 
 
 def main() -> None:
@@ -104,17 +125,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with one_line_errors():
+        table = Table(TABLE, dict.fromkeys(COLUMNS, ""))
         if options.corpus is not None:
-            if not TABLE.exists():
-                append_text(TABLE, ",".join(COLUMNS) + "\n")
+            table.open()
             for row in measure(options.corpus, options.budgets, options.parts, options.seed):
-                append_text(TABLE, ",".join(str(row[name]) for name in COLUMNS) + "\n")
+                table.add({name: str(row[name]) for name in COLUMNS})
                 print(row, flush=True)
-    rows = read_runs()
-    by_time = sorted(doublings(rows, "budget_seconds", ("train_chars", "seed")))
-    by_text = sorted(doublings(rows, "train_chars", ("budget_seconds", "seed")))
+        rows = read_runs(table)
+        by_time = find_points(rows, "budget_seconds", ("train_chars", "seed"))
+        by_text = find_points(rows, "train_chars", ("budget_seconds", "seed"))
     print(f"TIME_CURVE = {fit_power(by_time)}\nTEXT_CURVE = {fit_logarithm(by_text)}")
     for name, points in (("time", by_time), ("text", by_text)):
+        print(f"{name.upper()}_EPOCHS = {round(points[0][0], 2), round(points[-1][0], 2)}")
         for epochs, measured in points:
             fitted = getattr(expected_gains(epochs), f"twice_the_{name}")
             print(

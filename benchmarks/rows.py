@@ -2,7 +2,9 @@
 
 A run is known by its text, its time, its seed and every setting, so that a table that is there is
 gone on with: what it holds is not measured again, and once a default changes, its runs are other
-ones. A run that failed has been made too; the last column says what was wrong.
+ones. What is left to the recipe is chosen here, as for a machine of the reference's speed, and
+handed on: a row says what was trained, whatever the machine. A run that failed has been made too;
+the last column says what was wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from table import Row, Table
 
 from charrnn.config import TrainConfig, as_dict
 from charrnn.console.figures import format_duration
+from charrnn.errors import ConfigError, StorageError
 from charrnn.runs.request import locate_texts
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.training.budget import make_plan
@@ -28,10 +31,13 @@ SETTINGS = {
     for item in fields(TrainConfig)
     if item.metadata["section"] in ("Model", "Optimization")
 }
+CHOSEN = tuple(name for name, item in SETTINGS.items() if item.default is None)
+"""The settings that the recipe chooses where they are not asked for."""
 
 _TEXT = ("corpus", "train_chars", "vocab_size")
 _IDENTITY = (*_TEXT, "budget_seconds", "seed", *SETTINGS)
 _FIGURES = ("val_nats", "val_windowed_nats", "train_nats", "steps", "best_step", "ms_per_step")
+_READ = (*_TEXT, "budget_seconds", "seed", *_FIGURES, "error")
 _COLUMNS = (
     *("kind", "index", *_IDENTITY, *_FIGURES),
     *("chars_per_second", "seconds", "device", "precision", "threads", "error"),
@@ -57,7 +63,7 @@ def open_texts(paths: Sequence[str]) -> dict[str, Corpus]:
 
 
 def make_run(text: tuple[str, Corpus], kind: str, index: int, **settings: Any) -> Run:
-    """Describe a run of a text by its path: what is not asked for is what `charrnn train` chooses.
+    """Describe a run of a text by its path: what is not asked for is what the recipe chooses.
 
     Raises:
         ConfigError: a setting is out of range, or clashes with another.
@@ -102,9 +108,20 @@ def complete(path: Path, runs: Sequence[Run]) -> list[Row]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Give the rows of a table whose runs went well."""
-    with path.open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines) if not row["error"]]
+    """Give the rows of a table whose runs went well.
+
+    Raises:
+        StorageError: it cannot be read.
+        ConfigError: it is no table of runs.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines)
+            if missing := [name for name in _READ if name not in (reader.fieldnames or ())]:
+                raise ConfigError(f"{path} has no column {missing[0]!r}, so it is no table of runs")
+            return [row for row in reader if not row["error"]]
+    except (OSError, UnicodeError) as error:
+        raise StorageError(f"cannot read the table {path}: {error}") from error
 
 
 def identity(row: Row) -> tuple[str, ...]:
@@ -130,8 +147,9 @@ def describe(row: Row) -> str:
 
 def measure(run: Run) -> Row:
     """Make a run and give the cells of what came of it, or of why nothing did."""
+    chosen = {name: run.row[name] for name in CHOSEN}
     try:
-        reports = train(run.path, run.settings)
+        reports = train(run.path, chosen | run.settings)
     except RunFailedError as error:
         return {"error": " ".join(str(error).split())}
     started, progress, finished = (reports[k] for k in ("started", "progress", "finished"))

@@ -16,11 +16,17 @@ OPENING = """# Every command and option
 
 This page is made from the program's own help by `make docs`; a test holds it true.
 
-- A setting such as `--hidden-size` of `train` or `sample` has a twin in the environment,
-  `CHARRNN_HIDDEN_SIZE`, and of `train` one in a configuration file, `hidden_size`
+- A setting such as `--hidden-size` of `train` has a twin in the environment,
+  `CHARRNN_HIDDEN_SIZE`, and one in a configuration file, `hidden_size`
   (`charrnn train --config FILE.toml`; `--print-config` writes such a file). A flag goes before the
   environment, that before the file, that before the default.
+- Twins in the environment have, too: the settings of `sample` (but `--stop`), `--dynamic-rate` of
+  `eval`, what `bench` and `corpus stats` share with `train`, and `--checkpoints` wherever it
+  stands. `train` also heeds `CHARRNN_CONFIG`, `CHARRNN_QUIET` and `CHARRNN_JSON`.
 - MODEL is a run's name, a run's folder or a model file; left out, it is the newest run's best.
+  `eval` wants it named.
+- Texts that were read are kept as ids in `$CHARRNN_CACHE`, else `$XDG_CACHE_HOME/charrnn`, else
+  `~/.cache/charrnn`; nothing is ever removed from there. Named texts are kept in `corpora/`.
 - What is asked for goes to stdout, progress and complaints to stderr. `NO_COLOR` is respected.
 - Exit codes: 0 done; 2 a setting is wrong; 3 the text is missing, undecodable, too short, or has
   characters that the model does not know; 4 not a model file, or damaged; 5 the loss diverged;

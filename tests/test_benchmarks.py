@@ -52,7 +52,7 @@ class Trainer:
         self.made.append(settings)
         if error := self.failing.pop(len(self.made), None):
             raise error
-        val = settings.get("dropout", 0.75)
+        val = float(settings["dropout"])
         figures = {"best_val_nats": val, "best_val_windowed_nats": val, "best_train_nats": 0.5}
         counts = {"step": 10, "best_step": 9, "chars_seen": 640, "elapsed_seconds": 2.5}
         return {
@@ -171,6 +171,15 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         Table(tmp_path, BLANK).open()
 
 
+def test_a_picture_of_no_table_of_runs_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    with pytest.raises(StorageError, match=r"cannot read the table .*prices\.csv"):
+        plot.medians(path)
+    path.write_text("name,price\na,3\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"prices\.csv has no column 'corpus'"):
+        plot.medians(path)
+
+
 def test_a_stopped_search_goes_on_where_it_was(
     tmp_path: Path,
     trainer: Trainer,
@@ -234,7 +243,18 @@ def test_a_row_says_what_was_chosen_and_what_was_reached(
     assert (row["steps"], row["best_step"], row["ms_per_step"]) == ("10", "9", "200.0")
 
 
-@pytest.mark.parametrize(("best", "answer"), [(0.731, "yes"), (0.729, "no")])
+def test_what_the_recipe_chose_for_a_row_is_what_is_trained(
+    tmp_path: Path, trainer: Trainer, make_runs: Callable[..., list[Run]]
+) -> None:
+    (row,) = complete(tmp_path / "t.csv", make_runs(0.25))
+    (settings,) = trainer.made
+
+    sizes = ("hidden_size", "embedding_size", "tie_output", "seq_len", "batch_size")
+    for name in (*sizes, "dropout", "learning_rate"):
+        assert str(settings[name]) == row[name] != "", name
+
+
+@pytest.mark.parametrize(("best", "answer"), [(0.581, "yes"), (0.579, "no")])
 def test_the_verdict_holds_the_median_default_to_the_best_draw(
     tmp_path: Path,
     trainer: Trainer,
@@ -246,7 +266,8 @@ def test_the_verdict_holds_the_median_default_to_the_best_draw(
     wanted = [make_run(text, "default", 1, budget="2s"), *make_runs(0.9, best, 0.8)]
     said = search.format_verdict(wanted, complete(tmp_path / "t.csv", wanted))
 
-    assert f"difference  {0.75 - best:+.4f} nats" in said
+    assert wanted[0].row["dropout"] == "0.6"  # and so what the default run reaches
+    assert f"difference  {0.6 - best:+.4f} nats" in said
     assert f"within 0.02 nats of the best found: {answer}" in said
     assert "run 2 of seed 1, the best of 3" in said
     assert f"--dropout {best}" in said
@@ -328,6 +349,33 @@ def test_a_doubling_of_time_gains_the_share_of_the_loss_that_goes() -> None:
     ]
 
     assert list(curves.doublings(rows, "budget_seconds", ())) == [(1.0, pytest.approx(0.05))]
+
+
+def test_only_runs_of_one_text_are_a_doubling_of_its_time_or_its_length() -> None:
+    short = {"corpus": "cats", "budget_seconds": 10.0, "epochs": 1.0, "val_nats": 2.0}
+    rows = [short, {**short, "budget_seconds": 20.0}, {**short, "budget_seconds": 40.0}]
+    dogs = [{**row, "corpus": "dogs", "val_nats": 9.0} for row in rows]
+
+    points = curves.find_points(rows, "budget_seconds", ())
+    assert curves.find_points(rows + dogs, "budget_seconds", ()) == sorted(points * 2)
+    with pytest.raises(ConfigError, match=r"have 0 pairs of runs .* name a CORPUS"):
+        curves.find_points([rows[0], dogs[1]], "budget_seconds", ())
+
+
+def test_a_part_of_a_text_is_as_long_as_its_row_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+
+    def train(path: str, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        lengths.append(len(Path(path).read_text(encoding="utf-8")))
+        return {"finished": {"epochs": 1.0, "best_val_nats": 2.0}}
+
+    monkeypatch.setattr(curves, "train", train)
+    monkeypatch.setattr(curves, "locate_texts", list)
+    monkeypatch.setattr(curves, "open_corpus", lambda *_: corpus_from_text(TEXT, name="cats"))
+    rows = list(curves.measure("cats.txt", ["2s"], [1, 7], seed=1))
+
+    assert [row["corpus"] for row in rows] == ["cats", "cats"]
+    assert [row["train_chars"] for row in rows] == lengths == [864, 123]
 
 
 def test_the_fit_finds_the_curve_that_points_lie_on() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import pytest
+
+from charrnn.checkpoint.format import read_model
+from charrnn.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
@@ -35,6 +39,25 @@ def test_every_script_that_a_page_names_exists(page: Path) -> None:
     scripts = re.findall(r"\bbenchmarks/\w+\.(?:py|csv|md)\b", page.read_text(encoding="utf-8"))
 
     assert [script for script in scripts if not (ROOT / script).exists()] == []
+
+
+def test_the_page_of_the_file_names_every_key_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHARRNN_THREADS", "1")
+    Path("cats.txt").write_text("the cat sat on the mat. " * 500, encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["train", "cats.txt", "--steps", "3", "--hidden-size", "4", "--json"])
+    reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    run = Path("checkpoints", "cats")
+    best, last = read_model(run / "best.safetensors"), read_model(run / "last.safetensors")
+    documents = [*reports, best.summary, best.summary["corpus"], last.summary, last.progress or {}]
+    words = {report["event"] for report in reports}.union(*documents)
+
+    page = (ROOT / "docs" / "file-format.md").read_text(encoding="utf-8")
+    assert last.progress
+    assert words - set(re.findall(r"`(\w+)`", page)) == set()
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from charrnn.training.outlook import expected_gains
+from charrnn.training.outlook import TEXT_EPOCHS, TIME_EPOCHS, expected_gains
 
 
 def test_the_more_often_a_text_was_read_the_less_time_brings_and_the_more_text() -> None:
@@ -17,6 +17,14 @@ def test_the_more_often_a_text_was_read_the_less_time_brings_and_the_more_text()
     assert all(0 <= share < 0.5 for share in by_time + by_text)
 
 
-@pytest.mark.parametrize(("beyond", "edge"), [(0.0, 0.01), (1e9, 1e6)])
-def test_beyond_what_was_measured_the_curves_stay_level(beyond: float, edge: float) -> None:
-    assert expected_gains(beyond) == expected_gains(edge)
+@pytest.mark.parametrize(
+    ("name", "measured"), [("twice_the_time", TIME_EPOCHS), ("twice_the_text", TEXT_EPOCHS)]
+)
+def test_beyond_what_was_measured_a_curve_stays_level(
+    name: str, measured: tuple[float, float]
+) -> None:
+    fewest, most = measured
+    epochs = (0.0, fewest, most, most * 1.01, 1e9)
+    none, low, high, above, endless = (getattr(expected_gains(each), name) for each in epochs)
+
+    assert none == low != high == above == endless

@@ -1,7 +1,8 @@
-"""What twice the time or twice the text would bring, from curves that were fitted to many runs.
+"""What twice the time or twice the text would bring, from curves that were fitted to runs.
 
-`benchmarks/curves.py` measured and fitted them: default settings, a text, its half and its quarter,
-several budgets. It knows nothing of a run but how often it read its text.
+`benchmarks/curves.py` measured and fitted them: default settings, several budgets, tiny-shakespeare
+and its last half and quarter. For another text they are a rough guide. It knows nothing of a run
+but how often it read its text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ TIME_CURVE = (0.0529, -0.668)
 TEXT_CURVE = (-0.036, 0.0162)
 """(a, b) of a + b log₂ epochs, the share that goes with twice the text, where above 0."""
 
-_FEWEST_EPOCHS, _MOST_EPOCHS = 0.25, 64.0  # beyond what was measured the curves say nothing
+TIME_EPOCHS, TEXT_EPOCHS = (0.48, 6.06), (2.04, 17.14)
+"""The fewest and the most epochs that each was fitted to; beyond them it stays level."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,10 @@ class Outlook:
 
 def expected_gains(epochs: float) -> Outlook:
     """Give what to expect after the text was read `epochs` times."""
-    inside = min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
-    by_time = TIME_CURVE[0] * math.pow(inside, TIME_CURVE[1])
-    by_text = TEXT_CURVE[0] + TEXT_CURVE[1] * math.log2(inside)
+    by_time = TIME_CURVE[0] * math.pow(_within(epochs, TIME_EPOCHS), TIME_CURVE[1])
+    by_text = TEXT_CURVE[0] + TEXT_CURVE[1] * math.log2(_within(epochs, TEXT_EPOCHS))
     return Outlook(by_time, max(0.0, by_text))
+
+
+def _within(epochs: float, measured: tuple[float, float]) -> float:
+    return min(max(epochs, measured[0]), measured[1])
