@@ -110,13 +110,20 @@ def test_left_out_sizes_are_those_of_a_run() -> None:
 # ── what is shown ──
 
 
-def test_tables_fit_eighty_columns(capsys: Text) -> None:
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_tables_are_whole_in_eighty_columns_and_no_narrower(
+    capsys: Text, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")  # no colours
+    monkeypatch.setenv("COLUMNS", columns)
     for row in (MACHINE, TRAINING, EVALUATION, SAMPLING):
         show_speeds([row])
 
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert "…" not in out
+    assert "1,234.57" in out
 
 
 @pytest.mark.parametrize(
@@ -170,6 +177,16 @@ def test_a_terminal_is_told_what_is_measured_on_a_line_that_goes_again(
     assert "measuring the machine (1 of 4) …" in err
     assert err.endswith("\r\x1b[2K")
     assert "\n" not in err
+
+
+def test_colours_make_no_terminal_of_a_file(capsys: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    display = SpeedDisplay(as_json=True)
+    display.show(Measuring("the machine", 1, 4))
+    display.close()
+
+    assert capsys.readouterr() == ("", "")
 
 
 def test_ctrl_c_shows_what_was_measured_and_ends_with_130(
@@ -234,6 +251,11 @@ def test_a_wrong_option_ends_with_2_and_says_what_would_do(
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_a_precision_that_cannot_be_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(ConfigError, match="precision fp16 needs a GPU"):
+        next(measure_speeds(["rnn"], [8], {"precision": "fp16", "device": "cpu"}, QUICK))
 
 
 def test_an_unknown_cell_is_refused_before_anything_is_measured() -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from charrnn.cli.main import main
-from charrnn.config import TextConfig
+from charrnn.config import TextConfig, TrainConfig
 from charrnn.console.transfer import show_transfer
+from charrnn.errors import CorpusError
 from charrnn.runs.survey import survey_text
 from charrnn.text.baselines import score_baselines
 from charrnn.text.corpus import corpus_from_text
+from charrnn.training.budget import make_plan
+from charrnn.training.trainer import train
 
 TEXT = "the cat sat on the mat.\n" * 50 + "naïve\n"
 
@@ -125,8 +128,9 @@ def test_a_text_has_figures_to_beat_if_it_is_long_enough(
     assert re.search(r"gzip [\d.]+, xz [\d.]+, 5-gram [\d.]+ bpc on what", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("val_fraction", [0.1, 0.1002])
 def test_what_train_holds_out_is_found_in_pieces_and_with_bytes_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, val_fraction: float
 ) -> None:
     monkeypatch.setattr("charrnn.text.reader.CHUNK_BYTES", 1000)
     monkeypatch.setattr("charrnn.runs.survey.TRAINED_SYMBOLS", 5000)
@@ -134,7 +138,7 @@ def test_what_train_holds_out_is_found_in_pieces_and_with_bytes_in_it(
     text = "".join(f"{chr(0x4E00 + i)}{i % 7:06b}" for i in range(4000))  # each ideograph once
     path = tmp_path / "book.txt"
     path.write_text(text, encoding="utf-8")
-    config = TextConfig(min_count=2)
+    config = TextConfig(min_count=2, val_fraction=val_fraction)
     corpus = corpus_from_text(text, config)
 
     expected = score_baselines(corpus.train[-5000:], corpus.val[:1500], corpus.vocab)
@@ -162,14 +166,65 @@ def test_training_takes_the_name_of_a_text(book: Path) -> None:
 
 
 def test_a_download_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", "xterm")
     shown = {}
     for is_terminal in (True, False):
-        stream = io.StringIO()
-        console = Console(file=stream, force_terminal=is_terminal, width=80)
-        monkeypatch.setattr("charrnn.console.transfer.Console", lambda stderr, c=console: c)
+        monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+        monkeypatch.setattr(stream, "isatty", lambda is_terminal=is_terminal: is_terminal)
         with show_transfer("name[red]") as on_progress:
             on_progress(500, 1000)
         shown[is_terminal] = stream.getvalue()
 
     assert "name[red]" in shown[True]
     assert shown[False] == ""
+
+
+@pytest.mark.parametrize("command", [["list"], ["get", "python-docs"], ["get", "text8"]])
+def test_a_folder_that_cannot_be_read_ends_with_3(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", *command, "--dir", "x" * 300) == 3
+
+    assert re.fullmatch(r"charrnn: cannot read x+: File name too long\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("val_fraction", [0.1, 0.5])
+@pytest.mark.parametrize("length", [1, 9, 10, 11, 12, 16, 17, 18, 20, 21, 300])
+def test_what_train_would_use_is_not_said_of_a_text_that_it_refuses(
+    tmp_path: Path, length: int, val_fraction: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "book.txt"
+    path.write_text(("ab" * length)[:length])
+    corpus = corpus_from_text(path.read_text(), TextConfig(val_fraction=val_fraction))
+    try:
+        next(train(corpus, TrainConfig(steps=1, threads=1)))
+        is_trained = True
+    except CorpusError:
+        is_trained = False
+
+    arguments = ["corpus", "stats", str(path), "--val-fraction", str(val_fraction)]
+    assert end_of(*arguments) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert end_of(*arguments, "--json") == 0
+    chosen = json.loads(capsys.readouterr().out)["train_would_choose"]
+
+    assert (chosen is not None) == is_trained
+    assert ("the text is too short to train on" in shown) == (not is_trained)
+    assert ("as fast as that of the README's figures" in shown) == is_trained
+
+
+def test_what_train_would_use_goes_by_symbols(tmp_path: Path) -> None:
+    text = "".join(chr(0x4E00 + i) for i in range(4000))  # each once: three bytes each
+    path = tmp_path / "book.txt"
+    path.write_text(text, encoding="utf-8")
+    config = TextConfig(min_count=2)
+    corpus = corpus_from_text(text, config)
+
+    assert len(corpus.train) == 3 * 3600
+    assert survey_text([str(path)], config).plan == make_plan(
+        TrainConfig(), corpus.vocab.size, len(corpus.train)
+    )
+    assert survey_text([str(path)], config).plan != make_plan(
+        TrainConfig(), corpus.vocab.size, corpus.train_chars
+    )

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 import charrnn
 from charrnn.cli.main import main
@@ -115,6 +114,28 @@ def test_a_named_text_is_scored_as_a_whole(capsys: Text) -> None:
 
     assert result["texts"] == ["other.txt", "book.txt"]
     assert (result["split"], result["chars"]) == ("all", 1502 + 1 + 1500 - 1)
+
+
+def test_a_text_that_is_named_twice_is_read_and_shown_once(capsys: Text) -> None:
+    result = evaluate(capsys, "book", "--on", "book.txt", "--on", "book.txt")
+
+    assert (result["texts"], result["chars"]) == (["book.txt"], 1499)
+
+
+@pytest.mark.parametrize(("content", "is_enough"), [("好", False), ("é", False), ("好a", True)])
+def test_a_character_of_several_symbols_is_one_to_score(
+    capsys: Text, tmp_path: Path, content: str, is_enough: bool
+) -> None:
+    train("book.txt", "bytes", steps=1, min_count=9999, checkpoints=str(tmp_path))
+    (text := tmp_path / "text.txt").write_text(content, encoding="utf-8")
+    arguments = [str(tmp_path / "bytes"), "--on", str(text)]
+
+    if is_enough:
+        assert evaluate(capsys, *arguments)["chars"] == 1
+    else:
+        code, line = complaint(capsys, *arguments)
+        assert code == 3
+        assert "leaves 1 characters to score; at least 2 are needed" in line
 
 
 def test_a_text_held_out_as_a_file_is_found_again(capsys: Text) -> None:
@@ -228,14 +249,16 @@ def test_a_person_sees_a_row_for_each_model_and_protocol(capsys: Text) -> None:
 def test_progress_is_shown_on_a_terminal_where_it_takes_long(
     monkeypatch: pytest.MonkeyPatch, patience: float, is_shown: bool, is_terminal: bool
 ) -> None:
-    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=80)
-    monkeypatch.setattr(scoring, "Console", lambda stderr: console)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
     monkeypatch.setattr(scoring, "_PATIENCE_SECONDS", patience)
 
     with scoring.show_scoring() as watch:
         watch("dynamic", 20, 100)
 
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = stream.getvalue()
     assert ("dynamic, state carried" in shown) == (is_shown and is_terminal)
     assert "windows" not in shown
     assert is_terminal or shown == ""

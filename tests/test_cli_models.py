@@ -197,6 +197,18 @@ def test_list_names_a_damaged_run_and_shows_the_others(runs: list[RunFolder], ca
     assert errors_by_name == {"alpha": None, "gamma": None}
 
 
+def test_list_shows_a_signed_file_of_nonsense_as_damaged(
+    runs: list[RunFolder], capsys: Text, make_model: Make
+) -> None:
+    model = make_model()
+    runs[0].keep_last(replace(model, summary=model.summary | {"val_bpc": "x"}))
+
+    shown = output_of(capsys, "list")
+
+    assert "is damaged: it does not say how it was trained" in shown
+    assert "3.066" in shown
+
+
 def test_list_of_no_runs_says_how_to_make_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Text
 ) -> None:
@@ -249,6 +261,17 @@ def test_a_missing_model_ends_with_4_and_one_line(
 
     assert code == 4
     assert "there is no run or model file 'delta'" in line
+
+
+@pytest.mark.parametrize("command", [["list"], ["info"], ["sample"], ["info", "beta"]])
+def test_a_folder_that_cannot_be_read_ends_with_4_and_one_line(
+    command: list[str], capsys: Text
+) -> None:
+    code, line = complaint(capsys, *command, "--checkpoints", "x" * 300)
+
+    assert code == 4
+    assert line.startswith("charrnn: cannot read xxx")
+    assert line.endswith("x: File name too long\n")
 
 
 # ── help, version, completion ──
@@ -326,6 +349,7 @@ def test_a_shell_without_completion_is_refused(capsys: Text) -> None:
         ("charrnn in", {"info"}),
         ("charrnn sample --no-p", {"--no-prompt"}),
         ("charrnn train --schedule c", {"cosine", "constant"}),
+        ("charrnn train --resume ga", {"gamma"}),
     ],
 )
 def test_completion_offers_runs_commands_options_and_values(
@@ -381,3 +405,45 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: Text) -> 
 
     assert end_of("info") == 130
     assert capsys.readouterr().err.strip() == "charrnn: interrupted"
+
+
+# ── where stdout goes ──
+
+SHORT_AND_LONG = [
+    ["list"],
+    ["list", "--json"],
+    ["info", "beta"],
+    ["corpus", "list"],
+    ["corpus", "stats", "book.txt"],
+    ["eval", "alpha", "--on", "book.txt"],
+    ["--help"],
+    ["list", "--help"],
+    ["--version"],
+]
+
+
+@pytest.mark.parametrize("arguments", SHORT_AND_LONG, ids=" ".join)
+def test_a_pipe_that_nobody_reads_ends_any_command_with_141(
+    runs: list[RunFolder], arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Text
+) -> None:
+    Path("book.txt").write_text("ab " * 400)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        code = end_of(*arguments)
+
+    assert code == 141
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["sample"], ["train", "x.txt", "--json"]])
+def test_a_stdout_that_is_closed_ends_any_command_with_7_and_one_line(
+    runs: list[RunFolder], arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Text
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)  # as Python has it then
+        code = end_of(*arguments)
+
+    assert code == 7
+    assert capsys.readouterr().err == "charrnn: cannot write: standard output is closed\n"

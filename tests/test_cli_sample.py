@@ -172,6 +172,18 @@ def test_json_gives_one_object_a_sample(run: RunFolder, capsysbinary: Bytes) -> 
     }
 
 
+def test_json_leaves_out_the_prompt_where_it_is_not_wanted(
+    run: RunFolder, capsysbinary: Bytes
+) -> None:
+    whole = json.loads(written(capsysbinary, "--json", "--prompt", "a", "--seed", "1"))
+    record = json.loads(
+        written(capsysbinary, "--json", "--prompt", "a", "--seed", "1", "--no-prompt")
+    )
+
+    assert whole.pop("prompt") == "a"
+    assert record == whole
+
+
 def test_json_names_the_seed_that_writes_the_same_text_again(
     run: RunFolder, capsysbinary: Bytes
 ) -> None:

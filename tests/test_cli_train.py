@@ -307,6 +307,80 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     assert printed["warmup_steps"] == TrainConfig().warmup_steps
 
 
+@pytest.mark.parametrize(
+    ("flags", "variable", "length"),
+    [
+        (["--budget", "1s"], "CHARRNN_STEPS", {"budget": "1s"}),
+        (["--epochs", "2"], "CHARRNN_BUDGET", {"epochs": 2.0}),
+        ([], "CHARRNN_STEPS", {"steps": 5}),
+        (["--steps", "7"], None, {"steps": 7}),
+        ([], None, {"epochs": 3.0}),
+    ],
+)
+def test_a_length_from_a_stronger_place_drops_those_of_weaker_ones(
+    book: Path,
+    capsys: Text,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    variable: str | None,
+    length: dict[str, Any],
+) -> None:
+    Path("mine.toml").write_text("epochs = 3\n")
+    if variable:
+        monkeypatch.setenv(variable, "5")
+
+    printed = settings_of(capsys, "--config", "mine.toml", *flags)
+
+    assert {k: printed[k] for k in ("budget", "epochs", "steps") if k in printed} == length
+
+
+def test_two_lengths_from_one_place_clash(
+    book: Path, capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("mine.toml").write_text("epochs = 3\nbudget = 60\n")
+    message = "budget and epochs both say how long to train; give one"
+
+    assert refusal(capsys, "book.txt", "--config", "mine.toml") == (2, message)
+    monkeypatch.setenv("CHARRNN_EPOCHS", "1")
+    monkeypatch.setenv("CHARRNN_BUDGET", "1m")
+    assert refusal(capsys, "book.txt", "--config", "mine.toml") == (2, message)
+
+
+def test_numbers_in_a_file_may_stand_for_texts(book: Path, capsys: Text) -> None:
+    Path("mine.toml").write_text("budget = 60\nname = 2031\n")
+
+    printed = settings_of(capsys, "--config", "mine.toml")
+
+    assert (printed["budget"], printed["name"]) == ("60", "2031")
+
+
+def test_a_file_can_ask_for_json_by_the_name_of_the_flag(book: Path, capsys: Text) -> None:
+    Path("mine.toml").write_text("json = true\nsteps = 1\nhidden-size = 8\n")
+
+    assert end_of("train", "book.txt", "--config", "mine.toml") == 0
+
+    assert parse(capsys.readouterr().out.splitlines()[-1])["event"] == "finished"
+
+
+@pytest.mark.parametrize("key", ["config", "as_json", "q"])
+def test_a_file_cannot_name_what_is_no_setting(book: Path, capsys: Text, key: str) -> None:
+    Path("mine.toml").write_text(f"{key} = true\n")
+
+    code, line = refusal(capsys, "book.txt", "--config", "mine.toml")
+
+    assert code == 2
+    assert line.startswith(f"mine.toml: {key!r} is no setting of train")
+
+
+def test_a_setting_spelled_in_two_ways_is_refused(book: Path, capsys: Text) -> None:
+    Path("mine.toml").write_text("batch-size = 8\nbatch_size = 9\n")
+
+    assert refusal(capsys, "book.txt", "--config", "mine.toml") == (
+        2,
+        "mine.toml: batch_size is there twice, with - and with _; keep one",
+    )
+
+
 def test_a_flag_can_undo_what_the_file_turned_on(book: Path, capsys: Text) -> None:
     Path("mine.toml").write_text("skip = true\n")
 
@@ -380,6 +454,7 @@ def test_a_value_of_a_file_that_is_no_size_is_refused(book: Path, capsys: Text, 
         (["--nonlinearity", "relu"], "goes with cell rnn"),
         (["--encoding", "klingon"], "klingon"),
         (["--name", "../up", *SMALL], "cannot name a run"),
+        (["--name", "-x", *SMALL], "'-x' cannot name a run"),
         (["--frobnicate"], "--frobnicate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

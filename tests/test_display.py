@@ -74,6 +74,7 @@ EVALUATION = Evaluation(
 WRITTEN = Written(50, "once upon a time\nthere was")
 SNAPSHOT = Snapshot(50, STARTED.plan.model, WEIGHTS, {}, {})
 FINISHED = Finished(
+    best_val_compared_nats=2.25 * BIT,
     reason="length",
     step=200,
     best_step=150,
@@ -101,9 +102,16 @@ STOPPED = replace(
 )
 
 
+class Screen(io.StringIO):
+    """What a terminal was sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def make_console() -> tuple[Console, io.StringIO]:
     """Give a terminal of 100 columns without colours, and what it was sent."""
-    stream = io.StringIO()
+    stream = Screen()
     return Console(file=stream, force_terminal=True, width=100, color_system=None), stream
 
 
@@ -158,6 +166,13 @@ def test_the_panel_shows_speed_rate_gradient_and_memory() -> None:
 
     assert "speed 12.3k chars/s" in shown
     assert "learning rate 3.0e-03   gradient 0.62   memory 123.0 MB" in shown
+
+
+def test_a_speed_that_is_not_yet_measured_is_a_dash() -> None:
+    first = replace(PROGRESS, chars_per_second=0.0, elapsed_seconds=31)
+
+    assert "speed - chars/s" in on_a_panel(OPENED, STARTED, first)
+    assert as_lines(OPENED, STARTED, first)[-1].endswith("train 2.750 bpc, - chars/s")
 
 
 def test_the_panel_shows_how_far_the_run_is_and_how_long_it_takes() -> None:
@@ -301,6 +316,43 @@ def test_the_summary_says_how_good_the_best_model_is_by_both_protocols() -> None
         "(1.6250 in windows of 256 characters)"
     )
     assert "model 2.25, gzip 3.00, xz 3.50; the model needs 25% less than gzip" in lines[2]
+
+
+def test_a_loss_of_0_by_windows_is_shown() -> None:
+    lines = as_lines(Kept(RUN, replace(FINISHED, best_val_windowed_nats=0.0), {}))
+
+    assert lines[1].endswith("(0.0000 in windows of 256 characters)")
+
+
+def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -> None:
+    lines = as_lines(Kept(RUN, replace(FINISHED, best_val_compared_nats=1.5 * BIT), {"xz": 2.0}))
+
+    assert (
+        "on the beginning of the held-out text: model 1.50, xz 2.00; the model needs 25%"
+        in (lines[2])
+    )
+
+
+def test_the_summary_of_too_little_held_out_text_gives_no_verdict() -> None:
+    assert as_lines(Kept(RUN, FINISHED, {}))[2:4] == [
+        "what was held out is too short to judge the model by",
+        f"model: {RUN.last}",
+    ]
+
+
+@pytest.mark.parametrize("is_screen", [True, False])
+def test_a_summary_is_folded_on_a_screen_alone(
+    monkeypatch: pytest.MonkeyPatch, is_screen: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Screen() if is_screen else io.StringIO()
+
+    PlainLines(Console(file=stream, width=60)).show(KEPT)
+
+    lines = stream.getvalue().splitlines()
+    assert any(line.startswith("best model, of step 150") for line in lines)
+    assert (max(map(len, lines)) <= 60) == is_screen
 
 
 def test_the_summary_of_a_run_that_got_worse_does_not_ask_for_more_steps() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import re
 import select
@@ -37,7 +38,7 @@ from charrnn.errors import CheckpointError, ConfigError, RunLockedError, Storage
 
 KILLS = 200
 LONGEST_LIFE_SECONDS = 0.015
-BAD_NAMES = ["", ".", "..", "../x", "a/b", "/a", "a\\b", ".hidden", " a", "a ", "a\n", "a\0b"]
+BAD_NAMES = ["", ".", "..", "../x", "a/b", "/a", "a\\b", ".hidden", "-x", " a", "a ", "a\n", "a\0b"]
 BAD_NAMES += ["a:b", "a*", "a?", 'a"', "a|b", "<a>", "\x7f", "\x1b[31m", "x" * 201]
 
 MakeModel = Callable[..., ModelFile]
@@ -432,3 +433,51 @@ def test_a_model_that_tells_nothing_of_its_training_says_so_in_a_list(tmp_path, 
     run = RunFolder(tmp_path / "mine")
     run.keep_best(replace(make_model(), summary={}))
     assert summarise_run(run).keys() == {"name", "error"}
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"val_bpc": "x"},
+        {"val_bpc": [1]},
+        {"step": None},
+        {"step": "many"},
+        {"step": math.inf},
+        {"corpus": {}},
+    ],
+)
+def test_a_model_whose_figures_are_nonsense_is_damaged(
+    make_run: MakeRun, make_model: MakeModel, nonsense: dict[str, Any]
+) -> None:
+    run, model = make_run("mine"), make_model()
+    run.keep_best(replace(model, summary=model.summary | nonsense))
+
+    row = summarise_run(run)
+
+    assert row.keys() == {"name", "error"}
+    assert f"{run.best} is damaged: it does not say how it was trained" in row["error"]
+
+
+def test_a_loss_that_is_no_number_is_left_out_of_a_list(
+    make_run: MakeRun, make_model: MakeModel
+) -> None:
+    run, model = make_run("mine"), make_model()
+    run.keep_best(replace(model, summary=model.summary | {"val_bpc": math.nan}))
+
+    assert summarise_run(run)["val_bpc"] is None
+
+
+@pytest.mark.parametrize("name", ["mine", None])
+def test_a_folder_of_runs_that_cannot_be_read_is_named(tmp_path: Path, name: str | None) -> None:
+    folder = tmp_path / ("x" * 300)
+    for look in (list_runs, lambda folder: create_run(folder, name, "book")):
+        with pytest.raises(CheckpointError, match=r"cannot read .*xxx.*: File name too long"):
+            look(folder)
+
+
+def test_metrics_that_cannot_be_read_are_named(make_run: MakeRun) -> None:
+    run = make_run("mine")
+    run.metrics.mkdir()
+
+    with pytest.raises(CheckpointError, match=r"cannot read .*metrics\.jsonl: Is a directory"):
+        run.rewind_metrics(3)

@@ -15,8 +15,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,8 @@ class RunFolder:
         """Drop the lines after `step`, and one cut short: a resumed run writes them again."""
         if not self.metrics.exists():
             return
-        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines(True)
+        with _reading(self.metrics):
+            lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines(True)
         write_atomically(self.metrics, "".join(each for each in lines if _step_of(each) <= step))
 
     def log_sample(self, step: int, val_nats: float, text: str) -> None:
@@ -133,14 +134,17 @@ def create_run(checkpoints: Path, name: str | None, corpus_name: str) -> RunFold
     if name is not None:
         _check_name(name)
         folder = RunFolder(checkpoints / name)
-        if folder.model.exists():
+        with _reading(checkpoints):
+            is_taken = folder.model.exists()
+        if is_taken:
             raise ConfigError(
                 f"there is a run {name!r} in {checkpoints} already; go on with --resume {name}, "
                 "or give another --name"
             )
         return _make(folder)
     stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
-    taken = {path.name for path in checkpoints.glob("*") if not _is_abandoned(path)}
+    with _reading(checkpoints):
+        taken = {path.name for path in checkpoints.glob("*") if not _is_abandoned(path)}
     names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
     return _make(RunFolder(checkpoints / next(each for each in names if each not in taken)))
 
@@ -160,9 +164,10 @@ def _make(folder: RunFolder) -> RunFolder:
 
 def _check_name(name: str) -> None:
     is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
-    if not is_plain or not name or name.startswith(".") or len(os.fsencode(name)) > 200:
+    if not is_plain or not name or name[0] in ".-" or len(os.fsencode(name)) > 200:
         raise ConfigError(
-            f"{name!r} cannot name a run; use letters, digits, - and _ (it becomes a folder)"
+            f"{name!r} cannot name a run; use letters, digits, - and _, with no . or - in front "
+            "(it becomes a folder)"
         )
 
 
@@ -200,32 +205,49 @@ def find_model(name: str | None, checkpoints: Path) -> Path:
 
 
 def list_runs(checkpoints: Path) -> list[RunFolder]:
-    """Give every run in `checkpoints`, the one written last first."""
-    if not checkpoints.is_dir():
-        return []
-    runs = [RunFolder(path) for path in checkpoints.iterdir()]
-    dated = [(run.model.stat().st_mtime, run.name, run) for run in runs if run.model.exists()]
+    """Give every run in `checkpoints`, the one written last first.
+
+    Raises:
+        CheckpointError: the folder cannot be read.
+    """
+    with _reading(checkpoints):
+        if not checkpoints.is_dir():
+            return []
+        runs = [RunFolder(path) for path in checkpoints.iterdir()]
+        dated = [(run.model.stat().st_mtime, run.name, run) for run in runs if run.model.exists()]
     return [run for _, _, run in sorted(dated, reverse=True)]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name what could not be read: `path`, or what lies in it."""
+    try:
+        yield
+    except OSError as error:
+        culprit, reason = error.filename or path, error.strerror or error
+        raise CheckpointError(f"cannot read {culprit}: {reason}") from error
 
 
 def summarise_run(run: RunFolder) -> dict[str, Any]:
     """Give what a list shows of a run; a file that cannot be read says so in "error"."""
     try:
-        return {"name": run.name} | _figures(read_model(run.model))
+        return {"name": run.name} | without_nan(_figures(read_model(run.model)))
     except CheckpointError as error:
         return {"name": run.name, "error": str(error)}
-    except (KeyError, TypeError) as error:
-        return {"name": run.name, "error": f"{run.model} says too little of its training: {error}"}
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        damage = f"{run.model} is damaged: it does not say how it was trained ({error!r})"
+        return {"name": run.name, "error": damage}
 
 
 def _figures(model: ModelFile) -> dict[str, Any]:
     config, summary = model.config, model.summary
+    val_bpc = summary["val_bpc"]
     return {
         "corpus": summary["corpus"]["name"],
         "model": f"{config.cell} {config.num_layers}×{config.hidden_size}",
         "parameters": model.parameters,
-        "step": summary["step"],
-        "val_bpc": summary["val_bpc"],
+        "step": int(summary["step"]),
+        "val_bpc": None if val_bpc is None else float(val_bpc),
         "created": summary["created"],
     }
 

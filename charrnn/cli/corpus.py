@@ -44,7 +44,10 @@ def list_corpora(folder: str, as_json: bool) -> None:
 @click.argument("name")
 @_folder_option
 def build(name: str, folder: str) -> None:
-    """Make the text NAME from what came with Python; no network is used."""
+    """Make the text NAME from what came with Python; no network is used.
+
+    It replaces a file of that name in the folder.
+    """
     from charrnn.text.library import build_corpus
 
     _tell(name, build_corpus(name, Path(folder)))

@@ -6,7 +6,8 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -24,16 +25,28 @@ Examples:
   charrnn corpus list                    texts to try"""
 
 
-class _Program(click.Group):
-    """Ends quietly where the reader of stdout is gone; click itself would exit with 1."""
+@contextlib.contextmanager
+def _quiet_end() -> Iterator[None]:
+    """End where the reader of stdout is gone; click itself would exit with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        _drop_stdout()
+        sys.exit(141)  # 128 + SIGPIPE, as a shell shows it
 
+
+class _Program(click.Group):
+    """The group of all commands."""
+
+    @_quiet_end()
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the command line, and show the page of help or the version if it asks for them."""
+        return super().make_context(*args, **extra)
+
+    @_quiet_end()
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            _drop_stdout()
-            ctx.exit(141)  # 128 + SIGPIPE, as a shell shows it
+        return super().invoke(ctx)
 
 
 @click.group(
@@ -55,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # for what the terminal's encoding has not
     try:
+        if sys.stdout is None:
+            raise StorageError("cannot write: standard output is closed")
         sys.exit(cli.main(arguments, prog_name="charrnn", standalone_mode=False) or 0)
     except CharRNNError as error:
         _complain(str(error))

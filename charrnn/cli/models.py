@@ -12,7 +12,7 @@ from charrnn.config import RunConfig
 _CHECKPOINTS = RunConfig().checkpoints
 
 
-def _complete_run(
+def complete_run(
     ctx: click.Context, _: click.Parameter, incomplete: str
 ) -> list[CompletionItem | str]:
     """Offer the names of the runs, then files."""
@@ -23,10 +23,10 @@ def _complete_run(
 
 
 optional_model = click.argument(
-    "model", required=False, shell_complete=_complete_run, metavar="[MODEL]"
+    "model", required=False, shell_complete=complete_run, metavar="[MODEL]"
 )
 some_models = click.argument(
-    "models", nargs=-1, required=True, shell_complete=_complete_run, metavar="MODEL..."
+    "models", nargs=-1, required=True, shell_complete=complete_run, metavar="MODEL..."
 )
 
 checkpoints_option = click.option(

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import click
 
+from charrnn.cli.models import complete_run
 from charrnn.errors import ConfigError
 
 _ENV_PREFIX = "CHARRNN"
 _SPELLINGS = {"temperature": ("--temp", "--temperature"), "top_k": ("--top-k",)}
+_COMPLETIONS = {"resume": complete_run}
 
 
 class Command(click.Command):
@@ -100,6 +102,7 @@ def _make_option(
         show_default=rule["unset"] or item.default not in (None, ()),
         envvar=None if item.default == () else f"{_ENV_PREFIX}_{item.name.upper()}",
         show_envvar=False,
+        shell_complete=_COMPLETIONS.get(item.name),
     )
 
 
@@ -116,14 +119,27 @@ def _type_of(hint: Any, rule: Any) -> click.ParamType[Any]:
     return click.STRING
 
 
-def given_settings(ctx: click.Context) -> dict[str, Any]:
-    """Give the parameters set by flag, environment or file: those not left at their default."""
-    unset = (None, click.core.ParameterSource.DEFAULT)
-    return {k: v for k, v in ctx.params.items() if ctx.get_parameter_source(k) not in unset}
+_Source = click.core.ParameterSource
+_STRONGEST_FIRST = (_Source.COMMANDLINE, _Source.ENVIRONMENT, _Source.DEFAULT_MAP)
 
 
-def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str | None:
-    """Let a TOML file's keys stand in for options that are not given.
+def given_settings(ctx: click.Context, rivals: Sequence[str] = ()) -> dict[str, Any]:
+    """Give the parameters set by flag, environment or file: those not left at their default.
+
+    rivals: say the same in different words, so that only the strongest source of theirs counts.
+    """
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    used = [sources[name] for name in rivals if name in sources]
+    strongest = next((source for source in _STRONGEST_FIRST if source in used), None)
+    return {
+        name: value
+        for name, value in ctx.params.items()
+        if sources[name] in ((strongest,) if name in rivals else _STRONGEST_FIRST)
+    }
+
+
+def read_config(ctx: click.Context, own: click.Parameter, path: str | None) -> str | None:
+    """Let a TOML file's keys, spelled as the long options are, stand in for those not given.
 
     Raises:
         ConfigError: it cannot be read, is not TOML, or has a key that is no option.
@@ -134,17 +150,27 @@ def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot use the configuration {path}: {error}") from error
-    values = {key.replace("-", "_"): value for key, value in values.items()}
-    known = [str(param.name) for param in ctx.command.params]
-    for key in values.keys() - set(known):
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{path}: {key!r} is no setting of {ctx.info_name}{hint}")
-    for param in ctx.command.params:
-        if param.name in values and not _fits(param, values[param.name]):
-            raise ConfigError(f"{path}: {param.name} is {values[param.name]!r}; see --help")
-    ctx.default_map = {**(ctx.default_map or {}), **values}
+    known = {_key(param): param for param in ctx.command.params if param is not own}
+    found: dict[str, Any] = {}
+    for spelled, value in values.items():
+        key = spelled.replace("-", "_")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{path}: {key!r} is no setting of {ctx.info_name}{hint}")
+        name = str(known[key].name)
+        if name in found:
+            raise ConfigError(f"{path}: {key} is there twice, with - and with _; keep one")
+        if not _fits(known[key], value):
+            raise ConfigError(f"{path}: {key} is {value!r}; see --help")
+        found[name] = value
+    ctx.default_map = {**(ctx.default_map or {}), **found}
     return path
+
+
+def _key(param: click.Parameter) -> str:
+    """Give the key of a file that sets `param`: --batch-size is batch_size."""
+    return max(param.opts, key=len).removeprefix("--").replace("-", "_")
 
 
 def _fits(param: click.Parameter, value: Any) -> bool:
@@ -158,4 +184,6 @@ def _fits(param: click.Parameter, value: Any) -> bool:
         return False
     if isinstance(param.type, click.FloatRange):
         return isinstance(value, int | float)
-    return isinstance(value, int if isinstance(param.type, click.IntRange) else str)
+    if isinstance(param.type, click.IntRange):
+        return isinstance(value, int)
+    return isinstance(value, str | int | float)  # a budget of 60, a run named 2031

@@ -69,13 +69,13 @@ def command(
         config = replace(config, seed=secrets.randbits(32))
     text = _read_prompt(prompt, prompt_file)
     writer = Model.from_file(find_model(model, Path(checkpoints)))
-    shown = "" if no_prompt else text
     for index in range(count):
         pieces = writer.generate(text, config, index=index)
         if as_json:
-            _write_json(index, text, config, "".join(pieces))
+            given = {} if no_prompt else {"prompt": text}
+            _write_json({"index": index} | given, config, "".join(pieces))
         else:
-            _write_text(shown, pieces, raw, is_last=index == count - 1)
+            _write_text("" if no_prompt else text, pieces, raw, is_last=index == count - 1)
 
 
 def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
@@ -132,6 +132,6 @@ def _make_writer(raw: bool) -> Callable[[str], None]:
     return write
 
 
-def _write_json(index: int, prompt: str, config: SampleConfig, text: str) -> None:
-    record = {"index": index, "prompt": prompt, "text": text, "temperature": config.temperature}
-    _make_writer(raw=True)(json.dumps(record | {"seed": config.seed}) + "\n")
+def _write_json(record: dict[str, Any], config: SampleConfig, text: str) -> None:
+    record |= {"text": text, "temperature": config.temperature, "seed": config.seed}
+    _make_writer(raw=True)(json.dumps(record) + "\n")

@@ -21,6 +21,8 @@ charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train --resume book                         go on after a stop
 """
 
+_LENGTHS = ("budget", "epochs", "steps")
+
 
 @click.command("train", cls=Command, examples=_EXAMPLES)
 @click.argument("corpus", nargs=-1, type=click.Path())
@@ -75,7 +77,8 @@ def command(
     setting has a twin in the environment: CHARRNN_HIDDEN_SIZE for --hidden-size.
     """
     own = {"corpus", "config", "print_config", "quiet", "as_json"}
-    settings = {key: value for key, value in given_settings(ctx).items() if key not in own}
+    given = given_settings(ctx, rivals=_LENGTHS)
+    settings = {key: value for key, value in given.items() if key not in own}
     if print_config:
         _print_settings(corpus, settings)
         return

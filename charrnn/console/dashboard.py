@@ -21,6 +21,7 @@ from charrnn.console.visible import make_visible, one_line
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept, Written
 from charrnn.runs.training import Opened, Reading, RunReport
+from charrnn.text.corpus import Corpus
 from charrnn.training.reports import Evaluation, Progress, Started
 
 _SAMPLE_LINES = 8
@@ -97,9 +98,12 @@ def _describe_run(newest: Newest) -> Text:
     if newest.opened is None:
         names = newest.reading.corpus_paths if newest.reading else []
         return Text(one_line(f"reading {', '.join(names)} …"))
-    corpus = newest.opened.corpus
-    text = f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} symbols"
-    return Text(one_line(text) + "\n" + format_model(newest.started))
+    return Text(one_line(format_corpus(newest.opened.corpus)) + "\n" + format_model(newest.started))
+
+
+def format_corpus(corpus: Corpus) -> str:
+    """Say which text is trained on, and how large it is."""
+    return f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} symbols"
 
 
 def format_model(started: Started | None) -> str:
@@ -132,6 +136,11 @@ def format_time(newest: Newest) -> str:
     return f"{steps} · epoch {progress.epoch:.1f} · {left}"
 
 
+def format_speed(chars_per_second: float) -> str:
+    """Give 12.3k chars/s, with a dash for what is not yet measured (0)."""
+    return f"{format_count(chars_per_second) if chars_per_second else '-'} chars/s"
+
+
 def _draw_bar(newest: Newest) -> Table:
     progress = newest.progress
     total = progress.total_steps if progress else None
@@ -152,7 +161,7 @@ def _draw_figures(newest: Newest) -> Text:
         losses += [("val", evaluation.val_nats), ("best val", evaluation.best_val_nats)]
     bpc = [(name, f"{bits_per_char(nats):.3f}") for name, nats in losses]
     machine = [
-        ("speed", f"{format_count(progress.chars_per_second)} chars/s"),
+        ("speed", format_speed(progress.chars_per_second)),
         ("learning rate", f"{progress.learning_rate:.1e}"),
         ("gradient", f"{progress.gradient_norm:.2f}"),
         ("memory", format_bytes(progress.memory_bytes)),

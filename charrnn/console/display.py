@@ -7,10 +7,9 @@ import sys
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from rich.console import Console
-
 from charrnn.console.dashboard import LivePanel
 from charrnn.console.plain import PlainLines
+from charrnn.console.streams import Output, is_screen
 from charrnn.metrics import without_nan
 from charrnn.runs.keeper import Kept, Written
 from charrnn.runs.training import Opened, Reading, RunReport
@@ -33,9 +32,8 @@ def make_display(*, quiet: bool, as_json: bool) -> Display:
         return JsonLines()
     if quiet:
         return Silent()
-    console = Console(stderr=True)
-    is_screen = sys.stderr.isatty() and not console.is_dumb_terminal
-    return LivePanel(console) if is_screen else PlainLines(console)
+    console = Output(stderr=True)
+    return LivePanel(console) if is_screen(console) else PlainLines(console)
 
 
 class Silent:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from charrnn.console.dashboard import Newest, format_model, format_time
-from charrnn.console.figures import format_count, format_duration
+from charrnn.console.dashboard import Newest, format_corpus, format_model, format_speed, format_time
+from charrnn.console.figures import format_duration
 from charrnn.console.summary import show_line, show_summary
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept
@@ -30,13 +30,9 @@ class PlainLines:
         """Write the line that `report` is worth, if any."""
         self._newest.take(report)
         if isinstance(report, Opened):
-            corpus = report.corpus
             time = format_duration(report.budget_seconds) if report.budget_seconds else "no limit"
-            show_line(
-                self._console,
-                f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} symbols, "
-                f"time {time} → {report.run.path}",
-            )
+            corpus = format_corpus(report.corpus)
+            show_line(self._console, f"{corpus}, time {time} → {report.run.path}")
         elif isinstance(report, Started):
             show_line(self._console, format_model(report))
         elif isinstance(report, Evaluation):
@@ -66,5 +62,5 @@ class PlainLines:
         show_line(
             self._console,
             f"{format_time(self._newest)} · train {bits_per_char(report.train_nats):.3f} bpc, "
-            f"{format_count(report.chars_per_second)} chars/s",
+            f"{format_speed(report.chars_per_second)}",
         )

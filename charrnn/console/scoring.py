@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from charrnn.console.streams import Output, is_screen
 from charrnn.console.tables import PROTOCOLS
 
 _PATIENCE_SECONDS = 2.0
@@ -20,10 +20,10 @@ def show_scoring() -> Iterator[Callable[[str, int, int], None]]:
 
     A bar appears for a protocol once the scoring has taken two seconds.
     """
-    console, began = Console(stderr=True), time.monotonic()
+    console, began = Output(stderr=True), time.monotonic()
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=console, transient=True)
-    bar.disable = not console.is_terminal or console.is_dumb_terminal
+    bar.disable = not is_screen(console)
     tasks = {name: bar.add_task(label, visible=False) for name, label in PROTOCOLS.items()}
 
     def show(protocol: str, symbols: int, total: int) -> None:

@@ -13,13 +13,13 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
 from charrnn.console.figures import format_count
+from charrnn.console.streams import Output, is_screen, make_stdout
 from charrnn.console.visible import one_line
 from charrnn.inference.speed import SamplingSpeed
 from charrnn.runs.bench import Measuring, Speed
@@ -28,6 +28,7 @@ from charrnn.training.speed import EvaluationSpeed, TrainingSpeed
 
 _ERASE_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
+_LEAST_COLUMNS = 80
 _Column = tuple[str, Callable[[Any], str]]
 
 
@@ -36,8 +37,8 @@ class SpeedDisplay:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._stderr = Console(stderr=True)
-        self._is_screen = self._stderr.is_terminal and not self._stderr.is_dumb_terminal
+        self._stderr = Output(stderr=True)
+        self._is_screen = is_screen(self._stderr)
         self._rows: list[Speed] = []
 
     def show(self, result: Measuring | Speed) -> None:
@@ -85,7 +86,7 @@ def as_record(result: Speed) -> dict[str, Any]:
 
 def show_speeds(rows: Sequence[Speed]) -> None:
     """Write results of one kind: the machine's as two lines, any other as a table."""
-    console, first = Console(), rows[0]
+    console, first = make_stdout(_LEAST_COLUMNS), rows[0]
     if isinstance(first, MachineSpeed):
         for line in _describe_machine(first):
             console.print(Text(line), highlight=False)

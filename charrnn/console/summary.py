@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from charrnn.config import RunConfig
-from charrnn.console.advice import compare_with_baselines, judge_fit, look_ahead
+from charrnn.console.advice import Outcome, judge_run
 from charrnn.console.figures import format_duration
+from charrnn.console.streams import is_screen
 from charrnn.console.visible import make_visible
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept
@@ -32,7 +33,7 @@ def show_summary(console: Console, report: Kept) -> None:
     if finished.best_weights is not None:
         show_line(console, _describe_best(finished))
     if finished.reason != "stopped":
-        for line in _judge(finished, report.baselines_bpc):
+        for line in judge_run(_outcome(finished), report.baselines_bpc):
             show_line(console, line)
     show_line(console, f"model: {report.run.model}", is_copied=True)
     if finished.reason == "stopped":
@@ -46,23 +47,23 @@ def show_line(console: Console, line: str, *, is_copied: bool = False) -> None:
     On a terminal it is wrapped between words, unless a person will want to copy it.
     """
     if line:
-        is_whole = is_copied or not console.is_terminal
+        is_whole = is_copied or not is_screen(console)
         console.print(Text(make_visible(line)), soft_wrap=is_whole, highlight=False)
 
 
-def _judge(finished: Finished, baselines_bpc: dict[str, float]) -> tuple[str, ...]:
-    train_nats, val_nats = finished.best_train_nats, finished.best_val_nats
-    got_worse = finished.got_worse
-    return (
-        compare_with_baselines(val_nats, baselines_bpc, got_worse=got_worse),
-        judge_fit(train_nats, val_nats, got_worse=got_worse),
-        look_ahead(val_nats, expected_gains(finished.epochs), got_worse=got_worse),
+def _outcome(finished: Finished) -> Outcome:
+    return Outcome(
+        train_nats=finished.best_train_nats,
+        val_nats=finished.best_val_nats,
+        compared_nats=finished.best_val_compared_nats,
+        got_worse=finished.got_worse,
+        outlook=expected_gains(finished.epochs),
     )
 
 
 def _describe_best(finished: Finished) -> str:
     nats, windowed = finished.best_val_nats, finished.best_val_windowed_nats
-    by_windows = f" ({windowed:.4f} in windows of 256 characters)" if windowed else ""
+    by_windows = f" ({windowed:.4f} in windows of 256 characters)" if windowed is not None else ""
     return (
         f"best model, of step {finished.best_step:,}: {bits_per_char(nats):.3f} bits per character "
         f"on held-out text = {nats:.4f} nats{by_windows}"

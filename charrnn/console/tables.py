@@ -9,20 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from charrnn.config import DEFAULT_BUDGET
 from charrnn.console.figures import format_bytes, format_count
+from charrnn.console.streams import Output, make_stdout
 from charrnn.console.visible import one_line
+from charrnn.text.compressors import WHOLE_BYTES
 
 if TYPE_CHECKING:
     from charrnn.runs.assess import Assessment
     from charrnn.runs.survey import Survey
     from charrnn.text.statistics import CorpusStats
+    from charrnn.training.budget import Plan
 
 _SHOWN_CHARACTERS = 200
+_LEAST_COLUMNS = 50
+_FIGURES = {
+    *("weights", "step", "val\nbpc", "characters", "count"),
+    *("nats", "bits per\ncharacter", "perplexity"),
+}
 
 
 def show_model(path: str, description: dict[str, Any]) -> None:
@@ -33,10 +40,12 @@ def show_model(path: str, description: dict[str, Any]) -> None:
     table = _plain_table()
     for key, value in shown.items():
         table.add_row(_cell(key), _cell(value))
-    for name, group in (("corpus", corpus), ("settings", settings)):
-        for key, value in group.items():
-            if key not in shown:
-                table.add_row(_cell(f"{name}.{key}"), _cell(value))
+    for key, value in corpus.items():
+        table.add_row(_cell(f"corpus.{key}"), _cell(value))
+    for key, value in settings.items():
+        if key not in shown:
+            digits = f"{value:g}" if isinstance(value, float) else value
+            table.add_row(_cell(f"settings.{key}"), _cell(digits))
     _print(table)
 
 
@@ -44,9 +53,9 @@ def show_runs(rows: list[dict[str, Any]], checkpoints: str) -> None:
     """Write one line a run."""
     if not rows:
         text = f"no runs in {checkpoints} yet; make one with: charrnn train corpus.txt"
-        Console(stderr=True).print(Text(one_line(text)), soft_wrap=True)
+        Output(stderr=True).print(Text(one_line(text)), soft_wrap=True)
         return
-    table = _table("run", "corpus", "model", "weights", "step", "val bpc", "written")
+    table = _table("run", "corpus", "model", "weights", "step", "val\nbpc", "written")
     for row in rows:
         if "error" in row:
             table.add_row(_cell(row["name"]), Text(one_line(row["error"]), style="red"))
@@ -68,7 +77,7 @@ PROTOCOLS = {
 
 def show_assessment(result: Assessment) -> None:
     """Write the models' scores on a text, and those of their average, by each protocol."""
-    table = _table("protocol", "model", "nats", "bits per character", "perplexity")
+    table = _table("protocol", "model", "nats", "bits per\ncharacter", "perplexity")
     rows = result.models if result.average is None else [*result.models, result.average]
     for protocol, label in PROTOCOLS.items():
         for row in rows:
@@ -79,8 +88,8 @@ def show_assessment(result: Assessment) -> None:
     _print(table)
     texts = one_line(", ".join(result.texts))
     part = "all" if result.split == "all" else f"the {result.split} part"
-    line = f"over {result.chars:,} characters, {part} of {texts}"
-    Console().print(Text(line), soft_wrap=True)
+    line = f"\nover {result.chars:,} characters, {part} of {texts}"
+    _print(Text(line))
 
 
 def show_library(rows: list[tuple[Any, Path | None]]) -> None:
@@ -102,11 +111,12 @@ def show_survey(survey: Survey, rarest: int) -> None:
     for rare in survey.stats.rarest(rarest):
         row = (rare.character, rare.code_point, rare.name, rare.count)
         characters.add_row(*map(_cell, row))
+    _print(Text())
     _print(characters)
 
 
 def _survey_rows(survey: Survey) -> list[tuple[str, Any]]:
-    stats, plan, model = survey.stats, survey.plan, survey.plan.model
+    stats = survey.stats
     entropies = (stats.order0_bpc, stats.order1_bpc, stats.order2_bpc)
     part = f" (first {stats.entropy_chars:,})" if stats.entropy_chars < stats.characters else ""
     return [
@@ -116,14 +126,27 @@ def _survey_rows(survey: Survey) -> list[tuple[str, Any]]:
         ("duplicate lines", f"{stats.duplicate_line_share:.1%} of those that are not empty"),
         ("trouble", _describe_trouble(stats)),
         ("entropy", " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}"),
-        ("compressed", _list_bpc(survey.compressors_bpc)),
+        ("compressed", _describe_compressed(survey)),
         ("to beat", _describe_baselines(survey.baselines_bpc)),
-        (
-            "train would use",
-            f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
-            f"{plan.batch_size} lanes × {plan.seq_len} characters, for {DEFAULT_BUDGET}",
-        ),
+        ("train would use", _describe_plan(survey.plan)),
     ]
+
+
+def _describe_compressed(survey: Survey) -> str:
+    is_cut = survey.stats.utf8_bytes > WHOLE_BYTES
+    part = f" (first {WHOLE_BYTES >> 20} MiB)" if is_cut else ""
+    return _list_bpc(survey.compressors_bpc) + part
+
+
+def _describe_plan(plan: Plan | None) -> str:
+    if plan is None:
+        return "nothing: the text is too short to train on"
+    model = plan.model
+    return (
+        f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
+        f"{plan.batch_size} lanes × {plan.seq_len} characters, for {DEFAULT_BUDGET} on a machine "
+        "as fast as that of the README's figures; a faster one gets a larger network"
+    )
 
 
 def _list_bpc(bpc_by_name: dict[str, float]) -> str:
@@ -150,18 +173,20 @@ def _describe_trouble(stats: CorpusStats) -> str:
 def _table(*headings: str) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
         padding=(0, 1, 0, 0),
         collapse_padding=True,
         header_style="bold",
     )
     for heading in headings:
-        is_number = heading in {"weights", "step", "val bpc", "nats", "characters", "count"}
+        is_whole = heading in {*_FIGURES, "written"}
         table.add_column(
             heading,
-            justify="right" if is_number else "left",
-            overflow="fold",
-            no_wrap=heading in {"written", "model"},
+            justify="right" if heading in _FIGURES else "left",
+            overflow="ellipsis" if is_whole else "fold",
+            no_wrap=is_whole,
+            min_width=3,
         )
     return table
 
@@ -175,7 +200,7 @@ def _plain_table() -> Table:
 
 def _cell(value: Any) -> Text:
     """Give a value as text that is shown as it is."""
-    if value is None:
+    if value in (None, {}):
         return Text("-")
     if isinstance(value, float):
         return Text(f"{value:.4f}" if abs(value) < 1e4 else f"{value:,.0f}")
@@ -193,5 +218,6 @@ def _shorten(alphabet: str) -> str:
     return alphabet if rest <= 0 else f"{alphabet[:_SHOWN_CHARACTERS]} … and {rest:,} more"
 
 
-def _print(table: Table) -> None:
-    Console().print(table)
+def _print(shown: Table | Text) -> None:
+    """Write it whole: what is still too wide is for the terminal to break."""
+    make_stdout(_LEAST_COLUMNS).print(shown, soft_wrap=isinstance(shown, Text), crop=False)

@@ -15,7 +15,12 @@ import numpy as np
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.inference.speed import SamplingSpeed, measure_sampling
 from charrnn.text.corpus import Corpus, corpus_from_text
-from charrnn.training.device import set_up_machine, within_memory
+from charrnn.training.device import (
+    choose_device,
+    choose_precision,
+    set_up_machine,
+    within_memory,
+)
 from charrnn.training.machine import MachineSpeed, measure_machine
 from charrnn.training.speed import (
     EvaluationSpeed,
@@ -101,6 +106,7 @@ _Job = tuple[str, Callable[[], Speed]]
 
 def _jobs(configs: Sequence[TrainConfig], cells: Sequence[str], effort: Effort) -> list[_Job]:
     first, corpus = configs[0], _random_corpus()
+    choose_precision(first.precision, choose_device(first.device))  # what cannot be, at once
     machine = first.device, set_up_machine(first), effort.product_size, effort.machine_seconds
     jobs: list[_Job] = [("the machine", partial(measure_machine, *machine))]
     for config in configs:

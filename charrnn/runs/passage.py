@@ -22,7 +22,6 @@ from charrnn.text.corpus import open_corpus, split_ids
 from charrnn.text.reader import iter_text, open_sources
 from charrnn.text.vocab import Ids
 
-SPLITS = ("all", "train", "val")
 OWN_SPLIT, OTHER_SPLIT = "val", "all"  # where none is asked for
 
 
@@ -55,7 +54,7 @@ class PassageRequest:
 
 @dataclass(frozen=True)
 class Passage:
-    """The characters to score, `ids` (S,), S ≥ 2, and where they come from."""
+    """The characters to score, `ids` (S,), two or more, and where they come from."""
 
     texts: list[str]
     split: str
@@ -79,11 +78,11 @@ def read_passage(models: Sequence[NamedModel], wanted: PassageRequest) -> Passag
         raise ConfigError("--encoding says how to read the text of --on; give both, or neither")
     else:
         texts, ids = _read_own(models[0], split)
-    if len(ids) < 2:
-        raise CorpusError(
-            f"{texts[0]} leaves {len(ids)} characters to score; at least 2 are needed"
-        )
-    return Passage(texts, split, ids)
+    vocab = models[0].file.vocab
+    if vocab.count_characters(ids[1:]) < 1:  # the first symbol is given, not scored
+        chars = vocab.count_characters(ids)
+        raise CorpusError(f"{texts[0]} leaves {chars} characters to score; at least 2 are needed")
+    return Passage(list(dict.fromkeys(texts)), split, ids)  # one given twice is read once
 
 
 def _check_alike(models: Sequence[NamedModel], split: str, *, has_own_text: bool) -> None:

@@ -13,17 +13,22 @@ from charrnn.errors import CorpusError
 from charrnn.runs.request import locate_texts
 from charrnn.text.baselines import HELD_OUT_SYMBOLS, score_baselines
 from charrnn.text.compressors import whole_bpc
+from charrnn.text.corpus import cut_ids, place_cut
 from charrnn.text.ngram import TRAINED_SYMBOLS
 from charrnn.text.reader import iter_text, open_sources
 from charrnn.text.statistics import CorpusStats, measure_text
 from charrnn.text.vocab import Ids, Vocab
 from charrnn.training.budget import Plan, make_plan
 
+_LONGEST_CHARACTER = 4  # symbols: its UTF-8 bytes
+
 
 @dataclass(frozen=True)
 class Survey:
-    """A text's figures; plan is what training with default settings would choose.
+    """A text's figures.
 
+    plan: what training with default settings would choose on the machine that its rules were
+        measured on; None for a text that is too short for it.
     compressors_bpc: of the text as a whole. baselines_bpc: of the part that training would hold
         out, given the rest, which is what a model is compared with.
     """
@@ -32,14 +37,14 @@ class Survey:
     compressors_bpc: dict[str, float]
     baselines_bpc: dict[str, float]
     vocab_size: int
-    plan: Plan
+    plan: Plan | None
 
     def as_json(self) -> dict[str, Any]:
         """Give everything as plain values, the alphabet as an object of counts."""
         stats = asdict(self.stats) | {"alphabet": dict(self.stats.alphabet)}
         bpc = {"compressors_bpc": self.compressors_bpc, "baselines_bpc": self.baselines_bpc}
-        plan = {"vocab_size": self.vocab_size, "train_would_choose": asdict(self.plan)}
-        return stats | bpc | plan
+        plan = None if self.plan is None else asdict(self.plan)
+        return stats | bpc | {"vocab_size": self.vocab_size, "train_would_choose": plan}
 
 
 def survey_text(paths: Sequence[str], config: TextConfig) -> Survey:
@@ -59,19 +64,31 @@ def survey_text(paths: Sequence[str], config: TextConfig) -> Survey:
         kept = "".join(char for char, count in stats.alphabet if count >= config.min_count)
         vocab = Vocab(kept, has_bytes=config.min_count > 1)
         symbols = sum(count * len(vocab.encode(char)) for char, count in stats.alphabet)
-        cut = int(symbols * (1 - config.val_fraction))
-        baselines = score_baselines(*_read_around(cut, pieces(), vocab), vocab)
+        place = place_cut(symbols, config.val_fraction)
+        left_out, train, val = _read_around(place, pieces(), vocab)
+        baselines = score_baselines(train[-TRAINED_SYMBOLS:], val[:HELD_OUT_SYMBOLS], vocab)
         compressors = whole_bpc(pieces())
-    plan = make_plan(TrainConfig(), vocab.size, int(stats.characters * (1 - config.val_fraction)))
+    train_symbols = left_out + len(train)
+    plan = _make_plan(vocab.size, train_symbols, symbols - train_symbols)
     return Survey(stats, compressors, baselines, vocab.size, plan)
 
 
-def _read_around(cut: int, pieces: Iterator[str], vocab: Vocab) -> tuple[Ids, Ids]:
-    """Give the symbols before and after `cut` of a text, no more of them than baselines look at."""
-    start, stop = max(0, cut - TRAINED_SYMBOLS), cut + HELD_OUT_SYMBOLS
-    parts, place = [], 0
+def _make_plan(vocab_size: int, train_symbols: int, val_symbols: int) -> Plan | None:
+    """Give the plan of a text with so many symbols; None where `train` refuses it."""
+    plan = make_plan(TrainConfig(), vocab_size, train_symbols)
+    has_window = train_symbols > plan.batch_size * plan.seq_len
+    return plan if has_window and val_symbols >= 2 else None
+
+
+def _read_around(place: int, pieces: Iterator[str], vocab: Vocab) -> tuple[int, Ids, Ids]:
+    """Cut a text at `place`: give the symbols on either side, no more than baselines look at.
+
+    First comes the number of those that are left out in front of them.
+    """
+    start = max(0, place - TRAINED_SYMBOLS)
+    stop = place + HELD_OUT_SYMBOLS + _LONGEST_CHARACTER
+    parts, read = [], 0
     for ids in map(vocab.encode, pieces):
-        parts.append(ids[max(0, start - place) : max(0, stop - place)].copy())
-        place += len(ids)
-    ids = np.concatenate(parts)
-    return ids[: cut - start], ids[cut - start :]
+        parts.append(ids[max(0, start - read) : max(0, stop - read)].copy())
+        read += len(ids)
+    return start, *cut_ids(np.concatenate(parts), place - start, vocab)

@@ -246,10 +246,19 @@ def _map_ids(path: Path, vocab: Vocab) -> Ids:
 
 def split_ids(ids: Ids, vocab: Vocab, val_fraction: float) -> tuple[Ids, Ids]:
     """Give `ids` (S,) in two parts, the held-out tail second, cut between two characters."""
-    cut = int(len(ids) * (1 - val_fraction))
-    while vocab.has_bytes and cut < len(ids) and not vocab.starts_character[ids[cut]]:
-        cut += 1
-    return ids[:cut], ids[cut:]
+    return cut_ids(ids, place_cut(len(ids), val_fraction), vocab)
+
+
+def place_cut(symbols: int, val_fraction: float) -> int:
+    """Give how many of so many symbols lie before the held-out tail, for `cut_ids` to move on."""
+    return int(symbols * (1 - val_fraction))
+
+
+def cut_ids(ids: Ids, place: int, vocab: Vocab) -> tuple[Ids, Ids]:
+    """Cut `ids` (S,) at `place`, or where the first character after it starts."""
+    while vocab.has_bytes and place < len(ids) and not vocab.starts_character[ids[place]]:
+        place += 1
+    return ids[:place], ids[place:]
 
 
 def _split(name: str, sha256: str, vocab: Vocab, ids: Ids, val_fraction: float) -> Corpus:

@@ -115,14 +115,17 @@ def find_corpus(name: str, folder: Path) -> Path | None:
     """Give the file of a named text if it is in `folder`, right or not.
 
     Raises:
-        CorpusError: no such name.
+        CorpusError: no such name, or a folder that cannot be read.
     """
     path = folder / f"{_named(name).name}.txt"
-    return path if path.is_file() else None
+    try:
+        return path if path.is_file() else None
+    except OSError as error:
+        raise CorpusError(f"cannot read {folder}: {error.strerror or error}") from error
 
 
 def build_corpus(name: str, folder: Path) -> Path:
-    """Write a text that needs no network, the same each time for one version of Python.
+    """Write NAME.txt, which needs no network and is the same each time for one version of Python.
 
     Raises:
         CorpusError: no such name, it is to be downloaded, or this Python came without it.

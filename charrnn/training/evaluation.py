@@ -1,7 +1,7 @@
 """How good a model is on held-out text, in nats per character, by two protocols.
 
 carried: the text is read from its start to its end with the state carried along. windowed:
-consecutive windows of 256 characters, each from the initial state, which is how nanoGPT counts.
+consecutive windows of 256 characters, each from the initial state; nanoGPT draws its own at random.
 Both are total nats over total characters, and leave model and random state as they were. Several
 models read the same blocks side by side, and the average of their predictions is scored with them.
 
