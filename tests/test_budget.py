@@ -24,6 +24,16 @@ def test_more_work_in_a_step_reads_the_text_fewer_times_so_less_is_dropped() -> 
     assert others[1] < plain
 
 
+def test_steps_that_are_slow_here_read_the_text_fewer_times_so_less_is_dropped() -> None:
+    config = TrainConfig(budget="5m")
+    slow, fast = (
+        make_plan(config, 65, 1_000_000, step_seconds=seconds).model for seconds in (0.2, 0.02)
+    )
+
+    assert slow.dropout < fast.dropout
+    assert slow.hidden_size == fast.hidden_size
+
+
 def test_what_is_asked_for_is_not_chosen() -> None:
     plan = plan_for(
         1_000_000,

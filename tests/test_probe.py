@@ -7,8 +7,11 @@ import itertools
 import pytest
 import torch
 
+from charrnn.config import TrainConfig
+from charrnn.text.corpus import corpus_from_text
 from charrnn.training import probe
-from charrnn.training.probe import measure_speed
+from charrnn.training.budget import make_plan
+from charrnn.training.probe import measure_speed, measure_step
 
 CPU = torch.device("cpu")
 
@@ -34,6 +37,27 @@ def test_an_odd_clock_cannot_ask_for_an_odd_network(
     clock_of(monkeypatch, seconds)
 
     assert measure_speed(CPU, torch.float32) == speed
+
+
+def step_seconds(budget: str) -> float:
+    config = TrainConfig(budget=budget, hidden_size=4, threads=1)
+    corpus = corpus_from_text("abcdefgh" * 100)
+    plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+    return measure_step(plan, config, corpus, CPU, torch.float32)
+
+
+def test_a_step_is_the_mean_of_those_after_the_first_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = iter([0.0, 50, 60, 61, 63, 66, 70])
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: next(ends))
+
+    assert step_seconds("1d") == 2.5
+
+
+def test_slow_steps_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = iter([0.0, 5, 9])
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: next(ends))
+
+    assert step_seconds("10s") == 4
 
 
 def test_the_probe_leaves_torchs_random_state_as_it_was() -> None:

@@ -46,11 +46,18 @@ class Plan:
         return replace(self, total_steps=total_steps, eval_every=spacing)
 
 
-def make_plan(config: TrainConfig, vocab_size: int, train_symbols: int, speed: float = 1.0) -> Plan:
+def make_plan(
+    config: TrainConfig,
+    vocab_size: int,
+    train_symbols: int,
+    speed: float = 1.0,
+    step_seconds: float | None = None,
+) -> Plan:
     """Choose everything that `config` leaves open.
 
     vocab_size: V. train_symbols: symbols of the training text. speed: how many times as fast the
-    machine trains as the one that the rules were measured on.
+    machine trains as the one that the rules were measured on. step_seconds: what a step of this run
+    takes here, where that was measured.
     """
     seq_len, batch_size = _fit_windows(config, train_symbols)
     symbols_per_step = seq_len * batch_size
@@ -59,9 +66,9 @@ def make_plan(config: TrainConfig, vocab_size: int, train_symbols: int, speed: f
     by_time = _size_for(seconds, steps)
     hidden = config.hidden_size or min(by_time, _size_filled_by(train_symbols, by_time))
     expected_steps = float(steps or 0)
-    if seconds:
-        step_seconds = _step_seconds(hidden, config.num_layers, vocab_size)
-        expected_steps = seconds / (step_seconds * _work_beside_default(symbols_per_step))
+    if config.budget_seconds:
+        expected = _step_seconds(hidden, config.num_layers, vocab_size, symbols_per_step) / speed
+        expected_steps = config.budget_seconds / (step_seconds or expected)
     epochs = expected_steps * symbols_per_step / max(train_symbols, 1)
     model = _make_model(config, vocab_size, hidden, train_symbols, epochs)
     rate = config.learning_rate or _choose_learning_rate(model)
@@ -89,16 +96,18 @@ def _size_filled_by(train_symbols: int, largest: int) -> int:
     return next((size for up_to, size in _TEXT_SIZES if train_symbols < up_to), largest)
 
 
-def _step_seconds(hidden_size: int, num_layers: int, vocab_size: int) -> float:
-    """Give about what a step takes on the cores that the rules were measured on."""
+def _step_seconds(
+    hidden_size: int, num_layers: int, vocab_size: int, symbols_per_step: int
+) -> float:
+    """Give about what a step takes on the cores that the rules were measured on.
+
+    Less work than a default step's saves little.
+    """
     nearest = min(_STEP_SECONDS, key=lambda size: abs(math.log(size / hidden_size)))
     layer: float = _STEP_SECONDS[nearest] * (hidden_size / nearest) ** 1.5
-    return num_layers * layer + _OUTPUT_SECONDS * vocab_size * (1 + hidden_size / 256)
-
-
-def _work_beside_default(symbols_per_step: int) -> float:
-    """Give how many times the time of a default step a larger one takes; a smaller saves little."""
-    return max(1.0, symbols_per_step / (_BATCH_SIZE * _SEQ_LEN))
+    output = _OUTPUT_SECONDS * vocab_size * (1 + hidden_size / 256)
+    work = max(1.0, symbols_per_step / (_BATCH_SIZE * _SEQ_LEN))
+    return work * (num_layers * layer + output)
 
 
 def _make_model(

@@ -1,6 +1,7 @@
-"""How fast this machine trains beside the one that `budget.py`'s rules were measured on.
+"""How fast this machine trains: beside the one of `budget.py`'s rules, and a step of a run.
 
-A few passes of a small recurrent layer, forward and backward: a tenth of a second.
+The first decides on the sizes, before there are any: a few passes of a small recurrent layer, a
+tenth of a second. The second, once they are known, tells how often the text will be read.
 """
 
 from __future__ import annotations
@@ -9,13 +10,19 @@ import time
 
 import torch
 
+from charrnn.config import TrainConfig
 from charrnn.model.layers import RecurrentLayer
+from charrnn.text.corpus import Corpus
+from charrnn.training.budget import Plan
 from charrnn.training.device import autocast, lacks_kernel
+from charrnn.training.learner import Learner
 
 _SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, _HIDDEN_SIZE = 16, 16, 64, 256
 _REFERENCE_SECONDS = 0.0021
 _ROUNDS = 5
 _LEAST, _MOST = 1 / 16, 256.0
+_SKIPPED_STEPS, _STEPS = 2, 4  # of four, one makes Muon's directions anew
+_STEPS_SHARE = 0.01
 
 
 def measure_speed(device: torch.device, precision: torch.dtype) -> float:
@@ -40,6 +47,31 @@ def _pass_seconds(layer: RecurrentLayer, inputs: torch.Tensor, precision: torch.
             raise
         outputs, _ = layer(inputs, layer.initial_state(_BATCH_SIZE))
     outputs.float().sum().backward()
-    if inputs.device.type != "cpu":
-        torch.accelerator.synchronize(inputs.device)
+    _wait_for(inputs.device)
     return time.perf_counter() - began
+
+
+def measure_step(
+    plan: Plan, config: TrainConfig, corpus: Corpus, device: torch.device, precision: torch.dtype
+) -> float:
+    """Give the mean seconds of a step of this run, of a learner that is thrown away.
+
+    Of six steps the first two, which build the kernels, do not count; it takes about a hundredth
+    of the time allowed, so a large network makes fewer.
+    """
+    assert config.budget_seconds is not None
+    learner, began = Learner(plan, config, corpus, device, precision), time.perf_counter()
+    ends: list[float] = []
+    while len(ends) < _SKIPPED_STEPS + _STEPS:
+        learner.advance(None)
+        _wait_for(device)
+        ends.append(time.perf_counter())
+        if len(ends) > 1 and ends[-1] - began > _STEPS_SHARE * config.budget_seconds:
+            break
+    skipped = min(_SKIPPED_STEPS, len(ends) - 1)
+    return (ends[-1] - ends[skipped - 1]) / (len(ends) - skipped)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -34,7 +34,7 @@ from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
 from charrnn.training.learner import Learner
 from charrnn.training.losses import Best, Meter
 from charrnn.training.pace import Pace
-from charrnn.training.probe import measure_speed
+from charrnn.training.probe import measure_speed, measure_step
 from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
 
 _REPORT_SECONDS = 0.25
@@ -81,10 +81,7 @@ class _Run:
         self._threads = set_up_machine(config)
         device = choose_device(config.device)
         precision = choose_precision(config.precision, device)
-        has_to_choose = None in (config.hidden_size, config.dropout)
-        is_timed = resume is None and config.budget_seconds is not None
-        speed = measure_speed(device, precision) if is_timed and has_to_choose else 1.0
-        self._plan = plan = make_plan(config, corpus.vocab.size, len(corpus.train), speed)
+        self._plan = plan = _choose_plan(config, corpus, device, precision, resume is not None)
         if resume is not None:
             self._plan = plan = _plan_of(resume, plan, config)
         self._learner = Learner(plan, config, corpus, device, precision)
@@ -295,6 +292,24 @@ def _held_out(corpus: Corpus, config: TrainConfig) -> Ids:
             "or --val-file"
         )
     return val
+
+
+def _choose_plan(
+    config: TrainConfig,
+    corpus: Corpus,
+    device: torch.device,
+    precision: torch.dtype,
+    is_resumed: bool,
+) -> Plan:
+    """Choose what is left open, by measured speed where a time says how long."""
+    text = config, corpus.vocab.size, len(corpus.train)
+    if is_resumed or config.budget_seconds is None:
+        return make_plan(*text)
+    speed = 1.0 if config.hidden_size else measure_speed(device, precision)
+    plan = make_plan(*text, speed)
+    if config.dropout is not None:
+        return plan
+    return make_plan(*text, speed, measure_step(plan, config, corpus, device, precision))
 
 
 def _length(config: TrainConfig) -> list[float | str | None]:
