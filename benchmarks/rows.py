@@ -1,10 +1,9 @@
 """Runs as rows of a table: what search.py and grid.py share.
 
-A run is known by its text, its time, its seed and every setting, so that a table that is there is
-gone on with: what it holds is not measured again, and once a default changes, its runs are other
-ones. What is left to the recipe is chosen here, as for a machine of the reference's speed, and
-handed on: a row says what was trained, whatever the machine. A run that failed has been made too;
-the last column says what was wrong.
+A run is known by its text, its time, its seed and the settings that it asked for, so that a table
+that is there is gone on with: what it holds is not measured again. The other settings of a row are
+what the run itself chose, on its machine. A run that failed has been made too; the last column says
+what was wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from charrnn.console.figures import format_duration
 from charrnn.errors import ConfigError, StorageError
 from charrnn.runs.request import locate_texts
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.training.budget import make_plan
 
 TABLES = Path(__file__).with_name("tables")
 SETTINGS = {
@@ -31,15 +29,13 @@ SETTINGS = {
     for item in fields(TrainConfig)
     if item.metadata["section"] in ("Model", "Optimization")
 }
-CHOSEN = tuple(name for name, item in SETTINGS.items() if item.default is None)
-"""The settings that the recipe chooses where they are not asked for."""
 
 _TEXT = ("corpus", "train_chars", "vocab_size")
-_IDENTITY = (*_TEXT, "budget_seconds", "seed", *SETTINGS)
+_TASK = (*_TEXT, "budget_seconds")
 _FIGURES = ("val_nats", "val_windowed_nats", "train_nats", "steps", "best_step", "ms_per_step")
 _READ = (*_TEXT, "budget_seconds", "seed", *_FIGURES, "error")
 _COLUMNS = (
-    *("kind", "index", *_IDENTITY, *_FIGURES),
+    *("kind", "index", *_TASK, "seed", "asked", *SETTINGS, *_FIGURES),
     *("chars_per_second", "seconds", "device", "precision", "threads", "error"),
 )
 
@@ -63,15 +59,13 @@ def open_texts(paths: Sequence[str]) -> dict[str, Corpus]:
 
 
 def make_run(text: tuple[str, Corpus], kind: str, index: int, **settings: Any) -> Run:
-    """Describe a run of a text by its path: what is not asked for is what the recipe chooses.
+    """Describe a run of a text by its path: the row says what it is asked for, and no more.
 
     Raises:
         ConfigError: a setting is out of range, or clashes with another.
     """
     path, corpus = text
     config = TrainConfig(**settings)
-    plan = make_plan(config, corpus.vocab.size, len(corpus.train))
-    chosen, asked = vars(plan.model) | vars(plan), as_dict(config)
     row = {
         "kind": kind,
         "index": index,
@@ -80,7 +74,8 @@ def make_run(text: tuple[str, Corpus], kind: str, index: int, **settings: Any) -
         "vocab_size": corpus.vocab.size,
         "budget_seconds": config.budget_seconds,
         "seed": config.seed,
-        **{name: chosen.get(name) if asked[name] is None else asked[name] for name in SETTINGS},
+        "asked": " ".join(name for name in SETTINGS if name in settings),
+        **{name: value for name, value in as_dict(config).items() if name in SETTINGS},
     }
     return Run(path, settings, _as_cells(row))
 
@@ -126,12 +121,12 @@ def read_rows(path: Path) -> list[Row]:
 
 def identity(row: Row) -> tuple[str, ...]:
     """Give what tells one measurement from another."""
-    return tuple(row[name] for name in _IDENTITY)
+    return task(row) + tuple(row[name] for name in ("seed", "asked", *row["asked"].split()))
 
 
 def task(row: Row) -> tuple[str, ...]:
     """Give what two runs must have in common to be compared: the text and the time."""
-    return tuple(row[name] for name in (*_TEXT, "budget_seconds"))
+    return tuple(row[name] for name in _TASK)
 
 
 def describe(row: Row) -> str:
@@ -147,15 +142,17 @@ def describe(row: Row) -> str:
 
 def measure(run: Run) -> Row:
     """Make a run and give the cells of what came of it, or of why nothing did."""
-    chosen = {name: run.row[name] for name in CHOSEN}
     try:
-        reports = train(run.path, chosen | run.settings)
+        reports = train(run.path, run.settings)
     except RunFailedError as error:
         return {"error": " ".join(str(error).split())}
     started, progress, finished = (reports[k] for k in ("started", "progress", "finished"))
+    plan = started["plan"] | started["plan"]["model"]
+    chosen = {name: plan[name] for name in SETTINGS if name in plan and name not in run.settings}
     chars_per_step, rate = finished["chars_seen"] / finished["step"], progress["chars_per_second"]
     return _as_cells(
-        {
+        chosen
+        | {
             "val_nats": round(finished["best_val_nats"], 5),
             "val_windowed_nats": round(finished["best_val_windowed_nats"], 5),
             "train_nats": round(finished["best_train_nats"], 5),

@@ -89,11 +89,14 @@ class Pace:
             return plan
         if self._steps < _SKIPPED_STEPS + _PROBE_STEPS or step >= plan.total_steps:
             return plan
-        spacing = config.eval_every or max(plan.eval_every, self._spacing(step))
+        spacing = config.eval_every or self._spacing(step)
+        if spacing < _MUCH_WIDER * plan.eval_every:
+            spacing = plan.eval_every
         fitting = step + self._steps_left(spacing)
         is_near = abs(fitting - plan.total_steps) <= _TOLERANCE * plan.total_steps
-        is_same = is_near and spacing < _MUCH_WIDER * plan.eval_every
-        return plan if is_same else replace(plan, total_steps=fitting, eval_every=spacing)
+        if is_near and spacing == plan.eval_every:
+            return plan
+        return replace(plan, total_steps=fitting, eval_every=spacing)
 
     def _is_probe_over(self, warmup_steps: int) -> bool:
         assert self.budget_seconds is not None
