@@ -122,7 +122,7 @@ def judge_fit(outcome: Outcome) -> str:
 
 
 def look_ahead(outcome: Outcome) -> str:
-    """Say what twice the time and twice the text would bring, as runs on other texts went."""
+    """Say what twice the time and twice the text would bring, as it went with tiny-shakespeare."""
     if outcome.knows_all:
         return ""
     by_time = "nothing" if outcome.got_worse else _about(outcome.time_nats)
