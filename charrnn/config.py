@@ -23,6 +23,8 @@ lstm: input, forget, cell, output; gru: reset, update, new.
 
 CELLS = tuple(GATES)
 DEFAULT_BUDGET = "5m"
+LENGTHS = ("budget", "epochs", "steps")
+"""The settings that say how long to train; one of them is given, or none."""
 _DECAY_RATE = 0.9995
 LIBRARY_FOLDER = "corpora"
 
@@ -245,8 +247,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        lengths = {"budget": self.budget, "epochs": self.epochs, "steps": self.steps}
-        given = [name for name, value in lengths.items() if value is not None]
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} both say how long to train; give one")
         if self.budget is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from charrnn.cli.options import Command, Option, given_settings, read_config, settings_options
-from charrnn.config import RunConfig, TextConfig, TrainConfig, as_dict
+from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig, as_dict
 
 _EXAMPLES = """
 charrnn train book.txt                              five minutes, everything chosen for you
@@ -20,8 +20,6 @@ charrnn train book.txt --cell gru --hidden-size 512 --num-layers 2
 charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train --resume book                         go on after a stop
 """
-
-_LENGTHS = ("budget", "epochs", "steps")
 
 
 @click.command("train", cls=Command, examples=_EXAMPLES)
@@ -77,7 +75,7 @@ def command(
     setting has a twin in the environment: CHARRNN_HIDDEN_SIZE for --hidden-size.
     """
     own = {"corpus", "config", "print_config", "quiet", "as_json"}
-    given = given_settings(ctx, rivals=_LENGTHS)
+    given = given_settings(ctx, rivals=LENGTHS)
     settings = {key: value for key, value in given.items() if key not in own}
     if print_config:
         _print_settings(corpus, settings)

@@ -13,12 +13,11 @@ from typing import Any
 
 from charrnn.checkpoint.format import ModelFile
 from charrnn.checkpoint.store import RunFolder, find_run, read_last
-from charrnn.config import LIBRARY_FOLDER, RunConfig, TextConfig, TrainConfig, as_dict
+from charrnn.config import LENGTHS, LIBRARY_FOLDER, RunConfig, TextConfig, TrainConfig, as_dict
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.text.library import LIBRARY, get_corpus
 
-_LENGTHS = ("budget", "epochs", "steps")
-_CHANGEABLE = {*_LENGTHS, "patience", "eval_every", "device", "precision", "threads", "val_file"}
+_CHANGEABLE = {*LENGTHS, "patience", "eval_every", "device", "precision", "threads", "val_file"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def _resume(
                 f"{key} of run {folder.name!r} is {before.get(key)!r} and cannot change on the "
                 "way; leave it out, or start a new run"
             )
-    if asked.keys() & set(_LENGTHS):
-        before = before | dict.fromkeys(_LENGTHS)
+    if asked.keys() & set(LENGTHS):
+        before = before | dict.fromkeys(LENGTHS)
     text, train, _ = split_settings(before | asked)
     return Request(list(corpus) or paths, text, train, run, last)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charrnn.config import TrainConfig
+from charrnn.config import LENGTHS, TrainConfig
 from charrnn.errors import ConfigError, CorpusError, DivergedError
 from charrnn.model.network import export_weights
 from charrnn.text.baselines import HELD_OUT_SYMBOLS
@@ -313,7 +313,7 @@ def _choose_plan(
 
 
 def _length(config: TrainConfig) -> list[float | str | None]:
-    return [config.budget, config.epochs, config.steps]
+    return [getattr(config, name) for name in LENGTHS]
 
 
 def _plan_of(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
