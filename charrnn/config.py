@@ -273,6 +273,16 @@ class RunConfig:
     name: str | None = setting(None, "name of the run", unset="after the corpus")
     checkpoints: str = setting("checkpoints", "folder of all runs")
     resume: str | None = setting(None, "go on with this run: its name or folder")
+    unfinished: str = setting(
+        "ask",
+        "what to do with a run of the same command that did not end; without a terminal, ask means "
+        "resume",
+        choices=("ask", "resume", "new"),
+    )
+    keep: int = setting(2, "how many of the newest states to keep to go on from", minimum=1)
+    init_from: str | None = setting(
+        None, "start a new run from a model's weights: a run's name, folder or file"
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -43,6 +43,9 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 
 
+_LARGEST = 1 << 64  # whole numbers below it count anything, and seed any generator
+
+
 def check(config: Any) -> None:
     """Hold every field of a settings object to its rule.
 
@@ -64,6 +67,8 @@ def check(config: Any) -> None:
             raise ConfigError(f"{item.name} is {value!r}; it must be {words}")
         if not is_number:
             continue
+        if isinstance(value, int) and abs(value) >= _LARGEST:
+            raise ConfigError(f"{item.name} is out of range; whole numbers end at {_LARGEST:.1e}")
         low, above, high = rule["minimum"], rule["above"], rule["maximum"]
         if low is not None and value < low:
             raise ConfigError(f"{item.name} is {value}; it must be at least {low:g}")

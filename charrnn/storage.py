@@ -1,14 +1,16 @@
 """The one place that writes a file: whole or not at all, even if the machine dies in between.
 
-A file is written beside its place under a temporary name, flushed to the disk, renamed over the
-old one, and the folder's entry is flushed too (rename is atomic in POSIX; without the last flush
-it may be forgotten in a power cut). It knows nothing of what the bytes mean.
+A file is written beside its place under a random name, flushed to the disk, renamed over the old
+one, and the folder's entry is flushed too (rename is atomic in POSIX; without the last flush it
+may be forgotten in a power cut). A flush that failed is not tried again: the kernel may have
+dropped what it could not write, and would report success. It knows nothing of what bytes mean.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +18,14 @@ from typing import IO
 
 from charrnn.errors import StorageError
 
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Put `data` (text as UTF-8) at `path`, replacing what was there only when all of it is safe.
+
+    A symbolic link there is replaced, not followed.
 
     Raises:
         StorageError: the disk is full, read-only, or the folder may not be written.
@@ -34,24 +41,20 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         StorageError: as `write_atomically`.
     """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.")
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o666 & ~_umask())
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-        Path(temporary).replace(path)
-        temporary = None
-        flush_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
+    temporary = path.with_name(f".{path.name[:80]}.{os.urandom(6).hex()}")
+    with _writing(path):
+        make_folder(path.parent)
+        try:
+            with _opened(temporary, _NEW) as descriptor:
+                with os.fdopen(descriptor, "wb", closefd=False) as file:
+                    yield file
+                os.fsync(descriptor)
+            temporary.replace(path)
+        except BaseException:
             with suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink()
+            raise
+        flush_folder(path.parent)
 
 
 def append_text(path: Path, text: str) -> None:
@@ -62,27 +65,113 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         StorageError: as `write_atomically`.
     """
+    with _writing(path):
+        make_folder(path.parent)
+        with (
+            _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor,
+            os.fdopen(descriptor, "ab", closefd=False) as file,
+        ):
+            file.write(text.encode())
+
+
+def cut_file(path: Path, size_bytes: int) -> None:
+    """Shorten a log to its first `size_bytes` for good; one that is missing or shorter stays.
+
+    Raises:
+        StorageError: it may not be written.
+    """
+    with _writing(path), suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as descriptor:
+        if os.fstat(descriptor).st_size > size_bytes:
+            os.ftruncate(descriptor, size_bytes)
+        os.fsync(descriptor)
+
+
+def flush_file(path: Path) -> int:
+    """Make a log and its entry survive a power cut; give its size in bytes, 0 if it is missing.
+
+    Raises:
+        StorageError: the disk could not take it.
+    """
+    with _writing(path), suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as descriptor:
+        os.fsync(descriptor)
+        flush_folder(path.parent)
+        return os.fstat(descriptor).st_size
+    return 0
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and those it lies in, and make their entries survive a power cut.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir() or folder == folder.parent:
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    flush_folder(folder.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the folder's entries (a rename, a new file) survive a power cut.
+
+    Raises:
+        OSError: the disk could not take them.
+    """
+    if os.name != "posix":  # Windows opens no folders, and its renames are journalled
+        return
+    with _opened(folder, os.O_RDONLY) as descriptor:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a file system that flushes no folders
+                raise
+
+
+def check_room(folder: Path, needed_bytes: int, what: str) -> None:
+    """Refuse to start `what` where the disk that `folder` lies on, or will, has not the room.
+
+    A disk that does not tell its room is taken at its word.
+
+    Raises:
+        StorageError: less than `needed_bytes` are free.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return
+    if disk.total and disk.free < needed_bytes:
+        raise StorageError(
+            f"{what} needs {_size(needed_bytes)}, but the disk of {folder.resolve()} has "
+            f"{_size(disk.free)} free; free some, or name a folder on another disk by --checkpoints"
+        )
+
+
+def _size(number: float) -> str:
+    """Give 512 B, 1.4 MB or 2.0 GB (powers of ten)."""
+    for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= divisor * 0.99995:
+            return f"{number / divisor:.1f} {unit}"
+    return f"{number:.0f} B"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Name the file that could not be written."""
+    try:
+        yield
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def flush_folder(folder: Path) -> None:
-    """Make the folder's entries (a rename, a new file) survive a power cut."""
-    if os.name != "posix":  # Windows opens no folders, and its renames are journalled
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    """Yield a descriptor; a new file's mode is the umask's. An error of closing it counts."""
+    descriptor = os.open(path, flags | _FLAGS, 0o666)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    """Read the umask, which can only be read by setting it."""
-    umask = os.umask(0o022)
-    os.umask(umask)
-    return umask
+        with suppress(InterruptedError):  # by a signal, and closed all the same
+            os.close(descriptor)

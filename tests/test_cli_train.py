@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import charrnn
+from charrnn.checkpoint.folder import RunFolder
 from charrnn.checkpoint.format import read_model
 from charrnn.cli.main import main
 from charrnn.config import RunConfig, TextConfig, TrainConfig, as_dict
@@ -101,12 +102,13 @@ def parse(text: str) -> Any:
 # ── the files of a run ──
 
 
-def test_a_run_leaves_its_five_files(finished: Path) -> None:
+def test_a_run_leaves_its_files(finished: Path) -> None:
     names = {path.name for path in (finished / "checkpoints/book").glob("[!.]*")}
 
     assert names == {
         "best.safetensors",
-        "last.safetensors",
+        "step-5.safetensors",
+        "step-6.safetensors",
         "metrics.jsonl",
         "config.toml",
         "samples.txt",
@@ -241,12 +243,19 @@ def test_json_reports_carry_the_figures(book: Path, capsys: Text) -> None:
     by_event = {report["event"]: report for report in reports_of(capsys, "book.txt", *SMALL)}
 
     vocab_size = len(set(make_text(2000)))
+    room_bytes = by_event["opened"].pop("room_bytes")
+    kept = [path.stat().st_size for path in Path("checkpoints/book").glob("*.*")]
+    assert sum(kept) < room_bytes < 2e6
     assert by_event["opened"] == {
         "event": "opened",
         "run": str(Path("checkpoints/book")),
         "corpus": "book",
         "chars": 2000,
         "vocab_size": vocab_size,
+        "resumed_step": None,
+        "is_found": False,
+        "init_from": None,
+        "damaged": [],
     }
     assert by_event["started"]["plan"]["model"]["hidden_size"] == 8
     assert by_event["written"]["text"] == "".join(charrnn.load("book").generate(length=240, seed=1))
@@ -554,7 +563,9 @@ def test_a_run_that_was_resumed_is_the_run_that_went_through(book: Path) -> None
 
     assert end_of("train", "--resume", "half", "--steps", "6", "--quiet") == 0
 
-    whole, half = (read_model(Path(f"checkpoints/{n}/last.safetensors")) for n in ("whole", "half"))
+    whole, half = (
+        read_model(Path(f"checkpoints/{n}/step-6.safetensors")) for n in ("whole", "half")
+    )
     assert half.summary["step"] == 6
     assert all((half.weights[name] == weight).all() for name, weight in whole.weights.items())
 
@@ -562,25 +573,25 @@ def test_a_run_that_was_resumed_is_the_run_that_went_through(book: Path) -> None
 # ── how it is stopped ──
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_the_run_and_says_how_to_go_on(
-    book: Path, number: signal.Signals, code: int
-) -> None:
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_saves_the_run_and_says_how_to_go_on(book: Path, name: str, code: int) -> None:
     command = [sys.executable, "-W", "error", "-m", "charrnn", "train", "book.txt"]
     command += ["--steps", "1000000", "--eval-every", "20", "--hidden-size", "8", "--patience", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any(" val " in line for line in process.stderr)
-        process.send_signal(number)
+        process.send_signal(getattr(signal, name))
         _, rest = process.communicate(timeout=60)
 
     assert process.returncode == code
-    assert "go on: charrnn train --resume book\n" in rest
-    (steps,) = (int(n.replace(",", "")) for n in re.findall(r"as asked: ([\d,]+) steps", rest))
-    last = read_model(Path("checkpoints/book/last.safetensors"))
-    assert last.summary["step"] == steps
+    line = r"charrnn: stopped; saved after step ([\d,]+) in (\S+); go on with: (.*)"
+    found = re.fullmatch(line, rest.splitlines()[-1])
+    assert found is not None
+    steps = int(found[1].replace(",", ""))
+    assert found.groups()[1:] == ("checkpoints/book", "charrnn train --resume book")
+    assert RunFolder(Path("checkpoints/book")).step == steps
     assert end_of("train", "--resume", "book", "--steps", str(steps + 3), "--quiet") == 0
-    assert read_model(Path("checkpoints/book/last.safetensors")).summary["step"] == steps + 3
+    assert RunFolder(Path("checkpoints/book")).step == steps + 3
 
 
 def test_the_command_that_goes_on_names_the_folder_where_it_is_not_the_usual_one(
@@ -606,7 +617,7 @@ def test_the_first_signal_asks_for_an_end_and_the_second_ends_at_once(
     monkeypatch.setattr("charrnn.runs.training.start_run", pressed_twice)
 
     assert end_of("train", "book.txt", "--quiet") == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert "charrnn: stopped before training began" in capsys.readouterr().err
 
 
 def test_after_a_run_ctrl_c_means_what_it_meant_before(book: Path) -> None:

@@ -341,6 +341,45 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
         open_corpus([str(book)])
 
 
+# Symbols that are known already
+
+
+@pytest.mark.parametrize("known", [Vocab("EQi"), Vocab("Qß", has_bytes=True), Vocab("", True)])
+@pytest.mark.parametrize("min_count", [1, 4])
+def test_a_corpus_has_the_symbols_that_are_known_besides_its_own(
+    book: Path, known: Vocab, min_count: int
+) -> None:
+    config = TextConfig(min_count=min_count)
+    own = open_corpus([str(book)], config)
+    corpus = open_corpus([str(book)], config, known=known)
+    in_memory = corpus_from_text(TEXT, config, known=known)
+
+    assert corpus.vocab == own.vocab.union(known) == in_memory.vocab
+    assert whole(corpus) == whole(in_memory) == TEXT
+    assert corpus.train.tolist() == in_memory.train.tolist()
+    assert corpus.sha256 == own.sha256
+
+
+def test_a_rare_character_that_is_known_is_not_written_as_bytes() -> None:
+    corpus = corpus_from_text("aaaabQ", TextConfig(min_count=2), known=Vocab("Q"))
+
+    assert corpus.vocab == Vocab("Qa", has_bytes=True)
+    assert corpus.vocab.decode([0]) == "Q"
+    assert np.concatenate([corpus.train, corpus.val]).tolist() == [1, 1, 1, 1, 2 + ord("b"), 0]
+
+
+def test_ids_are_not_shared_between_different_known_vocabularies(book: Path) -> None:
+    knowns = [None, Vocab("Q"), Vocab("R"), Vocab("Q", has_bytes=True)]
+    corpora = [open_corpus([str(book)], known=known) for known in knowns]
+
+    assert len(builds()) == len(knowns)
+    for known, corpus in zip(knowns, corpora, strict=True):
+        again = open_corpus([str(book)], known=known)
+        assert again.vocab == corpus.vocab
+        assert again.train.tolist() == corpus.train.tolist()
+    assert len(builds()) == len(knowns)
+
+
 # Builds that did not end
 
 

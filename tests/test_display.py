@@ -19,7 +19,7 @@ from rich.console import Console
 from charrnn.checkpoint.store import RunFolder
 from charrnn.config import ModelConfig
 from charrnn.console.dashboard import LivePanel
-from charrnn.console.display import JsonLines, Silent, make_display
+from charrnn.console.display import JsonLines, Lasting, Silent, make_display
 from charrnn.console.plain import PlainLines
 from charrnn.runs.keeper import Kept, Written
 from charrnn.runs.training import Opened, Reading, RunReport
@@ -31,7 +31,7 @@ LAW = settings(deadline=None)  # a busy machine breaks no law
 BIT = math.log(2)  # nats
 WEIGHTS = {"output.bias": np.zeros(5, np.float32)}
 RUN = RunFolder(Path("checkpoints") / "tiny")
-OPENED = Opened(RUN, corpus_from_text("abcde" * 300, name="book"), None)
+OPENED = Opened(RUN, corpus_from_text("abcde" * 300, name="book"), None, room_bytes=2_500_000)
 STARTED = Started(
     plan=Plan(
         model=ModelConfig(vocab_size=5, embedding_size=3, hidden_size=4, num_layers=2, dropout=0.1),
@@ -42,6 +42,9 @@ STARTED = Started(
         eval_every=50,
     ),
     parameters=1234,
+    state_bytes=20_000,
+    model_bytes=5_000,
+    slices=1,
     device="cpu",
     precision="fp32",
     threads=2,
@@ -87,6 +90,7 @@ FINISHED = Finished(
     best_train_nats=2.125 * BIT,
     best_val_windowed_nats=1.625,
     best_weights=WEIGHTS,
+    snapshot=SNAPSHOT,
 )
 KEPT = Kept(RUN, FINISHED, {"gzip": 3.0, "xz": 3.5})
 STOPPED = replace(
@@ -228,7 +232,7 @@ def test_the_panel_lets_no_control_character_of_a_name_through() -> None:
     run = RunFolder(Path("checkpoints") / "a\x1b[31mb")
     corpus = corpus_from_text("ab" * 9, name="c\x1b]0;d[bold]")
 
-    shown = on_a_panel(Opened(run, corpus, None), STARTED)
+    shown = on_a_panel(Opened(run, corpus, None, 0), STARTED)
 
     assert "a␛[31mb" in shown
     assert "c␛]0;d[bold]: 18 characters" in shown
@@ -246,7 +250,7 @@ def test_the_panel_makes_room_for_the_summary() -> None:
 
 def test_the_first_lines_say_what_is_trained_and_where() -> None:
     assert as_lines(OPENED, STARTED) == [
-        f"book: 1,500 characters, 5 symbols, time no limit → {RUN.path}",
+        f"book: 1,500 characters, 5 symbols, time no limit → {RUN.path} (up to 2.5 MB)",
         "lstm 2×4, dropout 0.1, 1,234 parameters · 8 lanes × 16 characters · cpu fp32, 2 threads",
     ]
 
@@ -288,13 +292,13 @@ def test_an_evaluation_breaks_the_silence_too() -> None:
 def test_a_long_line_stays_one_line_off_a_terminal() -> None:
     corpus = corpus_from_text("ab" * 9, name="x" * 300)
 
-    assert len(as_lines(Opened(RUN, corpus, None))) == 1
+    assert len(as_lines(Opened(RUN, corpus, None, 0))) == 1
 
 
 def test_lines_let_no_control_character_and_no_markup_of_a_name_through() -> None:
     corpus = corpus_from_text("ab" * 9, name="a\x1b[31m[red]b")
 
-    assert as_lines(Opened(RUN, corpus, None))[0].startswith("a␛[31m[red]b: 18 characters")
+    assert as_lines(Opened(RUN, corpus, None, 0))[0].startswith("a␛[31m[red]b: 18 characters")
 
 
 # ── the summary ──
@@ -302,7 +306,7 @@ def test_lines_let_no_control_character_and_no_markup_of_a_name_through() -> Non
 
 def test_the_summary_ends_with_the_next_command() -> None:
     assert as_lines(KEPT)[-2:] == [
-        f"model: {RUN.last}",
+        f"model: {RUN.model}",
         "next:  charrnn sample tiny --temp 0.8",
     ]
 
@@ -336,7 +340,7 @@ def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -
 def test_the_summary_of_too_little_held_out_text_gives_no_verdict() -> None:
     assert as_lines(Kept(RUN, FINISHED, {}))[2:4] == [
         "what was held out is too short to judge the model by",
-        f"model: {RUN.last}",
+        f"model: {RUN.model}",
     ]
 
 
@@ -368,8 +372,7 @@ def test_the_summary_of_a_stopped_run_has_the_command_that_goes_on() -> None:
 
     assert lines == [
         "stopped as asked: 3 steps in 1:15",
-        f"model: {RUN.last}",
-        "go on: charrnn train --resume tiny",
+        f"model: {RUN.model}",
         "next:  charrnn sample tiny --temp 0.8",
     ]
 
@@ -418,7 +421,7 @@ def test_json_lines_say_the_end_once(capsys: pytest.CaptureFixture[str]) -> None
     assert record["event"] == "finished"
     assert record["best_val_nats"] == FINISHED.best_val_nats
     assert record["baselines_bpc"] == {"gzip": 3.0, "xz": 3.5}
-    assert record["model"] == str(RUN.last)
+    assert record["model"] == str(RUN.model)
 
 
 def test_json_lines_of_a_run_without_an_evaluation_are_json(
@@ -464,4 +467,7 @@ def test_without_flags_a_screen_gets_the_panel_and_all_else_the_lines(
     monkeypatch.setenv("TERM", term)
     monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal, raising=False)
 
-    assert type(make_display(quiet=False, as_json=False)) is kind
+    display = make_display(quiet=False, as_json=False)
+
+    assert isinstance(display, Lasting)
+    assert type(display.shown) is kind

@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +39,18 @@ from charrnn.text.vocab import Vocab
 
 GOLDEN = Path(__file__).parent / "golden" / "lstm-1x4-format1.safetensors"
 GOLDEN_SHA256 = "4ddb98b49aa4e930f79f5d702a86811aff795f9614bfc0c148fae03640bc5515"
+TINY = {
+    "cell": "rnn",
+    "nonlinearity": "tanh",
+    "vocab_size": 5,
+    "embedding_size": 1,
+    "hidden_size": 1,
+    "num_layers": 1,
+    "tie_output": False,
+    "skip": False,
+    "dropout": 0.0,
+    "initial_state": "zero",
+}
 SHAPES = [
     {},
     {"cell": "rnn", "nonlinearity": "relu", "num_layers": 1},
@@ -44,14 +59,20 @@ SHAPES = [
     {"tie_output": True, "embedding_size": 3},
 ]
 
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+WAY_OUT = "use the run's other files, or fetch it again"
+FOREIGN = (
+    "some.file is not a charrnn model, or its first bytes are damaged; give a run's name, its "
+    "folder or its best.safetensors (charrnn list shows the runs)"
+)
+
 MakeModel = Callable[..., ModelFile]
 
 
 @pytest.fixture(scope="module")
 def tiny(make_model: MakeModel) -> bytes:
     """Give the bytes of a model file of about two thousand."""
-    config = {"cell": "rnn", "embedding_size": 1, "hidden_size": 1, "num_layers": 1}
-    return pack_model(make_model(**config))
+    return pack_model(make_model(**TINY))
 
 
 def golden_model() -> ModelFile:
@@ -91,14 +112,42 @@ def complaint(data: bytes) -> str:
     return str(caught.value)
 
 
-def forge(data: bytes, **changes: Any) -> bytes:
-    """Give a file with fields of its document changed, signed as if it had been written so."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    document = json.loads(header["__metadata__"]["charrnn"]) | changes
-    metadata = {"charrnn": json.dumps(document), "sha256": "0" * 64}
-    unsigned = safetensors.numpy.save(safetensors.numpy.load(data), metadata)
-    digest = hashlib.sha256(unsigned).hexdigest()
-    return unsigned.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + digest.encode())
+def header_end(data: bytes) -> int:
+    """Give where the header ends and the arrays begin."""
+    return 8 + int.from_bytes(data[:8], "little")
+
+
+def sign(header: str, rest: bytes = b"") -> bytes:
+    """Give a file of this header, in which 64 zeros stand for the digest, and these arrays."""
+    raw = header.encode()
+    unsigned = len(raw).to_bytes(8, "little") + raw + rest
+    digest = hashlib.sha256(unsigned).hexdigest().encode()
+    return unsigned.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + digest)
+
+
+def forge(
+    data: bytes, edit: Callable[[dict[str, Any]], object] | None = None, **fields: Any
+) -> bytes:
+    """Give a file whose header was edited and its document's fields changed, signed anew."""
+    end = header_end(data)
+    header = json.loads(data[8:end])
+    document = json.loads(header["__metadata__"]["charrnn"]) | fields
+    header["__metadata__"] = {"charrnn": json.dumps(document), "sha256": "0" * 64}
+    if edit is not None:
+        edit(header)
+    return sign(json.dumps(header, separators=(",", ":")), data[end:])
+
+
+def forge_text(data: bytes, old: str, new: str) -> bytes:
+    """Give a file with a piece of its document's JSON replaced, signed anew."""
+    header = json.loads(data[8 : header_end(data)])
+    text = header["__metadata__"]["charrnn"]
+    assert old in text
+
+    def edit(header: dict[str, Any]) -> None:
+        header["__metadata__"]["charrnn"] = text.replace(old, new, 1)
+
+    return forge(data, edit)
 
 
 # There and back
@@ -116,7 +165,7 @@ def test_training_arrays_come_back_in_any_type_and_shape(make_model: MakeModel) 
         "ids": np.arange(7, dtype=np.uint16),
         "random": np.frombuffer(bytes(range(256)), dtype=np.uint8),
         "counter": np.array(2**63 - 1, dtype=np.int64),
-        "moments": np.array([[math.inf, math.nan]], dtype=np.float64),
+        "moments": np.array([[-0.0, 5e-324, 1e308]], dtype=np.float64),
         "none": np.empty((0, 3), dtype=np.float32),
         "embedding.weight": np.zeros(2, dtype=np.float16),
     }
@@ -134,13 +183,13 @@ def test_a_model_that_cannot_go_on_has_no_training_state(make_model: MakeModel) 
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        st.none() | st.booleans() | st.integers() | FINITE | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
         max_leaves=9,
     )
 )
 def test_any_summary_and_progress_come_back(make_model: MakeModel, value: Any) -> None:
-    model = replace(make_model(), summary={"step": value}, progress={"sha256": value})
+    model = replace(make_model(), summary={"note": value}, progress={"sha256": value})
     loaded = unpack_model(pack_model(model), "name")
 
     assert (loaded.summary, loaded.progress) == (model.summary, model.progress)
@@ -246,14 +295,39 @@ def test_every_truncation_is_refused(tiny: bytes) -> None:
 
 
 @pytest.mark.parametrize("rest", [b"\0", b" ", b"\0" * 4096, b"{}"])
-def test_an_extended_file_is_refused(tiny: bytes, rest: bytes) -> None:
-    assert "is damaged" in complaint(tiny + rest)
+def test_an_extended_file_is_refused_with_the_bytes_too_many(tiny: bytes, rest: bytes) -> None:
+    many = f"some.file is damaged: it has {len(rest):,} bytes after its end; {WAY_OUT}"
+    assert complaint(tiny + rest) == many
     complaint(rest + tiny)
 
 
-@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100, 4096])
-def test_an_empty_file_and_one_of_zeros_are_no_model(length: int) -> None:
-    assert complaint(bytes(length)).startswith("some.file is not a charrnn model; give a run's")
+def test_a_file_cut_short_says_how_many_bytes_are_left(tiny: bytes) -> None:
+    end = header_end(tiny)
+    cases = {
+        len(tiny) - 1: f"{len(tiny) - 1:,} of {len(tiny):,} bytes",
+        end: f"{end:,} of {len(tiny):,} bytes",
+        end - 1: f"{end - 1:,} of more than {end:,} bytes",
+        9: f"9 of more than {end:,} bytes",
+    }
+    for length, left in cases.items():
+        message = complaint(tiny[:length])
+        assert message == f"some.file is damaged: it is cut short, {left}; {WAY_OUT}"
+
+
+def test_an_empty_file_is_named_so() -> None:
+    assert complaint(b"") == f"some.file is damaged: it is empty; {WAY_OUT}"
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 100, 4096])
+def test_a_file_of_zeros_is_no_model(length: int) -> None:
+    assert complaint(bytes(length)) == FOREIGN
+
+
+@pytest.mark.parametrize("length", [2**23 + 1, 2**32, 10**10, 2**60, 2**64 - 1])
+def test_a_header_of_absurd_length_is_refused(tiny: bytes, length: int) -> None:
+    message = complaint(length.to_bytes(8, "little") + tiny[8:])
+    expected = f"its header would have {length:,} bytes, of 8,388,608 allowed"
+    assert message == f"some.file is damaged: {expected}; {WAY_OUT}"
 
 
 def test_zeros_where_a_disk_lost_a_block_are_refused(tiny: bytes) -> None:
@@ -288,15 +362,12 @@ def test_another_tools_safetensors_file_is_no_model() -> None:
 
     for metadata in (None, {"format": "pt"}):
         message = complaint(safetensors.numpy.save(arrays, metadata))
-        assert message.startswith("some.file is not a charrnn model")
+        assert message == FOREIGN
 
 
 def test_a_damaged_file_says_where_to_look_for_another(tiny: bytes) -> None:
-    expected = (
-        "some.file is damaged: its content does not have the SHA-256 written in it; "
-        "fetch it again, or use the run's other file (best or last)"
-    )
-    assert complaint(tiny[:-1] + b"\x55") == expected
+    what = "its content does not have the SHA-256 written in it"
+    assert complaint(tiny[:-1] + b"\x55") == f"some.file is damaged: {what}; {WAY_OUT}"
 
 
 # Signed, but wrong
@@ -315,27 +386,180 @@ def test_another_format_version_is_named_with_the_way_out(tiny: bytes, version: 
     assert complaint(forge(tiny, format=version)) == expected
 
 
+def nested(depth: int) -> list[Any]:
+    """Give lists in lists."""
+    return [nested(depth - 1)] if depth else []
+
+
+REASONS = [
+    ({"config": None}, "config is None, expected dict"),
+    ({"config": [1, 2]}, "config is [1, 2], expected dict"),
+    ({"config": {}}, "config has no cell"),
+    ({"config": TINY | {"colour": "red"}}, "config has an unknown key 'colour'"),
+    ({"config": TINY | {"a\n\x1b[1m": 1}}, r"config has an unknown key 'a\n\x1b[1m'"),
+    ({"config": TINY | {"hidden_size": 0}}, "hidden_size is 0; it must be at least 1"),
+    ({"config": TINY | {"hidden_size": True}}, "hidden_size is True; it must be a whole number"),
+    ({"config": TINY | {"cell": "a\n"}}, r"cell is 'a\n'; choose from rnn, lstm, gru"),
+    ({"vocab": None}, "vocab is None, expected dict"),
+    ({"vocab": {"alphabet": "ab"}}, "vocab has no bytes"),
+    ({"vocab": {"alphabet": "ba", "bytes": False}}, "alphabet is not sorted, or holds a char"),
+    ({"vocab": {"alphabet": 5, "bytes": False}}, "vocabulary is not an alphabet with a byte flag"),
+    ({"vocab": {"alphabet": "ab", "bytes": 0}}, "vocabulary is not an alphabet with a byte flag"),
+    ({"vocab": {"alphabet": "ab", "bytes": False}}, "2 symbols, but a network for 5"),
+    ({"colour": "red"}, "its document has an unknown key 'colour'"),
+    ({"summary": {"note": 10**301}}, "a number in it has 302 digits"),
+    ({"summary": {"note": math.nan}}, "a number in it is nan, which is not finite"),
+    ({"summary": {"note": -math.inf}}, "a number in it is -inf, which is not finite"),
+    ({"summary": {"note": "\udc80"}}, "can't encode character '\\udc80' in position 0: surr"),
+    ({"progress": {"\ud800": 1}}, "can't encode character '\\ud800' in position 0: surr"),
+    ({"summary": {"note": nested(40)}}, "it is nested more than 32 deep"),
+    ({"summary": {"note": [0] * 300_000}}, "it lists more than 262,144 values"),
+]
+
+
+@pytest.mark.parametrize(("fields", "reason"), REASONS)
+def test_a_document_that_describes_no_model_is_refused_with_the_reason(
+    tiny: bytes, fields: dict[str, Any], reason: str
+) -> None:
+    message = complaint(forge(tiny, **fields))
+
+    assert message.startswith("some.file does not describe a model (")
+    assert reason in message
+    assert message.endswith(f"); {WAY_OUT}")
+    assert message.isprintable()
+    assert len(message) < 300
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("old", "new", "reason"),
     [
-        {"config": None},
-        {"config": [1, 2]},
-        {"config": {"hidden_size": 1, "colour": "red"}},
-        {"config": {"hidden_size": 0}},
-        {"config": {"cell": "transformer"}},
-        {"config": {}},
-        {"vocab": None},
-        {"vocab": {"alphabet": "ba", "bytes": False}},
-        {"vocab": {"alphabet": "ab", "bytes": False}},
-        {"summary": None},
-        {"summary": "text"},
-        {"summary": 3},
+        ('"step": 7', '"step": 7, "step": 8', "the key 'step' stands twice"),
+        ('"step": 7', '"step": 1e999', "a number in it is inf, which is not finite"),
+        ('"step": 7', '"step": ' + "9" * 5000, "a number in it has 5,000 digits"),
+        ('"step": 7', '"step": ' + "[" * 5000, "it is nested more than 32 deep"),
+        ('"step": 7', '"step": 07', "Expecting ',' delimiter"),
+        ('"format"', "format", "Expecting property name enclosed in double quotes"),
     ],
 )
-def test_a_document_that_describes_no_model_is_refused(
-    tiny: bytes, changes: dict[str, Any]
+def test_json_that_readers_would_understand_differently_is_refused(
+    tiny: bytes, old: str, new: str, reason: str
 ) -> None:
-    assert complaint(forge(tiny, **changes)).startswith("some.file")
+    message = complaint(forge_text(tiny, old, new))
+
+    assert message.startswith(f"some.file does not describe a model ({reason}")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_shape_that_lacks_a_field_is_refused_by_name(tiny: bytes, name: str) -> None:
+    config = {key: value for key, value in TINY.items() if key != name}
+
+    assert f"(config has no {name});" in complaint(forge(tiny, config=config))
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("value", [None, "1", [], {}, -1, 10**30])
+def test_a_shape_of_the_wrong_type_is_refused_by_field(
+    tiny: bytes, name: str, value: object
+) -> None:
+    assert f" ({name} is " in complaint(forge(tiny, config=TINY | {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"summary": None}, "summary is None, expected dict"),
+        ({"summary": [["a", 1]]}, "summary is [['a', 1]], expected dict"),
+        ({"summary": {"step": -1}}, "summary.step is -1, expected int from 0"),
+        ({"summary": {"step": 1.0}}, "summary.step is 1.0, expected int"),
+        ({"summary": {"step": True}}, "summary.step is True, expected int"),
+        ({"summary": {"val_bpc": "x\n"}}, r"summary.val_bpc is 'x\n', expected int | float | None"),
+        ({"summary": {"settings": []}}, "summary.settings is [], expected dict"),
+        ({"summary": {"corpus": {"paths": "a"}}}, "summary.corpus.paths is 'a', expected list"),
+        ({"summary": {"corpus": {"paths": ["a", 5]}}}, "summary.corpus.paths.1 is 5, expected str"),
+        ({"progress": 5}, "progress is 5, expected dict"),
+        ({"progress": {"cursor": [1]}}, "progress.cursor is [1], expected list of 2"),
+        ({"progress": {"cursor": [1, -2]}}, "progress.cursor.1 is -2, expected int from 0"),
+        ({"progress": {"meters": [[0.5, 1], 2]}}, "progress.meters.1 is 2, expected list of 2"),
+        ({"progress": {"is_finished": 1}}, "progress.is_finished is 1, expected bool"),
+        ({"progress": {"plan": {"seq_len": "8"}}}, "progress.plan.seq_len is '8', expected int"),
+        (
+            {"progress": {"plan": {"total_steps": -1}}},
+            "progress.plan.total_steps is -1, expected int | None from 0",
+        ),
+    ],
+)
+def test_summary_and_progress_of_the_wrong_types_are_refused_by_place(
+    tiny: bytes, fields: dict[str, Any], reason: str
+) -> None:
+    damage = f"it does not say how it was trained ({reason}); {WAY_OUT}"
+
+    assert complaint(forge(tiny, **fields)) == f"some.file is damaged: {damage}"
+
+
+def test_what_a_later_version_may_add_to_summary_and_progress_is_kept(tiny: bytes) -> None:
+    later = {"summary": {"mood": [1, None]}, "progress": {"step": 1, "colour": "red"}}
+    loaded = unpack_model(forge(tiny, **later), "name")
+
+    assert {"summary": loaded.summary, "progress": loaded.progress} == later
+
+
+ENTRY = "training.moments"
+NO_ENTRY = f"array '{ENTRY}' has no type, shape and place that go together"
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (None, NO_ENTRY),
+        ({"colour": "red"}, NO_ENTRY),
+        ({"dtype": "BOOL"}, NO_ENTRY),
+        ({"dtype": ["F64"]}, NO_ENTRY),
+        ({"dtype": "F32"}, NO_ENTRY),
+        ({"shape": 6}, NO_ENTRY),
+        ({"shape": [2, 2]}, NO_ENTRY),
+        ({"shape": [-2, -3]}, NO_ENTRY),
+        ({"shape": [2.0, 3]}, NO_ENTRY),
+        ({"shape": [True, 6]}, NO_ENTRY),
+        ({"shape": [2**32, 2**32]}, NO_ENTRY),
+        ({"shape": [2**63, 2, 3]}, NO_ENTRY),
+        ({"shape": [10**290] * 9}, NO_ENTRY),
+        ({"shape": [1] * 33 + [6]}, NO_ENTRY),
+        ({"data_offsets": [0, 47]}, NO_ENTRY),
+        ({"data_offsets": [48, 0]}, NO_ENTRY),
+        ({"data_offsets": [False, 48]}, NO_ENTRY),
+        ({"data_offsets": [0, 48, 96]}, NO_ENTRY),
+        ({"shape": [0, 3], "data_offsets": [0, 0]}, "does not begin where the one before it ends"),
+    ],
+)
+def test_an_array_that_is_not_described_as_safetensors_does_is_refused(
+    tiny: bytes, entry: dict[str, Any] | None, reason: str
+) -> None:
+    def edit(header: dict[str, Any]) -> None:
+        header[ENTRY] = entry and header[ENTRY] | entry
+
+    assert reason in complaint(forge(tiny, edit))
+
+
+def test_arrays_that_share_bytes_are_refused(tiny: bytes) -> None:
+    def edit(header: dict[str, Any]) -> None:
+        header["training.twin"] = header["output.bias"]
+
+    reason = "array 'training.twin' does not begin where the one before it ends"
+    assert (
+        complaint(forge(tiny, edit)) == f"some.file does not describe a model ({reason}); {WAY_OUT}"
+    )
+
+
+def test_an_array_named_to_do_harm_cannot_write_on_the_terminal(tiny: bytes) -> None:
+    def edit(header: dict[str, Any]) -> None:
+        header["../\n\x1b[2J\u2028" + "x" * 9999] = header.pop("output.bias")
+
+    message = complaint(forge(tiny, edit))
+
+    assert message.isprintable()
+    assert len(message) < 300
+    assert r"weight '../\n\x1b[2J\u2028xxx" in message
+    assert "does not belong there" in message
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -345,8 +569,20 @@ def test_weights_that_are_not_finite_are_refused_by_name(
     model = make_model()
     model.weights["layers.1.bias_hh"][2] = value
 
-    message = complaint(pack_model(model))
-    assert message == "some.file: weight layers.1.bias_hh holds numbers that are not finite"
+    reason = "array 'layers.1.bias_hh' holds numbers that are not finite"
+    assert complaint(pack_model(model)) == f"some.file is damaged ({reason}); {WAY_OUT}"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_training_arrays_that_are_not_finite_are_refused_by_name(
+    make_model: MakeModel, value: float, dtype: type
+) -> None:
+    training = {"second_moment.output.bias": np.array([0, value], dtype=dtype)}
+
+    reason = "array 'training.second_moment.output.bias' holds numbers that are not finite"
+    message = complaint(pack_model(replace(make_model(), training=training)))
+    assert message == f"some.file is damaged ({reason}); {WAY_OUT}"
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
@@ -381,27 +617,80 @@ def test_a_weight_of_another_shape_is_refused_by_name(make_model: MakeModel, nam
     for wrong in ((*shape, 1), (shape[0] + 1, *shape[1:]), (0,)):
         weights = model.weights | {name: np.zeros(wrong, dtype=np.float32)}
         message = complaint(pack_model(replace(model, weights=weights)))
-        assert message == f"some.file: weight {name} is float32{wrong}, expected float32{shape}"
+        assert f"(weight {name} is float32{wrong}, expected float32{shape}); " in message
 
 
 def test_a_weight_that_does_not_belong_is_refused_by_name(make_model: MakeModel) -> None:
     model = make_model()
     model.weights["layers.2.weight_ih"] = np.zeros((16, 4), dtype=np.float32)
 
-    assert "weight layers.2.weight_ih is missing or does not belong" in complaint(pack_model(model))
+    assert "weight 'layers.2.weight_ih' does not belong there" in complaint(pack_model(model))
 
 
 def test_a_vocabulary_of_another_size_than_the_network_is_refused(make_model: MakeModel) -> None:
     message = complaint(pack_model(replace(make_model(), vocab=Vocab("abc"))))
 
-    assert message.startswith("some.file: 3 symbols")
+    assert "(3 symbols, but a network for 5); " in message
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "gone.safetensors", tmp_path):
-        with pytest.raises(CheckpointError) as caught:
-            read_model(path)
-        assert str(caught.value).startswith(f"cannot read {path}: ")
+# On disk
+
+
+def refusal(path: Path) -> str:
+    """Give the message with which this file is not read, its path as "some.file"."""
+    with pytest.raises(CheckpointError) as caught:
+        read_model(path)
+    return str(caught.value).replace(str(path), "some.file")
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "gone") == "cannot read some.file: No such file or directory"
+
+
+def test_a_folder_is_no_model_file(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == "cannot read some.file: it is a folder; name a model's file"
+
+
+def test_a_pipe_a_device_and_a_socket_are_refused_without_waiting_for_them(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))
+        for path in (tmp_path / "pipe", tmp_path / "socket", Path("/dev/zero")):
+            expected = "it is a pipe, socket or device; name a model's file"
+            assert refusal(path) == f"cannot read some.file: {expected}"
+
+
+def test_a_file_on_disk_is_refused_in_the_words_for_its_bytes(tmp_path: Path, tiny: bytes) -> None:
+    path = tmp_path / "model"
+    end = header_end(tiny)
+    changed = tiny[:-1] + b"\x55"
+    for data in (b"", b"\0" * 99, tiny[:9], tiny[:end], tiny[:-1], tiny + b"\0", changed):
+        path.write_bytes(data)
+        assert refusal(path) == complaint(data)
+
+
+def test_a_link_to_a_model_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(GOLDEN)
+
+    assert_same(read_model(tmp_path / "link"), golden_model())
+
+
+def test_a_file_larger_than_the_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    size = 1 << 43
+    entry = f'"a":{{"dtype":"U8","shape":[{size}],"data_offsets":[0,{size}]}}'
+    metadata = '"charrnn":"{}","sha256":"' + "0" * 64 + '"'
+    path = tmp_path / "model"
+    path.write_bytes(sign(f'{{"__metadata__":{{{metadata}}},{entry}}}'))
+    try:
+        os.truncate(path, path.stat().st_size + size)
+    except OSError:
+        pytest.skip("this file system has no files of 8 terabytes")
+
+    assert re.fullmatch(
+        r"some.file has 8,796,093,022,\d{3} bytes, this machine's memory [\d,]+; "
+        "open it on a larger machine",
+        refusal(path),
+    )
 
 
 # For good
@@ -436,27 +725,39 @@ def test_arrays_come_back_whatever_their_order_in_memory(make_model) -> None:
         assert loaded.training[name].tolist() == array.tolist()
 
 
-@pytest.mark.parametrize("name", ["cell", "hidden_size", "num_layers", "dropout", "skip"])
-@pytest.mark.parametrize("value", [None, "1", [], {}])
-def test_a_shape_of_the_wrong_type_is_refused(tiny, name: str, value: object) -> None:
-    config = {"cell": "rnn", "vocab_size": 5, "embedding_size": 1, "hidden_size": 1}
-    complaint(forge(tiny, config=config | {name: value}))
-
-
-@pytest.mark.parametrize("changes", [{"progress": 5}, {"progress": "x"}, {"summary": [["a", 1]]}])
-def test_summary_and_progress_are_objects(tiny, changes) -> None:
-    complaint(forge(tiny, **changes))
-
-
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, "", 5, None])
-def test_a_signed_document_that_is_no_json_is_refused(text: object) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[" * 100_000, "it is nested more than 32 deep"),
+        ("", "Expecting value: line 1 column 1 (char 0)"),
+        (5, "its metadata.charrnn is 5, expected str"),
+        (None, "its metadata.charrnn is None, expected str"),
+    ],
+)
+def test_a_signed_document_that_is_no_json_is_refused(text: object, reason: str) -> None:
     header = {"__metadata__": {"charrnn": text, "sha256": "0" * 64}}
-    raw = json.dumps(header, separators=(",", ":")).encode()
-    data = len(raw).to_bytes(8, "little") + raw
-    digest = hashlib.sha256(data).hexdigest().encode()
-    complaint(data.replace(b"0" * 64, digest))
+    message = complaint(sign(json.dumps(header, separators=(",", ":"))))
+
+    assert message == f"some.file does not describe a model ({reason}); {WAY_OUT}"
 
 
-def test_a_digest_that_is_half_of_a_surrogate_pair_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ('{"__metadata__":{"sha256":"%s"}}', "its metadata has no charrnn"),
+        ('{"__metadata__":{"sha256":"%s","charrnn":"{}","a":"b"}}', "has an unknown key 'a'"),
+        ('{"__metadata__":{"sha256":"%s","charrnn":"é"}}', "'ascii' codec can't decode byte"),
+        ('{"__metadata__":{"sha256":"%s","charrnn":"{}"}', "Expecting ',' delimiter"),
+        ('{"__metadata__":{"sha256":"%s","charrnn":"{}"},"a":1,"a":2}', "the key 'a' stands twice"),
+        ('{"__metadata__":{"sha256":"%s","charrnn":"{}"},"__metadata__":{}}', "stands twice"),
+    ],
+)
+def test_a_signed_header_of_another_making_is_refused(header: str, reason: str) -> None:
+    assert reason in complaint(sign(header % ("0" * 64)))
+
+
+def test_a_digest_that_is_none_is_damage(tiny: bytes) -> None:
     raw = b'{"__metadata__":{"sha256":"\\ud800","charrnn":"{}"}}'
-    complaint(len(raw).to_bytes(8, "little") + raw)
+    what = "its content does not have the SHA-256 written in it"
+    assert what in complaint(len(raw).to_bytes(8, "little") + raw)

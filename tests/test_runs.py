@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from charrnn.runs.keeper import Kept
 from charrnn.runs.passage import PassageRequest
 from charrnn.runs.survey import survey_text
 from charrnn.runs.training import RunReport, start_run
+from charrnn.training.learner import Learner, Update
 from charrnn.training.reports import Evaluation, Progress, Snapshot
 
 SMALL: dict[str, Any] = {
@@ -41,9 +43,25 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "book.txt"
 
 
-def stop_after(steps: int) -> Any:
-    calls: Iterator[int] = iter(range(1, 10**9))
-    return lambda: next(calls) >= steps
+STEPS: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _count_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count the steps of a test's runs, for those who want to stop after some."""
+    advance = Learner.advance
+
+    def counted(self: Learner, total_steps: int | None) -> Update:
+        STEPS.append(1)
+        return advance(self, total_steps)
+
+    monkeypatch.setattr(Learner, "advance", counted)
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    """Give a wish to stop once so many steps more have been made."""
+    end = len(STEPS) + steps
+    return lambda: len(STEPS) >= end
 
 
 def run(corpus: str | None, stop: int | None = None, **settings: Any) -> list[RunReport]:
@@ -89,7 +107,7 @@ def test_a_run_cut_off_and_resumed_leaves_the_same_files(book: str) -> None:
     run(None, resume="cut")
 
     uncut, cut = (find_run(name, Path("checkpoints")) for name in ("uncut", "cut"))
-    for ours, theirs in ((cut.best, uncut.best), (cut.last, uncut.last)):
+    for ours, theirs in zip([cut.best, *cut.states], [uncut.best, *uncut.states], strict=True):
         one, other = read_model(ours), read_model(theirs)
         assert all(np.array_equal(one.weights[n], other.weights[n]) for n in other.weights)
         assert all(np.array_equal(one.training[n], other.training[n]) for n in other.training)
@@ -125,7 +143,7 @@ def test_evaluations_can_be_spaced_anew(book: str) -> None:
     run(book, steps=60, eval_every=20, stop=30)
     resumed = run(None, resume="book", eval_every=6)
 
-    assert [r.step for r in resumed if isinstance(r, Evaluation)] == [36, 42, 48, 54, 60]
+    assert [r.step for r in resumed if isinstance(r, Evaluation)] == [*(30, 36, 42, 48, 54, 60)]
 
 
 def test_a_run_can_be_made_longer(book: str) -> None:
@@ -169,9 +187,12 @@ def test_what_cannot_go_on_is_refused(book: str, settings: Any, complaint: str) 
 def test_a_run_that_is_being_trained_is_refused_before_it_is_read(book: str) -> None:
     run(book, steps=60, stop=5)
     folder = RunFolder(Path("checkpoints/book"))
-    folder.last.write_bytes(b"half of what the other process is writing")
+    folder.states[0].write_bytes(b"half of what the other process is writing")
 
-    with folder.lock(), pytest.raises(RunLockedError, match="another process trains"):
+    with (
+        folder.lock(),
+        pytest.raises(RunLockedError, match=rf"process {os.getpid()} on host .* has been training"),
+    ):
         run(None, resume="book")
 
 
@@ -180,7 +201,7 @@ def test_the_best_so_far_stands_in_the_last_file_after_a_resume(book: str) -> No
     best = read_model(RunFolder(Path("checkpoints/book")).best).summary["val_nats"]
     run(None, resume="book", stop=3)
 
-    assert read_model(RunFolder(Path("checkpoints/book")).last).summary["val_nats"] == best
+    assert read_model(RunFolder(Path("checkpoints/book")).states[0]).summary["val_nats"] == best
 
 
 def test_the_largest_seed_trains(book: str) -> None:

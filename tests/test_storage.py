@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from charrnn.errors import StorageError
-from charrnn.storage import append_text, open_atomically, write_atomically
+from charrnn.storage import (
+    append_text,
+    check_room,
+    cut_file,
+    flush_file,
+    flush_folder,
+    make_folder,
+    open_atomically,
+    write_atomically,
+)
 
 Write = Callable[[Path, str], None]
 
@@ -93,16 +105,136 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(
     assert files(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EINVAL])
+def test_a_flush_that_failed_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    flushed = []
+
+    def fail_once(descriptor: int) -> None:
+        flushed.append(descriptor)
+        if len(flushed) == 1:
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(StorageError, match=os.strerror(code)):
+        write_atomically(tmp_path / "file", "text")
+
+    assert len(flushed) == 1
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("code", "is_fine"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_only_a_file_system_that_flushes_no_folders_may_leave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_fine: bool
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if is_fine:
+        flush_folder(tmp_path)
+    else:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            flush_folder(tmp_path)
+
+
+@contextmanager
+def failing_close(monkeypatch: pytest.MonkeyPatch, code: int) -> Iterator[None]:
+    """Let every close report an error; the descriptor is closed all the same, as in Linux."""
+    close = os.close
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", fail)
+        yield
+
+
+def test_an_error_at_closing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_atomically(tmp_path / "file", "old")
+    with (
+        failing_close(monkeypatch, errno.EIO),
+        pytest.raises(StorageError, match=r"cannot write .*file: Input/output error"),
+    ):
+        write_atomically(tmp_path / "file", "new")
+
+    assert (tmp_path / "file").read_text() == "old"
+    assert files(tmp_path) == ["file"]
+
+
+def test_a_signal_at_closing_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with failing_close(monkeypatch, errno.EINTR):
+        write_atomically(tmp_path / "file", "new")
+        append_text(tmp_path / "file", "er")
+
+    assert (tmp_path / "file").read_text() == "newer"
+
+
+def test_a_disk_that_takes_a_part_of_the_bytes_leaves_the_old_file(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    write_atomically(tmp_path / "file", "old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*file: File too large"):
+            write_atomically(tmp_path / "file", b"x" * 100_001)
+        write_atomically(tmp_path / "other", b"x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert (tmp_path / "file").read_text() == "old"
+    assert files(tmp_path) == ["file", "other"]
+
+
+def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "file").symlink_to(tmp_path / "elsewhere")
+    write_atomically(tmp_path / "file", "new")
+
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "urandom", lambda count: b"\x5a" * count)
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / f".file.{'5a' * 6}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="File exists"):
+        write_atomically(tmp_path / "file", "new")
+
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("name", ["f" * 250, "漢" * 80])
+def test_a_name_of_any_length_that_a_folder_takes_can_be_written(tmp_path: Path, name: str) -> None:
+    write_atomically(tmp_path / name, "text")
+
+    assert files(tmp_path) == [name]
+
+
 @pytest.mark.parametrize(
     ("umask", "mode"), [(0, 0o666), (0o022, 0o644), (0o027, 0o640), (0o077, 0o600)]
 )
-def test_the_umask_says_who_may_read(tmp_path: Path, umask: int, mode: int) -> None:
-    before = os.umask(umask)
+def test_the_umask_says_who_may_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int, mode: int
+) -> None:
+    set_umask = os.umask
+    before = set_umask(umask)
     try:
-        write_atomically(tmp_path / "file", "text")
-        assert os.umask(umask) == umask
+        with monkeypatch.context() as patched:
+            patched.delattr(os, "umask")  # setting it would show in other threads' files
+            write_atomically(tmp_path / "file", "text")
     finally:
-        os.umask(before)
+        set_umask(before)
 
     assert (tmp_path / "file").stat().st_mode & 0o777 == mode
 
@@ -136,3 +268,90 @@ def test_a_log_grows_line_by_line_in_utf8(tmp_path: Path) -> None:
         append_text(tmp_path / "new" / "log", line)
 
     assert (tmp_path / "new" / "log").read_bytes() == "é\nb\n".encode()
+
+
+def test_a_log_is_cut_to_a_size_and_never_made_longer(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    append_text(log, "12345")
+    for size_bytes in (9, 3, 4):
+        cut_file(log, size_bytes)
+
+    assert log.read_text() == "123"
+
+
+def test_a_log_that_is_flushed_tells_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_text(tmp_path / "log", "é\n")
+    seen: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(os.fstat(descriptor).st_ino))
+
+    assert flush_file(tmp_path / "log") == 3
+    assert seen == [(tmp_path / "log").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_a_log_that_is_missing_stays_missing(tmp_path: Path) -> None:
+    assert flush_file(tmp_path / "log") == 0
+    cut_file(tmp_path / "log", 5)
+
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("touch", [flush_file, lambda path: cut_file(path, 0)])
+def test_a_log_that_is_a_folder_is_named(tmp_path: Path, touch: Callable[[Path], None]) -> None:
+    (tmp_path / "log").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*log: Is a directory"):
+        touch(tmp_path / "log")
+
+
+def test_the_entry_of_every_new_folder_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(os.fstat(descriptor).st_ino))
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+
+    assert seen == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_disk_with_too_little_room_is_named_with_both_sizes_and_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_made: bool
+) -> None:
+    asked: list[Path] = []
+
+    def free(folder: Path) -> shutil._ntuple_diskusage:
+        asked.append(folder)
+        return shutil._ntuple_diskusage(10**9, 10**9 - 300_000_000, 300_000_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", free)
+    folder = tmp_path if is_made else tmp_path / "checkpoints" / "mine"
+    check_room(folder, 300_000_000, "a run")
+    with pytest.raises(StorageError) as caught:
+        check_room(folder, 1_250_000_000, "a run")
+
+    assert asked == [tmp_path, tmp_path]
+    assert str(caught.value) == (
+        f"a run needs 1.2 GB, but the disk of {tmp_path} has 300.0 MB free; free some, or name a "
+        "folder on another disk by --checkpoints"
+    )
+
+
+@pytest.mark.parametrize("answer", [OSError("not told"), (0, 0, 0)])
+def test_a_disk_that_does_not_tell_its_room_is_believed_to_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: OSError | tuple[int, int, int]
+) -> None:
+    def tell(_: Path) -> shutil._ntuple_diskusage:
+        if isinstance(answer, OSError):
+            raise answer
+        return shutil._ntuple_diskusage(*answer)
+
+    monkeypatch.setattr(shutil, "disk_usage", tell)
+    check_room(tmp_path, 1 << 60, "a run")
+
+
+def test_the_room_of_this_disk_is_known(tmp_path: Path) -> None:
+    check_room(tmp_path, 1, "a run")
+    with pytest.raises(StorageError, match=r"a run needs 1152921504\.6 GB, but the disk of"):
+        check_room(tmp_path / "new", 1 << 60, "a run")

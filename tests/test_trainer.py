@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any
@@ -18,8 +18,19 @@ from charrnn.model.network import CharRNN
 from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training import trainer
 from charrnn.training.evaluation import Score
-from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
+from charrnn.training.learner import Learner, Update
+from charrnn.training.losses import Best
+from charrnn.training.reports import (
+    Evaluation,
+    Finished,
+    Incident,
+    Progress,
+    Report,
+    Snapshot,
+    Started,
+)
 from charrnn.training.trainer import train
+from charrnn.training.windows import Cursor, Lanes
 
 SMALL = {
     "hidden_size": 6,
@@ -52,9 +63,25 @@ def reports_of(kind: type, reports: list[Report]) -> list[Any]:
     return [report for report in reports if isinstance(report, kind)]
 
 
-def stop_after(steps: int) -> Any:
-    calls = iter(range(1, 10**9))
-    return lambda: next(calls) >= steps
+STEPS: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _count_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count the steps of a test's runs, for those who want to stop after some."""
+    advance = Learner.advance
+
+    def counted(self: Learner, total_steps: int | None) -> Update:
+        STEPS.append(1)
+        return advance(self, total_steps)
+
+    monkeypatch.setattr(Learner, "advance", counted)
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    """Give a wish to stop once so many steps more have been made."""
+    end = len(STEPS) + steps
+    return lambda: len(STEPS) >= end
 
 
 def test_the_reports_begin_with_started_and_end_with_finished() -> None:
@@ -155,7 +182,7 @@ def test_a_resumed_run_can_be_made_longer() -> None:
 
 def test_a_finished_run_says_how_to_train_it_further() -> None:
     corpus = make_corpus()
-    snapshot = reports_of(Snapshot, list(train(corpus, make_config(steps=8))))[-1]
+    snapshot = list(train(corpus, make_config(steps=8)))[-1].snapshot
 
     with pytest.raises(ConfigError, match=r"has trained its length \(8 steps.*larger --steps"):
         next(train(corpus, make_config(steps=8), resume=snapshot))
@@ -179,10 +206,58 @@ def test_a_stop_at_an_evaluation_does_not_lose_it(cut: int) -> None:
     assert figures_of(stopped) + figures_of(resumed) == figures_of(uncut)
 
 
-def test_a_stop_in_the_last_step_finishes_the_run() -> None:
-    finished = list(train(make_corpus(), make_config(steps=1), should_stop=stop_after(1)))[-1]
+def test_a_run_stopped_in_its_last_step_finishes_when_it_is_resumed() -> None:
+    corpus, config = make_corpus(), make_config(steps=4, eval_every=4)
+    uncut = list(train(corpus, config))[-1]
+    stopped = list(train(corpus, config, should_stop=stop_after(4)))[-1]
+    finished = list(train(corpus, config, resume=stopped.snapshot))[-1]
 
-    assert (finished.reason, finished.best_step) == ("length", 1)
+    assert (stopped.reason, finished.reason) == ("stopped", "length")
+    assert finished.best_val_windowed_nats == uncut.best_val_windowed_nats
+    assert not stopped.snapshot.progress["is_finished"]
+    assert finished.snapshot.progress["is_finished"]
+
+
+def test_a_stop_while_evaluating_is_answered_at_once_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus, config = make_corpus(9000), make_config(steps=60, eval_every=30)
+    uncut = list(train(corpus, config))
+    asked: list[int] = []
+
+    def once_in_the_evaluation() -> bool:
+        asked.append(len(STEPS) - before)
+        return asked.count(30) > 1  # the second time after that step is from within
+
+    before = len(STEPS)
+    stopped = list(train(corpus, config, should_stop=once_in_the_evaluation))
+    resumed = list(train(corpus, config, resume=stopped[-1].snapshot))
+
+    assert (stopped[-1].reason, figures_of(stopped)) == ("stopped", [])
+    assert figures_of(resumed) == figures_of(uncut)
+    assert_same_arrays(resumed[-1].snapshot.arrays, uncut[-1].snapshot.arrays)
+
+
+def test_a_stop_while_the_end_is_measured_can_be_made_good() -> None:
+    corpus, config = make_corpus(9000), make_config(steps=3, eval_every=3)
+    uncut = list(train(corpus, config))[-1]
+    reports: list[Report] = []
+    for report in train(
+        corpus, config, should_stop=lambda: any(isinstance(r, Snapshot) for r in reports)
+    ):
+        reports.append(report)
+    resumed = list(train(corpus, config, resume=reports[-1].snapshot, best=best_of(reports)))
+
+    assert reports[-1].reason == "stopped"
+    assert [r for r in resumed if isinstance(r, Evaluation)] == []
+    assert resumed[-1].best_val_windowed_nats == uncut.best_val_windowed_nats
+
+
+def best_of(reports: list[Report]) -> Best:
+    evaluation = min(reports_of(Evaluation, reports), key=lambda report: report.val_nats)
+    return Best(
+        evaluation.val_nats, evaluation.train_nats, evaluation.step, weights=evaluation.weights
+    )
 
 
 def test_another_length_on_resuming_spaces_the_evaluations_anew() -> None:
@@ -295,45 +370,173 @@ def test_a_text_too_short_for_a_window_is_refused_with_the_numbers() -> None:
         next(train(corpus_from_text("abcdefghij", TextConfig(val_fraction=0.2)), make_config()))
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_with_a_way_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def poison(monkeypatch: pytest.MonkeyPatch, is_poisoned: Callable[[int], bool]) -> None:
+    """Make the loss of some windows no number; a window is known by how many steps came before."""
     honest = CharRNN.total_nats
+    first = len(STEPS)
 
     def poisoned(self: CharRNN, *args: Any) -> Any:
         nats, state = honest(self, *args)
-        return nats * math.nan, state
+        return nats * (math.nan if is_poisoned(len(STEPS) - first) else 1.0), state
 
-    reports = train(make_corpus(), make_config(steps=40, eval_every=10))
-    for report in reports:
-        if isinstance(report, Snapshot):
-            break
     monkeypatch.setattr(CharRNN, "total_nats", poisoned)
 
-    with pytest.raises(DivergedError, match=r"lower --learning-rate than"):
-        list(reports)
+
+def collect(reports: Iterator[Report], seen: list[Report]) -> None:
+    for report in reports:
+        seen.append(report)  # one by one: they are wanted of a run that fails, too
 
 
-def test_no_snapshot_is_made_of_a_run_that_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
+def incidents_of(reports: list[Report]) -> list[tuple[str, int]]:
+    return [(report.kind, report.step) for report in reports_of(Incident, reports)]
+
+
+def test_a_step_whose_loss_is_no_number_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, config = make_corpus(), make_config(steps=20)
+    honest = list(train(corpus, config))[-1]
+    poison(monkeypatch, lambda step: step in (5, 9))
+    reports = list(train(corpus, config))
+
+    assert incidents_of(reports) == [("dropped", 5), ("dropped", 9)]
+    assert reports[-1].step == honest.step
+    assert reports[-1].snapshot.progress["updates"] == 18
+    assert all(math.isfinite(report.train_nats) for report in reports_of(Progress, reports))
+
+
+def test_an_incident_tells_where_in_the_text_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, lambda step: step == 3)
+    (incident,) = reports_of(Incident, list(train(make_corpus(), make_config())))
+    lanes = Lanes(make_corpus().train, 2, 5, seed=1)
+
+    assert (incident.position, incident.lane_length) == lanes.place(Cursor(0, 2))
+
+
+def test_after_three_dropped_steps_it_goes_back_and_on_at_half_the_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    poison(monkeypatch, lambda step: step in (25, 26, 27))
+    config = make_config(steps=40, eval_every=20, schedule="constant", warmup_steps=0)
+    reports = list(train(make_corpus(), config))
+
+    (rollback,) = (each for each in reports_of(Incident, reports) if each.kind == "rollback")
+    assert (rollback.step, rollback.back_to_step, rollback.rate_factor) == (27, 20, 0.5)
+    rates = [report.learning_rate for report in reports_of(Progress, reports)]
+    assert rates[-1] == 0.5 * rates[0]
+    assert [e.step for e in reports_of(Evaluation, reports)] == [20, 40]
+
+
+def test_a_half_rate_outlives_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, config = make_corpus(), make_config(steps=40, eval_every=20)
+    poison(monkeypatch, lambda step: step in (25, 26, 27))
+    stopped = list(train(corpus, config, should_stop=stop_after(30)))[-1]
+
+    assert stopped.snapshot.step == 23  # 27 steps, back to 20, and 3 more
+    resumed = list(train(corpus, config, resume=stopped.snapshot))
+    assert resumed[-1].snapshot.progress["rollbacks"] == 1
+
+
+def test_a_loss_that_stays_no_number_ends_the_run_after_three_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    poison(monkeypatch, lambda step: step > 12)
+    seen: list[Report] = []
+
+    with pytest.raises(DivergedError, match=r"lower --learning-rate than .* or a smaller --clip"):
+        collect(train(make_corpus(), make_config(steps=40, eval_every=10)), seen)
+    rollbacks = [each for each in reports_of(Incident, seen) if each.kind == "rollback"]
+    assert [each.rate_factor for each in rollbacks] == [0.5, 0.25, 0.125]
+    assert {each.back_to_step for each in rollbacks} == {10}
+
+
+def test_held_out_text_whose_loss_is_no_number_sends_the_run_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    losses = chain([1.0, math.nan], repeat(0.9))
+    monkeypatch.setattr(trainer, "evaluate_carried", lambda *_: Score(next(losses), 1))
+    reports = list(train(make_corpus(), make_config(steps=8, eval_every=4)))
+
+    assert incidents_of(reports) == [("rollback", 8)]
+    assert [e.val_nats for e in reports_of(Evaluation, reports)] == [1.0, 0.9]
+
+
+def test_weights_that_are_no_numbers_are_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.training.learner.learning_rate_at", lambda *_: math.nan)
-    kept: list[Snapshot] = []
-
-    def collect(reports: Iterator[Report]) -> None:
-        kept.extend(report for report in reports if isinstance(report, Snapshot))
+    kept: list[Report] = []
 
     with pytest.raises(DivergedError):
-        collect(train(make_corpus(), make_config(), should_stop=stop_after(3)))
-    assert kept == []
+        collect(train(make_corpus(), make_config(eval_every=1)), kept)
+    assert reports_of(Snapshot, kept) == reports_of(Evaluation, kept) == []
 
 
-def test_too_little_memory_names_the_settings_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
-        raise MemoryError
+def test_a_loss_far_above_its_level_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = corpus_from_text("ab" * 500 + "baabbbabaa" * 4 + "ab" * 600)
+    config = make_config(steps=200, learning_rate=0.03, hidden_size=12, batch_size=1)
+    spikes = [r for r in reports_of(Incident, list(train(strange, config))) if r.kind == "spike"]
 
-    monkeypatch.setattr("charrnn.training.learner.Learner.advance", fail)
+    assert spikes
+    assert all(990 <= spike.position <= 1045 for spike in spikes)
+    assert all(spike.train_nats > 1.25 * spike.level_nats for spike in spikes)
 
-    with pytest.raises(OutOfMemoryError, match=r"lower --batch-size, --seq-len or --hidden-size"):
-        list(train(make_corpus(), make_config()))
+
+# Memory
+
+
+def test_lanes_in_slices_learn_what_all_lanes_at_once_learn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus, config = make_corpus(), make_config(steps=12, batch_size=5, clip_grad_norm=0.1)
+    whole = list(train(corpus, config))
+    monkeypatch.setattr("charrnn.training.learner.choose_slices", lambda *_: 2)
+    sliced = list(train(corpus, config))
+
+    assert (whole[0].slices, sliced[0].slices) == (1, 2)
+    for name, weight in whole[-1].snapshot.weights.items():
+        assert np.allclose(weight, sliced[-1].snapshot.weights[name], atol=1e-5), name
+
+
+def fail_above(monkeypatch: pytest.MonkeyPatch, lanes: int, first_step: int = 0) -> None:
+    """Let windows of more lanes run out of memory, from a step on."""
+    honest, first = CharRNN.total_nats, len(STEPS)
+
+    def greedy(self: CharRNN, ids: Any, *rest: Any) -> Any:
+        if len(ids) > lanes and len(STEPS) - first >= first_step:
+            raise MemoryError
+        return honest(self, ids, *rest)
+
+    monkeypatch.setattr(CharRNN, "total_nats", greedy)
+
+
+def test_too_little_memory_at_the_start_cuts_the_lanes_into_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail_above(monkeypatch, lanes=2)
+    started, *_, finished = train(make_corpus(), make_config(batch_size=8))
+
+    assert (started.slices, finished.reason) == (4, "length")
+
+
+def test_too_little_memory_on_the_way_is_told_and_survived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus, config = make_corpus(), make_config(steps=12, batch_size=4)
+    whole = list(train(corpus, config))[-1]
+    fail_above(monkeypatch, lanes=1, first_step=7)
+    reports = list(train(corpus, config))
+
+    (incident,) = reports_of(Incident, reports)
+    assert (incident.kind, incident.step, incident.slices) == ("memory", 7, 4)
+    assert reports[-1].snapshot.progress["slices"] == 4
+    for name, weight in whole.snapshot.weights.items():
+        assert np.allclose(weight, reports[-1].snapshot.weights[name], atol=1e-5), name
+
+
+def test_too_little_memory_for_one_lane_names_the_settings_to_lower(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail_above(monkeypatch, lanes=0)
+
+    with pytest.raises(OutOfMemoryError, match=r"lower --hidden-size, --num-layers or --seq-len"):
+        next(train(make_corpus(), make_config()))
 
 
 def test_a_snapshot_of_another_shape_is_refused() -> None:

@@ -83,6 +83,40 @@ def test_ids_have_the_narrowest_type_that_holds_them(vocab: Vocab, dtype: str) -
     assert vocab.decode(vocab.encode(vocab.alphabet[-3:])) == vocab.alphabet[-3:]
 
 
+# More symbols
+
+
+@given(SOME, st.booleans(), SOME, st.booleans())
+def test_a_union_has_the_symbols_of_both_and_no_others(
+    one: str, one_has_bytes: bool, other: str, other_has_bytes: bool
+) -> None:
+    first, second = Vocab.from_text(one), Vocab.from_text(other)
+    first, second = Vocab(first.alphabet, one_has_bytes), Vocab(second.alphabet, other_has_bytes)
+    union = first.union(second)
+
+    assert union.alphabet == Vocab.from_text(one + other).alphabet
+    assert union.has_bytes == (one_has_bytes or other_has_bytes)
+    assert union == second.union(first)
+
+
+@given(SOME, SOME, SOME, st.booleans())
+def test_symbols_mean_the_same_at_their_places_in_a_larger_vocabulary(
+    one: str, other: str, text: str, has_bytes: bool
+) -> None:
+    vocab = Vocab(Vocab.from_text(one + ("" if has_bytes else text)).alphabet, has_bytes)
+    larger = vocab.union(Vocab.from_text(other))
+    places = vocab.places_in(larger)
+
+    assert len(set(places.tolist())) == vocab.size
+    assert larger.decode(places[vocab.encode(text)]) == text
+
+
+@pytest.mark.parametrize("vocab", [Vocab("ab"), BYTES_ONLY, Vocab("é中", has_bytes=True)])
+def test_symbols_are_at_home_in_their_own_vocabulary(vocab: Vocab) -> None:
+    assert vocab.places_in(vocab).tolist() == list(range(vocab.size))
+    assert vocab.union(vocab) == vocab
+
+
 # There and back
 
 

@@ -1,36 +1,34 @@
 """A model as one self-verifying safetensors file: weights, shape, vocabulary, training summary.
 
-The header's metadata holds one JSON document and the SHA-256 of the whole file, computed with the
-digest's own 64 characters taken as zeros; it is checked on every load. Opened with numpy alone.
-docs/file-format.md describes every field.
+Bytes and digest are `signed`'s; here is what a model's arrays and document must be, every field of
+which docs/file-format.md describes. Opened with numpy alone.
 
 V = vocabulary, E = embedding size, H = hidden size, G = gates of the cell.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
-from numpy.typing import NDArray
 
+from charrnn.checkpoint.signed import OTHER_FILES, read_whole, sign, take_apart, verify
+from charrnn.checkpoint.signed import Arrays as Arrays
+from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import GATES, ModelConfig, as_dict
 from charrnn.errors import CheckpointError, ConfigError, VocabError
+from charrnn.metrics import without_nan
 from charrnn.text.vocab import Vocab
 
 FORMAT = 1
-_UNSIGNED = "0" * 64
-_DIGEST_KEY = b'"sha256":"'
+_DOCUMENT = ("format", "config", "vocab", "summary", "progress")
 _TRAINING = "training."
-
-Arrays = dict[str, NDArray[Any]]
+_LONGEST = 160  # characters of a reason in a message
 
 
 @dataclass(frozen=True)
@@ -89,108 +87,125 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def pack_model(model: ModelFile) -> bytes:
-    """Give the file's bytes."""
+    """Give the file's bytes. Figures of the summary that are not finite become null."""
     document = {
         "format": FORMAT,
         "config": as_dict(model.config),
         "vocab": model.vocab.to_json(),
-        "summary": model.summary,
+        "summary": without_nan(model.summary),
         "progress": model.progress,
     }
     training = {_TRAINING + name: value for name, value in model.training.items()}
-    metadata = {"charrnn": json.dumps(document), "sha256": _UNSIGNED}
-    # safetensors takes an array's bytes in the order of memory, whatever its strides.
-    arrays = {n: np.asarray(a, order="C") for n, a in (model.weights | training).items()}
-    unsigned = safetensors.numpy.save(arrays, metadata)
-    signature = hashlib.sha256(unsigned).hexdigest().encode()
-    place = unsigned.index(_DIGEST_KEY + _UNSIGNED.encode()) + len(_DIGEST_KEY)
-    return unsigned[:place] + signature + unsigned[place + len(signature) :]
+    return sign(model.weights | training, json.dumps(document, allow_nan=False))
 
 
-def unpack_model(data: bytes, name: str) -> ModelFile:
-    """Read what `pack_model` gave; `name` stands in messages.
+def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
+    """Read what `pack_model` gave; `name` stands in messages. Arrays share a bytearray's memory.
 
     Raises:
         CheckpointError: not a charrnn model, damaged, cut short, or of another version.
     """
-    document = _verified_document(data, name)
-    try:
-        config = ModelConfig(**document["config"])
-        vocab = Vocab.from_json(document["vocab"])
-        summary, progress = document["summary"], document["progress"]
-        if not isinstance(summary, dict) or not isinstance(progress, dict | None):
-            raise TypeError("summary and progress are not objects")
-        if not all(isinstance(summary.get(key, {}), dict) for key in ("corpus", "settings")):
-            raise TypeError("corpus and settings are not objects")
-        arrays = safetensors.numpy.load(data)
-    except (KeyError, TypeError, ValueError, ConfigError, VocabError) as error:
-        raise CheckpointError(f"{name} does not describe a model: {error}") from error
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{name} is damaged: {error}") from error
-    weights = {n: a for n, a in arrays.items() if not n.startswith(_TRAINING)}
+    verify(data, name)
+    with _refusing(f"{name} does not describe a model"):
+        arrays, document = take_apart(data if isinstance(data, bytearray) else bytearray(data))
+        _check_version(document, name)
+        check_keys(document, _DOCUMENT, "its document")
+        check_keys(document["config"], as_dict(ModelConfig()), "config")
+        check_keys(document["vocab"], ("alphabet", "bytes"), "vocab")
+        config, vocab = ModelConfig(**document["config"]), Vocab.from_json(document["vocab"])
+        weights = {n: a for n, a in arrays.items() if not n.startswith(_TRAINING)}
+        _check_weights(weights, config, vocab)
+    summary, progress = document["summary"], document["progress"]
+    with _refusing(f"{name} is damaged: it does not say how it was trained"):
+        check_types(summary, _SUMMARY, "summary")
+        if progress is not None:
+            check_types(progress, _PROGRESS, "progress")
+    with _refusing(f"{name} is damaged"):
+        _check_finite(arrays)
     training = {n.removeprefix(_TRAINING): a for n, a in arrays.items() if n not in weights}
-    _check_weights(weights, config, vocab, name)
     return ModelFile(config, vocab, weights, summary, training, progress)
 
 
 def read_model(path: Path) -> ModelFile:
-    """Read a model file.
+    """Read a model file, into about one and a quarter times its size of memory.
 
     Raises:
         CheckpointError: it is missing or unreadable, or as for `unpack_model`.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    return unpack_model(data, str(path))
+    return unpack_model(read_whole(path), str(path))
 
 
-def _verified_document(data: bytes, name: str) -> Mapping[str, Any]:
-    """Check the digest and the version, and give the JSON document of the header."""
+@contextmanager
+def _refusing(words: str) -> Iterator[None]:
+    """Turn what is wrong with a signed file's content into the error that begins with `words`."""
     try:
-        header_end = 8 + int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8:header_end])["__metadata__"]
-        digest, text = str(metadata["sha256"]).encode("ascii"), str(metadata["charrnn"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        yield
+    except (ValueError, ConfigError, VocabError) as error:
+        raise CheckpointError(f"{words} ({str(error)[:_LONGEST]}); {OTHER_FILES}") from error
+
+
+def _check_version(document: Any, name: str) -> None:
+    version = document.get("format") if isinstance(document, dict) else None
+    if type(version) is not int or version != FORMAT:
         raise CheckpointError(
-            f"{name} is not a charrnn model; give a run's name, its folder or its "
-            "best.safetensors (charrnn list shows the runs)"
-        ) from error
-    place = data.find(_DIGEST_KEY + digest, 0, header_end) + len(_DIGEST_KEY)
-    seen = hashlib.sha256(data[:place])
-    seen.update(_UNSIGNED.encode())
-    seen.update(memoryview(data)[place + len(_UNSIGNED) :])
-    if place < len(_DIGEST_KEY) or seen.hexdigest().encode() != digest:
-        raise CheckpointError(
-            f"{name} is damaged: its content does not have the SHA-256 written in it; "
-            "fetch it again, or use the run's other file (best or last)"
-        )
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{name} does not describe a model: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        version = document.get("format") if isinstance(document, dict) else None
-        raise CheckpointError(
-            f"{name} has file format {version!r}, this charrnn reads format {FORMAT}; "
+            f"{name} has file format {shown(version)}, this charrnn reads format {FORMAT}; "
             "install the version of charrnn that wrote it, or a newer one"
         )
-    return document
 
 
-def _check_weights(weights: Arrays, config: ModelConfig, vocab: Vocab, name: str) -> None:
+def _check_weights(weights: Arrays, config: ModelConfig, vocab: Vocab) -> None:
     """Hold the weights to the shape that the file itself gives."""
     if vocab.size != config.vocab_size:
-        raise CheckpointError(f"{name}: {vocab.size} symbols, but a network for another number")
+        raise ValueError(f"{vocab.size} symbols, but a network for {config.vocab_size}")
     shapes = weight_shapes(config)
-    if wrong := sorted(set(shapes) ^ set(weights)):
-        raise CheckpointError(f"{name}: weight {wrong[0]} is missing or does not belong there")
-    for weight, shape in shapes.items():
-        array = weights[weight]
+    if foreign := weights.keys() - shapes.keys():
+        raise ValueError(f"weight {shown(min(foreign))} does not belong there")
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise ValueError(f"weight {name} is missing")
+        array = weights[name]
         if array.shape != shape or array.dtype != np.float32:
-            raise CheckpointError(
-                f"{name}: weight {weight} is {array.dtype}{array.shape}, expected float32{shape}"
-            )
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{name}: weight {weight} holds numbers that are not finite")
+            found = f"{array.dtype}{shown(array.shape)}"
+            raise ValueError(f"weight {name} is {found}, expected float32{shape}")
+
+
+def _check_finite(arrays: Arrays) -> None:
+    """Refuse NaN and infinity, in moments and averages too: training would only spread them."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"array {shown(name)} holds numbers that are not finite")
+
+
+# The known keys of the JSON objects. A file may lack some, and have others.
+_REAL = int | float
+_LOSS = int | float | None
+_SUMMARY = {
+    "step": int,
+    "chars_seen": int,
+    "elapsed_seconds": _REAL,
+    **dict.fromkeys(("train_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
+    **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc"), _LOSS),
+    "corpus": {"name": str, "paths": [str], "sha256": str, "train_chars": int, "val_chars": int},
+    "settings": {},
+    **dict.fromkeys(("device", "precision", "created"), str),
+    "versions": {},
+    "baselines_bpc": {},
+}
+_PROGRESS = {
+    **dict.fromkeys(("step", "updates", "slices", "chars_seen", "stale"), int),
+    **dict.fromkeys(("evaluated_step", "dropped", "rollbacks"), int),
+    **dict.fromkeys(("elapsed_seconds", "last_val_nats"), _REAL),
+    "train_nats": _LOSS,
+    "cursor": (int, int),
+    "meters": ((_REAL, int), (_REAL, int)),
+    "level": (_REAL, _REAL, int),
+    "length": list,
+    "plan": {
+        **dict.fromkeys(("seq_len", "batch_size"), int),
+        "learning_rate": _REAL,
+        **dict.fromkeys(("total_steps", "eval_every"), int | None),
+    },
+    "scaler": {},
+    "logs": {},
+    "is_finished": bool,
+}

@@ -1,165 +1,118 @@
-"""The run folder: where a model's files live, how they are found, who may write them.
-
-checkpoints/<name>/
-    best.safetensors   the averaged weights of the best evaluation
-    last.safetensors   the newest weights, with all that is needed to go on
-    metrics.jsonl      a line for each milestone and evaluation
-    config.toml        the corpus and every setting, for charrnn train --config
-    samples.txt        what the model wrote at each evaluation
-"""
+"""Where runs live: how a new one gets its folder, and how runs and models are found."""
 
 from __future__ import annotations
 
 import difflib
-import json
-import math
+import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
-
-from charrnn.checkpoint.format import ModelFile, pack_model, read_model
+from charrnn.checkpoint.folder import SETTINGS, Damaged, RunFolder, is_model_name, reading
+from charrnn.checkpoint.format import ModelFile, read_model
+from charrnn.checkpoint.lock import HOLDER, LOCK
+from charrnn.checkpoint.toml import format_toml
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
 from charrnn.metrics import without_nan
-from charrnn.storage import append_text, write_atomically
+from charrnn.storage import make_folder
 
-BEST, LAST, SETTINGS = "best.safetensors", "last.safetensors", "config.toml"
+__all__ = [
+    "Damaged",
+    "RunFolder",
+    "claim_run",
+    "find_model",
+    "find_run",
+    "format_toml",
+    "list_runs",
+    "summarise_run",
+]
 
-
-@dataclass(frozen=True)
-class RunFolder:
-    """One run's folder."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        return self.path.name
-
-    @property
-    def best(self) -> Path:
-        """The best model's file."""
-        return self.path / BEST
-
-    @property
-    def last(self) -> Path:
-        """The file to go on from."""
-        return self.path / LAST
-
-    @property
-    def metrics(self) -> Path:
-        """The file of figures along the way."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def model(self) -> Path:
-        """The best model's file, or the last one's before the first evaluation."""
-        return self.best if self.best.exists() else self.last
-
-    def keep_best(self, model: ModelFile) -> None:
-        """Replace the best model."""
-        write_atomically(self.best, pack_model(model))
-
-    def keep_last(self, model: ModelFile) -> None:
-        """Replace the state to go on from."""
-        write_atomically(self.last, pack_model(model))
-
-    def log_metrics(self, values: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
-        append_text(self.metrics, json.dumps(without_nan(values)) + "\n")
-
-    def rewind_metrics(self, step: int) -> None:
-        """Drop the lines after `step`, and one cut short: a resumed run writes them again."""
-        if not self.metrics.exists():
-            return
-        with _reading(self.metrics):
-            lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines(True)
-        write_atomically(self.metrics, "".join(each for each in lines if _step_of(each) <= step))
-
-    def log_sample(self, step: int, val_nats: float, text: str) -> None:
-        """Add a sample to samples.txt."""
-        append_text(self.path / "samples.txt", f"── step {step}, val {val_nats:.4f} ──\n{text}\n\n")
-
-    def keep_settings(self, settings: Mapping[str, Any]) -> None:
-        """Write config.toml."""
-        write_atomically(self.path / SETTINGS, format_toml(settings))
-
-    def lock(self) -> AbstractContextManager[object]:
-        """Hold the folder for one training process.
-
-        Raises:
-            RunLockedError: another one has it.
-        """
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            held = lock.acquire()
-        except Timeout as error:
-            raise RunLockedError(
-                f"another process trains {self.path}; wait for it, or train under another --name"
-            ) from error
-        except OSError as error:
-            raise StorageError(f"cannot lock {self.path}: {error.strerror or error}") from error
-        self._sweep()
-        return held
-
-    def _sweep(self) -> None:
-        """Remove what writers that were killed left behind; the lock is held."""
-        for name in (BEST, LAST, SETTINGS, "metrics.jsonl"):
-            for leftover in self.path.glob(f".{name}.*"):
-                with suppress(OSError):
-                    leftover.unlink()
+T = TypeVar("T")
 
 
-def _step_of(line: str) -> float:
-    """Give the step that a line of metrics.jsonl is of; infinity where it cannot be read."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+@contextmanager
+def claim_run(checkpoints: Path, name: str | None, corpus_name: str) -> Iterator[RunFolder]:
+    """Hold the folder of a new run: `name`, or one after the corpus that nobody has or claims.
 
-
-def create_run(checkpoints: Path, name: str | None, corpus_name: str) -> RunFolder:
-    """Make the folder of a new run: `name`, or one after the corpus that is not yet taken.
+    A claim that nothing was written in leaves nothing behind.
 
     Raises:
-        ConfigError: the name is no folder name, or a run has it already.
+        ConfigError: the name is no folder name or that of a link, or a run has it already.
+        RunLockedError: another process is about to train under that name.
         StorageError: the folder cannot be made.
     """
-    if name is not None:
-        _check_name(name)
-        folder = RunFolder(checkpoints / name)
-        with _reading(checkpoints):
-            is_taken = folder.model.exists()
-        if is_taken:
-            raise ConfigError(
-                f"there is a run {name!r} in {checkpoints} already; go on with --resume {name}, "
-                "or give another --name"
-            )
-        return _make(folder)
-    stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
-    with _reading(checkpoints):
-        taken = {path.name for path in checkpoints.glob("*") if not _is_abandoned(path)}
-    names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
-    return _make(RunFolder(checkpoints / next(each for each in names if each not in taken)))
+    with ExitStack() as held:
+        if name is not None:
+            _check_name(name)
+            run = RunFolder(checkpoints / name)
+            if run.path.is_symlink():
+                raise ConfigError(f"{run.path} is a link to another place; give another --name")
+            held.enter_context(_claimed(run))
+            _check_unused(run)
+        else:
+            run = next(run for run in _candidates(checkpoints, corpus_name) if _take(run, held))
+        yield run
 
 
-def _is_abandoned(path: Path) -> bool:
-    """Tell a run that ended before its first save: its name is free."""
-    return (path / SETTINGS).exists() and not RunFolder(path).model.exists()
-
-
-def _make(folder: RunFolder) -> RunFolder:
+@contextmanager
+def _claimed(run: RunFolder) -> Iterator[None]:
+    """Hold the run's folder, made if need be; one that stays empty is removed."""
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(run.path)
     except OSError as error:
-        raise StorageError(f"cannot make {folder.path}: {error.strerror or error}") from error
-    return folder
+        raise StorageError(f"cannot make {run.path}: {error.strerror or error}") from error
+    with run.lock():
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if {path.name for path in run.path.iterdir()} <= {LOCK, HOLDER}:
+                    (run.path / HOLDER).unlink()
+                    (run.path / LOCK).unlink()
+                    run.path.rmdir()
+
+
+def _check_unused(run: RunFolder) -> None:
+    with reading(run.path):
+        is_used = run.model.exists()
+    if is_used:
+        raise ConfigError(
+            f"there is a run {run.name!r} in {run.path.parent} already; go on with "
+            f"--resume {run.name}, or give another --name"
+        )
+
+
+def _candidates(checkpoints: Path, corpus_name: str) -> Iterator[RunFolder]:
+    stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
+    yield RunFolder(checkpoints / stem)
+    for number in itertools.count(2):
+        yield RunFolder(checkpoints / f"{stem}-{number}")
+
+
+def _take(run: RunFolder, held: ExitStack) -> bool:
+    """Hold the run's folder if it is free, and tell whether it was."""
+    with ExitStack() as trial, suppress(RunLockedError):
+        if _is_free(run):
+            trial.enter_context(_claimed(run))
+            if _is_free(run):  # still, now that nobody else can take it
+                held.push(trial.pop_all())
+                return True
+    return False
+
+
+def _is_free(run: RunFolder) -> bool:
+    """Tell whether there is no such folder, or one of a run that ended before its first save."""
+    if run.path.is_symlink():  # it would lead out of the checkpoints folder
+        return False
+    with reading(run.path):
+        if not run.path.is_dir():
+            return not run.path.exists()
+        has_settings = (run.path / SETTINGS).exists()
+        is_ours = has_settings or all(path.name[0] == "." for path in run.path.iterdir())
+        return is_ours and not run.model.exists()
 
 
 def _check_name(name: str) -> None:
@@ -178,9 +131,9 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
         CheckpointError: there is none.
     """
     for path in (checkpoints / name, Path(name), Path(name).parent):
-        is_file_of_run = path != Path(name).parent or Path(name).name in (BEST, LAST)
-        with suppress(OSError):  # a name too long for a file
-            if is_file_of_run and RunFolder(path).model.exists():
+        is_of_run = path != Path(name).parent or is_model_name(Path(name).name)
+        with suppress(OSError, ValueError):  # a name too long for a file, or with a NUL in it
+            if is_of_run and RunFolder(path).model.exists():
                 return RunFolder(path)
     raise _no_run(name, checkpoints)
 
@@ -210,28 +163,34 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
     Raises:
         CheckpointError: the folder cannot be read.
     """
-    with _reading(checkpoints):
+    with reading(checkpoints):
         if not checkpoints.is_dir():
             return []
         runs = [RunFolder(path) for path in checkpoints.iterdir()]
-        dated = [(run.model.stat().st_mtime, run.name, run) for run in runs if run.model.exists()]
+        dated = [(_date(run), run.name, run) for run in runs if run.model.exists()]
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Name what could not be read: `path`, or what lies in it."""
-    try:
-        yield
-    except OSError as error:
-        culprit, reason = error.filename or path, error.strerror or error
-        raise CheckpointError(f"cannot read {culprit}: {reason}") from error
+def _date(run: RunFolder) -> float:
+    return _look(run, lambda model: model.stat().st_mtime)
+
+
+def _look(run: RunFolder, read: Callable[[Path], T]) -> T:
+    """Read the run's model; the next one where a training process removed it meanwhile."""
+    path = run.model
+    while True:
+        try:
+            return read(path)
+        except (OSError, CheckpointError):
+            if run.model == path:
+                raise
+            path = run.model
 
 
 def summarise_run(run: RunFolder) -> dict[str, Any]:
     """Give what a list shows of a run; a file that cannot be read says so in "error"."""
     try:
-        return {"name": run.name} | without_nan(_figures(read_model(run.model)))
+        return {"name": run.name} | without_nan(_figures(_look(run, read_model)))
     except CheckpointError as error:
         return {"name": run.name, "error": str(error)}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -250,34 +209,6 @@ def _figures(model: ModelFile) -> dict[str, Any]:
         "val_bpc": None if val_bpc is None else float(val_bpc),
         "created": summary["created"],
     }
-
-
-def read_last(run: RunFolder) -> ModelFile:
-    """Read the state that a run can go on from.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-    """
-    if not run.last.exists():
-        raise CheckpointError(f"{run.path} has no {LAST} to go on from; start a new run")
-    model = read_model(run.last)
-    if model.progress is None:
-        raise CheckpointError(f"{run.last} holds a model but no training state; start a new run")
-    return model
-
-
-def format_toml(settings: Mapping[str, Any]) -> str:
-    """Write flat settings as TOML; None is left out, as TOML has no word for it."""
-    given = {key: value for key, value in settings.items() if value is not None}
-    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in given.items())
-
-
-def _toml_value(value: Any) -> str:
-    """Write one value; JSON's spelling is TOML's for these types, once DEL and C1 are escaped."""
-    return json.dumps(value, ensure_ascii=False).translate(_ESCAPED)
-
-
-_ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def _no_run(name: str, checkpoints: Path) -> CheckpointError:

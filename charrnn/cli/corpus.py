@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import click
 
 from charrnn.cli.options import Command, settings_options
 from charrnn.config import LIBRARY_FOLDER, TextConfig
+from charrnn.console.visible import one_line
 
 _RAREST = 12
 
@@ -71,7 +74,7 @@ def _tell(name: str, path: Path) -> None:
     from charrnn.text.library import describe_check
 
     click.echo(describe_check(name, path), err=True)
-    click.echo(str(path))
+    click.echo(one_line(str(path)) if sys.stdout.isatty() else os.fsencode(path))
 
 
 @command.command(

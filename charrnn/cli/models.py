@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -10,15 +11,21 @@ from click.shell_completion import CompletionItem
 from charrnn.config import RunConfig
 
 _CHECKPOINTS = RunConfig().checkpoints
+_PLAIN = r"[\w.,+=@%-]+"
 
 
 def complete_run(
     ctx: click.Context, _: click.Parameter, incomplete: str
 ) -> list[CompletionItem | str]:
-    """Offer the names of the runs, then files."""
+    """Offer the names of the runs, then files.
+
+    Shells put a name on the command line as it is, so one that they would expand is left out.
+    """
     folder = Path(ctx.params.get("checkpoints") or _CHECKPOINTS)
-    names = sorted(path.name for path in folder.glob("*") if (path / "last.safetensors").exists())
-    runs: list[CompletionItem | str] = [n for n in names if n.startswith(incomplete)]
+    names = sorted({path.parent.name for path in folder.glob("*/*.safetensors")})
+    runs: list[CompletionItem | str] = [
+        name for name in names if name.startswith(incomplete) and re.fullmatch(_PLAIN, name)
+    ]
     return runs or [CompletionItem(incomplete, type="file")]
 
 

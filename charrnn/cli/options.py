@@ -11,24 +11,44 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import IO, Any, get_type_hints
 
 import click
 
 from charrnn.cli.models import complete_run
+from charrnn.console.visible import make_visible
 from charrnn.errors import ConfigError
 
 _ENV_PREFIX = "CHARRNN"
+_MOST_CONFIG_BYTES = 1 << 20
+_LARGEST = 1 << 1023  # whole numbers from here on are no float
 _SPELLINGS = {"temperature": ("--temp", "--temperature"), "top_k": ("--top-k",)}
-_COMPLETIONS = {"resume": complete_run}
+_COMPLETIONS = {"resume": complete_run, "init_from": complete_run}
 
 
 class Command(click.Command):
-    """A command that shows its examples first and its options by section."""
+    """A command that shows its examples first and its options by section.
+
+    Its page is safe to look at, though it may quote a configuration file.
+    """
 
     def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments, of which none can hold a NUL: no shell passes it on, no path has it.
+
+        Raises:
+            ConfigError: one does.
+        """
+        for argument in args:
+            _refuse_nul("an argument", argument)
+        return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Give the page of help."""
+        return make_visible(super().get_help(ctx))
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what the command does, then its examples."""
@@ -142,13 +162,15 @@ def read_config(ctx: click.Context, own: click.Parameter, path: str | None) -> s
     """Let a TOML file's keys, spelled as the long options are, stand in for those not given.
 
     Raises:
-        ConfigError: it cannot be read, is not TOML, or has a key that is no option.
+        ConfigError: it cannot be read, is too long or no TOML, or has a key that is no option.
     """
     if path is None:
         return None
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        with Path(path).open("rb") as file:
+            raw = read_little(file, path, _MOST_CONFIG_BYTES)
+        values = tomllib.loads(raw.decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot use the configuration {path}: {error}") from error
     known = {_key(param): param for param in ctx.command.params if param is not own}
     found: dict[str, Any] = {}
@@ -163,9 +185,29 @@ def read_config(ctx: click.Context, own: click.Parameter, path: str | None) -> s
             raise ConfigError(f"{path}: {key} is there twice, with - and with _; keep one")
         if not _fits(known[key], value):
             raise ConfigError(f"{path}: {key} is {value!r}; see --help")
+        for each in value if isinstance(value, list) else [value]:
+            _refuse_nul(f"{path}: {key}", str(each))
         found[name] = value
     ctx.default_map = {**(ctx.default_map or {}), **found}
     return path
+
+
+def read_little(file: IO[bytes], name: str, most_bytes: int) -> bytes:
+    """Read a file that a person wrote; of a device that never ends, only a little.
+
+    Raises:
+        ConfigError: it is longer than `most_bytes`.
+        OSError: it cannot be read.
+    """
+    raw = file.read(most_bytes + 1)
+    if len(raw) > most_bytes:
+        raise ConfigError(f"{name} is longer than {most_bytes:,} bytes; give a shorter file")
+    return raw
+
+
+def _refuse_nul(what: str, value: str) -> None:
+    if "\0" in value:
+        raise ConfigError(f"{what} holds a NUL character: {value!r}; leave it out")
 
 
 def _key(param: click.Parameter) -> str:
@@ -183,7 +225,7 @@ def _fits(param: click.Parameter, value: Any) -> bool:
     if isinstance(value, bool):
         return False
     if isinstance(param.type, click.FloatRange):
-        return isinstance(value, int | float)
+        return isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST)
     if isinstance(param.type, click.IntRange):
         return isinstance(value, int)
     return isinstance(value, str | int | float)  # a budget of 60, a run named 2031

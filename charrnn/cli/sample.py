@@ -6,14 +6,15 @@ import json
 import secrets
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from charrnn.cli.models import checkpoints_option, optional_model
-from charrnn.cli.options import Command, settings_options
+from charrnn.cli.options import Command, read_little, settings_options
 from charrnn.config import SampleConfig
 from charrnn.console.visible import make_visible
 from charrnn.errors import ConfigError
@@ -25,6 +26,9 @@ charrnn sample -n 3 --seed 1 --length 200      three texts, the same every time
 charrnn sample --prompt-file draft.txt --stop "." --no-prompt
 charrnn sample --json | head -1                one JSON object a sample
 """
+
+
+_MOST_PROMPT_BYTES = 64 << 20
 
 
 @click.command("sample", cls=Command, examples=_EXAMPLES)
@@ -82,7 +86,7 @@ def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
     """Give the prompt from wherever it comes.
 
     Raises:
-        ConfigError: two are given, or the file cannot be read.
+        ConfigError: two are given, or the file cannot be read or is too long.
     """
     if prompt is not None and prompt_file is not None:
         raise ConfigError("--prompt and --prompt-file both give a prompt; keep one")
@@ -92,7 +96,8 @@ def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
     if source == "standard input" and sys.stdin is None:
         raise ConfigError("standard input is closed; give the prompt by --prompt or --prompt-file")
     try:
-        raw = sys.stdin.buffer.read() if prompt_file in (None, "-") else _bytes_of(prompt_file)
+        with _open_prompt(prompt_file) as file:
+            raw = read_little(file, f"the prompt in {source}", _MOST_PROMPT_BYTES)
         return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise ConfigError(f"cannot read the prompt {source}: {error.strerror or error}") from error
@@ -102,8 +107,10 @@ def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         ) from error
 
 
-def _bytes_of(path: str | None) -> bytes:
-    return Path(path or "").read_bytes()
+def _open_prompt(path: str | None) -> AbstractContextManager[IO[bytes]]:
+    if path in (None, "-"):
+        return nullcontext(sys.stdin.buffer)
+    return Path(path).open("rb")
 
 
 def _write_text(prompt: str, pieces: Iterator[str], raw: bool, is_last: bool) -> None:
@@ -120,13 +127,17 @@ def _write_text(prompt: str, pieces: Iterator[str], raw: bool, is_last: bool) ->
 
 
 def _make_writer(raw: bool) -> Callable[[str], None]:
-    """Give a function that writes and flushes; on a terminal, control characters become visible."""
+    """Give a function that writes and flushes; on a terminal, control characters become visible.
+
+    A terminal gets its own encoding: in another, UTF-8 has bytes that it may obey.
+    """
     stdout = sys.stdout.buffer
     is_shown = sys.stdout.isatty() and not raw
+    encoding = sys.stdout.encoding if is_shown else "utf-8"
 
     def write(text: str) -> None:
         shown = make_visible(text) if is_shown else text
-        stdout.write(shown.encode("utf-8", "replace"))
+        stdout.write(shown.encode(encoding, "replace"))
         stdout.flush()
 
     return write

@@ -5,13 +5,20 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import closing
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from charrnn.cli.options import Command, Option, given_settings, read_config, settings_options
+from charrnn.cli.stopping import Stopped, StopSignal
 from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig, as_dict
+from charrnn.console.visible import one_line
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint.folder import RunFolder
+    from charrnn.console.display import Display
+    from charrnn.runs.keeper import Kept
+    from charrnn.runs.unfinished import Unfinished
 
 _EXAMPLES = """
 charrnn train book.txt                              five minutes, everything chosen for you
@@ -19,6 +26,7 @@ charrnn train poems/ notes.txt --budget 1h          a folder and a file, for an 
 charrnn train book.txt --cell gru --hidden-size 512 --num-layers 2
 charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train --resume book                         go on after a stop
+charrnn train letters.txt --init-from book          start from another model's weights
 """
 
 
@@ -93,44 +101,48 @@ def _print_settings(corpus: tuple[str, ...], settings: dict[str, Any]) -> None:
 
 
 def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json: bool) -> None:
-    from charrnn.console.display import make_display
-    from charrnn.runs.keeper import Kept
-    from charrnn.runs.training import Reading, start_run
+    """Train and show it; a wish to stop ends in one line that says how to go on."""
+    kept: Kept | None = None
+    run: RunFolder | None = None
+    lost: OSError | None = None
+    with StopSignal() as stop:
+        from charrnn.console.display import make_display
+        from charrnn.runs.keeper import Kept
+        from charrnn.runs.training import Opened, Reading, start_run
+        from charrnn.training.reports import Finished
 
-    stop = _StopSignal()
-    with stop, closing(make_display(quiet=quiet, as_json=as_json)) as display:
-        for report in start_run(corpus, settings, should_stop=stop.is_set):
-            stop.is_heeded = not isinstance(report, Reading)
-            display.show(report)
-    if isinstance(report, Kept) and report.finished.reason == "stopped":
-        sys.exit(128 + stop.number)
+        stop.is_loaded = True
+        with closing(make_display(quiet=quiet, as_json=as_json)) as display:
+
+            def should_go_on(found: Unfinished) -> bool:
+                return quiet or as_json or _ask(found, display)
+
+            for report in start_run(
+                corpus, settings, should_stop=stop.is_set, should_go_on=should_go_on
+            ):
+                stop.is_heeded = not isinstance(report, Reading | Finished)
+                if isinstance(report, Opened):
+                    run = report.run
+                kept = report if isinstance(report, Kept) else None
+                try:
+                    display.show(report)
+                except OSError as error:  # nobody reads on: save, then say so
+                    lost = error
+                    stop.note(signal.SIGTERM)
+    if lost is not None:
+        raise lost
+    if stop.number and (kept is None or kept.finished.reason == "stopped"):
+        raise Stopped(stop.number, run)
 
 
-class _StopSignal:
-    """Turns the first Ctrl-C or SIGTERM into a wish to stop; a second one ends at once.
-
-    Until the run heeds it, while the text is read and nothing is there to save, the first one
-    ends at once too.
-    """
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.is_heeded = False
-        self._before: dict[int, Any] = {}
-
-    def is_set(self) -> bool:
-        """Tell whether to stop."""
-        return self.number != 0
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        if self.number or not self.is_heeded:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        self.number = number
+def _ask(found: Unfinished, display: Display) -> bool:
+    """Ask whether to go on with a run, where somebody can answer; else it goes on."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    display.close()
+    return click.confirm(
+        f"The run {one_line(found.run.name)!r} of this very command was saved after step "
+        f"{found.step:,} and did not end. Go on with it?",
+        default=True,
+        err=True,
+    )

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.console.figures import draw_curve, format_bytes, format_count, format_duration
-from charrnn.console.summary import show_summary
+from charrnn.console.incidents import describe_news
+from charrnn.console.summary import show_line, show_summary
 from charrnn.console.visible import make_visible, one_line
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept, Written
@@ -73,6 +74,8 @@ class LivePanel:
             show_summary(self._console, report)
         else:
             self._live.start()
+            for line in describe_news(report):
+                show_line(self._console, line)
             self._live.update(_draw_panel(self._newest, self._console.width), refresh=True)
 
     def close(self) -> None:
@@ -90,7 +93,9 @@ def _draw_panel(newest: Newest, width: int) -> Panel:
         lines = make_visible(newest.written.text).strip("\n").splitlines()[:_SAMPLE_LINES]
         parts.append(Text(f"\nit writes, at step {newest.written.step:,}:", "dim"))
         parts.append(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"))
-    run = f" → {newest.opened.run.path}" if newest.opened else ""
+    run = ""
+    if newest.opened:
+        run = f" → {newest.opened.run.path} (up to {format_bytes(newest.opened.room_bytes)})"
     return Panel(Group(*parts), title=Text(one_line(f"charrnn{run}")), title_align="left")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -13,7 +14,14 @@ from charrnn.console.streams import Output, is_screen
 from charrnn.metrics import without_nan
 from charrnn.runs.keeper import Kept, Written
 from charrnn.runs.training import Opened, Reading, RunReport
-from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
+from charrnn.training.reports import (
+    Evaluation,
+    Finished,
+    Incident,
+    Progress,
+    Snapshot,
+    Started,
+)
 
 
 class Display(Protocol):
@@ -33,7 +41,26 @@ def make_display(*, quiet: bool, as_json: bool) -> Display:
     if quiet:
         return Silent()
     console = Output(stderr=True)
-    return LivePanel(console) if is_screen(console) else PlainLines(console)
+    return Lasting(LivePanel(console) if is_screen(console) else PlainLines(console))
+
+
+class Lasting:
+    """Shows a run as long as there is something to show it on; a lost terminal loses no run."""
+
+    def __init__(self, display: Display) -> None:
+        self.shown = display
+
+    def show(self, report: RunReport) -> None:
+        """Show one report, if that is still possible."""
+        try:
+            self.shown.show(report)
+        except OSError:
+            self.shown = Silent()
+
+    def close(self) -> None:
+        """Leave the screen in order, if it is still there."""
+        with suppress(OSError):
+            self.shown.close()
 
 
 class Silent:
@@ -65,12 +92,26 @@ def _plain_values(report: RunReport) -> dict[str, Any] | None:
     if isinstance(report, Opened):
         corpus = report.corpus
         sizes = {"chars": corpus.chars, "vocab_size": corpus.vocab.size}
-        return event | {"run": str(report.run.path), "corpus": corpus.name, **sizes}
-    if isinstance(report, Reading | Started | Progress | Written):
+        return event | {
+            "run": str(report.run.path),
+            "corpus": corpus.name,
+            **sizes,
+            **_origin(report),
+        }
+    if isinstance(report, Reading | Started | Progress | Incident | Written):
         return event | asdict(report)
     if isinstance(report, Evaluation):
         return event | {k: v for k, v in vars(report).items() if k != "weights"}
     assert isinstance(report, Kept)
-    finished = {k: v for k, v in vars(report.finished).items() if k != "best_weights"}
+    left_out = ("best_weights", "snapshot")
+    finished = {k: v for k, v in vars(report.finished).items() if k not in left_out}
     model = {"model": str(report.run.model), "baselines_bpc": report.baselines_bpc}
     return {"event": "finished"} | model | finished
+
+
+def _origin(report: Opened) -> dict[str, Any]:
+    """Give where the run's weights come from, and what it keeps."""
+    inherited = report.inherited and report.inherited.as_json()
+    damaged = [str(each.path) for each in report.damaged]
+    names = ("room_bytes", "resumed_step", "is_found")
+    return {n: getattr(report, n) for n in names} | {"init_from": inherited, "damaged": damaged}

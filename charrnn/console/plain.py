@@ -8,7 +8,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from charrnn.console.dashboard import Newest, format_corpus, format_model, format_speed, format_time
-from charrnn.console.figures import format_duration
+from charrnn.console.figures import format_bytes, format_duration
+from charrnn.console.incidents import describe_news
 from charrnn.console.summary import show_line, show_summary
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept
@@ -29,10 +30,13 @@ class PlainLines:
     def show(self, report: RunReport) -> None:
         """Write the line that `report` is worth, if any."""
         self._newest.take(report)
+        for line in describe_news(report):
+            show_line(self._console, line)
         if isinstance(report, Opened):
             time = format_duration(report.budget_seconds) if report.budget_seconds else "no limit"
             corpus = format_corpus(report.corpus)
-            show_line(self._console, f"{corpus}, time {time} → {report.run.path}")
+            room = format_bytes(report.room_bytes)
+            show_line(self._console, f"{corpus}, time {time} → {report.run.path} (up to {room})")
         elif isinstance(report, Started):
             show_line(self._console, format_model(report))
         elif isinstance(report, Evaluation):

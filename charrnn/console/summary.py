@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from charrnn.checkpoint.folder import RunFolder
 from charrnn.config import RunConfig
 from charrnn.console.advice import Outcome, judge_run
 from charrnn.console.figures import format_duration
@@ -36,9 +37,9 @@ def show_summary(console: Console, report: Kept) -> None:
         for line in judge_run(_outcome(finished), report.baselines_bpc):
             show_line(console, line)
     show_line(console, f"model: {report.run.model}", is_copied=True)
-    if finished.reason == "stopped":
-        show_line(console, f"go on: charrnn train --resume {_quoted(report)}", is_copied=True)
-    show_line(console, f"next:  charrnn sample {_quoted(report)} --temp 0.8", is_copied=True)
+    show_line(
+        console, f"next:  charrnn sample {name_for_shell(report.run)} --temp 0.8", is_copied=True
+    )
 
 
 def show_line(console: Console, line: str, *, is_copied: bool = False) -> None:
@@ -70,7 +71,7 @@ def _describe_best(finished: Finished) -> str:
     )
 
 
-def _quoted(report: Kept) -> str:
+def name_for_shell(run: RunFolder) -> str:
     """Give the run as a shell takes it: its name, or its path outside checkpoints/."""
-    path = report.run.path
-    return shlex.quote(path.name if path.parent == Path(RunConfig().checkpoints) else str(path))
+    is_usual = run.path.parent == Path(RunConfig().checkpoints)
+    return shlex.quote(run.name if is_usual else str(run.path))

@@ -17,12 +17,12 @@ from charrnn.console.figures import format_bytes, format_count
 from charrnn.console.streams import Output, make_stdout
 from charrnn.console.visible import one_line
 from charrnn.text.compressors import WHOLE_BYTES
+from charrnn.text.vocab import MAX_ALPHABET
 
 if TYPE_CHECKING:
     from charrnn.runs.assess import Assessment
     from charrnn.runs.survey import Survey
     from charrnn.text.statistics import CorpusStats
-    from charrnn.training.budget import Plan
 
 _SHOWN_CHARACTERS = 200
 _LEAST_COLUMNS = 50
@@ -128,7 +128,7 @@ def _survey_rows(survey: Survey) -> list[tuple[str, Any]]:
         ("entropy", " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}"),
         ("compressed", _describe_compressed(survey)),
         ("to beat", _describe_baselines(survey.baselines_bpc)),
-        ("train would use", _describe_plan(survey.plan)),
+        ("train would use", _describe_plan(survey)),
     ]
 
 
@@ -138,7 +138,10 @@ def _describe_compressed(survey: Survey) -> str:
     return _list_bpc(survey.compressors_bpc) + part
 
 
-def _describe_plan(plan: Plan | None) -> str:
+def _describe_plan(survey: Survey) -> str:
+    plan = survey.plan
+    if plan is None and survey.vocab_size > MAX_ALPHABET:
+        return f"nothing: {survey.vocab_size:,} different characters are too many; see --min-count"
     if plan is None:
         return "nothing: the text is too short to train on"
     model = plan.model

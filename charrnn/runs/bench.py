@@ -15,13 +15,9 @@ import numpy as np
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.inference.speed import SamplingSpeed, measure_sampling
 from charrnn.text.corpus import Corpus, corpus_from_text
-from charrnn.training.device import (
-    choose_device,
-    choose_precision,
-    set_up_machine,
-    within_memory,
-)
+from charrnn.training.device import choose_device, choose_precision, set_up_machine
 from charrnn.training.machine import MachineSpeed, measure_machine
+from charrnn.training.memory import within_memory
 from charrnn.training.speed import (
     EvaluationSpeed,
     TrainingSpeed,

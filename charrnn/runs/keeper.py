@@ -19,7 +19,15 @@ from charrnn.runs.request import Request
 from charrnn.text.baselines import score_baselines
 from charrnn.text.corpus import Corpus
 from charrnn.training.losses import Best
-from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
+from charrnn.training.reports import (
+    Evaluation,
+    Finished,
+    Incident,
+    Progress,
+    Report,
+    Snapshot,
+    Started,
+)
 
 _SAMPLE_CHARS = 240
 
@@ -57,6 +65,8 @@ class Keeper:
             self._started = report
         elif isinstance(report, Progress) and report.is_milestone:
             self._run.log_metrics({"event": "progress", **asdict(report)})
+        elif isinstance(report, Incident):
+            self._run.log_metrics({"event": "incident", **asdict(report)})
         elif isinstance(report, Evaluation):
             values = {key: value for key, value in vars(report).items() if key != "weights"}
             self._run.log_metrics({"event": "evaluation", **values})
@@ -64,7 +74,7 @@ class Keeper:
             if report.is_best:
                 self._run.keep_best(self._best_file(report))
         elif isinstance(report, Snapshot):
-            self._run.keep_last(self._last_file(report))
+            self._keep_state(report)
 
     def write_sample(self, report: Evaluation) -> Written:
         """Let the model write a little, always from the same random stream."""
@@ -84,6 +94,7 @@ class Keeper:
         on_the_way = best.summary.get("eval_nats", best.summary["val_nats"])
         figures |= {"eval_nats": on_the_way}  # what a resumed run's evaluations compare with
         self._run.keep_best(replace(best, summary=best.summary | figures))
+        self._keep_state(report.snapshot)
         return Kept(self._run, report, baselines)
 
     def _best_file(self, report: Evaluation) -> ModelFile:
@@ -91,10 +102,19 @@ class Keeper:
         model = self._begun.plan.model
         return ModelFile(model, self._corpus.vocab, report.weights, summary)
 
-    def _last_file(self, report: Snapshot) -> ModelFile:
-        summary = self._summary(report.step, self._best_val_nats, report.progress)
-        vocab, progress = self._corpus.vocab, report.progress
-        return ModelFile(report.model, vocab, report.weights, summary, report.arrays, progress)
+    def describe_kept(self) -> str:
+        """Say which model there is."""
+        if self._best_val_nats is None:
+            return "no model was saved"
+        return f"the best model until then is {self._run.best}"
+
+    def _keep_state(self, report: Snapshot) -> None:
+        """Save all there is to go on from, once the logs that lead up to it are safe."""
+        progress = report.progress | {"logs": self._run.log_positions()}
+        summary = self._summary(report.step, self._best_val_nats, progress)
+        vocab, weights = self._corpus.vocab, report.weights
+        state = ModelFile(report.model, vocab, weights, summary, report.arrays, progress)
+        self._run.keep_state(state, report.step, self._request.run.keep)
 
     @property
     def _begun(self) -> Started:
@@ -118,6 +138,7 @@ class Keeper:
                 "val_chars": corpus.val_chars,
             },
             "settings": self._request.settings,
+            **self._request.origin(corpus.vocab),
             "device": begun.device,
             "precision": begun.precision,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -17,6 +17,7 @@ import numpy as np
 from charrnn.checkpoint.format import ModelFile
 from charrnn.config import TextConfig, as_dict
 from charrnn.errors import ConfigError, CorpusError
+from charrnn.runs.inherit import inherited_vocab
 from charrnn.runs.request import locate_texts
 from charrnn.text.corpus import open_corpus, split_ids
 from charrnn.text.reader import iter_text, open_sources
@@ -136,7 +137,7 @@ def _read_own(model: NamedModel, split: str) -> tuple[list[str], Ids]:
             f"{model.name} was trained on standard input, which is not kept; name a text by --on"
         )
     try:
-        corpus = open_corpus(locate_texts(paths), text)
+        corpus = open_corpus(locate_texts(paths), text, known=inherited_vocab(model.file))
     except CorpusError as error:
         raise CorpusError(
             f"the text of {model.name} cannot be read: {error}; or name a text by --on"

@@ -1,39 +1,74 @@
 """What a run is asked for: settings by name become a corpus and three frozen settings objects.
 
 A resumed run starts from the settings in its file; those that shape the model or the text cannot
-change on the way.
+change on the way. A new run may start from a model's weights, and then has that model's shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from charrnn.checkpoint.format import ModelFile
-from charrnn.checkpoint.store import RunFolder, find_run, read_last
+from charrnn.checkpoint.folder import Damaged
+from charrnn.checkpoint.format import ModelFile, read_model
+from charrnn.checkpoint.store import RunFolder, find_model, find_run
 from charrnn.config import LENGTHS, LIBRARY_FOLDER, RunConfig, TextConfig, TrainConfig, as_dict
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
+from charrnn.runs.inherit import Inherited, inherited_vocab, take_shape
 from charrnn.text.library import LIBRARY, get_corpus
+from charrnn.text.vocab import Vocab
 
 _CHANGEABLE = {*LENGTHS, "patience", "eval_every", "device", "precision", "threads", "val_file"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run that is about to start: new, or taken up from a file (`last`)."""
+    """A run that is about to start: new, or taken up from a file (`last`).
+
+    initial: the model that a new run starts from, which run.init_from names. damaged: states newer
+    than `last` that could not be read.
+    """
 
     corpus_paths: list[str]
     text: TextConfig
     train: TrainConfig
     run: RunConfig
     last: ModelFile | None = None
+    initial: ModelFile | None = None
+    damaged: tuple[Damaged, ...] = ()
+
+    def taken_up(self, folder: RunFolder) -> Request:
+        """Give the request to go on with a run of the same settings."""
+        last, damaged = folder.read_state()
+        return replace(self, last=last, initial=None, damaged=tuple(damaged))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting of text and training, as plain values."""
-        return as_dict(self.text) | as_dict(self.train)
+        """Every setting of text and training, and the model started from, as plain values."""
+        origin = {} if self.run.init_from is None else {"init_from": self.run.init_from}
+        return as_dict(self.text) | as_dict(self.train) | origin
+
+    @property
+    def known(self) -> Vocab | None:
+        """The symbols that the corpus has besides its own, where a model is started from."""
+        if self.initial is not None:
+            return self.initial.vocab
+        return None if self.last is None else inherited_vocab(self.last)
+
+    def inherited(self, vocab: Vocab) -> Inherited | None:
+        """Give what a new run on a text of `vocab` starts from, if it is a model."""
+        if self.initial is None or self.run.init_from is None:
+            return None
+        return Inherited.of(self.run.init_from, self.initial, vocab)
+
+    def origin(self, vocab: Vocab) -> dict[str, Any]:
+        """Give what the summary of the run's files says of that model; nothing if there is none."""
+        if inherited := self.inherited(vocab):
+            return {"init_from": inherited.as_json()}
+        before = {} if self.last is None else self.last.summary
+        return {key: value for key, value in before.items() if key == "init_from"}
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[TextConfig, TrainConfig, RunConfig]:
@@ -71,12 +106,14 @@ def read_request(
     """Give what is asked for; of a run that is resumed, on top of what it was asked for before.
 
     Raises:
-        ConfigError: as `split_settings`, or there is no corpus, or a resumed run would change.
-        CheckpointError: the run to resume has nothing to go on from, or is damaged.
+        ConfigError: as `split_settings`, or there is no corpus, or a resumed run would change, or
+            the model to start from has another shape than is asked for.
+        CheckpointError: the run to resume has nothing to go on from, or is damaged; there is no
+            such model to start from, or it is damaged.
         CorpusError: a file name is not text.
     """
     text, train, run = split_settings(settings)
-    for name in (*corpus, text.val_file or ""):
+    for name in (*corpus, text.val_file or "", run.init_from or ""):
         _check_spelling(name)
     if resumed is not None:
         return _resume(corpus, settings, run, resumed)
@@ -84,7 +121,11 @@ def read_request(
         raise ConfigError("no corpus is given; name a text file, as in: charrnn train book.txt")
     if "-" in corpus and text.val_file == "-":
         raise ConfigError("corpus and --val-file are both standard input; name a file for one")
-    return Request(list(corpus), text, train, run)
+    if run.init_from is None:
+        return Request(list(corpus), text, train, run)
+    initial = read_model(find_model(run.init_from, Path(run.checkpoints)))
+    text, train, run = split_settings(take_shape(initial.config, run.init_from, settings))
+    return Request(list(corpus), text, train, run, initial=initial)
 
 
 def _check_spelling(name: str) -> None:
@@ -109,11 +150,12 @@ def locate_texts(paths: Sequence[str]) -> list[str]:
 def _resume(
     corpus: Sequence[str], settings: Mapping[str, Any], run: RunConfig, folder: RunFolder
 ) -> Request:
-    last = read_last(folder)
+    last, damaged = folder.read_state()
     before, paths = last.summary.get("settings"), last.summary.get("corpus", {}).get("paths")
     if not isinstance(before, dict) or not isinstance(paths, list):
-        raise CheckpointError(f"{folder.last} does not say how it was trained; start a new run")
-    asked = {k: v for k, v in settings.items() if k not in ("resume", "checkpoints")}
+        raise CheckpointError(f"{folder.path} does not say how it was trained; start a new run")
+    own = ("resume", "checkpoints", "unfinished", "keep")
+    asked = {key: value for key, value in settings.items() if key not in own}
     for key, value in asked.items():
         if key not in _CHANGEABLE and value != before.get(key):
             raise ConfigError(
@@ -123,4 +165,5 @@ def _resume(
     if asked.keys() & set(LENGTHS):
         before = before | dict.fromkeys(LENGTHS)
     text, train, _ = split_settings(before | asked)
-    return Request(list(corpus) or paths, text, train, run, last)
+    run = replace(run, init_from=before.get("init_from"))
+    return Request(list(corpus) or paths, text, train, run, last, damaged=tuple(damaged))

@@ -17,7 +17,7 @@ from charrnn.text.corpus import cut_ids, place_cut
 from charrnn.text.ngram import TRAINED_SYMBOLS
 from charrnn.text.reader import iter_text, open_sources
 from charrnn.text.statistics import CorpusStats, measure_text
-from charrnn.text.vocab import Ids, Vocab
+from charrnn.text.vocab import MAX_ALPHABET, Ids, Vocab
 from charrnn.training.budget import Plan, make_plan
 
 _LONGEST_CHARACTER = 4  # symbols: its UTF-8 bytes
@@ -28,7 +28,7 @@ class Survey:
     """A text's figures.
 
     plan: what training with default settings would choose on the machine that its rules were
-        measured on; None for a text that is too short for it.
+        measured on; None for a text that is too short for it, or has too large an alphabet.
     compressors_bpc: of the text as a whole. baselines_bpc: of the part that training would hold
         out, given the rest, which is what a model is compared with.
     """
@@ -69,7 +69,8 @@ def survey_text(paths: Sequence[str], config: TextConfig) -> Survey:
         baselines = score_baselines(train[-TRAINED_SYMBOLS:], val[:HELD_OUT_SYMBOLS], vocab)
         compressors = whole_bpc(pieces())
     train_symbols = left_out + len(train)
-    plan = _make_plan(vocab.size, train_symbols, symbols - train_symbols)
+    is_learnable = len(kept) <= MAX_ALPHABET
+    plan = _make_plan(vocab.size, train_symbols, symbols - train_symbols) if is_learnable else None
     return Survey(stats, compressors, baselines, vocab.size, plan)
 
 

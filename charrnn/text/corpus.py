@@ -56,9 +56,14 @@ class Corpus:
 
 
 def open_corpus(
-    paths: Sequence[str], config: TextConfig | None = None, cache: Path | None = None
+    paths: Sequence[str],
+    config: TextConfig | None = None,
+    cache: Path | None = None,
+    known: Vocab | None = None,
 ) -> Corpus:
     """Read files, folders, globs or "-" into a corpus, building its ids if the cache has none.
+
+    known: symbols that the corpus's vocabulary has besides those of the text.
 
     Raises:
         CorpusError: a file is missing, empty, undecodable, or changed while it was read.
@@ -67,14 +72,19 @@ def open_corpus(
     config = config or TextConfig()
     with open_sources(paths) as sources, _open_val_sources(config) as val_sources:
         sha256 = hash_sources(sources + val_sources)
-        folder = (cache or cache_folder()) / _cache_key(sha256, sources, config)
+        folder = (cache or cache_folder()) / _cache_key(sha256, sources, config, known)
         if not _is_complete(folder):
-            _build(folder, sources, val_sources, sha256, config)
+            _build(folder, sources, val_sources, sha256, config, known)
         return _load(folder, _corpus_name(sources), sha256, config)
 
 
-def corpus_from_text(text: str, config: TextConfig | None = None, name: str = "text") -> Corpus:
-    """Make a corpus of a text in memory, with no cache.
+def corpus_from_text(
+    text: str,
+    config: TextConfig | None = None,
+    name: str = "text",
+    known: Vocab | None = None,
+) -> Corpus:
+    """Make a corpus of a text in memory, with no cache; `known` is as for `open_corpus`.
 
     Raises:
         CorpusError: the text is empty.
@@ -82,7 +92,7 @@ def corpus_from_text(text: str, config: TextConfig | None = None, name: str = "t
     config = config or TextConfig()
     if not text:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
-    vocab = Vocab.from_text(text, config.min_count)
+    vocab = _with_known(Vocab.from_text(text, config.min_count), known)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     return _split(name, sha256, vocab, vocab.encode(text), config.val_fraction)
 
@@ -102,15 +112,20 @@ def _corpus_name(sources: list[Source]) -> str:
     path = sources[0].path if len(sources) == 1 else sources[0].path.parent
     if sources[0].name == "standard input":
         return "stdin"
-    name = path.name.removesuffix(".gz")
+    name = os.fsencode(path.name.removesuffix(".gz")).decode(errors="replace")
     return Path(name).stem or "corpus"
 
 
-def _cache_key(sha256: str, sources: list[Source], config: TextConfig) -> str:
+def _with_known(vocab: Vocab, known: Vocab | None) -> Vocab:
+    return vocab if known is None else vocab.union(known)
+
+
+def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vocab | None) -> str:
     """Name everything that the ids depend on; the split is cut afterwards and is not part of it."""
     are_packed = [source.path.suffix.lower() == ".gz" for source in sources]
     parts = [CACHE_FORMAT, sha256, are_packed, config.encoding.lower(), config.normalize]
-    return hashlib.sha256(json.dumps([*parts, config.min_count]).encode()).hexdigest()[:32]
+    parts += [config.min_count] if known is None else [config.min_count, known.to_json()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _is_complete(folder: Path) -> bool:
@@ -134,13 +149,18 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _build(
-    folder: Path, sources: list[Source], val_sources: list[Source], sha256: str, config: TextConfig
+    folder: Path,
+    sources: list[Source],
+    val_sources: list[Source],
+    sha256: str,
+    config: TextConfig,
+    known: Vocab | None,
 ) -> None:
     """Count the alphabet in a first pass over the text, write its ids in a second."""
     counts = _count(_pieces(sources + val_sources, config))
     if not counts.any():
         raise CorpusError(f"{sources[0].name} is empty; give it at least a few hundred characters")
-    vocab = Vocab.from_counts(counts, config.min_count)
+    vocab = _with_known(Vocab.from_counts(counts, config.min_count), known)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep_abandoned(folder.parent)

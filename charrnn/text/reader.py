@@ -1,7 +1,8 @@
 """From files, folders, patterns or standard input to one stream of characters, in bounded memory.
 
 Bytes are decoded strictly; a leading byte order mark goes, CRLF and CR become LF, and two sources
-never share a line. What comes of the characters (alphabet, ids, split) is not known here.
+never share a line. A file that changes after it was found is an error, and so is a .gz file that is
+a bomb. What comes of the characters (alphabet, ids, split) is not known here.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from charrnn.errors import CorpusError, StorageError
 from charrnn.text.encodings import SAMPLE_BYTES, explain_failure, find_codec
 
 CHUNK_BYTES = 1 << 20
-MAX_UNPACKED_BYTES = 64 << 30  # of one .gz file; deflate can hide 1,000 times a file's size in it
+MAX_UNPACKED_BYTES = 64 << 30  # of one .gz file
+MAX_UNPACKED_RATIO = 100  # to its packed size; prose has 3, and deflate ends at 1,032
+RATIO_FREE_BYTES = 256 << 20  # may be unpacked whatever the ratio
 MAX_HELD_CHARS = 1 << 16
+_BUFFER_BYTES = 1 << 16
 
 _FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 
@@ -39,12 +43,19 @@ _FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 _STARTER = re.compile("[\x00-\x7f\u4e00-\u9fff\uac00-\ud7a3]")
 
 
+_State = tuple[int, int]  # a file's size in bytes and the time of its last change in nanoseconds
+
+
 @dataclass(frozen=True)
 class Source:
-    """One file of a corpus: where it lies, and the name to show for it."""
+    """One file of a corpus: where it lies, and the name to show for it.
+
+    state: what it was like when it was found, to be held to; None for as it is when opened.
+    """
 
     path: Path
     name: str
+    state: _State | None = field(default=None, compare=False, repr=False)
 
 
 @contextmanager
@@ -67,9 +78,9 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
         for name in paths:
             if name == "-":
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="charrnn-"))
-                found = [Source(_spool_stdin(Path(folder)), "standard input")]
+                found = [_make_source(_spool_stdin(Path(folder)), "standard input")]
             else:
-                found = [Source(path, str(path)) for path in _find_files(name)]
+                found = [_make_source(path, str(path)) for path in _find_files(name)]
             for source in found:
                 sources.setdefault(source.path.resolve(), source)
         yield list(sources.values())
@@ -79,7 +90,7 @@ def hash_sources(sources: Sequence[Source]) -> str:
     """Give the SHA-256, in hex, of one file's stored bytes; of several, that of their digests.
 
     Raises:
-        CorpusError: a file cannot be read.
+        CorpusError: a file cannot be read, or changes meanwhile.
     """
     first, *others = digests = [_hash_source(source) for source in sources]
     return hashlib.sha256("".join(digests).encode()).hexdigest() if others else first
@@ -103,13 +114,33 @@ def iter_text(
 
     Raises:
         ConfigError: the encoding is unknown.
-        CorpusError: a file cannot be read, unpacked or decoded.
+        CorpusError: a file cannot be read, unpacked or decoded, or changes meanwhile.
     """
     pieces = _iter_joined(sources, find_codec(encoding))
     return pieces if normalize == "none" else _iter_normalized(pieces, _FORMS[normalize])
 
 
+def _make_source(path: Path, name: str) -> Source:
+    try:
+        return Source(path, name, _state_of(path))
+    except OSError as error:
+        raise CorpusError(f"cannot read {name}: {error.strerror or error}") from error
+
+
+def _state_of(path: Path) -> _State:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
 def _find_files(name: str) -> list[Path]:
+    """Give the files that `_list_files` finds, unless folders lie too deep for Python."""
+    try:
+        return _list_files(name)
+    except RecursionError as error:
+        raise CorpusError(f"the folders in {name!r} lie too deep; name those below") from error
+
+
+def _list_files(name: str) -> list[Path]:
     """Give the file of that name, the files of that folder, or those that match the pattern."""
     path = Path(name)
     try:
@@ -140,7 +171,7 @@ def _walk_folder(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in files if path.is_file())
+    return sorted(_keep_regular(files))
 
 
 def _match_pattern(pattern: Path) -> list[Path]:
@@ -156,7 +187,15 @@ def _match_pattern(pattern: Path) -> list[Path]:
         hidden = [part for part in match.parts if part.startswith(".")]
         if all(any(fnmatchcase(part, shown) for shown in dotted) for part in hidden):
             files += _walk_folder(match) if match.is_dir() else [match]
-    return [path for path in files if path.is_file()]
+    return _keep_regular(files)
+
+
+def _keep_regular(paths: list[Path]) -> list[Path]:
+    """Leave out pipes, devices, and links that lead nowhere."""
+    try:
+        return [path for path in paths if path.is_file()]
+    except OSError as error:
+        raise CorpusError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _spool_stdin(folder: Path) -> Path:
@@ -175,11 +214,29 @@ def _spool_stdin(folder: Path) -> Path:
     return path
 
 
+class _SteadyFile(io.FileIO):
+    """A source's stored bytes, which cannot be read on once the file is not what it was."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source.path)
+        self._source = source
+        self._state = source.state or _state_of(source.path)
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """Read some bytes, and look at the file afterwards."""
+        size = super().readinto(buffer)
+        if _state_of(self._source.path) != self._state:
+            raise CorpusError(
+                f"{self._source.name} changed while it was read; run the command again"
+            )
+        return size
+
+
 @contextmanager
-def _open_source(source: Source) -> Iterator[io.BufferedReader]:
+def _open_source(source: Source) -> Iterator[io.BufferedReader[_SteadyFile]]:
     """Open a source's stored bytes and turn every failure to read them into a CorpusError."""
     try:
-        with source.path.open("rb") as file:
+        with io.BufferedReader(_SteadyFile(source), _BUFFER_BYTES) as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorpusError(f"{source.name} is a damaged gzip file: {error}") from error
@@ -192,15 +249,20 @@ def _iter_bytes(source: Source) -> Iterator[bytes]:
     with _open_source(source) as stored:
         is_packed = source.path.suffix.lower() == ".gz" and stored.peek(2)[:2] == b"\x1f\x8b"
         file = gzip.GzipFile(fileobj=stored) if is_packed else stored
-        size = 0
+        size, most = 0, _most_unpacked(os.fstat(stored.fileno()).st_size)
         while chunk := file.read(CHUNK_BYTES):
             size += len(chunk)
-            if is_packed and size > MAX_UNPACKED_BYTES:
+            if is_packed and size > most:
                 raise CorpusError(
-                    f"{source.name} unpacks to more than {MAX_UNPACKED_BYTES:,} bytes; "
-                    "if it really is a text, unpack it first"
+                    f"{source.name} unpacks to more than {most:,} bytes, which no usual text does; "
+                    "if it really is one, unpack it first"
                 )
             yield chunk
+
+
+def _most_unpacked(packed_bytes: int) -> int:
+    """Give how many bytes a .gz file of that size may unpack to."""
+    return min(MAX_UNPACKED_BYTES, max(RATIO_FREE_BYTES, MAX_UNPACKED_RATIO * packed_bytes))
 
 
 def _iter_joined(sources: Iterable[Source], codec: str) -> Iterator[str]:

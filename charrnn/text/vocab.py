@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import VocabError
+from charrnn.errors import CorpusError, VocabError
 
 Ids = NDArray[np.integer[Any]]
 
 CODE_POINTS = 0x110000
+MAX_ALPHABET = 100_000  # characters learned from a text; those of all scripts together are 155,000
 _NO_ASCII_ID = 255  # ids of ASCII characters are below 128: they come first in a sorted alphabet
 
 
@@ -46,8 +47,17 @@ class Vocab:
         """Keep what was seen at least `min_count` times; above 1 the rest goes to bytes.
 
         counts: (0x110000,) int64, how often each code point stands in the text.
+
+        Raises:
+            CorpusError: more than MAX_ALPHABET characters are left.
         """
         kept = np.flatnonzero(counts >= max(min_count, 1))
+        if len(kept) > MAX_ALPHABET:
+            raise CorpusError(
+                f"the text has {len(kept):,} different characters, and a model takes no more than "
+                f"{MAX_ALPHABET:,}; --min-count {_fitting_min_count(counts)} writes the rarer ones "
+                "as bytes"
+            )
         return cls("".join(map(chr, kept)), has_bytes=min_count > 1)
 
     @classmethod
@@ -55,6 +65,17 @@ class Vocab:
         """Make the vocabulary of one text."""
         counts = np.bincount(code_points(text), minlength=CODE_POINTS)
         return cls.from_counts(counts, min_count)
+
+    def union(self, other: Vocab) -> Vocab:
+        """Give the vocabulary of every symbol that either has."""
+        alphabet = "".join(sorted(set(self.alphabet + other.alphabet)))
+        return Vocab(alphabet, self.has_bytes or other.has_bytes)
+
+    def places_in(self, larger: Vocab) -> NDArray[np.int64]:
+        """Give the id (V,) that each of these symbols has in a vocabulary that holds them all."""
+        characters = np.searchsorted(code_points(larger.alphabet), code_points(self.alphabet))
+        first_byte = len(larger.alphabet)
+        return np.concatenate([characters, first_byte + np.arange(256 * self.has_bytes)])
 
     @property
     def size(self) -> int:
@@ -190,6 +211,12 @@ class StreamDecoder:
     def flush(self) -> str:
         """Give U+FFFD if bytes of an unfinished character are held back, else nothing."""
         return self._utf8.decode(b"", final=True)
+
+
+def _fitting_min_count(counts: NDArray[np.int64]) -> int:
+    """Give the smallest min_count that leaves no more than MAX_ALPHABET of `counts` (0x110000,)."""
+    first_left_out = -MAX_ALPHABET - 1
+    return int(np.partition(counts, first_left_out)[first_left_out]) + 1
 
 
 def code_points(text: str) -> NDArray[np.uint32]:

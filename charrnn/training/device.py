@@ -6,14 +6,12 @@ It asks torch what there is; it knows nothing of networks or data.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from charrnn.config import TrainConfig
-from charrnn.errors import ConfigError, OutOfMemoryError
+from charrnn.errors import ConfigError
 
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -77,37 +75,9 @@ def set_up_machine(config: TrainConfig) -> int:
     return torch.get_num_threads()
 
 
-@contextmanager
-def within_memory(message: str) -> Iterator[None]:
-    """Turn every way to run out of memory into one OutOfMemoryError that says `message`."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
-            raise
-        raise OutOfMemoryError(message) from error
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell torch's own class on a GPU, and its words on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
 def lacks_kernel(error: RuntimeError) -> bool:
     """Tell oneDNN's way to say that it has no kernel for these shapes in this number format."""
     return "primitive" in str(error)
-
-
-def used_memory_bytes(device: torch.device) -> int:
-    """Give the most memory used so far: the GPU's, else this process's; 0 where none can tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _usable_processors() -> int:

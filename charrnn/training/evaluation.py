@@ -39,26 +39,28 @@ class Score:
 
 
 Watch = Callable[[int], None]
-"""Is told how many more symbols have been scored."""
+"""Is told how many more symbols have been scored; what it raises ends the scoring."""
 
 
 def unwatched(_: int) -> None:
     """Tell nobody."""
 
 
-def evaluate_carried(model: CharRNN, ids: Ids, vocab: Vocab) -> Score:
+def evaluate_carried(model: CharRNN, ids: Ids, vocab: Vocab, watch: Watch = unwatched) -> Score:
     """Score the text `ids` (S,) with the state carried from its start to its end.
 
     The text is read in lanes side by side. Each but the first runs up over the 256 characters
     before its own, uncounted; what a state would still know of anything earlier is too little to
     change the third decimal.
     """
-    return compare_carried([model], ids, vocab)[0]
+    return compare_carried([model], ids, vocab, watch)[0]
 
 
-def evaluate_windowed(model: CharRNN, ids: Ids, vocab: Vocab, window: int = WINDOW) -> Score:
+def evaluate_windowed(
+    model: CharRNN, ids: Ids, vocab: Vocab, window: int = WINDOW, watch: Watch = unwatched
+) -> Score:
     """Score the text `ids` (S,) in windows that each start from the initial state."""
-    return compare_windowed([model], ids, vocab, window=window)[0]
+    return compare_windowed([model], ids, vocab, watch, window)[0]
 
 
 def compare_carried(

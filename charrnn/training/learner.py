@@ -8,6 +8,9 @@ B = lanes, T = window length.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +31,7 @@ from charrnn.model.network import (
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import Plan
 from charrnn.training.device import autocast, has_bf16, lacks_kernel
+from charrnn.training.memory import choose_slices, is_out_of_memory
 from charrnn.training.optimizer import (
     Optimizer,
     clip_gradients,
@@ -37,12 +41,30 @@ from charrnn.training.optimizer import (
 from charrnn.training.windows import Cursor, Lanes
 
 Arrays = dict[str, NDArray[Any]]
+Window = NDArray[np.int64]
 
 _SEED_STRIDE = 1_000_003  # keeps the dropout seeds of neighbouring run seeds apart
 
 
+@dataclass(frozen=True)
+class Update:
+    """One step: the window's total nats, the gradient's norm, and the window's characters.
+
+    is_made: false where loss or gradient were not finite, so that no weight was moved.
+    """
+
+    nats: float
+    norm: float
+    chars: int
+    is_made: bool
+
+
 class Learner:
-    """Trains one network on one text; `step` counts the updates made."""
+    """Trains one network on one text; `step` counts the windows read.
+
+    slices: parts of a window's lanes that are read one after another, to need less memory; their
+        gradients add up. rate_factor: multiplies every learning rate.
+    """
 
     def __init__(
         self,
@@ -51,11 +73,17 @@ class Learner:
         corpus: Corpus,
         device: torch.device,
         precision: torch.dtype,
+        initial: Callable[[Arrays], Arrays] | None = None,
     ) -> None:
+        self.slices = choose_slices(plan, device)
+        self.rate_factor = 1.0
         self._config, self._vocab = config, corpus.vocab
         self._device, self.precision = device, precision
         self._peak = plan.learning_rate
-        self.model = make_model(plan, config.seed).to(device)
+        self.model = make_model(plan, config.seed)
+        if initial is not None:
+            import_weights(self.model, initial(export_weights(self.model)))
+        self.model.to(device)
         self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
         is_fast = has_bf16(device) and config.precision != "fp32"
         product = torch.bfloat16 if is_fast else torch.float32
@@ -69,8 +97,7 @@ class Learner:
         self._cursor = Cursor()
         self.step = 0
         self.learning_rate = 0.0
-        if precision == torch.bfloat16 and not self._can_run():
-            self.precision = torch.float32
+        self._try_a_window()
 
     @property
     def averaged(self) -> CharRNN:
@@ -82,52 +109,99 @@ class Learner:
         """How many times the text was read, with its fraction."""
         return self._cursor.epoch + self._cursor.window / self._lanes.windows_in(self._cursor.epoch)
 
-    def advance(self, total_steps: int | None) -> tuple[Tensor, Tensor, int]:
-        """Make one update; give the window's total nats, the gradient's norm, its characters.
+    @property
+    def parameters(self) -> int:
+        """The number of learned weights."""
+        return sum(parameter.numel() for parameter in self._optimizer.parameters)
 
-        The first two are scalar tensors still on the device: reading them waits for it.
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the next window starts in the first lane, and how many symbols a lane has."""
+        return self._lanes.place(self._cursor)
+
+    @property
+    def state_bytes(self) -> int:
+        """The size of what `lay_down` gives, lane states left out."""
+        tensors = [*self._tensors().values(), *self.model.parameters()]
+        return sum(tensor.numel() * 4 for tensor in tensors)
+
+    def advance(self, total_steps: int | None) -> Update:
+        """Read a window and make one update, unless its loss or gradient is not finite.
+
+        Such a window leaves weights, moments and average as they were; the next one starts from
+        the initial state, as this one's may be what went wrong.
         """
         inputs, targets = self._lanes.read(self._cursor)
         chars = self._vocab.count_characters(targets.ravel())
-        nats = self._forward(torch.from_numpy(inputs), torch.from_numpy(targets))
-        mean = nats / targets.size
-        self._scaler.scale(mean).backward()  # type: ignore[no-untyped-call]
+        total, state = self._accumulate(inputs, targets)
         self._scaler.unscale_(cast("torch.optim.Optimizer", self._optimizer))
-        norm = clip_gradients(self._optimizer.parameters, self._config)
-        self.learning_rate = learning_rate_at(self.step, total_steps, self._peak, self._config)
-        self._scaler.step(cast("torch.optim.Optimizer", self._optimizer), self.learning_rate)
+        nats, norm = float(total), float(clip_gradients(self._optimizer.parameters, self._config))
+        is_made = math.isfinite(nats) and (math.isfinite(norm) or self._is_scale_sought())
+        self.learning_rate = self.rate_factor * learning_rate_at(
+            self.step, total_steps, self._peak, self._config
+        )
+        if is_made:
+            self._scaler.step(cast("torch.optim.Optimizer", self._optimizer), self.learning_rate)
         self._optimizer.forget_gradients()
         self._scaler.update()
         self.step += 1
-        if self._config.ema_decay:
+        if self._config.ema_decay and is_made:
             parameters = self._optimizer.parameters
             update_average(self._averages, parameters, self._config.ema_decay, self.step)
+        self._state = state if is_made and _is_finite(state) else None
         self._move_on()
-        return nats.detach(), norm, chars
+        return Update(nats, norm, chars, is_made)
 
-    def _forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Give the nats of all targets, a scalar, and keep the state, cut off from its past."""
-        inputs, targets = inputs.to(self._device), targets.to(self._device)
+    def _is_scale_sought(self) -> bool:
+        """Tell whether the gradient scaler, which skips such a step itself, can still go lower."""
+        return self._scaler.is_enabled() and self._scaler.get_scale() > 1
+
+    def _accumulate(self, inputs: Window, targets: Window) -> tuple[Tensor, State]:
+        """Give a window's nats and final state, and leave its gradients at the weights.
+
+        Where memory does not suffice, the lanes are read in twice as many slices.
+        """
+        while True:
+            try:
+                return self._read_slices(torch.from_numpy(inputs), torch.from_numpy(targets))
+            except (MemoryError, RuntimeError) as error:
+                if self.slices >= len(inputs) or not is_out_of_memory(error):
+                    raise
+            self._optimizer.forget_gradients()
+            self.slices *= 2
+
+    def _read_slices(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, State]:
         self._dropout.manual_seed((self._config.seed * _SEED_STRIDE + self.step) % 2**63)
-        with autocast(self._device, self.precision):
-            nats, state = self.model.total_nats(inputs, targets, self._state, self._dropout)
-        self._state = tuple(tuple(part.detach().float() for part in layer) for layer in state)
-        return nats
+        total, states = torch.zeros((), device=self._device), []
+        lanes = -(-len(inputs) // self.slices)
+        for first in range(0, len(inputs), lanes):
+            rows = slice(first, first + lanes)
+            nats, state = self._forward(inputs[rows], targets[rows], _rows_of(self._state, rows))
+            self._scaler.scale(nats / targets.numel()).backward()  # type: ignore[no-untyped-call]
+            total += nats.detach()
+            states.append(state)
+        return total, _join(states)
 
-    def _can_run(self) -> bool:
-        """Tell whether a window runs: oneDNN has no bfloat16 kernel for some shapes."""
-        inputs, targets = self._lanes.read(self._cursor)
+    def _forward(
+        self, inputs: Tensor, targets: Tensor, before: State | None
+    ) -> tuple[Tensor, State]:
+        """Give the nats of all targets, a scalar, and the state, cut off from its past."""
+        inputs, targets = inputs.to(self._device), targets.to(self._device)
+        with autocast(self._device, self.precision):
+            nats, after = self.model.total_nats(inputs, targets, before, self._dropout)
+        return nats, tuple(tuple(part.detach().float() for part in layer) for layer in after)
+
+    def _try_a_window(self) -> None:
+        """Find the slices that fit into memory, and whether oneDNN has a kernel for the shapes."""
         try:
-            nats = self._forward(torch.from_numpy(inputs), torch.from_numpy(targets))
-            nats.backward()  # type: ignore[no-untyped-call]
+            self._accumulate(*self._lanes.read(self._cursor))
         except RuntimeError as error:
-            if not lacks_kernel(error):
+            if self.precision != torch.bfloat16 or not lacks_kernel(error):
                 raise
-            return False
+            self.precision = torch.float32
+            self._try_a_window()
         finally:
             self._optimizer.forget_gradients()
-            self._state = None
-        return True
 
     def _move_on(self) -> None:
         """Go to the next window; a new epoch starts from the initial state."""
@@ -148,6 +222,7 @@ class Learner:
             "updates": self._optimizer.updates,
             "cursor": [self._cursor.epoch, self._cursor.window],
             "scaler": self._scaler.state_dict(),
+            "slices": self.slices,
         }
         return export_weights(self.model), arrays, rest
 
@@ -163,6 +238,7 @@ class Learner:
             self.step = int(rest["step"])
             self._optimizer.updates = int(rest["updates"])
             self._cursor = Cursor(*rest["cursor"])
+            self.slices = max(self.slices, int(rest["slices"]))
             if rest["scaler"]:  # empty where the run was not on a GPU before
                 self._scaler.load_state_dict(rest["scaler"])
             self._state = self._read_state(arrays)
@@ -189,6 +265,23 @@ class Learner:
             tuple(torch.from_numpy(arrays[f"state.{d}.{p}"].copy()).to(self._device) for p in parts)
             for d in layers
         )
+
+
+def _rows_of(state: State | None, rows: slice) -> State | None:
+    """Give some lanes' state."""
+    return state and tuple(tuple(part[rows] for part in layer) for layer in state)
+
+
+def _join(states: list[State]) -> State:
+    """Give the state of all lanes from that of each slice."""
+    if len(states) == 1:
+        return states[0]
+    layers = zip(*states, strict=True)
+    return tuple(tuple(map(torch.cat, zip(*parts, strict=True))) for parts in layers)
+
+
+def _is_finite(state: State) -> bool:
+    return all(bool(part.isfinite().all()) for layer in state for part in layer)
 
 
 def make_model(plan: Plan, seed: int) -> CharRNN:

@@ -1,13 +1,15 @@
-"""What a run remembers of its losses: means since they were last read, and the best so far."""
+"""What a run remembers of its losses: means since they were last read, their level, the best."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from charrnn.training.learner import Arrays
+
+_FEWEST_WINDOWS = 50
+_NEWEST = 0.02  # the newest window's weight
+_FAR_SPREADS, _FAR_SHARE = 8.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,35 @@ class Best:
 
 @dataclass
 class Meter:
-    """Nats over characters since it was last read out. The sum may still be on a device."""
+    """Nats over characters since it was last read out."""
 
-    nats: Tensor | float = 0.0
+    nats: float = 0.0
     chars: int = 0
 
-    def add(self, nats: Tensor, chars: int) -> None:
+    def add(self, nats: float, chars: int) -> None:
         """Count a window's total nats and its characters."""
         self.nats, self.chars = self.nats + nats, self.chars + chars
 
     def mean(self) -> float:
-        """Give the nats per character, waiting for the device."""
-        return float(self.nats) / max(self.chars, 1)
+        """Give the nats per character."""
+        return self.nats / max(self.chars, 1)
+
+
+@dataclass
+class Level:
+    """Where the loss of a window usually is: running means of it and of how far off it is."""
+
+    nats: float = 0.0
+    spread_nats: float = 0.0
+    windows: int = 0
+
+    def is_spike(self, nats: float) -> bool:
+        """Tell a window's nats per character that are far above all before, and count them in."""
+        excess = nats - self.nats
+        is_far = excess > max(_FAR_SPREADS * self.spread_nats, _FAR_SHARE * self.nats)
+        is_spike = self.windows >= _FEWEST_WINDOWS and is_far
+        self.windows += 1
+        weight = max(_NEWEST, 1 / self.windows)
+        self.nats += weight * excess
+        self.spread_nats += weight * (abs(excess) - self.spread_nats)
+        return is_spike

@@ -1,8 +1,8 @@
 """What a training run says of itself: frozen values that the edge shows and keeps.
 
-A run yields one Started, then any number of Progress, Evaluation and Snapshot reports, and at the
-end one Finished. Losses are nats per character of the text, also where a character took several
-symbols.
+A run yields one Started, then any number of Progress, Evaluation, Snapshot and Incident reports,
+and at the end one Finished. Losses are nats per character of the text, also where a character took
+several symbols.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ class Started:
     train_chars: int
     val_chars: int
     """Characters of the held-out text that are used."""
+    state_bytes: int
+    """Of a snapshot's arrays, lane states left out."""
+    model_bytes: int
+    """Of the weights alone."""
+    slices: int
+    """Parts in which the lanes of a window are read, so that memory suffices."""
     resumed_from_step: int = 0
 
 
@@ -80,6 +86,33 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Incident:
+    """Something went wrong that the run survived.
+
+    position: where the window starts in the first lane; the others are lane_length symbols apart.
+    """
+
+    kind: str
+    """"dropped": loss or gradient were not finite, and no weight was moved; "spike": a loss far
+    above its level; "rollback": back to what was saved last, at half the learning rate; "memory":
+    the lanes are read in more slices."""
+    step: int
+    epoch: float
+    position: int
+    lane_length: int
+    train_nats: float
+    """Of this window, per character."""
+    level_nats: float
+    """Of the windows before it."""
+    back_to_step: int | None = None
+    """The step that a rollback goes back to."""
+    rate_factor: float | None = None
+    """What every learning rate is multiplied by after it."""
+    slices: int | None = None
+    """Parts in which the lanes of a window are read from here on."""
+
+
+@dataclass(frozen=True)
 class Finished:
     """Why and how the run ended. best_weights scored best_val_nats at best_step.
 
@@ -106,6 +139,8 @@ class Finished:
     """On as much of the held-out text as simpler models are scored on (text/baselines.py)."""
     best_weights: Arrays | None = field(repr=False)
     """None where it was stopped before the first evaluation; best_val_nats is inf then."""
+    snapshot: Snapshot = field(repr=False)
+    """The state at the end, which knows whether there is anything left to do."""
 
 
-Report = Started | Progress | Evaluation | Snapshot | Finished
+Report = Started | Progress | Evaluation | Snapshot | Incident | Finished

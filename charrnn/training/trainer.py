@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, astuple, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from charrnn.config import LENGTHS, TrainConfig
 from charrnn.errors import ConfigError, CorpusError, DivergedError
@@ -22,25 +21,33 @@ from charrnn.text.baselines import HELD_OUT_SYMBOLS
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
 from charrnn.training.budget import EVALUATIONS, Plan, make_plan
-from charrnn.training.device import (
-    PRECISIONS,
-    choose_device,
-    choose_precision,
-    set_up_machine,
-    used_memory_bytes,
-    within_memory,
-)
+from charrnn.training.device import PRECISIONS, choose_device, choose_precision, set_up_machine
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
-from charrnn.training.learner import Learner
-from charrnn.training.losses import Best, Meter
+from charrnn.training.learner import Arrays, Learner, Update
+from charrnn.training.losses import Best, Level, Meter
+from charrnn.training.memory import WAY_OUT, count_parameters, used_memory_bytes, within_memory
 from charrnn.training.pace import Pace
 from charrnn.training.probe import measure_speed, measure_step
-from charrnn.training.reports import Evaluation, Finished, Progress, Report, Snapshot, Started
+from charrnn.training.reports import (
+    Evaluation,
+    Finished,
+    Incident,
+    Progress,
+    Report,
+    Snapshot,
+    Started,
+)
 
 _REPORT_SECONDS = 0.25
 _SNAPSHOT_SECONDS = 60.0
 _CHANCE = 0.005  # of the loss: what evaluations differ by without meaning anything
 _CLEAR = 0.02  # of the loss: more than a high learning rate makes, and what its decay gets back
+_MOST_DROPPED = 3  # in a row
+_MOST_ROLLBACKS = 3
+
+
+class _StopAsked(Exception):  # noqa: N818 (no error)
+    """The caller wants the run to stop."""
 
 
 def train(
@@ -49,34 +56,41 @@ def train(
     *,
     resume: Snapshot | None = None,
     best: Best | None = None,
+    initial: Callable[[Arrays], Arrays] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Train a network on `corpus` and yield what happens.
 
-    resume: goes on from there; best: the best model of that run so far. should_stop: asked after
-    every step; once it says yes, the run yields a Snapshot, then Finished, and ends.
+    resume: goes on from there; best: the best model of that run so far. initial: turns the random
+    weights of a new run, by public name, into those to start from. should_stop: asked after every
+    step and while evaluating; once it says yes, the run yields a Snapshot, then Finished, and ends.
 
     Raises:
         CorpusError: the text is too short for one window, or has nothing held out.
-        DivergedError: the loss stopped being a finite number.
+        DivergedError: the loss did not stay a finite number, whatever was tried.
         OutOfMemoryError: the sizes do not fit.
     """
-    with within_memory(
-        "not enough memory for these sizes; lower --batch-size, --seq-len or --hidden-size"
-    ):
-        run = _Run(corpus, config, resume, best or Best())
+    with within_memory(f"there is not enough memory for these sizes; {WAY_OUT}"):
+        run = _Run(corpus, config, resume, best or Best(), initial, should_stop)
         yield run.started()
-        yield from run.go(should_stop)
+        yield from run.go()
 
 
 class _Run:
-    """One call of train: a learner with a clock, two meters and a best."""
+    """One call of train: a learner with a clock, two meters, a best, and a state to go back to."""
 
     def __init__(
-        self, corpus: Corpus, config: TrainConfig, resume: Snapshot | None, best: Best
+        self,
+        corpus: Corpus,
+        config: TrainConfig,
+        resume: Snapshot | None,
+        best: Best,
+        initial: Callable[[Arrays], Arrays] | None,
+        should_stop: Callable[[], bool],
     ) -> None:
         self._pace = Pace(config.budget_seconds)
         self._corpus, self._config, self._best = corpus, config, best
+        self._should_stop = should_stop
         self._val = _held_out(corpus, config)
         self._threads = set_up_machine(config)
         device = choose_device(config.device)
@@ -84,66 +98,131 @@ class _Run:
         self._plan = plan = _choose_plan(config, corpus, device, precision, resume is not None)
         if resume is not None:
             self._plan = plan = _plan_of(resume, plan, config)
-        self._learner = Learner(plan, config, corpus, device, precision)
+        self._learner = Learner(plan, config, corpus, device, precision, initial)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
-        self._chars_seen = 0
+        self._level = Level()
+        self._dropped = self._rollbacks = 0
+        self._chars_seen = self._evaluated_step = 0
         self._train_nats: float | None = None
         self._last_val_nats = 0.0
         self._device, self._resumed_from = device, 0
         if resume is not None:
-            self._restore(resume)
-            self._check_unfinished()
+            self._take_up(resume)
+            self._pace = Pace(config.budget_seconds, resume.progress["elapsed_seconds"])
+            self._resumed_from = resume.step
+            self._check_unfinished(resume)
+        self._good = resume or self._lay_down()
         self._reported = self._kept = time.perf_counter()
 
     def started(self) -> Started:
         """Describe the run."""
-        model = self._learner.model
         vocab, val = self._corpus.vocab, self._val
         return Started(
             plan=self._plan,
-            parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            parameters=self._learner.parameters,
             device=str(self._device),
             precision=PRECISIONS[self._learner.precision],
             threads=self._threads,
             train_chars=self._corpus.train_chars,
             val_chars=vocab.count_characters(val),
+            state_bytes=self._learner.state_bytes,
+            model_bytes=4 * count_parameters(self._plan.model),
+            slices=self._learner.slices,
             resumed_from_step=self._resumed_from,
         )
 
-    def go(self, should_stop: Callable[[], bool]) -> Iterator[Report]:
-        """Step, report, evaluate, until the length, the patience or the caller ends it."""
-        reason = "length"
-        while self._plan.total_steps is None or self._learner.step < self._plan.total_steps:
-            norm = self._step()
-            if self._is_report_due():
-                yield self._progress(norm)
-            is_stopped = should_stop()
-            if self._is_evaluation_due():
-                yield self._evaluate()
-                yield self._snapshot()
-                self._pace.end_evaluation()
-                self._plan = self._pace.adjust(self._learner.step, self._plan, self._config)
-                if self._config.patience and self._best.stale >= self._config.patience:
-                    reason = "patience"
-                    break
-            elif time.perf_counter() - self._kept > _SNAPSHOT_SECONDS:
-                yield self._snapshot()
-            if is_stopped and self._learner.step != self._plan.total_steps:
-                reason = "stopped"
-                break
-        if reason == "stopped":
-            yield self._snapshot()
+    def go(self) -> Iterator[Report]:
+        """Train to the end, or until the caller wants to stop; then say what came of it."""
+        try:
+            reason = yield from self._train()
+        except _StopAsked:
+            reason = "stopped"
+            yield from self._save()
         yield self._finish(reason)
 
-    def _step(self) -> Tensor:
-        nats, norm, chars = self._learner.advance(self._plan.total_steps)
-        self._since_milestone.add(nats, chars)
-        self._since_evaluation.add(nats, chars)
-        self._chars_seen += chars
+    def _train(self) -> Generator[Report, None, str]:
+        """Step, evaluate and save until the length or the patience ends it, and say which."""
+        while True:
+            if self._is_evaluation_due():
+                yield from self._evaluate()
+                if self._config.patience and self._best.stale >= self._config.patience:
+                    return "patience"
+            elif time.perf_counter() - self._kept > _SNAPSHOT_SECONDS:
+                yield from self._save()
+            if self._learner.step == self._plan.total_steps:
+                return "length"
+            yield from self._advance()
+            self._heed()
+
+    def _heed(self, _: int = 0) -> None:
+        if self._should_stop():
+            raise _StopAsked
+
+    def _advance(self) -> Iterator[Report]:
+        """Make one step; report it where that is due, and what went wrong with it."""
+        learner, slices = self._learner, self._learner.slices
+        position, lane_length = learner.place
+        before = Incident(
+            kind="",
+            step=learner.step + 1,
+            epoch=learner.epoch,
+            position=position,
+            lane_length=lane_length,
+            train_nats=math.nan,
+            level_nats=self._level.nats,
+        )
+        update = learner.advance(self._plan.total_steps)
+        self._chars_seen += update.chars
         self._pace.end_step()
-        step, config = self._learner.step, self._config
+        step, config = learner.step, self._config
         self._plan = self._pace.fix_steps(step, self._plan, config, len(self._val))
-        return norm
+        for kind in self._judge(update, slices):
+            nats = update.nats / max(update.chars, 1)
+            yield replace(before, kind=kind, train_nats=nats, slices=learner.slices)
+        if self._dropped >= _MOST_DROPPED:
+            yield self._roll_back()
+        elif self._is_report_due():
+            yield self._progress(update.norm)
+
+    def _judge(self, update: Update, slices: int) -> Iterator[str]:
+        """Count a step in, and yield each kind of thing that went wrong with it."""
+        if self._learner.slices > slices:
+            yield "memory"
+        if not update.is_made:
+            self._dropped += 1
+            yield "dropped"
+            return
+        self._dropped = 0
+        for meter in (self._since_milestone, self._since_evaluation):
+            meter.add(update.nats, update.chars)
+        if self._level.is_spike(update.nats / max(update.chars, 1)):
+            yield "spike"
+
+    def _roll_back(self) -> Incident:
+        """Go back to the state that was saved last, and on from there at half the learning rate."""
+        learner, step, good = self._learner, self._learner.step, self._good
+        rollbacks, level = self._rollbacks + 1, self._level.nats
+        if rollbacks > _MOST_ROLLBACKS:
+            rate = learner.rate_factor * self._plan.learning_rate
+            raise DivergedError(
+                f"the loss stopped being a number at step {step}, as it did {_MOST_ROLLBACKS} "
+                "times before, each time at half the learning rate; what was saved is kept. Start "
+                f"again with a lower --learning-rate than {rate:g} or a smaller --clip-grad-norm"
+            )
+        self._take_up(good)
+        self._rollbacks, learner.rate_factor = rollbacks, 0.5**rollbacks
+        position, lane_length = learner.place
+        return Incident(
+            kind="rollback",
+            step=step,
+            epoch=learner.epoch,
+            position=position,
+            lane_length=lane_length,
+            train_nats=math.nan,
+            level_nats=level,
+            back_to_step=good.step,
+            rate_factor=learner.rate_factor,
+        )
 
     def _is_milestone(self) -> bool:
         every = self._plan.eval_every
@@ -156,15 +235,14 @@ class _Run:
 
     def _is_evaluation_due(self) -> bool:
         step, plan = self._learner.step, self._plan
-        if step == plan.total_steps:
-            return True
-        return plan.eval_every is not None and step % plan.eval_every == 0
+        is_last = step == plan.total_steps
+        is_spaced = plan.eval_every is not None and step % plan.eval_every == 0
+        return step != self._evaluated_step and (is_last or is_spaced)
 
-    def _progress(self, norm: Tensor) -> Progress:
+    def _progress(self, gradient_norm: float) -> Progress:
         self._reported = time.perf_counter()
         is_milestone, plan = self._is_milestone(), self._plan
-        train_nats, gradient_norm = self._since_milestone.mean(), float(norm)
-        self._check_finite(train_nats)
+        train_nats = self._since_milestone.mean()
         if is_milestone:
             self._since_milestone = Meter()
         return Progress(
@@ -181,14 +259,23 @@ class _Run:
             is_milestone=is_milestone,
         )
 
-    def _evaluate(self) -> Evaluation:
-        model, step = self._learner.averaged, self._learner.step
-        val_nats = evaluate_carried(model, self._val, self._corpus.vocab).loss_nats
-        self._train_nats, self._last_val_nats = self._since_evaluation.mean(), val_nats
-        self._since_evaluation = Meter()
-        self._check_finite(val_nats)
-        self._check_finite(self._train_nats)
-        is_best, weights = val_nats <= self._best.val_nats, export_weights(model)
+    def _evaluate(self) -> Iterator[Report]:
+        """Score the held-out text and save; where the score is no number, go back."""
+        learner, vocab = self._learner, self._corpus.vocab
+        val_nats = evaluate_carried(learner.averaged, self._val, vocab, self._heed).loss_nats
+        if not math.isfinite(val_nats):
+            yield self._roll_back()
+            return
+        yield self._take_score(val_nats)
+        yield from self._save()
+        self._pace.end_evaluation()
+        self._plan = self._pace.adjust(learner.step, self._plan, self._config)
+
+    def _take_score(self, val_nats: float) -> Evaluation:
+        step, weights = self._learner.step, export_weights(self._learner.averaged)
+        self._evaluated_step, self._last_val_nats = step, val_nats
+        self._train_nats, self._since_evaluation = self._since_evaluation.mean(), Meter()
+        is_best = val_nats <= self._best.val_nats
         if is_best:
             self._best = Best(val_nats, self._train_nats, step, 0, weights)
         else:
@@ -206,17 +293,15 @@ class _Run:
         )
 
     def _finish(self, reason: str) -> Finished:
-        best, carried, windowed = self._best, self._best.val_nats, None
-        compared = carried
+        """Say what came of the run; unless it was stopped, by the whole held-out text."""
+        best, snapshot = self._best, self._good
+        carried, windowed, compared = best.val_nats, None, best.val_nats
         if best.weights is not None and reason != "stopped":
-            self._learner.show_weights(best.weights)
-            model, val, vocab = self._learner.averaged, self._corpus.val, self._corpus.vocab
-            if len(self._val) < len(val):
-                carried = evaluate_carried(model, val, vocab).loss_nats
-            windowed = evaluate_windowed(model, val, vocab).loss_nats
-            first = val[:HELD_OUT_SYMBOLS]
-            is_all = len(first) == len(val)
-            compared = carried if is_all else evaluate_carried(model, first, vocab).loss_nats
+            try:
+                carried, windowed, compared = self._score_whole(best.weights)
+                snapshot = replace(snapshot, progress=snapshot.progress | {"is_finished": True})
+            except _StopAsked:
+                reason = "stopped"
         return Finished(
             reason=reason,
             step=self._learner.step,
@@ -231,54 +316,75 @@ class _Run:
             best_val_windowed_nats=windowed,
             best_val_compared_nats=compared,
             best_weights=best.weights,
+            snapshot=snapshot,
         )
 
-    def _snapshot(self) -> Snapshot:
-        self._kept = time.perf_counter()
+    def _score_whole(self, weights: Arrays) -> tuple[float, float, float]:
+        """Give the best model's nats: carried, by windows, and where others are compared."""
+        self._learner.show_weights(weights)
+        model, val, vocab = self._learner.averaged, self._corpus.val, self._corpus.vocab
+        carried = self._best.val_nats
+        if len(self._val) < len(val):
+            carried = evaluate_carried(model, val, vocab, self._heed).loss_nats
+        windowed = evaluate_windowed(model, val, vocab, watch=self._heed).loss_nats
+        first = val[:HELD_OUT_SYMBOLS]
+        if len(first) == len(val):
+            return carried, windowed, carried
+        return carried, windowed, evaluate_carried(model, first, vocab, self._heed).loss_nats
+
+    def _save(self) -> Iterator[Report]:
+        """Yield the state to keep; one with numbers that are not finite is never kept."""
+        snapshot = self._lay_down()
+        if all(np.isfinite(a).all() for a in (snapshot.weights | snapshot.arrays).values()):
+            self._good, self._kept = snapshot, time.perf_counter()
+            yield snapshot
+        else:
+            yield self._roll_back()
+
+    def _lay_down(self) -> Snapshot:
         weights, arrays, rest = self._learner.lay_down()
-        self._check_finite(sum(float(np.abs(weight).max()) for weight in weights.values()))
         plan, meters = asdict(self._plan), (self._since_milestone, self._since_evaluation)
         progress = {
             **rest,
             "plan": {key: value for key, value in plan.items() if key != "model"},
             "length": _length(self._config),
-            "meters": [[float(meter.nats), meter.chars] for meter in meters],
+            "meters": [astuple(meter) for meter in meters],
+            "level": astuple(self._level),
             "chars_seen": self._chars_seen,
             "train_nats": self._train_nats,
+            "evaluated_step": self._evaluated_step,
+            "last_val_nats": self._last_val_nats,
             "stale": self._best.stale,
+            "dropped": self._dropped,
+            "rollbacks": self._rollbacks,
             "elapsed_seconds": self._pace.elapsed_seconds,
+            "is_finished": False,
         }
         return Snapshot(self._learner.step, self._plan.model, weights, arrays, progress)
 
-    def _restore(self, snapshot: Snapshot) -> None:
+    def _take_up(self, snapshot: Snapshot) -> None:
+        """Become what `_lay_down` gave, but for the time that has gone by."""
         progress = snapshot.progress
         self._learner.pick_up(snapshot.weights, snapshot.arrays, progress)
-        self._since_milestone, self._since_evaluation = (
-            Meter(torch.tensor(nats, device=self._device), chars)
-            for nats, chars in progress["meters"]
-        )
+        meters = (Meter(*meter) for meter in progress["meters"])
+        self._since_milestone, self._since_evaluation = meters
+        self._level = Level(*progress["level"])
         self._chars_seen, self._train_nats = progress["chars_seen"], progress["train_nats"]
+        self._evaluated_step = progress["evaluated_step"]
+        self._last_val_nats = progress["last_val_nats"]
         self._best = replace(self._best, stale=progress["stale"])
-        self._pace = Pace(self._config.budget_seconds, progress["elapsed_seconds"])
-        self._resumed_from = self._learner.step
+        self._dropped, self._rollbacks = progress["dropped"], progress["rollbacks"]
+        self._learner.rate_factor = 0.5**self._rollbacks
 
-    def _check_unfinished(self) -> None:
+    def _check_unfinished(self, snapshot: Snapshot) -> None:
         """Refuse to go on with a run that has nothing left to do."""
         steps, budget = self._plan.total_steps, self._config.budget_seconds
         spent = self._pace.elapsed_before
-        if (steps is not None and self._learner.step >= steps) or (budget and spent >= budget):
+        is_long = (steps is not None and snapshot.step >= steps) or (budget and spent >= budget)
+        if is_long and snapshot.progress["is_finished"]:
             raise ConfigError(
-                f"this run has trained its length ({self._learner.step} steps, {spent:.0f} s); "
+                f"this run has trained its length ({snapshot.step} steps, {spent:.0f} s); "
                 "to train it further give a larger --steps, --epochs or --budget than before"
-            )
-
-    def _check_finite(self, figure: float) -> None:
-        """Refuse to go on with a loss, or with weights, that are no longer numbers."""
-        if not math.isfinite(figure):
-            raise DivergedError(
-                f"the loss became {figure} at step {self._learner.step}; what was saved before is "
-                f"kept. Start again with a lower --learning-rate than {self._plan.learning_rate} "
-                "or a smaller --clip-grad-norm"
             )
 
 

@@ -52,10 +52,15 @@ class Lanes:
 
     def read(self, cursor: Cursor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Give the inputs and, one character further on, the targets at `cursor`."""
-        lane = np.arange(self.batch_size)[:, None] * self._lane_length(cursor.epoch)
-        start = self._offset(cursor.epoch) + cursor.window * self.seq_len
+        start, length = self.place(cursor)
+        lane = np.arange(self.batch_size)[:, None] * length
         block = self.ids[lane + start + np.arange(self.seq_len + 1)].astype(np.int64)
         return block[:, :-1], block[:, 1:]
+
+    def place(self, cursor: Cursor) -> tuple[int, int]:
+        """Give where the first lane's window starts in the text, and a lane's length in symbols."""
+        start = self._offset(cursor.epoch) + cursor.window * self.seq_len
+        return start, self._lane_length(cursor.epoch)
 
     def after(self, cursor: Cursor) -> Cursor:
         """Give the cursor of the next window; at an epoch's end, that of a new epoch."""

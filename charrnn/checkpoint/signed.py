@@ -1,0 +1,176 @@
+"""Arrays and a JSON document as one signed safetensors file, nothing of it believed unchecked.
+
+The header's metadata holds the document and the SHA-256 of the whole file, computed with the
+digest's own 64 characters taken as zeros. Size and digest are checked on the bare bytes; only what
+carries the right digest is parsed. It knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from charrnn.checkpoint.strict_json import check_keys, check_types, parse_json, shown
+from charrnn.errors import CheckpointError
+
+Arrays = dict[str, NDArray[Any]]
+
+HEADER_LIMIT = 1 << 23
+"""Bytes a header may have: parsed, it takes 64 MB at most. Of these, the largest alphabet that is
+learned from a text takes 1.4 MB, and nothing else is long."""
+OTHER_FILES = "use the run's other files, or fetch it again"
+_OPENING = b'{"__metadata__":{"'
+_DOCUMENT = re.compile(rb'"charrnn":"')
+_DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_OFFSETS = re.compile(rb'"data_offsets":\[[0-9]{1,20},([0-9]{1,20})\]')
+_UNSIGNED = b"0" * 64
+_DTYPES = {f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
+_DTYPES |= {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+_MOST_AXES = 32
+
+
+def sign(arrays: Arrays, document: str) -> bytes:
+    """Give the bytes of a file that holds both."""
+    # safetensors takes an array's bytes in the order of memory, whatever its strides.
+    ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    metadata = {"charrnn": document, "sha256": _UNSIGNED.decode()}
+    unsigned = safetensors.numpy.save(ordered, metadata)
+    found = _DIGEST.search(unsigned)
+    assert found is not None
+    digest = hashlib.sha256(unsigned).hexdigest().encode()
+    return unsigned[: found.start(1)] + digest + unsigned[found.end(1) :]
+
+
+def read_whole(path: Path) -> bytearray:
+    """Read a file whose first bytes promise as many as it has.
+
+    Raises:
+        CheckpointError: it is missing, unreadable, no file, not ours, cut short, or too long.
+    """
+    try:
+        mode = path.stat().st_mode  # before it is opened: opening a pipe waits for its writer
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+            raise CheckpointError(f"cannot read {path}: it is {kind}; name a model's file")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            end = _header_end(file.read(8 + len(_OPENING)), size, str(path))
+            file.seek(0)
+            _check_size(file.read(end), end, size, str(path))
+            file.seek(0)
+            _check_memory(size, str(path))
+            data = bytearray(size)
+            file.readinto(data)  # what was cut off since leaves zeros, which the digest shows
+            return data
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def verify(data: bytes | bytearray, name: str) -> None:
+    """Hold a file's bytes to the size and the digest that its header gives.
+
+    Raises:
+        CheckpointError: not ours, cut short, too long, or damaged.
+    """
+    end = _header_end(data, len(data), name)
+    _check_size(data, end, len(data), name)
+    found = _DIGEST.search(data, 8, end)
+    if found is not None:
+        with memoryview(data) as view:
+            seen = hashlib.sha256(view[: found.start(1)])
+            seen.update(_UNSIGNED)
+            seen.update(view[found.end(1) :])
+    if found is None or seen.hexdigest().encode() != found[1]:
+        raise _damaged(name, "its content does not have the SHA-256 written in it")
+
+
+def take_apart(data: bytes | bytearray) -> tuple[Arrays, Any]:
+    """Give the arrays, and the document parsed, of bytes that `verify` let pass.
+
+    The arrays are views of `data`, read-only where that is `bytes`.
+
+    Raises:
+        ValueError: the header is not one that `sign` writes.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = parse_json(data[8:start].decode("ascii"))
+    metadata = header.pop("__metadata__")
+    check_keys(metadata, ("charrnn", "sha256"), "its metadata")
+    check_types(metadata, {"charrnn": str}, "its metadata")
+    places = {name: _place(name, entry) for name, entry in header.items()}
+    arrays, reached = {}, 0
+    for name, (begin, end, dtype, shape) in sorted(places.items(), key=lambda item: item[1][:2]):
+        if begin != reached:
+            raise ValueError(f"array {shown(name)} does not begin where the one before it ends")
+        count = math.prod(shape)
+        arrays[name] = np.frombuffer(data, dtype, count, start + begin).reshape(shape)
+        reached = end
+    return arrays, parse_json(metadata["charrnn"])
+
+
+def _header_end(start: bytes | bytearray, size: int, name: str) -> int:
+    """Give where the header ends, from the first bytes of a file of `size` bytes."""
+    if not size:
+        raise _damaged(name, "it is empty")
+    if size <= 8 or not _OPENING.startswith(bytes(start[8 : 8 + len(_OPENING)])):
+        raise _foreign(name)
+    length = int.from_bytes(start[:8], "little")
+    if length > HEADER_LIMIT:
+        raise _damaged(name, f"its header would have {length:,} bytes, of {HEADER_LIMIT:,} allowed")
+    if 8 + length > size:
+        raise _damaged(name, f"it is cut short, {size:,} of more than {8 + length:,} bytes")
+    return 8 + length
+
+
+def _check_size(start: bytes | bytearray, end: int, size: int, name: str) -> None:
+    """Hold the size to what the header, `start[8:end]`, says of the arrays."""
+    if not (_DOCUMENT.search(start, 8, end) or _DIGEST.search(start, 8, end)):
+        raise _foreign(name)
+    promised = end + max((int(each[1]) for each in _OFFSETS.finditer(start, 8, end)), default=0)
+    if size < promised:
+        raise _damaged(name, f"it is cut short, {size:,} of {promised:,} bytes")
+    if size > promised:
+        raise _damaged(name, f"it has {size - promised:,} bytes after its end")
+
+
+def _check_memory(size: int, name: str) -> None:
+    """Refuse a file that does not fit into the machine, some of which promise any memory."""
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if size > memory:
+            raise CheckpointError(
+                f"{name} has {size:,} bytes, this machine's memory {memory:,}; "
+                "open it on a larger machine"
+            )
+
+
+def _place(name: str, entry: Any) -> tuple[int, int, str, list[int]]:
+    """Give begin, end, type and shape of an array from its entry in the header."""
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]}:
+            is_whole = all(type(each) is int and each >= 0 for each in (begin, end, *shape))
+            if len(entry) == 3 and dtype in _DTYPES and is_whole and len(shape) <= _MOST_AXES:
+                size = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
+                if size == end - begin:
+                    return begin, end, _DTYPES[dtype], shape
+    raise ValueError(f"array {shown(name)} has no type, shape and place that go together")
+
+
+def _damaged(name: str, what: str) -> CheckpointError:
+    return CheckpointError(f"{name} is damaged: {what}; {OTHER_FILES}")
+
+
+def _foreign(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{name} is not a charrnn model, or its first bytes are damaged; give a run's name, its "
+        "folder or its best.safetensors (charrnn list shows the runs)"
+    )

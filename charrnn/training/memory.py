@@ -1,0 +1,137 @@
+"""How much memory a run takes, how much there is, and what to do when it does not suffice.
+
+What a processor allocates it may never get: Linux kills a process that uses too much, without a
+word to it. So sizes that cannot fit are refused before anything is allocated.
+
+B = lanes, T = window length, V = vocabulary, E = embedding size, H = hidden size.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from charrnn.config import GATES, ModelConfig
+from charrnn.errors import OutOfMemoryError
+from charrnn.training.budget import Plan
+
+WAY_OUT = "lower --hidden-size, --num-layers or --seq-len"
+_COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
+_LARGEST_BLOCK = 1 << 21  # logits that the output layer holds at once, at most
+_CGROUPS = Path("/sys/fs/cgroup")
+_LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
+"""By controller, of version 2, which has none to name, and of version 1."""
+
+
+def choose_slices(plan: Plan, device: torch.device) -> int:
+    """Give into how many parts the lanes must be cut for a window to fit: a power of two.
+
+    Raises:
+        OutOfMemoryError: not even one lane would fit.
+    """
+    room = machine_memory_bytes() if device.type == "cpu" else None
+    if room is None:
+        return 1
+    fixed, window = _COPIES * 4 * count_parameters(plan.model), _window_bytes(plan)
+    slices = 1
+    while fixed + window // slices > room:
+        if slices >= plan.batch_size:
+            raise OutOfMemoryError(
+                f"these sizes take {(fixed + window // slices) / 1e9:.1f} GB of memory at least, "
+                f"of {room / 1e9:.1f} GB that this process may have; {WAY_OUT}"
+            )
+        slices *= 2
+    return slices
+
+
+def count_parameters(model: ModelConfig) -> int:
+    """Give the number of weights of a network, from its shape alone."""
+    hidden, embedding, symbols = model.hidden_size, model.embedding_size, model.vocab_size
+    rows, depth = GATES[model.cell] * hidden, model.num_layers
+    layers = rows * (embedding + (depth - 1) * hidden + depth * (hidden + 2))
+    output = 0 if model.tie_output else symbols * hidden
+    projection = embedding * hidden if model.has_projection else 0
+    return symbols * (embedding + 1) + layers + output + projection
+
+
+def _window_bytes(plan: Plan) -> int:
+    """Give the least that a window's forward pass holds until its gradients are there."""
+    model, positions = plan.model, plan.batch_size * plan.seq_len
+    layers = model.num_layers * (GATES[model.cell] + 1) * model.hidden_size
+    logits = min(positions * model.vocab_size, _LARGEST_BLOCK)
+    return 4 * (positions * (model.embedding_size + layers) + logits)
+
+
+def machine_memory_bytes() -> int | None:
+    """Give the memory that this process may have: the machine's, its group's or its own limit.
+
+    None where the system does not tell.
+    """
+    limits = [*_physical_bytes(), *_group_limits(), *_own_limit()]
+    return min(limits, default=None)
+
+
+def _physical_bytes() -> Iterator[int]:
+    with suppress(ValueError, OSError, AttributeError):  # Windows has no sysconf
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _group_limits() -> Iterator[int]:
+    """Yield the limits of the control groups that this process is in (Linux, both versions)."""
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers in _LIMIT_FILES:
+                base, file = _CGROUPS / controllers, _LIMIT_FILES[controllers]
+                group_folder = base / group.lstrip("/")
+                for folder in (group_folder, *group_folder.parents):
+                    if folder.is_relative_to(base):
+                        yield from _read_limit(folder / file)
+
+
+def _read_limit(path: Path) -> Iterator[int]:
+    with suppress(OSError, ValueError):  # "max" is no number
+        yield int(path.read_text())
+
+
+def _own_limit() -> Iterator[int]:
+    with suppress(ImportError):  # Windows has none
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            yield limit
+
+
+@contextmanager
+def within_memory(message: str) -> Iterator[None]:
+    """Turn every way to run out of memory into one OutOfMemoryError that says `message`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(message) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell Python's own class, torch's on a GPU, and torch's words on a CPU."""
+    is_own = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_own or "DefaultCPUAllocator" in str(error)
+
+
+def used_memory_bytes(device: torch.device) -> int:
+    """Give the most memory used so far: the GPU's, else this process's; 0 where none can tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
