@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench search grid docs clean
+.PHONY: demo test lint bench faults search grid docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/charrnn train python-docs --budget 60s
@@ -19,6 +19,10 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/all.py
+
+# Hours of faults: kills, signals, damage, full disks. ARGS: for pytest, as in make faults ARGS="-k kills"
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/faults --whole $(ARGS)
 
 # Hours of measuring, taken up where they were stopped. CORPORA: files, or names of `charrnn corpus
 # list`; ARGS: further options, as in make search ARGS="--budget 5m --runs 8"

@@ -41,9 +41,8 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "str": (str, "a text"),
     "tuple[str, ...]": (tuple, "texts"),
 }
-
-
-_LARGEST = 1 << 64  # whole numbers below it count anything, and seed any generator
+_LARGEST_WHOLE = (1 << 64) - 1  # it counts anything, and seeds any generator
+_LARGEST_FLOAT = 1e38  # in single precision, which training computes in
 
 
 def check(config: Any) -> None:
@@ -67,8 +66,9 @@ def check(config: Any) -> None:
             raise ConfigError(f"{item.name} is {value!r}; it must be {words}")
         if not is_number:
             continue
-        if isinstance(value, int) and abs(value) >= _LARGEST:
-            raise ConfigError(f"{item.name} is out of range; whole numbers end at {_LARGEST:.1e}")
+        largest = _LARGEST_WHOLE if isinstance(value, int) else _LARGEST_FLOAT
+        if abs(value) > largest:
+            raise ConfigError(f"{item.name} is out of range; it must be at most {largest:.1e}")
         low, above, high = rule["minimum"], rule["above"], rule["maximum"]
         if low is not None and value < low:
             raise ConfigError(f"{item.name} is {value}; it must be at least {low:g}")

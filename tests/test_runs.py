@@ -5,22 +5,33 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from charrnn.checkpoint.format import read_model
+from charrnn.checkpoint.format import pack_model, read_model
 from charrnn.checkpoint.store import RunFolder, find_run
 from charrnn.config import TextConfig
-from charrnn.errors import ConfigError, CorpusError, RunLockedError
+from charrnn.errors import (
+    CharRNNError,
+    ConfigError,
+    CorpusError,
+    DivergedError,
+    RunLockedError,
+    StorageError,
+)
+from charrnn.model.network import CharRNN
 from charrnn.runs.assess import assess_models
 from charrnn.runs.keeper import Kept
 from charrnn.runs.passage import PassageRequest
 from charrnn.runs.survey import survey_text
-from charrnn.runs.training import RunReport, start_run
+from charrnn.runs.training import Opened, RunReport, start_run
+from charrnn.runs.unfinished import Unfinished
 from charrnn.training.learner import Learner, Update
 from charrnn.training.reports import Evaluation, Progress, Snapshot
 
@@ -259,3 +270,175 @@ def test_a_snapshot_follows_every_evaluation(book: str) -> None:
     reports = run(book, steps=30, eval_every=10)
 
     assert [r.step for r in reports if isinstance(r, Snapshot)] == [10, 20, 30]
+
+
+# The same command again
+
+
+def test_the_same_command_goes_on_with_the_run_that_did_not_end(book: str) -> None:
+    run(book, steps=60, eval_every=20, name="uncut")
+    run(book, steps=60, eval_every=20, stop=33)
+    reports = run(book, steps=60, eval_every=20)
+
+    opened = reports[1]
+    assert isinstance(opened, Opened)
+    assert (opened.run.name, opened.resumed_step, opened.is_found) == ("book", 33, True)
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "uncut"]
+    book_run, uncut = (RunFolder(Path("checkpoints", name)) for name in ("book", "uncut"))
+    one, other = read_model(book_run.best), read_model(uncut.best)
+    assert all(np.array_equal(one.weights[n], other.weights[n]) for n in other.weights)
+
+
+def test_a_run_that_ended_is_not_gone_on_with(book: str) -> None:
+    for _ in range(2):
+        run(book, steps=6)
+
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "book-2"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": 61}, {"seed": 2}, {"unfinished": "new"}, {"learning_rate": 0.01}]
+)
+def test_another_command_begins_another_run(book: str, change: dict[str, Any]) -> None:
+    run(book, steps=60, stop=5)
+    run(book, **({"steps": 60} | change), stop=5)
+
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "book-2"]
+
+
+def test_a_text_that_changed_begins_another_run(book: str) -> None:
+    run(book, steps=60, stop=5)
+    Path(book).write_text("another text\n" * 200)
+    run(book, steps=60, stop=5)
+
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "book-2"]
+
+
+def test_whoever_is_asked_can_say_no(book: str) -> None:
+    run(book, steps=60, stop=5)
+    asked: list[Unfinished] = []
+
+    def refuse(found: Unfinished) -> bool:
+        asked.append(found)
+        return False
+
+    settings = {**SMALL, "steps": 60}
+    list(start_run([book], settings, should_stop=stop_after(5), should_go_on=refuse))
+
+    assert [(found.run.name, found.step) for found in asked] == [("book", 5)]
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "book-2"]
+
+
+def test_a_named_run_goes_on_under_its_name(book: str) -> None:
+    run(book, steps=60, name="mine", stop=5)
+    reports = run(book, steps=60, name="mine", stop=5)
+
+    assert reports[-1].finished.step == 10  # type: ignore[union-attr]
+
+
+# Damage
+
+
+def test_a_damaged_state_is_named_and_the_one_before_goes_on(book: str) -> None:
+    run(book, steps=90, eval_every=30, name="uncut")
+    run(book, steps=90, eval_every=30, stop=70, name="cut")
+    folder = RunFolder(Path("checkpoints/cut"))
+    newest = folder.states[0]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    reports = run(None, resume="cut")
+
+    opened = reports[1]
+    assert isinstance(opened, Opened)
+    assert [(each.path, each.step) for each in opened.damaged] == [(newest, 70)]
+    assert opened.resumed_step == 60
+    assert steps_of(folder.path) == steps_of(Path("checkpoints/uncut"))
+    assert [path.name for path in folder.states] == ["step-90.safetensors", "step-60.safetensors"]
+    assert newest.with_name("step-70.safetensors.damaged").exists()
+
+
+def test_a_damaged_best_model_is_named_and_its_place_is_taken(book: str) -> None:
+    run(book, steps=60, eval_every=20, stop=30)
+    folder = RunFolder(Path("checkpoints/book"))
+    folder.best.write_bytes(b"nothing of what it was")
+    reports = run(None, resume="book")
+
+    assert [each.path for each in reports[1].damaged] == [folder.best]  # type: ignore[union-attr]
+    assert read_model(folder.best).summary["step"] in (40, 60)
+
+
+def test_more_states_are_kept_where_asked_for(book: str) -> None:
+    run(book, steps=60, eval_every=10, keep=4)
+
+    names = [path.name for path in RunFolder(Path("checkpoints/book")).states]
+    assert names == [f"step-{step}.safetensors" for step in (60, 50, 40, 30)]
+
+
+def test_a_disk_without_room_is_refused_before_there_is_a_folder(
+    book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1_000_000))
+    with pytest.raises(StorageError, match=r"what this run keeps needs 1\.\d MB, .* 1\.0 MB free"):
+        run(book, steps=6)
+
+    assert not Path("checkpoints").exists()
+
+
+def test_a_run_that_diverges_names_its_best_model(
+    book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = CharRNN.total_nats
+
+    def poisoned(self: CharRNN, *args: Any) -> Any:
+        nats, state = honest(self, *args)
+        return nats * (math.nan if len(STEPS) - first > 25 else 1.0), state
+
+    first = len(STEPS)
+    monkeypatch.setattr(CharRNN, "total_nats", poisoned)
+    with pytest.raises(DivergedError, match=r"; the best model until then is .*best\.safetensors"):
+        run(book, steps=60, eval_every=20)
+
+    logged = map(json.loads, Path("checkpoints/book/metrics.jsonl").read_text().splitlines())
+    kinds = [line["kind"] for line in logged if line["event"] == "incident"]
+    assert kinds == [*["dropped"] * 3, "rollback"] * 3 + ["dropped"] * 3
+
+
+# A state from somebody else
+
+
+FORGERIES: list[Any] = [None, -1, 10**15, 1e300, "x", [], [1, 2, 3], {}, {"step": -5}, True]
+
+
+def forge(run: RunFolder, **progress: Any) -> None:
+    """Write the run's only state anew, well signed, with something in `progress` changed."""
+    model, _ = run.read_state()
+    for path in run.states[1:]:
+        path.unlink()
+    assert model.progress is not None
+    forged = replace(model, progress=model.progress | progress)
+    run.states[0].write_bytes(pack_model(forged))
+
+
+def test_a_forged_state_is_gone_on_with_or_refused_and_nothing_else(book: str) -> None:
+    run(book, steps=40, eval_every=10, stop=15)
+    folder = RunFolder(Path("checkpoints/book"))
+    honest = folder.states[0].read_bytes()
+    model, _ = folder.read_state()
+    refused = gone_on = 0
+    for key in model.progress or {}:
+        for value in FORGERIES:
+            folder.states[0].write_bytes(honest)
+            forge(folder, **{key: value})
+            try:
+                reports = start_run([], {"resume": "book", "threads": 1}, should_stop=lambda: True)
+                list(reports)
+                gone_on += 1
+            except CharRNNError as error:
+                assert str(error).isprintable()  # noqa: PT017
+                refused += 1
+            for path in folder.states:
+                path.unlink()
+            (folder.path / "step-15.safetensors").write_bytes(honest)
+
+    assert refused > 100
+    assert gone_on > 10

@@ -276,7 +276,7 @@ def test_a_run_stopped_before_its_speed_was_known_takes_the_time_of_its_resume()
     cut = list(train(corpus, make_config(budget="1h"), should_stop=stop_after(3)))
     resumed = list(train(corpus, make_config(budget="2s"), resume=reports_of(Snapshot, cut)[-1]))
 
-    assert len(reports_of(Evaluation, resumed)) > 1
+    assert resumed[-1].step > 10
     assert 1 < resumed[-1].elapsed_seconds < 20  # seconds; a busy machine overshoots
 
 

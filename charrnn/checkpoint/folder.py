@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +123,12 @@ class RunFolder:
             + "".join(f"; {each.reason}" for each in damaged)
             + f"; start a new run{self._new_start()}"
         )
+
+    def set_aside(self, damaged: Sequence[Damaged]) -> None:
+        """Rename damaged states, so that they do not count as some of those that are kept."""
+        for each in damaged:
+            with suppress(OSError):
+                each.path.rename(each.path.with_name(f"{each.path.name}.damaged"))
 
     def _new_start(self) -> str:
         """Name the option that saves what was learned, where the best model can be read."""

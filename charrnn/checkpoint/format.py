@@ -17,7 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint.signed import OTHER_FILES, read_whole, sign, take_apart, verify
+from charrnn.checkpoint.signed import (
+    OTHER_FILES,
+    parse_header,
+    read_whole,
+    sign,
+    verify,
+    view_arrays,
+)
 from charrnn.checkpoint.signed import Arrays as Arrays
 from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import GATES, ModelConfig, as_dict
@@ -107,12 +114,13 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
     """
     verify(data, name)
     with _refusing(f"{name} does not describe a model"):
-        arrays, document = take_apart(data if isinstance(data, bytearray) else bytearray(data))
+        document, header = parse_header(data)
         _check_version(document, name)
         check_keys(document, _DOCUMENT, "its document")
         check_keys(document["config"], as_dict(ModelConfig()), "config")
         check_keys(document["vocab"], ("alphabet", "bytes"), "vocab")
         config, vocab = ModelConfig(**document["config"]), Vocab.from_json(document["vocab"])
+        arrays = view_arrays(data if isinstance(data, bytearray) else bytearray(data), header)
         weights = {n: a for n, a in arrays.items() if not n.startswith(_TRAINING)}
         _check_weights(weights, config, vocab)
     summary, progress = document["summary"], document["progress"]

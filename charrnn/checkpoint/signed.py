@@ -12,6 +12,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,20 +94,27 @@ def verify(data: bytes | bytearray, name: str) -> None:
         raise _damaged(name, "its content does not have the SHA-256 written in it")
 
 
-def take_apart(data: bytes | bytearray) -> tuple[Arrays, Any]:
-    """Give the arrays, and the document parsed, of bytes that `verify` let pass.
-
-    The arrays are views of `data`, read-only where that is `bytes`.
+def parse_header(data: bytes | bytearray) -> tuple[Any, dict[str, Any]]:
+    """Give the document, and the header it stands in, of bytes that `verify` let pass.
 
     Raises:
-        ValueError: the header is not one that `sign` writes.
+        ValueError: the header, or the document in it, is not strict JSON.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = parse_json(str(memoryview(data)[8:end], "ascii"))
+    check_types(header, {"__metadata__": {"charrnn": str}}, "its header")
+    check_keys(header["__metadata__"], ("charrnn", "sha256"), "its metadata")
+    return parse_json(header["__metadata__"]["charrnn"]), header
+
+
+def view_arrays(data: bytes | bytearray, header: Mapping[str, Any]) -> Arrays:
+    """Give the arrays that the header lists: views of `data`, read-only where that is `bytes`.
+
+    Raises:
+        ValueError: they are not one behind the other, or of a type that is not written.
     """
     start = 8 + int.from_bytes(data[:8], "little")
-    header = parse_json(data[8:start].decode("ascii"))
-    metadata = header.pop("__metadata__")
-    check_keys(metadata, ("charrnn", "sha256"), "its metadata")
-    check_types(metadata, {"charrnn": str}, "its metadata")
-    places = {name: _place(name, entry) for name, entry in header.items()}
+    places = {n: _place(n, entry) for n, entry in header.items() if n != "__metadata__"}
     arrays, reached = {}, 0
     for name, (begin, end, dtype, shape) in sorted(places.items(), key=lambda item: item[1][:2]):
         if begin != reached:
@@ -114,7 +122,7 @@ def take_apart(data: bytes | bytearray) -> tuple[Arrays, Any]:
         count = math.prod(shape)
         arrays[name] = np.frombuffer(data, dtype, count, start + begin).reshape(shape)
         reached = end
-    return arrays, parse_json(metadata["charrnn"])
+    return arrays
 
 
 def _header_end(start: bytes | bytearray, size: int, name: str) -> int:

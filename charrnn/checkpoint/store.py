@@ -48,7 +48,9 @@ def claim_run(checkpoints: Path, name: str | None, corpus_name: str) -> Iterator
         if name is not None:
             _check_name(name)
             run = RunFolder(checkpoints / name)
-            if run.path.is_symlink():
+            with reading(run.path):
+                is_link = run.path.is_symlink()
+            if is_link:
                 raise ConfigError(f"{run.path} is a link to another place; give another --name")
             held.enter_context(_claimed(run))
             _check_unused(run)
@@ -105,9 +107,9 @@ def _take(run: RunFolder, held: ExitStack) -> bool:
 
 def _is_free(run: RunFolder) -> bool:
     """Tell whether there is no such folder, or one of a run that ended before its first save."""
-    if run.path.is_symlink():  # it would lead out of the checkpoints folder
-        return False
     with reading(run.path):
+        if run.path.is_symlink():  # it would lead out of the checkpoints folder
+            return False
         if not run.path.is_dir():
             return not run.path.exists()
         has_settings = (run.path / SETTINGS).exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import reprlib
 from collections.abc import Collection
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 _MOST_VALUES = 1 << 18  # keeps what is parsed below 64 MB; 256 layers with moments take 42,000
 _DEEPEST = 32
 _MOST_DIGITS = 300  # a float holds them, and Python's limit of 4300 digits is never met
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _MESSAGES = reprlib.Repr()
 _MESSAGES.maxstring = _MESSAGES.maxother = 80
 
@@ -106,7 +108,8 @@ def _check_plain(value: Any, depth: int) -> None:
     if depth > _DEEPEST:
         raise ValueError(f"it is nested more than {_DEEPEST} deep")
     if isinstance(value, str):
-        value.encode()  # a UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
+        if _HALF_PAIR.search(value):
+            raise ValueError("a text in it holds half of a surrogate pair")
     elif isinstance(value, dict | list):
         for each in value:
             _check_plain(each, depth + 1)

@@ -26,6 +26,7 @@ from charrnn.text.corpus import Corpus
 from charrnn.training.reports import Evaluation, Progress, Started
 
 _SAMPLE_LINES = 8
+_ECHO_LINE = Text("")  # where the terminal writes ^C without moving what is above
 
 
 @dataclass
@@ -76,7 +77,8 @@ class LivePanel:
             self._live.start()
             for line in describe_news(report):
                 show_line(self._console, line)
-            self._live.update(_draw_panel(self._newest, self._console.width), refresh=True)
+            panel = _draw_panel(self._newest, self._console.width)
+            self._live.update(Group(panel, _ECHO_LINE), refresh=True)
 
     def close(self) -> None:
         """Take the panel off the screen."""

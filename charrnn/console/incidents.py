@@ -23,7 +23,12 @@ def describe_news(report: RunReport) -> Iterator[str]:
 def _describe_opening(report: Opened) -> Iterator[str]:
     for state in report.damaged:
         lost = state.step - (report.resumed_step or 0)
-        yield f"{state.reason}; it goes on from the state before, {lost:,} steps earlier"
+        instead = (
+            f"goes on from the state of {lost:,} steps before"
+            if lost
+            else ("the next evaluation takes its place")
+        )
+        yield f"{state.reason}; {instead}"
     if report.is_found:
         yield (
             f"goes on with the run {report.run.name!r} of this very command, which did not end, "

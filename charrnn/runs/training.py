@@ -45,7 +45,7 @@ class Opened:
 
     room_bytes: what the folder will hold at most. is_found: an unfinished run of the same command
     goes on. damaged: newer states that could not be read, so that what came after resumed_step is
-    done again.
+    done again, and the best model, if it could not.
     """
 
     run: RunFolder
@@ -91,7 +91,7 @@ def start_run(
             run = found.run
             held.enter_context(run.lock())
             request = request.taken_up(run)
-        snapshot, best = _taken_up(request, run, opened)
+        snapshot, best, damaged = _taken_up(request, run, opened)
         reports = train(
             opened,
             request.train,
@@ -108,6 +108,7 @@ def start_run(
             claim = claim_run(Path(request.run.checkpoints), request.run.name, opened.name)
             run = held.enter_context(claim)
         if snapshot is not None:
+            run.set_aside(request.damaged)
             run.rewind_logs(snapshot.progress["logs"])
         run.keep_settings({"corpus": request.corpus_paths} | request.settings)
         yield Opened(
@@ -117,7 +118,7 @@ def start_run(
             room_bytes=room_bytes,
             resumed_step=None if snapshot is None else snapshot.step,
             is_found=snapshot is not None and found is not None,
-            damaged=request.damaged,
+            damaged=request.damaged + damaged,
             inherited=request.inherited(opened.vocab),
         )
         keeper = Keeper(run, opened, request, best)
@@ -137,7 +138,8 @@ def _initial(request: Request, corpus: Corpus) -> Callable[[Any], Any] | None:
 
 def _check_same_text(corpus: Corpus, last: ModelFile) -> None:
     """Refuse to go on with a text that is not the one of the run."""
-    if corpus.sha256 != last.summary["corpus"]["sha256"] or corpus.vocab != last.vocab:
+    before = last.summary.get("corpus", {}).get("sha256")
+    if corpus.sha256 != before or corpus.vocab != last.vocab:
         raise CheckpointError(
             f"the text of {corpus.name} is not the one this run was trained on; give that text, or "
             "start a new run on this one, from the weights of that run by --init-from"
@@ -146,20 +148,31 @@ def _check_same_text(corpus: Corpus, last: ModelFile) -> None:
 
 def _taken_up(
     request: Request, run: RunFolder | None, corpus: Corpus
-) -> tuple[Snapshot | None, Best | None]:
-    """Give the trainer's snapshot and the best model of a run that is resumed."""
+) -> tuple[Snapshot | None, Best | None, tuple[Damaged, ...]]:
+    """Give the trainer's snapshot and the best model of a run that is resumed, where it loads."""
     last = request.last
     if last is None or last.progress is None or run is None:
-        return None, None
+        return None, None, ()
     _check_same_text(corpus, last)
-    step = last.progress["step"]
-    snapshot = Snapshot(step, last.config, last.weights, last.training, last.progress)
+    snapshot = Snapshot(
+        last.progress["step"], last.config, last.weights, last.training, last.progress
+    )
     if not run.best.exists():
-        return snapshot, None
+        return snapshot, None, ()
+    try:
+        return snapshot, _read_best(run), ()
+    except CheckpointError as error:
+        return snapshot, None, (Damaged(run.best, snapshot.step, str(error)),)
+
+
+def _read_best(run: RunFolder) -> Best:
     best = read_model(run.best)
-    figures = best.summary
-    val_nats = figures.get("eval_nats", figures["val_nats"])
-    return snapshot, Best(val_nats, figures["train_nats"], figures["step"], weights=best.weights)
+    try:
+        val_nats = best.summary.get("eval_nats", best.summary["val_nats"])
+        figures = float(val_nats), float(best.summary["train_nats"]), int(best.summary["step"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{run.best} does not say how good it is ({error!r})") from error
+    return Best(*figures, weights=best.weights)
 
 
 def _keep(reports: Iterator[Report], keeper: Keeper) -> Iterator[RunReport]:

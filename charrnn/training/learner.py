@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import TrainConfig
-from charrnn.errors import CheckpointError
 from charrnn.model.network import (
     CharRNN,
     State,
@@ -230,20 +229,18 @@ class Learner:
         """Take up what `lay_down` gave.
 
         Raises:
-            CheckpointError: something is missing or has another shape.
+            CheckpointError: a weight is missing or has another shape.
+            LookupError, TypeError, ValueError, RuntimeError: as much of anything else.
         """
         import_weights(self.model, weights)
-        try:
-            _fill({tensor: arrays[name] for name, tensor in self._tensors().items()})
-            self.step = int(rest["step"])
-            self._optimizer.updates = int(rest["updates"])
-            self._cursor = Cursor(*rest["cursor"])
-            self.slices = max(self.slices, int(rest["slices"]))
-            if rest["scaler"]:  # empty where the run was not on a GPU before
-                self._scaler.load_state_dict(rest["scaler"])
-            self._state = self._read_state(arrays)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise CheckpointError(f"the saved training state does not fit: {error}") from error
+        _fill({tensor: arrays[name] for name, tensor in self._tensors().items()})
+        self.step = int(rest["step"])
+        self._optimizer.updates = int(rest["updates"])
+        self._cursor = self._lanes.check(Cursor(*map(int, rest["cursor"])))
+        self.slices = max(self.slices, int(rest["slices"]))
+        if rest["scaler"]:  # empty where the run was not on a GPU before
+            self._scaler.load_state_dict(rest["scaler"])
+        self._state = self._read_state(arrays)
 
     def show_weights(self, weights: Arrays) -> None:
         """Put other weights into the averaged network, once training is over."""
@@ -259,12 +256,18 @@ class Learner:
     def _read_state(self, arrays: Arrays) -> State | None:
         if "state.0.0" not in arrays:
             return None
-        parts = range(len(self.model.initial_state(1)[0]))
-        layers = range(self.model.config.num_layers)
-        return tuple(
-            tuple(torch.from_numpy(arrays[f"state.{d}.{p}"].copy()).to(self._device) for p in parts)
-            for d in layers
+        likes = self.model.initial_state(self._lanes.batch_size)
+        state = tuple(
+            tuple(torch.from_numpy(arrays[f"state.{d}.{p}"]).clone() for p in range(len(parts)))
+            for d, parts in enumerate(likes)
         )
+        for layer, like in zip(state, likes, strict=True):
+            for part, zeros in zip(layer, like, strict=True):
+                if part.shape != zeros.shape or part.dtype != zeros.dtype:
+                    raise ValueError(
+                        f"a lane state is {tuple(part.shape)}, not {tuple(zeros.shape)}"
+                    )
+        return tuple(tuple(part.to(self._device) for part in layer) for layer in state)
 
 
 def _rows_of(state: State | None, rows: slice) -> State | None:

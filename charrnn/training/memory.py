@@ -23,7 +23,7 @@ from charrnn.training.budget import Plan
 WAY_OUT = "lower --hidden-size, --num-layers or --seq-len"
 _COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
 _LARGEST_BLOCK = 1 << 21  # logits that the output layer holds at once, at most
-_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 """By controller, of version 2, which has none to name, and of version 1."""
 
@@ -84,7 +84,7 @@ def _physical_bytes() -> Iterator[int]:
 def _group_limits() -> Iterator[int]:
     """Yield the limits of the control groups that this process is in (Linux, both versions)."""
     with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in _OWN_GROUPS.read_text().splitlines():
             _, controllers, group = line.split(":", 2)
             if controllers in _LIMIT_FILES:
                 base, file = _CGROUPS / controllers, _LIMIT_FILES[controllers]

@@ -9,25 +9,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 
 import numpy as np
-import torch
 
-from charrnn.config import LENGTHS, TrainConfig
-from charrnn.errors import ConfigError, CorpusError, DivergedError
+from charrnn.config import TrainConfig
+from charrnn.errors import CheckpointError, ConfigError, CorpusError, DivergedError
 from charrnn.model.network import export_weights
 from charrnn.text.baselines import HELD_OUT_SYMBOLS
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
-from charrnn.training.budget import EVALUATIONS, Plan, make_plan
 from charrnn.training.device import PRECISIONS, choose_device, choose_precision, set_up_machine
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
 from charrnn.training.learner import Arrays, Learner, Update
 from charrnn.training.losses import Best, Level, Meter
 from charrnn.training.memory import WAY_OUT, count_parameters, used_memory_bytes, within_memory
 from charrnn.training.pace import Pace
-from charrnn.training.probe import measure_speed, measure_step
+from charrnn.training.planning import choose_plan, length_of, take_up_plan
 from charrnn.training.reports import (
     Evaluation,
     Finished,
@@ -95,9 +94,10 @@ class _Run:
         self._threads = set_up_machine(config)
         device = choose_device(config.device)
         precision = choose_precision(config.precision, device)
-        self._plan = plan = _choose_plan(config, corpus, device, precision, resume is not None)
+        self._plan = plan = choose_plan(config, corpus, device, precision, resume is not None)
         if resume is not None:
-            self._plan = plan = _plan_of(resume, plan, config)
+            with _fitting():
+                self._plan = plan = take_up_plan(resume, plan, config)
         self._learner = Learner(plan, config, corpus, device, precision, initial)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
         self._level = Level()
@@ -107,8 +107,9 @@ class _Run:
         self._last_val_nats = 0.0
         self._device, self._resumed_from = device, 0
         if resume is not None:
-            self._take_up(resume)
-            self._pace = Pace(config.budget_seconds, resume.progress["elapsed_seconds"])
+            with _fitting():
+                self._take_up(resume)
+                self._pace = Pace(config.budget_seconds, float(resume.progress["elapsed_seconds"]))
             self._resumed_from = resume.step
             self._check_unfinished(resume)
         self._good = resume or self._lay_down()
@@ -347,7 +348,7 @@ class _Run:
         progress = {
             **rest,
             "plan": {key: value for key, value in plan.items() if key != "model"},
-            "length": _length(self._config),
+            "length": length_of(self._config),
             "meters": [astuple(meter) for meter in meters],
             "level": astuple(self._level),
             "chars_seen": self._chars_seen,
@@ -366,14 +367,16 @@ class _Run:
         """Become what `_lay_down` gave, but for the time that has gone by."""
         progress = snapshot.progress
         self._learner.pick_up(snapshot.weights, snapshot.arrays, progress)
-        meters = (Meter(*meter) for meter in progress["meters"])
+        meters = (Meter(float(nats), int(chars)) for nats, chars in progress["meters"])
         self._since_milestone, self._since_evaluation = meters
-        self._level = Level(*progress["level"])
-        self._chars_seen, self._train_nats = progress["chars_seen"], progress["train_nats"]
-        self._evaluated_step = progress["evaluated_step"]
-        self._last_val_nats = progress["last_val_nats"]
-        self._best = replace(self._best, stale=progress["stale"])
-        self._dropped, self._rollbacks = progress["dropped"], progress["rollbacks"]
+        nats, spread_nats, windows = progress["level"]
+        self._level = Level(float(nats), float(spread_nats), int(windows))
+        self._chars_seen, train_nats = int(progress["chars_seen"]), progress["train_nats"]
+        self._train_nats = None if train_nats is None else float(train_nats)
+        self._evaluated_step = int(progress["evaluated_step"])
+        self._last_val_nats = float(progress["last_val_nats"])
+        self._best = replace(self._best, stale=int(progress["stale"]))
+        self._dropped, self._rollbacks = int(progress["dropped"]), int(progress["rollbacks"])
         self._learner.rate_factor = 0.5**self._rollbacks
 
     def _check_unfinished(self, snapshot: Snapshot) -> None:
@@ -381,11 +384,23 @@ class _Run:
         steps, budget = self._plan.total_steps, self._config.budget_seconds
         spent = self._pace.elapsed_before
         is_long = (steps is not None and snapshot.step >= steps) or (budget and spent >= budget)
-        if is_long and snapshot.progress["is_finished"]:
+        if is_long and snapshot.progress.get("is_finished"):
             raise ConfigError(
                 f"this run has trained its length ({snapshot.step} steps, {spent:.0f} s); "
                 "to train it further give a larger --steps, --epochs or --budget than before"
             )
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """Refuse a state that no run has left."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the saved training state does not fit ({type(error).__name__}: {error}); start a new "
+            "run, from the weights of this one by --init-from"
+        ) from error
 
 
 def _held_out(corpus: Corpus, config: TrainConfig) -> Ids:
@@ -398,40 +413,3 @@ def _held_out(corpus: Corpus, config: TrainConfig) -> Ids:
             "or --val-file"
         )
     return val
-
-
-def _choose_plan(
-    config: TrainConfig,
-    corpus: Corpus,
-    device: torch.device,
-    precision: torch.dtype,
-    is_resumed: bool,
-) -> Plan:
-    """Choose what is left open, by measured speed where a time says how long."""
-    text = config, corpus.vocab.size, len(corpus.train)
-    if is_resumed or config.budget_seconds is None:
-        return make_plan(*text)
-    speed = 1.0 if config.hidden_size else measure_speed(device, precision)
-    plan = make_plan(*text, speed)
-    if config.dropout is not None:
-        return plan
-    return make_plan(*text, speed, measure_step(plan, config, corpus, device, precision))
-
-
-def _length(config: TrainConfig) -> list[float | str | None]:
-    return [getattr(config, name) for name in LENGTHS]
-
-
-def _plan_of(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
-    """Give a resumed run's plan: its own, or with a new length where another is asked for."""
-    plan, progress = Plan(model=snapshot.model, **snapshot.progress["plan"]), snapshot.progress
-    if progress["length"] == _length(config):
-        return replace(plan, eval_every=config.eval_every or plan.eval_every)
-    if config.budget_seconds is None:
-        return replace(plan, total_steps=fresh.total_steps, eval_every=fresh.eval_every)
-    if plan.eval_every is None:  # stopped before its speed was known
-        return replace(plan, total_steps=None, eval_every=config.eval_every)
-    share = config.budget_seconds / max(progress["elapsed_seconds"], 1e-9)
-    total = max(snapshot.step + 1, round(snapshot.step * share))  # corrected on the way
-    spacing = max(plan.eval_every, -(-total // EVALUATIONS))
-    return replace(plan, total_steps=total, eval_every=config.eval_every or spacing)

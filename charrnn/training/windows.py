@@ -68,6 +68,16 @@ class Lanes:
             return Cursor(cursor.epoch, cursor.window + 1)
         return Cursor(cursor.epoch + 1)
 
+    def check(self, cursor: Cursor) -> Cursor:
+        """Give the cursor back if it is a place in this text.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if cursor.epoch < 0 or not 0 <= cursor.window < self.windows_in(cursor.epoch):
+            raise ValueError(f"there is no window {cursor.window} in epoch {cursor.epoch}")
+        return cursor
+
     def _offset(self, epoch: int) -> int:
         slack = len(self.ids) - 1 - self.batch_size * self.seq_len
         return _draw(self.seed, epoch, min(self.seq_len, slack + 1))

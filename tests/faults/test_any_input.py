@@ -155,6 +155,26 @@ def test_any_value_of_each_setting(times: Times, figure: Figure) -> None:
     figure(try_many(st.tuples(st.sampled_from(KEYS), values), times(50, 2000), act))
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["--steps " + "9" * 400, f"--keep {1 << 64}", "--clip-grad-value 1e151", "--dropout 1e309"],
+    ids=lambda words: words.split()[0],
+)
+def test_a_number_beyond_all_measure_is_refused(words: str) -> None:
+    ended = run("train", "book.txt", *words.split())
+
+    assert ended.code == 2
+    assert ended.is_clear
+
+
+def test_a_whole_number_that_is_no_float_is_refused() -> None:
+    Path("one.toml").write_text(f"clip_grad_norm = {10**400}")
+    ended = run(*train("book.txt", "--config", "one.toml"))
+
+    assert ended.code == 2
+    assert "clip_grad_norm is 1000" in ended.err
+
+
 def test_any_bytes_as_a_configuration(times: Times, figure: Figure) -> None:
     def act(raw: bytes) -> tuple[str, ...]:
         Path("any.toml").write_bytes(raw)

@@ -34,6 +34,9 @@ CODES = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
 SIGNAL = {"EINTR": errno.EINTR}
 INTERRUPTED = {"open", "openat", "read", "write", "fsync", "ftruncate"}  # by signals, says POSIX
 NO_FILES = {"mmap", "munmap"}
+UNSEEKABLE = "|File or stream is not seekable"  # Python's word for any error of lseek
+PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
+NO_TRACING = 77  # an exit code
 OLD, NEW = 7, 8
 WAYS = ("save", "resume")
 
@@ -246,10 +249,6 @@ def test_every_system_call_that_fails_costs_nothing_that_was_saved(
     figure(f"{failed.total()} failures of {len(calls)} kinds of calls, the saved state in all")
 
 
-NO_TRACING = 77
-UNSEEKABLE = "|File or stream is not seekable"  # Python's word for any error of it
-
-
 def fail_all(template: Path) -> None:
     """Let each call of a save and of a resume fail for each reason; write what failed."""
     run = RunFolder(template.parent / "mine")
@@ -307,8 +306,6 @@ def trace(way: str, template: Path, words: list[str]) -> tuple[Outcome, str]:
     outcome = json.loads(answer[:].rstrip(b"\0"))
     return Outcome(outcome["step"], tuple(outcome["damaged"]), outcome["error"]), log.read_text()
 
-
-PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
 
 if __name__ == "__main__":
     fail_all(Path(sys.argv[1]))

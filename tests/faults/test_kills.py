@@ -36,13 +36,13 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes
 
 
 @pytest.fixture
-def folder(tmp_path: Path, is_whole: bool) -> Iterator[Path]:
-    """Give a folder on the disk for the whole suite, else one in memory where there is that."""
-    if is_whole or not Path("/dev/shm").is_dir():
-        yield tmp_path
-    else:
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in memory where there is one: a kill spares what no disk has seen yet."""
+    if Path("/dev/shm").is_dir():
         with TemporaryDirectory(dir="/dev/shm") as name:
             yield Path(name)
+    else:
+        yield tmp_path
 
 
 def test_a_writer_killed_at_any_moment_never_loses_what_it_reported(

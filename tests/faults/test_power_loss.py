@@ -263,15 +263,15 @@ def find_fault(run: RunFolder, saved: int, saving: int) -> str | None:
 def test_a_power_cut_leaves_what_was_saved_and_its_log(
     tmp_path: Path, operations: list[Operation], figure: Callable[[str], None]
 ) -> None:
-    faults = list(cut_power(operations, tmp_path))
+    disks = 0
+    for fault in cut_power(operations, tmp_path):
+        assert fault is None, fault  # at once: with a flush left out there are very many disks
+        disks += 1
     steps = [each.number for each in operations if each.kind == "saving"]
 
-    assert [fault for fault in faults if fault] == []
-    assert len(faults) > 100
+    assert disks > 100
     assert steps == [10, 20, SPOILED, 25, 40]
-    figure(
-        f"{len(operations)} operations, {len(faults)} disks after a power cut, all with the save"
-    )
+    figure(f"{len(operations)} operations, {disks} disks after a power cut, all with the save")
 
 
 @pytest.mark.parametrize("left_out", ["flush", "flush-folder"])
