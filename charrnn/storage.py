@@ -144,12 +144,13 @@ def check_room(folder: Path, needed_bytes: int, what: str) -> None:
         return
     if disk.total and disk.free < needed_bytes:
         raise StorageError(
-            f"{what} needs {_size(needed_bytes)}, but the disk of {folder.resolve()} has "
-            f"{_size(disk.free)} free; free some, or name a folder on another disk by --checkpoints"
+            f"{what} needs {format_bytes(needed_bytes)}, but the disk of {folder.resolve()} has "
+            f"{format_bytes(disk.free)} free; free some, or name a folder on another disk by "
+            "--checkpoints"
         )
 
 
-def _size(number: float) -> str:
+def format_bytes(number: float) -> str:
     """Give 512 B, 1.4 MB or 2.0 GB (powers of ten)."""
     for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if number >= divisor * 0.99995:

@@ -327,7 +327,7 @@ def test_a_model_that_does_not_say_its_text_needs_one(
     from charrnn.checkpoint.store import RunFolder
 
     run = RunFolder(tmp_path / "old")
-    run.keep_last(make_model())
+    run.keep_state(make_model(), step=7, kept=2)
 
     code, line = complaint(capsys, str(run.path))
 

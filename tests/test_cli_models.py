@@ -59,8 +59,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) -> l
     monkeypatch.setenv("COLUMNS", "120")
     runs = [RunFolder(Path("checkpoints") / name) for name in ("beta", "alpha", "gamma")]
     for age, run in enumerate(runs):
-        run.keep_last(make_model(step=20 + age, val_nats=2 + age / 8))
-        os.utime(run.last, (1_000_000 - age, 1_000_000 - age))
+        run.keep_state(make_model(step=20 + age, val_nats=2 + age / 8), step=20 + age, kept=2)
+        os.utime(run.states[0], (1_000_000 - age, 1_000_000 - age))
     return runs
 
 
@@ -125,7 +125,7 @@ def test_info_gives_shape_and_figures_as_json(trained: Path, capsys: Text) -> No
 
 
 def test_info_shows_the_newest_run_where_none_is_named(runs: list[RunFolder], capsys: Text) -> None:
-    assert json.loads(output_of(capsys, "info", "--json"))["path"] == str(runs[0].last)
+    assert json.loads(output_of(capsys, "info", "--json"))["path"] == str(runs[0].states[0])
 
 
 def test_info_prefers_the_best_model_of_a_run_to_the_last(
@@ -140,7 +140,7 @@ def test_info_tells_a_person_the_same(runs: list[RunFolder], capsys: Text) -> No
     rows = [line.split(maxsplit=1) for line in output_of(capsys, "info", "beta").splitlines()]
 
     table = {row[0]: row[1].strip() for row in rows}
-    assert table["path"] == str(runs[0].last)
+    assert table["path"] == str(runs[0].states[0])
     assert (table["hidden_size"], table["step"], table["val_nats"]) == ("4", "20", "2.0000")
     assert table["alphabet"] == "␤ abé"
     assert table["corpus.name"] == "book"
@@ -151,7 +151,7 @@ def test_info_lets_no_control_character_of_a_file_through(
 ) -> None:
     model = make_model()
     summary = model.summary | {"corpus": {"name": "\x1b[31mred[/red]"}}
-    runs[0].keep_last(replace(model, summary=summary))
+    runs[0].keep_state(replace(model, summary=summary), step=20, kept=2)
 
     shown = output_of(capsys, "info", "beta") + output_of(capsys, "list")
 
@@ -188,7 +188,7 @@ def test_list_shows_a_person_one_line_a_run(runs: list[RunFolder], capsys: Text)
 
 
 def test_list_names_a_damaged_run_and_shows_the_others(runs: list[RunFolder], capsys: Text) -> None:
-    runs[0].last.write_bytes(runs[0].last.read_bytes()[:-1])
+    runs[0].states[0].write_bytes(runs[0].states[0].read_bytes()[:-1])
 
     rows = [json.loads(line) for line in output_of(capsys, "list", "--json").splitlines()]
 
@@ -201,7 +201,8 @@ def test_list_shows_a_signed_file_of_nonsense_as_damaged(
     runs: list[RunFolder], capsys: Text, make_model: Make
 ) -> None:
     model = make_model()
-    runs[0].keep_last(replace(model, summary=model.summary | {"val_bpc": "x"}))
+    forged = replace(model, summary=model.summary | {"val_bpc": "x"})
+    runs[0].keep_state(forged, step=20, kept=2)
 
     shown = output_of(capsys, "list")
 
@@ -243,14 +244,14 @@ def test_the_folder_of_runs_can_be_named(
 def test_a_damaged_file_ends_with_4_and_one_line(
     runs: list[RunFolder], capsys: Text, command: str, damage: bytes | None
 ) -> None:
-    raw = bytearray(runs[0].last.read_bytes())
+    raw = bytearray(runs[0].states[0].read_bytes())
     raw[-9] ^= 1
-    runs[0].last.write_bytes(raw if damage is None else damage)
+    runs[0].states[0].write_bytes(raw if damage is None else damage)
 
     code, line = complaint(capsys, command, "beta")
 
     assert code == 4
-    assert str(runs[0].last) in line
+    assert str(runs[0].states[0]) in line
 
 
 @pytest.mark.parametrize("command", ["info", "sample", "eval"])

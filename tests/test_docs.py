@@ -51,7 +51,7 @@ def test_the_page_of_the_file_names_every_key_of_a_run(
         main(["train", "cats.txt", "--steps", "3", "--hidden-size", "4", "--json"])
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     run = Path("checkpoints", "cats")
-    best, last = read_model(run / "best.safetensors"), read_model(run / "last.safetensors")
+    best, last = read_model(run / "best.safetensors"), read_model(run / "step-3.safetensors")
     documents = [*reports, best.summary, best.summary["corpus"], last.summary, last.progress or {}]
     words = {report["event"] for report in reports}.union(*documents)
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.console.figures import draw_curve, format_bytes, format_count, format_duration
+from charrnn.console.figures import draw_curve, format_count, format_duration
+from charrnn.storage import format_bytes
 
 LOSSES = st.lists(st.floats(0.001, 100), min_size=1, max_size=50)
 

@@ -163,6 +163,18 @@ def test_a_folder_that_may_not_be_listed_is_named(
         names(tmp_path)
 
 
+def test_a_folder_whose_files_may_not_be_looked_at_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a.txt").write_text("a")
+    monkeypatch.setattr(Path, "is_file", fail)
+    with pytest.raises(CorpusError, match=r"cannot read .*a\.txt: Permission denied"):
+        names(tmp_path)
+
+
 # Standard input
 
 
@@ -412,3 +424,16 @@ def test_a_gzip_file_that_unpacks_without_end_is_stopped(
 
     assert "more than 1,000 bytes" in complaint(write(gzip.compress(b"a" * 1001), suffix=".gz"))
     assert len(read(write(gzip.compress(b"a" * 1000), suffix=".gz"))) == 1000
+
+
+def test_a_gzip_file_may_unpack_to_a_hundred_times_its_size(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "RATIO_FREE_BYTES", 1000)
+    packed = gzip.compress(b"a" * 100_000)
+    padding = gzip.compress(os.urandom(2000))  # of which the whole file gets larger
+
+    assert f"more than {100 * len(packed):,} bytes" in complaint(write(packed, suffix=".gz"))
+    assert read(write(gzip.compress(b"a" * 1000), suffix=".gz")) == "a" * 1000
+    sources = write(packed + padding, suffix=".gz")
+    assert read(sources, encoding="latin-1").startswith("a" * 100_000)

@@ -13,7 +13,7 @@ from charrnn.cli.options import Command
 _EXAMPLES = """
 charrnn info                       the newest run's best model
 charrnn info shakespeare --json | jq .val_bpc
-charrnn info checkpoints/shakespeare/last.safetensors
+charrnn info checkpoints/shakespeare/best.safetensors
 """
 
 

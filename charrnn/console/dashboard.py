@@ -15,13 +15,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.console.figures import draw_curve, format_bytes, format_count, format_duration
+from charrnn.console.figures import draw_curve, format_count, format_duration
 from charrnn.console.incidents import describe_news
 from charrnn.console.summary import show_line, show_summary
 from charrnn.console.visible import make_visible, one_line
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept, Written
 from charrnn.runs.training import Opened, Reading, RunReport
+from charrnn.storage import format_bytes
 from charrnn.text.corpus import Corpus
 from charrnn.training.reports import Evaluation, Progress, Started
 

@@ -23,14 +23,6 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def format_bytes(number: float) -> str:
-    """Give 512 B, 1.4 MB or 2.0 GB (powers of ten)."""
-    for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= divisor * 0.99995:
-            return f"{number / divisor:.1f} {unit}"
-    return f"{number:.0f} B"
-
-
 def draw_curve(values: Sequence[float], width: int) -> str:
     """Draw `values` from left to right as bars of eight heights, at most `width` of them."""
     if not values:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from rich.console import Console
 
 from charrnn.console.dashboard import Newest, format_corpus, format_model, format_speed, format_time
-from charrnn.console.figures import format_bytes, format_duration
+from charrnn.console.figures import format_duration
 from charrnn.console.incidents import describe_news
 from charrnn.console.summary import show_line, show_summary
 from charrnn.metrics import bits_per_char
 from charrnn.runs.keeper import Kept
 from charrnn.runs.training import Opened, RunReport
+from charrnn.storage import format_bytes
 from charrnn.training.reports import Evaluation, Progress, Started
 
 _SILENCE_SECONDS = 30.0

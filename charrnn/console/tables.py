@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.config import DEFAULT_BUDGET
-from charrnn.console.figures import format_bytes, format_count
+from charrnn.console.figures import format_count
 from charrnn.console.streams import Output, make_stdout
 from charrnn.console.visible import one_line
+from charrnn.storage import format_bytes
 from charrnn.text.compressors import WHOLE_BYTES
 from charrnn.text.vocab import MAX_ALPHABET
 

@@ -35,10 +35,8 @@ class Vocab:
     has_bytes: bool = False
 
     def __post_init__(self) -> None:
-        if list(self.alphabet) != sorted(set(self.alphabet)):
+        if (np.diff(code_points(self.alphabet).astype(np.int64)) <= 0).any():
             raise VocabError("the alphabet is not sorted, or holds a character twice")
-        if any(0xD800 <= ord(char) <= 0xDFFF for char in self.alphabet):
-            raise VocabError("the alphabet holds half of a surrogate pair")
         if not self.size:
             raise VocabError("the alphabet is empty")
 

@@ -19,7 +19,6 @@ from hypothesis.strategies import SearchStrategy
 from charrnn.checkpoint.format import ModelFile, pack_model
 from charrnn.config import RunConfig, TextConfig, TrainConfig
 from charrnn.text.vocab import Vocab
-from tests.faults.hostile import as_name
 from tests.faults.program import run
 
 Times = Callable[[int, int], int]
@@ -209,7 +208,7 @@ WORDS = st.sampled_from(
     ]
 )
 ARGUMENTS = st.builds(
-    lambda command, rest: (*command, *map(as_name, rest)),  # so that nothing is made outside
+    lambda command, rest: (*command, *(word.replace("/", "") for word in rest)),  # stay in here
     st.sampled_from(COMMANDS),
     st.lists(WORDS | ANYTHING, max_size=6),
 )

@@ -139,6 +139,23 @@ def test_a_prompt_that_the_model_cannot_read_is_refused(tiny: Path, prompt: str)
     assert line.removesuffix("\n").isprintable()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("info", "a\0"),
+        ("list", "--checkpoints", "\0"),
+        ("corpus", "list", "--dir", "\0"),
+        ("train", "book.txt", "--resume", "\0"),
+        ("train", "book.txt", "--config", "nul.toml"),
+    ],
+)
+def test_a_nul_in_a_name_is_refused(arguments: tuple[str, ...]) -> None:
+    Path("nul.toml").write_text('resume = "a\\u0000"\n')
+
+    code, line = refusal(run(*arguments))
+    assert (code, "holds a NUL character" in line) == (2, True)
+
+
 # What a file is
 
 
