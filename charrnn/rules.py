@@ -62,13 +62,13 @@ def check(config: Any) -> None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{item.name} is {value}; it must be a finite number")
+        largest = _LARGEST_WHOLE if kind is int else _LARGEST_FLOAT
+        if is_number and abs(value) > largest:
+            raise ConfigError(f"{item.name} is out of range; it must be at most {largest:.1e}")
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
             raise ConfigError(f"{item.name} is {value!r}; it must be {words}")
         if not is_number:
             continue
-        largest = _LARGEST_WHOLE if isinstance(value, int) else _LARGEST_FLOAT
-        if abs(value) > largest:
-            raise ConfigError(f"{item.name} is out of range; it must be at most {largest:.1e}")
         low, above, high = rule["minimum"], rule["above"], rule["maximum"]
         if low is not None and value < low:
             raise ConfigError(f"{item.name} is {value}; it must be at least {low:g}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -592,6 +595,75 @@ def test_a_signal_saves_the_run_and_says_how_to_go_on(book: Path, name: str, cod
     assert RunFolder(Path("checkpoints/book")).step == steps
     assert end_of("train", "--resume", "book", "--steps", str(steps + 3), "--quiet") == 0
     assert RunFolder(Path("checkpoints/book")).step == steps + 3
+
+
+ENDLESS = ["--steps", "1000000", "--eval-every", "20", "--hidden-size", "8", "--patience", "0"]
+
+
+def test_a_pipe_that_nobody_reads_ends_a_run_and_saves_it(book: Path) -> None:
+    command = [sys.executable, "-m", "charrnn", "train", "book.txt", *ENDLESS, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(9):
+            assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+    assert process.returncode == 141
+    assert RunFolder(Path("checkpoints/book")).step
+
+
+@pytest.mark.skipif(not hasattr(os, "forkpty"), reason="needs pseudo-terminals")
+def test_a_terminal_that_is_closed_ends_a_run_and_saves_it(book: Path) -> None:
+    process, terminal = start_on_a_terminal("train", "book.txt", *ENDLESS)
+    read_until(terminal, b"it writes")
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 129
+    run = RunFolder(Path("checkpoints/book"))
+    assert run.read_state()[0].progress is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "forkpty"), reason="needs pseudo-terminals")
+@pytest.mark.parametrize(("answer", "names"), [(b"\n", ["book"]), (b"n\n", ["book", "book-2"])])
+def test_on_a_terminal_an_unfinished_run_is_offered(
+    book: Path, answer: bytes, names: list[str]
+) -> None:
+    process, terminal = start_on_a_terminal("train", "book.txt", *ENDLESS)
+    read_until(terminal, b"it writes")
+    os.write(terminal, b"\x03")
+    read_until(terminal, b"go on with: charrnn train --resume book")
+    os.waitpid(process, 0)
+
+    process, terminal = start_on_a_terminal("train", "book.txt", *ENDLESS)
+    read_until(terminal, b"and did not end. Go on with it? [Y/n]:")
+    os.write(terminal, answer)
+    read_until(terminal, b"it writes")
+    os.write(terminal, b"\x03")
+    read_until(terminal, b"charrnn: stopped; saved")
+    _, status = os.waitpid(process, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == names
+
+
+def start_on_a_terminal(*arguments: str) -> tuple[int, int]:
+    """Start the program on a pseudo-terminal; give its process and the terminal's other end."""
+    process, terminal = pty.fork()
+    if not process:
+        os.environ |= {"TERM": "xterm", "COLUMNS": "200"}
+        os.execv(sys.executable, [sys.executable, "-m", "charrnn", *arguments, "--threads", "1"])
+    return process, terminal
+
+
+def read_until(terminal: int, words: bytes) -> None:
+    """Read what is written to a terminal until those words have come."""
+    seen = b""
+    while words not in seen:
+        assert select.select([terminal], [], [], 60)[0], seen
+        seen += os.read(terminal, 1 << 16)
 
 
 def test_the_command_that_goes_on_names_the_folder_where_it_is_not_the_usual_one(
