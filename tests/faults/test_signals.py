@@ -22,6 +22,7 @@ from charrnn.checkpoint.folder import RunFolder
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 LONGEST_SECONDS = 2.0
 LATEST_SECONDS = 0.8  # after the start
+PATIENCE_SECONDS = 60.0
 SMALL = ["--steps", "1000000", "--threads", "1", "--patience", "0", "--unfinished", "resume"]
 LONG = ["--eval-every", "4", "--val-fraction", "0.5", "--eval-chars", "0"]
 COMMANDS = {
@@ -111,13 +112,17 @@ def try_all(count: int) -> None:
         number, delay = source.choice(list(SIGNALS)), source.uniform(0, LATEST_SECONDS)
         if "reading" in command:
             subprocess.run(["rm", "-rf", os.environ["CHARRNN_CACHE"]], check=True)
+        ready, pipe = os.pipe()
         process = os.fork()
         if not process:
-            become(COMMANDS[command])
+            become(COMMANDS[command], pipe)
+        os.close(pipe)
+        os.read(ready, 1)  # a signal before Python has set up a forked process would be lost
+        os.close(ready)
         time.sleep(delay)
         began = time.monotonic()
         os.kill(process, number)
-        _, status = os.waitpid(process, 0)
+        status = wait_for(process)
         text = COMMANDS[command][1].removesuffix(".txt")
         trial = {
             "command": command,
@@ -131,7 +136,19 @@ def try_all(count: int) -> None:
         sys.stdout.write(json.dumps(trial) + "\n")
 
 
-def become(arguments: list[str]) -> None:
+def wait_for(process: int) -> int:
+    """Give the status that a process ends with; one that goes on is killed."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.002)
+    os.kill(process, signal.SIGKILL)
+    return os.waitpid(process, 0)[1]
+
+
+def become(arguments: list[str], ready: int) -> None:
     """Be the program from here on, with its streams in files."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
@@ -139,6 +156,8 @@ def become(arguments: list[str]) -> None:
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
     from charrnn.cli.main import main
 
+    os.write(ready, b".")
+    os.close(ready)
     try:
         main([*arguments, *(["--quiet"] if arguments[0] == "train" else [])])
     except SystemExit as ending:

@@ -37,7 +37,7 @@ def test_a_long_run_takes_no_more_memory_and_files_than_a_short_one(
     figure: Callable[[str], None],
 ) -> None:
     (tmp_path / "book.txt").write_text(make_text())
-    seconds, size = times(12, 3600), times(16, 256)
+    seconds, size = times(5, 3600), times(16, 256)
     spacing = times(20, 150)
     command = [sys.executable, "-m", "charrnn", "train", "book.txt", "--budget", "3h", "--quiet"]
     command += ["--hidden-size", str(size), "--eval-every", str(spacing), "--patience", "0"]
