@@ -9,7 +9,7 @@ from charrnn.training.learner import Arrays
 
 _FEWEST_WINDOWS = 50
 _NEWEST = 0.02  # the newest window's weight
-_FAR_SPREADS, _FAR_SHARE = 8.0, 0.25
+_FAR_SPREADS, _FAR_SHARE = 8.0, 0.5
 
 
 @dataclass(frozen=True)

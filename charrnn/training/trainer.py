@@ -161,7 +161,7 @@ class _Run:
 
     def _advance(self) -> Iterator[Report]:
         """Make one step; report it where that is due, and what went wrong with it."""
-        learner, slices = self._learner, self._learner.slices
+        learner = self._learner
         position, lane_length = learner.place
         before = Incident(
             kind="",
@@ -171,13 +171,14 @@ class _Run:
             lane_length=lane_length,
             train_nats=math.nan,
             level_nats=self._level.nats,
+            slices=learner.slices,
         )
         update = learner.advance(self._plan.total_steps)
         self._chars_seen += update.chars
         self._pace.end_step()
         step, config = learner.step, self._config
         self._plan = self._pace.fix_steps(step, self._plan, config, len(self._val))
-        for kind in self._judge(update, slices):
+        for kind in self._judge(update, before):
             nats = update.nats / max(update.chars, 1)
             yield replace(before, kind=kind, train_nats=nats, slices=learner.slices)
         if self._dropped >= _MOST_DROPPED:
@@ -185,9 +186,9 @@ class _Run:
         elif self._is_report_due():
             yield self._progress(update.norm)
 
-    def _judge(self, update: Update, slices: int) -> Iterator[str]:
+    def _judge(self, update: Update, before: Incident) -> Iterator[str]:
         """Count a step in, and yield each kind of thing that went wrong with it."""
-        if self._learner.slices > slices:
+        if self._learner.slices != before.slices:
             yield "memory"
         if not update.is_made:
             self._dropped += 1
@@ -196,7 +197,8 @@ class _Run:
         self._dropped = 0
         for meter in (self._since_milestone, self._since_evaluation):
             meter.add(update.nats, update.chars)
-        if self._level.is_spike(update.nats / max(update.chars, 1)):
+        is_fresh = before.epoch.is_integer()  # without a state to go by
+        if not is_fresh and self._level.is_spike(update.nats / max(update.chars, 1)):
             yield "spike"
 
     def _roll_back(self) -> Incident:
