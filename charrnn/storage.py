@@ -22,7 +22,7 @@ _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
+def write_atomically(path: Path, data: bytes | bytearray | str) -> None:
     """Put `data` (text as UTF-8) at `path`, replacing what was there only when all of it is safe.
 
     A symbolic link there is replaced, not followed.

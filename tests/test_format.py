@@ -72,7 +72,7 @@ MakeModel = Callable[..., ModelFile]
 @pytest.fixture(scope="module")
 def tiny(make_model: MakeModel) -> bytes:
     """Give the bytes of a model file of about two thousand."""
-    return pack_model(make_model(**TINY))
+    return bytes(pack_model(make_model(**TINY)))
 
 
 def golden_model() -> ModelFile:

@@ -93,7 +93,7 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return shapes | {"output.bias": (config.vocab_size,)}
 
 
-def pack_model(model: ModelFile) -> bytes:
+def pack_model(model: ModelFile) -> bytearray:
     """Give the file's bytes. Figures of the summary that are not finite become null."""
     document = {
         "format": FORMAT,

@@ -39,16 +39,18 @@ _DTYPES |= {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 _MOST_AXES = 32
 
 
-def sign(arrays: Arrays, document: str) -> bytes:
+def sign(arrays: Arrays, document: str) -> bytearray:
     """Give the bytes of a file that holds both."""
     # safetensors takes an array's bytes in the order of memory, whatever its strides.
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {"charrnn": document, "sha256": _UNSIGNED.decode()}
-    unsigned = safetensors.numpy.save(ordered, metadata)
-    found = _DIGEST.search(unsigned)
+    data = bytearray(safetensors.numpy.save(ordered, metadata))
+    found = _DIGEST.search(data)
     assert found is not None
-    digest = hashlib.sha256(unsigned).hexdigest().encode()
-    return unsigned[: found.start(1)] + digest + unsigned[found.end(1) :]
+    place = slice(*found.span(1))
+    del found  # which keeps the bytes from being written
+    data[place] = hashlib.sha256(data).hexdigest().encode()
+    return data
 
 
 def read_whole(path: Path) -> bytearray:

@@ -281,7 +281,8 @@ def files(make_model: MakeModel) -> tuple[bytes, bytes]:
     """Give two model files of about two thousand bytes."""
     model = make_model(**SHAPE)
     summary = model.summary | {"settings": {"seed": 1}, "baselines_bpc": {"gzip": 2.5}}
-    return pack_model(replace(model, summary=summary)), pack_model(make_model(step=8, **SHAPE))
+    first, second = replace(model, summary=summary), make_model(step=8, **SHAPE)
+    return bytes(pack_model(first)), bytes(pack_model(second))
 
 
 def test_every_mutant_with_a_wrong_digest_is_refused(
