@@ -312,7 +312,10 @@ def test_without_a_command_the_page_of_help_is_shown(path: tuple[str, ...], caps
 def test_help_of_sample_says_the_order_of_the_filters(capsys: Text) -> None:
     page = " ".join(output_of(capsys, "sample", "--help").split())
 
-    assert "in the order temperature, top-k, top-p, min-p" in page
+    assert (
+        "in the order repetition, presence, frequency and loop penalty, bias, only and ban, "
+        "temperature, top-n-sigma, top-k, typical, top-p, min-p, XTC, mirostat"
+    ) in page
 
 
 def test_the_program_tells_its_version() -> None:

@@ -167,6 +167,7 @@ def test_json_gives_one_object_a_sample(run: RunFolder, capsysbinary: Bytes) -> 
         "index": 1,
         "prompt": "é",
         "text": text,
+        "stopped_by": "length",
         "temperature": 0.5,
         "seed": 4,
     }
@@ -192,6 +193,77 @@ def test_json_names_the_seed_that_writes_the_same_text_again(
     again = json.loads(written(capsysbinary, "--json", "--seed", str(record["seed"])))
 
     assert again == record
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (["--lines", "2"], "lines"),
+        (["--stop", "a"], "stop"),
+        (["--stop-regex", "[ab] ?[ab]"], "stop-regex"),
+        (["--seconds", "0.000000001"], "seconds"),
+    ],
+)
+def test_json_says_what_stopped_a_sample(
+    run: RunFolder, capsysbinary: Bytes, settings: list[str], reason: str
+) -> None:
+    line = written(capsysbinary, "--json", "--seed", "1", "--length", "100000", *settings)
+
+    record = json.loads(line)
+    assert record["stopped_by"] == reason
+    assert len(record["text"]) < 2000
+
+
+def test_bans_and_penalties_reach_the_text(run: RunFolder, capsysbinary: Bytes) -> None:
+    text = written(capsysbinary, "--only", "letters", "--ban", "é", "--temp", "3", "--seed", "1")
+
+    assert set(text.removesuffix("\n")) == {"a", "b"}
+    assert text != written(
+        capsysbinary,
+        *("--only", "letters", "--ban", "é", "--temp", "3", "--seed", "1"),
+        *("--frequency-penalty", "2"),
+    )
+
+
+def test_a_ban_that_leaves_nothing_ends_with_2(run: RunFolder, capsysbinary: Bytes) -> None:
+    code, line = complaint(capsysbinary, "sample", "--only", "digits")
+
+    assert code == 2
+    assert "only 'digits' leaves no character of this model, which has '\\n abé'" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [
+        ([], ["temperature 0.8", "a draw"]),
+        (["--style", "plain"], ["a draw"]),
+        (["--style", "plain", "--temp", "0.8"], ["temperature 0.8", "a draw"]),
+        (
+            ["--style", "careful", "--top-p", "1", "--ban", "\x1b"],
+            [
+                "loop penalty 0.5 from 12 characters (penalties count the last 256 characters)",
+                "ban '\\x1b'",
+                "temperature 0.5",
+                "a draw",
+            ],
+        ),
+        (["--temp", "0", "--top-k", "5"], ["the likeliest (temperature 0)"]),
+    ],
+)
+def test_the_steps_of_drawing_are_printed_without_a_model(
+    capsysbinary: Bytes, arguments: list[str], steps: list[str]
+) -> None:
+    assert written(capsysbinary, "--print-sampler", *arguments).splitlines() == steps
+
+
+def test_the_environment_goes_before_a_style(
+    capsysbinary: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARRNN_TEMPERATURE", "0.8")
+
+    steps = written(capsysbinary, "--print-sampler", "--style", "plain").splitlines()
+
+    assert steps == ["temperature 0.8", "a draw"]
 
 
 # ── where the prompt comes from ──
@@ -251,7 +323,8 @@ def test_an_unknown_character_of_the_prompt_ends_with_3(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--temp", "-1"], ["--top-p", "0"], ["--length", "many"], ["-n", "0"]]
+    "arguments",
+    [["--style", "mad"], ["--temp", "-1"], ["--top-p", "0"], ["--length", "many"], ["-n", "0"]],
 )
 def test_a_setting_out_of_range_ends_with_2(
     run: RunFolder, capsysbinary: Bytes, arguments: list[str]

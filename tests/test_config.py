@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from charrnn.config import (
     CELLS,
     GATES,
+    STYLES,
     ModelConfig,
     RunConfig,
     SampleConfig,
     TextConfig,
     TrainConfig,
     as_dict,
+    parse_bias,
     parse_duration,
 )
 from charrnn.errors import ConfigError
@@ -146,6 +148,55 @@ def test_a_value_outside_the_choices_is_refused_with_all_of_them(
 
 def test_an_empty_stop_text_is_refused() -> None:
     assert "at least one character" in complaint(SampleConfig, stop=("end", ""))
+
+
+@pytest.mark.parametrize("name", ["only", "ban"])
+def test_an_empty_set_of_characters_is_refused(name: str) -> None:
+    assert complaint(SampleConfig, **{name: ("a", "")}).startswith(f"{name} is empty")
+
+
+@pytest.mark.parametrize("bias", ["e", "=1", "e=", "e=much", "e=nan", "e=1001", "e=-inf", ""])
+def test_what_is_no_bias_is_refused_with_an_example(bias: str) -> None:
+    assert complaint(SampleConfig, bias=(bias,)).startswith(
+        f"bias is {bias!r}; write characters=number, such as e=-2"
+    )
+
+
+def test_a_bias_is_parted_at_its_last_equals_sign() -> None:
+    assert parse_bias("==-1.5") == ("=", -1.5)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [("a(", "no pattern: missing )"), ("x*", "matches an empty text"), ("$", "an empty text")],
+)
+def test_a_pattern_that_is_none_or_matches_nothing_is_refused(pattern: str, reason: str) -> None:
+    message = complaint(SampleConfig, stop_regex=pattern)
+
+    assert message.startswith(f"stop_regex is {pattern!r}, which ")
+    assert reason in message
+
+
+# Styles
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_style_is_its_settings_and_the_defaults(style: str) -> None:
+    config = SampleConfig.in_style(style)
+
+    assert as_dict(config) == as_dict(SampleConfig()) | STYLES[style]
+    assert config != SampleConfig()
+
+
+def test_what_is_given_goes_before_the_style() -> None:
+    config = SampleConfig.in_style("careful", temperature=0.8, top_k=9)
+
+    assert (config.temperature, config.top_k, config.top_p) == (0.8, 9, STYLES["careful"]["top_p"])
+
+
+def test_a_style_that_there_is_not_is_refused_with_all_of_them() -> None:
+    with pytest.raises(ConfigError, match="style is 'mad'; choose from careful, plain, wild"):
+        SampleConfig.in_style("mad")
 
 
 # Clashes

@@ -14,9 +14,14 @@ from charrnn.config import SampleConfig
 from charrnn.inference.filters import (
     Logits,
     divide_by_temperature,
+    drop_top_choices,
+    entropy_temperature,
+    iter_filters,
     keep_min_p,
     keep_top_k,
+    keep_top_n_sigma,
     keep_top_p,
+    keep_typical,
     make_filter,
     softmax,
 )
@@ -26,11 +31,24 @@ some_logits = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=12).ma
     lambda values: np.array(values, np.float32)
 )
 shares = st.floats(0.001, 1)
+ALL = SampleConfig(
+    temperature=0.7,
+    temperature_range=0.2,
+    top_n_sigma=1.5,
+    top_k=4,
+    typical=0.9,
+    top_p=0.8,
+    min_p=0.1,
+    xtc=0.5,
+)
 FILTERS: list[Callable[[Logits], Logits]] = [
     lambda logits: divide_by_temperature(logits, 0.3),
+    lambda logits: keep_top_n_sigma(logits, 1),
     lambda logits: keep_top_k(logits, 2),
+    lambda logits: keep_typical(logits, 0.4),
     lambda logits: keep_top_p(logits, 0.4),
     lambda logits: keep_min_p(logits, 0.4),
+    lambda logits: drop_top_choices(logits, 0.2),
     make_filter(SampleConfig(temperature=0.7, top_k=3, top_p=0.8, min_p=0.1)),
 ]
 
@@ -151,6 +169,146 @@ def test_min_p_of_one_keeps_all_that_are_as_likely_as_the_likeliest() -> None:
 
 
 @LAW
+@given(some_logits, st.floats(0.1, 4))
+def test_top_n_sigma_keeps_what_is_within_so_many_deviations_of_the_largest(
+    logits: Logits, n: float
+) -> None:
+    values = [float(logit) for logit in logits]
+    mean = sum(values) / len(values)
+    sigma = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    floor = max(values) - n * sigma
+    assume(all(abs(value - floor) > 1e-4 for value in values))
+
+    expected = [i for i, value in enumerate(values) if value >= floor]
+    assert kept(keep_top_n_sigma(logits, n)) == expected
+
+
+def test_top_n_sigma_takes_no_account_of_what_is_left_out_already() -> None:
+    logits = np.array([-np.inf, 3, 1, -1, -np.inf])  # sigma of 3, 1, -1 is 1.63
+
+    assert kept(keep_top_n_sigma(logits, 1.2)) == [1]
+    assert kept(keep_top_n_sigma(logits, 1.3)) == [1, 2]
+
+
+@pytest.mark.parametrize("temperature", [0.2, 1.0, 7.0])
+def test_top_n_sigma_keeps_the_same_at_every_temperature(temperature: float) -> None:
+    logits = np.array([2.0, 1.5, 0.3, -1, -4])
+    keep = make_filter(SampleConfig(temperature=temperature, top_n_sigma=0.6))
+
+    assert kept(keep(logits)) == [0, 1]
+
+
+def typical_first(logits: Logits) -> list[int]:
+    """The slow twin's order: by the distance of the surprisal from the entropy, then by id."""
+    probabilities = probabilities_of(logits)
+    entropy = -sum(p * math.log(p) for p in probabilities if p)
+    return sorted(range(len(logits)), key=lambda i: (abs(-math.log(probabilities[i]) - entropy), i))
+
+
+@LAW
+@given(st.lists(st.integers(-20, 20), min_size=1, max_size=12, unique=True), shares)
+def test_typical_keeps_the_fewest_of_about_the_expected_surprisal(
+    values: list[int], p: float
+) -> None:
+    logits = np.array(values) / 7
+    order, probabilities = typical_first(logits), probabilities_of(logits)
+
+    chosen = kept(keep_typical(logits, p))
+
+    assert chosen == sorted(order[: len(chosen)])
+    assert sum(probabilities[i] for i in chosen) > p - 1e-9
+    assert sum(probabilities[i] for i in order[: len(chosen) - 1]) < p + 1e-9
+
+
+def test_typical_leaves_out_the_likeliest_where_it_is_too_likely() -> None:
+    logits = logits_of(0.6, 0.1, 0.1, 0.1, 0.1)  # entropy 1.23 nats; surprisals 0.51 and 2.30
+
+    assert kept(keep_typical(logits, 0.5)) == [0]
+    assert kept(keep_typical(logits_of(0.4, *[0.1] * 6), 0.5)) == [1, 2, 3, 4, 5]
+
+
+def test_typical_never_keeps_what_is_left_out_already() -> None:
+    assert kept(keep_typical(np.array([-np.inf, 0, -np.inf, 1]), 1)) == [1, 3]
+
+
+@LAW
+@given(some_logits, st.floats(0.01, 0.5))
+def test_xtc_keeps_the_least_likely_of_the_likely_and_all_below(
+    logits: Logits, threshold: float
+) -> None:
+    probabilities = probabilities_of(logits)
+    assume(all(abs(p - threshold) > 1e-5 for p in probabilities))
+    likely = [float(z) for z, p in zip(logits, probabilities, strict=True) if p > threshold]
+    expected = [i for i, z in enumerate(logits) if not likely or z <= min(likely)]
+
+    assert kept(drop_top_choices(logits, threshold)) == expected
+
+
+def test_xtc_acts_as_often_as_it_is_asked_to() -> None:
+    keep = make_filter(SampleConfig(temperature=1, xtc=0.3), iter([0.29, 0.3, 0.0, 0.99]))
+
+    kept_each_time = [kept(keep(logits_of(0.5, 0.3, 0.15, 0.05))) for _ in range(4)]
+
+    assert kept_each_time == [[2, 3], [0, 1, 2, 3], [2, 3], [0, 1, 2, 3]]
+
+
+@LAW
+@given(some_logits, st.floats(0, 2), st.floats(0, 2))
+def test_the_temperature_goes_with_the_entropy(logits: Logits, low: float, width: float) -> None:
+    probabilities = probabilities_of(logits)
+    entropy = -sum(p * math.log(p) for p in probabilities if p)
+    share = entropy / math.log(len(logits)) if len(logits) > 1 else 0
+
+    expected = low + width * share
+    assert entropy_temperature(logits, low, low + width) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_temperature_is_lowest_where_one_is_sure_and_highest_where_all_are_alike() -> None:
+    assert entropy_temperature(np.array([0.0, 99, 0]), 0.5, 1.5) == pytest.approx(0.5)
+    assert entropy_temperature(np.array([2.0, 2, -np.inf, 2]), 0.5, 1.5) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+def test_a_range_of_temperatures_may_begin_at_greedy(spread: float) -> None:
+    keep = make_filter(SampleConfig(temperature=0.5, temperature_range=spread))
+
+    assert softmax(keep(np.array([0.0, 99, 0]))).tolist() == [0, 1, 0]
+
+
+@LAW
+@given(some_logits, st.floats(0, 1, exclude_max=True))
+def test_all_filters_together_leave_something_to_draw(logits: Logits, uniform: float) -> None:
+    result = make_filter(ALL, iter([uniform]))(logits)
+
+    assert kept(result)
+    assert softmax(result).sum() == pytest.approx(1)
+
+
+def test_the_order_of_all_filters_is_fixed() -> None:
+    words = [words.split()[0] for words, _ in iter_filters(ALL, iter(()))]
+
+    assert words == ["temperature", "top-n-sigma", "top-k", "typical", "top-p", "min-p", "XTC"]
+
+
+def test_top_k_comes_before_typical() -> None:
+    keep = make_filter(SampleConfig(temperature=1, top_k=1, typical=0.5))
+
+    assert kept(keep(logits_of(0.4, *[0.1] * 6))) == [0]  # typical alone keeps 5 others
+
+
+def test_typical_comes_before_top_p() -> None:
+    keep = make_filter(SampleConfig(temperature=1, top_p=0.4, typical=0.5))
+
+    assert kept(keep(logits_of(0.4, *[0.1] * 6))) == [1, 2]  # after top-p it would keep 0 alone
+
+
+def test_min_p_comes_before_xtc() -> None:
+    keep = make_filter(SampleConfig(temperature=1, min_p=0.9, xtc=1), iter([0.5]))
+
+    assert kept(keep(logits_of(0.5, 0.3, 0.2))) == [0]  # after XTC it would keep 2
+
+
+@LAW
 @given(some_logits, st.integers(1, 12), shares, st.floats(0, 1), st.floats(0.01, 50))
 def test_the_likeliest_character_passes_every_filter(
     logits: Logits, k: int, top_p: float, min_p: float, temperature: float
@@ -204,7 +362,7 @@ def test_no_filter_is_asked_for_and_none_is_applied() -> None:
     assert make_filter(SampleConfig(temperature=1))(logits) is logits
 
 
-@pytest.mark.parametrize("keep", FILTERS, ids=["temperature", "top-k", "top-p", "min-p", "chain"])
+@pytest.mark.parametrize("keep", FILTERS)
 def test_a_filter_leaves_the_logits_it_was_given_as_they_were(
     keep: Callable[[Logits], Logits],
 ) -> None:

@@ -6,20 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from charrnn.checkpoint.format import ModelFile, weight_shapes
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.errors import ConfigError, VocabError
-from charrnn.inference.generator import Model, _until_stop
+from charrnn.inference.generator import Model
 from charrnn.text.vocab import Vocab
 
-LAW = settings(deadline=None)  # a busy machine breaks no law
 LETTERS = Vocab("\n abcdé")
 BYTES = Vocab("\nab", has_bytes=True)
-
-stop_texts = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3)
 
 
 def make_writer(vocab: Vocab = LETTERS, **summary: Any) -> Model:
@@ -55,14 +50,6 @@ def make_writer_of(cycle: list[int], vocab: Vocab) -> Model:
 
 def write(model: Model, prompt: str = "", length: int = 60, **settings: Any) -> str:
     return "".join(model.generate(prompt, length=length, **({"seed": 1} | settings)))
-
-
-def first_stop(text: str, stops: list[str]) -> str:
-    """The slow twin of stopping: cut at the stop text that is complete first, or longest."""
-    ends = [
-        (text.find(stop) + len(stop), text.find(stop)) for stop in stops if text.find(stop) >= 0
-    ]
-    return text[: min(ends)[1]] if ends else text
 
 
 # ── seeds ──
@@ -201,6 +188,61 @@ def test_a_setting_out_of_range_is_refused() -> None:
         make_writer().generate(temperature=-1)
 
 
+# ── bans, penalties, endings ──
+
+
+@pytest.mark.parametrize("temperature", [0, 1, 5])
+def test_what_is_banned_is_never_written(temperature: float) -> None:
+    text = write(make_writer(), "a", 300, temperature=temperature, ban=("é", " "))
+
+    assert set(text) <= set("\nabcd")
+
+
+def test_only_what_is_asked_for_is_written_and_all_of_it() -> None:
+    assert set(write(make_writer(BYTES), "a", 300, temperature=9, only=("xyz",))) == set("xyz")
+
+
+def test_a_ban_that_leaves_nothing_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(ConfigError, match="only 'Lu' leaves no character of this model"):
+        make_writer().generate("a", only=("Lu",))
+
+
+def test_a_bias_can_force_a_character() -> None:
+    assert write(make_writer(), "a", 20, bias=("é=99",)) == "é" * 20
+
+
+def test_penalties_count_the_prompt_within_their_window() -> None:
+    model = make_writer_of([2, 3, 4], LETTERS)  # a, b, c
+    penalty = {"temperature": 0, "presence_penalty": 10, "repetition_penalty": 10}
+
+    near = write(model, "ca", 1, penalty_window=2, **penalty)
+    assert near == "b"
+    assert write(model, "bca", 1, penalty_window=2, **penalty) == near
+    assert write(model, "bca", 1, penalty_window=3, **penalty) != near
+
+
+def test_the_newline_that_an_empty_prompt_stands_for_is_not_counted() -> None:
+    model = make_writer_of([0, 2], LETTERS)
+
+    assert write(model, "", 1, temperature=0, repetition_penalty=10) == "a"
+
+
+def test_a_writing_tells_why_it_ended() -> None:
+    writing = make_writer_of([2, 3, 4, 5], LETTERS).generate("a", length=9, stop=("da",))
+
+    assert (writing.reason, "".join(writing), writing.reason) == (None, "bc", "stop")
+
+
+def test_a_stop_text_of_several_bytes_is_never_shown_in_part() -> None:
+    first_byte = len(BYTES.alphabet)
+    euro = [first_byte + byte for byte in "€".encode()]
+    model = make_writer_of([1, 2, *euro], BYTES)  # a, b, €
+
+    assert write(model, "a", 50, stop=("€a",)) == "b"
+    assert write(model, "a", 50, stop_regex="[€x]") == "b"
+    assert write(model, "a", 4, stop=("€ab",)) == "b"
+
+
 # ── stop texts ──
 
 
@@ -225,48 +267,3 @@ def test_a_text_that_ends_within_a_stop_text_is_complete() -> None:
 def test_an_empty_stop_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="stop is empty"):
         make_writer().generate(stop=("",))
-
-
-@LAW
-@given(st.text("abc", max_size=30), stop_texts)
-@example("aab", ["ab"])  # a beginning of the stop text that is not one
-@example("ababab", ["abab"])
-@example("abcabd", ["abd", "bc"])  # complete first, though it begins later
-@example("xabcd", ["bcd", "abcd"])  # complete together: the longer one is left out
-def test_text_ends_before_the_first_stop_text_and_is_complete_up_to_it(
-    text: str, stops: list[str]
-) -> None:
-    assert "".join(_until_stop(iter(text), tuple(stops))) == first_stop(text, stops)
-
-
-@LAW
-@given(st.lists(st.text("ab", min_size=1, max_size=3), max_size=12), stop_texts)
-def test_what_is_held_back_could_still_be_a_stop_text(chars: list[str], stops: list[str]) -> None:
-    text, seen, given_out = "".join(chars), "", ""
-
-    def one_by_one() -> Any:
-        nonlocal seen
-        for char in text:
-            held = seen.removeprefix(given_out)
-            assert held == "" or any(stop.startswith(held) for stop in stops)
-            seen += char
-            yield char
-
-    for piece in _until_stop(one_by_one(), tuple(stops)):
-        given_out += piece
-
-    assert given_out == first_stop(text, stops)
-
-
-@pytest.mark.parametrize("lead", range(6))
-def test_a_stop_text_is_found_wherever_it_begins(lead: int) -> None:
-    text = "x" * lead + "STOP" + "y" * 3
-
-    assert "".join(_until_stop(iter(text), ("STOP",))) == "x" * lead
-
-
-def test_nothing_is_read_past_a_stop_text() -> None:
-    chars = iter("abcdef")
-
-    assert [*_until_stop(chars, ("bc",))] == ["a"]
-    assert [*chars] == ["d", "e", "f"]

@@ -12,7 +12,19 @@ from typing import Any
 import click
 
 from charrnn._version import __version__
-from charrnn.cli import bench, completion, corpus, eval, info, list_runs, sample, train
+from charrnn.cli import (
+    bench,
+    completion,
+    compress,
+    corpus,
+    decompress,
+    eval,
+    info,
+    list_runs,
+    sample,
+    score,
+    train,
+)
 from charrnn.console.visible import one_line
 from charrnn.errors import CharRNNError, StorageError
 
@@ -59,7 +71,8 @@ def cli() -> None:
     """Hold the commands together."""
 
 
-for _command in (train, sample, eval, info, list_runs, corpus, bench, completion):
+_READERS = (sample, eval, score, compress, decompress, info, list_runs)
+for _command in (train, *_READERS, corpus, bench, completion):
     cli.add_command(_command.command)
 
 

@@ -1,14 +1,14 @@
-"""A model file as a writer: prompt in, text out, piece by piece.
+"""A model file as a writer and a reader: prompt in, text out, piece by piece; text in, bits out.
 
-It joins vocabulary, runtime and sampler; the end comes with a stop text or after `length`
-characters. It knows nothing of terminals.
+It joins vocabulary, runtime, sampler and scoring; `stops.py` says where a text ends. It knows
+nothing of terminals.
 """
 
 from __future__ import annotations
 
 import secrets
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,18 @@ import numpy as np
 
 from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.config import ModelConfig, SampleConfig, TextConfig
+from charrnn.inference.bans import make_bias
 from charrnn.inference.runtime import Runtime, State
 from charrnn.inference.sampler import iter_ids
+from charrnn.inference.scoring import Scores, iter_scores, join_scores
+from charrnn.inference.stops import Writing
 from charrnn.text.vocab import StreamDecoder, Vocab
 
 _SEED_BITS = 63
 
 
 class Model:
-    """A trained model that can write; made by `charrnn.load`."""
+    """A trained model that can write and read; made by `charrnn.load`."""
 
     def __init__(self, file: ModelFile) -> None:
         self.config: ModelConfig = file.config
@@ -49,30 +52,55 @@ class Model:
         *,
         index: int = 0,
         **settings: Any,
-    ) -> Iterator[str]:
+    ) -> Writing:
         """Give the text after `prompt` as it is drawn, in pieces of at least one character.
 
+        Once it has ended, its `reason` says why. An empty prompt stands at the start of a line.
         config, settings: a SampleConfig, or its fields by keyword. index: which of several
         samples of one seed; each has a random stream of its own.
 
         Raises:
             VocabError: the prompt holds characters that the model does not know.
-            ConfigError: a setting is out of range.
+            ConfigError: a setting is out of range, or leaves no character to write.
         """
         chosen = replace(config or SampleConfig(), **settings)
+        bias = make_bias(self.vocab, chosen)
         seed = secrets.randbits(_SEED_BITS) if chosen.seed is None else chosen.seed
         random = np.random.default_rng([seed, index])
-        state = self._read(prompt, random)
-        ids = iter_ids(self._runtime, state, chosen, random)
-        pieces = _limit(self._iter_text(ids), chosen.length)
-        return _until_stop(pieces, chosen.stop) if chosen.stop else pieces
+        read = self.vocab.encode(self._normalized(prompt)).tolist()
+        state = self._state_after(read or [self._opening(random)])
+        ids = iter_ids(self._runtime, state, chosen, random, prompt=read, bias=bias)
+        return Writing(self._iter_text(ids), chosen)
 
-    def _read(self, prompt: str, random: np.random.Generator) -> State:
-        """Give the state after the prompt; an empty one stands at the start of a line."""
-        form = self.summary.get("settings", {}).get("normalize", TextConfig().normalize)
-        if form in ("nfc", "nfkc"):
-            prompt = unicodedata.normalize("NFC" if form == "nfc" else "NFKC", prompt)
-        ids = self.vocab.encode(prompt).tolist() or [self._opening(random)]
+    def score(self, text: str) -> Scores:
+        """Give what each character of `text`, normalised as the model's own was, costs in bits.
+
+        Raises:
+            VocabError: it holds characters that the model does not know.
+            DivergedError: what a character costs is not a finite number.
+        """
+        return join_scores(self.iter_scores([self._normalized(text)]))
+
+    def iter_scores(self, pieces: Iterable[str]) -> Iterator[Scores]:
+        """Score a text that comes in pieces, already in the form `normalize`, block by block.
+
+        Raises:
+            VocabError, DivergedError: as `score`.
+        """
+        return iter_scores(self._runtime, self.vocab, pieces)
+
+    @property
+    def normalize(self) -> str:
+        """The Unicode normal form of the text it learned from: "none", "nfc" or "nfkc"."""
+        form = self.summary.get("settings", {}).get("normalize")
+        return form if form in ("nfc", "nfkc") else TextConfig().normalize
+
+    def _normalized(self, text: str) -> str:
+        if self.normalize == "none":
+            return text
+        return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
+
+    def _state_after(self, ids: list[int]) -> State:
         return self._runtime.prefill(ids, self._runtime.initial_state())
 
     def _opening(self, random: np.random.Generator) -> int:
@@ -85,28 +113,3 @@ class Model:
         stream = StreamDecoder(self.vocab)
         for symbol in ids:
             yield from stream.feed(symbol)
-
-
-def _limit(chars: Iterator[str], length: int) -> Iterator[str]:
-    """Give the first `length` characters."""
-    for _, char in zip(range(length), chars, strict=False):
-        yield char
-
-
-def _until_stop(chars: Iterator[str], stops: tuple[str, ...]) -> Iterator[str]:
-    """End before the first stop text; what may be its beginning is held back until it is not."""
-    held = ""
-    for char in chars:
-        held += char
-        if any(held.endswith(stop) for stop in stops):
-            kept = min((held.removesuffix(stop) for stop in stops if held.endswith(stop)), key=len)
-            if kept:
-                yield kept
-            return
-        starts = [i for i in range(len(held)) if any(s.startswith(held[i:]) for s in stops)]
-        sure = starts[0] if starts else len(held)
-        if sure:
-            yield held[:sure]
-        held = held[sure:]
-    if held:
-        yield held

@@ -60,12 +60,23 @@ class Runtime:
 
     def logits(self, state: State) -> Vector:
         """Give the logits (V,) float32 of the next character after `state`."""
-        features = state[-1][0]
-        if self._skip:
-            features = np.sum([layer[0] for layer in state], axis=0)
+        features = self.features(state)
         if self._projection is not None:
             features = self._projection @ features
         return self._output @ features + self._output_bias
+
+    def features(self, state: State) -> Vector:
+        """Give what of `state` the output layer reads (H,)."""
+        if self._skip:
+            summed: Vector = np.sum([layer[0] for layer in state], axis=0)
+            return summed
+        return state[-1][0]
+
+    def block_logits(self, features: Vector) -> Vector:
+        """Give the logits (N, V) after N states at once, from the features (N, H) of each."""
+        if self._projection is not None:
+            features = features @ self._projection.T
+        return features @ self._output.T + self._output_bias
 
 
 def _make_inputs(embedding: Vector, first: LayerWeights) -> tuple[Vector, bool]:

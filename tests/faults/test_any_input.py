@@ -187,6 +187,7 @@ COMMANDS = [
     *(["info"], ["list"], ["sample"], ["eval", "tiny"], ["train", "book.txt"], ["train"]),
     *(["completion"], ["corpus"], ["corpus", "list"], ["corpus", "stats", "book.txt"]),
     *(["corpus", "build"], ["corpus", "get"], ["bench", "--cells"], ["--help"], []),
+    *(["score", "tiny", "book.txt"], ["compress", "tiny"], ["decompress", "tiny"]),
 ]
 WORDS = st.sampled_from(
     [

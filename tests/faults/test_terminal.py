@@ -67,12 +67,13 @@ def assert_harmless(screen: str, benign: str = "") -> None:
 def commands_with(text: str) -> Iterator[tuple[str, ...]]:
     """Give command lines that are refused, each with a text that its message may quote."""
     name = as_name(text)
-    yield from [(word, name) for word in ("info", "sample", "eval", "train", "completion")]
+    yield from [(word, name) for word in ("info", "sample", "eval", "train", "score", "completion")]
     yield from [("corpus", word, name) for word in ("get", "build", "stats")]
     yield from [(name,), ("corpus", name), ("info", f"--{name}"), ("info", "a", name)]
     options = {
         "info": ["--checkpoints"],
-        "sample": ["--temp", "--prompt-file", "--length", "--checkpoints"],
+        "sample": ["--temp", "--prompt-file", "--length", "--checkpoints", "--style", "--bias"],
+        "compress": ["--out", "--checkpoints"],
         "train": ["--cell", "--config", "--resume", "--budget", "--device"],
         "bench": ["--cells", "--hidden-sizes", "--batch-size"],
     }

@@ -1,0 +1,140 @@
+"""What each penalty takes off, against twins that read the whole past anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.config import SampleConfig
+from charrnn.inference.filters import Logits
+from charrnn.inference.penalties import (
+    Past,
+    divide_repeats,
+    iter_penalties,
+    make_past,
+    remember,
+    subtract_frequency,
+    subtract_loops,
+    subtract_presence,
+)
+
+V = 5
+some_logits = st.lists(st.floats(-30, 30), min_size=V, max_size=V).map(np.array)
+some_ids = st.lists(st.integers(0, 2), max_size=25)  # few, so that they repeat
+windows = st.integers(1, 12)
+
+
+def past_of(ids: list[int], window: int = 100) -> Past:
+    return make_past(ids, V, window, has_loops=True)
+
+
+def shared_length(left: list[int], right: list[int]) -> int:
+    """The slow twin of a match: how many ids at the ends of both are the same."""
+    count = 0
+    while count < min(len(left), len(right)) and left[-count - 1] == right[-count - 1]:
+        count += 1
+    return count
+
+
+def longest_run(ids: list[int], window: int, symbol: int) -> int:
+    """The slow twin of a loop: the longest run of the past that `symbol` would go on with."""
+    start = max(0, len(ids) - window)
+    places = [place for place in range(start, len(ids)) if ids[place] == symbol]
+    return max((shared_length(ids[:place], ids) for place in places), default=0)
+
+
+@given(some_ids, windows)
+def test_the_past_is_the_last_ids_and_how_often_each_stands_among_them(
+    ids: list[int], window: int
+) -> None:
+    past = past_of(ids, window)
+
+    assert past.ids.tolist() == ids[-window:]
+    assert past.counts.tolist() == [ids[-window:].count(symbol) for symbol in range(V)]
+
+
+def test_remembering_leaves_the_past_before_as_it_was() -> None:
+    before = past_of([0, 1, 0], window=3)
+
+    remember(before, 2, window=3)
+
+    assert (before.ids.tolist(), before.counts.tolist()) == ([0, 1, 0], [2, 1, 0, 0, 0])
+
+
+@given(some_logits, some_ids, windows, st.floats(1, 10))
+def test_a_repetition_penalty_makes_what_was_written_less_likely_on_either_side_of_zero(
+    logits: Logits, ids: list[int], window: int, strength: float
+) -> None:
+    expected = [
+        logit
+        if symbol not in ids[-window:]
+        else logit / strength
+        if logit > 0
+        else logit * strength
+        for symbol, logit in enumerate(logits.tolist())
+    ]
+
+    assert divide_repeats(logits, past_of(ids, window), strength).tolist() == expected
+
+
+@given(some_logits, some_ids, windows, st.floats(-10, 10))
+def test_presence_counts_once_and_frequency_each_time(
+    logits: Logits, ids: list[int], window: int, amount: float
+) -> None:
+    past, counts = past_of(ids, window), [ids[-window:].count(symbol) for symbol in range(V)]
+
+    once = [logit - amount * min(n, 1) for logit, n in zip(logits, counts, strict=True)]
+    each = [logit - amount * n for logit, n in zip(logits, counts, strict=True)]
+    assert subtract_presence(logits, past, amount) == pytest.approx(once)
+    assert subtract_frequency(logits, past, amount) == pytest.approx(each)
+
+
+@given(some_logits, some_ids, windows, st.integers(1, 4))
+def test_a_loop_penalty_grows_with_the_run_that_would_go_on(
+    logits: Logits, ids: list[int], window: int, shortest: int
+) -> None:
+    beyond = [max(0, longest_run(ids, window, symbol) - shortest + 1) for symbol in range(V)]
+
+    result = subtract_loops(logits, past_of(ids, window), 0.5, shortest)
+
+    assert result == pytest.approx(logits - 0.5 * np.array(beyond))
+
+
+def test_only_what_goes_on_with_the_loop_is_penalized() -> None:
+    result = subtract_loops(np.zeros(V), past_of([0, 1, 2, 0, 1, 2, 0, 1]), 1.0, shortest=3)
+
+    assert result.tolist() == [0, 0, -3, 0, 0]  # five ids repeat, the third is the first too many
+
+
+def test_a_run_that_is_short_enough_is_left_alone() -> None:
+    logits = np.zeros(V)
+
+    assert subtract_loops(logits, past_of([0, 1, 2, 0, 1]), 1.0, shortest=3) is logits
+
+
+def test_neutral_penalties_are_none() -> None:
+    assert [*iter_penalties(SampleConfig())] == []
+
+
+def test_penalties_stand_in_a_fixed_order() -> None:
+    config = SampleConfig(
+        loop_penalty=1, frequency_penalty=1, presence_penalty=1, repetition_penalty=2
+    )
+
+    words = [words.split()[0] for words, _ in iter_penalties(config)]
+    assert words == ["repetition", "presence", "frequency", "loop"]
+
+
+@pytest.mark.parametrize("name", ["repetition", "presence", "frequency", "loop"])
+def test_a_penalty_leaves_the_logits_it_was_given_as_they_were(name: str) -> None:
+    logits = np.array([0.5, 2, -1, 2, 0], np.float32)
+    before = logits.copy()
+    config = SampleConfig(**{f"{name}_penalty": 2}, loop_length=1)
+    ((_, penalize),) = iter_penalties(config)
+
+    changed = penalize(logits, past_of([0, 1, 0, 1]))
+
+    assert np.array_equal(logits, before)
+    assert not np.array_equal(changed, before)
