@@ -15,6 +15,7 @@ from charrnn.checkpoint.format import ModelFile, weight_shapes
 from charrnn.config import ModelConfig
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import Vocab
+from tests.small_runs import STEPS
 
 settings.register_profile("busy", deadline=None)  # a busy machine breaks no law
 settings.load_profile("busy")
@@ -57,3 +58,26 @@ def make_model() -> Callable[..., ModelFile]:
         return ModelFile(config, Vocab("\n abé"), weights, summary, training, {"step": step})
 
     return make
+
+
+@pytest.fixture
+def counted_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count every training step into STEPS."""
+    from charrnn.training.learner import Learner, Update
+
+    advance = Learner.advance
+
+    def counted(self: Learner, total_steps: int | None) -> Update:
+        STEPS.append(1)
+        return advance(self, total_steps)
+
+    monkeypatch.setattr(Learner, "advance", counted)
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Stand in a folder with a text of 2,000 characters; give its name."""
+    monkeypatch.chdir(tmp_path)
+    letters = np.random.default_rng(3).choice(list("abcdé \n"), 2000)
+    Path("book.txt").write_text("".join(letters), encoding="utf-8")
+    return "book.txt"

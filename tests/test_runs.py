@@ -6,7 +6,6 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,47 +31,10 @@ from charrnn.runs.passage import PassageRequest
 from charrnn.runs.survey import survey_text
 from charrnn.runs.training import Opened, RunReport, start_run
 from charrnn.runs.unfinished import Unfinished
-from charrnn.training.learner import Learner, Update
 from charrnn.training.reports import Evaluation, Progress, Snapshot
+from tests.small_runs import SMALL, STEPS, stop_after
 
-SMALL: dict[str, Any] = {
-    "hidden_size": 6,
-    "embedding_size": 3,
-    "seq_len": 5,
-    "batch_size": 2,
-    "precision": "fp32",
-    "threads": 1,
-    "patience": 0,
-}
-
-
-@pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
-    letters = np.random.default_rng(3).choice(list("abcdé \n"), 2000)
-    Path("book.txt").write_text("".join(letters), encoding="utf-8")
-    return "book.txt"
-
-
-STEPS: list[int] = []
-
-
-@pytest.fixture(autouse=True)
-def _count_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count the steps of a test's runs, for those who want to stop after some."""
-    advance = Learner.advance
-
-    def counted(self: Learner, total_steps: int | None) -> Update:
-        STEPS.append(1)
-        return advance(self, total_steps)
-
-    monkeypatch.setattr(Learner, "advance", counted)
-
-
-def stop_after(steps: int) -> Callable[[], bool]:
-    """Give a wish to stop once so many steps more have been made."""
-    end = len(STEPS) + steps
-    return lambda: len(STEPS) >= end
+pytestmark = pytest.mark.usefixtures("counted_steps")
 
 
 def run(corpus: str | None, stop: int | None = None, **settings: Any) -> list[RunReport]:

@@ -18,7 +18,6 @@ from charrnn.model.network import CharRNN
 from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training import trainer
 from charrnn.training.evaluation import Score
-from charrnn.training.learner import Learner, Update
 from charrnn.training.losses import Best
 from charrnn.training.reports import (
     Evaluation,
@@ -31,15 +30,9 @@ from charrnn.training.reports import (
 )
 from charrnn.training.trainer import train
 from charrnn.training.windows import Cursor, Lanes
+from tests.small_runs import SMALL, STEPS, stop_after
 
-SMALL = {
-    "hidden_size": 6,
-    "embedding_size": 3,
-    "seq_len": 5,
-    "batch_size": 2,
-    "precision": "fp32",
-    "threads": 1,
-}
+pytestmark = pytest.mark.usefixtures("counted_steps")
 CELLS = [
     {"cell": "rnn"},
     {"cell": "rnn", "nonlinearity": "relu"},
@@ -61,27 +54,6 @@ def make_config(**settings: Any) -> TrainConfig:
 
 def reports_of(kind: type, reports: list[Report]) -> list[Any]:
     return [report for report in reports if isinstance(report, kind)]
-
-
-STEPS: list[int] = []
-
-
-@pytest.fixture(autouse=True)
-def _count_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count the steps of a test's runs, for those who want to stop after some."""
-    advance = Learner.advance
-
-    def counted(self: Learner, total_steps: int | None) -> Update:
-        STEPS.append(1)
-        return advance(self, total_steps)
-
-    monkeypatch.setattr(Learner, "advance", counted)
-
-
-def stop_after(steps: int) -> Callable[[], bool]:
-    """Give a wish to stop once so many steps more have been made."""
-    end = len(STEPS) + steps
-    return lambda: len(STEPS) >= end
 
 
 def test_the_reports_begin_with_started_and_end_with_finished() -> None:

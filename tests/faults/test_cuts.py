@@ -16,38 +16,12 @@ from charrnn.checkpoint.format import ModelFile, pack_model, read_model, unpack_
 from charrnn.config import TrainConfig
 from charrnn.runs.training import start_run
 from charrnn.text.corpus import Corpus, corpus_from_text
-from charrnn.training.learner import Learner, Update
 from charrnn.training.reports import Evaluation, Finished, Report, Snapshot
 from charrnn.training.trainer import train
+from tests.small_runs import SMALL, stop_after
 
-SIZES: dict[str, Any] = {
-    "hidden_size": 6,
-    "embedding_size": 3,
-    "seq_len": 5,
-    "batch_size": 2,
-    "precision": "fp32",
-    "threads": 1,
-    "patience": 0,
-}
+pytestmark = pytest.mark.usefixtures("counted_steps")
 CELLS = ["rnn", "lstm", "gru"]
-STEPS: list[int] = []
-
-
-@pytest.fixture(autouse=True)
-def _count_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count the steps of a test's runs, for those who want to cut them."""
-    advance = Learner.advance
-
-    def counted(self: Learner, total_steps: int | None) -> Update:
-        STEPS.append(1)
-        return advance(self, total_steps)
-
-    monkeypatch.setattr(Learner, "advance", counted)
-
-
-def stop_after(steps: int) -> Callable[[], bool]:
-    end = len(STEPS) + steps
-    return lambda: len(STEPS) >= end
 
 
 def make_corpus() -> Corpus:
@@ -87,7 +61,7 @@ def test_a_run_cut_after_any_step_goes_on_as_if_it_had_not_been(
 ) -> None:
     cuts, corpus = times(3, 200), make_corpus()
     total = cuts + 11
-    config = TrainConfig(**SIZES, cell=cell, dropout=dropout, steps=total, eval_every=7)
+    config = TrainConfig(**SMALL, cell=cell, dropout=dropout, steps=total, eval_every=7)
     uncut = list(train(corpus, config))
 
     compared = 0
@@ -103,14 +77,6 @@ def test_a_run_cut_after_any_step_goes_on_as_if_it_had_not_been(
 
 
 # Files, and a chain of cuts
-
-
-@pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
-    letters = np.random.default_rng(3).choice(list("abcdé \n"), 2000)
-    Path("book.txt").write_text("".join(letters), encoding="utf-8")
-    return "book.txt"
 
 
 def contents_of(run: RunFolder) -> dict[str, Any]:
@@ -136,7 +102,7 @@ def test_a_chain_of_cuts_leaves_the_files_of_one_run(
 ) -> None:
     cuts, random = times(8, 50), Random(7)
     total = cuts * 12
-    settings = {**SIZES, "dropout": 0.2, "steps": total, "eval_every": 25}
+    settings = {**SMALL, "dropout": 0.2, "steps": total, "eval_every": 25}
     for _ in start_run([book], {**settings, "name": "uncut"}):
         pass
     stops = kills = 0

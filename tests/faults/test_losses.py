@@ -18,27 +18,11 @@ from charrnn.model.network import CharRNN
 from charrnn.runs.training import start_run
 from charrnn.training.learner import Learner, Update
 from charrnn.training.reports import Finished, Incident, Snapshot
+from tests.small_runs import SMALL
 
-SIZES: dict[str, Any] = {
-    "hidden_size": 6,
-    "embedding_size": 3,
-    "seq_len": 5,
-    "batch_size": 4,
-    "precision": "fp32",
-    "threads": 1,
-    "patience": 0,
-    "unfinished": "new",
-}
+SIZES: dict[str, Any] = {**SMALL, "batch_size": 4, "unfinished": "new"}
 STEPS = 40
 KINDS = ["loss", "gradient", "weight"]
-
-
-@pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
-    letters = np.random.default_rng(3).choice(list("abcdé \n"), 2000)
-    Path("book.txt").write_text("".join(letters), encoding="utf-8")
-    return "book.txt"
 
 
 def inject(monkeypatch: pytest.MonkeyPatch, kind: str, value: float, windows: set[int]) -> None:
