@@ -1,4 +1,4 @@
-"""How a setting is described, and how values are held to that: the grammar of `config.py`.
+"""How a setting is described, and how values are held to that: the grammar of `config`.
 
 A field's metadata holds its help, choices and range; the command line reads the same. It knows no
 setting.

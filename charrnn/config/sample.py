@@ -1,0 +1,209 @@
+"""How characters are drawn: every control of the sampler, in the order in which they act."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from charrnn.errors import ConfigError
+from charrnn.rules import check, setting
+
+STYLES: dict[str, dict[str, Any]] = {
+    "careful": {"temperature": 0.5, "top_p": 0.95, "loop_penalty": 0.5},
+    "plain": {"temperature": 1.0},
+    "wild": {"temperature": 1.4, "temperature_range": 0.4, "min_p": 0.02},
+}
+"""Settings of SampleConfig that go together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """How characters are drawn from a model; settings stand in the order in which they act."""
+
+    repetition_penalty: float = setting(
+        1.0,
+        "divides the logits of characters just written; 1 for none",
+        minimum=1,
+        maximum=10,
+        section="Penalties",
+    )
+    presence_penalty: float = setting(
+        0.0,
+        "taken from the logits of characters just written",
+        minimum=-10,
+        maximum=10,
+        section="Penalties",
+    )
+    frequency_penalty: float = setting(
+        0.0,
+        "taken from a character's logit for each time that it was just written",
+        minimum=-10,
+        maximum=10,
+        section="Penalties",
+    )
+    loop_penalty: float = setting(
+        0.0,
+        "taken from what would go on with a repetition, for each character that it is too long",
+        minimum=0,
+        maximum=100,
+        section="Penalties",
+    )
+    loop_length: int = setting(
+        12,
+        "a repetition is too long from so many characters on",
+        minimum=1,
+        maximum=10_000,
+        section="Penalties",
+    )
+    penalty_window: int = setting(
+        256,
+        "characters that penalties look back on, those of the prompt too",
+        minimum=1,
+        maximum=10_000,
+        section="Penalties",
+    )
+    bias: tuple[str, ...] = setting(
+        (),
+        "add to the logits of characters, as e=-2 or digits=1.5; may be given again",
+        section="Characters",
+    )
+    only: tuple[str, ...] = setting(
+        (),
+        "write these alone: ascii, letters, digits, a Unicode category such as Lu, or the "
+        "characters themselves; may be given again",
+        section="Characters",
+    )
+    ban: tuple[str, ...] = setting(
+        (), "never write these, named as for --only; may be given again", section="Characters"
+    )
+    temperature: float = setting(
+        0.8,
+        "divides the logits: below 1 safer, above 1 wilder, 0 greedy",
+        minimum=0,
+        maximum=1000,
+        section="Filters",
+    )
+    temperature_range: float = setting(
+        0.0,
+        "lower the temperature by up to this where the model is sure, raise it where it is not",
+        minimum=0,
+        maximum=1000,
+        section="Filters",
+    )
+    top_n_sigma: float = setting(
+        0.0,
+        "keep logits within so many standard deviations of the largest; 0 for all",
+        minimum=0,
+        maximum=100,
+        section="Filters",
+    )
+    top_k: int = setting(
+        0, "keep only the k most likely characters; 0 for all", minimum=0, section="Filters"
+    )
+    typical: float = setting(
+        1.0,
+        "keep the characters of most expected surprisal whose probabilities reach this sum",
+        above=0,
+        maximum=1,
+        section="Filters",
+    )
+    top_p: float = setting(
+        1.0,
+        "keep the fewest characters whose probabilities reach this sum",
+        above=0,
+        maximum=1,
+        section="Filters",
+    )
+    min_p: float = setting(
+        0.0,
+        "drop characters below this share of the likeliest one",
+        minimum=0,
+        maximum=1,
+        section="Filters",
+    )
+    xtc: float = setting(
+        0.0,
+        "how often to exclude top choices: of those above the threshold only the last stays",
+        minimum=0,
+        maximum=1,
+        section="Filters",
+    )
+    xtc_threshold: float = setting(
+        0.1, "probability that makes a top choice", above=0, maximum=0.5, section="Filters"
+    )
+    mirostat: float = setting(
+        0.0,
+        "hold the surprisal at so many bits per character; 0 lets it go",
+        minimum=0,
+        maximum=20,
+        section="Filters",
+    )
+    mirostat_rate: float = setting(
+        0.1, "how fast --mirostat follows", above=0, maximum=1, section="Filters"
+    )
+    length: int = setting(
+        500, "characters to write, the prompt not counted", minimum=0, section="End"
+    )
+    seconds: float | None = setting(None, "write no longer than this", above=0, section="End")
+    lines: int | None = setting(None, "end after so many lines", minimum=1, section="End")
+    sentences: int | None = setting(None, "end after so many sentences", minimum=1, section="End")
+    stop: tuple[str, ...] = setting((), "end before this text; may be given again", section="End")
+    stop_regex: str | None = setting(
+        None, "end before a match of this pattern, one of Python's re", section="End"
+    )
+    seed: int | None = setting(None, "same seed, same text", minimum=0, unset="a fresh one")
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name in ("stop", "only", "ban"):
+            if "" in getattr(self, name):
+                raise ConfigError(f"{name} is empty; it must hold at least one character")
+        for text in self.bias:
+            parse_bias(text)
+        if self.stop_regex is not None:
+            _check_pattern(self.stop_regex)
+
+    @classmethod
+    def in_style(cls, style: str, **settings: Any) -> SampleConfig:
+        """Give the settings of a style; those given go before its own.
+
+        Raises:
+            ConfigError: there is no such style, or a setting is out of range.
+        """
+        if style not in STYLES:
+            raise ConfigError(f"style is {style!r}; choose from {', '.join(STYLES)}")
+        return cls(**STYLES[style] | settings)
+
+
+_LARGEST_BIAS = 1000
+
+
+def parse_bias(text: str) -> tuple[str, float]:
+    """Turn "e=-2" into the characters' name and the number.
+
+    Raises:
+        ConfigError: it is not such a text, or the number is too large.
+    """
+    name, _, number = text.rpartition("=")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = math.nan
+    if not name or not abs(amount) <= _LARGEST_BIAS:
+        raise ConfigError(
+            f"bias is {text!r}; write characters=number, such as e=-2 or digits=1.5, "
+            f"from -{_LARGEST_BIAS} to {_LARGEST_BIAS}"
+        )
+    return name, amount
+
+
+def _check_pattern(pattern: str) -> None:
+    """Refuse what is no pattern, and one that would end every text before it begins."""
+    try:
+        is_empty = re.compile(pattern).search("") is not None
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ConfigError(f"stop_regex is {pattern!r}, which is no pattern: {error}") from error
+    if is_empty:
+        raise ConfigError(f"stop_regex is {pattern!r}, which matches an empty text; ask for more")
