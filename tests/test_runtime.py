@@ -10,7 +10,8 @@ import torch
 
 from charrnn.config import ModelConfig
 from charrnn.inference import runtime
-from charrnn.inference.runtime import Runtime, State
+from charrnn.inference.runtime import Runtime
+from charrnn.inference.states import State, repeat_state
 from charrnn.model.network import CharRNN, export_weights
 
 V, E, H, S = 7, 5, 6, 50  # S symbols are read
@@ -171,3 +172,20 @@ def test_logits_before_any_text_come_from_the_learned_state() -> None:
     logits = reader.logits(reader.initial_state())
 
     assert logits == pytest.approx(network.output(hidden).detach().numpy(), abs=1e-6)
+
+
+@EACH_CELL
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("skip", [False, True])
+def test_states_read_side_by_side_are_those_read_alone(
+    cell: tuple[str, str], depth: int, skip: bool
+) -> None:
+    network = make_runtime(make_network(cell, num_layers=depth, skip=skip))
+    texts = np.random.default_rng(5).integers(0, V, (4, 30))
+
+    together = repeat_state(network.initial_state(), len(texts))
+    for symbols in texts.T:
+        together = network.advance_all(symbols, together)
+
+    alone = np.stack([numpy_logits(network, text.tolist())[-1] for text in texts])
+    assert network.logits(together) == pytest.approx(alone, rel=1e-4, abs=1e-5)

@@ -1,10 +1,11 @@
-"""The rnn, lstm and gru steps: the equations of docs/equations.md on one vector at a time.
+"""The rnn, lstm and gru steps: the equations of docs/equations.md on vectors, or rows of them.
 
 `arrange` scales and orders a layer's weights once; `make_step` gives a plain function of input and
 state. Sigmoids are taken as σ(a) = ½ + ½ tanh(a/2) with the inner ½ folded into the weights, so
 that one tanh serves a whole layer. It knows nothing of stacks, of ids or of logits.
 
-H = hidden size, I = input size, G = gates (rnn 1, lstm 4, gru 3).
+H = hidden size, I = input size, G = gates (rnn 1, lstm 4, gru 3). What is said of a vector (H,)
+goes for the rows of (B, H) too: B states side by side.
 """
 
 from __future__ import annotations
@@ -65,44 +66,62 @@ def arrange(cell: str, nonlinearity: str, weights: LayerWeights) -> LayerWeights
 
 
 def make_step(cell: str, nonlinearity: str, arranged: LayerWeights, *, takes_product: bool) -> Step:
-    """Give a layer's step.
+    """Give a layer's step, of one state or, row by row, of many.
 
     takes_product: what comes in is the input product (G·H,), looked up in a table; else it is the
     input itself (I,), which is multiplied together with the state where the cell allows it.
     """
-    recurrent, bias = arranged.weight_hh, arranged.bias_ih
+    recurrent, bias = arranged.weight_hh.T, arranged.bias_ih
     if cell == "gru":
         gru = _make_gru(arranged)
         if takes_product:
-            return lambda product, state: gru(product, recurrent @ state[0], state)
-        return lambda x, state: gru(arranged.input_product(x), recurrent @ state[0], state)
+            return lambda product, state: gru(product, state[0].dot(recurrent), state)
+        return lambda x, state: gru(arranged.input_product(x), state[0].dot(recurrent), state)
     activate = _lstm if cell == "lstm" else _RNN[nonlinearity]
     if takes_product:
-        return lambda product, state: activate(recurrent @ state[0] + product, state)
-    joint = np.hstack((arranged.weight_ih, recurrent))
-    return lambda x, state: activate(joint @ np.concatenate((x, state[0])) + bias, state)
+
+        def read_product(product: Vector, state: LayerState) -> LayerState:
+            sums = state[0].dot(recurrent)
+            return activate(np.add(sums, product, sums), state)
+
+        return read_product
+    joint = np.hstack((arranged.weight_ih, arranged.weight_hh)).T
+
+    def read_input(x: Vector, state: LayerState) -> LayerState:
+        sums = np.concatenate((x, state[0]), -1).dot(joint)
+        return activate(np.add(sums, bias, sums), state)
+
+    return read_input
 
 
 _RNN: dict[str, Step] = {
     # h_t = f(W_ih x_t + W_hh h_{t−1} + b)
-    "tanh": lambda sums, _: (np.tanh(sums),),
-    "relu": lambda sums, _: (np.maximum(sums, 0),),
-    "logistic": lambda halved, _: (np.tanh(halved) * _HALF + _HALF,),
+    "tanh": lambda sums, _: (np.tanh(sums, sums),),
+    "relu": lambda sums, _: (np.maximum(sums, 0, out=sums),),
+    "logistic": lambda halved, _: (_sigmoid(halved),),
 }
+
+
+def _sigmoid(halved: Vector) -> Vector:
+    """Give σ(a) in the place of a/2."""
+    np.tanh(halved, halved)
+    np.multiply(halved, _HALF, halved)
+    return np.add(halved, _HALF, halved)
 
 
 def _lstm(gates: Vector, state: LayerState) -> LayerState:
     """i, f, o = σ(·), g = tanh(·);  c_t = f c_{t−1} + i g;  h_t = o tanh(c_t)."""
-    size = len(state[0])
-    np.tanh(gates, out=gates)
-    sigmoids = gates[: 3 * size]
-    sigmoids *= _HALF
-    sigmoids += _HALF
-    memory = sigmoids[size : 2 * size] * state[1]
-    memory += sigmoids[:size] * gates[3 * size :]
+    size = state[1].shape[-1]
+    np.tanh(gates, gates)
+    sigmoids = gates[..., : 3 * size]
+    np.multiply(sigmoids, _HALF, sigmoids)
+    np.add(sigmoids, _HALF, sigmoids)
+    memory = gates[..., size : 2 * size] * state[1]
+    new = gates[..., 3 * size :]
+    np.multiply(new, gates[..., :size], new)
+    np.add(memory, new, memory)
     hidden = np.tanh(memory)
-    hidden *= sigmoids[2 * size :]
-    return hidden, memory
+    return np.multiply(hidden, gates[..., 2 * size : 3 * size], hidden), memory
 
 
 def _make_gru(arranged: LayerWeights) -> Callable[[Vector, Vector, LayerState], LayerState]:
@@ -111,16 +130,15 @@ def _make_gru(arranged: LayerWeights) -> Callable[[Vector, Vector, LayerState], 
     recurrent_bias = arranged.bias_hh[2 * size :]
 
     def gru(product: Vector, own: Vector, state: LayerState) -> LayerState:
-        gates = own[: 2 * size]
-        gates += product[: 2 * size]
-        np.tanh(gates, out=gates)
-        gates *= _HALF
-        gates += _HALF
-        new = own[2 * size :]
-        new += recurrent_bias
-        new *= gates[:size]
-        new += product[2 * size :]
-        np.tanh(new, out=new)
-        return (new + gates[size:] * (state[0] - new),)
+        gates, new = own[..., : 2 * size], own[..., 2 * size :]
+        np.add(gates, product[..., : 2 * size], gates)
+        _sigmoid(gates)
+        np.add(new, recurrent_bias, new)
+        np.multiply(new, gates[..., :size], new)
+        np.add(new, product[..., 2 * size :], new)
+        np.tanh(new, new)
+        hidden = state[0] - new
+        np.multiply(hidden, gates[..., size:], hidden)
+        return (np.add(hidden, new, hidden),)
 
     return gru

@@ -18,9 +18,10 @@ import numpy as np
 from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.config import ModelConfig, SampleConfig, TextConfig
 from charrnn.inference.bans import make_bias
-from charrnn.inference.runtime import Runtime, State
+from charrnn.inference.runtime import Runtime
 from charrnn.inference.sampler import iter_ids
 from charrnn.inference.scoring import Scores, iter_scores, join_scores
+from charrnn.inference.states import State
 from charrnn.inference.stops import Writing
 from charrnn.text.vocab import StreamDecoder, Vocab
 
@@ -113,3 +114,23 @@ class Model:
         stream = StreamDecoder(self.vocab)
         for symbol in ids:
             yield from stream.feed(symbol)
+
+    def next_chars(self, text: str, count: int) -> list[tuple[str, float]]:
+        """Give the likeliest characters after `text`, each with its probability, the likeliest first.
+
+        They are the model's own, before any control of the sampler; a byte is written as <E4>.
+
+        Raises:
+            VocabError: the text holds characters that the model does not know.
+        """
+        opening = "\n" if "\n" in self.vocab.alphabet else ""
+        read = self.vocab.encode(self._normalized(text) or opening).tolist()
+        logits = self._runtime.logits(self._state_after(read)).astype(np.float64)
+        likelihoods = np.exp(logits - logits.max())
+        likeliest = np.argsort(-likelihoods, kind="stable")[:count].tolist()
+        shares = likelihoods / likelihoods.sum()
+        return [(self._name_of(symbol), float(shares[symbol])) for symbol in likeliest]
+
+    def _name_of(self, symbol: int) -> str:
+        byte = symbol - len(self.vocab.alphabet)
+        return self.vocab.alphabet[symbol] if byte < 0 else f"<{byte:02X}>"

@@ -2,9 +2,10 @@
 
 The first layer's input product is looked up in a table made once, since there are only V inputs,
 unless V is so large that the table would be.
-It knows nothing of text or of drawing; `cells.py` holds the equations.
+It knows nothing of text or of drawing; `cells.py` holds the equations, `states.py` says what a
+state is.
 
-V = vocabulary, H = hidden size, L = layers, G = gates of the cell.
+V = vocabulary, H = hidden size, L = layers, G = gates of the cell, B = states side by side.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import numpy as np
 
 from charrnn.checkpoint.format import Arrays
 from charrnn.config import ModelConfig
-from charrnn.inference.cells import LayerState, LayerWeights, Vector, arrange, make_step
-
-State = tuple[LayerState, ...]
-"""One entry a layer, lowest first."""
+from charrnn.inference.cells import LayerWeights, Vector, arrange, make_step
+from charrnn.inference.states import State
+from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers
 
@@ -29,6 +29,7 @@ class Runtime:
 
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         layers = [_arrange_layer(config, weights, i) for i in range(config.num_layers)]
+        self.vocab_size = config.vocab_size
         self._skip = config.skip
         embedding, scale = weights["embedding.weight"], np.float32(config.embedding_scale)
         self._inputs, is_table = _make_inputs(scale * embedding, layers[0])
@@ -37,8 +38,9 @@ class Runtime:
             for i, layer in enumerate(layers)
         ]
         self._initial = tuple(tuple(weights[f"layers.{i}.initial"]) for i in range(len(layers)))
-        self._projection = weights.get("projection.weight")
-        self._output = embedding if config.tie_output else weights["output.weight"]
+        projection = weights.get("projection.weight")
+        self._projection = None if projection is None else projection.T
+        self._output = (embedding if config.tie_output else weights["output.weight"]).T
         self._output_bias = weights["output.bias"]
 
     def initial_state(self) -> State:
@@ -47,36 +49,43 @@ class Runtime:
 
     def advance(self, symbol: int, state: State) -> State:
         """Read one id; give the state after it."""
-        features, after = self._inputs[symbol], []
-        for depth, (step, before) in enumerate(zip(self._steps, state, strict=True)):
-            layer = step(features, before)
-            features = layer[0] + features if self._skip and depth else layer[0]
-            after.append(layer)
-        return tuple(after)
+        return self._read(self._inputs[symbol], state)
+
+    def advance_all(self, symbols: Ids, states: State) -> State:
+        """Read an id (B,) after each of B states; give the states after them."""
+        return self._read(self._inputs[symbols], states)
 
     def prefill(self, symbols: Iterable[int], state: State) -> State:
         """Read ids one after another; give the state after the last."""
         return reduce(lambda before, symbol: self.advance(symbol, before), symbols, state)
 
     def logits(self, state: State) -> Vector:
-        """Give the logits (V,) float32 of the next character after `state`."""
-        features = self.features(state)
-        if self._projection is not None:
-            features = self._projection @ features
-        return self._output @ features + self._output_bias
+        """Give the logits (V,) float32 of the next character; (B, V) after B states."""
+        return self.block_logits(self.features(state))
 
     def features(self, state: State) -> Vector:
-        """Give what of `state` the output layer reads (H,)."""
+        """Give what of `state` the output layer reads: (H,) or (B, H)."""
         if self._skip:
             summed: Vector = np.sum([layer[0] for layer in state], axis=0)
             return summed
-        return state[-1][0]
+        features: Vector = state[-1][0]
+        return features
 
     def block_logits(self, features: Vector) -> Vector:
         """Give the logits (N, V) after N states at once, from the features (N, H) of each."""
         if self._projection is not None:
-            features = features @ self._projection.T
-        return features @ self._output.T + self._output_bias
+            features = features.dot(self._projection)
+        logits: Vector = features.dot(self._output)
+        logits += self._output_bias
+        return logits
+
+    def _read(self, features: Vector, state: State) -> State:
+        after = []
+        for depth, step in enumerate(self._steps):
+            layer = step(features, state[depth])
+            features = layer[0] + features if self._skip and depth else layer[0]
+            after.append(layer)
+        return tuple(after)
 
 
 def _make_inputs(embedding: Vector, first: LayerWeights) -> tuple[Vector, bool]:

@@ -19,7 +19,8 @@ from charrnn.config import SampleConfig
 from charrnn.inference.filters import Logits, iter_filters, make_filter
 from charrnn.inference.mirostat import follow, keep_expected
 from charrnn.inference.penalties import Past, iter_penalties, make_past, remember
-from charrnn.inference.runtime import Runtime, State
+from charrnn.inference.runtime import Runtime
+from charrnn.inference.states import State
 
 _BLOCK = 256  # random numbers drawn at once
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from charrnn.errors import DivergedError
 from charrnn.inference.cells import Vector
-from charrnn.inference.runtime import Runtime, State
+from charrnn.inference.runtime import Runtime
+from charrnn.inference.states import State
 from charrnn.metrics import bits_per_char, perplexity
 from charrnn.text.vocab import Ids, Vocab
 
