@@ -96,6 +96,22 @@ def test_the_measures_of_a_text(book: Path, capsys: pytest.CaptureFixture[str]) 
     assert stats["train_would_choose"]["model"]["cell"] == "lstm"
 
 
+def test_documents_are_counted_where_it_is_said_what_ends_them(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("more.txt").write_text("naïve")
+    assert end_of("corpus", "stats", "book.txt", "more.txt", "--json") == 0
+    joined = json.loads(capsys.readouterr().out)
+    arguments = ["corpus", "stats", "book.txt", "more.txt", "--document-end", "mat.\n"]
+    assert end_of(*arguments, "--json") == 0
+    ended = json.loads(capsys.readouterr().out)
+    assert end_of(*arguments) == 0
+
+    assert (joined["documents"], ended["documents"]) == (None, 52)
+    assert ended["characters"] == joined["characters"] + 2 * len("mat.\n")
+    assert re.search(r"documents +52\b", capsys.readouterr().out)
+
+
 def test_rare_characters_are_counted_out_of_the_vocabulary(
     book: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train("book.txt", "fifth", val_fraction=0.2, steps=1)
         train("book.txt", "nfc", normalize="nfc", steps=1)
         train("book.txt", "held", val_file="other.txt", steps=1)
+        train("book.txt", "ended", document_end="\n", steps=1)
         train("other.txt", "other", steps=1)
         train("more.txt", "more", steps=1)
     return folder
@@ -332,7 +333,7 @@ def test_a_model_that_does_not_say_its_text_needs_one(
     code, line = complaint(capsys, str(run.path))
 
     assert code == 3
-    assert "does not say which text it was trained on; name one by --on" in line
+    assert "does not say which text it was trained on; name a text by --on" in line
     assert evaluate(capsys, str(run.path), "--on", "book.txt")["chars"] == 1499
 
 
@@ -345,6 +346,7 @@ def test_a_model_that_does_not_say_its_text_needs_one(
         (["book", "fifth"], "book and fifth were trained with val_fraction 0.1 and 0.2"),
         (["book", "nfc"], "book and nfc were trained with normalize none and nfc"),
         (["book", "nfc", "--on", "book.txt"], "normalize none and nfc"),
+        (["book", "ended"], "book and ended were trained with document_end None and \u2424, so"),
         (["book", "held", "--on", "book.txt", "--split", "val"], "val_file None and other.txt"),
         (["held", "--on", "book.txt", "--split", "val"], "held held out other.txt, not a part"),
         (["book", "--encoding", "latin-1"], "--encoding says how to read the text of --on"),

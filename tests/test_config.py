@@ -177,6 +177,43 @@ def test_a_pattern_that_is_none_or_matches_nothing_is_refused(pattern: str, reas
     assert reason in message
 
 
+@pytest.mark.parametrize(
+    ("end", "form", "reason"),
+    [
+        ("", "none", "document_end has 0 characters; it must have 1 to 1,000"),
+        ("-" * 1001, "none", "document_end has 1,001 characters; it must have 1 to 1,000"),
+        (
+            "\udcff",
+            "none",
+            r"document_end is '\udcff', which is not valid UTF-8; write it in UTF-8",
+        ),
+        ("\r\n", "none", r"is '\r\n', which becomes '\n' as a text is read; give it so"),
+        ("\r", "nfc", r"is '\r', which becomes '\n' as a text is read; give it so"),
+        ("e\u0301", "nfc", r"is 'e\u0301', which becomes '\xe9' as a text is read; give it so"),
+        ("\uff0a", "nfkc", r"is '\uff0a', which becomes '*' as a text is read; give it so"),
+    ],
+)
+def test_an_end_of_documents_that_no_text_would_hold_is_refused(
+    end: str, form: str, reason: str
+) -> None:
+    assert complaint(TextConfig, document_end=end, normalize=form).endswith(reason)
+
+
+@pytest.mark.parametrize("end", [r"\n\n", r"\n---\n", r"\t", r"end\nEND"])
+def test_newlines_that_a_shell_has_not_made_are_refused_with_the_way_to_write_them(
+    end: str,
+) -> None:
+    message = complaint(TextConfig, document_end=end)
+
+    assert message.startswith(f"document_end is {end} with backslashes")
+    assert "$'\\n' in a shell" in message
+
+
+@pytest.mark.parametrize("end", ["\n\n", r"\newpage", r"\end{document}", "e\u0301", "-" * 1000])
+def test_any_other_text_may_end_a_document(end: str) -> None:
+    assert TextConfig(document_end=end).document_end == end
+
+
 # Styles
 
 

@@ -177,6 +177,39 @@ def test_encoding_and_normal_form_are_those_asked_for(tmp_path: Path) -> None:
     assert whole(open_corpus([str(tmp_path / "a.txt")], config)) == "Wörter"
 
 
+def test_every_file_ends_as_a_document_the_held_out_one_too(tmp_path: Path) -> None:
+    for name, text in (("a.txt", "first\n"), ("b.txt", "second"), ("c.txt", "third\n\n")):
+        (tmp_path / name).write_text(text)
+    paths = [str(tmp_path / name) for name in ("a.txt", "c.txt")]
+    config = TextConfig(document_end="\n\n", val_file=str(tmp_path / "b.txt"))
+    corpus = open_corpus(paths, config)
+
+    assert corpus.vocab.decode(corpus.train) == "first\n\nthird\n\n"
+    assert corpus.vocab.decode(corpus.val) == "second\n\n"
+    assert corpus.sha256 == open_corpus(paths, TextConfig(val_file=config.val_file)).sha256
+
+
+def test_what_ends_a_document_is_known_though_no_text_had_it(book: Path) -> None:
+    config = TextConfig(document_end="§")
+    (opened, in_memory) = open_corpus([str(book)], config), corpus_from_text(TEXT, config)
+
+    assert whole(opened) == whole(in_memory) == TEXT + "§"
+    assert opened.vocab == in_memory.vocab
+
+
+def test_a_rare_end_of_documents_is_written_as_bytes(book: Path) -> None:
+    corpus = open_corpus([str(book)], TextConfig(document_end="§", min_count=2))
+
+    assert "§" not in corpus.vocab.alphabet
+    assert whole(corpus) == TEXT + "§"
+
+
+def test_standard_input_ends_as_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
+
+    assert whole(open_corpus(["-"], TextConfig(document_end="\n"))) == "piped\n"
+
+
 def test_built_ids_stay_on_the_disk(book: Path) -> None:
     corpus = open_corpus([str(book)])
 
@@ -270,7 +303,14 @@ def test_an_edited_text_never_meets_old_ids(book: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"encoding": "latin-1"}, {"normalize": "nfkc"}, {"min_count": 2}, {"min_count": 3}]
+    "options",
+    [
+        {"encoding": "latin-1"},
+        {"normalize": "nfkc"},
+        {"min_count": 2},
+        {"min_count": 3},
+        {"document_end": "!\n"},  # which the text ends with
+    ],
 )
 def test_an_option_that_changes_the_ids_has_ids_of_its_own(
     book: Path, options: dict[str, Any]
@@ -283,6 +323,14 @@ def test_an_option_that_changes_the_ids_has_ids_of_its_own(
     assert whole(other) == (
         TEXT.encode().decode("latin-1") if options.get("encoding") == "latin-1" else TEXT
     )
+
+
+def test_ids_are_not_shared_between_different_ends_of_documents(book: Path) -> None:
+    ends = (None, "\n\n", "--")
+    texts = [whole(open_corpus([str(book)], TextConfig(document_end=end))) for end in ends]
+
+    assert texts == [TEXT, TEXT + "\n", TEXT + "--"]
+    assert len(builds()) == 3
 
 
 def test_a_held_out_file_has_other_ids_than_a_second_file(book: Path, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from charrnn.config import SampleConfig
 from charrnn.inference.filters import (
     Logits,
+    describe_temperature,
     divide_by_temperature,
     drop_top_choices,
     entropy_temperature,
-    iter_filters,
+    iter_cuts,
     keep_min_p,
     keep_top_k,
     keep_top_n_sigma,
@@ -245,9 +246,10 @@ def test_xtc_keeps_the_least_likely_of_the_likely_and_all_below(
 
 
 def test_xtc_acts_as_often_as_it_is_asked_to() -> None:
-    keep = make_filter(SampleConfig(temperature=1, xtc=0.3), iter([0.29, 0.3, 0.0, 0.99]))
+    keep = make_filter(SampleConfig(temperature=1, xtc=0.3))
 
-    kept_each_time = [kept(keep(logits_of(0.5, 0.3, 0.15, 0.05))) for _ in range(4)]
+    logits = logits_of(0.5, 0.3, 0.15, 0.05)
+    kept_each_time = [kept(keep(logits, chance)) for chance in (0.29, 0.3, 0.0, 0.99)]
 
     assert kept_each_time == [[2, 3], [0, 1, 2, 3], [2, 3], [0, 1, 2, 3]]
 
@@ -278,14 +280,15 @@ def test_a_range_of_temperatures_may_begin_at_greedy(spread: float) -> None:
 @LAW
 @given(some_logits, st.floats(0, 1, exclude_max=True))
 def test_all_filters_together_leave_something_to_draw(logits: Logits, uniform: float) -> None:
-    result = make_filter(ALL, iter([uniform]))(logits)
+    result = make_filter(ALL)(logits, uniform)
 
     assert kept(result)
     assert softmax(result).sum() == pytest.approx(1)
 
 
 def test_the_order_of_all_filters_is_fixed() -> None:
-    words = [words.split()[0] for words, _ in iter_filters(ALL, iter(()))]
+    words = [*describe_temperature(ALL), *(words for words, _ in iter_cuts(ALL))]
+    words = [each.split()[0] for each in words]
 
     assert words == ["temperature", "top-n-sigma", "top-k", "typical", "top-p", "min-p", "XTC"]
 
@@ -303,9 +306,9 @@ def test_typical_comes_before_top_p() -> None:
 
 
 def test_min_p_comes_before_xtc() -> None:
-    keep = make_filter(SampleConfig(temperature=1, min_p=0.9, xtc=1), iter([0.5]))
+    keep = make_filter(SampleConfig(temperature=1, min_p=0.9, xtc=1))
 
-    assert kept(keep(logits_of(0.5, 0.3, 0.2))) == [0]  # after XTC it would keep 2
+    assert kept(keep(logits_of(0.5, 0.3, 0.2), 0.5)) == [0]  # after XTC it would keep 2
 
 
 @LAW
@@ -359,7 +362,7 @@ def test_top_p_comes_before_min_p() -> None:
 def test_no_filter_is_asked_for_and_none_is_applied() -> None:
     logits = logits_of(0.4, 0.3, 0.3)
 
-    assert make_filter(SampleConfig(temperature=1))(logits) is logits
+    assert (make_filter(SampleConfig(temperature=1))(logits) == logits - logits[0]).all()
 
 
 @pytest.mark.parametrize("keep", FILTERS)
@@ -372,3 +375,35 @@ def test_a_filter_leaves_the_logits_it_was_given_as_they_were(
     keep(logits)
 
     assert np.array_equal(logits, before)
+
+
+@LAW
+@given(
+    st.integers(1, 9).flatmap(
+        lambda size: st.lists(
+            st.lists(st.floats(-30, 30, width=32), min_size=size, max_size=size),
+            min_size=1,
+            max_size=4,
+        )
+    ),
+    st.sampled_from(range(len(FILTERS))),
+)
+def test_rows_are_filtered_as_each_is_alone(rows: list[list[float]], which: int) -> None:
+    logits, keep = np.array(rows, np.float32), FILTERS[which]
+
+    together = keep(logits)
+
+    assert together.shape == logits.shape
+    for row, alone in zip(together, map(keep, logits), strict=True):
+        assert kept(row) == kept(alone)
+        assert row == pytest.approx(alone, rel=1e-5)
+
+
+def test_each_row_has_its_own_temperature_and_its_own_chance() -> None:
+    logits = np.log([[0.5, 0.3, 0.2]] * 2)
+    keep = make_filter(SampleConfig(temperature=1, xtc=0.5, xtc_threshold=0.25))
+
+    hot, mild = keep(logits, np.array([[0.9], [0.1]]), np.array([[2.0], [1.0]]))
+
+    assert softmax(hot) == pytest.approx(softmax(np.log([0.5, 0.3, 0.2]) / 2))
+    assert kept(mild) == [1, 2]

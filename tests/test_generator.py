@@ -142,6 +142,19 @@ def test_a_prompt_is_left_as_it_is_where_the_text_was() -> None:
         model.generate("e\u0301")
 
 
+@pytest.mark.parametrize(
+    ("settings", "end"), [({}, None), ({"document_end": None}, None), ({"document_end": "§"}, "§")]
+)
+def test_a_model_knows_what_ends_a_document_if_training_did(
+    settings: dict[str, Any], end: str | None
+) -> None:
+    assert make_writer(settings=settings).document_end == end
+
+
+def test_a_file_that_says_nothing_of_its_training_knows_no_end_of_documents() -> None:
+    assert make_writer().document_end is None
+
+
 # ── lengths and characters ──
 
 

@@ -357,6 +357,24 @@ def test_another_shape_is_refused_before_anything_is_made(book: ModelFile) -> No
     assert not Path("checkpoints/song").exists()
 
 
+@pytest.mark.parametrize(
+    ("model_end", "asked", "end"),
+    [(None, {}, None), ("--", {}, "--"), ("--", {"document_end": "§"}, "§")],
+)
+def test_documents_end_as_those_of_the_model_unless_something_else_is_asked_for(
+    book: ModelFile, model_end: str | None, asked: dict[str, str], end: str | None
+) -> None:
+    run("book.txt", name="base", init_from="book", document_end=model_end, **STILL)
+    run("song.txt", init_from="base", **asked, **STILL)
+    song = model_of("song")
+    passage = read_passage([NamedModel("song", song)], PassageRequest())
+
+    assert song.summary["settings"]["document_end"] == end
+    assert song.vocab.decode(passage.ids).endswith(
+        Path("song.txt").read_text("utf-8")[-9:] + (end or "")
+    )
+
+
 @pytest.mark.parametrize("name", ["book", "song"])
 def test_a_run_that_is_resumed_starts_from_no_other_model(book: ModelFile, name: str) -> None:
     with pytest.raises(ConfigError, match="init_from of run 'book' is None and cannot change"):

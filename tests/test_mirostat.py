@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from charrnn.config import SampleConfig
 from charrnn.inference.filters import Logits, softmax
 from charrnn.inference.mirostat import follow, keep_expected
-from charrnn.inference.sampler import make_pick, start_memory
+from tests.picks import make_pick, start_memory
 
 some_logits = st.lists(st.floats(-9, 9), min_size=1, max_size=12).map(np.array)
 

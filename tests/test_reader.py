@@ -291,6 +291,31 @@ def test_lines_of_different_files_never_merge(write: Write, texts: list[str], ch
     assert read(write(*[text.encode() for text in texts]), chunk) == expected
 
 
+@LAW
+@given(
+    texts=st.lists(st.text(st.sampled_from("ab-\n"), max_size=5), max_size=4),
+    end=st.text(st.sampled_from("a-\n"), min_size=1, max_size=3),
+    chunk=CHUNKS,
+)
+@example(texts=["a\n", "", "b\n\n", "\n"], end="\n\n", chunk=1)
+def test_every_file_ends_as_a_document_by_the_fewest_characters(
+    write: Write, texts: list[str], end: str, chunk: int
+) -> None:
+    def ended(text: str) -> str:
+        longer = (text + end[start:] for start in range(len(end), -1, -1))
+        return next(each for each in longer if each.endswith(end)) if text else ""
+
+    sources = write(*[text.encode() for text in texts])
+
+    assert read(sources, chunk, document_end=end) == "".join(map(ended, texts))
+
+
+def test_a_document_is_brought_into_its_normal_form_before_it_is_ended(write: Write) -> None:
+    sources = write("cafe\u0301".encode(), b"e")
+
+    assert read(sources, 1, normalize="nfc", document_end="é") == "caféeé"
+
+
 def test_each_file_loses_its_byte_order_mark_and_no_other_character(write: Write) -> None:
     assert read(write(b"\xef\xbb\xbfa\xef\xbb\xbf\n", b"\xef\xbb\xbfb")) == "a\ufeff\nb"
 
@@ -299,9 +324,11 @@ def test_pieces_are_never_empty_and_stay_near_the_chunk_size(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "CHUNK_BYTES", 5)
-    lengths = [len(piece) for piece in iter_text(write(b"abcdefg\r\n" * 9, b"", b"x"))]
+    sources = write(b"abcdefg\r\n" * 9, b"", b"x")
+    for end in (None, "\n", "--"):
+        lengths = [len(piece) for piece in iter_text(sources, document_end=end)]
 
-    assert 1 <= min(lengths) <= max(lengths) <= 7
+        assert 1 <= min(lengths) <= max(lengths) <= 7
 
 
 # Normal forms

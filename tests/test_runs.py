@@ -24,10 +24,11 @@ from charrnn.errors import (
     RunLockedError,
     StorageError,
 )
+from charrnn.inference.generator import Model
 from charrnn.model.network import CharRNN
 from charrnn.runs.assess import assess_models
 from charrnn.runs.keeper import Kept
-from charrnn.runs.passage import PassageRequest
+from charrnn.runs.passage import NamedModel, PassageRequest, read_passage
 from charrnn.runs.survey import survey_text
 from charrnn.runs.training import Opened, RunReport, start_run
 from charrnn.runs.unfinished import Unfinished
@@ -144,6 +145,7 @@ def test_a_longer_run_compares_with_what_was_held_out_on_the_way(book: str) -> N
     ("settings", "complaint"),
     [
         ({"hidden_size": 7}, r"hidden_size of run 'book' is 6 and cannot change"),
+        ({"document_end": "--"}, r"document_end of run 'book' is None and cannot change"),
         ({"name": "other"}, r"under its own name; drop --name"),
         ({}, r"has trained its length"),
     ],
@@ -175,6 +177,17 @@ def test_the_best_so_far_stands_in_the_last_file_after_a_resume(book: str) -> No
     run(None, resume="book", stop=3)
 
     assert read_model(RunFolder(Path("checkpoints/book")).states[0]).summary["val_nats"] == best
+
+
+def test_a_run_goes_on_with_the_end_of_documents_that_it_began_with(book: str) -> None:
+    run(book, steps=9, document_end="§\n", stop=4)
+    run(None, resume="book", document_end="§\n")
+    last, _ = RunFolder(Path("checkpoints/book")).read_state()
+    passage = read_passage([NamedModel("book", last)], PassageRequest())
+
+    assert last.summary["step"] == 9
+    assert Model(last).document_end == "§\n"
+    assert last.vocab.decode(passage.ids).endswith("§\n")
 
 
 def test_the_largest_seed_trains(book: str) -> None:
@@ -259,7 +272,14 @@ def test_a_run_that_ended_is_not_gone_on_with(book: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"steps": 61}, {"seed": 2}, {"unfinished": "new"}, {"learning_rate": 0.01}]
+    "change",
+    [
+        {"steps": 61},
+        {"seed": 2},
+        {"unfinished": "new"},
+        {"learning_rate": 0.01},
+        {"document_end": "--"},
+    ],
 )
 def test_another_command_begins_another_run(book: str, change: dict[str, Any]) -> None:
     run(book, steps=60, stop=5)

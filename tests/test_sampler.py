@@ -13,16 +13,12 @@ from hypothesis import strategies as st
 
 from charrnn.checkpoint.format import weight_shapes
 from charrnn.config import ModelConfig, SampleConfig
+from charrnn.inference.chain import Chain, describe_chain
 from charrnn.inference.filters import Logits, make_filter, softmax
 from charrnn.inference.penalties import divide_repeats, make_past, subtract_presence
 from charrnn.inference.runtime import Runtime
-from charrnn.inference.sampler import (
-    _iter_uniforms,
-    describe_chain,
-    iter_ids,
-    make_pick,
-    start_memory,
-)
+from charrnn.inference.sampler import Start, _iter_uniforms, iter_ids
+from tests.picks import make_pick, start_memory
 
 LAW = settings(deadline=None)  # a busy machine breaks no law
 V, E, H, L = 5, 3, 4, 2
@@ -50,9 +46,8 @@ def make_runtime() -> Runtime:
 def draw(count: int, seed: int = 1, **settings: Any) -> list[int]:
     """Let the runtime write `count` ids from its initial state."""
     runtime = make_runtime()
-    ids = iter_ids(
-        runtime, runtime.initial_state(), SampleConfig(**settings), np.random.default_rng(seed)
-    )
+    chain = Chain(SampleConfig(**settings), V)
+    ids = iter_ids(runtime, Start(runtime.initial_state()), chain, np.random.default_rng(seed))
     return list(islice(ids, count))
 
 
@@ -106,7 +101,7 @@ def test_characters_come_as_often_as_the_filtered_probabilities_say(
     settings: dict[str, float],
 ) -> None:
     logits = [0.5, -1.0, 1.25, 0.0, -0.25]
-    expected = softmax(make_filter(SampleConfig(**settings), iter([0.0]))(np.array(logits)))  # type: ignore[arg-type]
+    expected = softmax(make_filter(SampleConfig(**settings))(np.array(logits), 0.0))  # type: ignore[arg-type]
 
     counts = pick_often(logits, 20_000, **settings)
 
@@ -142,14 +137,8 @@ def test_greedy_is_the_likeliest_after_penalties_and_bans() -> None:
         temperature=0, repetition_penalty=1.5, presence_penalty=0.25, penalty_window=7
     )
 
-    ids = iter_ids(
-        runtime,
-        runtime.initial_state(),
-        config,
-        np.random.default_rng(1),
-        prompt=[1, 3],
-        bias=bias,
-    )
+    start = Start(runtime.initial_state(), [1, 3])
+    ids = iter_ids(runtime, start, Chain(config, V, bias), np.random.default_rng(1))
 
     assert [1, 3, *islice(ids, 30)] == chain
     assert len(set(chain[2:])) > 2

@@ -14,15 +14,31 @@ from hypothesis import strategies as st
 from charrnn.config import SampleConfig
 from charrnn.inference.stops import (
     LONGEST_MATCH,
+    Ending,
+    Rule,
+    UntilMatch,
+    UntilText,
+    UpToLines,
+    UpToSeconds,
+    UpToSentences,
     Writing,
-    until_match,
-    until_text,
-    up_to_lines,
-    up_to_seconds,
-    up_to_sentences,
 )
 
 stop_texts = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+def pieces_shown(chars: Iterator[str], rule: Rule) -> Iterator[str]:
+    """Yield what is shown after each character up to the end, then what was held back."""
+    for char in chars:
+        shown, is_over = rule.feed(char)
+        yield shown
+        if is_over:
+            return
+    yield rule.flush()
+
+
+def shown(chars: Iterator[str], rule: Rule) -> str:
+    return "".join(pieces_shown(chars, rule))
 
 
 def first_stop(text: str, stops: list[str]) -> str:
@@ -44,7 +60,7 @@ def first_stop(text: str, stops: list[str]) -> str:
 def test_text_ends_before_the_first_stop_text_and_is_complete_up_to_it(
     text: str, stops: list[str]
 ) -> None:
-    assert "".join(until_text(iter(text), tuple(stops))) == first_stop(text, stops)
+    assert shown(iter(text), UntilText(tuple(stops))) == first_stop(text, stops)
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=3), max_size=12), stop_texts)
@@ -59,7 +75,7 @@ def test_what_is_held_back_could_still_be_a_stop_text(chars: list[str], stops: l
             seen += char
             yield char
 
-    for piece in until_text(one_by_one(), tuple(stops)):
+    for piece in pieces_shown(one_by_one(), UntilText(tuple(stops))):
         given_out += piece
 
     assert given_out == first_stop(text, stops)
@@ -69,19 +85,19 @@ def test_what_is_held_back_could_still_be_a_stop_text(chars: list[str], stops: l
 def test_a_stop_text_is_found_wherever_it_begins(lead: int) -> None:
     text = "x" * lead + "STOP" + "y" * 3
 
-    assert "".join(until_text(iter(text), ("STOP",))) == "x" * lead
+    assert shown(iter(text), UntilText(("STOP",))) == "x" * lead
 
 
 def test_nothing_is_read_past_a_stop_text() -> None:
     chars = iter("abcdef")
 
-    assert [*until_text(chars, ("bc",))] == ["a"]
+    assert [*pieces_shown(chars, UntilText(("bc",)))] == ["a", "", ""]
     assert [*chars] == ["d", "e", "f"]
 
 
 @given(st.text("a😀月", max_size=20), st.text("a😀月", min_size=1, max_size=3))
 def test_no_part_of_a_stop_text_of_any_script_is_shown(text: str, stop: str) -> None:
-    assert "".join(until_text(iter(text), (stop,))) == text.partition(stop)[0]
+    assert shown(iter(text), UntilText((stop,))) == text.partition(stop)[0]
 
 
 # ── a pattern ──
@@ -98,34 +114,21 @@ PATTERNS = ["ab", "a+b", "a{2,}", "b(?=a)", "(?<=b)a", "^b", "[ab]c|cc", "a.*c",
 
 @given(st.text("abc", max_size=30), st.sampled_from(PATTERNS))
 def test_text_ends_before_the_first_match(text: str, pattern: str) -> None:
-    assert "".join(until_match(iter(text), re.compile(pattern))) == first_match(text, pattern)
-
-
-@given(st.lists(st.text("abc", min_size=1, max_size=4), max_size=9), st.sampled_from(PATTERNS))
-def test_a_match_is_found_however_the_text_is_cut(pieces: list[str], pattern: str) -> None:
-    shown = "".join(until_match(iter(pieces), re.compile(pattern)))
-
-    assert shown == first_match("".join(pieces), pattern)
+    assert shown(iter(text), UntilMatch(re.compile(pattern))) == first_match(text, pattern)
 
 
 @pytest.mark.parametrize("lead", [0, 1, LONGEST_MATCH, 3 * LONGEST_MATCH + 7])
 def test_a_match_of_the_greatest_length_is_found_wherever_it_begins(lead: int) -> None:
     text = "x" * lead + "(" + "y" * (LONGEST_MATCH - 2) + ")" + "z"
 
-    assert "".join(until_match(iter(text), re.compile(r"\(y+\)"))) == "x" * lead
+    assert shown(iter(text), UntilMatch(re.compile(r"\(y+\)"))) == "x" * lead
 
 
 def test_no_more_is_held_back_than_the_greatest_length() -> None:
-    read = 0
+    rule = UntilMatch(re.compile("y"))
 
-    def endless() -> Iterator[str]:
-        nonlocal read
-        while True:
-            read += 1
-            yield "x"
-
-    assert next(until_match(endless(), re.compile("y"))) == "x"
-    assert read == LONGEST_MATCH + 1
+    assert {rule.feed("x") for _ in range(LONGEST_MATCH)} == {("", False)}
+    assert rule.feed("x") == ("x", False)
 
 
 # ── lines, sentences, seconds ──
@@ -135,7 +138,7 @@ def test_no_more_is_held_back_than_the_greatest_length() -> None:
 def test_text_ends_before_the_newline_of_its_last_line(lines: int, expected: str | None) -> None:
     text = "a\n\nb\nc"
 
-    assert "".join(up_to_lines(iter(text), lines)) == (text if expected is None else expected)
+    assert shown(iter(text), UpToLines(lines)) == (text if expected is None else expected)
 
 
 @pytest.mark.parametrize(
@@ -152,13 +155,13 @@ def test_text_ends_before_the_newline_of_its_last_line(lines: int, expected: str
 )
 def test_text_ends_with_the_marks_of_its_last_sentence(text: str, sentences: list[str]) -> None:
     for count in range(1, len(sentences) + 1):
-        assert "".join(up_to_sentences(iter(text), count)) == "".join(sentences[:count])
+        assert shown(iter(text), UpToSentences(count)) == "".join(sentences[:count])
 
 
 def test_text_ends_with_the_first_character_after_the_time() -> None:
     clock = iter([100.0, 101.0, 102.9, 103.0, 104.0])
 
-    assert "".join(up_to_seconds(cycle("ab"), 3, clock.__next__)) == "aba"
+    assert shown(cycle("ab"), UpToSeconds(3, clock.__next__)) == "aba"
 
 
 # ── reasons ──
@@ -183,21 +186,33 @@ def test_text_ends_with_the_first_character_after_the_time() -> None:
 def test_the_reason_is_that_of_the_rule_which_ended_the_text(
     settings: dict[str, Any], text: str, reason: str
 ) -> None:
-    writing = Writing(cycle("a.\nb "), SampleConfig(**settings))
+    writing = Writing(cycle("a.\nb "), Ending(SampleConfig(**settings)))
 
     assert ("".join(writing), writing.reason) == (text, reason)
 
 
 def test_there_is_no_reason_before_the_end() -> None:
-    writing = Writing(cycle("ab"), SampleConfig(length=2))
+    writing = Writing(cycle("ab"), Ending(SampleConfig(length=2)))
 
-    assert [(piece, writing.reason) for piece in writing] == [("a", None), ("b", None)]
-    assert writing.reason == "length"
+    assert [(piece, writing.reason) for piece in writing] == [("a", None), ("b", "length")]
 
 
 def test_a_text_that_has_ended_stays_at_its_end() -> None:
     chars = iter("abcdef")
-    writing = Writing(chars, SampleConfig(stop=("bc",)))
+    writing = Writing(chars, Ending(SampleConfig(stop=("bc",))))
 
     assert [*writing, *writing] == ["a"]
     assert next(chars) == "d"
+
+
+def test_characters_that_end_by_themselves_give_their_reason_and_what_was_held_back() -> None:
+    writing = Writing(iter("xab"), Ending(SampleConfig(stop=("abc",))), "match")
+
+    assert ("".join(writing), writing.reason) == ("xab", "match")
+
+
+@pytest.mark.parametrize(("documents", "text"), [(1, "a"), (2, "a##b"), (4, "a##b####c")])
+def test_text_ends_before_the_end_of_its_last_document(documents: int, text: str) -> None:
+    writing = Writing(iter("a##b####c###d"), Ending(SampleConfig(documents=documents), "##"))
+
+    assert ("".join(writing), writing.reason) == (text, "documents")

@@ -2,7 +2,7 @@
 
 The header's metadata holds the document and the SHA-256 of the whole file, computed with the
 digest's own 64 characters taken as zeros. Size and digest are checked on the bare bytes; only what
-carries the right digest is parsed. It knows nothing of models.
+carries the right digest is parsed. What it holds is another's to know: a model's or a state's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,25 @@ HEADER_LIMIT = 1 << 23
 """Bytes a header may have: parsed, it takes 64 MB at most. Of these, the largest alphabet that is
 learned from a text takes 1.4 MB, and nothing else is long."""
 OTHER_FILES = "use the run's other files, or fetch it again"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How messages name a kind of file, ask for one, and say what to do about a damaged one."""
+
+    words: str
+    named: str
+    found: str
+    way_out: str
+
+
+MODEL = Kind(
+    words="model",
+    named="name a model's file",
+    found="give a run's name, its folder or its best.safetensors (charrnn list shows the runs)",
+    way_out=OTHER_FILES,
+)
+
 _OPENING = b'{"__metadata__":{"'
 _DOCUMENT = re.compile(rb'"charrnn":"')
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
@@ -53,7 +73,7 @@ def sign(arrays: Arrays, document: str) -> bytearray:
     return data
 
 
-def read_whole(path: Path) -> bytearray:
+def read_whole(path: Path, sought: Kind = MODEL) -> bytearray:
     """Read a file whose first bytes promise as many as it has.
 
     Raises:
@@ -63,12 +83,12 @@ def read_whole(path: Path) -> bytearray:
         mode = path.stat().st_mode  # before it is opened: opening a pipe waits for its writer
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-            raise CheckpointError(f"cannot read {path}: it is {kind}; name a model's file")
+            raise CheckpointError(f"cannot read {path}: it is {kind}; {sought.named}")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            end = _header_end(file.read(8 + len(_OPENING)), size, str(path))
+            end = _header_end(file.read(8 + len(_OPENING)), size, str(path), sought)
             file.seek(0)
-            _check_size(file.read(end), end, size, str(path))
+            _check_size(file.read(end), end, size, str(path), sought)
             file.seek(0)
             _check_memory(size, str(path))
             data = bytearray(size)
@@ -78,14 +98,14 @@ def read_whole(path: Path) -> bytearray:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def verify(data: bytes | bytearray, name: str) -> None:
+def verify(data: bytes | bytearray, name: str, sought: Kind = MODEL) -> None:
     """Hold a file's bytes to the size and the digest that its header gives.
 
     Raises:
         CheckpointError: not ours, cut short, too long, or damaged.
     """
-    end = _header_end(data, len(data), name)
-    _check_size(data, end, len(data), name)
+    end = _header_end(data, len(data), name, sought)
+    _check_size(data, end, len(data), name, sought)
     found = _DIGEST.search(data, 8, end)
     if found is not None:
         with memoryview(data) as view:
@@ -93,7 +113,7 @@ def verify(data: bytes | bytearray, name: str) -> None:
             seen.update(_UNSIGNED)
             seen.update(view[found.end(1) :])
     if found is None or seen.hexdigest().encode() != found[1]:
-        raise _damaged(name, "its content does not have the SHA-256 written in it")
+        raise _damaged(name, "its content does not have the SHA-256 written in it", sought)
 
 
 def parse_header(data: bytes | bytearray) -> tuple[Any, dict[str, Any]]:
@@ -127,29 +147,30 @@ def view_arrays(data: bytes | bytearray, header: Mapping[str, Any]) -> Arrays:
     return arrays
 
 
-def _header_end(start: bytes | bytearray, size: int, name: str) -> int:
+def _header_end(start: bytes | bytearray, size: int, name: str, sought: Kind) -> int:
     """Give where the header ends, from the first bytes of a file of `size` bytes."""
     if not size:
-        raise _damaged(name, "it is empty")
+        raise _damaged(name, "it is empty", sought)
     if size <= 8 or not _OPENING.startswith(bytes(start[8 : 8 + len(_OPENING)])):
-        raise _foreign(name)
+        raise _foreign(name, sought)
     length = int.from_bytes(start[:8], "little")
     if length > HEADER_LIMIT:
-        raise _damaged(name, f"its header would have {length:,} bytes, of {HEADER_LIMIT:,} allowed")
+        long = f"its header would have {length:,} bytes, of {HEADER_LIMIT:,} allowed"
+        raise _damaged(name, long, sought)
     if 8 + length > size:
-        raise _damaged(name, f"it is cut short, {size:,} of more than {8 + length:,} bytes")
+        raise _damaged(name, f"it is cut short, {size:,} of more than {8 + length:,} bytes", sought)
     return 8 + length
 
 
-def _check_size(start: bytes | bytearray, end: int, size: int, name: str) -> None:
+def _check_size(start: bytes | bytearray, end: int, size: int, name: str, sought: Kind) -> None:
     """Hold the size to what the header, `start[8:end]`, says of the arrays."""
     if not (_DOCUMENT.search(start, 8, end) or _DIGEST.search(start, 8, end)):
-        raise _foreign(name)
+        raise _foreign(name, sought)
     promised = end + max((int(each[1]) for each in _OFFSETS.finditer(start, 8, end)), default=0)
     if size < promised:
-        raise _damaged(name, f"it is cut short, {size:,} of {promised:,} bytes")
+        raise _damaged(name, f"it is cut short, {size:,} of {promised:,} bytes", sought)
     if size > promised:
-        raise _damaged(name, f"it has {size - promised:,} bytes after its end")
+        raise _damaged(name, f"it has {size - promised:,} bytes after its end", sought)
 
 
 def _check_memory(size: int, name: str) -> None:
@@ -175,12 +196,11 @@ def _place(name: str, entry: Any) -> tuple[int, int, str, list[int]]:
     raise ValueError(f"array {shown(name)} has no type, shape and place that go together")
 
 
-def _damaged(name: str, what: str) -> CheckpointError:
-    return CheckpointError(f"{name} is damaged: {what}; {OTHER_FILES}")
+def _damaged(name: str, what: str, sought: Kind) -> CheckpointError:
+    return CheckpointError(f"{name} is damaged: {what}; {sought.way_out}")
 
 
-def _foreign(name: str) -> CheckpointError:
+def _foreign(name: str, sought: Kind) -> CheckpointError:
     return CheckpointError(
-        f"{name} is not a charrnn model, or its first bytes are damaged; give a run's name, its "
-        "folder or its best.safetensors (charrnn list shows the runs)"
+        f"{name} is not a charrnn {sought.words}, or its first bytes are damaged; {sought.found}"
     )

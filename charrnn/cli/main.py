@@ -24,6 +24,7 @@ from charrnn.cli import (
     sample,
     score,
     train,
+    write,
 )
 from charrnn.console.visible import one_line
 from charrnn.errors import CharRNNError, StorageError
@@ -71,7 +72,7 @@ def cli() -> None:
     """Hold the commands together."""
 
 
-_READERS = (sample, eval, score, compress, decompress, info, list_runs)
+_READERS = (sample, write, eval, score, compress, decompress, info, list_runs)
 for _command in (train, *_READERS, corpus, bench, completion):
     cli.add_command(_command.command)
 

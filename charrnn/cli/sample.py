@@ -90,7 +90,7 @@ def command(
     """
     from charrnn.checkpoint.store import find_model
     from charrnn.inference.generator import Model
-    from charrnn.inference.sampler import describe_chain
+    from charrnn.inference.chain import describe_chain
 
     config = _choose_settings(ctx, style)
     if print_sampler:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from charrnn.config.duration import parse_duration as parse_duration
+from charrnn.config.fill import FillConfig as FillConfig
 from charrnn.config.model import CELLS as CELLS
 from charrnn.config.model import GATES as GATES
 from charrnn.config.model import ModelConfig as ModelConfig

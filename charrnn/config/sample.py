@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from charrnn.config.constraint import check_constraint
 from charrnn.errors import ConfigError
 from charrnn.rules import check, setting
 
@@ -78,6 +79,18 @@ class SampleConfig:
     ban: tuple[str, ...] = setting(
         (), "never write these, named as for --only; may be given again", section="Characters"
     )
+    regex: str | None = setting(
+        None, "write a full match of this pattern, one of Python's re", section="Constraint"
+    )
+    choices: tuple[str, ...] = setting((), "write one of these texts", section="Constraint")
+    template: str | None = setting(
+        None,
+        "write this text, each {} in it a piece of a line, each {...} a match of the pattern there",
+        section="Constraint",
+    )
+    balanced: bool = setting(
+        False, "close every bracket and quote that opens, within the length", section="Constraint"
+    )
     temperature: float = setting(
         0.8,
         "divides the logits: below 1 safer, above 1 wilder, 0 greedy",
@@ -90,6 +103,14 @@ class SampleConfig:
         "lower the temperature by up to this where the model is sure, raise it where it is not",
         minimum=0,
         maximum=1000,
+        section="Filters",
+    )
+    word_temperature: float | None = setting(
+        None,
+        "the temperature where a word begins",
+        above=0,
+        maximum=1000,
+        unset="that of all",
         section="Filters",
     )
     top_n_sigma: float = setting(
@@ -143,12 +164,51 @@ class SampleConfig:
     mirostat_rate: float = setting(
         0.1, "how fast --mirostat follows", above=0, maximum=1, section="Filters"
     )
+    novel: int | None = setting(
+        None,
+        "copy no more than so many characters in a row from the text it was trained on",
+        minimum=1,
+        section="Originality",
+    )
+    beam: int = setting(
+        0,
+        "search for the likeliest text with so many hypotheses, instead of drawing; 0 draws",
+        minimum=0,
+        maximum=10_000,
+        section="Search",
+    )
+    beam_groups: int = setting(
+        1,
+        "groups that the hypotheses are parted into, each kept from what those before it chose",
+        minimum=1,
+        section="Search",
+    )
+    beam_diversity: float = setting(
+        0.5,
+        "taken from ln p of a character for each time that the groups before chose it",
+        above=0,
+        maximum=100,
+        section="Search",
+    )
+    length_penalty: float = setting(
+        1.0,
+        "hypotheses of different lengths compare by ln p / length to this power; 0 by ln p alone",
+        minimum=0,
+        maximum=10,
+        section="Search",
+    )
     length: int = setting(
         500, "characters to write, the prompt not counted", minimum=0, section="End"
     )
     seconds: float | None = setting(None, "write no longer than this", above=0, section="End")
     lines: int | None = setting(None, "end after so many lines", minimum=1, section="End")
     sentences: int | None = setting(None, "end after so many sentences", minimum=1, section="End")
+    documents: int | None = setting(
+        None,
+        "end after so many documents, of a model that was trained with --document-end",
+        minimum=1,
+        section="End",
+    )
     stop: tuple[str, ...] = setting((), "end before this text; may be given again", section="End")
     stop_regex: str | None = setting(
         None, "end before a match of this pattern, one of Python's re", section="End"
@@ -157,13 +217,19 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        for name in ("stop", "only", "ban"):
+        for name in ("stop", "only", "ban", "choices"):
             if "" in getattr(self, name):
                 raise ConfigError(f"{name} is empty; it must hold at least one character")
         for text in self.bias:
             parse_bias(text)
+        if self.beam_groups > 1 and (not self.beam or self.beam % self.beam_groups):
+            raise ConfigError(
+                f"beam_groups is {self.beam_groups} and beam {self.beam}; each group must have the "
+                f"same number of hypotheses: make beam {self.beam_groups * 2}, for example"
+            )
         if self.stop_regex is not None:
             _check_pattern(self.stop_regex)
+        check_constraint(self)
 
     @classmethod
     def in_style(cls, style: str, **settings: Any) -> SampleConfig:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 
+from charrnn.errors import ConfigError
 from charrnn.rules import check, setting
 
 LIBRARY_FOLDER = "corpora"
+_LONGEST_END = 1000  # characters that may end a document
+_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # \newpage is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +23,9 @@ class TextConfig:
     min_count: int = setting(
         1, "characters seen fewer times than this are written as UTF-8 bytes", minimum=1
     )
+    document_end: str | None = setting(
+        None, r"what ends each document, as $'\n\n'; put after each file that lacks it"
+    )
     val_fraction: float = setting(
         0.1, "share of the text, from its end, held out for validation", above=0, maximum=0.5
     )
@@ -27,3 +35,27 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.document_end is not None:
+            _check_end(self.document_end, self.normalize)
+
+
+def _check_end(end: str, form: str) -> None:
+    """Refuse what no text that was read can hold, and newlines that a shell has not made."""
+    if not 0 < len(end) <= _LONGEST_END:
+        raise ConfigError(
+            f"document_end has {len(end):,} characters; it must have 1 to {_LONGEST_END:,}"
+        )
+    if any("\ud800" <= char <= "\udfff" for char in end):
+        raise ConfigError(f"document_end is {end!r}, which is not valid UTF-8; write it in UTF-8")
+    read = end.replace("\r\n", "\n").replace("\r", "\n")
+    if form != "none":
+        read = unicodedata.normalize(form.upper(), read)  # type: ignore[arg-type]
+    if read != end:
+        raise ConfigError(
+            f"document_end is {end!a}, which becomes {read!a} as a text is read; give it so"
+        )
+    if _ESCAPE.search(end):
+        raise ConfigError(
+            f"document_end is {end} with backslashes, which mean nothing here; for newlines write "
+            "$'\\n' in a shell, \"\\n\" in a configuration"
+        )

@@ -124,6 +124,7 @@ def _survey_rows(survey: Survey) -> list[tuple[str, Any]]:
         ("size", f"{format_bytes(stats.utf8_bytes)} as UTF-8, {stats.characters:,} characters"),
         ("alphabet", f"{len(stats.alphabet):,} characters; the vocabulary {survey.vocab_size:,}"),
         ("lines", f"{stats.lines:,}, the longest of {stats.longest_line:,} characters"),
+        *([] if survey.documents is None else [("documents", f"{survey.documents:,}")]),
         ("duplicate lines", f"{stats.duplicate_line_share:.1%} of those that are not empty"),
         ("trouble", _describe_trouble(stats)),
         ("entropy", " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}"),

@@ -2,13 +2,14 @@
 
 The order is fixed: temperature, top-n-sigma, top-k, typical, top-p, min-p, XTC; `sampler.py` says
 what stands before and after. A character that is left out has the logit −inf; the likeliest is left
-out by XTC alone, and then another is left. Each filter is a pure function of logits (V,) float;
-V = vocabulary.
+out by XTC alone, and then another is left. Each filter is a pure function of logits (V,) float, or
+row by row of (B, V).
+
+V = vocabulary, B = texts side by side.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -17,97 +18,105 @@ from numpy.typing import NDArray
 from charrnn.config import SampleConfig
 
 Logits = NDArray[np.floating]
-Filter = Callable[[Logits], Logits]
+Chance = float | NDArray[np.float64]
+"""A number in [0, 1) for each row: (B, 1), or one float for (V,)."""
+Cut = Callable[[Logits, Chance], Logits]
+Filter = Callable[..., Logits]
 
 _LEAST_TEMPERATURE = 1e-200  # less would overflow, and choose the same
+_LEAST_SINGLE = 1e-3  # from here on single precision bears the quotient
 
 
-def iter_filters(config: SampleConfig, uniforms: Iterator[float]) -> Iterator[tuple[str, Filter]]:
-    """Yield the filters that `config` asks for, in order, each with its words.
-
-    The temperature must be above 0. uniforms: numbers in [0, 1), from which XTC takes one a time.
-    """
-    yield from _iter_temperatures(config)
+def iter_cuts(config: SampleConfig) -> Iterator[tuple[str, Cut]]:
+    """Yield what leaves characters out, in order, each with its words; XTC alone takes a chance."""
     if config.top_n_sigma:
         yield (
             f"top-n-sigma {config.top_n_sigma:g}",
-            lambda logits: keep_top_n_sigma(logits, config.top_n_sigma),
+            lambda logits, _: keep_top_n_sigma(logits, config.top_n_sigma),
         )
     if config.top_k:
-        yield f"top-k {config.top_k}", lambda logits: keep_top_k(logits, config.top_k)
+        yield f"top-k {config.top_k}", lambda logits, _: keep_top_k(logits, config.top_k)
     if config.typical < 1:
-        yield f"typical {config.typical:g}", lambda logits: keep_typical(logits, config.typical)
+        yield f"typical {config.typical:g}", lambda logits, _: keep_typical(logits, config.typical)
     if config.top_p < 1:
-        yield f"top-p {config.top_p:g}", lambda logits: keep_top_p(logits, config.top_p)
+        yield f"top-p {config.top_p:g}", lambda logits, _: keep_top_p(logits, config.top_p)
     if config.min_p > 0:
-        yield f"min-p {config.min_p:g}", lambda logits: keep_min_p(logits, config.min_p)
+        yield f"min-p {config.min_p:g}", lambda logits, _: keep_min_p(logits, config.min_p)
     if config.xtc > 0:
         yield (
             f"XTC {config.xtc:g} of the times, above {config.xtc_threshold:g}",
-            lambda logits: (
-                drop_top_choices(logits, config.xtc_threshold)
-                if next(uniforms) < config.xtc
-                else logits
+            lambda logits, chance: np.where(
+                chance < config.xtc, drop_top_choices(logits, config.xtc_threshold), logits
             ),
         )
 
 
-def _iter_temperatures(config: SampleConfig) -> Iterator[tuple[str, Filter]]:
-    """Yield the temperature, if it does anything."""
-    middle, spread = config.temperature, config.temperature_range
-    if spread:
-        low, high = max(middle - spread, 0), middle + spread
-        yield (
-            f"temperature {low:g} to {high:g} by entropy",
-            lambda logits: divide_by_temperature(logits, entropy_temperature(logits, low, high)),
-        )
-    elif middle != 1:
-        yield f"temperature {middle:g}", lambda logits: divide_by_temperature(logits, middle)
+def describe_temperature(config: SampleConfig) -> Iterator[str]:
+    """Yield the temperatures in words, if they do anything."""
+    spread, at_words = config.temperature_range, config.word_temperature
+    middles = [(config.temperature, "" if at_words is None else " within words")]
+    if at_words is not None:
+        middles.append((at_words, " where a word begins"))
+    for middle, where in middles:
+        if spread:
+            low, high = _edges(middle, spread)
+            yield f"temperature {low:g} to {high:g} by entropy{where}"
+        elif middle != 1 or where:
+            yield f"temperature {middle:g}{where}"
 
 
-def make_filter(config: SampleConfig, uniforms: Iterator[float] | None = None) -> Filter:
-    """Chain what `iter_filters` yields; XTC alone needs the numbers."""
-    uniforms = iter(()) if uniforms is None else uniforms
-    chain = [each for _, each in iter_filters(config, uniforms)]
+def make_filter(config: SampleConfig) -> Filter:
+    """Chain the temperature and the cuts.
 
-    def apply(logits: Logits) -> Logits:
-        for each in chain:
-            logits = each(logits)
+    The filter takes logits, XTC's chance, and, if it is not the settings' own, the temperature.
+    """
+    cuts, spread = [cut for _, cut in iter_cuts(config)], config.temperature_range
+
+    def apply(
+        logits: Logits, chance: Chance = 0.0, temperature: Chance = config.temperature
+    ) -> Logits:
+        if spread:
+            temperature = entropy_temperature(logits, *_edges(temperature, spread))
+        logits = divide_by_temperature(logits, temperature)
+        for cut in cuts:
+            logits = cut(logits, chance)
         return logits
 
     return apply
 
 
-def divide_by_temperature(logits: Logits, temperature: float) -> Logits:
+def divide_by_temperature(logits: Logits, temperature: Chance) -> Logits:
     """Give logits / temperature, shifted so that the likeliest stays at 0 however small it is."""
-    divisor = np.float64(max(temperature, _LEAST_TEMPERATURE))
-    scaled: Logits = (logits - logits.max()) / divisor
-    return scaled
+    shifted: Logits = logits - logits.max(-1, keepdims=True)
+    if isinstance(temperature, float | int) and temperature >= _LEAST_SINGLE:
+        return shifted if temperature == 1 else shifted / temperature
+    divided: Logits = shifted / np.maximum(np.float64(temperature), _LEAST_TEMPERATURE)
+    return divided
 
 
-def entropy_temperature(logits: Logits, low: float, high: float) -> float:
+def entropy_temperature(logits: Logits, low: Chance, high: Chance) -> Chance:
     """Give `low` where one character is sure, `high` where all that are left are equally likely.
 
     Between them the temperature goes with the entropy.
     """
     probabilities = softmax(logits)
-    possible = probabilities[probabilities > 0].astype(np.float64)
-    entropy_nats = -float(possible @ np.log(possible))
-    most_nats = math.log(max(int(np.count_nonzero(logits > -np.inf)), 2))
-    return low + (high - low) * entropy_nats / most_nats
+    entropy_nats = -_log_products(probabilities).sum(-1, keepdims=True)
+    most_nats = np.log(np.maximum(np.count_nonzero(logits > -np.inf, -1, keepdims=True), 2))
+    chosen: NDArray[np.float64] = low + (high - low) * entropy_nats / most_nats
+    return chosen
 
 
 def keep_top_n_sigma(logits: Logits, n: float) -> Logits:
     """Keep those within n standard deviations of the largest logit (Tang et al. 2024)."""
-    spread = np.std(logits, where=logits > -np.inf)
-    return np.where(logits >= logits.max() - n * spread, logits, -np.inf)
+    spread = np.std(logits, -1, where=logits > -np.inf, keepdims=True)
+    return np.where(logits >= logits.max(-1, keepdims=True) - n * spread, logits, -np.inf)
 
 
 def keep_top_k(logits: Logits, k: int) -> Logits:
     """Keep exactly the k likeliest; of equal ones at the edge, those with the lower ids."""
-    if k >= len(logits):
+    if k >= logits.shape[-1]:
         return logits
-    return _only(logits, (-logits).argsort(kind="stable")[:k])
+    return _only(logits, _places((-logits).argsort(-1, kind="stable"))[..., :k])
 
 
 def keep_typical(logits: Logits, p: float) -> Logits:
@@ -117,40 +126,64 @@ def keep_typical(logits: Logits, p: float) -> Logits:
     probabilities = softmax(logits)
     with np.errstate(divide="ignore"):
         surprisals = -np.log(probabilities)
-    possible = probabilities > 0
-    entropy = probabilities[possible] @ surprisals[possible]
-    order = np.abs(surprisals - entropy).argsort(kind="stable")
-    reached = probabilities[order].cumsum()
-    return _only(logits, order[: int(reached.searchsorted(p * reached[-1])) + 1])
+    entropy = -_log_products(probabilities).sum(-1, keepdims=True)
+    places = _places(np.abs(surprisals - entropy).argsort(-1, kind="stable"))
+    return _only(logits, places[_reach(probabilities.reshape(-1)[places], p)])
 
 
 def keep_top_p(logits: Logits, p: float) -> Logits:
     """Keep the fewest likeliest whose probabilities sum to p or more (Holtzman et al. 2020)."""
-    order = (-logits).argsort(kind="stable")
-    reached = np.exp(logits[order] - logits[order[0]]).cumsum()
-    return _only(logits, order[: int(reached.searchsorted(p * reached[-1])) + 1])
+    places = _places((-logits).argsort(-1, kind="stable"))
+    falling = logits.reshape(-1)[places]
+    return _only(logits, places[_reach(np.exp(falling - falling[..., :1]), p)])
 
 
 def keep_min_p(logits: Logits, p: float) -> Logits:
     """Keep those at least p times as likely as the likeliest (Nguyen et al. 2024)."""
-    floor = logits.max() + np.log(p)
+    floor = logits.max(-1, keepdims=True) + np.log(p)
     return np.where(logits >= floor, logits, -np.inf)
 
 
 def drop_top_choices(logits: Logits, threshold: float) -> Logits:
     """Drop those likelier than the least likely of the ones that reach the threshold (XTC)."""
-    reaching = logits[softmax(logits) >= threshold]
-    return np.where(logits > reaching.min(initial=np.inf), -np.inf, logits)
+    reaching = np.where(softmax(logits) >= threshold, logits, np.inf)
+    return np.where(logits > reaching.min(-1, keepdims=True), -np.inf, logits)
 
 
 def softmax(logits: Logits) -> NDArray[np.floating]:
     """Give the probabilities exp(l) / Σ exp(l)."""
-    likelihoods = np.exp(logits - logits.max())
-    probabilities: NDArray[np.floating] = likelihoods / likelihoods.sum()
+    likelihoods = np.exp(logits - logits.max(-1, keepdims=True))
+    probabilities: NDArray[np.floating] = likelihoods / likelihoods.sum(-1, keepdims=True)
     return probabilities
 
 
-def _only(logits: Logits, kept: NDArray[np.intp]) -> Logits:
-    result = np.full(len(logits), -np.inf, logits.dtype)
-    result[kept] = logits[kept]
+def _edges(middle: Chance, spread: float) -> tuple[Chance, Chance]:
+    return np.maximum(middle - spread, 0), middle + spread
+
+
+def _log_products(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give p ln p, 0 where p is 0."""
+    doubles = probabilities.astype(np.float64)
+    return doubles * np.log(doubles, where=doubles > 0, out=np.zeros_like(doubles))
+
+
+def _reach(shares: NDArray[np.floating], p: float) -> NDArray[np.bool_]:
+    """Tell which of ranked shares are needed for p of their sum."""
+    reached = shares.cumsum(-1)
+    is_needed = np.ones(shares.shape, np.bool_)
+    np.less(reached[..., :-1], p * reached[..., -1:], out=is_needed[..., 1:])
+    return is_needed
+
+
+def _places(order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Give where ids (V,) or (B, V) stand in an array that is read row after row."""
+    if order.ndim == 1:
+        return order
+    places: NDArray[np.intp] = order + order.shape[-1] * np.arange(len(order))[:, None]
+    return places
+
+
+def _only(logits: Logits, places: NDArray[np.intp]) -> Logits:
+    result = np.full_like(logits, -np.inf)
+    result.reshape(-1)[places] = logits.reshape(-1)[places]
     return result

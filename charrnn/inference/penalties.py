@@ -1,15 +1,15 @@
 """Penalties on what was just written: repeats, presence, frequency, loops.
 
-Each is a pure function of logits (V,) and of the past. The past is an argument and a result:
-`remember` gives the one after another id. It knows ids only; where a vocabulary writes rare
-characters as bytes, each byte counts as one.
+Each is a pure function of logits (V,) and of the past, or row by row of (B, V) and of as many
+pasts. The past is an argument and a result: `remember` gives the one after another id. It knows ids
+only; where a vocabulary writes rare characters as bytes, each byte counts as one.
 
-V = vocabulary, N = ids remembered, at most the window.
+V = vocabulary, N = ids remembered, at most the window, B = texts side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
 from charrnn.inference.filters import Logits
+from charrnn.text.vocab import Ids
 
 
 class Past(NamedTuple):
     """The last ids (N,), how often each stands among them (V,), and how each was led up to (N,).
 
     matches[j]: how many ids before ids[j] are those at the end, one by one backwards; None where
-    no penalty asks.
+    no penalty asks. Of texts side by side each array has their rows: (B, N), (B, V).
     """
 
     ids: NDArray[np.int64]
@@ -83,9 +84,10 @@ def subtract_loops(logits: Logits, past: Past, amount: float, shortest: int) -> 
     """Take `amount` for each character, from the `shortest`th on, of the run that would go on."""
     if past.matches is None or past.matches.max(initial=0) < shortest:
         return logits
-    places = np.flatnonzero(past.matches >= shortest)
-    beyond = np.zeros(len(logits), np.int64)
-    np.maximum.at(beyond, past.ids[places], past.matches[places] - shortest + 1)
+    *row, place = np.nonzero(past.matches >= shortest)
+    beyond = np.zeros(logits.shape, np.int64)
+    led_up = past.matches[*row, place] - shortest + 1
+    np.maximum.at(beyond, (*row, past.ids[*row, place]), led_up)
     return logits - amount * beyond
 
 
@@ -96,17 +98,43 @@ def make_past(symbols: Iterable[int], vocab_size: int, window: int, has_loops: b
     return reduce(lambda past, symbol: remember(past, symbol, window), symbols, start)
 
 
-def remember(past: Past, symbol: int, window: int) -> Past:
-    """Give the past after one more id, the oldest forgotten where it is longer than `window`."""
+def remember(past: Past, symbol: int | Ids, window: int) -> Past:
+    """Give the past after one more id (B,) or int, the oldest forgotten beyond the window."""
     ids, counts, matches = past
+    column = np.asarray(symbol)[..., None]
     counts = counts.copy()
-    counts[symbol] += 1
-    if len(ids) == window:
-        counts[ids[0]] -= 1
+    _add_at(counts, column, 1)
+    if ids.shape[-1] == window:
+        _add_at(counts, ids[..., :1], -1)
     if matches is not None:
-        led_up = np.zeros(len(ids) + 1, np.int64)
-        led_up[1:] = (matches + 1) * (ids == symbol)
-        matches = led_up[-window:]
-    longer = np.empty(len(ids) + 1, np.int64)
-    longer[:-1], longer[-1] = ids, symbol
-    return Past(longer[-window:], counts, matches)
+        led_up = np.zeros((*ids.shape[:-1], ids.shape[-1] + 1), np.int64)
+        led_up[..., 1:] = (matches + 1) * (ids == column)
+        matches = led_up[..., -window:]
+    return Past(np.concatenate((ids, column), -1)[..., -window:], counts, matches)
+
+
+def stack_pasts(pasts: Sequence[Past]) -> Past:
+    """Put pasts of one length side by side."""
+    ids, counts, matches = zip(*pasts, strict=True)
+    stacked = None if matches[0] is None else np.stack(matches)
+    return Past(np.stack(ids), np.stack(counts), stacked)
+
+
+def pick_pasts(past: Past, rows: Sequence[int]) -> Past:
+    """Give some of several pasts."""
+    ids, counts, matches = past
+    return Past(ids[rows], counts[rows], None if matches is None else matches[rows])
+
+
+def past_of(past: Past, index: int) -> Past:
+    """Give one of several pasts."""
+    ids, counts, matches = past
+    return Past(ids[index], counts[index], None if matches is None else matches[index])
+
+
+def _add_at(counts: NDArray[np.int64], column: Ids, amount: int) -> None:
+    """Add to one count (V,), or to one of each row (B, V): `column` is (1,) or (B, 1)."""
+    if counts.ndim == 1:
+        counts[column[0]] += amount
+    else:
+        counts[np.arange(len(counts)), column[:, 0]] += amount

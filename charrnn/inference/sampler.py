@@ -1,135 +1,86 @@
-"""Ids one by one from a runtime, a state, a past and a random stream.
+"""Ids one by one from a network, a state, a chain and a random stream.
 
-The chain is always: repetition, presence, frequency and loop penalty; bias and bans; temperature,
-top-n-sigma, top-k, typical, top-p, min-p, XTC; mirostat; the draw. At temperature 0 it ends after
-the bans, with the likeliest. It knows nothing of characters; `generator.py` turns ids into text.
+It knows nothing of characters: `generator.py` turns ids into text, `chain.py` chooses them,
+`batch.py` writes many texts side by side.
 
-V = vocabulary.
+V = vocabulary, B = texts side by side.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from charrnn.config import SampleConfig
-from charrnn.inference.filters import Logits, iter_filters, make_filter
-from charrnn.inference.mirostat import follow, keep_expected
-from charrnn.inference.penalties import Past, iter_penalties, make_past, remember
-from charrnn.inference.runtime import Runtime
+from charrnn.errors import ConfigError
+from charrnn.inference.chain import Chain, Draw
+from charrnn.inference.filters import Logits
+from charrnn.inference.guide import Guide
+from charrnn.inference.reader import Reader
 from charrnn.inference.states import State
 
-_BLOCK = 256  # random numbers drawn at once
+BLOCK = 256  # random numbers drawn at once
 
 
-class Memory(NamedTuple):
-    """What drawing carries from character to character.
+@dataclass(frozen=True)
+class Start:
+    """Where a text begins: the state after the prompt, and the prompt's ids, which are its past."""
 
-    past: what was written, where a penalty asks. limit_bits: mirostat's.
-    """
-
-    past: Past | None
-    limit_bits: float
-
-
-Pick = Callable[[Logits, Memory], tuple[int, Memory]]
-Choose = Callable[[Logits, float], tuple[int, float]]
+    state: State
+    prompt: Sequence[int] = ()
 
 
 def iter_ids(
-    runtime: Runtime,
-    state: State,
-    config: SampleConfig,
+    network: Reader,
+    start: Start,
+    chain: Chain,
     random: np.random.Generator,
-    *,
-    prompt: Iterable[int] = (),
-    bias: Logits | None = None,
+    guide: Guide | None = None,
 ) -> Iterator[int]:
-    """Yield ids without end, each drawn from the softmax of the filtered logits.
+    """Yield ids, each drawn from the softmax of the filtered logits, until the guide ends them.
 
-    prompt: ids that penalties count too. bias: (V,), added to the logits; −inf is a ban.
+    Raises:
+        ConfigError: the guide leaves nothing to write that is not banned.
     """
-    logits = runtime.logits(state)
-    pick = make_pick(config, random, bias)
-    memory = start_memory(config, prompt, len(logits))
-    while True:
-        symbol, memory = pick(logits, memory)
-        yield symbol
-        state = runtime.advance(symbol, state)
-        logits = runtime.logits(state)
-
-
-def start_memory(config: SampleConfig, prompt: Iterable[int], vocab_size: int) -> Memory:
-    """Give the memory after the prompt."""
-    past, window = None, config.penalty_window
-    if any(True for _ in iter_penalties(config)):
-        past = make_past(list(prompt)[-window:], vocab_size, window, config.loop_penalty > 0)
-    return Memory(past, limit_bits=2 * config.mirostat)
-
-
-def make_pick(
-    config: SampleConfig, random: np.random.Generator, bias: Logits | None = None
-) -> Pick:
-    """Give the whole chain: logits (V,) and a memory go in, an id and the next memory come out."""
-    penalties = [each for _, each in iter_penalties(config)]
-    choose = _make_draw(config, random) if config.temperature else _choose_likeliest
-
-    def pick(logits: Logits, memory: Memory) -> tuple[int, Memory]:
-        past, limit_bits = memory
-        if past is not None:
-            for penalize in penalties:
-                logits = penalize(logits, past)
-        symbol, limit_bits = choose(logits if bias is None else logits + bias, limit_bits)
-        if past is not None:
-            past = remember(past, symbol, config.penalty_window)
-        return symbol, Memory(past, limit_bits)
-
-    return pick
-
-
-def describe_chain(config: SampleConfig) -> list[str]:
-    """Give the steps in force, in order, each in words."""
-    words = [each for each, _ in iter_penalties(config)]
-    if words:
-        words[-1] += f" (penalties count the last {config.penalty_window:,} characters)"
-    for name in ("bias", "only", "ban"):
-        words += [f"{name} {each!r}" for each in getattr(config, name)]
-    if not config.temperature:
-        return [*words, "the likeliest (temperature 0)"]
-    words += [each for each, _ in iter_filters(config, iter(()))]
-    if config.mirostat:
-        words.append(f"mirostat {config.mirostat:g} bits, rate {config.mirostat_rate:g}")
-    return [*words, "a draw"]
-
-
-def _choose_likeliest(logits: Logits, limit_bits: float) -> tuple[int, float]:
-    return int(logits.argmax()), limit_bits
-
-
-def _make_draw(config: SampleConfig, random: np.random.Generator) -> Choose:
-    """Give a draw from the filtered logits, by the inverse of the cumulated softmax."""
+    state, memory = start.state, chain.start(start.prompt)
     uniforms = _iter_uniforms(random)
-    keep, target_bits = make_filter(config, uniforms), config.mirostat
+    place = guide.start(np.array(start.prompt, np.int64)) if guide else None
+    while guide is None or not guide.is_over(place):
+        logits = chain.shape(network.logits(state), memory)
+        if guide is not None:
+            logits = guided(logits, guide, place)
+        chance = next(uniforms) if chain.has_chance else 0.0
+        symbol, cost_bits = chain.choose(logits, memory, Draw(next(uniforms), chance))
+        if guide is not None:
+            place = guide.follow(place, symbol)
+            if place is None:
+                return
+        memory = chain.remember(memory, symbol, cost_bits)
+        yield symbol
+        state = network.advance(symbol, state)
 
-    def draw(logits: Logits, limit_bits: float) -> tuple[int, float]:
-        kept = keep(logits)
-        if target_bits:
-            kept = keep_expected(kept, limit_bits)
-        likelihoods = np.exp(kept - kept.max())
-        reached = likelihoods.cumsum()
-        symbol = int(reached.searchsorted(next(uniforms) * float(reached[-1]), side="right"))
-        if target_bits:
-            drawn_bits = math.log2(float(reached[-1]) / float(likelihoods[symbol]))
-            limit_bits = follow(limit_bits, drawn_bits, target_bits, config.mirostat_rate)
-        return symbol, limit_bits
 
-    return draw
+def guided(logits: Logits, guide: Guide, place: Any) -> Logits:
+    """Give the logits (V,) that the guide leaves.
+
+    Raises:
+        ConfigError: it leaves none that is not banned.
+    """
+    bias = guide.bias(place)
+    if bias is None:
+        return logits
+    left: Logits = logits + bias
+    if not (left > -np.inf).any():
+        raise ConfigError(
+            "no character is left that could be written next: all that --only, --ban and --bias "
+            "allow would go on with a copied run; raise --novel, or allow more characters"
+        )
+    return left
 
 
 def _iter_uniforms(random: np.random.Generator) -> Iterator[float]:
     """Yield numbers in [0, 1); drawn in blocks, the same as one by one."""
     while True:
-        yield from random.random(_BLOCK).tolist()
+        yield from random.random(BLOCK).tolist()

@@ -28,7 +28,11 @@ from charrnn.text.vocab import Ids, Vocab
 _BLOCK_CHARS = 1024
 _LARGEST_LOGITS = 1 << 21  # numbers in a block's logits, where a character is one symbol: 8 MiB
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_QUIETLY = np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused in words
+QUIETLY = np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused in words
+NOT_FINITE = (
+    "what a character costs this model is not a finite number: its weights are too large; "
+    "train it again with --clip-grad-norm above 0"
+)
 
 Bits = NDArray[np.float64]
 
@@ -100,7 +104,7 @@ def iter_scores(runtime: Runtime, vocab: Vocab, pieces: Iterable[str]) -> Iterat
         DivergedError: what a character costs is not a finite number.
     """
     size = max(1, min(_BLOCK_CHARS, _LARGEST_LOGITS // vocab.size))
-    state, before = runtime.initial_state(), runtime.features(_opening(runtime, vocab))
+    state, before = runtime.initial_state(), runtime.features(opening_state(runtime, vocab))
     for piece in pieces:
         ids = vocab.encode(piece)
         places = np.append(np.flatnonzero(vocab.starts_character[ids]), len(ids))
@@ -140,15 +144,15 @@ def _make_line(number: int, parts: list[Scores]) -> Line:
     return Line(number, whole.text, whole.bits)
 
 
-@_QUIETLY
-def _opening(runtime: Runtime, vocab: Vocab) -> State:
+@QUIETLY
+def opening_state(runtime: Runtime, vocab: Vocab) -> State:
     """Give the state where a line begins; that before any text if the model has no newline."""
     line_end = vocab.alphabet.find("\n")
     before = runtime.initial_state()
     return runtime.advance(line_end, before) if line_end >= 0 else before
 
 
-@_QUIETLY
+@QUIETLY
 def _read(runtime: Runtime, ids: Ids, before: Vector, state: State) -> tuple[Bits, Vector, State]:
     """Read ids (S,); give −ln p (S,) of each, and the features and the state after them.
 
@@ -160,10 +164,7 @@ def _read(runtime: Runtime, ids: Ids, before: Vector, state: State) -> tuple[Bit
         rows.append(runtime.features(state))
     nats = _surprisal_nats(runtime.block_logits(np.stack(rows[:-1])), ids)
     if not np.isfinite(nats).all():
-        raise DivergedError(
-            "what a character costs this model is not a finite number: its weights are too large; "
-            "train it again with --clip-grad-norm above 0"
-        )
+        raise DivergedError(NOT_FINITE)
     return nats, rows[-1], state
 
 

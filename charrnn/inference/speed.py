@@ -16,8 +16,9 @@ import numpy as np
 from charrnn.checkpoint.format import Arrays, weight_shapes
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.inference.cells import Vector
+from charrnn.inference.chain import Chain
 from charrnn.inference.runtime import Runtime
-from charrnn.inference.sampler import iter_ids
+from charrnn.inference.sampler import Start, iter_ids
 from charrnn.timing import Measurement, median_ratio, time_in_turn
 
 _CHARS = 500  # a round
@@ -63,10 +64,11 @@ def measure_sampling(config: ModelConfig, seconds: float) -> SamplingSpeed:
 def sampling_rate(config: ModelConfig, weights: Arrays, chars: int) -> Measurement:
     """Give a measurement that samples as `charrnn sample` does: characters a second."""
     runtime = Runtime(config, weights)
+    start, chain = Start(runtime.initial_state()), Chain(SampleConfig(), config.vocab_size)
 
     def measure() -> float:
         random = np.random.default_rng(0)
-        ids = iter_ids(runtime, runtime.initial_state(), SampleConfig(), random)
+        ids = iter_ids(runtime, start, chain, random)
         began = time.perf_counter()
         for _ in islice(ids, chars):
             pass

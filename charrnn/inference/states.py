@@ -1,14 +1,14 @@
 """States as values: one for each of many texts, side by side or each by itself.
 
 A state is a tuple of layers, a layer a tuple of arrays; what holds for these holds for deeper
-nesting too. Nothing is written in place.
+nesting too.
 
 B = states side by side, H = hidden size: an array is (H,) in one state, (B, H) in several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,35 @@ def pick_rows(states: State, rows: NDArray[Any] | Sequence[int] | slice) -> Stat
 def row_of(states: State, index: int) -> State:
     """Give one of several states."""
     return _zip_map(lambda array: array[index], states)
+
+
+def put_rows(states: State, rows: NDArray[Any] | Sequence[int], others: State) -> State:
+    """Give the states with those at `rows` replaced by `others`, in this order."""
+
+    def put(array: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        changed = array.copy()
+        changed[rows] = other
+        return changed
+
+    return _zip_map(put, states, others)
+
+
+def arrays_of(state: State) -> Iterator[NDArray[Any]]:
+    """Yield the arrays of a state, or of several side by side, in their order."""
+    for part in state:
+        if isinstance(part, tuple):
+            yield from arrays_of(part)
+        else:
+            yield part
+
+
+def put_row(states: State, index: int, state: State) -> None:
+    """Write one state over another of several, in place."""
+
+    def put(array: NDArray[Any], row: NDArray[Any]) -> None:
+        array[index] = row
+
+    _zip_map(put, states, state)
 
 
 def _zip_map(change: Callable[..., Any], *states: State) -> State:

@@ -76,6 +76,12 @@ def take_shape(model: ModelConfig, name: str, settings: Mapping[str, Any]) -> di
     return {**settings, **shape}
 
 
+def take_document_end(model: ModelFile, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give `settings` with what ends a document to the model, unless they say it themselves."""
+    own = model.summary.get("settings", {}).get("document_end")
+    return {**settings, "document_end": settings.get("document_end") or own}
+
+
 def grow_weights(model: ModelFile, vocab: Vocab, fresh: Arrays) -> Arrays:
     """Give the model's weights for `vocab`, which has all its symbols: each keeps its rows.
 

@@ -19,7 +19,7 @@ from charrnn.config import TextConfig, as_dict
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.runs.inherit import inherited_vocab
 from charrnn.runs.request import locate_texts
-from charrnn.text.corpus import open_corpus, split_ids
+from charrnn.text.corpus import Corpus, open_corpus, split_ids
 from charrnn.text.reader import iter_text, open_sources
 from charrnn.text.vocab import Ids
 
@@ -91,7 +91,7 @@ def _check_alike(models: Sequence[NamedModel], split: str, *, has_own_text: bool
     first, *others = models
     keys = (
         ["normalize"]
-        + ["encoding"] * has_own_text
+        + ["encoding", "document_end"] * has_own_text
         + ["val_fraction", "val_file"] * (split != "all")
     )
     for other in others:
@@ -127,33 +127,40 @@ def _read_named(model: NamedModel, wanted: PassageRequest, split: str) -> Ids:
 
 def _read_own(model: NamedModel, split: str) -> tuple[list[str], Ids]:
     """Give the paths and the ids of the text that a model was trained on, or of a part of it."""
+    corpus = open_own_corpus(model, "name a text by --on")
+    paths, val_file = _corpus(model)["paths"], model.text.val_file
+    held_out = [val_file] if val_file else paths
+    texts = {"train": paths, "val": held_out, "all": [*paths, *held_out] if val_file else paths}
+    return texts[split], _part(split, corpus.train, corpus.val)
+
+
+def open_own_corpus(model: NamedModel, way_out: str) -> Corpus:
+    """Open the text that a model was trained on, where training found it.
+
+    way_out: what to do where that is not possible, for the message.
+
+    Raises:
+        CorpusError: it is not known or not kept, cannot be read, or is not what it was.
+    """
     paths, text = _corpus(model).get("paths"), model.text
     if not isinstance(paths, list) or not paths:
-        raise CorpusError(
-            f"{model.name} does not say which text it was trained on; name one by --on"
-        )
+        raise CorpusError(f"{model.name} does not say which text it was trained on; {way_out}")
     if "-" in (*paths, text.val_file):
         raise CorpusError(
-            f"{model.name} was trained on standard input, which is not kept; name a text by --on"
+            f"{model.name} was trained on standard input, which is not kept; {way_out}"
         )
     try:
         corpus = open_corpus(locate_texts(paths), text, known=inherited_vocab(model.file))
     except CorpusError as error:
         raise CorpusError(
-            f"the text of {model.name} cannot be read: {error}; or name a text by --on"
+            f"the text of {model.name} cannot be read: {error}; or {way_out}"
         ) from error
     if corpus.sha256 != _corpus(model).get("sha256") or corpus.vocab != model.file.vocab:
         raise CorpusError(
             f"{', '.join(paths)} has changed since {model.name} was trained on it (its SHA-256 is "
-            "another); bring the old text back, or name this one by --on"
+            f"another); bring the old text back, or {way_out}"
         )
-    held_out = [text.val_file] if text.val_file else paths
-    texts = {
-        "train": paths,
-        "val": held_out,
-        "all": [*paths, *held_out] if text.val_file else paths,
-    }
-    return texts[split], _part(split, corpus.train, corpus.val)
+    return corpus
 
 
 def _part(split: str, train: Ids, val: Ids) -> Ids:

@@ -16,7 +16,7 @@ from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.checkpoint.store import RunFolder, find_model, find_run
 from charrnn.config import LENGTHS, LIBRARY_FOLDER, RunConfig, TextConfig, TrainConfig, as_dict
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
-from charrnn.runs.inherit import Inherited, inherited_vocab, take_shape
+from charrnn.runs.inherit import Inherited, inherited_vocab, take_document_end, take_shape
 from charrnn.text.library import LIBRARY, get_corpus
 from charrnn.text.vocab import Vocab
 
@@ -124,7 +124,8 @@ def read_request(
     if run.init_from is None:
         return Request(list(corpus), text, train, run)
     initial = read_model(find_model(run.init_from, Path(run.checkpoints)))
-    text, train, run = split_settings(take_shape(initial.config, run.init_from, settings))
+    settings = take_shape(initial.config, run.init_from, take_document_end(initial, settings))
+    text, train, run = split_settings(settings)
     return Request(list(corpus), text, train, run, initial=initial)
 
 

@@ -13,9 +13,10 @@ from charrnn.errors import CorpusError
 from charrnn.runs.request import locate_texts
 from charrnn.text.baselines import HELD_OUT_SYMBOLS, score_baselines
 from charrnn.text.compressors import whole_bpc
-from charrnn.text.corpus import cut_ids, place_cut
+from charrnn.text.corpus import cut_ids, iter_pieces, place_cut
+from charrnn.text.documents import count_documents
 from charrnn.text.ngram import TRAINED_SYMBOLS
-from charrnn.text.reader import iter_text, open_sources
+from charrnn.text.reader import open_sources
 from charrnn.text.statistics import CorpusStats, measure_text
 from charrnn.text.vocab import MAX_ALPHABET, Ids, Vocab
 from charrnn.training.budget import Plan, make_plan
@@ -27,6 +28,7 @@ _LONGEST_CHARACTER = 4  # symbols: its UTF-8 bytes
 class Survey:
     """A text's figures.
 
+    documents: how often the text has what ends one; None where that is not said.
     plan: what training with default settings would choose on the machine that its rules were
         measured on; None for a text that is too short for it, or has too large an alphabet.
     compressors_bpc: of the text as a whole. baselines_bpc: of the part that training would hold
@@ -37,6 +39,7 @@ class Survey:
     compressors_bpc: dict[str, float]
     baselines_bpc: dict[str, float]
     vocab_size: int
+    documents: int | None
     plan: Plan | None
 
     def as_json(self) -> dict[str, Any]:
@@ -44,7 +47,8 @@ class Survey:
         stats = asdict(self.stats) | {"alphabet": dict(self.stats.alphabet)}
         bpc = {"compressors_bpc": self.compressors_bpc, "baselines_bpc": self.baselines_bpc}
         plan = None if self.plan is None else asdict(self.plan)
-        return stats | bpc | {"vocab_size": self.vocab_size, "train_would_choose": plan}
+        sizes = {"vocab_size": self.vocab_size, "documents": self.documents}
+        return stats | bpc | sizes | {"train_would_choose": plan}
 
 
 def survey_text(paths: Sequence[str], config: TextConfig) -> Survey:
@@ -53,10 +57,11 @@ def survey_text(paths: Sequence[str], config: TextConfig) -> Survey:
     Raises:
         CorpusError: it is missing, empty or undecodable.
     """
+    end = config.document_end
     with open_sources(locate_texts(paths)) as sources:
 
         def pieces() -> Iterator[str]:
-            return iter_text(sources, encoding=config.encoding, normalize=config.normalize)
+            return iter_pieces(sources, config)
 
         stats = measure_text(pieces())
         if not stats.characters:
@@ -68,10 +73,11 @@ def survey_text(paths: Sequence[str], config: TextConfig) -> Survey:
         left_out, train, val = _read_around(place, pieces(), vocab)
         baselines = score_baselines(train[-TRAINED_SYMBOLS:], val[:HELD_OUT_SYMBOLS], vocab)
         compressors = whole_bpc(pieces())
+        documents = None if end is None else count_documents(pieces(), end)
     train_symbols = left_out + len(train)
     is_learnable = len(kept) <= MAX_ALPHABET
     plan = _make_plan(vocab.size, train_symbols, symbols - train_symbols) if is_learnable else None
-    return Survey(stats, compressors, baselines, vocab.size, plan)
+    return Survey(stats, compressors, baselines, vocab.size, documents, plan)
 
 
 def _make_plan(vocab_size: int, train_symbols: int, val_symbols: int) -> Plan | None:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError, StorageError, VocabError
 from charrnn.storage import flush_folder, open_atomically, write_atomically
+from charrnn.text.documents import missing_end
 from charrnn.text.reader import Source, hash_sources, iter_text, open_sources
 from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points
 
@@ -92,9 +93,10 @@ def corpus_from_text(
     config = config or TextConfig()
     if not text:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
-    vocab = _with_known(Vocab.from_text(text, config.min_count), known)
+    ended = text + missing_end(text, config.document_end or "")
+    vocab = _with_known(Vocab.from_text(ended, config.min_count), known)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    return _split(name, sha256, vocab, vocab.encode(text), config.val_fraction)
+    return _split(name, sha256, vocab, vocab.encode(ended), config.val_fraction)
 
 
 def cache_folder() -> Path:
@@ -125,6 +127,7 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
     are_packed = [source.path.suffix.lower() == ".gz" for source in sources]
     parts = [CACHE_FORMAT, sha256, are_packed, config.encoding.lower(), config.normalize]
     parts += [config.min_count] if known is None else [config.min_count, known.to_json()]
+    parts += [] if config.document_end is None else [config.document_end]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -157,7 +160,7 @@ def _build(
     known: Vocab | None,
 ) -> None:
     """Count the alphabet in a first pass over the text, write its ids in a second."""
-    counts = _count(_pieces(sources + val_sources, config))
+    counts = _count(iter_pieces(sources + val_sources, config))
     if not counts.any():
         raise CorpusError(f"{sources[0].name} is empty; give it at least a few hundred characters")
     vocab = _with_known(Vocab.from_counts(counts, config.min_count), known)
@@ -182,8 +185,14 @@ def _build(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _pieces(sources: list[Source], config: TextConfig) -> Iterator[str]:
-    return iter_text(sources, encoding=config.encoding, normalize=config.normalize)
+def iter_pieces(sources: list[Source], config: TextConfig) -> Iterator[str]:
+    """Yield the characters of all sources, read as `config` says, in pieces."""
+    return iter_text(
+        sources,
+        encoding=config.encoding,
+        normalize=config.normalize,
+        document_end=config.document_end,
+    )
 
 
 def _count(pieces: Iterator[str]) -> NDArray[np.int64]:
@@ -211,7 +220,7 @@ def _count_bytes(raw: bytes) -> NDArray[np.int64]:
 def _write_ids(path: Path, sources: list[Source], vocab: Vocab, config: TextConfig) -> int:
     """Write the ids of all sources and give the file's size in bytes."""
     with open_atomically(path) as file:
-        for piece in _pieces(sources, config):
+        for piece in iter_pieces(sources, config):
             file.write(vocab.encode(piece).data)
         return file.tell()
 

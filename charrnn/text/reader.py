@@ -1,8 +1,9 @@
 """From files, folders, patterns or standard input to one stream of characters, in bounded memory.
 
 Bytes are decoded strictly; a leading byte order mark goes, CRLF and CR become LF, and two sources
-never share a line. A file that changes after it was found is an error, and so is a .gz file that is
-a bomb. What comes of the characters (alphabet, ids, split) is not known here.
+never share a line, or each ends as a document does. A file that changes after it was found is an
+error, and so is a .gz file that is a bomb. What comes of the characters (alphabet, ids, split) is
+not known here.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from charrnn.errors import CorpusError, StorageError
+from charrnn.text.documents import iter_ended
 from charrnn.text.encodings import SAMPLE_BYTES, explain_failure, find_codec
 
 CHUNK_BYTES = 1 << 20
@@ -105,19 +107,27 @@ def _hash_source(source: Source) -> str:
 
 
 def iter_text(
-    sources: Iterable[Source], *, encoding: str = "utf-8", normalize: str = "none"
+    sources: Iterable[Source],
+    *,
+    encoding: str = "utf-8",
+    normalize: str = "none",
+    document_end: str | None = None,
 ) -> Iterator[str]:
     """Yield the characters of all sources in pieces of about CHUNK_BYTES of input.
 
-    `normalize` is "none", "nfc" or "nfkc". Where a source does not end in a newline, one is put
-    before the next.
+    `normalize` is "none", "nfc" or "nfkc". After each source comes what it lacks of
+    `document_end`, which is of that form; without one, where a source does not end in a newline,
+    one is put before the next.
 
     Raises:
         ConfigError: the encoding is unknown.
         CorpusError: a file cannot be read, unpacked or decoded, or changes meanwhile.
     """
-    pieces = _iter_joined(sources, find_codec(encoding))
-    return pieces if normalize == "none" else _iter_normalized(pieces, _FORMS[normalize])
+    codec, form = find_codec(encoding), _FORMS.get(normalize)
+    texts: Iterable[Iterator[str]] = (_iter_decoded(source, codec) for source in sources)
+    if form is not None:
+        texts = (_iter_normalized(pieces, form) for pieces in texts)
+    return _iter_joined(texts) if document_end is None else iter_ended(texts, document_end)
 
 
 def _make_source(path: Path, name: str) -> Source:
@@ -265,12 +275,12 @@ def _most_unpacked(packed_bytes: int) -> int:
     return min(MAX_UNPACKED_BYTES, max(RATIO_FREE_BYTES, MAX_UNPACKED_RATIO * packed_bytes))
 
 
-def _iter_joined(sources: Iterable[Source], codec: str) -> Iterator[str]:
-    """Yield the text of all sources, with a newline between two that would share a line."""
+def _iter_joined(texts: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the pieces of all texts, with a newline between two that would share a line."""
     last = "\n"
-    for source in sources:
+    for pieces in texts:
         separator = "" if last == "\n" else "\n"
-        for piece in _iter_decoded(source, codec):
+        for piece in pieces:
             yield separator + piece
             separator, last = "", piece[-1]
 

@@ -129,6 +129,11 @@ class Vocab:
         runs = np.split(symbols, np.flatnonzero(np.diff(is_byte)) + 1)
         return "".join(map(self._decode_run, runs))
 
+    def name_of(self, symbol: int) -> str:
+        """Give a symbol's character; a byte as <E4>."""
+        byte = symbol - len(self.alphabet)
+        return self.alphabet[symbol] if byte < 0 else f"<{byte:02X}>"
+
     def _decode_run(self, symbols: NDArray[np.int64]) -> str:
         """Give the text of ids that are all characters or all bytes."""
         if len(symbols) and symbols[0] >= len(self.alphabet):

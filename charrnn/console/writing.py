@@ -1,0 +1,103 @@
+"""A session of writing together on a terminal: what the model adds, in a colour of its own.
+
+All of it goes to the terminal that the session is typed at, line by line, so that it works on any:
+nothing is drawn over. Nothing of the text reaches it but as visible characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.console.streams import Output
+from charrnn.console.surprisal import show_character
+from charrnn.console.visible import make_visible, one_line
+
+_MODELS = "cyan"
+_NOTE = "dim"
+_COMPLAINT = "red"
+_ROOM = 20  # columns that the line which goes on leaves for what is new
+_BAR = "█"
+_BAR_COLUMNS = 30
+_OTHER_COLUMNS = 20  # of a row with a bar
+
+
+class Page:
+    """The terminal of a session, as wide as it is at the moment."""
+
+    def __init__(self) -> None:
+        self._console = Output(highlight=False)
+        self._is_line_open = False
+
+    def begin(self, text: str) -> None:
+        """Show the end of the line that the model goes on with."""
+        room = max(self._console.width - _ROOM, self._console.width // 2)
+        self._is_line_open = False
+        self._write(fit_end(make_visible(text.rpartition("\n")[2]).expandtabs(4), room), _NOTE)
+
+    def show(self, piece: str) -> None:
+        """Show what the model adds, at once."""
+        self._write(make_visible(piece), _MODELS)
+
+    def end(self) -> None:
+        """Begin a new line, unless one has just begun."""
+        if self._is_line_open:
+            self._write("\n")
+
+    def note(self, text: str) -> None:
+        """Say something about the session, in a line."""
+        self.end()
+        self._console.print(Text(one_line(text), style=_NOTE))
+
+    def complain(self, text: str) -> None:
+        """Say what could not be done, in a line."""
+        self.end()
+        self._console.print(Text(one_line(text), style=_COMPLAINT))
+
+    def show_whole(self, pieces: Iterable[tuple[str, bool]]) -> None:
+        """Show a text by its pieces, each with whether the model wrote it."""
+        for text, is_models in pieces:
+            self._write(make_visible(text), _MODELS if is_models else "")
+        self.end()
+
+    def show_chances(self, chances: Sequence[tuple[str, float]]) -> None:
+        """Show characters with their probabilities, each with a bar."""
+        room = min(_BAR_COLUMNS, max(1, self._console.width - _OTHER_COLUMNS))
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(style=_MODELS, min_width=4)
+        table.add_column(justify="right")
+        table.add_column(style=_NOTE, no_wrap=True)
+        for name, share in chances:
+            char = "space" if name == " " else show_character(name)
+            table.add_row(Text(char), f"{share:.1%}", _BAR * round(share * room))
+        self._console.print(table)
+
+    def show_help(self, rows: Iterable[tuple[str, str]], below: str) -> None:
+        """Show what can be typed, each with what it does, and what else there is to know."""
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column()
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self._console.print(table)
+        self._console.print(Text(one_line(below), style=_NOTE))
+
+    def _write(self, shown: str, style: str = "") -> None:
+        if shown:
+            self._console.out(shown, style=style, end="", highlight=False)
+            self._console.file.flush()
+            self._is_line_open = not shown.endswith("\n")
+
+
+def fit_end(line: str, columns: int) -> str:
+    """Give the end of a line that takes no more than so many columns, a … where it was cut."""
+    if cell_len(line) <= columns:
+        return line
+    kept = len(line)
+    room = columns - 1
+    while room >= (width := cell_len(line[kept - 1])):
+        kept, room = kept - 1, room - width
+    return "…" + line[kept:]

@@ -1,0 +1,197 @@
+"""A pattern's machine → what may come next: over ids, with the distances to a full match.
+
+First the skips are resolved: what is left are states, each with the classes of ids that lead on
+from it, and the fewest characters to a full match from each. A text is then at a set of states,
+which is looked up, or made when it is first met (Rabin and Scott, "Finite Automata and Their
+Decision Problems", 1959; made lazily, no pattern has too many). It knows nothing of logits.
+
+V = vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import ConfigError
+from charrnn.inference.alphabet import LAST_NEWLINE, Alphabet, Left, make_alphabet
+from charrnn.inference.regex import END, Machine, holds
+from charrnn.text.vocab import Vocab
+
+States = frozenset[int]
+Edges = list[dict[int, set[int]]]
+_Point = tuple[int, str, tuple[int, ...]]
+"""A node, the kind of the character before it, and the classes that this character still takes."""
+
+_MOST_EDGES = 500_000  # of a pattern
+_KEPT_EDGES = 1_000_000  # of what was met
+_KEPT_MASK_BYTES = 64 << 20
+
+
+class Step(NamedTuple):
+    """What may come after a text.
+
+    is_complete: the text is a full match. ways: by class of ids, the fewest characters to a full
+    match that way, its own counted, and where it leads. least, most: of those numbers.
+    """
+
+    is_complete: bool
+    ways: dict[int, tuple[float, States]]
+    least: float
+    most: float
+
+
+class Automaton:
+    """What `machine` matches, over the ids that `is_left` (V,) leaves.
+
+    class_of: the class of each id (V,). costs: the characters that each id adds, 0 or 1 (V,).
+
+    Raises:
+        ConfigError: the pattern is too large.
+    """
+
+    def __init__(self, machine: Machine, vocab: Vocab, is_left: Left) -> None:
+        sets = (chars for reads in machine.reads for chars, _ in reads)
+        alphabet = make_alphabet(sets, vocab, is_left, machine.has_guards)
+        self._edges, self._is_final = _resolve(machine, alphabet)
+        self._distances = _distances(self._edges, self._is_final, alphabet.costs)
+        self._class_costs, self._classes = alphabet.costs, alphabet.class_of
+        self.class_of: list[int] = alphabet.class_of.tolist()
+        self.costs: list[int] = [alphabet.costs[each] for each in self.class_of]
+        self.start: States = frozenset([0])
+        self._steps: dict[States, Step] = {}
+        self._masks: dict[tuple[States, float], NDArray[np.float32]] = {}
+        self._known_edges = 0
+
+    def look(self, states: States) -> Step:
+        """Give what may come at `states`; made once."""
+        step = self._steps.get(states)
+        if step is None:
+            step = self._make_step(states)
+            self._known_edges += 1 + len(step.ways)
+            if self._known_edges > _KEPT_EDGES:
+                self._steps, self._known_edges = {}, 0
+            self._steps[states] = step
+        return step
+
+    def mask(self, states: States, remaining: float) -> NDArray[np.float32]:
+        """Give (V,): 0 for ids by which so many characters can reach a full match, else −inf."""
+        step = self.look(states)
+        key = states, min(remaining, step.most)
+        mask = self._masks.get(key)
+        if mask is None:
+            is_open = np.zeros(len(self._class_costs), np.bool_)
+            is_open[[each for each, (need, _) in step.ways.items() if need <= remaining]] = True
+            mask = np.where(is_open[self._classes], np.float32(0), np.float32(-np.inf))
+            mask.setflags(write=False)
+            if (len(self._masks) + 1) * mask.nbytes > _KEPT_MASK_BYTES:
+                self._masks = {}
+            self._masks[key] = mask
+        return mask
+
+    def shortest(self) -> list[int] | None:
+        """Give the ids of a shortest full match; None where there is none."""
+        if self._distances[0] == math.inf:
+            return None
+        id_of, found, state = {each: i for i, each in enumerate(self.class_of)}, [], 0
+        while not self._is_final[state]:
+            state, taken = next(self._nearer(state))
+            found.append(id_of[taken])
+        return found
+
+    def _nearer(self, state: int) -> Iterator[tuple[int, int]]:
+        """Yield the states on a shortest way on, each with the class that leads there."""
+        for taken, targets in self._edges[state].items():
+            for target in targets:
+                if self._distances[target] + self._class_costs[taken] == self._distances[state]:
+                    yield target, taken
+
+    def _make_step(self, states: States) -> Step:
+        targets: dict[int, set[int]] = {}
+        for state in states:
+            for taken, found in self._edges[state].items():
+                targets.setdefault(taken, set()).update(found)
+        ways: dict[int, tuple[float, States]] = {}
+        for taken, found in targets.items():
+            need = self._class_costs[taken] + min(self._distances[each] for each in found)
+            if need < math.inf:
+                ways[taken] = need, frozenset(found)
+        needs = [need for need, _ in ways.values()]
+        is_complete = any(self._is_final[state] for state in states)
+        return Step(is_complete, ways, min(needs, default=math.inf), max(needs, default=0))
+
+
+def _resolve(machine: Machine, alphabet: Alphabet) -> tuple[Edges, list[bool]]:
+    """Give the edges of each state by class, and which states are final; state 0 is the start."""
+    kinds = sorted({way.kind for ways in alphabet.ways.values() for way in ways})
+    first: _Point = (machine.start, "", ())
+    numbers, points = {first: 0}, [first]
+    edges: Edges = []
+    is_final, count = [], 0
+    for point in points:
+        ways: dict[int, set[int]] = {}
+        for taken, target in _iter_ways(machine, alphabet, kinds, point):
+            if target not in numbers:
+                numbers[target] = len(points)
+                points.append(target)
+            ways.setdefault(taken, set()).add(numbers[target])
+            count += 1
+        edges.append(ways)
+        node, before, rest = point
+        is_final.append(not rest and END in _closure(machine, node, before, ""))
+        if count > _MOST_EDGES:
+            raise ConfigError(
+                f"{machine.name} takes more than {_MOST_EDGES:,} steps; "
+                "ask for less, or write * or + where it counts"
+            )
+    return edges, is_final
+
+
+def _iter_ways(
+    machine: Machine, alphabet: Alphabet, kinds: list[str], point: _Point
+) -> Iterator[tuple[int, _Point]]:
+    """Yield the classes that lead on from a point, each with the point that it leads to."""
+    node, before, rest = point
+    if rest:
+        yield rest[0], (node, before, rest[1:])
+    elif before != LAST_NEWLINE:
+        for after in kinds:
+            for each in _closure(machine, node, before, after):
+                for chars, target in machine.reads[each]:
+                    for kind, classes in alphabet.ways[chars]:
+                        if kind == after:
+                            yield classes[0], (target, after, classes[1:])
+
+
+def _closure(machine: Machine, node: int, before: str, after: str) -> list[int]:
+    """Give the nodes that skips lead to between two kinds of character; "" is the text's edge."""
+    found, seen = [node], {node}
+    for each in found:
+        for guard, target in machine.skips[each]:
+            if target not in seen and (guard is None or holds(guard, before[:1], after)):
+                seen.add(target)
+                found.append(target)
+    return found
+
+
+def _distances(edges: Edges, is_final: list[bool], costs: list[int]) -> list[float]:
+    """Give the fewest characters from each state to a final one, searched from there backwards."""
+    sources: list[list[tuple[int, int]]] = [[] for _ in edges]
+    for state, ways in enumerate(edges):
+        for taken, targets in ways.items():
+            for target in targets:
+                sources[target].append((state, costs[taken]))
+    distances = [0 if each else math.inf for each in is_final]
+    queue = deque(state for state, each in enumerate(is_final) if each)
+    while queue:
+        state = queue.popleft()
+        for source, cost in sources[state]:
+            if distances[state] + cost < distances[source]:
+                distances[source] = distances[state] + cost
+                queue.append(source) if cost else queue.appendleft(source)
+    return distances

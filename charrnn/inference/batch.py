@@ -1,0 +1,207 @@
+"""Many texts side by side: each character of all of them by one matrix product.
+
+A text is the one that `iter_ids` would write alone. The products of many rows round otherwise than
+those of one, by a few parts in ten million; so each choice is made three times, on the logits and
+on them moved by a hundred times as much, up and down. Where the three are not one, rounding might
+decide: the text's state is then read anew, alone, and the choice is made from that. A network that
+lets small differences grow is found out by a witness, a text that is read alone all along: once its
+logits are no longer the batch's, every text is read alone.
+
+B = texts side by side, V = vocabulary, K = alternatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.inference.chain import Chain, Draw, Memory, memory_of, pick_memories, stack_memories
+from charrnn.inference.filters import Logits
+from charrnn.inference.guide import Guide
+from charrnn.inference.reader import Reader
+from charrnn.inference.sampler import BLOCK, Start, guided
+from charrnn.inference.states import State, pick_rows, put_row, stack_states
+from charrnn.text.vocab import Ids
+
+_DOUBT = 2e-5  # far above what rounding moves a logit by: about 1e-7 of its size
+_DRIFT = 0.1  # the share of it that the witness may move by
+
+
+class Step(NamedTuple):
+    """One more character of each text that goes on: `rows` (B,) are their places in the batch.
+
+    symbols: (B,) ids; −1 where the guide ended the text. Where costs are asked for, nats: (B,)
+    −ln of each one's probability in the model, before anything shaped it; top, top_nats: (B, K)
+    the model's likeliest ids, and what they would have cost.
+    """
+
+    rows: NDArray[np.int64]
+    symbols: Ids
+    nats: NDArray[np.float64] | None = None
+    top: Ids | None = None
+    top_nats: NDArray[np.float64] | None = None
+
+
+class Batch:
+    """Texts that are written side by side; `drop` ends some of them."""
+
+    def __init__(
+        self,
+        network: Reader,
+        starts: Sequence[Start],
+        chain: Chain,
+        randoms: Sequence[np.random.Generator],
+        guide: Guide | None = None,
+        *,
+        alternatives: int | None = None,
+    ) -> None:
+        """Begin the texts, whose prompts are of one length.
+
+        alternatives: K; None where no costs are asked for.
+        """
+        self._network, self._chain, self._guide = network, chain, guide
+        self._alternatives = alternatives
+        self.guide_reason = guide.reason if guide else ""
+        self._starts, self._randoms = starts, randoms
+        self._rows = np.arange(len(starts))
+        self._written: list[list[int]] = [[] for _ in starts]
+        self._states = stack_states([start.state for start in starts])
+        self._memory = stack_memories([chain.start(start.prompt) for start in starts])
+        prompts = [np.array(start.prompt, np.int64) for start in starts]
+        self._places: list[Any] = [guide.start(each) for each in prompts] if guide else []
+        normal = np.random.default_rng(0).normal(0, _DOUBT * chain.steepness, chain.vocab_size)
+        self._doubts = normal.astype(np.float32)
+        self._witness = (0, 0, starts[0].state)
+        self._alone: list[State] | None = None
+        self._numbers, self._used = np.empty((len(starts), BLOCK)), BLOCK
+
+    def __iter__(self) -> Iterator[Step]:
+        """Write a character of each text, and another, until all are dropped."""
+        while len(self._rows):
+            raw = self._network.logits(self._states)
+            if self._alone is None and len(self._rows) > 1 and self._has_drifted(raw):
+                self._alone = [self._read_alone(row) for row in self._rows.tolist()]
+                self._states = stack_states(self._alone)
+                raw = self._network.logits(self._states)
+            symbols = self._choose(raw)
+            yield self._describe(symbols, raw)
+            if len(self._rows):
+                self._advance(self._memory.last)
+
+    def drop(self, rows: Container[int]) -> None:
+        """Write no more of the texts at these places; between two steps."""
+        stay = [i for i, row in enumerate(self._rows.tolist()) if row not in rows]
+        if len(stay) < len(self._rows):
+            self._rows = self._rows[stay]
+            self._states = pick_rows(self._states, stay)
+            self._memory = pick_memories(self._memory, stay)
+            self._places = [self._places[i] for i in stay] if self._guide else []
+            self._alone = [self._alone[i] for i in stay] if self._alone else None
+
+    def _advance(self, symbols: Ids) -> None:
+        if self._alone is None:
+            self._states = self._network.advance_all(symbols, self._states)
+        else:
+            ways = zip(symbols.tolist(), self._alone, strict=True)
+            self._alone = [self._network.advance(symbol, state) for symbol, state in ways]
+            self._states = stack_states(self._alone)
+
+    def _has_drifted(self, raw: Logits) -> bool:
+        """Read the first text alone too; tell whether that gives other logits than (B, V)."""
+        row, read, state = self._witness
+        if row != self._rows[0]:
+            row, read, state = int(self._rows[0]), 0, self._starts[self._rows[0]].state
+        for symbol in self._written[row][read:]:
+            state = self._network.advance(symbol, state)
+        self._witness = (row, len(self._written[row]), state)
+        return bool(np.abs(self._network.logits(state) - raw[0]).max() > _DRIFT * _DOUBT)
+
+    def _read_alone(self, row: int) -> State:
+        """Read what stands in a text, alone; give the state after it."""
+        return self._network.prefill(
+            np.array(self._written[row], np.int64), self._starts[row].state
+        )
+
+    def _choose(self, raw: Logits) -> Ids:
+        """Draw an id (B,) for each text, and remember it; −1 where the guide ends the text."""
+        shaped = self._chain.shape(raw, self._memory)
+        over = np.zeros(len(raw), np.bool_)
+        if self._guide is not None:
+            over = np.array([self._guide.is_over(place) for place in self._places])
+            free = [self._guided(i, shaped[i]) for i in range(len(raw)) if not over[i]]
+            if free:
+                shaped = shaped.copy()
+                shaped[~over] = free
+        chances = self._draw_numbers() if self._chain.has_chance else np.zeros((len(raw), 1))
+        draw = Draw(self._draw_numbers(), chances)
+        symbols, cost_bits = self._choose_surely(shaped, draw, ~over)
+        self._memory = self._chain.remember(self._memory, symbols, cost_bits)
+        for row, symbol in zip(self._rows.tolist(), symbols.tolist(), strict=True):
+            self._written[row].append(symbol)
+        return symbols if self._guide is None else self._follow(symbols, over)
+
+    def _choose_surely(
+        self, shaped: Logits, draw: Draw, is_open: NDArray[np.bool_]
+    ) -> tuple[Ids, NDArray[np.float64]]:
+        """Choose thrice, as the module says, and alone where that gives more than one answer."""
+        thrice = np.concatenate((shaped, shaped + self._doubts, shaped - self._doubts))
+        memory = Memory(None, *map(_repeat, self._memory[1:]))
+        symbols, cost_bits = self._chain.choose_rows(thrice, memory, Draw(*map(_repeat, draw)))
+        votes = symbols.reshape(3, -1)
+        for i in np.flatnonzero((votes != votes[0]).any(0) & is_open).tolist():
+            symbols[i], cost_bits[i] = self._choose_alone(i, draw)
+        return symbols[: len(shaped)], cost_bits[: len(shaped)]
+
+    def _choose_alone(self, index: int, draw: Draw) -> tuple[int, float]:
+        """Read a text anew and choose from that, as `iter_ids` would; go on from its state."""
+        state = self._alone[index] if self._alone else self._read_alone(int(self._rows[index]))
+        put_row(self._states, index, state)
+        memory = memory_of(self._memory, index)
+        shaped = self._chain.shape(self._network.logits(state), memory)
+        if self._guide is not None:
+            shaped = self._guided(index, shaped)
+        alone = Draw(float(draw.uniform[index, 0]), float(draw.chance[index, 0]))
+        return self._chain.choose(shaped, memory, alone)
+
+    def _guided(self, index: int, logits: Logits) -> Logits:
+        assert self._guide is not None
+        return guided(logits, self._guide, self._places[index])
+
+    def _follow(self, symbols: Ids, over: NDArray[np.bool_]) -> Ids:
+        """Let the guide read what was drawn; give −1 where it ends the text."""
+        assert self._guide is not None
+        followed = symbols.copy()
+        for i, symbol in enumerate(symbols.tolist()):
+            if not over[i]:
+                self._places[i] = self._guide.follow(self._places[i], symbol)
+            if over[i] or self._places[i] is None:
+                followed[i] = -1
+        return followed
+
+    def _describe(self, symbols: Ids, raw: Logits) -> Step:
+        """Give the step, and what each id cost in the model, where that is asked for."""
+        if self._alternatives is None:
+            return Step(self._rows, symbols)
+        doubles = raw.astype(np.float64)
+        doubles -= doubles.max(-1, keepdims=True)
+        nats = np.log(np.exp(doubles).sum(-1, keepdims=True)) - doubles
+        top = nats.argsort(-1, kind="stable")[:, : self._alternatives]
+        own = nats[np.arange(len(nats)), symbols]
+        return Step(self._rows, symbols, own, top, np.take_along_axis(nats, top, -1))
+
+    def _draw_numbers(self) -> NDArray[np.float64]:
+        """Give the next random number (B, 1) of each text's own stream."""
+        if self._used == BLOCK:
+            for row in self._rows.tolist():
+                self._numbers[row] = self._randoms[row].random(BLOCK)
+            self._used = 0
+        self._used += 1
+        numbers: NDArray[np.float64] = self._numbers[self._rows, self._used - 1][:, None]
+        return numbers
+
+
+def _repeat(rows: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate((rows, rows, rows))

@@ -1,0 +1,181 @@
+"""What stands between logits and an id: penalties, bans, filters, the draw, resolved once.
+
+The order is always: repetition, presence, frequency and loop penalty; bias and bans; temperature,
+top-n-sigma, top-k, typical, top-p, min-p, XTC; mirostat; the draw. At temperature 0 it ends after
+the bans, with the likeliest. What drawing carries on is an argument and a result.
+
+V = vocabulary, B = texts side by side: what is said of (V,) goes for the rows of (B, V) too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import SampleConfig
+from charrnn.inference.filters import (
+    Chance,
+    Logits,
+    describe_temperature,
+    iter_cuts,
+    make_filter,
+)
+from charrnn.inference.mirostat import follow, keep_expected
+from charrnn.inference.penalties import (
+    Past,
+    iter_penalties,
+    make_past,
+    past_of,
+    pick_pasts,
+    remember,
+    stack_pasts,
+)
+from charrnn.text.vocab import Ids
+
+
+class Memory(NamedTuple):
+    """What drawing carries from character to character.
+
+    past: what was written, where a penalty asks. limit_bits: mirostat's; a float, or (B, 1). last:
+    the id before, −1 where a text begins; an int, or (B,).
+    """
+
+    past: Past | None
+    limit_bits: Any
+    last: Any
+
+
+class Draw(NamedTuple):
+    """The random numbers in [0, 1) of one character, floats or (B, 1). chance: XTC's."""
+
+    uniform: Any
+    chance: Any = 0.0
+
+
+class Chain:
+    """All that stands between logits and an id."""
+
+    def __init__(
+        self,
+        config: SampleConfig,
+        vocab_size: int,
+        bias: Logits | None = None,
+        begins_word: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Resolve the settings.
+
+        bias: (V,), added to the logits; −inf is a ban. begins_word: (V + 1,), whether a word
+        begins after each id and, last, where a text does; word_temperature needs it.
+        """
+        self.vocab_size = vocab_size
+        self._config = config
+        self._bias = bias
+        self._penalties = [each for _, each in iter_penalties(config)]
+        self._filter = make_filter(config)
+        self._temperatures: NDArray[np.float64] | None = None
+        if config.word_temperature is not None and begins_word is not None:
+            self._temperatures = np.where(begins_word, config.word_temperature, config.temperature)
+        self.has_chance = config.xtc > 0 and config.temperature > 0
+        self.steepness = config.repetition_penalty  # how much further it may move a moved logit
+
+    def start(self, prompt: Sequence[int]) -> Memory:
+        """Give the memory after the prompt."""
+        past, window = None, self._config.penalty_window
+        if self._penalties:
+            has_loops = self._config.loop_penalty > 0
+            past = make_past(prompt[-window:], self.vocab_size, window, has_loops)
+        return Memory(past, 2 * self._config.mirostat, prompt[-1] if prompt else -1)
+
+    def shape(self, logits: Logits, memory: Memory) -> Logits:
+        """Give the logits after penalties, bias and bans."""
+        if memory.past is not None:
+            for penalize in self._penalties:
+                logits = penalize(logits, memory.past)
+        return logits if self._bias is None else logits + self._bias
+
+    def choose(self, logits: Logits, memory: Memory, draw: Draw) -> tuple[int, float]:
+        """Give an id by shaped logits (V,), and what it cost in bits where mirostat asks.
+
+        It is the inverse of the cumulated softmax of what the filters leave.
+        """
+        if not self._config.temperature:
+            return int(logits.argmax()), 0.0
+        kept = self._keep(logits, memory, draw.chance)
+        reached = np.exp(kept).cumsum(-1, np.float64)  # in which u · total stays below the total
+        symbol = int(reached.searchsorted(draw.uniform * reached[-1], "right"))
+        if not self._config.mirostat:
+            return symbol, 0.0
+        return symbol, float(np.log2(reached[-1]) - kept[symbol] / np.log(2))
+
+    def choose_rows(
+        self, logits: Logits, memory: Memory, draw: Draw
+    ) -> tuple[Ids, NDArray[np.float64]]:
+        """Do the same for rows: ids (B,), and what they cost (B, 1)."""
+        nothing = np.zeros((len(logits), 1))
+        if not self._config.temperature:
+            return logits.argmax(-1), nothing
+        kept = self._keep(logits, memory, draw.chance)
+        reached = np.exp(kept).cumsum(-1, np.float64)
+        symbols: Ids = (reached <= draw.uniform * reached[:, -1:]).sum(-1)
+        if not self._config.mirostat:
+            return symbols, nothing
+        own = np.take_along_axis(kept, symbols[:, None], -1)
+        return symbols, np.log2(reached[:, -1:]) - own / np.log(2)
+
+    def remember(self, memory: Memory, symbol: int | Ids, cost_bits: Chance) -> Memory:
+        """Give the memory after an id, or one of each row."""
+        config, (past, limit_bits, _) = self._config, memory
+        if past is not None:
+            past = remember(past, symbol, config.penalty_window)
+        if config.mirostat:
+            limit_bits = follow(limit_bits, cost_bits, config.mirostat, config.mirostat_rate)
+        return Memory(past, limit_bits, symbol)
+
+    def _keep(self, logits: Logits, memory: Memory, chance: Chance) -> Logits:
+        """Give what the filters leave, the likeliest before XTC at 0."""
+        if self._temperatures is None:
+            kept = self._filter(logits, chance)
+        else:
+            temperature = self._temperatures[memory.last]
+            kept = self._filter(
+                logits, chance, temperature[:, None] if logits.ndim > 1 else float(temperature)
+            )
+        return keep_expected(kept, memory.limit_bits) if self._config.mirostat else kept
+
+
+def describe_chain(config: SampleConfig) -> list[str]:
+    """Give the steps in force, in order, each in words."""
+    words = [each for each, _ in iter_penalties(config)]
+    if words:
+        words[-1] += f" (penalties count the last {config.penalty_window:,} characters)"
+    for name in ("bias", "only", "ban"):
+        words += [f"{name} {each!r}" for each in getattr(config, name)]
+    if not config.temperature:
+        return [*words, "the likeliest (temperature 0)"]
+    words += describe_temperature(config)
+    words += [each for each, _ in iter_cuts(config)]
+    if config.mirostat:
+        words.append(f"mirostat {config.mirostat:g} bits, rate {config.mirostat_rate:g}")
+    return [*words, "a draw"]
+
+
+def stack_memories(memories: Sequence[Memory]) -> Memory:
+    """Put memories side by side."""
+    pasts, limits, lasts = zip(*memories, strict=True)
+    past = None if pasts[0] is None else stack_pasts(pasts)
+    return Memory(past, np.array(limits)[:, None], np.array(lasts))
+
+
+def pick_memories(memory: Memory, rows: Sequence[int]) -> Memory:
+    """Give some of several memories."""
+    past = None if memory.past is None else pick_pasts(memory.past, rows)
+    return Memory(past, memory.limit_bits[rows], memory.last[rows])
+
+
+def memory_of(memory: Memory, index: int) -> Memory:
+    """Give one of several memories."""
+    past = None if memory.past is None else past_of(memory.past, index)
+    return Memory(past, float(memory.limit_bits[index, 0]), int(memory.last[index]))
