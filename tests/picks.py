@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from charrnn.config import SampleConfig
-from charrnn.inference.chain import Chain, Draw, Memory
+from charrnn.inference.chain import Chain, Memory
 from charrnn.inference.filters import Logits
 from charrnn.inference.sampler import _iter_uniforms
 
@@ -21,7 +21,7 @@ def make_pick(
         chain = Chain(config, len(logits), bias)
         chance = next(uniforms) if chain.has_chance else 0.0
         shaped = chain.shape(logits, memory)
-        symbol, cost_bits = chain.choose(shaped, memory, Draw(next(uniforms), chance))
+        symbol, cost_bits = chain.choose(shaped, memory, next(uniforms), chance)
         return symbol, chain.remember(memory, symbol, cost_bits)
 
     return pick

@@ -177,7 +177,9 @@ def diverse_twin(runtime: Runtime, share: int, groups: int, diversity: float) ->
         before: list[int] = []
         for group in range(groups):
             longer = [(*ids, symbol) for ids in kept[group] for symbol in range(V)]
-            longer.sort(key=lambda ids: diversity * before.count(ids[-1]) - log_prob_of(runtime, ids))
+            longer.sort(
+                key=lambda ids: diversity * before.count(ids[-1]) - log_prob_of(runtime, ids)
+            )
             kept[group] = longer[:share]
             before += [ids[-1] for ids in kept[group]]
     return {ids for group in kept for ids in group}

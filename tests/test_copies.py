@@ -33,11 +33,7 @@ def slow_spans(text: str, corpus: str, least: int) -> list[tuple[int, int]]:
         for start, stop in itertools.combinations(range(len(text) + 1), 2)
         if stop - start >= least and text[start:stop] in corpus
     ]
-    return [
-        (a, b)
-        for a, b in spans
-        if not any((c, d) != (a, b) and c <= a and b <= d for c, d in spans)
-    ]
+    return [a for a in spans if not any(a != b and b[0] <= a[0] and a[1] <= b[1] for b in spans)]
 
 
 # ── the spans ──

@@ -15,10 +15,10 @@ from charrnn.inference.generator import Model
 
 Make = Callable[..., ModelFile]
 ALPHABET = "\n abé"  # of make_model
-GAP = 3
+GAP = 2
 PATTERNS = [
-    *("_", "a_", "_a", "a_b", "__", "a__b_", "_ab_é_", "_____"),
-    *("*a", "a*b", "*_", "_*b", "a*b*a", "*ab*ab", "a**b", "*a*a*a", "aa*a_", "*éa b"),
+    *("_", "a_", "_a", "a_b", "__", "a__b_", "_ab_é_"),
+    *("*a", "a*b", "*_", "_*b", "a*b*a", "*ab*ab", "a**b", "aa*a_", "*éa b"),
 ]
 
 
@@ -37,26 +37,32 @@ def expression(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(signs.get(char, re.escape(char)) for char in pattern), re.DOTALL)
 
 
-def brute_force(
-    model: Model, pattern: str, fillers: str = ALPHABET
-) -> list[tuple[str, float]]:
+def brute_force(model: Model, pattern: str, fillers: str = ALPHABET) -> dict[str, float]:
     """Give every text that fits with its bits, the likeliest first."""
-    ways = {"_": list(fillers), "*": ["".join(w) for n in range(GAP + 1) for w in product(fillers, repeat=n)]}
+    stretches = ["".join(way) for size in range(GAP + 1) for way in product(fillers, repeat=size)]
+    ways = {"_": list(fillers), "*": stretches}
     texts = {"".join(parts) for parts in product(*(ways.get(char, [char]) for char in pattern))}
-    bits = [(text, float(model.score(text).bits.sum())) for text in sorted(texts)]
-    return sorted(bits, key=lambda each: each[1])
+    bits = {text: bits_of(model, text) for text in texts}
+    return dict(sorted(bits.items(), key=lambda each: each[1]))
+
+
+def bits_of(model: Model, text: str) -> float:
+    """Give what a text costs that begins a line."""
+    return float(model.score("\n" + text).bits[1:].sum())
 
 
 def texts_of(filling: Filling) -> list[str]:
     return [each.text for each in filling.completions]
 
 
-@pytest.mark.parametrize("pattern", [each for each in PATTERNS if each.count("_") < 5])
+@pytest.mark.parametrize("pattern", PATTERNS)
 def test_the_likeliest_and_their_bits_are_those_of_all_texts(model: Model, pattern: str) -> None:
     expected = brute_force(model, pattern)
 
-    found = find(model, pattern, count=10_000, beam_width=100_000)
+    found = find(model, pattern, count=5000)
 
     assert found.is_exact
-    assert texts_of(found) == [text for text, _ in expected]
-    assert [each.bits for each in found.completions] == pytest.approx([b for _, b in expected], abs=1e-4)
+    assert texts_of(found) == [*expected]
+    assert [each.bits for each in found.completions] == pytest.approx(
+        [*expected.values()], abs=1e-4
+    )

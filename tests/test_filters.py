@@ -329,7 +329,7 @@ def test_the_chain_is_temperature_then_top_k_then_top_p_then_min_p(
     logits: Logits, k: int, top_p: float, min_p: float, temperature: float
 ) -> None:
     config = SampleConfig(temperature=temperature, top_k=k, top_p=top_p, min_p=min_p)
-    scaled = divide_by_temperature(logits, temperature) if temperature != 1 else logits
+    scaled = divide_by_temperature(logits, temperature)
     by_hand = keep_top_p(keep_top_k(scaled, k), top_p) if top_p < 1 else keep_top_k(scaled, k)
 
     assert np.array_equal(make_filter(config)(logits), keep_min_p(by_hand, min_p))

@@ -74,14 +74,13 @@ class Drafts:
         Raises:
             StorageError: it cannot be written.
         """
-        if text == self._kept:
-            return
         if text in ("", self._saved):
             with suppress(OSError):
                 self.path.unlink()
-        else:
+            self._kept = ""
+        elif text != self._kept:
             write_atomically(self.path, text)
-        self._kept = text
+            self._kept = text
 
     def save(self, name: str, text: str, *, may_replace: bool) -> str:
         """Write `text` to the file `name`, or without one where it was saved last; give its path.

@@ -110,15 +110,16 @@ class Keyboard:
             self._is_reading = True
             line = input(_PROMPT)
         except _Interrupted:
-            click.echo()
-            return readline.get_line_buffer() if readline else "", False
+            with suppress(OSError):  # the terminal is gone
+                click.echo()
+            return _begun_line(), False
         except UnicodeDecodeError as error:
             raise ConfigError(
                 f"what was typed is not in the terminal's encoding ({error.reason}); "
                 "the text is as it was"
             ) from error
         except (EOFError, OSError) as error:  # OSError: the terminal is gone
-            raise Left from error
+            raise Left(self.number, _begun_line()) from error
         finally:
             self._is_reading = False
         return line, True
@@ -145,6 +146,10 @@ class Keyboard:
             readline.parse_and_bind(setting)
         readline.set_completer_delims("")
         readline.set_completer(complete_line)
+
+
+def _begun_line() -> str:
+    return readline.get_line_buffer() if readline else ""
 
 
 def _switch_echo_off() -> list[Any] | None:

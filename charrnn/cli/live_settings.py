@@ -9,7 +9,7 @@ from typing import Any
 
 from charrnn.config import SampleConfig
 
-OFF = "off"
+ON, OFF = "on", "off"
 DEFAULTS = SampleConfig(length=200)  # what is read at a glance; 500 fill a screen
 SETTINGS = {item.name.replace("_", "-"): item for item in fields(SampleConfig)}
 """The fields of SampleConfig by their names as options."""
@@ -19,7 +19,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
     "str": str,
-    "bool": lambda word: {"on": True}.get(word, word),
+    "bool": lambda word: {ON: True}.get(word, word),
     "tuple[str, ...]": lambda words: tuple(shlex.split(words)),
 }
 
@@ -56,8 +56,10 @@ def change_style(config: SampleConfig, style: str) -> SampleConfig:
 def describe_setting(config: SampleConfig, name: str) -> str:
     """Give a setting as it would be typed."""
     value = getattr(config, SETTINGS[name].name)
-    if value is None or value == ():
+    if value is None or value is False or value == ():
         return f"{name} {OFF}"
+    if value is True:
+        return f"{name} {ON}"
     return f"{name} {shlex.join(value) if isinstance(value, tuple) else value}"
 
 

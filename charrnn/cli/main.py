@@ -19,6 +19,7 @@ from charrnn.cli import (
     corpus,
     decompress,
     eval,
+    fill,
     info,
     list_runs,
     sample,
@@ -72,7 +73,7 @@ def cli() -> None:
     """Hold the commands together."""
 
 
-_READERS = (sample, write, eval, score, compress, decompress, info, list_runs)
+_READERS = (sample, write, fill, eval, score, compress, decompress, info, list_runs)
 for _command in (train, *_READERS, corpus, bench, completion):
     cli.add_command(_command.command)
 

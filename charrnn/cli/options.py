@@ -22,7 +22,12 @@ from charrnn.errors import ConfigError
 _ENV_PREFIX = "CHARRNN"
 _MOST_CONFIG_BYTES = 1 << 20
 _LARGEST = 1 << 1023  # whole numbers from here on are no float
-_SPELLINGS = {"temperature": ("--temp", "--temperature"), "top_k": ("--top-k",)}
+_SPELLINGS = {
+    "temperature": ("--temp", "--temperature"),
+    "top_k": ("--top-k",),
+    "count": ("-n", "--count"),
+    "beam_width": ("--beam",),
+}
 _COMPLETIONS = {"resume": complete_run, "init_from": complete_run}
 
 

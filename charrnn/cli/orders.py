@@ -22,7 +22,7 @@ COMMANDS = {
     "save!": ("[FILE]", ""),
     "load": ("FILE", "put a file's text in place of this one"),
     "style": ("NAME", ", ".join(STYLES)),
-    "settings": ("", "those in force"),
+    "settings": ("", "the settings in force"),
     "help": ("", "this page"),
     "quit": ("", "leave; the text is kept"),
 }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from charrnn.config.sample import SampleConfig
 
 _FORMS = ("regex", "choices", "template", "balanced")
-_ENDS = ("seconds", "lines", "sentences", "stop", "stop_regex")
+_ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
 
 
 def check_constraint(config: SampleConfig) -> None:

@@ -17,7 +17,7 @@ class FillConfig:
         "*", "sign of any number of unknown characters, none too; empty for no such sign"
     )
     max_gap: int = setting(20, "characters that a gap takes at most", minimum=1, maximum=200)
-    line: bool = setting(False, "let the line end after TEXT: a newline follows, which counts")
+    line: bool = setting(False, "TEXT is a whole line: a newline follows it and counts, and no blank takes one")
     only: tuple[str, ...] = setting(
         (),
         "fill with these alone: ascii, letters, digits, a Unicode category such as Lu, or the "

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.console.flow import Flow
 from charrnn.console.streams import Output
 from charrnn.console.surprisal import show_character
 from charrnn.console.visible import make_visible, one_line
@@ -30,38 +31,41 @@ class Page:
 
     def __init__(self) -> None:
         self._console = Output(highlight=False)
-        self._is_line_open = False
+        self._flow = Flow()
 
     def begin(self, text: str) -> None:
         """Show the end of the line that the model goes on with."""
         room = max(self._console.width - _ROOM, self._console.width // 2)
-        self._is_line_open = False
-        self._write(fit_end(make_visible(text.rpartition("\n")[2]).expandtabs(4), room), _NOTE)
+        shown = fit_end(make_visible(text.rpartition("\n")[2]).expandtabs(4), room)
+        self._flow = Flow(cell_len(shown))
+        self._write(shown, _NOTE)
 
     def show(self, piece: str) -> None:
-        """Show what the model adds, at once."""
-        self._write(make_visible(piece), _MODELS)
+        """Show what the model adds, word by word."""
+        self._write(self._flow.feed(make_visible(piece), self._console.width), _MODELS)
 
     def end(self) -> None:
-        """Begin a new line, unless one has just begun."""
-        if self._is_line_open:
+        """Show the last word, and begin a new line unless one has just begun."""
+        self._write(self._flow.end(self._console.width), _MODELS)
+        if self._flow.column:
             self._write("\n")
+        self._flow = Flow()
 
     def note(self, text: str) -> None:
         """Say something about the session, in a line."""
-        self.end()
         self._console.print(Text(one_line(text), style=_NOTE))
 
     def complain(self, text: str) -> None:
         """Say what could not be done, in a line."""
-        self.end()
         self._console.print(Text(one_line(text), style=_COMPLAINT))
 
     def show_whole(self, pieces: Iterable[tuple[str, bool]]) -> None:
         """Show a text by its pieces, each with whether the model wrote it."""
-        for text, is_models in pieces:
-            self._write(make_visible(text), _MODELS if is_models else "")
-        self.end()
+        parts = ((make_visible(text), _MODELS if is_models else "") for text, is_models in pieces)
+        whole = Text.assemble(*parts)
+        if whole.plain.endswith("\n"):
+            whole.right_crop(1)
+        self._console.print(whole)
 
     def show_chances(self, chances: Sequence[tuple[str, float]]) -> None:
         """Show characters with their probabilities, each with a bar."""
@@ -89,7 +93,6 @@ class Page:
         if shown:
             self._console.out(shown, style=style, end="", highlight=False)
             self._console.file.flush()
-            self._is_line_open = not shown.endswith("\n")
 
 
 def fit_end(line: str, columns: int) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.chain import Chain, Draw, Memory, memory_of, pick_memories, stack_memories
+from charrnn.inference.chain import Chain, Memory, memory_of, pick_memories, stack_memories
 from charrnn.inference.filters import Logits
 from charrnn.inference.guide import Guide
 from charrnn.inference.reader import Reader
@@ -28,6 +28,8 @@ from charrnn.text.vocab import Ids
 
 _DOUBT = 2e-5  # far above what rounding moves a logit by: about 1e-7 of its size
 _DRIFT = 0.1  # the share of it that the witness may move by
+
+_Numbers = tuple[NDArray[np.float64], NDArray[np.float64]]  # (B, 1) each: the draw's and XTC's
 
 
 class Step(NamedTuple):
@@ -74,6 +76,7 @@ class Batch:
         self._places: list[Any] = [guide.start(each) for each in prompts] if guide else []
         normal = np.random.default_rng(0).normal(0, _DOUBT * chain.steepness, chain.vocab_size)
         self._doubts = normal.astype(np.float32)
+        self._last: Ids = np.zeros(len(starts), np.int64)
         self._witness = (0, 0, starts[0].state)
         self._alone: list[State] | None = None
         self._numbers, self._used = np.empty((len(starts), BLOCK)), BLOCK
@@ -89,7 +92,7 @@ class Batch:
             symbols = self._choose(raw)
             yield self._describe(symbols, raw)
             if len(self._rows):
-                self._advance(self._memory.last)
+                self._advance(self._last)
 
     def drop(self, rows: Container[int]) -> None:
         """Write no more of the texts at these places; between two steps."""
@@ -97,6 +100,7 @@ class Batch:
         if len(stay) < len(self._rows):
             self._rows = self._rows[stay]
             self._states = pick_rows(self._states, stay)
+            self._last = self._last[stay]
             self._memory = pick_memories(self._memory, stay)
             self._places = [self._places[i] for i in stay] if self._guide else []
             self._alone = [self._alone[i] for i in stay] if self._alone else None
@@ -136,26 +140,27 @@ class Batch:
                 shaped = shaped.copy()
                 shaped[~over] = free
         chances = self._draw_numbers() if self._chain.has_chance else np.zeros((len(raw), 1))
-        draw = Draw(self._draw_numbers(), chances)
-        symbols, cost_bits = self._choose_surely(shaped, draw, ~over)
+        numbers = (self._draw_numbers(), chances)
+        symbols, cost_bits = self._choose_surely(shaped, numbers, ~over)
+        self._last = symbols
         self._memory = self._chain.remember(self._memory, symbols, cost_bits)
         for row, symbol in zip(self._rows.tolist(), symbols.tolist(), strict=True):
             self._written[row].append(symbol)
         return symbols if self._guide is None else self._follow(symbols, over)
 
     def _choose_surely(
-        self, shaped: Logits, draw: Draw, is_open: NDArray[np.bool_]
+        self, shaped: Logits, numbers: _Numbers, is_open: NDArray[np.bool_]
     ) -> tuple[Ids, NDArray[np.float64]]:
         """Choose thrice, as the module says, and alone where that gives more than one answer."""
         thrice = np.concatenate((shaped, shaped + self._doubts, shaped - self._doubts))
         memory = Memory(None, *map(_repeat, self._memory[1:]))
-        symbols, cost_bits = self._chain.choose_rows(thrice, memory, Draw(*map(_repeat, draw)))
+        symbols, cost_bits = self._chain.choose_rows(thrice, memory, *map(_repeat, numbers))
         votes = symbols.reshape(3, -1)
         for i in np.flatnonzero((votes != votes[0]).any(0) & is_open).tolist():
-            symbols[i], cost_bits[i] = self._choose_alone(i, draw)
+            symbols[i], cost_bits[i] = self._choose_alone(i, numbers)
         return symbols[: len(shaped)], cost_bits[: len(shaped)]
 
-    def _choose_alone(self, index: int, draw: Draw) -> tuple[int, float]:
+    def _choose_alone(self, index: int, numbers: _Numbers) -> tuple[int, float]:
         """Read a text anew and choose from that, as `iter_ids` would; go on from its state."""
         state = self._alone[index] if self._alone else self._read_alone(int(self._rows[index]))
         put_row(self._states, index, state)
@@ -163,8 +168,8 @@ class Batch:
         shaped = self._chain.shape(self._network.logits(state), memory)
         if self._guide is not None:
             shaped = self._guided(index, shaped)
-        alone = Draw(float(draw.uniform[index, 0]), float(draw.chance[index, 0]))
-        return self._chain.choose(shaped, memory, alone)
+        uniform, chance = (float(each[index, 0]) for each in numbers)
+        return self._chain.choose(shaped, memory, uniform, chance)
 
     def _guided(self, index: int, logits: Logits) -> Logits:
         assert self._guide is not None

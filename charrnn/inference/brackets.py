@@ -28,7 +28,7 @@ _KEPT = 256  # biases that are remembered
 class Place(NamedTuple):
     """What closes each open bracket, the innermost last; the characters that may still come.
 
-    unfinished: bytes of a character that is not complete, though it is counted.
+    unfinished: bytes of a character that is not complete, though they are counted.
     """
 
     open: str
@@ -79,7 +79,7 @@ class Brackets:
         opened: str | None = place.open
         for char in text:
             opened = None if opened is None else self._after(opened, char)
-        count = len(text) + bool(unfinished) - bool(place.unfinished)
+        count = len(text) + _count(unfinished) - _count(place.unfinished)
         if opened is None or len(opened) > place.remaining - count:
             return None
         return Place(opened, place.remaining - count, unfinished)
@@ -118,7 +118,12 @@ class Brackets:
         byte = symbol - len(self._vocab.alphabet)
         if byte < 0:
             char = self._vocab.alphabet[symbol]
-            return ("\N{REPLACEMENT CHARACTER}" if unfinished else "") + char, b""
+            return unfinished.decode("utf-8", "replace") + char, b""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(unfinished + bytes([byte]))
         return text, decoder.getstate()[0]
+
+
+def _count(unfinished: bytes) -> int:
+    """Count the characters that bytes come to if none completes them."""
+    return len(unfinished.decode("utf-8", "replace"))

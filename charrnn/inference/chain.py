@@ -40,19 +40,13 @@ class Memory(NamedTuple):
     """What drawing carries from character to character.
 
     past: what was written, where a penalty asks. limit_bits: mirostat's; a float, or (B, 1). last:
-    the id before, −1 where a text begins; an int, or (B,).
+    the id before, −1 where a text begins; an int, or (B,). What no setting asks for may stay as it
+    was.
     """
 
     past: Past | None
     limit_bits: Any
     last: Any
-
-
-class Draw(NamedTuple):
-    """The random numbers in [0, 1) of one character, floats or (B, 1). chance: XTC's."""
-
-    uniform: Any
-    chance: Any = 0.0
 
 
 class Chain:
@@ -78,6 +72,7 @@ class Chain:
         self._temperatures: NDArray[np.float64] | None = None
         if config.word_temperature is not None and begins_word is not None:
             self._temperatures = np.where(begins_word, config.word_temperature, config.temperature)
+        self._is_forgetful = not (self._penalties or config.mirostat) and self._temperatures is None
         self.has_chance = config.xtc > 0 and config.temperature > 0
         self.steepness = config.repetition_penalty  # how much further it may move a moved logit
 
@@ -96,30 +91,37 @@ class Chain:
                 logits = penalize(logits, memory.past)
         return logits if self._bias is None else logits + self._bias
 
-    def choose(self, logits: Logits, memory: Memory, draw: Draw) -> tuple[int, float]:
+    def choose(
+        self, logits: Logits, memory: Memory, uniform: float, chance: float = 0.0
+    ) -> tuple[int, float]:
         """Give an id by shaped logits (V,), and what it cost in bits where mirostat asks.
 
-        It is the inverse of the cumulated softmax of what the filters leave.
+        uniform: the draw's number in [0, 1); chance: XTC's. The draw is the inverse of the
+        cumulated softmax of what the filters leave.
         """
         if not self._config.temperature:
             return int(logits.argmax()), 0.0
-        kept = self._keep(logits, memory, draw.chance)
-        reached = np.exp(kept).cumsum(-1, np.float64)  # in which u · total stays below the total
-        symbol = int(reached.searchsorted(draw.uniform * reached[-1], "right"))
+        kept = self._keep(logits, memory, chance)
+        reached = _cumulate(kept)
+        symbol = int(reached.searchsorted(uniform * reached[-1], "right"))
         if not self._config.mirostat:
             return symbol, 0.0
         return symbol, float(np.log2(reached[-1]) - kept[symbol] / np.log(2))
 
     def choose_rows(
-        self, logits: Logits, memory: Memory, draw: Draw
+        self,
+        logits: Logits,
+        memory: Memory,
+        uniform: NDArray[np.float64],
+        chance: NDArray[np.float64],
     ) -> tuple[Ids, NDArray[np.float64]]:
-        """Do the same for rows: ids (B,), and what they cost (B, 1)."""
+        """Do the same for rows, with numbers (B, 1): ids (B,), and what they cost (B, 1)."""
         nothing = np.zeros((len(logits), 1))
         if not self._config.temperature:
             return logits.argmax(-1), nothing
-        kept = self._keep(logits, memory, draw.chance)
-        reached = np.exp(kept).cumsum(-1, np.float64)
-        symbols: Ids = (reached <= draw.uniform * reached[:, -1:]).sum(-1)
+        kept = self._keep(logits, memory, chance)
+        reached = _cumulate(kept)
+        symbols: Ids = (reached <= uniform * reached[:, -1:]).sum(-1)
         if not self._config.mirostat:
             return symbols, nothing
         own = np.take_along_axis(kept, symbols[:, None], -1)
@@ -127,6 +129,8 @@ class Chain:
 
     def remember(self, memory: Memory, symbol: int | Ids, cost_bits: Chance) -> Memory:
         """Give the memory after an id, or one of each row."""
+        if self._is_forgetful:
+            return memory
         config, (past, limit_bits, _) = self._config, memory
         if past is not None:
             past = remember(past, symbol, config.penalty_window)
@@ -144,6 +148,12 @@ class Chain:
                 logits, chance, temperature[:, None] if logits.ndim > 1 else float(temperature)
             )
         return keep_expected(kept, memory.limit_bits) if self._config.mirostat else kept
+
+
+def _cumulate(kept: Logits) -> NDArray[np.float64]:
+    """Give the sums of exp, in double precision: there u · total stays below the total."""
+    sums: NDArray[np.float64] = np.exp(kept).astype(np.float64).cumsum(-1)
+    return sums
 
 
 def describe_chain(config: SampleConfig) -> list[str]:

@@ -47,7 +47,7 @@ class Completion(NamedTuple):
     """A text that fits.
 
     filled: start and end in `text` of what fills each blank and gap, in order. bits: −log₂ p of the
-    whole text. share: p of it among all that were found, at the temperature of drawing.
+    whole text. share: p(text | pattern), as far as those found tell; p to the power 1 / temperature.
     """
 
     text: str
@@ -122,20 +122,21 @@ def fill(
     state = opening_state(runtime, vocab)
     history, found, lost = _read_through(runtime, state, pattern, config, choose, watch)
     weights = np.exp(found.log_weights - found.log_weights.max())
-    shares = weights / weights.sum()
     if config.sample:
-        chosen = random.choice(len(shares), config.count, p=shares)
+        chosen = random.choice(len(weights), config.count, p=weights / weights.sum())
         is_exact = lost == -math.inf
     else:
         chosen = largest(found.log_weights, config.count)
         last = found.log_weights[chosen[-1]] if len(chosen) == config.count else -math.inf
         is_exact = bool(lost <= last)
+    log_total = found.log_weights.max() + math.log(weights.sum())
     completions = []
     for each in chosen.tolist():
-        ids = _trace(history, found.steps[each], found.rows[each])
-        bits = bits_per_char(-float(found.log_probs[each]))
-        completions.append(_make_completion(vocab, pattern, ids, bits, float(shares[each])))
-    return Filling(tuple(completions), is_exact, len(shares))
+        ids, nats = _trace(history, found.steps[each], found.rows[each]), -found.log_probs[each]
+        share = math.exp(-nats / _temperature(config) - log_total)
+        bits = bits_per_char(float(nats))
+        completions.append(_make_completion(vocab, pattern, ids, bits, share))
+    return Filling(tuple(completions), is_exact, len(weights))
 
 
 def _read_through(
@@ -148,14 +149,13 @@ def _read_through(
 ) -> tuple[_History, _Found, float]:
     """Give every step, the texts that fit, and the largest log-weight that was dropped."""
     width = max(config.beam_width, config.count)
-    temperature = config.temperature if config.sample else 1.0
     one, none = np.zeros(1), np.zeros(1, np.int64)
     now = _Beginnings(repeat_state(state, 1), [pattern.start], none, one, one)
     history: _History = []
     found, lost = [], -math.inf
     while now.places:
         watch(len(history), len(pattern.cells))
-        blocks = _iter_candidates(runtime, pattern, now, temperature)
+        blocks = _iter_candidates(runtime, pattern, now, _temperature(config))
         kept, dropped = _thin(blocks, width, choose)
         lost = max(lost, dropped)
         ways = zip(kept.parents.tolist(), kept.symbols.tolist(), strict=True)
@@ -174,6 +174,10 @@ def _read_through(
             kept.log_weights[rows],
         )
     return history, _Found(*map(np.concatenate, zip(*found, strict=True))), lost
+
+
+def _temperature(config: FillConfig) -> float:
+    return config.temperature if config.sample else 1.0
 
 
 def _rows_where(holds: Callable[[int], bool], places: list[int]) -> Ints:
@@ -196,7 +200,7 @@ def _iter_candidates(
         parts = []
         for place, rows in rows_at.items():
             symbols, reached = pattern.moves(place)
-            nats = log_probs[np.ix_(rows, symbols)].ravel()
+            nats = log_probs[np.array(rows)[:, None], symbols].ravel()
             parents = np.repeat(np.array(rows) + first, len(symbols))
             weights = now.log_weights[parents] + nats / temperature
             longer = now.log_probs[parents] + nats
@@ -223,8 +227,8 @@ def _keep(candidates: _Candidates, width: int, choose: Choose) -> tuple[_Candida
             places, kept_weights = choose(weights, width)
             lost = max(lost, float(np.delete(weights, places).max()))
             rows, weights = rows[places], kept_weights
-        kept = _Candidates(*(array[rows] for array in candidates))
-        parts.append(kept._replace(log_weights=weights))
+        parents, symbols, ends, log_probs, _ = (array[rows] for array in candidates)
+        parts.append(_Candidates(parents, symbols, ends, log_probs, weights))
     return _join(parts), lost
 
 

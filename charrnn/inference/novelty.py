@@ -2,7 +2,8 @@
 
 The last N symbols are looked up in the corpus, and what stands after them anywhere there may not
 come. The end of the prompt counts, so that a quotation does not go on as one. Where a vocabulary
-writes rare characters as bytes, N counts bytes too, which is the stricter.
+writes rare characters as bytes, N counts bytes too, which is the stricter; bytes that are no UTF-8,
+which a reader sees as U+FFFD, match nothing.
 
 V = vocabulary, S = symbols of the prompt, K = ids that may not come.
 """

@@ -148,6 +148,8 @@ def _fillers(vocab: Vocab, config: FillConfig) -> NDArray[np.bool_]:
     bias = make_bias(vocab, SampleConfig(only=config.only, ban=config.ban))
     is_filler = np.ones(vocab.size, np.bool_) if bias is None else bias == 0
     is_filler[len(vocab.alphabet) :] = False
+    if config.line:
+        is_filler[vocab.encode("\n")] = False
     if not is_filler.any():
         raise ConfigError(
             "no character of this model's alphabet may fill; what it writes as bytes cannot"

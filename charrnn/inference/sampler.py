@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import ConfigError
-from charrnn.inference.chain import Chain, Draw
+from charrnn.inference.chain import Chain
 from charrnn.inference.filters import Logits
 from charrnn.inference.guide import Guide
 from charrnn.inference.reader import Reader
@@ -52,7 +52,7 @@ def iter_ids(
         if guide is not None:
             logits = guided(logits, guide, place)
         chance = next(uniforms) if chain.has_chance else 0.0
-        symbol, cost_bits = chain.choose(logits, memory, Draw(next(uniforms), chance))
+        symbol, cost_bits = chain.choose(logits, memory, next(uniforms), chance)
         if guide is not None:
             place = guide.follow(place, symbol)
             if place is None:

@@ -95,13 +95,15 @@ class _Draft:
         stands for bytes that are none, has the rest.
         """
         self._unfinished.append(cost)
+        if not finished:
+            return
+        end = len(self._unfinished) - self._decoder.held_back
+        done, self._unfinished = self._unfinished[:end], self._unfinished[end:]
         if finished > 1:
             nothing = [Cost(0.0)] * (finished - 2)
-            self._costs += [_join(self._unfinished[:-1]), *nothing, cost]
-        elif finished:
-            self._costs.append(_join(self._unfinished))
-        if finished:
-            self._unfinished = []
+            self._costs += [_join(done[:-1]), *nothing, _join(done[-1:])]
+        else:
+            self._costs.append(_join(done))
 
 
 def _costs(step: Step, vocab: Vocab) -> Iterable[Cost | None]:

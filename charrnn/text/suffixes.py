@@ -10,6 +10,7 @@ S = symbols of the corpus, K = places of one run.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,27 +51,25 @@ class SuffixArray:
 
     def __contains__(self, run: bytes) -> bool:
         """Tell whether a packed run stands in the corpus."""
-        return self._stands_at(self._first_slot(run), run)
+        return self._stands_at(self._find(bisect_left, run), run)
 
     def places_of(self, run: bytes) -> Ints:
         """Give where a packed run starts in the corpus (K,), in no order."""
-        first = last = self._first_slot(run)
-        if self._stands_at(first, run):
-            last = bisect_right(
-                self._places, run, lo=first, key=lambda place: self._start_of(place, run)
-            )
-        return self._order[first:last]
+        first = self._find(bisect_left, run)
+        if not self._stands_at(first, run):
+            return self._order[:0]
+        return self._order[first : self._find(bisect_right, run, first)]
 
-    def _first_slot(self, run: bytes) -> int:
-        return bisect_left(self._places, run, key=lambda place: self._start_of(place, run))
+    def _find(self, search: Callable[..., int], run: bytes, first: int = 0) -> int:
+        """Give where among the suffixes a run belongs, `first` or later."""
+        raw, width, size = self._raw, self._dtype.itemsize, len(run)
+        return search(self._places, run, first, key=lambda at: raw[at * width : at * width + size])
 
     def _stands_at(self, slot: int, run: bytes) -> bool:
-        return slot < len(self._places) and self._start_of(self._places[slot], run) == run
-
-    def _start_of(self, place: int, run: bytes) -> bytes:
-        """Give as much of the suffix from `place` on as `run` is long."""
-        start = place * self._dtype.itemsize
-        return self._raw[start : start + len(run)]
+        if slot == len(self._places):
+            return False
+        start = self._places[slot] * self._dtype.itemsize
+        return self._raw[start : start + len(run)] == run
 
 
 def sort_suffixes(ids: Ids) -> Ints:

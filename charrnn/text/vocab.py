@@ -211,6 +211,11 @@ class StreamDecoder:
             return self._utf8.decode(bytes([byte]))
         return self.flush() + self._alphabet[symbol]
 
+    @property
+    def held_back(self) -> int:
+        """How many bytes of an unfinished character were fed."""
+        return len(self._utf8.getstate()[0])
+
     def flush(self) -> str:
         """Give U+FFFD if bytes of an unfinished character are held back, else nothing."""
         return self._utf8.decode(b"", final=True)

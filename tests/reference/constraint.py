@@ -70,7 +70,7 @@ def enumerate_by_rule(
             found[text] = chance
             return
         shares = shares / shares.sum()
-        if is_match and is_free:
+        if is_match and is_free and not may_come.all():
             found[text] = chance * shares[~may_come].sum()
         for char, share, may in zip(alphabet, shares, may_come, strict=True):
             if may:
