@@ -202,7 +202,7 @@ def test_a_pattern_with_too_many_subsets_for_any_table_is_followed_all_the_same(
 def test_what_is_forgotten_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     pattern, text = r"(?:ab|[ab]1)*", "aba1b1" * 20
     known = walk(make(pattern), text)
-    monkeypatch.setattr(module, "_KEPT_EDGES", 1)
+    monkeypatch.setattr(module, "_KEPT_STATES", 1)
     monkeypatch.setattr(module, "_KEPT_MASK_BYTES", 1)
 
     assert known == (4, 4)

@@ -168,6 +168,7 @@ def test_json_gives_one_object_a_sample(run: RunFolder, capsysbinary: Bytes) -> 
         "prompt": "é",
         "text": text,
         "stopped_by": "length",
+        "bpc": pytest.approx(charrnn.load("tiny").score("é" + text).bits[1:].mean(), abs=1e-4),
         "temperature": 0.5,
         "seed": 4,
     }

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,16 @@ import charrnn
 from charrnn.checkpoint.format import ModelFile
 from charrnn.checkpoint.store import RunFolder
 from charrnn.cli import keyboard as keyboard_module
+from charrnn.cli.conversation import Conversation
+from charrnn.cli.keyboard import Keyboard
 from charrnn.cli.live_settings import SETTINGS
 from charrnn.cli.main import main
 from charrnn.cli.orders import COMMANDS, read_order
+from charrnn.config import SampleConfig
 from charrnn.console.writing import Page, fit_end
 from charrnn.errors import ConfigError
+from charrnn.inference.session import start_session
+from charrnn.text.vocab import Vocab
 
 Act = Callable[[], object]
 Talk = Callable[..., tuple[int, str]]
@@ -197,6 +203,19 @@ def test_the_likeliest_next_characters_are_shown_with_their_chances(talk: Talk) 
     assert re.search(rf"{name} +{share:.1%} +█", screen)
 
 
+def test_what_the_model_writes_never_commands_the_terminal(
+    talk: Talk, make_model: Callable[..., ModelFile]
+) -> None:
+    model = replace(make_model(), vocab=Vocab("\n\x1bab\x9b"))
+    RunFolder(Path("checkpoints/tiny")).keep_best(model)
+    Path("hostile.txt").write_text("a\x1b", encoding="utf-8")
+
+    _, screen = talk("", "/next", "/show", "/load hostile.txt", "", "/save \x1b.txt", "/\x1b")
+    assert not {"\x1b", "\x9b"} & set(screen)
+    assert "␛" in screen
+    assert "<9B>" in screen
+
+
 # ── settings ──
 
 
@@ -243,8 +262,9 @@ def test_a_style_changes_how_characters_are_drawn_and_nothing_else(talk: Talk) -
         ("/redo", "nothing more can be done again"),
         ("/retry", "the model did not write last"),
         ("/save", "'' names no file"),
+        ("/load -", "'-' names no file"),
         ("/save .", "there already"),
-        ("/load none.txt", "cannot read none.txt: No such file"),
+        ("/load none.txt", "cannot read the text none.txt: No such file"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line_and_changes_nothing(
@@ -455,7 +475,29 @@ def test_a_pipe_is_refused_in_one_line(
     )
 
 
+def test_a_line_in_another_encoding_is_said_and_not_added(talk: Talk) -> None:
+    def fail() -> None:
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "unexpected end of data")
+
+    code, screen = talk("ab", fail, "a", "/save out.txt")
+    assert code == 0
+    assert "not in the terminal's encoding" in screen
+    assert Path("out.txt").read_text("utf-8") == "aba"
+
+
 # ── pieces of it ──
+
+
+def test_tab_ends_commands_by_their_names_and_words_by_the_model() -> None:
+    model = charrnn.load("tiny")
+    session = start_session(model, SampleConfig(), "b ")
+    conversation = Conversation(session, Keyboard(), Page(), "tiny")
+
+    rest = session.finish_word("a")
+    assert conversation.complete("a") == ([f"a{rest}"] if rest else [])
+    assert conversation.complete("/und") == ["/undo"]
+    assert conversation.complete("/top") == ["/top-n-sigma", "/top-k", "/top-p"]
+    assert conversation.complete("x") == []
 
 
 @pytest.mark.parametrize(

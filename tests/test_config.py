@@ -14,6 +14,7 @@ from charrnn.config import (
     CELLS,
     GATES,
     STYLES,
+    FillConfig,
     ModelConfig,
     RunConfig,
     SampleConfig,
@@ -25,7 +26,7 @@ from charrnn.config import (
 )
 from charrnn.errors import ConfigError
 
-CLASSES = (TextConfig, ModelConfig, TrainConfig, RunConfig, SampleConfig)
+CLASSES = (TextConfig, ModelConfig, TrainConfig, RunConfig, SampleConfig, FillConfig)
 FIELDS = [(cls, item) for cls in CLASSES for item in fields(cls)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
+from charrnn.checkpoint.format import ModelFile
 from charrnn.inference.constraint import make_constraint
+from charrnn.inference.generator import Model
 from charrnn.inference.guide import Guide
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import (
@@ -132,6 +135,14 @@ def test_at_the_length_a_text_is_complete_and_no_longer(length: int) -> None:
     assert max(map(len, texts)) == length
 
 
+def test_a_model_writes_matches_and_says_so(make_model: Callable[..., ModelFile]) -> None:
+    model = Model(make_model())
+    for index in range(20):
+        writing = model.generate("b", regex="[ab]{2,4}é( é)?", length=8, seed=3, index=index)
+        assert re.fullmatch("[ab]{2,4}é( é)?", "".join(writing))
+        assert writing.reason in ("match", "length")
+
+
 def test_a_text_is_over_where_it_can_become_no_other() -> None:
     guide = make(SMALL, regex="a(?:b|aa)?", length=2)
     place = guide.start(SMALL.encode("bbb"))
@@ -169,7 +180,7 @@ def test_a_length_of_nothing_takes_a_pattern_that_matches_nothing() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"regex": "b[0-9]a"}, "regex 'b[0-9]a' needs '0' (U+0030), which this model cannot write"),
+        ({"regex": "b[0-9]a"}, "'b[0-9]a' needs characters such as '0' (U+0030), which this model"),
         ({"regex": "é{2}"}, "regex 'é{2}' needs 'é' (U+00E9), which this model cannot"),
         ({"regex": r"\ud800"}, r"regex '\\ud800' is matched by no text"),
         ({"template": "1{}2"}, "template '1{}2' needs '1' (U+0031), '2' (U+0032), which"),
@@ -198,7 +209,7 @@ def test_what_is_banned_and_needed_is_named() -> None:
 
 
 def test_bytes_write_what_is_named_and_no_class() -> None:
-    assert "needs '0' (U+0030)" in complaint(BYTES, regex="月[0-9]")
+    assert "characters such as '0' (U+0030)" in complaint(BYTES, regex="月[0-9]")
     assert outputs(BYTES, regex="月[9]", count=2) == ["月9"] * 2
 
 

@@ -148,11 +148,11 @@ def test_a_prompt_is_left_as_it_is_where_the_text_was() -> None:
 def test_a_model_knows_what_ends_a_document_if_training_did(
     settings: dict[str, Any], end: str | None
 ) -> None:
-    assert make_writer(settings=settings).document_end == end
+    assert make_writer(settings=settings).form.document_end == end
 
 
 def test_a_file_that_says_nothing_of_its_training_knows_no_end_of_documents() -> None:
-    assert make_writer().document_end is None
+    assert make_writer().form.document_end is None
 
 
 # ── lengths and characters ──

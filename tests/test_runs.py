@@ -186,7 +186,7 @@ def test_a_run_goes_on_with_the_end_of_documents_that_it_began_with(book: str) -
     passage = read_passage([NamedModel("book", last)], PassageRequest())
 
     assert last.summary["step"] == 9
-    assert Model(last).document_end == "§\n"
+    assert Model(last).form.document_end == "§\n"
     assert last.vocab.decode(passage.ids).endswith("§\n")
 
 

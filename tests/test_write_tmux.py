@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +93,16 @@ def wait_until_kept(text: str) -> None:
         kept = read_kept()
 
 
+def wait_until_gone(process: int) -> None:
+    """Wait until a process that is no child of this one has ended."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    with suppress(ProcessLookupError):
+        while time.monotonic() < end:
+            os.kill(process, 0)
+            time.sleep(POLL_SECONDS)
+        raise AssertionError(process)
+
+
 def read_kept() -> str | None:
     return next((path.read_text("utf-8") for path in Path("state").rglob("writing-*.txt")), None)
 
@@ -132,12 +144,23 @@ def test_a_session_from_the_first_line_to_the_hang_up(terminal: Terminal) -> Non
         model.generate("一二三", seed=1, index=1, length=len(text) - 3)
     )
 
-    # What is pasted is one line, and what was begun when the terminal goes is kept.
+    # What is pasted is one line, and the text outlives the terminal.
     terminal.do("load-buffer", "-", stdin="二\n 二")
     terminal.do("paste-buffer", "-p")
     terminal.press("一", "Enter")
     wait_until_kept(text + "二\n 二一")
-    terminal.press(" 三三")
-    terminal.wait_for(lambda rows: rows[-1] == ">  三三")
+    process = int(terminal.do("list-panes", "-F", "#{pane_pid}"))
     terminal.do("kill-server")
-    wait_until_kept(text + "二\n 二一 三三")
+    wait_until_gone(process)
+    assert read_kept() == text + "二\n 二一"
+
+
+def test_a_session_that_is_ended_keeps_the_line_that_was_begun(terminal: Terminal) -> None:
+    terminal.wait_for_prompt()
+    terminal.press("一\\", "Enter", "二 二")
+    terminal.wait_for(lambda rows: rows[-1] == "> 二 二")
+    process = int(terminal.do("list-panes", "-F", "#{pane_pid}"))
+    os.kill(process, signal.SIGTERM)
+
+    wait_until_gone(process)
+    assert read_kept() == "一\n二 二"

@@ -65,7 +65,8 @@ class Conversation:
         while True:
             left = self._converse()
             try:
-                return left.number, self._leave(left)
+                last_words = self._leave(left)
+                return left.number or self._keyboard.number, last_words
             except StorageError as error:
                 if left.number or self._is_warned:
                     raise
@@ -90,7 +91,7 @@ class Conversation:
             except Left as left:
                 return left
             except OSError:  # the terminal is gone; files raise StorageError
-                return Left(self._keyboard.number)
+                return Left()
             except click.ClickException as error:  # from the editor
                 self._page.complain(error.format_message())
             except CharRNNError as error:
@@ -124,12 +125,12 @@ class Conversation:
     def retry(self, _: str) -> None:
         """Let the model write something else in place of what it wrote last."""
         before = self._session.pieces
-        self._let_write(is_retry=True)
-        if self._session.pieces == before and not self._keyboard.has_stopped():
+        written = self._let_write(is_retry=True)
+        if written and self._session.pieces == before and not self._keyboard.has_stopped():
             self._page.note("the same again: the settings leave no other choice; see /settings")
 
-    def _let_write(self, *, is_retry: bool = False, length: int | None = None) -> None:
-        """Show what the model writes as it comes; a stop keeps what it wrote until then."""
+    def _let_write(self, *, is_retry: bool = False, length: int | None = None) -> str:
+        """Show what the model writes as it comes, and take it; a stop ends it there."""
         with self._keyboard.silent():
             writing = self._session.write(is_retry=is_retry, length=length)
             self._page.begin(join_pieces(self._session.begun(is_retry)))
@@ -145,6 +146,7 @@ class Conversation:
             self._page.end()
         if not written and not self._keyboard.has_stopped():
             self._page.note(f"the model wrote nothing: {writing.reason} ended it at once")
+        return written
 
     def undo(self, count: str) -> None:
         """Take back steps."""

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from charrnn.cli.options import read_little
+from charrnn.cli.prompts import read_text
 from charrnn.errors import ConfigError
 from charrnn.storage import write_atomically
-
-_MOST_BYTES = 64 << 20
 
 
 def with_plain_newlines(text: str) -> str:
@@ -27,7 +25,7 @@ def find_file(name: str) -> Path:
     Raises:
         ConfigError: the name is none.
     """
-    if not name or "\0" in name:
+    if name in ("", "-") or "\0" in name:
         raise ConfigError(f"{name!r} names no file; give one such as draft.txt")
     try:
         return Path(name).expanduser()
@@ -41,16 +39,7 @@ def read_draft(path: Path) -> str:
     Raises:
         ConfigError: it cannot be read, is too long, or is not UTF-8.
     """
-    try:
-        with path.open("rb") as file:
-            raw = read_little(file, str(path), _MOST_BYTES)
-        return with_plain_newlines(raw.decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 first"
-        ) from error
+    return read_text("the text", str(path), "a file's name")
 
 
 class Drafts:

@@ -32,7 +32,7 @@ _SIGNALS = [
 class Left(BaseException):
     """The person left, by the end of input (number 0) or by a signal.
 
-    typed: a line that was begun.
+    typed: a line that was begun; readline forgets it where the terminal itself is gone.
     """
 
     def __init__(self, number: int = 0, typed: str = "") -> None:
@@ -107,27 +107,31 @@ class Keyboard:
     def _try_line(self) -> tuple[str, bool]:
         """Give a line and whether it is whole, or what was typed of it when a signal came."""
         try:
-            self._is_reading = True
-            line = input(_PROMPT)
+            return self._input(), True
         except _Interrupted:
             with suppress(OSError):  # the terminal is gone
                 click.echo()
-            return _begun_line(), False
+            return readline.get_line_buffer() if readline else "", False
         except UnicodeDecodeError as error:
             raise ConfigError(
                 f"what was typed is not in the terminal's encoding ({error.reason}); "
                 "the text is as it was"
             ) from error
         except (EOFError, OSError) as error:  # OSError: the terminal is gone
-            raise Left(self.number, _begun_line()) from error
+            raise Left from error
+
+    def _input(self) -> str:
+        try:
+            self._is_reading = True
+            return input(_PROMPT)
         finally:
             self._is_reading = False
-        return line, True
 
     def _take(self, number: int, _: FrameType | None) -> None:
         if number != signal.SIGINT or not self.number:
             self.number = number
         if self._is_reading:
+            self._is_reading = False  # a terminal that goes may send two of them
             raise _Interrupted
 
     def _prepare(self, complete: Callable[[str], list[str]]) -> None:
@@ -146,10 +150,6 @@ class Keyboard:
             readline.parse_and_bind(setting)
         readline.set_completer_delims("")
         readline.set_completer(complete_line)
-
-
-def _begun_line() -> str:
-    return readline.get_line_buffer() if readline else ""
 
 
 def _switch_echo_off() -> list[Any] | None:

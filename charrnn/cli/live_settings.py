@@ -11,8 +11,13 @@ from charrnn.config import SampleConfig
 
 ON, OFF = "on", "off"
 DEFAULTS = SampleConfig(length=200)  # what is read at a glance; 500 fill a screen
-SETTINGS = {item.name.replace("_", "-"): item for item in fields(SampleConfig)}
-"""The fields of SampleConfig by their names as options."""
+_LEFT_OUT = ("Search", "Originality")  # sections for whole texts, and beside their corpus
+SETTINGS = {
+    item.name.replace("_", "-"): item
+    for item in fields(SampleConfig)
+    if item.metadata["section"] not in _LEFT_OUT
+}
+"""The fields of SampleConfig by which a text is gone on with, by their names as options."""
 
 _STYLED = ("Penalties", "Filters")  # sections that a style is a choice of
 _READ: dict[str, Callable[[str], Any]] = {

@@ -2,43 +2,75 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, replace
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from charrnn.cli.models import checkpoints_option, optional_model
-from charrnn.cli.options import Choice, Command, given_settings, read_little, settings_options
+from charrnn.cli.models import checkpoints_option, complete_run, optional_model
+from charrnn.cli.options import Choice, Command, Option, given_settings, settings_options
+from charrnn.cli.prompts import read_choices, read_prompt
 from charrnn.config import STYLES, SampleConfig
-from charrnn.console.visible import make_visible
 from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
-    from charrnn.inference.stops import Writing
+    from charrnn.cli.writers import Bench
+    from charrnn.inference.samples import Sample
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _EXAMPLES = """
 charrnn sample                                 the newest run's best model
 charrnn sample shakespeare --temp 0.5 --prompt "ROMEO:"
-charrnn sample -n 3 --seed 1 --length 200      three texts, the same every time
+charrnn sample names -n 1000 --lines 1 --unique --new-only
 charrnn sample --style careful --sentences 2   presets: careful, plain, wild
 charrnn sample --ban digits --bias e=-2 --min-p 0.05 --print-sampler
+charrnn sample --regex "[A-Z][a-z]+( [a-z]+){2,5}[.]"
+charrnn sample --template "Name: {}, aged {[1-9][0-9]?}"
+charrnn sample -m shakespeare:0.7 -m tang:0.3  two models as one
+charrnn sample --novel 20 --copied             what is copied from the corpus, marked
 charrnn sample --prompt-file draft.txt --stop "." --no-prompt
-charrnn sample --json | head -1                one JSON object a sample
+charrnn sample -n 20 --sort --json --logprobs 3 | head -1
 """
 
-
-_MOST_PROMPT_BYTES = 64 << 20
 _STYLES = "; ".join(
     f"{style}: "
     + ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in values.items())
     for style, values in STYLES.items()
 )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be written, and how it is shown: the options that are no settings of drawing."""
+
+    count: int
+    best_of: int
+    unique: bool
+    sort: bool
+    new_only: bool
+    copied: bool
+    copied_from: int
+    logprobs: int | None
+    no_prompt: bool
+    as_json: bool
+    raw: bool
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a text can be shown while it is written."""
+        is_chosen = self.best_of > 1 or self.unique or self.sort or self.new_only
+        return self.count == 1 and not (is_chosen or self.copied or self.as_json)
+
+
+def _option(section: str) -> Callable[..., Callable[[_Function], _Function]]:
+    return partial(click.option, cls=Option, section=section)
+
+
+_many, _origin, _models = map(_option, ("Many texts", "Originality", "Models"))
 
 
 @click.command("sample", cls=Command, examples=_EXAMPLES)
@@ -50,8 +82,29 @@ _STYLES = "; ".join(
     type=Choice(tuple(STYLES)),
     help=f"settings that go together ({_STYLES}); those given go before them",
 )
-@settings_options(SampleConfig)
+@click.option("--no-prompt", is_flag=True, help="leave the prompt out of what is written")
+@click.option("--print-sampler", is_flag=True, help="print the steps of drawing and stop")
+@click.option("--raw", is_flag=True, help="write control characters as they are to a terminal too")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a sample")
 @click.option(
+    "--logprobs",
+    type=click.IntRange(min=0, max=1000),
+    help="with --json, ln p of each character, and of so many of the likeliest in its place",
+)
+@_models(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME[:WEIGHT]",
+    shell_complete=complete_run,
+    help="blend this model, instead of MODEL; given again for each",
+)
+@_models("--blend-log", is_flag=True, help="blend log-probabilities: what all find likely")
+@_models("--guide", metavar="NAME[:STRENGTH]", help="push away from what this model finds likely")
+@_models("--save-state", type=click.Path(), help="keep the state after the text in this file")
+@_models("--load-state", type=click.Path(), help="go on from the state in this file")
+@_many(
     "-n",
     "--samples",
     "count",
@@ -60,10 +113,28 @@ _STYLES = "; ".join(
     show_default=True,
     help="how many texts to write",
 )
-@click.option("--no-prompt", is_flag=True, help="leave the prompt out of what is written")
-@click.option("--print-sampler", is_flag=True, help="print the steps of drawing and stop")
-@click.option("--raw", is_flag=True, help="write control characters as they are to a terminal too")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object a sample")
+@_many(
+    "--best-of",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="draw so many for each text, and give the likeliest by the character",
+)
+@_many("--unique", is_flag=True, help="write no text twice")
+@_many("--sort", is_flag=True, help="the likeliest by the character first")
+@_origin("--new-only", is_flag=True, help="leave out lines that stand in the corpus")
+@_origin("--copied", is_flag=True, help="mark what stands in the corpus word for word")
+@_origin(
+    "--copied-from",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="characters in a row that make a copy",
+)
+@_option("Constraint")(
+    "--choices", "choices_file", type=click.Path(), help="write one of the lines of this file"
+)
+@settings_options(SampleConfig, skipped=("choices",))
 @checkpoints_option
 @click.pass_context
 def command(
@@ -72,112 +143,141 @@ def command(
     model: str | None,
     prompt: str | None,
     prompt_file: str | None,
-    count: int,
-    no_prompt: bool,
     style: str | None,
     print_sampler: bool,
-    raw: bool,
-    as_json: bool,
+    models: tuple[str, ...],
+    blend_log: bool,
+    guide: str | None,
+    save_state: str | None,
+    load_state: str | None,
+    choices_file: str | None,
     checkpoints: str,
-    **_: Any,
+    **others: Any,
 ) -> None:
     """Write text with MODEL: a run's name, its folder, or a model file.
 
     Characters are drawn in the order repetition, presence, frequency and loop penalty, bias, only
-    and ban, temperature, top-n-sigma, top-k, typical, top-p, min-p, XTC, mirostat. At temperature 0
-    the likeliest that is not banned is taken instead. Without a prompt the text begins as a line
-    begins. Sample i of a seed is the same whatever the number of samples.
+    and ban, constraint, novel, temperature, top-n-sigma, top-k, typical, top-p, min-p, XTC,
+    mirostat. At temperature 0 the likeliest that may come is taken instead. Without a prompt the
+    text begins as a line begins; with --documents, as a document does.
+
+    Sample i of a seed is the same however many are written. Under a constraint the text matches in
+    full; it ends where the model would write what cannot match. --beam draws nothing: bias, only
+    and ban alone shape its probabilities.
+
+    A JSON object has index, prompt, text, stopped_by, bpc (in the model, before anything shaped
+    it), temperature and seed; with --logprobs also logprobs, with --copied also copied.
     """
-    from charrnn.checkpoint.store import find_model
-    from charrnn.inference.generator import Model
+    from charrnn.cli.writers import open_bench
     from charrnn.inference.chain import describe_chain
 
-    config = _choose_settings(ctx, style)
+    wanted = Wanted(**{item.name: others[item.name] for item in fields(Wanted)})
+    config = _choose_settings(ctx, style, choices_file)
+    _check(wanted, config, save_state)
     if print_sampler:
         click.echo("\n".join(describe_chain(config)))
         return
-    if config.seed is None:
-        config = replace(config, seed=secrets.randbits(32))
-    text = _read_prompt(prompt, prompt_file)
-    writer = Model.from_file(find_model(model, Path(checkpoints)))
-    for index in range(count):
-        pieces = writer.generate(text, config, index=index)
-        if as_json:
-            given = {} if no_prompt else {"prompt": text}
-            _write_json({"index": index} | given, config, pieces)
-        else:
-            _write_text("" if no_prompt else text, pieces, raw, is_last=index == count - 1)
+    text = read_prompt(prompt, prompt_file)
+    bench = open_bench(model, models, guide, blend_log=blend_log, checkpoints=checkpoints)
+    if wanted.new_only or wanted.copied or config.novel is not None:
+        bench = bench.with_own_text()
+    if load_state:
+        bench = bench.with_state(load_state)
+    written = _write(bench, text, config, wanted)
+    if save_state:
+        opening = "" if text or load_state else bench.writer.opening(config)
+        bench.save_state(save_state, opening + text + written)
 
 
-def _choose_settings(ctx: click.Context, style: str | None) -> SampleConfig:
-    """Let what is given go before the style, and that before the defaults."""
+def _choose_settings(
+    ctx: click.Context, style: str | None, choices_file: str | None
+) -> SampleConfig:
+    """Let what is given go before the style, and that before the defaults; draw a seed."""
     names = {item.name for item in fields(SampleConfig)}
     given = {name: value for name, value in given_settings(ctx).items() if name in names}
-    return SampleConfig.in_style(style, **given) if style else SampleConfig(**given)
+    if choices_file is not None:
+        given["choices"] = read_choices(choices_file)
+    config = SampleConfig.in_style(style, **given) if style else SampleConfig(**given)
+    return config if config.seed is not None else replace(config, seed=secrets.randbits(32))
 
 
-def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
-    """Give the prompt from wherever it comes.
+def _check(wanted: Wanted, config: SampleConfig, save_state: str | None) -> None:
+    """Refuse options that do not go together.
 
     Raises:
-        ConfigError: two are given, or the file cannot be read or is too long.
+        ConfigError: names them.
     """
-    if prompt is not None and prompt_file is not None:
-        raise ConfigError("--prompt and --prompt-file both give a prompt; keep one")
-    if prompt_file is None and prompt != "-":
-        return prompt or ""
-    source = "standard input" if prompt_file in (None, "-") else prompt_file
-    if source == "standard input" and sys.stdin is None:
-        raise ConfigError("standard input is closed; give the prompt by --prompt or --prompt-file")
-    try:
-        with _open_prompt(prompt_file) as file:
-            raw = read_little(file, f"the prompt in {source}", _MOST_PROMPT_BYTES)
-        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot read the prompt {source}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
+    if wanted.logprobs is not None and not wanted.as_json:
+        raise ConfigError("--logprobs is written as JSON; give --json with it, or leave it out")
+    if save_state and wanted.count > 1:
+        raise ConfigError("--save-state keeps the state of one text; leave -n out")
+    if config.beam and (wanted.best_of > 1 or wanted.logprobs is not None or wanted.unique):
         raise ConfigError(
-            f"the prompt in {source} is not UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from error
+            "--beam finds the likeliest texts, each once; leave --best-of, --unique and --logprobs "
+            "out"
+        )
 
 
-def _open_prompt(path: str | None) -> AbstractContextManager[IO[bytes]]:
-    if path in (None, "-"):
-        return nullcontext(sys.stdin.buffer)
-    return Path(path).open("rb")
+def _write(bench: Bench, prompt: str, config: SampleConfig, wanted: Wanted) -> str:
+    """Write all that is wanted to stdout; give the text of the last sample."""
+    from charrnn.cli.texts import (
+        make_writer,
+        sample_record,
+        show_sample,
+        write_json,
+        write_pieces,
+    )
+
+    shown = "" if wanted.no_prompt else prompt
+    if wanted.is_plain and not config.beam:
+        pieces = bench.writer.generate(prompt, config, after=bench.start, guide=bench.guide(config))
+        return write_pieces(make_writer(wanted.raw), shown, pieces)
+    text, number = "", 0
+    for number, sample in enumerate(_iter_samples(bench, prompt, config, wanted), 1):
+        text = sample.text
+        copied = bench.own_text.find_copied(text, wanted.copied_from) if wanted.copied else None
+        if wanted.as_json:
+            record = {} if wanted.no_prompt else {"prompt": prompt}
+            write_json(record | sample_record(sample, config, copied, wanted.logprobs is not None))
+        else:
+            parting = "\n" if number > 1 and config.lines != 1 else ""
+            show_sample(sample, parting + shown, copied, raw=wanted.raw)
+    if number < wanted.count:
+        click.echo(_describe_shortage(number, wanted), err=True)
+    return text
 
 
-def _write_text(prompt: str, pieces: Iterator[str], raw: bool, is_last: bool) -> None:
-    """Stream one sample to stdout; each ends with a newline, and an empty line parts two."""
-    write = _make_writer(raw)
-    write(prompt)
-    ending = prompt[-1:]
-    for piece in pieces:
-        write(piece)
-        ending = piece[-1:]
-    write("" if ending == "\n" else "\n")
-    if not is_last:
-        write("\n")
+def _iter_samples(
+    bench: Bench, prompt: str, config: SampleConfig, wanted: Wanted
+) -> Iterator[Sample]:
+    """Yield the samples that are asked for."""
+    from charrnn.inference.selection import by_likelihood, choose_all, draw_wanted, iter_best
+
+    if config.beam:
+        yield from bench.writer.search(prompt, config, count=wanted.count, after=bench.start)
+        return
+    has_costs = wanted.as_json or wanted.sort or wanted.best_of > 1
+    of, guide = wanted.best_of, bench.guide(config)
+
+    def draw(first: int, number: int) -> Iterator[Sample]:
+        drawn = bench.writer.generate_many(
+            prompt,
+            config,
+            first=first * of,
+            count=number * of,
+            alternatives=(wanted.logprobs or 0) if has_costs else None,
+            after=bench.start,
+            guide=guide,
+        )
+        return iter_best(drawn, of) if of > 1 else drawn
+
+    is_known = bench.own_text.lines.__contains__ if wanted.new_only else None
+    choose = choose_all(is_known, prompt, is_unique=wanted.unique)
+    samples = draw_wanted(draw, wanted.count, choose)
+    yield from by_likelihood(samples) if wanted.sort else samples
 
 
-def _make_writer(raw: bool) -> Callable[[str], None]:
-    """Give a function that writes and flushes; on a terminal, control characters become visible.
-
-    A terminal gets its own encoding: in another, UTF-8 has bytes that it may obey.
-    """
-    stdout = sys.stdout.buffer
-    is_shown = sys.stdout.isatty() and not raw
-    encoding = sys.stdout.encoding if is_shown else "utf-8"
-
-    def write(text: str) -> None:
-        shown = make_visible(text) if is_shown else text
-        stdout.write(shown.encode(encoding, "replace"))
-        stdout.flush()
-
-    return write
-
-
-def _write_json(record: dict[str, Any], config: SampleConfig, pieces: Writing) -> None:
-    record |= {"text": "".join(pieces), "stopped_by": pieces.reason}
-    record |= {"temperature": config.temperature, "seed": config.seed}
-    _make_writer(raw=True)(json.dumps(record) + "\n")
+def _describe_shortage(number: int, wanted: Wanted) -> str:
+    reasons = {"--unique": wanted.unique, "--new-only": wanted.new_only, "--beam": True}
+    reason = next(option for option, is_given in reasons.items() if is_given)
+    return f"charrnn: {number:,} of {wanted.count:,} texts: {reason} left no more to be found"

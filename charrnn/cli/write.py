@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.cli.live_settings import DEFAULTS
+from charrnn.cli.live_settings import DEFAULTS, SETTINGS
 from charrnn.cli.models import checkpoints_option, optional_model
 from charrnn.cli.options import Choice, Command, Option, given_settings, settings_options
 from charrnn.config import STYLES, RunConfig, SampleConfig
+from charrnn.console.visible import one_line
 from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ charrnn write                                with the newest run's best model
 charrnn write book --prompt-file draft.txt   go on with a text
 charrnn write book --sentences 1 --style careful
 """
+
+_LEFT_OUT = {item.name for item in fields(SampleConfig)} - {i.name for i in SETTINGS.values()}
 
 
 class Interrupted(click.ClickException):
@@ -38,7 +41,7 @@ class Interrupted(click.ClickException):
 @optional_model
 @click.option("--prompt-file", type=click.Path(), help="file with the text to begin with (UTF-8)")
 @click.option("--style", type=Choice(tuple(STYLES)), help="settings that go together, as of sample")
-@settings_options(SampleConfig, skipped=("length",))
+@settings_options(SampleConfig, skipped=("length", *_LEFT_OUT))
 @click.option(
     "--length",
     cls=Option,
@@ -72,18 +75,18 @@ def command(
             "a script can use: charrnn sample"
         )
     from charrnn.checkpoint.store import find_model
-    from charrnn.cli.drafts import read_draft
+    from charrnn.cli.drafts import find_file, read_draft
     from charrnn.inference.generator import Model
     from charrnn.inference.session import start_session
 
     config = _choose_settings(ctx, style)
-    text = "" if prompt_file is None else read_draft(Path(prompt_file))
+    text = "" if prompt_file is None else read_draft(find_file(prompt_file))
     path = find_model(model, Path(checkpoints))
     session = start_session(Model.from_file(path), config, text)
     number, last_words = _converse(session, _spell(model, path, checkpoints))
     if number:
         raise Interrupted(number, last_words)
-    click.echo(last_words)
+    click.echo(one_line(last_words))
 
 
 def _is_terminal(stream: Any) -> bool:

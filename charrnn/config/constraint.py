@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import Any
 
 from charrnn.errors import ConfigError
-
-if TYPE_CHECKING:
-    from charrnn.config.sample import SampleConfig
 
 _FORMS = ("regex", "choices", "template", "balanced")
 _ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
 
 
-def check_constraint(config: SampleConfig) -> None:
-    """Hold the settings of a constraint to one another.
+def check_constraint(config: Any) -> None:
+    """Hold the settings of a SampleConfig that constrain a text to one another.
 
     Raises:
         ConfigError: two say what the text must be, an end could cut it short, or one is empty or

@@ -17,7 +17,9 @@ class FillConfig:
         "*", "sign of any number of unknown characters, none too; empty for no such sign"
     )
     max_gap: int = setting(20, "characters that a gap takes at most", minimum=1, maximum=200)
-    line: bool = setting(False, "TEXT is a whole line: a newline follows it and counts, and no blank takes one")
+    line: bool = setting(
+        False, "TEXT is a whole line: a newline follows and counts, and no blank takes one"
+    )
     only: tuple[str, ...] = setting(
         (),
         "fill with these alone: ascii, letters, digits, a Unicode category such as Lu, or the "
@@ -29,9 +31,9 @@ class FillConfig:
     count: int = setting(5, "how many completions", minimum=1, maximum=10_000)
     beam_width: int = setting(
         500,
-        "beginnings kept at each place of TEXT, as many as completions at least; more prove more",
+        "beginnings kept at each place of TEXT; more find and prove more",
         minimum=1,
-        maximum=100_000,
+        maximum=20_000,
     )
     sample: bool = setting(False, "draw completions by their probability, not the likeliest")
     temperature: float = setting(

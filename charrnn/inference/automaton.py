@@ -29,7 +29,7 @@ _Point = tuple[int, str, tuple[int, ...]]
 """A node, the kind of the character before it, and the classes that this character still takes."""
 
 _MOST_EDGES = 500_000  # of a pattern
-_KEPT_EDGES = 1_000_000  # of what was met
+_KEPT_STATES = 1_000_000  # in the sets that were met
 _KEPT_MASK_BYTES = 64 << 20
 
 
@@ -66,16 +66,16 @@ class Automaton:
         self.start: States = frozenset([0])
         self._steps: dict[States, Step] = {}
         self._masks: dict[tuple[States, float], NDArray[np.float32]] = {}
-        self._known_edges = 0
+        self._known_states = 0
 
     def look(self, states: States) -> Step:
         """Give what may come at `states`; made once."""
         step = self._steps.get(states)
         if step is None:
             step = self._make_step(states)
-            self._known_edges += 1 + len(step.ways)
-            if self._known_edges > _KEPT_EDGES:
-                self._steps, self._known_edges = {}, 0
+            self._known_states += 1 + sum(len(leads_to) for _, leads_to in step.ways.values())
+            if self._known_states > _KEPT_STATES:
+                self._steps, self._known_states = {}, 0
             self._steps[states] = step
         return step
 
@@ -118,9 +118,10 @@ class Automaton:
                 targets.setdefault(taken, set()).update(found)
         ways: dict[int, tuple[float, States]] = {}
         for taken, found in targets.items():
-            need = self._class_costs[taken] + min(self._distances[each] for each in found)
-            if need < math.inf:
-                ways[taken] = need, frozenset(found)
+            alive = frozenset(each for each in found if self._distances[each] < math.inf)
+            if alive:
+                nearest = min(self._distances[each] for each in alive)
+                ways[taken] = self._class_costs[taken] + nearest, alive
         needs = [need for need, _ in ways.values()]
         is_complete = any(self._is_final[state] for state in states)
         return Step(is_complete, ways, min(needs, default=math.inf), max(needs, default=0))

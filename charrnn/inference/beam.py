@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
+from charrnn.errors import ConfigError
 from charrnn.inference.filters import Logits
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.reader import Reader
 from charrnn.inference.states import State, pick_rows, repeat_state
 
 Floats = NDArray[np.float64]
@@ -45,8 +46,24 @@ class _Beam(NamedTuple):
     groups: Ints
 
 
+def check_search(config: SampleConfig, count: int) -> None:
+    """Refuse what a search cannot do.
+
+    Raises:
+        ConfigError: there is no beam, it is too small, or a setting goes with drawing alone.
+    """
+    if count > config.beam:
+        raise ConfigError(
+            f"a beam of {config.beam} finds no more than {config.beam} texts, not {count}; "
+            "make --beam larger"
+        )
+    for name in ("regex", "choices", "template", "balanced", "novel", "seconds"):
+        if getattr(config, name) not in (None, False, ()):
+            raise ConfigError(f"{name} goes with drawing, not with a beam; leave one of them out")
+
+
 def search_beams(
-    runtime: Runtime,
+    runtime: Reader,
     state: State,
     config: SampleConfig,
     *,
@@ -124,7 +141,7 @@ def _extend(beam: _Beam, log_probs: Floats, room: Ints, diversity: float) -> _Be
     )
 
 
-def _read_on(runtime: Runtime, beam: _Beam, is_kept: NDArray[np.bool_]) -> _Beam:
+def _read_on(runtime: Reader, beam: _Beam, is_kept: NDArray[np.bool_]) -> _Beam:
     """Keep some hypotheses, and read the last id of each."""
     states, ids, log_probs, groups = beam
     read = runtime.advance_all(ids[is_kept, -1], pick_rows(states, is_kept))

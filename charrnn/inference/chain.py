@@ -66,7 +66,7 @@ class Chain:
         """
         self.vocab_size = vocab_size
         self._config = config
-        self._bias = bias
+        self.bias = bias
         self._penalties = [each for _, each in iter_penalties(config)]
         self._filter = make_filter(config)
         self._temperatures: NDArray[np.float64] | None = None
@@ -89,7 +89,7 @@ class Chain:
         if memory.past is not None:
             for penalize in self._penalties:
                 logits = penalize(logits, memory.past)
-        return logits if self._bias is None else logits + self._bias
+        return logits if self.bias is None else logits + self.bias
 
     def choose(
         self, logits: Logits, memory: Memory, uniform: float, chance: float = 0.0
@@ -163,6 +163,7 @@ def describe_chain(config: SampleConfig) -> list[str]:
         words[-1] += f" (penalties count the last {config.penalty_window:,} characters)"
     for name in ("bias", "only", "ban"):
         words += [f"{name} {each!r}" for each in getattr(config, name)]
+    words += _describe_guides(config)
     if not config.temperature:
         return [*words, "the likeliest (temperature 0)"]
     words += describe_temperature(config)
@@ -170,6 +171,22 @@ def describe_chain(config: SampleConfig) -> list[str]:
     if config.mirostat:
         words.append(f"mirostat {config.mirostat:g} bits, rate {config.mirostat_rate:g}")
     return [*words, "a draw"]
+
+
+def _describe_guides(config: SampleConfig) -> list[str]:
+    """Give what says which characters may come next, in words."""
+    words = [
+        f"{name} {value!r}"
+        for name in ("regex", "template")
+        if (value := getattr(config, name)) is not None
+    ]
+    if config.choices:
+        words.append(f"choices, {len(config.choices):,} texts")
+    if config.balanced:
+        words.append("balanced brackets and quotes")
+    if config.novel is not None:
+        words.append(f"novel: no run of more than {config.novel:,} characters from the corpus")
+    return words
 
 
 def stack_memories(memories: Sequence[Memory]) -> Memory:

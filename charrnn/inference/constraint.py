@@ -121,7 +121,9 @@ def _nothing_matches(machine: Machine, vocab: Vocab, is_left: Left) -> ConfigErr
     missing = sorted(set(wide.decode(match)) - written) if match else []
     if not missing:
         return ConfigError(f"{machine.name} is matched by no text; correct it")
-    named = ", ".join(f"{char!r} (U+{ord(char):04X})" for char in missing[:5])
+    is_named = all(any(char in each.named for each in sets) for char in missing)
+    named = "" if is_named else "characters such as "
+    named += ", ".join(f"{char!r} (U+{ord(char):04X})" for char in missing[:5])
     if set(missing) <= set(vocab.alphabet):
         return ConfigError(f"{machine.name} needs {named}, which only and ban leave out; allow it")
     return ConfigError(

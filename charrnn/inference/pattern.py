@@ -126,10 +126,11 @@ def make_pattern(
 
 def _check_cells(cells: list[Cell], config: FillConfig) -> None:
     if all(cell.symbol is not None for cell in cells):
+        signs = ((config.blank, "an unknown character"), (config.gap, "any number of them"))
         raise ConfigError(
             "the text has nothing to fill: write "
-            f"{config.blank or '_'} for an unknown character, {config.gap or '*'} for any number "
-            "of them, or name other signs by --blank and --gap"
+            f"{' or '.join(f'{sign} for {what}' for sign, what in signs if sign)}; "
+            "--blank and --gap name other signs"
         )
     if cells[-1].is_optional:
         raise ConfigError(

@@ -30,19 +30,22 @@ class Cost:
 
 @dataclass(frozen=True)
 class Sample:
-    """A text that was written. costs: one for each of its characters, where they were asked for."""
+    """A text that was written.
+
+    nats: what it cost the model before anything shaped its logits; NaN where that was not asked
+    for. costs: the share of each of its characters.
+    """
 
     index: int
     text: str
     stopped_by: str
-    costs: tuple[Cost, ...] | None = None
+    nats: float = math.nan
+    costs: tuple[Cost, ...] = ()
 
     @property
     def bpc(self) -> float:
-        """Bits per character; NaN where there are none, or their costs were not asked for."""
-        if not self.costs:
-            return math.nan
-        return bits_per_char(sum(cost.nats for cost in self.costs) / len(self.costs))
+        """Bits per character; NaN where there are none, or their cost was not asked for."""
+        return bits_per_char(self.nats / len(self.text)) if self.text else math.nan
 
 
 def write_samples(
@@ -85,8 +88,9 @@ class _Draft:
     def finish(self, index: int) -> Sample:
         """Give the text as it ended."""
         text = "".join(self._shown)
-        costs = tuple(self._costs[: len(text)]) if self._costs or self._unfinished else None
-        return Sample(index, text, self.ending.reason or "", costs)
+        costs = tuple(self._costs[: len(text)])
+        nats = sum(cost.nats for cost in costs) if costs else math.nan
+        return Sample(index, text, self.ending.reason or "", nats, costs)
 
     def _count(self, cost: Cost, finished: int) -> None:
         """Give what the symbols cost to the characters that they finished.

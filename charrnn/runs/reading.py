@@ -56,7 +56,7 @@ class Reading:
         }
 
     def _pieces(self) -> Iterator[str]:
-        how = {"encoding": self._encoding, "normalize": self._model.normalize}
+        how = {"encoding": self._encoding, "normalize": self._model.form.normalize}
         return iter_text(self._sources, **how)
 
     def _count(self) -> int:

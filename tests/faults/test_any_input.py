@@ -188,6 +188,7 @@ COMMANDS = [
     *(["completion"], ["corpus"], ["corpus", "list"], ["corpus", "stats", "book.txt"]),
     *(["corpus", "build"], ["corpus", "get"], ["bench", "--cells"], ["--help"], []),
     *(["score", "tiny", "book.txt"], ["compress", "tiny"], ["decompress", "tiny"]),
+    *(["fill", "tiny"], ["fill", "tiny", "_a*b"]),
 ]
 WORDS = st.sampled_from(
     [

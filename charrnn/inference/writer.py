@@ -1,0 +1,264 @@
+"""A network and a vocabulary as a writer: prompt in, text out, one by one or many at once.
+
+It joins the sampler's parts: `chain.py` chooses, a guide says what may come, `stops.py` where a
+text ends. It knows nothing of model files or of terminals.
+"""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from charrnn.config import SampleConfig
+from charrnn.errors import ConfigError
+from charrnn.inference.bans import make_bias
+from charrnn.inference.batch import Batch
+from charrnn.inference.beam import check_search, search_beams
+from charrnn.inference.chain import Chain
+from charrnn.inference.constraint import make_constraint
+from charrnn.inference.guide import Guide
+from charrnn.inference.prefill import prefill
+from charrnn.inference.reader import Reader
+from charrnn.inference.sampler import Start, iter_ids
+from charrnn.inference.samples import Sample, write_samples
+from charrnn.inference.stops import Ending, Writing
+from charrnn.inference.words import begins_word
+from charrnn.text.vocab import StreamDecoder, Vocab
+
+_SEED_BITS = 63
+_BATCH = 256  # texts written side by side
+_FEWEST = 8  # of fewer, each is written faster alone
+
+
+class _Tools(NamedTuple):
+    """What the settings of drawing are for one vocabulary."""
+
+    chain: Chain
+    guide: Guide | None
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a text must be for a model to know it.
+
+    normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
+    documents, if that was said.
+    """
+
+    normalize: str = "none"
+    document_end: str | None = None
+
+    def normalized(self, text: str) -> str:
+        """Give the text in the normal form."""
+        if self.normalize == "none":
+            return text
+        return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
+
+
+class Writer:
+    """What writes: one model, or several as one."""
+
+    def __init__(self, reader: Reader, vocab: Vocab, form: Form) -> None:
+        self.vocab, self.form = vocab, form
+        self.reader = reader
+
+    def generate(
+        self,
+        prompt: str = "",
+        config: SampleConfig | None = None,
+        *,
+        index: int = 0,
+        after: Start | None = None,
+        guide: Guide | None = None,
+        **settings: Any,
+    ) -> Writing:
+        """Give the text after `prompt` as it is drawn, in pieces of at least one character.
+
+        Once it has ended, its `reason` says why. An empty prompt stands at the start of a line.
+        config, settings: a SampleConfig, or its fields by keyword. index: which of several
+        samples of one seed; each has a random stream of its own. after: what was `read` before the
+        prompt. guide: says what may come next, beside the settings.
+
+        Raises:
+            VocabError: the prompt holds characters that the model does not know.
+            ConfigError: a setting is out of range, or leaves no character to write.
+        """
+        chosen = _with_seed(replace(config or SampleConfig(), **settings))
+        tools = self._tools(chosen, guide)
+        random = np.random.default_rng([chosen.seed or 0, index])
+        start = self._begin(prompt, chosen, after)(random)
+        ids = iter_ids(self.reader, start, tools.chain, random, tools.guide)
+        ending = Ending(chosen, self.form.document_end)
+        return Writing(self._iter_text(ids), ending, tools.guide.reason if tools.guide else "")
+
+    def generate_many(
+        self,
+        prompt: str = "",
+        config: SampleConfig | None = None,
+        *,
+        count: int = 1,
+        first: int = 0,
+        alternatives: int | None = None,
+        after: Start | None = None,
+        guide: Guide | None = None,
+        **settings: Any,
+    ) -> Iterator[Sample]:
+        """Give `count` whole texts, of the indices from `first` on, many written at once.
+
+        Each is what `generate` gives for its index. alternatives: also what each character cost,
+        and how many of the likeliest to name beside it.
+
+        Raises:
+            VocabError, ConfigError: as `generate`.
+        """
+        chosen = _with_seed(replace(config or SampleConfig(), **settings))
+        tools, begin = self._tools(chosen, guide), self._begin(prompt, chosen, after)
+
+        def write(indices: range) -> list[Sample]:
+            randoms = [np.random.default_rng([chosen.seed or 0, index]) for index in indices]
+            starts = [begin(random) for random in randoms]
+            batch = Batch(
+                self.reader,
+                starts,
+                tools.chain,
+                randoms,
+                tools.guide,
+                alternatives=alternatives,
+            )
+            endings = [Ending(chosen, self.form.document_end) for _ in indices]
+            return write_samples(batch, self.vocab, endings, indices)
+
+        size = _BATCH if count >= _FEWEST else 1
+        for start in range(first, first + count, size):
+            yield from write(range(start, min(start + size, first + count)))
+
+    def search(
+        self,
+        prompt: str = "",
+        config: SampleConfig | None = None,
+        *,
+        count: int = 1,
+        after: Start | None = None,
+        **settings: Any,
+    ) -> list[Sample]:
+        """Give the `count` likeliest texts that a beam of `config.beam` finds, the best first.
+
+        Only bias and bans shape the probabilities; a text ends as one that is drawn would.
+
+        Raises:
+            VocabError: the prompt holds characters that the model does not know.
+            ConfigError: a setting is out of range, or asks for what is drawn or takes time.
+        """
+        chosen = replace(config or SampleConfig(), **settings)
+        check_search(chosen, count)
+        tools = self._tools(chosen, None)
+        start = self._begin(prompt, chosen, after)(np.random.default_rng(0))
+        found = search_beams(
+            self.reader,
+            start.state,
+            chosen,
+            count=count,
+            bias=tools.chain.bias,
+            is_end=lambda ids: self._end(ids, chosen)[1] is not None,
+        )
+        samples = []
+        for index, hypothesis in enumerate(found):
+            text, reason = self._end(hypothesis.ids, chosen)
+            samples.append(Sample(index, text, reason or "", -hypothesis.log_prob))
+        return samples
+
+    def read(self, text: str, after: Start | None = None) -> Start:
+        """Give where a text stands that goes on from here; `after` is what was read before it.
+
+        Raises:
+            VocabError: it holds characters that the model does not know.
+        """
+        ids = self.vocab.encode(self.form.normalized(text))
+        before = after or Start(self.reader.initial_state())
+        state = prefill(self.reader, ids, before.state)
+        return Start(state, [*before.prompt, *ids.tolist()])
+
+    def next_chars(
+        self, text: str, count: int, *, after: Start | None = None
+    ) -> list[tuple[str, float]]:
+        """Give the likeliest characters after `text`, the likeliest first, with probabilities.
+
+        They are the model's own, before any control of the sampler; a byte is written as <E4>.
+        after: what was `read` before the text.
+
+        Raises:
+            VocabError: the text holds characters that the model does not know.
+        """
+        start = self.read(text or ("" if after else self.opening(SampleConfig())), after)
+        logits = self.reader.logits(start.state).astype(np.float64)
+        likelihoods = np.exp(logits - logits.max())
+        likeliest = np.argsort(-likelihoods, kind="stable")[:count].tolist()
+        shares = likelihoods / likelihoods.sum()
+        return [(self.vocab.name_of(symbol), float(shares[symbol])) for symbol in likeliest]
+
+    def _end(self, ids: Sequence[int], config: SampleConfig) -> tuple[str, str | None]:
+        """Give what of a text is shown once these ids are written, and why it ends, if it does."""
+        ending, shown = Ending(config, self.form.document_end), ""
+        for char in self.vocab.decode(ids):
+            if ending.reason is None:
+                shown += ending.feed(char)
+        return shown, ending.reason
+
+    def _tools(self, config: SampleConfig, guide: Guide | None) -> _Tools:
+        """Resolve the settings for this vocabulary."""
+        if config.documents is not None and self.form.document_end is None:
+            raise ConfigError(
+                "this model does not know where documents end: it was trained without "
+                "--document-end; leave --documents out, or end at a text by --stop"
+            )
+        if config.novel is not None and guide is None:
+            raise ConfigError(
+                "novel needs the text that the model was trained on: give its guide, made by "
+                "charrnn.runs.originality, or leave novel out"
+            )
+        bias = make_bias(self.vocab, config)
+        constraint = make_constraint(self.vocab, config, None if bias is None else bias > -np.inf)
+        if constraint is not None and guide is not None:
+            raise ConfigError(
+                "what the text must be and what it must not copy may leave nothing to write; "
+                "leave --novel out, or --regex, --choices, --template and --balanced"
+            )
+        chain = Chain(config, self.vocab.size, bias, begins_word(self.vocab))
+        return _Tools(chain, constraint or guide)
+
+    def _begin(
+        self, prompt: str, config: SampleConfig, after: Start | None
+    ) -> Callable[[np.random.Generator], Start]:
+        """Give what gives the start of a text: it is random where nothing says how texts begin."""
+        opening = self.opening(config)
+        if prompt or after or opening:
+            start = self.read(prompt, after) if prompt or after else self.read(opening)
+            start = start if prompt or after else replace(start, prompt=())
+            return lambda _: start
+
+        def draw(random: np.random.Generator) -> Start:
+            symbol = int(random.integers(self.vocab.size))
+            return Start(self.reader.advance(symbol, self.reader.initial_state()))
+
+        return draw
+
+    def opening(self, config: SampleConfig) -> str:
+        """Give what stands before a text without a prompt: a document's end or a line's, if any."""
+        if config.documents is not None:
+            return self.form.document_end or ""
+        return "\n" if "\n" in self.vocab.alphabet else ""
+
+    def _iter_text(self, ids: Iterator[int]) -> Iterator[str]:
+        """Turn ids into characters; endless, as ids are."""
+        stream = StreamDecoder(self.vocab)
+        for symbol in ids:
+            yield from stream.feed(symbol)
+
+
+def _with_seed(config: SampleConfig) -> SampleConfig:
+    return config if config.seed is not None else replace(config, seed=secrets.randbits(_SEED_BITS))
