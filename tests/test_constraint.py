@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charrnn.checkpoint.format import ModelFile
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.checkpoint.format import ModelFile
 from charrnn.inference.constraint import make_constraint
 from charrnn.inference.generator import Model
 from charrnn.inference.guide import Guide
@@ -63,7 +63,16 @@ def test_where_nothing_is_asked_there_is_no_guide() -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["a*b", "(a|b)*", "a?b?\n?", "(ab|ba){1,2}", "[^a]+|a{4}", "(?m)(?:^a+$\n?)+", r".{2}\b.*", "a{0}"],
+    [
+        "a*b",
+        "(a|b)*",
+        "a?b?\n?",
+        "(ab|ba){1,2}",
+        "[^a]+|a{4}",
+        "(?m)(?:^a+$\n?)+",
+        r".{2}\b.*",
+        "a{0}",
+    ],
 )
 def test_texts_have_the_probabilities_of_the_rule(pattern: str) -> None:
     length, model = 4, make_model(3)

@@ -1,25 +1,28 @@
-"""The models that a command writes with, opened: one, several as one, and what goes with them."""
+"""The models that a command writes with, opened: one, several as one, and what goes with them.
+
+What few texts need is imported where it is used: a text should begin at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.checkpoint.state_file import Owner, SavedState, read_state, write_state
 from charrnn.checkpoint.store import find_model
 from charrnn.cli.parts import parse_guide, parse_models
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
 from charrnn.inference.generator import Model, blend, guide_away
 from charrnn.inference.guide import Guide
-from charrnn.inference.packing import digest_of
 from charrnn.inference.sampler import Start
 from charrnn.inference.writer import Writer
-from charrnn.runs.originality import OwnText, open_own_text
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint.state_file import Owner
+    from charrnn.runs.originality import OwnText
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Bench:
             ConfigError: there are several models.
             CorpusError: it is not where training found it, or is not what it was.
         """
+        from charrnn.runs.originality import open_own_text
+
         file = self._only_file("--novel, --copied and --new-only")
         return replace(self, text=open_own_text(self.name, file))
 
@@ -60,6 +65,8 @@ class Bench:
             ConfigError: there are several models.
             CheckpointError: it is no state, damaged, or another model's.
         """
+        from charrnn.checkpoint.state_file import read_state
+
         saved = read_state(Path(path), self._owner("--load-state"))
         start = Start(saved.layers, saved.last_ids.tolist())
         return replace(self, start=start, chars_read=saved.chars_read)
@@ -71,11 +78,18 @@ class Bench:
             ConfigError: there are several models.
             StorageError: the file cannot be written.
         """
+        import numpy as np
+
+        from charrnn.checkpoint.state_file import SavedState, write_state
+
         owner, start = self._owner("--save-state"), self.writer.read(text, self.start)
         ids = np.array(start.prompt, self.writer.vocab.dtype)
         write_state(Path(path), SavedState(start.state, ids, self.chars_read + len(text)), owner)
 
     def _owner(self, option: str) -> Owner:
+        from charrnn.checkpoint.state_file import Owner
+        from charrnn.inference.packing import digest_of
+
         file = self._only_file(option)
         return Owner(self.name, digest_of(file), file.config)
 

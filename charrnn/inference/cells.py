@@ -105,8 +105,9 @@ _RNN: dict[str, Step] = {
 def _sigmoid(halved: Vector) -> Vector:
     """Give σ(a) in the place of a/2."""
     np.tanh(halved, halved)
-    np.multiply(halved, _HALF, halved)
-    return np.add(halved, _HALF, halved)
+    halved *= _HALF
+    halved += _HALF
+    return halved
 
 
 def _lstm(gates: Vector, state: LayerState) -> LayerState:
@@ -114,14 +115,13 @@ def _lstm(gates: Vector, state: LayerState) -> LayerState:
     size = state[1].shape[-1]
     np.tanh(gates, gates)
     sigmoids = gates[..., : 3 * size]
-    np.multiply(sigmoids, _HALF, sigmoids)
-    np.add(sigmoids, _HALF, sigmoids)
+    sigmoids *= _HALF
+    sigmoids += _HALF
     memory = gates[..., size : 2 * size] * state[1]
-    new = gates[..., 3 * size :]
-    np.multiply(new, gates[..., :size], new)
-    np.add(memory, new, memory)
+    memory += gates[..., :size] * gates[..., 3 * size :]
     hidden = np.tanh(memory)
-    return np.multiply(hidden, gates[..., 2 * size : 3 * size], hidden), memory
+    hidden *= gates[..., 2 * size : 3 * size]
+    return hidden, memory
 
 
 def _make_gru(arranged: LayerWeights) -> Callable[[Vector, Vector, LayerState], LayerState]:
@@ -131,14 +131,12 @@ def _make_gru(arranged: LayerWeights) -> Callable[[Vector, Vector, LayerState], 
 
     def gru(product: Vector, own: Vector, state: LayerState) -> LayerState:
         gates, new = own[..., : 2 * size], own[..., 2 * size :]
-        np.add(gates, product[..., : 2 * size], gates)
+        gates += product[..., : 2 * size]
         _sigmoid(gates)
-        np.add(new, recurrent_bias, new)
-        np.multiply(new, gates[..., :size], new)
-        np.add(new, product[..., 2 * size :], new)
+        new += recurrent_bias
+        new *= gates[..., :size]
+        new += product[..., 2 * size :]
         np.tanh(new, new)
-        hidden = state[0] - new
-        np.multiply(hidden, gates[..., size:], hidden)
-        return (np.add(hidden, new, hidden),)
+        return (new + gates[..., size:] * (state[0] - new),)
 
     return gru
