@@ -1,4 +1,4 @@
-"""Beam search against all texts there are, against greedy, and against a slow twin of its groups."""
+"""Beam search against all texts there are, against greedy, and against slow twins."""
 
 from __future__ import annotations
 
@@ -85,14 +85,19 @@ def test_a_beam_that_drops_nothing_finds_all_texts_in_order(
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 1.0, 3.0])
-@pytest.mark.parametrize("count", [1, 3, 20])
-def test_it_stops_early_with_the_best_alone(runtime: Runtime, penalty: float, count: int) -> None:
-    expected = brute_force(runtime, penalty)[:count]
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 3.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_where_it_stops_early_the_best_are_found(
+    make_model: Make, penalty: float, seed: int
+) -> None:
+    model, random = make_model(), np.random.default_rng(seed)
+    weights = {name: random.normal(0, 1.5, each.shape) for name, each in model.weights.items()}
+    runtime = Runtime(model.config, {n: each.astype(np.float32) for n, each in weights.items()})
+    expected = brute_force(runtime, penalty)
 
-    found = search(runtime, ALL, count, is_end=ends_a_line, length_penalty=penalty)
-
-    assert_same(found, expected)
+    for count in range(1, 9):
+        found = search(runtime, ALL, count, is_end=ends_a_line, length_penalty=penalty)
+        assert_same(found, expected[:count])
 
 
 def test_it_reads_no_further_than_it_must(runtime: Runtime) -> None:
@@ -138,14 +143,23 @@ def test_a_wider_beam_finds_what_greedy_misses(runtime: Runtime) -> None:
     assert scores == sorted(scores)
 
 
-def test_a_narrow_beam_keeps_the_likeliest_of_each_step(runtime: Runtime) -> None:
+def test_a_narrow_beam_keeps_the_likeliest_and_shrinks_as_they_end(runtime: Runtime) -> None:
     """Against a slow twin that scores whole texts anew at every step."""
+    bias = np.array([1.5, 0, 0, 0, 0], np.float32)  # ends come early
     kept: list[tuple[int, ...]] = [()]
+    ended: list[tuple[int, ...]] = []
     for _ in range(6):
         longer = [(*ids, symbol) for ids in kept for symbol in range(V)]
-        kept = sorted(longer, key=lambda ids: -log_prob_of(runtime, ids))[:3]
+        longer.sort(key=lambda ids: -log_prob_of(runtime, ids, bias))
+        kept = longer[: 4 - len(ended)]
+        ended += [ids for ids in kept if ends_a_line(ids)]
+        kept = [ids for ids in kept if not ends_a_line(ids)]
+    assert len(ended) > 1
+    assert kept
 
-    assert [each.ids for each in search(runtime, 3, length=6)] == kept
+    found = search(runtime, 4, length=6, bias=bias, is_end=ends_a_line)
+
+    assert {each.ids for each in found} == {*ended, *kept}
 
 
 def test_a_bias_counts_and_a_ban_holds(runtime: Runtime) -> None:

@@ -194,6 +194,18 @@ def test_inside_a_character_written_as_bytes_a_model_without_them_is_silent() ->
     assert probabilities_of(blend, read(blend, whole)) == pytest.approx(after(blend, "é"))
 
 
+def test_in_log_space_too_a_model_without_bytes_is_silent_there() -> None:
+    with_bytes, latin = make_part(BYTES, 1), make_part(LATIN, 2)
+    blend = Blend([(*with_bytes, 1), (*latin, 9)], in_log_space=True)
+    inside = read(with_bytes[0], [len(BYTES.alphabet) + 0xC3])
+
+    found = blend.logits(read(blend, [len(blend.vocab.alphabet) + 0xC3])).astype(float)
+
+    likelihoods = np.exp(with_bytes[0].logits(inside).astype(float))
+    known = np.exp(found[found > -np.inf])
+    np.testing.assert_allclose(known, likelihoods / likelihoods.sum(), rtol=1e-4, atol=1e-9)
+
+
 @pytest.mark.parametrize("char", ["é", "€", "😀"])
 def test_both_ways_of_writing_a_character_make_its_probability_in_the_blend(char: str) -> None:
     with_bytes, other = make_part(BYTES, 1), make_part(Vocab("aé€😀"), 2)

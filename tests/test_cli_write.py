@@ -263,7 +263,8 @@ def test_a_style_changes_how_characters_are_drawn_and_nothing_else(talk: Talk) -
         ("/retry", "the model did not write last"),
         ("/save", "'' names no file"),
         ("/load -", "'-' names no file"),
-        ("/save .", "there already"),
+        ("/save .", ". is no plain file"),
+        ("/save! .", ". is no plain file"),
         ("/load none.txt", "cannot read the text none.txt: No such file"),
     ],
 )
@@ -307,6 +308,14 @@ def test_a_file_that_is_there_is_replaced_only_where_that_is_said(talk: Talk) ->
 
     talk("ab", "/save! out.txt", "é", "/save")  # the same file again needs no more
     assert Path("out.txt").read_text("utf-8") == "abé"
+
+
+def test_a_device_is_not_replaced_by_a_file(talk: Talk) -> None:
+    os.mkfifo("pipe")
+
+    _, screen = talk("ab", "/save! pipe")
+    assert "pipe is no plain file; give another name" in screen
+    assert Path("pipe").is_fifo()
 
 
 def test_a_file_is_gone_on_with_and_loaded_and_can_be_undone(talk: Talk) -> None:

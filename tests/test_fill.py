@@ -19,7 +19,7 @@ from charrnn.inference import search
 from charrnn.inference.fill import Filling
 from charrnn.inference.generator import Model
 from charrnn.inference.pattern import make_pattern
-from charrnn.inference.resampling import resample
+from charrnn.inference.resampling import keep_likeliest, resample
 from charrnn.text.vocab import Vocab
 
 Make = Callable[..., ModelFile]
@@ -54,6 +54,18 @@ def brute_force(model: Model, pattern: str, fillers: str = ALPHABET) -> dict[str
     return dict(sorted(bits.items(), key=lambda each: each[1]))
 
 
+def search_with(model: Model, pattern: str, how: search.How) -> search.Search:
+    """Search from the start of a line, as `fill` does."""
+    runtime = model._runtime
+    state = runtime.advance(ALPHABET.index("\n"), runtime.initial_state())
+    machine = make_pattern(pattern, FillConfig(max_gap=GAP), model.vocab, str)
+    return search.search_pattern(runtime, state, machine, how, lambda done, total: None)
+
+
+def ids_of(ended: search.Search) -> list[list[int]]:
+    return [ended.ids_of(index) for index in range(len(ended.found.rows))]
+
+
 def texts_of(filling: Filling) -> list[str]:
     return [each.text for each in filling.completions]
 
@@ -83,15 +95,20 @@ def test_a_wide_beam_proves_the_best_few(model: Model, pattern: str) -> None:
         assert texts_of(found) == expected[:count]
 
 
-def test_what_is_called_proven_is_the_likeliest_and_not_all_is(model: Model) -> None:
-    proven = []
+@pytest.mark.parametrize("sureness", [1, 5])
+def test_what_is_called_proven_is_the_likeliest_and_not_all_is(
+    make_model: Make, sureness: float
+) -> None:
+    file = make_model()
+    file.weights["output.weight"] *= sureness
+    model, proven = Model(file), []
     for pattern in PATTERNS:
-        bits = brute_force(model, pattern)
-        for width in (1, 2, 5, 25):
-            found = find(model, pattern, count=1, beam_width=width)
-            best = found.completions[0].text
+        least = np.array([*brute_force(model, pattern).values()])
+        for width, count in product((1, 2, 5, 25), (1, 4)):
+            found = find(model, pattern, count=count, beam_width=width)
+            bits = np.array([each.bits for each in found.completions])
             proven.append(found.is_exact)
-            assert not found.is_exact or bits[best] == pytest.approx(min(bits.values()), abs=1e-4)
+            assert not found.is_exact or bits == pytest.approx(least[:count], abs=1e-4)
     assert len(proven) / 10 < sum(proven) < len(proven) * 9 / 10
 
 
@@ -106,6 +123,18 @@ def test_a_search_that_dropped_better_ones_is_not_called_proven(model: Model) ->
 
     assert len(missed) > 3
     assert not any(missed)
+
+
+def test_what_no_dropped_beginning_can_beat_is_proven(make_model: Make) -> None:
+    file = make_model()
+    file.weights["output.weight"] *= 20  # it is sure of what comes next
+    model = Model(file)
+
+    found = find(model, "a___", count=2, beam_width=9)
+
+    assert found.found == 9
+    assert found.is_exact
+    assert texts_of(found) == [*brute_force(model, "a___")][:2]
 
 
 def test_fewer_completions_than_were_asked_for_are_all_there_are(model: Model) -> None:
@@ -134,13 +163,32 @@ def test_bits_per_character_count_each_one(model: Model) -> None:
     assert best.bpc == pytest.approx(bits_of(model, best.text) / 4, abs=1e-4)
 
 
+@pytest.mark.parametrize("pattern", ["_a*b_", "____"])
+@pytest.mark.parametrize("width", [2, 7, 60])
 def test_beginnings_are_read_in_blocks_to_the_same_end(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    model: Model, monkeypatch: pytest.MonkeyPatch, pattern: str, width: int
 ) -> None:
-    whole = find(model, "_a*b_", count=50, beam_width=60)
+    whole = search_with(model, pattern, search.How(width, 1.0, keep_likeliest))
     monkeypatch.setattr(search, "_LARGEST_LOGITS", 3 * len(ALPHABET))
 
-    assert texts_of(find(model, "_a*b_", count=50, beam_width=60)) == texts_of(whole)
+    blocks = search_with(model, pattern, search.How(width, 1.0, keep_likeliest))
+
+    assert ids_of(blocks) == ids_of(whole)
+    assert blocks.heaviest_dropped == pytest.approx(whole.heaviest_dropped)
+
+
+def test_what_a_block_drops_is_not_forgotten() -> None:
+    def block(*weights: float) -> search._Candidates:
+        numbers = np.arange(len(weights))
+        return search._Candidates(
+            numbers, numbers, 0 * numbers, np.array(weights), np.array(weights)
+        )
+
+    how = search.How(2, 1.0, keep_likeliest)
+
+    kept, dropped = search._thin([block(-1, -2, -3), block(-4, -5)], how)
+
+    assert (kept.log_weights.tolist(), dropped) == ([-1, -2], -3)
 
 
 def test_progress_goes_from_none_to_all_but_the_last(model: Model) -> None:
@@ -202,6 +250,16 @@ def test_draws_from_all_come_as_often_as_their_probability_says(
         assert deviation(model, pattern, texts_of(found), 1.5) > 1
 
 
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_shares_of_draws_are_those_at_their_temperature(model: Model, temperature: float) -> None:
+    weights = {t: 2 ** (-bits / temperature) for t, bits in brute_force(model, "a*b").items()}
+
+    found = find(model, "a*b", sample=True, count=9, temperature=temperature, seed=1)
+
+    for each in found.completions:
+        assert each.share == pytest.approx(weights[each.text] / sum(weights.values()), rel=1e-3)
+
+
 def test_draws_by_many_particles_come_nearly_as_often(model: Model) -> None:
     draws = [
         text
@@ -214,15 +272,11 @@ def test_draws_by_many_particles_come_nearly_as_often(model: Model) -> None:
 
 def particles_of(model: Model, pattern: str, temperature: float, seed: int) -> dict[str, float]:
     """Give the weight of each text that four particles a place end in."""
-    machine = make_pattern(pattern, FillConfig(max_gap=GAP), model.vocab, str)
     how = search.How(4, temperature, partial(resample, np.random.default_rng(seed)))
-    runtime = model._runtime
-    state = runtime.advance(ALPHABET.index("\n"), runtime.initial_state())
-    ended = search.search_pattern(runtime, state, machine, how, lambda done, total: None)
-    weights = np.exp(ended.found.log_weights).tolist()
-    texts = [model.vocab.decode(ended.ids_of(index)) for index in range(len(weights))]
+    ended = search_with(model, pattern, how)
+    texts = [model.vocab.decode(ids) for ids in ids_of(ended)]
     assert len({*texts}) == len(texts)
-    return dict(zip(texts, weights, strict=True))
+    return dict(zip(texts, np.exp(ended.found.log_weights).tolist(), strict=True))
 
 
 @pytest.mark.parametrize("pattern", ["_ab__", "a*b_", "*_a"])

@@ -280,3 +280,14 @@ def test_a_text_that_ends_within_a_stop_text_is_complete() -> None:
 def test_an_empty_stop_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="stop is empty"):
         make_writer().generate(stop=("",))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"choices": ("e\u0301",)}, {"regex": "e\u0301"}, {"template": "e\u0301"}]
+)
+def test_what_is_to_be_matched_is_normalized_as_the_models_text_was(
+    settings: dict[str, Any],
+) -> None:
+    model = make_writer(settings={"normalize": "nfc"})
+
+    assert "".join(model.generate(**settings)) == "é"

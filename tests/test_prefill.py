@@ -187,7 +187,7 @@ def test_a_state_that_overflows_overflows_as_one_by_one() -> None:
     network, ids = make_network(("rnn", "relu"), explode), make_ids(900)
     with np.errstate(over="ignore", invalid="ignore"):
         expected = one_by_one(network, ids, network.initial_state())
-        state = prefill(network, ids, network.initial_state())
+    state = prefill(network, ids, network.initial_state())
 
     assert not np.isfinite(expected[0][0]).all()
     assert_same(state, expected)

@@ -17,6 +17,9 @@ from charrnn.inference.template import template_pattern
     [
         ("Name: {}\nAge: {[0-9]+}", "Name: Ann Lee\nAge: 42", "Name: \nAge: 42"),
         ("{}", "one line", "two\nlines"),
+        ("{}, {}.", "a b, c, d.", "a, b. c."),
+        ("{}]{}^{}", "a]b^c]", "a^b^c"),
+        ("{}{[0-9]}", "a7", "7"),
         ("{[0-9]{2}}-{[a-z]{1,2}}", "42-ab", "4-ab"),
         ("{{{}}}", "{x}", "x"),
         ("a.b*{x|y}", "a.b*y", "aab*y"),

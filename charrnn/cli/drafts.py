@@ -75,10 +75,12 @@ class Drafts:
         """Write `text` to the file `name`, or without one where it was saved last; give its path.
 
         Raises:
-            ConfigError: there is such a file, of something else, which may not be replaced.
+            ConfigError: what is there is no file, or that of something else.
             StorageError: it cannot be written.
         """
         path = find_file(name or self._saved_at)
+        if path.exists() and not path.is_file():  # a folder; a device, which would be replaced
+            raise ConfigError(f"{path} is no plain file; give another name")
         is_known = may_replace or str(path) == self._saved_at
         if not is_known and path.exists():
             raise ConfigError(f"{path} is there already; /save! {path} replaces it")

@@ -155,7 +155,7 @@ def _take_byte(held: bytes, byte: int) -> tuple[str, bytes]:
     try:
         return raw.decode(), b""
     except UnicodeDecodeError as error:
-        if error.start == 0 and error.reason == "unexpected end of data":
+        if error.reason == "unexpected end of data":
             return "", raw
         return _take_byte(b"", byte) if held else ("", b"")
 

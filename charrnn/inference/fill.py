@@ -82,8 +82,8 @@ def fill(
         is_exact = dropped == -math.inf
     else:
         chosen = largest(log_weights, config.count)
-        is_full = len(chosen) == config.count
-        is_exact = dropped <= (log_weights[chosen[-1]] if is_full else -math.inf)
+        # Where any was dropped, as many as were asked for are left.
+        is_exact = dropped <= log_weights[chosen[-1]]
     completions = []
     for index in chosen.tolist():
         log_prob = float(search.found.log_probs[index])

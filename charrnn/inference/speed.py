@@ -1,11 +1,11 @@
-"""How fast this machine samples one stream, beside the bare matrix-vector products of the same
-shapes.
+"""How fast this machine samples, one stream or many, beside the bare products of the same shapes.
 
 It knows nothing of torch or of the terminal.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -15,8 +15,10 @@ import numpy as np
 
 from charrnn.checkpoint.format import Arrays, weight_shapes
 from charrnn.config import ModelConfig, SampleConfig
+from charrnn.inference.batch import Batch
 from charrnn.inference.cells import Vector
 from charrnn.inference.chain import Chain
+from charrnn.inference.guide import Guide
 from charrnn.inference.runtime import Runtime
 from charrnn.inference.sampler import Start, iter_ids
 from charrnn.timing import Measurement, median_ratio, time_in_turn
@@ -44,12 +46,12 @@ class SamplingSpeed:
 
 def measure_sampling(config: ModelConfig, seconds: float) -> SamplingSpeed:
     """Let a network with random weights write for about `seconds`."""
-    weights = _random_weights(config)
+    weights = random_weights(config)
     measurements = [sampling_rate(config, weights, _CHARS), products_rate(config, weights, _CHARS)]
     time_in_turn(measurements, rounds=1)
     whole, bare = time_in_turn(measurements, rounds=_FEWEST_ROUNDS, seconds=seconds)
     rate = statistics.median(whole)
-    read_bytes = sum(weight.nbytes for weight, _ in _products(config, weights))
+    read_bytes = sum(weight.nbytes for _, weight in _products(config, weights))
     return SamplingSpeed(
         cell=config.cell,
         num_layers=config.num_layers,
@@ -61,14 +63,20 @@ def measure_sampling(config: ModelConfig, seconds: float) -> SamplingSpeed:
     )
 
 
-def sampling_rate(config: ModelConfig, weights: Arrays, chars: int) -> Measurement:
+def sampling_rate(
+    config: ModelConfig,
+    weights: Arrays,
+    chars: int,
+    settings: SampleConfig | None = None,
+    guide: Guide | None = None,
+) -> Measurement:
     """Give a measurement that samples as `charrnn sample` does: characters a second."""
     runtime = Runtime(config, weights)
-    start, chain = Start(runtime.initial_state()), Chain(SampleConfig(), config.vocab_size)
+    chain = Chain(settings or SampleConfig(), config.vocab_size)
+    start = Start(runtime.initial_state())
 
     def measure() -> float:
-        random = np.random.default_rng(0)
-        ids = iter_ids(runtime, start, chain, random)
+        ids = iter_ids(runtime, start, chain, np.random.default_rng(0), guide)
         began = time.perf_counter()
         for _ in islice(ids, chars):
             pass
@@ -77,32 +85,59 @@ def sampling_rate(config: ModelConfig, weights: Arrays, chars: int) -> Measureme
     return measure
 
 
-def products_rate(config: ModelConfig, weights: Arrays, chars: int) -> Measurement:
-    """Give a measurement of the matrix-vector products alone: characters a second."""
-    products = _products(config, weights)
+def batch_rate(config: ModelConfig, weights: Arrays, streams: int, chars: int) -> Measurement:
+    """Give a measurement of streams that are sampled side by side: characters a second of all."""
+    runtime = Runtime(config, weights)
+    chain, start = Chain(SampleConfig(), config.vocab_size), Start(runtime.initial_state())
 
     def measure() -> float:
+        randoms = [np.random.default_rng([0, index]) for index in range(streams)]
+        steps = iter(Batch(runtime, [start] * streams, chain, randoms))
         began = time.perf_counter()
-        for _ in range(chars):
-            for weight, vector in products:
-                weight @ vector
-        return chars / (time.perf_counter() - began)
+        for _ in islice(steps, chars):
+            pass
+        return streams * chars / (time.perf_counter() - began)
 
     return measure
 
 
-def _products(config: ModelConfig, weights: Arrays) -> list[tuple[Vector, Vector]]:
-    """Give what each character needs: (a weight, a vector of ones).
+def products_rate(
+    config: ModelConfig, weights: Arrays, chars: int, streams: int | None = None
+) -> Measurement:
+    """Give a measurement of the products alone: characters a second.
+
+    streams: of as many rows; None of a matrix and a vector.
+    """
+    products = _products(config, weights, () if streams is None else (streams,))
+
+    def measure() -> float:
+        began = time.perf_counter()
+        for _ in range(chars):
+            for vectors, weight in products:
+                vectors.dot(weight)
+        return (streams or 1) * chars / (time.perf_counter() - began)
+
+    return measure
+
+
+def _products(
+    config: ModelConfig, weights: Arrays, rows: tuple[int, ...] = ()
+) -> list[tuple[Vector, Vector]]:
+    """Give what each character needs: (ones (..., K), a weight's transpose (K, N)).
 
     The lowest layer's input product is looked up; those above multiply input and state at once.
     """
     used: list[Vector] = [weights["layers.0.weight_hh"], weights["output.weight"]]
     for depth in range(1, config.num_layers):
         used.append(np.hstack([weights[f"layers.{depth}.weight_{kind}"] for kind in ("ih", "hh")]))
-    return [(weight, np.ones(weight.shape[1], np.float32)) for weight in used]
+    return [(np.ones((*rows, weight.shape[1]), np.float32), weight.T) for weight in used]
 
 
-def _random_weights(config: ModelConfig) -> Arrays:
+def random_weights(config: ModelConfig) -> Arrays:
+    """Give weights of a network that forgets, as one does that was trained."""
     random = np.random.default_rng(0)
-    shapes = weight_shapes(config)
-    return {k: random.standard_normal(shape, np.float32) / 16 for k, shape in shapes.items()}
+    spread = 0.5 / math.sqrt(config.hidden_size)
+    shapes = weight_shapes(config).items()
+    return {
+        k: random.standard_normal(shape, np.float32) * np.float32(spread) for k, shape in shapes
+    }

@@ -1,6 +1,7 @@
 """A text with blanks, such as "Name: {}\\nAge: {[0-9]+}", as a pattern.
 
-`{…}` holds the pattern of a blank, `{}` is one of one line, `{{` and `}}` stand for braces.
+`{…}` holds the pattern of a blank. `{}` is a piece of a line up to the character that comes next in
+the template, so that the model says where it ends. `{{` and `}}` stand for braces.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import re
 
 from charrnn.errors import ConfigError
 
-_ANYTHING = r"[^\n]+"
 _LITERAL = re.compile(r"(?:[^{}]|\{\{|\}\})+")
 _PIECE = re.compile(
     r"\\.|[^\\]", re.DOTALL
@@ -29,9 +29,16 @@ def template_pattern(template: str) -> str:
             place = found.end()
         else:
             end = _closing_brace(template, place)
-            pattern += f"(?:{_checked(template, template[place + 1 : end]) or _ANYTHING})"
+            blank = _checked(template, template[place + 1 : end])
             place = end + 1
+            pattern += f"(?:{blank or _piece_before(template, place)})"
     return pattern
+
+
+def _piece_before(template: str, place: int) -> str:
+    """Give the pattern of a blank that says nothing, by the literal character at `place`, if any."""
+    is_literal = _LITERAL.match(template, place)
+    return rf"[^\n{re.escape(template[place])}]+" if is_literal else r"[^\n]+"
 
 
 def _closing_brace(template: str, start: int) -> int:

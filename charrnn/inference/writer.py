@@ -221,6 +221,7 @@ class Writer:
                 "novel needs the text that the model was trained on: give its guide, made by "
                 "charrnn.runs.originality, or leave novel out"
             )
+        config = self._normalized(config)
         bias = make_bias(self.vocab, config)
         constraint = make_constraint(self.vocab, config, None if bias is None else bias > -np.inf)
         if constraint is not None and guide is not None:
@@ -230,6 +231,14 @@ class Writer:
             )
         chain = Chain(config, self.vocab.size, bias, begins_word(self.vocab))
         return _Tools(chain, constraint or guide)
+
+    def _normalized(self, config: SampleConfig) -> SampleConfig:
+        """Give what is to be matched in the form of the model's text."""
+        form = self.form.normalized
+        regex, template = (each and form(each) for each in (config.regex, config.template))
+        return replace(
+            config, regex=regex, template=template, choices=tuple(map(form, config.choices))
+        )
 
     def _begin(
         self, prompt: str, config: SampleConfig, after: Start | None
