@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,8 +40,9 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Yield a binary file that takes `path`'s place when the block ends without an error.
 
     Raises:
-        StorageError: as `write_atomically`.
+        StorageError: as `write_atomically`, or something other than a file stands there.
     """
+    _check_place(path)
     temporary = path.with_name(f".{path.name[:80]}.{os.urandom(6).hex()}")
     with _writing(path):
         make_folder(path.parent)
@@ -156,6 +158,14 @@ def format_bytes(number: float) -> str:
         if number >= divisor * 0.99995:
             return f"{number / divisor:.1f} {unit}"
     return f"{number:.0f} B"
+
+
+def _check_place(path: Path) -> None:
+    """Refuse to put a file in the place of a device, pipe or socket; a folder refuses itself."""
+    with suppress(OSError):
+        mode = path.lstat().st_mode
+        if not any(test(mode) for test in (stat.S_ISREG, stat.S_ISLNK, stat.S_ISDIR)):
+            raise StorageError(f"cannot write {path}: it is no file; name one, or a new one")
 
 
 @contextmanager

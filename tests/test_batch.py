@@ -155,7 +155,7 @@ def test_where_rounding_might_decide_the_text_is_read_alone(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random ties are rare: with a wide doubt and rough products they are not."""
-    monkeypatch.setattr(batch_module, "_DOUBT", 3e-3)
+    monkeypatch.setattr(batch_module, "_DOUBT", 1e-3)
     monkeypatch.setattr(batch_module, "_DRIFT", 1.0)
     runtime, count = make_runtime(), 16
     rough = make_runtime()

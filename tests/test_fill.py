@@ -137,6 +137,22 @@ def test_what_no_dropped_beginning_can_beat_is_proven(make_model: Make) -> None:
     assert texts_of(found) == [*brute_force(model, "a___")][:2]
 
 
+def test_the_best_alone_is_no_proof_of_the_others(make_model: Make) -> None:
+    file, random = make_model(), np.random.default_rng(35)  # of which this is so
+    weights = {name: random.normal(size=each.shape) for name, each in file.weights.items()}
+    weights["output.weight"] *= 5
+    float32 = {name: each.astype(np.float32) for name, each in weights.items()}
+    model = Model(replace(file, weights=float32))
+    expected = [*brute_force(model, "__")]
+
+    found = find(model, "__", count=3, beam_width=3)
+
+    assert texts_of(found)[0] == expected[0]
+    assert texts_of(found) != expected[:3]
+    assert not found.is_exact
+    assert find(model, "__", count=1, beam_width=3).is_exact
+
+
 def test_fewer_completions_than_were_asked_for_are_all_there_are(model: Model) -> None:
     found = find(model, "a_", count=99)
 

@@ -201,6 +201,16 @@ def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path: 
     assert (tmp_path / "elsewhere").read_text() == "mine"
 
 
+def test_a_pipe_or_device_in_the_place_of_the_file_is_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(StorageError, match="it is no file"):
+        write_atomically(pipe, b"x")
+
+    assert pipe.is_fifo()
+
+
 def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,11 @@
 """Many texts side by side: each character of all of them by one matrix product.
 
 A text is the one that `iter_ids` would write alone. The products of many rows round otherwise than
-those of one, by a few parts in ten million; so each choice is made three times, on the logits and
-on them moved by a hundred times as much, up and down. Where the three are not one, rounding might
-decide: the text's state is then read anew, alone, and the choice is made from that. A network that
-lets small differences grow is found out by a witness, a text that is read alone all along: once its
-logits are no longer the batch's, every text is read alone.
+those of one, so each logit is taken to be wrong by a few parts in a million, a few times what was
+measured. Where such an error might lead to another character, the text is read anew, alone, and the
+choice is made from that. Whether a filter would leave out another one is tried on logits that are
+moved so far, up and down. A network that lets small differences grow is found out by a witness, a
+text that is read alone all along: once its logits are no longer the batch's, all are read alone.
 
 B = texts side by side, V = vocabulary, K = alternatives.
 """
@@ -26,8 +26,8 @@ from charrnn.inference.sampler import BLOCK, Start, guided
 from charrnn.inference.states import State, pick_rows, put_row, stack_states
 from charrnn.text.vocab import Ids
 
-_DOUBT = 2e-5  # far above what rounding moves a logit by: about 1e-7 of its size
-_DRIFT = 0.1  # the share of it that the witness may move by
+_DOUBT = 4e-6  # how far a logit may be off, as a share of the largest; 8e-7 was seen
+_DRIFT = 0.5  # the share of it that the witness may be off
 
 _Numbers = tuple[NDArray[np.float64], NDArray[np.float64]]  # (B, 1) each: the draw's and XTC's
 
@@ -74,10 +74,9 @@ class Batch:
         self._memory = stack_memories([chain.start(start.prompt) for start in starts])
         prompts = [np.array(start.prompt, np.int64) for start in starts]
         self._places: list[Any] = [guide.start(each) for each in prompts] if guide else []
-        normal = np.random.default_rng(0).normal(0, _DOUBT * chain.steepness, chain.vocab_size)
-        self._doubts = normal.astype(np.float32)
+        self._noise = np.random.default_rng(0).normal(0, 1, chain.vocab_size).astype(np.float32)
         self._last: Ids = np.zeros(len(starts), np.int64)
-        self._witness = (0, 0, starts[0].state)
+        self._read_before = [(0, start.state) for start in starts]
         self._alone: list[State] | None = None
         self._numbers, self._used = np.empty((len(starts), BLOCK)), BLOCK
 
@@ -115,19 +114,16 @@ class Batch:
 
     def _has_drifted(self, raw: Logits) -> bool:
         """Read the first text alone too; tell whether that gives other logits than (B, V)."""
-        row, read, state = self._witness
-        if row != self._rows[0]:
-            row, read, state = int(self._rows[0]), 0, self._starts[self._rows[0]].state
-        for symbol in self._written[row][read:]:
-            state = self._network.advance(symbol, state)
-        self._witness = (row, len(self._written[row]), state)
-        return bool(np.abs(self._network.logits(state) - raw[0]).max() > _DRIFT * _DOUBT)
+        alone = self._network.logits(self._read_alone(int(self._rows[0])))
+        return bool(np.abs(alone - raw[0]).max() > _DRIFT * _DOUBT * np.abs(alone).max())
 
     def _read_alone(self, row: int) -> State:
-        """Read what stands in a text, alone; give the state after it."""
-        return self._network.prefill(
-            np.array(self._written[row], np.int64), self._starts[row].state
-        )
+        """Read what stands in a text, alone, on from where that was done; give the state after."""
+        done, state = self._read_before[row]
+        ids = self._written[row]
+        state = self._network.prefill(np.array(ids[done:], np.int64), state)
+        self._read_before[row] = (len(ids), state)
+        return state
 
     def _choose(self, raw: Logits) -> Ids:
         """Draw an id (B,) for each text, and remember it; −1 where the guide ends the text."""
@@ -141,7 +137,8 @@ class Batch:
                 shaped[~over] = free
         chances = self._draw_numbers() if self._chain.has_chance else np.zeros((len(raw), 1))
         numbers = (self._draw_numbers(), chances)
-        symbols, cost_bits = self._choose_surely(shaped, numbers, ~over)
+        doubt = _DOUBT * np.abs(raw).max(-1, keepdims=True)
+        symbols, cost_bits = self._choose_surely(shaped, numbers, doubt, ~over)
         self._last = symbols
         self._memory = self._chain.remember(self._memory, symbols, cost_bits)
         for row, symbol in zip(self._rows.tolist(), symbols.tolist(), strict=True):
@@ -149,16 +146,22 @@ class Batch:
         return symbols if self._guide is None else self._follow(symbols, over)
 
     def _choose_surely(
-        self, shaped: Logits, numbers: _Numbers, is_open: NDArray[np.bool_]
+        self, shaped: Logits, numbers: _Numbers, doubt: Logits, is_open: NDArray[np.bool_]
     ) -> tuple[Ids, NDArray[np.float64]]:
-        """Choose thrice, as the module says, and alone where that gives more than one answer."""
-        thrice = np.concatenate((shaped, shaped + self._doubts, shaped - self._doubts))
-        memory = Memory(None, *map(_repeat, self._memory[1:]))
-        symbols, cost_bits = self._chain.choose_rows(thrice, memory, *map(_repeat, numbers))
-        votes = symbols.reshape(3, -1)
-        for i in np.flatnonzero((votes != votes[0]).any(0) & is_open).tolist():
+        """Choose, and choose alone where rounding might decide."""
+        ways, memory = [shaped], self._memory
+        if self._chain.has_edges:
+            noise = self._chain.steepness * doubt * self._noise
+            ways += [shaped + noise, shaped - noise]
+        memory = Memory(None, *(_repeat(each, len(ways)) for each in self._memory[1:]))
+        more = (_repeat(each, len(ways)) for each in (*numbers, doubt))
+        chosen, cost_bits, is_sure = self._chain.choose_rows(np.concatenate(ways), memory, *more)
+        votes = chosen.reshape(len(ways), -1)
+        symbols, cost_bits = votes[0].copy(), cost_bits[: len(shaped)].copy()
+        is_sure = is_sure[: len(shaped)] & (votes == symbols).all(0)
+        for i in np.flatnonzero(is_open & ~is_sure).tolist():
             symbols[i], cost_bits[i] = self._choose_alone(i, numbers)
-        return symbols[: len(shaped)], cost_bits[: len(shaped)]
+        return symbols, cost_bits
 
     def _choose_alone(self, index: int, numbers: _Numbers) -> tuple[int, float]:
         """Read a text anew and choose from that, as `iter_ids` would; go on from its state."""
@@ -208,5 +211,5 @@ class Batch:
         return numbers
 
 
-def _repeat(rows: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate((rows, rows, rows))
+def _repeat(rows: NDArray[Any], times: int) -> NDArray[Any]:
+    return np.concatenate([rows] * times) if times > 1 else rows

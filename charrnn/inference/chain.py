@@ -35,6 +35,8 @@ from charrnn.inference.penalties import (
 )
 from charrnn.text.vocab import Ids
 
+_COLDEST = 1e-3
+
 
 class Memory(NamedTuple):
     """What drawing carries from character to character.
@@ -47,6 +49,14 @@ class Memory(NamedTuple):
     past: Past | None
     limit_bits: Any
     last: Any
+
+
+class Rows(NamedTuple):
+    """What was chosen for rows: ids (B,), their costs in bits (B, 1), and which are sure (B,)."""
+
+    symbols: Ids
+    cost_bits: NDArray[np.float64]
+    is_sure: NDArray[np.bool_]
 
 
 class Chain:
@@ -74,7 +84,12 @@ class Chain:
             self._temperatures = np.where(begins_word, config.word_temperature, config.temperature)
         self._is_forgetful = not (self._penalties or config.mirostat) and self._temperatures is None
         self.has_chance = config.xtc > 0 and config.temperature > 0
-        self.steepness = config.repetition_penalty  # how much further it may move a moved logit
+        coldest = min(config.temperature, config.word_temperature or config.temperature)
+        coldest = max(coldest - config.temperature_range, _COLDEST)
+        self.steepness = config.repetition_penalty / coldest  # how much it may enlarge a difference
+        self.has_edges = bool(
+            not config.temperature or config.mirostat or any(True for _ in iter_cuts(config))
+        )  # where a small difference of logits may leave a character out
 
     def start(self, prompt: Sequence[int]) -> Memory:
         """Give the memory after the prompt."""
@@ -114,18 +129,30 @@ class Chain:
         memory: Memory,
         uniform: NDArray[np.float64],
         chance: NDArray[np.float64],
-    ) -> tuple[Ids, NDArray[np.float64]]:
-        """Do the same for rows, with numbers (B, 1): ids (B,), and what they cost (B, 1)."""
+        doubt: NDArray[np.floating],
+    ) -> Rows:
+        """Do the same for rows, with numbers (B, 1), if each logit may be wrong by `doubt` (B, 1).
+
+        A sum F of probabilities is then wrong by no more than 2 · doubt · F (1 − F), and a draw is
+        sure if it is further from the next one on either side.
+        """
         nothing = np.zeros((len(logits), 1))
         if not self._config.temperature:
-            return logits.argmax(-1), nothing
+            return Rows(logits.argmax(-1), nothing, np.ones(len(logits), np.bool_))
         kept = self._keep(logits, memory, chance)
         reached = _cumulate(kept)
-        symbols: Ids = (reached <= uniform * reached[:, -1:]).sum(-1)
+        reached /= reached[:, -1:]
+        symbols: Ids = (reached <= uniform).sum(-1)
+        rows = np.arange(len(symbols))
+        above = reached[rows, symbols]
+        below = np.where(symbols > 0, reached[rows, symbols - 1], 0)
+        reach, drawn = (2 * self.steepness * doubt)[:, 0], uniform[:, 0]
+        is_sure = (above - drawn > reach * above * (1 - above)) & (
+            drawn - below >= reach * below * (1 - below)
+        )
         if not self._config.mirostat:
-            return symbols, nothing
-        own = np.take_along_axis(kept, symbols[:, None], -1)
-        return symbols, np.log2(reached[:, -1:]) - own / np.log(2)
+            return Rows(symbols, nothing, is_sure)
+        return Rows(symbols, -np.log2(above - below)[:, None], is_sure)
 
     def remember(self, memory: Memory, symbol: int | Ids, cost_bits: Chance) -> Memory:
         """Give the memory after an id, or one of each row."""

@@ -36,7 +36,7 @@ def template_pattern(template: str) -> str:
 
 
 def _piece_before(template: str, place: int) -> str:
-    """Give the pattern of a blank that says nothing, by the literal character at `place`, if any."""
+    """Give the pattern of a blank that says nothing, by the literal character at `place`."""
     is_literal = _LITERAL.match(template, place)
     return rf"[^\n{re.escape(template[place])}]+" if is_literal else r"[^\n]+"
 
