@@ -30,7 +30,7 @@ CONTROLLED = SampleConfig(
     top_k=20, top_p=0.95, repetition_penalty=1.1, presence_penalty=0.1, frequency_penalty=0.05
 )
 ALPHABET = Vocab.from_text("\n !$&',-.3:;?" + "".join(map(chr, (*range(65, 91), *range(97, 123)))))
-REGEX = r"([A-Z][a-z]+( [a-z,]+)*[.]\n)+"
+REGEX = r"([A-Z][a-z]+( [a-z,]+)*[.]\n)+\$"
 STREAMS = 256
 PROMPT_CHARS = 100_000
 
@@ -139,7 +139,7 @@ def show_batches() -> None:
 def show_prompts() -> None:
     """Print how fast a long prompt is read."""
     print(f"\na prompt of {PROMPT_CHARS:,} characters: at once, one by one")
-    for config in SAMPLED_MODELS[:3]:
+    for config in SAMPLED_MODELS[:2]:
         runtime = Runtime(config, random_weights(config))
         ids = np.random.default_rng(0).integers(0, config.vocab_size, PROMPT_CHARS)
         rates = measure(

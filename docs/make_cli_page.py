@@ -20,8 +20,8 @@ This page is made from the program's own help by `make docs`; a test holds it tr
   `CHARRNN_HIDDEN_SIZE`, and one in a configuration file, `hidden_size`
   (`charrnn train --config FILE.toml`; `--print-config` writes such a file). A flag goes before the
   environment, that before the file, that before the default.
-- Twins in the environment have, too: the settings of `sample` (but those that may be given again),
-  `--dynamic-rate` of `eval`, what `bench` and `corpus stats` share with `train`, and
+- Twins in the environment have, too: the settings of `sample` and `fill` (but those that may be
+  given again), `--dynamic-rate` of `eval`, what `bench` and `corpus stats` share with `train`, and
   `--checkpoints` wherever it stands. `train` also heeds `CHARRNN_CONFIG`, `CHARRNN_QUIET` and
   `CHARRNN_JSON`.
 - MODEL is a run's name, a run's folder or a model file; left out, it is the newest run's best.

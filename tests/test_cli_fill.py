@@ -18,6 +18,7 @@ import charrnn
 from charrnn.checkpoint.format import ModelFile
 from charrnn.checkpoint.store import RunFolder
 from charrnn.cli.main import main
+from charrnn.inference.runtime import Runtime
 from charrnn.text.vocab import Vocab
 
 Make = Callable[..., ModelFile]
@@ -26,6 +27,7 @@ Text = pytest.CaptureFixture[str]
 WITHOUT_TORCH = """
 import sys
 from charrnn.cli.main import main
+from charrnn.inference.runtime import Runtime
 try:
     main(sys.argv[1:])
 except SystemExit as error:
@@ -227,6 +229,20 @@ def test_closed_standard_input_is_refused(capsys: Text, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stdin", None)
 
     assert "standard input is closed" in complaint(capsys, "tiny", "-")[1]
+
+
+def test_too_wide_a_beam_for_the_memory_is_refused(
+    capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Runtime, "advance_all", read)
+
+    code, line = complaint(capsys, "tiny", "__", "--beam", "20000")
+
+    assert code == 6
+    assert "no memory to keep 20,000 beginnings; lower --beam or --max-gap" in line
 
 
 def test_a_setting_of_draws_in_the_environment_is_no_mistake(

@@ -250,7 +250,7 @@ def test_a_state_after_a_text_without_a_prompt_has_its_opening(sample: Sample) -
         (["--choices", "nowhere"], "cannot read the list nowhere"),
         (["--choices", "empty"], "has no line"),
         (["--blend-log"], "name two or more by -m"),
-        (["-m", "tiny", "-m", "tiny", "--copied"], "go with one model"),
+        (["-m", "tiny", "-m", "tiny", "--copied"], "with one model"),
         (["--documents", "1"], "without --document-end"),
         (["--regex", "z+"], "'z'"),
     ],

@@ -87,8 +87,8 @@ def test_presence_counts_once_and_frequency_each_time(
 
     once = [logit - amount * min(n, 1) for logit, n in zip(logits, counts, strict=True)]
     each = [logit - amount * n for logit, n in zip(logits, counts, strict=True)]
-    assert subtract_presence(logits, past, amount) == pytest.approx(once)
-    assert subtract_frequency(logits, past, amount) == pytest.approx(each)
+    assert subtract_presence(logits, past, amount) == pytest.approx(once, rel=1e-5, abs=1e-5)
+    assert subtract_frequency(logits, past, amount) == pytest.approx(each, rel=1e-5, abs=1e-5)
 
 
 @given(some_logits, some_ids, windows, st.integers(1, 4))

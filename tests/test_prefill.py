@@ -175,8 +175,8 @@ def test_what_never_meets_is_read_one_by_one_at_last(name: str) -> None:
 
     prefill(network, ids, network.initial_state())
 
-    assert network.alone == 500  # but for the first four chunks, which three rounds made right
-    assert network.rows == 900 + 100 * (8 + 7 + 6)
+    assert network.alone == 700  # but for two chunks, the first and the one that followed it
+    assert network.rows == 900 + 800  # after one round in which none met, no other is tried
 
 
 def test_a_state_that_overflows_overflows_as_one_by_one() -> None:

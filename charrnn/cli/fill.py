@@ -15,7 +15,7 @@ import click
 from charrnn.cli.models import checkpoints_option, complete_run
 from charrnn.cli.options import Command, given_settings, read_little, settings_options
 from charrnn.config import FillConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from charrnn.inference.fill import Filling
@@ -52,7 +52,8 @@ def command(
     where the beam holds all that fits, else by as many weighted beginnings (particles) as it holds.
 
     A JSON object has index, text, filled (what each blank took), bits (of the whole text), bpc,
-    share (its part of what was found), exact (proven, or drawn from all) and, with --sample, seed.
+    share (p(text | TEXT), or more where not all that fits was found), exact (the likeliest are
+    proven, or the draws are from all that fits) and, with --sample, seed.
     """
     from charrnn.checkpoint.store import find_model
     from charrnn.console.fill import show_filling
@@ -63,7 +64,12 @@ def command(
     text = _read_text(names)
     model = Model.from_file(find_model(names[0] if len(names) > 1 else None, Path(checkpoints)))
     with show_packing("filling") as watch:
-        filling = model.fill(text, config, watch=watch)
+        try:
+            filling = model.fill(text, config, watch=watch)
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                f"no memory to keep {config.beam_width:,} beginnings; lower --beam or --max-gap"
+            ) from error
     if as_json:
         _write_json(filling, {"seed": config.seed} if config.sample else {})
     else:

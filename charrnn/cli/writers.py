@@ -51,7 +51,7 @@ class Bench:
         """
         from charrnn.runs.originality import open_own_text
 
-        file = self._only_file("--novel, --copied and --new-only")
+        file = self._only_file("what tells copies from new text")
         return replace(self, text=open_own_text(self.name, file))
 
     def guide(self, config: SampleConfig) -> Guide | None:
@@ -95,7 +95,7 @@ class Bench:
 
     def _only_file(self, options: str) -> ModelFile:
         if self.file is None:
-            raise ConfigError(f"{options} go with one model; leave -m and --guide out")
+            raise ConfigError(f"{options} goes with one model; leave -m and --guide out")
         return self.file
 
 

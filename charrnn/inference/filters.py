@@ -130,13 +130,13 @@ def keep_typical(logits: Logits, p: float) -> Logits:
         surprisals = -np.log(probabilities)
     entropy = -_log_products(probabilities).sum(-1, keepdims=True)
     places = _places(np.abs(surprisals - entropy).argsort(-1, kind="stable"))
-    return _only(logits, places[_reach(probabilities.reshape(-1)[places], p)])
+    return _only(logits, places[_reach(probabilities.take(places), p)])
 
 
 def keep_top_p(logits: Logits, p: float) -> Logits:
     """Keep the fewest likeliest whose probabilities sum to p or more (Holtzman et al. 2020)."""
     places = _places((-logits).argsort(-1, kind="stable"))
-    falling = logits.reshape(-1)[places]
+    falling = logits.take(places)
     return _only(logits, places[_reach(np.exp(falling - falling[..., :1]), p)])
 
 
@@ -176,11 +176,13 @@ def _log_products(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     return doubles * np.log(doubles, where=doubles > 0, out=np.zeros_like(doubles))
 
 
-def _reach(shares: NDArray[np.floating], p: float) -> NDArray[np.bool_]:
-    """Tell which of ranked shares are needed for p of their sum."""
+def _reach(shares: NDArray[np.floating], p: float) -> slice | NDArray[np.bool_]:
+    """Give which of ranked shares are needed for p of their sum: a beginning, or one of each row."""
     reached = shares.cumsum(-1)
+    if reached.ndim == 1:
+        return slice(int(reached.searchsorted(p * reached[-1])) + 1)
     is_needed = np.ones(shares.shape, np.bool_)
-    np.less(reached[..., :-1], p * reached[..., -1:], out=is_needed[..., 1:])
+    np.less(reached[:, :-1], p * reached[:, -1:], out=is_needed[:, 1:])
     return is_needed
 
 
@@ -193,6 +195,7 @@ def _places(order: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _only(logits: Logits, places: NDArray[np.intp]) -> Logits:
-    result = np.full_like(logits, -np.inf)
-    result.reshape(-1)[places] = logits.reshape(-1)[places]
+    result = np.empty_like(logits)
+    result.fill(-np.inf)
+    result.put(places, logits.take(places))
     return result

@@ -29,7 +29,7 @@ class Past(NamedTuple):
     """
 
     ids: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    counts: NDArray[np.float32]
     matches: NDArray[np.int64] | None
 
 
@@ -72,12 +72,12 @@ def divide_repeats(logits: Logits, past: Past, strength: float) -> Logits:
 
 def subtract_presence(logits: Logits, past: Past, amount: float) -> Logits:
     """Take `amount` from the logit of each character of the past."""
-    return logits - amount * (past.counts > 0)
+    return logits - np.float32(amount) * (past.counts > 0)
 
 
 def subtract_frequency(logits: Logits, past: Past, amount: float) -> Logits:
     """Take `amount` from a character's logit for each time that it stands in the past."""
-    return logits - amount * past.counts
+    return logits - np.float32(amount) * past.counts
 
 
 def subtract_loops(logits: Logits, past: Past, amount: float, shortest: int) -> Logits:
@@ -94,23 +94,27 @@ def subtract_loops(logits: Logits, past: Past, amount: float, shortest: int) -> 
 def make_past(symbols: Iterable[int], vocab_size: int, window: int, has_loops: bool) -> Past:
     """Give the past after `symbols`, of which the last `window` count."""
     nothing = np.zeros(0, np.int64)
-    start = Past(nothing, np.zeros(vocab_size, np.int64), nothing if has_loops else None)
+    start = Past(nothing, np.zeros(vocab_size, np.float32), nothing if has_loops else None)
     return reduce(lambda past, symbol: remember(past, symbol, window), symbols, start)
 
 
 def remember(past: Past, symbol: int | Ids, window: int) -> Past:
-    """Give the past after one more id (B,) or int, the oldest forgotten beyond the window."""
+    """Give the past after one more id, int or (B,), the oldest forgotten beyond the window."""
     ids, counts, matches = past
-    column = np.asarray(symbol)[..., None]
+    rows = () if ids.ndim == 1 else (np.arange(len(ids)),)
+    is_full = ids.shape[-1] == window
     counts = counts.copy()
-    _add_at(counts, column, 1)
-    if ids.shape[-1] == window:
-        _add_at(counts, ids[..., :1], -1)
+    counts[*rows, symbol] += 1
+    if is_full:
+        counts[*rows, ids[..., 0]] -= 1
     if matches is not None:
         led_up = np.zeros((*ids.shape[:-1], ids.shape[-1] + 1), np.int64)
-        led_up[..., 1:] = (matches + 1) * (ids == column)
+        led_up[..., 1:] = (matches + 1) * (ids == np.asarray(symbol)[..., None])
         matches = led_up[..., -window:]
-    return Past(np.concatenate((ids, column), -1)[..., -window:], counts, matches)
+    longer = np.empty((*ids.shape[:-1], ids.shape[-1] + (not is_full)), np.int64)
+    longer[..., :-1] = ids[..., is_full:]
+    longer[..., -1] = symbol
+    return Past(longer, counts, matches)
 
 
 def stack_pasts(pasts: Sequence[Past]) -> Past:
@@ -130,11 +134,3 @@ def past_of(past: Past, index: int) -> Past:
     """Give one of several pasts."""
     ids, counts, matches = past
     return Past(ids[index], counts[index], None if matches is None else matches[index])
-
-
-def _add_at(counts: NDArray[np.int64], column: Ids, amount: int) -> None:
-    """Add to one count (V,), or to one of each row (B, V): `column` is (1,) or (B, 1)."""
-    if counts.ndim == 1:
-        counts[column[0]] += amount
-    else:
-        counts[np.arange(len(counts)), column[:, 0]] += amount

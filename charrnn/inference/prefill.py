@@ -22,7 +22,7 @@ from charrnn.inference.states import State, arrays_of, pick_rows, put_rows, repe
 from charrnn.text.vocab import Ids
 
 _MOST_CHUNKS = 64  # more rows make no product faster
-_FEWEST_CHUNKS = 16  # of fewer, or shorter ones, too much is read again
+_FEWEST_CHUNKS = 32  # of fewer, or shorter ones, too much is read again
 _SHORTEST_CHUNK = 1024
 _CLOSEST_MARKS = 64  # symbols between two places at which rows are compared
 _MOST_MARKS = 32
@@ -54,9 +54,12 @@ def _read_chunks(runtime: Reader, chunks: Ids, state: State) -> State:
         rows = np.arange(1, len(chunks))
         for _ in range(_MOST_ROUNDS):
             changed = _read(runtime, chunks, rows, pick_rows(trail[-1], rows - 1), trail)
+            has_met = len(changed) < len(rows)
             rows = changed[changed < len(chunks) - 1] + 1
             if not len(rows):
                 return row_of(trail[-1], -1)
+            if not has_met:
+                break
     first = int(rows[0])
     return _read_one_by_one(runtime, chunks[first:].ravel(), row_of(trail[-1], first - 1))
 
