@@ -26,7 +26,7 @@ from charrnn.inference.sampler import BLOCK, Start, guided
 from charrnn.inference.states import State, pick_rows, put_row, stack_states
 from charrnn.text.vocab import Ids
 
-_DOUBT = 4e-6  # how far a logit may be off, as a share of the largest; 8e-7 was seen
+_DOUBT = 3e-6  # how far a logit may be off, as a share of the largest; 8e-7 was seen
 _DRIFT = 0.5  # the share of it that the witness may be off
 
 _Numbers = tuple[NDArray[np.float64], NDArray[np.float64]]  # (B, 1) each: the draw's and XTC's

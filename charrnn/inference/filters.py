@@ -177,7 +177,7 @@ def _log_products(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _reach(shares: NDArray[np.floating], p: float) -> slice | NDArray[np.bool_]:
-    """Give which of ranked shares are needed for p of their sum: a beginning, or one of each row."""
+    """Give which of ranked shares are needed for p of their sum: a slice, or a mask of rows."""
     reached = shares.cumsum(-1)
     if reached.ndim == 1:
         return slice(int(reached.searchsorted(p * reached[-1])) + 1)

@@ -38,6 +38,8 @@ Penalty = Callable[[Logits, Past], Logits]
 
 def iter_penalties(config: SampleConfig) -> Iterator[tuple[str, Penalty]]:
     """Yield the penalties that `config` asks for, in order, each with its words."""
+    presence = np.float32(config.presence_penalty)  # which keeps logits in single precision
+    frequency = np.float32(config.frequency_penalty)
     if config.repetition_penalty != 1:
         yield (
             f"repetition penalty {config.repetition_penalty:g}",
@@ -46,12 +48,12 @@ def iter_penalties(config: SampleConfig) -> Iterator[tuple[str, Penalty]]:
     if config.presence_penalty:
         yield (
             f"presence penalty {config.presence_penalty:g}",
-            lambda logits, past: subtract_presence(logits, past, config.presence_penalty),
+            lambda logits, past: subtract_presence(logits, past, presence),
         )
     if config.frequency_penalty:
         yield (
             f"frequency penalty {config.frequency_penalty:g}",
-            lambda logits, past: subtract_frequency(logits, past, config.frequency_penalty),
+            lambda logits, past: subtract_frequency(logits, past, frequency),
         )
     if config.loop_penalty:
         yield (
@@ -70,14 +72,14 @@ def divide_repeats(logits: Logits, past: Past, strength: float) -> Logits:
     return np.where(past.counts > 0, np.minimum(logits / strength, logits * strength), logits)
 
 
-def subtract_presence(logits: Logits, past: Past, amount: float) -> Logits:
+def subtract_presence(logits: Logits, past: Past, amount: float | np.float32) -> Logits:
     """Take `amount` from the logit of each character of the past."""
-    return logits - np.float32(amount) * (past.counts > 0)
+    return logits - amount * np.minimum(past.counts, 1)
 
 
-def subtract_frequency(logits: Logits, past: Past, amount: float) -> Logits:
+def subtract_frequency(logits: Logits, past: Past, amount: float | np.float32) -> Logits:
     """Take `amount` from a character's logit for each time that it stands in the past."""
-    return logits - np.float32(amount) * past.counts
+    return logits - amount * past.counts
 
 
 def subtract_loops(logits: Logits, past: Past, amount: float, shortest: int) -> Logits:
