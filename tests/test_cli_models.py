@@ -314,7 +314,7 @@ def test_help_of_sample_says_the_order_of_the_filters(capsys: Text) -> None:
 
     assert (
         "in the order repetition, presence, frequency and loop penalty, bias, only and ban, "
-        "temperature, top-n-sigma, top-k, typical, top-p, min-p, XTC, mirostat"
+        "constraint, novel, temperature, top-n-sigma, top-k, typical, top-p, min-p, XTC, mirostat"
     ) in page
 
 

@@ -120,7 +120,7 @@ def _by_gate(sums: Vector, size: int) -> Vector:
     """Give sums (G·H,) as (G, H), rows of them (B, G·H) as (G, B, H)."""
     if sums.ndim == 1:
         return sums.reshape(-1, size)
-    return sums.reshape(len(sums), -1, size).swapaxes(0, 1)
+    return sums.reshape(len(sums), sums.shape[1] // size, size).swapaxes(0, 1)  # of no rows too
 
 
 _RNN: dict[str, Step] = {
