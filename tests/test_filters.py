@@ -407,3 +407,9 @@ def test_each_row_has_its_own_temperature_and_its_own_chance() -> None:
 
     assert softmax(hot) == pytest.approx(softmax(np.log([0.5, 0.3, 0.2]) / 2))
     assert kept(mild) == [1, 2]
+
+
+@LAW
+@given(some_logits, st.integers(1, 12), shares)
+def test_top_p_among_the_likeliest_is_top_p_after_top_k(logits: Logits, k: int, p: float) -> None:
+    assert kept(keep_top_p(logits, p, k)) == kept(keep_top_p(keep_top_k(logits, k), p))

@@ -15,7 +15,7 @@ from charrnn.checkpoint.format import weight_shapes
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.inference.chain import Chain, describe_chain
 from charrnn.inference.filters import Logits, make_filter, softmax
-from charrnn.inference.penalties import divide_repeats, make_past, subtract_presence
+from charrnn.inference.penalties import count_costs, divide_repeats, make_past, subtract_counts
 from charrnn.inference.runtime import Runtime
 from charrnn.inference.sampler import Start, _iter_uniforms, iter_ids
 from tests.picks import make_pick, start_memory
@@ -130,7 +130,8 @@ def test_greedy_is_the_likeliest_after_penalties_and_bans() -> None:
     state = runtime.initial_state()
     for _ in range(30):
         past = make_past(chain[-7:], V, 7, has_loops=False)
-        logits = subtract_presence(divide_repeats(runtime.logits(state), past, 1.5), past, 0.25)
+        repeated = divide_repeats(runtime.logits(state), past, 1.5)
+        logits = subtract_counts(repeated, past, count_costs(0.25, 0, 7))
         chain.append(int(np.argmax(logits + bias)))
         state = runtime.advance(chain[-1], state)
     config = SampleConfig(
@@ -188,8 +189,7 @@ def test_a_chain_is_described_in_order_with_its_values() -> None:
 
     assert describe_chain(config) == [
         "repetition penalty 1.5",
-        "presence penalty 0.25",
-        "frequency penalty -1",
+        "presence penalty 0.25, frequency penalty -1",
         "loop penalty 2 from 12 characters (penalties count the last 256 characters)",
         "bias 'e=-2'",
         "only 'letters'",

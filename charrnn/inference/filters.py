@@ -36,12 +36,14 @@ def iter_cuts(config: SampleConfig) -> Iterator[tuple[str, Cut]]:
             f"top-n-sigma {config.top_n_sigma:g}",
             lambda logits, _: keep_top_n_sigma(logits, config.top_n_sigma),
         )
-    if config.top_k:
+    among = config.top_k if config.typical == 1 and config.top_p < 1 else 0  # one sort for both
+    if config.top_k and not among:
         yield f"top-k {config.top_k}", lambda logits, _: keep_top_k(logits, config.top_k)
     if config.typical < 1:
         yield f"typical {config.typical:g}", lambda logits, _: keep_typical(logits, config.typical)
     if config.top_p < 1:
-        yield f"top-p {config.top_p:g}", lambda logits, _: keep_top_p(logits, config.top_p)
+        words = f"top-k {among}, top-p {config.top_p:g}" if among else f"top-p {config.top_p:g}"
+        yield words, lambda logits, _: keep_top_p(logits, config.top_p, among or None)
     if config.min_p > 0:
         yield f"min-p {config.min_p:g}", lambda logits, _: keep_min_p(logits, config.min_p)
     if config.xtc > 0:
@@ -133,9 +135,12 @@ def keep_typical(logits: Logits, p: float) -> Logits:
     return _only(logits, places[_reach(probabilities.take(places), p)])
 
 
-def keep_top_p(logits: Logits, p: float) -> Logits:
-    """Keep the fewest likeliest whose probabilities sum to p or more (Holtzman et al. 2020)."""
-    places = _places((-logits).argsort(-1, kind="stable"))
+def keep_top_p(logits: Logits, p: float, among: int | None = None) -> Logits:
+    """Keep the fewest likeliest whose probabilities sum to p or more (Holtzman et al. 2020).
+
+    among: of so many of the likeliest, the rest left out before, as by `keep_top_k`.
+    """
+    places = _places((-logits).argsort(-1, kind="stable"))[..., :among]
     falling = logits.take(places)
     return _only(logits, places[_reach(np.exp(falling - falling[..., :1]), p)])
 

@@ -29,7 +29,7 @@ class Past(NamedTuple):
     """
 
     ids: NDArray[np.int64]
-    counts: NDArray[np.float32]
+    counts: NDArray[np.int64]
     matches: NDArray[np.int64] | None
 
 
@@ -38,22 +38,18 @@ Penalty = Callable[[Logits, Past], Logits]
 
 def iter_penalties(config: SampleConfig) -> Iterator[tuple[str, Penalty]]:
     """Yield the penalties that `config` asks for, in order, each with its words."""
-    presence = np.float32(config.presence_penalty)  # which keeps logits in single precision
-    frequency = np.float32(config.frequency_penalty)
     if config.repetition_penalty != 1:
         yield (
             f"repetition penalty {config.repetition_penalty:g}",
             lambda logits, past: divide_repeats(logits, past, config.repetition_penalty),
         )
-    if config.presence_penalty:
+    presence, frequency = config.presence_penalty, config.frequency_penalty
+    if presence or frequency:
+        amounts = {"presence": presence, "frequency": frequency}
+        costs = count_costs(presence, frequency, config.penalty_window)
         yield (
-            f"presence penalty {config.presence_penalty:g}",
-            lambda logits, past: subtract_presence(logits, past, presence),
-        )
-    if config.frequency_penalty:
-        yield (
-            f"frequency penalty {config.frequency_penalty:g}",
-            lambda logits, past: subtract_frequency(logits, past, frequency),
+            ", ".join(f"{name} penalty {value:g}" for name, value in amounts.items() if value),
+            lambda logits, past: subtract_counts(logits, past, costs),
         )
     if config.loop_penalty:
         yield (
@@ -72,14 +68,18 @@ def divide_repeats(logits: Logits, past: Past, strength: float) -> Logits:
     return np.where(past.counts > 0, np.minimum(logits / strength, logits * strength), logits)
 
 
-def subtract_presence(logits: Logits, past: Past, amount: float | np.float32) -> Logits:
-    """Take `amount` from the logit of each character of the past."""
-    return logits - amount * np.minimum(past.counts, 1)
+def count_costs(presence: float, frequency: float, window: int) -> NDArray[np.float32]:
+    """Give what a character is to lose (window + 1,) for each number of times that it stands there.
+
+    presence: once, if at all; frequency: each time.
+    """
+    times = np.arange(window + 1)
+    return (presence * (times > 0) + frequency * times).astype(np.float32)
 
 
-def subtract_frequency(logits: Logits, past: Past, amount: float | np.float32) -> Logits:
-    """Take `amount` from a character's logit for each time that it stands in the past."""
-    return logits - amount * past.counts
+def subtract_counts(logits: Logits, past: Past, costs: NDArray[np.float32]) -> Logits:
+    """Take from each character's logit what it costs to stand in the past as often as it does."""
+    return logits - costs[past.counts]
 
 
 def subtract_loops(logits: Logits, past: Past, amount: float, shortest: int) -> Logits:
@@ -96,7 +96,7 @@ def subtract_loops(logits: Logits, past: Past, amount: float, shortest: int) -> 
 def make_past(symbols: Iterable[int], vocab_size: int, window: int, has_loops: bool) -> Past:
     """Give the past after `symbols`, of which the last `window` count."""
     nothing = np.zeros(0, np.int64)
-    start = Past(nothing, np.zeros(vocab_size, np.float32), nothing if has_loops else None)
+    start = Past(nothing, np.zeros(vocab_size, np.int64), nothing if has_loops else None)
     return reduce(lambda past, symbol: remember(past, symbol, window), symbols, start)
 
 
