@@ -16,7 +16,7 @@ import tracemalloc
 import numpy as np
 from runs import one_line_errors
 
-from charrnn.inference.novelty import Novelty
+from charrnn.inference.constraint.novelty import Novelty
 from charrnn.text.copies import find_copied
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.suffixes import SuffixArray

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from charrnn.config import ModelConfig, SampleConfig
-from charrnn.inference.constraint import make_constraint
-from charrnn.inference.prefill import prefill
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.constraint.constraint import make_constraint
+from charrnn.inference.network.prefill import prefill
+from charrnn.inference.network.runtime import Runtime
 from charrnn.inference.speed import batch_rate, products_rate, random_weights, sampling_rate
 from charrnn.model.network import CharRNN, export_weights
 from charrnn.runs.bench import SAMPLED_MODELS

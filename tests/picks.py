@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from charrnn.config import SampleConfig
-from charrnn.inference.chain import Chain, Memory
-from charrnn.inference.filters import Logits
-from charrnn.inference.sampler import _iter_uniforms
+from charrnn.inference.drawing.chain import Chain, Memory
+from charrnn.inference.drawing.filters import Logits
+from charrnn.inference.drawing.sampler import _iter_uniforms
 
 
 def make_pick(

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import ConfigError
-from charrnn.inference import automaton as module
-from charrnn.inference.automaton import Automaton
-from charrnn.inference.regex import read_pattern
+from charrnn.inference.constraint import automaton as module
+from charrnn.inference.constraint.automaton import Automaton
+from charrnn.inference.constraint.regex import read_pattern
 from charrnn.text.vocab import Ids, Vocab
 from tests.reference.constraint import random_pattern, texts_up_to
 

@@ -11,7 +11,7 @@ import pytest
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.bans import is_in, make_bias
+from charrnn.inference.drawing.bans import is_in, make_bias
 from charrnn.text.vocab import Vocab
 
 LETTERS = Vocab("\n 1Laéǅ٣月")

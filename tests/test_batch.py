@@ -10,12 +10,12 @@ import pytest
 
 from charrnn.checkpoint.format import weight_shapes
 from charrnn.config import ModelConfig, SampleConfig
-from charrnn.inference import batch as batch_module
-from charrnn.inference.batch import Batch
-from charrnn.inference.chain import Chain
-from charrnn.inference.runtime import Runtime
-from charrnn.inference.sampler import Start, iter_ids
-from charrnn.inference.states import State
+from charrnn.inference.drawing import batch as batch_module
+from charrnn.inference.drawing.batch import Batch
+from charrnn.inference.drawing.chain import Chain
+from charrnn.inference.drawing.sampler import Start, iter_ids
+from charrnn.inference.network.runtime import Runtime
+from charrnn.inference.network.states import State
 from charrnn.text.vocab import Ids
 
 V, H, L, LENGTH = 40, 64, 2, 60

@@ -12,8 +12,8 @@ import pytest
 from charrnn.checkpoint.format import ModelFile
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.beam import Hypothesis, largest, log_softmax, search_beams
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.network.runtime import Runtime
+from charrnn.inference.search.beam import Hypothesis, largest, log_softmax, search_beams
 
 Make = Callable[..., ModelFile]
 V, T = 5, 4  # T ids make a whole text

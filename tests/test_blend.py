@@ -11,11 +11,11 @@ import pytest
 from charrnn.checkpoint.format import weight_shapes
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError, VocabError
-from charrnn.inference.blend import Blend, Guided
-from charrnn.inference.ensemble import Ensemble
-from charrnn.inference.reader import Reader
-from charrnn.inference.runtime import Runtime
-from charrnn.inference.states import State, arrays_of, pick_rows, row_of, stack_states
+from charrnn.inference.network.blend import Blend, Guided
+from charrnn.inference.network.ensemble import Ensemble
+from charrnn.inference.network.reader import Reader
+from charrnn.inference.network.runtime import Runtime
+from charrnn.inference.network.states import State, arrays_of, pick_rows, row_of, stack_states
 from charrnn.text.vocab import Vocab
 
 LATIN = Vocab("\n abé")

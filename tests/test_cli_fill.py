@@ -18,7 +18,7 @@ import charrnn
 from charrnn.checkpoint.format import ModelFile
 from charrnn.checkpoint.store import RunFolder
 from charrnn.cli.main import main
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.network.runtime import Runtime
 from charrnn.text.vocab import Vocab
 
 Make = Callable[..., ModelFile]
@@ -27,7 +27,7 @@ Text = pytest.CaptureFixture[str]
 WITHOUT_TORCH = """
 import sys
 from charrnn.cli.main import main
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.network.runtime import Runtime
 try:
     main(sys.argv[1:])
 except SystemExit as error:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.inference.coder import Decoder, Encoder
+from charrnn.inference.coding.coder import Decoder, Encoder
 
 Choices = list[tuple[list[int], int]]
 """Widths of all parts, and which was taken."""

@@ -13,9 +13,9 @@ import pytest
 from charrnn.checkpoint.format import ModelFile
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.constraint import make_constraint
+from charrnn.inference.constraint.constraint import make_constraint
+from charrnn.inference.drawing.guide import Guide
 from charrnn.inference.generator import Model
-from charrnn.inference.guide import Guide
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import (
     draw,

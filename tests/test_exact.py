@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.format import ModelFile
-from charrnn.inference import exact
-from charrnn.inference.exact import ExactNetwork
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.coding import exact
+from charrnn.inference.coding.exact import ExactNetwork
+from charrnn.inference.network.runtime import Runtime
 
 Make = Callable[..., ModelFile]
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import SampleConfig
-from charrnn.inference.filters import (
+from charrnn.inference.drawing.filters import (
     Logits,
     describe_temperature,
     divide_by_temperature,

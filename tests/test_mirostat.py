@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from charrnn.config import SampleConfig
-from charrnn.inference.filters import Logits, softmax
-from charrnn.inference.mirostat import follow, keep_expected
+from charrnn.inference.drawing.filters import Logits, softmax
+from charrnn.inference.drawing.mirostat import follow, keep_expected
 from tests.picks import make_pick, start_memory
 
 some_logits = st.lists(st.floats(-9, 9), min_size=1, max_size=12).map(np.array)

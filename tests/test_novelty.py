@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.inference.guide import Guide
-from charrnn.inference.novelty import Novelty
+from charrnn.inference.constraint.novelty import Novelty
+from charrnn.inference.drawing.guide import Guide
 from charrnn.text.suffixes import SuffixArray
 from charrnn.text.vocab import Vocab
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.errors import CheckpointError
-from charrnn.inference.packing import compress, decompress, digest_of
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.coding.packing import compress, decompress, digest_of
+from charrnn.inference.network.runtime import Runtime
 from charrnn.text.vocab import Vocab
 
 Make = Callable[..., ModelFile]

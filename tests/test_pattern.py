@@ -15,7 +15,7 @@ from charrnn.checkpoint.format import ModelFile
 from charrnn.config import FillConfig
 from charrnn.errors import ConfigError, VocabError
 from charrnn.inference.generator import Model
-from charrnn.inference.pattern import Pattern, make_pattern
+from charrnn.inference.search.pattern import Pattern, make_pattern
 from charrnn.text.vocab import Vocab
 
 Make = Callable[..., ModelFile]

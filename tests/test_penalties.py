@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import SampleConfig
-from charrnn.inference.filters import Logits
-from charrnn.inference.penalties import (
+from charrnn.inference.drawing.filters import Logits
+from charrnn.inference.drawing.penalties import (
     Past,
     count_costs,
     divide_repeats,

@@ -10,10 +10,10 @@ import pytest
 
 from charrnn.checkpoint.format import weight_shapes
 from charrnn.config import ModelConfig
-from charrnn.inference import prefill as module
-from charrnn.inference.prefill import prefill
-from charrnn.inference.runtime import Runtime
-from charrnn.inference.states import State, arrays_of
+from charrnn.inference.network import prefill as module
+from charrnn.inference.network.prefill import prefill
+from charrnn.inference.network.runtime import Runtime
+from charrnn.inference.network.states import State, arrays_of
 
 V, E, H = 7, 5, 6
 COUNT, LENGTH = 5, 16  # fewest chunks, and symbols of the shortest, in these tests

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from charrnn.errors import ConfigError
-from charrnn.inference import regex as module
-from charrnn.inference.regex import END, Chars, read_pattern, read_texts
+from charrnn.inference.constraint import regex as module
+from charrnn.inference.constraint.regex import END, Chars, read_pattern, read_texts
 
 
 def complaint(pattern: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from charrnn.inference.resampling import keep_likeliest, resample
+from charrnn.inference.search.resampling import keep_likeliest, resample
 
 WEIGHTS = st.lists(st.floats(-800, 0), min_size=2, max_size=30)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from charrnn.config import ModelConfig
-from charrnn.inference import runtime
-from charrnn.inference.runtime import Runtime
-from charrnn.inference.states import State, repeat_state
+from charrnn.inference.network import runtime
+from charrnn.inference.network.runtime import Runtime
+from charrnn.inference.network.states import State, repeat_state
 from charrnn.model.network import CharRNN, export_weights
 
 V, E, H, S = 7, 5, 6, 50  # S symbols are read

@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 
 from charrnn.checkpoint.format import weight_shapes
 from charrnn.config import ModelConfig, SampleConfig
-from charrnn.inference.chain import Chain, describe_chain
-from charrnn.inference.filters import Logits, make_filter, softmax
-from charrnn.inference.penalties import count_costs, divide_repeats, make_past, subtract_counts
-from charrnn.inference.runtime import Runtime
-from charrnn.inference.sampler import Start, _iter_uniforms, iter_ids
+from charrnn.inference.drawing.chain import Chain, describe_chain
+from charrnn.inference.drawing.filters import Logits, make_filter, softmax
+from charrnn.inference.drawing.penalties import (
+    count_costs,
+    divide_repeats,
+    make_past,
+    subtract_counts,
+)
+from charrnn.inference.drawing.sampler import Start, _iter_uniforms, iter_ids
+from charrnn.inference.network.runtime import Runtime
 from tests.picks import make_pick, start_memory
 
 LAW = settings(deadline=None)  # a busy machine breaks no law

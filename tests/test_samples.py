@@ -11,8 +11,8 @@ import pytest
 
 from charrnn.checkpoint.format import ModelFile
 from charrnn.inference import writer
+from charrnn.inference.drawing.samples import Sample
 from charrnn.inference.generator import Model
-from charrnn.inference.samples import Sample
 from charrnn.text.vocab import Vocab
 
 

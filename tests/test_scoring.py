@@ -18,7 +18,7 @@ from charrnn.config import ModelConfig
 from charrnn.errors import DivergedError, VocabError
 from charrnn.inference import scoring
 from charrnn.inference.generator import Model
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.network.runtime import Runtime
 from charrnn.inference.scoring import Scores, Tally, iter_lines
 from charrnn.model.network import CharRNN, import_weights
 from charrnn.text.vocab import Vocab

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.format import ModelFile
-from charrnn.inference import search
 from charrnn.inference.generator import Model
-from charrnn.inference.resampling import keep_likeliest, resample
+from charrnn.inference.search import frontier as search
+from charrnn.inference.search.resampling import keep_likeliest, resample
 from tests.reference.filling import ALPHABET, brute_force, ids_of, search_with
 
 Make = Callable[..., ModelFile]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.inference.states import State, pick_rows, repeat_state, row_of, stack_states
+from charrnn.inference.network.states import State, pick_rows, repeat_state, row_of, stack_states
 
 H = 4
 

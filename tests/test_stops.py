@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.config import SampleConfig
-from charrnn.inference.stops import (
+from charrnn.inference.drawing.stops import (
     LONGEST_MATCH,
     Ending,
     Rule,

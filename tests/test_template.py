@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import ConfigError
-from charrnn.inference.template import template_pattern
+from charrnn.inference.constraint.template import template_pattern
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from charrnn.config import SampleConfig
-from charrnn.inference.chain import Chain, describe_chain
-from charrnn.inference.words import begins_word
+from charrnn.inference.drawing.chain import Chain, describe_chain
+from charrnn.inference.drawing.words import begins_word
 from charrnn.text.vocab import Vocab
 
 

@@ -48,7 +48,7 @@ def command(model: str, file: str, out: str | None, as_json: bool, checkpoints: 
     from charrnn.checkpoint.format import read_model
     from charrnn.checkpoint.store import find_model
     from charrnn.console.packing import show_packed, show_packing
-    from charrnn.inference import packing
+    from charrnn.inference.coding import packing
 
     target = choose_target(out, file, None if file == "-" else file + SUFFIX, as_json)
     original = read_bytes(file)

@@ -45,7 +45,7 @@ def command(model: str, file: str, out: str | None, as_json: bool, checkpoints: 
     from charrnn.checkpoint.format import read_model
     from charrnn.checkpoint.store import find_model
     from charrnn.console.packing import show_packing, show_unpacked
-    from charrnn.inference import packing
+    from charrnn.inference.coding import packing
 
     target = choose_target(out, file, _usual_target(file, out), as_json)
     data = read_bytes(file)

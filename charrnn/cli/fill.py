@@ -18,7 +18,7 @@ from charrnn.config import FillConfig
 from charrnn.errors import ConfigError, OutOfMemoryError
 
 if TYPE_CHECKING:
-    from charrnn.inference.fill import Filling
+    from charrnn.inference.search.fill import Filling
 
 _EXAMPLES = """
 charrnn fill shakespeare "The q___k brown f_x"   the likeliest letters, all at once

@@ -18,7 +18,7 @@ from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
     from charrnn.cli.writers import Bench
-    from charrnn.inference.samples import Sample
+    from charrnn.inference.drawing.samples import Sample
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -169,7 +169,7 @@ def command(
     it), temperature and seed; with --logprobs also logprobs, with --copied also copied.
     """
     from charrnn.cli.writers import open_bench
-    from charrnn.inference.chain import describe_chain
+    from charrnn.inference.drawing.chain import describe_chain
 
     wanted = Wanted(**{item.name: others[item.name] for item in fields(Wanted)})
     config = _choose_settings(ctx, style, choices_file)
@@ -251,7 +251,12 @@ def _iter_samples(
     bench: Bench, prompt: str, config: SampleConfig, wanted: Wanted
 ) -> Iterator[Sample]:
     """Yield the samples that are asked for."""
-    from charrnn.inference.selection import by_likelihood, choose_all, draw_wanted, iter_best
+    from charrnn.inference.drawing.selection import (
+        by_likelihood,
+        choose_all,
+        draw_wanted,
+        iter_best,
+    )
 
     if config.beam:
         yield from bench.writer.search(prompt, config, count=wanted.count, after=bench.start)

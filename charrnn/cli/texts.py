@@ -12,7 +12,7 @@ from charrnn.console.visible import make_visible
 from charrnn.metrics import without_nan
 
 if TYPE_CHECKING:
-    from charrnn.inference.samples import Cost, Sample
+    from charrnn.inference.drawing.samples import Cost, Sample
     from charrnn.text.copies import Copied
 
 _DECIMALS = 4

@@ -15,9 +15,9 @@ from charrnn.checkpoint.store import find_model
 from charrnn.cli.parts import parse_guide, parse_models
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
+from charrnn.inference.drawing.guide import Guide
+from charrnn.inference.drawing.sampler import Start
 from charrnn.inference.generator import Model, blend, guide_away
-from charrnn.inference.guide import Guide
-from charrnn.inference.sampler import Start
 from charrnn.inference.writer import Writer
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Bench:
 
     def _owner(self, option: str) -> Owner:
         from charrnn.checkpoint.state_file import Owner
-        from charrnn.inference.packing import digest_of
+        from charrnn.inference.coding.packing import digest_of
 
         file = self._only_file(option)
         return Owner(self.name, digest_of(file), file.config)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from charrnn.console.streams import Output, make_stdout
 from charrnn.console.visible import one_line
-from charrnn.inference.fill import Completion, Filling
+from charrnn.inference.search.fill import Completion, Filling
 
 _LEAST_COLUMNS = 40
 _FILLED = "bold underline"

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from charrnn.console.streams import Output, is_screen
 from charrnn.console.visible import one_line
-from charrnn.inference.packing import Packed
+from charrnn.inference.coding.packing import Packed
 
 _PATIENCE_SECONDS = 2.0
 

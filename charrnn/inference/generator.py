@@ -13,11 +13,11 @@ from typing import Any
 from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.config import FillConfig, ModelConfig, TextConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.blend import Blend, Guided
-from charrnn.inference.fill import Filling, fill
-from charrnn.inference.pattern import make_pattern
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.network.blend import Blend, Guided
+from charrnn.inference.network.runtime import Runtime
 from charrnn.inference.scoring import Scores, iter_scores, join_scores
+from charrnn.inference.search.fill import Filling, fill
+from charrnn.inference.search.pattern import make_pattern
 from charrnn.inference.writer import Form, Writer
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DivergedError
-from charrnn.inference.cells import Vector
-from charrnn.inference.runtime import Runtime
-from charrnn.inference.states import State
+from charrnn.inference.network.cells import Vector
+from charrnn.inference.network.runtime import Runtime
+from charrnn.inference.network.states import State
 from charrnn.metrics import bits_per_char, perplexity
 from charrnn.text.vocab import Ids, Vocab
 

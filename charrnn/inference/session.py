@@ -12,9 +12,9 @@ from functools import reduce
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError, VocabError
+from charrnn.inference.drawing.sampler import Start
+from charrnn.inference.drawing.stops import Writing
 from charrnn.inference.generator import Model
-from charrnn.inference.sampler import Start
-from charrnn.inference.stops import Writing
 
 LONGEST_READ = 50_000  # characters of one piece, its last; some seconds to read
 _LONGEST_PAST = 10_000  # ids that a penalty can look back on

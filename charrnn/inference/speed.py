@@ -16,12 +16,12 @@ import numpy as np
 
 from charrnn.checkpoint.format import Arrays, weight_shapes
 from charrnn.config import ModelConfig, SampleConfig
-from charrnn.inference.batch import Batch
-from charrnn.inference.cells import Vector
-from charrnn.inference.chain import Chain
-from charrnn.inference.guide import Guide
-from charrnn.inference.runtime import Runtime
-from charrnn.inference.sampler import Start, iter_ids
+from charrnn.inference.drawing.batch import Batch
+from charrnn.inference.drawing.chain import Chain
+from charrnn.inference.drawing.guide import Guide
+from charrnn.inference.drawing.sampler import Start, iter_ids
+from charrnn.inference.network.cells import Vector
+from charrnn.inference.network.runtime import Runtime
 from charrnn.timing import Measurement, median_ratio, time_in_turn
 
 _CHARS = 500  # a round

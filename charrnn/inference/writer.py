@@ -16,18 +16,18 @@ import numpy as np
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.bans import make_bias
-from charrnn.inference.batch import Batch
-from charrnn.inference.beam import check_search, search_beams
-from charrnn.inference.chain import Chain
-from charrnn.inference.constraint import make_constraint
-from charrnn.inference.guide import Guide
-from charrnn.inference.prefill import prefill
-from charrnn.inference.reader import Reader
-from charrnn.inference.sampler import Start, iter_ids
-from charrnn.inference.samples import Sample, write_samples
-from charrnn.inference.stops import Ending, Writing
-from charrnn.inference.words import begins_word
+from charrnn.inference.constraint.constraint import make_constraint
+from charrnn.inference.drawing.bans import make_bias
+from charrnn.inference.drawing.batch import Batch
+from charrnn.inference.drawing.chain import Chain
+from charrnn.inference.drawing.guide import Guide
+from charrnn.inference.drawing.sampler import Start, iter_ids
+from charrnn.inference.drawing.samples import Sample, write_samples
+from charrnn.inference.drawing.stops import Ending, Writing
+from charrnn.inference.drawing.words import begins_word
+from charrnn.inference.network.prefill import prefill
+from charrnn.inference.network.reader import Reader
+from charrnn.inference.search.beam import check_search, search_beams
 from charrnn.text.vocab import StreamDecoder, Vocab
 
 _SEED_BITS = 63

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from charrnn.checkpoint.format import ModelFile
-from charrnn.inference.novelty import Novelty
+from charrnn.inference.constraint.novelty import Novelty
 from charrnn.runs.passage import NamedModel, open_own_corpus
 from charrnn.text.copies import LEAST_SPAN, Copied, find_copied
 from charrnn.text.corpus import Corpus

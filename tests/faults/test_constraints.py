@@ -11,8 +11,8 @@ import numpy as np
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.constraint import make_constraint
-from charrnn.inference.guide import Guide
+from charrnn.inference.constraint.constraint import make_constraint
+from charrnn.inference.drawing.guide import Guide
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import draw, random_pattern
 

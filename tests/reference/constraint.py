@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.guide import Guide
+from charrnn.inference.drawing.guide import Guide
 from charrnn.text.vocab import StreamDecoder, Vocab
 
 Floats = NDArray[np.float64]

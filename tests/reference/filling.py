@@ -6,10 +6,10 @@ from itertools import product
 from typing import Any
 
 from charrnn.config import FillConfig
-from charrnn.inference import search
-from charrnn.inference.fill import Filling
 from charrnn.inference.generator import Model
-from charrnn.inference.pattern import make_pattern
+from charrnn.inference.search import frontier as search
+from charrnn.inference.search.fill import Filling
+from charrnn.inference.search.pattern import make_pattern
 
 ALPHABET = "\n abé"  # of make_model
 GAP = 2

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from charrnn.errors import DivergedError
-from charrnn.inference.beam import Floats, Ints, log_softmax
-from charrnn.inference.pattern import Pattern
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.network.runtime import Runtime
+from charrnn.inference.network.states import State, pick_rows, repeat_state
 from charrnn.inference.scoring import NOT_FINITE
-from charrnn.inference.states import State, pick_rows, repeat_state
+from charrnn.inference.search.beam import Floats, Ints, log_softmax
+from charrnn.inference.search.pattern import Pattern
 
 _LARGEST_LOGITS = 1 << 22  # numbers in a block's logits
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from charrnn.inference.batch import Batch, Step
-from charrnn.inference.stops import Ending
+from charrnn.inference.drawing.batch import Batch, Step
+from charrnn.inference.drawing.stops import Ending
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import StreamDecoder, Vocab
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.inference.beam import Floats, Ints, largest
+from charrnn.inference.search.beam import Floats, Ints, largest
 
 
 def keep_likeliest(log_weights: Floats, count: int) -> tuple[Ints, Floats]:

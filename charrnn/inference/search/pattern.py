@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import FillConfig, SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.bans import make_bias
+from charrnn.inference.drawing.bans import make_bias
 from charrnn.text.vocab import Vocab
 
 _MOST_CELLS = 10_000

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
-from charrnn.inference.filters import (
+from charrnn.inference.drawing.filters import (
     Chance,
     Logits,
     describe_temperature,
     iter_cuts,
     make_filter,
 )
-from charrnn.inference.mirostat import follow, keep_expected
-from charrnn.inference.penalties import (
+from charrnn.inference.drawing.mirostat import follow, keep_expected
+from charrnn.inference.drawing.penalties import (
     Past,
     iter_penalties,
     make_past,

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.format import ModelFile, weight_shapes
 from charrnn.config import as_dict
 from charrnn.errors import CheckpointError
-from charrnn.inference.coder import Decoder, Encoder
-from charrnn.inference.exact import ExactNetwork
+from charrnn.inference.coding.coder import Decoder, Encoder
+from charrnn.inference.coding.exact import ExactNetwork
 from charrnn.text.vocab import Vocab
 
 FORMAT = 1

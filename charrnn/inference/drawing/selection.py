@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from charrnn.inference.samples import Sample
+from charrnn.inference.drawing.samples import Sample
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _MOST_TRIES = 50  # samples drawn for each that is wanted, before none is looked for any more

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import ConfigError
-from charrnn.inference.chain import Chain
-from charrnn.inference.filters import Logits
-from charrnn.inference.guide import Guide
-from charrnn.inference.reader import Reader
-from charrnn.inference.states import State
+from charrnn.inference.drawing.chain import Chain
+from charrnn.inference.drawing.filters import Logits
+from charrnn.inference.drawing.guide import Guide
+from charrnn.inference.network.reader import Reader
+from charrnn.inference.network.states import State
 
 BLOCK = 256  # random numbers drawn at once
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.states import State
+from charrnn.inference.network.states import State
 from charrnn.text.vocab import Ids
 
 

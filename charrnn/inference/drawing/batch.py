@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.chain import Chain, Memory, memory_of, pick_memories, stack_memories
-from charrnn.inference.filters import Logits
-from charrnn.inference.guide import Guide
-from charrnn.inference.reader import Reader
-from charrnn.inference.sampler import BLOCK, Start, guided
-from charrnn.inference.states import State, pick_rows, put_row, stack_states
+from charrnn.inference.drawing.chain import Chain, Memory, memory_of, pick_memories, stack_memories
+from charrnn.inference.drawing.filters import Logits
+from charrnn.inference.drawing.guide import Guide
+from charrnn.inference.drawing.sampler import BLOCK, Start, guided
+from charrnn.inference.network.reader import Reader
+from charrnn.inference.network.states import State, pick_rows, put_row, stack_states
 from charrnn.text.vocab import Ids
 
 _DOUBT = 3e-6  # how far a logit may be off, as a share of the largest; 8e-7 was seen

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.filters import Logits
-from charrnn.inference.reader import Reader
-from charrnn.inference.states import State, pick_rows, repeat_state
+from charrnn.inference.drawing.filters import Logits
+from charrnn.inference.network.reader import Reader
+from charrnn.inference.network.states import State, pick_rows, repeat_state
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -17,8 +17,15 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.reader import Reader
-from charrnn.inference.states import State, arrays_of, pick_rows, put_rows, repeat_state, row_of
+from charrnn.inference.network.reader import Reader
+from charrnn.inference.network.states import (
+    State,
+    arrays_of,
+    pick_rows,
+    put_rows,
+    repeat_state,
+    row_of,
+)
 from charrnn.text.vocab import Ids
 
 _MOST_CHUNKS = 64  # more rows make no product faster

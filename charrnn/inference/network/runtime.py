@@ -17,8 +17,8 @@ import numpy as np
 
 from charrnn.checkpoint.format import Arrays
 from charrnn.config import ModelConfig
-from charrnn.inference.cells import LayerWeights, Vector, arrange, make_step
-from charrnn.inference.states import State
+from charrnn.inference.network.cells import LayerWeights, Vector, arrange, make_step
+from charrnn.inference.network.states import State
 from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.regex import Chars
+from charrnn.inference.constraint.regex import Chars
 from charrnn.text.vocab import Vocab
 
 Left = NDArray[np.bool_]

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import VocabError
-from charrnn.inference.reader import Reader
-from charrnn.inference.states import State, pick_rows, put_rows
+from charrnn.inference.network.reader import Reader
+from charrnn.inference.network.states import State, pick_rows, put_rows
 from charrnn.text.vocab import Ids, Vocab
 
 LogProbabilities = NDArray[np.float64]

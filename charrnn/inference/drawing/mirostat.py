@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.inference.filters import Chance, Logits, softmax
+from charrnn.inference.drawing.filters import Chance, Logits, softmax
 
 
 def keep_expected(logits: Logits, limit_bits: Chance) -> Logits:

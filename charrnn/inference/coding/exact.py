@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.format import Arrays
 from charrnn.config import ModelConfig
-from charrnn.inference.cells import LayerWeights, arrange
+from charrnn.inference.network.cells import LayerWeights, arrange
 
 Vector = NDArray[np.float64]
 LayerState = tuple[Vector, ...]

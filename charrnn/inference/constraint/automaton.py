@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
-from charrnn.inference.alphabet import LAST_NEWLINE, Alphabet, Left, make_alphabet
-from charrnn.inference.regex import END, Machine, holds
+from charrnn.inference.constraint.alphabet import LAST_NEWLINE, Alphabet, Left, make_alphabet
+from charrnn.inference.constraint.regex import END, Machine, holds
 from charrnn.text.vocab import Vocab
 
 States = frozenset[int]

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
-from charrnn.inference.ensemble import Ensemble, LogProbabilities
-from charrnn.inference.reader import Reader
-from charrnn.inference.states import State
+from charrnn.inference.network.ensemble import Ensemble, LogProbabilities
+from charrnn.inference.network.reader import Reader
+from charrnn.inference.network.states import State
 from charrnn.text.vocab import Vocab
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
-from charrnn.inference.filters import Logits
+from charrnn.inference.drawing.filters import Logits
 from charrnn.text.vocab import Ids
 
 

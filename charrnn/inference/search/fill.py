@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from charrnn.config import FillConfig
-from charrnn.inference.beam import largest
-from charrnn.inference.pattern import Pattern
-from charrnn.inference.resampling import keep_likeliest, resample
-from charrnn.inference.runtime import Runtime
+from charrnn.inference.network.runtime import Runtime
 from charrnn.inference.scoring import QUIETLY, opening_state
-from charrnn.inference.search import How, Watch, search_pattern
+from charrnn.inference.search.beam import largest
+from charrnn.inference.search.frontier import How, Watch, search_pattern
+from charrnn.inference.search.pattern import Pattern
+from charrnn.inference.search.resampling import keep_likeliest, resample
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import Vocab
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
-from charrnn.inference.alphabet import Left
+from charrnn.inference.constraint.alphabet import Left
 from charrnn.text.vocab import Ids, Vocab
 
 _PAIRS = ("()", "[]", "{}", "«»", "“”", "「」", "『』", "《》", "（）", "【】", '""')

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError, VocabError
-from charrnn.inference.alphabet import Left, byte_ids
-from charrnn.inference.automaton import Automaton, States
-from charrnn.inference.brackets import Brackets
-from charrnn.inference.guide import Guide
-from charrnn.inference.regex import Chars, Machine, read_pattern, read_texts
-from charrnn.inference.template import template_pattern
+from charrnn.inference.constraint.alphabet import Left, byte_ids
+from charrnn.inference.constraint.automaton import Automaton, States
+from charrnn.inference.constraint.brackets import Brackets
+from charrnn.inference.constraint.regex import Chars, Machine, read_pattern, read_texts
+from charrnn.inference.constraint.template import template_pattern
+from charrnn.inference.drawing.guide import Guide
 from charrnn.text.vocab import Ids, Vocab
 
 _SHOWN = 40  # characters of an example in a complaint
