@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn.cli.models import checkpoints_option, complete_run
-from charrnn.cli.options import Command, given_settings, read_little, settings_options
+from charrnn.cli.options import Command, given_settings, settings_options
+from charrnn.cli.prompts import read_text
 from charrnn.config import FillConfig
 from charrnn.errors import ConfigError, OutOfMemoryError
 
@@ -28,8 +28,6 @@ charrnn fill "2 + _ = 5" --only digits --json
 charrnn fill "snake?case" --blank "?"            where _ is meant as it is
 charrnn fill - --beam 5000 < letter.txt
 """
-
-_MOST_TEXT_BYTES = 1 << 20
 
 
 @click.command("fill", cls=Command, examples=_EXAMPLES)
@@ -103,17 +101,7 @@ def _read_text(names: Sequence[str]) -> str:
         raise ConfigError(f"{len(names)} names were given; give a model and a text, or a text")
     if names[-1] != "-":
         return names[-1]
-    if sys.stdin is None:
-        raise ConfigError("standard input is closed; give the text itself")
-    try:
-        raw = read_little(sys.stdin.buffer, "the text in standard input", _MOST_TEXT_BYTES)
-        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot read standard input: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"the text in standard input is not UTF-8 (byte {error.start}); give it as UTF-8"
-        ) from error
+    return read_text("the text", "-", "an argument")
 
 
 def _write_json(filling: Filling, more: dict[str, Any]) -> None:

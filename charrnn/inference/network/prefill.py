@@ -28,7 +28,7 @@ from charrnn.inference.network.states import (
 )
 from charrnn.text.vocab import Ids
 
-_MOST_CHUNKS = 64  # more rows make no product faster
+_MOST_CHUNKS = 96  # more rows make no product faster
 _FEWEST_CHUNKS = 32  # of fewer, or shorter ones, too much is read again
 _SHORTEST_CHUNK = 1024
 _CLOSEST_MARKS = 64  # symbols between two places at which rows are compared
