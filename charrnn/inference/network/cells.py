@@ -68,7 +68,7 @@ def arrange(cell: str, nonlinearity: str, weights: LayerWeights) -> LayerWeights
 def make_step(cell: str, nonlinearity: str, arranged: LayerWeights, *, takes_product: bool) -> Step:
     """Give a layer's step, of one state or, row by row, of many.
 
-    takes_product: what comes in is the input product (G·H,), looked up in a table; else it is the
+    takes_product: what comes in is the input product (G, H), looked up in a table; else it is the
     input itself (I,), which is multiplied together with the state where the cell allows it.
     """
     size, bias = arranged.weight_hh.shape[1], arranged.bias_ih
@@ -76,16 +76,16 @@ def make_step(cell: str, nonlinearity: str, arranged: LayerWeights, *, takes_pro
     if cell == "gru":
         gru = _make_gru(arranged)
         if takes_product:
-            return lambda product, state: gru(_by_gate(product, size), recurrent(state[0]), state)
+            return lambda product, state: gru(_gates_first(product), recurrent(state[0]), state)
         return lambda x, state: gru(
-            _by_gate(arranged.input_product(x), size), recurrent(state[0]), state
+            _gates_first(by_gate(arranged.input_product(x), size)), recurrent(state[0]), state
         )
     activate = _lstm if cell == "lstm" else _RNN[nonlinearity]
     if takes_product:
 
         def read_product(product: Vector, state: LayerState) -> LayerState:
             sums = recurrent(state[0])
-            return activate(np.add(sums, _by_gate(product, size), sums), state)
+            return activate(np.add(sums, _gates_first(product), sums), state)
 
         return read_product
     joint = _make_product(np.hstack((arranged.weight_ih, arranged.weight_hh)), size)
@@ -116,11 +116,14 @@ def _make_product(weight: NDArray[np.float32], size: int) -> Callable[[Vector], 
     return product
 
 
-def _by_gate(sums: Vector, size: int) -> Vector:
-    """Give sums (G·H,) as (G, H), rows of them (B, G·H) as (G, B, H)."""
-    if sums.ndim == 1:
-        return sums.reshape(-1, size)
-    return sums.reshape(len(sums), sums.shape[1] // size, size).swapaxes(0, 1)  # of no rows too
+def by_gate(sums: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Give sums (..., G·H) as (..., G, H)."""
+    return sums.reshape(*sums.shape[:-1], sums.shape[-1] // size, size)
+
+
+def _gates_first(sums: Vector) -> Vector:
+    """Give sums (G, H) as they are, rows of them (B, G, H) as (G, B, H)."""
+    return sums if sums.ndim == 2 else sums.swapaxes(0, 1)
 
 
 _RNN: dict[str, Step] = {

@@ -17,7 +17,7 @@ import numpy as np
 
 from charrnn.checkpoint.format import Arrays
 from charrnn.config import ModelConfig
-from charrnn.inference.network.cells import LayerWeights, Vector, arrange, make_step
+from charrnn.inference.network.cells import LayerWeights, Vector, arrange, by_gate, make_step
 from charrnn.inference.network.states import State
 from charrnn.text.vocab import Ids
 
@@ -80,6 +80,8 @@ class Runtime:
         return logits
 
     def _read(self, features: Vector, state: State) -> State:
+        if len(self._steps) == 1:
+            return (self._steps[0](features, state[0]),)
         after = []
         for depth, step in enumerate(self._steps):
             layer = step(features, state[depth])
@@ -89,10 +91,10 @@ class Runtime:
 
 
 def _make_inputs(embedding: Vector, first: LayerWeights) -> tuple[Vector, bool]:
-    """Give what the first layer takes for each id, and whether that is its product (V, G·H)."""
+    """Give what the first layer takes for each id, and whether that is its product (V, G, H)."""
     if len(embedding) * len(first.bias_ih) > _LARGEST_TABLE:
         return embedding, False
-    return first.input_product(embedding), True
+    return by_gate(first.input_product(embedding), first.weight_hh.shape[1]), True
 
 
 def _arrange_layer(config: ModelConfig, weights: Arrays, depth: int) -> LayerWeights:
