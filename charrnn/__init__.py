@@ -22,16 +22,20 @@ if TYPE_CHECKING:
     from charrnn.api import load as load
     from charrnn.api import train as train
     from charrnn.inference.generator import Model as Model
+    from charrnn.inference.generator import blend as blend
+    from charrnn.inference.generator import guide_away as guide_away
 
 # How long torch's threads keep turning while they wait for one another. By default so long that
 # beside another busy program a step takes a hundred times what it should (benchmarks/LOG.md).
 # It is read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-__all__ = ["Model", "__version__", "load", "train"]
+__all__ = ["Model", "__version__", "blend", "guide_away", "load", "train"]
 
 _HOMES = {
     "Model": "charrnn.inference.generator",
+    "blend": "charrnn.inference.generator",
+    "guide_away": "charrnn.inference.generator",
     "load": "charrnn.api",
     "train": "charrnn.api",
 }

@@ -1,6 +1,7 @@
 """A model file as a writer and a reader: prompt in, text out, piece by piece; text in, bits out.
 
-`writer.py` writes; several models are joined to one here. It knows nothing of terminals.
+`writer.py` writes; several models are joined to one here. What few texts need is imported where it
+is used. It knows nothing of terminals.
 """
 
 from __future__ import annotations
@@ -8,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.config import FillConfig, ModelConfig, TextConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.network.blend import Blend, Guided
 from charrnn.inference.network.runtime import Runtime
 from charrnn.inference.scoring import Scores, iter_scores, join_scores
-from charrnn.inference.search.fill import Filling, fill
-from charrnn.inference.search.pattern import make_pattern
 from charrnn.inference.writer import Form, Writer
+
+if TYPE_CHECKING:
+    from charrnn.inference.search.fill import Filling
 
 
 class Model(Writer):
@@ -75,6 +76,9 @@ class Model(Writer):
             VocabError: the text holds characters that the model does not know.
             DivergedError: what a character costs is not a finite number.
         """
+        from charrnn.inference.search.fill import fill
+        from charrnn.inference.search.pattern import make_pattern
+
         chosen = replace(config or FillConfig(), **settings)
         pattern = make_pattern(text, chosen, self.vocab, self.form.normalized)
         return fill(self._runtime, self.vocab, pattern, chosen, watch)
@@ -86,6 +90,8 @@ def blend(models: Sequence[tuple[Writer, float]], *, in_log_space: bool = False)
     Raises:
         ConfigError: they know texts in different normal forms, or have no character in common.
     """
+    from charrnn.inference.network.blend import Blend
+
     parts = [(model.reader, model.vocab, weight) for model, weight in models]
     joined = Blend(parts, in_log_space)
     return Writer(joined, joined.vocab, _common_form([model for model, _ in models]))
@@ -97,6 +103,8 @@ def guide_away(main: Writer, other: Writer, strength: float) -> Writer:
     Raises:
         ConfigError: as `blend`.
     """
+    from charrnn.inference.network.blend import Guided
+
     joined = Guided((main.reader, main.vocab), (other.reader, other.vocab), strength)
     return Writer(joined, joined.vocab, _common_form([main, other]))
 

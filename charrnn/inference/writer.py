@@ -1,7 +1,8 @@
 """A network and a vocabulary as a writer: prompt in, text out, one by one or many at once.
 
 It joins the sampler's parts: `chain.py` chooses, a guide says what may come, `stops.py` where a
-text ends. It knows nothing of model files or of terminals.
+text ends. What few texts need is imported where it is used: most should begin at once. It knows
+nothing of model files or of terminals.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.constraint.constraint import make_constraint
 from charrnn.inference.drawing.bans import make_bias
 from charrnn.inference.drawing.batch import Batch
 from charrnn.inference.drawing.chain import Chain
+from charrnn.inference.drawing.filters import Logits
 from charrnn.inference.drawing.guide import Guide
 from charrnn.inference.drawing.sampler import Start, iter_ids
 from charrnn.inference.drawing.samples import Sample, write_samples
@@ -27,7 +28,6 @@ from charrnn.inference.drawing.stops import Ending, Writing
 from charrnn.inference.drawing.words import begins_word
 from charrnn.inference.network.prefill import prefill
 from charrnn.inference.network.reader import Reader
-from charrnn.inference.search.beam import check_search, search_beams
 from charrnn.text.vocab import StreamDecoder, Vocab
 
 _SEED_BITS = 63
@@ -154,6 +154,8 @@ class Writer:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or asks for what is drawn or takes time.
         """
+        from charrnn.inference.search.beam import check_search, search_beams
+
         chosen = replace(config or SampleConfig(), **settings)
         check_search(chosen, count)
         tools = self._tools(chosen, None)
@@ -223,7 +225,7 @@ class Writer:
             )
         config = self._normalized(config)
         bias = make_bias(self.vocab, config)
-        constraint = make_constraint(self.vocab, config, None if bias is None else bias > -np.inf)
+        constraint = self._constraint(config, bias)
         if constraint is not None and guide is not None:
             raise ConfigError(
                 "what the text must be and what it must not copy may leave nothing to write; "
@@ -231,6 +233,14 @@ class Writer:
             )
         chain = Chain(config, self.vocab.size, bias, begins_word(self.vocab))
         return _Tools(chain, constraint or guide)
+
+    def _constraint(self, config: SampleConfig, bias: Logits | None) -> Guide | None:
+        """Give what holds the text to a form, if one is asked for."""
+        if not (config.regex or config.template or config.choices or config.balanced):
+            return None
+        from charrnn.inference.constraint.constraint import make_constraint
+
+        return make_constraint(self.vocab, config, None if bias is None else bias > -np.inf)
 
     def _normalized(self, config: SampleConfig) -> SampleConfig:
         """Give what is to be matched in the form of the model's text."""
