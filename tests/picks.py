@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from charrnn.config import SampleConfig
 from charrnn.inference.drawing.chain import Chain, Memory
 from charrnn.inference.drawing.filters import Logits
@@ -29,4 +31,4 @@ def make_pick(
 
 def start_memory(config: SampleConfig, prompt: Sequence[int], vocab_size: int) -> Memory:
     """Give the memory after a prompt."""
-    return Chain(config, vocab_size).start(prompt)
+    return Chain(config, vocab_size).start(np.array(prompt, np.int64))

@@ -143,7 +143,7 @@ def test_a_model_that_is_not_there_is_refused(book: Path) -> None:
 
 
 def test_the_package_shows_its_public_names_alone() -> None:
-    assert dir(charrnn) == ["Model", "__version__", "load", "train"]
+    assert dir(charrnn) == ["Model", "__version__", "blend", "guide_away", "load", "train"]
     assert charrnn.Model is Model
 
 

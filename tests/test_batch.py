@@ -19,7 +19,7 @@ from charrnn.inference.network.states import State
 from charrnn.text.vocab import Ids
 
 V, H, L, LENGTH = 40, 64, 2, 60
-PROMPT = [3, 1, 4, 1, 5]
+PROMPT = np.array([3, 1, 4, 1, 5])
 
 
 def make_runtime(spread: float = 0.15, **shape: Any) -> Runtime:
@@ -36,7 +36,7 @@ class Even:
     reason = "even"
 
     def start(self, prompt: Ids) -> int:
-        assert prompt.tolist() == PROMPT
+        assert np.array_equal(prompt, PROMPT)
         return 0
 
     def bias(self, place: int) -> np.ndarray | None:

@@ -143,7 +143,7 @@ def test_greedy_is_the_likeliest_after_penalties_and_bans() -> None:
         temperature=0, repetition_penalty=1.5, presence_penalty=0.25, penalty_window=7
     )
 
-    start = Start(runtime.initial_state(), [1, 3])
+    start = Start(runtime.initial_state(), np.array([1, 3]))
     ids = iter_ids(runtime, start, Chain(config, V, bias), np.random.default_rng(1))
 
     assert [1, 3, *islice(ids, 30)] == chain

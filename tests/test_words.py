@@ -36,7 +36,7 @@ def test_the_temperature_at_a_words_beginning_is_its_own(last: int, temperature:
     """The share of the second of two ids tells the temperature."""
     config = SampleConfig(temperature=0.5, word_temperature=3)
     chain = Chain(config, 2, begins_word=begins_word(Vocab(" a")))
-    memory = chain.start([last] if last >= 0 else [])
+    memory = chain.start(np.array([last] if last >= 0 else [], np.int64))
     logits, share = np.array([1.0, 0.0]), 1 / (1 + np.exp(1 / temperature))
 
     drawn = [chain.choose(logits, memory, u)[0] for u in (1 - share - 1e-6, 1 - share + 1e-6)]

@@ -68,7 +68,7 @@ class Bench:
         from charrnn.checkpoint.state_file import read_state
 
         saved = read_state(Path(path), self._owner("--load-state"))
-        start = Start(saved.layers, saved.last_ids.tolist())
+        start = Start(saved.layers, saved.last_ids)
         return replace(self, start=start, chars_read=saved.chars_read)
 
     def save_state(self, path: str, text: str) -> None:
@@ -78,13 +78,11 @@ class Bench:
             ConfigError: there are several models.
             StorageError: the file cannot be written.
         """
-        import numpy as np
-
         from charrnn.checkpoint.state_file import SavedState, write_state
 
         owner, start = self._owner("--save-state"), self.writer.read(text, self.start)
-        ids = np.array(start.prompt, self.writer.vocab.dtype)
-        write_state(Path(path), SavedState(start.state, ids, self.chars_read + len(text)), owner)
+        chars_read = self.chars_read + len(text)
+        write_state(Path(path), SavedState(start.state, start.prompt, chars_read), owner)
 
     def _owner(self, option: str) -> Owner:
         from charrnn.checkpoint.state_file import Owner

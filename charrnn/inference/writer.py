@@ -32,6 +32,7 @@ from charrnn.text.vocab import StreamDecoder, Vocab
 
 _SEED_BITS = 63
 _BATCH = 256  # texts written side by side
+_MOST_LOGITS = 1 << 22  # of one step: 32 MB in double precision
 _FEWEST = 8  # of fewer, each is written faster alone
 
 
@@ -133,7 +134,7 @@ class Writer:
             endings = [Ending(chosen, self.form.document_end) for _ in indices]
             return write_samples(batch, self.vocab, endings, indices)
 
-        size = _BATCH if count >= _FEWEST else 1
+        size = max(min(_BATCH, _MOST_LOGITS // self.vocab.size), 1) if count >= _FEWEST else 1
         for start in range(first, first + count, size):
             yield from write(range(start, min(start + size, first + count)))
 
@@ -183,7 +184,7 @@ class Writer:
         ids = self.vocab.encode(self.form.normalized(text))
         before = after or Start(self.reader.initial_state())
         state = prefill(self.reader, ids, before.state)
-        return Start(state, [*before.prompt, *ids.tolist()])
+        return Start(state, np.concatenate((before.prompt, ids)))
 
     def next_chars(
         self, text: str, count: int, *, after: Start | None = None
@@ -257,7 +258,7 @@ class Writer:
         opening = self.opening(config)
         if prompt or after or opening:
             start = self.read(prompt, after) if prompt or after else self.read(opening)
-            start = start if prompt or after else replace(start, prompt=())
+            start = start if prompt or after else Start(start.state)
             return lambda _: start
 
         def draw(random: np.random.Generator) -> Start:

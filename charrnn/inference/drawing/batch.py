@@ -71,9 +71,13 @@ class Batch:
         self._rows = np.arange(len(starts))
         self._written: list[list[int]] = [[] for _ in starts]
         self._states = stack_states([start.state for start in starts])
-        self._memory = stack_memories([chain.start(start.prompt) for start in starts])
-        prompts = [np.array(start.prompt, np.int64) for start in starts]
-        self._places: list[Any] = [guide.start(each) for each in prompts] if guide else []
+        different = {id(start): start.prompt for start in starts}  # most often one
+        memories = {key: chain.start(prompt) for key, prompt in different.items()}
+        self._memory = stack_memories([memories[id(start)] for start in starts])
+        self._places: list[Any] = []
+        if guide is not None:
+            places = {key: guide.start(prompt) for key, prompt in different.items()}
+            self._places = [places[id(start)] for start in starts]
         self._noise = np.random.default_rng(0).normal(0, 1, chain.vocab_size).astype(np.float32)
         self._last: Ids = np.zeros(len(starts), np.int64)
         self._read_before = [(0, start.state) for start in starts]

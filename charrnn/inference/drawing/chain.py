@@ -91,13 +91,13 @@ class Chain:
             not config.temperature or config.mirostat or any(True for _ in iter_cuts(config))
         )  # where a small difference of logits may leave a character out
 
-    def start(self, prompt: Sequence[int]) -> Memory:
-        """Give the memory after the prompt."""
+    def start(self, prompt: Ids) -> Memory:
+        """Give the memory after the prompt (S,)."""
         past, window = None, self._config.penalty_window
         if self._penalties:
             has_loops = self._config.loop_penalty > 0
-            past = make_past(prompt[-window:], self.vocab_size, window, has_loops)
-        return Memory(past, 2 * self._config.mirostat, prompt[-1] if prompt else -1)
+            past = make_past(prompt[-window:].tolist(), self.vocab_size, window, has_loops)
+        return Memory(past, 2 * self._config.mirostat, int(prompt[-1]) if len(prompt) else -1)
 
     def shape(self, logits: Logits, memory: Memory) -> Logits:
         """Give the logits after penalties, bias and bans."""

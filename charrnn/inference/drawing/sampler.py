@@ -8,8 +8,8 @@ V = vocabulary, B = texts side by side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,17 @@ from charrnn.inference.drawing.filters import Logits
 from charrnn.inference.drawing.guide import Guide
 from charrnn.inference.network.reader import Reader
 from charrnn.inference.network.states import State
+from charrnn.text.vocab import Ids
 
 BLOCK = 256  # random numbers drawn at once
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a text begins: the state after the prompt, and the prompt's ids, which are its past."""
+    """Where a text begins: the state after a prompt, and the prompt's ids (S,), its past."""
 
     state: State
-    prompt: Sequence[int] = ()
+    prompt: Ids = field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
 def iter_ids(
@@ -46,7 +47,7 @@ def iter_ids(
     """
     state, memory = start.state, chain.start(start.prompt)
     uniforms = _iter_uniforms(random)
-    place = guide.start(np.array(start.prompt, np.int64)) if guide else None
+    place = guide.start(start.prompt) if guide else None
     while guide is None or not guide.is_over(place):
         logits = chain.shape(network.logits(state), memory)
         if guide is not None:
