@@ -291,3 +291,19 @@ def test_what_is_to_be_matched_is_normalized_as_the_models_text_was(
     model = make_writer(settings={"normalize": "nfc"})
 
     assert "".join(model.generate(**settings)) == "é"
+
+
+def test_a_beam_is_for_searching_alone() -> None:
+    model = make_writer()
+
+    with pytest.raises(ConfigError, match="which draws nothing"):
+        model.generate(beam=3)
+    with pytest.raises(ConfigError, match="which draws nothing"):
+        next(model.generate_many(beam=3))
+    with pytest.raises(ConfigError, match="beam"):
+        model.search()
+
+
+def test_novel_text_needs_the_text_that_was_learned_from() -> None:
+    with pytest.raises(ConfigError, match="novel needs the text"):
+        make_writer().generate(novel=3)

@@ -80,7 +80,8 @@ class Writer:
     ) -> Writing:
         """Give the text after `prompt` as it is drawn, in pieces of at least one character.
 
-        Once it has ended, its `reason` says why. An empty prompt stands at the start of a line.
+        Once it has ended, its `reason` says why. An empty prompt stands at the start of a line, or
+        of a document where documents are asked for.
         config, settings: a SampleConfig, or its fields by keyword. index: which of several
         samples of one seed; each has a random stream of its own. after: what was `read` before the
         prompt. guide: says what may come next, beside the settings.
@@ -89,7 +90,7 @@ class Writer:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or leaves no character to write.
         """
-        chosen = _with_seed(replace(config or SampleConfig(), **settings))
+        chosen = _to_draw(replace(config or SampleConfig(), **settings))
         tools = self._tools(chosen, guide)
         random = np.random.default_rng([chosen.seed or 0, index])
         start = self._begin(prompt, chosen, after)(random)
@@ -117,7 +118,7 @@ class Writer:
         Raises:
             VocabError, ConfigError: as `generate`.
         """
-        chosen = _with_seed(replace(config or SampleConfig(), **settings))
+        chosen = _to_draw(replace(config or SampleConfig(), **settings))
         tools, begin = self._tools(chosen, guide), self._begin(prompt, chosen, after)
 
         def write(indices: range) -> list[Sample]:
@@ -161,13 +162,14 @@ class Writer:
         check_search(chosen, count)
         tools = self._tools(chosen, None)
         start = self._begin(prompt, chosen, after)(np.random.default_rng(0))
+        has_stops = Ending(chosen, self.form.document_end).has_rules
         found = search_beams(
             self.reader,
             start.state,
             chosen,
             count=count,
             bias=tools.chain.bias,
-            is_end=lambda ids: self._end(ids, chosen)[1] is not None,
+            is_end=lambda ids: has_stops and self._end(ids, chosen)[1] is not None,
         )
         samples = []
         for index, hypothesis in enumerate(found):
@@ -232,8 +234,8 @@ class Writer:
                 "what the text must be and what it must not copy may leave nothing to write; "
                 "leave --novel out, or --regex, --choices, --template and --balanced"
             )
-        chain = Chain(config, self.vocab.size, bias, begins_word(self.vocab))
-        return _Tools(chain, constraint or guide)
+        words = None if config.word_temperature is None else begins_word(self.vocab)
+        return _Tools(Chain(config, self.vocab.size, bias, words), constraint or guide)
 
     def _constraint(self, config: SampleConfig, bias: Logits | None) -> Guide | None:
         """Give what holds the text to a form, if one is asked for."""
@@ -280,5 +282,12 @@ class Writer:
             yield from stream.feed(symbol)
 
 
-def _with_seed(config: SampleConfig) -> SampleConfig:
+def _to_draw(config: SampleConfig) -> SampleConfig:
+    """Give the settings of a draw, with a seed.
+
+    Raises:
+        ConfigError: they ask for a search.
+    """
+    if config.beam:
+        raise ConfigError(f"beam is {config.beam}, which draws nothing; use search, or leave it 0")
     return config if config.seed is not None else replace(config, seed=secrets.randbits(_SEED_BITS))

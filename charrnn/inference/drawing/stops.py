@@ -42,6 +42,11 @@ class Ending:
         self._rules = list(_iter_rules(config, document_end))
         self.reason: str | None = None if config.length else "length"
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether anything but the length may end the text."""
+        return bool(self._rules)
+
     def feed(self, char: str) -> str:
         """Take the next character; give what is to be shown now. The text must not have ended."""
         self._left -= 1
