@@ -172,6 +172,7 @@ def test_text_ends_with_the_first_character_after_the_time() -> None:
     [
         ({"length": 3}, "a.\n", "length"),
         ({"length": 0}, "", "length"),
+        ({"length": 3, "regex": "a.\n"}, "a.\n", "match"),
         ({"lines": 2}, "a.\nb a.", "lines"),
         ({"sentences": 1}, "a.", "sentences"),
         ({"stop": ("b",)}, "a.\n", "stop"),

@@ -40,7 +40,9 @@ class Ending:
     def __init__(self, config: SampleConfig, document_end: str | None = None) -> None:
         self._left = config.length
         self._rules = list(_iter_rules(config, document_end))
-        self.reason: str | None = None if config.length else "length"
+        is_form = config.regex or config.template or config.choices  # complete within the length
+        self._at_length = "match" if is_form else "length"
+        self.reason: str | None = None if config.length else self._at_length
 
     @property
     def has_rules(self) -> bool:
@@ -55,7 +57,7 @@ class Ending:
         else:
             shown, self.reason = self._pass(char, 0)
         if not self._left and self.reason is None:
-            return shown + self.end("length")
+            return shown + self.end(self._at_length)
         return shown
 
     def end(self, reason: str) -> str:
