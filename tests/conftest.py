@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from charrnn.config import ModelConfig
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import Vocab
 from tests.small_runs import STEPS
+
+# Started by nohup, or behind an &, this run ignores signals, and so would all that tests start.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        _is_interrupt = _number is signal.SIGINT
+        signal.signal(_number, signal.default_int_handler if _is_interrupt else signal.SIG_DFL)
 
 settings.register_profile("busy", deadline=None)  # a busy machine breaks no law
 settings.load_profile("busy")
