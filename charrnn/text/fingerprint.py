@@ -26,8 +26,6 @@ from charrnn.text.reader import Source, hash_sources
 REMEMBERED_FROM_BYTES = 1 << 24  # a smaller text is hashed in 10 ms
 SETTLED_SECONDS = 2.0  # file systems tick in 10 ms, some of old in 2 s
 
-_FOLDER = "hashes"
-
 
 class Fingerprint:
     """The SHA-256 of sources as they stand, and whether they stay so.
@@ -40,13 +38,12 @@ class Fingerprint:
 
     def __init__(self, sources: Sequence[Source], cache: Path) -> None:
         self._sources = sources
-        names = json.dumps([str(source.path.absolute()) for source in sources])
-        self._memory = cache / _FOLDER / hashlib.sha256(names.encode()).hexdigest()[:32]
-        self._size_bytes = sum(source.size_bytes for source in sources)
-        self._looked = time.time()
+        self._is_large = sum(source.size_bytes for source in sources) >= REMEMBERED_FROM_BYTES
+        self._began = time.time()
         self._stamp = self._take_stamp()
+        self._cache = cache
         self.sha256 = self._recall()
-        """As it was remembered, or None until it was taken."""
+        """As it was remembered or taken; None before."""
 
     def take(self) -> str:
         """Give the SHA-256, read from the sources unless it is remembered, and remember it.
@@ -56,8 +53,7 @@ class Fingerprint:
         """
         if self.sha256 is None:
             self.sha256 = hash_sources(self._sources)
-            if self._stamp is not None and self._size_bytes >= REMEMBERED_FROM_BYTES:
-                self._remember(self.sha256)
+            self._remember(self.sha256)
         return self.sha256
 
     def still_holds(self) -> bool:
@@ -71,19 +67,25 @@ class Fingerprint:
         return hash_sources(self._sources) == self.sha256
 
     def _take_stamp(self) -> str | None:
-        """Give what changes when a file does; None where it might not."""
+        """Give what changes when a file does; None where it might not, or is not worth a look."""
+        if not self._is_large or os.name != "posix":
+            return None
         try:
             states = [source.path.stat() for source in self._sources]
         except OSError as error:
             raise CorpusError(f"cannot read {error.filename}: {error.strerror}") from error
-        newest = max(max(state.st_ctime, state.st_mtime) for state in states)
-        if os.name != "posix" or newest > self._looked - SETTLED_SECONDS:
+        if max(state.st_ctime for state in states) > self._began - SETTLED_SECONDS:
             return None
-        fields = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states]
-        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+        return _digest([(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states])
+
+    @property
+    def _memory(self) -> Path:
+        """Where the SHA-256 of these files is kept, however often they change."""
+        names = [str(source.path.absolute()) for source in self._sources]
+        return self._cache / "hashes" / _digest(names)
 
     def _recall(self) -> str | None:
-        if self._stamp is None or self._size_bytes < REMEMBERED_FROM_BYTES:
+        if self._stamp is None:
             return None
         with suppress(OSError, UnicodeError):
             seen = self._memory.read_text(encoding="ascii")
@@ -92,6 +94,11 @@ class Fingerprint:
         return None
 
     def _remember(self, sha256: str) -> None:
+        if self._stamp is None or self._take_stamp() != self._stamp:
+            return
         with suppress(StorageError):  # a cache that is only read serves as well, if slower
-            if self._take_stamp() == self._stamp:
-                write_atomically(self._memory, f"{self._stamp} {sha256}")
+            write_atomically(self._memory, f"{self._stamp} {sha256}")
+
+
+def _digest(values: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
