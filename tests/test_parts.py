@@ -87,6 +87,8 @@ def build(folder: Path, texts: dict[str, list[Source]], config: TextConfig) -> d
     chunk=st.integers(1, 7),
 )
 @example(["a\r\n" * 30], ["中\r" * 30], "utf-8", "\n\n", 2, 1, 1)
+@example(["ab\n" * 30 + "\n"], ["a"], "utf-8", "\n\n", 1, 1, 1)
+@example(["ab\n\ufeff" * 30], ["a"], "utf-8", None, 1, 1, 1)
 @example(["\ufeff", "ab", "", "ab\n"], ["", "ab"], "utf-8-sig", None, 1, 1, 2)
 @example(["b" * 90 + "\n中文"], ["a" * 80], "gb18030", None, 3, 10, 5)
 def test_any_text_cut_anywhere_has_the_ids_of_the_whole(
