@@ -31,7 +31,7 @@ from charrnn.text.reader import Source
 from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
 from charrnn.text.workers import allowed_workers, open_workers
 
-PARALLEL_FROM_BYTES = 100_000_000  # a smaller text is done before the processes have earned
+PARALLEL_FROM_BYTES = 200_000_000  # where two processes have made up for their start
 PART_BYTES = 1 << 25
 MAX_PARTS = 256  # the counts of each are kept until the alphabet is known
 

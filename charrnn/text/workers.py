@@ -145,5 +145,8 @@ def serve() -> None:
         except MemoryError:
             message = "no memory is left to read the text; CHARRNN_WORKERS=1 takes the least"
             result = {"error": "OutOfMemoryError", "message": message}
-        sys.stdout.buffer.write(json.dumps(result).encode() + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(json.dumps(result).encode() + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # who asked is gone, and Python would try again as it ends
+            os._exit(1)
