@@ -59,6 +59,24 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
         flush_folder(path.parent)
 
 
+@contextmanager
+def open_at(path: Path, offset: int) -> Iterator[IO[bytes]]:
+    """Yield a binary file that is written from byte `offset` on; the rest of it stays.
+
+    So that several processes can fill one file. What lies in it is safe after `flush_file`.
+
+    Raises:
+        StorageError: as `write_atomically`.
+    """
+    with (
+        _writing(path),
+        _opened(path, os.O_WRONLY | os.O_CREAT) as descriptor,
+        os.fdopen(descriptor, "wb", closefd=False) as file,
+    ):
+        file.seek(offset)
+        yield file
+
+
 def append_text(path: Path, text: str) -> None:
     """Add `text` (UTF-8) at the end of a log such as metrics.jsonl.
 
@@ -89,7 +107,7 @@ def cut_file(path: Path, size_bytes: int) -> None:
 
 
 def flush_file(path: Path) -> int:
-    """Make a log and its entry survive a power cut; give its size in bytes, 0 if it is missing.
+    """Make a file and its entry survive a power cut; give its size in bytes, 0 if it is missing.
 
     Raises:
         StorageError: the disk could not take it.

@@ -28,6 +28,8 @@ This page is made from the program's own help by `make docs`; a test holds it tr
   `eval` wants it named.
 - Texts that were read are kept as ids in `$CHARRNN_CACHE`, else `$XDG_CACHE_HOME/charrnn`, else
   `~/.cache/charrnn`; nothing is ever removed from there. Named texts are kept in `corpora/`.
+- A text of 200 MB or more becomes ids in as many processes as there are processors, up to 8;
+  `CHARRNN_WORKERS` names another number ([scale.md](scale.md)).
 - What is asked for goes to stdout, progress and complaints to stderr. `NO_COLOR` is respected.
 - Exit codes: 0 done; 2 a setting is wrong; 3 the text is missing, undecodable, too short, or has
   characters that the model does not know; 4 not a model file, or damaged; 5 the loss diverged;

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError, StorageError
-from charrnn.text import corpus as module
-from charrnn.text import reader
+from charrnn.text import jobs, reader
 from charrnn.text.corpus import (
     Corpus,
     cache_folder,
@@ -60,7 +59,7 @@ def before_pass(monkeypatch: pytest.MonkeyPatch) -> BeforePass:
                 act()
             yield from reader.iter_text(*arguments, **options)
 
-        monkeypatch.setattr(module, "iter_text", iter_text)
+        monkeypatch.setattr(jobs, "iter_text", iter_text)
 
     return arrange
 
@@ -456,7 +455,7 @@ def test_a_build_interrupted_inside_a_file_leaves_nothing(
         if builds():  # the second pass: the ids are being written
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "iter_text", iter_text)
+    monkeypatch.setattr(jobs, "iter_text", iter_text)
     with pytest.raises(KeyboardInterrupt):
         open_corpus([str(book)])
     assert builds() == []
