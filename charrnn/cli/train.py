@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import ExitStack, closing
@@ -109,6 +110,8 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json
     kept: Kept | None = None
     run: RunFolder | None = None
     lost: OSError | None = None
+    if "RANK" in os.environ:  # a lost process is told of in one line, not by torch's own warnings
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         with StopSignal() as stop:
             from charrnn.console.display import make_display
