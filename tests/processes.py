@@ -37,10 +37,10 @@ def start_together(number: int, folder: Path, *words: str) -> Together:
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     processes = []
     for rank in range(number):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(number)}
+        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
         with (folder / f"{rank}.out").open("wb") as out, (folder / f"{rank}.err").open("wb") as err:
             command = [sys.executable, "-m", "charrnn", "train", *words]
-            environment = os.environ | common | own
+            environment = os.environ | common | {name: str(value) for name, value in own.items()}
             processes.append(subprocess.Popen(command, env=environment, stdout=out, stderr=err))
     return Together(processes, folder)
 

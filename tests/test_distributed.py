@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.distributed import HashStore
 
 import charrnn
 from charrnn.checkpoint.format import read_model
 from charrnn.checkpoint.store import RunFolder
 from charrnn.config import TrainConfig
-from charrnn.errors import ConfigError, PeersLostError
+from charrnn.errors import ConfigError, CorpusError, PeersLostError
 from charrnn.runs.keeper import Kept
 from charrnn.runs.training import start_run
 from charrnn.text.corpus import corpus_from_text
 from charrnn.training.budget import make_plan
 from charrnn.training.distributed import ALONE, Peers, join
-from charrnn.training.planning import check_same, check_share
+from charrnn.training.planning import check_same, check_share, choose_plan
 from charrnn.training.reports import Evaluation
 from tests.processes import start_together, wait_for
 
@@ -150,7 +152,7 @@ def test_a_run_cut_by_a_kill_and_by_a_signal_goes_on_in_any_number_of_processes(
     assert killed_at < run.step < SETTINGS["steps"]
 
     three = start_together(3, tmp_path / "three", str(text), *WORDS, *where)
-    wait_for(run.path / f"step-{-(-run.step // 20) * 20 + 20}.safetensors", three)
+    wait_for(run.path / f"step-{run.step // 20 * 20 + 20}.safetensors", three)
     three.processes[1].terminate()
     assert three.wait() == [128 + signal.SIGTERM] * 3
     (line,) = three.complaints()
@@ -204,6 +206,29 @@ def test_a_process_with_another_text_is_refused(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(ConfigError, match="the text of process 1 differs from process 0's"):
         check_same(second, TrainConfig(), None, Peers(1, 2))
+
+
+def test_several_processes_are_refused_an_apple_gpu() -> None:
+    with pytest.raises(ConfigError, match="cannot train on mps together; give --device cpu"):
+        choose_plan(
+            TrainConfig(steps=1),
+            corpus_from_text("ab" * 50),
+            torch.device("mps"),
+            torch.float32,
+            is_resumed=False,
+            peers=Peers(0, 2),
+        )
+
+
+def test_one_process_says_each_kind_of_error_and_a_lost_one_is_said_if_nothing_else_is() -> None:
+    store = HashStore()
+    first, second = (Peers(rank, 2, store=store) for rank in (0, 1))
+
+    assert first.is_to_say(ConfigError("a"))
+    assert not second.is_to_say(ConfigError("b"))
+    assert second.is_to_say(CorpusError("c"))
+    assert not second.is_to_say(PeersLostError("d"))
+    assert Peers(1, 2, store=HashStore()).is_to_say(PeersLostError("d"))
 
 
 def test_several_processes_do_not_read_standard_input() -> None:

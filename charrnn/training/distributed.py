@@ -32,12 +32,13 @@ _LONG_PATIENCE = timedelta(hours=1)  # while the first one reads a text or write
 class Peers:
     """The processes that train together, as seen by the one with this `rank`, counted from 0.
 
-    local_rank: counted on this machine alone. meeting: the group of `meet`, which waits long.
+    local_size: how many of them this machine runs. meeting: the group of `meet`, which waits long.
+    store: what all can write to and read.
     """
 
     rank: int = 0
     world_size: int = 1
-    local_rank: int = 0
+    local_size: int = 1
     meeting: dist.ProcessGroup | None = None
     store: Store | None = None
 
@@ -110,11 +111,13 @@ class Peers:
         self.meet()
 
     def is_to_say(self, error: Exception) -> bool:
-        """Tell whether no other process has said an error of this kind yet."""
+        """Tell whether nobody has said an error of this kind; of a lost process, any error."""
         if self.store is None:
             return True
         try:
-            return bool(self.store.add(type(error).__name__, 1) == 1)
+            is_new = self.store.add(type(error).__name__, 1) == 1
+            is_first = self.store.add("errors", 1) == 1
+            return is_first or (is_new and not isinstance(error, PeersLostError))
         except RuntimeError:  # the store died with the process or machine that kept it
             return True
 
@@ -136,7 +139,10 @@ def join(environment: Mapping[str, str] = os.environ) -> Iterator[Peers]:
         return
     try:
         with _reaching():
-            peers = _connect(int(environment.get("LOCAL_RANK", environment["RANK"])))
+            peers = _connect(
+                int(environment.get("LOCAL_RANK", environment["RANK"])),
+                int(environment.get("LOCAL_WORLD_SIZE", "1")),
+            )
     except ValueError as error:
         raise ConfigError(
             f"RANK and WORLD_SIZE are set, as by torchrun, but not all that goes with them "
@@ -149,7 +155,7 @@ def join(environment: Mapping[str, str] = os.environ) -> Iterator[Peers]:
             dist.destroy_process_group()
 
 
-def _connect(local_rank: int) -> Peers:
+def _connect(local_rank: int, local_size: int) -> Peers:
     has_gpus = torch.cuda.is_available() and dist.is_nccl_available()
     if has_gpus:
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
@@ -162,7 +168,7 @@ def _connect(local_rank: int) -> Peers:
         timeout=_PATIENCE,
     )
     meeting = dist.new_group(backend="gloo", timeout=_LONG_PATIENCE)
-    return Peers(rank, world_size, local_rank, meeting, store)
+    return Peers(rank, world_size, local_size, meeting, store)
 
 
 @contextmanager

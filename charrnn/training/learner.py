@@ -78,7 +78,7 @@ class Learner:
         peers: Peers = ALONE,
     ) -> None:
         self._peers, self._own = peers, peers.share(plan.batch_size)
-        self.slices = choose_slices(share_of(plan, peers), device)
+        self.slices = choose_slices(share_of(plan, peers), device, peers.local_size)
         self.rate_factor = 1.0
         self._config, self._vocab = config, corpus.vocab
         self._device, self.precision = device, precision

@@ -30,8 +30,10 @@ def choose_plan(
     Of several processes the first one's measurements count, and N are N times as fast.
 
     Raises:
-        ConfigError: there are more processes than lanes.
+        ConfigError: there are more processes than lanes, or they cannot use the device.
     """
+    if device.type == "mps" and peers.world_size > 1:
+        raise ConfigError("several processes cannot train on mps together; give --device cpu")
     text = config, corpus.vocab.size, len(corpus.train)
     plan = make_plan(*text)
     if not is_resumed and config.budget_seconds is not None:
