@@ -197,7 +197,7 @@ def test_more_processes_than_lanes_are_refused() -> None:
         check_share(plan, Peers(0, 3))
 
 
-def test_a_process_with_another_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_with_another_text_or_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (corpus_from_text(letters * 50) for letters in ("ab", "cd"))
     told: list[Any] = []
     monkeypatch.setattr(Peers, "as_first", lambda _, value: told.append(value) or told[0])
@@ -206,6 +206,8 @@ def test_a_process_with_another_text_is_refused(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(ConfigError, match="the text of process 1 differs from process 0's"):
         check_same(second, TrainConfig(), None, Peers(1, 2))
+    with pytest.raises(ConfigError, match="seed of process 1 differs from process 0's: 7 is not 1"):
+        check_same(first, TrainConfig(seed=7), None, Peers(1, 2))
 
 
 def test_several_processes_are_refused_an_apple_gpu() -> None:

@@ -69,13 +69,11 @@ def check_same(corpus: Corpus, config: TrainConfig, resume: Snapshot | None, pee
     """Refuse processes that were given different things.
 
     Raises:
-        ConfigError: text, settings or the state to go on from are not those of the first one.
+        ConfigError: text, a setting or the state to go on from is not that of the first one.
     """
-    own = {
-        "the text": corpus.sha256,
-        "the settings": asdict(config),
-        "the step to go on from": None if resume is None else resume.step,
-    }
+    step = None if resume is None else resume.step
+    own = {"the text": corpus.sha256, "the step to go on from": step} | asdict(config)
+    del own["threads"]  # machines may have more or fewer
     for what, value in peers.as_first(own).items():
         if value != own[what]:
             raise ConfigError(
