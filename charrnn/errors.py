@@ -8,7 +8,8 @@
     ├─ DivergedError      5     the loss stopped being a number
     ├─ OutOfMemoryError   6     with the setting to lower
     ├─ StorageError       7     disk full, no permission: what was being written
-    └─ RunLockedError     8     another process trains this run
+    ├─ RunLockedError     8     another process trains this run
+    └─ PeersLostError     9     another process of the same training has ended
 
 A message says what happened (with the value), what was expected, and what to do next.
 """
@@ -68,3 +69,9 @@ class RunLockedError(CharRNNError):
     """Another process trains this run."""
 
     exit_code = 8
+
+
+class PeersLostError(CharRNNError):
+    """Another of the processes that train together has ended."""
+
+    exit_code = 9

@@ -34,7 +34,7 @@ This page is made from the program's own help by `make docs`; a test holds it tr
 - Exit codes: 0 done; 2 a setting is wrong; 3 the text is missing, undecodable, too short, or has
   characters that the model does not know; 4 not a model file, or damaged; 5 the loss diverged;
   6 out of memory; 7 a file or stdout could not be written; 8 another process trains the run;
-  130 Ctrl-C, 141 a closed pipe, 143 SIGTERM.
+  9 another process of the same training has ended; 130 Ctrl-C, 141 a closed pipe, 143 SIGTERM.
 """
 
 

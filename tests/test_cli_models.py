@@ -35,6 +35,7 @@ CODES = {
     "OutOfMemoryError": 6,
     "StorageError": 7,
     "RunLockedError": 8,
+    "PeersLostError": 9,
 }
 
 

@@ -67,6 +67,16 @@ def test_lanes_are_cut_until_a_window_fits(monkeypatch: pytest.MonkeyPatch) -> N
     assert choose_slices(plan, CPU) == 8
 
 
+def test_processes_of_one_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(hidden_size=512, seq_len=512, batch_size=64)
+    whole = 4 * 64 * 512 * (4 + 5 * 512) + 4 * 64 * 512 * 7
+    fixed = 8 * 4 * count_parameters(plan.model)
+    monkeypatch.setattr(memory, "machine_memory_bytes", lambda: 3 * (fixed + whole))
+
+    assert choose_slices(plan, CPU, processes=3) == 1
+    assert choose_slices(plan, CPU, processes=4) == 2
+
+
 def test_sizes_that_cannot_fit_are_refused_with_both_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

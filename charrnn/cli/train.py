@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,12 +14,14 @@ from charrnn.cli.options import Command, Option, given_settings, read_config, se
 from charrnn.cli.stopping import Stopped, StopSignal
 from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig, as_dict
 from charrnn.console.visible import one_line
+from charrnn.errors import CharRNNError
 
 if TYPE_CHECKING:
     from charrnn.checkpoint.folder import RunFolder
     from charrnn.console.display import Display
     from charrnn.runs.keeper import Kept
     from charrnn.runs.unfinished import Unfinished
+    from charrnn.training.distributed import Peers
 
 _EXAMPLES = """
 charrnn train book.txt                              five minutes, everything chosen for you
@@ -27,6 +30,7 @@ charrnn train book.txt --cell gru --hidden-size 512 --num-layers 2
 charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train --resume book                         go on after a stop
 charrnn train letters.txt --init-from book          start from another model's weights
+torchrun --nproc-per-node 2 -m charrnn train book.txt     two processes share the work
 """
 
 
@@ -101,38 +105,55 @@ def _print_settings(corpus: tuple[str, ...], settings: dict[str, Any]) -> None:
 
 
 def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json: bool) -> None:
-    """Train and show it; a wish to stop ends in one line that says how to go on."""
+    """Train and show it, alone or as one of several processes, of which one says each error."""
+    peers: Peers | None = None
     kept: Kept | None = None
     run: RunFolder | None = None
     lost: OSError | None = None
-    with StopSignal() as stop:
-        from charrnn.console.display import make_display
-        from charrnn.runs.keeper import Kept
-        from charrnn.runs.training import Opened, Reading, start_run
-        from charrnn.training.reports import Finished
+    if "RANK" in os.environ:  # a lost process is told of in one line, not by torch's own warnings
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    try:
+        with StopSignal() as stop:
+            from charrnn.console.display import make_display
+            from charrnn.runs.keeper import Kept
+            from charrnn.runs.training import Opened, Reading, start_run
+            from charrnn.training.distributed import join
+            from charrnn.training.reports import Finished
 
-        stop.is_loaded = True
-        with closing(make_display(quiet=quiet, as_json=as_json)) as display:
+            stop.is_loaded = True
+            with ExitStack() as held:
+                peers = held.enter_context(join())
+                quiet, as_json = quiet or not peers.is_first, as_json and peers.is_first
+                display = held.enter_context(closing(make_display(quiet=quiet, as_json=as_json)))
+                is_answered = not quiet and not as_json and peers.world_size == 1
 
-            def should_go_on(found: Unfinished) -> bool:
-                return quiet or as_json or _ask(found, display)
+                def should_go_on(found: Unfinished) -> bool:
+                    return not is_answered or _ask(found, display)
 
-            for report in start_run(
-                corpus, settings, should_stop=stop.is_set, should_go_on=should_go_on
-            ):
-                stop.is_heeded = not isinstance(report, Reading | Finished)
-                if isinstance(report, Opened):
-                    run = report.run
-                kept = report if isinstance(report, Kept) else None
-                try:
-                    display.show(report)
-                except OSError as error:  # nobody reads on: save, then say so
-                    lost = error
-                    stop.note(signal.SIGTERM)
-    if lost is not None:
-        raise lost
-    if stop.number and (kept is None or kept.finished.reason == "stopped"):
-        raise Stopped(stop.number, run)
+                for report in start_run(
+                    corpus,
+                    settings,
+                    should_stop=stop.is_set,
+                    should_go_on=should_go_on,
+                    peers=peers,
+                ):
+                    stop.is_heeded = not isinstance(report, Reading | Finished)
+                    if isinstance(report, Opened):
+                        run = report.run
+                    kept = report if isinstance(report, Kept) else None
+                    try:
+                        display.show(report)
+                    except OSError as error:  # nobody reads on: save, then say so
+                        lost = error
+                        stop.note(signal.SIGTERM)
+        if lost is not None:
+            raise lost
+        if kept is None or kept.finished.reason == "stopped":
+            raise Stopped(stop.number or signal.SIGTERM, run)  # another process was told to stop
+    except (CharRNNError, Stopped) as error:
+        if peers is None or peers.is_to_say(error):
+            raise
+        raise SystemExit(error.exit_code) from error
 
 
 def _ask(found: Unfinished, display: Display) -> bool:

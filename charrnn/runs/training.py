@@ -18,13 +18,14 @@ from typing import Any
 from charrnn.checkpoint.folder import Damaged
 from charrnn.checkpoint.format import ModelFile, read_model
 from charrnn.checkpoint.store import RunFolder, claim_run
-from charrnn.errors import CheckpointError, DivergedError
+from charrnn.errors import CheckpointError, ConfigError, DivergedError, PeersLostError
 from charrnn.runs.inherit import Inherited, grow_weights
 from charrnn.runs.keeper import Keeper, Kept, Written
 from charrnn.runs.request import Request, find_resumed, locate_texts, read_request
 from charrnn.runs.unfinished import Unfinished, find_unfinished
 from charrnn.storage import check_room
 from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.losses import Best
 from charrnn.training.reports import Evaluation, Finished, Report, Snapshot, Started
 from charrnn.training.trainer import train
@@ -67,29 +68,35 @@ def start_run(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     should_go_on: Callable[[Unfinished], bool] = lambda _: True,
+    peers: Peers = ALONE,
 ) -> Iterator[RunReport]:
     """Train on `corpus` and keep the run's files; yield a report of each thing that happens.
 
     corpus: files, folders, globs, "-" or a library name; may be empty when resuming.
     settings: fields of TextConfig, TrainConfig and RunConfig that differ from their defaults.
     should_go_on: asked where a run of the same text and settings is there that did not end.
+    peers: the processes that train it together; all read the text and the run's folder, and the
+    first alone writes.
 
     Raises:
         CharRNNError: any of its kinds; what was saved before stays.
     """
     with ExitStack() as held:
         run = find_resumed(settings)
-        if run is not None:
+        if run is not None and peers.is_first:
             held.enter_context(run.lock())  # before reading what another may be writing
         request = read_request(corpus, settings, run)
+        _check_readable(request, peers)
         yield Reading(request.corpus_paths)
-        paths = locate_texts(request.corpus_paths)
-        opened = open_corpus(paths, request.text, known=request.known)
+        with peers.first_ahead():
+            paths = locate_texts(request.corpus_paths)
+            opened = open_corpus(paths, request.text, known=request.known)
         found = find_unfinished(request, opened) if run is None else None
         is_wanted = request.run.unfinished == "resume" or (found and should_go_on(found))
         if found is not None and is_wanted:
             run = found.run
-            held.enter_context(run.lock())
+            if peers.is_first:
+                held.enter_context(run.lock())
             request = request.taken_up(run)
         snapshot, best, damaged = _taken_up(request, run, opened)
         reports = train(
@@ -99,18 +106,21 @@ def start_run(
             best=best,
             initial=_initial(request, opened),
             should_stop=should_stop,
+            peers=peers,
         )
         started = next(reports)  # a text too short is refused here, before there is any file
         assert isinstance(started, Started)
         room_bytes = _room_bytes(started, request.run.keep)
-        check_room(Path(request.run.checkpoints), room_bytes, "what this run keeps")
-        if run is None:
-            claim = claim_run(Path(request.run.checkpoints), request.run.name, opened.name)
-            run = held.enter_context(claim)
-        if snapshot is not None:
-            run.set_aside(request.damaged)
-            run.rewind_logs(snapshot.progress["logs"])
-        run.keep_settings({"corpus": request.corpus_paths} | request.settings)
+        if peers.is_first:
+            check_room(Path(request.run.checkpoints), room_bytes, "what this run keeps")
+            if run is None:
+                claim = claim_run(Path(request.run.checkpoints), request.run.name, opened.name)
+                run = held.enter_context(claim)
+            if snapshot is not None:
+                run.set_aside(request.damaged)
+                run.rewind_logs(snapshot.progress["logs"])
+            run.keep_settings({"corpus": request.corpus_paths} | request.settings)
+        run = RunFolder(Path(peers.as_first(run and str(run.path))))
         yield Opened(
             run=run,
             corpus=opened,
@@ -121,8 +131,29 @@ def start_run(
             damaged=request.damaged + damaged,
             inherited=request.inherited(opened.vocab),
         )
-        keeper = Keeper(run, opened, request, best)
-        yield from _keep(chain([started], reports), keeper)
+        all_reports = chain([started], reports)
+        try:
+            if peers.is_first:
+                yield from _keep(all_reports, Keeper(run, opened, request, best))
+            else:
+                yield from _follow(all_reports, run)
+        except PeersLostError as error:
+            raise PeersLostError(f"{error}; {_describe_saved(run)}") from error
+
+
+def _check_readable(request: Request, peers: Peers) -> None:
+    """Refuse standard input where several processes would have to read it."""
+    if peers.world_size > 1 and "-" in (*request.corpus_paths, request.text.val_file):
+        raise ConfigError(
+            f"{peers.world_size} processes cannot all read standard input; give a file instead of -"
+        )
+
+
+def _describe_saved(run: RunFolder) -> str:
+    """Say what there is to go on from once a process is lost."""
+    if run.step is None:
+        return "nothing was saved yet"
+    return f"saved after step {run.step:,} in {run.path}; the same command goes on from there"
 
 
 def _room_bytes(started: Started, kept: int) -> int:
@@ -173,6 +204,14 @@ def _read_best(run: RunFolder) -> Best:
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{run.best} does not say how good it is ({error!r})") from error
     return Best(*figures, weights=best.weights)
+
+
+def _follow(reports: Iterator[Report], run: RunFolder) -> Iterator[RunReport]:
+    """Pass on the reports of a run that another process keeps."""
+    for report in reports:
+        yield report
+        if isinstance(report, Finished):
+            yield Kept(run, report, {})
 
 
 def _keep(reports: Iterator[Report], keeper: Keeper) -> Iterator[RunReport]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from charrnn.model.network import CharRNN, State
 from charrnn.text.vocab import Ids, Vocab
+from charrnn.training.distributed import ALONE, Peers
 
 WINDOW = 256
 LANES = 32
@@ -46,31 +47,42 @@ def unwatched(_: int) -> None:
     """Tell nobody."""
 
 
-def evaluate_carried(model: CharRNN, ids: Ids, vocab: Vocab, watch: Watch = unwatched) -> Score:
+def evaluate_carried(
+    model: CharRNN, ids: Ids, vocab: Vocab, watch: Watch = unwatched, peers: Peers = ALONE
+) -> Score:
     """Score the text `ids` (S,) with the state carried from its start to its end.
 
     The text is read in lanes side by side. Each but the first runs up over the 256 characters
     before its own, uncounted; what a state would still know of anything earlier is too little to
-    change the third decimal.
+    change the third decimal. Several processes share out the lanes, or windows, of each block.
     """
-    return compare_carried([model], ids, vocab, watch)[0]
+    return compare_carried([model], ids, vocab, watch, peers)[0]
 
 
 def evaluate_windowed(
-    model: CharRNN, ids: Ids, vocab: Vocab, window: int = WINDOW, watch: Watch = unwatched
+    model: CharRNN,
+    ids: Ids,
+    vocab: Vocab,
+    window: int = WINDOW,
+    watch: Watch = unwatched,
+    peers: Peers = ALONE,
 ) -> Score:
     """Score the text `ids` (S,) in windows that each start from the initial state."""
-    return compare_windowed([model], ids, vocab, watch, window)[0]
+    return compare_windowed([model], ids, vocab, watch, window, peers)[0]
 
 
 def compare_carried(
-    models: Sequence[CharRNN], ids: Ids, vocab: Vocab, watch: Watch = unwatched
+    models: Sequence[CharRNN],
+    ids: Ids,
+    vocab: Vocab,
+    watch: Watch = unwatched,
+    peers: Peers = ALONE,
 ) -> list[Score]:
     """Give each model's score as `evaluate_carried` does, then that of their average."""
     targets = len(ids) - 1
     lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
     length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
-    return _score(models, ids, vocab, _carried_blocks(targets, lanes, length), watch)
+    return _score(models, ids, vocab, _carried_blocks(targets, lanes, length), watch, peers)
 
 
 def compare_windowed(
@@ -79,10 +91,12 @@ def compare_windowed(
     vocab: Vocab,
     watch: Watch = unwatched,
     window: int = WINDOW,
+    peers: Peers = ALONE,
 ) -> list[Score]:
     """Give each model's score as `evaluate_windowed` does, then that of their average."""
     at_once = max(1, min(_WINDOWS_AT_ONCE, _LARGEST_LOGITS // (window * vocab.size)))
-    return _score(models, ids, vocab, _windowed_blocks(len(ids) - 1, window, at_once), watch)
+    blocks = _windowed_blocks(len(ids) - 1, window, at_once)
+    return _score(models, ids, vocab, blocks, watch, peers)
 
 
 def with_average(nats: Tensor) -> Tensor:
@@ -123,22 +137,38 @@ def _windowed_blocks(targets: int, window: int, at_once: int) -> Iterator[Block]
 
 @torch.inference_mode()
 def _score(
-    models: Sequence[CharRNN], ids: Ids, vocab: Vocab, blocks: Iterator[Block], watch: Watch
+    models: Sequence[CharRNN],
+    ids: Ids,
+    vocab: Vocab,
+    blocks: Iterator[Block],
+    watch: Watch,
+    peers: Peers,
 ) -> list[Score]:
     """Add up the nats of every position that counts: of each model, then of their average."""
-    device = models[0].output.weight.device
     totals = np.zeros(len(models) + 1)
     states: list[State | None] = [None] * len(models)
     for positions, is_counted, is_new in blocks:
-        places = np.minimum(positions, len(ids) - 2)
-        inputs, targets = (
-            torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (places, places + 1)
-        )
-        if is_new:
-            states = [None] * len(models)
-        read = [m.target_nats(inputs, targets, s) for m, s in zip(models, states, strict=True)]
-        states = [state for _, state in read]
-        nats = with_average(torch.stack([nats for nats, _ in read])).cpu().numpy()
-        totals += nats[:, is_counted.T.ravel()].sum(1, dtype=np.float64)
+        own = peers.share(len(positions))
+        if own.start < own.stop:
+            before = [None] * len(models) if is_new else states
+            nats, states = _read_block(models, ids, positions[own], before)
+            totals += nats[:, is_counted[own].T.ravel()].sum(1, dtype=np.float64)
         watch(int(is_counted.sum()))
+    peers.add_up([torch.from_numpy(totals)])
     return make_scores(totals, ids, vocab)
+
+
+def _read_block(
+    models: Sequence[CharRNN],
+    ids: Ids,
+    positions: NDArray[np.int64],
+    states: Sequence[State | None],
+) -> tuple[NDArray[np.float32], list[State | None]]:
+    """Give the nats (M + 1, T·B) of a block's targets, and each model's state after it."""
+    device, places = models[0].output.weight.device, np.minimum(positions, len(ids) - 2)
+    inputs, targets = (
+        torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (places, places + 1)
+    )
+    read = [m.target_nats(inputs, targets, s) for m, s in zip(models, states, strict=True)]
+    nats = with_average(torch.stack([nats for nats, _ in read])).cpu().numpy()
+    return nats, [state for _, state in read]

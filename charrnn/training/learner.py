@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -30,6 +30,7 @@ from charrnn.model.network import (
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import Plan
 from charrnn.training.device import autocast, has_bf16, lacks_kernel
+from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.memory import choose_slices, is_out_of_memory
 from charrnn.training.optimizer import (
     Optimizer,
@@ -43,6 +44,7 @@ Arrays = dict[str, NDArray[Any]]
 Window = NDArray[np.int64]
 
 _SEED_STRIDE = 1_000_003  # keeps the dropout seeds of neighbouring run seeds apart
+_RANK_STRIDE = 1_000_000_007_000_003  # and those of a run's processes
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,10 @@ class Learner:
         device: torch.device,
         precision: torch.dtype,
         initial: Callable[[Arrays], Arrays] | None = None,
+        peers: Peers = ALONE,
     ) -> None:
-        self.slices = choose_slices(plan, device)
+        self._peers, self._own = peers, peers.share(plan.batch_size)
+        self.slices = choose_slices(share_of(plan, peers), device, peers.local_size)
         self.rate_factor = 1.0
         self._config, self._vocab = config, corpus.vocab
         self._device, self.precision = device, precision
@@ -133,8 +137,9 @@ class Learner:
         inputs, targets = self._lanes.read(self._cursor)
         chars = self._vocab.count_characters(targets.ravel())
         total, state = self._accumulate(inputs, targets)
+        nats, has_finite_state = self._add_up(total, state)
         self._scaler.unscale_(cast("torch.optim.Optimizer", self._optimizer))
-        nats, norm = float(total), float(clip_gradients(self._optimizer.parameters, self._config))
+        norm = float(clip_gradients(self._optimizer.parameters, self._config))
         is_made = math.isfinite(nats) and (math.isfinite(norm) or self._is_scale_sought())
         self.learning_rate = self.rate_factor * learning_rate_at(
             self.step, total_steps, self._peak, self._config
@@ -147,19 +152,29 @@ class Learner:
         if self._config.ema_decay and is_made:
             parameters = self._optimizer.parameters
             update_average(self._averages, parameters, self._config.ema_decay, self.step)
-        self._state = state if is_made and _is_finite(state) else None
+        self._state = state if is_made and has_finite_state else None
         self._move_on()
         return Update(nats, norm, chars, is_made)
+
+    def _add_up(self, total: Tensor, state: State) -> tuple[float, bool]:
+        """Make gradients those of all lanes; give all nats, and whether all states are finite."""
+        lost = torch.full_like(total, not _is_finite(state))
+        figures = torch.stack((total, lost))
+        learned = (parameter.grad for parameter in self._optimizer.parameters)
+        self._peers.add_up([figures, *(grad for grad in learned if grad is not None)])
+        nats, lost_states = figures.tolist()
+        return nats, lost_states == 0
 
     def _is_scale_sought(self) -> bool:
         """Tell whether the gradient scaler, which skips such a step itself, can still go lower."""
         return self._scaler.is_enabled() and self._scaler.get_scale() > 1
 
     def _accumulate(self, inputs: Window, targets: Window) -> tuple[Tensor, State]:
-        """Give a window's nats and final state, and leave its gradients at the weights.
+        """Give the nats and final state of this process's lanes, and leave their gradients.
 
         Where memory does not suffice, the lanes are read in twice as many slices.
         """
+        inputs, targets = inputs[self._own], targets[self._own]
         while True:
             try:
                 return self._read_slices(torch.from_numpy(inputs), torch.from_numpy(targets))
@@ -170,13 +185,15 @@ class Learner:
             self.slices *= 2
 
     def _read_slices(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, State]:
-        self._dropout.manual_seed((self._config.seed * _SEED_STRIDE + self.step) % 2**63)
+        seed = self._config.seed * _SEED_STRIDE + self._peers.rank * _RANK_STRIDE + self.step
+        self._dropout.manual_seed(seed % 2**63)
+        symbols = self._lanes.batch_size * self._lanes.seq_len
         total, states = torch.zeros((), device=self._device), []
         lanes = -(-len(inputs) // self.slices)
         for first in range(0, len(inputs), lanes):
             rows = slice(first, first + lanes)
             nats, state = self._forward(inputs[rows], targets[rows], _rows_of(self._state, rows))
-            self._scaler.scale(nats / targets.numel()).backward()  # type: ignore[no-untyped-call]
+            self._scaler.scale(nats / symbols).backward()  # type: ignore[no-untyped-call]
             total += nats.detach()
             states.append(state)
         return total, _join(states)
@@ -215,7 +232,8 @@ class Learner:
             arrays[name] = tensor.detach().cpu().numpy().copy()
         for depth, layer in enumerate(self._state or ()):
             for part, tensor in enumerate(layer):
-                arrays[f"state.{depth}.{part}"] = tensor.cpu().numpy().copy()
+                lanes = self._peers.join_rows(tensor, self._lanes.batch_size)
+                arrays[f"state.{depth}.{part}"] = lanes.cpu().numpy().copy()
         rest = {
             "step": self.step,
             "updates": self._optimizer.updates,
@@ -267,7 +285,7 @@ class Learner:
                     raise ValueError(
                         f"a lane state is {tuple(part.shape)}, not {tuple(zeros.shape)}"
                     )
-        return tuple(tuple(part.to(self._device) for part in layer) for layer in state)
+        return tuple(tuple(part[self._own].to(self._device) for part in layer) for layer in state)
 
 
 def _rows_of(state: State | None, rows: slice) -> State | None:
@@ -285,6 +303,11 @@ def _join(states: list[State]) -> State:
 
 def _is_finite(state: State) -> bool:
     return all(bool(part.isfinite().all()) for layer in state for part in layer)
+
+
+def share_of(plan: Plan, peers: Peers) -> Plan:
+    """Give the plan of what one process reads: as many lanes as the first has, or one more."""
+    return replace(plan, batch_size=-(-plan.batch_size // peers.world_size))
 
 
 def make_model(plan: Plan, seed: int) -> CharRNN:

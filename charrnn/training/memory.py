@@ -28,8 +28,10 @@ _LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 """By controller, of version 2, which has none to name, and of version 1."""
 
 
-def choose_slices(plan: Plan, device: torch.device) -> int:
+def choose_slices(plan: Plan, device: torch.device, processes: int = 1) -> int:
     """Give into how many parts the lanes must be cut for a window to fit: a power of two.
+
+    processes: how many of the same sizes the machine's memory is for.
 
     Raises:
         OutOfMemoryError: not even one lane would fit.
@@ -37,6 +39,7 @@ def choose_slices(plan: Plan, device: torch.device) -> int:
     room = machine_memory_bytes() if device.type == "cpu" else None
     if room is None:
         return 1
+    room //= processes
     fixed, window = _COPIES * 4 * count_parameters(plan.model), _window_bytes(plan)
     slices = 1
     while fixed + window // slices > room:

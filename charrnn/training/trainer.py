@@ -20,13 +20,22 @@ from charrnn.model.network import export_weights
 from charrnn.text.baselines import HELD_OUT_SYMBOLS
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
+from charrnn.training.budget import Plan
 from charrnn.training.device import PRECISIONS, choose_device, choose_precision, set_up_machine
+from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
 from charrnn.training.learner import Arrays, Learner, Update
 from charrnn.training.losses import Best, Level, Meter
 from charrnn.training.memory import WAY_OUT, count_parameters, used_memory_bytes, within_memory
 from charrnn.training.pace import Pace
-from charrnn.training.planning import choose_plan, length_of, take_up_plan
+from charrnn.training.planning import (
+    check_same,
+    check_share,
+    choose_plan,
+    length_of,
+    plan_from,
+    take_up_plan,
+)
 from charrnn.training.reports import (
     Evaluation,
     Finished,
@@ -57,20 +66,25 @@ def train(
     best: Best | None = None,
     initial: Callable[[Arrays], Arrays] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    peers: Peers = ALONE,
 ) -> Iterator[Report]:
     """Train a network on `corpus` and yield what happens.
 
     resume: goes on from there; best: the best model of that run so far. initial: turns the random
     weights of a new run, by public name, into those to start from. should_stop: asked after every
     step and while evaluating; once it says yes, the run yields a Snapshot, then Finished, and ends.
+    peers: those that train with this process; each must be given the same, and yields the same
+    reports, as the first one may be the only one to keep them.
 
     Raises:
         CorpusError: the text is too short for one window, or has nothing held out.
         DivergedError: the loss did not stay a finite number, whatever was tried.
         OutOfMemoryError: the sizes do not fit.
+        PeersLostError: another process of the same training has ended.
     """
     with within_memory(f"there is not enough memory for these sizes; {WAY_OUT}"):
-        run = _Run(corpus, config, resume, best or Best(), initial, should_stop)
+        check_same(corpus, config, resume, peers)
+        run = _Run(corpus, config, resume, best or Best(), initial, should_stop, peers)
         yield run.started()
         yield from run.go()
 
@@ -86,19 +100,22 @@ class _Run:
         best: Best,
         initial: Callable[[Arrays], Arrays] | None,
         should_stop: Callable[[], bool],
+        peers: Peers,
     ) -> None:
         self._pace = Pace(config.budget_seconds)
         self._corpus, self._config, self._best = corpus, config, best
-        self._should_stop = should_stop
+        self._should_stop, self._peers = should_stop, peers
+        self._is_save_due = False
         self._val = _held_out(corpus, config)
         self._threads = set_up_machine(config)
         device = choose_device(config.device)
         precision = choose_precision(config.precision, device)
-        self._plan = plan = choose_plan(config, corpus, device, precision, resume is not None)
+        is_resumed = resume is not None
+        self._plan = plan = choose_plan(config, corpus, device, precision, is_resumed, peers)
         if resume is not None:
             with _fitting():
-                self._plan = plan = take_up_plan(resume, plan, config)
-        self._learner = Learner(plan, config, corpus, device, precision, initial)
+                self._plan = plan = check_share(take_up_plan(resume, plan, config), peers)
+        self._learner = Learner(plan, config, corpus, device, precision, initial, peers)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
         self._level = Level()
         self._dropped = self._rollbacks = 0
@@ -148,7 +165,7 @@ class _Run:
                 yield from self._evaluate()
                 if self._config.patience and self._best.stale >= self._config.patience:
                     return "patience"
-            elif time.perf_counter() - self._kept > _SNAPSHOT_SECONDS:
+            elif self._is_save_due:
                 yield from self._save()
             if self._learner.step == self._plan.total_steps:
                 return "length"
@@ -156,7 +173,10 @@ class _Run:
             self._heed()
 
     def _heed(self, _: int = 0) -> None:
-        if self._should_stop():
+        """Learn what the clock and the caller want of any process: of all, at the same step."""
+        is_late = time.perf_counter() - self._kept > _SNAPSHOT_SECONDS
+        is_over, self._is_save_due = self._peers.any_of(self._should_stop(), is_late)
+        if is_over:
             raise _StopAsked
 
     def _advance(self) -> Iterator[Report]:
@@ -177,7 +197,8 @@ class _Run:
         self._chars_seen += update.chars
         self._pace.end_step()
         step, config = learner.step, self._config
-        self._plan = self._pace.fix_steps(step, self._plan, config, len(self._val))
+        if self._plan.total_steps is None:
+            self._follow(self._pace.fix_steps(step, self._plan, config, len(self._val)))
         for kind in self._judge(update, before):
             nats = update.nats / max(update.chars, 1)
             yield replace(before, kind=kind, train_nats=nats, slices=learner.slices)
@@ -265,14 +286,20 @@ class _Run:
     def _evaluate(self) -> Iterator[Report]:
         """Score the held-out text and save; where the score is no number, go back."""
         learner, vocab = self._learner, self._corpus.vocab
-        val_nats = evaluate_carried(learner.averaged, self._val, vocab, self._heed).loss_nats
+        by = vocab, self._heed, self._peers
+        val_nats = evaluate_carried(learner.averaged, self._val, *by).loss_nats
         if not math.isfinite(val_nats):
             yield self._roll_back()
             return
         yield self._take_score(val_nats)
+        self._peers.meet()  # once the first one's files are written
         yield from self._save()
         self._pace.end_evaluation()
-        self._plan = self._pace.adjust(learner.step, self._plan, self._config)
+        self._follow(self._pace.adjust(learner.step, self._plan, self._config))
+
+    def _follow(self, plan: Plan) -> None:
+        """Take up the plan, as the first process's clock has it."""
+        self._plan = plan_from(self._peers.as_first(asdict(plan)))
 
     def _take_score(self, val_nats: float) -> Evaluation:
         step, weights = self._learner.step, export_weights(self._learner.averaged)
@@ -326,21 +353,25 @@ class _Run:
         """Give the best model's nats: carried, by windows, and where others are compared."""
         self._learner.show_weights(weights)
         model, val, vocab = self._learner.averaged, self._corpus.val, self._corpus.vocab
-        carried = self._best.val_nats
+        carried, by = self._best.val_nats, (vocab, self._heed, self._peers)
         if len(self._val) < len(val):
-            carried = evaluate_carried(model, val, vocab, self._heed).loss_nats
-        windowed = evaluate_windowed(model, val, vocab, watch=self._heed).loss_nats
+            carried = evaluate_carried(model, val, *by).loss_nats
+        windowed = evaluate_windowed(
+            model, val, vocab, watch=self._heed, peers=self._peers
+        ).loss_nats
         first = val[:HELD_OUT_SYMBOLS]
         if len(first) == len(val):
             return carried, windowed, carried
-        return carried, windowed, evaluate_carried(model, first, vocab, self._heed).loss_nats
+        return carried, windowed, evaluate_carried(model, first, *by).loss_nats
 
     def _save(self) -> Iterator[Report]:
         """Yield the state to keep; one with numbers that are not finite is never kept."""
         snapshot = self._lay_down()
         if all(np.isfinite(a).all() for a in (snapshot.weights | snapshot.arrays).values()):
             self._good, self._kept = snapshot, time.perf_counter()
+            self._is_save_due = False
             yield snapshot
+            self._peers.meet()
         else:
             yield self._roll_back()
 

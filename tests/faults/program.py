@@ -15,7 +15,7 @@ import pytest
 
 from charrnn.cli.main import main
 
-EXIT_CODES = {*range(9), 130, 141}
+EXIT_CODES = {*range(10), 130, 141}
 """Those of the table in charrnn/errors.py, and the ends by Ctrl-C and by a closed pipe."""
 
 

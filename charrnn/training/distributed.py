@@ -1,0 +1,182 @@
+"""Several processes that train one network, each on its own lanes of the text.
+
+torchrun, or whatever else sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, starts them;
+torch.distributed carries what they tell each other: gloo for what is in memory, NCCL between GPUs.
+All make the same update from the same sums, so that their weights stay the same, and decide
+nothing by a clock or a signal of their own. It knows nothing of networks, text or files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
+
+from charrnn.errors import ConfigError, PeersLostError
+
+_PATIENCE = timedelta(seconds=25)  # a dead process is noticed at once, a dead machine after this
+_LONG_PATIENCE = timedelta(hours=1)  # while the first one reads a text or writes files
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The processes that train together, as seen by the one with this `rank`, counted from 0.
+
+    local_size: how many of them this machine runs. meeting: the group of `meet`, which waits long.
+    store: what all can write to and read.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_size: int = 1
+    meeting: dist.ProcessGroup | None = None
+    store: Store | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes files and shows how it goes."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """Give this process's part of `count` rows: contiguous, and equal to within one."""
+        first, end = (place * count // self.world_size for place in (self.rank, self.rank + 1))
+        return slice(first, end)
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor, all of one type and device, by its sum over the processes."""
+        if self.world_size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _reaching():
+            dist.all_reduce(flat)
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def join_rows(self, own: Tensor, count: int) -> Tensor:
+        """Give all `count` rows, of which `own` (rows, N) are this process's share."""
+        if self.world_size == 1:
+            return own
+        whole = own.new_zeros(count, *own.shape[1:])
+        whole[self.share(count)] = own
+        self.add_up([whole])
+        return whole
+
+    def any_of(self, *wishes: bool) -> list[bool]:
+        """Tell for each wish whether any of the processes has it."""
+        if self.world_size == 1:
+            return list(wishes)
+        votes = torch.tensor(wishes, dtype=torch.int32)
+        self.add_up([votes])
+        return [bool(vote) for vote in votes]
+
+    def as_first(self, value: Any) -> Any:
+        """Give what the first process passes in, plain values; the others' own is dropped."""
+        if self.world_size == 1:
+            return value
+        written = bytearray(json.dumps(value).encode())
+        size = torch.tensor([len(written)])
+        with _reaching():
+            dist.broadcast(size, 0)
+            data = torch.zeros(int(size), dtype=torch.uint8)
+            if self.is_first:
+                data = torch.frombuffer(written, dtype=torch.uint8)
+            dist.broadcast(data, 0)
+        return json.loads(data.numpy().tobytes())
+
+    def meet(self) -> None:
+        """Wait for all the others, for as long as they live: up to an hour."""
+        if self.world_size > 1:
+            with _reaching():
+                dist.barrier(self.meeting)
+
+    @contextmanager
+    def first_ahead(self) -> Iterator[None]:
+        """Let the first process through the block, then the others; leave it together."""
+        if not self.is_first:
+            self.meet()
+        yield
+        if self.is_first:
+            self.meet()
+        self.meet()
+
+    def is_to_say(self, error: Exception) -> bool:
+        """Tell whether nobody has said an error of this kind; of a lost process, any error."""
+        if self.store is None:
+            return True
+        try:
+            is_new = self.store.add(type(error).__name__, 1) == 1
+            is_first = self.store.add("errors", 1) == 1
+            return is_first or (is_new and not isinstance(error, PeersLostError))
+        except RuntimeError:  # the store died with the process or machine that kept it
+            return True
+
+
+ALONE = Peers()
+"""The only process of a run."""
+
+
+@contextmanager
+def join(environment: Mapping[str, str] = os.environ) -> Iterator[Peers]:
+    """Give the processes that were started together, connected; without torchrun, ALONE.
+
+    Raises:
+        ConfigError: the environment is not a whole one.
+        PeersLostError: the others did not come.
+    """
+    if not {"RANK", "WORLD_SIZE"} <= environment.keys() or environment["WORLD_SIZE"] == "1":
+        yield ALONE
+        return
+    try:
+        with _reaching():
+            peers = _connect(
+                int(environment.get("LOCAL_RANK", environment["RANK"])),
+                int(environment.get("LOCAL_WORLD_SIZE", "1")),
+            )
+    except ValueError as error:
+        raise ConfigError(
+            f"RANK and WORLD_SIZE are set, as by torchrun, but not all that goes with them "
+            f"({error}); start with torchrun, or unset both"
+        ) from error
+    try:
+        yield peers
+    finally:
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
+
+
+def _connect(local_rank: int, local_size: int) -> Peers:
+    has_gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    if has_gpus:
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
+    store, rank, world_size = next(rendezvous("env://", timeout=_LONG_PATIENCE))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
+        store=store,
+        rank=rank,
+        world_size=world_size,
+        timeout=_PATIENCE,
+    )
+    meeting = dist.new_group(backend="gloo", timeout=_LONG_PATIENCE)
+    return Peers(rank, world_size, local_size, meeting, store)
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Turn every way in which the others do not answer into one error."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeersLostError(
+            "another process of this training has ended or cannot be reached, so this one ends too"
+        ) from error

@@ -1,0 +1,238 @@
+"""Several processes train as one does: the same curves, one set of files, one end."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.distributed import HashStore
+
+import charrnn
+from charrnn.checkpoint.format import read_model
+from charrnn.checkpoint.store import RunFolder
+from charrnn.config import TrainConfig
+from charrnn.errors import ConfigError, CorpusError, PeersLostError
+from charrnn.runs.keeper import Kept
+from charrnn.runs.training import start_run
+from charrnn.text.corpus import corpus_from_text
+from charrnn.training.budget import make_plan
+from charrnn.training.distributed import ALONE, Peers, join
+from charrnn.training.planning import check_same, check_share, choose_plan
+from charrnn.training.reports import Evaluation
+from tests.processes import start_together, wait_for
+
+SETTINGS: dict[str, Any] = {
+    "hidden_size": 8,
+    "embedding_size": 5,
+    "batch_size": 7,  # in uneven shares
+    "seq_len": 6,
+    "steps": 200,
+    "eval_every": 20,
+    "learning_rate": 0.01,
+    "precision": "fp32",
+    "dropout": 0.0,
+    "threads": 1,
+    "patience": 0,
+    "keep": 99,
+}
+WORDS = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
+CLOSE = 1e-4
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run's evaluations by step, and its folder."""
+
+    val_nats: Mapping[int, float]
+    train_nats: Mapping[int, float]
+    run: RunFolder
+
+
+def read_curve(run: RunFolder) -> Curve:
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["event"] == "evaluation"]
+    val, train = ({row["step"]: row[name] for row in rows} for name in ("val_nats", "train_nats"))
+    return Curve(val, train, run)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a text of 3,000 characters."""
+    path = tmp_path_factory.mktemp("text") / "book.txt"
+    words = np.random.default_rng(3).choice(["a cat ", "the mat ", "sat on ", "and\n"], 600)
+    path.write_text("".join(words)[:3000], encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(text: Path) -> Curve:
+    """Give the run of one process, uncut."""
+    reports = charrnn.train(text, name="alone", checkpoints=text.parent / "runs", **SETTINGS)
+    kept = list(reports)[-1]
+    assert isinstance(kept, Kept)
+    return read_curve(kept.run)
+
+
+def assert_same(curve: Curve, expected: Curve) -> None:
+    """Compare the evaluations, and what the last state holds by its shapes.
+
+    Its numbers are left out: Muon makes much of little, so that far on the weights of equally good
+    runs differ in the third decimal.
+    """
+    assert curve.val_nats == pytest.approx(expected.val_nats, abs=CLOSE)
+    assert curve.train_nats == pytest.approx(expected.train_nats, abs=CLOSE)
+    assert curve.run.step == expected.run.step == SETTINGS["steps"]
+    mine, theirs = (each.run.read_state()[0].training for each in (curve, expected))
+    assert {n: a.shape for n, a in mine.items()} == {n: a.shape for n, a in theirs.items()}
+
+
+def assert_same_state(run: RunFolder, expected: RunFolder, step: int) -> None:
+    """Compare all numbers of an early state: weights, moments, average, and every lane's state."""
+    mine, theirs = (read_model(each.path / f"step-{step}.safetensors") for each in (run, expected))
+    assert "state.0.1" in mine.training
+    for own, other in ((mine.weights, theirs.weights), (mine.training, theirs.training)):
+        assert own.keys() == other.keys()
+        for name in own:
+            np.testing.assert_allclose(own[name], other[name], atol=CLOSE, err_msg=name)
+
+
+def test_two_processes_train_as_one(text: Path, tmp_path: Path, alone: Curve) -> None:
+    runs = tmp_path / "runs"
+    two = start_together(2, tmp_path / "two", str(text), *WORDS, "--checkpoints", str(runs))
+
+    assert two.wait() == [0, 0], two.complaints()
+    run = RunFolder(runs / "book")
+    assert_same(read_curve(run), alone)
+    assert_same_state(run, alone.run, step=20)
+
+
+def test_three_processes_train_a_gru_as_one_and_the_first_alone_speaks(
+    text: Path, tmp_path: Path
+) -> None:
+    runs, cell = tmp_path / "runs", {"cell": "gru", "checkpoints": tmp_path / "alone"}
+    words = [str(text), *WORDS, "--cell=gru", "--checkpoints", str(runs)]
+    three = start_together(3, tmp_path / "three", *words)
+    kept = list(charrnn.train(text, **cell, **SETTINGS))[-1]
+
+    assert three.wait() == [0, 0, 0], three.complaints()
+    assert isinstance(kept, Kept)
+    assert_same(read_curve(RunFolder(runs / "book")), read_curve(kept.run))
+    assert [path.name for path in runs.iterdir()] == ["book"]
+    said = {path.name for path in three.folder.iterdir() if path.stat().st_size}
+    assert said == {"0.err"}
+
+
+def test_a_run_cut_by_a_kill_and_by_a_signal_goes_on_in_any_number_of_processes(
+    text: Path, tmp_path: Path, alone: Curve
+) -> None:
+    runs = tmp_path / "runs"
+    run, where = RunFolder(runs / "book"), ["--checkpoints", str(runs)]
+
+    two = start_together(2, tmp_path / "two", str(text), *WORDS, *where)
+    wait_for(run.path / "step-40.safetensors", two)
+    two.processes[1].kill()
+    assert two.wait() == [PeersLostError.exit_code, -signal.SIGKILL]
+    (line,) = two.complaints()
+    killed_at = run.step
+    assert f"saved after step {killed_at} in {run.path}; the same command goes on" in line
+
+    seen: list[Evaluation] = []
+    one = charrnn.train(text, checkpoints=runs, should_stop=lambda: len(seen) > 0, **SETTINGS)
+    seen.extend(report for report in one if isinstance(report, Evaluation))
+    assert run.step is not None
+    assert killed_at is not None
+    assert killed_at < run.step < SETTINGS["steps"]
+
+    three = start_together(3, tmp_path / "three", str(text), *WORDS, *where)
+    wait_for(run.path / f"step-{run.step // 20 * 20 + 20}.safetensors", three)
+    three.processes[1].terminate()
+    assert three.wait() == [128 + signal.SIGTERM] * 3
+    (line,) = three.complaints()
+    assert f"stopped; saved after step {run.step} in {run.path}" in line
+
+    list(charrnn.train(text, checkpoints=runs, **SETTINGS))
+    assert_same(read_curve(run), alone)
+
+
+def test_shares_are_contiguous_and_cover_every_row_once() -> None:
+    for number in (1, 2, 3, 5):
+        shares = [Peers(rank, number).share(7) for rank in range(number)]
+
+        assert (shares[0].start, shares[-1].stop) == (0, 7)
+        assert all(before.stop == after.start for before, after in pairwise(shares))
+        assert {share.stop - share.start for share in shares} <= {7 // number, 7 // number + 1}
+
+
+@pytest.mark.parametrize("environment", [{}, {"RANK": "0", "WORLD_SIZE": "1"}, {"RANK": "3"}])
+def test_without_others_a_process_is_alone(environment: dict[str, str]) -> None:
+    with join(environment) as peers:
+        assert peers is ALONE
+
+
+@pytest.mark.parametrize("rank", ["0", "first"])
+def test_half_an_environment_is_refused_with_the_way_out(
+    rank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    with pytest.raises(ConfigError, match="start with torchrun, or unset both"), join():
+        pass
+
+
+def test_more_processes_than_lanes_are_refused() -> None:
+    plan = make_plan(TrainConfig(steps=1, batch_size=2), 5, 900)
+
+    assert check_share(plan, Peers(1, 2)) is plan
+    with pytest.raises(ConfigError, match=r"2 lanes cannot .* 3 processes; give --batch-size 3"):
+        check_share(plan, Peers(0, 3))
+
+
+def test_a_process_with_another_text_or_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (corpus_from_text(letters * 50) for letters in ("ab", "cd"))
+    told: list[Any] = []
+    monkeypatch.setattr(Peers, "as_first", lambda _, value: told.append(value) or told[0])
+    check_same(first, TrainConfig(), None, Peers(0, 2))
+    check_same(first, TrainConfig(), None, Peers(1, 2))
+
+    with pytest.raises(ConfigError, match="the text of process 1 differs from process 0's"):
+        check_same(second, TrainConfig(), None, Peers(1, 2))
+    with pytest.raises(ConfigError, match="seed of process 1 differs from process 0's: 7 is not 1"):
+        check_same(first, TrainConfig(seed=7), None, Peers(1, 2))
+
+
+def test_several_processes_are_refused_an_apple_gpu() -> None:
+    with pytest.raises(ConfigError, match="cannot train on mps together; give --device cpu"):
+        choose_plan(
+            TrainConfig(steps=1),
+            corpus_from_text("ab" * 50),
+            torch.device("mps"),
+            torch.float32,
+            is_resumed=False,
+            peers=Peers(0, 2),
+        )
+
+
+def test_one_process_says_each_kind_of_error_and_a_lost_one_is_said_if_nothing_else_is() -> None:
+    store = HashStore()
+    first, second = (Peers(rank, 2, store=store) for rank in (0, 1))
+
+    assert first.is_to_say(ConfigError("a"))
+    assert not second.is_to_say(ConfigError("b"))
+    assert second.is_to_say(CorpusError("c"))
+    assert not second.is_to_say(PeersLostError("d"))
+    assert Peers(1, 2, store=HashStore()).is_to_say(PeersLostError("d"))
+
+
+def test_several_processes_do_not_read_standard_input() -> None:
+    with pytest.raises(ConfigError, match="2 processes cannot all read standard input"):
+        next(start_run(["-"], {"steps": 1}, peers=Peers(0, 2)))
