@@ -20,7 +20,13 @@ from charrnn.model.network import export_weights
 from charrnn.text.baselines import HELD_OUT_SYMBOLS
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
-from charrnn.training.device import PRECISIONS, choose_device, choose_precision, set_up_machine
+from charrnn.training.device import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    repeating,
+    set_up_machine,
+)
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
 from charrnn.training.learner import Arrays, Learner, Update
 from charrnn.training.losses import Best, Level, Meter
@@ -65,11 +71,13 @@ def train(
     step and while evaluating; once it says yes, the run yields a Snapshot, then Finished, and ends.
 
     Raises:
+        ConfigError: the device is not there, or cannot compute as is asked.
         CorpusError: the text is too short for one window, or has nothing held out.
         DivergedError: the loss did not stay a finite number, whatever was tried.
         OutOfMemoryError: the sizes do not fit.
     """
-    with within_memory(f"there is not enough memory for these sizes; {WAY_OUT}"):
+    short = f"there is not enough memory for these sizes; {WAY_OUT}"
+    with repeating(config), within_memory(short):
         run = _Run(corpus, config, resume, best or Best(), initial, should_stop)
         yield run.started()
         yield from run.go()
