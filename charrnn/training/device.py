@@ -68,6 +68,11 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype=dtype, cache_enabled=False)
 
 
+def is_deferred(device: torch.device) -> bool:
+    """Tell whether `device` goes on by itself, so that to read a number back is to wait for it."""
+    return device.type == "cuda"
+
+
 def set_up_machine(config: TrainConfig) -> int:
     """Set torch's threads for this process and give their number."""
     if config.threads:

@@ -20,6 +20,7 @@ from charrnn.model.network import export_weights
 from charrnn.text.baselines import HELD_OUT_SYMBOLS
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
+from charrnn.training.deferred import Update
 from charrnn.training.device import (
     PRECISIONS,
     choose_device,
@@ -28,7 +29,7 @@ from charrnn.training.device import (
     set_up_machine,
 )
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
-from charrnn.training.learner import Arrays, Learner, Update
+from charrnn.training.learner import Arrays, Learner
 from charrnn.training.losses import Best, Level, Meter
 from charrnn.training.memory import WAY_OUT, count_parameters, used_memory_bytes, within_memory
 from charrnn.training.pace import Pace
@@ -109,6 +110,7 @@ class _Run:
         self._learner = Learner(plan, config, corpus, device, precision, initial)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
         self._level = Level()
+        self._begun: list[Incident] = []  # of steps that nothing is known of yet
         self._dropped = self._rollbacks = 0
         self._chars_seen = self._evaluated_step = 0
         self._train_nats: float | None = None
@@ -178,25 +180,40 @@ class _Run:
             position=position,
             lane_length=lane_length,
             train_nats=math.nan,
-            level_nats=self._level.nats,
+            level_nats=math.nan,
             slices=learner.slices,
         )
-        update = learner.advance(self._plan.total_steps)
-        self._chars_seen += update.chars
-        self._pace.end_step()
-        step, config = learner.step, self._config
+        self._begun.append(before)
+        updates = learner.advance(self._plan.total_steps)
+        if self._is_report_due() or self._is_evaluation_due():
+            updates += learner.settle()
+        yield from self._take_in(updates)
+
+    def _take_in(self, updates: list[Update]) -> Iterator[Report]:
+        """Go through what became of the steps that were begun; of all or of none."""
+        if not updates:
+            return
+        begun, self._begun = self._begun, []
+        self._pace.end_steps(len(updates))
+        step, config = self._learner.step, self._config
         self._plan = self._pace.fix_steps(step, self._plan, config, len(self._val))
-        for kind in self._judge(update, before):
+        for update, before in zip(updates, begun, strict=True):
+            self._chars_seen += update.chars
             nats = update.nats / max(update.chars, 1)
-            yield replace(before, kind=kind, train_nats=nats, slices=learner.slices)
-        if self._dropped >= _MOST_DROPPED:
-            yield self._roll_back()
-        elif self._is_report_due():
-            yield self._progress(update.norm)
+            told = replace(
+                before, train_nats=nats, level_nats=self._level.nats, slices=update.slices
+            )
+            for kind in self._judge(update, before):
+                yield replace(told, kind=kind)
+            if self._dropped >= _MOST_DROPPED:
+                yield self._roll_back()
+                return
+        if self._is_report_due():
+            yield self._progress(updates[-1].norm)
 
     def _judge(self, update: Update, before: Incident) -> Iterator[str]:
         """Count a step in, and yield each kind of thing that went wrong with it."""
-        if self._learner.slices != before.slices:
+        if update.slices != before.slices:
             yield "memory"
         if not update.is_made:
             self._dropped += 1
@@ -345,6 +362,7 @@ class _Run:
 
     def _save(self) -> Iterator[Report]:
         """Yield the state to keep; one with numbers that are not finite is never kept."""
+        yield from self._take_in(self._learner.settle())
         snapshot = self._lay_down()
         if all(np.isfinite(a).all() for a in (snapshot.weights | snapshot.arrays).values()):
             self._good, self._kept = snapshot, time.perf_counter()
