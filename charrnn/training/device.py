@@ -73,14 +73,17 @@ def is_deferred(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def set_up_machine(config: TrainConfig) -> int:
-    """Set torch's threads for this process and give their number."""
+def set_up_machine(config: TrainConfig, has_tf32: bool = True) -> int:
+    """Set torch's threads for this process and give their number.
+
+    has_tf32: whether a GPU may round the factors of float32 products to a thousandth.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(_usable_processors())
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = has_tf32
+    torch.backends.cudnn.allow_tf32 = has_tf32
     return torch.get_num_threads()
 
 
