@@ -284,7 +284,11 @@ def test_batches_grow_while_all_goes_well_and_start_again_when_it_does_not() -> 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.float16])
-def test_on_a_gpu_torch_sees_no_step_wait(cell: str, precision: torch.dtype) -> None:
+@pytest.mark.parametrize("is_resident", [False, True])
+def test_on_a_gpu_torch_sees_no_step_wait(
+    cell: str, precision: torch.dtype, is_resident: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.training.feed.free_bytes", lambda _: is_resident << 30)
     config = make_config(cell=cell, dropout=0.3)
     plan = make_plan(config, CORPUS.vocab.size, len(CORPUS.train))
     learner = Learner(plan, config, CORPUS, torch.device("cuda"), precision)

@@ -37,7 +37,7 @@ class AdamW:
 
         Where the scalar `is_moved` is false, nothing changes.
         """
-        is_skipped = None if is_moved is None else (~is_moved).float()
+        is_skipped = None if is_moved is None else is_moved.logical_not().float()
         for decay, names in self._groups.items():
             members = [self._parameters[name] for name in names]
             count = torch.as_tensor(update, dtype=torch.float32, device=members[0].device)

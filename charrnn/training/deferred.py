@@ -2,8 +2,8 @@
 
 To read a number back is to wait until a GPU has done all that was asked of it, while it could be
 given the next step. So whether a step counts is a tensor here, every operation takes the same
-shapes whatever it says, and nothing in `judge` or `carry` leaves the device: a step of them can be
-recorded as a CUDA graph. It knows nothing of networks or texts.
+shapes whatever it says, and nothing in `judge` or `carry` leaves the device, which is also what it
+takes to record a step as a CUDA graph. It knows nothing of networks or texts.
 
 B = lanes, H = hidden size.
 """

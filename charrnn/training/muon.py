@@ -56,7 +56,9 @@ class Muon:
             momentum, direction = self._momenta[name], self._directions[name]
             gradient = torch.zeros_like(momentum) if parameter.grad is None else parameter.grad
             if is_moved is not None:
-                gradient.masked_fill_(~is_moved, 0.0)  # 0 times what is no number is none either
+                gradient.masked_fill_(
+                    is_moved.logical_not(), 0.0
+                )  # 0 times what is no number is none either
             momentum.lerp_(gradient, (1 - _MOMENTUM) * share)
             if (update - 1) % self._every == 0:
                 ahead = torch.lerp(gradient, momentum, _MOMENTUM)  # Nesterov
