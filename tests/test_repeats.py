@@ -11,7 +11,7 @@ import torch
 from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.model.network import CharRNN
-from charrnn.text.corpus import corpus_from_text
+from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training import device
 from charrnn.training.device import repeating
 from charrnn.training.reports import Finished, Report
@@ -19,12 +19,13 @@ from charrnn.training.trainer import train
 from tests.small_runs import SMALL
 
 CORPUS = corpus_from_text("the cat sat on the mat. " * 40)
+MANY_LETTERS = corpus_from_text("".join(map(chr, range(0x4E00, 0x4E00 + 1100))) * 2)
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
-def last_weights(**settings: object) -> dict[str, np.ndarray]:
+def last_weights(corpus: Corpus = CORPUS, **settings: object) -> dict[str, np.ndarray]:
     config = TrainConfig(**{**SMALL, "steps": 12, "dropout": 0.3, **settings})
-    *_, finished = train(CORPUS, config)
+    *_, finished = train(corpus, config)
     assert isinstance(finished, Finished)
     return finished.snapshot.weights | finished.snapshot.arrays
 
@@ -43,6 +44,14 @@ def test_on_a_cpu_a_run_is_the_same_with_it_and_without(cell: str, optimizer: st
 
     for _ in range(2):
         assert_same(last_weights(**settings, deterministic=True), plain)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_large_alphabet_takes_no_operation_that_is_refused(precision: str) -> None:
+    settings = {"device": "cpu", "steps": 3, "precision": precision}
+    plain = last_weights(MANY_LETTERS, **settings)
+
+    assert_same(last_weights(MANY_LETTERS, **settings, deterministic=True), plain)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
