@@ -70,11 +70,12 @@ def make_model() -> Callable[..., ModelFile]:
 @pytest.fixture
 def counted_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count every training step into STEPS."""
-    from charrnn.training.learner import Learner, Update
+    from charrnn.training.deferred import Update
+    from charrnn.training.learner import Learner
 
     advance = Learner.advance
 
-    def counted(self: Learner, total_steps: int | None) -> Update:
+    def counted(self: Learner, total_steps: int | None) -> list[Update]:
         STEPS.append(1)
         return advance(self, total_steps)
 

@@ -157,7 +157,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def run_steps(pace: Pace, clock: Clock, count: int, seconds: float) -> None:
     for _ in range(count):
         clock.seconds += seconds
-        pace.end_step()
+        pace.end_steps(1)
 
 
 def test_the_steps_that_fit_are_told_from_the_first_ones(clock: Clock) -> None:

@@ -58,12 +58,14 @@ class Wanted:
     no_prompt: bool
     as_json: bool
     raw: bool
+    device: str | None
 
     @property
     def is_plain(self) -> bool:
         """Whether a text can be shown while it is written."""
         is_chosen = self.best_of > 1 or self.unique or self.sort or self.new_only
-        return self.count == 1 and not (is_chosen or self.copied or self.as_json)
+        is_whole = is_chosen or self.copied or self.as_json or self.device is not None
+        return self.count == 1 and not is_whole
 
 
 def _option(section: str) -> Callable[..., Callable[[_Function], _Function]]:
@@ -120,6 +122,12 @@ _many, _origin, _models = map(_option, ("Many texts", "Originality", "Models"))
     show_default=True,
     help="draw so many for each text, and give the likeliest by the character",
 )
+@_many(
+    "--device",
+    type=Choice(("cpu", "cuda")),
+    help="write with torch there, thousands of texts at once; without most penalties, filters and "
+    "constraints",
+)
 @_many("--unique", is_flag=True, help="write no text twice")
 @_many("--sort", is_flag=True, help="the likeliest by the character first")
 @_origin("--new-only", is_flag=True, help="leave out lines that stand in the corpus")
@@ -163,7 +171,8 @@ def command(
 
     Sample i of a seed is the same however many are written. Under a constraint the text matches in
     full; it ends where the model would write what cannot match. --beam draws nothing: bias, only
-    and ban alone shape its probabilities.
+    and ban alone shape its probabilities. --device draws by the random numbers of the ordinary
+    texts, so one differs from them from where rounding decides, if it does.
 
     A JSON object has index, prompt, text, stopped_by, bpc (in the model, before anything shaped
     it), temperature and seed; with --logprobs also logprobs, with --copied also copied.
@@ -258,11 +267,12 @@ def _iter_samples(
         iter_best,
     )
 
-    if config.beam:
+    if config.beam and wanted.device is None:
         yield from bench.writer.search(prompt, config, count=wanted.count, after=bench.start)
         return
     has_costs = wanted.as_json or wanted.sort or wanted.best_of > 1
-    of, guide = wanted.best_of, bench.guide(config)
+    of, engine = wanted.best_of, bench.engine(config, wanted.device)
+    guide = bench.guide(config)
 
     def draw(first: int, number: int) -> Iterator[Sample]:
         drawn = bench.writer.generate_many(
@@ -273,6 +283,7 @@ def _iter_samples(
             alternatives=(wanted.logprobs or 0) if has_costs else None,
             after=bench.start,
             guide=guide,
+            engine=engine,
         )
         return iter_best(drawn, of) if of > 1 else drawn
 

@@ -22,6 +22,7 @@ from charrnn.inference.writer import Writer
 
 if TYPE_CHECKING:
     from charrnn.checkpoint.state_file import Owner
+    from charrnn.inference.drawing.batch import Engine
     from charrnn.runs.originality import OwnText
 
 
@@ -57,6 +58,19 @@ class Bench:
     def guide(self, config: SampleConfig) -> Guide | None:
         """Give what keeps a text from copying, where that is asked for."""
         return None if config.novel is None else self.own_text.novelty(config.novel)
+
+    def engine(self, config: SampleConfig, device: str | None) -> Engine | None:
+        """Give what writes on a device, where one is asked for.
+
+        Raises:
+            ConfigError: there are several models, or the device or a setting is not to be had.
+        """
+        if device is None:
+            return None
+        file = self._only_file("--device")
+        from charrnn.runs import many
+
+        return many.Engine(file, config, device)
 
     def with_state(self, path: str) -> Bench:
         """Go on from a state that was saved.

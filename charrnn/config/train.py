@@ -170,6 +170,11 @@ class TrainConfig:
     threads: int | None = setting(
         None, "processor threads", unset="all", minimum=1, maximum=1024, section="Machine"
     )
+    deterministic: bool = setting(
+        False,
+        "take only operations that repeat bit by bit; on a CPU all do",
+        section="Machine",
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -18,7 +18,7 @@ import numpy as np
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
 from charrnn.inference.drawing.bans import make_bias
-from charrnn.inference.drawing.batch import Batch
+from charrnn.inference.drawing.batch import Batch, Drawing, Engine
 from charrnn.inference.drawing.chain import Chain
 from charrnn.inference.drawing.filters import Logits
 from charrnn.inference.drawing.guide import Guide
@@ -108,12 +108,14 @@ class Writer:
         alternatives: int | None = None,
         after: Start | None = None,
         guide: Guide | None = None,
+        engine: Engine | None = None,
         **settings: Any,
     ) -> Iterator[Sample]:
         """Give `count` whole texts, of the indices from `first` on, many written at once.
 
         Each is what `generate` gives for its index. alternatives: also what each character cost,
-        and how many of the likeliest to name beside it.
+        and how many of the likeliest to name beside it. engine: writes them elsewhere, by the
+        settings that it was made with.
 
         Raises:
             VocabError, ConfigError: as `generate`.
@@ -124,18 +126,23 @@ class Writer:
         def write(indices: range) -> list[Sample]:
             randoms = [np.random.default_rng([chosen.seed or 0, index]) for index in indices]
             starts = [begin(random) for random in randoms]
-            batch = Batch(
-                self.reader,
-                starts,
-                tools.chain,
-                randoms,
-                tools.guide,
-                alternatives=alternatives,
-            )
+            batch: Drawing
+            if engine is not None:
+                batch = engine.start(self.reader, starts, randoms, alternatives)
+            else:
+                batch = Batch(
+                    self.reader,
+                    starts,
+                    tools.chain,
+                    randoms,
+                    tools.guide,
+                    alternatives=alternatives,
+                )
             endings = [Ending(chosen, self.form.document_end) for _ in indices]
             return write_samples(batch, self.vocab, endings, indices)
 
         size = max(min(_BATCH, _MOST_LOGITS // self.vocab.size), 1) if count >= _FEWEST else 1
+        size = engine.at_once if engine is not None else size
         for start in range(first, first + count, size):
             yield from write(range(start, min(start + size, first + count)))
 

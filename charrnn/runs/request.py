@@ -20,7 +20,8 @@ from charrnn.runs.inherit import Inherited, inherited_vocab, take_document_end, 
 from charrnn.text.library import LIBRARY, get_corpus
 from charrnn.text.vocab import Vocab
 
-_CHANGEABLE = {*LENGTHS, "patience", "eval_every", "device", "precision", "threads", "val_file"}
+_MACHINE = {"device", "precision", "threads", "deterministic"}
+_CHANGEABLE = {*LENGTHS, *_MACHINE, "patience", "eval_every", "val_file"}
 
 
 @dataclass(frozen=True)

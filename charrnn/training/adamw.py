@@ -27,11 +27,20 @@ class AdamW:
         for name in parameters:
             self._groups.setdefault(decays[name], []).append(name)
 
-    def step(self, learning_rate: float, update: int) -> None:
-        """Make update number `update` (from 1) from the gradients; a missing one counts as zero."""
+    def step(
+        self,
+        learning_rate: float | Tensor,
+        update: float | Tensor,
+        is_moved: Tensor | None = None,
+    ) -> None:
+        """Make update number `update` (from 1) from the gradients; a missing one counts as zero.
+
+        Where the scalar `is_moved` is false, nothing changes.
+        """
+        is_skipped = None if is_moved is None else is_moved.logical_not().float()
         for decay, names in self._groups.items():
             members = [self._parameters[name] for name in names]
-            count = torch.tensor(float(update), device=members[0].device)
+            count = torch.as_tensor(update, dtype=torch.float32, device=members[0].device)
             torch._fused_adamw_(
                 members,
                 [torch.zeros_like(p) if p.grad is None else p.grad for p in members],
@@ -46,6 +55,7 @@ class AdamW:
                 weight_decay=decay,
                 eps=_EPSILON,
                 maximize=False,
+                found_inf=is_skipped,
             )
 
     def state(self) -> dict[str, Mapping[str, Tensor]]:

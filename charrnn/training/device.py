@@ -6,13 +6,17 @@ It asks torch what there is; it knows nothing of networks or data.
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError
 
+_WORKSPACE, _REPEATING = "CUBLAS_WORKSPACE_CONFIG", (":16:8", ":4096:8")
+"""What cuBLAS is told by, and what makes its products repeat; the first is also what torch asks of
+recurrent layers."""
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -64,15 +68,66 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype=dtype, cache_enabled=False)
 
 
-def set_up_machine(config: TrainConfig) -> int:
-    """Set torch's threads for this process and give their number."""
+def is_deferred(device: torch.device) -> bool:
+    """Tell whether `device` goes on by itself, so that to read a number back is to wait for it."""
+    return device.type == "cuda"
+
+
+def set_up_machine(config: TrainConfig, has_tf32: bool = True) -> int:
+    """Set torch's threads for this process and give their number.
+
+    has_tf32: whether a GPU may round the factors of float32 products to a thousandth.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(_usable_processors())
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = has_tf32
+    torch.backends.cudnn.allow_tf32 = has_tf32
     return torch.get_num_threads()
+
+
+@contextmanager
+def repeating(config: TrainConfig) -> Iterator[None]:
+    """Take only operations that repeat bit by bit, where that is asked for; torch refuses others.
+
+    Raises:
+        ConfigError: the device has none, or CUDA has started without cuBLAS being told.
+    """
+    if not config.deterministic:
+        yield
+        return
+    _check_repeats(choose_device(config.device))
+    cudnn, filling = torch.backends.cudnn, torch.utils.deterministic
+    before = cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory  # type: ignore[attr-defined]
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")
+    cudnn.deterministic, cudnn.benchmark = True, False
+    filling.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all is written first
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = before  # type: ignore[attr-defined]
+
+
+def _check_repeats(device: torch.device) -> None:
+    """Tell cuBLAS to repeat, which it hears only before CUDA starts."""
+    if device.type == "mps":
+        raise ConfigError(
+            "torch has no operations that surely repeat on mps; leave --deterministic out, or give "
+            "--device cpu"
+        )
+    if device.type != "cuda":
+        return
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        os.environ.setdefault(_WORKSPACE, _REPEATING[0])
+    found = os.environ.get(_WORKSPACE, "")
+    if found not in _REPEATING:
+        raise ConfigError(
+            f"--deterministic needs {_WORKSPACE} to be {' or '.join(_REPEATING)} before CUDA "
+            f"starts, and it is {found!r}; set it before charrnn is started"
+        )
 
 
 def lacks_kernel(error: RuntimeError) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -29,8 +29,10 @@ from charrnn.model.network import (
 )
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import Plan
-from charrnn.training.device import autocast, has_bf16, lacks_kernel
+from charrnn.training.deferred import Unread, Update, carry, judge
+from charrnn.training.device import autocast, has_bf16, is_deferred, lacks_kernel
 from charrnn.training.distributed import ALONE, Peers
+from charrnn.training.feed import Feed
 from charrnn.training.memory import choose_slices, is_out_of_memory
 from charrnn.training.optimizer import (
     Optimizer,
@@ -41,23 +43,9 @@ from charrnn.training.optimizer import (
 from charrnn.training.windows import Cursor, Lanes
 
 Arrays = dict[str, NDArray[Any]]
-Window = NDArray[np.int64]
 
 _SEED_STRIDE = 1_000_003  # keeps the dropout seeds of neighbouring run seeds apart
 _RANK_STRIDE = 1_000_000_007_000_003  # and those of a run's processes
-
-
-@dataclass(frozen=True)
-class Update:
-    """One step: the window's total nats, the gradient's norm, and the window's characters.
-
-    is_made: false where loss or gradient were not finite, so that no weight was moved.
-    """
-
-    nats: float
-    norm: float
-    chars: int
-    is_made: bool
 
 
 class Learner:
@@ -80,7 +68,7 @@ class Learner:
         self._peers, self._own = peers, peers.share(plan.batch_size)
         self.slices = choose_slices(share_of(plan, peers), device, peers.local_size)
         self.rate_factor = 1.0
-        self._config, self._vocab = config, corpus.vocab
+        self._config = config
         self._device, self.precision = device, precision
         self._peak = plan.learning_rate
         self.model = make_model(plan, config.seed)
@@ -88,6 +76,7 @@ class Learner:
             import_weights(self.model, initial(export_weights(self.model)))
         self.model.to(device)
         self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
+        self._feed = Feed(self._lanes, corpus.vocab, device)
         is_fast = has_bf16(device) and config.precision != "fp32"
         product = torch.bfloat16 if is_fast else torch.float32
         self._optimizer = Optimizer(self.model, config, product)
@@ -96,6 +85,7 @@ class Learner:
         self._averages = [averages[name] for name in self._optimizer.names]
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self._dropout = torch.Generator(device)
+        self._unread = Unread() if is_deferred(device) and peers.world_size == 1 else None
         self._state: State | None = None
         self._cursor = Cursor()
         self.step = 0
@@ -128,22 +118,35 @@ class Learner:
         tensors = [*self._tensors().values(), *self.model.parameters()]
         return sum(tensor.numel() * 4 for tensor in tensors)
 
-    def advance(self, total_steps: int | None) -> Update:
+    def advance(self, total_steps: int | None) -> list[Update]:
         """Read a window and make one update, unless its loss or gradient is not finite.
 
         Such a window leaves weights, moments and average as they were; the next one starts from
         the initial state, as this one's may be what went wrong.
+
+        Gives what can be said of steps by now: of this one; or, where the device goes on by itself,
+        of none until a batch of them is full.
         """
-        inputs, targets = self._lanes.read(self._cursor)
-        chars = self._vocab.count_characters(targets.ravel())
+        inputs, targets, chars = self._feed.read(self._cursor)
         total, state = self._accumulate(inputs, targets)
-        nats, has_finite_state = self._add_up(total, state)
-        self._scaler.unscale_(cast("torch.optim.Optimizer", self._optimizer))
-        norm = float(clip_gradients(self._optimizer.parameters, self._config))
-        is_made = math.isfinite(nats) and (math.isfinite(norm) or self._is_scale_sought())
         self.learning_rate = self.rate_factor * learning_rate_at(
             self.step, total_steps, self._peak, self._config
         )
+        if self._unread is not None:
+            self._finish_unread(self._unread, total, self._clip(), state, chars)
+            return self.settle() if self._unread.is_full else []
+        nats, has_finite_state = self._add_up(total, state)
+        next_state = state if has_finite_state else None
+        return [self._finish(nats, float(self._clip()), next_state, chars)]
+
+    def _clip(self) -> Tensor:
+        """Give the norm of the gradients, at their own scale, and clip them."""
+        self._scaler.unscale_(cast("torch.optim.Optimizer", self._optimizer))
+        return clip_gradients(self._optimizer.parameters, self._config)
+
+    def _finish(self, nats: float, norm: float, state: State | None, chars: int) -> Update:
+        """Move the weights by the gradients that are there, or do not, and go on in the text."""
+        is_made = math.isfinite(nats) and (math.isfinite(norm) or self._is_scale_sought())
         if is_made:
             self._scaler.step(cast("torch.optim.Optimizer", self._optimizer), self.learning_rate)
         self._optimizer.forget_gradients()
@@ -152,9 +155,37 @@ class Learner:
         if self._config.ema_decay and is_made:
             parameters = self._optimizer.parameters
             update_average(self._averages, parameters, self._config.ema_decay, self.step)
-        self._state = state if is_made and has_finite_state else None
-        self._move_on()
-        return Update(nats, norm, chars, is_made)
+        self._move_on(state if is_made else None)
+        return Update(nats, norm, chars, is_made, self.slices)
+
+    def _finish_unread(
+        self, unread: Unread, nats: Tensor, norm: Tensor, state: State, chars: int
+    ) -> None:
+        """Do what `_finish` does without a look at the figures: the device decides.
+
+        A learned initial state learns nothing of a window that starts from it for being the next
+        after one that went wrong.
+        """
+        outcome = judge(nats, norm, self._scaler, self._optimizer)
+        rate = torch.full((), self.learning_rate, device=self._device)
+        self._optimizer.step_where(outcome.is_moved, rate)
+        self._optimizer.forget_gradients()
+        self._scaler.update()
+        self.step += 1
+        if self._config.ema_decay:
+            parameters, decay = self._optimizer.parameters, self._config.ema_decay
+            update_average(self._averages, parameters, decay, self.step, outcome.is_made)
+        initial = self.model.initial_state(self._lanes.batch_size)
+        self._move_on(carry(state, initial, outcome.is_made))
+        unread.add(outcome, chars, self.slices)
+
+    def settle(self) -> list[Update]:
+        """Wait for the device, and give what there is to say of every step not yet spoken of."""
+        if self._unread is None:
+            return []
+        updates, unmoved = self._unread.read()
+        self._optimizer.take_back(unmoved)
+        return updates
 
     def _add_up(self, total: Tensor, state: State) -> tuple[float, bool]:
         """Make gradients those of all lanes; give all nats, and whether all states are finite."""
@@ -169,7 +200,7 @@ class Learner:
         """Tell whether the gradient scaler, which skips such a step itself, can still go lower."""
         return self._scaler.is_enabled() and self._scaler.get_scale() > 1
 
-    def _accumulate(self, inputs: Window, targets: Window) -> tuple[Tensor, State]:
+    def _accumulate(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, State]:
         """Give the nats and final state of this process's lanes, and leave their gradients.
 
         Where memory does not suffice, the lanes are read in twice as many slices.
@@ -177,7 +208,7 @@ class Learner:
         inputs, targets = inputs[self._own], targets[self._own]
         while True:
             try:
-                return self._read_slices(torch.from_numpy(inputs), torch.from_numpy(targets))
+                return self._read_slices(inputs, targets)
             except (MemoryError, RuntimeError) as error:
                 if self.slices >= len(inputs) or not is_out_of_memory(error):
                     raise
@@ -202,7 +233,6 @@ class Learner:
         self, inputs: Tensor, targets: Tensor, before: State | None
     ) -> tuple[Tensor, State]:
         """Give the nats of all targets, a scalar, and the state, cut off from its past."""
-        inputs, targets = inputs.to(self._device), targets.to(self._device)
         with autocast(self._device, self.precision):
             nats, after = self.model.total_nats(inputs, targets, before, self._dropout)
         return nats, tuple(tuple(part.detach().float() for part in layer) for layer in after)
@@ -210,7 +240,7 @@ class Learner:
     def _try_a_window(self) -> None:
         """Find the slices that fit into memory, and whether oneDNN has a kernel for the shapes."""
         try:
-            self._accumulate(*self._lanes.read(self._cursor))
+            self._accumulate(*self._feed.read(self._cursor)[:2])
         except RuntimeError as error:
             if self.precision != torch.bfloat16 or not lacks_kernel(error):
                 raise
@@ -219,11 +249,10 @@ class Learner:
         finally:
             self._optimizer.forget_gradients()
 
-    def _move_on(self) -> None:
-        """Go to the next window; a new epoch starts from the initial state."""
+    def _move_on(self, state: State | None) -> None:
+        """Go to the next window with `state`; a new epoch starts from the initial one."""
         before, self._cursor = self._cursor, self._lanes.after(self._cursor)
-        if self._cursor.epoch != before.epoch:
-            self._state = None
+        self._state = state if self._cursor.epoch == before.epoch else None
 
     def lay_down(self) -> tuple[Arrays, Arrays, dict[str, Any]]:
         """Give the weights, the other arrays, and the rest as JSON: copies of all there is."""
@@ -252,6 +281,8 @@ class Learner:
         """
         import_weights(self.model, weights)
         _fill({tensor: arrays[name] for name, tensor in self._tensors().items()})
+        if self._unread is not None:
+            self._unread.forget()
         self.step = int(rest["step"])
         self._optimizer.updates = int(rest["updates"])
         self._cursor = self._lanes.check(Cursor(*map(int, rest["cursor"])))

@@ -44,24 +44,42 @@ class Muon:
         self._directions = {name: torch.zeros_like(p) for name, p in parameters.items()}
 
     @torch.no_grad()
-    def step(self, learning_rate: float, update: int) -> None:
-        """Make update number `update` (from 1) from the gradients; a missing one counts as zero."""
+    def step(
+        self, learning_rate: float | Tensor, update: int, is_moved: Tensor | None = None
+    ) -> None:
+        """Make update number `update` (from 1) from the gradients; a missing one counts as zero.
+
+        Where the scalar `is_moved` is false, nothing changes; the learning rate has to be 0 then.
+        """
+        share: float | Tensor = 1.0 if is_moved is None else is_moved.float()
         for name, parameter in self._parameters.items():
             momentum, direction = self._momenta[name], self._directions[name]
             gradient = torch.zeros_like(momentum) if parameter.grad is None else parameter.grad
-            momentum.lerp_(gradient, 1 - _MOMENTUM)
+            if is_moved is not None:
+                gradient.masked_fill_(
+                    is_moved.logical_not(), 0.0
+                )  # 0 times what is no number is none either
+            momentum.lerp_(gradient, (1 - _MOMENTUM) * share)
             if (update - 1) % self._every == 0:
                 ahead = torch.lerp(gradient, momentum, _MOMENTUM)  # Nesterov
                 blocks = ahead.reshape(self._gates, -1, ahead.shape[1])
-                direction.copy_(orthogonalize(blocks, self._dtype).reshape(direction.shape))
+                fresh = orthogonalize(blocks, self._dtype).reshape(direction.shape)
+                direction.lerp_(fresh, share)
             rows, columns = parameter.shape[0] // self._gates, parameter.shape[1]
             reach = learning_rate * _REACH * math.sqrt(rows)
             parameter.mul_(1 - reach * self._decays[name])
-            parameter.add_(direction, alpha=-reach * math.sqrt(max(1.0, rows / columns)))
+            _move(parameter, direction, -reach * math.sqrt(max(1.0, rows / columns)))
 
     def state(self) -> dict[str, Mapping[str, Tensor]]:
         """Give the tensors that have to be kept, by kind and by parameter."""
         return {"momentum": self._momenta, "direction": self._directions}
+
+
+def _move(parameter: Tensor, direction: Tensor, reach: float | Tensor) -> None:
+    if isinstance(reach, Tensor):  # which `alpha` would read back
+        parameter.addcmul_(direction, reach)
+    else:
+        parameter.add_(direction, alpha=reach)
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:

@@ -66,27 +66,53 @@ def weight_decay_of(name: str, config: TrainConfig) -> float:
 class Optimizer:
     """Moves every learned weight of a network: recurrent layers' matrices by Muon, others by AdamW.
 
-    `updates` counts the steps made. dtype: what Muon's products are made in.
+    dtype: what Muon's products are made in.
     """
 
     def __init__(self, model: CharRNN, config: TrainConfig, dtype: torch.dtype) -> None:
         learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names, self.parameters = list(learned), list(learned.values())
         self.param_groups = [{"params": self.parameters}]  # where a gradient scaler looks
-        self.updates = 0
+        self._updates, self._made = 0, torch.zeros((), device=self.parameters[0].device)
         decays = {name: weight_decay_of(name, config) for name in learned}
         by_muon = config.optimizer == "muon"
         matrices = {n: p for n, p in learned.items() if by_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
         every = ORTHOGONALIZE_EVERY[dtype]
         muon = Muon(matrices, decays, GATES[model.config.cell], dtype, every)
-        self._parts: tuple[AdamW | Muon, ...] = (AdamW(others, decays), muon)
+        self._parts = AdamW(others, decays), muon
+
+    @property
+    def updates(self) -> int:
+        """How many updates were made, as far as is known."""
+        return self._updates
+
+    @updates.setter
+    def updates(self, updates: int) -> None:
+        self._updates = updates
+        self._made.fill_(updates)
 
     def step(self, learning_rate: float) -> None:
         """Update every weight from its gradient."""
-        self.updates += 1
+        self._updates += 1
         for part in self._parts:
-            part.step(learning_rate, self.updates)
+            part.step(learning_rate, self._updates)
+
+    def step_where(self, is_moved: Tensor, learning_rate: Tensor) -> None:
+        """Update every weight, or none where the scalar `is_moved` is false, without reading it.
+
+        The update counts as made until `take_back` says otherwise. Muon's new directions come by
+        that count, so after a step that moved nothing they may come one round late.
+        """
+        self._updates += 1
+        self._made += is_moved
+        adamw, muon = self._parts
+        adamw.step(learning_rate, self._made, is_moved)
+        muon.step(learning_rate * is_moved, self._updates, is_moved)
+
+    def take_back(self, updates: int) -> None:
+        """Count so many updates as never made."""
+        self._updates -= updates
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Give the tensors that a checkpoint keeps, by kind and by the weight's name."""
@@ -100,11 +126,20 @@ class Optimizer:
 
 @torch.no_grad()
 def update_average(
-    average: Iterable[Tensor], parameters: Iterable[Tensor], decay: float, step: int
+    average: Iterable[Tensor],
+    parameters: Iterable[Tensor],
+    decay: float,
+    step: int,
+    is_made: Tensor | None = None,
 ) -> None:
     """Move an exponential moving average towards the weights after update `step` (from 1).
 
-    The memory is short at first, so that the random start is soon forgotten.
+    The memory is short at first, so that the random start is soon forgotten. Where the scalar
+    `is_made` is false it stays.
     """
-    memory = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average), list(parameters), 1 - memory)
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    if is_made is None:
+        torch._foreach_lerp_(list(average), list(parameters), share)
+        return
+    for mean, weight in zip(average, parameters, strict=True):
+        mean.lerp_(weight, share * is_made)

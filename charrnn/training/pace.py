@@ -49,12 +49,11 @@ class Pace:
         counted = self._steps - _SKIPPED_STEPS
         return counted / self._step_seconds if counted > 0 else 0.0
 
-    def end_step(self) -> None:
-        """Count the time since the last mark as a step's."""
-        self._steps += 1
-        seconds = self._since_mark()
-        if self._steps > _SKIPPED_STEPS:
-            self._step_seconds += seconds
+    def end_steps(self, steps: int) -> None:
+        """Count the time since the last mark as that of so many steps, all alike."""
+        self._steps += steps
+        counted = min(steps, max(self._steps - _SKIPPED_STEPS, 0))
+        self._step_seconds += self._since_mark() * counted / steps
 
     def end_evaluation(self) -> None:
         """Count the time since the last mark as an evaluation's."""

@@ -21,10 +21,17 @@ from charrnn.text.baselines import HELD_OUT_SYMBOLS
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids
 from charrnn.training.budget import Plan
-from charrnn.training.device import PRECISIONS, choose_device, choose_precision, set_up_machine
+from charrnn.training.deferred import Update
+from charrnn.training.device import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    repeating,
+    set_up_machine,
+)
 from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
-from charrnn.training.learner import Arrays, Learner, Update
+from charrnn.training.learner import Arrays, Learner
 from charrnn.training.losses import Best, Level, Meter
 from charrnn.training.memory import WAY_OUT, count_parameters, used_memory_bytes, within_memory
 from charrnn.training.pace import Pace
@@ -77,12 +84,14 @@ def train(
     reports, as the first one may be the only one to keep them.
 
     Raises:
+        ConfigError: the device is not there, or cannot compute as is asked.
         CorpusError: the text is too short for one window, or has nothing held out.
         DivergedError: the loss did not stay a finite number, whatever was tried.
         OutOfMemoryError: the sizes do not fit.
         PeersLostError: another process of the same training has ended.
     """
-    with within_memory(f"there is not enough memory for these sizes; {WAY_OUT}"):
+    short = f"there is not enough memory for these sizes; {WAY_OUT}"
+    with repeating(config), within_memory(short):
         check_same(corpus, config, resume, peers)
         run = _Run(corpus, config, resume, best or Best(), initial, should_stop, peers)
         yield run.started()
@@ -118,6 +127,7 @@ class _Run:
         self._learner = Learner(plan, config, corpus, device, precision, initial, peers)
         self._since_milestone, self._since_evaluation = Meter(), Meter()
         self._level = Level()
+        self._begun: list[Incident] = []  # of steps that nothing is known of yet
         self._dropped = self._rollbacks = 0
         self._chars_seen = self._evaluated_step = 0
         self._train_nats: float | None = None
@@ -190,26 +200,41 @@ class _Run:
             position=position,
             lane_length=lane_length,
             train_nats=math.nan,
-            level_nats=self._level.nats,
+            level_nats=math.nan,
             slices=learner.slices,
         )
-        update = learner.advance(self._plan.total_steps)
-        self._chars_seen += update.chars
-        self._pace.end_step()
-        step, config = learner.step, self._config
+        self._begun.append(before)
+        updates = learner.advance(self._plan.total_steps)
+        if self._is_report_due() or self._is_evaluation_due():
+            updates += learner.settle()
+        yield from self._take_in(updates)
+
+    def _take_in(self, updates: list[Update]) -> Iterator[Report]:
+        """Go through what became of the steps that were begun; of all or of none."""
+        if not updates:
+            return
+        begun, self._begun = self._begun, []
+        self._pace.end_steps(len(updates))
+        step, config = self._learner.step, self._config
         if self._plan.total_steps is None:
             self._follow(self._pace.fix_steps(step, self._plan, config, len(self._val)))
-        for kind in self._judge(update, before):
+        for update, before in zip(updates, begun, strict=True):
+            self._chars_seen += update.chars
             nats = update.nats / max(update.chars, 1)
-            yield replace(before, kind=kind, train_nats=nats, slices=learner.slices)
-        if self._dropped >= _MOST_DROPPED:
-            yield self._roll_back()
-        elif self._is_report_due():
-            yield self._progress(update.norm)
+            told = replace(
+                before, train_nats=nats, level_nats=self._level.nats, slices=update.slices
+            )
+            for kind in self._judge(update, before):
+                yield replace(told, kind=kind)
+            if self._dropped >= _MOST_DROPPED:
+                yield self._roll_back()
+                return
+        if self._is_report_due():
+            yield self._progress(updates[-1].norm)
 
     def _judge(self, update: Update, before: Incident) -> Iterator[str]:
         """Count a step in, and yield each kind of thing that went wrong with it."""
-        if self._learner.slices != before.slices:
+        if update.slices != before.slices:
             yield "memory"
         if not update.is_made:
             self._dropped += 1
@@ -366,6 +391,7 @@ class _Run:
 
     def _save(self) -> Iterator[Report]:
         """Yield the state to keep; one with numbers that are not finite is never kept."""
+        yield from self._take_in(self._learner.settle())
         snapshot = self._lay_down()
         if all(np.isfinite(a).all() for a in (snapshot.weights | snapshot.arrays).values()):
             self._good, self._kept = snapshot, time.perf_counter()

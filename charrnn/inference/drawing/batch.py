@@ -13,7 +13,7 @@ B = texts side by side, V = vocabulary, K = alternatives.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,36 @@ class Step(NamedTuple):
     nats: NDArray[np.float64] | None = None
     top: Ids | None = None
     top_nats: NDArray[np.float64] | None = None
+
+
+class Drawing(Protocol):
+    """Texts that are written side by side, wherever that is done."""
+
+    guide_reason: str
+
+    def __iter__(self) -> Iterator[Step]:
+        """Write a character of each text, and another, until all are dropped."""
+        ...
+
+    def drop(self, rows: Container[int]) -> None:
+        """Write no more of the texts at these places; between two steps."""
+        ...
+
+
+class Engine(Protocol):
+    """Another place to write texts than here; `at_once` is how many it writes side by side."""
+
+    at_once: int
+
+    def start(
+        self,
+        reader: Reader,
+        starts: Sequence[Start],
+        randoms: Sequence[np.random.Generator],
+        alternatives: int | None,
+    ) -> Drawing:
+        """Begin texts at `starts`, each with its own random stream."""
+        ...
 
 
 class Batch:

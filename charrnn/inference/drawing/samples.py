@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from charrnn.inference.drawing.batch import Batch, Step
+from charrnn.inference.drawing.batch import Drawing, Step
 from charrnn.inference.drawing.stops import Ending
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import StreamDecoder, Vocab
@@ -49,7 +49,7 @@ class Sample:
 
 
 def write_samples(
-    batch: Batch, vocab: Vocab, endings: Sequence[Ending], indices: Sequence[int]
+    batch: Drawing, vocab: Vocab, endings: Sequence[Ending], indices: Sequence[int]
 ) -> list[Sample]:
     """Let a batch write until all of its texts have ended; give them in order."""
     drafts = [_Draft(vocab, ending, batch.guide_reason) for ending in endings]
