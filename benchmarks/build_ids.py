@@ -1,8 +1,8 @@
 """Text to ids: rates of one process and of two, memory, and opening: python benchmarks/build_ids.py
 
 Where the disk is slower than two processes, TMPDIR=/dev/shm measures them without it. One process
-and two take turns; a rate is the median of ROUNDS. Bounds: ASCII 150 MB/s, Chinese 60 MB/s, two
-processes 1.7 times one, 500 MB of memory, and built ids open in 0.1 s whatever their size.
+and two take turns; a rate is the median of ROUNDS. Bounds, for one process: ASCII 150 MB/s, Chinese
+60 MB/s; 500 MB of memory for all; built ids open in 0.1 s whatever their size.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from charrnn.text.reader import Source
 from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
 from charrnn.text.workers import allowed_workers, open_workers
 
-PARALLEL_FROM_BYTES = 200_000_000  # where two processes have made up for their start
+PARALLEL_FROM_BYTES = 200_000_000  # a process starts in 0.2 s, in which one reads 50 MB
 PART_BYTES = 1 << 25
 MAX_PARTS = 256  # the counts of each are kept until the alphabet is known
 
