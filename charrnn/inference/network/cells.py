@@ -106,6 +106,7 @@ def _make_product(weight: NDArray[np.float32], size: int) -> Callable[[Vector], 
     by_rows = weight.T
     columns = np.ascontiguousarray(weight.reshape(-1, size, weight.shape[1]).swapaxes(1, 2))
 
+    @np.errstate(invalid="ignore")  # BLAS may look at what lies behind a vector, and flag it
     def product(x: Vector) -> Vector:
         if x.ndim == 1:
             sums: Vector = x.dot(by_rows).reshape(-1, size)

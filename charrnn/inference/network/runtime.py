@@ -74,8 +74,8 @@ class Runtime:
     def block_logits(self, features: Vector) -> Vector:
         """Give the logits (N, V) after N states at once, from the features (N, H) of each."""
         if self._projection is not None:
-            features = features.dot(self._projection)
-        logits: Vector = features.dot(self._output)
+            features = _product(features, self._projection)
+        logits = _product(features, self._output)
         logits += self._output_bias
         return logits
 
@@ -88,6 +88,12 @@ class Runtime:
             features = layer[0] + features if self._skip and depth else layer[0]
             after.append(layer)
         return tuple(after)
+
+
+@np.errstate(invalid="ignore")  # BLAS may look at what lies behind a vector, and flag it
+def _product(vectors: Vector, weight: Vector) -> Vector:
+    product: Vector = vectors.dot(weight)
+    return product
 
 
 def _make_inputs(embedding: Vector, first: LayerWeights) -> tuple[Vector, bool]:
