@@ -39,6 +39,7 @@ class LayerWeights:
     bias_ih: Vector
     bias_hh: Vector
 
+    @np.errstate(invalid="ignore")  # as in _make_product
     def input_product(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give weight_ih·x + bias_ih for inputs (I,) or, row by row, (N, I)."""
         return inputs @ self.weight_ih.T + self.bias_ih
