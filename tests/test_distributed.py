@@ -224,13 +224,26 @@ def test_several_processes_are_refused_an_apple_gpu() -> None:
 
 def test_one_process_says_each_kind_of_error_and_a_lost_one_is_said_if_nothing_else_is() -> None:
     store = HashStore()
-    first, second = (Peers(rank, 2, store=store) for rank in (0, 1))
+    first, second = (Peers(rank, 3, store=store) for rank in (1, 2))
 
     assert first.is_to_say(ConfigError("a"))
     assert not second.is_to_say(ConfigError("b"))
     assert second.is_to_say(CorpusError("c"))
     assert not second.is_to_say(PeersLostError("d"))
     assert Peers(1, 2, store=HashStore()).is_to_say(PeersLostError("d"))
+
+
+def test_the_first_process_stays_until_the_others_have_asked_who_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, answers = HashStore(), []
+    first, *others = (Peers(rank, 3, store=store) for rank in range(3))
+    late = iter(others)
+    ask = lambda _: answers.append(next(late).is_to_say(ConfigError("late")))  # noqa: E731
+    monkeypatch.setattr("charrnn.training.distributed.time.sleep", ask)
+
+    assert first.is_to_say(ConfigError("soon"))
+    assert answers == [False, False]
 
 
 def test_several_processes_do_not_read_standard_input() -> None:

@@ -27,7 +27,7 @@ from charrnn.errors import ConfigError, PeersLostError
 
 _PATIENCE = timedelta(seconds=25)  # a dead process is noticed at once, a dead machine after this
 _LONG_PATIENCE = timedelta(hours=1)  # while the first one reads a text or writes files
-_LAST_WORD_SECONDS = 1.0  # for the others to notice an end
+_LAST_WORD_SECONDS = 5.0  # for the others to notice an end
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Learner:
         self._feed = Feed(self._lanes, corpus.vocab, device)
         is_fast = has_bf16(device) and config.precision != "fp32"
         product = torch.bfloat16 if is_fast else torch.float32
-        self._optimizer = Optimizer(self.model, config, product)
+        self._optimizer = Optimizer(self.model, config, product, peers)
         self._averaged = copy_model(self.model) if config.ema_decay else self.model
         averages = dict(self._averaged.named_parameters())
         self._averages = [averages[name] for name in self._optimizer.names]

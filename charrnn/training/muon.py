@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import count
 
 import torch
 from torch import Tensor, nn
+
+from charrnn.training.distributed import ALONE, Peers
 
 _MOMENTUM = 0.95
 _REACH = 0.5  # a step's size beside AdamW's, so that one learning rate serves both
@@ -28,6 +31,7 @@ class Muon:
     """Moves `parameters` (G·H, N) by name, block by block; `decays` is the weight decay of each.
 
     dtype: the number format of the iteration's products. every: updates for each iteration.
+    peers: those that share the blocks out among them; all are given the same gradients.
     """
 
     def __init__(
@@ -37,9 +41,11 @@ class Muon:
         gates: int,
         dtype: torch.dtype,
         every: int,
+        peers: Peers = ALONE,
     ) -> None:
         self._parameters, self._decays = dict(parameters), dict(decays)
         self._gates, self._dtype, self._every = gates, dtype, every
+        self._peers = peers
         self._momenta = {name: torch.zeros_like(p) for name, p in parameters.items()}
         self._directions = {name: torch.zeros_like(p) for name, p in parameters.items()}
 
@@ -52,23 +58,35 @@ class Muon:
         Where the scalar `is_moved` is false, nothing changes; the learning rate has to be 0 then.
         """
         share: float | Tensor = 1.0 if is_moved is None else is_moved.float()
+        gradients: dict[str, Tensor] = {}
         for name, parameter in self._parameters.items():
-            momentum, direction = self._momenta[name], self._directions[name]
+            momentum = self._momenta[name]
             gradient = torch.zeros_like(momentum) if parameter.grad is None else parameter.grad
-            if is_moved is not None:
-                gradient.masked_fill_(
-                    is_moved.logical_not(), 0.0
-                )  # 0 times what is no number is none either
+            if is_moved is not None:  # 0 times what is no number is none either
+                gradient.masked_fill_(is_moved.logical_not(), 0.0)
             momentum.lerp_(gradient, (1 - _MOMENTUM) * share)
-            if (update - 1) % self._every == 0:
-                ahead = torch.lerp(gradient, momentum, _MOMENTUM)  # Nesterov
-                blocks = ahead.reshape(self._gates, -1, ahead.shape[1])
-                fresh = orthogonalize(blocks, self._dtype).reshape(direction.shape)
-                direction.lerp_(fresh, share)
+            gradients[name] = gradient
+        if (update - 1) % self._every == 0:
+            for name, fresh in self._orthogonalize(gradients).items():
+                self._directions[name].lerp_(fresh, share)
+        for name, parameter in self._parameters.items():
             rows, columns = parameter.shape[0] // self._gates, parameter.shape[1]
             reach = learning_rate * _REACH * math.sqrt(rows)
             parameter.mul_(1 - reach * self._decays[name])
-            _move(parameter, direction, -reach * math.sqrt(max(1.0, rows / columns)))
+            _move(parameter, self._directions[name], -reach * math.sqrt(max(1.0, rows / columns)))
+
+    def _orthogonalize(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Give the new directions; the processes work the blocks out in turn, and share them."""
+        rank, world_size, made = self._peers.rank, self._peers.world_size, {}
+        for first, (name, gradient) in zip(count(step=self._gates), gradients.items()):
+            ahead = torch.lerp(gradient, self._momenta[name], _MOMENTUM)  # Nesterov
+            blocks = ahead.reshape(self._gates, -1, ahead.shape[1])
+            mine = slice((rank - first) % world_size, None, world_size)
+            fresh = torch.zeros_like(blocks)
+            fresh[mine] = orthogonalize(blocks[mine], self._dtype)
+            made[name] = fresh.view_as(ahead)
+        self._peers.add_up(list(made.values()))
+        return made
 
     def state(self) -> dict[str, Mapping[str, Tensor]]:
         """Give the tensors that have to be kept, by kind and by parameter."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from charrnn.config import GATES, TrainConfig
 from charrnn.model.network import CharRNN
 from charrnn.training.adamw import AdamW
+from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.muon import Muon
 
 ORTHOGONALIZE_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; a product's price decides
@@ -66,10 +67,12 @@ def weight_decay_of(name: str, config: TrainConfig) -> float:
 class Optimizer:
     """Moves every learned weight of a network: recurrent layers' matrices by Muon, others by AdamW.
 
-    dtype: what Muon's products are made in.
+    dtype: what Muon's products are made in. peers: those that make the same updates.
     """
 
-    def __init__(self, model: CharRNN, config: TrainConfig, dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: CharRNN, config: TrainConfig, dtype: torch.dtype, peers: Peers = ALONE
+    ) -> None:
         learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names, self.parameters = list(learned), list(learned.values())
         self.param_groups = [{"params": self.parameters}]  # where a gradient scaler looks
@@ -79,7 +82,7 @@ class Optimizer:
         matrices = {n: p for n, p in learned.items() if by_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
         every = ORTHOGONALIZE_EVERY[dtype]
-        muon = Muon(matrices, decays, GATES[model.config.cell], dtype, every)
+        muon = Muon(matrices, decays, GATES[model.config.cell], dtype, every, peers)
         self._parts = AdamW(others, decays), muon
 
     @property
