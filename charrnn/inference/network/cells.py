@@ -39,7 +39,6 @@ class LayerWeights:
     bias_ih: Vector
     bias_hh: Vector
 
-    @np.errstate(invalid="ignore")  # as in _make_product
     def input_product(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give weight_ih·x + bias_ih for inputs (I,) or, row by row, (N, I)."""
         return inputs @ self.weight_ih.T + self.bias_ih
@@ -107,7 +106,6 @@ def _make_product(weight: NDArray[np.float32], size: int) -> Callable[[Vector], 
     by_rows = weight.T
     columns = np.ascontiguousarray(weight.reshape(-1, size, weight.shape[1]).swapaxes(1, 2))
 
-    @np.errstate(invalid="ignore")  # BLAS may look at what lies behind a vector, and flag it
     def product(x: Vector) -> Vector:
         if x.ndim == 1:
             sums: Vector = x.dot(by_rows).reshape(-1, size)

@@ -10,6 +10,7 @@ V = vocabulary, H = hidden size, L = layers, G = gates of the cell, B = states s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from functools import reduce
 
@@ -22,6 +23,10 @@ from charrnn.inference.network.states import State
 from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers
+
+# BLAS pads what it works on with whatever lay in memory, and now and then flags that. np.errstate
+# would cost a seventh of a small network's time.
+warnings.filterwarnings("ignore", "invalid value encountered in (dot|matmul)", RuntimeWarning)
 
 
 class Runtime:
@@ -74,8 +79,8 @@ class Runtime:
     def block_logits(self, features: Vector) -> Vector:
         """Give the logits (N, V) after N states at once, from the features (N, H) of each."""
         if self._projection is not None:
-            features = _product(features, self._projection)
-        logits = _product(features, self._output)
+            features = features.dot(self._projection)
+        logits: Vector = features.dot(self._output)
         logits += self._output_bias
         return logits
 
@@ -88,12 +93,6 @@ class Runtime:
             features = layer[0] + features if self._skip and depth else layer[0]
             after.append(layer)
         return tuple(after)
-
-
-@np.errstate(invalid="ignore")  # BLAS may look at what lies behind a vector, and flag it
-def _product(vectors: Vector, weight: Vector) -> Vector:
-    product: Vector = vectors.dot(weight)
-    return product
 
 
 def _make_inputs(embedding: Vector, first: LayerWeights) -> tuple[Vector, bool]:
