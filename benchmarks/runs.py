@@ -15,13 +15,17 @@ from typing import Any
 
 from charrnn.errors import CharRNNError
 
+_LAUNCHER = "-m", "torch.distributed.run", "--standalone"
+
 
 class RunFailedError(CharRNNError):
     """A training process ended with an error."""
 
 
-def train(path: str, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Train in a process of its own and give the last report of each kind, by its event.
+def train(path: str, settings: Mapping[str, Any], processes: int = 1) -> dict[str, dict[str, Any]]:
+    """Train in a process of its own, or in several, and give the last report of each kind.
+
+    They are found by their event.
 
     The user's own CHARRNN_ variables do not reach it: a default is the program's.
 
@@ -30,7 +34,9 @@ def train(path: str, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as checkpoints:
         own = ["--json", "--checkpoints", checkpoints, "--", path]
-        command = [sys.executable, "-m", "charrnn", "train", *as_options(settings), *own]
+        command = [sys.executable, *_LAUNCHER, "--nproc-per-node", str(processes), "-m"]
+        command = command if processes > 1 else [sys.executable, "-m"]
+        command += ["charrnn", "train", *as_options(settings), *own]
         done = subprocess.run(
             command, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )

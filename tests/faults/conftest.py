@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-FIGURES: list[str] = []
+FIGURE = "figure"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,9 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if FIGURES:
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    lines = [line for report in reports for name, line in report.user_properties if name == FIGURE]
+    if lines:
         terminalreporter.section("figures")
-        for line in FIGURES:
+        for line in lines:
             terminalreporter.write_line(line)
 
 
@@ -38,4 +40,5 @@ def times(is_whole: bool) -> Callable[[int, int], int]:
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Give a function that keeps a line of measured figures for the end."""
-    return lambda line: FIGURES.append(f"{request.node.name}: {line}")
+    node = request.node
+    return lambda line: node.user_properties.append((FIGURE, f"{node.name}: {line}"))
