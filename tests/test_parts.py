@@ -20,7 +20,8 @@ from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.jobs import do
 from charrnn.text.parts import cut_sources
-from charrnn.text.reader import Source, hash_sources, iter_text
+from charrnn.text.reader import iter_text
+from charrnn.text.source import Source, hash_sources
 from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points
 
 Write = Callable[..., list[Source]]
