@@ -15,6 +15,7 @@ from hypothesis import settings
 from charrnn.checkpoint.format import ModelFile, weight_shapes
 from charrnn.config import ModelConfig
 from charrnn.metrics import bits_per_char
+from charrnn.text.source import Source
 from charrnn.text.vocab import Vocab
 from tests.small_runs import STEPS
 
@@ -65,6 +66,22 @@ def make_model() -> Callable[..., ModelFile]:
         return ModelFile(config, Vocab("\n abé"), weights, summary, training, {"step": step})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Source]]:
+    """Give a function that puts each bytes object into a file and returns the sources."""
+    folder = tmp_path_factory.mktemp("sources")
+
+    def write_files(*contents: bytes, suffix: str = ".txt") -> list[Source]:
+        sources = []
+        for number, content in enumerate(contents):
+            path = folder / f"{number}{suffix}"
+            path.write_bytes(content)
+            sources.append(Source(path, path.name))
+        return sources
+
+    return write_files
 
 
 @pytest.fixture

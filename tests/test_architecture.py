@@ -115,7 +115,7 @@ def test_nothing_is_pickled_evaluated_or_printed(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_storage_and_downloads_open_files_to_write(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
-    writers = {"storage.py", str(Path("text", "download.py")), str(Path("text", "reader.py"))}
+    writers = {"storage.py", str(Path("text", "download.py")), str(Path("text", "finding.py"))}
 
     if name_of(path) not in writers:
         assert ".write_text(" not in source

@@ -148,7 +148,7 @@ def test_a_text_has_figures_to_beat_if_it_is_long_enough(
 def test_what_train_holds_out_is_found_in_pieces_and_with_bytes_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, val_fraction: float
 ) -> None:
-    monkeypatch.setattr("charrnn.text.reader.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("charrnn.text.source.CHUNK_BYTES", 1000)
     monkeypatch.setattr("charrnn.runs.survey.TRAINED_SYMBOLS", 5000)
     monkeypatch.setattr("charrnn.runs.survey.HELD_OUT_SYMBOLS", 1500)
     text = "".join(f"{chr(0x4E00 + i)}{i % 7:06b}" for i in range(4000))  # each ideograph once

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError, StorageError
-from charrnn.text import jobs, reader
+from charrnn.text import jobs, reader, source
 from charrnn.text.corpus import (
     Corpus,
     cache_folder,
@@ -145,7 +145,7 @@ def test_a_text_read_in_pieces_has_the_ids_of_the_text_in_memory(
     (folder / "a").write_bytes(b"\xef\xbb\xbf" + text.encode())
     config = TextConfig(min_count=min_count)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(source, "CHUNK_BYTES", chunk_bytes)
         opened = open_corpus([str(folder / "a")], config, folder)
     expected = corpus_from_text(text, config)
 

@@ -11,7 +11,7 @@ import pytest
 
 from charrnn.text import fingerprint as module
 from charrnn.text.fingerprint import Fingerprint
-from charrnn.text.reader import Source
+from charrnn.text.source import Source
 
 TEXT = b"It was the best of times.\n"
 

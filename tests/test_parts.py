@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError
-from charrnn.text import building, jobs, parts, reader
+from charrnn.text import building, jobs, parts
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.jobs import do
 from charrnn.text.parts import cut_sources
-from charrnn.text.reader import Source, hash_sources, iter_text
+from charrnn.text.reader import iter_text
+from charrnn.text.source import Source, hash_sources
 from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points
 
 Write = Callable[..., list[Source]]
@@ -59,7 +60,7 @@ def small_parts(part_bytes: int, chunk_bytes: int = 3) -> Iterator[None]:
         patch.setattr(building, "open_workers", one_process)
         patch.setattr(parts, "MIN_LAST_BYTES", 30)
         patch.setattr(jobs, "BLOCK_CHARS", 4)
-        patch.setattr(reader, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr("charrnn.text.source.CHUNK_BYTES", chunk_bytes)
         yield
 
 
@@ -151,7 +152,7 @@ def test_to_open_ids_with_bytes_takes_no_look_at_most_of_them(
 
     monkeypatch.setattr(Vocab, "count_characters", note)
     monkeypatch.setattr(jobs, "BLOCK_CHARS", 100)
-    monkeypatch.setattr(reader, "CHUNK_BYTES", 100)
+    monkeypatch.setattr("charrnn.text.source.CHUNK_BYTES", 100)
     corpus = open_corpus([str(source.path)], TextConfig(min_count=2), tmp_path)
 
     assert corpus.vocab.has_bytes

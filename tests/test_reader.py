@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import hashlib
-import io
-import os
-import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -16,42 +10,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import ConfigError, CorpusError, StorageError
-from charrnn.text import reader
-from charrnn.text.reader import Source, hash_sources, iter_text, open_sources
+from charrnn.errors import ConfigError, CorpusError
+from charrnn.text import reader, source
+from charrnn.text.reader import iter_text
+from charrnn.text.source import Source
 
 Write = Callable[..., list[Source]]
 CHUNKS = st.integers(1, 7)
 LAW = settings(deadline=None)  # a busy machine breaks no law
 
 
-@pytest.fixture(scope="module")
-def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
-    """Give a function that puts each bytes object into a file and returns the sources."""
-    folder = tmp_path_factory.mktemp("sources")
-
-    def write_files(*contents: bytes, suffix: str = ".txt") -> list[Source]:
-        sources = []
-        for number, content in enumerate(contents):
-            path = folder / f"{number}{suffix}"
-            path.write_bytes(content)
-            sources.append(Source(path, path.name))
-        return sources
-
-    return write_files
-
-
 def read(sources: list[Source], chunk_bytes: int = 1 << 20, /, **options: str) -> str:
     """Join all pieces, read with chunks of that many bytes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(source, "CHUNK_BYTES", chunk_bytes)
         return "".join(iter_text(sources, **options))
-
-
-def names(*paths: object) -> list[str]:
-    """Give the file names that the paths lead to."""
-    with open_sources([str(path) for path in paths]) as sources:
-        return [source.path.name for source in sources]
 
 
 def translate(text: str) -> str:
@@ -64,173 +37,6 @@ def complaint(sources: list[Source], **options: str) -> str:
     with pytest.raises(CorpusError) as caught:
         read(sources, **options)
     return str(caught.value)
-
-
-# Which files
-
-
-def test_a_folder_gives_its_visible_files_at_any_depth_in_order(tmp_path: Path) -> None:
-    for name in ("b.txt", "a/z.txt", "a/b/c.txt", ".hidden.txt", ".git/config"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-
-    assert names(tmp_path) == ["c.txt", "z.txt", "b.txt"]
-
-
-def test_arguments_keep_their_order_and_a_file_comes_once(tmp_path: Path) -> None:
-    for name in "abc":
-        (tmp_path / name).write_text(name)
-    (tmp_path / "link").symlink_to(tmp_path / "a")
-
-    assert names(tmp_path / "c", tmp_path, tmp_path / "b", tmp_path / "link") == ["c", "a", "b"]
-
-
-def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a")
-    (tmp_path / "loop").symlink_to(tmp_path)
-
-    assert names(tmp_path) == ["a.txt"]
-    assert names(tmp_path / "**" / "*.txt") == ["a.txt"]
-    assert names(tmp_path / "*") == ["a.txt"]
-
-
-def test_a_pattern_gives_its_matches_in_order_without_the_hidden(tmp_path: Path) -> None:
-    for name in ("b.txt", "a.txt", "c.md", ".d.txt", "sub/e.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-
-    assert names(tmp_path / "*.txt") == ["a.txt", "b.txt"]
-    assert names(tmp_path / "**/*.txt") == ["a.txt", "b.txt", "e.txt"]
-    assert names(tmp_path / "s*") == ["e.txt"]
-    assert names(tmp_path / ".*.txt") == [".d.txt"]
-
-
-def test_a_relative_pattern_starts_from_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.txt").write_text("a")
-    monkeypatch.chdir(tmp_path)
-
-    with open_sources(["?.txt"]) as sources:
-        assert sources == [Source(Path("a.txt"), "a.txt")]
-
-
-def test_a_file_whose_name_looks_like_a_pattern_is_taken_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "[a].txt").write_text("literal")
-    (tmp_path / "a.txt").write_text("match")
-
-    assert names(tmp_path / "[a].txt") == ["[a].txt"]
-
-
-@pytest.mark.parametrize("name", ["", "missing.txt", "*.none", "a**b", "nul\0byte", "[", "x" * 300])
-def test_a_name_that_leads_nowhere_is_an_error(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CorpusError, match=r"no text at|cannot follow"), open_sources([name]):
-        pass
-
-
-def test_no_name_at_all_is_an_error() -> None:
-    with pytest.raises(CorpusError, match="name a file"), open_sources([]):
-        pass
-
-
-def test_a_folder_with_nothing_visible_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / ".hidden").write_text("x")
-    with pytest.raises(CorpusError, match="holds no file"), open_sources([str(tmp_path)]):
-        pass
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_refused_by_name_and_skipped_in_a_folder(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "a.txt").write_text("a")
-
-    assert names(tmp_path) == names(tmp_path / "*") == ["a.txt"]
-    with pytest.raises(CorpusError, match="give - instead"), open_sources([str(tmp_path / "pipe")]):
-        pass
-
-
-def test_a_folder_that_may_not_be_listed_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(folder: str) -> None:
-        raise PermissionError(13, "Permission denied", str(folder))
-
-    monkeypatch.setattr(os, "scandir", fail)
-    with pytest.raises(CorpusError, match=r"cannot list .*: Permission denied"):
-        names(tmp_path)
-
-
-def test_a_folder_whose_files_may_not_be_looked_at_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    (tmp_path / "a.txt").write_text("a")
-    monkeypatch.setattr(Path, "is_file", fail)
-    with pytest.raises(CorpusError, match=r"cannot read .*a\.txt: Permission denied"):
-        names(tmp_path)
-
-
-# Standard input
-
-
-def test_standard_input_can_be_read_twice_and_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("é\r\n".encode())))
-
-    with open_sources(["-"]) as sources:
-        assert [source.name for source in sources] == ["standard input"]
-        assert read(sources) == read(sources) == "é\n"
-        spool = sources[0].path
-    assert not spool.parent.exists()
-
-
-def test_standard_input_twice_is_an_error() -> None:
-    with pytest.raises(CorpusError, match="give - once"), open_sources(["-", "-"]):
-        pass
-
-
-def test_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(CorpusError, match="closed"), open_sources(["-"]):
-        pass
-
-
-def test_a_disk_too_full_for_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
-    monkeypatch.setattr("shutil.copyfileobj", fail)
-    with pytest.raises(StorageError, match=r"No space left.*TMPDIR"), open_sources(["-"]):
-        pass
-
-
-# The hash
-
-
-def test_the_hash_of_one_file_is_its_sha256(write: Write) -> None:
-    assert hash_sources(write(b"abc")) == hashlib.sha256(b"abc").hexdigest()
-
-
-def test_the_hash_of_several_files_is_that_of_their_digests(write: Write) -> None:
-    digests = [hashlib.sha256(content).hexdigest() for content in (b"ab", b"c")]
-
-    assert hash_sources(write(b"ab", b"c")) == hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def test_the_hash_knows_where_files_end(write: Write) -> None:
-    assert hash_sources(write(b"ab", b"c")) != hash_sources(write(b"a", b"bc"))
-
-
-def test_hashing_a_file_that_vanished_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"cannot read gone\.txt: No such file"):
-        hash_sources([Source(tmp_path / "gone.txt", "gone.txt")])
 
 
 # Characters
@@ -310,7 +116,9 @@ def test_every_file_ends_as_a_document_by_the_fewest_characters(
     assert read(sources, chunk, document_end=end) == "".join(map(ended, texts))
 
 
-def test_a_document_is_brought_into_its_normal_form_before_it_is_ended(write: Write) -> None:
+def test_a_document_is_brought_into_its_normal_form_before_it_is_ended(
+    write: Write,
+) -> None:
     sources = write("cafe\u0301".encode(), b"e")
 
     assert read(sources, 1, normalize="nfc", document_end="é") == "caféeé"
@@ -323,7 +131,7 @@ def test_each_file_loses_its_byte_order_mark_and_no_other_character(write: Write
 def test_pieces_are_never_empty_and_stay_near_the_chunk_size(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "CHUNK_BYTES", 5)
+    monkeypatch.setattr(source, "CHUNK_BYTES", 5)
     sources = write(b"abcdefg\r\n" * 9, b"", b"x")
     for end in (None, "\n", "--"):
         lengths = [len(piece) for piece in iter_text(sources, document_end=end)]
@@ -356,7 +164,7 @@ def test_a_run_without_a_place_to_cut_is_cut_at_the_bound(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "MAX_HELD_CHARS", 3)
-    monkeypatch.setattr(reader, "CHUNK_BYTES", 2)
+    monkeypatch.setattr(source, "CHUNK_BYTES", 2)
     pieces = list(iter_text(write("\u0301".encode() * 9), normalize="nfc"))
 
     assert [len(piece) for piece in pieces] == [4, 4, 1]
@@ -391,7 +199,9 @@ def test_a_suggestion_comes_from_around_an_error_far_into_the_file(write: Write)
     assert "at offset 1800000; it reads as cp1251" in message
 
 
-def test_a_file_cut_off_inside_a_character_is_not_blamed_on_its_encoding(write: Write) -> None:
+def test_a_file_cut_off_inside_a_character_is_not_blamed_on_its_encoding(
+    write: Write,
+) -> None:
     message = complaint(write("中文".encode()[:-1]))
 
     assert "unexpected end of data, bytes e6 96 (hex) at offset 3; no usual encoding" in message
@@ -414,53 +224,3 @@ def test_an_unknown_encoding_is_refused_before_a_byte_is_read(tmp_path: Path) ->
 
 def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     assert complaint([Source(tmp_path, "books")]) == "cannot read books: Is a directory"
-
-
-# Packed files
-
-
-def test_a_gzip_file_is_unpacked_in_all_its_members(write: Write) -> None:
-    packed = gzip.compress("é\r".encode()) + gzip.compress(b"\nb")
-
-    for suffix in (".gz", ".GZ"):
-        assert read(write(packed, suffix=suffix), 3) == "é\nb"
-
-
-def test_a_plain_text_named_gz_is_read_as_it_is(write: Write) -> None:
-    assert read(write(b"plain", suffix=".gz")) == "plain"
-
-
-@LAW
-@given(cut=st.integers(2, 30), flip=st.integers(2, 30))
-def test_a_damaged_gzip_file_reads_or_raises_our_error(write: Write, cut: int, flip: int) -> None:
-    packed = bytearray(gzip.compress(b"some text, and other words", mtime=0))
-    packed[flip] ^= 0x55
-    for content in (bytes(packed), bytes(packed[:cut])):
-        with contextlib.suppress(CorpusError):
-            read(write(content, suffix=".gz"))
-
-
-def test_a_truncated_gzip_file_is_named_as_damaged(write: Write) -> None:
-    assert "damaged" in complaint(write(gzip.compress(b"text")[:-3], suffix=".gz"))
-
-
-def test_a_gzip_file_that_unpacks_without_end_is_stopped(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "MAX_UNPACKED_BYTES", 1000)
-
-    assert "more than 1,000 bytes" in complaint(write(gzip.compress(b"a" * 1001), suffix=".gz"))
-    assert len(read(write(gzip.compress(b"a" * 1000), suffix=".gz"))) == 1000
-
-
-def test_a_gzip_file_may_unpack_to_a_hundred_times_its_size(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "RATIO_FREE_BYTES", 1000)
-    packed = gzip.compress(b"a" * 100_000)
-    padding = gzip.compress(os.urandom(2000))  # of which the whole file gets larger
-
-    assert f"more than {100 * len(packed):,} bytes" in complaint(write(packed, suffix=".gz"))
-    assert read(write(gzip.compress(b"a" * 1000), suffix=".gz")) == "a" * 1000
-    sources = write(packed + padding, suffix=".gz")
-    assert read(sources, encoding="latin-1").startswith("a" * 100_000)

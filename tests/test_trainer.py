@@ -16,7 +16,7 @@ from charrnn.config import TextConfig, TrainConfig
 from charrnn.errors import ConfigError, CorpusError, DivergedError, OutOfMemoryError
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import Corpus, corpus_from_text
-from charrnn.training import trainer
+from charrnn.training import held_out
 from charrnn.training.evaluation import Score
 from charrnn.training.losses import Best
 from charrnn.training.reports import (
@@ -257,7 +257,7 @@ def test_what_simpler_models_are_compared_with_is_scored_on_their_text(
 ) -> None:
     corpus = corpus_from_text("ab" * 300 + "aabbbabaab" * 10)
     whole = list(train(corpus, make_config(steps=60)))[-1]
-    monkeypatch.setattr(trainer, "HELD_OUT_SYMBOLS", 20)
+    monkeypatch.setattr(held_out, "HELD_OUT_SYMBOLS", 20)
     begun = list(train(corpus, make_config(steps=60)))[-1]
 
     assert whole.best_val_compared_nats == whole.best_val_nats
@@ -281,7 +281,7 @@ def test_patience_waits_out_what_a_high_learning_rate_makes(
     loss: float, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = chain([1.0], repeat(loss))
-    monkeypatch.setattr(trainer, "evaluate_carried", lambda *_: Score(next(losses), 1))
+    monkeypatch.setattr(held_out, "evaluate_carried", lambda *_: Score(next(losses), 1))
     config = make_config(steps=12, eval_every=2, patience=3)
 
     assert list(train(make_corpus(), config))[-1].reason == reason
@@ -323,18 +323,6 @@ def test_losses_are_per_character_under_byte_fallback() -> None:
 
     assert started.val_chars == corpus.val_chars < len(corpus.val)
     assert finished.best_val_nats > math.log(corpus.vocab.size)  # é takes two symbols
-
-
-def test_a_text_with_nothing_held_out_is_refused_with_the_numbers() -> None:
-    with pytest.raises(CorpusError, match=r"11 characters, of which 2 are held|1 are held"):
-        next(train(corpus_from_text("abcdefghijk", TextConfig(val_fraction=0.01)), make_config()))
-
-
-def test_a_held_out_character_of_several_symbols_is_counted_as_none() -> None:
-    corpus = corpus_from_text("ab" * 13 + "大", TextConfig(min_count=2))
-
-    with pytest.raises(CorpusError, match="at least 2 are needed"):
-        next(train(corpus, make_config()))
 
 
 def test_a_text_too_short_for_a_window_is_refused_with_the_numbers() -> None:
@@ -424,7 +412,7 @@ def test_held_out_text_whose_loss_is_no_number_sends_the_run_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     losses = chain([1.0, math.nan], repeat(0.9))
-    monkeypatch.setattr(trainer, "evaluate_carried", lambda *_: Score(next(losses), 1))
+    monkeypatch.setattr(held_out, "evaluate_carried", lambda *_: Score(next(losses), 1))
     reports = list(train(make_corpus(), make_config(steps=8, eval_every=4)))
 
     assert incidents_of(reports) == [("rollback", 8)]

@@ -15,7 +15,7 @@ from charrnn.errors import ConfigError, CorpusError, StorageError
 from charrnn.text import building, workers
 from charrnn.text.corpus import cache_folder, open_corpus
 from charrnn.text.jobs import count_job, do, write_job
-from charrnn.text.reader import Source
+from charrnn.text.source import Source
 from charrnn.text.vocab import Vocab
 from charrnn.text.workers import MAX_WORKERS, allowed_workers, open_workers
 

@@ -21,7 +21,7 @@ from charrnn.metrics import without_nan
 if TYPE_CHECKING:
     from charrnn.inference.scoring import Line
     from charrnn.runs.reading import Reading
-    from charrnn.text.reader import Source
+    from charrnn.text.source import Source
 
 _EXAMPLES = """
 charrnn score letter.txt                        by the newest run's best model
@@ -107,7 +107,7 @@ def _open_text(stack: ExitStack, names: Sequence[str], checkpoints: Path) -> lis
         ConfigError: there are too many names, or none of a text.
         CorpusError: there is no such text.
     """
-    from charrnn.text.reader import open_sources
+    from charrnn.text.finding import open_sources
 
     if len(names) > 2:
         raise ConfigError(f"{len(names)} names were given; give a model and a text, or a text")

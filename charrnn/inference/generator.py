@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.config import FillConfig, ModelConfig, TextConfig
-from charrnn.errors import ConfigError
+from charrnn.config import FillConfig, ModelConfig
+from charrnn.inference.form import common_form, form_of
 from charrnn.inference.network.runtime import Runtime
 from charrnn.inference.scoring import Scores, iter_scores, join_scores
-from charrnn.inference.writer import Form, Writer
+from charrnn.inference.writer import Writer
 
 if TYPE_CHECKING:
     from charrnn.inference.search.fill import Filling
@@ -29,7 +29,7 @@ class Model(Writer):
         self.config: ModelConfig = file.config
         self.summary: dict[str, Any] = file.summary
         self._runtime = Runtime(file.config, file.weights)
-        super().__init__(self._runtime, file.vocab, _form_of(file.summary))
+        super().__init__(self._runtime, file.vocab, form_of(file.summary))
 
     @classmethod
     def from_file(cls, path: Path) -> Model:
@@ -94,7 +94,7 @@ def blend(models: Sequence[tuple[Writer, float]], *, in_log_space: bool = False)
 
     parts = [(model.reader, model.vocab, weight) for model, weight in models]
     joined = Blend(parts, in_log_space)
-    return Writer(joined, joined.vocab, _common_form([model for model, _ in models]))
+    return Writer(joined, joined.vocab, common_form([model.form for model, _ in models]))
 
 
 def guide_away(main: Writer, other: Writer, strength: float) -> Writer:
@@ -106,24 +106,4 @@ def guide_away(main: Writer, other: Writer, strength: float) -> Writer:
     from charrnn.inference.network.blend import Guided
 
     joined = Guided((main.reader, main.vocab), (other.reader, other.vocab), strength)
-    return Writer(joined, joined.vocab, _common_form([main, other]))
-
-
-def _form_of(summary: dict[str, Any]) -> Form:
-    settings = summary.get("settings", {})
-    normalize, end = settings.get("normalize"), settings.get("document_end")
-    return Form(
-        normalize if normalize in ("nfc", "nfkc") else TextConfig().normalize,
-        end if isinstance(end, str) and end else None,
-    )
-
-
-def _common_form(models: Sequence[Writer]) -> Form:
-    first = models[0].form
-    for other in models[1:]:
-        if other.form.normalize != first.normalize:
-            raise ConfigError(
-                f"these models know texts in different normal forms, {first.normalize} and "
-                f"{other.form.normalize}; take models that were trained with one --normalize"
-            )
-    return first
+    return Writer(joined, joined.vocab, common_form([main.form, other.form]))

@@ -1,6 +1,6 @@
 """A network and a vocabulary as a writer: prompt in, text out, one by one or many at once.
 
-It joins the sampler's parts: `chain.py` chooses, a guide says what may come, `stops.py` where a
+It joins the sampler's parts: `controls.py` gives what chooses and what may come, `stops.py` where a
 text ends. What few texts need is imported where it is used: most should begin at once. It knows
 nothing of model files or of terminals.
 """
@@ -8,24 +8,21 @@ nothing of model files or of terminals.
 from __future__ import annotations
 
 import secrets
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.drawing.bans import make_bias
 from charrnn.inference.drawing.batch import Batch, Drawing, Engine
-from charrnn.inference.drawing.chain import Chain
-from charrnn.inference.drawing.filters import Logits
+from charrnn.inference.drawing.controls import make_controls
 from charrnn.inference.drawing.guide import Guide
 from charrnn.inference.drawing.sampler import Start, iter_ids
 from charrnn.inference.drawing.samples import Sample, write_samples
 from charrnn.inference.drawing.stops import Ending, Writing
-from charrnn.inference.drawing.words import begins_word
+from charrnn.inference.form import Form
 from charrnn.inference.network.prefill import prefill
 from charrnn.inference.network.reader import Reader
 from charrnn.text.vocab import StreamDecoder, Vocab
@@ -34,31 +31,6 @@ _SEED_BITS = 63
 _BATCH = 256  # texts written side by side
 _MOST_LOGITS = 1 << 22  # of one step: 32 MB in double precision
 _FEWEST = 8  # of fewer, each is written faster alone
-
-
-class _Tools(NamedTuple):
-    """What the settings of drawing are for one vocabulary."""
-
-    chain: Chain
-    guide: Guide | None
-
-
-@dataclass(frozen=True)
-class Form:
-    """How a text must be for a model to know it.
-
-    normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
-    documents, if that was said.
-    """
-
-    normalize: str = "none"
-    document_end: str | None = None
-
-    def normalized(self, text: str) -> str:
-        """Give the text in the normal form."""
-        if self.normalize == "none":
-            return text
-        return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
 
 
 class Writer:
@@ -91,12 +63,12 @@ class Writer:
             ConfigError: a setting is out of range, or leaves no character to write.
         """
         chosen = _to_draw(replace(config or SampleConfig(), **settings))
-        tools = self._tools(chosen, guide)
+        chain, guide = make_controls(chosen, self.vocab, self.form, guide)
         random = np.random.default_rng([chosen.seed or 0, index])
         start = self._begin(prompt, chosen, after)(random)
-        ids = iter_ids(self.reader, start, tools.chain, random, tools.guide)
+        ids = iter_ids(self.reader, start, chain, random, guide)
         ending = Ending(chosen, self.form.document_end)
-        return Writing(self._iter_text(ids), ending, tools.guide.reason if tools.guide else "")
+        return Writing(self._iter_text(ids), ending, guide.reason if guide else "")
 
     def generate_many(
         self,
@@ -121,7 +93,8 @@ class Writer:
             VocabError, ConfigError: as `generate`.
         """
         chosen = _to_draw(replace(config or SampleConfig(), **settings))
-        tools, begin = self._tools(chosen, guide), self._begin(prompt, chosen, after)
+        chain, guide = make_controls(chosen, self.vocab, self.form, guide)
+        begin = self._begin(prompt, chosen, after)
 
         def write(indices: range) -> list[Sample]:
             randoms = [np.random.default_rng([chosen.seed or 0, index]) for index in indices]
@@ -130,14 +103,7 @@ class Writer:
             if engine is not None:
                 batch = engine.start(self.reader, starts, randoms, alternatives)
             else:
-                batch = Batch(
-                    self.reader,
-                    starts,
-                    tools.chain,
-                    randoms,
-                    tools.guide,
-                    alternatives=alternatives,
-                )
+                batch = Batch(self.reader, starts, chain, randoms, guide, alternatives=alternatives)
             endings = [Ending(chosen, self.form.document_end) for _ in indices]
             return write_samples(batch, self.vocab, endings, indices)
 
@@ -167,7 +133,7 @@ class Writer:
 
         chosen = replace(config or SampleConfig(), **settings)
         check_search(chosen, count)
-        tools = self._tools(chosen, None)
+        chain, _ = make_controls(chosen, self.vocab, self.form)
         start = self._begin(prompt, chosen, after)(np.random.default_rng(0))
         has_stops = Ending(chosen, self.form.document_end).has_rules
         found = search_beams(
@@ -175,7 +141,7 @@ class Writer:
             start.state,
             chosen,
             count=count,
-            bias=tools.chain.bias,
+            bias=chain.bias,
             is_end=lambda ids: has_stops and self._end(ids, chosen)[1] is not None,
         )
         samples = []
@@ -220,45 +186,6 @@ class Writer:
             if ending.reason is None:
                 shown += ending.feed(char)
         return shown, ending.reason
-
-    def _tools(self, config: SampleConfig, guide: Guide | None) -> _Tools:
-        """Resolve the settings for this vocabulary."""
-        if config.documents is not None and self.form.document_end is None:
-            raise ConfigError(
-                "this model does not know where documents end: it was trained without "
-                "--document-end; leave --documents out, or end at a text by --stop"
-            )
-        if config.novel is not None and guide is None:
-            raise ConfigError(
-                "novel needs the text that the model was trained on: give its guide, made by "
-                "charrnn.runs.originality, or leave novel out"
-            )
-        config = self._normalized(config)
-        bias = make_bias(self.vocab, config)
-        constraint = self._constraint(config, bias)
-        if constraint is not None and guide is not None:
-            raise ConfigError(
-                "what the text must be and what it must not copy may leave nothing to write; "
-                "leave --novel out, or --regex, --choices, --template and --balanced"
-            )
-        words = None if config.word_temperature is None else begins_word(self.vocab)
-        return _Tools(Chain(config, self.vocab.size, bias, words), constraint or guide)
-
-    def _constraint(self, config: SampleConfig, bias: Logits | None) -> Guide | None:
-        """Give what holds the text to a form, if one is asked for."""
-        if not (config.regex or config.template or config.choices or config.balanced):
-            return None
-        from charrnn.inference.constraint.constraint import make_constraint
-
-        return make_constraint(self.vocab, config, None if bias is None else bias > -np.inf)
-
-    def _normalized(self, config: SampleConfig) -> SampleConfig:
-        """Give what is to be matched in the form of the model's text."""
-        form = self.form.normalized
-        regex, template = (each and form(each) for each in (config.regex, config.template))
-        return replace(
-            config, regex=regex, template=template, choices=tuple(map(form, config.choices))
-        )
 
     def _begin(
         self, prompt: str, config: SampleConfig, after: Start | None

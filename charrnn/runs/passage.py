@@ -20,7 +20,8 @@ from charrnn.errors import ConfigError, CorpusError
 from charrnn.runs.inherit import inherited_vocab
 from charrnn.runs.request import locate_texts
 from charrnn.text.corpus import Corpus, open_corpus, split_ids
-from charrnn.text.reader import iter_text, open_sources
+from charrnn.text.finding import open_sources
+from charrnn.text.reader import iter_text
 from charrnn.text.vocab import Ids
 
 OWN_SPLIT, OTHER_SPLIT = "val", "all"  # where none is asked for

@@ -13,7 +13,8 @@ from typing import Any
 from charrnn.errors import CorpusError
 from charrnn.inference.generator import Model
 from charrnn.inference.scoring import Line, Scores, Tally, iter_lines
-from charrnn.text.reader import Source, iter_text
+from charrnn.text.reader import iter_text
+from charrnn.text.source import Source
 
 
 class Reading:

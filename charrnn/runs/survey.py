@@ -15,8 +15,8 @@ from charrnn.text.baselines import HELD_OUT_SYMBOLS, score_baselines
 from charrnn.text.compressors import whole_bpc
 from charrnn.text.corpus import cut_ids, iter_pieces, place_cut
 from charrnn.text.documents import count_documents
+from charrnn.text.finding import open_sources
 from charrnn.text.ngram import TRAINED_SYMBOLS
-from charrnn.text.reader import open_sources
 from charrnn.text.statistics import CorpusStats, measure_text
 from charrnn.text.vocab import MAX_ALPHABET, Ids, Vocab
 from charrnn.training.budget import Plan, make_plan

@@ -27,7 +27,7 @@ from charrnn.errors import CorpusError, StorageError, VocabError
 from charrnn.storage import flush_file, flush_folder, write_atomically
 from charrnn.text.jobs import Job, Result, count_job, write_job
 from charrnn.text.parts import cut_sources
-from charrnn.text.reader import Source
+from charrnn.text.source import Source
 from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
 from charrnn.text.workers import allowed_workers, open_workers
 

@@ -26,8 +26,10 @@ from charrnn.config import TextConfig
 from charrnn.errors import CorpusError
 from charrnn.text.building import is_complete, open_build
 from charrnn.text.documents import missing_end
+from charrnn.text.finding import open_sources
 from charrnn.text.fingerprint import Fingerprint
-from charrnn.text.reader import Source, iter_text, open_sources
+from charrnn.text.reader import iter_text
+from charrnn.text.source import Source
 from charrnn.text.vocab import Ids, Vocab
 
 CACHE_FORMAT = 2

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.storage import open_at
-from charrnn.text.reader import Source, iter_text
+from charrnn.text.reader import iter_text
+from charrnn.text.source import Source
 from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
 
 BLOCK_CHARS = 1 << 18  # many small files are encoded together

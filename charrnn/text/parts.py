@@ -14,7 +14,7 @@ from typing import IO
 
 from charrnn.config import TextConfig
 from charrnn.text.encodings import find_codec
-from charrnn.text.reader import Source, open_source
+from charrnn.text.source import Source, open_source
 
 CUTTABLE = frozenset(
     [

@@ -38,6 +38,11 @@ class Meter:
         """Give the nats per character."""
         return self.nats / max(self.chars, 1)
 
+    def read_out(self) -> float:
+        """Give the nats per character, and start anew."""
+        mean, self.nats, self.chars = self.mean(), 0.0, 0
+        return mean
+
 
 @dataclass
 class Level:

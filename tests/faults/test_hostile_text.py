@@ -17,9 +17,11 @@ from charrnn.config import TextConfig
 from charrnn.console import tables
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.runs import survey
-from charrnn.text import reader
+from charrnn.text import source
 from charrnn.text.corpus import open_corpus
-from charrnn.text.reader import hash_sources, iter_text, open_sources
+from charrnn.text.finding import open_sources
+from charrnn.text.reader import iter_text
+from charrnn.text.source import Source, hash_sources
 from charrnn.text.vocab import MAX_ALPHABET
 from tests.faults.hostile import BIDIRECTIONAL, CONTROLS, as_name, in_chunks, make_strings
 from tests.faults.program import Ended, run
@@ -215,8 +217,8 @@ def test_folders_too_deep_for_python_are_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_bomb_is_met_early(times: Times, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
-    free_bytes = times(4 << 20, reader.RATIO_FREE_BYTES)
-    monkeypatch.setattr(reader, "RATIO_FREE_BYTES", free_bytes)
+    free_bytes = times(4 << 20, source.RATIO_FREE_BYTES)
+    monkeypatch.setattr(source, "RATIO_FREE_BYTES", free_bytes)
     packed = gzip.compress(b"0" * (free_bytes >> 2), 9) * 16
     Path("bomb.gz").write_bytes(packed)
     began, sizes = time.monotonic(), []
@@ -233,12 +235,12 @@ def test_a_bomb_is_met_early(times: Times, monkeypatch: pytest.MonkeyPatch, figu
 
 
 def test_a_large_file_may_unpack_to_a_hundred_times_its_size() -> None:
-    assert reader.MAX_UNPACKED_RATIO == 100
-    sizes = [0, reader.RATIO_FREE_BYTES // 100, 1 << 30, 1 << 40]
-    most = [reader._most_unpacked(size) for size in sizes]
+    assert source.MAX_UNPACKED_RATIO == 100
+    sizes = [0, source.RATIO_FREE_BYTES // 100, 1 << 30, 1 << 40]
+    most = [source._most_unpacked(size) for size in sizes]
 
     assert most == [256 << 20, 256 << 20, 64 << 30, 64 << 30]
-    assert reader._most_unpacked(10_000_000) == 1_000_000_000
+    assert source._most_unpacked(10_000_000) == 1_000_000_000
 
 
 # A file that changes
@@ -261,11 +263,11 @@ def _replace(path: Path) -> None:
     Path("other").replace(path)
 
 
-def pieces_of(sources: list[reader.Source]) -> Iterator[object]:
+def pieces_of(sources: list[Source]) -> Iterator[object]:
     yield from iter_text(sources)
 
 
-def hash_of(sources: list[reader.Source]) -> Iterator[object]:
+def hash_of(sources: list[Source]) -> Iterator[object]:
     yield None
     yield hash_sources(sources)
 
@@ -274,12 +276,12 @@ def hash_of(sources: list[reader.Source]) -> Iterator[object]:
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("read", [pieces_of, hash_of])
 def test_a_file_that_changes_while_it_is_read_is_an_error(
-    read: Callable[[list[reader.Source]], Iterator[object]],
+    read: Callable[[list[Source]], Iterator[object]],
     change: str,
     suffix: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reader, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(source, "CHUNK_BYTES", 1000)
     path, text = Path(f"moving{suffix}"), os.urandom(200_000).hex().encode()
     path.write_bytes(gzip.compress(text) if suffix == ".gz" else text)
     with open_sources([str(path)]) as sources:

@@ -1,0 +1,64 @@
+"""The text that a run is judged by: how much of it, and what a network scores on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from charrnn.config import ModelConfig, TextConfig, TrainConfig
+from charrnn.errors import CorpusError
+from charrnn.model.network import CharRNN
+from charrnn.text.corpus import Corpus, corpus_from_text
+from charrnn.training import held_out
+from charrnn.training.distributed import ALONE
+from charrnn.training.evaluation import evaluate_carried, evaluate_windowed, unwatched
+from charrnn.training.held_out import HeldOut
+
+BOOK = corpus_from_text("the cat sat on the mat. " * 300)
+
+
+def make_network(corpus: Corpus) -> CharRNN:
+    torch.manual_seed(1)
+    return CharRNN(ModelConfig(vocab_size=corpus.vocab.size, embedding_size=3, hidden_size=4))
+
+
+def test_a_text_with_nothing_held_out_is_refused_with_the_numbers() -> None:
+    corpus = corpus_from_text("abcdefghijk", TextConfig(val_fraction=0.01))
+
+    with pytest.raises(CorpusError, match=r"11 characters, of which 1 are held out"):
+        HeldOut(corpus, TrainConfig(), ALONE)
+
+
+def test_a_held_out_character_of_several_symbols_is_counted_as_none() -> None:
+    corpus = corpus_from_text("ab" * 13 + "大", TextConfig(min_count=2))
+
+    with pytest.raises(CorpusError, match="at least 2 are needed"):
+        HeldOut(corpus, TrainConfig(), ALONE)
+
+
+def test_so_many_characters_are_predicted_while_training_as_are_asked_for() -> None:
+    watched: list[int] = []
+    text = HeldOut(BOOK, TrainConfig(eval_chars=100), ALONE)
+    text.score(make_network(BOOK), watched.append)
+
+    assert (sum(watched), text.part_chars) == (100, 101)
+
+
+def test_a_part_gives_way_to_the_whole_at_the_end() -> None:
+    model, val, vocab = make_network(BOOK), BOOK.val, BOOK.vocab
+    text = HeldOut(BOOK, TrainConfig(eval_chars=100), ALONE)
+    carried, windowed, compared = text.score_whole(model, 9.0, unwatched)
+
+    assert carried == compared == evaluate_carried(model, val, vocab).loss_nats
+    assert windowed == evaluate_windowed(model, val, vocab).loss_nats
+
+
+def test_what_is_known_of_the_whole_is_not_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, watched = make_network(BOOK), list[int]()
+    monkeypatch.setattr(held_out, "HELD_OUT_SYMBOLS", 20)
+    text = HeldOut(BOOK, TrainConfig(eval_chars=0), ALONE)
+    carried, _, compared = text.score_whole(model, 9.0, watched.append)
+
+    assert carried == 9.0
+    assert compared == evaluate_carried(model, BOOK.val[:20], BOOK.vocab).loss_nats
+    assert sum(watched) == len(BOOK.val) - 1 + 19  # by windows, and where others are compared
