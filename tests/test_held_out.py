@@ -53,6 +53,19 @@ def test_a_part_gives_way_to_the_whole_at_the_end() -> None:
     assert windowed == evaluate_windowed(model, val, vocab).loss_nats
 
 
+def test_of_a_long_text_the_end_reads_no_more_than_can_be_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, val, vocab = make_network(BOOK), BOOK.val, BOOK.vocab
+    monkeypatch.setattr(held_out, "_MOST_AT_THE_END", 300)
+    text = HeldOut(BOOK, TrainConfig(eval_chars=100), ALONE)
+    carried, windowed, _ = text.score_whole(model, 9.0, unwatched)
+
+    assert carried == evaluate_carried(model, val[:301], vocab).loss_nats
+    assert windowed == evaluate_windowed(model, val[:301], vocab).loss_nats
+    assert HeldOut(BOOK, TrainConfig(eval_chars=0), ALONE).part_chars == len(val)
+
+
 def test_what_is_known_of_the_whole_is_not_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
     model, watched = make_network(BOOK), list[int]()
     monkeypatch.setattr(held_out, "HELD_OUT_SYMBOLS", 20)

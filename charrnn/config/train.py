@@ -81,7 +81,7 @@ class TrainConfig:
     eval_every: int | None = setting(None, "steps between evaluations", minimum=1, section="Length")
     eval_chars: int = setting(
         2_000_000,
-        "held-out symbols used by evaluations on the way; 0 for all",
+        "held-out symbols used by evaluations on the way (at the end: 10,000,000); 0 for all",
         minimum=0,
         section="Length",
     )

@@ -1,4 +1,4 @@
-"""The text that a run is judged by: a part of it while it trains, the whole of it at the end.
+"""The text that a run is judged by: a part of it while it trains, much more of it at the end.
 
 How a network is scored on a text is evaluation.py's; which network, and when, is not known here.
 """
@@ -14,9 +14,13 @@ from charrnn.text.vocab import Ids
 from charrnn.training.distributed import Peers
 from charrnn.training.evaluation import Watch, evaluate_carried, evaluate_windowed
 
+_MOST_AT_THE_END = 10_000_000  # symbols; more would take hours and tell no more
+
 
 class HeldOut:
     """A corpus's held-out text, which several processes score together.
+
+    All of it counts at the end, up to 10,000,000 symbols; with eval_chars 0 all there is, always.
 
     part: the ids (S,) of it that are used while training, its beginning or all.
 
@@ -25,7 +29,8 @@ class HeldOut:
     """
 
     def __init__(self, corpus: Corpus, config: TrainConfig, peers: Peers) -> None:
-        self._whole, self._vocab, self._peers = corpus.val, corpus.vocab, peers
+        self._whole = corpus.val[: _MOST_AT_THE_END + 1] if config.eval_chars else corpus.val
+        self._vocab, self._peers = corpus.vocab, peers
         self.part = _part_of(corpus, config)
 
     @property
