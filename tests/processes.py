@@ -31,15 +31,17 @@ class Together:
         return [line for text in texts for line in text.splitlines() if "charrnn: " in line]
 
 
-def start_together(number: int, folder: Path, *words: str) -> Together:
-    """Start `charrnn train` with these words in `number` processes."""
+def start_together(
+    number: int, folder: Path, *words: str, program: Sequence[str] = ("-m", "charrnn")
+) -> Together:
+    """Start `charrnn train`, or what else stands for charrnn, with these words in processes."""
     folder.mkdir()
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     processes = []
     for rank in range(number):
         own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
         with (folder / f"{rank}.out").open("wb") as out, (folder / f"{rank}.err").open("wb") as err:
-            command = [sys.executable, "-m", "charrnn", "train", *words]
+            command = [sys.executable, *program, "train", *words]
             environment = os.environ | common | {name: str(value) for name, value in own.items()}
             processes.append(subprocess.Popen(command, env=environment, stdout=out, stderr=err))
     return Together(processes, folder)

@@ -198,7 +198,7 @@ def test_a_gradient_scaler_finds_its_scale_as_at_once(
     for _ in range(2):
         learner = make_learner(config)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2**-3)
-        learner._scaler = scaler
+        learner._weights.scaler = scaler
         updates = [update for _ in range(20) for update in learner.advance(None)]
         updates += learner.settle()
         ends.append((learner.lay_down(), [update.is_made for update in updates]))
@@ -248,7 +248,7 @@ def test_no_step_reads_anything_back(
     for is_deferred in (False, True):
         monkeypatch.setattr("charrnn.training.learner.is_deferred", lambda _, d=is_deferred: d)
         learner = make_learner(make_config(cell=cell, optimizer=optimizer, dropout=0.3))
-        learner._scaler = torch.amp.GradScaler("cpu", enabled=has_scaler)
+        learner._weights.scaler = torch.amp.GradScaler("cpu", enabled=has_scaler)
         for _ in range(3):
             learner.advance(None)
         learner.settle()  # room for four more
@@ -270,12 +270,12 @@ def test_batches_grow_while_all_goes_well_and_start_again_when_it_does_not() -> 
     for is_moved in [True] * 9 + [False]:
         size = 0
         while not unread.is_full:
-            unread.add(outcome(is_moved), chars=10, slices=1)
+            unread.add(outcome(is_moved).figures(), chars=10, slices=1)
             size += 1
         updates, unmoved = unread.read()
         assert (len(updates), unmoved) == (size, 0 if is_moved else size)
         sizes.append(size)
-    unread.add(outcome(True), chars=10, slices=1)
+    unread.add(outcome(True).figures(), chars=10, slices=1)
 
     assert sizes == [1, 2, 4, 8, 16, 32, 32, 32, 32, 32]
     assert unread.is_full

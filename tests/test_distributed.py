@@ -114,6 +114,53 @@ def test_two_processes_train_as_one(text: Path, tmp_path: Path, alone: Curve) ->
     assert_same_state(run, alone.run, step=20)
 
 
+DEFERRED = """
+import math, os
+from charrnn.cli.main import main
+from charrnn.model.network import CharRNN
+from charrnn.training import learner
+
+learner.is_deferred = lambda device: True
+honest, windows = CharRNN.total_nats, []
+
+def total_nats(self, *args):
+    windows.append(1)
+    nats, state = honest(self, *args)
+    is_wrong = str(len(windows) - 2) == os.environ.get("WRONG_STEP_" + os.environ["RANK"])
+    return nats * (math.nan if is_wrong else 1), state
+
+CharRNN.total_nats = total_nats
+main()
+"""
+"""charrnn with steps that are judged where they are made, and of which one goes wrong if asked."""
+
+
+def test_two_processes_whose_steps_are_read_later_train_as_one(
+    text: Path, tmp_path: Path, alone: Curve
+) -> None:
+    words = [str(text), *WORDS, "--checkpoints", str(tmp_path / "runs")]
+    two = start_together(2, tmp_path / "two", *words, program=("-c", DEFERRED))
+
+    assert two.wait() == [0, 0], two.complaints()
+    run = RunFolder(tmp_path / "runs" / "book")
+    assert_same(read_curve(run), alone)
+    assert_same_state(run, alone.run, step=20)
+
+
+def test_a_window_gone_wrong_in_one_process_is_dropped_by_all_also_where_it_is_read_later(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRONG_STEP_1", "50")
+    words = [str(text), *WORDS, "--checkpoints", str(tmp_path / "runs"), "--steps=90", "--json"]
+    two = start_together(2, tmp_path / "two", *words, program=("-c", DEFERRED))
+
+    assert two.wait() == [0, 0], two.complaints()
+    reports = [json.loads(line) for line in (two.folder / "0.out").read_text().splitlines()]
+    told = [(each["kind"], each["step"]) for each in reports if each["event"] == "incident"]
+    assert told == [("dropped", 50)]
+    assert reports[-1]["step"] == 90
+
+
 def test_three_processes_train_a_gru_as_one_and_the_first_alone_speaks(
     text: Path, tmp_path: Path
 ) -> None:

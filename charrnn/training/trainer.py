@@ -114,7 +114,7 @@ class _Run:
         self._pace = Pace(config.budget_seconds)
         self._corpus, self._config, self._best = corpus, config, best
         self._should_stop, self._peers = should_stop, peers
-        self._is_save_due = False
+        self._is_save_due = self._is_report_late = False
         self._val = _held_out(corpus, config)
         self._threads = set_up_machine(config)
         device = choose_device(config.device)
@@ -140,7 +140,7 @@ class _Run:
             self._resumed_from = resume.step
             self._check_unfinished(resume)
         self._good = resume or self._lay_down()
-        self._reported = self._kept = time.perf_counter()
+        self._reported = self._kept = self._heeded = time.perf_counter()
 
     def started(self) -> Started:
         """Describe the run."""
@@ -184,8 +184,12 @@ class _Run:
 
     def _heed(self, _: int = 0) -> None:
         """Learn what the clock and the caller want of any process: of all, at the same step."""
-        is_late = time.perf_counter() - self._kept > _SNAPSHOT_SECONDS
-        is_over, self._is_save_due = self._peers.any_of(self._should_stop(), is_late)
+        before, self._heeded = self._heeded, time.perf_counter()
+        is_late = self._heeded - self._kept > _SNAPSHOT_SECONDS
+        next_step = 2 * self._heeded - before  # when about it ends
+        will_be_late = next_step - self._reported > _REPORT_SECONDS
+        wishes = self._peers.any_of(self._should_stop(), is_late, will_be_late)
+        is_over, self._is_save_due, self._is_report_late = wishes
         if is_over:
             raise _StopAsked
 
@@ -222,7 +226,11 @@ class _Run:
             self._chars_seen += update.chars
             nats = update.nats / max(update.chars, 1)
             told = replace(
-                before, train_nats=nats, level_nats=self._level.nats, slices=update.slices
+                before,
+                train_nats=nats,
+                level_nats=self._level.nats,
+                slices=update.slices,
+                reason=update.unrecorded,
             )
             for kind in self._judge(update, before):
                 yield replace(told, kind=kind)
@@ -236,6 +244,8 @@ class _Run:
         """Count a step in, and yield each kind of thing that went wrong with it."""
         if update.slices != before.slices:
             yield "memory"
+        if update.unrecorded:
+            yield "graph"
         if not update.is_made:
             self._dropped += 1
             yield "dropped"
@@ -279,8 +289,7 @@ class _Run:
 
     def _is_report_due(self) -> bool:
         is_last = self._learner.step == self._plan.total_steps
-        is_time = time.perf_counter() - self._reported > _REPORT_SECONDS
-        return is_last or is_time or self._is_milestone()
+        return is_last or self._is_report_late or self._is_milestone()
 
     def _is_evaluation_due(self) -> bool:
         step, plan = self._learner.step, self._plan
@@ -289,7 +298,7 @@ class _Run:
         return step != self._evaluated_step and (is_last or is_spaced)
 
     def _progress(self, gradient_norm: float) -> Progress:
-        self._reported = time.perf_counter()
+        self._reported, self._is_report_late = time.perf_counter(), False
         is_milestone, plan = self._is_milestone(), self._plan
         train_nats = self._since_milestone.mean()
         if is_milestone:
