@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -18,6 +19,8 @@ ASKING = {"_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_selec
 """Operations in which a host waits for its device."""
 TELLING = {"lift_fresh", "lift", "_pin_memory"}
 """Those that make a tensor of what the host has."""
+READING = {"tolist", "numpy", "__array__", "cpu"}
+"""Methods that read a CPU's tensor without any operation."""
 
 
 class CpuTape:
@@ -36,7 +39,7 @@ class CpuTape:
         drawn = self._generator.get_state()
         recording = Recording()
         try:
-            with recording:
+            with NoReading(), recording:
                 action()
         finally:
             recording.undo()
@@ -54,18 +57,17 @@ class Recording(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._calls: list[tuple[Any, Any, Any, Any]] = []
+        self._calls: list[tuple[Any, Any, Any, Any, bool]] = []
         self._before: dict[int, tuple[Tensor, Any]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = func._schema.name.removeprefix("aten::"), kwargs or {}
-        if name in ASKING | TELLING:
-            raise RuntimeError(f"{name} is not permitted while a step is recorded")
+        refuse(name, ASKING | TELLING)
         for tensor in written(func, args, kwargs):
             storage = tensor.untyped_storage()
             self._before.setdefault(storage.data_ptr(), (tensor, storage.clone()))
         out = func(*args, **kwargs)
-        self._calls.append((func, args, kwargs, out))
+        self._calls.append((func, args, kwargs, out, torch.is_grad_enabled()))
         return out
 
     @torch.no_grad()
@@ -74,14 +76,31 @@ class Recording(TorchDispatchMode):
         for tensor, storage in self._before.values():
             tensor.untyped_storage().copy_(storage)
 
-    @torch.no_grad()
     def replay(self) -> None:
         """Do all operations again; what they give goes where it went the first time."""
-        for func, args, kwargs, out in self._calls:
-            fresh = func(*args, **kwargs)
-            for place, made in zip(tree_leaves(out), tree_leaves(fresh), strict=True):
-                if isinstance(place, Tensor) and not is_same(place, made):
-                    place.copy_(made)
+        for func, args, kwargs, out, has_grad in self._calls:
+            with torch._C._AutoDispatchBelowAutograd(), torch.set_grad_enabled(has_grad):
+                self._repeat(func, args, kwargs, out)
+
+    def _repeat(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        fresh = func(*args, **kwargs)
+        for place, made in zip(tree_leaves(out), tree_leaves(fresh), strict=True):
+            if isinstance(place, Tensor) and not is_same(place, made):
+                place.copy_(made)
+
+
+class NoReading(TorchFunctionMode):
+    """Refuses the methods that read a tensor's memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        refuse(getattr(func, "__name__", ""), READING)
+        return func(*args, **(kwargs or {}))
+
+
+def refuse(name: str, among: set[str]) -> None:
+    """Raise what a CUDA graph would be spoiled by."""
+    if name in among:
+        raise RuntimeError(f"{name} is not permitted while a step is recorded")
 
 
 def is_same(one: Tensor, other: Tensor) -> bool:

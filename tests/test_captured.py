@@ -31,7 +31,7 @@ from tests.tape import CpuTape
 
 CORPUS = corpus_from_text("the cat sat on the mat. " * 20)
 CPU = torch.device("cpu")
-WINDOWS = 43  # in an epoch
+STEPS, WINDOWS = 60, 43  # in an epoch
 DEEP: dict[str, Any] = {
     "num_layers": 2,
     "dropout": 0.3,
@@ -40,7 +40,6 @@ DEEP: dict[str, Any] = {
     "weight_decay_recurrent": 0.1,
     "warmup_steps": 9,
 }
-STEPS = 100
 
 
 def make_config(**settings: Any) -> TrainConfig:
@@ -71,11 +70,11 @@ def steps_of(learner: Learner, count: int) -> list[Update]:
     return made + learner.settle()
 
 
-def assert_same(one: Learner, other: Learner, atol: float = 0.0) -> None:
+def assert_same(one: Learner, other: Learner) -> None:
     for mine, theirs in zip(one.lay_down()[:2], other.lay_down()[:2], strict=True):
         assert mine.keys() == theirs.keys()
         for name in mine:
-            assert np.allclose(mine[name], theirs[name], rtol=0, atol=atol), name
+            assert np.array_equal(mine[name], theirs[name]), name
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -94,13 +93,15 @@ def test_steps_done_again_are_those_made_anew_to_the_last_bit(
 def test_steps_done_again_are_those_judged_by_the_host_but_for_rounded_rates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recorded = make_learner(make_config(**DEEP))
+    settings = DEEP | {"schedule": "constant", "warmup_steps": 0, "learning_rate": 2**-7}
+    recorded = make_learner(make_config(**settings))
     monkeypatch.setattr("charrnn.training.learner.is_deferred", lambda _: False)
-    read = make_learner(make_config(graph=False, **DEEP))
+    read = make_learner(make_config(graph=False, **settings))
 
     for mine, theirs in zip(steps_of(recorded, 50), steps_of(read, 50), strict=True):
         assert mine.nats == pytest.approx(theirs.nats, rel=1e-5)
-    assert_same(recorded, read, atol=2e-5)
+    mine, theirs = recorded.lay_down()[0], read.lay_down()[0]
+    assert all(np.allclose(mine[name], theirs[name], rtol=0, atol=2e-5) for name in mine)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -121,11 +122,19 @@ def ask(parameters: Any, config: TrainConfig) -> Tensor:
     return norm
 
 
+def read(parameters: Any, config: TrainConfig) -> Tensor:
+    norm = clip_gradients(parameters, config)
+    norm.tolist()
+    return norm
+
+
 def tell(parameters: Any, config: TrainConfig) -> Tensor:
     return clip_gradients(parameters, config) * torch.tensor(1.0)
 
 
-@pytest.mark.parametrize(("broken", "said"), [(ask, "_local_scalar_dense"), (tell, "lift_fresh")])
+@pytest.mark.parametrize(
+    ("broken", "said"), [(ask, "_local_scalar_dense"), (read, "tolist"), (tell, "lift_fresh")]
+)
 @pytest.mark.parametrize("has_scaler", [False, True])
 def test_a_step_that_cannot_be_recorded_is_made_all_the_same_and_told_once(
     broken: Callable[..., Tensor],
@@ -138,8 +147,8 @@ def test_a_step_that_cannot_be_recorded_is_made_all_the_same_and_told_once(
     recorded, plain = (make_learner(make_config(graph=graph, **DEEP)) for graph in (True, False))
     for learner in (recorded, plain):
         learner._weights.scaler = torch.amp.GradScaler("cpu", 2.0**70, enabled=has_scaler)
-    updates = steps_of(recorded, STEPS)
-    steps_of(plain, STEPS)
+    updates = steps_of(recorded, 20)
+    steps_of(plain, 20)
 
     (reason,) = [update.unrecorded for update in updates if update.unrecorded]
     assert reason == f"{said} is not permitted while a step is recorded"
@@ -158,12 +167,12 @@ def test_a_run_says_that_it_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_was_recorded_goes_on_from_a_state_picked_up() -> None:
     recorded, plain = (make_learner(make_config(graph=graph, **DEEP)) for graph in (True, False))
     for learner in (recorded, plain):
-        steps_of(learner, 30)
+        steps_of(learner, 35)
         before = learner.lay_down()
-        steps_of(learner, 7)
+        steps_of(learner, 5)
         learner.pick_up(*before)
         learner.rate_factor = 0.5
-        steps_of(learner, 40)
+        steps_of(learner, 15)
 
     assert_same(recorded, plain)
 
@@ -203,7 +212,7 @@ def test_the_scale_of_gradients_is_found_by_recordings_too(factor: Tensor) -> No
         scaler = torch.amp.GradScaler("cpu", 2.0**127, 2.0, 0.5, growth_interval=9)
         learner._weights.scaler = scaler
 
-    assert steps_of(recorded, 60) == steps_of(plain, 60)
+    assert str(steps_of(recorded, 40)) == str(steps_of(plain, 40))  # the first norms are NaN
     assert recorded.lay_down()[2] == plain.lay_down()[2]
     assert_same(recorded, plain)
 
@@ -230,13 +239,13 @@ def test_a_window_read_in_slices_is_recorded_anew(
     for graph in (True, False):
         with monkeypatch.context() as patch:
             learner = make_learner(make_config(graph=graph, **DEEP))
-            run_short(patch, lambda own, who=learner: who.step == WINDOWS and own.slices == 1)
+            run_short(patch, lambda own, who=learner: who.epoch == 1 and own.slices == 1)
             steps_of(learner, STEPS)
         learners.append(learner)
 
     assert [learner.slices for learner in learners] == [2, 2]
     assert_same(*learners)
-    assert tapes[0].replays == STEPS - 3 - 2 * 3
+    assert tapes[0].replays == STEPS - 2 - 2 * 3
 
 
 def test_memory_that_suffices_for_a_step_but_not_for_its_recording_cuts_no_slices(

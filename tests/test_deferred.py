@@ -257,7 +257,7 @@ def test_no_step_reads_anything_back(
                 learner.advance(None)
         counts.append(seen.count)
 
-    assert counts[0] >= 6  # loss and norm of each step
+    assert counts[0] >= 3  # the norm of each step; on a CPU a list is read without an operation
     assert counts[1] == 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from charrnn.config import ModelConfig
 from charrnn.training.budget import Plan
-from charrnn.training.learner import Arrays
+from charrnn.training.lane_states import Arrays
 
 
 @dataclass(frozen=True)

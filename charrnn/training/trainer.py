@@ -31,7 +31,8 @@ from charrnn.training.device import (
 )
 from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.evaluation import evaluate_carried, evaluate_windowed
-from charrnn.training.learner import Arrays, Learner
+from charrnn.training.lane_states import Arrays
+from charrnn.training.learner import Learner
 from charrnn.training.losses import Best, Level, Meter
 from charrnn.training.memory import WAY_OUT, count_parameters, used_memory_bytes, within_memory
 from charrnn.training.pace import Pace
