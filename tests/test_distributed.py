@@ -126,7 +126,7 @@ honest, windows = CharRNN.total_nats, []
 def total_nats(self, *args):
     windows.append(1)
     nats, state = honest(self, *args)
-    is_wrong = str(len(windows) - 2) == os.environ.get("WRONG_STEP_" + os.environ["RANK"])
+    is_wrong = str(len(windows) - 1) == os.environ.get("WRONG_STEP_" + os.environ["RANK"])
     return nats * (math.nan if is_wrong else 1), state
 
 CharRNN.total_nats = total_nats
