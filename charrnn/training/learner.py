@@ -71,8 +71,7 @@ class Learner:
         self._slots = Slots.like(self._initial_state(), plan.seq_len)
         self._state: State | None = None
         self._cursor = Cursor()
-        self.step = 0
-        self.learning_rate = 0.0
+        self.step, self.learning_rate = 0, 0.0
         inputs, targets, _ = self._feed.read(self._cursor)
         self._gradients.try_out(inputs[self._own], targets[self._own])
 
@@ -228,11 +227,10 @@ class Learner:
         self._gradients.slice_to(max(self.slices, int(rest["slices"])))
         if rest["scaler"]:  # empty where the run was not on a GPU before
             self._weights.scaler.load_state_dict(rest["scaler"])
-        all_lanes = import_state(arrays, self.model.initial_state(self._lanes.batch_size))
-        self._state = rows_of(all_lanes, self._own)
-        if self._state is not None:
-            put(self._state, self._slots.state)
-            self._state = self._slots.state
+        lanes = import_state(arrays, self.model.initial_state(self._lanes.batch_size))
+        if (own := rows_of(lanes, self._own)) is not None:
+            put(own, self._slots.state)
+        self._state = own and self._slots.state
 
     def show_weights(self, weights: Arrays) -> None:
         """Put other weights into the averaged network, once training is over."""
