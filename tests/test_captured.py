@@ -18,7 +18,7 @@ from charrnn.errors import ConfigError
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import corpus_from_text
 from charrnn.training.budget import make_plan
-from charrnn.training.captured import CudaTape, Recorder, RecordingError
+from charrnn.training.captured import CudaTape
 from charrnn.training.deferred import Update
 from charrnn.training.device import check_graph
 from charrnn.training.gradients import Gradients
@@ -30,7 +30,6 @@ from tests.small_runs import SMALL
 from tests.tape import CpuTape
 
 CORPUS = corpus_from_text("the cat sat on the mat. " * 20)
-CPU = torch.device("cpu")
 STEPS, WINDOWS = 60, 43  # in an epoch
 DEEP: dict[str, Any] = {
     "num_layers": 2,
@@ -259,30 +258,6 @@ def test_memory_that_suffices_for_a_step_but_not_for_its_recording_cuts_no_slice
     assert [update.unrecorded for update in updates if update.unrecorded] == ["not enough memory"]
     assert (learner.slices, tapes[0].replays) == (1, 0)
     assert_same(learner, plain)
-
-
-def test_without_a_tape_or_a_kind_an_action_is_done_as_it_is() -> None:
-    tape, done = CpuTape(CPU, torch.Generator()), []
-    for recorder, kind in ((Recorder(None), 1), (Recorder(tape), None)):
-        for _ in range(9):
-            recorder.do(kind, lambda: done.append(1))
-
-    assert (len(done), tape.replays) == (18, 0)
-
-
-def test_after_one_recording_failed_no_other_is_tried() -> None:
-    recorder, done = Recorder(CpuTape(CPU, torch.Generator())), []
-
-    def fail() -> None:
-        done.append(1)
-        torch.ones(1).item()
-
-    for _ in range(3):
-        recorder.do("a", fail)
-    with pytest.raises(RecordingError, match="_local_scalar_dense is not permitted"):
-        recorder.do("a", fail)
-    recorder.do("b", fail)
-    assert len(done) == 5
 
 
 @pytest.mark.parametrize(

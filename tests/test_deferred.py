@@ -6,6 +6,7 @@ The code that runs on a GPU runs here on a CPU's tensors.
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,25 @@ def test_a_stop_tells_and_keeps_every_step(cut: int, monkeypatch: pytest.MonkeyP
     assert (snapshot.step, snapshot.progress["updates"]) == (cut, cut)
     assert of(Finished, stopped)[0].chars_seen == cut * 10
     assert_same(arrays_of(resumed), arrays_of(uncut))
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_steps_that_take_long_are_told_of_one_by_one(
+    is_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, honest = SimpleNamespace(seconds=0.0), Learner.advance
+    clock.perf_counter = lambda: clock.seconds
+
+    def slow(self: Learner, total_steps: int | None) -> Any:
+        clock.seconds += 1
+        return honest(self, total_steps)
+
+    monkeypatch.setattr("charrnn.training.learner.is_deferred", lambda _: is_late)
+    monkeypatch.setattr("charrnn.training.trainer.time", clock)
+    monkeypatch.setattr(Learner, "advance", slow)
+    reports = of(Progress, list(train(CORPUS, make_config(steps=9, eval_every=9999))))
+
+    assert [report.step for report in reports if not report.is_milestone] == [*range(2, 10)]
 
 
 class ReadingsBack(TorchDispatchMode):
