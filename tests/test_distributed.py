@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ from charrnn.training.budget import make_plan
 from charrnn.training.distributed import ALONE, Peers, join
 from charrnn.training.planning import check_same, check_share, choose_plan
 from charrnn.training.reports import Evaluation
-from tests.processes import start_together, wait_for
+from tests.processes import Curve, read_curve, start_together, wait_for
 
 SETTINGS: dict[str, Any] = {
     "hidden_size": 8,
@@ -45,22 +42,6 @@ SETTINGS: dict[str, Any] = {
 }
 WORDS = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
 CLOSE = 1e-4
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A run's evaluations by step, and its folder."""
-
-    val_nats: Mapping[int, float]
-    train_nats: Mapping[int, float]
-    run: RunFolder
-
-
-def read_curve(run: RunFolder) -> Curve:
-    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if row["event"] == "evaluation"]
-    val, train = ({row["step"]: row[name] for row in rows} for name in ("val_nats", "train_nats"))
-    return Curve(val, train, run)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,12 +58,26 @@ class Peers:
         """Replace each tensor, all of one type and device, by its sum over the processes."""
         if self.world_size == 1:
             return
+        for tensor, total in zip(tensors, self.start_sum(tensors)(), strict=True):
+            tensor.copy_(total)
+
+    def start_sum(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+        """Begin to add up tensors, all of one type and device, and give what waits for the sums.
+
+        All processes have to begin the same sums in the same order.
+        """
+        shapes = [tensor.shape for tensor in tensors]
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         with _reaching():
-            dist.all_reduce(flat)
-        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
+            work = dist.all_reduce(flat, async_op=True)
+
+        def wait() -> list[Tensor]:
+            with _reaching():
+                work.wait()
+            parts = flat.split([shape.numel() for shape in shapes])
+            return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+        return wait
 
     def join_rows(self, own: Tensor, count: int) -> Tensor:
         """Give all `count` rows, of which `own` (rows, N) are this process's share."""

@@ -40,6 +40,7 @@ from charrnn.training.optimizer import (
     learning_rate_at,
     update_average,
 )
+from charrnn.training.travel import Travel
 from charrnn.training.windows import Cursor, Lanes
 
 Arrays = dict[str, NDArray[Any]]
@@ -90,7 +91,9 @@ class Learner:
         self._cursor = Cursor()
         self.step = 0
         self.learning_rate = 0.0
+        self._travel = Travel(self.model, ALONE)  # that of a window tried stays here
         self._try_a_window()
+        self._travel = Travel(self.model, peers)
 
     @property
     def averaged(self) -> CharRNN:
@@ -190,10 +193,7 @@ class Learner:
     def _add_up(self, total: Tensor, state: State) -> tuple[float, bool]:
         """Make gradients those of all lanes; give all nats, and whether all states are finite."""
         lost = torch.full_like(total, not _is_finite(state))
-        figures = torch.stack((total, lost))
-        learned = (parameter.grad for parameter in self._optimizer.parameters)
-        self._peers.add_up([figures, *(grad for grad in learned if grad is not None)])
-        nats, lost_states = figures.tolist()
+        nats, lost_states = self._travel.bring_back(torch.stack((total, lost))).tolist()
         return nats, lost_states == 0
 
     def _is_scale_sought(self) -> bool:
@@ -223,6 +223,7 @@ class Learner:
         lanes = -(-len(inputs) // self.slices)
         for first in range(0, len(inputs), lanes):
             rows = slice(first, first + lanes)
+            self._travel.begin_pass(is_last=rows.stop >= len(inputs))
             nats, state = self._forward(inputs[rows], targets[rows], _rows_of(self._state, rows))
             self._scaler.scale(nats / symbols).backward()  # type: ignore[no-untyped-call]
             total += nats.detach()
