@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -15,13 +19,16 @@ from torch.distributed import HashStore
 import charrnn
 from charrnn.checkpoint.format import read_model
 from charrnn.checkpoint.store import RunFolder
+from charrnn.cli.main import main
 from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError, CorpusError, PeersLostError
 from charrnn.runs.keeper import Kept
 from charrnn.runs.training import start_run
 from charrnn.text.corpus import corpus_from_text
+from charrnn.training import distributed
 from charrnn.training.budget import make_plan
 from charrnn.training.distributed import ALONE, Peers, join
+from charrnn.training.learner import Learner
 from charrnn.training.planning import check_same, check_share, choose_plan
 from charrnn.training.reports import Evaluation
 from tests.processes import Curve, read_curve, start_together, wait_for
@@ -95,13 +102,16 @@ def test_two_processes_train_as_one(text: Path, tmp_path: Path, alone: Curve) ->
     assert_same_state(run, alone.run, step=20)
 
 
-def test_three_processes_train_a_gru_as_one_and_the_first_alone_speaks(
+def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_alone_speaks(
     text: Path, tmp_path: Path
 ) -> None:
-    runs, cell = tmp_path / "runs", {"cell": "gru", "checkpoints": tmp_path / "alone"}
-    words = [str(text), *WORDS, "--cell=gru", "--checkpoints", str(runs)]
-    three = start_together(3, tmp_path / "three", *words)
-    kept = list(charrnn.train(text, **cell, **SETTINGS))[-1]
+    runs, digests = tmp_path / "runs", tmp_path / "digests"
+    cell = {"cell": "gru", "num_layers": 2, "initial_state": "learned", "tie_output": True}
+    shape = ["--cell=gru", "--num-layers=2", "--initial-state=learned", "--tie-output"]
+    words = [str(text), *WORDS, *shape, "--checkpoints", str(runs)]
+    call = f"from tests.test_distributed import train_and_tell; train_and_tell({str(digests)!r})"
+    three = start_together(3, tmp_path / "three", *words, program=[sys.executable, "-c", call])
+    kept = list(charrnn.train(text, checkpoints=tmp_path / "alone", **cell, **SETTINGS))[-1]
 
     assert three.wait() == [0, 0, 0], three.complaints()
     assert isinstance(kept, Kept)
@@ -109,6 +119,25 @@ def test_three_processes_train_a_gru_as_one_and_the_first_alone_speaks(
     assert [path.name for path in runs.iterdir()] == ["book"]
     said = {path.name for path in three.folder.iterdir() if path.stat().st_size}
     assert said == {"0.err"}
+    for step in range(20, 201, 20):
+        assert len({(digests / f"{step}.{rank}").read_text() for rank in range(3)}) == 1
+
+
+def train_and_tell(folder: str) -> None:
+    """Be `charrnn train`, and write down the weights' digest whenever they are saved."""
+    Path(folder).mkdir(exist_ok=True)
+    lay_down = Learner.lay_down
+
+    def tell(learner: Learner) -> Any:
+        laid = lay_down(learner)
+        weights = b"".join(array.tobytes() for array in laid[0].values())
+        place = Path(folder, f"{learner.step}.{os.environ['RANK']}")
+        place.write_text(sha256(weights).hexdigest())
+        return laid
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "lay_down", tell)
+        main(["train", *sys.argv[1:]])
 
 
 def test_a_run_cut_by_a_kill_and_by_a_signal_goes_on_in_any_number_of_processes(
@@ -168,6 +197,32 @@ def test_half_an_environment_is_refused_with_the_way_out(
 
     with pytest.raises(ConfigError, match="start with torchrun, or unset both"), join():
         pass
+
+
+def test_a_process_that_loads_longer_is_waited_for_before_any_connection_is_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, seen = HashStore(), []
+
+    def load_slowly() -> None:
+        store.wait(["loaded/0"])
+        store.set("loaded/1", "")
+
+    def connect(*_: Any, **__: Any) -> None:
+        seen.append(store.check(["loaded/0", "loaded/1"]))
+        raise RuntimeError("unreachable")
+
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(store, 0, 2)]))
+    monkeypatch.setattr(distributed.dist, "init_process_group", connect)
+    other = Thread(target=load_slowly)
+    other.start()
+    with (
+        pytest.raises(PeersLostError, match=r"did not come.*--local-addr.*GLOO_SOCKET_IFNAME"),
+        join({"RANK": "0", "WORLD_SIZE": "2"}),
+    ):
+        pass
+    other.join()
+    assert seen == [True]
 
 
 def test_more_processes_than_lanes_are_refused() -> None:

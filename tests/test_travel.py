@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +15,10 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import PeersLostError
 from charrnn.model.network import CharRNN, copy_model
 from charrnn.text.corpus import corpus_from_text
-from charrnn.training.distributed import ALONE, Peers, join
-from charrnn.training.reports import Finished
-from charrnn.training.trainer import train
+from charrnn.training.budget import make_plan
+from charrnn.training.distributed import ALONE, Peers
+from charrnn.training.learner import Learner
 from charrnn.training.travel import Travel, blocks_of
-from tests.processes import start_together
 
 IDS = torch.tensor([[0, 1, 2, 3], [4, 0, 3, 1], [2, 2, 0, 4]])
 TARGETS = IDS.flip(1)
@@ -115,6 +111,21 @@ def test_nothing_leaves_before_the_last_slice_of_a_window() -> None:
     assert_twice(model, single)
 
 
+def test_a_learner_makes_the_same_update_of_a_window_in_slices_as_of_one_in_a_piece() -> None:
+    corpus = corpus_from_text("the cat sat on the mat. " * 40)
+    config = TrainConfig(steps=1, hidden_size=7, num_layers=2, batch_size=8, seq_len=6, dropout=0.0)
+    plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+    updates = []
+    for slices in (1, 3):
+        learner = Learner(plan, config, corpus, torch.device("cpu"), torch.float32, peers=Twins())
+        learner.slices = slices
+        updates += learner.advance(1)
+
+    whole, sliced = updates
+    assert sliced.nats == pytest.approx(whole.nats, rel=1e-5)
+    assert sliced.norm == pytest.approx(whole.norm, rel=1e-5)
+
+
 def test_a_window_read_again_for_want_of_memory_sends_no_block_twice() -> None:
     model, twins = make_network(), Twins()
     single, travel = copy_model(model), Travel(model, twins)
@@ -175,34 +186,3 @@ def test_alone_nothing_travels() -> None:
 
     assert travel.bring_back(FIGURES) is FIGURES
     torch.testing.assert_close(grads_of(model), grads_of(single))
-
-
-def test_three_processes_end_with_the_same_weights_to_the_last_bit(tmp_path: Path) -> None:
-    call = f"from tests.test_travel import train_and_tell; train_and_tell({str(tmp_path)!r})"
-    three = start_together(3, tmp_path / "three", program=[sys.executable, "-c", call])
-
-    assert three.wait() == [0, 0, 0], three.complaints()
-    digests = [(tmp_path / f"{rank}.sha256").read_text() for rank in range(3)]
-    assert digests == digests[:1] * 3
-
-
-def train_and_tell(folder: str) -> None:
-    """Train as one of several processes, and write down the digest of the weights at the end."""
-    corpus = corpus_from_text("the cat sat on the mat. " * 40)
-    config = TrainConfig(
-        steps=20,
-        hidden_size=7,
-        num_layers=2,
-        batch_size=5,
-        seq_len=6,
-        dropout=0.2,
-        initial_state="learned",
-        tie_output=True,
-        threads=1,
-    )
-    with join() as peers:
-        *_, finished = train(corpus, config, peers=peers)
-    assert isinstance(finished, Finished)
-    weights = finished.snapshot.weights
-    written = b"".join(weights[name].tobytes() for name in sorted(weights))
-    Path(folder, f"{peers.rank}.sha256").write_text(sha256(written).hexdigest())

@@ -47,7 +47,7 @@ class Travel:
         self._whole: set[Tensor] | None = None
         if peers.world_size > 1:
             for parameter in chain(*self._blocks[:-1]):
-                parameter.register_post_accumulate_grad_hook(self._note)
+                parameter.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
 
     def begin_pass(self, *, is_last: bool) -> None:
         """Expect a backward pass; in the last one of a window, each block leaves once it is whole.
