@@ -1,15 +1,18 @@
-"""Processes that train together on this machine, started as torchrun would start them."""
+"""Processes that train together, started as torchrun would start them, and the curves of runs."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from charrnn.checkpoint.store import RunFolder
 
 PATIENCE_SECONDS = 60
 
@@ -31,15 +34,20 @@ class Together:
         return [line for text in texts for line in text.splitlines() if "charrnn: " in line]
 
 
-def start_together(number: int, folder: Path, *words: str) -> Together:
-    """Start `charrnn train` with these words in `number` processes."""
+TRAIN = (sys.executable, "-m", "charrnn", "train")
+
+
+def start_together(
+    number: int, folder: Path, *words: str, program: Sequence[str] = TRAIN
+) -> Together:
+    """Start `charrnn train`, or another program, with these words in `number` processes."""
     folder.mkdir()
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     processes = []
     for rank in range(number):
         own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
         with (folder / f"{rank}.out").open("wb") as out, (folder / f"{rank}.err").open("wb") as err:
-            command = [sys.executable, "-m", "charrnn", "train", *words]
+            command = [*program, *words]
             environment = os.environ | common | {name: str(value) for name, value in own.items()}
             processes.append(subprocess.Popen(command, env=environment, stdout=out, stderr=err))
     return Together(processes, folder)
@@ -60,3 +68,20 @@ def wait_for(path: Path, together: Together) -> None:
         assert set(codes) == {None}, (codes, together.complaints())
         assert time.monotonic() < end, f"{path} did not come"
         time.sleep(0.002)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run's evaluations by step, and its folder."""
+
+    val_nats: Mapping[int, float]
+    train_nats: Mapping[int, float]
+    run: RunFolder
+
+
+def read_curve(run: RunFolder) -> Curve:
+    """Read what a run, of however many processes, says of its evaluations."""
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["event"] == "evaluation"]
+    val, train = ({row["step"]: row[name] for row in rows} for name in ("val_nats", "train_nats"))
+    return Curve(val, train, run)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -18,16 +20,19 @@ from torch.distributed import HashStore
 import charrnn
 from charrnn.checkpoint.format import read_model
 from charrnn.checkpoint.store import RunFolder
+from charrnn.cli.main import main
 from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError, CorpusError, PeersLostError
 from charrnn.runs.keeper import Kept
 from charrnn.runs.training import start_run
 from charrnn.text.corpus import corpus_from_text
+from charrnn.training import distributed
 from charrnn.training.budget import make_plan
 from charrnn.training.distributed import ALONE, Peers, join
+from charrnn.training.learner import Learner
 from charrnn.training.planning import check_same, check_share, choose_plan
 from charrnn.training.reports import Evaluation
-from tests.processes import start_together, wait_for
+from tests.processes import Curve, read_curve, start_together, wait_for
 
 SETTINGS: dict[str, Any] = {
     "hidden_size": 8,
@@ -45,22 +50,6 @@ SETTINGS: dict[str, Any] = {
 }
 WORDS = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
 CLOSE = 1e-4
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A run's evaluations by step, and its folder."""
-
-    val_nats: Mapping[int, float]
-    train_nats: Mapping[int, float]
-    run: RunFolder
-
-
-def read_curve(run: RunFolder) -> Curve:
-    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if row["event"] == "evaluation"]
-    val, train = ({row["step"]: row[name] for row in rows} for name in ("val_nats", "train_nats"))
-    return Curve(val, train, run)
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +103,68 @@ def test_two_processes_train_as_one(text: Path, tmp_path: Path, alone: Curve) ->
     assert_same_state(run, alone.run, step=20)
 
 
-def test_three_processes_train_a_gru_as_one_and_the_first_alone_speaks(
+DEFERRED = """
+import math, os
+from charrnn.cli.main import main
+from charrnn.model.network import CharRNN
+from charrnn.training import learner
+
+learner.is_deferred = lambda device: True
+honest, windows = CharRNN.total_nats, []
+
+def total_nats(self, *args):
+    windows.append(1)
+    nats, state = honest(self, *args)
+    is_wrong = str(len(windows) - 1) == os.environ.get("WRONG_STEP_" + os.environ["RANK"])
+    return nats * (math.nan if is_wrong else 1), state
+
+CharRNN.total_nats = total_nats
+main()
+"""
+"""charrnn with steps that are judged where they are made, and of which one goes wrong if asked."""
+PROGRAM = (sys.executable, "-c", DEFERRED, "train")
+
+
+def test_two_processes_whose_steps_are_read_later_train_as_one(
+    text: Path, tmp_path: Path, alone: Curve
+) -> None:
+    words = [str(text), *WORDS, "--checkpoints", str(tmp_path / "runs")]
+    two = start_together(
+        2, tmp_path / "two", *words, program=[sys.executable, "-c", DEFERRED, "train"]
+    )
+
+    assert two.wait() == [0, 0], two.complaints()
+    run = RunFolder(tmp_path / "runs" / "book")
+    assert_same(read_curve(run), alone)
+    assert_same_state(run, alone.run, step=20)
+
+
+def test_a_window_gone_wrong_in_one_process_is_dropped_by_all_also_where_it_is_read_later(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRONG_STEP_1", "50")
+    words = [str(text), *WORDS, "--checkpoints", str(tmp_path / "runs"), "--steps=90", "--json"]
+    two = start_together(
+        2, tmp_path / "two", *words, program=[sys.executable, "-c", DEFERRED, "train"]
+    )
+
+    assert two.wait() == [0, 0], two.complaints()
+    reports = [json.loads(line) for line in (two.folder / "0.out").read_text().splitlines()]
+    told = [(each["kind"], each["step"]) for each in reports if each["event"] == "incident"]
+    assert told == [("dropped", 50)]
+    assert reports[-1]["step"] == 90
+
+
+def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_alone_speaks(
     text: Path, tmp_path: Path
 ) -> None:
-    runs, cell = tmp_path / "runs", {"cell": "gru", "checkpoints": tmp_path / "alone"}
-    words = [str(text), *WORDS, "--cell=gru", "--checkpoints", str(runs)]
-    three = start_together(3, tmp_path / "three", *words)
-    kept = list(charrnn.train(text, **cell, **SETTINGS))[-1]
+    runs, digests = tmp_path / "runs", tmp_path / "digests"
+    cell = {"cell": "gru", "num_layers": 2, "initial_state": "learned", "tie_output": True}
+    shape = ["--cell=gru", "--num-layers=2", "--initial-state=learned", "--tie-output"]
+    words = [str(text), *WORDS, *shape, "--checkpoints", str(runs)]
+    call = f"from tests.test_distributed import train_and_tell; train_and_tell({str(digests)!r})"
+    three = start_together(3, tmp_path / "three", *words, program=[sys.executable, "-c", call])
+    kept = list(charrnn.train(text, checkpoints=tmp_path / "alone", **cell, **SETTINGS))[-1]
 
     assert three.wait() == [0, 0, 0], three.complaints()
     assert isinstance(kept, Kept)
@@ -128,6 +172,25 @@ def test_three_processes_train_a_gru_as_one_and_the_first_alone_speaks(
     assert [path.name for path in runs.iterdir()] == ["book"]
     said = {path.name for path in three.folder.iterdir() if path.stat().st_size}
     assert said == {"0.err"}
+    for step in range(20, 201, 20):
+        assert len({(digests / f"{step}.{rank}").read_text() for rank in range(3)}) == 1
+
+
+def train_and_tell(folder: str) -> None:
+    """Be `charrnn train`, and write down the weights' digest whenever they are saved."""
+    Path(folder).mkdir(exist_ok=True)
+    lay_down = Learner.lay_down
+
+    def tell(learner: Learner) -> Any:
+        laid = lay_down(learner)
+        weights = b"".join(array.tobytes() for array in laid[0].values())
+        place = Path(folder, f"{learner.step}.{os.environ['RANK']}")
+        place.write_text(sha256(weights).hexdigest())
+        return laid
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "lay_down", tell)
+        main(["train", *sys.argv[1:]])
 
 
 def test_a_run_cut_by_a_kill_and_by_a_signal_goes_on_in_any_number_of_processes(
@@ -187,6 +250,32 @@ def test_half_an_environment_is_refused_with_the_way_out(
 
     with pytest.raises(ConfigError, match="start with torchrun, or unset both"), join():
         pass
+
+
+def test_a_process_that_loads_longer_is_waited_for_before_any_connection_is_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, seen = HashStore(), []
+
+    def load_slowly() -> None:
+        store.wait(["loaded/0"])
+        store.set("loaded/1", "")
+
+    def connect(*_: Any, **__: Any) -> None:
+        seen.append(store.check(["loaded/0", "loaded/1"]))
+        raise RuntimeError("unreachable")
+
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(store, 0, 2)]))
+    monkeypatch.setattr(distributed.dist, "init_process_group", connect)
+    other = Thread(target=load_slowly)
+    other.start()
+    with (
+        pytest.raises(PeersLostError, match=r"did not come.*--local-addr.*GLOO_SOCKET_IFNAME"),
+        join({"RANK": "0", "WORLD_SIZE": "2"}),
+    ):
+        pass
+    other.join()
+    assert seen == [True]
 
 
 def test_more_processes_than_lanes_are_refused() -> None:

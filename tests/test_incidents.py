@@ -87,6 +87,11 @@ def test_weights_that_were_taken_over_say_which_characters_are_new() -> None:
             "the learning rate",
         ),
         (
+            replace(SPIKE, kind="graph", reason="an operation is not permitted"),
+            "step 1,234: no CUDA graph of a step could be made (an operation is not permitted); "
+            "goes on without",
+        ),
+        (
             replace(SPIKE, kind="memory", slices=4),
             "step 1,234: memory was short; the lanes are read in 4 parts from here on",
         ),

@@ -12,6 +12,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.model.network import CharRNN
 from charrnn.training.optimizer import (
     Optimizer,
+    average_share,
     clip_gradients,
     learning_rate_at,
     update_average,
@@ -185,7 +186,7 @@ def test_a_learned_first_state_is_moved_and_a_zero_one_is_not() -> None:
 
 def test_an_average_follows_the_weights_with_its_memory() -> None:
     average, weights = [torch.tensor([1.0])], [torch.tensor([2.0])]
-    update_average(average, weights, decay=0.9, step=10_000)
+    update_average(average, weights, average_share(0.9, step=10_000))
 
     assert average[0].item() == pytest.approx(0.9 * 1 + 0.1 * 2)
 
@@ -193,6 +194,6 @@ def test_an_average_follows_the_weights_with_its_memory() -> None:
 def test_an_average_forgets_its_random_start_soon() -> None:
     average, weights = [torch.tensor([1.0])], [torch.tensor([0.0])]
     for step in range(1, 31):
-        update_average(average, weights, decay=0.999, step=step)
+        update_average(average, weights, average_share(0.999, step))
 
     assert math.isclose(average[0].item(), 0.0, abs_tol=1e-3)

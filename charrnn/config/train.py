@@ -170,6 +170,11 @@ class TrainConfig:
     threads: int | None = setting(
         None, "processor threads", unset="all", minimum=1, maximum=1024, section="Machine"
     )
+    graph: bool = setting(
+        False,
+        "record a step as a CUDA graph and launch it as one; not tried on a GPU yet",
+        section="Machine",
+    )
     deterministic: bool = setting(
         False,
         "take only operations that repeat bit by bit; on a CPU all do",

@@ -56,6 +56,8 @@ def _describe_incident(report: Incident) -> str:
         )
     if report.kind == "memory":
         return f"{step}: memory was short; the lanes are read in {report.slices} parts from here on"
+    if report.kind == "graph":
+        return f"{step}: no CUDA graph of a step could be made ({report.reason}); goes on without"
     where = f"at character {report.position:,} of every {report.lane_length:,}"
     if report.kind == "dropped":
         return f"{step}: loss or gradient is not a number {where}; the step was dropped"

@@ -99,7 +99,7 @@ class _GRU(torch.autograd.Function):
         dtype, size = product_dtype(inputs), state.shape[1]
         sums = _multiply(inputs, weight_ih.t(), dtype).add_(bias_ih)  # becomes r, z, W_n h + b_n
         proposals = sums[..., 2 * size :].clone()  # becomes n
-        sums[..., 2 * size :] = 0
+        sums[..., 2 * size :].zero_()
         sums += bias_hh
         product = _Product(weight_hh.t(), dtype)
         before = _Operands(state, len(inputs), product.dtype)

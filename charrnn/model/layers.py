@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.config import GATES
-from charrnn.model.bptt import run_gru, run_rnn
+from charrnn.model.bptt import Weights, run_gru, run_rnn
+from charrnn.model.cells import run_plain
 
 LayerState = tuple[Tensor, ...]
 """(h,) of a GRU or plain RNN, (h, c) of an LSTM: each (B, H)."""
@@ -51,6 +52,8 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """Run over T characters: (T, B, I) → (T, B, H) and the state after the last."""
+        if _is_apples(inputs.device):
+            return run_plain(self.kind, inputs, state, self._weights)
         if inputs.device.type == "cpu" and self.kind != "lstm":
             outputs = self._run_written_out(inputs, state)
             return outputs, (outputs[-1],)
@@ -62,11 +65,14 @@ class RecurrentLayer(nn.Module):
 
     def _run_written_out(self, inputs: Tensor, state: LayerState) -> Tensor:
         """Run without torch's kernels, which on a CPU are a loop of small operations."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.cell.parameters()
-        weights = (weight_ih, weight_hh, bias_ih, bias_hh)
         if self.kind == "gru":
-            return run_gru(inputs, state[0], weights)
-        return run_rnn(inputs, state[0], weights, self.kind)
+            return run_gru(inputs, state[0], self._weights)
+        return run_rnn(inputs, state[0], self._weights, self.kind)
+
+    @property
+    def _weights(self) -> Weights:
+        weight_ih, weight_hh, bias_ih, bias_hh = self.cell.parameters()
+        return weight_ih, weight_hh, bias_ih, bias_hh
 
     def _run_logistic(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """Run h = σ(Ux + Wh + b) on a GPU's tanh kernel.
@@ -103,3 +109,7 @@ class RecurrentLayer(nn.Module):
             bias_ih.chunk(4)[1].fill_(_FORGET_BIAS)
         if self.kind == "logistic":
             bias_ih.copy_(-weight_hh.sum(1) / 2)
+
+
+def _is_apples(device: torch.device) -> bool:
+    return device.type == "mps"

@@ -20,7 +20,7 @@ from charrnn.runs.inherit import Inherited, inherited_vocab, take_document_end, 
 from charrnn.text.library import LIBRARY, get_corpus
 from charrnn.text.vocab import Vocab
 
-_MACHINE = {"device", "precision", "threads", "deterministic"}
+_MACHINE = {"device", "precision", "threads", "graph", "deterministic"}
 _CHANGEABLE = {*LENGTHS, *_MACHINE, "patience", "eval_every", "val_file"}
 
 

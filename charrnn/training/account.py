@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from charrnn.training.deferred import Update
-from charrnn.training.learner import Arrays
+from charrnn.training.lane_states import Arrays
 from charrnn.training.losses import Best, Level, Meter
 from charrnn.training.reports import Incident
 
@@ -55,8 +55,15 @@ class Account:
         begun: the step as it was known before it was made.
         """
         nats = update.nats / max(update.chars, 1)
-        told = replace(begun, train_nats=nats, level_nats=self.level.nats, slices=update.slices)
+        told = replace(
+            begun,
+            train_nats=nats,
+            level_nats=self.level.nats,
+            slices=update.slices,
+            reason=update.unrecorded,
+        )
         kinds = ["memory"] if update.slices != begun.slices else []
+        kinds += ["graph"] if update.unrecorded else []
         self.chars_seen += update.chars
         is_fresh = begun.epoch.is_integer()  # without a state to go by
         if not update.is_made:

@@ -21,8 +21,15 @@ _BATCH_SIZE, _SEQ_LEN, _SHORTEST_SEQ_LEN = 16, 64, 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
 _SIZES = ((6.0, 128), (30.0, 256), (100.0, 384), (math.inf, 512))
 """Up to so many seconds, so many units."""
-_TEXT_SIZES = ((5_000, 64), (50_000, 128), (300_000, 256))
-"""Below so many symbols of training text, at most so many units."""
+_TEXT_SIZES = (
+    (5_000, 64),
+    (50_000, 128),
+    (300_000, 256),
+    (3_000_000, 512),
+    (30_000_000, 1024),
+    (300_000_000, 2048),
+)
+"""Below so many symbols of training text, at most so many units; from 512 on not measured."""
 _STEP_SECONDS = {64: 0.004, 128: 0.005, 256: 0.009, 384: 0.014, 512: 0.024}
 _EMBEDDING, _LARGE_EMBEDDING = 64, 256
 _LARGE_ALPHABET = 1_000  # symbols: from here most are rare, and one table for both ends pays
@@ -64,7 +71,7 @@ def make_plan(
     seconds = config.budget_seconds and config.budget_seconds * speed
     steps = None if seconds else _steps_asked_for(config, train_symbols, seq_len, batch_size)
     by_time = _size_for(seconds, steps)
-    hidden = config.hidden_size or min(by_time, _size_filled_by(train_symbols, by_time))
+    hidden = config.hidden_size or size_filled_by(train_symbols, by_time)
     expected_steps = float(steps or 0)
     if config.budget_seconds:
         expected = _step_seconds(hidden, config.num_layers, vocab_size, symbols_per_step) / speed
@@ -92,8 +99,10 @@ def _size_for(seconds: float | None, steps: int | None) -> int:
     return size
 
 
-def _size_filled_by(train_symbols: int, largest: int) -> int:
-    return next((size for up_to, size in _TEXT_SIZES if train_symbols < up_to), largest)
+def size_filled_by(train_symbols: int, largest: int) -> int:
+    """Give the units that so many symbols of training text can fill, up to `largest`."""
+    by_text = (size for up_to, size in _TEXT_SIZES if train_symbols < up_to)
+    return min(largest, next(by_text, largest))
 
 
 def _step_seconds(

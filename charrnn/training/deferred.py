@@ -2,10 +2,10 @@
 
 To read a number back is to wait until a GPU has done all that was asked of it, while it could be
 given the next step. So whether a step counts is a tensor here, every operation takes the same
-shapes whatever it says, and nothing in `judge` or `carry` leaves the device, which is also what it
-takes to record a step as a CUDA graph. It knows nothing of networks or texts.
+shapes whatever it says, and what the host has to tell comes in tensors that stay, which is also
+what it takes to record a step as a CUDA graph. It knows nothing of networks or texts.
 
-B = lanes, H = hidden size.
+B = lanes, T = window length, H = hidden size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Update:
     """One step: the window's total nats, the gradient's norm, and the window's characters.
 
     is_made: false where loss or gradient were not finite, so that no weight was moved. slices: the
-    parts that the window was read in.
+    parts that the window was read in. unrecorded: why steps are no longer recorded, where it was
+    this one that could not be.
     """
 
     nats: float
@@ -33,6 +34,45 @@ class Update:
     chars: int
     is_made: bool
     slices: int
+    unrecorded: str = ""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Tensors that stay, by which a step hears from the host and in which it leaves what it made.
+
+    The host fills inputs and targets (B, T) int64, the learning rate, and the average's share. The
+    step leaves the state after it, (B, H) for each layer and part, which the next one may start
+    from, and four figures (Outcome).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    learning_rate: Tensor
+    share: Tensor
+    state: State
+    figures: Tensor
+
+    @staticmethod
+    def like(state: State, seq_len: int) -> Slots:
+        """Give slots for windows of as many lanes as `state` has."""
+        first = state[0][0]
+        window = torch.zeros(len(first), seq_len, dtype=torch.int64, device=first.device)
+        return Slots(
+            inputs=window,
+            targets=window.clone(),
+            learning_rate=first.new_zeros(()),
+            share=first.new_zeros(()),
+            state=tuple(tuple(part.detach().clone() for part in layer) for layer in state),
+            figures=first.new_zeros(4),
+        )
+
+    def fill(self, inputs: Tensor, targets: Tensor, learning_rate: float, share: float) -> None:
+        """Tell the next step what it needs to know."""
+        self.inputs.copy_(inputs)
+        self.targets.copy_(targets)
+        self.learning_rate.fill_(learning_rate)
+        self.share.fill_(share)
 
 
 @dataclass(frozen=True)
@@ -48,6 +88,10 @@ class Outcome:
     is_made: Tensor
     is_moved: Tensor
 
+    def figures(self) -> Tensor:
+        """Give all four as one tensor (4,)."""
+        return torch.stack((self.nats, self.norm, self.is_made.float(), self.is_moved.float()))
+
 
 def judge(nats: Tensor, norm: Tensor, scaler: torch.amp.GradScaler, optimizer: object) -> Outcome:
     """Tell what a step comes to, once its gradients were unscaled and clipped."""
@@ -62,20 +106,6 @@ def judge(nats: Tensor, norm: Tensor, scaler: torch.amp.GradScaler, optimizer: o
     return Outcome(nats, norm, is_made, is_moved)
 
 
-@torch.no_grad()
-def carry(state: State, initial: State, is_made: Tensor) -> State:
-    """Give the state that the next window starts from: (B, H) for each layer and part.
-
-    That is `initial` where the step was not made, or left anything that is not finite.
-    """
-    parts = [part for layer in state for part in layer]
-    is_carried = is_made & torch.stack([part.isfinite().all() for part in parts]).all()
-    return tuple(
-        tuple(torch.where(is_carried, part, start) for part, start in zip(*layers, strict=True))
-        for layers in zip(state, initial, strict=True)
-    )
-
-
 class Unread:
     """The outcomes that nobody has looked at yet.
 
@@ -84,7 +114,7 @@ class Unread:
     """
 
     def __init__(self) -> None:
-        self._outcomes: list[tuple[Tensor, int, int]] = []
+        self._outcomes: list[tuple[Tensor, int, int, str]] = []
         self._most = 1
 
     @property
@@ -92,10 +122,9 @@ class Unread:
         """Whether it is time to read."""
         return len(self._outcomes) >= self._most
 
-    def add(self, outcome: Outcome, chars: int, slices: int) -> None:
-        """Keep a step's outcome, with what the host knows of it."""
-        figures = outcome.nats, outcome.norm, outcome.is_made.float(), outcome.is_moved.float()
-        self._outcomes.append((torch.stack(figures), chars, slices))
+    def add(self, figures: Tensor, chars: int, slices: int, unrecorded: str = "") -> None:
+        """Keep a step's four figures, with what the host knows of it."""
+        self._outcomes.append((figures.clone(), chars, slices, unrecorded))
 
     def read(self) -> tuple[list[Update], int]:
         """Give the updates, oldest first, and how many of them moved no weight; forget them."""
@@ -107,8 +136,10 @@ class Unread:
         unmoved = sum(not is_moved for *_, is_moved in rows)
         self._most = 1 if unmoved else min(2 * self._most, _MOST_UNREAD)
         return [
-            Update(nats, norm, chars, bool(is_made), slices)
-            for (nats, norm, is_made, _), chars, slices in zip(rows, *known, strict=True)
+            Update(nats, norm, chars, bool(is_made), slices, unrecorded)
+            for (nats, norm, is_made, _), chars, slices, unrecorded in zip(
+                rows, *known, strict=True
+            )
         ], unmoved
 
     def forget(self) -> None:

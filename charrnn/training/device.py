@@ -38,13 +38,15 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """Give the number format of matrix products; weights stay float32 whatever it is.
 
     On a CPU, bfloat16 pays where there is hardware for it. On CUDA the recurrent kernels run in
-    float16.
+    float16. On mps only float32 is offered.
 
     Raises:
         ConfigError: the device cannot compute in the format that was asked for.
     """
     if wanted == "fp16" and device.type == "cpu":
         raise ConfigError("precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
+    if wanted in ("fp16", "bf16") and device.type == "mps":
+        raise ConfigError(f"precision {wanted} is not for mps; leave --precision out, or give fp32")
     if wanted == "bf16" and device.type == "cuda":
         raise ConfigError("recurrent kernels run in fp16 on CUDA; choose precision fp16 or fp32")
     if wanted != "auto":
@@ -71,6 +73,26 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 def is_deferred(device: torch.device) -> bool:
     """Tell whether `device` goes on by itself, so that to read a number back is to wait for it."""
     return device.type == "cuda"
+
+
+def check_graph(config: TrainConfig, device: torch.device, processes: int) -> None:
+    """Refuse to record steps where that cannot be done.
+
+    Raises:
+        ConfigError: it is asked for, and the device or the number of processes is not for it.
+    """
+    if not config.graph:
+        return
+    if device.type != "cuda":
+        raise ConfigError(
+            f"--graph records steps on a CUDA GPU, and this run is on {device.type}; leave it out, "
+            "or give --no-graph where a run was begun with it"
+        )
+    if processes > 1:
+        raise ConfigError(
+            f"--graph records the steps of one process, and {processes} train together; leave it "
+            "out, or give --no-graph where a run was begun with it"
+        )
 
 
 def set_up_machine(config: TrainConfig, has_tf32: bool = True) -> int:

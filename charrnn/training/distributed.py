@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +26,7 @@ from torch.distributed.rendezvous import rendezvous
 from charrnn.errors import ConfigError, PeersLostError
 
 _PATIENCE = timedelta(seconds=25)  # a dead process is noticed at once, a dead machine after this
+_FIRST_PATIENCE = timedelta(minutes=3)  # for the others to load their modules
 _LONG_PATIENCE = timedelta(hours=1)  # while the first one reads a text or writes files
 _LAST_WORD_SECONDS = 5.0  # for the others to notice an end
 
@@ -58,12 +59,26 @@ class Peers:
         """Replace each tensor, all of one type and device, by its sum over the processes."""
         if self.world_size == 1:
             return
+        for tensor, total in zip(tensors, self.start_sum(tensors)(), strict=True):
+            tensor.copy_(total)
+
+    def start_sum(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+        """Begin to add up tensors, all of one type and device, and give what waits for the sums.
+
+        All processes have to begin the same sums in the same order.
+        """
+        shapes = [tensor.shape for tensor in tensors]
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         with _reaching():
-            dist.all_reduce(flat)
-        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
+            work = dist.all_reduce(flat, async_op=True)
+
+        def wait() -> list[Tensor]:
+            with _reaching():
+                work.wait()
+            parts = torch.split(flat, [shape.numel() for shape in shapes])
+            return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+        return wait
 
     def join_rows(self, own: Tensor, count: int) -> Tensor:
         """Give all `count` rows, of which `own` (rows, N) are this process's share."""
@@ -162,6 +177,12 @@ def join(environment: Mapping[str, str] = os.environ) -> Iterator[Peers]:
             f"RANK and WORLD_SIZE are set, as by torchrun, but not all that goes with them "
             f"({error}); start with torchrun, or unset both"
         ) from error
+    except PeersLostError as error:
+        raise PeersLostError(
+            "the other processes of this training did not come; where they are on other machines, "
+            "give torchrun --local-addr with this one's address in their network, and set "
+            "GLOO_SOCKET_IFNAME to the device that has it"
+        ) from error
     try:
         yield peers
     finally:
@@ -173,7 +194,9 @@ def _connect(local_rank: int, local_size: int) -> Peers:
     has_gpus = torch.cuda.is_available() and dist.is_nccl_available()
     if has_gpus:
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    store, rank, world_size = next(rendezvous("env://", timeout=_LONG_PATIENCE))
+    store, rank, world_size = next(rendezvous("env://", timeout=_FIRST_PATIENCE))
+    store.set(f"loaded/{rank}", "")
+    store.wait([f"loaded/{each}" for each in range(world_size)], _FIRST_PATIENCE)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
         store=store,

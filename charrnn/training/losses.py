@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from charrnn.training.learner import Arrays
+from charrnn.training.lane_states import Arrays
 
 _FEWEST_WINDOWS = 50
 _NEWEST = 0.02  # the newest window's weight

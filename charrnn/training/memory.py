@@ -40,16 +40,20 @@ def choose_slices(plan: Plan, device: torch.device, processes: int = 1) -> int:
     if room is None:
         return 1
     room //= processes
-    fixed, window = _COPIES * 4 * count_parameters(plan.model), _window_bytes(plan)
     slices = 1
-    while fixed + window // slices > room:
+    while training_bytes(plan, slices) > room:
         if slices >= plan.batch_size:
             raise OutOfMemoryError(
-                f"these sizes take {(fixed + window // slices) / 1e9:.1f} GB of memory at least, "
+                f"these sizes take {training_bytes(plan, slices) / 1e9:.1f} GB of memory at least, "
                 f"of {room / 1e9:.1f} GB that this process may have; {WAY_OUT}"
             )
         slices *= 2
     return slices
+
+
+def training_bytes(plan: Plan, slices: int = 1) -> int:
+    """Give the least that training takes, where lanes are read in so many slices."""
+    return _COPIES * 4 * count_parameters(plan.model) + _window_bytes(plan) // slices
 
 
 def count_parameters(model: ModelConfig) -> int:

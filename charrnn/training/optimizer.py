@@ -81,8 +81,8 @@ class Optimizer:
         by_muon = config.optimizer == "muon"
         matrices = {n: p for n, p in learned.items() if by_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
-        every = ORTHOGONALIZE_EVERY[dtype]
-        muon = Muon(matrices, decays, GATES[model.config.cell], dtype, every, peers)
+        self._every = ORTHOGONALIZE_EVERY[dtype]
+        muon = Muon(matrices, decays, GATES[model.config.cell], dtype, self._every, peers)
         self._parts = AdamW(others, decays), muon
 
     @property
@@ -95,6 +95,11 @@ class Optimizer:
         self._updates = updates
         self._made.fill_(updates)
 
+    @property
+    def is_turning(self) -> bool:
+        """Whether the next update is of another kind: one that makes Muon's directions anew."""
+        return self._updates % self._every == 0
+
     def step(self, learning_rate: float) -> None:
         """Update every weight from its gradient."""
         self._updates += 1
@@ -104,18 +109,17 @@ class Optimizer:
     def step_where(self, is_moved: Tensor, learning_rate: Tensor) -> None:
         """Update every weight, or none where the scalar `is_moved` is false, without reading it.
 
-        The update counts as made until `take_back` says otherwise. Muon's new directions come by
-        that count, so after a step that moved nothing they may come one round late.
+        The host has to `count` it. Muon's new directions come by that count, so after a step that
+        moved nothing they may come one round late.
         """
-        self._updates += 1
         self._made += is_moved
         adamw, muon = self._parts
         adamw.step(learning_rate, self._made, is_moved)
-        muon.step(learning_rate * is_moved, self._updates, is_moved)
+        muon.step(learning_rate * is_moved, self._updates + 1, is_moved)
 
-    def take_back(self, updates: int) -> None:
-        """Count so many updates as never made."""
-        self._updates -= updates
+    def count(self, updates: int) -> None:
+        """Count so many updates as made by `step_where`; fewer than 0 turned out not to be."""
+        self._updates += updates
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Give the tensors that a checkpoint keeps, by kind and by the weight's name."""
@@ -127,22 +131,21 @@ class Optimizer:
             parameter.grad = None
 
 
+def average_share(decay: float, step: int) -> float:
+    """Give by how much the average moves towards the weights after update `step` (from 1).
+
+    The memory is short at first, so that the random start is soon forgotten.
+    """
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
 @torch.no_grad()
 def update_average(
-    average: Iterable[Tensor],
-    parameters: Iterable[Tensor],
-    decay: float,
-    step: int,
-    is_made: Tensor | None = None,
+    average: Iterable[Tensor], parameters: Iterable[Tensor], share: float | Tensor
 ) -> None:
-    """Move an exponential moving average towards the weights after update `step` (from 1).
-
-    The memory is short at first, so that the random start is soon forgotten. Where the scalar
-    `is_made` is false it stays.
-    """
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    if is_made is None:
+    """Move an exponential moving average towards the weights by `share` of the way, 0 to 1."""
+    if isinstance(share, float):
         torch._foreach_lerp_(list(average), list(parameters), share)
         return
     for mean, weight in zip(average, parameters, strict=True):
-        mean.lerp_(weight, share * is_made)
+        mean.lerp_(weight, share)

@@ -11,9 +11,11 @@ from charrnn.config import LENGTHS, ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import EVALUATIONS, Plan, make_plan
+from charrnn.training.device import check_graph
 from charrnn.training.distributed import Peers
+from charrnn.training.gpu_sizes import size_for_gpu
 from charrnn.training.learner import share_of
-from charrnn.training.probe import measure_speed, measure_step
+from charrnn.training.probe import measure_gpu, measure_speed, measure_step
 from charrnn.training.reports import Snapshot
 
 
@@ -30,13 +32,20 @@ def choose_plan(
     Of several processes the first one's measurements count, and N are N times as fast.
 
     Raises:
-        ConfigError: there are more processes than lanes, or they cannot use the device.
+        ConfigError: there are more processes than lanes, or they cannot use the device, or not as
+            is asked.
     """
     if device.type == "mps" and peers.world_size > 1:
         raise ConfigError("several processes cannot train on mps together; give --device cpu")
+    check_graph(config, device, peers.world_size)
     text = config, corpus.vocab.size, len(corpus.train)
     plan = make_plan(*text)
     if not is_resumed and config.budget_seconds is not None:
+        if device.type == "cuda":
+            gpu = measure_gpu(device, precision)
+            together = replace(gpu, flop_per_second=gpu.flop_per_second * peers.world_size)
+            config = size_for_gpu(config, together, *text[1:])
+            text = config, *text[1:]
         is_sized = config.hidden_size is not None
         speed = 1.0 if is_sized else measure_speed(device, precision) * peers.world_size
         plan = make_plan(*text, speed)

@@ -1,7 +1,8 @@
 """How fast this machine trains: beside the one of `budget.py`'s rules, and a step of a run.
 
 The first decides on the sizes, before there are any: a few passes of a small recurrent layer, a
-tenth of a second. The second, once they are known, tells how often the text will be read.
+tenth of a second; on a GPU, which takes a small layer as slowly as a large one, large products. The
+second, once they are known, tells how often the text will be read.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ import torch
 from charrnn.config import TrainConfig
 from charrnn.model.layers import RecurrentLayer
 from charrnn.text.corpus import Corpus
+from charrnn.timing import time_in_turn
 from charrnn.training.budget import Plan
 from charrnn.training.device import autocast, lacks_kernel
+from charrnn.training.feed import free_bytes
+from charrnn.training.gpu_sizes import Gpu
 from charrnn.training.learner import Learner
+from charrnn.training.machine import timed
+from charrnn.training.products import Product, make_bare
 
 _SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, _HIDDEN_SIZE = 16, 16, 64, 256
 _REFERENCE_SECONDS = 0.0021
 _ROUNDS = 5
+_LARGE = 4096  # rows and columns of a product that fills a GPU
 _LEAST, _MOST = 1 / 16, 256.0
 _SKIPPED_STEPS, _STEPS = 2, 4  # of four, one makes Muon's directions anew
 _STEPS_SHARE = 0.01
@@ -35,6 +42,15 @@ def measure_speed(device: torch.device, precision: torch.dtype) -> float:
     inputs = torch.ones(_SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, device=device)
     seconds = min(_pass_seconds(layer, inputs, precision) for _ in range(1 + _ROUNDS))
     return min(max(_REFERENCE_SECONDS / seconds, _LEAST), _MOST)
+
+
+def measure_gpu(device: torch.device, precision: torch.dtype) -> Gpu:
+    """Give the rate of large products on a GPU, the best of a few, and its free memory."""
+    square = Product(_LARGE, _LARGE, _LARGE)
+    measurement = [timed(make_bare([square], device, precision), device)]
+    time_in_turn(measurement, rounds=1)
+    seconds = min(time_in_turn(measurement, rounds=_ROUNDS)[0])
+    return Gpu(square.flop / seconds, free_bytes(device))
 
 
 def _pass_seconds(layer: RecurrentLayer, inputs: torch.Tensor, precision: torch.dtype) -> float:

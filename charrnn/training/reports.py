@@ -12,7 +12,7 @@ from typing import Any
 
 from charrnn.config import ModelConfig
 from charrnn.training.budget import Plan
-from charrnn.training.learner import Arrays
+from charrnn.training.lane_states import Arrays
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ class Incident:
     kind: str
     """"dropped": loss or gradient were not finite, and no weight was moved; "spike": a loss far
     above its level; "rollback": back to what was saved last, at half the learning rate; "memory":
-    the lanes are read in more slices."""
+    the lanes are read in more slices; "graph": a step could not be recorded, and steps are made one
+    operation after another."""
     step: int
     epoch: float
     position: int
@@ -110,6 +111,8 @@ class Incident:
     """What every learning rate is multiplied by after it."""
     slices: int | None = None
     """Parts in which the lanes of a window are read from here on."""
+    reason: str = ""
+    """Why a step could not be recorded."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from charrnn.training.account import Account
 from charrnn.training.budget import Plan
 from charrnn.training.device import choose_device, choose_precision, set_up_machine
 from charrnn.training.distributed import Peers
-from charrnn.training.learner import Arrays, Learner
+from charrnn.training.lane_states import Arrays
+from charrnn.training.learner import Learner
 from charrnn.training.losses import Best
 from charrnn.training.pace import Pace
 from charrnn.training.planning import (

@@ -18,7 +18,7 @@ from charrnn.training.deferred import Update
 from charrnn.training.device import PRECISIONS, repeating
 from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.held_out import HeldOut
-from charrnn.training.learner import Arrays
+from charrnn.training.lane_states import Arrays
 from charrnn.training.losses import Best
 from charrnn.training.memory import WAY_OUT, count_parameters, used_memory_bytes, within_memory
 from charrnn.training.planning import check_same
@@ -101,8 +101,8 @@ class _Run:
     ) -> None:
         self._state, self._held_out, self._should_stop = state, held_out, should_stop
         self._begun: list[Incident] = []  # of steps that nothing is known of yet
-        self._is_save_due = False
-        self._reported = self._kept = time.perf_counter()
+        self._is_save_due = self._is_report_late = False
+        self._reported = self._kept = self._heeded = time.perf_counter()
 
     def go(self) -> Iterator[Report]:
         """Train to the end, or until the caller wants to stop; then say what came of it."""
@@ -130,8 +130,12 @@ class _Run:
 
     def _heed(self, _: int = 0) -> None:
         """Learn what the clock and the caller want of any process: of all, at the same step."""
-        is_late = time.perf_counter() - self._kept > _SNAPSHOT_SECONDS
-        is_over, self._is_save_due = self._state.peers.any_of(self._should_stop(), is_late)
+        before, self._heeded = self._heeded, time.perf_counter()
+        is_late = self._heeded - self._kept > _SNAPSHOT_SECONDS
+        next_step = 2 * self._heeded - before  # when about it ends
+        will_be_late = next_step - self._reported > _REPORT_SECONDS
+        wishes = self._state.peers.any_of(self._should_stop(), is_late, will_be_late)
+        is_over, self._is_save_due, self._is_report_late = wishes
         if is_over:
             raise _StopAsked
 
@@ -168,8 +172,7 @@ class _Run:
 
     def _is_report_due(self) -> bool:
         is_last = self._state.learner.step == self._state.plan.total_steps
-        is_time = time.perf_counter() - self._reported > _REPORT_SECONDS
-        return is_last or is_time or self._is_milestone()
+        return is_last or self._is_report_late or self._is_milestone()
 
     def _is_evaluation_due(self) -> bool:
         step, plan = self._state.learner.step, self._state.plan
@@ -178,7 +181,7 @@ class _Run:
         return step != self._state.account.evaluated_step and (is_last or is_spaced)
 
     def _progress(self, gradient_norm: float) -> Progress:
-        self._reported = time.perf_counter()
+        self._reported, self._is_report_late = time.perf_counter(), False
         state, account, is_milestone = self._state, self._state.account, self._is_milestone()
         meter = account.since_milestone
         return Progress(
