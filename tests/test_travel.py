@@ -15,6 +15,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import PeersLostError
 from charrnn.model.network import CharRNN, copy_model
 from charrnn.text.corpus import corpus_from_text
+from charrnn.training import travel as travel_module
 from charrnn.training.budget import make_plan
 from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.learner import Learner
@@ -35,6 +36,11 @@ class Twins(Peers):
     def start_sum(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
         self.sent.append(list(tensors))
         return lambda: [2 * tensor for tensor in tensors]
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(travel_module, "_LEAST_NUMBERS", 1)
 
 
 def make_network(**settings: Any) -> CharRNN:
@@ -77,10 +83,21 @@ def test_every_learned_weight_travels_once_and_comes_back_as_a_sum(
 
     assert travel.bring_back(FIGURES).tolist() == [6.0, 0.0]
     assert_twice(model, single)
-    assert len(twins.sent) == len(blocks) + 1 == model.config.num_layers + 3
+    assert len(twins.sent) == len(blocks) == model.config.num_layers + 2
     learned = {parameter for parameter in model.parameters() if parameter.requires_grad}
     assert set(chain(*blocks)) == learned
     assert sum(map(len, blocks)) == len(learned)
+
+
+def test_small_layers_go_together_with_those_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(travel_module, "_LEAST_NUMBERS", 150)  # a layer has 144 or 160
+    model = make_network()
+    top, middle, bottom = (list(layer.cell.parameters()) for layer in reversed(model.layers))
+    output = list(model.output.parameters())
+
+    blocks = blocks_of(model)
+    expected = [[*output, *top], middle, [*bottom, model.embedding.weight]]
+    assert [[id(p) for p in block] for block in blocks] == [[id(p) for p in b] for b in expected]
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -144,7 +161,7 @@ def test_a_window_read_again_for_want_of_memory_sends_no_block_twice() -> None:
 
     read(single)
     assert_twice(model, single)
-    assert len(twins.sent) == len(blocks_of(model)) + 1
+    assert len(twins.sent) == len(blocks_of(model))
 
 
 def run_out_of_memory(_: Tensor) -> None:

@@ -19,19 +19,27 @@ from charrnn.training.distributed import Peers
 
 Block = list[nn.Parameter]
 
+_LEAST_NUMBERS = 1 << 18  # a block: 1 MiB, as below it what a message costs anyway counts
+
 
 def blocks_of(model: CharRNN) -> list[Block]:
     """Give the learned weights in the order in which a backward pass is done with them.
 
-    The last block has what is done at its very end, as the embedding, which may be the output's
-    matrix too, and what a window need not use, as the initial states.
+    Small layers go with those below. The last block has what is done at the very end, as the
+    embedding, which may be the output's matrix too, and what a window need not use, as the initial
+    states.
     """
     layers = reversed(list(cast(Iterable[RecurrentLayer], model.layers)))
     parts = [nn.ModuleList([model.projection, model.output]), *(layer.cell for layer in layers)]
     late = model.embedding.weight
     early = [[weight for weight in part.parameters() if weight is not late] for part in parts]
     placed = set(chain(*early))
-    return [*early, [p for p in model.parameters() if p.requires_grad and p not in placed]]
+    blocks: list[Block] = [[]]
+    for block in (*early, [p for p in model.parameters() if p.requires_grad and p not in placed]):
+        if sum(weight.numel() for weight in blocks[-1]) >= _LEAST_NUMBERS:
+            blocks.append([])
+        blocks[-1] += block
+    return blocks
 
 
 class Travel:
@@ -61,14 +69,15 @@ class Travel:
         """Make every gradient its sum over the processes; give the sums of `figures` (N,)."""
         if self._peers.world_size == 1:
             return figures
-        while len(self._away) < len(self._blocks):
+        while len(self._away) < len(self._blocks) - 1:
             self._send_next()
-        wait_for_figures = self._peers.start_sum([figures])
+        self._send_next(figures)
         for block, wait in self._away:
-            for parameter, total in zip(block, wait(), strict=True):
+            sums = wait()
+            for parameter, total in zip(block, sums, strict=False):  # the figures come last
                 parameter.grad = total
         self._away, self._whole = [], None
-        return wait_for_figures()[0]
+        return sums[-1]
 
     def _note(self, parameter: Tensor) -> None:
         """Send off what this gradient was the last of."""
@@ -78,9 +87,9 @@ class Travel:
         while self._whole.issuperset(self._blocks[len(self._away)]):
             self._send_next()
 
-    def _send_next(self) -> None:
+    def _send_next(self, *figures: Tensor) -> None:
         """Send off the next block, or what there is of it, and forget it here."""
         grads = {p: p.grad for p in self._blocks[len(self._away)] if p.grad is not None}
-        self._away.append((list(grads), self._peers.start_sum(list(grads.values()))))
+        self._away.append((list(grads), self._peers.start_sum([*grads.values(), *figures])))
         for parameter in grads:
             parameter.grad = None
