@@ -257,13 +257,14 @@ def test_a_process_that_loads_longer_is_waited_for_before_any_connection_is_time
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, seen = HashStore(), []
+    store.set("1/loaded/1", "")  # of an attempt before
 
     def load_slowly() -> None:
-        store.wait(["loaded/0"])
-        store.set("loaded/1", "")
+        store.wait(["2/loaded/0"])
+        store.set("2/loaded/1", "")
 
     def connect(*_: Any, **__: Any) -> None:
-        seen.append(store.check(["loaded/0", "loaded/1"]))
+        seen.append(store.check(["2/loaded/0", "2/loaded/1"]))
         raise RuntimeError("unreachable")
 
     monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(store, 0, 2)]))
@@ -272,7 +273,7 @@ def test_a_process_that_loads_longer_is_waited_for_before_any_connection_is_time
     other.start()
     with (
         pytest.raises(PeersLostError, match=r"did not come.*--local-addr.*GLOO_SOCKET_IFNAME"),
-        join({"RANK": "0", "WORLD_SIZE": "2"}),
+        join({"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "2"}),
     ):
         pass
     other.join()

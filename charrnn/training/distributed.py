@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import Store
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from charrnn.errors import ConfigError, PeersLostError
@@ -171,6 +171,7 @@ def join(environment: Mapping[str, str] = os.environ) -> Iterator[Peers]:
             peers = _connect(
                 int(environment.get("LOCAL_RANK", environment["RANK"])),
                 int(environment.get("LOCAL_WORLD_SIZE", "1")),
+                environment.get("TORCHELASTIC_RESTART_COUNT", "0"),
             )
     except ValueError as error:
         raise ConfigError(
@@ -190,11 +191,12 @@ def join(environment: Mapping[str, str] = os.environ) -> Iterator[Peers]:
             dist.destroy_process_group()
 
 
-def _connect(local_rank: int, local_size: int) -> Peers:
+def _connect(local_rank: int, local_size: int, attempt: str) -> Peers:
     has_gpus = torch.cuda.is_available() and dist.is_nccl_available()
     if has_gpus:
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
     store, rank, world_size = next(rendezvous("env://", timeout=_FIRST_PATIENCE))
+    store = PrefixStore(attempt, store)  # torchrun keeps one store for all attempts
     store.set(f"loaded/{rank}", "")
     store.wait([f"loaded/{each}" for each in range(world_size)], _FIRST_PATIENCE)
     dist.init_process_group(

@@ -93,15 +93,20 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
-def kill_whole(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that is still there, and all that it started."""
-    if process.poll() is not None:
-        return
+def family_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Give the number of a process and those of all that it started, itself first."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True)
     parents = dict(tuple(map(int, line.split())) for line in listed.stdout.splitlines())
     family = [process.pid]
     for member in family:
         family += [child for child, parent in parents.items() if parent == member]
-    for member in family:
+    return family
+
+
+def kill_whole(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that is still there, and all that it started."""
+    if process.poll() is not None:
+        return
+    for member in family_of(process):
         os.kill(member, signal.SIGKILL)
     process.wait()

@@ -1,7 +1,8 @@
-"""Two machines train one model by the commands of docs/distributed.md, and one of them is lost."""
+"""What docs/distributed.md says of torchrun: two machines, the loss of one, another try."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -20,11 +21,11 @@ import pytest
 import charrnn
 from charrnn.checkpoint.store import RunFolder
 from charrnn.cli.main import main
-from tests.faults.hosts import Host, kill_whole, two_hosts
-from tests.processes import PATIENCE_SECONDS, read_curve
+from tests.faults.hosts import Host, family_of, kill_whole, two_hosts
+from tests.processes import free_port, read_curve
 
 ROOT = Path(__file__).parents[2]
-PROMPT_SECONDS = 30
+PROMPT_SECONDS, PATIENCE_SECONDS = 30, 180
 STEPS, SPACING, CLOSE = 200, 20, 1e-4
 SETTINGS = {"hidden_size": 8, "num_layers": 2, "batch_size": 6, "seq_len": 8, "steps": STEPS}
 SETTINGS |= {"eval_every": SPACING, "threads": 1, "patience": 0}
@@ -70,6 +71,28 @@ def test_the_documented_command_is_one_that_torchrun_and_train_understand(
     with pytest.raises(SystemExit, match=r"^0$"):
         main([*parsed.training_script_args, "--print-config"])
     assert f'checkpoints = "{tmp_path / "runs"}"' in capsys.readouterr().out
+
+
+def test_torchrun_starts_all_again_after_one_died_and_they_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    if not is_whole:
+        pytest.skip("make faults runs it")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run, text, told = RunFolder(tmp_path / "book"), tmp_path / "book.txt", tmp_path / "err"
+    text.write_text("to be or not to be\n" * 100)
+    launcher = ["--nproc-per-node", "2", "--max-restarts", "1", "--master-port", str(free_port())]
+    words = [*launcher, "-m", "charrnn", "train", str(text), "--checkpoints", str(tmp_path)]
+    words += [*OPTIONS, "--steps=2000", "--eval-every=500"]
+    agent = Host().start([sys.executable, "-m", "torch.distributed.run", *words], told)
+    try:
+        wait_for_save(run, 500, [agent])
+        os.kill(family_of(agent)[-1], signal.SIGKILL)
+        assert agent.wait(PATIENCE_SECONDS) == 0
+    finally:
+        kill_whole(agent)
+    assert run.step == 2000
+    assert "goes on with the run 'book'" in told.read_text()
 
 
 def test_two_machines_train_as_one_process_does_and_outlive_the_loss_of_one(
