@@ -255,6 +255,12 @@ def test_the_first_lines_say_what_is_trained_and_where() -> None:
     ]
 
 
+def test_processes_that_train_together_are_counted() -> None:
+    assert as_lines(OPENED, replace(STARTED, processes=3, threads=1))[1].endswith(
+        "cpu fp32, 3 processes of 1 thread"
+    )
+
+
 def test_each_evaluation_is_one_line() -> None:
     best = replace(EVALUATION, is_best=True, val_nats=2.125 * BIT, best_val_nats=2.125 * BIT)
 

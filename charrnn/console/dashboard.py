@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.console.figures import draw_curve, format_count, format_duration
+from charrnn.console.figures import draw_curve, format_count, format_duration, format_threads
 from charrnn.console.incidents import describe_news
 from charrnn.console.summary import show_line, show_summary
 from charrnn.console.visible import make_visible, one_line
@@ -120,9 +120,10 @@ def format_model(started: Started | None) -> str:
         return ""
     model, plan = started.plan.model, started.plan
     shape = f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}"
+    threads = format_threads(started.threads, started.processes)
     return (
         f"{shape}, {started.parameters:,} parameters · {plan.batch_size} lanes × {plan.seq_len} "
-        f"characters · {started.device} {started.precision}, {started.threads} threads"
+        f"characters · {started.device} {started.precision}, {threads}"
     )
 
 

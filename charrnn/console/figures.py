@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: counts, durations, a curve in one line of text."""
+"""Numbers as a person reads them: counts, durations, threads, a curve in one line of text."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def format_duration(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def format_threads(threads: int, processes: int = 1) -> str:
+    """Give 2 threads, or 2 processes of 1 thread."""
+    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    return f"{processes} processes of {each}" if processes > 1 else each
 
 
 def draw_curve(values: Sequence[float], width: int) -> str:

@@ -18,7 +18,7 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.console.figures import format_count
+from charrnn.console.figures import format_count, format_threads
 from charrnn.console.streams import Output, is_screen, make_stdout
 from charrnn.console.visible import one_line
 from charrnn.inference.speed import SamplingSpeed
@@ -97,7 +97,7 @@ def show_speeds(rows: Sequence[Speed]) -> None:
 
 
 def _describe_machine(machine: MachineSpeed) -> tuple[str, str]:
-    threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
+    threads = format_threads(machine.threads)
     name = f"{one_line(machine.processor)}, {machine.device}, {threads}"
     rates = machine.products_gflop_per_second.items()
     products = ", ".join(f"{format_} {rate:,.0f}" for format_, rate in rates)

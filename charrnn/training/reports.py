@@ -34,6 +34,8 @@ class Started:
     slices: int
     """Parts in which the lanes of a window are read, so that memory suffices."""
     resumed_from_step: int = 0
+    processes: int = 1
+    """Those that train together, of so many threads each."""
 
 
 @dataclass(frozen=True)

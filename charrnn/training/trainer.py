@@ -90,6 +90,7 @@ def _describe(state: TrainState, corpus: Corpus, held_out: HeldOut) -> Started:
         model_bytes=4 * count_parameters(state.plan.model),
         slices=state.learner.slices,
         resumed_from_step=state.learner.step,
+        processes=state.peers.world_size,
     )
 
 
