@@ -324,17 +324,13 @@ def test_one_process_says_each_kind_of_error_and_a_lost_one_is_said_if_nothing_e
     assert Peers(1, 2, store=HashStore()).is_to_say(PeersLostError("d"))
 
 
-def test_the_first_process_stays_until_the_others_have_asked_who_speaks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    store, answers = HashStore(), []
-    first, *others = (Peers(rank, 3, store=store) for rank in range(3))
-    late = iter(others)
-    ask = lambda _: answers.append(next(late).is_to_say(ConfigError("late")))  # noqa: E731
-    monkeypatch.setattr("charrnn.training.distributed.time.sleep", ask)
+def test_an_error_that_all_have_is_said_by_the_first_whoever_is_still_there() -> None:
+    store = HashStore()
+    asked = [
+        Peers(rank, 3, store=store).is_to_say(ConfigError("a"), is_common=True) for rank in (2, 0)
+    ]
 
-    assert first.is_to_say(ConfigError("soon"))
-    assert answers == [False, False]
+    assert asked == [False, True]
 
 
 def test_several_processes_do_not_read_standard_input() -> None:

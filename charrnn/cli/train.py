@@ -108,6 +108,7 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json
     """Train and show it, alone or as one of several processes, of which one says each error."""
     peers: Peers | None = None
     kept: Kept | None = None
+    is_stopped = False  # all together, at the same step
     run: RunFolder | None = None
     lost: OSError | None = None
     if "RANK" in os.environ:  # a lost process is told of in one line, not by torch's own warnings
@@ -148,10 +149,11 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json
                         stop.note(signal.SIGTERM)
         if lost is not None:
             raise lost
-        if kept is None or kept.finished.reason == "stopped":
+        is_stopped = kept is None or kept.finished.reason == "stopped"
+        if is_stopped:
             raise Stopped(stop.number or signal.SIGTERM, run)  # another process was told to stop
     except (CharRNNError, Stopped) as error:
-        if peers is None or peers.is_to_say(error):
+        if peers is None or peers.is_to_say(error, is_common=is_stopped):
             raise
         raise SystemExit(error.exit_code) from error
 

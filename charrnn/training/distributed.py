@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from charrnn.errors import ConfigError, PeersLostError
 _PATIENCE = timedelta(seconds=25)  # a dead process is noticed at once, a dead machine after this
 _FIRST_PATIENCE = timedelta(minutes=3)  # for the others to load their modules
 _LONG_PATIENCE = timedelta(hours=1)  # while the first one reads a text or writes files
-_LAST_WORD_SECONDS = 5.0  # for the others to notice an end
 
 
 @dataclass(frozen=True)
@@ -127,28 +125,19 @@ class Peers:
             self.meet()
         self.meet()
 
-    def is_to_say(self, error: Exception) -> bool:
+    def is_to_say(self, error: Exception, *, is_common: bool = False) -> bool:
         """Tell whether nobody has said an error of this kind; of a lost process, any error.
 
-        The first process, which may keep the store, stays until the others have asked too.
+        is_common: all have it, so that the first process says it.
         """
-        if self.store is None:
-            return True
+        if is_common or self.store is None:
+            return self.is_first
         try:
             is_new = self.store.add(type(error).__name__, 1) == 1
             is_first = self.store.add("errors", 1) == 1
-            is_lost = isinstance(error, PeersLostError)
-            self._await_others(self.world_size - 1 if is_lost else self.world_size)
-            return is_first or (is_new and not is_lost)
+            return is_first or (is_new and not isinstance(error, PeersLostError))
         except RuntimeError:  # the store died with the process or machine that kept it
             return True
-
-    def _await_others(self, number: int) -> None:
-        """Wait, as the first process and not for long, until so many have an error."""
-        end = time.monotonic() + _LAST_WORD_SECONDS
-        assert self.store is not None
-        while self.is_first and self.store.add("errors", 0) < number and time.monotonic() < end:
-            time.sleep(0.01)
 
 
 ALONE = Peers()

@@ -16,7 +16,8 @@ from tests.processes import start_together, wait_for
 
 LONGEST_LIFE_SECONDS = 0.5
 PROMPT_SECONDS = 30
-SMALL = "--threads 1 --hidden-size 8 --batch-size 6 --seq-len 8 --steps 1000000 --eval-every 50"
+SMALL = "--threads 1 --hidden-size 8 --batch-size 6 --seq-len 8"
+SMALL += " --steps 1000000 --eval-every 50 --patience 0"
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 
@@ -41,7 +42,7 @@ def test_any_of_several_processes_killed_at_any_moment_ends_the_others_and_loses
 
         assert codes.pop(killed) == -signal.SIGKILL
         assert codes == [PeersLostError.exit_code] * (number - 1)
-        assert len(together.complaints()) == (1 if killed else number - 1)  # 0 keeps the store
+        assert 1 <= len(together.complaints()) < number  # one, unless the store was gone by then
         model, damaged = run.read_state()
         assert model.progress is not None
         step = model.progress["step"]
