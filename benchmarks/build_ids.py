@@ -106,7 +106,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         measure_folder(folder / "files")
-        for size, script in ((500, "ASCII"), (500, "Chinese"), (1000, "ASCII")):
+        for size, script in ((500, "ASCII"), (500, "Chinese"), (2000, "ASCII")):
             text = folder / "text.txt"
             write_text(text, LINES[script], size * MEGABYTE)
             compare(script, text)
