@@ -26,8 +26,8 @@ READING = {"tolist", "numpy", "__array__", "cpu"}
 class CpuTape:
     """Stands in for CudaTape; `replays` counts what was done again."""
 
-    def __init__(self, _: torch.device, generator: torch.Generator) -> None:
-        self._generator = generator
+    def __init__(self, _: torch.device, generator: torch.Generator | None = None) -> None:
+        self._generator = generator or torch.Generator()
         self.replays = 0
 
     def do_aside(self, action: Callable[[], None]) -> None:

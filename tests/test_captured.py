@@ -15,10 +15,10 @@ from torch import Tensor
 
 from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError
+from charrnn.model.captured import CudaTape
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import corpus_from_text
 from charrnn.training.budget import make_plan
-from charrnn.training.captured import CudaTape
 from charrnn.training.deferred import Update
 from charrnn.training.device import check_graph
 from charrnn.training.gradients import Gradients

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from charrnn.training.captured import CudaTape, Recorder, RecordingError
+from charrnn.model.captured import CudaTape, Recorder, RecordingError
 from tests.tape import CpuTape
 
 CPU = torch.device("cpu")

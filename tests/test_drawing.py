@@ -24,11 +24,15 @@ from charrnn.errors import ConfigError
 from charrnn.inference.drawing.filters import make_filter
 from charrnn.inference.drawing.samples import Sample
 from charrnn.inference.generator import Model
-from charrnn.model.drawing import choose, keep
+from charrnn.model.captured import CudaTape
+from charrnn.model.drawing import Drawer, choose, keep
+from charrnn.model.network import CharRNN, import_weights
 from charrnn.runs import many
 from charrnn.runs.many import Engine
 from charrnn.text.vocab import Vocab
+from tests.tape import CpuTape
 
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 Make = Callable[..., ModelFile]
 SHAPES: list[dict[str, Any]] = [
     {"cell": "lstm"},
@@ -213,6 +217,52 @@ def test_the_command_writes_what_it_ordinarily_writes(
     assert out
 
 
+@pytest.mark.parametrize("settings", [FILTERS[0], FILTERS[-1]], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("place", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_a_block_that_is_done_again_is_the_one_that_is_made_anew(
+    place: str, shape: dict[str, Any], settings: dict[str, Any], make_model: Make
+) -> None:
+    file, config, device = make_model(**shape), SampleConfig(**settings), torch.device(place)
+    tape = CpuTape(device) if place == "cpu" else CudaTape(device)
+    network = CharRNN(file.config)
+    import_weights(network, file.weights)
+    states = [[p.detach().numpy() for p in layer] for layer in network.initial_state(6)]
+    drawers = [Drawer(network, config, None, device, each) for each in (None, tape)]
+    random, logits = np.random.default_rng(3), np.zeros((6, 5), np.float32)
+    standing = [drawer.start(logits, states) for drawer in drawers]
+    for block in range(9):
+        uniforms = random.random((6, 4))
+        (ours, after), (theirs, there) = (
+            drawer.draw(rows, uniforms, 2) for drawer, rows in zip(drawers, standing, strict=True)
+        )
+        standing = [after, there]
+        for our, their in zip(ours, theirs, strict=True):
+            assert np.array_equal(our, their), block
+    assert not isinstance(tape, CpuTape) or tape.replays == 6
+
+
+def test_where_no_recording_can_be_made_the_texts_are_the_same(make_model: Make) -> None:
+    class Broken(CpuTape):
+        def record(self, action: Callable[[], None]) -> Callable[[], None]:
+            raise RuntimeError("not permitted")
+
+    file = make_model()
+    network = CharRNN(file.config)
+    import_weights(network, file.weights)
+    cpu = torch.device("cpu")
+    drawers = [Drawer(network, SampleConfig(), None, cpu, each) for each in (None, Broken(cpu))]
+    states = [[p.detach().numpy() for p in layer] for layer in network.initial_state(2)]
+    drawn = []
+    for drawer in drawers:
+        random, rows = np.random.default_rng(3), drawer.start(np.zeros((2, 5), np.float32), states)
+        for _ in range(6):
+            block, rows = drawer.draw(rows, random.random((2, 4)), 0)
+            drawn.append(block[0])
+
+    assert np.array_equal(drawn[:6], drawn[6:])
+
+
 def test_the_likeliest_of_several_is_found(sample: Callable[..., tuple[int, str, str]]) -> None:
     arguments = ("tiny", "-n", "3", "--best-of", "4", "--sort", "--json")
     ours, theirs = (
@@ -241,7 +291,7 @@ def test_a_device_that_is_not_there_is_named(sample: Callable[..., tuple[int, st
     assert "this machine has no cuda device; leave --device out, or give cpu" in error
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@NEEDS_GPU
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_gpu_writes_most_texts_as_they_ordinarily_are(
     shape: dict[str, Any], make_model: Make

@@ -1,8 +1,9 @@
 """Characters of very many texts, drawn on the device that computes their logits.
 
 A block of characters is drawn without a look at any of them, so that a GPU never waits for the
-host. The filters are those of inference/drawing/filters.py that go row by row, in the same order
-and double precision. It knows nothing of text, of random streams or of where a text ends.
+host; where a recording can be made, the GPU is asked for a block by a single launch. The filters
+are those of inference/drawing/filters.py that go row by row, in the same order and precision. It
+knows nothing of text, of random streams or of where a text ends.
 
 B = texts side by side, N = characters of a block, V = vocabulary, K = alternatives.
 """
@@ -10,6 +11,7 @@ B = texts side by side, N = characters of a block, V = vocabulary, K = alternati
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import SampleConfig
+from charrnn.model.captured import Recorder, RecordingError, Tape
 from charrnn.model.network import CharRNN, State
 
 
@@ -36,6 +39,18 @@ class Rows(NamedTuple):
         state = tuple(tuple(part[places] for part in layer) for layer in self.state)
         return Rows(self.logits[places], state)
 
+    def clone(self) -> Rows:
+        """Give the same in other memory."""
+        state = tuple(tuple(part.clone() for part in layer) for layer in self.state)
+        return Rows(self.logits.clone(), state)
+
+    def become(self, rows: Rows) -> None:
+        """Take up what as many other texts have."""
+        self.logits.copy_(rows.logits)
+        for layer, others in zip(self.state, rows.state, strict=True):
+            for part, other in zip(layer, others, strict=True):
+                part.copy_(other)
+
 
 class Drawer:
     """Draws by settings that are resolved once; numpy arrays go in and come out."""
@@ -46,10 +61,16 @@ class Drawer:
         config: SampleConfig,
         bias: NDArray[np.float32] | None,
         device: torch.device,
+        tape: Tape | None = None,
     ) -> None:
-        """Take the model to the device. bias: (V,), added to the logits; −inf is a ban."""
+        """Take the model to the device.
+
+        bias: (V,), added to the logits; −inf is a ban. tape: what can record a block there.
+        """
         self._model, self._config, self._device = model.to(device), config, device
         self._bias = None if bias is None else torch.from_numpy(bias).to(device)
+        self._tape = tape
+        self._desk: _Desk | None = None
 
     def start(self, logits: NDArray[np.float32], states: tuple[Any, ...]) -> Rows:
         """Take logits (B, V) and states there, one entry a layer, each part (B, H)."""
@@ -64,13 +85,48 @@ class Drawer:
         alternatives: K.
         """
         numbers = self._send(uniforms)
-        block, after = draw_block(
-            self._model, self._config, self._bias, rows, numbers, alternatives
-        )
+        block, after = self._draw(rows, numbers, alternatives)
         return [each.cpu().numpy() for each in block], after
+
+    def _draw(self, rows: Rows, numbers: Tensor, alternatives: int) -> tuple[Block, Rows]:
+        fixed = self._model, self._config, self._bias
+        if self._tape is None:
+            return draw_block(*fixed, rows, numbers, alternatives)
+        kind = *numbers.shape, alternatives
+        if self._desk is None or self._desk.kind != kind:
+            self._desk = _Desk(kind, rows.clone(), numbers.clone(), Recorder(self._tape))
+        desk = self._desk
+        desk.rows.become(rows)
+        desk.numbers.copy_(numbers)
+
+        def draw() -> None:
+            desk.drawn = draw_block(*fixed, desk.rows, desk.numbers, alternatives)
+
+        try:
+            desk.recorder.do(kind, draw)
+        except RecordingError:  # slower, and no other text
+            self._tape = None
+            draw()
+        assert desk.drawn is not None
+        block, after = desk.drawn
+        return block, after.clone()
 
     def _send(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+@dataclass
+class _Desk:
+    """Memory that stays, where blocks of one kind are drawn: so many texts, places, alternatives.
+
+    drawn: the last block, which the next one may be written over.
+    """
+
+    kind: tuple[int, ...]
+    rows: Rows
+    numbers: Tensor
+    recorder: Recorder
+    drawn: tuple[Block, Rows] | None = None
 
 
 class Block(NamedTuple):
@@ -85,7 +141,7 @@ class Block(NamedTuple):
     top_nats: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def draw_block(
     model: CharRNN,
     config: SampleConfig,
@@ -143,7 +199,7 @@ def _keep_top_n_sigma(logits: Tensor, n: float) -> Tensor:
 def _keep_likeliest(logits: Tensor, k: int, p: float) -> Tensor:
     """Keep the k likeliest, and of them the fewest whose probabilities sum to p or more."""
     falling, order = logits.sort(dim=-1, descending=True, stable=True)
-    falling[:, k:] = -math.inf
+    falling[:, k:].fill_(-math.inf)
     if p < 1:
         reached = falling.exp().cumsum(-1)
         is_enough = reached[:, :-1] >= p * reached[:, -1:]

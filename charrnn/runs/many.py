@@ -20,6 +20,7 @@ from charrnn.inference.drawing.batch import Step
 from charrnn.inference.drawing.sampler import Start
 from charrnn.inference.network.reader import Reader
 from charrnn.inference.network.states import stack_states
+from charrnn.model.captured import CudaTape
 from charrnn.model.drawing import Drawer, Rows
 from charrnn.model.network import CharRNN, import_weights
 from charrnn.training.device import choose_device, set_up_machine
@@ -50,7 +51,9 @@ class Engine:
         set_up_machine(TrainConfig(), has_tf32=False)
         model = CharRNN(file.config)
         import_weights(model, file.weights)
-        self._drawer = Drawer(model, config, make_bias(file.vocab, config), choose_device(device))
+        place = choose_device(device)
+        tape = CudaTape(place) if place.type == "cuda" else None
+        self._drawer = Drawer(model, config, make_bias(file.vocab, config), place, tape)
         self.at_once = max(1, min(_AT_ONCE, _MOST_LOGITS // file.vocab.size))
 
     def start(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from charrnn.model.captured import Recorder
 from charrnn.model.network import State
-from charrnn.training.captured import Recorder
 from charrnn.training.device import autocast, lacks_kernel
 from charrnn.training.distributed import ALONE, Peers
 from charrnn.training.lane_states import is_lost, join, rows_of

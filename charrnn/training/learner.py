@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from charrnn.config import TrainConfig
+from charrnn.model.captured import CudaTape, Recorder, RecordingError
 from charrnn.model.network import CharRNN, State, export_weights, import_weights
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import Plan
-from charrnn.training.captured import CudaTape, Recorder, RecordingError
 from charrnn.training.deferred import Slots, Unread, Update
 from charrnn.training.device import is_deferred
 from charrnn.training.distributed import ALONE, Peers

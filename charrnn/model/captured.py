@@ -1,4 +1,4 @@
-"""Whole steps as CUDA graphs: recorded once of each kind, then done again in a single launch.
+"""Steps as CUDA graphs: recorded once of each kind, then done again in a single launch.
 
 A recording is a list of kernels with the addresses and numbers that they were given. So what is
 recorded takes nothing and gives nothing: what differs from call to call lies in tensors that stay,
@@ -78,10 +78,11 @@ class Recorder:
 class CudaTape:
     """Records CUDA graphs, as PyTorch's notes on them ask (docs.pytorch.org, CUDA semantics).
 
-    generator: the one that the actions draw from. A replay takes the seed that it has then.
+    generator: the one that the actions draw from, if they do. A replay takes the seed that it has
+    then.
     """
 
-    def __init__(self, device: torch.device, generator: torch.Generator) -> None:
+    def __init__(self, device: torch.device, generator: torch.Generator | None = None) -> None:
         self._device, self._generator = device, generator
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
@@ -101,7 +102,8 @@ class CudaTape:
         outer block leaves the stream also where torch's own, after an error, does not.
         """
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._generator)
+        if self._generator is not None:
+            graph.register_generator_state(self._generator)
         with (
             torch.cuda.stream(self._stream),
             torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
