@@ -264,6 +264,22 @@ def test_a_name_that_leads_to_no_model_is_named(
 # Lists
 
 
+def test_a_run_whose_state_is_replaced_while_it_is_looked_at_has_a_model(
+    three_states: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, exists = three_states.model, Path.exists
+
+    def replaced(path: Path) -> bool:
+        if path == newest and exists(newest):
+            newest.rename(newest.with_name("step-99.safetensors"))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", replaced)
+
+    assert three_states.has_model
+    assert three_states.model.name == "step-99.safetensors"
+
+
 def test_runs_are_listed_from_the_newest_without_what_is_no_run(make_run: MakeRun) -> None:
     for name, seconds in (("a", 1000), ("c", 3000), ("b", 2000), ("d", 2000)):
         run = make_run(name, seconds)

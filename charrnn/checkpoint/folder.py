@@ -85,6 +85,16 @@ class RunFolder:
         """The best model's file, or the newest state's before the first evaluation."""
         return self.best if self.best.exists() else next(iter(self.states), self.best)
 
+    @property
+    def has_model(self) -> bool:
+        """Whether there is one, also while a training process puts newer ones in its place."""
+        path = self.model
+        while not path.exists():
+            before, path = path, self.model
+            if path == before:
+                return False
+        return True
+
     def keep_best(self, model: ModelFile) -> None:
         """Replace the best model."""
         write_atomically(self.best, pack_model(model))

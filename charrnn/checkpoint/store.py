@@ -79,7 +79,7 @@ def _claimed(run: RunFolder) -> Iterator[None]:
 
 def _check_unused(run: RunFolder) -> None:
     with reading(run.path):
-        is_used = run.model.exists()
+        is_used = run.has_model
     if is_used:
         raise ConfigError(
             f"there is a run {run.name!r} in {run.path.parent} already; go on with "
@@ -114,7 +114,7 @@ def _is_free(run: RunFolder) -> bool:
             return not run.path.exists()
         has_settings = (run.path / SETTINGS).exists()
         is_ours = has_settings or all(path.name[0] == "." for path in run.path.iterdir())
-        return is_ours and not run.model.exists()
+        return is_ours and not run.has_model
 
 
 def _check_name(name: str) -> None:
@@ -135,7 +135,7 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
     for path in (checkpoints / name, Path(name), Path(name).parent):
         is_of_run = path != Path(name).parent or is_model_name(Path(name).name)
         with suppress(OSError, ValueError):  # a name too long for a file, or with a NUL in it
-            if is_of_run and RunFolder(path).model.exists():
+            if is_of_run and RunFolder(path).has_model:
                 return RunFolder(path)
     raise _no_run(name, checkpoints)
 
@@ -154,7 +154,7 @@ def find_model(name: str | None, checkpoints: Path) -> Path:
             )
         return runs[0].model
     with suppress(OSError):  # a name too long for a file
-        if Path(name).is_file() and not RunFolder(checkpoints / name).model.exists():
+        if Path(name).is_file() and not RunFolder(checkpoints / name).has_model:
             return Path(name)
     return find_run(name, checkpoints).model
 
@@ -169,7 +169,7 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
         if not checkpoints.is_dir():
             return []
         runs = [RunFolder(path) for path in checkpoints.iterdir()]
-        dated = [(_date(run), run.name, run) for run in runs if run.model.exists()]
+        dated = [(_date(run), run.name, run) for run in runs if run.has_model]
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
