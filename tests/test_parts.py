@@ -34,22 +34,6 @@ TEXTS = st.lists(
 SIZES = st.integers(1, 30)
 
 
-@pytest.fixture(scope="module")
-def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
-    """Give a function that puts each bytes object into a file and returns the sources."""
-    folder = tmp_path_factory.mktemp("sources")
-
-    def write_files(*contents: bytes, suffix: str = ".txt") -> list[Source]:
-        sources = []
-        for number, content in enumerate(contents):
-            path = folder / f"{number}{suffix}"
-            path.write_bytes(content)
-            sources.append(Source(path, path.name))
-        return sources
-
-    return write_files
-
-
 @contextmanager
 def small_parts(part_bytes: int, chunk_bytes: int = 3) -> Iterator[None]:
     """Have any text cut into parts of about that size, which this process reads one by one."""
