@@ -23,9 +23,7 @@ class RunFailedError(CharRNNError):
 
 
 def train(path: str, settings: Mapping[str, Any], processes: int = 1) -> dict[str, dict[str, Any]]:
-    """Train in a process of its own, or in several, and give the last report of each kind.
-
-    They are found by their event.
+    """Train in one process or several, and give the last report of each kind, by its event.
 
     The user's own CHARRNN_ variables do not reach it: a default is the program's.
 
@@ -34,9 +32,9 @@ def train(path: str, settings: Mapping[str, Any], processes: int = 1) -> dict[st
     """
     with tempfile.TemporaryDirectory() as checkpoints:
         own = ["--json", "--checkpoints", checkpoints, "--", path]
-        command = [sys.executable, *_LAUNCHER, "--nproc-per-node", str(processes), "-m"]
-        command = command if processes > 1 else [sys.executable, "-m"]
-        command += ["charrnn", "train", *as_options(settings), *own]
+        launcher = [*_LAUNCHER, "--nproc-per-node", str(processes)] if processes > 1 else []
+        command = [sys.executable, *launcher, "-m", "charrnn", "train"]
+        command += [*as_options(settings), *own]
         done = subprocess.run(
             command, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )

@@ -226,6 +226,19 @@ def test_a_run_cut_by_a_kill_and_by_a_signal_goes_on_in_any_number_of_processes(
     assert_same(read_curve(run), alone)
 
 
+def test_two_processes_train_by_adamw_alone(text: Path, tmp_path: Path) -> None:
+    settings = SETTINGS | {"optimizer": "adamw", "steps": 20}
+    words = [*WORDS, "--optimizer=adamw", "--steps=20", f"--checkpoints={tmp_path / 'runs'}"]
+    two = start_together(2, tmp_path / "two", str(text), *words)
+    kept = list(charrnn.train(text, checkpoints=tmp_path / "alone", **settings))[-1]
+
+    assert two.wait() == [0, 0], two.complaints()
+    assert isinstance(kept, Kept)
+    assert read_curve(RunFolder(tmp_path / "runs" / "book")).val_nats == pytest.approx(
+        read_curve(kept.run).val_nats, abs=CLOSE
+    )
+
+
 def test_shares_are_contiguous_and_cover_every_row_once() -> None:
     for number in (1, 2, 3, 5):
         shares = [Peers(rank, number).share(7) for rank in range(number)]

@@ -55,7 +55,7 @@ class Peers:
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor, all of one type and device, by its sum over the processes."""
-        if self.world_size == 1:
+        if self.world_size == 1 or not tensors:
             return
         for tensor, total in zip(tensors, self.start_sum(tensors)(), strict=True):
             tensor.copy_(total)
