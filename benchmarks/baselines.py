@@ -11,9 +11,8 @@ import time
 
 from runs import one_line_errors
 
-from charrnn.text.compressors import held_out_bpc
+from charrnn.analysis.baselines import compressor_bpc, ngram_token_nats
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.ngram import score_symbols
 
 ORDERS = range(1, 9)
 
@@ -21,7 +20,7 @@ ORDERS = range(1, 9)
 def measure_ngram(corpus: Corpus, order: int) -> tuple[float, float]:
     """Give the bits per character on the held-out text, and seconds of processor time."""
     began = time.process_time()
-    nats = score_symbols(corpus.train, corpus.val, corpus.vocab.size, order).sum()
+    nats = ngram_token_nats(corpus.train, corpus.val, corpus.vocab.size, order).sum()
     return float(nats) / corpus.val_chars / math.log(2), time.process_time() - began
 
 
@@ -30,7 +29,7 @@ def show_text(path: str) -> None:
     corpus = open_corpus([path])
     print(f"{corpus.name}: {corpus.train_chars:,} + {corpus.val_chars:,} characters", flush=True)
     began = time.process_time()
-    bpc = held_out_bpc(*map(corpus.vocab.decode, (corpus.train, corpus.val)))
+    bpc = compressor_bpc(*map(corpus.vocab.decode, (corpus.train, corpus.val)))
     seconds = time.process_time() - began
     print(f"  gzip {bpc['gzip']:.3f}, xz {bpc['xz']:.3f} bpc, {seconds:.2f} s", flush=True)
     for order in ORDERS:

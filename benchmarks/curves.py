@@ -1,7 +1,7 @@
 """What twice the time and twice the text bring: python benchmarks/curves.py [CORPUS]
 
 Trains with default settings on all, the last half and the last quarter of a text's training part,
-each scored on the same held-out tenth, and fits the curves of charrnn/training/outlook.py to it. A
+each scored on the same held-out tenth, and fits the curves of training/extrapolation.py to it. A
 gain is the share of the held-out loss that goes with a doubling: that of time falls with a power of
 the epochs, that of text rises with their logarithm. The runs are kept in tables/curves.csv; those
 of tables/budgets.csv count too. Runs of two texts are never compared.
@@ -22,10 +22,10 @@ from runs import one_line_errors, train
 from table import Table
 
 from charrnn.config import TextConfig, parse_duration
+from charrnn.corpora.library import locate_texts
 from charrnn.errors import ConfigError
-from charrnn.runs.request import locate_texts
 from charrnn.text.corpus import open_corpus
-from charrnn.training.outlook import expected_gains
+from charrnn.training.extrapolation import extrapolate
 
 TABLE, BUDGETS = TABLES / "curves.csv", TABLES / "budgets.csv"
 COLUMNS = ("corpus", "train_chars", "budget_seconds", "seed", "epochs", "val_nats")
@@ -92,8 +92,8 @@ def read_runs(table: Table) -> list[Row]:
 
 def as_run(row: Mapping[str, str]) -> Row:
     """Give a row of `rows.py`'s tables as one of ours."""
-    symbols = int(row["steps"]) * int(row["batch_size"]) * int(row["seq_len"])
-    return as_numbers({**row, "epochs": symbols / int(row["train_chars"])})
+    tokens = int(row["steps"]) * int(row["batch_size"]) * int(row["seq_len"])
+    return as_numbers({**row, "epochs": tokens / int(row["train_chars"])})
 
 
 def as_numbers(row: Mapping[str, Any]) -> Row:
@@ -138,7 +138,7 @@ def main() -> None:
     for name, points in (("time", by_time), ("text", by_text)):
         print(f"{name.upper()}_EPOCHS = {round(points[0][0], 2), round(points[-1][0], 2)}")
         for epochs, measured in points:
-            fitted = getattr(expected_gains(epochs), f"twice_the_{name}")
+            fitted = getattr(extrapolate(epochs), f"twice_the_{name}")
             print(
                 f"twice the {name}, {epochs:6.2f} epochs: {measured:7.4f}, the curve {fitted:.4f}"
             )

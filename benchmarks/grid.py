@@ -1,5 +1,5 @@
 """What each combination of settings reaches: the table that the recipe of
-charrnn/training/budget.py is fitted to.
+charrnn/training/plan.py is fitted to.
 
 python benchmarks/grid.py CORPUS... [--budgets 60s 5m] [--hidden-size 128 256] [--dropout 0 0.2],
 or `make grid`

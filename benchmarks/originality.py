@@ -1,9 +1,9 @@
-"""Whether --novel holds, and what it costs: python benchmarks/originality.py TEXT...
+"""Whether --max-copy holds, and what it costs: python benchmarks/originality.py TEXT...
 
 A writer that loves to copy writes a million characters freely, then through the guide. What it
 copied is counted by a set of every run of the text, which shares no code with the guide.
 
-Bounds: no run of 21 characters with --novel 20; 20 µs a character; 3 s to prepare a million.
+Bounds: no run of 21 characters with --max-copy 20; 20 µs a character; 3 s to prepare a million.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import tracemalloc
 import numpy as np
 from runs import one_line_errors
 
-from charrnn.inference.constraint.novelty import Novelty
-from charrnn.text.copies import find_copied
+from charrnn.analysis.copies import find_copied
+from charrnn.analysis.suffix_array import SuffixArray
+from charrnn.generation.constraints.no_copy import NoCopy
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.suffixes import SuffixArray
 from charrnn.text.vocab import Ids
 
 NOVEL = 20
@@ -29,7 +29,7 @@ MOST_PLACES = 1000
 
 
 def write_copies(
-    corpus: SuffixArray, length: int, guide: Novelty | None, seed: int = 1
+    corpus: SuffixArray, length: int, guide: NoCopy | None, seed: int = 1
 ) -> list[int]:
     """Give so many ids, each of which follows in the corpus what was written last.
 
@@ -50,7 +50,7 @@ def write_copies(
 
 def _following(corpus: SuffixArray, context: list[int]) -> Ids:
     """Give what follows a context in the corpus, at some of the places where it stands."""
-    places = corpus.places_of(corpus.pack(np.array(context, dtype=np.int64)))
+    places = corpus.positions_of(corpus.pack(np.array(context, dtype=np.int64)))
     ends = places[:: 1 + len(places) // MOST_PLACES].astype(np.int64) + len(context)
     return corpus.ids[ends[ends < len(corpus.ids)]]
 
@@ -61,13 +61,13 @@ def count_copies(text: str, corpus: str, size: int) -> int:
     return sum(text[i : i + size] in runs for i in range(len(text) - size + 1))
 
 
-def time_guide(guide: Novelty, ids: list[int]) -> float:
+def time_guide(guide: NoCopy, ids: list[int]) -> float:
     """Give the seconds that the guide takes to read and to judge each of `ids`."""
     place = guide.start(np.array(ids[:0], dtype=np.int64))
     began = time.perf_counter()
-    for symbol in ids:
+    for token in ids:
         guide.bias(place)
-        place = guide.follow(place, symbol)
+        place = guide.follow(place, token)
     return time.perf_counter() - began
 
 
@@ -80,7 +80,7 @@ def prepare(corpus: Corpus) -> SuffixArray:
     suffixes = SuffixArray(corpus.train)
     kept, peak = (each / len(corpus.train) for each in tracemalloc.get_traced_memory())
     tracemalloc.stop()
-    print(f"  {seconds:.2f} s, {kept:.1f} bytes a symbol, {peak:.1f} meanwhile", flush=True)
+    print(f"  {seconds:.2f} s, {kept:.1f} bytes a token, {peak:.1f} meanwhile", flush=True)
     return suffixes
 
 
@@ -89,8 +89,8 @@ def show_text(path: str) -> None:
     corpus = open_corpus([path])
     print(f"{corpus.name}: {corpus.train_chars:,} characters to learn from", flush=True)
     suffixes, learned = prepare(corpus), corpus.vocab.decode(corpus.train)
-    guide = Novelty(suffixes, corpus.vocab, NOVEL)
-    for way, own_guide in (("freely", None), (f"--novel {NOVEL}", guide)):
+    guide = NoCopy(suffixes, corpus.vocab, NOVEL)
+    for way, own_guide in (("freely", None), (f"--max-copy {NOVEL}", guide)):
         ids = write_copies(suffixes, LENGTH, own_guide)
         text = corpus.vocab.decode(ids)
         counts = [f"{count_copies(text, learned, n):,} runs of {n}" for n in (NOVEL, NOVEL + 1)]

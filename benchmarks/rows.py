@@ -17,10 +17,10 @@ from typing import Any
 from runs import RunFailedError, train
 from table import Row, Table
 
+from charrnn.cli.formatting import format_duration
 from charrnn.config import TrainConfig, as_dict
-from charrnn.console.figures import format_duration
+from charrnn.corpora.library import locate_texts
 from charrnn.errors import ConfigError, StorageError
-from charrnn.runs.request import locate_texts
 from charrnn.text.corpus import Corpus, open_corpus
 
 TABLES = Path(__file__).with_name("tables")

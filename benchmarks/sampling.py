@@ -15,15 +15,15 @@ import time
 import numpy as np
 import torch
 
+from charrnn.bench.sampling import batch_rate, products_rate, random_weights, sampling_rate
+from charrnn.bench.timing import Measurement, median_ratio, time_alternating
 from charrnn.config import ModelConfig, SampleConfig
-from charrnn.inference.constraint.constraint import make_constraint
-from charrnn.inference.network.prefill import prefill
-from charrnn.inference.network.runtime import Runtime
-from charrnn.inference.speed import batch_rate, products_rate, random_weights, sampling_rate
-from charrnn.model.network import CharRNN, export_weights
-from charrnn.runs.bench import SAMPLED_MODELS
+from charrnn.generation.constraints.pattern import make_constraint
+from charrnn.generation.network import Network
+from charrnn.generation.prefill import prefill
+from charrnn.model.network import CharRNN, numpy_state_dict
+from charrnn.tasks.benchmark import SAMPLED_MODELS
 from charrnn.text.vocab import Vocab
-from charrnn.timing import Measurement, median_ratio, time_in_turn
 
 ROUNDS = 7
 CONTROLLED = SampleConfig(
@@ -50,7 +50,7 @@ def torch_loop(model: CharRNN, count: int) -> Measurement:
     return run
 
 
-def read_all_at_once(runtime: Runtime, ids: np.ndarray) -> Measurement:
+def read_all_at_once(runtime: Network, ids: np.ndarray) -> Measurement:
     """Give characters a second of a long prompt."""
 
     def run() -> float:
@@ -61,7 +61,7 @@ def read_all_at_once(runtime: Runtime, ids: np.ndarray) -> Measurement:
     return run
 
 
-def read_one_by_one(runtime: Runtime, ids: list[int]) -> Measurement:
+def read_one_by_one(runtime: Network, ids: list[int]) -> Measurement:
     """Give the same where each character is read by itself."""
 
     def run() -> float:
@@ -74,8 +74,8 @@ def read_one_by_one(runtime: Runtime, ids: list[int]) -> Measurement:
 
 def measure(*measurements: Measurement, rounds: int = ROUNDS) -> list[list[float]]:
     """Run all in turn, once to warm up and then to be counted."""
-    time_in_turn(measurements, rounds=1)
-    return time_in_turn(measurements, rounds=rounds)
+    time_alternating(measurements, rounds=1)
+    return time_alternating(measurements, rounds=rounds)
 
 
 def name_of(config: ModelConfig) -> str:
@@ -88,7 +88,7 @@ def show_streams() -> None:
     print("one stream    charrnn      bare products        torch loop")
     for config in SAMPLED_MODELS:
         model = CharRNN(config)
-        weights = export_weights(model)
+        weights = numpy_state_dict(model)
         rates = measure(
             sampling_rate(config, weights, 3000),
             products_rate(config, weights, 3000),
@@ -140,7 +140,7 @@ def show_prompts() -> None:
     """Print how fast a long prompt is read."""
     print(f"\na prompt of {PROMPT_CHARS:,} characters: at once, one by one")
     for config in SAMPLED_MODELS[:2]:
-        runtime = Runtime(config, random_weights(config))
+        runtime = Network(config, random_weights(config))
         ids = np.random.default_rng(0).integers(0, config.vocab_size, PROMPT_CHARS)
         rates = measure(
             read_all_at_once(runtime, ids), read_one_by_one(runtime, ids.tolist()), rounds=3

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from timing import time_process
 
-from charrnn.checkpoint.format import ModelFile, pack_model, weight_shapes
+from charrnn.bench.timing import median_ratio, time_alternating
+from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.config import ModelConfig
 from charrnn.text.vocab import Vocab
-from charrnn.timing import median_ratio, time_in_turn
 
 ROUNDS = 7
 
@@ -29,7 +29,7 @@ def make_model_file(folder: Path) -> Path:
     random = np.random.default_rng(0)
     weights = {
         name: (random.standard_normal(shape) / 16).astype(np.float32)
-        for name, shape in weight_shapes(config).items()
+        for name, shape in config.weight_shapes().items()
     }
     path = folder / "model.safetensors"
     path.write_bytes(pack_model(ModelFile(config, vocab, weights, {})))
@@ -59,8 +59,8 @@ def main() -> None:
             lambda a=arguments, u=until: time_process(a, u)  # type: ignore[misc]
             for arguments, until in commands.values()
         ]
-        time_in_turn(actions, rounds=2)
-        results = time_in_turn(actions, rounds=ROUNDS)
+        time_alternating(actions, rounds=2)
+        results = time_alternating(actions, rounds=ROUNDS)
     for name, seconds in zip(commands, results, strict=True):
         ratio = median_ratio(seconds, results[0])
         print(f"{name:32} {statistics.median(seconds):6.3f} s  {ratio:5.2f} × import torch")

@@ -21,9 +21,9 @@ from charrnn._version import __version__
 if TYPE_CHECKING:
     from charrnn.api import load as load
     from charrnn.api import train as train
-    from charrnn.inference.generator import Model as Model
-    from charrnn.inference.generator import blend as blend
-    from charrnn.inference.generator import guide_away as guide_away
+    from charrnn.generation.model import Model as Model
+    from charrnn.generation.model import blend as blend
+    from charrnn.generation.model import with_negative_model as with_negative_model
 
 # How long torch's threads keep turning while they wait for one another. By default so long that
 # beside another busy program a step takes a hundred times what it should (benchmarks/LOG.md).
@@ -33,9 +33,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 __all__ = ["Model", "__version__", "blend", "guide_away", "load", "train"]
 
 _HOMES = {
-    "Model": "charrnn.inference.generator",
-    "blend": "charrnn.inference.generator",
-    "guide_away": "charrnn.inference.generator",
+    "Model": "charrnn.generation.model",
+    "blend": "charrnn.generation.model",
+    "guide_away": "charrnn.generation.model",
     "load": "charrnn.api",
     "train": "charrnn.api",
 }

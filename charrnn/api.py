@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.checkpoint.store import find_model
+from charrnn.checkpoint.run_store import find_model
 from charrnn.config import RunConfig
-from charrnn.inference.generator import Model
+from charrnn.generation.model import Model
 
 if TYPE_CHECKING:
-    from charrnn.runs.training import RunReport
+    from charrnn.tasks.train import RunReport
 
 
 def load(model: str | Path | None = None, *, checkpoints: str | Path | None = None) -> Model:
@@ -39,7 +39,7 @@ def train(
     Raises:
         CharRNNError: one of its kinds, at the first report or where it happens.
     """
-    from charrnn.runs.training import start_run
+    from charrnn.tasks.train import start_run
 
     paths = [corpus] if isinstance(corpus, str | Path) else corpus
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}

@@ -9,7 +9,7 @@
     ├─ OutOfMemoryError   6     with the setting to lower
     ├─ StorageError       7     disk full, no permission: what was being written
     ├─ RunLockedError     8     another process trains this run
-    └─ PeersLostError     9     another process of the same training has ended
+    └─ ProcessLostError   9     another process of the same training has ended
 
 A message says what happened (with the value), what was expected, and what to do next.
 """
@@ -71,7 +71,7 @@ class RunLockedError(CharRNNError):
     exit_code = 8
 
 
-class PeersLostError(CharRNNError):
+class ProcessLostError(CharRNNError):
     """Another of the processes that train together has ended."""
 
     exit_code = 9

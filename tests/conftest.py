@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from charrnn.checkpoint.format import ModelFile, weight_shapes
+from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.metrics import bits_per_char
-from charrnn.text.source import Source
+from charrnn.text.files import Source
 from charrnn.text.vocab import Vocab
-from tests.small_runs import STEPS
+from tests.training.small_runs import STEPS
 
 # Started by nohup, or behind an &, this run ignores signals, and so would all that tests start.
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -51,7 +51,7 @@ def make_model() -> Callable[..., ModelFile]:
         random = np.random.default_rng(11)
         weights = {
             name: random.normal(size=size).astype(np.float32)
-            for name, size in weight_shapes(config).items()
+            for name, size in config.weight_shapes().items()
         }
         summary = {
             "step": step,
@@ -87,12 +87,12 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Source
 @pytest.fixture
 def counted_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count every training step into STEPS."""
-    from charrnn.training.deferred import Update
+    from charrnn.training.deferred import StepResult
     from charrnn.training.learner import Learner
 
     advance = Learner.advance
 
-    def counted(self: Learner, total_steps: int | None) -> list[Update]:
+    def counted(self: Learner, total_steps: int | None) -> list[StepResult]:
         STEPS.append(1)
         return advance(self, total_steps)
 

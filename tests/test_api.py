@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import charrnn
-from charrnn.checkpoint.format import read_model
+from charrnn.checkpoint.model_file import read_model
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
-from charrnn.inference.generator import Model
-from charrnn.runs.keeper import Kept
-from charrnn.runs.training import Opened, RunReport
+from charrnn.generation.model import Model
+from charrnn.tasks.recorder import RunFinished
+from charrnn.tasks.train import Opened, RunReport
 from charrnn.training.reports import Evaluation, Progress
 
 SMALL: dict[str, Any] = {"steps": 4, "hidden_size": 8, "embedding_size": 5, "threads": 1}
@@ -33,8 +33,8 @@ def kinds_of(reports: list[RunReport]) -> list[str]:
     return [type(report).__name__ for report in reports]
 
 
-def last_of(reports: list[RunReport]) -> Kept:
-    assert isinstance(reports[-1], Kept)
+def last_of(reports: list[RunReport]) -> RunFinished:
+    assert isinstance(reports[-1], RunFinished)
     return reports[-1]
 
 
@@ -43,7 +43,7 @@ def test_training_yields_a_report_of_each_thing_that_happens(book: Path) -> None
 
     assert kinds_of(reports)[:3] == ["Reading", "Opened", "Started"]
     assert kinds_of(reports)[3:-2] == ["Progress", "Evaluation", "Written", "Snapshot"] * 4
-    assert kinds_of(reports)[-2:] == ["Finished", "Kept"]
+    assert kinds_of(reports)[-2:] == ["Finished", "RunFinished"]
 
 
 def test_what_was_trained_can_be_loaded_and_writes(book: Path) -> None:

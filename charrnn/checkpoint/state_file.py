@@ -19,16 +19,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.checkpoint.signed import (
+from charrnn.checkpoint.container import (
     Arrays,
     Kind,
+    check_keys,
+    check_types,
+    pack_container,
     parse_header,
     read_whole,
-    sign,
-    verify,
+    shown,
+    verify_container,
     view_arrays,
 )
-from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
 from charrnn.storage import write_atomically
@@ -42,7 +44,7 @@ _STATE = Kind(
     words="state",
     named="name a file that --save-state wrote",
     found="give a file that --save-state wrote",
-    way_out="save it again with --save-state",
+    hint="save it again with --save-state",
 )
 _LAST_IDS = "last_ids"
 _DOCUMENT = ("kind", "format", "model", "chars_read")
@@ -106,7 +108,7 @@ def pack_state(saved: SavedState, owner: Owner) -> bytearray:
         "model": model,
         "chars_read": saved.chars_read,
     }
-    return sign(arrays, json.dumps(document))
+    return pack_container(arrays, json.dumps(document))
 
 
 def unpack_state(data: bytearray, name: str, owner: Owner) -> SavedState:
@@ -115,7 +117,7 @@ def unpack_state(data: bytearray, name: str, owner: Owner) -> SavedState:
     Raises:
         CheckpointError: as `read_state`.
     """
-    verify(data, name, _STATE)
+    verify_container(data, name, _STATE)
     with _refusing(name):
         document, header = parse_header(data)
         _check_kind(document, name)
@@ -148,7 +150,7 @@ def _refusing(name: str) -> Iterator[None]:
     except ValueError as error:
         reason = str(error)[:_LONGEST]
         raise CheckpointError(
-            f"{name} does not describe a state ({reason}); {_STATE.way_out}"
+            f"{name} does not describe a state ({reason}); {_STATE.hint}"
         ) from error
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command, settings_options
 from charrnn.config import LIBRARY_FOLDER, TextConfig
-from charrnn.console.visible import one_line
 
 _RAREST = 12
 
@@ -31,14 +31,14 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a corpus")
 def list_corpora(folder: str, as_json: bool) -> None:
     """List the texts that have a name here."""
-    from charrnn.text.library import LIBRARY, find_corpus
+    from charrnn.corpora.library import LIBRARY, find_corpus
 
     rows = [(corpus, find_corpus(name, Path(folder))) for name, corpus in LIBRARY.items()]
     if as_json:
         for corpus, path in rows:
             click.echo(json.dumps({**vars(corpus), "path": None if path is None else str(path)}))
         return
-    from charrnn.console.tables import show_library
+    from charrnn.cli.tables import show_library
 
     show_library(rows)
 
@@ -51,7 +51,7 @@ def build(name: str, folder: str) -> None:
 
     It replaces a file of that name in the folder.
     """
-    from charrnn.text.library import build_corpus
+    from charrnn.corpora.library import build_corpus
 
     _tell(name, build_corpus(name, Path(folder)))
 
@@ -61,8 +61,8 @@ def build(name: str, folder: str) -> None:
 @_folder_option
 def get(name: str, folder: str) -> None:
     """Fetch the text NAME, going on with a download that was cut off, and check it."""
-    from charrnn.console.transfer import show_transfer
-    from charrnn.text.library import get_corpus
+    from charrnn.cli.console import show_transfer
+    from charrnn.corpora.library import get_corpus
 
     with show_transfer(name) as on_progress:
         path = get_corpus(name, Path(folder), on_progress)
@@ -71,7 +71,7 @@ def get(name: str, folder: str) -> None:
 
 def _tell(name: str, path: Path) -> None:
     """Give the file's name on stdout, and what is known of it on stderr."""
-    from charrnn.text.library import describe_check
+    from charrnn.corpora.library import describe_check
 
     click.echo(describe_check(name, path), err=True)
     click.echo(one_line(str(path)) if sys.stdout.isatty() else os.fsencode(path))
@@ -91,12 +91,12 @@ def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     PATHS are files, folders, globs, - for stdin, or names of `corpus list`. A model has to beat
     gzip, xz and a 5-gram on the part that train holds out: their figures are given too.
     """
-    from charrnn.runs.survey import survey_text
+    from charrnn.tasks.corpus_stats import summarise_corpus
 
-    survey = survey_text(paths, TextConfig(**settings))
+    survey = summarise_corpus(paths, TextConfig(**settings))
     if as_json:
         click.echo(json.dumps(survey.as_json()))
         return
-    from charrnn.console.tables import show_survey
+    from charrnn.cli.tables import show_corpus_summary
 
-    show_survey(survey, _RAREST)
+    show_corpus_summary(survey, _RAREST)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from charrnn.cli.models import checkpoints_option, some_models
+from charrnn.cli.inputs import checkpoints_option, some_models
 from charrnn.cli.options import Command, settings_options
 from charrnn.config import DynamicConfig
 from charrnn.errors import ConfigError
@@ -69,22 +69,22 @@ def command(
     model, and the average, has model (its name), carried, windowed and dynamic (null without
     --dynamic), and each of those nats, bpc and perplexity.
     """
-    from charrnn.checkpoint.store import find_model
-    from charrnn.console.scoring import show_scoring
-    from charrnn.console.tables import show_assessment
-    from charrnn.runs.assess import assess_models
-    from charrnn.runs.passage import PassageRequest
+    from charrnn.checkpoint.run_store import find_model
+    from charrnn.cli.console import show_scoring
+    from charrnn.cli.tables import show_eval_result
+    from charrnn.tasks.eval_text import EvalTextRequest
+    from charrnn.tasks.evaluate import evaluate_models
 
     if ctx.get_parameter_source("dynamic_rate") is _BY_FLAG and not dynamic:
         raise ConfigError("--dynamic-rate says how fast --dynamic learns; give --dynamic too")
     paths = [(name, find_model(name, Path(checkpoints))) for name in models]
     config = DynamicConfig(dynamic_rate=dynamic_rate) if dynamic else None
     with show_scoring() as watch:
-        result = assess_models(paths, PassageRequest(texts, split, encoding), config, watch)
+        result = evaluate_models(paths, EvalTextRequest(texts, split, encoding), config, watch)
     if as_json:
         click.echo(json.dumps(asdict(result, dict_factory=lambda items: without_nan(dict(items)))))
         return
-    show_assessment(result)
+    show_eval_result(result)
 
 
 _BY_FLAG = click.core.ParameterSource.COMMANDLINE

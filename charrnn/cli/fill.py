@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
-from charrnn.cli.models import checkpoints_option, complete_run
+from charrnn.cli.console import Output, make_stdout
+from charrnn.cli.formatting import one_line
+from charrnn.cli.inputs import checkpoints_option, complete_run, read_text
 from charrnn.cli.options import Command, given_settings, settings_options
-from charrnn.cli.prompts import read_text
 from charrnn.config import FillConfig
 from charrnn.errors import ConfigError, OutOfMemoryError
+from charrnn.generation.infill.fill import Completion, Filling
 
 if TYPE_CHECKING:
-    from charrnn.inference.search.fill import Filling
+    from charrnn.generation.infill.fill import Filling
+
 
 _EXAMPLES = """
 charrnn fill shakespeare "The q___k brown f_x"   the likeliest letters, all at once
@@ -53,10 +57,9 @@ def command(
     share (p(text | TEXT), or more where not all that fits was found), exact (the likeliest are
     proven, or the draws are from all that fits) and, with --sample, seed.
     """
-    from charrnn.checkpoint.store import find_model
-    from charrnn.console.fill import show_filling
-    from charrnn.console.packing import show_packing
-    from charrnn.inference.generator import Model
+    from charrnn.checkpoint.run_store import find_model
+    from charrnn.cli.console import show_packing
+    from charrnn.generation.model import Model
 
     config = _choose_settings(ctx)
     text = _read_text(names)
@@ -116,3 +119,44 @@ def _write_json(filling: Filling, more: dict[str, Any]) -> None:
             "exact": filling.is_exact,
         }
         click.echo(json.dumps(record | more, allow_nan=False))
+
+
+_LEAST_COLUMNS = 40
+_FILLED = "bold underline"
+
+
+def show_filling(filling: Filling, is_sample: bool) -> None:
+    """Write the completions to stdout, and to stderr what is known of them."""
+    console = make_stdout(_LEAST_COLUMNS)
+    heading = Text(f"{'share':>7} {'bits':>9} {'bpc':>7}  text", style="bold")
+    console.print(heading, soft_wrap=True)
+    for each in filling.completions:
+        row = Text(f"{100 * each.share:>6.2f}% {each.bits:>9.3f} {each.bpc:>7.3f}  ")
+        console.print(row + _mark_filled(each), soft_wrap=True)
+    notes = Output(stderr=True)
+    notes.print(describe_filling(filling, is_sample), style="dim", soft_wrap=True, highlight=False)
+
+
+def describe_filling(filling: Filling, is_sample: bool) -> str:
+    """Say whether these are surely the likeliest, or drawn from all that there are."""
+    if is_sample:
+        if filling.is_exact:
+            return f"drawn from all {filling.found:,} completions that there are"
+        return (
+            f"drawn from {filling.found:,} completions that stand for all there are; "
+            "a wider --beam comes closer"
+        )
+    shares = f"shares are of {filling.found:,} completions found"
+    if filling.is_exact:
+        return f"proven: no other completion is likelier; {shares}"
+    return f"not proven: a likelier one may be among those dropped, try a wider --beam; {shares}"
+
+
+def _mark_filled(completion: Completion) -> Text:
+    """Give the text on one line, what was filled in underlined."""
+    marked, shown = Text(), 0
+    for start, end in completion.filled:
+        marked.append(one_line(completion.text[shown:start]))
+        marked.append(one_line(completion.text[start:end]), style=_FILLED)
+        shown = end
+    return marked.append(one_line(completion.text[shown:]))

@@ -1,4 +1,4 @@
-"""The program `charrnn`: its commands, and the one place that turns errors into exit codes."""
+"""charrnn completion: what a shell needs to complete commands, options and run names."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import get_completion_class
 
 from charrnn._version import __version__
-from charrnn.cli import (
-    bench,
-    completion,
-    compress,
-    corpus,
-    decompress,
-    eval,
-    fill,
-    info,
-    list_runs,
-    sample,
-    score,
-    train,
-    write,
-)
-from charrnn.console.visible import one_line
+from charrnn.cli.formatting import one_line
+from charrnn.cli.options import Command
 from charrnn.errors import CharRNNError, StorageError
+
+_COMPLETION_EXAMPLES = """
+charrnn completion bash >> ~/.bashrc
+charrnn completion zsh >> ~/.zshrc
+charrnn completion fish > ~/.config/fish/completions/charrnn.fish
+"""
+
+
+@click.command("completion", cls=Command, examples=_COMPLETION_EXAMPLES)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script for SHELL."""
+    completion = get_completion_class(shell)
+    assert completion is not None, "click completes these shells"
+    click.echo(completion(ctx.find_root().command, {}, "charrnn", "_CHARRNN_COMPLETE").source())
+
 
 _EXAMPLES = """\b
 Examples:
@@ -49,8 +54,46 @@ def _quiet_end() -> Iterator[None]:
         sys.exit(141)  # 128 + SIGPIPE, as a shell shows it
 
 
+_COMMANDS = {
+    "train": ("train.command:command", "Train a model on text."),
+    "sample": ("sample.command:command", "Write text with a model."),
+    "write": ("write.command:command", "Write a text together with a model, turn by turn."),
+    "fill": ("fill:command", "Fill the blanks of a text."),
+    "eval": ("eval:command", "Score a text: bits per character and perplexity."),
+    "score": ("score.command:command", "Show how surprised a model is by each character."),
+    "compress": ("compress:compress_command", "Compress a file with a model."),
+    "decompress": ("compress:decompress_command", "Restore a compressed file."),
+    "info": ("info:info_command", "Describe a model."),
+    "list": ("info:list_command", "List all runs."),
+    "corpus": ("corpus:command", "List, get, build and measure texts."),
+    "bench": ("bench:command", "Measure the speed of this machine."),
+    "completion": ("main:completion_command", "Print a shell's completion script."),
+}
+"""Where each command is in charrnn.cli, and what it does, in the order of the help page."""
+
+
 class _Program(click.Group):
-    """The group of all commands."""
+    """The group of all commands, each of which is imported when it is asked for.
+
+    So `charrnn sample` never waits for what another command needs.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands in the order of the help page."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None for a name that is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"charrnn.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with what it does, without importing it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, does) for name, (_, does) in _COMMANDS.items()])
 
     @_quiet_end()
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
@@ -71,11 +114,6 @@ class _Program(click.Group):
 @click.version_option(__version__, prog_name="charrnn")
 def cli() -> None:
     """Hold the commands together."""
-
-
-_READERS = (sample, write, fill, eval, score, compress, decompress, info, list_runs)
-for _command in (train, *_READERS, corpus, bench, completion):
-    cli.add_command(_command.command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

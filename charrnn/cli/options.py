@@ -11,12 +11,13 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import IO, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import click
 
-from charrnn.cli.models import complete_run
-from charrnn.console.visible import make_visible
+from charrnn.cli.formatting import sanitize
+from charrnn.cli.inputs import complete_run, read_little
+from charrnn.config import RENAMED
 from charrnn.errors import ConfigError
 
 _ENV_PREFIX = "CHARRNN"
@@ -27,6 +28,15 @@ _SPELLINGS = {
     "top_k": ("--top-k",),
     "count": ("-n", "--count"),
     "beam_width": ("--beam",),
+}
+_RENAMED = {
+    **{"--" + old.replace("_", "-"): "--" + new.replace("_", "-") for old, new in RENAMED.items()},
+    "--style": "--preset",
+    "--guide": "--negative-model",
+    "--copied": "--mark-copies",
+    "--copied-from": "--min-copy",
+    "--new-only": "--skip-known-lines",
+    "--on": "--file",
 }
 _COMPLETIONS = {"resume": complete_run, "init_from": complete_run}
 
@@ -49,11 +59,18 @@ class Command(click.Command):
         """
         for argument in args:
             _refuse_nul("an argument", argument)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            new_name = _RENAMED.get(error.option_name.replace("--no-", "--"))
+            if any(new_name in param.opts for param in self.params):
+                name = error.option_name
+                raise click.NoSuchOption(name, possibilities=[str(new_name)], ctx=ctx) from error
+            raise
 
     def get_help(self, ctx: click.Context) -> str:
         """Give the page of help."""
-        return make_visible(super().get_help(ctx))
+        return sanitize(super().get_help(ctx))
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what the command does, then its examples."""
@@ -182,7 +199,7 @@ def read_config(ctx: click.Context, own: click.Parameter, path: str | None) -> s
     for spelled, value in values.items():
         key = spelled.replace("-", "_")
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
+            near = [RENAMED[key]] if key in RENAMED else difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{path}: {key!r} is no setting of {ctx.info_name}{hint}")
         name = str(known[key].name)
@@ -195,19 +212,6 @@ def read_config(ctx: click.Context, own: click.Parameter, path: str | None) -> s
         found[name] = value
     ctx.default_map = {**(ctx.default_map or {}), **found}
     return path
-
-
-def read_little(file: IO[bytes], name: str, most_bytes: int) -> bytes:
-    """Read a file that a person wrote; of a device that never ends, only a little.
-
-    Raises:
-        ConfigError: it is longer than `most_bytes`.
-        OSError: it cannot be read.
-    """
-    raw = file.read(most_bytes + 1)
-    if len(raw) > most_bytes:
-        raise ConfigError(f"{name} is longer than {most_bytes:,} bytes; give a shorter file")
-    return raw
 
 
 def _refuse_nul(what: str, value: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from charrnn.config.fields import setting, validate
 from charrnn.errors import ConfigError
-from charrnn.rules import check, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class FillConfig:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self)
         for name in ("blank", "gap"):
             sign = getattr(self, name)
             if len(sign) > 1:

@@ -7,14 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.config.constraint import check_constraint
+from charrnn.config.fields import setting, validate
 from charrnn.errors import ConfigError
-from charrnn.rules import check, setting
 
-STYLES: dict[str, dict[str, Any]] = {
-    "careful": {"temperature": 0.5, "top_p": 0.95, "loop_penalty": 0.5},
+PRESETS: dict[str, dict[str, Any]] = {
+    "careful": {"temperature": 0.5, "top_p": 0.95, "dry_penalty": 0.5},
     "plain": {"temperature": 1.0},
-    "wild": {"temperature": 1.4, "temperature_range": 0.4, "min_p": 0.02},
+    "wild": {"temperature": 1.4, "dynamic_temperature": 0.4, "min_p": 0.02},
 }
 """Settings of SampleConfig that go together."""
 
@@ -44,14 +43,14 @@ class SampleConfig:
         maximum=10,
         section="Penalties",
     )
-    loop_penalty: float = setting(
+    dry_penalty: float = setting(
         0.0,
         "taken from what would go on with a repetition, for each character that it is too long",
         minimum=0,
         maximum=100,
         section="Penalties",
     )
-    loop_length: int = setting(
+    dry_length: int = setting(
         12,
         "a repetition is too long from so many characters on",
         minimum=1,
@@ -98,7 +97,7 @@ class SampleConfig:
         maximum=1000,
         section="Filters",
     )
-    temperature_range: float = setting(
+    dynamic_temperature: float = setting(
         0.0,
         "lower the temperature by up to this where the model is sure, raise it where it is not",
         minimum=0,
@@ -164,7 +163,7 @@ class SampleConfig:
     mirostat_rate: float = setting(
         0.1, "how fast --mirostat follows", above=0, maximum=1, section="Filters"
     )
-    novel: int | None = setting(
+    max_copy: int | None = setting(
         None,
         "copy no more than so many characters in a row from the text it was trained on",
         minimum=1,
@@ -216,7 +215,7 @@ class SampleConfig:
     seed: int | None = setting(None, "same seed, same text", minimum=0, unset="a fresh one")
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self)
         for name in ("stop", "only", "ban", "choices"):
             if "" in getattr(self, name):
                 raise ConfigError(f"{name} is empty; it must hold at least one character")
@@ -232,15 +231,15 @@ class SampleConfig:
         check_constraint(self)
 
     @classmethod
-    def in_style(cls, style: str, **settings: Any) -> SampleConfig:
-        """Give the settings of a style; those given go before its own.
+    def from_preset(cls, preset: str, **settings: Any) -> SampleConfig:
+        """Give the settings of a preset; those given go before its own.
 
         Raises:
-            ConfigError: there is no such style, or a setting is out of range.
+            ConfigError: there is no such preset, or a setting is out of range.
         """
-        if style not in STYLES:
-            raise ConfigError(f"style is {style!r}; choose from {', '.join(STYLES)}")
-        return cls(**STYLES[style] | settings)
+        if preset not in PRESETS:
+            raise ConfigError(f"preset is {preset!r}; choose from {', '.join(PRESETS)}")
+        return cls(**PRESETS[preset] | settings)
 
 
 _LARGEST_BIAS = 1000
@@ -273,3 +272,34 @@ def _check_pattern(pattern: str) -> None:
         raise ConfigError(f"stop_regex is {pattern!r}, which is no pattern: {error}") from error
     if is_empty:
         raise ConfigError(f"stop_regex is {pattern!r}, which matches an empty text; ask for more")
+
+
+_FORMS = ("regex", "choices", "template", "balanced")
+_ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
+
+
+def check_constraint(config: Any) -> None:
+    """Hold the settings of a SampleConfig that constrain a text to one another.
+
+    Raises:
+        ConfigError: two say what the text must be, an end could cut it short, or one is empty or
+            no pattern.
+    """
+    forms, ends = (
+        [name for name in names if getattr(config, name) not in (None, False, ())]
+        for names in (_FORMS, _ENDS)
+    )
+    if len(forms) > 1:
+        raise ConfigError(f"{' and '.join(forms)} each say what the text must be; keep one")
+    if forms and ends:
+        raise ConfigError(
+            f"{ends[0]} could end the text before {forms[0]} is complete; leave one of them out"
+        )
+    for name in ("regex", "template"):
+        if getattr(config, name) == "":
+            raise ConfigError(f"{name} is empty; it must hold at least one character")
+    if config.regex is not None:
+        try:
+            re.compile(config.regex)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ConfigError(f"regex is {config.regex!r}, which is no pattern: {error}") from error

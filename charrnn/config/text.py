@@ -6,8 +6,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from charrnn.config.fields import setting, validate
 from charrnn.errors import ConfigError
-from charrnn.rules import check, setting
 
 LIBRARY_FOLDER = "corpora"
 _LONGEST_END = 1000  # characters that may end a document
@@ -34,7 +34,7 @@ class TextConfig:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self)
         if self.document_end is not None:
             _check_end(self.document_end, self.normalize)
 

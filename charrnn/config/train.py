@@ -1,13 +1,32 @@
-"""How a run trains, where its files go, and how a model learns on while it is scored."""
+"""Lengths of time in words."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from charrnn.config.duration import parse_duration
+from charrnn.config.fields import setting, validate
 from charrnn.config.model import CELLS
 from charrnn.errors import ConfigError
-from charrnn.rules import check, setting
+
+_UNIT_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\d+(\.\d+)?|(\d+(\.\d+)?[smhd] ?)+")
+_LONGEST_DURATION_SECONDS = 1e9
+
+
+def parse_duration(text: str) -> float:
+    """Turn "90s", "10m", "1h30m" or a bare number of seconds into seconds.
+
+    Raises:
+        ConfigError: it is not such a text, or not above zero.
+    """
+    cleaned = text.strip().lower()
+    parts = re.findall(r"([\d.]+)([smhd]?)", cleaned) if _DURATION.fullmatch(cleaned) else []
+    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    if not 0 < seconds < _LONGEST_DURATION_SECONDS:
+        raise ConfigError(f"{text!r} is not a length of time; write 90s, 10m or 1h30m")
+    return seconds
+
 
 DEFAULT_BUDGET = "5m"
 LENGTHS = ("budget", "epochs", "steps")
@@ -35,13 +54,13 @@ class TrainConfig:
         maximum=65_536,
         section="Model",
     )
-    tie_output: bool | None = setting(
+    tie_embeddings: bool | None = setting(
         None,
         "use the embedding as output weights, by a projection where sizes differ",
         unset="for large alphabets",
         section="Model",
     )
-    skip: bool = setting(
+    residual: bool = setting(
         False, "layers above the first add their input to their output", section="Model"
     )
     initial_state: str = setting(
@@ -81,7 +100,7 @@ class TrainConfig:
     eval_every: int | None = setting(None, "steps between evaluations", minimum=1, section="Length")
     eval_chars: int = setting(
         2_000_000,
-        "held-out symbols used by evaluations on the way (at the end: 10,000,000); 0 for all",
+        "held-out tokens used by evaluations on the way (at the end: 10,000,000); 0 for all",
         minimum=0,
         section="Length",
     )
@@ -110,7 +129,7 @@ class TrainConfig:
         maximum=10,
         section="Optimization",
     )
-    schedule: str = setting(
+    lr_schedule: str = setting(
         "cosine",
         "what the learning rate does after its warm-up",
         choices=("linear", "cosine", "exponential", "constant"),
@@ -170,7 +189,7 @@ class TrainConfig:
     threads: int | None = setting(
         None, "processor threads", unset="all", minimum=1, maximum=1024, section="Machine"
     )
-    graph: bool = setting(
+    cuda_graph: bool = setting(
         False,
         "record a step as a CUDA graph and launch it as one; not tried on a GPU yet",
         section="Machine",
@@ -182,16 +201,16 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self)
         given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} both say how long to train; give one")
         if self.budget is not None:
             parse_duration(self.budget)
-        if self.decay_rate != _DECAY_RATE and self.schedule != "exponential":
+        if self.decay_rate != _DECAY_RATE and self.lr_schedule != "exponential":
             raise ConfigError(
-                f"decay_rate goes with schedule exponential, not {self.schedule}; leave "
-                "--decay-rate out, or use --schedule exponential"
+                f"decay_rate goes with schedule exponential, not {self.lr_schedule}; leave "
+                "--decay-rate out, or use --lr-schedule exponential"
             )
 
     @property
@@ -209,19 +228,21 @@ class RunConfig:
     name: str | None = setting(None, "name of the run", unset="after the corpus")
     checkpoints: str = setting("checkpoints", "folder of all runs")
     resume: str | None = setting(None, "go on with this run: its name or folder")
-    unfinished: str = setting(
+    on_unfinished: str = setting(
         "ask",
         "what to do with a run of the same command that did not end; without a terminal, ask means "
         "resume",
         choices=("ask", "resume", "new"),
     )
-    keep: int = setting(2, "how many of the newest states to keep to go on from", minimum=1)
+    keep_checkpoints: int = setting(
+        2, "how many of the newest states to keep to go on from", minimum=1
+    )
     init_from: str | None = setting(
         None, "start a new run from a model's weights: a run's name, folder or file"
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,4 +254,4 @@ class DynamicConfig:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self)

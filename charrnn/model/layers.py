@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from charrnn.config import GATES
-from charrnn.model.bptt import Weights, run_gru, run_rnn
-from charrnn.model.cells import run_plain
+from charrnn.model.kernels import Weights, run_gru, run_rnn
 
 LayerState = tuple[Tensor, ...]
 """(h,) of a GRU or plain RNN, (h, c) of an LSTM: each (B, H)."""
@@ -113,3 +114,47 @@ class RecurrentLayer(nn.Module):
 
 def _is_apples(device: torch.device) -> bool:
     return device.type == "mps"
+
+
+_CellState = tuple[Tensor, ...]
+
+
+def run_plain(
+    kind: str, inputs: Tensor, state: _CellState, weights: Weights
+) -> tuple[Tensor, _CellState]:
+    """Run over T characters: (T, B, I) → (T, B, H) and the state after the last, (B, H) a part.
+
+    kind: lstm, gru, or the nonlinearity of a plain RNN.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    step, outputs = _STEPS[kind], []
+    for from_input in F.linear(inputs, weight_ih, bias_ih).unbind():
+        state = step(from_input, F.linear(state[0], weight_hh, bias_hh), state)
+        outputs.append(state[0])
+    return torch.stack(outputs), state
+
+
+def _step_lstm(from_input: Tensor, from_state: Tensor, state: _CellState) -> _CellState:
+    admit, keep, fresh, show = (from_input + from_state).chunk(4, -1)
+    cell = keep.sigmoid() * state[1] + admit.sigmoid() * fresh.tanh()
+    return show.sigmoid() * cell.tanh(), cell
+
+
+def _step_gru(from_input: Tensor, from_state: Tensor, state: _CellState) -> _CellState:
+    (reset, keep, fresh), (reset_h, keep_h, fresh_h) = (
+        from_input.chunk(3, -1),
+        from_state.chunk(3, -1),
+    )
+    kept = (keep + keep_h).sigmoid()
+    new = (fresh + (reset + reset_h).sigmoid() * fresh_h).tanh()
+    return ((1 - kept) * new + kept * state[0],)
+
+
+_STEPS: dict[str, Callable[[Tensor, Tensor, _CellState], _CellState]] = {
+    "lstm": _step_lstm,
+    "gru": _step_gru,
+    "tanh": lambda from_input, from_state, _: ((from_input + from_state).tanh(),),
+    "relu": lambda from_input, from_state, _: ((from_input + from_state).relu(),),
+    "logistic": lambda from_input, from_state, _: ((from_input + from_state).sigmoid(),),
+}
+"""Each takes Ux + b and Wh + c, both (B, G·H), and the state; torch's order of gates."""

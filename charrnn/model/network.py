@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
+from charrnn.model.heads import loss_sum, token_losses
 from charrnn.model.layers import LayerState, RecurrentLayer
-from charrnn.model.output import target_nats, total_nats
 
 State = tuple[LayerState, ...]
 """One entry a layer, lowest first."""
@@ -46,7 +46,7 @@ class CharRNN(nn.Module):
             )
             for input_size in sizes[:-1]
         )
-        width = config.embedding_size if config.tie_output else config.hidden_size
+        width = config.embedding_size if config.tie_embeddings else config.hidden_size
         self.projection = (
             nn.Linear(config.hidden_size, width, bias=False)
             if config.has_projection
@@ -59,7 +59,7 @@ class CharRNN(nn.Module):
         std = 1 / math.sqrt(self.output.in_features)
         nn.init.normal_(self.output.weight, std=std)
         nn.init.zeros_(self.output.bias)
-        if self.config.tie_output:
+        if self.config.tie_embeddings:
             nn.init.normal_(self.embedding.weight, std=std)
             self.output.weight = self.embedding.weight
         if isinstance(self.projection, nn.Linear):
@@ -81,19 +81,19 @@ class CharRNN(nn.Module):
         features, after = self._run(ids, state, dropout)
         return self.output(features).transpose(0, 1), after
 
-    def total_nats(
+    def loss_sum(
         self, ids: Tensor, targets: Tensor, state: State | None, dropout: torch.Generator | None
     ) -> tuple[Tensor, State]:
         """Give the nats of all `targets` (B, T) together, a scalar to train on, and the state."""
         features, after = self._run(ids, state, dropout)
-        return total_nats(*self._read_out(features, targets)), after
+        return loss_sum(*self._read_out(features, targets)), after
 
-    def target_nats(
+    def token_losses(
         self, ids: Tensor, targets: Tensor, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Give the nats of each of `targets` (B, T) as (T·B,), lane by lane, and the state."""
         features, after = self._run(ids, state, None)
-        return target_nats(*self._read_out(features, targets)), after
+        return token_losses(*self._read_out(features, targets)), after
 
     def _read_out(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         flat = features.flatten(0, 1), targets.t().flatten()
@@ -105,12 +105,12 @@ class CharRNN(nn.Module):
         """Give what the output reads, (T, B, H) or projected (T, B, E), and the state after it."""
         state = self.initial_state(ids.shape[0]) if state is None else state
         features = self.embedding(ids.t())
-        if self.config.tie_output:
+        if self.config.tie_embeddings:
             features = features * self.config.embedding_scale
         after = []
         for depth, (layer, before) in enumerate(zip(self._stack, state, strict=True)):
             outputs, last = layer(features, before)
-            has_skip = self.config.skip and depth > 0
+            has_skip = self.config.residual and depth > 0
             features = self._drop(outputs + features if has_skip else outputs, dropout)
             after.append(last)
         return self.projection(features), tuple(after)
@@ -145,14 +145,14 @@ def copy_model(model: CharRNN) -> CharRNN:
     return twin
 
 
-def export_weights(model: CharRNN) -> dict[str, NDArray[np.float32]]:
+def numpy_state_dict(model: CharRNN) -> dict[str, NDArray[np.float32]]:
     """Give every weight by its public name (docs/file-format.md), as float32 copies."""
     weights = {public_name(name): weight for name, weight in model.named_parameters()}
     return {name: weight.detach().float().cpu().numpy().copy() for name, weight in weights.items()}
 
 
 @torch.no_grad()
-def import_weights(model: CharRNN, weights: dict[str, NDArray[np.float32]]) -> None:
+def load_numpy_state_dict(model: CharRNN, weights: dict[str, NDArray[np.float32]]) -> None:
     """Put `export_weights`' arrays into a model of the same shape.
 
     Raises:

@@ -4,7 +4,7 @@ Ids are built once and kept in a cache folder under a key made of the text's SHA
 option that changes them, so that an edited text never meets old ids; to open them takes as long
 for a large text as for a small one. How they are built, windows and models are not known here.
 
-V = vocabulary size, S = symbols, N = characters (S = N without byte fallback).
+V = vocabulary size, S = tokens, N = characters (S = N without byte fallback).
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError
-from charrnn.text.building import is_complete, open_build
-from charrnn.text.documents import missing_end
-from charrnn.text.finding import open_sources
+from charrnn.text.build import is_complete, open_build
+from charrnn.text.files import Source, open_sources
 from charrnn.text.fingerprint import Fingerprint
-from charrnn.text.reader import iter_text
-from charrnn.text.source import Source
+from charrnn.text.reader import iter_text, missing_end
 from charrnn.text.vocab import Ids, Vocab
 
 CACHE_FORMAT = 2
@@ -67,7 +65,7 @@ def open_corpus(
 ) -> Corpus:
     """Read files, folders, globs or "-" into a corpus, building its ids if the cache has none.
 
-    known: symbols that the corpus's vocabulary has besides those of the text.
+    known: tokens that the corpus's vocabulary has besides those of the text.
 
     Raises:
         CorpusError: a file is missing, empty, undecodable, or changed while it was read.
@@ -161,7 +159,7 @@ def _load(folder: Path, name: str, sha256: str, config: TextConfig) -> Corpus:
 
 
 def _read_marks(path: Path) -> Marks:
-    """Give places (M, 2) int64 in ids: so many symbols there write so many characters."""
+    """Give places (M, 2) int64 in ids: so many tokens there write so many characters."""
     if not path.exists():  # of ids without byte fallback
         return _NO_MARKS
     return np.memmap(path, dtype="<i8", mode="r").reshape(-1, 2)
@@ -170,8 +168,8 @@ def _read_marks(path: Path) -> Marks:
 def _count_before(place: int, ids: Ids, vocab: Vocab, marks: Marks) -> int:
     """Count the characters that ids[:place] write, from the last mark before on."""
     near = bisect_right(marks, place, key=lambda mark: int(mark[0])) - 1
-    symbols, chars = map(int, marks[near])
-    return chars + vocab.count_characters(ids[symbols:place])
+    tokens, chars = map(int, marks[near])
+    return chars + vocab.count_characters(ids[tokens:place])
 
 
 def _map_ids(path: Path, vocab: Vocab) -> Ids:
@@ -185,9 +183,9 @@ def split_ids(ids: Ids, vocab: Vocab, val_fraction: float) -> tuple[Ids, Ids]:
     return cut_ids(ids, place_cut(len(ids), val_fraction), vocab)
 
 
-def place_cut(symbols: int, val_fraction: float) -> int:
-    """Give how many of so many symbols lie before the held-out tail, for `cut_ids` to move on."""
-    return int(symbols * (1 - val_fraction))
+def place_cut(tokens: int, val_fraction: float) -> int:
+    """Give how many of so many tokens lie before the held-out tail, for `cut_ids` to move on."""
+    return int(tokens * (1 - val_fraction))
 
 
 def cut_ids(ids: Ids, place: int, vocab: Vocab) -> tuple[Ids, Ids]:

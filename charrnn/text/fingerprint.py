@@ -21,7 +21,7 @@ from pathlib import Path
 
 from charrnn.errors import CorpusError, StorageError
 from charrnn.storage import write_atomically
-from charrnn.text.source import Source, hash_sources
+from charrnn.text.files import Source, hash_sources
 
 REMEMBERED_FROM_BYTES = 1 << 24  # a smaller text is hashed in 10 ms
 SETTLED_SECONDS = 2.0  # file systems tick in 10 ms, some of old in 2 s

@@ -17,9 +17,8 @@ from itertools import chain
 from typing import Literal
 
 from charrnn.errors import CorpusError
-from charrnn.text.documents import iter_ended
 from charrnn.text.encodings import SAMPLE_BYTES, explain_failure, find_codec
-from charrnn.text.source import Source, iter_bytes
+from charrnn.text.files import Source, iter_bytes
 
 MAX_HELD_CHARS = 1 << 16
 
@@ -100,3 +99,33 @@ def _iter_normalized(pieces: Iterable[str], form: Literal["NFC", "NFKC"]) -> Ite
         held = text[cut:]
     if held:
         yield unicodedata.normalize(form, held)
+
+
+def missing_end(text: str, end: str) -> str:
+    """Give what `text` lacks of `end` at its end: one newline of two where it ends in one."""
+    present = next(n for n in range(len(end), -1, -1) if text.endswith(end[:n]))
+    return end[present:]
+
+
+def iter_ended(texts: Iterable[Iterable[str]], end: str) -> Iterator[str]:
+    """Yield the pieces of all texts, each text followed by what it lacks of `end`.
+
+    A text without pieces is no document.
+    """
+    for pieces in texts:
+        last = ""
+        for piece in pieces:
+            yield piece
+            last = (last + piece)[-len(end) :]
+        if last and (missing := missing_end(last, end)):
+            yield missing
+
+
+def count_documents(pieces: Iterable[str], end: str) -> int:
+    """Count how often `end` stands in a text, found from the left and never overlapping."""
+    documents, rest = 0, ""
+    for piece in pieces:
+        *before, rest = (rest + piece).split(end)
+        documents += len(before)
+        rest = rest[max(0, len(rest) - len(end) + 1) :]
+    return documents

@@ -1,9 +1,9 @@
-"""Characters ↔ ids: the sorted alphabet of a corpus and, by choice, 256 byte symbols after it.
+"""Characters ↔ ids: the sorted alphabet of a corpus and, by choice, 256 byte tokens after it.
 
-With byte symbols (byte fallback) a character outside the alphabet is written as its UTF-8 bytes,
+With byte tokens (byte fallback) a character outside the alphabet is written as its UTF-8 bytes,
 so that every text can be encoded; without them it is refused by name. It knows nothing of files.
 
-N = length of a text in characters, S = number of symbols its encoding takes (S ≥ N).
+N = length of a text in characters, S = number of tokens its encoding takes (S ≥ N).
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ class Vocab:
         return cls.from_counts(counts, min_count)
 
     def union(self, other: Vocab) -> Vocab:
-        """Give the vocabulary of every symbol that either has."""
+        """Give the vocabulary of every token that either has."""
         alphabet = "".join(sorted(set(self.alphabet + other.alphabet)))
         return Vocab(alphabet, self.has_bytes or other.has_bytes)
 
     def places_in(self, larger: Vocab) -> NDArray[np.int64]:
-        """Give the id (V,) that each of these symbols has in a vocabulary that holds them all."""
+        """Give the id (V,) that each of these tokens has in a vocabulary that holds them all."""
         characters = np.searchsorted(code_points(larger.alphabet), code_points(self.alphabet))
         first_byte = len(larger.alphabet)
         return np.concatenate([characters, first_byte + np.arange(256 * self.has_bytes)])
@@ -95,7 +95,7 @@ class Vocab:
         return starts
 
     def count_characters(self, ids: Ids) -> int:
-        """Count the characters that `ids` (S,) write, whatever number of symbols each took."""
+        """Count the characters that `ids` (S,) write, whatever number of tokens each took."""
         if not self.has_bytes:
             return len(ids)
         block = 1 << 22
@@ -124,22 +124,22 @@ class Vocab:
 
     def decode(self, ids: Ids | Sequence[int]) -> str:
         """Give the text of `ids` (S,); bytes that are not valid UTF-8 come out as U+FFFD."""
-        symbols = np.asarray(ids, dtype=np.int64)
-        is_byte = symbols >= len(self.alphabet)
-        runs = np.split(symbols, np.flatnonzero(np.diff(is_byte)) + 1)
+        tokens = np.asarray(ids, dtype=np.int64)
+        is_byte = tokens >= len(self.alphabet)
+        runs = np.split(tokens, np.flatnonzero(np.diff(is_byte)) + 1)
         return "".join(map(self._decode_run, runs))
 
-    def name_of(self, symbol: int) -> str:
-        """Give a symbol's character; a byte as <E4>."""
-        byte = symbol - len(self.alphabet)
-        return self.alphabet[symbol] if byte < 0 else f"<{byte:02X}>"
+    def name_of(self, token: int) -> str:
+        """Give a token's character; a byte as <E4>."""
+        byte = token - len(self.alphabet)
+        return self.alphabet[token] if byte < 0 else f"<{byte:02X}>"
 
-    def _decode_run(self, symbols: NDArray[np.int64]) -> str:
+    def _decode_run(self, tokens: NDArray[np.int64]) -> str:
         """Give the text of ids that are all characters or all bytes."""
-        if len(symbols) and symbols[0] >= len(self.alphabet):
-            raw = (symbols - len(self.alphabet)).astype(np.uint8).tobytes()
+        if len(tokens) and tokens[0] >= len(self.alphabet):
+            raw = (tokens - len(self.alphabet)).astype(np.uint8).tobytes()
             return raw.decode("utf-8", "replace")
-        return _text_of(code_points(self.alphabet)[symbols])
+        return _text_of(code_points(self.alphabet)[tokens])
 
     def to_json(self) -> dict[str, object]:
         """Give what `from_json` takes."""
@@ -179,13 +179,13 @@ class Vocab:
         widths = np.ones(len(codes), dtype=np.int64)
         widths[is_unknown] += np.searchsorted([0x80, 0x800, 0x10000], unknown, side="right")
         places = (np.cumsum(widths) - widths)[~is_unknown]
-        symbols = np.empty(int(widths.sum()), dtype=self.dtype)
-        is_byte = np.ones(len(symbols), dtype=np.bool_)
+        tokens = np.empty(int(widths.sum()), dtype=self.dtype)
+        is_byte = np.ones(len(tokens), dtype=np.bool_)
         is_byte[places] = False
-        symbols[places] = ids[~is_unknown]
+        tokens[places] = ids[~is_unknown]
         utf8 = np.frombuffer(_text_of(unknown).encode(), dtype=np.uint8)
-        symbols[is_byte] = len(self.alphabet) + utf8.astype(np.int64)
-        return symbols
+        tokens[is_byte] = len(self.alphabet) + utf8.astype(np.int64)
+        return tokens
 
     def _unknown_error(self, unknown: NDArray[np.uint32]) -> VocabError:
         codes = np.unique(unknown)
@@ -204,12 +204,12 @@ class StreamDecoder:
         self._alphabet = vocab.alphabet
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def feed(self, symbol: int) -> str:
-        """Give the text that `symbol` completes; often one character, sometimes none or two."""
-        byte = symbol - len(self._alphabet)
+    def feed(self, token: int) -> str:
+        """Give the text that `token` completes; often one character, sometimes none or two."""
+        byte = token - len(self._alphabet)
         if byte >= 0:
             return self._utf8.decode(bytes([byte]))
-        return self.flush() + self._alphabet[symbol]
+        return self.flush() + self._alphabet[token]
 
     @property
     def held_back(self) -> int:

@@ -25,7 +25,7 @@ from charrnn.errors import (
     StorageError,
     VocabError,
 )
-from charrnn.text.jobs import Job, Result, do
+from charrnn.text.encode import Job, Result, run_job
 
 MAX_WORKERS = 8  # more read faster than one process can hash
 
@@ -72,7 +72,7 @@ def open_workers(number: int) -> Iterator[Callable[[Iterable[Job]], Iterator[Res
         CorpusError: a process cannot be started; later, it was ended from outside.
     """
     if number == 1:
-        yield lambda jobs: map(do, jobs)
+        yield lambda jobs: map(run_job, jobs)
         return
     workers: list[_Worker] = []
     idle: SimpleQueue[_Worker] = SimpleQueue()
@@ -139,7 +139,7 @@ def serve() -> None:
     """Do jobs until there are no more: the whole life of a worker."""
     for line in sys.stdin.buffer:
         try:
-            result = do(json.loads(line))
+            result = run_job(json.loads(line))
         except CharRNNError as error:
             result = {"error": type(error).__name__, "message": str(error)}
         except MemoryError:

@@ -21,7 +21,7 @@ _MOST_UNREAD = 32  # steps
 
 
 @dataclass(frozen=True)
-class Update:
+class StepResult:
     """One step: the window's total nats, the gradient's norm, and the window's characters.
 
     is_made: false where loss or gradient were not finite, so that no weight was moved. slices: the
@@ -33,12 +33,12 @@ class Update:
     norm: float
     chars: int
     is_made: bool
-    slices: int
+    micro_batches: int
     unrecorded: str = ""
 
 
 @dataclass(frozen=True)
-class Slots:
+class StaticBuffers:
     """Tensors that stay, by which a step hears from the host and in which it leaves what it made.
 
     The host fills inputs and targets (B, T) int64, the learning rate, and the average's share. The
@@ -54,11 +54,11 @@ class Slots:
     figures: Tensor
 
     @staticmethod
-    def like(state: State, seq_len: int) -> Slots:
+    def like(state: State, seq_len: int) -> StaticBuffers:
         """Give slots for windows of as many lanes as `state` has."""
         first = state[0][0]
         window = torch.zeros(len(first), seq_len, dtype=torch.int64, device=first.device)
-        return Slots(
+        return StaticBuffers(
             inputs=window,
             targets=window.clone(),
             learning_rate=first.new_zeros(()),
@@ -93,7 +93,9 @@ class Outcome:
         return torch.stack((self.nats, self.norm, self.is_made.float(), self.is_moved.float()))
 
 
-def judge(nats: Tensor, norm: Tensor, scaler: torch.amp.GradScaler, optimizer: object) -> Outcome:
+def check_finite(
+    nats: Tensor, norm: Tensor, scaler: torch.amp.GradScaler, optimizer: object
+) -> Outcome:
     """Tell what a step comes to, once its gradients were unscaled and clipped."""
     is_sound = norm.isfinite()
     is_made, is_moved = nats.isfinite() & is_sound, nats.isfinite() & is_sound
@@ -106,7 +108,7 @@ def judge(nats: Tensor, norm: Tensor, scaler: torch.amp.GradScaler, optimizer: o
     return Outcome(nats, norm, is_made, is_moved)
 
 
-class Unread:
+class PendingResults:
     """The outcomes that nobody has looked at yet.
 
     A batch of them is read at once: 32, and fewer at the beginning and after a step that moved
@@ -122,11 +124,11 @@ class Unread:
         """Whether it is time to read."""
         return len(self._outcomes) >= self._most
 
-    def add(self, figures: Tensor, chars: int, slices: int, unrecorded: str = "") -> None:
+    def add(self, figures: Tensor, chars: int, micro_batches: int, unrecorded: str = "") -> None:
         """Keep a step's four figures, with what the host knows of it."""
-        self._outcomes.append((figures.clone(), chars, slices, unrecorded))
+        self._outcomes.append((figures.clone(), chars, micro_batches, unrecorded))
 
-    def read(self) -> tuple[list[Update], int]:
+    def read(self) -> tuple[list[StepResult], int]:
         """Give the updates, oldest first, and how many of them moved no weight; forget them."""
         if not self._outcomes:
             return [], 0
@@ -136,8 +138,8 @@ class Unread:
         unmoved = sum(not is_moved for *_, is_moved in rows)
         self._most = 1 if unmoved else min(2 * self._most, _MOST_UNREAD)
         return [
-            Update(nats, norm, chars, bool(is_made), slices, unrecorded)
-            for (nats, norm, is_made, _), chars, slices, unrecorded in zip(
+            StepResult(nats, norm, chars, bool(is_made), micro_batches, unrecorded)
+            for (nats, norm, is_made, _), chars, micro_batches, unrecorded in zip(
                 rows, *known, strict=True
             )
         ], unmoved

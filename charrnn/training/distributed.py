@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from charrnn.errors import ConfigError, PeersLostError
+from charrnn.errors import ConfigError, ProcessLostError
 
 _PATIENCE = timedelta(seconds=25)  # a dead process is noticed at once, a dead machine after this
 _FIRST_PATIENCE = timedelta(minutes=3)  # for the others to load their modules
@@ -30,7 +30,7 @@ _LONG_PATIENCE = timedelta(hours=1)  # while the first one reads a text or write
 
 
 @dataclass(frozen=True)
-class Peers:
+class World:
     """The processes that train together, as seen by the one with this `rank`, counted from 0.
 
     local_size: how many of them this machine runs. meeting: the group of `meet`, which waits long.
@@ -44,23 +44,23 @@ class Peers:
     store: Store | None = None
 
     @property
-    def is_first(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process is the one that writes files and shows how it goes."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """Give this process's part of `count` rows: contiguous, and equal to within one."""
         first, end = (place * count // self.world_size for place in (self.rank, self.rank + 1))
         return slice(first, end)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor, all of one type and device, by its sum over the processes."""
         if self.world_size == 1 or not tensors:
             return
-        for tensor, total in zip(tensors, self.start_sum(tensors)(), strict=True):
+        for tensor, total in zip(tensors, self.all_reduce_async(tensors)(), strict=True):
             tensor.copy_(total)
 
-    def start_sum(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+    def all_reduce_async(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
         """Begin to add up tensors, all of one type and device, and give what waits for the sums.
 
         All processes have to begin the same sums in the same order.
@@ -78,24 +78,24 @@ class Peers:
 
         return wait
 
-    def join_rows(self, own: Tensor, count: int) -> Tensor:
+    def all_gather(self, own: Tensor, count: int) -> Tensor:
         """Give all `count` rows, of which `own` (rows, N) are this process's share."""
         if self.world_size == 1:
             return own
         whole = own.new_zeros(count, *own.shape[1:])
-        whole[self.share(count)] = own
-        self.add_up([whole])
+        whole[self.shard(count)] = own
+        self.all_reduce_sum([whole])
         return whole
 
-    def any_of(self, *wishes: bool) -> list[bool]:
+    def all_reduce_any(self, *wishes: bool) -> list[bool]:
         """Tell for each wish whether any of the processes has it."""
         if self.world_size == 1:
             return list(wishes)
         votes = torch.tensor(wishes, dtype=torch.int32)
-        self.add_up([votes])
+        self.all_reduce_sum([votes])
         return [bool(vote) for vote in votes]
 
-    def as_first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Give what the first process passes in, plain values; the others' own is dropped."""
         if self.world_size == 1:
             return value
@@ -104,60 +104,60 @@ class Peers:
         with _reaching():
             dist.broadcast(size, 0)
             data = torch.zeros(int(size), dtype=torch.uint8)
-            if self.is_first:
+            if self.is_main_process:
                 data = torch.frombuffer(written, dtype=torch.uint8)
             dist.broadcast(data, 0)
         return json.loads(data.numpy().tobytes())
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait for all the others, for as long as they live: up to an hour."""
         if self.world_size > 1:
             with _reaching():
                 dist.barrier(self.meeting)
 
     @contextmanager
-    def first_ahead(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Let the first process through the block, then the others; leave it together."""
-        if not self.is_first:
-            self.meet()
+        if not self.is_main_process:
+            self.barrier()
         yield
-        if self.is_first:
-            self.meet()
-        self.meet()
+        if self.is_main_process:
+            self.barrier()
+        self.barrier()
 
-    def is_to_say(self, error: Exception, *, is_common: bool = False) -> bool:
+    def should_report(self, error: Exception, *, is_common: bool = False) -> bool:
         """Tell whether nobody has said an error of this kind; of a lost process, any error.
 
         is_common: all have it, so that the first process says it.
         """
         if is_common or self.store is None:
-            return self.is_first
+            return self.is_main_process
         try:
             is_new = self.store.add(type(error).__name__, 1) == 1
-            is_first = self.store.add("errors", 1) == 1
-            return is_first or (is_new and not isinstance(error, PeersLostError))
+            is_earliest = self.store.add("errors", 1) == 1
+            return is_earliest or (is_new and not isinstance(error, ProcessLostError))
         except RuntimeError:  # the store died with the process or machine that kept it
             return True
 
 
-ALONE = Peers()
+SINGLE_PROCESS = World()
 """The only process of a run."""
 
 
 @contextmanager
-def join(environment: Mapping[str, str] = os.environ) -> Iterator[Peers]:
+def init_world(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
     """Give the processes that were started together, connected; without torchrun, ALONE.
 
     Raises:
         ConfigError: the environment is not a whole one.
-        PeersLostError: the others did not come.
+        ProcessLostError: the others did not come.
     """
     if not {"RANK", "WORLD_SIZE"} <= environment.keys() or environment["WORLD_SIZE"] == "1":
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     try:
         with _reaching():
-            peers = _connect(
+            world = _connect(
                 int(environment.get("LOCAL_RANK", environment["RANK"])),
                 int(environment.get("LOCAL_WORLD_SIZE", "1")),
                 environment.get("TORCHELASTIC_RESTART_COUNT", "0"),
@@ -167,20 +167,20 @@ def join(environment: Mapping[str, str] = os.environ) -> Iterator[Peers]:
             f"RANK and WORLD_SIZE are set, as by torchrun, but not all that goes with them "
             f"({error}); start with torchrun, or unset both"
         ) from error
-    except PeersLostError as error:
-        raise PeersLostError(
+    except ProcessLostError as error:
+        raise ProcessLostError(
             "the other processes of this training did not come; where they are on other machines, "
             "give torchrun --local-addr with this one's address in their network, and set "
             "GLOO_SOCKET_IFNAME to the device that has it"
         ) from error
     try:
-        yield peers
+        yield world
     finally:
         with suppress(RuntimeError):
             dist.destroy_process_group()
 
 
-def _connect(local_rank: int, local_size: int, attempt: str) -> Peers:
+def _connect(local_rank: int, local_size: int, attempt: str) -> World:
     has_gpus = torch.cuda.is_available() and dist.is_nccl_available()
     if has_gpus:
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
@@ -196,7 +196,7 @@ def _connect(local_rank: int, local_size: int, attempt: str) -> Peers:
         timeout=_PATIENCE,
     )
     meeting = dist.new_group(backend="gloo", timeout=_LONG_PATIENCE)
-    return Peers(rank, world_size, local_size, meeting, store)
+    return World(rank, world_size, local_size, meeting, store)
 
 
 @contextmanager
@@ -205,6 +205,6 @@ def _reaching() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise PeersLostError(
+        raise ProcessLostError(
             "another process of this training has ended or cannot be reached, so this one ends too"
         ) from error

@@ -4,7 +4,7 @@ The text is read once, from its start to its end, in one lane. A window is score
 weights take one gradient step on it, and a little of the way back to what training made of them
 (Krause et al. 2018). No character is scored by weights that have seen it. What learns is a copy.
 
-S = symbols, T = window length, M = models.
+S = tokens, T = window length, M = models.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ consecutive windows of 256 characters, each from the initial state; nanoGPT draw
 Both are total nats over total characters, and leave model and random state as they were. Several
 models read the same blocks side by side, and the average of their predictions is scored with them.
 
-S = symbols, B = lanes, T = window length, M = models.
+S = tokens, B = lanes, T = window length, M = models.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.analysis.baselines import HELD_OUT_TOKENS
+from charrnn.config import TrainConfig
+from charrnn.errors import CorpusError
 from charrnn.model.network import CharRNN, State
+from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids, Vocab
-from charrnn.training.distributed import ALONE, Peers
+from charrnn.training.distributed import SINGLE_PROCESS, World
 
 WINDOW = 256
 LANES = 32
@@ -40,7 +44,7 @@ class Score:
 
 
 Watch = Callable[[int], None]
-"""Is told how many more symbols have been scored; what it raises ends the scoring."""
+"""Is told how many more tokens have been scored; what it raises ends the scoring."""
 
 
 def unwatched(_: int) -> None:
@@ -48,7 +52,7 @@ def unwatched(_: int) -> None:
 
 
 def evaluate_carried(
-    model: CharRNN, ids: Ids, vocab: Vocab, watch: Watch = unwatched, peers: Peers = ALONE
+    model: CharRNN, ids: Ids, vocab: Vocab, watch: Watch = unwatched, world: World = SINGLE_PROCESS
 ) -> Score:
     """Score the text `ids` (S,) with the state carried from its start to its end.
 
@@ -56,7 +60,7 @@ def evaluate_carried(
     before its own, uncounted; what a state would still know of anything earlier is too little to
     change the third decimal. Several processes share out the lanes, or windows, of each block.
     """
-    return compare_carried([model], ids, vocab, watch, peers)[0]
+    return compare_carried([model], ids, vocab, watch, world)[0]
 
 
 def evaluate_windowed(
@@ -65,10 +69,10 @@ def evaluate_windowed(
     vocab: Vocab,
     window: int = WINDOW,
     watch: Watch = unwatched,
-    peers: Peers = ALONE,
+    world: World = SINGLE_PROCESS,
 ) -> Score:
     """Score the text `ids` (S,) in windows that each start from the initial state."""
-    return compare_windowed([model], ids, vocab, watch, window, peers)[0]
+    return compare_windowed([model], ids, vocab, watch, window, world)[0]
 
 
 def compare_carried(
@@ -76,13 +80,13 @@ def compare_carried(
     ids: Ids,
     vocab: Vocab,
     watch: Watch = unwatched,
-    peers: Peers = ALONE,
+    world: World = SINGLE_PROCESS,
 ) -> list[Score]:
     """Give each model's score as `evaluate_carried` does, then that of their average."""
     targets = len(ids) - 1
     lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
     length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
-    return _score(models, ids, vocab, _carried_blocks(targets, lanes, length), watch, peers)
+    return _score(models, ids, vocab, _carried_blocks(targets, lanes, length), watch, world)
 
 
 def compare_windowed(
@@ -91,12 +95,12 @@ def compare_windowed(
     vocab: Vocab,
     watch: Watch = unwatched,
     window: int = WINDOW,
-    peers: Peers = ALONE,
+    world: World = SINGLE_PROCESS,
 ) -> list[Score]:
     """Give each model's score as `evaluate_windowed` does, then that of their average."""
     at_once = max(1, min(_WINDOWS_AT_ONCE, _LARGEST_LOGITS // (window * vocab.size)))
     blocks = _windowed_blocks(len(ids) - 1, window, at_once)
-    return _score(models, ids, vocab, blocks, watch, peers)
+    return _score(models, ids, vocab, blocks, watch, world)
 
 
 def with_average(nats: Tensor) -> Tensor:
@@ -108,10 +112,10 @@ def with_average(nats: Tensor) -> Tensor:
     return torch.cat((nats, average))
 
 
-def make_scores(total_nats: NDArray[np.float64], ids: Ids, vocab: Vocab) -> list[Score]:
+def make_scores(loss_sum: NDArray[np.float64], ids: Ids, vocab: Vocab) -> list[Score]:
     """Turn the nats of whole texts (M + 1,) into scores per character."""
     chars = vocab.count_characters(ids[1:])
-    return [Score(total / max(chars, 1), chars) for total in total_nats.tolist()]
+    return [Score(total / max(chars, 1), chars) for total in loss_sum.tolist()]
 
 
 Block = tuple[NDArray[np.int64], NDArray[np.bool_], bool]
@@ -142,19 +146,19 @@ def _score(
     vocab: Vocab,
     blocks: Iterator[Block],
     watch: Watch,
-    peers: Peers,
+    world: World,
 ) -> list[Score]:
     """Add up the nats of every position that counts: of each model, then of their average."""
     totals = np.zeros(len(models) + 1)
     states: list[State | None] = [None] * len(models)
     for positions, is_counted, is_new in blocks:
-        own = peers.share(len(positions))
+        own = world.shard(len(positions))
         if own.start < own.stop:
             before = [None] * len(models) if is_new else states
             nats, states = _read_block(models, ids, positions[own], before)
             totals += nats[:, is_counted[own].T.ravel()].sum(1, dtype=np.float64)
         watch(int(is_counted.sum()))
-    peers.add_up([torch.from_numpy(totals)])
+    world.all_reduce_sum([torch.from_numpy(totals)])
     return make_scores(totals, ids, vocab)
 
 
@@ -169,6 +173,67 @@ def _read_block(
     inputs, targets = (
         torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (places, places + 1)
     )
-    read = [m.target_nats(inputs, targets, s) for m, s in zip(models, states, strict=True)]
+    read = [m.token_losses(inputs, targets, s) for m, s in zip(models, states, strict=True)]
     nats = with_average(torch.stack([nats for nats, _ in read])).cpu().numpy()
     return nats, [state for _, state in read]
+
+
+_MOST_AT_THE_END = 10_000_000  # tokens; more would take hours and tell no more
+
+
+class HeldOut:
+    """A corpus's held-out text, which several processes score together.
+
+    All of it counts at the end, up to 10,000,000 tokens; with eval_chars 0 all there is, always.
+
+    part: the ids (S,) of it that are used while training, its beginning or all.
+
+    Raises:
+        CorpusError: it has no character to predict.
+    """
+
+    def __init__(self, corpus: Corpus, config: TrainConfig, world: World) -> None:
+        self._whole = corpus.val[: _MOST_AT_THE_END + 1] if config.eval_chars else corpus.val
+        self._vocab, self._peers = corpus.vocab, world
+        self.part = _part_of(corpus, config)
+
+    @property
+    def part_chars(self) -> int:
+        """How many characters are used while training."""
+        return self._vocab.count_characters(self.part)
+
+    def score(self, model: CharRNN, watch: Watch) -> float:
+        """Give the nats per character of the part."""
+        return self._carried(model, self.part, watch)
+
+    def score_whole(
+        self, model: CharRNN, part_nats: float, watch: Watch
+    ) -> tuple[float, float, float]:
+        """Give the nats of the whole: carried, by windows, and where others are compared.
+
+        part_nats: what `score` gave for this model.
+        """
+        whole, carried = self._whole, part_nats
+        if len(self.part) < len(whole):
+            carried = self._carried(model, whole, watch)
+        windowed = evaluate_windowed(
+            model, whole, self._vocab, watch=watch, world=self._peers
+        ).loss_nats
+        first = whole[:HELD_OUT_TOKENS]
+        if len(first) == len(whole):
+            return carried, windowed, carried
+        return carried, windowed, self._carried(model, first, watch)
+
+    def _carried(self, model: CharRNN, ids: Ids, watch: Watch) -> float:
+        return evaluate_carried(model, ids, self._vocab, watch, self._peers).loss_nats
+
+
+def _part_of(corpus: Corpus, config: TrainConfig) -> Ids:
+    val = corpus.val[: config.eval_chars + 1] if config.eval_chars else corpus.val
+    if corpus.vocab.count_characters(val[1:]) < 1:
+        raise CorpusError(
+            f"{corpus.name} has {corpus.chars:,} characters, of which {corpus.val_chars} are held "
+            "out for validation: at least 2 are needed; give more text, or a larger --val-fraction "
+            "or --val-file"
+        )
+    return val

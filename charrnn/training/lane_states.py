@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.model.network import State
-from charrnn.training.distributed import Peers
+from charrnn.training.distributed import World
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -55,12 +55,12 @@ def choose(is_first: Tensor, first: State, second: State) -> State:
     )
 
 
-def export_state(state: State | None, peers: Peers, batch_size: int) -> Arrays:
+def export_state(state: State | None, world: World, batch_size: int) -> Arrays:
     """Give the state of all processes' lanes as arrays by name; nothing where there is none."""
     arrays: Arrays = {}
     for depth, layer in enumerate(state or ()):
         for part, tensor in enumerate(layer):
-            lanes = peers.join_rows(tensor, batch_size)
+            lanes = world.all_gather(tensor, batch_size)
             arrays[f"state.{depth}.{part}"] = lanes.cpu().numpy().copy()
     return arrays
 

@@ -16,20 +16,19 @@ import torch
 from torch import Tensor
 
 from charrnn.config import TrainConfig
-from charrnn.model.captured import CudaTape, Recorder, RecordingError
-from charrnn.model.network import CharRNN, State, export_weights, import_weights
+from charrnn.model.cuda_graph import CaptureError, CudaGraphs, GraphRunner
+from charrnn.model.device import is_asynchronous
+from charrnn.model.network import CharRNN, State, load_numpy_state_dict, numpy_state_dict
 from charrnn.text.corpus import Corpus
-from charrnn.training.budget import Plan
-from charrnn.training.deferred import Slots, Unread, Update
-from charrnn.training.device import is_deferred
-from charrnn.training.distributed import ALONE, Peers
-from charrnn.training.feed import Feed
+from charrnn.training.batches import Batches, Cursor, Lanes
+from charrnn.training.deferred import PendingResults, StaticBuffers, StepResult
+from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.gradients import Gradients
 from charrnn.training.lane_states import Arrays, choose, export_state, import_state, put, rows_of
-from charrnn.training.memory import choose_slices
+from charrnn.training.memory import choose_micro_batches
 from charrnn.training.optimizer import average_share, learning_rate_at
+from charrnn.training.plan import Plan
 from charrnn.training.weights import Weights
-from charrnn.training.windows import Cursor, Lanes
 
 _SEED_STRIDE = 1_000_003  # keeps the dropout seeds of neighbouring run seeds apart
 _RANK_STRIDE = 1_000_000_007_000_003  # and those of a run's processes
@@ -49,26 +48,26 @@ class Learner:
         device: torch.device,
         precision: torch.dtype,
         initial: Callable[[Arrays], Arrays] | None = None,
-        peers: Peers = ALONE,
+        world: World = SINGLE_PROCESS,
     ) -> None:
-        slices = choose_slices(share_of(plan, peers), device, peers.local_size)
-        self._peers, self._own = peers, peers.share(plan.batch_size)
+        micro_batches = choose_micro_batches(share_of(plan, world), device, world.local_size)
+        self._peers, self._own = world, world.shard(plan.batch_size)
         self._config, self._peak, self.rate_factor = config, plan.learning_rate, 1.0
         self.model = make_model(plan, config.seed)
         if initial is not None:
-            import_weights(self.model, initial(export_weights(self.model)))
-        self._weights = Weights(self.model.to(device), config, device, precision, peers)
+            load_numpy_state_dict(self.model, initial(numpy_state_dict(self.model)))
+        self._weights = Weights(self.model.to(device), config, device, precision, world)
         self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
-        self._feed = Feed(self._lanes, corpus.vocab, device)
+        self._feed = Batches(self._lanes, corpus.vocab, device)
         dropout = torch.Generator(device)
-        self._recorder = Recorder(CudaTape(device, dropout) if config.graph else None)
-        symbols = plan.batch_size * plan.seq_len
+        self._recorder = GraphRunner(CudaGraphs(device, dropout) if config.cuda_graph else None)
+        tokens = plan.batch_size * plan.seq_len
         self._gradients = Gradients(
-            self._weights, symbols, precision, dropout, self._recorder, peers
+            self._weights, tokens, precision, dropout, self._recorder, world
         )
-        self._gradients.slice_to(slices)
-        self._unread = Unread() if is_deferred(device) else None
-        self._slots = Slots.like(self._initial_state(), plan.seq_len)
+        self._gradients.slice_to(micro_batches)
+        self._unread = PendingResults() if is_asynchronous(device) else None
+        self._slots = StaticBuffers.like(self._initial_state(), plan.seq_len)
         self._state: State | None = None
         self._cursor = Cursor()
         self.step, self.learning_rate = 0, 0.0
@@ -76,9 +75,9 @@ class Learner:
         self._gradients.try_out(inputs[self._own], targets[self._own])
 
     @property
-    def slices(self) -> int:
+    def micro_batches(self) -> int:
         """The parts of a window's lanes that are read one after another, to need less memory."""
-        return self._gradients.slices
+        return self._gradients.micro_batches
 
     @property
     def precision(self) -> torch.dtype:
@@ -102,7 +101,7 @@ class Learner:
 
     @property
     def place(self) -> tuple[int, int]:
-        """Where the next window starts in the first lane, and how many symbols a lane has."""
+        """Where the next window starts in the first lane, and how many tokens a lane has."""
         return self._lanes.place(self._cursor)
 
     @property
@@ -111,7 +110,7 @@ class Learner:
         moving = self._weights.size
         return 4 * (moving + sum(parameter.numel() for parameter in self.model.parameters()))
 
-    def advance(self, total_steps: int | None) -> list[Update]:
+    def advance(self, total_steps: int | None) -> list[StepResult]:
         """Read a window and make one update, unless its loss or gradient is not finite.
 
         Such a window leaves weights, moments and average as they were; the next one starts from
@@ -130,10 +129,10 @@ class Learner:
             return [self._step(inputs, targets, share, chars)]
         self._slots.fill(inputs, targets, self.learning_rate, share)
         unrecorded = self._step_unread()
-        self._unread.add(self._slots.figures, chars, self.slices, unrecorded)
+        self._unread.add(self._slots.figures, chars, self.micro_batches, unrecorded)
         return self.settle() if self._unread.is_full else []
 
-    def settle(self) -> list[Update]:
+    def settle(self) -> list[StepResult]:
         """Wait for the device, and give what there is to say of every step not yet spoken of."""
         if self._unread is None:
             return []
@@ -141,13 +140,13 @@ class Learner:
         self._weights.optimizer.count(-unmoved)
         return updates
 
-    def _step(self, inputs: Tensor, targets: Tensor, share: float, chars: int) -> Update:
+    def _step(self, inputs: Tensor, targets: Tensor, share: float, chars: int) -> StepResult:
         """Make a step, and say at once what it came to."""
         figures, state = self._gradients.make(inputs, targets, self._state)
         nats, lost_states = figures.tolist()
         norm, is_made = self._weights.move(nats, self.learning_rate, share)
         self._move_on(state if is_made and lost_states == 0 else None)
-        return Update(nats, norm, chars, is_made, self.slices)
+        return StepResult(nats, norm, chars, is_made, self.micro_batches)
 
     def _step_unread(self) -> str:
         """Make a step of which nothing is known yet; say why it was not recorded, if it was to be.
@@ -158,7 +157,7 @@ class Learner:
         kind = None if before is None else self._weights.optimizer.is_turning
         try:
             self._recorder.do(kind, lambda: self._step_where(before))
-        except RecordingError as error:
+        except CaptureError as error:
             unrecorded = str(error)
             self._weights.drop_half_a_step()
             self._gradients.dropout = torch.Generator(self._slots.inputs.device)
@@ -198,7 +197,7 @@ class Learner:
         self._state = state if self._cursor.epoch == before.epoch else None
         self.step += 1
 
-    def lay_down(self) -> tuple[Arrays, Arrays, dict[str, Any]]:
+    def state_dict(self) -> tuple[Arrays, Arrays, dict[str, Any]]:
         """Give the weights, the other arrays, and the rest as JSON: copies of all there is."""
         lanes = export_state(self._state, self._peers, self._lanes.batch_size)
         rest = {
@@ -206,25 +205,25 @@ class Learner:
             "updates": self._weights.optimizer.updates,
             "cursor": [self._cursor.epoch, self._cursor.window],
             "scaler": self._weights.scaler.state_dict(),
-            "slices": self.slices,
+            "slices": self.micro_batches,
         }
-        return export_weights(self.model), self._weights.lay_down() | lanes, rest
+        return numpy_state_dict(self.model), self._weights.state_dict() | lanes, rest
 
-    def pick_up(self, weights: Arrays, arrays: Arrays, rest: dict[str, Any]) -> None:
+    def load_state_dict(self, weights: Arrays, arrays: Arrays, rest: dict[str, Any]) -> None:
         """Take up what `lay_down` gave.
 
         Raises:
             CheckpointError: a weight is missing or has another shape.
             LookupError, TypeError, ValueError, RuntimeError: as much of anything else.
         """
-        import_weights(self.model, weights)
-        self._weights.pick_up(arrays)
+        load_numpy_state_dict(self.model, weights)
+        self._weights.load_state_dict(arrays)
         if self._unread is not None:
             self._unread.forget()
         self.step = int(rest["step"])
         self._weights.optimizer.updates = int(rest["updates"])
         self._cursor = self._lanes.check(Cursor(*map(int, rest["cursor"])))
-        self._gradients.slice_to(max(self.slices, int(rest["slices"])))
+        self._gradients.slice_to(max(self.micro_batches, int(rest["slices"])))
         if rest["scaler"]:  # empty where the run was not on a GPU before
             self._weights.scaler.load_state_dict(rest["scaler"])
         lanes = import_state(arrays, self.model.initial_state(self._lanes.batch_size))
@@ -234,7 +233,7 @@ class Learner:
 
     def show_weights(self, weights: Arrays) -> None:
         """Put other weights into the averaged network, once training is over."""
-        import_weights(self.averaged, weights)
+        load_numpy_state_dict(self.averaged, weights)
 
 
 def make_model(plan: Plan, seed: int) -> CharRNN:
@@ -244,6 +243,6 @@ def make_model(plan: Plan, seed: int) -> CharRNN:
         return CharRNN(plan.model)
 
 
-def share_of(plan: Plan, peers: Peers) -> Plan:
+def share_of(plan: Plan, world: World) -> Plan:
     """Give the plan of what one process reads: as many lanes as the first has, or one more."""
-    return replace(plan, batch_size=-(-plan.batch_size // peers.world_size))
+    return replace(plan, batch_size=-(-plan.batch_size // world.world_size))

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from charrnn.config import GATES, ModelConfig
+from charrnn.config import GATES
 from charrnn.errors import OutOfMemoryError
-from charrnn.training.budget import Plan
+from charrnn.training.plan import Plan
 
-WAY_OUT = "lower --hidden-size, --num-layers or --seq-len"
+HINT = "lower --hidden-size, --num-layers or --seq-len"
 _COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
 _LARGEST_BLOCK = 1 << 21  # logits that the output layer holds at once, at most
 _OWN_GROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
@@ -28,7 +28,7 @@ _LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 """By controller, of version 2, which has none to name, and of version 1."""
 
 
-def choose_slices(plan: Plan, device: torch.device, processes: int = 1) -> int:
+def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -> int:
     """Give into how many parts the lanes must be cut for a window to fit: a power of two.
 
     processes: how many of the same sizes the machine's memory is for.
@@ -40,30 +40,20 @@ def choose_slices(plan: Plan, device: torch.device, processes: int = 1) -> int:
     if room is None:
         return 1
     room //= processes
-    slices = 1
-    while training_bytes(plan, slices) > room:
-        if slices >= plan.batch_size:
+    micro_batches = 1
+    while training_bytes(plan, micro_batches) > room:
+        if micro_batches >= plan.batch_size:
             raise OutOfMemoryError(
-                f"these sizes take {training_bytes(plan, slices) / 1e9:.1f} GB of memory at least, "
-                f"of {room / 1e9:.1f} GB that this process may have; {WAY_OUT}"
+                f"these sizes take {training_bytes(plan, micro_batches) / 1e9:.1f} GB of memory at "
+                f"least, of {room / 1e9:.1f} GB that this process may have; {HINT}"
             )
-        slices *= 2
-    return slices
+        micro_batches *= 2
+    return micro_batches
 
 
-def training_bytes(plan: Plan, slices: int = 1) -> int:
+def training_bytes(plan: Plan, micro_batches: int = 1) -> int:
     """Give the least that training takes, where lanes are read in so many slices."""
-    return _COPIES * 4 * count_parameters(plan.model) + _window_bytes(plan) // slices
-
-
-def count_parameters(model: ModelConfig) -> int:
-    """Give the number of weights of a network, from its shape alone."""
-    hidden, embedding, symbols = model.hidden_size, model.embedding_size, model.vocab_size
-    rows, depth = GATES[model.cell] * hidden, model.num_layers
-    layers = rows * (embedding + (depth - 1) * hidden + depth * (hidden + 2))
-    output = 0 if model.tie_output else symbols * hidden
-    projection = embedding * hidden if model.has_projection else 0
-    return symbols * (embedding + 1) + layers + output + projection
+    return _COPIES * 4 * plan.model.num_parameters + _window_bytes(plan) // micro_batches
 
 
 def _window_bytes(plan: Plan) -> int:

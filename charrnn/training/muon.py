@@ -18,7 +18,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
-from charrnn.training.distributed import ALONE, Peers
+from charrnn.training.distributed import SINGLE_PROCESS, World
 
 _MOMENTUM = 0.95
 _REACH = 0.5  # a step's size beside AdamW's, so that one learning rate serves both
@@ -41,11 +41,11 @@ class Muon:
         gates: int,
         dtype: torch.dtype,
         every: int,
-        peers: Peers = ALONE,
+        world: World = SINGLE_PROCESS,
     ) -> None:
         self._parameters, self._decays = dict(parameters), dict(decays)
         self._gates, self._dtype, self._every = gates, dtype, every
-        self._peers = peers
+        self._peers = world
         self._momenta = {name: torch.zeros_like(p) for name, p in parameters.items()}
         self._directions = {name: torch.zeros_like(p) for name, p in parameters.items()}
 
@@ -85,7 +85,7 @@ class Muon:
             fresh = torch.zeros_like(blocks)
             fresh[mine] = orthogonalize(blocks[mine], self._dtype)
             made[name] = fresh.view_as(ahead)
-        self._peers.add_up(list(made.values()))
+        self._peers.all_reduce_sum(list(made.values()))
         return made
 
     def state(self) -> dict[str, Mapping[str, Tensor]]:

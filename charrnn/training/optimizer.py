@@ -6,15 +6,14 @@ The two rules are in `adamw.py` and `muon.py`. It knows nothing of data, losses 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from charrnn.config import GATES, TrainConfig
 from charrnn.model.network import CharRNN
-from charrnn.training.adamw import AdamW
-from charrnn.training.distributed import ALONE, Peers
+from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.muon import Muon
 
 ORTHOGONALIZE_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; a product's price decides
@@ -32,12 +31,12 @@ def learning_rate_at(step: int, total_steps: int | None, peak: float, config: Tr
         warmup = min(warmup, total_steps // 10)
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
-    if config.schedule == "exponential":
+    if config.lr_schedule == "exponential":
         return float(peak * config.decay_rate ** (step - warmup))
-    if total_steps is None or config.schedule == "constant":
+    if total_steps is None or config.lr_schedule == "constant":
         return peak
     done = min((step - warmup) / max(total_steps - warmup, 1), 1.0)
-    if config.schedule == "linear":
+    if config.lr_schedule == "linear":
         return peak * (1 - done)
     return peak * (1 + math.cos(math.pi * done)) / 2
 
@@ -71,7 +70,7 @@ class Optimizer:
     """
 
     def __init__(
-        self, model: CharRNN, config: TrainConfig, dtype: torch.dtype, peers: Peers = ALONE
+        self, model: CharRNN, config: TrainConfig, dtype: torch.dtype, world: World = SINGLE_PROCESS
     ) -> None:
         learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names, self.parameters = list(learned), list(learned.values())
@@ -82,7 +81,7 @@ class Optimizer:
         matrices = {n: p for n, p in learned.items() if by_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
         self._every = ORTHOGONALIZE_EVERY[dtype]
-        muon = Muon(matrices, decays, GATES[model.config.cell], dtype, self._every, peers)
+        muon = Muon(matrices, decays, GATES[model.config.cell], dtype, self._every, world)
         self._parts = AdamW(others, decays), muon
 
     @property
@@ -125,7 +124,7 @@ class Optimizer:
         """Give the tensors that a checkpoint keeps, by kind and by the weight's name."""
         return {kind: dict(each) for part in self._parts for kind, each in part.state().items()}
 
-    def forget_gradients(self) -> None:
+    def zero_grad(self) -> None:
         """Make way for those of the next window."""
         for parameter in self.parameters:
             parameter.grad = None
@@ -149,3 +148,54 @@ def update_average(
         return
     for mean, weight in zip(average, parameters, strict=True):
         mean.lerp_(weight, share)
+
+
+_BETAS = (0.9, 0.99)
+_EPSILON = 1e-8
+
+
+class AdamW:
+    """Moves `parameters` by name; `decays` is the weight decay of each."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decays: Mapping[str, float]) -> None:
+        self._parameters: dict[str, Tensor] = dict(parameters)
+        self._first = {name: torch.zeros_like(p) for name, p in parameters.items()}
+        self._second = {name: torch.zeros_like(p) for name, p in parameters.items()}
+        self._groups: dict[float, list[str]] = {}
+        for name in parameters:
+            self._groups.setdefault(decays[name], []).append(name)
+
+    def step(
+        self,
+        learning_rate: float | Tensor,
+        update: float | Tensor,
+        is_moved: Tensor | None = None,
+    ) -> None:
+        """Make update number `update` (from 1) from the gradients; a missing one counts as zero.
+
+        Where the scalar `is_moved` is false, nothing changes.
+        """
+        is_skipped = None if is_moved is None else is_moved.logical_not().float()
+        for decay, names in self._groups.items():
+            members = [self._parameters[name] for name in names]
+            count = torch.as_tensor(update, dtype=torch.float32, device=members[0].device)
+            torch._fused_adamw_(
+                members,
+                [torch.zeros_like(p) if p.grad is None else p.grad for p in members],
+                [self._first[name] for name in names],
+                [self._second[name] for name in names],
+                [],
+                [count] * len(names),
+                amsgrad=False,
+                lr=learning_rate,
+                beta1=_BETAS[0],
+                beta2=_BETAS[1],
+                weight_decay=decay,
+                eps=_EPSILON,
+                maximize=False,
+                found_inf=is_skipped,
+            )
+
+    def state(self) -> dict[str, Mapping[str, Tensor]]:
+        """Give the tensors that have to be kept, by kind and by parameter."""
+        return {"first_moment": self._first, "second_moment": self._second}

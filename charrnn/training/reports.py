@@ -2,7 +2,7 @@
 
 A run yields one Started, then any number of Progress, Evaluation, Snapshot and Incident reports,
 and at the end one Finished. Losses are nats per character of the text, also where a character took
-several symbols.
+several tokens.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charrnn.config import ModelConfig
-from charrnn.training.budget import Plan
 from charrnn.training.lane_states import Arrays
+from charrnn.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Started:
     """Of a snapshot's arrays, lane states left out."""
     model_bytes: int
     """Of the weights alone."""
-    slices: int
+    micro_batches: int
     """Parts in which the lanes of a window are read, so that memory suffices."""
     resumed_from_step: int = 0
     processes: int = 1
@@ -91,14 +91,14 @@ class Snapshot:
 class Incident:
     """Something went wrong that the run survived.
 
-    position: where the window starts in the first lane; the others are lane_length symbols apart.
+    position: where the window starts in the first lane; the others are lane_length tokens apart.
     """
 
     kind: str
     """"dropped": loss or gradient were not finite, and no weight was moved; "spike": a loss far
     above its level; "rollback": back to what was saved last, at half the learning rate; "memory":
-    the lanes are read in more slices; "graph": a step could not be recorded, and steps are made one
-    operation after another."""
+    the lanes are read in more micro-batches; "graph": a step could not be captured as a
+    CUDA graph."""
     step: int
     epoch: float
     position: int
@@ -111,7 +111,7 @@ class Incident:
     """The step that a rollback goes back to."""
     rate_factor: float | None = None
     """What every learning rate is multiplied by after it."""
-    slices: int | None = None
+    micro_batches: int | None = None
     """Parts in which the lanes of a window are read from here on."""
     reason: str = ""
     """Why a step could not be recorded."""
@@ -122,7 +122,7 @@ class Finished:
     """Why and how the run ended. best_weights scored best_val_nats at best_step.
 
     Unless the run was stopped, the figures are of the held-out text as a whole, up to 10,000,000
-    symbols of it unless eval_chars is 0.
+    tokens of it unless eval_chars is 0.
     """
 
     reason: str
@@ -142,7 +142,7 @@ class Finished:
     best_val_windowed_nats: float | None
     """None where the run was stopped: it is measured at the end."""
     best_val_compared_nats: float
-    """On as much of the held-out text as simpler models are scored on (text/baselines.py)."""
+    """On as much of the held-out text as simpler models are scored on (analysis/baselines.py)."""
     best_weights: Arrays | None = field(repr=False)
     """None where it was stopped before the first evaluation; best_val_nats is inf then."""
     snapshot: Snapshot = field(repr=False)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from charrnn.config import TrainConfig
+from charrnn.model.device import has_bf16
 from charrnn.model.network import CharRNN, copy_model, public_name
-from charrnn.training.deferred import Outcome, judge
-from charrnn.training.device import has_bf16
-from charrnn.training.distributed import Peers
+from charrnn.training.deferred import Outcome, check_finite
+from charrnn.training.distributed import World
 from charrnn.training.lane_states import Arrays
 from charrnn.training.optimizer import Optimizer, clip_gradients, update_average
 
@@ -33,12 +33,12 @@ class Weights:
         config: TrainConfig,
         device: torch.device,
         precision: torch.dtype,
-        peers: Peers,
+        world: World,
     ) -> None:
         self.model, self._config = model, config
         is_fast = has_bf16(device) and config.precision != "fp32"
         product = torch.bfloat16 if is_fast else torch.float32
-        self.optimizer = Optimizer(model, config, product, peers)
+        self.optimizer = Optimizer(model, config, product, world)
         self.averaged = copy_model(model) if config.ema_decay else model
         averages = dict(self.averaged.named_parameters())
         self._averages = [averages[name] for name in self.optimizer.names]
@@ -56,7 +56,7 @@ class Weights:
         is_made = math.isfinite(nats) and (math.isfinite(norm) or is_sought)
         if is_made:
             self.scaler.step(cast("torch.optim.Optimizer", self.optimizer), learning_rate)
-        self.forget_gradients()
+        self.zero_grad()
         self.scaler.update()
         if self._config.ema_decay and is_made:
             update_average(self._averages, self.optimizer.parameters, share)
@@ -67,9 +67,9 @@ class Weights:
 
         `count` has to be told of the update.
         """
-        outcome = judge(nats, self._clip(), self.scaler, self.optimizer)
+        outcome = check_finite(nats, self._clip(), self.scaler, self.optimizer)
         self.optimizer.step_where(outcome.is_moved, learning_rate)
-        self.forget_gradients()
+        self.zero_grad()
         self.scaler.update()
         if self._config.ema_decay:
             update_average(self._averages, self.optimizer.parameters, share * outcome.is_made)
@@ -80,13 +80,13 @@ class Weights:
         self.scaler.unscale_(cast("torch.optim.Optimizer", self.optimizer))
         return clip_gradients(self.optimizer.parameters, self._config)
 
-    def forget_gradients(self) -> None:
+    def zero_grad(self) -> None:
         """Make way for those of the next window."""
-        self.optimizer.forget_gradients()
+        self.optimizer.zero_grad()
 
     def drop_half_a_step(self) -> None:
         """Be as before a step that broke off anywhere before its update."""
-        self.forget_gradients()
+        self.zero_grad()
         before, kind = self.scaler.state_dict(), self.optimizer.parameters[0].device.type
         self.scaler = torch.amp.GradScaler(kind, enabled=self.scaler.is_enabled())
         if before:
@@ -97,12 +97,12 @@ class Weights:
         """How many numbers `lay_down` gives."""
         return sum(tensor.numel() for tensor in self._tensors().values())
 
-    def lay_down(self) -> Arrays:
+    def state_dict(self) -> Arrays:
         """Give what moves besides the weights, by its name in a file: copies."""
         return {n: t.detach().cpu().numpy().copy() for n, t in self._tensors().items()}
 
     @torch.no_grad()
-    def pick_up(self, arrays: Arrays) -> None:
+    def load_state_dict(self, arrays: Arrays) -> None:
         """Take up what `lay_down` gave.
 
         Raises:

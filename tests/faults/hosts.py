@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.processes import free_port
+from tests.training.processes import free_port
 
 NAMES = ("first.example", "second.example")
 _ADDRESSES = ("192.0.2.1", "192.0.2.2")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from charrnn.checkpoint.format import ModelFile, pack_model
+from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.config import RunConfig, TextConfig, TrainConfig
 from charrnn.text.vocab import Vocab
 from tests.faults.program import run
@@ -156,7 +156,12 @@ def test_any_value_of_each_setting(times: Times, figure: Figure) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["--steps " + "9" * 400, f"--keep {1 << 64}", "--clip-grad-value 1e151", "--dropout 1e309"],
+    [
+        "--steps " + "9" * 400,
+        f"--keep-checkpoints {1 << 64}",
+        "--clip-grad-value 1e151",
+        "--dropout 1e309",
+    ],
     ids=lambda words: words.split()[0],
 )
 def test_a_number_beyond_all_measure_is_refused(words: str) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.constraint.constraint import make_constraint
-from charrnn.inference.drawing.guide import Guide
+from charrnn.generation.constraints.constraint import Constraint
+from charrnn.generation.constraints.pattern import make_constraint
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import draw, random_pattern
 
@@ -20,7 +20,7 @@ VOCABS = [Vocab("\n -1abÉé月"), Vocab("\n-ab", has_bytes=True)]
 LENGTH = 16
 
 
-def iter_guides() -> Iterator[tuple[str, Vocab, Guide]]:
+def iter_guides() -> Iterator[tuple[str, Vocab, Constraint]]:
     """Yield random patterns that have a match, without end."""
     source = random.Random(17)
     while True:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.checkpoint.folder import RunFolder
-from charrnn.checkpoint.format import ModelFile, pack_model, read_model, unpack_model
+from charrnn.checkpoint.model_file import ModelFile, pack_model, read_model, unpack_model
+from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import TrainConfig
-from charrnn.runs.training import start_run
+from charrnn.tasks.train import start_run
 from charrnn.text.corpus import Corpus, corpus_from_text
+from charrnn.training.loop import train
 from charrnn.training.reports import Evaluation, Finished, Report, Snapshot
-from charrnn.training.trainer import train
-from tests.small_runs import SMALL, stop_after
+from tests.training.small_runs import SMALL, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
 CELLS = ["rnn", "lstm", "gru"]

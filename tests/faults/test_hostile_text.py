@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 
-from charrnn.checkpoint.format import ModelFile, pack_model
-from charrnn.checkpoint.store import claim_run
+from charrnn.checkpoint.model_file import ModelFile, pack_model
+from charrnn.checkpoint.run_store import claim_run
+from charrnn.cli import tables
 from charrnn.config import TextConfig
-from charrnn.console import tables
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.runs import survey
-from charrnn.text import source
+from charrnn.tasks import corpus_stats
+from charrnn.text import files
 from charrnn.text.corpus import open_corpus
-from charrnn.text.finding import open_sources
+from charrnn.text.files import Source, hash_sources, open_sources
 from charrnn.text.reader import iter_text
-from charrnn.text.source import Source, hash_sources
 from charrnn.text.vocab import MAX_ALPHABET
 from tests.faults.hostile import BIDIRECTIONAL, CONTROLS, as_name, in_chunks, make_strings
 from tests.faults.program import Ended, run
@@ -126,7 +125,7 @@ def test_the_way_out_fits_a_text_in_which_all_characters_come_again() -> None:
 def test_too_large_an_alphabet_is_measured_and_said_to_be_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (survey, tables):
+    for module in (corpus_stats, tables):
         monkeypatch.setattr(module, "MAX_ALPHABET", 5)
     ended = run("corpus", "stats", "book.txt")
 
@@ -173,7 +172,7 @@ def test_a_folder_of_loops_pipes_and_devices_gives_its_files_alone() -> None:
     (folder / "text.txt").write_text("words " * 100)
 
     with open_sources([str(folder)]) as sources:
-        assert [source.path.name for source in sources] == ["text.txt"]
+        assert [files.path.name for files in sources] == ["text.txt"]
     assert train("folder").code == 0
 
 
@@ -217,8 +216,8 @@ def test_folders_too_deep_for_python_are_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_bomb_is_met_early(times: Times, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
-    free_bytes = times(4 << 20, source.RATIO_FREE_BYTES)
-    monkeypatch.setattr(source, "RATIO_FREE_BYTES", free_bytes)
+    free_bytes = times(4 << 20, files.RATIO_FREE_BYTES)
+    monkeypatch.setattr(files, "RATIO_FREE_BYTES", free_bytes)
     packed = gzip.compress(b"0" * (free_bytes >> 2), 9) * 16
     Path("bomb.gz").write_bytes(packed)
     began, sizes = time.monotonic(), []
@@ -235,12 +234,12 @@ def test_a_bomb_is_met_early(times: Times, monkeypatch: pytest.MonkeyPatch, figu
 
 
 def test_a_large_file_may_unpack_to_a_hundred_times_its_size() -> None:
-    assert source.MAX_UNPACKED_RATIO == 100
-    sizes = [0, source.RATIO_FREE_BYTES // 100, 1 << 30, 1 << 40]
-    most = [source._most_unpacked(size) for size in sizes]
+    assert files.MAX_UNPACKED_RATIO == 100
+    sizes = [0, files.RATIO_FREE_BYTES // 100, 1 << 30, 1 << 40]
+    most = [files._most_unpacked(size) for size in sizes]
 
     assert most == [256 << 20, 256 << 20, 64 << 30, 64 << 30]
-    assert source._most_unpacked(10_000_000) == 1_000_000_000
+    assert files._most_unpacked(10_000_000) == 1_000_000_000
 
 
 # A file that changes
@@ -281,7 +280,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(
     suffix: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(source, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(files, "CHUNK_BYTES", 1000)
     path, text = Path(f"moving{suffix}"), os.urandom(200_000).hex().encode()
     path.write_bytes(gzip.compress(text) if suffix == ".gz" else text)
     with open_sources([str(path)]) as sources:
@@ -296,14 +295,14 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(
 def test_a_file_that_changes_between_two_readings_is_an_error(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = survey.measure_text
+    measure = corpus_stats.measure_text
 
     def measure_and_change(pieces: Iterator[str]) -> object:
         found = measure(pieces)
         CHANGES[change](Path("book.txt"))
         return found
 
-    monkeypatch.setattr(survey, "measure_text", measure_and_change)
+    monkeypatch.setattr(corpus_stats, "measure_text", measure_and_change)
     assert refusal(run("corpus", "stats", "book.txt")) == (
         3,
         "charrnn: book.txt changed while it was read; run the command again\n",

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn.checkpoint.store import RunFolder
+from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import main
 from tests.faults.hosts import Host, family_of, kill_whole, two_hosts
-from tests.processes import free_port, read_curve
+from tests.training.processes import free_port, read_curve
 
 ROOT = Path(__file__).parents[2]
 PROMPT_SECONDS, PATIENCE_SECONDS = 30, 180

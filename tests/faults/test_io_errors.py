@@ -27,8 +27,8 @@ from typing import Any
 
 import pytest
 
-from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.checkpoint.store import RunFolder
+from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.run_folder import RunFolder
 
 CODES = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
 SIGNAL = {"EINTR": errno.EINTR}
@@ -59,7 +59,7 @@ def template(tmp_path: Path, make_model: Callable[..., ModelFile]) -> Path:
     for step in (OLD, NEW):
         run.log_metrics({"step": step})
         progress = {"step": step, "logs": run.log_positions()}
-        run.keep_state(replace(make_model(step=step), progress=progress), step, kept=2)
+        run.save_state(replace(make_model(step=step), progress=progress), step, kept=2)
     run.log_metrics({"step": 9})
     return run.path
 
@@ -84,7 +84,7 @@ def make_action(way: str, template: Path, run: RunFolder) -> Callable[[], Outcom
 
     def save() -> Outcome:
         progress = {"step": NEW, "logs": run.log_positions()}
-        run.keep_state(replace(model, progress=progress), NEW, kept=1)
+        run.save_state(replace(model, progress=progress), NEW, kept=1)
         return Outcome(NEW)
 
     def resume() -> Outcome:

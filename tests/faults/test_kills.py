@@ -23,8 +23,8 @@ from typing import NoReturn
 
 import pytest
 
-from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.checkpoint.store import RunFolder
+from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.run_folder import RunFolder
 
 KEPT = 2
 LONGEST_LIFE_SECONDS = 0.005
@@ -52,7 +52,7 @@ def test_a_writer_killed_at_any_moment_never_loses_what_it_reported(
     figure: Callable[[str], None],
 ) -> None:
     run, kills = RunFolder(folder / "mine"), times(200, 10_000)
-    run.keep_state(make_model(step=0, hidden_size=32), 0, KEPT)
+    run.save_state(make_model(step=0, hidden_size=32), 0, KEPT)
     rows = kill_elsewhere("writers", run.path, kills)
 
     assert len(rows) == kills
@@ -139,7 +139,7 @@ def write_until_killed(run: RunFolder, pipe: int) -> NoReturn:
             assert model.progress is not None
             for step in itertools.count(model.progress["step"] + 1):
                 progress = model.progress | {"step": step}
-                run.keep_state(replace(model, progress=progress), step, KEPT)
+                run.save_state(replace(model, progress=progress), step, KEPT)
                 os.write(pipe, step.to_bytes(8, "little"))
     finally:
         os._exit(1)
@@ -151,9 +151,9 @@ def write_until_killed(run: RunFolder, pipe: int) -> NoReturn:
 def kill_training(folder: Path, kills: int) -> Iterator[tuple[int, ...]]:
     """Kill `charrnn train`; yield the newest state seen before each kill and what is found then."""
     from charrnn.cli.main import main
-    from charrnn.runs import training  # and torch, once for all
+    from charrnn.tasks import train  # and torch, once for all
 
-    assert training
+    assert train
     random, run = Random(5), RunFolder(folder / "checkpoints" / "mine")
     text, log = folder / "text.txt", folder / "log.txt"
     text.write_text("to be or not to be\n" * 100)

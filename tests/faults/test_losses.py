@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.checkpoint.folder import RunFolder
-from charrnn.checkpoint.format import read_model
+from charrnn.checkpoint.model_file import read_model
+from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN
-from charrnn.runs.training import start_run
-from charrnn.training.learner import Learner, Update
+from charrnn.tasks.train import start_run
+from charrnn.training.learner import Learner, StepResult
 from charrnn.training.reports import Finished, Incident, Snapshot
-from tests.small_runs import SMALL
+from tests.training.small_runs import SMALL
 
-SIZES: dict[str, Any] = {**SMALL, "batch_size": 4, "unfinished": "new"}
+SIZES: dict[str, Any] = {**SMALL, "batch_size": 4, "on_unfinished": "new"}
 STEPS = 40
 KINDS = ["loss", "gradient", "weight"]
 
 
 def inject(monkeypatch: pytest.MonkeyPatch, kind: str, value: float, windows: set[int]) -> None:
     """Spoil the loss, the gradients or the weights of some of the windows that are read."""
-    honest_loss, honest_step = CharRNN.total_nats, Learner.advance
+    honest_loss, honest_step = CharRNN.loss_sum, Learner.advance
     read: list[int] = []
 
-    def total_nats(self: CharRNN, *args: Any) -> Any:
+    def loss_sum(self: CharRNN, *args: Any) -> Any:
         nats, state = honest_loss(self, *args)
         if len(read) in windows and kind == "loss":
             return nats * value, state
@@ -38,13 +38,13 @@ def inject(monkeypatch: pytest.MonkeyPatch, kind: str, value: float, windows: se
             nats.register_hook(lambda grad: grad * value)
         return nats, state
 
-    def advance(self: Learner, total_steps: int | None) -> Update:
+    def advance(self: Learner, total_steps: int | None) -> StepResult:
         read.append(1)
         if len(read) in windows and kind == "weight":
             self.model.output.bias.data[0] = value
         return honest_step(self, total_steps)
 
-    monkeypatch.setattr(CharRNN, "total_nats", total_nats)
+    monkeypatch.setattr(CharRNN, "loss_sum", loss_sum)
     monkeypatch.setattr(Learner, "advance", advance)
 
 
@@ -98,7 +98,7 @@ def test_memory_that_runs_out_at_any_step_costs_nothing_but_time(
     times: Callable[[int, int], int],
     figure: Callable[[str], None],
 ) -> None:
-    honest, runs = CharRNN.total_nats, times(4, 60)
+    honest, runs = CharRNN.loss_sum, times(4, 60)
     for run in range(runs):
         room, calls, first = 1 + run % 3, [0], run % STEPS  # lanes at once, from that call on
 
@@ -109,7 +109,7 @@ def test_memory_that_runs_out_at_any_step_costs_nothing_but_time(
             return honest(self, ids, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setattr(CharRNN, "total_nats", greedy)
+            patch.setattr(CharRNN, "loss_sum", greedy)
             *_, kept = start_run([book], {**SIZES, "steps": STEPS, "eval_every": 20})
         assert kept.finished.step == STEPS  # type: ignore[union-attr]
         assert kept.finished.snapshot.progress["slices"] == {1: 4, 2: 2, 3: 2}[room]  # type: ignore[union-attr]

@@ -27,8 +27,13 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from charrnn.checkpoint.format import ModelFile, pack_model, read_model, unpack_model, weight_shapes
-from charrnn.config import as_dict
+from charrnn.checkpoint.model_file import (
+    ModelFile,
+    config_to_json,
+    pack_model,
+    read_model,
+    unpack_model,
+)
 from charrnn.errors import CheckpointError
 
 MB = 1 << 20
@@ -217,7 +222,7 @@ def is_what_it_says(model: ModelFile, data: bytes) -> bool:
     ).encode()  # a ValueError if it cannot be
     loaded = {
         "format": 1,
-        "config": as_dict(model.config),
+        "config": config_to_json(model.config),
         "vocab": model.vocab.to_json(),
         "summary": model.summary,
         "progress": model.progress,
@@ -227,7 +232,7 @@ def is_what_it_says(model: ModelFile, data: bytes) -> bool:
     return (
         all(repr(sorted_keys(loaded[key])) == repr(sorted_keys(document[key])) for key in loaded)
         and {name: array.shape for name, array in model.weights.items()}
-        == weight_shapes(model.config)
+        == model.config.weight_shapes()
         and {name: facts(array) for name, array in ours.items()}
         == {name: facts(array) for name, array in theirs.items()}
         and all(np.isfinite(array).all() for array in theirs.values())

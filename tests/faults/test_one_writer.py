@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.checkpoint.store import RunFolder, claim_run, find_model, list_runs, summarise_run
+from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.checkpoint.run_store import claim_run, find_model, list_runs, summarise_run
 from charrnn.errors import ConfigError, RunLockedError
 
 Times = Callable[[int, int], int]
@@ -167,9 +168,9 @@ def test_readers_beside_a_writer_see_whole_files_alone(
     has_best: bool,
 ) -> None:
     run, reads = RunFolder(tmp_path / "mine"), times(200, 5_000)
-    run.keep_state(make_model(step=0, hidden_size=32), 0, KEPT)
+    run.save_state(make_model(step=0, hidden_size=32), 0, KEPT)
     if has_best:
-        run.keep_best(make_model(step=0, hidden_size=32))
+        run.save_best(make_model(step=0, hidden_size=32))
     seen: list[int] = []
     with running("save", run.path):
         while len(seen) < reads or seen[-1] < SAVES:
@@ -192,8 +193,8 @@ def save(path: Path) -> None:
         for step in itertools.count(1):
             newer = replace(model, summary=model.summary | {"step": step})
             if run.best.exists():
-                run.keep_best(newer)
-            run.keep_state(newer, step, KEPT)
+                run.save_best(newer)
+            run.save_state(newer, step, KEPT)
             if step == 1:
                 say_begun()
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from charrnn.checkpoint.format import ModelFile, read_model
-from charrnn.checkpoint.store import RunFolder, claim_run
+from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.checkpoint.run_store import claim_run
 from charrnn.errors import CheckpointError
 
 KEPT = 2
@@ -184,16 +185,16 @@ def operations(tmp_path_factory: pytest.TempPathFactory, make_model: MakeModel) 
         run.log_metrics({"step": step})
         recorder.note("saving", number=step)
         progress = {"step": step, "logs": run.log_positions()}
-        run.keep_state(replace(model, progress=progress), step, KEPT)
+        run.save_state(replace(model, progress=progress), step, KEPT)
         recorder.note("saved", number=step)
 
     with pytest.MonkeyPatch.context() as patched:
         recorder.start(patched)
         with claim_run(root / "checkpoints", "mine", "book") as run:
-            run.keep_settings({"steps": 9})
+            run.save_settings({"steps": 9})
             for step in (10, 20, SPOILED):
                 save(run, step)
-                run.keep_best(replace(model, summary=model.summary | {"step": step}))
+                run.save_best(replace(model, summary=model.summary | {"step": step}))
         recorder.note("saved", number=20)
         number, path = recorder.numbers[run.states[0]], run.states[0]
         path.write_bytes(path.read_bytes()[:-1])

@@ -10,9 +10,9 @@ from random import Random
 
 import pytest
 
-from charrnn.checkpoint.store import RunFolder
-from charrnn.errors import PeersLostError
-from tests.processes import start_together, wait_for
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.errors import ProcessLostError
+from tests.training.processes import start_together, wait_for
 
 LONGEST_LIFE_SECONDS = 0.5
 PROMPT_SECONDS = 30
@@ -41,7 +41,7 @@ def test_any_of_several_processes_killed_at_any_moment_ends_the_others_and_loses
         seconds.append(time.monotonic() - began)
 
         assert codes.pop(killed) == -signal.SIGKILL
-        assert codes == [PeersLostError.exit_code] * (number - 1)
+        assert codes == [ProcessLostError.exit_code] * (number - 1)
         assert 1 <= len(together.complaints()) < number  # one, unless the store was gone by then
         model, damaged = run.read_state()
         assert model.progress is not None

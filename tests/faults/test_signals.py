@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from charrnn.checkpoint.folder import RunFolder
+from charrnn.checkpoint.run_folder import RunFolder
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 LONGEST_SECONDS = 2.0
 LATEST_SECONDS = 0.8  # after the start
 PATIENCE_SECONDS = 60.0
-SMALL = ["--steps", "1000000", "--threads", "1", "--patience", "0", "--unfinished", "resume"]
+SMALL = ["--steps", "1000000", "--threads", "1", "--patience", "0", "--on-unfinished", "resume"]
 LONG = ["--eval-every", "4", "--val-fraction", "0.5", "--eval-chars", "0"]
 COMMANDS = {
     "train, saving often": ["train", "book.txt", "--hidden-size", "8", "--eval-every", "3", *SMALL],
@@ -54,7 +54,7 @@ def folder(tmp_path: Path, make_model: Callable[..., Any]) -> Path:
     for name, length in (("book", 3000), ("long", 200_000), ("large", 10_000_000)):
         line = "".join(letters.choices("abcde \n", k=3000))
         (tmp_path / f"{name}.txt").write_text((line * (length // 3000 + 1))[:length])
-    RunFolder(tmp_path / "one").keep_best(make_model())
+    RunFolder(tmp_path / "one").save_best(make_model())
     (tmp_path / "one" / "best.safetensors").rename(tmp_path / "model.safetensors")
     return tmp_path
 
@@ -118,8 +118,8 @@ def nursery(folder: Path, count: int) -> list[dict[str, Any]]:
 def try_all(count: int) -> None:
     """Start a command, signal it after a while, and write a line of what came of it."""
     import charrnn.cli.main
-    import charrnn.console.display
-    import charrnn.runs.training  # noqa: F401 (loaded here once, not in every trial)
+    import charrnn.cli.train.display
+    import charrnn.tasks.train  # noqa: F401 (loaded here once, not in every trial)
 
     source = random.Random(6)
     for i in range(count):

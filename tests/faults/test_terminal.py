@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
-from charrnn.checkpoint.format import ModelFile, pack_model
-from charrnn.checkpoint.store import Damaged, RunFolder
+from charrnn.bench.speeds import MachineSpeed
+from charrnn.checkpoint.model_file import ModelFile, pack_model
+from charrnn.checkpoint.run_folder import DamagedState, RunFolder
+from charrnn.cli.bench import SpeedDisplay
+from charrnn.cli.console import show_transfer
+from charrnn.cli.tables import show_corpus_summary, show_eval_result, show_model, show_runs
+from charrnn.cli.train.display import make_display
 from charrnn.config import TextConfig
-from charrnn.console.display import make_display
-from charrnn.console.speeds import SpeedDisplay
-from charrnn.console.tables import show_assessment, show_model, show_runs, show_survey
-from charrnn.console.transfer import show_transfer
-from charrnn.runs.assess import Assessed, Assessment, Figures
-from charrnn.runs.inherit import Inherited
-from charrnn.runs.keeper import Kept, Written
-from charrnn.runs.survey import survey_text
-from charrnn.runs.training import Opened, Reading, RunReport, start_run
+from charrnn.tasks.corpus_stats import summarise_corpus
+from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
+from charrnn.tasks.finetune import InitialModel
+from charrnn.tasks.recorder import RunFinished, Written
+from charrnn.tasks.train import Opened, Reading, RunReport, start_run
 from charrnn.text.vocab import Vocab
-from charrnn.training.machine import MachineSpeed
 from tests.faults.hostile import HARMFUL, as_name, as_utf8, in_chunks, make_strings
 from tests.faults.program import end_of, on_terminal, run
 
@@ -72,7 +72,7 @@ def commands_with(text: str) -> Iterator[tuple[str, ...]]:
     yield from [(name,), ("corpus", name), ("info", f"--{name}"), ("info", "a", name)]
     options = {
         "info": ["--checkpoints"],
-        "sample": ["--temp", "--prompt-file", "--length", "--checkpoints", "--style", "--bias"],
+        "sample": ["--temp", "--prompt-file", "--length", "--checkpoints", "--preset", "--bias"],
         "compress": ["--out", "--checkpoints"],
         "train": ["--cell", "--config", "--resume", "--budget", "--device"],
         "bench": ["--cells", "--hidden-sizes", "--batch-size"],
@@ -194,8 +194,8 @@ def test_no_run_in_a_list_commands_the_terminal(strings: list[str], make_model: 
 
 def test_no_text_that_is_measured_commands_the_terminal(strings: list[str]) -> None:
     Path("hostile.txt").write_bytes(as_utf8("".join(strings)).encode())
-    survey = survey_text(["hostile.txt"], TextConfig())
-    screen = on_terminal(lambda: show_survey(survey, 100_000), term="dumb")
+    survey = summarise_corpus(["hostile.txt"], TextConfig())
+    screen = on_terminal(lambda: show_corpus_summary(survey, 100_000), term="dumb")
 
     assert_harmless(screen)
     assert screen.count("\n") > len(survey.stats.alphabet) > 100
@@ -206,9 +206,9 @@ def test_no_text_that_is_measured_commands_the_terminal(strings: list[str]) -> N
 
 def test_no_score_commands_the_terminal(strings: list[str]) -> None:
     names = in_chunks(strings, 50)
-    models = [Assessed(name, Figures(1, 1, 1), Figures(1, 1, 1)) for name in names]
-    result = Assessment([*names, MARKUP], "all", 5, models, None)
-    screen = on_terminal(lambda: show_assessment(result), term="dumb")
+    models = [ModelScores(name, Metrics(1, 1, 1), Metrics(1, 1, 1)) for name in names]
+    result = EvalResult([*names, MARKUP], "all", 5, models, None)
+    screen = on_terminal(lambda: show_eval_result(result), term="dumb")
 
     assert_harmless(screen)
     assert MARKUP in screen
@@ -233,17 +233,17 @@ def bearing(report: RunReport, text: str) -> RunReport:
         return replace(report, corpus_paths=[text, text])
     if isinstance(report, Opened):
         news = {
-            "damaged": (Damaged(run_folder.best, 2, text),),
+            "damaged": (DamagedState(run_folder.best, 2, text),),
             "is_found": True,
             "resumed_step": 1,
         }
-        inherited = Inherited(text, 1, None, text, has_new_bytes=True)
+        inherited = InitialModel(text, 1, None, text, has_new_bytes=True)
         corpus = replace(report.corpus, name=text)
         return replace(report, run=run_folder, corpus=corpus, inherited=inherited, **news)
     if isinstance(report, Written):
         line_length = max(1, len(text) // 7)
         return replace(report, text="\n".join(in_chunks(list(text), line_length)))
-    return replace(report, run=run_folder) if isinstance(report, Kept) else report
+    return replace(report, run=run_folder) if isinstance(report, RunFinished) else report
 
 
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"], ids=["panel", "plain lines"])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.drawing.guide import Guide
+from charrnn.generation.constraints.constraint import Constraint
 from charrnn.text.vocab import StreamDecoder, Vocab
 
 Floats = NDArray[np.float64]
@@ -80,7 +80,7 @@ def enumerate_by_rule(
     return found
 
 
-def enumerate_by_guide(guide: Guide, vocab: Vocab, model: Model) -> dict[str, float]:
+def enumerate_by_guide(guide: Constraint, vocab: Vocab, model: Model) -> dict[str, float]:
     """Give the probability of each text that a guide lets a model write; model: over ids (V,)."""
     found: dict[str, float] = {}
 
@@ -92,12 +92,12 @@ def enumerate_by_guide(guide: Guide, vocab: Vocab, model: Model) -> dict[str, fl
         bias = guide.bias(place)
         shares = model(text) * np.exp(np.zeros(vocab.size) if bias is None else bias)
         shares = shares / shares.sum()
-        for symbol in np.flatnonzero(shares).tolist():
-            after = guide.follow(place, symbol)
+        for token in np.flatnonzero(shares).tolist():
+            after = guide.follow(place, token)
             if after is None:
-                found[text] = found.get(text, 0) + chance * shares[symbol]
+                found[text] = found.get(text, 0) + chance * shares[token]
             else:
-                visit(after, [*ids, symbol], chance * shares[symbol])
+                visit(after, [*ids, token], chance * shares[token])
 
     visit(guide.start(np.zeros(0, np.int64)), [], 1.0)
     return found
@@ -113,15 +113,15 @@ def make_model(size: int) -> Model:
     return shares
 
 
-def draw(guide: Guide, vocab: Vocab, random: np.random.Generator, prompt: str = "") -> str:
+def draw(guide: Constraint, vocab: Vocab, random: np.random.Generator, prompt: str = "") -> str:
     """Write a text with random logits."""
     place, stream, text = guide.start(vocab.encode(prompt)), StreamDecoder(vocab), ""
     while not guide.is_over(place):
         logits, bias = 3 * random.normal(size=vocab.size), guide.bias(place)
         weights = np.exp(logits if bias is None else logits + bias)
-        symbol = int(random.choice(vocab.size, p=weights / weights.sum()))
-        place = guide.follow(place, symbol)
+        token = int(random.choice(vocab.size, p=weights / weights.sum()))
+        place = guide.follow(place, token)
         if place is None:
             break
-        text += stream.feed(symbol)
+        text += stream.feed(token)
     return text + stream.flush()

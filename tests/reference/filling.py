@@ -6,10 +6,10 @@ from itertools import product
 from typing import Any
 
 from charrnn.config import FillConfig
-from charrnn.inference.generator import Model
-from charrnn.inference.search import frontier as search
-from charrnn.inference.search.fill import Filling
-from charrnn.inference.search.pattern import make_pattern
+from charrnn.generation.infill import frontier as search
+from charrnn.generation.infill.fill import Filling
+from charrnn.generation.infill.pattern import make_pattern
+from charrnn.generation.model import Model
 
 ALPHABET = "\n abé"  # of make_model
 GAP = 2
@@ -33,7 +33,7 @@ def brute_force(model: Model, pattern: str, fillers: str = ALPHABET) -> dict[str
     return dict(sorted(bits.items(), key=lambda each: each[1]))
 
 
-def search_with(model: Model, pattern: str, how: search.How) -> search.Search:
+def search_with(model: Model, pattern: str, how: search.BeamOptions) -> search.Search:
     """Search from the start of a line, as `fill` does."""
     runtime = model._runtime
     state = runtime.advance(ALPHABET.index("\n"), runtime.initial_state())

@@ -1,7 +1,7 @@
 """Interpolated modified Kneser–Ney smoothing, straight from the definitions of Chen & Goodman 1999.
 
-Dictionaries, recursion, one probability at a time, and no speed. A gram is a tuple of symbols. The
-text stands after as many START symbols as the order asks for, and START itself is never predicted.
+Dictionaries, recursion, one probability at a time, and no speed. A gram is a tuple of tokens. The
+text stands after as many START tokens as the order asks for, and START itself is never predicted.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ START = -1
 
 
 def probability(
-    train: Sequence[int], before: Sequence[int], symbol: int, vocab_size: int, order: int
+    train: Sequence[int], before: Sequence[int], token: int, vocab_size: int, order: int
 ) -> float:
-    """Give p(symbol | before): `before` is all that precedes it, `train` all that is counted."""
+    """Give p(token | before): `before` is all that precedes it, `train` all that is counted."""
     text = (START,) * order + tuple(train)
     tables = [count_grams(text, k, order) for k in range(1, order + 1)]
     context = ((START,) * order + tuple(before))[1 - order :] if order > 1 else ()
-    return interpolate(tables, context, symbol, vocab_size)
+    return interpolate(tables, context, token, vocab_size)
 
 
 def count_grams(text: Gram, k: int, order: int) -> Counter[Gram]:
-    """Count the grams of `k` symbols: how often each stands, or below `order`, after how many."""
+    """Count the grams of `k` tokens: how often each stands, or below `order`, after how many."""
     ends = range(order, len(text))
     if k == order:
         return Counter(text[i - k + 1 : i + 1] for i in ends)
@@ -33,11 +33,11 @@ def count_grams(text: Gram, k: int, order: int) -> Counter[Gram]:
     return Counter(gram[1:] for gram in longer)
 
 
-def interpolate(tables: list[Counter[Gram]], context: Gram, symbol: int, vocab_size: int) -> float:
-    """Give p(symbol | context) by as many orders as there are tables, lowest order first."""
+def interpolate(tables: list[Counter[Gram]], context: Gram, token: int, vocab_size: int) -> float:
+    """Give p(token | context) by as many orders as there are tables, lowest order first."""
     if not tables:
         return 1 / vocab_size
-    lower = interpolate(tables[:-1], context[1:], symbol, vocab_size)
+    lower = interpolate(tables[:-1], context[1:], token, vocab_size)
     following = {gram: count for gram, count in tables[-1].items() if gram[:-1] == context}
     total = sum(following.values())
     if not total:
@@ -47,7 +47,7 @@ def interpolate(tables: list[Counter[Gram]], context: Gram, symbol: int, vocab_s
     n2 = sum(count == 2 for count in following.values())
     n3 = sum(count >= 3 for count in following.values())
     gamma = (d1 * n1 + d2 * n2 + d3 * n3) / total
-    count = following.get((*context, symbol), 0)
+    count = following.get((*context, token), 0)
     discount = 0 if count == 0 else d1 if count == 1 else d2 if count == 2 else d3
     return (count - discount) / total + gamma * lower
 

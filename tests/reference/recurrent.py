@@ -62,7 +62,7 @@ def forward(
             states[depth], memory = step(layer_weights(weights, depth), x, states[depth])
             memories[t].append(memory)
             h = states[depth][0]
-            x = h + x if config.skip and depth > 0 else h
+            x = h + x if config.residual and depth > 0 else h
         tops.append(x)
         logits.append(read_out(config, weights, x))
     return Trace(np.stack(logits, axis=1), tuple(states), tops, memories)
@@ -138,7 +138,7 @@ def layers_back(
         grad_after = (from_above + from_later, *others)
         layer, layer_sums = layer_weights(weights, depth), layer_weights(sums, depth)
         grad_x, grads[depth] = step_back(layer, layer_sums, memories[depth], grad_after)
-        if config.skip and depth > 0:
+        if config.residual and depth > 0:
             grad_x = grad_x + from_above
     return grad_x
 
@@ -171,15 +171,15 @@ def truncated_bptt(
     window: int,
 ) -> tuple[float, Weights]:
     """Give loss and gradients summed over windows: the state is carried, the gradient is not."""
-    total_nats, state = 0.0, None
+    loss_sum, state = 0.0, None
     totals = {name: np.zeros_like(weight) for name, weight in weights.items()}
     for start in range(0, ids.shape[1], window):
         part = slice(start, start + window)
         nats, gradients, state = bptt(config, weights, ids[:, part], targets[:, part], state, "sum")
-        total_nats += nats
+        loss_sum += nats
         for name, term in gradients.weights.items():
             totals[name] += term
-    return total_nats, totals
+    return loss_sum, totals
 
 
 def add_initial_gradient(gradients: Gradients) -> None:
@@ -329,4 +329,4 @@ def layer_weights(weights: Weights, depth: int) -> Weights:
 
 def output_name(config: ModelConfig) -> str:
     """Name the output weights: the embedding where the two are tied."""
-    return "embedding.weight" if config.tie_output else "output.weight"
+    return "embedding.weight" if config.tie_embeddings else "output.weight"

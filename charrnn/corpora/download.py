@@ -1,0 +1,249 @@
+"""Fetch one file over HTTP: whole and checked, or not at all, and resumable in between.
+
+Bytes stream into NAME.part beside the destination; NAME.part.json remembers which version of the
+file they belong to, so that the next call asks only for the rest (RFC 9110, 13.1.5 and 14). What
+the file holds is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from charrnn.errors import CorpusError, StorageError
+from charrnn.storage import flush_folder, write_atomically
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that lie on the disk and, where known, the bytes of the whole file."""
+
+BACKOFF_SECONDS = 0.5  # before the first retry; doubles with each further one
+_BLOCK_BYTES = 1 << 16
+_PASSING_STATUS = {408, 429, 500, 502, 503, 504}
+
+
+class _TransferError(Exception):
+    """The transfer failed in a way that another attempt may mend."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is wanted, and where its bytes gather."""
+
+    url: str
+    part: Path
+    sha256: str | None
+    size_bytes: int | None
+    limit_bytes: int
+    timeout_seconds: float
+    on_progress: Progress | None
+
+    @property
+    def note(self) -> Path:
+        return self.part.with_name(self.part.name + ".json")
+
+    def failure(self, what: str) -> CorpusError:
+        """Make the error that ends a download for good, with the way out."""
+        hint = "try again later, or fetch it by hand and train on that file"
+        return CorpusError(f"cannot download {self.url}: {what}; {hint}")
+
+    def discard(self) -> None:
+        """Remove what has arrived: it is of no use."""
+        with _writing(self.part):
+            self.part.unlink(missing_ok=True)
+            self.note.unlink(missing_ok=True)
+
+
+def download(
+    url: str,
+    destination: Path,
+    *,
+    sha256: str | None,
+    size_bytes: int | None,
+    max_bytes: int,
+    timeout_seconds: float = 30,
+    retries: int = 3,
+    on_progress: Progress | None = None,
+) -> Path:
+    """Put the content of `url` at `destination` once it is complete and checked.
+
+    An interrupted download leaves NAME.part, which the next call goes on with.
+
+    sha256: the right digest in hex; None leaves the content unchecked.
+    size_bytes: the right size; None where it may vary, then max_bytes alone bounds it.
+    timeout_seconds: how long the server may stay silent, not the length of the whole.
+    retries: further attempts after a stall, a lost connection or a passing server error.
+
+    Raises:
+        CorpusError: no network, an HTTP error, or content that is not the expected one.
+        StorageError: the disk is full or the folder may not be written.
+    """
+    part = destination.with_name(destination.name + ".part")
+    limit_bytes = max_bytes if size_bytes is None else min(max_bytes, size_bytes)
+    job = _Job(url, part, sha256, size_bytes, limit_bytes, timeout_seconds, on_progress)
+    for attempt in range(retries + 1):
+        try:
+            _fetch(job)
+            break
+        except _TransferError as error:
+            if attempt == retries:
+                raise job.failure(str(error)) from error
+            time.sleep(BACKOFF_SECONDS * 2**attempt)
+    with _writing(destination):
+        part.replace(destination)
+        flush_folder(destination.parent)
+    job.discard()
+    return destination
+
+
+def _fetch(job: _Job) -> None:
+    """Complete the .part and check it, in one attempt."""
+    offset, validator = _resume_point(job)
+    with _open(job, offset, validator) as response:
+        offset = _accepted_offset(job, response, offset)
+        total = None if response.length is None else offset + response.length
+        _check_announced(job, total)
+        size = _stream(job, response, offset, total)
+    expected = job.size_bytes if total is None else total
+    if size == 0 or (expected is not None and size != expected):
+        raise _TransferError(f"{size} bytes came, {expected or 'more'} were expected")
+    _check_digest(job, is_resumed=offset > 0)
+
+
+def _resume_point(job: _Job) -> tuple[int, str | None]:
+    """Give the bytes to go on from and the validator of their version; (0, None) starts anew."""
+    try:
+        note = json.loads(job.note.read_text(encoding="utf-8"))
+        size, validator = job.part.stat().st_size, note["validator"]
+        is_same = note["url"] == job.url
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, None
+    # Without a validator only the final digest can tell two versions of the file apart.
+    if not is_same or (validator is None and job.sha256 is None):
+        return 0, None
+    return size, validator if isinstance(validator, str) else None
+
+
+def _open(job: _Job, offset: int, validator: str | None) -> http.client.HTTPResponse:
+    """Ask for the file from byte `offset` on; from its start where the server has no such byte."""
+    if not job.url.startswith(("http://", "https://")):
+        raise job.failure("only http and https addresses are fetched")
+    headers = {"User-Agent": "charrnn"}
+    if offset:
+        headers |= {"Range": f"bytes={offset}-"} | ({"If-Range": validator} if validator else {})
+    try:
+        request = Request(job.url, headers=headers)
+        answer = build_opener(_Redirects).open(request, timeout=job.timeout_seconds)
+        return cast(http.client.HTTPResponse, answer)
+    except HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+            return _open(job, 0, None)
+        what = f"the server answered {error.code} {error.reason}"
+        raise (_TransferError if error.code in _PASSING_STATUS else job.failure)(what) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _TransferError(str(error) or repr(error)) from error
+    except ValueError as error:
+        raise job.failure(f"the address is not valid ({error})") from error
+
+
+def _accepted_offset(job: _Job, response: http.client.HTTPResponse, offset: int) -> int:
+    """Give the byte at which the response starts: `offset`, or 0 where Range is ignored."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise job.failure("the server sent it compressed, which was not asked for")
+    if response.status == http.HTTPStatus.OK:
+        return 0
+    start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    if response.status == http.HTTPStatus.PARTIAL_CONTENT and start and int(start[1]) == offset:
+        return offset
+    job.discard()
+    raise _TransferError(f"the server answered {response.status} to a request from byte {offset}")
+
+
+def _check_announced(job: _Job, total: int | None) -> None:
+    """Refuse a file of the wrong size before its bytes are sent, and keep what lies here."""
+    if total is not None and (total > job.limit_bytes or job.size_bytes not in (None, total)):
+        expected = f"at most {job.limit_bytes}" if job.size_bytes is None else job.size_bytes
+        raise job.failure(f"it has {total} bytes where {expected} were expected")
+
+
+def _stream(job: _Job, response: http.client.HTTPResponse, offset: int, total: int | None) -> int:
+    """Append the response to the .part and give the bytes that lie there then."""
+    with _writing(job.part):
+        job.part.parent.mkdir(parents=True, exist_ok=True)
+        with job.part.open("ab" if offset else "wb") as file:
+            if not offset:  # and the old bytes are gone, which the new note would vouch for
+                _write_note(job, response)
+            while block := _read(response):
+                file.write(block)
+                if file.tell() > job.limit_bytes:
+                    break
+                if job.on_progress is not None:
+                    job.on_progress(file.tell(), total or job.size_bytes)
+            file.flush()
+            os.fsync(file.fileno())
+        size = job.part.stat().st_size
+    if size > job.limit_bytes:
+        job.discard()
+        raise job.failure(f"it goes on after the {job.limit_bytes} bytes expected")
+    return size
+
+
+def _write_note(job: _Job, response: http.client.HTTPResponse) -> None:
+    etag = response.headers.get("ETag", "")
+    strong = etag if etag.startswith('"') else None  # If-Range takes no weak ones (W/"...")
+    validator = strong or response.headers.get("Last-Modified")
+    write_atomically(job.note, json.dumps({"url": job.url, "validator": validator}) + "\n")
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """Give what has arrived, so that a later stall loses nothing; empty at the end."""
+    try:
+        return response.read1(_BLOCK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _TransferError(str(error) or repr(error)) from error
+
+
+def _check_digest(job: _Job, *, is_resumed: bool) -> None:
+    """Hold the complete .part to the known SHA-256, or remove it."""
+    with _writing(job.part), job.part.open("rb") as file:
+        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    if job.sha256 in (None, seen):
+        return
+    job.discard()
+    what = f"its SHA-256 is {seen} where {job.sha256} was expected"
+    # Two versions of the file may have met in a resumed one; a fresh copy will tell.
+    raise _TransferError(what) if is_resumed else job.failure(what)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn a disk's errors into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follow redirects to http and https, but never from https down to http."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        fp.close()  # the body of a redirect would be read whole, however long it is
+        old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if new not in ("http", "https") or (old == "https" and new == "http"):
+            raise HTTPError(req.full_url, code, f"redirect to {newurl} is not allowed", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

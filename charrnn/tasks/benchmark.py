@@ -1,0 +1,108 @@
+"""How fast this machine trains, evaluates and samples: what `charrnn bench` calls.
+
+It measures one thing after another and yields each result as soon as there is one; no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from charrnn.bench.sampling import measure_sampling
+from charrnn.bench.speeds import Measuring, Speed
+from charrnn.bench.training import measure_evaluation, measure_machine, measure_training
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.model.device import choose_device, choose_precision, configure_torch
+from charrnn.text.corpus import Corpus, corpus_from_text
+from charrnn.training.memory import within_memory
+
+_TEXT_CHARS, _VOCAB_SIZE = 1_000_000, 65  # as many as of tiny-shakespeare
+SAMPLED_MODELS = tuple(
+    ModelConfig(
+        cell=cell,
+        vocab_size=_VOCAB_SIZE,
+        embedding_size=64,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+    )
+    for cell, num_layers, hidden_size in (
+        ("lstm", 1, 256),
+        ("lstm", 2, 256),
+        ("lstm", 2, 512),
+        ("gru", 2, 256),
+        ("rnn", 2, 256),
+    )
+)
+"""The networks whose sampling is measured."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The least time spent on each figure. product_size: of the machine's square products."""
+
+    machine_seconds: float = 0.5
+    training_seconds: float = 1.5
+    evaluation_seconds: float = 1.0
+    sampling_seconds: float = 1.2
+    product_size: int = 2048
+
+
+THOROUGH, QUICK = Effort(), Effort(0.1, 0.1, 0.0, 0.1, product_size=1024)
+
+
+def measure_speeds(
+    cells: Sequence[str],
+    hidden_sizes: Sequence[int],
+    settings: Mapping[str, Any],
+    effort: Effort = THOROUGH,
+) -> Iterator[Measuring | Speed]:
+    """Yield the machine's speed, then those of training, evaluating and sampling.
+
+    settings: fields of TrainConfig that hold for all networks, such as precision="fp32".
+
+    Raises:
+        ConfigError: a setting is out of range, or this machine cannot follow it.
+        CorpusError: lanes and windows are too large for a text of a million characters.
+        OutOfMemoryError: a network does not fit.
+    """
+    shapes = [(cell, hidden_size) for cell in cells for hidden_size in hidden_sizes]
+    configs = [TrainConfig(cell=cell, hidden_size=size, **settings) for cell, size in shapes]
+    jobs = _jobs(configs, cells, effort)
+    for index, (what, measure) in enumerate(jobs, 1):
+        yield Measuring(what, index, len(jobs))
+        with within_memory(
+            f"not enough memory for {what}; lower --hidden-sizes, --batch-size or --seq-len"
+        ):
+            speed = measure()
+        yield speed
+
+
+_Job = tuple[str, Callable[[], Speed]]
+
+
+def _jobs(configs: Sequence[TrainConfig], cells: Sequence[str], effort: Effort) -> list[_Job]:
+    first, corpus = configs[0], _random_corpus()
+    choose_precision(first.precision, choose_device(first.device))  # what cannot be, at once
+    machine = first.device, configure_torch(first), effort.product_size, effort.machine_seconds
+    jobs: list[_Job] = [("the machine", partial(measure_machine, *machine))]
+    for config in configs:
+        trained = partial(measure_training, config, corpus, effort.training_seconds)
+        jobs.append((f"training {config.cell} 1×{config.hidden_size}", trained))
+    for config in configs:
+        scored = partial(measure_evaluation, config, corpus, effort.evaluation_seconds)
+        jobs.append((f"evaluating {config.cell} 1×{config.hidden_size}", scored))
+    for model in SAMPLED_MODELS:
+        if model.cell in cells:
+            what = f"sampling {model.cell} {model.num_layers}×{model.hidden_size}"
+            jobs.append((what, partial(measure_sampling, model, effort.sampling_seconds)))
+    return jobs
+
+
+def _random_corpus() -> Corpus:
+    """Make a text in which every character is as likely as any other."""
+    codes = np.random.default_rng(0).integers(48, 48 + _VOCAB_SIZE, _TEXT_CHARS, np.uint8)
+    return corpus_from_text(codes.tobytes().decode("ascii"))

@@ -1,0 +1,246 @@
+"""charrnn corpus: what it lists, builds, fetches and measures."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from charrnn.analysis.baselines import score_baselines
+from charrnn.cli.console import show_transfer
+from charrnn.cli.main import main
+from charrnn.config import TextConfig, TrainConfig
+from charrnn.errors import CorpusError
+from charrnn.tasks.corpus_stats import summarise_corpus
+from charrnn.text.corpus import corpus_from_text
+from charrnn.training.loop import train
+from charrnn.training.plan import make_plan
+
+TEXT = "the cat sat on the mat.\n" * 50 + "naïve\n"
+
+
+def end_of(*arguments: str) -> int:
+    """Run a command in this process and give its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "book.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def test_the_list_says_which_texts_are_here(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of("corpus", "build", "python-docs") == 0
+    capsys.readouterr()
+    assert end_of("corpus", "list", "--json") == 0
+
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    paths = {row["name"]: row["path"] for row in rows}
+    assert paths["python-docs"] == "corpora/python-docs.txt"
+    assert paths["tiny-shakespeare"] is None
+
+
+def test_the_list_is_a_table_for_people(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of("corpus", "list") == 0
+
+    shown = capsys.readouterr().out
+    assert "python-docs" in shown
+    assert "to fetch" in shown
+
+
+def test_a_built_text_is_named_on_stdout_and_described_on_stderr(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "build", "python-docs", "--dir", "mine") == 0
+
+    out, err = capsys.readouterr()
+    assert out == "mine/python-docs.txt\n"
+    assert "built from this Python; SHA-256" in err
+    assert "if" in Path("mine/python-docs.txt").read_text(encoding="utf-8")
+
+
+def test_a_text_that_is_here_is_got_without_a_network(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "build", "python-docs") == 0
+    assert end_of("corpus", "get", "python-docs") == 0
+
+    assert capsys.readouterr().out.splitlines()[-1] == "corpora/python-docs.txt"
+
+
+def test_an_unknown_name_ends_with_the_nearest_one(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "get", "tiny-shakespear") == 3
+
+    assert "did you mean tiny-shakespeare?" in capsys.readouterr().err
+
+
+def test_the_measures_of_a_text(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of("corpus", "stats", "book.txt", "--json") == 0
+
+    stats = json.loads(capsys.readouterr().out)
+    assert stats["characters"] == len(TEXT)
+    assert stats["utf8_bytes"] == len(TEXT) + 1
+    assert stats["alphabet"]["ï"] == 1
+    assert stats["vocab_size"] == len(set(TEXT))
+    assert stats["train_would_choose"]["model"]["cell"] == "lstm"
+
+
+def test_documents_are_counted_where_it_is_said_what_ends_them(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("more.txt").write_text("naïve")
+    assert end_of("corpus", "stats", "book.txt", "more.txt", "--json") == 0
+    joined = json.loads(capsys.readouterr().out)
+    arguments = ["corpus", "stats", "book.txt", "more.txt", "--document-end", "mat.\n"]
+    assert end_of(*arguments, "--json") == 0
+    ended = json.loads(capsys.readouterr().out)
+    assert end_of(*arguments) == 0
+
+    assert (joined["documents"], ended["documents"]) == (None, 52)
+    assert ended["characters"] == joined["characters"] + 2 * len("mat.\n")
+    assert re.search(r"documents +52\b", capsys.readouterr().out)
+
+
+def test_rare_characters_are_counted_out_of_the_vocabulary(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "stats", "book.txt", "--json", "--min-count", "2") == 0
+
+    stats = json.loads(capsys.readouterr().out)
+    assert stats["vocab_size"] == 256 + sum(TEXT.count(char) > 1 for char in set(TEXT))
+
+
+def test_the_table_names_the_rarest_character(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "stats", "book.txt") == 0
+
+    shown = capsys.readouterr().out
+    assert "LATIN SMALL LETTER I WITH DIAERESIS" in shown
+    assert "none seen" in shown
+    assert "train would use" in shown
+
+
+def test_a_text_has_figures_to_beat_if_it_is_long_enough(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "stats", "book.txt") == 0
+    short = capsys.readouterr().out
+    book.write_text(TEXT * 9, encoding="utf-8")
+    assert end_of("corpus", "stats", "book.txt") == 0
+
+    assert "too short to compare" in short
+    assert re.search(r"gzip [\d.]+, xz [\d.]+, 5-gram [\d.]+ bpc on what", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("val_fraction", [0.1, 0.1002])
+def test_what_train_holds_out_is_found_in_pieces_and_with_bytes_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, val_fraction: float
+) -> None:
+    monkeypatch.setattr("charrnn.text.files.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("charrnn.tasks.corpus_stats.TRAINED_TOKENS", 5000)
+    monkeypatch.setattr("charrnn.tasks.corpus_stats.HELD_OUT_TOKENS", 1500)
+    text = "".join(f"{chr(0x4E00 + i)}{i % 7:06b}" for i in range(4000))  # each ideograph once
+    path = tmp_path / "book.txt"
+    path.write_text(text, encoding="utf-8")
+    config = TextConfig(min_count=2, val_fraction=val_fraction)
+    corpus = corpus_from_text(text, config)
+
+    expected = score_baselines(corpus.train[-5000:], corpus.val[:1500], corpus.vocab)
+
+    assert expected
+    assert summarise_corpus([str(path)], config).baselines_bpc == expected
+
+
+def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book.write_text(TEXT + "caf\ufffd cafÃ© \x07", encoding="utf-8")
+    assert end_of("corpus", "stats", "book.txt") == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 replacement characters" in shown
+    assert "1 control characters" in shown
+    assert "1 pairs like Ã©" in shown
+
+
+def test_training_takes_the_name_of_a_text(book: Path) -> None:
+    sizes = ["--steps", "1", "--hidden-size", "4", "--eval-chars", "100", "--threads", "1"]
+
+    assert end_of("train", "python-docs", *sizes, "--quiet") == 0
+    assert Path("checkpoints/python-docs/best.safetensors").exists()
+    assert Path("corpora/python-docs.txt").exists()
+
+
+def test_a_download_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", "xterm")
+    shown = {}
+    for is_terminal in (True, False):
+        monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+        monkeypatch.setattr(stream, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        with show_transfer("name[red]") as on_progress:
+            on_progress(500, 1000)
+        shown[is_terminal] = stream.getvalue()
+
+    assert "name[red]" in shown[True]
+    assert shown[False] == ""
+
+
+@pytest.mark.parametrize("command", [["list"], ["get", "python-docs"], ["get", "text8"]])
+def test_a_folder_that_cannot_be_read_ends_with_3(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", *command, "--dir", "x" * 300) == 3
+
+    assert re.fullmatch(r"charrnn: cannot read x+: File name too long\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("val_fraction", [0.1, 0.5])
+@pytest.mark.parametrize("length", [1, 9, 10, 11, 12, 16, 17, 18, 20, 21, 300])
+def test_what_train_would_use_is_not_said_of_a_text_that_it_refuses(
+    tmp_path: Path, length: int, val_fraction: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "book.txt"
+    path.write_text(("ab" * length)[:length])
+    corpus = corpus_from_text(path.read_text(), TextConfig(val_fraction=val_fraction))
+    try:
+        next(train(corpus, TrainConfig(steps=1, threads=1)))
+        is_trained = True
+    except CorpusError:
+        is_trained = False
+
+    arguments = ["corpus", "stats", str(path), "--val-fraction", str(val_fraction)]
+    assert end_of(*arguments) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert end_of(*arguments, "--json") == 0
+    chosen = json.loads(capsys.readouterr().out)["train_would_choose"]
+
+    assert (chosen is not None) == is_trained
+    assert ("the text is too short to train on" in shown) == (not is_trained)
+    assert ("as fast as that of the README's figures" in shown) == is_trained
+
+
+def test_what_train_would_use_goes_by_tokens(tmp_path: Path) -> None:
+    text = "".join(chr(0x4E00 + i) for i in range(4000))  # each once: three bytes each
+    path = tmp_path / "book.txt"
+    path.write_text(text, encoding="utf-8")
+    config = TextConfig(min_count=2)
+    corpus = corpus_from_text(text, config)
+
+    assert len(corpus.train) == 3 * 3600
+    assert summarise_corpus([str(path)], config).plan == make_plan(
+        TrainConfig(), corpus.vocab.size, len(corpus.train)
+    )
+    assert summarise_corpus([str(path)], config).plan != make_plan(
+        TrainConfig(), corpus.vocab.size, corpus.train_chars
+    )

@@ -1,0 +1,379 @@
+"""charrnn eval: which text is scored, by whom, what is shown, and every way it is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import charrnn
+from charrnn.cli import console
+from charrnn.cli.main import main
+
+Text = pytest.CaptureFixture[str]
+
+SETTINGS: dict[str, Any] = {"steps": 6, "precision": "fp32", "threads": 1}
+BOOK = "ab éa\n" * 250
+
+
+def train(corpus: str, name: str, **settings: Any) -> None:
+    """Leave a run of that name in checkpoints/."""
+    sizes = {"hidden_size": 8} | SETTINGS | settings
+    assert [type(r).__name__ for r in charrnn.train(corpus, name=name, **sizes)][
+        -1
+    ] == "RunFinished"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with texts and the runs trained on them there."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHARRNN_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        Path("book.txt").write_text(BOOK, encoding="utf-8")
+        Path("other.txt").write_text(BOOK + "ab", encoding="utf-8")
+        Path("more.txt").write_text(BOOK + "z", encoding="utf-8")
+        train("book.txt", "book")
+        train("book.txt", "gru", cell="gru", hidden_size=6, seed=2)
+        train("book.txt", "fifth", val_fraction=0.2, steps=1)
+        train("book.txt", "nfc", normalize="nfc", steps=1)
+        train("book.txt", "held", val_file="other.txt", steps=1)
+        train("book.txt", "ended", document_end="\n", steps=1)
+        train("other.txt", "other", steps=1)
+        train("more.txt", "more", steps=1)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("COLUMNS", "120")
+    yield
+    Path("book.txt").write_text(BOOK, encoding="utf-8")
+
+
+def evaluate(capsys: Text, *arguments: str) -> dict[str, Any]:
+    """Give the JSON object of a command that ends well."""
+    result: dict[str, Any] = json.loads(shown_by(capsys, *arguments, "--json"))
+    return result
+
+
+def shown_by(capsys: Text, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ending:
+        main(("eval", *arguments))
+    out, err = capsys.readouterr()
+    assert (ending.value.code, err) == (0, "")
+    return out
+
+
+def complaint(capsys: Text, *arguments: str) -> tuple[int | str | None, str]:
+    """Give the exit code and the one line of a command that fails."""
+    with pytest.raises(SystemExit) as ending:
+        main(("eval", *arguments))
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    return ending.value.code, err
+
+
+def summary_of(capsys: Text, run: str) -> dict[str, Any]:
+    with pytest.raises(SystemExit):
+        main(("info", run, "--json"))
+    summary: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return summary
+
+
+# ── which text ──
+
+
+def test_without_a_text_it_is_what_training_held_out(capsys: Text) -> None:
+    info = summary_of(capsys, "book")
+
+    result = evaluate(capsys, "book")
+
+    (model,) = result["models"]
+    assert (result["texts"], result["split"]) == (["book.txt"], "val")
+    assert model["carried"]["nats"] == pytest.approx(info["val_nats"], rel=1e-6)
+    assert model["windowed"]["nats"] == pytest.approx(info["val_windowed_nats"], rel=1e-6)
+    assert result["chars"] == info["corpus"]["val_chars"] - 1
+
+
+@pytest.mark.parametrize("on", [[], ["--on", "book.txt"]], ids=["own", "named"])
+def test_the_splits_and_the_whole_count_each_character_once(capsys: Text, on: list[str]) -> None:
+    parts = ("train", "val", "all")
+    counts = [evaluate(capsys, "book", *on, "--split", s)["chars"] + 1 for s in parts]
+
+    assert counts == [1350, 150, 1500]
+
+
+def test_a_named_text_is_scored_as_a_whole(capsys: Text) -> None:
+    result = evaluate(capsys, "book", "--on", "other.txt", "--on", "book.txt")
+
+    assert result["texts"] == ["other.txt", "book.txt"]
+    assert (result["split"], result["chars"]) == ("all", 1502 + 1 + 1500 - 1)
+
+
+def test_a_text_that_is_named_twice_is_read_and_shown_once(capsys: Text) -> None:
+    result = evaluate(capsys, "book", "--on", "book.txt", "--on", "book.txt")
+
+    assert (result["texts"], result["chars"]) == (["book.txt"], 1499)
+
+
+@pytest.mark.parametrize(("content", "is_enough"), [("好", False), ("é", False), ("好a", True)])
+def test_a_character_of_several_tokens_is_one_to_score(
+    capsys: Text, tmp_path: Path, content: str, is_enough: bool
+) -> None:
+    train("book.txt", "bytes", steps=1, min_count=9999, checkpoints=str(tmp_path))
+    (text := tmp_path / "text.txt").write_text(content, encoding="utf-8")
+    arguments = [str(tmp_path / "bytes"), "--on", str(text)]
+
+    if is_enough:
+        assert evaluate(capsys, *arguments)["chars"] == 1
+    else:
+        code, line = complaint(capsys, *arguments)
+        assert code == 3
+        assert "leaves 1 characters to score; at least 2 are needed" in line
+
+
+def test_a_text_held_out_as_a_file_is_found_again(capsys: Text) -> None:
+    info = summary_of(capsys, "held")
+
+    result = evaluate(capsys, "held")
+
+    assert (result["texts"], result["chars"]) == (["other.txt"], 1502 - 1)
+    assert result["models"][0]["carried"]["nats"] == pytest.approx(info["val_nats"], rel=1e-6)
+    assert evaluate(capsys, "held", "--split", "all")["chars"] == 1500 + 1502 - 1
+
+
+def test_a_text_in_another_encoding_is_scored_the_same(capsys: Text, tmp_path: Path) -> None:
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes(BOOK.encode("latin-1"))
+
+    result = evaluate(capsys, "book", "--on", str(latin), "--encoding", "latin-1")
+
+    assert result["models"] == evaluate(capsys, "book", "--on", "book.txt")["models"]
+
+
+def test_reading_the_own_text_does_not_need_the_ids_of_training(
+    capsys: Text, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = evaluate(capsys, "book")
+    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "empty"))
+
+    assert evaluate(capsys, "book") == before
+
+
+# ── what is shown ──
+
+
+def test_the_figures_are_one_number_in_three_units(capsys: Text) -> None:
+    (model,) = evaluate(capsys, "book", "--dynamic")["models"]
+
+    for protocol in ("carried", "windowed", "dynamic"):
+        figures = model[protocol]
+        assert 2 ** figures["bpc"] == pytest.approx(figures["perplexity"])
+        assert figures["bpc"] * 0.6931471805599453 == pytest.approx(figures["nats"])
+
+
+def test_several_models_are_followed_by_their_average(capsys: Text) -> None:
+    alone = [evaluate(capsys, name)["models"][0] for name in ("book", "gru")]
+
+    result = evaluate(capsys, "book", "gru")
+
+    assert result["models"] == alone
+    assert result["average"]["model"] == "average of 2"
+    for protocol in ("carried", "windowed"):
+        mean = sum(model[protocol]["nats"] for model in alone) / 2
+        assert result["average"][protocol]["nats"] < mean
+    assert result["average"]["dynamic"] is None
+
+
+def test_one_model_has_no_average(capsys: Text) -> None:
+    assert evaluate(capsys, "book")["average"] is None
+
+
+def test_dynamic_figures_stand_apart_from_the_static_ones(capsys: Text) -> None:
+    static = evaluate(capsys, "book", "gru")
+
+    result = evaluate(capsys, "book", "gru", "--dynamic", "--dynamic-rate", "0.01")
+
+    rows = [*result["models"], result["average"]]
+    learned = [row.pop("dynamic") for row in rows]
+    for row, before in zip(rows, [*static["models"], static["average"]], strict=True):
+        assert before.pop("dynamic") is None
+        assert row == before
+    assert all(
+        figures["nats"] < row["carried"]["nats"] for figures, row in zip(learned, rows, strict=True)
+    )
+
+
+def test_a_rate_of_0_learns_nothing(capsys: Text) -> None:
+    (model,) = evaluate(capsys, "book", "--dynamic", "--dynamic-rate", "0")["models"]
+
+    assert model["dynamic"]["nats"] == pytest.approx(model["carried"]["nats"], abs=1e-5)
+
+
+def test_dynamic_leaves_the_model_file_as_it_was(capsys: Text) -> None:
+    files = {path: path.read_bytes() for path in Path("checkpoints/book").iterdir()}
+
+    evaluate(capsys, "book", "--dynamic")
+
+    assert {path: path.read_bytes() for path in Path("checkpoints/book").iterdir()} == files
+
+
+def test_a_person_sees_a_row_for_each_model_and_protocol(capsys: Text) -> None:
+    arguments = ["book", "gru", "--dynamic"]
+    result = evaluate(capsys, *arguments)
+
+    shown = shown_by(capsys, *arguments)
+
+    rows = [*result["models"], result["average"]]
+    labels = ["state carried", "windows of 256", "dynamic, state carried"]
+    expected = [
+        [label if row is rows[0] else "", row["model"], *map("{:.4f}".format, row[key].values())]
+        for label, key in zip(labels, ("carried", "windowed", "dynamic"), strict=True)
+        for row in rows
+    ]
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert [line for line in lines if line in {" ".join(e).strip() for e in expected}] == [
+        " ".join(each).strip() for each in expected
+    ]
+    assert shown.endswith("over 149 characters, the val part of book.txt\n")
+
+
+@pytest.mark.parametrize(("patience", "is_shown"), [(-1.0, True), (60.0, False)])
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_where_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch, patience: float, is_shown: bool, is_terminal: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(console, "_PATIENCE_SECONDS", patience)
+
+    with console.show_scoring() as watch:
+        watch("dynamic", 20, 100)
+
+    shown = stream.getvalue()
+    assert ("dynamic, state carried" in shown) == (is_shown and is_terminal)
+    assert "windows" not in shown
+    assert is_terminal or shown == ""
+
+
+# ── refusals ──
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"aab zz", "'z' (U+007A"),
+        (b"a", "leaves 1 characters to score"),
+        (b"a\xe9b " * 9, "is not utf-8"),
+    ],
+    ids=["unknown", "short", "undecodable"],
+)
+def test_a_text_that_cannot_be_scored_ends_with_3(
+    capsys: Text, tmp_path: Path, content: bytes, message: str
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes(content)
+
+    code, line = complaint(capsys, "book", "--on", str(text))
+
+    assert code == 3
+    assert message in line
+
+
+def test_an_own_text_that_is_gone_ends_with_3(capsys: Text) -> None:
+    Path("book.txt").unlink()
+
+    code, line = complaint(capsys, "book")
+
+    assert code == 3
+    assert "the text of book cannot be read: no text at 'book.txt'" in line
+    assert "or name a text by --on" in line
+
+
+def test_an_own_text_that_has_changed_ends_with_3(capsys: Text) -> None:
+    Path("book.txt").write_text(BOOK.replace("ab", "ba", 1), encoding="utf-8")
+
+    code, line = complaint(capsys, "book")
+
+    assert code == 3
+    assert "book.txt has changed since book was trained on it" in line
+    assert evaluate(capsys, "book", "--on", "book.txt")["chars"] == 1499
+
+
+def test_a_model_of_standard_input_says_that_its_text_is_not_kept(
+    capsys: Text, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("book.txt").open(encoding="utf-8") as book:
+        monkeypatch.setattr(sys, "stdin", book)
+        train("-", "piped", steps=1, checkpoints=str(tmp_path))
+
+    code, line = complaint(capsys, "piped", "--checkpoints", str(tmp_path))
+
+    assert code == 3
+    assert "piped was trained on standard input, which is not kept; name a text by --on" in line
+
+
+def test_a_model_that_does_not_say_its_text_needs_one(
+    capsys: Text, tmp_path: Path, make_model: Any
+) -> None:
+    from charrnn.checkpoint.run_folder import RunFolder
+
+    run = RunFolder(tmp_path / "old")
+    run.save_state(make_model(), step=7, kept=2)
+
+    code, line = complaint(capsys, str(run.path))
+
+    assert code == 3
+    assert "does not say which text it was trained on; name a text by --on" in line
+    assert evaluate(capsys, str(run.path), "--on", "book.txt")["chars"] == 1499
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["book", "more"], "book and more have different vocabularies"),
+        (["book", "more", "--on", "book.txt"], "book and more have different vocabularies"),
+        (["book", "other"], "book and other were trained on different texts; name the text"),
+        (["book", "fifth"], "book and fifth were trained with val_fraction 0.1 and 0.2"),
+        (["book", "nfc"], "book and nfc were trained with normalize none and nfc"),
+        (["book", "nfc", "--on", "book.txt"], "normalize none and nfc"),
+        (["book", "ended"], "book and ended were trained with document_end None and \u2424, so"),
+        (["book", "held", "--on", "book.txt", "--split", "val"], "val_file None and other.txt"),
+        (["held", "--on", "book.txt", "--split", "val"], "held held out other.txt, not a part"),
+        (["book", "--encoding", "latin-1"], "--encoding says how to read the text of --on"),
+        (["book", "--dynamic-rate", "0.1"], "--dynamic-rate says how fast --dynamic learns"),
+        (["book", "--dynamic", "--dynamic-rate", "2"], "'--dynamic-rate': 2.0 is not in the range"),
+        ([], "Missing argument 'MODEL...'"),
+    ],
+)
+def test_what_clashes_ends_with_2(capsys: Text, arguments: list[str], message: str) -> None:
+    code, line = complaint(capsys, *arguments)
+
+    assert code == 2
+    assert message in line
+
+
+@pytest.mark.parametrize("pair", [["book", "fifth", "--split", "all"], ["book", "other"]])
+def test_models_that_share_a_vocabulary_score_one_named_text(capsys: Text, pair: list[str]) -> None:
+    assert evaluate(capsys, *pair, "--on", "book.txt")["chars"] == 1499
+
+
+def test_a_model_file_elsewhere_finds_the_text_from_here(capsys: Text, tmp_path: Path) -> None:
+    file = tmp_path / "sent.safetensors"
+    shutil.copy("checkpoints/book/best.safetensors", file)
+
+    result = evaluate(capsys, str(file))
+
+    assert result["models"][0]["model"] == str(file)
+    assert result["chars"] == 149

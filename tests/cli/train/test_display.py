@@ -1,0 +1,486 @@
+"""What is shown while a model learns, and that no text it shows can touch the terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.cli.train.display import JsonLines, Lasting, PlainLines, Silent, make_display
+from charrnn.cli.train.panel import LivePanel
+from charrnn.config import ModelConfig
+from charrnn.tasks.recorder import RunFinished, Written
+from charrnn.tasks.train import Opened, Reading, RunReport
+from charrnn.text.corpus import corpus_from_text
+from charrnn.training.plan import Plan
+from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
+
+LAW = settings(deadline=None)  # a busy machine breaks no law
+BIT = math.log(2)  # nats
+WEIGHTS = {"output.bias": np.zeros(5, np.float32)}
+RUN = RunFolder(Path("checkpoints") / "tiny")
+OPENED = Opened(RUN, corpus_from_text("abcde" * 300, name="book"), None, room_bytes=2_500_000)
+STARTED = Started(
+    plan=Plan(
+        model=ModelConfig(vocab_size=5, embedding_size=3, hidden_size=4, num_layers=2, dropout=0.1),
+        seq_len=16,
+        batch_size=8,
+        learning_rate=4e-3,
+        total_steps=200,
+        eval_every=50,
+    ),
+    parameters=1234,
+    state_bytes=20_000,
+    model_bytes=5_000,
+    micro_batches=1,
+    device="cpu",
+    precision="fp32",
+    threads=2,
+    train_chars=1350,
+    val_chars=150,
+)
+PROGRESS = Progress(
+    step=50,
+    total_steps=200,
+    epoch=1.5,
+    chars_seen=6400,
+    train_nats=2.75 * BIT,
+    learning_rate=3e-3,
+    gradient_norm=0.625,
+    chars_per_second=12_345,
+    elapsed_seconds=10,
+    memory_bytes=123_000_000,
+    is_milestone=True,
+)
+EVALUATION = Evaluation(
+    step=50,
+    chars_seen=6400,
+    elapsed_seconds=10,
+    train_nats=2.75 * BIT,
+    val_nats=2.5 * BIT,
+    best_val_nats=2.25 * BIT,
+    is_best=False,
+    weights=WEIGHTS,
+)
+WRITTEN = Written(50, "once upon a time\nthere was")
+SNAPSHOT = Snapshot(50, STARTED.plan.model, WEIGHTS, {}, {})
+FINISHED = Finished(
+    best_val_compared_nats=2.25 * BIT,
+    reason="length",
+    step=200,
+    best_step=150,
+    chars_seen=25_600,
+    epochs=4.0,
+    got_worse=False,
+    elapsed_seconds=75,
+    train_nats=2 * BIT,
+    best_val_nats=2.25 * BIT,
+    best_train_nats=2.125 * BIT,
+    best_val_windowed_nats=1.625,
+    best_weights=WEIGHTS,
+    snapshot=SNAPSHOT,
+)
+KEPT = RunFinished(RUN, FINISHED, {"gzip": 3.0, "xz": 3.5})
+STOPPED = replace(
+    FINISHED,
+    reason="stopped",
+    step=3,
+    best_step=0,
+    train_nats=math.nan,
+    best_val_nats=math.inf,
+    best_train_nats=math.nan,
+    best_val_windowed_nats=None,
+    best_weights=None,
+)
+
+
+class Screen(io.StringIO):
+    """What a terminal was sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def make_console() -> tuple[Console, io.StringIO]:
+    """Give a terminal of 100 columns without colours, and what it was sent."""
+    stream = Screen()
+    return Console(file=stream, force_terminal=True, width=100, color_system=None), stream
+
+
+def on_a_panel(*reports: RunReport) -> str:
+    """Give what a terminal is sent while a panel shows `reports`."""
+    console, stream = make_console()
+    with closing(LivePanel(console)) as panel:
+        for report in reports:
+            panel.show(report)
+    return stream.getvalue()
+
+
+def as_lines(*reports: RunReport) -> list[str]:
+    """Give the lines that stand for `reports` off a terminal."""
+    stream = io.StringIO()
+    with closing(PlainLines(Console(file=stream, width=100))) as lines:
+        for report in reports:
+            lines.show(report)
+    return stream.getvalue().splitlines()
+
+
+def as_json(capsys: pytest.CaptureFixture[str], report: RunReport) -> list[dict[str, Any]]:
+    """Give the objects written for `report`, held to JSON, which has no NaN and no Infinity."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    JsonLines().show(report)
+    lines = capsys.readouterr().out.splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+# ── the panel ──
+
+
+def test_the_panel_shows_text_network_and_place() -> None:
+    shown = on_a_panel(OPENED, STARTED)
+
+    assert "book: 1,500 characters, 5 tokens" in shown
+    assert "lstm 2×4, dropout 0.1, 1,234 parameters · 8 lanes × 16 characters" in shown
+    assert str(RUN.path) in shown
+
+
+def test_the_panel_shows_the_losses_in_bits_per_character() -> None:
+    shown = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION)
+
+    assert "train 2.750   val 2.500   best val 2.250 bits per character" in shown
+
+
+def test_the_panel_shows_speed_rate_gradient_and_memory() -> None:
+    shown = on_a_panel(OPENED, STARTED, PROGRESS)
+
+    assert "speed 12.3k chars/s" in shown
+    assert "learning rate 3.0e-03   gradient 0.62   memory 123.0 MB" in shown
+
+
+def test_a_speed_that_is_not_yet_measured_is_a_dash() -> None:
+    first = replace(PROGRESS, chars_per_second=0.0, elapsed_seconds=31)
+
+    assert "speed - chars/s" in on_a_panel(OPENED, STARTED, first)
+    assert as_lines(OPENED, STARTED, first)[-1].endswith("train 2.750 bpc, - chars/s")
+
+
+def test_the_panel_shows_how_far_the_run_is_and_how_long_it_takes() -> None:
+    assert "step 50/200 · epoch 1.5 · 0:10, 0:30 to go" in on_a_panel(OPENED, STARTED, PROGRESS)
+
+
+def test_under_a_budget_the_panel_shows_the_time_that_is_allowed() -> None:
+    shown = on_a_panel(replace(OPENED, budget_seconds=90), STARTED, PROGRESS)
+
+    assert "step 50/200 · epoch 1.5 · 0:10 of 1:30" in shown
+
+
+def test_the_panel_draws_the_training_loss_from_its_milestones() -> None:
+    falling = [replace(PROGRESS, train_nats=nats) for nats in (3, 2, 1)]
+    between = replace(PROGRESS, train_nats=9, is_milestone=False)
+
+    assert "train loss  █▅▁  3.00 → 1.00 nats" in on_a_panel(OPENED, STARTED, *falling, between)
+
+
+def test_the_panel_shows_what_the_model_writes() -> None:
+    shown = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION, WRITTEN)
+
+    assert "it writes, at step 50:" in shown
+    assert "│ once upon a time " in shown
+    assert "│ there was " in shown
+
+
+def test_the_panel_lets_no_escape_sequence_and_no_markup_of_a_sample_through() -> None:
+    harmless = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION, Written(50, "S[31mX\u2026Y"))
+    shown = on_a_panel(
+        OPENED, STARTED, PROGRESS, EVALUATION, Written(50, "\x1b[31mX[red]Y[/red]\x9b2J\u202eZ")
+    )
+
+    assert "␛[31mX[red]Y[/red]<9B>2J<202E>Z" in shown
+    assert shown.count("\x1b") == harmless.count("\x1b")
+    assert not {"\x9b", "\u202e"} & set(shown)
+
+
+@LAW
+@given(st.text(st.characters(categories=["Cc", "Cf", "Zl", "Zp"]), max_size=30))
+def test_no_control_character_of_a_sample_reaches_the_terminal(text: str) -> None:
+    reports = OPENED, STARTED, PROGRESS, EVALUATION
+    rows = text.count("\n")
+    own = set(on_a_panel(*reports, Written(50, "x" + "\nx" * rows)))
+
+    shown = on_a_panel(*reports, Written(50, f"x{text}x"))
+
+    forbidden = {chr(code) for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F))}
+    assert not (set(shown) & forbidden) - own
+
+
+def test_the_panel_lets_no_control_character_of_a_name_through() -> None:
+    run = RunFolder(Path("checkpoints") / "a\x1b[31mb")
+    corpus = corpus_from_text("ab" * 9, name="c\x1b]0;d[bold]")
+
+    shown = on_a_panel(Opened(run, corpus, None, 0), STARTED)
+
+    assert "a␛[31mb" in shown
+    assert "c␛]0;d[bold]: 18 characters" in shown
+
+
+def test_the_panel_makes_room_for_the_summary() -> None:
+    shown = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION, SNAPSHOT, FINISHED, KEPT)
+
+    assert shown.rstrip().endswith("next:  charrnn sample tiny --temp 0.8")
+    assert "\x1b[2K" in shown[shown.rindex("╯") :]  # the panel's lines are erased after the last
+
+
+# ── plain lines ──
+
+
+def test_the_first_lines_say_what_is_trained_and_where() -> None:
+    assert as_lines(OPENED, STARTED) == [
+        f"book: 1,500 characters, 5 tokens, time no limit → {RUN.path} (up to 2.5 MB)",
+        "lstm 2×4, dropout 0.1, 1,234 parameters · 8 lanes × 16 characters · cpu fp32, 2 threads",
+    ]
+
+
+def test_processes_that_train_together_are_counted() -> None:
+    assert as_lines(OPENED, replace(STARTED, processes=3, threads=1))[1].endswith(
+        "cpu fp32, 3 processes of 1 thread"
+    )
+
+
+def test_each_evaluation_is_one_line() -> None:
+    best = replace(EVALUATION, is_best=True, val_nats=2.125 * BIT, best_val_nats=2.125 * BIT)
+
+    lines = as_lines(OPENED, STARTED, PROGRESS, EVALUATION, SNAPSHOT, WRITTEN, PROGRESS, best)[2:]
+
+    place = "step 50 · 0:10"
+    assert lines == [
+        f"{place} · train 2.750, val 2.500 bpc, best 2.250",
+        f"{place} · train 2.750, val 2.125 bpc (best)",
+    ]
+
+
+def test_a_line_breaks_every_silence_of_thirty_seconds() -> None:
+    seconds = [5, 29, 30, 45, 59, 61, 90, 100]
+    progress = [replace(PROGRESS, elapsed_seconds=s, total_steps=None) for s in seconds]
+
+    lines = as_lines(OPENED, STARTED, *progress)[2:]
+
+    assert lines == [
+        f"step 50 · epoch 1.5 · {time} · train 2.750 bpc, 12.3k chars/s"
+        for time in ("0:30", "1:01", "1:40")
+    ]
+
+
+def test_an_evaluation_breaks_the_silence_too() -> None:
+    evaluation = replace(EVALUATION, elapsed_seconds=29)
+    progress = [replace(PROGRESS, elapsed_seconds=seconds) for seconds in (28, 31, 58, 59)]
+
+    lines = as_lines(OPENED, STARTED, progress[0], evaluation, *progress[1:])[2:]
+
+    assert [" val " in line for line in lines] == [True, False]
+    assert "0:59" in lines[1]
+
+
+def test_a_long_line_stays_one_line_off_a_terminal() -> None:
+    corpus = corpus_from_text("ab" * 9, name="x" * 300)
+
+    assert len(as_lines(Opened(RUN, corpus, None, 0))) == 1
+
+
+def test_lines_let_no_control_character_and_no_markup_of_a_name_through() -> None:
+    corpus = corpus_from_text("ab" * 9, name="a\x1b[31m[red]b")
+
+    assert as_lines(Opened(RUN, corpus, None, 0))[0].startswith("a␛[31m[red]b: 18 characters")
+
+
+# ── the summary ──
+
+
+def test_the_summary_ends_with_the_next_command() -> None:
+    assert as_lines(KEPT)[-2:] == [
+        f"model: {RUN.model}",
+        "next:  charrnn sample tiny --temp 0.8",
+    ]
+
+
+def test_the_summary_says_how_good_the_best_model_is_by_both_protocols() -> None:
+    lines = as_lines(KEPT)
+
+    assert lines[0] == "trained 200 steps in 1:15"
+    assert lines[1] == (
+        "best model, of step 150: 2.250 bits per character on held-out text = 1.5596 nats "
+        "(1.6250 in windows of 256 characters)"
+    )
+    assert "model 2.25, gzip 3.00, xz 3.50; the model needs 25% less than gzip" in lines[2]
+
+
+def test_a_loss_of_0_by_windows_is_shown() -> None:
+    lines = as_lines(RunFinished(RUN, replace(FINISHED, best_val_windowed_nats=0.0), {}))
+
+    assert lines[1].endswith("(0.0000 in windows of 256 characters)")
+
+
+def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -> None:
+    lines = as_lines(
+        RunFinished(RUN, replace(FINISHED, best_val_compared_nats=1.5 * BIT), {"xz": 2.0})
+    )
+
+    assert (
+        "on the beginning of the held-out text: model 1.50, xz 2.00; the model needs 25%"
+        in (lines[2])
+    )
+
+
+def test_the_summary_of_too_little_held_out_text_gives_no_verdict() -> None:
+    assert as_lines(RunFinished(RUN, FINISHED, {}))[2:4] == [
+        "what was held out is too short to judge the model by",
+        f"model: {RUN.model}",
+    ]
+
+
+@pytest.mark.parametrize("is_screen", [True, False])
+def test_a_summary_is_folded_on_a_screen_alone(
+    monkeypatch: pytest.MonkeyPatch, is_screen: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Screen() if is_screen else io.StringIO()
+
+    PlainLines(Console(file=stream, width=60)).show(KEPT)
+
+    lines = stream.getvalue().splitlines()
+    assert any(line.startswith("best model, of step 150") for line in lines)
+    assert (max(map(len, lines)) <= 60) == is_screen
+
+
+def test_the_summary_of_a_run_that_got_worse_does_not_ask_for_more_steps() -> None:
+    lines = as_lines(RunFinished(RUN, replace(FINISHED, got_worse=True), {"5-gram": 2.0}))
+
+    assert lines[2].endswith("model 2.25, 5-gram 2.00; the 5-gram does better")
+    assert lines[3].startswith("it overfits")
+    assert "twice the time brings nothing" in lines[4]
+
+
+def test_the_summary_of_a_stopped_run_has_the_command_that_goes_on() -> None:
+    lines = as_lines(RunFinished(RUN, STOPPED, {}))
+
+    assert lines == [
+        "stopped as asked: 3 steps in 1:15",
+        f"model: {RUN.model}",
+        "next:  charrnn sample tiny --temp 0.8",
+    ]
+
+
+def test_a_stopped_run_is_not_judged() -> None:
+    stopped = replace(FINISHED, reason="stopped", best_val_windowed_nats=None)
+    lines = as_lines(RunFinished(RUN, stopped, {}))
+
+    assert lines[1].startswith("best model, of step 150: 2.250 bits per character")
+    assert lines[2].startswith("model: ")
+
+
+def test_a_command_can_be_pasted_into_a_shell() -> None:
+    run = RunFolder(Path("checkpoints") / "my run; rm")
+
+    assert (
+        as_lines(RunFinished(run, FINISHED, {}))[-1]
+        == "next:  charrnn sample 'my run; rm' --temp 0.8"
+    )
+
+
+@pytest.mark.parametrize("parent", ["elsewhere", "elsewhere/checkpoints"])
+def test_a_run_outside_the_usual_folder_is_named_by_its_path(parent: str) -> None:
+    run = RunFolder(Path(parent) / "tiny")
+
+    assert (
+        as_lines(RunFinished(run, FINISHED, {}))[-1]
+        == f"next:  charrnn sample {run.path} --temp 0.8"
+    )
+
+
+# ── JSON lines ──
+
+
+def test_json_lines_name_the_event_and_carry_its_figures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (record,) = as_json(capsys, EVALUATION)
+
+    expected = {k: v for k, v in vars(EVALUATION).items() if k != "weights"}
+    assert record == {"event": "evaluation"} | expected
+
+
+def test_json_lines_leave_out_what_is_for_files_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert as_json(capsys, SNAPSHOT) == []
+
+
+def test_json_lines_say_the_end_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert as_json(capsys, FINISHED) == []
+    (record,) = as_json(capsys, KEPT)
+
+    assert record["event"] == "finished"
+    assert record["best_val_nats"] == FINISHED.best_val_nats
+    assert record["baselines_bpc"] == {"gzip": 3.0, "xz": 3.5}
+    assert record["model"] == str(RUN.model)
+
+
+def test_json_lines_of_a_run_without_an_evaluation_are_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (record,) = as_json(capsys, RunFinished(RUN, STOPPED, {}))
+
+    assert record["best_val_nats"] is None
+    assert record["train_nats"] is None
+
+
+# ── which display ──
+
+
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(make_display(quiet=True, as_json=False)) as display:
+        for report in (OPENED, STARTED, PROGRESS, EVALUATION, WRITTEN, KEPT):
+            display.show(report)
+
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("quiet", "as_json", "kind"),
+    [(False, True, JsonLines), (True, True, JsonLines), (True, False, Silent)],
+)
+def test_flags_go_before_the_terminal(quiet: bool, as_json: bool, kind: type) -> None:
+    assert type(make_display(quiet=quiet, as_json=as_json)) is kind
+
+
+def test_a_text_that_is_being_read_is_named() -> None:
+    assert "reading book.txt, ␛[31m.txt …" in on_a_panel(Reading(["book.txt", "\x1b[31m.txt"]))
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "term", "kind"),
+    [(True, "xterm", LivePanel), (True, "dumb", PlainLines), (False, "xterm", PlainLines)],
+)
+def test_without_flags_a_screen_gets_the_panel_and_all_else_the_lines(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, term: str, kind: type
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal, raising=False)
+
+    display = make_display(quiet=False, as_json=False)
+
+    assert isinstance(display, Lasting)
+    assert type(display.shown) is kind

@@ -1,0 +1,522 @@
+"""charrnn write at a pretended terminal: what is typed, what is shown, and that no text is lost."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from charrnn.checkpoint.model_file import ModelFile
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.cli.main import main
+from charrnn.cli.write import terminal as keyboard_module
+from charrnn.cli.write.repl import Repl
+from charrnn.cli.write.repl_commands import COMMANDS, SETTINGS, read_command
+from charrnn.cli.write.terminal import Terminal
+from charrnn.cli.write.view import View, fit_end
+from charrnn.config import SampleConfig
+from charrnn.errors import ConfigError
+from charrnn.generation.session import start_session
+from charrnn.text.vocab import Vocab
+
+Act = Callable[[], object]
+Talk = Callable[..., tuple[int, str]]
+CYAN, RESET = "\x1b[36m", "\x1b[0m"
+
+
+class Screen(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Keys(io.StringIO):
+    """A terminal at which lines are typed; what is no text is done when its turn comes."""
+
+    def __init__(self, lines: Iterable[str | Act]) -> None:
+        super().__init__()
+        self._lines = iter(lines)
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, _: int | None = -1, /) -> str:
+        for line in self._lines:
+            if isinstance(line, str):
+                return line + "\n"
+            line()
+        return ""
+
+
+@pytest.fixture(autouse=True)
+def _place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Callable[..., ModelFile]
+) -> None:
+    """Stand in a folder with one run, named tiny, whose alphabet is newline, space, a, b, é."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # no power is cut here
+    RunFolder(Path("checkpoints/tiny")).save_best(make_model())
+
+
+@pytest.fixture
+def talk(monkeypatch: pytest.MonkeyPatch) -> Talk:
+    """Give a function that types lines at a session; it gives the exit code and the screen."""
+
+    def talk(*lines: str | Act, options: str = "--seed 1 --length 20") -> tuple[int, str]:
+        screen = Screen()
+        monkeypatch.setattr(sys, "stdin", Keys(lines))
+        monkeypatch.setattr(sys, "stdout", screen)
+        monkeypatch.setattr(sys, "stderr", screen)
+        with pytest.raises(SystemExit) as ending:
+            main(["write", "tiny", *options.split()])
+        return int(ending.value.code or 0), screen.getvalue()
+
+    return talk
+
+
+@pytest.fixture
+def typed_so_far(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give a list whose last text stands on the line that a signal cuts short."""
+    lines = [""]
+
+    class Line:
+        def __getattr__(self, name: str) -> Callable[..., object]:
+            return lambda *_: lines[-1]
+
+    monkeypatch.setattr(keyboard_module, "readline", Line())
+    return lines
+
+
+def continuation(text: str, index: int = 0, length: int = 20) -> str:
+    return "".join(charrnn.load("tiny").generate(text, length=length, seed=1, index=index))
+
+
+def kept() -> list[str]:
+    """Give the texts that sessions kept."""
+    return [path.read_text("utf-8") for path in Path("state/charrnn").glob("writing-*.txt")]
+
+
+def send(number: int) -> Act:
+    return lambda: signal.raise_signal(number)
+
+
+# ── turns ──
+
+
+def test_an_empty_line_lets_the_model_go_on_with_what_was_typed(talk: Talk) -> None:
+    code, screen = talk("ab", "", " é", "/save out.txt")
+
+    assert code == 0
+    assert Path("out.txt").read_text("utf-8") == "ab" + continuation("ab") + " é"
+    assert "> ab" + continuation("ab").rstrip("\n") in screen  # the line that goes on, and more
+
+
+@pytest.mark.parametrize("retry", ["/retry", "/r"])
+def test_retry_puts_another_continuation_in_place_and_undo_the_first_back(
+    talk: Talk, retry: str
+) -> None:
+    talk("ab", "", retry, "/save two.txt", "/undo", "/save one.txt", "/redo", "/save again.txt")
+
+    one, two, again = (Path(f"{name}.txt").read_text("utf-8") for name in ("one", "two", "again"))
+    assert one == "ab" + continuation("ab")
+    assert two == again == "ab" + continuation("ab", index=1)
+
+
+def test_a_greedy_retry_says_that_it_is_the_same(talk: Talk) -> None:
+    assert "the same again" in talk("ab", "", "/retry", options="--temp 0")[1]
+    assert "the same again" not in talk("ab", "", "/retry")[1]
+
+
+def test_more_writes_so_many_characters_this_once(talk: Talk) -> None:
+    talk("ab", "/more 3", "/save out.txt")
+
+    assert Path("out.txt").read_text("utf-8") == "ab" + continuation("ab", length=3)
+
+
+def test_a_turn_in_which_nothing_is_written_says_why(talk: Talk) -> None:
+    assert "the model wrote nothing: length ended it at once" in talk("", options="--length 0")[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("ab\\", "ab\n"),
+        ("\\", "\n"),
+        ("ab\\\\", "ab\\"),
+        (" a  ", " a  "),
+        ("//a", "/a"),
+        ("a\r\nb\rc", "a\nb\nc"),
+        ("a/b", "a/b"),
+    ],
+)
+def test_a_line_is_text_by_a_plain_rule(line: str, text: str) -> None:
+    assert read_command(line) == ("add", text)
+
+
+def test_characters_that_the_model_does_not_know_are_named_and_the_text_stays(talk: Talk) -> None:
+    code, screen = talk("ab", "xyz", "/save out.txt")
+
+    assert code == 0
+    assert "the model never saw 'x' (U+0078 LATIN SMALL LETTER X)" in screen
+    assert Path("out.txt").read_text("utf-8") == "ab"
+
+
+def test_the_whole_text_is_shown_and_the_models_part_has_a_colour(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    _, screen = talk("ab\\", "/more 1", "/show")
+
+    written = continuation("ab\n", length=1)
+    assert f"> {CYAN}{written}{RESET}" in screen
+    assert f"ab\n{CYAN}{written}{RESET}" in screen
+
+
+def test_no_colour_is_written_where_none_is_wanted(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    assert "\x1b[3" not in talk("ab", "", "/next", "/foo", "/help")[1]
+
+
+def test_the_likeliest_next_characters_are_shown_with_their_chances(talk: Talk) -> None:
+    char, share = charrnn.load("tiny").next_chars("ab", 1)[0]
+
+    _, screen = talk("ab", "/next 1")
+    name = {" ": "space", "\n": "␤"}.get(char, char)
+    assert re.search(rf"{name} +{share:.1%} +█", screen)
+
+
+def test_what_the_model_writes_never_commands_the_terminal(
+    talk: Talk, make_model: Callable[..., ModelFile]
+) -> None:
+    model = replace(make_model(), vocab=Vocab("\n\x1bab\x9b"))
+    RunFolder(Path("checkpoints/tiny")).save_best(model)
+    Path("hostile.txt").write_text("a\x1b", encoding="utf-8")
+
+    _, screen = talk("", "/next", "/show", "/load hostile.txt", "", "/save \x1b.txt", "/\x1b")
+    assert not {"\x1b", "\x9b"} & set(screen)
+    assert "␛" in screen
+    assert "<9B>" in screen
+
+
+# ── settings ──
+
+
+@pytest.mark.parametrize("line", ["/temperature 0", "/temp 0", "/tempe 0"])
+def test_a_setting_holds_from_the_next_turn_on(talk: Talk, line: str) -> None:
+    _, screen = talk("ab", line, "", "/save out.txt")
+
+    greedy = "".join(charrnn.load("tiny").generate("ab", length=20, temperature=0))
+    assert Path("out.txt").read_text("utf-8") == "ab" + greedy
+    assert "temperature 0.0" in screen
+
+
+def test_a_setting_without_a_value_is_shown_and_off_is_its_default(talk: Talk) -> None:
+    _, screen = talk("/ban a 'b é'", "/ban", "/ban off", "/length", "/length off")
+
+    assert re.findall(r"> (.*)\n", screen)[-6:-1] == [
+        "ban a 'b é'",
+        "ban a 'b é'",
+        "ban off",
+        "length 20",
+        "length 200",
+    ]
+
+
+def test_a_style_changes_how_characters_are_drawn_and_nothing_else(talk: Talk) -> None:
+    _, screen = talk("/top-k 3", "/preset careful", "/preset plain")
+
+    assert "temperature 0.5 · length 20 · loop-penalty 0.5 · top-p 0.95 · seed 1" in screen
+    assert "temperature 1.0 · length 20 · seed 1" in screen
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("/temp warm", "temperature is 'warm'; it must be a number"),
+        ("/temp -1", "temperature is -1.0; it must be at least 0"),
+        ("/preset odd", "preset is 'odd'; choose from careful, plain, wild"),
+        ("/retri", "there is no /retri; did you mean /retry?"),
+        ("/usr/bin", "there is no /usr/bin; is it text, which is typed as //usr/bin?"),
+        ("/top 3", "/top may be top-"),
+        ("/more some", "'some' does not say how many"),
+        ("/undo 0", "'0' does not say how many"),
+        ("/undo 2", "nothing more can be undone"),
+        ("/redo", "nothing more can be done again"),
+        ("/retry", "the model did not write last"),
+        ("/save", "'' names no file"),
+        ("/load -", "'-' names no file"),
+        ("/save .", ". is no plain file"),
+        ("/save! .", ". is no plain file"),
+        ("/load none.txt", "cannot read the text none.txt: No such file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line_and_changes_nothing(
+    talk: Talk, line: str, complaint: str
+) -> None:
+    code, screen = talk("ab", line, "/save out.txt")
+
+    assert code == 0
+    assert complaint in " ".join(screen.split())
+    assert Path("out.txt").read_text("utf-8") == "ab"
+
+
+def test_every_setting_can_be_typed() -> None:
+    from charrnn.cli.write.repl_commands import DEFAULTS, change_setting, describe_setting
+
+    for name in SETTINGS:
+        words = describe_setting(DEFAULTS, name).removeprefix(f"{name} ")
+        assert change_setting(DEFAULTS, name, words) == DEFAULTS
+        assert read_command(f"/{name} 1") == (name, "1")
+    assert change_setting(DEFAULTS, "balanced", "on").balanced
+
+
+def test_the_page_of_help_names_every_command(talk: Talk) -> None:
+    _, screen = talk("/help")
+
+    assert [name for name in COMMANDS if f"/{name} " not in screen] == []
+    lines = screen.replace("> ", "").splitlines()
+    assert max(len(line) for line in lines if "state" not in line) <= 80
+
+
+# ── files ──
+
+
+def test_a_file_that_is_there_is_replaced_only_where_that_is_said(talk: Talk) -> None:
+    Path("out.txt").write_text("mine")
+
+    _, screen = talk("ab", "/save out.txt")
+    assert "out.txt is there already; /save! out.txt replaces it" in screen
+    assert Path("out.txt").read_text() == "mine"
+
+    talk("ab", "/save! out.txt", "é", "/save")  # the same file again needs no more
+    assert Path("out.txt").read_text("utf-8") == "abé"
+
+
+def test_a_device_is_not_replaced_by_a_file(talk: Talk) -> None:
+    os.mkfifo("pipe")
+
+    _, screen = talk("ab", "/save! pipe")
+    assert "pipe is no plain file; give another name" in screen
+    assert Path("pipe").is_fifo()
+
+
+def test_a_file_is_gone_on_with_and_loaded_and_can_be_undone(talk: Talk) -> None:
+    Path("one.txt").write_text("ab\r\n")
+    Path("two.txt").write_text("é")
+
+    _, screen = talk("/load two.txt", "/undo", "/save out.txt", options="--prompt-file one.txt")
+    assert "3 characters, which end in:\nab\n" in screen
+    assert Path("out.txt").read_bytes() == b"ab\n"
+
+
+def test_a_text_is_edited_in_an_editor(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "sed -i s/b$/éb/")
+
+    talk("aab", "/edit", "a", "/save out.txt")
+    assert Path("out.txt").read_text("utf-8") == "aaéba"
+
+
+def test_what_the_editor_wrote_is_not_lost_where_the_model_cannot_read_it(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUAL", "sed -i s/b/xé/")
+
+    def mend() -> None:
+        monkeypatch.setenv("VISUAL", "sed -i s/x/a/")
+
+    _, screen = talk("ab", "/edit", mend, "/edit", "/save out.txt")
+    assert "the model never saw 'x'" in screen
+    assert Path("out.txt").read_text("utf-8") == "aaé"
+
+
+def test_an_editor_that_fails_leaves_the_text(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "false")
+
+    _, screen = talk("ab", "/edit", "/save out.txt")
+    assert "Editing failed" in screen
+    assert Path("out.txt").read_text("utf-8") == "ab"
+
+
+# ── ends ──
+
+
+@pytest.mark.parametrize("line", ["/quit", "/q", None])
+def test_leaving_keeps_the_text_and_says_how_to_go_on(talk: Talk, line: str | None) -> None:
+    code, screen = talk("ab", *([line] if line else []))
+
+    assert code == 0
+    assert kept() == ["ab"]
+    command = re.search(r"charrnn write tiny --prompt-file (\S+)\n", screen)
+    assert command is not None
+    assert Path(command[1]).read_text("utf-8") == "ab"
+
+
+def test_a_saved_text_leaves_no_second_file(talk: Talk) -> None:
+    _, screen = talk("ab", "/save out.txt", "/quit")
+
+    assert kept() == []
+    assert screen.endswith("the text is in out.txt\n")
+
+
+def test_a_session_without_text_leaves_no_file(talk: Talk) -> None:
+    assert talk("ab", "/undo")[1].endswith("nothing was written\n")
+    assert kept() == []
+
+
+def test_the_text_is_kept_after_every_turn(talk: Talk) -> None:
+    seen: list[list[str]] = []
+
+    talk("ab", lambda: seen.append(kept()), "é", lambda: seen.append(kept()))
+    assert seen == [["ab"], ["abé"]]
+
+
+def test_a_text_that_cannot_be_kept_is_not_left_without_a_warning(talk: Talk) -> None:
+    Path("state").write_text("no folder")
+
+    code, screen = talk("ab", "/quit", "/quit")
+    assert screen.count("cannot write") == 3
+    assert "/save it elsewhere, or /quit again to lose the text" in " ".join(screen.split())
+    assert code == 7
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_keeps_the_text_and_the_line_that_was_begun(
+    talk: Talk, typed_so_far: list[str], number: int, code: int
+) -> None:
+    def begin_line() -> None:
+        typed_so_far.append("é a")
+
+    ended, screen = talk("ab", begin_line, send(number))
+    assert ended == code
+    assert kept() == ["abé a"]
+    assert "go on with: charrnn write tiny --prompt-file" in screen
+
+
+def test_a_signal_does_not_add_a_command_that_was_begun(
+    talk: Talk, typed_so_far: list[str]
+) -> None:
+    talk("ab", lambda: typed_so_far.append("/und"), send(signal.SIGTERM))
+
+    assert kept() == ["ab"]
+
+
+def test_ctrl_c_clears_a_line_and_leaves_from_an_empty_one(
+    talk: Talk, typed_so_far: list[str]
+) -> None:
+    def clear() -> None:
+        typed_so_far.append("")
+
+    code, _ = talk(
+        "ab", lambda: typed_so_far.append("bb"), send(signal.SIGINT), clear, send(signal.SIGINT)
+    )
+    assert code == 130
+    assert kept() == ["ab"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_while_the_model_writes_stops_it_and_keeps_what_it_wrote(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    show, seen = View.show, []
+
+    def show_and_stop(self: View, piece: str) -> None:
+        show(self, piece)
+        seen.append(piece)
+        if len(seen) == 7:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(View, "show", show_and_stop)
+
+    assert talk("ab", "")[0] == code
+    assert kept() == ["ab" + continuation("ab", length=7)]
+
+
+def test_a_terminal_that_is_gone_loses_nothing(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: View, piece: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(View, "show", fail)
+    talk("ab", "")
+
+    assert kept() == ["ab" + continuation("ab", length=1)]
+
+
+def test_signals_are_as_before_once_a_session_ended(talk: Talk) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    talk("ab")
+
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_pipe_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stream: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Keys([]))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(getattr(sys, stream), "isatty", lambda: False)
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["write", "tiny"])
+    assert capsys.readouterr().err == (
+        "charrnn: write is a conversation, and standard input or output is no terminal; "
+        "a script can use: charrnn sample\n"
+    )
+
+
+def test_a_line_in_another_encoding_is_said_and_not_added(talk: Talk) -> None:
+    def fail() -> None:
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "unexpected end of data")
+
+    code, screen = talk("ab", fail, "a", "/save out.txt")
+    assert code == 0
+    assert "not in the terminal's encoding" in screen
+    assert Path("out.txt").read_text("utf-8") == "aba"
+
+
+# ── pieces of it ──
+
+
+def test_tab_ends_commands_by_their_names_and_words_by_the_model() -> None:
+    model = charrnn.load("tiny")
+    session = start_session(model, SampleConfig(), "b ")
+    conversation = Repl(session, Terminal(), View(), "tiny")
+
+    rest = session.finish_word("a")
+    assert conversation.complete("a") == ([f"a{rest}"] if rest else [])
+    assert conversation.complete("/und") == ["/undo"]
+    assert conversation.complete("/top") == ["/top-n-sigma", "/top-k", "/top-p"]
+    assert conversation.complete("x") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "end"),
+    [("abc", 3, "abc"), ("abcd", 3, "…cd"), ("一二三", 4, "…三"), ("一二三", 5, "…二三")],
+)
+def test_the_end_of_a_line_fits_into_columns(line: str, columns: int, end: str) -> None:
+    assert fit_end(line, columns) == end
+
+
+def test_of_several_settings_the_one_that_the_others_begin_with_is_meant() -> None:
+    assert read_command("/xt 1") == ("xtc", "1")
+    with pytest.raises(ConfigError, match="/p may be"):
+        read_command("/p 1")

@@ -1,0 +1,360 @@
+"""Holds every setting to its default, its range and its words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import Field, FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from charrnn.config import (
+    CELLS,
+    GATES,
+    PRESETS,
+    FillConfig,
+    ModelConfig,
+    RunConfig,
+    SampleConfig,
+    TextConfig,
+    TrainConfig,
+    as_dict,
+    parse_bias,
+    parse_duration,
+)
+from charrnn.errors import ConfigError
+
+CLASSES = (TextConfig, ModelConfig, TrainConfig, RunConfig, SampleConfig, FillConfig)
+FIELDS = [(cls, item) for cls in CLASSES for item in fields(cls)]
+
+
+def field_name(value: object) -> str | None:
+    """Name a field in a test's id; pytest names the rest."""
+    return value.name if isinstance(value, Field) else None
+
+
+def bounded(*rules: str) -> list[tuple[type, Field[Any], float]]:
+    """Give each field that has one of these bounds, with the bound."""
+    found = [(cls, item, item.metadata[rule]) for cls, item in FIELDS for rule in rules]
+    return [(cls, item, bound) for cls, item, bound in found if bound is not None]
+
+
+def complaint(cls: type, **settings: Any) -> str:
+    """Give the message of the ConfigError that these settings end in."""
+    with pytest.raises(ConfigError) as caught:
+        cls(**settings)
+    return str(caught.value)
+
+
+# Defaults and words
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_the_defaults_are_valid_together(cls: type) -> None:
+    assert as_dict(cls()).keys() == {item.name for item in fields(cls)}
+
+
+@pytest.mark.parametrize(("cls", "item"), FIELDS, ids=field_name)
+def test_every_setting_says_what_it_means(cls: type, item: Field[Any]) -> None:
+    assert item.metadata["help"].strip()
+
+
+@pytest.mark.parametrize("item", fields(TrainConfig), ids=field_name)
+def test_every_training_setting_stands_in_a_section(item: Field[Any]) -> None:
+    assert item.metadata["section"] in {"Model", "Length", "Optimization", "Machine"}
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_settings_cannot_be_changed_once_checked(cls: type) -> None:
+    name = fields(cls)[0].name
+    with pytest.raises(FrozenInstanceError):
+        setattr(cls(), name, "other")
+
+
+@pytest.mark.parametrize("item", fields(ModelConfig), ids=field_name)
+def test_a_setting_of_training_and_model_has_the_same_range_in_both(item: Field[Any]) -> None:
+    asked = {other.name: other.metadata for other in fields(TrainConfig)}
+    rules = ("choices", "minimum", "above", "maximum")
+    for rule in rules if item.name in asked else ():
+        assert asked[item.name][rule] == item.metadata[rule]
+
+
+def test_tuples_become_lists_as_plain_values() -> None:
+    assert as_dict(SampleConfig(stop=("a", "b")))["stop"] == ["a", "b"]
+
+
+def test_every_cell_has_its_gates() -> None:
+    assert {cell: GATES[cell] for cell in CELLS} == {"rnn": 1, "lstm": 4, "gru": 3}
+
+
+# Ranges
+
+
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("minimum", "maximum"), ids=field_name)
+def test_the_ends_of_a_range_belong_to_it(cls: type, item: Field[Any], bound: float) -> None:
+    others = {"lr_schedule": "exponential"} if item.name == "decay_rate" else {}
+
+    assert getattr(cls(**{item.name: bound}, **others), item.name) == bound
+
+
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("minimum"), ids=field_name)
+def test_less_than_the_minimum_is_refused_by_name_value_and_range(
+    cls: type, item: Field[Any], bound: float
+) -> None:
+    expected = f"{item.name} is {bound - 1}; it must be at least {bound:g}"
+    assert complaint(cls, **{item.name: bound - 1}) == expected
+
+
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("above"), ids=field_name)
+def test_the_open_end_of_a_range_is_refused_by_name_value_and_range(
+    cls: type, item: Field[Any], bound: float
+) -> None:
+    expected = f"{item.name} is {bound}; it must be above {bound:g}"
+    assert complaint(cls, **{item.name: bound}) == expected
+
+
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("maximum"), ids=field_name)
+def test_more_than_the_maximum_is_refused_by_name_value_and_range(
+    cls: type, item: Field[Any], bound: float
+) -> None:
+    expected = f"{item.name} is {bound + 1}; it must be at most {bound:g}"
+    assert complaint(cls, **{item.name: bound + 1}) == expected
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("cls", "item", "bound"), bounded("minimum", "above", "maximum"), ids=field_name
+)
+def test_a_number_that_is_not_finite_is_refused_by_name(
+    cls: type, item: Field[Any], bound: float, value: float
+) -> None:
+    expected = f"{item.name} is {value}; it must be a finite number"
+    assert complaint(cls, **{item.name: value}) == expected
+
+
+@pytest.mark.parametrize(
+    ("cls", "item"),
+    [(cls, item) for cls, item in FIELDS if item.metadata["choices"]],
+    ids=field_name,
+)
+def test_a_value_outside_the_choices_is_refused_with_all_of_them(
+    cls: type, item: Field[Any]
+) -> None:
+    choices = ", ".join(item.metadata["choices"])
+    expected = f"{item.name} is 'klingon'; choose from {choices}"
+    assert complaint(cls, **{item.name: "klingon"}) == expected
+
+
+def test_an_empty_stop_text_is_refused() -> None:
+    assert "at least one character" in complaint(SampleConfig, stop=("end", ""))
+
+
+@pytest.mark.parametrize("name", ["only", "ban"])
+def test_an_empty_set_of_characters_is_refused(name: str) -> None:
+    assert complaint(SampleConfig, **{name: ("a", "")}).startswith(f"{name} is empty")
+
+
+@pytest.mark.parametrize("bias", ["e", "=1", "e=", "e=much", "e=nan", "e=1001", "e=-inf", ""])
+def test_what_is_no_bias_is_refused_with_an_example(bias: str) -> None:
+    assert complaint(SampleConfig, bias=(bias,)).startswith(
+        f"bias is {bias!r}; write characters=number, such as e=-2"
+    )
+
+
+def test_a_bias_is_parted_at_its_last_equals_sign() -> None:
+    assert parse_bias("==-1.5") == ("=", -1.5)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [("a(", "no pattern: missing )"), ("x*", "matches an empty text"), ("$", "an empty text")],
+)
+def test_a_pattern_that_is_none_or_matches_nothing_is_refused(pattern: str, reason: str) -> None:
+    message = complaint(SampleConfig, stop_regex=pattern)
+
+    assert message.startswith(f"stop_regex is {pattern!r}, which ")
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    ("end", "form", "reason"),
+    [
+        ("", "none", "document_end has 0 characters; it must have 1 to 1,000"),
+        ("-" * 1001, "none", "document_end has 1,001 characters; it must have 1 to 1,000"),
+        (
+            "\udcff",
+            "none",
+            r"document_end is '\udcff', which is not valid UTF-8; write it in UTF-8",
+        ),
+        ("\r\n", "none", r"is '\r\n', which becomes '\n' as a text is read; give it so"),
+        ("\r", "nfc", r"is '\r', which becomes '\n' as a text is read; give it so"),
+        ("e\u0301", "nfc", r"is 'e\u0301', which becomes '\xe9' as a text is read; give it so"),
+        ("\uff0a", "nfkc", r"is '\uff0a', which becomes '*' as a text is read; give it so"),
+    ],
+)
+def test_an_end_of_documents_that_no_text_would_hold_is_refused(
+    end: str, form: str, reason: str
+) -> None:
+    assert complaint(TextConfig, document_end=end, normalize=form).endswith(reason)
+
+
+@pytest.mark.parametrize("end", [r"\n\n", r"\n---\n", r"\t", r"end\nEND"])
+def test_newlines_that_a_shell_has_not_made_are_refused_with_the_way_to_write_them(
+    end: str,
+) -> None:
+    message = complaint(TextConfig, document_end=end)
+
+    assert message.startswith(f"document_end is {end} with backslashes")
+    assert "$'\\n' in a shell" in message
+
+
+@pytest.mark.parametrize("end", ["\n\n", r"\newpage", r"\end{document}", "e\u0301", "-" * 1000])
+def test_any_other_text_may_end_a_document(end: str) -> None:
+    assert TextConfig(document_end=end).document_end == end
+
+
+# Styles
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_its_settings_and_the_defaults(preset: str) -> None:
+    config = SampleConfig.from_preset(preset)
+
+    assert as_dict(config) == as_dict(SampleConfig()) | PRESETS[preset]
+    assert config != SampleConfig()
+
+
+def test_what_is_given_goes_before_the_preset() -> None:
+    config = SampleConfig.from_preset("careful", temperature=0.8, top_k=9)
+
+    assert (config.temperature, config.top_k, config.top_p) == (0.8, 9, PRESETS["careful"]["top_p"])
+
+
+def test_a_preset_that_there_is_not_is_refused_with_all_of_them() -> None:
+    with pytest.raises(ConfigError, match="preset is 'mad'; choose from careful, plain, wild"):
+        SampleConfig.from_preset("mad")
+
+
+# Clashes
+
+
+def test_a_decay_rate_goes_with_the_exponential_schedule_only() -> None:
+    assert "goes with schedule exponential" in complaint(TrainConfig, decay_rate=0.9)
+    assert TrainConfig(decay_rate=0.9, lr_schedule="exponential").decay_rate == 0.9
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("nonlinearity", ["relu", "logistic"])
+def test_a_nonlinearity_goes_with_cell_rnn_only(cell: str, nonlinearity: str) -> None:
+    assert "goes with cell rnn" in complaint(ModelConfig, cell=cell, nonlinearity=nonlinearity)
+    assert ModelConfig(cell="rnn", nonlinearity=nonlinearity).nonlinearity == nonlinearity
+
+
+@pytest.mark.parametrize(
+    ("tie_embeddings", "embedding_size", "has_projection", "scale"),
+    [(True, 9, True, 3.0), (True, 4, False, 2.0), (False, 9, False, 1.0), (False, 4, False, 1.0)],
+)
+def test_a_tied_table_is_scaled_and_one_of_another_width_than_the_state_projected(
+    tie_embeddings: bool, embedding_size: int, has_projection: bool, scale: float
+) -> None:
+    config = ModelConfig(
+        tie_embeddings=tie_embeddings, embedding_size=embedding_size, hidden_size=4
+    )
+
+    assert (config.has_projection, config.embedding_scale) == (has_projection, scale)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "named"),
+    [
+        ({"budget": "1m", "epochs": 2}, "budget and epochs"),
+        ({"budget": "1m", "steps": 3}, "budget and steps"),
+        ({"epochs": 2, "steps": 3}, "epochs and steps"),
+        ({"budget": "1m", "epochs": 2, "steps": 3}, "budget and epochs and steps"),
+    ],
+)
+def test_only_one_setting_may_say_how_long_to_train(lengths: dict[str, Any], named: str) -> None:
+    assert complaint(TrainConfig, **lengths).startswith(f"{named} both say how long")
+
+
+# How long
+
+
+@pytest.mark.parametrize(
+    ("lengths", "seconds"),
+    [({}, 300), ({"budget": "90s"}, 90), ({"epochs": 2.5}, None), ({"steps": 3}, None)],
+)
+def test_a_budget_is_five_minutes_unless_something_else_is_asked(
+    lengths: dict[str, Any], seconds: float | None
+) -> None:
+    assert TrainConfig(**lengths).budget_seconds == seconds
+
+
+def test_a_bad_budget_is_refused_before_training() -> None:
+    assert "'soon'" in complaint(TrainConfig, budget="soon")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("0.5", 0.5),
+        ("90s", 90),
+        ("10m", 600),
+        ("1.5h", 5400),
+        ("2d", 172_800),
+        ("1h30m", 5400),
+        ("1h 30m 5s", 5405),
+        (" 10M ", 600),
+    ],
+)
+def test_a_length_of_time_is_read_in_any_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "0", "0m", "-5", "5x", "m", "m5", "1.5.5", ".", "1.", ".5", "1e3", "1,5h"),
+        *(
+            "1 2",
+            "1h30",
+            "inf",
+            "nan",
+            "10 min",
+            "5m!",
+            "1e9",
+            "1000000000",
+            "9" * 400,
+            "0x10",
+            "5m\0",
+        ),
+    ],
+)
+def test_what_is_no_length_of_time_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_duration(text)
+    assert str(caught.value) == f"{text!r} is not a length of time; write 90s, 10m or 1h30m"
+
+
+def test_a_long_number_with_a_wrong_end_is_refused_at_once() -> None:
+    for text in ("1" * 5000 + "x", "1h" * 5000 + "!", "1h " * 5000 + "!"):
+        with pytest.raises(ConfigError, match="is not a length of time"):
+            parse_duration(text)
+
+
+@given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
+def test_the_parts_of_a_length_of_time_add_up(hours: int, minutes: int, seconds: int) -> None:
+    assume(hours + minutes + seconds)
+    expected = hours * 3600 + minutes * 60 + seconds
+    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("hidden_size", 2.5), ("num_layers", True), ("steps", "3"), ("residual", 1)]
+)
+def test_a_value_of_the_wrong_type_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is {value!r}"):
+        TrainConfig(**{name: value})

@@ -1,0 +1,371 @@
+"""Holds the download to its word against a server that fails in every way it can."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from charrnn.corpora import download as module
+from charrnn.corpora.download import download
+from charrnn.errors import CorpusError, StorageError
+
+CONTENT = bytes(range(256)) * 1000  # larger than one block
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+HALF = len(CONTENT) // 2
+
+Handler = http.server.BaseHTTPRequestHandler
+Serve = Callable[[Handler], None]
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers by `plan`, one entry a request, the last one for good; keeps what was asked."""
+
+    daemon_threads = False
+
+    def __init__(self) -> None:
+        self.plan: list[Serve] = [serve_file]
+        self.ranges: list[str | None] = []
+        self.released = threading.Event()
+        super().__init__(("127.0.0.1", 0), Router)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/file"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay quiet when a client hangs up, as clients here do."""
+
+
+class Router(Handler):
+    server: Server
+
+    def do_GET(self) -> None:  # noqa: N802, the name that http.server calls
+        self.server.ranges.append(self.headers["Range"])
+        plan = self.server.plan
+        (plan.pop(0) if len(plan) > 1 else plan[0])(self)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def send(
+    handler: Handler, body: bytes, status: int = 200, length: int | None = None, **headers: str
+) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(len(body) if length is None else length))
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def serve_file(handler: Handler, content: bytes = CONTENT, etag: str = '"v1"') -> None:
+    """Serve the content, or its rest where a Range of this very version is asked for."""
+    asked = handler.headers["Range"]
+    if asked is None or handler.headers["If-Range"] not in (None, etag):
+        return send(handler, content, ETag=etag)
+    start = int(asked.removeprefix("bytes=").removesuffix("-"))
+    place = f"bytes {start}-{len(content) - 1}/{len(content)}"
+    return send(handler, content[start:], 206, ETag=etag, Content_Range=place)
+
+
+def truncate(handler: Handler) -> None:
+    send(handler, CONTENT[:HALF], length=len(CONTENT), ETag='"v1"')
+
+
+def stall(handler: Handler) -> None:
+    truncate(handler)
+    handler.wfile.flush()
+    handler.server.released.wait(10)  # type: ignore[attr-defined]
+
+
+def ignore_range(handler: Handler) -> None:
+    send(handler, CONTENT)
+
+
+def fail_with(status: int) -> Serve:
+    return lambda handler: send(handler, b"no", status)
+
+
+def redirect_to(location: str) -> Serve:
+    return lambda handler: send(handler, b"", 302, Location=location)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0)
+    monkeypatch.setenv("no_proxy", "*")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.released.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Give where the file shall lie, in a folder that is not there yet."""
+    return tmp_path / "new" / "file"
+
+
+@pytest.fixture
+def fetch(server: Server, place: Path) -> Callable[..., Path]:
+    """Give `download` with the right expectations, each of which a test may change."""
+    right = {"sha256": SHA256, "size_bytes": len(CONTENT), "max_bytes": 10**6, "retries": 2}
+    return lambda destination=place, url=server.url, **given: download(
+        url, destination, **(right | given)
+    )
+
+
+def part_of(place: Path) -> Path:
+    return place.with_name("file.part")
+
+
+def leave_part(place: Path, url: str, content: bytes, validator: str | None = '"v1"') -> None:
+    place.parent.mkdir()
+    part_of(place).write_bytes(content)
+    note = {"url": url, "validator": validator}
+    place.with_name("file.part.json").write_text(json.dumps(note))
+
+
+def test_a_file_arrives_whole_and_nothing_else_stays(fetch, place):
+    assert fetch() == place
+    assert place.read_bytes() == CONTENT
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_progress_ends_at_the_whole_size(fetch):
+    seen: list[tuple[int, int | None]] = []
+    fetch(on_progress=lambda *figures: seen.append(figures))
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+
+
+def test_a_truncated_transfer_goes_on_where_it_ended(server, fetch, place):
+    server.plan = [truncate, serve_file]
+    assert fetch().read_bytes() == CONTENT
+    assert server.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_a_stall_goes_on_where_it_ended(server, fetch):
+    server.plan = [stall, serve_file]
+    assert fetch(timeout_seconds=0.2).read_bytes() == CONTENT
+    assert server.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_a_server_error_passes(server, fetch):
+    server.plan = [fail_with(500), fail_with(503), serve_file]
+    assert fetch().read_bytes() == CONTENT
+
+
+def test_a_server_error_that_stays_is_told_after_the_retries(server, fetch):
+    server.plan = [fail_with(500)]
+    with pytest.raises(CorpusError, match="500"):
+        fetch()
+    assert len(server.ranges) == 3
+
+
+def test_a_missing_file_is_told_at_once_with_the_way_out(server, fetch):
+    server.plan = [fail_with(404)]
+    with pytest.raises(CorpusError, match=rf"{server.url}: .*404.*fetch it by hand"):
+        fetch()
+    assert len(server.ranges) == 1
+
+
+def test_a_server_that_hangs_up_without_a_word_is_asked_again(server, fetch):
+    server.plan = [lambda handler: handler.connection.close(), serve_file]
+    assert fetch().read_bytes() == CONTENT
+
+
+def test_a_server_that_is_not_there_is_told(server, fetch):
+    server.server_close()
+    with pytest.raises(CorpusError, match="refused"):
+        fetch(retries=1, timeout_seconds=1)
+
+
+def test_a_server_that_ignores_range_makes_it_start_anew(server, fetch, place):
+    leave_part(place, server.url, CONTENT[:HALF])
+    server.plan = [ignore_range]
+    assert fetch().read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={HALF}-"]
+
+
+def test_a_range_that_cannot_be_had_makes_it_start_anew(server, fetch, place):
+    leave_part(place, server.url, CONTENT + b"more")
+    server.plan = [fail_with(416), serve_file]
+    assert fetch(retries=0).read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
+
+
+def test_an_answer_from_the_wrong_byte_makes_it_start_anew(server, fetch, place):
+    leave_part(place, server.url, CONTENT[:HALF])
+    wrong = functools.partial(send, body=CONTENT[7:], status=206, Content_Range="bytes 7-9/10")
+    server.plan = [wrong, serve_file]
+    assert fetch().read_bytes() == CONTENT
+    assert server.ranges[-1] is None
+
+
+def test_a_part_of_a_file_that_has_changed_is_not_gone_on_with(server, fetch, place):
+    leave_part(place, server.url, b"x" * HALF, validator='"v0"')
+    assert fetch(sha256=None).read_bytes() == CONTENT
+
+
+def test_a_part_of_another_address_is_not_gone_on_with(server, fetch, place):
+    leave_part(place, server.url + "/other", b"x" * HALF)
+    assert fetch().read_bytes() == CONTENT
+    assert server.ranges == [None]
+
+
+def test_a_part_without_its_note_is_not_gone_on_with(server, fetch, place):
+    place.parent.mkdir()
+    part_of(place).write_bytes(b"x" * HALF)
+    assert fetch().read_bytes() == CONTENT
+    assert server.ranges == [None]
+
+
+def test_a_part_that_nothing_can_vouch_for_is_not_gone_on_with(server, fetch, place):
+    leave_part(place, server.url, b"x" * HALF, validator=None)
+    assert fetch(sha256=None).read_bytes() == CONTENT
+    assert server.ranges == [None]
+
+
+def test_a_resumed_file_with_the_wrong_digest_is_fetched_anew(server, fetch, place):
+    leave_part(place, server.url, b"x" * HALF)
+    assert fetch().read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={HALF}-", None]
+
+
+def test_a_corrupt_file_is_refused_with_both_digests_and_removed(server, fetch, place):
+    wrong = bytes(len(CONTENT))
+    server.plan = [functools.partial(serve_file, content=wrong)]
+    seen = hashlib.sha256(wrong).hexdigest()
+    with pytest.raises(CorpusError, match=f"{seen} where {SHA256} was expected"):
+        fetch()
+    assert list(place.parent.iterdir()) == []
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_sent(server, fetch, place):
+    leave_part(place, server.url, CONTENT[:HALF])
+    server.plan = [functools.partial(send, body=b"a page to sign in at")]
+    with pytest.raises(CorpusError, match=f"has 20 bytes where {len(CONTENT)}"):
+        fetch()
+    assert part_of(place).read_bytes() == CONTENT[:HALF]
+
+
+def test_a_file_announced_above_the_cap_is_refused(fetch, place):
+    with pytest.raises(CorpusError, match=f"{len(CONTENT)} bytes where at most 1000"):
+        fetch(sha256=None, size_bytes=None, max_bytes=1000)
+    assert not part_of(place).exists()
+
+
+def test_a_stream_without_a_length_ends_at_the_cap(server, fetch, place):
+    def pour(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(1000):
+            handler.wfile.write(CONTENT)
+
+    server.plan = [pour]
+    with pytest.raises(CorpusError, match="goes on after the 300000 bytes"):
+        fetch(sha256=None, size_bytes=None, max_bytes=300_000)
+    assert list(place.parent.iterdir()) == []
+
+
+def test_a_length_announced_too_long_is_told_after_the_retries(server, fetch, place):
+    server.plan = [lambda handler: send(handler, b"short", length=9, ETag='"v1"')]
+    with pytest.raises(CorpusError, match="5 bytes came, 9 were expected"):
+        fetch(sha256=None, size_bytes=None)
+    assert not place.exists()
+
+
+def test_a_length_announced_too_short_is_caught_by_the_size(server, fetch, place):
+    server.plan = [lambda handler: send(handler, CONTENT, length=9)]
+    with pytest.raises(CorpusError, match="has 9 bytes"):
+        fetch()
+    assert not place.exists()
+
+
+def test_an_empty_answer_is_no_file(server, fetch, place):
+    server.plan = [lambda handler: send(handler, b"")]
+    with pytest.raises(CorpusError, match="0 bytes came"):
+        fetch(sha256=None, size_bytes=None)
+    assert not place.exists()
+
+
+def test_a_compressed_answer_is_refused(server, fetch):
+    server.plan = [lambda handler: send(handler, CONTENT, Content_Encoding="gzip")]
+    with pytest.raises(CorpusError, match="compressed"):
+        fetch()
+
+
+def test_a_redirect_is_followed(server, fetch):
+    server.plan = [redirect_to(server.url + "/there"), serve_file]
+    assert fetch().read_bytes() == CONTENT
+
+
+def test_a_redirect_loop_ends(server, fetch):
+    server.plan = [redirect_to(server.url)]
+    with pytest.raises(CorpusError, match="302"):
+        fetch()
+    assert len(server.ranges) < 20
+
+
+@pytest.mark.parametrize("location", ["file:///etc/hostname", "ftp://127.0.0.1/x", "http://[bad"])
+def test_a_redirect_off_http_is_refused(server, fetch, location):
+    server.plan = [redirect_to(location)]
+    with pytest.raises(CorpusError, match=r"not allowed|not valid"):
+        fetch()
+    assert len(server.ranges) == 1
+
+
+def test_a_redirect_from_https_down_to_http_is_refused():
+    request = module.Request("https://example.org/a")
+    with pytest.raises(module.HTTPError, match="not allowed") as caught:
+        module._Redirects().redirect_request(
+            request, io.BytesIO(), 302, "Found", {}, "http://example.org/a"
+        )
+    caught.value.close()
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "nonsense", "http://[bad"])
+def test_an_address_off_http_is_refused(fetch, url):
+    with pytest.raises(CorpusError, match="cannot download"):
+        fetch(url=url)
+
+
+def test_an_interrupted_download_leaves_only_a_part_to_go_on_with(server, fetch, place):
+    def interrupt(received: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(on_progress=interrupt)
+    kept = part_of(place).stat().st_size
+    assert 0 < kept < len(CONTENT)
+    assert {path.name for path in place.parent.iterdir()} == {"file.part", "file.part.json"}
+    assert fetch().read_bytes() == CONTENT
+    assert server.ranges == [None, f"bytes={kept}-"]
+
+
+def test_a_failed_download_keeps_the_file_that_was_there(server, fetch, place):
+    place.parent.mkdir()
+    place.write_bytes(b"old")
+    server.plan = [fail_with(404)]
+    with pytest.raises(CorpusError):
+        fetch()
+    assert place.read_bytes() == b"old"
+
+
+def test_a_place_that_cannot_be_written_is_told(fetch, tmp_path):
+    (tmp_path / "taken").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot write"):
+        fetch(destination=tmp_path / "taken" / "file")

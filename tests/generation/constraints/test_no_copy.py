@@ -1,0 +1,160 @@
+"""What may not come, lest a text copy: exactly what would make a run too long, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.analysis.suffix_array import SuffixArray
+from charrnn.generation.constraints.constraint import Constraint
+from charrnn.generation.constraints.no_copy import NoCopy
+from charrnn.text.vocab import Vocab
+
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+
+import originality
+
+LETTERS = Vocab("\nabc")
+BYTES = Vocab("abé€😀", has_bytes=True)
+
+
+def novelty(corpus: str, novel: int, vocab: Vocab = LETTERS) -> NoCopy:
+    return NoCopy(SuffixArray(vocab.encode(corpus)), vocab, novel)
+
+
+def forbidden(guide: Constraint, text: str, vocab: Vocab = LETTERS) -> str:
+    """Give the characters that may not come after a prompt."""
+    bias = guide.bias(guide.start(vocab.encode(text)))
+    if bias is None:
+        return ""
+    assert bias.shape == (vocab.size,)
+    assert bias.dtype == np.float32
+    assert set(bias.tolist()) <= {0, -np.inf}
+    return "".join(char for char, each in zip(vocab.alphabet, bias, strict=False) if each)
+
+
+def write_anything(guide: Constraint, vocab: Vocab, length: int, seed: int) -> str:
+    """Write with any tokens that the guide allows; end where it allows none."""
+    random = np.random.default_rng(seed)
+    place, written = guide.start(np.empty(0, vocab.dtype)), []
+    for _ in range(length):
+        bias = guide.bias(place)
+        allowed = np.arange(vocab.size) if bias is None else np.flatnonzero(bias == 0)
+        if not len(allowed):
+            break
+        written.append(int(random.choice(allowed)))
+        place = guide.follow(place, written[-1])
+    return vocab.decode(written)
+
+
+def runs_of(text: str, size: int) -> set[str]:
+    return {text[i : i + size] for i in range(len(text) - size + 1)}
+
+
+# ── what may not come ──
+
+
+@given(st.text("abc\n", max_size=30), st.text("abc\n", max_size=12), st.integers(1, 5))
+def test_that_may_not_come_which_stands_after_the_same_run(corpus, text, novel):
+    expected = [
+        char for char in LETTERS.alphabet if len(text) >= novel and text[-novel:] + char in corpus
+    ]
+
+    assert forbidden(novelty(corpus, novel), text) == "".join(expected)
+
+
+@given(st.text("abc\n", max_size=20), st.text("abc\n", max_size=9), st.integers(1, 5))
+def test_a_prompt_is_as_if_it_had_been_written(prompt, text, novel):
+    guide = novelty("abcacb\nabba", novel)
+    place = guide.start(LETTERS.encode(prompt))
+    for token in LETTERS.encode(text).tolist():
+        place = guide.follow(place, token)
+
+    assert place == guide.start(LETTERS.encode(prompt + text))
+
+
+def test_a_quotation_as_prompt_does_not_go_on_as_one():
+    assert forbidden(novelty("abcabca", 3), "abcabc") == "a"
+
+
+def test_the_last_run_of_a_corpus_may_go_on_with_anything():
+    assert forbidden(novelty("cab", 2), "ab") == ""
+
+
+def test_where_nothing_is_forbidden_there_is_no_bias():
+    guide = novelty("abcabc", 3)
+
+    for prompt in ("", "ab", "acb", "bab"):
+        assert guide.bias(guide.start(LETTERS.encode(prompt))) is None
+
+
+def test_a_place_is_as_short_as_the_run_however_long_the_text():
+    guide = novelty("abc", 5)
+
+    assert len(guide.start(LETTERS.encode("abc" * 1000))) == 5
+
+
+def test_no_text_is_ended():
+    guide: Constraint = novelty("aaab", 1)
+
+    assert not guide.is_over(guide.start(LETTERS.encode("aaa")))
+    assert guide.reason == "novel"
+
+
+# ── what comes of it ──
+
+
+@given(st.text("abc\n", max_size=40), st.integers(1, 4), st.integers(0, 99))
+def test_no_text_has_a_run_that_is_longer(corpus, novel, seed):
+    text = write_anything(novelty(corpus, novel), LETTERS, 60, seed)
+
+    assert not runs_of(text, novel + 1) & runs_of(corpus, novel + 1)
+
+
+@given(st.text("ab€éя😀", max_size=40), st.integers(1, 3), st.integers(0, 99))
+def test_no_copy_hides_in_the_bytes_of_its_characters(corpus, novel, seed):
+    text = write_anything(novelty(corpus, novel, BYTES), BYTES, 200, seed)
+
+    assert not runs_of(text, novel + 1) & runs_of(corpus, novel + 1)
+
+
+@pytest.mark.parametrize("char", "aé€😀")
+def test_a_character_of_the_alphabet_is_not_spelled_by_bytes(char):
+    guide, first_byte = novelty("", 1, BYTES), len(BYTES.alphabet)
+    *leads, last = (first_byte + byte for byte in char.encode())
+    bias = guide.bias(guide.start(np.array([0, *leads])))
+
+    assert bias is not None
+    assert bias[last] == -np.inf
+    assert np.isinf(bias).sum() == 2 + bool(leads)  # a and b are bytes themselves
+
+
+def test_a_character_that_only_bytes_write_counts_each_of_them():
+    guide = novelty("aяb", 2, BYTES)
+    first_byte, lead = len(BYTES.alphabet), "я".encode()[0]
+
+    bias = guide.bias(guide.start(np.array([BYTES.alphabet.find("a"), first_byte + lead])))
+
+    assert bias is not None
+    assert bias[first_byte + "я".encode()[1]] == -np.inf
+
+
+def test_a_writer_that_loves_to_copy_is_held_to_20_characters():
+    # benchmarks/originality.py writes a million characters of tiny-shakespeare in the same way.
+    corpus = Path(argparse.__file__).read_text(encoding="utf-8")
+    vocab = Vocab.from_text(corpus)
+    suffixes = SuffixArray(vocab.encode(corpus))
+    copies = {}
+    for way, guide in {"free": None, "max_copy": NoCopy(suffixes, vocab, 20)}.items():
+        text = vocab.decode(originality.write_copies(suffixes, 15_000, guide))
+        copies[way] = [originality.count_copies(text, corpus, size) for size in (20, 21)]
+
+    assert copies["free"][1] > 10_000
+    assert copies["max_copy"][0] > 100
+    assert copies["max_copy"][1] == 0

@@ -1,0 +1,186 @@
+"""Texts that are written side by side are those that are written alone."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.config import ModelConfig, SampleConfig
+from charrnn.generation import batch as batch_module
+from charrnn.generation.batch import Batch
+from charrnn.generation.chain import SamplerChain
+from charrnn.generation.network import Network
+from charrnn.generation.sampler import Context, iter_tokens
+from charrnn.state import State
+from charrnn.text.vocab import Ids
+
+V, H, L, LENGTH = 40, 64, 2, 60
+PROMPT = np.array([3, 1, 4, 1, 5])
+
+
+def make_runtime(spread: float = 0.15, **shape: Any) -> Network:
+    sizes = {"vocab_size": V, "embedding_size": 9, "hidden_size": H, "num_layers": L}
+    config = ModelConfig(**(sizes | shape))
+    random = np.random.default_rng(7)
+    weights = {n: random.normal(0, spread, s) for n, s in config.weight_shapes().items()}
+    return Network(config, {n: w.astype(np.float32) for n, w in weights.items()})
+
+
+class Even:
+    """A guide: even and odd ids in turn, any at each fifth place, up to a 7 or to 50 of them."""
+
+    reason = "even"
+
+    def start(self, prompt: Ids) -> int:
+        assert np.array_equal(prompt, PROMPT)
+        return 0
+
+    def bias(self, place: int) -> np.ndarray | None:
+        bias = np.zeros(V, np.float32)
+        bias[1 - place % 2 :: 2] = -np.inf
+        return None if place % 5 == 4 else bias
+
+    def follow(self, place: int, token: int) -> int | None:
+        return None if token == 7 else place + 1
+
+    def is_over(self, place: int) -> bool:
+        return place == 50
+
+
+def start_of(runtime: Network) -> Context:
+    return Context(runtime.prefill(PROMPT, runtime.initial_state()), PROMPT)
+
+
+def streams(count: int) -> list[np.random.Generator]:
+    return [np.random.default_rng([5, index]) for index in range(count)]
+
+
+def write_alone(
+    runtime: Network, chain: SamplerChain, count: int, guide: Any = None
+) -> list[list[int]]:
+    start = start_of(runtime)
+    return [
+        list(islice(iter_tokens(runtime, start, chain, random, guide), LENGTH))
+        for random in streams(count)
+    ]
+
+
+def write_together(batch: Batch, count: int) -> list[list[int]]:
+    written: list[list[int]] = [[] for _ in range(count)]
+    for step in batch:
+        for row, token in zip(step.rows.tolist(), step.tokens.tolist(), strict=True):
+            written[row] += [token] if token >= 0 else []
+        over = {r for r, s in zip(step.rows.tolist(), step.tokens.tolist(), strict=True) if s < 0}
+        batch.drop(over | {row for row, ids in enumerate(written) if len(ids) == LENGTH})
+    return written
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0},
+    {"temperature": 1.5, "dynamic_temperature": 0.5, "word_temperature": 0.6},
+    {"top_k": 6, "top_p": 0.8, "min_p": 0.05},
+    {"top_n_sigma": 1.0, "typical": 0.9, "xtc": 0.5},
+    {"repetition_penalty": 1.3, "presence_penalty": 0.2, "frequency_penalty": 0.1},
+    {"dry_penalty": 1.0, "dry_length": 2, "penalty_window": 20},
+    {"mirostat": 2.0},
+]
+
+
+def make_chain(settings: dict[str, Any]) -> SamplerChain:
+    begins = np.arange(V + 1) % 3 == 0
+    return SamplerChain(SampleConfig(**settings), V, begins_word=begins)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_each_text_is_the_one_written_alone(settings: dict[str, Any]) -> None:
+    runtime, count = make_runtime(), 24
+    chain = make_chain(settings)
+
+    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
+
+    assert write_together(batch, count) == write_alone(runtime, chain, count)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_every_cell_writes_side_by_side(cell: str) -> None:
+    runtime, count = make_runtime(cell=cell), 9
+    chain = make_chain({})
+
+    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
+
+    assert write_together(batch, count) == write_alone(runtime, chain, count)
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"temperature": 0}])
+def test_a_guide_leads_each_text_as_it_would_alone(settings: dict[str, Any]) -> None:
+    runtime, count = make_runtime(), 12
+    chain = make_chain(settings)
+
+    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count), Even())
+
+    together = write_together(batch, count)
+    assert together == write_alone(runtime, chain, count, Even())
+    assert max(map(len, together)) == 50
+    assert settings or min(map(len, together)) < 50
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_a_network_that_lets_rounding_grow_is_read_alone(cell: str) -> None:
+    runtime, count = make_runtime(0.5, cell=cell), 20
+    chain = make_chain({"temperature": 2.0})
+
+    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
+
+    assert write_together(batch, count) == write_alone(runtime, chain, count)
+    assert batch._alone is not None
+
+
+class Rough(Network):
+    """A runtime whose batches round ten times worse than any product does."""
+
+    def advance_all(self, tokens: Ids, states: State) -> State:
+        read = super().advance_all(tokens, states)
+        noise = np.random.default_rng(int(tokens.sum()))
+        return tuple(
+            tuple((a * (1 + noise.normal(0, 1e-6, a.shape))).astype(np.float32) for a in layer)
+            for layer in read
+        )
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_where_rounding_might_decide_the_text_is_read_alone(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random ties are rare: with a wide doubt and rough products they are not."""
+    monkeypatch.setattr(batch_module, "_DOUBT", 1e-3)
+    monkeypatch.setattr(batch_module, "_DRIFT", 1.0)
+    runtime, count = make_runtime(), 16
+    rough = make_runtime()
+    rough.__class__ = Rough
+    chain, asked = make_chain(settings), []
+    alone = Batch._choose_alone
+    monkeypatch.setattr(Batch, "_choose_alone", lambda *args: asked.append(args[1]) or alone(*args))
+
+    batch = Batch(rough, [start_of(runtime)] * count, chain, streams(count))
+
+    assert write_together(batch, count) == write_alone(runtime, chain, count)
+    assert asked or not settings.get("temperature", 1)  # greedy meets few ties
+
+
+def test_costs_are_the_models_own_before_anything_shaped_the_logits() -> None:
+    runtime, count = make_runtime(), 3
+    chain = make_chain({"top_k": 2, "presence_penalty": 1.0})
+    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count), alternatives=4)
+
+    step = next(iter(batch))
+
+    logits = runtime.logits(start_of(runtime).state).astype(np.float64)
+    nats = np.log(np.exp(logits).sum()) - logits
+    assert step.nats == pytest.approx(nats[step.tokens], rel=1e-4)
+    assert step.top is not None
+    assert step.top.tolist() == [np.argsort(nats)[:4].tolist()] * count
+    assert step.top_nats == pytest.approx(np.sort(nats)[None, :4].repeat(count, 0), rel=1e-4)

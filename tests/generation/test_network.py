@@ -1,0 +1,190 @@
+"""The numpy network against torch's: the same logits, from a state that is never written to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn.config import ModelConfig
+from charrnn.generation.network import Network
+from charrnn.model.network import CharRNN, numpy_state_dict
+from charrnn.state import State, repeat_state
+
+V, E, H, S = 7, 5, 6, 50  # S tokens are read
+
+CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "logistic"), ("lstm", "tanh"), ("gru", "tanh")]
+OUTPUTS: dict[str, dict[str, Any]] = {
+    "untied": {},
+    "tied": {"tie_embeddings": True, "embedding_size": H},
+    "narrow": {"tie_embeddings": True, "embedding_size": H - 1},
+    "wide": {"tie_embeddings": True, "embedding_size": H + 2},
+}
+EACH_CELL = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell))
+
+
+def make_network(cell: tuple[str, str], **shape: Any) -> CharRNN:
+    """Give a network with nothing left at zero that training would move."""
+    sizes = {"vocab_size": V, "hidden_size": H, "embedding_size": E} | shape
+    torch.manual_seed(3)
+    network = CharRNN(ModelConfig(cell=cell[0], nonlinearity=cell[1], **sizes))
+    for name, weight in network.named_parameters():
+        if weight.requires_grad and ("bias" in name or "initial" in name):
+            torch.nn.init.normal_(weight, std=0.5)
+    return network
+
+
+def make_runtime(network: CharRNN) -> Network:
+    return Network(network.config, numpy_state_dict(network))
+
+
+def make_ids() -> list[int]:
+    return np.random.default_rng(4).integers(0, V, S).tolist()
+
+
+@torch.no_grad()
+def torch_logits(network: CharRNN, ids: list[int]) -> np.ndarray:
+    """Give torch's logits (S, V) after each of `ids`, read in one go."""
+    return network(torch.tensor([ids]))[0][0].numpy()
+
+
+def numpy_logits(network: Network, ids: list[int]) -> np.ndarray:
+    """Give the runtime's logits (S, V) after each of `ids`, read one by one."""
+    state, logits = network.initial_state(), []
+    for token in ids:
+        state = network.advance(token, state)
+        logits.append(network.logits(state))
+    return np.stack(logits)
+
+
+def arrays_of(state: State) -> list[np.ndarray]:
+    return [part.copy() for layer in state for part in layer]
+
+
+@pytest.mark.parametrize("initial_state", ["zero", "learned"])
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("skip", [False, True], ids=["plain", "skip"])
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@EACH_CELL
+def test_logits_equal_torchs_over_fifty_characters(
+    cell: tuple[str, str], num_layers: int, skip: bool, output: str, initial_state: str
+) -> None:
+    network = make_network(
+        cell,
+        num_layers=num_layers,
+        residual=skip,
+        initial_state=initial_state,
+        **OUTPUTS[output],
+    )
+    ids = make_ids()
+
+    logits = numpy_logits(make_runtime(network), ids)
+
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, torch_logits(network, ids), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("output", ["untied", "narrow"])
+@EACH_CELL
+def test_the_table_of_the_first_layer_changes_no_logits(
+    cell: tuple[str, str], output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, ids = make_network(cell, num_layers=2, **OUTPUTS[output]), make_ids()
+    by_table = numpy_logits(make_runtime(network), ids)
+    monkeypatch.setattr("charrnn.generation.network._LARGEST_TABLE", 0)
+
+    by_product = numpy_logits(make_runtime(network), ids)
+
+    np.testing.assert_allclose(by_product, by_table, rtol=2e-5, atol=2e-5)
+
+
+@EACH_CELL
+def test_advancing_leaves_the_state_it_was_given_as_it_was(cell: tuple[str, str]) -> None:
+    network = make_runtime(make_network(cell, num_layers=3, residual=True, initial_state="learned"))
+    state = network.prefill([1, 4, 2], network.initial_state())
+    before = arrays_of(state)
+
+    network.advance(5, state)
+
+    assert all(map(np.array_equal, arrays_of(state), before))
+
+
+@EACH_CELL
+def test_the_same_state_twice_gives_the_same_next_state(cell: tuple[str, str]) -> None:
+    network = make_runtime(make_network(cell, num_layers=2, initial_state="learned"))
+    state = network.initial_state()
+    first = arrays_of(network.advance(3, state))
+    network.prefill(make_ids(), state)
+
+    again = arrays_of(network.advance(3, state))
+
+    assert all(map(np.array_equal, again, first))
+
+
+@pytest.mark.parametrize("skip", [False, True], ids=["plain", "skip"])
+def test_asking_for_logits_leaves_the_state_as_it_was(skip: bool) -> None:
+    network = make_runtime(make_network(("gru", "tanh"), num_layers=3, residual=skip))
+    state = network.prefill([1, 4, 2], network.initial_state())
+    before = arrays_of(state)
+
+    network.logits(state)
+
+    assert all(map(np.array_equal, arrays_of(state), before))
+
+
+@EACH_CELL
+def test_prefill_is_advance_again_and_again(cell: tuple[str, str]) -> None:
+    network, ids = make_runtime(make_network(cell, num_layers=2)), make_ids()
+    state = network.initial_state()
+    for token in ids:
+        state = network.advance(token, state)
+
+    at_once = network.prefill(ids, network.initial_state())
+
+    assert all(map(np.array_equal, arrays_of(at_once), arrays_of(state)))
+
+
+def test_prefilling_nothing_gives_the_state_back() -> None:
+    network = make_runtime(make_network(("lstm", "tanh")))
+    state = network.initial_state()
+
+    assert network.prefill([], state) is state
+
+
+@EACH_CELL
+def test_a_long_text_keeps_the_state_in_float32(cell: tuple[str, str]) -> None:
+    network = make_runtime(make_network(cell, num_layers=2, residual=True))
+
+    state = network.prefill(make_ids(), network.initial_state())
+
+    assert {part.dtype for layer in state for part in layer} == {np.dtype(np.float32)}
+
+
+def test_logits_before_any_text_come_from_the_learned_state() -> None:
+    network = make_network(("lstm", "tanh"), num_layers=2, initial_state="learned")
+    (layer,) = list(network.layers)[1:]
+    hidden = layer.get_parameter("initial")[0]
+    reader = make_runtime(network)
+
+    logits = reader.logits(reader.initial_state())
+
+    assert logits == pytest.approx(network.output(hidden).detach().numpy(), abs=1e-6)
+
+
+@EACH_CELL
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("skip", [False, True])
+def test_states_read_side_by_side_are_those_read_alone(
+    cell: tuple[str, str], depth: int, skip: bool
+) -> None:
+    network = make_runtime(make_network(cell, num_layers=depth, residual=skip))
+    texts = np.random.default_rng(5).integers(0, V, (4, 30))
+
+    together = repeat_state(network.initial_state(), len(texts))
+    for tokens in texts.T:
+        together = network.advance_all(tokens, together)
+
+    alone = np.stack([numpy_logits(network, text.tolist())[-1] for text in texts])
+    assert network.logits(together) == pytest.approx(alone, rel=1e-4, abs=1e-5)

@@ -1,0 +1,120 @@
+"""The written-out backpropagation through time, against torch's layers and against differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from charrnn.model import kernels
+from charrnn.model.kernels import Weights, run_gru, run_rnn
+from charrnn.model.layers import RecurrentLayer
+
+T, B, INPUTS, H = 5, 3, 4, 6
+CELLS = ("gru", "tanh", "relu", "logistic")
+
+
+def run(kind: str, inputs: Tensor, state: Tensor, weights: Weights) -> Tensor:
+    if kind == "gru":
+        return run_gru(inputs, state, weights)
+    return run_rnn(inputs, state, weights, kind)
+
+
+def torch_layer(kind: str, hidden_size: int = H) -> nn.RNNBase:
+    torch.manual_seed(1)
+    if kind == "gru":
+        return nn.GRU(INPUTS, hidden_size)
+    return nn.RNN(INPUTS, hidden_size, nonlinearity=kind)
+
+
+def arguments(hidden_size: int = H, batch_size: int = B) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, a first state, and what the outputs are weighed with to make a loss."""
+    generator = torch.Generator().manual_seed(2)
+    shapes = ((T, batch_size, INPUTS), (batch_size, hidden_size), (T, batch_size, hidden_size))
+    inputs, state, scales = (torch.randn(shape, generator=generator) for shape in shapes)
+    return inputs.requires_grad_(), state.requires_grad_(), scales
+
+
+def gradients(outputs: Tensor, scales: Tensor, sources: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return torch.autograd.grad((outputs.float() * scales).sum(), sources)
+
+
+@pytest.mark.parametrize("kind", ["gru", "tanh", "relu"])
+def test_outputs_and_gradients_are_those_of_torchs_layer(kind: str) -> None:
+    layer, (inputs, state, scales) = torch_layer(kind), arguments()
+    sources = (inputs, state, *layer.parameters())
+
+    theirs, _ = layer(inputs, state[None])
+    ours = run(kind, inputs, state, tuple(layer.parameters()))
+
+    torch.testing.assert_close(ours, theirs)
+    for one, other in zip(
+        gradients(ours, scales, sources), gradients(theirs, scales, sources), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_gradients_are_what_small_differences_say(kind: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    gates = 3 if kind == "gru" else 1
+    shapes = (
+        (T, B, INPUTS),
+        (B, H),
+        (gates * H, INPUTS),
+        (gates * H, H),
+        (gates * H,),
+        (gates * H,),
+    )
+    values = [torch.randn(s, generator=generator, dtype=torch.float64) / 2 for s in shapes]
+
+    def outputs(inputs: Tensor, state: Tensor, *weights: Tensor) -> Tensor:
+        return run(kind, inputs, state, weights)  # type: ignore[arg-type]
+
+    assert torch.autograd.gradcheck(outputs, [value.requires_grad_() for value in values])
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("kind", ["gru", "tanh"])
+def test_bfloat16_products_stay_near_those_of_float32(
+    kind: str, is_packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "_LARGE_MATRIX", 0)
+    monkeypatch.setattr(kernels, "_CAN_PACK", is_packed and kernels._CAN_PACK)
+    layer, (inputs, state, scales) = torch_layer(kind, 32), arguments(32, 16)
+    weights: Weights = tuple(layer.parameters())  # type: ignore[assignment]
+    sources = (inputs, state, *weights)
+
+    exact = run(kind, inputs, state, weights)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        near = run(kind, inputs, state, weights)
+
+    assert near.dtype == torch.float32
+    assert not torch.equal(near, exact)
+    torch.testing.assert_close(near, exact, atol=0.03, rtol=0.03)
+    for one, other in zip(
+        gradients(near, scales, sources), gradients(exact, scales, sources), strict=True
+    ):
+        assert float((one - other).norm() / other.norm()) < 0.03
+
+
+@pytest.mark.parametrize("kind", ["gru", "tanh"])
+def test_two_half_windows_are_one_whole(kind: str) -> None:
+    layer, (inputs, state, _) = torch_layer(kind), arguments()
+    weights: Weights = tuple(layer.parameters())  # type: ignore[assignment]
+
+    whole = run(kind, inputs, state, weights)
+    first = run(kind, inputs[:2], state, weights)
+    second = run(kind, inputs[2:], first[-1], weights)
+
+    torch.testing.assert_close(torch.cat((first, second)), whole)
+
+
+def test_a_gpus_road_to_the_logistic_layer_gives_the_same() -> None:
+    layer, (inputs, state, _) = RecurrentLayer("rnn", "logistic", INPUTS, H, False), arguments()
+
+    ours, (last,) = layer(inputs, (state,))
+    theirs, (their_last,) = layer._run_logistic(inputs, (state,))
+
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(last, their_last)

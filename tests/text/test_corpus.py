@@ -1,0 +1,566 @@
+"""Holds corpora to their split, and their cache to the truth: old or broken ids are never used."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.config import TextConfig
+from charrnn.errors import CorpusError, StorageError
+from charrnn.text import encode, files, reader
+from charrnn.text.corpus import Corpus, cache_folder, corpus_from_text, open_corpus, split_ids
+from charrnn.text.vocab import Vocab
+
+TEXT = "Eine Wörterkette, noch eine,\nund dann 中!\n" * 3
+TEXTS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\r") | st.sampled_from("ab é中\n"), min_size=1
+)
+
+BeforePass = Callable[[int, Callable[[], None]], None]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """Write TEXT into a file."""
+    path = tmp_path / "book.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def before_pass(monkeypatch: pytest.MonkeyPatch) -> BeforePass:
+    """Give a function that has something done just before a pass over the text, the first is 1."""
+
+    def arrange(number: int, act: Callable[[], None]) -> None:
+        passes = 0
+
+        def iter_text(*arguments: Any, **options: Any) -> Iterator[str]:
+            nonlocal passes
+            passes += 1
+            if passes == number:
+                act()
+            yield from reader.iter_text(*arguments, **options)
+
+        monkeypatch.setattr(encode, "iter_text", iter_text)
+
+    return arrange
+
+
+def fail() -> None:
+    raise AssertionError("the text was read again")
+
+
+def whole(corpus: Corpus) -> str:
+    """Give the text of both parts."""
+    return corpus.vocab.decode(corpus.train) + corpus.vocab.decode(corpus.val)
+
+
+def builds() -> list[Path]:
+    """List what lies in the cache."""
+    return sorted(cache_folder().glob("*")) if cache_folder().exists() else []
+
+
+def only_build() -> Path:
+    """Give the one folder in the cache."""
+    (folder,) = builds()
+    return folder
+
+
+# The split
+
+
+@given(st.integers(1, 10**9))
+def test_the_cut_is_that_of_nanogpt(length: int) -> None:
+    ids = np.broadcast_to(np.uint8(0), length)
+    train, val = split_ids(ids, Vocab("ab"), TextConfig().val_fraction)
+
+    assert len(train) == int(length * 0.9)
+    assert len(train) + len(val) == length
+
+
+@given(TEXTS, st.floats(0.001, 0.5))
+def test_both_parts_together_are_the_text(text: str, val_fraction: float) -> None:
+    config = TextConfig(val_fraction=val_fraction)
+    corpus = corpus_from_text(text, config)
+
+    assert whole(corpus) == text
+    assert (corpus.train_chars, corpus.val_chars) == (len(corpus.train), len(corpus.val))
+    assert corpus.chars == len(text)
+
+
+@given(TEXTS, st.floats(0.001, 0.5))
+def test_a_text_is_never_cut_inside_a_character(text: str, val_fraction: float) -> None:
+    config = TextConfig(min_count=2, val_fraction=val_fraction)
+    corpus = corpus_from_text(text, config)
+    train, val = corpus.vocab.decode(corpus.train), corpus.vocab.decode(corpus.val)
+
+    assert train + val == text
+    assert (corpus.train_chars, corpus.val_chars) == (len(train), len(val))
+
+
+def test_characters_are_counted_where_the_ids_are_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("aaa中bbbé", encoding="utf-8")
+    corpus = open_corpus([str(tmp_path / "a.txt")], TextConfig(min_count=2))
+
+    assert len(corpus.train) + len(corpus.val) == 3 + 3 + 3 + 2
+    assert corpus.chars == 8
+
+
+def test_a_held_out_file_is_all_of_the_held_out_text(book: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("noch nie: ß", encoding="utf-8")
+    config = TextConfig(val_file=str(tmp_path / "other.txt"))
+    corpus = open_corpus([str(book)], config)
+
+    assert corpus.vocab.decode(corpus.train) == TEXT
+    assert corpus.vocab.decode(corpus.val) == "noch nie: ß"
+    assert corpus.val_chars == 11
+
+
+# From files
+
+
+@given(TEXTS, st.sampled_from([1, 2]), st.integers(1, 7))
+def test_a_text_read_in_pieces_has_the_ids_of_the_text_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, text: str, min_count: int, chunk_bytes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("pieces")
+    (folder / "a").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    config = TextConfig(min_count=min_count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHUNK_BYTES", chunk_bytes)
+        opened = open_corpus([str(folder / "a")], config, folder)
+    expected = corpus_from_text(text, config)
+
+    assert opened.vocab == expected.vocab
+    assert opened.train.tolist() == expected.train.tolist()
+    assert opened.val.tolist() == expected.val.tolist()
+
+
+def test_several_files_are_one_text(tmp_path: Path) -> None:
+    for name, text in (("a.txt", "first"), ("b.txt", "second\n")):
+        (tmp_path / name).write_text(text)
+
+    assert whole(open_corpus([str(tmp_path / "b.txt"), str(tmp_path / "a.txt")])) == (
+        "second\nfirst"
+    )
+
+
+def test_a_packed_file_is_the_text_in_it(tmp_path: Path) -> None:
+    (tmp_path / "book.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+
+    assert whole(open_corpus([str(tmp_path / "book.txt.gz")])) == TEXT
+
+
+def test_encoding_and_normal_form_are_those_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Wo\u0308rter".encode("utf-16-le"))
+    config = TextConfig(encoding="utf-16-le", normalize="nfc")
+
+    assert whole(open_corpus([str(tmp_path / "a.txt")], config)) == "Wörter"
+
+
+def test_every_file_ends_as_a_document_the_held_out_one_too(tmp_path: Path) -> None:
+    for name, text in (("a.txt", "first\n"), ("b.txt", "second"), ("c.txt", "third\n\n")):
+        (tmp_path / name).write_text(text)
+    paths = [str(tmp_path / name) for name in ("a.txt", "c.txt")]
+    config = TextConfig(document_end="\n\n", val_file=str(tmp_path / "b.txt"))
+    corpus = open_corpus(paths, config)
+
+    assert corpus.vocab.decode(corpus.train) == "first\n\nthird\n\n"
+    assert corpus.vocab.decode(corpus.val) == "second\n\n"
+    assert corpus.sha256 == open_corpus(paths, TextConfig(val_file=config.val_file)).sha256
+
+
+def test_what_ends_a_document_is_known_though_no_text_had_it(book: Path) -> None:
+    config = TextConfig(document_end="§")
+    (opened, in_memory) = open_corpus([str(book)], config), corpus_from_text(TEXT, config)
+
+    assert whole(opened) == whole(in_memory) == TEXT + "§"
+    assert opened.vocab == in_memory.vocab
+
+
+def test_a_rare_end_of_documents_is_written_as_bytes(book: Path) -> None:
+    corpus = open_corpus([str(book)], TextConfig(document_end="§", min_count=2))
+
+    assert "§" not in corpus.vocab.alphabet
+    assert whole(corpus) == TEXT + "§"
+
+
+def test_standard_input_ends_as_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
+
+    assert whole(open_corpus(["-"], TextConfig(document_end="\n"))) == "piped\n"
+
+
+def test_built_ids_stay_on_the_disk(book: Path) -> None:
+    corpus = open_corpus([str(book)])
+
+    assert isinstance(corpus.train, np.memmap)
+    assert corpus.train.dtype == corpus.vocab.dtype
+
+
+@pytest.mark.parametrize(
+    ("paths", "name"),
+    [
+        (["book.txt"], "book"),
+        (["book.v2.txt.gz"], "book.v2"),
+        (["README"], "README"),
+        (["poems/a.txt", "poems/b.txt"], "poems"),
+        (["poems"], "poems"),
+        (["a.txt", "b.txt"], "corpus"),
+    ],
+)
+def test_a_corpus_is_named_after_its_file_or_folder(
+    paths: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("book.txt", "book.v2.txt.gz", "README", "a.txt", "b.txt", "poems/a.txt"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(file)
+    (tmp_path / "poems" / "b.txt").write_text("b")
+    monkeypatch.chdir(tmp_path)
+
+    assert open_corpus(paths).name == name
+
+
+def test_standard_input_is_a_corpus_named_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
+    corpus = open_corpus(["-"])
+
+    assert (corpus.name, whole(corpus)) == ("stdin", TEXT)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "empty.txt").write_bytes(content)
+    with pytest.raises(CorpusError, match=r"empty\.txt is empty; give it at least"):
+        open_corpus([str(tmp_path / "empty.txt")])
+    assert builds() == []
+
+
+def test_an_empty_text_in_memory_is_refused() -> None:
+    with pytest.raises(CorpusError, match="the text is empty"):
+        corpus_from_text("")
+
+
+# The cache
+
+
+def test_ids_are_built_once(book: Path, before_pass: BeforePass) -> None:
+    built = open_corpus([str(book)])
+    before_pass(1, fail)
+    cached = open_corpus([str(book)])
+
+    assert whole(cached) == whole(built) == TEXT
+    assert (cached.sha256, cached.vocab) == (built.sha256, built.vocab)
+    assert (cached.train_chars, cached.val_chars) == (built.train_chars, built.val_chars)
+
+
+def test_a_held_out_file_is_cached_too(book: Path, tmp_path: Path, before_pass: BeforePass) -> None:
+    (tmp_path / "other.txt").write_text("other")
+    config = TextConfig(val_file=str(tmp_path / "other.txt"))
+    open_corpus([str(book)], config)
+    before_pass(1, fail)
+
+    assert whole(open_corpus([str(book)], config)) == TEXT + "other"
+
+
+def test_a_renamed_text_keeps_its_ids_and_gets_its_new_name(
+    book: Path, before_pass: BeforePass
+) -> None:
+    open_corpus([str(book)])
+    before_pass(1, fail)
+    book.rename(book.with_name("novel.txt"))
+
+    assert open_corpus([str(book.with_name("novel.txt"))]).name == "novel"
+
+
+def test_an_edited_text_never_meets_old_ids(book: Path) -> None:
+    open_corpus([str(book)])
+    stamp = book.stat()
+    book.write_text(TEXT.replace("noch", "doch"), encoding="utf-8")
+    os.utime(book, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    assert (book.stat().st_size, book.stat().st_mtime_ns) == (stamp.st_size, stamp.st_mtime_ns)
+    assert whole(open_corpus([str(book)])) == TEXT.replace("noch", "doch")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encoding": "latin-1"},
+        {"normalize": "nfkc"},
+        {"min_count": 2},
+        {"min_count": 3},
+        {"document_end": "!\n"},  # which the text ends with
+    ],
+)
+def test_an_option_that_changes_the_ids_has_ids_of_its_own(
+    book: Path, options: dict[str, Any]
+) -> None:
+    first = open_corpus([str(book)])
+    other = open_corpus([str(book)], TextConfig(**options))
+
+    assert len(builds()) == 2
+    assert whole(first) == whole(open_corpus([str(book)])) == TEXT
+    assert whole(other) == (
+        TEXT.encode().decode("latin-1") if options.get("encoding") == "latin-1" else TEXT
+    )
+
+
+def test_ids_are_not_shared_between_different_ends_of_documents(book: Path) -> None:
+    ends = (None, "\n\n", "--")
+    texts = [whole(open_corpus([str(book)], TextConfig(document_end=end))) for end in ends]
+
+    assert texts == [TEXT, TEXT + "\n", TEXT + "--"]
+    assert len(builds()) == 3
+
+
+def test_a_held_out_file_has_other_ids_than_a_second_file(book: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("other")
+    both = [str(book), str(tmp_path / "other.txt")]
+    together = open_corpus(both)
+    apart = open_corpus(both[:1], TextConfig(val_file=both[1]))
+
+    assert together.sha256 == apart.sha256
+    assert together.vocab.decode(together.val) == (TEXT + "other")[int(0.9 * together.chars) :]
+    assert apart.vocab.decode(apart.val) == "other"
+
+
+def test_the_size_of_the_held_out_part_needs_no_new_ids(
+    book: Path, before_pass: BeforePass
+) -> None:
+    open_corpus([str(book)])
+    before_pass(1, fail)
+    halved = open_corpus([str(book)], TextConfig(val_fraction=0.5))
+
+    assert halved.vocab.decode(halved.train) == TEXT[: len(TEXT) // 2]
+
+
+def test_two_builds_at_once_give_one_folder(book: Path, before_pass: BeforePass) -> None:
+    before_pass(2, lambda: open_corpus([str(book)]) and None)
+
+    assert whole(open_corpus([str(book)])) == TEXT
+    assert not only_build().name.startswith(".")
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"CHARRNN_CACHE": "own"}, "own"),
+        ({"XDG_CACHE_HOME": "xdg"}, "xdg/charrnn"),
+        ({"XDG_CACHE_HOME": ""}, "home/.cache/charrnn"),
+        ({"CHARRNN_CACHE": "", "XDG_CACHE_HOME": "xdg"}, "xdg/charrnn"),
+    ],
+)
+def test_the_cache_lies_where_the_environment_says(
+    environment: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHARRNN_CACHE")
+    monkeypatch.setenv("HOME", "home")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert cache_folder() == Path(folder)
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
+    book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARRNN_CACHE", str(book / "cache"))
+    with pytest.raises(StorageError, match=r"cannot write .*book\.txt.*CHARRNN_CACHE names"):
+        open_corpus([str(book)])
+
+
+# Tokens that are known already
+
+
+@pytest.mark.parametrize("known", [Vocab("EQi"), Vocab("Qß", has_bytes=True), Vocab("", True)])
+@pytest.mark.parametrize("min_count", [1, 4])
+def test_a_corpus_has_the_tokens_that_are_known_besides_its_own(
+    book: Path, known: Vocab, min_count: int
+) -> None:
+    config = TextConfig(min_count=min_count)
+    own = open_corpus([str(book)], config)
+    corpus = open_corpus([str(book)], config, known=known)
+    in_memory = corpus_from_text(TEXT, config, known=known)
+
+    assert corpus.vocab == own.vocab.union(known) == in_memory.vocab
+    assert whole(corpus) == whole(in_memory) == TEXT
+    assert corpus.train.tolist() == in_memory.train.tolist()
+    assert corpus.sha256 == own.sha256
+
+
+def test_a_rare_character_that_is_known_is_not_written_as_bytes() -> None:
+    corpus = corpus_from_text("aaaabQ", TextConfig(min_count=2), known=Vocab("Q"))
+
+    assert corpus.vocab == Vocab("Qa", has_bytes=True)
+    assert corpus.vocab.decode([0]) == "Q"
+    assert np.concatenate([corpus.train, corpus.val]).tolist() == [1, 1, 1, 1, 2 + ord("b"), 0]
+
+
+def test_ids_are_not_shared_between_different_known_vocabularies(book: Path) -> None:
+    knowns = [None, Vocab("Q"), Vocab("R"), Vocab("Q", has_bytes=True)]
+    corpora = [open_corpus([str(book)], known=known) for known in knowns]
+
+    assert len(builds()) == len(knowns)
+    for known, corpus in zip(knowns, corpora, strict=True):
+        again = open_corpus([str(book)], known=known)
+        assert again.vocab == corpus.vocab
+        assert again.train.tolist() == corpus.train.tolist()
+    assert len(builds()) == len(knowns)
+
+
+# Builds that did not end
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_build_leaves_nothing(
+    book: Path, number: int, error: type[BaseException], before_pass: BeforePass
+) -> None:
+    def interrupt() -> None:
+        raise error
+
+    before_pass(number, interrupt)
+    with pytest.raises(error):
+        open_corpus([str(book)])
+    assert builds() == []
+
+    before_pass(3, interrupt)
+    assert whole(open_corpus([str(book)])) == TEXT
+
+
+def test_a_build_interrupted_inside_a_file_leaves_nothing(
+    book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def iter_text(*_: Any, **__: Any) -> Iterator[str]:
+        yield TEXT[:5]
+        if builds():  # the second pass: the ids are being written
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(encode, "iter_text", iter_text)
+    with pytest.raises(KeyboardInterrupt):
+        open_corpus([str(book)])
+    assert builds() == []
+
+
+def test_a_build_that_was_killed_is_not_believed(book: Path) -> None:
+    open_corpus([str(book)])
+    folder = only_build()
+    folder.rename(folder.with_name(".building-killed"))
+
+    assert whole(open_corpus([str(book)])) == TEXT
+    assert folder in builds()
+
+
+@pytest.mark.parametrize(("age_seconds", "is_kept"), [(60, True), (2 * 86_400, False)])
+def test_a_build_that_was_killed_long_ago_is_swept_away(
+    book: Path, age_seconds: float, is_kept: bool
+) -> None:
+    leftover = cache_folder() / ".building-killed"
+    leftover.mkdir(parents=True)
+    (leftover / "train.ids").write_bytes(b"half")
+    then = time.time() - age_seconds
+    os.utime(leftover, (then, then))
+    open_corpus([str(book)])
+
+    assert leftover.exists() == is_kept
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1, -1])
+def test_ids_cut_short_are_built_again(book: Path, kept_bytes: int) -> None:
+    open_corpus([str(book)])
+    ids = only_build() / "train.ids"
+    ids.write_bytes(ids.read_bytes()[:kept_bytes])
+
+    assert whole(open_corpus([str(book)])) == TEXT
+
+
+@pytest.mark.parametrize("name", ["train.ids", "val.ids", "about.json"])
+def test_a_missing_file_is_built_again(book: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "other.txt").write_text("other")
+    config = TextConfig(val_file=str(tmp_path / "other.txt"))
+    open_corpus([str(book)], config)
+    (only_build() / name).unlink()
+
+    assert whole(open_corpus([str(book)], config)) == TEXT + "other"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"{}",
+        b"3",
+        b"\xff\xfe",
+        b'{"sizes": []}',
+        b'{"sizes": 3}',
+        b"\0" * 9,
+    ],
+)
+def test_a_description_that_is_garbage_is_not_believed(book: Path, garbage: bytes) -> None:
+    open_corpus([str(book)])
+    (only_build() / "about.json").write_bytes(garbage)
+
+    assert whole(open_corpus([str(book)])) == TEXT
+    assert json.loads((only_build() / "about.json").read_text())["sizes"]
+
+
+def test_a_text_that_changes_between_the_passes_is_refused(
+    book: Path, before_pass: BeforePass
+) -> None:
+    before_pass(2, lambda: book.write_text(TEXT[::-1], encoding="utf-8") and None)
+    with pytest.raises(CorpusError, match=r"book\.txt changed while it was read; run the command"):
+        open_corpus([str(book)])
+
+    assert builds() == []
+    assert whole(open_corpus([str(book)])) == TEXT[::-1]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b'{"sizes": {}}',
+        b'{"sizes": {"train.ids": %d}}',
+        b"[" * 100_000,
+        b'{"sizes": {"train.ids": %d}, "vocab": {"alphabet": "ba", "bytes": false}}',
+    ],
+)
+def test_a_description_without_vocabulary_is_not_believed(book, garbage: bytes) -> None:
+    open_corpus([str(book)])
+    size = (only_build() / "train.ids").stat().st_size
+    (only_build() / "about.json").write_bytes(garbage.replace(b"%d", str(size).encode()))
+
+    assert whole(open_corpus([str(book)])) == TEXT
+
+
+def test_packed_bytes_read_as_they_are_share_no_ids_with_the_text_in_them(tmp_path: Path) -> None:
+    for name in ("a.bin", "a.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b"hidden", mtime=0))
+    config = TextConfig(encoding="latin-1")
+    open_corpus([str(tmp_path / "a.bin")], config)
+
+    assert whole(open_corpus([str(tmp_path / "a.gz")], config)) == "hidden"
+
+
+def test_a_text_that_gains_a_character_between_the_passes_is_refused(
+    book,
+    before_pass,
+) -> None:
+    before_pass(2, lambda: book.write_text(TEXT + "ß", encoding="utf-8") and None)
+    with pytest.raises(CorpusError, match="changed while it was read"):
+        open_corpus([str(book)])

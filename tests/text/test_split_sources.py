@@ -1,0 +1,214 @@
+"""Holds the parts of a text to the whole: however it is cut, ids and errors are the same."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from charrnn.config import TextConfig
+from charrnn.errors import CorpusError
+from charrnn.text import build, encode
+from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.text.encode import run_job, split_sources
+from charrnn.text.files import Source, hash_sources
+from charrnn.text.fingerprint import Fingerprint
+from charrnn.text.reader import iter_text
+from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points
+
+Write = Callable[..., list[Source]]
+ENCODINGS = ["utf-8", "utf-8-sig", "gb18030", "shift_jis", "euc_kr", "cp1251", "utf-16", "utf-7"]
+TEXTS = st.lists(
+    st.text(st.sampled_from("ab中文あ한Яß\U0001f600\ufeff\r\n\n"), max_size=40),
+    min_size=1,
+    max_size=4,
+)
+SIZES = st.integers(1, 30)
+
+
+@contextmanager
+def small_parts(part_bytes: int, chunk_bytes: int = 3) -> Iterator[None]:
+    """Have any text cut into parts of about that size, which this process reads one by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "PARALLEL_FROM_BYTES", 0)
+        patch.setattr(build, "PART_BYTES", part_bytes)
+        patch.setattr(build, "allowed_workers", lambda: 2)
+        patch.setattr(build, "open_workers", one_process)
+        patch.setattr(encode, "MIN_LAST_BYTES", 30)
+        patch.setattr(encode, "BLOCK_CHARS", 4)
+        patch.setattr("charrnn.text.files.CHUNK_BYTES", chunk_bytes)
+        yield
+
+
+@contextmanager
+def one_process(_: int) -> Iterator[object]:
+    yield lambda encode: map(run_job, encode)
+
+
+def build_ids(folder: Path, texts: dict[str, list[Source]], config: TextConfig) -> dict[str, bytes]:
+    """Build ids and give every file that there is in the end."""
+    fingerprint = Fingerprint([source for text in texts.values() for source in text], folder)
+    fingerprint.take()
+    with build.open_build(texts, config) as begun:
+        begun.put_into(folder, None, fingerprint.still_holds)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@given(
+    texts=TEXTS,
+    held_out=TEXTS,
+    encoding=st.sampled_from(ENCODINGS),
+    end=st.sampled_from([None, "\n", "\n\n", "中\n", "a"]),
+    min_count=st.integers(1, 3),
+    size=SIZES,
+    chunk=st.integers(1, 7),
+)
+@example(["a\r\n" * 30], ["中\r" * 30], "utf-8", "\n\n", 2, 1, 1)
+@example(["ab\n" * 30 + "\n"], ["a"], "utf-8", "\n\n", 1, 1, 1)
+@example(["ab\n\ufeff" * 30], ["a"], "utf-8", None, 1, 1, 1)
+@example(["\ufeff", "ab", "", "ab\n"], ["", "ab"], "utf-8-sig", None, 1, 1, 2)
+@example(["b" * 90 + "\n中文"], ["a" * 80], "gb18030", None, 3, 10, 5)
+def test_any_text_cut_anywhere_has_the_ids_of_the_whole(
+    write: Write,
+    tmp_path_factory: pytest.TempPathFactory,
+    texts: list[str],
+    held_out: list[str],
+    encoding: str,
+    end: str | None,
+    min_count: int,
+    size: int,
+    chunk: int,
+) -> None:
+    config = TextConfig(encoding=encoding, document_end=end, min_count=min_count)
+    sources = write(*[text.encode(encoding, "ignore") for text in texts + held_out])
+    train, val = sources[: len(texts)], sources[len(texts) :]
+    how = {"encoding": encoding, "document_end": end}
+    everything = "".join(iter_text(sources, **how))
+    folder = tmp_path_factory.mktemp("ids")
+    with small_parts(size, chunk):
+        if not everything:
+            with pytest.raises(CorpusError, match="is empty"):
+                build_ids(folder / "own", {"train": train, "val": val}, config)
+            return
+        built = build_ids(folder / "own", {"train": train, "val": val}, config)
+    whole = build_ids(folder / "whole", {"train": train, "val": val}, config)
+    counts = np.bincount(code_points(everything), minlength=CODE_POINTS)
+    vocab = Vocab.from_counts(counts, min_count)
+
+    for name, text in (("train", train), ("val", val)):
+        expected = vocab.encode("".join(iter_text(text, **how))).tobytes()
+        assert built[f"{name}.ids"] == whole[f"{name}.ids"] == expected
+    assert Vocab.from_json(json.loads(built["about.json"])["vocab"]) == vocab
+
+
+@given(text=st.text(st.sampled_from("ab中\n"), min_size=1), size=SIZES, place=st.floats(0.001, 0.5))
+def test_characters_are_counted_from_marks_as_from_all_ids(
+    write: Write, tmp_path_factory: pytest.TempPathFactory, text: str, size: int, place: float
+) -> None:
+    (source,) = write(text.encode())
+    config = TextConfig(min_count=3, val_fraction=place)
+    with small_parts(size):
+        corpus = open_corpus([str(source.path)], config, tmp_path_factory.mktemp("cache"))
+
+    assert corpus.train_chars == corpus.vocab.count_characters(corpus.train)
+    assert corpus.val_chars == corpus.vocab.count_characters(corpus.val)
+    assert corpus.chars == len(text)
+
+
+def test_to_open_ids_with_bytes_takes_no_look_at_most_of_them(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = write(("ab" * 3000 + "中").encode())
+    counted: list[int] = []
+    count = Vocab.count_characters
+
+    def note(vocab: Vocab, ids: Ids) -> int:
+        counted.append(len(ids))
+        return count(vocab, ids)
+
+    monkeypatch.setattr(Vocab, "count_characters", note)
+    monkeypatch.setattr(encode, "BLOCK_CHARS", 100)
+    monkeypatch.setattr("charrnn.text.files.CHUNK_BYTES", 100)
+    corpus = open_corpus([str(source.path)], TextConfig(min_count=2), tmp_path)
+
+    assert corpus.vocab.has_bytes
+    assert sum(counted) <= 100
+
+
+@given(
+    text=st.binary(max_size=60) | st.text(st.sampled_from("ab中\r\n")).map(str.encode),
+    broken=st.binary(max_size=4),
+    size=SIZES,
+    encoding=st.sampled_from(["utf-8", "gb18030", "shift_jis", "cp1252", "ascii"]),
+)
+@example(b"ab\n" * 40 + "中".encode()[:2] + b"\n" + b"ab\n" * 40, b"", 5, "utf-8")
+@example(b"ab\n" * 40, b"\xff", 7, "utf-8")
+@example(b"ab\n" * 40 + b"\x81\n", b"", 7, "gb18030")
+def test_bytes_that_are_no_text_end_in_the_error_of_the_whole(
+    write: Write,
+    tmp_path_factory: pytest.TempPathFactory,
+    text: bytes,
+    broken: bytes,
+    size: int,
+    encoding: str,
+) -> None:
+    sources = write(b"ab\n", text + broken + text)
+    config = TextConfig(encoding=encoding)
+    folder = tmp_path_factory.mktemp("ids")
+
+    def outcome(name: str) -> str:
+        try:
+            return build_ids(folder / name, {"train": sources}, config)["train.ids"].hex()
+        except CorpusError as error:
+            return str(error)
+
+    whole = outcome("whole")
+    with small_parts(size, chunk_bytes=1 << 20):
+        # What follows is a guess from the lines around, and those read with them may be fewer.
+        assert outcome("own").partition("; ")[0] == whole.partition("; ")[0]
+    assert sorted(path.name for path in folder.iterdir()) in ([], ["own", "whole"])
+
+
+def test_a_large_file_is_cut_after_newlines_only(write: Write) -> None:
+    content = b"first line\r\nsecond\n" * 20_000 + b"end"
+    (source,) = write(content)
+    cut = split_sources([source], 70_000, TextConfig())
+
+    assert len(cut) == 5
+    assert [part.start for (part,) in cut] == [0, *(part.stop for (part,) in cut[:-1])]
+    assert all(content[part.start - 1 : part.start] == b"\n" for (part,) in cut[1:])
+    assert all(part.stop - part.start >= 70_000 for (part,) in cut[:-1] if part.stop is not None)
+    assert len(content) - cut[-1][0].start >= encode.MIN_LAST_BYTES
+
+
+@pytest.mark.parametrize(
+    "config",
+    [TextConfig(encoding="utf-16"), TextConfig(encoding="utf-7"), TextConfig(normalize="nfc")],
+)
+def test_a_file_that_newlines_do_not_part_is_left_whole(write: Write, config: TextConfig) -> None:
+    sources = write(b"ab\n" * 100_000, b"ab\n" * 100_000)
+
+    assert split_sources(sources, 1000, config) == [sources[:1], sources[1:]]
+
+
+def test_a_packed_file_is_left_whole(write: Write, tmp_path: Path) -> None:
+    content = b"".join(b"%d\n" % number for number in range(100_000))
+    (source,) = write(gzip.compress(content), suffix=".gz")
+    with small_parts(9, 1 << 16):
+        corpus: Corpus = open_corpus([str(source.path)], cache=tmp_path)
+
+    assert corpus.chars == len(content)
+    assert corpus.sha256 == hash_sources([source])
+
+
+def test_small_files_are_read_together(write: Write) -> None:
+    sources = write(*[b"x" * 10] * 7)
+
+    assert [len(part) for part in split_sources(sources, 25, TextConfig())] == [3, 3, 1]

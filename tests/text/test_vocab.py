@@ -1,0 +1,263 @@
+"""Holds the vocabulary to its law: what is encoded is decoded, and nothing else is let in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from charrnn.errors import VocabError
+from charrnn.text.vocab import StreamDecoder, Vocab
+
+FEW = st.characters(codec="utf-8") | st.sampled_from("ab é中\U0001f600")
+TEXTS = st.text(FEW)
+SOME = st.text(FEW, min_size=1)
+BYTES_ONLY = Vocab("", has_bytes=True)
+
+
+def stream(vocab: Vocab, ids: list[int]) -> str:
+    """Decode one id at a time."""
+    decoder = StreamDecoder(vocab)
+    return "".join(map(decoder.feed, ids)) + decoder.flush()
+
+
+# Which characters have an id
+
+
+@given(SOME)
+def test_the_ids_of_a_text_are_places_in_its_sorted_alphabet(text: str) -> None:
+    vocab = Vocab.from_text(text)
+
+    assert vocab.alphabet == "".join(sorted(set(text)))
+    assert vocab.encode(text).tolist() == [vocab.alphabet.index(char) for char in text]
+
+
+def test_characters_rarer_than_min_count_have_no_id_of_their_own() -> None:
+    vocab = Vocab.from_text("aaabbc", min_count=3)
+
+    assert (vocab.alphabet, vocab.has_bytes, vocab.size) == ("a", True, 257)
+
+
+def test_min_count_one_keeps_every_character_and_no_bytes() -> None:
+    assert Vocab.from_text("cab") == Vocab("abc", has_bytes=False)
+
+
+@pytest.mark.parametrize("alphabet", ["ba", "aa", "abca"])
+def test_an_alphabet_out_of_order_or_with_a_character_twice_is_refused(alphabet: str) -> None:
+    with pytest.raises(VocabError, match="not sorted, or holds a character twice"):
+        Vocab(alphabet)
+
+
+def test_an_empty_alphabet_is_refused_unless_there_are_bytes() -> None:
+    with pytest.raises(VocabError, match="empty"):
+        Vocab("")
+    assert BYTES_ONLY.size == 256
+
+
+def test_half_of_a_surrogate_pair_is_refused_in_an_alphabet() -> None:
+    with pytest.raises(VocabError, match="surrogate"):
+        Vocab("a\udc80")
+
+
+@pytest.mark.parametrize(
+    ("vocab", "dtype"),
+    [
+        (Vocab("a"), "u1"),
+        (Vocab("".join(map(chr, range(256)))), "u1"),
+        (Vocab("".join(map(chr, range(257)))), "u2"),
+        (BYTES_ONLY, "u1"),
+        (Vocab("a", has_bytes=True), "u2"),
+        (Vocab("".join(map(chr, range(0x10000, 0x20000)))), "u2"),
+        (Vocab("".join(map(chr, range(0x10000, 0x20001)))), "u4"),
+    ],
+    ids=lambda value: f"V={value.size}" if isinstance(value, Vocab) else value,
+)
+def test_ids_have_the_narrowest_type_that_holds_them(vocab: Vocab, dtype: str) -> None:
+    assert vocab.dtype == np.dtype(dtype)
+    assert vocab.encode(vocab.alphabet[-3:]).dtype == np.dtype(dtype)
+    assert vocab.decode(vocab.encode(vocab.alphabet[-3:])) == vocab.alphabet[-3:]
+
+
+# More tokens
+
+
+@given(SOME, st.booleans(), SOME, st.booleans())
+def test_a_union_has_the_tokens_of_both_and_no_others(
+    one: str, one_has_bytes: bool, other: str, other_has_bytes: bool
+) -> None:
+    first, second = Vocab.from_text(one), Vocab.from_text(other)
+    first, second = Vocab(first.alphabet, one_has_bytes), Vocab(second.alphabet, other_has_bytes)
+    union = first.union(second)
+
+    assert union.alphabet == Vocab.from_text(one + other).alphabet
+    assert union.has_bytes == (one_has_bytes or other_has_bytes)
+    assert union == second.union(first)
+
+
+@given(SOME, SOME, SOME, st.booleans())
+def test_tokens_mean_the_same_at_their_places_in_a_larger_vocabulary(
+    one: str, other: str, text: str, has_bytes: bool
+) -> None:
+    vocab = Vocab(Vocab.from_text(one + ("" if has_bytes else text)).alphabet, has_bytes)
+    larger = vocab.union(Vocab.from_text(other))
+    places = vocab.places_in(larger)
+
+    assert len(set(places.tolist())) == vocab.size
+    assert larger.decode(places[vocab.encode(text)]) == text
+
+
+@pytest.mark.parametrize("vocab", [Vocab("ab"), BYTES_ONLY, Vocab("é中", has_bytes=True)])
+def test_tokens_are_at_home_in_their_own_vocabulary(vocab: Vocab) -> None:
+    assert vocab.places_in(vocab).tolist() == list(range(vocab.size))
+    assert vocab.union(vocab) == vocab
+
+
+# There and back
+
+
+@given(SOME)
+def test_a_text_comes_back_from_its_own_vocabulary(text: str) -> None:
+    vocab = Vocab.from_text(text)
+
+    assert vocab.decode(vocab.encode(text)) == text
+
+
+@given(SOME, TEXTS)
+def test_any_text_comes_back_from_the_bytes_of_another_texts_vocabulary(
+    seen: str, text: str
+) -> None:
+    vocab = Vocab.from_text(seen, min_count=2)
+
+    assert vocab.decode(vocab.encode(text)) == text
+
+
+@given(TEXTS)
+@example("\x7f\x80\u07ff\u0800\uffff\U00010000\U0010ffff")  # where UTF-8 grows a byte
+def test_without_any_character_the_ids_are_the_utf8_bytes(text: str) -> None:
+    assert bytes(BYTES_ONLY.encode(text).tolist()) == text.encode()
+
+
+@given(st.text(st.characters(codec="ascii")))
+def test_an_ascii_text_has_the_same_ids_as_beside_another_character(text: str) -> None:
+    for vocab in (Vocab.from_text(text + "é"), Vocab("bdé", has_bytes=True)):
+        ids = vocab.encode(text).tolist()
+        assert ids == vocab.encode(text + "é").tolist()[:-1]
+
+
+def test_an_empty_text_has_no_ids() -> None:
+    for vocab in (Vocab("ab"), Vocab("é"), BYTES_ONLY):
+        assert vocab.encode("").shape == (0,)
+        assert vocab.decode([]) == ""
+
+
+@given(SOME, TEXTS)
+def test_characters_are_counted_whatever_number_of_bytes_each_took(seen: str, text: str) -> None:
+    vocab = Vocab.from_text(seen, min_count=2)
+
+    assert vocab.count_characters(vocab.encode(text)) == len(text)
+
+
+def test_only_a_byte_that_continues_a_character_starts_none() -> None:
+    starts = Vocab("ab", has_bytes=True).starts_character
+
+    assert np.flatnonzero(~starts).tolist() == list(range(2 + 0x80, 2 + 0xC0))
+
+
+def test_bytes_that_are_no_utf8_come_out_as_replacement_signs() -> None:
+    vocab = Vocab("ab", has_bytes=True)
+    high, low = (2 + byte for byte in "é".encode())
+
+    assert vocab.decode([0, high, low, 1]) == "aéb"
+    assert vocab.decode([0, low, 1]) == "a\ufffdb"
+    assert vocab.decode([high, 0, low]) == "\ufffda\ufffd"
+
+
+# One id at a time
+
+
+@given(st.lists(st.integers(0, 4 + 255) | st.sampled_from([4 + b for b in "é中😀".encode()])))
+def test_any_ids_decode_one_by_one_as_they_do_together(ids: list[int]) -> None:
+    vocab = Vocab("\nabé", has_bytes=True)
+
+    assert stream(vocab, ids) == vocab.decode(ids)
+
+
+def test_the_bytes_of_a_character_are_held_back_until_it_is_whole() -> None:
+    decoder = StreamDecoder(BYTES_ONLY)
+
+    assert [decoder.feed(byte) for byte in "a中".encode()] == ["a", "", "", "中"]
+    assert decoder.flush() == ""
+
+
+def test_an_unfinished_character_shows_before_the_next_one() -> None:
+    decoder = StreamDecoder(Vocab("ab", has_bytes=True))
+
+    assert decoder.feed(2 + "é".encode()[0]) == ""
+    assert decoder.feed(1) == "\ufffdb"
+
+
+# What is refused
+
+
+def test_unknown_characters_are_named_with_their_code_points_and_the_way_out() -> None:
+    with pytest.raises(VocabError) as caught:
+        Vocab("ab").encode("a中b\x07é中")
+
+    assert str(caught.value) == (
+        "the model never saw '\\x07' (U+0007), 'é' (U+00E9 LATIN SMALL LETTER E WITH ACUTE), "
+        "'中' (U+4E2D CJK UNIFIED IDEOGRAPH-4E2D); leave it out, "
+        "or train with --min-count 2, which can write any character as bytes"
+    )
+
+
+def test_of_many_unknown_characters_five_are_named_and_the_rest_counted() -> None:
+    with pytest.raises(VocabError, match=r"U\+0067 LATIN SMALL LETTER G\) and 2 more;"):
+        Vocab("ab").encode("cdefghi")
+
+
+@given(SOME, SOME)
+def test_without_bytes_a_text_is_encoded_only_if_every_character_is_known(
+    seen: str, text: str
+) -> None:
+    assume(set(text) - set(seen))
+    with pytest.raises(VocabError):
+        Vocab.from_text(seen).encode(text)
+
+
+@pytest.mark.parametrize("use", [Vocab("ab").encode, BYTES_ONLY.encode, Vocab.from_text])
+def test_half_of_a_surrogate_pair_is_named_with_its_place(use: Callable[[str], object]) -> None:
+    expected = re.escape("character 2 of the text is U+D83D, half of a surrogate pair")
+    with pytest.raises(VocabError, match=expected):
+        use("ab\ud83d\ud83d")
+
+
+# JSON
+
+
+@given(SOME, st.sampled_from([1, 2]))
+def test_a_vocabulary_comes_back_from_json(text: str, min_count: int) -> None:
+    vocab = Vocab.from_text(text, min_count)
+
+    assert Vocab.from_json(json.loads(json.dumps(vocab.to_json()))) == vocab
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(None, 3, "ab", ["ab", False], {}, {"alphabet": "ab"}, {"bytes": True}),
+        {"alphabet": ["a", "b"], "bytes": False},
+        {"alphabet": "ab", "bytes": 1},
+        {"alphabet": "ab", "bytes": None},
+        {"alphabet": "ba", "bytes": False},
+        {"alphabet": "\ud800", "bytes": False},
+        {"alphabet": "", "bytes": False},
+    ],
+)
+def test_json_that_is_no_vocabulary_is_refused(data: object) -> None:
+    with pytest.raises(VocabError):
+        Vocab.from_json(data)

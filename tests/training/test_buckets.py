@@ -1,0 +1,205 @@
+"""Gradients leave for the other processes layer by layer, and come back as sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.errors import ProcessLostError
+from charrnn.model.network import CharRNN, copy_model
+from charrnn.text.corpus import corpus_from_text
+from charrnn.training import buckets as travel_module
+from charrnn.training.buckets import BucketedAllReduce, make_buckets
+from charrnn.training.distributed import SINGLE_PROCESS, World
+from charrnn.training.learner import Learner
+from charrnn.training.plan import make_plan
+
+IDS = torch.tensor([[0, 1, 2, 3], [4, 0, 3, 1], [2, 2, 0, 4]])
+TARGETS = IDS.flip(1)
+FIGURES = torch.tensor([3.0, 0.0])
+
+
+@dataclass(frozen=True)
+class Twins(World):
+    """Two processes with the same gradients: a sum is twice what one has. Keeps what was sent."""
+
+    world_size: int = 2
+    sent: list[list[Tensor]] = field(default_factory=list)
+
+    def all_reduce_async(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+        self.sent.append(list(tensors))
+        return lambda: [2 * tensor for tensor in tensors]
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(travel_module, "_LEAST_NUMBERS", 1)
+
+
+def make_network(**settings: Any) -> CharRNN:
+    shape: dict[str, Any] = {"vocab_size": 5, "embedding_size": 3, "hidden_size": 4}
+    torch.manual_seed(1)
+    return CharRNN(ModelConfig(**shape | {"num_layers": 3} | settings))
+
+
+def read(model: CharRNN, rows: slice = slice(None)) -> None:
+    """Leave the gradients of these lanes."""
+    model.loss_sum(IDS[rows], TARGETS[rows], None, None)[0].backward()
+
+
+def grads_of(model: CharRNN) -> dict[str, Tensor | None]:
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def assert_twice(model: CharRNN, single: CharRNN) -> None:
+    expected = grads_of(single)
+    for name, grad in grads_of(model).items():
+        if (once := expected[name]) is None:
+            assert grad is None
+        else:
+            torch.testing.assert_close(grad, 2 * once, msg=name)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"tie_embeddings": True, "initial_state": "learned"}, {"num_layers": 1}]
+)
+def test_every_learned_weight_travels_once_and_comes_back_as_a_sum(
+    cell: str, settings: dict[str, Any]
+) -> None:
+    model, twins = make_network(cell=cell, **settings), Twins()
+    single, travel = copy_model(model), BucketedAllReduce(model, twins)
+    blocks = make_buckets(model)
+    travel.begin_pass(is_last=True)
+    read(model)
+    read(single)
+
+    assert travel.bring_back(FIGURES).tolist() == [6.0, 0.0]
+    assert_twice(model, single)
+    assert len(twins.sent) == len(blocks) == model.config.num_layers + 2
+    learned = {parameter for parameter in model.parameters() if parameter.requires_grad}
+    assert set(chain(*blocks)) == learned
+    assert sum(map(len, blocks)) == len(learned)
+
+
+def test_small_layers_go_together_with_those_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(travel_module, "_LEAST_NUMBERS", 150)  # a layer has 144 or 160
+    model = make_network()
+    top, middle, bottom = (list(layer.cell.parameters()) for layer in reversed(model.layers))
+    output = list(model.output.parameters())
+
+    blocks = make_buckets(model)
+    expected = [[*output, *top], middle, [*bottom, model.embedding.weight]]
+    assert [[id(p) for p in block] for block in blocks] == [[id(p) for p in b] for b in expected]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_layer_has_left_before_the_one_below_it_is_done(cell: str) -> None:
+    model, twins = make_network(cell=cell), Twins()
+    travel = BucketedAllReduce(model, twins)
+    sent: list[int] = []
+    weights = [layer.cell.weight_hh_l0 for layer in reversed(list(model.layers))]
+    for weight in (*weights, model.embedding.weight):
+        weight.register_hook(lambda _: sent.append(len(twins.sent)))
+    travel.begin_pass(is_last=True)
+    read(model)
+
+    assert sent == [1, 2, 3, 4]  # the output's block, then that of each layer
+
+
+def test_nothing_leaves_before_the_last_slice_of_a_window() -> None:
+    model, twins = make_network(), Twins()
+    single, travel = copy_model(model), BucketedAllReduce(model, twins)
+    travel.begin_pass(is_last=False)
+    read(model, slice(0, 2))
+
+    assert twins.sent == []
+    travel.begin_pass(is_last=True)
+    read(model, slice(2, 3))
+    travel.bring_back(FIGURES)
+    read(single)
+    assert_twice(model, single)
+
+
+def test_a_learner_makes_the_same_update_of_a_window_in_slices_as_of_one_in_a_piece() -> None:
+    corpus = corpus_from_text("the cat sat on the mat. " * 40)
+    config = TrainConfig(steps=1, hidden_size=7, num_layers=2, batch_size=8, seq_len=6, dropout=0.0)
+    plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+    updates = []
+    for micro_batches in (1, 3):
+        learner = Learner(plan, config, corpus, torch.device("cpu"), torch.float32, world=Twins())
+        learner._gradients.slice_to(micro_batches)
+        updates += learner.advance(1)
+
+    whole, sliced = updates
+    assert sliced.nats == pytest.approx(whole.nats, rel=1e-5)
+    assert sliced.norm == pytest.approx(whole.norm, rel=1e-5)
+
+
+def test_a_window_read_again_for_want_of_memory_sends_no_block_twice() -> None:
+    model, twins = make_network(), Twins()
+    single, travel = copy_model(model), BucketedAllReduce(model, twins)
+    travel.begin_pass(is_last=True)
+    lack = model.layers[1].cell.weight_hh_l0.register_hook(run_out_of_memory)
+    with pytest.raises(MemoryError):
+        read(model)
+    lack.remove()
+    assert len(twins.sent) == 2
+    model.zero_grad()
+    for rows in (slice(0, 2), slice(2, 3)):
+        assert len(twins.sent) == 2
+        travel.begin_pass(is_last=rows.stop == 3)
+        read(model, rows)
+    travel.bring_back(FIGURES)
+
+    read(single)
+    assert_twice(model, single)
+    assert len(twins.sent) == len(make_buckets(model))
+
+
+def run_out_of_memory(_: Tensor) -> None:
+    raise MemoryError
+
+
+def test_an_initial_state_that_a_window_did_not_use_stays_without_a_gradient() -> None:
+    model = make_network(initial_state="learned")
+    travel = BucketedAllReduce(model, Twins())
+    travel.begin_pass(is_last=True)
+    state = tuple(tuple(torch.ones(3, 4) for _ in range(2)) for _ in range(3))
+    model.loss_sum(IDS, TARGETS, state, None)[0].backward()
+    travel.bring_back(FIGURES)
+
+    missing = {name for name, grad in grads_of(model).items() if grad is None}
+    assert missing == {f"layers.{depth}.initial" for depth in range(3)}
+
+
+def test_a_lost_process_is_told_of_from_within_a_backward_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lose(*_: object) -> None:
+        raise ProcessLostError("gone")
+
+    model = make_network()
+    travel = BucketedAllReduce(model, World(0, 2))
+    monkeypatch.setattr(World, "all_reduce_async", lose)
+    travel.begin_pass(is_last=True)
+    with pytest.raises(ProcessLostError, match="gone"):
+        read(model)
+
+
+def test_alone_nothing_travels() -> None:
+    model = make_network()
+    single, travel = copy_model(model), BucketedAllReduce(model, SINGLE_PROCESS)
+    travel.begin_pass(is_last=True)
+    read(model)
+    read(single)
+
+    assert travel.bring_back(FIGURES) is FIGURES
+    torch.testing.assert_close(grads_of(model), grads_of(single))

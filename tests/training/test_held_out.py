@@ -1,0 +1,76 @@
+"""The text that a run is judged by: how much of it, and what a network scores on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from charrnn.config import ModelConfig, TextConfig, TrainConfig
+from charrnn.errors import CorpusError
+from charrnn.model.network import CharRNN
+from charrnn.text.corpus import Corpus, corpus_from_text
+from charrnn.training import evaluation
+from charrnn.training.distributed import SINGLE_PROCESS
+from charrnn.training.evaluation import HeldOut, evaluate_carried, evaluate_windowed, unwatched
+
+BOOK = corpus_from_text("the cat sat on the mat. " * 300)
+
+
+def make_network(corpus: Corpus) -> CharRNN:
+    torch.manual_seed(1)
+    return CharRNN(ModelConfig(vocab_size=corpus.vocab.size, embedding_size=3, hidden_size=4))
+
+
+def test_a_text_with_nothing_held_out_is_refused_with_the_numbers() -> None:
+    corpus = corpus_from_text("abcdefghijk", TextConfig(val_fraction=0.01))
+
+    with pytest.raises(CorpusError, match=r"11 characters, of which 1 are held out"):
+        HeldOut(corpus, TrainConfig(), SINGLE_PROCESS)
+
+
+def test_a_held_out_character_of_several_tokens_is_counted_as_none() -> None:
+    corpus = corpus_from_text("ab" * 13 + "大", TextConfig(min_count=2))
+
+    with pytest.raises(CorpusError, match="at least 2 are needed"):
+        HeldOut(corpus, TrainConfig(), SINGLE_PROCESS)
+
+
+def test_so_many_characters_are_predicted_while_training_as_are_asked_for() -> None:
+    watched: list[int] = []
+    text = HeldOut(BOOK, TrainConfig(eval_chars=100), SINGLE_PROCESS)
+    text.score(make_network(BOOK), watched.append)
+
+    assert (sum(watched), text.part_chars) == (100, 101)
+
+
+def test_a_part_gives_way_to_the_whole_at_the_end() -> None:
+    model, val, vocab = make_network(BOOK), BOOK.val, BOOK.vocab
+    text = HeldOut(BOOK, TrainConfig(eval_chars=100), SINGLE_PROCESS)
+    carried, windowed, compared = text.score_whole(model, 9.0, unwatched)
+
+    assert carried == compared == evaluate_carried(model, val, vocab).loss_nats
+    assert windowed == evaluate_windowed(model, val, vocab).loss_nats
+
+
+def test_of_a_long_text_the_end_reads_no_more_than_can_be_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, val, vocab = make_network(BOOK), BOOK.val, BOOK.vocab
+    monkeypatch.setattr(evaluation, "_MOST_AT_THE_END", 300)
+    text = HeldOut(BOOK, TrainConfig(eval_chars=100), SINGLE_PROCESS)
+    carried, windowed, _ = text.score_whole(model, 9.0, unwatched)
+
+    assert carried == evaluate_carried(model, val[:301], vocab).loss_nats
+    assert windowed == evaluate_windowed(model, val[:301], vocab).loss_nats
+    assert HeldOut(BOOK, TrainConfig(eval_chars=0), SINGLE_PROCESS).part_chars == len(val)
+
+
+def test_what_is_known_of_the_whole_is_not_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, watched = make_network(BOOK), list[int]()
+    monkeypatch.setattr(evaluation, "HELD_OUT_TOKENS", 20)
+    text = HeldOut(BOOK, TrainConfig(eval_chars=0), SINGLE_PROCESS)
+    carried, _, compared = text.score_whole(model, 9.0, watched.append)
+
+    assert carried == 9.0
+    assert compared == evaluate_carried(model, BOOK.val[:20], BOOK.vocab).loss_nats
+    assert sum(watched) == len(BOOK.val) - 1 + 19  # by windows, and where others are compared
