@@ -1,7 +1,7 @@
 """Whether --max-copy holds, and what it costs: python benchmarks/originality.py TEXT...
 
-A writer that loves to copy writes a million characters freely, then through the guide. What it
-copied is counted by a set of every run of the text, which shares no code with the guide.
+A writer that loves to copy writes a million characters freely, then through the constraint. What it
+copied is counted by a set of every run of the text, which shares no code with the constraint.
 
 Bounds: no run of 21 characters with --max-copy 20; 20 µs a character; 3 s to prepare a million.
 """
@@ -16,7 +16,7 @@ import tracemalloc
 import numpy as np
 from runs import one_line_errors
 
-from charrnn.analysis.copies import find_copied
+from charrnn.analysis.copies import find_copies
 from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.generation.constraints.no_copy import NoCopy
 from charrnn.text.corpus import Corpus, open_corpus
@@ -29,22 +29,22 @@ MOST_PLACES = 1000
 
 
 def write_copies(
-    corpus: SuffixArray, length: int, guide: NoCopy | None, seed: int = 1
+    corpus: SuffixArray, length: int, constraint: NoCopy | None, seed: int = 1
 ) -> list[int]:
     """Give so many ids, each of which follows in the corpus what was written last.
 
-    That is the last 12 characters, or fewer where the guide forbids all that follows them.
+    That is the last 12 characters, or fewer where the constraint forbids all that follows them.
     """
     draw = random.Random(seed).randrange
     written = corpus.ids[: CONTEXTS[0]].tolist()
-    place = guide and guide.start(corpus.ids[: CONTEXTS[0]])
+    state = constraint and constraint.initial_state(corpus.ids[: CONTEXTS[0]])
     while len(written) < length:
-        bias = guide and guide.bias(place)
+        bias = constraint and constraint.mask(state)
         following = (_following(corpus, written[len(written) - size :]) for size in CONTEXTS)
         allowed = (ids if bias is None else ids[bias[ids] == 0] for ids in following)
         ids = next(ids for ids in allowed if len(ids))
         written.append(int(ids[draw(len(ids))]))
-        place = guide and guide.follow(place, written[-1])
+        state = constraint and constraint.advance(written[-1], state)
     return written
 
 
@@ -61,13 +61,13 @@ def count_copies(text: str, corpus: str, size: int) -> int:
     return sum(text[i : i + size] in runs for i in range(len(text) - size + 1))
 
 
-def time_guide(guide: NoCopy, ids: list[int]) -> float:
-    """Give the seconds that the guide takes to read and to judge each of `ids`."""
-    place = guide.start(np.array(ids[:0], dtype=np.int64))
+def time_constraint(constraint: NoCopy, ids: list[int]) -> float:
+    """Give the seconds that the constraint takes to read and to judge each of `ids`."""
+    state = constraint.initial_state(np.array(ids[:0], dtype=np.int64))
     began = time.perf_counter()
     for token in ids:
-        guide.bias(place)
-        place = guide.follow(place, token)
+        constraint.mask(state)
+        state = constraint.advance(token, state)
     return time.perf_counter() - began
 
 
@@ -89,16 +89,16 @@ def show_text(path: str) -> None:
     corpus = open_corpus([path])
     print(f"{corpus.name}: {corpus.train_chars:,} characters to learn from", flush=True)
     suffixes, learned = prepare(corpus), corpus.vocab.decode(corpus.train)
-    guide = NoCopy(suffixes, corpus.vocab, NOVEL)
-    for way, own_guide in (("freely", None), (f"--max-copy {NOVEL}", guide)):
-        ids = write_copies(suffixes, LENGTH, own_guide)
+    constraint = NoCopy(suffixes, corpus.vocab, NOVEL)
+    for way, own_constraint in (("freely", None), (f"--max-copy {NOVEL}", constraint)):
+        ids = write_copies(suffixes, LENGTH, own_constraint)
         text = corpus.vocab.decode(ids)
         counts = [f"{count_copies(text, learned, n):,} runs of {n}" for n in (NOVEL, NOVEL + 1)]
-        microseconds = time_guide(guide, ids) / LENGTH * 1e6
+        microseconds = time_constraint(constraint, ids) / LENGTH * 1e6
         began = time.perf_counter()
-        found = find_copied(text, suffixes, corpus.vocab, NOVEL)
+        found = find_copies(text, suffixes, corpus.vocab, NOVEL)
         seconds = time.perf_counter() - began
-        print(f"  {way}: {', '.join(counts)}; guide {microseconds:.1f} µs a character")
+        print(f"  {way}: {', '.join(counts)}; constraint {microseconds:.1f} µs a character")
         print(f"    longest {len(found.longest):,}, found in {seconds:.1f} s", flush=True)
 
 

@@ -107,11 +107,11 @@ def show_controls() -> None:
     print("\nmore time for top-k, top-p, three penalties / for a regex")
     for config in SAMPLED_MODELS[:3]:
         weights = random_weights(config)
-        guide = make_constraint(ALPHABET, SampleConfig(regex=REGEX, length=1 << 30), None)
+        constraint = make_constraint(ALPHABET, SampleConfig(regex=REGEX, length=1 << 30), None)
         plain, controlled, guided = measure(
             sampling_rate(config, weights, 3000),
             sampling_rate(config, weights, 3000, CONTROLLED),
-            sampling_rate(config, weights, 3000, guide=guide),
+            sampling_rate(config, weights, 3000, constraint=constraint),
         )
         print(
             f"{name_of(config)} {median_ratio(plain, controlled) - 1:+5.0%}"

@@ -8,7 +8,8 @@
     for piece in model.generate("The ", temperature=0.8):
         print(piece, end="", flush=True)
 
-Names are loaded when they are first used: torch only by `train`, numpy only by `load`.
+charrnn/api.py lists the calls and what each returns. A name is loaded when it is first used: torch
+only by what trains or evaluates, numpy by the rest.
 """
 
 from __future__ import annotations
@@ -19,34 +20,45 @@ from typing import TYPE_CHECKING, Any
 from charrnn._version import __version__
 
 if TYPE_CHECKING:
-    from charrnn.api import load as load
-    from charrnn.api import train as train
-    from charrnn.generation.model import Model as Model
-    from charrnn.generation.model import blend as blend
-    from charrnn.generation.model import with_negative_model as with_negative_model
+    from charrnn.api import (
+        benchmark,
+        compress,
+        corpus_stats,
+        decompress,
+        describe,
+        evaluate,
+        list_runs,
+        load,
+        sample,
+        score,
+        train,
+    )
+    from charrnn.generation.model import Model, blend, with_negative_model
+    from charrnn.generation.session import Session, start_session
+    from charrnn.tasks.open_models import open_models
 
 # How long torch's threads keep turning while they wait for one another. By default so long that
 # beside another busy program a step takes a hundred times what it should (benchmarks/LOG.md).
 # It is read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-__all__ = ["Model", "__version__", "blend", "guide_away", "load", "train"]
+__all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
+__all__ += ["decompress", "describe", "evaluate", "list_runs", "load", "open_models", "sample"]
+__all__ += ["score", "start_session", "train", "with_negative_model"]
 
-_HOMES = {
-    "Model": "charrnn.generation.model",
-    "blend": "charrnn.generation.model",
-    "guide_away": "charrnn.generation.model",
-    "load": "charrnn.api",
-    "train": "charrnn.api",
+_HOMES = {  # of the names that are not in charrnn.api
+    **dict.fromkeys(["Model", "blend", "with_negative_model"], "charrnn.generation.model"),
+    **dict.fromkeys(["Session", "start_session"], "charrnn.generation.session"),
+    "open_models": "charrnn.tasks.open_models",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES.get(name, "charrnn.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -1,46 +1,211 @@
-"""The public functions: train a model, load one."""
+"""The Python calls: whatever the command line can do, each a thin function over tasks/.
+
+    load          a Model: generate, generate_many, search, fill, score, next_chars
+    open_models   OpenModels for `sample`: several blended, one pushed away, a saved state
+    sample        an iterator of Sample: text, stopped_by, bpc, costs
+    score         Scores: the bits of each character, bpc
+    train         an iterator of reports; the last is a RunFinished
+    evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
+    corpus_stats  a CorpusSummary: counts, trouble, baselines, what train would choose
+    benchmark     an iterator of speeds: the machine, training, evaluation, sampling
+    compress      Compressed: data, bits_per_char, bits_per_byte; decompress: the original bytes
+    describe      a dict: shape, vocabulary and training of a model
+    list_runs     a list of dicts, one a run, the newest first
+
+A model is named by its run, its folder or its file; None is the newest run. `checkpoints` is the
+folder of all runs; None is checkpoints/. Errors are kinds of charrnn.errors.CharRNNError.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.checkpoint.run_store import find_model
-from charrnn.config import RunConfig
+from charrnn.checkpoint import run_store
+from charrnn.checkpoint.model_file import describe_model, read_model
+from charrnn.config import DynamicConfig, RunConfig, TextConfig
 from charrnn.generation.model import Model
 
+# Each function imports its task when it is called: `load` must not wait for torch (1 s).
 if TYPE_CHECKING:
+    from charrnn.bench.speeds import Speed
+    from charrnn.compression.codec import Compressed
+    from charrnn.generation.samples import Sample
+    from charrnn.generation.scoring import Scores
+    from charrnn.tasks.corpus_stats import CorpusSummary
+    from charrnn.tasks.evaluate import EvalResult
+    from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.train import RunReport
 
+Name = str | Path | None
+Names = str | Path | Sequence[str | Path]
 
-def load(model: str | Path | None = None, *, checkpoints: str | Path | None = None) -> Model:
-    """Open a model: a run's name, its folder, or a model file; None the newest run.
 
-    Raises:
-        CheckpointError: there is none, or its file is damaged.
+def load(model: Name = None, *, checkpoints: Name = None) -> Model:
+    """Open a model.
+
+    >>> charrnn.load("book").fill("The q___k brown f_x")  # doctest: +SKIP
     """
-    folder = Path(checkpoints or RunConfig().checkpoints)
-    return Model.from_file(find_model(None if model is None else str(model), folder))
+    return Model(read_model(_find(model, checkpoints)))
+
+
+def sample(
+    prompt: str = "",
+    model: Name | OpenModels = None,
+    *,
+    checkpoints: Name = None,
+    **settings: Any,
+) -> Iterator[Sample]:
+    """Yield texts that continue `prompt`; sample i depends only on the seed and i.
+
+    settings: fields of tasks/sample.py's SampleRequest, such as count, best_of and unique, and of
+    SampleConfig, such as temperature, length and max_copy.
+
+    >>> names = charrnn.sample("A", "names", count=9, unique=True, lines=1)  # doctest: +SKIP
+    >>> both = charrnn.open_models(models=["book:0.7", "tale:0.3"])  # doctest: +SKIP
+    >>> story = next(charrnn.sample("It was", both, best_of=5, length=200))  # doctest: +SKIP
+    """
+    from charrnn.tasks.open_models import OpenModels, open_models
+    from charrnn.tasks.sample import SampleRequest, iter_samples
+
+    if not isinstance(model, OpenModels):
+        model = open_models(None if model is None else str(model), checkpoints=checkpoints)
+    names = {item.name for item in fields(SampleRequest)} & settings.keys()
+    request = SampleRequest(**{name: settings.pop(name) for name in names})
+    return iter_samples(model, prompt, request=request, **settings)  # the rest is SampleConfig's
+
+
+def score(text: str, model: Name = None, *, checkpoints: Name = None) -> Scores:
+    """Return what each character of `text` costs a model, in bits.
+
+    >>> charrnn.score("It was the best of times", "book").bpc  # doctest: +SKIP
+    1.93
+    """
+    return load(model, checkpoints=checkpoints).score(text)
 
 
 def train(
-    corpus: str | Path | Sequence[str | Path] = (),
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    **settings: Any,
+    corpus: Names = (), *, should_stop: Callable[[], bool] = lambda: False, **settings: Any
 ) -> Iterator[RunReport]:
-    """Train a model on text and yield a report of each thing that happens, keeping the run's files.
+    """Train a model and keep the run's files; yield a report of each thing that happens.
 
-    corpus: files, folders, globs or a library name. settings: fields of `charrnn.config`'s
-    TrainConfig, TextConfig and RunConfig, such as budget="10m", hidden_size=256, name="mine".
-    should_stop: asked after every step; once it says yes the run is saved and ends.
+    Nothing happens before the first report is taken. corpus: files, folders, globs or a library
+    name. settings: fields of TrainConfig, TextConfig and RunConfig. should_stop: called after every
+    step; True saves the run and ends it.
 
-    Raises:
-        CharRNNError: one of its kinds, at the first report or where it happens.
+    >>> *_, last = charrnn.train("book.txt", budget="5m", name="book")  # doctest: +SKIP
+    >>> last.finished.best_val_nats  # doctest: +SKIP
+    1.439
     """
     from charrnn.tasks.train import start_run
 
-    paths = [corpus] if isinstance(corpus, str | Path) else corpus
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
-    return start_run([str(path) for path in paths], settings, should_stop=should_stop)
+    return start_run(_as_strings(corpus), settings, should_stop=should_stop)
+
+
+def evaluate(
+    models: Names,
+    files: Names = (),
+    *,
+    dynamic_rate: float | None = None,
+    checkpoints: Name = None,
+    **text: Any,
+) -> EvalResult:
+    """Score models on files, or on the part of their own text that training held out.
+
+    dynamic_rate: adds dynamic evaluation. text: fields of tasks/eval_text.py's EvalTextRequest,
+    such as split="all", or text="…" instead of files.
+
+    >>> charrnn.evaluate("book").models[0].carried.bpc  # doctest: +SKIP
+    2.077
+    """
+    from charrnn.tasks.eval_text import EvalTextRequest
+    from charrnn.tasks.evaluate import evaluate_models
+
+    paths = [(name, _find(name, checkpoints)) for name in _as_strings(models)]
+    dynamic = None if dynamic_rate is None else DynamicConfig(dynamic_rate=dynamic_rate)
+    return evaluate_models(paths, EvalTextRequest(_as_strings(files), **text), dynamic)
+
+
+def corpus_stats(corpus: Names, **settings: Any) -> CorpusSummary:
+    """Measure a text; settings: fields of TextConfig.
+
+    >>> charrnn.corpus_stats("book.txt").baselines_bpc  # doctest: +SKIP
+    {'gzip': 3.31, 'xz': 3.05, '5-gram': 2.61}
+    """
+    from charrnn.tasks.corpus_stats import summarise_corpus
+
+    return summarise_corpus(_as_strings(corpus), TextConfig(**settings))
+
+
+def benchmark(
+    cells: Sequence[str] = ("lstm",),
+    hidden_sizes: Sequence[int] = (256,),
+    *,
+    quick: bool = False,
+    **settings: Any,
+) -> Iterator[Speed]:
+    """Yield speeds of this machine; settings: fields of TrainConfig for all networks.
+
+    >>> machine, training, *_ = charrnn.benchmark(quick=True)  # doctest: +SKIP
+    """
+    from charrnn.bench.speeds import Measuring
+    from charrnn.tasks.benchmark import QUICK, THOROUGH, measure_speeds
+
+    for result in measure_speeds(cells, hidden_sizes, settings, QUICK if quick else THOROUGH):
+        if not isinstance(result, Measuring):  # that announces the next figure on a terminal
+            yield result
+
+
+def compress(original: bytes, model: Name = None, *, checkpoints: Name = None) -> Compressed:
+    """Compress bytes, with a model predicting each character; the same one decompresses them.
+
+    >>> packed = charrnn.compress(b"It was the best of times", "book")  # doctest: +SKIP
+    >>> charrnn.decompress(packed.data, "book")  # doctest: +SKIP
+    b'It was the best of times'
+    """
+    from charrnn.compression import codec
+
+    return codec.compress(original, read_model(_find(model, checkpoints)))
+
+
+def decompress(data: bytes, model: Name = None, *, checkpoints: Name = None) -> bytes:
+    """Return the bytes that `compress` made `data` from.
+
+    >>> charrnn.decompress(Path("play.txt.crnn").read_bytes(), "book")  # doctest: +SKIP
+    """
+    from charrnn.compression import codec
+
+    path = _find(model, checkpoints)
+    return codec.decompress(data, read_model(path), "the data", str(path))
+
+
+def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:
+    """Return what a model file says of itself, as `charrnn info --json` prints it.
+
+    >>> charrnn.describe("book")["val_bpc"]  # doctest: +SKIP
+    2.077
+    """
+    return describe_model(read_model(_find(model, checkpoints)))
+
+
+def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
+    """Return name, corpus, model and held-out loss of each run; "error" for a damaged one.
+
+    >>> list_runs(checkpoints="no such folder")
+    []
+    """
+    runs = run_store.list_runs(Path(checkpoints or RunConfig().checkpoints))
+    return [run_store.summarise_run(run) for run in runs]
+
+
+def _find(model: Name, checkpoints: Name) -> Path:
+    """Return the path of a model's file."""
+    folder = Path(checkpoints or RunConfig().checkpoints)
+    return run_store.find_model(None if model is None else str(model), folder)
+
+
+def _as_strings(paths: Names) -> list[str]:
+    return [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]

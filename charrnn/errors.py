@@ -1,26 +1,16 @@
-"""Every error that charrnn raises on purpose, and the exit code that each one ends a command with.
+"""Every error that charrnn raises on purpose, and the exit code that it ends a command with.
 
-    CharRNNError                one line on stderr
-    ├─ ConfigError        2     a setting out of range, or two that clash
-    ├─ CorpusError        3     missing, empty, undecodable or too short text
-    ├─ VocabError         3     characters that the model does not know
-    ├─ CheckpointError    4     not ours, damaged, truncated, of another version
-    ├─ DivergedError      5     the loss stopped being a number
-    ├─ OutOfMemoryError   6     with the setting to lower
-    ├─ StorageError       7     disk full, no permission: what was being written
-    ├─ RunLockedError     8     another process trains this run
-    └─ ProcessLostError   9     another process of the same training has ended
-
-A message says what happened (with the value), what was expected, and what to do next.
+A message says what happened (with the value), what was expected, and what to do next; the command
+line shows it in one line.
 """
 
 from __future__ import annotations
 
 
 class CharRNNError(Exception):
-    """The root of the tree; never raised itself."""
+    """The base class of all; never raised itself."""
 
-    exit_code = 1
+    exit_code = 1  # as of any other error; 2 and up are ours, 130 and 143 mean a signal
 
 
 class ConfigError(CharRNNError):
@@ -38,11 +28,11 @@ class CorpusError(CharRNNError):
 class VocabError(CharRNNError):
     """The text holds characters that the vocabulary cannot write."""
 
-    exit_code = 3
+    exit_code = 3  # to a script this is a fault of the text too
 
 
 class CheckpointError(CharRNNError):
-    """A file is not a charrnn model, is damaged, or comes from another version."""
+    """A file is not ours, is damaged or cut short, or comes from another version."""
 
     exit_code = 4
 
@@ -54,19 +44,19 @@ class DivergedError(CharRNNError):
 
 
 class OutOfMemoryError(CharRNNError):
-    """The machine has not enough memory for these sizes."""
+    """The machine has too little memory for these sizes; names the setting to lower."""
 
     exit_code = 6
 
 
 class StorageError(CharRNNError):
-    """A file could not be written."""
+    """A file could not be written: the disk is full, or permission is missing."""
 
     exit_code = 7
 
 
 class RunLockedError(CharRNNError):
-    """Another process trains this run."""
+    """Another process is training this run."""
 
     exit_code = 8
 

@@ -1,7 +1,7 @@
-"""What a loss is called: nats, bits per character, perplexity. Plain floats, nothing else.
+"""A loss in other units: nats, bits per character, perplexity.
 
 A loss in nats is the mean of −ln p(character | everything before it) over the characters of a
-text; every figure here is that one number in other units.
+text; each figure here is that number in another unit.
 """
 
 from __future__ import annotations
@@ -12,19 +12,28 @@ from typing import Any
 
 
 def bits_per_char(loss_nats: float) -> float:
-    """Turn nats per character into bits per character (bpc): nats / ln 2."""
+    """Return bits per character (bpc) of a loss in nats per character: nats / ln 2.
+
+    >>> bits_per_char(math.log(8))  # of a model that chooses evenly among 8 characters
+    3.0
+    """
     return loss_nats / math.log(2)
 
 
 def perplexity(loss_nats: float) -> float:
-    """Turn nats per character into perplexity, e^nats; inf where that overflows a float."""
+    """Return the perplexity e^nats of a loss in nats per character; inf if a float overflows."""
     try:
         return math.exp(loss_nats)
     except OverflowError:
-        return math.inf
+        return math.inf  # from about 710 nats: a loss gone astray, still shown
 
 
 def without_nan(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Put None for NaN and infinity, which JSON has no word for."""
+    """Return the figures with None for NaN and infinity, which JSON cannot express.
+
+    >>> without_nan({"loss": math.nan, "step": 3})
+    {'loss': None, 'step': 3}
+    """
+    # json.dumps would write NaN, which only some readers accept.
     is_lost = {k: isinstance(v, float) and not math.isfinite(v) for k, v in figures.items()}
     return {key: None if is_lost[key] else value for key, value in figures.items()}

@@ -1,9 +1,9 @@
-"""States as values: one for each of many texts, side by side or each by itself.
+"""Recurrent states as values: functions over nested tuples of arrays.
 
-A state is a tuple of layers, a layer a tuple of arrays; what holds for these holds for deeper
-nesting too.
+A state is a tuple of layers, a layer a tuple of arrays; deeper nesting works too. `map_state`,
+`select_rows`, `select_row` and `iter_arrays` accept torch tensors as well as numpy arrays.
 
-B = states side by side, H = hidden size: an array is (H,) in one state, (B, H) in several.
+B = states in a batch, H = hidden size: an array is (H,) in one state, (B, H) in a batch.
 """
 
 from __future__ import annotations
@@ -18,39 +18,20 @@ State = tuple[Any, ...]
 """Nested tuples of float32 arrays; of a network one entry a layer, lowest first."""
 
 
-def stack_states(states: Sequence[State]) -> State:
-    """Put states side by side."""
-    return _zip_map(lambda *arrays: np.stack(arrays), *states)
+def map_state(change: Callable[..., Any], *states: State) -> State:
+    """Return a state of `change(array, ...)`, called with the matching arrays of all states.
+
+    >>> map_state(lambda h, grad: h + grad, ((1.0, 2.0), (3.0,)), ((10.0, 20.0), (30.0,)))
+    ((11.0, 22.0), (33.0,))
+    """
+    return tuple(
+        map_state(change, *parts) if isinstance(parts[0], tuple) else change(*parts)
+        for parts in zip(*states, strict=True)  # all must have the same layers
+    )
 
 
-def repeat_state(state: State, count: int) -> State:
-    """Put a state `count` times beside itself."""
-    return _zip_map(lambda array: np.repeat(array[None], count, 0), state)
-
-
-def select_rows(states: State, rows: NDArray[Any] | Sequence[int] | slice) -> State:
-    """Give some of several states, side by side in the order of `rows`."""
-    return _zip_map(lambda array: array[rows], states)
-
-
-def select_row(states: State, index: int) -> State:
-    """Give one of several states."""
-    return _zip_map(lambda array: array[index], states)
-
-
-def replace_rows(states: State, rows: NDArray[Any] | Sequence[int], others: State) -> State:
-    """Give the states with those at `rows` replaced by `others`, in this order."""
-
-    def put(array: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-        changed = array.copy()
-        changed[rows] = other
-        return changed
-
-    return _zip_map(put, states, others)
-
-
-def iter_arrays(state: State) -> Iterator[NDArray[Any]]:
-    """Yield the arrays of a state, or of several side by side, in their order."""
+def iter_arrays(state: State) -> Iterator[Any]:
+    """Yield the arrays of a state or of a batch of states, lowest layer first."""
     for part in state:
         if isinstance(part, tuple):
             yield from iter_arrays(part)
@@ -58,17 +39,43 @@ def iter_arrays(state: State) -> Iterator[NDArray[Any]]:
             yield part
 
 
+def stack_states(states: Sequence[State]) -> State:
+    """Return a batch of the states, in their order.
+
+    >>> stack_states([(np.float32([1, 2]),), (np.float32([3, 4]),)])[0].tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    return map_state(lambda *arrays: np.stack(arrays), *states)
+
+
+def repeat_state(state: State, count: int) -> State:
+    """Return a batch of `count` copies of the state."""
+    return map_state(lambda array: np.repeat(array[None], count, 0), state)
+
+
+def select_rows(states: State, rows: NDArray[Any] | Sequence[int] | slice) -> State:
+    """Return the batch of the states at `rows`, in this order; a slice gives views."""
+    return map_state(lambda array: array[rows], states)
+
+
+def select_row(states: State, index: int) -> State:
+    """Return one state of a batch, as views."""
+    return map_state(lambda array: array[index], states)
+
+
+def replace_rows(states: State, rows: NDArray[Any] | Sequence[int], others: State) -> State:
+    """Return a copy of the batch with the states at `rows` replaced by `others`, in this order."""
+
+    def replaced(array: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        changed = array.copy()  # states are values: the batch given stays as it was
+        changed[rows] = other
+        return changed
+
+    return map_state(replaced, states, others)
+
+
 def copy_row(states: State, index: int, state: State) -> None:
-    """Write one state over another of several, in place."""
-
-    def put(array: NDArray[Any], row: NDArray[Any]) -> None:
+    """Overwrite one state of a batch, in place."""
+    # The one function that changes its argument: a batch of many texts is not copied for one.
+    for array, row in zip(iter_arrays(states), iter_arrays(state), strict=True):
         array[index] = row
-
-    _zip_map(put, states, state)
-
-
-def _zip_map(change: Callable[..., Any], *states: State) -> State:
-    return tuple(
-        _zip_map(change, *parts) if isinstance(parts[0], tuple) else change(*parts)
-        for parts in zip(*states, strict=True)
-    )

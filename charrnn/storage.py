@@ -1,9 +1,9 @@
-"""The one place that writes a file: whole or not at all, even if the machine dies in between.
+"""The one place that writes files: whole or not at all, even if the machine dies in between.
 
-A file is written beside its place under a random name, flushed to the disk, renamed over the old
-one, and the folder's entry is flushed too (rename is atomic in POSIX; without the last flush it
-may be forgotten in a power cut). A flush that failed is not tried again: the kernel may have
-dropped what it could not write, and would report success. It knows nothing of what bytes mean.
+A file is written beside its target under a random name, flushed to the disk, renamed over the old
+one, and the folder's entry is flushed too: rename is atomic in POSIX, but without the last flush a
+power cut may undo it. A flush that failed is not tried again: the kernel may have dropped what it
+could not write, and would report success (Rebello et al. 2020).
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from typing import IO
 
 from charrnn.errors import StorageError
 
+# Child processes do not inherit our descriptors, and Windows does not translate newlines.
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_MAX_STEM = 60  # characters, of up to 4 bytes; 14 bytes come to it, and a name takes 255
 
 
 def write_atomically(path: Path, data: bytes | bytearray | str) -> None:
-    """Put `data` (text as UTF-8) at `path`, replacing what was there only when all of it is safe.
+    """Write `data` (text as UTF-8) to `path`; an old file stays until all of it is safe.
 
-    A symbolic link there is replaced, not followed.
+    A symbolic link at `path` is replaced, not followed.
 
     Raises:
-        StorageError: the disk is full, read-only, or the folder may not be written.
+        StorageError: the disk is full or read-only, or the folder may not be written.
     """
     with open_atomically(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
@@ -37,82 +39,79 @@ def write_atomically(path: Path, data: bytes | bytearray | str) -> None:
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a binary file that takes `path`'s place when the block ends without an error.
+    """Yield a binary file that replaces `path` when the block ends without an error.
 
     Raises:
-        StorageError: as `write_atomically`, or something other than a file stands there.
+        StorageError: as `write_atomically`, or `path` is a device, pipe or socket.
     """
-    _check_place(path)
-    temporary = path.with_name(f".{path.name[:80]}.{os.urandom(6).hex()}")
-    with _writing(path):
+    with suppress(OSError):
+        mode = path.lstat().st_mode
+        # A folder is not checked for: the rename itself refuses it.
+        if not any(test(mode) for test in (stat.S_ISREG, stat.S_ISLNK, stat.S_ISDIR)):
+            raise StorageError(f"cannot write {path}: it is not a file; name a file, or a new one")
+    temporary = path.with_name(f".{path.name[:_MAX_STEM]}.{os.urandom(6).hex()}")
+    with write_errors(path):
         make_folder(path.parent)
         try:
             with _opened(temporary, _NEW) as descriptor:
                 with os.fdopen(descriptor, "wb", closefd=False) as file:
                     yield file
-                os.fsync(descriptor)
+                os.fsync(descriptor)  # the content before the name,
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        flush_folder(path.parent)
+        flush_folder(path.parent)  # and the name before we report success
 
 
 @contextmanager
 def open_at(path: Path, offset: int) -> Iterator[IO[bytes]]:
-    """Yield a binary file that is written from byte `offset` on; the rest of it stays.
+    """Yield a binary file to write from byte `offset` on; the rest of the file stays.
 
-    So that several processes can fill one file. What lies in it is safe after `flush_file`.
+    Several processes can fill one file this way. `flush_file` makes it safe.
 
     Raises:
         StorageError: as `write_atomically`.
     """
-    with (
-        _writing(path),
-        _opened(path, os.O_WRONLY | os.O_CREAT) as descriptor,
-        os.fdopen(descriptor, "wb", closefd=False) as file,
-    ):
+    with _opened_file(path, os.O_WRONLY | os.O_CREAT) as file:
         file.seek(offset)
         yield file
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add `text` (UTF-8) at the end of a log such as metrics.jsonl.
+    """Append `text` (UTF-8) to a log such as metrics.jsonl.
 
     A crash may cut its last line short, so readers skip what does not parse.
 
     Raises:
         StorageError: as `write_atomically`.
     """
-    with _writing(path):
+    with write_errors(path):
         make_folder(path.parent)
-        with (
-            _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor,
-            os.fdopen(descriptor, "ab", closefd=False) as file,
-        ):
-            file.write(text.encode())
+    with _opened_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
+        file.write(text.encode())
 
 
 def cut_file(path: Path, size_bytes: int) -> None:
     """Shorten a log to its first `size_bytes` for good; one that is missing or shorter stays.
 
     Raises:
-        StorageError: it may not be written.
+        StorageError: the file may not be written.
     """
-    with _writing(path), suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as descriptor:
+    with write_errors(path), suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as descriptor:
         if os.fstat(descriptor).st_size > size_bytes:
             os.ftruncate(descriptor, size_bytes)
         os.fsync(descriptor)
 
 
 def flush_file(path: Path) -> int:
-    """Make a file and its entry survive a power cut; give its size in bytes, 0 if it is missing.
+    """Make a file and its entry survive a power cut; return its size in bytes, 0 if missing.
 
     Raises:
-        StorageError: the disk could not take it.
+        StorageError: the disk did not take it.
     """
-    with _writing(path), suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as descriptor:
+    with write_errors(path), suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as descriptor:
         os.fsync(descriptor)
         flush_folder(path.parent)
         return os.fstat(descriptor).st_size
@@ -120,7 +119,7 @@ def flush_file(path: Path) -> int:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder and those it lies in, and make their entries survive a power cut.
+    """Make the folder and its parents, and make their entries survive a power cut.
 
     Raises:
         OSError: it cannot be made.
@@ -136,7 +135,7 @@ def flush_folder(folder: Path) -> None:
     """Make the folder's entries (a rename, a new file) survive a power cut.
 
     Raises:
-        OSError: the disk could not take them.
+        OSError: the disk did not take them.
     """
     if os.name != "posix":  # Windows opens no folders, and its renames are journalled
         return
@@ -144,14 +143,12 @@ def flush_folder(folder: Path) -> None:
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # a file system that flushes no folders
+            if error.errno != errno.EINVAL:  # of a file system that cannot flush folders
                 raise
 
 
 def check_room(folder: Path, needed_bytes: int, what: str) -> None:
-    """Refuse to start `what` where the disk that `folder` lies on, or will, has not the room.
-
-    A disk that does not tell its room is taken at its word.
+    """Refuse to start `what` if the disk of `folder`, which need not exist yet, is too full.
 
     Raises:
         StorageError: less than `needed_bytes` are free.
@@ -162,33 +159,30 @@ def check_room(folder: Path, needed_bytes: int, what: str) -> None:
         disk = shutil.disk_usage(folder)
     except OSError:
         return
+    # Some network file systems report a size of 0: then we try rather than refuse.
     if disk.total and disk.free < needed_bytes:
         raise StorageError(
             f"{what} needs {format_bytes(needed_bytes)}, but the disk of {folder.resolve()} has "
-            f"{format_bytes(disk.free)} free; free some, or name a folder on another disk by "
-            "--checkpoints"
+            f"{format_bytes(disk.free)} free; free some space, or name a folder on another disk "
+            "with --checkpoints"
         )
 
 
 def format_bytes(number: float) -> str:
-    """Give 512 B, 1.4 MB or 2.0 GB (powers of ten)."""
+    """Return a size in powers of ten.
+
+    >>> format_bytes(512), format_bytes(1.4e6)
+    ('512 B', '1.4 MB')
+    """
     for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= divisor * 0.99995:
+        if number >= divisor * 0.99995:  # what rounds to 1.0 of this unit
             return f"{number / divisor:.1f} {unit}"
     return f"{number:.0f} B"
 
 
-def _check_place(path: Path) -> None:
-    """Refuse to put a file in the place of a device, pipe or socket; a folder refuses itself."""
-    with suppress(OSError):
-        mode = path.lstat().st_mode
-        if not any(test(mode) for test in (stat.S_ISREG, stat.S_ISLNK, stat.S_ISDIR)):
-            raise StorageError(f"cannot write {path}: it is no file; name one, or a new one")
-
-
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Name the file that could not be written."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a StorageError that names the file."""
     try:
         yield
     except OSError as error:
@@ -202,5 +196,16 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        with suppress(InterruptedError):  # by a signal, and closed all the same
+        with suppress(InterruptedError):  # by a signal: Linux has closed it all the same
             os.close(descriptor)
+
+
+@contextmanager
+def _opened_file(path: Path, flags: int) -> Iterator[IO[bytes]]:
+    """Yield a binary file of these flags, whose errors name it; "wb" does not truncate here."""
+    with (
+        write_errors(path),
+        _opened(path, flags) as descriptor,
+        os.fdopen(descriptor, "wb", closefd=False) as file,
+    ):
+        yield file

@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the help pages of the program: python docs/make_cli_page.py"""
+"""Write docs/cli.md from the program's own help: python docs/make_cli_page.py"""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 import click
 
 from charrnn.cli.main import cli
+from charrnn.cli.options import Command
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100
 
 OPENING = """# Every command and option
 
-This page is made from the program's own help by `make docs`; a test holds it true.
+`make docs` writes this page from the program's own help, and a test compares the two. Where a
+command has a `--help-all`, this is what it shows; `--help` shows the options that people use.
 
-- A setting such as `--hidden-size` of `train` has a twin in the environment,
-  `CHARRNN_HIDDEN_SIZE`, and one in a configuration file, `hidden_size`
-  (`charrnn train --config FILE.toml`; `--print-config` writes such a file). A flag goes before the
-  environment, that before the file, that before the default.
-- Twins in the environment have, too: the settings of `sample` and `fill` (but those that may be
-  given again), `--dynamic-rate` of `eval`, what `bench` and `corpus stats` share with `train`, and
-  `--checkpoints` wherever it stands. `train` also heeds `CHARRNN_CONFIG`, `CHARRNN_QUIET` and
-  `CHARRNN_JSON`.
-- MODEL is a run's name, a run's folder or a model file; left out, it is the newest run's best.
-  `eval` wants it named.
+- Every setting of `train`, such as `--hidden-size`, can also be set by an environment variable,
+  `CHARRNN_HIDDEN_SIZE`, or in a configuration file, `hidden_size = 256` (`--config FILE.toml`;
+  `--print-config` writes one). The option overrides the environment, that the file, and that the
+  default. The environment also sets `--config`, `--quiet` and `--json` of `train`, the settings of
+  `sample`, `write` and `fill` (but not those that can be repeated), `--dynamic-rate` of `eval`,
+  what `bench` and `corpus stats` share with `train`, and `--checkpoints` everywhere.
+- MODEL is a run's name, a run's folder or a model file; without it, the newest run's best model is
+  used, except by `eval`, `compress` and `decompress`.
 - Texts that were read are kept as ids in `$CHARRNN_CACHE`, else `$XDG_CACHE_HOME/charrnn`, else
   `~/.cache/charrnn`; nothing is ever removed from there. Named texts are kept in `corpora/`.
-- A text of 200 MB or more becomes ids in as many processes as there are processors, up to 8;
-  `CHARRNN_WORKERS` names another number ([scale.md](scale.md)).
-- What is asked for goes to stdout, progress and complaints to stderr. `NO_COLOR` is respected.
+- A text of 200 MB or more is encoded by as many processes as there are processors, up to 8;
+  `CHARRNN_WORKERS` sets another number ([scale.md](scale.md)).
+- Results go to stdout, progress and messages to stderr. `NO_COLOR` is respected.
 - Exit codes: 0 done; 2 a setting is wrong; 3 the text is missing, undecodable, too short, or has
   characters that the model does not know; 4 not a model file, or damaged; 5 the loss diverged;
   6 out of memory; 7 a file or stdout could not be written; 8 another process trains the run;
@@ -39,7 +39,7 @@ This page is made from the program's own help by `make docs`; a test holds it tr
 
 
 def make_page() -> str:
-    """Give the page's text."""
+    """Return the page's text."""
     pages = (f"## {path}\n\n```text\n{text}```\n" for path, text in _iter_help(cli, None))
     return "\n".join([OPENING, *pages])
 
@@ -47,13 +47,13 @@ def make_page() -> str:
 def _iter_help(command: click.Command, parent: click.Context | None) -> Iterator[tuple[str, str]]:
     """Yield the path and help text of a command and of those below it."""
     name = "charrnn" if parent is None else command.name
-    widths = {"terminal_width": WIDTH, "max_content_width": WIDTH}
-    settings = command.context_settings | widths
+    settings = command.context_settings | {"terminal_width": WIDTH, "max_content_width": WIDTH}
     context = click.Context(command, info_name=name, parent=parent, **settings)
-    lines = command.get_help(context).splitlines()
-    yield context.command_path, "".join(f"{line.rstrip()}\n" for line in lines)
+    has_all = isinstance(command, Command)  # groups have one page
+    page = command.get_full_help(context) if has_all else command.get_help(context)
+    yield context.command_path, "".join(f"{line.rstrip()}\n" for line in page.splitlines())
     if isinstance(command, click.Group):
-        for below in command.list_commands(context):
+        for below in command.list_commands(context):  # imports each command
             found = command.get_command(context, below)
             assert found is not None
             yield from _iter_help(found, context)

@@ -87,16 +87,16 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Source
 @pytest.fixture
 def counted_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count every training step into STEPS."""
-    from charrnn.training.deferred import StepResult
-    from charrnn.training.learner import Learner
+    from charrnn.training.trainer import StepResult
+    from charrnn.training.trainer import Trainer
 
-    advance = Learner.advance
+    advance = Trainer.advance
 
-    def counted(self: Learner, total_steps: int | None) -> list[StepResult]:
+    def counted(self: Trainer, total_steps: int | None) -> list[StepResult]:
         STEPS.append(1)
         return advance(self, total_steps)
 
-    monkeypatch.setattr(Learner, "advance", counted)
+    monkeypatch.setattr(Trainer, "advance", counted)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The public functions: train on a text, load the model, let it write."""
+"""The public functions: what every command does, from Python."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import charrnn
 from charrnn.checkpoint.model_file import read_model
+from charrnn.cli.main import cli
+from charrnn.config import SampleConfig
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.generation.model import Model
 from charrnn.tasks.recorder import RunFinished
@@ -18,6 +21,21 @@ from charrnn.tasks.train import Opened, RunReport
 from charrnn.training.reports import Evaluation, Progress
 
 SMALL: dict[str, Any] = {"steps": 4, "hidden_size": 8, "embedding_size": 5, "threads": 1}
+TWINS = {
+    "train": "train",
+    "sample": "sample",
+    "write": "start_session",
+    "fill": "load",  # and its Model.fill
+    "eval": "evaluate",
+    "score": "score",
+    "compress": "compress",
+    "decompress": "decompress",
+    "info": "describe",
+    "list": "list_runs",
+    "corpus": "corpus_stats",
+    "bench": "benchmark",
+}
+"""The commands and the public names that do the same; `completion` is for shells alone."""
 
 
 @pytest.fixture
@@ -27,6 +45,12 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = Path("book.txt")
     path.write_text("the cat\n sat. cafés " * 45, encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def trained(book: Path) -> Path:
+    """Train the run `book` on that text; return its model file."""
+    return last_of(list(charrnn.train(book, **SMALL))).run.best
 
 
 def kinds_of(reports: list[RunReport]) -> list[str]:
@@ -53,15 +77,13 @@ def test_what_was_trained_can_be_loaded_and_writes(book: Path) -> None:
         assert len("".join(model.generate("cat", length=25, seed=1))) == 25
 
 
-def test_loading_gives_the_model_of_the_file(book: Path) -> None:
-    best = last_of(list(charrnn.train(book, **SMALL))).run.best
-
-    model = charrnn.load(best)
+def test_loading_gives_the_model_of_the_file(book: Path, trained: Path) -> None:
+    model = charrnn.load(trained)
 
     assert isinstance(model, charrnn.Model)
     assert (model.config.hidden_size, model.config.embedding_size) == (8, 5)
     assert model.vocab.alphabet == "".join(sorted(set(book.read_text(encoding="utf-8"))))
-    assert model.summary == read_model(best).summary
+    assert model.summary == read_model(trained).summary
 
 
 def test_several_texts_are_trained_on_as_one(book: Path) -> None:
@@ -142,8 +164,88 @@ def test_a_model_that_is_not_there_is_refused(book: Path) -> None:
         charrnn.load("nowhere")
 
 
-def test_the_package_shows_its_public_names_alone() -> None:
-    assert dir(charrnn) == ["Model", "__version__", "blend", "guide_away", "load", "train"]
+# Twins of the commands
+
+
+def test_every_command_has_a_python_twin(book: Path) -> None:
+    assert set(TWINS) | {"completion"} == set(cli.list_commands(click.Context(cli)))
+    for name in TWINS.values():
+        assert callable(getattr(charrnn, name))
+    assert callable(charrnn.Model.fill)
+
+
+def test_texts_are_sampled_chosen_and_counted(trained: Path) -> None:
+    settings: dict[str, Any] = {"length": 12, "seed": 3}
+    (best,) = charrnn.sample("cat", best_of=4, **settings)
+    candidates = list(charrnn.sample("cat", "book", count=4, sort=True, **settings))
+    texts = [each.text for each in charrnn.sample(count=5, unique=True, length=3, seed=1)]
+
+    assert best.text == candidates[0].text
+    assert len(set(texts)) == 5
+
+
+def test_several_models_are_sampled_as_one(trained: Path) -> None:
+    blended = charrnn.open_models(models=["book:0.7", "book:0.3"])
+    (text,) = charrnn.sample("cat", blended, length=9, seed=2)
+
+    assert text.text == "".join(charrnn.load().generate("cat", length=9, seed=2))
+
+
+def test_a_text_continues_from_a_saved_state(trained: Path) -> None:
+    models = charrnn.open_models("book")
+    models.save_state("cat.state", "the cat", "", SampleConfig())
+    (continued,) = charrnn.sample(model=models.with_state("cat.state"), length=9, seed=2)
+
+    assert continued.text == "".join(charrnn.load().generate("the cat", length=9, seed=2))
+
+
+def test_a_text_is_scored_in_bits(trained: Path) -> None:
+    assert charrnn.score("the cat", "book").bits.shape == (7,)
+
+
+def test_models_are_evaluated_on_their_own_text_and_on_another(trained: Path) -> None:
+    own = charrnn.evaluate("book")
+    other = charrnn.evaluate(["book"], text="the cat sat", dynamic_rate=0.01)
+
+    assert own.models[0].carried.nats == pytest.approx(charrnn.describe("book")["val_nats"])
+    assert (own.split, other.split, other.chars) == ("val", "all", 10)
+    assert other.models[0].dynamic is not None
+
+
+def test_a_corpus_is_measured(book: Path) -> None:
+    assert charrnn.corpus_stats(book).stats.characters == 900
+    assert charrnn.corpus_stats([book], min_count=99).vocab_size == 3 + 256
+
+
+def test_a_machine_is_measured() -> None:
+    kinds = [type(each).__name__ for each in charrnn.benchmark(quick=True, threads=1)]
+
+    assert kinds[:3] == ["MachineSpeed", "TrainingSpeed", "EvaluationSpeed"]
+    assert set(kinds[3:]) == {"SamplingSpeed"}
+
+
+def test_what_was_compressed_comes_back(trained: Path) -> None:
+    original = "the cat sat \N{SNOWMAN}".encode()
+    packed = charrnn.compress(original, "book")
+
+    assert packed.original_bytes == len(original)
+    assert charrnn.decompress(packed.data, trained) == original
+
+
+def test_runs_are_listed_and_described(trained: Path) -> None:
+    (run,) = charrnn.list_runs()
+
+    assert (run["name"], run["model"]) == ("book", "lstm 1×8")
+    assert charrnn.describe(trained)["hidden_size"] == 8
+    assert charrnn.list_runs(checkpoints="nowhere") == []
+
+
+# The package itself
+
+
+def test_the_package_lists_its_public_names_in_order() -> None:
+    assert dir(charrnn) == charrnn.__all__
+    assert {name for name in dir(charrnn) if not hasattr(charrnn, name)} == set()
     assert charrnn.Model is Model
 
 
@@ -157,7 +259,7 @@ def test_a_name_that_the_package_does_not_have_is_an_attribute_error() -> None:
     [
         ("import charrnn", set()),
         ("import charrnn; charrnn.load", {"numpy"}),
-        ("import charrnn; charrnn.Model; charrnn.train", {"numpy"}),
+        ("import charrnn; charrnn.Model; charrnn.train; charrnn.evaluate", {"numpy"}),
     ],
 )
 def test_importing_loads_no_more_than_is_used(code: str, loaded: set[str]) -> None:

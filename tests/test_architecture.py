@@ -34,9 +34,9 @@ ALLOWED = {
     "training": ROOT | {"text", "analysis", "model"},
     "bench": ROOT | {"text", "checkpoint", "generation", "model", "training"},
     "tasks": LEARNING | WRITING | {"bench"},
-    "api": ROOT | {"checkpoint", "generation", "tasks"},
+    "api": WRITING | {"bench", "tasks"},
     "cli": LEARNING | WRITING | {"bench", "tasks"},
-    "__init__": {"_version", "api", "generation"},
+    "__init__": {"_version", "api", "generation", "tasks"},
     "__main__": {"cli"},
 }
 TORCH_FILES = {Path("generation", "gpu.py"), Path("bench", "training.py")}

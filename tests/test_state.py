@@ -1,10 +1,22 @@
-"""States side by side are the states they were made of."""
+"""Batches of states: what goes in comes out, row by row."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
 
-from charrnn.state import State, repeat_state, select_row, select_rows, stack_states
+from charrnn.state import (
+    State,
+    copy_row,
+    iter_arrays,
+    map_state,
+    repeat_state,
+    replace_rows,
+    select_row,
+    select_rows,
+    stack_states,
+)
 
 H = 4
 
@@ -25,7 +37,7 @@ def equal(one: State, other: State) -> bool:
     )
 
 
-def test_states_put_side_by_side_come_out_as_they_were() -> None:
+def test_stacked_states_are_the_rows_of_the_batch() -> None:
     states = make_states(3)
 
     stacked = stack_states(states)
@@ -44,3 +56,30 @@ def test_a_state_is_repeated() -> None:
     (state,) = make_states(1)
 
     assert equal(repeat_state(state, 3), stack_states([state] * 3))
+
+
+def test_rows_are_replaced_in_a_copy_and_copied_in_place() -> None:
+    states = make_states(3)
+    batch = stack_states(states[:2])
+
+    assert equal(select_row(replace_rows(batch, [1], stack_states(states[2:])), 1), states[2])
+    assert equal(batch, stack_states(states[:2]))
+    copy_row(batch, 0, states[2])
+    assert equal(batch, stack_states([states[2], states[1]]))
+
+
+def test_torch_states_are_mapped_and_selected_like_numpy_ones() -> None:
+    (state,) = make_states(1)
+    tensors = map_state(torch.from_numpy, state)
+
+    doubled = map_state(torch.add, tensors, tensors)
+
+    assert equal(map_state(torch.Tensor.numpy, doubled), map_state(lambda array: 2 * array, state))
+    kept = select_rows(tensors, slice(0, 2))
+    assert [len(part) for part in iter_arrays(kept)] == [2, 2, 2]
+
+
+def test_states_of_different_depths_are_refused() -> None:
+    (state,) = make_states(1)
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        map_state(lambda *_: None, state, state[:1])

@@ -167,7 +167,9 @@ def test_an_error_at_closing_leaves_the_old_file(
     assert files(tmp_path) == ["file"]
 
 
-def test_a_signal_at_closing_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_at_closing_is_not_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with failing_close(monkeypatch, errno.EINTR):
         write_atomically(tmp_path / "file", "new")
         append_text(tmp_path / "file", "er")
@@ -175,7 +177,7 @@ def test_a_signal_at_closing_is_no_error(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "file").read_text() == "newer"
 
 
-def test_a_disk_that_takes_a_part_of_the_bytes_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_partial_write_leaves_the_old_file(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     write_atomically(tmp_path / "file", "old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -191,7 +193,7 @@ def test_a_disk_that_takes_a_part_of_the_bytes_leaves_the_old_file(tmp_path: Pat
     assert files(tmp_path) == ["file", "other"]
 
 
-def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_a_link_at_the_path_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("mine")
     (tmp_path / "file").symlink_to(tmp_path / "elsewhere")
     write_atomically(tmp_path / "file", "new")
@@ -201,17 +203,17 @@ def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path: 
     assert (tmp_path / "elsewhere").read_text() == "mine"
 
 
-def test_a_pipe_or_device_in_the_place_of_the_file_is_never_replaced(tmp_path: Path) -> None:
+def test_a_pipe_at_the_path_is_never_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
-    with pytest.raises(StorageError, match="it is no file"):
+    with pytest.raises(StorageError, match="it is not a file"):
         write_atomically(pipe, b"x")
 
     assert pipe.is_fifo()
 
 
-def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(
+def test_a_link_at_the_temporary_files_path_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "urandom", lambda count: b"\x5a" * count)
@@ -224,7 +226,7 @@ def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(
     assert not (tmp_path / "file").exists()
 
 
-@pytest.mark.parametrize("name", ["f" * 250, "漢" * 80])
+@pytest.mark.parametrize("name", ["f" * 250, "漢" * 80, "🐈" * 63])
 def test_a_name_of_any_length_that_a_folder_takes_can_be_written(tmp_path: Path, name: str) -> None:
     write_atomically(tmp_path / name, "text")
 
@@ -257,7 +259,7 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path, write: Write) -> None:
 
 
 @pytest.mark.parametrize("write", [write_atomically, append_text])
-def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path, write: Write) -> None:
+def test_a_folder_at_the_path_is_named(tmp_path: Path, write: Write) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(StorageError, match="Is a directory"):
         write(tmp_path / "file", "text")
@@ -289,9 +291,7 @@ def test_a_log_is_cut_to_a_size_and_never_made_longer(tmp_path: Path) -> None:
     assert log.read_text() == "123"
 
 
-def test_a_log_that_is_flushed_tells_its_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flushing_a_log_returns_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     append_text(tmp_path / "log", "é\n")
     seen: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(os.fstat(descriptor).st_ino))
@@ -326,7 +326,7 @@ def test_the_entry_of_every_new_folder_is_flushed(
 
 
 @pytest.mark.parametrize("is_made", [True, False])
-def test_a_disk_with_too_little_room_is_named_with_both_sizes_and_the_way_out(
+def test_a_disk_with_too_little_room_is_named_with_both_sizes_and_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_made: bool
 ) -> None:
     asked: list[Path] = []
@@ -343,13 +343,13 @@ def test_a_disk_with_too_little_room_is_named_with_both_sizes_and_the_way_out(
 
     assert asked == [tmp_path, tmp_path]
     assert str(caught.value) == (
-        f"a run needs 1.2 GB, but the disk of {tmp_path} has 300.0 MB free; free some, or name a "
-        "folder on another disk by --checkpoints"
+        f"a run needs 1.2 GB, but the disk of {tmp_path} has 300.0 MB free; free some space, or "
+        "name a folder on another disk with --checkpoints"
     )
 
 
-@pytest.mark.parametrize("answer", [OSError("not told"), (0, 0, 0)])
-def test_a_disk_that_does_not_tell_its_room_is_believed_to_have_it(
+@pytest.mark.parametrize("answer", [OSError("unknown"), (0, 0, 0)])
+def test_a_disk_of_unknown_room_is_not_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: OSError | tuple[int, int, int]
 ) -> None:
     def tell(_: Path) -> shutil._ntuple_diskusage:

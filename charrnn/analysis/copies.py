@@ -1,9 +1,7 @@
-"""Which spans of a text stand in a corpus word for word, and where the longest comes from.
+"""What of a text stands in a corpus word for word: spans of characters, and whole lines.
 
-Spans are as long as they can be and exact: what is found is compared token by token. Models and
-screens are not known here.
-
-N = characters of the text.
+`find_copies` finds spans as long as they can be, compared token by token, and where the longest
+comes from. `KnownLines` leaves out the lines that the corpus has too.
 """
 
 from __future__ import annotations
@@ -20,8 +18,6 @@ from charrnn.text.vocab import Vocab
 
 LEAST_SPAN = 20  # characters
 
-Stands = Callable[[int, int], bool]
-
 
 class Span(NamedTuple):
     """Characters of a text from `start` up to `stop`."""
@@ -31,19 +27,14 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Copied:
-    """What of `text` stands in the corpus in spans of `least` characters or more.
-
-    spans: from left to right, none within another, though two may overlap. longest: the text of
-    the first of the longest; empty where there is none. line: where that stands first in the
-    corpus, whose lines count from 1; None where there is none.
-    """
+class CopyReport:
+    """What of `text` stands in the corpus in spans of `least` characters or more."""
 
     text: str
     least: int
-    spans: tuple[Span, ...]
-    longest: str
-    line: int | None
+    spans: tuple[Span, ...]  # from left to right, none within another, though two may overlap
+    longest: str  # the text of the first of the longest spans
+    line: int | None  # of the corpus, from 1, where that first begins; None without spans
 
     @property
     def merged(self) -> tuple[Span, ...]:
@@ -57,16 +48,16 @@ class Copied:
 
     @property
     def chars(self) -> int:
-        """How many characters of the text are copied."""
+        """The number of characters that are copied."""
         return sum(stop - start for start, stop in self.merged)
 
     @property
     def share(self) -> float:
-        """The part of the text's characters that is copied, from 0 to 1."""
+        """The share of the text's characters that is copied, from 0 to 1."""
         return self.chars / max(1, len(self.text))
 
     def as_json(self) -> dict[str, Any]:
-        """Give it as plain values, without the text."""
+        """Return it as plain values, without the text."""
         longest = {"text": self.longest, "characters": len(self.longest), "line": self.line}
         return {
             "least": self.least,
@@ -76,70 +67,78 @@ class Copied:
         }
 
 
-def find_copied(text: str, corpus: SuffixArray, vocab: Vocab, least: int = LEAST_SPAN) -> Copied:
-    """Find what of `text` stands in `corpus`, in ids of `vocab`, for `least` characters or more.
+def find_copies(
+    text: str, corpus: SuffixArray, vocab: Vocab, least: int = LEAST_SPAN
+) -> CopyReport:
+    r"""Find what of `text` stands in `corpus`, in ids of `vocab`, for `least` characters or more.
 
     Raises:
         VocabError: the text has characters that the vocabulary does not know.
+
+    >>> vocab = Vocab("\nabc")
+    >>> find_copies("aabcc", SuffixArray(vocab.encode("b\nabc")), vocab, least=2).longest
+    'abc'
     """
     ids = vocab.encode(text)
+    # Bisect in characters, compare in packed tokens: bounds[i] is where character i begins.
     starts = np.append(np.flatnonzero(vocab.starts_character[ids]), len(ids))  # (N + 1,)
-    packed, bounds = corpus.pack(ids), (starts * corpus.token_bytes).tolist()
+    packed = corpus.pack(ids)
+    bounds = (starts * corpus.token_bytes).tolist()
 
-    def run(start: int, stop: int) -> bytes:
-        return packed[bounds[start] : bounds[stop]]
+    def occurs(start: int, stop: int) -> bool:
+        return packed[bounds[start] : bounds[stop]] in corpus
 
-    spans = tuple(_iter_spans(lambda *span: run(*span) in corpus, len(text), least))
+    spans = tuple(_iter_spans(occurs, len(text), least))
     if not spans:
-        return Copied(text, least, (), "", None)
+        return CopyReport(text, least, (), "", None)
     longest = max(spans, key=lambda span: span.stop - span.start)
-    place = int(corpus.positions_of(run(*longest)).min())
-    line = 1 + vocab.decode(corpus.ids[:place]).count("\n")
-    return Copied(text, least, spans, text[slice(*longest)], line)
+    run = packed[bounds[longest.start] : bounds[longest.stop]]
+    position = int(corpus.positions_of(run).min())
+    line = 1 + vocab.decode(corpus.ids[:position]).count("\n")
+    return CopyReport(text, least, spans, text[slice(*longest)], line)
 
 
-def _iter_spans(stands: Stands, size: int, least: int) -> Iterator[Span]:
-    """Yield the spans of 0 … size for which `stands`, `least` or longer, that none other holds.
-
-    What stands does so without its ends too, so both ends can be bisected: the next span is the
-    one that starts first of those that reach beyond the last.
-    """
+def _iter_spans(occurs: Callable[[int, int], bool], size: int, least: int) -> Iterator[Span]:
+    """Yield the spans of 0 … size that occur, `least` or longer, and that no other one holds."""
+    # What occurs does so without its ends too, so both ends can be bisected. The next span is the
+    # one that starts first of those that reach beyond the last.
     start = stop = 0
     while (beyond := max(start + least, stop + 1)) <= size:
         last = beyond - least
-        start = bisect_left(range(last + 1), True, lo=start, key=lambda at: stands(at, beyond))
+        start = bisect_left(range(last + 1), True, lo=start, key=lambda at: occurs(at, beyond))
         if start <= last:
-            stop = _last_stop(stands, start, beyond, size)
+            # Double the step while the longer span occurs, then bisect for its last stop.
+            stop = beyond
+            step = 1
+            while stop + step <= size and occurs(start, stop + step):
+                stop += step
+                step *= 2
+            ends = range(min(stop + step, size + 1))
+            stop = bisect_left(ends, True, lo=stop, key=lambda at: not occurs(start, at)) - 1
             yield Span(start, stop)
 
 
-def _last_stop(stands: Stands, start: int, stop: int, size: int) -> int:
-    """Give the last place up to which `start` stands, as it does up to `stop`."""
-    step = 1
-    while stop + step <= size and stands(start, stop + step):
-        stop += step
-        step *= 2
-    ends = range(min(stop + step, size + 1))
-    return bisect_left(ends, True, lo=stop, key=lambda at: not stands(start, at)) - 1
-
-
 class KnownLines:
-    """The lines of a corpus, each once: about 120 bytes a line besides its characters."""
+    r"""The lines of a corpus, each once: about 120 bytes a line besides its characters.
+
+    >>> "".join(KnownLines(["ada\nbo"]).iter_new(["ada\nbob\n"]))
+    'bob\n'
+    """
 
     def __init__(self, texts: Iterable[str]) -> None:
         """Take the lines of texts, each of which begins with a line of its own."""
         self._lines = frozenset(line for text in texts for line in text.split("\n") if line)
 
     def __contains__(self, line: str) -> bool:
-        """Tell whether `line`, with its newline or without, stands in the corpus as a whole."""
+        """Return whether `line`, with its newline or without, is a whole line of the corpus."""
         return line.removesuffix("\n") in self._lines
 
     def iter_new(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Yield the lines of a text that comes in pieces, but those of the corpus, as they end.
+        """Yield the lines of a text in pieces that the corpus has not, each as soon as it ends.
 
-        Each has its newline; the last may have none, and is judged as it is.
+        Each has its newline; the last may have none, and is compared as it is.
         """
-        begun: list[str] = []
+        begun: list[str] = []  # of a line that has not ended: joined once, however many pieces
         for piece in pieces:
             *ends, rest = piece.split("\n")
             for end in ends:

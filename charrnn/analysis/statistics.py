@@ -1,30 +1,32 @@
 """What a text is made of: its alphabet, its lines, what looks like trouble, and its entropies.
 
-One pass over the pieces, in bounded memory (about 0.5 GB at the very most). No figure depends on
-where one piece ends and the next begins. What reads the text or shows the figures is not known
-here.
+One pass over the pieces, in bounded memory (0.5 GB at most). No figure depends on where one piece
+ends and the next begins. `charrnn corpus stats` shows them.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.text.reader import iter_blocks
+from charrnn.text.vocab import CODE_POINTS
+
 MAX_TRIGRAMS = 5_000_000  # different ones, 16 bytes each, and as much again for each merge
 MAX_LINES = 1_000_000  # different ones, about 100 bytes each
-MAX_LINE_CHARS = 1 << 20  # lines are compared by no more than their first so many
+MAX_LINE_CHARS = 1 << 20  # only so much of a line is compared
 
 _BLOCK_CHARS = 1 << 20
 _CODE_BITS = 21  # the largest code point is 0x10FFFF, so three of them fit into an int64
 
 # UTF-8 that was decoded as Windows-1252 or Latin-1: a leading byte as a letter (Â and Ã for
-# Latin, Ð and Ñ for Cyrillic), then the next byte, 0x80 to 0xBF, as whatever those codecs make
-# of it. "â€" begins what became of curly quotes and dashes.
+# Latin, Ð and Ñ for Cyrillic), then the next byte, 0x80 to 0xBF, as what those codecs make of it.
+# Curly quotes and dashes became something that begins with "â€".
 _MOJIBAKE = re.compile("[ÂÃÐÑ][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€")
 
 _NAMELESS = {"Cc": "control", "Co": "private use", "Cs": "surrogate", "Cn": "unassigned"}
@@ -34,7 +36,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RareCharacter:
-    """A character of the alphabet, its Unicode name (or category) and how often it stands."""
+    """A character of the alphabet, its Unicode name (or category) and how often it occurs."""
 
     character: str
     code_point: str
@@ -46,62 +48,60 @@ class RareCharacter:
 class CorpusStats:
     """What `measure_text` found.
 
-    alphabet: (character, count), in the order of code points.
-    lines: ends of line, and one more where text follows the last of them.
-    longest_line: characters, the end of line not counted.
-    duplicate_line_share: of the first `compared_lines` non-empty lines, those that stood before.
-    control_chars: C0, DEL and C1, but for newline and tab.
-    mojibake_pairs: such as "Ã©" or "â€", which UTF-8 becomes in the hands of another codec.
     order0_bpc, order1_bpc, order2_bpc: empirical entropy of a character given none, one and two
-        before it, in bits. The last two hold for the first `entropy_chars` characters. On a small
-        text with a large alphabet, order 2 (and then order 1) is far too low: most contexts are
-        seen once, and what follows them looks certain.
+    before it, in bits; the last two of the first `entropy_chars`. On a small text with a large
+    alphabet they are far too low: most contexts are seen once, so the next looks certain.
     """
 
     characters: int
     utf8_bytes: int
-    alphabet: tuple[tuple[str, int], ...]
-    lines: int
-    longest_line: int
-    duplicate_line_share: float
+    alphabet: tuple[tuple[str, int], ...]  # (character, count), in the order of code points
+    lines: int  # newlines, and one more where text follows the last of them
+    longest_line: int  # characters, without the newline
+    duplicate_line_share: float  # of the first `compared_lines` non-empty ones: those seen before
     compared_lines: int
     replacement_chars: int
-    control_chars: int
+    control_chars: int  # C0, DEL and C1, but for newline and tab
     private_use_chars: int
-    mojibake_pairs: int
+    mojibake_pairs: int  # such as "Ã©" or "â€", which another codec makes of UTF-8
     order0_bpc: float
     order1_bpc: float
     order2_bpc: float
     entropy_chars: int
 
     def rarest(self, number: int) -> tuple[RareCharacter, ...]:
-        """Give the `number` rarest characters, the rarest first, then by code point."""
+        """Return the `number` rarest characters, the rarest first, then by code point."""
         chosen = sorted(self.alphabet, key=lambda entry: entry[1])[:number]
         return tuple(RareCharacter(c, f"U+{ord(c):04X}", _name(c), count) for c, count in chosen)
 
 
 def measure_text(pieces: Iterable[str]) -> CorpusStats:
-    """Count characters, lines, trouble and entropies of a text that comes in pieces."""
-    counts = np.zeros(0x110000, np.int64)
-    lines, trigrams, mojibake_pairs, last = _Lines(), _Trigrams(), 0, ""
-    for block in _blocks(pieces):
+    r"""Count characters, lines, trouble and entropies of a text that comes in pieces.
+
+    >>> stats = measure_text(["ab\nab\n", "ab"])
+    >>> stats.lines, stats.duplicate_line_share, stats.alphabet
+    (3, 0.6666666666666666, (('\n', 2), ('a', 3), ('b', 3)))
+    """
+    counts = np.zeros(CODE_POINTS, np.int64)
+    lines = _Lines()
+    trigrams = _Trigrams()
+    mojibake_pairs = 0
+    last = ""
+    for block in iter_blocks(pieces, _BLOCK_CHARS):
         codes = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.int64)
         found = np.bincount(codes)
         counts[: len(found)] += found
-        lines.feed(block)
-        trigrams.feed(codes)
+        lines.update(block)
+        trigrams.update(codes)
         if not block.isascii():
             mojibake_pairs += len(_MOJIBAKE.findall(last + block))
-        last = block[-1]
-    lines.finish()
-    return _sum_up(counts, lines, trigrams, mojibake_pairs)
-
-
-def _sum_up(counts: Ints, lines: _Lines, trigrams: _Trigrams, mojibake_pairs: int) -> CorpusStats:
-    """Turn counters into figures; `counts` (0x110000,) has one entry for each code point."""
+        last = block[-1]  # a pair may cross from block to block
+    if last not in ("", "\n"):
+        lines.update("\n")
     order1_bpc, order2_bpc = trigrams.entropies()
     return CorpusStats(
         characters=int(counts.sum()),
+        # Each character has a byte, and one more from each of these code points on.
         utf8_bytes=sum(int(counts[start:].sum()) for start in (0, 0x80, 0x800, 0x10000)),
         alphabet=tuple((chr(code), int(counts[code])) for code in np.flatnonzero(counts)),
         lines=lines.number,
@@ -119,43 +119,22 @@ def _sum_up(counts: Ints, lines: _Lines, trigrams: _Trigrams, mojibake_pairs: in
     )
 
 
-def _blocks(pieces: Iterable[str]) -> Iterator[str]:
-    """Cut the text anew into blocks of _BLOCK_CHARS characters; the last may be shorter."""
-    held: list[str] = []
-    room = _BLOCK_CHARS
-    for piece in pieces:
-        start = 0
-        while len(piece) - start >= room:
-            yield "".join([*held, piece[start : start + room]])
-            held, start, room = [], start + room, _BLOCK_CHARS
-        held.append(piece[start:])
-        room -= len(piece) - start
-    if room < _BLOCK_CHARS:
-        yield "".join(held)
-
-
 class _Lines:
     """Counts lines; of those that are not empty it keeps an 8-byte hash, to know them again."""
 
     def __init__(self) -> None:
         self.number = self.longest = self.duplicates = self.compared = 0
         self._seen: set[int] = set()
-        self._open_line, self._open_chars = "", 0
+        self._open_line = ""  # the beginning of a line that has not ended
+        self._open_chars = 0
 
-    def feed(self, block: str) -> None:
+    def update(self, block: str) -> None:
         first, *rest = block.split("\n")
         self._open_line = (self._open_line + first)[:MAX_LINE_CHARS]
         self._open_chars += len(first)
-        if rest:
-            *whole, last = rest
-            self._close([self._open_line, *whole])
-            self._open_line, self._open_chars = last, len(last)
-
-    def finish(self) -> None:
-        if self._open_chars:
-            self._close([self._open_line])
-
-    def _close(self, lines: list[str]) -> None:
+        if not rest:
+            return
+        lines = [self._open_line, *rest[:-1]]
         self.number += len(lines)
         self.longest = max(self.longest, self._open_chars, max(map(len, lines)))
         if len(self._seen) < MAX_LINES:
@@ -164,28 +143,30 @@ class _Lines:
             self._seen.update(hashes)
             self.compared += len(hashes)
             self.duplicates += len(hashes) - (len(self._seen) - known)
+        self._open_line = rest[-1]
+        self._open_chars = len(rest[-1])
 
 
 class _Trigrams:
-    """Counts what three characters stand side by side; pairs and singles follow from it."""
+    """Counts of trigrams, each packed into an int64 key; pairs and singles follow from them."""
 
     def __init__(self) -> None:
         self.chars = 0
-        self._keys, self._counts = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._keys = np.empty(0, np.int64)  # sorted
+        self._counts = np.empty(0, np.int64)
         self._edge = np.empty(0, np.int64)  # the two last codes: trigrams cross from block to block
 
-    def feed(self, codes: Ints) -> None:
+    def update(self, codes: Ints) -> None:
         if len(self._keys) > MAX_TRIGRAMS:
             return
         self.chars += len(codes)
         codes = np.concatenate([self._edge, codes])
         self._edge = codes[-2:].copy()
         if len(codes) > 2:
-            keys, counts = _count_trigrams(codes)
-            self._keys, self._counts = _merge(self._keys, self._counts, keys, counts)
+            self._keys, self._counts = _merge(self._keys, self._counts, *_count_trigrams(codes))
 
     def entropies(self) -> tuple[float, float]:
-        """Give the entropies of order 1 and 2, in bits per character."""
+        """Return the entropies of order 1 and 2, in bits per character."""
         if len(self._edge) < 2:
             return 0.0, 0.0
         pairs, pair_counts = _merge_runs(self._keys >> _CODE_BITS, self._counts)
@@ -197,12 +178,13 @@ class _Trigrams:
 
 
 def _count_trigrams(codes: Ints) -> tuple[Ints, Ints]:
-    """Give the packed trigrams of `codes` (n,), each once and in order, and their counts."""
+    """Return the packed trigrams of `codes` (n,), each once and in order, and their counts."""
     is_ascii = codes.max() < 128
     bits = 7 if is_ascii else _CODE_BITS
     keys = codes[:-2] << 2 * bits | codes[1:-1] << bits | codes[2:]
     if not is_ascii:
         return np.unique(keys, return_counts=True)
+    # Of 7 bits a character there are 2 M trigrams: a table of them all is faster than a sort.
     table = np.bincount(keys)
     keys = np.flatnonzero(table)
     spread = keys >> 14 << 2 * _CODE_BITS | (keys >> 7 & 127) << _CODE_BITS | keys & 127
@@ -223,17 +205,17 @@ def _merge_runs(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
 
 
 def _entropy_bits(context_counts: Ints, counts: Ints) -> float:
-    """Give H(what follows | context) in bits, from how often each context and continuation stands.
+    """Return H(next | context) in bits, from the counts N of contexts and n of continuations.
 
-    sum over contexts of N log2 N, less sum over continuations of n log2 n, over the sum of n.
+    (Σ N log₂ N − Σ n log₂ n) / Σ n
     """
-    bits = _sum_n_log_n(context_counts) - _sum_n_log_n(counts)
+
+    def sum_n_log_n(n: Ints) -> float:
+        n = n[n > 0]
+        return float(np.sum(n * np.log2(n)))
+
+    bits = sum_n_log_n(context_counts) - sum_n_log_n(counts)
     return max(0.0, bits / max(1, int(counts.sum())))
-
-
-def _sum_n_log_n(counts: Ints) -> float:
-    counts = counts[counts > 0]
-    return float(np.sum(counts * np.log2(counts)))
 
 
 def _name(character: str) -> str:

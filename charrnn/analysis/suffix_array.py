@@ -1,10 +1,10 @@
 """The suffixes of a corpus in order, among which any run of tokens is found by bisection.
 
-A run stands in the corpus if a suffix begins with it, and the suffixes that do are neighbours
+A run occurs in the corpus if a suffix begins with it, and the suffixes that do are neighbours
 (Manber & Myers 1993, "Suffix arrays: a new method for on-line string searches"). Nothing is hashed,
-so nothing is missed and nothing mistaken. It knows nothing of characters.
+so nothing is missed or mistaken. `copies` and the no-copy constraint search it.
 
-S = tokens of the corpus, K = places of one run.
+S = tokens of the corpus, K = occurrences of one run.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ Ints = NDArray[np.integer]
 
 
 class SuffixArray:
-    """Every place of a corpus, in the order of what stands from there on.
+    """Every position of a corpus (S,), in the order of the suffix that starts there.
 
-    It keeps the tokens in their own width and the places in 4 bytes: 5 bytes a character for an
-    alphabet of up to 256, 6 for a larger one. While it is made it takes about 60.
+    5 bytes a token for a vocabulary of up to 256, 6 for a larger one; about 60 while it is made.
+
+    >>> corpus = SuffixArray(np.array([1, 0, 1, 0, 2], dtype=np.uint8))
+    >>> corpus.pack(np.array([0, 2])) in corpus, corpus.pack(np.array([2, 0])) in corpus
+    (True, False)
     """
 
     def __init__(self, ids: Ids) -> None:
         self._dtype = np.dtype(f">u{ids.itemsize}")  # big-endian: bytes compare as ids do
         self._raw = ids.astype(self._dtype).tobytes()
         self._order = sort_suffixes(ids)
-        self._places = self._order.data  # its numbers are Python's own, and come faster
+        self._positions = self._order.data  # a memoryview yields Python's ints, and faster
 
     @property
     def ids(self) -> Ids:
@@ -46,64 +49,71 @@ class SuffixArray:
         return self._dtype.itemsize
 
     def pack(self, ids: Ids) -> bytes:
-        """Give a run of ids as the bytes by which it is looked for; packed runs can be joined."""
+        """Return a run of ids as the bytes to search for; packed runs can be joined."""
         return ids.astype(self._dtype).tobytes()
 
     def __contains__(self, run: bytes) -> bool:
-        """Tell whether a packed run stands in the corpus."""
-        return self._stands_at(self._find(bisect_left, run), run)
+        """Return whether a packed run occurs in the corpus."""
+        return self._matches(self._find(bisect_left, run), run)
 
     def positions_of(self, run: bytes) -> Ints:
-        """Give where a packed run starts in the corpus (K,), in no order."""
+        """Return where a packed run starts in the corpus (K,), in no order."""
         first = self._find(bisect_left, run)
-        if not self._stands_at(first, run):
+        if not self._matches(first, run):
             return self._order[:0]
         return self._order[first : self._find(bisect_right, run, first)]
 
     def _find(self, search: Callable[..., int], run: bytes, first: int = 0) -> int:
-        """Give where among the suffixes a run belongs, `first` or later."""
-        raw, width, size = self._raw, self._dtype.itemsize, len(run)
-        return search(self._places, run, first, key=lambda at: raw[at * width : at * width + size])
+        """Return the rank at which a run belongs among the suffixes, `first` or later."""
+        raw = self._raw  # locals: the key is called log₂ S times
+        width = self._dtype.itemsize
+        size = len(run)
+        return search(self._positions, run, first, key=lambda i: raw[i * width : i * width + size])
 
-    def _stands_at(self, slot: int, run: bytes) -> bool:
-        if slot == len(self._places):
+    def _matches(self, rank: int, run: bytes) -> bool:
+        """Return whether the suffix of this rank begins with a packed run."""
+        if rank == len(self._positions):
             return False
-        start = self._places[slot] * self._dtype.itemsize
+        start = self._positions[rank] * self._dtype.itemsize
         return self._raw[start : start + len(run)] == run
 
 
 def sort_suffixes(ids: Ids) -> Ints:
-    """Give the places of `ids` (S,) in the order of their suffixes; a shorter one stands first.
+    """Return the positions of `ids` (S,) in the order of their suffixes, a prefix first.
 
-    Places are ranked by their first w tokens, then by the ranks of place and place + w, which are
-    2w tokens, and so on (Manber & Myers 1993); what is told apart already is sorted no more
-    (Larsson & Sadakane 2007, "Faster suffix sorting"). A text of one token takes log₂ S rounds.
+    They are ranked by their first w tokens, then by the ranks of a position and of position + w,
+    which are 2w tokens, and so on (Manber & Myers 1993): log₂ S rounds at most. Those with a rank
+    of their own are sorted no more (Larsson & Sadakane 2007, "Faster suffix sorting").
     """
     size = len(ids)
     keys, width = _pack_starts(ids)
     order = np.empty(size, dtype=np.min_scalar_type(size))
-    ranks = np.zeros(size + 1, dtype=np.int64)  # the last is the end's, which stands first
-    slots = places = np.arange(size)
+    ranks = np.zeros(size + 1, dtype=np.int64)  # the last is the end's, which sorts first
+    slots = positions = np.arange(size)
     while len(slots):
+        # Sort those that still share a rank, and write them where their group belongs.
         by_key = keys.argsort()
-        keys, places = keys[by_key], places[by_key]
-        order[slots] = places
+        keys = keys[by_key]
+        positions = positions[by_key]
+        order[slots] = positions
+        # A new rank begins with each new key.
         is_first = np.append(True, keys[1:] != keys[:-1])
-        ranks[places] = 1 + np.maximum.accumulate(np.where(is_first, slots, 0))
-        is_alone = is_first & np.append(is_first[1:], True)
-        slots, places = slots[~is_alone], places[~is_alone]
-        keys = ranks[places] * (size + 1) + ranks[np.minimum(places + width, size)]
+        ranks[positions] = 1 + np.maximum.accumulate(np.where(is_first, slots, 0))
+        # Go on with those that are not alone in their rank, by twice as many tokens.
+        is_shared = ~(is_first & np.append(is_first[1:], True))
+        slots = slots[is_shared]
+        positions = positions[is_shared]
+        keys = ranks[positions] * (size + 1) + ranks[np.minimum(positions + width, size)]
         width *= 2
     return order
 
 
 def _pack_starts(ids: Ids) -> tuple[NDArray[np.int64], int]:
-    """Give the first tokens of each suffix (S,) as one number, and how many they are."""
+    """Return the first tokens of each suffix (S,) as one number, and how many they are."""
     bits = (int(ids.max(initial=0)) + 1).bit_length()
     width = _KEY_BITS // bits
-    padded = np.zeros(len(ids) + width, dtype=np.int64)
-    padded[: len(ids)] = ids
-    padded[: len(ids)] += 1  # 0 is the end
+    padded = np.zeros(len(ids) + width, dtype=np.int64)  # 0 is the end
+    padded[: len(ids)] = ids.astype(np.int64) + 1
     keys = np.zeros(len(ids), dtype=np.int64)
     for i in range(width):
         keys = keys << bits | padded[i : i + len(ids)]

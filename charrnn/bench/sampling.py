@@ -1,6 +1,6 @@
 """How fast this machine samples, one stream or many, beside the bare products of the same shapes.
 
-It knows nothing of torch or of the terminal.
+`charrnn bench` and benchmarks/sampling.py show the figures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import islice, repeat
 import numpy as np
 
 from charrnn.bench.speeds import SamplingSpeed
-from charrnn.bench.timing import Measurement, median_ratio, time_alternating
+from charrnn.bench.timing import MIN_ROUNDS, Measurement, median_ratio, time_alternating
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation.batch import Batch
@@ -24,17 +24,20 @@ from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.network import Network
 from charrnn.generation.sampler import Context, iter_tokens
 
-_CHARS = 500  # a round
-_FEWEST_ROUNDS = 3
+_CHARS_PER_ROUND = 500  # about 20 ms
 
 
 def measure_sampling(config: ModelConfig, seconds: float) -> SamplingSpeed:
-    """Let a network with random weights write for about `seconds`."""
+    """Sample from a network with random weights for about `seconds`."""
     weights = random_weights(config)
-    measurements = [sampling_rate(config, weights, _CHARS), products_rate(config, weights, _CHARS)]
-    time_alternating(measurements, rounds=1)
-    whole, bare = time_alternating(measurements, rounds=_FEWEST_ROUNDS, seconds=seconds)
+    measurements = [
+        sampling_rate(config, weights, _CHARS_PER_ROUND),
+        products_rate(config, weights, _CHARS_PER_ROUND),
+    ]
+    time_alternating(measurements, rounds=1)  # warms up
+    whole, bare = time_alternating(measurements, rounds=MIN_ROUNDS, seconds=seconds)
     rate = statistics.median(whole)
+    # All of them are read for each character: they seldom fit into the first caches.
     read_bytes = sum(weight.nbytes for _, weight in _products(config, weights))
     return SamplingSpeed(
         cell=config.cell,
@@ -47,44 +50,51 @@ def measure_sampling(config: ModelConfig, seconds: float) -> SamplingSpeed:
     )
 
 
+def random_weights(config: ModelConfig) -> Arrays:
+    """Return weights small enough for a network that forgets, as a trained one does."""
+    random = np.random.default_rng(0)
+    spread = np.float32(0.5 / math.sqrt(config.hidden_size))
+    shapes = config.weight_shapes().items()
+    return {name: random.standard_normal(shape, np.float32) * spread for name, shape in shapes}
+
+
 def sampling_rate(
     config: ModelConfig,
     weights: Arrays,
     chars: int,
     settings: SampleConfig | None = None,
-    guide: Constraint | None = None,
+    constraint: Constraint | None = None,
 ) -> Measurement:
-    """Give a measurement that samples as `charrnn sample` does: characters a second.
-
-    Where a guide ends a text, another begins.
-    """
-    runtime = Network(config, weights)
+    """Return a measurement that samples as `charrnn sample` does: characters per second."""
+    network = Network(config, weights)
     chain = SamplerChain(settings or SampleConfig(), config.vocab_size)
-    start = Context(runtime.initial_state())
+    start = Context(network.initial_state())
 
     def measure() -> float:
-        random = np.random.default_rng(0)
-        texts = (iter_tokens(runtime, start, chain, random, guide) for _ in repeat(None))
-        began = time.perf_counter()
+        random = np.random.default_rng(0)  # every round writes the same text
+        # Where the constraint ends a text, the next one begins.
+        texts = (iter_tokens(network, start, chain, random, constraint) for _ in repeat(None))
+        start_seconds = time.perf_counter()
         for _ in islice(chained.from_iterable(texts), chars):
             pass
-        return chars / (time.perf_counter() - began)
+        return chars / (time.perf_counter() - start_seconds)
 
     return measure
 
 
 def batch_rate(config: ModelConfig, weights: Arrays, streams: int, chars: int) -> Measurement:
-    """Give a measurement of streams that are sampled side by side: characters a second of all."""
-    runtime = Network(config, weights)
-    chain, start = SamplerChain(SampleConfig(), config.vocab_size), Context(runtime.initial_state())
+    """Return a measurement of a batch of streams: characters per second of all together."""
+    network = Network(config, weights)
+    chain = SamplerChain(SampleConfig(), config.vocab_size)
+    start = Context(network.initial_state())
 
     def measure() -> float:
         randoms = [np.random.default_rng([0, index]) for index in range(streams)]
-        steps = iter(Batch(runtime, [start] * streams, chain, randoms))
-        began = time.perf_counter()
+        steps = iter(Batch(network, [start] * streams, chain, randoms))
+        start_seconds = time.perf_counter()
         for _ in islice(steps, chars):
             pass
-        return streams * chars / (time.perf_counter() - began)
+        return streams * chars / (time.perf_counter() - start_seconds)
 
     return measure
 
@@ -92,18 +102,18 @@ def batch_rate(config: ModelConfig, weights: Arrays, streams: int, chars: int) -
 def products_rate(
     config: ModelConfig, weights: Arrays, chars: int, streams: int | None = None
 ) -> Measurement:
-    """Give a measurement of the products alone: characters a second.
+    """Return a measurement of the products alone: characters per second.
 
-    streams: of as many rows; None of a matrix and a vector.
+    streams: rows of the left factor; None for a vector.
     """
     products = _products(config, weights, () if streams is None else (streams,))
 
     def measure() -> float:
-        began = time.perf_counter()
+        start_seconds = time.perf_counter()
         for _ in range(chars):
             for vectors, weight in products:
                 vectors.dot(weight)
-        return (streams or 1) * chars / (time.perf_counter() - began)
+        return (streams or 1) * chars / (time.perf_counter() - start_seconds)
 
     return measure
 
@@ -111,21 +121,9 @@ def products_rate(
 def _products(
     config: ModelConfig, weights: Arrays, rows: tuple[int, ...] = ()
 ) -> list[tuple[Vector, Vector]]:
-    """Give what each character needs: (ones (..., K), a weight's transpose (K, N)).
-
-    The lowest layer's input product is looked up; those above multiply input and state at once.
-    """
+    """Return the factors for each character: (ones (..., K), a weight's transpose (K, N))."""
+    # The lowest layer's input product is looked up; those above multiply input and state at once.
     used: list[Vector] = [weights["layers.0.weight_hh"], weights["output.weight"]]
     for depth in range(1, config.num_layers):
         used.append(np.hstack([weights[f"layers.{depth}.weight_{kind}"] for kind in ("ih", "hh")]))
     return [(np.ones((*rows, weight.shape[1]), np.float32), weight.T) for weight in used]
-
-
-def random_weights(config: ModelConfig) -> Arrays:
-    """Give weights of a network that forgets, as one does that was trained."""
-    random = np.random.default_rng(0)
-    spread = 0.5 / math.sqrt(config.hidden_size)
-    shapes = config.weight_shapes().items()
-    return {
-        k: random.standard_normal(shape, np.float32) * np.float32(spread) for k, shape in shapes
-    }

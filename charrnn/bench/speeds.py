@@ -1,4 +1,4 @@
-"""The results of a benchmark: plain figures, which need no torch to be shown."""
+"""The results of a benchmark: plain figures, which the command line shows without torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Measuring:
 
 @dataclass(frozen=True)
 class MachineSpeed:
-    """What the machine can do: the best of several rounds.
+    """What the machine can do, the best of several rounds.
 
     products_gflop_per_second: of square products of `product_size`, by number format.
     memory_gb_per_second: bytes read and written while an array is copied.
@@ -24,7 +24,7 @@ class MachineSpeed:
 
     processor: str
     device: str
-    threads: int
+    threads: int  # of the processor
     torch_version: str
     product_size: int
     products_gflop_per_second: dict[str, float]
@@ -33,11 +33,10 @@ class MachineSpeed:
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """One training step. products_*: its matrix products alone, in the same number format.
+    """One training step; products_ms is its matrix products alone, in the same number format.
 
-    products_share: their time as a share of the step's; above 1 where a kernel beats torch.mm.
-    layer_*: our recurrent layer forward and backward, and torch's own; layer_speedup is how many
-    times as fast ours is.
+    products_share: their part of the step's time; above 1 where a kernel is faster than torch.mm.
+    layer_ms, torch_layer_ms: our recurrent layer forward and backward, and torch's own.
     """
 
     cell: str
@@ -45,7 +44,7 @@ class TrainingSpeed:
     hidden_size: int
     batch_size: int
     seq_len: int
-    precision: str
+    precision: str  # fp32, bf16 or fp16
     step_ms: float
     chars_per_second: float
     gflop_per_second: float
@@ -53,12 +52,12 @@ class TrainingSpeed:
     products_share: float
     layer_ms: float
     torch_layer_ms: float
-    layer_speedup: float
+    layer_speedup: float  # torch_layer_ms / layer_ms, round by round
 
 
 @dataclass(frozen=True)
 class EvaluationSpeed:
-    """Scoring held-out text, in float32. products_share: as TrainingSpeed's, of forward alone."""
+    """Scoring held-out text in float32. products_share: as TrainingSpeed's, forward only."""
 
     cell: str
     num_layers: int
@@ -72,8 +71,8 @@ class EvaluationSpeed:
 class SamplingSpeed:
     """One stream of characters, in float32.
 
-    products_chars_per_second: with its matrix-vector products alone. products_share: their time as
-    a share of all. weights_gb_per_second: weights, which are read anew for each character.
+    products_chars_per_second: with its matrix-vector products alone. products_share: their part of
+    the time. weights_gb_per_second: weights read from memory, all of them for each character.
     """
 
     cell: str

@@ -1,7 +1,7 @@
 """How fast this machine trains and evaluates, beside the bare matrix products of the same shapes.
 
-Each figure is a median of rounds in which the work, its products alone and torch's own layer took
-turns. It knows nothing of the terminal.
+Each figure is a median of rounds in which the work, its products alone and torch's own layer take
+turns. `charrnn bench` shows them.
 
 B = lanes, T = window length, I = input size, H = hidden size.
 """
@@ -20,18 +20,67 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.bench.speeds import EvaluationSpeed, MachineSpeed, TrainingSpeed
-from charrnn.bench.timing import Measurement, median_ratio, time_alternating
+from charrnn.bench.timing import MIN_ROUNDS, Measurement, median_ratio, time_alternating
 from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.model.device import PRECISIONS, autocast, choose_device, choose_precision, has_bf16
-from charrnn.model.layers import RecurrentLayer
+from charrnn.model.network import RecurrentLayer
 from charrnn.text.corpus import Corpus
 from charrnn.training.evaluation import LANES, WINDOW, evaluate_carried
-from charrnn.training.learner import Learner, make_model
-from charrnn.training.optimizer import ORTHOGONALIZE_EVERY
+from charrnn.training.optimizer import MUON_EVERY
 from charrnn.training.plan import Plan, make_plan
+from charrnn.training.trainer import Trainer, make_model
 
-_FEWEST_ROUNDS = 3
-_STEPS_A_ROUND = math.lcm(*ORTHOGONALIZE_EVERY.values())  # a round, so that all rounds cost alike
+_STEPS_PER_ROUND = math.lcm(*MUON_EVERY.values())  # so that all rounds cost the same
+_COPIED_NUMBERS = 1 << 26  # 256 MiB of float32: more than most caches hold
+
+
+def measure_machine(device_name: str, threads: int, size: int, seconds: float) -> MachineSpeed:
+    """Measure square products of `size` and a large copy on a device, `seconds` for each.
+
+    Raises:
+        ConfigError: the device is not in this machine.
+    """
+    device = choose_device(device_name)
+    # The number formats that training chooses from on this device.
+    formats = [torch.float32]
+    if device.type == "cuda":
+        formats.append(torch.float16)
+    elif has_bf16(device):
+        formats.append(torch.bfloat16)
+    square = Product(size, size, size)
+    rates = {}
+    for dtype in formats:
+        fastest = _best_seconds(multiply([square], device, dtype), device, seconds)
+        rates[PRECISIONS[dtype]] = square.flop / fastest / 1e9
+    source = torch.ones(_COPIED_NUMBERS, device=device)
+    target = torch.zeros_like(source)
+    copy_seconds = _best_seconds(lambda: target.copy_(source), device, seconds)
+    return MachineSpeed(
+        processor=_processor_name(device),
+        device=str(device),
+        threads=threads,
+        torch_version=torch.__version__,
+        product_size=size,
+        products_gflop_per_second=rates,
+        memory_gb_per_second=2 * source.nbytes / copy_seconds / 1e9,
+    )
+
+
+def _best_seconds(action: Callable[[], object], device: torch.device, seconds: float) -> float:
+    measurement = [timed(action, device)]
+    time_alternating(measurement, rounds=1)  # warms up
+    return min(time_alternating(measurement, rounds=MIN_ROUNDS, seconds=seconds)[0])
+
+
+def _processor_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # only Linux has it
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def measure_training(config: TrainConfig, corpus: Corpus, seconds: float) -> TrainingSpeed:
@@ -41,25 +90,26 @@ def measure_training(config: TrainConfig, corpus: Corpus, seconds: float) -> Tra
         ConfigError: the device is not in this machine, or lacks the precision asked for.
         CorpusError: the text is too short for one window.
     """
-    device, plan = choose_device(config.device), _plan(config, corpus)
-    wanted = choose_precision(config.precision, device)
-    learner = Learner(plan, config, corpus, device, wanted)
-    precision = learner.precision
-    products = step_products(plan.model, plan.batch_size, plan.seq_len)
+    device = choose_device(config.device)
+    plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+    model = plan.model
+    trainer = Trainer(plan, config, corpus, device, choose_precision(config.precision, device))
+    precision = trainer.update.precision  # float32 where the one asked for has no kernel
+    products = step_products(model, plan.batch_size, plan.seq_len)
     actions = [
-        lambda: [learner.advance(None) for _ in range(_STEPS_A_ROUND)],
-        make_bare(products, device, precision),
-        *_layers(plan, device, precision),
+        lambda: [trainer.advance(None) for _ in range(_STEPS_PER_ROUND)],
+        multiply(products, device, precision),
+        *_layer_passes(plan, device, precision),
     ]
     measurements = [timed(action, device) for action in actions]
-    time_alternating(measurements, rounds=1)
-    times = time_alternating(measurements, rounds=_FEWEST_ROUNDS, seconds=seconds)
-    times[0] = [together / _STEPS_A_ROUND for together in times[0]]
+    time_alternating(measurements, rounds=1)  # warms up
+    times = time_alternating(measurements, rounds=MIN_ROUNDS, seconds=seconds)
+    times[0] = [together / _STEPS_PER_ROUND for together in times[0]]
     step, bare, ours, theirs = (statistics.median(each) for each in times)
     return TrainingSpeed(
-        cell=plan.model.cell,
-        num_layers=plan.model.num_layers,
-        hidden_size=plan.model.hidden_size,
+        cell=model.cell,
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
         batch_size=plan.batch_size,
         seq_len=plan.seq_len,
         precision=PRECISIONS[precision],
@@ -74,47 +124,18 @@ def measure_training(config: TrainConfig, corpus: Corpus, seconds: float) -> Tra
     )
 
 
-def measure_evaluation(config: TrainConfig, corpus: Corpus, seconds: float) -> EvaluationSpeed:
-    """Time the scoring of the held-out part of `corpus`, for about `seconds`.
-
-    Raises:
-        ConfigError: the device is not in this machine.
-    """
-    device, plan = choose_device(config.device), _plan(config, corpus)
-    model = make_model(plan, config.seed).to(device)
-    products = forward_products(plan.model, LANES, WINDOW)
-    chars = len(corpus.val) - 1
-    blocks = chars / (LANES * WINDOW)
-    measurements = [
-        timed(lambda: evaluate_carried(model, corpus.val, corpus.vocab), device),
-        timed(make_bare(products, device, torch.float32), device),
-    ]
-    whole, block = time_alternating(measurements, rounds=_FEWEST_ROUNDS, seconds=seconds)
-    evaluating = statistics.median(whole)
-    return EvaluationSpeed(
-        cell=plan.model.cell,
-        num_layers=plan.model.num_layers,
-        hidden_size=plan.model.hidden_size,
-        chars_per_second=chars / evaluating,
-        gflop_per_second=total_flop(products) * blocks / evaluating / 1e9,
-        products_share=median_ratio(block, whole) * blocks,
-    )
-
-
-def _plan(config: TrainConfig, corpus: Corpus) -> Plan:
-    return make_plan(config, corpus.vocab.size, len(corpus.train))
-
-
-def _layers(
+def _layer_passes(
     plan: Plan, device: torch.device, precision: torch.dtype
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Give actions that take a window forward and backward: our first layer's, and torch's."""
+    """Return actions that run a window forward and backward: through our layer, and torch's."""
     model = plan.model
-    ours = _make_layer(model).to(device)
-    kinds = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
-    theirs = kinds[model.cell](model.embedding_size, model.hidden_size).to(device)
+    sizes = (model.embedding_size, model.hidden_size)
+    ours = RecurrentLayer(model.cell, model.nonlinearity, *sizes, has_learned_state=False)
+    theirs = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[model.cell](*sizes)
+    ours.to(device)
+    theirs.to(device)
     size = (plan.seq_len, plan.batch_size, model.embedding_size)
-    inputs = torch.randn(size, device=device, requires_grad=True)
+    inputs = torch.randn(size, device=device, requires_grad=True)  # (T, B, I)
 
     def pass_through(layer: nn.Module, *state: object) -> None:
         learned = [weight for weight in layer.parameters() if weight.requires_grad]
@@ -126,76 +147,45 @@ def _layers(
     return lambda: pass_through(ours, state), lambda: pass_through(theirs)
 
 
-def _make_layer(model: ModelConfig) -> RecurrentLayer:
-    sizes = model.embedding_size, model.hidden_size
-    return RecurrentLayer(model.cell, model.nonlinearity, *sizes, has_learned_state=False)
-
-
-_COPIED_NUMBERS = 1 << 26  # 256 MiB of float32: more than most caches hold
-_FEWEST_ROUNDS = 3
-
-
-def measure_machine(wanted: str, threads: int, product_size: int, seconds: float) -> MachineSpeed:
-    """Measure large products and a large copy on the device `wanted`, `seconds` for each.
+def measure_evaluation(config: TrainConfig, corpus: Corpus, seconds: float) -> EvaluationSpeed:
+    """Time the scoring of the held-out part of `corpus`, for about `seconds`.
 
     Raises:
-        ConfigError: it is not in this machine.
+        ConfigError: the device is not in this machine.
     """
-    device = choose_device(wanted)
-    square = Product(product_size, product_size, product_size)
-    rates = {}
-    for dtype in _hardware_formats(device):
-        fastest = _best_seconds(make_bare([square], device, dtype), device, seconds)
-        rates[PRECISIONS[dtype]] = square.flop / fastest / 1e9
-    source = torch.ones(_COPIED_NUMBERS, device=device)
-    target = torch.zeros_like(source)
-    copying = _best_seconds(lambda: target.copy_(source), device, seconds)
-    return MachineSpeed(
-        processor=_processor_name(device),
-        device=str(device),
-        threads=threads,
-        torch_version=torch.__version__,
-        product_size=product_size,
-        products_gflop_per_second=rates,
-        memory_gb_per_second=2 * source.nbytes / copying / 1e9,
+    device = choose_device(config.device)
+    plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+    model = make_model(plan, config.seed).to(device)
+    products = forward_products(plan.model, LANES, WINDOW)
+    chars = len(corpus.val) - 1
+    blocks = chars / (LANES * WINDOW)  # the products are timed for one block
+    measurements = [
+        timed(lambda: evaluate_carried(model, corpus.val, corpus.vocab), device),
+        timed(multiply(products, device, torch.float32), device),
+    ]
+    whole, block = time_alternating(measurements, rounds=MIN_ROUNDS, seconds=seconds)
+    eval_seconds = statistics.median(whole)
+    return EvaluationSpeed(
+        cell=plan.model.cell,
+        num_layers=plan.model.num_layers,
+        hidden_size=plan.model.hidden_size,
+        chars_per_second=chars / eval_seconds,
+        gflop_per_second=total_flop(products) * blocks / eval_seconds / 1e9,
+        products_share=median_ratio(block, whole) * blocks,
     )
 
 
 def timed(action: Callable[[], object], device: torch.device) -> Measurement:
-    """Give a measurement of the seconds that `action` takes, its work on a GPU included."""
+    """Return a measurement of the seconds that `action` takes, its work on a GPU included."""
 
     def measure() -> float:
-        began = time.perf_counter()
+        start_seconds = time.perf_counter()
         action()
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
-        return time.perf_counter() - began
+        return time.perf_counter() - start_seconds
 
     return measure
-
-
-def _best_seconds(action: Callable[[], object], device: torch.device, seconds: float) -> float:
-    measurement = [timed(action, device)]
-    time_alternating(measurement, rounds=1)
-    return min(time_alternating(measurement, rounds=_FEWEST_ROUNDS, seconds=seconds)[0])
-
-
-def _hardware_formats(device: torch.device) -> list[torch.dtype]:
-    """Give the number formats that training chooses from on `device`."""
-    if device.type == "cuda":
-        return [torch.float32, torch.float16]
-    return [torch.float32, torch.bfloat16] if has_bf16(device) else [torch.float32]
-
-
-def _processor_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # only Linux has it
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True)
@@ -214,12 +204,14 @@ class Product:
 
 
 def forward_products(model: ModelConfig, batch_size: int, seq_len: int) -> list[Product]:
-    """Give those of one window forward: the inputs of all times at once, the states in turn."""
-    rows, gates = seq_len * batch_size, GATES[model.cell] * model.hidden_size
-    products, input_size = [], model.embedding_size
+    """Return those of one window forward."""
+    rows = seq_len * batch_size
+    gates = GATES[model.cell] * model.hidden_size
+    input_size = model.embedding_size
+    products = []
     for _ in range(model.num_layers):
-        products.append(Product(rows, input_size, gates))
-        products.append(Product(batch_size, model.hidden_size, gates, seq_len))
+        products.append(Product(rows, input_size, gates))  # the inputs of all times at once
+        products.append(Product(batch_size, model.hidden_size, gates, seq_len))  # a state at a time
         input_size = model.hidden_size
     if model.has_projection:
         products.append(Product(rows, input_size, model.embedding_size))
@@ -228,32 +220,29 @@ def forward_products(model: ModelConfig, batch_size: int, seq_len: int) -> list[
 
 
 def backward_products(product: Product) -> list[Product]:
-    """Give the two that take a gradient back through `product`.
-
-    That of the left factor comes as often as the product did; that of the weights is one sum over
-    all rows of all times.
-    """
+    """Return the two that take a gradient back through `product`."""
     return [
+        # The left factor's gradient at each time, then the weights', summed over all times at once.
         Product(product.rows, product.columns, product.inner, product.times),
         Product(product.columns, product.rows * product.times, product.inner),
     ]
 
 
 def step_products(model: ModelConfig, batch_size: int, seq_len: int) -> list[Product]:
-    """Give those of one training step, forward and backward."""
+    """Return those of one training step, forward and backward."""
     forward = forward_products(model, batch_size, seq_len)
     return forward + [each for product in reversed(forward) for each in backward_products(product)]
 
 
 def total_flop(products: Iterable[Product]) -> int:
-    """Add up their multiplications and additions."""
+    """Return their multiplications and additions."""
     return sum(product.flop for product in products)
 
 
-def make_bare(
+def multiply(
     products: Iterable[Product], device: torch.device, dtype: torch.dtype
 ) -> Callable[[], None]:
-    """Give an action that makes the products one after another, into memory that is there."""
+    """Return an action that computes the products one after another, into memory taken before."""
     calls: list[tuple[Tensor, Tensor, Tensor]] = []
     for each in products:
         left = torch.randn(each.times, each.rows, each.inner, device=device).to(dtype)

@@ -1,20 +1,19 @@
-"""Arrays and a JSON document as one signed safetensors file, nothing of it believed unchecked.
+"""Arrays and a JSON document as one checksummed safetensors file: the container of our files.
 
 The header's metadata holds the document and the SHA-256 of the whole file, computed with the
-digest's own 64 characters taken as zeros. Size and digest are checked on the bare bytes; only what
-carries the right digest is parsed. What it holds is another's to know: a model's or a state's.
+digest's own 64 characters as zeros. Size and digest are checked on the raw bytes; nothing is parsed
+before that. What document and arrays must hold is checked by model_file.py and state_file.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import re
-import reprlib
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,160 +22,149 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from charrnn.errors import CheckpointError
+from charrnn.checkpoint.strict_json import check_keys, check_types, parse_json, shown
+from charrnn.errors import CheckpointError, ConfigError, VocabError
 
 Arrays = dict[str, NDArray[Any]]
 
-HEADER_LIMIT = 1 << 23
-"""Bytes a header may have: parsed, it takes 64 MB at most. Of these, the largest alphabet that is
-learned from a text takes 1.4 MB, and nothing else is long."""
-OTHER_FILES = "use the run's other files, or fetch it again"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How messages name a kind of file, ask for one, and say what to do about a damaged one."""
-
-    words: str
-    named: str
-    found: str
-    hint: str
-
-
-MODEL = Kind(
-    words="model",
-    named="name a model's file",
-    found="give a run's name, its folder or its best.safetensors (charrnn list shows the runs)",
-    hint=OTHER_FILES,
-)
+# Parsed, such a header takes 64 MB at most. The largest alphabet learned from a text takes 1.4 MB
+# of it, and nothing else in it is long.
+_MAX_HEADER_BYTES = 1 << 23
+_MAX_REASON_CHARS = 160  # in a message
+_MAX_AXES = 32
 
 _OPENING = b'{"__metadata__":{"'
 _DOCUMENT = re.compile(rb'"charrnn":"')
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _OFFSETS = re.compile(rb'"data_offsets":\[[0-9]{1,20},([0-9]{1,20})\]')
-_UNSIGNED = b"0" * 64
+_NO_DIGEST = b"0" * 64
 _DTYPES = {f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
 _DTYPES |= {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
-_MOST_AXES = 32
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: its name, format version and document's keys, and hints for messages.
+
+    expected: which file to name instead. hint: what to do about a damaged one.
+    """
+
+    name: str
+    format: int
+    keys: tuple[str, ...]
+    expected: str
+    hint: str
+
+    @contextmanager
+    def refusing(self, words: str) -> Iterator[None]:
+        """Turn an error in a verified file's content into one that begins with `words`."""
+        try:
+            yield
+        except (ValueError, ConfigError, VocabError) as error:
+            reason = str(error)[:_MAX_REASON_CHARS]
+            raise CheckpointError(f"{words} ({reason}); {self.hint}") from error
+
+    def damaged(self, name: str, what: str) -> CheckpointError:
+        """Return the error of a file that is ours, but not as it was written."""
+        return CheckpointError(f"{name} is damaged: {what}; {self.hint}")
+
+    def foreign(self, name: str) -> CheckpointError:
+        """Return the error of a file that does not begin as ours do."""
+        return CheckpointError(
+            f"{name} is not a charrnn {self.name}, or its first bytes are damaged; {self.expected}"
+        )
 
 
 def pack_container(arrays: Arrays, document: str) -> bytearray:
-    """Give the bytes of a file that holds both."""
+    """Return the bytes of a file of the arrays and the JSON document."""
     # safetensors takes an array's bytes in the order of memory, whatever its strides.
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    metadata = {"charrnn": document, "sha256": _UNSIGNED.decode()}
+    metadata = {"charrnn": document, "sha256": _NO_DIGEST.decode()}
     data = bytearray(safetensors.numpy.save(ordered, metadata))
     found = _DIGEST.search(data)
     assert found is not None
-    place = slice(*found.span(1))
-    del found  # which keeps the bytes from being written
-    data[place] = hashlib.sha256(data).hexdigest().encode()
+    span = slice(*found.span(1))
+    del found  # a match exports the bytearray's buffer, which cannot be written meanwhile
+    data[span] = hashlib.sha256(data).hexdigest().encode()
     return data
 
 
-def read_whole(path: Path, sought: Kind = MODEL) -> bytearray:
-    """Read a file whose first bytes promise as many as it has.
+def read_whole(path: Path, kind: Kind) -> bytearray:
+    """Read a file whose header promises as many bytes as it has.
 
     Raises:
-        CheckpointError: it is missing, unreadable, no file, not ours, cut short, or too long.
+        CheckpointError: missing, unreadable, not a file, not ours, cut short, or too long.
     """
     try:
         mode = path.stat().st_mode  # before it is opened: opening a pipe waits for its writer
         if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-            raise CheckpointError(f"cannot read {path}: it is {kind}; {sought.named}")
+            found = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+            raise CheckpointError(f"cannot read {path}: it is {found}; {kind.expected}")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            end = _header_end(file.read(8 + len(_OPENING)), size, str(path), sought)
+            # The header is checked before memory is taken for the rest.
+            end = _header_end(file.read(8 + len(_OPENING)), size, str(path), kind)
             file.seek(0)
-            _check_size(file.read(end), end, size, str(path), sought)
-            file.seek(0)
+            _check_size(file.read(end), end, size, str(path), kind)
             _check_memory(size, str(path))
+            file.seek(0)
             data = bytearray(size)
-            file.readinto(data)  # what was cut off since leaves zeros, which the digest shows
+            file.readinto(data)  # if the file shrank since, zeros remain, and the digest fails
             return data
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def verify_container(data: bytes | bytearray, name: str, sought: Kind = MODEL) -> None:
-    """Hold a file's bytes to the size and the digest that its header gives.
+def unpack_container(data: bytes | bytearray, name: str, kind: Kind) -> tuple[Any, Arrays]:
+    """Verify a file's bytes; return its document and its arrays, which share a bytearray's memory.
 
     Raises:
-        CheckpointError: not ours, cut short, too long, or damaged.
+        CheckpointError: not ours, of another kind or version, cut short, too long, or damaged.
     """
-    end = _header_end(data, len(data), name, sought)
-    _check_size(data, end, len(data), name, sought)
-    found = _DIGEST.search(data, 8, end)
-    if found is not None:
-        with memoryview(data) as view:
-            seen = hashlib.sha256(view[: found.start(1)])
-            seen.update(_UNSIGNED)
-            seen.update(view[found.end(1) :])
-    if found is None or seen.hexdigest().encode() != found[1]:
-        raise _damaged(name, "its content does not have the SHA-256 written in it", sought)
+    end = _header_end(data, len(data), name, kind)
+    _check_size(data, end, len(data), name, kind)
+    _check_digest(data, end, name, kind)
+    with kind.refusing(f"{name} does not describe a {kind.name}"):
+        header = parse_json(str(memoryview(data)[8:end], "ascii"))
+        check_types(header, {"__metadata__": {"charrnn": str}}, "its header")
+        metadata = header.pop("__metadata__")
+        check_keys(metadata, ("charrnn", "sha256"), "its metadata")
+        document = parse_json(metadata["charrnn"])
+        # The version before all else: a later format may have other keys and types of arrays.
+        _check_kind(document, name, kind)
+        check_keys(document, kind.keys, "its document")
+        return document, _view_arrays(data, header, end)
 
 
-def parse_header(data: bytes | bytearray) -> tuple[Any, dict[str, Any]]:
-    """Give the document, and the header it stands in, of bytes that `verify` let pass.
-
-    Raises:
-        ValueError: the header, or the document in it, is not strict JSON.
-    """
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = parse_json(str(memoryview(data)[8:end], "ascii"))
-    check_types(header, {"__metadata__": {"charrnn": str}}, "its header")
-    check_keys(header["__metadata__"], ("charrnn", "sha256"), "its metadata")
-    return parse_json(header["__metadata__"]["charrnn"]), header
-
-
-def view_arrays(data: bytes | bytearray, header: Mapping[str, Any]) -> Arrays:
-    """Give the arrays that the header lists: views of `data`, read-only where that is `bytes`.
-
-    Raises:
-        ValueError: they are not one behind the other, or of a type that is not written.
-    """
-    start = 8 + int.from_bytes(data[:8], "little")
-    places = {n: _place(n, entry) for n, entry in header.items() if n != "__metadata__"}
-    arrays, reached = {}, 0
-    for name, (begin, end, dtype, shape) in sorted(places.items(), key=lambda item: item[1][:2]):
-        if begin != reached:
-            raise ValueError(f"array {shown(name)} does not begin where the one before it ends")
-        count = math.prod(shape)
-        arrays[name] = np.frombuffer(data, dtype, count, start + begin).reshape(shape)
-        reached = end
-    return arrays
-
-
-def _header_end(start: bytes | bytearray, size: int, name: str, sought: Kind) -> int:
-    """Give where the header ends, from the first bytes of a file of `size` bytes."""
+def _header_end(start: bytes | bytearray, size: int, name: str, kind: Kind) -> int:
+    """Return where the header ends, from the first bytes of a file of `size` bytes."""
     if not size:
-        raise _damaged(name, "it is empty", sought)
+        raise kind.damaged(name, "it is empty")
     if size <= 8 or not _OPENING.startswith(bytes(start[8 : 8 + len(_OPENING)])):
-        raise _foreign(name, sought)
+        raise kind.foreign(name)
     length = int.from_bytes(start[:8], "little")
-    if length > HEADER_LIMIT:
-        long = f"its header would have {length:,} bytes, of {HEADER_LIMIT:,} allowed"
-        raise _damaged(name, long, sought)
+    if length > _MAX_HEADER_BYTES:
+        long = f"its header would have {length:,} bytes, of {_MAX_HEADER_BYTES:,} allowed"
+        raise kind.damaged(name, long)
     if 8 + length > size:
-        raise _damaged(name, f"it is cut short, {size:,} of more than {8 + length:,} bytes", sought)
+        raise kind.damaged(name, f"it is cut short, {size:,} of more than {8 + length:,} bytes")
     return 8 + length
 
 
-def _check_size(start: bytes | bytearray, end: int, size: int, name: str, sought: Kind) -> None:
-    """Hold the size to what the header, `start[8:end]`, says of the arrays."""
+def _check_size(start: bytes | bytearray, end: int, size: int, name: str, kind: Kind) -> None:
+    """Compare the size with what the header, `start[8:end]`, says of the arrays."""
     if not (_DOCUMENT.search(start, 8, end) or _DIGEST.search(start, 8, end)):
-        raise _foreign(name, sought)
+        raise kind.foreign(name)
     promised = end + max((int(each[1]) for each in _OFFSETS.finditer(start, 8, end)), default=0)
     if size < promised:
-        raise _damaged(name, f"it is cut short, {size:,} of {promised:,} bytes", sought)
+        raise kind.damaged(name, f"it is cut short, {size:,} of {promised:,} bytes")
     if size > promised:
-        raise _damaged(name, f"it has {size - promised:,} bytes after its end", sought)
+        raise kind.damaged(name, f"it has {size - promised:,} bytes after its end")
 
 
 def _check_memory(size: int, name: str) -> None:
-    """Refuse a file that does not fit into the machine, some of which promise any memory."""
-    if hasattr(os, "sysconf"):
+    """Refuse a file larger than this machine's memory: a sparse one can promise any size."""
+    if hasattr(os, "sysconf"):  # not on Windows
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if size > memory:
             raise CheckpointError(
@@ -185,129 +173,59 @@ def _check_memory(size: int, name: str) -> None:
             )
 
 
-def _place(name: str, entry: Any) -> tuple[int, int, str, list[int]]:
-    """Give begin, end, type and shape of an array from its entry in the header."""
+def _check_digest(data: bytes | bytearray, end: int, name: str, kind: Kind) -> None:
+    found = _DIGEST.search(data, 8, end)
+    if found is not None:
+        with memoryview(data) as view:  # slices of it are no copies
+            seen = hashlib.sha256(view[: found.start(1)])
+            seen.update(_NO_DIGEST)
+            seen.update(view[found.end(1) :])
+    if found is None or seen.hexdigest().encode() != found[1]:
+        raise kind.damaged(name, "its content does not have the SHA-256 written in it")
+
+
+def _check_kind(document: Any, name: str, kind: Kind) -> None:
+    found = document if isinstance(document, dict) else {}
+    if found.get("kind", "model") != kind.name:  # only other kinds than models name theirs
+        raise CheckpointError(f"{name} is a charrnn file, but not a {kind.name}; {kind.expected}")
+    version = found.get("format")
+    if type(version) is not int or version != kind.format:
+        raise CheckpointError(
+            f"{name} has {kind.name} format {shown(version)}, this charrnn reads format "
+            f"{kind.format}; install the version of charrnn that wrote it, or a newer one"
+        )
+
+
+def _view_arrays(data: bytes | bytearray, header: Mapping[str, Any], start: int) -> Arrays:
+    """Return the arrays that the header lists, as views of `data` from byte `start` on.
+
+    safetensors.numpy.load would copy each array out of the file's bytes: of a model of 43 MB it
+    takes 89 MB and 146 ms, these views 49 MB and 102 ms. safe_open takes 82 MB and 127 ms, and it
+    opens the path again, where another file than the verified one may be by then.
+
+    Raises:
+        ValueError: they overlap, leave a gap, or are of a type that we do not write.
+    """
+    if not isinstance(data, bytearray):
+        data = bytearray(data)  # so that the arrays can be written to
+    entries = [(*_read_entry(name, entry), name) for name, entry in header.items()]
+    arrays: Arrays = {}
+    expected = 0
+    for begin, end, dtype, shape, name in sorted(entries, key=lambda entry: entry[:2]):
+        if begin != expected:
+            raise ValueError(f"array {shown(name)} does not begin where the one before it ends")
+        arrays[name] = np.frombuffer(data, dtype, math.prod(shape), start + begin).reshape(shape)
+        expected = end
+    return arrays
+
+
+def _read_entry(name: str, entry: Any) -> tuple[int, int, str, list[int]]:
+    """Return begin, end, numpy's dtype and shape of an array from its entry in the header."""
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]}:
             is_whole = all(type(each) is int and each >= 0 for each in (begin, end, *shape))
-            if len(entry) == 3 and dtype in _DTYPES and is_whole and len(shape) <= _MOST_AXES:
+            if len(entry) == 3 and dtype in _DTYPES and is_whole and len(shape) <= _MAX_AXES:
                 size = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
                 if size == end - begin:
                     return begin, end, _DTYPES[dtype], shape
-    raise ValueError(f"array {shown(name)} has no type, shape and place that go together")
-
-
-def _damaged(name: str, what: str, sought: Kind) -> CheckpointError:
-    return CheckpointError(f"{name} is damaged: {what}; {sought.hint}")
-
-
-def _foreign(name: str, sought: Kind) -> CheckpointError:
-    return CheckpointError(
-        f"{name} is not a charrnn {sought.words}, or its first bytes are damaged; {sought.found}"
-    )
-
-
-_MOST_VALUES = 1 << 18  # keeps what is parsed below 64 MB; 256 layers with moments take 42,000
-_DEEPEST = 32
-_MOST_DIGITS = 300  # a float holds them, and Python's limit of 4300 digits is never met
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
-_MESSAGES = reprlib.Repr()
-_MESSAGES.maxstring = _MESSAGES.maxother = 80
-
-
-def parse_json(text: str) -> Any:
-    """Read JSON without the freedoms that Python takes.
-
-    Raises:
-        ValueError: not JSON, a key twice, a number that is not finite or has more than 300 digits,
-            half of a surrogate pair, nested more than 32 deep, or more than 262,144 values.
-    """
-    if sum(map(text.count, ",[{")) > _MOST_VALUES:
-        raise ValueError(f"it lists more than {_MOST_VALUES:,} values")
-    try:
-        value = json.loads(text, object_pairs_hook=_distinct, parse_int=_whole_number)
-    except RecursionError as error:
-        raise ValueError(f"it is nested more than {_DEEPEST} deep") from error
-    _check_plain(value, 0)
-    return value
-
-
-def check_keys(value: Any, keys: Collection[str], where: str) -> None:
-    """Hold an object to exactly these keys.
-
-    Raises:
-        ValueError: names the key that is missing or unknown.
-    """
-    check_types(value, {}, where)
-    for key in keys:
-        if key not in value:
-            raise ValueError(f"{where} has no {key}")
-    if unknown := value.keys() - set(keys):
-        raise ValueError(f"{where} has an unknown key {shown(min(unknown))}")
-
-
-def check_types(value: Any, kind: Any, where: str) -> None:
-    """Hold a value to a type, and what is in it to theirs.
-
-    kind: a type, or a union of types; int stands for counts, whole numbers from 0. {key: kind}: an
-        object that may lack keys and have others. [kind]: a list. (kind, kind): a list of two.
-
-    Raises:
-        ValueError: names the place, its value and what was expected.
-    """
-    is_list = isinstance(kind, list | tuple)
-    outer: Any = list if is_list else dict if isinstance(kind, dict) else kind
-    is_fit = isinstance(value, outer) and isinstance(value, bool) == (kind is bool)
-    is_below = isinstance(value, int) and value < 0 and kind in (int, int | None)
-    if not is_fit or is_below or (isinstance(kind, tuple) and len(value) != len(kind)):
-        length = f" of {len(kind)}" if isinstance(kind, tuple) else " from 0" * is_below
-        expected = getattr(outer, "__name__", outer)
-        raise ValueError(f"{where} is {shown(value)}, expected {expected}{length}")
-    for key, inner in _parts(value, kind):
-        check_types(value[key], inner, f"{where}.{key}")
-
-
-def shown(value: object) -> str:
-    """Give a value as a message may hold it: one short line of printable characters."""
-    return _MESSAGES.repr(value)[:100]
-
-
-def _parts(value: Any, kind: Any) -> list[tuple[Any, Any]]:
-    """Give the keys or places in `value` that `kind` speaks of, with the kind of each."""
-    if isinstance(kind, dict):
-        return [(key, kind[key]) for key in kind if key in value]
-    if isinstance(kind, list):
-        return [(place, kind[0]) for place in range(len(value))]
-    return list(enumerate(kind)) if isinstance(kind, tuple) else []
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict, unless a key stands twice, of which readers would take different ones."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        for key, _ in pairs:
-            if values.pop(key, pairs) is pairs:
-                raise ValueError(f"the key {shown(key)} stands twice")
-    return values
-
-
-def _whole_number(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"a number in it has {len(digits):,} digits")
-    return int(digits)
-
-
-def _check_plain(value: Any, depth: int) -> None:
-    """Refuse what Python's parser lets through and other parts of the program would trip over."""
-    if depth > _DEEPEST:
-        raise ValueError(f"it is nested more than {_DEEPEST} deep")
-    if isinstance(value, str):
-        if _HALF_PAIR.search(value):
-            raise ValueError("a text in it holds half of a surrogate pair")
-    elif isinstance(value, dict | list):
-        for each in value:
-            _check_plain(each, depth + 1)
-        for each in value.values() if isinstance(value, dict) else ():
-            _check_plain(each, depth + 1)
-    elif isinstance(value, int | float) and not math.isfinite(value):
-        raise ValueError(f"a number in it is {value}, which is not finite")
+    raise ValueError(f"array {shown(name)} has no type, shape and offsets that agree")

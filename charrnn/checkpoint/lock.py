@@ -1,7 +1,7 @@
-"""One process at a time in a folder, and who it is.
+"""One process at a time in a folder, and which process it is.
 
-The kernel's lock on `.lock` dies with its process, so nothing has to be cleared after a crash;
-`.holder` beside it only names the process to those who are turned away.
+The kernel's lock on `.lock` ends with its process, so nothing has to be cleared after a crash;
+`.holder` beside it only names the process in the message to others.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from filelock import FileLock, Timeout
 from charrnn.errors import RunLockedError, StorageError
 from charrnn.storage import write_atomically
 
-LOCK, HOLDER = ".lock", ".holder"
-_PATIENCE_SECONDS = 1.0  # for a process that has the lock and is about to write its name
+LOCK = ".lock"
+HOLDER = ".holder"
+_PATIENCE_SECONDS = 1.0  # with a process that has the lock and is about to write its name
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process until the block ends.
 
     Raises:
-        RunLockedError: another one has it.
+        RunLockedError: another process holds it.
         StorageError: the folder may not be written.
     """
     lock = FileLock(folder / LOCK, timeout=0)
@@ -37,7 +38,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise RunLockedError(
-            f"{_name_holder(folder)}; wait for it, or train under another --name"
+            f"{_describe_holder(folder)}; wait for it, or train under another --name"
         ) from error
     except OSError as error:
         raise StorageError(f"cannot lock {folder}: {error.strerror or error}") from error
@@ -47,41 +48,43 @@ def hold_folder(folder: Path) -> Iterator[None]:
         write_atomically(folder / HOLDER, json.dumps(holder) + "\n")
         yield
     finally:
+        # Before the lock: the next process writes its own.
         with suppress(OSError):
             (folder / HOLDER).unlink()
         lock.release()
 
 
-def _name_holder(folder: Path) -> str:
-    """Say who has the folder, as far as it can be found out."""
+def _describe_holder(folder: Path) -> str:
+    """Return a sentence on who trains in the folder, as far as it can be found out."""
     end = time.monotonic() + _PATIENCE_SECONDS
     while (holder := _read_holder(folder)) is None and time.monotonic() < end:
         time.sleep(0.02)
-    if holder is None:
-        return f"another process trains {folder}"
-    pid, host, since = holder
-    return f"process {pid} on host {host} has been training {folder} since {since}"
+    return holder or f"another process is training {folder}"
 
 
-def _read_holder(folder: Path) -> tuple[int, str, str] | None:
-    """Give process, host and time; None where they cannot be read or are of a dead process."""
+def _read_holder(folder: Path) -> str | None:
+    """Return the sentence of `.holder`; None if unreadable, or left by a dead process."""
     try:
         holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
-        pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
+        pid = int(holder["pid"])
+        host = str(holder["host"])
+        since = str(holder["since"])
         is_dead = host == socket.gethostname() and not _is_alive(pid)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return None if is_dead or not (host + since).isprintable() else (pid, host, since)
+    if is_dead or not (host + since).isprintable():  # it could harm the terminal that shows it
+        return None
+    return f"process {pid} on host {host} has been training {folder} since {since}"
 
 
 def _is_alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs."""
+    """Return whether a process of this machine runs."""
     if os.name != "posix":  # where signal 0 is Ctrl-C
         return True
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # sends nothing
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # it runs, as another user's
         return True
     return True

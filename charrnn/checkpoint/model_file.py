@@ -1,7 +1,7 @@
 """A model as one self-verifying safetensors file: weights, shape, vocabulary, training summary.
 
-Bytes and digest are `signed`'s; here is what a model's arrays and document must be, every field of
-which docs/file-format.md describes. Opened with numpy alone.
+container.py handles bytes and digest; this module packs, checks and reads what a model consists of.
+docs/file-format.md describes every field. A model is opened with numpy alone.
 
 V = vocabulary, E = embedding size, H = hidden size, G = gates of the cell.
 """
@@ -10,42 +10,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint.container import (
-    OTHER_FILES,
-    check_keys,
-    check_types,
-    pack_container,
-    parse_header,
-    read_whole,
-    shown,
-    verify_container,
-    view_arrays,
-)
 from charrnn.checkpoint.container import Arrays as Arrays
+from charrnn.checkpoint.container import Kind, pack_container, read_whole, unpack_container
+from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig, as_dict
-from charrnn.errors import CheckpointError, ConfigError, VocabError
 from charrnn.metrics import without_nan
 from charrnn.text.vocab import Vocab
 
-FORMAT = 1
-_DOCUMENT = ("format", "config", "vocab", "summary", "progress")
-_TRAINING = "training."
-_LONGEST = 160  # characters of a reason in a message
+_MODEL = Kind(
+    name="model",
+    format=1,
+    keys=("format", "config", "vocab", "summary", "progress"),
+    expected="give a run's name, its folder or a model file (charrnn list shows the runs)",
+    hint="use the run's other files, or fetch it again",
+)
+_TRAINING = "training."  # begins the names of arrays that only a resumed run needs
+
+# Format 1 has these two settings under other names than ModelConfig.
+_FILE_KEYS = {"tie_embeddings": "tie_output", "residual": "skip"}
+_CONFIG_KEYS = {file_key: key for key, file_key in _FILE_KEYS.items()}
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a file holds. training and progress are there only where a run can go on from it.
+    """The contents of a file; a run can resume from it if it has training arrays and progress.
 
-    weights: float32 by public name, of the shapes that `weight_shapes` gives.
+    weights: float32 by public name, of the shapes that `ModelConfig.weight_shapes` returns.
     """
 
     config: ModelConfig
@@ -55,121 +51,93 @@ class ModelFile:
     training: Arrays = field(default_factory=dict, repr=False)
     progress: dict[str, Any] | None = field(default=None, repr=False)
 
-    @property
-    def parameters(self) -> int:
-        """The number of learned weights; an initial state counts where it is learned."""
-        return self.config.num_parameters
-
 
 def describe_model(model: ModelFile) -> dict[str, Any]:
-    """Give shape, vocabulary and training summary as one flat object, ready for JSON."""
+    """Return shape, vocabulary and training summary as one flat object, ready for JSON."""
     return model.summary | {
         **as_dict(model.config),
-        "parameters": model.parameters,
+        "parameters": model.config.num_parameters,
         "alphabet": model.vocab.alphabet,
         "has_bytes": model.vocab.has_bytes,
         "can_resume": model.progress is not None,
     }
 
 
+def model_digest(model: ModelFile) -> bytes:
+    """Return the SHA-256 (32 bytes) of all that decides on probabilities: the model's identity.
+
+    Two files with the same shape, alphabet and weights have the same digest, whatever else they
+    hold. Compressed files and saved states are bound to it.
+    """
+    # Dropout acts in training alone.
+    shape = {key: each for key, each in config_to_json(model.config).items() if key != "dropout"}
+    digest = hashlib.sha256(json.dumps([shape, model.vocab.to_json()], sort_keys=True).encode())
+    for name in model.config.weight_shapes():  # the order of a dict's keys may differ
+        digest.update(np.ascontiguousarray(model.weights[name], "<f4").data)
+    return digest.digest()
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read a model file, in about one and a quarter times its size of memory.
+
+    Raises:
+        CheckpointError: missing, unreadable, or as `unpack_model`.
+    """
+    return unpack_model(read_whole(path, _MODEL), str(path))
+
+
 def pack_model(model: ModelFile) -> bytearray:
-    """Give the file's bytes. Figures of the summary that are not finite become null."""
+    """Return the bytes of a file. Figures of the summary that are not finite become null."""
     document = {
-        "format": FORMAT,
+        "format": _MODEL.format,
         "config": config_to_json(model.config),
         "vocab": model.vocab.to_json(),
         "summary": without_nan(model.summary),
-        "progress": model.progress,
+        "progress": model.progress,  # None in a model that is only sampled from
     }
     training = {_TRAINING + name: value for name, value in model.training.items()}
     return pack_container(model.weights | training, json.dumps(document, allow_nan=False))
 
 
 def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
-    """Read what `pack_model` gave; `name` stands in messages. Arrays share a bytearray's memory.
+    """Return the model that `pack_model` packed; `name` is the file's name in messages.
+
+    The arrays share a bytearray's memory.
 
     Raises:
         CheckpointError: not a charrnn model, damaged, cut short, or of another version.
     """
-    verify_container(data, name)
-    with _refusing(f"{name} does not describe a model"):
-        document, header = parse_header(data)
-        _check_version(document, name)
-        check_keys(document, _DOCUMENT, "its document")
+    document, arrays = unpack_container(data, name, _MODEL)
+    with _MODEL.refusing(f"{name} does not describe a model"):
         check_keys(document["config"], config_to_json(ModelConfig()), "config")
         check_keys(document["vocab"], ("alphabet", "bytes"), "vocab")
-        config = _config_from_json(document["config"])
+        shape = {_CONFIG_KEYS.get(key, key): value for key, value in document["config"].items()}
+        config = ModelConfig(**shape)  # which checks every value
         vocab = Vocab.from_json(document["vocab"])
-        arrays = view_arrays(data if isinstance(data, bytearray) else bytearray(data), header)
         weights = {n: a for n, a in arrays.items() if not n.startswith(_TRAINING)}
         _check_weights(weights, config, vocab)
-    summary, progress = document["summary"], document["progress"]
-    with _refusing(f"{name} is damaged: it does not say how it was trained"):
+    summary = document["summary"]
+    progress = document["progress"]
+    with _MODEL.refusing(f"{name} is damaged: it does not say how it was trained"):
         check_types(summary, _SUMMARY, "summary")
         if progress is not None:
             check_types(progress, _PROGRESS, "progress")
-    with _refusing(f"{name} is damaged"):
-        _check_finite(arrays)
+    with _MODEL.refusing(f"{name} is damaged"):
+        # Moments and averages too: training would only spread a NaN.
+        for array_name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"array {shown(array_name)} holds numbers that are not finite")
     training = {n.removeprefix(_TRAINING): a for n, a in arrays.items() if n not in weights}
     return ModelFile(config, vocab, weights, summary, training, progress)
 
 
-def model_digest(model: ModelFile) -> bytes:
-    """Return the SHA-256 (32 bytes) of all that decides on probabilities: the model's identity.
-
-    Two files with the same shape, alphabet and weights have the same digest, whatever else they
-    say. Compressed files and saved states are bound to it.
-    """
-    shape = {key: each for key, each in config_to_json(model.config).items() if key != "dropout"}
-    digest = hashlib.sha256(json.dumps([shape, model.vocab.to_json()], sort_keys=True).encode())
-    for name in model.config.weight_shapes():
-        digest.update(np.ascontiguousarray(model.weights[name], "<f4").data)
-    return digest.digest()
-
-
-# Format 1 has these two settings under other names than ModelConfig.
-_FILE_KEYS = {"tie_embeddings": "tie_output", "residual": "skip"}
-_CONFIG_KEYS = {file_key: key for key, file_key in _FILE_KEYS.items()}
-
-
 def config_to_json(config: ModelConfig) -> dict[str, Any]:
-    """Return a network's shape by the keys of a file."""
+    """Return a network's shape under the keys of a file."""
     return {_FILE_KEYS.get(key, key): value for key, value in as_dict(config).items()}
 
 
-def _config_from_json(values: dict[str, Any]) -> ModelConfig:
-    return ModelConfig(**{_CONFIG_KEYS.get(key, key): value for key, value in values.items()})
-
-
-def read_model(path: Path) -> ModelFile:
-    """Read a model file, into about one and a quarter times its size of memory.
-
-    Raises:
-        CheckpointError: it is missing or unreadable, or as for `unpack_model`.
-    """
-    return unpack_model(read_whole(path), str(path))
-
-
-@contextmanager
-def _refusing(words: str) -> Iterator[None]:
-    """Turn what is wrong with a signed file's content into the error that begins with `words`."""
-    try:
-        yield
-    except (ValueError, ConfigError, VocabError) as error:
-        raise CheckpointError(f"{words} ({str(error)[:_LONGEST]}); {OTHER_FILES}") from error
-
-
-def _check_version(document: Any, name: str) -> None:
-    version = document.get("format") if isinstance(document, dict) else None
-    if type(version) is not int or version != FORMAT:
-        raise CheckpointError(
-            f"{name} has file format {shown(version)}, this charrnn reads format {FORMAT}; "
-            "install the version of charrnn that wrote it, or a newer one"
-        )
-
-
 def _check_weights(weights: Arrays, config: ModelConfig, vocab: Vocab) -> None:
-    """Hold the weights to the shape that the file itself gives."""
+    """Compare the weights' names, shapes and types with the shape that the file gives."""
     if vocab.size != config.vocab_size:
         raise ValueError(f"{vocab.size} tokens, but a network for {config.vocab_size}")
     shapes = config.weight_shapes()
@@ -184,14 +152,8 @@ def _check_weights(weights: Arrays, config: ModelConfig, vocab: Vocab) -> None:
             raise ValueError(f"weight {name} is {found}, expected float32{shape}")
 
 
-def _check_finite(arrays: Arrays) -> None:
-    """Refuse NaN and infinity, in moments and averages too: training would only spread them."""
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"array {shown(name)} holds numbers that are not finite")
-
-
-# The known keys of the JSON objects. A file may lack some, and have others.
+# The known keys of the JSON objects, in the form that check_types takes. A file may lack some, and
+# have others that a later version added.
 _REAL = int | float
 _LOSS = int | float | None
 _SUMMARY = {

@@ -1,14 +1,14 @@
-"""The run folder: a run's files, in which order they are written, and what is read back.
+"""A run's folder: its files, the order in which they are written, and how they are read back.
 
 checkpoints/<name>/
-    best.safetensors     the averaged weights of the best evaluation
-    step-<n>.safetensors the newest states, with all that is needed to go on
-    metrics.jsonl        a line for each milestone and evaluation
-    config.toml          the corpus and every setting, for charrnn train --config
-    samples.txt          what the model wrote at each evaluation
+    best.safetensors      the averaged weights of the best evaluation
+    step-<n>.safetensors  the newest states, with all that is needed to resume
+    metrics.jsonl         a line for each milestone and evaluation
+    config.toml           the corpus and every setting, for charrnn train --config
+    samples.txt           what the model wrote at each evaluation
 
-An older state goes only once a newer one is safe, so a damaged one costs the steps since the one
-before it, not the run.
+An older state is removed only once a newer one is safe, so a damaged state costs the steps since
+the one before it, not the run.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.checkpoint.lock import hold_folder
+from charrnn.checkpoint.lock import HOLDER, hold_folder
 from charrnn.checkpoint.model_file import ModelFile, pack_model, read_model
 from charrnn.errors import CheckpointError
 from charrnn.metrics import without_nan
 from charrnn.storage import append_text, cut_file, flush_file, write_atomically
 
-BEST, SETTINGS = "best.safetensors", "config.toml"
-METRICS, SAMPLES = "metrics.jsonl", "samples.txt"
+SETTINGS = "config.toml"  # written first, so it marks a folder as a run of ours
+_BEST = "best.safetensors"
+_METRICS = "metrics.jsonl"
+_SAMPLES = "samples.txt"
 _STATE = re.compile(r"step-(0|[1-9][0-9]*)\.safetensors")
+# Temporary files of storage.py, as a killed process leaves them.
 _LEFTOVER = re.compile(
-    rf"\.({re.escape(BEST)}|{_STATE.pattern}|{re.escape(SETTINGS)}|\.holder)\.[0-9a-f]{{12}}"
+    rf"\.({re.escape(_BEST)}|{_STATE.pattern}|{re.escape(SETTINGS)}|{re.escape(HOLDER)})"
+    r"\.[0-9a-f]{12}"
 )
 
 
@@ -58,11 +62,16 @@ class RunFolder:
     @property
     def best(self) -> Path:
         """The best model's file."""
-        return self.path / BEST
+        return self.path / _BEST
+
+    @property
+    def metrics(self) -> Path:
+        """The file of figures along the way."""
+        return self.path / _METRICS
 
     @property
     def states(self) -> list[Path]:
-        """The files to go on from, the newest first."""
+        """The files to resume from, the newest first."""
         try:
             found = [path for path in self.path.iterdir() if _STATE.fullmatch(path.name)]
         except (FileNotFoundError, NotADirectoryError):
@@ -71,13 +80,8 @@ class RunFolder:
 
     @property
     def step(self) -> int | None:
-        """The step that the newest state was saved after; None without one."""
+        """The step of the newest state; None without one."""
         return next((_step_of(path) for path in self.states), None)
-
-    @property
-    def metrics(self) -> Path:
-        """The file of figures along the way."""
-        return self.path / METRICS
 
     @property
     def model(self) -> Path:
@@ -86,10 +90,11 @@ class RunFolder:
 
     @property
     def has_model(self) -> bool:
-        """Whether there is one, also while a training process puts newer ones in its place."""
+        """Whether there is a model, even while a training process replaces its files."""
         path = self.model
-        while not path.exists():
-            before, path = path, self.model
+        while not path.exists():  # removed since, or never there
+            before = path
+            path = self.model
             if path == before:
                 return False
         return True
@@ -99,9 +104,9 @@ class RunFolder:
         write_atomically(self.best, pack_model(model))
 
     def save_state(self, model: ModelFile, step: int, kept: int) -> None:
-        """Add the state after `step`; once it is safe, keep the newest `kept` (1 or more) alone.
+        """Add the state after `step`; once it is safe, keep only the newest `kept` (1 or more).
 
-        One of a higher step is damaged, or of a future that this run has left: it goes too.
+        A state of a higher step goes too: it is damaged, or the run was resumed from before it.
         """
         newest = self.path / f"step-{step}.safetensors"
         write_atomically(newest, pack_model(model))
@@ -114,7 +119,7 @@ class RunFolder:
                         path.unlink()
 
     def read_state(self) -> tuple[ModelFile, list[DamagedState]]:
-        """Read the newest state that the run can go on from, and name the newer, damaged ones.
+        """Return the newest state that can be resumed from, and the newer ones that cannot.
 
         Raises:
             CheckpointError: there is none.
@@ -124,28 +129,27 @@ class RunFolder:
             states = self.states
         for path in states:
             try:
-                return _read_state(path), damaged
+                model = read_model(path)
+                if model.progress is None:
+                    raise CheckpointError(f"{path} holds a model but no training state")
+                return model, damaged
             except CheckpointError as error:
                 damaged.append(DamagedState(path, _step_of(path), str(error)))
+        # The best model has no training state, but its weights are worth a new run.
+        start = ""
+        with suppress(CheckpointError):
+            read_model(self.best)
+            start = f", from its best weights: charrnn train ... --init-from {self.best}"
+        reasons = "".join(f"; {each.reason}" for each in damaged)
         raise CheckpointError(
-            f"{self.path} has no state to go on from"
-            + "".join(f"; {each.reason}" for each in damaged)
-            + f"; start a new run{self._new_start()}"
+            f"{self.path} has no state to resume from{reasons}; start a new run{start}"
         )
 
     def set_aside(self, damaged: Sequence[DamagedState]) -> None:
-        """Rename damaged states, so that they do not count as some of those that are kept."""
+        """Rename damaged states, so that they do not count among those that are kept."""
         for each in damaged:
             with suppress(OSError):
                 each.path.rename(each.path.with_name(f"{each.path.name}.damaged"))
-
-    def _new_start(self) -> str:
-        """Name the option that saves what was learned, where the best model can be read."""
-        try:
-            read_model(self.best)
-        except CheckpointError:
-            return ""
-        return f", from its best weights by: charrnn train ... --init-from {self.best}"
 
     def log_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
@@ -153,23 +157,24 @@ class RunFolder:
 
     def log_sample(self, step: int, val_nats: float, text: str) -> None:
         """Add a sample to samples.txt."""
-        append_text(self.path / SAMPLES, f"── step {step}, val {val_nats:.4f} ──\n{text}\n\n")
+        append_text(self.path / _SAMPLES, f"── step {step}, val {val_nats:.4f} ──\n{text}\n\n")
 
     def log_positions(self) -> dict[str, int]:
-        """Make both logs safe and give their sizes in bytes by name; 0 for one that is missing."""
-        return {name: flush_file(self.path / name) for name in (METRICS, SAMPLES)}
+        """Make both logs safe and return their sizes in bytes by name; 0 for a missing one."""
+        return {name: flush_file(self.path / name) for name in (_METRICS, _SAMPLES)}
 
     def rewind_logs(self, positions: Mapping[str, Any]) -> None:
-        """Cut each log to the size that `log_positions` gave: what came after is done again.
+        """Cut each log to its size in `log_positions`: a resumed run writes the rest again.
 
         Raises:
-            CheckpointError: a size is none.
+            CheckpointError: a size is not a whole number from 0.
         """
-        sizes = {name: positions[name] for name in (METRICS, SAMPLES) if name in positions}
-        for name, size in sizes.items():
+        # Names in a forged file could lead out of the folder: only our two logs are cut.
+        sizes = {name: positions[name] for name in (_METRICS, _SAMPLES) if name in positions}
+        for name, size in sizes.items():  # all are checked before the first is cut
             if type(size) is not int or size < 0:
                 raise CheckpointError(
-                    f"{self.path} cannot go on: {size!r} is no size of {name}; start a new run"
+                    f"{self.path} cannot be resumed: {size!r} is no size of {name}; start a new run"
                 )
         for name, size in sizes.items():
             cut_file(self.path / name, size)
@@ -180,22 +185,18 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for one training process.
+        """Hold the folder for one training process, and remove what killed ones left in it.
 
         Raises:
-            RunLockedError: another one has it.
+            RunLockedError: another process holds it.
             StorageError: the folder may not be written.
         """
         with hold_folder(self.path):
-            self._sweep()
+            with suppress(OSError):
+                for path in self.path.iterdir():
+                    if _LEFTOVER.fullmatch(path.name):
+                        path.unlink()
             yield
-
-    def _sweep(self) -> None:
-        """Remove what writers that were killed left behind; the lock is held."""
-        with suppress(OSError):
-            for path in self.path.iterdir():
-                if _LEFTOVER.fullmatch(path.name):
-                    path.unlink()
 
 
 def _step_of(state: Path) -> int:
@@ -204,41 +205,35 @@ def _step_of(state: Path) -> int:
     return int(match[1])
 
 
-def _read_state(path: Path) -> ModelFile:
-    model = read_model(path)
-    if model.progress is None:
-        raise CheckpointError(f"{path} holds a model but no training state")
-    return model
-
-
 def is_model_name(name: str) -> bool:
-    """Tell whether a run's model or state has such a file name."""
-    return name == BEST or _STATE.fullmatch(name) is not None
+    """Return whether a run's model or state has such a file name."""
+    return name == _BEST or _STATE.fullmatch(name) is not None
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Name what could not be read: `path`, or what lies in it."""
+    """Turn an OSError into a CheckpointError that names `path`, or what could not be read in it."""
     try:
         yield
     except OSError as error:
-        culprit, reason = error.filename or path, error.strerror or error
-        raise CheckpointError(f"cannot read {culprit}: {reason}") from error
+        culprit = error.filename or path
+        raise CheckpointError(f"cannot read {culprit}: {error.strerror or error}") from error
+
+
+# Python's tomllib only reads, and JSON's spelling is TOML's for flat settings, so no library.
+# TOML forbids DEL and the C1 controls; marks that turn the reading order are escaped for people.
+_MARKS = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *map(ord, _MARKS))}
 
 
 def format_toml(settings: Mapping[str, Any]) -> str:
-    """Write flat settings as TOML; None is left out, as TOML has no word for it."""
-    given = {key: value for key, value in settings.items() if value is not None}
-    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in given.items())
+    r"""Return flat settings as TOML; None is left out, as TOML cannot express it.
 
-
-def _toml_value(value: Any) -> str:
-    """Write one value; JSON's spelling is TOML's for these types, once DEL and C1 are escaped.
-
-    So is what turns the reading order, since a person looks at it.
+    >>> format_toml({"steps": 3, "seed": None, "stop": ["a"]})
+    'steps = 3\nstop = ["a"]\n'
     """
-    return json.dumps(value, ensure_ascii=False).translate(_ESCAPED)
-
-
-_TURNING = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *map(ord, _TURNING))}
+    given = {key: value for key, value in settings.items() if value is not None}
+    return "".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False).translate(_ESCAPED)}\n"
+        for key, value in given.items()
+    )

@@ -1,4 +1,4 @@
-"""Where runs live: how a new one gets its folder, and how runs and models are found."""
+"""The folder of all runs: how a new run gets its folder, and how runs and models are found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from charrnn.checkpoint.lock import HOLDER, LOCK
-from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, is_model_name, reading
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
 from charrnn.metrics import without_nan
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 @contextmanager
 def claim_run(checkpoints: Path, name: str | None, corpus_name: str) -> Iterator[RunFolder]:
-    """Hold the folder of a new run: `name`, or one after the corpus that nobody has or claims.
+    """Hold the folder of a new run: `name`, or the first free one named after the corpus.
 
-    A claim that nothing was written in leaves nothing behind.
+    A claim in which nothing was written leaves nothing behind.
 
     Raises:
-        ConfigError: the name is no folder name or that of a link, or a run has it already.
+        ConfigError: the name cannot be a folder's, is a link's, or has a run already.
         RunLockedError: another process is about to train under that name.
         StorageError: the folder cannot be made.
     """
@@ -37,13 +37,20 @@ def claim_run(checkpoints: Path, name: str | None, corpus_name: str) -> Iterator
             _check_name(name)
             run = RunFolder(checkpoints / name)
             with reading(run.path):
-                is_link = run.path.is_symlink()
-            if is_link:
-                raise ConfigError(f"{run.path} is a link to another place; give another --name")
+                if run.path.is_symlink():
+                    raise ConfigError(f"{run.path} is a link to another place; give another --name")
             held.enter_context(_claimed(run))
-            _check_unused(run)
+            with reading(run.path):
+                if run.has_model:
+                    raise ConfigError(
+                        f"there is a run {name!r} in {checkpoints} already; continue it with "
+                        f"--resume {name}, or give another --name"
+                    )
         else:
-            run = next(run for run in _candidates(checkpoints, corpus_name) if _take(run, held))
+            stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
+            names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+            runs = (RunFolder(checkpoints / each) for each in names)
+            run = next(run for run in runs if _take(run, held))
         yield run
 
 
@@ -65,36 +72,19 @@ def _claimed(run: RunFolder) -> Iterator[None]:
                     run.path.rmdir()
 
 
-def _check_unused(run: RunFolder) -> None:
-    with reading(run.path):
-        is_used = run.has_model
-    if is_used:
-        raise ConfigError(
-            f"there is a run {run.name!r} in {run.path.parent} already; go on with "
-            f"--resume {run.name}, or give another --name"
-        )
-
-
-def _candidates(checkpoints: Path, corpus_name: str) -> Iterator[RunFolder]:
-    stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
-    yield RunFolder(checkpoints / stem)
-    for number in itertools.count(2):
-        yield RunFolder(checkpoints / f"{stem}-{number}")
-
-
 def _take(run: RunFolder, held: ExitStack) -> bool:
-    """Hold the run's folder if it is free, and tell whether it was."""
+    """Hold the run's folder if it is free; return whether it was."""
     with ExitStack() as trial, suppress(RunLockedError):
         if _is_free(run):
             trial.enter_context(_claimed(run))
-            if _is_free(run):  # still, now that nobody else can take it
+            if _is_free(run):  # still, now that no other process can take it
                 held.push(trial.pop_all())
                 return True
     return False
 
 
 def _is_free(run: RunFolder) -> bool:
-    """Tell whether there is no such folder, or one of a run that ended before its first save."""
+    """Return whether no folder is there, or one of a run that ended before its first save."""
     with reading(run.path):
         if run.path.is_symlink():  # it would lead out of the checkpoints folder
             return False
@@ -106,6 +96,7 @@ def _is_free(run: RunFolder) -> bool:
 
 
 def _check_name(name: str) -> None:
+    # What Windows forbids too: a run may be copied there. A leading - would look like an option.
     is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
     if not is_plain or not name or name[0] in ".-" or len(os.fsencode(name)) > 200:
         raise ConfigError(
@@ -115,21 +106,24 @@ def _check_name(name: str) -> None:
 
 
 def find_run(name: str, checkpoints: Path) -> RunFolder:
-    """Give the run of that name in `checkpoints`, or the folder at that path.
+    """Return the run of that name in `checkpoints`, or at that path, or of that model file.
 
     Raises:
         CheckpointError: there is none.
     """
     for path in (checkpoints / name, Path(name), Path(name).parent):
-        is_of_run = path != Path(name).parent or is_model_name(Path(name).name)
+        # A file in a run's folder means the run; "" and "." are their own parents.
+        is_run = path != Path(name).parent or is_model_name(Path(name).name)
         with suppress(OSError, ValueError):  # a name too long for a file, or with a NUL in it
-            if is_of_run and RunFolder(path).has_model:
+            if is_run and RunFolder(path).has_model:
                 return RunFolder(path)
-    raise _no_run(name, checkpoints)
+    near = difflib.get_close_matches(name, [run.name for run in list_runs(checkpoints)], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "charrnn list shows the runs"
+    raise CheckpointError(f"there is no run or model file {name!r} in {checkpoints}; {hint}")
 
 
 def find_model(name: str | None, checkpoints: Path) -> Path:
-    """Give the model file that `name` means: a run, a run's folder or a file; None the newest run.
+    """Return the model file of a run, a run's folder or a file; None means the newest run.
 
     Raises:
         CheckpointError: there is none.
@@ -138,17 +132,20 @@ def find_model(name: str | None, checkpoints: Path) -> Path:
         runs = list_runs(checkpoints)
         if not runs:
             raise CheckpointError(
-                f"there is no run in {checkpoints} yet; make one with: charrnn train corpus.txt"
+                f"no runs in {checkpoints.absolute()}. Runs are kept in the folder where you ran "
+                "train: cd there, or pass --checkpoints FOLDER. To make one: "
+                "charrnn train corpus.txt"
             )
         return runs[0].model
     with suppress(OSError):  # a name too long for a file
+        # A run's name goes before a file's of the same name.
         if Path(name).is_file() and not RunFolder(checkpoints / name).has_model:
             return Path(name)
     return find_run(name, checkpoints).model
 
 
 def list_runs(checkpoints: Path) -> list[RunFolder]:
-    """Give every run in `checkpoints`, the one written last first.
+    """Return every run in `checkpoints`, the one written last first.
 
     Raises:
         CheckpointError: the folder cannot be read.
@@ -157,16 +154,16 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
         if not checkpoints.is_dir():
             return []
         runs = [RunFolder(path) for path in checkpoints.iterdir()]
-        dated = [(_date(run), run.name, run) for run in runs if run.has_model]
+        dated = [
+            (_read_model_of(run, lambda path: path.stat().st_mtime), run.name, run)
+            for run in runs
+            if run.has_model
+        ]
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
-def _date(run: RunFolder) -> float:
-    return _look(run, lambda model: model.stat().st_mtime)
-
-
-def _look(run: RunFolder, read: Callable[[Path], T]) -> T:
-    """Read the run's model; the next one where a training process removed it meanwhile."""
+def _read_model_of(run: RunFolder, read: Callable[[Path], T]) -> T:
+    """Read the run's model, or the next one if a training process removed it meanwhile."""
     path = run.model
     while True:
         try:
@@ -178,31 +175,24 @@ def _look(run: RunFolder, read: Callable[[Path], T]) -> T:
 
 
 def summarise_run(run: RunFolder) -> dict[str, Any]:
-    """Give what a list shows of a run; a file that cannot be read says so in "error"."""
+    """Return what a list shows of a run; of an unreadable file the "error"."""
     try:
-        return {"name": run.name} | without_nan(_figures(_look(run, read_model)))
+        model = _read_model_of(run, read_model)
+        config = model.config
+        val_bpc = model.summary["val_bpc"]
+        figures = {
+            "name": run.name,
+            "corpus": model.summary["corpus"]["name"],
+            "model": f"{config.cell} {config.num_layers}×{config.hidden_size}",
+            "parameters": config.num_parameters,
+            "step": int(model.summary["step"]),
+            "val_bpc": None if val_bpc is None else float(val_bpc),
+            "created": model.summary["created"],
+        }
+        return without_nan(figures)
     except CheckpointError as error:
         return {"name": run.name, "error": str(error)}
+    # A model made by another program may lack what training writes.
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         damage = f"{run.model} is damaged: it does not say how it was trained ({error!r})"
         return {"name": run.name, "error": damage}
-
-
-def _figures(model: ModelFile) -> dict[str, Any]:
-    config, summary = model.config, model.summary
-    val_bpc = summary["val_bpc"]
-    return {
-        "corpus": summary["corpus"]["name"],
-        "model": f"{config.cell} {config.num_layers}×{config.hidden_size}",
-        "parameters": model.parameters,
-        "step": int(summary["step"]),
-        "val_bpc": None if val_bpc is None else float(val_bpc),
-        "created": summary["created"],
-    }
-
-
-def _no_run(name: str, checkpoints: Path) -> CheckpointError:
-    known = [run.name for run in list_runs(checkpoints)]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "charrnn list shows the runs"
-    return CheckpointError(f"there is no run or model file {name!r} in {checkpoints}; {hint}")

@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, fields
 from typing import Any
 
 import click
-from rich import box
 from rich.control import Control
 from rich.segment import ControlType
-from rich.table import Table
 from rich.text import Text
 
-from charrnn.bench.speeds import (
-    EvaluationSpeed,
-    MachineSpeed,
-    Measuring,
-    SamplingSpeed,
-    Speed,
-    TrainingSpeed,
-)
-from charrnn.cli.console import Output, is_screen, make_stdout
-from charrnn.cli.formatting import format_count, format_threads, one_line
+from charrnn.bench import speeds
+from charrnn.cli.console import Output, is_screen, make_stdout, make_table, print_line
+from charrnn.cli.formatting import format_count, format_threads
 from charrnn.cli.options import Choice, Command, settings_options
 from charrnn.config import CELLS, TrainConfig
 
 _EXAMPLES = """
 charrnn bench                                    about a minute
 charrnn bench --quick --cells lstm               a few seconds
-charrnn bench --precision fp32 --batch-size 64   how a number format does
 charrnn bench --json | jq -r 'select(.kind == "training").step_ms'
 """
-
-_HIDDEN_SIZES, _QUICK_HIDDEN_SIZES = (128, 256, 512), (256,)
+_HIDDEN_SIZES = "128,256,512"
+_QUICK_HIDDEN_SIZES = "256"
 _SETTINGS = ("batch_size", "seq_len", "device", "precision", "threads")
+_MIN_COLUMNS = 80  # the table of training needs them
+# What is measured now is shown on a line that its result replaces.
+_ERASE_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
 
 class _Several(click.ParamType[tuple[Any, ...]]):
@@ -54,8 +47,7 @@ class _Several(click.ParamType[tuple[Any, ...]]):
         return tuple(self._each.convert(part.strip(), param, ctx) for part in value.split(","))
 
 
-def _join(values: Iterable[object]) -> str:
-    return ",".join(map(str, values))
+_SIZES = _Several(click.IntRange(1, 65_536))  # as of hidden_size
 
 
 @click.command("bench", cls=Command, examples=_EXAMPLES)
@@ -63,19 +55,19 @@ def _join(values: Iterable[object]) -> str:
     "--cells",
     type=_Several(Choice(CELLS)),
     metavar="CELL,...",
-    default=_join(CELLS),
+    default=",".join(CELLS),
     show_default=True,
     help="recurrent cells",
 )
 @click.option(
     "--hidden-sizes",
-    type=_Several(click.IntRange(1, 65_536)),
-    metavar="SIZE,...",
-    show_default=f"{_join(_HIDDEN_SIZES)}; {_join(_QUICK_HIDDEN_SIZES)} with --quick",
+    type=_SIZES,
+    metavar="N,...",
+    show_default=f"{_HIDDEN_SIZES}; {_QUICK_HIDDEN_SIZES} with --quick",
     help="units in the layer that is trained",
 )
-@click.option("--quick", is_flag=True, help="fewer rounds, and figures less to be relied on")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object a figure")
+@click.option("--quick", is_flag=True, help="fewer rounds: faster, but less precise")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object for each result")
 @settings_options(
     TrainConfig, skipped=tuple(f.name for f in fields(TrainConfig) if f.name not in _SETTINGS)
 )
@@ -86,147 +78,125 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Measure training, evaluation and sampling on this machine; it writes no files.
+    """Measure the speed of this machine.
 
-    Beside each figure stands the time of the same matrix products done bare, and what share of
-    the whole that is; beside a training step, torch's own layer. docs/bench.md says how to read it.
+    Training, evaluation and sampling are measured; no files are written. Each result comes with the
+    time of its matrix products alone and their share of the whole, and a training step with the
+    time of torch's own layer. docs/bench.md explains the figures.
     """
-    from charrnn.tasks.benchmark import QUICK, THOROUGH, measure_speeds
+    from charrnn.tasks.benchmark import QUICK, THOROUGH, measure_speeds  # torch
 
-    sizes = hidden_sizes or (_QUICK_HIDDEN_SIZES if quick else _HIDDEN_SIZES)
+    sizes = hidden_sizes or _SIZES(_QUICK_HIDDEN_SIZES if quick else _HIDDEN_SIZES)
     with closing(SpeedDisplay(as_json=as_json)) as display:
         for result in measure_speeds(cells, sizes, settings, QUICK if quick else THOROUGH):
             display.show(result)
 
 
-_ERASE_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
-
-_LEAST_COLUMNS = 80
-_Column = tuple[str, Callable[[Any], str]]
-
-
 class SpeedDisplay:
-    """Shows the results of a bench, one after another."""
+    """Shows the results of a benchmark, one after another."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._stderr = Output(stderr=True)
         self._is_screen = is_screen(self._stderr)
-        self._rows: list[Speed] = []
+        self._rows: list[speeds.Speed] = []
 
-    def show(self, result: Measuring | Speed) -> None:
+    def show(self, result: speeds.Measuring | speeds.Speed) -> None:
         """Show one result; rows wait for the others of their table."""
         self._erase_line()
-        if isinstance(result, Measuring):
-            self._announce(result)
+        if isinstance(result, speeds.Measuring):
+            if self._is_screen:
+                text = f"measuring {result.what} ({result.index} of {result.total}) …"
+                line = Text(text, style="dim")
+                self._stderr.print(line, end="", no_wrap=True, overflow="ellipsis")
         elif self._as_json:
             sys.stdout.write(json.dumps(as_record(result)) + "\n")
-            sys.stdout.flush()
+            sys.stdout.flush()  # a figure takes seconds; a pipe gets each at once
         else:
-            self._add(result)
+            # A result of another kind begins another table.
+            if self._rows and type(result) is not type(self._rows[0]):
+                self._show_rows()
+            self._rows.append(result)
+            if isinstance(result, speeds.MachineSpeed):  # there is one, and it comes first
+                self._show_rows()
 
     def close(self) -> None:
-        """Write what is still waiting; to be called however the bench ends."""
+        """Show the rows that still wait; to be called however the benchmark ends."""
         self._erase_line()
-        self._write_rows()
-
-    def _announce(self, measuring: Measuring) -> None:
-        if self._is_screen:
-            text = f"measuring {measuring.what} ({measuring.index} of {measuring.total}) …"
-            self._stderr.print(Text(text, style="dim"), end="", no_wrap=True, overflow="ellipsis")
+        self._show_rows()
 
     def _erase_line(self) -> None:
         if self._is_screen:
             self._stderr.control(_ERASE_LINE)
 
-    def _add(self, result: Speed) -> None:
-        if self._rows and type(result) is not type(self._rows[0]):
-            self._write_rows()
-        self._rows.append(result)
-        if isinstance(result, MachineSpeed):
-            self._write_rows()
-
-    def _write_rows(self) -> None:
-        rows, self._rows = self._rows, []
+    def _show_rows(self) -> None:
+        rows, self._rows = self._rows, []  # emptied first: Ctrl-C may end the next line
         if rows:
             show_speeds(rows)
 
 
-def as_record(result: Speed) -> dict[str, Any]:
-    """Give a result as one JSON object; `kind` says which."""
+def as_record(result: speeds.Speed) -> dict[str, Any]:
+    """Return a result as one JSON object; `kind` says which."""
     return {"kind": type(result).__name__.removesuffix("Speed").lower(), **asdict(result)}
 
 
-def show_speeds(rows: Sequence[Speed]) -> None:
-    """Write results of one kind: the machine's as two lines, any other as a table."""
-    console, first = make_stdout(_LEAST_COLUMNS), rows[0]
-    if isinstance(first, MachineSpeed):
-        for line in _describe_machine(first):
-            console.print(Text(line), highlight=False)
+def show_speeds(rows: Sequence[speeds.Speed]) -> None:
+    """Print results of one kind: the machine's as two lines, any other as a table."""
+    console = make_stdout(_MIN_COLUMNS)
+    first = rows[0]
+    if isinstance(first, speeds.MachineSpeed):
+        threads = format_threads(first.threads)
+        rates = first.products_gflop_per_second.items()
+        products = ", ".join(f"{precision} {rate:,.0f}" for precision, rate in rates)
+        size = f"{first.product_size:,}"
+        machine = f"{first.processor}, {first.device}, {threads}, torch {first.torch_version}"
+        print_line(console, machine)
+        print_line(
+            console,
+            f"products of {size} × {size}: {products} GFLOP/s; "
+            f"memory {first.memory_gb_per_second:,.1f} GB/s",
+        )
         return
     title, columns = _TABLES[type(first)]
     console.print(Text(f"\n{title}", style="bold"))
-    console.print(_draw_table(columns, rows))
-
-
-def _describe_machine(machine: MachineSpeed) -> tuple[str, str]:
-    threads = format_threads(machine.threads)
-    name = f"{one_line(machine.processor)}, {machine.device}, {threads}"
-    rates = machine.products_gflop_per_second.items()
-    products = ", ".join(f"{format_} {rate:,.0f}" for format_, rate in rates)
-    size = f"{machine.product_size:,}"
-    return (
-        f"{name}, torch {machine.torch_version}",
-        f"products of {size} × {size}: {products} GFLOP/s; "
-        f"memory {machine.memory_gb_per_second:,.1f} GB/s",
-    )
-
-
-def _draw_table(columns: Sequence[_Column], rows: Sequence[Speed]) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=0,
-        header_style="bold",
-    )
-    for heading, _ in columns:
-        is_word = heading in {"model", "format"}
-        table.add_column(heading, justify="left" if is_word else "right", no_wrap=True)
+    table = make_table(*(heading for heading, _ in columns), padding=0)
     for row in rows:
-        table.add_row(*(show(row) for _, show in columns))
-    return table
+        table.add_row(*(format_value(row) for _, format_value in columns))
+    console.print(table)
 
 
+_Column = tuple[str, Callable[[Any], str]]
 _MODEL: _Column = ("model", lambda row: f"{row.cell} {row.num_layers}×{row.hidden_size}")
-_RATE: _Column = ("chars\n/s", lambda row: format_count(row.chars_per_second))
-_GFLOP: _Column = ("GFLOP\n/s", lambda row: f"{row.gflop_per_second:,.0f}")
-_SHARE: _Column = ("products\nshare", lambda row: f"{row.products_share:.0%}")
+_RATE: _Column = (">chars\n/s", lambda row: format_count(row.chars_per_second))
+_GFLOP: _Column = (">GFLOP\n/s", lambda row: f"{row.gflop_per_second:,.0f}")
+_SHARE: _Column = (">products\nshare", lambda row: f"{row.products_share:.0%}")
 
-_TABLES: dict[type[Speed], tuple[str, Sequence[_Column]]] = {
-    TrainingSpeed: (
+_TABLES: dict[type[speeds.Speed], tuple[str, Sequence[_Column]]] = {
+    speeds.TrainingSpeed: (
         "training, one step",
         (
             _MODEL,
-            ("lanes", lambda row: f"{row.batch_size:,}"),
+            (">lanes", lambda row: f"{row.batch_size:,}"),
             ("format", lambda row: row.precision),
-            ("step\nms", lambda row: f"{row.step_ms:,.2f}"),
+            (">step\nms", lambda row: f"{row.step_ms:,.2f}"),
             _RATE,
             _GFLOP,
-            ("products\nms", lambda row: f"{row.products_ms:,.2f}"),
+            (">products\nms", lambda row: f"{row.products_ms:,.2f}"),
             _SHARE,
-            ("layer\nms", lambda row: f"{row.layer_ms:,.2f}"),
-            ("torch's\n÷ ours", lambda row: f"{row.layer_speedup:.2f}"),
+            (">layer\nms", lambda row: f"{row.layer_ms:,.2f}"),
+            (">torch's\n÷ ours", lambda row: f"{row.layer_speedup:.2f}"),
         ),
     ),
-    EvaluationSpeed: ("evaluation, fp32", (_MODEL, _RATE, _GFLOP, _SHARE)),
-    SamplingSpeed: (
+    speeds.EvaluationSpeed: ("evaluation, fp32", (_MODEL, _RATE, _GFLOP, _SHARE)),
+    speeds.SamplingSpeed: (
         "sampling one stream, fp32",
         (
             _MODEL,
             _RATE,
-            ("products\nalone /s", lambda row: format_count(row.products_chars_per_second)),
+            (">products\nalone /s", lambda row: format_count(row.products_chars_per_second)),
             _SHARE,
-            ("weights\nGB/s", lambda row: f"{row.weights_gb_per_second:,.1f}"),
+            (">weights\nGB/s", lambda row: f"{row.weights_gb_per_second:,.1f}"),
         ),
     ),
 }
+"""For each kind of result its table's title, and each column's heading and how it formats a row."""

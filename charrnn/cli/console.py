@@ -1,160 +1,146 @@
-"""What stdout and stderr are written through, and whether there is a screen at their end.
+"""Output through rich: lines, tables and progress bars, safe to look at and whole in a pipe.
 
 Left to itself, rich takes a file for a terminal where FORCE_COLOR asks for colours, folds tables
-that go into a pipe, and ends the program with 1 where nobody reads it any more.
+that go into a pipe, and ends the program with 1 where nobody reads the output any more.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.table import Table
+from rich.text import Text
 
 from charrnn.cli.formatting import one_line
-from charrnn.compression.codec import Compressed
 
-PROTOCOLS = {
-    "carried": "state carried",
-    "windowed": "windows of 256",
-    "dynamic": "dynamic, state carried",
-}
-"""What the protocols of an assessment are called, in the order in which they are measured."""
-
-_UNFOLDED_COLUMNS = 10_000
+_PIPE_COLUMNS = 10_000  # no line in a pipe is folded
+_TABLE_COLUMNS = 50  # on a narrower terminal a table is broken by the terminal, not by rich
+_PATIENCE_SECONDS = 2.0  # work that takes less needs no progress bar
 
 
 class Output(Console):
     """A console that leaves a closed pipe to whoever writes."""
 
     def on_broken_pipe(self) -> None:
-        """Say that nobody reads."""
+        """Raise what main.py maps to an exit code."""
         raise BrokenPipeError
 
 
-def make_stdout(least_columns: int) -> Output:
-    """Give stdout, as wide as its terminal but for tables that need `least_columns`.
+def make_stdout(min_columns: int = 0) -> Output:
+    """Return stdout, as wide as its terminal but for tables that need `min_columns`.
 
     Where it is no terminal, a line takes any length.
     """
     console = Output()
     is_terminal = console.file.isatty()
-    console.width = max(console.width, least_columns) if is_terminal else _UNFOLDED_COLUMNS
+    console.width = max(console.width, min_columns) if is_terminal else _PIPE_COLUMNS
     return console
 
 
 def is_screen(console: Console) -> bool:
-    """Tell whether `console` writes to a terminal that can be drawn on, coloured or not."""
+    """Return whether `console` writes to a terminal that obeys cursor movements."""
     return console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
-_PATIENCE_SECONDS = 2.0
+def print_line(console: Console, line: str | Text, style: str = "") -> None:
+    """Print one line whole, for the terminal to wrap; a str is made safe to look at first."""
+    console.print(Text(one_line(line), style) if isinstance(line, str) else line, soft_wrap=True)
 
 
-@contextmanager
-def show_packing(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that takes the bytes done and how many there are.
+def print_note(line: str, style: str = "") -> None:
+    """Print one line on stderr."""
+    print_line(Output(stderr=True), line, style)
 
-    A bar appears after two seconds, where stderr is a terminal.
+
+def make_table(*headings: str, padding: int = 1) -> Table:
+    """Return a table with these columns; ">" before a heading aligns it right and keeps it whole.
+
+    padding: spaces after each column, besides one that separates it from the next.
     """
-    console, began = Output(stderr=True), time.monotonic()
-    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, console=console, transient=True)
-    bar.disable = not is_screen(console)
-    task = bar.add_task(label, visible=False)
-
-    def show(done: int, total: int) -> None:
-        is_long = time.monotonic() - began > _PATIENCE_SECONDS
-        bar.update(task, completed=done, total=total, visible=is_long)
-
-    with bar:
-        yield show
-
-
-def show_packed(packed: Compressed, out: str, seconds: float) -> None:
-    """Say how small it became, and what the model alone would have made of it."""
-    size, original = len(packed.data), packed.original_bytes
-    share = f" ({100 * size / original:.1f} %)" if original else ""
-    lines = [f"{original:,} → {size:,} bytes{share}: {out}"]
-    if original:
-        lines.append(
-            f"{packed.bits_per_char:.3f} bits per character, {packed.bits_per_byte:.3f} per byte; "
-            f"{packed.chars / max(seconds, 1e-9):,.0f} characters/s"
-        )
-        lines.append(_describe_coding(packed))
-    _show_lines(lines)
-
-
-def _describe_coding(packed: Compressed) -> str:
-    if packed.is_stored:
-        return "kept as it is: the model does not make it smaller"
-    told = f"the model's own code length: {packed.model_bits / 8:,.0f} bytes"
-    unknown = f"{packed.escaped_bytes:,} bytes that it does not know are written as they are"
-    return f"{told}; {unknown}" if packed.escaped_bytes else told
-
-
-def show_unpacked(packed_bytes: int, original_bytes: int, out: str, seconds: float) -> None:
-    """Say what came out; that it is right is known by its checksum."""
-    rate = original_bytes / max(seconds, 1e-9)
-    line = (
-        f"{packed_bytes:,} → {original_bytes:,} bytes, checksum right: {out}; {rate:,.0f} bytes/s"
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, padding, 0, 0),
+        collapse_padding=True,
+        header_style="bold",
     )
-    _show_lines([line])
+    for heading in headings:
+        is_figure = heading.startswith(">")  # of which half would be another figure
+        table.add_column(
+            heading.removeprefix(">"),
+            justify="right" if is_figure else "left",
+            overflow="ellipsis" if is_figure else "fold",
+            no_wrap=is_figure,
+            min_width=3,
+        )
+    return table
 
 
-def _show_lines(lines: list[str]) -> None:
-    console = Output(stderr=True)
-    for line in lines:
-        console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+def print_values(values: Iterable[tuple[str, Any]]) -> None:
+    """Print a table of names and values on stdout, without lines and headings."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values:
+        table.add_row(format_cell(name), format_cell(value))
+    print_table(table)
 
 
-_PATIENCE_SECONDS = 2.0
+def format_cell(value: Any) -> Text:
+    """Return a value as text that rich shows as it is: no markup, no control characters.
+
+    >>> format_cell(1234567).plain, format_cell(0.5).plain, format_cell(None).plain
+    ('1,234,567', '0.5000', '-')
+    """
+    if value in (None, {}):
+        return Text("-")
+    if isinstance(value, float):
+        return Text(f"{value:.4f}" if abs(value) < 1e4 else f"{value:,.0f}")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(f"{value:,}")
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} {format_cell(each)}" for key, each in value.items())
+    elif isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return Text(one_line(str(value)))
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, whole: what is wider than the terminal, the terminal breaks."""
+    make_stdout(_TABLE_COLUMNS).print(table, crop=False)  # cropped, figures would be lost
 
 
 @contextmanager
-def show_scoring() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function that takes a protocol, the tokens scored since, and how many there are.
+def progress_bar(label: str, *, is_bytes: bool = False) -> Iterator[Callable[..., None]]:
+    """Yield a function that takes what is done, the total (None: unknown) and a new label, if any.
 
-    A bar appears for a protocol once the scoring has taken two seconds.
+    The bar appears on a terminal alone, once the work has taken two seconds. is_bytes: bytes of a
+    download are counted.
     """
-    console, began = Output(stderr=True), time.monotonic()
-    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, console=console, transient=True)
-    bar.disable = not is_screen(console)
-    tasks = {name: bar.add_task(label, visible=False) for name, label in PROTOCOLS.items()}
+    from rich import progress  # 7 ms that a command without a bar saves
 
-    def show(protocol: str, tokens: int, total: int) -> None:
-        is_long = time.monotonic() - began > _PATIENCE_SECONDS
-        bar.update(tasks[protocol], advance=tokens, total=total, visible=is_long)
-
-    with bar:
-        yield show
-
-
-@contextmanager
-def show_transfer(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a function that takes the bytes received and, where it is known, their total.
-
-    The bar appears with the first of them: a name that nobody knows draws none.
-    """
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()
+    columns = [progress.TextColumn("{task.description}", markup=False), progress.BarColumn()]
+    if is_bytes:
+        columns += [progress.DownloadColumn(), progress.TransferSpeedColumn()]
+    else:
+        columns += [progress.TimeRemainingColumn()]
     console = Output(stderr=True)
-    bar = Progress(*columns, TransferSpeedColumn(), console=console, transient=True)
-    bar.disable = not is_screen(console)
-    task = bar.add_task(one_line(name), total=None)
+    is_hidden = not is_screen(console)
+    bar = progress.Progress(*columns, console=console, transient=True, disable=is_hidden)
+    task = bar.add_task(one_line(label), total=None)
+    start_seconds = time.monotonic()
 
-    def show(received: int, total: int | None) -> None:
-        bar.start()
-        bar.update(task, completed=received, total=total)
+    def show(done: int, total: int | None, label: str = label) -> None:
+        bar.update(task, description=one_line(label), completed=done, total=total)
+        # Started late, as a started bar moves the cursor even while nothing is visible.
+        if time.monotonic() - start_seconds > _PATIENCE_SECONDS:
+            bar.start()
 
     try:
         yield show

@@ -6,97 +6,162 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn.analysis.baselines import WHOLE_BYTES
+from charrnn.cli import console
 from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command, settings_options
-from charrnn.config import LIBRARY_FOLDER, TextConfig
+from charrnn.config import DEFAULT_BUDGET, LIBRARY_FOLDER, TextConfig
+from charrnn.corpora.library import LIBRARY, build_corpus, describe_check, find_corpus, get_corpus
+from charrnn.storage import format_bytes
+from charrnn.text.vocab import MAX_ALPHABET
 
-_RAREST = 12
+if TYPE_CHECKING:
+    from charrnn.analysis.statistics import CorpusStats
+    from charrnn.tasks.corpus_stats import CorpusSummary
+
+_STATS_EXAMPLES = "charrnn corpus stats book.txt\ncharrnn corpus stats poems/ --encoding gb18030"
+_SHOWN_RAREST = 12
 
 _folder_option = click.option(
-    "--dir", "folder", default=LIBRARY_FOLDER, show_default=True, help="where texts are kept"
+    "--dir", "folder", default=LIBRARY_FOLDER, show_default=True, help="folder of named texts"
 )
 
 
 @click.group("corpus")
 def command() -> None:
-    """List, build, fetch and measure texts."""
+    """List, get, build and measure texts."""
 
 
 @command.command("list", cls=Command, examples="charrnn corpus list")
 @_folder_option
-@click.option("--json", "as_json", is_flag=True, help="one JSON object a corpus")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object for each text")
 def list_corpora(folder: str, as_json: bool) -> None:
-    """List the texts that have a name here."""
-    from charrnn.corpora.library import LIBRARY, find_corpus
-
+    """List the texts that have a name."""
+    # path: None where the text is not on this machine yet
     rows = [(corpus, find_corpus(name, Path(folder))) for name, corpus in LIBRARY.items()]
     if as_json:
         for corpus, path in rows:
             click.echo(json.dumps({**vars(corpus), "path": None if path is None else str(path)}))
         return
-    from charrnn.cli.tables import show_library
-
-    show_library(rows)
+    table = console.make_table("name", ">characters", "", "what it is")
+    for corpus, path in rows:
+        source = {"built": "from this Python", "download": "to download"}[corpus.kind]
+        where = "here" if path else source
+        table.add_row(corpus.name, f"{corpus.characters:,}", where, corpus.description)
+    console.print_table(table)
 
 
 @command.command("build", cls=Command, examples="charrnn corpus build python-docs")
 @click.argument("name")
 @_folder_option
 def build(name: str, folder: str) -> None:
-    """Make the text NAME from what came with Python; no network is used.
+    """Make the text NAME from files that came with Python.
 
-    It replaces a file of that name in the folder.
+    No network is used. A file of that name in the folder is replaced.
     """
-    from charrnn.corpora.library import build_corpus
-
-    _tell(name, build_corpus(name, Path(folder)))
+    _report_file(name, build_corpus(name, Path(folder)))
 
 
 @command.command("get", cls=Command, examples="charrnn corpus get tiny-shakespeare --dir texts")
 @click.argument("name")
 @_folder_option
 def get(name: str, folder: str) -> None:
-    """Fetch the text NAME, going on with a download that was cut off, and check it."""
-    from charrnn.cli.console import show_transfer
-    from charrnn.corpora.library import get_corpus
+    """Download the text NAME and check it.
 
-    with show_transfer(name) as on_progress:
-        path = get_corpus(name, Path(folder), on_progress)
-    _tell(name, path)
+    A download that was cut off is continued.
+    """
+    with console.progress_bar(name, is_bytes=True) as show:
+        path = get_corpus(name, Path(folder), show)
+    _report_file(name, path)
 
 
-def _tell(name: str, path: Path) -> None:
-    """Give the file's name on stdout, and what is known of it on stderr."""
-    from charrnn.corpora.library import describe_check
-
+def _report_file(name: str, path: Path) -> None:
+    """Print the file's path on stdout, and what is known of the file on stderr."""
     click.echo(describe_check(name, path), err=True)
+    # A pipe gets the exact bytes of the path; a terminal could obey some of them.
     click.echo(one_line(str(path)) if sys.stdout.isatty() else os.fsencode(path))
 
 
-@command.command(
-    "stats",
-    cls=Command,
-    examples="charrnn corpus stats book.txt\ncharrnn corpus stats poems/ --encoding gb18030",
-)
+@command.command("stats", cls=Command, examples=_STATS_EXAMPLES)
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
 @settings_options(TextConfig, section="Text", skipped=("val_file",))
 @click.option("--json", "as_json", is_flag=True, help="one JSON object")
 def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
-    """Measure the text in PATHS: size, alphabet, lines, trouble, entropy, and what train would do.
+    """Measure a text.
 
-    PATHS are files, folders, globs, - for stdin, or names of `corpus list`. A model has to beat
-    gzip, xz and a 5-gram on the part that train holds out: their figures are given too.
+    Shows size, alphabet, lines, encoding problems, entropy, and the settings that train would
+    choose. PATHS are files, folders, globs, - for stdin, or names of `corpus list`. A model has to
+    beat gzip, xz and a 5-gram on the part that train holds out: their scores are shown too.
     """
-    from charrnn.tasks.corpus_stats import summarise_corpus
+    from charrnn.tasks.corpus_stats import summarise_corpus  # torch, by way of the plan
 
-    survey = summarise_corpus(paths, TextConfig(**settings))
+    summary = summarise_corpus(paths, TextConfig(**settings))
     if as_json:
-        click.echo(json.dumps(survey.as_json()))
-        return
-    from charrnn.cli.tables import show_corpus_summary
+        click.echo(json.dumps(summary.as_json()))
+    else:
+        show_corpus_summary(summary, _SHOWN_RAREST)
 
-    show_corpus_summary(survey, _RAREST)
+
+def show_corpus_summary(summary: CorpusSummary, rarest: int) -> None:
+    """Print a text's figures, then its `rarest` characters."""
+    stats = summary.stats
+    entropies = (stats.order0_bpc, stats.order1_bpc, stats.order2_bpc)
+    # Of a very large text only the beginning is measured and compressed.
+    part = f" (first {stats.entropy_chars:,})" if stats.entropy_chars < stats.characters else ""
+    mib = f" (first {WHOLE_BYTES >> 20} MiB)" if stats.utf8_bytes > WHOLE_BYTES else ""
+    to_beat = "the part that train holds out is too short to compare with anything"
+    if summary.baselines_bpc:
+        to_beat = f"{_list_bpc(summary.baselines_bpc)} on what train holds out"
+    figures = {
+        "size": f"{format_bytes(stats.utf8_bytes)} as UTF-8, {stats.characters:,} characters",
+        "alphabet": f"{len(stats.alphabet):,} characters; the vocabulary {summary.vocab_size:,}",
+        "lines": f"{stats.lines:,}, the longest of {stats.longest_line:,} characters",
+        "documents": summary.documents,
+        "duplicate lines": f"{stats.duplicate_line_share:.1%} of those that are not empty",
+        "trouble": _describe_trouble(stats),
+        "entropy": " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}",
+        "compressed": _list_bpc(summary.compressors_bpc) + mib,
+        "to beat": to_beat,
+        "train would use": _describe_plan(summary),
+    }
+    # documents: None unless --document-end says what ends one
+    console.print_values((name, value) for name, value in figures.items() if value is not None)
+    click.echo()
+    characters = console.make_table("rarest", "code point", "name", ">count")
+    for rare in stats.rarest(rarest):
+        row = (rare.character, rare.code_point, rare.name, rare.count)
+        characters.add_row(*map(console.format_cell, row))
+    console.print_table(characters)
+
+
+def _describe_plan(summary: CorpusSummary) -> str:
+    plan = summary.plan  # None where train would refuse the text
+    if plan is None and summary.vocab_size > MAX_ALPHABET:
+        return f"nothing: {summary.vocab_size:,} different characters are too many; see --min-count"
+    if plan is None:
+        return "nothing: the text is too short to train on"
+    model = plan.model
+    return (
+        f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
+        f"{plan.batch_size} lanes × {plan.seq_len} characters, for {DEFAULT_BUDGET} on a machine "
+        "as fast as that of the README's figures; a faster one gets a larger network"
+    )
+
+
+def _list_bpc(bpc_by_name: dict[str, float]) -> str:
+    return ", ".join(f"{name} {bpc:.3f}" for name, bpc in bpc_by_name.items()) + " bpc"
+
+
+def _describe_trouble(stats: CorpusStats) -> str:
+    """Name what looks like a wrong encoding, if anything does."""
+    counts = {  # of what good text has nearly none
+        "replacement characters": stats.replacement_chars,
+        "control characters": stats.control_chars,
+        "private-use characters": stats.private_use_chars,
+        "pairs like Ã©, UTF-8 read as another encoding": stats.mojibake_pairs,
+    }
+    return "; ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none seen"

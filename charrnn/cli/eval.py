@@ -1,44 +1,59 @@
-"""charrnn eval: how well models know a text."""
+"""charrnn eval: how well models predict a text."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
+from charrnn.checkpoint.run_store import find_model
+from charrnn.cli import console
+from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
 from charrnn.cli.options import Command, settings_options
 from charrnn.config import DynamicConfig
 from charrnn.errors import ConfigError
 from charrnn.metrics import without_nan
 
+if TYPE_CHECKING:
+    from charrnn.tasks.evaluate import EvalResult
+
 _EXAMPLES = """
 charrnn eval shakespeare                         the part of its text that training held out
-charrnn eval shakespeare --on other-play.txt     all of another text
+charrnn eval shakespeare --file other-play.txt   all of another text
 charrnn eval big small gru                       each one, and the average of their predictions
-charrnn eval shakespeare --dynamic               learning from the text while it is scored
 """
+_PROTOCOLS = {
+    "carried": "state carried",
+    "windowed": "windows of 256",
+    "dynamic": "dynamic, state carried",
+}  # in the order in which they are measured
+_COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 
 
 @click.command("eval", cls=Command, examples=_EXAMPLES)
-@some_models
+@some_models  # the newest is no default here: an average is of models that were meant
 @click.option(
-    "--on",
-    "texts",
-    metavar="TEXT",
+    "--file",
+    "files",
+    metavar="FILE",
     multiple=True,
     help="score this instead of the models' own text: a file, a folder, a glob, - for stdin, or a "
-    "name of `corpus list`; may be given again",
+    "name of `corpus list`; can be repeated",
 )
+@click.option("--text", help="score this text itself")
 @click.option(
     "--split",
     type=click.Choice(["all", "train", "val"]),
-    show_default="val; with --on all",
+    show_default="val; with --file or --text all",
     help="which part of the text, cut as training cut it",
 )
-@click.option("--encoding", show_default="utf-8", help="of TEXT")
+@click.option("--encoding", show_default="utf-8", help="of FILE")
 @click.option(
     "--dynamic", is_flag=True, help="score once more with weights that learn from what was scored"
 )
@@ -50,41 +65,60 @@ def command(
     ctx: click.Context,
     /,
     models: tuple[str, ...],
-    texts: tuple[str, ...],
-    split: str | None,
-    encoding: str | None,
     dynamic: bool,
     dynamic_rate: float,
     as_json: bool,
     checkpoints: str,
+    **request: Any,
 ) -> None:
-    """Score a text with each MODEL: nats, bits per character and perplexity.
+    """Score a text: bits per character and perplexity.
 
-    Two protocols: the state carried through the whole text, and windows of 256 characters that
-    each start from the initial state. With --dynamic a third: the state carried, and after every
-    20 characters the weights learn from them; the model file stays as it is. Several models must
-    share their vocabulary; the average of the probabilities they give is scored too.
+    Each MODEL, a run's name, a run's folder or a model file, scores the text by two protocols: the
+    state carried through the whole text, and windows of 256 characters that each start from the
+    initial state. With --dynamic there is a third: the state carried, and after every 20 characters
+    the weights learn from them; the model file stays as it is. Several models must share their
+    vocabulary; their ensemble, the average of their probabilities, is scored too.
 
     The JSON object has texts, split, chars, models (a list) and average (null for one model). Each
     model, and the average, has model (its name), carried, windowed and dynamic (null without
     --dynamic), and each of those nats, bpc and perplexity.
     """
-    from charrnn.checkpoint.run_store import find_model
-    from charrnn.cli.console import show_scoring
-    from charrnn.cli.tables import show_eval_result
     from charrnn.tasks.eval_text import EvalTextRequest
-    from charrnn.tasks.evaluate import evaluate_models
+    from charrnn.tasks.evaluate import evaluate_models  # torch
 
-    if ctx.get_parameter_source("dynamic_rate") is _BY_FLAG and not dynamic:
-        raise ConfigError("--dynamic-rate says how fast --dynamic learns; give --dynamic too")
+    # In the environment it may be meant for another command line.
+    if ctx.get_parameter_source("dynamic_rate") is _COMMANDLINE and not dynamic:
+        raise ConfigError("--dynamic-rate is the learning rate of --dynamic; give --dynamic too")
     paths = [(name, find_model(name, Path(checkpoints))) for name in models]
     config = DynamicConfig(dynamic_rate=dynamic_rate) if dynamic else None
-    with show_scoring() as watch:
-        result = evaluate_models(paths, EvalTextRequest(texts, split, encoding), config, watch)
+    scored: Counter[str] = Counter()  # tokens by protocol
+    with console.progress_bar("scoring") as show:
+
+        def watch(protocol: str, tokens: int, total: int) -> None:
+            scored[protocol] += tokens
+            show(scored[protocol], total, _PROTOCOLS[protocol])
+
+        result = evaluate_models(paths, EvalTextRequest(**request), config, watch)
     if as_json:
         click.echo(json.dumps(asdict(result, dict_factory=lambda items: without_nan(dict(items)))))
-        return
-    show_eval_result(result)
+    else:
+        show_eval_result(result)
 
 
-_BY_FLAG = click.core.ParameterSource.COMMANDLINE
+def show_eval_result(result: EvalResult) -> None:
+    """Print the scores of each model, and those of their average, by each protocol."""
+    table = console.make_table("protocol", "model", ">nats", ">bits per\ncharacter", ">perplexity")
+    # One block of rows for each protocol, whose name stands in the first.
+    rows = result.models if result.average is None else [*result.models, result.average]
+    for protocol, label in _PROTOCOLS.items():
+        for row in rows:
+            if metrics := getattr(row, protocol):  # None: dynamic, which was not asked for
+                name = label if row is rows[0] else ""
+                values = (metrics.nats, metrics.bpc, metrics.perplexity)
+                cells = [f"{value:.4f}" for value in values]
+                table.add_row(name, console.format_cell(row.model), *cells)
+    console.print_table(table)
+    part = "all" if result.split == "all" else f"the {result.split} part"
+    texts = one_line(", ".join(result.texts))
+    over = Text(f"\nover {result.chars:,} characters, {part} of {texts}")
+    console.print_line(console.make_stdout(), over)

@@ -1,7 +1,8 @@
-"""Text from a model, a corpus or a file name, made safe to look at.
+"""Text and numbers as a person reads them; no rich, so that every command can afford it.
 
-A terminal obeys control characters; here each becomes a visible sign instead, so that nothing
-generated can move the cursor, recolour the screen or hide what it says. It needs no rich.
+Text from a model, a corpus or a file name is made safe to look at first: a terminal obeys control
+characters, so each becomes a visible sign. Nothing generated can move the cursor, recolour the
+screen or hide what it says.
 """
 
 from __future__ import annotations
@@ -15,53 +16,75 @@ _SIGNS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in _
 _SIGNS |= {0x7F: "\u2421"}
 _SIGNS |= {code: f"<{code:02X}>" for code in range(0x80, 0xA0)}
 _SIGNS |= {ord(char): f"<{ord(char):04X}>" for char in _BIDIRECTIONAL + "\u2028\u2029"}
-_SIGNS |= dict.fromkeys(range(55296, 57344), "�")
+_SIGNS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # halves of surrogate pairs
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def sanitize(text: str) -> str:
-    """Replace C0 and C1 controls, DEL, bidirectional controls and surrogates by visible signs.
+    r"""Replace C0 and C1 controls, DEL, bidirectional controls and surrogates by visible signs.
 
     Newline and tab stay. U+241B stands for ESC, <9B> for CSI, and so on.
+
+    >>> sanitize("\x1b[31mred")
+    '␛[31mred'
     """
     return text.translate(_SIGNS)
 
 
 def one_line(text: str) -> str:
-    """Make `text` safe and bring it onto one line, for messages and table cells."""
+    r"""Return `text` made safe and on one line, for messages and table cells.
+
+    >>> one_line("two\nlines")
+    'two␤lines'
+    """
     return sanitize(text).replace("\n", "\u2424").replace("\t", " ")
 
 
-_BARS = "▁▂▃▄▅▆▇█"
-
-
 def format_count(number: float) -> str:
-    """Give 999, 12.3k, 4.5M or 1.2G."""
+    """Return a number with three digits and a unit.
+
+    >>> format_count(999), format_count(12_345), format_count(4_500_000)
+    ('999', '12.3k', '4.5M')
+    """
     for limit, divisor, unit in ((1e3, 1, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M")):
-        if abs(number) < limit * 0.9995:
+        if abs(number) < limit * 0.9995:  # what rounds up to the limit has the next unit
             return f"{number / divisor:.3g}{unit}" if unit else f"{number:.0f}"
     return f"{number / 1e9:.3g}G"
 
 
 def format_duration(seconds: float) -> str:
-    """Give 0:07, 12:34 or 3:45:06."""
+    """Return a length of time as a clock shows it.
+
+    >>> format_duration(7), format_duration(13_506)
+    ('0:07', '3:45:06')
+    """
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def format_threads(threads: int, processes: int = 1) -> str:
-    """Give 2 threads, or 2 processes of 1 thread."""
+    """Return the threads in words, and the processes where there are several.
+
+    >>> format_threads(2), format_threads(1, processes=2)
+    ('2 threads', '2 processes of 1 thread')
+    """
     each = f"{threads} thread{'s' if threads > 1 else ''}"
     return f"{processes} processes of {each}" if processes > 1 else each
 
 
-def draw_curve(values: Sequence[float], width: int) -> str:
-    """Draw `values` from left to right as bars of eight heights, at most `width` of them."""
+def format_curve(values: Sequence[float], width: int) -> str:
+    """Return `values` from left to right as bars of eight heights, at most `width` of them.
+
+    >>> format_curve([0, 2, 6, 8], width=2)
+    '▁█'
+    """
     if not values:
         return ""
+    # Each bar is the mean of an equal share of the values.
     count = min(width, len(values))
     edges = [i * len(values) // count for i in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
-    low, high = min(means), max(means)
-    span, top = high - low or 1.0, len(_BARS) - 1
-    return "".join(_BARS[round((mean - low) / span * top)] for mean in means)
+    low = min(means)
+    span = max(means) - low or 1.0
+    return "".join(_BARS[round((mean - low) / span * (len(_BARS) - 1))] for mean in means)

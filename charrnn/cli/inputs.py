@@ -1,47 +1,46 @@
-"""The MODEL argument and the --checkpoints option, shared by the commands that read models."""
+"""Arguments that several commands share: the model, the folder of runs, texts and their files."""
 
 from __future__ import annotations
 
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO
 
 import click
 from click.shell_completion import CompletionItem
 
 from charrnn.config import RunConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import CharRNNError, ConfigError
 
 _CHECKPOINTS = RunConfig().checkpoints
-_PLAIN = r"[\w.,+=@%-]+"
+_UNQUOTED_NAME = r"[\w.,+=@%-]+"  # a shell takes these characters as they are
+_MAX_TEXT_BYTES = 64 << 20  # more is no prompt, and held in memory
 
 
 def complete_run(
     ctx: click.Context, _: click.Parameter, incomplete: str
 ) -> list[CompletionItem | str]:
-    """Offer the names of the runs, then files.
+    """Offer the names of the runs; where none fits, files.
 
-    Shells put a name on the command line as it is, so one that they would expand is left out.
+    Shells put a name on the command line unquoted, so names that they would expand are left out.
     """
+    # --checkpoints counts where it stands before the name that is completed.
     folder = Path(ctx.params.get("checkpoints") or _CHECKPOINTS)
     names = sorted({path.parent.name for path in folder.glob("*/*.safetensors")})
     runs: list[CompletionItem | str] = [
-        name for name in names if name.startswith(incomplete) and re.fullmatch(_PLAIN, name)
+        name for name in names if name.startswith(incomplete) and re.fullmatch(_UNQUOTED_NAME, name)
     ]
     return runs or [CompletionItem(incomplete, type="file")]
 
 
-optional_model = click.argument(
-    "model", required=False, shell_complete=complete_run, metavar="[MODEL]"
-)
+optional_model = click.argument("model", required=False, shell_complete=complete_run)
 some_models = click.argument(
     "models", nargs=-1, required=True, shell_complete=complete_run, metavar="MODEL..."
 )
-
 checkpoints_option = click.option(
     "--checkpoints",
+    metavar="FOLDER",
     default=_CHECKPOINTS,
     show_default=True,
     envvar="CHARRNN_CHECKPOINTS",
@@ -49,11 +48,8 @@ checkpoints_option = click.option(
 )
 
 
-_MOST_BYTES = 64 << 20
-
-
 def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
-    """Give the prompt from wherever it comes.
+    """Return the prompt: given as text, in a file, or on standard input (-).
 
     Raises:
         ConfigError: two are given, or the file cannot be read or is too long.
@@ -62,54 +58,54 @@ def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         raise ConfigError("--prompt and --prompt-file both give a prompt; keep one")
     if prompt_file is None and prompt != "-":
         return prompt or ""
-    return read_text("the prompt", prompt_file or "-", "--prompt or --prompt-file")
+    return read_text("the prompt", prompt_file or "-")
 
 
 def read_choices(path: str) -> tuple[str, ...]:
-    """Give the lines of a file that are not empty.
+    """Return the lines of a file that are not empty.
 
     Raises:
         ConfigError: it has none, or cannot be read or is too long.
     """
-    lines = tuple(line for line in read_text("the list", path, "--choices").split("\n") if line)
+    lines = tuple(line for line in read_text("the list", path).split("\n") if line)
     if not lines:
         raise ConfigError(f"--choices {path} has no line; write one text in each")
     return lines
 
 
-def read_text(what: str, path: str, option: str) -> str:
-    """Give the text (UTF-8) of a file, or of standard input where that is "-".
+def read_text(what: str, path: str) -> str:
+    """Return the text (UTF-8) of a file, or of standard input where path is "-".
+
+    what: what messages call it, such as "the prompt".
 
     Raises:
         ConfigError: it cannot be read, is too long, or is not UTF-8.
     """
-    source = "standard input" if path == "-" else path
-    if path == "-" and sys.stdin is None:
-        raise ConfigError(f"standard input is closed; give {what} by {option}")
+    name = f"{what} in standard input" if path == "-" else f"{what} {path}"
     try:
-        with _open(path) as file:
-            raw = read_little(file, f"{what} in {source}", _MOST_BYTES)
-        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot read {what} {source}: {error.strerror or error}") from error
+        text = read_bytes(path, name, _MAX_TEXT_BYTES).decode("utf-8-sig")  # without a BOM
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{what} in {source} is not UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from error
+        raise ConfigError(f"{name} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # as training reads a text
 
 
-def _open(path: str) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb")
+def read_bytes(
+    path: str, name: str, max_bytes: int, kind: type[CharRNNError] = ConfigError
+) -> bytes:
+    """Return the bytes of a file, or of standard input where path is "-".
 
-
-def read_little(file: IO[bytes], name: str, most_bytes: int) -> bytes:
-    """Read a file that a person wrote; of a device that never ends, only a little.
+    name: what messages call it.
 
     Raises:
-        ConfigError: it is longer than `most_bytes`.
-        OSError: it cannot be read.
+        kind: it cannot be read, or is longer than `max_bytes`, as a device without an end is.
     """
-    raw = file.read(most_bytes + 1)
-    if len(raw) > most_bytes:
-        raise ConfigError(f"{name} is longer than {most_bytes:,} bytes; give a shorter file")
+    if path == "-" and sys.stdin is None:  # as Python has it where the shell closed it
+        raise kind(f"cannot read {name}: standard input is closed; give a file instead")
+    try:
+        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise kind(f"cannot read {name}: {error.strerror or error}") from error
+    if len(raw) > max_bytes:
+        raise kind(f"{name} is longer than {max_bytes:,} bytes; give a shorter file")
     return raw

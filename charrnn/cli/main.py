@@ -1,4 +1,4 @@
-"""charrnn completion: what a shell needs to complete commands, options and run names."""
+"""The program: its commands, imported when they are asked for, and the exit code of each error."""
 
 from __future__ import annotations
 
@@ -11,29 +11,12 @@ from importlib import import_module
 from typing import Any
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import CompletionItem, get_completion_class
 
 from charrnn._version import __version__
 from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command
 from charrnn.errors import CharRNNError, StorageError
-
-_COMPLETION_EXAMPLES = """
-charrnn completion bash >> ~/.bashrc
-charrnn completion zsh >> ~/.zshrc
-charrnn completion fish > ~/.config/fish/completions/charrnn.fish
-"""
-
-
-@click.command("completion", cls=Command, examples=_COMPLETION_EXAMPLES)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@click.pass_context
-def completion_command(ctx: click.Context, shell: str) -> None:
-    """Print the completion script for SHELL."""
-    completion = get_completion_class(shell)
-    assert completion is not None, "click completes these shells"
-    click.echo(completion(ctx.find_root().command, {}, "charrnn", "_CHARRNN_COMPLETE").source())
-
 
 _EXAMPLES = """\b
 Examples:
@@ -42,11 +25,42 @@ Examples:
   charrnn sample                         let the newest model write
   charrnn sample --temp 0.5 --prompt "Once upon a time"
   charrnn corpus list                    texts to try"""
+_COMPLETION_EXAMPLES = """
+charrnn completion bash >> ~/.bashrc
+charrnn completion zsh >> ~/.zshrc
+charrnn completion fish > ~/.config/fish/completions/charrnn.fish
+"""
+COMMANDS = {
+    "train": ("train.command:command", "Train a model on text."),
+    "sample": ("sample.command:command", "Write text with a model."),
+    "write": ("write.command:command", "Write a text together with a model, turn by turn."),
+    "fill": ("fill:command", "Fill the blanks of a text."),
+    "eval": ("eval:command", "Score a text: bits per character and perplexity."),
+    "score": ("score.command:command", "Show how surprised a model is by each character."),
+    "compress": ("compress:compress", "Compress FILE, with MODEL predicting each character."),
+    "decompress": ("compress:decompress", "Restore a compressed file."),
+    "info": ("info:info", "Describe a model."),
+    "list": ("info:list_all", "List all runs."),
+    "corpus": ("corpus:command", "List, get, build and measure texts."),
+    "bench": ("bench:command", "Measure the speed of this machine."),
+    "completion": ("main:completion", "Print a shell's completion script."),
+}
+"""Where each command is in charrnn.cli, and the first line of its docstring, in the order shown."""
+
+
+@click.command("completion", cls=Command, examples=_COMPLETION_EXAMPLES)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print a shell's completion script."""
+    make_script = get_completion_class(shell)
+    assert make_script is not None, "click completes these shells"
+    click.echo(make_script(ctx.find_root().command, {}, "charrnn", "_CHARRNN_COMPLETE").source())
 
 
 @contextlib.contextmanager
-def _quiet_end() -> Iterator[None]:
-    """End where the reader of stdout is gone; click itself would exit with 1."""
+def _ends_on_broken_pipe() -> Iterator[None]:
+    """Exit with 141 where the reader of stdout is gone; click itself would exit with 1."""
     try:
         yield
     except BrokenPipeError:
@@ -54,53 +68,41 @@ def _quiet_end() -> Iterator[None]:
         sys.exit(141)  # 128 + SIGPIPE, as a shell shows it
 
 
-_COMMANDS = {
-    "train": ("train.command:command", "Train a model on text."),
-    "sample": ("sample.command:command", "Write text with a model."),
-    "write": ("write.command:command", "Write a text together with a model, turn by turn."),
-    "fill": ("fill:command", "Fill the blanks of a text."),
-    "eval": ("eval:command", "Score a text: bits per character and perplexity."),
-    "score": ("score.command:command", "Show how surprised a model is by each character."),
-    "compress": ("compress:compress_command", "Compress a file with a model."),
-    "decompress": ("compress:decompress_command", "Restore a compressed file."),
-    "info": ("info:info_command", "Describe a model."),
-    "list": ("info:list_command", "List all runs."),
-    "corpus": ("corpus:command", "List, get, build and measure texts."),
-    "bench": ("bench:command", "Measure the speed of this machine."),
-    "completion": ("main:completion_command", "Print a shell's completion script."),
-}
-"""Where each command is in charrnn.cli, and what it does, in the order of the help page."""
-
-
 class _Program(click.Group):
-    """The group of all commands, each of which is imported when it is asked for.
-
-    So `charrnn sample` never waits for what another command needs.
-    """
+    """The group of all commands, so that `charrnn sample` never waits for another's imports."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands in the order of the help page."""
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None for a name that is none."""
-        if cmd_name not in _COMMANDS:
+        """Import a command; None for an unknown name."""
+        if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"charrnn.cli.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each command with what it does, without importing it."""
+        """Write each command with its description."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, does) for name, (_, does) in _COMMANDS.items()])
+            formatter.write_dl([(name, description) for name, (_, description) in COMMANDS.items()])
 
-    @_quiet_end()
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin so; click itself would import all commands."""
+        commands = [
+            CompletionItem(name, help=description)
+            for name, (_, description) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
+    @_ends_on_broken_pipe()
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the command line, and show the page of help or the version if it asks for them."""
         return super().make_context(*args, **extra)
 
-    @_quiet_end()
+    @_ends_on_broken_pipe()
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         return super().invoke(ctx)
@@ -123,17 +125,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if sys.stdout is None:
             raise StorageError("cannot write: standard output is closed")
+        # Not standalone: click would end the program itself, without our codes.
         sys.exit(cli.main(arguments, prog_name="charrnn", standalone_mode=False) or 0)
     except CharRNNError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # `charrnn` alone shows its help
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        _complain(_describe_usage_error(error))
+        # Only errors of the command line have a context; a run that was stopped has none.
+        context = getattr(error, "ctx", None)
+        page = "--help-all" if getattr(context and context.command, "common", ()) else "--help"
+        hint = f" (see {context.command_path} {page})" if context else ""
+        _complain(error.format_message() + hint)
         sys.exit(error.exit_code)
-    except OSError as error:
+    except OSError as error:  # files have errors of their own, so this is stdout
         _complain(f"cannot write: {error.strerror or error}")
         _drop_stdout()
         sys.exit(StorageError.exit_code)
@@ -143,15 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _complain(message: str) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # stderr may be gone with the terminal
         click.echo(f"charrnn: {one_line(message)}", err=True)
-
-
-def _describe_usage_error(error: click.ClickException) -> str:
-    """Give click's message in one line, with the help that would have prevented it."""
-    context = getattr(error, "ctx", None)
-    where = f" (see {context.command_path} --help)" if context else ""
-    return f"{error.format_message()}{where}"
 
 
 def _drop_stdout() -> None:

@@ -1,35 +1,43 @@
-"""Command-line options made from settings: names, defaults, ranges and help have one home.
+"""Commands and their options, made from settings: names, defaults, ranges and help have one home.
 
 A field `hidden_size` of a settings class becomes `--hidden-size`, CHARRNN_HIDDEN_SIZE and the key
-hidden_size of a configuration file.
+hidden_size of a configuration file. A command with many options has two help pages: --help shows
+the common ones, --help-all shows every one.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
+import inspect
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import click
 
 from charrnn.cli.formatting import sanitize
-from charrnn.cli.inputs import complete_run, read_little
-from charrnn.config import RENAMED
+from charrnn.cli.inputs import complete_run, read_bytes
+from charrnn.config import PRESETS, RENAMED
 from charrnn.errors import ConfigError
 
-_ENV_PREFIX = "CHARRNN"
-_MOST_CONFIG_BYTES = 1 << 20
-_LARGEST = 1 << 1023  # whole numbers from here on are no float
+_Config = TypeVar("_Config")
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_Source = click.core.ParameterSource
+
+_STRONGEST_FIRST = (_Source.COMMANDLINE, _Source.ENVIRONMENT, _Source.DEFAULT_MAP)
+_MAX_CONFIG_BYTES = 1 << 20
+_FLOAT_LIMIT = 1 << 1023  # an int from here on overflows a float
+
+# Options whose names differ from their field's; any other field gets --its-name.
 _SPELLINGS = {
     "temperature": ("--temp", "--temperature"),
-    "top_k": ("--top-k",),
     "count": ("-n", "--count"),
     "beam_width": ("--beam",),
 }
-_RENAMED = {
+_METAVARS: dict[type, str] = {click.IntRange: "N", click.FloatRange: "X"}  # not INTEGER RANGE
+RENAMED_OPTIONS = {
     **{"--" + old.replace("_", "-"): "--" + new.replace("_", "-") for old, new in RENAMED.items()},
     "--style": "--preset",
     "--guide": "--negative-model",
@@ -38,58 +46,92 @@ _RENAMED = {
     "--new-only": "--skip-known-lines",
     "--on": "--file",
 }
-_COMPLETIONS = {"resume": complete_run, "init_from": complete_run}
+"""Options by the names that they had before the first release."""
 
 
 class Command(click.Command):
-    """A command that shows its examples first and its options by section.
+    """A command that shows its examples first, then its options by section.
 
-    Its page is safe to look at, though it may quote a configuration file.
+    common: names of the parameters that --help shows, in this order, with the first three examples
+    and the first two paragraphs of the docstring; --help-all then shows everything. Empty: --help
+    shows everything.
     """
 
-    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, examples: str = "", common: tuple[str, ...] = (), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.examples = examples
+        self.examples = [line.strip() for line in examples.strip().splitlines()]
+        self.common = common
+        if common:
+            # Eager: shown before a missing argument is refused, as --help is.
+            how = {"is_flag": True, "is_eager": True, "expose_value": False}
+            words = "Show every option and exit."
+            option = click.Option(["--help-all"], callback=_show_help_all, help=words, **how)
+            self.params.append(option)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments, of which none can hold a NUL: no shell passes it on, no path has it.
-
-        Raises:
-            ConfigError: one does.
-        """
+        """Read the arguments; an option that was renamed is answered with its new name."""
         for argument in args:
-            _refuse_nul("an argument", argument)
+            _refuse_nul("an argument", argument)  # no shell passes one on, no path can have one
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            new_name = _RENAMED.get(error.option_name.replace("--no-", "--"))
+            name = error.option_name
+            new_name = RENAMED_OPTIONS.get(name.replace("--no-", "--"))
             if any(new_name in param.opts for param in self.params):
-                name = error.option_name
-                raise click.NoSuchOption(name, possibilities=[str(new_name)], ctx=ctx) from error
+                message = f"No such option {name!r}; it is now {new_name!r}."
+                raise click.NoSuchOption(name, message, ctx=ctx) from error
             raise
 
     def get_help(self, ctx: click.Context) -> str:
-        """Give the page of help."""
+        """Return the page of --help."""
+        short = copy.copy(self)
+        if self.common:
+            short.help = "\n\n".join(inspect.cleandoc(self.help or "").split("\n\n")[:2])
+            short.examples = self.examples[:3]
+        return short._get_page(ctx)
+
+    def get_full_help(self, ctx: click.Context) -> str:
+        """Return the page of --help-all: that of the same command without common options."""
+        whole = copy.copy(self)
+        whole.common = ()
+        return whole._get_page(ctx)
+
+    def _get_page(self, ctx: click.Context) -> str:
+        # Defaults may come from a configuration file that somebody else wrote.
         return sanitize(super().get_help(ctx))
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what the command does, then its examples."""
+        """Write what the command does, then its examples, which click would wrap."""
         super().format_help_text(ctx, formatter)
         if self.examples:
             with formatter.section("Examples"):
-                for line in self.examples.strip().splitlines():
-                    formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+                indent = " " * formatter.current_indent
+                formatter.write("".join(f"{indent}{line}\n" for line in self.examples))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, each under its section's heading."""
+        """Write the common options and how many there are, or all, each under its section."""
+        options = {o.name: o for o in self.get_params(ctx) if isinstance(o, click.Option)}
+        shown = [options[name] for name in self.common] + list(options.values())[-2:]  # the helps
         sections: dict[str, list[tuple[str, str]]] = {}
-        for option in self.get_params(ctx):
-            record = option.get_help_record(ctx)
-            if record is not None and isinstance(option, click.Option):
-                sections.setdefault(getattr(option, "section", ""), []).append(record)
+        for option in shown if self.common else options.values():
+            section = "" if self.common else getattr(option, "section", "")
+            if record := option.get_help_record(ctx):
+                sections.setdefault(section or "Options", []).append(record)
         for section, records in sections.items():
-            with formatter.section(section or "Options"):
+            with formatter.section(section):
                 formatter.write_dl(records)
+        if self.common:
+            formatter.write_paragraph()
+            formatter.write(f"{ctx.command_path} --help-all shows all {len(options)} options.\n")
+
+
+def _show_help_all(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not ctx.resilient_parsing:  # resilient: a shell completes the line
+        assert isinstance(ctx.command, Command)
+        click.echo(ctx.command.get_full_help(ctx))
+        ctx.exit()
 
 
 class Option(click.Option):
@@ -106,31 +148,31 @@ class Choice(click.Choice[str]):
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Add what was probably meant."""
         message = super().get_invalid_choice_message(value, ctx)
-        near = difflib.get_close_matches(str(value), [str(each) for each in self.choices], n=1)
+        near = difflib.get_close_matches(str(value), map(str, self.choices), n=1)
         return f"{message} Did you mean {near[0]!r}?" if near else message
 
 
 def settings_options(
-    *classes: type[Any], section: str = "", skipped: tuple[str, ...] = ()
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a command with an option for every field of the settings classes."""
+    cls: type[Any], *, section: str = "", skipped: tuple[str, ...] = ()
+) -> _Decorator:
+    """Decorate a command with an option for every field of a settings class."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for cls in reversed(classes):
-            hints = get_type_hints(cls)
-            for item in reversed([each for each in fields(cls) if each.name not in skipped]):
+        hints = get_type_hints(cls)
+        for item in reversed(fields(cls)):  # click lists decorators from the bottom up
+            if item.name not in skipped:
                 function = _make_option(item, hints[item.name], section)(function)
         return function
 
     return decorate
 
 
-def _make_option(
-    item: Field[Any], hint: Any, section: str
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _make_option(item: Field[Any], hint: Any, section: str) -> _Decorator:
     rule = item.metadata
     dashed = "--" + item.name.replace("_", "-")
     is_flag = hint in (bool, bool | None)
+    is_list = item.default == ()  # an environment variable could hold but one value
+    kind = None if is_flag else _make_type(hint, rule)
     names = (f"{dashed}/--no-{dashed[2:]}",) if is_flag else _SPELLINGS.get(item.name, (dashed,))
     return click.option(
         *names,
@@ -138,22 +180,24 @@ def _make_option(
         cls=Option,
         section=rule["section"] or section,
         default=item.default,
-        type=None if is_flag else _type_of(hint, rule),
-        multiple=item.default == (),
+        type=kind,
+        metavar=_METAVARS.get(type(kind)),
+        multiple=is_list,
         help=rule["help"],
+        # In words what None stands for, else the value itself.
         show_default=rule["unset"] or item.default not in (None, ()),
-        envvar=None if item.default == () else f"{_ENV_PREFIX}_{item.name.upper()}",
+        envvar=None if is_list else f"CHARRNN_{item.name.upper()}",
         show_envvar=False,
-        shell_complete=_COMPLETIONS.get(item.name),
+        shell_complete=complete_run if item.name in ("resume", "init_from") else None,
     )
 
 
-def _type_of(hint: Any, rule: Any) -> click.ParamType[Any]:
-    """Give click's type for a field: a choice, a range, or text."""
+def _make_type(hint: Any, rule: Any) -> click.ParamType[Any]:
+    """Return click's type for a field: a choice, a range, or text."""
     if rule["choices"]:
         return Choice(rule["choices"])
-    low, above, high = rule["minimum"], rule["above"], rule["maximum"]
-    edges = {"min": low if above is None else above, "max": high, "min_open": above is not None}
+    is_open = rule["gt"] is not None  # click shows it as low<x
+    edges = {"min": rule["gt"] if is_open else rule["ge"], "max": rule["le"], "min_open": is_open}
     if hint in (int, int | None):
         return click.IntRange(**edges)
     if hint in (float, float | None):
@@ -161,15 +205,12 @@ def _type_of(hint: Any, rule: Any) -> click.ParamType[Any]:
     return click.STRING
 
 
-_Source = click.core.ParameterSource
-_STRONGEST_FIRST = (_Source.COMMANDLINE, _Source.ENVIRONMENT, _Source.DEFAULT_MAP)
-
-
 def given_settings(ctx: click.Context, rivals: Sequence[str] = ()) -> dict[str, Any]:
-    """Give the parameters set by flag, environment or file: those not left at their default.
+    """Return the parameters set by flag, environment or file: those not left at their default.
 
-    rivals: say the same in different words, so that only the strongest source of theirs counts.
+    rivals: parameters that exclude each other; only those of the strongest source count.
     """
+    # So --steps on the command line silences CHARRNN_BUDGET instead of clashing with it.
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
     used = [sources[name] for name in rivals if name in sources]
     strongest = next((source for source in _STRONGEST_FIRST if source in used), None)
@@ -180,8 +221,22 @@ def given_settings(ctx: click.Context, rivals: Sequence[str] = ()) -> dict[str, 
     }
 
 
-def read_config(ctx: click.Context, own: click.Parameter, path: str | None) -> str | None:
-    """Let a TOML file's keys, spelled as the long options are, stand in for those not given.
+def settings_from_options(ctx: click.Context, cls: type[_Config], **overrides: Any) -> _Config:
+    """Make a settings object of a command's parameters; where it has --preset, that is heeded.
+
+    What was given overrides the preset, and the preset the defaults; `overrides` override all.
+
+    Raises:
+        ConfigError: a setting is out of range, or two clash.
+    """
+    # ctx.params holds the defaults and all that is given, which therefore comes once more.
+    preset = PRESETS.get(ctx.params.get("preset") or "", {})
+    values = {**ctx.params, **preset, **given_settings(ctx), **overrides}
+    return cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})  # type: ignore[arg-type]
+
+
+def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str | None:
+    """Take from a TOML file the values of options that are not given; its keys are their names.
 
     Raises:
         ConfigError: it cannot be read, is too long or no TOML, or has a key that is no option.
@@ -189,12 +244,12 @@ def read_config(ctx: click.Context, own: click.Parameter, path: str | None) -> s
     if path is None:
         return None
     try:
-        with Path(path).open("rb") as file:
-            raw = read_little(file, path, _MOST_CONFIG_BYTES)
+        raw = read_bytes(path, f"the configuration {path}", _MAX_CONFIG_BYTES)
         values = tomllib.loads(raw.decode())
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"cannot use the configuration {path}: {error}") from error
-    known = {_key(param): param for param in ctx.command.params if param is not own}
+    # All but --config and --help-all, which act at once instead of giving a value.
+    known = {_key(param): param for param in ctx.command.params if param.expose_value}
     found: dict[str, Any] = {}
     for spelled, value in values.items():
         key = spelled.replace("-", "_")
@@ -206,26 +261,28 @@ def read_config(ctx: click.Context, own: click.Parameter, path: str | None) -> s
         if name in found:
             raise ConfigError(f"{path}: {key} is there twice, with - and with _; keep one")
         if not _fits(known[key], value):
-            raise ConfigError(f"{path}: {key} is {value!r}; see --help")
+            raise ConfigError(f"{path}: {key} cannot be {value!r}; see {ctx.command_path} --help")
         for each in value if isinstance(value, list) else [value]:
-            _refuse_nul(f"{path}: {key}", str(each))
+            _refuse_nul(f"{path}: {key}", str(each))  # TOML can spell it
         found[name] = value
+    # click looks here after the command line and the environment, before the defaults.
     ctx.default_map = {**(ctx.default_map or {}), **found}
     return path
 
 
 def _refuse_nul(what: str, value: str) -> None:
+    """Refuse what would end a file's name early for the system."""
     if "\0" in value:
-        raise ConfigError(f"{what} holds a NUL character: {value!r}; leave it out")
+        raise ConfigError(f"{what} holds a NUL character: {value!r}; remove it")
 
 
 def _key(param: click.Parameter) -> str:
-    """Give the key of a file that sets `param`: --batch-size is batch_size."""
+    """Return the key of a file that sets `param`: --batch-size is batch_size."""
     return max(param.opts, key=len).removeprefix("--").replace("-", "_")
 
 
 def _fits(param: click.Parameter, value: Any) -> bool:
-    """Tell whether a TOML value is of an option's kind; click itself would make 8 of 8.7."""
+    """Return whether a TOML value is of an option's kind; click itself would make 8 of 8.7."""
     if isinstance(value, list):
         is_many = param.nargs == -1 or getattr(param, "multiple", False)
         return is_many and all(isinstance(each, str) for each in value)
@@ -234,7 +291,7 @@ def _fits(param: click.Parameter, value: Any) -> bool:
     if isinstance(value, bool):
         return False
     if isinstance(param.type, click.FloatRange):
-        return isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST)
+        return isinstance(value, float) or (isinstance(value, int) and abs(value) < _FLOAT_LIMIT)
     if isinstance(param.type, click.IntRange):
         return isinstance(value, int)
     return isinstance(value, str | int | float)  # a budget of 60, a run named 2031

@@ -1,10 +1,11 @@
-"""How a run is stopped from outside: by Ctrl-C, by a signal, or because nobody looks any more."""
+"""How a run is stopped from outside: by Ctrl-C, by a signal, or because its output is closed."""
 
 from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -15,76 +16,84 @@ if TYPE_CHECKING:
 
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-
-
+]  # Windows has no SIGHUP
 _NOTHING_YET = "stopped before training began, so nothing is lost; the same command starts again"
 
 
+@contextmanager
+def catch_signals(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Call `handler` at Ctrl-C, SIGTERM and SIGHUP within the block.
+
+    A signal that was ignored stays ignored, such as SIGHUP under nohup.
+    """
+    caught = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in caught}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
 class Stopped(click.ClickException):
-    """A run was stopped: one line says where it is and how to go on. Exits with 128 + signal."""
+    """A run was stopped: one line says where it is and how to continue. Exits with 128 + signal."""
 
     def __init__(self, number: int, run: RunFolder | None) -> None:
-        super().__init__(_describe(run))
+        from charrnn.cli.train.summary import name_for_shell  # its imports take a second
+
+        message = _NOTHING_YET
+        if run is not None and run.step is not None:
+            message = (
+                f"stopped; saved after step {run.step:,} in {run.path}; "
+                f"go on with: charrnn train --resume {name_for_shell(run)}"
+            )
+        super().__init__(message)
         self.exit_code = 128 + number  # type: ignore[misc]
 
 
-def _describe(run: RunFolder | None) -> str:
-    from charrnn.cli.train.summary import name_for_shell
-
-    if run is None or run.step is None:
-        return _NOTHING_YET
-    return (
-        f"stopped; saved after step {run.step:,} in {run.path}; "
-        f"go on with: charrnn train --resume {name_for_shell(run)}"
-    )
-
-
-class _Left(BaseException):
-    """The program is to be left at once."""
+class _StopNow(BaseException):
+    """The program is to end at once."""
 
 
 class StopSignal:
-    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a wish to stop; a second one ends at once.
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request to stop; a second one ends at once.
 
-    Until the run heeds it, while the text is read and nothing is there to save, the first one ends
-    at once too. While modules load, so does the process: an exception in the middle of one may be
-    swallowed, or crash it. SIGHUP stays ignored where it was (nohup).
+    is_loaded: whether the caller's modules are imported; until then the first signal ends the
+    process. is_heeded: whether the run polls `is_set`; while the text is read there is nothing to
+    save, so the first signal ends the block.
     """
 
     def __init__(self) -> None:
         self.number = 0
         self.is_loaded = False
         self.is_heeded = False
-        self._is_left = False
-        self._before: dict[int, Any] = {}
+        self._must_stop_now = False
+        self._caught = catch_signals(self._take)
 
     def is_set(self) -> bool:
-        """Tell whether to stop."""
+        """Return whether to stop."""
         return self.number != 0
 
     def note(self, number: int) -> None:
-        """Wish to stop for the reason that a signal stands for."""
+        """Ask to stop, for the reason that a signal stands for; the first reason counts."""
         self.number = self.number or number
 
     def __enter__(self) -> StopSignal:
-        for number in _SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._take)
+        self._caught.__enter__()
         return self
 
     def __exit__(self, *_: object) -> bool:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        return self._is_left
+        self._caught.__exit__(None, None, None)
+        # Whatever was raised since comes of _StopNow, which a finally block may have replaced.
+        return self._must_stop_now
 
     def _take(self, number: int, _: FrameType | None) -> None:
-        if not self.is_loaded:
-            with suppress(OSError):
+        if not self.is_loaded:  # an exception during an import may be swallowed, or crash it
+            with suppress(OSError):  # os.write: print may be in the middle of a line
                 os.write(2, f"charrnn: {_NOTHING_YET}\n".encode())
             os._exit(128 + number)
-        if self.number or not self.is_heeded:
-            self._is_left = True
-            self.note(number)
-            raise _Left
+        is_second = self.is_set()
         self.note(number)
+        if is_second or not self.is_heeded:
+            self._must_stop_now = True
+            raise _StopNow

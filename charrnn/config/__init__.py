@@ -1,8 +1,7 @@
-"""Every setting with its default, unit and range: the one home of each, read by the command line,
-by configuration files and by the docs.
+"""Every setting with its default, unit and range, declared once.
 
-A setting whose default is None is chosen later from the corpus and the budget. The classes are
-frozen; making one checks every range. It knows nothing of files, torch or the terminal.
+The command line, configuration files and the docs read them from here. A setting whose default is
+None is chosen later. The classes are frozen; making one checks every value.
 """
 
 from __future__ import annotations
@@ -27,12 +26,7 @@ from charrnn.config.train import RunConfig as RunConfig
 from charrnn.config.train import TrainConfig as TrainConfig
 from charrnn.config.train import parse_duration as parse_duration
 
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """Give a settings object as plain values, tuples as lists, ready for JSON or TOML."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}
-
-
+# The command line's "did you mean" reads this too.
 RENAMED = {
     "skip": "residual",
     "tie_output": "tie_embeddings",
@@ -45,9 +39,22 @@ RENAMED = {
     "temperature_range": "dynamic_temperature",
     "novel": "max_copy",
 }
-"""Settings by the names that they had before the first release, as older runs' files have them."""
+"""Old names of settings, as files of older runs have them, and today's."""
 
 
 def with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that an older run's file holds under the names they have today."""
+    """Return the settings of an older run's file under today's names.
+
+    >>> with_new_names({"skip": True, "steps": 9})
+    {'residual': True, 'steps': 9}
+    """
     return {RENAMED.get(name, name): value for name, value in settings.items()}
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Return a settings object as plain values, tuples as lists, ready for JSON or TOML.
+
+    >>> as_dict(TextConfig())["val_fraction"]
+    0.1
+    """
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}

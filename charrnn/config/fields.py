@@ -1,12 +1,13 @@
-"""How a setting is described, and how values are held to that: the grammar of `config`.
+"""How a setting is declared, and how its values are checked.
 
-A field's metadata holds its help, choices and range; the command line reads the same. It knows no
-setting.
+A setting is a dataclass field whose metadata holds its help, choices and range. `validate` checks
+values against it; the command line makes its options and help pages from it.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import field, fields
 from typing import Any
 
@@ -18,20 +19,20 @@ def setting(
     help: str,
     *,
     choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
     section: str = "",
     unset: str = "",
 ) -> Any:
-    """Describe one field: its default, what it means, and which values it may take.
+    """Return a field with its default, its help and the values it may take.
 
-    unset: what a default of None stands for, in words.
+    ge, gt, le: bounds (≥, >, ≤). section: heading in the help page. unset: what a default of None
+    stands for, in words.
     """
-    rule = {"help": help, "choices": choices, "minimum": minimum, "above": above}
-    return field(
-        default=default, metadata={**rule, "maximum": maximum, "section": section, "unset": unset}
-    )
+    bounds = {"ge": ge, "gt": gt, "le": le}
+    rule = {"help": help, "choices": choices, "section": section, "unset": unset, **bounds}
+    return field(default=default, metadata=rule)
 
 
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
@@ -41,38 +42,42 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "str": (str, "a text"),
     "tuple[str, ...]": (tuple, "texts"),
 }
-_LARGEST_WHOLE = (1 << 64) - 1  # it counts anything, and seeds any generator
-_LARGEST_FLOAT = 1e38  # in single precision, which training computes in
+_BOUNDS: tuple[tuple[str, Any, str], ...] = (
+    ("ge", operator.lt, "at least"),
+    ("gt", operator.le, "above"),
+    ("le", operator.gt, "at most"),
+)
+_MAX_INT = (1 << 64) - 1  # enough for any count, and the largest seed of a generator
+_MAX_FLOAT = 1e38  # about the largest of single precision, in which training computes
 
 
 def validate(config: Any) -> None:
-    """Hold every field of a settings object to its rule.
+    """Check every field of a settings object against its rule.
 
     Raises:
         ConfigError: names the field, its value and the values it may take.
     """
     for item in fields(config):
-        value, rule = getattr(config, item.name), item.metadata
-        name, _, optional = str(item.type).partition(" | ")
+        rule = item.metadata
+        name = item.name
+        value = getattr(config, name)
+        # Annotations are strings here: "float | None" splits into "float" and "None".
+        kind_name, _, optional = str(item.type).partition(" | ")
         if value is None and optional:
             continue
         if rule["choices"] and value not in rule["choices"]:
-            raise ConfigError(f"{item.name} is {value!r}; choose from {', '.join(rule['choices'])}")
-        kind, words = _KINDS[name]
+            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(rule['choices'])}")
+        kind, words = _KINDS[kind_name]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{item.name} is {value}; it must be a finite number")
-        largest = _LARGEST_WHOLE if kind is int else _LARGEST_FLOAT
+            raise ConfigError(f"{name} is {value}; it must be a finite number")
+        largest = _MAX_INT if kind is int else _MAX_FLOAT
         if is_number and abs(value) > largest:
-            raise ConfigError(f"{item.name} is out of range; it must be at most {largest:.1e}")
+            raise ConfigError(f"{name} is out of range; it must be at most {largest:.1e}")
+        # A bool is an int to Python, but not here.
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            raise ConfigError(f"{item.name} is {value!r}; it must be {words}")
-        if not is_number:
-            continue
-        low, above, high = rule["minimum"], rule["above"], rule["maximum"]
-        if low is not None and value < low:
-            raise ConfigError(f"{item.name} is {value}; it must be at least {low:g}")
-        if above is not None and value <= above:
-            raise ConfigError(f"{item.name} is {value}; it must be above {above:g}")
-        if high is not None and value > high:
-            raise ConfigError(f"{item.name} is {value}; it must be at most {high:g}")
+            raise ConfigError(f"{name} is {value!r}; it must be {words}")
+        for key, is_outside, bound_words in _BOUNDS if is_number else ():
+            bound = rule[key]
+            if bound is not None and is_outside(value, bound):
+                raise ConfigError(f"{name} is {value}; it must be {bound_words} {bound:g}")

@@ -1,4 +1,4 @@
-"""How the gaps of a text are marked, and how what fills them is searched for or drawn."""
+"""How the gaps of a text are marked, and how completions are searched for or sampled."""
 
 from __future__ import annotations
 
@@ -10,40 +10,37 @@ from charrnn.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class FillConfig:
-    """Which signs of a text stand for what is unknown, and how completions are found."""
+    """Which signs of a text mark unknown characters, and how completions are found."""
 
-    blank: str = setting("_", "sign of one unknown character; empty for no such sign")
-    gap: str = setting(
-        "*", "sign of any number of unknown characters, none too; empty for no such sign"
-    )
-    max_gap: int = setting(20, "characters that a gap takes at most", minimum=1, maximum=200)
+    # What is unknown, and what may stand there.
+    blank: str = setting("_", "sign for one unknown character; empty turns it off")
+    gap: str = setting("*", "sign for any number of unknown characters; empty turns it off")
+    max_gap: int = setting(20, "longest text that a gap stands for", ge=1, le=200)
     line: bool = setting(
-        False, "TEXT is a whole line: a newline follows and counts, and no blank takes one"
+        False, "TEXT is a whole line: the newline after it counts, and no blank becomes a newline"
     )
     only: tuple[str, ...] = setting(
         (),
-        "fill with these alone: ascii, letters, digits, a Unicode category such as Lu, or the "
-        "characters themselves; may be given again",
+        "fill with only these: ascii, letters, digits, a Unicode category such as Lu, or the "
+        "characters themselves; can be repeated",
     )
     ban: tuple[str, ...] = setting(
-        (), "never fill with these, named as for --only; may be given again"
+        (), "never fill with these, named as for --only; can be repeated"
     )
-    count: int = setting(5, "how many completions", minimum=1, maximum=10_000)
+    # The search: exact as far as the beam is wide, or random.
+    count: int = setting(5, "number of completions", ge=1, le=10_000)
     beam_width: int = setting(
-        500,
-        "beginnings kept at each place of TEXT; more find and prove more",
-        minimum=1,
-        maximum=20_000,
+        500, "partial texts kept at each position; more find and prove more", ge=1, le=20_000
     )
-    sample: bool = setting(False, "draw completions by their probability, not the likeliest")
+    sample: bool = setting(False, "sample completions instead of finding the likeliest")
     temperature: float = setting(
         1.0,
-        "with --sample: 1 draws by p, below 1 the likely more often: by p to the power 1 / this",
-        above=0,
-        maximum=1000,
+        "with --sample: below 1 favours likely completions, above 1 unlikely ones",
+        gt=0,
+        le=1000,
     )
     seed: int | None = setting(
-        None, "with --sample: same seed, same completions", minimum=0, unset="a fresh one"
+        None, "with --sample: the same seed gives the same completions", ge=0, unset="random"
     )
 
     def __post_init__(self) -> None:
@@ -52,7 +49,7 @@ class FillConfig:
             sign = getattr(self, name)
             if len(sign) > 1:
                 raise ConfigError(f"{name} is {sign!r}; it must be one character, or empty")
-        if self.blank == self.gap:
+        if self.blank == self.gap:  # both empty too: nothing would be left to fill
             raise ConfigError(f"blank and gap are both {self.gap!r}; they must differ")
         for name in ("only", "ban"):
             if "" in getattr(self, name):

@@ -1,10 +1,11 @@
-"""How characters are drawn: every control of the sampler, in the order in which they act."""
+"""How characters are sampled: every control of the sampler, in the order in which they act."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from charrnn.config.fields import setting, validate
@@ -17,202 +18,112 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Settings of SampleConfig that go together."""
 
+_FORMS = ("regex", "choices", "template", "balanced")
+_ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
+_MAX_BIAS = 1000
+
+# One constructor for each section of the help page.
+_penalty = partial(setting, section="Penalties")
+_chars = partial(setting, section="Characters")
+_constraint = partial(setting, section="Constraint")
+_filter = partial(setting, section="Filters")
+_originality = partial(setting, section="Originality")
+_search = partial(setting, section="Search")
+_end = partial(setting, section="End")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampleConfig:
-    """How characters are drawn from a model; settings stand in the order in which they act."""
+    """How characters are sampled from a model, in the order in which the settings act."""
 
-    repetition_penalty: float = setting(
-        1.0,
-        "divides the logits of characters just written; 1 for none",
-        minimum=1,
-        maximum=10,
-        section="Penalties",
+    repetition_penalty: float = _penalty(  # Keskar et al. 2019
+        1.0, "divide the logits of recent characters by this; 1 turns it off", ge=1, le=10
     )
-    presence_penalty: float = setting(
-        0.0,
-        "taken from the logits of characters just written",
-        minimum=-10,
-        maximum=10,
-        section="Penalties",
+    presence_penalty: float = _penalty(
+        0.0, "subtract this from the logit of each recent character", ge=-10, le=10
     )
-    frequency_penalty: float = setting(
-        0.0,
-        "taken from a character's logit for each time that it was just written",
-        minimum=-10,
-        maximum=10,
-        section="Penalties",
+    frequency_penalty: float = _penalty(
+        0.0, "subtract this from a character's logit for each recent use of it", ge=-10, le=10
     )
-    dry_penalty: float = setting(
-        0.0,
-        "taken from what would go on with a repetition, for each character that it is too long",
-        minimum=0,
-        maximum=100,
-        section="Penalties",
+    dry_penalty: float = _penalty(
+        0.0, "subtract this for each character of a repetition from --dry-length on", ge=0, le=100
     )
-    dry_length: int = setting(
-        12,
-        "a repetition is too long from so many characters on",
-        minimum=1,
-        maximum=10_000,
-        section="Penalties",
+    dry_length: int = _penalty(12, "length at which a repetition is too long", ge=1, le=10_000)
+    penalty_window: int = _penalty(
+        256, "how many recent characters penalties look at, the prompt's too", ge=1, le=10_000
     )
-    penalty_window: int = setting(
-        256,
-        "characters that penalties look back on, those of the prompt too",
-        minimum=1,
-        maximum=10_000,
-        section="Penalties",
+    bias: tuple[str, ...] = _chars(
+        (), "add to the logits of characters: e=-2 or digits=1.5; can be repeated"
     )
-    bias: tuple[str, ...] = setting(
+    only: tuple[str, ...] = _chars(
         (),
-        "add to the logits of characters, as e=-2 or digits=1.5; may be given again",
-        section="Characters",
+        "write only these: ascii, letters, digits, a Unicode category such as Lu, or the "
+        "characters themselves; can be repeated",
     )
-    only: tuple[str, ...] = setting(
-        (),
-        "write these alone: ascii, letters, digits, a Unicode category such as Lu, or the "
-        "characters themselves; may be given again",
-        section="Characters",
+    ban: tuple[str, ...] = _chars((), "never write these, named as for --only; can be repeated")
+    regex: str | None = _constraint(None, "write a full match of this Python regular expression")
+    choices: tuple[str, ...] = _constraint((), "write one of these texts")
+    template: str | None = _constraint(
+        None, "write this text with its blanks filled: {} by part of a line, {REGEX} by a match"
     )
-    ban: tuple[str, ...] = setting(
-        (), "never write these, named as for --only; may be given again", section="Characters"
+    balanced: bool = _constraint(False, "close every opened bracket and quote, within the length")
+    temperature: float = _filter(
+        0.8, "divide the logits by this: below 1 safer, above 1 wilder, 0 greedy", ge=0, le=1000
     )
-    regex: str | None = setting(
-        None, "write a full match of this pattern, one of Python's re", section="Constraint"
+    dynamic_temperature: float = _filter(
+        0.0, "vary the temperature by up to this: lower where the model is sure", ge=0, le=1000
     )
-    choices: tuple[str, ...] = setting((), "write one of these texts", section="Constraint")
-    template: str | None = setting(
-        None,
-        "write this text, each {} in it a piece of a line, each {...} a match of the pattern there",
-        section="Constraint",
+    word_temperature: float | None = _filter(
+        None, "temperature for the first character of a word", gt=0, le=1000, unset="that of all"
     )
-    balanced: bool = setting(
-        False, "close every bracket and quote that opens, within the length", section="Constraint"
+    top_n_sigma: float = _filter(  # Tang et al. 2024
+        0.0, "keep logits within n standard deviations of the largest; 0 keeps all", ge=0, le=100
     )
-    temperature: float = setting(
-        0.8,
-        "divides the logits: below 1 safer, above 1 wilder, 0 greedy",
-        minimum=0,
-        maximum=1000,
-        section="Filters",
+    top_k: int = _filter(0, "keep only the k most likely characters; 0 keeps all", ge=0)
+    typical: float = _filter(  # Meister et al. 2022
+        1.0, "keep characters nearest the average surprisal, to this total probability", gt=0, le=1
     )
-    dynamic_temperature: float = setting(
-        0.0,
-        "lower the temperature by up to this where the model is sure, raise it where it is not",
-        minimum=0,
-        maximum=1000,
-        section="Filters",
+    top_p: float = _filter(  # Holtzman et al. 2020
+        1.0, "keep the fewest characters whose probabilities reach this sum", gt=0, le=1
     )
-    word_temperature: float | None = setting(
-        None,
-        "the temperature where a word begins",
-        above=0,
-        maximum=1000,
-        unset="that of all",
-        section="Filters",
+    min_p: float = _filter(  # Nguyen et al. 2024
+        0.0, "drop characters less probable than this fraction of the likeliest", ge=0, le=1
     )
-    top_n_sigma: float = setting(
-        0.0,
-        "keep logits within so many standard deviations of the largest; 0 for all",
-        minimum=0,
-        maximum=100,
-        section="Filters",
+    xtc: float = _filter(
+        0.0, "probability of dropping top choices, all but the least likely of them", ge=0, le=1
     )
-    top_k: int = setting(
-        0, "keep only the k most likely characters; 0 for all", minimum=0, section="Filters"
+    xtc_threshold: float = _filter(
+        0.1, "probability from which a character is a top choice", gt=0, le=0.5
     )
-    typical: float = setting(
-        1.0,
-        "keep the characters of most expected surprisal whose probabilities reach this sum",
-        above=0,
-        maximum=1,
-        section="Filters",
+    mirostat: float = _filter(  # Basu et al. 2020
+        0.0, "keep the surprisal near this many bits per character; 0 turns it off", ge=0, le=20
     )
-    top_p: float = setting(
-        1.0,
-        "keep the fewest characters whose probabilities reach this sum",
-        above=0,
-        maximum=1,
-        section="Filters",
+    mirostat_rate: float = _filter(0.1, "how fast --mirostat adapts", gt=0, le=1)
+    max_copy: int | None = _originality(
+        None, "copy at most this many characters in a row from the training text", ge=1
     )
-    min_p: float = setting(
-        0.0,
-        "drop characters below this share of the likeliest one",
-        minimum=0,
-        maximum=1,
-        section="Filters",
+    beam: int = _search(
+        0, "beam search for the likeliest text: number of hypotheses; 0 samples", ge=0, le=10_000
     )
-    xtc: float = setting(
-        0.0,
-        "how often to exclude top choices: of those above the threshold only the last stays",
-        minimum=0,
-        maximum=1,
-        section="Filters",
+    beam_groups: int = _search(  # Vijayakumar et al. 2018
+        1, "split the hypotheses into groups that avoid each other's choices", ge=1
     )
-    xtc_threshold: float = setting(
-        0.1, "probability that makes a top choice", above=0, maximum=0.5, section="Filters"
+    beam_diversity: float = _search(
+        0.5, "subtract this from a character's ln p per earlier group that chose it", gt=0, le=100
     )
-    mirostat: float = setting(
-        0.0,
-        "hold the surprisal at so many bits per character; 0 lets it go",
-        minimum=0,
-        maximum=20,
-        section="Filters",
+    length_penalty: float = _search(
+        1.0, "compare hypotheses by ln p / length to this power; 0 ignores length", ge=0, le=10
     )
-    mirostat_rate: float = setting(
-        0.1, "how fast --mirostat follows", above=0, maximum=1, section="Filters"
+    length: int = _end(500, "characters to write, not counting the prompt", ge=0)
+    seconds: float | None = _end(None, "stop after this many seconds", gt=0)
+    lines: int | None = _end(None, "stop after this many lines", ge=1)
+    sentences: int | None = _end(None, "stop after this many sentences", ge=1)
+    documents: int | None = _end(
+        None, "stop after this many documents; for a model trained with --document-end", ge=1
     )
-    max_copy: int | None = setting(
-        None,
-        "copy no more than so many characters in a row from the text it was trained on",
-        minimum=1,
-        section="Originality",
-    )
-    beam: int = setting(
-        0,
-        "search for the likeliest text with so many hypotheses, instead of drawing; 0 draws",
-        minimum=0,
-        maximum=10_000,
-        section="Search",
-    )
-    beam_groups: int = setting(
-        1,
-        "groups that the hypotheses are parted into, each kept from what those before it chose",
-        minimum=1,
-        section="Search",
-    )
-    beam_diversity: float = setting(
-        0.5,
-        "taken from ln p of a character for each time that the groups before chose it",
-        above=0,
-        maximum=100,
-        section="Search",
-    )
-    length_penalty: float = setting(
-        1.0,
-        "hypotheses of different lengths compare by ln p / length to this power; 0 by ln p alone",
-        minimum=0,
-        maximum=10,
-        section="Search",
-    )
-    length: int = setting(
-        500, "characters to write, the prompt not counted", minimum=0, section="End"
-    )
-    seconds: float | None = setting(None, "write no longer than this", above=0, section="End")
-    lines: int | None = setting(None, "end after so many lines", minimum=1, section="End")
-    sentences: int | None = setting(None, "end after so many sentences", minimum=1, section="End")
-    documents: int | None = setting(
-        None,
-        "end after so many documents, of a model that was trained with --document-end",
-        minimum=1,
-        section="End",
-    )
-    stop: tuple[str, ...] = setting((), "end before this text; may be given again", section="End")
-    stop_regex: str | None = setting(
-        None, "end before a match of this pattern, one of Python's re", section="End"
-    )
-    seed: int | None = setting(None, "same seed, same text", minimum=0, unset="a fresh one")
+    stop: tuple[str, ...] = _end((), "stop before this text; can be repeated")
+    stop_regex: str | None = _end(None, "stop before a match of this Python regular expression")
+    seed: int | None = setting(None, "the same seed gives the same text", ge=0, unset="random")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -226,80 +137,69 @@ class SampleConfig:
                 f"beam_groups is {self.beam_groups} and beam {self.beam}; each group must have the "
                 f"same number of hypotheses: make beam {self.beam_groups * 2}, for example"
             )
-        if self.stop_regex is not None:
-            _check_pattern(self.stop_regex)
-        check_constraint(self)
+        # Such a pattern would end every text before its first character.
+        if self.stop_regex is not None and _compile("stop_regex", self.stop_regex).search(""):
+            raise ConfigError(
+                f"stop_regex is {self.stop_regex!r}, which matches an empty text; make it need at "
+                "least one character"
+            )
+        # The text has one form, and must reach its end.
+        forms = [name for name in _FORMS if getattr(self, name) not in (None, False, ())]
+        ends = [name for name in _ENDS if getattr(self, name) not in (None, False, ())]
+        if len(forms) > 1:
+            raise ConfigError(f"{' and '.join(forms)} each say what the text must be; keep one")
+        if forms and ends:
+            raise ConfigError(
+                f"{ends[0]} could end the text before {forms[0]} is complete; leave one of them out"
+            )
+        for name in ("regex", "template"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} is empty; it must hold at least one character")
+        if self.regex is not None:
+            _compile("regex", self.regex)
 
     @classmethod
     def from_preset(cls, preset: str, **settings: Any) -> SampleConfig:
-        """Give the settings of a preset; those given go before its own.
+        """Return the settings of a preset; `settings` override it.
 
         Raises:
             ConfigError: there is no such preset, or a setting is out of range.
+
+        >>> SampleConfig.from_preset("careful", top_k=9).temperature
+        0.5
         """
         if preset not in PRESETS:
             raise ConfigError(f"preset is {preset!r}; choose from {', '.join(PRESETS)}")
         return cls(**PRESETS[preset] | settings)
 
 
-_LARGEST_BIAS = 1000
-
-
 def parse_bias(text: str) -> tuple[str, float]:
-    """Turn "e=-2" into the characters' name and the number.
+    """Return the characters' name and the number of a bias.
 
     Raises:
-        ConfigError: it is not such a text, or the number is too large.
+        ConfigError: the text is not a bias, or its number is too large.
+
+    >>> parse_bias("digits=1.5")
+    ('digits', 1.5)
     """
     name, _, number = text.rpartition("=")
     try:
         amount = float(number)
     except ValueError:
         amount = math.nan
-    if not name or not abs(amount) <= _LARGEST_BIAS:
+    if not name or not abs(amount) <= _MAX_BIAS:  # NaN compares as False
         raise ConfigError(
             f"bias is {text!r}; write characters=number, such as e=-2 or digits=1.5, "
-            f"from -{_LARGEST_BIAS} to {_LARGEST_BIAS}"
+            f"from -{_MAX_BIAS} to {_MAX_BIAS}"
         )
     return name, amount
 
 
-def _check_pattern(pattern: str) -> None:
-    """Refuse what is no pattern, and one that would end every text before it begins."""
+def _compile(name: str, pattern: str) -> re.Pattern[str]:
+    """Compile a pattern, or raise the ConfigError that names the setting and what is wrong."""
     try:
-        is_empty = re.compile(pattern).search("") is not None
+        return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ConfigError(f"stop_regex is {pattern!r}, which is no pattern: {error}") from error
-    if is_empty:
-        raise ConfigError(f"stop_regex is {pattern!r}, which matches an empty text; ask for more")
-
-
-_FORMS = ("regex", "choices", "template", "balanced")
-_ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
-
-
-def check_constraint(config: Any) -> None:
-    """Hold the settings of a SampleConfig that constrain a text to one another.
-
-    Raises:
-        ConfigError: two say what the text must be, an end could cut it short, or one is empty or
-            no pattern.
-    """
-    forms, ends = (
-        [name for name in names if getattr(config, name) not in (None, False, ())]
-        for names in (_FORMS, _ENDS)
-    )
-    if len(forms) > 1:
-        raise ConfigError(f"{' and '.join(forms)} each say what the text must be; keep one")
-    if forms and ends:
         raise ConfigError(
-            f"{ends[0]} could end the text before {forms[0]} is complete; leave one of them out"
-        )
-    for name in ("regex", "template"):
-        if getattr(config, name) == "":
-            raise ConfigError(f"{name} is empty; it must hold at least one character")
-    if config.regex is not None:
-        try:
-            re.compile(config.regex)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise ConfigError(f"regex is {config.regex!r}, which is no pattern: {error}") from error
+            f"{name} is {pattern!r}, which is no regular expression: {error}"
+        ) from error

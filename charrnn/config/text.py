@@ -10,27 +10,27 @@ from charrnn.config.fields import setting, validate
 from charrnn.errors import ConfigError
 
 LIBRARY_FOLDER = "corpora"
-_LONGEST_END = 1000  # characters that may end a document
-_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # \newpage is none
+_MAX_END_CHARS = 1000  # of what ends a document
+_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """How bytes become ids, and which part of them is held out."""
 
-    encoding: str = setting("utf-8", "any codec Python knows: gb18030, cp1251, utf-16, ...")
-    normalize: str = setting("none", "Unicode normal form", choices=("none", "nfc", "nfkc"))
+    encoding: str = setting("utf-8", "any encoding that Python knows: gb18030, cp1251, utf-16, ...")
+    normalize: str = setting("none", "Unicode normalization form", choices=("none", "nfc", "nfkc"))
     min_count: int = setting(
-        1, "characters seen fewer times than this are written as UTF-8 bytes", minimum=1
+        1, "spell characters that occur fewer times than this as UTF-8 bytes", ge=1
     )
     document_end: str | None = setting(
-        None, r"what ends each document, as $'\n\n'; put after each file that lacks it"
+        None, r"text that ends each document, such as $'\n\n'; added to each file that lacks it"
     )
     val_fraction: float = setting(
-        0.1, "share of the text, from its end, held out for validation", above=0, maximum=0.5
+        0.1, "fraction of the text, from its end, held out for validation", gt=0, le=0.5
     )
     val_file: str | None = setting(
-        None, "hold out this file instead, and train on all of the corpus"
+        None, "hold out this file instead, and train on the whole corpus"
     )
 
     def __post_init__(self) -> None:
@@ -40,22 +40,24 @@ class TextConfig:
 
 
 def _check_end(end: str, form: str) -> None:
-    """Refuse what no text that was read can hold, and newlines that a shell has not made."""
-    if not 0 < len(end) <= _LONGEST_END:
+    """Refuse an end that no text can contain after reading, and one with unread escapes."""
+    if not 0 < len(end) <= _MAX_END_CHARS:
         raise ConfigError(
-            f"document_end has {len(end):,} characters; it must have 1 to {_LONGEST_END:,}"
+            f"document_end has {len(end):,} characters; it must have 1 to {_MAX_END_CHARS:,}"
         )
+    # A byte that is not UTF-8 reaches Python's arguments as a lone surrogate.
     if any("\ud800" <= char <= "\udfff" for char in end):
         raise ConfigError(f"document_end is {end!r}, which is not valid UTF-8; write it in UTF-8")
+    # Reading changes newlines and normalizes: an end that changes too is never found.
     read = end.replace("\r\n", "\n").replace("\r", "\n")
     if form != "none":
         read = unicodedata.normalize(form.upper(), read)  # type: ignore[arg-type]
     if read != end:
         raise ConfigError(
-            f"document_end is {end!a}, which becomes {read!a} as a text is read; give it so"
+            f"document_end is {end!a}, which becomes {read!a} when a text is read; write it so"
         )
     if _ESCAPE.search(end):
         raise ConfigError(
-            f"document_end is {end} with backslashes, which mean nothing here; for newlines write "
-            "$'\\n' in a shell, \"\\n\" in a configuration"
+            f"document_end is {end} with backslashes, which are taken as they are; for newlines "
+            "write $'\\n' in bash or zsh, \"\\n\" in a configuration file"
         )

@@ -1,8 +1,8 @@
 """Fetch one file over HTTP: whole and checked, or not at all, and resumable in between.
 
 Bytes stream into NAME.part beside the destination; NAME.part.json remembers which version of the
-file they belong to, so that the next call asks only for the rest (RFC 9110, 13.1.5 and 14). What
-the file holds is not known here.
+file they belong to, so that the next call asks only for the rest (RFC 9110, 13.1.5 and 14). Of
+our dependencies only torch.hub downloads too; it cannot resume, and importing it takes a second.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -22,15 +21,16 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from charrnn.errors import CorpusError, StorageError
-from charrnn.storage import flush_folder, write_atomically
+from charrnn.errors import CorpusError
+from charrnn.storage import flush_folder, write_atomically, write_errors
 
+# Called with the bytes on the disk and, where known, the bytes of the whole file.
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that lie on the disk and, where known, the bytes of the whole file."""
 
+MAX_BYTES = 16 << 20  # of a file of unknown size: a single book
 BACKOFF_SECONDS = 0.5  # before the first retry; doubles with each further one
 _BLOCK_BYTES = 1 << 16
-_PASSING_STATUS = {408, 429, 500, 502, 503, 504}
+_PASSING_STATUS = {408, 429, 500, 502, 503, 504}  # errors that another attempt may not meet
 
 
 class _TransferError(Exception):
@@ -39,7 +39,7 @@ class _TransferError(Exception):
 
 @dataclass(frozen=True)
 class _Job:
-    """What is wanted, and where its bytes gather."""
+    """What to fetch, and the file that its bytes go into."""
 
     url: str
     part: Path
@@ -54,13 +54,13 @@ class _Job:
         return self.part.with_name(self.part.name + ".json")
 
     def failure(self, what: str) -> CorpusError:
-        """Make the error that ends a download for good, with the way out."""
-        hint = "try again later, or fetch it by hand and train on that file"
+        """Return the error that ends a download for good."""
+        hint = "try again later, or download it yourself and train on that file"
         return CorpusError(f"cannot download {self.url}: {what}; {hint}")
 
     def discard(self) -> None:
         """Remove what has arrived: it is of no use."""
-        with _writing(self.part):
+        with write_errors(self.part):
             self.part.unlink(missing_ok=True)
             self.note.unlink(missing_ok=True)
 
@@ -71,7 +71,7 @@ def download(
     *,
     sha256: str | None,
     size_bytes: int | None,
-    max_bytes: int,
+    max_bytes: int = MAX_BYTES,
     timeout_seconds: float = 30,
     retries: int = 3,
     on_progress: Progress | None = None,
@@ -81,7 +81,7 @@ def download(
     An interrupted download leaves NAME.part, which the next call goes on with.
 
     sha256: the right digest in hex; None leaves the content unchecked.
-    size_bytes: the right size; None where it may vary, then max_bytes alone bounds it.
+    size_bytes: the right size; None where it may vary, up to max_bytes.
     timeout_seconds: how long the server may stay silent, not the length of the whole.
     retries: further attempts after a stall, a lost connection or a passing server error.
 
@@ -90,7 +90,7 @@ def download(
         StorageError: the disk is full or the folder may not be written.
     """
     part = destination.with_name(destination.name + ".part")
-    limit_bytes = max_bytes if size_bytes is None else min(max_bytes, size_bytes)
+    limit_bytes = max_bytes if size_bytes is None else size_bytes
     job = _Job(url, part, sha256, size_bytes, limit_bytes, timeout_seconds, on_progress)
     for attempt in range(retries + 1):
         try:
@@ -100,7 +100,7 @@ def download(
             if attempt == retries:
                 raise job.failure(str(error)) from error
             time.sleep(BACKOFF_SECONDS * 2**attempt)
-    with _writing(destination):
+    with write_errors(destination):
         part.replace(destination)
         flush_folder(destination.parent)
     job.discard()
@@ -112,20 +112,30 @@ def _fetch(job: _Job) -> None:
     offset, validator = _resume_point(job)
     with _open(job, offset, validator) as response:
         offset = _accepted_offset(job, response, offset)
+        # Refuse a file of the wrong size before its bytes are sent, and keep what has arrived.
         total = None if response.length is None else offset + response.length
-        _check_announced(job, total)
+        if total is not None and (total > job.limit_bytes or job.size_bytes not in (None, total)):
+            limit = f"at most {job.limit_bytes}" if job.size_bytes is None else job.size_bytes
+            raise job.failure(f"it has {total} bytes, but {limit} were expected")
         size = _stream(job, response, offset, total)
     expected = job.size_bytes if total is None else total
     if size == 0 or (expected is not None and size != expected):
-        raise _TransferError(f"{size} bytes came, {expected or 'more'} were expected")
-    _check_digest(job, is_resumed=offset > 0)
+        raise _TransferError(f"{size} bytes came, but {expected or 'more'} were expected")
+    with write_errors(job.part), job.part.open("rb") as file:
+        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    if job.sha256 not in (None, seen):
+        job.discard()
+        what = f"its SHA-256 is {seen}, but {job.sha256} was expected"
+        # Two versions of the file may have met in a resumed one; a fresh copy will tell.
+        raise _TransferError(what) if offset else job.failure(what)
 
 
 def _resume_point(job: _Job) -> tuple[int, str | None]:
-    """Give the bytes to go on from and the validator of their version; (0, None) starts anew."""
+    """Return the bytes to go on from and the validator of their version; (0, None) to start."""
     try:
         note = json.loads(job.note.read_text(encoding="utf-8"))
-        size, validator = job.part.stat().st_size, note["validator"]
+        validator = note["validator"]
+        size = job.part.stat().st_size
         is_same = note["url"] == job.url
     except (OSError, ValueError, KeyError, TypeError):
         return 0, None
@@ -136,9 +146,9 @@ def _resume_point(job: _Job) -> tuple[int, str | None]:
 
 
 def _open(job: _Job, offset: int, validator: str | None) -> http.client.HTTPResponse:
-    """Ask for the file from byte `offset` on; from its start where the server has no such byte."""
+    """Ask for the file from byte `offset` on; from its start if the server has no such byte."""
     if not job.url.startswith(("http://", "https://")):
-        raise job.failure("only http and https addresses are fetched")
+        raise job.failure("only http and https addresses can be downloaded")
     headers = {"User-Agent": "charrnn"}
     if offset:
         headers |= {"Range": f"bytes={offset}-"} | ({"If-Range": validator} if validator else {})
@@ -159,9 +169,9 @@ def _open(job: _Job, offset: int, validator: str | None) -> http.client.HTTPResp
 
 
 def _accepted_offset(job: _Job, response: http.client.HTTPResponse, offset: int) -> int:
-    """Give the byte at which the response starts: `offset`, or 0 where Range is ignored."""
+    """Return the byte at which the response starts: `offset`, or 0 if Range was ignored."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise job.failure("the server sent it compressed, which was not asked for")
+        raise job.failure("the server sent it compressed, although it was not asked to")
     if response.status == http.HTTPStatus.OK:
         return 0
     start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
@@ -171,20 +181,17 @@ def _accepted_offset(job: _Job, response: http.client.HTTPResponse, offset: int)
     raise _TransferError(f"the server answered {response.status} to a request from byte {offset}")
 
 
-def _check_announced(job: _Job, total: int | None) -> None:
-    """Refuse a file of the wrong size before its bytes are sent, and keep what lies here."""
-    if total is not None and (total > job.limit_bytes or job.size_bytes not in (None, total)):
-        expected = f"at most {job.limit_bytes}" if job.size_bytes is None else job.size_bytes
-        raise job.failure(f"it has {total} bytes where {expected} were expected")
-
-
 def _stream(job: _Job, response: http.client.HTTPResponse, offset: int, total: int | None) -> int:
-    """Append the response to the .part and give the bytes that lie there then."""
-    with _writing(job.part):
+    """Append the response to the .part and return the size that it has then."""
+    with write_errors(job.part):
         job.part.parent.mkdir(parents=True, exist_ok=True)
         with job.part.open("ab" if offset else "wb") as file:
-            if not offset:  # and the old bytes are gone, which the new note would vouch for
-                _write_note(job, response)
+            if not offset:  # the old bytes are gone, so the note can name the new version
+                etag = response.headers.get("ETag", "")
+                strong = etag if etag.startswith('"') else None  # If-Range takes no weak W/"..."
+                validator = strong or response.headers.get("Last-Modified")
+                note = {"url": job.url, "validator": validator}
+                write_atomically(job.note, json.dumps(note) + "\n")
             while block := _read(response):
                 file.write(block)
                 if file.tell() > job.limit_bytes:
@@ -196,44 +203,16 @@ def _stream(job: _Job, response: http.client.HTTPResponse, offset: int, total: i
         size = job.part.stat().st_size
     if size > job.limit_bytes:
         job.discard()
-        raise job.failure(f"it goes on after the {job.limit_bytes} bytes expected")
+        raise job.failure(f"it has more than the {job.limit_bytes} bytes expected")
     return size
 
 
-def _write_note(job: _Job, response: http.client.HTTPResponse) -> None:
-    etag = response.headers.get("ETag", "")
-    strong = etag if etag.startswith('"') else None  # If-Range takes no weak ones (W/"...")
-    validator = strong or response.headers.get("Last-Modified")
-    write_atomically(job.note, json.dumps({"url": job.url, "validator": validator}) + "\n")
-
-
 def _read(response: http.client.HTTPResponse) -> bytes:
-    """Give what has arrived, so that a later stall loses nothing; empty at the end."""
+    """Return what has arrived, so that a later stall loses nothing; empty at the end."""
     try:
         return response.read1(_BLOCK_BYTES)
     except (OSError, http.client.HTTPException) as error:
         raise _TransferError(str(error) or repr(error)) from error
-
-
-def _check_digest(job: _Job, *, is_resumed: bool) -> None:
-    """Hold the complete .part to the known SHA-256, or remove it."""
-    with _writing(job.part), job.part.open("rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
-    if job.sha256 in (None, seen):
-        return
-    job.discard()
-    what = f"its SHA-256 is {seen} where {job.sha256} was expected"
-    # Two versions of the file may have met in a resumed one; a fresh copy will tell.
-    raise _TransferError(what) if is_resumed else job.failure(what)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn a disk's errors into a StorageError."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 class _Redirects(HTTPRedirectHandler):
@@ -243,7 +222,8 @@ class _Redirects(HTTPRedirectHandler):
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> Request | None:
         fp.close()  # the body of a redirect would be read whole, however long it is
-        old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        old = urlsplit(req.full_url).scheme
+        new = urlsplit(newurl).scheme
         if new not in ("http", "https") or (old == "https" and new == "http"):
             raise HTTPError(req.full_url, code, f"redirect to {newurl} is not allowed", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)

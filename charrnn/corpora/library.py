@@ -1,7 +1,6 @@
-"""Texts that have a name: built from this very Python, or fetched and checked.
+"""Texts by name: built from this very Python, or downloaded and checked.
 
-Each becomes FOLDER/NAME.txt, and what is there and right is kept. How bytes travel is the
-business of `download`, and which folder it is, the caller's.
+Each becomes FOLDER/NAME.txt; a file that is there and right is kept.
 """
 
 from __future__ import annotations
@@ -26,66 +25,49 @@ from charrnn.corpora.download import Progress, download
 from charrnn.errors import CorpusError
 from charrnn.storage import open_atomically
 
-_MAX_BYTES = 16 << 20  # of a download whose size is not known: a single book
 _GUTENBERG = "public domain in the USA; Project Gutenberg License"
 _NOT_SOURCE = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
 
 @dataclass(frozen=True)
 class LibraryCorpus:
-    """One named text.
-
-    characters: about how many.
-    size_bytes, sha256: of what the URL gives; None where its host revises it now and then.
-    unpacked: where that is a zip, the size and SHA-256 of the one file in it.
-    """
+    """One named text."""
 
     name: str
     description: str
     licence: str
     kind: Literal["built", "download"]
-    characters: int
+    characters: int  # about
     url: str = ""
-    size_bytes: int | None = None
+    size_bytes: int | None = None  # of what the URL serves; None where its host revises it
     sha256: str | None = None
-    unpacked: tuple[int, str] | None = None
+    unpacked: tuple[int, str] | None = None  # size and SHA-256 of the only file in a zip
 
 
 # fmt: off
-_CORPORA = (  # the first line of an entry describes the text, the others say where it comes from
+_CORPORA = (  # what the text is, then where it comes from
     LibraryCorpus("python-docs", "Python's language reference", "PSF-2.0", "built", 465_000),
     LibraryCorpus("python-source", "Python's standard library", "PSF-2.0", "built", 12_000_000),
     LibraryCorpus("unicode-names", "names of characters", "Unicode-3.0", "built", 868_000),
-    LibraryCorpus(
-        "tiny-shakespeare", "40,000 lines of plays", "public domain", "download", 1_115_394,
+    LibraryCorpus("tiny-shakespeare", "40,000 lines of plays", "public domain", "download",
+        1_115_394,
         "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-        1_115_394, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-    ),
-    LibraryCorpus(
-        "names", "32,033 first names, one a line", "MIT", "download", 228_145,
+        1_115_394, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),
+    LibraryCorpus("names", "32,033 first names, one a line", "MIT", "download", 228_145,
         "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt",
-        228_145, "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
-    ),
-    LibraryCorpus(
-        "war-and-peace", "Tolstoy's novel in English", _GUTENBERG, "download", 3_200_000,
-        "https://www.gutenberg.org/cache/epub/2600/pg2600.txt",
-    ),
-    LibraryCorpus(
-        "red-chamber", "Cao Xueqin's novel in Chinese", _GUTENBERG, "download", 880_000,
-        "https://www.gutenberg.org/cache/epub/24264/pg24264.txt",
-    ),
-    LibraryCorpus(
-        "text8", "Wikipedia, cleaned: a to z and spaces", "CC BY-SA", "download", 100_000_000,
-        "http://mattmahoney.net/dc/text8.zip",
+        228_145, "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"),
+    LibraryCorpus("war-and-peace", "Tolstoy's novel in English", _GUTENBERG, "download", 3_200_000,
+        "https://www.gutenberg.org/cache/epub/2600/pg2600.txt"),
+    LibraryCorpus("red-chamber", "Cao Xueqin's novel in Chinese", _GUTENBERG, "download", 880_000,
+        "https://www.gutenberg.org/cache/epub/24264/pg24264.txt"),
+    LibraryCorpus("text8", "Wikipedia, cleaned: a to z and spaces", "CC BY-SA", "download",
+        100_000_000, "http://mattmahoney.net/dc/text8.zip",
         31_344_016, "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
-        (100_000_000, "6e890197040d37d85beb962ae1f041ff1d9a9ca8d20c7d99c85027eebf51dca7"),
-    ),
-    LibraryCorpus(
-        "enwik8", "Wikipedia as it is, in XML", "CC BY-SA", "download", 99_600_000,
+        (100_000_000, "6e890197040d37d85beb962ae1f041ff1d9a9ca8d20c7d99c85027eebf51dca7")),
+    LibraryCorpus("enwik8", "Wikipedia as it is, in XML", "CC BY-SA", "download", 99_600_000,
         "http://mattmahoney.net/dc/enwik8.zip",
         36_445_475, "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc",
-        (100_000_000, "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"),
-    ),
+        (100_000_000, "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8")),
 )
 # fmt: on
 
@@ -93,30 +75,34 @@ LIBRARY: dict[str, LibraryCorpus] = {corpus.name: corpus for corpus in _CORPORA}
 
 
 def get_corpus(name: str, folder: Path, on_progress: Progress | None = None) -> Path:
-    """Give the file of a named text, built or downloaded first if it is not in `folder`.
+    """Return the file of a named text, built or downloaded first if it is not in `folder`.
 
     Raises:
         CorpusError: no such name, no network, or a file that is not the right one.
         StorageError: the folder may not be written, or the disk is full.
     """
-    corpus, path = _named(name), find_corpus(name, folder)
+    corpus = _named(name)
+    path = find_corpus(name, folder)
     if path is None:
         is_built = corpus.kind == "built"
         path = build_corpus(name, folder) if is_built else _fetch(corpus, folder, on_progress)
-    if not _is_right(path, *_expected(corpus)):
-        # Nothing of ours ends half written, so it is someone's own work and not to be replaced.
+    if not _is_right(path, corpus.unpacked or (corpus.size_bytes, corpus.sha256)):
+        # Nothing of ours ends half written, so this is someone's own file; it is not replaced.
         raise CorpusError(
-            f"{path} is not the {name} that is known (by size and SHA-256); "
-            "rename it to fetch that one, or train on this one by its path"
+            f"{path} is not the {name} of the library (its size or SHA-256 is another); "
+            "rename it to download that one, or give its path to train on it"
         )
     return path
 
 
 def locate_texts(paths: Sequence[str]) -> list[str]:
-    """Turn library names into their files, made or fetched if need be; leave anything else.
+    """Return the paths, but for library names the files of those texts, fetched if need be.
 
     Raises:
         CorpusError: a named text cannot be fetched.
+
+    >>> locate_texts(["book.txt"])
+    ['book.txt']
     """
     folder = Path(LIBRARY_FOLDER)
     named = {path for path in paths if path in LIBRARY and not Path(path).exists()}
@@ -124,7 +110,7 @@ def locate_texts(paths: Sequence[str]) -> list[str]:
 
 
 def find_corpus(name: str, folder: Path) -> Path | None:
-    """Give the file of a named text if it is in `folder`, right or not.
+    """Return the file of a named text if it is in `folder`, right or not.
 
     Raises:
         CorpusError: no such name, or a folder that cannot be read.
@@ -137,34 +123,36 @@ def find_corpus(name: str, folder: Path) -> Path | None:
 
 
 def build_corpus(name: str, folder: Path) -> Path:
-    """Write NAME.txt, which needs no network and is the same each time for one version of Python.
+    """Write NAME.txt without the network: the same each time for one version of Python.
 
     Raises:
         CorpusError: no such name, it is to be downloaded, or this Python came without it.
         StorageError: the folder may not be written, or the disk is full.
     """
     if _named(name).kind == "download":
-        raise CorpusError(f"{name} is not built but downloaded: charrnn corpus get {name}")
+        raise CorpusError(f"{name} is downloaded, not built: charrnn corpus get {name}")
     path = folder / f"{name}.txt"
     with open_atomically(path) as file:
         file.writelines(piece.encode() for piece in _BUILDERS[name]())
         if not file.tell():
-            raise CorpusError(f"this Python came without what {name} is made of; take another text")
+            raise CorpusError(f"this Python has no files to build {name} from; take another text")
     return path
 
 
 def describe_check(name: str, path: Path) -> str:
-    """Say which SHA-256 `path` has, and whether it was held to a known one.
+    """Return a line about the SHA-256 of `path`, and whether it is the known one.
 
     Raises:
         CorpusError: no such name, or a file that cannot be read.
     """
-    seen, (_, known) = _hash_file(path), _expected(_named(name))
-    if LIBRARY[name].kind == "built":
+    corpus = _named(name)
+    seen = _hash_file(path)
+    if corpus.kind == "built":
         return f"built from this Python; SHA-256 {seen}"
+    known = corpus.unpacked[1] if corpus.unpacked else corpus.sha256
     if known is None:
-        return f"not checked against a known SHA-256; the one seen is {seen}"
-    return f"SHA-256 {seen}, " + ("as expected" if seen == known else f"where {known} was expected")
+        return f"not checked, as no SHA-256 is known for it; its own is {seen}"
+    return f"SHA-256 {seen}, " + ("as expected" if seen == known else f"but {known} was expected")
 
 
 def _named(name: str) -> LibraryCorpus:
@@ -177,20 +165,19 @@ def _named(name: str) -> LibraryCorpus:
 
 def _fetch(corpus: LibraryCorpus, folder: Path, on_progress: Progress | None) -> Path:
     """Download NAME.txt, or NAME.zip, which is unpacked and then removed."""
-    text, archive = (folder / f"{corpus.name}.{kind}" for kind in ("txt", "zip"))
-    target = archive if corpus.unpacked else text
-    if not (target.is_file() and _is_right(target, corpus.size_bytes, corpus.sha256)):
+    text = folder / f"{corpus.name}.txt"
+    target = text.with_suffix(".zip") if corpus.unpacked else text
+    if not (target.is_file() and _is_right(target, (corpus.size_bytes, corpus.sha256))):
         download(
             corpus.url,
             target,
             sha256=corpus.sha256,
             size_bytes=corpus.size_bytes,
-            max_bytes=corpus.size_bytes or _MAX_BYTES,
             on_progress=on_progress,
         )
     if corpus.unpacked:
-        _unzip(archive, text, corpus.unpacked[0])
-        archive.unlink(missing_ok=True)
+        _unzip(target, text, corpus.unpacked[0])
+        target.unlink(missing_ok=True)
     return text
 
 
@@ -201,19 +188,15 @@ def _unzip(archive: Path, destination: Path, size_bytes: int) -> None:
             members = zipped.infolist()
             if [member.file_size for member in members] != [size_bytes]:
                 raise ValueError(f"it does not hold one file of {size_bytes} bytes")
-            with zipped.open(members[0]) as source:  # and gives no more than file_size, ever
+            with zipped.open(members[0]) as source:  # never yields more than file_size: no bomb
                 shutil.copyfileobj(source, file)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise CorpusError(
-            f"cannot unpack {archive}: {error}; remove it to fetch it anew"
-        ) from error
+        raise CorpusError(f"cannot unpack {archive}: {error}; delete it to get it again") from error
 
 
-def _expected(corpus: LibraryCorpus) -> tuple[int | None, str | None]:
-    return corpus.unpacked or (corpus.size_bytes, corpus.sha256)
-
-
-def _is_right(path: Path, size_bytes: int | None, sha256: str | None) -> bool:
+def _is_right(path: Path, expected: tuple[int | None, str | None]) -> bool:
+    """Return whether a file has the size in bytes and the SHA-256 expected, where known."""
+    size_bytes, sha256 = expected
     return size_bytes in (None, path.stat().st_size) and sha256 in (None, _hash_file(path))
 
 
@@ -232,7 +215,7 @@ def _python_docs() -> Iterator[str]:
 
 
 def _python_source() -> Iterator[str]:
-    """Yield each module, but for tests, what one machine's build wrote, and what is not UTF-8."""
+    """Yield each module, except tests, those that differ by machine, and those not in UTF-8."""
     for folder, folders, files in os.walk(sysconfig.get_path("stdlib")):
         folders[:] = sorted(set(folders) - _NOT_SOURCE)
         for name in sorted(files):
@@ -242,15 +225,13 @@ def _python_source() -> Iterator[str]:
 
 
 def _unicode_names() -> Iterator[str]:
-    """Yield a name a line, without those made by rule (hanzi by number, hangul by sound).
-
-    Shuffled, or the end of the text, which is held out, would be of another kind: emoji.
-    """
+    """Yield a name a line, without those made by rule (hanzi by number, hangul by sound)."""
     names = []
     for code in range(0x110000):
         name = unicodedata.name(chr(code), "")
         if name and not name.startswith("HANGUL SYLLABLE ") and not name.endswith(f"-{code:04X}"):
             names.append(name)
+    # Shuffled, the same way each time: the end of the text is held out, and would be all emoji.
     names.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
     yield "\n".join(names) + "\n"
 

@@ -1,9 +1,8 @@
-"""Several networks that read one text, each in the tokens of its own vocabulary.
+"""Several models that sample as one, each reading the text in tokens of its own vocabulary.
 
-A network that does not know a character reads its UTF-8 bytes where it has byte tokens; else its
-state stays as it was. Where some have byte tokens and others not, the others are silent inside a
-character that is being written as bytes: they know nothing of it. Once it is whole, those that know
-it read it. What comes of their opinions is `blend.py`'s.
+A model reads a character that it does not know as UTF-8 bytes, or not at all if it has no byte
+tokens. Such a model is inactive inside a character that others write as bytes; once that is whole,
+those that know it read it. generation/model.py makes a `Blend` or a `NegativeGuidance`.
 
 V = tokens of the common vocabulary, B = texts side by side, S = tokens of a text.
 """
@@ -18,161 +17,149 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError, VocabError
-from charrnn.generation.language_model import LanguageModel
+from charrnn.generation.filters import Floats, log_softmax
+from charrnn.generation.network import LanguageModel
 from charrnn.state import State, replace_rows, select_rows
 from charrnn.text.vocab import Ids, Vocab
 
-LogProbabilities = NDArray[np.float64]
-Speaks = NDArray[np.bool_]
+Part = tuple[LanguageModel, Vocab]
 
-_MOST_HELD = 3  # bytes of an unfinished character
+_MAX_PENDING = 3  # bytes of an unfinished UTF-8 character
 
 
 class Ensemble:
-    """Readers side by side, which read as one. A state is a tuple of theirs.
+    """Models that read side by side. Its state is a tuple of theirs.
 
-    Where one of them can be silent, the state ends with the bytes of an unfinished character: (3,)
-    float32, filled up with zeros, which are no such bytes.
+    Where one of them can be inactive, the state ends with the bytes of an unfinished character:
+    (3,) float32, padded with zeros, which are never such bytes.
     """
 
-    def __init__(self, vocab: Vocab, parts: Sequence[tuple[LanguageModel, Vocab]]) -> None:
+    def __init__(self, vocab: Vocab, members: Sequence[Part]) -> None:
         self.vocab = vocab
-        self._parts = [_Part(reader, own, vocab) for reader, own in parts]
-        self._holds_bytes = any(part.can_be_silent for part in self._parts)
+        self._members = [_Member(model, own, vocab) for model, own in members]
+        self._has_pending = any(member.can_be_inactive for member in self._members)
 
     def initial_state(self) -> State:
-        """Give the state before any text."""
-        return self._join([part.reader.initial_state() for part in self._parts], [b""], ())
+        """Return the state before any text."""
+        return self._join([member.model.initial_state() for member in self._members], [b""])
 
     def advance(self, token: int, state: State) -> State:
-        """Read one id; give the state after it."""
+        """Read one id; return the state after it."""
         return self.prefill(np.array([token]), state)
 
     def advance_all(self, tokens: Ids, states: State) -> State:
-        """Read an id (B,) in each of B texts; give the states after them."""
-        spelled, held = [], []
+        """Read one id (B,) in each of B texts; return the states after them."""
+        # A member reads none, one or several ids of its own, which differs from text to text.
+        spelled = []
+        pending = []
         for row, token in enumerate(tokens.tolist()):
-            each, unfinished = self._spell([token], self._held_bytes(states, row))
-            spelled.append(each)
-            held.append(unfinished)
-        columns = zip(self._parts, zip(*spelled, strict=True), states, strict=False)
-        after = [_read_rows(part.reader, rows, own) for part, rows, own in columns]
-        return self._join(after, held, (len(held),))
+            ids, held = self._spell([token], self._pending_bytes(states, row))
+            spelled.append(ids)
+            pending.append(held)
+        columns = zip(self._members, zip(*spelled, strict=True), states, strict=False)
+        after = [_read_rows(member.model, rows, own) for member, rows, own in columns]
+        return self._join(after, pending, len(pending))
 
     def prefill(self, tokens: Ids, state: State) -> State:
-        """Read ids (S,) one after another; give the state after the last."""
-        spelled, held = self._spell(tokens.tolist(), self._held_bytes(state))
-        columns = zip(self._parts, spelled, state, strict=False)
-        after = [part.reader.prefill(np.array(ids, int), own) for part, ids, own in columns]
-        return self._join(after, [held], ())
+        """Read ids (S,) one after another; return the state after the last."""
+        spelled, pending = self._spell(tokens.tolist(), self._pending_bytes(state))
+        columns = zip(self._members, spelled, state, strict=False)
+        after = [member.model.prefill(np.array(ids, int), own) for member, ids, own in columns]
+        return self._join(after, [pending])
 
-    def _opinions(self, state: State) -> Iterator[tuple[LogProbabilities, Speaks]]:
-        """Yield each part's ln p (..., V), −inf for what it lacks, and whether it speaks (..., 1).
-
-        state: one, or B of them.
-        """
+    def _predictions(self, state: State) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
+        """Yield each member's ln p (..., V), and whether it is active (..., 1); B states or one."""
         always = np.ones(1, np.bool_)
-        sometimes = state[-1][..., :1] == 0 if self._holds_bytes else always
-        for part, own in zip(self._parts, state, strict=False):
-            yield part.log_probabilities(own), sometimes if part.can_be_silent else always
+        between = state[-1][..., :1] == 0 if self._has_pending else always
+        for member, own in zip(self._members, state, strict=False):
+            yield member.log_probs(own), between if member.can_be_inactive else always
 
-    def _spell(self, tokens: Iterable[int], held: bytes) -> tuple[list[list[int]], bytes]:
-        """Give what each part reads for `tokens` after `held` bytes, and the bytes then held."""
-        spelled: list[list[int]] = [[] for _ in self._parts]
+    def _spell(self, tokens: Iterable[int], pending: bytes) -> tuple[list[list[int]], bytes]:
+        """Return what each member reads for `tokens`, and the bytes then pending."""
+        spelled: list[list[int]] = [[] for _ in self._members]
         first_byte = len(self.vocab.alphabet)
         for token in tokens:
             if token < first_byte:
-                char, held = self.vocab.alphabet[token], b""
+                char = self.vocab.alphabet[token]
+                pending = b""  # bytes that a character cuts short are none
             else:
-                char, held = _take_byte(held, token - first_byte)
-            for part, ids in zip(self._parts, spelled, strict=True):
-                ids.extend(part.spell(token, char))
-        return spelled, held
+                char, pending = _feed_byte(pending, token - first_byte)
+            for member, ids in zip(self._members, spelled, strict=True):
+                ids.extend(member.spell(token, char))
+        return spelled, pending
 
-    def _held_bytes(self, states: State, *row: int) -> bytes:
-        """Give the bytes of an unfinished character in a state, or in the row of several."""
-        if not self._holds_bytes:
+    def _pending_bytes(self, states: State, *row: int) -> bytes:
+        """Return the bytes of an unfinished character in a state, or in a row of several."""
+        if not self._has_pending:
             return b""
         return bytes(filter(None, states[-1][row].astype(np.uint8).tolist()))
 
-    def _join(
-        self, states: Sequence[State], held: Sequence[bytes], shape: tuple[int, ...]
-    ) -> State:
-        if not self._holds_bytes:
+    def _join(self, states: Sequence[State], pending: Sequence[bytes], *shape: int) -> State:
+        """Return the members' states as one: of a text, or of B with their number as `shape`."""
+        if not self._has_pending:
             return tuple(states)
-        filled = b"".join(each.ljust(_MOST_HELD, b"\0") for each in held)
-        rows = np.frombuffer(filled, np.uint8).astype(np.float32)
-        return (*states, rows.reshape(*shape, _MOST_HELD))
+        padded = b"".join(each.ljust(_MAX_PENDING, b"\0") for each in pending)
+        held = np.frombuffer(padded, np.uint8).astype(np.float32)
+        return (*states, held.reshape(*shape, _MAX_PENDING))
 
 
-class _Part:
-    """A reader and its vocabulary, seen from the common one."""
+class _Member:
+    """A model and its vocabulary, seen from the common one."""
 
-    def __init__(self, reader: LanguageModel, own: Vocab, common: Vocab) -> None:
-        self.reader, self._vocab = reader, own
-        self.can_be_silent = common.has_bytes and not own.has_bytes
-        self._ids = _ids_in(own, common)
-        self._known = np.flatnonzero(self._ids >= 0)
-        self._own_of_known = self._ids[self._known]
-
-    @property
-    def knows(self) -> NDArray[np.bool_]:
-        """(V,) bool: the common tokens that are its own too."""
-        return self._ids >= 0
+    def __init__(self, model: LanguageModel, own: Vocab, common: Vocab) -> None:
+        self.model = model
+        self._vocab = own
+        self.can_be_inactive = common.has_bytes and not own.has_bytes
+        # The own id (V,) of each common token; −1 where there is none.
+        id_of = {char: i for i, char in enumerate(own.alphabet)}
+        ids = [id_of.get(char, -1) for char in common.alphabet]
+        if common.has_bytes:
+            first = len(own.alphabet)
+            ids += range(first, first + 256) if own.has_bytes else [-1] * 256
+        self._ids = np.array(ids, np.int64)
+        self.is_known = self._ids >= 0  # (V,) bool
+        self._known_ids = self._ids[self.is_known]
 
     def spell(self, token: int, char: str) -> list[int]:
-        """Give the own ids of a common token, which writes `char`, or of bytes that end it."""
+        """Return the own ids of a common token that writes `char`, or ends its bytes."""
         own = int(self._ids[token])
         if own >= 0:
             return [own]
         try:
-            ids: list[int] = self._vocab.encode(char).tolist()
-        except VocabError:
+            return list(self._vocab.encode(char).tolist())
+        except VocabError:  # it does not know the character, and has no bytes
             return []
-        return ids
 
-    def log_probabilities(self, state: State) -> LogProbabilities:
-        """Give ln p (..., V) of the common tokens; −inf for those that it does not have."""
-        logits = self.reader.logits(state).astype(np.float64)
-        logits -= logits.max(-1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
-        common = np.full((*logits.shape[:-1], len(self._ids)), -np.inf)
-        common[..., self._known] = logits[..., self._own_of_known]
+    def log_probs(self, state: State) -> Floats:
+        """Return ln p (..., V) of the common tokens; −inf for those that it does not have."""
+        own = log_softmax(self.model.logits(state).astype(np.float64))
+        common = np.full((*own.shape[:-1], len(self._ids)), -np.inf)
+        common[..., self.is_known] = own[..., self._known_ids]
         return common
 
 
-def _ids_in(own: Vocab, common: Vocab) -> NDArray[np.int64]:
-    """Give the own id (V,) of each common token, −1 where there is none."""
-    places = {char: place for place, char in enumerate(own.alphabet)}
-    ids = [places.get(char, -1) for char in common.alphabet]
-    if common.has_bytes:
-        first = len(own.alphabet)
-        ids += range(first, first + 256) if own.has_bytes else [-1] * 256
-    return np.array(ids, np.int64)
-
-
-def _take_byte(held: bytes, byte: int) -> tuple[str, bytes]:
-    """Give the character that a byte ends, "" where it ends none, and the bytes then held."""
-    raw = held + bytes([byte])
+def _feed_byte(pending: bytes, byte: int) -> tuple[str, bytes]:
+    """Return the character that a byte completes, "" where it completes none, and those pending."""
+    # Not codecs' incremental decoder: it also holds back ED A0, which begins no character.
+    raw = pending + bytes([byte])
     try:
         return raw.decode(), b""
     except UnicodeDecodeError as error:
         if error.reason == "unexpected end of data":
             return "", raw
-        return _take_byte(b"", byte) if held else ("", b"")
+        return _feed_byte(b"", byte) if pending else ("", b"")
 
 
-def _read_rows(reader: LanguageModel, rows: Sequence[Sequence[int]], states: State) -> State:
-    """Read in each of B texts its own ids, of which there may be none or several."""
-    for place in range(max(map(len, rows))):
-        still = [row for row, ids in enumerate(rows) if len(ids) > place]
-        ids = np.array([rows[row][place] for row in still])
+def _read_rows(model: LanguageModel, rows: Sequence[Sequence[int]], states: State) -> State:
+    """Read in each of B texts its own ids: none, one or several."""
+    for t in range(max(map(len, rows))):
+        still = [row for row, ids in enumerate(rows) if len(ids) > t]
+        ids = np.array([rows[row][t] for row in still])
         if len(still) == len(rows):
-            states = reader.advance_all(ids, states)
+            states = model.advance_all(ids, states)
         else:
-            states = replace_rows(
-                states, still, reader.advance_all(ids, select_rows(states, still))
-            )
+            after = model.advance_all(ids, select_rows(states, still))
+            states = replace_rows(states, still, after)
     return states
 
 
@@ -180,79 +167,67 @@ class Blend(Ensemble):
     """Models by weight, over every token that one of them has.
 
     p = Σ wᵢ pᵢ / Σ wᵢ, or in log space ln p = Σ wᵢ ln pᵢ / Σ wᵢ less its normalizer: the linear and
-    the logarithmic pool (Genest and Zidek 1986). In the first a model gives 0 to a token that it
-    does not have, in the second that token is impossible.
+    the logarithmic pool (Genest and Zidek 1986). A token that a model lacks has probability 0 in
+    that model: in the linear pool the others can still sample it, in the logarithmic one not.
     """
 
     def __init__(
-        self, parts: Sequence[tuple[LanguageModel, Vocab, float]], in_log_space: bool = False
+        self, members: Sequence[tuple[LanguageModel, Vocab, float]], in_log_space: bool = False
     ) -> None:
-        readers = [(reader, vocab) for reader, vocab, _ in parts]
-        super().__init__(reduce(Vocab.union, [vocab for _, vocab in readers]), readers)
-        self._weights = [_checked("weight", weight) for *_, weight in parts]
+        vocabs = [vocab for _, vocab, _ in members]
+        super().__init__(reduce(Vocab.union, vocabs), [member[:2] for member in members])
+        self._weights = [_check_positive("weight", weight) for *_, weight in members]
         self._in_log_space = in_log_space
-        if in_log_space and not np.all([part.knows for part in self._parts], axis=0).any():
+        if in_log_space and not np.all([each.is_known for each in self._members], axis=0).any():
             raise ConfigError(
                 "these models have no character in common, so that in log space all are "
                 "impossible; blend them by probability"
             )
 
     def logits(self, state: State) -> NDArray[np.float32]:
-        """Give ln p (V,) of the next token after a state, or (B, V) after B of them."""
-        opinions = zip(self._weights, self._opinions(state), strict=True)
+        """Return ln p (V,) of the next token after a state, or (B, V) after B of them."""
+        predictions = zip(self._weights, self._predictions(state), strict=True)
         if self._in_log_space:
             pooled = [
-                (np.where(speaks, weight * each, 0), np.where(speaks, weight, 0))
-                for weight, (each, speaks) in opinions
+                (np.where(is_active, weight * each, 0), np.where(is_active, weight, 0))
+                for weight, (each, is_active) in predictions
             ]
             sums, weights = (sum(each) for each in zip(*pooled, strict=True))
-            return _normalized(sums / weights)
-        total = sum(weight * speaks * np.exp(each) for weight, (each, speaks) in opinions)
-        with np.errstate(divide="ignore"):
-            return _normalized(np.log(total))
+            return log_softmax(sums / weights).astype(np.float32)
+        total = sum(weight * active * np.exp(each) for weight, (each, active) in predictions)
+        with np.errstate(divide="ignore"):  # ln 0 = −inf: no active model has the token
+            return log_softmax(np.log(total)).astype(np.float32)
 
 
 class NegativeGuidance(Ensemble):
-    """A model pushed away from another, over the tokens that the first one has.
+    """A model pushed away from a negative one, over the tokens that the first one has.
 
-    ln p = (1 + s) ln p_main − s ln p_other less its normalizer: classifier-free guidance (Ho and
+    ln p = (1 + s) ln p_main − s ln p_negative less its normalizer: classifier-free guidance (Ho and
     Salimans 2022; on language models Sanchez et al. 2023), close to contrastive decoding (Li et al.
-    2023). p_main and p_other are compared among the tokens that both have; no other is pushed.
+    2023). The two are compared among the tokens that both have; no other token is pushed.
     """
 
-    def __init__(
-        self, main: tuple[LanguageModel, Vocab], other: tuple[LanguageModel, Vocab], strength: float
-    ) -> None:
-        super().__init__(main[1], [main, other])
-        self._strength = _checked("strength", strength)
-        if not self._parts[1].knows.any():
+    def __init__(self, main: Part, negative: Part, strength: float) -> None:
+        super().__init__(main[1], [main, negative])
+        self._strength = _check_positive("strength", strength)
+        if not self._members[1].is_known.any():
             raise ConfigError(
-                "the model to guide away from has no character in common with the first; "
+                "the negative model has no character in common with the first; "
                 "name another by --negative-model"
             )
 
     def logits(self, state: State) -> NDArray[np.float32]:
-        """Give ln p (V,) of the next token after a state, or (B, V) after B of them."""
-        (main, _), (other, speaks) = self._opinions(state)
-        is_shared = np.isfinite(main) & np.isfinite(other) & speaks
-        with np.errstate(invalid="ignore"):  # −inf − −inf, of what is not shared
-            push = _among(is_shared, main) - _among(is_shared, other)
-        return _normalized(main + self._strength * np.where(is_shared, push, 0))
+        """Return ln p (V,) of the next token after a state, or (B, V) after B of them."""
+        (main, _), (negative, is_active) = self._predictions(state)
+        is_shared = np.isfinite(main) & np.isfinite(negative) & is_active
+        with np.errstate(invalid="ignore"):  # −inf − −inf, of tokens that are not shared
+            push = log_softmax(np.where(is_shared, main, -np.inf))
+            push -= log_softmax(np.where(is_shared, negative, -np.inf))
+        pushed = main + self._strength * np.where(is_shared, push, 0)
+        return log_softmax(pushed).astype(np.float32)
 
 
-def _among(is_kept: NDArray[np.bool_], logits: LogProbabilities) -> LogProbabilities:
-    """Give ln softmax (..., V) of those kept; the others are −inf or no number."""
-    kept = np.where(is_kept, logits, -np.inf)
-    result: LogProbabilities = kept - np.logaddexp.reduce(kept, -1, keepdims=True)
-    return result
-
-
-def _normalized(logits: LogProbabilities) -> NDArray[np.float32]:
-    """Give ln softmax (..., V)."""
-    return (logits - np.logaddexp.reduce(logits, -1, keepdims=True)).astype(np.float32)
-
-
-def _checked(name: str, value: float) -> float:
+def _check_positive(name: str, value: float) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ConfigError(f"the {name} of a model is {value}; it must be a finite number above 0")
     return value

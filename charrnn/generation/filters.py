@@ -1,9 +1,9 @@
-"""Logits → logits: what makes some characters likelier and leaves others out.
+"""Filters of logits: what the temperature scales and what leaves tokens out, and the softmax.
 
-The order is fixed: temperature, top-n-sigma, top-k, typical, top-p, min-p, XTC; `sampler.py` says
-what stands before and after. A character that is left out has the logit −inf; the likeliest is left
-out by XTC alone, and then another is left. Each filter is a pure function of logits (V,) float, or
-row by row of (B, V).
+`chain.py` applies them after penalties and bans, in this order: temperature, top-n-sigma, top-k,
+typical, top-p, min-p, XTC, mirostat. A token that is left out has the logit −inf; only XTC ever
+leaves out the likeliest, and then another one stays. Every filter is a pure function of logits
+(V,) float, or row by row of (B, V).
 
 V = vocabulary, B = texts side by side.
 """
@@ -19,202 +19,230 @@ from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
 
+Floats = NDArray[np.float64]
 Logits = NDArray[np.floating]
-Uniform = float | NDArray[np.float64]
-"""A number in [0, 1) for each row: (B, 1), or one float for (V,)."""
-Cut = Callable[[Logits, Uniform], Logits]
-Filter = Callable[..., Logits]
+Uniform = float | Floats  # one number for (V,), or one for each row (B, 1); mostly in [0, 1)
+Filter = Callable[[Logits, Uniform], Logits]  # of logits and of XTC's uniform number
 
-_LEAST_TEMPERATURE = 1e-200  # less would overflow, and choose the same
-_LEAST_SINGLE = 1e-3  # from here on single precision bears the quotient
+_LEAST_TEMPERATURE = 1e-200  # a lower one would overflow, and choose the same
+_LEAST_FLOAT32 = 1e-3  # from here on float32 has room for the quotient
 
 
-def iter_cuts(config: SampleConfig) -> Iterator[tuple[str, Cut]]:
-    """Yield what leaves characters out, in order, each with its words; XTC alone takes a chance."""
+def make_filter(config: SampleConfig) -> Callable[..., Logits]:
+    """Return the chain of temperature and filters, without mirostat, as one function.
+
+    It takes logits, XTC's uniform number and, where it is not the config's, the temperature.
+
+    >>> make_filter(SampleConfig(temperature=1, top_k=2))(np.array([1.0, 3.0, 2.0]))
+    array([-inf,   0.,  -1.])
+    """
+    filters = [each for _, each in iter_filters(config)]
+    spread = config.dynamic_temperature
+
+    def apply(
+        logits: Logits, xtc_uniform: Uniform = 0.0, temperature: Uniform = config.temperature
+    ) -> Logits:
+        if spread:
+            temperature = entropy_temperature(logits, *_temperature_range(temperature, spread))
+        logits = divide_by_temperature(logits, temperature)
+        for each in filters:
+            logits = each(logits, xtc_uniform)
+        return logits
+
+    return apply
+
+
+def iter_filters(config: SampleConfig) -> Iterator[tuple[str, Filter]]:
+    """Yield the active filters after the temperature, in their order, each with its description."""
     if config.top_n_sigma:
-        yield (
-            f"top-n-sigma {config.top_n_sigma:g}",
-            lambda logits, _: keep_top_n_sigma(logits, config.top_n_sigma),
-        )
-    among = config.top_k if config.typical == 1 and config.top_p < 1 else 0  # one sort for both
-    if config.top_k and not among:
+        n = config.top_n_sigma
+        yield f"top-n-sigma {n:g}", lambda logits, _: keep_top_n_sigma(logits, n)
+    shared_k = config.top_k if config.typical == 1 and config.top_p < 1 else 0  # one sort for both
+    if config.top_k and not shared_k:
         yield f"top-k {config.top_k}", lambda logits, _: keep_top_k(logits, config.top_k)
     if config.typical < 1:
         yield f"typical {config.typical:g}", lambda logits, _: keep_typical(logits, config.typical)
     if config.top_p < 1:
-        words = f"top-k {among}, top-p {config.top_p:g}" if among else f"top-p {config.top_p:g}"
-        yield words, lambda logits, _: keep_top_p(logits, config.top_p, among or None)
+        words = f"top-k {shared_k}, " * bool(shared_k) + f"top-p {config.top_p:g}"
+        yield words, lambda logits, _: keep_top_p(logits, config.top_p, shared_k or None)
     if config.min_p > 0:
         yield f"min-p {config.min_p:g}", lambda logits, _: keep_min_p(logits, config.min_p)
     if config.xtc > 0:
+        p, threshold = config.xtc, config.xtc_threshold
         yield (
-            f"XTC {config.xtc:g} of the times, above {config.xtc_threshold:g}",
-            lambda logits, chance: np.where(
-                chance < config.xtc, drop_top_choices(logits, config.xtc_threshold), logits
+            f"XTC {p:g} of the times, above {threshold:g}",
+            lambda logits, xtc_uniform: np.where(
+                xtc_uniform < p, drop_top_choices(logits, threshold), logits
             ),
         )
 
 
 def describe_temperature(config: SampleConfig) -> Iterator[str]:
     """Yield the temperatures in words, if they do anything."""
-    spread, at_words = config.dynamic_temperature, config.word_temperature
-    middles = [(config.temperature, "" if at_words is None else " within words")]
-    if at_words is not None:
-        middles.append((at_words, " where a word begins"))
+    middles = [(config.temperature, "")]
+    if config.word_temperature is not None:
+        middles = [(config.temperature, " within words")]
+        middles += [(config.word_temperature, " where a word begins")]
     for middle, where in middles:
-        if spread:
-            low, high = _edges(middle, spread)
+        if config.dynamic_temperature:
+            low, high = _temperature_range(middle, config.dynamic_temperature)
             yield f"temperature {low:g} to {high:g} by entropy{where}"
         elif middle != 1 or where:
             yield f"temperature {middle:g}{where}"
 
 
-def make_filter(config: SampleConfig) -> Filter:
-    """Chain the temperature and the cuts.
-
-    The filter takes logits, XTC's chance, and, if it is not the settings' own, the temperature.
-    """
-    cuts, spread = [cut for _, cut in iter_cuts(config)], config.dynamic_temperature
-
-    def apply(
-        logits: Logits, chance: Uniform = 0.0, temperature: Uniform = config.temperature
-    ) -> Logits:
-        if spread:
-            temperature = entropy_temperature(logits, *_edges(temperature, spread))
-        logits = divide_by_temperature(logits, temperature)
-        for cut in cuts:
-            logits = cut(logits, chance)
-        return logits
-
-    return apply
-
-
 def divide_by_temperature(logits: Logits, temperature: Uniform) -> Logits:
-    """Give logits / temperature, shifted so that the likeliest stays at 0 however small it is."""
+    """Return logits / temperature, shifted so that the largest is 0 at any temperature."""
     shifted: Logits = logits - largest(logits)
-    if isinstance(temperature, float | int) and temperature >= _LEAST_SINGLE:
+    if isinstance(temperature, float | int) and temperature >= _LEAST_FLOAT32:
         return shifted if temperature == 1 else shifted / temperature
     divided: Logits = shifted / np.maximum(np.float64(temperature), _LEAST_TEMPERATURE)
     return divided
 
 
 def entropy_temperature(logits: Logits, low: Uniform, high: Uniform) -> Uniform:
-    """Give `low` where one character is sure, `high` where all that are left are equally likely.
+    """Return `low` where one token is certain, `high` where all that are left are equally likely.
 
-    Between them the temperature goes with the entropy.
+    Between them the temperature is linear in the entropy.
     """
-    probabilities = softmax(logits)
-    entropy_nats = -_log_products(probabilities).sum(-1, keepdims=True)
-    most_nats = np.log(np.maximum(np.count_nonzero(logits > -np.inf, -1, keepdims=True), 2))
-    chosen: NDArray[np.float64] = low + (high - low) * entropy_nats / most_nats
+    entropy_nats = -_log_products(softmax(logits)).sum(-1, keepdims=True)
+    count = np.count_nonzero(logits > -np.inf, -1, keepdims=True)
+    most_nats = np.log(np.maximum(count, 2))  # not of one: it would divide by 0
+    chosen: Floats = low + (high - low) * entropy_nats / most_nats
     return chosen
 
 
+def _temperature_range(middle: Uniform, spread: float) -> tuple[Uniform, Uniform]:
+    return np.maximum(middle - spread, 0), middle + spread
+
+
 def keep_top_n_sigma(logits: Logits, n: float) -> Logits:
-    """Keep those within n standard deviations of the largest logit (Tang et al. 2024)."""
+    """Keep the logits within n standard deviations of the largest (Tang et al. 2024)."""
     spread = np.std(logits, -1, where=logits > -np.inf, keepdims=True)
     return np.where(logits >= largest(logits) - n * spread, logits, -np.inf)
 
 
 def keep_top_k(logits: Logits, k: int) -> Logits:
-    """Keep exactly the k likeliest; of equal ones at the edge, those with the lower ids."""
+    """Keep exactly the k likeliest; of equal ones at the edge, those with the lower ids.
+
+    >>> keep_top_k(np.array([1.0, 2.0, 2.0]), 1)
+    array([-inf,   2., -inf])
+    """
     if k >= logits.shape[-1]:
         return logits
-    return _only(logits, _flat_indices((-logits).argsort(-1, kind="stable"))[..., :k])
+    return _keep_only(logits, _flat_indices((-logits).argsort(-1, kind="stable"))[..., :k])
 
 
 def keep_typical(logits: Logits, p: float) -> Logits:
-    """Keep the fewest whose probabilities sum to p or more, first those of about the expected
-    surprisal: by its distance from the entropy (Meister et al. 2022).
+    """Keep the fewest tokens whose probabilities sum to p or more, by their surprisal.
+
+    Those whose surprisal is nearest the entropy come first (Meister et al. 2022).
     """
     probabilities = softmax(logits)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore"):  # ln 0 of tokens that are left out already
         surprisals = -np.log(probabilities)
     entropy = -_log_products(probabilities).sum(-1, keepdims=True)
-    places = _flat_indices(np.abs(surprisals - entropy).argsort(-1, kind="stable"))
-    return _only(logits, places[_reach(probabilities.take(places), p)])
+    indices = _flat_indices(np.abs(surprisals - entropy).argsort(-1, kind="stable"))
+    return _keep_only(logits, indices[_nucleus(probabilities.take(indices), p)])
 
 
-def keep_top_p(logits: Logits, p: float, among: int | None = None) -> Logits:
-    """Keep the fewest likeliest whose probabilities sum to p or more (Holtzman et al. 2020).
+def keep_top_p(logits: Logits, p: float, k: int | None = None) -> Logits:
+    """Keep the fewest likeliest tokens whose probabilities sum to p or more (Holtzman et al. 2020).
 
-    among: of so many of the likeliest, the rest left out before, as by `keep_top_k`.
+    k: apply top-k first, with the same sort.
     """
-    places = _flat_indices((-logits).argsort(-1, kind="stable"))[..., :among]
-    falling = logits.take(places)
-    return _only(logits, places[_reach(np.exp(falling - falling[..., :1]), p)])
+    indices = _flat_indices((-logits).argsort(-1, kind="stable"))[..., :k]
+    falling = logits.take(indices)
+    return _keep_only(logits, indices[_nucleus(np.exp(falling - falling[..., :1]), p)])
 
 
 def keep_min_p(logits: Logits, p: float) -> Logits:
-    """Keep those at least p times as likely as the likeliest (Nguyen et al. 2024)."""
+    """Keep the tokens at least p times as likely as the likeliest (Nguyen et al. 2024)."""
     floor = largest(logits) + math.log(p)
     return np.where(logits >= floor, logits, -np.inf)
 
 
 def drop_top_choices(logits: Logits, threshold: float) -> Logits:
-    """Drop those likelier than the least likely of the ones that reach the threshold (XTC)."""
+    """Keep, of the tokens of probability `threshold` or more, only the least likely one (XTC)."""
     reaching = np.where(softmax(logits) >= threshold, logits, np.inf)
     return np.where(logits > reaching.min(-1, keepdims=True), -np.inf, logits)
 
 
+def keep_unsurprising(logits: Logits, mirostat_mu: Uniform) -> Logits:
+    """Keep the tokens of at most mirostat_mu bits, and the likeliest (Basu et al. 2020)."""
+    probabilities = softmax(logits)
+    floor = np.minimum(2.0**-mirostat_mu, probabilities.max(-1, keepdims=True))
+    return np.where(probabilities >= floor, logits, -np.inf)
+
+
+def update_mirostat(
+    mirostat_mu: Uniform, cost_bits: Uniform, target_bits: float, rate: float
+) -> Uniform:
+    """Return the next mirostat_mu: lower where a token of `cost_bits` was above the target.
+
+    >>> float(update_mirostat(4.0, cost_bits=3.0, target_bits=2.0, rate=0.5))
+    3.5
+    """
+    return np.maximum(mirostat_mu - rate * (cost_bits - target_bits), 0.0)
+
+
 def largest(logits: Logits) -> Any:
-    """Give the largest of logits (V,), or of each row (B, 1)."""
+    """Return the largest of logits (V,), or of each row (B, 1)."""
     if logits.ndim == 1:
         return logits[logits.argmax()]  # a third of the time of max
     return logits.max(-1, keepdims=True)
 
 
-def softmax(logits: Logits) -> NDArray[np.floating]:
-    """Give the probabilities exp(l) / Σ exp(l)."""
+def softmax(logits: Logits) -> Logits:
+    """Return the probabilities exp(l) / Σ exp(l) (..., V), of the dtype of the logits.
+
+    >>> softmax(np.zeros(4))
+    array([0.25, 0.25, 0.25, 0.25])
+    """
     likelihoods = np.exp(logits - largest(logits))
-    probabilities: NDArray[np.floating] = likelihoods / likelihoods.sum(-1, keepdims=True)
+    probabilities: Logits = likelihoods / likelihoods.sum(-1, keepdims=True)
     return probabilities
 
 
-def _edges(middle: Uniform, spread: float) -> tuple[Uniform, Uniform]:
-    return np.maximum(middle - spread, 0), middle + spread
+def log_softmax(logits: Logits) -> Floats:
+    """Return ln p (..., V) float64 = l − ln Σ exp(l); of float32 logits only the sum is in float64.
+
+    >>> np.exp(log_softmax(np.zeros(4, np.float32)))
+    array([0.25, 0.25, 0.25, 0.25])
+    """
+    shifted = logits - largest(logits)
+    sums = np.exp(shifted).sum(-1, dtype=np.float64, keepdims=True)
+    log_probs: Floats = shifted - np.log(sums)
+    return log_probs
 
 
-def _log_products(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give p ln p, 0 where p is 0."""
+def _log_products(probabilities: Logits) -> Floats:
+    """Return p ln p, 0 where p is 0."""
     doubles = probabilities.astype(np.float64)
     return doubles * np.log(doubles, where=doubles > 0, out=np.zeros_like(doubles))
 
 
-def _reach(shares: NDArray[np.floating], p: float) -> slice | NDArray[np.bool_]:
-    """Give which of ranked shares are needed for p of their sum: a slice, or a mask of rows."""
-    reached = shares.cumsum(-1)
+def _nucleus(ranked: Logits, p: float) -> slice | NDArray[np.bool_]:
+    """Return which of the ranked likelihoods it takes to reach p of their sum: a slice or mask."""
+    reached = ranked.cumsum(-1)
     if reached.ndim == 1:
         return slice(int(reached.searchsorted(p * reached[-1])) + 1)
-    is_needed = np.ones(shares.shape, np.bool_)
+    is_needed = np.ones(ranked.shape, np.bool_)
     np.less(reached[:, :-1], p * reached[:, -1:], out=is_needed[:, 1:])
     return is_needed
 
 
 def _flat_indices(order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Give where ids (V,) or (B, V) stand in an array that is read row after row."""
+    """Return ids (V,) or (B, V) as indices into the flattened array: `take` is faster by them."""
     if order.ndim == 1:
         return order
-    places: NDArray[np.intp] = order + order.shape[-1] * np.arange(len(order))[:, None]
-    return places
+    indices: NDArray[np.intp] = order + order.shape[-1] * np.arange(len(order))[:, None]
+    return indices
 
 
-def _only(logits: Logits, places: NDArray[np.intp]) -> Logits:
+def _keep_only(logits: Logits, indices: NDArray[np.intp]) -> Logits:
+    """Return the logits with −inf at all but these flat indices."""
     result = np.empty_like(logits)
     result.fill(-np.inf)
-    result.put(places, logits.take(places))
+    result.put(indices, logits.take(indices))
     return result
-
-
-def keep_unsurprising(logits: Logits, limit_bits: Uniform) -> Logits:
-    """Keep what is no more surprising than the limit, and the likeliest in any case."""
-    probabilities = softmax(logits)
-    floor = np.minimum(2.0**-limit_bits, probabilities.max(-1, keepdims=True))
-    return np.where(probabilities >= floor, logits, -np.inf)
-
-
-def update_mirostat(
-    limit_bits: Uniform, drawn_bits: Uniform, target_bits: float, rate: float
-) -> Uniform:
-    """Give the limit after a character of `drawn_bits`: less where that was more than wished."""
-    return np.maximum(limit_bits - rate * (drawn_bits - target_bits), 0.0)

@@ -1,43 +1,85 @@
-"""A network and a vocabulary as a writer: prompt in, text out, one by one or many at once.
+"""A language model and a vocabulary: prompt in, text out, one text as a stream or many at once.
 
-It joins the sampler's parts: `controls.py` gives what chooses and what may come, `stops.py` where a
-text ends. What few texts need is imported where it is used: most should begin at once. It knows
-nothing of model files or of terminals.
+Settings are resolved once. Then `sampler.py` or `batch.py` samples ids, `stopping.py` decides where
+a text ends. `model.py` makes a Generator from one model file, or from several. What few texts need
+is imported where it is used: most texts should begin at once.
 """
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain as chained
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.config import SampleConfig
+from charrnn.config import SampleConfig, TextConfig
 from charrnn.errors import ConfigError
-from charrnn.generation.batch import Batch, SampleBatch, SamplingBackend
+from charrnn.generation.batch import Batch
+from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
-from charrnn.generation.language_model import LanguageModel
+from charrnn.generation.filters import softmax
+from charrnn.generation.logit_bias import begins_word, make_logit_bias
+from charrnn.generation.network import LanguageModel
 from charrnn.generation.prefill import prefill
 from charrnn.generation.sampler import Context, iter_tokens
-from charrnn.generation.samples import Sample, write_samples
-from charrnn.generation.settings import TextFormat, resolve_settings
+from charrnn.generation.samples import Sample, collect_samples
 from charrnn.generation.stopping import StoppingCriteria, TextStream
 from charrnn.text.vocab import StreamDecoder, Vocab
 
+if TYPE_CHECKING:
+    from charrnn.generation.gpu import GpuBackend, GpuBatch
+
 _SEED_BITS = 63
-_BATCH = 256  # texts written side by side
-_MOST_LOGITS = 1 << 22  # of one step: 32 MB in double precision
-_FEWEST = 8  # of fewer, each is written faster alone
+_LARGEST_BATCH = 256  # texts side by side
+_LARGEST_LOGITS = 1 << 22  # numbers of one step: 32 MB in float64
+_SMALLEST_BATCH = 8  # fewer texts are faster one by one
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """The form of a model's text.
+
+    normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
+    documents, if training was told.
+    """
+
+    normalize: str = "none"
+    document_end: str | None = None
+
+    def normalized(self, text: str) -> str:
+        """Return the text in the normal form.
+
+        >>> TextFormat("nfkc").normalized("ﬁ")
+        'fi'
+        """
+        if self.normalize == "none":
+            return text
+        return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
+
+
+def text_format_of(summary: dict[str, Any]) -> TextFormat:
+    """Return the form of a model's text, from the summary in its file."""
+    settings = summary.get("settings", {})  # from a file: anything may stand there
+    normalize = settings.get("normalize")
+    end = settings.get("document_end")
+    normalize = normalize if normalize in ("nfc", "nfkc") else TextConfig().normalize
+    return TextFormat(normalize, end if isinstance(end, str) and end else None)
 
 
 class Generator:
-    """What writes: one model, or several as one."""
+    """A source of text: one model, or several as one."""
 
-    def __init__(self, reader: LanguageModel, vocab: Vocab, form: TextFormat) -> None:
-        self.vocab, self.form = vocab, form
-        self.reader = reader
+    def __init__(
+        self, language_model: LanguageModel, vocab: Vocab, text_format: TextFormat
+    ) -> None:
+        self.language_model = language_model
+        self.vocab = vocab
+        self.text_format = text_format
 
     def generate(
         self,
@@ -46,28 +88,30 @@ class Generator:
         *,
         index: int = 0,
         after: Context | None = None,
-        guide: Constraint | None = None,
+        constraint: Constraint | None = None,
         **settings: Any,
     ) -> TextStream:
-        """Give the text after `prompt` as it is drawn, in pieces of at least one character.
+        """Return the text after `prompt` as a stream of pieces, each sampled when it is asked for.
 
-        Once it has ended, its `reason` says why. An empty prompt stands at the start of a line, or
-        of a document where documents are asked for.
-        config, settings: a SampleConfig, or its fields by keyword. index: which of several
-        samples of one seed; each has a random stream of its own. after: what was `read` before the
-        prompt. guide: says what may come next, beside the settings.
+        An empty prompt stands at the start of a line, or of a document where documents are asked
+        for. config, settings: a SampleConfig, or its fields by keyword. index: which sample of the
+        seed; each has a random stream of its own. after: what was `read` before the prompt.
+        constraint: restricts the next token beside the settings. Once the stream has ended, its
+        `reason` says why.
 
         Raises:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or leaves no character to write.
         """
-        chosen = _to_draw(replace(config or SampleConfig(), **settings))
-        chain, guide = resolve_settings(chosen, self.vocab, self.form, guide)
-        random = np.random.default_rng([chosen.seed or 0, index])
-        start = self._begin(prompt, chosen, after)(random)
-        ids = iter_tokens(self.reader, start, chain, random, guide)
-        ending = StoppingCriteria(chosen, self.form.document_end)
-        return TextStream(self._iter_text(ids), ending, guide.reason if guide else "")
+        config = _with_seed(replace(config or SampleConfig(), **settings))
+        chain, constraint = self._resolve(config, constraint)
+        random = np.random.default_rng([config.seed or 0, index])
+        start = self._read_start(prompt, config, after) or self._random_start(random)
+        ids = iter_tokens(self.language_model, start, chain, random, constraint)
+        # No generator of ours between the ids and the stream: it would cost time per character.
+        chars = chained.from_iterable(map(StreamDecoder(self.vocab).feed, ids))
+        criteria = StoppingCriteria(config, self.text_format.document_end)
+        return TextStream(chars, criteria, constraint.reason if constraint else "")
 
     def generate_many(
         self,
@@ -78,38 +122,40 @@ class Generator:
         first: int = 0,
         alternatives: int | None = None,
         after: Context | None = None,
-        guide: Constraint | None = None,
-        engine: SamplingBackend | None = None,
+        constraint: Constraint | None = None,
+        backend: GpuBackend | None = None,
         **settings: Any,
     ) -> Iterator[Sample]:
-        """Give `count` whole texts, of the indices from `first` on, many written at once.
+        """Yield `count` whole samples, of the indices from `first` on, many sampled at once.
 
-        Each is what `generate` gives for its index. alternatives: also what each character cost,
-        and how many of the likeliest to name beside it. engine: writes them elsewhere, by the
-        settings that it was made with.
+        Each has the text that `generate` returns for its index. alternatives: how many of the
+        likeliest tokens to name beside the cost of each character; None leaves costs out. backend:
+        samples on a device, by the settings that it was made with.
 
         Raises:
             VocabError, ConfigError: as `generate`.
         """
-        chosen = _to_draw(replace(config or SampleConfig(), **settings))
-        chain, guide = resolve_settings(chosen, self.vocab, self.form, guide)
-        begin = self._begin(prompt, chosen, after)
-
-        def write(indices: range) -> list[Sample]:
-            randoms = [np.random.default_rng([chosen.seed or 0, index]) for index in indices]
-            starts = [begin(random) for random in randoms]
-            batch: SampleBatch
-            if engine is not None:
-                batch = engine.start(self.reader, starts, randoms, alternatives)
+        config = _with_seed(replace(config or SampleConfig(), **settings))
+        chain, constraint = self._resolve(config, constraint)
+        start = self._read_start(prompt, config, after)
+        size = max(min(_LARGEST_BATCH, _LARGEST_LOGITS // self.vocab.size), 1)
+        if count < _SMALLEST_BATCH:
+            size = 1
+        if backend is not None:
+            size = backend.at_once
+        end = first + count
+        for begin in range(first, end, size):
+            indices = range(begin, min(begin + size, end))
+            randoms = [np.random.default_rng([config.seed or 0, index]) for index in indices]
+            starts = [start or self._random_start(random) for random in randoms]
+            model = self.language_model
+            batch: Batch | GpuBatch
+            if backend is not None:
+                batch = backend.start(model, starts, randoms, alternatives)
             else:
-                batch = Batch(self.reader, starts, chain, randoms, guide, alternatives=alternatives)
-            endings = [StoppingCriteria(chosen, self.form.document_end) for _ in indices]
-            return write_samples(batch, self.vocab, endings, indices)
-
-        size = max(min(_BATCH, _MOST_LOGITS // self.vocab.size), 1) if count >= _FEWEST else 1
-        size = engine.at_once if engine is not None else size
-        for start in range(first, first + count, size):
-            yield from write(range(start, min(start + size, first + count)))
+                batch = Batch(model, starts, chain, randoms, constraint, alternatives=alternatives)
+            criteria = [StoppingCriteria(config, self.text_format.document_end) for _ in indices]
+            yield from collect_samples(batch, self.vocab, criteria, indices)
 
     def search(
         self,
@@ -120,107 +166,135 @@ class Generator:
         after: Context | None = None,
         **settings: Any,
     ) -> list[Sample]:
-        """Give the `count` likeliest texts that a beam of `config.beam` finds, the best first.
+        """Return the `count` likeliest texts that a beam of `config.beam` finds, the best first.
 
-        Only bias and bans shape the probabilities; a text ends as one that is drawn would.
+        Only bias and bans shape the probabilities; a text ends as a sampled one would.
 
         Raises:
             VocabError: the prompt holds characters that the model does not know.
-            ConfigError: a setting is out of range, or asks for what is drawn or takes time.
+            ConfigError: a setting is out of range, or is for sampling or for a limited time.
         """
         from charrnn.generation.beam import check_search, search_beams
 
-        chosen = replace(config or SampleConfig(), **settings)
-        check_search(chosen, count)
-        chain, _ = resolve_settings(chosen, self.vocab, self.form)
-        start = self._begin(prompt, chosen, after)(np.random.default_rng(0))
-        has_stops = StoppingCriteria(chosen, self.form.document_end).has_rules
+        config = replace(config or SampleConfig(), **settings)
+        check_search(config, count)
+        chain, _ = self._resolve(config)
+        start = self._read_start(prompt, config, after)
+        start = start or self._random_start(np.random.default_rng(0))
+
+        def shown(ids: Sequence[int]) -> tuple[str, str]:
+            """Return what is shown of a text of these ids, and why it ends, "" if it goes on."""
+            criteria = StoppingCriteria(config, self.text_format.document_end)
+            text = ""
+            for char in self.vocab.decode(ids):
+                if criteria.reason is None:
+                    text += criteria.feed(char)
+            return text, criteria.reason or ""
+
+        has_rules = StoppingCriteria(config, self.text_format.document_end).has_rules
         found = search_beams(
-            self.reader,
+            self.language_model,
             start.state,
-            chosen,
+            config,
             count=count,
             bias=chain.bias,
-            is_end=lambda ids: has_stops and self._end(ids, chosen)[1] is not None,
+            is_end=lambda ids: has_rules and shown(ids)[1] != "",
         )
-        samples = []
-        for index, hypothesis in enumerate(found):
-            text, reason = self._end(hypothesis.ids, chosen)
-            samples.append(Sample(index, text, reason or "", -hypothesis.log_prob))
-        return samples
+        return [Sample(i, *shown(each.ids), -each.log_prob) for i, each in enumerate(found)]
 
     def read(self, text: str, after: Context | None = None) -> Context:
-        """Give where a text stands that goes on from here; `after` is what was read before it.
+        """Return the context of a text that continues here; `after` is what was read before it.
 
         Raises:
             VocabError: it holds characters that the model does not know.
         """
-        ids = self.vocab.encode(self.form.normalized(text))
-        before = after or Context(self.reader.initial_state())
-        state = prefill(self.reader, ids, before.state)
+        ids = self.vocab.encode(self.text_format.normalized(text))
+        before = after or Context(self.language_model.initial_state())
+        state = prefill(self.language_model, ids, before.state)
         return Context(state, np.concatenate((before.prompt, ids)))
 
     def next_chars(
         self, text: str, count: int, *, after: Context | None = None
     ) -> list[tuple[str, float]]:
-        """Give the likeliest characters after `text`, the likeliest first, with probabilities.
+        """Return the `count` likeliest characters after `text` and their probabilities.
 
-        They are the model's own, before any control of the sampler; a byte is written as <E4>.
-        after: what was `read` before the text.
+        They are the model's own, before any setting of the sampler; a byte is named <E4>. after:
+        what was `read` before the text.
 
         Raises:
             VocabError: the text holds characters that the model does not know.
         """
         start = self.read(text or ("" if after else self.opening(SampleConfig())), after)
-        logits = self.reader.logits(start.state).astype(np.float64)
-        likelihoods = np.exp(logits - logits.max())
-        likeliest = np.argsort(-likelihoods, kind="stable")[:count].tolist()
-        shares = likelihoods / likelihoods.sum()
-        return [(self.vocab.name_of(token), float(shares[token])) for token in likeliest]
-
-    def _end(self, ids: Sequence[int], config: SampleConfig) -> tuple[str, str | None]:
-        """Give what of a text is shown once these ids are written, and why it ends, if it does."""
-        ending, shown = StoppingCriteria(config, self.form.document_end), ""
-        for char in self.vocab.decode(ids):
-            if ending.reason is None:
-                shown += ending.feed(char)
-        return shown, ending.reason
-
-    def _begin(
-        self, prompt: str, config: SampleConfig, after: Context | None
-    ) -> Callable[[np.random.Generator], Context]:
-        """Give what gives the start of a text: it is random where nothing says how texts begin."""
-        opening = self.opening(config)
-        if prompt or after or opening:
-            start = self.read(prompt, after) if prompt or after else self.read(opening)
-            start = start if prompt or after else Context(start.state)
-            return lambda _: start
-
-        def draw(random: np.random.Generator) -> Context:
-            token = int(random.integers(self.vocab.size))
-            return Context(self.reader.advance(token, self.reader.initial_state()))
-
-        return draw
+        probabilities = softmax(self.language_model.logits(start.state).astype(np.float64))
+        likeliest = np.argsort(-probabilities, kind="stable")[:count].tolist()
+        return [(self.vocab.name_of(token), float(probabilities[token])) for token in likeliest]
 
     def opening(self, config: SampleConfig) -> str:
-        """Give what stands before a text without a prompt: a document's end or a line's, if any."""
+        """Return what stands before a text without a prompt: a document's or line's end."""
         if config.documents is not None:
-            return self.form.document_end or ""
+            return self.text_format.document_end or ""
         return "\n" if "\n" in self.vocab.alphabet else ""
 
-    def _iter_text(self, ids: Iterator[int]) -> Iterator[str]:
-        """Turn ids into characters; endless, as ids are."""
-        stream = StreamDecoder(self.vocab)
-        for token in ids:
-            yield from stream.feed(token)
+    def _resolve(
+        self, config: SampleConfig, constraint: Constraint | None = None
+    ) -> tuple[SamplerChain, Constraint | None]:
+        """Return the chain, and `constraint` or the one that the settings ask for.
+
+        Raises:
+            ConfigError: a setting needs what the model does not know, or nothing is left to write.
+        """
+        if config.documents is not None and self.text_format.document_end is None:
+            raise ConfigError(
+                "this model does not know where documents end: it was trained without "
+                "--document-end; leave --documents out, or end at a text by --stop"
+            )
+        if config.max_copy is not None and constraint is None:
+            raise ConfigError(
+                "max_copy needs the text that the model was trained on: pass the constraint that "
+                "charrnn.tasks.originality makes, or leave max_copy out"
+            )
+        bias = make_logit_bias(self.vocab, config)  # first: a constraint has to know the bans
+        if config.regex or config.template or config.choices or config.balanced:
+            from charrnn.generation.constraints.pattern import make_constraint
+
+            if constraint is not None:
+                raise ConfigError(
+                    "what the text must be and what it must not copy may leave nothing to write; "
+                    "leave --max-copy out, or --regex, --choices, --template and --balanced"
+                )
+            form = self.text_format.normalized  # what is to be matched has the form of the text
+            regex, template = (each and form(each) for each in (config.regex, config.template))
+            choices = tuple(map(form, config.choices))
+            config = replace(config, regex=regex, template=template, choices=choices)
+            is_allowed = None if bias is None else bias > -math.inf
+            constraint = make_constraint(self.vocab, config, is_allowed)
+        words = None if config.word_temperature is None else begins_word(self.vocab)
+        return SamplerChain(config, self.vocab.size, bias, words), constraint
+
+    def _read_start(
+        self, prompt: str, config: SampleConfig, after: Context | None
+    ) -> Context | None:
+        """Return where a text begins; None where nothing is known of how texts begin."""
+        if prompt or after:
+            return self.read(prompt, after)
+        opening = self.opening(config)  # no part of the text: penalties do not count it
+        return Context(self.read(opening).state) if opening else None
+
+    def _random_start(self, random: np.random.Generator) -> Context:
+        """Return the context after one random token."""
+        model = self.language_model
+        token = int(random.integers(self.vocab.size))
+        return Context(model.advance(token, model.initial_state()))
 
 
-def _to_draw(config: SampleConfig) -> SampleConfig:
-    """Give the settings of a draw, with a seed.
+def _with_seed(config: SampleConfig) -> SampleConfig:
+    """Return the settings with a seed, a fresh one if they have none.
 
     Raises:
         ConfigError: they ask for a search.
     """
     if config.beam:
-        raise ConfigError(f"beam is {config.beam}, which draws nothing; use search, or leave it 0")
+        raise ConfigError(
+            f"beam is {config.beam}, which searches and does not sample; use search, or leave it 0"
+        )
     return config if config.seed is not None else replace(config, seed=secrets.randbits(_SEED_BITS))

@@ -1,9 +1,10 @@
-"""Very many texts at once, written with torch: what `charrnn sample --device` calls.
+"""Thousands of texts at once on a device, with torch: what `charrnn sample --device` calls.
 
-A text's random numbers are those that it has in numpy, whatever stands beside it. Where rounding
-decides between two characters, and only there, it goes another way.
+`GpuBackend` starts batches, a `GpuBatch` yields their steps, `GpuSampler` samples a block of tokens
+of every text before the host looks at any. Random numbers come from each text's own numpy stream,
+so a text is the ordinary sampler's, except where rounding decides between two characters.
 
-B = texts side by side, V = vocabulary.
+B = texts in a batch, N = tokens of a block, K = alternatives, V = vocabulary.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,235 +24,117 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import SampleConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.batch import BatchStep
-from charrnn.generation.language_model import LanguageModel
 from charrnn.generation.logit_bias import make_logit_bias
+from charrnn.generation.network import LanguageModel
 from charrnn.generation.sampler import Context
 from charrnn.model.cuda_graph import CaptureError, CudaGraphs, GraphBackend, GraphRunner
 from charrnn.model.device import choose_device, configure_torch
-from charrnn.model.network import CharRNN, State, load_numpy_state_dict
-from charrnn.state import stack_states
+from charrnn.model.network import CharRNN, load_numpy_state_dict
+from charrnn.state import State, map_state, select_rows, stack_states
 
-_BLOCK = 32  # characters drawn before the host looks at any
-_AT_ONCE = 4096
-_MOST_LOGITS = 1 << 24  # of one step: 128 MiB in double precision
-_MISSING = (
+_BLOCK = 32  # N: the host waits for the device once in so many tokens
+_MAX_BATCH = 4096
+_MAX_LOGITS = 1 << 24  # of one step: 128 MiB in double precision
+_UNSUPPORTED = (  # they read back the text or the clock, or few use them by the thousand
     *("repetition_penalty", "presence_penalty", "frequency_penalty", "dry_penalty"),
     *("regex", "choices", "template", "balanced", "max_copy"),
     *("dynamic_temperature", "word_temperature", "typical", "xtc", "mirostat"),
     *("beam", "seconds"),
 )
-"""Settings that look back on a text, or on the clock, or are seldom asked for by the thousand."""
+
+Current = State
+"""What the next tokens of B texts depend on: a pair of their logits (B, V) and states of (B, H)."""
 
 
 class GpuBackend:
-    """A model on a device, which starts batches of texts there; `at_once` is the most in one."""
+    """A model on a device, which starts batches of at most `at_once` texts."""
 
     def __init__(self, file: ModelFile, config: SampleConfig, device: str) -> None:
-        """Take the model and the settings there.
+        """Copy the model to the device.
 
         Raises:
-            ConfigError: the device is not in this machine, or a setting is one that only the
-                ordinary sampler has.
+            ConfigError: this machine has no such device, or a setting is unsupported there.
         """
-        check_settings(config)
-        configure_torch(TrainConfig(), has_tf32=False)
+        for name in _UNSUPPORTED:
+            if getattr(config, name) != getattr(SampleConfig(), name):
+                raise ConfigError(
+                    "--device samples thousands of texts side by side and has no "
+                    f"--{name.replace('_', '-')}; leave one of them out"
+                )
+        configure_torch(TrainConfig(), has_tf32=False)  # TF32 rounds far more than float32
         model = CharRNN(file.config)
         load_numpy_state_dict(model, file.weights)
-        place = choose_device(device)
-        tape = CudaGraphs(place) if place.type == "cuda" else None
-        self._drawer = GpuSampler(model, config, make_logit_bias(file.vocab, config), place, tape)
-        self.at_once = max(1, min(_AT_ONCE, _MOST_LOGITS // file.vocab.size))
+        target = choose_device(device)
+        graphs = CudaGraphs(target) if target.type == "cuda" else None
+        bias = make_logit_bias(file.vocab, config)
+        self._sampler = GpuSampler(model, config, bias, target, graphs)
+        self.at_once = max(1, min(_MAX_BATCH, _MAX_LOGITS // file.vocab.size))
 
     def start(
         self,
-        reader: LanguageModel,
+        model: LanguageModel,
         starts: Sequence[Context],
         randoms: Sequence[np.random.Generator],
         alternatives: int | None,
     ) -> GpuBatch:
-        """Begin texts at `starts`, each with its own random stream."""
+        """Begin texts after `starts`, each with its own random stream.
+
+        alternatives: K; None leaves the costs out of the steps.
+        """
         states = stack_states([start.state for start in starts])
-        rows = self._drawer.start(reader.logits(states), states)
-        return GpuBatch(self._drawer, rows, randoms, alternatives)
+        current = self._sampler.start(model.logits(states), states)
+        return GpuBatch(self._sampler, current, randoms, alternatives)
 
 
 class GpuBatch:
-    """Texts that are written side by side, as generation/batch.py's are."""
+    """Texts sampled side by side, with the interface of generation/batch.py's Batch."""
 
-    guide_reason = ""
+    constraint_reason = ""  # no constraint ever ends these texts
 
     def __init__(
         self,
-        drawer: GpuSampler,
-        standing: SampleRows,
+        sampler: GpuSampler,
+        current: Current,
         randoms: Sequence[np.random.Generator],
         alternatives: int | None,
     ) -> None:
-        self._drawer, self._standing = drawer, standing
-        self._randoms, self._alternatives = randoms, alternatives
+        self._sampler = sampler
+        self._current = current
+        self._randoms = randoms
+        self._alternatives = alternatives
         self._rows = np.arange(len(randoms))
         self._is_open = np.ones(len(randoms), np.bool_)
 
     def __iter__(self) -> Iterator[BatchStep]:
-        """Write a character of each text, and another, until all are dropped."""
+        """Yield one token of each open text at a time, until all are dropped."""
         while self._is_open.any():
-            self._leave_the_dropped()
-            yield from self._steps()
+            # Texts that were dropped leave the batch, between blocks only.
+            stay = np.flatnonzero(self._is_open[self._rows])
+            if len(stay) < len(self._rows):
+                self._rows = self._rows[stay]
+                self._current = select_rows(self._current, stay)
+            # A text that ends inside a block wastes the rest of its numbers; no one reads them.
+            uniforms = np.stack([self._randoms[row].random(_BLOCK) for row in self._rows.tolist()])
+            count = self._alternatives or 0
+            block, self._current = self._sampler.sample(self._current, uniforms, count)
+            tokens, *costs = block if self._alternatives is not None else block[:1]
+            for t in range(_BLOCK):
+                is_open = self._is_open[self._rows]
+                if not is_open.any():
+                    break
+                step_costs = (cost[is_open, t] for cost in costs)
+                yield BatchStep(self._rows[is_open], tokens[is_open, t], *step_costs)
 
     def drop(self, rows: Container[int]) -> None:
-        """Write no more of the texts at these places; between two steps."""
+        """Sample no more of the texts with these numbers; to be called between two steps."""
         for row in self._rows.tolist():
             self._is_open[row] &= row not in rows
 
-    def _leave_the_dropped(self) -> None:
-        stay = np.flatnonzero(self._is_open[self._rows])
-        if len(stay) < len(self._rows):
-            self._rows = self._rows[stay]
-            self._standing = self._standing.pick(stay)
-
-    def _steps(self) -> Iterator[BatchStep]:
-        """Draw a block of every text that goes on; give it character by character."""
-        rows, alternatives = self._rows, self._alternatives
-        uniforms = np.stack([self._randoms[row].random(_BLOCK) for row in rows.tolist()])
-        block, self._standing = self._drawer.draw(self._standing, uniforms, alternatives or 0)
-        tokens, *costs = block if alternatives is not None else block[:1]
-        for place in range(_BLOCK):
-            still = np.flatnonzero(self._is_open[rows])
-            if not len(still):
-                return
-            told = (each[still, place] for each in costs)
-            yield BatchStep(rows[still], tokens[still, place], *told)
-
-
-def check_settings(config: SampleConfig) -> None:
-    """Refuse what is not drawn on rows of texts.
-
-    Raises:
-        ConfigError: names it.
-    """
-    ordinary = SampleConfig()
-    for name in _MISSING:
-        if getattr(config, name) != getattr(ordinary, name):
-            option = name.replace("_", "-")
-            raise ConfigError(
-                f"--device writes thousands of texts side by side and has no --{option}; leave one "
-                "of them out"
-            )
-
-
-class SampleRows(NamedTuple):
-    """Where B texts stand: the logits (B, V) of their next characters, and the states after them.
-
-    A state holds (B, H) for each layer and part.
-    """
-
-    logits: Tensor
-    state: State
-
-    def pick(self, rows: NDArray[np.intp]) -> SampleRows:
-        """Give some of the texts."""
-        places = torch.from_numpy(rows).to(self.logits.device)
-        state = tuple(tuple(part[places] for part in layer) for layer in self.state)
-        return SampleRows(self.logits[places], state)
-
-    def clone(self) -> SampleRows:
-        """Give the same in other memory."""
-        state = tuple(tuple(part.clone() for part in layer) for layer in self.state)
-        return SampleRows(self.logits.clone(), state)
-
-    def become(self, rows: SampleRows) -> None:
-        """Take up what as many other texts have."""
-        self.logits.copy_(rows.logits)
-        for layer, others in zip(self.state, rows.state, strict=True):
-            for part, other in zip(layer, others, strict=True):
-                part.copy_(other)
-
-
-class GpuSampler:
-    """Draws by settings that are resolved once; numpy arrays go in and come out."""
-
-    def __init__(
-        self,
-        model: CharRNN,
-        config: SampleConfig,
-        bias: NDArray[np.float32] | None,
-        device: torch.device,
-        tape: GraphBackend | None = None,
-    ) -> None:
-        """Take the model to the device.
-
-        bias: (V,), added to the logits; −inf is a ban. tape: what can record a block there.
-        """
-        self._model, self._config, self._device = model.to(device), config, device
-        self._bias = None if bias is None else torch.from_numpy(bias).to(device)
-        self._tape = tape
-        self._desk: _StaticBuffers | None = None
-
-    def start(self, logits: NDArray[np.float32], states: tuple[Any, ...]) -> SampleRows:
-        """Take logits (B, V) and states there, one entry a layer, each part (B, H)."""
-        state = tuple(tuple(self._send(part) for part in layer) for layer in states)
-        return SampleRows(self._send(logits), state)
-
-    def draw(
-        self, rows: SampleRows, uniforms: NDArray[np.float64], alternatives: int
-    ) -> tuple[list[NDArray[Any]], SampleRows]:
-        """Give a Block as arrays, drawn by numbers (B, N) in [0, 1), and where the texts are then.
-
-        alternatives: K.
-        """
-        numbers = self._send(uniforms)
-        block, after = self._draw(rows, numbers, alternatives)
-        return [each.cpu().numpy() for each in block], after
-
-    def _draw(
-        self, rows: SampleRows, numbers: Tensor, alternatives: int
-    ) -> tuple[SampledBlock, SampleRows]:
-        fixed = self._model, self._config, self._bias
-        if self._tape is None:
-            return sample_block(*fixed, rows, numbers, alternatives)
-        kind = *numbers.shape, alternatives
-        if self._desk is None or self._desk.kind != kind:
-            self._desk = _StaticBuffers(
-                kind, rows.clone(), numbers.clone(), GraphRunner(self._tape)
-            )
-        desk = self._desk
-        desk.rows.become(rows)
-        desk.numbers.copy_(numbers)
-
-        def draw() -> None:
-            desk.drawn = sample_block(*fixed, desk.rows, desk.numbers, alternatives)
-
-        try:
-            desk.recorder.do(kind, draw)
-        except CaptureError:  # slower, and no other text
-            self._tape = None
-            draw()
-        assert desk.drawn is not None
-        block, after = desk.drawn
-        return block, after.clone()
-
-    def _send(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self._device)
-
-
-@dataclass
-class _StaticBuffers:
-    """Memory that stays, where blocks of one kind are drawn: so many texts, places, alternatives.
-
-    drawn: the last block, which the next one may be written over.
-    """
-
-    kind: tuple[int, ...]
-    rows: SampleRows
-    numbers: Tensor
-    recorder: GraphRunner
-    drawn: tuple[SampledBlock, SampleRows] | None = None
-
 
 class SampledBlock(NamedTuple):
-    """What was drawn: ids (B, N), and −ln of each one's probability before anything shaped it.
+    """Sampled ids (B, N), and −ln p (B, N) of each in the model, before anything shaped it.
 
-    top, top_nats: (B, N, K) the likeliest ids in each place, and what they would have cost.
+    top, top_nats: (B, N, K), the likeliest ids at each position, and −ln p of them.
     """
 
     tokens: Tensor
@@ -259,67 +143,141 @@ class SampledBlock(NamedTuple):
     top_nats: Tensor
 
 
+class GpuSampler:
+    """A model on a device and its settings, resolved once; numpy arrays go in and come out."""
+
+    def __init__(
+        self,
+        model: CharRNN,
+        config: SampleConfig,
+        bias: NDArray[np.float32] | None,
+        device: torch.device,
+        graphs: GraphBackend | None = None,
+    ) -> None:
+        """Move the model to the device.
+
+        bias: (V,), added to the logits; −inf is a ban. graphs: captures blocks as CUDA graphs.
+        """
+        self._device = device
+        device_bias = None if bias is None else self._to_device(bias)
+        self._sample_block = partial(sample_block, model.to(device), config, device_bias)
+        self._graphs = graphs
+        self._static: _StaticBuffers | None = None
+
+    def start(self, logits: NDArray[np.float32], states: State) -> Current:
+        """Copy logits (B, V) and numpy states of (B, H) to the device."""
+        return map_state(self._to_device, (logits, states))
+
+    def sample(
+        self, current: Current, uniforms: NDArray[np.float64], alternatives: int
+    ) -> tuple[list[NDArray[Any]], Current]:
+        """Sample a block with the numbers (B, N) in [0, 1).
+
+        Returns a SampledBlock's fields as numpy arrays, and what the tokens after it depend on.
+        """
+        block, after = self._replay(current, self._to_device(uniforms), alternatives)
+        return [tensor.cpu().numpy() for tensor in block], after
+
+    def _replay(
+        self, current: Current, uniforms: Tensor, alternatives: int
+    ) -> tuple[SampledBlock, Current]:
+        """Sample a block by its CUDA graph where there is one."""
+        if self._graphs is None:
+            return self._sample_block(current, uniforms, alternatives)
+        # A graph is bound to shapes and addresses. Batches only shrink: the last shape is enough.
+        shape = (*uniforms.shape, alternatives)
+        if self._static is None or self._static.shape != shape:
+            inputs = map_state(torch.clone, current), uniforms.clone()
+            self._static = _StaticBuffers(shape, inputs, GraphRunner(self._graphs))
+        static = self._static
+        map_state(Tensor.copy_, static.inputs, (current, uniforms))
+
+        def sample() -> None:
+            static.outputs = self._sample_block(*static.inputs, alternatives)
+
+        try:
+            static.runner.run(shape, sample)
+        except CaptureError:  # the same texts without graphs, only slower
+            self._graphs = None
+            sample()
+        assert static.outputs is not None
+        block, after = static.outputs
+        # The next replay overwrites its outputs; the block is copied to the host before that.
+        return block, map_state(torch.clone, after)
+
+    def _to_device(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+@dataclass
+class _StaticBuffers:
+    """Preallocated inputs and outputs of a block, as CUDA graphs need them; shape: (B, N, K)."""
+
+    shape: tuple[int, ...]
+    inputs: tuple[Current, Tensor]
+    runner: GraphRunner
+    outputs: tuple[SampledBlock, Current] | None = None
+
+
 @torch.no_grad()
 def sample_block(
     model: CharRNN,
     config: SampleConfig,
     bias: Tensor | None,
-    rows: SampleRows,
+    current: Current,
     uniforms: Tensor,
     alternatives: int = 0,
-) -> tuple[SampledBlock, SampleRows]:
-    """Draw N characters of each text, by `uniforms` (B, N) float64 in [0, 1).
+) -> tuple[SampledBlock, Current]:
+    """Sample N tokens of each text, with `uniforms` (B, N) float64 in [0, 1).
 
     bias: (V,), added to the logits; −inf is a ban. alternatives: K.
     """
-    drawn = []
+    columns = []
+    logits, state = current
     for uniform in uniforms.unbind(1):
-        raw = rows.logits.double()
+        raw = logits.double()  # as chain.py, which cumulates in float64
         tokens = sample_tokens(raw if bias is None else raw + bias, config, uniform[:, None])
         nats = -raw.log_softmax(-1)
         top = nats.topk(min(alternatives, nats.shape[1]), largest=False)
-        drawn.append((tokens, nats.gather(1, tokens[:, None])[:, 0], top.indices, top.values))
-        logits, state = model(tokens[:, None], rows.state)
-        rows = SampleRows(logits[:, 0], state)
-    return SampledBlock(*(torch.stack(each, 1) for each in zip(*drawn, strict=True))), rows
+        columns.append((tokens, nats.gather(1, tokens[:, None])[:, 0], top.indices, top.values))
+        next_logits, state = model(tokens[:, None], state)
+        logits = next_logits[:, 0]  # a window of T = 1
+    block = SampledBlock(*(torch.stack(column, 1) for column in zip(*columns, strict=True)))
+    return block, (logits, state)
 
 
 def sample_tokens(logits: Tensor, config: SampleConfig, uniform: Tensor) -> Tensor:
-    """Give an id (B,) by logits (B, V) and numbers (B, 1), both float64; the likeliest at 0."""
+    """Return ids (B,) sampled from logits (B, V) with numbers (B, 1), both float64."""
     if not config.temperature:
         return logits.argmax(-1)
+    # Inverse transform sampling: count the cumulated probabilities that are at most u.
     sums = filter_logits(logits, config).exp().cumsum(-1)
     return (sums <= uniform * sums[:, -1:]).sum(-1)
 
 
 def filter_logits(logits: Tensor, config: SampleConfig) -> Tensor:
-    """Give logits (B, V) after temperature, top-n-sigma, top-k, top-p, min-p; the largest is 0."""
+    """Return logits (B, V) after temperature, top-n-sigma, top-k, top-p, min-p; the largest is 0.
+
+    The reference is generation/filters.py.
+    """
     kept = (logits - logits.amax(-1, keepdim=True)) / config.temperature
     if config.top_n_sigma:
-        kept = _keep_top_n_sigma(kept, config.top_n_sigma)
+        # The standard deviation of those that are not banned, row by row.
+        is_finite = kept > -math.inf
+        count = is_finite.sum(-1, keepdim=True)
+        mean = kept.masked_fill(~is_finite, 0.0).sum(-1, keepdim=True) / count
+        deviations = (kept - mean).masked_fill(~is_finite, 0.0)
+        sigma = (deviations.square().sum(-1, keepdim=True) / count).sqrt()
+        kept = kept.masked_fill(kept < -config.top_n_sigma * sigma, -math.inf)
     if config.top_k or config.top_p < 1:
-        kept = _keep_likeliest(kept, config.top_k or kept.shape[1], config.top_p)
+        # A stable sort: of equal logits at the edge, those with the lower ids stay.
+        falling, order = kept.sort(dim=-1, descending=True, stable=True)
+        falling[:, config.top_k or kept.shape[1] :].fill_(-math.inf)
+        if config.top_p < 1:
+            sums = falling.exp().cumsum(-1)
+            is_enough = sums[:, :-1] >= config.top_p * sums[:, -1:]
+            falling[:, 1:].masked_fill_(is_enough, -math.inf)
+        kept = torch.full_like(kept, -math.inf).scatter_(-1, order, falling)
     if config.min_p > 0:
         kept = kept.masked_fill(kept < math.log(config.min_p), -math.inf)
     return kept
-
-
-def _keep_top_n_sigma(logits: Tensor, n: float) -> Tensor:
-    """Keep those within n standard deviations of the largest, which is 0; no ban counts."""
-    is_there = logits > -math.inf
-    count = is_there.sum(-1, keepdim=True)
-    there = logits.masked_fill(~is_there, 0.0)
-    off = (there - there.sum(-1, keepdim=True) / count).masked_fill(~is_there, 0.0)
-    spread = (off.square().sum(-1, keepdim=True) / count).sqrt()
-    return logits.masked_fill(logits < -n * spread, -math.inf)
-
-
-def _keep_likeliest(logits: Tensor, k: int, p: float) -> Tensor:
-    """Keep the k likeliest, and of them the fewest whose probabilities sum to p or more."""
-    falling, order = logits.sort(dim=-1, descending=True, stable=True)
-    falling[:, k:].fill_(-math.inf)
-    if p < 1:
-        reached = falling.exp().cumsum(-1)
-        is_enough = reached[:, :-1] >= p * reached[:, -1:]
-        falling[:, 1:].masked_fill_(is_enough, -math.inf)
-    return torch.full_like(logits, -math.inf).scatter_(-1, order, falling)

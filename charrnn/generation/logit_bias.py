@@ -1,9 +1,9 @@
 """Sets of characters by name, and what they add to the logits: a bias, or −inf for a ban.
 
 A set is written `ascii`, `letters`, `digits`, a Unicode general category such as `Lu`, or as the
-characters themselves. Where a vocabulary writes rare characters as bytes, a byte below 0x80 is its
-character; the others could write any character beyond ASCII, so they are left out with `only`, and
-with a ban that reaches beyond ASCII.
+characters themselves. Where a vocabulary has byte tokens, a byte below 0x80 is its character. The
+other bytes could write any character beyond ASCII, so `only` leaves them out, and so does a ban
+that reaches beyond ASCII. `generator.py` calls this once for each text or batch.
 
 V = vocabulary.
 """
@@ -11,7 +11,7 @@ V = vocabulary.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,26 +25,21 @@ _NAMED: dict[str, Callable[[str], bool]] = {
     "letters": lambda char: unicodedata.category(char)[0] in "LM",  # marks are parts of letters
     "digits": lambda char: unicodedata.category(char) == "Nd",
 }
-_SHOWN = 60  # characters of the alphabet in a complaint
 _SUBCLASSES = {"L": "ultmo", "M": "nce", "N": "dlo", "P": "cdseifo", "S": "mcko", "Z": "slp"}
-_CATEGORIES = {big + small for big, all in _SUBCLASSES.items() for small in all}
-_CATEGORIES |= {"Cc", "Cf", "Co"}  # of the others no character is written
-
-
-def is_in(char: str, name: str) -> bool:
-    """Tell whether a character belongs to the set that `name` writes."""
-    if name in _NAMED:
-        return _NAMED[name](char)
-    return unicodedata.category(char) == name if name in _CATEGORIES else char in name
+_CATEGORIES = {first + second for first, all in _SUBCLASSES.items() for second in all}
+_CATEGORIES |= {"Cc", "Cf", "Co"}  # no character is written in the other two: Cs, Cn
+_APOSTROPHES = "'’"  # parts of a word, as in don't
+_SHOWN = 60  # characters of the alphabet in an error
 
 
 def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] | None:
-    """Give what to add to the logits (V,) float32: biases, and −inf for what is banned.
-
-    None where nothing is asked for.
+    """Return what to add to the logits (V,) float32, −inf for a ban; None for no bias and no ban.
 
     Raises:
-        ConfigError: no character is left, or a bias is on none that the model has.
+        ConfigError: no token is left, or a bias is on no character that the model has.
+
+    >>> make_logit_bias(Vocab("abc"), SampleConfig(bias=("a=2",), ban=("c",)))
+    array([  2.,   0., -inf], dtype=float32)
     """
     if not (config.bias or config.only or config.ban):
         return None
@@ -55,61 +50,58 @@ def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] |
         if not chosen.any():
             raise ConfigError(f"bias {text!r} is on no character that this model has; leave it out")
         bias[chosen] += amount
-    is_left = _tokens_left(vocab, config)
-    if not is_left.any():
-        raise _nothing_left(vocab, config)
-    bias[~is_left] = -np.inf
+    is_banned = _tokens_in(vocab, config.ban)
+    if config.only:
+        is_banned |= ~_tokens_in(vocab, config.only)
+    # Bytes that could write anything: ban them where something beyond ASCII is banned.
+    if vocab.has_bytes and (config.only or any(map(_reaches_beyond_ascii, config.ban))):
+        is_banned[len(vocab.alphabet) + 0x80 :] = True
+    if is_banned.all():
+        asked = [f"{kind} {name!r}" for kind in ("only", "ban") for name in getattr(config, kind)]
+        more = " and more" if len(vocab.alphabet) > _SHOWN else ""
+        raise ConfigError(
+            f"{' with '.join(asked)} leaves no character of this model, which has "
+            f"{vocab.alphabet[:_SHOWN]!r}{more}; allow one of them"
+        )
+    bias[is_banned] = -np.inf
     return bias
 
 
-def _nothing_left(vocab: Vocab, config: SampleConfig) -> ConfigError:
-    asked = [f"{kind} {name!r}" for kind in ("only", "ban") for name in getattr(config, kind)]
-    more = " and more" if len(vocab.alphabet) > _SHOWN else ""
-    return ConfigError(
-        f"{' with '.join(asked)} leaves no character of this model, which has "
-        f"{vocab.alphabet[:_SHOWN]!r}{more}; allow one of them"
-    )
+def begins_word(vocab: Vocab) -> NDArray[np.bool_]:
+    """Return (V + 1,): whether a word begins after each id and, last, at the start of a text.
+
+    Letters, marks, digits and apostrophes are parts of words; so are bytes beyond ASCII.
+    """
+    is_part = [
+        unicodedata.category(char)[0] in "LMN" or char in _APOSTROPHES for char in _chars(vocab)
+    ]
+    begins = np.zeros(vocab.size + 1, np.bool_)
+    begins[: len(is_part)] = np.logical_not(is_part)
+    begins[-1] = True
+    return begins
 
 
-def _tokens_left(vocab: Vocab, config: SampleConfig) -> NDArray[np.bool_]:
-    """(V,) bool: what `only` and `ban` leave."""
-    is_left = ~_tokens_in(vocab, config.ban)
-    if config.only:
-        is_left &= _tokens_in(vocab, config.only)
-    if vocab.has_bytes and (config.only or any(map(_reaches_beyond_ascii, config.ban))):
-        is_left[len(vocab.alphabet) + 0x80 :] = False
-    return is_left
+def is_in(char: str, name: str) -> bool:
+    """Return whether a character belongs to the set that `name` writes.
+
+    >>> is_in("é", "letters"), is_in("é", "Lu"), is_in("é", "aé")
+    (True, False, True)
+    """
+    if name in _NAMED:
+        return _NAMED[name](char)
+    return unicodedata.category(char) == name if name in _CATEGORIES else char in name
 
 
-def _tokens_in(vocab: Vocab, names: tuple[str, ...]) -> NDArray[np.bool_]:
-    """(V,) bool: the tokens that write a character of these sets."""
-    ascii_bytes = "".join(map(chr, range(0x80))) if vocab.has_bytes else ""
-    found = [any(is_in(char, name) for name in names) for char in vocab.alphabet + ascii_bytes]
+def _tokens_in(vocab: Vocab, names: Iterable[str]) -> NDArray[np.bool_]:
+    """Return (V,): the tokens that write a character of one of these sets."""
+    found = [any(is_in(char, name) for name in names) for char in _chars(vocab)]
     return np.array(found + [False] * (vocab.size - len(found)))
 
 
+def _chars(vocab: Vocab) -> str:
+    """Return the characters of the first ids: the alphabet, then the bytes that are ASCII."""
+    return vocab.alphabet + "".join(map(chr, range(0x80 * vocab.has_bytes)))
+
+
 def _reaches_beyond_ascii(name: str) -> bool:
-    if name in _NAMED or name in _CATEGORIES:
-        return name != "ascii"
-    return not name.isascii()
-
-
-_JOINERS = "'’"  # within a word, as in don't
-
-
-def begins_word(vocab: Vocab) -> NDArray[np.bool_]:
-    """Give (V + 1,) whether a word begins after each id, and, last, where a text begins.
-
-    Letters, marks, digits and the apostrophe are parts of words; so are the bytes of what lies
-    beyond ASCII.
-    """
-    ascii_bytes = map(chr, range(0x80 if vocab.has_bytes else 0))
-    parts = [_is_part(char) for char in (*vocab.alphabet, *ascii_bytes)]
-    is_part = np.ones(vocab.size + 1, np.bool_)
-    is_part[: len(parts)] = parts
-    is_part[-1] = False
-    return ~is_part
-
-
-def _is_part(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LMN" or char in _JOINERS
+    return name != "ascii" if name in _NAMED or name in _CATEGORIES else not name.isascii()

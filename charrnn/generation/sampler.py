@@ -1,9 +1,9 @@
-"""Ids one by one from a network, a state, a chain and a random stream.
+"""The loop that samples token ids one by one from a model, a chain and a random stream.
 
-It knows nothing of characters: `generator.py` turns ids into text, `chain.py` chooses them,
-`batch.py` writes many texts side by side.
+`generator.py` turns the ids into text; `chain.py` has the steps between logits and an id;
+`batch.py` is the same loop for many texts side by side.
 
-V = vocabulary, B = texts side by side.
+V = vocabulary, S = tokens of the prompt.
 """
 
 from __future__ import annotations
@@ -18,61 +18,65 @@ from charrnn.errors import ConfigError
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.filters import Logits
-from charrnn.generation.language_model import LanguageModel
+from charrnn.generation.network import LanguageModel
 from charrnn.state import State
 from charrnn.text.vocab import Ids
 
-BLOCK = 256  # random numbers drawn at once
+_BLOCK = 256  # random numbers drawn at once: single ones take 20 times as long
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a text begins: the state after a prompt, and the prompt's ids (S,), its past."""
+    """Where a text begins: the state after a prompt, and the prompt's ids (S,)."""
 
     state: State
     prompt: Ids = field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
 def iter_tokens(
-    network: LanguageModel,
+    model: LanguageModel,
     start: Context,
     chain: SamplerChain,
     random: np.random.Generator,
-    guide: Constraint | None = None,
+    constraint: Constraint | None = None,
 ) -> Iterator[int]:
-    """Yield ids, each drawn from the softmax of the filtered logits, until the guide ends them.
+    """Yield sampled ids until the constraint ends the text, or for ever.
 
     Raises:
-        ConfigError: the guide leaves nothing to write that is not banned.
+        ConfigError: the constraint and the bans leave no id.
     """
-    state, memory = start.state, chain.start(start.prompt)
-    uniforms = _iter_uniforms(random)
-    place = guide.start(start.prompt) if guide else None
-    while guide is None or not guide.is_over(place):
-        logits = chain.shape(network.logits(state), memory)
-        if guide is not None:
-            logits = constrain(logits, guide, place)
-        chance = next(uniforms) if chain.has_chance else 0.0
-        token, cost_bits = chain.choose(logits, memory, next(uniforms), chance)
-        if guide is not None:
-            place = guide.follow(place, token)
-            if place is None:
+    state = start.state
+    sampler_state = chain.initial_state(start.prompt)
+    uniforms = iter_uniforms(random)
+    constraint_state = constraint.initial_state(start.prompt) if constraint else None
+    while constraint is None or not constraint.is_finished(constraint_state):
+        # Logits of the next id, then what penalties, bias and the constraint make of them.
+        logits = chain.shape(model.logits(state), sampler_state)
+        if constraint is not None:
+            logits = constrain(logits, constraint, constraint_state)
+        # XTC's number comes first in the stream, so that a seed gives the same text for ever.
+        xtc_uniform = next(uniforms) if chain.has_xtc else 0.0
+        token, cost_bits = chain.sample(logits, sampler_state, next(uniforms), xtc_uniform)
+        if constraint is not None:
+            constraint_state = constraint.advance(token, constraint_state)
+            if constraint_state is None:
                 return
-        memory = chain.remember(memory, token, cost_bits)
+        sampler_state = chain.update(sampler_state, token, cost_bits)
         yield token
-        state = network.advance(token, state)
+        # The model reads the id only once another one is asked for.
+        state = model.advance(token, state)
 
 
-def constrain(logits: Logits, guide: Constraint, place: Any) -> Logits:
-    """Give the logits (V,) that the guide leaves.
+def constrain(logits: Logits, constraint: Constraint, constraint_state: Any) -> Logits:
+    """Return the logits (V,) with −inf for each id that the constraint forbids.
 
     Raises:
-        ConfigError: it leaves none that is not banned.
+        ConfigError: no id is left.
     """
-    bias = guide.bias(place)
-    if bias is None:
+    mask = constraint.mask(constraint_state)
+    if mask is None:
         return logits
-    left: Logits = logits + bias
+    left: Logits = logits + mask
     if not (left > -np.inf).any():
         raise ConfigError(
             "no character is left that could be written next: all that --only, --ban and --bias "
@@ -81,7 +85,7 @@ def constrain(logits: Logits, guide: Constraint, place: Any) -> Logits:
     return left
 
 
-def _iter_uniforms(random: np.random.Generator) -> Iterator[float]:
-    """Yield numbers in [0, 1); drawn in blocks, the same as one by one."""
+def iter_uniforms(random: np.random.Generator) -> Iterator[float]:
+    """Yield numbers in [0, 1), the same as if each were drawn alone."""
     while True:
-        yield from random.random(BLOCK).tolist()
+        yield from random.random(_BLOCK).tolist()

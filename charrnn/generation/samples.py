@@ -1,4 +1,6 @@
-"""Whole texts out of ids that are drawn side by side, and what each of their characters cost.
+"""Whole samples: texts collected from a batch, their costs, and which of them are chosen.
+
+`generator.py` collects them; `tasks/sample.py` chooses among them.
 
 K = alternatives.
 """
@@ -6,23 +8,32 @@ K = alternatives.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from itertools import islice, repeat
+from typing import TYPE_CHECKING
 
-from charrnn.generation.batch import BatchStep, SampleBatch
+from charrnn.generation.batch import Batch, BatchStep
 from charrnn.generation.stopping import StoppingCriteria
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import StreamDecoder, Vocab
 
+if TYPE_CHECKING:
+    from charrnn.generation.gpu import GpuBatch
+
+SampleRange = Callable[[int, int], Iterable["Sample"]]  # from a first index and a count to samples
+Selector = Callable[["Sample"], "Sample | None"]
+
+_MOST_TRIES = 50  # samples made for each one that is asked for, before the search is given up
+
 
 @dataclass(frozen=True)
 class Cost:
-    """What a character cost the model before anything shaped its logits.
+    """What a character cost: −ln p in the model, before anything shaped its logits.
 
-    nats: −ln of its probability, the sum of its bytes' where it is written as such. top: the K
-    likeliest in its place, each with its own; a byte is written as <E4>.
+    nats: the sum of its bytes' costs where it was written as bytes. top: the K likeliest tokens at
+    its position, each with its own cost; a byte is named <E4>.
     """
 
     nats: float
@@ -31,10 +42,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Sample:
-    """A text that was written.
+    """A text that was sampled, and why it ended.
 
-    nats: what it cost the model before anything shaped its logits; NaN where that was not asked
-    for. costs: the share of each of its characters.
+    nats: −ln p of the text in the model, before anything shaped its logits. costs: of each of its
+    characters. Where costs were not asked for, nats is NaN and costs is empty.
     """
 
     index: int
@@ -45,74 +56,29 @@ class Sample:
 
     @property
     def bpc(self) -> float:
-        """Bits per character; NaN where there are none, or their cost was not asked for."""
+        """Bits per character; NaN for an empty text or without costs."""
         return bits_per_char(self.nats / len(self.text)) if self.text else math.nan
 
 
-def write_samples(
-    batch: SampleBatch, vocab: Vocab, endings: Sequence[StoppingCriteria], indices: Sequence[int]
+def collect_samples(
+    batch: Batch | GpuBatch,
+    vocab: Vocab,
+    criteria: Sequence[StoppingCriteria],
+    indices: Sequence[int],
 ) -> list[Sample]:
-    """Let a batch write until all of its texts have ended; give them in order."""
-    drafts = [_Draft(vocab, ending, batch.guide_reason) for ending in endings]
-    batch.drop({row for row, draft in enumerate(drafts) if draft.ending.reason})
+    """Sample a batch until all of its texts have ended; return them in order."""
+    texts = [_PartialSample(vocab, each, batch.constraint_reason) for each in criteria]
+    batch.drop({row for row, text in enumerate(texts) if text.criteria.reason})
     for step in batch:
-        costs = _costs(step, vocab)
-        for row, token, cost in zip(step.rows.tolist(), step.tokens.tolist(), costs, strict=True):
-            drafts[row].take(token, cost)
-        batch.drop({row for row in step.rows.tolist() if drafts[row].ending.reason})
-    return [draft.finish(index) for index, draft in zip(indices, drafts, strict=True)]
-
-
-class _Draft:
-    """One text as it is written."""
-
-    def __init__(self, vocab: Vocab, ending: StoppingCriteria, guide_reason: str) -> None:
-        self.ending = ending
-        self._guide_reason = guide_reason
-        self._decoder = StreamDecoder(vocab)
-        self._shown: list[str] = []
-        self._costs: list[Cost] = []
-        self._unfinished: list[Cost] = []
-
-    def take(self, token: int, cost: Cost | None) -> None:
-        """Take the next id; −1 where a guide ended the text."""
-        if token < 0:
-            self._shown.append(self.ending.end(self._guide_reason))
-            return
-        chars = self._decoder.feed(token)
-        if cost is not None:
-            self._count(cost, len(chars))
-        for char in chars:
-            if self.ending.reason is None:
-                self._shown.append(self.ending.feed(char))
-
-    def finish(self, index: int) -> Sample:
-        """Give the text as it ended."""
-        text = "".join(self._shown)
-        costs = tuple(self._costs[: len(text)])
-        nats = sum(cost.nats for cost in costs) if costs else math.nan
-        return Sample(index, text, self.ending.reason or "", nats, costs)
-
-    def _count(self, cost: Cost, finished: int) -> None:
-        """Give what the tokens cost to the characters that they finished.
-
-        Where there are several, the last token's is the last one's, and the first one, which
-        stands for bytes that are none, has the rest.
-        """
-        self._unfinished.append(cost)
-        if not finished:
-            return
-        end = len(self._unfinished) - self._decoder.held_back
-        done, self._unfinished = self._unfinished[:end], self._unfinished[end:]
-        if finished > 1:
-            nothing = [Cost(0.0)] * (finished - 2)
-            self._costs += [_merge_costs(done[:-1]), *nothing, _merge_costs(done[-1:])]
-        else:
-            self._costs.append(_merge_costs(done))
+        rows = step.rows.tolist()
+        for row, token, cost in zip(rows, step.tokens.tolist(), _costs(step, vocab), strict=True):
+            texts[row].feed(token, cost)
+        batch.drop({row for row in rows if texts[row].criteria.reason})
+    return [text.finish(index) for index, text in zip(indices, texts, strict=True)]
 
 
 def _costs(step: BatchStep, vocab: Vocab) -> Iterable[Cost | None]:
-    """Give what each id of a step cost; None where that was not asked for."""
+    """Return the cost of each id of a step; None where costs were not asked for."""
     if step.nats is None or step.top is None or step.top_nats is None:
         return repeat(None, len(step.rows))
     tops = (
@@ -122,73 +88,103 @@ def _costs(step: BatchStep, vocab: Vocab) -> Iterable[Cost | None]:
     return map(Cost, step.nats.tolist(), tops)
 
 
-def _merge_costs(costs: Sequence[Cost]) -> Cost:
-    """Give the cost of a character from those of its tokens."""
-    return Cost(sum(cost.nats for cost in costs), costs[0].top) if costs else Cost(0.0)
+class _PartialSample:
+    """One text of a batch while it is sampled."""
+
+    def __init__(self, vocab: Vocab, criteria: StoppingCriteria, constraint_reason: str) -> None:
+        self.criteria = criteria
+        self._constraint_reason = constraint_reason
+        self._decoder = StreamDecoder(vocab)
+        self._shown: list[str] = []
+        self._costs: list[Cost] = []
+        self._pending: list[Cost] = []  # of the bytes of a character that is not complete
+
+    def feed(self, token: int, cost: Cost | None) -> None:
+        """Take the next id; −1 where a constraint ended the text."""
+        if token < 0:
+            self._shown.append(self.criteria.end(self._constraint_reason))
+            return
+        chars = self._decoder.feed(token)
+        if cost is not None:
+            self._add_cost(cost, len(chars))
+        for char in chars:
+            if self.criteria.reason is None:
+                self._shown.append(self.criteria.feed(char))
+
+    def finish(self, index: int) -> Sample:
+        """Return the text as it ended."""
+        text = "".join(self._shown)
+        costs = tuple(self._costs[: len(text)])  # a stop text has costs, but is not shown
+        nats = sum(cost.nats for cost in costs) if costs else math.nan
+        return Sample(index, text, self.criteria.reason or "", nats, costs)
+
+    def _add_cost(self, cost: Cost, count: int) -> None:
+        """Add the cost of a token that completed `count` characters."""
+        self._pending.append(cost)
+        if not count:
+            return
+        end = len(self._pending) - self._decoder.pending_bytes
+        done = self._pending[:end]  # the rest are bytes of the next character
+        self._pending = self._pending[end:]
+        # Of several characters the last has the token's cost, the first that of bytes before it.
+        parts = [done] if count == 1 else [done[:-1], *[[]] * (count - 2), done[-1:]]
+        for part in parts:
+            top = part[0].top if part else ()
+            self._costs.append(Cost(sum((each.nats for each in part), 0.0), top))
 
 
-_LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_MOST_TRIES = 50  # samples drawn for each that is wanted, before none is looked for any more
-
-DrawSamples = Callable[[int, int], Iterable[Sample]]
-"""From an index and a number to so many samples from that index on."""
-
-IsKnown = Callable[[str], bool]
-
-
-def sample_until(
-    draw: DrawSamples, count: int, choose: Callable[[Sample], Sample | None]
-) -> Iterator[Sample]:
-    """Yield the first `count` samples, in the order of their indices, that `choose` gives back.
-
-    They are fewer where too many are refused.
-    """
+def sample_until(make: SampleRange, count: int, select: Selector) -> Iterator[Sample]:
+    """Yield the first `count` samples that `select` returns, fewer where it refuses too many."""
     first = found = 0
     while found < count and first < _MOST_TRIES * count:
-        batch = count - found
-        for sample in draw(first, batch):
-            chosen = choose(sample)
-            if chosen is not None:
+        missing = count - found
+        for sample in make(first, missing):
+            selected = select(sample)
+            if selected is not None:
                 found += 1
-                yield chosen
-        first += batch
+                yield selected
+        first += missing
 
 
 def iter_best(samples: Iterable[Sample], of: int) -> Iterator[Sample]:
-    """Yield of each `of` samples in a row the likeliest by the character, numbered by the row."""
-    each = iter(samples)
-    while group := list(islice(each, of)):
+    """Yield the sample of the fewest bits per character of each `of` in a row, renumbered."""
+    iterator = iter(samples)
+    while group := list(islice(iterator, of)):
         yield replace(sort_by_likelihood(group)[0], index=group[0].index // of)
 
 
 def sort_by_likelihood(samples: Iterable[Sample]) -> list[Sample]:
-    """Give samples by their bits per character, the likeliest first; empty ones last."""
+    """Return samples by bits per character, the fewest first; empty ones last.
+
+    >>> sort_by_likelihood([Sample(0, "a", "", nats=2.0), Sample(1, "b", "", nats=1.0)])[0].text
+    'b'
+    """
     return sorted(samples, key=lambda sample: (not sample.text, sample.bpc))
 
 
 def make_selector(
-    is_known: IsKnown | None, prompt: str, *, is_unique: bool
-) -> Callable[[Sample], Sample | None]:
-    """Give what leaves out known lines, and then texts that were given before, if that is asked."""
-    given: set[str] = set()
+    is_known: Callable[[str], bool] | None, prompt: str, *, is_unique: bool
+) -> Selector:
+    """Return what leaves out known lines and, with is_unique, texts that were returned before."""
+    seen: set[str] = set()
 
-    def choose(sample: Sample) -> Sample | None:
+    def select(sample: Sample) -> Sample | None:
         left = without_lines(sample, is_known, prompt) if is_known else sample
-        if left is None or (is_unique and left.text in given):
+        if left is None or (is_unique and left.text in seen):
             return None
-        given.add(left.text)
+        seen.add(left.text)
         return left
 
-    return choose
+    return select
 
 
-def without_lines(sample: Sample, is_known: IsKnown, prompt: str = "") -> Sample | None:
-    """Give a sample without its known lines; None where all of it is known.
-
-    The line that the prompt began is judged as a whole.
-    """
-    kept, start = [], -len(prompt)
-    for line in _LINE.findall(prompt + sample.text):
+def without_lines(
+    sample: Sample, is_known: Callable[[str], bool], prompt: str = ""
+) -> Sample | None:
+    """Return a sample without its known lines; None where all of it is known."""
+    kept = []
+    start = -len(prompt)  # the line that the prompt began is looked up as a whole
+    for line in StringIO(prompt + sample.text):
         end = start + len(line)
         if line == "\n" or not is_known(line):
             kept.append(slice(max(start, 0), max(end, 0)))

@@ -1,8 +1,8 @@
-"""Given text → what each of its characters costs a model, in bits: its surprisal, −log₂ p.
+"""What each character of a given text costs a model, in bits: its surprisal, −log₂ p.
 
-p is what `generate` gives the character after all that stands before it; the first one's is taken
-where a line begins, as for an empty prompt. States are read one by one, the output layer and its
-softmax for a block of them at once. It knows nothing of files or of the terminal.
+p is what the model gives the character after all that stands before it, the first one after a
+newline. States are read one by one, the output layer and its softmax for a block of them at once.
+`Model.score` and `charrnn score` call this.
 
 N = characters, S = their tokens (S ≥ N), V = vocabulary, H = hidden size.
 """
@@ -16,161 +16,133 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.errors import DivergedError
 from charrnn.generation.cells import Vector
+from charrnn.generation.filters import Floats
 from charrnn.generation.network import Network
-from charrnn.metrics import bits_per_char, perplexity
+from charrnn.metrics import bits_per_char
 from charrnn.state import State
 from charrnn.text.vocab import Ids, Vocab
 
 _BLOCK_CHARS = 1024
-_LARGEST_LOGITS = 1 << 21  # numbers in a block's logits, where a character is one token: 8 MiB
+_MAX_LOGITS = 1 << 21  # of a block, where a character is one token: 8 MiB
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-QUIETLY = np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused in words
+IGNORE_OVERFLOW = np.errstate(over="ignore", invalid="ignore")  # ends in a DivergedError
 NOT_FINITE = (
     "what a character costs this model is not a finite number: its weights are too large; "
     "train it again with --clip-grad-norm above 0"
 )
 
-Bits = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Scores:
-    """A text of N characters and what each of them costs, bits (N,), which took `seconds`."""
+    """A text of N characters, the bits (N,) that each of them costs, and the seconds it took."""
 
     text: str
-    bits: Bits
+    bits: Floats
     seconds: float = 0.0
 
     @property
     def bpc(self) -> float:
-        """Bits per character, as `charrnn eval` counts: the first is given; NaN below two."""
+        """Floats per character without the first, which is given; NaN below two characters."""
         return float(self.bits[1:].mean()) if len(self.bits) > 1 else math.nan
 
 
 @dataclass(frozen=True)
 class Line:
-    """Line `number`, from 1, of a text: its characters (N), line end included, and their bits."""
+    """Line `number`, from 1, of a text: its characters (N) with the newline, and their bits."""
 
     number: int
     text: str
-    bits: Bits
+    bits: Floats
 
     @property
     def bpc(self) -> float:
-        """Bits per character, each one counted."""
+        """Floats per character, with the first."""
         return float(self.bits.mean())
 
 
-class ScoreTotals:
-    """The figures of a whole text, counted as its blocks pass by. Its first character is given."""
-
-    def __init__(self) -> None:
-        self.chars, self.bits, self.seconds = 0, 0.0, 0.0
-
-    def count(self, blocks: Iterable[Scores]) -> Iterator[Scores]:
-        """Yield the blocks of one text as they come."""
-        for index, block in enumerate(blocks):
-            counted = block.bits[int(index == 0) :]
-            self.chars += len(counted)
-            self.bits += float(counted.sum())
-            self.seconds += block.seconds
-            yield block
-
-    @property
-    def bpc(self) -> float:
-        """Bits per character, as `charrnn eval` counts; there must be two."""
-        return self.bits / self.chars
-
-    @property
-    def perplexity(self) -> float:
-        """2 to the bits per character; inf where that overflows a float."""
-        return perplexity(self.bpc * math.log(2))
-
-    @property
-    def chars_per_second(self) -> float:
-        """How fast the text was read."""
-        return self.chars / self.seconds
-
-
-def iter_scores(runtime: Network, vocab: Vocab, pieces: Iterable[str]) -> Iterator[Scores]:
-    """Score a text that comes in pieces; yield a block of it at a time, the state carried.
+def iter_scores(network: Network, vocab: Vocab, pieces: Iterable[str]) -> Iterator[Scores]:
+    """Score a text that comes in pieces; yield a block of it at a time, with the state carried.
 
     Raises:
         VocabError: a piece has characters that the model does not know.
         DivergedError: what a character costs is not a finite number.
     """
-    size = max(1, min(_BLOCK_CHARS, _LARGEST_LOGITS // vocab.size))
-    state, before = runtime.initial_state(), runtime.features(opening_state(runtime, vocab))
+    size = max(1, min(_BLOCK_CHARS, _MAX_LOGITS // vocab.size))
+    # A newline predicts the first character, and is then forgotten: eval too begins with the text.
+    features = network.features(line_start_state(network, vocab))
+    state = network.initial_state()
     for piece in pieces:
         ids = vocab.encode(piece)
-        places = np.append(np.flatnonzero(vocab.starts_character[ids]), len(ids))
-        for start in range(0, len(piece), size):
+        # Where each character begins: one written as bytes takes several tokens.
+        starts = np.append(np.flatnonzero(vocab.starts_character[ids]), len(ids))
+        for first in range(0, len(piece), size):
             began = time.perf_counter()
-            own = places[start : start + size + 1]
-            nats, before, state = _read(runtime, ids[own[0] : own[-1]], before, state)
+            own = starts[first : first + size + 1]
+            nats, features, state = _read(network, ids[own[0] : own[-1]], features, state)
             bits = bits_per_char(1) * np.add.reduceat(nats, own[:-1] - own[0])
-            yield Scores(piece[start : start + size], bits, time.perf_counter() - began)
+            yield Scores(piece[first : first + size], bits, time.perf_counter() - began)
 
 
 def join_scores(blocks: Iterable[Scores]) -> Scores:
-    """Make one of the blocks of a text."""
-    held = list(blocks)
+    """Return the scores of consecutive blocks as one.
+
+    >>> join_scores([Scores("a", np.array([3.0])), Scores("b", np.array([1.0]))]).text
+    'ab'
+    """
+    parts = list(blocks)
     return Scores(
-        "".join(block.text for block in held),
-        np.concatenate([np.empty(0), *(block.bits for block in held)]),
-        sum(block.seconds for block in held),
+        "".join(part.text for part in parts),
+        np.concatenate([np.empty(0), *(part.bits for part in parts)]),
+        sum(part.seconds for part in parts),
     )
 
 
 def iter_lines(blocks: Iterable[Scores]) -> Iterator[Line]:
-    """Cut a scored text into its lines, each of which ends with its newline."""
-    number, held = 1, []
+    """Cut a scored text into its lines, each with the newline that ends it."""
+    number = 1
+    texts: list[str] = []  # a line may reach over several blocks
+    bits: list[Floats] = []
     for block in blocks:
         for match in _LINE.finditer(block.text):
-            held.append(Scores(match[0], block.bits[match.start() : match.end()]))
+            texts.append(match[0])
+            bits.append(block.bits[match.start() : match.end()])
             if match[0][-1] == "\n":
-                yield _make_line(number, held)
-                number, held = number + 1, []
-    if held:
-        yield _make_line(number, held)
+                yield Line(number, "".join(texts), np.concatenate(bits))
+                number += 1
+                texts.clear()
+                bits.clear()
+    if texts:
+        yield Line(number, "".join(texts), np.concatenate(bits))
 
 
-def _make_line(number: int, parts: list[Scores]) -> Line:
-    whole = join_scores(parts)
-    return Line(number, whole.text, whole.bits)
+@IGNORE_OVERFLOW
+def line_start_state(network: Network, vocab: Vocab) -> State:
+    """Return the state after a newline; the initial state if the model has no newline."""
+    newline = vocab.alphabet.find("\n")
+    state = network.initial_state()
+    return network.advance(newline, state) if newline >= 0 else state
 
 
-@QUIETLY
-def opening_state(runtime: Network, vocab: Vocab) -> State:
-    """Give the state where a line begins; that before any text if the model has no newline."""
-    line_end = vocab.alphabet.find("\n")
-    before = runtime.initial_state()
-    return runtime.advance(line_end, before) if line_end >= 0 else before
+@IGNORE_OVERFLOW
+def _read(
+    network: Network, ids: Ids, features: Vector, state: State
+) -> tuple[Floats, Vector, State]:
+    """Read ids (S,); return −ln p (S,) of each, and the features and the state after them.
 
-
-@QUIETLY
-def _read(runtime: Network, ids: Ids, before: Vector, state: State) -> tuple[Bits, Vector, State]:
-    """Read ids (S,); give −ln p (S,) of each, and the features and the state after them.
-
-    before: (H,), the features that the first id is predicted from.
+    features: (H,), those that the first id is predicted from.
     """
-    rows = [before]
+    rows = [features]
     for token in ids.tolist():
-        state = runtime.advance(token, state)
-        rows.append(runtime.features(state))
-    nats = _surprisal_nats(runtime.block_logits(np.stack(rows[:-1])), ids)
+        state = network.advance(token, state)
+        rows.append(network.features(state))
+    # −ln p = ln Σ exp(l) − l, in place: log_softmax makes doubles of all V, three times the time.
+    logits = network.block_logits(np.stack(rows[:-1]))  # one large product for the whole block
+    logits -= logits.max(1, keepdims=True)
+    targets = logits[np.arange(len(ids)), ids].astype(np.float64)
+    nats: Floats = np.log(np.exp(logits, out=logits).sum(1, dtype=np.float64)) - targets
     if not np.isfinite(nats).all():
         raise DivergedError(NOT_FINITE)
     return nats, rows[-1], state
-
-
-def _surprisal_nats(logits: Vector, ids: Ids) -> Bits:
-    """Give −ln p (S,) = ln Σ exp(l) − l of ids (S,); it writes over the logits l (S, V)."""
-    logits -= logits.max(1, keepdims=True)
-    targets = logits[np.arange(len(ids)), ids].astype(np.float64)
-    totals: Bits = np.exp(logits, out=logits).sum(1, dtype=np.float64)
-    return np.log(totals) - targets

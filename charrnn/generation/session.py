@@ -1,7 +1,7 @@
 """Writing together with a model: a text made of pieces, by a person and by the model in turn.
 
-A session is a value: every step gives a new one, so that undo is the one before. It knows nothing
-of terminals, keys or files.
+A session is a value: each step returns a new one, so that undo is the one before. The terminal
+around it is `charrnn write`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,19 @@ from charrnn.generation.model import Model
 from charrnn.generation.sampler import Context
 from charrnn.generation.stopping import TextStream
 
-LONGEST_READ = 50_000  # characters of one piece, its last; some seconds to read
-_LONGEST_PAST = 10_000  # ids that a penalty can look back on
-_LONGEST_WORD = 30
+MAX_PIECE_READ = 50_000  # characters, the last of a piece; they take some seconds to read
+_MAX_HISTORY = 10_000  # ids that a penalty can look back on
+_MAX_WORD = 30  # characters
 _SEED_BITS = 32
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the text that was added at once, whether the model wrote it, and what comes after.
-
-    after: where a text stands that goes on from its end.
-    """
+    """A part of the text that was added at once, whether the model wrote it, and where it ends."""
 
     text: str
     is_models: bool
-    after: Context = field(compare=False, repr=False)
+    end: Context = field(compare=False, repr=False)
 
 
 Pieces = tuple[Piece, ...]
@@ -41,16 +38,16 @@ Pieces = tuple[Piece, ...]
 class Session:
     """A text, the steps before and after it, and how the model goes on with it.
 
-    config: its seed is set; see `with_config`. draws: continuations since then, each of which has
-    a random stream of its own.
+    config: its seed is set; see `with_config`. samples: how many continuations the model has begun
+    with this seed; each has a random stream of its own.
     """
 
     model: Model
     config: SampleConfig
     pieces: Pieces = ()
-    past: tuple[Pieces, ...] = ()
-    future: tuple[Pieces, ...] = ()
-    draws: int = 0
+    undo_steps: tuple[Pieces, ...] = ()
+    redo_steps: tuple[Pieces, ...] = ()
+    samples: int = 0
 
     @property
     def text(self) -> str:
@@ -60,21 +57,22 @@ class Session:
     # ── what a person does ──
 
     def add(self, text: str) -> Session:
-        """Put a person's `text` at the end.
+        """Append a person's `text`.
 
         Raises:
-            VocabError: it holds characters that the model does not know.
+            VocabError: it has characters that the model does not know.
         """
-        return self._step(self._with(self.pieces, text)) if text else self
+        return self._step(self._with(self.pieces, text)) if text else self  # no text, no step
 
     def rewrite(self, text: str) -> Session:
-        """Put a person's `text` in place of all there is; what it begins with in common stays.
+        """Replace the whole text by a person's `text`; the pieces of their common start stay.
 
         Raises:
             VocabError: as `add`.
         """
         if text == self.text:
             return self
+        # The first difference; where there is none, one text is the start of the other.
         differ = (i for i, (a, b) in enumerate(zip(self.text, text, strict=False)) if a != b)
         shared = next(differ, min(len(self.text), len(text)))
         return self._step(self._with(self._cut(shared), text[shared:]))
@@ -85,35 +83,36 @@ class Session:
         Raises:
             ConfigError: there is none.
         """
-        if not self.past:
-            raise ConfigError("nothing more can be undone: so the session began")
-        *past, pieces = self.past
-        return replace(self, pieces=pieces, past=(*past,), future=(self.pieces, *self.future))
+        if not self.undo_steps:
+            raise ConfigError("nothing to undo: the session began with this text")
+        *before, pieces = self.undo_steps
+        after = (self.pieces, *self.redo_steps)
+        return replace(self, pieces=pieces, undo_steps=(*before,), redo_steps=after)
 
     def redo(self) -> Session:
-        """Do again what was undone last.
+        """Repeat the step that was undone last.
 
         Raises:
-            ConfigError: nothing was, or something else was done since.
+            ConfigError: no step was undone, or another step was made since.
         """
-        if not self.future:
-            raise ConfigError("nothing more can be done again: no other step was undone")
-        pieces, *future = self.future
-        return replace(self, pieces=pieces, past=(*self.past, self.pieces), future=(*future,))
+        if not self.redo_steps:
+            raise ConfigError("nothing to redo")
+        pieces, *after = self.redo_steps
+        return replace(self._step(pieces), redo_steps=(*after,))
 
     def with_config(self, config: SampleConfig) -> Session:
-        """Draw by other settings. A seed of its own is chosen for None; a new one starts anew."""
+        """Sample by other settings. None as seed chooses one; a new seed starts at sample 0."""
         seed = secrets.randbits(_SEED_BITS) if config.seed is None else config.seed
-        draws = self.draws if seed == self.config.seed else 0
-        return replace(self, config=replace(config, seed=seed), draws=draws)
+        samples = self.samples if seed == self.config.seed else 0
+        return replace(self, config=replace(config, seed=seed), samples=samples)
 
     # ── what the model does ──
 
-    def begun(self, is_retry: bool) -> Pieces:
-        """Give the pieces that the model goes on with: without its last, to try that again.
+    def base(self, is_retry: bool) -> Pieces:
+        """Return the pieces that the model goes on with; a retry leaves out its last one.
 
         Raises:
-            ConfigError: it is to try again, but did not write last.
+            ConfigError: a retry, where the model did not write last.
         """
         if not is_retry:
             return self.pieces
@@ -122,86 +121,87 @@ class Session:
         return self.pieces[:-1]
 
     def write(self, *, is_retry: bool = False, length: int | None = None) -> TextStream:
-        """Give what the model goes on with, as it is drawn; the text changes only by `take`.
+        """Return the model's continuation as it is sampled; only `take` adds it to the text.
 
-        length: in place of that of the settings.
+        length: in characters; None is that of the settings.
 
         Raises:
-            ConfigError: as `begun`; or the settings leave no character.
+            ConfigError: as `base`; or the settings leave no character.
         """
         config = self.config if length is None else replace(self.config, length=length)
-        after = _end_of(self.begun(is_retry))
-        return self.model.generate(config=config, index=self.draws, after=after)
+        after = _end_of(self.base(is_retry))
+        return self.model.generate(config=config, index=self.samples, after=after)
 
     def take(self, text: str, *, is_retry: bool = False) -> Session:
-        """Put what the model wrote at the end, or in place of what it wrote last."""
-        begun, drawn = self.begun(is_retry), replace(self, draws=self.draws + 1)
+        """Append what the model wrote, or put it in place of what it wrote last."""
+        base = self.base(is_retry)
+        sampled = replace(self, samples=self.samples + 1)
+        # A retry that came out the same is no step, but the next one samples anew.
         is_same = not text or (is_retry and text == self.pieces[-1].text)
-        return drawn if is_same else drawn._step(self._with(begun, text, is_models=True))
+        return sampled if is_same else sampled._step(self._with(base, text, is_models=True))
 
     def next_chars(self, count: int) -> list[tuple[str, float]]:
-        """Give the likeliest characters to come next, each with its probability."""
+        """Return the likeliest next characters, each with its probability."""
         return self.model.next_chars("", count, after=_end_of(self.pieces))
 
     def finish_word(self, typed: str) -> str:
-        """Give the likeliest rest of the word that the text ends in, were `typed` at its end.
+        """Return the likeliest rest of the word that the text and `typed` end in.
 
         Raises:
-            VocabError, ConfigError: as `add`, and as `write`.
+            VocabError, ConfigError: as `add` and `write`.
         """
-        only, ban, bias = self.config.only, self.config.ban, self.config.bias
-        config = SampleConfig(
-            temperature=0, length=_LONGEST_WORD, stop_regex=r"\W", only=only, ban=ban, bias=bias
-        )
+        bans = {name: getattr(self.config, name) for name in ("only", "ban", "bias")}
+        config = SampleConfig(temperature=0, length=_MAX_WORD, stop_regex=r"\W", **bans)
         return "".join(self.model.generate(typed, config, after=_end_of(self.pieces)))
 
     def _with(self, pieces: Pieces, text: str, *, is_models: bool = False) -> Pieces:
-        """Put a piece at the end, if it has any text; what is too long is read from its end."""
+        """Return the pieces and a further one, if it has any text."""
         if not text:
             return pieces
-        before = _end_of(pieces) if len(text) <= LONGEST_READ else None
+        # Of a very long text only the end is read, as if nothing stood before that.
+        before = _end_of(pieces) if len(text) <= MAX_PIECE_READ else None
         try:
-            after = self._read(before, text[-LONGEST_READ:])
+            end = self._read(before, text[-MAX_PIECE_READ:])
         except VocabError:
             if not is_models:
                 raise
             # Characters that it knows one by one may make one, normalised, that it does not.
-            after = reduce(self._read, text[1:], self._read(before, text[0]))
-        return (*pieces, Piece(text, is_models, after))
+            end = reduce(self._read, text[1:], self._read(before, text[0]))
+        return (*pieces, Piece(text, is_models, end))
 
     def _read(self, before: Context | None, text: str) -> Context:
-        after = self.model.read(text, before)
-        return replace(after, prompt=after.prompt[-_LONGEST_PAST:])
+        end = self.model.read(text, before)
+        return replace(end, prompt=end.prompt[-_MAX_HISTORY:])
 
     def _cut(self, length: int) -> Pieces:
-        """Give the pieces of the first `length` characters."""
+        """Return the pieces of the first `length` characters."""
         kept: Pieces = ()
         for piece in self.pieces:
-            if len(piece.text) <= length:
-                kept = (*kept, piece)
-            else:
-                kept = self._with(kept, piece.text[:length], is_models=piece.is_models)
-            length -= min(length, len(piece.text))
+            text = piece.text[:length]
+            length -= len(text)
+            is_whole = text == piece.text  # its end is known: nothing is read again
+            kept = (*kept, piece) if is_whole else self._with(kept, text, is_models=piece.is_models)
         return kept
 
     def _step(self, pieces: Pieces) -> Session:
-        return replace(self, pieces=pieces, past=(*self.past, self.pieces), future=())
+        undo_steps = (*self.undo_steps, self.pieces)
+        return replace(self, pieces=pieces, undo_steps=undo_steps, redo_steps=())
 
 
 def start_session(model: Model, config: SampleConfig, text: str = "") -> Session:
-    """Begin with a person's `text`, which is there before the first step.
+    """Begin with a person's `text`, which undo does not remove.
 
     Raises:
-        VocabError: it holds characters that the model does not know.
+        VocabError: it has characters that the model does not know.
     """
     session = Session(model, config).with_config(config).add(text)
-    return replace(session, past=())
+    return replace(session, undo_steps=())
 
 
 def join_pieces(pieces: Pieces) -> str:
-    """Give the text of pieces."""
+    """Return the text of the pieces."""
     return "".join(piece.text for piece in pieces)
 
 
 def _end_of(pieces: Pieces) -> Context | None:
-    return pieces[-1].after if pieces else None
+    return pieces[-1].end if pieces else None

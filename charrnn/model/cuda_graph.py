@@ -1,8 +1,8 @@
-"""Steps as CUDA graphs: recorded once of each kind, then done again in a single launch.
+"""Steps as CUDA graphs: captured once of each kind, then replayed in a single launch.
 
-A recording is a list of kernels with the addresses and numbers that they were given. So what is
-recorded takes nothing and gives nothing: what differs from call to call lies in tensors that stay,
-and the random generator is seeded before each call. It knows nothing of networks.
+A graph is a list of kernels with the addresses and numbers that they were given. So what is
+captured takes no arguments and returns nothing: what differs from call to call lies in static
+buffers, and the random generator is seeded before each call.
 """
 
 from __future__ import annotations
@@ -15,88 +15,89 @@ import torch
 
 Action = Callable[[], None]
 
-_FIRST_CALLS = 3  # of each kind, in which torch and cuDNN make what they make once
+_WARM_UPS = 3  # of each kind, in which torch and cuDNN allocate what they keep
 
 
 class CaptureError(Exception):
-    """An action could not be recorded, and was not done."""
+    """An action could not be captured, and did not run."""
 
 
 class GraphBackend(Protocol):
-    """What records on a device."""
+    """What captures on a device: CUDA, or the tests' stand-in for a CPU."""
 
-    def do_aside(self, action: Action) -> None:
-        """Do it as it is, where recordings are made."""
+    def warm_up(self, action: Action) -> None:
+        """Run an action on the stream that captures."""
 
-    def record(self, action: Action) -> Action:
-        """Give what does it again; it is not done by that."""
+    def capture(self, action: Action) -> Action:
+        """Return what replays an action, without running it."""
 
 
 class GraphRunner:
-    """Does actions, by a recording where there is one; without a tape, as they are."""
+    """Runs actions, by a captured graph where there is one; without a backend, eagerly."""
 
-    def __init__(self, tape: GraphBackend | None) -> None:
-        self._tape = tape
-        self._calls: Counter[Hashable] = Counter()
-        self._recorded: dict[Hashable, Action] = {}
-        self.is_recording = False
+    def __init__(self, backend: GraphBackend | None) -> None:
+        self.backend = backend
+        self.is_capturing = False
+        self._warm_ups: Counter[Hashable] = Counter()
+        self._replays: dict[Hashable, Action] = {}
 
-    def do(self, kind: Hashable, action: Action) -> None:
-        """Do an action that comes to the same calls as all others of its kind; None is no kind.
+    def run(self, kind: Hashable, action: Action) -> None:
+        """Run an action that makes the same calls as all others of its kind; None is no kind.
 
         Raises:
-            RecordingError: it was not done; from here on, actions are done as they are.
+            CaptureError: it did not run; from here on, actions run eagerly.
         """
-        if self._tape is None or kind is None:
+        if self.backend is None or kind is None:
             action()
-        elif kind in self._recorded:
-            self._recorded[kind]()
-        elif self._calls[kind] < _FIRST_CALLS:
-            self._calls[kind] += 1
-            self._tape.do_aside(action)
+        elif kind in self._replays:
+            self._replays[kind]()
+        elif self._warm_ups[kind] < _WARM_UPS:
+            self._warm_ups[kind] += 1
+            self.backend.warm_up(action)
         else:
-            self._recorded[kind] = self._record(self._tape, action)
-            self._recorded[kind]()
+            self._replays[kind] = self._capture(self.backend, action)
+            self._replays[kind]()
 
-    def _record(self, tape: GraphBackend, action: Action) -> Action:
-        self.is_recording = True
+    def _capture(self, backend: GraphBackend, action: Action) -> Action:
+        self.is_capturing = True
         try:
-            return tape.record(action)
+            return backend.capture(action)
         except (MemoryError, RuntimeError) as error:
-            self._tape = None
-            self.forget()
+            self.backend = None
+            self.clear()
             reason = str(error).partition("\n")[0] or "not enough memory"
             raise CaptureError(reason) from error
         finally:
-            self.is_recording = False
+            self.is_capturing = False
 
-    def forget(self) -> None:
-        """Drop the recordings: what they did is done otherwise from here on."""
-        self._recorded.clear()
+    def clear(self) -> None:
+        """Drop the graphs: what they did is done otherwise from here on."""
+        self._replays.clear()
 
 
 class CudaGraphs:
-    """Records CUDA graphs, as PyTorch's notes on them ask (docs.pytorch.org, CUDA semantics).
+    """Captures CUDA graphs, as PyTorch's notes on them ask (docs.pytorch.org, CUDA semantics).
 
-    generator: the one that the actions draw from, if they do. A replay takes the seed that it has
+    generator: the one that the actions sample from, if they do; a replay takes the seed that it has
     then.
     """
 
     def __init__(self, device: torch.device, generator: torch.Generator | None = None) -> None:
-        self._device, self._generator = device, generator
+        self._device = device
+        self._generator = generator
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
-    def do_aside(self, action: Action) -> None:
-        """Do it on the stream that records, between what came before and what comes after."""
+    def warm_up(self, action: Action) -> None:
+        """Run an action on the stream that captures, between what came before and what follows."""
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
             action()
         current.wait_stream(self._stream)
 
-    def record(self, action: Action) -> Action:
-        """Give what launches the graph of an action.
+    def capture(self, action: Action) -> Action:
+        """Return what launches the graph of an action.
 
         Graphs share a pool of memory, as nothing that one leaves there is read afterwards. The
         outer block leaves the stream also where torch's own, after an error, does not.

@@ -17,25 +17,15 @@ from charrnn.bench.speeds import Measuring, Speed
 from charrnn.bench.training import measure_evaluation, measure_machine, measure_training
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.model.device import choose_device, choose_precision, configure_torch
-from charrnn.text.corpus import Corpus, corpus_from_text
+from charrnn.text.corpus import corpus_from_text
 from charrnn.training.memory import within_memory
 
-_TEXT_CHARS, _VOCAB_SIZE = 1_000_000, 65  # as many as of tiny-shakespeare
+_TEXT_CHARS = 1_000_000
+_VOCAB_SIZE = 65  # both as in tiny-shakespeare
+_SHAPES = (("lstm", 1, 256), ("lstm", 2, 256), ("lstm", 2, 512), ("gru", 2, 256), ("rnn", 2, 256))
 SAMPLED_MODELS = tuple(
-    ModelConfig(
-        cell=cell,
-        vocab_size=_VOCAB_SIZE,
-        embedding_size=64,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-    )
-    for cell, num_layers, hidden_size in (
-        ("lstm", 1, 256),
-        ("lstm", 2, 256),
-        ("lstm", 2, 512),
-        ("gru", 2, 256),
-        ("rnn", 2, 256),
-    )
+    ModelConfig(cell=cell, vocab_size=_VOCAB_SIZE, embedding_size=64, hidden_size=h, num_layers=n)
+    for cell, n, h in _SHAPES
 )
 """The networks whose sampling is measured."""
 
@@ -51,7 +41,8 @@ class Effort:
     product_size: int = 2048
 
 
-THOROUGH, QUICK = Effort(), Effort(0.1, 0.1, 0.0, 0.1, product_size=1024)
+THOROUGH = Effort()
+QUICK = Effort(0.1, 0.1, 0.0, 0.1, product_size=1024)  # rough figures, in seconds
 
 
 def measure_speeds(
@@ -71,7 +62,27 @@ def measure_speeds(
     """
     shapes = [(cell, hidden_size) for cell in cells for hidden_size in hidden_sizes]
     configs = [TrainConfig(cell=cell, hidden_size=size, **settings) for cell, size in shapes]
-    jobs = _jobs(configs, cells, effort)
+    first = configs[0]
+    choose_precision(first.precision, choose_device(first.device))  # refuses before any work
+    threads = configure_torch(first)
+    # A text in which every character is as likely as any other.
+    codes = np.random.default_rng(0).integers(48, 48 + _VOCAB_SIZE, _TEXT_CHARS, np.uint8)
+    corpus = corpus_from_text(codes.tobytes().decode("ascii"))
+
+    machine = (first.device, threads, effort.product_size, effort.machine_seconds)
+    jobs: list[tuple[str, Callable[[], Speed]]]
+    jobs = [("the machine", partial(measure_machine, *machine))]  # first: the scale of the rest
+    for config in configs:
+        train = partial(measure_training, config, corpus, effort.training_seconds)
+        jobs.append((f"training {config.cell} 1×{config.hidden_size}", train))
+    for config in configs:
+        score = partial(measure_evaluation, config, corpus, effort.evaluation_seconds)
+        jobs.append((f"evaluating {config.cell} 1×{config.hidden_size}", score))
+    for model in SAMPLED_MODELS:
+        if model.cell in cells:
+            what = f"sampling {model.cell} {model.num_layers}×{model.hidden_size}"
+            jobs.append((what, partial(measure_sampling, model, effort.sampling_seconds)))
+
     for index, (what, measure) in enumerate(jobs, 1):
         yield Measuring(what, index, len(jobs))
         with within_memory(
@@ -79,30 +90,3 @@ def measure_speeds(
         ):
             speed = measure()
         yield speed
-
-
-_Job = tuple[str, Callable[[], Speed]]
-
-
-def _jobs(configs: Sequence[TrainConfig], cells: Sequence[str], effort: Effort) -> list[_Job]:
-    first, corpus = configs[0], _random_corpus()
-    choose_precision(first.precision, choose_device(first.device))  # what cannot be, at once
-    machine = first.device, configure_torch(first), effort.product_size, effort.machine_seconds
-    jobs: list[_Job] = [("the machine", partial(measure_machine, *machine))]
-    for config in configs:
-        trained = partial(measure_training, config, corpus, effort.training_seconds)
-        jobs.append((f"training {config.cell} 1×{config.hidden_size}", trained))
-    for config in configs:
-        scored = partial(measure_evaluation, config, corpus, effort.evaluation_seconds)
-        jobs.append((f"evaluating {config.cell} 1×{config.hidden_size}", scored))
-    for model in SAMPLED_MODELS:
-        if model.cell in cells:
-            what = f"sampling {model.cell} {model.num_layers}×{model.hidden_size}"
-            jobs.append((what, partial(measure_sampling, model, effort.sampling_seconds)))
-    return jobs
-
-
-def _random_corpus() -> Corpus:
-    """Make a text in which every character is as likely as any other."""
-    codes = np.random.default_rng(0).integers(48, 48 + _VOCAB_SIZE, _TEXT_CHARS, np.uint8)
-    return corpus_from_text(codes.tobytes().decode("ascii"))

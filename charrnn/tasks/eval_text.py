@@ -1,7 +1,7 @@
-"""Which characters models are scored on: a text that is named, or the corpus they learned from.
+"""Which characters models are scored on: a text that is given, or the corpus they learned from.
 
-All models read the same ids, so they must share the vocabulary and all that turns a text into ids
-and cuts it. Their own corpus is looked for where training found it, and known by its SHA-256.
+All models read the same ids, so they must share the vocabulary and everything that turns a text
+into ids and cuts it. Their own corpus is opened where training found it, and must have its SHA-256.
 
 S = tokens.
 """
@@ -18,18 +18,18 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TextConfig, as_dict
 from charrnn.corpora.library import locate_texts
 from charrnn.errors import ConfigError, CorpusError
+from charrnn.generation.generator import text_format_of
 from charrnn.tasks.finetune import required_vocab
+from charrnn.tasks.score import TEXT_GIVEN
 from charrnn.text.corpus import Corpus, open_corpus, split_ids
 from charrnn.text.files import open_sources
 from charrnn.text.reader import iter_text
 from charrnn.text.vocab import Ids
 
-OWN_SPLIT, OTHER_SPLIT = "val", "all"  # where none is asked for
-
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model file under the name that it was asked for by."""
+    """A model file, and the name that messages call it by."""
 
     name: str
     file: ModelFile
@@ -38,20 +38,27 @@ class NamedModel:
     def text(self) -> TextConfig:
         """How training read the text; defaults where the file does not say."""
         settings = self.file.summary.get("settings", {})
-        names = {each.name for each in fields(TextConfig)}
-        return TextConfig(**{key: settings[key] for key in settings if key in names})
+        names = [field.name for field in fields(TextConfig) if field.name in settings]
+        return TextConfig(**{name: settings[name] for name in names})
+
+    @property
+    def corpus(self) -> dict[str, Any]:
+        """What the file says of the text it was trained on: paths, sha256."""
+        return dict(self.file.summary.get("corpus", {}))
 
 
 @dataclass(frozen=True)
 class EvalTextRequest:
-    """What is asked for. texts: files, folders, globs, "-" or library names; none: the models' own.
+    """What to score: files, or a literal text; with neither, the models' own corpus.
 
-    split, encoding: None is what goes with the text.
+    files: files, folders, globs, "-" or library names. split: all, train or val; None is val of
+    the models' own corpus, all of another text. encoding: of the files; None is UTF-8.
     """
 
-    texts: Sequence[str] = ()
+    files: Sequence[str] = ()
     split: str | None = None
     encoding: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,8 @@ class EvalText:
     ids: Ids
 
 
-def read_eval_text(models: Sequence[NamedModel], wanted: EvalTextRequest) -> EvalText:
-    """Read what is asked for in the ids of `models`.
+def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> EvalText:
+    """Read the requested text in the ids of `models`.
 
     Raises:
         ConfigError: the models do not read texts alike, or the request clashes with itself.
@@ -72,39 +79,38 @@ def read_eval_text(models: Sequence[NamedModel], wanted: EvalTextRequest) -> Eva
             the one that the models were trained on.
         VocabError: it has characters that the models do not know.
     """
-    split = wanted.split or (OTHER_SPLIT if wanted.texts else OWN_SPLIT)
-    _check_alike(models, split, has_own_text=not wanted.texts)
-    if wanted.texts:
-        texts, ids = list(wanted.texts), _read_named(models[0], wanted, split)
-    elif wanted.encoding is not None:
-        raise ConfigError("--encoding says how to read the text of --on; give both, or neither")
-    else:
-        texts, ids = _read_own(models[0], split)
-    vocab = models[0].file.vocab
+    if request.files and request.text is not None:
+        raise ConfigError("--file and --text both name the text to score; keep one")
+    if request.encoding is not None and not request.files:
+        raise ConfigError("--encoding says how to read the text of --file; give both, or neither")
+    is_own = not request.files and request.text is None  # the corpus of training
+    split = request.split or ("val" if is_own else "all")
+    _check_alike(models, split, is_own=is_own)
+    first = models[0]  # all read alike: one is enough
+    texts, train, val = _read_own(first, split) if is_own else _read(first, request, split)
+    ids = np.concatenate({"train": [train], "val": [val], "all": [train, val]}[split])
+    vocab = first.file.vocab
     if vocab.count_characters(ids[1:]) < 1:  # the first token is given, not scored
         chars = vocab.count_characters(ids)
         raise CorpusError(f"{texts[0]} leaves {chars} characters to score; at least 2 are needed")
-    return EvalText(list(dict.fromkeys(texts)), split, ids)  # one given twice is read once
+    return EvalText(list(dict.fromkeys(texts)), split, ids)  # a file given twice is read once
 
 
-def _check_alike(models: Sequence[NamedModel], split: str, *, has_own_text: bool) -> None:
-    """Refuse models for which the text asked for would not be the same ids."""
+def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> None:
+    """Refuse models to which the requested text would not be the same ids."""
     first, *others = models
-    keys = (
-        ["normalize"]
-        + ["encoding", "document_end"] * has_own_text
-        + ["val_fraction", "val_file"] * (split != "all")
-    )
+    keys = ["normalize"] + ["encoding", "document_end"] * is_own  # all that changes the ids
+    keys += ["val_fraction", "val_file"] * (split != "all")
     for other in others:
         pair = f"{first.name} and {other.name}"
         if other.file.vocab != first.file.vocab:
             raise ConfigError(f"{pair} have different vocabularies; score them one at a time")
-        if has_own_text and _corpus(other).get("sha256") != _corpus(first).get("sha256"):
+        if is_own and other.corpus.get("sha256") != first.corpus.get("sha256"):
             raise ConfigError(
-                f"{pair} were trained on different texts; name the text to score by --on"
+                f"{pair} were trained on different texts; name the text to score by --file"
             )
         for key in keys:
-            values = [as_dict(each.text)[key] for each in (first, other)]
+            values = [as_dict(model.text)[key] for model in (first, other)]
             if values[0] != values[1]:
                 raise ConfigError(
                     f"{pair} were trained with {key} {values[0]} and {values[1]}, so this text is "
@@ -112,38 +118,46 @@ def _check_alike(models: Sequence[NamedModel], split: str, *, has_own_text: bool
                 )
 
 
-def _read_named(model: NamedModel, wanted: EvalTextRequest, split: str) -> Ids:
-    vocab, text = model.file.vocab, model.text
-    if split != "all" and text.val_file:
+def _read(model: NamedModel, request: EvalTextRequest, split: str) -> tuple[list[str], Ids, Ids]:
+    """Return the names and the two parts, cut as training cut its text, of a given text."""
+    vocab = model.file.vocab
+    if split != "all" and model.text.val_file:  # training cut nothing off its text
         raise ConfigError(
-            f"{model.name} held out {text.val_file}, not a part of its text; leave --on out to "
-            "score that file, or leave --split out"
+            f"{model.name} held out {model.text.val_file}, not a part of its text; leave --file "
+            "and --text out to score that file, or leave --split out"
         )
-    encoding = wanted.encoding or TextConfig().encoding
-    with open_sources(locate_texts(wanted.texts)) as sources:
-        pieces = iter_text(sources, encoding=encoding, normalize=text.normalize)
-        ids = np.concatenate([np.empty(0, vocab.dtype), *map(vocab.encode, pieces)])
-    return _part(split, *split_ids(ids, vocab, text.val_fraction))
+    if request.text is not None:
+        names = [TEXT_GIVEN]
+        ids = vocab.encode(text_format_of(model.file.summary).normalized(request.text))
+    else:
+        names = list(request.files)
+        encoding = request.encoding or TextConfig().encoding
+        with open_sources(locate_texts(names)) as sources:
+            pieces = iter_text(sources, encoding=encoding, normalize=model.text.normalize)
+            # Encoded piece by piece: ids take a quarter of the characters' room, or less.
+            ids = np.concatenate([np.empty(0, vocab.dtype), *map(vocab.encode, pieces)])
+    return names, *split_ids(ids, vocab, model.text.val_fraction)
 
 
-def _read_own(model: NamedModel, split: str) -> tuple[list[str], Ids]:
-    """Give the paths and the ids of the text that a model was trained on, or of a part of it."""
-    corpus = open_own_corpus(model, "name a text by --on")
-    paths, val_file = _corpus(model)["paths"], model.text.val_file
-    held_out = [val_file] if val_file else paths
-    texts = {"train": paths, "val": held_out, "all": [*paths, *held_out] if val_file else paths}
-    return texts[split], _part(split, corpus.train, corpus.val)
+def _read_own(model: NamedModel, split: str) -> tuple[list[str], Ids, Ids]:
+    """Return the paths and the two parts of the text that a model was trained on."""
+    corpus = open_own_corpus(model, hint="name a text by --file")
+    paths = model.corpus["paths"]
+    held_out = [model.text.val_file] if model.text.val_file else paths  # a part of the same files
+    texts = {"train": paths, "val": held_out, "all": [*paths, *held_out]}
+    return texts[split], corpus.train, corpus.val
 
 
 def open_own_corpus(model: NamedModel, hint: str) -> Corpus:
     """Open the text that a model was trained on, where training found it.
 
-    way_out: what to do where that is not possible, for the message.
+    hint: what to do where that is not possible, for the message.
 
     Raises:
-        CorpusError: it is not known or not kept, cannot be read, or is not what it was.
+        CorpusError: it is not known or not kept, cannot be read, or has changed.
     """
-    paths, text = _corpus(model).get("paths"), model.text
+    paths = model.corpus.get("paths")
+    text = model.text
     if not isinstance(paths, list) or not paths:
         raise CorpusError(f"{model.name} does not say which text it was trained on; {hint}")
     if "-" in (*paths, text.val_file):
@@ -152,18 +166,9 @@ def open_own_corpus(model: NamedModel, hint: str) -> Corpus:
         corpus = open_corpus(locate_texts(paths), text, known=required_vocab(model.file))
     except CorpusError as error:
         raise CorpusError(f"the text of {model.name} cannot be read: {error}; or {hint}") from error
-    if corpus.sha256 != _corpus(model).get("sha256") or corpus.vocab != model.file.vocab:
+    if corpus.sha256 != model.corpus.get("sha256") or corpus.vocab != model.file.vocab:
         raise CorpusError(
             f"{', '.join(paths)} has changed since {model.name} was trained on it (its SHA-256 is "
             f"another); bring the old text back, or {hint}"
         )
-    return corpus
-
-
-def _part(split: str, train: Ids, val: Ids) -> Ids:
-    return np.concatenate({"train": [train], "val": [val], "all": [train, val]}[split])
-
-
-def _corpus(model: NamedModel) -> dict[str, Any]:
-    corpus: dict[str, Any] = model.file.summary.get("corpus", {})
     return corpus

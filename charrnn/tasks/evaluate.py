@@ -1,4 +1,4 @@
-"""Model files and a text become figures: what `charrnn eval` calls."""
+"""Model files scored on a text, by each protocol: what `charrnn eval` calls."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.training.dynamic import compare_dynamic
 from charrnn.training.evaluation import Score, compare_carried, compare_windowed
 
-Watch = Callable[[str, int, int], None]
-"""Is told the protocol, how many tokens more have been scored, and how many there are."""
+OnProgress = Callable[[str, int, int], None]
+"""Called with the protocol, the number of tokens scored since its last call, and the total."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """What one model, or the average of several, makes of the text by each protocol."""
+    """How well one model, or the average of several, predicts the text, by each protocol."""
 
     model: str
     carried: Metrics
@@ -41,7 +41,7 @@ class ModelScores:
 
 @dataclass(frozen=True)
 class EvalResult:
-    """What each model makes of `chars` characters; average: of several models' probabilities."""
+    """The scores of each model on `chars` characters; average: of several models' probabilities."""
 
     texts: list[str]
     split: str
@@ -52,51 +52,48 @@ class EvalResult:
 
 def evaluate_models(
     paths: Sequence[tuple[str, Path]],
-    wanted: EvalTextRequest,
+    request: EvalTextRequest,
     dynamic: DynamicConfig | None = None,
-    watch: Watch = lambda *_: None,
+    on_progress: OnProgress = lambda protocol, tokens, total: None,
 ) -> EvalResult:
     """Score a text with model files, each a name to show and a path, and with their average.
 
-    dynamic: asks for dynamic evaluation too.
+    dynamic: adds dynamic evaluation.
 
     Raises:
         CheckpointError: a model file is damaged.
-        ConfigError, CorpusError, VocabError: as `read_passage`.
+        ConfigError, CorpusError, VocabError: as `read_eval_text`.
         DivergedError: a model learned too fast.
     """
     named = [NamedModel(name, read_model(path)) for name, path in paths]
-    passage = read_eval_text(named, wanted)
-    configure_torch(TrainConfig())
-    scored = [_make_network(each) for each in named], passage.ids, named[0].file.vocab
+    text = read_eval_text(named, request)
+    configure_torch(TrainConfig())  # only now: the text may be refused
+    networks = []
+    for model in named:
+        network = CharRNN(model.file.config)
+        load_numpy_state_dict(network, model.file.weights)
+        networks.append(network)
     protocols: dict[str, Callable[..., list[Score]]]
     protocols = {"carried": compare_carried, "windowed": compare_windowed}
     if dynamic is not None:
         protocols["dynamic"] = partial(compare_dynamic, config=dynamic)
-    scores = {
-        protocol: compare(*scored, watch=_watched(watch, protocol, len(passage.ids) - 1))
-        for protocol, compare in protocols.items()
-    }
-    names = [*(each.name for each in named), f"average of {len(named)}"]
+    vocab = named[0].file.vocab  # all models share it
+    total = len(text.ids) - 1  # the first token is given
+    metrics: dict[str, list[Metrics]] = {}
+    for protocol, compare in protocols.items():
+
+        def report(tokens: int, protocol: str = protocol) -> None:
+            on_progress(protocol, tokens, total)
+
+        scores = compare(networks, text.ids, vocab, on_progress=report)
+        losses = [score.loss_nats for score in scores]
+        metrics[protocol] = [
+            Metrics(loss, bits_per_char(loss), perplexity(loss)) for loss in losses
+        ]
+    # Each list has a score for each model, then that of their average.
     *rows, average = [
-        ModelScores(name, **{protocol: _figures(each[i]) for protocol, each in scores.items()})
-        for i, name in enumerate(names)
+        ModelScores(name, **{protocol: metrics[protocol][i] for protocol in metrics})
+        for i, name in enumerate([*(model.name for model in named), f"average of {len(named)}"])
     ]
-    chars = scores["carried"][0].chars
-    has_average = len(rows) > 1
-    return EvalResult(passage.texts, passage.split, chars, rows, average if has_average else None)
-
-
-def _make_network(model: NamedModel) -> CharRNN:
-    network = CharRNN(model.file.config)
-    load_numpy_state_dict(network, model.file.weights)
-    return network
-
-
-def _watched(watch: Watch, protocol: str, total: int) -> Callable[[int], None]:
-    return lambda tokens: watch(protocol, tokens, total)
-
-
-def _figures(score: Score) -> Metrics:
-    nats = score.loss_nats
-    return Metrics(nats, bits_per_char(nats), perplexity(nats))
+    chars = vocab.count_characters(text.ids[1:])
+    return EvalResult(text.texts, text.split, chars, rows, average if len(rows) > 1 else None)

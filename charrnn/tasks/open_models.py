@@ -1,6 +1,8 @@
-"""The models that a command writes with, opened: one, several as one, and what goes with them.
+"""Open the models that write: one, several blended, or one pushed away from another.
 
-What few texts need is imported where it is used: a text should begin at once.
+`charrnn.open_models` and `charrnn sample` call this. What belongs to one model file is here too: a
+saved state, its own text, a device. What few texts need is imported where it is used, so that a
+text begins at once.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.checkpoint.run_store import find_model
-from charrnn.config import SampleConfig
+from charrnn.config import RunConfig, SampleConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.generator import Generator
@@ -23,62 +26,65 @@ from charrnn.generation.sampler import Context
 
 if TYPE_CHECKING:
     from charrnn.checkpoint.state_file import Owner
-    from charrnn.generation.batch import SamplingBackend
+    from charrnn.generation.gpu import GpuBackend
     from charrnn.tasks.originality import OwnText
+
+_DEFAULT_WEIGHT = 1.0
+_DEFAULT_STRENGTH = 0.5  # γ = 1.5, the best on average in Sanchez et al. 2023
+_MAX_WEIGHT = 1000
+# As a person writes a number; float() would take "nan", "1_0" and "٣" too, which may be names.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class OpenModels:
-    """What writes. file: of the only model, if it is one. start: where the text goes on from."""
+    """One generator, made of one model or several, and where its text begins.
 
-    writer: Generator
+    name: of the first model, as it was asked for. file: None for several models. start: the saved
+    context that the text continues, after `chars_read` characters.
+    """
+
+    generator: Generator
     name: str
     file: ModelFile | None
     start: Context | None = None
     chars_read: int = 0
-    text: OwnText | None = None
 
-    @property
+    @cached_property
     def own_text(self) -> OwnText:
-        """The text that the model learned from, once `with_own_text` has opened it."""
-        assert self.text is not None
-        return self.text
-
-    def with_own_text(self) -> OpenModels:
-        """Open the text that the model learned from.
+        """The text that the model was trained on, opened at the first use.
 
         Raises:
             ConfigError: there are several models.
-            CorpusError: it is not where training found it, or is not what it was.
+            CorpusError: the text is not where training found it, or has changed.
         """
         from charrnn.tasks.originality import open_own_text
 
-        file = self._only_file("what tells copies from new text")
-        return replace(self, text=open_own_text(self.name, file))
+        return open_own_text(self.name, self._one_file("what tells copies from new text"))
 
-    def guide(self, config: SampleConfig) -> Constraint | None:
-        """Give what keeps a text from copying, where that is asked for."""
-        return None if config.max_copy is None else self.own_text.novelty(config.max_copy)
+    def make_constraint(self, config: SampleConfig) -> Constraint | None:
+        """Return the constraint that limits copying; None without `config.max_copy`."""
+        return None if config.max_copy is None else self.own_text.no_copy(config.max_copy)
 
-    def engine(self, config: SampleConfig, device: str | None) -> SamplingBackend | None:
-        """Give what writes on a device, where one is asked for.
+    def make_backend(self, config: SampleConfig, device: str | None) -> GpuBackend | None:
+        """Return a sampler on a torch device, "cpu" or "cuda"; None without a device.
 
         Raises:
-            ConfigError: there are several models, or the device or a setting is not to be had.
+            ConfigError: there are several models, or the device or a setting is not available.
         """
         if device is None:
             return None
-        file = self._only_file("--device")
-        from charrnn.generation import gpu
+        file = self._one_file("--device")
+        from charrnn.generation import gpu  # loads torch, so after the check
 
         return gpu.GpuBackend(file, config, device)
 
-    def with_state(self, path: str) -> OpenModels:
-        """Go on from a state that was saved.
+    def with_state(self, path: str | Path) -> OpenModels:
+        """Return the same models, whose text continues from a saved state.
 
         Raises:
             ConfigError: there are several models.
-            CheckpointError: it is no state, damaged, or another model's.
+            CheckpointError: the file is not a state, is damaged, or belongs to another model.
         """
         from charrnn.checkpoint.state_file import read_state
 
@@ -86,8 +92,8 @@ class OpenModels:
         start = Context(saved.layers, saved.last_ids)
         return replace(self, start=start, chars_read=saved.chars_read)
 
-    def save_state(self, path: str, text: str) -> None:
-        """Keep the state after a text that was written from here.
+    def save_state(self, path: str | Path, prompt: str, text: str, config: SampleConfig) -> None:
+        """Save the state after `prompt` and the `text` that was sampled after it.
 
         Raises:
             ConfigError: there are several models.
@@ -95,104 +101,92 @@ class OpenModels:
         """
         from charrnn.checkpoint.state_file import SavedState, write_state
 
-        owner, start = self._owner("--save-state"), self.writer.read(text, self.start)
-        chars_read = self.chars_read + len(text)
-        write_state(Path(path), SavedState(start.state, start.prompt, chars_read), owner)
+        owner = self._owner("--save-state")
+        # A text without a prompt was sampled after the opening, so that belongs to its state.
+        opening = "" if prompt or self.start else self.generator.opening(config)
+        whole = opening + prompt + text
+        end = self.generator.read(whole, self.start)
+        saved = SavedState(end.state, end.prompt, self.chars_read + len(whole))
+        write_state(Path(path), saved, owner)
 
     def _owner(self, option: str) -> Owner:
-        from charrnn.checkpoint.model_file import model_digest
+        """Return what ties a saved state to this model."""
         from charrnn.checkpoint.state_file import Owner
 
-        file = self._only_file(option)
+        file = self._one_file(option)
         return Owner(self.name, model_digest(file), file.config)
 
-    def _only_file(self, options: str) -> ModelFile:
+    def _one_file(self, option: str) -> ModelFile:
+        """Return the file of the only model."""
         if self.file is None:
-            raise ConfigError(f"{options} goes with one model; leave -m and --negative-model out")
+            raise ConfigError(f"{option} goes with one model; leave -m and --negative-model out")
         return self.file
 
 
 def open_models(
-    model: str | None,
-    models: Sequence[str],
-    negative_model: str | None,
+    model: str | None = None,
+    models: Sequence[str] = (),
+    negative_model: str | None = None,
     *,
-    blend_log: bool,
-    checkpoints: str,
+    blend_log: bool = False,
+    checkpoints: str | Path | None = None,
 ) -> OpenModels:
-    """Open the models that are named.
+    """Open one model, or several as one.
+
+    model: a run's name, its folder or a model file; None is the newest run. models: to blend
+    instead, each as "NAME" or "NAME:WEIGHT". negative_model: "NAME" or "NAME:STRENGTH".
+    blend_log: blend log-probabilities, not probabilities.
 
     Raises:
-        ConfigError: they do not go together.
-        CheckpointError: there is none, or a file is damaged.
+        ConfigError: the names or the models do not go together.
+        CheckpointError: a model is missing or damaged.
     """
-    parts = parse_model_specs(model, models)
-    if blend_log and len(parts) < 2:
+    if models and model is not None:
+        raise ConfigError(
+            f"MODEL {model!r} and -m {models[0]!r} both name a model; give each one by -m"
+        )
+    names: Sequence[str | None] = [model]
+    weights: Sequence[float] = [_DEFAULT_WEIGHT]
+    if models:
+        names, weights = zip(*map(parse_model_spec, models), strict=True)
+    if blend_log and len(models) < 2:
         raise ConfigError("--blend-log blends models; name two or more by -m, or leave it out")
-
-    def read(name: str | None) -> ModelFile:
-        return read_model(find_model(name, Path(checkpoints)))
-
-    files = [read(part.name) for part in parts]
-    writer: Generator = Model(files[0])
-    if len(parts) > 1:
-        weighted = [(Model(file), part.number) for file, part in zip(files, parts, strict=True)]
-        writer = blend(weighted, in_log_space=blend_log)
+    folder = Path(RunConfig().checkpoints if checkpoints is None else checkpoints)
+    files = [read_model(find_model(name, folder)) for name in names]
+    generator: Generator = Model(files[0])
+    if len(files) > 1:
+        parts = list(zip(map(Model, files), weights, strict=True))
+        # Weights are relative: of a model alone the weight means nothing.
+        generator = blend(parts, in_log_space=blend_log)
     if negative_model is not None:
-        other = parse_negative_model(negative_model)
-        writer = with_negative_model(writer, Model(read(other.name)), other.number)
+        name, strength = parse_model_spec(negative_model, is_negative=True)
+        negative = Model(read_model(find_model(name, folder)))
+        generator = with_negative_model(generator, negative, strength)
     is_one = len(files) == 1 and negative_model is None
-    return OpenModels(writer, parts[0].name or "the newest run", files[0] if is_one else None)
+    return OpenModels(generator, names[0] or "the newest run", files[0] if is_one else None)
 
 
-_LARGEST = 1000
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_WEIGHT = 1.0
-_STRENGTH = 0.5  # what Sanchez et al. 2023 found best on average, their γ = 1.5
+def parse_model_spec(text: str, *, is_negative: bool = False) -> tuple[str, float]:
+    """Return the name and the weight in "NAME:WEIGHT", or the strength of a negative model.
 
-
-class ModelSpec(NamedTuple):
-    """A model's name, as `find_model` takes it, and the number that came with it, above 0.
-
-    name: None is the newest run.
-    """
-
-    name: str | None
-    number: float
-
-
-def parse_model_specs(model: str | None, texts: Sequence[str]) -> list[ModelSpec]:
-    """Give the models to blend, with their weights: MODEL alone, or those given by -m.
+    >>> parse_model_spec("book:0.7"), parse_model_spec("C:/book")
+    (('book', 0.7), ('C:/book', 1.0))
 
     Raises:
-        ConfigError: both are given, or a text is no NAME:WEIGHT.
+        ConfigError: there is no name, or the number is out of range.
     """
-    if not texts:
-        return [ModelSpec(model, _WEIGHT)]
-    if model is not None:
-        raise ConfigError(
-            f"MODEL {model!r} and -m {texts[0]!r} both name a model; give each one by -m"
-        )
-    return [_parse(text, "-m", "weight", _WEIGHT) for text in texts]
-
-
-def parse_negative_model(text: str) -> ModelSpec:
-    """Give the model to guide away from, with the strength.
-
-    Raises:
-        ConfigError: it is no NAME:STRENGTH.
-    """
-    return _parse(text, "--negative-model", "strength", _STRENGTH)
-
-
-def _parse(text: str, option: str, what: str, usual: float) -> ModelSpec:
     name, colon, digits = text.rpartition(":")
+    default = _DEFAULT_STRENGTH if is_negative else _DEFAULT_WEIGHT
+    # "C:/book" and "draft:two" are names; "book:" has lost its number and is refused below.
     if not _NUMBER.fullmatch(digits) and (digits or not colon):
-        name, digits = text, str(usual)
-    number = float(digits or math.nan)
-    if not name or not 0 < number <= _LARGEST:
+        name = text
+        digits = str(default)
+    number = float(digits or math.nan)  # nan is in no range
+    if not name or not 0 < number <= _MAX_WEIGHT:
+        option = "--negative-model" if is_negative else "-m"
         raise ConfigError(
-            f"{option} is {text!r}; write a model's name, a colon and its {what}, "
-            f"above 0 and at most {_LARGEST}, such as book:{usual:g}"
+            f"{option} is {text!r}; write a model's name, a colon and its "
+            f"{'strength' if is_negative else 'weight'}, above 0 and at most {_MAX_WEIGHT}, "
+            f"such as book:{default:g}"
         )
-    return ModelSpec(name, number)
+    return name, number

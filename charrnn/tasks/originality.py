@@ -1,7 +1,6 @@
-"""The text that a model learned from, opened again to tell what it copies from what is its own.
+"""The text that a model learned from, opened again to find what a sample copies from it.
 
-It is the text of the model's own run: of the model that this one started from, if any, nothing is
-known here.
+It is the text of the model's own run, not that of a model that the run may have started from.
 """
 
 from __future__ import annotations
@@ -9,51 +8,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from charrnn.analysis.copies import LEAST_SPAN, Copied, KnownLines, find_copied
+from charrnn.analysis.copies import LEAST_SPAN, CopyReport, KnownLines, find_copies
 from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.generation.constraints.no_copy import NoCopy
 from charrnn.tasks.eval_text import NamedModel, open_own_corpus
 from charrnn.text.corpus import Corpus
 
-_WAY_OUT = "leave --max-copy, --mark-copies and --skip-known-lines out"
-
 
 @dataclass(frozen=True)
 class OwnText:
-    """A model's own text. What is asked of it is prepared the first time, and then kept."""
+    """A model's own text. What its methods need of it is prepared by the first call, and kept."""
 
     corpus: Corpus
     has_val_file: bool
 
-    def novelty(self, novel: int) -> NoCopy:
-        """Give the guide that lets no run of more than `novel` tokens be copied, 1 or more."""
-        return NoCopy(self._learned, self.corpus.vocab, novel)
+    def no_copy(self, max_copy: int) -> NoCopy:
+        """Return the constraint that copies no run of more than `max_copy` tokens, 1 or more."""
+        return NoCopy(self._learned, self.corpus.vocab, max_copy)
 
-    def find_copied(self, text: str, least: int = LEAST_SPAN) -> Copied:
-        """Find what of `text` stands in the part that the model learned from.
+    def find_copies(self, text: str, least: int = LEAST_SPAN) -> CopyReport:
+        """Find the spans of `text` that occur in the part that the model learned from.
 
         Raises:
             VocabError: the text has characters that the model does not know.
         """
-        return find_copied(text, self._learned, self.corpus.vocab, least)
+        return find_copies(text, self._learned, self.corpus.vocab, least)
 
     @cached_property
     def lines(self) -> KnownLines:
-        """The lines of the text, of the part that was held out too."""
+        """The lines of the text, held-out ones too."""
         learned, held_out = map(self.corpus.vocab.decode, (self.corpus.train, self.corpus.val))
+        # Training may cut a text inside a line; a --val-file begins a line of its own.
         return KnownLines([learned, held_out] if self.has_val_file else [learned + held_out])
 
     @cached_property
     def _learned(self) -> SuffixArray:
-        return SuffixArray(self.corpus.train)
+        return SuffixArray(self.corpus.train)  # not of the held-out part, which is not learned
 
 
 def open_own_text(name: str, file: ModelFile) -> OwnText:
-    """Open the text of a model that was asked for as `name`, where training found it.
+    """Open the text of the model called `name` in messages, where training found it.
 
     Raises:
-        CorpusError: it is not known or not kept, cannot be read, or is not what it was.
+        CorpusError: it is not known or not kept, cannot be read, or has changed.
     """
     model = NamedModel(name, file)
-    return OwnText(open_own_corpus(model, _WAY_OUT), model.text.val_file is not None)
+    hint = "leave --max-copy, --mark-copies and --skip-known-lines out"
+    return OwnText(open_own_corpus(model, hint), model.text.val_file is not None)

@@ -1,12 +1,12 @@
 """What one process does to one part of a text: count its characters, or write its ids.
 
-A job and its result are plain JSON values, so that a job can be done here or by another process.
-Which part it is, where its ids go and who does it is not known here.
+A job and its result are plain JSON values, so that `workers` can do a job here or in another
+process. `split_sources` makes the parts: a text is cut only where each part reads the same alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,73 +18,92 @@ from numpy.typing import NDArray
 from charrnn.config import TextConfig
 from charrnn.storage import open_at
 from charrnn.text.encodings import find_codec
-from charrnn.text.files import Source, open_source
-from charrnn.text.reader import iter_text
+from charrnn.text.files import FileStamp, Source, open_source
+from charrnn.text.reader import iter_blocks, iter_text, text_options
 from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
 
-BLOCK_CHARS = 1 << 18  # many small files are encoded together
+BLOCK_CHARS = 1 << 18  # small files are encoded together; more falls out of the CPU's cache
+MIN_LAST_BYTES = 1 << 16  # of the last part of a file: no document's end is cut in two
+_SEARCH_BYTES = 1 << 16
+
+# Encodings in which a newline byte is always a newline, and what follows it reads the same alone.
+CUTTABLE = {
+    *("utf-8", "utf-8-sig", "ascii", "koi8-r", "koi8-u", "gb2312", "gbk", "gb18030", "big5"),
+    *("cp950", "euc_jp", "shift_jis", "cp932", "euc_kr", "cp949"),
+    *(f"cp{number}" for number in range(1250, 1259)),
+    *(f"iso8859-{number}" for number in range(1, 17) if number != 12),
+}
 
 Job = dict[str, Any]
 Result = dict[str, Any]
 
 
+def split_sources(sources: list[Source], part_bytes: int, config: TextConfig) -> list[list[Source]]:
+    """Return the sources in parts of about `part_bytes`, each to be read on its own.
+
+    A part is a stretch of one file's bytes that does not end it, or the rest of a file and the
+    files after it.
+    """
+    # A normal form may compose characters across any cut.
+    is_cuttable = find_codec(config.encoding) in CUTTABLE and config.normalize == "none"
+    parts: list[list[Source]] = []
+    rest: list[Source] = []
+    room = part_bytes
+    for source in sources:
+        is_whole = source.is_named_gz or not is_cuttable
+        *stretches, end = [source] if is_whole else _cut(source, part_bytes)
+        if rest and (stretches or room <= 0):
+            parts.append(rest)
+            rest = []
+            room = part_bytes
+        parts += ([stretch] for stretch in stretches)
+        rest.append(end)
+        room -= source.size_bytes - end.start
+    return [*parts, rest]
+
+
 def count_job(part: list[Source], config: TextConfig) -> Job:
-    """Give the job to count the characters of a part.
+    """Return the job that counts the characters of a part.
 
-    Its result has the code points that stand in it (codes), how often each does (counts), and the
-    last character, "" if there is none.
+    Its result: codes, the code points in the part; counts, how often each stands there; last, the
+    part's last character, "" if it has none.
     """
-    return {"sources": [_as_json(source) for source in part], "how": _how(part, config)}
+    sources = [[str(each.path), each.name, each.stamp, each.start, each.stop] for each in part]
+    options = text_options(config)
+    if part[-1].stop is not None:  # a stretch that does not end its file ends no document
+        options["document_end"] = None
+    return {"sources": sources, "options": options}
 
 
-def write_job(counting: Job, opening: str, vocab: Vocab, path: Path, offset: int) -> Job:
-    """Give the job to write the ids of `opening` and the part that `counting` counts.
+def write_job(counting: Job, prefix: str, vocab: Vocab, path: Path, offset: int) -> Job:
+    """Return the job that writes the ids of `prefix` and of the part that `counting` counts.
 
-    They go into the file at `path` from byte `offset` on. Its result has how many they are
-    (tokens) and, in pairs (tokens, characters), how much of the part each written piece ends at
-    (marks), where the two differ.
+    They go into the file at `path` from byte `offset` on. Its result: tokens, the number of ids;
+    marks, pairs (tokens, characters) at the end of each written block, where the two can differ.
     """
-    place = {"path": str(path), "offset": offset}
-    return counting | {"opening": opening, "vocab": vocab.to_json()} | place
+    target = {"path": str(path), "offset": offset}
+    return counting | {"prefix": prefix, "vocab": vocab.to_json()} | target
 
 
 def run_job(job: Job) -> Result:
-    """Do a job.
-
-    Raises:
-        CorpusError: a file cannot be read or decoded, or changed.
-        StorageError: the ids cannot be written.
-        VocabError: the vocabulary lacks a character.
-    """
-    return _write(job) if "vocab" in job else _count(job)
-
-
-def _as_json(source: Source) -> list[object]:
-    return [str(source.path), source.name, source.state, source.start, source.stop]
+    """Do a job; raise CorpusError, StorageError, or VocabError for an unknown character."""
+    sources = [
+        Source(Path(path), name, stamp and FileStamp(*stamp), start, stop)
+        for path, name, stamp, start, stop in job["sources"]
+    ]
+    pieces = iter_text(sources, **job["options"])
+    return _write(job, pieces) if "vocab" in job else _count(pieces)
 
 
-def _from_json(path: str, name: str, state: list[int] | None, *stretch: int) -> Source:
-    return Source(Path(path), name, None if state is None else (state[0], state[1]), *stretch)
-
-
-def _how(part: list[Source], config: TextConfig) -> dict[str, Any]:
-    """Give the options of `iter_text`; a stretch that does not end its file ends no document."""
-    end = config.document_end if part[-1].stop is None else None
-    return {
-        "encoding": config.encoding,
-        "normalize": config.normalize,
-        "document_end": end,
-    }
-
-
-def _count(job: Job) -> Result:
-    counts, last = np.zeros(CODE_POINTS, dtype=np.int64), ""
-    for piece in _iter_blocks(_pieces(job)):
-        last = piece[-1]
-        if piece.isascii():
-            counts[:256] += _count_bytes(piece.encode("ascii"))
+def _count(pieces: Iterator[str]) -> Result:
+    counts = np.zeros(CODE_POINTS, dtype=np.int64)
+    last = ""
+    for block in iter_blocks(pieces, BLOCK_CHARS):
+        last = block[-1]
+        if block.isascii():
+            counts[:256] += _count_bytes(block.encode("ascii"))
         else:
-            seen = np.bincount(code_points(piece))
+            seen = np.bincount(code_points(block))
             counts[: len(seen)] += seen
     codes = np.flatnonzero(counts)
     return {"codes": codes.tolist(), "counts": counts[codes].tolist(), "last": last}
@@ -100,108 +119,40 @@ def _count_bytes(raw: bytes) -> NDArray[np.int64]:
     return counts
 
 
-def _write(job: Job) -> Result:
+def _write(job: Job, pieces: Iterator[str]) -> Result:
     vocab = Vocab.from_json(job["vocab"])
     tokens = characters = 0
     marks: list[tuple[int, int]] = []
     with open_at(Path(job["path"]), job["offset"]) as file:
-        for piece in _iter_blocks(chain([job["opening"]], _pieces(job))):
-            ids = vocab.encode(piece)
+        for block in iter_blocks(chain([job["prefix"]], pieces), BLOCK_CHARS):
+            ids = vocab.encode(block)
             file.write(ids.data)
             tokens += len(ids)
-            characters += len(piece)
-            if vocab.has_bytes:
+            characters += len(block)
+            if vocab.has_bytes:  # without bytes a token is a character
                 marks.append((tokens, characters))
     return {"tokens": tokens, "marks": marks}
 
 
-def _iter_blocks(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the text in pieces that are not empty and not small, but for the last."""
-    held: list[str] = []
-    chars = 0
-    for piece in pieces:
-        held.append(piece)
-        chars += len(piece)
-        if chars >= BLOCK_CHARS:
-            yield "".join(held)
-            held, chars = [], 0
-    if chars:
-        yield "".join(held)
-
-
-def _pieces(job: Job) -> Iterator[str]:
-    return iter_text([_from_json(*source) for source in job["sources"]], **job["how"])
-
-
-CUTTABLE = frozenset(
-    [
-        *("utf-8", "utf-8-sig", "ascii", "koi8-r", "koi8-u"),
-        *("gb2312", "gbk", "gb18030", "big5", "cp950"),
-        *("euc_jp", "shift_jis", "cp932", "euc_kr", "cp949"),
-        *(f"cp{number}" for number in range(1250, 1259)),
-        *(f"iso8859-{number}" for number in range(1, 17) if number != 12),
-    ]
-)
-
-# The last part of a file is at least so long that what ends a document lies in it whole.
-MIN_LAST_BYTES = 1 << 16
-
-_SEARCH_BYTES = 1 << 16
-
-
-def split_sources(sources: list[Source], part_bytes: int, config: TextConfig) -> list[list[Source]]:
-    """Give the sources in parts of about `part_bytes`, each to be read on its own.
-
-    A part is a stretch of one file's bytes that does not end it, or the rest of a file and the
-    files after it.
-
-    Raises:
-        ConfigError: the encoding is unknown.
-        CorpusError: a file cannot be read, or has changed.
-    """
-    is_cuttable = find_codec(config.encoding) in CUTTABLE and config.normalize == "none"
-    parts: list[list[Source]] = []
-    rest: list[Source] = []
-    room = part_bytes
-    for source in sources:
-        is_packed = source.path.suffix.lower() == ".gz"
-        *stretches, end = _cut(source, part_bytes) if is_cuttable and not is_packed else [source]
-        if rest and (stretches or room <= 0):
-            parts.append(rest)
-            rest, room = [], part_bytes
-        parts += ([stretch] for stretch in stretches)
-        rest.append(end)
-        room -= source.size_bytes - end.start
-    return [*parts, rest]
-
-
 def _cut(source: Source, part_bytes: int) -> list[Source]:
-    """Give the stretches of one file, each but the last about `part_bytes` long."""
-    if source.size_bytes < part_bytes + MIN_LAST_BYTES:
+    """Return the stretches of one file, cut after newlines, each of `part_bytes` or a bit more."""
+    last_start = source.size_bytes - MIN_LAST_BYTES
+    if last_start < part_bytes:
         return [source]
-    places = list(_iter_cuts(source, part_bytes))
-    return [
-        replace(source, start=start, stop=stop)
-        for start, stop in zip([0, *places], [*places, None], strict=True)
-    ]
-
-
-def _iter_cuts(source: Source, part_bytes: int) -> Iterator[int]:
-    """Yield places just after newlines, at least `part_bytes` apart and not too near the end."""
+    stretches = []
+    start = 0
     with open_source(source) as file:
-        place = 0
-        while (found := _after_newline(file, place + part_bytes)) is not None:
-            if found > source.size_bytes - MIN_LAST_BYTES:
-                return
-            yield found
-            place = found
+        while (stop := _after_newline(file, start + part_bytes)) and stop <= last_start:
+            stretches.append(replace(source, start=start, stop=stop))
+            start = stop
+    return [*stretches, replace(source, start=start)]
 
 
-def _after_newline(file: IO[bytes], place: int) -> int | None:
-    """Give the place of the byte after the first newline from `place` on, if there is one."""
-    file.seek(place)
-    while block := file.read(_SEARCH_BYTES):
+def _after_newline(file: IO[bytes], position: int) -> int | None:
+    """Return the position after the first newline from `position` on, if there is one."""
+    file.seek(position)
+    while block := file.read(_SEARCH_BYTES):  # not readline: a line may be longer than memory
         if (found := block.find(b"\n")) >= 0:
-            return place + found + 1
-        place += len(block)
+            return position + found + 1
+        position += len(block)
     return None

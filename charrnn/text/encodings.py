@@ -1,8 +1,8 @@
-"""Names of encodings: is the one that was asked for usable, and which would fit these bytes.
+"""Names of encodings: whether the one asked for is usable, and which would fit these bytes.
 
-A guess never decodes a corpus; it only ends an error message. It is judged by one figure, the share
-of the characters beyond ASCII that are at home: those that ordinary text in that encoding holds,
-such as the common half of the hanzi, or a lower-case Cyrillic letter.
+A guess never decodes a corpus; it only ends an error message. It rests on one score: the share of
+the characters beyond ASCII that ordinary text in that encoding holds, such as the common half of
+the hanzi, or lower-case Cyrillic letters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from charrnn.errors import ConfigError
 
 SAMPLE_BYTES = 1 << 16
 MAX_SUGGESTIONS = 4
-MIN_SCORE = 0.7
+MIN_SCORE = 0.7  # the right encoding of real sentences scores 1.0, most wrong ones less than this
 
 # Python counts these as encodings of text, but they write host names or source code, not files.
 _NOT_FOR_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")
@@ -29,7 +29,7 @@ _CAPITALS = "".join(filter(str.isupper, map(chr, range(0xC0, 0x17F))))
 
 
 def find_codec(encoding: str) -> str:
-    """Give Python's own name of the codec that `encoding` means: "iso8859-1" for "latin1".
+    """Return Python's own name of the codec that `encoding` means: "iso8859-1" for "latin1".
 
     Raises:
         ConfigError: Python does not know it, or it does not turn a file's bytes into characters.
@@ -48,10 +48,13 @@ def find_codec(encoding: str) -> str:
 
 
 def suggest_encodings(sample: bytes) -> list[str]:
-    """Name up to MAX_SUGGESTIONS encodings that decode `sample` into plausible text, best first.
+    """Return up to MAX_SUGGESTIONS encodings that make plausible text of `sample`, best first.
 
-    The sample begins at a character's edge; its last character may be cut off. Of encodings that
-    read it alike only the first is named. The list is empty where nothing fits.
+    The sample starts at a character; its last one may be cut off. Of encodings that read it alike
+    only the first is listed.
+
+    >>> suggest_encodings("Привет, как дела?".encode("koi8-r"))
+    ['koi8-r']
     """
     scores: dict[str, float] = {}
     readings: set[str] = set()
@@ -60,8 +63,10 @@ def suggest_encodings(sample: bytes) -> list[str]:
             text = codecs.getincrementaldecoder(encoding)().decode(sample)
         except UnicodeError:
             continue
-        # One decimal only: a near tie goes to the one named first, whose script tells more.
-        score = round(_score(text, _home(encoding)), 1)
+        beyond = len(re.findall(_BEYOND_ASCII, text))
+        at_home = sum(map(len, _home(encoding).findall(text)))
+        # One decimal only: a near tie goes to the first candidate, the pickier one.
+        score = round(at_home / beyond, 1) if beyond else 1.0
         if score >= MIN_SCORE and text not in readings:
             readings.add(text)
             scores[encoding] = score
@@ -69,26 +74,31 @@ def suggest_encodings(sample: bytes) -> list[str]:
 
 
 def explain_failure(name: str, codec: str, error: UnicodeError, size: int, head: bytes) -> str:
-    """Say where the file `name` stops being `codec`, and what to do about it.
+    """Return a message: where the file `name` stops being `codec`, and what to do about it.
 
-    `error` came from a decoder that was given `size` bytes so far; `head` is the first
-    SAMPLE_BYTES of the file.
+    error: of a decoder that was given `size` bytes so far. head: the first SAMPLE_BYTES.
     """
-    place, sample = str(error), head
-    if isinstance(error, UnicodeEncodeError):  # the decoded text could not be written as UTF-8
-        place = f"it gives the lone surrogate U+{ord(error.object[error.start]):04X}"
+    what = str(error)
+    sample = head
+    if isinstance(error, UnicodeEncodeError):  # the decoded text cannot be written as UTF-8
+        what = f"it gives the lone surrogate U+{ord(error.object[error.start]):04X}"
     if isinstance(error, UnicodeDecodeError):
-        data, start = error.object, error.start
-        offset = size - len(data) + start
-        culprits = data[start : min(error.end, start + 8)].hex(" ")
-        place = f"{error.reason}, bytes {culprits} (hex) at offset {offset}"
+        start = error.start
+        offset = size - len(error.object) + start
+        culprits = error.object[start : min(error.end, start + 8)].hex(" ")
+        what = f"{error.reason}, bytes {culprits} (hex) at offset {offset}"
         if offset >= SAMPLE_BYTES // 2:
-            sample = _take_sample(head, data, start)
-    fitting = suggest_encodings(sample)
-    advice = "no usual encoding fits: is it damaged, or no text at all?"
-    if fitting and find_codec(fitting[0]) != codec:  # else it is only cut off
-        advice = f"it reads as {', '.join(fitting)}: pass --encoding {fitting[0]}"
-    return f"{name} is not {codec}: {place}; {advice}"
+            sample = _take_sample(head, error.object, start)
+    first, *others = suggest_encodings(sample) or [codec]
+    if find_codec(first) == codec:  # nothing else fits, or the file is only cut off
+        advice = "no usual encoding fits: it is damaged or not a text; leave it out"
+    else:
+        also = f" (or {', '.join(others)})" if others else ""
+        advice = (
+            f"it looks like {first}{also}: pass --encoding {first}, or, if the other files are "
+            f"{codec}, convert this one: iconv -f {first} -t {codec} OLD > NEW"
+        )
+    return f"{name} is not {codec}: {what}; {advice}"
 
 
 def _take_sample(head: bytes, data: bytes, start: int) -> bytes:
@@ -100,7 +110,7 @@ def _take_sample(head: bytes, data: bytes, start: int) -> bytes:
 
 
 def _candidates(sample: bytes) -> tuple[str, ...]:
-    """Give the encodings worth trying; a byte order mark or a NUL leaves only the wide ones."""
+    """Return the encodings worth trying; a byte order mark or a NUL leaves only the wide ones."""
     if sample.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return ("utf-32",)
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -112,15 +122,9 @@ def _candidates(sample: bytes) -> tuple[str, ...]:
     return ("utf-8", *east, *west)
 
 
-def _score(text: str, home: re.Pattern[str]) -> float:
-    """Give the share, 0 to 1, of the characters beyond ASCII that are at home."""
-    beyond = len(re.findall(_BEYOND_ASCII, text))
-    return sum(map(len, home.findall(text))) / beyond if beyond else 1.0
-
-
 @cache
 def _home(encoding: str) -> re.Pattern[str]:
-    """Give the pattern of what ordinary text in `encoding` holds beyond ASCII."""
+    """Return the pattern of what ordinary text in `encoding` holds beyond ASCII."""
     hanzi = _first_level("gb2312", 0xB0, 0xD7) + _first_level("big5", 0xA4, 0xC6)
     kanji = _first_level("euc_jp", 0xB0, 0xCF)
     hangul = _first_level("euc_kr", 0xB0, 0xC8)
@@ -152,7 +156,7 @@ def _unmixed(pattern: str) -> str:
 
 @cache
 def _first_level(codec: str, first: int, last: int) -> str:
-    """Give the common characters of a national table: those of the lead bytes first to last."""
+    """Return the common characters of a national table: those of the lead bytes first to last."""
     pairs = (bytes((lead, trail)) for lead in range(first, last + 1) for trail in range(0x40, 0xFF))
     characters = "".join(pair.decode(codec, "ignore") for pair in pairs)
     return re.sub(r"[\x00-\x7f]", "", characters)  # half of a pair that stands for nothing

@@ -1,4 +1,11 @@
-"""A run's plan: chosen by what this machine can do, or that of a run which goes on."""
+"""What this machine can do, measured in a moment, and the plan that follows from it.
+
+`plan.py` has the rules, which were read off two processor cores. Here are the two figures that they
+need: how many times as fast this machine trains, and what a step of this very run takes. A GPU gets
+sizes of its own. A run that goes on keeps its plan.
+
+V = tokens of the vocabulary, H = hidden size, B = lanes, T = window length.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +19,41 @@ import torch
 from charrnn.config import GATES, LENGTHS, ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.model.device import autocast, check_cuda_graph, lacks_kernel
-from charrnn.model.layers import RecurrentLayer
+from charrnn.model.network import RecurrentLayer
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import free_bytes
 from charrnn.training.distributed import World
-from charrnn.training.learner import Learner, share_of
 from charrnn.training.memory import training_bytes
 from charrnn.training.plan import EVALUATIONS, Plan, make_plan, size_for_text
 from charrnn.training.reports import Snapshot
+from charrnn.training.trainer import Trainer, shard_of
+
+# A pass of a small layer, and what it takes on the cores that the rules were measured on.
+_SEQ_LEN = 16
+_BATCH_SIZE = 16
+_INPUT_SIZE = 64
+_HIDDEN_SIZE = 256
+_REFERENCE_SECONDS = 0.0021
+_ROUNDS = 5
+_LEAST = 1 / 16
+_MOST = 256.0
+
+# Steps of the run itself: the first two build the kernels, and of four one computes directions.
+_SKIPPED_STEPS = 2
+_STEPS = 4
+_STEPS_SHARE = 0.01  # of the budget
+
+# A GPU takes as long for a small product as for one that fills it.
+_LARGE = 4096  # rows and columns of a product that fills a GPU
+_LAUNCH_SECONDS = 1e-5  # about what a time step of a layer takes, however small its product
+_USED_SHARE = 0.1  # of the rate of large products, as on the cores of plan.py's rules, where
+_FLOP = 9e13  # five minutes are this many operations,
+_UNITS = 512  # enough for this many units
+_UNIT_STEP = 128
+_MOST_UNITS = 4096
+_MOST_LANES = 256
+_WINDOWS_WANTED = 64  # in an epoch: more lanes would leave too few updates
+_MEMORY_SHARE = 0.5
 
 
 def choose_plan(
@@ -30,9 +64,9 @@ def choose_plan(
     is_resumed: bool,
     world: World,
 ) -> Plan:
-    """Choose what is left open, by measured speed where a time says how long.
+    """Return a plan with all that `config` leaves open, by measured speed if a time is the limit.
 
-    Of several processes the first one's measurements count, and N are N times as fast.
+    Of several processes the main one's measurements count, and N are N times as fast.
 
     Raises:
         ConfigError: there are more processes than lanes, or they cannot use the device, or not as
@@ -41,33 +75,33 @@ def choose_plan(
     if device.type == "mps" and world.world_size > 1:
         raise ConfigError("several processes cannot train on mps together; give --device cpu")
     check_cuda_graph(config, device, world.world_size)
-    text = config, corpus.vocab.size, len(corpus.train)
-    plan = make_plan(*text)
+    vocab_size = corpus.vocab.size
+    tokens = len(corpus.train)
+    plan = make_plan(config, vocab_size, tokens)
     if not is_resumed and config.budget_seconds is not None:
         if device.type == "cuda":
             gpu = measure_gpu(device, precision)
             together = replace(gpu, flop_per_second=gpu.flop_per_second * world.world_size)
-            config = size_for_gpu(config, together, *text[1:])
-            text = config, *text[1:]
+            config = size_for_gpu(config, together, vocab_size, tokens)
         is_sized = config.hidden_size is not None
         speed = 1.0 if is_sized else measure_speed(device, precision) * world.world_size
-        plan = make_plan(*text, speed)
-        if config.dropout is None:
-            own = share_of(plan, world)
-            plan = make_plan(*text, speed, measure_step(own, config, corpus, device, precision))
-    return check_share(plan_from(world.broadcast(asdict(plan))), world)
+        plan = make_plan(config, vocab_size, tokens, speed)
+        if config.dropout is None:  # it depends on how often the text will be read
+            seconds = measure_step(shard_of(plan, world), config, corpus, device, precision)
+            plan = make_plan(config, vocab_size, tokens, speed, seconds)
+    return check_shard(plan_from_json(world.broadcast(asdict(plan))), world)
 
 
-def plan_from(values: dict[str, Any]) -> Plan:
-    """Give the plan that `asdict` made plain values of."""
+def plan_from_json(values: dict[str, Any]) -> Plan:
+    """Return the plan that `asdict` made plain values of."""
     return Plan(**values | {"model": ModelConfig(**values["model"])})
 
 
-def check_share(plan: Plan, world: World) -> Plan:
-    """Give the plan back if each process has a lane.
+def check_shard(plan: Plan, world: World) -> Plan:
+    """Return the plan if each process has a lane.
 
     Raises:
-        ConfigError: it is not so.
+        ConfigError: one has none.
     """
     if plan.batch_size < world.world_size:
         raise ConfigError(
@@ -81,7 +115,7 @@ def check_same(corpus: Corpus, config: TrainConfig, resume: Snapshot | None, wor
     """Refuse processes that were given different things.
 
     Raises:
-        ConfigError: text, a setting or the state to go on from is not that of the first one.
+        ConfigError: text, a setting or the state to continue from is not the main process's.
     """
     step = None if resume is None else resume.step
     own = {"the text": corpus.sha256, "the step to go on from": step} | asdict(config)
@@ -95,13 +129,14 @@ def check_same(corpus: Corpus, config: TrainConfig, resume: Snapshot | None, wor
 
 
 def length_of(config: TrainConfig) -> list[float | str | None]:
-    """Give what was asked for to say how long to train, for comparison."""
+    """Return the settings that say how long to train, for comparison."""
     return [getattr(config, name) for name in LENGTHS]
 
 
-def take_up_plan(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
-    """Give a resumed run's plan: its own, or with a new length where another is asked for."""
-    plan, progress = Plan(model=snapshot.model, **snapshot.progress["plan"]), snapshot.progress
+def resumed_plan(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
+    """Return a resumed run's plan: its own, or with a new length where another is asked for."""
+    progress = snapshot.progress
+    plan = Plan(model=snapshot.model, **progress["plan"])
     if progress["length"] == length_of(config):
         return replace(plan, eval_every=config.eval_every or plan.eval_every)
     if config.budget_seconds is None:
@@ -114,37 +149,19 @@ def take_up_plan(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
     return replace(plan, total_steps=total, eval_every=config.eval_every or spacing)
 
 
-_PROBE_SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, _HIDDEN_SIZE = 16, 16, 64, 256
-_REFERENCE_SECONDS = 0.0021
-_ROUNDS = 5
-_LARGE = 4096  # rows and columns of a product that fills a GPU
-_LEAST, _MOST = 1 / 16, 256.0
-_SKIPPED_STEPS, _STEPS = 2, 4  # of four, one makes Muon's directions anew
-_STEPS_SHARE = 0.01
+# ── measurements ──
 
 
 def measure_speed(device: torch.device, precision: torch.dtype) -> float:
-    """Give how many times as fast as the reference machine `device` trains: 1/16 to 256.
+    """Return how many times as fast as the reference machine `device` trains: 1/16 to 256.
 
     The quickest of five passes counts, so that other work on the machine matters little.
     """
     with torch.random.fork_rng(devices=[]):
         layer = RecurrentLayer("lstm", "tanh", _INPUT_SIZE, _HIDDEN_SIZE, False).to(device)
-    inputs = torch.ones(_PROBE_SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, device=device)
+    inputs = torch.ones(_SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, device=device)
     seconds = min(_pass_seconds(layer, inputs, precision) for _ in range(1 + _ROUNDS))
     return min(max(_REFERENCE_SECONDS / seconds, _LEAST), _MOST)
-
-
-def measure_gpu(device: torch.device, precision: torch.dtype) -> Gpu:
-    """Return the rate of large products on a GPU, the best of a few, and its free memory."""
-    square = torch.randn(_LARGE, _LARGE, device=device).to(precision)
-    seconds = []
-    for _ in range(1 + _ROUNDS):  # the first one loads the kernel
-        began = time.perf_counter()
-        torch.mm(square, square)
-        _wait_for(device)
-        seconds.append(time.perf_counter() - began)
-    return Gpu(2 * _LARGE**3 / min(seconds[1:]), free_bytes(device))
 
 
 def _pass_seconds(layer: RecurrentLayer, inputs: torch.Tensor, precision: torch.dtype) -> float:
@@ -164,16 +181,16 @@ def _pass_seconds(layer: RecurrentLayer, inputs: torch.Tensor, precision: torch.
 def measure_step(
     plan: Plan, config: TrainConfig, corpus: Corpus, device: torch.device, precision: torch.dtype
 ) -> float:
-    """Give the mean seconds of a step of this run, of a learner that is thrown away.
+    """Return the mean seconds of a step of this run, by a trainer that is thrown away.
 
-    Of six steps the first two, which build the kernels, do not count; it takes about a hundredth
-    of the time allowed, so a large network makes fewer.
+    It takes about a hundredth of the time allowed, so a large network makes fewer steps.
     """
     assert config.budget_seconds is not None
-    learner, began = Learner(plan, config, corpus, device, precision), time.perf_counter()
+    trainer = Trainer(plan, config, corpus, device, precision)
+    began = time.perf_counter()
     ends: list[float] = []
     while len(ends) < _SKIPPED_STEPS + _STEPS:
-        learner.advance(None)
+        trainer.advance(None)
         _wait_for(device)
         ends.append(time.perf_counter())
         if len(ends) > 1 and ends[-1] - began > _STEPS_SHARE * config.budget_seconds:
@@ -187,13 +204,7 @@ def _wait_for(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-_LAUNCH_SECONDS = 1e-5  # about what a time step of a layer takes, however small its product
-_USED_SHARE = 0.1  # of the rate of large products, as on the cores of budget.py's rules,
-_UNITS, _FLOP = 512, 9e13  # ... where five minutes are so many operations, enough for so many units
-_STEP, _MOST_UNITS = 128, 4096
-_MOST_LANES = 256
-_GPU_WINDOWS_WANTED = 64  # in an epoch, lest more lanes leave too few updates
-_MEMORY_SHARE = 0.5
+# ── sizes for a GPU ──
 
 
 @dataclass(frozen=True)
@@ -207,10 +218,24 @@ class Gpu:
     memory_bytes: int
 
 
-def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: int) -> TrainConfig:
-    """Fill in the units, and more lanes than the usual ones, where `config` leaves them open.
+def measure_gpu(device: torch.device, precision: torch.dtype) -> Gpu:
+    """Return the rate of large products on a GPU, the best of a few, and its free memory."""
+    square = torch.ones(_LARGE, _LARGE, device=device).to(precision)
+    seconds = []
+    for _ in range(1 + _ROUNDS):  # the first one loads the kernel
+        began = time.perf_counter()
+        torch.mm(square, square)
+        _wait_for(device)
+        seconds.append(time.perf_counter() - began)
+    return Gpu(2 * _LARGE**3 / min(seconds[1:]), free_bytes(device))
 
-    vocab_size: V. train_tokens: tokens of the training text.
+
+def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: int) -> TrainConfig:
+    """Return `config` with units, and more lanes than the usual ones, where it leaves them open.
+
+    A recurrent layer makes one product after another. So it gets as many lanes as go into a product
+    for nothing, and a network that grows with the fourth root of the operations that the time
+    allows: the curve that plan.py's rules follow on a CPU. Beyond those it is not measured.
     """
     usual = make_plan(config, vocab_size, train_tokens)
 
@@ -221,25 +246,23 @@ def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: i
 
     by_text = size_for_text(train_tokens, _MOST_UNITS)
     units = config.hidden_size or min(_units_for(config, gpu), by_text)
-    sizes = range(_STEP, int(units) + 1, _STEP) or [int(units)]
+    sizes = range(_UNIT_STEP, int(units) + 1, _UNIT_STEP) or [int(units)]
     fitting = [size for size in sizes if is_fitting(size, usual.batch_size)]
     hidden = config.hidden_size or max(fitting, default=sizes[0])
-    in_text = train_tokens / (usual.seq_len * _GPU_WINDOWS_WANTED)
-    most = min(_lanes_for(config, gpu, units), in_text, _MOST_LANES)
+
+    # Lanes: doubled while their product costs no more than its launch, and the text has enough.
+    flop_per_lane = 2 * GATES[config.cell] * units**2
+    in_a_launch = gpu.flop_per_second * _LAUNCH_SECONDS / flop_per_lane
+    in_text = train_tokens / (usual.seq_len * _WINDOWS_WANTED)
+    most = min(in_a_launch, in_text, _MOST_LANES)
     doublings = takewhile(lambda n: n <= most, (usual.batch_size << n for n in count()))
     lanes = max((n for n in doublings if is_fitting(hidden, n)), default=None)
     return replace(config, hidden_size=hidden, batch_size=config.batch_size or lanes)
 
 
 def _units_for(config: TrainConfig, gpu: Gpu) -> float:
-    """Give the units that the time is for, at least one step of them."""
+    """Return the units that the time is for, at least one step of them."""
     assert config.budget_seconds is not None
     flop = _USED_SHARE * gpu.flop_per_second * config.budget_seconds
     units: float = _UNITS * (flop / _FLOP) ** 0.25
-    return min(max(units, _STEP), _MOST_UNITS)
-
-
-def _lanes_for(config: TrainConfig, gpu: Gpu, units: float) -> float:
-    """Give the lanes whose product takes as long as its launch."""
-    flop_per_lane = 2 * GATES[config.cell] * units**2
-    return gpu.flop_per_second * _LAUNCH_SECONDS / flop_per_lane
+    return min(max(units, _UNIT_STEP), _MOST_UNITS)

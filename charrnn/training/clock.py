@@ -27,7 +27,7 @@ _MUCH_WIDER = 1.5
 class Clock:
     """The clock of a run. elapsed_before: seconds spent before it was resumed.
 
-    What the caller does with a report is counted with the step or evaluation that it follows.
+    Recording and showing a report counts with the step or evaluation that it follows.
     """
 
     budget_seconds: float | None
@@ -50,21 +50,21 @@ class Clock:
         return counted / self._step_seconds if counted > 0 else 0.0
 
     def end_steps(self, steps: int) -> None:
-        """Count the time since the last mark as that of so many steps, all alike."""
+        """Count the time since the last mark as that of `steps` steps, all alike."""
         self._steps += steps
         counted = min(steps, max(self._steps - _SKIPPED_STEPS, 0))
-        self._step_seconds += self._since_mark() * counted / steps
+        now = time.perf_counter()
+        self._step_seconds += (now - self._marked) * counted / steps
+        self._marked = now
 
     def end_evaluation(self) -> None:
         """Count the time since the last mark as an evaluation's."""
-        self._evaluation_seconds = self._since_mark()
-
-    def _since_mark(self) -> float:
-        before, self._marked = self._marked, time.perf_counter()
-        return self._marked - before
+        now = time.perf_counter()
+        self._evaluation_seconds = now - self._marked
+        self._marked = now
 
     def fix_steps(self, step: int, plan: Plan, config: TrainConfig, val_tokens: int) -> Plan:
-        """Give a plan with a number of steps as soon as it can be told; before that, the same.
+        """Return a plan with a number of steps once it can be estimated; before that, the same.
 
         In a long enough run the probe ends inside the warm-up, where the learning rate does not
         depend on the number.
@@ -80,9 +80,9 @@ class Clock:
         return replace(plan, total_steps=step + self._steps_left(spacing), eval_every=spacing)
 
     def adjust(self, step: int, plan: Plan, config: TrainConfig) -> Plan:
-        """Give a plan with another number of steps where the first would miss the budget.
+        """Return a plan with another number of steps where the first would miss the budget.
 
-        Evaluations that turn out dear come less often.
+        Evaluations that turn out expensive come less often.
         """
         if self.budget_seconds is None or plan.total_steps is None or plan.eval_every is None:
             return plan
@@ -105,7 +105,7 @@ class Clock:
         return self._steps > _SKIPPED_STEPS and (is_enough or is_late)
 
     def _spacing(self, step: int) -> int:
-        """Give the steps between as many evaluations as are wanted and can be afforded."""
+        """Return the steps between as many evaluations as are wanted and can be afforded."""
         assert self.budget_seconds is not None
         assert self._evaluation_seconds is not None
         affordable = _EVALUATION_SHARE * self.budget_seconds / max(self._evaluation_seconds, 1e-9)
@@ -114,7 +114,7 @@ class Clock:
         return max(1, math.ceil((step + left * self.steps_per_second) / evaluations))
 
     def _steps_left(self, spacing: int) -> int:
-        """Give the steps that still fit, each with its share of an evaluation."""
+        """Return the steps that still fit, each with its share of an evaluation."""
         assert self.budget_seconds is not None
         each = 1 / self.steps_per_second + (self._evaluation_seconds or 0.0) / spacing
         return max(1, int((self.budget_seconds - self.elapsed_seconds) / each))

@@ -1,9 +1,8 @@
 """Several processes that train one network, each on its own lanes of the text.
 
 torchrun, or whatever else sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, starts them;
-torch.distributed carries what they tell each other: gloo for what is in memory, NCCL between GPUs.
-All make the same update from the same sums, so that their weights stay the same, and decide
-nothing by a clock or a signal of their own. It knows nothing of networks, text or files.
+torch.distributed connects them: gloo for what is in memory, NCCL between GPUs. All make the same
+update from the same sums, so that their weights stay equal, and none acts by its own clock.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ _LONG_PATIENCE = timedelta(hours=1)  # while the first one reads a text or write
 class World:
     """The processes that train together, as seen by the one with this `rank`, counted from 0.
 
-    local_size: how many of them this machine runs. meeting: the group of `meet`, which waits long.
-    store: what all can write to and read.
+    local_size: how many of them this machine runs. barrier_group: waits longer than the others.
+    store: a key-value store of all.
     """
 
     rank: int = 0
     world_size: int = 1
     local_size: int = 1
-    meeting: dist.ProcessGroup | None = None
+    barrier_group: dist.ProcessGroup | None = None
     store: Store | None = None
 
     @property
@@ -49,9 +48,13 @@ class World:
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
-        """Give this process's part of `count` rows: contiguous, and equal to within one."""
-        first, end = (place * count // self.world_size for place in (self.rank, self.rank + 1))
-        return slice(first, end)
+        """Return this process's part of `count` rows: contiguous, and equal to within one.
+
+        >>> World(rank=1, world_size=2).shard(5)
+        slice(2, 5, None)
+        """
+        first = self.rank * count // self.world_size
+        return slice(first, (self.rank + 1) * count // self.world_size)
 
     def all_reduce_sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor, all of one type and device, by its sum over the processes."""
@@ -61,7 +64,7 @@ class World:
             tensor.copy_(total)
 
     def all_reduce_async(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-        """Begin to add up tensors, all of one type and device, and give what waits for the sums.
+        """Begin to add up tensors, all of one type and device; return what waits for the sums.
 
         All processes have to begin the same sums in the same order.
         """
@@ -79,7 +82,7 @@ class World:
         return wait
 
     def all_gather(self, own: Tensor, count: int) -> Tensor:
-        """Give all `count` rows, of which `own` (rows, N) are this process's share."""
+        """Return all `count` rows, of which `own` (rows, N) are this process's shard."""
         if self.world_size == 1:
             return own
         whole = own.new_zeros(count, *own.shape[1:])
@@ -88,7 +91,7 @@ class World:
         return whole
 
     def all_reduce_any(self, *wishes: bool) -> list[bool]:
-        """Tell for each wish whether any of the processes has it."""
+        """Return for each wish whether any of the processes has it."""
         if self.world_size == 1:
             return list(wishes)
         votes = torch.tensor(wishes, dtype=torch.int32)
@@ -96,9 +99,10 @@ class World:
         return [bool(vote) for vote in votes]
 
     def broadcast(self, value: Any) -> Any:
-        """Give what the first process passes in, plain values; the others' own is dropped."""
+        """Return the JSON values that the main process passes in; the others' own are dropped."""
         if self.world_size == 1:
             return value
+        # The size goes first, as a receiver has to allocate.
         written = bytearray(json.dumps(value).encode())
         size = torch.tensor([len(written)])
         with _reaching():
@@ -113,11 +117,11 @@ class World:
         """Wait for all the others, for as long as they live: up to an hour."""
         if self.world_size > 1:
             with _reaching():
-                dist.barrier(self.meeting)
+                dist.barrier(self.barrier_group)
 
     @contextmanager
     def main_process_first(self) -> Iterator[None]:
-        """Let the first process through the block, then the others; leave it together."""
+        """Let the main process through the block, then the others; leave it together."""
         if not self.is_main_process:
             self.barrier()
         yield
@@ -126,9 +130,9 @@ class World:
         self.barrier()
 
     def should_report(self, error: Exception, *, is_common: bool = False) -> bool:
-        """Tell whether nobody has said an error of this kind; of a lost process, any error.
+        """Return whether nobody reported an error of this kind; of a lost process, any error.
 
-        is_common: all have it, so that the first process says it.
+        is_common: all have it, so that the main process reports it.
         """
         if is_common or self.store is None:
             return self.is_main_process
@@ -146,10 +150,10 @@ SINGLE_PROCESS = World()
 
 @contextmanager
 def init_world(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
-    """Give the processes that were started together, connected; without torchrun, ALONE.
+    """Yield the processes that were started together, connected; alone without torchrun.
 
     Raises:
-        ConfigError: the environment is not a whole one.
+        ConfigError: a variable of the environment is missing.
         ProcessLostError: the others did not come.
     """
     if not {"RANK", "WORLD_SIZE"} <= environment.keys() or environment["WORLD_SIZE"] == "1":
@@ -195,13 +199,13 @@ def _connect(local_rank: int, local_size: int, attempt: str) -> World:
         world_size=world_size,
         timeout=_PATIENCE,
     )
-    meeting = dist.new_group(backend="gloo", timeout=_LONG_PATIENCE)
-    return World(rank, world_size, local_size, meeting, store)
+    barrier_group = dist.new_group(backend="gloo", timeout=_LONG_PATIENCE)
+    return World(rank, world_size, local_size, barrier_group, store)
 
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Turn every way in which the others do not answer into one error."""
+    """Turn every failure to reach the others into one error."""
     try:
         yield
     except RuntimeError as error:

@@ -1,8 +1,8 @@
-"""Dynamic evaluation: a model goes on learning from the text that it is scored on.
+"""Dynamic evaluation: a model keeps learning from the text that it is scored on.
 
 The text is read once, from its start to its end, in one lane. A window is scored first; then the
-weights take one gradient step on it, and a little of the way back to what training made of them
-(Krause et al. 2018). No character is scored by weights that have seen it. What learns is a copy.
+weights take one gradient step on it, and a small step back towards their trained values (Krause et
+al. 2018). No character is scored by weights that have seen it. A copy learns, not the model.
 
 S = tokens, T = window length, M = models.
 """
@@ -19,8 +19,9 @@ from torch import Tensor
 from charrnn.config import DynamicConfig
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN, State, copy_model, negative_log_likelihood
+from charrnn.state import map_state
 from charrnn.text.vocab import Ids, Vocab
-from charrnn.training.evaluation import Score, Watch, make_scores, unwatched, with_average
+from charrnn.training.evaluation import OnProgress, Score, make_scores, with_average
 
 WINDOW = 20
 _DECAY = 0.001
@@ -32,30 +33,30 @@ def compare_dynamic(
     ids: Ids,
     vocab: Vocab,
     config: DynamicConfig,
-    watch: Watch = unwatched,
+    on_progress: OnProgress = lambda tokens: None,
 ) -> list[Score]:
-    """Give the score on `ids` (S,) of each model, learning by itself, then of their average.
+    """Return the score on `ids` (S,) of each model, learning by itself, then of their average.
 
     Raises:
         DivergedError: a model learned so fast that its loss is no longer a finite number.
     """
-    students = [_Student(model, config.dynamic_rate) for model in models]
+    copies = [_LearningCopy(model, config.dynamic_rate) for model in models]
     device = models[0].output.weight.device
     totals = np.zeros(len(models) + 1)
     for start in range(0, len(ids) - 1, WINDOW):
         block = torch.from_numpy(ids[start : start + WINDOW + 1].astype(np.int64)).to(device)[None]
-        nats = [student.read(block[:, :-1], block[:, 1:]) for student in students]
+        nats = [copy.read(block[:, :-1], block[:, 1:]) for copy in copies]
         totals += with_average(torch.stack(nats)).sum(1, dtype=torch.float64).cpu().numpy()
         if not np.isfinite(totals).all():
             raise DivergedError(
                 f"the loss became {totals.max()} at character {start:,} of the text; "
                 f"give a lower --dynamic-rate than {config.dynamic_rate:g}"
             )
-        watch(block.shape[1] - 1)
+        on_progress(block.shape[1] - 1)
     return make_scores(totals, ids, vocab)
 
 
-class _Student:
+class _LearningCopy:
     """A copy of a model that learns from every window it reads.
 
     Each weight's step is measured by the root mean square of its own gradients so far: what the
@@ -63,7 +64,8 @@ class _Student:
     """
 
     def __init__(self, model: CharRNN, rate: float) -> None:
-        self._model, self._rate = copy_model(model), rate
+        self._model = copy_model(model)
+        self._rate = rate
         named = self._model.named_parameters()
         self._weights = [weight for name, weight in named if not name.endswith(".initial")]
         self._trained = [weight.detach().clone() for weight in self._weights]
@@ -73,9 +75,9 @@ class _Student:
 
     @torch.enable_grad()
     def read(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Give the nats (T,) of `targets` (1, T), which follow `inputs`; then learn from them."""
+        """Return the nats (T,) of `targets` (1, T), which follow `inputs`; then learn from them."""
         logits, state = self._model(inputs, self._state)
-        self._state = tuple(tuple(part.detach() for part in layer) for layer in state)
+        self._state = map_state(lambda part: part.detach(), state)
         nats = negative_log_likelihood(logits, targets)
         self._learn(torch.autograd.grad(nats.mean(), self._weights))
         return nats.detach()
@@ -87,5 +89,7 @@ class _Student:
             self._weights, self._trained, self._squares, gradients, strict=True
         ):
             root = squares.addcmul_(gradient, gradient).sqrt()  # the root mean square · √windows
+            # Back towards the trained value, the more the text has moved this weight ...
             weight.lerp_(trained, (root * (_DECAY / root.mean())).clamp_(max=1))
+            # ... then against the gradient, measured by the root mean square of all so far.
             weight.addcdiv_(gradient, root, value=-self._rate * math.sqrt(self._windows))

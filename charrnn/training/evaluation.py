@@ -3,7 +3,7 @@
 carried: the text is read from its start to its end with the state carried along. windowed:
 consecutive windows of 256 characters, each from the initial state; nanoGPT draws its own at random.
 Both are total nats over total characters, and leave model and random state as they were. Several
-models read the same blocks side by side, and the average of their predictions is scored with them.
+models read the same blocks, and the average of their probabilities is scored with them.
 
 S = tokens, B = lanes, T = window length, M = models.
 """
@@ -33,6 +33,7 @@ _WINDOWS_AT_ONCE = 64
 _LARGEST_LOGITS = 1 << 25  # numbers in a block's logits: 128 MiB
 _SHORTEST_LANE = 1024
 _RUN_UP = 256
+_MOST_AT_THE_END = 10_000_000  # tokens; more would take hours and change no decimal
 
 
 @dataclass(frozen=True)
@@ -43,68 +44,109 @@ class Score:
     chars: int
 
 
-Watch = Callable[[int], None]
-"""Is told how many more tokens have been scored; what it raises ends the scoring."""
+OnProgress = Callable[[int], None]
+"""Called with how many more tokens have been scored; what it raises ends the scoring."""
 
 
-def unwatched(_: int) -> None:
-    """Tell nobody."""
+class HeldOut:
+    """A corpus's held-out text, which several processes score together.
+
+    All of it counts at the end, up to 10,000,000 tokens; with eval_chars 0 all there is, always.
+    part: the ids (S,) of it that are used while training, its beginning or all.
+
+    Raises:
+        CorpusError: it has no character to predict.
+    """
+
+    def __init__(self, corpus: Corpus, config: TrainConfig, world: World) -> None:
+        val = corpus.val
+        self._whole = val[: _MOST_AT_THE_END + 1] if config.eval_chars else val
+        self._vocab = corpus.vocab
+        self._world = world
+        self.part = val[: config.eval_chars + 1] if config.eval_chars else val
+        if self._vocab.count_characters(self.part[1:]) < 1:
+            raise CorpusError(
+                f"{corpus.name} has {corpus.chars:,} characters, of which {corpus.val_chars} are "
+                "held out for validation: at least 2 are needed; give more text, or a larger "
+                "--val-fraction or --val-file"
+            )
+
+    @property
+    def part_chars(self) -> int:
+        """How many characters are used while training."""
+        return self._vocab.count_characters(self.part)
+
+    def score(self, model: CharRNN, on_progress: OnProgress) -> float:
+        """Return the nats per character of the part."""
+        return self._carried(model, self.part, on_progress)
+
+    def score_whole(
+        self, model: CharRNN, part_nats: float, on_progress: OnProgress
+    ) -> tuple[float, float, float]:
+        """Return the nats of the whole: carried, windowed, and on what baselines are scored on.
+
+        part_nats: what `score` returned for this model.
+        """
+        whole = self._whole
+        carried = part_nats
+        if len(self.part) < len(whole):
+            carried = self._carried(model, whole, on_progress)
+        windowed = compare_windowed([model], whole, self._vocab, on_progress, world=self._world)[0]
+        compared = carried
+        if len(whole) > HELD_OUT_TOKENS:
+            compared = self._carried(model, whole[:HELD_OUT_TOKENS], on_progress)
+        return carried, windowed.loss_nats, compared
+
+    def _carried(self, model: CharRNN, ids: Ids, on_progress: OnProgress) -> float:
+        return evaluate_carried(model, ids, self._vocab, on_progress, self._world).loss_nats
 
 
 def evaluate_carried(
-    model: CharRNN, ids: Ids, vocab: Vocab, watch: Watch = unwatched, world: World = SINGLE_PROCESS
-) -> Score:
-    """Score the text `ids` (S,) with the state carried from its start to its end.
-
-    The text is read in lanes side by side. Each but the first runs up over the 256 characters
-    before its own, uncounted; what a state would still know of anything earlier is too little to
-    change the third decimal. Several processes share out the lanes, or windows, of each block.
-    """
-    return compare_carried([model], ids, vocab, watch, world)[0]
-
-
-def evaluate_windowed(
     model: CharRNN,
     ids: Ids,
     vocab: Vocab,
-    window: int = WINDOW,
-    watch: Watch = unwatched,
+    on_progress: OnProgress = lambda tokens: None,
     world: World = SINGLE_PROCESS,
 ) -> Score:
-    """Score the text `ids` (S,) in windows that each start from the initial state."""
-    return compare_windowed([model], ids, vocab, watch, window, world)[0]
+    """Return the score on `ids` (S,) with the state carried from start to end.
+
+    The text is read in lanes. Each but the first runs up over the 256 characters before its own,
+    uncounted; what a state would still know of anything earlier is too little to change the third
+    decimal. Several processes share out the lanes, or windows, of each block.
+    """
+    return compare_carried([model], ids, vocab, on_progress, world)[0]
 
 
 def compare_carried(
     models: Sequence[CharRNN],
     ids: Ids,
     vocab: Vocab,
-    watch: Watch = unwatched,
+    on_progress: OnProgress = lambda tokens: None,
     world: World = SINGLE_PROCESS,
 ) -> list[Score]:
-    """Give each model's score as `evaluate_carried` does, then that of their average."""
+    """Return each model's score as `evaluate_carried` does, then that of their average."""
     targets = len(ids) - 1
     lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
     length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
-    return _score(models, ids, vocab, _carried_blocks(targets, lanes, length), watch, world)
+    return _score(models, ids, vocab, _carried_blocks(targets, lanes, length), on_progress, world)
 
 
 def compare_windowed(
     models: Sequence[CharRNN],
     ids: Ids,
     vocab: Vocab,
-    watch: Watch = unwatched,
+    on_progress: OnProgress = lambda tokens: None,
     window: int = WINDOW,
     world: World = SINGLE_PROCESS,
 ) -> list[Score]:
-    """Give each model's score as `evaluate_windowed` does, then that of their average."""
+    """Return each model's score on windows from the initial state, then that of their average."""
     at_once = max(1, min(_WINDOWS_AT_ONCE, _LARGEST_LOGITS // (window * vocab.size)))
     blocks = _windowed_blocks(len(ids) - 1, window, at_once)
-    return _score(models, ids, vocab, blocks, watch, world)
+    return _score(models, ids, vocab, blocks, on_progress, world)
 
 
 def with_average(nats: Tensor) -> Tensor:
-    """Add the average's row to the nats (M, N) of N targets: (M + 1, N).
+    """Return the nats (M, N) of N targets with a row for the average below: (M + 1, N).
 
     The average gives a target the mean of the M probabilities.
     """
@@ -112,14 +154,14 @@ def with_average(nats: Tensor) -> Tensor:
     return torch.cat((nats, average))
 
 
-def make_scores(loss_sum: NDArray[np.float64], ids: Ids, vocab: Vocab) -> list[Score]:
-    """Turn the nats of whole texts (M + 1,) into scores per character."""
+def make_scores(loss_sums: NDArray[np.float64], ids: Ids, vocab: Vocab) -> list[Score]:
+    """Return the scores per character of whole texts' nats (M + 1,)."""
     chars = vocab.count_characters(ids[1:])
-    return [Score(total / max(chars, 1), chars) for total in loss_sum.tolist()]
+    return [Score(total / max(chars, 1), chars) for total in loss_sums.tolist()]
 
 
 Block = tuple[NDArray[np.int64], NDArray[np.bool_], bool]
-"""Positions (B, T) in the text, which of them count (B, T), and whether the state starts anew."""
+"""Positions (B, T) in the text, which of them count (B, T), and whether the state is initial."""
 
 
 def _carried_blocks(targets: int, lanes: int, length: int) -> Iterator[Block]:
@@ -145,10 +187,10 @@ def _score(
     ids: Ids,
     vocab: Vocab,
     blocks: Iterator[Block],
-    watch: Watch,
+    on_progress: OnProgress,
     world: World,
 ) -> list[Score]:
-    """Add up the nats of every position that counts: of each model, then of their average."""
+    """Return the scores of each model, then of their average, over every position that counts."""
     totals = np.zeros(len(models) + 1)
     states: list[State | None] = [None] * len(models)
     for positions, is_counted, is_new in blocks:
@@ -157,7 +199,7 @@ def _score(
             before = [None] * len(models) if is_new else states
             nats, states = _read_block(models, ids, positions[own], before)
             totals += nats[:, is_counted[own].T.ravel()].sum(1, dtype=np.float64)
-        watch(int(is_counted.sum()))
+        on_progress(int(is_counted.sum()))
     world.all_reduce_sum([torch.from_numpy(totals)])
     return make_scores(totals, ids, vocab)
 
@@ -168,72 +210,12 @@ def _read_block(
     positions: NDArray[np.int64],
     states: Sequence[State | None],
 ) -> tuple[NDArray[np.float32], list[State | None]]:
-    """Give the nats (M + 1, T·B) of a block's targets, and each model's state after it."""
-    device, places = models[0].output.weight.device, np.minimum(positions, len(ids) - 2)
+    """Return the nats (M + 1, T·B) of a block's targets, and each model's state after it."""
+    device = models[0].output.weight.device
+    clipped = np.minimum(positions, len(ids) - 2)  # what lies beyond the text does not count
     inputs, targets = (
-        torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (places, places + 1)
+        torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (clipped, clipped + 1)
     )
     read = [m.token_losses(inputs, targets, s) for m, s in zip(models, states, strict=True)]
     nats = with_average(torch.stack([nats for nats, _ in read])).cpu().numpy()
     return nats, [state for _, state in read]
-
-
-_MOST_AT_THE_END = 10_000_000  # tokens; more would take hours and tell no more
-
-
-class HeldOut:
-    """A corpus's held-out text, which several processes score together.
-
-    All of it counts at the end, up to 10,000,000 tokens; with eval_chars 0 all there is, always.
-
-    part: the ids (S,) of it that are used while training, its beginning or all.
-
-    Raises:
-        CorpusError: it has no character to predict.
-    """
-
-    def __init__(self, corpus: Corpus, config: TrainConfig, world: World) -> None:
-        self._whole = corpus.val[: _MOST_AT_THE_END + 1] if config.eval_chars else corpus.val
-        self._vocab, self._peers = corpus.vocab, world
-        self.part = _part_of(corpus, config)
-
-    @property
-    def part_chars(self) -> int:
-        """How many characters are used while training."""
-        return self._vocab.count_characters(self.part)
-
-    def score(self, model: CharRNN, watch: Watch) -> float:
-        """Give the nats per character of the part."""
-        return self._carried(model, self.part, watch)
-
-    def score_whole(
-        self, model: CharRNN, part_nats: float, watch: Watch
-    ) -> tuple[float, float, float]:
-        """Give the nats of the whole: carried, by windows, and where others are compared.
-
-        part_nats: what `score` gave for this model.
-        """
-        whole, carried = self._whole, part_nats
-        if len(self.part) < len(whole):
-            carried = self._carried(model, whole, watch)
-        windowed = evaluate_windowed(
-            model, whole, self._vocab, watch=watch, world=self._peers
-        ).loss_nats
-        first = whole[:HELD_OUT_TOKENS]
-        if len(first) == len(whole):
-            return carried, windowed, carried
-        return carried, windowed, self._carried(model, first, watch)
-
-    def _carried(self, model: CharRNN, ids: Ids, watch: Watch) -> float:
-        return evaluate_carried(model, ids, self._vocab, watch, self._peers).loss_nats
-
-
-def _part_of(corpus: Corpus, config: TrainConfig) -> Ids:
-    val = corpus.val[: config.eval_chars + 1] if config.eval_chars else corpus.val
-    if corpus.vocab.count_characters(val[1:]) < 1:
-        raise CorpusError(
-            f"{corpus.name} has {corpus.chars:,} characters, of which {corpus.val_chars} are held "
-            "out for validation: at least 2 are needed; give more text, or a larger --val-fraction "
-            "or --val-file"
-        )
-    return val

@@ -1,9 +1,7 @@
 """How much memory a run takes, how much there is, and what to do when it does not suffice.
 
-What a processor allocates it may never get: Linux kills a process that uses too much, without a
-word to it. So sizes that cannot fit are refused before anything is allocated.
-
-B = lanes, T = window length, V = vocabulary, E = embedding size, H = hidden size.
+Linux grants memory that it does not have, and kills a process that then uses it, without a word.
+So sizes that cannot fit are refused before anything is allocated.
 """
 
 from __future__ import annotations
@@ -23,15 +21,16 @@ from charrnn.training.plan import Plan
 HINT = "lower --hidden-size, --num-layers or --seq-len"
 _COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
 _LARGEST_BLOCK = 1 << 21  # logits that the output layer holds at once, at most
-_OWN_GROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
 _LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
-"""By controller, of version 2, which has none to name, and of version 1."""
+"""By controller: version 2 has one hierarchy without a name, version 1 one for memory."""
 
 
 def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -> int:
-    """Give into how many parts the lanes must be cut for a window to fit: a power of two.
+    """Return the micro-batches in which a window fits into memory: a power of two.
 
-    processes: how many of the same sizes the machine's memory is for.
+    processes: how many of the same sizes share the machine's memory.
 
     Raises:
         OutOfMemoryError: not even one lane would fit.
@@ -52,20 +51,22 @@ def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -
 
 
 def training_bytes(plan: Plan, micro_batches: int = 1) -> int:
-    """Give the least that training takes, where lanes are read in so many slices."""
+    """Return the least that training takes, with this many micro-batches."""
     return _COPIES * 4 * plan.model.num_parameters + _window_bytes(plan) // micro_batches
 
 
 def _window_bytes(plan: Plan) -> int:
-    """Give the least that a window's forward pass holds until its gradients are there."""
-    model, positions = plan.model, plan.batch_size * plan.seq_len
+    """Return the least that a window's forward pass holds until its gradients are there."""
+    model = plan.model
+    positions = plan.batch_size * plan.seq_len
+    # Of each layer: its gates before the activation, and its output.
     layers = model.num_layers * (GATES[model.cell] + 1) * model.hidden_size
     logits = min(positions * model.vocab_size, _LARGEST_BLOCK)
     return 4 * (positions * (model.embedding_size + layers) + logits)
 
 
 def machine_memory_bytes() -> int | None:
-    """Give the memory that this process may have: the machine's, its group's or its own limit.
+    """Return the memory that this process may have: the machine's, its group's or its own limit.
 
     None where the system does not tell.
     """
@@ -84,8 +85,10 @@ def _group_limits() -> Iterator[int]:
         for line in _OWN_GROUPS.read_text().splitlines():
             _, controllers, group = line.split(":", 2)
             if controllers in _LIMIT_FILES:
-                base, file = _CGROUPS / controllers, _LIMIT_FILES[controllers]
+                base = _CGROUPS / controllers
+                file = _LIMIT_FILES[controllers]
                 group_folder = base / group.lstrip("/")
+                # The limit of any group above counts too.
                 for folder in (group_folder, *group_folder.parents):
                     if folder.is_relative_to(base):
                         yield from _read_limit(folder / file)
@@ -117,13 +120,13 @@ def within_memory(message: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell Python's own class, torch's on a GPU, and torch's words on a CPU."""
+    """Return whether memory ran out: Python's error, torch's on a GPU, torch's words on a CPU."""
     is_own = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return is_own or "DefaultCPUAllocator" in str(error)
 
 
 def used_memory_bytes(device: torch.device) -> int:
-    """Give the most memory used so far: the GPU's, else this process's; 0 where none can tell."""
+    """Return the most memory used so far: the GPU's, else this process's; 0 if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     try:
@@ -131,4 +134,4 @@ def used_memory_bytes(device: torch.device) -> int:
     except ImportError:  # Windows has none
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux

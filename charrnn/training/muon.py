@@ -3,8 +3,8 @@
 A gradient's matrix has a few large singular values and many small ones, and a plain step follows
 the few. Muon sets them all to about 1 by a Newton-Schulz iteration, which is matrix products only.
 Here each gate's block of a recurrent layer is a matrix of its own, and the iteration, which would
-cost as much as the step's other work, is made anew only every few updates; those between move on in
-the last direction. It knows nothing of schedules or clipping.
+cost as much as the step's other work, runs only every few updates; those between repeat the last
+direction.
 
 G = gates, H = hidden size, N = columns of the matrix.
 """
@@ -21,17 +21,17 @@ from torch import Tensor, nn
 from charrnn.training.distributed import SINGLE_PROCESS, World
 
 _MOMENTUM = 0.95
-_REACH = 0.5  # a step's size beside AdamW's, so that one learning rate serves both
+_SCALE = 0.5  # a step's size beside AdamW's, so that one learning rate serves both
 _ITERATIONS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at small singular values
 _EPSILON = 1e-7
 
 
 class Muon:
-    """Moves `parameters` (G·H, N) by name, block by block; `decays` is the weight decay of each.
+    """Updates `parameters` (G·H, N) by name, block by block; `decays` by parameter name.
 
-    dtype: the number format of the iteration's products. every: updates for each iteration.
-    peers: those that share the blocks out among them; all are given the same gradients.
+    dtype: of the iteration's products. every: updates from one iteration to the next. world: the
+    processes that share out the blocks; all have the same gradients.
     """
 
     def __init__(
@@ -43,65 +43,66 @@ class Muon:
         every: int,
         world: World = SINGLE_PROCESS,
     ) -> None:
-        self._parameters, self._decays = dict(parameters), dict(decays)
-        self._gates, self._dtype, self._every = gates, dtype, every
-        self._peers = world
+        self._parameters = dict(parameters)
+        self._decays = dict(decays)
+        self._gates = gates
+        self._dtype = dtype
+        self._every = every
+        self._world = world
         self._momenta = {name: torch.zeros_like(p) for name, p in parameters.items()}
         self._directions = {name: torch.zeros_like(p) for name, p in parameters.items()}
 
     @torch.no_grad()
-    def step(
-        self, learning_rate: float | Tensor, update: int, is_moved: Tensor | None = None
-    ) -> None:
-        """Make update number `update` (from 1) from the gradients; a missing one counts as zero.
+    def step(self, learning_rate: float | Tensor, update: int, mask: Tensor | None = None) -> None:
+        """Make update number `update` (from 1); a missing gradient counts as zero.
 
-        Where the scalar `is_moved` is false, nothing changes; the learning rate has to be 0 then.
+        Where the scalar `mask` is false nothing changes; the learning rate has to be 0 then.
         """
-        share: float | Tensor = 1.0 if is_moved is None else is_moved.float()
+        weight: float | Tensor = 1.0 if mask is None else mask.float()
         gradients: dict[str, Tensor] = {}
         for name, parameter in self._parameters.items():
             momentum = self._momenta[name]
             gradient = torch.zeros_like(momentum) if parameter.grad is None else parameter.grad
-            if is_moved is not None:  # 0 times what is no number is none either
-                gradient.masked_fill_(is_moved.logical_not(), 0.0)
-            momentum.lerp_(gradient, (1 - _MOMENTUM) * share)
+            if mask is not None:  # 0 times NaN is NaN, so a mask by product would not do
+                gradient.masked_fill_(mask.logical_not(), 0.0)
+            momentum.lerp_(gradient, (1 - _MOMENTUM) * weight)
             gradients[name] = gradient
         if (update - 1) % self._every == 0:
-            for name, fresh in self._orthogonalize(gradients).items():
-                self._directions[name].lerp_(fresh, share)
+            for name, direction in self._orthogonalize(gradients).items():
+                self._directions[name].lerp_(direction, weight)
         for name, parameter in self._parameters.items():
-            rows, columns = parameter.shape[0] // self._gates, parameter.shape[1]
-            reach = learning_rate * _REACH * math.sqrt(rows)
-            parameter.mul_(1 - reach * self._decays[name])
-            _move(parameter, self._directions[name], -reach * math.sqrt(max(1.0, rows / columns)))
+            rows = parameter.shape[0] // self._gates
+            rate = learning_rate * _SCALE * math.sqrt(rows)
+            parameter.mul_(1 - rate * self._decays[name])
+            size = -rate * math.sqrt(max(1.0, rows / parameter.shape[1]))
+            if isinstance(size, Tensor):  # which `alpha` would read back
+                parameter.addcmul_(self._directions[name], size)
+            else:
+                parameter.add_(self._directions[name], alpha=size)
 
     def _orthogonalize(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give the new directions; the processes work the blocks out in turn, and share them."""
-        rank, world_size, made = self._peers.rank, self._peers.world_size, {}
+        """Return the new directions; the processes compute the blocks in turn and share them."""
+        rank = self._world.rank
+        world_size = self._world.world_size
+        directions: dict[str, Tensor] = {}
         for first, (name, gradient) in zip(count(step=self._gates), gradients.items()):
             ahead = torch.lerp(gradient, self._momenta[name], _MOMENTUM)  # Nesterov
             blocks = ahead.reshape(self._gates, -1, ahead.shape[1])
-            mine = slice((rank - first) % world_size, None, world_size)
-            fresh = torch.zeros_like(blocks)
-            fresh[mine] = orthogonalize(blocks[mine], self._dtype)
-            made[name] = fresh.view_as(ahead)
-        self._peers.all_reduce_sum(list(made.values()))
-        return made
+            own = slice((rank - first) % world_size, None, world_size)
+            orthogonal = torch.zeros_like(blocks)
+            orthogonal[own] = orthogonalize(blocks[own], self._dtype)
+            directions[name] = orthogonal.view_as(ahead)
+        if world_size > 1:
+            self._world.all_reduce_sum(list(directions.values()))
+        return directions
 
-    def state(self) -> dict[str, Mapping[str, Tensor]]:
-        """Give the tensors that have to be kept, by kind and by parameter."""
-        return {"momentum": self._momenta, "direction": self._directions}
-
-
-def _move(parameter: Tensor, direction: Tensor, reach: float | Tensor) -> None:
-    if isinstance(reach, Tensor):  # which `alpha` would read back
-        parameter.addcmul_(direction, reach)
-    else:
-        parameter.add_(direction, alpha=reach)
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return momenta and directions, by kind and by the weight's name."""
+        return {"momentum": dict(self._momenta), "direction": dict(self._directions)}
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring the singular values of each of `matrices` (G, M, N) to about 1.
+    """Return `matrices` (G, M, N) with the singular values of each brought to about 1.
 
     Each of five times X becomes a X + (b A + c A²) X with A = X Xᵀ, which moves a singular value s
     to a s + b s³ + c s⁵ and leaves the directions as they are. Those above 1/500 of a matrix's
@@ -109,7 +110,7 @@ def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     `dtype`.
     """
     is_tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if is_tall else matrices
+    x = matrices.mT if is_tall else matrices  # the smaller of the two Gram matrices
     x = (x / (torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) + _EPSILON)).to(dtype)
     a, b, c = _COEFFICIENTS
     for _ in range(_ITERATIONS):

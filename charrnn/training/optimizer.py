@@ -1,6 +1,7 @@
-"""How weights move: clipped gradients, a rule for each kind of weight, a schedule, an average.
+"""Muon for the recurrent layers' matrices, AdamW for all else; clipping, schedule, EMA.
 
-The two rules are in `adamw.py` and `muon.py`. It knows nothing of data, losses or files.
+Muon is in `muon.py`. AdamW is torch's fused kernel over plain tensors, which a checkpoint holds by
+name: torch.optim.AdamW would load torch's compiler first, a second of every start.
 """
 
 from __future__ import annotations
@@ -16,15 +17,21 @@ from charrnn.model.network import CharRNN
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.muon import Muon
 
-ORTHOGONALIZE_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; a product's price decides
+MUON_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; the price of a product decides
+
+_BETAS = (0.9, 0.99)
+_EPSILON = 1e-8
 
 
 def learning_rate_at(step: int, total_steps: int | None, peak: float, config: TrainConfig) -> float:
-    """Give the learning rate of update `step` (from 0): a linear rise to `peak`, then the schedule.
+    """Return the learning rate of update `step` (from 0): a linear rise, then the schedule.
 
-    linear and cosine reach zero at `total_steps`; exponential multiplies by `decay_rate` each
-    step; constant stays. The rise takes `warmup_steps`, or a tenth of a shorter run. Where the
-    length is not yet known (None) the rate stays at its peak.
+    linear and cosine reach zero at `total_steps`; exponential multiplies by `decay_rate` each step;
+    constant stays. The rise takes `warmup_steps`, or a tenth of a shorter run. While the length is
+    unknown (None) the rate stays at its peak.
+
+    >>> learning_rate_at(0, None, 0.01, TrainConfig(steps=9, warmup_steps=1))
+    0.005
     """
     warmup = config.warmup_steps
     if total_steps is not None:
@@ -42,10 +49,10 @@ def learning_rate_at(step: int, total_steps: int | None, peak: float, config: Tr
 
 
 def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tensor:
-    """Limit the gradients in place and give their global L2 norm before that, a scalar tensor.
+    """Clip the gradients in place; return their global L2 norm before that, a scalar tensor.
 
-    By value: each element into ±clip_grad_value. By norm: all are scaled by
-    clip_grad_norm / ‖g‖ where the norm is above it (Pascanu et al. 2013).
+    By value: each element to ±clip_grad_value. By norm: all are scaled by clip_grad_norm / ‖g‖
+    where the norm is above it (Pascanu et al. 2013).
     """
     if config.clip_grad_value > 0:
         nn.utils.clip_grad_value_(parameters, config.clip_grad_value)
@@ -53,7 +60,11 @@ def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tenso
 
 
 def weight_decay_of(name: str, config: TrainConfig) -> float:
-    """Give the weight decay of a weight by its name in the network."""
+    """Return the weight decay of a weight by its name in the network.
+
+    >>> weight_decay_of("layers.0.cell.weight_hh_l0", TrainConfig(weight_decay_recurrent=0.5))
+    0.5
+    """
     if name.startswith("embedding"):
         return config.weight_decay_embedding
     if "bias" in name or "initial" in name:
@@ -64,98 +75,70 @@ def weight_decay_of(name: str, config: TrainConfig) -> float:
 
 
 class Optimizer:
-    """Moves every learned weight of a network: recurrent layers' matrices by Muon, others by AdamW.
+    """Updates every learned weight of a network.
 
-    dtype: what Muon's products are made in. peers: those that make the same updates.
+    dtype: of the products that Muon makes. world: the processes that make the same updates.
     """
 
     def __init__(
         self, model: CharRNN, config: TrainConfig, dtype: torch.dtype, world: World = SINGLE_PROCESS
     ) -> None:
         learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.names, self.parameters = list(learned), list(learned.values())
+        self.names = list(learned)
+        self.parameters = list(learned.values())
         self.param_groups = [{"params": self.parameters}]  # where a gradient scaler looks
-        self._updates, self._made = 0, torch.zeros((), device=self.parameters[0].device)
+        self._updates = 0
+        self._updates_on_device = torch.zeros((), device=self.parameters[0].device)
+        self._muon_every = MUON_EVERY[dtype]
         decays = {name: weight_decay_of(name, config) for name in learned}
-        by_muon = config.optimizer == "muon"
-        matrices = {n: p for n, p in learned.items() if by_muon and ".cell.weight" in n}
+        has_muon = config.optimizer == "muon"
+        matrices = {n: p for n, p in learned.items() if has_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
-        self._every = ORTHOGONALIZE_EVERY[dtype]
-        muon = Muon(matrices, decays, GATES[model.config.cell], dtype, self._every, world)
-        self._parts = AdamW(others, decays), muon
+        gates = GATES[model.config.cell]
+        self._adamw = AdamW(others, decays)
+        self._muon = Muon(matrices, decays, gates, dtype, self._muon_every, world)
 
     @property
     def updates(self) -> int:
-        """How many updates were made, as far as is known."""
+        """How many updates were made, as far as the host knows."""
         return self._updates
 
     @updates.setter
     def updates(self, updates: int) -> None:
         self._updates = updates
-        self._made.fill_(updates)
+        self._updates_on_device.fill_(updates)
 
     @property
-    def is_turning(self) -> bool:
-        """Whether the next update is of another kind: one that makes Muon's directions anew."""
-        return self._updates % self._every == 0
+    def is_muon_due(self) -> bool:
+        """Whether the next update computes Muon's directions, which makes it another graph."""
+        return self._updates % self._muon_every == 0
 
-    def step(self, learning_rate: float) -> None:
-        """Update every weight from its gradient."""
-        self._updates += 1
-        for part in self._parts:
-            part.step(learning_rate, self._updates)
+    def step(self, learning_rate: float | Tensor, mask: Tensor | None = None) -> None:
+        """Update every weight from its gradient.
 
-    def step_where(self, is_moved: Tensor, learning_rate: Tensor) -> None:
-        """Update every weight, or none where the scalar `is_moved` is false, without reading it.
-
-        The host has to `count` it. Muon's new directions come by that count, so after a step that
-        moved nothing they may come one round late.
+        mask: a scalar bool on the device. Where it is false nothing changes; the host does not read
+        it and has to `count_updates` later, so Muon's directions may come one round late then.
         """
-        self._made += is_moved
-        adamw, muon = self._parts
-        adamw.step(learning_rate, self._made, is_moved)
-        muon.step(learning_rate * is_moved, self._updates + 1, is_moved)
+        if mask is None:
+            self._updates += 1
+            self._adamw.step(learning_rate, self._updates)
+            self._muon.step(learning_rate, self._updates)
+        else:
+            self._updates_on_device += mask
+            self._adamw.step(learning_rate, self._updates_on_device, mask)
+            self._muon.step(learning_rate * mask, self._updates + 1, mask)
 
-    def count(self, updates: int) -> None:
-        """Count so many updates as made by `step_where`; fewer than 0 turned out not to be."""
-        self._updates += updates
+    def count_updates(self, number: int) -> None:
+        """Count masked updates: expected ones, or a negative number of those that made none."""
+        self._updates += number
 
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """Give the tensors that a checkpoint keeps, by kind and by the weight's name."""
-        return {kind: dict(each) for part in self._parts for kind, each in part.state().items()}
-
-    def zero_grad(self) -> None:
-        """Make way for those of the next window."""
-        for parameter in self.parameters:
-            parameter.grad = None
-
-
-def average_share(decay: float, step: int) -> float:
-    """Give by how much the average moves towards the weights after update `step` (from 1).
-
-    The memory is short at first, so that the random start is soon forgotten.
-    """
-    return 1 - min(decay, (1 + step) / (10 + step))
-
-
-@torch.no_grad()
-def update_average(
-    average: Iterable[Tensor], parameters: Iterable[Tensor], share: float | Tensor
-) -> None:
-    """Move an exponential moving average towards the weights by `share` of the way, 0 to 1."""
-    if isinstance(share, float):
-        torch._foreach_lerp_(list(average), list(parameters), share)
-        return
-    for mean, weight in zip(average, parameters, strict=True):
-        mean.lerp_(weight, share)
-
-
-_BETAS = (0.9, 0.99)
-_EPSILON = 1e-8
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return the tensors that a checkpoint keeps, by kind and by the weight's name."""
+        return self._adamw.state_dict() | self._muon.state_dict()
 
 
 class AdamW:
-    """Moves `parameters` by name; `decays` is the weight decay of each."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); `decays` by parameter name."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decays: Mapping[str, float]) -> None:
         self._parameters: dict[str, Tensor] = dict(parameters)
@@ -166,16 +149,10 @@ class AdamW:
             self._groups.setdefault(decays[name], []).append(name)
 
     def step(
-        self,
-        learning_rate: float | Tensor,
-        update: float | Tensor,
-        is_moved: Tensor | None = None,
+        self, learning_rate: float | Tensor, update: float | Tensor, mask: Tensor | None = None
     ) -> None:
-        """Make update number `update` (from 1) from the gradients; a missing one counts as zero.
-
-        Where the scalar `is_moved` is false, nothing changes.
-        """
-        is_skipped = None if is_moved is None else is_moved.logical_not().float()
+        """Make update number `update` (from 1); a missing gradient counts as zero."""
+        found_inf = None if mask is None else mask.logical_not().float()
         for decay, names in self._groups.items():
             members = [self._parameters[name] for name in names]
             count = torch.as_tensor(update, dtype=torch.float32, device=members[0].device)
@@ -193,9 +170,29 @@ class AdamW:
                 weight_decay=decay,
                 eps=_EPSILON,
                 maximize=False,
-                found_inf=is_skipped,
+                found_inf=found_inf,  # the kernel's own mask
             )
 
-    def state(self) -> dict[str, Mapping[str, Tensor]]:
-        """Give the tensors that have to be kept, by kind and by parameter."""
-        return {"first_moment": self._first, "second_moment": self._second}
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return the moments, by kind and by the weight's name."""
+        return {"first_moment": dict(self._first), "second_moment": dict(self._second)}
+
+
+def ema_weight_at(decay: float, step: int) -> float:
+    """Return how far the weight average moves towards the weights after update `step` (from 1).
+
+    It moves fast at first, so that the random start is soon forgotten.
+    """
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def update_average(
+    average: Iterable[Tensor], parameters: Iterable[Tensor], weight: float | Tensor
+) -> None:
+    """Move an exponential moving average towards the weights: mean += weight · (p − mean)."""
+    if isinstance(weight, float):
+        torch._foreach_lerp_(list(average), list(parameters), weight)
+        return
+    for mean, parameter in zip(average, parameters, strict=True):
+        mean.lerp_(parameter, weight)

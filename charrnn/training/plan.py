@@ -3,7 +3,7 @@
 The rules were read off measurements on two processor cores (benchmarks/LOG.md, `make grid`); time
 counts as what those cores would need, so a faster machine gets a larger network. A short run does
 best with a small network that takes many steps, a long one with a large one held back by dropout;
-a short text needs a small one whatever the time. It knows nothing of torch.
+a short text needs a small one whatever the time.
 
 V = tokens of the vocabulary, H = hidden size.
 """
@@ -17,10 +17,12 @@ from charrnn.config import ModelConfig, TrainConfig
 
 EVALUATIONS = 20
 
-_BATCH_SIZE, _SEQ_LEN, _SHORTEST_SEQ_LEN = 16, 64, 8
+_BATCH_SIZE = 16
+_SEQ_LEN = 64
+_SHORTEST_SEQ_LEN = 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
 _SIZES = ((6.0, 128), (30.0, 256), (100.0, 384), (math.inf, 512))
-"""Up to so many seconds, so many units."""
+"""(seconds, units): a budget of at most these seconds gets this many units."""
 _TEXT_SIZES = (
     (5_000, 64),
     (50_000, 128),
@@ -29,9 +31,16 @@ _TEXT_SIZES = (
     (30_000_000, 1024),
     (300_000_000, 2048),
 )
-"""Below so many tokens of training text, at most so many units; from 512 on not measured."""
-_STEP_SECONDS = {64: 0.004, 128: 0.005, 256: 0.009, 384: 0.014, 512: 0.024}
-_EMBEDDING, _LARGE_EMBEDDING = 64, 256
+"""(tokens, units): a text below these tokens gets at most this many; from 512 on not measured."""
+_STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the rules
+    64: 0.004,
+    128: 0.005,
+    256: 0.009,
+    384: 0.014,
+    512: 0.024,
+}
+_EMBEDDING = 64
+_LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each token of the vocabulary and 256 features
 
@@ -48,7 +57,7 @@ class Plan:
     eval_every: int | None
 
     def with_steps(self, total_steps: int, evaluations: int, config: TrainConfig) -> Plan:
-        """Fix the number of steps, and how many of them lie between evaluations."""
+        """Return the plan with its number of steps, and how many lie between evaluations."""
         spacing = config.eval_every or max(1, -(-total_steps // evaluations))
         return replace(self, total_steps=total_steps, eval_every=spacing)
 
@@ -60,18 +69,23 @@ def make_plan(
     speed: float = 1.0,
     step_seconds: float | None = None,
 ) -> Plan:
-    """Choose everything that `config` leaves open.
+    """Return a plan with everything that `config` leaves open.
 
-    vocab_size: V. train_tokens: tokens of the training text. speed: how many times as fast the
-    machine trains as the one that the rules were measured on. step_seconds: what a step of this run
-    takes here, where that was measured.
+    vocab_size: V. train_tokens: of the training text. speed: of this machine, as a multiple of the
+    one that the rules were measured on. step_seconds: of a step of this run here, if measured.
+
+    >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
+    256
     """
+    # Windows that the text has enough of, and as many steps as are asked for.
     seq_len, batch_size = _fit_windows(config, train_tokens)
     tokens_per_step = seq_len * batch_size
     seconds = config.budget_seconds and config.budget_seconds * speed
     steps = None if seconds else _steps_asked_for(config, train_tokens, seq_len, batch_size)
+    # Units: as many as the time can train and the text can fill.
     by_time = _size_for(seconds, steps)
     hidden = config.hidden_size or size_for_text(train_tokens, by_time)
+    # Dropout depends on how often the text will be read.
     expected_steps = float(steps or 0)
     if config.budget_seconds:
         expected = _step_seconds(hidden, config.num_layers, vocab_size, tokens_per_step) / speed
@@ -84,14 +98,14 @@ def make_plan(
 
 
 def _steps_asked_for(config: TrainConfig, train_tokens: int, seq_len: int, batch_size: int) -> int:
-    """Give the number of steps that was asked for, as such or in epochs."""
+    """Return the number of steps that was asked for, as such or in epochs."""
     mean_offset = (seq_len - 1) // 2  # of an epoch's first window
     windows = max(1, (train_tokens - 1 - mean_offset) // (seq_len * batch_size))
     return config.steps or max(1, round((config.epochs or 1) * windows))
 
 
 def _size_for(seconds: float | None, steps: int | None) -> int:
-    """Give the units that so many seconds of the reference cores, or so many steps, can train."""
+    """Return the units that these seconds of the reference cores, or these steps, can train."""
     for up_to, size in _SIZES:
         needed = seconds if steps is None else steps * _STEP_SECONDS[size]
         if needed is not None and needed <= up_to:
@@ -100,7 +114,11 @@ def _size_for(seconds: float | None, steps: int | None) -> int:
 
 
 def size_for_text(train_tokens: int, largest: int) -> int:
-    """Give the units that so many tokens of training text can fill, up to `largest`."""
+    """Return the units that this many tokens of training text can fill, up to `largest`.
+
+    >>> size_for_text(100_000, largest=512)
+    256
+    """
     by_text = (size for up_to, size in _TEXT_SIZES if train_tokens < up_to)
     return min(largest, next(by_text, largest))
 
@@ -108,13 +126,11 @@ def size_for_text(train_tokens: int, largest: int) -> int:
 def _step_seconds(
     hidden_size: int, num_layers: int, vocab_size: int, tokens_per_step: int
 ) -> float:
-    """Give about what a step takes on the cores that the rules were measured on.
-
-    Less work than a default step's saves little.
-    """
+    """Return about what a step takes on the cores that the rules were measured on."""
     nearest = min(_STEP_SECONDS, key=lambda size: abs(math.log(size / hidden_size)))
     layer: float = _STEP_SECONDS[nearest] * (hidden_size / nearest) ** 1.5
     output = _OUTPUT_SECONDS * vocab_size * (1 + hidden_size / 256)
+    # Less work than a default step's saves little.
     work = max(1.0, tokens_per_step / (_BATCH_SIZE * _SEQ_LEN))
     return work * (num_layers * layer + output)
 
@@ -126,11 +142,9 @@ def _make_model(
     is_tied = is_large if config.tie_embeddings is None else config.tie_embeddings
     narrow = _LARGE_EMBEDDING if is_large else hidden_size if is_tied else _EMBEDDING
     embedding = config.embedding_size or min(narrow, hidden_size)
-    dropout = (
-        _choose_dropout(hidden_size, epochs, train_tokens)
-        if config.dropout is None
-        else config.dropout
-    )
+    dropout = config.dropout
+    if dropout is None:
+        dropout = _choose_dropout(hidden_size, epochs, train_tokens)
     return ModelConfig(
         cell=config.cell,
         nonlinearity=config.nonlinearity,
@@ -146,19 +160,20 @@ def _make_model(
 
 
 def _choose_dropout(hidden_size: int, epochs: float, train_tokens: int) -> float:
-    """Hold a network back the more, the more often it reads its text and the larger it is."""
+    """Return more dropout the more often a network reads its text and the larger it is."""
     size: float = math.sqrt(hidden_size / 384) * (1e6 / max(train_tokens, 1)) ** 0.25
+    # 0.09 for each doubling of the epochs: the fit of benchmarks/LOG.md, at most 0.6.
     return round(min(0.09 * math.log2(max(epochs, 1.0)) * size, 0.6), 2)
 
 
 def _choose_learning_rate(model: ModelConfig) -> float:
-    """Take smaller steps for a wider network, and for a plain RNN."""
+    """Return a smaller rate for a wider network, and for a plain RNN."""
     at_256 = {"lstm": 4e-3, "gru": 4e-3, "rnn": 2e-3}[model.cell]
     return float(f"{at_256 * (256 / model.hidden_size) ** 0.75:.2g}")
 
 
 def _fit_windows(config: TrainConfig, train_tokens: int) -> tuple[int, int]:
-    """Halve lanes and window in turn until an epoch of a short text holds a few windows."""
+    """Return window length and lanes, halved in turn until an epoch holds a few windows."""
     seq_len = config.seq_len or _SEQ_LEN
     batch_size = config.batch_size or _BATCH_SIZE
     while seq_len * batch_size * _WINDOWS_WANTED > train_tokens - 1:

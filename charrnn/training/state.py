@@ -1,7 +1,6 @@
-"""A run between two steps, and its snapshots: set up, laid down, taken up, gone back to.
+"""A run between two steps: plan, trainer, figures and clock; its snapshots and its reports.
 
-A state has the plan, the learner, the account and the clock, on a machine that was set up for them.
-When to step, score or save is not known here.
+`loop.py` decides when to step, evaluate and save; what each of these reports is made here.
 """
 
 from __future__ import annotations
@@ -15,30 +14,30 @@ import numpy as np
 
 from charrnn.config import TrainConfig
 from charrnn.errors import CheckpointError, ConfigError, DivergedError
-from charrnn.model.device import choose_device, choose_precision, configure_torch
+from charrnn.model.device import PRECISIONS, choose_device, choose_precision, configure_torch
+from charrnn.model.network import numpy_state_dict
 from charrnn.text.corpus import Corpus
 from charrnn.training.calibration import (
-    check_share,
+    check_shard,
     choose_plan,
     length_of,
-    plan_from,
-    take_up_plan,
+    plan_from_json,
+    resumed_plan,
 )
 from charrnn.training.clock import Clock
 from charrnn.training.distributed import World
-from charrnn.training.lane_states import Arrays
-from charrnn.training.learner import Learner
+from charrnn.training.evaluation import HeldOut
+from charrnn.training.memory import used_memory_bytes
 from charrnn.training.plan import Plan
-from charrnn.training.reports import Incident, Snapshot
+from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started
 from charrnn.training.stats import Best, TrainingStats
+from charrnn.training.trainer import Arrays, StepResult, Trainer
 
 _MOST_ROLLBACKS = 3
 
 
-class TrainState:
-    """All that a run is: new, or what `resume` left.
-
-    good: the snapshot to go back to.
+class TrainingState:
+    """All that a run is: new, or what `resume` left. good: the snapshot to go back to.
 
     Raises:
         CheckpointError: no run leaves such a state.
@@ -54,112 +53,208 @@ class TrainState:
         initial: Callable[[Arrays], Arrays] | None,
         world: World,
     ) -> None:
-        self.config, self.world = config, world
-        self.pace = Clock(config.budget_seconds)
+        self.config = config
+        self.world = world
+        self.corpus = corpus
+        self.clock = Clock(config.budget_seconds)  # what follows counts as the run's time
         self.threads = configure_torch(config)
         self.device = choose_device(config.device)
         precision = choose_precision(config.precision, self.device)
-        is_resumed = resume is not None
-        plan = choose_plan(config, corpus, self.device, precision, is_resumed, world)
+        plan = choose_plan(config, corpus, self.device, precision, resume is not None, world)
         if resume is not None:
-            with _fitting():
-                plan = check_share(take_up_plan(resume, plan, config), world)
+            with _refuse_foreign():
+                plan = check_shard(resumed_plan(resume, plan, config), world)
         self.plan = plan
-        self.learner = Learner(plan, config, corpus, self.device, precision, initial, world)
-        self.account = TrainingStats(best)
+        self.trainer = Trainer(plan, config, corpus, self.device, precision, initial, world)
+        self.stats = TrainingStats(best)
         if resume is not None:
-            with _fitting():
-                self._take_up(resume)
-                self.pace = Clock(config.budget_seconds, float(resume.progress["elapsed_seconds"]))
+            with _refuse_foreign():
+                self._load(resume)
+                seconds = float(resume.progress["elapsed_seconds"])
+                self.clock = Clock(config.budget_seconds, seconds)
             self._check_unfinished(resume)
-        self.good = resume or self._lay_down()
+        self.good = resume or self._snapshot()
 
-    def next_step(self) -> Incident:
-        """Give the step that comes next, as much as is known of it before it is made."""
-        position, lane_length = self.learner.place
-        return Incident(
-            kind="",
-            step=self.learner.step + 1,
-            epoch=self.learner.epoch,
-            position=position,
-            lane_length=lane_length,
-            train_nats=math.nan,
-            level_nats=math.nan,
-            micro_batches=self.learner.micro_batches,
-        )
+    # ── plan and snapshots ──
 
     def follow(self, plan: Plan) -> None:
-        """Go on by this plan, as the first process's clock has it."""
-        self.plan = plan_from(self.world.broadcast(asdict(plan)))
+        """Go on by this plan, as the clock of the main process has it."""
+        self.plan = plan_from_json(self.world.broadcast(asdict(plan)))
 
-    def keep(self) -> Snapshot | None:
-        """Give the snapshot to keep, and to go back to; None if it has numbers not finite."""
-        snapshot = self._lay_down()
-        if not all(np.isfinite(a).all() for a in (snapshot.weights | snapshot.arrays).values()):
+    def save(self) -> Snapshot | None:
+        """Return the snapshot to keep and to go back to; None if it holds NaN or infinity."""
+        snapshot = self._snapshot()
+        arrays = snapshot.weights | snapshot.arrays
+        if not all(np.isfinite(array).all() for array in arrays.values()):
             return None
         self.good = snapshot
         return snapshot
 
     def roll_back(self) -> Incident:
-        """Go back to the good snapshot, to go on from there at half the learning rate.
+        """Go back to the good snapshot, to continue from there at half the learning rate.
 
         Raises:
             DivergedError: it has gone back too often.
         """
-        learner, step = self.learner, self.learner.step
-        rollbacks, level_nats = self.account.rollbacks + 1, self.account.level.nats
+        step = self.trainer.step
+        rollbacks = self.stats.rollbacks + 1
+        level_nats = self.stats.level.nats
         if rollbacks > _MOST_ROLLBACKS:
-            rate = learner.rate_factor * self.plan.learning_rate
+            rate = self.trainer.rate_factor * self.plan.learning_rate
             raise DivergedError(
                 f"the loss stopped being a number at step {step}, as it did {_MOST_ROLLBACKS} "
                 "times before, each time at half the learning rate; what was saved is kept. Start "
-                f"again with a lower --learning-rate than {rate:g} or a smaller --clip-grad-norm"
+                f"again with a lower --learning-rate than {rate:g} or {self._clip_hint()}"
             )
-        self._take_up(self.good)
-        self.account.rollbacks, learner.rate_factor = rollbacks, 0.5**rollbacks
-        return replace(
-            self.next_step(),
+        self._load(self.good)
+        self.stats.rollbacks = rollbacks
+        self.trainer.rate_factor = 0.5**rollbacks
+        cursor = self.trainer.cursor
+        position, lane_length = self.trainer.position_of(cursor)
+        return Incident(
             kind="rollback",
             step=step,
+            epoch=self.trainer.epoch,
+            position=position,
+            lane_length=lane_length,
+            train_nats=math.nan,
             level_nats=level_nats,
             back_to_step=self.good.step,
-            rate_factor=learner.rate_factor,
-            micro_batches=None,
+            rate_factor=self.trainer.rate_factor,
         )
 
-    def _lay_down(self) -> Snapshot:
-        weights, arrays, rest = self.learner.state_dict()
+    def _clip_hint(self) -> str:
+        if self.config.clip_grad_norm:
+            return "a smaller --clip-grad-norm"
+        return "turn clipping on: --clip-grad-norm 1"
+
+    def _snapshot(self) -> Snapshot:
+        weights, arrays, rest = self.trainer.state_dict()
         plan = asdict(self.plan)
+        del plan["model"]  # a model file has it already
         progress = {
             **rest,
-            "plan": {key: value for key, value in plan.items() if key != "model"},
+            "plan": plan,
             "length": length_of(self.config),
-            **self.account.state_dict(),
-            "elapsed_seconds": self.pace.elapsed_seconds,
+            **self.stats.state_dict(),
+            "elapsed_seconds": self.clock.elapsed_seconds,
             "is_finished": False,
         }
-        return Snapshot(self.learner.step, self.plan.model, weights, arrays, progress)
+        return Snapshot(self.trainer.step, self.plan.model, weights, arrays, progress)
 
-    def _take_up(self, snapshot: Snapshot) -> None:
-        """Become what `_lay_down` gave, but for the plan and the time that has gone by."""
-        self.learner.load_state_dict(snapshot.weights, snapshot.arrays, snapshot.progress)
-        self.account.load_state_dict(snapshot.progress)
-        self.learner.rate_factor = 0.5**self.account.rollbacks
+    def _load(self, snapshot: Snapshot) -> None:
+        """Become the snapshot, but for the plan and the time that has passed."""
+        self.trainer.load_state_dict(snapshot.weights, snapshot.arrays, snapshot.progress)
+        self.stats.load_state_dict(snapshot.progress)
+        self.trainer.rate_factor = 0.5**self.stats.rollbacks
 
     def _check_unfinished(self, snapshot: Snapshot) -> None:
         """Refuse to go on with a run that has nothing left to do."""
-        steps, budget = self.plan.total_steps, self.config.budget_seconds
-        spent = self.pace.elapsed_before
+        steps = self.plan.total_steps
+        budget = self.config.budget_seconds
+        spent = self.clock.elapsed_before
         is_long = (steps is not None and snapshot.step >= steps) or (budget and spent >= budget)
         if is_long and snapshot.progress.get("is_finished"):
             raise ConfigError(
-                f"this run has trained its length ({snapshot.step} steps, {spent:.0f} s); "
-                "to train it further give a larger --steps, --epochs or --budget than before"
+                f"this run is finished ({snapshot.step} steps, {spent:.0f} s); to continue, give "
+                "a larger --budget, --steps or --epochs than before"
             )
+
+    # ── reports ──
+
+    def started(self, held_out: HeldOut) -> Started:
+        """Report what will be trained, and on what."""
+        return Started(
+            plan=self.plan,
+            parameters=self.plan.model.num_parameters,
+            device=str(self.device),
+            precision=PRECISIONS[self.trainer.update.precision],
+            threads=self.threads,
+            train_chars=self.corpus.train_chars,
+            val_chars=held_out.part_chars,
+            state_bytes=self.trainer.state_bytes,
+            model_bytes=4 * self.plan.model.num_parameters,
+            micro_batches=self.trainer.micro_batches,
+            resumed_from_step=self.trainer.step,
+            processes=self.world.world_size,
+        )
+
+    def incident(self, kind: str, result: StepResult, level_nats: float) -> Incident:
+        """Report what went wrong with a step. level_nats: of the windows before it."""
+        position, lane_length = self.trainer.position_of(result.cursor)
+        return Incident(
+            kind=kind,
+            step=result.step,
+            epoch=self.trainer.epoch_at(result.cursor),
+            position=position,
+            lane_length=lane_length,
+            train_nats=result.loss_sum / max(result.chars, 1),
+            level_nats=level_nats,
+            micro_batches=result.micro_batches,
+            reason=result.capture_error,
+        )
+
+    def progress(self, gradient_norm: float, *, is_milestone: bool) -> Progress:
+        """Report how it goes; a milestone starts a new mean of the loss."""
+        loss = self.stats.since_milestone
+        steps_per_second = self.clock.steps_per_second
+        return Progress(
+            step=self.trainer.step,
+            total_steps=self.plan.total_steps,
+            epoch=self.trainer.epoch,
+            chars_seen=self.stats.chars_seen,
+            train_nats=loss.reset() if is_milestone else loss.mean(),
+            learning_rate=self.trainer.learning_rate,
+            gradient_norm=gradient_norm,
+            chars_per_second=steps_per_second * self.stats.chars_seen / self.trainer.step,
+            elapsed_seconds=self.clock.elapsed_seconds,
+            memory_bytes=used_memory_bytes(self.device),
+            is_milestone=is_milestone,
+        )
+
+    def evaluation(self, val_nats: float) -> Evaluation:
+        """Count a score of the averaged weights, and report it."""
+        weights = numpy_state_dict(self.trainer.averaged)
+        is_best = self.stats.score(self.trainer.step, val_nats, weights)
+        assert self.stats.train_nats is not None
+        return Evaluation(
+            step=self.trainer.step,
+            chars_seen=self.stats.chars_seen,
+            elapsed_seconds=self.clock.elapsed_seconds,
+            train_nats=self.stats.train_nats,
+            val_nats=val_nats,
+            best_val_nats=self.stats.best.val_nats,
+            is_best=is_best,
+            weights=weights,
+        )
+
+    def finished(self, reason: str, scores: tuple[float, float, float] | None) -> Finished:
+        """Report the end. scores: HeldOut.score_whole's of the best weights; None if stopped."""
+        best = self.stats.best
+        snapshot = self.good
+        if scores is not None:
+            snapshot = replace(snapshot, progress=snapshot.progress | {"is_finished": True})
+        carried, windowed, compared = scores or (best.val_nats, None, best.val_nats)
+        return Finished(
+            reason=reason,
+            step=self.trainer.step,
+            best_step=best.step,
+            chars_seen=self.stats.chars_seen,
+            epochs=self.trainer.epoch,
+            elapsed_seconds=self.clock.elapsed_seconds,
+            train_nats=self.stats.train_nats,
+            got_worse=self.stats.got_worse,
+            best_val_nats=carried,
+            best_train_nats=best.train_nats,
+            best_val_windowed_nats=windowed,
+            best_val_compared_nats=compared,
+            best_weights=best.weights,
+            snapshot=snapshot,
+        )
 
 
 @contextmanager
-def _fitting() -> Iterator[None]:
+def _refuse_foreign() -> Iterator[None]:
     """Refuse a state that no run has left."""
     try:
         yield

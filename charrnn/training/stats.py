@@ -1,4 +1,7 @@
-"""What a run remembers of its losses: means since they were last read, their level, the best."""
+"""What a run counts as it goes: characters, losses and their usual level, scores, what went wrong.
+
+It is saved with the run, and goes back with it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ import math
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
-from charrnn.training.deferred import StepResult
-from charrnn.training.lane_states import Arrays
-from charrnn.training.reports import Incident
+from charrnn.training.trainer import Arrays, StepResult
 
-_FEWEST_WINDOWS = 50
-_NEWEST = 0.02  # the newest window's weight
-_FAR_SPREADS, _FAR_SHARE = 8.0, 0.5
+_FEWEST_WINDOWS = 50  # before a loss can be a spike
+_NEWEST = 0.02  # weight of the newest window
+_FAR_SPREADS = 8.0
+_FAR_SHARE = 0.5
+_CHANCE = 0.005  # of the loss: what evaluations differ by without meaning anything
+_CLEAR = 0.02  # of the loss: more than a high learning rate makes, and what its decay gets back
+MOST_DROPPED = 3  # steps in a row; then a run goes back
+_COUNTS = ("chars_seen", "evaluated_step", "dropped", "rollbacks")
 
 
 @dataclass(frozen=True)
@@ -28,57 +34,59 @@ class Best:
 
 @dataclass
 class MeanLoss:
-    """Nats over characters since it was last read out."""
+    """The mean of nats per character since it was last reset."""
 
     nats: float = 0.0
     chars: int = 0
 
     def add(self, nats: float, chars: int) -> None:
-        """Count a window's total nats and its characters."""
-        self.nats, self.chars = self.nats + nats, self.chars + chars
+        """Count a window's loss in nats and its characters."""
+        self.nats += nats
+        self.chars += chars
 
     def mean(self) -> float:
-        """Give the nats per character."""
+        """Return the nats per character."""
         return self.nats / max(self.chars, 1)
 
-    def read_out(self) -> float:
-        """Give the nats per character, and start anew."""
-        mean, self.nats, self.chars = self.mean(), 0.0, 0
+    def reset(self) -> float:
+        """Return the nats per character, and start from zero."""
+        mean = self.mean()
+        self.nats = 0.0
+        self.chars = 0
         return mean
 
 
 @dataclass
 class LossTracker:
-    """Where the loss of a window usually is: running means of it and of how far off it is."""
+    """Where the loss of a window usually is: running means of it and of how far off it is.
+
+    >>> tracker = LossTracker(nats=1.0, spread_nats=0.01, windows=60)
+    >>> tracker.is_spike(1.01), tracker.is_spike(5.0)
+    (False, True)
+    """
 
     nats: float = 0.0
     spread_nats: float = 0.0
     windows: int = 0
 
     def is_spike(self, nats: float) -> bool:
-        """Tell a window's nats per character that are far above all before, and count them in."""
+        """Return whether a window's nats per character are far above all before; count them in."""
         excess = nats - self.nats
         is_far = excess > max(_FAR_SPREADS * self.spread_nats, _FAR_SHARE * self.nats)
         is_spike = self.windows >= _FEWEST_WINDOWS and is_far
         self.windows += 1
-        weight = max(_NEWEST, 1 / self.windows)
+        weight = max(_NEWEST, 1 / self.windows)  # a plain mean at first, then a moving one
         self.nats += weight * excess
         self.spread_nats += weight * (abs(excess) - self.spread_nats)
         return is_spike
-
-
-_CHANCE = 0.005  # of the loss: what evaluations differ by without meaning anything
-_CLEAR = 0.02  # of the loss: more than a high learning rate makes, and what its decay gets back
-_MOST_DROPPED = 3  # in a row
 
 
 @dataclass
 class TrainingStats:
     """A run's figures so far.
 
-    level: of the loss, by which a spike is told. train_nats: the mean between the last two
-    evaluations; None before the first. dropped: steps in a row that moved no weight. rollbacks: how
-    often the run went back.
+    train_nats: the mean between the last two evaluations; None before the first. dropped: steps in
+    a row that moved no weight. rollbacks: how often the run went back.
     """
 
     best: Best
@@ -93,47 +101,32 @@ class TrainingStats:
     rollbacks: int = 0
 
     @property
-    def is_lost(self) -> bool:
-        """Whether so many steps in a row were dropped that the run has to go back."""
-        return self.dropped >= _MOST_DROPPED
-
-    @property
     def got_worse(self) -> bool:
         """Whether the last evaluation was worse than the best by more than chance."""
         return self.last_val_nats > self.best.val_nats * (1 + _CHANCE)
 
-    def add(self, update: StepResult, begun: Incident) -> list[Incident]:
-        """Count a step in, and give each thing that went wrong with it: none, as a rule.
-
-        begun: the step as it was known before it was made.
-        """
-        nats = update.nats / max(update.chars, 1)
-        told = replace(
-            begun,
-            train_nats=nats,
-            level_nats=self.level.nats,
-            micro_batches=update.micro_batches,
-            reason=update.unrecorded,
-        )
-        kinds = ["memory"] if update.micro_batches != begun.micro_batches else []
-        kinds += ["graph"] if update.unrecorded else []
-        self.chars_seen += update.chars
-        is_fresh = begun.epoch.is_integer()  # without a state to go by
-        if not update.is_made:
+    def add(self, result: StepResult) -> list[str]:
+        """Count a step; return the kinds of incident that it was, usually none."""
+        kinds = ["memory"] if result.is_split else []
+        if result.capture_error:
+            kinds.append("graph")
+        self.chars_seen += result.chars
+        if not result.is_finite:
             self.dropped += 1
-            kinds.append("dropped")
-        else:
-            self.dropped = 0
-            for meter in (self.since_milestone, self.since_evaluation):
-                meter.add(update.nats, update.chars)
-            if not is_fresh and self.level.is_spike(nats):
-                kinds.append("spike")
-        return [replace(told, kind=kind) for kind in kinds]
+            return [*kinds, "dropped"]
+        self.dropped = 0
+        self.since_milestone.add(result.loss_sum, result.chars)
+        self.since_evaluation.add(result.loss_sum, result.chars)
+        # An epoch's first window has no state to go by: it says nothing of the level.
+        if result.cursor.window and self.level.is_spike(result.loss_sum / max(result.chars, 1)):
+            kinds.append("spike")
+        return kinds
 
     def score(self, step: int, val_nats: float, weights: Arrays) -> bool:
-        """Take in what the weights of a step score, and tell whether none scored better."""
-        self.evaluated_step, self.last_val_nats = step, val_nats
-        self.train_nats = self.since_evaluation.read_out()
+        """Count an evaluation of the weights of `step`; return whether none was better."""
+        self.evaluated_step = step
+        self.last_val_nats = val_nats
+        self.train_nats = self.since_evaluation.reset()
         is_best = val_nats <= self.best.val_nats
         if is_best:
             self.best = Best(val_nats, self.train_nats, step, 0, weights)
@@ -143,32 +136,30 @@ class TrainingStats:
         return is_best
 
     def state_dict(self) -> dict[str, Any]:
-        """Give all but the best model as plain values."""
+        """Return all but the best model as JSON values."""
         return {
-            "meters": [astuple(meter) for meter in (self.since_milestone, self.since_evaluation)],
+            "meters": [astuple(self.since_milestone), astuple(self.since_evaluation)],
             "level": astuple(self.level),
-            "chars_seen": self.chars_seen,
             "train_nats": self.train_nats,
-            "evaluated_step": self.evaluated_step,
             "last_val_nats": self.last_val_nats,
             "stale": self.best.stale,
-            "dropped": self.dropped,
-            "rollbacks": self.rollbacks,
+            **{name: getattr(self, name) for name in _COUNTS},
         }
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
-        """Become what `lay_down` gave.
+        """Become what `state_dict` returned.
 
         Raises:
             LookupError, TypeError, ValueError: these are no such values.
         """
-        meters = (MeanLoss(float(nats), int(chars)) for nats, chars in values["meters"])
-        self.since_milestone, self.since_evaluation = meters
+        milestone, evaluation = values["meters"]
+        self.since_milestone = MeanLoss(float(milestone[0]), int(milestone[1]))
+        self.since_evaluation = MeanLoss(float(evaluation[0]), int(evaluation[1]))
         nats, spread_nats, windows = values["level"]
         self.level = LossTracker(float(nats), float(spread_nats), int(windows))
-        self.chars_seen, train_nats = int(values["chars_seen"]), values["train_nats"]
-        self.train_nats = None if train_nats is None else float(train_nats)
-        self.evaluated_step = int(values["evaluated_step"])
-        self.last_val_nats = float(values["last_val_nats"])
         self.best = replace(self.best, stale=int(values["stale"]))
-        self.dropped, self.rollbacks = int(values["dropped"]), int(values["rollbacks"])
+        train_nats = values["train_nats"]
+        self.train_nats = None if train_nats is None else float(train_nats)
+        self.last_val_nats = float(values["last_val_nats"])
+        for name in _COUNTS:
+            setattr(self, name, int(values[name]))

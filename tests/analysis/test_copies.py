@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.analysis.copies import Copied, Span, find_copied
+from charrnn.analysis.copies import CopyReport, Span, find_copies
 from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.errors import VocabError
 from charrnn.text.vocab import Vocab
@@ -18,8 +18,8 @@ LETTERS = Vocab("\nabc")
 BYTES = Vocab("\na", has_bytes=True)
 
 
-def copied(text: str, corpus: str, least: int, vocab: Vocab = LETTERS) -> Copied:
-    return find_copied(text, SuffixArray(vocab.encode(corpus)), vocab, least)
+def copied(text: str, corpus: str, least: int, vocab: Vocab = LETTERS) -> CopyReport:
+    return find_copies(text, SuffixArray(vocab.encode(corpus)), vocab, least)
 
 
 def random_letters(count: int) -> str:
@@ -135,7 +135,7 @@ def test_of_two_that_are_longest_the_first_is_told():
 def test_where_nothing_is_copied_there_is_nothing_to_tell(text, corpus):
     found = copied(text, corpus, least=3)
 
-    assert found == Copied(text, 3, (), "", None)
+    assert found == CopyReport(text, 3, (), "", None)
     assert found.share == 0
     assert found.as_json() == {"least": 3, "share": 0, "spans": [], "longest": None}
 

@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.analysis import statistics
@@ -121,7 +121,6 @@ def test_noise_is_noise_in_every_order():
         assert bpc == pytest.approx(2, abs=0.01)
 
 
-@settings(deadline=None)  # a busy machine breaks no law
 @given(st.text(st.sampled_from("ab\n大😀"), max_size=40))
 @example("a")
 @example("ab")
@@ -145,7 +144,6 @@ def test_entropies_hold_for_the_characters_before_the_cap(monkeypatch):
 TEXTS = st.text(st.sampled_from("ab\n\r\tÃ©€â™é大😀\ufffd\ud800"), max_size=60)
 
 
-@settings(deadline=None)
 @given(TEXTS, st.lists(st.integers(0, 60)), st.integers(1, 9))
 def test_no_figure_depends_on_how_the_text_is_cut(text, cuts, block_chars):
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]

@@ -76,7 +76,7 @@ def test_a_quick_bench_gives_a_line_for_each_figure_and_writes_no_files(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_each_result_is_announced_with_its_place() -> None:
+def test_each_result_is_announced_with_its_number() -> None:
     results = list(measure_speeds(["rnn"], [8], {"threads": 1}, QUICK))
 
     announced, measured = results[::2], results[1::2]
@@ -161,7 +161,7 @@ def test_rows_of_a_kind_share_a_table(capsys: Text) -> None:
     assert "gru 1×128" in capsys.readouterr().out
 
 
-def test_a_terminal_is_told_what_is_measured_on_a_line_that_goes_again(
+def test_a_terminal_shows_what_is_measured_on_a_line_that_is_erased(
     capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -177,7 +177,9 @@ def test_a_terminal_is_told_what_is_measured_on_a_line_that_goes_again(
     assert "\n" not in err
 
 
-def test_colours_make_no_terminal_of_a_file(capsys: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forced_colours_do_not_make_a_file_a_terminal(
+    capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
     display = SpeedDisplay(as_json=True)
@@ -239,7 +241,7 @@ def test_every_rate_and_time_carries_its_unit() -> None:
         (["--precision", "fp16", "--device", "cpu"], "precision fp16 needs a GPU"),
     ],
 )
-def test_a_wrong_option_ends_with_2_and_says_what_would_do(
+def test_a_wrong_option_ends_with_2_and_says_what_would_work(
     arguments: list[str], message: str, capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(benchmark, "measure_machine", lambda *_: MACHINE)

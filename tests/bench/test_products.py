@@ -11,7 +11,7 @@ from charrnn.bench.training import (
     Product,
     backward_products,
     forward_products,
-    make_bare,
+    multiply,
     step_products,
     total_flop,
 )
@@ -59,7 +59,7 @@ def test_a_tied_table_of_another_width_is_reached_by_a_projection() -> None:
     assert (projection, output) == (Product(T * B, H, E), Product(T * B, E, V))
 
 
-def test_the_way_back_costs_twice_the_way_there() -> None:
+def test_the_backward_products_cost_twice_the_forward_ones() -> None:
     product = Product(2, 3, 5, times=7)
 
     assert product.flop == 2 * 2 * 3 * 5 * 7
@@ -67,7 +67,7 @@ def test_the_way_back_costs_twice_the_way_there() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_bare_products_are_made_as_often_and_as_large_as_they_say(
+def test_bare_products_have_the_counts_and_shapes_listed(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[Any, ...]] = []
@@ -75,7 +75,7 @@ def test_bare_products_are_made_as_often_and_as_large_as_they_say(
     def note(left: torch.Tensor, right: torch.Tensor, *, out: torch.Tensor) -> None:
         made.append((*left.shape, *right.shape, *out.shape, out.dtype))
 
-    run = make_bare([Product(2, 3, 5), Product(4, 6, 7, times=2)], CPU, dtype)
+    run = multiply([Product(2, 3, 5), Product(4, 6, 7, times=2)], CPU, dtype)
     monkeypatch.setattr(torch, "mm", note)
     run()
 

@@ -22,8 +22,8 @@ from charrnn.bench.training import (
 from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.text.corpus import Corpus, corpus_from_text
-from charrnn.training.learner import Learner
-from charrnn.training.optimizer import ORTHOGONALIZE_EVERY
+from charrnn.training.optimizer import MUON_EVERY
+from charrnn.training.trainer import Trainer
 
 V, H = 5, 8
 SIZES: dict[str, Any] = {"hidden_size": H, "batch_size": 2, "seq_len": 3}
@@ -51,7 +51,7 @@ def test_a_step_is_measured_beside_its_products_and_torchs_layer(cell: str, corp
     assert speed.gflop_per_second == pytest.approx(flop / speed.step_ms / 1e6)
 
 
-def test_the_number_format_is_the_one_that_was_asked_for(corpus: Corpus) -> None:
+def test_the_number_format_is_the_requested_one(corpus: Corpus) -> None:
     formats = [
         measure_training(TrainConfig(precision=name, **SIZES), corpus, 0.0).precision
         for name in ("fp32", "bf16")
@@ -63,17 +63,17 @@ def test_the_number_format_is_the_one_that_was_asked_for(corpus: Corpus) -> None
 
 def test_every_round_has_the_same_steps(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    real = Learner.advance
+    real = Trainer.advance
 
-    def note(learner: Learner, total_steps: int | None) -> Any:
-        made.append(learner.step)
-        return real(learner, total_steps)
+    def note(trainer: Trainer, total_steps: int | None) -> Any:
+        made.append(trainer.step)
+        return real(trainer, total_steps)
 
-    monkeypatch.setattr(Learner, "advance", note)
+    monkeypatch.setattr(Trainer, "advance", note)
     measure_training(TrainConfig(cell="rnn", precision="fp32", **SIZES), corpus, 0.0)
 
     rounds = 1 + 3
-    assert [len(made) % (rounds * every) for every in ORTHOGONALIZE_EVERY.values()] == [0, 0]
+    assert [len(made) % (rounds * every) for every in MUON_EVERY.values()] == [0, 0]
 
 
 def test_an_evaluation_is_measured_beside_its_products(corpus: Corpus) -> None:
@@ -104,9 +104,9 @@ def test_the_machine_is_measured_in_every_format_that_training_chooses(
 ) -> None:
     monkeypatch.setattr(training, "_COPIED_NUMBERS", 1000)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    with_bf16 = measure_machine("cpu", threads=1, product_size=16, seconds=0.0)
+    with_bf16 = measure_machine("cpu", threads=1, size=16, seconds=0.0)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    without = measure_machine("cpu", threads=1, product_size=16, seconds=0.0)
+    without = measure_machine("cpu", threads=1, size=16, seconds=0.0)
 
     assert list(with_bf16.products_gflop_per_second) == ["fp32", "bf16"]
     assert list(without.products_gflop_per_second) == ["fp32"]
@@ -120,7 +120,7 @@ def test_the_machines_rates_are_its_best(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(training, "time_alternating", lambda *_, **__: [[4.0, 2.0, 8.0]])
 
-    speed = measure_machine("cpu", threads=1, product_size=10, seconds=0.0)
+    speed = measure_machine("cpu", threads=1, size=10, seconds=0.0)
 
     assert speed.products_gflop_per_second == {"fp32": 2 * 10**3 / 2.0 / 1e9}
     assert speed.memory_gb_per_second == 2 * 4 * 1000 / 2.0 / 1e9
@@ -130,4 +130,4 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     with pytest.raises(ConfigError, match="this machine has no cuda device"):
-        measure_machine("cuda", threads=1, product_size=16, seconds=0.0)
+        measure_machine("cuda", threads=1, size=16, seconds=0.0)

@@ -22,8 +22,8 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_PATIENCE_SECONDS", 0)
 
 
-def complaint(folder: Path) -> str:
-    """Give the message that a second holder is turned away with."""
+def error_of(folder: Path) -> str:
+    """Return the message that a second holder is turned away with."""
     with pytest.raises(RunLockedError) as caught, hold_folder(folder):
         pass
     return str(caught.value)
@@ -32,7 +32,7 @@ def complaint(folder: Path) -> str:
 def test_a_folder_is_held_by_one_and_free_after_it(tmp_path: Path) -> None:
     for _ in range(2):
         with hold_folder(tmp_path):
-            complaint(tmp_path)
+            error_of(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -49,11 +49,11 @@ def test_another_folder_is_not_held(tmp_path: Path) -> None:
         pass
 
 
-def test_who_is_turned_away_learns_by_whom_and_since_when(tmp_path: Path) -> None:
+def test_the_error_names_the_holder_and_since_when(tmp_path: Path) -> None:
     with hold_folder(tmp_path):
         holder = json.loads((tmp_path / ".holder").read_text())
         assert holder.keys() == {"pid", "host", "since"}
-        assert complaint(tmp_path) == (
+        assert error_of(tmp_path) == (
             f"process {os.getpid()} on host {socket.gethostname()} has been training {tmp_path} "
             f"since {holder['since']}; wait for it, or train under another --name"
         )
@@ -83,8 +83,8 @@ def test_a_holder_that_cannot_be_read_or_is_dead_is_not_named(tmp_path: Path, ho
         else:
             text = holder if isinstance(holder, str) else json.dumps(holder)
             (tmp_path / ".holder").write_text(text)
-        assert complaint(tmp_path) == (
-            f"another process trains {tmp_path}; wait for it, or train under another --name"
+        assert error_of(tmp_path) == (
+            f"another process is training {tmp_path}; wait for it, or train under another --name"
         )
 
 
@@ -92,10 +92,10 @@ def test_a_process_of_another_machine_is_believed_to_live(tmp_path: Path) -> Non
     holder = {"pid": NOBODY, "host": "far", "since": "2031-02-03"}
     with hold_folder(tmp_path):
         (tmp_path / ".holder").write_text(json.dumps(holder))
-        assert complaint(tmp_path).startswith(f"process {NOBODY} on host far has been training")
+        assert error_of(tmp_path).startswith(f"process {NOBODY} on host far has been training")
 
 
-def test_what_a_dead_holder_left_is_written_over(tmp_path: Path) -> None:
+def test_the_file_of_a_dead_holder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / ".holder").write_text(json.dumps({"pid": 1, "host": "far", "since": "then"}))
     with hold_folder(tmp_path):

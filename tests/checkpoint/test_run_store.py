@@ -37,9 +37,9 @@ MakeRun = Callable[..., RunFolder]
 
 @pytest.fixture
 def make_run(tmp_path: Path, make_model: MakeModel) -> MakeRun:
-    """Give a function that makes a run with a best model and a state, written that many seconds in.
+    """Return a function that makes a run with a best model and a state.
 
-    Without a time the clock says when.
+    seconds: when it was written, since 1970; None for now.
     """
 
     def make(name: str, seconds: int | None = None, **settings: Any) -> RunFolder:
@@ -54,8 +54,8 @@ def make_run(tmp_path: Path, make_model: MakeModel) -> MakeRun:
     return make
 
 
-def complaint(name: str | None, checkpoints: Path) -> str:
-    """Give the message of the CheckpointError that looking for a model ends in."""
+def error_of(name: str | None, checkpoints: Path) -> str:
+    """Return the message of the CheckpointError that looking for a model ends in."""
     with pytest.raises(CheckpointError) as caught:
         find_model(name, checkpoints)
     return str(caught.value)
@@ -99,14 +99,14 @@ def test_a_name_is_not_free_while_its_owner_reads_the_text(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["mine", None])
-def test_a_claim_that_nothing_was_saved_in_leaves_nothing(tmp_path: Path, name: str | None) -> None:
+def test_a_claim_without_a_save_leaves_nothing(tmp_path: Path, name: str | None) -> None:
     with claim_run(tmp_path, name, "book") as run:
         assert run.path.is_dir()
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_claim_leaves_is_free(tmp_path: Path) -> None:
+def test_the_name_of_a_killed_claim_is_free(tmp_path: Path) -> None:
     (tmp_path / "book").mkdir()
     for name in (".lock", ".holder", "..holder.0123456789ab"):
         (tmp_path / "book" / name).touch()
@@ -115,7 +115,9 @@ def test_what_a_killed_claim_leaves_is_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir])
-def test_what_is_no_run_of_ours_is_left_alone(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_file_or_folder_that_is_not_a_run_is_left_alone(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     if make is Path.mkdir:
         (tmp_path / "book").mkdir()
         (tmp_path / "book" / "diary.txt").touch()
@@ -151,16 +153,18 @@ def test_a_name_that_is_given_is_kept(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_what_is_no_folder_name_is_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_an_invalid_folder_name_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"{name!r} cannot name a run; use letters")):
         claim(tmp_path / "runs", name)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_is_taken_is_refused_with_both_ways_out(make_run: MakeRun) -> None:
+def test_a_taken_name_is_refused_with_both_options(make_run: MakeRun) -> None:
     run = make_run("mine")
-    with pytest.raises(ConfigError, match=r"'mine'.* already; go on with --resume mine,.* --name"):
+    with pytest.raises(
+        ConfigError, match=r"'mine'.* already; continue it with --resume mine,.* --name"
+    ):
         claim(run.path.parent, "mine")
 
 
@@ -237,26 +241,27 @@ def test_without_a_name_the_run_written_last_is_meant(make_run: MakeRun) -> None
 
 def test_without_any_run_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
-        assert complaint(None, folder) == (
-            f"there is no run in {folder} yet; make one with: charrnn train corpus.txt"
+        assert error_of(None, folder) == (
+            f"no runs in {folder}. Runs are kept in the folder where you ran train: cd there, or "
+            "pass --checkpoints FOLDER. To make one: charrnn train corpus.txt"
         )
 
 
 def test_a_near_miss_is_answered_with_the_name_that_exists(make_run: MakeRun) -> None:
     run = make_run("shakespeare")
 
-    assert complaint("shakespere", run.path.parent).endswith("did you mean 'shakespeare'?")
-    assert complaint("quixote", run.path.parent).endswith("charrnn list shows the runs")
+    assert error_of("shakespere", run.path.parent).endswith("did you mean 'shakespeare'?")
+    assert error_of("quixote", run.path.parent).endswith("charrnn list shows the runs")
 
 
 @pytest.mark.parametrize("name", ["", "..", "none/best.safetensors", "a\0b", "book.txt"])
-def test_a_name_that_leads_to_no_model_is_named(
+def test_a_name_without_a_model_is_named(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "inner").mkdir()
     monkeypatch.chdir(tmp_path / "inner")
 
-    assert f"there is no run or model file {name!r}" in complaint(name, Path("checkpoints"))
+    assert f"there is no run or model file {name!r}" in error_of(name, Path("checkpoints"))
 
 
 # Lists
@@ -278,7 +283,7 @@ def test_a_run_whose_state_is_replaced_while_it_is_looked_at_has_a_model(
     assert three_states.model.name == "step-99.safetensors"
 
 
-def test_runs_are_listed_from_the_newest_without_what_is_no_run(make_run: MakeRun) -> None:
+def test_runs_are_listed_from_the_newest_without_other_files(make_run: MakeRun) -> None:
     for name, seconds in (("a", 1000), ("c", 3000), ("b", 2000), ("d", 2000)):
         run = make_run(name, seconds)
     (run.path.parent / "empty").mkdir()
@@ -291,14 +296,14 @@ def test_a_folder_that_does_not_exist_has_no_runs(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "none") == []
 
 
-def test_a_run_is_summed_up_by_its_model_and_its_best_figures(make_run: MakeRun) -> None:
+def test_a_run_is_summarised_by_its_model_and_best_figures(make_run: MakeRun) -> None:
     run = make_run("mine", step=3, val_nats=1.25)
 
     assert summarise_run(run) == {
         "name": "mine",
         "corpus": "book",
         "model": "lstm 2×4",
-        "parameters": read_model(run.best).parameters,
+        "parameters": read_model(run.best).config.num_parameters,
         "step": 3,
         "val_bpc": pytest.approx(1.8033688),
         "created": "2031-02-03T04:05:06+00:00",
@@ -347,7 +352,7 @@ def test_states_are_listed_by_number_from_the_newest(three_states: RunFolder) ->
 
 
 @pytest.mark.parametrize(("kept", "left"), [(1, [11]), (2, [11, 10]), (3, [11, 10, 9])])
-def test_as_many_states_are_kept_as_were_asked_for(
+def test_the_requested_number_of_states_is_kept(
     three_states: RunFolder, make_model: MakeModel, kept: int, left: list[int]
 ) -> None:
     three_states.save_state(make_model(step=11), 11, kept)
@@ -355,7 +360,7 @@ def test_as_many_states_are_kept_as_were_asked_for(
     assert states(three_states) == [f"step-{n}.safetensors" for n in left]
 
 
-def test_a_state_of_a_future_that_was_left_goes_and_the_past_stays(
+def test_saving_an_earlier_step_removes_later_states_and_keeps_earlier_ones(
     three_states: RunFolder, make_model: MakeModel
 ) -> None:
     three_states.save_state(make_model(step=8), 8, kept=2)
@@ -393,7 +398,7 @@ def test_an_old_state_that_cannot_be_removed_hurts_nobody(
     assert states(three_states) == ["step-11.safetensors", "step-7.safetensors"]
 
 
-def test_the_state_to_go_on_from_is_the_newest(three_states: RunFolder) -> None:
+def test_the_state_to_resume_from_is_the_newest(three_states: RunFolder) -> None:
     model, damaged = three_states.read_state()
 
     assert (model.progress, damaged) == ({"step": 10}, [])
@@ -415,7 +420,7 @@ def test_damaged_states_are_named_and_the_one_before_them_is_taken(
         assert each.reason.startswith(f"{each.path} is damaged")
 
 
-def test_a_state_that_only_samples_is_none_to_go_on_from(
+def test_a_state_without_training_arrays_cannot_be_resumed(
     three_states: RunFolder, make_model: MakeModel
 ) -> None:
     three_states.save_state(replace(make_model(), progress=None, training={}), 11, kept=3)
@@ -426,30 +431,30 @@ def test_a_state_that_only_samples_is_none_to_go_on_from(
     assert damaged[0].reason.endswith("step-11.safetensors holds a model but no training state")
 
 
-def complaint_of_going_on(run: RunFolder) -> str:
+def resume_error(run: RunFolder) -> str:
     with pytest.raises(CheckpointError) as caught:
         run.read_state()
     return str(caught.value)
 
 
-def test_a_run_without_states_names_the_way_out(make_run: MakeRun) -> None:
+def test_a_run_without_states_names_its_best_weights(make_run: MakeRun) -> None:
     run = make_run("mine")
     for path in run.states:
         path.unlink()
 
-    assert complaint_of_going_on(run) == (
-        f"{run.path} has no state to go on from; start a new run, from its best weights by: "
+    assert resume_error(run) == (
+        f"{run.path} has no state to resume from; start a new run, from its best weights: "
         f"charrnn train ... --init-from {run.best}"
     )
 
 
-def test_a_run_whose_states_are_all_damaged_names_them_and_the_way_out(
+def test_a_run_with_only_damaged_states_names_them_and_its_best_weights(
     three_states: RunFolder,
 ) -> None:
     spoil(three_states, 7, 9, 10)
-    message = complaint_of_going_on(three_states)
+    message = resume_error(three_states)
 
-    assert message.startswith(f"{three_states.path} has no state to go on from; ")
+    assert message.startswith(f"{three_states.path} has no state to resume from; ")
     for step in (7, 9, 10):
         assert f"step-{step}.safetensors is damaged" in message
     assert message.endswith(f"--init-from {three_states.best}")
@@ -457,7 +462,7 @@ def test_a_run_whose_states_are_all_damaged_names_them_and_the_way_out(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])
-def test_a_best_model_that_cannot_be_read_is_no_way_out(
+def test_an_unreadable_best_model_is_not_suggested(
     three_states: RunFolder, content: bytes | None
 ) -> None:
     spoil(three_states, 7, 9, 10)
@@ -465,7 +470,7 @@ def test_a_best_model_that_cannot_be_read_is_no_way_out(
     if content is not None:
         three_states.best.write_bytes(content)
 
-    assert complaint_of_going_on(three_states).endswith("; start a new run")
+    assert resume_error(three_states).endswith("; start a new run")
 
 
 def test_logs_grow_by_one_entry_at_a_time(make_run: MakeRun) -> None:
@@ -500,7 +505,7 @@ def test_logs_are_cut_back_to_where_they_were(make_run: MakeRun) -> None:
     assert [(run.path / name).read_bytes() for name in positions] == before
 
 
-def test_logs_are_flushed_before_their_sizes_are_believed(
+def test_logs_are_flushed_before_their_sizes_are_used(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: int) -> None:
@@ -530,12 +535,12 @@ def test_only_a_log_that_is_longer_is_cut(make_run: MakeRun, positions: dict[str
 
 
 @pytest.mark.parametrize("size", [-1, True, 1.0, "0", None, [0], math.inf])
-def test_a_size_that_is_none_cuts_nothing(make_run: MakeRun, size: Any) -> None:
+def test_an_invalid_size_cuts_nothing(make_run: MakeRun, size: Any) -> None:
     run = make_run("mine")
     run.log_metrics({"step": 3})
     for name in ("metrics.jsonl", "samples.txt"):
         sizes = {"metrics.jsonl": 0, "samples.txt": 0} | {name: size}
-        message = f"{run.path} cannot go on: {size!r} is no size of {name}; start a new run"
+        message = f"{run.path} cannot be resumed: {size!r} is no size of {name}; start a new run"
         with pytest.raises(CheckpointError, match=re.escape(message)):
             run.rewind_logs(sizes)
 
@@ -553,7 +558,7 @@ def test_a_log_that_cannot_be_written_is_named(make_run: MakeRun) -> None:
 # Leftovers
 
 
-def test_what_killed_writers_left_is_removed_and_nothing_else(make_run: MakeRun) -> None:
+def test_only_leftovers_of_killed_writers_are_removed(make_run: MakeRun) -> None:
     run = make_run("mine")
     kept = [".hidden", ".best.safetensors.bak", ".gitkeep", ".step-x.safetensors.0123456789ab"]
     leftovers = [
@@ -571,7 +576,7 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(make_run: MakeRun)
     assert there == {*kept, ".lock", "best.safetensors", "step-7.safetensors"}
 
 
-def test_the_leftovers_of_a_writer_that_lives_stay(make_run: MakeRun) -> None:
+def test_temporary_files_of_a_live_writer_stay(make_run: MakeRun) -> None:
     run = make_run("mine")
     with run.lock():
         (run.path / ".step-12.safetensors.0123456789ab").touch()
@@ -609,7 +614,7 @@ def test_settings_are_kept_where_they_can_be_used_again(make_run: MakeRun) -> No
 
 
 @pytest.mark.parametrize("find", [find_run, find_model])
-def test_a_name_too_long_for_a_file_leads_nowhere(tmp_path: Path, find) -> None:
+def test_a_name_too_long_for_a_file_finds_nothing(tmp_path: Path, find) -> None:
     with pytest.raises(CheckpointError, match="there is no run or model file"):
         find("x" * 300, tmp_path)
 
@@ -619,7 +624,7 @@ def test_a_name_too_long_in_bytes_is_refused(tmp_path: Path) -> None:
         claim(tmp_path, "漢" * 100)
 
 
-def test_a_model_that_tells_nothing_of_its_training_says_so_in_a_list(tmp_path, make_model) -> None:
+def test_a_model_without_a_training_summary_is_an_error_in_a_list(tmp_path, make_model) -> None:
     run = RunFolder(tmp_path / "mine")
     run.save_best(replace(make_model(), summary={}))
     assert summarise_run(run).keys() == {"name", "error"}
@@ -648,9 +653,7 @@ def test_a_model_whose_figures_are_nonsense_is_damaged(
     assert f"{run.best} is damaged: it does not say how it was trained" in row["error"]
 
 
-def test_a_loss_that_is_no_number_is_left_out_of_a_list(
-    make_run: MakeRun, make_model: MakeModel
-) -> None:
+def test_a_nan_loss_is_left_out_of_a_list(make_run: MakeRun, make_model: MakeModel) -> None:
     run, model = make_run("mine"), make_model()
     run.save_best(replace(model, summary=model.summary | {"val_bpc": math.nan}))
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from charrnn.checkpoint.container import pack_container
 from charrnn.checkpoint.model_file import ModelFile, pack_model, unpack_model
 from charrnn.checkpoint.state_file import (
-    MOST_LAST_IDS,
+    MAX_LAST_IDS,
     Owner,
     SavedState,
     pack_state,
@@ -61,15 +61,15 @@ def assert_same(one: SavedState, other: SavedState) -> None:
             assert part.tobytes() == same.tobytes()
 
 
-def complaint(data: bytes, owner: Owner = LSTM) -> str:
-    """Give the message of the CheckpointError that these bytes end in."""
+def error_of(data: bytes, owner: Owner = LSTM) -> str:
+    """Return the message of the CheckpointError that these bytes end in."""
     with pytest.raises(CheckpointError) as caught:
         unpack_state(bytearray(data), "some.state", owner)
     return str(caught.value)
 
 
 def forge(edit: Callable[[dict[str, Any], dict[str, Any]], object]) -> bytes:
-    """Give a state whose document and arrays were edited, rightly signed."""
+    """Return a state whose document and arrays were edited, rightly signed."""
     saved = make_saved(LSTM.config)
     layers = enumerate(saved.layers)
     arrays: dict[str, Any] = {
@@ -104,7 +104,7 @@ def test_the_same_model_under_another_name_may_read_it(tmp_path: Path) -> None:
 
 
 def test_only_the_last_ten_thousand_ids_are_kept() -> None:
-    saved = make_saved(LSTM.config, ids=MOST_LAST_IDS + 3)
+    saved = make_saved(LSTM.config, ids=MAX_LAST_IDS + 3)
 
     kept = unpack_state(pack_state(saved, LSTM), "name", LSTM).last_ids
 
@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_state_of_another_model_is_refused_by_both_names() -> None:
     other = replace(LSTM, name="tale", digest=hashlib.sha256(b"others").digest())
 
-    message = complaint(pack_state(make_saved(LSTM.config), LSTM), other)
+    message = error_of(pack_state(make_saved(LSTM.config), LSTM), other)
 
     assert message == (
         f"some.state is a state of another model, 'book' (SHA-256 '{DIGEST.hex()[:16]}'…), than "
@@ -152,17 +152,19 @@ def test_a_state_of_another_model_is_refused_by_both_names() -> None:
     )
 
 
-def test_the_model_is_told_before_its_shape() -> None:
+def test_the_model_is_checked_before_its_shape() -> None:
     other = Owner("tale", bytes(32), CONFIGS[0])
 
-    assert "another model" in complaint(pack_state(make_saved(LSTM.config), LSTM), other)
+    assert "another model" in error_of(pack_state(make_saved(LSTM.config), LSTM), other)
 
 
-def test_a_model_is_no_state_and_a_state_no_model(make_model: Callable[..., ModelFile]) -> None:
-    assert complaint(pack_model(make_model())) == (
-        "some.state is a charrnn file, but not of a state; give a file that --save-state wrote"
+def test_a_model_is_not_a_state_and_a_state_not_a_model(
+    make_model: Callable[..., ModelFile],
+) -> None:
+    assert error_of(pack_model(make_model())) == (
+        "some.state is a charrnn file, but not a state; give a file that --save-state wrote"
     )
-    with pytest.raises(CheckpointError, match="does not describe a model"):
+    with pytest.raises(CheckpointError, match="is a charrnn file, but not a model; give"):
         unpack_model(pack_state(make_saved(LSTM.config), LSTM), "some.state")
 
 
@@ -175,9 +177,9 @@ def packed() -> bytes:
 
 
 def test_every_flipped_bit_is_refused(packed: bytes) -> None:
-    for place in range(len(packed)):
+    for index in range(len(packed)):
         damaged = bytearray(packed)
-        damaged[place] ^= 1 << place % 8
+        damaged[index] ^= 1 << index % 8
         with pytest.raises(CheckpointError):
             unpack_state(damaged, "name", LSTM)
 
@@ -186,24 +188,24 @@ def test_every_truncation_is_refused_and_so_is_a_longer_file(packed: bytes) -> N
     for length in range(len(packed)):
         with pytest.raises(CheckpointError):
             unpack_state(bytearray(packed[:length]), "name", LSTM)
-    assert complaint(packed + b"ab") == (
+    assert error_of(packed + b"ab") == (
         f"some.state is damaged: it has 2 bytes after its end; {AGAIN}"
     )
 
 
-def test_what_is_no_file_of_ours_is_told_so(tmp_path: Path) -> None:
-    assert complaint(b"plain text, and no state at all") == (
+def test_a_foreign_file_is_refused_as_foreign(tmp_path: Path) -> None:
+    assert error_of(b"plain text, and no state at all") == (
         "some.state is not a charrnn state, or its first bytes are damaged; "
         "give a file that --save-state wrote"
     )
-    with pytest.raises(CheckpointError, match="is a folder; name a file that --save-state wrote"):
+    with pytest.raises(CheckpointError, match="is a folder; give a file that --save-state wrote"):
         read_state(tmp_path, LSTM)
     with pytest.raises(CheckpointError, match="No such file"):
         read_state(tmp_path / "none", LSTM)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs pipes")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(CheckpointError, match="it is a pipe"):
@@ -263,7 +265,7 @@ FORGED = {
         "last_ids is int32(3,), expected uint32, at most 10,000",
     ),
     "many ids": (
-        array_to("last_ids", np.zeros(MOST_LAST_IDS + 1, np.uint32)),
+        array_to("last_ids", np.zeros(MAX_LAST_IDS + 1, np.uint32)),
         "last_ids is uint32(10001,), expected uint32, at most 10,000",
     ),
     "a table of ids": (
@@ -279,7 +281,7 @@ def test_a_forged_state_is_refused_with_what_is_wrong(name: str) -> None:
 
     assert re.fullmatch(
         rf"some\.state does not describe a state \(.*{re.escape(wrong)}\); {AGAIN}",
-        complaint(forge(edit)),
+        error_of(forge(edit)),
     )
 
 
@@ -289,7 +291,7 @@ def test_an_honest_forgery_is_read() -> None:
 
 @pytest.mark.parametrize("version", [0, 2, True, 1.0, "1", None])
 def test_another_version_is_refused_by_name(version: object) -> None:
-    assert complaint(forge(set_to("format", version))) == (
+    assert error_of(forge(set_to("format", version))) == (
         f"some.state has state format {version!r}, this charrnn reads format 1; "
         "install the version of charrnn that wrote it, or a newer one"
     )
@@ -298,7 +300,7 @@ def test_another_version_is_refused_by_name(version: object) -> None:
 def test_a_hostile_name_cannot_reach_the_terminal() -> None:
     hostile = {"name": "\x1b[31m\n" + "x" * 10_000, "sha256": "\x1b]0;\x07"}
 
-    message = complaint(forge(set_to("model", hostile)))
+    message = error_of(forge(set_to("model", hostile)))
 
     assert message.isprintable()
     assert len(message) < 400
@@ -306,6 +308,6 @@ def test_a_hostile_name_cannot_reach_the_terminal() -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=3))
 def test_no_document_makes_the_reader_crash(value: Any) -> None:
-    complaint(bytes(pack_container({"a": np.zeros(1, F32)}, json.dumps(value))))
+    error_of(bytes(pack_container({"a": np.zeros(1, F32)}, json.dumps(value))))
     for key in ("kind", "format", "model"):
-        complaint(forge(set_to(key, [value])))
+        error_of(forge(set_to(key, [value])))

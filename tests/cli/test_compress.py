@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,18 +12,10 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.cli.main import main
+from tests.cli.program import end_of, give_input, run_without
 
 Make = Callable[..., ModelFile]
 Bytes = pytest.CaptureFixture[bytes]
-WITHOUT_TORCH = """
-import sys
-from charrnn.cli.main import main
-try:
-    main(sys.argv[1:])
-except SystemExit as error:
-    sys.exit(error.code or ("torch" in sys.modules and "torch was imported"))
-"""
 TEXT = "a bé\n".encode() * 80
 
 
@@ -38,25 +27,14 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) -> N
     Path("book.txt").write_bytes(TEXT)
 
 
-def end_of(*arguments: str) -> int | str | None:
-    """Run the program in this process; give its exit code."""
-    with pytest.raises(SystemExit) as ending:
-        main(arguments)
-    return ending.value.code
-
-
 def complaint(capsysbinary: Bytes, *arguments: str) -> tuple[int | str | None, str]:
-    """Give the exit code and the one line of a command that fails."""
+    """Return the exit code and the one line of a command that fails."""
     capsysbinary.readouterr()
     code = end_of(*arguments)
     out, err = capsysbinary.readouterr()
     assert out == b""
     assert err.count(b"\n") == 1
     return code, err.decode()
-
-
-def give_input(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
 
 
 def test_a_file_becomes_crnn_and_the_file_again() -> None:
@@ -89,22 +67,22 @@ def test_the_figures_are_on_stderr_alone(capsysbinary: Bytes) -> None:
     assert out == b""
     size = Path("book.txt.crnn").stat().st_size
     first, second, third = err.decode().splitlines()
-    assert first == f"480 → {size} bytes ({100 * size / 480:.1f} %): book.txt.crnn"
+    assert first == f"480 → {size} bytes ({size / 480:.1%}): book.txt.crnn"
     assert second.startswith(f"{8 * size / 400:.3f} bits per character, {size / 60:.3f} per byte; ")
     assert second.endswith(" characters/s")
     assert third.startswith("the model's own code length: ")
 
 
-def test_escapes_and_stored_bytes_are_told(capsysbinary: Bytes) -> None:
+def test_escapes_and_stored_bytes_are_reported(capsysbinary: Bytes) -> None:
     Path("moon.txt").write_bytes(TEXT + "月".encode())
     Path("noise").write_bytes(np.random.default_rng(1).bytes(500))
     end_of("compress", "tiny", "moon.txt")
     end_of("compress", "tiny", "noise")
 
     err = capsysbinary.readouterr().err.decode()
-    assert "; 3 bytes that it does not know are written as they are\n" in err
-    assert "500 → 558 bytes (111.6 %): noise.crnn\n" in err
-    assert err.endswith("\nkept as it is: the model does not make it smaller\n")
+    assert "; 3 bytes that it does not know are stored as they are\n" in err
+    assert "500 → 558 bytes (111.6%): noise.crnn\n" in err
+    assert err.endswith("\nstored as it is: the model does not make it smaller\n")
 
 
 def test_json_gives_every_figure_and_nothing_else(capsysbinary: Bytes) -> None:
@@ -153,7 +131,11 @@ def test_the_empty_file_comes_back(capsysbinary: Bytes) -> None:
         (("compress", "tiny", "book.txt", "-o", "./book.txt"), 2, "is the file that is read"),
         (("compress", "tiny", "book.txt", "-o", "-", "--json"), 2, "name a file with -o"),
         (("compress", "tin", "book.txt"), 4, "tiny"),
-        (("decompress", "tiny", "book.txt"), 2, "does not end in .crnn; say where to with -o"),
+        (
+            ("decompress", "tiny", "book.txt"),
+            2,
+            "does not end in .crnn; name the file to",
+        ),
         (("decompress", "tiny", "book.txt", "-o", "x"), 4, "was not compressed by charrnn"),
     ],
 )
@@ -200,12 +182,10 @@ def test_another_model_is_named(capsysbinary: Bytes, make_model: Make) -> None:
 
 
 def test_torch_is_never_imported_and_threads_do_not_matter() -> None:
-    program = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH]
     for threads, arguments in (
         ("1", ["compress", "tiny", "book.txt"]),
         ("2", ["decompress", "tiny", "book.txt.crnn", "-o", "copy.txt"]),
     ):
-        machine = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
-        subprocess.run([*program, *arguments], check=True, env=machine, capture_output=True)
+        run_without("torch", *arguments, OPENBLAS_NUM_THREADS=threads, OMP_NUM_THREADS=threads)
 
     assert Path("copy.txt").read_bytes() == TEXT

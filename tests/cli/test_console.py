@@ -1,4 +1,4 @@
-"""What counts as a screen, how wide stdout is, and what a closed pipe ends in."""
+"""What counts as a screen, how wide stdout is, what a closed pipe ends in, and progress bars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from charrnn.cli.console import Output, is_screen, make_stdout
+from charrnn.cli import console
+from charrnn.cli.console import Output, is_screen, make_stdout, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -67,3 +68,36 @@ def test_a_pipe_that_nobody_reads_is_left_to_whoever_writes() -> None:
     os.close(reader)
     with pytest.raises(BrokenPipeError), os.fdopen(writer, "w") as pipe:
         Output(file=pipe).print("text")
+
+
+def bar_on(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, patience_seconds: float, **kind: bool
+) -> str:
+    """Return what a bar writes for work that has just begun, to a stderr of this kind."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(console, "_PATIENCE_SECONDS", patience_seconds)
+    with progress_bar("first[red]\x1b", **kind) as show:
+        show(500, None)
+        show(500, 1000, "then[red]\x1b")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("patience_seconds", "is_long"), [(-1.0, True), (60.0, False)])
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+@pytest.mark.parametrize("is_bytes", [True, False])
+def test_progress_is_shown_on_a_terminal_where_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+    stream: type[io.StringIO],
+    patience_seconds: float,
+    is_long: bool,
+    is_bytes: bool,
+) -> None:
+    shown = bar_on(monkeypatch, stream(), patience_seconds, is_bytes=is_bytes)
+
+    is_shown = is_long and stream is Terminal
+    assert bool(shown) == is_shown
+    assert ("then[red]␛" in shown) == is_shown
+    assert ("1.0 kB" in shown) == (is_shown and is_bytes)

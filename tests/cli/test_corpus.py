@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from charrnn.analysis.baselines import score_baselines
-from charrnn.cli.console import show_transfer
-from charrnn.cli.main import main
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.errors import CorpusError
 from charrnn.tasks.corpus_stats import summarise_corpus
 from charrnn.text.corpus import corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.plan import make_plan
+from tests.cli.program import end_of
 
 TEXT = "the cat sat on the mat.\n" * 50 + "naïve\n"
-
-
-def end_of(*arguments: str) -> int:
-    """Run a command in this process and give its exit code."""
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    return int(end.value.code or 0)
 
 
 @pytest.fixture
@@ -54,7 +44,7 @@ def test_the_list_is_a_table_for_people(book: Path, capsys: pytest.CaptureFixtur
 
     shown = capsys.readouterr().out
     assert "python-docs" in shown
-    assert "to fetch" in shown
+    assert "to download" in shown
 
 
 def test_a_built_text_is_named_on_stdout_and_described_on_stderr(
@@ -68,7 +58,7 @@ def test_a_built_text_is_named_on_stdout_and_described_on_stderr(
     assert "if" in Path("mine/python-docs.txt").read_text(encoding="utf-8")
 
 
-def test_a_text_that_is_here_is_got_without_a_network(
+def test_a_text_that_is_here_needs_no_network(
     book: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert end_of("corpus", "build", "python-docs") == 0
@@ -96,7 +86,7 @@ def test_the_measures_of_a_text(book: Path, capsys: pytest.CaptureFixture[str]) 
     assert stats["train_would_choose"]["model"]["cell"] == "lstm"
 
 
-def test_documents_are_counted_where_it_is_said_what_ends_them(
+def test_documents_are_counted_where_an_option_names_what_ends_them(
     book: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("more.txt").write_text("naïve")
@@ -181,21 +171,6 @@ def test_training_takes_the_name_of_a_text(book: Path) -> None:
     assert Path("corpora/python-docs.txt").exists()
 
 
-def test_a_download_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
-    monkeypatch.setenv("TERM", "xterm")
-    shown = {}
-    for is_terminal in (True, False):
-        monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-        monkeypatch.setattr(stream, "isatty", lambda is_terminal=is_terminal: is_terminal)
-        with show_transfer("name[red]") as on_progress:
-            on_progress(500, 1000)
-        shown[is_terminal] = stream.getvalue()
-
-    assert "name[red]" in shown[True]
-    assert shown[False] == ""
-
-
 @pytest.mark.parametrize("command", [["list"], ["get", "python-docs"], ["get", "text8"]])
 def test_a_folder_that_cannot_be_read_ends_with_3(
     command: list[str], capsys: pytest.CaptureFixture[str]
@@ -207,7 +182,7 @@ def test_a_folder_that_cannot_be_read_ends_with_3(
 
 @pytest.mark.parametrize("val_fraction", [0.1, 0.5])
 @pytest.mark.parametrize("length", [1, 9, 10, 11, 12, 16, 17, 18, 20, 21, 300])
-def test_what_train_would_use_is_not_said_of_a_text_that_it_refuses(
+def test_what_train_would_use_is_not_shown_of_a_text_that_it_refuses(
     tmp_path: Path, length: int, val_fraction: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "book.txt"

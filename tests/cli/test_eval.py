@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,10 +11,7 @@ from typing import Any
 import pytest
 
 import charrnn
-from charrnn.cli import console
-from charrnn.cli.main import main
-
-Text = pytest.CaptureFixture[str]
+from tests.cli.program import Text, complaint, objects_of, output_of
 
 SETTINGS: dict[str, Any] = {"steps": 6, "precision": "fp32", "threads": 1}
 BOOK = "ab éa\n" * 250
@@ -32,7 +27,7 @@ def train(corpus: str, name: str, **settings: Any) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with texts and the runs trained on them there."""
+    """Return a folder with texts and the runs trained on them there."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHARRNN_CACHE", str(folder / "cache"))
@@ -60,40 +55,21 @@ def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def evaluate(capsys: Text, *arguments: str) -> dict[str, Any]:
-    """Give the JSON object of a command that ends well."""
-    result: dict[str, Any] = json.loads(shown_by(capsys, *arguments, "--json"))
+    """Return the JSON object of a command that ends well."""
+    (result,) = objects_of(capsys, "eval", *arguments)
     return result
 
 
-def shown_by(capsys: Text, *arguments: str) -> str:
-    with pytest.raises(SystemExit) as ending:
-        main(("eval", *arguments))
-    out, err = capsys.readouterr()
-    assert (ending.value.code, err) == (0, "")
-    return out
-
-
-def complaint(capsys: Text, *arguments: str) -> tuple[int | str | None, str]:
-    """Give the exit code and the one line of a command that fails."""
-    with pytest.raises(SystemExit) as ending:
-        main(("eval", *arguments))
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    return ending.value.code, err
-
-
-def summary_of(capsys: Text, run: str) -> dict[str, Any]:
-    with pytest.raises(SystemExit):
-        main(("info", run, "--json"))
-    summary: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return summary
+def info_of(capsys: Text, run: str) -> dict[str, Any]:
+    (description,) = objects_of(capsys, "info", run)
+    return description
 
 
 # ── which text ──
 
 
 def test_without_a_text_it_is_what_training_held_out(capsys: Text) -> None:
-    info = summary_of(capsys, "book")
+    info = info_of(capsys, "book")
 
     result = evaluate(capsys, "book")
 
@@ -104,23 +80,23 @@ def test_without_a_text_it_is_what_training_held_out(capsys: Text) -> None:
     assert result["chars"] == info["corpus"]["val_chars"] - 1
 
 
-@pytest.mark.parametrize("on", [[], ["--on", "book.txt"]], ids=["own", "named"])
-def test_the_splits_and_the_whole_count_each_character_once(capsys: Text, on: list[str]) -> None:
+@pytest.mark.parametrize("named", [[], ["--file", "book.txt"]], ids=["own", "named"])
+def test_the_splits_and_the_whole_count_each_character_once(capsys: Text, named: list[str]) -> None:
     parts = ("train", "val", "all")
-    counts = [evaluate(capsys, "book", *on, "--split", s)["chars"] + 1 for s in parts]
+    counts = [evaluate(capsys, "book", *named, "--split", s)["chars"] + 1 for s in parts]
 
     assert counts == [1350, 150, 1500]
 
 
 def test_a_named_text_is_scored_as_a_whole(capsys: Text) -> None:
-    result = evaluate(capsys, "book", "--on", "other.txt", "--on", "book.txt")
+    result = evaluate(capsys, "book", "--file", "other.txt", "--file", "book.txt")
 
     assert result["texts"] == ["other.txt", "book.txt"]
     assert (result["split"], result["chars"]) == ("all", 1502 + 1 + 1500 - 1)
 
 
 def test_a_text_that_is_named_twice_is_read_and_shown_once(capsys: Text) -> None:
-    result = evaluate(capsys, "book", "--on", "book.txt", "--on", "book.txt")
+    result = evaluate(capsys, "book", "--file", "book.txt", "--file", "book.txt")
 
     assert (result["texts"], result["chars"]) == (["book.txt"], 1499)
 
@@ -131,18 +107,18 @@ def test_a_character_of_several_tokens_is_one_to_score(
 ) -> None:
     train("book.txt", "bytes", steps=1, min_count=9999, checkpoints=str(tmp_path))
     (text := tmp_path / "text.txt").write_text(content, encoding="utf-8")
-    arguments = [str(tmp_path / "bytes"), "--on", str(text)]
+    arguments = [str(tmp_path / "bytes"), "--file", str(text)]
 
     if is_enough:
         assert evaluate(capsys, *arguments)["chars"] == 1
     else:
-        code, line = complaint(capsys, *arguments)
+        code, line = complaint(capsys, "eval", *arguments)
         assert code == 3
         assert "leaves 1 characters to score; at least 2 are needed" in line
 
 
 def test_a_text_held_out_as_a_file_is_found_again(capsys: Text) -> None:
-    info = summary_of(capsys, "held")
+    info = info_of(capsys, "held")
 
     result = evaluate(capsys, "held")
 
@@ -155,9 +131,9 @@ def test_a_text_in_another_encoding_is_scored_the_same(capsys: Text, tmp_path: P
     latin = tmp_path / "latin.txt"
     latin.write_bytes(BOOK.encode("latin-1"))
 
-    result = evaluate(capsys, "book", "--on", str(latin), "--encoding", "latin-1")
+    result = evaluate(capsys, "book", "--file", str(latin), "--encoding", "latin-1")
 
-    assert result["models"] == evaluate(capsys, "book", "--on", "book.txt")["models"]
+    assert result["models"] == evaluate(capsys, "book", "--file", "book.txt")["models"]
 
 
 def test_reading_the_own_text_does_not_need_the_ids_of_training(
@@ -167,6 +143,16 @@ def test_reading_the_own_text_does_not_need_the_ids_of_training(
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "empty"))
 
     assert evaluate(capsys, "book") == before
+
+
+def test_a_literal_text_is_scored_as_a_file_of_it_is(capsys: Text, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("ab éa\nb", encoding="utf-8")
+
+    result = evaluate(capsys, "book", "--text", "ab éa\nb")
+
+    assert (result["texts"], result["split"], result["chars"]) == (["text given"], "all", 6)
+    assert result["models"] == evaluate(capsys, "book", "--file", str(file))["models"]
 
 
 # ── what is shown ──
@@ -231,7 +217,7 @@ def test_a_person_sees_a_row_for_each_model_and_protocol(capsys: Text) -> None:
     arguments = ["book", "gru", "--dynamic"]
     result = evaluate(capsys, *arguments)
 
-    shown = shown_by(capsys, *arguments)
+    shown = output_of(capsys, "eval", *arguments)
 
     rows = [*result["models"], result["average"]]
     labels = ["state carried", "windows of 256", "dynamic, state carried"]
@@ -245,26 +231,6 @@ def test_a_person_sees_a_row_for_each_model_and_protocol(capsys: Text) -> None:
         " ".join(each).strip() for each in expected
     ]
     assert shown.endswith("over 149 characters, the val part of book.txt\n")
-
-
-@pytest.mark.parametrize(("patience", "is_shown"), [(-1.0, True), (60.0, False)])
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_progress_is_shown_on_a_terminal_where_it_takes_long(
-    monkeypatch: pytest.MonkeyPatch, patience: float, is_shown: bool, is_terminal: bool
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # colours make no terminal of a file
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
-    monkeypatch.setattr(console, "_PATIENCE_SECONDS", patience)
-
-    with console.show_scoring() as watch:
-        watch("dynamic", 20, 100)
-
-    shown = stream.getvalue()
-    assert ("dynamic, state carried" in shown) == (is_shown and is_terminal)
-    assert "windows" not in shown
-    assert is_terminal or shown == ""
 
 
 # ── refusals ──
@@ -285,7 +251,7 @@ def test_a_text_that_cannot_be_scored_ends_with_3(
     text = tmp_path / "text.txt"
     text.write_bytes(content)
 
-    code, line = complaint(capsys, "book", "--on", str(text))
+    code, line = complaint(capsys, "eval", "book", "--file", str(text))
 
     assert code == 3
     assert message in line
@@ -294,21 +260,21 @@ def test_a_text_that_cannot_be_scored_ends_with_3(
 def test_an_own_text_that_is_gone_ends_with_3(capsys: Text) -> None:
     Path("book.txt").unlink()
 
-    code, line = complaint(capsys, "book")
+    code, line = complaint(capsys, "eval", "book")
 
     assert code == 3
-    assert "the text of book cannot be read: no text at 'book.txt'" in line
-    assert "or name a text by --on" in line
+    assert "the text of book cannot be read: cannot find the text 'book.txt'" in line
+    assert "or name a text by --file" in line
 
 
 def test_an_own_text_that_has_changed_ends_with_3(capsys: Text) -> None:
     Path("book.txt").write_text(BOOK.replace("ab", "ba", 1), encoding="utf-8")
 
-    code, line = complaint(capsys, "book")
+    code, line = complaint(capsys, "eval", "book")
 
     assert code == 3
     assert "book.txt has changed since book was trained on it" in line
-    assert evaluate(capsys, "book", "--on", "book.txt")["chars"] == 1499
+    assert evaluate(capsys, "book", "--file", "book.txt")["chars"] == 1499
 
 
 def test_a_model_of_standard_input_says_that_its_text_is_not_kept(
@@ -318,10 +284,10 @@ def test_a_model_of_standard_input_says_that_its_text_is_not_kept(
         monkeypatch.setattr(sys, "stdin", book)
         train("-", "piped", steps=1, checkpoints=str(tmp_path))
 
-    code, line = complaint(capsys, "piped", "--checkpoints", str(tmp_path))
+    code, line = complaint(capsys, "eval", "piped", "--checkpoints", str(tmp_path))
 
     assert code == 3
-    assert "piped was trained on standard input, which is not kept; name a text by --on" in line
+    assert "piped was trained on standard input, which is not kept; name a text by --file" in line
 
 
 def test_a_model_that_does_not_say_its_text_needs_one(
@@ -332,33 +298,38 @@ def test_a_model_that_does_not_say_its_text_needs_one(
     run = RunFolder(tmp_path / "old")
     run.save_state(make_model(), step=7, kept=2)
 
-    code, line = complaint(capsys, str(run.path))
+    code, line = complaint(capsys, "eval", str(run.path))
 
     assert code == 3
-    assert "does not say which text it was trained on; name a text by --on" in line
-    assert evaluate(capsys, str(run.path), "--on", "book.txt")["chars"] == 1499
+    assert "does not say which text it was trained on; name a text by --file" in line
+    assert evaluate(capsys, str(run.path), "--file", "book.txt")["chars"] == 1499
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["book", "more"], "book and more have different vocabularies"),
-        (["book", "more", "--on", "book.txt"], "book and more have different vocabularies"),
+        (["book", "more", "--file", "book.txt"], "book and more have different vocabularies"),
         (["book", "other"], "book and other were trained on different texts; name the text"),
         (["book", "fifth"], "book and fifth were trained with val_fraction 0.1 and 0.2"),
         (["book", "nfc"], "book and nfc were trained with normalize none and nfc"),
-        (["book", "nfc", "--on", "book.txt"], "normalize none and nfc"),
+        (["book", "nfc", "--file", "book.txt"], "normalize none and nfc"),
         (["book", "ended"], "book and ended were trained with document_end None and \u2424, so"),
-        (["book", "held", "--on", "book.txt", "--split", "val"], "val_file None and other.txt"),
-        (["held", "--on", "book.txt", "--split", "val"], "held held out other.txt, not a part"),
-        (["book", "--encoding", "latin-1"], "--encoding says how to read the text of --on"),
-        (["book", "--dynamic-rate", "0.1"], "--dynamic-rate says how fast --dynamic learns"),
+        (["book", "held", "--file", "book.txt", "--split", "val"], "val_file None and other.txt"),
+        (["held", "--file", "book.txt", "--split", "val"], "held held out other.txt, not a part"),
+        (["book", "--encoding", "latin-1"], "--encoding says how to read the text of --file"),
+        (["book", "--text", "ab", "--encoding", "utf-8"], "--encoding says how to read"),
+        (["book", "--text", "ab", "--file", "book.txt"], "--file and --text both name the text"),
+        (
+            ["book", "--dynamic-rate", "0.1"],
+            "--dynamic-rate is the learning rate of --dynamic",
+        ),
         (["book", "--dynamic", "--dynamic-rate", "2"], "'--dynamic-rate': 2.0 is not in the range"),
         ([], "Missing argument 'MODEL...'"),
     ],
 )
 def test_what_clashes_ends_with_2(capsys: Text, arguments: list[str], message: str) -> None:
-    code, line = complaint(capsys, *arguments)
+    code, line = complaint(capsys, "eval", *arguments)
 
     assert code == 2
     assert message in line
@@ -366,7 +337,7 @@ def test_what_clashes_ends_with_2(capsys: Text, arguments: list[str], message: s
 
 @pytest.mark.parametrize("pair", [["book", "fifth", "--split", "all"], ["book", "other"]])
 def test_models_that_share_a_vocabulary_score_one_named_text(capsys: Text, pair: list[str]) -> None:
-    assert evaluate(capsys, *pair, "--on", "book.txt")["chars"] == 1499
+    assert evaluate(capsys, *pair, "--file", "book.txt")["chars"] == 1499
 
 
 def test_a_model_file_elsewhere_finds_the_text_from_here(capsys: Text, tmp_path: Path) -> None:

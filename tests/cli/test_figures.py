@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.cli.formatting import draw_curve, format_count, format_duration
+from charrnn.cli.formatting import format_count, format_curve, format_duration
 from charrnn.storage import format_bytes
 
 LOSSES = st.lists(st.floats(0.001, 100), min_size=1, max_size=50)
@@ -85,24 +85,24 @@ def test_bytes_are_counted_in_powers_of_ten(number: float, text: str) -> None:
     ],
 )
 def test_a_curve_is_drawn_in_eight_heights(values: list[float], width: int, bars: str) -> None:
-    assert draw_curve(values, width) == bars
+    assert format_curve(values, width) == bars
 
 
 @given(LOSSES, st.integers(1, 60))
 def test_a_curve_is_as_wide_as_its_values_up_to_the_width(values: list[float], width: int) -> None:
-    assert len(draw_curve(values, width)) == min(len(values), width)
+    assert len(format_curve(values, width)) == min(len(values), width)
 
 
 @given(LOSSES)
 def test_a_higher_value_never_has_a_lower_bar(values: list[float]) -> None:
-    bars = draw_curve(sorted(values), len(values))
+    bars = format_curve(sorted(values), len(values))
 
     assert list(bars) == sorted(bars)
 
 
 @pytest.mark.parametrize(("values", "bars"), [([5e-324, 0.0], "█▁"), ([0.0, 5e-324], "▁█")])
 def test_values_as_near_as_floats_can_be_are_drawn_apart(values, bars) -> None:
-    assert draw_curve(values, 2) == bars
+    assert format_curve(values, 2) == bars
 
 
 def test_a_size_just_under_a_unit_is_counted_in_it() -> None:

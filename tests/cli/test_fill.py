@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,26 +13,15 @@ import pytest
 import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.cli.main import main
 from charrnn.generation.network import Network
 from charrnn.text.vocab import Vocab
+from tests.cli.program import Text, complaint, end_of, give_input, objects_of, run_without
 
 Make = Callable[..., ModelFile]
-Text = pytest.CaptureFixture[str]
-
-WITHOUT_TORCH = """
-import sys
-from charrnn.cli.main import main
-from charrnn.generation.network import Runtime
-try:
-    main(sys.argv[1:])
-except SystemExit as error:
-    sys.exit(error.code or ("torch" in sys.modules and "torch was imported"))
-"""
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) -> None:
+def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) -> None:
     """Stand in a folder with two runs: `tiny` knows newline, space, a, b, é; `newest` _ too."""
     monkeypatch.chdir(tmp_path)
     RunFolder(Path("checkpoints/tiny")).save_best(make_model())
@@ -44,32 +29,11 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) ->
     RunFolder(Path("checkpoints/newest")).save_best(other)
 
 
-def end_of(*arguments: str) -> int | str | None:
-    """Run the command in this process; give its exit code."""
-    with pytest.raises(SystemExit) as ending:
-        main(("fill", *arguments))
-    return ending.value.code
-
-
 def shown_by(capsys: Text, *arguments: str) -> tuple[list[str], str]:
-    """Give the lines of stdout, and stderr, of a command that ends well."""
-    assert end_of(*arguments) == 0
+    """Return the lines of stdout, and stderr, of a command that ends well."""
+    assert end_of("fill", *arguments) == 0
     out, err = capsys.readouterr()
     return out.splitlines(), err
-
-
-def objects_of(capsys: Text, *arguments: str) -> list[dict[str, Any]]:
-    out, err = shown_by(capsys, *arguments, "--json")
-    assert err == ""
-    return [json.loads(line) for line in out]
-
-
-def complaint(capsys: Text, *arguments: str) -> tuple[int | str | None, str]:
-    """Give the exit code and the one line of a command that fails."""
-    code = end_of(*arguments)
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    return code, err
 
 
 # ── what is shown ──
@@ -86,15 +50,15 @@ def test_a_person_sees_a_row_for_each_completion(capsys: Text) -> None:
         shown = f"{100 * each.share:.2f}%", f"{each.bits:.3f}", f"{each.bpc:.3f}"
         assert tuple(figures) == shown
         assert text == each.text.replace("\n", "␤")
-    assert note == ("proven: no other completion is likelier; shares are of 5 completions found\n")
+    assert note == "no other completion is more probable; shares are of 5 completions found\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a__", "--beam", "2", "-n", "2"], "not proven: a likelier one may be among those"),
-        (["a__", "--sample"], "drawn from all 25 completions that there are"),
-        (["a__", "--sample", "--beam", "9"], "drawn from 9 completions that stand for all"),
+        (["a__", "--beam", "2", "-n", "2"], "these may not be the very best; --beam 20 searches"),
+        (["a__", "--sample"], "sampled from all 25 completions that fit"),
+        (["a__", "--sample", "--beam", "9"], "sampled from 9 completions that stand for all"),
     ],
 )
 def test_what_is_known_of_them_is_said_on_stderr(
@@ -106,7 +70,7 @@ def test_what_is_known_of_them_is_said_on_stderr(
 def test_json_has_all_of_a_completion(capsys: Text) -> None:
     expected = charrnn.load("tiny").fill("a_*b", count=3, max_gap=2)
 
-    found = objects_of(capsys, "tiny", "a_*b", "-n", "3", "--max-gap", "2")
+    found = objects_of(capsys, "fill", "tiny", "a_*b", "-n", "3", "--max-gap", "2")
 
     for index, (each, given) in enumerate(zip(expected.completions, found, strict=True)):
         (_, second) = each.filled
@@ -121,20 +85,22 @@ def test_json_has_all_of_a_completion(capsys: Text) -> None:
         }
 
 
-def test_draws_tell_the_seed_that_draws_them_again(capsys: Text) -> None:
-    draws = objects_of(capsys, "tiny", "____", "--sample", "-n", "9")
-    (seed,) = {str(each["seed"]) for each in draws}
+def test_samples_name_the_seed_that_repeats_them(capsys: Text) -> None:
+    samples = objects_of(capsys, "fill", "tiny", "____", "--sample", "-n", "9")
+    (seed,) = {str(each["seed"]) for each in samples}
 
-    assert objects_of(capsys, "tiny", "____", "--sample", "-n", "9", "--seed", seed) == draws
-    assert objects_of(capsys, "tiny", "____", "--sample", "-n", "9") != draws
+    assert (
+        objects_of(capsys, "fill", "tiny", "____", "--sample", "-n", "9", "--seed", seed) == samples
+    )
+    assert objects_of(capsys, "fill", "tiny", "____", "--sample", "-n", "9") != samples
 
 
-def test_a_temperature_near_zero_draws_the_likeliest(capsys: Text) -> None:
-    (best,) = objects_of(capsys, "tiny", "a__", "-n", "1")
+def test_a_temperature_near_zero_samples_the_likeliest(capsys: Text) -> None:
+    (best,) = objects_of(capsys, "fill", "tiny", "a__", "-n", "1")
 
-    draws = objects_of(capsys, "tiny", "a__", "--sample", "--temp", "0.01")
+    samples = objects_of(capsys, "fill", "tiny", "a__", "--sample", "--temp", "0.01")
 
-    assert {each["text"] for each in draws} == {best["text"]}
+    assert {each["text"] for each in samples} == {best["text"]}
 
 
 def test_what_fills_the_blanks_is_marked_on_a_terminal(
@@ -142,7 +108,7 @@ def test_what_fills_the_blanks_is_marked_on_a_terminal(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    (best,) = objects_of(capsys, "tiny", "a_b_", "-n", "1", "--only", "é")
+    (best,) = objects_of(capsys, "fill", "tiny", "a_b_", "-n", "1", "--only", "é")
     rows, _ = shown_by(capsys, "tiny", "a_b_", "-n", "1", "--only", "é")
 
     assert best["text"] == "aébé"
@@ -160,25 +126,25 @@ def test_no_completion_commands_the_terminal(capsys: Text) -> None:
 
 
 def test_one_name_is_the_text_and_the_newest_run_fills_it(capsys: Text) -> None:
-    newest = objects_of(capsys, "newest", "?a", "--blank", "?")
+    newest = objects_of(capsys, "fill", "newest", "?a", "--blank", "?")
 
-    assert objects_of(capsys, "?a", "--blank", "?") == newest
-    assert newest != objects_of(capsys, "tiny", "?a", "--blank", "?")
+    assert objects_of(capsys, "fill", "?a", "--blank", "?") == newest
+    assert newest != objects_of(capsys, "fill", "tiny", "?a", "--blank", "?")
 
 
 def test_standard_input_is_read_with_its_line_end(
     capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = objects_of(capsys, "tiny", "é_\n*b\n", "--max-gap", "1")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("é_\r\n*b\r\n".encode())))
+    expected = objects_of(capsys, "fill", "tiny", "é_\n*b\n", "--max-gap", "1")
+    give_input(monkeypatch, "é_\r\n*b\r\n".encode())
 
-    assert objects_of(capsys, "tiny", "-", "--max-gap", "1") == expected
+    assert objects_of(capsys, "fill", "tiny", "-", "--max-gap", "1") == expected
 
 
-def test_other_signs_a_line_and_sets_of_characters_are_heeded(capsys: Text) -> None:
+def test_other_signs_a_line_and_sets_of_characters_count(capsys: Text) -> None:
     arguments = ["--blank", "?", "--gap", "", "--line", "--ban", "letters", "-n", "99"]
 
-    texts = {each["text"] for each in objects_of(capsys, "tiny", "a?é", *arguments)}
+    texts = {each["text"] for each in objects_of(capsys, "fill", "tiny", "a?é", *arguments)}
 
     assert texts == {"a é\n"}
 
@@ -189,13 +155,13 @@ def test_other_signs_a_line_and_sets_of_characters_are_heeded(capsys: Text) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "0 names were given; give a model and a text, or a text"),
-        (["tiny", "a_", "b_"], 2, "3 names were given"),
+        ([], 2, "got 0 arguments; give a model and a text, or only a text"),
+        (["tiny", "a_", "b_"], 2, "got 3 arguments"),
         (["tiny", "ab"], 2, "nothing to fill: write _ for an unknown character or * for any"),
         (["tiny", "a*"], 2, "ends with the gap *, which nothing ends"),
         (["tiny", "q_"], 3, "the model never saw 'q'"),
-        (["tiny", "a_", "--temp", "2"], 2, "--temp is for draws; give --sample with it"),
-        (["tiny", "a_", "--seed", "2"], 2, "--seed is for draws"),
+        (["tiny", "a_", "--temp", "2"], 2, "--temp needs --sample; add --sample, or remove --temp"),
+        (["tiny", "a_", "--seed", "2"], 2, "--seed needs --sample"),
         (["tiny", "a_", "--blank", "ab"], 2, "blank is 'ab'; it must be one character"),
         (["tiny", "a_", "--beam", "0"], 2, "--beam"),
         (["nothing", "a_"], 4, "nothing"),
@@ -204,7 +170,7 @@ def test_other_signs_a_line_and_sets_of_characters_are_heeded(capsys: Text) -> N
 def test_what_cannot_be_done_is_refused(
     capsys: Text, arguments: list[str], code: int, words: str
 ) -> None:
-    ended, line = complaint(capsys, *arguments)
+    ended, line = complaint(capsys, "fill", *arguments)
 
     assert ended == code
     assert words in line
@@ -217,9 +183,9 @@ def test_what_cannot_be_done_is_refused(
 def test_standard_input_that_is_no_text_is_refused(
     capsys: Text, monkeypatch: pytest.MonkeyPatch, raw: bytes, words: str
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    give_input(monkeypatch, raw)
 
-    code, line = complaint(capsys, "tiny", "-")
+    code, line = complaint(capsys, "fill", "tiny", "-")
 
     assert code == 2
     assert words in line
@@ -228,7 +194,7 @@ def test_standard_input_that_is_no_text_is_refused(
 def test_closed_standard_input_is_refused(capsys: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
 
-    assert "standard input is closed" in complaint(capsys, "tiny", "-")[1]
+    assert "standard input is closed" in complaint(capsys, "fill", "tiny", "-")[1]
 
 
 def test_too_wide_a_beam_for_the_memory_is_refused(
@@ -239,23 +205,20 @@ def test_too_wide_a_beam_for_the_memory_is_refused(
 
     monkeypatch.setattr(Network, "advance_all", read)
 
-    code, line = complaint(capsys, "tiny", "__", "--beam", "20000")
+    code, line = complaint(capsys, "fill", "tiny", "__", "--beam", "20000")
 
     assert code == 6
-    assert "no memory to keep 20,000 beginnings; lower --beam or --max-gap" in line
+    assert "no memory to keep 20,000 partial texts; lower --beam or --max-gap" in line
 
 
-def test_a_setting_of_draws_in_the_environment_is_no_mistake(
+def test_a_setting_of_sample_in_the_environment_is_no_mistake(
     capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARRNN_TEMPERATURE", "0.5")
     monkeypatch.setenv("CHARRNN_SEED", "1")
 
-    assert len(objects_of(capsys, "tiny", "a_", "-n", "2")) == 2
+    assert len(objects_of(capsys, "fill", "tiny", "a_", "-n", "2")) == 2
 
 
 def test_it_runs_without_torch() -> None:
-    command = [sys.executable, "-c", WITHOUT_TORCH, "fill", "tiny", "a_"]
-    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
-
-    assert done.returncode == 0
+    run_without("torch", "fill", "tiny", "a_")

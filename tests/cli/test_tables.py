@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from charrnn.cli.tables import show_corpus_summary, show_eval_result, show_model, show_runs
+from charrnn.cli.corpus import show_corpus_summary
+from charrnn.cli.eval import show_eval_result
+from charrnn.cli.info import show_model, show_runs
 from charrnn.config import TextConfig
 from charrnn.tasks.corpus_stats import summarise_corpus
 from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
@@ -32,7 +34,7 @@ RUN = {
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Give a function that makes stdout a terminal of so many columns."""
+    """Return a function that makes stdout a terminal of so many columns."""
 
     def make(columns: int) -> None:
         monkeypatch.setenv("COLUMNS", str(columns))
@@ -42,13 +44,13 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return make
 
 
-def assess(*names: str) -> EvalResult:
+def result_of(*names: str) -> EvalResult:
     rows = [ModelScores(name, carried=FIGURES, windowed=FIGURES) for name in names]
     return EvalResult(["book.txt"], "val", 149, rows, None)
 
 
 def words(text: str) -> list[str]:
-    """Give the words of what was shown; all that was printed is in them."""
+    """Return the words of what was shown; all that was printed is in them."""
     return text.split()
 
 
@@ -57,7 +59,7 @@ def test_scores_are_whole_whatever_the_length_of_a_name(
     terminal: Callable[[int], None], columns: int, capsys: Text
 ) -> None:
     terminal(columns)
-    show_eval_result(assess(LONG, "gru"))
+    show_eval_result(result_of(LONG, "gru"))
 
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= columns
@@ -67,7 +69,7 @@ def test_scores_are_whole_whatever_the_length_of_a_name(
 
 
 def test_scores_go_into_a_pipe_one_line_a_row(capsys: Text) -> None:
-    show_eval_result(assess(LONG, "gru"))
+    show_eval_result(result_of(LONG, "gru"))
 
     rows = [words(line) for line in capsys.readouterr().out.splitlines()]
     assert ["state", "carried", LONG, "1.2345", "1.7810", "3.4367"] in rows
@@ -78,7 +80,7 @@ def test_a_list_on_a_narrow_terminal_breaks_words_and_no_figures(
     terminal: Callable[[int], None], columns: int, capsys: Text
 ) -> None:
     terminal(columns)
-    show_runs([RUN], "checkpoints")
+    show_runs([RUN])
 
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= columns
@@ -90,7 +92,7 @@ def test_what_has_no_room_is_broken_by_the_terminal_and_not_cut(
     terminal: Callable[[int], None], row: dict[str, Any], capsys: Text
 ) -> None:
     terminal(24)
-    show_runs([row], "checkpoints")
+    show_runs([row])
 
     assert {"3.46M", f"{row['step']:,}", "1.988", "2031-02-03"} <= set(
         words(capsys.readouterr().out)
@@ -135,9 +137,9 @@ def test_settings_are_shown_to_six_digits(capsys: Text) -> None:
 def test_only_a_text_that_was_compressed_in_part_says_so(tmp_path: Path, capsys: Text) -> None:
     path = tmp_path / "book.txt"
     path.write_text("the cat sat on the mat\n" * 99)
-    survey = summarise_corpus([str(path)], TextConfig())
-    large = replace(survey, stats=replace(survey.stats, utf8_bytes=(32 << 20) + 1))
+    summary = summarise_corpus([str(path)], TextConfig())
+    large = replace(summary, stats=replace(summary.stats, utf8_bytes=(32 << 20) + 1))
 
-    for each, part in ((survey, False), (large, True)):
+    for each, part in ((summary, False), (large, True)):
         show_corpus_summary(each, rarest=1)
         assert ("bpc (first 32 MiB)" in capsys.readouterr().out) == part

@@ -34,13 +34,13 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def golden_text(alphabet: str) -> bytes:
-    """Give what the golden file holds."""
+    """Return what the golden file holds."""
     known = alphabet[:3] * 40
     return f"{known}月{known}".encode() + b"\xff\x00"
 
 
 def with_bytes(model: ModelFile, make_model: Make) -> ModelFile:
-    """Give a model of the same alphabet with byte tokens."""
+    """Return a model of the same alphabet with byte tokens."""
     return replace(make_model(vocab_size=261), vocab=Vocab(model.vocab.alphabet, has_bytes=True))
 
 
@@ -49,7 +49,7 @@ def restored(data: bytes, model: ModelFile) -> bytes:
 
 
 def sealed(data: bytes, *, length: int | None = None) -> bytes:
-    """Give the file with its checksum made right again, as a forger would."""
+    """Return the file with its checksum made right again, as a forger would."""
     header = bytearray(data[:54])
     if length is not None:
         header[6:14] = struct.pack("<Q", length)
@@ -81,7 +81,7 @@ def test_nothing_grows_by_more_than_the_header(original: bytes, make_model: Make
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_a_text_takes_the_float_models_code_length(cell: str, make_model: Make) -> None:
+def test_a_compressed_text_has_the_float_models_code_length(cell: str, make_model: Make) -> None:
     model = make_model(cell=cell)
     for weight in model.weights.values():
         weight *= 0.5
@@ -167,25 +167,25 @@ def test_another_model_is_refused_by_name(make_model: Make) -> None:
 def test_a_changed_or_missing_byte_is_noticed(data: st.DataObject, make_model: Make) -> None:
     model = make_model()
     packed = bytearray(compress(b"ab \n" * 60, model).data)
-    place = data.draw(st.integers(0, len(packed) - 1))
+    index = data.draw(st.integers(0, len(packed) - 1))
     if data.draw(st.booleans()):
-        packed[place] ^= data.draw(st.integers(1, 255))
+        packed[index] ^= data.draw(st.integers(1, 255))
     else:
-        del packed[place:]
+        del packed[index:]
 
     with pytest.raises(CheckpointError, match=r"book\.crnn"):
         restored(bytes(packed), model)
 
 
 @given(original=st.binary(max_size=300))
-def test_bytes_that_are_no_such_file_are_refused(original: bytes, make_model: Make) -> None:
+def test_other_bytes_are_refused(original: bytes, make_model: Make) -> None:
     for data in (original, b"crnn\1" + original):
         with pytest.raises(CheckpointError, match=r"book\.crnn"):
             restored(data, make_model())
 
 
 @given(body=st.binary(max_size=60), length=st.integers(1, 3000))
-def test_a_forged_text_ends_and_is_not_given_out(
+def test_decoding_a_forged_text_ends_with_an_error(
     body: bytes, length: int, make_model: Make
 ) -> None:
     model = make_model()
@@ -211,12 +211,12 @@ def test_another_version_is_refused_by_its_number(make_model: Make) -> None:
         restored(data[:4] + b"\2" + data[5:], model)
 
 
-def test_progress_is_told_in_bytes(make_model: Make) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_in_bytes(make_model: Make) -> None:
+    reported: list[tuple[int, int]] = []
     model = make_model()
 
-    packed = compress("é".encode() * 600, model, lambda *done: told.append(done))
-    assert told == [(2, 1200), (514, 1200), (1026, 1200)]
-    told.clear()
-    decompress(packed.data, model, "", "", lambda *done: told.append(done))
-    assert told == [(2, 1200), (514, 1200), (1026, 1200)]
+    packed = compress("é".encode() * 600, model, lambda *done: reported.append(done))
+    assert reported == [(2, 1200), (514, 1200), (1026, 1200)]
+    reported.clear()
+    decompress(packed.data, model, "", "", lambda *done: reported.append(done))
+    assert reported == [(2, 1200), (514, 1200), (1026, 1200)]

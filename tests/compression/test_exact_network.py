@@ -29,7 +29,7 @@ EACH_SHAPE = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
 def make_small(make_model: Make, shape: dict[str, Any]) -> ModelFile:
-    """Give a model whose weights are of a trained one's size: larger ones make chaos."""
+    """Return a model whose weights are of a trained one's size: larger ones make chaos."""
     model = make_model(**shape)
     for weight in model.weights.values():
         weight *= 0.5
@@ -37,16 +37,16 @@ def make_small(make_model: Make, shape: dict[str, Any]) -> ModelFile:
 
 
 def log_probabilities(model: ModelFile, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Give the exact and the float network's (S, V) after each of `ids`."""
+    """Return the exact and the float network's (S, V) after each of `ids`."""
     ours, floats = ExactNetwork(model.config, model.weights), Network(model.config, model.weights)
-    state, other, rows, wanted = ours.initial_state(), floats.initial_state(), [], []
+    state, other, rows, expected = ours.initial_state(), floats.initial_state(), [], []
     for token in ids:
         state, other = ours.advance(token, state), floats.advance(token, other)
-        sums = ours.cumulate(state)
+        sums = ours.cumulative_frequencies(state)
         rows.append(np.log(np.diff(sums, prepend=0) / sums[-1]))
         logits = floats.logits(other).astype(np.float64)
-        wanted.append(logits - np.log(np.exp(logits).sum()))
-    return np.array(rows), np.array(wanted)
+        expected.append(logits - np.log(np.exp(logits).sum()))
+    return np.array(rows), np.array(expected)
 
 
 @EACH_SHAPE
@@ -67,7 +67,7 @@ def test_the_order_in_which_a_product_is_summed_changes_nothing(
     model = make_model(**(shape | {"hidden_size": 100}))
     network = ExactNetwork(model.config, model.weights)
     random = np.random.default_rng(6)
-    for product in (network._layers[0]._recurrent, network._output):
+    for product in (network._layers[0].recurrent, network._output):
         features = random.uniform(-1, 1, 100 if product._matrix.shape[1] == 100 else 3)
         order = random.permutation(len(features))
         shuffled = exact_network._Product(np.zeros((1, len(features)), np.float32), product._grid)
@@ -84,7 +84,7 @@ def test_no_sum_leaves_what_its_float_holds_exactly(grid: Any, size: float) -> N
     random = np.random.default_rng(7)
     weights = (random.normal(size=(9, 300)) * size).astype(np.float32)
 
-    shift = exact_network._shift_of_rows(weights, grid.row_bits)[:, None]
+    shift = exact_network._fraction_bits(weights, grid.row_bits)[:, None]
     product = exact_network._Product(weights, grid)
 
     steps = np.ldexp(product._matrix.astype(np.float64), shift)
@@ -99,7 +99,7 @@ def test_no_sum_leaves_what_its_float_holds_exactly(grid: Any, size: float) -> N
 def test_a_row_uses_at_least_a_third_of_its_room(grid: Any) -> None:
     weights = np.random.default_rng(7).normal(size=(9, 300)).astype(np.float32)
 
-    shift = exact_network._shift_of_rows(weights, grid.row_bits)
+    shift = exact_network._fraction_bits(weights, grid.row_bits)
 
     assert (np.ldexp(np.abs(weights).sum(axis=1), shift) > 2.0**grid.row_bits / 3).all()
 
@@ -115,9 +115,9 @@ def test_a_row_of_zeros_and_one_of_the_largest_weights_are_finite() -> None:
 
 
 def test_the_tables_are_tanh_and_exp() -> None:
-    places = np.linspace(-8, 8, len(exact_network._TANH))
+    points = np.linspace(-8, 8, len(exact_network._TANH))
 
-    np.testing.assert_allclose(exact_network._TANH, np.tanh(places), rtol=0, atol=2**-24)
+    np.testing.assert_allclose(exact_network._TANH, np.tanh(points), rtol=0, atol=2**-24)
     assert exact_network._EXP[0] == 2**30
     assert exact_network._EXP[1024] == round(2**30 / np.e)
     assert exact_network._EXP[-1] == 1
@@ -133,11 +133,11 @@ def test_the_tables_are_the_same_numbers_everywhere() -> None:
     )
 
 
-def test_every_id_has_a_likelihood_however_unlikely(make_model: Make) -> None:
+def test_every_id_has_a_frequency_however_improbable(make_model: Make) -> None:
     model = make_model()
     model.weights["output.bias"][:] = np.array([0, 1e30, -1e30, 3, 0], np.float32)
     network = ExactNetwork(model.config, model.weights)
 
-    likelihoods = np.diff(network.cumulate(network.initial_state()), prepend=0)
+    frequencies = np.diff(network.cumulative_frequencies(network.initial_state()), prepend=0)
 
-    assert likelihoods.tolist() == [1, 2**30, 1, 1, 1]
+    assert frequencies.tolist() == [1, 2**30, 1, 1, 1]

@@ -29,29 +29,29 @@ def encoded(choices: Choices) -> bytes:
 
 
 def decoded(data: bytes, choices: Choices) -> list[int]:
-    """Give which part of each choice was taken, told nothing but the widths."""
+    """Return which part of each choice was taken, knowing only the widths."""
     coder, found = Decoder(data), []
     for widths, _ in choices:
         sums = np.cumsum(widths)
-        taken = int(np.searchsorted(sums, coder.find(int(sums[-1])), side="right"))
-        coder.take(int(sums[taken]) - widths[taken], widths[taken])
+        taken = int(np.searchsorted(sums, coder.target(int(sums[-1])), side="right"))
+        coder.consume(int(sums[taken]) - widths[taken], widths[taken])
         found.append(taken)
     return found
 
 
 @given(CHOICES)
-def test_choices_come_back(choices: Choices) -> None:
+def test_symbols_come_back(choices: Choices) -> None:
     assert decoded(encoded(choices), choices) == [taken for _, taken in choices]
 
 
 @given(CHOICES)
-def test_choices_cost_their_probabilities_and_a_byte(choices: Choices) -> None:
+def test_symbols_cost_their_probabilities_and_a_byte(choices: Choices) -> None:
     bits = sum(math.log2(sum(widths) / widths[taken]) for widths, taken in choices)
 
     assert len(encoded(choices)) <= bits * 1.001 / 8 + 2
 
 
-def test_no_choice_takes_no_byte() -> None:
+def test_no_symbols_take_no_bytes() -> None:
     assert encoded([]) == b""
 
 
@@ -62,13 +62,13 @@ def test_a_carry_runs_through_bytes_that_are_full() -> None:
     assert decoded(encoded(choices), choices) == [taken for _, taken in choices]
 
 
-def test_bytes_that_end_before_their_choices_are_refused() -> None:
+def test_bytes_that_end_before_their_symbols_are_refused() -> None:
     choices = [([1] * 256, 7)] * 40
 
     with pytest.raises(ValueError, match="ends before"):
         decoded(encoded(choices)[:20], choices)
 
 
-def test_bytes_that_no_choice_gives_are_refused() -> None:
-    with pytest.raises(ValueError, match="no choice"):
-        Decoder(b"\xff" * 8).find(3)
+def test_bytes_that_encode_no_symbol_are_refused() -> None:
+    with pytest.raises(ValueError, match="not the code"):
+        Decoder(b"\xff" * 8).target(3)

@@ -36,13 +36,13 @@ def field_name(value: object) -> str | None:
 
 
 def bounded(*rules: str) -> list[tuple[type, Field[Any], float]]:
-    """Give each field that has one of these bounds, with the bound."""
+    """Return each field that has one of these bounds, with the bound."""
     found = [(cls, item, item.metadata[rule]) for cls, item in FIELDS for rule in rules]
     return [(cls, item, bound) for cls, item, bound in found if bound is not None]
 
 
-def complaint(cls: type, **settings: Any) -> str:
-    """Give the message of the ConfigError that these settings end in."""
+def error_of(cls: type, **settings: Any) -> str:
+    """Return the message of the ConfigError that these settings raise."""
     with pytest.raises(ConfigError) as caught:
         cls(**settings)
     return str(caught.value)
@@ -62,7 +62,7 @@ def test_every_setting_says_what_it_means(cls: type, item: Field[Any]) -> None:
 
 
 @pytest.mark.parametrize("item", fields(TrainConfig), ids=field_name)
-def test_every_training_setting_stands_in_a_section(item: Field[Any]) -> None:
+def test_every_training_setting_has_a_section(item: Field[Any]) -> None:
     assert item.metadata["section"] in {"Model", "Length", "Optimization", "Machine"}
 
 
@@ -76,7 +76,7 @@ def test_settings_cannot_be_changed_once_checked(cls: type) -> None:
 @pytest.mark.parametrize("item", fields(ModelConfig), ids=field_name)
 def test_a_setting_of_training_and_model_has_the_same_range_in_both(item: Field[Any]) -> None:
     asked = {other.name: other.metadata for other in fields(TrainConfig)}
-    rules = ("choices", "minimum", "above", "maximum")
+    rules = ("choices", "ge", "gt", "le")
     for rule in rules if item.name in asked else ():
         assert asked[item.name][rule] == item.metadata[rule]
 
@@ -92,46 +92,44 @@ def test_every_cell_has_its_gates() -> None:
 # Ranges
 
 
-@pytest.mark.parametrize(("cls", "item", "bound"), bounded("minimum", "maximum"), ids=field_name)
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("ge", "le"), ids=field_name)
 def test_the_ends_of_a_range_belong_to_it(cls: type, item: Field[Any], bound: float) -> None:
     others = {"lr_schedule": "exponential"} if item.name == "decay_rate" else {}
 
     assert getattr(cls(**{item.name: bound}, **others), item.name) == bound
 
 
-@pytest.mark.parametrize(("cls", "item", "bound"), bounded("minimum"), ids=field_name)
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("ge"), ids=field_name)
 def test_less_than_the_minimum_is_refused_by_name_value_and_range(
     cls: type, item: Field[Any], bound: float
 ) -> None:
     expected = f"{item.name} is {bound - 1}; it must be at least {bound:g}"
-    assert complaint(cls, **{item.name: bound - 1}) == expected
+    assert error_of(cls, **{item.name: bound - 1}) == expected
 
 
-@pytest.mark.parametrize(("cls", "item", "bound"), bounded("above"), ids=field_name)
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("gt"), ids=field_name)
 def test_the_open_end_of_a_range_is_refused_by_name_value_and_range(
     cls: type, item: Field[Any], bound: float
 ) -> None:
     expected = f"{item.name} is {bound}; it must be above {bound:g}"
-    assert complaint(cls, **{item.name: bound}) == expected
+    assert error_of(cls, **{item.name: bound}) == expected
 
 
-@pytest.mark.parametrize(("cls", "item", "bound"), bounded("maximum"), ids=field_name)
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("le"), ids=field_name)
 def test_more_than_the_maximum_is_refused_by_name_value_and_range(
     cls: type, item: Field[Any], bound: float
 ) -> None:
     expected = f"{item.name} is {bound + 1}; it must be at most {bound:g}"
-    assert complaint(cls, **{item.name: bound + 1}) == expected
+    assert error_of(cls, **{item.name: bound + 1}) == expected
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize(
-    ("cls", "item", "bound"), bounded("minimum", "above", "maximum"), ids=field_name
-)
+@pytest.mark.parametrize(("cls", "item", "bound"), bounded("ge", "gt", "le"), ids=field_name)
 def test_a_number_that_is_not_finite_is_refused_by_name(
     cls: type, item: Field[Any], bound: float, value: float
 ) -> None:
     expected = f"{item.name} is {value}; it must be a finite number"
-    assert complaint(cls, **{item.name: value}) == expected
+    assert error_of(cls, **{item.name: value}) == expected
 
 
 @pytest.mark.parametrize(
@@ -144,35 +142,41 @@ def test_a_value_outside_the_choices_is_refused_with_all_of_them(
 ) -> None:
     choices = ", ".join(item.metadata["choices"])
     expected = f"{item.name} is 'klingon'; choose from {choices}"
-    assert complaint(cls, **{item.name: "klingon"}) == expected
+    assert error_of(cls, **{item.name: "klingon"}) == expected
 
 
 def test_an_empty_stop_text_is_refused() -> None:
-    assert "at least one character" in complaint(SampleConfig, stop=("end", ""))
+    assert "at least one character" in error_of(SampleConfig, stop=("end", ""))
 
 
 @pytest.mark.parametrize("name", ["only", "ban"])
 def test_an_empty_set_of_characters_is_refused(name: str) -> None:
-    assert complaint(SampleConfig, **{name: ("a", "")}).startswith(f"{name} is empty")
+    assert error_of(SampleConfig, **{name: ("a", "")}).startswith(f"{name} is empty")
 
 
 @pytest.mark.parametrize("bias", ["e", "=1", "e=", "e=much", "e=nan", "e=1001", "e=-inf", ""])
-def test_what_is_no_bias_is_refused_with_an_example(bias: str) -> None:
-    assert complaint(SampleConfig, bias=(bias,)).startswith(
+def test_an_invalid_bias_is_refused_with_an_example(bias: str) -> None:
+    assert error_of(SampleConfig, bias=(bias,)).startswith(
         f"bias is {bias!r}; write characters=number, such as e=-2"
     )
 
 
-def test_a_bias_is_parted_at_its_last_equals_sign() -> None:
+def test_a_bias_is_split_at_its_last_equals_sign() -> None:
     assert parse_bias("==-1.5") == ("=", -1.5)
 
 
 @pytest.mark.parametrize(
     ("pattern", "reason"),
-    [("a(", "no pattern: missing )"), ("x*", "matches an empty text"), ("$", "an empty text")],
+    [
+        ("a(", "no regular expression: missing )"),
+        ("x*", "matches an empty text"),
+        ("$", "an empty text"),
+    ],
 )
-def test_a_pattern_that_is_none_or_matches_nothing_is_refused(pattern: str, reason: str) -> None:
-    message = complaint(SampleConfig, stop_regex=pattern)
+def test_an_invalid_stop_pattern_or_one_that_matches_empty_text_is_refused(
+    pattern: str, reason: str
+) -> None:
+    message = error_of(SampleConfig, stop_regex=pattern)
 
     assert message.startswith(f"stop_regex is {pattern!r}, which ")
     assert reason in message
@@ -188,34 +192,34 @@ def test_a_pattern_that_is_none_or_matches_nothing_is_refused(pattern: str, reas
             "none",
             r"document_end is '\udcff', which is not valid UTF-8; write it in UTF-8",
         ),
-        ("\r\n", "none", r"is '\r\n', which becomes '\n' as a text is read; give it so"),
-        ("\r", "nfc", r"is '\r', which becomes '\n' as a text is read; give it so"),
-        ("e\u0301", "nfc", r"is 'e\u0301', which becomes '\xe9' as a text is read; give it so"),
-        ("\uff0a", "nfkc", r"is '\uff0a', which becomes '*' as a text is read; give it so"),
+        ("\r\n", "none", r"is '\r\n', which becomes '\n' when a text is read; write it so"),
+        ("\r", "nfc", r"is '\r', which becomes '\n' when a text is read; write it so"),
+        ("e\u0301", "nfc", r"is 'e\u0301', which becomes '\xe9' when a text is read; write it so"),
+        ("\uff0a", "nfkc", r"is '\uff0a', which becomes '*' when a text is read; write it so"),
     ],
 )
-def test_an_end_of_documents_that_no_text_would_hold_is_refused(
+def test_a_document_end_that_no_text_can_contain_is_refused(
     end: str, form: str, reason: str
 ) -> None:
-    assert complaint(TextConfig, document_end=end, normalize=form).endswith(reason)
+    assert error_of(TextConfig, document_end=end, normalize=form).endswith(reason)
 
 
 @pytest.mark.parametrize("end", [r"\n\n", r"\n---\n", r"\t", r"end\nEND"])
-def test_newlines_that_a_shell_has_not_made_are_refused_with_the_way_to_write_them(
+def test_backslash_escapes_in_a_document_end_are_refused_with_a_hint(
     end: str,
 ) -> None:
-    message = complaint(TextConfig, document_end=end)
+    message = error_of(TextConfig, document_end=end)
 
     assert message.startswith(f"document_end is {end} with backslashes")
-    assert "$'\\n' in a shell" in message
+    assert "$'\\n' in bash or zsh" in message
 
 
 @pytest.mark.parametrize("end", ["\n\n", r"\newpage", r"\end{document}", "e\u0301", "-" * 1000])
-def test_any_other_text_may_end_a_document(end: str) -> None:
+def test_any_other_text_can_be_a_document_end(end: str) -> None:
     assert TextConfig(document_end=end).document_end == end
 
 
-# Styles
+# Presets
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -226,13 +230,13 @@ def test_a_preset_is_its_settings_and_the_defaults(preset: str) -> None:
     assert config != SampleConfig()
 
 
-def test_what_is_given_goes_before_the_preset() -> None:
+def test_given_settings_override_the_preset() -> None:
     config = SampleConfig.from_preset("careful", temperature=0.8, top_k=9)
 
     assert (config.temperature, config.top_k, config.top_p) == (0.8, 9, PRESETS["careful"]["top_p"])
 
 
-def test_a_preset_that_there_is_not_is_refused_with_all_of_them() -> None:
+def test_an_unknown_preset_is_refused_with_all_of_them() -> None:
     with pytest.raises(ConfigError, match="preset is 'mad'; choose from careful, plain, wild"):
         SampleConfig.from_preset("mad")
 
@@ -240,15 +244,15 @@ def test_a_preset_that_there_is_not_is_refused_with_all_of_them() -> None:
 # Clashes
 
 
-def test_a_decay_rate_goes_with_the_exponential_schedule_only() -> None:
-    assert "goes with schedule exponential" in complaint(TrainConfig, decay_rate=0.9)
+def test_a_decay_rate_needs_the_exponential_schedule() -> None:
+    assert "works only with lr_schedule exponential" in error_of(TrainConfig, decay_rate=0.9)
     assert TrainConfig(decay_rate=0.9, lr_schedule="exponential").decay_rate == 0.9
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("nonlinearity", ["relu", "logistic"])
-def test_a_nonlinearity_goes_with_cell_rnn_only(cell: str, nonlinearity: str) -> None:
-    assert "goes with cell rnn" in complaint(ModelConfig, cell=cell, nonlinearity=nonlinearity)
+def test_a_nonlinearity_needs_cell_rnn(cell: str, nonlinearity: str) -> None:
+    assert "works only with cell rnn" in error_of(ModelConfig, cell=cell, nonlinearity=nonlinearity)
     assert ModelConfig(cell="rnn", nonlinearity=nonlinearity).nonlinearity == nonlinearity
 
 
@@ -276,24 +280,24 @@ def test_a_tied_table_is_scaled_and_one_of_another_width_than_the_state_projecte
     ],
 )
 def test_only_one_setting_may_say_how_long_to_train(lengths: dict[str, Any], named: str) -> None:
-    assert complaint(TrainConfig, **lengths).startswith(f"{named} both say how long")
+    assert error_of(TrainConfig, **lengths).startswith(f"{named} both say how long")
 
 
-# How long
+# Length
 
 
 @pytest.mark.parametrize(
     ("lengths", "seconds"),
     [({}, 300), ({"budget": "90s"}, 90), ({"epochs": 2.5}, None), ({"steps": 3}, None)],
 )
-def test_a_budget_is_five_minutes_unless_something_else_is_asked(
+def test_the_budget_is_five_minutes_by_default(
     lengths: dict[str, Any], seconds: float | None
 ) -> None:
     assert TrainConfig(**lengths).budget_seconds == seconds
 
 
 def test_a_bad_budget_is_refused_before_training() -> None:
-    assert "'soon'" in complaint(TrainConfig, budget="soon")
+    assert "'soon'" in error_of(TrainConfig, budget="soon")
 
 
 @pytest.mark.parametrize(
@@ -333,7 +337,7 @@ def test_a_length_of_time_is_read_in_any_unit(text: str, seconds: float) -> None
         ),
     ],
 )
-def test_what_is_no_length_of_time_is_refused_by_name(text: str) -> None:
+def test_an_invalid_length_of_time_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_duration(text)
     assert str(caught.value) == f"{text!r} is not a length of time; write 90s, 10m or 1h30m"

@@ -198,7 +198,7 @@ COMMANDS = [
 WORDS = st.sampled_from(
     [
         *("tiny", "book.txt", "checkpoints", "-", "--", "--json", "--help", "-h", "--quiet"),
-        *("--on", "--prompt", "--prompt-file", "--checkpoints", "--temp", "--top-k", "--top-p"),
+        *("--file", "--prompt", "--prompt-file", "--checkpoints", "--temp", "--top-k", "--top-p"),
         *("--seed", "--stop", "--raw", "--name", "--cell", "--config", "--encoding", "--resume"),
         *("--split", "--dynamic", "--dynamic-rate", "--normalize", "--min-count", "--val-fraction"),
         *(

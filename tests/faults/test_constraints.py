@@ -20,17 +20,17 @@ VOCABS = [Vocab("\n -1abÉé月"), Vocab("\n-ab", has_bytes=True)]
 LENGTH = 16
 
 
-def iter_guides() -> Iterator[tuple[str, Vocab, Constraint]]:
+def iter_constraints() -> Iterator[tuple[str, Vocab, Constraint]]:
     """Yield random patterns that have a match, without end."""
     source = random.Random(17)
     while True:
         pattern, vocab = random_pattern(source, depth=4), source.choice(VOCABS)
         try:
-            guide = make_constraint(vocab, SampleConfig(regex=pattern, length=LENGTH), None)
+            constraint = make_constraint(vocab, SampleConfig(regex=pattern, length=LENGTH), None)
         except ConfigError:
             continue
-        assert guide is not None
-        yield pattern, vocab, guide
+        assert constraint is not None
+        yield pattern, vocab, constraint
 
 
 def test_every_output_matches_in_full(
@@ -38,10 +38,10 @@ def test_every_output_matches_in_full(
 ) -> None:
     patterns, each = times(40, 200), times(50, 500)
     drawing, texts = np.random.default_rng(4), set()
-    for pattern, vocab, guide in islice(iter_guides(), patterns):
+    for pattern, vocab, constraint in islice(iter_constraints(), patterns):
         compiled = re.compile(pattern)
         for _ in range(each):
-            text = draw(guide, vocab, drawing)
+            text = draw(constraint, vocab, drawing)
             assert compiled.fullmatch(text), (pattern, text)
             assert len(text) <= LENGTH
             texts.add(text)

@@ -13,7 +13,7 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.checkpoint.run_store import claim_run
-from charrnn.cli import tables
+from charrnn.cli import corpus as corpus_view
 from charrnn.config import TextConfig
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.tasks import corpus_stats
@@ -125,7 +125,7 @@ def test_the_way_out_fits_a_text_in_which_all_characters_come_again() -> None:
 def test_too_large_an_alphabet_is_measured_and_said_to_be_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (corpus_stats, tables):
+    for module in (corpus_stats, corpus_view):
         monkeypatch.setattr(module, "MAX_ALPHABET", 5)
     ended = run("corpus", "stats", "book.txt")
 
@@ -236,10 +236,10 @@ def test_a_bomb_is_met_early(times: Times, monkeypatch: pytest.MonkeyPatch, figu
 def test_a_large_file_may_unpack_to_a_hundred_times_its_size() -> None:
     assert files.MAX_UNPACKED_RATIO == 100
     sizes = [0, files.RATIO_FREE_BYTES // 100, 1 << 30, 1 << 40]
-    most = [files._most_unpacked(size) for size in sizes]
+    most = [files._max_unpacked_bytes(size) for size in sizes]
 
     assert most == [256 << 20, 256 << 20, 64 << 30, 64 << 30]
-    assert files._most_unpacked(10_000_000) == 1_000_000_000
+    assert files._max_unpacked_bytes(10_000_000) == 1_000_000_000
 
 
 # A file that changes
@@ -328,7 +328,7 @@ def test_a_file_that_changes_between_two_readings_is_an_error(
         (("sample", "tiny", "--prompt-file", "prompt-" + NO_UTF8, "--length", "3"), 0),
         (("sample", NO_UTF8), 4),
         (("info", "model-" + NO_UTF8), 0),
-        (("eval", "tiny", "--on", "prompt-" + NO_UTF8), 0),
+        (("eval", "tiny", "--file", "prompt-" + NO_UTF8), 0),
         (("list", "--checkpoints", "folder"), 0),
     ],
     ids=lambda value: (

@@ -92,7 +92,7 @@ def test_torchrun_starts_all_again_after_one_died_and_they_go_on(
     finally:
         kill_whole(agent)
     assert run.step == 2000
-    assert "goes on with the run 'book'" in told.read_text()
+    assert "continuing 'book' from step" in told.read_text()
 
 
 def test_two_machines_train_as_one_process_does_and_outlive_the_loss_of_one(
@@ -128,7 +128,7 @@ def test_two_machines_train_as_one_process_does_and_outlive_the_loss_of_one(
             assert first.wait(PATIENCE_SECONDS) == 1
             seconds[loss] = time.monotonic() - began
             (line,) = re.findall("^.*charrnn: .*$", told[0].read_text(), re.M)
-            assert f"saved after step {run.step} in {run.path}; the same command goes on" in line
+            assert f"saved after step {run.step} in {run.path}; the same command continues it" in line
             if loss == "cut off":
                 hosts[1].plug_in()
         assert [agent.wait(PATIENCE_SECONDS) for agent in start(hosts)] == [0, 0], told

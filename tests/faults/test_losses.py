@@ -16,7 +16,7 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN
 from charrnn.tasks.train import start_run
-from charrnn.training.learner import Learner, StepResult
+from charrnn.training.trainer import StepResult, Trainer
 from charrnn.training.reports import Finished, Incident, Snapshot
 from tests.training.small_runs import SMALL
 
@@ -27,7 +27,7 @@ KINDS = ["loss", "gradient", "weight"]
 
 def inject(monkeypatch: pytest.MonkeyPatch, kind: str, value: float, windows: set[int]) -> None:
     """Spoil the loss, the gradients or the weights of some of the windows that are read."""
-    honest_loss, honest_step = CharRNN.loss_sum, Learner.advance
+    honest_loss, honest_step = CharRNN.loss_sum, Trainer.advance
     read: list[int] = []
 
     def loss_sum(self: CharRNN, *args: Any) -> Any:
@@ -38,14 +38,14 @@ def inject(monkeypatch: pytest.MonkeyPatch, kind: str, value: float, windows: se
             nats.register_hook(lambda grad: grad * value)
         return nats, state
 
-    def advance(self: Learner, total_steps: int | None) -> StepResult:
+    def advance(self: Trainer, total_steps: int | None) -> StepResult:
         read.append(1)
         if len(read) in windows and kind == "weight":
             self.model.output.bias.data[0] = value
         return honest_step(self, total_steps)
 
     monkeypatch.setattr(CharRNN, "loss_sum", loss_sum)
-    monkeypatch.setattr(Learner, "advance", advance)
+    monkeypatch.setattr(Trainer, "advance", advance)
 
 
 def test_what_is_no_number_is_never_saved_and_the_run_goes_on_or_says_why_not(

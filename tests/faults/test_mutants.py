@@ -431,12 +431,12 @@ ABSURD: dict[str, tuple[Callable[[bytes, int], bytes], int, str]] = {
             document_of(tiny), entry(0).replace("[0]", "[4294967296,4294967296]")
         ),
         0,
-        "array 'a' has no type, shape and place that go together",
+        "array 'a' has no type, shape and offsets that agree",
     ),
     "a text of 8 MB": (
         lambda tiny, many: header_of('"' + "a" * LONG + '\\ud83d\\ude00"'),
         0,
-        "has file format None",
+        "has model format None",
     ),
     "lists in 8 MB": (lambda tiny, many: header_of("[" + "[]," * (LONG // 3)), 0, "lists more"),
     "lists in lists": (lambda tiny, many: header_of("[" * 260_000), 0, "nested more than 32 deep"),
@@ -457,7 +457,7 @@ ABSURD: dict[str, tuple[Callable[[bytes, int], bytes], int, str]] = {
             document_of(tiny), "".join(f',"{i}":{{}}' for i in range(many))
         ),
         0,
-        "array '0' has no type, shape and place",
+        "array '0' has no type, shape and offsets",
     ),
 }
 

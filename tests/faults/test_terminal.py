@@ -15,9 +15,11 @@ import pytest
 from charrnn.bench.speeds import MachineSpeed
 from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
+from charrnn.cli import console
 from charrnn.cli.bench import SpeedDisplay
-from charrnn.cli.console import show_transfer
-from charrnn.cli.tables import show_corpus_summary, show_eval_result, show_model, show_runs
+from charrnn.cli.corpus import show_corpus_summary
+from charrnn.cli.eval import show_eval_result
+from charrnn.cli.info import show_model, show_runs
 from charrnn.cli.train.display import make_display
 from charrnn.config import TextConfig
 from charrnn.tasks.corpus_stats import summarise_corpus
@@ -80,7 +82,7 @@ def commands_with(text: str) -> Iterator[tuple[str, ...]]:
     yield from [(command, option, name) for command in options for option in options[command]]
     yield from [("train", "book.txt", way, name) for way in ("--encoding", "--val-file")]
     yield ("train", "book.txt", "--name", f"{name}/")
-    yield ("eval", "tiny", "--on", name)
+    yield ("eval", "tiny", "--file", name)
     yield ("sample", "tiny", "--prompt", name)
     yield ("sample", "tiny", "--stop", "")
 
@@ -179,17 +181,15 @@ def test_no_run_in_a_list_commands_the_terminal(strings: list[str], make_model: 
     row = {"corpus": "a", "model": "a", "parameters": 1, "step": 1, "val_bpc": 1.0, "created": "a"}
     rows = [row | {"name": name, "corpus": name, "created": name} for name in names]
     wrong = [{"name": name, "error": name} for name in names]
-    benign = on_terminal(
-        lambda: show_runs([{**row, "name": "a"}, {"name": "a", "error": "a"}], "a")
-    )
+    benign = on_terminal(lambda: show_runs([{**row, "name": "a"}, {"name": "a", "error": "a"}]))
 
     assert_harmless(on_terminal(lambda: end_of("list")), benign)
     assert_harmless(on_terminal(lambda: end_of("list"), term="dumb"))
     assert_harmless(on_terminal(lambda: end_of("list", "--json")))
-    screen = on_terminal(lambda: show_runs(rows + wrong, names[0]))
+    screen = on_terminal(lambda: show_runs(rows + wrong))
     assert_harmless(screen, benign)
     assert screen.count("[link=http://example.org]") > 1
-    assert_harmless(on_terminal(lambda: show_runs([], names[0])))
+    assert_harmless(on_terminal(lambda: end_of("list", "--checkpoints", as_name(names[0])[:50])))
 
 
 def test_no_text_that_is_measured_commands_the_terminal(strings: list[str]) -> None:
@@ -219,8 +219,8 @@ def test_no_processor_and_no_download_commands_the_terminal(strings: list[str]) 
     machine = MachineSpeed("cpu", "cpu", 1, "2.6", 100, {"fp32": 1.0}, 1.0)
 
     def show(text: str) -> None:
-        with show_transfer(text) as on_progress:
-            on_progress(1, 2)
+        with console.progress_bar(text, is_bytes=True) as show_progress:
+            show_progress(1, 2)
         SpeedDisplay(as_json=False).show(replace(machine, processor=text))
 
     assert_harmless(on_terminal(lambda: show(text)), on_terminal(lambda: show("a")))
@@ -237,13 +237,15 @@ def bearing(report: RunReport, text: str) -> RunReport:
             "is_found": True,
             "resumed_step": 1,
         }
-        inherited = InitialModel(text, 1, None, text, has_new_bytes=True)
+        initial = InitialModel(text, 1, None, text, has_new_bytes=True)
         corpus = replace(report.corpus, name=text)
-        return replace(report, run=run_folder, corpus=corpus, inherited=inherited, **news)
+        return replace(report, run=run_folder, corpus=corpus, initial_model=initial, **news)
     if isinstance(report, Written):
         line_length = max(1, len(text) // 7)
         return replace(report, text="\n".join(in_chunks(list(text), line_length)))
-    return replace(report, run=run_folder) if isinstance(report, RunFinished) else report
+    if isinstance(report, RunFinished):  # whose folder is looked into: a name has 255 bytes
+        return replace(report, run=RunFolder(Path("checkpoints", as_name(text)[:60])))
+    return report
 
 
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"], ids=["panel", "plain lines"])

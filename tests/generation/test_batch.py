@@ -1,4 +1,4 @@
-"""Texts that are written side by side are those that are written alone."""
+"""Texts that are sampled side by side are those that are sampled alone."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def make_runtime(spread: float = 0.15, **shape: Any) -> Network:
 
 
 class Even:
-    """A guide: even and odd ids in turn, any at each fifth place, up to a 7 or to 50 of them."""
+    """A constraint: even and odd ids in turn, any one each fifth time, up to a 7 or to 50 of them."""
 
     reason = "even"
 
-    def start(self, prompt: Ids) -> int:
+    def initial_state(self, prompt: Ids) -> int:
         assert np.array_equal(prompt, PROMPT)
         return 0
 
-    def bias(self, place: int) -> np.ndarray | None:
-        bias = np.zeros(V, np.float32)
-        bias[1 - place % 2 :: 2] = -np.inf
-        return None if place % 5 == 4 else bias
+    def mask(self, state: int) -> np.ndarray | None:
+        mask = np.zeros(V, np.float32)
+        mask[1 - state % 2 :: 2] = -np.inf
+        return None if state % 5 == 4 else mask
 
-    def follow(self, place: int, token: int) -> int | None:
-        return None if token == 7 else place + 1
+    def advance(self, token: int, state: int) -> int | None:
+        return None if token == 7 else state + 1
 
-    def is_over(self, place: int) -> bool:
-        return place == 50
+    def is_finished(self, state: int) -> bool:
+        return state == 50
 
 
 def start_of(runtime: Network) -> Context:
@@ -58,24 +58,24 @@ def streams(count: int) -> list[np.random.Generator]:
     return [np.random.default_rng([5, index]) for index in range(count)]
 
 
-def write_alone(
-    runtime: Network, chain: SamplerChain, count: int, guide: Any = None
+def sample_alone(
+    runtime: Network, chain: SamplerChain, count: int, constraint: Any = None
 ) -> list[list[int]]:
     start = start_of(runtime)
     return [
-        list(islice(iter_tokens(runtime, start, chain, random, guide), LENGTH))
+        list(islice(iter_tokens(runtime, start, chain, random, constraint), LENGTH))
         for random in streams(count)
     ]
 
 
-def write_together(batch: Batch, count: int) -> list[list[int]]:
-    written: list[list[int]] = [[] for _ in range(count)]
+def sample_together(batch: Batch, count: int) -> list[list[int]]:
+    sampled: list[list[int]] = [[] for _ in range(count)]
     for step in batch:
         for row, token in zip(step.rows.tolist(), step.tokens.tolist(), strict=True):
-            written[row] += [token] if token >= 0 else []
+            sampled[row] += [token] if token >= 0 else []
         over = {r for r, s in zip(step.rows.tolist(), step.tokens.tolist(), strict=True) if s < 0}
-        batch.drop(over | {row for row, ids in enumerate(written) if len(ids) == LENGTH})
-    return written
+        batch.drop(over | {row for row, ids in enumerate(sampled) if len(ids) == LENGTH})
+    return sampled
 
 
 SETTINGS: list[dict[str, Any]] = [
@@ -96,34 +96,34 @@ def make_chain(settings: dict[str, Any]) -> SamplerChain:
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_each_text_is_the_one_written_alone(settings: dict[str, Any]) -> None:
+def test_each_text_is_the_one_sampled_alone(settings: dict[str, Any]) -> None:
     runtime, count = make_runtime(), 24
     chain = make_chain(settings)
 
     batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
 
-    assert write_together(batch, count) == write_alone(runtime, chain, count)
+    assert sample_together(batch, count) == sample_alone(runtime, chain, count)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru"])
-def test_every_cell_writes_side_by_side(cell: str) -> None:
+def test_every_cell_samples_side_by_side(cell: str) -> None:
     runtime, count = make_runtime(cell=cell), 9
     chain = make_chain({})
 
     batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
 
-    assert write_together(batch, count) == write_alone(runtime, chain, count)
+    assert sample_together(batch, count) == sample_alone(runtime, chain, count)
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"temperature": 0}])
-def test_a_guide_leads_each_text_as_it_would_alone(settings: dict[str, Any]) -> None:
+def test_a_constraint_restricts_each_text_as_it_would_alone(settings: dict[str, Any]) -> None:
     runtime, count = make_runtime(), 12
     chain = make_chain(settings)
 
     batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count), Even())
 
-    together = write_together(batch, count)
-    assert together == write_alone(runtime, chain, count, Even())
+    together = sample_together(batch, count)
+    assert together == sample_alone(runtime, chain, count, Even())
     assert max(map(len, together)) == 50
     assert settings or min(map(len, together)) < 50
 
@@ -135,7 +135,7 @@ def test_a_network_that_lets_rounding_grow_is_read_alone(cell: str) -> None:
 
     batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
 
-    assert write_together(batch, count) == write_alone(runtime, chain, count)
+    assert sample_together(batch, count) == sample_alone(runtime, chain, count)
     assert batch._alone is not None
 
 
@@ -155,19 +155,19 @@ class Rough(Network):
 def test_where_rounding_might_decide_the_text_is_read_alone(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Random ties are rare: with a wide doubt and rough products they are not."""
-    monkeypatch.setattr(batch_module, "_DOUBT", 1e-3)
+    """Random ties are rare: with a wide tolerance and rough products they are not."""
+    monkeypatch.setattr(batch_module, "_TOLERANCE", 1e-3)
     monkeypatch.setattr(batch_module, "_DRIFT", 1.0)
     runtime, count = make_runtime(), 16
     rough = make_runtime()
     rough.__class__ = Rough
     chain, asked = make_chain(settings), []
-    alone = Batch._choose_alone
-    monkeypatch.setattr(Batch, "_choose_alone", lambda *args: asked.append(args[1]) or alone(*args))
+    alone = Batch._sample_alone
+    monkeypatch.setattr(Batch, "_sample_alone", lambda *args: asked.append(args[1]) or alone(*args))
 
     batch = Batch(rough, [start_of(runtime)] * count, chain, streams(count))
 
-    assert write_together(batch, count) == write_alone(runtime, chain, count)
+    assert sample_together(batch, count) == sample_alone(runtime, chain, count)
     assert asked or not settings.get("temperature", 1)  # greedy meets few ties
 
 

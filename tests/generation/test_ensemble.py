@@ -11,33 +11,28 @@ import pytest
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.ensemble import Blend, Ensemble, NegativeGuidance
-from charrnn.generation.language_model import LanguageModel
-from charrnn.generation.network import Network
+from charrnn.generation.network import LanguageModel, Network
 from charrnn.state import State, iter_arrays, select_row, select_rows, stack_states
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import random_weights
 
 LATIN = Vocab("\n abé")
 GREEK = Vocab("\n aβ€")
 BYTES = Vocab("\nab", has_bytes=True)
 MORE_BYTES = Vocab("aβ", has_bytes=True)
 TEXTS = ["", "a", "ab é\nba", "éé"]
-Part = tuple[LanguageModel, Vocab]
+Member = tuple[LanguageModel, Vocab]
 
 
-def make_part(vocab: Vocab, seed: int = 1, **shape: Any) -> Part:
-    """Give a network of random weights whose predictions depend on all it has read."""
+def make_member(vocab: Vocab, seed: int = 1, **shape: Any) -> Member:
+    """Return a network of random weights."""
     sizes = {"cell": "lstm", "embedding_size": 3, "hidden_size": 4 + seed} | shape
     config = ModelConfig(vocab_size=vocab.size, **sizes)
-    random = np.random.default_rng(seed)
-    weights = {
-        name: random.normal(0, 1.2, each).astype(np.float32)
-        for name, each in config.weight_shapes().items()
-    }
-    return Network(config, weights), vocab
+    return Network(config, random_weights(config, seed, spread=1.2)), vocab
 
 
 def make_blend(*vocabs: Vocab, weights: tuple[float, ...] = (3, 1), **settings: Any) -> Blend:
-    parts = [make_part(vocab, seed) for seed, vocab in enumerate(vocabs, start=1)]
+    parts = [make_member(vocab, seed) for seed, vocab in enumerate(vocabs, start=1)]
     return Blend([(*part, weight) for part, weight in zip(parts, weights, strict=True)], **settings)
 
 
@@ -49,23 +44,23 @@ def read(reader: LanguageModel, ids: list[int]) -> State:
 
 
 def names_of(vocab: Vocab) -> list[str | int]:
-    """Give each token's name: a character, or a byte's number."""
+    """Return each token's name: a character, or a byte's number."""
     return [*vocab.alphabet, *range(256 * vocab.has_bytes)]
 
 
-def expected_of(part: Part, text: str) -> dict[str | int, float]:
+def expected_of(member: Member, text: str) -> dict[str | int, float]:
     """The slow twin of one model: the probability of each of its tokens after a text.
 
     A character that it does not know it reads as bytes, or not at all.
     """
-    reader, vocab = part
+    model, vocab = member
     ids: list[int] = []
     for char in text:
         try:
             ids += vocab.encode(char).tolist()
         except VocabError:
             continue
-    likelihoods = [math.exp(each) for each in reader.logits(read(reader, ids)).tolist()]
+    likelihoods = [math.exp(each) for each in model.logits(read(model, ids)).tolist()]
     total = sum(likelihoods)
     return {n: each / total for n, each in zip(names_of(vocab), likelihoods, strict=True)}
 
@@ -90,7 +85,7 @@ def assert_same(state: State, expected: State) -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "ab é\nba", "β€", "aβé€ \n"])
 def test_a_blend_is_the_weighted_mean_of_the_probabilities(text: str) -> None:
-    latin, greek = make_part(LATIN, 1), make_part(GREEK, 2)
+    latin, greek = make_member(LATIN, 1), make_member(GREEK, 2)
     one, other = expected_of(latin, text), expected_of(greek, text)
 
     found = after(Blend([(*latin, 3), (*greek, 1)]), text)
@@ -111,7 +106,7 @@ def test_only_the_ratio_of_the_weights_counts() -> None:
 @pytest.mark.parametrize("in_log_space", [False, True])
 @pytest.mark.parametrize("vocab", [LATIN, BYTES])
 def test_a_model_blended_with_itself_is_itself(vocab: Vocab, in_log_space: bool) -> None:
-    part = make_part(vocab)
+    part = make_member(vocab)
     text = "a\nab" if vocab is LATIN else "a€b"
 
     blend = Blend([(*part, 0.7), (*part, 2)], in_log_space=in_log_space)
@@ -120,7 +115,7 @@ def test_a_model_blended_with_itself_is_itself(vocab: Vocab, in_log_space: bool)
 
 
 def test_three_models_may_be_blended() -> None:
-    parts = [make_part(vocab, seed) for seed, vocab in enumerate((LATIN, GREEK, LATIN), start=1)]
+    parts = [make_member(vocab, seed) for seed, vocab in enumerate((LATIN, GREEK, LATIN), start=1)]
     expected = [expected_of(part, "aé") for part in parts]
 
     found = after(Blend([(*part, w) for part, w in zip(parts, (1, 2, 5), strict=True)]), "aé")
@@ -131,7 +126,7 @@ def test_three_models_may_be_blended() -> None:
 
 
 def test_a_blend_may_be_blended_again() -> None:
-    inner, part = make_blend(LATIN, GREEK, weights=(1, 1)), make_part(LATIN, 3)
+    inner, part = make_blend(LATIN, GREEK, weights=(1, 1)), make_member(LATIN, 3)
     one, other = after(inner, "aβ"), expected_of(part, "aβ")
 
     found = after(Blend([(inner, inner.vocab, 1), (*part, 1)]), "aβ")
@@ -145,7 +140,7 @@ def test_a_blend_may_be_blended_again() -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_in_log_space_a_blend_is_the_weighted_geometric_mean(text: str) -> None:
-    latin, greek = make_part(LATIN, 1), make_part(GREEK, 2)
+    latin, greek = make_member(LATIN, 1), make_member(GREEK, 2)
     one, other = expected_of(latin, text), expected_of(greek, text)
     means = {n: one[n] ** 0.75 * other[n] ** 0.25 for n in one.keys() & other.keys()}
 
@@ -165,7 +160,7 @@ def test_in_log_space_models_without_a_common_character_are_refused() -> None:
 
 
 def test_a_model_with_bytes_reads_in_bytes_what_it_does_not_know() -> None:
-    with_bytes, latin = make_part(BYTES, 1), make_part(LATIN, 2)
+    with_bytes, latin = make_member(BYTES, 1), make_member(LATIN, 2)
     one, other = expected_of(with_bytes, "aéb"), expected_of(latin, "aéb")
 
     found = after(Blend([(*with_bytes, 1), (*latin, 1)]), "aéb")
@@ -175,8 +170,8 @@ def test_a_model_with_bytes_reads_in_bytes_what_it_does_not_know() -> None:
         assert found[name] == pytest.approx(mean, rel=1e-5)
 
 
-def test_inside_a_character_written_as_bytes_a_model_without_them_is_silent() -> None:
-    with_bytes, latin = make_part(BYTES, 1), make_part(LATIN, 2)
+def test_inside_a_character_written_as_bytes_a_model_without_them_is_inactive() -> None:
+    with_bytes, latin = make_member(BYTES, 1), make_member(LATIN, 2)
     blend = Blend([(*with_bytes, 1), (*latin, 9)])
     first = len(blend.vocab.alphabet)
     half, whole = [first + 0xC3], [first + 0xC3, first + 0xA9]  # of é
@@ -192,8 +187,8 @@ def test_inside_a_character_written_as_bytes_a_model_without_them_is_silent() ->
     assert probabilities_of(blend, read(blend, whole)) == pytest.approx(after(blend, "é"))
 
 
-def test_in_log_space_too_a_model_without_bytes_is_silent_there() -> None:
-    with_bytes, latin = make_part(BYTES, 1), make_part(LATIN, 2)
+def test_in_log_space_too_a_model_without_bytes_is_inactive_there() -> None:
+    with_bytes, latin = make_member(BYTES, 1), make_member(LATIN, 2)
     blend = Blend([(*with_bytes, 1), (*latin, 9)], in_log_space=True)
     inside = read(with_bytes[0], [len(BYTES.alphabet) + 0xC3])
 
@@ -205,35 +200,35 @@ def test_in_log_space_too_a_model_without_bytes_is_silent_there() -> None:
 
 
 @pytest.mark.parametrize("char", ["é", "€", "😀"])
-def test_both_ways_of_writing_a_character_make_its_probability_in_the_blend(char: str) -> None:
-    with_bytes, other = make_part(BYTES, 1), make_part(Vocab("aé€😀"), 2)
+def test_a_character_s_token_and_its_bytes_share_its_probability_in_the_blend(char: str) -> None:
+    with_bytes, other = make_member(BYTES, 1), make_member(Vocab("aé€😀"), 2)
     blend = Blend([(*with_bytes, 1), (*other, 3)])
     reader, own = with_bytes
 
     as_token = after(blend, "a")[char]
-    as_bytes = chance_of(blend, "a", [len(blend.vocab.alphabet) + b for b in char.encode()])
+    as_bytes = probability_of(blend, "a", [len(blend.vocab.alphabet) + b for b in char.encode()])
 
-    alone = chance_of_bytes(reader, own, "a", char)
+    alone = probability_of_bytes(reader, own, "a", char)
     assert as_token == pytest.approx(3 / 4 * expected_of(other, "a")[char], rel=1e-5)
     assert as_bytes == pytest.approx(1 / 4 * alone, rel=1e-4)
 
 
-def chance_of(reader: Ensemble, text: str, ids: list[int]) -> float:
-    """Give the probability that these ids come after a text."""
-    state, chance = read(reader, reader.vocab.encode(text).tolist()), 1.0
+def probability_of(reader: Ensemble, text: str, ids: list[int]) -> float:
+    """Return the probability of these ids after a text."""
+    state, product = read(reader, reader.vocab.encode(text).tolist()), 1.0
     for token in ids:
-        chance *= math.exp(reader.logits(state)[token])
+        product *= math.exp(reader.logits(state)[token])
         state = reader.advance(token, state)
-    return chance
+    return product
 
 
-def chance_of_bytes(reader: LanguageModel, vocab: Vocab, text: str, char: str) -> float:
-    chance, ids = 1.0, vocab.encode(text).tolist()
+def probability_of_bytes(reader: LanguageModel, vocab: Vocab, text: str, char: str) -> float:
+    product, ids = 1.0, vocab.encode(text).tolist()
     for token in vocab.encode(char).tolist():
         likelihoods = np.exp(reader.logits(read(reader, ids)).astype(float))
-        chance *= likelihoods[token] / likelihoods.sum()
+        product *= likelihoods[token] / likelihoods.sum()
         ids.append(token)
-    return chance
+    return product
 
 
 @pytest.mark.parametrize("in_log_space", [False, True])
@@ -260,7 +255,7 @@ def test_bytes_that_end_no_character_leave_a_model_without_bytes_where_it_was() 
     assert not broken[2].any()
 
 
-def test_a_byte_after_an_unfinished_character_begins_anew() -> None:
+def test_a_byte_that_cuts_a_character_short_starts_a_new_one() -> None:
     blend = make_blend(BYTES, LATIN)
     first = len(blend.vocab.alphabet)
     e_acute = [first + byte for byte in "é".encode()]
@@ -277,8 +272,8 @@ def test_models_that_all_have_bytes_hold_none() -> None:
 # ── side by side ──
 
 
-def guide(main: Vocab, other: Vocab, strength: float = 1.5) -> NegativeGuidance:
-    return NegativeGuidance(make_part(main, 1), make_part(other, 2), strength)
+def make_guided(main: Vocab, other: Vocab, strength: float = 1.5) -> NegativeGuidance:
+    return NegativeGuidance(make_member(main, 1), make_member(other, 2), strength)
 
 
 ENSEMBLES = {
@@ -286,14 +281,14 @@ ENSEMBLES = {
     "log": lambda: make_blend(LATIN, GREEK, in_log_space=True),
     "some bytes": lambda: make_blend(BYTES, LATIN),
     "all bytes": lambda: make_blend(BYTES, MORE_BYTES),
-    "guided": lambda: guide(LATIN, BYTES),
-    "guided bytes": lambda: guide(BYTES, LATIN),
+    "guided": lambda: make_guided(LATIN, BYTES),
+    "guided bytes": lambda: make_guided(BYTES, LATIN),
 }
 EACH_ENSEMBLE = pytest.mark.parametrize("name", ENSEMBLES)
 
 
 def make_texts(reader: Ensemble, count: int, length: int) -> np.ndarray:
-    """Give ids (count, length); in a quarter of them, bytes of é among characters."""
+    """Return ids (count, length); in a quarter of them, bytes of é among characters."""
     random = np.random.default_rng(4)
     ids = random.integers(0, len(reader.vocab.alphabet), (count, length))
     if reader.vocab.has_bytes:
@@ -328,7 +323,7 @@ def test_prefill_is_advance_again_and_again(name: str) -> None:
 
 
 @EACH_ENSEMBLE
-def test_a_state_that_was_read_on_from_stays_as_it_was(name: str) -> None:
+def test_reading_changes_no_state_in_place(name: str) -> None:
     reader = ENSEMBLES[name]()
     states = stack_states([read(reader, [1]), read(reader, [2])])
     before = [array.copy() for array in iter_arrays(states)]
@@ -341,7 +336,7 @@ def test_a_state_that_was_read_on_from_stays_as_it_was(name: str) -> None:
 
 
 def test_a_state_holds_those_of_the_models_and_three_bytes() -> None:
-    small, large = make_part(BYTES, 1, num_layers=2), make_part(LATIN, 2, cell="gru")
+    small, large = make_member(BYTES, 1, num_layers=2), make_member(LATIN, 2, cell="gru")
     state = Blend([(*small, 1), (*large, 1)]).initial_state()
 
     assert [array.shape for array in iter_arrays(state)] == [(5,)] * 4 + [(6,), (3,)]
@@ -355,9 +350,9 @@ def test_a_state_holds_those_of_the_models_and_three_bytes() -> None:
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("strength", [0.5, 3])
 def test_a_guided_model_follows_the_formula(text: str, strength: float) -> None:
-    main, other = make_part(LATIN, 1), make_part(LATIN, 2)
-    wanted, pushed = expected_of(main, text), expected_of(other, text)
-    pulled = {n: wanted[n] ** (1 + strength) / pushed[n] ** strength for n in wanted}
+    main, other = make_member(LATIN, 1), make_member(LATIN, 2)
+    main_p, negative_p = expected_of(main, text), expected_of(other, text)
+    pulled = {n: main_p[n] ** (1 + strength) / negative_p[n] ** strength for n in main_p}
 
     found = after(NegativeGuidance(main, other, strength), text)
 
@@ -366,7 +361,7 @@ def test_a_guided_model_follows_the_formula(text: str, strength: float) -> None:
 
 
 def test_a_model_guided_away_from_itself_is_itself() -> None:
-    part = make_part(LATIN)
+    part = make_member(LATIN)
 
     assert after(NegativeGuidance(part, part, 2.5), "éa") == pytest.approx(
         expected_of(part, "éa"), rel=1e-4
@@ -375,13 +370,13 @@ def test_a_model_guided_away_from_itself_is_itself() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "é\na"])
 def test_a_character_that_the_other_does_not_know_is_not_pushed(text: str) -> None:
-    main, other = make_part(LATIN, 1), make_part(GREEK, 2)
-    wanted, pushed = expected_of(main, text), expected_of(other, text)
-    shared = wanted.keys() & pushed.keys()
-    of_main, of_other = (sum(each[n] for n in shared) for each in (wanted, pushed))
+    main, other = make_member(LATIN, 1), make_member(GREEK, 2)
+    main_p, negative_p = expected_of(main, text), expected_of(other, text)
+    shared = main_p.keys() & negative_p.keys()
+    of_main, of_other = (sum(each[n] for n in shared) for each in (main_p, negative_p))
     pulled = {
-        n: each * ((each / of_main) / (pushed[n] / of_other)) ** 2 if n in shared else each
-        for n, each in wanted.items()
+        n: each * ((each / of_main) / (negative_p[n] / of_other)) ** 2 if n in shared else each
+        for n, each in main_p.items()
     }
 
     found = after(NegativeGuidance(main, other, 2), text)
@@ -391,8 +386,8 @@ def test_a_character_that_the_other_does_not_know_is_not_pushed(text: str) -> No
         assert found[name] == pytest.approx(each / sum(pulled.values()), rel=1e-4)
 
 
-def test_inside_a_character_written_as_bytes_a_guide_without_them_does_not_push() -> None:
-    main, other = make_part(BYTES, 1), make_part(LATIN, 2)
+def test_inside_a_character_written_as_bytes_a_negative_model_without_them_does_not_push() -> None:
+    main, other = make_member(BYTES, 1), make_member(LATIN, 2)
     guided, first = NegativeGuidance(main, other, 2), len(BYTES.alphabet)
 
     inside = guided.logits(read(guided, [first + 0xC3])).astype(float)
@@ -403,8 +398,8 @@ def test_inside_a_character_written_as_bytes_a_guide_without_them_does_not_push(
     )
 
 
-def test_a_guide_may_push_a_blend_in_log_space() -> None:
-    blend, other = make_blend(LATIN, GREEK, in_log_space=True), make_part(Vocab("aé"), 3)
+def test_a_negative_model_pushes_a_blend_in_log_space() -> None:
+    blend, other = make_blend(LATIN, GREEK, in_log_space=True), make_member(Vocab("aé"), 3)
 
     found = after(NegativeGuidance((blend, blend.vocab), other, 1), "a")
 
@@ -412,17 +407,17 @@ def test_a_guide_may_push_a_blend_in_log_space() -> None:
     assert found == pytest.approx(alone, rel=1e-4)
 
 
-# ── what cannot be ──
+# ── errors ──
 
 
 @pytest.mark.parametrize("number", [0, -1, math.nan, math.inf])
-def test_a_weight_or_strength_that_is_none_is_refused(number: float) -> None:
+def test_a_weight_or_strength_must_be_finite_and_above_zero(number: float) -> None:
     with pytest.raises(ConfigError, match=f"the weight of a model is {number}; it must be a fin"):
         make_blend(LATIN, GREEK, weights=(1, number))
     with pytest.raises(ConfigError, match=f"the strength of a model is {number}; it must be"):
-        guide(LATIN, GREEK, strength=number)
+        make_guided(LATIN, GREEK, strength=number)
 
 
-def test_a_guide_without_a_common_character_is_refused() -> None:
+def test_a_negative_model_without_a_common_character_is_refused() -> None:
     with pytest.raises(ConfigError, match="no character in common"):
-        guide(Vocab("ab"), Vocab("cd"))
+        make_guided(Vocab("ab"), Vocab("cd"))

@@ -17,7 +17,7 @@ from charrnn.generation.filters import (
     divide_by_temperature,
     drop_top_choices,
     entropy_temperature,
-    iter_cuts,
+    iter_filters,
     keep_min_p,
     keep_top_k,
     keep_top_n_sigma,
@@ -249,7 +249,7 @@ def test_xtc_acts_as_often_as_it_is_asked_to() -> None:
     keep = make_filter(SampleConfig(temperature=1, xtc=0.3))
 
     logits = logits_of(0.5, 0.3, 0.15, 0.05)
-    kept_each_time = [kept(keep(logits, chance)) for chance in (0.29, 0.3, 0.0, 0.99)]
+    kept_each_time = [kept(keep(logits, xtc_uniform)) for xtc_uniform in (0.29, 0.3, 0.0, 0.99)]
 
     assert kept_each_time == [[2, 3], [0, 1, 2, 3], [2, 3], [0, 1, 2, 3]]
 
@@ -287,7 +287,7 @@ def test_all_filters_together_leave_something_to_draw(logits: Logits, uniform: f
 
 
 def test_the_order_of_all_filters_is_fixed() -> None:
-    words = [*describe_temperature(ALL), *(words for words, _ in iter_cuts(ALL))]
+    words = [*describe_temperature(ALL), *(words for words, _ in iter_filters(ALL))]
     words = [each.split()[0] for each in words]
 
     assert words == ["temperature", "top-n-sigma", "top-k", "typical", "top-p", "min-p", "XTC"]

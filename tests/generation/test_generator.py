@@ -17,7 +17,7 @@ LETTERS = Vocab("\n abcdé")
 BYTES = Vocab("\nab", has_bytes=True)
 
 
-def make_writer(vocab: Vocab = LETTERS, **summary: Any) -> Model:
+def make_model(vocab: Vocab = LETTERS, **summary: Any) -> Model:
     """Give a model of random weights whose text depends on all it has read."""
     random = np.random.default_rng(8)
     config = ModelConfig(cell="gru", vocab_size=vocab.size, embedding_size=3, hidden_size=4)
@@ -28,7 +28,7 @@ def make_writer(vocab: Vocab = LETTERS, **summary: Any) -> Model:
     return Model(ModelFile(config, vocab, weights, summary))
 
 
-def make_writer_of(cycle: list[int], vocab: Vocab) -> Model:
+def make_model_of(cycle: list[int], vocab: Vocab) -> Model:
     """Give a model that, after the first id of `cycle`, writes the others in turn, for ever.
 
     Each unit of the hidden layer stands for the id that was read; the ids are all different.
@@ -56,32 +56,32 @@ def write(model: Model, prompt: str = "", length: int = 60, **settings: Any) -> 
 
 
 def test_the_same_seed_writes_the_same_text() -> None:
-    assert write(make_writer(), seed=5) == write(make_writer(), seed=5)
+    assert write(make_model(), seed=5) == write(make_model(), seed=5)
 
 
 def test_another_seed_writes_another_text() -> None:
-    assert write(make_writer(), seed=5) != write(make_writer(), seed=6)
+    assert write(make_model(), seed=5) != write(make_model(), seed=6)
 
 
 def test_without_a_seed_each_text_is_another() -> None:
-    assert write(make_writer(), seed=None) != write(make_writer(), seed=None)
+    assert write(make_model(), seed=None) != write(make_model(), seed=None)
 
 
 def test_each_sample_of_a_seed_is_another() -> None:
-    model = make_writer()
+    model = make_model()
 
     assert len({write(model, index=index) for index in range(4)}) == 4
 
 
 def test_a_sample_does_not_depend_on_those_before_it() -> None:
-    model = make_writer()
+    model = make_model()
     among_others = [write(model, index=index) for index in range(3)][2]
 
-    assert write(make_writer(), index=2) == among_others
+    assert write(make_model(), index=2) == among_others
 
 
 def test_two_texts_drawn_in_turns_are_those_drawn_one_after_the_other() -> None:
-    model = make_writer()
+    model = make_model()
     streams = [model.generate("a", length=30, seed=seed) for seed in (1, 2)]
 
     in_turns = ["".join(pieces) for pieces in zip(*zip(*streams, strict=True), strict=True)]
@@ -93,36 +93,36 @@ def test_two_texts_drawn_in_turns_are_those_drawn_one_after_the_other() -> None:
 
 
 def test_the_prompt_is_not_part_of_what_is_written() -> None:
-    model = make_writer_of([2, 3, 4], LETTERS)
+    model = make_model_of([2, 3, 4], LETTERS)
 
     assert write(model, "a", 5) == "bcabc"
 
 
 def test_all_of_the_prompt_is_read() -> None:
-    model = make_writer()
+    model = make_model()
 
     assert write(model, "abc", temperature=0) != write(model, "bbc", temperature=0)
 
 
 def test_an_empty_prompt_starts_as_a_line_does() -> None:
-    model = make_writer()
+    model = make_model()
 
     assert write(model, "") == write(model, "\n")
 
 
 def test_an_empty_prompt_starts_anywhere_where_there_is_no_newline() -> None:
-    model = make_writer_of([0, 1, 2], Vocab("abc"))
+    model = make_model_of([0, 1, 2], Vocab("abc"))
 
     assert {write(model, "", 1, seed=seed) for seed in range(30)} == set("abc")
 
 
 def test_an_unknown_character_of_the_prompt_is_refused_by_name() -> None:
     with pytest.raises(VocabError, match=r"'ß' \(U\+00DF LATIN SMALL LETTER SHARP S\)"):
-        make_writer().generate("aß")
+        make_model().generate("aß")
 
 
 def test_byte_tokens_let_any_prompt_in() -> None:
-    model = make_writer(BYTES)
+    model = make_model(BYTES)
 
     assert write(model, "a😀") != write(model, "a😁")
     assert len(write(model, "a😀")) == 60
@@ -130,13 +130,13 @@ def test_byte_tokens_let_any_prompt_in() -> None:
 
 @pytest.mark.parametrize(("form", "prompt"), [("nfc", "cafe\u0301"), ("nfkc", "ｃafe\u0301")])
 def test_the_prompt_is_normalised_as_the_text_was(form: str, prompt: str) -> None:
-    model = make_writer(Vocab("\n acfxé"), settings={"normalize": form})
+    model = make_model(Vocab("\n acfxé"), settings={"normalize": form})
 
     assert write(model, prompt) == write(model, "café")
 
 
 def test_a_prompt_is_left_as_it_is_where_the_text_was() -> None:
-    model = make_writer(settings={"normalize": "none"})
+    model = make_model(settings={"normalize": "none"})
 
     with pytest.raises(VocabError, match="COMBINING ACUTE ACCENT"):
         model.generate("e\u0301")
@@ -148,11 +148,11 @@ def test_a_prompt_is_left_as_it_is_where_the_text_was() -> None:
 def test_a_model_knows_what_ends_a_document_if_training_did(
     settings: dict[str, Any], end: str | None
 ) -> None:
-    assert make_writer(settings=settings).form.document_end == end
+    assert make_model(settings=settings).text_format.document_end == end
 
 
 def test_a_file_that_says_nothing_of_its_training_knows_no_end_of_documents() -> None:
-    assert make_writer().form.document_end is None
+    assert make_model().text_format.document_end is None
 
 
 # ── lengths and characters ──
@@ -160,45 +160,45 @@ def test_a_file_that_says_nothing_of_its_training_knows_no_end_of_documents() ->
 
 @pytest.mark.parametrize("length", [0, 1, 7])
 def test_the_length_is_what_is_written(length: int) -> None:
-    assert len(write(make_writer(), "ab", length)) == length
+    assert len(write(make_model(), "ab", length)) == length
 
 
 def test_a_shorter_text_is_the_beginning_of_a_longer_one() -> None:
-    assert write(make_writer(), length=90).startswith(write(make_writer(), length=40))
+    assert write(make_model(), length=90).startswith(write(make_model(), length=40))
 
 
 def test_the_length_counts_characters_and_not_the_tokens_they_take() -> None:
     first_byte = len(BYTES.alphabet)
     euro = [first_byte + byte for byte in "€".encode()]
 
-    assert write(make_writer_of([1, *euro], BYTES), "a", 5) == "€a€a€"
+    assert write(make_model_of([1, *euro], BYTES), "a", 5) == "€a€a€"
 
 
 def test_bytes_that_make_no_character_come_out_as_replacement_characters() -> None:
     first_byte = len(BYTES.alphabet)
-    model = make_writer_of([1, first_byte + 0xC3, first_byte + 0xFF], BYTES)
+    model = make_model_of([1, first_byte + 0xC3, first_byte + 0xFF], BYTES)
 
     assert write(model, "a", 7) == "��a��a�"
 
 
 def test_every_piece_has_at_least_one_character() -> None:
     first_byte = len(BYTES.alphabet)
-    model = make_writer_of([1, *(first_byte + byte for byte in "€".encode())], BYTES)
+    model = make_model_of([1, *(first_byte + byte for byte in "€".encode())], BYTES)
 
     assert [*model.generate("a", length=3, seed=1, stop=("a€",))] == ["€"]
-    assert all(make_writer(BYTES).generate(length=200, seed=1))
+    assert all(make_model(BYTES).generate(length=200, seed=1))
 
 
 def test_settings_given_by_name_go_before_those_of_the_config() -> None:
     config = SampleConfig(length=3, seed=1, temperature=0)
-    model = make_writer()
+    model = make_model()
 
     assert "".join(model.generate("a", config, length=9)) == write(model, "a", 9, temperature=0)
 
 
 def test_a_setting_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigError, match="temperature is -1; it must be at least 0"):
-        make_writer().generate(temperature=-1)
+        make_model().generate(temperature=-1)
 
 
 # ── bans, penalties, endings ──
@@ -206,26 +206,26 @@ def test_a_setting_out_of_range_is_refused() -> None:
 
 @pytest.mark.parametrize("temperature", [0, 1, 5])
 def test_what_is_banned_is_never_written(temperature: float) -> None:
-    text = write(make_writer(), "a", 300, temperature=temperature, ban=("é", " "))
+    text = write(make_model(), "a", 300, temperature=temperature, ban=("é", " "))
 
     assert set(text) <= set("\nabcd")
 
 
 def test_only_what_is_asked_for_is_written_and_all_of_it() -> None:
-    assert set(write(make_writer(BYTES), "a", 300, temperature=9, only=("xyz",))) == set("xyz")
+    assert set(write(make_model(BYTES), "a", 300, temperature=9, only=("xyz",))) == set("xyz")
 
 
 def test_a_ban_that_leaves_nothing_is_refused_before_anything_is_written() -> None:
     with pytest.raises(ConfigError, match="only 'Lu' leaves no character of this model"):
-        make_writer().generate("a", only=("Lu",))
+        make_model().generate("a", only=("Lu",))
 
 
 def test_a_bias_can_force_a_character() -> None:
-    assert write(make_writer(), "a", 20, bias=("é=99",)) == "é" * 20
+    assert write(make_model(), "a", 20, bias=("é=99",)) == "é" * 20
 
 
 def test_penalties_count_the_prompt_within_their_window() -> None:
-    model = make_writer_of([2, 3, 4], LETTERS)  # a, b, c
+    model = make_model_of([2, 3, 4], LETTERS)  # a, b, c
     penalty = {"temperature": 0, "presence_penalty": 10, "repetition_penalty": 10}
 
     near = write(model, "ca", 1, penalty_window=2, **penalty)
@@ -235,21 +235,21 @@ def test_penalties_count_the_prompt_within_their_window() -> None:
 
 
 def test_the_newline_that_an_empty_prompt_stands_for_is_not_counted() -> None:
-    model = make_writer_of([0, 2], LETTERS)
+    model = make_model_of([0, 2], LETTERS)
 
     assert write(model, "", 1, temperature=0, repetition_penalty=10) == "a"
 
 
 def test_a_writing_tells_why_it_ended() -> None:
-    writing = make_writer_of([2, 3, 4, 5], LETTERS).generate("a", length=9, stop=("da",))
+    stream = make_model_of([2, 3, 4, 5], LETTERS).generate("a", length=9, stop=("da",))
 
-    assert (writing.reason, "".join(writing), writing.reason) == (None, "bc", "stop")
+    assert (stream.reason, "".join(stream), stream.reason) == (None, "bc", "stop")
 
 
 def test_a_stop_text_of_several_bytes_is_never_shown_in_part() -> None:
     first_byte = len(BYTES.alphabet)
     euro = [first_byte + byte for byte in "€".encode()]
-    model = make_writer_of([1, 2, *euro], BYTES)  # a, b, €
+    model = make_model_of([1, 2, *euro], BYTES)  # a, b, €
 
     assert write(model, "a", 50, stop=("€a",)) == "b"
     assert write(model, "a", 50, stop_regex="[€x]") == "b"
@@ -260,26 +260,26 @@ def test_a_stop_text_of_several_bytes_is_never_shown_in_part() -> None:
 
 
 def test_a_stop_text_ends_the_text_before_it() -> None:
-    model = make_writer_of([2, 3, 4, 5], LETTERS)
+    model = make_model_of([2, 3, 4, 5], LETTERS)
 
     assert write(model, "a", 99, stop=("da",)) == "bc"
 
 
 def test_a_stop_text_that_stands_in_the_prompt_does_not_stop() -> None:
-    model = make_writer_of([2, 3, 4, 5], LETTERS)
+    model = make_model_of([2, 3, 4, 5], LETTERS)
 
     assert write(model, "ab", 6, stop=("ab",)) == "cd"
 
 
 def test_a_text_that_ends_within_a_stop_text_is_complete() -> None:
-    model = make_writer_of([2, 3, 4, 5], LETTERS)
+    model = make_model_of([2, 3, 4, 5], LETTERS)
 
     assert write(model, "a", 3, stop=("cda",)) == "bcd"
 
 
 def test_an_empty_stop_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="stop is empty"):
-        make_writer().generate(stop=("",))
+        make_model().generate(stop=("",))
 
 
 @pytest.mark.parametrize(
@@ -288,22 +288,22 @@ def test_an_empty_stop_text_is_refused() -> None:
 def test_what_is_to_be_matched_is_normalized_as_the_models_text_was(
     settings: dict[str, Any],
 ) -> None:
-    model = make_writer(settings={"normalize": "nfc"})
+    model = make_model(settings={"normalize": "nfc"})
 
     assert "".join(model.generate(**settings)) == "é"
 
 
 def test_a_beam_is_for_searching_alone() -> None:
-    model = make_writer()
+    model = make_model()
 
-    with pytest.raises(ConfigError, match="which draws nothing"):
+    with pytest.raises(ConfigError, match="which searches and does not sample"):
         model.generate(beam=3)
-    with pytest.raises(ConfigError, match="which draws nothing"):
+    with pytest.raises(ConfigError, match="which searches and does not sample"):
         next(model.generate_many(beam=3))
     with pytest.raises(ConfigError, match="beam"):
         model.search()
 
 
 def test_novel_text_needs_the_text_that_was_learned_from() -> None:
-    with pytest.raises(ConfigError, match="novel needs the text"):
-        make_writer().generate(max_copy=3)
+    with pytest.raises(ConfigError, match="max_copy needs the text"):
+        make_model().generate(max_copy=3)

@@ -1,4 +1,4 @@
-"""Texts written with torch by the thousand: the ordinary ones, but for rounding.
+"""Texts sampled on a device: those of the ordinary sampler, but for rounding.
 
 The code that runs on a GPU runs here on a CPU's tensors.
 """
@@ -28,8 +28,9 @@ from charrnn.generation.model import Model
 from charrnn.generation.samples import Sample
 from charrnn.model.cuda_graph import CudaGraphs
 from charrnn.model.network import CharRNN, load_numpy_state_dict
+from charrnn.state import State, map_state
 from charrnn.text.vocab import Vocab
-from tests.training.cpu_graphs import CpuTape
+from tests.training.cpu_graphs import CpuGraphs
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 Make = Callable[..., ModelFile]
@@ -54,13 +55,23 @@ FILTERS: list[dict[str, Any]] = [
 ]
 
 
-def texts_of(file: ModelFile, config: SampleConfig, **wanted: Any) -> list[Sample]:
-    engine = GpuBackend(file, config, "cpu")
-    return list(Model(file).generate_many("ab", config, engine=engine, **wanted))
+def gpu_samples(file: ModelFile, config: SampleConfig, **options: Any) -> list[Sample]:
+    backend = GpuBackend(file, config, "cpu")
+    return list(Model(file).generate_many("ab", config, backend=backend, **options))
 
 
-def ordinary(file: ModelFile, config: SampleConfig, **wanted: Any) -> list[Sample]:
-    return list(Model(file).generate_many("ab", config, **wanted))
+def ordinary_samples(file: ModelFile, config: SampleConfig, **options: Any) -> list[Sample]:
+    return list(Model(file).generate_many("ab", config, **options))
+
+
+def make_network(file: ModelFile) -> CharRNN:
+    network = CharRNN(file.config)
+    load_numpy_state_dict(network, file.weights)
+    return network
+
+
+def initial_states(network: CharRNN, count: int) -> State:
+    return map_state(lambda part: part.detach().numpy(), network.initial_state(count))
 
 
 @pytest.mark.parametrize("settings", FILTERS, ids=str)
@@ -75,12 +86,13 @@ def test_the_filters_are_those_of_numpy(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_characters_come_as_often_as_the_softmax_says(temperature: float) -> None:
-    draws, logits = 50_000, torch.tensor([0.3, -1.0, 1.2, 0.0, -2.5], dtype=torch.float64)
-    uniforms = torch.from_numpy(np.random.default_rng(2).random((draws, 1)))
+def test_tokens_are_sampled_as_often_as_the_softmax_says(temperature: float) -> None:
+    count = 50_000
+    logits = torch.tensor([0.3, -1.0, 1.2, 0.0, -2.5], dtype=torch.float64)
+    uniforms = torch.from_numpy(np.random.default_rng(2).random((count, 1)))
     config = SampleConfig(temperature=temperature)
-    counts = sample_tokens(logits.expand(draws, -1), config, uniforms).bincount(minlength=5)
-    expected = draws * (logits / temperature).softmax(0)
+    counts = sample_tokens(logits.expand(count, -1), config, uniforms).bincount(minlength=5)
+    expected = count * (logits / temperature).softmax(0)
 
     assert float(((counts - expected) ** 2 / expected).sum()) < 18.47  # χ²(4) at 0.999
 
@@ -89,34 +101,36 @@ def test_characters_come_as_often_as_the_softmax_says(temperature: float) -> Non
 @pytest.mark.parametrize(
     "settings", [{}, {"temperature": 0.0}, {"top_p": 0.8, "top_k": 3}], ids=str
 )
-def test_the_texts_are_the_ordinary_ones(
+def test_the_texts_are_those_of_the_ordinary_sampler(
     shape: dict[str, Any], settings: dict[str, Any], make_model: Make
 ) -> None:
     file, config = make_model(**shape), SampleConfig(length=70, seed=3, **settings)
-    ours, theirs = (write(file, config, count=9) for write in (texts_of, ordinary))
+    ours, theirs = (write(file, config, count=9) for write in (gpu_samples, ordinary_samples))
 
     assert ours == theirs
     assert {len(sample.text) for sample in ours} == {70}
 
 
-def test_a_text_is_the_same_whatever_stands_beside_it(
+def test_a_text_does_not_depend_on_the_others_of_its_batch(
     make_model: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, config = make_model(), SampleConfig(length=50, seed=3)
-    whole = texts_of(file, config, count=8)
-    monkeypatch.setattr(gpu, "_AT_ONCE", 3)
+    whole = gpu_samples(file, config, count=8)
+    monkeypatch.setattr(gpu, "_MAX_BATCH", 3)
 
-    assert texts_of(file, config, count=8) == whole
-    assert texts_of(file, config, first=5, count=2) == whole[5:7]
+    assert gpu_samples(file, config, count=8) == whole
+    assert gpu_samples(file, config, first=5, count=2) == whole[5:7]
 
 
 @pytest.mark.parametrize("block", [1, 7, 32])
-def test_texts_that_end_are_left_and_the_others_go_on(
+def test_texts_that_end_leave_the_batch_and_the_others_go_on(
     block: int, make_model: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu, "_BLOCK", block)
     config = SampleConfig(length=12, seed=3, lines=2, stop=("ba",))
-    ours, theirs = (write(make_model(), config, count=20) for write in (texts_of, ordinary))
+    ours, theirs = (
+        write(make_model(), config, count=20) for write in (gpu_samples, ordinary_samples)
+    )
 
     assert ours == theirs
     assert {sample.stopped_by for sample in ours} == {"lines", "stop", "length"}
@@ -124,24 +138,27 @@ def test_texts_that_end_are_left_and_the_others_go_on(
 
 def test_bans_and_biases_hold(make_model: Make) -> None:
     config = SampleConfig(length=60, seed=3, ban=("a",), bias=("é=3",))
-    ours, theirs = (write(make_model(), config, count=5) for write in (texts_of, ordinary))
+    ours, theirs = (
+        write(make_model(), config, count=5) for write in (gpu_samples, ordinary_samples)
+    )
 
     assert ours == theirs
     assert not any("a" in sample.text for sample in ours)
 
 
-def test_a_character_of_several_bytes_is_put_together(make_model: Make) -> None:
+def test_a_character_of_several_byte_tokens_is_one_character(make_model: Make) -> None:
     vocab = Vocab("\nab", has_bytes=True)
     file = replace(make_model(vocab_size=vocab.size), vocab=vocab)
     config = SampleConfig(length=30, seed=3, temperature=1.0)
 
-    assert texts_of(file, config, count=6) == ordinary(file, config, count=6)
+    assert gpu_samples(file, config, count=6) == ordinary_samples(file, config, count=6)
 
 
-def test_what_characters_cost_is_told(make_model: Make) -> None:
+def test_costs_and_alternatives_are_those_of_the_ordinary_sampler(make_model: Make) -> None:
     config = SampleConfig(length=20, seed=3, temperature=0.5)
     ours, theirs = (
-        write(make_model(), config, count=4, alternatives=2) for write in (texts_of, ordinary)
+        write(make_model(), config, count=4, alternatives=2)
+        for write in (gpu_samples, ordinary_samples)
     )
 
     for our, their in zip(ours, theirs, strict=True):
@@ -173,7 +190,7 @@ def test_what_characters_cost_is_told(make_model: Make) -> None:
     ],
     ids=str,
 )
-def test_what_it_does_not_have_is_refused_by_name(
+def test_an_unsupported_setting_is_refused_by_name(
     settings: dict[str, Any], make_model: Make
 ) -> None:
     option = "--" + next(iter(settings)).replace("_", "-")
@@ -189,7 +206,7 @@ def test_what_it_does_not_have_is_refused_by_name(
 def sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make, capfd: Any
 ) -> Callable[..., tuple[int, str, str]]:
-    """Give a function that runs charrnn sample on a tiny run; it gives code, stdout and stderr."""
+    """Return a function that runs charrnn sample on a tiny run and returns code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     RunFolder(Path("checkpoints/tiny")).save_best(make_model())
 
@@ -207,7 +224,7 @@ def sample(
     [("-n", "5"), (), ("-n", "5", "--no-prompt", "--prompt", "ab"), ("-n", "9", "--lines", "1")],
     ids=str,
 )
-def test_the_command_writes_what_it_ordinarily_writes(
+def test_the_command_prints_the_same_with_device(
     arguments: tuple[str, ...], sample: Callable[..., tuple[int, str, str]]
 ) -> None:
     code, out, _ = sample(*arguments, "--device", "cpu")
@@ -218,51 +235,49 @@ def test_the_command_writes_what_it_ordinarily_writes(
 
 @pytest.mark.parametrize("settings", [FILTERS[0], FILTERS[-1]], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("place", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
-def test_a_block_that_is_done_again_is_the_one_that_is_made_anew(
-    place: str, shape: dict[str, Any], settings: dict[str, Any], make_model: Make
+@pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_a_replayed_block_is_the_one_that_is_sampled_eagerly(
+    name: str, shape: dict[str, Any], settings: dict[str, Any], make_model: Make
 ) -> None:
-    file, config, device = make_model(**shape), SampleConfig(**settings), torch.device(place)
-    tape = CpuTape(device) if place == "cpu" else CudaGraphs(device)
-    network = CharRNN(file.config)
-    load_numpy_state_dict(network, file.weights)
-    states = [[p.detach().numpy() for p in layer] for layer in network.initial_state(6)]
-    drawers = [GpuSampler(network, config, None, device, each) for each in (None, tape)]
-    random, logits = np.random.default_rng(3), np.zeros((6, 5), np.float32)
-    standing = [drawer.start(logits, states) for drawer in drawers]
-    for block in range(9):
+    device = torch.device(name)
+    graphs = CpuGraphs(device) if name == "cpu" else CudaGraphs(device)
+    network = make_network(make_model(**shape))
+    states = initial_states(network, 6)  # before the network moves to the device
+    config = SampleConfig(**settings)
+    eager, replayed = (GpuSampler(network, config, None, device, each) for each in (None, graphs))
+    logits = np.zeros((6, 5), np.float32)
+    one, other = eager.start(logits, states), replayed.start(logits, states)
+    random = np.random.default_rng(3)
+    for index in range(9):
         uniforms = random.random((6, 4))
-        (ours, after), (theirs, there) = (
-            drawer.draw(rows, uniforms, 2) for drawer, rows in zip(drawers, standing, strict=True)
-        )
-        standing = [after, there]
-        for our, their in zip(ours, theirs, strict=True):
-            assert np.array_equal(our, their), block
-    assert not isinstance(tape, CpuTape) or tape.replays == 6
+        block, one = eager.sample(one, uniforms, 2)
+        same_block, other = replayed.sample(other, uniforms, 2)
+        for array, same in zip(block, same_block, strict=True):
+            assert np.array_equal(array, same), index
+    assert not isinstance(graphs, CpuGraphs) or graphs.replays == 6
 
 
-def test_where_no_recording_can_be_made_the_texts_are_the_same(make_model: Make) -> None:
-    class Broken(CpuTape):
-        def record(self, action: Callable[[], None]) -> Callable[[], None]:
+def test_a_failed_capture_changes_no_text(make_model: Make) -> None:
+    class Broken(CpuGraphs):
+        def capture(self, action: Callable[[], None]) -> Callable[[], None]:
             raise RuntimeError("not permitted")
 
-    file = make_model()
-    network = CharRNN(file.config)
-    load_numpy_state_dict(network, file.weights)
-    cpu = torch.device("cpu")
-    drawers = [GpuSampler(network, SampleConfig(), None, cpu, each) for each in (None, Broken(cpu))]
-    states = [[p.detach().numpy() for p in layer] for layer in network.initial_state(2)]
-    drawn = []
-    for drawer in drawers:
-        random, rows = np.random.default_rng(3), drawer.start(np.zeros((2, 5), np.float32), states)
+    network, cpu = make_network(make_model()), torch.device("cpu")
+    tokens = []
+    for graphs in (None, Broken(cpu)):
+        sampler = GpuSampler(network, SampleConfig(), None, cpu, graphs)
+        current = sampler.start(np.zeros((2, 5), np.float32), initial_states(network, 2))
+        random = np.random.default_rng(3)
         for _ in range(6):
-            block, rows = drawer.draw(rows, random.random((2, 4)), 0)
-            drawn.append(block[0])
+            block, current = sampler.sample(current, random.random((2, 4)), 0)
+            tokens.append(block[0])
 
-    assert np.array_equal(drawn[:6], drawn[6:])
+    assert np.array_equal(tokens[:6], tokens[6:])
 
 
-def test_the_likeliest_of_several_is_found(sample: Callable[..., tuple[int, str, str]]) -> None:
+def test_best_of_chooses_the_same_samples_with_device(
+    sample: Callable[..., tuple[int, str, str]],
+) -> None:
     arguments = ("tiny", "-n", "3", "--best-of", "4", "--sort", "--json")
     ours, theirs = (
         [json.loads(line) for line in sample(*arguments, *more)[1].splitlines()]
@@ -283,7 +298,7 @@ def test_several_models_are_refused(sample: Callable[..., tuple[int, str, str]])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_device_that_is_not_there_is_named(sample: Callable[..., tuple[int, str, str]]) -> None:
+def test_a_missing_device_is_named(sample: Callable[..., tuple[int, str, str]]) -> None:
     code, _, error = sample("-n", "3", "--device", "cuda")
 
     assert code == 2
@@ -292,12 +307,12 @@ def test_a_device_that_is_not_there_is_named(sample: Callable[..., tuple[int, st
 
 @NEEDS_GPU
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_gpu_writes_most_texts_as_they_ordinarily_are(
+def test_a_gpu_samples_most_texts_as_the_ordinary_sampler(
     shape: dict[str, Any], make_model: Make
 ) -> None:
     file, config = make_model(**shape), SampleConfig(length=40, seed=3)
-    engine = GpuBackend(file, config, "cuda")
-    ours = list(Model(file).generate_many("ab", config, count=500, engine=engine))
+    backend = GpuBackend(file, config, "cuda")
+    ours = list(Model(file).generate_many("ab", config, count=500, backend=backend))
 
-    same = sum(a == b for a, b in zip(ours, ordinary(file, config, count=500), strict=True))
+    same = sum(a == b for a, b in zip(ours, ordinary_samples(file, config, count=500), strict=True))
     assert same > 480

@@ -1,4 +1,4 @@
-"""What each penalty takes off, against twins that read the whole past anew."""
+"""What each penalty takes off, against twins that read the whole history anew."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from charrnn.generation.penalties import (
     iter_penalties,
     make_history,
     subtract_counts,
-    subtract_loops,
+    subtract_dry,
 )
 
 V = 5
@@ -27,8 +27,8 @@ some_ids = st.lists(st.integers(0, 2), max_size=25)  # few, so that they repeat
 windows = st.integers(1, 12)
 
 
-def past_of(ids: list[int], window: int = 100) -> TokenHistory:
-    return make_history(ids, V, window, has_loops=True)
+def history_of(ids: list[int], window: int = 100) -> TokenHistory:
+    return make_history(ids, V, window, has_dry=True)
 
 
 def shared_length(left: list[int], right: list[int]) -> int:
@@ -40,24 +40,24 @@ def shared_length(left: list[int], right: list[int]) -> int:
 
 
 def longest_run(ids: list[int], window: int, token: int) -> int:
-    """The slow twin of a loop: the longest run of the past that `token` would go on with."""
+    """The slow twin of a loop: the longest run of the history that `token` would go on with."""
     start = max(0, len(ids) - window)
-    places = [place for place in range(start, len(ids)) if ids[place] == token]
-    return max((shared_length(ids[:place], ids) for place in places), default=0)
+    indices = [index for index in range(start, len(ids)) if ids[index] == token]
+    return max((shared_length(ids[:index], ids) for index in indices), default=0)
 
 
 @given(some_ids, windows)
 def test_the_past_is_the_last_ids_and_how_often_each_stands_among_them(
     ids: list[int], window: int
 ) -> None:
-    past = past_of(ids, window)
+    history = history_of(ids, window)
 
-    assert past.ids.tolist() == ids[-window:]
-    assert past.counts.tolist() == [ids[-window:].count(token) for token in range(V)]
+    assert history.ids.tolist() == ids[-window:]
+    assert history.counts.tolist() == [ids[-window:].count(token) for token in range(V)]
 
 
 def test_remembering_leaves_the_past_before_as_it_was() -> None:
-    before = past_of([0, 1, 0], window=3)
+    before = history_of([0, 1, 0], window=3)
 
     append_token(before, 2, window=3)
 
@@ -73,19 +73,19 @@ def test_a_repetition_penalty_makes_what_was_written_less_likely_on_either_side_
         for token, logit in enumerate(logits.tolist())
     ]
 
-    assert divide_repeats(logits, past_of(ids, window), strength).tolist() == expected
+    assert divide_repeats(logits, history_of(ids, window), strength).tolist() == expected
 
 
 @given(some_logits, some_ids, windows, st.floats(-10, 10))
 def test_presence_counts_once_and_frequency_each_time(
     logits: Logits, ids: list[int], window: int, amount: float
 ) -> None:
-    past, counts = past_of(ids, window), [ids[-window:].count(token) for token in range(V)]
+    history, counts = history_of(ids, window), [ids[-window:].count(token) for token in range(V)]
 
     once = [logit - amount * min(n, 1) for logit, n in zip(logits, counts, strict=True)]
     each = [logit - amount * n for logit, n in zip(logits, counts, strict=True)]
     costs = count_costs(amount, 0, window), count_costs(0, amount, window)
-    results = [subtract_counts(logits, past, each_one) for each_one in costs]
+    results = [subtract_counts(logits, history, each_one) for each_one in costs]
     assert results[0] == pytest.approx(once, rel=1e-5, abs=1e-5)
     assert results[1] == pytest.approx(each, rel=1e-5, abs=1e-5)
 
@@ -96,13 +96,13 @@ def test_a_loop_penalty_grows_with_the_run_that_would_go_on(
 ) -> None:
     beyond = [max(0, longest_run(ids, window, token) - shortest + 1) for token in range(V)]
 
-    result = subtract_loops(logits, past_of(ids, window), 0.5, shortest)
+    result = subtract_dry(logits, history_of(ids, window), 0.5, shortest)
 
     assert result == pytest.approx(logits - 0.5 * np.array(beyond))
 
 
 def test_only_what_goes_on_with_the_loop_is_penalized() -> None:
-    result = subtract_loops(np.zeros(V), past_of([0, 1, 2, 0, 1, 2, 0, 1]), 1.0, shortest=3)
+    result = subtract_dry(np.zeros(V), history_of([0, 1, 2, 0, 1, 2, 0, 1]), 1.0, length=3)
 
     assert result.tolist() == [0, 0, -3, 0, 0]  # five ids repeat, the third is the first too many
 
@@ -110,7 +110,7 @@ def test_only_what_goes_on_with_the_loop_is_penalized() -> None:
 def test_a_run_that_is_short_enough_is_left_alone() -> None:
     logits = np.zeros(V)
 
-    assert subtract_loops(logits, past_of([0, 1, 2, 0, 1]), 1.0, shortest=3) is logits
+    assert subtract_dry(logits, history_of([0, 1, 2, 0, 1]), 1.0, length=3) is logits
 
 
 def test_neutral_penalties_are_none() -> None:
@@ -122,7 +122,7 @@ def test_penalties_stand_in_a_fixed_order() -> None:
         dry_penalty=1, frequency_penalty=1, presence_penalty=1, repetition_penalty=2
     )
 
-    words = ", ".join(words for words, _ in iter_penalties(config)).split()
+    words = ", ".join(words for words, _ in iter_penalties(config)).lower().split()
     assert [name for name in words if name in KINDS] == KINDS
 
 
@@ -133,7 +133,7 @@ def test_a_penalty_leaves_the_logits_it_was_given_as_they_were(name: str) -> Non
     config = SampleConfig(**{f"{name}_penalty": 2}, dry_length=1)
     ((_, penalize),) = iter_penalties(config)
 
-    changed = penalize(logits, past_of([0, 1, 0, 1]))
+    changed = penalize(logits, history_of([0, 1, 0, 1]))
 
     assert np.array_equal(logits, before)
     assert not np.array_equal(changed, before)

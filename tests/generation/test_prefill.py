@@ -13,6 +13,7 @@ from charrnn.generation import prefill as module
 from charrnn.generation.network import Network
 from charrnn.generation.prefill import prefill
 from charrnn.state import State, iter_arrays
+from tests.generation.random_models import random_weights
 
 V, E, H = 7, 5, 6
 COUNT, LENGTH = 5, 16  # fewest chunks, and tokens of the shortest, in these tests
@@ -41,8 +42,8 @@ class Counting:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"_FEWEST_CHUNKS": COUNT, "_SHORTEST_CHUNK": LENGTH, "_MOST_CHUNKS": 9}
-    for name, size in (sizes | {"_CLOSEST_MARKS": 4, "_MOST_MARKS": 6}).items():
+    sizes = {"_MIN_CHUNKS": COUNT, "_MIN_CHUNK_TOKENS": LENGTH, "_MAX_CHUNKS": 9}
+    for name, size in (sizes | {"_MIN_MARK_TOKENS": 4, "_MAX_MARKS": 6}).items():
         monkeypatch.setattr(module, name, size)
 
 
@@ -52,14 +53,10 @@ def make_network(
     spread: float = 0.4,
     **shape: Any,
 ) -> Counting:
-    """Give a network of random weights, which `change` may alter."""
+    """Return a network of random weights, which `change` may alter."""
     sizes = {"vocab_size": V, "hidden_size": H, "embedding_size": E} | shape
     config = ModelConfig(cell=cell[0], nonlinearity=cell[1], **sizes)
-    random = np.random.default_rng(6)
-    weights = {
-        name: random.normal(0, spread, each).astype(np.float32)
-        for name, each in config.weight_shapes().items()
-    }
+    weights = random_weights(config, 6, spread)
     change(weights)
     return Counting(Network(config, weights))
 
@@ -101,7 +98,7 @@ def test_a_text_in_chunks_ends_in_the_state_of_one_by_one(
 
 
 @EACH_CELL
-def test_it_goes_on_from_any_state(cell: tuple[str, str]) -> None:
+def test_prefill_starts_from_any_state(cell: tuple[str, str]) -> None:
     network = make_network(cell, num_layers=2, initial_state="learned")
     before = one_by_one(network, make_ids(3), network.initial_state())
 
@@ -119,7 +116,7 @@ def test_ids_may_have_any_type(dtype: type) -> None:
 
 
 @EACH_CELL
-def test_the_state_that_was_given_stays_as_it_was(cell: tuple[str, str]) -> None:
+def test_prefill_changes_no_state_in_place(cell: tuple[str, str]) -> None:
     network = make_network(cell)
     state = one_by_one(network, make_ids(3), network.initial_state())
     before = [array.copy() for array in iter_arrays(state)]
@@ -137,7 +134,7 @@ def keep_everything(weights: dict[str, np.ndarray]) -> None:
     weights["layers.0.bias_ih"][H : 2 * H] = 20
 
 
-def all_reduce_sum(weights: dict[str, np.ndarray]) -> None:
+def count_up(weights: dict[str, np.ndarray]) -> None:
     """Make the recurrence of an rnn the identity, and its input small: it counts."""
     weights["layers.0.weight_hh"][:] = np.eye(H)
     weights["layers.0.weight_ih"][:] = np.abs(weights["layers.0.weight_ih"]) / 100
@@ -150,7 +147,7 @@ def hold_what_came_first(weights: dict[str, np.ndarray]) -> None:
 
 KEEPERS: dict[str, tuple[tuple[str, str], Callable[[dict[str, np.ndarray]], None]]] = {
     "lstm": (("lstm", "tanh"), keep_everything),
-    "identity": (("rnn", "relu"), all_reduce_sum),
+    "identity": (("rnn", "relu"), count_up),
     "latches": (("rnn", "tanh"), hold_what_came_first),
 }
 
@@ -205,7 +202,7 @@ def test_a_short_text_is_read_one_by_one_to_the_last_bit() -> None:
     assert (network.alone, network.rows) == (LEAST - 1, 0)
 
 
-def test_no_text_gives_the_state_back() -> None:
+def test_an_empty_text_returns_the_state() -> None:
     network = make_network()
     state = network.initial_state()
 

@@ -1,4 +1,4 @@
-"""Drawing ids: the frequencies are the softmax's, and what has no probability is never drawn."""
+"""Drawing ids: the frequencies are the softmax's, and what has no probability is never sampled."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from charrnn.generation.chain import SamplerChain, describe_chain
 from charrnn.generation.filters import Logits, make_filter, softmax
 from charrnn.generation.network import Network
 from charrnn.generation.penalties import count_costs, divide_repeats, make_history, subtract_counts
-from charrnn.generation.sampler import Context, _iter_uniforms, iter_tokens
-from tests.generation.picks import make_pick, start_memory
+from charrnn.generation.sampler import Context, iter_uniforms, iter_tokens
+from tests.generation.sampling import make_sampler, start_state
 
 LAW = settings(deadline=None)  # a busy machine breaks no law
 V, E, H, L = 5, 3, 4, 2
@@ -42,7 +42,7 @@ def make_runtime() -> Network:
     )
 
 
-def draw(count: int, seed: int = 1, **settings: Any) -> list[int]:
+def sample_ids(count: int, seed: int = 1, **settings: Any) -> list[int]:
     """Let the runtime write `count` ids from its initial state."""
     runtime = make_runtime()
     chain = SamplerChain(SampleConfig(**settings), V)
@@ -50,17 +50,17 @@ def draw(count: int, seed: int = 1, **settings: Any) -> list[int]:
     return list(islice(ids, count))
 
 
-def make_stateless_pick(config: SampleConfig, random: Any) -> Callable[[Logits], int]:
+def make_stateless_sampler(config: SampleConfig, random: Any) -> Callable[[Logits], int]:
     """Give the choice of an id where nothing was written yet."""
-    pick = make_pick(config, random)
-    return lambda logits: pick(logits, start_memory(config, (), len(logits)))[0]
+    sample = make_sampler(config, random)
+    return lambda logits: sample(logits, start_state(config, (), len(logits)))[0]
 
 
-def pick_often(logits: Sequence[float], count: int, **settings: Any) -> np.ndarray:
+def sample_often(logits: Sequence[float], count: int, **settings: Any) -> np.ndarray:
     """Count what is picked from the same logits: (V,)."""
-    pick = make_stateless_pick(SampleConfig(**settings), np.random.default_rng(6))
+    sample = make_stateless_sampler(SampleConfig(**settings), np.random.default_rng(6))
     array = np.array(logits, np.float32)
-    return np.bincount([pick(array) for _ in range(count)], minlength=len(logits))
+    return np.bincount([sample(array) for _ in range(count)], minlength=len(logits))
 
 
 def chi_square(counts: np.ndarray, probabilities: np.ndarray) -> float:
@@ -72,14 +72,14 @@ def chi_square(counts: np.ndarray, probabilities: np.ndarray) -> float:
 def test_characters_come_as_often_as_the_softmax_says(temperature: float) -> None:
     logits = [0.5, -1.0, 1.25, 0.0, -0.25]
 
-    counts = pick_often(logits, 20_000, temperature=temperature)
+    counts = sample_often(logits, 20_000, temperature=temperature)
 
     # 4 degrees of freedom: beyond 23.5 with probability 0.0001
     assert chi_square(counts, softmax(np.array(logits) / temperature)) < 23.5
 
 
 def test_filtered_characters_share_what_the_others_leave() -> None:
-    counts = pick_often([0.5, -1.0, 1.25, 0.0, -0.25], 20_000, temperature=1, top_k=3)
+    counts = sample_often([0.5, -1.0, 1.25, 0.0, -0.25], 20_000, temperature=1, top_k=3)
 
     assert counts[[1, 4]].tolist() == [0, 0]
     # 2 degrees of freedom: beyond 18.4 with probability 0.0001
@@ -102,7 +102,7 @@ def test_characters_come_as_often_as_the_filtered_probabilities_say(
     logits = [0.5, -1.0, 1.25, 0.0, -0.25]
     expected = softmax(make_filter(SampleConfig(**settings))(np.array(logits), 0.0))  # type: ignore[arg-type]
 
-    counts = pick_often(logits, 20_000, **settings)
+    counts = sample_often(logits, 20_000, **settings)
 
     is_left = expected > 0
     assert is_left.sum() > 1
@@ -115,12 +115,12 @@ def test_penalties_and_bias_come_before_the_filters() -> None:
     """Of three even ones, a penalty and a bias choose which two the top two are."""
     config = SampleConfig(top_k=2, presence_penalty=3, penalty_window=4)
     bias = np.array([0, 0, 0, -99, -np.inf], np.float32)
-    pick = make_pick(config, np.random.default_rng(1), bias)
-    memory = start_memory(config, [0], V)
+    sample = make_sampler(config, np.random.default_rng(1), bias)
+    state = start_state(config, [0], V)
 
-    drawn = {pick(np.array([1, 1, 1, 50, 60], np.float32), memory)[0] for _ in range(99)}
+    sampled = {sample(np.array([1, 1, 1, 50, 60], np.float32), state)[0] for _ in range(99)}
 
-    assert drawn == {1, 2}
+    assert sampled == {1, 2}
 
 
 def test_greedy_is_the_likeliest_after_penalties_and_bans() -> None:
@@ -128,9 +128,9 @@ def test_greedy_is_the_likeliest_after_penalties_and_bans() -> None:
     bias = np.array([0, -np.inf, 0.5, 0, 0], np.float32)
     state = runtime.initial_state()
     for _ in range(30):
-        past = make_history(chain[-7:], V, 7, has_loops=False)
-        repeated = divide_repeats(runtime.logits(state), past, 1.5)
-        logits = subtract_counts(repeated, past, count_costs(0.25, 0, 7))
+        history = make_history(chain[-7:], V, 7, has_dry=False)
+        repeated = divide_repeats(runtime.logits(state), history, 1.5)
+        logits = subtract_counts(repeated, history, count_costs(0.25, 0, 7))
         chain.append(int(np.argmax(logits + bias)))
         state = runtime.advance(chain[-1], state)
     config = SampleConfig(
@@ -147,23 +147,23 @@ def test_greedy_is_the_likeliest_after_penalties_and_bans() -> None:
 def test_neutral_settings_draw_the_same_ids_as_none() -> None:
     neutral = {"presence_penalty": 0.0, "repetition_penalty": 1.0, "xtc": 0.0, "typical": 1.0}
 
-    assert draw(30, dry_length=2, penalty_window=9, mirostat_rate=0.5, **neutral) == draw(30)
+    assert sample_ids(30, dry_length=2, penalty_window=9, mirostat_rate=0.5, **neutral) == sample_ids(30)
 
 
 def test_penalties_that_change_nothing_draw_the_same_ids() -> None:
-    assert draw(60, dry_penalty=9, dry_length=500) == draw(60)
+    assert sample_ids(60, dry_penalty=9, dry_length=500) == sample_ids(60)
 
 
 def test_a_loop_penalty_ends_a_loop() -> None:
     logits = np.array([0, 4, 0, 0], np.float32)  # greedy writes 1 for ever
     config = SampleConfig(temperature=0, dry_penalty=1, dry_length=3)
-    pick, memory = make_pick(config, np.random.default_rng(0)), start_memory(config, (), 4)
-    drawn = []
+    sample, state = make_sampler(config, np.random.default_rng(0)), start_state(config, (), 4)
+    sampled = []
     for _ in range(9):
-        token, memory = pick(logits, memory)
-        drawn.append(token)
+        token, state = sample(logits, state)
+        sampled.append(token)
 
-    assert drawn == [1] * 7 + [0, 1]  # the fourth repetition costs 4, and the lower id wins
+    assert sampled == [1] * 7 + [0, 1]  # the fourth repetition costs 4, and the lower id wins
 
 
 def test_a_chain_is_described_in_order_with_its_values() -> None:
@@ -189,7 +189,7 @@ def test_a_chain_is_described_in_order_with_its_values() -> None:
     assert describe_chain(config) == [
         "repetition penalty 1.5",
         "presence penalty 0.25, frequency penalty -1",
-        "loop penalty 2 from 12 characters (penalties count the last 256 characters)",
+        "DRY penalty 2 from 12 characters (penalties count the last 256 characters)",
         "bias 'e=-2'",
         "only 'letters'",
         "only ' '",
@@ -202,12 +202,12 @@ def test_a_chain_is_described_in_order_with_its_values() -> None:
         "min-p 0.05",
         "XTC 0.5 of the times, above 0.1",
         "mirostat 3 bits, rate 0.1",
-        "a draw",
+        "sample",
     ]
 
 
 def test_what_does_not_act_is_not_described() -> None:
-    assert describe_chain(SampleConfig(temperature=1)) == ["a draw"]
+    assert describe_chain(SampleConfig(temperature=1)) == ["sample"]
     assert describe_chain(SampleConfig(temperature=0, top_k=3, ban=("a",))) == [
         "ban 'a'",
         "the likeliest (temperature 0)",
@@ -221,31 +221,31 @@ def test_greedy_is_a_chain_of_likeliest_characters() -> None:
         chain.append(int(np.argmax(runtime.logits(state))))
         state = runtime.advance(chain[-1], state)
 
-    assert draw(30, temperature=0) == chain
+    assert sample_ids(30, temperature=0) == chain
 
 
 def test_greedy_ignores_the_seed_and_the_filters() -> None:
-    assert draw(30, seed=1, temperature=0) == draw(30, seed=2, temperature=0, top_k=3, top_p=0.5)
+    assert sample_ids(30, seed=1, temperature=0) == sample_ids(30, seed=2, temperature=0, top_k=3, top_p=0.5)
 
 
 @pytest.mark.parametrize("temperature", [1e-45, 5e-324])
 def test_a_tiny_temperature_draws_as_greedy_does(temperature: float) -> None:
-    assert draw(30, temperature=temperature) == draw(30, temperature=0)
+    assert sample_ids(30, temperature=temperature) == sample_ids(30, temperature=0)
 
 
 def test_top_k_of_one_draws_as_greedy_does() -> None:
-    assert draw(30, temperature=1.5, top_k=1) == draw(30, temperature=0)
+    assert sample_ids(30, temperature=1.5, top_k=1) == sample_ids(30, temperature=0)
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
-    assert draw(30, seed=1) == draw(30, seed=1)
-    assert draw(30, seed=1) != draw(30, seed=2)
+    assert sample_ids(30, seed=1) == sample_ids(30, seed=1)
+    assert sample_ids(30, seed=1) != sample_ids(30, seed=2)
 
 
 def test_numbers_drawn_in_blocks_are_those_drawn_one_by_one() -> None:
     one_by_one = np.random.default_rng(7)
 
-    blocks = list(islice(_iter_uniforms(np.random.default_rng(7)), 600))
+    blocks = list(islice(iter_uniforms(np.random.default_rng(7)), 600))
 
     assert blocks == [one_by_one.random() for _ in range(600)]
 
@@ -261,11 +261,11 @@ def test_a_character_without_probability_is_never_drawn(
 ) -> None:
     logits = np.array([-np.inf, *values, 1.0, -np.inf], np.float32)
     edges: Any = Edges(0.0, uniform, 1 - 2**-53)
-    pick = make_stateless_pick(SampleConfig(temperature=temperature), edges)
+    sample = make_stateless_sampler(SampleConfig(temperature=temperature), edges)
 
-    drawn = [pick(logits) for _ in range(3)]
+    sampled = [sample(logits) for _ in range(3)]
 
-    assert np.isfinite(logits[drawn]).all()
+    assert np.isfinite(logits[sampled]).all()
 
 
 @LAW
@@ -276,10 +276,10 @@ def test_a_character_is_drawn_where_the_summed_probabilities_pass_the_number(
     logits: list[float], uniforms: list[float]
 ) -> None:
     edges: Any = Edges(*uniforms)
-    pick = make_stateless_pick(SampleConfig(temperature=1), edges)
+    sample = make_stateless_sampler(SampleConfig(temperature=1), edges)
     reached = np.cumsum(softmax(np.array(logits)))
 
     for uniform in uniforms:
-        token = pick(np.array(logits))
+        token = sample(np.array(logits))
         assert reached[token] > uniform - 1e-9
         assert token == 0 or reached[token - 1] < uniform + 1e-9

@@ -37,13 +37,13 @@ def texts_of(samples: Any) -> list[str]:
     ],
 )
 def test_each_of_many_texts_is_the_one_of_its_index(model: Model, settings: dict[str, Any]) -> None:
-    wanted = {"length": 40, "seed": 3} | settings
+    settings = {"length": 40, "seed": 3} | settings
 
-    many = list(model.generate_many("ab", count=11, **wanted))
+    many = list(model.generate_many("ab", count=11, **settings))
 
-    alone = [model.generate("ab", index=index, **wanted) for index in range(11)]
-    assert texts_of(many) == ["".join(writing) for writing in alone]
-    assert [sample.stopped_by for sample in many] == [writing.reason for writing in alone]
+    alone = [model.generate("ab", index=index, **settings) for index in range(11)]
+    assert texts_of(many) == ["".join(stream) for stream in alone]
+    assert [sample.stopped_by for sample in many] == [stream.reason for stream in alone]
     assert [sample.index for sample in many] == list(range(11))
 
 
@@ -51,7 +51,7 @@ def test_texts_do_not_depend_on_how_many_are_written_at_once(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = texts_of(model.generate_many(count=20, length=30, seed=1))
-    monkeypatch.setattr(generator, "_BATCH", 8)
+    monkeypatch.setattr(generator, "_LARGEST_BATCH", 8)
 
     assert texts_of(model.generate_many(count=20, length=30, seed=1)) == whole
     assert texts_of(model.generate_many(count=3, first=9, length=30, seed=1)) == whole[9:12]

@@ -19,10 +19,11 @@ from charrnn.errors import DivergedError, VocabError
 from charrnn.generation import scoring
 from charrnn.generation.model import Model
 from charrnn.generation.network import Network
-from charrnn.generation.scoring import Scores, ScoreTotals, iter_lines
+from charrnn.generation.scoring import Scores, iter_lines
 from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.text.vocab import Vocab
 from charrnn.training.evaluation import evaluate_carried
+from tests.generation.random_models import random_weights
 
 Make = Callable[..., ModelFile]
 
@@ -41,15 +42,10 @@ EACH_OUTPUT = pytest.mark.parametrize("shape", OUTPUTS, ids=lambda shape: "-".jo
 
 
 def make_file(vocab: Vocab = LETTERS, **shape: Any) -> ModelFile:
-    """Give a model file of random weights whose predictions depend on all it has read."""
-    random = np.random.default_rng(8)
+    """Return a model file of random weights."""
     sizes = {"cell": "lstm", "embedding_size": 3, "hidden_size": 4} | shape
     config = ModelConfig(vocab_size=vocab.size, **sizes)
-    shapes = config.weight_shapes()
-    weights = {
-        name: random.normal(0, 1.5, each).astype(np.float32) for name, each in shapes.items()
-    }
-    return ModelFile(config, vocab, weights, {})
+    return ModelFile(config, vocab, random_weights(config, seed=8, spread=1.5), {})
 
 
 def make_model(vocab: Vocab = LETTERS, **shape: Any) -> Model:
@@ -58,15 +54,17 @@ def make_model(vocab: Vocab = LETTERS, **shape: Any) -> Model:
 
 def costs_one_by_one(file: ModelFile, text: str) -> list[float]:
     """The slow twin: one softmax a token, by hand, added up over the tokens of a character."""
-    runtime, vocab = Network(file.config, file.weights), file.vocab
-    state, costs = runtime.initial_state(), []
-    before = runtime.advance(vocab.alphabet.index("\n"), state) if "\n" in vocab.alphabet else state
+    network = Network(file.config, file.weights)
+    vocab = file.vocab
+    state = network.initial_state()
+    before = network.advance(vocab.alphabet.index("\n"), state) if "\n" in vocab.alphabet else state
+    costs = []
     for char in text:
         bits = 0.0
         for token in vocab.encode(char).tolist():
-            likelihoods = [math.exp(each) for each in runtime.logits(before).tolist()]
+            likelihoods = [math.exp(each) for each in network.logits(before).tolist()]
             bits -= math.log2(likelihoods[token] / sum(likelihoods))
-            before = state = runtime.advance(token, state)
+            before = state = network.advance(token, state)
         costs.append(bits)
     return costs
 
@@ -107,7 +105,7 @@ def test_blocks_and_pieces_change_nothing(
 
 
 def test_a_large_vocabulary_is_scored_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_LARGEST_LOGITS", 3 * LETTERS.size)
+    monkeypatch.setattr(scoring, "_MAX_LOGITS", 3 * LETTERS.size)
 
     assert [len(block.text) for block in make_model().iter_scores(["ab ab ab"])] == [3, 3, 2]
 
@@ -124,22 +122,22 @@ def test_a_uniform_model_costs_log2_vocab_bits() -> None:
 
 
 @pytest.mark.parametrize("normalize", ["none", "nfc"])
-def test_the_cost_is_that_of_what_generate_draws_from(
+def test_a_cost_is_by_the_probability_that_generate_samples_from(
     monkeypatch: pytest.MonkeyPatch, normalize: str
 ) -> None:
     model = Model(replace(make_file(), summary={"settings": {"normalize": normalize}}))
-    drawn_from: list[np.ndarray] = []
-    logits = model._runtime.logits
+    seen: list[np.ndarray] = []
+    logits = model._network.logits
 
     def watched(state: Any) -> np.ndarray:
-        drawn_from.append(logits(state))
-        return drawn_from[-1]
+        seen.append(logits(state))
+        return seen[-1]
 
-    monkeypatch.setattr(model._runtime, "logits", watched)
+    monkeypatch.setattr(model._network, "logits", watched)
     for prompt in accumulate(TEXT[:-1], initial=""):
         next(model.generate(prompt, length=1, seed=1))
 
-    likelihoods = np.exp(np.stack(drawn_from).astype(np.float64))
+    likelihoods = np.exp(np.stack(seen).astype(np.float64))
     shares = likelihoods / likelihoods.sum(1, keepdims=True)
     own = shares[np.arange(len(TEXT)), LETTERS.encode(TEXT)]
     np.testing.assert_allclose(model.score(TEXT).bits, -np.log2(own), rtol=1e-4, atol=1e-5)
@@ -154,7 +152,7 @@ def test_a_text_is_normalised_as_the_model_s_own_was() -> None:
     assert len(scores.bits) == 2
 
 
-def test_an_unlikely_character_costs_no_less_for_being_far_below_float32() -> None:
+def test_a_probability_below_the_smallest_float32_is_scored_exactly() -> None:
     file = make_file()
     file.weights["output.weight"][:] = 0
     file.weights["output.bias"][:] = np.array([0, 0, 900, 0, 0], np.float32)
@@ -164,32 +162,27 @@ def test_an_unlikely_character_costs_no_less_for_being_far_below_float32() -> No
     np.testing.assert_allclose(scores.bits, [0, 900 / math.log(2)])
 
 
-# ── figures of a whole ──
+# ── the whole text ──
 
 
 @EACH_OUTPUT
 @pytest.mark.parametrize(("vocab", "text"), [(LETTERS, TEXT * 9), (BYTES, MIXED * 9)])
-def test_the_whole_is_what_eval_says_with_the_state_carried(
+def test_the_whole_text_scores_as_eval_says_with_the_state_carried(
     shape: dict[str, Any], vocab: Vocab, text: str
 ) -> None:
     file = make_file(vocab, **shape)
     network = CharRNN(file.config)
     load_numpy_state_dict(network, file.weights)
     expected = evaluate_carried(network, vocab.encode(text), vocab)
-    model, tally = Model(file), ScoreTotals()
 
-    for _ in tally.count(model.iter_scores([text])):
-        pass
+    scores = Model(file).score(text)
 
-    assert tally.chars == expected.chars
-    assert tally.bpc == pytest.approx(expected.loss_nats / math.log(2), rel=1e-5)
-    assert tally.perplexity == pytest.approx(math.exp(expected.loss_nats), rel=1e-4)
-    assert model.score(text).bpc == pytest.approx(tally.bpc)
-    assert tally.chars_per_second == pytest.approx(tally.chars / tally.seconds)
+    assert len(scores.bits) - 1 == expected.chars
+    assert scores.bpc == pytest.approx(expected.loss_nats / math.log(2), rel=1e-5)
 
 
 @pytest.mark.parametrize("text", ["", "a"])
-def test_below_two_characters_there_is_no_figure(text: str) -> None:
+def test_below_two_characters_there_is_no_bpc(text: str) -> None:
     scores = make_model().score(text)
 
     assert (scores.text, len(scores.bits)) == (text, len(text))
@@ -217,12 +210,12 @@ def test_lines_end_at_newlines_alone_wherever_blocks_do(text: str, size: int) ->
 # ── refusals ──
 
 
-def test_an_unknown_character_is_named_with_the_way_out() -> None:
+def test_an_unknown_character_is_named_with_what_to_do() -> None:
     with pytest.raises(VocabError, match=r"never saw 'ß' \(U\+00DF.*--min-count 2"):
         make_model().score("aß")
 
 
-def test_costs_that_are_no_numbers_are_refused_in_words() -> None:
+def test_costs_that_are_not_finite_are_an_error() -> None:
     file = make_file(cell="rnn", nonlinearity="relu")
     for name in file.weights:
         file.weights[name][:] = 1e18

@@ -1,4 +1,4 @@
-"""A session of writing together as a value: who wrote what, and how it goes back and on."""
+"""A session of writing together as a value: whose each piece is, retry, undo and redo."""
 
 from __future__ import annotations
 
@@ -18,23 +18,21 @@ from charrnn.generation import session as session_module
 from charrnn.generation.model import Model
 from charrnn.generation.session import Session, join_pieces, start_session
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import random_weights
 
 SETTINGS = SampleConfig(length=6, seed=3)
 
 
-def make_writer(vocab: Vocab | None = None, **settings: Any) -> Model:
-    """Give a model of random weights whose text depends on all it has read."""
-    vocab, random = vocab or Vocab("\n abcdé"), np.random.default_rng(8)
+def make_random_model(vocab: Vocab | None = None, **settings: Any) -> Model:
+    """Return a model of random weights."""
+    vocab = vocab or Vocab("\n abcdé")
     config = ModelConfig(cell="gru", vocab_size=vocab.size, embedding_size=3, hidden_size=4)
-    weights = {
-        name: random.normal(0, 1.5, shape).astype(np.float32)
-        for name, shape in config.weight_shapes().items()
-    }
+    weights = random_weights(config, seed=8, spread=1.5)
     return Model(ModelFile(config, vocab, weights, {"settings": settings}))
 
 
 def begin(text: str = "", model: Model | None = None, **settings: Any) -> Session:
-    return start_session(model or make_writer(), replace(SETTINGS, **settings), text)
+    return start_session(model or make_random_model(), replace(SETTINGS, **settings), text)
 
 
 def go_on(session: Session, **how: Any) -> Session:
@@ -47,14 +45,14 @@ def go_on(session: Session, **how: Any) -> Session:
 # ── the text and its pieces ──
 
 
-def test_what_is_typed_is_added_as_it_is() -> None:
+def test_a_typed_text_is_added_as_it_is() -> None:
     session = begin("ab").add(" a ").add("\n")
 
     assert session.text == "ab a \n"
     assert [piece.is_models for piece in session.pieces] == [False] * 3
 
 
-def test_a_character_that_the_model_does_not_know_is_named_and_not_added() -> None:
+def test_an_unknown_character_is_named_and_not_added() -> None:
     session = begin("ab")
 
     with pytest.raises(VocabError, match=r"'x' \(U\+0078 LATIN SMALL LETTER X\)"):
@@ -62,12 +60,12 @@ def test_a_character_that_the_model_does_not_know_is_named_and_not_added() -> No
     assert session.text == "ab"
 
 
-def test_a_letter_with_its_accent_apart_is_read_as_the_model_knows_it() -> None:
-    assert begin(model=make_writer(normalize="nfc")).add("ae\u0301").text == "ae\u0301"
+def test_a_decomposed_letter_is_read_in_the_model_s_normal_form() -> None:
+    assert begin(model=make_random_model(normalize="nfc")).add("ae\u0301").text == "ae\u0301"
 
 
 @given(st.lists(st.text("\n abcdé", min_size=1, max_size=9), max_size=5))
-def test_a_text_made_of_pieces_goes_on_as_the_same_text_in_one(parts: list[str]) -> None:
+def test_pieces_are_continued_as_the_same_text_in_one(parts: list[str]) -> None:
     session = begin()
     for part in parts:
         session = session.add(part)
@@ -76,23 +74,23 @@ def test_a_text_made_of_pieces_goes_on_as_the_same_text_in_one(parts: list[str])
     assert "".join(session.write()) == "".join(whole)
 
 
-def test_the_first_continuation_is_what_sample_writes_with_the_seed() -> None:
+def test_the_first_continuation_is_the_sample_of_the_seed() -> None:
     session = go_on(begin("ab"))
 
-    assert session.text == "ab" + "".join(make_writer().generate("ab", SETTINGS))
+    assert session.text == "ab" + "".join(make_random_model().generate("ab", SETTINGS))
     assert [piece.is_models for piece in session.pieces] == [False, True]
 
 
-def test_the_text_of_the_model_is_what_penalties_count_too() -> None:
+def test_penalties_count_the_model_s_own_text_too() -> None:
     settings: dict[str, Any] = {"temperature": 0.0, "presence_penalty": 10.0, "length": 3}
     session = go_on(go_on(begin("a", **settings)))
 
     config = replace(SETTINGS, **settings)
-    text = "a" + "".join(make_writer().generate("a", config))
-    assert session.text == text + "".join(make_writer().generate(text, config))
+    text = "a" + "".join(make_random_model().generate("a", config))
+    assert session.text == text + "".join(make_random_model().generate(text, config))
 
 
-def test_a_turn_may_have_a_length_of_its_own() -> None:
+def test_write_takes_another_length() -> None:
     session = go_on(begin("ab"), length=2)
 
     assert (len(session.text), session.config.length) == (4, 6)
@@ -101,29 +99,29 @@ def test_a_turn_may_have_a_length_of_its_own() -> None:
 def test_an_empty_turn_is_no_step() -> None:
     session = go_on(begin("ab", length=0)).add("")
 
-    assert (session.pieces, session.past) == (begin("ab").pieces, ())
+    assert (session.pieces, session.undo_steps) == (begin("ab").pieces, ())
 
 
 def test_a_very_long_text_is_read_from_near_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "LONGEST_READ", 7)
+    monkeypatch.setattr(session_module, "MAX_PIECE_READ", 7)
     text = "aébc d\nabcd éda"
 
-    whole = make_writer().generate(text[-7:], SETTINGS)
+    whole = make_random_model().generate(text[-7:], SETTINGS)
     assert "".join(begin("dd").add(text).write()) == "".join(whole)
 
 
-def test_what_the_model_wrote_is_kept_though_normalised_it_is_unknown() -> None:
-    model = make_writer(Vocab("ae\u0301"), normalize="nfc")
+def test_the_model_s_text_is_kept_even_if_its_normal_form_is_unknown() -> None:
+    model = make_random_model(Vocab("ae\u0301"), normalize="nfc")
     session = start_session(model, SETTINGS).take("ae\u0301")
 
     assert session.text == "ae\u0301"
     assert len("".join(session.write())) == 6
 
 
-# ── trying again ──
+# ── retry ──
 
 
-def test_another_try_takes_the_place_of_the_last_and_differs() -> None:
+def test_a_retry_replaces_the_last_continuation_by_another() -> None:
     first = go_on(begin("ab", length=30))
     second = go_on(first, is_retry=True)
 
@@ -132,32 +130,32 @@ def test_another_try_takes_the_place_of_the_last_and_differs() -> None:
     assert second.text != first.text
 
 
-def test_each_try_goes_on_from_the_same_place() -> None:
+def test_a_retry_samples_the_next_index_after_the_same_text() -> None:
     session = go_on(go_on(begin("ab", length=30)), is_retry=True)
 
-    again = make_writer().generate("ab", replace(SETTINGS, length=30), index=1)
+    again = make_random_model().generate("ab", replace(SETTINGS, length=30), index=1)
     assert session.text == "ab" + "".join(again)
 
 
-def test_undo_brings_the_try_before_back() -> None:
+def test_undo_brings_back_the_continuation_before_a_retry() -> None:
     first = go_on(begin("ab", length=30))
 
     assert go_on(first, is_retry=True).undo().text == first.text
 
 
-def test_the_same_again_is_no_step() -> None:
+def test_a_retry_with_the_same_result_is_no_step() -> None:
     session = go_on(begin("ab", temperature=0))
 
-    assert go_on(session, is_retry=True).past == session.past
+    assert go_on(session, is_retry=True).undo_steps == session.undo_steps
 
 
 @pytest.mark.parametrize("session", [begin(), begin("ab"), go_on(begin("ab")).add("a")])
-def test_only_the_model_can_try_again(session: Session) -> None:
+def test_a_retry_needs_a_continuation_of_the_model(session: Session) -> None:
     with pytest.raises(ConfigError, match="the model did not write last"):
         session.write(is_retry=True)
 
 
-# ── back and on ──
+# ── undo and redo ──
 
 STEPS: list[Callable[[Session], Session]] = [
     lambda session: session.add("ba"),
@@ -168,17 +166,17 @@ STEPS: list[Callable[[Session], Session]] = [
 
 
 @given(st.lists(st.sampled_from(STEPS), max_size=8))
-def test_undo_goes_back_to_the_beginning_and_redo_to_the_end(
+def test_undo_reaches_the_start_and_redo_the_end(
     steps: list[Callable[[Session], Session]],
 ) -> None:
     session = begin("dcb")
     for step in steps:
         session = step(session)
     back = session
-    while back.past:
+    while back.undo_steps:
         back = back.undo()
     on = back
-    while on.future:
+    while on.redo_steps:
         on = on.redo()
 
     assert back.text == "dcb"
@@ -186,16 +184,16 @@ def test_undo_goes_back_to_the_beginning_and_redo_to_the_end(
     assert "".join(on.write()) == "".join(session.write())
 
 
-def test_a_new_step_ends_what_could_be_done_again() -> None:
+def test_after_a_new_step_there_is_nothing_to_redo() -> None:
     session = begin().add("a").add("b").undo().add("c")
 
     assert session.text == "ac"
-    with pytest.raises(ConfigError, match="nothing more can be done again"):
+    with pytest.raises(ConfigError, match="nothing to redo"):
         session.redo()
 
 
-def test_what_the_session_began_with_is_not_undone() -> None:
-    with pytest.raises(ConfigError, match="nothing more can be undone"):
+def test_the_initial_text_cannot_be_undone() -> None:
+    with pytest.raises(ConfigError, match="nothing to undo"):
         begin("ab").undo()
 
 
@@ -208,7 +206,7 @@ def test_a_continuation_after_undo_is_another_one() -> None:
 # ── rewriting ──
 
 
-def test_rewriting_keeps_whose_the_beginning_is() -> None:
+def test_rewriting_keeps_the_pieces_of_the_common_start() -> None:
     session = begin("ab").take("cd").add("a").rewrite("abcéé")
 
     parts = [(piece.text, piece.is_models) for piece in session.pieces]
@@ -223,7 +221,7 @@ def test_rewriting_to_the_same_text_is_no_step() -> None:
 
 @given(st.text("ab", max_size=6), st.text("ab", max_size=6))
 def test_a_rewritten_text_goes_on_as_if_it_had_been_typed(old: str, new: str) -> None:
-    session = replace(begin(old).take("ba").rewrite(new), draws=0)
+    session = replace(begin(old).take("ba").rewrite(new), samples=0)
 
     assert session.text == join_pieces(session.pieces) == new
     assert "".join(session.write()) == "".join(begin(new).write())
@@ -236,15 +234,15 @@ def test_settings_change_from_one_turn_to_the_next() -> None:
     session = begin("ab", length=30)
     greedy = session.with_config(replace(session.config, temperature=0))
 
-    assert "".join(greedy.write()) == "".join(make_writer().generate("ab", greedy.config))
+    assert "".join(greedy.write()) == "".join(make_random_model().generate("ab", greedy.config))
     assert "".join(greedy.write()) != "".join(session.write())
 
 
-def test_a_seed_set_anew_begins_its_continuations_anew() -> None:
+def test_a_new_seed_starts_at_its_first_sample() -> None:
     session = go_on(begin("ab")).undo()
 
-    assert session.with_config(replace(session.config, temperature=2)).draws == 1
-    assert session.with_config(replace(session.config, seed=4)).draws == 0
+    assert session.with_config(replace(session.config, temperature=2)).samples == 1
+    assert session.with_config(replace(session.config, seed=4)).samples == 0
 
 
 def test_a_session_without_a_seed_chooses_one() -> None:
@@ -254,35 +252,37 @@ def test_a_session_without_a_seed_chooses_one() -> None:
     assert len(seeds) > 1
 
 
-# ── what may come ──
+# ── next characters ──
 
 
-def test_chances_of_all_characters_sum_to_one_the_likeliest_first() -> None:
-    chances = begin("ab").next_chars(99)
-    shares = [share for _, share in chances]
+def test_next_characters_are_sorted_and_their_probabilities_sum_to_one() -> None:
+    found = begin("ab").next_chars(99)
+    shares = [share for _, share in found]
 
-    assert sorted(char for char, _ in chances) == sorted("\n abcdé")
+    assert sorted(char for char, _ in found) == sorted("\n abcdé")
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("text", ["", "ab", "é c\n"])
-def test_a_chance_is_what_score_counts_in_bits(text: str) -> None:
+def test_the_probability_of_a_next_character_is_its_score_in_bits(text: str) -> None:
     char, share = begin(text).next_chars(1)[0]
 
-    assert -np.log2(share) == pytest.approx(make_writer().score(text + char).bits[-1], rel=1e-5)
+    assert -np.log2(share) == pytest.approx(
+        make_random_model().score(text + char).bits[-1], rel=1e-5
+    )
 
 
-def test_a_byte_that_may_come_is_named_by_its_number() -> None:
-    model = make_writer(Vocab("\nab", has_bytes=True))
+def test_a_next_byte_is_named_by_its_number() -> None:
+    model = make_random_model(Vocab("\nab", has_bytes=True))
     names = {char for char, _ in model.next_chars("a€", 999)}
 
     assert {"a", "b", "<E4>", "<0A>"} <= names
     assert len(names) == 3 + 256
 
 
-def test_the_rest_of_a_word_is_the_likeliest_up_to_its_end() -> None:
-    model = make_writer()
+def test_the_rest_of_a_word_is_the_greedy_one_up_to_its_end() -> None:
+    model = make_random_model()
     greedy = "".join(model.generate("dcab", length=30, temperature=0))
 
     rest = begin("dc", model).finish_word("ab")
@@ -291,5 +291,5 @@ def test_the_rest_of_a_word_is_the_likeliest_up_to_its_end() -> None:
     assert len(rest) == 30 or not greedy[len(rest)].isalpha()
 
 
-def test_a_word_is_finished_without_what_is_banned() -> None:
+def test_a_word_is_finished_without_banned_characters() -> None:
     assert set(begin("dc", ban=("abé",)).finish_word("a")) <= set("cd")

@@ -19,7 +19,6 @@ from charrnn.generation.stopping import (
     TextStream,
     UntilMatch,
     UntilText,
-    UpToLines,
     UpToSeconds,
     UpToSentences,
 )
@@ -138,7 +137,7 @@ def test_no_more_is_held_back_than_the_greatest_length() -> None:
 def test_text_ends_before_the_newline_of_its_last_line(lines: int, expected: str | None) -> None:
     text = "a\n\nb\nc"
 
-    assert shown(iter(text), UpToLines(lines)) == (text if expected is None else expected)
+    assert shown(iter(text), UntilText(("\n",), lines)) == (text if expected is None else expected)
 
 
 @pytest.mark.parametrize(
@@ -187,35 +186,35 @@ def test_text_ends_with_the_first_character_after_the_time() -> None:
 def test_the_reason_is_that_of_the_rule_which_ended_the_text(
     settings: dict[str, Any], text: str, reason: str
 ) -> None:
-    writing = TextStream(cycle("a.\nb "), StoppingCriteria(SampleConfig(**settings)))
+    stream = TextStream(cycle("a.\nb "), StoppingCriteria(SampleConfig(**settings)))
 
-    assert ("".join(writing), writing.reason) == (text, reason)
+    assert ("".join(stream), stream.reason) == (text, reason)
 
 
 def test_there_is_no_reason_before_the_end() -> None:
-    writing = TextStream(cycle("ab"), StoppingCriteria(SampleConfig(length=2)))
+    stream = TextStream(cycle("ab"), StoppingCriteria(SampleConfig(length=2)))
 
-    assert [(piece, writing.reason) for piece in writing] == [("a", None), ("b", "length")]
+    assert [(piece, stream.reason) for piece in stream] == [("a", None), ("b", "length")]
 
 
 def test_a_text_that_has_ended_stays_at_its_end() -> None:
     chars = iter("abcdef")
-    writing = TextStream(chars, StoppingCriteria(SampleConfig(stop=("bc",))))
+    stream = TextStream(chars, StoppingCriteria(SampleConfig(stop=("bc",))))
 
-    assert [*writing, *writing] == ["a"]
+    assert [*stream, *stream] == ["a"]
     assert next(chars) == "d"
 
 
 def test_characters_that_end_by_themselves_give_their_reason_and_what_was_held_back() -> None:
-    writing = TextStream(iter("xab"), StoppingCriteria(SampleConfig(stop=("abc",))), "match")
+    stream = TextStream(iter("xab"), StoppingCriteria(SampleConfig(stop=("abc",))), "match")
 
-    assert ("".join(writing), writing.reason) == ("xab", "match")
+    assert ("".join(stream), stream.reason) == ("xab", "match")
 
 
 @pytest.mark.parametrize(("documents", "text"), [(1, "a"), (2, "a##b"), (4, "a##b####c")])
 def test_text_ends_before_the_end_of_its_last_document(documents: int, text: str) -> None:
-    writing = TextStream(
+    stream = TextStream(
         iter("a##b####c###d"), StoppingCriteria(SampleConfig(documents=documents), "##")
     )
 
-    assert ("".join(writing), writing.reason) == (text, "documents")
+    assert ("".join(stream), stream.reason) == (text, "documents")

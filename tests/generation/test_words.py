@@ -36,12 +36,12 @@ def test_the_temperature_at_a_words_beginning_is_its_own(last: int, temperature:
     """The share of the second of two ids tells the temperature."""
     config = SampleConfig(temperature=0.5, word_temperature=3)
     chain = SamplerChain(config, 2, begins_word=begins_word(Vocab(" a")))
-    memory = chain.start(np.array([last] if last >= 0 else [], np.int64))
+    state = chain.initial_state(np.array([last] if last >= 0 else [], np.int64))
     logits, share = np.array([1.0, 0.0]), 1 / (1 + np.exp(1 / temperature))
 
-    drawn = [chain.choose(logits, memory, u)[0] for u in (1 - share - 1e-6, 1 - share + 1e-6)]
+    sampled = [chain.sample(logits, state, u)[0] for u in (1 - share - 1e-6, 1 - share + 1e-6)]
 
-    assert drawn == [0, 1]
+    assert sampled == [0, 1]
 
 
 def test_both_temperatures_are_described() -> None:
@@ -50,5 +50,5 @@ def test_both_temperatures_are_described() -> None:
     assert describe_chain(config) == [
         "temperature 0.3 to 0.7 by entropy within words",
         "temperature 0.8 to 1.2 by entropy where a word begins",
-        "a draw",
+        "sample",
     ]

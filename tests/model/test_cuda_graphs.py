@@ -1,4 +1,4 @@
-"""What is recorded and when, and that CUDA is asked for a graph as PyTorch's notes have it.
+"""What is captured and when, and that CUDA is asked for a graph as PyTorch's notes have it.
 
 Stand-ins note what they are asked: on a GPU nothing of this has run.
 """
@@ -14,32 +14,32 @@ import pytest
 import torch
 
 from charrnn.model.cuda_graph import CaptureError, CudaGraphs, GraphRunner
-from tests.training.cpu_graphs import CpuTape
+from tests.training.cpu_graphs import CpuGraphs
 
 CPU = torch.device("cpu")
 
 
-def test_without_a_tape_or_a_kind_an_action_is_done_as_it_is() -> None:
-    tape, done = CpuTape(CPU, torch.Generator()), []
-    for recorder, kind in ((GraphRunner(None), 1), (GraphRunner(tape), None)):
+def test_without_a_backend_or_a_kind_an_action_runs_eagerly() -> None:
+    graphs, done = CpuGraphs(CPU, torch.Generator()), []
+    for runner, kind in ((GraphRunner(None), 1), (GraphRunner(graphs), None)):
         for _ in range(9):
-            recorder.do(kind, lambda: done.append(1))
+            runner.run(kind, lambda: done.append(1))
 
-    assert (len(done), tape.replays) == (18, 0)
+    assert (len(done), graphs.replays) == (18, 0)
 
 
-def test_after_one_recording_failed_no_other_is_tried() -> None:
-    recorder, done = GraphRunner(CpuTape(CPU, torch.Generator())), []
+def test_after_one_capture_failed_no_other_is_tried() -> None:
+    runner, done = GraphRunner(CpuGraphs(CPU, torch.Generator())), []
 
     def fail() -> None:
         done.append(1)
         torch.ones(1).item()
 
     for _ in range(3):
-        recorder.do("a", fail)
+        runner.run("a", fail)
     with pytest.raises(CaptureError, match="_local_scalar_dense is not permitted"):
-        recorder.do("a", fail)
-    recorder.do("b", fail)
+        runner.run("a", fail)
+    runner.run("b", fail)
     assert len(done) == 5
 
 
@@ -92,9 +92,9 @@ class CudaCalls:
 
 def test_a_cuda_graph_is_made_as_torch_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = CudaCalls(monkeypatch)
-    recorder: Any = GraphRunner(CudaGraphs(torch.device("cuda"), "generator"))  # type: ignore[arg-type]
+    runner: Any = GraphRunner(CudaGraphs(torch.device("cuda"), "generator"))  # type: ignore[arg-type]
     for _ in range(5):
-        recorder.do("step", lambda: calls.noted.append(f"does it on {calls.now}"))
+        runner.run("step", lambda: calls.noted.append(f"does it on {calls.now}"))
 
     aside = ["aside waits for usual", "does it on aside", "usual waits for aside"]
     recording = ["registers generator", "does it on aside", "recorded with pool"]
@@ -106,10 +106,10 @@ def test_a_graph_that_is_refused_leaves_the_stream_as_it_was(
 ) -> None:
     calls = CudaCalls(monkeypatch)
     calls.is_refusing = True
-    recorder = GraphRunner(CudaGraphs(torch.device("cuda"), torch.Generator()))
+    runner = GraphRunner(CudaGraphs(torch.device("cuda"), torch.Generator()))
     for _ in range(3):
-        recorder.do("step", lambda: None)
+        runner.run("step", lambda: None)
 
     with pytest.raises(CaptureError, match=r"^operation not permitted$"):
-        recorder.do("step", lambda: None)
+        runner.run("step", lambda: None)
     assert calls.now == "usual"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from charrnn.model import kernels
 from charrnn.model.kernels import Weights, run_gru, run_rnn
-from charrnn.model.layers import RecurrentLayer
+from charrnn.model.network import RecurrentLayer
 
 T, B, INPUTS, H = 5, 3, 4, 6
 CELLS = ("gru", "tanh", "relu", "logistic")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from charrnn.errors import ConfigError
-from charrnn.model import layers
+from charrnn.model import network
 from charrnn.model.device import choose_precision
-from charrnn.model.layers import RecurrentLayer, run_plain
+from charrnn.model.kernels import run_plain
+from charrnn.model.network import RecurrentLayer
 
 T, B, I, H = 7, 3, 5, 4  # noqa: E741
 KINDS = {"lstm": "tanh", "gru": "tanh", "rnn": "relu", "tanh": "tanh", "logistic": "logistic"}
@@ -27,37 +30,33 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def run(layer: RecurrentLayer) -> list[torch.Tensor]:
-    """Give what comes out, and the derivatives of a sum of it by what goes in and each weight."""
+def run(layer: RecurrentLayer, *, is_plain: bool = False) -> list[torch.Tensor]:
+    """Return what comes out, and the gradients of a sum of it by the inputs and each weight."""
     inputs = torch.randn(T, B, I, generator=seeded(9)).requires_grad_()
-    outputs, state = layer(inputs, layer.initial_state(B))
+    before = layer.initial_state(B)
+    if is_plain:
+        outputs, state = run_plain(layer.kind, inputs, before, layer._weights)
+    else:
+        outputs, state = layer(inputs, before)
     weighted = (torch.randn(part.shape, generator=seeded(5)) * part for part in (outputs, *state))
     total = torch.stack([part.sum() for part in weighted]).sum()
     return [outputs, *state, *torch.autograd.grad(total, [inputs, *layer.parameters()])]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_an_apple_gpu_gets_what_a_processor_gets(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layer, taken = make_layer(name), []
-    expected = run(layer)
-
-    def watched(*given: object) -> object:
-        taken.append(given[0])
-        return run_plain(*given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(layers, "run_plain", watched)
-    monkeypatch.setattr(layers, "_is_apples", lambda _: True)
-    for mine, other in zip(run(layer), expected, strict=True):
+def test_plain_operations_compute_what_the_kernels_compute(name: str) -> None:
+    layer = make_layer(name)
+    for mine, other in zip(run(layer, is_plain=True), run(layer), strict=True):
         assert torch.allclose(mine, other, atol=1e-6)
-    assert taken == [layer.kind]
 
 
-def test_only_an_apple_gpu_is_an_apples() -> None:
-    kinds = {kind: layers._is_apples(torch.device(kind)) for kind in ("cpu", "cuda", "mps")}
+def test_an_apple_gpu_takes_plain_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[object] = []
+    monkeypatch.setattr(network, "run_plain", lambda *given: taken.append(given[0]))
+    layer = make_layer("lstm")
+    layer(SimpleNamespace(device=torch.device("mps")), layer.initial_state(B))
 
-    assert kinds == {"cpu": False, "cuda": False, "mps": True}
+    assert taken == ["lstm"]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -18,8 +18,7 @@ from torch.nn import functional
 
 from charrnn.config import ModelConfig
 from charrnn.model import heads
-from charrnn.model.layers import RecurrentLayer
-from charrnn.model.network import CharRNN, numpy_state_dict, public_name
+from charrnn.model.network import CharRNN, RecurrentLayer, numpy_state_dict, public_name
 from tests.reference import recurrent as twin
 
 V, E, H, B, T = 5, 3, 4, 2, 6
@@ -145,7 +144,7 @@ class TestEveryCellInEveryShape:
 @pytest.mark.parametrize("shape", ["2-skip-learned", "3-skip-tied", "2-skip-projected-learned"])
 class TestTheLossWithoutLogits:
     def test_its_sum_and_gradients_are_the_twins(self, shape, large_alphabet, monkeypatch):
-        monkeypatch.setattr(heads, "_LARGE_ALPHABET", large_alphabet)
+        monkeypatch.setattr(heads, "LARGE_ALPHABET", large_alphabet)
         model = make_model(make_config("gru", shape), torch.float32)
         ids, targets = make_text()
         total, _ = model.loss_sum(ids, targets, None, None)
@@ -158,7 +157,7 @@ class TestTheLossWithoutLogits:
         assert_same(gradients_of(model), expected.weights, 1e-4, relative=1e-5)
 
     def test_each_targets_nats_are_the_twins(self, shape, large_alphabet, monkeypatch):
-        monkeypatch.setattr(heads, "_LARGE_ALPHABET", large_alphabet)
+        monkeypatch.setattr(heads, "LARGE_ALPHABET", large_alphabet)
         model = make_model(make_config("gru", shape), torch.float32)
         ids, targets = make_text()
         with torch.inference_mode():

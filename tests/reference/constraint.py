@@ -80,26 +80,26 @@ def enumerate_by_rule(
     return found
 
 
-def enumerate_by_guide(guide: Constraint, vocab: Vocab, model: Model) -> dict[str, float]:
-    """Give the probability of each text that a guide lets a model write; model: over ids (V,)."""
+def enumerate_by_constraint(constraint: Constraint, vocab: Vocab, model: Model) -> dict[str, float]:
+    """Give the probability of each text that a constraint lets a model write; model: over ids (V,)."""
     found: dict[str, float] = {}
 
-    def visit(place: object, ids: list[int], chance: float) -> None:
+    def visit(state: object, ids: list[int], chance: float) -> None:
         text = vocab.decode(ids)
-        if guide.is_over(place):
+        if constraint.is_finished(state):
             found[text] = found.get(text, 0) + chance
             return
-        bias = guide.bias(place)
+        bias = constraint.mask(state)
         shares = model(text) * np.exp(np.zeros(vocab.size) if bias is None else bias)
         shares = shares / shares.sum()
         for token in np.flatnonzero(shares).tolist():
-            after = guide.follow(place, token)
+            after = constraint.advance(token, state)
             if after is None:
                 found[text] = found.get(text, 0) + chance * shares[token]
             else:
                 visit(after, [*ids, token], chance * shares[token])
 
-    visit(guide.start(np.zeros(0, np.int64)), [], 1.0)
+    visit(constraint.initial_state(np.zeros(0, np.int64)), [], 1.0)
     return found
 
 
@@ -113,15 +113,15 @@ def make_model(size: int) -> Model:
     return shares
 
 
-def draw(guide: Constraint, vocab: Vocab, random: np.random.Generator, prompt: str = "") -> str:
+def draw(constraint: Constraint, vocab: Vocab, random: np.random.Generator, prompt: str = "") -> str:
     """Write a text with random logits."""
-    place, stream, text = guide.start(vocab.encode(prompt)), StreamDecoder(vocab), ""
-    while not guide.is_over(place):
-        logits, bias = 3 * random.normal(size=vocab.size), guide.bias(place)
+    state, stream, text = constraint.initial_state(vocab.encode(prompt)), StreamDecoder(vocab), ""
+    while not constraint.is_finished(state):
+        logits, bias = 3 * random.normal(size=vocab.size), constraint.mask(state)
         weights = np.exp(logits if bias is None else logits + bias)
         token = int(random.choice(vocab.size, p=weights / weights.sum()))
-        place = guide.follow(place, token)
-        if place is None:
+        state = constraint.advance(token, state)
+        if state is None:
             break
         text += stream.feed(token)
     return text + stream.flush()

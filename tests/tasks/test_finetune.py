@@ -47,8 +47,8 @@ OTHER_SHAPE: dict[str, Any] = {
 }
 
 
-def grow(model: ModelFile, vocab: Vocab) -> ModelFile:
-    """Give the model with room for `vocab`; the rows of a fresh network are random."""
+def extend(model: ModelFile, vocab: Vocab) -> ModelFile:
+    """Return the model with room for `vocab`; the rows of a fresh network are random."""
     config = replace(model.config, vocab_size=vocab.size)
     random = np.random.default_rng(5)
     fresh: Arrays = {
@@ -59,7 +59,7 @@ def grow(model: ModelFile, vocab: Vocab) -> ModelFile:
 
 
 def logits(model: ModelFile, text: str) -> np.ndarray[Any, Any]:
-    """Give what the model says after each character: (N, V) float64."""
+    """Return what the model says after each character: (N, V) float64."""
     network = CharRNN(model.config)
     load_numpy_state_dict(network, model.weights)
     ids = torch.from_numpy(model.vocab.encode(text).astype(np.int64))[None]
@@ -68,7 +68,7 @@ def logits(model: ModelFile, text: str) -> np.ndarray[Any, Any]:
 
 
 def log_sum_exp(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Give ln Σ exp over the last axis."""
+    """Return ln Σ exp over the last axis."""
     top = values.max(-1)
     return top + np.log(np.exp(values - top[..., None]).sum(-1))
 
@@ -82,12 +82,12 @@ def test_with_nothing_new_the_weights_are_the_models_bit_for_bit(
 ) -> None:
     vocab = Vocab(OLD, has_bytes)
     model = replace(make_model(vocab_size=vocab.size, **shape), vocab=vocab)
-    grown = grow(model, vocab)
+    extended = extend(model, vocab)
 
-    assert list(grown.weights) == list(model.weights)
+    assert list(extended.weights) == list(model.weights)
     for name, weight in model.weights.items():
-        assert grown.weights[name].tobytes() == weight.tobytes()
-        assert grown.weights[name] is not weight
+        assert extended.weights[name].tobytes() == weight.tobytes()
+        assert extended.weights[name] is not weight
 
 
 @given(SHAPES, MORE, st.booleans(), st.text(st.sampled_from(OLD), min_size=1, max_size=9))
@@ -96,59 +96,59 @@ def test_old_tokens_keep_their_logits_on_old_text_and_new_ones_cost_it_little(
 ) -> None:
     model = make_model(**shape)
     vocab = model.vocab.union(Vocab.from_text("a" + more)).union(Vocab("a", has_bytes))
-    before, after = logits(model, text), logits(grow(model, vocab), text)
+    before, after = logits(model, text), logits(extend(model, vocab), text)
     extra_nats = log_sum_exp(after) - log_sum_exp(before)
 
-    np.testing.assert_allclose(after[:, model.vocab.places_in(vocab)], before, atol=2e-5)
+    np.testing.assert_allclose(after[:, model.vocab.ids_in(vocab)], before, atol=2e-5)
     assert (extra_nats <= math.log(vocab.size / model.vocab.size) + 1e-4).all()
 
 
 @given(SHAPES, MORE, st.booleans())
-def test_a_grown_model_has_every_weight_of_a_network_of_its_size(
+def test_a_extended_model_has_every_weight_of_a_network_of_its_size(
     make_model: MakeModel, shape: dict[str, Any], more: str, has_bytes: bool
 ) -> None:
     model = make_model(**shape)
-    grown = grow(model, model.vocab.union(Vocab("".join(sorted({"a", *more})), has_bytes)))
+    extended = extend(model, model.vocab.union(Vocab("".join(sorted({"a", *more})), has_bytes)))
 
-    shapes = {name: weight.shape for name, weight in grown.weights.items()}
-    assert shapes == grown.config.weight_shapes()
-    assert {weight.dtype for weight in grown.weights.values()} == {np.dtype("f4")}
+    shapes = {name: weight.shape for name, weight in extended.weights.items()}
+    assert shapes == extended.config.weight_shapes()
+    assert {weight.dtype for weight in extended.weights.values()} == {np.dtype("f4")}
 
 
 def test_rows_move_with_their_characters_and_their_bytes(make_model: MakeModel) -> None:
     old = Vocab(OLD, has_bytes=True)
     model = replace(make_model(vocab_size=old.size), vocab=old)
-    grown = grow(model, Vocab("\0\n abcé中", has_bytes=True)).weights
+    extended = extend(model, Vocab("\0\n abcé中", has_bytes=True)).weights
 
     for name in ("embedding.weight", "output.weight", "output.bias"):
-        assert np.array_equal(grown[name][[1, 2, 3, 4, 6]], model.weights[name][:5])
-        assert np.array_equal(grown[name][8:], model.weights[name][5:])
+        assert np.array_equal(extended[name][[1, 2, 3, 4, 6]], model.weights[name][:5])
+        assert np.array_equal(extended[name][8:], model.weights[name][5:])
 
 
-def test_a_new_token_is_read_afresh_and_written_by_the_mean_of_the_old(
+def test_a_new_token_has_a_fresh_embedding_and_the_mean_of_the_output_rows(
     make_model: MakeModel,
 ) -> None:
     model, new = make_model(), [0, 3]
     fresh = {"embedding.weight": np.arange(21, dtype=np.float32).reshape(7, 3)}
-    grown = extend_weights(model, Vocab("\0\n !abé"), fresh)
+    extended = extend_weights(model, Vocab("\0\n !abé"), fresh)
 
-    assert np.array_equal(grown["embedding.weight"][new], fresh["embedding.weight"][new])
+    assert np.array_equal(extended["embedding.weight"][new], fresh["embedding.weight"][new])
     for name in ("output.weight", "output.bias"):
-        expected = np.broadcast_to(model.weights[name].mean(0), grown[name][new].shape)
-        np.testing.assert_allclose(grown[name][new], expected, rtol=1e-6)
+        expected = np.broadcast_to(model.weights[name].mean(0), extended[name][new].shape)
+        np.testing.assert_allclose(extended[name][new], expected, rtol=1e-6)
 
 
 def test_a_new_token_of_a_tied_table_is_the_mean_of_the_old(make_model: MakeModel) -> None:
     model = make_model(tie_embeddings=True)
-    grown = grow(model, Vocab("\n abcé")).weights["embedding.weight"]
+    extended = extend(model, Vocab("\n abcé")).weights["embedding.weight"]
 
-    np.testing.assert_allclose(grown[4], model.weights["embedding.weight"].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(extended[4], model.weights["embedding.weight"].mean(0), rtol=1e-6)
 
 
 # The shape
 
 
-def test_a_shape_that_is_not_asked_for_is_the_models(make_model: MakeModel) -> None:
+def test_a_shape_that_is_not_given_is_the_models(make_model: MakeModel) -> None:
     model = make_model(**OTHER_SHAPE | {"cell": "rnn"}).config
     settings = with_model_shape(model, "book", {"seq_len": 7, "dropout": 0.3, "hidden_size": None})
     plan = make_plan(TrainConfig(steps=3, **settings), vocab_size=12, train_tokens=10_000)
@@ -165,7 +165,7 @@ def test_another_shape_is_refused_by_name(make_model: MakeModel, name: str, valu
 
     assert str(caught.value) == (
         f"{name} of model 'book' is {getattr(model, name)!r} and cannot become {value!r}; leave "
-        f"--{name.replace('_', '-')} out, or train anew without --init-from"
+        f"--{name.replace('_', '-')} out, or train a new model without --init-from"
     )
 
 
@@ -176,14 +176,14 @@ def test_every_part_of_a_shape_but_vocabulary_and_dropout_is_held_to(make_model:
     assert taken.keys() | {"vocab_size", "dropout"} == vars(ModelConfig()).keys()
 
 
-# What is said of it
+# What is reported
 
 
-def test_what_the_model_never_saw_is_named(make_model: MakeModel) -> None:
-    inherited = InitialModel.of("book", make_model(step=7), Vocab("\n !abzé", has_bytes=True))
+def test_characters_that_the_model_never_saw_are_named(make_model: MakeModel) -> None:
+    initial = InitialModel.of("book", make_model(step=7), Vocab("\n !abzé", has_bytes=True))
 
-    assert (inherited.new_characters, inherited.has_new_bytes) == ("!z", True)
-    assert inherited.as_json() == {
+    assert (initial.new_characters, initial.has_new_bytes) == ("!z", True)
+    assert initial.as_json() == {
         "name": "book",
         "step": 7,
         "corpus_sha256": "0" * 64,
@@ -191,16 +191,16 @@ def test_what_the_model_never_saw_is_named(make_model: MakeModel) -> None:
     }
 
 
-def test_a_file_that_says_nothing_of_its_training_can_be_started_from(
+def test_a_run_can_start_from_a_file_without_a_training_summary(
     make_model: MakeModel,
 ) -> None:
     model = replace(make_model(), summary={})
-    inherited = InitialModel.of("book", model, model.vocab)
+    initial = InitialModel.of("book", model, model.vocab)
 
-    assert (inherited.step, inherited.corpus_sha256, inherited.new_characters) == (None, None, "")
+    assert (initial.step, initial.corpus_sha256, initial.new_characters) == (None, None, "")
 
 
-def test_only_a_run_that_began_from_a_model_may_know_more_than_its_text(
+def test_only_a_run_that_started_from_a_model_may_know_more_than_its_text(
     make_model: MakeModel,
 ) -> None:
     model = make_model()
@@ -224,7 +224,7 @@ STILL = {"steps": 1, "learning_rate": 1e-12}
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with two texts and the run `book`, trained on the first."""
+    """Return a folder with two texts and the run `book`, trained on the first."""
     folder = tmp_path_factory.mktemp("trained")
     for name, alphabet in (("book", "abcdé \n"), ("song", "abcZ中 \n")):
         letters = np.random.default_rng(3).choice(list(alphabet), 1000)
@@ -253,12 +253,12 @@ def run(*corpus: str, stop: int | None = None, **settings: Any) -> list[RunRepor
 
 
 def model_of(name: str) -> ModelFile:
-    """Give a run's best model."""
+    """Return a run's best model."""
     return read_model(RunFolder(Path("checkpoints", name)).best)
 
 
 def request(**settings: Any) -> TrainRequest:
-    """Give what a run on song.txt is asked for."""
+    """Return what a run on song.txt is asked for."""
     return read_request(["song.txt"], settings)
 
 
@@ -276,17 +276,17 @@ def test_a_run_that_hardly_moves_has_the_weights_and_the_loss_that_it_started_fr
 def test_a_run_on_another_text_has_the_tokens_of_both_and_the_old_rows(book: ModelFile) -> None:
     opened = run("song.txt", init_from="book", **STILL)[1]
     song = model_of("song")
-    places = book.vocab.places_in(song.vocab)
+    ids = book.vocab.ids_in(song.vocab)
 
     assert song.vocab.alphabet == "\n Zabcdé中"
     assert isinstance(opened, Opened)
-    assert opened.inherited is not None
-    assert opened.inherited.new_characters == "Z中"
+    assert opened.initial_model is not None
+    assert opened.initial_model.new_characters == "Z中"
     for name in ("embedding.weight", "output.weight", "output.bias"):
-        np.testing.assert_allclose(song.weights[name][places], book.weights[name], atol=1e-7)
+        np.testing.assert_allclose(song.weights[name][ids], book.weights[name], atol=1e-7)
 
 
-def test_the_file_says_where_its_weights_began(book: ModelFile) -> None:
+def test_the_file_names_the_model_that_it_started_from(book: ModelFile) -> None:
     run("song.txt", init_from="book", **STILL)
 
     assert model_of("song").summary["init_from"] == {
@@ -308,7 +308,7 @@ def test_characters_rarer_than_min_count_become_bytes_unless_the_model_knows_the
     assert vocab == Vocab(book.vocab.alphabet, has_bytes=True)
 
 
-def test_a_run_cut_off_and_resumed_keeps_its_larger_vocabulary_and_its_beginning(
+def test_a_run_cut_off_and_resumed_keeps_its_larger_vocabulary_and_origin(
     book: ModelFile,
 ) -> None:
     run("song.txt", init_from="book", name="uncut", steps=12, eval_every=4)
@@ -324,7 +324,7 @@ def test_a_run_cut_off_and_resumed_keeps_its_larger_vocabulary_and_its_beginning
     assert settings["init_from"] == "book"
 
 
-def test_what_a_run_was_asked_for_makes_it_again(book: ModelFile) -> None:
+def test_the_settings_of_a_run_make_it_again(book: ModelFile) -> None:
     run("song.txt", init_from="book", name="one", steps=4)
     settings = tomllib.loads(Path("checkpoints/one/config.toml").read_text("utf-8"))
     corpus = settings.pop("corpus")
@@ -347,7 +347,7 @@ def test_a_request_has_the_models_shape_among_its_settings(book: ModelFile) -> N
 
     assert (asked.train.hidden_size, asked.train.embedding_size) == (6, 3)
     assert (asked.train.learning_rate, asked.train.dropout) == (0.5, None)
-    assert asked.known == book.vocab
+    assert asked.known_vocab == book.vocab
 
 
 def test_another_shape_is_refused_before_anything_is_made(book: ModelFile) -> None:
@@ -361,16 +361,16 @@ def test_another_shape_is_refused_before_anything_is_made(book: ModelFile) -> No
     ("model_end", "asked", "end"),
     [(None, {}, None), ("--", {}, "--"), ("--", {"document_end": "§"}, "§")],
 )
-def test_documents_end_as_those_of_the_model_unless_something_else_is_asked_for(
+def test_documents_end_as_those_of_the_model_unless_given_another_end(
     book: ModelFile, model_end: str | None, asked: dict[str, str], end: str | None
 ) -> None:
     run("book.txt", name="base", init_from="book", document_end=model_end, **STILL)
     run("song.txt", init_from="base", **asked, **STILL)
     song = model_of("song")
-    passage = read_eval_text([NamedModel("song", song)], EvalTextRequest())
+    text_read = read_eval_text([NamedModel("song", song)], EvalTextRequest())
 
     assert song.summary["settings"]["document_end"] == end
-    assert song.vocab.decode(passage.ids).endswith(
+    assert song.vocab.decode(text_read.ids).endswith(
         Path("song.txt").read_text("utf-8")[-9:] + (end or "")
     )
 
@@ -391,15 +391,15 @@ def test_a_model_starts_no_run_without_a_text(book: ModelFile) -> None:
         read_request([], {"init_from": "book"})
 
 
-def test_a_model_of_a_name_that_is_no_text_is_refused(book: ModelFile) -> None:
+def test_a_model_name_that_is_not_utf_8_is_refused(book: ModelFile) -> None:
     with pytest.raises(CorpusError, match="is not valid UTF-8"):
         request(init_from="b\udcff")
 
 
-def test_the_text_of_a_run_that_began_from_a_model_is_found_again(book: ModelFile) -> None:
+def test_the_text_of_a_run_that_started_from_a_model_is_found_again(book: ModelFile) -> None:
     run("song.txt", init_from="book", **STILL)
     song = model_of("song")
-    passage = read_eval_text([NamedModel("song", song)], EvalTextRequest())
+    text_read = read_eval_text([NamedModel("song", song)], EvalTextRequest())
 
     text = Path("song.txt").read_text("utf-8")
-    assert song.vocab.decode(passage.ids) == text[-song.summary["corpus"]["val_chars"] :]
+    assert song.vocab.decode(text_read.ids) == text[-song.summary["corpus"]["val_chars"] :]

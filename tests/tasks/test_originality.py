@@ -1,4 +1,4 @@
-"""A model's own text is found again, and tells what is copied from what is new."""
+"""A model's own text is opened again, to find what is copied from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Train = Callable[..., ModelFile]
 
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Any) -> Train:
-    """Give a function that makes a model that says it was trained on the files it is given."""
+    """Return a function that makes a model which says it was trained on the given files."""
     monkeypatch.chdir(tmp_path)
     Path("book.txt").write_text(BOOK, encoding="utf-8")
 
@@ -43,36 +43,36 @@ def own(train: Train) -> OwnText:
     return open_own_text("n", train("book.txt"))
 
 
-def test_what_was_learned_from_is_copied_and_what_was_held_out_is_not(own: OwnText) -> None:
-    learned = own.find_copied("ab a\naab\nbbé", least=5)
+def test_copies_are_found_in_the_training_part_and_not_in_the_held_out_part(own: OwnText) -> None:
+    learned = own.find_copies("ab a\naab\nbbé", least=5)
 
     assert learned.spans == ((0, 12),)
     assert learned.line == 4
-    assert own.find_copied("éabbé\naé", least=5).spans == ()
-    assert own.find_copied("\nébbé", least=5).spans == ()
+    assert own.find_copies("éabbé\naé", least=5).spans == ()
+    assert own.find_copies("\nébbé", least=5).spans == ()
 
 
-def test_the_least_span_is_20_unless_it_is_said(own: OwnText) -> None:
-    assert own.find_copied(BOOK[:19]).spans == ()
-    assert own.find_copied(BOOK[:20]).spans == ((0, 20),)
+def test_the_default_least_span_is_20(own: OwnText) -> None:
+    assert own.find_copies(BOOK[:19]).spans == ()
+    assert own.find_copies(BOOK[:20]).spans == ((0, 20),)
 
 
-def test_a_guide_forbids_what_was_learned_from(own: OwnText) -> None:
-    guide, encode = own.novelty(2), own.corpus.vocab.encode
-    bias = guide.bias(guide.start(encode("bb")))
+def test_no_copy_bans_what_continues_a_run_of_the_training_part(own: OwnText) -> None:
+    constraint, encode = own.no_copy(2), own.corpus.vocab.encode
+    bias = constraint.mask(constraint.initial_state(encode("bb")))
 
     assert bias is not None
     assert np.flatnonzero(bias).tolist() == encode("é").tolist()
-    assert guide.bias(guide.start(encode("éb"))) is None  # held out
+    assert constraint.mask(constraint.initial_state(encode("éb"))) is None  # held out
 
 
-def test_a_line_that_was_held_out_is_no_new_line(own: OwnText) -> None:
+def test_held_out_lines_are_known_too(own: OwnText) -> None:
     assert "ébbé" in own.lines
     assert "bé" not in own.lines  # where the text is cut in two
     assert "".join(own.lines.iter_new(["bbé\nbb\né", "bbé\n"])) == "bb\n"
 
 
-def test_a_file_that_is_held_out_begins_a_line(train: Train) -> None:
+def test_a_held_out_file_begins_a_line(train: Train) -> None:
     Path("val.txt").write_text("éé\n", encoding="utf-8")
     Path("cut.txt").write_text("bb\naa", encoding="utf-8")
 
@@ -83,15 +83,15 @@ def test_a_file_that_is_held_out_begins_a_line(train: Train) -> None:
     assert "aaéé" not in lines
 
 
-def test_texts_of_rare_characters_are_told_apart_too(train: Train) -> None:
+def test_copies_of_characters_written_as_bytes_are_found(train: Train) -> None:
     own = open_own_text("n", train("book.txt", min_count=30))
     assert own.corpus.vocab.has_bytes
 
-    assert own.find_copied("bbé\n\nab", least=3).spans == ((0, 7),)
+    assert own.find_copies("bbé\n\nab", least=3).spans == ((0, 7),)
     assert "bbé" in own.lines
 
 
-# ── where it is not to be had ──
+# ── the text cannot be opened ──
 
 
 def complaint(file: ModelFile) -> str:
@@ -100,7 +100,7 @@ def complaint(file: ModelFile) -> str:
     return str(caught.value)
 
 
-def test_a_text_that_has_changed_is_refused(train: Train) -> None:
+def test_a_changed_text_is_refused(train: Train) -> None:
     file = train("book.txt")
     Path("book.txt").write_text(BOOK.replace("aab", "aba", 1), encoding="utf-8")
 
@@ -110,11 +110,13 @@ def test_a_text_that_has_changed_is_refused(train: Train) -> None:
     )
 
 
-def test_a_text_that_is_gone_is_named(train: Train) -> None:
+def test_a_missing_text_is_named(train: Train) -> None:
     file = train("book.txt")
     Path("book.txt").unlink()
 
-    assert complaint(file).startswith("the text of poet cannot be read: no text at 'book.txt'")
+    assert complaint(file).startswith(
+        "the text of poet cannot be read: cannot find the text 'book.txt'"
+    )
     assert complaint(file).endswith(
         "; or leave --max-copy, --mark-copies and --skip-known-lines out"
     )
@@ -128,7 +130,7 @@ def test_a_text_that_is_gone_is_named(train: Train) -> None:
         (None, "poet does not say which text it was trained on; leave --max-copy"),
     ],
 )
-def test_a_text_that_is_not_known_is_refused(train: Train, paths: Any, why: str) -> None:
+def test_an_unknown_text_is_refused(train: Train, paths: Any, why: str) -> None:
     file = train("book.txt")
     file.summary["corpus"]["paths"] = paths
 

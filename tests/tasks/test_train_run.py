@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,14 @@ from charrnn.errors import (
 )
 from charrnn.generation.model import Model
 from charrnn.model.network import CharRNN
-from charrnn.tasks.auto_resume import UnfinishedRun
 from charrnn.tasks.corpus_stats import summarise_corpus
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.tasks.evaluate import evaluate_models
 from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.train import Opened, RunReport, start_run
-from charrnn.training.reports import Evaluation, Progress, Snapshot
+from charrnn.tasks.train_request import UnfinishedRun
+from charrnn.training.loop import train
+from charrnn.training.reports import Evaluation, Progress, Report, Snapshot
 from tests.training.small_runs import SMALL, STEPS, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
@@ -47,20 +49,20 @@ def run(corpus: str | None, stop: int | None = None, **settings: Any) -> list[Ru
     return list(start_run(paths, {**resumed, **settings}, should_stop=should_stop))
 
 
-def test_the_file_says_how_good_the_whole_held_out_text_is(book: str) -> None:
+def test_the_file_holds_the_score_on_the_whole_held_out_text(book: str) -> None:
     run(book, steps=10, eval_chars=20)
     best = RunFolder(Path("checkpoints/book")).best
-    assessment = evaluate_models([("book", best)], EvalTextRequest())
-    (assessed,) = assessment.models
+    result = evaluate_models([("book", best)], EvalTextRequest())
+    (scores,) = result.models
 
     summary = read_model(best).summary
-    assert summary["val_nats"] == pytest.approx(assessed.carried.nats, rel=1e-6)
-    assert summary["val_windowed_nats"] == pytest.approx(assessed.windowed.nats, rel=1e-6)
-    assert summary["val_windowed_bpc"] == pytest.approx(assessed.windowed.bpc, rel=1e-6)
-    assert summary["corpus"]["val_chars"] == assessment.chars + 1
+    assert summary["val_nats"] == pytest.approx(scores.carried.nats, rel=1e-6)
+    assert summary["val_windowed_nats"] == pytest.approx(scores.windowed.nats, rel=1e-6)
+    assert summary["val_windowed_bpc"] == pytest.approx(scores.windowed.bpc, rel=1e-6)
+    assert summary["corpus"]["val_chars"] == result.chars + 1
 
 
-def test_the_file_says_what_simpler_models_make_of_the_held_out_text(book: str) -> None:
+def test_the_file_holds_the_scores_of_simpler_models(book: str) -> None:
     Path("book.txt").write_text(Path("book.txt").read_text("utf-8") * 5, encoding="utf-8")
     kept = run(book, steps=2)[-1]
 
@@ -70,7 +72,7 @@ def test_the_file_says_what_simpler_models_make_of_the_held_out_text(book: str) 
     assert summarise_corpus([book], TextConfig()).baselines_bpc == summary["baselines_bpc"]
 
 
-def test_a_held_out_text_that_is_short_is_compared_with_nothing(book: str) -> None:
+def test_a_short_held_out_text_is_compared_with_nothing(book: str) -> None:
     run(book, steps=2)
 
     assert read_model(RunFolder(Path("checkpoints/book")).best).summary["baselines_bpc"] == {}
@@ -104,7 +106,7 @@ def steps_of(folder: Path) -> list[tuple[str, int]]:
     return [(line["event"], line["step"]) for line in lines]
 
 
-def test_a_time_budget_goes_on_where_it_was_cut_off(book: str) -> None:
+def test_a_time_budget_continues_where_it_was_cut_off(book: str) -> None:
     cut = run(book, budget="4s", stop=120, eval_every=121)
     resumed = run(None, resume="book")
 
@@ -114,7 +116,7 @@ def test_a_time_budget_goes_on_where_it_was_cut_off(book: str) -> None:
     assert resumed[-1].finished.step > 125  # type: ignore[union-attr]
 
 
-def test_evaluations_can_be_spaced_anew(book: str) -> None:
+def test_evaluations_can_be_spaced_differently_on_resuming(book: str) -> None:
     run(book, steps=60, eval_every=20, stop=30)
     resumed = run(None, resume="book", eval_every=6)
 
@@ -128,7 +130,7 @@ def test_a_run_can_be_made_longer(book: str) -> None:
     assert resumed[-1].finished.step == 25  # type: ignore[union-attr]
 
 
-def test_a_longer_run_compares_with_what_was_held_out_on_the_way(book: str) -> None:
+def test_a_longer_run_compares_with_the_part_that_evaluations_score(book: str) -> None:
     text = Path("book.txt").read_text("utf-8")
     Path("book.txt").write_text(text * 2 + "zqxj" * 8 + text[:100], encoding="utf-8")
     settings = {"eval_chars": 40, "val_fraction": 0.2, "lr_schedule": "constant", "eval_every": 20}
@@ -148,10 +150,12 @@ def test_a_longer_run_compares_with_what_was_held_out_on_the_way(book: str) -> N
         ({"hidden_size": 7}, r"hidden_size of run 'book' is 6 and cannot change"),
         ({"document_end": "--"}, r"document_end of run 'book' is None and cannot change"),
         ({"name": "other"}, r"under its own name; drop --name"),
-        ({}, r"has trained its length"),
+        ({}, r"this run is finished"),
     ],
 )
-def test_what_cannot_go_on_is_refused(book: str, settings: Any, complaint: str) -> None:
+def test_a_run_that_cannot_continue_as_asked_is_refused(
+    book: str, settings: Any, complaint: str
+) -> None:
     run(book, steps=6)
     before = {path: path.read_bytes() for path in Path("checkpoints/book").glob("*.*")}
 
@@ -172,7 +176,7 @@ def test_a_run_that_is_being_trained_is_refused_before_it_is_read(book: str) -> 
         run(None, resume="book")
 
 
-def test_the_best_so_far_stands_in_the_last_file_after_a_resume(book: str) -> None:
+def test_the_best_so_far_is_in_the_last_file_after_a_resume(book: str) -> None:
     run(book, steps=90, eval_every=20, stop=30)
     best = read_model(RunFolder(Path("checkpoints/book")).best).summary["val_nats"]
     run(None, resume="book", stop=3)
@@ -180,15 +184,15 @@ def test_the_best_so_far_stands_in_the_last_file_after_a_resume(book: str) -> No
     assert read_model(RunFolder(Path("checkpoints/book")).states[0]).summary["val_nats"] == best
 
 
-def test_a_run_goes_on_with_the_end_of_documents_that_it_began_with(book: str) -> None:
+def test_a_resumed_run_keeps_its_document_end(book: str) -> None:
     run(book, steps=9, document_end="§\n", stop=4)
     run(None, resume="book", document_end="§\n")
     last, _ = RunFolder(Path("checkpoints/book")).read_state()
-    passage = read_eval_text([NamedModel("book", last)], EvalTextRequest())
+    text_read = read_eval_text([NamedModel("book", last)], EvalTextRequest())
 
     assert last.summary["step"] == 9
-    assert Model(last).form.document_end == "§\n"
-    assert last.vocab.decode(passage.ids).endswith("§\n")
+    assert Model(last).text_format.document_end == "§\n"
+    assert last.vocab.decode(text_read.ids).endswith("§\n")
 
 
 def test_the_largest_seed_trains(book: str) -> None:
@@ -198,10 +202,12 @@ def test_the_largest_seed_trains(book: str) -> None:
 def test_metrics_are_json_even_where_a_figure_is_none(
     book: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_norm(**values: Any) -> Progress:
-        return Progress(**(values | {"gradient_norm": math.nan}))
+    def train_without_norm(*args: Any, **kwargs: Any) -> Iterator[Report]:
+        for report in train(*args, **kwargs):
+            is_progress = isinstance(report, Progress)
+            yield replace(report, gradient_norm=math.nan) if is_progress else report
 
-    monkeypatch.setattr("charrnn.training.loop.Progress", without_norm)
+    monkeypatch.setattr("charrnn.tasks.train.train", train_without_norm)
     run(book, steps=4)
 
     for line in Path("checkpoints/book/metrics.jsonl").read_text().splitlines():
@@ -218,7 +224,7 @@ def test_the_name_of_a_run_that_never_saved_is_free_again(book: str) -> None:
     assert [path.name for path in Path("checkpoints").iterdir()] == ["book"]
 
 
-def test_a_file_name_that_is_no_text_is_refused(book: str) -> None:
+def test_a_file_name_that_is_not_utf_8_is_refused(book: str) -> None:
     with pytest.raises(CorpusError, match="is not valid UTF-8; rename the file"):
         run("caf\udce9.txt", steps=2)
 
@@ -251,7 +257,7 @@ def test_a_snapshot_follows_every_evaluation(book: str) -> None:
 # The same command again
 
 
-def test_the_same_command_goes_on_with_the_run_that_did_not_end(book: str) -> None:
+def test_the_same_command_continues_its_unfinished_run(book: str) -> None:
     run(book, steps=60, eval_every=20, name="uncut")
     run(book, steps=60, eval_every=20, stop=33)
     reports = run(book, steps=60, eval_every=20)
@@ -265,7 +271,7 @@ def test_the_same_command_goes_on_with_the_run_that_did_not_end(book: str) -> No
     assert all(np.array_equal(one.weights[n], other.weights[n]) for n in other.weights)
 
 
-def test_a_run_that_ended_is_not_gone_on_with(book: str) -> None:
+def test_a_finished_run_is_not_continued(book: str) -> None:
     for _ in range(2):
         run(book, steps=6)
 
@@ -282,14 +288,14 @@ def test_a_run_that_ended_is_not_gone_on_with(book: str) -> None:
         {"document_end": "--"},
     ],
 )
-def test_another_command_begins_another_run(book: str, change: dict[str, Any]) -> None:
+def test_another_command_starts_another_run(book: str, change: dict[str, Any]) -> None:
     run(book, steps=60, stop=5)
     run(book, **({"steps": 60} | change), stop=5)
 
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "book-2"]
 
 
-def test_a_text_that_changed_begins_another_run(book: str) -> None:
+def test_a_text_that_changed_starts_another_run(book: str) -> None:
     run(book, steps=60, stop=5)
     Path(book).write_text("another text\n" * 200)
     run(book, steps=60, stop=5)
@@ -297,7 +303,7 @@ def test_a_text_that_changed_begins_another_run(book: str) -> None:
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "book-2"]
 
 
-def test_whoever_is_asked_can_say_no(book: str) -> None:
+def test_an_unfinished_run_can_be_left_alone(book: str) -> None:
     run(book, steps=60, stop=5)
     asked: list[UnfinishedRun] = []
 
@@ -306,13 +312,13 @@ def test_whoever_is_asked_can_say_no(book: str) -> None:
         return False
 
     settings = {**SMALL, "steps": 60}
-    list(start_run([book], settings, should_stop=stop_after(5), should_go_on=refuse))
+    list(start_run([book], settings, should_stop=stop_after(5), should_continue=refuse))
 
     assert [(found.run.name, found.step) for found in asked] == [("book", 5)]
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "book-2"]
 
 
-def test_a_named_run_goes_on_under_its_name(book: str) -> None:
+def test_a_named_run_continues_under_its_name(book: str) -> None:
     run(book, steps=60, name="mine", stop=5)
     reports = run(book, steps=60, name="mine", stop=5)
 
@@ -322,7 +328,7 @@ def test_a_named_run_goes_on_under_its_name(book: str) -> None:
 # Damage
 
 
-def test_a_damaged_state_is_named_and_the_one_before_goes_on(book: str) -> None:
+def test_a_damaged_state_is_named_and_the_one_before_continues(book: str) -> None:
     run(book, steps=90, eval_every=30, name="uncut")
     run(book, steps=90, eval_every=30, stop=70, name="cut")
     folder = RunFolder(Path("checkpoints/cut"))
@@ -339,7 +345,7 @@ def test_a_damaged_state_is_named_and_the_one_before_goes_on(book: str) -> None:
     assert newest.with_name("step-70.safetensors.damaged").exists()
 
 
-def test_a_damaged_best_model_is_named_and_its_place_is_taken(book: str) -> None:
+def test_a_damaged_best_model_is_named_and_replaced(book: str) -> None:
     run(book, steps=60, eval_every=20, stop=30)
     folder = RunFolder(Path("checkpoints/book"))
     folder.best.write_bytes(b"nothing of what it was")
@@ -378,7 +384,7 @@ def test_a_run_that_diverges_names_its_best_model(
 
     first = len(STEPS)
     monkeypatch.setattr(CharRNN, "loss_sum", poisoned)
-    with pytest.raises(DivergedError, match=r"; the best model until then is .*best\.safetensors"):
+    with pytest.raises(DivergedError, match=r"; the best model before that is .*best\.safetensors"):
         run(book, steps=60, eval_every=20)
 
     logged = map(json.loads, Path("checkpoints/book/metrics.jsonl").read_text().splitlines())
@@ -402,12 +408,12 @@ def forge(run: RunFolder, **progress: Any) -> None:
     run.states[0].write_bytes(pack_model(forged))
 
 
-def test_a_forged_state_is_gone_on_with_or_refused_and_nothing_else(book: str) -> None:
+def test_a_forged_state_continues_or_is_refused_and_nothing_else(book: str) -> None:
     run(book, steps=40, eval_every=10, stop=15)
     folder = RunFolder(Path("checkpoints/book"))
     honest = folder.states[0].read_bytes()
     model, _ = folder.read_state()
-    refused = gone_on = 0
+    refused = continued = 0
     for key in model.progress or {}:
         for value in FORGERIES:
             folder.states[0].write_bytes(honest)
@@ -415,7 +421,7 @@ def test_a_forged_state_is_gone_on_with_or_refused_and_nothing_else(book: str) -
             try:
                 reports = start_run([], {"resume": "book", "threads": 1}, should_stop=lambda: True)
                 list(reports)
-                gone_on += 1
+                continued += 1
             except CharRNNError as error:
                 assert str(error).isprintable()  # noqa: PT017
                 refused += 1
@@ -424,4 +430,4 @@ def test_a_forged_state_is_gone_on_with_or_refused_and_nothing_else(book: str) -
             (folder.path / "step-15.safetensors").write_bytes(honest)
 
     assert refused > 100
-    assert gone_on > 10
+    assert continued > 10

@@ -41,7 +41,7 @@ def book(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def before_pass(monkeypatch: pytest.MonkeyPatch) -> BeforePass:
-    """Give a function that has something done just before a pass over the text, the first is 1."""
+    """Return a function that has something done just before pass 1 or 2 over the text."""
 
     def arrange(number: int, act: Callable[[], None]) -> None:
         passes = 0
@@ -63,7 +63,7 @@ def fail() -> None:
 
 
 def whole(corpus: Corpus) -> str:
-    """Give the text of both parts."""
+    """Return the text of both parts."""
     return corpus.vocab.decode(corpus.train) + corpus.vocab.decode(corpus.val)
 
 
@@ -73,7 +73,7 @@ def builds() -> list[Path]:
 
 
 def only_build() -> Path:
-    """Give the one folder in the cache."""
+    """Return the one folder in the cache."""
     (folder,) = builds()
     return folder
 
@@ -104,7 +104,8 @@ def test_both_parts_together_are_the_text(text: str, val_fraction: float) -> Non
 def test_a_text_is_never_cut_inside_a_character(text: str, val_fraction: float) -> None:
     config = TextConfig(min_count=2, val_fraction=val_fraction)
     corpus = corpus_from_text(text, config)
-    train, val = corpus.vocab.decode(corpus.train), corpus.vocab.decode(corpus.val)
+    train = corpus.vocab.decode(corpus.train)
+    val = corpus.vocab.decode(corpus.val)
 
     assert train + val == text
     assert (corpus.train_chars, corpus.val_chars) == (len(train), len(val))
@@ -163,7 +164,7 @@ def test_a_packed_file_is_the_text_in_it(tmp_path: Path) -> None:
     assert whole(open_corpus([str(tmp_path / "book.txt.gz")])) == TEXT
 
 
-def test_encoding_and_normal_form_are_those_asked_for(tmp_path: Path) -> None:
+def test_encoding_and_normal_form_are_those_of_the_config(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("Wo\u0308rter".encode("utf-16-le"))
     config = TextConfig(encoding="utf-16-le", normalize="nfc")
 
@@ -182,9 +183,10 @@ def test_every_file_ends_as_a_document_the_held_out_one_too(tmp_path: Path) -> N
     assert corpus.sha256 == open_corpus(paths, TextConfig(val_file=config.val_file)).sha256
 
 
-def test_what_ends_a_document_is_known_though_no_text_had_it(book: Path) -> None:
+def test_the_end_of_documents_is_in_the_vocabulary_though_no_text_has_it(book: Path) -> None:
     config = TextConfig(document_end="§")
-    (opened, in_memory) = open_corpus([str(book)], config), corpus_from_text(TEXT, config)
+    opened = open_corpus([str(book)], config)
+    in_memory = corpus_from_text(TEXT, config)
 
     assert whole(opened) == whole(in_memory) == TEXT + "§"
     assert opened.vocab == in_memory.vocab
@@ -374,11 +376,11 @@ def test_the_cache_lies_where_the_environment_says(
     assert cache_folder() == Path(folder)
 
 
-def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
+def test_a_cache_that_cannot_be_written_is_named_with_a_hint(
     book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARRNN_CACHE", str(book / "cache"))
-    with pytest.raises(StorageError, match=r"cannot write .*book\.txt.*CHARRNN_CACHE names"):
+    with pytest.raises(StorageError, match=r"cannot write .*book\.txt.*set CHARRNN_CACHE"):
         open_corpus([str(book)])
 
 
@@ -465,7 +467,7 @@ def test_a_build_that_was_killed_is_not_believed(book: Path) -> None:
 
 
 @pytest.mark.parametrize(("age_seconds", "is_kept"), [(60, True), (2 * 86_400, False)])
-def test_a_build_that_was_killed_long_ago_is_swept_away(
+def test_a_build_that_was_killed_long_ago_is_removed(
     book: Path, age_seconds: float, is_kept: bool
 ) -> None:
     leftover = cache_folder() / ".building-killed"
@@ -540,7 +542,7 @@ def test_a_text_that_changes_between_the_passes_is_refused(
         b'{"sizes": {"train.ids": %d}, "vocab": {"alphabet": "ba", "bytes": false}}',
     ],
 )
-def test_a_description_without_vocabulary_is_not_believed(book, garbage: bytes) -> None:
+def test_a_description_without_vocabulary_is_not_believed(book: Path, garbage: bytes) -> None:
     open_corpus([str(book)])
     size = (only_build() / "train.ids").stat().st_size
     (only_build() / "about.json").write_bytes(garbage.replace(b"%d", str(size).encode()))
@@ -558,8 +560,7 @@ def test_packed_bytes_read_as_they_are_share_no_ids_with_the_text_in_them(tmp_pa
 
 
 def test_a_text_that_gains_a_character_between_the_passes_is_refused(
-    book,
-    before_pass,
+    book: Path, before_pass: BeforePass
 ) -> None:
     before_pass(2, lambda: book.write_text(TEXT + "ß", encoding="utf-8") and None)
     with pytest.raises(CorpusError, match="changed while it was read"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import ConfigError
@@ -83,7 +83,6 @@ def test_what_is_no_text_gets_no_suggestion() -> None:
     assert suggest_encodings(bytes(range(256)) * 7) == []
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_sample_gets_few_suggestions_that_all_decode_it(sample: bytes) -> None:
     suggestions = suggest_encodings(sample)
@@ -104,6 +103,6 @@ def test_a_codec_is_found_under_any_of_its_names(asked: str, name: str) -> None:
     "asked",
     ["", "klingon", "a\0b", "\udc80", "rot13", "base64", "idna", "undefined", "unicode_escape"],
 )
-def test_what_does_not_decode_files_is_refused_with_the_way_out(asked: str) -> None:
+def test_what_does_not_decode_files_is_refused_with_a_hint(asked: str) -> None:
     with pytest.raises(ConfigError, match=r"not an encoding of text files.*use one such as utf-8"):
         find_codec(asked)

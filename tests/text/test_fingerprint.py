@@ -1,4 +1,4 @@
-"""Holds the remembered SHA-256 to the truth: what was touched is read again."""
+"""Holds the cached SHA-256 to the truth: what was touched is read again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def book(tmp_path: Path) -> Path:
 @pytest.fixture
 def is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have files count as large and as written long ago."""
-    monkeypatch.setattr(module, "REMEMBERED_FROM_BYTES", 1)
+    monkeypatch.setattr(module, "CACHED_FROM_BYTES", 1)
     monkeypatch.setattr(module, "SETTLED_SECONDS", -3600)
 
 
@@ -51,9 +51,9 @@ needs_times = pytest.mark.skipif(os.name != "posix", reason="no time of status c
 
 @needs_times
 @pytest.mark.usefixtures("is_settled")
-def test_what_was_not_touched_is_not_read_again(book: Path) -> None:
+def test_an_unchanged_file_is_not_read_again(book: Path) -> None:
     assert look(book).sha256 is None
-    assert look(book).take() == sha256(TEXT)
+    assert look(book).compute() == sha256(TEXT)
     assert look(book).sha256 == sha256(TEXT)
 
 
@@ -61,7 +61,7 @@ def test_what_was_not_touched_is_not_read_again(book: Path) -> None:
 @pytest.mark.usefixtures("is_settled")
 def test_an_edit_that_restores_size_and_time_is_noticed(book: Path) -> None:
     first = look(book)
-    first.take()
+    first.compute()
     stamp = book.stat()
 
     def edit() -> None:
@@ -71,47 +71,45 @@ def test_an_edit_that_restores_size_and_time_is_noticed(book: Path) -> None:
     touch(book, edit)
 
     assert (book.stat().st_size, book.stat().st_mtime_ns) == (stamp.st_size, stamp.st_mtime_ns)
-    assert not first.still_holds()
+    assert not first.is_unchanged()
     assert look(book).sha256 is None
-    assert look(book).take() == sha256(TEXT.upper())
+    assert look(book).compute() == sha256(TEXT.upper())
 
 
 @needs_times
 @pytest.mark.usefixtures("is_settled")
-def test_what_was_only_touched_is_read_again_and_still_holds(book: Path) -> None:
+def test_a_file_with_new_times_only_is_read_again_and_unchanged(book: Path) -> None:
     first = look(book)
-    first.take()
+    first.compute()
     touch(book, lambda: book.chmod(0o600))
 
     assert look(book).sha256 is None
-    assert first.still_holds()
+    assert first.is_unchanged()
 
 
 @pytest.mark.usefixtures("is_settled")
 def test_other_files_have_a_hash_of_their_own(book: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_bytes(b"other")
-    look(book).take()
+    look(book).compute()
 
     assert look(book, other).sha256 is None
-    assert look(other, book).take() != look(book, other).take()
+    assert look(other, book).compute() != look(book, other).compute()
 
 
 def test_a_file_that_was_written_just_now_is_read_each_time(
     book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "REMEMBERED_FROM_BYTES", 1)
+    monkeypatch.setattr(module, "CACHED_FROM_BYTES", 1)
     monkeypatch.setattr(module, "SETTLED_SECONDS", 3600)
-    look(book).take()
+    look(book).compute()
 
     assert look(book).sha256 is None
 
 
-def test_a_small_text_leaves_nothing_to_remember(
-    book: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_text_is_not_cached(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SETTLED_SECONDS", -3600)
-    look(book).take()
+    look(book).compute()
 
     assert not (book.parent / "cache").exists()
 
@@ -119,13 +117,13 @@ def test_a_small_text_leaves_nothing_to_remember(
 @needs_times
 @pytest.mark.usefixtures("is_settled")
 @pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b"0" * 129, b"null", b"x " + b"0" * 64])
-def test_a_memory_that_is_garbage_is_not_believed(book: Path, garbage: bytes) -> None:
-    look(book).take()
-    (memory,) = (book.parent / "cache" / "hashes").iterdir()
-    memory.write_bytes(garbage)
+def test_a_cached_hash_that_is_garbage_is_not_believed(book: Path, garbage: bytes) -> None:
+    look(book).compute()
+    (cached,) = (book.parent / "cache" / "hashes").iterdir()
+    cached.write_bytes(garbage)
 
     assert look(book).sha256 is None
-    assert look(book).take() == sha256(TEXT)
+    assert look(book).compute() == sha256(TEXT)
 
 
 @needs_times
@@ -133,4 +131,4 @@ def test_a_memory_that_is_garbage_is_not_believed(book: Path, garbage: bytes) ->
 def test_a_cache_that_cannot_be_written_costs_no_more_than_time(book: Path) -> None:
     (book.parent / "cache").write_bytes(b"no folder")
 
-    assert look(book).take() == sha256(TEXT)
+    assert look(book).compute() == sha256(TEXT)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text import files, reader
 from charrnn.text.files import Source
-from charrnn.text.reader import iter_text
+from charrnn.text.reader import count_documents, iter_ended, iter_text, missing_end
+from tests.text.reading import Write, complaint, read_text
 
-Write = Callable[..., list[Source]]
 CHUNKS = st.integers(1, 7)
-LAW = settings(deadline=None)  # a busy machine breaks no law
+DOCUMENTS = st.text(st.sampled_from("a-\n"), max_size=12)
+ENDS = st.text(st.sampled_from("a-\n"), min_size=1, max_size=3)
 
 
-def read(sources: list[Source], chunk_bytes: int = 1 << 20, /, **options: str) -> str:
-    """Join all pieces, read with chunks of that many bytes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "CHUNK_BYTES", chunk_bytes)
-        return "".join(iter_text(sources, **options))
+def cut(text: str, size: int) -> list[str]:
+    """Cut the text into pieces of `size` characters."""
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def translate(text: str) -> str:
@@ -32,17 +30,9 @@ def translate(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def complaint(sources: list[Source], **options: str) -> str:
-    """Give the message of the CorpusError that reading ends in."""
-    with pytest.raises(CorpusError) as caught:
-        read(sources, **options)
-    return str(caught.value)
-
-
 # Characters
 
 
-@LAW
 @given(text=st.text(st.characters(codec="utf-8") | st.sampled_from("\r\n")), chunk=CHUNKS)
 @example(text="a\r\nb\rc\r", chunk=2)
 def test_any_text_reads_back_with_its_newlines_translated(
@@ -50,14 +40,13 @@ def test_any_text_reads_back_with_its_newlines_translated(
 ) -> None:
     sources = write(text.encode())
 
-    assert read(sources, chunk) == translate(text.removeprefix("\ufeff"))
+    assert read_text(sources, chunk) == translate(text.removeprefix("\ufeff"))
 
 
 @pytest.mark.parametrize(
     "encoding",
     ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-7", "gb18030", "hz", "shift_jis"],
 )
-@LAW
 @given(text=st.text(st.sampled_from("aé中国あー한Яß\r\n+-~\x1b\U0001f600")), chunk=CHUNKS)
 def test_a_character_split_between_chunks_reads_whole(
     write: Write, encoding: str, text: str, chunk: int
@@ -68,11 +57,10 @@ def test_a_character_split_between_chunks_reads_whole(
     except UnicodeError:  # a bare escape sign that the encoding has a meaning for
         return
 
-    assert read(write(stored), chunk, encoding=encoding) == expected
+    assert read_text(write(stored), chunk, encoding=encoding) == expected
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-7", "gb18030", "hz"])
-@LAW
 @given(content=st.binary(max_size=40), chunk=CHUNKS)
 @example(content=b"\xef\xbb", chunk=1)
 @example(content=b"+2D0-", chunk=3)
@@ -81,23 +69,21 @@ def test_any_bytes_read_as_the_whole_would_or_raise_our_error(
 ) -> None:
     sources = write(content)
     try:
-        text = read(sources, chunk, encoding=encoding)
+        text = read_text(sources, chunk, encoding=encoding)
     except CorpusError:
         return
     assert text == translate(content.decode(encoding).removeprefix("\ufeff"))
 
 
-@LAW
 @given(texts=st.lists(st.text(st.sampled_from("ab\r\n"), max_size=4), max_size=4), chunk=CHUNKS)
 def test_lines_of_different_files_never_merge(write: Write, texts: list[str], chunk: int) -> None:
     expected = ""
     for text in map(translate, texts):
         expected += "\n" * bool(text and expected and not expected.endswith("\n")) + text
 
-    assert read(write(*[text.encode() for text in texts]), chunk) == expected
+    assert read_text(write(*[text.encode() for text in texts]), chunk) == expected
 
 
-@LAW
 @given(
     texts=st.lists(st.text(st.sampled_from("ab-\n"), max_size=5), max_size=4),
     end=st.text(st.sampled_from("a-\n"), min_size=1, max_size=3),
@@ -113,7 +99,7 @@ def test_every_file_ends_as_a_document_by_the_fewest_characters(
 
     sources = write(*[text.encode() for text in texts])
 
-    assert read(sources, chunk, document_end=end) == "".join(map(ended, texts))
+    assert read_text(sources, chunk, document_end=end) == "".join(map(ended, texts))
 
 
 def test_a_document_is_brought_into_its_normal_form_before_it_is_ended(
@@ -121,11 +107,11 @@ def test_a_document_is_brought_into_its_normal_form_before_it_is_ended(
 ) -> None:
     sources = write("cafe\u0301".encode(), b"e")
 
-    assert read(sources, 1, normalize="nfc", document_end="é") == "caféeé"
+    assert read_text(sources, 1, normalize="nfc", document_end="é") == "caféeé"
 
 
 def test_each_file_loses_its_byte_order_mark_and_no_other_character(write: Write) -> None:
-    assert read(write(b"\xef\xbb\xbfa\xef\xbb\xbf\n", b"\xef\xbb\xbfb")) == "a\ufeff\nb"
+    assert read_text(write(b"\xef\xbb\xbfa\xef\xbb\xbf\n", b"\xef\xbb\xbfb")) == "a\ufeff\nb"
 
 
 def test_pieces_are_never_empty_and_stay_near_the_chunk_size(
@@ -143,7 +129,6 @@ def test_pieces_are_never_empty_and_stay_near_the_chunk_size(
 
 
 @pytest.mark.parametrize("normalize", ["nfc", "nfkc"])
-@LAW
 @given(
     text=st.text(
         st.characters(codec="utf-8") | st.sampled_from("eA\u0301\u0327\u1100\u1161\u11a8")
@@ -157,10 +142,10 @@ def test_the_normal_form_of_pieces_is_that_of_the_whole(
     sources = write(text.encode())
 
     expected = unicodedata.normalize("NFC" if normalize == "nfc" else "NFKC", whole)
-    assert read(sources, chunk, normalize=normalize) == expected
+    assert read_text(sources, chunk, normalize=normalize) == expected
 
 
-def test_a_run_without_a_place_to_cut_is_cut_at_the_bound(
+def test_marks_that_all_compose_are_cut_at_the_limit(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "MAX_HELD_CHARS", 3)
@@ -173,30 +158,30 @@ def test_a_run_without_a_place_to_cut_is_cut_at_the_bound(
 # What cannot be read
 
 
-def test_undecodable_bytes_are_named_with_place_and_remedy(write: Write) -> None:
+def test_undecodable_bytes_are_named_with_offset_and_hint(write: Write) -> None:
     sources = write("ab\n列位看官，你道此书从何而来？".encode("gb18030"))
 
     assert complaint(sources) == (
         "0.txt is not utf-8: invalid start byte, bytes c1 (hex) at offset 3; "
-        "it reads as gb18030, euc_kr, big5: pass --encoding gb18030"
+        "it looks like gb18030 (or euc_kr, big5): pass --encoding gb18030, or, if the other files "
+        "are utf-8, convert this one: iconv -f gb18030 -t utf-8 OLD > NEW"
     )
 
 
-@LAW
 @given(before=st.integers(0, 30), chunk=CHUNKS)
 def test_the_offset_counts_from_the_start_of_the_file(
     write: Write, before: int, chunk: int
 ) -> None:
     sources = write(b"\xef\xbb\xbf" + b"a" * before + "é".encode() + b"\xff")
     with pytest.raises(CorpusError, match=rf"bytes ff \(hex\) at offset {before + 5};"):
-        read(sources, chunk)
+        read_text(sources, chunk)
 
 
 def test_a_suggestion_comes_from_around_an_error_far_into_the_file(write: Write) -> None:
     russian = "Все счастливые семьи похожи друг на друга.\n".encode("cp1251")
     message = complaint(write(b"plain\n" * 300_000 + russian))
 
-    assert "at offset 1800000; it reads as cp1251" in message
+    assert "at offset 1800000; it looks like cp1251" in message
 
 
 def test_a_file_cut_off_inside_a_character_is_not_blamed_on_its_encoding(
@@ -210,7 +195,7 @@ def test_a_file_cut_off_inside_a_character_is_not_blamed_on_its_encoding(
 def test_utf16_without_its_mark_is_named(write: Write) -> None:
     message = complaint(write("Plain words\n".encode("utf-16-be")), encoding="utf-16")
 
-    assert message.endswith("it reads as utf-16-be: pass --encoding utf-16-be")
+    assert "; it looks like utf-16-be: pass --encoding utf-16-be, or" in message
 
 
 def test_a_lone_surrogate_is_named(write: Write) -> None:
@@ -224,3 +209,38 @@ def test_an_unknown_encoding_is_refused_before_a_byte_is_read(tmp_path: Path) ->
 
 def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     assert complaint([Source(tmp_path, "books")]) == "cannot read books: Is a directory"
+
+
+# Where documents end
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [("a", "\n--\n"), ("a\n", "--\n"), ("a\n-", "-\n"), ("a\n--\n", ""), ("a--\n", "--\n")],
+)
+def test_an_end_that_has_begun_is_completed(text: str, missing: str) -> None:
+    assert missing_end(text, "\n--\n") == missing
+
+
+@given(DOCUMENTS, ENDS)
+def test_a_text_that_is_ended_lacks_nothing_and_keeps_its_beginning(text: str, end: str) -> None:
+    ended = text + missing_end(text, end)
+
+    assert ended.endswith(end)
+    assert missing_end(ended, end) == ""
+
+
+@given(st.lists(DOCUMENTS, max_size=4), ENDS, st.integers(1, 4))
+def test_texts_are_ended_one_by_one_in_any_pieces(texts: list[str], end: str, size: int) -> None:
+    whole = "".join(text + missing_end(text, end) for text in texts if text)
+
+    assert "".join(iter_ended([cut(text, size) for text in texts], end)) == whole
+
+
+@given(DOCUMENTS, ENDS, st.integers(1, 4))
+def test_ends_are_counted_as_a_whole_text_is_searched(text: str, end: str, size: int) -> None:
+    assert count_documents(cut(text, size), end) == text.count(end)
+
+
+def test_a_document_may_be_empty() -> None:
+    assert count_documents(["a--", "--b-", "-"], "--") == 3

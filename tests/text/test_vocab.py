@@ -30,7 +30,7 @@ def stream(vocab: Vocab, ids: list[int]) -> str:
 
 
 @given(SOME)
-def test_the_ids_of_a_text_are_places_in_its_sorted_alphabet(text: str) -> None:
+def test_the_ids_of_a_text_are_indices_in_its_sorted_alphabet(text: str) -> None:
     vocab = Vocab.from_text(text)
 
     assert vocab.alphabet == "".join(sorted(set(text)))
@@ -90,8 +90,8 @@ def test_ids_have_the_narrowest_type_that_holds_them(vocab: Vocab, dtype: str) -
 def test_a_union_has_the_tokens_of_both_and_no_others(
     one: str, one_has_bytes: bool, other: str, other_has_bytes: bool
 ) -> None:
-    first, second = Vocab.from_text(one), Vocab.from_text(other)
-    first, second = Vocab(first.alphabet, one_has_bytes), Vocab(second.alphabet, other_has_bytes)
+    first = Vocab(Vocab.from_text(one).alphabet, one_has_bytes)
+    second = Vocab(Vocab.from_text(other).alphabet, other_has_bytes)
     union = first.union(second)
 
     assert union.alphabet == Vocab.from_text(one + other).alphabet
@@ -100,20 +100,20 @@ def test_a_union_has_the_tokens_of_both_and_no_others(
 
 
 @given(SOME, SOME, SOME, st.booleans())
-def test_tokens_mean_the_same_at_their_places_in_a_larger_vocabulary(
+def test_tokens_mean_the_same_by_their_ids_in_a_larger_vocabulary(
     one: str, other: str, text: str, has_bytes: bool
 ) -> None:
     vocab = Vocab(Vocab.from_text(one + ("" if has_bytes else text)).alphabet, has_bytes)
     larger = vocab.union(Vocab.from_text(other))
-    places = vocab.places_in(larger)
+    larger_ids = vocab.ids_in(larger)
 
-    assert len(set(places.tolist())) == vocab.size
-    assert larger.decode(places[vocab.encode(text)]) == text
+    assert len(set(larger_ids.tolist())) == vocab.size
+    assert larger.decode(larger_ids[vocab.encode(text)]) == text
 
 
 @pytest.mark.parametrize("vocab", [Vocab("ab"), BYTES_ONLY, Vocab("é中", has_bytes=True)])
-def test_tokens_are_at_home_in_their_own_vocabulary(vocab: Vocab) -> None:
-    assert vocab.places_in(vocab).tolist() == list(range(vocab.size))
+def test_tokens_keep_their_ids_in_their_own_vocabulary(vocab: Vocab) -> None:
+    assert vocab.ids_in(vocab).tolist() == list(range(vocab.size))
     assert vocab.union(vocab) == vocab
 
 
@@ -204,14 +204,14 @@ def test_an_unfinished_character_shows_before_the_next_one() -> None:
 # What is refused
 
 
-def test_unknown_characters_are_named_with_their_code_points_and_the_way_out() -> None:
+def test_unknown_characters_are_named_with_their_code_points_and_a_hint() -> None:
     with pytest.raises(VocabError) as caught:
         Vocab("ab").encode("a中b\x07é中")
 
     assert str(caught.value) == (
         "the model never saw '\\x07' (U+0007), 'é' (U+00E9 LATIN SMALL LETTER E WITH ACUTE), "
-        "'中' (U+4E2D CJK UNIFIED IDEOGRAPH-4E2D); leave it out, "
-        "or train with --min-count 2, which can write any character as bytes"
+        "'中' (U+4E2D CJK UNIFIED IDEOGRAPH-4E2D); remove it, "
+        "or train with --min-count 2, which spells rare characters as bytes, so that any text works"
     )
 
 
@@ -230,7 +230,7 @@ def test_without_bytes_a_text_is_encoded_only_if_every_character_is_known(
 
 
 @pytest.mark.parametrize("use", [Vocab("ab").encode, BYTES_ONLY.encode, Vocab.from_text])
-def test_half_of_a_surrogate_pair_is_named_with_its_place(use: Callable[[str], object]) -> None:
+def test_half_of_a_surrogate_pair_is_named_with_its_position(use: Callable[[str], object]) -> None:
     expected = re.escape("character 2 of the text is U+D83D, half of a surrogate pair")
     with pytest.raises(VocabError, match=expected):
         use("ab\ud83d\ud83d")

@@ -25,7 +25,7 @@ Started = list["subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
-    """Give the list of processes that are started from now on."""
+    """Return the list of processes that are started from now on."""
     processes: Started = []
     start = workers._start
 
@@ -57,7 +57,7 @@ def part(path: Path) -> list[Source]:
 
 
 def blocked(tmp_path: Path) -> dict[str, object]:
-    """Give a job that waits for ever: nobody writes into its pipe."""
+    """Return a job that waits for ever: nobody writes into its pipe."""
     os.mkfifo(tmp_path / "pipe")
     return count_job(part(tmp_path / "pipe"), TextConfig())
 
@@ -91,9 +91,7 @@ def test_an_error_comes_out_of_a_process_as_it_is(tmp_path: Path) -> None:
 
 
 @needs_pipes
-def test_a_process_that_is_killed_is_an_error_with_a_way_out(
-    tmp_path: Path, started: Started
-) -> None:
+def test_a_process_that_is_killed_is_an_error_with_a_hint(tmp_path: Path, started: Started) -> None:
     with open_workers(2) as run:
         result = run([blocked(tmp_path)])
         for process in started:
@@ -133,7 +131,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed() -> None:
     assert killed.stderr == b""
 
 
-def test_a_process_that_cannot_be_started_is_an_error_with_a_way_out(
+def test_a_process_that_cannot_be_started_is_an_error_with_a_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/python")

@@ -1,7 +1,7 @@
-"""A tape for a CPU's tensors: it records operations as a CUDA graph records kernels.
+"""A stand-in for CUDA graphs on a CPU: it records operations as a CUDA graph records kernels.
 
-What is done again is the operations alone, on the tensors and with the numbers that they had: of
-what the host would decide anew, nothing is.
+A replay repeats the operations alone, on the tensors and with the numbers that they had: whatever
+the host would decide anew stays as it was.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ READING = {"tolist", "numpy", "__array__", "cpu"}
 """Methods that read a CPU's tensor without any operation."""
 
 
-class CpuTape:
-    """Stands in for CudaTape; `replays` counts what was done again."""
+class CpuGraphs:
+    """Stands in for CudaGraphs; `replays` counts what was done again."""
 
     def __init__(self, _: torch.device, generator: torch.Generator | None = None) -> None:
         self._generator = generator or torch.Generator()
         self.replays = 0
 
-    def do_aside(self, action: Callable[[], None]) -> None:
-        """Do it."""
+    def warm_up(self, action: Callable[[], None]) -> None:
+        """Run it."""
         action()
 
-    def record(self, action: Callable[[], None]) -> Callable[[], None]:
-        """Give what does the operations of an action again; leave all as it was before."""
+    def capture(self, action: Callable[[], None]) -> Callable[[], None]:
+        """Return what replays the operations of an action; leave all as it was before."""
         drawn = self._generator.get_state()
         recording = Recording()
         try:
@@ -77,7 +77,7 @@ class Recording(TorchDispatchMode):
             tensor.untyped_storage().copy_(storage)
 
     def replay(self) -> None:
-        """Do all operations again; what they give goes where it went the first time."""
+        """Repeat all operations; their results go where they went the first time."""
         for func, args, kwargs, out, has_grad in self._calls:
             with torch._C._AutoDispatchBelowAutograd(), torch.set_grad_enabled(has_grad):
                 self._repeat(func, args, kwargs, out)
@@ -100,11 +100,11 @@ class NoReading(TorchFunctionMode):
 def refuse(name: str, among: set[str]) -> None:
     """Raise what a CUDA graph would be spoiled by."""
     if name in among:
-        raise RuntimeError(f"{name} is not permitted while a step is recorded")
+        raise RuntimeError(f"{name} is not permitted during capture")
 
 
 def is_same(one: Tensor, other: Tensor) -> bool:
-    """Tell whether two tensors lie in the same memory."""
+    """Return whether two tensors lie in the same memory."""
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 

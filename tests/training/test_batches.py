@@ -44,18 +44,18 @@ def test_every_window_of_two_epochs_is_the_hosts(
     expected = {}
     while cursor.epoch < 2:
         expected[cursor] = lanes.read(cursor)
-        cursor = lanes.after(cursor)
+        cursor = lanes.next(cursor)
     give_room(monkeypatch, 1 << 30)
     refuse_to_read(monkeypatch)
     resident = Batches(lanes, VOCAB, CPU)
 
     assert len({cursor.epoch for cursor in expected}) == 2
-    for cursor, (inputs, targets) in expected.items():
-        ours = resident.read(cursor)
-        assert ours[0].dtype == ours[1].dtype == torch.int64
-        assert np.array_equal(ours[0].numpy(), inputs)
-        assert np.array_equal(ours[1].numpy(), targets)
-        assert ours[2] == targets.size
+    for cursor, window in expected.items():
+        inputs, targets, chars = resident.read(cursor)
+        assert inputs.dtype == targets.dtype == torch.int64
+        assert np.array_equal(inputs.numpy(), window[:, :-1])
+        assert np.array_equal(targets.numpy(), window[:, 1:])
+        assert chars == targets.numel()
 
 
 def test_the_text_takes_on_the_device_what_it_takes_on_the_host(

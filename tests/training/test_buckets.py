@@ -15,11 +15,11 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ProcessLostError
 from charrnn.model.network import CharRNN, copy_model
 from charrnn.text.corpus import corpus_from_text
-from charrnn.training import buckets as travel_module
+from charrnn.training import buckets as buckets_module
 from charrnn.training.buckets import BucketedAllReduce, make_buckets
-from charrnn.training.distributed import SINGLE_PROCESS, World
-from charrnn.training.learner import Learner
+from charrnn.training.distributed import World
 from charrnn.training.plan import make_plan
+from charrnn.training.trainer import Trainer
 
 IDS = torch.tensor([[0, 1, 2, 3], [4, 0, 3, 1], [2, 2, 0, 4]])
 TARGETS = IDS.flip(1)
@@ -40,7 +40,7 @@ class Twins(World):
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(travel_module, "_LEAST_NUMBERS", 1)
+    monkeypatch.setattr(buckets_module, "_SMALLEST", 1)
 
 
 def make_network(**settings: Any) -> CharRNN:
@@ -75,13 +75,13 @@ def test_every_learned_weight_travels_once_and_comes_back_as_a_sum(
     cell: str, settings: dict[str, Any]
 ) -> None:
     model, twins = make_network(cell=cell, **settings), Twins()
-    single, travel = copy_model(model), BucketedAllReduce(model, twins)
+    single, all_reduce = copy_model(model), BucketedAllReduce(model, twins)
     blocks = make_buckets(model)
-    travel.begin_pass(is_last=True)
+    all_reduce.begin_backward(is_last=True)
     read(model)
     read(single)
 
-    assert travel.bring_back(FIGURES).tolist() == [6.0, 0.0]
+    assert all_reduce.finish(FIGURES).tolist() == [6.0, 0.0]
     assert_twice(model, single)
     assert len(twins.sent) == len(blocks) == model.config.num_layers + 2
     learned = {parameter for parameter in model.parameters() if parameter.requires_grad}
@@ -90,7 +90,7 @@ def test_every_learned_weight_travels_once_and_comes_back_as_a_sum(
 
 
 def test_small_layers_go_together_with_those_below(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(travel_module, "_LEAST_NUMBERS", 150)  # a layer has 144 or 160
+    monkeypatch.setattr(buckets_module, "_SMALLEST", 150)  # a layer has 144 or 160
     model = make_network()
     top, middle, bottom = (list(layer.cell.parameters()) for layer in reversed(model.layers))
     output = list(model.output.parameters())
@@ -103,50 +103,50 @@ def test_small_layers_go_together_with_those_below(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_layer_has_left_before_the_one_below_it_is_done(cell: str) -> None:
     model, twins = make_network(cell=cell), Twins()
-    travel = BucketedAllReduce(model, twins)
+    all_reduce = BucketedAllReduce(model, twins)
     sent: list[int] = []
     weights = [layer.cell.weight_hh_l0 for layer in reversed(list(model.layers))]
     for weight in (*weights, model.embedding.weight):
         weight.register_hook(lambda _: sent.append(len(twins.sent)))
-    travel.begin_pass(is_last=True)
+    all_reduce.begin_backward(is_last=True)
     read(model)
 
     assert sent == [1, 2, 3, 4]  # the output's block, then that of each layer
 
 
-def test_nothing_leaves_before_the_last_slice_of_a_window() -> None:
+def test_nothing_leaves_before_the_last_micro_batch_of_a_window() -> None:
     model, twins = make_network(), Twins()
-    single, travel = copy_model(model), BucketedAllReduce(model, twins)
-    travel.begin_pass(is_last=False)
+    single, all_reduce = copy_model(model), BucketedAllReduce(model, twins)
+    all_reduce.begin_backward(is_last=False)
     read(model, slice(0, 2))
 
     assert twins.sent == []
-    travel.begin_pass(is_last=True)
+    all_reduce.begin_backward(is_last=True)
     read(model, slice(2, 3))
-    travel.bring_back(FIGURES)
+    all_reduce.finish(FIGURES)
     read(single)
     assert_twice(model, single)
 
 
-def test_a_learner_makes_the_same_update_of_a_window_in_slices_as_of_one_in_a_piece() -> None:
+def test_a_window_in_micro_batches_makes_the_same_update_as_in_one_piece() -> None:
     corpus = corpus_from_text("the cat sat on the mat. " * 40)
     config = TrainConfig(steps=1, hidden_size=7, num_layers=2, batch_size=8, seq_len=6, dropout=0.0)
     plan = make_plan(config, corpus.vocab.size, len(corpus.train))
     updates = []
     for micro_batches in (1, 3):
-        learner = Learner(plan, config, corpus, torch.device("cpu"), torch.float32, world=Twins())
-        learner._gradients.slice_to(micro_batches)
-        updates += learner.advance(1)
+        trainer = Trainer(plan, config, corpus, torch.device("cpu"), torch.float32, world=Twins())
+        trainer.update.set_micro_batches(micro_batches)
+        updates += trainer.advance(1)
 
     whole, sliced = updates
-    assert sliced.nats == pytest.approx(whole.nats, rel=1e-5)
-    assert sliced.norm == pytest.approx(whole.norm, rel=1e-5)
+    assert sliced.loss_sum == pytest.approx(whole.loss_sum, rel=1e-5)
+    assert sliced.grad_norm == pytest.approx(whole.grad_norm, rel=1e-5)
 
 
 def test_a_window_read_again_for_want_of_memory_sends_no_block_twice() -> None:
     model, twins = make_network(), Twins()
-    single, travel = copy_model(model), BucketedAllReduce(model, twins)
-    travel.begin_pass(is_last=True)
+    single, all_reduce = copy_model(model), BucketedAllReduce(model, twins)
+    all_reduce.begin_backward(is_last=True)
     lack = model.layers[1].cell.weight_hh_l0.register_hook(run_out_of_memory)
     with pytest.raises(MemoryError):
         read(model)
@@ -155,9 +155,9 @@ def test_a_window_read_again_for_want_of_memory_sends_no_block_twice() -> None:
     model.zero_grad()
     for rows in (slice(0, 2), slice(2, 3)):
         assert len(twins.sent) == 2
-        travel.begin_pass(is_last=rows.stop == 3)
+        all_reduce.begin_backward(is_last=rows.stop == 3)
         read(model, rows)
-    travel.bring_back(FIGURES)
+    all_reduce.finish(FIGURES)
 
     read(single)
     assert_twice(model, single)
@@ -170,11 +170,11 @@ def run_out_of_memory(_: Tensor) -> None:
 
 def test_an_initial_state_that_a_window_did_not_use_stays_without_a_gradient() -> None:
     model = make_network(initial_state="learned")
-    travel = BucketedAllReduce(model, Twins())
-    travel.begin_pass(is_last=True)
+    all_reduce = BucketedAllReduce(model, Twins())
+    all_reduce.begin_backward(is_last=True)
     state = tuple(tuple(torch.ones(3, 4) for _ in range(2)) for _ in range(3))
     model.loss_sum(IDS, TARGETS, state, None)[0].backward()
-    travel.bring_back(FIGURES)
+    all_reduce.finish(FIGURES)
 
     missing = {name for name, grad in grads_of(model).items() if grad is None}
     assert missing == {f"layers.{depth}.initial" for depth in range(3)}
@@ -187,19 +187,8 @@ def test_a_lost_process_is_told_of_from_within_a_backward_pass(
         raise ProcessLostError("gone")
 
     model = make_network()
-    travel = BucketedAllReduce(model, World(0, 2))
+    all_reduce = BucketedAllReduce(model, World(0, 2))
     monkeypatch.setattr(World, "all_reduce_async", lose)
-    travel.begin_pass(is_last=True)
+    all_reduce.begin_backward(is_last=True)
     with pytest.raises(ProcessLostError, match="gone"):
         read(model)
-
-
-def test_alone_nothing_travels() -> None:
-    model = make_network()
-    single, travel = copy_model(model), BucketedAllReduce(model, SINGLE_PROCESS)
-    travel.begin_pass(is_last=True)
-    read(model)
-    read(single)
-
-    assert travel.bring_back(FIGURES) is FIGURES
-    torch.testing.assert_close(grads_of(model), grads_of(single))

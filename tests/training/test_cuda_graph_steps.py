@@ -1,6 +1,6 @@
-"""A step that is recorded and done again comes to what it comes to when it is made anew.
+"""A step that is captured and replayed comes to what it comes to when it runs eagerly.
 
-On a CPU a tape of operations stands in for the CUDA graph (tests/tape.py).
+On a CPU recorded operations stand in for the CUDA graph (cpu_graphs.py).
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from charrnn.model.cuda_graph import CudaGraphs
 from charrnn.model.device import check_cuda_graph
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import corpus_from_text
-from charrnn.training.deferred import StepResult
-from charrnn.training.gradients import Gradients
-from charrnn.training.learner import Learner
 from charrnn.training.loop import train
 from charrnn.training.optimizer import clip_gradients
 from charrnn.training.plan import make_plan
 from charrnn.training.reports import Incident
-from tests.training.cpu_graphs import CpuTape
+from charrnn.training.step import TrainStep
+from charrnn.training.trainer import StepResult, Trainer
+from tests.training.cpu_graphs import CpuGraphs
 from tests.training.small_runs import SMALL
 
 CORPUS = corpus_from_text("the cat sat on the mat. " * 20)
@@ -45,31 +44,31 @@ def make_config(**settings: Any) -> TrainConfig:
     return TrainConfig(**{**SMALL, "steps": STEPS, "device": "cpu", "cuda_graph": True, **settings})
 
 
-def make_learner(config: TrainConfig, device: str = "cpu", precision: Any = None) -> Learner:
+def make_trainer(config: TrainConfig, device: str = "cpu", precision: Any = None) -> Trainer:
     plan = make_plan(config, CORPUS.vocab.size, len(CORPUS.train))
-    return Learner(plan, config, CORPUS, torch.device(device), precision or torch.float32)
+    return Trainer(plan, config, CORPUS, torch.device(device), precision or torch.float32)
 
 
 @pytest.fixture(autouse=True)
-def tapes(monkeypatch: pytest.MonkeyPatch) -> list[CpuTape]:
-    """Give the tapes of the learners that are made from here on."""
-    made: list[CpuTape] = []
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[CpuGraphs]:
+    """Give the graphs of the trainers that are made from here on."""
+    made: list[CpuGraphs] = []
 
-    def make(device: torch.device, generator: torch.Generator) -> CpuTape:
-        made.append(CpuTape(device, generator))
+    def make(device: torch.device, generator: torch.Generator) -> CpuGraphs:
+        made.append(CpuGraphs(device, generator))
         return made[-1]
 
-    monkeypatch.setattr("charrnn.training.learner.is_asynchronous", lambda _: True)
-    monkeypatch.setattr("charrnn.training.learner.CudaGraphs", make)
+    monkeypatch.setattr("charrnn.training.trainer.is_asynchronous", lambda _: True)
+    monkeypatch.setattr("charrnn.training.trainer.CudaGraphs", make)
     return made
 
 
-def steps_of(learner: Learner, count: int) -> list[StepResult]:
-    made = [update for _ in range(count) for update in learner.advance(STEPS)]
-    return made + learner.settle()
+def steps_of(trainer: Trainer, count: int) -> list[StepResult]:
+    made = [update for _ in range(count) for update in trainer.advance(STEPS)]
+    return made + trainer.flush()
 
 
-def assert_same(one: Learner, other: Learner) -> None:
+def assert_same(one: Trainer, other: Trainer) -> None:
     for mine, theirs in zip(one.state_dict()[:2], other.state_dict()[:2], strict=True):
         assert mine.keys() == theirs.keys()
         for name in mine:
@@ -79,26 +78,26 @@ def assert_same(one: Learner, other: Learner) -> None:
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("settings", [DEEP, {"optimizer": "adamw", "clip_grad_value": 0.01}])
 def test_steps_done_again_are_those_made_anew_to_the_last_bit(
-    cell: str, settings: dict[str, Any], tapes: list[CpuTape]
+    cell: str, settings: dict[str, Any], graphs: list[CpuGraphs]
 ) -> None:
-    recorded = make_learner(make_config(cell=cell, **settings))
-    plain = make_learner(make_config(cell=cell, cuda_graph=False, **settings))
+    recorded = make_trainer(make_config(cell=cell, **settings))
+    plain = make_trainer(make_config(cell=cell, cuda_graph=False, **settings))
 
     assert steps_of(recorded, STEPS) == steps_of(plain, STEPS)
     assert_same(recorded, plain)
-    assert tapes[0].replays == STEPS - len(range(0, STEPS, WINDOWS)) - 2 * 3
+    assert graphs[0].replays == STEPS - len(range(0, STEPS, WINDOWS)) - 2 * 3
 
 
 def test_steps_done_again_are_those_judged_by_the_host_but_for_rounded_rates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = DEEP | {"lr_schedule": "constant", "warmup_steps": 0, "learning_rate": 2**-7}
-    recorded = make_learner(make_config(**settings))
-    monkeypatch.setattr("charrnn.training.learner.is_asynchronous", lambda _: False)
-    read = make_learner(make_config(cuda_graph=False, **settings))
+    recorded = make_trainer(make_config(**settings))
+    monkeypatch.setattr("charrnn.training.trainer.is_asynchronous", lambda _: False)
+    read = make_trainer(make_config(cuda_graph=False, **settings))
 
     for mine, theirs in zip(steps_of(recorded, 50), steps_of(read, 50), strict=True):
-        assert mine.nats == pytest.approx(theirs.nats, rel=1e-5)
+        assert mine.loss_sum == pytest.approx(theirs.loss_sum, rel=1e-5)
     mine, theirs = recorded.state_dict()[0], read.state_dict()[0]
     assert all(np.allclose(mine[name], theirs[name], rtol=0, atol=2e-5) for name in mine)
 
@@ -106,13 +105,13 @@ def test_steps_done_again_are_those_judged_by_the_host_but_for_rounded_rates(
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("has_scaler", [False, True])
 def test_a_step_neither_asks_nor_tells_the_host_anything(
-    cell: str, has_scaler: bool, tapes: list[CpuTape]
+    cell: str, has_scaler: bool, graphs: list[CpuGraphs]
 ) -> None:
-    learner = make_learner(make_config(cell=cell, **DEEP))
-    learner._weights.scaler = torch.amp.GradScaler("cpu", enabled=has_scaler)
+    trainer = make_trainer(make_config(cell=cell, **DEEP))
+    trainer.update.scaler = torch.amp.GradScaler("cpu", enabled=has_scaler)
 
-    assert [update.unrecorded for update in steps_of(learner, 40)] == [""] * 40
-    assert tapes[0].replays == 33
+    assert [update.capture_error for update in steps_of(trainer, 40)] == [""] * 40
+    assert graphs[0].replays == 33
 
 
 def ask(parameters: Any, config: TrainConfig) -> Tensor:
@@ -139,26 +138,26 @@ def test_a_step_that_cannot_be_recorded_is_made_all_the_same_and_told_once(
     broken: Callable[..., Tensor],
     said: str,
     has_scaler: bool,
-    tapes: list[CpuTape],
+    graphs: list[CpuGraphs],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("charrnn.training.weights.clip_gradients", broken)
+    monkeypatch.setattr("charrnn.training.step.clip_gradients", broken)
     recorded, plain = (
-        make_learner(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
+        make_trainer(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
     )
-    for learner in (recorded, plain):
-        learner._weights.scaler = torch.amp.GradScaler("cpu", 2.0**70, enabled=has_scaler)
+    for trainer in (recorded, plain):
+        trainer.update.scaler = torch.amp.GradScaler("cpu", 2.0**70, enabled=has_scaler)
     updates = steps_of(recorded, 20)
     steps_of(plain, 20)
 
-    (reason,) = [update.unrecorded for update in updates if update.unrecorded]
-    assert reason == f"{said} is not permitted while a step is recorded"
-    assert tapes[0].replays == 0
+    (reason,) = [update.capture_error for update in updates if update.capture_error]
+    assert reason == f"{said} is not permitted during capture"
+    assert graphs[0].replays == 0
     assert_same(recorded, plain)
 
 
 def test_a_run_says_that_it_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.training.weights.clip_gradients", ask)
+    monkeypatch.setattr("charrnn.training.step.clip_gradients", ask)
     monkeypatch.setattr("charrnn.training.calibration.check_cuda_graph", lambda *_: None)
     reports = [each for each in train(CORPUS, make_config()) if isinstance(each, Incident)]
 
@@ -167,15 +166,15 @@ def test_a_run_says_that_it_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_was_recorded_goes_on_from_a_state_picked_up() -> None:
     recorded, plain = (
-        make_learner(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
+        make_trainer(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
     )
-    for learner in (recorded, plain):
-        steps_of(learner, 35)
-        before = learner.state_dict()
-        steps_of(learner, 5)
-        learner.load_state_dict(*before)
-        learner.rate_factor = 0.5
-        steps_of(learner, 15)
+    for trainer in (recorded, plain):
+        steps_of(trainer, 35)
+        before = trainer.state_dict()
+        steps_of(trainer, 5)
+        trainer.load_state_dict(*before)
+        trainer.rate_factor = 0.5
+        steps_of(trainer, 15)
 
     assert_same(recorded, plain)
 
@@ -195,16 +194,16 @@ def factor(monkeypatch: pytest.MonkeyPatch) -> Tensor:
 
 def test_a_window_gone_wrong_is_dropped_by_a_recording_too(factor: Tensor) -> None:
     recorded, plain = (
-        make_learner(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
+        make_trainer(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
     )
     made = []
-    for learner in (recorded, plain):
+    for trainer in (recorded, plain):
         updates = []
         for step in range(60):
             factor.fill_(float("nan") if step in (40, 55) else 1.0)
-            updates += learner.advance(STEPS)
-        updates += learner.settle()
-        made.append([update.is_made for update in updates])
+            updates += trainer.advance(STEPS)
+        updates += trainer.flush()
+        made.append([update.is_finite for update in updates])
 
     assert made[0] == made[1] == [step not in (40, 55) for step in range(60)]
     assert_same(recorded, plain)
@@ -213,61 +212,63 @@ def test_a_window_gone_wrong_is_dropped_by_a_recording_too(factor: Tensor) -> No
 def test_the_scale_of_gradients_is_found_by_recordings_too(factor: Tensor) -> None:
     factor.fill_(2.0**12)
     recorded, plain = (
-        make_learner(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
+        make_trainer(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
     )
-    for learner in (recorded, plain):
+    for trainer in (recorded, plain):
         scaler = torch.amp.GradScaler("cpu", 2.0**127, 2.0, 0.5, growth_interval=9)
-        learner._weights.scaler = scaler
+        trainer.update.scaler = scaler
 
     assert str(steps_of(recorded, 40)) == str(steps_of(plain, 40))  # the first norms are NaN
     assert recorded.state_dict()[2] == plain.state_dict()[2]
     assert_same(recorded, plain)
 
 
-def run_short(monkeypatch: pytest.MonkeyPatch, is_now: Callable[[Gradients], bool]) -> list[int]:
+def run_short(monkeypatch: pytest.MonkeyPatch, is_now: Callable[[TrainStep], bool]) -> list[int]:
     """Let memory run out where `is_now` says so; give the slices of each try."""
-    honest, tries = Gradients._read_slices, []
+    honest, tries = TrainStep._forward_backward, []
 
-    def short(self: Gradients, *args: Any) -> Any:
+    def short(self: TrainStep, *args: Any) -> Any:
         made = honest(self, *args)
         tries.append(self.micro_batches)
         if is_now(self):
             raise MemoryError
         return made
 
-    monkeypatch.setattr(Gradients, "_read_slices", short)
+    monkeypatch.setattr(TrainStep, "_forward_backward", short)
     return tries
 
 
 def test_a_window_read_in_slices_is_recorded_anew(
-    tapes: list[CpuTape], monkeypatch: pytest.MonkeyPatch
+    graphs: list[CpuGraphs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learners = []
+    trainers = []
     for graph in (True, False):
         with monkeypatch.context() as patch:
-            learner = make_learner(make_config(cuda_graph=graph, **DEEP))
-            run_short(patch, lambda own, who=learner: who.epoch == 1 and own.micro_batches == 1)
-            steps_of(learner, STEPS)
-        learners.append(learner)
+            trainer = make_trainer(make_config(cuda_graph=graph, **DEEP))
+            run_short(patch, lambda own, who=trainer: who.epoch == 1 and own.micro_batches == 1)
+            steps_of(trainer, STEPS)
+        trainers.append(trainer)
 
-    assert [learner.micro_batches for learner in learners] == [2, 2]
-    assert_same(*learners)
-    assert tapes[0].replays == STEPS - 2 - 2 * 3
+    assert [trainer.micro_batches for trainer in trainers] == [2, 2]
+    assert_same(*trainers)
+    assert graphs[0].replays == STEPS - 2 - 2 * 3
 
 
 def test_memory_that_suffices_for_a_step_but_not_for_its_recording_cuts_no_slices(
-    tapes: list[CpuTape], monkeypatch: pytest.MonkeyPatch
+    graphs: list[CpuGraphs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner, plain = (
-        make_learner(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
+    trainer, plain = (
+        make_trainer(make_config(cuda_graph=graph, **DEEP)) for graph in (True, False)
     )
-    run_short(monkeypatch, lambda own: own._recorder.is_recording)
-    updates = steps_of(learner, 40)
+    run_short(monkeypatch, lambda own: own._graphs.is_capturing)
+    updates = steps_of(trainer, 40)
     steps_of(plain, 40)
 
-    assert [update.unrecorded for update in updates if update.unrecorded] == ["not enough memory"]
-    assert (learner.micro_batches, tapes[0].replays) == (1, 0)
-    assert_same(learner, plain)
+    assert [update.capture_error for update in updates if update.capture_error] == [
+        "not enough memory"
+    ]
+    assert (trainer.micro_batches, graphs[0].replays) == (1, 0)
+    assert_same(trainer, plain)
 
 
 @pytest.mark.parametrize(
@@ -276,12 +277,12 @@ def test_memory_that_suffices_for_a_step_but_not_for_its_recording_cuts_no_slice
         (
             "cpu",
             1,
-            "--cuda-graph records steps on a CUDA GPU, and this run is on cpu; leave it out",
+            "--cuda-graph captures steps on a CUDA GPU, and this run is on cpu; leave it out",
         ),
         (
             "cuda",
             2,
-            "--cuda-graph records the steps of one process, and 2 train together; leave it",
+            "--cuda-graph captures the steps of one process, and 2 train together; leave it",
         ),
     ],
 )
@@ -300,13 +301,13 @@ def test_where_no_step_can_be_recorded_it_is_refused(
 def test_on_a_gpu_recorded_steps_are_those_made_anew(
     cell: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.training.learner.CudaGraphs", CudaGraphs)
-    learners = [
-        make_learner(make_config(cell=cell, cuda_graph=graph, **DEEP), "cuda", precision)
+    monkeypatch.setattr("charrnn.training.trainer.CudaGraphs", CudaGraphs)
+    trainers = [
+        make_trainer(make_config(cell=cell, cuda_graph=graph, **DEEP), "cuda", precision)
         for graph in (True, False)
     ]
-    recorded, plain = (steps_of(learner, 50) for learner in learners)
+    recorded, plain = (steps_of(trainer, 50) for trainer in trainers)
 
-    assert not any(update.unrecorded for update in recorded)
+    assert not any(update.capture_error for update in recorded)
     for mine, theirs in zip(recorded, plain, strict=True):
-        assert mine.nats == pytest.approx(theirs.nats, rel=1e-3)
+        assert mine.loss_sum == pytest.approx(theirs.loss_sum, rel=1e-3)

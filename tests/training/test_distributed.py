@@ -27,11 +27,11 @@ from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.train import start_run
 from charrnn.text.corpus import corpus_from_text
 from charrnn.training import buckets, distributed
-from charrnn.training.calibration import check_same, check_share, choose_plan
+from charrnn.training.calibration import check_same, check_shard, choose_plan
 from charrnn.training.distributed import SINGLE_PROCESS, World, init_world
-from charrnn.training.learner import Learner
 from charrnn.training.plan import make_plan
 from charrnn.training.reports import Evaluation
+from charrnn.training.trainer import Trainer
 from tests.training.processes import Curve, read_curve, start_together, wait_for
 
 SETTINGS: dict[str, Any] = {
@@ -107,9 +107,9 @@ DEFERRED = """
 import math, os
 from charrnn.cli.main import main
 from charrnn.model.network import CharRNN
-from charrnn.training import learner
+from charrnn.training import trainer
 
-learner.is_asynchronous = lambda device: True
+trainer.is_asynchronous = lambda device: True
 honest, windows = CharRNN.loss_sum, []
 
 def loss_sum(self, *args):
@@ -121,7 +121,7 @@ def loss_sum(self, *args):
 CharRNN.loss_sum = loss_sum
 main()
 """
-"""charrnn with steps that are judged where they are made, and of which one goes wrong if asked."""
+"""charrnn with steps whose results are read later, and of which one goes wrong if asked."""
 PROGRAM = (sys.executable, "-c", DEFERRED, "train")
 
 
@@ -162,7 +162,8 @@ def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_
     cell = {"cell": "gru", "num_layers": 2, "initial_state": "learned", "tie_embeddings": True}
     shape = ["--cell=gru", "--num-layers=2", "--initial-state=learned", "--tie-embeddings"]
     words = [str(text), *WORDS, *shape, "--checkpoints", str(runs)]
-    call = f"from tests.test_distributed import train_and_tell; train_and_tell({str(digests)!r})"
+    module = "tests.training.test_distributed"
+    call = f"from {module} import train_and_tell; train_and_tell({str(digests)!r})"
     three = start_together(3, tmp_path / "three", *words, program=[sys.executable, "-c", call])
     kept = list(charrnn.train(text, checkpoints=tmp_path / "alone", **cell, **SETTINGS))[-1]
 
@@ -179,18 +180,18 @@ def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_
 def train_and_tell(folder: str) -> None:
     """Be `charrnn train`, and write down the weights' digest whenever they are saved."""
     Path(folder).mkdir(exist_ok=True)
-    state_dict = Learner.state_dict
+    state_dict = Trainer.state_dict
 
-    def tell(learner: Learner) -> Any:
-        laid = state_dict(learner)
+    def tell(trainer: Trainer) -> Any:
+        laid = state_dict(trainer)
         weights = b"".join(array.tobytes() for array in laid[0].values())
-        place = Path(folder, f"{learner.step}.{os.environ['RANK']}")
+        place = Path(folder, f"{trainer.step}.{os.environ['RANK']}")
         place.write_text(sha256(weights).hexdigest())
         return laid
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learner, "state_dict", tell)
-        patch.setattr(buckets, "_LEAST_NUMBERS", 1)  # each layer travels on its own
+        patch.setattr(Trainer, "state_dict", tell)
+        patch.setattr(buckets, "_SMALLEST", 1)  # each layer travels on its own
         main(["train", *sys.argv[1:]])
 
 
@@ -206,7 +207,7 @@ def test_a_run_cut_by_a_kill_and_by_a_signal_goes_on_in_any_number_of_processes(
     assert two.wait() == [ProcessLostError.exit_code, -signal.SIGKILL]
     (line,) = two.complaints()
     killed_at = run.step
-    assert f"saved after step {killed_at} in {run.path}; the same command goes on" in line
+    assert f"saved after step {killed_at} in {run.path}; the same command continues it" in line
 
     seen: list[Evaluation] = []
     one = charrnn.train(text, checkpoints=runs, should_stop=lambda: len(seen) > 0, **SETTINGS)
@@ -296,9 +297,9 @@ def test_a_process_that_loads_longer_is_waited_for_before_any_connection_is_time
 def test_more_processes_than_lanes_are_refused() -> None:
     plan = make_plan(TrainConfig(steps=1, batch_size=2), 5, 900)
 
-    assert check_share(plan, World(1, 2)) is plan
+    assert check_shard(plan, World(1, 2)) is plan
     with pytest.raises(ConfigError, match=r"2 lanes cannot .* 3 processes; give --batch-size 3"):
-        check_share(plan, World(0, 3))
+        check_shard(plan, World(0, 3))
 
 
 def test_a_process_with_another_text_or_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

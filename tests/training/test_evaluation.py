@@ -17,7 +17,6 @@ from charrnn.training.evaluation import (
     compare_carried,
     compare_windowed,
     evaluate_carried,
-    evaluate_windowed,
 )
 
 VOCAB = Vocab("abcde")
@@ -30,6 +29,10 @@ def make_network(cell: str = "gru", num_layers: int = 1, initial_state: str = "z
     return CharRNN(
         ModelConfig(cell=cell, num_layers=num_layers, initial_state=initial_state, **sizes)
     )
+
+
+def evaluate_windowed(model: CharRNN, ids: np.ndarray, vocab: Vocab, window: int = 256) -> Score:
+    return compare_windowed([model], ids, vocab, window=window)[0]
 
 
 def make_ids(length: int) -> np.ndarray:

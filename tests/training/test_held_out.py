@@ -11,7 +11,7 @@ from charrnn.model.network import CharRNN
 from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training import evaluation
 from charrnn.training.distributed import SINGLE_PROCESS
-from charrnn.training.evaluation import HeldOut, evaluate_carried, evaluate_windowed, unwatched
+from charrnn.training.evaluation import HeldOut, compare_windowed, evaluate_carried
 
 BOOK = corpus_from_text("the cat sat on the mat. " * 300)
 
@@ -46,10 +46,10 @@ def test_so_many_characters_are_predicted_while_training_as_are_asked_for() -> N
 def test_a_part_gives_way_to_the_whole_at_the_end() -> None:
     model, val, vocab = make_network(BOOK), BOOK.val, BOOK.vocab
     text = HeldOut(BOOK, TrainConfig(eval_chars=100), SINGLE_PROCESS)
-    carried, windowed, compared = text.score_whole(model, 9.0, unwatched)
+    carried, windowed, compared = text.score_whole(model, 9.0, lambda _: None)
 
     assert carried == compared == evaluate_carried(model, val, vocab).loss_nats
-    assert windowed == evaluate_windowed(model, val, vocab).loss_nats
+    assert windowed == compare_windowed([model], val, vocab)[0].loss_nats
 
 
 def test_of_a_long_text_the_end_reads_no_more_than_can_be_waited_for(
@@ -58,10 +58,10 @@ def test_of_a_long_text_the_end_reads_no_more_than_can_be_waited_for(
     model, val, vocab = make_network(BOOK), BOOK.val, BOOK.vocab
     monkeypatch.setattr(evaluation, "_MOST_AT_THE_END", 300)
     text = HeldOut(BOOK, TrainConfig(eval_chars=100), SINGLE_PROCESS)
-    carried, windowed, _ = text.score_whole(model, 9.0, unwatched)
+    carried, windowed, _ = text.score_whole(model, 9.0, lambda _: None)
 
     assert carried == evaluate_carried(model, val[:301], vocab).loss_nats
-    assert windowed == evaluate_windowed(model, val[:301], vocab).loss_nats
+    assert windowed == compare_windowed([model], val[:301], vocab)[0].loss_nats
     assert HeldOut(BOOK, TrainConfig(eval_chars=0), SINGLE_PROCESS).part_chars == len(val)
 
 

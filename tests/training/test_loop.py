@@ -156,7 +156,7 @@ def test_a_finished_run_says_how_to_train_it_further() -> None:
     corpus = make_corpus()
     snapshot = list(train(corpus, make_config(steps=8)))[-1].snapshot
 
-    with pytest.raises(ConfigError, match=r"has trained its length \(8 steps.*larger --steps"):
+    with pytest.raises(ConfigError, match=r"is finished \(8 steps.*larger --budget, --steps or"):
         next(train(corpus, make_config(steps=8), resume=snapshot))
 
 
@@ -368,7 +368,7 @@ def test_an_incident_tells_where_in_the_text_it_was(monkeypatch: pytest.MonkeyPa
     (incident,) = reports_of(Incident, list(train(make_corpus(), make_config())))
     lanes = Lanes(make_corpus().train, 2, 5, seed=1)
 
-    assert (incident.position, incident.lane_length) == lanes.place(Cursor(0, 2))
+    assert (incident.position, incident.lane_length) == lanes.position(Cursor(0, 2))
 
 
 def test_after_three_dropped_steps_it_goes_back_and_on_at_half_the_rate(
@@ -420,7 +420,7 @@ def test_held_out_text_whose_loss_is_no_number_sends_the_run_back(
 
 
 def test_weights_that_are_no_numbers_are_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.training.learner.learning_rate_at", lambda *_: math.nan)
+    monkeypatch.setattr("charrnn.training.trainer.learning_rate_at", lambda *_: math.nan)
     kept: list[Report] = []
 
     with pytest.raises(DivergedError):
@@ -446,7 +446,7 @@ def test_lanes_in_slices_learn_what_all_lanes_at_once_learn(
 ) -> None:
     corpus, config = make_corpus(), make_config(steps=12, batch_size=5, clip_grad_norm=0.1)
     whole = list(train(corpus, config))
-    monkeypatch.setattr("charrnn.training.learner.choose_micro_batches", lambda *_: 2)
+    monkeypatch.setattr("charrnn.training.trainer.choose_micro_batches", lambda *_: 2)
     sliced = list(train(corpus, config))
 
     assert (whole[0].micro_batches, sliced[0].micro_batches) == (1, 2)

@@ -38,12 +38,12 @@ def test_a_new_level_is_got_used_to() -> None:
     assert len(spikes_in([1.0] * 200 + [2.0] * 400)) < 20
 
 
-def test_a_meter_gives_nats_per_character_since_it_was_read_out() -> None:
-    meter = MeanLoss()
-    assert meter.mean() == 0
+def test_a_mean_is_of_what_was_added_since_the_last_reset() -> None:
+    mean_loss = MeanLoss()
+    assert mean_loss.mean() == 0
     for nats, chars in ((6.0, 2), (3.0, 4)):
-        meter.add(nats, chars)
+        mean_loss.add(nats, chars)
 
-    assert meter.mean() == 1.5
-    assert meter.read_out() == 1.5
-    assert meter == MeanLoss()
+    assert mean_loss.mean() == 1.5
+    assert mean_loss.reset() == 1.5
+    assert mean_loss == MeanLoss()

@@ -12,8 +12,8 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.model.network import CharRNN
 from charrnn.training.optimizer import (
     Optimizer,
-    average_share,
     clip_gradients,
+    ema_weight_at,
     learning_rate_at,
     update_average,
     weight_decay_of,
@@ -152,7 +152,7 @@ def test_adamw_moves_weights_as_torchs_own_does() -> None:
             a.grad = torch.sin(a.detach() * (step + 1) * 7)
             b.grad = torch.sin(b.detach() * (step + 1) * 7)
         optimizer.step(0.01 / (step + 1))
-        optimizer.zero_grad()
+        ours.zero_grad()
         reference.step()
 
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -160,7 +160,7 @@ def test_adamw_moves_weights_as_torchs_own_does() -> None:
 
 
 def test_muon_moves_the_recurrent_layers_matrices_and_adamw_the_rest() -> None:
-    state = Optimizer(make_network(), TrainConfig(), torch.float32).state()
+    state = Optimizer(make_network(), TrainConfig(), torch.float32).state_dict()
 
     matrices = {f"layers.{n}.cell.weight_{kind}_l0" for n in (0, 1) for kind in ("ih", "hh")}
     assert set(state["direction"]) == matrices
@@ -171,7 +171,7 @@ def test_muon_moves_the_recurrent_layers_matrices_and_adamw_the_rest() -> None:
 @pytest.mark.parametrize("rule", ["muon", "adamw"])
 def test_a_projection_is_moved_by_adamw(rule: str) -> None:
     config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=4, tie_embeddings=True)
-    state = Optimizer(CharRNN(config), TrainConfig(optimizer=rule), torch.float32).state()
+    state = Optimizer(CharRNN(config), TrainConfig(optimizer=rule), torch.float32).state_dict()
 
     assert "projection.weight" in state["second_moment"]
     assert "output.weight" not in state["second_moment"]
@@ -186,7 +186,7 @@ def test_a_learned_first_state_is_moved_and_a_zero_one_is_not() -> None:
 
 def test_an_average_follows_the_weights_with_its_memory() -> None:
     average, weights = [torch.tensor([1.0])], [torch.tensor([2.0])]
-    update_average(average, weights, average_share(0.9, step=10_000))
+    update_average(average, weights, ema_weight_at(0.9, step=10_000))
 
     assert average[0].item() == pytest.approx(0.9 * 1 + 0.1 * 2)
 
@@ -194,6 +194,6 @@ def test_an_average_follows_the_weights_with_its_memory() -> None:
 def test_an_average_forgets_its_random_start_soon() -> None:
     average, weights = [torch.tensor([1.0])], [torch.tensor([0.0])]
     for step in range(1, 31):
-        update_average(average, weights, average_share(0.999, step))
+        update_average(average, weights, ema_weight_at(0.999, step))
 
     assert math.isclose(average[0].item(), 0.0, abs_tol=1e-3)

@@ -18,11 +18,11 @@ from charrnn.config import TrainConfig
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import corpus_from_text
-from charrnn.training.deferred import Outcome, PendingResults
-from charrnn.training.learner import Learner
+from charrnn.training.batches import Cursor
 from charrnn.training.loop import train
 from charrnn.training.plan import make_plan
 from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Report, Snapshot
+from charrnn.training.trainer import PendingResults, StepResult, Trainer
 from tests.training.small_runs import SMALL, STEPS, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
@@ -32,16 +32,16 @@ EXACT = {"lr_schedule": "constant", "warmup_steps": 0, "learning_rate": 2**-7}
 
 
 def defer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.training.learner.is_asynchronous", lambda _: True)
+    monkeypatch.setattr("charrnn.training.trainer.is_asynchronous", lambda _: True)
 
 
 def make_config(**settings: Any) -> TrainConfig:
     return TrainConfig(**{**SMALL, **EXACT, "steps": 90, "device": "cpu", **settings})
 
 
-def make_learner(config: TrainConfig) -> Learner:
+def make_trainer(config: TrainConfig) -> Trainer:
     plan = make_plan(config, CORPUS.vocab.size, len(CORPUS.train))
-    return Learner(plan, config, CORPUS, torch.device("cpu"), torch.float32)
+    return Trainer(plan, config, CORPUS, torch.device("cpu"), torch.float32)
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
@@ -130,16 +130,16 @@ def test_a_window_gone_wrong_leaves_everything_as_it_was(
     optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     defer(monkeypatch)
-    learner = make_learner(make_config(optimizer=optimizer))
+    trainer = make_trainer(make_config(optimizer=optimizer))
     for _ in range(8):
-        learner.advance(None)
-    learner.settle()
-    weights, arrays, rest = learner.state_dict()
+        trainer.advance(None)
+    trainer.flush()
+    weights, arrays, rest = trainer.state_dict()
     poison(monkeypatch, 1)
-    updates = learner.advance(None) + learner.settle()
-    after, later, end = learner.state_dict()
+    updates = trainer.advance(None) + trainer.flush()
+    after, later, end = trainer.state_dict()
 
-    assert [update.is_made for update in updates] == [False]
+    assert [update.is_finite for update in updates] == [False]
     assert (end["updates"], end["step"]) == (rest["updates"], rest["step"] + 1)
     assert_same(after, weights)
     states = {name for name in arrays if name.startswith("state")}
@@ -150,17 +150,17 @@ def test_a_window_gone_wrong_leaves_everything_as_it_was(
 
 def test_a_state_that_is_no_number_is_not_carried_on(monkeypatch: pytest.MonkeyPatch) -> None:
     defer(monkeypatch)
-    learner, honest = make_learner(make_config()), CharRNN.loss_sum
+    trainer, honest = make_trainer(make_config()), CharRNN.loss_sum
 
     def broken(self: CharRNN, *args: Any) -> Any:
         nats, state = honest(self, *args)
         return nats, tuple(tuple(part / 0 for part in layer) for layer in state)
 
     monkeypatch.setattr(CharRNN, "loss_sum", broken)
-    (update,) = learner.advance(None)
-    arrays = learner.state_dict()[1]
+    (update,) = trainer.advance(None)
+    arrays = trainer.state_dict()[1]
 
-    assert update.is_made
+    assert update.is_finite
     assert not any(array.any() for name, array in arrays.items() if name.startswith("state"))
 
 
@@ -197,12 +197,12 @@ def test_a_gradient_scaler_finds_its_scale_as_at_once(
     config = make_config(clip_grad_value=clip_grad_value, optimizer="adamw")
     ends = []
     for _ in range(2):
-        learner = make_learner(config)
+        trainer = make_trainer(config)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2**-3)
-        learner._weights.scaler = scaler
-        updates = [update for _ in range(20) for update in learner.advance(None)]
-        updates += learner.settle()
-        ends.append((learner.state_dict(), [update.is_made for update in updates]))
+        trainer.update.scaler = scaler
+        updates = [update for _ in range(20) for update in trainer.advance(None)]
+        updates += trainer.flush()
+        ends.append((trainer.state_dict(), [update.is_finite for update in updates]))
         defer(monkeypatch)
     (read, is_made), (unread, is_made_unread) = ends
 
@@ -230,16 +230,16 @@ def test_a_stop_tells_and_keeps_every_step(cut: int, monkeypatch: pytest.MonkeyP
 def test_steps_that_take_long_are_told_of_one_by_one(
     is_late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, honest = SimpleNamespace(seconds=0.0), Learner.advance
+    clock, honest = SimpleNamespace(seconds=0.0), Trainer.advance
     clock.perf_counter = lambda: clock.seconds
 
-    def slow(self: Learner, total_steps: int | None) -> Any:
+    def slow(self: Trainer, total_steps: int | None) -> Any:
         clock.seconds += 1
         return honest(self, total_steps)
 
-    monkeypatch.setattr("charrnn.training.learner.is_asynchronous", lambda _: is_late)
+    monkeypatch.setattr("charrnn.training.trainer.is_asynchronous", lambda _: is_late)
     monkeypatch.setattr("charrnn.training.loop.time", clock)
-    monkeypatch.setattr(Learner, "advance", slow)
+    monkeypatch.setattr(Trainer, "advance", slow)
     reports = of(Progress, list(train(CORPUS, make_config(steps=9, eval_every=9999))))
 
     assert [report.step for report in reports if not report.is_milestone] == [*range(2, 10)]
@@ -266,39 +266,36 @@ def test_no_step_reads_anything_back(
 ) -> None:
     counts = []
     for is_deferred in (False, True):
-        monkeypatch.setattr("charrnn.training.learner.is_asynchronous", lambda _, d=is_deferred: d)
-        learner = make_learner(make_config(cell=cell, optimizer=optimizer, dropout=0.3))
-        learner._weights.scaler = torch.amp.GradScaler("cpu", enabled=has_scaler)
+        monkeypatch.setattr("charrnn.training.trainer.is_asynchronous", lambda _, d=is_deferred: d)
+        trainer = make_trainer(make_config(cell=cell, optimizer=optimizer, dropout=0.3))
+        trainer.update.scaler = torch.amp.GradScaler("cpu", enabled=has_scaler)
         for _ in range(3):
-            learner.advance(None)
-        learner.settle()  # room for four more
+            trainer.advance(None)
+        trainer.flush()  # room for four more
         with ReadingsBack() as seen:
             for _ in range(3):
-                learner.advance(None)
+                trainer.advance(None)
         counts.append(seen.count)
 
     assert counts[0] >= 3  # the norm of each step; on a CPU a list is read without an operation
     assert counts[1] == 0
 
 
-def outcome(is_moved: bool) -> Outcome:
-    return Outcome(torch.tensor(2.0), torch.tensor(1.0), *[torch.tensor(is_moved)] * 2)
-
-
 def test_batches_grow_while_all_goes_well_and_start_again_when_it_does_not() -> None:
-    unread, sizes = PendingResults(), []
+    known = StepResult(1, Cursor(), 0.0, 0.0, chars=10, is_finite=True, micro_batches=1)
+    unread = PendingResults(is_async=True)
+    sizes = []
     for is_moved in [True] * 9 + [False]:
-        size = 0
-        while not unread.is_full:
-            unread.add(outcome(is_moved).figures(), chars=10, micro_batches=1)
+        figures = torch.tensor([2.0, 1.0, is_moved, is_moved, is_moved])
+        size = 1
+        while not unread.add(figures, known):
             size += 1
         updates, unmoved = unread.read()
         assert (len(updates), unmoved) == (size, 0 if is_moved else size)
         sizes.append(size)
-    unread.add(outcome(True).figures(), chars=10, micro_batches=1)
 
     assert sizes == [1, 2, 4, 8, 16, 32, 32, 32, 32, 32]
-    assert unread.is_full
+    assert unread.add(figures, known)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -311,13 +308,13 @@ def test_on_a_gpu_torch_sees_no_step_wait(
     monkeypatch.setattr("charrnn.training.batches.free_bytes", lambda _: is_resident << 30)
     config = make_config(cell=cell, dropout=0.3)
     plan = make_plan(config, CORPUS.vocab.size, len(CORPUS.train))
-    learner = Learner(plan, config, CORPUS, torch.device("cuda"), precision)
-    while not any(update.is_made for update in learner.advance(None)):
+    trainer = Trainer(plan, config, CORPUS, torch.device("cuda"), precision)
+    while not any(update.is_finite for update in trainer.advance(None)):
         pass
-    learner.settle()
+    trainer.flush()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        assert learner.advance(None) == []
+        assert trainer.advance(None) == []
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert len(learner.settle()) == 1
+    assert len(trainer.flush()) == 1

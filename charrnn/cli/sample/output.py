@@ -1,72 +1,160 @@
-"""Written texts on stdout: streamed, one after another, or as JSON."""
+"""Samples on stdout: streamed, one after another, with their copies marked, or as JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.formatting import sanitize
+import click
+
+from charrnn.cli.formatting import one_line, sanitize
 from charrnn.config import SampleConfig
 from charrnn.metrics import without_nan
+from charrnn.tasks.open_models import OpenModels
+from charrnn.tasks.sample import SampleRequest, iter_samples, stream_text
 
 if TYPE_CHECKING:
-    from charrnn.analysis.copies import Copied
-    from charrnn.generation.samples import Cost, Sample
-
+    from charrnn.analysis.copies import CopyReport
+    from charrnn.generation.samples import Sample
 
 _DECIMALS = 4
+_MAX_SHOWN = 100  # characters of the longest copy
 
-Write = Callable[[str], None]
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """How samples are shown: the options of charrnn sample that change no text."""
+
+    no_prompt: bool
+    as_json: bool
+    raw: bool
+    mark_copies: bool
+    min_copy: int
+    logprobs: int | None
 
 
-def make_writer(raw: bool) -> Write:
-    """Give a function that writes and flushes; on a terminal, control characters become visible.
+def write_samples(
+    models: OpenModels,
+    prompt: str,
+    config: SampleConfig,
+    request: SampleRequest,
+    options: OutputOptions,
+) -> str:
+    """Write all samples to stdout; return the text of the last one, without its prompt."""
+    lead = "" if options.no_prompt else prompt
+    # One text, with nothing to choose or to add to it, is shown while it is sampled.
+    is_whole = config.beam or options.as_json or options.mark_copies
+    if request == SampleRequest() and not is_whole:
+        return write_pieces(lead, stream_text(models, prompt, config), raw=options.raw)
+    # JSON has each text's bpc, for which costs must be known; a beam knows them anyway.
+    if options.as_json and request.logprobs is None and not config.beam:
+        request = replace(request, logprobs=0)
+    own_text = models.own_text if options.mark_copies else None  # fails before the first sample
+    text = ""
+    number = 0
+    for number, sample in enumerate(iter_samples(models, prompt, config, request), 1):
+        text = sample.text
+        copies = own_text.find_copies(text, options.min_copy) if own_text else None
+        if options.as_json:
+            record = {} if options.no_prompt else {"prompt": prompt}
+            record |= sample_record(sample, config, copies, options.logprobs is not None)
+            write_pieces("", [json.dumps(record, allow_nan=False) + "\n"], raw=True)
+        else:
+            # An empty line parts samples, unless each is one line.
+            parted = ("\n" if number > 1 and config.lines != 1 else "") + lead
+            if copies is None:
+                write_pieces(parted, [text], raw=options.raw)
+            else:
+                show_copies(copies, parted, raw=options.raw)
+                click.echo(describe_copies(copies), err=True)
+    if number < request.count:
+        reasons = {"--unique": request.unique, "--skip-known-lines": request.skip_known_lines}
+        reason = next((option for option, is_given in reasons.items() if is_given), "--beam")
+        found = f"{number:,} of {request.count:,} texts"
+        click.echo(f"charrnn: found only {found}; {reason} leaves no more", err=True)
+    return text
 
-    A terminal gets its own encoding: in another, UTF-8 has bytes that it may obey.
+
+def write_pieces(lead: str, pieces: Iterable[str], *, raw: bool) -> str:
+    """Write a text as it comes, after `lead`, to the end of its line; return it without `lead`.
+
+    raw: write control characters to a terminal unchanged; else they become visible.
     """
     stdout = sys.stdout.buffer
     is_shown = sys.stdout.isatty() and not raw
+    # A terminal gets its own encoding: it may obey some bytes of another one.
     encoding = sys.stdout.encoding if is_shown else "utf-8"
 
     def write(text: str) -> None:
-        shown = sanitize(text) if is_shown else text
-        stdout.write(shown.encode(encoding, "replace"))
+        stdout.write((sanitize(text) if is_shown else text).encode(encoding, "replace"))
         stdout.flush()
 
-    return write
-
-
-def write_pieces(write: Write, prompt: str, pieces: Iterable[str]) -> str:
-    """Stream one text after its prompt, and a newline where it does not end in one; give the text.
-
-    The prompt is no part of what is given.
-    """
-    write(prompt)
+    write(lead)
     text = ""
     for piece in pieces:
         write(piece)
         text += piece
-    write("" if (prompt + text).endswith("\n") else "\n")
+    if not (lead + text).endswith("\n"):
+        write("\n")
     return text
 
 
-def show_sample(sample: Sample, lead: str, copied: Copied | None, *, raw: bool) -> None:
-    """Write a whole text after what leads up to it, with what is copied marked."""
-    if copied is None:
-        write_pieces(make_writer(raw), lead, [sample.text])
-        return
-    from charrnn.cli.sample.copies_view import show_copied, show_copied_summary
+def show_copies(copies: CopyReport, lead: str = "", *, raw: bool = False) -> None:
+    """Write `lead` and the text to the end of its line, its copies marked by colour or brackets.
 
-    show_copied(copied, lead, raw=raw)
-    show_copied_summary(copied)
+    raw: write control characters to a terminal unchanged.
+    """
+    # Imported here: rich takes long to load, and few texts need it.
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    from charrnn.cli.console import make_stdout
+
+    console = make_stdout()
+    is_terminal = console.file.isatty()
+    has_colours = console.color_system and not console.no_color
+    mark = Style.parse("black on yellow") if has_colours else None
+    # The text in parts that are copied or not, from left to right.
+    segments = [Segment(lead)]
+    done = 0
+    for start, stop in copies.merged:
+        copy = copies.text[start:stop]
+        segments.append(Segment(copies.text[done:start]))
+        segments.append(Segment(copy, mark) if mark else Segment(f"⟦{copy}⟧"))
+        done = stop
+    segments.append(Segment(copies.text[done:]))
+    if not (lead + copies.text).endswith("\n"):
+        segments.append(Segment("\n"))
+    if is_terminal and not raw:
+        segments = [Segment(sanitize(text), style) for text, style, _ in segments]
+    # Segments, as a Text would lose its tabs; captured, as rich would encode it by the locale.
+    with console.capture() as shown:
+        console.print(Segments(segments), soft_wrap=True, end="")
+    encoding = console.encoding if is_terminal else "utf-8"
+    sys.stdout.buffer.write(shown.get().encode(encoding, "replace"))
+    sys.stdout.buffer.flush()
+
+
+def describe_copies(copies: CopyReport) -> str:
+    """Return one line on how much of the text is copied, and on the longest copy."""
+    if not copies.spans:
+        return f"nothing copied (no {copies.least:,} characters in a row are in the training text)"
+    spans = "1 span" if len(copies.spans) == 1 else f"{len(copies.spans):,} spans"
+    more = "…" if len(copies.longest) > _MAX_SHOWN else ""
+    return (
+        f"copied: {copies.share:.1%} of {len(copies.text):,} characters, in {spans} of "
+        f"{copies.least:,} or more; the longest ({len(copies.longest):,}) is from line "
+        f"{copies.line:,} of the training text: “{one_line(copies.longest[:_MAX_SHOWN])}{more}”"
+    )
 
 
 def sample_record(
-    sample: Sample, config: SampleConfig, copied: Copied | None, has_logprobs: bool
+    sample: Sample, config: SampleConfig, copies: CopyReport | None, has_logprobs: bool
 ) -> dict[str, Any]:
-    """Give what JSON says of a text."""
+    """Return what JSON holds of a text, without its prompt."""
     record: dict[str, Any] = {
         "index": sample.index,
         "text": sample.text,
@@ -75,23 +163,18 @@ def sample_record(
         "temperature": config.temperature,
         "seed": config.seed,
     }
-    if copied is not None:
-        record["copied"] = copied.as_json()
+    if copies is not None:
+        record["copied"] = copies.as_json()
     if has_logprobs:
-        ways = zip(sample.text, sample.costs, strict=True)
-        record["logprobs"] = [_cost_record(char, cost) for char, cost in ways]
+        record["logprobs"] = [
+            {
+                "char": char,
+                "logprob": _logprob(cost.nats),
+                "top": {name: _logprob(nats) for name, nats in cost.top},
+            }
+            for char, cost in zip(sample.text, sample.costs, strict=True)
+        ]
     return without_nan(record)
-
-
-def write_json(record: dict[str, Any]) -> None:
-    """Write one line of JSON."""
-    make_writer(raw=True)(json.dumps(record, allow_nan=False) + "\n")
-
-
-def _cost_record(char: str, cost: Cost) -> dict[str, Any]:
-    """Give ln p of a character, and of the likeliest in its place."""
-    top = {name: _logprob(nats) for name, nats in cost.top}
-    return {"char": char, "logprob": _logprob(cost.nats), "top": top}
 
 
 def _logprob(nats: float) -> float:

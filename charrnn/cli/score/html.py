@@ -1,17 +1,16 @@
-"""A scored text as one HTML file: every character on the colour of what it costs, and its bits.
+"""A scored text as one HTML file: every character on the colour of its bits.
 
-The file needs nothing else and asks no network. Nothing of the text is markup in it, and control
-characters are shown as signs.
+The file needs nothing else and loads nothing from the network. Nothing of the text is markup in it,
+and control characters are shown as signs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from itertools import chain
 
 from charrnn.cli.formatting import one_line
-from charrnn.cli.score.view import COLOURS, LABELS, level_of, show_character
+from charrnn.cli.score.view import COLOURS, LABELS, format_character, level_of
 from charrnn.generation.scoring import Line
 
 _HEAD = """<!DOCTYPE html>
@@ -37,40 +36,38 @@ p b {{ padding: 0.1rem 0.5rem; }}
 <table>
 {figures}
 </table>
-<p>Bits that a character costs: {legend}</p>
+<p>Bits of each character: {legend} Point at one to read its bits.</p>
 <pre>"""
 _TAIL = "</pre>\n</body>\n</html>\n"
 
 
 def make_page(title: str, figures: Iterable[tuple[str, str]], body: Iterable[str]) -> str:
-    """Give the file's text. figures: names and values. body: what `format_line` gave."""
+    """Return the file's text. figures: names and values. body: what `format_line` returned."""
     head = _HEAD.format(
-        title=_safe(title),
-        figures="\n".join(f"<tr><th>{_safe(a)}</th><td>{_safe(b)}</td></tr>" for a, b in figures),
+        title=escape(one_line(title)),
+        figures="\n".join(
+            f"<tr><th>{escape(one_line(name))}</th><td>{escape(one_line(value))}</td></tr>"
+            for name, value in figures
+        ),
         legend=" ".join(f'<b class="s{i}">{label}</b>' for i, label in enumerate(LABELS)),
         colours="\n".join(
-            f".s{level} {{ color: {letters}; background: {behind}; }}"
-            for level, (letters, behind) in enumerate(COLOURS)
-            if behind
+            f".s{level} {{ color: {letters}; background: {background}; }}"
+            for level, (letters, background) in enumerate(COLOURS)
+            if background  # the lowest level has none
         ),
     )
-    return "".join(chain([head], body, [_TAIL]))
+    return "".join([head, *body, _TAIL])
 
 
 def format_line(line: Line) -> str:
-    """Give a line's characters; those of a bit and more with the figure to be read off them."""
-    return "".join(map(_format_character, line.text, line.bits.tolist()))
+    """Return a line's characters as HTML; those of a bit and more show it to the pointer."""
+    return "".join(map(_format_span, line.text, line.bits.tolist()))
 
 
-def _format_character(char: str, bits: float) -> str:
-    shown, level = escape(show_character(char)), level_of(bits)
-    ending = "\n" if char == "\n" else ""
-    return (
-        f'<b class="s{level}" title="{bits:.2f} bits">{shown}</b>{ending}'
-        if level
-        else (shown + ending)
-    )
-
-
-def _safe(text: str) -> str:
-    return escape(one_line(text))
+def _format_span(char: str, bits: float) -> str:
+    # Browsers have no glyph for U+2424, which stands for a newline on a terminal.
+    shown = "↵" if char == "\n" else escape(format_character(char))
+    level = level_of(bits)
+    if level:
+        shown = f'<b class="s{level}" title="{bits:.2f} bits">{shown}</b>'
+    return shown + "\n" if char == "\n" else shown  # within <pre>, a newline breaks the line

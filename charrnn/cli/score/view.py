@@ -1,24 +1,21 @@
-"""Surprisal in bits as a person reads it: six levels, the same on a terminal and on a page.
-
-It knows nothing of either; what stands here is which characters are shown how.
-"""
+"""Surprisal in bits as a person reads it: six levels, the same on a terminal and on a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from charrnn.cli.console import Output, make_stdout
+from charrnn.cli.console import make_stdout, print_line
 from charrnn.cli.formatting import one_line, sanitize
 from charrnn.generation.scoring import Line
 
 BOUNDS_BITS = (1, 2, 4, 7, 10)
 LABELS = ("under 1", "1–2", "2–4", "4–7", "7–10", "10 or more")
-COLOURS = (  # of letters and of what is behind them; the lowest level is left as it is
+COLOURS = (  # of letters and of their background; the lowest level has none
     ("", ""),
     ("#1a1a1a", "#fff1c2"),
     ("#1a1a1a", "#ffd27f"),
@@ -26,117 +23,107 @@ COLOURS = (  # of letters and of what is behind them; the lowest level is left a
     ("#ffffff", "#d9432f"),
     ("#ffffff", "#8b0a2a"),
 )
-_SIGNS = {ord("\n"): "\u2424", ord("\t"): "\u2409"}
+_STYLES = [f"{letters} on {background}" if background else "" for letters, background in COLOURS]
+_SIGNS = {ord("\n"): "\u2424", ord("\t"): "\u2409"}  # which sanitize keeps
+_MIN_COLUMNS = 20
+_CIRCLE = "\u25cc"  # what Unicode draws below a mark that has no letter
+_MAX_DIGIT = 9
 
 
-def level_of(bits: float) -> int:
-    """Give the level, 0 to 5, of a surprisal."""
-    return sum(bits >= bound for bound in BOUNDS_BITS)
-
-
-def show_character(char: str) -> str:
-    """Give a sign for a control character, newline and tab among them; others as they are."""
-    return sanitize(char).translate(_SIGNS)
-
-
-_LEAST_COLUMNS = 20
-_STYLES = [f"{letters} on {behind}" if behind else "" for letters, behind in COLOURS]
-_BASE = "\u25cc"  # what a mark stands on that has no character before it
-_MOST_DIGIT = 9
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """What is seen of a character, with the marks upon it, and what they cost together."""
+class _Cell(NamedTuple):
+    """A visible character with the combining marks on it, and their bits together."""
 
     shown: str
     columns: int
     bits: float
 
 
+def level_of(bits: float) -> int:
+    """Return the level, 0 to 5, of a surprisal.
+
+    >>> level_of(0.5), level_of(1.0), level_of(12.0)
+    (0, 1, 5)
+    """
+    return sum(bits >= bound for bound in BOUNDS_BITS)
+
+
+def format_character(char: str) -> str:
+    r"""Return a sign for a control character, newline and tab among them; others as they are.
+
+    >>> format_character("\n"), format_character("a")
+    ('␤', 'a')
+    """
+    return sanitize(char).translate(_SIGNS)
+
+
 def show_map(lines: Iterable[Line]) -> None:
-    """Write every character with what it costs, a line at a time."""
-    console = make_stdout(_LEAST_COLUMNS)
+    """Print every character on the colour of its bits; without colours, with a row of digits."""
+    console = make_stdout(_MIN_COLUMNS)
     has_colours = bool(console.color_system) and not console.no_color
-    _write(console, _legend(has_colours))
+    print_line(console, _make_legend(has_colours))
     for line in lines:
-        for row in _rows(_cells(line), console.width):
+        for row in _iter_rows(_make_cells(line), console.width):
             if has_colours:
-                _write(console, _colour(row))
+                pieces = groupby(row, key=lambda cell: level_of(cell.bits))
+                parts = (("".join(c.shown for c in cells), _STYLES[i]) for i, cells in pieces)
+                print_line(console, Text.assemble(*parts))
             else:
-                _write(console, Text("".join(cell.shown for cell in row)))
-                _write(console, Text("".join(map(_mark, row)).rstrip()))
+                print_line(console, Text("".join(cell.shown for cell in row)))
+                print_line(console, Text("".join(map(_format_digit, row)).rstrip()))
 
 
 def show_lines(lines: Iterable[Line]) -> None:
-    """Write one row a line: number, bits per character, and what of it a terminal has room for."""
-    console = make_stdout(_LEAST_COLUMNS)
-    _write(console, Text(f"{'line':>8} {'bpc':>8}  text", style="bold"))
+    """Print one row a line: number, bits per character, and what of it a terminal has room for."""
+    console = make_stdout(_MIN_COLUMNS)
+    print_line(console, f"{'line':>8} {'bpc':>8}  text", "bold")
     for line in lines:
         text = one_line(line.text.removesuffix("\n"))
         row = Text(f"{line.number:>8,} {line.bpc:>8.3f}  {text}")
-        if console.file.isatty():
+        if console.file.isatty():  # a pipe gets the line whole
             row.truncate(console.width, overflow="ellipsis")
-        _write(console, row)
+        print_line(console, row)
 
 
-def show_figures(rows: Sequence[tuple[str, str]]) -> None:
-    """Write a text's figures, each a name and a value."""
-    console, width = make_stdout(_LEAST_COLUMNS), max(len(name) for name, _ in rows)
-    for name, value in rows:
-        _write(console, Text.assemble((name.ljust(width), "dim"), "  ", one_line(value)))
-
-
-def _write(console: Output, text: Text) -> None:
-    console.print(text, soft_wrap=True)
-
-
-def _legend(has_colours: bool) -> Text:
+def _make_legend(has_colours: bool) -> Text:
     if not has_colours:
         return Text("below each character its whole bits: blank under 1, + from 10 on")
     levels = zip(LABELS, _STYLES, strict=True)
     return Text(" ").join([Text("bits:"), *(Text(f" {a} ", style=b) for a, b in levels)])
 
 
-def _cells(line: Line) -> list[_Cell]:
-    """Give what is seen of each character; a mark of no width joins what stands before it."""
+def _make_cells(line: Line) -> list[_Cell]:
+    """Return the visible characters of a line; a mark of no width joins the one before it."""
     cells: list[_Cell] = []
     for char, bits in zip(line.text, line.bits.tolist(), strict=True):
-        shown = show_character(char)
-        columns = cell_len(shown)
+        shown = format_character(char)
+        columns = cell_len(shown)  # 2 of an ideograph, 0 of a combining mark
         if columns:
             cells.append(_Cell(shown, columns, bits))
-        elif cells:
+        elif cells:  # a mark costs its letter
             base = cells[-1]
             cells[-1] = _Cell(base.shown + shown, base.columns, base.bits + bits)
         else:
-            cells.append(_Cell(_BASE + shown, 1, bits))
+            cells.append(_Cell(_CIRCLE + shown, 1, bits))
     return cells
 
 
-def _rows(cells: Iterable[_Cell], width: int) -> Iterator[list[_Cell]]:
-    """Break cells into rows of at most `width` columns."""
+def _iter_rows(cells: Iterable[_Cell], width: int) -> Iterator[list[_Cell]]:
+    """Break cells into rows of at most `width` columns; rich would break only between words."""
     row: list[_Cell] = []
     room = width
     for cell in cells:
         if row and cell.columns > room:
             yield row
-            row, room = [], width
+            row = []
+            room = width
         row.append(cell)
         room -= cell.columns
     if row:
         yield row
 
 
-def _colour(row: list[_Cell]) -> Text:
-    pieces = groupby(row, key=lambda cell: level_of(cell.bits))
-    return Text.assemble(
-        *(("".join(cell.shown for cell in cells), _STYLES[level]) for level, cells in pieces)
-    )
-
-
-def _mark(cell: _Cell) -> str:
-    """Give the whole bits of a cell as one character, as wide as the cell."""
+def _format_digit(cell: _Cell) -> str:
+    """Return the whole bits of a cell as one character, padded to the cell's width."""
     whole = int(cell.bits)
-    digit = " " if whole < 1 else str(whole) if whole <= _MOST_DIGIT else "+"
+    digit = " " if whole < 1 else str(whole) if whole <= _MAX_DIGIT else "+"
     return digit.ljust(cell.columns)

@@ -1,11 +1,13 @@
-"""charrnn train: learn from text."""
+"""charrnn train: options in, a run shown while it goes, and an exit code at its end."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,57 +21,47 @@ from charrnn.errors import CharRNNError
 if TYPE_CHECKING:
     from charrnn.checkpoint.run_folder import RunFolder
     from charrnn.cli.train.display import Display
-    from charrnn.tasks.auto_resume import UnfinishedRun
-    from charrnn.tasks.recorder import RunFinished
+    from charrnn.tasks.train import RunReport
+    from charrnn.tasks.train_request import UnfinishedRun
     from charrnn.training.distributed import World
 
 _EXAMPLES = """
 charrnn train book.txt                              five minutes, everything chosen for you
 charrnn train poems/ notes.txt --budget 1h          a folder and a file, for an hour
+charrnn train --resume book                         continue after a stop
 charrnn train book.txt --cell gru --hidden-size 512 --num-layers 2
 charrnn train chinese.txt --encoding gb18030 --min-count 5
-charrnn train --resume book                         go on after a stop
 charrnn train letters.txt --init-from book          start from another model's weights
 torchrun --nproc-per-node 2 -m charrnn train book.txt     two processes share the work
 """
+_COMMON = (
+    *("budget", "name", "resume", "cell", "hidden_size", "num_layers", "dropout"),
+    *("seed", "init_from", "encoding", "config", "quiet"),
+)
+_NO_SETTINGS = {"corpus", "config", "print_config", "quiet", "as_json"}
+_run_option: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = partial(
+    click.option, cls=Option, section="Run"
+)
 
 
-@click.command("train", cls=Command, examples=_EXAMPLES)
+@click.command("train", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @click.argument("corpus", nargs=-1, type=click.Path())
 @settings_options(TrainConfig)
 @settings_options(TextConfig, section="Text")
 @settings_options(RunConfig, section="Run")
-@click.option(
+@_run_option(
     "--config",
     metavar="FILE.toml",
     callback=read_config,
-    is_eager=True,
+    is_eager=True,  # before the options whose defaults it sets
     expose_value=False,
     envvar="CHARRNN_CONFIG",
-    cls=Option,
-    section="Run",
-    help="settings as key = value; flags and environment go before it",
+    help="settings as key = value; options you give and the environment override them",
 )
-@click.option(
-    "--print-config", is_flag=True, cls=Option, section="Run", help="print the settings and stop"
-)
-@click.option(
-    "--quiet",
-    "-q",
-    is_flag=True,
-    envvar="CHARRNN_QUIET",
-    cls=Option,
-    section="Run",
-    help="show errors only",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    envvar="CHARRNN_JSON",
-    cls=Option,
-    section="Run",
-    help="reports as JSON on stdout",
+@_run_option("--print-config", is_flag=True, help="print the settings and stop")
+@_run_option("--quiet", "-q", is_flag=True, envvar="CHARRNN_QUIET", help="show errors only")
+@_run_option(
+    "--json", "as_json", is_flag=True, envvar="CHARRNN_JSON", help="reports as JSON on stdout"
 )
 @click.pass_context
 def command(
@@ -81,94 +73,89 @@ def command(
     as_json: bool,
     **_: Any,
 ) -> None:
-    """Train a model on CORPUS: files, folders, globs, - for stdin, or a name of `corpus list`.
+    """Train a model on text.
 
-    Sizes, steps and rates that are not given are chosen from the text and the time allowed. Each
-    setting has a twin in the environment: CHARRNN_HIDDEN_SIZE for --hidden-size.
+    CORPUS is files, folders, globs, - for stdin, or a name of `corpus list`. Sizes, steps and rates
+    that are not given are chosen from the text and the time allowed. Every option can be set by an
+    environment variable too: CHARRNN_HIDDEN_SIZE for --hidden-size.
     """
-    own = {"corpus", "config", "print_config", "quiet", "as_json"}
     given = given_settings(ctx, rivals=LENGTHS)
-    settings = {key: value for key, value in given.items() if key not in own}
-    if print_config:
-        _print_settings(corpus, settings)
+    settings = {key: value for key, value in given.items() if key not in _NO_SETTINGS}
+    if not print_config:
+        _run(corpus, settings, quiet=quiet, as_json=as_json)
         return
-    _run(corpus, settings, quiet, as_json)
-
-
-def _print_settings(corpus: tuple[str, ...], settings: dict[str, Any]) -> None:
     from charrnn.checkpoint.run_folder import format_toml
     from charrnn.tasks.train_request import split_settings
 
-    classes = split_settings(settings)
-    values = {key: value for each in classes for key, value in as_dict(each).items()}
-    click.echo(format_toml({"corpus": list(corpus) or None} | values), nl=False)
+    values: dict[str, Any] = {"corpus": list(corpus) or None}
+    for config in split_settings(settings):
+        values |= as_dict(config)
+    click.echo(format_toml(values), nl=False)
 
 
-def _run(corpus: tuple[str, ...], settings: dict[str, Any], quiet: bool, as_json: bool) -> None:
-    """Train and show it, alone or as one of several processes, of which one says each error."""
+def _run(corpus: tuple[str, ...], settings: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
+    """Train and show it, alone or as one of several processes, of which one reports each error."""
     world: World | None = None
-    kept: RunFinished | None = None
-    is_stopped = False  # all together, at the same step
     run: RunFolder | None = None
-    lost: OSError | None = None
-    if "RANK" in os.environ:  # a lost process is told of in one line, not by torch's own warnings
+    last: RunReport | None = None
+    closed: OSError | None = None
+    is_stopped = False  # all processes together, at the same step
+    if "RANK" in os.environ:  # a lost process is reported in one line, without torch's warnings
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         with StopSignal() as stop:
-            from charrnn.cli.train.display import make_display
+            # torch loads here, with the signals caught.
+            from charrnn.cli.train.display import Silent, make_display
             from charrnn.tasks.recorder import RunFinished
             from charrnn.tasks.train import Opened, Reading, start_run
             from charrnn.training.distributed import init_world
             from charrnn.training.reports import Finished
 
             stop.is_loaded = True
-            with ExitStack() as held:
-                world = held.enter_context(init_world())
-                quiet, as_json = (
-                    quiet or not world.is_main_process,
-                    as_json and world.is_main_process,
+            with init_world() as world:
+                can_ask = world.world_size == 1 and not quiet and not as_json
+                display = make_display(
+                    quiet=quiet or not world.is_main_process,
+                    as_json=as_json and world.is_main_process,
                 )
-                display = held.enter_context(closing(make_display(quiet=quiet, as_json=as_json)))
-                is_answered = not quiet and not as_json and world.world_size == 1
-
-                def should_go_on(found: UnfinishedRun) -> bool:
-                    return not is_answered or _ask(found, display)
-
-                for report in start_run(
-                    corpus,
-                    settings,
-                    should_stop=stop.is_set,
-                    should_go_on=should_go_on,
-                    world=world,
-                ):
-                    stop.is_heeded = not isinstance(report, Reading | Finished)
-                    if isinstance(report, Opened):
-                        run = report.run
-                    kept = report if isinstance(report, RunFinished) else None
-                    try:
-                        display.show(report)
-                    except OSError as error:  # nobody reads on: save, then say so
-                        lost = error
-                        stop.note(signal.SIGTERM)
-        if lost is not None:
-            raise lost
-        is_stopped = kept is None or kept.finished.reason == "stopped"
-        if is_stopped:
-            raise Stopped(stop.number or signal.SIGTERM, run)  # another process was told to stop
+                with closing(display):
+                    for last in start_run(
+                        corpus,
+                        settings,
+                        should_stop=stop.is_set,
+                        should_continue=partial(_ask, display) if can_ask else lambda _: True,
+                        world=world,
+                    ):
+                        # Nothing is polled while the text is read and after the last step.
+                        stop.is_heeded = not isinstance(last, Reading | Finished)
+                        if isinstance(last, Opened):
+                            run = last.run
+                        try:
+                            display.show(last)
+                        except OSError as error:
+                            if as_json:  # nobody reads the results: save, then say so
+                                closed = error
+                                stop.note(signal.SIGTERM)
+                            display = Silent()  # a closed terminal does not end a run
+        if closed is not None:
+            raise closed
+        is_stopped = not isinstance(last, RunFinished) or last.finished.reason == "stopped"
+        if is_stopped:  # without a signal here, another process got one
+            raise Stopped(stop.number or signal.SIGTERM, run)
     except (CharRNNError, Stopped) as error:
         if world is None or world.should_report(error, is_common=is_stopped):
             raise
         raise SystemExit(error.exit_code) from error
 
 
-def _ask(found: UnfinishedRun, display: Display) -> bool:
-    """Ask whether to go on with a run, where somebody can answer; else it goes on."""
+def _ask(display: Display, found: UnfinishedRun) -> bool:
+    """Ask whether to continue a run; where nobody can answer, it continues."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
-    display.close()
+    display.close()  # a panel would draw over the question
     return click.confirm(
-        f"The run {one_line(found.run.name)!r} of this very command was saved after step "
-        f"{found.step:,} and did not end. Go on with it?",
+        f"You started this before and stopped at step {found.step:,} "
+        f"(run {one_line(found.run.name)!r}). Continue?",
         default=True,
         err=True,
     )

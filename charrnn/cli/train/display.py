@@ -1,42 +1,30 @@
-"""Which way a run is shown: a live panel, plain lines, JSON lines, or nothing."""
+"""How a run is shown: a live panel on a terminal, else plain lines, or JSON lines, or nothing.
+
+`charrnn train` makes one display and shows it every report. The panel and the words that lines
+share with it are in panel.py; summary.py writes the end of both.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
 from charrnn.cli.console import Output, is_screen
 from charrnn.cli.formatting import format_duration
-from charrnn.cli.train.panel import (
-    LatestReports,
-    LivePanel,
-    describe_news,
-    format_corpus,
-    format_model,
-    format_speed,
-    format_time,
-)
+from charrnn.cli.train import panel
+from charrnn.cli.train.panel import LivePanel
 from charrnn.cli.train.summary import show_line, show_summary
 from charrnn.metrics import bits_per_char, without_nan
 from charrnn.storage import format_bytes
-from charrnn.tasks.recorder import RunFinished, Written
-from charrnn.tasks.train import Opened, Reading, RunReport
-from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started
+from charrnn.tasks.recorder import RunFinished
+from charrnn.tasks.train import Opened, RunReport
+from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
 
-
-class Display(Protocol):
-    """Shows the reports of a run, one after another."""
-
-    def show(self, report: RunReport) -> None:
-        """Show one report."""
-
-    def close(self) -> None:
-        """Leave the screen in order; to be called however the run ends."""
+_MAX_SILENCE_SECONDS = 30.0  # of training
 
 
 def make_display(*, quiet: bool, as_json: bool) -> Display:
@@ -45,132 +33,107 @@ def make_display(*, quiet: bool, as_json: bool) -> Display:
         return JsonLines()
     if quiet:
         return Silent()
-    console = Output(stderr=True)
-    return Lasting(LivePanel(console) if is_screen(console) else PlainLines(console))
-
-
-class Lasting:
-    """Shows a run as long as there is something to show it on; a lost terminal loses no run."""
-
-    def __init__(self, display: Display) -> None:
-        self.shown = display
-
-    def show(self, report: RunReport) -> None:
-        """Show one report, if that is still possible."""
-        try:
-            self.shown.show(report)
-        except OSError:
-            self.shown = Silent()
-
-    def close(self) -> None:
-        """Leave the screen in order, if it is still there."""
-        with suppress(OSError):
-            self.shown.close()
+    console = Output(stderr=True)  # stdout is for results
+    return LivePanel(console) if is_screen(console) else PlainLines(console)
 
 
 class Silent:
-    """Shows nothing."""
+    """Shows nothing: for --quiet, and once the terminal is closed."""
 
     def show(self, report: RunReport) -> None:
-        """Do nothing."""
+        """Show one report."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Leave the screen in order, however the run ends."""
 
 
 class JsonLines(Silent):
     """Writes each report but the snapshots as one JSON object on stdout."""
 
     def show(self, report: RunReport) -> None:
-        """Write one line and flush it."""
-        values = _plain_values(report)
-        if values is not None:
-            sys.stdout.write(json.dumps(without_nan(values)) + "\n")
+        """Write one line and flush it: a program that reads along needs it at once."""
+        record = _make_record(report)
+        if record is not None:
+            sys.stdout.write(json.dumps(without_nan(record)) + "\n")  # JSON has no NaN, no inf
             sys.stdout.flush()
 
 
-def _plain_values(report: RunReport) -> dict[str, Any] | None:
-    """Give a report without its arrays; `event` names its kind."""
-    if isinstance(report, Snapshot | Finished):  # what Finished says is said once more by Kept
+def _make_record(report: RunReport) -> dict[str, Any] | None:
+    """Return a report without its arrays; `event` names its kind (docs/file-format.md)."""
+    if isinstance(report, Snapshot | Finished):  # RunFinished repeats what Finished says
         return None
-    event = {"event": type(report).__name__.lower()}
+    record: dict[str, Any] = {"event": type(report).__name__.lower()}
+    if isinstance(report, RunFinished):
+        record = {"event": "finished", "model": str(report.run.model)}
+        record["baselines_bpc"] = report.baselines_bpc
+        arrays = ("best_weights", "snapshot")  # vars, as asdict would copy them
+        return record | {k: v for k, v in vars(report.finished).items() if k not in arrays}
     if isinstance(report, Opened):
-        corpus = report.corpus
-        sizes = {"chars": corpus.chars, "vocab_size": corpus.vocab.size}
-        return event | {
+        return record | {
             "run": str(report.run.path),
-            "corpus": corpus.name,
-            **sizes,
-            **_origin(report),
+            "corpus": report.corpus.name,
+            "chars": report.corpus.chars,
+            "vocab_size": report.corpus.vocab.size,
+            "room_bytes": report.room_bytes,
+            "resumed_step": report.resumed_step,
+            "is_found": report.is_found,
+            "init_from": report.initial_model and report.initial_model.as_json(),
+            "damaged": [str(each.path) for each in report.damaged],
         }
-    if isinstance(report, Reading | Started | Progress | Incident | Written):
-        return event | asdict(report)
     if isinstance(report, Evaluation):
-        return event | {k: v for k, v in vars(report).items() if k != "weights"}
-    assert isinstance(report, RunFinished)
-    left_out = ("best_weights", "snapshot")
-    finished = {k: v for k, v in vars(report.finished).items() if k not in left_out}
-    model = {"model": str(report.run.model), "baselines_bpc": report.baselines_bpc}
-    return {"event": "finished"} | model | finished
+        return record | {k: v for k, v in vars(report).items() if k != "weights"}
+    return record | asdict(report)
 
 
-def _origin(report: Opened) -> dict[str, Any]:
-    """Give where the run's weights come from, and what it keeps."""
-    inherited = report.inherited and report.inherited.as_json()
-    damaged = [str(each.path) for each in report.damaged]
-    names = ("room_bytes", "resumed_step", "is_found")
-    return {n: getattr(report, n) for n in names} | {"init_from": inherited, "damaged": damaged}
-
-
-_SILENCE_SECONDS = 30.0
-
-
-class PlainLines:
+class PlainLines(Silent):
     """Shows a run as lines of text."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._newest = LatestReports()
-        self._said_at_seconds = 0.0
+        self._opened: Opened | None = None
+        self._shown_at_seconds = 0.0  # training time of the newest line
 
     def show(self, report: RunReport) -> None:
-        """Write the line that `report` is worth, if any."""
-        self._newest.take(report)
-        for line in describe_news(report):
+        """Write the lines that `report` is worth, if any."""
+        for line in panel.describe_news(report):
             show_line(self._console, line)
-        if isinstance(report, Opened):
-            time = format_duration(report.budget_seconds) if report.budget_seconds else "no limit"
-            corpus = format_corpus(report.corpus)
-            room = format_bytes(report.room_bytes)
-            show_line(self._console, f"{corpus}, time {time} → {report.run.path} (up to {room})")
-        elif isinstance(report, Started):
-            show_line(self._console, format_model(report))
-        elif isinstance(report, Evaluation):
-            self._say_evaluation(report)
-        elif isinstance(report, Progress):
-            self._say_progress(report)
-        elif isinstance(report, RunFinished):
+        if isinstance(report, RunFinished):
             show_summary(self._console, report)
+        else:
+            show_line(self._console, self._format(report))
 
-    def close(self) -> None:
-        """Do nothing: every line is whole."""
+    def _format(self, report: RunReport) -> str:
+        """Return the line of a report; "" for one that has none."""
+        if isinstance(report, Opened):
+            self._opened = report
+            budget = report.budget_seconds
+            time = "" if budget is None else f", time {format_duration(budget)}"
+            room = format_bytes(report.room_bytes)
+            corpus = panel.format_corpus(report.corpus)
+            return f"{corpus}{time} → {report.run.path} (disk: up to {room})"
+        if isinstance(report, Started):
+            return panel.format_model(report)
+        if isinstance(report, Evaluation):
+            self._shown_at_seconds = report.elapsed_seconds
+            best = f", best {bits_per_char(report.best_val_nats):.3f}"
+            best = " (best)" if report.is_best else best
+            return (
+                f"step {report.step:,} · {format_duration(report.elapsed_seconds)} · "
+                f"train {bits_per_char(report.train_nats):.3f}, "
+                f"val {bits_per_char(report.val_nats):.3f} bpc{best}"
+            )
+        if isinstance(report, Progress):
+            # Where evaluations are far apart, a line now and then shows that the run is alive.
+            if report.elapsed_seconds - self._shown_at_seconds < _MAX_SILENCE_SECONDS:
+                return ""
+            self._shown_at_seconds = report.elapsed_seconds
+            return (
+                f"{panel.format_time(report, self._opened)} · "
+                f"train {bits_per_char(report.train_nats):.3f} bpc, "
+                f"{panel.format_speed(report.chars_per_second)}"
+            )
+        return ""
 
-    def _say_evaluation(self, report: Evaluation) -> None:
-        self._said_at_seconds = report.elapsed_seconds
-        best = " (best)" if report.is_best else f", best {bits_per_char(report.best_val_nats):.3f}"
-        show_line(
-            self._console,
-            f"step {report.step:,} · {format_duration(report.elapsed_seconds)} · "
-            f"train {bits_per_char(report.train_nats):.3f}, "
-            f"val {bits_per_char(report.val_nats):.3f} bpc{best}",
-        )
 
-    def _say_progress(self, report: Progress) -> None:
-        if report.elapsed_seconds - self._said_at_seconds < _SILENCE_SECONDS:
-            return
-        self._said_at_seconds = report.elapsed_seconds
-        show_line(
-            self._console,
-            f"{format_time(self._newest)} · train {bits_per_char(report.train_nats):.3f} bpc, "
-            f"{format_speed(report.chars_per_second)}",
-        )
+Display = Silent | LivePanel
+"""Shows the reports of a run, one after another."""

@@ -1,13 +1,14 @@
-"""What a person sees while a model learns: a live panel, or plain lines off a terminal.
+"""What a person sees while a model learns: a live panel, and lines of news that stay above it.
 
-Both take the reports of a run one by one and write to stderr. Text from the model or the corpus
-is shown as text: no escape sequence and no markup of it reaches the terminal.
+`LivePanel` takes the reports of a run one by one and redraws itself on stderr. The plain lines of
+display.py share its words: `describe_news` and the `format_` functions. Text from the model or the
+corpus is shown as text: no escape sequence and no markup of it reaches the terminal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,14 +17,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cli.formatting import (
-    draw_curve,
-    format_count,
-    format_duration,
-    format_threads,
-    one_line,
-    sanitize,
-)
+from charrnn.cli import formatting
+from charrnn.cli.formatting import format_duration, one_line
 from charrnn.cli.train.summary import show_line, show_summary
 from charrnn.metrics import bits_per_char
 from charrnn.storage import format_bytes
@@ -32,216 +27,197 @@ from charrnn.tasks.train import Opened, Reading, RunReport
 from charrnn.text.corpus import Corpus
 from charrnn.training.reports import Evaluation, Incident, Progress, Started
 
-_SAMPLE_LINES = 8
+_SAMPLE_LINES = 8  # so that the panel fits 24 rows
+_MAX_NEW_CHARACTERS = 40  # of those that are named
 _ECHO_LINE = Text("")  # where the terminal writes ^C without moving what is above
 
 
-@dataclass
-class LatestReports:
-    """The newest report of each kind, and the losses so far."""
+class LivePanel:
+    """A panel that is redrawn with every report, and replaced by a summary at the end."""
 
+    # The newest report of each kind, under the name of its class.
     reading: Reading | None = None
     opened: Opened | None = None
     started: Started | None = None
     progress: Progress | None = None
     evaluation: Evaluation | None = None
     written: Written | None = None
-    train_nats: list[float] = field(default_factory=list)
-
-    def take(self, report: RunReport) -> None:
-        """Remember one report."""
-        if isinstance(report, Reading):
-            self.reading = report
-        elif isinstance(report, Opened):
-            self.opened = report
-        elif isinstance(report, Started):
-            self.started = report
-        elif isinstance(report, Progress):
-            self.progress = report
-            if report.is_milestone:
-                self.train_nats.append(report.train_nats)
-        elif isinstance(report, Evaluation):
-            self.evaluation = report
-        elif isinstance(report, Written):
-            self.written = report
-
-
-class LivePanel:
-    """A panel that is drawn anew with every report, and replaced by a summary at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._newest = LatestReports()
+        self._train_nats: list[float] = []  # of the milestones
+        # A refresh with every report is enough: four a second, and no thread beside training.
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def show(self, report: RunReport) -> None:
         """Draw the panel as it is after `report`."""
-        self._newest.take(report)
         if isinstance(report, RunFinished):
             self.close()
             show_summary(self._console, report)
-        else:
-            self._live.start()
-            for line in describe_news(report):
-                show_line(self._console, line)
-            panel = _draw_panel(self._newest, self._console.width)
-            self._live.update(Group(panel, _ECHO_LINE), refresh=True)
+            return
+        name = type(report).__name__.lower()
+        if hasattr(self, name):  # snapshots and incidents are not kept
+            setattr(self, name, report)
+        if isinstance(report, Progress) and report.is_milestone:
+            self._train_nats.append(report.train_nats)
+        self._live.start()
+        for line in describe_news(report):
+            show_line(self._console, line)
+        self._live.update(Group(self._make_panel(), _ECHO_LINE), refresh=True)
 
     def close(self) -> None:
-        """Take the panel off the screen."""
-        self._live.stop()
+        """Take the panel off the screen, if the screen is still there."""
+        with suppress(OSError):
+            self._live.stop()
+
+    def _make_panel(self) -> Panel:
+        """Return what is known so far in a frame, from top to bottom."""
+        title = "charrnn"
+        if self.opened is None:
+            names = self.reading.corpus_paths if self.reading else []
+            heading = one_line(f"reading {', '.join(names)} …")
+        else:
+            room = format_bytes(self.opened.room_bytes)
+            title += f" → {self.opened.run.path} (disk: up to {room})"
+            heading = one_line(format_corpus(self.opened.corpus)) + "\n"
+            heading += format_model(self.started) if self.started else ""
+        parts: list[RenderableType] = [Text(heading), self._make_bar(), self._make_figures()]
+        if len(self._train_nats) > 1:
+            width = self._console.width - 40  # of what the words around it leave
+            curve = formatting.format_curve(self._train_nats, max(10, width))
+            ends = f"{self._train_nats[0]:.2f} → {self._train_nats[-1]:.2f}"
+            parts.append(Text.assemble(("train loss  ", "dim"), curve, f"  {ends} nats"))
+        if self.written:
+            lines = formatting.sanitize(self.written.text).strip("\n").splitlines()
+            parts.append(Text(f"\nit writes, at step {self.written.step:,}:", "dim"))
+            sample = "\n".join(lines[:_SAMPLE_LINES])
+            parts.append(Text(sample, no_wrap=True, overflow="ellipsis"))  # no markup in a Text
+        return Panel(Group(*parts), title=Text(one_line(title)), title_align="left")
+
+    def _make_bar(self) -> Table:
+        """Return the progress bar with the time beside it; empty until the steps are known."""
+        progress = self.progress
+        total = progress.total_steps if progress else None
+        done = progress.step / total if progress and total else 0.0
+        time = format_time(progress, self.opened) if progress else ""
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(ratio=1)
+        grid.add_column(justify="right")
+        grid.add_row(ProgressBar(total=1.0, completed=done), time)
+        return grid
+
+    def _make_figures(self) -> Text:
+        """Return two rows of figures: the losses, and what the machine does."""
+        progress = self.progress
+        if progress is None:
+            return Text("")
+        losses = [("train", progress.train_nats)]
+        if evaluation := self.evaluation:
+            losses += [("val", evaluation.val_nats), ("best val", evaluation.best_val_nats)]
+        bpc = _make_row({name: f"{bits_per_char(nats):.3f}" for name, nats in losses})
+        machine = {
+            "speed": format_speed(progress.chars_per_second),
+            "learning rate": f"{progress.learning_rate:.1e}",
+            "gradient": f"{progress.gradient_norm:.2f}",
+            "memory": format_bytes(progress.memory_bytes),
+        }
+        return Text("\n").join([bpc.append(" bits per character", "dim"), _make_row(machine)])
 
 
-def _draw_panel(newest: LatestReports, width: int) -> Panel:
-    parts: list[RenderableType] = [_describe_run(newest), _draw_bar(newest), _draw_figures(newest)]
-    if len(newest.train_nats) > 1:
-        curve = draw_curve(newest.train_nats, max(10, width - 40))
-        ends = f"{newest.train_nats[0]:.2f} → {newest.train_nats[-1]:.2f}"
-        parts.append(Text.assemble(("train loss  ", "dim"), curve, f"  {ends} nats"))
-    if newest.written:
-        lines = sanitize(newest.written.text).strip("\n").splitlines()[:_SAMPLE_LINES]
-        parts.append(Text(f"\nit writes, at step {newest.written.step:,}:", "dim"))
-        parts.append(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"))
-    run = ""
-    if newest.opened:
-        run = f" → {newest.opened.run.path} (up to {format_bytes(newest.opened.room_bytes)})"
-    return Panel(Group(*parts), title=Text(one_line(f"charrnn{run}")), title_align="left")
-
-
-def _describe_run(newest: LatestReports) -> Text:
-    if newest.opened is None:
-        names = newest.reading.corpus_paths if newest.reading else []
-        return Text(one_line(f"reading {', '.join(names)} …"))
-    return Text(one_line(format_corpus(newest.opened.corpus)) + "\n" + format_model(newest.started))
+def _make_row(figures: dict[str, str]) -> Text:
+    each = [Text.assemble((f"{name} ", "dim"), value) for name, value in figures.items()]
+    return Text("   ").join(each)
 
 
 def format_corpus(corpus: Corpus) -> str:
-    """Say which text is trained on, and how large it is."""
+    """Return the name and size of the text that is trained on."""
     return f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} tokens"
 
 
-def format_model(started: Started | None) -> str:
-    """Say in one line what is trained, and on what."""
-    if started is None:
-        return ""
-    model, plan = started.plan.model, started.plan
-    shape = f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}"
-    threads = format_threads(started.threads, started.processes)
+def format_model(started: Started) -> str:
+    """Return in one line what is trained, and on what."""
+    plan = started.plan
+    model = plan.model
+    threads = formatting.format_threads(started.threads, started.processes)
     return (
-        f"{shape}, {started.parameters:,} parameters · {plan.batch_size} lanes × {plan.seq_len} "
+        f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
+        f"{started.parameters:,} parameters · {plan.batch_size} lanes × {plan.seq_len} "
         f"characters · {started.device} {started.precision}, {threads}"
     )
 
 
-def format_time(newest: LatestReports) -> str:
-    """Say how far a run is and when it will end."""
-    progress = newest.progress
-    budget = newest.opened.budget_seconds if newest.opened else None
-    if progress is None:
-        return ""
-    elapsed, total = progress.elapsed_seconds, progress.total_steps
-    steps = f"step {progress.step:,}" + (f"/{total:,}" if total else "")
+def format_time(progress: Progress, opened: Opened | None) -> str:
+    """Return how far a run is and when it will end."""
+    budget = opened.budget_seconds if opened else None
+    total = progress.total_steps
+    time = format_duration(progress.elapsed_seconds)
     if budget is not None:
-        left = f"{format_duration(elapsed)} of {format_duration(budget)}"
+        time += f" of {format_duration(budget)}"
     elif total and progress.step:
-        rest = elapsed / progress.step * (total - progress.step)
-        left = f"{format_duration(elapsed)}, {format_duration(rest)} to go"
-    else:
-        left = format_duration(elapsed)
-    return f"{steps} · epoch {progress.epoch:.1f} · {left}"
+        rest = progress.elapsed_seconds / progress.step * (total - progress.step)
+        time += f", {format_duration(rest)} to go"
+    steps = f"step {progress.step:,}" + (f"/{total:,}" if total else "")
+    return f"{steps} · epoch {progress.epoch:.1f} · {time}"
 
 
 def format_speed(chars_per_second: float) -> str:
-    """Give 12.3k chars/s, with a dash for what is not yet measured (0)."""
-    return f"{format_count(chars_per_second) if chars_per_second else '-'} chars/s"
+    """Return the speed with its unit; a dash stands for what is not yet measured (0).
 
-
-def _draw_bar(newest: LatestReports) -> Table:
-    progress = newest.progress
-    total = progress.total_steps if progress else None
-    done = progress.step / total if progress and total else 0.0
-    grid = Table.grid(padding=(0, 1), expand=True)
-    grid.add_column(ratio=1)
-    grid.add_column(justify="right")
-    grid.add_row(ProgressBar(total=1.0, completed=done), format_time(newest))
-    return grid
-
-
-def _draw_figures(newest: LatestReports) -> Text:
-    progress, evaluation = newest.progress, newest.evaluation
-    if progress is None:
-        return Text("")
-    losses = [("train", progress.train_nats)]
-    if evaluation:
-        losses += [("val", evaluation.val_nats), ("best val", evaluation.best_val_nats)]
-    bpc = [(name, f"{bits_per_char(nats):.3f}") for name, nats in losses]
-    machine = [
-        ("speed", format_speed(progress.chars_per_second)),
-        ("learning rate", f"{progress.learning_rate:.1e}"),
-        ("gradient", f"{progress.gradient_norm:.2f}"),
-        ("memory", format_bytes(progress.memory_bytes)),
-    ]
-    return Text("\n").join([_join(bpc).append(" bits per character", "dim"), _join(machine)])
-
-
-def _join(figures: list[tuple[str, str]]) -> Text:
-    return Text("   ").join(Text.assemble((f"{name} ", "dim"), value) for name, value in figures)
-
-
-_SHOWN_NEW_CHARACTERS = 40
+    >>> format_speed(12_345), format_speed(0)
+    ('12.3k chars/s', '- chars/s')
+    """
+    return f"{formatting.format_count(chars_per_second) if chars_per_second else '-'} chars/s"
 
 
 def describe_news(report: RunReport) -> Iterator[str]:
-    """Yield the lines that are to stay on the screen, whatever is drawn there."""
+    """Yield the lines of a report that stay on the screen, whatever is drawn there."""
     if isinstance(report, Opened):
         yield from _describe_opening(report)
     elif isinstance(report, Started) and report.micro_batches > 1:
-        yield f"memory is short: the lanes of a window are read in {report.micro_batches} parts"
+        yield f"memory is short: each window is trained in {report.micro_batches} micro-batches"
     elif isinstance(report, Incident):
         yield _describe_incident(report)
 
 
-def _describe_opening(report: Opened) -> Iterator[str]:
-    for state in report.damaged:
-        lost = state.step - (report.resumed_step or 0)
+def _describe_opening(opened: Opened) -> Iterator[str]:
+    """Yield what is not as usual about a run: damaged files, a run found, a model to start from."""
+    for state in opened.damaged:
+        lost = state.step - (opened.resumed_step or 0)
+        # Only the best model has the step of the state that the run continues from.
         instead = (
-            f"goes on from the state of {lost:,} steps before"
+            f"continuing from the state {lost:,} steps earlier"
             if lost
-            else ("the next evaluation takes its place")
+            else "the next evaluation replaces it"
         )
         yield f"{state.reason}; {instead}"
-    if report.is_found:
+    if opened.is_found:
         yield (
-            f"goes on with the run {report.run.name!r} of this very command, which did not end, "
-            f"from step {report.resumed_step:,} (--on-unfinished new starts another)"
+            f"continuing {opened.run.name!r} from step {opened.resumed_step:,} "
+            "(same command, unfinished; --on-unfinished new starts over)"
         )
-    if report.inherited is not None:
-        yield f"starts from the weights of {report.inherited.model_name}{_describe_new(report)}"
+    if initial := opened.initial_model:
+        line = f"starting from the weights of {initial.model_name}"
+        if new := initial.new_characters:
+            more = " …" if len(new) > _MAX_NEW_CHARACTERS else ""
+            line += f"; {len(new):,} characters are new to it: {new[:_MAX_NEW_CHARACTERS]!r}{more}"
+        yield line + ("; so are the bytes of rare characters" if initial.has_new_bytes else "")
 
 
-def _describe_new(report: Opened) -> str:
-    assert report.inherited is not None
-    new = report.inherited.new_characters
-    shown = repr(new[:_SHOWN_NEW_CHARACTERS]) + (" …" if len(new) > _SHOWN_NEW_CHARACTERS else "")
-    characters = f"; {len(new):,} characters are new to it: {shown}" if new else ""
-    return characters + ("; rare ones are new as bytes" if report.inherited.has_new_bytes else "")
-
-
-def _describe_incident(report: Incident) -> str:
-    """Say in one line what happened, where in the text, and what was done about it."""
-    step = f"step {report.step:,}"
-    if report.kind == "rollback":
+def _describe_incident(incident: Incident) -> str:
+    """Return in one line what happened, where in the text, and what was done about it."""
+    step = f"step {incident.step:,}"
+    if incident.kind == "rollback":
         return (
-            f"{step}: the loss is no longer a number; back to step {report.back_to_step:,}, and on "
-            f"at {report.rate_factor:g} of the learning rate"
+            f"{step}: the loss is no longer a number; back to step {incident.back_to_step:,}, "
+            f"continuing at {incident.rate_factor:g} of the learning rate"
         )
-    if report.kind == "memory":
-        parts = f"in {report.micro_batches} parts"
-        return f"{step}: memory was short; the lanes are read {parts} from here on"
-    if report.kind == "graph":
-        return f"{step}: no CUDA graph of a step could be made ({report.reason}); goes on without"
-    where = f"at character {report.position:,} of every {report.lane_length:,}"
-    if report.kind == "dropped":
-        return f"{step}: loss or gradient is not a number {where}; the step was dropped"
-    jump = f"the loss jumped from {report.level_nats:.2f} to {report.train_nats:.2f} nats"
-    return f"{step}: {jump} {where}"
+    if incident.kind == "memory":
+        parts = f"{incident.micro_batches} micro-batches"
+        return f"{step}: memory was short; each window is now trained in {parts}"
+    if incident.kind == "graph":
+        return f"{step}: no CUDA graph of a step ({incident.reason}); continuing without one"
+    where = f"at character {incident.position:,} of each lane of {incident.lane_length:,}"
+    if incident.kind == "dropped":
+        return f"{step}: the loss or its gradient overflowed {where}; this step was skipped"
+    jump = f"from {incident.level_nats:.2f} to {incident.train_nats:.2f} nats"
+    return f"{step}: the loss jumped {jump} {where}"

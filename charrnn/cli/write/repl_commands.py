@@ -1,13 +1,15 @@
-"""What a typed line asks for: text to add, a command, a setting; and the page that says so."""
+"""What a typed line means: text to add, a command, or a setting; and the help page that says so."""
 
 from __future__ import annotations
 
 import difflib
 import shlex
 from collections.abc import Callable
-from dataclasses import Field, fields, replace
+from contextlib import suppress
+from dataclasses import fields, replace
 from typing import Any
 
+from charrnn.cli.options import RENAMED_OPTIONS
 from charrnn.cli.write.autosave import with_plain_newlines
 from charrnn.config import PRESETS, SampleConfig
 from charrnn.errors import ConfigError
@@ -15,165 +17,162 @@ from charrnn.errors import ConfigError
 ADD = "add"
 COMMANDS = {
     "retry": ("", "another text in place of the model's last"),
-    "more": ("[N]", "the model goes on, by N characters this once"),
+    "more": ("[N]", "the model continues, by N characters this once"),
     "undo": ("[N]", "take back the last step, or N"),
-    "redo": ("[N]", "do again what was undone"),
+    "redo": ("[N]", "redo what was undone"),
     "next": ("[N]", "the likeliest next characters"),
     "show": ("", "the whole text"),
     "edit": ("", "the whole text in your editor ($EDITOR)"),
     "save": ("[FILE]", "write the text to a new file; /save! replaces one"),
-    "save!": ("[FILE]", ""),
+    "save!": ("[FILE]", ""),  # the line above is for both
     "load": ("FILE", "put a file's text in place of this one"),
     "preset": ("NAME", ", ".join(PRESETS)),
     "settings": ("", "the settings in force"),
     "help": ("", "this page"),
-    "quit": ("", "leave; the text is kept"),
+    "quit": ("", "leave; the text is saved"),
 }
-"""What follows each and what it does; the first that begins with what was typed is meant."""
+"""The arguments and the help of each. The first that begins with what was typed is meant."""
 
-_ALIASES = {"": "help", "temp": "temperature"}
-_LINES = [
-    ("Enter", "on an empty line: the model goes on"),
+DEFAULTS = SampleConfig(length=200)  # what is read at a glance; 500 fill a screen
+SETTINGS = {
+    item.name.replace("_", "-"): item
+    for item in fields(SampleConfig)
+    # A search makes whole texts, and originality needs the training text beside the model.
+    if item.metadata["section"] not in ("Search", "Originality")
+}
+"""The fields of SampleConfig that a session can change, by their names as options."""
+
+_PRESET_SECTIONS = ("Penalties", "Filters")  # what a preset chooses, even where at a default
+_ALIASES = {"": "help", "temp": "temperature"}  # "/" alone asks for help
+HELP = [
+    ("Enter", "on an empty line: the model continues"),
     ("text", "is added just as it is, spaces too; no line of it ends by itself"),
     ("text\\", "a \\ at the end stands for a new line, \\\\ for a \\"),
     ("//text", "text that begins with /"),
-]
-_KEYS = [
+    *((f"/{name} {usage}", does) for name, (usage, does) in COMMANDS.items() if does),
     ("/temp 0.7", "any option of charrnn sample: /length 80, /ban digits, /min-p off"),
     ("/r /u /n", "a command may be cut short"),
     ("Tab", "the likeliest end of the word, or the names of commands"),
     ("Ctrl-C", "stops the model, clears a line, and leaves from an empty one"),
 ]
-
-
-def describe_commands() -> list[tuple[str, str]]:
-    """Give all that can be typed, each with what it does."""
-    rows = [(f"/{name} {usage}", does) for name, (usage, does) in COMMANDS.items() if does]
-    return [*_LINES, *rows, *_KEYS]
-
-
-def read_command(line: str) -> tuple[str, str]:
-    """Give a name from COMMANDS or SETTINGS and what was typed after it; or ADD and a text.
-
-    Raises:
-        ConfigError: there is no such command, or there are several.
-    """
-    if not line:
-        return "more", ""
-    if not is_command(line):
-        return ADD, _read_text(line.removeprefix("/"))
-    word, _, rest = line[1:].partition(" ")
-    return _find_name(_ALIASES.get(word, word.replace("_", "-"))), rest.strip()
+"""Everything that can be typed, each with what it does."""
 
 
 def is_command(line: str) -> bool:
-    """Tell whether a line is a command, or the beginning of one."""
+    """Return whether a line is a command, or the beginning of one.
+
+    >>> is_command("/temp 0.7"), is_command("//home"), is_command("and/or")
+    (True, False, False)
+    """
     return line.startswith("/") and not line.startswith("//")
 
 
-def _read_text(line: str) -> str:
-    text = with_plain_newlines(line)
+def read_command(line: str) -> tuple[str, str]:
+    r"""Return a name of COMMANDS or SETTINGS and what follows it, or ADD and the text to add.
+
+    >>> read_command("/u 2"), read_command("The end.\\")
+    (('undo', '2'), ('add', 'The end.\n'))
+
+    Raises:
+        ConfigError: there is no such command, or several may be meant.
+    """
+    if not line:
+        return "more", ""
+    if is_command(line):
+        word, _, rest = line[1:].partition(" ")
+        return _find_name(_ALIASES.get(word, word.replace("_", "-"))), rest.strip()
+    text = with_plain_newlines(line.removeprefix("/"))  # a pasted line holds newlines
     if text.endswith("\\\\"):
-        return text[:-1]
-    return text[:-1] + "\n" if text.endswith("\\") else text
+        return ADD, text[:-1]
+    return ADD, text[:-1] + "\n" if text.endswith("\\") else text
 
 
 def _find_name(word: str) -> str:
-    """Give the command or setting that `word` is, or is the beginning of.
-
-    Of several settings it is the one that all the others begin with.
-    """
+    """Return the command or setting that `word` is, or is the beginning of."""
     if word in COMMANDS or word in SETTINGS:
         return word
-    commands = [name for name in COMMANDS if name.startswith(word)]
-    if commands:
-        return commands[0]
+    for name in COMMANDS:
+        if name.startswith(word):
+            return name
+    # Of several settings the one that begins all others is meant: /xt is /xtc, not /xtc-threshold.
     settings = sorted((name for name in SETTINGS if name.startswith(word)), key=len)
     if settings and all(name.startswith(settings[0]) for name in settings):
         return settings[0]
     if settings:
         raise ConfigError(f"/{word} may be {', '.join(settings)}; type more of it")
     near = difflib.get_close_matches(word, [*COMMANDS, *SETTINGS], n=1)
+    if f"--{word}" in RENAMED_OPTIONS:  # as it was called before the first release
+        near = [RENAMED_OPTIONS[f"--{word}"].removeprefix("--")]
     hint = f"did you mean /{near[0]}" if near else f"is it text, which is typed as //{word}"
     raise ConfigError(f"there is no /{word}; {hint}? See /help")
 
 
 def read_count(word: str) -> int:
-    """Give the number that was typed after a command.
+    """Return the number that was typed after a command.
 
     Raises:
-        ConfigError: it is none, or not above 0.
+        ConfigError: it is not a whole number above 0.
     """
+    # isdigit alone knows ² and ٣; ten digits are more than anybody means.
     if not (word.isascii() and word.isdigit() and len(word) < 10 and int(word)):
-        raise ConfigError(f"{word!r} does not say how many; type a whole number from 1 on")
+        raise ConfigError(f"{word!r} is not a count; type a whole number from 1 on")
     return int(word)
 
 
-ON, OFF = "on", "off"
-DEFAULTS = SampleConfig(length=200)  # what is read at a glance; 500 fill a screen
-_LEFT_OUT = ("Search", "Originality")  # sections for whole texts, and beside their corpus
-SETTINGS = {
-    item.name.replace("_", "-"): item
-    for item in fields(SampleConfig)
-    if item.metadata["section"] not in _LEFT_OUT
-}
-"""The fields of SampleConfig by which a text is gone on with, by their names as options."""
-
-_PRESET_SECTIONS = ("Penalties", "Filters")  # sections that a preset is a choice of
 _READ: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
     "str": str,
-    "bool": lambda word: {ON: True}.get(word, word),
+    "bool": lambda word: {"on": True}.get(word, word),
     "tuple[str, ...]": lambda words: tuple(shlex.split(words)),
 }
 
 
 def change_setting(config: SampleConfig, name: str, words: str) -> SampleConfig:
-    """Give the settings with that called `name` (see SETTINGS) as in `words`; off is its default.
+    """Return the settings with the one called `name` as in `words`; "off" is its default.
+
+    >>> change_setting(DEFAULTS, "top-k", "5").top_k
+    5
 
     Raises:
-        ConfigError: it may not be that.
+        ConfigError: the value is not allowed.
     """
     item = SETTINGS[name]
-    value = getattr(DEFAULTS, item.name) if words == OFF else _read(item, words)
+    if words == "off":
+        return replace(config, **{item.name: getattr(DEFAULTS, item.name)})
+    value: Any = words
+    with suppress(ValueError):  # it stays text, which SampleConfig refuses by the setting's name
+        value = _READ[str(item.type).partition(" | ")[0]](words)
     return replace(config, **{item.name: value})
 
 
-def _read(item: Field[Any], words: str) -> Any:
-    """Give the value; what cannot be read stays text, which SampleConfig refuses by name."""
-    try:
-        return _READ[str(item.type).partition(" | ")[0]](words)
-    except ValueError:
-        return words
-
-
 def change_preset(config: SampleConfig, preset: str) -> SampleConfig:
-    """Give the penalties and filters of a preset, and all other settings as they are.
+    """Return the settings with the penalties and filters of a preset.
 
     Raises:
         ConfigError: there is no such preset.
     """
-    others = [
-        item.name for item in fields(config) if item.metadata["section"] not in _PRESET_SECTIONS
-    ]
-    return SampleConfig.from_preset(preset, **{name: getattr(config, name) for name in others})
+    kept = [item for item in fields(config) if item.metadata["section"] not in _PRESET_SECTIONS]
+    return SampleConfig.from_preset(
+        preset, **{item.name: getattr(config, item.name) for item in kept}
+    )
 
 
 def describe_setting(config: SampleConfig, name: str) -> str:
-    """Give a setting as it would be typed."""
+    """Return a setting as it would be typed.
+
+    >>> describe_setting(DEFAULTS, "length"), describe_setting(DEFAULTS, "ban")
+    ('length 200', 'ban off')
+    """
     value = getattr(config, SETTINGS[name].name)
     if value is None or value is False or value == ():
-        return f"{name} {OFF}"
+        return f"{name} off"
     if value is True:
-        return f"{name} {ON}"
+        return f"{name} on"
     return f"{name} {shlex.join(value) if isinstance(value, tuple) else value}"
 
 
-def describe_changes(config: SampleConfig) -> list[str]:
-    """Give every setting that is not at its default, as it would be typed."""
-    return [
-        describe_setting(config, name)
-        for name, item in SETTINGS.items()
-        if getattr(config, item.name) != getattr(DEFAULTS, item.name)
-    ]
+def changed_settings(config: SampleConfig) -> list[str]:
+    """Return the names of the settings that are not at their defaults."""
+    names = {name: item.name for name, item in SETTINGS.items()}
+    return [n for n, field in names.items() if getattr(config, field) != getattr(DEFAULTS, field)]

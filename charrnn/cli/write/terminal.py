@@ -1,7 +1,7 @@
-"""A person at a terminal: lines as they are typed, and the wish to stop or to leave.
+"""The keyboard of a session: lines as they are typed, and signals to stop or to leave.
 
-Where Python has readline, a line can be edited, earlier ones come back by ↑, what is pasted comes
-as one line with its newlines, and Tab completes.
+Where Python has readline, a line can be edited, ↑ brings earlier ones back, pasted text comes as
+one line with its newlines, and Tab completes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 import click
 
+from charrnn.cli.signals import catch_signals
 from charrnn.errors import ConfigError
 
 try:
@@ -23,21 +23,18 @@ try:
 except ImportError:  # Windows
     readline = termios = None  # type: ignore[assignment]
 
-_PROMPT = "> "
-_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+_TERMINAL_GONE = (OSError, termios.error) if termios else (OSError,)
 
 
 class ReplExit(BaseException):
-    """The person left, by the end of input (number 0) or by a signal.
+    """The person left, by the end of input (signal_number 0) or by a signal.
 
-    typed: a line that was begun; readline forgets it where the terminal itself is gone.
+    typed: the line that was begun; readline forgets it where the terminal itself is gone.
     """
 
-    def __init__(self, number: int = 0, typed: str = "") -> None:
-        super().__init__(number)
-        self.number = number
+    def __init__(self, signal_number: int = 0, typed: str = "") -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
         self.typed = typed
 
 
@@ -48,96 +45,20 @@ class _Interrupted(BaseException):
 class Terminal:
     """Reads lines, and takes the signals that would end the program.
 
-    While a line is typed they end that; at any other time they only ask for a stop. number: of the
-    signal that asks, 0 for none.
+    While a line is typed, a signal ends that; at any other time it only asks to stop.
+    signal_number: of the signal that asked since the last line was read; 0 for none.
     """
 
     def __init__(self) -> None:
-        self.number = 0
+        self.signal_number = 0
         self._is_reading = False
 
     @contextmanager
-    def held(self, complete: Callable[[str], list[str]]) -> Iterator[Terminal]:
-        """Take signals and keys within the block; SIGHUP stays ignored where it was (nohup).
+    def open(self, complete: Callable[[str], list[str]]) -> Iterator[None]:
+        """Take signals and Tab within the block.
 
-        complete: gives what a line may become at Tab, of which each begins with it.
+        complete: returns the lines that a line may become at Tab; each begins with it.
         """
-        before: dict[int, Any] = {}
-        for number in _SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, self._take)
-        self._prepare(complete)
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def has_stopped(self) -> bool:
-        """Tell whether to stop what goes on since the last line was read."""
-        return self.number != 0
-
-    @contextmanager
-    def silent(self) -> Iterator[None]:
-        """Show nothing of what is typed within the block; the next line begins with it."""
-        before = _switch_echo_off()
-        try:
-            yield
-        finally:
-            if before is not None:
-                with suppress(termios.error, OSError):  # the terminal is gone
-                    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-    def read_line(self) -> str:
-        """Give the next line; Ctrl-C clears one that was begun.
-
-        Raises:
-            Left: by Ctrl-D, by Ctrl-C on an empty line, or by another signal.
-            ConfigError: it is not in the terminal's encoding.
-        """
-        while True:
-            if self.number == signal.SIGINT:  # which was meant for what went on until now
-                self.number = 0
-            line, is_whole = ("", False) if self.number else self._try_line()
-            if is_whole and not self.number:
-                return line
-            if self.number != signal.SIGINT or not line:
-                raise ReplExit(self.number, line)
-
-    def _try_line(self) -> tuple[str, bool]:
-        """Give a line and whether it is whole, or what was typed of it when a signal came."""
-        try:
-            return self._input(), True
-        except _Interrupted:
-            with suppress(OSError):  # the terminal is gone
-                click.echo()
-            return readline.get_line_buffer() if readline else "", False
-        except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"what was typed is not in the terminal's encoding ({error.reason}); "
-                "the text is as it was"
-            ) from error
-        except (EOFError, OSError) as error:  # OSError: the terminal is gone
-            raise ReplExit from error
-
-    def _input(self) -> str:
-        try:
-            self._is_reading = True
-            return input(_PROMPT)
-        finally:
-            self._is_reading = False
-
-    def _take(self, number: int, _: FrameType | None) -> None:
-        if number != signal.SIGINT or not self.number:
-            self.number = number
-        if self._is_reading:
-            self._is_reading = False  # a terminal that goes may send two of them
-            raise _Interrupted
-
-    def _prepare(self, complete: Callable[[str], list[str]]) -> None:
-        """Set up the editing of lines."""
-        if not readline:
-            return
 
         def complete_line(line: str, index: int) -> str | None:
             self._is_reading = False  # readline would swallow what a signal raises in here
@@ -146,20 +67,71 @@ class Terminal:
             finally:
                 self._is_reading = True
 
-        for setting in ("set enable-bracketed-paste on", "set bell-style none", "tab: complete"):
-            readline.parse_and_bind(setting)
-        readline.set_completer_delims("")
-        readline.set_completer(complete_line)
+        if readline:
+            for key in ("set enable-bracketed-paste on", "set bell-style none", "tab: complete"):
+                readline.parse_and_bind(key)
+            readline.set_completer_delims("")  # complete the whole line, not its last word
+            readline.set_completer(complete_line)
+        with catch_signals(self._take_signal):
+            yield
 
+    @contextmanager
+    def without_echo(self) -> Iterator[None]:
+        """Show nothing of what is typed within the block; the next line begins with it."""
+        before = None
+        with suppress(*_TERMINAL_GONE):
+            if termios:
+                before = termios.tcgetattr(sys.stdin)
+                quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+        try:
+            yield
+        finally:
+            if before is not None:
+                with suppress(*_TERMINAL_GONE):
+                    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
-def _switch_echo_off() -> list[Any] | None:
-    """Let the terminal show no keys; give its settings before, None where it has none."""
-    if not termios:
-        return None
-    try:
-        before = termios.tcgetattr(sys.stdin)
-        quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
-    except (termios.error, OSError):
-        return None
-    return before
+    def read_line(self) -> str:
+        """Return the next line; Ctrl-C clears one that was begun.
+
+        Raises:
+            ReplExit: by Ctrl-D, by Ctrl-C on an empty line, or by another signal.
+            ConfigError: the line is not in the terminal's encoding.
+        """
+        while True:
+            if self.signal_number == signal.SIGINT:  # it was meant for what ran until now
+                self.signal_number = 0
+            line, is_whole = self._try_line()
+            if is_whole and not self.signal_number:
+                return line
+            if self.signal_number != signal.SIGINT or not line:
+                raise ReplExit(self.signal_number, line)
+
+    def _try_line(self) -> tuple[str, bool]:
+        """Return a line and True, or what was typed of it when a signal came and False."""
+        if self.signal_number:
+            return "", False
+        try:
+            try:
+                self._is_reading = True
+                return input("> "), True
+            finally:
+                self._is_reading = False  # from here on a signal raises nothing
+        except _Interrupted:
+            with suppress(OSError):  # the terminal is gone
+                click.echo()
+            return readline.get_line_buffer() if readline else "", False
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"what was typed is not in the terminal's encoding ({error.reason}); "
+                "the text has not changed"
+            ) from error
+        except (EOFError, OSError) as error:  # OSError: the terminal is gone
+            raise ReplExit from error
+
+    def _take_signal(self, number: int, _: FrameType | None) -> None:
+        if number != signal.SIGINT or not self.signal_number:  # Ctrl-C replaces no other signal
+            self.signal_number = number
+        if self._is_reading:
+            self._is_reading = False  # a terminal that closes may send two of them
+            raise _Interrupted

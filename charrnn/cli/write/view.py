@@ -1,7 +1,7 @@
-"""A session of writing together on a terminal: what the model adds, in a colour of its own.
+"""The screen of a session: the text, with what the model adds in a colour of its own, and notes.
 
-All of it goes to the terminal that the session is typed at, line by line, so that it works on any:
-nothing is drawn over. Nothing of the text reaches it but as visible characters.
+Everything is written line by line, nothing is drawn over, so that it works on any terminal. Control
+characters of the text become visible.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from rich.text import Text
 
 from charrnn.cli.console import Output
 from charrnn.cli.formatting import one_line, sanitize
-from charrnn.cli.score.view import show_character
+from charrnn.cli.score.view import format_character
 
-_MODELS = "cyan"
-_NOTE = "dim"
-_COMPLAINT = "red"
-_ROOM = 20  # columns that the line which goes on leaves for what is new
-_BAR = "█"
-_BAR_COLUMNS = 30
+_MODEL_STYLE = "cyan"
+_NOTE_STYLE = "dim"
+_ERROR_STYLE = "red"
+_MIN_ROOM = 20  # columns for new text in the line that the model continues
+_MAX_BAR_COLUMNS = 30
 _OTHER_COLUMNS = 20  # of a row with a bar
+_TAB_COLUMNS = 8
 
 
 class View:
@@ -30,121 +30,129 @@ class View:
 
     def __init__(self) -> None:
         self._console = Output(highlight=False)
-        self._flow = WordWrap()
+        self._wrap = WordWrap()
 
     def begin(self, text: str) -> None:
-        """Show the end of the line that the model goes on with."""
-        room = max(self._console.width - _ROOM, self._console.width // 2)
-        shown = fit_end(sanitize(text.rpartition("\n")[2]).expandtabs(4), room)
-        self._flow = WordWrap(cell_len(shown))
-        self._write(shown, _NOTE)
+        """Show the end of the line that the model continues."""
+        room = max(self._console.width - _MIN_ROOM, self._console.width // 2)
+        shown = fit_end(sanitize(text.rpartition("\n")[2]).expandtabs(4), room)  # the last line
+        self._wrap = WordWrap(cell_len(shown))
+        self._write(shown, _NOTE_STYLE)
 
     def show(self, piece: str) -> None:
         """Show what the model adds, word by word."""
-        self._write(self._flow.feed(sanitize(piece), self._console.width), _MODELS)
+        self._write(self._wrap.feed(sanitize(piece), self._console.width), _MODEL_STYLE)
 
     def end(self) -> None:
         """Show the last word, and begin a new line unless one has just begun."""
-        self._write(self._flow.end(self._console.width), _MODELS)
-        if self._flow.column:
+        self._write(self._wrap.end(self._console.width), _MODEL_STYLE)
+        if self._wrap.column:
             self._write("\n")
-        self._flow = WordWrap()
+        self._wrap = WordWrap()
 
     def note(self, text: str) -> None:
-        """Say something about the session, in a line."""
-        self._console.print(Text(one_line(text), style=_NOTE))
+        """Show a line about the session."""
+        self._console.print(Text(one_line(text), style=_NOTE_STYLE))
 
     def complain(self, text: str) -> None:
-        """Say what could not be done, in a line."""
-        self._console.print(Text(one_line(text), style=_COMPLAINT))
+        """Show in a line what could not be done."""
+        self._console.print(Text(one_line(text), style=_ERROR_STYLE))
 
-    def show_whole(self, pieces: Iterable[tuple[str, bool]]) -> None:
+    def show_all(self, pieces: Iterable[tuple[str, bool]]) -> None:
         """Show a text by its pieces, each with whether the model wrote it."""
-        parts = ((sanitize(text), _MODELS if is_models else "") for text, is_models in pieces)
+        parts = ((sanitize(text), _MODEL_STYLE if is_models else "") for text, is_models in pieces)
         whole = Text.assemble(*parts)
         if whole.plain.endswith("\n"):
-            whole.right_crop(1)
+            whole.right_crop(1)  # print ends the line itself
         self._console.print(whole)
 
-    def show_chances(self, chances: Sequence[tuple[str, float]]) -> None:
+    def show_next_chars(self, chars: Sequence[tuple[str, float]]) -> None:
         """Show characters with their probabilities, each with a bar."""
-        room = min(_BAR_COLUMNS, max(1, self._console.width - _OTHER_COLUMNS))
+        room = min(_MAX_BAR_COLUMNS, max(1, self._console.width - _OTHER_COLUMNS))
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(style=_MODELS, min_width=4)
+        table.add_column(style=_MODEL_STYLE, min_width=4)
         table.add_column(justify="right")
-        table.add_column(style=_NOTE, no_wrap=True)
-        for name, share in chances:
-            char = "space" if name == " " else show_character(name)
-            table.add_row(Text(char), f"{share:.1%}", _BAR * round(share * room))
+        table.add_column(style=_NOTE_STYLE, no_wrap=True)
+        for char, probability in chars:
+            name = "space" if char == " " else format_character(char)
+            table.add_row(Text(name), f"{probability:.1%}", "█" * round(probability * room))
         self._console.print(table)
 
-    def show_help(self, rows: Iterable[tuple[str, str]], below: str) -> None:
-        """Show what can be typed, each with what it does, and what else there is to know."""
+    def show_help(self, rows: Iterable[tuple[str, str]], note: str) -> None:
+        """Show what can be typed, each with what it does, and a note below."""
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, style="bold")
         table.add_column()
         for row in rows:
             table.add_row(*map(Text, row))
         self._console.print(table)
-        self._console.print(Text(one_line(below), style=_NOTE))
+        self.note(note)
 
     def _write(self, shown: str, style: str = "") -> None:
         if shown:
             self._console.out(shown, style=style, end="", highlight=False)
-            self._console.file.flush()
+            self._console.file.flush()  # words appear as they come, not when their line ends
 
 
 def fit_end(line: str, columns: int) -> str:
-    """Give the end of a line that takes no more than so many columns, a … where it was cut."""
+    """Return the end of a line that fits into `columns`, after a … where it was cut.
+
+    >>> fit_end("abcd", 3)
+    '…cd'
+    """
     if cell_len(line) <= columns:
         return line
-    kept = len(line)
+    start = len(line)
     room = columns - 1
-    while room >= (width := cell_len(line[kept - 1])):
-        kept, room = kept - 1, room - width
-    return "…" + line[kept:]
-
-
-_TAB_COLUMNS = 8
+    while room >= (width := cell_len(line[start - 1])):
+        start -= 1
+        room -= width
+    return "…" + line[start:]
 
 
 class WordWrap:
-    """Where the cursor stands in a line, and the word that is not yet whole."""
+    """Break streamed text between words; wide characters break anywhere.
+
+    Our own, as rich and textwrap need the whole paragraph. column: where the cursor is.
+    """
 
     def __init__(self, column: int = 0) -> None:
         self.column = column
         self._word = ""
 
     def feed(self, text: str, width: int) -> str:
-        """Give what `text` lets be written, on a terminal of so many columns."""
-        return "".join(self._take(char, width) for char in text)
+        """Return what can be written on a terminal of `width` columns: all but the last word."""
+        written = []
+        for char in text:
+            columns = cell_len(char)
+            if char not in "\n\t " and columns <= 1:  # 0: a combining mark stays with its word
+                self._word += char
+                continue
+            written.append(self.end(width))
+            if char == "\n":
+                self.column = 0
+                written.append(char)
+                continue
+            if char == "\t":
+                columns = _TAB_COLUMNS - self.column % _TAB_COLUMNS
+                char = " " * columns
+            written.append(self._put(char, columns, width))
+        return "".join(written)
 
     def end(self, width: int) -> str:
-        """Give what is left to write: the last word."""
-        word, self._word = self._word, ""
+        """Return what is left to write: the last word, cut where no line could hold it."""
+        word = self._word
+        self._word = ""
         columns = cell_len(word)
         if columns <= width:
             return self._put(word, columns, width)
         return "".join(self._put(char, cell_len(char), width) for char in word)
 
-    def _take(self, char: str, width: int) -> str:
-        columns = cell_len(char)
-        if char == "\n":
-            written = self.end(width) + char
-            self.column = 0
-            return written
-        if char == "\t":
-            written, next_stop = self.end(width), _TAB_COLUMNS - self.column % _TAB_COLUMNS
-            return written + self._put(" " * next_stop, next_stop, width)
-        if char == " " or columns > 1:
-            return self.end(width) + self._put(char, columns, width)
-        self._word += char
-        return ""
-
     def _put(self, text: str, columns: int, width: int) -> str:
-        """Give `text`, of so many columns, after a break if it does not fit; a space gives way."""
+        """Return `text`, after a newline if it does not fit; a space becomes that newline."""
         if self.column + columns <= width:
             self.column += columns
             return text
-        self.column = 0 if text.isspace() else columns
-        return "\n" if text.isspace() else "\n" + text
+        is_space = text.isspace()
+        self.column = 0 if is_space else columns
+        return "\n" if is_space else "\n" + text  # no line begins with the space before it

@@ -1,10 +1,9 @@
-"""Holds a text to balanced brackets and quotes: what opens closes, the innermost first.
+"""Balanced brackets and quotes: what opens is closed, the innermost first, within the length.
 
-Those that the prompt leaves open are open where the text begins. The rest is free, as long as the
-length leaves room to close all that is open. A bracket whose closer the model cannot write never
-opens. Brackets that bytes spell count like any other.
+Brackets that the prompt leaves open are open where the text begins. A bracket whose closer the
+model cannot write never opens. Brackets that bytes spell count like any other; all else is free.
 
-V = vocabulary.
+V = vocabulary, S = tokens of the prompt.
 """
 
 from __future__ import annotations
@@ -17,113 +16,116 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
-from charrnn.generation.constraints.automaton import AllowedTokens
+from charrnn.generation.constraints.constraint import AllowedTokens
 from charrnn.text.vocab import Ids, Vocab
 
 _PAIRS = ("()", "[]", "{}", "«»", "“”", "「」", "『』", "《》", "（）", "【】", '""')
 _MARKS = frozenset("".join(_PAIRS))
-_KEPT = 256  # biases that are remembered
+_KEPT_MASKS = 256
 
 
 class BracketState(NamedTuple):
-    """What closes each open bracket, the innermost last; the characters that may still come.
+    """The closers of the open brackets, the innermost last, and how many characters may still come.
 
-    unfinished: bytes of a character that is not complete, though they are counted.
+    pending: bytes of a character that is not complete; they are counted already.
     """
 
-    open: str
+    closers: str
     remaining: int
-    unfinished: bytes
+    pending: bytes
 
 
 class BalancedBrackets:
-    """A guide that ends a text of at most `length` characters with no bracket open."""
+    """A Constraint that ends a text of at most `length` characters with no bracket open."""
 
     reason = "length"
 
-    def __init__(self, vocab: Vocab, length: int, is_left: AllowedTokens) -> None:
+    def __init__(self, vocab: Vocab, length: int, is_allowed: AllowedTokens) -> None:
         self._vocab = vocab
         self._length = length
-        self._is_left = is_left
-        ascii_bytes = map(chr, range(0x80 * vocab.has_bytes))
-        written = {char for char, each in zip(vocab.alphabet, is_left, strict=False) if each}
-        first_byte = len(vocab.alphabet)
-        written |= {char for char in ascii_bytes if is_left[first_byte + ord(char)]}
+        self._is_allowed = is_allowed
+        chars = vocab.alphabet + "".join(map(chr, range(0x80 * vocab.has_bytes)))
+        written = {char for char, each in zip(chars, is_allowed, strict=False) if each}
         self._closer_of = {pair[0]: pair[1] for pair in _PAIRS if pair[1] in written}
-        self._known_bias = lru_cache(_KEPT)(self._make_bias)
+        # The mask depends on so little of a state that a few serve a whole text.
+        self._mask_of = lru_cache(_KEPT_MASKS)(self._make_mask)
 
-    def start(self, prompt: Ids) -> BracketState:
-        """Give the place after `prompt` (S,).
+    def initial_state(self, prompt: Ids) -> BracketState:
+        """Return the state after `prompt` (S,).
 
         Raises:
             ConfigError: it leaves more open than the length can close.
         """
-        opened = ""
+        closers = ""
         for char in self._vocab.decode(prompt):
-            opened = self._after(opened, char, is_lenient=True) or ""
-        if len(opened) > self._length:
+            closers = self._after(closers, char, is_lenient=True) or ""
+        if len(closers) > self._length:
             raise ConfigError(
-                f"the prompt leaves {len(opened):,} brackets open, and length is {self._length}; "
+                f"the prompt leaves {len(closers):,} brackets open, and length is {self._length}; "
                 "raise it"
             )
-        return BracketState(opened, self._length, b"")
+        return BracketState(closers, self._length, b"")
 
-    def bias(self, place: BracketState) -> NDArray[np.float32]:
-        """Give −inf for each id that could not end balanced (V,)."""
-        spare = min(place.remaining - len(place.open), 2)  # more makes no difference
-        return self._known_bias(place.open[-1:], spare, place.unfinished)[0]
+    def mask(self, state: BracketState) -> NDArray[np.float32]:
+        """Return −inf for each id after which the text could not end balanced (V,)."""
+        return self._mask_of(*_essence(state))[0]
 
-    def follow(self, place: BracketState, token: int) -> BracketState | None:
-        """Give the place after one more id; None where it cannot come."""
-        text, unfinished = self._read(place.unfinished, token)
-        opened: str | None = place.open
+    def advance(self, token: int, state: BracketState) -> BracketState | None:
+        """Return the state after one more id; None where it is forbidden."""
+        text, pending = self._decode(state.pending, token)
+        closers: str | None = state.closers
         for char in text:
-            opened = None if opened is None else self._after(opened, char)
-        count = len(text) + _count(unfinished) - _count(place.unfinished)
-        if opened is None or len(opened) > place.remaining - count:
+            closers = None if closers is None else self._after(closers, char)
+        # Pending bytes count as what they decode to if nothing completes them.
+        count = len(text) + _count(pending) - _count(state.pending)
+        if closers is None or len(closers) > state.remaining - count:
             return None
-        return BracketState(opened, place.remaining - count, unfinished)
+        return BracketState(closers, state.remaining - count, pending)
 
-    def is_over(self, place: BracketState) -> bool:
-        """Tell whether nothing may come."""
-        spare = min(place.remaining - len(place.open), 2)
-        return not self._known_bias(place.open[-1:], spare, place.unfinished)[1]
+    def is_finished(self, state: BracketState) -> bool:
+        """Return whether no id is allowed."""
+        return not self._mask_of(*_essence(state))[1]
 
-    def _make_bias(
-        self, innermost: str, spare: int, unfinished: bytes
+    def _make_mask(
+        self, innermost: str, spare: int, pending: bytes
     ) -> tuple[NDArray[np.float32], bool]:
-        """Give the bias (V,) and whether anything may come; spare: characters not for closing."""
-        place = BracketState(innermost, len(innermost) + spare, unfinished)
-        may_come = [
-            bool(left) and self.follow(place, token) is not None
-            for token, left in enumerate(self._is_left)
+        """Return the mask (V,) and whether any id is allowed."""
+        state = BracketState(innermost, len(innermost) + spare, pending)
+        is_allowed = [
+            bool(allowed) and self.advance(token, state) is not None
+            for token, allowed in enumerate(self._is_allowed)
         ]
-        bias = np.where(may_come, np.float32(0), np.float32(-np.inf))
-        bias.setflags(write=False)
-        return bias, any(may_come)
+        mask = np.where(is_allowed, np.float32(0), np.float32(-np.inf))
+        mask.setflags(write=False)
+        return mask, any(is_allowed)
 
-    def _after(self, opened: str, char: str, is_lenient: bool = False) -> str | None:
-        """Give what is open after a character; None where a bracket may not come.
+    def _after(self, closers: str, char: str, is_lenient: bool = False) -> str | None:
+        """Return the closers after a character; None where it is a forbidden bracket.
 
-        is_lenient: let any come, and count those that can be closed.
+        is_lenient: allow any bracket, and count those that can be closed.
         """
-        if opened.endswith(char):
-            return opened[:-1]
+        if closers.endswith(char):
+            return closers[:-1]
         if char in self._closer_of:
-            return opened + self._closer_of[char]
-        return opened if is_lenient or char not in _MARKS else None
+            return closers + self._closer_of[char]
+        return closers if is_lenient or char not in _MARKS else None
 
-    def _read(self, unfinished: bytes, token: int) -> tuple[str, bytes]:
-        """Give the characters that an id completes, and what is unfinished after it."""
+    def _decode(self, pending: bytes, token: int) -> tuple[str, bytes]:
+        """Return the characters that an id completes, and the bytes pending after it."""
         byte = token - len(self._vocab.alphabet)
         if byte < 0:
-            char = self._vocab.alphabet[token]
-            return unfinished.decode("utf-8", "replace") + char, b""
+            return pending.decode("utf-8", "replace") + self._vocab.alphabet[token], b""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = decoder.decode(unfinished + bytes([byte]))
+        text = decoder.decode(pending + bytes([byte]))
         return text, decoder.getstate()[0]
 
 
-def _count(unfinished: bytes) -> int:
-    """Count the characters that bytes come to if none completes them."""
-    return len(unfinished.decode("utf-8", "replace"))
+def _essence(state: BracketState) -> tuple[str, int, bytes]:
+    """Return what the mask depends on: the innermost closer, spare characters, pending bytes."""
+    spare = min(state.remaining - len(state.closers), 2)  # more than two make no difference
+    return state.closers[-1:], spare, state.pending
+
+
+def _count(pending: bytes) -> int:
+    """Return the number of characters that bytes decode to if nothing completes them."""
+    return len(pending.decode("utf-8", "replace"))

@@ -1,6 +1,8 @@
-"""What may be written next, after what was: the interface of constraints and of novelty.
+"""The interface of what restricts the next token: a pattern, balanced brackets, no copying.
 
-V = vocabulary.
+`generator.py` makes one for a text; `sampler.py` and `batch.py` add its mask to the logits.
+
+V = vocabulary, S = tokens of the prompt.
 """
 
 from __future__ import annotations
@@ -12,26 +14,28 @@ from numpy.typing import NDArray
 
 from charrnn.text.vocab import Ids
 
+AllowedTokens = NDArray[np.bool_]  # (V,): the ids that are not banned
+
 
 class Constraint(Protocol):
-    """A machine over ids. It keeps nothing between calls: its place is an argument and a result.
+    """An automaton over ids. Its state is an argument and a result, never kept inside.
 
-    reason: the word for a text that it ends.
+    reason: why a text has ended, where the constraint ended it.
     """
 
     reason: str
 
-    def start(self, prompt: Ids) -> Any:
-        """Give the place where a text begins that follows `prompt` (S,)."""
+    def initial_state(self, prompt: Ids) -> Any:
+        """Return the state where a text begins that follows `prompt` (S,)."""
 
-    def bias(self, place: Any) -> NDArray[np.float32] | None:
-        """Give what to add to the logits (V,): −inf for what may not come; None for nothing.
+    def mask(self, state: Any) -> NDArray[np.float32] | None:
+        """Return what to add to the logits (V,): −inf for a forbidden id, else 0; None for all 0.
 
-        Something may come, unless `is_over`.
+        Unless the state is finished, an id is allowed.
         """
 
-    def follow(self, place: Any, token: int) -> Any | None:
-        """Give the place after one more id; None where the text ends before it."""
+    def advance(self, token: int, state: Any) -> Any | None:
+        """Return the state after one more id; None where the text ends before it."""
 
-    def is_over(self, place: Any) -> bool:
-        """Tell whether the text ends here whatever the model would write."""
+    def is_finished(self, state: Any) -> bool:
+        """Return whether the text ends here, whatever the model would write."""

@@ -1,10 +1,10 @@
-"""Holds a text to a pattern, to one of several texts, to a template or to balanced brackets.
+"""A text of a given form: a full match of a pattern, one of several texts, or a filled-in template.
 
-What is written matches in full. Where the text so far is no full match, only what can still lead
-to one within the length may come. Where it is one, the model draws freely, and the text ends
-before a character that leads to no other.
+While the text so far is not a full match, only ids that can still lead to one within the length are
+allowed. Where it is one, the model samples freely, and the text ends before an id that leads to no
+other match. `generator.py` calls `make_constraint`.
 
-V = vocabulary.
+V = vocabulary, S = tokens of the prompt.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError, VocabError
-from charrnn.generation.constraints.automaton import AllowedTokens, Automaton, States, byte_ids
+from charrnn.generation.constraints.automaton import Automaton, States, byte_ids
 from charrnn.generation.constraints.brackets import BalancedBrackets
-from charrnn.generation.constraints.constraint import Constraint
-from charrnn.generation.constraints.regex import Chars, Machine, read_pattern, read_texts
+from charrnn.generation.constraints.constraint import AllowedTokens, Constraint
+from charrnn.generation.constraints.regex import NFA, Chars, read_pattern, read_texts
 from charrnn.text.vocab import Ids, Vocab
 
-_SHOWN = 40  # characters of an example in a complaint
+_SHOWN = 40  # characters of an example in an error
+_LITERAL = re.compile(r"(?:[^{}]|\{\{|\}\})+")
+_PIECE = re.compile(r"\\.|[^\\]", re.DOTALL)  # of a blank: an escaped brace does not count
 
 
 class PatternState(NamedTuple):
-    """Where a text is in its pattern, and how many characters it may still take."""
+    """The states of the automaton that a text is in, and how many characters may still come."""
 
     states: States
     remaining: int
 
 
 class PatternConstraint:
-    """A guide that holds a text of at most `length` characters to an automaton."""
+    """A Constraint by an automaton, on a text of at most `length` characters."""
 
     reason = "match"
 
@@ -42,157 +44,142 @@ class PatternConstraint:
         self._automaton = automaton
         self._length = length
 
-    def start(self, prompt: Ids) -> PatternState:
-        """Give the place before the first character; the prompt is no part of what must match."""
+    def initial_state(self, prompt: Ids) -> PatternState:
+        """Return the state before the first character: the prompt is no part of the match."""
         return PatternState(self._automaton.start, self._length)
 
-    def bias(self, place: PatternState) -> NDArray[np.float32] | None:
-        """Give −inf for each id that can reach no full match (V,); None where there is one."""
-        if self._automaton.look(place.states).is_complete:
+    def mask(self, state: PatternState) -> NDArray[np.float32] | None:
+        """Return −inf for each id that can reach no full match (V,); None after a full match."""
+        if self._automaton.transitions(state.states).is_complete:
             return None
-        return self._automaton.mask(place.states, place.remaining)
+        return self._automaton.mask(state.states, state.remaining)
 
-    def follow(self, place: PatternState, token: int) -> PatternState | None:
-        """Give the place after one more id; None where no full match goes on with it."""
-        ways = self._automaton.look(place.states).ways
-        need, states = ways.get(self._automaton.class_of[token], (np.inf, frozenset()))
-        if need > place.remaining:
+    def advance(self, token: int, state: PatternState) -> PatternState | None:
+        """Return the state after one more id; None where it leads to no full match."""
+        targets = self._automaton.transitions(state.states).targets
+        need, states = targets.get(self._automaton.class_of[token], (np.inf, frozenset()))
+        if need > state.remaining:
             return None
-        return PatternState(states, place.remaining - self._automaton.costs[token])
+        return PatternState(states, state.remaining - self._automaton.costs[token])
 
-    def is_over(self, place: PatternState) -> bool:
-        """Tell whether the text is a full match that can become no other."""
-        step = self._automaton.look(place.states)
-        return step.is_complete and step.least > place.remaining
+    def is_finished(self, state: PatternState) -> bool:
+        """Return whether the text is a full match that can become no other."""
+        transitions = self._automaton.transitions(state.states)
+        return transitions.is_complete and transitions.least > state.remaining
 
 
 def make_constraint(
-    vocab: Vocab, config: SampleConfig, is_left: AllowedTokens | None
+    vocab: Vocab, config: SampleConfig, is_allowed: AllowedTokens | None
 ) -> Constraint | None:
-    """Give the guide that `config` asks for, or None; `is_left` (V,) are the ids not banned.
+    """Return the constraint that `config` asks for, or None. is_allowed: (V,), None for all ids.
 
     Raises:
-        ConfigError: the pattern is none that can be followed, or nothing that the model can write
-            matches it within the length.
+        ConfigError: no automaton can follow the pattern, or the model can write no match of it
+            within the length.
     """
-    left = np.ones(vocab.size, np.bool_) if is_left is None else is_left
+    allowed = np.ones(vocab.size, np.bool_) if is_allowed is None else is_allowed
     if config.balanced:
-        return BalancedBrackets(vocab, config.length, left)
-    machine = _make_machine(vocab, config)
-    if machine is None:
-        return None
-    automaton = Automaton(machine, vocab, left)
-    shortest = automaton.shortest()
-    if shortest is None:
-        raise _nothing_matches(machine, vocab, left)
-    if vocab.count_characters(np.array(shortest, np.int64)) > config.length:
-        raise _too_short(machine, vocab.decode(shortest), config.length)
-    return PatternConstraint(automaton, config.length)
-
-
-def _make_machine(vocab: Vocab, config: SampleConfig) -> Machine | None:
+        return BalancedBrackets(vocab, config.length, allowed)
     if config.regex is not None:
-        return read_pattern(config.regex, f"regex {config.regex!r}")
-    if config.template is not None:
-        return read_pattern(template_pattern(config.template), f"template {config.template!r}")
-    if config.choices:
+        nfa = read_pattern(config.regex, f"regex {config.regex!r}")
+    elif config.template is not None:
+        nfa = read_pattern(template_pattern(config.template), f"template {config.template!r}")
+    elif config.choices:
         try:
             vocab.encode("".join(config.choices))
         except VocabError as error:
             raise ConfigError(f"choices cannot be written: {error}") from error
-        return read_texts(config.choices, "choices")
-    return None
+        nfa = read_texts(config.choices, "choices")
+    else:
+        return None
+    automaton = Automaton(nfa, vocab, allowed)
+    ids = automaton.shortest()
+    if ids is None:
+        raise _nothing_matches(nfa, vocab, allowed)
+    if vocab.count_characters(np.array(ids, np.int64)) > config.length:
+        shortest = vocab.decode(ids)
+        shown = shortest[:_SHOWN] + "…" * (len(shortest) > _SHOWN)
+        raise ConfigError(
+            f"{nfa.name} needs at least {len(shortest):,} characters, as in {shown!r}, and length "
+            f"is {config.length}; raise it"
+        )
+    return PatternConstraint(automaton, config.length)
 
 
-def _too_short(machine: Machine, shortest: str, length: int) -> ConfigError:
-    dots = "…" if len(shortest) > _SHOWN else ""
-    return ConfigError(
-        f"{machine.name} needs at least {len(shortest):,} characters, as in "
-        f"{shortest[:_SHOWN] + dots!r}, and length is {length}; raise it"
-    )
-
-
-def _nothing_matches(machine: Machine, vocab: Vocab, is_left: AllowedTokens) -> ConfigError:
-    """Say which characters are missing, found in a shortest match of a vocabulary that has all."""
-    written = {char for char, each in zip(vocab.alphabet, is_left, strict=False) if each}
-    sets = {chars for reads in machine.reads for chars, _ in reads}
-    written |= {char for each in sets for char in each.named if byte_ids(char, vocab, is_left)}
+def _nothing_matches(nfa: NFA, vocab: Vocab, is_allowed: AllowedTokens) -> ConfigError:
+    """Return an error that names the characters which are missing."""
+    written = {char for char, each in zip(vocab.alphabet, is_allowed, strict=False) if each}
+    sets = {chars for reads in nfa.reads for chars, _ in reads}
+    written |= {char for each in sets for char in each.named if byte_ids(char, vocab, is_allowed)}
+    # They are in a shortest match over a vocabulary that lacks nothing.
     wide = Vocab("".join(sorted(written.union(*map(_examples, sets)))))
-    match = Automaton(machine, wide, np.ones(wide.size, np.bool_)).shortest()
+    match = Automaton(nfa, wide, np.ones(wide.size, np.bool_)).shortest()
     missing = sorted(set(wide.decode(match)) - written) if match else []
     if not missing:
-        return ConfigError(f"{machine.name} is matched by no text; correct it")
+        return ConfigError(f"{nfa.name} is matched by no text; correct it")
     is_named = all(any(char in each.named for each in sets) for char in missing)
     named = "" if is_named else "characters such as "
     named += ", ".join(f"{char!r} (U+{ord(char):04X})" for char in missing[:5])
     if set(missing) <= set(vocab.alphabet):
-        return ConfigError(f"{machine.name} needs {named}, which only and ban leave out; allow it")
+        return ConfigError(f"{nfa.name} needs {named}, which only and ban leave out; allow it")
     return ConfigError(
-        f"{machine.name} needs {named}, which this model cannot write; ask for other characters"
+        f"{nfa.name} needs {named}, which this model cannot write; ask for other characters"
     )
 
 
 def _examples(chars: Chars) -> str:
-    """Give the characters that a set names, or the first that it holds, if it is any."""
-    everything = (chr(code) for code in (*range(0x20, 0xD800), *range(0x20)))
+    """Return the characters that a set names, or else the first one that it holds."""
     named = chars.named.encode("utf-8", "ignore").decode()
     if named or chars.matcher is None:
         return named
-    return next((char for char in everything if chars.matcher.match(char)), "")
-
-
-_LITERAL = re.compile(r"(?:[^{}]|\{\{|\}\})+")
-_PIECE = re.compile(
-    r"\\.|[^\\]", re.DOTALL
-)  # of a blank: an escaped brace opens and closes nothing
+    everything = map(chr, (*range(0x20, 0xD800), *range(0x20)))
+    return next(filter(chars.matcher.match, everything), "")
 
 
 def template_pattern(template: str) -> str:
-    """Give the pattern of a template.
+    """Return the pattern of a template, in which {} is a piece of a line and {…} holds a pattern.
+
+    >>> template_pattern("Name: {}, {[0-9]+}.")
+    'Name:\\\\ (?:[^\\\\n,]+),\\\\ (?:[0-9]+)\\\\.'
 
     Raises:
         ConfigError: a brace has no partner, or a blank holds no pattern.
     """
-    pattern, place = "", 0
-    while place < len(template):
-        if found := _LITERAL.match(template, place):
+    pattern = ""
+    position = 0
+    while position < len(template):
+        if found := _LITERAL.match(template, position):
             pattern += re.escape(found[0].replace("{{", "{").replace("}}", "}"))
-            place = found.end()
-        else:
-            end = _closing_brace(template, place)
-            blank = _checked(template, template[place + 1 : end])
-            place = end + 1
-            pattern += f"(?:{blank or _piece_before(template, place)})"
+            position = found.end()
+            continue
+        end = _closing_brace(template, position)
+        blank = template[position + 1 : end]
+        try:
+            re.compile(blank)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ConfigError(
+                f"template {template!r} has the blank {blank!r}, which is not a pattern: {error}"
+            ) from error
+        position = end + 1
+        if not blank:
+            # An empty blank takes anything up to the literal character after it, or the line's end.
+            is_literal = _LITERAL.match(template, position)
+            blank = rf"[^\n{re.escape(template[position])}]+" if is_literal else r"[^\n]+"
+        pattern += f"(?:{blank})"
     return pattern
 
 
-def _piece_before(template: str, place: int) -> str:
-    """Give the pattern of a blank that says nothing, by the literal character at `place`."""
-    is_literal = _LITERAL.match(template, place)
-    return rf"[^\n{re.escape(template[place])}]+" if is_literal else r"[^\n]+"
-
-
 def _closing_brace(template: str, start: int) -> int:
-    """Give the place of the brace that closes the one at `start`."""
+    """Return the position of the brace that closes the one at `start`."""
     depth = 0
     for piece in _PIECE.finditer(template, start):
         depth += {"{": 1, "}": -1}.get(piece[0], 0)
-        if depth <= 0:
+        if depth == 0:
+            return piece.start()
+        if depth < 0:
             break
-    if depth:
-        brace, hint = template[start], "{{" if depth > 0 else "}}"
-        raise ConfigError(
-            f"template {template!r} has a {brace} at position {start} without its partner; "
-            f"write {hint} for the character itself"
-        )
-    return piece.start()
-
-
-def _checked(template: str, blank: str) -> str:
-    try:
-        re.compile(blank)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ConfigError(
-            f"template {template!r} has the blank {blank!r}, which is no pattern: {error}"
-        ) from error
-    return blank
+    brace = template[start]
+    raise ConfigError(
+        f"template {template!r} has a {brace} at position {start} without its partner; "
+        f"write {brace * 2} for the character itself"
+    )

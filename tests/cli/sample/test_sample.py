@@ -54,20 +54,20 @@ def escaping_run(run: RunFolder, make_model: Make) -> RunFolder:
 
 
 def end_of(*arguments: str) -> int | str | None:
-    """Run the program in this process; give its exit code."""
+    """Run the program in this process; return its exit code."""
     with pytest.raises(SystemExit) as ending:
         main(arguments)
     return ending.value.code
 
 
 def written(capsysbinary: Bytes, *arguments: str) -> str:
-    """Give what `charrnn sample` writes, once it ended well."""
+    """Return what `charrnn sample` writes, once it ended well."""
     assert end_of("sample", *arguments) == 0
     return capsysbinary.readouterr().out.decode()
 
 
 def complaint(capsysbinary: Bytes, *arguments: str) -> tuple[int | str | None, str]:
-    """Give the exit code and the one line of a command that fails."""
+    """Return the exit code and the one line of a command that fails."""
     code = end_of(*arguments)
     out, err = capsysbinary.readouterr()
     assert out == b""
@@ -104,7 +104,7 @@ def test_greedy_writes_the_same_text_without_a_seed(run: RunFolder, capsysbinary
     assert len(texts) == 1
 
 
-def test_settings_have_twins_in_the_environment(
+def test_settings_can_be_environment_variables(
     run: RunFolder, capsysbinary: Bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_flag = written(capsysbinary, "--temp", "0", "--length", "12")
@@ -120,7 +120,7 @@ def test_no_prompt_leaves_out_the_prompt_alone(run: RunFolder, capsysbinary: Byt
     assert "ab\n" + written(capsysbinary, "--prompt", "ab\n", "--seed", "1", "--no-prompt") == whole
 
 
-def test_an_empty_line_stands_between_samples(run: RunFolder, capsysbinary: Bytes) -> None:
+def test_an_empty_line_is_between_samples(run: RunFolder, capsysbinary: Bytes) -> None:
     settings: dict[str, Any] = {"length": 20, "seed": 4, "temperature": 0.8}
     model = charrnn.load("tiny")
     texts = ["".join(model.generate("a", index=i, **settings)) for i in range(3)]
@@ -236,35 +236,35 @@ def test_a_ban_that_leaves_nothing_ends_with_2(run: RunFolder, capsysbinary: Byt
 @pytest.mark.parametrize(
     ("arguments", "steps"),
     [
-        ([], ["temperature 0.8", "a draw"]),
-        (["--preset", "plain"], ["a draw"]),
-        (["--preset", "plain", "--temp", "0.8"], ["temperature 0.8", "a draw"]),
+        ([], ["temperature 0.8", "sample"]),
+        (["--preset", "plain"], ["sample"]),
+        (["--preset", "plain", "--temp", "0.8"], ["temperature 0.8", "sample"]),
         (
             ["--preset", "careful", "--top-p", "1", "--ban", "\x1b"],
             [
-                "loop penalty 0.5 from 12 characters (penalties count the last 256 characters)",
+                "DRY penalty 0.5 from 12 characters (penalties count the last 256 characters)",
                 "ban '\\x1b'",
                 "temperature 0.5",
-                "a draw",
+                "sample",
             ],
         ),
         (["--temp", "0", "--top-k", "5"], ["the likeliest (temperature 0)"]),
     ],
 )
-def test_the_steps_of_drawing_are_printed_without_a_model(
+def test_the_steps_of_the_sampler_are_printed_without_a_model(
     capsysbinary: Bytes, arguments: list[str], steps: list[str]
 ) -> None:
     assert written(capsysbinary, "--print-sampler", *arguments).splitlines() == steps
 
 
-def test_the_environment_goes_before_a_style(
+def test_the_environment_overrides_a_preset(
     capsysbinary: Bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARRNN_TEMPERATURE", "0.8")
 
     steps = written(capsysbinary, "--print-sampler", "--preset", "plain").splitlines()
 
-    assert steps == ["temperature 0.8", "a draw"]
+    assert steps == ["temperature 0.8", "sample"]
 
 
 # ── where the prompt comes from ──
@@ -366,7 +366,7 @@ def test_off_a_terminal_the_text_is_written_as_it_is(
 
 
 def on_a_terminal(*arguments: str) -> bytes:
-    """Run `charrnn sample` with a pseudo-terminal as stdout; give what the terminal gets."""
+    """Run `charrnn sample` with a pseudo-terminal as stdout; return what the terminal gets."""
     pytest.importorskip("termios", reason="pseudo-terminals are POSIX's")
     leader, follower = os.openpty()
     with subprocess.Popen(
@@ -382,7 +382,7 @@ def on_a_terminal(*arguments: str) -> bytes:
 
 
 def _read_from(descriptor: int) -> bytes:
-    """Give what there is; nothing once the other side is closed (EIO on Linux)."""
+    """Return what there is; nothing once the other side is closed (EIO on Linux)."""
     try:
         return os.read(descriptor, 4096)
     except OSError:
@@ -446,3 +446,14 @@ def test_reading_commands_never_import_torch(run: RunFolder, arguments: list[str
     )
 
     assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_help_is_short_and_help_all_is_whole(capsysbinary: Bytes) -> None:
+    short = written(capsysbinary, "--help").partition("Options:")[2]
+    whole = written(capsysbinary, "--help-all")
+
+    assert short.index("--prompt ") < short.index("--temp,") < short.index("--length ")
+    assert sum(line.startswith("  -") for line in short.splitlines()) <= 14
+    assert "mirostat" not in short
+    assert "--mirostat " in whole
+    assert "A JSON object has" in whole

@@ -1,4 +1,4 @@
-"""charrnn sample: many texts, those that are chosen of them, constraints, blends and states."""
+"""charrnn sample: many texts, choosing among them, constraints, blends and states."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) -> Ru
 
 @pytest.fixture
 def sample(run: RunFolder, capfd: Capture) -> Callable[..., str]:
-    """Give a function that runs charrnn sample tiny with --seed 1; it gives what was written."""
+    """Return a function that runs charrnn sample tiny --seed 1 and returns what it writes."""
 
     def write(*arguments: str, code: int = 0) -> str:
         named = () if "-m" in arguments else ("tiny",)
@@ -66,7 +66,7 @@ def test_lines_are_written_without_empty_lines_between_them(sample: Sample) -> N
     assert sample("-n", "20", "--lines", "1").split("\n") == [*texts, ""]
 
 
-def test_longer_texts_are_parted_by_an_empty_line(sample: Sample) -> None:
+def test_longer_texts_have_an_empty_line_between_them(sample: Sample) -> None:
     first = sample("--length", "9")
 
     assert sample("--length", "9", "-n", "2").startswith(first + "\n")
@@ -74,40 +74,40 @@ def test_longer_texts_are_parted_by_an_empty_line(sample: Sample) -> None:
 
 def test_unique_texts_are_the_first_different_ones(sample: Sample) -> None:
     settings = ("--only", "ab", "--length", "2")
-    drawn = [record["text"] for record in records(sample("-n", "99", "--json", *settings))]
+    sampled = [record["text"] for record in records(sample("-n", "99", "--json", *settings))]
 
     unique = records(sample("-n", "4", "--unique", "--json", *settings))
 
-    assert [record["text"] for record in unique] == list(dict.fromkeys(drawn))[:4]
+    assert [record["text"] for record in unique] == list(dict.fromkeys(sampled))[:4]
 
 
-def test_where_no_more_are_found_that_is_said(sample: Sample, capfd: Capture) -> None:
+def test_a_shortage_is_reported(sample: Sample, capfd: Capture) -> None:
     with pytest.raises(SystemExit) as ending:
         main(["sample", "tiny", "-n", "3", "--unique", "--only", "a", "--length", "2"])
 
     out, err = capfd.readouterr()
     assert (ending.value.code, out) == (0, "aa\n")
-    assert err == "charrnn: 1 of 3 texts: --unique left no more to be found\n"
+    assert err == "charrnn: found only 1 of 3 texts; --unique leaves no more\n"
 
 
-def test_the_best_of_several_is_the_likeliest_by_the_character(sample: Sample) -> None:
-    drawn = records(sample("-n", "12", "--json", "--length", "9"))
+def test_the_best_of_several_has_the_fewest_bits_per_character(sample: Sample) -> None:
+    sampled = records(sample("-n", "12", "--json", "--length", "9"))
 
     best = records(sample("-n", "3", "--best-of", "4", "--json", "--length", "9"))
 
-    groups = [drawn[start : start + 4] for start in (0, 4, 8)]
+    groups = [sampled[start : start + 4] for start in (0, 4, 8)]
     expected = [min(group, key=lambda each: each["bpc"])["text"] for group in groups]
     assert [record["text"] for record in best] == expected
     assert [record["index"] for record in best] == [0, 1, 2]
 
 
-def test_sorted_texts_are_the_same_with_the_likeliest_first(sample: Sample) -> None:
-    drawn = records(sample("-n", "9", "--json", "--length", "9"))
+def test_sorted_texts_are_the_same_with_the_fewest_bits_first(sample: Sample) -> None:
+    sampled = records(sample("-n", "9", "--json", "--length", "9"))
 
     in_order = records(sample("-n", "9", "--json", "--length", "9", "--sort"))
 
-    assert in_order == sorted(drawn, key=lambda each: each["bpc"])
-    assert in_order != drawn
+    assert in_order == sorted(sampled, key=lambda each: each["bpc"])
+    assert in_order != sampled
 
 
 def test_logprobs_are_those_of_the_model(sample: Sample) -> None:
@@ -162,19 +162,19 @@ def test_every_text_matches_what_is_asked_for(
     assert {record["stopped_by"] for record in written} == {"match"}
 
 
-def test_new_only_leaves_out_lines_of_the_corpus(sample: Sample) -> None:
+def test_known_lines_of_the_corpus_are_skipped(sample: Sample) -> None:
     book = BOOK.split("\n")
     settings = ("-n", "40", "--regex", "[ab]{3}", "--temp", "2")
-    drawn = sample(*settings).split("\n\n")
+    sampled = sample(*settings).split("\n\n")
 
     new = sample(*settings, "--skip-known-lines").rstrip("\n").split("\n\n")
 
     assert len(new) == 40
     assert not set(new) & set(book) - {""}
-    assert set(drawn) & set(book) - {""}
+    assert set(sampled) & set(book) - {""}
 
 
-def test_copied_spans_are_marked_and_told(sample: Sample, capfd: Capture) -> None:
+def test_copies_are_marked_and_summed_up(sample: Sample, capfd: Capture) -> None:
     with pytest.raises(SystemExit):
         main(
             ["sample", "tiny", "--seed", "1", "--mark-copies", "--min-copy", "3", "--length", "60"]
@@ -194,17 +194,16 @@ def test_json_has_what_is_copied(sample: Sample) -> None:
         assert record["text"][start:stop] in BOOK
 
 
-def test_novel_texts_share_no_longer_run_with_the_corpus(sample: Sample) -> None:
+def test_max_copy_limits_runs_shared_with_the_corpus(sample: Sample) -> None:
     learned = BOOK[: round(len(BOOK) * 0.9)]
-    free, novel = (
-        sample("--length", "200", *more).strip("\n") for more in ((), ("--max-copy", "3"))
-    )
+    free = sample("--length", "200").strip("\n")
+    limited = sample("--length", "200", "--max-copy", "3").strip("\n")
 
     def copies(text: str) -> list[str]:
         return [text[i : i + 4] for i in range(len(text) - 3) if text[i : i + 4] in learned]
 
     assert copies(free)
-    assert not copies(novel)
+    assert not copies(limited)
 
 
 def test_a_blend_of_a_model_with_itself_writes_what_it_writes(sample: Sample) -> None:
@@ -226,20 +225,20 @@ def test_models_of_other_alphabets_write_what_either_knows(
     assert {"a", "x"} < set(text) <= set("\n abéxy")
 
 
-def test_a_saved_state_is_gone_on_from(sample: Sample) -> None:
+def test_a_saved_state_is_continued(sample: Sample) -> None:
     sample("--prompt", "ab é", "--length", "0", "--save-state", "here")
 
-    gone_on = sample("--load-state", "here", "--prompt", "b", "--length", "9")
+    continued = sample("--load-state", "here", "--prompt", "b", "--length", "9")
 
-    assert gone_on == sample("--prompt", "ab éb", "--length", "9").removeprefix("ab é")
+    assert continued == sample("--prompt", "ab éb", "--length", "9").removeprefix("ab é")
 
 
 def test_a_state_after_a_text_without_a_prompt_has_its_opening(sample: Sample) -> None:
     text = sample("--length", "5", "--save-state", "here").removesuffix("\n")
 
-    gone_on = sample("--load-state", "here", "--length", "9")
+    continued = sample("--load-state", "here", "--length", "9")
 
-    assert gone_on == sample("--prompt", "\n" + text, "--length", "9").removeprefix("\n" + text)
+    assert continued == sample("--prompt", "\n" + text, "--length", "9").removeprefix("\n" + text)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +248,7 @@ def test_a_state_after_a_text_without_a_prompt_has_its_opening(sample: Sample) -
         (["--save-state", "x", "-n", "2"], "leave -n out"),
         (["--beam", "2", "-n", "3"], "make --beam larger"),
         (["--beam", "2", "--best-of", "3"], "leave --best-of"),
-        (["--beam", "2", "--regex", "a+"], "regex goes with drawing"),
+        (["--beam", "2", "--regex", "a+"], "regex goes with sampling"),
         (["--max-copy", "3", "--regex", "a+"], "leave --max-copy out"),
         (["--choices", "nowhere"], "cannot read the list nowhere"),
         (["--choices", "empty"], "has no line"),
@@ -259,9 +258,7 @@ def test_a_state_after_a_text_without_a_prompt_has_its_opening(sample: Sample) -
         (["--regex", "z+"], "'z'"),
     ],
 )
-def test_what_does_not_go_together_is_said(
-    sample: Sample, arguments: list[str], words: str
-) -> None:
+def test_options_that_clash_are_refused(sample: Sample, arguments: list[str], words: str) -> None:
     Path("empty").write_text("\n\n", encoding="utf-8")
 
     assert words in sample(*arguments, code=2)

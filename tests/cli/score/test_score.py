@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,29 +16,28 @@ from rich.cells import cell_len
 import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.cli.main import main
 from charrnn.cli.score.html import format_line, make_page
 from charrnn.cli.score.view import level_of, show_map
 from charrnn.generation.scoring import Line
 from charrnn.text.vocab import Vocab
+from tests.cli.program import (
+    Text,
+    complaint,
+    end_of,
+    give_input,
+    objects_of,
+    output_of,
+    run_without,
+)
 
 Make = Callable[..., ModelFile]
-Text = pytest.CaptureFixture[str]
 
 SAMPLE = "ab éa\nbbb\n\na ba\n"
 HOSTILE = "a<script>\"&'</pre>\x1b[31m\u202eb\t\x9b2J\n"
-WITHOUT_TORCH = """
-import sys
-from charrnn.cli.main import main
-try:
-    main(sys.argv[1:])
-except SystemExit as error:
-    sys.exit(error.code or ("torch" in sys.modules and "torch was imported"))
-"""
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) -> None:
+def _texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) -> None:
     """Stand in a folder with two runs and a text.
 
     `tiny` knows newline, space, a, b and é; `bytes` writes all else as bytes, and is the newest.
@@ -55,43 +50,6 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) ->
     Path("hostile.txt").write_text(HOSTILE, encoding="utf-8")
 
 
-def end_of(*arguments: str) -> int | str | None:
-    """Run the program in this process; give its exit code."""
-    with pytest.raises(SystemExit) as ending:
-        main(("score", *arguments))
-    return ending.value.code
-
-
-def shown_by(capsys: Text, *arguments: str) -> str:
-    """Give what a command that ends well writes to stdout."""
-    code = end_of(*arguments)
-    out, err = capsys.readouterr()
-    assert (code, err) == (0, "")
-    return out
-
-
-def objects_of(capsys: Text, *arguments: str) -> list[dict[str, Any]]:
-    """Give the JSON objects of a command, parsed as strictly as the standard has it."""
-
-    def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
-
-    out = shown_by(capsys, *arguments, "--json")
-    return [json.loads(line, parse_constant=refuse) for line in out.splitlines()]
-
-
-def complaint(capsys: Text, *arguments: str) -> tuple[int | str | None, str]:
-    """Give the exit code and the one line of a command that fails."""
-    code = end_of(*arguments)
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    return code, err
-
-
-def give_input(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
-
-
 def make_line(text: str, *bits: float) -> Line:
     return Line(1, text, np.array(bits))
 
@@ -102,9 +60,9 @@ def make_line(text: str, *bits: float) -> Line:
 def test_a_person_sees_the_figures_of_the_whole(capsys: Text) -> None:
     scores = charrnn.load("tiny").score(SAMPLE)
 
-    rows = [line.split("  ") for line in shown_by(capsys, "tiny", "text.txt").splitlines()]
+    lines = output_of(capsys, "score", "tiny", "text.txt").splitlines()
 
-    figures = {row[0]: row[-1].strip() for row in rows}
+    figures = dict(map(str.strip, line.split("  ", 1)) for line in lines)
     assert figures.pop("speed").endswith(" characters/s")
     assert figures == {
         "model": "checkpoints/tiny/best.safetensors",
@@ -116,26 +74,39 @@ def test_a_person_sees_the_figures_of_the_whole(capsys: Text) -> None:
 
 
 def test_one_name_is_the_text_and_the_newest_run_reads_it(capsys: Text) -> None:
-    assert objects_of(capsys, "text.txt")[-1]["model"] == "checkpoints/bytes/best.safetensors"
-    assert objects_of(capsys, "tiny", "text.txt")[-1]["model"].startswith("checkpoints/tiny")
+    for names, run in ((["text.txt"], "bytes"), (["tiny", "text.txt"], "tiny")):
+        model = objects_of(capsys, "score", *names)[-1]["model"]
+        assert model == f"checkpoints/{run}/best.safetensors"
+
+
+@pytest.mark.parametrize(("names", "run"), [([], "bytes"), (["tiny"], "tiny")])
+def test_a_literal_text_costs_what_a_file_of_it_does(
+    capsys: Text, names: list[str], run: str
+) -> None:
+    lines = objects_of(capsys, "score", run, "text.txt")
+
+    given = objects_of(capsys, "score", *names, "--text", SAMPLE)
+
+    assert given[:-1] == lines[:-1]
+    assert (given[-1]["text"], given[-1]["model"]) == ("text given", lines[-1]["model"])
 
 
 @pytest.mark.parametrize("names", [[], ["-"], ["bytes", "-"]])
 def test_standard_input_is_read_where_it_is_named_or_nothing_is(
     capsys: Text, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
-    lines = objects_of(capsys, "text.txt")[:-1]
+    lines = objects_of(capsys, "score", "text.txt")[:-1]
     give_input(monkeypatch, SAMPLE.encode())
 
-    assert objects_of(capsys, *names)[:-1] == lines
+    assert objects_of(capsys, "score", *names)[:-1] == lines
 
 
 def test_a_text_in_another_encoding_costs_the_same(capsys: Text) -> None:
     Path("latin.txt").write_bytes(SAMPLE.encode("latin-1"))
 
-    lines = objects_of(capsys, "latin.txt", "--encoding", "latin-1")[:-1]
+    lines = objects_of(capsys, "score", "latin.txt", "--encoding", "latin-1")[:-1]
 
-    assert lines == objects_of(capsys, "text.txt")[:-1]
+    assert lines == objects_of(capsys, "score", "text.txt")[:-1]
 
 
 # ── JSON and lines ──
@@ -144,7 +115,7 @@ def test_a_text_in_another_encoding_costs_the_same(capsys: Text) -> None:
 def test_json_has_every_character_and_the_whole_last(capsys: Text) -> None:
     scores = charrnn.load("tiny").score(SAMPLE)
 
-    *lines, whole = objects_of(capsys, "tiny", "text.txt")
+    *lines, whole = objects_of(capsys, "score", "tiny", "text.txt")
 
     assert [line["kind"] for line in lines] == ["line"] * 4
     assert [line["line"] for line in lines] == [1, 2, 3, 4]
@@ -172,18 +143,18 @@ def test_a_figure_that_json_has_no_word_for_is_null(
     RunFolder(Path("checkpoints/sure")).save_best(model)
     Path("b.txt").write_text("bbb")
 
-    whole = objects_of(capsys, "sure", "b.txt")[-1]
+    whole = objects_of(capsys, "score", "sure", "b.txt")[-1]
 
     assert (whole["bpc"], whole["perplexity"]) == (pytest.approx(2000 / np.log(2)), None)
 
 
 def test_lines_stand_in_their_order_or_the_costliest_first(capsys: Text) -> None:
-    lines = objects_of(capsys, "tiny", "text.txt")[:-1]
+    lines = objects_of(capsys, "score", "tiny", "text.txt")[:-1]
     costliest = sorted(lines, key=lambda line: -line["bpc"])
     assert costliest != lines
 
     for arguments, expected in (([], lines), (["--sort"], costliest)):
-        shown = shown_by(capsys, "tiny", "text.txt", "--lines", *arguments).splitlines()
+        shown = output_of(capsys, "score", "tiny", "text.txt", "--lines", *arguments).splitlines()
         rows = [row.split(maxsplit=2) for row in shown[1:5]]
         assert [(row[0], row[1]) for row in rows] == [
             (str(line["line"]), f"{line['bpc']:.3f}") for line in expected
@@ -193,18 +164,18 @@ def test_lines_stand_in_their_order_or_the_costliest_first(capsys: Text) -> None
             for line in expected
         ]
         assert shown[5] == ""
-        assert objects_of(capsys, "tiny", "text.txt", *arguments)[:-1] == expected
+        assert objects_of(capsys, "score", "tiny", "text.txt", *arguments)[:-1] == expected
 
 
 def test_a_line_too_long_for_the_terminal_is_cut(
     capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("long.txt").write_text("ab " * 100)
-    whole = shown_by(capsys, "tiny", "long.txt", "--lines").splitlines()[1]
+    whole = output_of(capsys, "score", "tiny", "long.txt", "--lines").splitlines()[1]
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
-    cut = shown_by(capsys, "tiny", "long.txt", "--lines").splitlines()[1]
+    cut = output_of(capsys, "score", "tiny", "long.txt", "--lines").splitlines()[1]
 
     assert whole.endswith("ab " * 100)
     assert (len(cut), cut[-1]) == (60, "…")
@@ -282,14 +253,14 @@ def test_no_color_is_respected(capsys: Text, monkeypatch: pytest.MonkeyPatch) ->
     assert capsys.readouterr().out.splitlines()[1:] == ["ab", "13"]
 
 
-@pytest.mark.parametrize("way", ["--map", "--lines"])
+@pytest.mark.parametrize("view", ["--map", "--lines"])
 def test_nothing_of_the_text_commands_the_terminal(
-    capsys: Text, monkeypatch: pytest.MonkeyPatch, way: str
+    capsys: Text, monkeypatch: pytest.MonkeyPatch, view: str
 ) -> None:
     text = HOSTILE + "[red]a[/red] [link=http://example.org]b[/link] :smile:\n"
     Path("hostile.txt").write_text(text, encoding="utf-8")
 
-    shown = shown_by(capsys, "hostile.txt", way)
+    shown = output_of(capsys, "score", "hostile.txt", view)
 
     assert not set(shown) & set("\x1b\x9b\u202e\t")
     assert all(each in shown for each in ("␛[31m", "<202E>", "<9B>2J", "[red]a[/red]", ":smile:"))
@@ -321,12 +292,13 @@ class _Page(HTMLParser):
 
 def test_the_page_shows_all_of_the_text_and_none_of_it_is_markup(capsys: Text) -> None:
     scores = charrnn.load("bytes").score(HOSTILE)
-    shown_by(capsys, "hostile.txt", "--html", "out/map.html")
+    assert end_of("score", "hostile.txt", "--html", "out/map.html") == 0
+    assert capsys.readouterr().err == "wrote out/map.html\n"
 
     source = Path("out/map.html").read_text(encoding="utf-8")
 
     page = _Page(source)
-    assert page.text == "a<script>\"&'</pre>␛[31m<202E>b␉<9B>2J␤\n"
+    assert page.text == "a<script>\"&'</pre>␛[31m<202E>b␉<9B>2J↵\n"
     assert page.titles == [f"{bits:.2f} bits" for bits in scores.bits if bits >= 1]
     known = {"html", "head", "meta", "title", "style", "body", "h1", "table", "tr", "th", "td"}
     assert page.names <= known | {"p", "pre", "b"}
@@ -345,12 +317,13 @@ def test_characters_are_no_markup_whatever_they_cost(bits: float) -> None:
     assert "<" not in source.replace('<b class="s3" title="5.00 bits">', "").replace("</b>", "")
     assert all(each in source for each in ("&lt;", "&gt;", "&quot;", "&amp;", "&#x27;"))
     page = _Page(make_page("", [], [source]))
-    assert page.text == "a<script>\"&'</pre>␛[31m<202E>b␉<9B>2J␤\n"
+    assert page.text == "a<script>\"&'</pre>␛[31m<202E>b␉<9B>2J↵\n"
     assert "script" not in page.names
 
 
 def test_the_page_has_the_figures_that_a_person_sees(capsys: Text) -> None:
-    shown = shown_by(capsys, "tiny", "text.txt", "--html", "map.html")
+    assert end_of("score", "tiny", "text.txt", "--html", "map.html") == 0
+    shown = capsys.readouterr().out
 
     source = Path("map.html").read_text(encoding="utf-8")
     bpc = f"{charrnn.load('tiny').score(SAMPLE).bpc:.4f}"
@@ -368,7 +341,7 @@ def test_the_names_on_a_page_are_no_markup() -> None:
 def test_a_page_that_cannot_be_written_ends_with_7(capsys: Text) -> None:
     Path("folder").mkdir()
 
-    code, line = complaint(capsys, "text.txt", "--html", "folder")
+    code, line = complaint(capsys, "score", "text.txt", "--html", "folder")
 
     assert code == 7
     assert "cannot write folder" in line
@@ -377,14 +350,14 @@ def test_a_page_that_cannot_be_written_ends_with_7(capsys: Text) -> None:
 def test_no_page_is_written_of_a_text_that_cannot_be_scored(capsys: Text) -> None:
     Path("odd.txt").write_text("aß", encoding="utf-8")
 
-    assert complaint(capsys, "tiny", "odd.txt", "--html", "map.html")[0] == 3
+    assert complaint(capsys, "score", "tiny", "odd.txt", "--html", "map.html")[0] == 3
     assert not Path("map.html").exists()
 
 
 # ── refusals ──
 
 
-@pytest.mark.parametrize("way", [[], ["--map"], ["--lines"], ["--json"]], ids=str)
+@pytest.mark.parametrize("view", [[], ["--map"], ["--lines"], ["--json"]], ids=str)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -396,11 +369,11 @@ def test_no_page_is_written_of_a_text_that_cannot_be_scored(capsys: Text) -> Non
     ids=["unknown", "empty", "short", "undecodable"],
 )
 def test_a_text_that_cannot_be_scored_ends_with_3_before_anything_is_shown(
-    capsys: Text, content: bytes, message: str, way: list[str]
+    capsys: Text, content: bytes, message: str, view: list[str]
 ) -> None:
     Path("odd.txt").write_bytes(content)
 
-    code, line = complaint(capsys, "tiny", "odd.txt", *way)
+    code, line = complaint(capsys, "score", "tiny", "odd.txt", *view)
 
     assert code == 3
     assert message in line
@@ -415,16 +388,18 @@ def test_a_text_that_cannot_be_scored_ends_with_3_before_anything_is_shown(
         (["text.txt", "--map", "--sort"], 2, "--sort orders lines"),
         (["text.txt", "--html", ""], 2, "--html '' names no file"),
         (["text.txt", "--encoding", "utf-99"], 2, "utf-99"),
-        (["a", "b", "c"], 2, "3 names were given"),
+        (["tiny", "text.txt", "--text", "ab"], 2, "got 2 arguments; give a model and a text"),
+        (["--text", "a"], 3, "has 1 characters; at least 2 are needed"),
+        (["a", "b", "c"], 2, "got 3 arguments; give a model and a text, or only a text"),
         (["tiny"], 2, "tiny is a run, and no text has its name; name a text after it"),
-        (["nowhere.txt"], 3, "no text at 'nowhere.txt'"),
+        (["nowhere.txt"], 3, "cannot find the text 'nowhere.txt'"),
         (["tinny", "text.txt"], 4, "did you mean 'tiny'?"),
     ],
 )
 def test_a_command_that_cannot_be_followed_ends_with_one_line(
     capsys: Text, arguments: list[str], code: int, message: str
 ) -> None:
-    ended, line = complaint(capsys, *arguments)
+    ended, line = complaint(capsys, "score", *arguments)
 
     assert ended == code
     assert message in line
@@ -436,7 +411,7 @@ def test_nobody_is_left_waiting_at_a_terminal(
     give_input(monkeypatch, SAMPLE.encode())
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
 
-    code, line = complaint(capsys)
+    code, line = complaint(capsys, "score")
 
     assert code == 2
     assert "no text was given; name a file, or give -" in line
@@ -445,27 +420,20 @@ def test_nobody_is_left_waiting_at_a_terminal(
 # ── pipes ──
 
 
-@pytest.mark.parametrize("way", [[], ["--map"], ["--lines"], ["--lines", "--sort"], ["--json"]])
+@pytest.mark.parametrize("view", [[], ["--map"], ["--lines"], ["--lines", "--sort"], ["--json"]])
 def test_a_pipe_that_nobody_reads_ends_with_141(
-    capsys: Text, monkeypatch: pytest.MonkeyPatch, way: list[str]
+    capsys: Text, monkeypatch: pytest.MonkeyPatch, view: list[str]
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        code = end_of("text.txt", *way)
+        code = end_of("score", "text.txt", *view)
 
     assert code == 141
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("way", [[], ["--map"], ["--json"], ["--html", "map.html"]], ids=str)
-def test_torch_is_never_imported(way: list[str]) -> None:
-    process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, "score", "text.txt", *way],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-    assert (process.returncode, process.stderr) == (0, "")
+@pytest.mark.parametrize("view", [[], ["--map"], ["--json"], ["--html", "map.html"]], ids=str)
+def test_torch_is_never_imported(view: list[str]) -> None:
+    run_without("torch", "score", "text.txt", *view)

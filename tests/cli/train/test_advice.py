@@ -1,35 +1,55 @@
-"""Holds the advice to the figures that it is drawn from, and its sentences to one another."""
+"""The advice at the end of a run: what its figures lead to, and that its sentences agree."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from charrnn.cli.train.summary import (
-    Outcome,
-    compare_with_baselines,
-    judge_fit,
-    judge_run,
-    look_ahead,
-)
+from charrnn.cli.train.summary import judge_run
 from charrnn.training.extrapolation import Extrapolation
+from tests.cli.train.sample_reports import FINISHED
 
-MORE_TIME, MORE_TEXT = Extrapolation(0.03, 0.01), Extrapolation(0.01, 0.03)
+MORE_TIME = Extrapolation(0.03, 0.01)
+MORE_TEXT = Extrapolation(0.01, 0.03)
 
 
-def outcome(
-    train_nats: float, val_nats: float = 2.0, outlook: Extrapolation = MORE_TIME, **others: Any
-) -> Outcome:
-    settings = {"compared_nats": val_nats, "got_worse": False} | others
-    return Outcome(train_nats, val_nats, outlook=outlook, **settings)
+def judge(
+    train_nats: float,
+    val_nats: float = 2.0,
+    ahead: Extrapolation = MORE_TIME,
+    baselines_bpc: dict[str, float] | None = None,
+    *,
+    compared_nats: float | None = None,
+    got_worse: bool = False,
+) -> list[str]:
+    """Return the sentences on a run: simpler models, the fit, and what more would gain."""
+    finished = replace(
+        FINISHED,
+        best_train_nats=train_nats,
+        best_val_nats=val_nats,
+        best_val_compared_nats=val_nats if compared_nats is None else compared_nats,
+        got_worse=got_worse,
+    )
+    return judge_run(finished, ahead, {"xz": 9.0} if baselines_bpc is None else baselines_bpc)
 
 
 def compare(own_bpc: float, baselines_bpc: dict[str, float], gap: float = 0.1, **how: Any) -> str:
     """Compare a model whose training text costs it a share of `gap` less."""
     nats = own_bpc * math.log(2)
-    return compare_with_baselines(outcome(nats * (1 - gap), nats, **how), baselines_bpc)
+    return judge(nats * (1 - gap), nats, baselines_bpc=baselines_bpc, **how)[0]
+
+
+def fit(train_nats: float, **how: Any) -> str:
+    """Return the sentence on the fit of a model that costs 2 nats on held-out text."""
+    return judge(train_nats, **how)[1]
+
+
+def estimate(**how: Any) -> str:
+    """Return the sentence on what more time and text would gain."""
+    return judge(1.8, **how)[2]
 
 
 # ── simpler models ──
@@ -49,8 +69,8 @@ def test_a_model_is_held_to_the_best_baseline() -> None:
     ngram, packer = {"xz": 2.5, "5-gram": 2.0}, {"5-gram": 2.5, "xz": 2.0, "gzip": 3.0}
 
     assert compare(1.5, ngram).endswith("25% less than the 5-gram")
-    assert "; the 5-gram does better" in compare(2.2, ngram)
-    assert "; xz does better" in compare(2.2, packer)
+    assert "; the 5-gram is better here" in compare(2.2, ngram)
+    assert "; xz is better here" in compare(2.2, packer)
 
 
 @pytest.mark.parametrize("own", [1.0, 0.996, 1.004])
@@ -60,19 +80,19 @@ def test_figures_that_can_hardly_be_told_apart_are_called_alike(own: float) -> N
 
 def test_figures_a_little_further_apart_are_not_alike() -> None:
     assert compare(0.99, {"xz": 1.0}).endswith("1% less than xz")
-    assert "xz does better" in compare(1.01, {"xz": 1.0})
+    assert "xz is better here" in compare(1.01, {"xz": 1.0})
 
 
 def test_a_text_that_costs_a_compressor_nothing_is_compared_too() -> None:
-    assert "xz 0.00; xz does better" in compare(0.1, {"xz": 0.0})
+    assert "xz 0.00; xz is better here" in compare(0.1, {"xz": 0.0})
 
 
 def test_both_are_compared_on_the_same_part_of_a_long_held_out_text() -> None:
     nats = 2.5 * math.log(2)
-    text = compare_with_baselines(outcome(1.5, compared_nats=nats), {"xz": 2.0})
+    text = judge(1.5, compared_nats=nats, baselines_bpc={"xz": 2.0})[0]
 
     assert text.startswith(
-        "bits per character on the beginning of the held-out text: model 2.50, xz 2.00; xz does"
+        "bits per character on the beginning of the held-out text: model 2.50, xz 2.00; xz is"
     )
 
 
@@ -83,19 +103,19 @@ def test_a_model_that_a_5_gram_beats_has_not_trained_enough() -> None:
 
 
 def test_a_model_that_a_compressor_beats_may_have_a_text_that_repeats_itself() -> None:
-    assert "unless the text repeats itself" in compare(2.5, {"xz": 2.0, "5-gram": 2.2})
+    assert "unless the text repeats long passages" in compare(2.5, {"xz": 2.0, "5-gram": 2.2})
 
 
 @pytest.mark.parametrize("best", ["5-gram", "xz"])
 @pytest.mark.parametrize(
     "how",
-    [{"got_worse": True}, {"gap": 0.3}, {"outlook": MORE_TEXT}],
+    [{"got_worse": True}, {"gap": 0.3}, {"ahead": MORE_TEXT}],
     ids=["got worse", "wide gap", "more text"],
 )
 def test_a_model_that_time_does_not_help_is_not_told_to_train_longer(
     best: str, how: dict[str, Any]
 ) -> None:
-    assert compare(2.5, {best: 2.0}, **how).endswith("does better")
+    assert compare(2.5, {best: 2.0}, **how).endswith("is better here")
 
 
 # ── the fit ──
@@ -116,44 +136,45 @@ def test_a_model_that_time_does_not_help_is_not_told_to_train_longer(
 def test_the_gap_between_training_and_held_out_text_gives_the_verdict(
     train_nats: float, verdict: str
 ) -> None:
-    assert judge_fit(outcome(train_nats)).startswith(verdict)
+    assert fit(train_nats).startswith(verdict)
 
 
 def test_a_run_that_stopped_getting_better_overfits_whatever_the_gap() -> None:
-    assert judge_fit(outcome(2.0, got_worse=True)).startswith("it overfits")
+    assert fit(2.0, got_worse=True).startswith("it overfits")
 
 
-@pytest.mark.parametrize("outlook", [MORE_TIME, MORE_TEXT])
+@pytest.mark.parametrize("ahead", [MORE_TIME, MORE_TEXT])
 @pytest.mark.parametrize(
-    ("train_nats", "ways_out"),
+    ("train_nats", "hints"),
     [(1.0, ("--dropout", "--hidden-size")), (2.0, ("--budget", "--hidden-size"))],
 )
 def test_the_verdict_names_both_losses_and_the_settings_to_change(
-    train_nats: float, ways_out: tuple[str, ...], outlook: Extrapolation
+    train_nats: float, hints: tuple[str, ...], ahead: Extrapolation
 ) -> None:
-    text = judge_fit(outcome(train_nats, outlook=outlook))
+    text = fit(train_nats, ahead=ahead)
 
     assert f"train {train_nats:.3f}, held out 2.000 nats" in text
-    assert all(hint in text for hint in ways_out)
+    assert all(hint in text for hint in hints)
 
 
-# ── what to expect ──
+# ── what more would gain ──
 
 
-def test_what_to_expect_is_a_share_of_the_held_out_loss() -> None:
-    assert look_ahead(outcome(1.8, outlook=MORE_TEXT)) == (
-        "to expect: twice the time brings about 0.020 nats, twice the text about 0.060 nats"
+def test_a_gain_is_a_share_of_the_held_out_loss() -> None:
+    assert estimate(ahead=MORE_TEXT) == (
+        "estimate: training twice as long gains about 0.020 nats, twice as much text about 0.060 "
+        "nats"
     )
 
 
 def test_a_gain_too_small_to_see_is_called_so() -> None:
-    text = look_ahead(outcome(1.8, outlook=Extrapolation(0.01, 0.0)))
+    text = estimate(ahead=Extrapolation(0.01, 0.0))
 
-    assert text.endswith("twice the text next to nothing")
+    assert text.endswith("twice as much text next to nothing")
 
 
 def test_more_time_brings_nothing_to_a_run_that_got_worse() -> None:
-    assert "twice the time brings nothing" in look_ahead(outcome(1.8, got_worse=True))
+    assert "training twice as long gains nothing" in estimate(got_worse=True)
 
 
 # ── all of it ──
@@ -162,32 +183,27 @@ def test_more_time_brings_nothing_to_a_run_that_got_worse() -> None:
 def test_what_helps_most_is_what_brings_most() -> None:
     underfits, overfits = 2.0, 1.0
 
-    assert "longer --budget helps most" in judge_fit(outcome(underfits, outlook=MORE_TIME))
-    assert "helps most" not in judge_fit(outcome(underfits, outlook=MORE_TEXT))
-    assert "More text helps most" in judge_fit(outcome(overfits, outlook=MORE_TEXT))
-    assert "helps most" not in judge_fit(outcome(overfits, outlook=MORE_TIME))
-    assert "helps most" not in judge_fit(
-        outcome(overfits, got_worse=True, outlook=Extrapolation(0.03, 0.0))
-    )
+    assert "longer --budget helps most" in fit(underfits, ahead=MORE_TIME)
+    assert "helps most" not in fit(underfits, ahead=MORE_TEXT)
+    assert "More text helps most" in fit(overfits, ahead=MORE_TEXT)
+    assert "helps most" not in fit(overfits, ahead=MORE_TIME)
+    assert "helps most" not in fit(overfits, got_worse=True, ahead=Extrapolation(0.03, 0.0))
 
 
 def test_a_run_is_judged_in_three_sentences() -> None:
-    comparison, fit, ahead = judge_run(outcome(1.8), {"5-gram": 3.0})
+    comparison, verdict, ahead = judge(1.8, baselines_bpc={"5-gram": 3.0})
 
-    assert "the 5-gram does better" not in comparison
-    assert fit.startswith("the fit is fair")
-    assert ahead.startswith("to expect")
+    assert "the 5-gram is better here" not in comparison
+    assert verdict.startswith("the fit is fair")
+    assert ahead.startswith("estimate")
 
 
 def test_a_text_that_is_known_for_certain_leaves_nothing_to_learn() -> None:
-    known = outcome(0.0, 0.0)
-
-    comparison, fit, ahead = judge_run(known, {"gzip": 0.04, "xz": -0.01})
+    comparison, verdict = judge(0.0, 0.0, baselines_bpc={"gzip": 0.04, "xz": -0.01})
 
     assert comparison == "bits per character on held-out text: model 0.00, gzip 0.04, xz -0.01"
-    assert "nothing more to learn" in fit
-    assert ahead == ""
+    assert "nothing more to learn" in verdict
 
 
 def test_too_little_held_out_text_gives_no_verdict() -> None:
-    assert judge_run(outcome(1.0), {}) == ["what was held out is too short to judge the model by"]
+    assert judge(1.0, baselines_bpc={}) == ["the held-out part is too short for a reliable score"]

@@ -33,7 +33,7 @@ DEFAULTS = {k: v for c in (TextConfig, TrainConfig, RunConfig) for k, v in as_di
 
 
 def make_text(length: int) -> str:
-    """Give a text of a few words in random order, the same every time."""
+    """Return a text of a few words in random order, the same every time."""
     draw, words = random.Random(9), WORDS.split()
     return " ".join(draw.choice(words) for _ in range(length // 2))[: length - 1] + "\n"
 
@@ -54,7 +54,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder in which `charrnn train book.txt` was run, with its run `book`."""
+    """Return the folder in which `charrnn train book.txt` was run, with its run `book`."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "book.txt").write_text(make_text(2000))
     with pytest.MonkeyPatch.context() as patch:
@@ -73,7 +73,7 @@ def end_of(*arguments: str) -> int | str | None:
 
 
 def refusal(capsys: Text, *arguments: str) -> tuple[int | str | None, str]:
-    """Give the exit code of a run that fails, and the last line of what it says."""
+    """Return the exit code of a run that fails, and the last line of what it says."""
     code = end_of("train", *arguments, "--quiet")
     out, err = capsys.readouterr()
     assert out == ""
@@ -82,7 +82,7 @@ def refusal(capsys: Text, *arguments: str) -> tuple[int | str | None, str]:
 
 
 def settings_of(capsys: Text, *arguments: str) -> dict[str, Any]:
-    """Give what --print-config prints, read as TOML."""
+    """Return what --print-config prints, read as TOML."""
     assert end_of("train", *arguments, "--print-config") == 0
     return tomllib.loads(capsys.readouterr().out)
 
@@ -304,7 +304,7 @@ def test_printed_settings_read_back_are_printed_the_same(book: Path, capsys: Tex
 
     assert settings_of(capsys, "--config", "mine.toml") == first
     assert first["corpus"] == ["book.txt", "other.txt"]
-    assert (first["tie_output"], first["learning_rate"]) == (True, 0.003)
+    assert (first["tie_embeddings"], first["learning_rate"]) == (True, 0.003)
 
 
 def _printed(capsys: Text, *arguments: str) -> str:
@@ -402,10 +402,10 @@ def test_a_setting_spelled_in_two_ways_is_refused(book: Path, capsys: Text) -> N
 
 
 def test_a_flag_can_undo_what_the_file_turned_on(book: Path, capsys: Text) -> None:
-    Path("mine.toml").write_text("skip = true\n")
+    Path("mine.toml").write_text("residual = true\n")
 
-    assert settings_of(capsys, "--config", "mine.toml")["skip"] is True
-    assert settings_of(capsys, "--config", "mine.toml", "--no-residual")["skip"] is False
+    assert settings_of(capsys, "--config", "mine.toml")["residual"] is True
+    assert settings_of(capsys, "--config", "mine.toml", "--no-residual")["residual"] is False
 
 
 def test_the_environment_sets_the_size_of_a_network(
@@ -471,7 +471,7 @@ def test_a_value_of_a_file_that_is_no_size_is_refused(book: Path, capsys: Text, 
         (["--budget", "soon"], "'soon' is not a length of time"),
         (["--cell", "lstn"], "Did you mean 'lstm'?"),
         (["--hidden-size", "0"], "0 is not in the range"),
-        (["--nonlinearity", "relu"], "goes with cell rnn"),
+        (["--nonlinearity", "relu"], "works only with cell rnn"),
         (["--encoding", "klingon"], "klingon"),
         (["--name", "../up", *SMALL], "cannot name a run"),
         (["--name", "-x", *SMALL], "'-x' cannot name a run"),
@@ -552,7 +552,7 @@ def test_a_resumed_run_cannot_change_its_network(
     code, line = refusal(capsys, "--resume", "book", "--hidden-size", "9")
 
     assert code == 2
-    assert "hidden_size of run 'book' is 8 and cannot change on the way" in line
+    assert "hidden_size of run 'book' is 8 and cannot change" in line
 
 
 def test_a_run_is_not_resumed_on_another_text(
@@ -655,7 +655,7 @@ def test_on_a_terminal_an_unfinished_run_is_offered(
     os.waitpid(process, 0)
 
     process, terminal = start_on_a_terminal("train", "book.txt", *ENDLESS)
-    read_until(terminal, b"and did not end. Go on with it? [Y/n]:")
+    read_until(terminal, b"(run 'book'). Continue? [Y/n]:")
     os.write(terminal, answer)
     read_until(terminal, b"it writes")
     os.write(terminal, b"\x03")
@@ -691,6 +691,17 @@ def test_the_command_that_goes_on_names_the_folder_where_it_is_not_the_usual_one
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"next:  charrnn sample {Path('my/checkpoints/book')} --temp 0.8"
     )
+
+
+def test_a_terminal_that_is_gone_ends_no_run(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+
+    assert end_of("train", "book.txt", *SMALL) == 0
+    assert RunFolder(Path("checkpoints/book")).step == 6
 
 
 def test_the_first_signal_asks_for_an_end_and_the_second_ends_at_once(

@@ -13,9 +13,9 @@ TEXTS = st.text("ab, é\n\t中。", max_size=60)
 WIDTHS = st.integers(2, 12)
 
 
-def flow(text: str, width: int, column: int = 0) -> str:
-    stream = WordWrap(column)
-    return stream.feed(text, width) + stream.end(width)
+def wrap(text: str, width: int, column: int = 0) -> str:
+    wrapping = WordWrap(column)
+    return wrapping.feed(text, width) + wrapping.end(width)
 
 
 @pytest.mark.parametrize(
@@ -32,24 +32,24 @@ def flow(text: str, width: int, column: int = 0) -> str:
     ],
 )
 def test_a_line_is_broken_where_a_word_does_not_fit(text: str, width: int, written: str) -> None:
-    assert flow(text, width) == written
+    assert wrap(text, width) == written
 
 
 def test_a_line_that_was_begun_counts() -> None:
-    assert flow("two", 5, column=3) == "\ntwo"
-    assert flow("two", 6, column=3) == "two"
+    assert wrap("two", 5, column=3) == "\ntwo"
+    assert wrap("two", 6, column=3) == "two"
 
 
 def test_a_word_is_written_once_it_is_whole() -> None:
-    stream = WordWrap()
+    wrapping = WordWrap()
 
-    assert [stream.feed(char, 9) for char in "ab c"] == ["", "", "ab ", ""]
-    assert (stream.end(9), stream.column) == ("c", 4)
+    assert [wrapping.feed(char, 9) for char in "ab c"] == ["", "", "ab ", ""]
+    assert (wrapping.end(9), wrapping.column) == ("c", 4)
 
 
 @given(TEXTS, WIDTHS)
 def test_nothing_is_lost_and_no_line_is_too_wide(text: str, width: int) -> None:
-    written = flow(text, width)
+    written = wrap(text, width)
 
     assert "".join(written.split()) == "".join(text.split())
     assert all(cell_len(line) <= width for line in written.split("\n"))
@@ -60,13 +60,15 @@ def test_no_word_is_cut_that_fits_into_a_line(text: str, width: int) -> None:
     spaced = text.replace("中", " 中 ").replace("。", " 。 ")
     words = [word for word in spaced.split() if cell_len(word) <= width]
 
-    rows = flow(spaced, width).split()
+    rows = wrap(spaced, width).split()
     assert [word for word in words if word not in rows] == []
 
 
 @given(TEXTS, WIDTHS, st.integers(0, 60))
 def test_it_does_not_matter_in_which_pieces_a_text_comes(text: str, width: int, cut: int) -> None:
-    stream = WordWrap()
-    written = stream.feed(text[:cut], width) + stream.feed(text[cut:], width) + stream.end(width)
+    wrapping = WordWrap()
+    written = (
+        wrapping.feed(text[:cut], width) + wrapping.feed(text[cut:], width) + wrapping.end(width)
+    )
 
-    assert written == flow(text, width)
+    assert written == wrap(text, width)

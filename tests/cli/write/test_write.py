@@ -1,4 +1,4 @@
-"""charrnn write at a pretended terminal: what is typed, what is shown, and that no text is lost."""
+"""charrnn write at a fake terminal: what is typed, what is shown, and that no text is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import main
-from charrnn.cli.write import terminal as keyboard_module
+from charrnn.cli.write import terminal
 from charrnn.cli.write.repl import Repl
 from charrnn.cli.write.repl_commands import COMMANDS, SETTINGS, read_command
 from charrnn.cli.write.terminal import Terminal
@@ -40,7 +40,7 @@ class Screen(io.StringIO):
 
 
 class Keys(io.StringIO):
-    """A terminal at which lines are typed; what is no text is done when its turn comes."""
+    """A terminal at which lines are typed; a function in their place is called in its turn."""
 
     def __init__(self, lines: Iterable[str | Act]) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def _place(
 
 @pytest.fixture
 def talk(monkeypatch: pytest.MonkeyPatch) -> Talk:
-    """Give a function that types lines at a session; it gives the exit code and the screen."""
+    """Return a function that types lines at a session; it returns the exit code and the screen."""
 
     def talk(*lines: str | Act, options: str = "--seed 1 --length 20") -> tuple[int, str]:
         screen = Screen()
@@ -88,14 +88,14 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Talk:
 
 @pytest.fixture
 def typed_so_far(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give a list whose last text stands on the line that a signal cuts short."""
+    """Return a list whose last text is on the line that a signal interrupts."""
     lines = [""]
 
     class Line:
         def __getattr__(self, name: str) -> Callable[..., object]:
             return lambda *_: lines[-1]
 
-    monkeypatch.setattr(keyboard_module, "readline", Line())
+    monkeypatch.setattr(terminal, "readline", Line())
     return lines
 
 
@@ -103,8 +103,8 @@ def continuation(text: str, index: int = 0, length: int = 20) -> str:
     return "".join(charrnn.load("tiny").generate(text, length=length, seed=1, index=index))
 
 
-def kept() -> list[str]:
-    """Give the texts that sessions kept."""
+def autosaved() -> list[str]:
+    """Return the texts that sessions autosaved."""
     return [path.read_text("utf-8") for path in Path("state/charrnn").glob("writing-*.txt")]
 
 
@@ -115,12 +115,14 @@ def send(number: int) -> Act:
 # ── turns ──
 
 
-def test_an_empty_line_lets_the_model_go_on_with_what_was_typed(talk: Talk) -> None:
+def test_an_empty_line_lets_the_model_continue_what_was_typed(talk: Talk) -> None:
     code, screen = talk("ab", "", " é", "/save out.txt")
 
     assert code == 0
     assert Path("out.txt").read_text("utf-8") == "ab" + continuation("ab") + " é"
-    assert "> ab" + continuation("ab").rstrip("\n") in screen  # the line that goes on, and more
+    assert (
+        "> ab" + continuation("ab").rstrip("\n") in screen
+    )  # the line that is continued, and more
 
 
 @pytest.mark.parametrize("retry", ["/retry", "/r"])
@@ -145,7 +147,7 @@ def test_more_writes_so_many_characters_this_once(talk: Talk) -> None:
     assert Path("out.txt").read_text("utf-8") == "ab" + continuation("ab", length=3)
 
 
-def test_a_turn_in_which_nothing_is_written_says_why(talk: Talk) -> None:
+def test_a_turn_without_text_says_why(talk: Talk) -> None:
     assert "the model wrote nothing: length ended it at once" in talk("", options="--length 0")[1]
 
 
@@ -161,7 +163,7 @@ def test_a_turn_in_which_nothing_is_written_says_why(talk: Talk) -> None:
         ("a/b", "a/b"),
     ],
 )
-def test_a_line_is_text_by_a_plain_rule(line: str, text: str) -> None:
+def test_a_line_without_a_command_is_text(line: str, text: str) -> None:
     assert read_command(line) == ("add", text)
 
 
@@ -170,6 +172,7 @@ def test_characters_that_the_model_does_not_know_are_named_and_the_text_stays(ta
 
     assert code == 0
     assert "the model never saw 'x' (U+0078 LATIN SMALL LETTER X)" in screen
+    assert "press ↑ to edit your line" in " ".join(screen.split())
     assert Path("out.txt").read_text("utf-8") == "ab"
 
 
@@ -194,7 +197,7 @@ def test_no_colour_is_written_where_none_is_wanted(
     assert "\x1b[3" not in talk("ab", "", "/next", "/foo", "/help")[1]
 
 
-def test_the_likeliest_next_characters_are_shown_with_their_chances(talk: Talk) -> None:
+def test_the_likeliest_next_characters_are_shown_with_their_probabilities(talk: Talk) -> None:
     char, share = charrnn.load("tiny").next_chars("ab", 1)[0]
 
     _, screen = talk("ab", "/next 1")
@@ -202,7 +205,7 @@ def test_the_likeliest_next_characters_are_shown_with_their_chances(talk: Talk) 
     assert re.search(rf"{name} +{share:.1%} +█", screen)
 
 
-def test_what_the_model_writes_never_commands_the_terminal(
+def test_what_the_model_writes_never_controls_the_terminal(
     talk: Talk, make_model: Callable[..., ModelFile]
 ) -> None:
     model = replace(make_model(), vocab=Vocab("\n\x1bab\x9b"))
@@ -239,10 +242,10 @@ def test_a_setting_without_a_value_is_shown_and_off_is_its_default(talk: Talk) -
     ]
 
 
-def test_a_style_changes_how_characters_are_drawn_and_nothing_else(talk: Talk) -> None:
+def test_a_preset_changes_penalties_and_filters_and_nothing_else(talk: Talk) -> None:
     _, screen = talk("/top-k 3", "/preset careful", "/preset plain")
 
-    assert "temperature 0.5 · length 20 · loop-penalty 0.5 · top-p 0.95 · seed 1" in screen
+    assert "temperature 0.5 · length 20 · dry-penalty 0.5 · top-p 0.95 · seed 1" in screen
     assert "temperature 1.0 · length 20 · seed 1" in screen
 
 
@@ -253,21 +256,23 @@ def test_a_style_changes_how_characters_are_drawn_and_nothing_else(talk: Talk) -
         ("/temp -1", "temperature is -1.0; it must be at least 0"),
         ("/preset odd", "preset is 'odd'; choose from careful, plain, wild"),
         ("/retri", "there is no /retri; did you mean /retry?"),
+        ("/style careful", "there is no /style; did you mean /preset?"),
+        ("/loop-penalty 1", "there is no /loop-penalty; did you mean /dry-penalty?"),
         ("/usr/bin", "there is no /usr/bin; is it text, which is typed as //usr/bin?"),
         ("/top 3", "/top may be top-"),
-        ("/more some", "'some' does not say how many"),
-        ("/undo 0", "'0' does not say how many"),
-        ("/undo 2", "nothing more can be undone"),
-        ("/redo", "nothing more can be done again"),
+        ("/more some", "'some' is not a count"),
+        ("/undo 0", "'0' is not a count"),
+        ("/undo 2", "nothing to undo"),
+        ("/redo", "nothing to redo"),
         ("/retry", "the model did not write last"),
-        ("/save", "'' names no file"),
-        ("/load -", "'-' names no file"),
+        ("/save", "'' is not a file name"),
+        ("/load -", "'-' is not a file name"),
         ("/save .", ". is no plain file"),
         ("/save! .", ". is no plain file"),
         ("/load none.txt", "cannot read the text none.txt: No such file"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line_and_changes_nothing(
+def test_what_cannot_be_done_is_reported_and_changes_nothing(
     talk: Talk, line: str, complaint: str
 ) -> None:
     code, screen = talk("ab", line, "/save out.txt")
@@ -298,7 +303,7 @@ def test_the_page_of_help_names_every_command(talk: Talk) -> None:
 # ── files ──
 
 
-def test_a_file_that_is_there_is_replaced_only_where_that_is_said(talk: Talk) -> None:
+def test_a_file_that_exists_is_replaced_only_by_save_and_an_exclamation_mark(talk: Talk) -> None:
     Path("out.txt").write_text("mine")
 
     _, screen = talk("ab", "/save out.txt")
@@ -317,12 +322,12 @@ def test_a_device_is_not_replaced_by_a_file(talk: Talk) -> None:
     assert Path("pipe").is_fifo()
 
 
-def test_a_file_is_gone_on_with_and_loaded_and_can_be_undone(talk: Talk) -> None:
+def test_a_file_is_continued_and_loaded_and_that_can_be_undone(talk: Talk) -> None:
     Path("one.txt").write_text("ab\r\n")
     Path("two.txt").write_text("é")
 
     _, screen = talk("/load two.txt", "/undo", "/save out.txt", options="--prompt-file one.txt")
-    assert "3 characters, which end in:\nab\n" in screen
+    assert "3 characters so far, ending:\nab\n" in screen
     assert Path("out.txt").read_bytes() == b"ab\n"
 
 
@@ -333,7 +338,7 @@ def test_a_text_is_edited_in_an_editor(talk: Talk, monkeypatch: pytest.MonkeyPat
     assert Path("out.txt").read_text("utf-8") == "aaéba"
 
 
-def test_what_the_editor_wrote_is_not_lost_where_the_model_cannot_read_it(
+def test_an_edit_that_the_model_cannot_read_is_not_lost(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VISUAL", "sed -i s/b/xé/")
@@ -358,11 +363,13 @@ def test_an_editor_that_fails_leaves_the_text(talk: Talk, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("line", ["/quit", "/q", None])
-def test_leaving_keeps_the_text_and_says_how_to_go_on(talk: Talk, line: str | None) -> None:
+def test_leaving_saves_the_text_and_names_the_command_that_continues(
+    talk: Talk, line: str | None
+) -> None:
     code, screen = talk("ab", *([line] if line else []))
 
     assert code == 0
-    assert kept() == ["ab"]
+    assert autosaved() == ["ab"]
     command = re.search(r"charrnn write tiny --prompt-file (\S+)\n", screen)
     assert command is not None
     assert Path(command[1]).read_text("utf-8") == "ab"
@@ -371,23 +378,23 @@ def test_leaving_keeps_the_text_and_says_how_to_go_on(talk: Talk, line: str | No
 def test_a_saved_text_leaves_no_second_file(talk: Talk) -> None:
     _, screen = talk("ab", "/save out.txt", "/quit")
 
-    assert kept() == []
+    assert autosaved() == []
     assert screen.endswith("the text is in out.txt\n")
 
 
 def test_a_session_without_text_leaves_no_file(talk: Talk) -> None:
     assert talk("ab", "/undo")[1].endswith("nothing was written\n")
-    assert kept() == []
+    assert autosaved() == []
 
 
-def test_the_text_is_kept_after_every_turn(talk: Talk) -> None:
+def test_the_text_is_saved_after_every_turn(talk: Talk) -> None:
     seen: list[list[str]] = []
 
-    talk("ab", lambda: seen.append(kept()), "é", lambda: seen.append(kept()))
+    talk("ab", lambda: seen.append(autosaved()), "é", lambda: seen.append(autosaved()))
     assert seen == [["ab"], ["abé"]]
 
 
-def test_a_text_that_cannot_be_kept_is_not_left_without_a_warning(talk: Talk) -> None:
+def test_a_text_that_cannot_be_saved_is_not_left_without_a_warning(talk: Talk) -> None:
     Path("state").write_text("no folder")
 
     code, screen = talk("ab", "/quit", "/quit")
@@ -397,7 +404,7 @@ def test_a_text_that_cannot_be_kept_is_not_left_without_a_warning(talk: Talk) ->
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_keeps_the_text_and_the_line_that_was_begun(
+def test_a_signal_saves_the_text_and_the_line_that_was_begun(
     talk: Talk, typed_so_far: list[str], number: int, code: int
 ) -> None:
     def begin_line() -> None:
@@ -405,8 +412,8 @@ def test_a_signal_keeps_the_text_and_the_line_that_was_begun(
 
     ended, screen = talk("ab", begin_line, send(number))
     assert ended == code
-    assert kept() == ["abé a"]
-    assert "go on with: charrnn write tiny --prompt-file" in screen
+    assert autosaved() == ["abé a"]
+    assert "continue with: charrnn write tiny --prompt-file" in screen
 
 
 def test_a_signal_does_not_add_a_command_that_was_begun(
@@ -414,7 +421,7 @@ def test_a_signal_does_not_add_a_command_that_was_begun(
 ) -> None:
     talk("ab", lambda: typed_so_far.append("/und"), send(signal.SIGTERM))
 
-    assert kept() == ["ab"]
+    assert autosaved() == ["ab"]
 
 
 def test_ctrl_c_clears_a_line_and_leaves_from_an_empty_one(
@@ -427,13 +434,13 @@ def test_ctrl_c_clears_a_line_and_leaves_from_an_empty_one(
         "ab", lambda: typed_so_far.append("bb"), send(signal.SIGINT), clear, send(signal.SIGINT)
     )
     assert code == 130
-    assert kept() == ["ab"]
+    assert autosaved() == ["ab"]
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_while_the_model_writes_stops_it_and_keeps_what_it_wrote(
+def test_a_signal_while_the_model_writes_stops_it_and_saves_what_it_wrote(
     talk: Talk, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
     show, seen = View.show, []
@@ -447,7 +454,7 @@ def test_a_signal_while_the_model_writes_stops_it_and_keeps_what_it_wrote(
     monkeypatch.setattr(View, "show", show_and_stop)
 
     assert talk("ab", "")[0] == code
-    assert kept() == ["ab" + continuation("ab", length=7)]
+    assert autosaved() == ["ab" + continuation("ab", length=7)]
 
 
 def test_a_terminal_that_is_gone_loses_nothing(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,7 +464,7 @@ def test_a_terminal_that_is_gone_loses_nothing(talk: Talk, monkeypatch: pytest.M
     monkeypatch.setattr(View, "show", fail)
     talk("ab", "")
 
-    assert kept() == ["ab" + continuation("ab", length=1)]
+    assert autosaved() == ["ab" + continuation("ab", length=1)]
 
 
 def test_signals_are_as_before_once_a_session_ended(talk: Talk) -> None:
@@ -478,12 +485,11 @@ def test_a_pipe_is_refused_in_one_line(
     with pytest.raises(SystemExit, match="2"):
         main(["write", "tiny"])
     assert capsys.readouterr().err == (
-        "charrnn: write is a conversation, and standard input or output is no terminal; "
-        "a script can use: charrnn sample\n"
+        "charrnn: charrnn write needs a terminal; in a script use: charrnn sample\n"
     )
 
 
-def test_a_line_in_another_encoding_is_said_and_not_added(talk: Talk) -> None:
+def test_a_line_in_another_encoding_is_refused(talk: Talk) -> None:
     def fail() -> None:
         raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "unexpected end of data")
 
@@ -499,13 +505,13 @@ def test_a_line_in_another_encoding_is_said_and_not_added(talk: Talk) -> None:
 def test_tab_ends_commands_by_their_names_and_words_by_the_model() -> None:
     model = charrnn.load("tiny")
     session = start_session(model, SampleConfig(), "b ")
-    conversation = Repl(session, Terminal(), View(), "tiny")
+    repl = Repl(session, Terminal(), View(), "tiny")
 
     rest = session.finish_word("a")
-    assert conversation.complete("a") == ([f"a{rest}"] if rest else [])
-    assert conversation.complete("/und") == ["/undo"]
-    assert conversation.complete("/top") == ["/top-n-sigma", "/top-k", "/top-p"]
-    assert conversation.complete("x") == []
+    assert repl.complete("a") == ([f"a{rest}"] if rest else [])
+    assert repl.complete("/und") == ["/undo"]
+    assert repl.complete("/top") == ["/top-n-sigma", "/top-k", "/top-p"]
+    assert repl.complete("x") == []
 
 
 @pytest.mark.parametrize(
@@ -516,7 +522,7 @@ def test_the_end_of_a_line_fits_into_columns(line: str, columns: int, end: str) 
     assert fit_end(line, columns) == end
 
 
-def test_of_several_settings_the_one_that_the_others_begin_with_is_meant() -> None:
+def test_the_setting_that_begins_all_others_is_meant() -> None:
     assert read_command("/xt 1") == ("xtc", "1")
-    with pytest.raises(ConfigError, match="/p may be"):
-        read_command("/p 1")
+    with pytest.raises(ConfigError, match="/t may be"):
+        read_command("/t 1")

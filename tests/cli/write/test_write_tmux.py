@@ -38,7 +38,7 @@ class Terminal:
         self.do("new-session", "-d", *size, "-c", str(folder), *command)
 
     def do(self, *arguments: str, stdin: str = "") -> str:
-        """Run a command of tmux; give what it writes."""
+        """Run a command of tmux; return what it writes."""
         done = subprocess.run(
             [*self._tmux, *arguments],
             input=stdin.encode(),
@@ -53,11 +53,11 @@ class Terminal:
         self.do("send-keys", *keys)
 
     def rows(self) -> list[str]:
-        """Give the rows of the screen down to the last that is not empty."""
+        """Return the rows of the screen down to the last that is not empty."""
         return self.do("capture-pane", "-p").rstrip().splitlines()
 
     def wait_for(self, is_there: Callable[[list[str]], bool]) -> list[str]:
-        """Give the rows once they are as asked for."""
+        """Return the rows once they are as asked for."""
         end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
             rows = self.rows()
@@ -67,7 +67,7 @@ class Terminal:
         raise AssertionError("\n".join(rows))
 
     def wait_for_prompt(self, *, below: str = "") -> list[str]:
-        """Give the rows once a line can be typed, and what is waited for stands above it."""
+        """Return the rows once a line can be typed, and what is waited for stands above it."""
         return self.wait_for(lambda rows: rows[-1:] == [">"] and below in "\n".join(rows))
 
 
@@ -75,7 +75,7 @@ class Terminal:
 def terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Callable[..., ModelFile]
 ) -> Iterator[Terminal]:
-    """Give a terminal in which a session begins, with a model that knows newline, space, 一二三."""
+    """Return a terminal in which a session begins; its model knows newline, space, 一二三."""
     monkeypatch.chdir(tmp_path)
     RunFolder(Path("checkpoints/tiny")).save_best(replace(make_model(), vocab=Vocab("\n 一三二")))
     program = [sys.executable, "-m", "charrnn", "write", "tiny", "--seed", "1", "--length", "99"]
@@ -84,13 +84,13 @@ def terminal(
     terminal.do("kill-server")
 
 
-def wait_until_kept(text: str) -> None:
-    """Wait until a session has kept a text."""
-    end, kept = time.monotonic() + PATIENCE_SECONDS, None
-    while kept != text:
-        assert time.monotonic() < end, kept
+def wait_until_autosaved(text: str) -> None:
+    """Wait until a session has autosaved a text."""
+    end, saved = time.monotonic() + PATIENCE_SECONDS, None
+    while saved != text:
+        assert time.monotonic() < end, saved
         time.sleep(POLL_SECONDS)
-        kept = read_kept()
+        saved = read_autosaved()
 
 
 def wait_until_gone(process: int) -> None:
@@ -103,7 +103,7 @@ def wait_until_gone(process: int) -> None:
         raise AssertionError(process)
 
 
-def read_kept() -> str | None:
+def read_autosaved() -> str | None:
     return next((path.read_text("utf-8") for path in Path("state").rglob("writing-*.txt")), None)
 
 
@@ -125,8 +125,8 @@ def test_a_session_from_the_first_line_to_the_hang_up(terminal: Terminal) -> Non
     terminal.press("/und", "Tab")
     terminal.wait_for(lambda rows: rows[-1] == "> /undo")
     terminal.press("Enter")
-    terminal.wait_for_prompt(below="3 characters, which end in:\n一二三")
-    wait_until_kept("一二三")
+    terminal.wait_for_prompt(below="3 characters so far, ending:\n一二三")
+    wait_until_autosaved("一二三")
 
     # Ctrl-C clears a line, and stops the model but not the session.
     terminal.press("三三")
@@ -138,7 +138,7 @@ def test_a_session_from_the_first_line_to_the_hang_up(terminal: Terminal) -> Non
     terminal.press("C-c")
     terminal.wait_for_prompt()
     assert all("^C" not in row for row in terminal.rows())
-    text = read_kept() or ""
+    text = read_autosaved() or ""
     assert 3 < len(text) < LONG
     assert text == "一二三" + "".join(
         model.generate("一二三", seed=1, index=1, length=len(text) - 3)
@@ -148,14 +148,14 @@ def test_a_session_from_the_first_line_to_the_hang_up(terminal: Terminal) -> Non
     terminal.do("load-buffer", "-", stdin="二\n 二")
     terminal.do("paste-buffer", "-p")
     terminal.press("一", "Enter")
-    wait_until_kept(text + "二\n 二一")
+    wait_until_autosaved(text + "二\n 二一")
     process = int(terminal.do("list-panes", "-F", "#{pane_pid}"))
     terminal.do("kill-server")
     wait_until_gone(process)
-    assert read_kept() == text + "二\n 二一"
+    assert read_autosaved() == text + "二\n 二一"
 
 
-def test_a_session_that_is_ended_keeps_the_line_that_was_begun(terminal: Terminal) -> None:
+def test_a_session_that_is_killed_saves_the_line_that_was_begun(terminal: Terminal) -> None:
     terminal.wait_for_prompt()
     terminal.press("一\\", "Enter", "二 二")
     terminal.wait_for(lambda rows: rows[-1] == "> 二 二")
@@ -163,4 +163,4 @@ def test_a_session_that_is_ended_keeps_the_line_that_was_begun(terminal: Termina
     os.kill(process, signal.SIGTERM)
 
     wait_until_gone(process)
-    assert read_kept() == "一\n二 二"
+    assert read_autosaved() == "一\n二 二"

@@ -30,8 +30,8 @@ def make(pattern: str, vocab: Vocab = VOCAB) -> Automaton:
 def accepts(automaton: Automaton, ids: Ids) -> bool:
     states = automaton.start
     for token in ids.tolist():
-        _, states = automaton.look(states).ways.get(automaton.class_of[token], (0, frozenset()))
-    return automaton.look(states).is_complete
+        _, states = automaton.transitions(states).targets.get(automaton.class_of[token], (0, frozenset()))
+    return automaton.transitions(states).is_complete
 
 
 @given(st.randoms(use_true_random=False), st.lists(st.text(ALPHABET, max_size=6), max_size=20))
@@ -85,11 +85,11 @@ def test_the_fewest_characters_to_a_match_are_known_everywhere(source: random.Ra
     for beginning in texts_up_to(2, "\nab"):
         states = automaton.start
         for token in Vocab("\nab").encode(beginning[:-1]).tolist():
-            _, states = automaton.look(states).ways.get(automaton.class_of[token], (0, frozenset()))
+            _, states = automaton.transitions(states).targets.get(automaton.class_of[token], (0, frozenset()))
         if not beginning:
             continue
         taken = automaton.class_of[Vocab("\nab").encode(beginning[-1]).item()]
-        need, _ = automaton.look(states).ways.get(taken, (math.inf, None))
+        need, _ = automaton.transitions(states).targets.get(taken, (math.inf, None))
         longer = [len(text) for text in matches if text.startswith(beginning)]
         if longer or need <= 5 - len(beginning) + 1:
             assert need == min(longer) - len(beginning) + 1, (pattern, beginning)
@@ -132,7 +132,7 @@ def test_a_character_of_several_bytes_counts_once() -> None:
     automaton = make("月{3}", BYTES)
     states, costs = automaton.start, []
     for token in BYTES.encode("月月月").tolist():
-        need, states = automaton.look(states).ways[automaton.class_of[token]]
+        need, states = automaton.transitions(states).targets[automaton.class_of[token]]
         costs.append((need, automaton.costs[token]))
 
     assert costs == [(3, 1), (2, 0), (2, 0), (2, 1), (1, 0), (1, 0), (1, 1), (0, 0), (0, 0)]
@@ -155,9 +155,9 @@ def test_a_character_that_bytes_write_stands_between_anchors_as_itself() -> None
 
 
 def test_what_may_not_be_written_is_no_part_of_the_alphabet() -> None:
-    is_left = np.ones(BYTES.size, np.bool_)
-    is_left[[1, 3 + 0xC3]] = False
-    automaton = Automaton(read_pattern(".é?", "regex"), BYTES, is_left)
+    is_allowed = np.ones(BYTES.size, np.bool_)
+    is_allowed[[1, 3 + 0xC3]] = False
+    automaton = Automaton(read_pattern(".é?", "regex"), BYTES, is_allowed)
 
     assert not accepts(automaton, BYTES.encode("a"))
     assert not accepts(automaton, BYTES.encode("bé"))
@@ -171,9 +171,9 @@ def walk(automaton: Automaton, text: str) -> tuple[int, int]:
     """Give how many tables and masks a text meets that are not the same object."""
     states, steps, masks = automaton.start, {}, {}
     for place, token in enumerate(VOCAB.encode(text).tolist()):
-        step, mask = automaton.look(states), automaton.mask(states, 5000 - place)
+        step, mask = automaton.transitions(states), automaton.mask(states, 5000 - place)
         steps[id(step)], masks[id(mask)] = step, mask
-        _, states = step.ways[automaton.class_of[token]]
+        _, states = step.targets[automaton.class_of[token]]
     return len(steps), len(masks)
 
 

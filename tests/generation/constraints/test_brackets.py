@@ -15,7 +15,7 @@ from charrnn.generation.constraints.pattern import make_constraint
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import (
     draw,
-    enumerate_by_guide,
+    enumerate_by_constraint,
     enumerate_by_rule,
     make_model,
     texts_up_to,
@@ -26,10 +26,10 @@ ALL = Vocab("".join(sorted(set("".join(PAIRS) + "\na月"))))
 BYTES = Vocab('"()ab「', has_bytes=True)
 
 
-def make(vocab: Vocab, length: int, is_left: Any = None) -> Constraint:
-    guide = make_constraint(vocab, SampleConfig(balanced=True, length=length), is_left)
-    assert guide is not None
-    return guide
+def make(vocab: Vocab, length: int, is_allowed: Any = None) -> Constraint:
+    constraint = make_constraint(vocab, SampleConfig(balanced=True, length=length), is_allowed)
+    assert constraint is not None
+    return constraint
 
 
 def is_balanced(text: str) -> bool:
@@ -47,14 +47,14 @@ def test_texts_have_the_probabilities_of_the_rule(alphabet: str) -> None:
     matches = {text for text in texts_up_to(length, vocab.alphabet) if is_balanced(text)}
 
     expected = enumerate_by_rule(matches, vocab.alphabet, model, is_free=False)
-    found = enumerate_by_guide(make(vocab, length), vocab, model)
+    found = enumerate_by_constraint(make(vocab, length), vocab, model)
     assert found == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 7, 30])
 def test_every_output_is_balanced_and_as_long_as_asked(length: int) -> None:
-    guide, random = make(ALL, length), np.random.default_rng(3)
-    texts = [draw(guide, ALL, random) for _ in range(30)]
+    constraint, random = make(ALL, length), np.random.default_rng(3)
+    texts = [draw(constraint, ALL, random) for _ in range(30)]
 
     assert [text for text in texts if not is_balanced(text) or len(text) != length] == []
     assert length < 2 or any(char in "".join(texts) for char in "([{«")
@@ -62,22 +62,22 @@ def test_every_output_is_balanced_and_as_long_as_asked(length: int) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 5, 40])
 def test_brackets_that_bytes_write_are_balanced_too(length: int) -> None:
-    guide, random = make(BYTES, length), np.random.default_rng(3)
-    texts = [draw(guide, BYTES, random) for _ in range(60)]
+    constraint, random = make(BYTES, length), np.random.default_rng(3)
+    texts = [draw(constraint, BYTES, random) for _ in range(60)]
 
     assert [text for text in texts if not is_balanced(text) or len(text) != length] == []
 
 
 def test_bytes_may_spell_a_closer_of_what_is_open_alone() -> None:
-    guide = make(BYTES, 9)
+    constraint = make(BYTES, 9)
 
     def after(text: bytes) -> object:
-        place = guide.start(BYTES.encode(""))
+        state = constraint.initial_state(BYTES.encode(""))
         for byte in text:
-            place = guide.follow(place, len(BYTES.alphabet) + byte)
-            if place is None:
+            state = constraint.advance(len(BYTES.alphabet) + byte, state)
+            if state is None:
                 return None
-        return place
+        return state
 
     assert after(b"[a]") is not None
     assert after(b"[a") is not None
@@ -88,23 +88,23 @@ def test_bytes_may_spell_a_closer_of_what_is_open_alone() -> None:
 
 
 def test_what_the_prompt_opened_is_closed_before_the_end() -> None:
-    guide, random = make(ALL, 6), np.random.default_rng(3)
+    constraint, random = make(ALL, 6), np.random.default_rng(3)
     for prompt in ("(a[", '"a', "(“a”)「", "a)]«", ""):
         for _ in range(10):
-            text = draw(guide, ALL, random, prompt)
+            text = draw(constraint, ALL, random, prompt)
             assert is_balanced(prompt.replace("a)]", "") + text), (prompt, text)
 
 
 def test_a_prompt_that_opens_more_than_the_length_can_close_is_refused() -> None:
     with pytest.raises(ConfigError, match="leaves 3 brackets open, and length is 2; raise it"):
-        make(ALL, 2).start(ALL.encode("((["))
+        make(ALL, 2).initial_state(ALL.encode("((["))
 
 
 def test_a_bracket_that_cannot_be_closed_never_opens() -> None:
-    is_left = np.ones(ALL.size, np.bool_)
-    is_left[ALL.encode(")")] = False
-    guide = make(ALL, 20, is_left)
-    bias = guide.bias(guide.start(ALL.encode("(")))
+    is_allowed = np.ones(ALL.size, np.bool_)
+    is_allowed[ALL.encode(")")] = False
+    constraint = make(ALL, 20, is_allowed)
+    bias = constraint.mask(constraint.initial_state(ALL.encode("(")))
 
     assert bias is not None
     assert np.isneginf(bias[ALL.encode("()")]).all()
@@ -112,20 +112,20 @@ def test_a_bracket_that_cannot_be_closed_never_opens() -> None:
 
 
 def test_where_only_a_pair_would_fit_and_there_is_no_room_the_text_ends() -> None:
-    guide = make(Vocab("()"), 3)
-    place = guide.start(np.zeros(0, np.int64))
+    constraint = make(Vocab("()"), 3)
+    state = constraint.initial_state(np.zeros(0, np.int64))
     for token in (0, 1):
-        assert not guide.is_over(place)
-        place = guide.follow(place, token)
+        assert not constraint.is_finished(state)
+        state = constraint.advance(token, state)
 
-    assert guide.is_over(place)
+    assert constraint.is_finished(state)
 
 
 def test_biases_are_made_for_kinds_of_places_and_not_for_characters() -> None:
-    guide, biases = make(ALL, 3000), {}
-    place = guide.start(ALL.encode(""))
+    constraint, biases = make(ALL, 3000), {}
+    state = constraint.initial_state(ALL.encode(""))
     for token in ALL.encode("a(a)月[a]" * 300).tolist():
-        biases[id(guide.bias(place))] = guide.bias(place)
-        place = guide.follow(place, token)
+        biases[id(constraint.mask(state))] = constraint.mask(state)
+        state = constraint.advance(token, state)
 
     assert len(biases) == 3

@@ -28,9 +28,9 @@ def novelty(corpus: str, novel: int, vocab: Vocab = LETTERS) -> NoCopy:
     return NoCopy(SuffixArray(vocab.encode(corpus)), vocab, novel)
 
 
-def forbidden(guide: Constraint, text: str, vocab: Vocab = LETTERS) -> str:
+def forbidden(constraint: Constraint, text: str, vocab: Vocab = LETTERS) -> str:
     """Give the characters that may not come after a prompt."""
-    bias = guide.bias(guide.start(vocab.encode(text)))
+    bias = constraint.mask(constraint.initial_state(vocab.encode(text)))
     if bias is None:
         return ""
     assert bias.shape == (vocab.size,)
@@ -39,17 +39,17 @@ def forbidden(guide: Constraint, text: str, vocab: Vocab = LETTERS) -> str:
     return "".join(char for char, each in zip(vocab.alphabet, bias, strict=False) if each)
 
 
-def write_anything(guide: Constraint, vocab: Vocab, length: int, seed: int) -> str:
-    """Write with any tokens that the guide allows; end where it allows none."""
+def write_anything(constraint: Constraint, vocab: Vocab, length: int, seed: int) -> str:
+    """Write with any tokens that the constraint allows; end where it allows none."""
     random = np.random.default_rng(seed)
-    place, written = guide.start(np.empty(0, vocab.dtype)), []
+    state, written = constraint.initial_state(np.empty(0, vocab.dtype)), []
     for _ in range(length):
-        bias = guide.bias(place)
+        bias = constraint.mask(state)
         allowed = np.arange(vocab.size) if bias is None else np.flatnonzero(bias == 0)
         if not len(allowed):
             break
         written.append(int(random.choice(allowed)))
-        place = guide.follow(place, written[-1])
+        state = constraint.advance(written[-1], state)
     return vocab.decode(written)
 
 
@@ -71,12 +71,12 @@ def test_that_may_not_come_which_stands_after_the_same_run(corpus, text, novel):
 
 @given(st.text("abc\n", max_size=20), st.text("abc\n", max_size=9), st.integers(1, 5))
 def test_a_prompt_is_as_if_it_had_been_written(prompt, text, novel):
-    guide = novelty("abcacb\nabba", novel)
-    place = guide.start(LETTERS.encode(prompt))
+    constraint = novelty("abcacb\nabba", novel)
+    state = constraint.initial_state(LETTERS.encode(prompt))
     for token in LETTERS.encode(text).tolist():
-        place = guide.follow(place, token)
+        state = constraint.advance(token, state)
 
-    assert place == guide.start(LETTERS.encode(prompt + text))
+    assert state == constraint.initial_state(LETTERS.encode(prompt + text))
 
 
 def test_a_quotation_as_prompt_does_not_go_on_as_one():
@@ -88,23 +88,23 @@ def test_the_last_run_of_a_corpus_may_go_on_with_anything():
 
 
 def test_where_nothing_is_forbidden_there_is_no_bias():
-    guide = novelty("abcabc", 3)
+    constraint = novelty("abcabc", 3)
 
     for prompt in ("", "ab", "acb", "bab"):
-        assert guide.bias(guide.start(LETTERS.encode(prompt))) is None
+        assert constraint.mask(constraint.initial_state(LETTERS.encode(prompt))) is None
 
 
 def test_a_place_is_as_short_as_the_run_however_long_the_text():
-    guide = novelty("abc", 5)
+    constraint = novelty("abc", 5)
 
-    assert len(guide.start(LETTERS.encode("abc" * 1000))) == 5
+    assert len(constraint.initial_state(LETTERS.encode("abc" * 1000))) == 5
 
 
 def test_no_text_is_ended():
-    guide: Constraint = novelty("aaab", 1)
+    constraint: Constraint = novelty("aaab", 1)
 
-    assert not guide.is_over(guide.start(LETTERS.encode("aaa")))
-    assert guide.reason == "novel"
+    assert not constraint.is_finished(constraint.initial_state(LETTERS.encode("aaa")))
+    assert constraint.reason == "max-copy"
 
 
 # ── what comes of it ──
@@ -126,9 +126,9 @@ def test_no_copy_hides_in_the_bytes_of_its_characters(corpus, novel, seed):
 
 @pytest.mark.parametrize("char", "aé€😀")
 def test_a_character_of_the_alphabet_is_not_spelled_by_bytes(char):
-    guide, first_byte = novelty("", 1, BYTES), len(BYTES.alphabet)
+    constraint, first_byte = novelty("", 1, BYTES), len(BYTES.alphabet)
     *leads, last = (first_byte + byte for byte in char.encode())
-    bias = guide.bias(guide.start(np.array([0, *leads])))
+    bias = constraint.mask(constraint.initial_state(np.array([0, *leads])))
 
     assert bias is not None
     assert bias[last] == -np.inf
@@ -136,10 +136,10 @@ def test_a_character_of_the_alphabet_is_not_spelled_by_bytes(char):
 
 
 def test_a_character_that_only_bytes_write_counts_each_of_them():
-    guide = novelty("aяb", 2, BYTES)
+    constraint = novelty("aяb", 2, BYTES)
     first_byte, lead = len(BYTES.alphabet), "я".encode()[0]
 
-    bias = guide.bias(guide.start(np.array([BYTES.alphabet.find("a"), first_byte + lead])))
+    bias = constraint.mask(constraint.initial_state(np.array([BYTES.alphabet.find("a"), first_byte + lead])))
 
     assert bias is not None
     assert bias[first_byte + "я".encode()[1]] == -np.inf
@@ -151,8 +151,8 @@ def test_a_writer_that_loves_to_copy_is_held_to_20_characters():
     vocab = Vocab.from_text(corpus)
     suffixes = SuffixArray(vocab.encode(corpus))
     copies = {}
-    for way, guide in {"free": None, "max_copy": NoCopy(suffixes, vocab, 20)}.items():
-        text = vocab.decode(originality.write_copies(suffixes, 15_000, guide))
+    for way, constraint in {"free": None, "max_copy": NoCopy(suffixes, vocab, 20)}.items():
+        text = vocab.decode(originality.write_copies(suffixes, 15_000, constraint))
         copies[way] = [originality.count_copies(text, corpus, size) for size in (20, 21)]
 
     assert copies["free"][1] > 10_000

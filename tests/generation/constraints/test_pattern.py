@@ -19,7 +19,7 @@ from charrnn.generation.model import Model
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import (
     draw,
-    enumerate_by_guide,
+    enumerate_by_constraint,
     enumerate_by_rule,
     make_model,
     texts_up_to,
@@ -31,27 +31,27 @@ CHINESE = Vocab("".join(sorted("\n，。春眠不觉曉晓处處闻聞啼鸟鳥�
 BYTES = Vocab("\nab", has_bytes=True)
 
 
-def make(vocab: Vocab, is_left: Any = None, **settings: Any) -> Constraint:
-    guide = make_constraint(vocab, SampleConfig(**settings), is_left)
-    assert guide is not None
-    return guide
+def make(vocab: Vocab, is_allowed: Any = None, **settings: Any) -> Constraint:
+    constraint = make_constraint(vocab, SampleConfig(**settings), is_allowed)
+    assert constraint is not None
+    return constraint
 
 
-def complaint(vocab: Vocab = SMALL, is_left: Any = None, **settings: Any) -> str:
+def complaint(vocab: Vocab = SMALL, is_allowed: Any = None, **settings: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        make_constraint(vocab, SampleConfig(**settings), is_left)
+        make_constraint(vocab, SampleConfig(**settings), is_allowed)
     return str(caught.value)
 
 
-def outputs(vocab: Vocab, count: int = 40, is_left: Any = None, **settings: Any) -> list[str]:
-    guide, random = make(vocab, is_left, **settings), np.random.default_rng(5)
-    return [draw(guide, vocab, random) for _ in range(count)]
+def outputs(vocab: Vocab, count: int = 40, is_allowed: Any = None, **settings: Any) -> list[str]:
+    constraint, random = make(vocab, is_allowed, **settings), np.random.default_rng(5)
+    return [draw(constraint, vocab, random) for _ in range(count)]
 
 
 def without(vocab: Vocab, chars: str) -> Any:
-    is_left = np.ones(vocab.size, np.bool_)
-    is_left[vocab.encode(chars)] = False
-    return is_left
+    is_allowed = np.ones(vocab.size, np.bool_)
+    is_allowed[vocab.encode(chars)] = False
+    return is_allowed
 
 
 def test_where_nothing_is_asked_there_is_no_guide() -> None:
@@ -76,32 +76,32 @@ def test_where_nothing_is_asked_there_is_no_guide() -> None:
 )
 def test_texts_have_the_probabilities_of_the_rule(pattern: str) -> None:
     length, model = 4, make_model(3)
-    guide = make(SMALL, regex=pattern, length=length)
+    constraint = make(SMALL, regex=pattern, length=length)
     matches = {text for text in texts_up_to(length, "\nab") if re.fullmatch(pattern, text)}
 
     expected = enumerate_by_rule(matches, "\nab", model)
-    assert enumerate_by_guide(guide, SMALL, model) == pytest.approx(expected, abs=1e-6)
+    assert enumerate_by_constraint(constraint, SMALL, model) == pytest.approx(expected, abs=1e-6)
     assert sum(expected.values()) == pytest.approx(1)
 
 
 def test_choices_have_the_probabilities_that_the_model_gives_them() -> None:
     choices, model = ("ab", "abba", "b", "a\nb"), make_model(3)
-    found = enumerate_by_guide(make(SMALL, choices=choices), SMALL, model)
+    found = enumerate_by_constraint(make(SMALL, choices=choices), SMALL, model)
 
     assert found == pytest.approx(enumerate_by_rule(choices, "\nab", model), abs=1e-6)
     assert set(found) == set(choices)
 
 
 def test_what_is_banned_has_no_share() -> None:
-    model, is_left = make_model(3), without(SMALL, "b")
-    found = enumerate_by_guide(make(SMALL, is_left, regex="[ab]{2}.", length=3), SMALL, model)
+    model, is_allowed = make_model(3), without(SMALL, "b")
+    found = enumerate_by_constraint(make(SMALL, is_allowed, regex="[ab]{2}.", length=3), SMALL, model)
 
     assert set(found) == {"aaa"}
 
 
 def test_a_text_that_bytes_write_has_the_probability_of_all_of_them() -> None:
     model = make_model(BYTES.size)
-    found = enumerate_by_guide(make(BYTES, regex="(?:月|é|日)a?", length=2), BYTES, model)
+    found = enumerate_by_constraint(make(BYTES, regex="(?:月|é|日)a?", length=2), BYTES, model)
 
     assert set(found) == {"月", "é", "日", "月a", "éa", "日a"}
     assert sum(found.values()) == pytest.approx(1)
@@ -153,24 +153,24 @@ def test_a_model_writes_matches_and_says_so(make_model: Callable[..., ModelFile]
 
 
 def test_a_text_is_over_where_it_can_become_no_other() -> None:
-    guide = make(SMALL, regex="a(?:b|aa)?", length=2)
-    place = guide.start(SMALL.encode("bbb"))
-    after = guide.follow(place, 1)
+    constraint = make(SMALL, regex="a(?:b|aa)?", length=2)
+    state = constraint.initial_state(SMALL.encode("bbb"))
+    after = constraint.advance(1, state)
 
-    assert not guide.is_over(place)
-    assert not guide.is_over(after)
-    assert guide.bias(after) is None
-    assert guide.follow(after, 1) is None  # aaa would be too long
-    assert guide.is_over(guide.follow(after, 2))
+    assert not constraint.is_finished(state)
+    assert not constraint.is_finished(after)
+    assert constraint.mask(after) is None
+    assert constraint.advance(1, after) is None  # aaa would be too long
+    assert constraint.is_finished(constraint.advance(2, after))
 
 
 def test_a_place_that_is_no_match_leaves_out_every_dead_end() -> None:
-    guide = make(SMALL, regex="a{2,}b{3}|b", length=6)
-    bias = [guide.bias(guide.start(SMALL.encode("")))]
-    place = guide.start(SMALL.encode(""))
+    constraint = make(SMALL, regex="a{2,}b{3}|b", length=6)
+    bias = [constraint.mask(constraint.initial_state(SMALL.encode("")))]
+    state = constraint.initial_state(SMALL.encode(""))
     for _ in range(3):
-        place = guide.follow(place, 1)
-        bias.append(guide.bias(place))
+        state = constraint.advance(1, state)
+        bias.append(constraint.mask(state))
 
     allowed = ["".join(SMALL.alphabet[i] for i in np.flatnonzero(each == 0)) for each in bias]
     assert allowed == ["ab", "a", "ab", "b"]
@@ -201,7 +201,7 @@ def test_a_length_of_nothing_takes_a_pattern_that_matches_nothing() -> None:
         ({"regex": "(?=a)"}, "has a look-around at position 0"),
         ({"template": "a{"}, "template 'a{' has a { at position 1 without its partner"),
         ({"template": r"a{(.)\1}"}, "has a back-reference"),
-        ({"template": "{(?i)a}b"}, "is no pattern: global flags not at the start"),
+        ({"template": "{(?i)a}b"}, "is not a pattern: global flags not at the start"),
     ],
 )
 def test_what_cannot_be_written_is_refused_with_what_is_missing(settings: Any, words: str) -> None:
@@ -209,12 +209,12 @@ def test_what_cannot_be_written_is_refused_with_what_is_missing(settings: Any, w
 
 
 def test_what_is_banned_and_needed_is_named() -> None:
-    is_left = without(SMALL, "b")
+    is_allowed = without(SMALL, "b")
 
     assert "regex 'a+b' needs 'b' (U+0062), which only and ban leave out" in complaint(
-        SMALL, is_left, regex="a+b"
+        SMALL, is_allowed, regex="a+b"
     )
-    assert outputs(SMALL, is_left=is_left, choices=("ab", "aa"), count=3) == ["aa"] * 3
+    assert outputs(SMALL, is_allowed=is_allowed, choices=("ab", "aa"), count=3) == ["aa"] * 3
 
 
 def test_bytes_write_what_is_named_and_no_class() -> None:
@@ -232,7 +232,7 @@ def test_bytes_write_what_is_named_and_no_class() -> None:
         ({"regex": ""}, "regex is empty"),
         ({"template": ""}, "template is empty"),
         ({"choices": ("a", "")}, "choices is empty"),
-        ({"regex": "a("}, "regex is 'a(', which is no pattern: missing )"),
+        ({"regex": "a("}, "regex is 'a(', which is no regular expression: missing )"),
     ],
 )
 def test_settings_that_clash_or_are_empty_are_refused(settings: Any, words: str) -> None:

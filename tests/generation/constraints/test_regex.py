@@ -49,7 +49,7 @@ def test_what_no_automaton_follows_is_refused_by_name_and_place(
     ],
 )
 def test_what_is_no_pattern_is_refused_with_the_reason(pattern: str, reason: str) -> None:
-    assert "is no pattern: " in complaint(pattern)
+    assert "is not a pattern: " in complaint(pattern)
     assert reason in complaint(pattern)
 
 

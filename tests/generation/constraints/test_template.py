@@ -53,8 +53,8 @@ def test_text_without_braces_is_itself_alone(text: str) -> None:
         ("{[0-9]{2}", "has a { at position 0 without its partner; write {{ for"),
         ("a}b", "has a } at position 1 without its partner; write }} for"),
         ("{}}", "has a } at position 2 without its partner"),
-        ("{a)(b}", "has the blank 'a)(b', which is no pattern: unbalanced parenthesis"),
-        ("x{*}", "has the blank '*', which is no pattern: nothing to repeat"),
+        ("{a)(b}", "has the blank 'a)(b', which is not a pattern: unbalanced parenthesis"),
+        ("x{*}", "has the blank '*', which is not a pattern: nothing to repeat"),
     ],
 )
 def test_what_is_no_template_is_refused_with_the_place(template: str, words: str) -> None:

@@ -79,7 +79,7 @@ def test_a_search_that_dropped_better_ones_is_not_called_proven(model: Model) ->
     assert not any(missed)
 
 
-def test_what_no_dropped_beginning_can_beat_is_proven(make_model: Make) -> None:
+def test_what_no_dropped_prefix_can_beat_is_proven(make_model: Make) -> None:
     file = make_model()
     file.weights["output.weight"] *= 20  # it is sure of what comes next
     model = Model(file)
@@ -134,14 +134,14 @@ def test_bits_per_character_count_each_one(model: Model) -> None:
 
 
 def test_progress_goes_from_none_to_all_but_the_last(model: Model) -> None:
-    told: list[tuple[int, int]] = []
+    seen: list[tuple[int, int]] = []
 
-    find(model, "a_b*a", watch=lambda *numbers: told.append(numbers))
+    find(model, "a_b*a", on_progress=lambda *numbers: seen.append(numbers))
 
-    assert told == [(done, 6) for done in range(6)]
+    assert seen == [(done, 6) for done in range(6)]
 
 
-def test_a_model_beyond_all_numbers_is_refused(make_model: Make) -> None:
+def test_probabilities_that_are_not_finite_are_an_error(make_model: Make) -> None:
     file = make_model()
     file.weights["output.weight"][2] = np.inf
 
@@ -149,7 +149,7 @@ def test_a_model_beyond_all_numbers_is_refused(make_model: Make) -> None:
         find(Model(file), "a_")
 
 
-def test_a_model_without_a_newline_begins_where_it_begins(make_model: Make) -> None:
+def test_a_model_without_a_newline_begins_with_its_initial_state(make_model: Make) -> None:
     model = Model(replace(make_model(), vocab=Vocab(" abcé")))
 
     (best,) = find(model, "a_", count=1).completions

@@ -1,4 +1,4 @@
-"""A pattern as a machine: it takes what Python's re matches, and says what fills each blank."""
+"""A pattern's cells take what Python's re matches, and align what fills each blank."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ def make(text: str, vocab: Vocab = LETTERS, **settings: Any) -> Pattern:
 
 
 def texts_of(pattern: Pattern, vocab: Vocab = LETTERS) -> list[str]:
-    """Give every text that fits."""
-    found, ways = [], [((), pattern.start)]
-    while ways:
-        ids, place = ways.pop()
-        if pattern.is_complete(place):
+    """Return every text that fits."""
+    found, prefixes = [], [((), pattern.start)]
+    while prefixes:
+        ids, at = prefixes.pop()
+        if pattern.is_complete(at):
             found.append(vocab.decode(ids))
-        tokens = pattern.moves(place)[0].tolist()
-        assert bool(tokens) == pattern.goes_on(place)
-        ways += [((*ids, token), pattern.follow(place, token)) for token in tokens]
+        tokens = pattern.next_tokens(at)[0].tolist()
+        assert bool(tokens) == pattern.can_continue(at)
+        prefixes += [((*ids, token), pattern.step(at, token)) for token in tokens]
     return sorted(found)
 
 
 def expression(pattern: str) -> re.Pattern[str]:
-    """Give the pattern as one of Python's re."""
+    """Return the pattern as one of Python's re."""
     signs = {"_": "(.)", "*": f"(.{{0,{GAP}}})"}
     return re.compile("".join(signs.get(char, re.escape(char)) for char in pattern), re.DOTALL)
 
 
 @given(st.text("ab_*", min_size=1, max_size=7), st.text("aab", max_size=8))
-def test_a_machine_takes_what_the_expression_matches(marked: str, text: str) -> None:
+def test_the_cells_take_what_the_regular_expression_matches(marked: str, text: str) -> None:
     assume(("_" in marked or "*" in marked) and marked[-1] != "*")
     pattern, ids = make(marked), LETTERS.encode(text).tolist()
-    place = pattern.start
+    at = pattern.start
     for token in ids:
-        tokens, reached = pattern.moves(place)
-        onwards = dict(zip(tokens.tolist(), reached.tolist(), strict=True))
-        place = pattern.follow(place, token)
-        assert onwards.get(token, 0) == place.bit_length()
+        tokens, reached = pattern.next_tokens(at)
+        reached_by = dict(zip(tokens.tolist(), reached.tolist(), strict=True))
+        at = pattern.step(at, token)
+        assert reached_by.get(token, 0) == at.bit_length()
 
-    assert pattern.is_complete(place) == bool(expression(marked).fullmatch(text))
-    if pattern.is_complete(place):
+    assert pattern.is_complete(at) == bool(expression(marked).fullmatch(text))
+    if pattern.is_complete(at):
         assert_aligned(marked, text, pattern.align(ids))
 
 
@@ -74,14 +74,14 @@ def assert_aligned(marked: str, text: str, spans: list[tuple[int, int]]) -> None
     assert all(end - start in sizes[sign] for sign, (start, end) in zip(signs, spans, strict=True))
 
 
-def test_every_text_has_one_way_through_the_machine() -> None:
+def test_every_text_that_fits_is_found_once() -> None:
     texts = texts_of(make("a*b*a"))
 
     assert len(texts) == len({*texts})
     assert "abba" in texts
 
 
-def test_where_several_ways_fit_the_last_gaps_are_the_shortest() -> None:
+def test_of_several_alignments_the_last_gaps_are_the_shortest() -> None:
     assert make("*a*b").align(LETTERS.encode("aab").tolist()) == [(0, 1), (2, 2)]
 
 
@@ -121,7 +121,7 @@ def test_spans_are_counted_in_characters(make_model: Make) -> None:
         assert gap == (3, len(each.text) - 1)
 
 
-def test_the_text_is_normalised_as_the_models_own(make_model: Make) -> None:
+def test_the_text_is_read_in_the_model_s_normal_form(make_model: Make) -> None:
     model = Model(replace(make_model(), summary={"settings": {"normalize": "nfc"}}))
 
     found = model.fill("e\u0301_", count=1)
@@ -137,7 +137,7 @@ def test_the_text_is_normalised_as_the_models_own(make_model: Make) -> None:
         ("ab", {"blank": "?", "gap": ""}, "fill: write [?] for an unknown character; --blank"),
         ("a*", {}, "ends with the gap [*], which nothing ends: .* --line"),
         ("_" + "a" * 10_000, {}, "has 10,001 characters, .* at most 10,000"),
-        ("*" * 5000 + "a", {}, "has 10,001 characters, its gaps at their longest"),
+        ("*" * 5000 + "a", {}, "has 10,001 characters, with its gaps at their longest"),
         ("_", {"only": ("digits",)}, "only 'digits' leaves no character"),
     ],
 )
@@ -168,6 +168,6 @@ def test_blanks_that_only_bytes_could_fill_are_refused() -> None:
         ({"temperature": 0.0}, "temperature is 0"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], words: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         FillConfig(**settings)

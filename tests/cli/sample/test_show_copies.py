@@ -1,4 +1,4 @@
-"""A text with its copies marked: nothing of it is lost, and nothing of it commands the terminal."""
+"""A text with its copies marked: all of it is shown, and none of it controls the terminal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.analysis.copies import Copied, Span
-from charrnn.cli.sample.copies_view import describe_copied, show_copied, show_copied_summary
+from charrnn.analysis.copies import CopyReport, Span
+from charrnn.cli.sample.output import describe_copies, show_copies
 
 TEXT = "to be or\tnot to be"
-FOUND = Copied(TEXT, 5, (Span(0, 5), Span(3, 8), Span(13, 18)), "to be", 1234)
-NOTHING = Copied(TEXT, 20, (), "", None)
+FOUND = CopyReport(TEXT, 5, (Span(0, 5), Span(3, 8), Span(13, 18)), "to be", 1234)
+NOTHING = CopyReport(TEXT, 20, (), "", None)
 
 Show = Callable[..., str]
 
@@ -30,10 +30,10 @@ class Terminal(io.TextIOWrapper):
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Show:
-    """Give a function that shows a text and gives the bytes, decoded."""
+    """Return a function that shows a text and returns the bytes, decoded."""
 
     def show(
-        copied: Copied,
+        copied: CopyReport,
         prompt: str = "",
         *,
         to: type[io.TextIOWrapper] = io.TextIOWrapper,
@@ -46,7 +46,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Show:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "stdout", to(io.BytesIO(), encoding=encoding))
-        show_copied(copied, prompt, raw=raw)
+        show_copies(copied, prompt, raw=raw)
         written = sys.stdout.buffer.getvalue()
         return written.decode(encoding if to is Terminal else "utf-8")
 
@@ -76,7 +76,7 @@ def test_on_a_terminal_without_colours_brackets_mark(shown: Show, variables) -> 
     assert shown(FOUND, to=Terminal, **variables) == "⟦to be or⟧\tnot ⟦to be⟧\n"
 
 
-def test_a_prompt_stands_before_and_is_never_marked(shown: Show) -> None:
+def test_a_prompt_is_shown_first_and_never_marked(shown: Show) -> None:
     assert shown(FOUND, "to be ") == "to be ⟦to be or⟧\tnot ⟦to be⟧\n"
 
 
@@ -85,11 +85,11 @@ def test_a_prompt_stands_before_and_is_never_marked(shown: Show) -> None:
     [("", "a\n", "a\n"), ("a\n", "", "a\n"), ("", "", "\n"), ("a", "\n", "a\n")],
 )
 def test_a_text_ends_with_one_newline(shown: Show, prompt, text, expected) -> None:
-    assert shown(Copied(text, 20, (), "", None), prompt) == expected
+    assert shown(CopyReport(text, 20, (), "", None), prompt) == expected
 
 
-def test_nothing_of_the_text_commands_the_terminal_unless_it_is_to(shown: Show) -> None:
-    hostile = Copied("\x1b[2Jx\x9b2J\u202e", 2, (Span(0, 5),), "\x1b[2Jx", 1)
+def test_the_text_controls_the_terminal_only_with_raw(shown: Show) -> None:
+    hostile = CopyReport("\x1b[2Jx\x9b2J\u202e", 2, (Span(0, 5),), "\x1b[2Jx", 1)
 
     written = shown(hostile, "\x07", to=Terminal, TERM="xterm")
     untouched = shown(hostile, "\x07", to=Terminal, TERM="xterm", raw=True)
@@ -102,11 +102,11 @@ def test_nothing_of_the_text_commands_the_terminal_unless_it_is_to(shown: Show) 
 def test_a_pipe_gets_every_character_as_it_is(shown: Show) -> None:
     text = "\x1b\x07\x0b\x0c\r\x00[bold]é月"
 
-    assert shown(Copied(text, 20, (), "", None), encoding="ascii") == text + "\n"
+    assert shown(CopyReport(text, 20, (), "", None), encoding="ascii") == text + "\n"
 
 
 def test_a_terminal_gets_its_own_encoding(shown: Show) -> None:
-    text = Copied("é月", 20, (), "", None)
+    text = CopyReport("é月", 20, (), "", None)
 
     assert shown(text, to=Terminal, encoding="latin-1", TERM="xterm") == "é?\n"
 
@@ -115,38 +115,33 @@ def test_a_terminal_gets_its_own_encoding(shown: Show) -> None:
 
 
 def test_the_summary_says_how_much_and_where_the_longest_is_from() -> None:
-    assert describe_copied(FOUND) == (
-        "copied: 72.2% of 18 characters, in 3 spans of 5 or more; the longest, 5, begins in line "
-        "1,234: “to be”"
+    assert describe_copies(FOUND) == (
+        "copied: 72.2% of 18 characters, in 3 spans of 5 or more; the longest (5) is from line "
+        "1,234 of the training text: “to be”"
     )
 
 
 def test_one_span_is_one() -> None:
-    assert "in 1 span of 2 or more" in describe_copied(Copied("ab", 2, (Span(0, 2),), "ab", 1))
+    assert "in 1 span of 2 or more" in describe_copies(CopyReport("ab", 2, (Span(0, 2),), "ab", 1))
 
 
 def test_where_nothing_is_copied_the_summary_says_so() -> None:
-    assert describe_copied(NOTHING) == "copied: none of 18 characters, in spans of 20 or more"
+    assert describe_copies(NOTHING) == (
+        "nothing copied (no 20 characters in a row are in the training text)"
+    )
 
 
 def test_a_longest_span_of_a_thousand_characters_is_cut() -> None:
     text = "ab\n\x1b" * 250
 
-    line = describe_copied(Copied(text, 20, (Span(0, 1000),), text, 1))
+    line = describe_copies(CopyReport(text, 20, (Span(0, 1000),), text, 1))
 
-    assert "the longest, 1,000, begins" in line
+    assert "the longest (1,000) is from line 1 " in line
     assert line.endswith("“" + "ab␤␛" * 25 + "…”")
 
 
 @given(st.text(max_size=30))
-def test_a_summary_is_one_line_that_commands_nothing(text: str) -> None:
-    line = describe_copied(Copied(text, 1, (Span(0, len(text)),), text, 1))
+def test_a_summary_is_one_line_that_controls_no_terminal(text: str) -> None:
+    line = describe_copies(CopyReport(text, 1, (Span(0, len(text)),), text, 1))
 
     assert not set(line) & set(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x202E]))
-
-
-def test_the_summary_goes_to_stderr_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    show_copied_summary(FOUND)
-
-    out, err = capsys.readouterr()
-    assert (out, err) == ("", describe_copied(FOUND) + "\n")

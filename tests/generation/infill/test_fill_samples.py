@@ -1,4 +1,4 @@
-"""Completions that are drawn: as often as their probability among all that fit says."""
+"""Sampled completions: as often as their probability among all that fit says."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def model(make_model: Make) -> Model:
     return Model(make_model())
 
 
-def deviation(model: Model, pattern: str, draws: list[str], temperature: float) -> float:
-    """Give chi-square of draws from p(text | pattern) in parts of its bound at 0.0001.
+def deviation(model: Model, pattern: str, samples: list[str], temperature: float) -> float:
+    """Return chi-square of samples from p(text | pattern) as a share of its bound at 0.0001.
 
     Rare texts count as one; the bound is that of Wilson and Hilferty (1931).
     """
     bits = brute_force(model, pattern)
-    assert set(draws) <= bits.keys()
+    assert set(samples) <= bits.keys()
     weights = 2.0 ** (-np.array([*bits.values()]) / temperature)
-    expected = weights / weights.sum() * len(draws)
-    counts = np.array([draws.count(text) for text in bits])
+    expected = weights / weights.sum() * len(samples)
+    counts = np.array([samples.count(text) for text in bits])
     is_rare = expected < 5
     counts = np.append(counts[~is_rare], counts[is_rare].sum())
     expected = np.append(expected[~is_rare], expected[is_rare].sum() or 1e-9)
@@ -41,7 +41,7 @@ def deviation(model: Model, pattern: str, draws: list[str], temperature: float) 
 
 @pytest.mark.parametrize("pattern", ["_", "a_b_", "*_", "a*b", "*ab_"])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_draws_from_all_come_as_often_as_their_probability_says(
+def test_samples_from_all_that_fit_are_as_frequent_as_they_are_probable(
     model: Model, pattern: str, temperature: float
 ) -> None:
     found = find(model, pattern, sample=True, count=5000, temperature=temperature, seed=1)
@@ -53,7 +53,7 @@ def test_draws_from_all_come_as_often_as_their_probability_says(
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_shares_of_draws_are_those_at_their_temperature(model: Model, temperature: float) -> None:
+def test_shares_of_samples_are_those_at_their_temperature(model: Model, temperature: float) -> None:
     weights = {t: 2 ** (-bits / temperature) for t, bits in brute_force(model, "a*b").items()}
 
     found = find(model, "a*b", sample=True, count=9, temperature=temperature, seed=1)
@@ -62,23 +62,25 @@ def test_shares_of_draws_are_those_at_their_temperature(model: Model, temperatur
         assert each.share == pytest.approx(weights[each.text] / sum(weights.values()), rel=1e-3)
 
 
-def test_draws_by_many_particles_come_nearly_as_often(model: Model) -> None:
-    draws = [
+def test_samples_by_many_particles_are_nearly_as_frequent_as_they_are_probable(
+    model: Model,
+) -> None:
+    samples = [
         text
         for seed in range(40)
         for text in texts_of(find(model, "_a__", sample=True, count=50, beam_width=60, seed=seed))
     ]
 
-    assert deviation(model, "_a__", draws, 1.0) < 1
+    assert deviation(model, "_a__", samples, 1.0) < 1
 
 
-def test_a_seed_draws_the_same_and_another_does_not(model: Model) -> None:
-    draws = [
+def test_a_seed_samples_the_same_and_another_does_not(model: Model) -> None:
+    samples = [
         texts_of(find(model, "a*b__", sample=True, count=20, beam_width=9, seed=seed))
         for seed in (1, 1, 2)
     ]
 
-    assert draws[0] == draws[1] != draws[2]
+    assert samples[0] == samples[1] != samples[2]
 
 
 def test_few_particles_are_not_called_exact(model: Model) -> None:
@@ -88,9 +90,9 @@ def test_few_particles_are_not_called_exact(model: Model) -> None:
     assert found.found == 9
 
 
-def test_near_temperature_zero_the_likeliest_is_drawn(model: Model) -> None:
+def test_near_temperature_zero_the_likeliest_is_sampled(model: Model) -> None:
     best = texts_of(find(model, "_a*b", count=1))
 
-    draws = find(model, "_a*b", sample=True, count=50, temperature=0.01, seed=1)
+    samples = find(model, "_a*b", sample=True, count=50, temperature=0.01, seed=1)
 
-    assert texts_of(draws) == best * 50
+    assert texts_of(samples) == best * 50

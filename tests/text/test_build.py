@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.encode import run_job, split_sources
 from charrnn.text.files import Source, hash_sources
 from charrnn.text.fingerprint import Fingerprint
-from charrnn.text.reader import iter_text
+from charrnn.text.reader import iter_text, text_options
 from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points
+from tests.text.reading import Write, chunks_of
 
-Write = Callable[..., list[Source]]
 ENCODINGS = ["utf-8", "utf-8-sig", "gb18030", "shift_jis", "euc_kr", "cp1251", "utf-16", "utf-7"]
 TEXTS = st.lists(
     st.text(st.sampled_from("ab中文あ한Яß\U0001f600\ufeff\r\n\n"), max_size=40),
@@ -36,28 +36,25 @@ SIZES = st.integers(1, 30)
 @contextmanager
 def small_parts(part_bytes: int, chunk_bytes: int = 3) -> Iterator[None]:
     """Have any text cut into parts of about that size, which this process reads one by one."""
-    with pytest.MonkeyPatch.context() as patch:
+    with chunks_of(chunk_bytes), pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "PARALLEL_FROM_BYTES", 0)
         patch.setattr(build, "PART_BYTES", part_bytes)
         patch.setattr(build, "allowed_workers", lambda: 2)
         patch.setattr(build, "open_workers", one_process)
         patch.setattr(encode, "MIN_LAST_BYTES", 30)
         patch.setattr(encode, "BLOCK_CHARS", 4)
-        patch.setattr("charrnn.text.files.CHUNK_BYTES", chunk_bytes)
         yield
 
 
 @contextmanager
 def one_process(_: int) -> Iterator[object]:
-    yield lambda encode: map(run_job, encode)
+    yield lambda jobs: map(run_job, jobs)
 
 
 def build_ids(folder: Path, texts: dict[str, list[Source]], config: TextConfig) -> dict[str, bytes]:
-    """Build ids and give every file that there is in the end."""
+    """Build ids and return every file that there is in the end."""
     fingerprint = Fingerprint([source for text in texts.values() for source in text], folder)
-    fingerprint.take()
-    with build.open_build(texts, config) as begun:
-        begun.put_into(folder, None, fingerprint.still_holds)
+    build.build_ids(texts, config, None, fingerprint, lambda _: folder)
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -88,9 +85,10 @@ def test_any_text_cut_anywhere_has_the_ids_of_the_whole(
 ) -> None:
     config = TextConfig(encoding=encoding, document_end=end, min_count=min_count)
     sources = write(*[text.encode(encoding, "ignore") for text in texts + held_out])
-    train, val = sources[: len(texts)], sources[len(texts) :]
-    how = {"encoding": encoding, "document_end": end}
-    everything = "".join(iter_text(sources, **how))
+    train = sources[: len(texts)]
+    val = sources[len(texts) :]
+    options = text_options(config)
+    everything = "".join(iter_text(sources, **options))
     folder = tmp_path_factory.mktemp("ids")
     with small_parts(size, chunk):
         if not everything:
@@ -103,17 +101,25 @@ def test_any_text_cut_anywhere_has_the_ids_of_the_whole(
     vocab = Vocab.from_counts(counts, min_count)
 
     for name, text in (("train", train), ("val", val)):
-        expected = vocab.encode("".join(iter_text(text, **how))).tobytes()
+        expected = vocab.encode("".join(iter_text(text, **options))).tobytes()
         assert built[f"{name}.ids"] == whole[f"{name}.ids"] == expected
     assert Vocab.from_json(json.loads(built["about.json"])["vocab"]) == vocab
 
 
-@given(text=st.text(st.sampled_from("ab中\n"), min_size=1), size=SIZES, place=st.floats(0.001, 0.5))
+@given(
+    text=st.text(st.sampled_from("ab中\n"), min_size=1),
+    size=SIZES,
+    val_fraction=st.floats(0.001, 0.5),
+)
 def test_characters_are_counted_from_marks_as_from_all_ids(
-    write: Write, tmp_path_factory: pytest.TempPathFactory, text: str, size: int, place: float
+    write: Write,
+    tmp_path_factory: pytest.TempPathFactory,
+    text: str,
+    size: int,
+    val_fraction: float,
 ) -> None:
     (source,) = write(text.encode())
-    config = TextConfig(min_count=3, val_fraction=place)
+    config = TextConfig(min_count=3, val_fraction=val_fraction)
     with small_parts(size):
         corpus = open_corpus([str(source.path)], config, tmp_path_factory.mktemp("cache"))
 
@@ -122,7 +128,7 @@ def test_characters_are_counted_from_marks_as_from_all_ids(
     assert corpus.chars == len(text)
 
 
-def test_to_open_ids_with_bytes_takes_no_look_at_most_of_them(
+def test_opening_ids_with_bytes_skips_most_of_them(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (source,) = write(("ab" * 3000 + "中").encode())
@@ -192,7 +198,7 @@ def test_a_large_file_is_cut_after_newlines_only(write: Write) -> None:
     "config",
     [TextConfig(encoding="utf-16"), TextConfig(encoding="utf-7"), TextConfig(normalize="nfc")],
 )
-def test_a_file_that_newlines_do_not_part_is_left_whole(write: Write, config: TextConfig) -> None:
+def test_a_file_that_newlines_cannot_cut_is_left_whole(write: Write, config: TextConfig) -> None:
     sources = write(b"ab\n" * 100_000, b"ab\n" * 100_000)
 
     assert split_sources(sources, 1000, config) == [sources[:1], sources[1:]]

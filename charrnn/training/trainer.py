@@ -1,0 +1,395 @@
+"""A network in training, and its place in the text: one `advance` reads a window and updates it.
+
+`step.py` makes the update; here are the windows, the lane states between them, the results that a
+GPU has not told yet, and all that a checkpoint needs to go on exactly here.
+
+B = lanes, T = window length, H = hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn.config import TrainConfig
+from charrnn.model.cuda_graph import CaptureError, CudaGraphs, GraphRunner
+from charrnn.model.device import is_asynchronous
+from charrnn.model.network import (
+    CharRNN,
+    State,
+    load_numpy_state_dict,
+    numpy_state_dict,
+    public_name,
+)
+from charrnn.state import iter_arrays, map_state, select_rows
+from charrnn.text.corpus import Corpus
+from charrnn.training.batches import Batches, Cursor, Lanes
+from charrnn.training.distributed import SINGLE_PROCESS, World
+from charrnn.training.memory import choose_micro_batches
+from charrnn.training.optimizer import ema_weight_at, learning_rate_at
+from charrnn.training.plan import Plan
+from charrnn.training.step import TrainStep
+
+Arrays = dict[str, NDArray[Any]]
+
+_SEED_STRIDE = 1_000_003  # keeps the dropout seeds of neighbouring run seeds apart
+_RANK_STRIDE = 1_000_000_007_000_003  # and those of a run's processes
+_MOST_PENDING = 32  # steps
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step came to: the window at `cursor`, its loss in nats and its characters.
+
+    is_finite: false where loss or gradient were not finite, so that no weight moved. is_split:
+    memory ran short in this step, which raised micro_batches. capture_error: why steps are no
+    longer captured as CUDA graphs, if this one could not be.
+    """
+
+    step: int
+    cursor: Cursor
+    loss_sum: float
+    grad_norm: float
+    chars: int
+    is_finite: bool
+    micro_batches: int
+    is_split: bool = False
+    capture_error: str = ""
+
+
+@dataclass(frozen=True)
+class StaticBuffers:
+    """Preallocated inputs and outputs of a step, as CUDA graphs need them.
+
+    inputs, targets: (B, T) int64. state: (B, H) for each layer and part. figures: TrainStep's (5,).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    learning_rate: Tensor
+    ema_weight: Tensor
+    state: State
+    figures: Tensor
+
+    @staticmethod
+    def like(state: State, seq_len: int) -> StaticBuffers:
+        """Return buffers for windows of as many lanes as `state` has."""
+        first: Tensor = next(iter_arrays(state))
+        window = torch.zeros(len(first), seq_len, dtype=torch.int64, device=first.device)
+        own = map_state(lambda part: part.detach().clone(), state)
+        rates = (first.new_zeros(()), first.new_zeros(()))
+        return StaticBuffers(window, window.clone(), *rates, own, first.new_zeros(5))
+
+    def fill(self, inputs: Tensor, targets: Tensor, learning_rate: float, ema: float) -> None:
+        """Write the arguments of the next step."""
+        self.inputs.copy_(inputs)
+        self.targets.copy_(targets)
+        self.learning_rate.fill_(learning_rate)
+        self.ema_weight.fill_(ema)
+
+
+class PendingResults:
+    """Results that were not read from the device yet.
+
+    To read one is to wait for the device, so they are read together: 32 at once, and fewer at the
+    beginning and after a step that moved no weight, so that trouble is soon seen. A device that
+    does not run ahead has each read at once.
+    """
+
+    def __init__(self, *, is_async: bool) -> None:
+        self._limit = _MOST_PENDING if is_async else 1
+        self._most = 1
+        self._figures: list[Tensor] = []
+        self._known: list[StepResult] = []
+
+    def add(self, figures: Tensor, known: StepResult) -> bool:
+        """Keep a step's figures (5,) and what the host knows of it; return whether to read."""
+        self._figures.append(figures.clone())
+        self._known.append(known)
+        return len(self._figures) >= self._most
+
+    def read(self) -> tuple[list[StepResult], int]:
+        """Return the results, oldest first, and how many of them moved no weight; clear them."""
+        if not self._figures:
+            return [], 0
+        rows = torch.stack(self._figures).tolist()  # waits for the device
+        results = []
+        unmoved = 0
+        for known, (loss, norm, is_finite, is_applied, _) in zip(self._known, rows, strict=True):
+            known = replace(known, loss_sum=loss, grad_norm=norm, is_finite=bool(is_finite))
+            results.append(known)
+            unmoved += not is_applied
+        self._figures = []
+        self._known = []
+        self._most = 1 if unmoved else min(2 * self._most, self._limit)
+        return results, unmoved
+
+    def clear(self) -> None:
+        """Drop what was not read: the run goes back to before it."""
+        self._figures = []
+        self._known = []
+        self._most = 1
+
+
+class Trainer:
+    """Trains one network on one text; `step` counts the windows read, `cursor` is the next one.
+
+    rate_factor: multiplies every learning rate.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        config: TrainConfig,
+        corpus: Corpus,
+        device: torch.device,
+        precision: torch.dtype,
+        initial: Callable[[Arrays], Arrays] | None = None,
+        world: World = SINGLE_PROCESS,
+    ) -> None:
+        """Make the network and try one window, to find what fits into memory.
+
+        initial: turns the random weights of a new network into those to start from.
+        """
+        micro_batches = choose_micro_batches(shard_of(plan, world), device, world.local_size)
+        self.model = make_model(plan, config.seed)
+        if initial is not None:
+            load_numpy_state_dict(self.model, initial(numpy_state_dict(self.model)))
+        self.step = 0
+        self.learning_rate = 0.0
+        self.rate_factor = 1.0
+        self._config = config
+        self._peak = plan.learning_rate
+        self._world = world
+        self._own = world.shard(plan.batch_size)
+        self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
+        self._batches = Batches(self._lanes, corpus.vocab, device)
+        self.cursor = Cursor()
+        is_async = is_asynchronous(device)
+        self._graphs = GraphRunner(None)
+        self.update = TrainStep(
+            self.model.to(device),
+            config,
+            precision,
+            plan.batch_size * plan.seq_len,
+            self._graphs,
+            world,
+            is_async=is_async,
+        )
+        if config.cuda_graph:
+            self._graphs.backend = CudaGraphs(device, self.update.dropout)
+        self._pending = PendingResults(is_async=is_async)
+        self._state: State | None = None
+        # Only a device that runs ahead needs them: a CPU takes a step's arguments as they are.
+        buffers = StaticBuffers.like(self._initial_state(), plan.seq_len)
+        self._buffers = buffers if is_async else None
+        self.update.set_micro_batches(micro_batches)
+        inputs, targets, _ = self._batches.read(self.cursor)
+        self.update.dry_run(inputs[self._own], targets[self._own])
+
+    def advance(self, total_steps: int | None) -> list[StepResult]:
+        """Read a window and make one update; return the results that are known by now.
+
+        That is this step's; where the device runs ahead of the host, none until several are
+        pending. After a step that is not finite the next window starts from the initial state, as
+        the one it left may be what went wrong.
+        """
+        # The window, and the rates of this step.
+        inputs, targets, chars = self._batches.read(self.cursor)
+        inputs = inputs[self._own]
+        targets = targets[self._own]
+        rate = learning_rate_at(self.step, total_steps, self._peak, self._config)
+        self.learning_rate = self.rate_factor * rate
+        ema_weight = ema_weight_at(self._config.ema_decay, self.step + 1)
+        self._seed_dropout()
+
+        # The update: at once, or into the buffers, from where it is read later.
+        micro_batches = self.update.micro_batches
+        error = ""
+        after: State | None
+        if self._buffers is None:
+            figures, after = self.update(
+                inputs, targets, self._state, self.learning_rate, ema_weight
+            )
+            after = after if figures[4] else None
+        else:
+            self._buffers.fill(inputs, targets, self.learning_rate, ema_weight)
+            error = self._update_buffers(self._state)
+            figures, after = self._buffers.figures, self._buffers.state
+        is_split = self.update.micro_batches != micro_batches
+        micro_batches = self.update.micro_batches
+        known = StepResult(
+            self.step + 1, self.cursor, 0.0, 0.0, chars, True, micro_batches, is_split, error
+        )
+        must_read = self._pending.add(figures, known)
+
+        # On to the next window; a new epoch starts from the initial state.
+        before = self.cursor
+        self.cursor = self._lanes.next(before)
+        self._state = after if self.cursor.epoch == before.epoch else None
+        self.step += 1
+        return self.flush() if must_read else []
+
+    def flush(self) -> list[StepResult]:
+        """Wait for the device; return the results of every step not reported yet."""
+        results, unmoved = self._pending.read()
+        if self._buffers is not None:  # the host counted on them
+            self.update.optimizer.count_updates(-unmoved)
+        return results
+
+    def _update_buffers(self, state: State | None) -> str:
+        """Make the step that the buffers describe; return why it was not captured, if it failed.
+
+        A step from the initial state, which may have that to learn, is too rare to be captured.
+        """
+        kind = None if state is None else self.update.optimizer.is_muon_due
+        error = ""
+        try:
+            self._graphs.run(kind, lambda: self._step_in_place(state))
+        except CaptureError as failure:
+            error = str(failure)
+            self.update.abandon()
+            self._seed_dropout()
+            self._step_in_place(state)
+        self.update.optimizer.count_updates(1)
+        return error
+
+    def _step_in_place(self, state: State | None) -> None:
+        """Update from the buffers, and leave figures and next state there.
+
+        The host is not asked for anything in here, so a captured graph stays true. A learned
+        initial state learns nothing from a window that starts from it after a failed one.
+        """
+        buffers = self._buffers
+        assert buffers is not None
+        rates = (buffers.learning_rate, buffers.ema_weight)
+        figures, after = self.update(buffers.inputs, buffers.targets, state, *rates)
+        is_carried = figures[4] > 0
+        with torch.no_grad():
+            initial = self._initial_state()
+            carried = map_state(lambda a, b: torch.where(is_carried, a, b), after, initial)
+            map_state(lambda own, part: own.copy_(part), buffers.state, carried)
+            buffers.figures.copy_(figures)
+
+    def _seed_dropout(self) -> None:
+        """Let the masks of a step depend on its number and on nothing before it."""
+        seed = self._config.seed * _SEED_STRIDE + self._world.rank * _RANK_STRIDE + self.step
+        self.update.dropout.manual_seed(seed % 2**63)
+
+    def _initial_state(self) -> State:
+        return self.model.initial_state(self._own.stop - self._own.start)
+
+    # ── what there is to know ──
+
+    @property
+    def micro_batches(self) -> int:
+        """The parts in which the lanes of a window are read, to need less memory."""
+        return self.update.micro_batches
+
+    @property
+    def averaged(self) -> CharRNN:
+        """The network with averaged weights: the one to evaluate and to keep."""
+        return self.update.averaged
+
+    @property
+    def epoch(self) -> float:
+        """How many times the text was read, with its fraction."""
+        return self.epoch_at(self.cursor)
+
+    def epoch_at(self, cursor: Cursor) -> float:
+        """Return the epoch of a window, with its fraction."""
+        return cursor.epoch + cursor.window / self._lanes.windows_in(cursor.epoch)
+
+    def position_of(self, cursor: Cursor) -> tuple[int, int]:
+        """Return where the window starts in the first lane, and how many tokens a lane has."""
+        return self._lanes.position(cursor)
+
+    @property
+    def state_bytes(self) -> int:
+        """The size of `state_dict`'s arrays without the lane states."""
+        moving = sum(tensor.numel() for tensor in self._moving_tensors().values())
+        return 4 * (moving + sum(parameter.numel() for parameter in self.model.parameters()))
+
+    # ── checkpoints ──
+
+    def state_dict(self) -> tuple[Arrays, Arrays, dict[str, Any]]:
+        """Return copies of the weights, of the other arrays, and of the rest as JSON values."""
+        arrays = {
+            name: tensor.detach().cpu().numpy().copy()
+            for name, tensor in self._moving_tensors().items()
+        }
+        for depth, layer in enumerate(self._state or ()):
+            for part, tensor in enumerate(layer):
+                lanes = self._world.all_gather(tensor, self._lanes.batch_size)
+                arrays[f"state.{depth}.{part}"] = lanes.cpu().numpy().copy()
+        rest = {
+            "step": self.step,
+            "updates": self.update.optimizer.updates,
+            "cursor": [self.cursor.epoch, self.cursor.window],
+            "scaler": self.update.scaler.state_dict(),
+            "slices": self.micro_batches,  # the key of file format 1
+        }
+        return numpy_state_dict(self.model), arrays, rest
+
+    @torch.no_grad()
+    def load_state_dict(self, weights: Arrays, arrays: Arrays, rest: dict[str, Any]) -> None:
+        """Become what `state_dict` returned.
+
+        Raises:
+            CheckpointError: a weight is missing or has another shape.
+            LookupError, TypeError, ValueError, RuntimeError: as much of anything else.
+        """
+        load_numpy_state_dict(self.model, weights)
+        for name, tensor in self._moving_tensors().items():
+            tensor.copy_(torch.from_numpy(arrays[name]))
+        self._pending.clear()
+        self.step = int(rest["step"])
+        self.update.optimizer.updates = int(rest["updates"])
+        self.cursor = self._lanes.check(Cursor(*map(int, rest["cursor"])))
+        self.update.set_micro_batches(max(self.micro_batches, int(rest["slices"])))
+        if rest["scaler"]:  # empty where the run was not on a GPU before
+            self.update.scaler.load_state_dict(rest["scaler"])
+        self._state = self._load_lane_states(arrays)
+
+    def _load_lane_states(self, arrays: Arrays) -> State | None:
+        if "state.0.0" not in arrays:
+            return None
+        whole = self.model.initial_state(self._lanes.batch_size)
+        for depth, layer in enumerate(whole):
+            for part, expected in enumerate(layer):
+                found = arrays[f"state.{depth}.{part}"]
+                if found.shape != expected.shape or found.dtype != np.float32:
+                    raise ValueError(f"a lane state is {found.shape}, not {tuple(expected.shape)}")
+        names = iter(f"state.{d}.{p}" for d, layer in enumerate(whole) for p in range(len(layer)))
+        own = map_state(lambda part: torch.from_numpy(arrays[next(names)]).to(part.device), whole)
+        own = map_state(lambda part: part.clone(), select_rows(own, self._own))
+        if self._buffers is None:
+            return own
+        map_state(lambda buffer, part: buffer.copy_(part), self._buffers.state, own)
+        return self._buffers.state
+
+    def _moving_tensors(self) -> dict[str, Tensor]:
+        """Return what moves besides the weights, by its name in a file."""
+        kinds = self.update.optimizer.state_dict()
+        if self._config.ema_decay:
+            names = self.update.optimizer.names
+            kinds["average"] = dict(zip(names, self.update.averages, strict=True))
+        return {f"{k}.{public_name(n)}": t for k, each in kinds.items() for n, t in each.items()}
+
+
+def make_model(plan: Plan, seed: int) -> CharRNN:
+    """Return a network whose random weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # a GPU's generator stays as it is
+        return CharRNN(plan.model)
+
+
+def shard_of(plan: Plan, world: World) -> Plan:
+    """Return the plan of what one process reads: as many lanes as the first has, or one more."""
+    return replace(plan, batch_size=-(-plan.batch_size // world.world_size))

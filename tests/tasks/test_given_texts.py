@@ -1,0 +1,108 @@
+"""A literal text is scored as a file with the same characters is, in the model's normal form."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint.model_file import ModelFile
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.errors import ConfigError, CorpusError, VocabError
+from charrnn.generation.model import Model
+from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
+from charrnn.tasks.score import ScoredText
+from charrnn.text.files import Source
+
+TEXT = "ab\na é" * 5
+DECOMPOSED = TEXT.replace("é", "e\u0301")
+
+Make = Callable[..., ModelFile]
+
+
+@pytest.fixture
+def model(make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
+    """Return a model that reads texts in NFC; stand in a folder that has its text as a file."""
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(DECOMPOSED, encoding="utf-8")
+    return replace(make_model(), summary={"settings": {"normalize": "nfc"}})
+
+
+@pytest.fixture
+def path(model: ModelFile) -> Path:
+    """Return the path of that model's file."""
+    run = RunFolder(Path("checkpoints/tiny"))
+    run.save_best(model)
+    return next(run.path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("split", [None, "all", "train", "val"])
+def test_eval_reads_a_literal_text_as_it_reads_a_file(model: ModelFile, split: str | None) -> None:
+    models = [NamedModel("tiny", model)]
+
+    given = read_eval_text(models, EvalTextRequest(text=DECOMPOSED, split=split))
+    of_file = read_eval_text(models, EvalTextRequest(files=["text.txt"], split=split))
+
+    assert (given.texts, given.split) == (["text given"], split or "all")
+    assert np.array_equal(given.ids, of_file.ids)
+    if given.split == "all":
+        assert given.ids.tolist() == model.vocab.encode(TEXT).tolist()
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        (EvalTextRequest(text="ab", files=["text.txt"]), ConfigError, "--file and --text both"),
+        (EvalTextRequest(text="ab", encoding="utf-8"), ConfigError, "--encoding says how to read"),
+        (EvalTextRequest(text=""), CorpusError, "text given leaves 0 characters to score"),
+        (EvalTextRequest(text="a"), CorpusError, "text given leaves 1 characters to score"),
+        (EvalTextRequest(text="aß"), VocabError, "never saw 'ß'"),
+    ],
+)
+def test_eval_refuses_a_literal_text_that_cannot_be_scored(
+    model: ModelFile, request_: EvalTextRequest, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        read_eval_text([NamedModel("tiny", model)], request_)
+
+
+def test_score_reads_a_literal_text_as_it_reads_a_file(path: Path) -> None:
+    scored = [ScoredText(path, text) for text in (DECOMPOSED, [Source(Path("text.txt"), "t")])]
+    lines = [
+        [(line.number, line.text, line.bits.tolist()) for line in each.lines()] for each in scored
+    ]
+
+    assert lines[0] == lines[1]
+    assert [each.name for each in scored] == ["text given", "t"]
+    assert scored[0].chars == len(TEXT)
+
+
+def test_the_figures_of_a_text_leave_its_first_character_out(path: Path) -> None:
+    bits = Model.from_file(path).score(TEXT).bits[1:]
+    scored = ScoredText(path, TEXT)
+    progress: list[int] = []
+
+    for _ in scored.lines(progress.append):
+        pass
+
+    figures: dict[str, Any] = scored.figures()
+    assert sum(progress) == len(TEXT)
+    assert (figures["model"], figures["text"]) == (str(path), "text given")
+    assert figures["chars"] == len(bits)
+    assert figures["bits"] == pytest.approx(bits.sum())
+    assert figures["bpc"] == pytest.approx(bits.mean())
+    assert figures["perplexity"] == pytest.approx(2 ** bits.mean())
+    assert math.isfinite(figures["chars_per_second"])
+    json.dumps(figures)
+
+
+@pytest.mark.parametrize("text", ["", "a"])
+def test_score_needs_two_characters(path: Path, text: str) -> None:
+    with pytest.raises(CorpusError, match=f"text given has {len(text)} characters; at least 2"):
+        ScoredText(path, text)
