@@ -25,7 +25,7 @@ from charrnn.config import TextConfig, parse_duration
 from charrnn.corpora.library import locate_texts
 from charrnn.errors import ConfigError
 from charrnn.text.corpus import open_corpus
-from charrnn.training.extrapolation import extrapolate
+from charrnn.training.plan import extrapolate
 
 TABLE, BUDGETS = TABLES / "curves.csv", TABLES / "budgets.csv"
 COLUMNS = ("corpus", "train_chars", "budget_seconds", "seed", "epochs", "val_nats")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from charrnn.bench.sampling import batch_rate, products_rate, random_weights, sampling_rate
-from charrnn.bench.timing import Measurement, median_ratio, time_alternating
+from charrnn.bench.speeds import Measurement, median_ratio, time_alternating
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation.constraints.pattern import make_constraint
 from charrnn.generation.network import Network

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from timing import time_process
 
-from charrnn.bench.timing import median_ratio, time_alternating
+from charrnn.bench.speeds import median_ratio, time_alternating
 from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.config import ModelConfig
 from charrnn.text.vocab import Vocab

@@ -13,8 +13,13 @@ from itertools import islice, repeat
 
 import numpy as np
 
-from charrnn.bench.speeds import SamplingSpeed
-from charrnn.bench.timing import MIN_ROUNDS, Measurement, median_ratio, time_alternating
+from charrnn.bench.speeds import (
+    MIN_ROUNDS,
+    Measurement,
+    SamplingSpeed,
+    median_ratio,
+    time_alternating,
+)
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation.batch import Batch

@@ -19,8 +19,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from charrnn.bench.speeds import EvaluationSpeed, MachineSpeed, TrainingSpeed
-from charrnn.bench.timing import MIN_ROUNDS, Measurement, median_ratio, time_alternating
+from charrnn.bench.speeds import (
+    MIN_ROUNDS,
+    EvaluationSpeed,
+    MachineSpeed,
+    Measurement,
+    TrainingSpeed,
+    median_ratio,
+    time_alternating,
+)
 from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.model.device import PRECISIONS, autocast, choose_device, choose_precision, has_bf16
 from charrnn.model.network import RecurrentLayer

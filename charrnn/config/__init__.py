@@ -10,21 +10,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from charrnn.config.fill import FillConfig as FillConfig
-from charrnn.config.model import CELLS as CELLS
-from charrnn.config.model import GATES as GATES
-from charrnn.config.model import ModelConfig as ModelConfig
-from charrnn.config.sample import PRESETS as PRESETS
-from charrnn.config.sample import SampleConfig as SampleConfig
-from charrnn.config.sample import parse_bias as parse_bias
-from charrnn.config.text import LIBRARY_FOLDER as LIBRARY_FOLDER
-from charrnn.config.text import TextConfig as TextConfig
-from charrnn.config.train import DEFAULT_BUDGET as DEFAULT_BUDGET
-from charrnn.config.train import LENGTHS as LENGTHS
-from charrnn.config.train import DynamicConfig as DynamicConfig
-from charrnn.config.train import RunConfig as RunConfig
-from charrnn.config.train import TrainConfig as TrainConfig
-from charrnn.config.train import parse_duration as parse_duration
+from charrnn.config.fill import FillConfig
+from charrnn.config.model import CELLS, GATES, ModelConfig
+from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
+from charrnn.config.text import LIBRARY_FOLDER, TextConfig
+from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConfig, TrainConfig
+
+__all__ = ["CELLS", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER", "PRESETS", "RENAMED"]
+__all__ += ["FillConfig", "ModelConfig", "SampleConfig", "TextConfig", "TrainConfig"]
+__all__ += ["DynamicConfig", "RunConfig", "as_dict", "parse_bias", "with_new_names"]
 
 # The command line's "did you mean" reads this too.
 RENAMED = {

@@ -52,7 +52,7 @@ def arrange_layer(config: ModelConfig, weights: Arrays, depth: int) -> LayerWeig
     count, size = weight_hh.shape
     rows = np.arange(count)
     scale = np.ones(count, np.float32)
-    added = bias_hh.copy()
+    added = bias_hh.copy()  # to bias_ih
     if config.cell == "lstm":
         # Gates in the order i, f, o, g: the sigmoids are one slice.
         rows = rows.reshape(4, size)[[0, 1, 3, 2]].ravel()
@@ -99,11 +99,9 @@ def make_step(config: ModelConfig, weights: LayerWeights, *, has_product: bool) 
 
 
 def _make_product(weight: Vector, size: int) -> Callable[[Vector], Vector]:
-    """Return the product of weight (G·H, N) and a vector (N,) as (G, H), or of rows as (G, B, H).
-
-    With the gates first, what is done with one gate goes over contiguous memory.
-    """
+    """Return a function from a vector (N,) to weight·x as (G, H), or from rows to (G, B, H)."""
     by_rows = weight.T
+    # Gates first: what is done with one gate goes over contiguous memory.
     by_gates = np.ascontiguousarray(weight.reshape(-1, size, weight.shape[1]).swapaxes(1, 2))
 
     def product(x: Vector) -> Vector:
@@ -114,11 +112,6 @@ def _make_product(weight: Vector, size: int) -> Callable[[Vector], Vector]:
         return sums
 
     return product
-
-
-def by_gate(sums: Vector, size: int) -> Vector:
-    """Return sums (..., G·H) as (..., G, H)."""
-    return sums.reshape(*sums.shape[:-1], sums.shape[-1] // size, size)
 
 
 def _gates_first(sums: Vector) -> Vector:
@@ -162,7 +155,9 @@ def _make_gru(weights: LayerWeights, size: int, has_product: bool) -> CellStep:
     recurrent_bias = weights.bias_hh[2 * size :]
 
     def step(x: Vector, state: LayerState) -> LayerState:
-        product = _gates_first(x if has_product else by_gate(weights.input_product(x), size))
+        if not has_product:
+            x = weights.input_product(x).reshape(*x.shape[:-1], 3, size)
+        product = _gates_first(x)
         own = recurrent(state[0])
         gates = own[:2]  # r, z
         new = own[2]

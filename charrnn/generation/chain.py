@@ -122,7 +122,8 @@ class SamplerChain:
         if not self._config.temperature:
             return int(logits.argmax()), 0.0
         kept = self._filtered(logits, state, xtc_uniform)
-        reached = _cumulate(kept)
+        # In float64 uniform · total stays below the total.
+        reached: Floats = np.exp(kept).astype(np.float64).cumsum(-1)
         token = int(reached.searchsorted(uniform * reached[-1], "right"))
         if not self._config.mirostat:
             return token, 0.0
@@ -145,7 +146,8 @@ class SamplerChain:
         no_cost = np.zeros((len(logits), 1))
         if not self._config.temperature:
             return SampledTokens(logits.argmax(-1), no_cost, np.ones(len(logits), np.bool_))
-        reached = _cumulate(self._filtered(logits, state, xtc_uniform))
+        kept = self._filtered(logits, state, xtc_uniform)
+        reached: Floats = np.exp(kept).astype(np.float64).cumsum(-1)
         reached /= reached[:, -1:]
         tokens: Ids = (reached <= uniform).sum(-1)  # as searchsorted does in `sample`
         rows = np.arange(len(tokens))
@@ -161,7 +163,7 @@ class SamplerChain:
 
     def update(self, state: SamplerState, token: int | Ids, cost_bits: Uniform) -> SamplerState:
         """Return the state after one more id, or one of each row."""
-        if self._is_stateless:
+        if self._is_stateless:  # most chains are
             return state
         config = self._config
         history, mu, _ = state
@@ -180,12 +182,6 @@ class SamplerChain:
             column = temperature[:, None] if logits.ndim > 1 else float(temperature)
             kept = self._filter(logits, xtc_uniform, column)
         return filters.keep_unsurprising(kept, state.mirostat_mu) if self._config.mirostat else kept
-
-
-def _cumulate(kept: Logits) -> Floats:
-    """Return the sums of exp in float64, where uniform · total stays below the total."""
-    sums: Floats = np.exp(kept).astype(np.float64).cumsum(-1)
-    return sums
 
 
 def describe_chain(config: SampleConfig) -> list[str]:

@@ -32,9 +32,6 @@ def make_filter(config: SampleConfig) -> Callable[..., Logits]:
     """Return the chain of temperature and filters, without mirostat, as one function.
 
     It takes logits, XTC's uniform number and, where it is not the config's, the temperature.
-
-    >>> make_filter(SampleConfig(temperature=1, top_k=2))(np.array([1.0, 3.0, 2.0]))
-    array([-inf,   0.,  -1.])
     """
     filters = [each for _, each in iter_filters(config)]
     spread = config.dynamic_temperature
@@ -43,7 +40,8 @@ def make_filter(config: SampleConfig) -> Callable[..., Logits]:
         logits: Logits, xtc_uniform: Uniform = 0.0, temperature: Uniform = config.temperature
     ) -> Logits:
         if spread:
-            temperature = entropy_temperature(logits, *_temperature_range(temperature, spread))
+            low = np.maximum(temperature - spread, 0)
+            temperature = entropy_temperature(logits, low, temperature + spread)
         logits = divide_by_temperature(logits, temperature)
         for each in filters:
             logits = each(logits, xtc_uniform)
@@ -68,11 +66,10 @@ def iter_filters(config: SampleConfig) -> Iterator[tuple[str, Filter]]:
     if config.min_p > 0:
         yield f"min-p {config.min_p:g}", lambda logits, _: keep_min_p(logits, config.min_p)
     if config.xtc > 0:
-        p, threshold = config.xtc, config.xtc_threshold
         yield (
-            f"XTC {p:g} of the times, above {threshold:g}",
+            f"XTC {config.xtc:g} of the times, above {config.xtc_threshold:g}",
             lambda logits, xtc_uniform: np.where(
-                xtc_uniform < p, drop_top_choices(logits, threshold), logits
+                xtc_uniform < config.xtc, drop_top_choices(logits, config.xtc_threshold), logits
             ),
         )
 
@@ -83,10 +80,11 @@ def describe_temperature(config: SampleConfig) -> Iterator[str]:
     if config.word_temperature is not None:
         middles = [(config.temperature, " within words")]
         middles += [(config.word_temperature, " where a word begins")]
+    spread = config.dynamic_temperature
     for middle, where in middles:
-        if config.dynamic_temperature:
-            low, high = _temperature_range(middle, config.dynamic_temperature)
-            yield f"temperature {low:g} to {high:g} by entropy{where}"
+        if spread:
+            low = max(middle - spread, 0)
+            yield f"temperature {low:g} to {middle + spread:g} by entropy{where}"
         elif middle != 1 or where:
             yield f"temperature {middle:g}{where}"
 
@@ -110,10 +108,6 @@ def entropy_temperature(logits: Logits, low: Uniform, high: Uniform) -> Uniform:
     most_nats = np.log(np.maximum(count, 2))  # not of one: it would divide by 0
     chosen: Floats = low + (high - low) * entropy_nats / most_nats
     return chosen
-
-
-def _temperature_range(middle: Uniform, spread: float) -> tuple[Uniform, Uniform]:
-    return np.maximum(middle - spread, 0), middle + spread
 
 
 def keep_top_n_sigma(logits: Logits, n: float) -> Logits:
@@ -178,11 +172,7 @@ def keep_unsurprising(logits: Logits, mirostat_mu: Uniform) -> Logits:
 def update_mirostat(
     mirostat_mu: Uniform, cost_bits: Uniform, target_bits: float, rate: float
 ) -> Uniform:
-    """Return the next mirostat_mu: lower where a token of `cost_bits` was above the target.
-
-    >>> float(update_mirostat(4.0, cost_bits=3.0, target_bits=2.0, rate=0.5))
-    3.5
-    """
+    """Return the next mirostat_mu: lower where a token of `cost_bits` was above the target."""
     return np.maximum(mirostat_mu - rate * (cost_bits - target_bits), 0.0)
 
 

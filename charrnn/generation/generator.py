@@ -65,8 +65,7 @@ class TextFormat:
 def text_format_of(summary: dict[str, Any]) -> TextFormat:
     """Return the form of a model's text, from the summary in its file."""
     settings = summary.get("settings", {})  # from a file: anything may stand there
-    normalize = settings.get("normalize")
-    end = settings.get("document_end")
+    normalize, end = (settings.get(name) for name in ("normalize", "document_end"))
     normalize = normalize if normalize in ("nfc", "nfkc") else TextConfig().normalize
     return TextFormat(normalize, end if isinstance(end, str) and end else None)
 
@@ -171,8 +170,7 @@ class Generator:
         Only bias and bans shape the probabilities; a text ends as a sampled one would.
 
         Raises:
-            VocabError: the prompt holds characters that the model does not know.
-            ConfigError: a setting is out of range, or is for sampling or for a limited time.
+            VocabError, ConfigError: as `generate`; or a setting is only for sampling.
         """
         from charrnn.generation.beam import check_search, search_beams
 
@@ -238,11 +236,7 @@ class Generator:
     def _resolve(
         self, config: SampleConfig, constraint: Constraint | None = None
     ) -> tuple[SamplerChain, Constraint | None]:
-        """Return the chain, and `constraint` or the one that the settings ask for.
-
-        Raises:
-            ConfigError: a setting needs what the model does not know, or nothing is left to write.
-        """
+        """Return the chain, and `constraint` or the one that the settings ask for."""
         if config.documents is not None and self.text_format.document_end is None:
             raise ConfigError(
                 "this model does not know where documents end: it was trained without "
@@ -288,11 +282,7 @@ class Generator:
 
 
 def _with_seed(config: SampleConfig) -> SampleConfig:
-    """Return the settings with a seed, a fresh one if they have none.
-
-    Raises:
-        ConfigError: they ask for a search.
-    """
+    """Return the settings of a sampled text with a seed, a fresh one if they have none."""
     if config.beam:
         raise ConfigError(
             f"beam is {config.beam}, which searches and does not sample; use search, or leave it 0"

@@ -14,11 +14,11 @@ from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.config import FillConfig, ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.generator import Generator, text_format_of
-from charrnn.generation.network import Network
+from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.scoring import Scores, iter_scores, join_scores
+from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
-    from charrnn.generation.ensemble import Blend, NegativeGuidance
     from charrnn.generation.infill.fill import Filling
 
 
@@ -73,8 +73,7 @@ class Model(Generator):
 
         Raises:
             ConfigError: there is nothing to fill in, or a setting is out of range.
-            VocabError: the text holds characters that the model does not know.
-            DivergedError: a character's cost is not a finite number.
+            VocabError, DivergedError: as `score`.
         """
         from charrnn.generation.infill.fill import fill
         from charrnn.generation.infill.pattern import make_pattern
@@ -92,8 +91,8 @@ def blend(models: Sequence[tuple[Generator, float]], *, in_log_space: bool = Fal
     """
     from charrnn.generation.ensemble import Blend
 
-    parts = [(model.language_model, model.vocab, weight) for model, weight in models]
-    return _make_generator(Blend(parts, in_log_space), [model for model, _ in models])
+    joined = Blend([(model.language_model, model.vocab, w) for model, w in models], in_log_space)
+    return _make_generator(joined, joined.vocab, [model for model, _ in models])
 
 
 def with_negative_model(main: Generator, other: Generator, strength: float) -> Generator:
@@ -105,10 +104,11 @@ def with_negative_model(main: Generator, other: Generator, strength: float) -> G
     from charrnn.generation.ensemble import NegativeGuidance
 
     main_part, other_part = ((model.language_model, model.vocab) for model in (main, other))
-    return _make_generator(NegativeGuidance(main_part, other_part, strength), [main, other])
+    joined = NegativeGuidance(main_part, other_part, strength)
+    return _make_generator(joined, joined.vocab, [main, other])
 
 
-def _make_generator(ensemble: Blend | NegativeGuidance, models: Sequence[Generator]) -> Generator:
+def _make_generator(joined: LanguageModel, vocab: Vocab, models: Sequence[Generator]) -> Generator:
     """Return the generator of an ensemble of models whose texts have one normal form."""
     first, *others = (model.text_format for model in models)
     for other in others:
@@ -117,4 +117,4 @@ def _make_generator(ensemble: Blend | NegativeGuidance, models: Sequence[Generat
                 f"these models know texts in different normal forms, {first.normalize} and "
                 f"{other.normalize}; take models that were trained with one --normalize"
             )
-    return Generator(ensemble, ensemble.vocab, first)
+    return Generator(joined, vocab, first)

@@ -17,7 +17,7 @@ import numpy as np
 
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
-from charrnn.generation.cells import Vector, arrange_layer, by_gate, make_step
+from charrnn.generation.cells import Vector, arrange_layer, make_step
 from charrnn.state import State
 from charrnn.text.vocab import Ids
 
@@ -62,7 +62,8 @@ class Network:
         self._inputs = np.float32(config.embedding_scale) * embedding
         has_table = len(embedding) * len(layers[0].bias_ih) <= _LARGEST_TABLE
         if has_table:
-            self._inputs = by_gate(layers[0].input_product(self._inputs), config.hidden_size)
+            products = layers[0].input_product(self._inputs)
+            self._inputs = products.reshape(len(products), -1, config.hidden_size)
         self._steps = [
             make_step(config, layer, has_product=has_table and not depth)
             for depth, layer in enumerate(layers)

@@ -63,10 +63,10 @@ def iter_penalties(config: SampleConfig) -> Iterator[tuple[str, Penalty]]:
             lambda logits, history: subtract_counts(logits, history, costs),
         )
     if config.dry_penalty:
-        amount, length = config.dry_penalty, config.dry_length
+        dry = (config.dry_penalty, config.dry_length)
         yield (
-            f"DRY penalty {amount:g} from {length} characters",
-            lambda logits, history: subtract_dry(logits, history, amount, length),
+            f"DRY penalty {config.dry_penalty:g} from {config.dry_length} characters",
+            lambda logits, history: subtract_dry(logits, history, *dry),
         )
 
 
@@ -82,9 +82,6 @@ def count_costs(presence: float, frequency: float, window: int) -> NDArray[np.fl
     """Return what a token loses for each count among the recent ones, a table (window + 1,).
 
     presence: once, if at all; frequency: each time.
-
-    >>> count_costs(1, 0.5, 2).tolist()
-    [0.0, 1.5, 2.0]
     """
     times = np.arange(window + 1)
     return (presence * (times > 0) + frequency * times).astype(np.float32)

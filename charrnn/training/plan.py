@@ -3,7 +3,8 @@
 The rules were read off measurements on two processor cores (benchmarks/LOG.md, `make grid`); time
 counts as what those cores would need, so a faster machine gets a larger network. A short run does
 best with a small network that takes many steps, a long one with a large one held back by dropout;
-a short text needs a small one whatever the time.
+a short text needs a small one whatever the time. At the end stands what twice the time or twice the
+text would bring.
 
 V = tokens of the vocabulary, H = hidden size.
 """
@@ -186,3 +187,41 @@ def _fit_windows(config: TrainConfig, train_tokens: int) -> tuple[int, int]:
         else:
             break
     return seq_len, batch_size
+
+
+# ── what more would bring ──
+# `benchmarks/curves.py` fitted these curves to runs: default settings, several budgets,
+# tiny-shakespeare and its last half and quarter. For another text they are a rough guide.
+
+TIME_CURVE = (0.0529, -0.668)
+"""(a, b) of a · epochs^b, the share of the held-out nats that goes with twice the time."""
+
+TEXT_CURVE = (-0.036, 0.0162)
+"""(a, b) of a + b log₂ epochs, the share that goes with twice the text, where above 0."""
+
+TIME_EPOCHS = (0.48, 6.06)
+TEXT_EPOCHS = (2.04, 17.14)
+"""The fewest and the most epochs that each was fitted to; beyond them it stays constant."""
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """The share of the held-out nats per character that each would take away."""
+
+    twice_the_time: float
+    twice_the_text: float
+
+
+def extrapolate(epochs: float) -> Extrapolation:
+    """Return what to expect after the text was read `epochs` times.
+
+    >>> extrapolate(1.0).twice_the_time
+    0.0529
+    """
+    by_time = TIME_CURVE[0] * math.pow(_within(epochs, TIME_EPOCHS), TIME_CURVE[1])
+    by_text = TEXT_CURVE[0] + TEXT_CURVE[1] * math.log2(_within(epochs, TEXT_EPOCHS))
+    return Extrapolation(by_time, max(0.0, by_text))
+
+
+def _within(epochs: float, measured: tuple[float, float]) -> float:
+    return min(max(epochs, measured[0]), measured[1])

@@ -17,8 +17,7 @@ from charrnn.model.cuda_graph import GraphRunner
 from charrnn.model.device import autocast, has_bf16, lacks_kernel
 from charrnn.model.network import CharRNN, State, copy_model
 from charrnn.state import iter_arrays, map_state, select_rows
-from charrnn.training.buckets import BucketedAllReduce
-from charrnn.training.distributed import World
+from charrnn.training.distributed import BucketedAllReduce, World
 from charrnn.training.memory import is_out_of_memory
 from charrnn.training.optimizer import Optimizer, clip_gradients, update_average
 

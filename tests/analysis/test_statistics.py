@@ -20,7 +20,7 @@ def measure(text: str) -> CorpusStats:
 
 
 def entropy_by_hand(text: str, order: int) -> float:
-    """Give H(c | order characters before) in bits, term by term."""
+    """Return H(c | order characters before) in bits, term by term."""
     grams = Counter(text[i : i + order + 1] for i in range(len(text) - order))
     contexts = Counter[str]()
     for gram, count in grams.items():
@@ -69,7 +69,7 @@ def test_a_line_longer_than_is_compared_still_has_its_length(monkeypatch):
     assert measure("abcdefghij\nab").longest_line == 10
 
 
-def test_lines_that_stood_before_are_duplicates_unless_empty():
+def test_lines_seen_before_are_duplicates_unless_empty():
     stats = measure("a\n\nb\na\n\na\nc")
     assert (stats.duplicate_line_share, stats.compared_lines) == (2 / 5, 5)
 

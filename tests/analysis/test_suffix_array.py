@@ -1,4 +1,4 @@
-"""Every run of a corpus is found where it stands, and no other, however often it repeats."""
+"""Every run of a corpus is found where it occurs, and no other, however often it repeats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ids(tokens: list[int], dtype: str = "u1") -> np.ndarray:
 
 @given(TEXTS)
 def test_suffixes_are_sorted_as_lists_are(tokens):
-    by_list = sorted(range(len(tokens)), key=lambda place: tokens[place:])
+    by_list = sorted(range(len(tokens)), key=lambda start: tokens[start:])
 
     assert sort_suffixes(ids(tokens)).tolist() == by_list
 
@@ -27,14 +27,14 @@ def test_suffixes_are_sorted_as_lists_are(tokens):
 @pytest.mark.parametrize("period", [1, 2, 19, 999])
 def test_suffixes_of_a_text_that_repeats_are_sorted_too(period):
     tokens = np.resize(np.random.default_rng(period).integers(0, 200, period), 3000)
-    by_list = sorted(range(3000), key=lambda place: tokens[place:].tolist())
+    by_list = sorted(range(3000), key=lambda start: tokens[start:].tolist())
 
     assert sort_suffixes(tokens).tolist() == by_list
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i8"])
 @given(tokens=TEXTS, run=RUNS)
-def test_a_run_is_found_wherever_it_stands(dtype, tokens, run):
+def test_a_run_is_found_wherever_it_occurs(dtype, tokens, run):
     scale = 1 if dtype == "u1" else 255  # so that bytes from the last to the first sort otherwise
     corpus = SuffixArray(scale * ids(tokens, dtype))
     packed = corpus.pack(scale * ids(run, dtype))
@@ -60,7 +60,7 @@ def test_packed_runs_can_be_joined():
     assert len(joined) == 2 * corpus.token_bytes
 
 
-def test_a_run_that_stands_everywhere_is_found_everywhere():
+def test_a_run_that_occurs_everywhere_is_found_everywhere():
     corpus = SuffixArray(np.zeros(100_000, dtype=np.uint8))
 
     assert len(corpus.positions_of(bytes(50_000))) == 50_001

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from charrnn.bench.timing import median_ratio, time_alternating
+from charrnn.bench.speeds import median_ratio, time_alternating
 
 
 def test_measurements_take_turns_and_keep_their_own_results() -> None:

@@ -22,8 +22,8 @@ from charrnn.config import (
     TrainConfig,
     as_dict,
     parse_bias,
-    parse_duration,
 )
+from charrnn.config.train import parse_duration
 from charrnn.errors import ConfigError
 
 CLASSES = (TextConfig, ModelConfig, TrainConfig, RunConfig, SampleConfig, FillConfig)

@@ -73,8 +73,8 @@ def serve_file(handler: Handler, content: bytes = CONTENT, etag: str = '"v1"') -
     if asked is None or handler.headers["If-Range"] not in (None, etag):
         return send(handler, content, ETag=etag)
     start = int(asked.removeprefix("bytes=").removesuffix("-"))
-    place = f"bytes {start}-{len(content) - 1}/{len(content)}"
-    return send(handler, content[start:], 206, ETag=etag, Content_Range=place)
+    content_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
+    return send(handler, content[start:], 206, ETag=etag, Content_Range=content_range)
 
 
 def truncate(handler: Handler) -> None:
@@ -113,35 +113,33 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Give where the file shall lie, in a folder that is not there yet."""
+def destination(tmp_path: Path) -> Path:
+    """Return the path for the file, in a folder that is not there yet."""
     return tmp_path / "new" / "file"
 
 
 @pytest.fixture
-def fetch(server: Server, place: Path) -> Callable[..., Path]:
-    """Give `download` with the right expectations, each of which a test may change."""
+def fetch(server: Server, destination: Path) -> Callable[..., Path]:
+    """Return `download` with the right expectations, each of which a test may change."""
     right = {"sha256": SHA256, "size_bytes": len(CONTENT), "max_bytes": 10**6, "retries": 2}
-    return lambda destination=place, url=server.url, **given: download(
-        url, destination, **(right | given)
-    )
+    return lambda to=destination, url=server.url, **given: download(url, to, **(right | given))
 
 
-def part_of(place: Path) -> Path:
-    return place.with_name("file.part")
+def part_of(destination: Path) -> Path:
+    return destination.with_name("file.part")
 
 
-def leave_part(place: Path, url: str, content: bytes, validator: str | None = '"v1"') -> None:
-    place.parent.mkdir()
-    part_of(place).write_bytes(content)
+def leave_part(destination: Path, url: str, content: bytes, validator: str | None = '"v1"') -> None:
+    destination.parent.mkdir()
+    part_of(destination).write_bytes(content)
     note = {"url": url, "validator": validator}
-    place.with_name("file.part.json").write_text(json.dumps(note))
+    destination.with_name("file.part.json").write_text(json.dumps(note))
 
 
-def test_a_file_arrives_whole_and_nothing_else_stays(fetch, place):
-    assert fetch() == place
-    assert place.read_bytes() == CONTENT
-    assert list(place.parent.iterdir()) == [place]
+def test_a_file_arrives_whole_and_nothing_else_stays(fetch, destination):
+    assert fetch() == destination
+    assert destination.read_bytes() == CONTENT
+    assert list(destination.parent.iterdir()) == [destination]
 
 
 def test_progress_ends_at_the_whole_size(fetch):
@@ -151,13 +149,13 @@ def test_progress_ends_at_the_whole_size(fetch):
     assert seen[-1] == (len(CONTENT), len(CONTENT))
 
 
-def test_a_truncated_transfer_goes_on_where_it_ended(server, fetch, place):
+def test_a_truncated_transfer_resumes_where_it_ended(server, fetch, destination):
     server.plan = [truncate, serve_file]
     assert fetch().read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-"]
 
 
-def test_a_stall_goes_on_where_it_ended(server, fetch):
+def test_a_stall_resumes_where_it_ended(server, fetch):
     server.plan = [stall, serve_file]
     assert fetch(timeout_seconds=0.2).read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-"]
@@ -168,16 +166,16 @@ def test_a_server_error_passes(server, fetch):
     assert fetch().read_bytes() == CONTENT
 
 
-def test_a_server_error_that_stays_is_told_after_the_retries(server, fetch):
+def test_a_server_error_that_stays_is_reported_after_the_retries(server, fetch):
     server.plan = [fail_with(500)]
     with pytest.raises(CorpusError, match="500"):
         fetch()
     assert len(server.ranges) == 3
 
 
-def test_a_missing_file_is_told_at_once_with_the_way_out(server, fetch):
+def test_a_missing_file_is_reported_at_once_with_a_hint(server, fetch):
     server.plan = [fail_with(404)]
-    with pytest.raises(CorpusError, match=rf"{server.url}: .*404.*fetch it by hand"):
+    with pytest.raises(CorpusError, match=rf"{server.url}: .*404.*download it yourself"):
         fetch()
     assert len(server.ranges) == 1
 
@@ -187,88 +185,88 @@ def test_a_server_that_hangs_up_without_a_word_is_asked_again(server, fetch):
     assert fetch().read_bytes() == CONTENT
 
 
-def test_a_server_that_is_not_there_is_told(server, fetch):
+def test_a_server_that_is_not_there_is_reported(server, fetch):
     server.server_close()
     with pytest.raises(CorpusError, match="refused"):
         fetch(retries=1, timeout_seconds=1)
 
 
-def test_a_server_that_ignores_range_makes_it_start_anew(server, fetch, place):
-    leave_part(place, server.url, CONTENT[:HALF])
+def test_a_server_that_ignores_range_makes_it_start_again(server, fetch, destination):
+    leave_part(destination, server.url, CONTENT[:HALF])
     server.plan = [ignore_range]
     assert fetch().read_bytes() == CONTENT
     assert server.ranges == [f"bytes={HALF}-"]
 
 
-def test_a_range_that_cannot_be_had_makes_it_start_anew(server, fetch, place):
-    leave_part(place, server.url, CONTENT + b"more")
+def test_a_range_that_cannot_be_had_makes_it_start_again(server, fetch, destination):
+    leave_part(destination, server.url, CONTENT + b"more")
     server.plan = [fail_with(416), serve_file]
     assert fetch(retries=0).read_bytes() == CONTENT
     assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
 
 
-def test_an_answer_from_the_wrong_byte_makes_it_start_anew(server, fetch, place):
-    leave_part(place, server.url, CONTENT[:HALF])
+def test_an_answer_from_the_wrong_byte_makes_it_start_again(server, fetch, destination):
+    leave_part(destination, server.url, CONTENT[:HALF])
     wrong = functools.partial(send, body=CONTENT[7:], status=206, Content_Range="bytes 7-9/10")
     server.plan = [wrong, serve_file]
     assert fetch().read_bytes() == CONTENT
     assert server.ranges[-1] is None
 
 
-def test_a_part_of_a_file_that_has_changed_is_not_gone_on_with(server, fetch, place):
-    leave_part(place, server.url, b"x" * HALF, validator='"v0"')
+def test_a_part_of_a_file_that_has_changed_is_not_resumed(server, fetch, destination):
+    leave_part(destination, server.url, b"x" * HALF, validator='"v0"')
     assert fetch(sha256=None).read_bytes() == CONTENT
 
 
-def test_a_part_of_another_address_is_not_gone_on_with(server, fetch, place):
-    leave_part(place, server.url + "/other", b"x" * HALF)
+def test_a_part_of_another_address_is_not_resumed(server, fetch, destination):
+    leave_part(destination, server.url + "/other", b"x" * HALF)
     assert fetch().read_bytes() == CONTENT
     assert server.ranges == [None]
 
 
-def test_a_part_without_its_note_is_not_gone_on_with(server, fetch, place):
-    place.parent.mkdir()
-    part_of(place).write_bytes(b"x" * HALF)
+def test_a_part_without_its_note_is_not_resumed(server, fetch, destination):
+    destination.parent.mkdir()
+    part_of(destination).write_bytes(b"x" * HALF)
     assert fetch().read_bytes() == CONTENT
     assert server.ranges == [None]
 
 
-def test_a_part_that_nothing_can_vouch_for_is_not_gone_on_with(server, fetch, place):
-    leave_part(place, server.url, b"x" * HALF, validator=None)
+def test_a_part_that_nothing_can_vouch_for_is_not_resumed(server, fetch, destination):
+    leave_part(destination, server.url, b"x" * HALF, validator=None)
     assert fetch(sha256=None).read_bytes() == CONTENT
     assert server.ranges == [None]
 
 
-def test_a_resumed_file_with_the_wrong_digest_is_fetched_anew(server, fetch, place):
-    leave_part(place, server.url, b"x" * HALF)
+def test_a_resumed_file_with_the_wrong_digest_is_fetched_again(server, fetch, destination):
+    leave_part(destination, server.url, b"x" * HALF)
     assert fetch().read_bytes() == CONTENT
     assert server.ranges == [f"bytes={HALF}-", None]
 
 
-def test_a_corrupt_file_is_refused_with_both_digests_and_removed(server, fetch, place):
+def test_a_corrupt_file_is_refused_with_both_digests_and_removed(server, fetch, destination):
     wrong = bytes(len(CONTENT))
     server.plan = [functools.partial(serve_file, content=wrong)]
     seen = hashlib.sha256(wrong).hexdigest()
-    with pytest.raises(CorpusError, match=f"{seen} where {SHA256} was expected"):
+    with pytest.raises(CorpusError, match=f"{seen}, but {SHA256} was expected"):
         fetch()
-    assert list(place.parent.iterdir()) == []
+    assert list(destination.parent.iterdir()) == []
 
 
-def test_a_file_of_another_size_is_refused_before_it_is_sent(server, fetch, place):
-    leave_part(place, server.url, CONTENT[:HALF])
+def test_a_file_of_another_size_is_refused_before_it_is_sent(server, fetch, destination):
+    leave_part(destination, server.url, CONTENT[:HALF])
     server.plan = [functools.partial(send, body=b"a page to sign in at")]
-    with pytest.raises(CorpusError, match=f"has 20 bytes where {len(CONTENT)}"):
+    with pytest.raises(CorpusError, match=f"has 20 bytes, but {len(CONTENT)}"):
         fetch()
-    assert part_of(place).read_bytes() == CONTENT[:HALF]
+    assert part_of(destination).read_bytes() == CONTENT[:HALF]
 
 
-def test_a_file_announced_above_the_cap_is_refused(fetch, place):
-    with pytest.raises(CorpusError, match=f"{len(CONTENT)} bytes where at most 1000"):
+def test_a_file_announced_above_the_cap_is_refused(fetch, destination):
+    with pytest.raises(CorpusError, match=f"{len(CONTENT)} bytes, but at most 1000"):
         fetch(sha256=None, size_bytes=None, max_bytes=1000)
-    assert not part_of(place).exists()
+    assert not part_of(destination).exists()
 
 
-def test_a_stream_without_a_length_ends_at_the_cap(server, fetch, place):
+def test_a_stream_without_a_length_ends_at_the_cap(server, fetch, destination):
     def pour(handler: Handler) -> None:
         handler.send_response(200)
         handler.end_headers()
@@ -276,30 +274,30 @@ def test_a_stream_without_a_length_ends_at_the_cap(server, fetch, place):
             handler.wfile.write(CONTENT)
 
     server.plan = [pour]
-    with pytest.raises(CorpusError, match="goes on after the 300000 bytes"):
+    with pytest.raises(CorpusError, match="more than the 300000 bytes"):
         fetch(sha256=None, size_bytes=None, max_bytes=300_000)
-    assert list(place.parent.iterdir()) == []
+    assert list(destination.parent.iterdir()) == []
 
 
-def test_a_length_announced_too_long_is_told_after_the_retries(server, fetch, place):
+def test_a_length_announced_too_long_is_reported_after_the_retries(server, fetch, destination):
     server.plan = [lambda handler: send(handler, b"short", length=9, ETag='"v1"')]
-    with pytest.raises(CorpusError, match="5 bytes came, 9 were expected"):
+    with pytest.raises(CorpusError, match="5 bytes came, but 9 were expected"):
         fetch(sha256=None, size_bytes=None)
-    assert not place.exists()
+    assert not destination.exists()
 
 
-def test_a_length_announced_too_short_is_caught_by_the_size(server, fetch, place):
+def test_a_length_announced_too_short_is_caught_by_the_size(server, fetch, destination):
     server.plan = [lambda handler: send(handler, CONTENT, length=9)]
     with pytest.raises(CorpusError, match="has 9 bytes"):
         fetch()
-    assert not place.exists()
+    assert not destination.exists()
 
 
-def test_an_empty_answer_is_no_file(server, fetch, place):
+def test_an_empty_answer_is_no_file(server, fetch, destination):
     server.plan = [lambda handler: send(handler, b"")]
     with pytest.raises(CorpusError, match="0 bytes came"):
         fetch(sha256=None, size_bytes=None)
-    assert not place.exists()
+    assert not destination.exists()
 
 
 def test_a_compressed_answer_is_refused(server, fetch):
@@ -343,29 +341,29 @@ def test_an_address_off_http_is_refused(fetch, url):
         fetch(url=url)
 
 
-def test_an_interrupted_download_leaves_only_a_part_to_go_on_with(server, fetch, place):
+def test_an_interrupted_download_leaves_only_a_part_to_resume(server, fetch, destination):
     def interrupt(received: int, total: int | None) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fetch(on_progress=interrupt)
-    kept = part_of(place).stat().st_size
+    kept = part_of(destination).stat().st_size
     assert 0 < kept < len(CONTENT)
-    assert {path.name for path in place.parent.iterdir()} == {"file.part", "file.part.json"}
+    assert {path.name for path in destination.parent.iterdir()} == {"file.part", "file.part.json"}
     assert fetch().read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={kept}-"]
 
 
-def test_a_failed_download_keeps_the_file_that_was_there(server, fetch, place):
-    place.parent.mkdir()
-    place.write_bytes(b"old")
+def test_a_failed_download_keeps_the_file_that_was_there(server, fetch, destination):
+    destination.parent.mkdir()
+    destination.write_bytes(b"old")
     server.plan = [fail_with(404)]
     with pytest.raises(CorpusError):
         fetch()
-    assert place.read_bytes() == b"old"
+    assert destination.read_bytes() == b"old"
 
 
-def test_a_place_that_cannot_be_written_is_told(fetch, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(fetch, tmp_path):
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot write"):
-        fetch(destination=tmp_path / "taken" / "file")
+        fetch(to=tmp_path / "taken" / "file")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from charrnn.corpora import library
+from charrnn.corpora.download import MAX_BYTES
 from charrnn.corpora.library import (
     LIBRARY,
     LibraryCorpus,
@@ -44,7 +45,7 @@ def zip_of(*files: tuple[str, bytes]) -> bytes:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Give a function that makes "play" a download of these bytes; it returns what is fetched."""
+    """Return a function that makes "play" a download of these bytes, and lists what is fetched."""
 
     def make(data: bytes, unpacked: tuple[int, str] | None = None, **changes: Any) -> list[str]:
         fetched: list[str] = []
@@ -52,7 +53,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         def download(url: str, destination: Path, **given: Any) -> Path:
             fetched.append(destination.name)
             assert given["sha256"] == corpus.sha256
-            assert given["max_bytes"] <= 16 << 20
+            assert given.get("max_bytes", MAX_BYTES) <= 16 << 20
             destination.parent.mkdir(parents=True, exist_ok=True)
             destination.write_bytes(data)
             return destination
@@ -118,10 +119,10 @@ def test_python_source_holds_modules_without_tests_or_packages(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("missing", ["python-docs", "python-source"])
-def test_a_python_that_came_without_it_is_told_and_no_file_is_left(missing, tmp_path, monkeypatch):
+def test_a_python_without_it_is_reported_and_leaves_no_file(missing, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "nowhere"))
-    with pytest.raises(CorpusError, match="came without"):
+    with pytest.raises(CorpusError, match="has no files to build"):
         build_corpus(missing, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -133,7 +134,7 @@ def test_a_built_text_is_made_once(tmp_path):
 
 
 @pytest.mark.parametrize("use", [find_corpus, build_corpus, get_corpus])
-def test_an_unknown_name_is_met_with_the_nearest_and_all_names(use, tmp_path):
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_names(use, tmp_path):
     with pytest.raises(
         CorpusError, match=r"'tiny-shakespear' \(did you mean tiny-shakespeare\?\); .*en"
     ):
@@ -149,7 +150,7 @@ def test_a_name_never_leads_out_of_the_folder(name, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_text_that_is_not_here_is_not_found(tmp_path):
+def test_a_text_that_is_not_there_is_not_found(tmp_path):
     assert find_corpus("names", tmp_path) is None
 
 
@@ -165,7 +166,7 @@ def test_a_download_is_fetched_once(serve, tmp_path):
     assert fetched == ["play.txt"]
 
 
-def test_a_file_of_someone_else_under_the_name_is_told_and_kept(serve, tmp_path):
+def test_a_file_of_someone_else_under_the_name_is_reported_and_kept(serve, tmp_path):
     serve(CONTENT)
     (tmp_path / "play.txt").write_bytes(b"mine")
     with pytest.raises(CorpusError, match="rename it"):
@@ -222,7 +223,7 @@ def test_a_zip_that_is_not_one_whole_text_is_refused(data, serve, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["play.zip"]
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path):
+def test_a_file_that_cannot_be_read_is_reported(tmp_path):
     with pytest.raises(CorpusError, match="cannot read"):
         describe_check("names", tmp_path / "names.txt")
 
@@ -232,11 +233,11 @@ def test_a_check_says_what_was_seen_and_whether_it_was_expected(serve, tmp_path)
     path = get_corpus("play", tmp_path)
     assert describe_check("play", path) == f"SHA-256 {sha256_of(CONTENT)}, as expected"
     path.write_bytes(b"mine")
-    assert describe_check("play", path).endswith(f"where {sha256_of(CONTENT)} was expected")
+    assert describe_check("play", path).endswith(f"but {sha256_of(CONTENT)} was expected")
 
 
-def test_a_download_without_a_known_digest_says_so_and_tells_the_one_seen(serve, tmp_path):
+def test_a_download_without_a_known_digest_says_so_with_the_one_seen(serve, tmp_path):
     serve(CONTENT, size_bytes=None, sha256=None)
     assert describe_check("play", get_corpus("play", tmp_path)) == (
-        f"not checked against a known SHA-256; the one seen is {sha256_of(CONTENT)}"
+        f"not checked, as no SHA-256 is known for it; its own is {sha256_of(CONTENT)}"
     )

@@ -15,9 +15,8 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ProcessLostError
 from charrnn.model.network import CharRNN, copy_model
 from charrnn.text.corpus import corpus_from_text
-from charrnn.training import buckets as buckets_module
-from charrnn.training.buckets import BucketedAllReduce, make_buckets
-from charrnn.training.distributed import World
+from charrnn.training import distributed
+from charrnn.training.distributed import BucketedAllReduce, World, make_buckets
 from charrnn.training.plan import make_plan
 from charrnn.training.trainer import Trainer
 
@@ -40,7 +39,7 @@ class Twins(World):
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buckets_module, "_SMALLEST", 1)
+    monkeypatch.setattr(distributed, "_SMALLEST_BUCKET", 1)
 
 
 def make_network(**settings: Any) -> CharRNN:
@@ -90,7 +89,7 @@ def test_every_learned_weight_travels_once_and_comes_back_as_a_sum(
 
 
 def test_small_layers_go_together_with_those_below(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buckets_module, "_SMALLEST", 150)  # a layer has 144 or 160
+    monkeypatch.setattr(distributed, "_SMALLEST_BUCKET", 150)  # a layer has 144 or 160
     model = make_network()
     top, middle, bottom = (list(layer.cell.parameters()) for layer in reversed(model.layers))
     output = list(model.output.parameters())

@@ -26,7 +26,7 @@ from charrnn.errors import ConfigError, CorpusError, ProcessLostError
 from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.train import start_run
 from charrnn.text.corpus import corpus_from_text
-from charrnn.training import buckets, distributed
+from charrnn.training import distributed
 from charrnn.training.calibration import check_same, check_shard, choose_plan
 from charrnn.training.distributed import SINGLE_PROCESS, World, init_world
 from charrnn.training.plan import make_plan
@@ -191,7 +191,7 @@ def train_and_tell(folder: str) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "state_dict", tell)
-        patch.setattr(buckets, "_SMALLEST", 1)  # each layer travels on its own
+        patch.setattr(distributed, "_SMALLEST_BUCKET", 1)  # each layer travels on its own
         main(["train", *sys.argv[1:]])
 
 

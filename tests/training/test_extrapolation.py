@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from charrnn.training.extrapolation import TEXT_EPOCHS, TIME_EPOCHS, extrapolate
+from charrnn.training.plan import TEXT_EPOCHS, TIME_EPOCHS, extrapolate
 
 
 def test_the_more_often_a_text_was_read_the_less_time_brings_and_the_more_text() -> None:

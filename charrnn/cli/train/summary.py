@@ -20,7 +20,7 @@ from charrnn.cli.formatting import format_duration, one_line
 from charrnn.config import RunConfig
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.recorder import RunFinished
-from charrnn.training.extrapolation import Extrapolation, extrapolate
+from charrnn.training.plan import Extrapolation, extrapolate
 from charrnn.training.reports import Finished
 
 # The fit is fair where the gap, (val − train) / val, lies between these two.

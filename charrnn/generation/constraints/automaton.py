@@ -27,13 +27,14 @@ from charrnn.text.vocab import Vocab
 
 States = frozenset[int]
 Edges = list[dict[int, set[int]]]  # of each state, by class of ids, the states that it leads to
-_Point = tuple[int, str, tuple[int, ...]]
-"""A node, the kind of the character before it, and the classes that this character still takes."""
+_Point = tuple[int, str, tuple[int, ...]]  # node, kind of the character before, its bytes to come
 
 NO_CLASS = 0  # of the ids that no set of characters holds
-PLAIN = " "
-LAST_NEWLINE, NEWLINE, WORD, ASCII_WORD = "\n", "\nx", "é", "a"
-"""Kinds of characters that anchors tell apart, each as a text that shows it from before it."""
+PLAIN = " "  # kinds of characters that anchors tell apart, each a text that shows it from before
+LAST_NEWLINE = "\n"
+NEWLINE = "\nx"
+WORD = "é"
+ASCII_WORD = "a"
 
 _MOST_EDGES = 500_000  # of a pattern
 _KEPT_STATES = 1_000_000  # in the sets that were met
@@ -73,9 +74,8 @@ class Automaton:
         self.class_of: list[int] = alphabet.class_of.tolist()
         self.costs: list[int] = [alphabet.costs[each] for each in self.class_of]
         self.start: States = frozenset([0])
-        # Made when they are first needed, and forgotten when there are too many.
-        self._transitions: dict[States, Transitions] = {}
-        self._known_states = 0
+        self._transitions: dict[States, Transitions] = {}  # made when they are first needed
+        self._known_states = 0  # in their keys and targets: what bounds the memory
         kept_masks = max(1, _KEPT_MASK_BYTES // (4 * vocab.size))
         self._mask_of = lru_cache(kept_masks)(self._make_mask)
 
@@ -100,7 +100,7 @@ class Automaton:
         targets = self.transitions(states).targets.items()
         is_open[[each for each, (need, _) in targets if need <= remaining]] = True
         mask = np.where(is_open[self._classes], np.float32(0), np.float32(-np.inf))
-        mask.setflags(write=False)
+        mask.setflags(write=False)  # one array for all texts
         return mask
 
     def shortest(self) -> list[int] | None:
@@ -111,8 +111,7 @@ class Automaton:
         found = []
         state = 0
         while not self._is_final[state]:
-            # Any edge that brings the match as much nearer as it costs.
-            state, taken = next(
+            state, taken = next(  # any edge that brings the match as much nearer as it costs
                 (target, taken)
                 for taken, targets in self._edges[state].items()
                 for target in targets

@@ -47,8 +47,7 @@ class BalancedBrackets:
         chars = vocab.alphabet + "".join(map(chr, range(0x80 * vocab.has_bytes)))
         written = {char for char, each in zip(chars, is_allowed, strict=False) if each}
         self._closer_of = {pair[0]: pair[1] for pair in _PAIRS if pair[1] in written}
-        # The mask depends on so little of a state that a few serve a whole text.
-        self._mask_of = lru_cache(_KEPT_MASKS)(self._make_mask)
+        self._mask_of = lru_cache(_KEPT_MASKS)(self._make_mask)  # a few serve a whole text
 
     def initial_state(self, prompt: Ids) -> BracketState:
         """Return the state after `prompt` (S,).
@@ -76,8 +75,7 @@ class BalancedBrackets:
         closers: str | None = state.closers
         for char in text:
             closers = None if closers is None else self._after(closers, char)
-        # Pending bytes count as what they decode to if nothing completes them.
-        count = len(text) + _count(pending) - _count(state.pending)
+        count = len(text) + _count(pending) - _count(state.pending)  # the latter were counted
         if closers is None or len(closers) > state.remaining - count:
             return None
         return BracketState(closers, state.remaining - count, pending)
@@ -96,19 +94,16 @@ class BalancedBrackets:
             for token, allowed in enumerate(self._is_allowed)
         ]
         mask = np.where(is_allowed, np.float32(0), np.float32(-np.inf))
-        mask.setflags(write=False)
+        mask.setflags(write=False)  # one array for all texts
         return mask, any(is_allowed)
 
     def _after(self, closers: str, char: str, is_lenient: bool = False) -> str | None:
-        """Return the closers after a character; None where it is a forbidden bracket.
-
-        is_lenient: allow any bracket, and count those that can be closed.
-        """
-        if closers.endswith(char):
+        """Return the closers after a character; None where it is forbidden, if not is_lenient."""
+        if closers.endswith(char):  # first: a quote that closes could open, too
             return closers[:-1]
         if char in self._closer_of:
             return closers + self._closer_of[char]
-        return closers if is_lenient or char not in _MARKS else None
+        return closers if is_lenient or char not in _MARKS else None  # lenient: of a prompt
 
     def _decode(self, pending: bytes, token: int) -> tuple[str, bytes]:
         """Return the characters that an id completes, and the bytes pending after it."""

@@ -62,13 +62,11 @@ class NoCopy:
         return mask
 
     def advance(self, token: int, state: bytes) -> bytes:
-        """Return the state after one more id."""
         longer = state + token.to_bytes(self._token_bytes, "big")
         return longer[-self._kept * self._token_bytes :]
 
     def is_finished(self, state: bytes) -> bool:
-        """Return False: the text can always go on."""
-        return False
+        return False  # a text can always go on
 
     def _copies(self, state: bytes) -> Ids:
         """Return what follows the last N tokens in the corpus (K,), once for each occurrence."""

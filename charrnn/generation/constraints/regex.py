@@ -57,11 +57,7 @@ class NFA:
         self.start = END
 
     def add(self, *skips: tuple[Guard | None, int]) -> int:
-        """Return a new node with these ε-transitions.
-
-        Raises:
-            ConfigError: there are too many nodes.
-        """
+        """Return a new node with these ε-transitions; there may be too many nodes for it."""
         if len(self.reads) == _MOST_NODES:
             raise ConfigError(
                 f"{self.name} takes more than {_MOST_NODES:,} nodes; "
@@ -101,7 +97,7 @@ def read_texts(texts: Iterable[str], name: str) -> NFA:
     nfa = NFA(name)
     nfa.start = nfa.add()
     children: dict[tuple[int, str], int] = {}
-    for text in dict.fromkeys(texts):
+    for text in dict.fromkeys(texts):  # each once
         node = nfa.start
         for char in text:
             if (node, char) not in children:
@@ -144,7 +140,7 @@ class _Builder:
                 return self.nfa.add((self._compile(item, flags), after))
             case (_constants.BRANCH, (_, branches)):
                 nodes = [self.sequence(branch, flags, after) for branch in branches]
-                return self.nfa.add(*((None, node) for node in nodes))
+                return self.nfa.add(*((None, node) for node in nodes))  # leads to all of them
             case (_constants.SUBPATTERN, (_, added, removed, items)):
                 own = _compiler._combine_flags(flags, added, removed)
                 return self.sequence(items, own, after)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from charrnn.cli.train.summary import judge_run
-from charrnn.training.extrapolation import Extrapolation
+from charrnn.training.plan import Extrapolation
 from tests.cli.train.sample_reports import FINISHED
 
 MORE_TIME = Extrapolation(0.03, 0.01)
