@@ -22,7 +22,7 @@ from charrnn.generation.constraints.no_copy import NoCopy
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.vocab import Ids
 
-NOVEL = 20
+MAX_COPY = 20
 LENGTH = 1_000_000
 CONTEXTS = (12, 6, 4, 2, 1, 0)  # characters that the writer looks back on, the first that helps
 MOST_PLACES = 1000
@@ -31,25 +31,25 @@ MOST_PLACES = 1000
 def write_copies(
     corpus: SuffixArray, length: int, constraint: NoCopy | None, seed: int = 1
 ) -> list[int]:
-    """Give so many ids, each of which follows in the corpus what was written last.
+    """Return ids, each of which follows in the corpus what was written last.
 
     That is the last 12 characters, or fewer where the constraint forbids all that follows them.
     """
-    draw = random.Random(seed).randrange
+    choose = random.Random(seed).randrange
     written = corpus.ids[: CONTEXTS[0]].tolist()
     state = constraint and constraint.initial_state(corpus.ids[: CONTEXTS[0]])
     while len(written) < length:
-        bias = constraint and constraint.mask(state)
+        mask = constraint and constraint.mask(state)
         following = (_following(corpus, written[len(written) - size :]) for size in CONTEXTS)
-        allowed = (ids if bias is None else ids[bias[ids] == 0] for ids in following)
+        allowed = (ids if mask is None else ids[mask[ids] == 0] for ids in following)
         ids = next(ids for ids in allowed if len(ids))
-        written.append(int(ids[draw(len(ids))]))
+        written.append(int(ids[choose(len(ids))]))
         state = constraint and constraint.advance(written[-1], state)
     return written
 
 
 def _following(corpus: SuffixArray, context: list[int]) -> Ids:
-    """Give what follows a context in the corpus, at some of the places where it stands."""
+    """Return what follows a context in the corpus, at some of the places where it stands."""
     places = corpus.positions_of(corpus.pack(np.array(context, dtype=np.int64)))
     ends = places[:: 1 + len(places) // MOST_PLACES].astype(np.int64) + len(context)
     return corpus.ids[ends[ends < len(corpus.ids)]]
@@ -62,7 +62,7 @@ def count_copies(text: str, corpus: str, size: int) -> int:
 
 
 def time_constraint(constraint: NoCopy, ids: list[int]) -> float:
-    """Give the seconds that the constraint takes to read and to judge each of `ids`."""
+    """Return the seconds that the constraint takes for all of `ids`."""
     state = constraint.initial_state(np.array(ids[:0], dtype=np.int64))
     began = time.perf_counter()
     for token in ids:
@@ -89,14 +89,16 @@ def show_text(path: str) -> None:
     corpus = open_corpus([path])
     print(f"{corpus.name}: {corpus.train_chars:,} characters to learn from", flush=True)
     suffixes, learned = prepare(corpus), corpus.vocab.decode(corpus.train)
-    constraint = NoCopy(suffixes, corpus.vocab, NOVEL)
-    for way, own_constraint in (("freely", None), (f"--max-copy {NOVEL}", constraint)):
+    constraint = NoCopy(suffixes, corpus.vocab, MAX_COPY)
+    for way, own_constraint in (("freely", None), (f"--max-copy {MAX_COPY}", constraint)):
         ids = write_copies(suffixes, LENGTH, own_constraint)
         text = corpus.vocab.decode(ids)
-        counts = [f"{count_copies(text, learned, n):,} runs of {n}" for n in (NOVEL, NOVEL + 1)]
+        counts = [
+            f"{count_copies(text, learned, n):,} runs of {n}" for n in (MAX_COPY, MAX_COPY + 1)
+        ]
         microseconds = time_constraint(constraint, ids) / LENGTH * 1e6
         began = time.perf_counter()
-        found = find_copies(text, suffixes, corpus.vocab, NOVEL)
+        found = find_copies(text, suffixes, corpus.vocab, MAX_COPY)
         seconds = time.perf_counter() - began
         print(f"  {way}: {', '.join(counts)}; constraint {microseconds:.1f} µs a character")
         print(f"    longest {len(found.longest):,}, found in {seconds:.1f} s", flush=True)

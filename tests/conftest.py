@@ -87,8 +87,7 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Source
 @pytest.fixture
 def counted_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count every training step into STEPS."""
-    from charrnn.training.trainer import StepResult
-    from charrnn.training.trainer import Trainer
+    from charrnn.training.trainer import StepResult, Trainer
 
     advance = Trainer.advance
 

@@ -106,7 +106,7 @@ def ngram_token_nats(
 ) -> Floats:
     """Return −ln p (S,) of each held-out token, given the order − 1 tokens before it.
 
-    The held-out text continues the training text; before both stand start tokens as context.
+    The held-out text continues the training text; start tokens before both are context.
 
     >>> ngram_token_nats(np.array([0, 1] * 99), np.array([0, 1, 0]), vocab_size=2).round(1)
     array([0., 0., 0.])

@@ -1,4 +1,4 @@
-"""What of a text stands in a corpus word for word: spans of characters, and whole lines.
+"""What of a text occurs in a corpus word for word: spans of characters, and whole lines.
 
 `find_copies` finds spans as long as they can be, compared token by token, and where the longest
 comes from. `KnownLines` leaves out the lines that the corpus has too.
@@ -28,7 +28,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class CopyReport:
-    """What of `text` stands in the corpus in spans of `least` characters or more."""
+    """What of `text` occurs in the corpus in spans of `least` characters or more."""
 
     text: str
     least: int
@@ -70,7 +70,7 @@ class CopyReport:
 def find_copies(
     text: str, corpus: SuffixArray, vocab: Vocab, least: int = LEAST_SPAN
 ) -> CopyReport:
-    r"""Find what of `text` stands in `corpus`, in ids of `vocab`, for `least` characters or more.
+    r"""Find what of `text` occurs in `corpus`, in ids of `vocab`, for `least` characters or more.
 
     Raises:
         VocabError: the text has characters that the vocabulary does not know.

@@ -199,7 +199,7 @@ def _merge(keys: Ints, counts: Ints, more_keys: Ints, more_counts: Ints) -> tupl
 
 
 def _merge_runs(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """Add up the counts of equal keys, which stand side by side."""
+    """Add up the counts of equal keys, which are side by side."""
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
     return keys[starts], np.add.reduceat(counts, starts)
 

@@ -1,14 +1,14 @@
 """Reports → files: what a run leaves in its folder.
 
 metrics.jsonl gets a line for each milestone, evaluation and incident; samples.txt what the model
-writes at each evaluation; best.safetensors and step-N.safetensors the weights. tasks/train.py feeds
-the reports in, on the main process alone.
+writes at each evaluation; best.safetensors and step-N.safetensors the weights. The training loop
+hands every report to `record` before anybody sees it.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -44,94 +44,122 @@ class RunFinished:
     baselines_bpc: dict[str, float]
 
 
-@dataclass
 class Recorder:
-    """Writes a run's reports into its folder; best_val_nats is the best so far, in nats."""
+    """Writes a run's reports into its folder, if this is the main process.
 
-    run: RunFolder
-    corpus: Corpus
-    request: TrainRequest
-    started: reports.Started
-    best_val_nats: float | None = None
+    best_val_nats: the best so far, in nats. `start` opens it, `record` takes each report.
+    """
 
-    def write(self, report: reports.Report) -> None:
-        """Write what this report brings."""
+    def __init__(
+        self, corpus: Corpus, request: TrainRequest, best_val_nats: float | None, *, is_main: bool
+    ) -> None:
+        self.is_main = is_main
+        self.best_val_nats = best_val_nats
+        self._corpus = corpus
+        self._request = request
+        self._run: RunFolder | None = None
+
+    def start(self, run: RunFolder, started: reports.Started) -> None:
+        """Write into this folder from here on."""
+        self._run = run
+        self._started = started
+
+    def record(self, report: reports.Report) -> Iterator[reports.Report | Written | RunFinished]:
+        """Write what a report brings; yield it, and after it what that led to."""
+        assert self._run is not None
+        if self.is_main:
+            self._write(self._run, report)
+        yield report
+        if self.is_main and isinstance(report, reports.Evaluation):
+            yield self._write_sample(self._run, report)
+        if isinstance(report, reports.Finished):
+            # Where the run was stopped nothing was measured: it is to continue.
+            is_over = self.is_main and report.reason != "stopped"
+            baselines = self._complete_best(self._run, report) if is_over else {}
+            yield RunFinished(self._run, report, baselines)
+
+    def _write(self, run: RunFolder, report: reports.Report) -> None:
         if isinstance(report, reports.Progress) and report.is_milestone:
-            self.run.log_metrics({"event": "progress", **asdict(report)})
+            run.log_metrics({"event": "progress", **asdict(report)})
         elif isinstance(report, reports.Incident):
-            self.run.log_metrics({"event": "incident", **asdict(report)})
+            run.log_metrics({"event": "incident", **asdict(report)})
         elif isinstance(report, reports.Evaluation):
             # vars, as asdict would copy the weights.
             values = {key: value for key, value in vars(report).items() if key != "weights"}
-            self.run.log_metrics({"event": "evaluation", **values})
+            run.log_metrics({"event": "evaluation", **values})
             self.best_val_nats = report.best_val_nats
             if report.is_best:
-                self.run.save_best(self._model_of(report))
+                run.save_best(self._model_of(report))
         elif isinstance(report, reports.Snapshot):
-            self._save_state(report)
+            self._save_state(run, report)
 
-    def write_sample(self, report: reports.Evaluation) -> Written:
+    def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Written:
         """Let the model write a little, always from the same random stream."""
         model = Model(self._model_of(report))
         text = "".join(model.generate(length=_SAMPLE_CHARS, seed=1))  # so samples compare
-        self.run.log_sample(report.step, report.val_nats, text)
+        run.log_sample(report.step, report.val_nats, text)
         return Written(report.step, text)
 
-    def finish(self, report: reports.Finished) -> RunFinished:
-        """Complete the best model's file with what was measured at the end."""
-        if report.reason == "stopped":  # nothing was measured: the run is to continue
-            return RunFinished(self.run, report, {})
-        corpus = self.corpus
+    def _complete_best(self, run: RunFolder, report: reports.Finished) -> dict[str, float]:
+        """Write what was measured at the end into the best model's file; return the baselines."""
+        corpus = self._corpus
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
-        best = read_model(self.run.best)
+        best = read_model(run.best)
         figures = _val_figures(report.best_val_nats, report.best_val_windowed_nats) | {
             "baselines_bpc": baselines,
             # Evaluations score a part of the held-out text: a longer run compares with this one.
             "eval_nats": best.summary.get("eval_nats", best.summary["val_nats"]),
         }
-        self.run.save_best(replace(best, summary=best.summary | figures))
-        self._save_state(report.snapshot)  # it says that the run has ended
-        return RunFinished(self.run, report, baselines)
+        run.save_best(replace(best, summary=best.summary | figures))
+        self._save_state(run, report.snapshot)  # it says that the run has ended
+        return baselines
 
     def describe_best(self) -> str:
         """Return a clause on which model there is, for the message of a run that failed."""
-        if self.best_val_nats is None:
+        if self._run is None or self.best_val_nats is None:
             return "no model was saved"
-        return f"the best model before that is {self.run.best}"
+        return f"the best model before that is {self._run.best}"
+
+    def describe_state(self) -> str:
+        """Return a clause on which state there is to continue from."""
+        if self._run is None or self._run.step is None:
+            return "nothing was saved yet"
+        where = f"saved after step {self._run.step:,} in {self._run.path}"
+        return f"{where}; the same command continues it"
 
     def _model_of(self, report: reports.Evaluation) -> ModelFile:
         """Return the averaged weights of an evaluation as a model."""
         summary = self._summary(report.step, report.val_nats, vars(report))
-        return ModelFile(self.started.plan.model, self.corpus.vocab, report.weights, summary)
+        return ModelFile(self._started.plan.model, self._corpus.vocab, report.weights, summary)
 
-    def _save_state(self, report: reports.Snapshot) -> None:
+    def _save_state(self, run: RunFolder, report: reports.Snapshot) -> None:
         """Save all there is to continue from, once the logs that lead up to it are on the disk."""
-        progress = report.progress | {"logs": self.run.log_positions()}
+        progress = report.progress | {"logs": run.log_positions()}
         summary = self._summary(report.step, self.best_val_nats, progress)
-        vocab = self.corpus.vocab
+        vocab = self._corpus.vocab
         state = ModelFile(report.model, vocab, report.weights, summary, report.arrays, progress)
-        self.run.save_state(state, report.step, self.request.run.keep_checkpoints)
+        run.save_state(state, report.step, self._request.run.keep_checkpoints)
 
     def _summary(
         self, step: int, val_nats: float | None, report: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the training summary that a model file carries (docs/file-format.md)."""
-        corpus = self.corpus
+        corpus = self._corpus
         return {
             "step": step,
             **_val_figures(val_nats, None),
             **{key: report[key] for key in ("train_nats", "chars_seen", "elapsed_seconds")},
             "corpus": {
                 "name": corpus.name,
-                "paths": self.request.corpus_paths,
+                "paths": self._request.corpus_paths,
                 "sha256": corpus.sha256,
                 "train_chars": corpus.train_chars,
                 "val_chars": corpus.val_chars,
             },
-            "settings": self.request.settings,
-            **self.request.origin(corpus.vocab),
-            "device": self.started.device,
-            "precision": self.started.precision,
+            "settings": self._request.settings,
+            **self._request.origin(corpus.vocab),
+            "device": self._started.device,
+            "precision": self._started.precision,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
                 "charrnn": __version__,

@@ -1,17 +1,16 @@
 """A training run from its settings to its files: what `charrnn train` and `charrnn.train` call.
 
-`start_run` shows the order on one screen; each step below it is a function. The trainer writes no
-file: the recorder does, before a report is passed on. The samples on the way are written by the
-same numpy code that `charrnn sample` uses.
+`start_run` shows the order on one screen; each step below it is a function. The training loop
+writes no file: it hands each report to the recorder, which writes before the report is passed on.
+The samples on the way are written by the same numpy code that `charrnn sample` uses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from charrnn.tasks.train_request import TrainRequest, UnfinishedRun
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
-from charrnn.training.reports import Evaluation, Finished, Report, Snapshot, Started
+from charrnn.training.reports import Report, Snapshot, Started
 from charrnn.training.stats import Best
 
 _LOGS_BYTES = 1 << 20  # of metrics.jsonl and samples.txt, generously
@@ -98,40 +97,32 @@ def start_run(
             _lock(found.run, world, locks)
             request = request.resume(found.run)
 
-        # Set training up before any file is made: a text that is too short is refused here.
-        model = request.initial
-        initial = None if model is None else partial(extend_weights, model, text.vocab)
+        # The loop reports Started once training is set up: a text that is too short was refused
+        # then, before any file is made. Each report is written before it is passed on.
         snapshot, best, damaged = _load_state(request, text)
-        reports = train(
-            text,
-            request.train,
-            resume=snapshot,
-            best=best,
-            initial=initial,
-            should_stop=should_stop,
-            world=world,
-        )
-        started = next(reports)
-        assert isinstance(started, Started)
+        best_nats = best.val_nats if best else None
+        recorder = Recorder(text, request, best_nats, is_main=world.is_main_process)
 
-        # The states that are kept and one being written, the best model, and the logs.
-        states_bytes = (request.run.keep_checkpoints + 1) * started.state_bytes
-        room_bytes = states_bytes + started.model_bytes + _LOGS_BYTES
-        run = _open_folder(request, text, snapshot, room_bytes, world, locks)
-        yield Opened(
-            run=run,
-            corpus=text,
-            budget_seconds=request.train.budget_seconds,
-            room_bytes=room_bytes,
-            resumed_step=None if snapshot is None else snapshot.step,
-            is_found=found is not None,
-            damaged=request.damaged + damaged,
-            initial_model=request.initial_model(text.vocab),
-        )
+        def record(report: Report) -> Iterator[RunReport]:
+            if isinstance(report, Started):
+                opened = _open_folder(request, text, snapshot, report, world, locks)
+                recorder.start(opened.run, report)
+                is_found = found is not None
+                yield replace(opened, is_found=is_found, damaged=request.damaged + damaged)
+            yield from recorder.record(report)
 
-        recorder = Recorder(run, text, request, started, best.val_nats if best else None)
-        is_recorded = world.is_main_process
-        yield from _record(chain([started], reports), run, recorder if is_recorded else None)
+        with _naming_what_was_saved(recorder):
+            model = request.initial
+            yield from train(
+                text,
+                request.train,
+                resume=snapshot,
+                best=best,
+                initial=None if model is None else partial(extend_weights, model, text.vocab),
+                record=record,
+                should_stop=should_stop,
+                world=world,
+            )
 
 
 def _resolve_request(
@@ -191,11 +182,14 @@ def _open_folder(
     request: TrainRequest,
     corpus: Corpus,
     snapshot: Snapshot | None,
-    room_bytes: int,
+    started: Started,
     world: World,
     locks: ExitStack,
-) -> RunFolder:
-    """Return the run's folder, claimed if it is new; the logs end where the run continues."""
+) -> Opened:
+    """Open the run's folder, claimed if it is new; the logs end where the run continues."""
+    # The states that are kept and one being written, the best model, and the logs.
+    states_bytes = (request.run.keep_checkpoints + 1) * started.state_bytes
+    room_bytes = states_bytes + started.model_bytes + _LOGS_BYTES
     run = request.resumed
     if world.is_main_process:
         checkpoints = Path(request.run.checkpoints)
@@ -207,28 +201,24 @@ def _open_folder(
             run.set_aside(request.damaged)
             run.rewind_logs(snapshot.progress["logs"])
         run.save_settings(request.config_file)  # also what the same command is recognised by
-    return RunFolder(Path(world.broadcast(run and str(run.path))))
+    return Opened(
+        run=RunFolder(Path(world.broadcast(run and str(run.path)))),
+        corpus=corpus,
+        budget_seconds=request.train.budget_seconds,
+        room_bytes=room_bytes,
+        resumed_step=None if snapshot is None else snapshot.step,
+        initial_model=request.initial_model(corpus.vocab),
+    )
 
 
-def _record(
-    reports: Iterator[Report], run: RunFolder, recorder: Recorder | None
-) -> Iterator[RunReport]:
-    """Write each report to the run's files, then yield it; only the main process has a recorder."""
+@contextmanager
+def _naming_what_was_saved(recorder: Recorder) -> Iterator[None]:
+    """Add to the message of a run that failed which model or state there is."""
     try:
-        for report in reports:
-            if recorder is not None:
-                recorder.write(report)  # before the trainer continues, so files never lag
-            yield report
-            if recorder is not None and isinstance(report, Evaluation):
-                yield recorder.write_sample(report)
-            if isinstance(report, Finished):
-                yield recorder.finish(report) if recorder else RunFinished(run, report, {})
+        yield
     except DivergedError as error:
-        if recorder is None:
+        if not recorder.is_main:
             raise
         raise DivergedError(f"{error}; {recorder.describe_best()}") from error
     except ProcessLostError as error:
-        saved = "nothing was saved yet"
-        if run.step is not None:
-            saved = f"saved after step {run.step:,} in {run.path}; the same command continues it"
-        raise ProcessLostError(f"{error}; {saved}") from error
+        raise ProcessLostError(f"{error}; {recorder.describe_state()}") from error

@@ -65,7 +65,7 @@ def split_sources(sources: list[Source], part_bytes: int, config: TextConfig) ->
 def count_job(part: list[Source], config: TextConfig) -> Job:
     """Return the job that counts the characters of a part.
 
-    Its result: codes, the code points in the part; counts, how often each stands there; last, the
+    Its result: codes, the code points in the part; counts, how often each occurs; last, the
     part's last character, "" if it has none.
     """
     sources = [[str(each.path), each.name, each.stamp, each.start, each.stop] for each in part]

@@ -24,7 +24,7 @@ MAX_HELD_CHARS = 1 << 16
 
 _FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 
-# ASCII, hanzi and hangul syllables never compose with what stands before them, in any normal form.
+# ASCII, hanzi and hangul syllables never compose with a character before, in any normal form.
 _STARTER = re.compile("[\x00-\x7f\u4e00-\u9fff\uac00-\ud7a3]")
 
 
@@ -95,7 +95,7 @@ def iter_ended(texts: Iterable[Iterable[str]], end: str) -> Iterator[str]:
 
 
 def count_documents(pieces: Iterable[str], end: str) -> int:
-    """Count how often `end` stands in a text, from the left and without overlaps.
+    """Count how often `end` occurs in a text, from the left and without overlaps.
 
     >>> count_documents(["one-", "-two--", "three"], end="--")
     2

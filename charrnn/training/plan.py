@@ -76,7 +76,7 @@ def make_plan(
     one that the rules were measured on. step_seconds: of a step of this run here, if measured.
 
     >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
-    256
+    128
     """
     # Windows that the text has enough of, and as many steps as are asked for.
     seq_len, batch_size = _fit_windows(config, train_tokens)

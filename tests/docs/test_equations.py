@@ -1,8 +1,9 @@
 """docs/equations.md against the code: each "In code:" line must still be true.
 
-Such a line names a file, a token in it, and a line of that token's source, whitespace aside:
+Such a line has a file, a definition in it, and a line of that definition's source. Whitespace does
+not count:
 
-    In code: [`path`](../path), `token`: `the line`
+    In code: [`path`](../path), `name`: `the line`
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ CITATIONS = [line for line in PAGE.splitlines() if line.startswith("In code:")]
 PATTERN = re.compile(r"In code: \[`([^`]+)`\]\(\.\./([^)]+)\), `([\w.]+)`: `([^`]+)`")
 
 
-def token_source(path: Path, token: str) -> str:
-    """Give the source of a function, class, method or module constant; "" where there is none."""
+def source_of(path: Path, qualified_name: str) -> str:
+    """Return the source of a function, class, method or module constant; "" if there is none."""
     source = path.read_text(encoding="utf-8")
     node: ast.AST | None = ast.parse(source)
-    for name in token.split("."):
+    for name in qualified_name.split("."):
         members = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
         node = next((member for member in members if name in names_bound(member)), None)
     return (node and ast.get_source_segment(source, node)) or ""
 
 
 def names_bound(statement: ast.stmt) -> list[str]:
-    """Give the names that a statement defines."""
+    """Return the names that a statement defines."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.AnnAssign):
@@ -39,19 +40,19 @@ def names_bound(statement: ast.stmt) -> list[str]:
 
 
 def squeeze(line: str) -> str:
-    """Take the whitespace out of a line."""
+    """Return a line without its whitespace."""
     return "".join(line.split())
 
 
 @pytest.mark.parametrize("citation", CITATIONS)
-def test_a_cited_line_stands_in_the_token_it_is_cited_from(citation):
+def test_a_cited_line_is_in_the_definition_that_is_named(citation):
     match = PATTERN.fullmatch(citation)
-    assert match, "write: In code: [`path`](../path), `token`: `the line`"
-    path, link, token, quote = match.groups()
+    assert match, "write: In code: [`path`](../path), `name`: `the line`"
+    path, link, name, quote = match.groups()
     assert link == path
     assert (ROOT / path).is_file()
-    source = token_source(ROOT / path, token)
-    assert source, f"{path} has no {token}"
+    source = source_of(ROOT / path, name)
+    assert source, f"{path} has no {name}"
     assert squeeze(quote) in [squeeze(line) for line in source.splitlines()]
 
 

@@ -176,7 +176,7 @@ def test_a_whole_number_that_is_no_float_is_refused() -> None:
     ended = run(*train("book.txt", "--config", "one.toml"))
 
     assert ended.code == 2
-    assert "clip_grad_norm is 1000" in ended.err
+    assert "clip_grad_norm cannot be 1000" in ended.err
 
 
 def test_any_bytes_as_a_configuration(times: Times, figure: Figure) -> None:

@@ -14,7 +14,7 @@ from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.constraints.pattern import make_constraint
 from charrnn.text.vocab import Vocab
-from tests.reference.constraint import draw, random_pattern
+from tests.reference.constraint import random_pattern, sample_text
 
 VOCABS = [Vocab("\n -1abÉé月"), Vocab("\n-ab", has_bytes=True)]
 LENGTH = 16
@@ -41,7 +41,7 @@ def test_every_output_matches_in_full(
     for pattern, vocab, constraint in islice(iter_constraints(), patterns):
         compiled = re.compile(pattern)
         for _ in range(each):
-            text = draw(constraint, vocab, drawing)
+            text = sample_text(constraint, vocab, drawing)
             assert compiled.fullmatch(text), (pattern, text)
             assert len(text) <= LENGTH
             texts.add(text)

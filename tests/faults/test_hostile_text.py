@@ -109,7 +109,7 @@ def test_more_characters_than_a_model_takes_are_refused_with_the_way_out(times: 
     code, line = refusal(train("all.txt"))
     assert code == 3
     assert f"{count:,} different characters" in line
-    assert "--min-count 2 writes" in line
+    assert "--min-count 2 to spell" in line
     assert train("all.txt", "--min-count", "2").code == 0
 
 
@@ -117,7 +117,7 @@ def test_the_way_out_fits_a_text_in_which_all_characters_come_again() -> None:
     text = "".join(map(chr, range(0x10000, 0x10001 + MAX_ALPHABET)))
     Path("twice.txt").write_bytes((text * 2).encode())
 
-    with pytest.raises(CorpusError, match="--min-count 3 writes"):
+    with pytest.raises(CorpusError, match="--min-count 3 to spell"):
         open_corpus(["twice.txt"], TextConfig(min_count=2))
     assert open_corpus(["twice.txt"], TextConfig(min_count=3)).vocab.size == 256
 

@@ -128,7 +128,9 @@ def test_two_machines_train_as_one_process_does_and_outlive_the_loss_of_one(
             assert first.wait(PATIENCE_SECONDS) == 1
             seconds[loss] = time.monotonic() - began
             (line,) = re.findall("^.*charrnn: .*$", told[0].read_text(), re.M)
-            assert f"saved after step {run.step} in {run.path}; the same command continues it" in line
+            assert (
+                f"saved after step {run.step} in {run.path}; the same command continues it" in line
+            )
             if loss == "cut off":
                 hosts[1].plug_in()
         assert [agent.wait(PATIENCE_SECONDS) for agent in start(hosts)] == [0, 0], told

@@ -16,8 +16,8 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN
 from charrnn.tasks.train import start_run
-from charrnn.training.trainer import StepResult, Trainer
 from charrnn.training.reports import Finished, Incident, Snapshot
+from charrnn.training.trainer import StepResult, Trainer
 from tests.training.small_runs import SMALL
 
 SIZES: dict[str, Any] = {**SMALL, "batch_size": 4, "on_unfinished": "new"}

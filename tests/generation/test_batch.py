@@ -16,21 +16,20 @@ from charrnn.generation.network import Network
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.state import State
 from charrnn.text.vocab import Ids
+from tests.generation.random_models import random_weights
 
 V, H, L, LENGTH = 40, 64, 2, 60
 PROMPT = np.array([3, 1, 4, 1, 5])
 
 
-def make_runtime(spread: float = 0.15, **shape: Any) -> Network:
+def make_network(spread: float = 0.15, **shape: Any) -> Network:
     sizes = {"vocab_size": V, "embedding_size": 9, "hidden_size": H, "num_layers": L}
     config = ModelConfig(**(sizes | shape))
-    random = np.random.default_rng(7)
-    weights = {n: random.normal(0, spread, s) for n, s in config.weight_shapes().items()}
-    return Network(config, {n: w.astype(np.float32) for n, w in weights.items()})
+    return Network(config, random_weights(config, 7, spread))
 
 
 class Even:
-    """A constraint: even and odd ids in turn, any one each fifth time, up to a 7 or to 50 of them."""
+    """A constraint: even and odd ids in turn, any fifth id, up to a 7 or to 50 of them."""
 
     reason = "even"
 
@@ -50,8 +49,8 @@ class Even:
         return state == 50
 
 
-def start_of(runtime: Network) -> Context:
-    return Context(runtime.prefill(PROMPT, runtime.initial_state()), PROMPT)
+def start_of(network: Network) -> Context:
+    return Context(network.prefill(PROMPT, network.initial_state()), PROMPT)
 
 
 def streams(count: int) -> list[np.random.Generator]:
@@ -59,11 +58,11 @@ def streams(count: int) -> list[np.random.Generator]:
 
 
 def sample_alone(
-    runtime: Network, chain: SamplerChain, count: int, constraint: Any = None
+    network: Network, chain: SamplerChain, count: int, constraint: Any = None
 ) -> list[list[int]]:
-    start = start_of(runtime)
+    start = start_of(network)
     return [
-        list(islice(iter_tokens(runtime, start, chain, random, constraint), LENGTH))
+        list(islice(iter_tokens(network, start, chain, random, constraint), LENGTH))
         for random in streams(count)
     ]
 
@@ -97,50 +96,54 @@ def make_chain(settings: dict[str, Any]) -> SamplerChain:
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_each_text_is_the_one_sampled_alone(settings: dict[str, Any]) -> None:
-    runtime, count = make_runtime(), 24
+    network = make_network()
+    count = 24
     chain = make_chain(settings)
 
-    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
+    batch = Batch(network, [start_of(network)] * count, chain, streams(count))
 
-    assert sample_together(batch, count) == sample_alone(runtime, chain, count)
+    assert sample_together(batch, count) == sample_alone(network, chain, count)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru"])
 def test_every_cell_samples_side_by_side(cell: str) -> None:
-    runtime, count = make_runtime(cell=cell), 9
+    network = make_network(cell=cell)
+    count = 9
     chain = make_chain({})
 
-    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
+    batch = Batch(network, [start_of(network)] * count, chain, streams(count))
 
-    assert sample_together(batch, count) == sample_alone(runtime, chain, count)
+    assert sample_together(batch, count) == sample_alone(network, chain, count)
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"temperature": 0}])
 def test_a_constraint_restricts_each_text_as_it_would_alone(settings: dict[str, Any]) -> None:
-    runtime, count = make_runtime(), 12
+    network = make_network()
+    count = 12
     chain = make_chain(settings)
 
-    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count), Even())
+    batch = Batch(network, [start_of(network)] * count, chain, streams(count), Even())
 
     together = sample_together(batch, count)
-    assert together == sample_alone(runtime, chain, count, Even())
+    assert together == sample_alone(network, chain, count, Even())
     assert max(map(len, together)) == 50
     assert settings or min(map(len, together)) < 50
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_a_network_that_lets_rounding_grow_is_read_alone(cell: str) -> None:
-    runtime, count = make_runtime(0.5, cell=cell), 20
+    network = make_network(0.5, cell=cell)
+    count = 20
     chain = make_chain({"temperature": 2.0})
 
-    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count))
+    batch = Batch(network, [start_of(network)] * count, chain, streams(count))
 
-    assert sample_together(batch, count) == sample_alone(runtime, chain, count)
+    assert sample_together(batch, count) == sample_alone(network, chain, count)
     assert batch._alone is not None
 
 
 class Rough(Network):
-    """A runtime whose batches round ten times worse than any product does."""
+    """A network whose batches round ten times worse than any product does."""
 
     def advance_all(self, tokens: Ids, states: State) -> State:
         read = super().advance_all(tokens, states)
@@ -158,27 +161,30 @@ def test_where_rounding_might_decide_the_text_is_read_alone(
     """Random ties are rare: with a wide tolerance and rough products they are not."""
     monkeypatch.setattr(batch_module, "_TOLERANCE", 1e-3)
     monkeypatch.setattr(batch_module, "_DRIFT", 1.0)
-    runtime, count = make_runtime(), 16
-    rough = make_runtime()
+    network = make_network()
+    count = 16
+    rough = make_network()
     rough.__class__ = Rough
-    chain, asked = make_chain(settings), []
+    chain = make_chain(settings)
+    asked = []
     alone = Batch._sample_alone
     monkeypatch.setattr(Batch, "_sample_alone", lambda *args: asked.append(args[1]) or alone(*args))
 
-    batch = Batch(rough, [start_of(runtime)] * count, chain, streams(count))
+    batch = Batch(rough, [start_of(network)] * count, chain, streams(count))
 
-    assert sample_together(batch, count) == sample_alone(runtime, chain, count)
+    assert sample_together(batch, count) == sample_alone(network, chain, count)
     assert asked or not settings.get("temperature", 1)  # greedy meets few ties
 
 
 def test_costs_are_the_models_own_before_anything_shaped_the_logits() -> None:
-    runtime, count = make_runtime(), 3
+    network = make_network()
+    count = 3
     chain = make_chain({"top_k": 2, "presence_penalty": 1.0})
-    batch = Batch(runtime, [start_of(runtime)] * count, chain, streams(count), alternatives=4)
+    batch = Batch(network, [start_of(network)] * count, chain, streams(count), alternatives=4)
 
     step = next(iter(batch))
 
-    logits = runtime.logits(start_of(runtime).state).astype(np.float64)
+    logits = network.logits(start_of(network).state).astype(np.float64)
     nats = np.log(np.exp(logits).sum()) - logits
     assert step.nats == pytest.approx(nats[step.tokens], rel=1e-4)
     assert step.top is not None

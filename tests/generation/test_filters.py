@@ -1,4 +1,4 @@
-"""What each filter keeps, against slow and obvious twins, and the order in which they stand."""
+"""What each filter keeps, against slow and obvious twins, and the order of the filters."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def logits_of(*probabilities: float) -> Logits:
 
 
 def kept(logits: Logits) -> list[int]:
-    """Give the ids that were not left out."""
+    """Return the ids that were not left out."""
     return np.flatnonzero(logits > -np.inf).tolist()
 
 
@@ -130,7 +130,7 @@ def test_top_k_keeps_exactly_k_of_equal_ones(k: int) -> None:
 
 @LAW
 @given(some_logits, shares)
-def test_top_p_keeps_a_beginning_of_the_likeliest(logits: Logits, p: float) -> None:
+def test_top_p_keeps_the_first_of_the_likeliest(logits: Logits, p: float) -> None:
     chosen = kept(keep_top_p(logits, p))
 
     assert chosen == sorted(likeliest_first(logits)[: len(chosen)])
@@ -171,7 +171,7 @@ def test_min_p_of_one_keeps_all_that_are_as_likely_as_the_likeliest() -> None:
 
 @LAW
 @given(some_logits, st.floats(0.1, 4))
-def test_top_n_sigma_keeps_what_is_within_so_many_deviations_of_the_largest(
+def test_top_n_sigma_keeps_what_is_within_n_deviations_of_the_largest(
     logits: Logits, n: float
 ) -> None:
     values = [float(logit) for logit in logits]
@@ -184,7 +184,7 @@ def test_top_n_sigma_keeps_what_is_within_so_many_deviations_of_the_largest(
     assert kept(keep_top_n_sigma(logits, n)) == expected
 
 
-def test_top_n_sigma_takes_no_account_of_what_is_left_out_already() -> None:
+def test_top_n_sigma_does_not_count_what_is_left_out_already() -> None:
     logits = np.array([-np.inf, 3, 1, -1, -np.inf])  # sigma of 3, 1, -1 is 1.63
 
     assert kept(keep_top_n_sigma(logits, 1.2)) == [1]
@@ -279,7 +279,7 @@ def test_a_range_of_temperatures_may_begin_at_greedy(spread: float) -> None:
 
 @LAW
 @given(some_logits, st.floats(0, 1, exclude_max=True))
-def test_all_filters_together_leave_something_to_draw(logits: Logits, uniform: float) -> None:
+def test_all_filters_together_leave_something_to_sample(logits: Logits, uniform: float) -> None:
     result = make_filter(ALL)(logits, uniform)
 
     assert kept(result)
@@ -359,7 +359,7 @@ def test_top_p_comes_before_min_p() -> None:
     assert kept(keep(logits_of(0.4, 0.3, 0.2, 0.1))) == [0, 1]
 
 
-def test_no_filter_is_asked_for_and_none_is_applied() -> None:
+def test_without_settings_no_filter_is_applied() -> None:
     logits = logits_of(0.4, 0.3, 0.3)
 
     assert (make_filter(SampleConfig(temperature=1))(logits) == logits - logits[0]).all()
@@ -399,7 +399,7 @@ def test_rows_are_filtered_as_each_is_alone(rows: list[list[float]], which: int)
         assert row == pytest.approx(alone, rel=1e-5)
 
 
-def test_each_row_has_its_own_temperature_and_its_own_chance() -> None:
+def test_each_row_has_its_own_temperature_and_xtc_uniform() -> None:
     logits = np.log([[0.5, 0.3, 0.2]] * 2)
     keep = make_filter(SampleConfig(temperature=1, xtc=0.5, xtc_threshold=0.25))
 

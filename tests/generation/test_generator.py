@@ -1,4 +1,4 @@
-"""A model file as a writer: prompts, lengths, seeds, bytes and stop texts."""
+"""Texts of a model file: prompts, lengths, seeds, bytes and stop texts."""
 
 from __future__ import annotations
 
@@ -12,24 +12,20 @@ from charrnn.config import ModelConfig, SampleConfig
 from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.model import Model
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import random_weights
 
 LETTERS = Vocab("\n abcdé")
 BYTES = Vocab("\nab", has_bytes=True)
 
 
 def make_model(vocab: Vocab = LETTERS, **summary: Any) -> Model:
-    """Give a model of random weights whose text depends on all it has read."""
-    random = np.random.default_rng(8)
+    """Return a model of random weights whose text depends on all that it has read."""
     config = ModelConfig(cell="gru", vocab_size=vocab.size, embedding_size=3, hidden_size=4)
-    weights = {
-        name: random.normal(0, 1.5, shape).astype(np.float32)
-        for name, shape in config.weight_shapes().items()
-    }
-    return Model(ModelFile(config, vocab, weights, summary))
+    return Model(ModelFile(config, vocab, random_weights(config, 8, 1.5), summary))
 
 
-def make_model_of(cycle: list[int], vocab: Vocab) -> Model:
-    """Give a model that, after the first id of `cycle`, writes the others in turn, for ever.
+def make_cyclic_model(cycle: list[int], vocab: Vocab) -> Model:
+    """Return a model that, after the first id of `cycle`, samples the others in turn, for ever.
 
     Each unit of the hidden layer stands for the id that was read; the ids are all different.
     """
@@ -63,11 +59,11 @@ def test_another_seed_writes_another_text() -> None:
     assert write(make_model(), seed=5) != write(make_model(), seed=6)
 
 
-def test_without_a_seed_each_text_is_another() -> None:
+def test_without_a_seed_each_text_is_different() -> None:
     assert write(make_model(), seed=None) != write(make_model(), seed=None)
 
 
-def test_each_sample_of_a_seed_is_another() -> None:
+def test_each_sample_of_a_seed_is_different() -> None:
     model = make_model()
 
     assert len({write(model, index=index) for index in range(4)}) == 4
@@ -80,7 +76,7 @@ def test_a_sample_does_not_depend_on_those_before_it() -> None:
     assert write(make_model(), index=2) == among_others
 
 
-def test_two_texts_drawn_in_turns_are_those_drawn_one_after_the_other() -> None:
+def test_two_texts_sampled_in_turns_are_those_sampled_one_after_the_other() -> None:
     model = make_model()
     streams = [model.generate("a", length=30, seed=seed) for seed in (1, 2)]
 
@@ -92,8 +88,8 @@ def test_two_texts_drawn_in_turns_are_those_drawn_one_after_the_other() -> None:
 # ── prompts ──
 
 
-def test_the_prompt_is_not_part_of_what_is_written() -> None:
-    model = make_model_of([2, 3, 4], LETTERS)
+def test_the_prompt_is_not_part_of_the_text() -> None:
+    model = make_cyclic_model([2, 3, 4], LETTERS)
 
     assert write(model, "a", 5) == "bcabc"
 
@@ -110,8 +106,8 @@ def test_an_empty_prompt_starts_as_a_line_does() -> None:
     assert write(model, "") == write(model, "\n")
 
 
-def test_an_empty_prompt_starts_anywhere_where_there_is_no_newline() -> None:
-    model = make_model_of([0, 1, 2], Vocab("abc"))
+def test_without_a_newline_an_empty_prompt_starts_anywhere() -> None:
+    model = make_cyclic_model([0, 1, 2], Vocab("abc"))
 
     assert {write(model, "", 1, seed=seed) for seed in range(30)} == set("abc")
 
@@ -159,7 +155,7 @@ def test_a_file_that_says_nothing_of_its_training_knows_no_end_of_documents() ->
 
 
 @pytest.mark.parametrize("length", [0, 1, 7])
-def test_the_length_is_what_is_written(length: int) -> None:
+def test_the_length_is_that_of_the_text(length: int) -> None:
     assert len(write(make_model(), "ab", length)) == length
 
 
@@ -171,25 +167,25 @@ def test_the_length_counts_characters_and_not_the_tokens_they_take() -> None:
     first_byte = len(BYTES.alphabet)
     euro = [first_byte + byte for byte in "€".encode()]
 
-    assert write(make_model_of([1, *euro], BYTES), "a", 5) == "€a€a€"
+    assert write(make_cyclic_model([1, *euro], BYTES), "a", 5) == "€a€a€"
 
 
 def test_bytes_that_make_no_character_come_out_as_replacement_characters() -> None:
     first_byte = len(BYTES.alphabet)
-    model = make_model_of([1, first_byte + 0xC3, first_byte + 0xFF], BYTES)
+    model = make_cyclic_model([1, first_byte + 0xC3, first_byte + 0xFF], BYTES)
 
     assert write(model, "a", 7) == "��a��a�"
 
 
 def test_every_piece_has_at_least_one_character() -> None:
     first_byte = len(BYTES.alphabet)
-    model = make_model_of([1, *(first_byte + byte for byte in "€".encode())], BYTES)
+    model = make_cyclic_model([1, *(first_byte + byte for byte in "€".encode())], BYTES)
 
     assert [*model.generate("a", length=3, seed=1, stop=("a€",))] == ["€"]
     assert all(make_model(BYTES).generate(length=200, seed=1))
 
 
-def test_settings_given_by_name_go_before_those_of_the_config() -> None:
+def test_settings_by_keyword_override_those_of_the_config() -> None:
     config = SampleConfig(length=3, seed=1, temperature=0)
     model = make_model()
 
@@ -205,13 +201,13 @@ def test_a_setting_out_of_range_is_refused() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0, 1, 5])
-def test_what_is_banned_is_never_written(temperature: float) -> None:
+def test_banned_characters_are_never_written(temperature: float) -> None:
     text = write(make_model(), "a", 300, temperature=temperature, ban=("é", " "))
 
     assert set(text) <= set("\nabcd")
 
 
-def test_only_what_is_asked_for_is_written_and_all_of_it() -> None:
+def test_all_characters_of_only_are_written_and_no_others() -> None:
     assert set(write(make_model(BYTES), "a", 300, temperature=9, only=("xyz",))) == set("xyz")
 
 
@@ -225,7 +221,7 @@ def test_a_bias_can_force_a_character() -> None:
 
 
 def test_penalties_count_the_prompt_within_their_window() -> None:
-    model = make_model_of([2, 3, 4], LETTERS)  # a, b, c
+    model = make_cyclic_model([2, 3, 4], LETTERS)  # a, b, c
     penalty = {"temperature": 0, "presence_penalty": 10, "repetition_penalty": 10}
 
     near = write(model, "ca", 1, penalty_window=2, **penalty)
@@ -235,13 +231,13 @@ def test_penalties_count_the_prompt_within_their_window() -> None:
 
 
 def test_the_newline_that_an_empty_prompt_stands_for_is_not_counted() -> None:
-    model = make_model_of([0, 2], LETTERS)
+    model = make_cyclic_model([0, 2], LETTERS)
 
     assert write(model, "", 1, temperature=0, repetition_penalty=10) == "a"
 
 
-def test_a_writing_tells_why_it_ended() -> None:
-    stream = make_model_of([2, 3, 4, 5], LETTERS).generate("a", length=9, stop=("da",))
+def test_a_stream_has_the_reason_of_its_end() -> None:
+    stream = make_cyclic_model([2, 3, 4, 5], LETTERS).generate("a", length=9, stop=("da",))
 
     assert (stream.reason, "".join(stream), stream.reason) == (None, "bc", "stop")
 
@@ -249,7 +245,7 @@ def test_a_writing_tells_why_it_ended() -> None:
 def test_a_stop_text_of_several_bytes_is_never_shown_in_part() -> None:
     first_byte = len(BYTES.alphabet)
     euro = [first_byte + byte for byte in "€".encode()]
-    model = make_model_of([1, 2, *euro], BYTES)  # a, b, €
+    model = make_cyclic_model([1, 2, *euro], BYTES)  # a, b, €
 
     assert write(model, "a", 50, stop=("€a",)) == "b"
     assert write(model, "a", 50, stop_regex="[€x]") == "b"
@@ -260,19 +256,19 @@ def test_a_stop_text_of_several_bytes_is_never_shown_in_part() -> None:
 
 
 def test_a_stop_text_ends_the_text_before_it() -> None:
-    model = make_model_of([2, 3, 4, 5], LETTERS)
+    model = make_cyclic_model([2, 3, 4, 5], LETTERS)
 
     assert write(model, "a", 99, stop=("da",)) == "bc"
 
 
 def test_a_stop_text_that_stands_in_the_prompt_does_not_stop() -> None:
-    model = make_model_of([2, 3, 4, 5], LETTERS)
+    model = make_cyclic_model([2, 3, 4, 5], LETTERS)
 
     assert write(model, "ab", 6, stop=("ab",)) == "cd"
 
 
 def test_a_text_that_ends_within_a_stop_text_is_complete() -> None:
-    model = make_model_of([2, 3, 4, 5], LETTERS)
+    model = make_cyclic_model([2, 3, 4, 5], LETTERS)
 
     assert write(model, "a", 3, stop=("cda",)) == "bcd"
 
@@ -304,6 +300,6 @@ def test_a_beam_is_for_searching_alone() -> None:
         model.search()
 
 
-def test_novel_text_needs_the_text_that_was_learned_from() -> None:
+def test_max_copy_needs_the_text_that_the_model_was_trained_on() -> None:
     with pytest.raises(ConfigError, match="max_copy needs the text"):
         make_model().generate(max_copy=3)

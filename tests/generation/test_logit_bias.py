@@ -1,4 +1,4 @@
-"""Sets of characters by name, and what they let a model write."""
+"""Sets of characters by name, and what they allow a model to write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BYTES = Vocab("\nab", has_bytes=True)
 
 
 def left(vocab: Vocab = LETTERS, **settings: Any) -> str:
-    """Give the characters of the alphabet that are not banned."""
+    """Return the characters of the alphabet that are not banned."""
     bias = make_logit_bias(vocab, SampleConfig(**settings))
     assert bias is not None
     return "".join(char for char, each in zip(vocab.alphabet, bias, strict=False) if each == 0)
@@ -59,11 +59,11 @@ def test_every_category_of_a_character_is_a_name() -> None:
     assert len(examples) == 28
 
 
-def test_sets_given_again_are_joined_and_a_ban_goes_before() -> None:
+def test_several_sets_are_joined_and_a_ban_wins() -> None:
     assert left(only=("digits", " ", "a"), ban=("٣",)) == " 1a"
 
 
-def test_where_nothing_is_asked_there_is_nothing_to_add() -> None:
+def test_without_settings_there_is_no_bias() -> None:
     assert make_logit_bias(LETTERS, SampleConfig()) is None
 
 

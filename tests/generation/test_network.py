@@ -26,7 +26,7 @@ EACH_CELL = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cel
 
 
 def make_network(cell: tuple[str, str], **shape: Any) -> CharRNN:
-    """Give a network with nothing left at zero that training would move."""
+    """Return a network with nothing left at zero that training would move."""
     sizes = {"vocab_size": V, "hidden_size": H, "embedding_size": E} | shape
     torch.manual_seed(3)
     network = CharRNN(ModelConfig(cell=cell[0], nonlinearity=cell[1], **sizes))
@@ -46,12 +46,12 @@ def make_ids() -> list[int]:
 
 @torch.no_grad()
 def torch_logits(network: CharRNN, ids: list[int]) -> np.ndarray:
-    """Give torch's logits (S, V) after each of `ids`, read in one go."""
+    """Return torch's logits (S, V) after each of `ids`, read in one go."""
     return network(torch.tensor([ids]))[0][0].numpy()
 
 
 def numpy_logits(network: Network, ids: list[int]) -> np.ndarray:
-    """Give the runtime's logits (S, V) after each of `ids`, read one by one."""
+    """Return our logits (S, V) after each of `ids`, read one by one."""
     state, logits = network.initial_state(), []
     for token in ids:
         state = network.advance(token, state)

@@ -1,4 +1,4 @@
-"""What each penalty takes off, against twins that read the whole history anew."""
+"""What each penalty subtracts, against twins that read the whole history again."""
 
 from __future__ import annotations
 
@@ -40,23 +40,21 @@ def shared_length(left: list[int], right: list[int]) -> int:
 
 
 def longest_run(ids: list[int], window: int, token: int) -> int:
-    """The slow twin of a loop: the longest run of the history that `token` would go on with."""
+    """The slow twin of DRY: the longest run of the history that `token` would continue."""
     start = max(0, len(ids) - window)
     indices = [index for index in range(start, len(ids)) if ids[index] == token]
     return max((shared_length(ids[:index], ids) for index in indices), default=0)
 
 
 @given(some_ids, windows)
-def test_the_past_is_the_last_ids_and_how_often_each_stands_among_them(
-    ids: list[int], window: int
-) -> None:
+def test_the_history_is_the_last_ids_and_their_counts(ids: list[int], window: int) -> None:
     history = history_of(ids, window)
 
     assert history.ids.tolist() == ids[-window:]
     assert history.counts.tolist() == [ids[-window:].count(token) for token in range(V)]
 
 
-def test_remembering_leaves_the_past_before_as_it_was() -> None:
+def test_appending_leaves_the_history_before_as_it_was() -> None:
     before = history_of([0, 1, 0], window=3)
 
     append_token(before, 2, window=3)
@@ -65,7 +63,7 @@ def test_remembering_leaves_the_past_before_as_it_was() -> None:
 
 
 @given(some_logits, some_ids, windows, st.floats(1, 10))
-def test_a_repetition_penalty_makes_what_was_written_less_likely_on_either_side_of_zero(
+def test_a_repetition_penalty_makes_recent_tokens_less_likely_on_either_side_of_zero(
     logits: Logits, ids: list[int], window: int, strength: float
 ) -> None:
     expected = [
@@ -91,7 +89,7 @@ def test_presence_counts_once_and_frequency_each_time(
 
 
 @given(some_logits, some_ids, windows, st.integers(1, 4))
-def test_a_loop_penalty_grows_with_the_run_that_would_go_on(
+def test_the_dry_penalty_grows_with_the_run_that_would_continue(
     logits: Logits, ids: list[int], window: int, shortest: int
 ) -> None:
     beyond = [max(0, longest_run(ids, window, token) - shortest + 1) for token in range(V)]
@@ -101,7 +99,7 @@ def test_a_loop_penalty_grows_with_the_run_that_would_go_on(
     assert result == pytest.approx(logits - 0.5 * np.array(beyond))
 
 
-def test_only_what_goes_on_with_the_loop_is_penalized() -> None:
+def test_only_the_token_that_continues_the_repetition_is_penalized() -> None:
     result = subtract_dry(np.zeros(V), history_of([0, 1, 2, 0, 1, 2, 0, 1]), 1.0, length=3)
 
     assert result.tolist() == [0, 0, -3, 0, 0]  # five ids repeat, the third is the first too many

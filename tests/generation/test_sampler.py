@@ -1,4 +1,4 @@
-"""Drawing ids: the frequencies are the softmax's, and what has no probability is never sampled."""
+"""Sampled ids: frequencies are the softmax's, and no id without probability is sampled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from charrnn.generation.chain import SamplerChain, describe_chain
 from charrnn.generation.filters import Logits, make_filter, softmax
 from charrnn.generation.network import Network
 from charrnn.generation.penalties import count_costs, divide_repeats, make_history, subtract_counts
-from charrnn.generation.sampler import Context, iter_uniforms, iter_tokens
+from charrnn.generation.sampler import Context, iter_tokens, iter_uniforms
+from tests.generation.random_models import random_weights
 from tests.generation.sampling import make_sampler, start_state
 
 LAW = settings(deadline=None)  # a busy machine breaks no law
@@ -33,31 +34,27 @@ class Edges:
         return np.resize(self._numbers, size)
 
 
-def make_runtime() -> Network:
-    random = np.random.default_rng(5)
+def make_network() -> Network:
     config = ModelConfig(vocab_size=V, embedding_size=E, hidden_size=H, num_layers=L)
-    shapes = config.weight_shapes()
-    return Network(
-        config, {n: random.normal(0, 2, s).astype(np.float32) for n, s in shapes.items()}
-    )
+    return Network(config, random_weights(config, 5, 2))
 
 
 def sample_ids(count: int, seed: int = 1, **settings: Any) -> list[int]:
-    """Let the runtime write `count` ids from its initial state."""
-    runtime = make_runtime()
+    """Sample `count` ids of the network from its initial state."""
+    network = make_network()
     chain = SamplerChain(SampleConfig(**settings), V)
-    ids = iter_tokens(runtime, Context(runtime.initial_state()), chain, np.random.default_rng(seed))
+    ids = iter_tokens(network, Context(network.initial_state()), chain, np.random.default_rng(seed))
     return list(islice(ids, count))
 
 
 def make_stateless_sampler(config: SampleConfig, random: Any) -> Callable[[Logits], int]:
-    """Give the choice of an id where nothing was written yet."""
+    """Return a function from logits to an id, where nothing was sampled before."""
     sample = make_sampler(config, random)
     return lambda logits: sample(logits, start_state(config, (), len(logits)))[0]
 
 
 def sample_often(logits: Sequence[float], count: int, **settings: Any) -> np.ndarray:
-    """Count what is picked from the same logits: (V,)."""
+    """Count the ids sampled from the same logits: (V,)."""
     sample = make_stateless_sampler(SampleConfig(**settings), np.random.default_rng(6))
     array = np.array(logits, np.float32)
     return np.bincount([sample(array) for _ in range(count)], minlength=len(logits))
@@ -124,40 +121,44 @@ def test_penalties_and_bias_come_before_the_filters() -> None:
 
 
 def test_greedy_is_the_likeliest_after_penalties_and_bans() -> None:
-    runtime, chain = make_runtime(), [1, 3]
+    network = make_network()
+    chain = [1, 3]
     bias = np.array([0, -np.inf, 0.5, 0, 0], np.float32)
-    state = runtime.initial_state()
+    state = network.initial_state()
     for _ in range(30):
         history = make_history(chain[-7:], V, 7, has_dry=False)
-        repeated = divide_repeats(runtime.logits(state), history, 1.5)
+        repeated = divide_repeats(network.logits(state), history, 1.5)
         logits = subtract_counts(repeated, history, count_costs(0.25, 0, 7))
         chain.append(int(np.argmax(logits + bias)))
-        state = runtime.advance(chain[-1], state)
+        state = network.advance(chain[-1], state)
     config = SampleConfig(
         temperature=0, repetition_penalty=1.5, presence_penalty=0.25, penalty_window=7
     )
 
-    start = Context(runtime.initial_state(), np.array([1, 3]))
-    ids = iter_tokens(runtime, start, SamplerChain(config, V, bias), np.random.default_rng(1))
+    start = Context(network.initial_state(), np.array([1, 3]))
+    ids = iter_tokens(network, start, SamplerChain(config, V, bias), np.random.default_rng(1))
 
     assert [1, 3, *islice(ids, 30)] == chain
     assert len(set(chain[2:])) > 2
 
 
-def test_neutral_settings_draw_the_same_ids_as_none() -> None:
+def test_neutral_settings_sample_the_same_ids_as_none() -> None:
     neutral = {"presence_penalty": 0.0, "repetition_penalty": 1.0, "xtc": 0.0, "typical": 1.0}
 
-    assert sample_ids(30, dry_length=2, penalty_window=9, mirostat_rate=0.5, **neutral) == sample_ids(30)
+    assert sample_ids(
+        30, dry_length=2, penalty_window=9, mirostat_rate=0.5, **neutral
+    ) == sample_ids(30)
 
 
-def test_penalties_that_change_nothing_draw_the_same_ids() -> None:
+def test_penalties_that_change_nothing_sample_the_same_ids() -> None:
     assert sample_ids(60, dry_penalty=9, dry_length=500) == sample_ids(60)
 
 
-def test_a_loop_penalty_ends_a_loop() -> None:
+def test_the_dry_penalty_ends_a_loop() -> None:
     logits = np.array([0, 4, 0, 0], np.float32)  # greedy writes 1 for ever
     config = SampleConfig(temperature=0, dry_penalty=1, dry_length=3)
-    sample, state = make_sampler(config, np.random.default_rng(0)), start_state(config, (), 4)
+    sample = make_sampler(config, np.random.default_rng(0))
+    state = start_state(config, (), 4)
     sampled = []
     for _ in range(9):
         token, state = sample(logits, state)
@@ -214,30 +215,33 @@ def test_what_does_not_act_is_not_described() -> None:
     ]
 
 
-def test_greedy_is_a_chain_of_likeliest_characters() -> None:
-    runtime, chain = make_runtime(), []
-    state = runtime.initial_state()
+def test_greedy_takes_the_likeliest_each_time() -> None:
+    network = make_network()
+    chain = []
+    state = network.initial_state()
     for _ in range(30):
-        chain.append(int(np.argmax(runtime.logits(state))))
-        state = runtime.advance(chain[-1], state)
+        chain.append(int(np.argmax(network.logits(state))))
+        state = network.advance(chain[-1], state)
 
     assert sample_ids(30, temperature=0) == chain
 
 
 def test_greedy_ignores_the_seed_and_the_filters() -> None:
-    assert sample_ids(30, seed=1, temperature=0) == sample_ids(30, seed=2, temperature=0, top_k=3, top_p=0.5)
+    assert sample_ids(30, seed=1, temperature=0) == sample_ids(
+        30, seed=2, temperature=0, top_k=3, top_p=0.5
+    )
 
 
 @pytest.mark.parametrize("temperature", [1e-45, 5e-324])
-def test_a_tiny_temperature_draws_as_greedy_does(temperature: float) -> None:
+def test_a_tiny_temperature_samples_as_greedy_does(temperature: float) -> None:
     assert sample_ids(30, temperature=temperature) == sample_ids(30, temperature=0)
 
 
-def test_top_k_of_one_draws_as_greedy_does() -> None:
+def test_top_k_of_one_samples_as_greedy_does() -> None:
     assert sample_ids(30, temperature=1.5, top_k=1) == sample_ids(30, temperature=0)
 
 
-def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
+def test_the_same_seed_samples_the_same_and_another_does_not() -> None:
     assert sample_ids(30, seed=1) == sample_ids(30, seed=1)
     assert sample_ids(30, seed=1) != sample_ids(30, seed=2)
 
@@ -256,7 +260,7 @@ def test_numbers_drawn_in_blocks_are_those_drawn_one_by_one() -> None:
     st.floats(0, 1, exclude_max=True),
     st.sampled_from([0.5, 1.0, 3.0]),
 )
-def test_a_character_without_probability_is_never_drawn(
+def test_a_character_without_probability_is_never_sampled(
     values: list[float], uniform: float, temperature: float
 ) -> None:
     logits = np.array([-np.inf, *values, 1.0, -np.inf], np.float32)
@@ -272,7 +276,7 @@ def test_a_character_without_probability_is_never_drawn(
 @given(
     st.lists(st.floats(-4, 4), min_size=2, max_size=9), st.lists(st.floats(0, 0.999), min_size=1)
 )
-def test_a_character_is_drawn_where_the_summed_probabilities_pass_the_number(
+def test_a_character_is_sampled_where_the_summed_probabilities_pass_the_number(
     logits: list[float], uniforms: list[float]
 ) -> None:
     edges: Any = Edges(*uniforms)

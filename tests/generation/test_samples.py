@@ -1,4 +1,4 @@
-"""Whole texts from ids drawn side by side: what ends them, and what each character cost."""
+"""Whole samples from a batch: what ends them, and what each of their characters costs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_each_of_many_texts_is_the_one_of_its_index(model: Model, settings: dict
     assert [sample.index for sample in many] == list(range(11))
 
 
-def test_texts_do_not_depend_on_how_many_are_written_at_once(
+def test_texts_do_not_depend_on_how_many_are_sampled_at_once(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = texts_of(model.generate_many(count=20, length=30, seed=1))
@@ -85,8 +85,8 @@ def test_characters_cost_what_score_says(model: Model) -> None:
 def test_alternatives_are_the_likeliest_in_order(model: Model) -> None:
     (sample,) = model.generate_many(count=1, length=5, seed=1, alternatives=3)
 
-    for place, cost in enumerate(sample.costs):
-        named = model.next_chars("\n" + sample.text[:place], 3)
+    for index, cost in enumerate(sample.costs):
+        named = model.next_chars("\n" + sample.text[:index], 3)
         assert [name for name, _ in cost.top] == [name for name, _ in named]
         assert [math.exp(-nats) for _, nats in cost.top] == pytest.approx(
             [share for _, share in named], rel=1e-3
@@ -117,12 +117,12 @@ def test_a_text_without_costs_has_no_bits_per_character() -> None:
     assert math.isnan(Sample(0, "ab", "length").bpc)
 
 
-def test_what_was_read_is_gone_on_from_again_and_again(model: Model) -> None:
-    place = model.read("ab é")
+def test_a_context_can_be_continued_again_and_again(model: Model) -> None:
+    context = model.read("ab é")
 
-    forked = ["".join(model.generate("a", after=place, seed=s, length=9)) for s in (1, 2)]
+    forked = ["".join(model.generate("a", after=context, seed=s, length=9)) for s in (1, 2)]
 
     assert forked == ["".join(model.generate("ab éa", seed=s, length=9)) for s in (1, 2)]
-    assert "".join(model.generate(after=place, seed=1, length=9, presence_penalty=1.0)) == "".join(
-        model.generate("ab é", seed=1, length=9, presence_penalty=1.0)
-    )
+    assert "".join(
+        model.generate(after=context, seed=1, length=9, presence_penalty=1.0)
+    ) == "".join(model.generate("ab é", seed=1, length=9, presence_penalty=1.0))

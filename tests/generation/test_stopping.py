@@ -56,9 +56,7 @@ def first_stop(text: str, stops: list[str]) -> str:
 @example("ababab", ["abab"])
 @example("abcabd", ["abd", "bc"])  # complete first, though it begins later
 @example("xabcd", ["bcd", "abcd"])  # complete together: the longer one is left out
-def test_text_ends_before_the_first_stop_text_and_is_complete_up_to_it(
-    text: str, stops: list[str]
-) -> None:
+def test_text_ends_right_before_the_first_stop_text(text: str, stops: list[str]) -> None:
     assert shown(iter(text), UntilText(tuple(stops))) == first_stop(text, stops)
 
 
@@ -179,6 +177,7 @@ def test_text_ends_with_the_first_character_after_the_time() -> None:
         ({"seconds": 1e-9}, "a", "seconds"),
         ({"length": 4, "stop": ("b",)}, "a.\n", "stop"),
         ({"length": 4, "stop": ("b x",)}, "a.\nb", "length"),
+        ({"length": 4, "stop": ("b x",), "stop_regex": "b"}, "a.\n", "stop-regex"),
         ({"lines": 1, "sentences": 1, "stop": (".",)}, "a", "stop"),
         ({"lines": 1, "stop": ("\nb",)}, "a.", "lines"),
     ],
@@ -205,7 +204,7 @@ def test_a_text_that_has_ended_stays_at_its_end() -> None:
     assert next(chars) == "d"
 
 
-def test_characters_that_end_by_themselves_give_their_reason_and_what_was_held_back() -> None:
+def test_a_constraint_that_ends_the_text_shows_what_was_held_back() -> None:
     stream = TextStream(iter("xab"), StoppingCriteria(SampleConfig(stop=("abc",))), "match")
 
     assert ("".join(stream), stream.reason) == ("xab", "match")

@@ -33,7 +33,7 @@ def test_bytes_beyond_ascii_are_parts_of_words() -> None:
 
 @pytest.mark.parametrize(("last", "temperature"), [(0, 3.0), (1, 0.5), (-1, 3.0)])
 def test_the_temperature_at_a_words_beginning_is_its_own(last: int, temperature: float) -> None:
-    """The share of the second of two ids tells the temperature."""
+    """The probability of the second of two ids shows the temperature."""
     config = SampleConfig(temperature=0.5, word_temperature=3)
     chain = SamplerChain(config, 2, begins_word=begins_word(Vocab(" a")))
     state = chain.initial_state(np.array([last] if last >= 0 else [], np.int64))

@@ -1,7 +1,7 @@
-"""What a constrained text may be, straight from the rule, and random patterns to try it on.
+"""The probabilities of constrained texts by enumeration, and random patterns to try them on.
 
-Every text up to the length is asked whether it is a full match. A model is a function from the
-text so far to the probability of each character; no speed.
+Every text up to the length is tried for a full match. A model is a function from the text so far to
+the probability of each character. Slow and obvious.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FLAGS = ["", "", "", "(?i)", "(?s)", "(?m)", "(?a)", "(?x) "]
 
 
 def random_pattern(source: random.Random, depth: int = 3) -> str:
-    """Give a pattern, with all that a pattern may have."""
+    """Return a pattern, with all that a pattern may have."""
     return source.choice(FLAGS) + _random_part(source, depth, itertools.count())
 
 
@@ -46,7 +46,7 @@ def _random_part(source: random.Random, depth: int, names: itertools.count[int])
 
 
 def texts_up_to(length: int, alphabet: str) -> list[str]:
-    """Give all texts of so many characters or fewer."""
+    """Return all texts of up to `length` characters."""
     counts = range(length + 1)
     return ["".join(each) for n in counts for each in itertools.product(alphabet, repeat=n)]
 
@@ -54,74 +54,79 @@ def texts_up_to(length: int, alphabet: str) -> list[str]:
 def enumerate_by_rule(
     matches: Collection[str], alphabet: str, model: Model, is_free: bool = True
 ) -> dict[str, float]:
-    """Give the probability of each text of `matches`, which are all full matches.
+    """Return the probability of each text of `matches`, which are all full matches.
 
-    At a match the model draws freely where `is_free`, and the text ends before what leads to no
-    other; it goes on as long as it can where not.
+    At a match the model samples freely if `is_free`, and the text ends before what leads to no
+    other match; if not, it goes on as long as it can.
     """
     beginnings = {text[:end] for text in matches for end in range(len(text) + 1)}
     found: dict[str, float] = {}
 
-    def visit(text: str, chance: float) -> None:
-        may_come = np.array([text + char in beginnings for char in alphabet])
+    def visit(text: str, probability: float) -> None:
+        is_allowed = np.array([text + char in beginnings for char in alphabet])
         is_match = text in matches
-        shares = model(text) * (1 if is_match and is_free else may_come)
-        if not may_come.any():
-            found[text] = chance
+        shares = model(text) * (1 if is_match and is_free else is_allowed)
+        if not is_allowed.any():
+            found[text] = probability
             return
         shares = shares / shares.sum()
-        if is_match and is_free and not may_come.all():
-            found[text] = chance * shares[~may_come].sum()
-        for char, share, may in zip(alphabet, shares, may_come, strict=True):
-            if may:
-                visit(text + char, chance * share)
+        if is_match and is_free and not is_allowed.all():
+            found[text] = probability * shares[~is_allowed].sum()
+        for char, share, allowed in zip(alphabet, shares, is_allowed, strict=True):
+            if allowed:
+                visit(text + char, probability * share)
 
     visit("", 1.0)
     return found
 
 
 def enumerate_by_constraint(constraint: Constraint, vocab: Vocab, model: Model) -> dict[str, float]:
-    """Give the probability of each text that a constraint lets a model write; model: over ids (V,)."""
+    """Return the probability of each text under a constraint; model: over ids (V,)."""
     found: dict[str, float] = {}
 
-    def visit(state: object, ids: list[int], chance: float) -> None:
+    def visit(state: object, ids: list[int], probability: float) -> None:
         text = vocab.decode(ids)
         if constraint.is_finished(state):
-            found[text] = found.get(text, 0) + chance
+            found[text] = found.get(text, 0) + probability
             return
-        bias = constraint.mask(state)
-        shares = model(text) * np.exp(np.zeros(vocab.size) if bias is None else bias)
+        mask = constraint.mask(state)
+        shares = model(text) * np.exp(np.zeros(vocab.size) if mask is None else mask)
         shares = shares / shares.sum()
         for token in np.flatnonzero(shares).tolist():
             after = constraint.advance(token, state)
             if after is None:
-                found[text] = found.get(text, 0) + chance * shares[token]
+                found[text] = found.get(text, 0) + probability * shares[token]
             else:
-                visit(after, [*ids, token], chance * shares[token])
+                visit(after, [*ids, token], probability * shares[token])
 
     visit(constraint.initial_state(np.zeros(0, np.int64)), [], 1.0)
     return found
 
 
 def make_model(size: int) -> Model:
-    """Give a model that has its own probabilities (size,) after each text."""
+    """Return a model with its own probabilities (size,) after each text."""
 
     def shares(text: str) -> Floats:
-        drawn = np.random.default_rng(zlib.crc32(text.encode())).random(size) + 0.01
-        return np.asarray(drawn / drawn.sum(), np.float64)
+        weights = np.random.default_rng(zlib.crc32(text.encode())).random(size) + 0.01
+        return np.asarray(weights / weights.sum(), np.float64)
 
     return shares
 
 
-def draw(constraint: Constraint, vocab: Vocab, random: np.random.Generator, prompt: str = "") -> str:
-    """Write a text with random logits."""
-    state, stream, text = constraint.initial_state(vocab.encode(prompt)), StreamDecoder(vocab), ""
+def sample_text(
+    constraint: Constraint, vocab: Vocab, random: np.random.Generator, prompt: str = ""
+) -> str:
+    """Sample a text with random logits."""
+    state = constraint.initial_state(vocab.encode(prompt))
+    decoder = StreamDecoder(vocab)
+    text = ""
     while not constraint.is_finished(state):
-        logits, bias = 3 * random.normal(size=vocab.size), constraint.mask(state)
-        weights = np.exp(logits if bias is None else logits + bias)
+        logits = 3 * random.normal(size=vocab.size)
+        mask = constraint.mask(state)
+        weights = np.exp(logits if mask is None else logits + mask)
         token = int(random.choice(vocab.size, p=weights / weights.sum()))
         state = constraint.advance(token, state)
         if state is None:
             break
-        text += stream.feed(token)
-    return text + stream.flush()
+        text += decoder.feed(token)
+    return text + decoder.flush()

@@ -30,7 +30,9 @@ def make(pattern: str, vocab: Vocab = VOCAB) -> Automaton:
 def accepts(automaton: Automaton, ids: Ids) -> bool:
     states = automaton.start
     for token in ids.tolist():
-        _, states = automaton.transitions(states).targets.get(automaton.class_of[token], (0, frozenset()))
+        _, states = automaton.transitions(states).targets.get(
+            automaton.class_of[token], (0, frozenset())
+        )
     return automaton.transitions(states).is_complete
 
 
@@ -85,7 +87,9 @@ def test_the_fewest_characters_to_a_match_are_known_everywhere(source: random.Ra
     for beginning in texts_up_to(2, "\nab"):
         states = automaton.start
         for token in Vocab("\nab").encode(beginning[:-1]).tolist():
-            _, states = automaton.transitions(states).targets.get(automaton.class_of[token], (0, frozenset()))
+            _, states = automaton.transitions(states).targets.get(
+                automaton.class_of[token], (0, frozenset())
+            )
         if not beginning:
             continue
         taken = automaton.class_of[Vocab("\nab").encode(beginning[-1]).item()]
@@ -107,7 +111,7 @@ def test_a_shortest_match_is_given(pattern: str, text: str | None) -> None:
     assert text is None or len(BYTES.decode(found)) == len(text)
 
 
-def test_where_nothing_matches_there_is_no_shortest_match() -> None:
+def test_without_a_match_there_is_no_shortest_one() -> None:
     assert make("a[^ -月\n]").shortest() is None
 
 
@@ -154,7 +158,7 @@ def test_a_character_that_bytes_write_stands_between_anchors_as_itself() -> None
     assert not accepts(automaton, BYTES.encode("éa"))
 
 
-def test_what_may_not_be_written_is_no_part_of_the_alphabet() -> None:
+def test_banned_ids_are_no_part_of_the_alphabet() -> None:
     is_allowed = np.ones(BYTES.size, np.bool_)
     is_allowed[[1, 3 + 0xC3]] = False
     automaton = Automaton(read_pattern(".é?", "regex"), BYTES, is_allowed)
@@ -168,16 +172,19 @@ def test_what_may_not_be_written_is_no_part_of_the_alphabet() -> None:
 
 
 def walk(automaton: Automaton, text: str) -> tuple[int, int]:
-    """Give how many tables and masks a text meets that are not the same object."""
-    states, steps, masks = automaton.start, {}, {}
-    for place, token in enumerate(VOCAB.encode(text).tolist()):
-        step, mask = automaton.transitions(states), automaton.mask(states, 5000 - place)
-        steps[id(step)], masks[id(mask)] = step, mask
-        _, states = step.targets[automaton.class_of[token]]
-    return len(steps), len(masks)
+    """Return how many transitions and masks of a text are not the same object."""
+    states = automaton.start
+    met, masks = {}, {}
+    for index, token in enumerate(VOCAB.encode(text).tolist()):
+        transitions = automaton.transitions(states)
+        mask = automaton.mask(states, 5000 - index)
+        met[id(transitions)] = transitions
+        masks[id(mask)] = mask
+        _, states = transitions.targets[automaton.class_of[token]]
+    return len(met), len(masks)
 
 
-def test_tables_and_masks_are_made_for_states_and_not_for_characters() -> None:
+def test_transitions_and_masks_are_made_for_states_and_not_for_characters() -> None:
     assert walk(make(r"a(?:[ab]| a)*1"), "a" + "bb a" * 500 + "1") == (3, 3)
 
 
@@ -208,6 +215,6 @@ def test_what_is_forgotten_is_made_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert accepts(make(pattern), VOCAB.encode(text))
 
 
-def test_a_pattern_with_too_many_steps_is_refused_with_a_way_out() -> None:
+def test_a_pattern_with_too_many_steps_is_refused_with_a_hint() -> None:
     with pytest.raises(ConfigError, match=r"regex takes more than 500,000 steps; ask for less"):
         make("(a?){1200}")

@@ -1,4 +1,4 @@
-"""Brackets and quotes close in order and within the length, whatever the model would write."""
+"""Brackets and quotes close in order and within the length, whatever the model prefers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.constraints.pattern import make_constraint
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import (
-    draw,
     enumerate_by_constraint,
     enumerate_by_rule,
     make_model,
+    sample_text,
     texts_up_to,
 )
 
@@ -53,8 +53,9 @@ def test_texts_have_the_probabilities_of_the_rule(alphabet: str) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 2, 7, 30])
 def test_every_output_is_balanced_and_as_long_as_asked(length: int) -> None:
-    constraint, random = make(ALL, length), np.random.default_rng(3)
-    texts = [draw(constraint, ALL, random) for _ in range(30)]
+    constraint = make(ALL, length)
+    random = np.random.default_rng(3)
+    texts = [sample_text(constraint, ALL, random) for _ in range(30)]
 
     assert [text for text in texts if not is_balanced(text) or len(text) != length] == []
     assert length < 2 or any(char in "".join(texts) for char in "([{«")
@@ -62,8 +63,9 @@ def test_every_output_is_balanced_and_as_long_as_asked(length: int) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 5, 40])
 def test_brackets_that_bytes_write_are_balanced_too(length: int) -> None:
-    constraint, random = make(BYTES, length), np.random.default_rng(3)
-    texts = [draw(constraint, BYTES, random) for _ in range(60)]
+    constraint = make(BYTES, length)
+    random = np.random.default_rng(3)
+    texts = [sample_text(constraint, BYTES, random) for _ in range(60)]
 
     assert [text for text in texts if not is_balanced(text) or len(text) != length] == []
 
@@ -88,10 +90,11 @@ def test_bytes_may_spell_a_closer_of_what_is_open_alone() -> None:
 
 
 def test_what_the_prompt_opened_is_closed_before_the_end() -> None:
-    constraint, random = make(ALL, 6), np.random.default_rng(3)
+    constraint = make(ALL, 6)
+    random = np.random.default_rng(3)
     for prompt in ("(a[", '"a', "(“a”)「", "a)]«", ""):
         for _ in range(10):
-            text = draw(constraint, ALL, random, prompt)
+            text = sample_text(constraint, ALL, random, prompt)
             assert is_balanced(prompt.replace("a)]", "") + text), (prompt, text)
 
 
@@ -104,11 +107,11 @@ def test_a_bracket_that_cannot_be_closed_never_opens() -> None:
     is_allowed = np.ones(ALL.size, np.bool_)
     is_allowed[ALL.encode(")")] = False
     constraint = make(ALL, 20, is_allowed)
-    bias = constraint.mask(constraint.initial_state(ALL.encode("(")))
+    mask = constraint.mask(constraint.initial_state(ALL.encode("(")))
 
-    assert bias is not None
-    assert np.isneginf(bias[ALL.encode("()")]).all()
-    assert (bias[ALL.encode("[a“")] == 0).all()
+    assert mask is not None
+    assert np.isneginf(mask[ALL.encode("()")]).all()
+    assert (mask[ALL.encode("[a“")] == 0).all()
 
 
 def test_where_only_a_pair_would_fit_and_there_is_no_room_the_text_ends() -> None:
@@ -121,11 +124,12 @@ def test_where_only_a_pair_would_fit_and_there_is_no_room_the_text_ends() -> Non
     assert constraint.is_finished(state)
 
 
-def test_biases_are_made_for_kinds_of_places_and_not_for_characters() -> None:
-    constraint, biases = make(ALL, 3000), {}
+def test_masks_are_made_for_kinds_of_states_and_not_for_characters() -> None:
+    constraint = make(ALL, 3000)
+    masks = {}
     state = constraint.initial_state(ALL.encode(""))
     for token in ALL.encode("a(a)月[a]" * 300).tolist():
-        biases[id(constraint.mask(state))] = constraint.mask(state)
+        masks[id(constraint.mask(state))] = constraint.mask(state)
         state = constraint.advance(token, state)
 
-    assert len(biases) == 3
+    assert len(masks) == 3

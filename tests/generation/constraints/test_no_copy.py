@@ -1,4 +1,4 @@
-"""What may not come, lest a text copy: exactly what would make a run too long, and nothing else."""
+"""NoCopy forbids exactly the ids that would make a copied run too long, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,54 +24,57 @@ LETTERS = Vocab("\nabc")
 BYTES = Vocab("abé€😀", has_bytes=True)
 
 
-def novelty(corpus: str, novel: int, vocab: Vocab = LETTERS) -> NoCopy:
-    return NoCopy(SuffixArray(vocab.encode(corpus)), vocab, novel)
+def no_copy(corpus: str, max_copy: int, vocab: Vocab = LETTERS) -> NoCopy:
+    return NoCopy(SuffixArray(vocab.encode(corpus)), vocab, max_copy)
 
 
 def forbidden(constraint: Constraint, text: str, vocab: Vocab = LETTERS) -> str:
-    """Give the characters that may not come after a prompt."""
-    bias = constraint.mask(constraint.initial_state(vocab.encode(text)))
-    if bias is None:
+    """Return the characters that are forbidden after a prompt."""
+    mask = constraint.mask(constraint.initial_state(vocab.encode(text)))
+    if mask is None:
         return ""
-    assert bias.shape == (vocab.size,)
-    assert bias.dtype == np.float32
-    assert set(bias.tolist()) <= {0, -np.inf}
-    return "".join(char for char, each in zip(vocab.alphabet, bias, strict=False) if each)
+    assert mask.shape == (vocab.size,)
+    assert mask.dtype == np.float32
+    assert set(mask.tolist()) <= {0, -np.inf}
+    return "".join(char for char, each in zip(vocab.alphabet, mask, strict=False) if each)
 
 
-def write_anything(constraint: Constraint, vocab: Vocab, length: int, seed: int) -> str:
-    """Write with any tokens that the constraint allows; end where it allows none."""
+def sample_anything(constraint: Constraint, vocab: Vocab, length: int, seed: int) -> str:
+    """Sample any ids that the constraint allows; end where it allows none."""
     random = np.random.default_rng(seed)
-    state, written = constraint.initial_state(np.empty(0, vocab.dtype)), []
+    state = constraint.initial_state(np.empty(0, vocab.dtype))
+    ids = []
     for _ in range(length):
-        bias = constraint.mask(state)
-        allowed = np.arange(vocab.size) if bias is None else np.flatnonzero(bias == 0)
+        mask = constraint.mask(state)
+        allowed = np.arange(vocab.size) if mask is None else np.flatnonzero(mask == 0)
         if not len(allowed):
             break
-        written.append(int(random.choice(allowed)))
-        state = constraint.advance(written[-1], state)
-    return vocab.decode(written)
+        ids.append(int(random.choice(allowed)))
+        state = constraint.advance(ids[-1], state)
+    return vocab.decode(ids)
 
 
 def runs_of(text: str, size: int) -> set[str]:
     return {text[i : i + size] for i in range(len(text) - size + 1)}
 
 
-# ── what may not come ──
+# ── what is forbidden ──
 
 
 @given(st.text("abc\n", max_size=30), st.text("abc\n", max_size=12), st.integers(1, 5))
-def test_that_may_not_come_which_stands_after_the_same_run(corpus, text, novel):
+def test_what_follows_the_same_run_in_the_corpus_is_forbidden(corpus, text, max_copy):
     expected = [
-        char for char in LETTERS.alphabet if len(text) >= novel and text[-novel:] + char in corpus
+        char
+        for char in LETTERS.alphabet
+        if len(text) >= max_copy and text[-max_copy:] + char in corpus
     ]
 
-    assert forbidden(novelty(corpus, novel), text) == "".join(expected)
+    assert forbidden(no_copy(corpus, max_copy), text) == "".join(expected)
 
 
 @given(st.text("abc\n", max_size=20), st.text("abc\n", max_size=9), st.integers(1, 5))
-def test_a_prompt_is_as_if_it_had_been_written(prompt, text, novel):
-    constraint = novelty("abcacb\nabba", novel)
+def test_a_prompt_counts_as_if_it_had_been_sampled(prompt, text, max_copy):
+    constraint = no_copy("abcacb\nabba", max_copy)
     state = constraint.initial_state(LETTERS.encode(prompt))
     for token in LETTERS.encode(text).tolist():
         state = constraint.advance(token, state)
@@ -80,28 +83,28 @@ def test_a_prompt_is_as_if_it_had_been_written(prompt, text, novel):
 
 
 def test_a_quotation_as_prompt_does_not_go_on_as_one():
-    assert forbidden(novelty("abcabca", 3), "abcabc") == "a"
+    assert forbidden(no_copy("abcabca", 3), "abcabc") == "a"
 
 
 def test_the_last_run_of_a_corpus_may_go_on_with_anything():
-    assert forbidden(novelty("cab", 2), "ab") == ""
+    assert forbidden(no_copy("cab", 2), "ab") == ""
 
 
-def test_where_nothing_is_forbidden_there_is_no_bias():
-    constraint = novelty("abcabc", 3)
+def test_where_nothing_is_forbidden_there_is_no_mask():
+    constraint = no_copy("abcabc", 3)
 
     for prompt in ("", "ab", "acb", "bab"):
         assert constraint.mask(constraint.initial_state(LETTERS.encode(prompt))) is None
 
 
-def test_a_place_is_as_short_as_the_run_however_long_the_text():
-    constraint = novelty("abc", 5)
+def test_a_state_is_as_short_as_the_run_however_long_the_text():
+    constraint = no_copy("abc", 5)
 
     assert len(constraint.initial_state(LETTERS.encode("abc" * 1000))) == 5
 
 
 def test_no_text_is_ended():
-    constraint: Constraint = novelty("aaab", 1)
+    constraint: Constraint = no_copy("aaab", 1)
 
     assert not constraint.is_finished(constraint.initial_state(LETTERS.encode("aaa")))
     assert constraint.reason == "max-copy"
@@ -111,49 +114,52 @@ def test_no_text_is_ended():
 
 
 @given(st.text("abc\n", max_size=40), st.integers(1, 4), st.integers(0, 99))
-def test_no_text_has_a_run_that_is_longer(corpus, novel, seed):
-    text = write_anything(novelty(corpus, novel), LETTERS, 60, seed)
+def test_no_text_has_a_run_that_is_longer(corpus, max_copy, seed):
+    text = sample_anything(no_copy(corpus, max_copy), LETTERS, 60, seed)
 
-    assert not runs_of(text, novel + 1) & runs_of(corpus, novel + 1)
+    assert not runs_of(text, max_copy + 1) & runs_of(corpus, max_copy + 1)
 
 
 @given(st.text("ab€éя😀", max_size=40), st.integers(1, 3), st.integers(0, 99))
-def test_no_copy_hides_in_the_bytes_of_its_characters(corpus, novel, seed):
-    text = write_anything(novelty(corpus, novel, BYTES), BYTES, 200, seed)
+def test_no_copy_hides_in_the_bytes_of_its_characters(corpus, max_copy, seed):
+    text = sample_anything(no_copy(corpus, max_copy, BYTES), BYTES, 200, seed)
 
-    assert not runs_of(text, novel + 1) & runs_of(corpus, novel + 1)
+    assert not runs_of(text, max_copy + 1) & runs_of(corpus, max_copy + 1)
 
 
 @pytest.mark.parametrize("char", "aé€😀")
 def test_a_character_of_the_alphabet_is_not_spelled_by_bytes(char):
-    constraint, first_byte = novelty("", 1, BYTES), len(BYTES.alphabet)
+    constraint = no_copy("", 1, BYTES)
+    first_byte = len(BYTES.alphabet)
     *leads, last = (first_byte + byte for byte in char.encode())
-    bias = constraint.mask(constraint.initial_state(np.array([0, *leads])))
+    mask = constraint.mask(constraint.initial_state(np.array([0, *leads])))
 
-    assert bias is not None
-    assert bias[last] == -np.inf
-    assert np.isinf(bias).sum() == 2 + bool(leads)  # a and b are bytes themselves
+    assert mask is not None
+    assert mask[last] == -np.inf
+    assert np.isinf(mask).sum() == 2 + bool(leads)  # a and b are bytes themselves
 
 
 def test_a_character_that_only_bytes_write_counts_each_of_them():
-    constraint = novelty("aяb", 2, BYTES)
+    constraint = no_copy("aяb", 2, BYTES)
     first_byte, lead = len(BYTES.alphabet), "я".encode()[0]
 
-    bias = constraint.mask(constraint.initial_state(np.array([BYTES.alphabet.find("a"), first_byte + lead])))
+    mask = constraint.mask(
+        constraint.initial_state(np.array([BYTES.alphabet.find("a"), first_byte + lead]))
+    )
 
-    assert bias is not None
-    assert bias[first_byte + "я".encode()[1]] == -np.inf
+    assert mask is not None
+    assert mask[first_byte + "я".encode()[1]] == -np.inf
 
 
-def test_a_writer_that_loves_to_copy_is_held_to_20_characters():
+def test_a_sampler_that_prefers_copies_is_held_to_20_characters():
     # benchmarks/originality.py writes a million characters of tiny-shakespeare in the same way.
     corpus = Path(argparse.__file__).read_text(encoding="utf-8")
     vocab = Vocab.from_text(corpus)
     suffixes = SuffixArray(vocab.encode(corpus))
     copies = {}
-    for way, constraint in {"free": None, "max_copy": NoCopy(suffixes, vocab, 20)}.items():
+    for name, constraint in {"free": None, "max_copy": NoCopy(suffixes, vocab, 20)}.items():
         text = vocab.decode(originality.write_copies(suffixes, 15_000, constraint))
-        copies[way] = [originality.count_copies(text, corpus, size) for size in (20, 21)]
+        copies[name] = [originality.count_copies(text, corpus, size) for size in (20, 21)]
 
     assert copies["free"][1] > 10_000
     assert copies["max_copy"][0] > 100

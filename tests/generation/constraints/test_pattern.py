@@ -1,4 +1,4 @@
-"""What is written matches in full, with the model's own probabilities within the rule."""
+"""Constrained texts match in full, and have the model's probabilities among the matches."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from charrnn.generation.constraints.pattern import make_constraint
 from charrnn.generation.model import Model
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import (
-    draw,
     enumerate_by_constraint,
     enumerate_by_rule,
     make_model,
+    sample_text,
     texts_up_to,
 )
 
@@ -37,15 +37,18 @@ def make(vocab: Vocab, is_allowed: Any = None, **settings: Any) -> Constraint:
     return constraint
 
 
-def complaint(vocab: Vocab = SMALL, is_allowed: Any = None, **settings: Any) -> str:
+def error_of(vocab: Vocab = SMALL, is_allowed: Any = None, **settings: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         make_constraint(vocab, SampleConfig(**settings), is_allowed)
     return str(caught.value)
 
 
-def outputs(vocab: Vocab, count: int = 40, is_allowed: Any = None, **settings: Any) -> list[str]:
-    constraint, random = make(vocab, is_allowed, **settings), np.random.default_rng(5)
-    return [draw(constraint, vocab, random) for _ in range(count)]
+def sample_texts(
+    vocab: Vocab, count: int = 40, is_allowed: Any = None, **settings: Any
+) -> list[str]:
+    constraint = make(vocab, is_allowed, **settings)
+    random = np.random.default_rng(5)
+    return [sample_text(constraint, vocab, random) for _ in range(count)]
 
 
 def without(vocab: Vocab, chars: str) -> Any:
@@ -54,7 +57,7 @@ def without(vocab: Vocab, chars: str) -> Any:
     return is_allowed
 
 
-def test_where_nothing_is_asked_there_is_no_guide() -> None:
+def test_without_a_form_there_is_no_constraint() -> None:
     assert make_constraint(SMALL, SampleConfig(), None) is None
 
 
@@ -94,7 +97,9 @@ def test_choices_have_the_probabilities_that_the_model_gives_them() -> None:
 
 def test_what_is_banned_has_no_share() -> None:
     model, is_allowed = make_model(3), without(SMALL, "b")
-    found = enumerate_by_constraint(make(SMALL, is_allowed, regex="[ab]{2}.", length=3), SMALL, model)
+    found = enumerate_by_constraint(
+        make(SMALL, is_allowed, regex="[ab]{2}.", length=3), SMALL, model
+    )
 
     assert set(found) == {"aaa"}
 
@@ -129,7 +134,7 @@ def test_a_text_that_bytes_write_has_the_probability_of_all_of_them() -> None:
     ],
 )
 def test_every_output_matches_in_full(vocab: Vocab, settings: Any, pattern: str) -> None:
-    texts = outputs(vocab, **({"length": 60} | settings))
+    texts = sample_texts(vocab, **({"length": 60} | settings))
 
     assert [text for text in texts if not re.fullmatch(pattern, text)] == []
     assert len(set(texts)) > 1
@@ -138,7 +143,7 @@ def test_every_output_matches_in_full(vocab: Vocab, settings: Any, pattern: str)
 @pytest.mark.parametrize("length", range(5, 12))
 def test_at_the_length_a_text_is_complete_and_no_longer(length: int) -> None:
     pattern = r"[a-z]+( [a-z]{3})*\.!?"
-    texts = outputs(LETTERS, regex=rf"[A-Z]{pattern}", length=length)
+    texts = sample_texts(LETTERS, regex=rf"[A-Z]{pattern}", length=length)
 
     assert all(re.fullmatch(f"[A-Z]{pattern}", text) for text in texts)
     assert max(map(len, texts)) == length
@@ -147,9 +152,9 @@ def test_at_the_length_a_text_is_complete_and_no_longer(length: int) -> None:
 def test_a_model_writes_matches_and_says_so(make_model: Callable[..., ModelFile]) -> None:
     model = Model(make_model())
     for index in range(20):
-        writing = model.generate("b", regex="[ab]{2,4}é( é)?", length=8, seed=3, index=index)
-        assert re.fullmatch("[ab]{2,4}é( é)?", "".join(writing))
-        assert writing.reason in ("match", "length")
+        stream = model.generate("b", regex="[ab]{2,4}é( é)?", length=8, seed=3, index=index)
+        assert re.fullmatch("[ab]{2,4}é( é)?", "".join(stream))
+        assert stream.reason in ("match", "length")
 
 
 def test_a_text_is_over_where_it_can_become_no_other() -> None:
@@ -164,21 +169,21 @@ def test_a_text_is_over_where_it_can_become_no_other() -> None:
     assert constraint.is_finished(constraint.advance(2, after))
 
 
-def test_a_place_that_is_no_match_leaves_out_every_dead_end() -> None:
+def test_before_a_match_every_dead_end_is_forbidden() -> None:
     constraint = make(SMALL, regex="a{2,}b{3}|b", length=6)
-    bias = [constraint.mask(constraint.initial_state(SMALL.encode("")))]
+    mask = [constraint.mask(constraint.initial_state(SMALL.encode("")))]
     state = constraint.initial_state(SMALL.encode(""))
     for _ in range(3):
         state = constraint.advance(1, state)
-        bias.append(constraint.mask(state))
+        mask.append(constraint.mask(state))
 
-    allowed = ["".join(SMALL.alphabet[i] for i in np.flatnonzero(each == 0)) for each in bias]
+    allowed = ["".join(SMALL.alphabet[i] for i in np.flatnonzero(each == 0)) for each in mask]
     assert allowed == ["ab", "a", "ab", "b"]
 
 
 def test_a_length_of_nothing_takes_a_pattern_that_matches_nothing() -> None:
-    assert outputs(SMALL, regex="a*", length=0, count=2) == ["", ""]
-    assert "needs at least 1 characters, as in 'a', and length is 0" in complaint(
+    assert sample_texts(SMALL, regex="a*", length=0, count=2) == ["", ""]
+    assert "needs at least 1 characters, as in 'a', and length is 0" in error_of(
         regex="a+", length=0
     )
 
@@ -205,21 +210,21 @@ def test_a_length_of_nothing_takes_a_pattern_that_matches_nothing() -> None:
     ],
 )
 def test_what_cannot_be_written_is_refused_with_what_is_missing(settings: Any, words: str) -> None:
-    assert words in complaint(**settings)
+    assert words in error_of(**settings)
 
 
 def test_what_is_banned_and_needed_is_named() -> None:
     is_allowed = without(SMALL, "b")
 
-    assert "regex 'a+b' needs 'b' (U+0062), which only and ban leave out" in complaint(
+    assert "regex 'a+b' needs 'b' (U+0062), which only and ban leave out" in error_of(
         SMALL, is_allowed, regex="a+b"
     )
-    assert outputs(SMALL, is_allowed=is_allowed, choices=("ab", "aa"), count=3) == ["aa"] * 3
+    assert sample_texts(SMALL, is_allowed=is_allowed, choices=("ab", "aa"), count=3) == ["aa"] * 3
 
 
 def test_bytes_write_what_is_named_and_no_class() -> None:
-    assert "characters such as '0' (U+0030)" in complaint(BYTES, regex="月[0-9]")
-    assert outputs(BYTES, regex="月[9]", count=2) == ["月9"] * 2
+    assert "characters such as '0' (U+0030)" in error_of(BYTES, regex="月[0-9]")
+    assert sample_texts(BYTES, regex="月[9]", count=2) == ["月9"] * 2
 
 
 @pytest.mark.parametrize(

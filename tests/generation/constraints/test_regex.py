@@ -1,4 +1,4 @@
-"""Which patterns are read, which are refused by name and place, and what a machine is made of."""
+"""Which patterns are read, which are refused by name and position, and what an NFA is made of."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from charrnn.generation.constraints import regex as module
 from charrnn.generation.constraints.regex import END, Chars, read_pattern, read_texts
 
 
-def complaint(pattern: str) -> str:
+def error_of(pattern: str) -> str:
     with pytest.raises(ConfigError) as caught:
         read_pattern(pattern, f"regex {pattern!r}")
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("pattern", "words", "place"),
+    ("pattern", "words", "position"),
     [
         ("ab(?=c)", "a look-around", 2),
         ("(?<=a)b", "a look-around", 0),
@@ -33,10 +33,10 @@ def complaint(pattern: str) -> str:
         ("(?#(?=)(?:x(?=a))", "a look-around", 11),
     ],
 )
-def test_what_no_automaton_follows_is_refused_by_name_and_place(
-    pattern: str, words: str, place: int
+def test_what_no_automaton_follows_is_refused_by_name_and_position(
+    pattern: str, words: str, position: int
 ) -> None:
-    assert complaint(pattern).startswith(f"regex {pattern!r} has {words} at position {place}, ")
+    assert error_of(pattern).startswith(f"regex {pattern!r} has {words} at position {position}, ")
 
 
 @pytest.mark.parametrize(
@@ -48,19 +48,19 @@ def test_what_no_automaton_follows_is_refused_by_name_and_place(
         ("a(?i)b", "global flags not at the start"),
     ],
 )
-def test_what_is_no_pattern_is_refused_with_the_reason(pattern: str, reason: str) -> None:
-    assert "is not a pattern: " in complaint(pattern)
-    assert reason in complaint(pattern)
+def test_what_is_not_a_pattern_is_refused_with_the_reason(pattern: str, reason: str) -> None:
+    assert "is not a pattern: " in error_of(pattern)
+    assert reason in error_of(pattern)
 
 
 @pytest.mark.parametrize("pattern", ["(a{100}){100}", "(a?){4000000000}", "((a{9}){9})*" * 20])
-def test_a_pattern_that_grows_without_measure_is_refused_with_a_way_out(
+def test_a_pattern_that_grows_too_large_is_refused_with_a_hint(
     pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MOST_NODES", 1000)
 
-    assert "takes more than 1,000 nodes" in complaint(pattern)
-    assert "write * or + where it counts" in complaint(pattern)
+    assert "takes more than 1,000 nodes" in error_of(pattern)
+    assert "write * or + where it counts" in error_of(pattern)
 
 
 def test_what_is_empty_can_be_counted_without_end() -> None:
@@ -75,19 +75,17 @@ def test_a_repeated_item_is_compiled_once() -> None:
 
 
 def test_an_item_names_the_characters_that_stand_there_one_by_one() -> None:
-    machine = read_pattern(r"a[bc-d][^e]\w.(?:f|g)", "regex")
-    named = [chars.named for found in machine.reads for chars, _ in found]
+    nfa = read_pattern(r"a[bc-d][^e]\w.(?:f|g)", "regex")
+    named = [chars.named for found in nfa.reads for chars, _ in found]
 
     assert sorted(named) == ["", "", "", "a", "b", "fg"]
 
 
 def test_texts_share_their_beginnings() -> None:
-    machine = read_texts(("tea", "ten", "te", "tea"), "choices")
+    nfa = read_texts(("tea", "ten", "te", "tea"), "choices")
 
-    assert [chars for found in machine.reads for chars, _ in found] == [
-        Chars(char) for char in "tean"
-    ]
-    assert sum(target == END for skips in machine.skips for _, target in skips) == 3
+    assert [chars for found in nfa.reads for chars, _ in found] == [Chars(char) for char in "tean"]
+    assert sum(target == END for skips in nfa.skips for _, target in skips) == 3
 
 
 def test_anchors_alone_look_around() -> None:

@@ -57,7 +57,7 @@ def test_text_without_braces_is_itself_alone(text: str) -> None:
         ("x{*}", "has the blank '*', which is not a pattern: nothing to repeat"),
     ],
 )
-def test_what_is_no_template_is_refused_with_the_place(template: str, words: str) -> None:
+def test_what_is_not_a_template_is_refused_with_the_position(template: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         template_pattern(template)
 
