@@ -12,8 +12,6 @@ charrnn/api.py lists the calls and what each returns. A name is loaded when it i
 only by what trains or evaluates, numpy by the rest.
 """
 
-from __future__ import annotations
-
 import os
 from typing import TYPE_CHECKING, Any
 

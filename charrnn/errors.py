@@ -4,8 +4,6 @@ A message says what happened (with the value), what was expected, and what to do
 line shows it in one line.
 """
 
-from __future__ import annotations
-
 
 class CharRNNError(Exception):
     """The base class of all; never raised itself."""

@@ -4,8 +4,6 @@ A loss in nats is the mean of −ln p(character | everything before it) over the
 text; each figure here is that number in another unit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

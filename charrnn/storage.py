@@ -6,8 +6,6 @@ power cut may undo it. A flush that failed is not tried again: the kernel may ha
 could not write, and would report success (Rebello et al. 2020).
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -8,8 +8,6 @@ V = vocabulary size, N = training tokens, S = held-out tokens, n = order, R = N 
 G = different grams of an order.
 """
 
-from __future__ import annotations
-
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator

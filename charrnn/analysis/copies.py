@@ -4,8 +4,6 @@
 comes from. `KnownLines` leaves out the lines that the corpus has too.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

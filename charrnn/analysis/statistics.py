@@ -4,8 +4,6 @@ One pass over the pieces, in bounded memory (0.5 GB at most). No figure depends 
 ends and the next begins. `charrnn corpus stats` shows them.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable

@@ -7,8 +7,6 @@ so nothing is missed or mistaken. `copies` and the no-copy constraint search it.
 S = tokens of the corpus, K = occurrences of one run.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 

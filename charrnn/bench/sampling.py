@@ -3,8 +3,6 @@
 `charrnn bench` and benchmarks/sampling.py show the figures.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

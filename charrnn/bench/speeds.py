@@ -4,8 +4,6 @@ Measurements take turns (A B A B); medians count, and ratios within a round. A m
 drifts, and it has other work: what ran in one round met the same of both.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Sequence

@@ -6,8 +6,6 @@ turns. `charrnn bench` shows them.
 B = lanes, T = window length, I = input size, H = hidden size.
 """
 
-from __future__ import annotations
-
 import math
 import platform
 import statistics

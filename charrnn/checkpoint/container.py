@@ -5,8 +5,6 @@ digest's own 64 characters as zeros. Size and digest are checked on the raw byte
 before that. What document and arrays must hold is checked by model_file.py and state_file.py.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

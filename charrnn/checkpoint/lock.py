@@ -4,8 +4,6 @@ The kernel's lock on `.lock` ends with its process, so nothing has to be cleared
 `.holder` beside it only names the process in the message to others.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

@@ -6,8 +6,6 @@ docs/file-format.md describes every field. A model is opened with numpy alone.
 V = vocabulary, E = embedding size, H = hidden size, G = gates of the cell.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass, field

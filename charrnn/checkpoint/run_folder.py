@@ -11,8 +11,6 @@ An older state is removed only once a newer one is safe, so a damaged state cost
 the one before it, not the run.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The folder of all runs: how a new run gets its folder, and how runs and models are found."""
 
-from __future__ import annotations
-
 import difflib
 import itertools
 import os

@@ -6,8 +6,6 @@ by its `model_digest`, so a run's `best` and `step-<n>` with the same weights ar
 H = hidden size, N = ids kept.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path

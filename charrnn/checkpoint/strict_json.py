@@ -4,8 +4,6 @@ A file's digest is no proof against a forger, so a document is checked before an
 errors are ValueErrors that container.py turns into messages.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """charrnn bench: how fast this machine trains and samples, and how fast it could."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Sequence

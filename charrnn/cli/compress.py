@@ -1,7 +1,5 @@
 """charrnn compress and charrnn decompress: bytes in, bytes out, with a model in between."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

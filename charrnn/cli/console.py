@@ -4,8 +4,6 @@ Left to itself, rich takes a file for a terminal where FORCE_COLOR asks for colo
 that go into a pipe, and ends the program with 1 where nobody reads the output any more.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

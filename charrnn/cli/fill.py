@@ -1,7 +1,5 @@
 """charrnn fill: what a model puts into the blanks of a text."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from dataclasses import replace

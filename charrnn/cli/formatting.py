@@ -5,8 +5,6 @@ characters, so each becomes a visible sign. Nothing generated can move the curso
 screen or hide what it says.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

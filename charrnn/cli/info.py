@@ -1,7 +1,5 @@
 """charrnn info and charrnn list: what a model file says of itself, and the runs there are."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Arguments that several commands share: the model, the folder of runs, texts and their files."""
 
-from __future__ import annotations
-
 import re
 import sys
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """The program: its commands, imported when they are asked for, and the exit code of each error."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

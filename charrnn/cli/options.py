@@ -5,8 +5,6 @@ hidden_size of a configuration file. A command with many options has two help pa
 the common ones, --help-all shows every one.
 """
 
-from __future__ import annotations
-
 import copy
 import difflib
 import inspect

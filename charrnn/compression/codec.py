@@ -6,8 +6,6 @@ adaptive flag announces each, the byte is stored as it is, and the model skips i
 longer than the bytes, the file holds the bytes themselves. docs/file-format.md has the layout.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import struct

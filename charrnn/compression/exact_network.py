@@ -8,8 +8,6 @@ are rounded to grids on which a product's sums are exact, in any order. All else
 V = vocabulary, E = embedding size, H = hidden size, G = gates of the cell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, reduce

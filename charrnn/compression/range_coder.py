@@ -7,8 +7,6 @@ probability p costs log₂ 1/p bits, and all of them together at most one byte m
 A symbol is given by start (the frequencies before it), width (its own) and total, below 2⁴⁸.
 """
 
-from __future__ import annotations
-
 _BITS = 64
 _TAIL_BITS = _BITS - 8  # those behind the byte that is written next
 _MIN_RANGE = 1 << _TAIL_BITS  # below it, another byte is written

@@ -5,8 +5,6 @@ file they belong to, so that the next call asks only for the rest (RFC 9110, 13.
 our dependencies only torch.hub downloads too; it cannot resume, and importing it takes a second.
 """
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import json

@@ -3,8 +3,6 @@
 Each becomes FOLDER/NAME.txt; a file that is there and right is kept.
 """
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import importlib

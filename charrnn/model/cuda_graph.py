@@ -5,8 +5,6 @@ captured takes no arguments and returns nothing: what differs from call to call 
 buffers, and the random generator is seeded before each call.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Which device trains, in which number format, with how many threads."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

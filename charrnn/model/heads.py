@@ -7,8 +7,6 @@ gradients while it is at hand.
 N = positions, H = features, V = vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

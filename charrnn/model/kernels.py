@@ -9,8 +9,6 @@ operations, which run on Apple's GPUs.
 T = window length, B = lanes, I = input size, H = hidden size, G = gates.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 It measures one thing after another and yields each result as soon as there is one; no files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """What is in a text, and what `charrnn train` would make of it: behind `charrnn corpus stats`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -6,8 +6,6 @@ into ids and cuts it. Their own corpus is opened where training found it, and mu
 S = tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any

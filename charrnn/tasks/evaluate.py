@@ -1,7 +1,5 @@
 """Model files scored on a text, by each protocol: what `charrnn eval` calls."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -3,8 +3,6 @@
 It is the text of the model's own run, not that of a model that the run may have started from.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -5,8 +5,6 @@ writes at each evaluation; best.safetensors and step-N.safetensors the weights. 
 hands every report to `record` before anybody sees it.
 """
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace

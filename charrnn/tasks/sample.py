@@ -3,8 +3,6 @@
 `charrnn.sample` in Python and on the command line call this; `generation/` makes each sample.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

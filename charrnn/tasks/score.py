@@ -4,8 +4,6 @@ The text is read twice: first decoded and encoded, so that nothing is shown of a
 scored, then scored.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ writes no file: it hands each report to the recorder, which writes before the re
 The samples on the way are written by the same numpy code that `charrnn sample` uses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace

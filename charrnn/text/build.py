@@ -5,8 +5,6 @@ parts. The counts of the parts say where the ids of each go, so the ids are the 
 text is cut. A build fills a folder of its own, which gets its final name as the last step.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

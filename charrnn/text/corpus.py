@@ -7,8 +7,6 @@ for a large text as for a small one.
 V = vocabulary size, S = tokens, N = characters (S = N without byte fallback).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

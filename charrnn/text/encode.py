@@ -4,8 +4,6 @@ A job and its result are plain JSON values, so that `workers` can do a job here 
 process. `split_sources` makes the parts: a text is cut only where each part reads the same alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain

@@ -5,8 +5,6 @@ the characters beyond ASCII that ordinary text in that encoding holds, such as t
 the hanzi, or lower-case Cyrillic letters.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from functools import cache

@@ -7,8 +7,6 @@ text is read. Two changes go unnoticed: a write through a memory map opened befo
 the file system or with its clock set back.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ Bytes are decoded strictly. A leading byte order mark goes, CRLF and CR become L
 never share a line; with `document_end` each file ends as a document does.
 """
 
-from __future__ import annotations
-
 import codecs
 import io
 import re

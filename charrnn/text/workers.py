@@ -6,8 +6,6 @@ never outlives the process that started it. concurrent.futures' processes do not
 may inherit a lock that a thread of torch's holds, a spawned one imports the caller's script again.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

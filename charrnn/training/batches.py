@@ -8,8 +8,6 @@ but the cursor.
 S = tokens of the split, B = lanes, T = window length.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -7,8 +7,6 @@ sizes of its own. A run that goes on keeps its plan.
 V = tokens of the vocabulary, H = hidden size, B = lanes, T = window length.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import asdict, dataclass, replace
 from itertools import count, takewhile

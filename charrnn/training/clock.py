@@ -4,8 +4,6 @@ Once fixed, the number of steps stays unless the machine turns out to be slower 
 was at first by more than a few per cent.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass, field, replace

@@ -5,8 +5,6 @@ torch.distributed connects them: gloo for what is in memory, NCCL between GPUs. 
 update from the same sums, so that their weights stay equal, and none acts by its own clock.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -7,8 +7,6 @@ al. 2018). No character is scored by weights that have seen it. A copy learns, n
 S = tokens, T = window length, M = models.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -8,8 +8,6 @@ models read the same blocks, and the average of their probabilities is scored wi
 S = tokens, B = lanes, T = window length, M = models.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

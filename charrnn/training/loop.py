@@ -5,8 +5,6 @@ kept. Every random choice is a function of seed and step, so that on a CPU a res
 uncut one bit for bit.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -4,8 +4,6 @@ Linux grants memory that it does not have, and kills a process that then uses it
 So sizes that cannot fit are refused before anything is allocated.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -9,8 +9,6 @@ direction.
 G = gates, H = hidden size, N = columns of the matrix.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from itertools import count

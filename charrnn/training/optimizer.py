@@ -4,8 +4,6 @@ Muon is in `muon.py`. AdamW is torch's fused kernel over plain tensors, which a 
 name: torch.optim.AdamW would load torch's compiler first, a second of every start.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 

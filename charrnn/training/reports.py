@@ -5,8 +5,6 @@ and at the end one Finished. Losses are nats per character of the text, also whe
 several tokens.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -3,8 +3,6 @@
 `loop.py` decides when to step, evaluate and save; what each of these reports is made here.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 It is saved with the run, and goes back with it.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any

@@ -7,8 +7,6 @@ reads it and skips the update, as a mask would cost a pass over every weight.
 B = lanes of this process, T = window length.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@
 known to be good, so that help and mistakes cost little.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """charrnn score: how surprised a model is by a text, character by character."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import deque

@@ -4,8 +4,6 @@ The file needs nothing else and loads nothing from the network. Nothing of the t
 and control characters are shown as signs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from html import escape
 

@@ -1,7 +1,5 @@
 """Surprisal in bits as a person reads it: six levels, the same on a terminal and on a page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple

@@ -5,8 +5,6 @@ display.py share its words: `describe_news` and the `format_` functions. Text fr
 corpus is shown as text: no escape sequence and no markup of it reaches the terminal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 

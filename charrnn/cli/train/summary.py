@@ -5,8 +5,6 @@ of the same text, reads the gap between the losses on training and held-out text
 twice the time and twice the text would gain. Losses are in nats per character.
 """
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The text of a session on the disk: read, saved, and autosaved so that no end of it loses text."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import time

@@ -1,7 +1,5 @@
 """charrnn write: write a text together with a model, turn by turn."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from dataclasses import fields

@@ -4,8 +4,6 @@ A line is text, or a command that begins with /, or empty: then the model contin
 the text, Terminal reads, View shows, Autosave keeps the files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import click

@@ -1,7 +1,5 @@
 """What a typed line means: text to add, a command, or a setting; and the help page that says so."""
 
-from __future__ import annotations
-
 import difflib
 import shlex
 from collections.abc import Callable

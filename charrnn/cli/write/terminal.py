@@ -4,8 +4,6 @@ Where Python has readline, a line can be edited, ↑ brings earlier ones back, p
 one line with its newlines, and Tab completes.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Callable, Iterator

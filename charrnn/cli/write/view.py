@@ -4,8 +4,6 @@ Everything is written line by line, nothing is drawn over, so that it works on a
 characters of the text become visible.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
