@@ -18,7 +18,7 @@ ORDERS = range(1, 9)
 
 
 def measure_ngram(corpus: Corpus, order: int) -> tuple[float, float]:
-    """Give the bits per character on the held-out text, and seconds of processor time."""
+    """Return the bits per character on the held-out text, and seconds of processor time."""
     began = time.process_time()
     nats = ngram_token_nats(corpus.train, corpus.val, corpus.vocab.size, order).sum()
     return float(nats) / corpus.val_chars / math.log(2), time.process_time() - began

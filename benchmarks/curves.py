@@ -21,7 +21,8 @@ from rows import TABLES, read_rows
 from runs import one_line_errors, train
 from table import Table
 
-from charrnn.config import TextConfig, parse_duration
+from charrnn.config import TextConfig
+from charrnn.config.train import parse_duration
 from charrnn.corpora.library import locate_texts
 from charrnn.errors import ConfigError
 from charrnn.text.corpus import open_corpus
@@ -70,39 +71,39 @@ def doublings(rows: Sequence[Row], of: str, alike: Sequence[str]) -> Iterator[Po
 
 
 def fit_power(points: Sequence[Point]) -> tuple[float, float]:
-    """Give (a, b) of a · epochs^b by least squares of the logarithms."""
+    """Return (a, b) of a · epochs^b by least squares of the logarithms."""
     epochs, gains = np.log([(x, max(y, SMALLEST_GAIN)) for x, y in points]).T
     slope, height = np.polyfit(epochs, gains, 1)
     return round(float(np.exp(height)), 4), round(float(slope), 3)
 
 
 def fit_logarithm(points: Sequence[Point]) -> tuple[float, float]:
-    """Give (a, b) of a + b log₂ epochs by least squares."""
+    """Return (a, b) of a + b log₂ epochs by least squares."""
     epochs, gains = np.array(points).T
     slope, height = np.polyfit(np.log2(epochs), gains, 1)
     return round(float(height), 4), round(float(slope), 4)
 
 
 def read_runs(table: Table) -> list[Row]:
-    """Give the runs of both tables, as far as they are there."""
+    """Return the runs of both tables, as far as they are there."""
     own = table.open() if table.path.exists() else []
     others = read_rows(BUDGETS) if BUDGETS.exists() else []
     return [*map(as_numbers, own), *map(as_run, others)]
 
 
 def as_run(row: Mapping[str, str]) -> Row:
-    """Give a row of `rows.py`'s tables as one of ours."""
+    """Return a row of `rows.py`'s tables as one of ours."""
     tokens = int(row["steps"]) * int(row["batch_size"]) * int(row["seq_len"])
     return as_numbers({**row, "epochs": tokens / int(row["train_chars"])})
 
 
 def as_numbers(row: Mapping[str, Any]) -> Row:
-    """Give our columns of a row, all but the name as numbers."""
+    """Return our columns of a row, all but the name as numbers."""
     return {name: row[name] if name == "corpus" else float(row[name]) for name in COLUMNS}
 
 
 def find_points(rows: Sequence[Row], of: str, alike: Sequence[str]) -> list[Point]:
-    """Give the points of one curve, those of the fewest epochs first.
+    """Return the points of one curve, those of the fewest epochs first.
 
     Raises:
         ConfigError: there are too few to fit it to.

@@ -21,7 +21,7 @@ from rows import SETTINGS, TABLES, Run, complete, identity, make_run, open_texts
 from runs import as_options, one_line_errors
 from table import Row
 
-from charrnn.config import parse_duration
+from charrnn.config.train import parse_duration
 from charrnn.text.corpus import Corpus
 
 AXES: dict[str, list[Any]] = {

@@ -34,7 +34,7 @@ Point = tuple[float, float]
 
 
 def medians(path: Path) -> list[Point]:
-    """Give the median loss of each budget in the table, the shortest first."""
+    """Return the median loss of each budget in the table, the shortest first."""
     losses: dict[float, list[float]] = {}
     for row in read_rows(path):
         losses.setdefault(float(row["budget_seconds"]), []).append(float(row["val_nats"]))
@@ -42,12 +42,12 @@ def medians(path: Path) -> list[Point]:
 
 
 def time_to(nats: float, points: Sequence[Point]) -> float:
-    """Give the shortest measured budget that ends at `nats` or below; infinity if none does."""
+    """Return the shortest measured budget that ends at `nats` or below; infinity if none does."""
     return min((seconds for seconds, loss in points if loss <= nats), default=math.inf)
 
 
 def place(point: Point) -> Point:
-    """Give a point's place in the picture: the logarithm of time to the right, loss up."""
+    """Return a point's place in the picture: the logarithm of time to the right, loss up."""
     across = math.log(point[0] / SHORTEST) / math.log(LONGEST / SHORTEST)
     up = (min(point[1], HIGH_NATS) - LOW_NATS) / (HIGH_NATS - LOW_NATS)
     return (
@@ -57,7 +57,7 @@ def place(point: Point) -> Point:
 
 
 def draw(points: Sequence[Point]) -> str:
-    """Give the picture as SVG."""
+    """Return the picture as SVG."""
     shapes = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
     for number in range(round((HIGH_NATS - LOW_NATS) / STEP_NATS) + 1):
         nats = LOW_NATS + number * STEP_NATS
@@ -87,12 +87,12 @@ def draw(points: Sequence[Point]) -> str:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, color: str, more: str = "") -> str:
-    """Give a straight line."""
+    """Return a straight line."""
     return f'<line x1="{x1}" y1="{y1:.1f}" x2="{x2}" y2="{y2:.1f}" stroke="{color}" {more}/>'
 
 
 def text(x: float, y: float, words: str, anchor: str, color: str = "#444") -> str:
-    """Give a line of text that starts, ends or has its middle at x."""
+    """Return a line of text that starts, ends or has its middle at x."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}">{words}</text>'
 
 

@@ -25,7 +25,7 @@ SETTINGS = {
 
 
 def rate(corpus: str, precision: str, lanes: int, processes: int) -> float:
-    """Give the characters a second that the processes read together."""
+    """Return the characters a second that the processes read together."""
     settings = SETTINGS | {"precision": precision, "batch_size": lanes}
     return float(train(corpus, settings, processes)["progress"]["chars_per_second"])
 

@@ -103,7 +103,7 @@ def complete(path: Path, runs: Sequence[Run]) -> list[Row]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Give the rows of a table whose runs went well.
+    """Return the rows of a table whose runs went well.
 
     Raises:
         StorageError: it cannot be read.
@@ -120,17 +120,17 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def identity(row: Row) -> tuple[str, ...]:
-    """Give what tells one measurement from another."""
+    """Return what tells one measurement from another."""
     return task(row) + tuple(row[name] for name in ("seed", "asked", *row["asked"].split()))
 
 
 def task(row: Row) -> tuple[str, ...]:
-    """Give what two runs must have in common to be compared: the text and the time."""
+    """Return what two runs must have in common to be compared: the text and the time."""
     return tuple(row[name] for name in _TASK)
 
 
 def describe(row: Row) -> str:
-    """Say in a line what came of a run."""
+    """Print in a line what came of a run."""
     name = (
         f"{row['corpus']} {float(row['budget_seconds']):g}s {row['kind']} {row['index']} "
         f"({row['cell']} {row['num_layers']}×{row['hidden_size']}, dropout {row['dropout']})"
@@ -172,7 +172,7 @@ def _missing(runs: Sequence[Run], rows: Sequence[Row]) -> list[Run]:
 
 
 def _defaults() -> Row:
-    """Give the cells of settings that a table's rows were made without: their defaults."""
+    """Return the cells of settings that a table's rows were made without: their defaults."""
     return _as_cells({name: item.default for name, item in SETTINGS.items()})
 
 

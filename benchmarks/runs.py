@@ -46,7 +46,7 @@ def train(path: str, settings: Mapping[str, Any], processes: int = 1) -> dict[st
 
 
 def as_options(settings: Mapping[str, Any]) -> list[str]:
-    """Give settings, or cells of a row, as options of `charrnn train`."""
+    """Return settings, or cells of a row, as options of `charrnn train`."""
     options = []
     for name, value in settings.items():
         dashed = name.replace("_", "-")

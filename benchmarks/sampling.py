@@ -36,7 +36,7 @@ PROMPT_CHARS = 100_000
 
 
 def torch_loop(model: CharRNN, count: int) -> Measurement:
-    """Give the same as a newcomer writes it with torch: one character a call, multinomial."""
+    """Return the same as a newcomer writes it with torch: one character a call, multinomial."""
 
     @torch.inference_mode()
     def run() -> float:
@@ -51,7 +51,7 @@ def torch_loop(model: CharRNN, count: int) -> Measurement:
 
 
 def read_all_at_once(runtime: Network, ids: np.ndarray) -> Measurement:
-    """Give characters a second of a long prompt."""
+    """Return characters a second of a long prompt."""
 
     def run() -> float:
         began = time.perf_counter()
@@ -62,7 +62,7 @@ def read_all_at_once(runtime: Network, ids: np.ndarray) -> Measurement:
 
 
 def read_one_by_one(runtime: Network, ids: list[int]) -> Measurement:
-    """Give the same where each character is read by itself."""
+    """Return the same where each character is read by itself."""
 
     def run() -> float:
         began = time.perf_counter()
@@ -79,7 +79,7 @@ def measure(*measurements: Measurement, rounds: int = ROUNDS) -> list[list[float
 
 
 def name_of(config: ModelConfig) -> str:
-    """Give lstm 2×256."""
+    """Return lstm 2×256."""
     return f"{config.cell:4} {config.num_layers}×{config.hidden_size:<4}"
 
 

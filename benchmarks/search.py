@@ -20,7 +20,7 @@ from rows import TABLES, Run, complete, identity, make_run, open_texts, task
 from runs import as_options, one_line_errors
 from table import Row
 
-from charrnn.config import parse_duration
+from charrnn.config.train import parse_duration
 from charrnn.text.corpus import Corpus
 
 WITHIN_NATS = 0.02
@@ -84,7 +84,7 @@ def draw_settings(corpus: str, seed: int, index: int) -> dict[str, Any]:
 
 
 def plan_runs(text: tuple[str, Corpus], options: argparse.Namespace) -> list[Run]:
-    """Give the runs of one text: the defaults by seed, then the drawn ones."""
+    """Return the runs of one text: the defaults by seed, then the drawn ones."""
     budget, first, name = options.budget, options.seed, text[1].name
     count = options.defaults or (3 if parse_duration(budget) <= SHORT_SECONDS else 1)
     defaults = [
@@ -99,7 +99,7 @@ def plan_runs(text: tuple[str, Corpus], options: argparse.Namespace) -> list[Run
 
 
 def format_verdict(runs: Sequence[Run], rows: Sequence[Row]) -> str:
-    """Say how the defaults of one text stand to the best of all its drawn runs in the table."""
+    """Print how the defaults of one text stand to the best of all its drawn runs in the table."""
     own = {identity(run.row) for run in runs if run.row["kind"] == "default"}
     alike = [row for row in rows if task(row) == task(runs[0].row) and not row["error"]]
     defaults = [float(row["val_nats"]) for row in alike if identity(row) in own]

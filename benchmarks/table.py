@@ -25,7 +25,7 @@ class Table:
     blank: Row
 
     def open(self) -> list[Row]:
-        """Give the rows that are there, and leave the file with a whole header and whole rows.
+        """Return the rows that are there, and leave the file with a whole header and whole rows.
 
         Raises:
             ConfigError: the file has a column that is none of ours.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 def time_process(arguments: Sequence[str], until: bytes | None = None) -> float:
-    """Give the seconds that `python ARGUMENTS` takes, or those until `until` stands on its stdout.
+    """Return the seconds that `python ARGUMENTS` takes, or those until stdout shows `until`.
 
     An empty `until` waits for the first byte.
     """

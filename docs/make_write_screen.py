@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 30.0
 
 
 def make_screen(columns: int) -> str:
-    """Give the screen after a short session."""
+    """Return the screen after a short session."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([PROGRAM, *TRAIN.split()], cwd=folder, check=True)
         state = ("-e", f"XDG_STATE_HOME={folder}")
@@ -41,7 +41,7 @@ def make_screen(columns: int) -> str:
 
 
 def wait_for_prompt(before: str) -> str:
-    """Give the screen once it is another one, on whose last row a line can be typed."""
+    """Return the screen once it is another one, on whose last row a line can be typed."""
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         screen = tmux("capture-pane", "-p").rstrip()

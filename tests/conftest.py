@@ -40,7 +40,7 @@ def _no_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., ModelFile]:
-    """Give a function that makes a model file's content with random weights: V = 5, E = 3, H = 4.
+    """Return a function that makes a model file's content with random weights: V = 5, E = 3, H = 4.
 
     It takes fields of ModelConfig; step, val_nats and progress are those of a run that can go on.
     """
@@ -70,7 +70,7 @@ def make_model() -> Callable[..., ModelFile]:
 
 @pytest.fixture(scope="session")
 def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Source]]:
-    """Give a function that puts each bytes object into a file and returns the sources."""
+    """Return a function that puts each bytes object into a file and returns the sources."""
     folder = tmp_path_factory.mktemp("sources")
 
     def write_files(*contents: bytes, suffix: str = ".txt") -> list[Source]:

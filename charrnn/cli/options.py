@@ -61,12 +61,11 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = [line.strip() for line in examples.strip().splitlines()]
         self.common = common
-        if common:
-            # Eager: shown before a missing argument is refused, as --help is.
-            how = {"is_flag": True, "is_eager": True, "expose_value": False}
-            words = "Show every option and exit."
-            option = click.Option(["--help-all"], callback=_show_help_all, help=words, **how)
-            self.params.append(option)
+        # Eager: shown before a missing argument is refused, as --help is.
+        how = {"is_flag": True, "is_eager": True, "expose_value": False, "hidden": not common}
+        words = "Show every option and exit."
+        option = click.Option(["--help-all"], callback=_show_help_all, help=words, **how)
+        self.params.append(option)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; an option that was renamed is answered with its new name."""

@@ -21,7 +21,7 @@ from charrnn.generation.chain import SampledTokens, SamplerChain, SamplerState
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.filters import Floats, Logits, log_softmax
 from charrnn.generation.network import LanguageModel
-from charrnn.generation.sampler import Context, constrain, iter_uniforms
+from charrnn.generation.sampler import BLOCK, Context, constrain
 from charrnn.state import State, copy_row, select_rows, stack_states
 from charrnn.text.vocab import Ids
 
@@ -80,7 +80,9 @@ class Batch:
         self._read_before = [(0, start.state) for start in starts]  # how many of them, the state
         self._alone: list[State] | None = None  # states, once all texts are read alone
         self._noise = np.random.default_rng(0).normal(0, 1, chain.vocab_size).astype(np.float32)
-        self._uniforms = [iter_uniforms(random) for random in randoms]
+        self._randoms = randoms
+        self._uniforms = np.empty((len(starts), BLOCK))  # of each text's own random stream
+        self._used = BLOCK
 
     def __iter__(self) -> Iterator[BatchStep]:
         """Yield one more token of each text at a time, until all are dropped."""
@@ -198,4 +200,9 @@ class Batch:
 
     def _next_uniforms(self) -> Floats:
         """Return the next number (B, 1) of each text's own random stream."""
-        return np.array([next(self._uniforms[row]) for row in self._rows.tolist()])[:, None]
+        if self._used == BLOCK:
+            for row in self._rows.tolist():
+                self._uniforms[row] = self._randoms[row].random(BLOCK)
+            self._used = 0
+        self._used += 1
+        return self._uniforms[self._rows, self._used - 1][:, None]

@@ -22,7 +22,7 @@ from charrnn.generation.network import LanguageModel
 from charrnn.state import State
 from charrnn.text.vocab import Ids
 
-_BLOCK = 256  # random numbers drawn at once: single ones take 20 times as long
+BLOCK = 256  # random numbers drawn at once: single ones take 20 times as long
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,4 @@ def constrain(logits: Logits, constraint: Constraint, constraint_state: Any) -> 
 def iter_uniforms(random: np.random.Generator) -> Iterator[float]:
     """Yield numbers in [0, 1), the same as if each were drawn alone."""
     while True:
-        yield from random.random(_BLOCK).tolist()
+        yield from random.random(BLOCK).tolist()

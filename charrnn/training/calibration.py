@@ -116,7 +116,7 @@ def check_same(corpus: Corpus, config: TrainConfig, resume: Snapshot | None, wor
         ConfigError: text, a setting or the state to continue from is not the main process's.
     """
     step = None if resume is None else resume.step
-    own = {"the text": corpus.sha256, "the step to go on from": step} | asdict(config)
+    own = {"the text": corpus.sha256, "the step to continue from": step} | asdict(config)
     del own["threads"]  # machines may have more or fewer
     for what, value in world.broadcast(own).items():
         if value != own[what]:

@@ -72,7 +72,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 @pytest.fixture
 def make_runs(text: tuple[str, Corpus]) -> Callable[..., list[Run]]:
-    """Give a function that makes drawn runs of 2 s, one for each dropout."""
+    """Return a function that makes drawn runs of 2 s, one for each dropout."""
 
     def make(*dropouts: float) -> list[Run]:
         return [

@@ -27,18 +27,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def is_whole(request: pytest.FixtureRequest) -> bool:
-    """Tell whether this is `make faults`."""
+    """Return whether this is `make faults`."""
     return bool(request.config.getoption("--whole", default=False))
 
 
 @pytest.fixture
 def times(is_whole: bool) -> Callable[[int, int], int]:
-    """Give a function that chooses between the quick number and the whole one."""
+    """Return a function that chooses between the quick number and the whole one."""
     return lambda quick, whole: whole if is_whole else quick
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Give a function that keeps a line of measured figures for the end."""
+    """Return a function that keeps a line of measured figures for the end."""
     node = request.node
     return lambda line: node.user_properties.append((FIGURE, f"{node.name}: {line}"))

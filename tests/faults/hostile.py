@@ -53,10 +53,10 @@ def in_chunks(strings: list[str], size: int) -> list[str]:
 
 
 def as_name(text: str) -> str:
-    """Give what of a text can name a file."""
+    """Return what of a text can name a file."""
     return text.translate({0: None, ord("/"): None})
 
 
 def as_utf8(text: str) -> str:
-    """Give what of a text can be written as UTF-8."""
+    """Return what of a text can be written as UTF-8."""
     return text.encode("utf-8", "ignore").decode()

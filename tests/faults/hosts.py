@@ -51,7 +51,7 @@ class Host:
 
 @contextmanager
 def two_hosts(folder: Path) -> Iterator[list[Host]]:
-    """Give two machines, the first of them the one that others can ask for by name."""
+    """Return two machines, the first of them the one that others can ask for by name."""
     with ExitStack() as held:
         try:
             hosts = _make_namespaces(folder, held)
@@ -94,7 +94,7 @@ def _ip(*words: str) -> None:
 
 
 def family_of(process: subprocess.Popen[bytes]) -> list[int]:
-    """Give the number of a process and those of all that it started, itself first."""
+    """Return the number of a process and those of all that it started, itself first."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True)
     parents = dict(tuple(map(int, line.split())) for line in listed.stdout.splitlines())
     family = [process.pid]

@@ -55,7 +55,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) ->
 
 
 def train(*arguments: str) -> tuple[str, ...]:
-    """Give the command line of a tiny run in a folder of its own."""
+    """Return the command line of a tiny run in a folder of its own."""
     return ("train", *arguments, *TINY, "--checkpoints", f"runs/{next(NUMBERS)}")
 
 

@@ -30,7 +30,7 @@ def make_corpus() -> Corpus:
 
 
 def filed(snapshot: Snapshot, corpus: Corpus) -> Snapshot:
-    """Give a snapshot as it comes back from a file."""
+    """Return a snapshot as it comes back from a file."""
     parts = corpus.vocab, snapshot.weights, {}, snapshot.arrays, snapshot.progress
     model = unpack_model(pack_model(ModelFile(snapshot.model, *parts)), "a state")
     assert model.progress is not None
@@ -38,7 +38,7 @@ def filed(snapshot: Snapshot, corpus: Corpus) -> Snapshot:
 
 
 def traces_of(reports: list[Report], after: int) -> list[tuple[Any, ...]]:
-    """Give what a run computed after a step: figures, and the bytes of all weights and arrays."""
+    """Return what a run computed after a step: figures, and the bytes of all weights and arrays."""
     traces: list[tuple[Any, ...]] = []
     for report in reports:
         if isinstance(report, Evaluation) and report.step > after:
@@ -80,7 +80,7 @@ def test_a_run_cut_after_any_step_goes_on_as_if_it_had_not_been(
 
 
 def contents_of(run: RunFolder) -> dict[str, Any]:
-    """Give all that a run left, but for times and dates."""
+    """Return all that a run left, but for times and dates."""
     best, state = read_model(run.best), read_model(run.states[0])
     logs = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     timed = {"elapsed_seconds", "chars_per_second", "memory_bytes"}

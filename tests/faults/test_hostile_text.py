@@ -45,7 +45,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny(make_model: Make) -> Path:
-    """Give the model file of a run named tiny."""
+    """Return the model file of a run named tiny."""
     path = Path("checkpoints/tiny/best.safetensors")
     path.parent.mkdir(parents=True)
     path.write_bytes(pack_model(make_model()))
@@ -57,7 +57,7 @@ def train(*arguments: str) -> Ended:
 
 
 def refusal(ended: Ended) -> tuple[int, str]:
-    """Give the code and the line of a command that failed as it should."""
+    """Return the code and the line of a command that failed as it should."""
     assert ended.code != 0
     assert ended.is_clear, ended
     return ended.code, ended.err
@@ -355,7 +355,7 @@ def test_a_name_that_is_no_utf8_works_or_is_refused(
 
 
 def everything_but(folder: str) -> set[str]:
-    """Give the paths of all that lies outside `folder` and the cache."""
+    """Return the paths of all that lies outside `folder` and the cache."""
     skipped = (folder, "charrnn-cache", "xdg-cache")
     return {str(path) for path in Path().rglob("*") if path.parts[0] not in skipped}
 

@@ -39,7 +39,7 @@ pytestmark = [
 
 
 def documented_command(text: Path, runs: Path) -> list[str]:
-    """Give the command for two machines that the page shows, for one small process on each."""
+    """Return the command for two machines that the page shows, for one small process on each."""
     page = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
     section = page.partition("## Two machines\n")[2].partition("\n## ")[0]
     shown = re.search(r"(?:^ {4}.+\n)+", section, re.M)

@@ -79,7 +79,7 @@ def prepare(way: str, template: Path) -> RunFolder:
 
 
 def make_action(way: str, template: Path, run: RunFolder) -> Callable[[], Outcome]:
-    """Give what a run does to save the new state, or to take up the newest."""
+    """Return what a run does to save the new state, or to take up the newest."""
     model = read_model(template / f"step-{NEW}.safetensors")
 
     def save() -> Outcome:
@@ -277,7 +277,7 @@ def number_calls(way: str, log: str, code: str) -> Iterator[tuple[str, int]]:
 
 
 def can_wait(way: str, call: str, line: str) -> bool:
-    """Tell whether a signal may interrupt a call: none of opendir, closing only after writes."""
+    """Return whether a signal may interrupt a call: none of opendir, closing only after writes."""
     return "O_DIRECTORY" not in line and (call in INTERRUPTED or (way, call) == ("save", "close"))
 
 

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Give a folder in memory where there is one: a kill spares what no disk has seen yet."""
+    """Return a folder in memory where there is one: a kill spares what no disk has seen yet."""
     if Path("/dev/shm").is_dir():
         with TemporaryDirectory(dir="/dev/shm") as name:
             yield Path(name)
@@ -89,7 +89,7 @@ def kill_elsewhere(what: str, folder: Path, kills: int) -> list[tuple[int, ...]]
 
 
 def find_state(run: RunFolder) -> tuple[int, int, int]:
-    """Give the step to go on from, the number of files that do not load, and of all states."""
+    """Return the step to go on from, the number of files that do not load, and of all states."""
     model, damaged = run.read_state()
     assert model.progress is not None
     files = [*run.states, *[run.best][: run.best.exists()]]
@@ -190,7 +190,7 @@ def wait_for_a_save(run: RunFolder, process: int, log: Path) -> None:
 
 
 def newest_step(run: RunFolder) -> int:
-    """Give the newest state's step, by its name alone; -1 before the first."""
+    """Return the newest state's step, by its name alone; -1 before the first."""
     return int(run.states[0].stem.removeprefix("step-")) if run.states else -1
 
 

@@ -73,7 +73,7 @@ class Mutants:
         self._start = 8 + int.from_bytes(data[:8], "little")
 
     def kept_digest(self) -> dict[str, Mutate]:
-        """Give the kinds whose digest is no longer right."""
+        """Return the kinds whose digest is no longer right."""
         return {
             "each byte in turn": self._each_byte,
             "bits": self._bits,
@@ -88,7 +88,7 @@ class Mutants:
         }
 
     def signed(self) -> dict[str, Mutate]:
-        """Give the kinds whose digest is right again."""
+        """Return the kinds whose digest is right again."""
         kinds = (self._each_byte, self._splice, self._swap, self._zeros, self._text, self._values)
         kinds += (self._infinite,)
         return {f"signed, {kind.__name__.strip('_')}": signed(kind) for kind in kinds}
@@ -155,7 +155,7 @@ class Mutants:
         return with_header(header, self._data[self._start :])
 
     def _values(self, random: Random, i: int) -> bytes:
-        """Give one value of the header, or of the document in it, another value or another key."""
+        """Return a header where one value, of it or of its document, or one key is another."""
         header = json.loads(self._data[8 : self._start])
         document = json.loads(header["__metadata__"]["charrnn"])
         if i % 3:
@@ -168,7 +168,7 @@ class Mutants:
 
 
 def with_header(header: bytes, rest: bytes) -> bytes:
-    """Give a file of this header and these arrays."""
+    """Return a file of this header and these arrays."""
     return len(header).to_bytes(8, "little") + header + rest
 
 
@@ -200,7 +200,7 @@ def iter_places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def signed(mutate: Mutate) -> Mutate:
-    """Give the same mutants with the digest that they should have, if there is a place for it."""
+    """Return the same mutants with the digest that they should have, if there is a place for it."""
 
     def mutate_and_sign(random: Random, i: int) -> bytes:
         changed = mutate(random, i)
@@ -215,7 +215,7 @@ def signed(mutate: Mutate) -> Mutate:
 
 
 def is_what_it_says(model: ModelFile, data: bytes) -> bool:
-    """Tell whether a model that was loaded is what another reading of the file gives."""
+    """Return whether a model that was loaded is what another reading of the file gives."""
     document = json.loads(document_of(data))
     json.dumps(
         document, allow_nan=False, ensure_ascii=False
@@ -240,17 +240,17 @@ def is_what_it_says(model: ModelFile, data: bytes) -> bool:
 
 
 def sorted_keys(value: Any) -> Any:
-    """Give an object's entries by key."""
+    """Return an object's entries by key."""
     return sorted(value.items()) if isinstance(value, dict) else value
 
 
 def facts(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
-    """Give what makes two arrays the same."""
+    """Return what makes two arrays the same."""
     return array.dtype.str, array.shape, array.tobytes()
 
 
 def outcome(data: bytes) -> str:
-    """Give what becomes of a mutant in one word."""
+    """Return what becomes of a mutant in one word."""
     try:
         model = unpack_model(data, "some.file")
     except CheckpointError as error:
@@ -283,7 +283,7 @@ def run_all(
 
 @pytest.fixture(scope="module")
 def files(make_model: MakeModel) -> tuple[bytes, bytes]:
-    """Give two model files of about two thousand bytes."""
+    """Return two model files of about two thousand bytes."""
     model = make_model(**SHAPE)
     summary = model.summary | {"settings": {"seed": 1}, "baselines_bpc": {"gzip": 2.5}}
     first, second = replace(model, summary=summary), make_model(step=8, **SHAPE)
@@ -341,7 +341,7 @@ def measure(path: Path) -> tuple[str, float, int]:
 
 
 def read(path: Path) -> str:
-    """Give the message with which a file is refused, nothing if it loads."""
+    """Return the message with which a file is refused, nothing if it loads."""
     try:
         read_model(path)
     except CheckpointError as error:
@@ -350,7 +350,7 @@ def read(path: Path) -> str:
 
 
 def resign(data: bytes) -> bytes:
-    """Give these bytes with their own digest."""
+    """Return these bytes with their own digest."""
     return signed(lambda random, i: data)(Random(0), 0)
 
 
@@ -381,19 +381,19 @@ def test_a_large_file_sound_or_damaged_is_read_in_twice_its_memory(
 
 
 def header_of(document: str, arrays: str = "") -> bytes:
-    """Give a signed file of a header alone, arrays: their entries, with a comma before each."""
+    """Return a signed file of a header alone, arrays: their entries, with a comma before each."""
     metadata = f'"charrnn":{json.dumps(document)},"sha256":"{"0" * 64}"'
     return resign(with_header(f'{{"__metadata__":{{{metadata}}}{arrays}}}'.encode(), b""))
 
 
 def document_of(data: bytes) -> str:
-    """Give the JSON document of a model file."""
+    """Return the JSON document of a model file."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return str(header["__metadata__"]["charrnn"])
 
 
 def entry(size: int) -> str:
-    """Give the entry of an array of bytes."""
+    """Return the entry of an array of bytes."""
     return f',"a":{{"dtype":"U8","shape":[{size}],"data_offsets":[0,{size}]}}'
 
 

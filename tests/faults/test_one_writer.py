@@ -133,7 +133,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path, times: Tim
 
 @contextmanager
 def running(what: str, folder: Path) -> Iterator[int]:
-    """Give the number of a process that does this forever and has begun; kill it at the end."""
+    """Return the number of a process that does this forever and has begun; kill it at the end."""
     command = [sys.executable, __file__, what, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

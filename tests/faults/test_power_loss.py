@@ -146,7 +146,7 @@ def subsets(numbers: set[int]) -> Iterator[set[int]]:
 
 
 def tree_after(changes: Sequence[Operation]) -> dict[str, int | None]:
-    """Give the number of each file, by path, that can be reached after these changes alone."""
+    """Return the number of each file, by path, that can be reached after these changes alone."""
     tree: dict[str, int | None] = {}
     for each in changes:
         if each.kind != "enter":
@@ -161,7 +161,7 @@ def tree_after(changes: Sequence[Operation]) -> dict[str, int | None]:
 
 
 def remains(flushed: bytes, written: bytes) -> set[bytes]:
-    """Give what may be left of a file that was written on since it was flushed."""
+    """Return what may be left of a file that was written on since it was flushed."""
     if not written.startswith(flushed):  # cut
         return {flushed, written}
     half = (len(flushed) + len(written)) // 2
@@ -239,7 +239,7 @@ def make_disk(disk: Disk, folder: Path) -> RunFolder:
 
 
 def find_fault(run: RunFolder, saved: int, saving: int) -> str | None:
-    """Say what of the run's word is broken: `saved` was reported, `saving` was on its way."""
+    """Print what of the run's word is broken: `saved` was reported, `saving` was on its way."""
     try:
         state, damaged = run.read_state()
         if run.best.exists():

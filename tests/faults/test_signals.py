@@ -49,7 +49,7 @@ def _heard() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path, make_model: Callable[..., Any]) -> Path:
-    """Give a folder with three texts and a model."""
+    """Return a folder with three texts and a model."""
     letters = random.Random(2)
     for name, length in (("book", 3000), ("long", 200_000), ("large", 10_000_000)):
         line = "".join(letters.choices("abcde \n", k=3000))
@@ -78,7 +78,7 @@ def check(trial: dict[str, Any]) -> str:
 
 
 def read_saved(error: str, folder: Path) -> list[int] | None:
-    """Give the step that the run of a last line would go on from, and its damaged states."""
+    """Return the step that the run of a last line would go on from, and its damaged states."""
     found = SAVED.fullmatch(error)
     if found is None:
         return None
@@ -152,7 +152,7 @@ def try_all(count: int) -> None:
 
 
 def wait_for(process: int) -> int:
-    """Give the status that a process ends with; one that goes on is killed."""
+    """Return the status that a process ends with; one that goes on is killed."""
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         ended, status = os.waitpid(process, os.WNOHANG)

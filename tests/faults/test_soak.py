@@ -24,7 +24,7 @@ def make_text() -> str:
 
 
 def measure(process: int) -> tuple[int, int]:
-    """Give a process's resident memory in bytes, and its open files."""
+    """Return a process's resident memory in bytes, and its open files."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE"), len(list(Path(f"/proc/{process}/fd").iterdir()))
 
@@ -69,6 +69,6 @@ def test_a_long_run_takes_no_more_memory_and_files_than_a_short_one(
 
 
 def quarters(seen: list[tuple[float, int, int]], column: int) -> list[float]:
-    """Give the median of a column in each quarter of the time."""
+    """Return the median of a column in each quarter of the time."""
     size = len(seen) // 4
     return [median(row[column] for row in seen[i * size : (i + 1) * size]) for i in range(4)]

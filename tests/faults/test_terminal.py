@@ -40,7 +40,7 @@ OWN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")  # what rich writes for a panel, 
 
 @pytest.fixture
 def strings(times: Times) -> list[str]:
-    """Give hostile strings: 2,000, or 100,000 in a whole run."""
+    """Return hostile strings: 2,000, or 100,000 in a whole run."""
     return make_strings(times(2_000, 100_000))
 
 
@@ -67,7 +67,7 @@ def assert_harmless(screen: str, benign: str = "") -> None:
 
 
 def commands_with(text: str) -> Iterator[tuple[str, ...]]:
-    """Give command lines that are refused, each with a text that its message may quote."""
+    """Return command lines that are refused, each with a text that its message may quote."""
     name = as_name(text)
     yield from [(word, name) for word in ("info", "sample", "eval", "train", "score", "completion")]
     yield from [("corpus", word, name) for word in ("get", "build", "stats")]
@@ -144,7 +144,7 @@ def test_a_terminal_of_another_encoding_gets_no_utf8(make_model: Make) -> None:
 
 
 def hostile_summary(strings: list[str]) -> dict[str, Any]:
-    """Give a model's summary with every string as a key, a value, and within a value."""
+    """Return a model's summary with every string as a key, a value, and within a value."""
     rows = {f"{index}{text}": text for index, text in enumerate(strings)}
     return rows | {
         "step": 1,
@@ -227,7 +227,7 @@ def test_no_processor_and_no_download_commands_the_terminal(strings: list[str]) 
 
 
 def bearing(report: RunReport, text: str) -> RunReport:
-    """Give a report in which everything that has a name bears `text`."""
+    """Return a report in which everything that has a name bears `text`."""
     run_folder = RunFolder(Path("checkpoints", as_name(text)))
     if isinstance(report, Reading):
         return replace(report, corpus_paths=[text, text])

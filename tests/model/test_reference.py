@@ -43,7 +43,7 @@ SHAPES = {  # every pair of depth, skip, tie and initial state stands in one of 
 
 
 def make_config(cell: str, shape: str = "2-skip-learned", dropout: float = 0.0) -> ModelConfig:
-    """Give the settings of one cell in one shape."""
+    """Return the settings of one cell in one shape."""
     depth, skip, tie, initial = SHAPES[shape]
     return ModelConfig(
         **CELLS[cell],
@@ -59,7 +59,7 @@ def make_config(cell: str, shape: str = "2-skip-learned", dropout: float = 0.0) 
 
 
 def make_model(config: ModelConfig, dtype: torch.dtype = torch.float64) -> CharRNN:
-    """Give a model whose every weight is random, biases too: float32 values, so exact in both."""
+    """Return a model whose every weight is random, biases too: float32 values, so exact in both."""
     torch.manual_seed(7)
     model = CharRNN(config)
     with torch.no_grad():
@@ -70,29 +70,29 @@ def make_model(config: ModelConfig, dtype: torch.dtype = torch.float64) -> CharR
 
 
 def weights_of(model: CharRNN) -> twin.Weights:
-    """Give the weights as the twin takes them."""
+    """Return the weights as the twin takes them."""
     return {name: weight.astype(np.float64) for name, weight in numpy_state_dict(model).items()}
 
 
 def gradients_of(model: CharRNN) -> dict[str, np.ndarray]:
-    """Give what backward() left, by public name; a weight that is not trained has none."""
+    """Return what backward() left, by public name; a weight that is not trained has none."""
     learned = {n: weight for n, weight in model.named_parameters() if weight.requires_grad}
     return {public_name(name): weight.grad.numpy() for name, weight in learned.items()}
 
 
 def make_text(lanes: int = B, length: int = T) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give ids and targets (B, T) int64: the target is the next id."""
+    """Return ids and targets (B, T) int64: the target is the next id."""
     text = np.random.default_rng(3).integers(0, V, (lanes, length + 1))
     return torch.from_numpy(text[:, :-1].copy()), torch.from_numpy(text[:, 1:].copy())
 
 
 def nats(logits: torch.Tensor, targets: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-    """Give the loss in the logits' own precision."""
+    """Return the loss in the logits' own precision."""
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction=reduction)
 
 
 def make_state(model: CharRNN, dtype: torch.dtype = torch.float64) -> list[list[torch.Tensor]]:
-    """Give a random state that wants a gradient: a list a layer, (B, H) for each part."""
+    """Return a random state that wants a gradient: a list a layer, (B, H) for each part."""
     draw = torch.Generator().manual_seed(11)
     shapes = [[part.shape for part in parts] for parts in model.initial_state(B)]
     return [
@@ -102,7 +102,7 @@ def make_state(model: CharRNN, dtype: torch.dtype = torch.float64) -> list[list[
 
 
 def as_arrays(state: Any) -> twin.State:
-    """Give a torch state as the twin takes it."""
+    """Return a torch state as the twin takes it."""
     return tuple(tuple(part.detach().numpy() for part in parts) for parts in state)
 
 
@@ -386,7 +386,7 @@ def test_the_mean_loss_is_the_sum_over_the_number_of_targets():
 
 
 def draw_mask(dropout: float, lanes: int) -> torch.Tensor:
-    """Give one layer's mask (lanes, T, V), read off logits whose output weights are the identity.
+    """Return one layer's mask (lanes, T, V), read off logits whose output weights are the identity.
 
     The lowest V of H features are seen; a mask is what dropout multiplies them by.
     """
@@ -400,7 +400,7 @@ def draw_mask(dropout: float, lanes: int) -> torch.Tensor:
 
 
 def measured_slopes(loss, array: np.ndarray, places: int = 8, nudge: float = 1e-5):
-    """Give central differences of `loss` at a sample of an array's places, and the places."""
+    """Return central differences of `loss` at a sample of an array's places, and the places."""
     drawn = np.random.default_rng(17).permutation(array.size)[:places]
     flat, slopes = array.reshape(-1), []
     for place in drawn:
@@ -415,5 +415,5 @@ def measured_slopes(loss, array: np.ndarray, places: int = 8, nudge: float = 1e-
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
-    """Give the length of the difference as a share of the length of both."""
+    """Return the length of the difference as a share of the length of both."""
     return np.linalg.norm(found - expected) / (np.linalg.norm(found) + np.linalg.norm(expected))

@@ -17,7 +17,7 @@ START = -1
 def probability(
     train: Sequence[int], before: Sequence[int], token: int, vocab_size: int, order: int
 ) -> float:
-    """Give p(token | before): `before` is all that precedes it, `train` all that is counted."""
+    """Return p(token | before): `before` is all that precedes it, `train` all that is counted."""
     text = (START,) * order + tuple(train)
     tables = [count_grams(text, k, order) for k in range(1, order + 1)]
     context = ((START,) * order + tuple(before))[1 - order :] if order > 1 else ()
@@ -34,7 +34,7 @@ def count_grams(text: Gram, k: int, order: int) -> Counter[Gram]:
 
 
 def interpolate(tables: list[Counter[Gram]], context: Gram, token: int, vocab_size: int) -> float:
-    """Give p(token | context) by as many orders as there are tables, lowest order first."""
+    """Return p(token | context) by as many orders as there are tables, lowest order first."""
     if not tables:
         return 1 / vocab_size
     lower = interpolate(tables[:-1], context[1:], token, vocab_size)
@@ -53,7 +53,7 @@ def interpolate(tables: list[Counter[Gram]], context: Gram, token: int, vocab_si
 
 
 def estimate_discounts(table: Counter[Gram]) -> tuple[float, float, float]:
-    """Give D₁, D₂ and D₃₊; where the text is too small for them, ½, 1 and 1½."""
+    """Return D₁, D₂ and D₃₊; where the text is too small for them, ½, 1 and 1½."""
     n1, n2, n3, n4 = (sum(count == c for count in table.values()) for c in (1, 2, 3, 4))
     if 0 in (n1, n2, n3, n4):
         return 0.5, 1, 1.5

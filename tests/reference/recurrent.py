@@ -98,7 +98,7 @@ def read_out(config: ModelConfig, weights: Weights, top: Array) -> Array:
 def read_out_back(
     config: ModelConfig, weights: Weights, sums: Weights, top: Array, grad_logits: Array
 ) -> Array:
-    """Give the gradient of the top (B, H) from that of the logits (B, V), and add to sums."""
+    """Return the gradient of the top (B, H) from that of the logits (B, V), and add to sums."""
     sums[output_name(config)] += grad_logits.T @ project(weights, top)
     sums["output.bias"] += grad_logits.sum(axis=0)
     grad = grad_logits @ weights[output_name(config)]
@@ -151,7 +151,7 @@ def bptt(
     state: State | None = None,
     reduction: str = "mean",
 ) -> tuple[float, Gradients, State]:
-    """Give one window's loss in nats, its gradients, and the state after it.
+    """Return one window's loss in nats, its gradients, and the state after it.
 
     A state that came in is taken as it is: its own gradient is given, and goes no further back.
     """
@@ -170,7 +170,7 @@ def truncated_bptt(
     targets: NDArray[np.int64],
     window: int,
 ) -> tuple[float, Weights]:
-    """Give loss and gradients summed over windows: the state is carried, the gradient is not."""
+    """Return loss and gradients summed over windows: the state is carried, the gradient is not."""
     loss_sum, state = 0.0, None
     totals = {name: np.zeros_like(weight) for name, weight in weights.items()}
     for start in range(0, ids.shape[1], window):
@@ -183,7 +183,7 @@ def truncated_bptt(
 
 
 def add_initial_gradient(gradients: Gradients) -> None:
-    """Give the initial state what every lane says about it: all lanes started from the same."""
+    """Return the initial state what every lane says about it: all lanes started from the same."""
     for depth, parts in enumerate(gradients.state):
         for part, grad in enumerate(parts):
             gradients.weights[f"layers.{depth}.initial"][part] += grad.sum(axis=0)
@@ -192,7 +192,7 @@ def add_initial_gradient(gradients: Gradients) -> None:
 def cross_entropy(
     logits: Array, targets: NDArray[np.int64], reduction: str = "mean"
 ) -> tuple[float, Array]:
-    """Give −ln softmax(logits)[target], summed or averaged, and its derivative by the logits.
+    """Return −ln softmax(logits)[target], summed or averaged, and its derivative by the logits.
 
     The derivative is softmax(logits) − one_hot(target): what was said, less what was right.
     """
@@ -214,7 +214,7 @@ def rnn_step(layer: Weights, x: Array, state: LayerState, f: Any) -> tuple[Layer
 def rnn_step_back(
     layer: Weights, sums: Weights, memory: Any, grad_after: LayerState, slope: Any
 ) -> tuple[Array, LayerState]:
-    """Give the gradients of x and (h,) from that of (h',), and add this moment's terms to sums."""
+    """Return the gradients of x and (h,) from that of (h',); add this moment's terms to sums."""
     x, h, h_after = memory
     (grad_h_after,) = grad_after
     grad_a = grad_h_after * slope(h_after)
@@ -236,7 +236,7 @@ def lstm_step(layer: Weights, x: Array, state: LayerState) -> tuple[LayerState, 
 def lstm_step_back(
     layer: Weights, sums: Weights, memory: Any, grad_after: LayerState
 ) -> tuple[Array, LayerState]:
-    """Give the gradients of x and (h, c) from those of (h', c'); c' also reached the loss by h'."""
+    """Return the gradients of x and (h, c) from those of (h', c'), where c' feeds h' too."""
     x, h, c, i, f, g, o, c_after = memory
     grad_h_after, grad_c_after = grad_after
     grad_c_after = grad_c_after + grad_h_after * o * (1 - np.tanh(c_after) ** 2)
@@ -264,7 +264,7 @@ def gru_step(layer: Weights, x: Array, state: LayerState) -> tuple[LayerState, A
 def gru_step_back(
     layer: Weights, sums: Weights, memory: Any, grad_after: LayerState
 ) -> tuple[Array, LayerState]:
-    """Give the gradients of x and (h,) from that of (h',); h also went straight through by z."""
+    """Return the gradients of x and (h,) from that of (h',); h also went straight through by z."""
     x, h, h_n, r, z, n = memory
     (grad_h_after,) = grad_after
     grad_a_n = grad_h_after * (1 - z) * (1 - n**2)
@@ -302,7 +302,7 @@ SLOPES = {
 
 
 def cell_steps(config: ModelConfig) -> tuple[Any, Any]:
-    """Give the configured cell's step forward and step backward."""
+    """Return the configured cell's step forward and step backward."""
     if config.cell == "lstm":
         return lstm_step, lstm_step_back
     if config.cell == "gru":
@@ -312,18 +312,18 @@ def cell_steps(config: ModelConfig) -> tuple[Any, Any]:
 
 
 def initial_state(config: ModelConfig, weights: Weights, lanes: int) -> State:
-    """Give every lane each layer's initial state: (B, H) for each part."""
+    """Return every lane each layer's initial state: (B, H) for each part."""
     initials = [weights[f"layers.{depth}.initial"] for depth in range(config.num_layers)]
     return tuple(tuple(np.tile(part, (lanes, 1)) for part in initial) for initial in initials)
 
 
 def zero_like(state: State) -> State:
-    """Give zeros in the shape of a state."""
+    """Return zeros in the shape of a state."""
     return tuple(tuple(np.zeros_like(part) for part in parts) for parts in state)
 
 
 def layer_weights(weights: Weights, depth: int) -> Weights:
-    """Give one layer's weights by their short names: the arrays themselves, not copies."""
+    """Return one layer's weights by their short names: the arrays themselves, not copies."""
     return {name: weights[f"layers.{depth}.{name}"] for name in LAYER_WEIGHTS}
 
 

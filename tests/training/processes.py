@@ -29,7 +29,7 @@ class Together:
         return [process.wait(PATIENCE_SECONDS) for process in self.processes]
 
     def complaints(self) -> list[str]:
-        """Give the lines in which any of them says why it ended, in the order of their ranks."""
+        """Return the lines in which any of them says why it ended, in the order of their ranks."""
         texts = [(self.folder / f"{rank}.err").read_text() for rank in range(len(self.processes))]
         return [line for text in texts for line in text.splitlines() if "charrnn: " in line]
 
@@ -54,7 +54,7 @@ def start_together(
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

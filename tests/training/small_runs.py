@@ -22,6 +22,6 @@ STEPS: list[int] = []
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
-    """Give a wish to stop once so many steps more have been made."""
+    """Return a wish to stop once so many steps more have been made."""
     end = len(STEPS) + steps
     return lambda: len(STEPS) >= end

@@ -51,7 +51,7 @@ def make_trainer(config: TrainConfig, device: str = "cpu", precision: Any = None
 
 @pytest.fixture(autouse=True)
 def graphs(monkeypatch: pytest.MonkeyPatch) -> list[CpuGraphs]:
-    """Give the graphs of the trainers that are made from here on."""
+    """Return the graphs of the trainers that are made from here on."""
     made: list[CpuGraphs] = []
 
     def make(device: torch.device, generator: torch.Generator) -> CpuGraphs:
@@ -181,7 +181,7 @@ def test_what_was_recorded_goes_on_from_a_state_picked_up() -> None:
 
 @pytest.fixture
 def factor(monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """Give what the nats of a window are multiplied with, where a recording finds it too."""
+    """Return what the nats of a window are multiplied with, where a recording finds it too."""
     honest, number = CharRNN.loss_sum, torch.ones(())
 
     def multiplied(self: CharRNN, *args: Any) -> Any:

@@ -54,7 +54,7 @@ CLOSE = 1e-4
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a text of 3,000 characters."""
+    """Return a text of 3,000 characters."""
     path = tmp_path_factory.mktemp("text") / "book.txt"
     words = np.random.default_rng(3).choice(["a cat ", "the mat ", "sat on ", "and\n"], 600)
     path.write_text("".join(words)[:3000], encoding="utf-8")
@@ -63,7 +63,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(text: Path) -> Curve:
-    """Give the run of one process, uncut."""
+    """Return the run of one process, uncut."""
     reports = charrnn.train(text, name="alone", checkpoints=text.parent / "runs", **SETTINGS)
     kept = list(reports)[-1]
     assert isinstance(kept, RunFinished)

@@ -30,7 +30,7 @@ def make_ids(length: int) -> np.ndarray:
 
 
 def nats_of(model: CharRNN, ids: np.ndarray, config: DynamicConfig = FAST) -> float:
-    """Give the nats of the whole text."""
+    """Return the nats of the whole text."""
     score = compare_dynamic([model], ids, VOCAB, config)[0]
     return score.loss_nats * score.chars
 
@@ -74,7 +74,7 @@ def test_a_later_character_changes_no_earlier_score(
 def nats_by_character(
     monkeypatch: pytest.MonkeyPatch, model: CharRNN, ids: np.ndarray
 ) -> np.ndarray:
-    """Give the nats of every character but the first, as they are handed on to be added up."""
+    """Return the nats of every character but the first, as they are handed on to be added up."""
     seen: list[torch.Tensor] = []
     with monkeypatch.context() as patch:
         patch.setattr(dynamic, "with_average", lambda n: seen.append(n[0]) or with_average(n))

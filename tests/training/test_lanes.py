@@ -19,7 +19,7 @@ def make_lanes(batch_size: int, seq_len: int, spare: int, seed: int = 0) -> Lane
 
 
 def read_epoch(lanes: Lanes, epoch: int) -> np.ndarray:
-    """Give all targets of an epoch: (B, windows·T)."""
+    """Return all targets of an epoch: (B, windows·T)."""
     windows = range(lanes.windows_in(epoch))
     return np.concatenate([lanes.read(Cursor(epoch, window))[:, 1:] for window in windows], axis=1)
 
