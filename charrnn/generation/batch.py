@@ -205,4 +205,5 @@ class Batch:
                 self._uniforms[row] = self._randoms[row].random(BLOCK)
             self._used = 0
         self._used += 1
-        return self._uniforms[self._rows, self._used - 1][:, None]
+        uniforms: Floats = self._uniforms[self._rows, self._used - 1][:, None]
+        return uniforms

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from charrnn.config import SampleConfig
 from charrnn.generation import filters, penalties
 from charrnn.generation.filters import Floats, Logits, Uniform
-from charrnn.generation.penalties import TokenHistory
 from charrnn.text.vocab import Ids
 
 _LEAST_TEMPERATURE = 1e-3  # below it any difference counts as infinitely enlarged
@@ -32,7 +31,7 @@ class SamplerState(NamedTuple):
     before, −1 where a text begins, an int or (B,).
     """
 
-    history: TokenHistory | None
+    history: penalties.TokenHistory | None
     mirostat_mu: Any
     last_token: Any
 
@@ -40,7 +39,7 @@ class SamplerState(NamedTuple):
     def stack(states: Sequence[SamplerState]) -> SamplerState:
         """Return the states of several texts as one."""
         histories, mus, last_tokens = zip(*states, strict=True)
-        history = None if histories[0] is None else TokenHistory.stack(histories)
+        history = None if histories[0] is None else penalties.TokenHistory.stack(histories)
         return SamplerState(history, np.array(mus)[:, None], np.array(last_tokens))
 
     def select(self, rows: Sequence[int]) -> SamplerState:

@@ -137,9 +137,8 @@ class Generator:
         config = _with_seed(replace(config or SampleConfig(), **settings))
         chain, constraint = self._resolve(config, constraint)
         start = self._read_start(prompt, config, after)
-        size = max(min(_LARGEST_BATCH, _LARGEST_LOGITS // self.vocab.size), 1)
-        if count < _SMALLEST_BATCH:
-            size = 1
+        limit = _LARGEST_BATCH if count >= _SMALLEST_BATCH else 1
+        size = max(min(limit, _LARGEST_LOGITS // self.vocab.size), 1)
         if backend is not None:
             size = backend.at_once
         end = first + count

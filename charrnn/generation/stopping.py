@@ -20,10 +20,7 @@ _CLOSERS = "\"'”’»)]」』）】》"
 
 
 class TextStream(Iterator[str]):
-    """Text while it is sampled, in pieces of at least one character.
-
-    reason: why it ended, as `StoppingCriteria` names it; None before that.
-    """
+    """Text while it is sampled, in pieces of at least one character."""
 
     def __init__(
         self, chars: Iterator[str], criteria: StoppingCriteria, constraint_reason: str = ""
@@ -34,7 +31,7 @@ class TextStream(Iterator[str]):
 
     @property
     def reason(self) -> str | None:
-        """Why the text ended."""
+        """Why the text ended, as `StoppingCriteria` names it; None before that."""
         return self._criteria.reason
 
     def __next__(self) -> str:
