@@ -9,8 +9,6 @@ logits differ from the batch's, all texts are read alone.
 B = texts side by side, V = vocabulary, K = alternatives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
 

@@ -6,8 +6,6 @@ which from then on has one place less, so a beam of 1 is greedy. `Generator.sear
 B = hypotheses in the beam, G = groups, V = vocabulary, T = ids so far.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

@@ -7,8 +7,6 @@ H = hidden size, I = input size, G = gates (rnn 1, lstm 4, gru 3), B = states in
 are those of one state, with B in front for a batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -7,8 +7,6 @@ those that know it read it. generation/model.py makes a `Blend` or a `NegativeGu
 V = tokens of the common vocabulary, B = texts side by side, S = tokens of a text.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce

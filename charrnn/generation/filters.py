@@ -8,8 +8,6 @@ leaves out the likeliest, and then another one stays. Every filter is a pure fun
 V = vocabulary, B = texts side by side.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from typing import Any

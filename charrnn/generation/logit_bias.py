@@ -8,8 +8,6 @@ that reaches beyond ASCII. `generator.py` calls this once for each text or batch
 V = vocabulary.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable, Iterable
 

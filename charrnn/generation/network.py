@@ -6,8 +6,6 @@
 V = vocabulary, H = hidden size, G = gates of the cell, S = tokens, B = texts side by side.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 from functools import reduce

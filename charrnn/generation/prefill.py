@@ -8,8 +8,6 @@ early. What never meets is read one by one, so the result is that of one by one,
 S = tokens, C = chunks, T = tokens of a chunk, R = rows (chunks) still being read.
 """
 
-from __future__ import annotations
-
 from functools import reduce
 
 import numpy as np

@@ -6,8 +6,6 @@
 V = vocabulary, S = tokens of the prompt.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any

@@ -7,8 +7,6 @@ newline. States are read one by one, the output layer and its softmax for a bloc
 N = characters, S = their tokens (S ≥ N), V = vocabulary, H = hidden size.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import time

@@ -6,8 +6,6 @@ model cannot write never opens. Brackets that bytes spell count like any other; 
 V = vocabulary, S = tokens of the prompt.
 """
 
-from __future__ import annotations
-
 import codecs
 from functools import lru_cache
 from typing import NamedTuple

@@ -5,8 +5,6 @@
 V = vocabulary, S = tokens of the prompt.
 """
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 import numpy as np

@@ -7,8 +7,6 @@ tokens, N counts bytes too, which is stricter; bytes that are not UTF-8 match no
 V = vocabulary, S = tokens of the prompt, K = forbidden ids.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 import numpy as np

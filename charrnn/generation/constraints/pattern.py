@@ -7,8 +7,6 @@ other match. `generator.py` calls `make_constraint`.
 V = vocabulary, S = tokens of the prompt.
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ pattern means here what it means to `re.fullmatch`. What no finite automaton can
 by name and position. `automaton.py` turns an NFA into transitions over a vocabulary.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from functools import lru_cache

@@ -9,8 +9,6 @@ p(text | pattern) as the beam grows, and exactly where nothing was dropped. `Mod
 N = prefixes, C = candidates, M = texts found, V = vocabulary.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence

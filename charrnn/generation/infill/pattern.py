@@ -7,8 +7,6 @@ beginning has one such set, however many ways it fits. `Model.fill` makes patter
 C = cells, V = vocabulary, S = ids of a text.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
