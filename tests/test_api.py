@@ -218,7 +218,7 @@ def test_a_corpus_is_measured(book: Path) -> None:
 
 
 def test_a_machine_is_measured() -> None:
-    kinds = [type(each).__name__ for each in charrnn.benchmark(quick=True, threads=1)]
+    kinds = [type(each).__name__ for each in charrnn.benchmark(["rnn"], [8], quick=True, threads=1)]
 
     assert kinds[:3] == ["MachineSpeed", "TrainingSpeed", "EvaluationSpeed"]
     assert set(kinds[3:]) == {"SamplingSpeed"}

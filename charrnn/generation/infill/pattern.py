@@ -117,7 +117,7 @@ def make_pattern(
         if index % 2:  # re.split puts the signs at the odd indices
             is_gap = piece == config.gap
             cells += [Cell(None, index // 2, is_gap)] * (config.max_gap if is_gap else 1)
-        else:
+        elif piece:  # nothing stands between two signs: a million of them are refused at once
             cells += [Cell(token) for token in vocab.encode(normalize(piece)).tolist()]
     if len(pieces) == 1:
         meanings = ((config.blank, "an unknown character"), (config.gap, "any number of them"))
