@@ -6,6 +6,8 @@ A state is a tuple of layers, a layer a tuple of arrays; deeper nesting works to
 B = states in a batch, H = hidden size: an array is (H,) in one state, (B, H) in a batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

@@ -165,12 +165,9 @@ class Batch:
         if self._chain.has_edges:
             noise = self._chain.steepness * tolerance * self._noise
             tries += [shaped + noise, shaped - noise]
-
-        def repeat(rows: NDArray[Any]) -> NDArray[Any]:
-            return np.concatenate([rows] * len(tries))
-
-        state = SamplerState(None, *map(repeat, self._sampler_states[1:]))
-        numbers = map(repeat, (uniforms, xtc_uniforms, tolerance))
+        parts = (_repeat(part, len(tries)) for part in self._sampler_states[1:])
+        numbers = (_repeat(each, len(tries)) for each in (uniforms, xtc_uniforms, tolerance))
+        state = SamplerState(None, *parts)
         sampled = self._chain.sample_rows(np.concatenate(tries), state, *numbers)
         votes = sampled.tokens.reshape(len(tries), -1)
         count = len(shaped)
@@ -205,3 +202,7 @@ class Batch:
         self._used += 1
         uniforms: Floats = self._uniforms[self._rows, self._used - 1][:, None]
         return uniforms
+
+
+def _repeat(rows: NDArray[Any], times: int) -> NDArray[Any]:
+    return np.concatenate([rows] * times) if times > 1 else rows
