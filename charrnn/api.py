@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 from charrnn.checkpoint import run_store
 from charrnn.checkpoint.model_file import describe_model, read_model
 from charrnn.config import DynamicConfig, RunConfig, TextConfig
+from charrnn.errors import ConfigError
+from charrnn.generation.generator import Generator
 from charrnn.generation.model import Model
 
 # Each function imports its task when it is called: `load` must not wait for torch (1 s).
@@ -70,6 +72,8 @@ def sample(
     from charrnn.tasks.open_models import OpenModels, open_models
     from charrnn.tasks.sample import SampleRequest, iter_samples
 
+    if isinstance(model, Generator):
+        raise ConfigError("sample takes a model's name, or open_models(...); a model has generate")
     if not isinstance(model, OpenModels):
         model = open_models(None if model is None else str(model), checkpoints=checkpoints)
     names = {item.name for item in fields(SampleRequest)} & settings.keys()

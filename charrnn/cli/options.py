@@ -34,7 +34,17 @@ _SPELLINGS = {
     "count": ("-n", "--count"),
     "beam_width": ("--beam",),
 }
-_METAVARS: dict[type, str] = {click.IntRange: "N", click.FloatRange: "X"}  # not INTEGER RANGE
+_METAVARS: dict[str | type, str] = {
+    click.IntRange: "N",
+    click.FloatRange: "X",  # not INTEGER RANGE
+    "checkpoints": "FOLDER",
+    "resume": "RUN",
+    "init_from": "MODEL",
+    "val_file": "FILE",
+    "budget": "TIME",
+    "name": "RUN",
+    "encoding": "NAME",
+}
 RENAMED_OPTIONS = {
     **{"--" + old.replace("_", "-"): "--" + new.replace("_", "-") for old, new in RENAMED.items()},
     "--style": "--preset",
@@ -75,8 +85,10 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             name = error.option_name
-            new_name = RENAMED_OPTIONS.get(name.replace("--no-", "--"))
+            new_name = RENAMED_OPTIONS.get(name.replace("--no-", "--"), "")
             if any(new_name in param.opts for param in self.params):
+                if name.startswith("--no-"):
+                    new_name = new_name.replace("--", "--no-", 1)
                 message = f"No such option {name!r}; it is now {new_name!r}."
                 raise click.NoSuchOption(name, message, ctx=ctx) from error
             raise
@@ -178,7 +190,7 @@ def _make_option(item: Field[Any], hint: Any, section: str) -> _Decorator:
         section=rule["section"] or section,
         default=item.default,
         type=kind,
-        metavar=_METAVARS.get(type(kind)),
+        metavar=_METAVARS.get(item.name) or _METAVARS.get(type(kind)),
         multiple=is_list,
         help=rule["help"],
         # In words what None stands for, else the value itself.
@@ -219,7 +231,7 @@ def given_settings(ctx: click.Context, rivals: Sequence[str] = ()) -> dict[str, 
 
 
 def settings_from_options(ctx: click.Context, cls: type[_Config], **overrides: Any) -> _Config:
-    """Make a settings object of a command's parameters; where it has --preset, that is heeded.
+    """Make a settings object of a command's parameters; --preset, if it has one, applies.
 
     What was given overrides the preset, and the preset the defaults; `overrides` override all.
 

@@ -45,7 +45,7 @@ class Stopped(click.ClickException):
         if run is not None and run.step is not None:
             message = (
                 f"stopped; saved after step {run.step:,} in {run.path}; "
-                f"go on with: charrnn train --resume {name_for_shell(run)}"
+                f"continue with: charrnn train --resume {name_for_shell(run)}"
             )
         super().__init__(message)
         self.exit_code = 128 + number  # type: ignore[misc]
@@ -59,14 +59,14 @@ class StopSignal:
     """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request to stop; a second one ends at once.
 
     is_loaded: whether the caller's modules are imported; until then the first signal ends the
-    process. is_heeded: whether the run polls `is_set`; while the text is read there is nothing to
+    process. is_polled: whether the run polls `is_set`; while the text is read there is nothing to
     save, so the first signal ends the block.
     """
 
     def __init__(self) -> None:
         self.number = 0
         self.is_loaded = False
-        self.is_heeded = False
+        self.is_polled = False
         self._must_stop_now = False
         self._caught = catch_signals(self._take)
 
@@ -94,6 +94,6 @@ class StopSignal:
             os._exit(128 + number)
         is_second = self.is_set()
         self.note(number)
-        if is_second or not self.is_heeded:
+        if is_second or not self.is_polled:
             self._must_stop_now = True
             raise _StopNow

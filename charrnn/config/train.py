@@ -136,9 +136,9 @@ class TrainConfig:
         "auto", "number format of matrix products", choices=("auto", "fp32", "bf16", "fp16")
     )
     threads: int | None = _machine(None, "processor threads", unset="all", ge=1, le=1024)
-    cuda_graph: bool = _machine(False, "record each step as a CUDA graph (experimental)")
+    cuda_graph: bool = _machine(False, "capture each step as a CUDA graph (experimental)")
     deterministic: bool = _machine(
-        False, "use only operations that repeat bit by bit; on a CPU all do"
+        False, "use only operations that repeat bit for bit; on a CPU all do"
     )
 
     def __post_init__(self) -> None:

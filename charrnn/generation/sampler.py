@@ -77,8 +77,8 @@ def constrain(logits: Logits, constraint: Constraint, constraint_state: Any) -> 
     left: Logits = logits + mask
     if not (left > -np.inf).any():
         raise ConfigError(
-            "no character is left that could be written next: all that --only, --ban and --bias "
-            "allow would go on with a copied run; raise --max-copy, or allow more characters"
+            "no character is left to write next: every one that --only, --ban and --bias allow "
+            "would make a copied run too long; raise --max-copy, or allow more characters"
         )
     return left
 

@@ -69,7 +69,7 @@ class GraphRunner:
             self.is_capturing = False
 
     def clear(self) -> None:
-        """Drop the graphs: what they did is done otherwise from here on."""
+        """Drop the graphs: they no longer match the step."""
         self._replays.clear()
 
 

@@ -42,7 +42,9 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "fp16" and device.type == "cpu":
         raise ConfigError("precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
     if name in ("fp16", "bf16") and device.type == "mps":
-        raise ConfigError(f"precision {name} is not for mps; leave --precision out, or give fp32")
+        raise ConfigError(
+            f"mps does not support precision {name}; leave --precision out, or give fp32"
+        )
     if name == "bf16" and device.type == "cuda":
         raise ConfigError("recurrent kernels run in fp16 on CUDA; choose precision fp16 or fp32")
     if name != "auto":
@@ -76,7 +78,7 @@ def check_cuda_graph(config: TrainConfig, device: torch.device, processes: int) 
     """Refuse --cuda-graph where steps cannot be captured.
 
     Raises:
-        ConfigError: it is asked for, and the device or the number of processes is not for it.
+        ConfigError: it is on, and the device or the number of processes does not support it.
     """
     if not config.cuda_graph:
         return

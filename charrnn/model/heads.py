@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from charrnn.model.kernels import product_dtype
 
 LARGE_ALPHABET = 1000  # below it torch's own loss is as fast
-_LARGEST_BLOCK = 1 << 21  # logits at a time: 8 MiB
+LARGEST_BLOCK = 1 << 21  # logits at a time: 8 MiB
 
 
 def loss_sum(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def _iter_blocks(
 
     The next block overwrites the last one.
     """
-    room = bias.new_empty(max(1, _LARGEST_BLOCK // len(matrix)), len(matrix))
+    room = bias.new_empty(max(1, LARGEST_BLOCK // len(matrix)), len(matrix))
     for start in range(0, len(features), len(room)):
         rows = slice(start, start + len(room))
         products = torch.mm(features[rows].to(matrix.dtype), matrix.t())

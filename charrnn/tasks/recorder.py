@@ -55,26 +55,26 @@ class Recorder:
         self.best_val_nats = best_val_nats
         self._corpus = corpus
         self._request = request
-        self._run: RunFolder | None = None
+        self.run: RunFolder | None = None
 
     def start(self, run: RunFolder, started: reports.Started) -> None:
         """Write into this folder from here on."""
-        self._run = run
+        self.run = run
         self._started = started
 
     def record(self, report: reports.Report) -> Iterator[reports.Report | Written | RunFinished]:
         """Write what a report brings; yield it, and after it what that led to."""
-        assert self._run is not None
+        assert self.run is not None
         if self.is_main:
-            self._write(self._run, report)
+            self._write(self.run, report)
         yield report
         if self.is_main and isinstance(report, reports.Evaluation):
-            yield self._write_sample(self._run, report)
+            yield self._write_sample(self.run, report)
         if isinstance(report, reports.Finished):
             # Where the run was stopped nothing was measured: it is to continue.
             is_over = self.is_main and report.reason != "stopped"
-            baselines = self._complete_best(self._run, report) if is_over else {}
-            yield RunFinished(self._run, report, baselines)
+            baselines = self._complete_best(self.run, report) if is_over else {}
+            yield RunFinished(self.run, report, baselines)
 
     def _write(self, run: RunFolder, report: reports.Report) -> None:
         if isinstance(report, reports.Progress) and report.is_milestone:
@@ -114,15 +114,15 @@ class Recorder:
 
     def describe_best(self) -> str:
         """Return a clause on which model there is, for the message of a run that failed."""
-        if self._run is None or self.best_val_nats is None:
+        if self.run is None or self.best_val_nats is None:
             return "no model was saved"
-        return f"the best model before that is {self._run.best}"
+        return f"the best model before that is {self.run.best}"
 
     def describe_state(self) -> str:
         """Return a clause on which state there is to continue from."""
-        if self._run is None or self._run.step is None:
+        if self.run is None or self.run.step is None:
             return "nothing was saved yet"
-        where = f"saved after step {self._run.step:,} in {self._run.path}"
+        where = f"saved after step {self.run.step:,} in {self.run.path}"
         return f"{where}; the same command continues it"
 
     def _model_of(self, report: reports.Evaluation) -> ModelFile:

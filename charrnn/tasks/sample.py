@@ -34,6 +34,18 @@ class SampleRequest:
     logprobs: int | None = None
     device: str | None = None
 
+    def check(self, config: SampleConfig) -> None:
+        """Refuse what does not go together with the settings.
+
+        Raises:
+            ConfigError: a beam search is asked for what only samples have.
+        """
+        if config.beam and (self.best_of > 1 or self.unique or self.logprobs is not None):
+            raise ConfigError(
+                "--beam finds the likeliest texts once each; leave --best-of, --unique, --logprobs "
+                "out"
+            )
+
 
 def stream_text(models: OpenModels, prompt: str, config: SampleConfig) -> TextStream:
     """Return sample 0 as a stream of pieces, each yielded as soon as it is sampled.
@@ -65,10 +77,7 @@ def iter_samples(
     """
     config = replace(config or SampleConfig(), **settings)
     request = request or SampleRequest()
-    if config.beam and (request.best_of > 1 or request.unique or request.logprobs is not None):
-        raise ConfigError(
-            "--beam finds the likeliest texts once each; leave --best-of, --unique, --logprobs out"
-        )
+    request.check(config)
     if config.beam and request.device is None:
         yield from models.generator.search(prompt, config, count=request.count, after=models.start)
         return

@@ -219,4 +219,6 @@ def _naming_what_was_saved(recorder: Recorder) -> Iterator[None]:
             raise
         raise DivergedError(f"{error}; {recorder.describe_best()}") from error
     except ProcessLostError as error:
+        if recorder.run is None:
+            raise
         raise ProcessLostError(f"{error}; {recorder.describe_state()}") from error

@@ -2,7 +2,7 @@
 
 `plan.py` has the rules, which were read off two processor cores. Here are the two figures that they
 need: how many times as fast this machine trains, and what a step of this very run takes. A GPU gets
-sizes of its own. A run that goes on keeps its plan.
+sizes of its own. A resumed run keeps its plan.
 
 V = tokens of the vocabulary, H = hidden size, B = lanes, T = window length.
 """
@@ -67,8 +67,7 @@ def choose_plan(
     Of several processes the main one's measurements count, and N are N times as fast.
 
     Raises:
-        ConfigError: there are more processes than lanes, or they cannot use the device, or not as
-            is asked.
+        ConfigError: there are more processes than lanes, or the device does not support a setting.
     """
     if device.type == "mps" and world.world_size > 1:
         raise ConfigError("several processes cannot train on mps together; give --device cpu")
@@ -167,7 +166,7 @@ def _pass_seconds(layer: RecurrentLayer, inputs: torch.Tensor, precision: torch.
     try:
         with autocast(inputs.device, precision):
             outputs, _ = layer(inputs, layer.initial_state(_BATCH_SIZE))
-    except RuntimeError as error:  # as in a run, which then goes on in float32
+    except RuntimeError as error:  # as in a run, which then continues in float32
         if not lacks_kernel(error):
             raise
         outputs, _ = layer(inputs, layer.initial_state(_BATCH_SIZE))

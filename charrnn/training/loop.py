@@ -50,7 +50,7 @@ def train(
     together; each must be given the same and yields the same reports.
 
     Raises:
-        ConfigError: the device is not there, or cannot compute as is asked.
+        ConfigError: the device is missing, or does not support a setting.
         CorpusError: the text is too short for one window, or has nothing held out.
         DivergedError: the loss did not stay a finite number, whatever was tried.
         OutOfMemoryError: the sizes do not fit.
@@ -63,9 +63,8 @@ def train(
         state = TrainingState(corpus, config, resume, best or Best(), initial, world)
         run = _Run(state, held_out, record, should_stop)
         yield from record(state.started(held_out))
-        reason = ""
         try:
-            while not reason:
+            while True:
                 # Evaluate and save where that is due, else save once a minute.
                 if run.is_evaluation_due():
                     yield from run.evaluate()
@@ -79,7 +78,7 @@ def train(
                     reason = "length"
                     break
 
-                # Step: forward, backward, clip, update, average (step.py). A GPU tells later.
+                # Step: forward, backward, clip, update, average (step.py).
                 results = state.trainer.advance(total_steps)
                 if run.is_report_due() or run.is_evaluation_due():
                     results += state.trainer.flush()
@@ -155,7 +154,7 @@ class _Run:
 
     def count(self, results: list[StepResult]) -> Iterator[Any]:
         """Count steps in; yield what went wrong with them, and the progress where it is due."""
-        if not results:  # a GPU has not told yet
+        if not results:  # not read from the GPU yet
             return
         state = self._state
         state.clock.end_steps(len(results))

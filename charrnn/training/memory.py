@@ -14,11 +14,11 @@ import torch
 
 from charrnn.config import GATES
 from charrnn.errors import OutOfMemoryError
+from charrnn.model.heads import LARGEST_BLOCK
 from charrnn.training.plan import Plan
 
 HINT = "lower --hidden-size, --num-layers or --seq-len"
 _COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
-_LARGEST_BLOCK = 1 << 21  # logits that the output layer holds at once, at most
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 _LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
@@ -59,7 +59,7 @@ def _window_bytes(plan: Plan) -> int:
     positions = plan.batch_size * plan.seq_len
     # Of each layer: its gates before the activation, and its output.
     layers = model.num_layers * (GATES[model.cell] + 1) * model.hidden_size
-    logits = min(positions * model.vocab_size, _LARGEST_BLOCK)
+    logits = min(positions * model.vocab_size, LARGEST_BLOCK)
     return 4 * (positions * (model.embedding_size + layers) + logits)
 
 

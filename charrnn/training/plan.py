@@ -57,9 +57,9 @@ class Plan:
     total_steps: int | None
     eval_every: int | None
 
-    def with_steps(self, total_steps: int, evaluations: int, config: TrainConfig) -> Plan:
+    def with_steps(self, total_steps: int, config: TrainConfig) -> Plan:
         """Return the plan with its number of steps, and how many lie between evaluations."""
-        spacing = config.eval_every or max(1, -(-total_steps // evaluations))
+        spacing = config.eval_every or max(1, -(-total_steps // EVALUATIONS))
         return replace(self, total_steps=total_steps, eval_every=spacing)
 
 
@@ -95,7 +95,7 @@ def make_plan(
     model = _make_model(config, vocab_size, hidden, train_tokens, epochs)
     rate = config.learning_rate or _choose_learning_rate(model)
     plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every)
-    return plan if steps is None else plan.with_steps(steps, EVALUATIONS, config)
+    return plan if steps is None else plan.with_steps(steps, config)
 
 
 def _steps_asked_for(config: TrainConfig, train_tokens: int, seq_len: int, batch_size: int) -> int:

@@ -74,7 +74,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that is needed to go on as if nothing had happened.
+    """All that a run needs to continue as if nothing had happened.
 
     weights are those being trained; arrays hold moments, average, lane states; progress is JSON.
     """

@@ -76,7 +76,7 @@ class TrainingState:
     # ── plan and snapshots ──
 
     def follow(self, plan: Plan) -> None:
-        """Go on by this plan, as the clock of the main process has it."""
+        """Use this plan from here on, as the main process has it."""
         self.plan = plan_from_json(self.world.broadcast(asdict(plan)))
 
     def save(self) -> Snapshot | None:
@@ -92,7 +92,7 @@ class TrainingState:
         """Go back to the good snapshot, to continue from there at half the learning rate.
 
         Raises:
-            DivergedError: it has gone back too often.
+            DivergedError: it was rolled back too often.
         """
         step = self.trainer.step
         rollbacks = self.stats.rollbacks + 1
@@ -147,7 +147,7 @@ class TrainingState:
         self.trainer.rate_factor = 0.5**self.stats.rollbacks
 
     def _check_unfinished(self, snapshot: Snapshot) -> None:
-        """Refuse to go on with a run that has nothing left to do."""
+        """Refuse to continue a run that has nothing left to do."""
         steps = self.plan.total_steps
         budget = self.config.budget_seconds
         spent = self.clock.elapsed_before

@@ -59,7 +59,7 @@ class LossTracker:
     """Where the loss of a window usually is: running means of it and of how far off it is.
 
     >>> tracker = LossTracker(nats=1.0, spread_nats=0.01, windows=60)
-    >>> tracker.is_spike(1.01), tracker.is_spike(5.0)
+    >>> tracker.add(1.01), tracker.add(5.0)
     (False, True)
     """
 
@@ -67,8 +67,8 @@ class LossTracker:
     spread_nats: float = 0.0
     windows: int = 0
 
-    def is_spike(self, nats: float) -> bool:
-        """Return whether a window's nats per character are far above all before; count them in."""
+    def add(self, nats: float) -> bool:
+        """Count a window's nats per character; return whether they are far above all before."""
         excess = nats - self.nats
         is_far = excess > max(_FAR_SPREADS * self.spread_nats, _FAR_SHARE * self.nats)
         is_spike = self.windows >= _FEWEST_WINDOWS and is_far
@@ -116,7 +116,7 @@ class TrainingStats:
         self.since_milestone.add(result.loss_sum, result.chars)
         self.since_evaluation.add(result.loss_sum, result.chars)
         # An epoch's first window has no state to go by: it says nothing of the level.
-        if result.cursor.window and self.level.is_spike(result.loss_sum / max(result.chars, 1)):
+        if result.cursor.window and self.level.add(result.loss_sum / max(result.chars, 1)):
             kinds.append("spike")
         return kinds
 

@@ -1,7 +1,7 @@
 """A network in training, and its place in the text: one `advance` reads a window and updates it.
 
-`step.py` makes the update; here are the windows, the lane states between them, the results that a
-GPU has not told yet, and all that a checkpoint needs to go on exactly here.
+`step.py` makes the update; here are the windows, the lane states between them, the results that
+were not read from a GPU yet, and all that a checkpoint needs to continue exactly here.
 
 B = lanes, T = window length, H = hidden size.
 """
@@ -187,8 +187,9 @@ class Trainer:
         self._pending = PendingResults(is_async=is_async)
         self._state: State | None = None
         # Only a device that runs ahead needs them: a CPU takes a step's arguments as they are.
-        buffers = StaticBuffers.like(self._initial_state(), plan.seq_len)
-        self._buffers = buffers if is_async else None
+        self._buffers: StaticBuffers | None = None
+        if is_async:
+            self._buffers = StaticBuffers.like(self._initial_state(), plan.seq_len)
         self.update.set_micro_batches(micro_batches)
         inputs, targets, _ = self._batches.read(self.cursor)
         self.update.dry_run(inputs[self._own], targets[self._own])

@@ -33,7 +33,7 @@ COMMANDS = {
     "sample": ["sample", "--length", "100000000", "model.safetensors"],
 }
 SAVED = re.compile(
-    r"charrnn: stopped; saved after step ([\d,]+) in (\S+); go on with: charrnn .*\n"
+    r"charrnn: stopped; saved after step ([\d,]+) in (\S+); continue with: charrnn .*\n"
 )
 NOTHING_YET = "charrnn: stopped before training began, so nothing is lost; the same command starts"
 

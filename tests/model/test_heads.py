@@ -15,7 +15,7 @@ N, H, V = 7, 4, 11
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute three positions at a time."""
-    monkeypatch.setattr(heads, "_LARGEST_BLOCK", 3 * V)
+    monkeypatch.setattr(heads, "LARGEST_BLOCK", 3 * V)
 
 
 def arguments(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor, Tensor]:

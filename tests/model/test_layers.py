@@ -64,7 +64,7 @@ def test_an_apple_gpu_computes_in_float32(precision: str) -> None:
     mps = torch.device("mps")
 
     assert choose_precision("auto", mps) == choose_precision("fp32", mps) == torch.float32
-    with pytest.raises(ConfigError, match=f"precision {precision} is not for mps; leave"):
+    with pytest.raises(ConfigError, match=f"mps does not support precision {precision}; leave"):
         choose_precision(precision, mps)
 
 

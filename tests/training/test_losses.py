@@ -10,7 +10,7 @@ from charrnn.training.stats import LossTracker, MeanLoss
 
 def spikes_in(losses: list[float]) -> list[int]:
     level = LossTracker()
-    return [place for place, nats in enumerate(losses) if level.is_spike(nats)]
+    return [place for place, nats in enumerate(losses) if level.add(nats)]
 
 
 def falling(count: int) -> list[float]:

@@ -155,6 +155,10 @@ def command(
     config = settings_from_options(ctx, SampleConfig, choices=choices)
     if config.seed is None:  # chosen here, as JSON names it
         config = replace(config, seed=secrets.randbits(32))
+    from charrnn.tasks.sample import SampleRequest
+
+    request = settings_from_options(ctx, SampleRequest)
+    request.check(config)
     if print_sampler:  # without opening a model
         from charrnn.generation.chain import describe_chain
 
@@ -162,13 +166,11 @@ def command(
         return
     from charrnn.cli.sample.output import OutputOptions, write_samples  # these load numpy
     from charrnn.tasks.open_models import open_models
-    from charrnn.tasks.sample import SampleRequest
 
     text = inputs.read_prompt(prompt, prompt_file)
     models = open_models(model, names, negative_model, blend_log=blend_log, checkpoints=checkpoints)
     if load_state:
         models = models.with_state(load_state)
-    request = settings_from_options(ctx, SampleRequest)
     shown = settings_from_options(ctx, OutputOptions)
     written = write_samples(models, text, config, request, shown)
     if save_state:

@@ -76,8 +76,8 @@ def command(
     """Train a model on text.
 
     CORPUS is files, folders, globs, - for stdin, or a name of `corpus list`. Sizes, steps and rates
-    that are not given are chosen from the text and the time allowed. Every option can be set by an
-    environment variable too: CHARRNN_HIDDEN_SIZE for --hidden-size.
+    that are not given are chosen from the text and the time allowed. Every setting can be given by
+    an environment variable too: CHARRNN_HIDDEN_SIZE for --hidden-size.
     """
     given = given_settings(ctx, rivals=LENGTHS)
     settings = {key: value for key, value in given.items() if key not in _NO_SETTINGS}
@@ -127,7 +127,7 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], *, quiet: bool, as_j
                         world=world,
                     ):
                         # Nothing is polled while the text is read and after the last step.
-                        stop.is_heeded = not isinstance(last, Reading | Finished)
+                        stop.is_polled = not isinstance(last, Reading | Finished)
                         if isinstance(last, Opened):
                             run = last.run
                         try:

@@ -604,7 +604,7 @@ def test_a_signal_saves_the_run_and_says_how_to_go_on(book: Path, name: str, cod
         _, rest = process.communicate(timeout=60)
 
     assert process.returncode == code
-    line = r"charrnn: stopped; saved after step ([\d,]+) in (\S+); go on with: (.*)"
+    line = r"charrnn: stopped; saved after step ([\d,]+) in (\S+); continue with: (.*)"
     found = re.fullmatch(line, rest.splitlines()[-1])
     assert found is not None
     steps = int(found[1].replace(",", ""))
@@ -651,7 +651,7 @@ def test_on_a_terminal_an_unfinished_run_is_offered(
     process, terminal = start_on_a_terminal("train", "book.txt", *ENDLESS)
     read_until(terminal, b"it writes")
     os.write(terminal, b"\x03")
-    read_until(terminal, b"go on with: charrnn train --resume book")
+    read_until(terminal, b"continue with: charrnn train --resume book")
     os.waitpid(process, 0)
 
     process, terminal = start_on_a_terminal("train", "book.txt", *ENDLESS)
