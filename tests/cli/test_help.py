@@ -197,7 +197,7 @@ def test_a_renamed_option_is_answered_with_its_new_name(old: str, capsys: Text) 
 def test_a_renamed_flag_is_known_by_its_negation_too(capsys: Text) -> None:
     _, line = complaint(capsys, "train", "--no-skip")
 
-    assert "No such option '--no-skip'; it is now '--residual'." in line
+    assert "No such option '--no-skip'; it is now '--no-residual'." in line
 
 
 # ── completion ──
