@@ -98,7 +98,9 @@ def test_samples_name_the_seed_that_repeats_them(capsys: Text) -> None:
 def test_a_temperature_near_zero_samples_the_likeliest(capsys: Text) -> None:
     (best,) = objects_of(capsys, "fill", "tiny", "a__", "-n", "1")
 
-    samples = objects_of(capsys, "fill", "tiny", "a__", "--sample", "--temp", "0.001", "--seed", "1")
+    samples = objects_of(
+        capsys, "fill", "tiny", "a__", "--sample", "--temp", "0.001", "--seed", "1"
+    )
 
     assert {each["text"] for each in samples} == {best["text"]}
 
