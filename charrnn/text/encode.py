@@ -4,7 +4,7 @@ A job and its result are plain JSON values, so that `workers` can do a job here 
 process. `split_sources` makes the parts: a text is cut only where each part reads the same alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -17,10 +17,10 @@ from charrnn.config import TextConfig
 from charrnn.storage import open_at
 from charrnn.text.encodings import find_codec
 from charrnn.text.files import FileStamp, Source, open_source
-from charrnn.text.reader import iter_blocks, iter_text, text_options
+from charrnn.text.reader import iter_text, text_options
 from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
 
-BLOCK_CHARS = 1 << 18  # small files are encoded together; more falls out of the CPU's cache
+BLOCK_CHARS = 1 << 18  # small files are encoded together
 MIN_LAST_BYTES = 1 << 16  # of the last part of a file: no document's end is cut in two
 _SEARCH_BYTES = 1 << 16
 
@@ -96,7 +96,7 @@ def run_job(job: Job) -> Result:
 def _count(pieces: Iterator[str]) -> Result:
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     last = ""
-    for block in iter_blocks(pieces, BLOCK_CHARS):
+    for block in _iter_large(pieces):
         last = block[-1]
         if block.isascii():
             counts[:256] += _count_bytes(block.encode("ascii"))
@@ -105,6 +105,22 @@ def _count(pieces: Iterator[str]) -> Result:
             counts[: len(seen)] += seen
     codes = np.flatnonzero(counts)
     return {"codes": codes.tolist(), "counts": counts[codes].tolist(), "last": last}
+
+
+def _iter_large(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the text of `pieces` in blocks of BLOCK_CHARS or more; only the last may be shorter."""
+    # A large piece stays as it is: to cut it would take copies, and a table for each cut.
+    held: list[str] = []
+    chars = 0
+    for piece in pieces:
+        held.append(piece)
+        chars += len(piece)
+        if chars >= BLOCK_CHARS:
+            yield "".join(held)
+            held = []
+            chars = 0
+    if chars:
+        yield "".join(held)
 
 
 def _count_bytes(raw: bytes) -> NDArray[np.int64]:
@@ -122,7 +138,7 @@ def _write(job: Job, pieces: Iterator[str]) -> Result:
     tokens = characters = 0
     marks: list[tuple[int, int]] = []
     with open_at(Path(job["path"]), job["offset"]) as file:
-        for block in iter_blocks(chain([job["prefix"]], pieces), BLOCK_CHARS):
+        for block in _iter_large(chain([job["prefix"]], pieces)):
             ids = vocab.encode(block)
             file.write(ids.data)
             tokens += len(ids)
