@@ -136,7 +136,7 @@ class Session:
         """Append what the model wrote, or put it in place of what it wrote last."""
         base = self.base(is_retry)
         sampled = replace(self, samples=self.samples + 1)
-        # A retry that came out the same is no step, but the next one samples anew.
+        # A retry that came out the same is no step, but the next one samples again.
         is_same = not text or (is_retry and text == self.pieces[-1].text)
         return sampled if is_same else sampled._step(self._with(base, text, is_models=True))
 
