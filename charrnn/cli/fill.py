@@ -1,8 +1,6 @@
 """charrnn fill: what a model puts into the blanks of a text."""
 
 import json
-import secrets
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from charrnn.cli.console import make_stdout, print_line, print_note, progress_ba
 from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import checkpoints_option, complete_run, read_text
 from charrnn.cli.options import Command, settings_from_options, settings_options
-from charrnn.config import FillConfig
+from charrnn.config import FillConfig, with_seed
 from charrnn.errors import ConfigError, OutOfMemoryError
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.model import Model
@@ -58,8 +56,8 @@ def command(
     the best, or sampled from all that fit) and, with --sample, seed.
     """
     config = settings_from_options(ctx, FillConfig)
-    if config.sample and config.seed is None:
-        config = replace(config, seed=secrets.randbits(32))  # --json shows it, to repeat the sample
+    if config.sample:
+        config = with_seed(config)  # --json shows it, to repeat the sample
     for name, option in (("temperature", "--temp"), ("seed", "--seed")):
         # In the environment they may be meant for `charrnn sample`.
         if not config.sample and ctx.get_parameter_source(name) is _COMMANDLINE:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from charrnn.config.fields import with_seed
 from charrnn.config.fill import FillConfig
 from charrnn.config.model import CELLS, GATES, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
@@ -18,7 +19,7 @@ from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConf
 
 __all__ = ["CELLS", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER", "PRESETS", "RENAMED"]
 __all__ += ["FillConfig", "ModelConfig", "SampleConfig", "TextConfig", "TrainConfig"]
-__all__ += ["DynamicConfig", "RunConfig", "as_dict", "parse_bias", "with_new_names"]
+__all__ += ["DynamicConfig", "RunConfig", "as_dict", "parse_bias", "with_new_names", "with_seed"]
 
 # The command line's "did you mean" reads this too.
 RENAMED = {

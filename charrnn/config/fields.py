@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import field, fields
-from typing import Any
+import os
+from dataclasses import field, fields, replace
+from typing import Any, TypeVar
 
 from charrnn.errors import ConfigError
+
+Config = TypeVar("Config")
 
 
 def setting(
@@ -81,3 +84,16 @@ def validate(config: Any) -> None:
             bound = rule[key]
             if bound is not None and is_outside(value, bound):
                 raise ConfigError(f"{name} is {value}; it must be {bound_words} {bound:g}")
+
+
+def with_seed(config: Config) -> Config:
+    """Return the settings with a random seed of 32 bits if they have none.
+
+    >>> from charrnn.config import SampleConfig
+    >>> with_seed(SampleConfig(seed=5)).seed
+    5
+    """
+    chosen: Any = config
+    return (
+        config if chosen.seed is not None else replace(chosen, seed=int.from_bytes(os.urandom(4)))
+    )

@@ -117,7 +117,9 @@ class Batch:
     def _has_drifted(self, raw: Logits) -> bool:
         """Read the first text alone too; return whether its logits differ from those of (B, V)."""
         alone = self._model.logits(self._read_alone(int(self._rows[0])))
-        return bool(np.abs(alone - raw[0]).max() > _DRIFT * _TOLERANCE * np.abs(alone).max())
+        possible = np.isfinite(alone)  # in a blend −inf is a token that no model has
+        difference = np.abs(alone[possible] - raw[0, possible]).max()
+        return bool(difference > _DRIFT * _TOLERANCE * _largest(alone))
 
     def _read_alone(self, row: int) -> State:
         """Return the state after a text, read alone from where that was done before."""
@@ -138,7 +140,7 @@ class Batch:
                 shaped[i] = constrain(shaped[i], self._constraint, self._constraint_states[i])
         xtc_uniforms = self._next_uniforms() if self._chain.has_xtc else np.zeros((len(raw), 1))
         uniforms = self._next_uniforms()  # in the order of `iter_tokens`
-        tolerance = _TOLERANCE * np.abs(raw).max(-1, keepdims=True)
+        tolerance = _TOLERANCE * _largest(raw)
         tokens, cost_bits, is_sure = self._sample_rows(shaped, uniforms, xtc_uniforms, tolerance)
         for i in np.flatnonzero(~(is_finished | is_sure)).tolist():
             pair = (float(uniforms[i, 0]), float(xtc_uniforms[i, 0]))
@@ -206,3 +208,9 @@ class Batch:
 
 def _repeat(rows: NDArray[Any], times: int) -> NDArray[Any]:
     return np.concatenate([rows] * times) if times > 1 else rows
+
+
+def _largest(logits: Logits) -> Logits:
+    """Return the largest absolute value (..., 1) of the finite logits of each row (..., V)."""
+    largest: Logits = np.abs(np.where(np.isfinite(logits), logits, 0)).max(-1, keepdims=True)
+    return largest

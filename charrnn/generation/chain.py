@@ -203,6 +203,8 @@ def describe_chain(config: SampleConfig) -> list[str]:
         words.append("balanced brackets and quotes")
     if config.max_copy is not None:
         words.append(f"max-copy: no run of more than {config.max_copy:,} characters of the corpus")
+    if config.beam:
+        return [*words, f"beam search with {config.beam:,} hypotheses"]
     if not config.temperature:
         return [*words, "the likeliest (temperature 0)"]
     words += filters.describe_temperature(config)

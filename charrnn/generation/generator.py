@@ -8,7 +8,6 @@ is imported where it is used: most texts should begin at once.
 from __future__ import annotations
 
 import math
-import secrets
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.config import SampleConfig, TextConfig
+from charrnn.config import SampleConfig, TextConfig, with_seed
 from charrnn.errors import ConfigError
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
@@ -34,7 +33,6 @@ from charrnn.text.vocab import StreamDecoder, Vocab
 if TYPE_CHECKING:
     from charrnn.generation.gpu import GpuBackend, GpuBatch
 
-_SEED_BITS = 63
 _LARGEST_BATCH = 256  # texts side by side
 _LARGEST_LOGITS = 1 << 22  # numbers of one step: 32 MB in float64
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
@@ -286,4 +284,4 @@ def _with_seed(config: SampleConfig) -> SampleConfig:
         raise ConfigError(
             f"beam is {config.beam}, which searches and does not sample; use search, or leave it 0"
         )
-    return config if config.seed is not None else replace(config, seed=secrets.randbits(_SEED_BITS))
+    return with_seed(config)

@@ -6,11 +6,10 @@ around it is `charrnn write`.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from charrnn.config import SampleConfig
+from charrnn.config import SampleConfig, with_seed
 from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.model import Model
 from charrnn.generation.sampler import Context
@@ -19,7 +18,6 @@ from charrnn.generation.stopping import TextStream
 MAX_PIECE_READ = 50_000  # characters, the last of a piece; they take some seconds to read
 _MAX_HISTORY = 10_000  # ids that a penalty can look back on
 _MAX_WORD = 30  # characters
-_SEED_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,9 @@ class Session:
 
     def with_config(self, config: SampleConfig) -> Session:
         """Sample by other settings. None as seed chooses one; a new seed starts at sample 0."""
-        seed = secrets.randbits(_SEED_BITS) if config.seed is None else config.seed
-        samples = self.samples if seed == self.config.seed else 0
-        return replace(self, config=replace(config, seed=seed), samples=samples)
+        config = with_seed(config)
+        samples = self.samples if config.seed == self.config.seed else 0
+        return replace(self, config=config, samples=samples)
 
     # ── what the model does ──
 

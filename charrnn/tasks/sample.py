@@ -3,12 +3,11 @@
 `charrnn.sample` in Python and on the command line call this; `generation/` makes each sample.
 """
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from charrnn.config import SampleConfig
+from charrnn.config import SampleConfig, with_seed
 from charrnn.errors import ConfigError
 from charrnn.generation import samples
 from charrnn.generation.samples import Sample
@@ -82,9 +81,7 @@ def iter_samples(
         yield from models.generator.search(prompt, config, count=request.count, after=models.start)
         return
 
-    # One seed for all batches: sample i is the same in whichever batch it is made.
-    if config.seed is None:
-        config = replace(config, seed=secrets.randbits(32))
+    config = with_seed(config)  # one for all batches: sample i is the same in each of them
     logprobs = request.logprobs
     if logprobs is None and (request.sort or request.best_of > 1):
         logprobs = 0  # what is compared has to be known

@@ -176,6 +176,30 @@ def test_where_rounding_might_decide_the_text_is_read_alone(
     assert asked or not settings.get("temperature", 1)  # greedy meets few ties
 
 
+class Partial(Network):
+    """A network that gives some tokens no probability at all, as a blend in log space may."""
+
+    def logits(self, state: State) -> np.ndarray:
+        logits = super().logits(state)
+        logits[..., :9] = -np.inf
+        return logits
+
+
+@pytest.mark.filterwarnings("error")
+def test_tokens_without_probability_cost_no_second_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_network()
+    network.__class__ = Partial
+    count = 12
+    chain = make_chain({})
+    asked: list[int] = []
+    monkeypatch.setattr(Batch, "_sample_alone", lambda self, i, *pair: asked.append(i))
+
+    batch = Batch(network, [start_of(network)] * count, chain, streams(count))
+
+    assert sample_together(batch, count) == sample_alone(network, chain, count)
+    assert asked == []
+
+
 def test_costs_are_the_models_own_before_anything_shaped_the_logits() -> None:
     network = make_network()
     count = 3

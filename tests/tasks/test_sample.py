@@ -48,7 +48,7 @@ def test_without_a_seed_all_batches_share_a_random_one(
     models: OpenModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds: list[int] = []
-    monkeypatch.setattr("secrets.randbits", lambda bits: seeds.append(bits) or 1)
+    monkeypatch.setattr("os.urandom", lambda size: seeds.append(size) or b"\x01")
     config = replace(CONFIG, only=("ab",), length=2)
     request = SampleRequest(count=4, unique=True)
 

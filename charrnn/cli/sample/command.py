@@ -4,9 +4,7 @@
 known to be good, so that help and mistakes cost little.
 """
 
-import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +12,7 @@ import click
 
 from charrnn.cli import inputs
 from charrnn.cli.options import Choice, Command, Option, settings_from_options, settings_options
-from charrnn.config import PRESETS, SampleConfig
+from charrnn.config import PRESETS, SampleConfig, with_seed
 from charrnn.errors import ConfigError
 
 _EXAMPLES = """
@@ -152,9 +150,7 @@ def command(
     if save_state and others["count"] > 1:
         raise ConfigError("--save-state keeps the state of one text; leave -n out")
     choices = () if choices_file is None else inputs.read_choices(choices_file)
-    config = settings_from_options(ctx, SampleConfig, choices=choices)
-    if config.seed is None:  # chosen here, as JSON names it
-        config = replace(config, seed=secrets.randbits(32))
+    config = with_seed(settings_from_options(ctx, SampleConfig, choices=choices))  # JSON names it
     from charrnn.tasks.sample import SampleRequest
 
     request = settings_from_options(ctx, SampleRequest)
