@@ -4,15 +4,16 @@ One pass over the pieces, in bounded memory (0.5 GB at most). No figure depends 
 ends and the next begins. `charrnn corpus stats` shows them.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import le
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.text.reader import iter_blocks
+from charrnn.text.trouble import count_mojibake, count_trouble
 from charrnn.text.vocab import CODE_POINTS
 
 MAX_TRIGRAMS = 5_000_000  # different ones, 16 bytes each, and as much again for each merge
@@ -21,11 +22,6 @@ MAX_LINE_CHARS = 1 << 20  # only so much of a line is compared
 
 _BLOCK_CHARS = 1 << 20
 _CODE_BITS = 21  # the largest code point is 0x10FFFF, so three of them fit into an int64
-
-# UTF-8 that was decoded as Windows-1252 or Latin-1: a leading byte as a letter (Â and Ã for
-# Latin, Ð and Ñ for Cyrillic), then the next byte, 0x80 to 0xBF, as what those codecs make of it.
-# Curly quotes and dashes became something that begins with "â€".
-_MOJIBAKE = re.compile("[ÂÃÐÑ][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€")
 
 _NAMELESS = {"Cc": "control", "Co": "private use", "Cs": "surrogate", "Cn": "unassigned"}
 
@@ -58,6 +54,7 @@ class CorpusStats:
     longest_line: int  # characters, without the newline
     duplicate_line_share: float  # of the first `compared_lines` non-empty ones: those seen before
     compared_lines: int
+    ordered_line_share: float  # of the same: those that do not sort before the line above
     replacement_chars: int
     control_chars: int  # C0, DEL and C1, but for newline and tab
     private_use_chars: int
@@ -83,7 +80,7 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
     counts = np.zeros(CODE_POINTS, np.int64)
     lines = _Lines()
     trigrams = _Trigrams()
-    mojibake_pairs = 0
+    mojibake = 0
     last = ""
     for block in iter_blocks(pieces, _BLOCK_CHARS):
         codes = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.int64)
@@ -92,7 +89,7 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
         lines.update(block)
         trigrams.update(codes)
         if not block.isascii():
-            mojibake_pairs += len(_MOJIBAKE.findall(last + block))
+            mojibake += count_mojibake(last + block)
         last = block[-1]  # a pair may cross from block to block
     if last not in ("", "\n"):
         lines.update("\n")
@@ -106,10 +103,8 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
         longest_line=lines.longest,
         duplicate_line_share=lines.duplicates / max(1, lines.compared),
         compared_lines=lines.compared,
-        replacement_chars=int(counts[0xFFFD]),
-        control_chars=int(counts[:0x20].sum() + counts[0x7F:0xA0].sum() - counts[[9, 10]].sum()),
-        private_use_chars=int(counts[0xE000:0xF900].sum() + counts[0xF0000:].sum()),
-        mojibake_pairs=mojibake_pairs,
+        ordered_line_share=lines.ordered / max(1, lines.compared - 1),
+        **count_trouble(counts, mojibake),
         order0_bpc=_entropy_bits(counts.sum(keepdims=True), counts),
         order1_bpc=order1_bpc,
         order2_bpc=order2_bpc,
@@ -121,7 +116,8 @@ class _Lines:
     """Counts lines; of those that are not empty it keeps an 8-byte hash, to know them again."""
 
     def __init__(self) -> None:
-        self.number = self.longest = self.duplicates = self.compared = 0
+        self.number = self.longest = self.duplicates = self.compared = self.ordered = 0
+        self._last = ""  # of the lines that were compared
         self._seen: set[int] = set()
         self._open_line = ""  # the beginning of a line that has not ended
         self._open_chars = 0
@@ -136,7 +132,10 @@ class _Lines:
         self.number += len(lines)
         self.longest = max(self.longest, self._open_chars, max(map(len, lines)))
         if len(self._seen) < MAX_LINES:
-            hashes = [hash(line) for line in lines if line]
+            filled = [line for line in lines if line]
+            self.ordered += sum(map(le, [self._last, *filled], filled)) - (not self._last)
+            self._last = filled[-1] if filled else self._last
+            hashes = list(map(hash, filled))
             known = len(self._seen)
             self._seen.update(hashes)
             self.compared += len(hashes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,13 @@ from charrnn.cli.options import Command, settings_options
 from charrnn.config import DEFAULT_BUDGET, LIBRARY_FOLDER, TextConfig
 from charrnn.corpora.library import LIBRARY, build_corpus, describe_check, find_corpus, get_corpus
 from charrnn.storage import format_bytes
+from charrnn.text.kinds import MAX_NAMED
+from charrnn.text.split import MIN_LIST_LINES, SORTED_SHARE
+from charrnn.text.trouble import describe_trouble
 from charrnn.text.vocab import MAX_ALPHABET
 
 if TYPE_CHECKING:
+    from charrnn.analysis.differences import UnlikeFile
     from charrnn.analysis.statistics import CorpusStats
     from charrnn.tasks.corpus_stats import CorpusSummary
 
@@ -122,9 +128,13 @@ def show_corpus_summary(summary: CorpusSummary, rarest: int) -> None:
         "lines": f"{stats.lines:,}, the longest of {stats.longest_line:,} characters",
         "documents": summary.documents,
         "duplicate lines": f"{stats.duplicate_line_share:.1%} of those that are not empty",
-        "trouble": _describe_trouble(stats),
+        "order of lines": _describe_order(stats),
+        "trouble": describe_trouble(asdict(stats)) or "none seen",
+        "left out or read otherwise": "; ".join(summary.notes) or None,
+        "unlike the other files": _describe_unlike(summary.unlike_files),
         "entropy": " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}",
         "compressed": _list_bpc(summary.compressors_bpc) + mib,
+        "held out": _describe_held_out(summary),
         "to beat": to_beat,
         "train would use": _describe_plan(summary),
     }
@@ -156,12 +166,26 @@ def _list_bpc(bpc_by_name: dict[str, float]) -> str:
     return ", ".join(f"{name} {bpc:.3f}" for name, bpc in bpc_by_name.items()) + " bpc"
 
 
-def _describe_trouble(stats: CorpusStats) -> str:
-    """Name what looks like a wrong encoding, if anything does."""
-    counts = {  # of what good text has nearly none
-        "replacement characters": stats.replacement_chars,
-        "control characters": stats.control_chars,
-        "private-use characters": stats.private_use_chars,
-        "pairs like Ã©, UTF-8 read as another encoding": stats.mojibake_pairs,
-    }
-    return "; ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none seen"
+def _describe_order(stats: CorpusStats) -> str | None:
+    """Say that the lines are sorted, if most of them are."""
+    share = stats.ordered_line_share
+    if stats.compared_lines < MIN_LIST_LINES or share < SORTED_SHARE:
+        return None
+    return f"sorted: {share:.0%} of the lines do not sort before the line above"
+
+
+def _describe_unlike(files: Sequence[UnlikeFile]) -> str | None:
+    """Name the files that are most unlike the others, if there are any."""
+    named = [
+        f"{file.name} ({file.bits:.1f} bits per character, {file.unknown_share:.0%} of its "
+        "characters in no other file)"
+        for file in files[:MAX_NAMED]
+    ]
+    more = len(files) - len(named)
+    return ", ".join(named) + (f" and {more:,} more" if more else "") or None
+
+
+def _describe_held_out(summary: CorpusSummary) -> str:
+    share = summary.known_line_share
+    known = f"; {share:.1%} of its lines stand in the training part too" if share else ""
+    return summary.held_out + known

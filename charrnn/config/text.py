@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from charrnn.config.fields import setting, validate
 from charrnn.errors import ConfigError
 
 LIBRARY_FOLDER = "corpora"
+UNITS = ("char", "byte")
+SPLITS = ("auto", "tail", "blocks", "records")
 _MAX_END_CHARS = 1000  # of what ends a document
 _ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
 
@@ -18,7 +20,22 @@ _ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
 class TextConfig:
     """How bytes become ids, and which part of them is held out."""
 
-    encoding: str = setting("utf-8", "any encoding that Python knows: gb18030, cp1251, utf-16, ...")
+    encoding: str = setting(
+        "utf-8",
+        "any encoding that Python knows: gb18030, cp1251, utf-16, ...; auto looks at each file",
+    )
+    errors: str = setting(
+        "strict",
+        "bytes that are not in the encoding: an error, replaced by U+FFFD, or skipped",
+        choices=("strict", "replace", "skip"),
+    )
+    strict_files: bool = setting(
+        False, "stop at a file of a folder that is not text, such as an image, instead of skipping"
+    )
+    unit: str = setting(
+        "char", "what a token is: a character, or a byte of files read as they are", choices=UNITS
+    )
+    lowercase: bool = setting(False, "read capital letters as small ones")
     normalize: str = setting("none", "Unicode normalization form", choices=("none", "nfc", "nfkc"))
     min_count: int = setting(
         1, "spell characters that occur fewer times than this as UTF-8 bytes", ge=1
@@ -27,7 +44,14 @@ class TextConfig:
         None, r"text that ends each document, such as $'\n\n'; added to each file that lacks it"
     )
     val_fraction: float = setting(
-        0.1, "fraction of the text, from its end, held out for validation", gt=0, le=0.5
+        0.1, "fraction of the text that is held out for validation; 0 trains on all", ge=0, le=0.5
+    )
+    split: str = setting(
+        "auto",
+        "what is held out: the tail of the text; the tail of blocks, which are the files, or ten "
+        "parts of a single one; or records (lines, or documents) drawn by hash. auto: records of "
+        "a list, blocks of several files, else the tail",
+        choices=SPLITS,
     )
     val_file: str | None = setting(
         None, "hold out this file instead, and train on the whole corpus"
@@ -35,6 +59,14 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.unit == "byte":
+            defaults = {each.name: each.default for each in fields(self)}
+            for name in ("encoding", "errors", "lowercase", "normalize", "min_count"):
+                if getattr(self, name) != defaults[name]:
+                    flag = "--" + name.replace("_", "-")
+                    raise ConfigError(f"unit byte reads files as they are; leave {flag} out")
+            if self.document_end is not None:
+                raise ConfigError("unit byte knows no documents; leave --document-end out")
         if self.document_end is not None:
             _check_end(self.document_end, self.normalize)
 

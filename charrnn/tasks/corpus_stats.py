@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 
 from charrnn.analysis.baselines import HELD_OUT_TOKENS, TRAINED_TOKENS, score_baselines, whole_bpc
+from charrnn.analysis.differences import UnlikeFile, find_unlike
 from charrnn.analysis.statistics import CorpusStats, measure_text
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.corpora.library import locate_texts
 from charrnn.errors import CorpusError
-from charrnn.text.corpus import cut_ids, split_position
-from charrnn.text.files import open_sources
+from charrnn.text.corpus import open_sources_as_corpus
+from charrnn.text.files import Source, open_sources
+from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import count_documents, iter_text, text_options
+from charrnn.text.split import hash_segments, record_ends
 from charrnn.text.vocab import MAX_ALPHABET, Ids, Vocab
 from charrnn.training.plan import Plan, make_plan
 
-_MAX_CHAR_TOKENS = 4  # its UTF-8 bytes
+_COMPARED_TOKENS = 1 << 22  # of the held-out part, whose lines are looked for in the rest
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class CorpusSummary:
     compressors_bpc: of the text as a whole. baselines_bpc: of the part that training would hold
     out, given the rest, as a model is scored. documents: how many end in the text; None without a
     document end. plan: what training with default settings would choose; None for a text that it
-    refuses, as it is too short or has too large an alphabet.
+    refuses, as it is too short or has too large an alphabet. held_out: what it would hold out, in
+    words. known_line_share: of the held-out lines, those that stand in the rest too. notes: what
+    was left out, or read by another encoding.
     """
 
     stats: CorpusStats
@@ -36,11 +41,16 @@ class CorpusSummary:
     vocab_size: int
     documents: int | None
     plan: Plan | None
+    held_out: str = ""
+    known_line_share: float = 0.0
+    unlike_files: tuple[UnlikeFile, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, the alphabet as an object of counts."""
         record = asdict(self)
         stats: dict[str, Any] = record.pop("stats") | {"alphabet": dict(self.stats.alphabet)}
+        record["unlike_files"] = [each._asdict() for each in self.unlike_files]
         plan = record.pop("plan")
         return stats | record | {"train_would_choose": plan}
 
@@ -52,39 +62,51 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         CorpusError: it is missing, empty or undecodable.
     """
     end = config.document_end
-    with open_sources(locate_texts(paths)) as sources:
+    notes: list[str] = []
+    with open_sources(locate_texts(paths)) as found:
+        sources = inspect_sources(found, config, notes.append)
 
-        def pieces() -> Iterator[str]:
-            return iter_text(sources, **text_options(config))
+        def pieces(some: Sequence[Source] = sources) -> Iterator[str]:
+            return iter_text(some, **text_options(config))
 
         stats = measure_text(pieces())
         if not stats.characters:
             raise CorpusError(f"{sources[0].name} is empty; there is nothing to measure")
-        # The alphabet with its counts gives the number of tokens without encoding the text.
-        kept = "".join(char for char, count in stats.alphabet if count >= config.min_count)
-        vocab = Vocab(kept, has_bytes=config.min_count > 1)
-        tokens = sum(count * len(vocab.encode(char)) for char, count in stats.alphabet)
-        position = split_position(tokens, config.val_fraction)
-        left_out, train, val = _read_around(position, pieces(), vocab)
-        baselines = score_baselines(train[-TRAINED_TOKENS:], val[:HELD_OUT_TOKENS], vocab)
+        kept = sum(count >= config.min_count for _, count in stats.alphabet)
+        is_small = kept <= MAX_ALPHABET
+        corpus = open_sources_as_corpus(found, config) if is_small else None
         compressors = whole_bpc(pieces())
         documents = None if end is None else count_documents(pieces(), end)
-    train_tokens = left_out + len(train)  # of the whole text, as training would cut it
-    is_small = len(kept) <= MAX_ALPHABET
-    plan = make_plan(TrainConfig(), vocab.size, train_tokens) if is_small else None
+        unlike = find_unlike([(each.name, pieces([each])) for each in sources])
+    if corpus is None:
+        return CorpusSummary(
+            stats, compressors, {}, kept + 256 * (config.min_count > 1), documents, None
+        )
+    train, val, vocab = corpus.train, corpus.val, corpus.vocab
+    plan = make_plan(TrainConfig(), vocab.size, len(train))
     # `train` refuses a text without a whole window for every lane, or without two held-out tokens.
-    if plan and (train_tokens <= plan.batch_size * plan.seq_len or tokens - train_tokens < 2):
-        plan = None
-    return CorpusSummary(stats, compressors, baselines, vocab.size, documents, plan)
+    is_long = len(train) > plan.batch_size * plan.seq_len
+    is_refused = not is_long or (len(val) < 2 and config.val_fraction > 0)
+    return CorpusSummary(
+        stats=stats,
+        compressors_bpc=compressors,
+        baselines_bpc=score_baselines(train[-TRAINED_TOKENS:], val[:HELD_OUT_TOKENS], vocab),
+        vocab_size=vocab.size,
+        documents=documents,
+        plan=None if is_refused else plan,
+        held_out=corpus.held_out,
+        known_line_share=_known_line_share(train, val, vocab),
+        unlike_files=tuple(unlike),
+        notes=tuple(notes),
+    )
 
 
-def _read_around(position: int, pieces: Iterator[str], vocab: Vocab) -> tuple[int, Ids, Ids]:
-    """Return how many tokens are left out, then those on either side that baselines look at."""
-    start = max(0, position - TRAINED_TOKENS)
-    stop = position + HELD_OUT_TOKENS + _MAX_CHAR_TOKENS  # the cut may move to the next character
-    parts = []
-    read = 0
-    for ids in map(vocab.encode, pieces):
-        parts.append(ids[max(0, start - read) : max(0, stop - read)].copy())
-        read += len(ids)
-    return start, *cut_ids(np.concatenate(parts), position - start, vocab)
+def _known_line_share(train: Ids, val: Ids, vocab: Vocab) -> float:
+    """Return how many of the held-out lines stand in the training part too."""
+    hashes = []
+    for ids in (train, val[:_COMPARED_TOKENS]):
+        ends = record_ends(ids, vocab, None)
+        is_filled = np.diff(ends, prepend=0) > 1  # not only a newline
+        hashes.append(hash_segments(ids, vocab, ends)[is_filled])
+    learned, held_out = hashes
+    return float(np.isin(held_out, learned).mean()) if len(held_out) else 0.0

@@ -19,9 +19,10 @@ from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.generator import text_format_of
 from charrnn.tasks.finetune import required_vocab
 from charrnn.tasks.score import TEXT_GIVEN
-from charrnn.text.corpus import Corpus, open_corpus, split_ids
+from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.files import open_sources
 from charrnn.text.reader import iter_text
+from charrnn.text.split import split_ids
 from charrnn.text.vocab import Ids
 
 

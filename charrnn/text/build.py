@@ -3,34 +3,51 @@
 A first pass over the text counts its alphabet, a second writes its ids. A large text is cut into
 parts. The counts of the parts say where the ids of each go, so the ids are the same however the
 text is cut. A build fills a folder of its own, which gets its final name as the last step.
+
+A folder holds about.json, and for each part of the text its ids, the sums that prove them, where
+its files end and, with byte fallback, marks of how many characters the tokens write. Ids that do
+not match their sums, or that another user owns, are built again.
+
+S = tokens, F = files, K = blocks.
 """
 
 import json
+import os
+import random
 import shutil
+import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError, StorageError, VocabError
-from charrnn.storage import flush_file, flush_folder, write_atomically
+from charrnn.storage import flush_file, flush_folder, open_at, write_atomically
 from charrnn.text.encode import Job, Result, count_job, split_sources, write_job
 from charrnn.text.files import Source
 from charrnn.text.fingerprint import Fingerprint
-from charrnn.text.vocab import CODE_POINTS, Vocab, code_points, utf8_widths
+from charrnn.text.kinds import inspect_sources
+from charrnn.text.split import Ints, Split, iter_parts
+from charrnn.text.trouble import count_trouble, describe_trouble
+from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points, utf8_widths
 from charrnn.text.workers import allowed_workers, open_workers
 
 PARALLEL_FROM_BYTES = 200_000_000  # a process starts in 0.2 s, in which one reads 50 MB
 PART_BYTES = 1 << 25
 MAX_PARTS = 256  # the counts of each are kept until the alphabet is known
+VERIFIED_BYTES = 1 << 24  # of a larger file of ids only a sample is read to verify it: 10 ms
+_SAMPLED_BLOCKS = 6
+_NO_MARKS = np.zeros((1, 2), dtype=np.int64)
 
 _ABANDONED_AFTER_SECONDS = 86_400
 _BUILDING = ".building-"
@@ -49,9 +66,71 @@ class _Part:
 
     def count_tokens(self, vocab: Vocab) -> int:
         """Return its number of ids: an unknown character has one for each of its UTF-8 bytes."""
+        if vocab.is_binary:
+            return int(self.counts.sum())
         widths = utf8_widths(self.codes)
         widths[np.isin(self.codes, code_points(vocab.alphabet))] = 1
         return int(self.counts @ widths) + len(vocab.encode(self.prefix))
+
+
+@dataclass(frozen=True)
+class BuiltIds:
+    """A folder of ids that was verified, with what its about.json says.
+
+    chars: of each part. held_out: what the part `val` is, in words; "" where nothing was split.
+    """
+
+    folder: Path
+    vocab: Vocab
+    chars: dict[str, int]
+    notes: tuple[str, ...]
+    held_out: str
+
+    def map_part(self, name: str) -> tuple[Ids, Ints]:
+        """Map the ids (S,) of a part, and its marks (M, 2), which only byte fallback needs."""
+        ids = _map(self.folder / f"{name}.ids", self.vocab.dtype)
+        if not (self.vocab.has_bytes and (self.folder / f"{name}.marks").exists()):
+            return ids, _NO_MARKS
+        return ids, _map(self.folder / f"{name}.marks", "<i8").reshape(-1, 2)
+
+    @cached_property
+    def file_ends(self) -> Ints:
+        """(F,) where each file of the part `train` ends, in tokens."""
+        return np.array(_map(self.folder / "train.files", "<i8"), np.int64)
+
+
+def open_built(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
+    """Open a folder of ids; None unless it is what the last step of a build described.
+
+    is_verified: read all ids to verify them; else, of a large file, a random sample.
+    """
+    try:
+        if not _is_own(folder):
+            return None
+        about = json.loads((folder / "about.json").read_text())
+        if about["crc"] != _digest(about):
+            return None
+        vocab = Vocab.from_json(about["vocab"])
+        for name, (size, crc) in about["files"].items():
+            path = folder / name
+            if path.stat().st_size != size:
+                return None
+            if path.suffix != ".ids":
+                if (is_verified or size <= VERIFIED_BYTES) and crc32(path.read_bytes()) != crc:
+                    return None
+            elif not _is_intact(path, vocab, is_verified=is_verified):
+                return None
+        notes = tuple(map(str, about["notes"]))
+        return BuiltIds(folder, vocab, about["chars"], notes, str(about["held_out"]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, VocabError):
+        return None
+
+
+def entry_folder(folder: Path) -> Path:
+    """Return the folder for this user's ids: `folder`, or one beside it if that is another's."""
+    if not hasattr(os, "getuid") or not folder.exists() or _is_own(folder):
+        return folder
+    return folder.with_name(f"{folder.name}-{os.getuid()}")
 
 
 def build_ids(
@@ -60,12 +139,14 @@ def build_ids(
     known: Vocab | None,
     fingerprint: Fingerprint,
     folder_of: Callable[[str], Path],
-) -> None:
+) -> BuiltIds:
     """Write the ids of named texts, and what describes them, into the folder of their SHA-256.
 
     known: a vocabulary whose tokens are added. fingerprint: of all the texts. Raises what
     `open_corpus` does.
     """
+    notes: list[str] = []
+    texts = {name: inspect_sources(text, config, notes.append) for name, text in texts.items()}
     sources = list(chain.from_iterable(texts.values()))
     size_bytes = sum(source.size_bytes for source in sources)
     workers = allowed_workers() if size_bytes >= PARALLEL_FROM_BYTES else 1
@@ -78,35 +159,69 @@ def build_ids(
         # Other processes count while this one hashes.
         results = run(chain.from_iterable(jobs.values()))
         folder = folder_of(fingerprint.compute())
-        if is_complete(folder):
-            return
-        parts, counts = _gather(jobs, results, config)
+        if built := open_built(folder):
+            return built
+        parts, counts = _gather(jobs, results, config, notes)
         if not counts.any():
             name = sources[0].name
             raise CorpusError(f"{name} is empty; give it at least a few hundred characters")
-        vocab = Vocab.from_counts(counts, config.min_count)
+        is_binary = config.unit == "byte"
+        vocab = Vocab("", has_bytes=True, is_binary=True)
+        if not is_binary:
+            vocab = Vocab.from_counts(counts, config.min_count)
         vocab = vocab if known is None else vocab.union(known)
         with _whole_folder(folder) as temporary:
-            sizes: dict[str, int] = {}
             try:
-                for name in texts:
-                    sizes |= _write(temporary / f"{name}.ids", parts[name], vocab, run)
+                chars = {
+                    name: _write(temporary / f"{name}.ids", parts[name], vocab, run)
+                    for name in texts
+                }
                 is_unchanged = fingerprint.is_unchanged()
             except VocabError:  # there are other characters than were counted
                 is_unchanged = False
             if not is_unchanged:
                 name = sources[0].name
                 raise CorpusError(f"{name} changed while it was read; run the command again")
-            about = {"sizes": sizes, "vocab": vocab.to_json()}
-            write_atomically(temporary / "about.json", json.dumps(about))
+            _describe(temporary, vocab, chars, notes)
+        built = open_built(folder)
+        if built is None:
+            raise CorpusError(f"{folder} was changed by another program; run the command again")
+        return built
+
+
+def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltIds:
+    """Write the two parts of split ids into `folder`, which is inside that of the whole."""
+    vocab = built.vocab
+    with _whole_folder(folder) as temporary, ExitStack() as stack:
+        names = ("train", "val")
+        files = {n: stack.enter_context(open_at(temporary / f"{n}.ids", 0)) for n in names}
+        sums: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
+        chars = dict.fromkeys(names, 0)
+        for parts in iter_parts(ids, split):
+            for name, part in zip(names, parts, strict=True):
+                files[name].write(part.data)
+                before = sums[name][-1][0] if sums[name] else 0
+                sums[name].append((before + len(part), crc32(part.data)))
+                chars[name] += vocab.count_characters(part)
+        stack.close()
+        for name in names:
+            _write_array(temporary / f"{name}.sums", sums[name])
+            flush_file(temporary / f"{name}.ids")
+        _describe(temporary, vocab, chars, built.notes, split.held_out)
+    return BuiltIds(folder, vocab, chars, built.notes, split.held_out)
 
 
 def _gather(
-    jobs: dict[str, list[Job]], results: Iterator[Result], config: TextConfig
+    jobs: dict[str, list[Job]], results: Iterator[Result], config: TextConfig, notes: list[str]
 ) -> tuple[dict[str, list[_Part]], NDArray[np.int64]]:
-    """Return the parts of each text, and the count of each code point (0x110000,) int64."""
+    """Return the parts of each text, and the count of each code point (0x110000,) int64.
+
+    notes: takes a sentence on each kind of trouble in the texts.
+    """
     total = np.zeros(CODE_POINTS, dtype=np.int64)
     texts: dict[str, list[_Part]] = {}
+    bad: dict[str, str] = {}
+    mojibake = 0
     last = "\n"
     for name in jobs:
         texts[name] = []
@@ -116,7 +231,8 @@ def _gather(
             prefix = ""
             # A newline separates files that would share a line. Before the held-out text it is
             # counted, as if all were one text, but not written.
-            if result["last"] and last != "\n" and config.document_end is None:
+            is_joined = config.document_end is None and config.unit == "char"
+            if result["last"] and last != "\n" and is_joined:
                 total[ord("\n")] += 1
                 prefix = "\n" if is_begun else ""
             codes = np.array(result["codes"], dtype=np.int64)
@@ -125,11 +241,17 @@ def _gather(
             texts[name].append(_Part(job, codes, counts, prefix))
             last = result["last"] or last
             is_begun = is_begun or bool(result["last"])
+            bad |= result["bad"]
+            mojibake += result["mojibake"]
+    action = "replaced" if config.errors == "replace" else "skipped"
+    notes += [f"{name}: bytes that are not in the encoding {action}: {bad[name]}" for name in bad]
+    trouble = "" if config.unit == "byte" else describe_trouble(count_trouble(total, mojibake))
+    notes += [f"the text has {trouble}"] * bool(trouble)
     return texts, total
 
 
-def _write(path: Path, parts: list[_Part], vocab: Vocab, run: Run) -> dict[str, int]:
-    """Write the ids of one text, and their marks; return the sizes of the files in bytes."""
+def _write(path: Path, parts: list[_Part], vocab: Vocab, run: Run) -> int:
+    """Write the ids of one text and what goes with them; return its number of characters."""
     # Where each part starts is known before any is written, so they are written in any order.
     starts = np.cumsum([0, *(part.count_tokens(vocab) for part in parts)])
     offsets = (starts[:-1] * vocab.dtype.itemsize).tolist()
@@ -137,31 +259,86 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, run: Run) -> dict[str, 
         write_job(part.job, part.prefix, vocab, path, offset)
         for part, offset in zip(parts, offsets, strict=True)
     )
-    marks = [np.zeros((1, 2), dtype=np.int64)]
-    for expected, result in zip(np.diff(starts), results, strict=True):
-        if result["tokens"] != expected:
-            raise VocabError(f"{path.name} has {result['tokens']} ids, {expected} were counted")
-        if result["marks"]:  # those of a part count from its start
+    marks = [_NO_MARKS]
+    ends: list[int] = []
+    sums: list[tuple[int, int]] = []
+    for start, stop, part, result in zip(starts, starts[1:], parts, results, strict=False):
+        if result["tokens"] != stop - start:
+            raise VocabError(f"{path.name} has {result['tokens']} ids, {stop - start} were counted")
+        # What a part says counts from its start.
+        if result["marks"]:
             marks.append(marks[-1][-1] + np.array(result["marks"], dtype=np.int64))
-    sizes = {path.name: flush_file(path)}
-    if vocab.has_bytes:
-        data = np.concatenate(marks).astype("<i8").tobytes()
-        write_atomically(path.with_suffix(".marks"), data)
-        sizes[path.with_suffix(".marks").name] = len(data)
-    return sizes
+        if part.job["ends_file"]:
+            ends += (start + np.array(result["ends"], np.int64)).tolist()
+        sums += [(int(start) + tokens, crc) for tokens, crc in result["sums"]]
+    flush_file(path)
+    _write_array(path.with_suffix(".files"), ends)
+    _write_array(path.with_suffix(".sums"), sums)
+    tokens = int(starts[-1])
+    if not vocab.has_bytes or vocab.is_binary:
+        return tokens
+    _write_array(path.with_suffix(".marks"), np.concatenate(marks))
+    return int(np.concatenate(marks)[-1, 1])
 
 
-def is_complete(folder: Path) -> bool:
-    """Return whether its files are those that the last step of a build described."""
-    try:
-        about = json.loads((folder / "about.json").read_text())
-        Vocab.from_json(about["vocab"])
-        sizes = dict(about["sizes"])
-        return "train.ids" in sizes and all(
-            (folder / name).stat().st_size == size for name, size in sizes.items()
-        )
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, VocabError):
+def _write_array(path: Path, values: Any) -> None:
+    write_atomically(path, np.array(values, "<i8").tobytes())
+
+
+def _map(path: Path, dtype: Any) -> NDArray[Any]:
+    """Map the numbers in a file; an empty file, which cannot be mapped, holds none."""
+    return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+
+
+def _describe(
+    folder: Path,
+    vocab: Vocab,
+    chars: dict[str, int],
+    notes: Iterable[str],
+    held_out: str = "",
+) -> None:
+    """Write about.json, the last file of a folder: it says what the others must be."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        # The ids have sums of their own.
+        crc = 0 if path.suffix == ".ids" else crc32(path.read_bytes())
+        files[path.name] = (path.stat().st_size, crc)
+    about = {"files": files, "vocab": vocab.to_json(), "chars": chars, "notes": list(notes)}
+    about |= {"held_out": held_out}
+    write_atomically(folder / "about.json", json.dumps(about | {"crc": _digest(about)}))
+
+
+def _digest(about: dict[str, Any]) -> int:
+    """Return the CRC-32 of what about.json says, but for that number itself."""
+    return crc32(json.dumps({key: about[key] for key in about if key != "crc"}).encode())
+
+
+def _is_own(folder: Path) -> bool:
+    """Return whether a folder is this user's or the system's, and no link to somewhere else."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and (
+        not hasattr(os, "getuid") or status.st_uid in (0, os.getuid())
+    )
+
+
+def _is_intact(path: Path, vocab: Vocab, *, is_verified: bool) -> bool:
+    """Return whether the ids at `path` match their sums (K, 2): tokens so far, CRC-32 of a block.
+
+    CRC-32 finds damage, and no intention: whoever may write here may write the sums too.
+    """
+    ids = _map(path, vocab.dtype)
+    sums = _map(path.with_suffix(".sums"), "<i8").reshape(-1, 2)
+    if len(ids) != (sums[-1, 0] if len(sums) else 0):
         return False
+    blocks: Iterable[int] = range(len(sums))
+    if not is_verified and ids.nbytes > VERIFIED_BYTES and len(sums) > _SAMPLED_BLOCKS:
+        blocks = (0, len(sums) - 1, *random.sample(range(len(sums)), _SAMPLED_BLOCKS - 2))
+    for block in blocks:
+        start = int(sums[block - 1, 0]) if block else 0
+        stop, crc = sums[block].tolist()
+        if crc32(ids[start:stop].data) != crc:
+            return False
+    return True
 
 
 @contextmanager
@@ -173,18 +350,22 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
             with suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
                     shutil.rmtree(leftover, ignore_errors=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_BUILDING))
+        # Not by tempfile: others may read ids as far as the umask lets them.
+        temporary = folder.with_name(f"{_BUILDING}{os.urandom(6).hex()}")
+        temporary.mkdir()
     except OSError as error:
         raise _cache_error(folder.parent, error) from error
     try:
         yield temporary
         try:
-            if folder.exists() and not is_complete(folder):
+            if folder.exists() and open_built(folder) is None:
                 shutil.rmtree(folder)
             temporary.rename(folder)
             flush_folder(folder.parent)
         except OSError as error:
-            if not is_complete(folder):  # else another process was first, and its ids are as good
+            if (
+                open_built(folder) is None
+            ):  # else another process was first, and its ids are as good
                 raise _cache_error(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

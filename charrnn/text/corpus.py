@@ -2,7 +2,8 @@
 
 `build` writes the ids once, into a cache folder under a key made of the text's SHA-256 and of
 every option that changes them, so an edited text never meets old ids. Opening them takes as long
-for a large text as for a small one.
+for a large text as for a small one. Where `split` holds more out than a tail, the ids of both
+parts are written once more, beside those of the whole.
 
 V = vocabulary size, S = tokens, N = characters (S = N without byte fallback).
 """
@@ -16,19 +17,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError
-from charrnn.text.build import build_ids, is_complete
+from charrnn.text.build import BuiltIds, build_ids, entry_folder, open_built, write_split
 from charrnn.text.files import Source, open_sources
 from charrnn.text.fingerprint import Fingerprint
-from charrnn.text.reader import missing_end
+from charrnn.text.reader import iter_ended, iter_joined, text_options
+from charrnn.text.split import Split, choose_split, iter_parts
 from charrnn.text.vocab import Ids, Vocab
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
+SPLIT_FORMAT = 1  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.
 Marks = NDArray[np.int64]
@@ -46,6 +50,8 @@ class Corpus:
     val: Ids  # (S,)
     train_chars: int
     val_chars: int
+    held_out: str = ""  # what `val` is, in words: "the last 10% of the text"
+    notes: tuple[str, ...] = ()  # what a person should know of how the text was read
 
     @property
     def chars(self) -> int:
@@ -70,29 +76,49 @@ def open_corpus(
     """
     config = config or TextConfig()
     cache = cache or cache_folder()
+    with open_sources(paths) as sources:
+        return open_sources_as_corpus(sources, config, cache, known)
+
+
+def open_sources_as_corpus(
+    sources: Sequence[Source],
+    config: TextConfig,
+    cache: Path | None = None,
+    known: Vocab | None = None,
+    *,
+    is_verified: bool = False,
+) -> Corpus:
+    """Do as `open_corpus` does, for files that were found.
+
+    is_verified: check all built ids, however large, and not a sample of them.
+    """
+    cache = cache or cache_folder()
     with ExitStack() as stack:
-        sources = stack.enter_context(open_sources(paths))
-        texts = {"train": sources}
+        texts = {"train": list(sources)}
         if config.val_file is not None:
             texts["val"] = stack.enter_context(open_sources([config.val_file]))
         fingerprint = Fingerprint(list(chain.from_iterable(texts.values())), cache)
 
         def folder_of(sha256: str) -> Path:
-            return cache / _cache_key(sha256, sources, config, known)
+            return entry_folder(cache / _cache_key(sha256, texts["train"], config, known))
 
-        if fingerprint.sha256 is None or not is_complete(folder_of(fingerprint.sha256)):
-            build_ids(texts, config, known, fingerprint, folder_of)
-        sha256 = fingerprint.compute()
-        return _load(folder_of(sha256), _corpus_name(sources), sha256, config)
+        built = None
+        if fingerprint.sha256 is not None:
+            built = open_built(folder_of(fingerprint.sha256), is_verified=is_verified)
+        if built is None:
+            built = build_ids(texts, config, known, fingerprint, folder_of)
+        return _load(built, _corpus_name(texts["train"]), fingerprint.compute(), config)
 
 
 def corpus_from_text(
-    text: str,
+    text: str | Sequence[str],
     config: TextConfig | None = None,
     name: str = "text",
     known: Vocab | None = None,
 ) -> Corpus:
-    """Make a corpus of a text in memory, with no cache; `known` is as for `open_corpus`.
+    """Make a corpus of a text in memory, or of several, with no cache.
+
+    Several texts are joined as files are. `known` is as for `open_corpus`.
 
     Raises:
         CorpusError: the text is empty.
@@ -102,13 +128,26 @@ def corpus_from_text(
     ([0, 1, 2, 0, 1, 2, 0, 1, 2], [0])
     """
     config = config or TextConfig()
-    if not text:
+    ends: list[int] = []
+    texts = [(each,) for each in ((text,) if isinstance(text, str) else text) if each]
+    if config.document_end is None:
+        joined = "".join(iter_joined(texts, ends, separator="\n"))
+    else:
+        joined = "".join(iter_ended(texts, config.document_end, ends))
+    if not joined:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
-    ended = text + missing_end(text, config.document_end or "")
-    vocab = Vocab.from_text(ended, config.min_count)
+    vocab = Vocab.from_text(joined, config.min_count)
     vocab = vocab if known is None else vocab.union(known)
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    return _split(name, sha256, vocab, vocab.encode(ended), config.val_fraction, _NO_MARKS)
+    sha256 = hashlib.sha256("".join(chain.from_iterable(texts)).encode()).hexdigest()
+    ids = vocab.encode(joined)
+    file_ends = np.array([vocab.tokens_of(ids, end) for end in ends], np.int64)
+    split = choose_split(ids, vocab, file_ends, config)
+    if split.ends is None:
+        return _cut(name, sha256, vocab, ids, split, _NO_MARKS)
+    train, val = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
+    train_chars = vocab.count_characters(train)
+    val_chars = vocab.count_characters(val)
+    return Corpus(name, sha256, vocab, train, val, train_chars, val_chars, split.held_out)
 
 
 def cache_folder() -> Path:
@@ -118,70 +157,63 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "charrnn"
 
 
-def split_ids(ids: Ids, vocab: Vocab, val_fraction: float) -> tuple[Ids, Ids]:
-    """Return `ids` (S,) in two parts, the held-out tail second, cut between two characters."""
-    return cut_ids(ids, split_position(len(ids), val_fraction), vocab)
-
-
-def split_position(tokens: int, val_fraction: float) -> int:
-    """Return how many of `tokens` come before the held-out tail, as nanoGPT counts them."""
-    return int(tokens * (1 - val_fraction))
-
-
-def cut_ids(ids: Ids, position: int, vocab: Vocab) -> tuple[Ids, Ids]:
-    """Cut `ids` (S,) at `position`, or where the first character after it starts."""
-    while vocab.has_bytes and position < len(ids) and not vocab.starts_character[ids[position]]:
-        position += 1
-    return ids[:position], ids[position:]
-
-
 def _corpus_name(sources: list[Source]) -> str:
     """Return the name of the only file, or of the folder of the first of several."""
     path = sources[0].path if len(sources) == 1 else sources[0].path.parent
     if sources[0].name == "standard input":
         return "stdin"
-    name = os.fsencode(path.name.removesuffix(".gz")).decode(errors="replace")
-    return Path(name).stem or "corpus"
+    name = path.stem if len(sources) == 1 and sources[0].is_named_packed else path.name
+    return Path(os.fsencode(name).decode(errors="replace")).stem or "corpus"
 
 
 def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vocab | None) -> str:
     """Return a name for all that the ids depend on; the split is cut later and not part of it."""
-    are_packed = [source.is_named_gz for source in sources]
-    parts = [CACHE_FORMAT, sha256, are_packed, config.encoding.lower(), config.normalize]
-    # Options that came later are left out where unset, so that older ids keep their keys.
-    parts += [config.min_count] if known is None else [config.min_count, known.to_json()]
-    parts += [] if config.document_end is None else [config.document_end]
+    are_packed = [source.is_named_packed for source in sources]
+    are_found = [source.is_found for source in sources]  # what is no text is left out then
+    options = text_options(config) | {"encoding": config.encoding.lower()}
+    parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]
+    parts += [config.min_count, known and known.to_json()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _load(folder: Path, name: str, sha256: str, config: TextConfig) -> Corpus:
-    about = json.loads((folder / "about.json").read_text())
-    vocab = Vocab.from_json(about["vocab"])
-    train, marks = _map_part(folder / "train.ids", vocab)
-    if "val.ids" not in about["sizes"]:
-        return _split(name, sha256, vocab, train, config.val_fraction, marks)
-    val, val_marks = _map_part(folder / "val.ids", vocab)
-    train_chars = _count_before(len(train), train, vocab, marks)
-    val_chars = _count_before(len(val), val, vocab, val_marks)
-    return Corpus(name, sha256, vocab, train, val, train_chars, val_chars)
+def _load(built: BuiltIds, name: str, sha256: str, config: TextConfig) -> Corpus:
+    vocab = built.vocab
+    ids, marks = built.map_part("train")
+    if config.val_file is not None:
+        val, val_marks = built.map_part("val")
+        train_chars = _count_before(len(ids), ids, vocab, marks)
+        val_chars = _count_before(len(val), val, vocab, val_marks)
+        held_out = f"the file {config.val_file}"
+        return Corpus(name, sha256, vocab, ids, val, train_chars, val_chars, held_out, built.notes)
+    key = json.dumps([SPLIT_FORMAT, config.split, config.val_fraction, config.document_end])
+    folder = built.folder / f"split-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    parts = open_built(folder)
+    if parts is None:
+        split = choose_split(ids, vocab, built.file_ends, config)
+        if split.ends is None:
+            return _cut(name, sha256, vocab, ids, split, marks, built.notes)
+        parts = write_split(built, folder, ids, split)
+    train, val = (parts.map_part(part)[0] for part in ("train", "val"))
+    chars = parts.chars
+    return Corpus(
+        name, sha256, vocab, train, val, chars["train"], chars["val"], parts.held_out, built.notes
+    )
 
 
-def _map_part(path: Path, vocab: Vocab) -> tuple[Ids, Marks]:
-    """Map the ids (S,) at `path` and the marks beside them, which only byte fallback needs."""
-    is_empty = not path.stat().st_size  # an empty file cannot be mapped
-    ids: Ids = np.empty(0, vocab.dtype) if is_empty else np.memmap(path, vocab.dtype, mode="r")
-    if not vocab.has_bytes:
-        return ids, _NO_MARKS
-    return ids, np.memmap(path.with_suffix(".marks"), "<i8", mode="r").reshape(-1, 2)
-
-
-def _split(
-    name: str, sha256: str, vocab: Vocab, ids: Ids, val_fraction: float, marks: Marks
+def _cut(
+    name: str,
+    sha256: str,
+    vocab: Vocab,
+    ids: Ids,
+    split: Split,
+    marks: Marks,
+    notes: tuple[str, ...] = (),
 ) -> Corpus:
-    train, val = split_ids(ids, vocab, val_fraction)
+    """Return the corpus whose held-out part is the tail of `ids` from `split.position` on."""
+    train, val = ids[: split.position], ids[split.position :]
     train_chars = _count_before(len(train), ids, vocab, marks)
-    chars = _count_before(len(ids), ids, vocab, marks)
-    return Corpus(name, sha256, vocab, train, val, train_chars, chars - train_chars)
+    val_chars = _count_before(len(ids), ids, vocab, marks) - train_chars
+    return Corpus(name, sha256, vocab, train, val, train_chars, val_chars, split.held_out, notes)
 
 
 def _count_before(position: int, ids: Ids, vocab: Vocab, marks: Marks) -> int:

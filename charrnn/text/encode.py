@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from charrnn.config import TextConfig
 from charrnn.storage import open_at
 from charrnn.text.encodings import find_codec
 from charrnn.text.files import FileStamp, Source, open_source
-from charrnn.text.reader import iter_text, text_options
+from charrnn.text.reader import BadBytes, iter_text, text_options
+from charrnn.text.trouble import count_mojibake
 from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
 
 BLOCK_CHARS = 1 << 18  # small files are encoded together
@@ -42,13 +44,14 @@ def split_sources(sources: list[Source], part_bytes: int, config: TextConfig) ->
     A part is a stretch of one file's bytes that does not end it, or the rest of a file and the
     files after it.
     """
-    # A normal form may compose characters across any cut.
-    is_cuttable = find_codec(config.encoding) in CUTTABLE and config.normalize == "none"
+    # A normal form may compose characters across any cut, and lines with bad bytes are counted.
+    is_plain = config.normalize == "none" and config.errors == "strict" and config.unit == "char"
     parts: list[list[Source]] = []
     rest: list[Source] = []
     room = part_bytes
     for source in sources:
-        is_whole = source.is_named_gz or not is_cuttable
+        codec = source.codec or find_codec(config.encoding)
+        is_whole = source.is_named_packed or not is_plain or codec not in CUTTABLE
         *stretches, end = [source] if is_whole else _cut(source, part_bytes)
         if rest and (stretches or room <= 0):
             parts.append(rest)
@@ -63,21 +66,26 @@ def split_sources(sources: list[Source], part_bytes: int, config: TextConfig) ->
 def count_job(part: list[Source], config: TextConfig) -> Job:
     """Return the job that counts the characters of a part.
 
-    Its result: codes, the code points in the part; counts, how often each occurs; last, the
-    part's last character, "" if it has none.
+    Its result: codes, the code points in the part, or the bytes; counts, how often each occurs;
+    last, the part's last character, "" if it has none; mojibake, how many pairs look like UTF-8
+    that was read as another encoding; bad, the bytes that were replaced or skipped, by file.
     """
-    sources = [[str(each.path), each.name, each.stamp, each.start, each.stop] for each in part]
+    sources = [
+        [str(each.path), each.name, each.stamp, each.start, each.stop, each.codec] for each in part
+    ]
     options = text_options(config)
     if part[-1].stop is not None:  # a stretch that does not end its file ends no document
         options["document_end"] = None
-    return {"sources": sources, "options": options}
+    return {"sources": sources, "options": options, "ends_file": part[-1].stop is None}
 
 
 def write_job(counting: Job, prefix: str, vocab: Vocab, path: Path, offset: int) -> Job:
     """Return the job that writes the ids of `prefix` and of the part that `counting` counts.
 
     They go into the file at `path` from byte `offset` on. Its result: tokens, the number of ids;
-    marks, pairs (tokens, characters) at the end of each written block, where the two can differ.
+    marks, pairs (tokens, characters) at the end of each written block, where the two can differ;
+    ends, the tokens up to the end of each source; sums, pairs (tokens, CRC-32 of the ids) at the
+    end of each block.
     """
     target = {"path": str(path), "offset": offset}
     return counting | {"prefix": prefix, "vocab": vocab.to_json()} | target
@@ -86,25 +94,33 @@ def write_job(counting: Job, prefix: str, vocab: Vocab, path: Path, offset: int)
 def run_job(job: Job) -> Result:
     """Do a job; raise CorpusError, StorageError, or VocabError for an unknown character."""
     sources = [
-        Source(Path(path), name, stamp and FileStamp(*stamp), start, stop)
-        for path, name, stamp, start, stop in job["sources"]
+        Source(Path(path), name, stamp and FileStamp(*stamp), start, stop, codec=codec)
+        for path, name, stamp, start, stop, codec in job["sources"]
     ]
-    pieces = iter_text(sources, **job["options"])
-    return _write(job, pieces) if "vocab" in job else _count(pieces)
+    return _write(job, sources) if "vocab" in job else _count(job, sources)
 
 
-def _count(pieces: Iterator[str]) -> Result:
+def _count(job: Job, sources: list[Source]) -> Result:
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     last = ""
-    for block in _iter_large(pieces):
+    mojibake = 0
+    bad: dict[str, BadBytes] = {}
+    for block in _iter_large(iter_text(sources, bad=bad, **job["options"])):
         last = block[-1]
-        if block.isascii():
-            counts[:256] += _count_bytes(block.encode("ascii"))
+        if block.isascii() or job["options"]["unit"] == "byte":
+            counts[:256] += _count_bytes(block.encode("utf-8", "surrogateescape"))
         else:
             seen = np.bincount(code_points(block))
             counts[: len(seen)] += seen
+            mojibake += count_mojibake(block)
     codes = np.flatnonzero(counts)
-    return {"codes": codes.tolist(), "counts": counts[codes].tolist(), "last": last}
+    return {
+        "codes": codes.tolist(),
+        "counts": counts[codes].tolist(),
+        "last": last,
+        "mojibake": mojibake,
+        "bad": {name: str(each) for name, each in bad.items()},
+    }
 
 
 def _iter_large(pieces: Iterable[str]) -> Iterator[str]:
@@ -133,19 +149,33 @@ def _count_bytes(raw: bytes) -> NDArray[np.int64]:
     return counts
 
 
-def _write(job: Job, pieces: Iterator[str]) -> Result:
+def _write(job: Job, sources: list[Source]) -> Result:
     vocab = Vocab.from_json(job["vocab"])
+    prefix = job["prefix"]
+    is_binary = job["options"]["unit"] == "byte"
     tokens = characters = 0
     marks: list[tuple[int, int]] = []
+    sums: list[tuple[int, int]] = []
+    char_ends: list[int] = []  # filled as the sources are read, the prefix left aside
+    ends: list[int] = []
+    pieces = iter_text(sources, ends=char_ends, **job["options"])
     with open_at(Path(job["path"]), job["offset"]) as file:
-        for block in _iter_large(chain([job["prefix"]], pieces)):
+        for block in _iter_large(chain([prefix], pieces)):
             ids = vocab.encode(block)
             file.write(ids.data)
+            # Files may end inside this block; those that end with it are among the next ones.
+            while len(ends) < len(char_ends) and not is_binary:
+                within = max(0, len(prefix) + char_ends[len(ends)] - characters)
+                ends.append(tokens + vocab.tokens_of(ids, within))
             tokens += len(ids)
             characters += len(block)
-            if vocab.has_bytes:  # without bytes a token is a character
+            sums.append((tokens, crc32(ids.data)))
+            if vocab.has_bytes and not is_binary:  # else a token is a character
                 marks.append((tokens, characters))
-    return {"tokens": tokens, "marks": marks}
+    ends += [tokens] * (len(char_ends) - len(ends))
+    if is_binary:
+        ends = np.cumsum([source.size_bytes for source in sources]).tolist()
+    return {"tokens": tokens, "marks": marks, "ends": ends, "sums": sums}
 
 
 def _cut(source: Source, part_bytes: int) -> list[Source]:

@@ -71,13 +71,15 @@ def suggest_encodings(sample: bytes) -> list[str]:
     return sorted(scores, key=lambda encoding: -scores[encoding])[:MAX_SUGGESTIONS]
 
 
-def explain_failure(name: str, codec: str, error: UnicodeError, size: int, head: bytes) -> str:
+def explain_failure(
+    name: str, codec: str, error: UnicodeError, size: int, sample: bytes, places: str = ""
+) -> str:
     """Return a message: where the file `name` stops being `codec`, and what to do about it.
 
-    error: of a decoder that was given `size` bytes so far. head: the first SAMPLE_BYTES.
+    error: of a decoder that was given `size` bytes so far. sample: what `take_sample` took. places:
+    how often that happens in the file, and in which lines.
     """
     what = str(error)
-    sample = head
     if isinstance(error, UnicodeEncodeError):  # the decoded text cannot be written as UTF-8
         what = f"it gives the lone surrogate U+{ord(error.object[error.start]):04X}"
     if isinstance(error, UnicodeDecodeError):
@@ -85,22 +87,33 @@ def explain_failure(name: str, codec: str, error: UnicodeError, size: int, head:
         offset = size - len(error.object) + start
         culprits = error.object[start : min(error.end, start + 8)].hex(" ")
         what = f"{error.reason}, bytes {culprits} (hex) at offset {offset}"
-        if offset >= SAMPLE_BYTES // 2:
-            sample = _take_sample(head, error.object, start)
+        what += f" ({places})" * bool(places)
     first, *others = suggest_encodings(sample) or [codec]
     if find_codec(first) == codec:  # nothing else fits, or the file is only cut off
-        advice = "no usual encoding fits: it is damaged or not a text; leave it out"
+        advice = (
+            "no usual encoding fits: read it with --errors replace (U+FFFD for such bytes) or "
+            "--errors skip, or leave it out"
+        )
     else:
         also = f" (or {', '.join(others)})" if others else ""
         advice = (
-            f"it looks like {first}{also}: pass --encoding {first}, or, if the other files are "
-            f"{codec}, convert this one: iconv -f {first} -t {codec} OLD > NEW"
+            f"it looks like {first}{also}: pass --encoding {first}, or --encoding auto, which "
+            "chooses one for each file"
         )
     return f"{name} is not {codec}: {what}; {advice}"
 
 
-def _take_sample(head: bytes, data: bytes, start: int) -> bytes:
-    """Join whole lines from a file's head to those around data[start], half of the sample each."""
+def take_sample(head: bytes, error: UnicodeError, size: int) -> bytes:
+    """Return whole lines from a file's head and those around an error, half of the sample each.
+
+    head: the first SAMPLE_BYTES. size: the bytes that the decoder was given so far.
+    """
+    if not isinstance(error, UnicodeDecodeError):
+        return head
+    data = error.object
+    start = error.start
+    if size - len(data) + start < SAMPLE_BYTES // 2:  # the head has it
+        return head
     # A newline byte is never half of a character in the encodings that are tried without a mark.
     half = SAMPLE_BYTES // 2
     line = data.rfind(b"\n", max(0, start - half), start) + 1 or start

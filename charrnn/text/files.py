@@ -1,14 +1,16 @@
 """The files of a corpus: which files a name means, and their bytes as stored, unpacked or hashed.
 
-Memory stays bounded. A file that changes after it was found is an error, and so is a .gz file that
-unpacks to far more than a text does. `reader` turns the bytes into characters.
+Memory stays bounded. A file that changes after it was found is an error, and so is a packed file
+that unpacks to far more than a text does. `reader` turns the bytes into characters.
 """
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
 import shutil
@@ -27,10 +29,18 @@ from typing import Any, NamedTuple
 from charrnn.errors import CorpusError, StorageError
 
 CHUNK_BYTES = 1 << 20
-MAX_UNPACKED_BYTES = 64 << 30  # of one .gz file
-MAX_UNPACKED_RATIO = 100  # unpacked to packed size; prose has 3, deflate's limit is 1,032
+MAX_UNPACKED_BYTES = 64 << 30  # of one packed file
+MAX_UNPACKED_RATIO = 100  # unpacked to packed size; prose has 3 to 5, deflate's limit is 1,032
 RATIO_FREE_BYTES = 256 << 20  # may be unpacked whatever the ratio
 _BUFFER_BYTES = 1 << 16
+
+# The first bytes of packed files, by the ending of their names. `open_packed` reads them.
+_PACKED = {
+    ".gz": b"\x1f\x8b",
+    ".bz2": b"BZh",
+    ".xz": b"\xfd7zXZ\0",
+    ".zst": b"\x28\xb5\x2f\xfd",
+}
 
 
 class FileStamp(NamedTuple):
@@ -42,7 +52,11 @@ class FileStamp(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a corpus, or the stretch of its stored bytes from `start` to `stop`."""
+    """One file of a corpus, or the stretch of its stored bytes from `start` to `stop`.
+
+    is_found: a folder or a pattern led to it, not its own name. codec: to read it by, once that is
+    known.
+    """
 
     path: Path
     name: str  # what messages call it
@@ -50,6 +64,8 @@ class Source:
     stamp: FileStamp | None = field(default=None, compare=False, repr=False)
     start: int = 0
     stop: int | None = None  # the end of the file
+    is_found: bool = False
+    codec: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -57,9 +73,9 @@ class Source:
         return (self.stamp or _stamp_of(self.path, self.name)).size_bytes
 
     @property
-    def is_named_gz(self) -> bool:
-        """Whether the file's name ends in .gz, in any case."""
-        return self.path.suffix.lower() == ".gz"
+    def is_named_packed(self) -> bool:
+        """Whether the file's name ends as that of a packed file, in any case."""
+        return self.path.suffix.lower() in _PACKED
 
 
 @contextmanager
@@ -90,25 +106,31 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
                 except OSError as error:  # a folder that may not be listed
                     raise _read_error(error.filename, error) from error
                 except RecursionError as error:  # the walks of Python 3.11 call themselves
-                    message = f"the folders in {name!r} lie too deep; name a folder below"
+                    message = (
+                        f"the folders in {name!r} are nested too deeply; name a folder further down"
+                    )
                     raise CorpusError(message) from error
             for path, shown in found.items():
                 real = os.path.join(real_folder(path.parent), path.name)  # noqa: PTH118 (10 × faster)
                 if path.is_symlink():
                     real = str(path.resolve())
-                sources.setdefault(real, Source(path, shown, _stamp_of(path, shown)))
+                source = Source(path, shown, _stamp_of(path, shown), is_found=shown != name)
+                sources.setdefault(real, source)
         yield list(sources.values())
 
 
-def iter_bytes(source: Source) -> Iterator[bytes]:
-    """Yield a source's bytes in chunks, unpacked where name and content both say gzip.
+def iter_bytes(source: Source, *, is_raw: bool = False) -> Iterator[bytes]:
+    """Yield a source's bytes in chunks, unpacked where name and content both say that it is packed.
+
+    is_raw: as they are stored, packed or not.
 
     Raises:
         CorpusError: the file cannot be read or unpacked, unpacks to too much, or has changed.
     """
     with open_source(source) as stored:
         # A plain text named .gz is read as it is; a packed one is never cut into stretches.
-        if source.is_named_gz and stored.peek(2)[:2] == b"\x1f\x8b":
+        signature = _PACKED.get(source.path.suffix.lower())
+        if signature and not is_raw and stored.peek(8).startswith(signature):
             yield from _iter_unpacked(source, stored)
             return
         position = stored.seek(source.start)
@@ -135,8 +157,8 @@ def open_source(source: Source) -> Iterator[io.BufferedReader[_UnchangedFile]]:
     try:
         with io.BufferedReader(_UnchangedFile(source), _BUFFER_BYTES) as file:
             yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{source.name} is a damaged gzip file: {error}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise CorpusError(f"{source.name} is a damaged packed file: {error}") from error
     except OSError as error:
         raise _read_error(source.name, error) from error
 
@@ -159,18 +181,37 @@ class _UnchangedFile(io.FileIO):
 
 
 def _iter_unpacked(source: Source, stored: io.BufferedReader[_UnchangedFile]) -> Iterator[bytes]:
-    """Yield the unpacked bytes of a .gz file, and stop one that would fill the disk."""
+    """Yield the unpacked bytes of a packed file, and stop one that would fill the disk."""
     limit_bytes = _max_unpacked_bytes(source.size_bytes)
     size = 0
-    file = gzip.GzipFile(fileobj=stored)
+    file = _open_packed(source, stored)
     while chunk := file.read(CHUNK_BYTES):
         size += len(chunk)
         if size > limit_bytes:
             raise CorpusError(
                 f"{source.name} unpacks to more than {limit_bytes:,} bytes, which no usual text "
-                "does; if you trust it, unpack it with gunzip and give that file"
+                "does; if you trust it, unpack it yourself and give that file"
             )
         yield chunk
+
+
+def _open_packed(source: Source, stored: Any) -> Any:
+    """Open a packed file to read what is in it."""
+    match source.path.suffix.lower():
+        case ".gz":
+            return gzip.GzipFile(fileobj=stored)
+        case ".bz2":
+            return bz2.BZ2File(stored)
+        case ".xz":
+            return lzma.LZMAFile(stored)
+    try:
+        from compression import zstd  # type: ignore[import-not-found]  # Python 3.14 has it
+    except ImportError as error:
+        raise CorpusError(
+            f"{source.name} is Zstandard data, which this Python cannot read (3.14 can); unpack it "
+            "with unzstd and give that file"
+        ) from error
+    return zstd.ZstdFile(stored)
 
 
 def _max_unpacked_bytes(packed_bytes: int) -> int:

@@ -1,57 +1,101 @@
 """From the files of a corpus to one stream of characters, in bounded memory.
 
-Bytes are decoded strictly. A leading byte order mark goes, CRLF and CR become LF, and two files
-never share a line; with `document_end` each file ends as a document does.
+Bytes are decoded strictly, unless bad ones are to be replaced or skipped. A leading byte order mark
+goes, CRLF and CR become LF, and two files never share a line; with `document_end` each file ends as
+a document does. With unit "byte" nothing is changed: bytes that are not UTF-8 become the lone
+surrogates of "surrogateescape", from which `Vocab.encode` makes the same bytes again.
 """
 
 import codecs
 import io
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
 
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError
-from charrnn.text.encodings import SAMPLE_BYTES, explain_failure, find_codec
+from charrnn.text.encodings import SAMPLE_BYTES, explain_failure, find_codec, take_sample
 from charrnn.text.files import Source, iter_bytes
 
 MAX_HELD_CHARS = 1 << 16
+_MAX_NEWLINES = 64  # after a document's end that may be overlooked
 
 _FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 
+# A decoder that meets bad bytes goes on with one of these for each run of them. No codec makes it.
+_BAD = "\udcff"
+codecs.register_error("charrnn.bad", lambda error: (_BAD, error.end))  # type: ignore[attr-defined]
+_BAD_BECOMES = {"replace": "\ufffd", "skip": ""}
+_MAX_LINES = 3  # of bad bytes that a message names
+
 # ASCII, hanzi and hangul syllables never compose with a character before, in any normal form.
 _STARTER = re.compile("[\x00-\x7f\u4e00-\u9fff\uac00-\ud7a3]")
+
+
+@dataclass
+class BadBytes:
+    """What a file holds that its encoding does not allow: how many runs of bytes, and where."""
+
+    places: int = 0
+    lines: list[int] = field(default_factory=list)  # the first _MAX_LINES that differ, from 1
+
+    def __str__(self) -> str:
+        """Return the count and the lines, as messages name them."""
+        shown = ", ".join(f"{line:,}" for line in self.lines)
+        more = ", …" if len(self.lines) == _MAX_LINES else ""
+        count = "1 place" if self.places == 1 else f"{self.places:,} places"
+        return f"{count}, line{'s' * (len(self.lines) > 1)} {shown}{more}"
 
 
 def iter_text(
     sources: Iterable[Source],
     *,
     encoding: str = "utf-8",
+    errors: str = "strict",
+    lowercase: bool = False,
     normalize: str = "none",
     document_end: str | None = None,
+    unit: str = "char",
+    bad: dict[str, BadBytes] | None = None,
+    ends: list[int] | None = None,
 ) -> Iterator[str]:
     """Yield the characters of all sources in pieces of about CHUNK_BYTES of input.
 
-    normalize: "none", "nfc" or "nfkc". document_end: after each source comes what it lacks of this;
-    None puts a newline between two sources where the first does not end in one.
+    encoding: of the sources that have no codec of their own. errors: "strict", "replace" (by
+    U+FFFD) or "skip". normalize: "none", "nfc" or "nfkc". document_end: after each source comes
+    what it lacks of this; None puts a newline between two sources where the first does not end in
+    one. bad: is filled with what was replaced or skipped, by file. ends: is filled with the number
+    of characters up to the end of each source.
 
     Raises:
         ConfigError: the encoding is unknown.
         CorpusError: a file cannot be read, unpacked or decoded, or has changed.
     """
-    codec = find_codec(encoding)
-    texts: Iterable[Iterator[str]] = (_iter_decoded(source, codec) for source in sources)
+    bad = {} if bad is None else bad
+    ends = [] if ends is None else ends
+    if unit == "byte":
+        return iter_joined(map(_iter_escaped, sources), ends, separator="")
+    codec = find_codec("utf-8" if encoding == "auto" else encoding)
+    texts: Iterable[Iterator[str]] = (
+        _iter_decoded(source, source.codec or codec, errors, bad) for source in sources
+    )
+    if lowercase:  # a final Σ is ς only if its word ends there, and a piece may end inside a word
+        texts = ((piece.replace("Σ", "σ").lower() for piece in pieces) for pieces in texts)
     if form := _FORMS.get(normalize):
         texts = (_iter_normalized(pieces, form) for pieces in texts)
-    return _iter_joined(texts) if document_end is None else iter_ended(texts, document_end)
+    if document_end is None:
+        return iter_joined(texts, ends, separator="\n")
+    return iter_ended(texts, document_end, ends)
 
 
 def text_options(config: TextConfig) -> dict[str, Any]:
     """Return the keyword arguments of `iter_text` that read a text as `config` says."""
-    return {name: getattr(config, name) for name in ("encoding", "normalize", "document_end")}
+    names = ("encoding", "errors", "lowercase", "normalize", "document_end", "unit")
+    return {name: getattr(config, name) for name in names}
 
 
 def iter_blocks(pieces: Iterable[str], block_chars: int) -> Iterator[str]:
@@ -72,24 +116,36 @@ def iter_blocks(pieces: Iterable[str], block_chars: int) -> Iterator[str]:
 
 
 def missing_end(text: str, end: str) -> str:
-    r"""Return what `text` lacks of `end` at its end.
+    r"""Return what `text` lacks of `end` at its end, newlines after a whole end left aside.
 
-    >>> missing_end("a document\n", end="\n\n")
-    '\n'
+    >>> missing_end("a document\n", end="\n\n"), missing_end("a document\n---\n", end="---")
+    ('\n', '')
     """
+    if text.rstrip("\n").endswith(end):
+        return ""
     present = next(n for n in range(len(end), -1, -1) if text.endswith(end[:n]))
     return end[present:]
 
 
-def iter_ended(texts: Iterable[Iterable[str]], end: str) -> Iterator[str]:
-    """Yield the pieces of all texts, and after each text that is not empty its `missing_end`."""
+def iter_ended(
+    texts: Iterable[Iterable[str]], end: str, ends: list[int] | None = None
+) -> Iterator[str]:
+    """Yield the pieces of all texts, and after each text that is not empty its `missing_end`.
+
+    ends: is filled with the number of characters up to the end of each text.
+    """
+    chars = 0
     for pieces in texts:
         last = ""
         for piece in pieces:
             yield piece
-            last = (last + piece)[-len(end) :]
+            chars += len(piece)
+            last = (last + piece)[-len(end) - _MAX_NEWLINES :]
         if last and (missing := missing_end(last, end)):
             yield missing
+            chars += len(missing)
+        if ends is not None:
+            ends.append(chars)
 
 
 def count_documents(pieces: Iterable[str], end: str) -> int:
@@ -107,22 +163,38 @@ def count_documents(pieces: Iterable[str], end: str) -> int:
     return documents
 
 
-def _iter_decoded(source: Source, codec: str) -> Iterator[str]:
+def _iter_decoded(
+    source: Source, codec: str, errors: str, bad: dict[str, BadBytes]
+) -> Iterator[str]:
     """Yield one source's characters in pieces that are not empty, newlines made LF."""
     # The utf-8-sig decoder drops half a mark without an error, so the mark is removed here.
     codec = "utf-8" if codec == "utf-8-sig" else codec
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
+    bytes_decoder = codecs.getincrementaldecoder(codec)(
+        "strict" if errors == "strict" else "charrnn.bad"
+    )
+    decoder = io.IncrementalNewlineDecoder(bytes_decoder, translate=True)
     size = source.start
+    lines = 1
     mark = "" if source.start else "\ufeff"
     for chunk in chain(iter_bytes(source), [b""]):  # the empty one ends the decoder's input
         size += len(chunk)
         try:
             text = decoder.decode(chunk, final=not chunk)
+            if _BAD in text:
+                _note_bad(bad.setdefault(source.name, BadBytes()), text, lines)
+                text = text.replace(_BAD, _BAD_BECOMES[errors])
+            lines += text.count("\n") * (errors != "strict")  # it costs 1/30 of the decoding
             if codec != "utf-8":  # its decoder refuses lone surrogates itself
                 text.encode()
         except UnicodeError as error:
-            head = next(iter_bytes(replace(source, start=0, stop=None)))
-            message = explain_failure(source.name, codec, error, size, head[:SAMPLE_BYTES])
+            whole = replace(source, start=0, stop=None)
+            head = next(iter_bytes(whole))[:SAMPLE_BYTES]
+            found: dict[str, BadBytes] = {}
+            if errors == "strict" and isinstance(error, UnicodeDecodeError):
+                deque(_iter_decoded(whole, codec, "skip", found), maxlen=0)  # to count them
+            sample = take_sample(head, error, size)
+            places = "".join(map(str, found.values()))
+            message = explain_failure(source.name, codec, error, size, sample, places)
             raise CorpusError(message) from error
         if text and mark:
             text = text.removeprefix(mark)
@@ -148,12 +220,35 @@ def _iter_normalized(pieces: Iterable[str], form: Literal["NFC", "NFKC"]) -> Ite
         yield unicodedata.normalize(form, held)
 
 
-def _iter_joined(texts: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Yield the pieces of all texts, with a newline between two that would share a line."""
+def iter_joined(texts: Iterable[Iterable[str]], ends: list[int], separator: str) -> Iterator[str]:
+    """Yield the pieces of all texts, with a separator between two that would share a line."""
     last = "\n"
+    chars = 0
     for pieces in texts:
-        separator = "" if last == "\n" else "\n"
+        before = "" if last == "\n" else separator
         for piece in pieces:
-            yield separator + piece
-            separator = ""
+            yield before + piece
+            chars += len(before) + len(piece)
+            before = ""
             last = piece[-1]
+        ends.append(chars)
+
+
+def _iter_escaped(source: Source) -> Iterator[str]:
+    """Yield one source's bytes as they are, those that are not UTF-8 as lone surrogates."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    for chunk in iter_bytes(source, is_raw=True):
+        if text := decoder.decode(chunk):
+            yield text
+    if text := decoder.decode(b"", final=True):
+        yield text
+
+
+def _note_bad(bad: BadBytes, text: str, line: int) -> None:
+    """Count the bad bytes of a text that begins in `line` of its file."""
+    bad.places += text.count(_BAD)
+    position = 0
+    while len(bad.lines) < _MAX_LINES and (found := text.find(_BAD, position)) >= 0:
+        line += text.count("\n", position, found)
+        position = found + 1
+        bad.lines += [line] * (line not in bad.lines)

@@ -1,7 +1,9 @@
 """Characters ↔ ids: the sorted alphabet of a corpus and, by choice, 256 byte tokens after it.
 
 An id is a token: a character, or one byte of a character outside the alphabet (byte fallback).
-With byte tokens every text can be encoded; without them an unknown character is an error.
+With byte tokens every text can be encoded; without them an unknown character is an error. A
+binary vocabulary is that of files read as they are: it has bytes alone, its texts are strings as
+"surrogateescape" makes them, so that all bytes come back exactly, and a byte counts as a character.
 
 V = vocabulary size, N = characters of a text, S = tokens that its encoding takes (S ≥ N).
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import codecs
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,12 +41,15 @@ class Vocab:
 
     alphabet: str
     has_bytes: bool = False
+    is_binary: bool = False
 
     def __post_init__(self) -> None:
         if (np.diff(code_points(self.alphabet).astype(np.int64)) <= 0).any():
             raise VocabError("the alphabet is not sorted, or holds a character twice")
         if not self.size:
             raise VocabError("the alphabet is empty")
+        if self.is_binary and (self.alphabet or not self.has_bytes):
+            raise VocabError("a binary vocabulary has other tokens than bytes")
 
     @classmethod
     def from_counts(cls, counts: NDArray[np.int64], min_count: int = 1) -> Vocab:
@@ -70,6 +76,8 @@ class Vocab:
 
     def union(self, other: Vocab) -> Vocab:
         """Return the vocabulary of all tokens that either has."""
+        if self.is_binary and other.is_binary:
+            return self
         alphabet = "".join(sorted(set(self.alphabet + other.alphabet)))
         return Vocab(alphabet, self.has_bytes or other.has_bytes)
 
@@ -93,12 +101,19 @@ class Vocab:
         """The narrowest unsigned type that holds every id."""
         return np.min_scalar_type(self.size - 1)
 
+    @property
+    def newline(self) -> int:
+        """The token of a newline; −1 where there is none."""
+        token = self.alphabet.find("\n")
+        return len(self.alphabet) + ord("\n") if token < 0 and self.has_bytes else token
+
     @cached_property
     def starts_character(self) -> NDArray[np.bool_]:
         """(V,) bool: False for the bytes 0x80–0xBF, which continue a character in UTF-8."""
         starts = np.ones(self.size, dtype=np.bool_)
         first_byte = len(self.alphabet)
-        starts[first_byte + 0x80 : first_byte + 0xC0] = False  # an empty slice without bytes
+        if not self.is_binary:
+            starts[first_byte + 0x80 : first_byte + 0xC0] = False  # an empty slice without bytes
         return starts
 
     def count_characters(self, ids: Ids) -> int:
@@ -108,6 +123,17 @@ class Vocab:
         block = 1 << 22  # ids may be a file larger than memory
         blocks = (ids[i : i + block] for i in range(0, len(ids), block))
         return sum(int(np.count_nonzero(self.starts_character[each])) for each in blocks)
+
+    def tokens_of(self, ids: Ids, chars: int) -> int:
+        """Return how many of `ids` (S,) the first `chars` characters take.
+
+        >>> Vocab("b", has_bytes=True).tokens_of([0, 196, 170, 0], chars=2)  # "béb"
+        3
+        """
+        if not self.has_bytes:
+            return chars
+        starts = np.flatnonzero(self.starts_character[np.asarray(ids)])
+        return int(starts[chars]) if chars < len(starts) else len(ids)
 
     def encode(self, text: str) -> Ids:
         """Return the ids (S,) of `text` in `dtype`.
@@ -120,6 +146,9 @@ class Vocab:
             raw = text.encode("ascii").translate(self._ascii_ids)
             if raw.find(_NO_ASCII_ID) < 0:
                 return np.frombuffer(raw, dtype=np.uint8).astype(self.dtype, copy=False)
+        if self.is_binary:
+            with suppress(UnicodeEncodeError):  # below it becomes a VocabError
+                return np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
         codes = code_points(text)
         ids = self._ids_by_code.take(codes, mode="clip")  # beyond the table: its last entry, V
         is_unknown = ids == self.size
@@ -131,6 +160,8 @@ class Vocab:
 
     def decode(self, ids: Ids | Sequence[int]) -> str:
         """Return the text of `ids` (S,); bytes that are not valid UTF-8 become U+FFFD.
+
+        Those of a binary vocabulary become lone surrogates, as "surrogateescape" makes them.
 
         >>> Vocab("abc").decode([2, 0, 1])
         'cab'
@@ -149,17 +180,25 @@ class Vocab:
         """Return the text of ids that are all characters or all bytes."""
         if len(tokens) and tokens[0] >= len(self.alphabet):
             utf8 = (tokens - len(self.alphabet)).astype(np.uint8)
-            return utf8.tobytes().decode("utf-8", "replace")
+            return utf8.tobytes().decode("utf-8", self.decode_errors)
         return _text_of(code_points(self.alphabet)[tokens])
+
+    @property
+    def decode_errors(self) -> str:
+        """What becomes of bytes that are not UTF-8, as Python names it."""
+        return "surrogateescape" if self.is_binary else "replace"
 
     def to_json(self) -> dict[str, object]:
         """Return what `from_json` takes."""
-        return {"alphabet": self.alphabet, "bytes": self.has_bytes}
+        binary = {"binary": True} if self.is_binary else {}
+        return {"alphabet": self.alphabet, "bytes": self.has_bytes} | binary
 
     @classmethod
     def from_json(cls, data: object) -> Vocab:
         """Make the vocabulary that `to_json` described; raise VocabError for anything else."""
         match data:
+            case {"alphabet": str(alphabet), "bytes": bool(has_bytes), "binary": True}:
+                return cls(alphabet, has_bytes, is_binary=True)
             case {"alphabet": str(alphabet), "bytes": bool(has_bytes)}:
                 return cls(alphabet, has_bytes)
         raise VocabError("the vocabulary is not an alphabet with a byte flag")
@@ -211,7 +250,7 @@ class StreamDecoder:
 
     def __init__(self, vocab: Vocab) -> None:
         self._alphabet = vocab.alphabet
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(vocab.decode_errors)
 
     def feed(self, token: int) -> str:
         """Return the text that `token` completes: mostly one character, sometimes none or two."""

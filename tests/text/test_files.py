@@ -75,7 +75,7 @@ def test_a_relative_pattern_starts_from_the_working_folder(
     monkeypatch.chdir(tmp_path)
 
     with open_sources(["?.txt"]) as sources:
-        assert sources == [Source(Path("a.txt"), "a.txt")]
+        assert sources == [Source(Path("a.txt"), "a.txt", is_found=True)]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_taken_by_its_name(tmp_path: Path) -> None:

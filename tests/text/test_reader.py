@@ -95,7 +95,8 @@ def test_every_file_ends_as_a_document_by_the_fewest_characters(
 ) -> None:
     def ended(text: str) -> str:
         longer = (text + end[start:] for start in range(len(end), -1, -1))
-        return next(each for each in longer if each.endswith(end)) if text else ""
+        is_whole = not text or text.rstrip("\n").endswith(end)
+        return text if is_whole else next(each for each in longer if each.endswith(end))
 
     sources = write(*[text.encode() for text in texts])
 
@@ -162,9 +163,9 @@ def test_undecodable_bytes_are_named_with_offset_and_hint(write: Write) -> None:
     sources = write("ab\n列位看官，你道此书从何而来？".encode("gb18030"))
 
     assert complaint(sources) == (
-        "0.txt is not utf-8: invalid start byte, bytes c1 (hex) at offset 3; "
-        "it looks like gb18030 (or euc_kr, big5): pass --encoding gb18030, or, if the other files "
-        "are utf-8, convert this one: iconv -f gb18030 -t utf-8 OLD > NEW"
+        "0.txt is not utf-8: invalid start byte, bytes c1 (hex) at offset 3 (18 places, line 2); "
+        "it looks like gb18030 (or euc_kr, big5): pass --encoding gb18030, or --encoding auto, "
+        "which chooses one for each file"
     )
 
 
@@ -173,7 +174,7 @@ def test_the_offset_counts_from_the_start_of_the_file(
     write: Write, before: int, chunk: int
 ) -> None:
     sources = write(b"\xef\xbb\xbf" + b"a" * before + "é".encode() + b"\xff")
-    with pytest.raises(CorpusError, match=rf"bytes ff \(hex\) at offset {before + 5};"):
+    with pytest.raises(CorpusError, match=rf"bytes ff \(hex\) at offset {before + 5} "):
         read_text(sources, chunk)
 
 
@@ -181,7 +182,7 @@ def test_a_suggestion_comes_from_around_an_error_far_into_the_file(write: Write)
     russian = "Все счастливые семьи похожи друг на друга.\n".encode("cp1251")
     message = complaint(write(b"plain\n" * 300_000 + russian))
 
-    assert "at offset 1800000; it looks like cp1251" in message
+    assert "at offset 1800000 (35 places, line 300,001); it looks like cp1251" in message
 
 
 def test_a_file_cut_off_inside_a_character_is_not_blamed_on_its_encoding(
@@ -189,7 +190,7 @@ def test_a_file_cut_off_inside_a_character_is_not_blamed_on_its_encoding(
 ) -> None:
     message = complaint(write("中文".encode()[:-1]))
 
-    assert "unexpected end of data, bytes e6 96 (hex) at offset 3; no usual encoding" in message
+    assert "unexpected end of data, bytes e6 96 (hex) at offset 3 (1 place, line 1); no " in message
 
 
 def test_utf16_without_its_mark_is_named(write: Write) -> None:
@@ -226,7 +227,7 @@ def test_an_end_that_has_begun_is_completed(text: str, missing: str) -> None:
 def test_a_text_that_is_ended_lacks_nothing_and_keeps_its_beginning(text: str, end: str) -> None:
     ended = text + missing_end(text, end)
 
-    assert ended.endswith(end)
+    assert ended.endswith(end) or ended.rstrip("\n").endswith(end)
     assert missing_end(ended, end) == ""
 
 
