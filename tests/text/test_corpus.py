@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.errors import CorpusError, StorageError
-from charrnn.text import encode, files, reader
+from charrnn.errors import ConfigError, CorpusError, StorageError
+from charrnn.text import build, encode, files, reader
 from charrnn.text.corpus import Corpus, cache_folder, corpus_from_text, open_corpus
 from charrnn.text.split import split_ids
 from charrnn.text.vocab import Vocab
@@ -567,3 +567,122 @@ def test_a_text_that_gains_a_character_between_the_passes_is_refused(
     before_pass(2, lambda: book.write_text(TEXT + "ß", encoding="utf-8") and None)
     with pytest.raises(CorpusError, match="changed while it was read"):
         open_corpus([str(book)])
+
+
+# Ids that are not what was built
+
+
+@pytest.mark.parametrize("byte", [b"\3", b"\xff"])
+@pytest.mark.parametrize("split", ["tail", "records"])
+def test_ids_that_were_changed_in_place_are_built_again(
+    tmp_path: Path, byte: bytes, split: str
+) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("".join(f"{number:x}\n" for number in range(9999)))
+    config = TextConfig(split=split)
+    before = open_corpus([str(path)], config)
+    for ids in cache_folder().rglob("*.ids"):
+        size = ids.stat().st_size
+        ids.unlink()  # so that the mapped ones stay
+        ids.write_bytes(byte * size)
+    again = open_corpus([str(path)], config)
+
+    assert np.array_equal(again.train, before.train)
+    assert np.array_equal(again.val, before.val)
+
+
+def test_a_vocabulary_that_was_changed_in_place_is_built_again(book: Path) -> None:
+    open_corpus([str(book)])
+    about = only_build() / "about.json"
+    about.write_text(about.read_text(encoding="utf-8").replace('"chars": {', '"chars": {"x": 1, '))
+
+    assert whole(open_corpus([str(book)])) == TEXT
+    assert '"x"' not in about.read_text(encoding="utf-8")
+
+
+def test_of_large_ids_a_sample_is_verified_and_all_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.text.build.VERIFIED_BYTES", 100)
+    monkeypatch.setattr("charrnn.text.encode.BLOCK_CHARS", 10)
+    monkeypatch.setattr("charrnn.text.files.CHUNK_BYTES", 10)
+    path = tmp_path / "book.txt"
+    path.write_text("The quick brown fox.\n" * 100)
+    open_corpus([str(path)])
+    ids = only_build() / "train.ids"
+    data = bytearray(ids.read_bytes())
+    data[1000] ^= 1
+    ids.write_bytes(data)
+
+    assert build.open_built(only_build(), is_verified=True) is None
+    monkeypatch.setattr("random.sample", lambda blocks, count: [1000 // 10] * count)
+    assert build.open_built(only_build()) is None
+    monkeypatch.setattr("random.sample", lambda blocks, count: [3] * count)
+    assert build.open_built(only_build()) is not None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no umask")
+def test_others_may_read_built_ids_as_far_as_the_umask_lets_them(book: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        open_corpus([str(book)])
+    finally:
+        os.umask(before)
+
+    for path in [only_build(), *only_build().iterdir()]:
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid(), reason="only root gives files away")
+def test_the_ids_of_another_user_are_not_believed(
+    book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_corpus([str(book)])
+    theirs = only_build()
+    data = (theirs / "train.ids").read_bytes()
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    os.chown(theirs, 54321, 54321)
+    corpus = open_corpus([str(book)])
+
+    assert whole(corpus) == TEXT
+    assert [path.name for path in builds()] == [theirs.name, f"{theirs.name}-12345"]
+    assert (theirs / "train.ids").read_bytes() == data
+
+
+def test_a_link_in_place_of_built_ids_is_not_followed(book: Path, tmp_path: Path) -> None:
+    open_corpus([str(book)])
+    moved = only_build().rename(tmp_path / "elsewhere")
+    (cache_folder() / "link").symlink_to(moved)
+
+    assert build.open_built(moved) is not None
+    assert build.open_built(cache_folder() / "link") is None
+
+
+# Bytes as tokens
+
+
+@given(st.binary(min_size=2), st.integers(1, 9))
+def test_bytes_come_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, chunk_bytes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("bytes")
+    path = folder / "a.bin"
+    path.write_bytes(data)
+    (folder / "b.bin").write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHUNK_BYTES", chunk_bytes)
+        paths = [str(path), str(folder / "b.bin")]
+        config = TextConfig(unit="byte", split="tail")
+        corpus = open_corpus(paths, config, folder / "cache")
+
+    ids = np.concatenate([corpus.train, corpus.val])
+    assert ids.tobytes() == data * 2
+    assert corpus.vocab.size == 256
+    assert corpus.vocab.decode(ids).encode("utf-8", "surrogateescape") == data * 2
+    assert corpus.chars == 2 * len(data)
+
+
+def test_options_that_change_a_text_do_not_go_with_bytes() -> None:
+    for settings in ({"lowercase": True}, {"encoding": "latin-1"}, {"document_end": "x"}):
+        with pytest.raises(ConfigError, match=r"unit byte .*; leave --\S+ out"):
+            TextConfig(unit="byte", **settings)  # type: ignore[arg-type]
