@@ -17,9 +17,10 @@ from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
 from charrnn.config.text import LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConfig, TrainConfig
 
-__all__ = ["CELLS", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER", "PRESETS", "RENAMED"]
-__all__ += ["FillConfig", "ModelConfig", "SampleConfig", "TextConfig", "TrainConfig"]
-__all__ += ["DynamicConfig", "RunConfig", "as_dict", "parse_bias", "with_new_names", "with_seed"]
+__all__ = ["CELLS", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER", "OLD_TEXT_SETTINGS"]
+__all__ += ["PRESETS", "RENAMED", "DynamicConfig", "FillConfig", "ModelConfig", "RunConfig"]
+__all__ += ["SampleConfig", "TextConfig", "TrainConfig", "as_dict", "parse_bias", "with_new_names"]
+__all__ += ["with_seed"]
 
 # The command line's "did you mean" reads this too.
 RENAMED = {
@@ -35,6 +36,9 @@ RENAMED = {
     "novel": "max_copy",
 }
 """Old names of settings, as files of older runs have them, and today's."""
+
+OLD_TEXT_SETTINGS = {"split": "tail"}
+"""What held for runs that are older than these settings, where that is not the default."""
 
 
 def with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:

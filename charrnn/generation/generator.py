@@ -28,6 +28,7 @@ from charrnn.generation.prefill import prefill
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.generation.samples import Sample, collect_samples
 from charrnn.generation.stopping import StoppingCriteria, TextStream
+from charrnn.text.reader import lower
 from charrnn.text.vocab import StreamDecoder, Vocab
 
 if TYPE_CHECKING:
@@ -43,18 +44,20 @@ class TextFormat:
     """The form of a model's text.
 
     normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
-    documents, if training was told.
+    documents, if training was told. lowercase: whether its capital letters were read as small ones.
     """
 
     normalize: str = "none"
     document_end: str | None = None
+    lowercase: bool = False
 
     def normalized(self, text: str) -> str:
-        """Return the text in the normal form.
+        """Return the text in this form.
 
         >>> TextFormat("nfkc").normalized("ﬁ")
         'fi'
         """
+        text = lower(text) if self.lowercase else text
         if self.normalize == "none":
             return text
         return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
@@ -65,7 +68,8 @@ def text_format_of(summary: dict[str, Any]) -> TextFormat:
     settings = summary.get("settings", {})  # from a file: anything may stand there
     normalize, end = (settings.get(name) for name in ("normalize", "document_end"))
     normalize = normalize if normalize in ("nfc", "nfkc") else TextConfig().normalize
-    return TextFormat(normalize, end if isinstance(end, str) and end else None)
+    end = end if isinstance(end, str) and end else None
+    return TextFormat(normalize, end, settings.get("lowercase") is True)
 
 
 class Generator:

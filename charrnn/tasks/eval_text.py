@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.config import TextConfig, as_dict
+from charrnn.config import OLD_TEXT_SETTINGS, TextConfig, as_dict
 from charrnn.corpora.library import locate_texts
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.generator import text_format_of
@@ -36,7 +36,7 @@ class NamedModel:
     @property
     def text(self) -> TextConfig:
         """How training read the text; defaults where the file does not say."""
-        settings = self.file.summary.get("settings", {})
+        settings = OLD_TEXT_SETTINGS | self.file.summary.get("settings", {})
         names = [field.name for field in fields(TextConfig) if field.name in settings]
         return TextConfig(**{name: settings[name] for name in names})
 
@@ -98,8 +98,9 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
 def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> None:
     """Refuse models to which the requested text would not be the same ids."""
     first, *others = models
-    keys = ["normalize"] + ["encoding", "document_end"] * is_own  # all that changes the ids
-    keys += ["val_fraction", "val_file"] * (split != "all")
+    keys = ["normalize", "lowercase", "unit"]  # all that changes the ids
+    keys += ["encoding", "errors", "document_end"] * is_own
+    keys += ["val_fraction", "val_file", "split"] * (split != "all")
     for other in others:
         pair = f"{first.name} and {other.name}"
         if other.file.vocab != first.file.vocab:

@@ -165,7 +165,8 @@ def _read_resumed(
     paths = last.summary.get("corpus", {}).get("paths")
     if not isinstance(before, dict) or not isinstance(paths, list):
         raise CheckpointError(f"{folder.path} does not say how it was trained; start a new run")
-    before = config.with_new_names(before)  # of a file that an older version wrote
+    # The file may be that of an older version.
+    before = config.OLD_TEXT_SETTINGS | config.with_new_names(before)
     # The same value again is no change: a command may repeat all its options.
     given = {key: value for key, value in settings.items() if key not in _NOT_KEPT}
     for key, value in given.items():

@@ -207,8 +207,9 @@ def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltI
         for name in names:
             _write_array(temporary / f"{name}.sums", sums[name])
             flush_file(temporary / f"{name}.ids")
-        _describe(temporary, vocab, chars, built.notes, split.held_out)
-    return BuiltIds(folder, vocab, chars, built.notes, split.held_out)
+        notes = (*built.notes, f"held out: {split.held_out}")  # unlike the usual tail
+        _describe(temporary, vocab, chars, notes, split.held_out)
+    return BuiltIds(folder, vocab, chars, notes, split.held_out)
 
 
 def _gather(

@@ -147,7 +147,8 @@ def corpus_from_text(
     train, val = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
     train_chars = vocab.count_characters(train)
     val_chars = vocab.count_characters(val)
-    return Corpus(name, sha256, vocab, train, val, train_chars, val_chars, split.held_out)
+    notes = (f"held out: {split.held_out}",)
+    return Corpus(name, sha256, vocab, train, val, train_chars, val_chars, split.held_out, notes)
 
 
 def cache_folder() -> Path:
@@ -196,7 +197,7 @@ def _load(built: BuiltIds, name: str, sha256: str, config: TextConfig) -> Corpus
     train, val = (parts.map_part(part)[0] for part in ("train", "val"))
     chars = parts.chars
     return Corpus(
-        name, sha256, vocab, train, val, chars["train"], chars["val"], parts.held_out, built.notes
+        name, sha256, vocab, train, val, chars["train"], chars["val"], parts.held_out, parts.notes
     )
 
 

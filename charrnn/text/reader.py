@@ -80,11 +80,11 @@ def iter_text(
     if unit == "byte":
         return iter_joined(map(_iter_escaped, sources), ends, separator="")
     codec = find_codec("utf-8" if encoding == "auto" else encoding)
-    texts: Iterable[Iterator[str]] = (
+    texts: Iterable[Iterable[str]] = (
         _iter_decoded(source, source.codec or codec, errors, bad) for source in sources
     )
-    if lowercase:  # a final Σ is ς only if its word ends there, and a piece may end inside a word
-        texts = ((piece.replace("Σ", "σ").lower() for piece in pieces) for pieces in texts)
+    if lowercase:
+        texts = (map(lower, pieces) for pieces in texts)
     if form := _FORMS.get(normalize):
         texts = (_iter_normalized(pieces, form) for pieces in texts)
     if document_end is None:
@@ -96,6 +96,15 @@ def text_options(config: TextConfig) -> dict[str, Any]:
     """Return the keyword arguments of `iter_text` that read a text as `config` says."""
     names = ("encoding", "errors", "lowercase", "normalize", "document_end", "unit")
     return {name: getattr(config, name) for name in names}
+
+
+def lower(text: str) -> str:
+    """Return a text in small letters, the same however it is cut into pieces.
+
+    >>> lower("ΟΔΟΣ")  # Python's own lower() makes ς of the last one, as a word ends there
+    'οδοσ'
+    """
+    return text.replace("Σ", "σ").lower()
 
 
 def iter_blocks(pieces: Iterable[str], block_chars: int) -> Iterator[str]:

@@ -64,11 +64,13 @@ def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) ->
     if not fraction:
         return Split("none", "nothing (val_fraction is 0)", len(ids))
     method = config.split
+    reason = ""
     if method == "auto":
         several = np.count_nonzero(np.diff(file_ends, prepend=0)) > 1
         method = "blocks" if several else "tail"
         if config.document_end is None and is_list(ids, vocab):
             method = "records"
+            reason = ", as the text is a list"
     if method == "tail":
         position = character_start(ids, split_position(len(ids), fraction), vocab)
         return Split(method, f"the last {percent} of the text", position)
@@ -77,7 +79,7 @@ def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) ->
         what = "lines" if config.document_end is None else "documents"
         is_held_out = draw(ids, vocab, ends, fraction)
         count = np.count_nonzero(is_held_out)
-        held_out = f"{count:,} of {len(ends):,} {what}, drawn by hash"
+        held_out = f"{count:,} of {len(ends):,} {what}, drawn by hash{reason}"
         return Split(method, held_out, len(ids), ends, is_held_out)
     return _split_blocks(ids, vocab, file_ends, fraction, percent)
 

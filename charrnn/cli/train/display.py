@@ -74,6 +74,8 @@ def _make_record(report: RunReport) -> dict[str, Any] | None:
             "corpus": report.corpus.name,
             "chars": report.corpus.chars,
             "vocab_size": report.corpus.vocab.size,
+            "held_out": report.corpus.held_out,
+            "notes": list(report.corpus.notes),
             "room_bytes": report.room_bytes,
             "resumed_step": report.resumed_step,
             "is_found": report.is_found,

@@ -178,7 +178,8 @@ def describe_news(report: RunReport) -> Iterator[str]:
 
 
 def _describe_opening(opened: Opened) -> Iterator[str]:
-    """Yield what is not as usual about a run: damaged files, a run found, a model to start from."""
+    """Yield how the text was read, and what is not as usual about a run."""
+    yield from opened.corpus.notes
     for state in opened.damaged:
         lost = state.step - (opened.resumed_step or 0)
         # Only the best model has the step of the state that the run continues from.
