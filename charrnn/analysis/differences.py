@@ -2,17 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.text.reader import iter_blocks
 from charrnn.text.vocab import code_points
 
 MAX_FILES = 256
 FILE_CHARS = 1 << 18  # of each file, from its start
-MIN_CHARS = 500  # a shorter file is like no other by chance
-MIN_BITS = 0.3  # texts of one language differ by 0.1 and less, of two languages by 0.3 and more
+MIN_CHARS = 1000  # a shorter file is like no other by chance
+MIN_BITS = 0.3  # two authors of one language differ by 0.1 to 0.2, two languages by 0.3 and more
+
+
+Ints = NDArray[Any]
 
 
 class UnlikeFile(NamedTuple):
@@ -45,11 +49,24 @@ def find_unlike(files: Sequence[tuple[str, Iterable[str]]]) -> list[UnlikeFile]:
     total = np.zeros(len(alphabet), np.int64)
     for codes, counts in counted:
         total[np.searchsorted(alphabet, codes)] += counts
-    unlike = []
-    for name, (codes, counts) in zip(names, counted, strict=True):
-        others = total[np.searchsorted(alphabet, codes)] - counts
-        own = counts / counts.sum()
-        expected = (others + 1) / (total.sum() - counts.sum() + len(alphabet))
-        bits = float(np.sum(own * np.log2(own / expected)))
-        unlike.append(UnlikeFile(name, bits, float(own[others == 0].sum())))
-    return sorted((each for each in unlike if each.bits >= MIN_BITS), key=lambda each: -each.bits)
+    unlike: list[UnlikeFile] = []
+    left = dict(zip(names, counted, strict=True))
+    # One at a time, the worst first: beside a foreign file the others would look unlike it too.
+    while len(left) > 1:
+        found = [_compare(name, *counts, alphabet, total) for name, counts in left.items()]
+        worst = max(found, key=lambda each: each.bits)
+        if worst.bits < MIN_BITS:
+            break
+        unlike.append(worst)
+        codes, counts = left.pop(worst.name)
+        total[np.searchsorted(alphabet, codes)] -= counts
+    return unlike
+
+
+def _compare(name: str, codes: Ints, counts: Ints, alphabet: Ints, total: Ints) -> UnlikeFile:
+    """Compare the counts of a file's characters with those of all files together."""
+    others = total[np.searchsorted(alphabet, codes)] - counts
+    own = counts / counts.sum()
+    expected = (others + 1) / (total.sum() - counts.sum() + len(alphabet))
+    bits = float(np.sum(own * np.log2(own / expected)))
+    return UnlikeFile(name, bits, float(own[others == 0].sum()))

@@ -74,7 +74,10 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
             raise CorpusError(f"{sources[0].name} is empty; there is nothing to measure")
         kept = sum(count >= config.min_count for _, count in stats.alphabet)
         is_small = kept <= MAX_ALPHABET
-        corpus = open_sources_as_corpus(found, config) if is_small else None
+        # All of the text is read here, so all built ids are verified too.
+        corpus = None
+        if is_small:
+            corpus = open_sources_as_corpus(found, config, is_verified=True)
         compressors = whole_bpc(pieces())
         documents = None if end is None else count_documents(pieces(), end)
         unlike = find_unlike([(each.name, pieces([each])) for each in sources])

@@ -46,7 +46,7 @@ PARALLEL_FROM_BYTES = 200_000_000  # a process starts in 0.2 s, in which one rea
 PART_BYTES = 1 << 25
 MAX_PARTS = 256  # the counts of each are kept until the alphabet is known
 VERIFIED_BYTES = 1 << 24  # of a larger file of ids only a sample is read to verify it: 10 ms
-_SAMPLED_BLOCKS = 6
+_SAMPLED_BLOCKS = 4
 _NO_MARKS = np.zeros((1, 2), dtype=np.int64)
 
 _ABANDONED_AFTER_SECONDS = 86_400

@@ -29,7 +29,7 @@ MAX_LONG_SHARE = 0.05  # of lines with more than twice as many
 MAX_PUNCTUATED_SHARE = 0.1
 SORTED_SHARE = 0.9  # of lines that do not sort before the line above; by chance it is a half
 _SENTENCE_ENDS = ".,;:!?…-—)]}'\"’”»。，、；：！？」』）"
-_LOOK_TOKENS = 1 << 22  # from the start of a text, to see whether it is a list
+_LOOK_TOKENS = 1 << 20  # from the start of a text, to see whether it is a list
 
 _CHUNK_TOKENS = 1 << 22  # hashed at a time
 _FIRST_BYTE = 0x110000  # stands for byte 0 in hashes: after all code points

@@ -81,6 +81,16 @@ def test_lines_beyond_the_cap_are_not_compared(monkeypatch):
     assert (stats.duplicate_line_share, stats.compared_lines, stats.lines) == (0.0, 2, 52)
 
 
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("a\nb\nb\n\nc", 1.0), ("c\nb\na", 0.0), ("a\nc\nb", 0.5), ("", 0.0), ("a", 0.0)],
+)
+@pytest.mark.parametrize("block_chars", [2, 1 << 20])
+def test_lines_that_are_in_order_are_counted(monkeypatch, text, share, block_chars):
+    monkeypatch.setattr(statistics, "_BLOCK_CHARS", block_chars)
+    assert measure(text).ordered_line_share == share
+
+
 def test_trouble_is_counted_by_its_kind():
     stats = measure("tab\tis fine\n\ufffd\ufffd \r\x00\x85\x7f \ue000\U0010fffd")
     assert (stats.replacement_chars, stats.control_chars, stats.private_use_chars) == (2, 4, 2)

@@ -219,3 +219,41 @@ def test_what_train_would_use_goes_by_tokens(tmp_path: Path) -> None:
     assert summarise_corpus([str(path)], config).plan != make_plan(
         TrainConfig(), corpus.vocab.size, corpus.train_chars
     )
+
+
+def test_a_sorted_list_is_named_with_what_is_held_out_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("".join(f"{number:05}\n" for number in range(999)))
+    assert end_of("corpus", "stats", "list.txt") == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "sorted: 100% of the lines" in shown
+    assert re.search(r"held out \d+ of 999 lines, drawn by hash, as the text is a list", shown)
+
+
+def test_files_that_were_left_out_or_are_unlike_the_others_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        (tmp_path / f"texts/{name}.txt").parent.mkdir(exist_ok=True)
+        (tmp_path / f"texts/{name}.txt").write_text("the night was still, she said. \n\n" * 40)
+    (tmp_path / "texts/d.txt").write_text("снег лежал на крышах, и ветер стих. \n\n" * 40, encoding="cp1251")
+    (tmp_path / "texts/logo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0")
+    assert end_of("corpus", "stats", "texts", "--encoding", "auto") == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "left out, as a PNG image: texts/logo.png; read as cp1251: texts/d.txt" in shown
+    assert "unlike the other files texts/d.txt (" in shown
+
+
+def test_held_out_lines_that_stand_in_the_rest_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twice.txt").write_text("".join(f"Line number {i % 50}.\n\n" for i in range(500)))
+    assert end_of("corpus", "stats", "twice.txt") == 0
+
+    assert "100.0% of its lines stand in the training part too" in capsys.readouterr().out
