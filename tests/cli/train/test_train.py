@@ -541,7 +541,7 @@ def test_a_run_to_resume_that_is_not_there_ends_with_4(book: Path, capsys: Text)
     code, line = refusal(capsys, "--resume", "bok")
 
     assert code == 4
-    assert "there is no run or model file 'bok' in checkpoints" in line
+    assert f"there is no run or model file 'bok' in {Path('checkpoints').absolute()}" in line
 
 
 def test_a_resumed_run_cannot_change_its_network(
