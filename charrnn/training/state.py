@@ -154,9 +154,21 @@ class TrainingState:
         is_long = (steps is not None and snapshot.step >= steps) or (budget and spent >= budget)
         if is_long and snapshot.progress.get("is_finished"):
             raise ConfigError(
-                f"this run is finished ({snapshot.step} steps, {spent:.0f} s); to continue, give "
-                "a larger --budget, --steps or --epochs than before"
+                f"this run is finished ({snapshot.step:,} steps, {spent:,.0f} s). "
+                f"To continue: {self._doubled_length(snapshot.step, spent)}"
             )
+
+    def _doubled_length(self, step: int, seconds: float) -> str:
+        """Return the option that makes the run twice as long as it is, in the unit it was given."""
+        if self.config.steps is not None:
+            return f"--steps {2 * step}"
+        if self.config.epochs is not None:
+            return f"--epochs {float(f'{2 * self.trainer.epoch:.2g}'):g}"
+        doubled = max(1, round(2 * seconds))
+        if doubled < 60:
+            return f"--budget {doubled}s"
+        minutes = round(doubled / 60)
+        return f"--budget {minutes // 60}h" if minutes % 60 == 0 else f"--budget {minutes}m"
 
     # ── reports ──
 
