@@ -187,7 +187,7 @@ def decompress(data: bytes, model: Name = None, *, checkpoints: Name = None) -> 
 
 
 def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:
-    """Return what a model file says of itself, as `charrnn info --json` prints it.
+    """Describe a model, with the fields that `charrnn info --json` prints.
 
     >>> charrnn.describe("book")["val_bpc"]  # doctest: +SKIP
     2.077

@@ -182,7 +182,7 @@ def _count_trigrams(codes: Ints) -> tuple[Ints, Ints]:
     keys = codes[:-2] << 2 * bits | codes[1:-1] << bits | codes[2:]
     if not is_ascii:
         return np.unique(keys, return_counts=True)
-    # Of 7 bits a character there are 2 M trigrams: a table of them all is faster than a sort.
+    # Characters of 7 bits make 2 M trigrams: a table of all of them is faster than a sort.
     table = np.bincount(keys)
     keys = np.flatnonzero(table)
     spread = keys >> 14 << 2 * _CODE_BITS | (keys >> 7 & 127) << _CODE_BITS | keys & 127

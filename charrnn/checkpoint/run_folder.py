@@ -172,7 +172,8 @@ class RunFolder:
         for name, size in sizes.items():  # all are checked before the first is cut
             if type(size) is not int or size < 0:
                 raise CheckpointError(
-                    f"{self.path} cannot be resumed: {size!r} is no size of {name}; start a new run"
+                    f"{self.path} cannot be resumed: {size!r} is not a valid size of {name}; start "
+                    "a new run"
                 )
         for name, size in sizes.items():
             cut_file(self.path / name, size)

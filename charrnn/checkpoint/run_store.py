@@ -117,7 +117,9 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
                 return RunFolder(path)
     near = difflib.get_close_matches(name, [run.name for run in list_runs(checkpoints)], n=1)
     hint = f"did you mean {near[0]!r}?" if near else "charrnn list shows the runs"
-    raise CheckpointError(f"there is no run or model file {name!r} in {checkpoints}; {hint}")
+    raise CheckpointError(
+        f"there is no run or model file {name!r} in {checkpoints.absolute()}; {hint}"
+    )
 
 
 def find_model(name: str | None, checkpoints: Path) -> Path:

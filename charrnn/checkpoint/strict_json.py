@@ -53,7 +53,7 @@ def check_keys(value: Any, keys: Collection[str], where: str) -> None:
 def check_types(value: Any, kind: Any, where: str) -> None:
     """Check the type of a value, and of what is in it.
 
-    kind: a type, or a union of types; int stands for counts, whole numbers from 0. {key: kind}: an
+    kind: a type, or a union of types; int means a count: a whole number from 0. {key: kind}: an
         object that may lack keys and have others. [kind]: a list. (kind, kind): a list of two.
 
     Raises:

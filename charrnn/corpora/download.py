@@ -32,7 +32,7 @@ _PASSING_STATUS = {408, 429, 500, 502, 503, 504}  # errors that another attempt 
 
 
 class _TransferError(Exception):
-    """The transfer failed in a way that another attempt may mend."""
+    """The transfer failed in a way that another attempt may repair."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def download(
 ) -> Path:
     """Put the content of `url` at `destination` once it is complete and checked.
 
-    An interrupted download leaves NAME.part, which the next call goes on with.
+    An interrupted download leaves NAME.part, which the next call continues.
 
     sha256: the right digest in hex; None leaves the content unchecked.
     size_bytes: the right size; None where it may vary, up to max_bytes.

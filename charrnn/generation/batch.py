@@ -162,7 +162,10 @@ class Batch:
     def _sample_rows(
         self, shaped: Logits, uniforms: Floats, xtc_uniforms: Floats, tolerance: Logits
     ) -> SampledTokens:
-        """Sample ids from shaped logits (B, V), also with errors that a filter might not bear."""
+        """Sample ids from shaped logits (B, V).
+
+        They are sampled also with small errors added, which could change what a filter keeps.
+        """
         tries = [shaped]
         if self._chain.has_edges:
             noise = self._chain.steepness * tolerance * self._noise

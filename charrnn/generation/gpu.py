@@ -32,7 +32,7 @@ from charrnn.model.device import choose_device, configure_torch
 from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.state import State, map_state, select_rows, stack_states
 
-_BLOCK = 32  # N: the host waits for the device once in so many tokens
+_BLOCK = 32  # N: the host waits for the device once every N tokens
 _MAX_BATCH = 4096
 _MAX_LOGITS = 1 << 24  # of one step: 128 MiB in double precision
 _UNSUPPORTED = (  # they read back the text or the clock, or few use them by the thousand

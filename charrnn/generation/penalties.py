@@ -25,7 +25,7 @@ class TokenHistory(NamedTuple):
     """The last ids (N,), the count of each id among them (V,), and what DRY needs (N,) or None.
 
     matches[j]: how many ids that end right before ids[j] equal the ids at the end of the text.
-    Of texts side by side every array has rows: (B, N), (B, V).
+    For B texts in parallel every array has a row for each: (B, N), (B, V).
     """
 
     ids: NDArray[np.int64]

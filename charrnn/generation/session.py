@@ -34,7 +34,7 @@ Pieces = tuple[Piece, ...]
 
 @dataclass(frozen=True)
 class Session:
-    """A text, the steps before and after it, and how the model goes on with it.
+    """A text, the steps before and after it, and how the model continues it.
 
     config: its seed is set; see `with_config`. samples: how many continuations the model has begun
     with this seed; each has a random stream of its own.
@@ -107,7 +107,7 @@ class Session:
     # ── what the model does ──
 
     def base(self, is_retry: bool) -> Pieces:
-        """Return the pieces that the model goes on with; a retry leaves out its last one.
+        """Return the pieces that the model continues; a retry leaves out its last one.
 
         Raises:
             ConfigError: a retry, where the model did not write last.
@@ -156,7 +156,7 @@ class Session:
         """Return the pieces and a further one, if it has any text."""
         if not text:
             return pieces
-        # Of a very long text only the end is read, as if nothing stood before that.
+        # If the text is very long, only its end is read, as if nothing came before that.
         before = _end_of(pieces) if len(text) <= MAX_PIECE_READ else None
         try:
             end = self._read(before, text[-MAX_PIECE_READ:])

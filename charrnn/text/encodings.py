@@ -18,7 +18,7 @@ MIN_SCORE = 0.7  # the right encoding of real sentences scores 1.0, most wrong o
 # Python counts these as encodings of text, but they write host names or source code, not files.
 _NOT_FOR_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")
 
-_BEYOND_ASCII = r"[^\t-\r -~]"  # control characters too: they speak against a reading
+_BEYOND_ASCII = r"[^\t-\r -~]"  # control characters too: they make an encoding unlikely
 _SIGNS = "\xa0§«°·»–—‘’‚“”„…№"
 _WIDE_SIGNS = "\u3000-\u3011\uff01-\uff5e"  # Korean text has the ASCII ones instead
 _KANA = "ぁ-ゖァ-ヺー"
@@ -48,8 +48,8 @@ def find_codec(encoding: str) -> str:
 def suggest_encodings(sample: bytes) -> list[str]:
     """Return up to MAX_SUGGESTIONS encodings that make plausible text of `sample`, best first.
 
-    The sample starts at a character; its last one may be cut off. Of encodings that read it alike
-    only the first is listed.
+    The sample starts at a character; its last one may be cut off. If several
+    encodings read it as the same text, only the first is listed.
 
     >>> suggest_encodings("Привет, как дела?".encode("koi8-r"))
     ['koi8-r']
@@ -157,4 +157,4 @@ def _first_level(codec: str, first: int, last: int) -> str:
     """Return the common characters of a national table: those of the lead bytes first to last."""
     pairs = (bytes((lead, trail)) for lead in range(first, last + 1) for trail in range(0x40, 0xFF))
     characters = "".join(pair.decode(codec, "ignore") for pair in pairs)
-    return re.sub(r"[\x00-\x7f]", "", characters)  # half of a pair that stands for nothing
+    return re.sub(r"[\x00-\x7f]", "", characters)  # the second byte of undefined pairs

@@ -90,8 +90,9 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
                 except OSError as error:  # a folder that may not be listed
                     raise _read_error(error.filename, error) from error
                 except RecursionError as error:  # the walks of Python 3.11 call themselves
-                    message = f"the folders in {name!r} lie too deep; name a folder below"
-                    raise CorpusError(message) from error
+                    raise CorpusError(
+                        f"the folders in {name!r} are nested too deeply; name a folder further down"
+                    ) from error
             for path, shown in found.items():
                 real = os.path.join(real_folder(path.parent), path.name)  # noqa: PTH118 (10 × faster)
                 if path.is_symlink():

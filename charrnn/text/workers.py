@@ -19,9 +19,9 @@ from queue import SimpleQueue
 from charrnn.errors import CharRNNError, ConfigError, CorpusError
 from charrnn.text.encode import Job, Result, run_job
 
-MAX_WORKERS = 8  # more of them read faster than one process can hash
+MAX_WORKERS = 8  # more would read faster than one process can hash
 
-# A worker imports the same modules as this process, wherever that was started.
+# A worker imports the same modules as this process, in whatever folder that was started.
 _START = (
     "import os, sys; sys.path[:] = sys.argv[1].split(os.pathsep); "
     "from charrnn.text.workers import run_worker; run_worker()"

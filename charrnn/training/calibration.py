@@ -64,7 +64,7 @@ def choose_plan(
 ) -> Plan:
     """Return a plan with all that `config` leaves open, by measured speed if a time is the limit.
 
-    Of several processes the main one's measurements count, and N are N times as fast.
+    If there are several processes, the main one measures, and N count as N times as fast.
 
     Raises:
         ConfigError: there are more processes than lanes, or the device does not support a setting.

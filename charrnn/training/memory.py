@@ -57,7 +57,7 @@ def _window_bytes(plan: Plan) -> int:
     """Return the least that a window's forward pass holds until its gradients are there."""
     model = plan.model
     positions = plan.batch_size * plan.seq_len
-    # Of each layer: its gates before the activation, and its output.
+    # Each layer keeps its gates before the activation, and its output.
     layers = model.num_layers * (GATES[model.cell] + 1) * model.hidden_size
     logits = min(positions * model.vocab_size, LARGEST_BLOCK)
     return 4 * (positions * (model.embedding_size + layers) + logits)

@@ -95,11 +95,11 @@ class StaticBuffers:
 
 
 class PendingResults:
-    """Results that were not read from the device yet.
+    """Results that are not read from the device yet.
 
-    To read one is to wait for the device, so they are read together: 32 at once, and fewer at the
-    beginning and after a step that moved no weight, so that trouble is soon seen. A device that
-    does not run ahead has each read at once.
+    Reading one waits for the device, so 32 are read together. At the beginning, and after a step
+    that changed no weight, fewer are, so that problems are seen early. On a device that is not
+    asynchronous each result is read at once.
     """
 
     def __init__(self, *, is_async: bool) -> None:
