@@ -59,7 +59,7 @@ class CorpusStats:
     duplicate_line_share: float  # of the first `compared_lines` non-empty ones: those seen before
     compared_lines: int
     replacement_chars: int
-    control_chars: int  # C0, DEL and C1, but for newline and tab
+    control_chars: int  # C0, DEL and C1, except newline and tab
     private_use_chars: int
     mojibake_pairs: int  # such as "Ã©" or "â€", which another codec makes of UTF-8
     order0_bpc: float
@@ -118,7 +118,7 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
 
 
 class _Lines:
-    """Counts lines; of those that are not empty it keeps an 8-byte hash, to know them again."""
+    """Counts lines; of those that are not empty it keeps an 8-byte hash, to find repeated ones."""
 
     def __init__(self) -> None:
         self.number = self.longest = self.duplicates = self.compared = 0

@@ -174,7 +174,7 @@ def _check_memory(size: int, name: str) -> None:
 def _check_digest(data: bytes | bytearray, end: int, name: str, kind: Kind) -> None:
     found = _DIGEST.search(data, 8, end)
     if found is not None:
-        with memoryview(data) as view:  # slices of it are no copies
+        with memoryview(data) as view:  # slices of it are not copies
             seen = hashlib.sha256(view[: found.start(1)])
             seen.update(_NO_DIGEST)
             seen.update(view[found.end(1) :])

@@ -83,7 +83,7 @@ def train(
                 if run.is_report_due() or run.is_evaluation_due():
                     results += state.trainer.flush()
 
-                # Count what the steps came to, and report.
+                # Count the results of the steps, and report.
                 yield from run.count(results)
 
                 # Poll the clock and the caller.

@@ -104,7 +104,7 @@ def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
     Each of five times X becomes a X + (b A + c A²) X with A = X Xᵀ, which moves a singular value s
     to a s + b s³ + c s⁵ and leaves the directions as they are. Those above 1/500 of a matrix's
-    Frobenius norm come to 0.68 to 1.20; smaller ones grow up to 485-fold. The products are made in
+    Frobenius norm become 0.68 to 1.20; smaller ones grow up to 485-fold. The products are made in
     `dtype`.
     """
     is_tall = matrices.shape[1] > matrices.shape[2]

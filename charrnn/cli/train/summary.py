@@ -22,7 +22,7 @@ from charrnn.tasks.recorder import RunFinished
 from charrnn.training.plan import Extrapolation, extrapolate
 from charrnn.training.reports import Finished
 
-# The fit is balanced where the gap, (val − train) / val, lies between these two.
+# The fit is balanced where the gap, (val − train) / val, is between these two.
 _MIN_BALANCED_GAP = 0.03
 _MAX_BALANCED_GAP = 0.2
 _PERFECT_NATS = 0.001
