@@ -168,7 +168,7 @@ def test_a_bias_is_split_at_its_last_equals_sign() -> None:
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        ("a(", "no regular expression: missing )"),
+        ("a(", "not a valid regular expression: missing )"),
         ("x*", "matches an empty text"),
         ("$", "an empty text"),
     ],
@@ -192,10 +192,18 @@ def test_an_invalid_stop_pattern_or_one_that_matches_empty_text_is_refused(
             "none",
             r"document_end is '\udcff', which is not valid UTF-8; write it in UTF-8",
         ),
-        ("\r\n", "none", r"is '\r\n', which becomes '\n' when a text is read; write it so"),
-        ("\r", "nfc", r"is '\r', which becomes '\n' when a text is read; write it so"),
-        ("e\u0301", "nfc", r"is 'e\u0301', which becomes '\xe9' when a text is read; write it so"),
-        ("\uff0a", "nfkc", r"is '\uff0a', which becomes '*' when a text is read; write it so"),
+        ("\r\n", "none", r"is '\r\n', which becomes '\n' when a text is read; give that instead"),
+        ("\r", "nfc", r"is '\r', which becomes '\n' when a text is read; give that instead"),
+        (
+            "e\u0301",
+            "nfc",
+            r"is 'e\u0301', which becomes '\xe9' when a text is read; give that instead",
+        ),
+        (
+            "\uff0a",
+            "nfkc",
+            r"is '\uff0a', which becomes '*' when a text is read; give that instead",
+        ),
     ],
 )
 def test_a_document_end_that_no_text_can_contain_is_refused(
