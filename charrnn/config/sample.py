@@ -20,6 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 _FORMS = ("regex", "choices", "template", "balanced")
 _ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
+_ONLY_SAMPLED = ("max_copy", "seconds")
 _MAX_BIAS = 1000
 
 # One constructor for each section of the help page.
@@ -204,6 +205,17 @@ class SampleConfig:
         if forms and ends:
             raise ConfigError(
                 f"{ends[0]} could end the text before {forms[0]} is complete; leave one of them out"
+            )
+        if forms and self.max_copy is not None:
+            raise ConfigError(
+                f"max_copy and {forms[0]} together may leave no character to write; leave one of "
+                "them out"
+            )
+        # A beam search follows no constraint and no clock.
+        sampled = [*forms, *(n for n in _ONLY_SAMPLED if getattr(self, n) is not None)]
+        if self.beam and sampled:
+            raise ConfigError(
+                f"{sampled[0]} goes with sampling, not with a beam; leave one of them out"
             )
 
     @classmethod

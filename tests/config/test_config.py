@@ -257,6 +257,27 @@ def test_a_decay_rate_needs_the_exponential_schedule() -> None:
     assert TrainConfig(decay_rate=0.9, lr_schedule="exponential").decay_rate == 0.9
 
 
+FORMS = [{"regex": "a+"}, {"choices": ("a", "b")}, {"template": "{}"}, {"balanced": True}]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: next(iter(form)))
+def test_a_text_of_a_given_form_cannot_also_be_kept_from_copying(form: dict[str, Any]) -> None:
+    message = error_of(SampleConfig, max_copy=20, **form)
+
+    assert message.startswith(f"max_copy and {next(iter(form))} together")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [*FORMS, {"max_copy": 20}, {"seconds": 1.5}],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_what_only_sampling_can_follow_does_not_go_with_a_beam(setting: dict[str, Any]) -> None:
+    message = error_of(SampleConfig, beam=4, **setting)
+
+    assert message.startswith(f"{next(iter(setting))} goes with sampling, not with a beam")
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("nonlinearity", ["relu", "logistic"])
 def test_a_nonlinearity_needs_cell_rnn(cell: str, nonlinearity: str) -> None:
