@@ -1,4 +1,4 @@
-"""What a text is made of: its alphabet, its lines, what looks like trouble, and its entropies.
+"""What a text is made of: its alphabet, its lines, its encoding problems, and its entropies.
 
 One pass over the pieces, in bounded memory (0.5 GB at most). No figure depends on where one piece
 ends and the next begins. `charrnn corpus stats` shows them.
@@ -74,7 +74,7 @@ class CorpusStats:
 
 
 def measure_text(pieces: Iterable[str]) -> CorpusStats:
-    r"""Count characters, lines, trouble and entropies of a text that comes in pieces.
+    r"""Count characters, lines, encoding problems and entropies of a text that comes in pieces.
 
     >>> stats = measure_text(["ab\nab\n", "ab"])
     >>> stats.lines, stats.duplicate_line_share, stats.alphabet
