@@ -1,4 +1,4 @@
-"""The Python calls: whatever the command line can do, each a thin function over tasks/.
+"""The Python calls: everything that the command line can do, each a thin function over tasks/.
 
     load          a Model: generate, generate_many, search, fill, score, next_chars
     open_models   OpenModels for `sample`: several blended, one pushed away, a saved state

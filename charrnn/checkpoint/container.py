@@ -128,7 +128,7 @@ def unpack_container(data: bytes | bytearray, name: str, kind: Kind) -> tuple[An
         metadata = header.pop("__metadata__")
         check_keys(metadata, ("charrnn", "sha256"), "its metadata")
         document = parse_json(metadata["charrnn"])
-        # The version before all else: a later format may have other keys and types of arrays.
+        # The version first: a later format may have other keys and types of arrays.
         _check_kind(document, name, kind)
         check_keys(document, kind.keys, "its document")
         return document, _view_arrays(data, header, end)

@@ -124,7 +124,7 @@ def build_corpus(name: str, folder: Path) -> Path:
     """Write NAME.txt without the network: the same each time for one version of Python.
 
     Raises:
-        CorpusError: no such name, it is to be downloaded, or this Python came without it.
+        CorpusError: no such name, it can only be downloaded, or this Python came without it.
         StorageError: the folder may not be written, or the disk is full.
     """
     if _named(name).kind == "download":

@@ -43,7 +43,7 @@ class TextFormat:
     """The form of a model's text.
 
     normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
-    documents, if training was told.
+    documents, if training was given one.
     """
 
     normalize: str = "none"
@@ -93,7 +93,7 @@ class Generator:
         An empty prompt means the start of a line, or of a document where documents are asked
         for. config, settings: a SampleConfig, or its fields by keyword. index: which sample of the
         seed; each has a random stream of its own. after: what was `read` before the prompt.
-        constraint: restricts the next token beside the settings. Once the stream has ended, its
+        constraint: restricts the next token, as the settings do. Once the stream has ended, its
         `reason` says why.
 
         Raises:
@@ -126,7 +126,7 @@ class Generator:
         """Yield `count` whole samples, of the indices from `first` on, many sampled at once.
 
         Each has the text that `generate` returns for its index. alternatives: how many of the
-        likeliest tokens to name beside the cost of each character; None leaves costs out. backend:
+        likeliest tokens to name with the cost of each character; None leaves costs out. backend:
         samples on a device, by the settings that it was made with.
 
         Raises:
@@ -253,7 +253,7 @@ class Generator:
                     "together, --max-copy and a constraint may leave nothing to write; leave "
                     "--max-copy out, or --regex, --choices, --template and --balanced"
                 )
-            form = self.text_format.normalized  # what is to be matched has the form of the text
+            form = self.text_format.normalized  # a pattern must have the form of the text
             regex, template = (each and form(each) for each in (config.regex, config.template))
             choices = tuple(map(form, config.choices))
             config = replace(config, regex=regex, template=template, choices=choices)

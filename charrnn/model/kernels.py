@@ -2,7 +2,7 @@
 
 One product serves the inputs of all times, one a step the recurrence, one each gradient of a
 weight. What a step's derivative needs is computed for all times at once, so that the backward pass
-is three operations a step. Products are made in autocast's number format where that is on, all else
+is three operations a step. Products are made in autocast's number format where that is on, the rest
 in the inputs' own. docs/equations.md has the derivation. The last part has the cells in plain
 operations, which run on Apple's GPUs.
 

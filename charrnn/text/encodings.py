@@ -136,7 +136,7 @@ def _home(encoding: str) -> re.Pattern[str]:
     korean = _unmixed(f"[{hangul}]")
     cyrillic = _unmixed(r"[а-яё]|(?<![^\W\d_])[А-ЯЁ]")
     patterns = {
-        "utf-8": r"[^\x00-\x9f\ud800-\uf8ff]",  # chance hardly ever makes valid UTF-8
+        "utf-8": r"[^\x00-\x9f\ud800-\uf8ff]",  # random bytes are almost never valid UTF-8
         **dict.fromkeys(("gb18030", "big5", "cp950"), chinese),
         **dict.fromkeys(("euc_jp", "shift_jis", "cp932"), japanese),
         **dict.fromkeys(("euc_kr", "cp949"), korean),

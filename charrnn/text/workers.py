@@ -1,9 +1,10 @@
 """Processes that do the jobs of `encode` side by side.
 
-A worker is a bare Python that imports no more than the text room. It takes a job as a line of JSON
-on its standard input, answers with one on its standard output, and ends when its input does, so it
-never outlives the process that started it. concurrent.futures' processes do not work here: a forked
-one may inherit a lock that a thread of torch's holds, a spawned one imports the caller's script.
+A worker is a bare Python that imports only what reading a text needs. It takes a job as a line of
+JSON on its standard input, answers with one on its standard output, and ends when its input does,
+so it never outlives the process that started it. concurrent.futures' processes do not work here: a
+forked one may inherit a lock that a thread of torch's holds, a spawned one imports the caller's
+script.
 """
 
 import json

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from charrnn.training.distributed import SINGLE_PROCESS, World
 
 _MOMENTUM = 0.95
-_SCALE = 0.5  # a step's size beside AdamW's, so that one learning rate serves both
+_SCALE = 0.5  # a step's size relative to AdamW's, so that one learning rate serves both
 _ITERATIONS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at small singular values
 _EPSILON = 1e-7

@@ -56,7 +56,7 @@ class MeanLoss:
 
 @dataclass
 class LossTracker:
-    """Where the loss of a window usually is: running means of it and of how far off it is.
+    """Where the loss of a window usually is: running means of it and of its distance from that.
 
     >>> tracker = LossTracker(nats=1.0, spread_nats=0.01, windows=60)
     >>> tracker.add(1.01), tracker.add(5.0)

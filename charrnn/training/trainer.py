@@ -286,7 +286,7 @@ class Trainer:
     def _initial_state(self) -> State:
         return self.model.initial_state(self._own.stop - self._own.start)
 
-    # ── what there is to know ──
+    # ── properties ──
 
     @property
     def micro_batches(self) -> int:

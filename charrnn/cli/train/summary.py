@@ -51,7 +51,7 @@ def show_summary(console: Console, report: RunFinished) -> None:
             f"best model (step {finished.best_step:,}): "
             f"{bits_per_char(finished.best_val_nats):.3f} bits per character on text it never saw",
         )
-    if finished.reason != "stopped":  # a run that is to continue is not judged
+    if finished.reason != "stopped":  # a run that may continue is not judged
         ahead = extrapolate(finished.epochs)
         for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
             show_line(console, line)
