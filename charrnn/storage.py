@@ -20,7 +20,7 @@ from charrnn.errors import StorageError
 # Child processes do not inherit our descriptors, and Windows does not translate newlines.
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-_MAX_STEM = 60  # characters, of up to 4 bytes; 14 bytes come to it, and a name takes 255
+_MAX_STEM = 60  # characters of up to 4 bytes; 14 bytes are added, and a name can have 255
 
 
 def write_atomically(path: Path, data: bytes | bytearray | str) -> None:

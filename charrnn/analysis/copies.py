@@ -132,7 +132,7 @@ class KnownLines:
         return line.removesuffix("\n") in self._lines
 
     def iter_new(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Yield the lines of a text in pieces that the corpus has not, each as soon as it ends.
+        """Yield the lines of a text in pieces that the corpus lacks, each as soon as it ends.
 
         Each has its newline; the last may have none, and is compared as it is.
         """

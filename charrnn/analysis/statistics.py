@@ -1,4 +1,4 @@
-"""What a text is made of: its alphabet, its lines, what looks like trouble, and its entropies.
+"""What a text is made of: its alphabet, its lines, its encoding problems, and its entropies.
 
 One pass over the pieces, in bounded memory (0.5 GB at most). No figure depends on where one piece
 ends and the next begins. `charrnn corpus stats` shows them.
@@ -56,7 +56,7 @@ class CorpusStats:
     compared_lines: int
     ordered_line_share: float  # of the same: those that do not sort before the line above
     replacement_chars: int
-    control_chars: int  # C0, DEL and C1, but for newline and tab
+    control_chars: int  # C0, DEL and C1, except newline and tab
     private_use_chars: int
     mojibake_pairs: int  # such as "Ã©" or "â€", which another codec makes of UTF-8
     order0_bpc: float
@@ -71,7 +71,7 @@ class CorpusStats:
 
 
 def measure_text(pieces: Iterable[str]) -> CorpusStats:
-    r"""Count characters, lines, trouble and entropies of a text that comes in pieces.
+    r"""Count characters, lines, encoding problems and entropies of a text that comes in pieces.
 
     >>> stats = measure_text(["ab\nab\n", "ab"])
     >>> stats.lines, stats.duplicate_line_share, stats.alphabet
@@ -113,7 +113,7 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
 
 
 class _Lines:
-    """Counts lines; of those that are not empty it keeps an 8-byte hash, to know them again."""
+    """Counts lines; of those that are not empty it keeps an 8-byte hash, to find repeated ones."""
 
     def __init__(self) -> None:
         self.number = self.longest = self.duplicates = self.compared = self.ordered = 0
@@ -181,7 +181,7 @@ def _count_trigrams(codes: Ints) -> tuple[Ints, Ints]:
     keys = codes[:-2] << 2 * bits | codes[1:-1] << bits | codes[2:]
     if not is_ascii:
         return np.unique(keys, return_counts=True)
-    # Of 7 bits a character there are 2 M trigrams: a table of them all is faster than a sort.
+    # Characters of 7 bits make 2 M trigrams: a table of all of them is faster than a sort.
     table = np.bincount(keys)
     keys = np.flatnonzero(table)
     spread = keys >> 14 << 2 * _CODE_BITS | (keys >> 7 & 127) << _CODE_BITS | keys & 127

@@ -108,7 +108,7 @@ class RunFolder:
         """
         newest = self.path / f"step-{step}.safetensors"
         write_atomically(newest, pack_model(model))
-        with suppress(OSError):  # what stays takes room and does no harm
+        with suppress(OSError):  # a file left over takes space, nothing else
             states = self.states
             older = [path for path in states if _step_of(path) < step]
             for path in states:
@@ -172,7 +172,8 @@ class RunFolder:
         for name, size in sizes.items():  # all are checked before the first is cut
             if type(size) is not int or size < 0:
                 raise CheckpointError(
-                    f"{self.path} cannot be resumed: {size!r} is no size of {name}; start a new run"
+                    f"{self.path} cannot be resumed: {size!r} is not a valid size of {name}; start "
+                    "a new run"
                 )
         for name, size in sizes.items():
             cut_file(self.path / name, size)

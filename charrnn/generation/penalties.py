@@ -25,7 +25,7 @@ class TokenHistory(NamedTuple):
     """The last ids (N,), the count of each id among them (V,), and what DRY needs (N,) or None.
 
     matches[j]: how many ids that end right before ids[j] equal the ids at the end of the text.
-    Of texts side by side every array has rows: (B, N), (B, V).
+    For B texts in parallel every array has a row for each: (B, N), (B, V).
     """
 
     ids: NDArray[np.int64]
@@ -103,7 +103,7 @@ def subtract_dry(logits: Logits, history: TokenHistory, amount: float, length: i
     *row, index = np.nonzero(history.matches >= length)
     too_long = np.zeros(logits.shape, np.int64)
     excess = history.matches[*row, index] - length + 1
-    np.maximum.at(too_long, (*row, history.ids[*row, index]), excess)  # of several the longest
+    np.maximum.at(too_long, (*row, history.ids[*row, index]), excess)  # the longest counts
     return logits - amount * too_long
 
 

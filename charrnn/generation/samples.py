@@ -126,7 +126,8 @@ class _PartialSample:
         end = len(self._pending) - self._decoder.pending_bytes
         done = self._pending[:end]  # the rest are bytes of the next character
         self._pending = self._pending[end:]
-        # Of several characters the last has the token's cost, the first that of bytes before it.
+        # If there are several characters, the last one gets the cost of the token, and the first
+        # one the cost of the bytes before it.
         parts = [done] if count == 1 else [done[:-1], *[[]] * (count - 2), done[-1:]]
         for part in parts:
             top = part[0].top if part else ()

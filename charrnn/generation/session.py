@@ -34,7 +34,7 @@ Pieces = tuple[Piece, ...]
 
 @dataclass(frozen=True)
 class Session:
-    """A text, the steps before and after it, and how the model goes on with it.
+    """A text, the steps before and after it, and how the model continues it.
 
     config: its seed is set; see `with_config`. samples: how many continuations the model has begun
     with this seed; each has a random stream of its own.
@@ -99,7 +99,7 @@ class Session:
         return replace(self._step(pieces), redo_steps=(*after,))
 
     def with_config(self, config: SampleConfig) -> Session:
-        """Sample by other settings. None as seed chooses one; a new seed starts at sample 0."""
+        """Sample with other settings. None as seed chooses one; a new seed starts at sample 0."""
         config = with_seed(config)
         samples = self.samples if config.seed == self.config.seed else 0
         return replace(self, config=config, samples=samples)
@@ -107,7 +107,7 @@ class Session:
     # ── what the model does ──
 
     def base(self, is_retry: bool) -> Pieces:
-        """Return the pieces that the model goes on with; a retry leaves out its last one.
+        """Return the pieces that the model continues; a retry leaves out its last one.
 
         Raises:
             ConfigError: a retry, where the model did not write last.
@@ -134,7 +134,7 @@ class Session:
         """Append what the model wrote, or put it in place of what it wrote last."""
         base = self.base(is_retry)
         sampled = replace(self, samples=self.samples + 1)
-        # A retry that came out the same is no step, but the next one samples again.
+        # A retry with the same text is not a step, but the next one samples again.
         is_same = not text or (is_retry and text == self.pieces[-1].text)
         return sampled if is_same else sampled._step(self._with(base, text, is_models=True))
 
@@ -156,14 +156,14 @@ class Session:
         """Return the pieces and a further one, if it has any text."""
         if not text:
             return pieces
-        # Of a very long text only the end is read, as if nothing stood before that.
+        # If the text is very long, only its end is read, as if nothing came before that.
         before = _end_of(pieces) if len(text) <= MAX_PIECE_READ else None
         try:
             end = self._read(before, text[-MAX_PIECE_READ:])
         except VocabError:
             if not is_models:
                 raise
-            # Characters that it knows one by one may make one, normalised, that it does not.
+            # Characters that it knows may, once normalized, become one that it does not know.
             end = reduce(self._read, text[1:], self._read(before, text[0]))
         return (*pieces, Piece(text, is_models, end))
 

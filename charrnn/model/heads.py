@@ -1,8 +1,8 @@
 """The output layer and the loss in one, block by block, for a large alphabet on a CPU.
 
-With thousands of characters the logits of a window are the largest thing in a step, and what torch
-does to them takes longer than the products. Here a block of them is made at a time, and the block's
-gradients while it is at hand.
+With thousands of characters the logits of a window are the largest array of a step, and torch's
+loss takes longer than the matrix products. Here one block of logits is computed at a time, and its
+gradients right after it.
 
 N = positions, H = features, V = vocabulary.
 """

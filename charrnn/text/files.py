@@ -83,7 +83,7 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
     """Yield the sources that `paths` name: files, folders, glob patterns, "-" for standard input.
 
     They keep the order given, sorted within a folder or pattern, and each file comes once. Standard
-    input lies in a temporary file until the block ends, because a text is read twice.
+    input is in a temporary file until the block ends, because a text is read twice.
 
     Raises:
         CorpusError: a path leads to no readable file, or there is no path.
@@ -106,10 +106,9 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
                 except OSError as error:  # a folder that may not be listed
                     raise _read_error(error.filename, error) from error
                 except RecursionError as error:  # the walks of Python 3.11 call themselves
-                    message = (
+                    raise CorpusError(
                         f"the folders in {name!r} are nested too deeply; name a folder further down"
-                    )
-                    raise CorpusError(message) from error
+                    ) from error
             for path, shown in found.items():
                 real = os.path.join(real_folder(path.parent), path.name)  # noqa: PTH118 (10 × faster)
                 if path.is_symlink():
@@ -141,7 +140,7 @@ def iter_bytes(source: Source, *, is_raw: bool = False) -> Iterator[bytes]:
 
 
 def hash_sources(sources: Sequence[Source]) -> str:
-    """Return the SHA-256, in hex, of one file's stored bytes; of several, that of their digests."""
+    """Return the SHA-256 (hex) of one file's stored bytes, or of the digests of several files."""
     digests = []
     for source in sources:
         with open_source(source) as file:
@@ -236,7 +235,7 @@ def _find_files(name: str) -> list[Path]:
     try:
         mode = os.stat(name).st_mode  # noqa: PTH116 (Path("") would be the working folder)
     except (OSError, ValueError) as error:
-        # Only what is no file's own name is a pattern: a file may be called [a].txt.
+        # A name is a pattern only if no file has it: a file may be called [a].txt.
         if re.search(r"[*?\[]", name) and (files := _match_pattern(path)):
             return files
         reason = getattr(error, "strerror", None) or error

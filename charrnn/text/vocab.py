@@ -64,7 +64,7 @@ class Vocab:
         if len(kept) > MAX_ALPHABET:
             fitting = 1 + int(np.sort(counts)[-MAX_ALPHABET - 1])  # the first that is left out
             raise CorpusError(
-                f"the text has {len(kept):,} different characters, and a model takes no more than "
+                f"the text has {len(kept):,} different characters, and a model can have at most "
                 f"{MAX_ALPHABET:,}; pass --min-count {fitting} to spell the rarer ones as bytes"
             )
         return cls("".join(map(chr, kept)), has_bytes=min_count > 1)

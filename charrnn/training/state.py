@@ -100,9 +100,9 @@ class TrainingState:
         if rollbacks > _MOST_ROLLBACKS:
             rate = self.trainer.rate_factor * self.plan.learning_rate
             raise DivergedError(
-                f"the loss stopped being a number at step {step}, as it did {_MOST_ROLLBACKS} "
-                "times before, each time at half the learning rate; what was saved is kept. Start "
-                f"again with a lower --learning-rate than {rate:g} or {self._clip_hint()}"
+                f"the loss became NaN or infinite at step {step}, after {_MOST_ROLLBACKS} "
+                "rollbacks that each halved the learning rate; what was saved is kept. Start again "
+                f"with a lower --learning-rate than {rate:g} or {self._clip_hint()}"
             )
         self._load(self.good)
         self.stats.rollbacks = rollbacks
@@ -141,7 +141,7 @@ class TrainingState:
         return Snapshot(self.trainer.step, self.plan.model, weights, arrays, progress)
 
     def _load(self, snapshot: Snapshot) -> None:
-        """Become the snapshot, but for the plan and the time that has passed."""
+        """Become the snapshot, except for the plan and the time that has passed."""
         self.trainer.load_state_dict(snapshot.weights, snapshot.arrays, snapshot.progress)
         self.stats.load_state_dict(snapshot.progress)
         self.trainer.rate_factor = 0.5**self.stats.rollbacks
@@ -154,9 +154,21 @@ class TrainingState:
         is_long = (steps is not None and snapshot.step >= steps) or (budget and spent >= budget)
         if is_long and snapshot.progress.get("is_finished"):
             raise ConfigError(
-                f"this run is finished ({snapshot.step} steps, {spent:.0f} s); to continue, give "
-                "a larger --budget, --steps or --epochs than before"
+                f"this run is finished ({snapshot.step:,} steps, {spent:,.0f} s). "
+                f"To continue: {self._doubled_length(snapshot.step, spent)}"
             )
+
+    def _doubled_length(self, step: int, seconds: float) -> str:
+        """Return the option that makes the run twice as long as it is, in the unit it was given."""
+        if self.config.steps is not None:
+            return f"--steps {2 * step}"
+        if self.config.epochs is not None:
+            return f"--epochs {float(f'{2 * self.trainer.epoch:.2g}'):g}"
+        doubled = max(1, round(2 * seconds))
+        if doubled < 60:
+            return f"--budget {doubled}s"
+        minutes = round(doubled / 60)
+        return f"--budget {minutes // 60}h" if minutes % 60 == 0 else f"--budget {minutes}m"
 
     # ── reports ──
 

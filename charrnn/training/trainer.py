@@ -45,7 +45,7 @@ _MOST_PENDING = 32  # steps
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step came to: the window at `cursor`, its loss in nats and its characters.
+    """The result of one step: the window at `cursor`, its loss in nats and its characters.
 
     is_finite: false where loss or gradient were not finite, so that no weight moved. is_split:
     memory ran short in this step, which raised micro_batches. capture_error: why steps are no
@@ -95,11 +95,11 @@ class StaticBuffers:
 
 
 class PendingResults:
-    """Results that were not read from the device yet.
+    """Results that are not read from the device yet.
 
-    To read one is to wait for the device, so they are read together: 32 at once, and fewer at the
-    beginning and after a step that moved no weight, so that trouble is soon seen. A device that
-    does not run ahead has each read at once.
+    Reading one waits for the device, so 32 are read together. At the beginning, and after a step
+    that changed no weight, fewer are, so that problems are seen early. On a device that is not
+    asynchronous each result is read at once.
     """
 
     def __init__(self, *, is_async: bool) -> None:
@@ -247,7 +247,7 @@ class Trainer:
     def _update_buffers(self, state: State | None) -> str:
         """Make the step that the buffers describe; return why it was not captured, if it failed.
 
-        A step from the initial state, which may have that to learn, is too rare to be captured.
+        A step from the initial state, which may be learned, is too rare to be captured.
         """
         kind = None if state is None else self.update.optimizer.is_muon_due
         error = ""
@@ -286,7 +286,7 @@ class Trainer:
     def _initial_state(self) -> State:
         return self.model.initial_state(self._own.stop - self._own.start)
 
-    # ── what there is to know ──
+    # ── properties ──
 
     @property
     def micro_batches(self) -> int:
@@ -344,7 +344,7 @@ class Trainer:
 
         Raises:
             CheckpointError: a weight is missing or has another shape.
-            LookupError, TypeError, ValueError, RuntimeError: as much of anything else.
+            LookupError, TypeError, ValueError, RuntimeError: the same of anything else.
         """
         load_numpy_state_dict(self.model, weights)
         for name, tensor in self._moving_tensors().items():

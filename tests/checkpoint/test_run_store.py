@@ -540,7 +540,9 @@ def test_an_invalid_size_cuts_nothing(make_run: MakeRun, size: Any) -> None:
     run.log_metrics({"step": 3})
     for name in ("metrics.jsonl", "samples.txt"):
         sizes = {"metrics.jsonl": 0, "samples.txt": 0} | {name: size}
-        message = f"{run.path} cannot be resumed: {size!r} is no size of {name}; start a new run"
+        message = (
+            f"{run.path} cannot be resumed: {size!r} is not a valid size of {name}; start a new run"
+        )
         with pytest.raises(CheckpointError, match=re.escape(message)):
             run.rewind_logs(sizes)
 

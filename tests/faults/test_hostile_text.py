@@ -211,7 +211,7 @@ def test_folders_too_deep_for_python_are_named(monkeypatch: pytest.MonkeyPatch) 
 
     Path("deep").mkdir()
     monkeypatch.setattr(os, "walk", fail)
-    with pytest.raises(CorpusError, match=r"the folders in 'deep' lie too deep"):
+    with pytest.raises(CorpusError, match=r"the folders in 'deep' are nested too deeply"):
         open_corpus(["deep"])
 
 

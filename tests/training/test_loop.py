@@ -152,12 +152,34 @@ def test_a_resumed_run_can_be_made_longer() -> None:
     assert finished.step == 20
 
 
-def test_a_finished_run_says_how_to_train_it_further() -> None:
+@pytest.mark.parametrize(
+    ("length", "doubled"),
+    [
+        ({"steps": 8}, "--steps 16"),
+        ({"epochs": 0.5}, r"--epochs (1|1\.1)"),
+        ({"budget": "0.3s"}, r"--budget \ds"),
+    ],
+)
+def test_a_finished_run_says_how_to_train_it_further(length: dict[str, Any], doubled: str) -> None:
     corpus = make_corpus()
-    snapshot = list(train(corpus, make_config(steps=8)))[-1].snapshot
+    snapshot = list(train(corpus, make_config(**length)))[-1].snapshot
+    message = rf"^this run is finished \([\d,]+ steps, \d s\)\. To continue: {doubled}$"
 
-    with pytest.raises(ConfigError, match=r"is finished \(8 steps.*larger --budget, --steps or"):
-        next(train(corpus, make_config(steps=8), resume=snapshot))
+    with pytest.raises(ConfigError, match=message):
+        next(train(corpus, make_config(**length), resume=snapshot))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "doubled"),
+    [(29.2, "58s"), (29.8, "1m"), (59.4, "2m"), (76.0, "3m"), (3605.0, "2h"), (5401.0, "3h")],
+)
+def test_a_finished_run_names_a_time_in_a_handy_unit(seconds: float, doubled: str) -> None:
+    corpus = make_corpus()
+    snapshot = list(train(corpus, make_config(budget="0.3s")))[-1].snapshot
+    progress = snapshot.progress | {"elapsed_seconds": seconds}
+
+    with pytest.raises(ConfigError, match=rf"--budget {doubled}$"):
+        next(train(corpus, make_config(budget="0.3s"), resume=replace(snapshot, progress=progress)))
 
 
 def test_a_stopped_run_saves_where_it_stopped_and_says_so() -> None:

@@ -159,7 +159,7 @@ def format_time(progress: Progress, opened: Opened | None) -> str:
 
 
 def format_speed(chars_per_second: float) -> str:
-    """Return the speed with its unit; a dash stands for what is not yet measured (0).
+    """Return the speed with its unit; a dash means not measured yet (0).
 
     >>> format_speed(12_345), format_speed(0)
     ('12.3k chars/s', '- chars/s')
@@ -178,7 +178,7 @@ def describe_news(report: RunReport) -> Iterator[str]:
 
 
 def _describe_opening(opened: Opened) -> Iterator[str]:
-    """Yield how the text was read, and what is not as usual about a run."""
+    """Yield how the text was read, and what is unusual about a run."""
     yield from opened.corpus.notes
     for state in opened.damaged:
         lost = state.step - (opened.resumed_step or 0)
@@ -203,11 +203,11 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
 
 
 def _describe_incident(incident: Incident) -> str:
-    """Return in one line what happened, where in the text, and what was done about it."""
+    """Return in one line what happened and what was done about it."""
     step = f"step {incident.step:,}"
     if incident.kind == "rollback":
         return (
-            f"{step}: the loss is no longer a number; back to step {incident.back_to_step:,}, "
+            f"{step}: the loss became NaN or infinite; back to step {incident.back_to_step:,}, "
             f"continuing at {incident.rate_factor:g} of the learning rate"
         )
     if incident.kind == "memory":
@@ -215,8 +215,8 @@ def _describe_incident(incident: Incident) -> str:
         return f"{step}: memory was short; each window is now trained in {parts}"
     if incident.kind == "graph":
         return f"{step}: no CUDA graph of a step ({incident.reason}); continuing without one"
+    if incident.kind == "dropped":  # metrics.jsonl has the position in the text
+        return f"{step}: the gradient overflowed; this step was skipped"
     where = f"at character {incident.position:,} of each lane of {incident.lane_length:,}"
-    if incident.kind == "dropped":
-        return f"{step}: the loss or its gradient overflowed {where}; this step was skipped"
     jump = f"from {incident.level_nats:.2f} to {incident.train_nats:.2f} nats"
     return f"{step}: the loss jumped {jump} {where}"

@@ -2,7 +2,8 @@
 
 `show_summary` is called by both displays. The advice below it compares the model with simpler ones
 of the same text, reads the gap between the losses on training and held-out text, and says what
-twice the time and twice the text would gain. Losses are in nats per character.
+twice the time and twice the text would gain. Losses are kept in nats, and shown in bits, per
+character.
 """
 
 import shlex
@@ -21,11 +22,11 @@ from charrnn.tasks.recorder import RunFinished
 from charrnn.training.plan import Extrapolation, extrapolate
 from charrnn.training.reports import Finished
 
-# The fit is fair where the gap, (val − train) / val, lies between these two.
-_MIN_FAIR_GAP = 0.03
-_MAX_FAIR_GAP = 0.2
+# The fit is balanced where the gap, (val − train) / val, is between these two.
+_MIN_BALANCED_GAP = 0.03
+_MAX_BALANCED_GAP = 0.2
 _PERFECT_NATS = 0.001
-_MIN_GAIN_NATS = 0.0005  # less would be printed as 0.000
+_MIN_GAIN_BPC = 0.005  # less would be printed as 0.00
 _EQUAL_SHARE = 0.005  # of the baseline's bits: no difference that a person would see
 
 _MORE_TEXT = "More text helps most; then more --dropout"
@@ -37,22 +38,22 @@ _MORE_UNITS = "A larger --hidden-size may help; more text helps more than a long
 def show_summary(console: Console, report: RunFinished) -> None:
     """Write the end of a run."""
     finished = report.finished
-    is_early = finished.reason == "patience"
-    verb = "stopped early, as it no longer got better:" if is_early else "trained"
     duration = format_duration(finished.elapsed_seconds)
-    show_line(console, f"{verb} {finished.step:,} steps in {duration}")
+    if finished.reason == "stopped":  # the line after the summary says at which step
+        show_line(console, f"trained for {duration}")
+    else:
+        is_early = finished.reason == "patience"
+        verb = "stopped early, as it no longer got better:" if is_early else "trained"
+        show_line(console, f"{verb} {finished.step:,} steps in {duration}")
     if finished.best_weights is not None:
-        nats = finished.best_val_nats
-        windowed = finished.best_val_windowed_nats
-        by_windows = "" if windowed is None else f" ({windowed:.4f} in windows of 256 characters)"
         show_line(
             console,
-            f"best model (step {finished.best_step:,}): {bits_per_char(nats):.3f} bits per "
-            f"character on text it never saw = {nats:.4f} nats{by_windows}",
+            f"best model (step {finished.best_step:,}): "
+            f"{bits_per_char(finished.best_val_nats):.3f} bits per character on text it never saw",
         )
-    if finished.reason != "stopped":  # a run that is to continue is not judged
+    if finished.reason != "stopped":  # a run that may continue is not judged
         ahead = extrapolate(finished.epochs)
-        for line in judge_run(finished, ahead, report.baselines_bpc):
+        for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
             show_line(console, line)
     # Lines to copy are never folded.
     print_line(console, f"model: {report.run.model}")
@@ -76,20 +77,21 @@ def name_for_shell(run: RunFolder) -> str:
 
 
 def judge_run(
-    finished: Finished, ahead: Extrapolation, baselines_bpc: dict[str, float]
+    finished: Finished, ahead: Extrapolation, baselines_bpc: dict[str, float], val_chars: int
 ) -> list[str]:
     """Return the advice, a sentence a line: simpler models, the fit, and what more would gain.
 
     ahead: what twice the time and text gain runs as long as this one. baselines_bpc: what simpler
-    models need on the held-out text, in bits per character.
+    models need on the held-out text, in bits per character; val_chars: the length of that text.
     """
     if not baselines_bpc:
-        return ["the held-out part is too short for a reliable score"]
+        return [f"the held-out part is too short ({val_chars:,} characters) for a reliable score"]
     train_nats = finished.best_train_nats
     val_nats = finished.best_val_nats
-    losses = f"train {train_nats:.3f}, held out {val_nats:.3f} nats"
+    train_bpc = bits_per_char(train_nats)
+    losses = f"train {train_bpc:.3f}, held out {bits_per_char(val_nats):.3f} bits per character"
 
-    # Simpler models are scored on the beginning of a long held-out text, so this one is too.
+    # Simpler models are scored on the beginning of a long held-out text, and so is this one.
     own = bits_per_char(finished.best_val_compared_nats)
     part = "" if finished.best_val_compared_nats == val_nats else "the beginning of the "
     figures = ", ".join(f"{name} {bpc:.2f}" for name, bpc in baselines_bpc.items())
@@ -100,28 +102,28 @@ def judge_run(
 
     # A run that got worse gains nothing by more time, and one that overfits needs text instead.
     gap = (val_nats - train_nats) / val_nats
-    is_overfit = finished.got_worse or gap > _MAX_FAIR_GAP
-    time_gain = 0.0 if finished.got_worse else ahead.twice_the_time * val_nats
-    text_gain = ahead.twice_the_text * val_nats
+    is_overfit = finished.got_worse or gap > _MAX_BALANCED_GAP
+    time_gain = 0.0 if finished.got_worse else ahead.twice_the_time
+    text_gain = ahead.twice_the_text
     needs_time = not is_overfit and time_gain >= text_gain
     if is_overfit:
         fit = (
-            f"it overfits ({losses}): it has begun to memorise the text; the best model was kept. "
+            f"it overfits ({losses}): it has begun to memorise your text. "
+            "The best model before that was kept. "
             f"{_MORE_TEXT if text_gain > time_gain else _MORE_DROPOUT}, or a smaller --hidden-size"
         )
-    elif gap >= _MIN_FAIR_GAP:
-        fit = f"the fit is fair ({losses})"
+    elif gap >= _MIN_BALANCED_GAP:
+        fit = f"the fit is balanced ({losses})"
     else:
         fit = (
             f"it underfits ({losses}): there is more to learn from this text. "
             f"{_MORE_TIME if needs_time else _MORE_UNITS}"
         )
-    by_time = "nothing" if finished.got_worse else _format_gain(time_gain)
     return [
         f"{scores}; {_compare(own, baselines_bpc, needs_time)}",
         fit,
-        f"estimate: training twice as long gains {by_time}, twice as much text "
-        f"{_format_gain(text_gain)}",
+        f"estimate: training twice as long: {_format_gain(time_gain, val_nats)}; "
+        f"twice as much text: {_format_gain(text_gain, val_nats)}",
     ]
 
 
@@ -137,12 +139,17 @@ def _compare(own: float, baselines_bpc: dict[str, float], needs_time: bool) -> s
     if not needs_time:
         return f"{called} is better here"
     if is_ngram:
-        return f"{called} is better here: the model has not trained enough, give a longer --budget"
+        return f"{called} is better here. The model is not trained enough: give a longer --budget"
     return (
-        f"{name} is better here: train longer, unless the text repeats long passages, which {name} "
-        "copies and the model cannot"
+        f"{name} is better here. Train longer; if the text repeats long passages, {name} copies "
+        "them and the model cannot"
     )
 
 
-def _format_gain(nats: float) -> str:
-    return "next to nothing" if nats < _MIN_GAIN_NATS else f"about {nats:.3f} nats"
+def _format_gain(share: float, val_nats: float) -> str:
+    """Return in words what a share of the held-out loss is."""
+    bpc = bits_per_char(share * val_nats)
+    if bpc < _MIN_GAIN_BPC:
+        return "no gain"
+    percentage = f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
+    return f"{bpc:.2f} bits per character better ({percentage})"

@@ -80,7 +80,7 @@ FINISHED = Finished(
     best_weights=WEIGHTS,
     snapshot=SNAPSHOT,
 )
-RUN_FINISHED = RunFinished(RUN, FINISHED, {"gzip": 3.0, "xz": 3.5})
+RUN_FINISHED = RunFinished(RUN, FINISHED, {"gzip": 3.0, "xz": 3.5}, 150)
 STOPPED = replace(
     FINISHED,
     reason="stopped",

@@ -33,7 +33,8 @@ def judge(
         best_val_compared_nats=val_nats if compared_nats is None else compared_nats,
         got_worse=got_worse,
     )
-    return judge_run(finished, ahead, {"xz": 9.0} if baselines_bpc is None else baselines_bpc)
+    baselines = {"xz": 9.0} if baselines_bpc is None else baselines_bpc
+    return judge_run(finished, ahead, baselines, val_chars=1234)
 
 
 def compare(own_bpc: float, baselines_bpc: dict[str, float], gap: float = 0.1, **how: Any) -> str:
@@ -99,11 +100,16 @@ def test_both_are_compared_on_the_same_part_of_a_long_held_out_text() -> None:
 def test_a_model_that_a_5_gram_beats_has_not_trained_enough() -> None:
     text = compare(2.5, {"xz": 3.0, "5-gram": 2.0})
 
-    assert text.endswith("the model has not trained enough, give a longer --budget")
+    assert text.endswith(
+        "the 5-gram is better here. The model is not trained enough: give a longer --budget"
+    )
 
 
 def test_a_model_that_a_compressor_beats_may_have_a_text_that_repeats_itself() -> None:
-    assert "unless the text repeats long passages" in compare(2.5, {"xz": 2.0, "5-gram": 2.2})
+    assert compare(2.5, {"xz": 2.0, "5-gram": 2.2}).endswith(
+        "; xz is better here. Train longer; if the text repeats long passages, xz copies them and "
+        "the model cannot"
+    )
 
 
 @pytest.mark.parametrize("best", ["5-gram", "xz"])
@@ -127,8 +133,8 @@ def test_a_model_that_time_does_not_help_is_not_told_to_train_longer(
         (2.1, "it underfits"),
         (2.0, "it underfits"),
         (1.95, "it underfits"),
-        (1.93, "the fit is fair"),
-        (1.61, "the fit is fair"),
+        (1.93, "the fit is balanced"),
+        (1.61, "the fit is balanced"),
         (1.59, "it overfits"),
         (0.1, "it overfits"),
     ],
@@ -153,7 +159,8 @@ def test_the_verdict_names_both_losses_and_the_settings_to_change(
 ) -> None:
     text = fit(train_nats, ahead=ahead)
 
-    assert f"train {train_nats:.3f}, held out 2.000 nats" in text
+    train_bpc = train_nats / math.log(2)
+    assert f"train {train_bpc:.3f}, held out 2.885 bits per character" in text
     assert all(hint in text for hint in hints)
 
 
@@ -161,20 +168,26 @@ def test_the_verdict_names_both_losses_and_the_settings_to_change(
 
 
 def test_a_gain_is_a_share_of_the_held_out_loss() -> None:
-    assert estimate(ahead=MORE_TEXT) == (
-        "estimate: training twice as long gains about 0.020 nats, twice as much text about 0.060 "
-        "nats"
+    assert estimate(ahead=MORE_TEXT) == (  # of 2.885 bits
+        "estimate: training twice as long: 0.03 bits per character better (1%); twice as much "
+        "text: 0.09 bits per character better (3%)"
     )
 
 
 def test_a_gain_too_small_to_see_is_called_so() -> None:
-    text = estimate(ahead=Extrapolation(0.01, 0.0))
+    text = estimate(ahead=Extrapolation(0.01, 0.0017))
 
-    assert text.endswith("twice as much text next to nothing")
+    assert text.endswith("twice as much text: no gain")
+
+
+def test_a_gain_below_one_per_cent_has_a_digit_more() -> None:
+    text = estimate(ahead=Extrapolation(0.01, 0.0018))
+
+    assert text.endswith("twice as much text: 0.01 bits per character better (0.2%)")
 
 
 def test_more_time_brings_nothing_to_a_run_that_got_worse() -> None:
-    assert "training twice as long gains nothing" in estimate(got_worse=True)
+    assert "training twice as long: no gain;" in estimate(got_worse=True)
 
 
 # ── all of it ──
@@ -194,7 +207,7 @@ def test_a_run_is_judged_in_three_sentences() -> None:
     comparison, verdict, ahead = judge(1.8, baselines_bpc={"5-gram": 3.0})
 
     assert "the 5-gram is better here" not in comparison
-    assert verdict.startswith("the fit is fair")
+    assert verdict.startswith("the fit is balanced")
     assert ahead.startswith("estimate")
 
 
@@ -206,4 +219,6 @@ def test_a_text_that_is_known_for_certain_leaves_nothing_to_learn() -> None:
 
 
 def test_too_little_held_out_text_gives_no_verdict() -> None:
-    assert judge(1.0, baselines_bpc={}) == ["the held-out part is too short for a reliable score"]
+    assert judge(1.0, baselines_bpc={}) == [
+        "the held-out part is too short (1,234 characters) for a reliable score"
+    ]

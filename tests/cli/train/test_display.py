@@ -245,26 +245,17 @@ def test_the_summary_ends_with_the_next_command() -> None:
     ]
 
 
-def test_the_summary_says_how_good_the_best_model_is_by_both_protocols() -> None:
+def test_the_summary_says_how_good_the_best_model_is() -> None:
     lines = as_lines(RUN_FINISHED)
 
     assert lines[0] == "trained 200 steps in 1:15"
-    assert lines[1] == (
-        "best model (step 150): 2.250 bits per character on text it never saw = 1.5596 nats "
-        "(1.6250 in windows of 256 characters)"
-    )
+    assert lines[1] == ("best model (step 150): 2.250 bits per character on text it never saw")
     assert "model 2.25, gzip 3.00, xz 3.50; the model needs 25% less than gzip" in lines[2]
-
-
-def test_a_loss_of_0_by_windows_is_shown() -> None:
-    lines = as_lines(RunFinished(RUN, replace(FINISHED, best_val_windowed_nats=0.0), {}))
-
-    assert lines[1].endswith("(0.0000 in windows of 256 characters)")
 
 
 def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -> None:
     lines = as_lines(
-        RunFinished(RUN, replace(FINISHED, best_val_compared_nats=1.5 * BIT), {"xz": 2.0})
+        RunFinished(RUN, replace(FINISHED, best_val_compared_nats=1.5 * BIT), {"xz": 2.0}, 150)
     )
 
     assert (
@@ -274,8 +265,8 @@ def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -
 
 
 def test_the_summary_of_too_little_held_out_text_gives_no_verdict() -> None:
-    assert as_lines(RunFinished(RUN, FINISHED, {}))[2:4] == [
-        "the held-out part is too short for a reliable score",
+    assert as_lines(RunFinished(RUN, FINISHED, {}, 150))[2:4] == [
+        "the held-out part is too short (150 characters) for a reliable score",
         f"model: {RUN.model}",
     ]
 
@@ -296,18 +287,18 @@ def test_a_summary_is_folded_on_a_screen_alone(
 
 
 def test_the_summary_of_a_run_that_got_worse_does_not_ask_for_more_steps() -> None:
-    lines = as_lines(RunFinished(RUN, replace(FINISHED, got_worse=True), {"5-gram": 2.0}))
+    lines = as_lines(RunFinished(RUN, replace(FINISHED, got_worse=True), {"5-gram": 2.0}, 150))
 
     assert lines[2].endswith("model 2.25, 5-gram 2.00; the 5-gram is better here")
     assert lines[3].startswith("it overfits")
-    assert "training twice as long gains nothing" in lines[4]
+    assert "training twice as long: no gain" in lines[4]
 
 
 def test_the_summary_of_a_stopped_run_has_the_next_command() -> None:
-    lines = as_lines(RunFinished(RUN, STOPPED, {}))
+    lines = as_lines(RunFinished(RUN, STOPPED, {}, 150))
 
     assert lines == [
-        "trained 3 steps in 1:15",
+        "trained for 1:15",
         f"model: {RUN.model}",
         "next:  charrnn sample tiny --temp 0.8",
     ]
@@ -315,7 +306,7 @@ def test_the_summary_of_a_stopped_run_has_the_next_command() -> None:
 
 def test_a_stopped_run_is_not_judged() -> None:
     stopped = replace(FINISHED, reason="stopped", best_val_windowed_nats=None)
-    lines = as_lines(RunFinished(RUN, stopped, {}))
+    lines = as_lines(RunFinished(RUN, stopped, {}, 150))
 
     assert lines[1].startswith("best model (step 150): 2.250 bits per character")
     assert lines[2].startswith("model: ")
@@ -325,7 +316,7 @@ def test_a_command_can_be_pasted_into_a_shell() -> None:
     run = RunFolder(Path("checkpoints") / "my run; rm")
 
     assert (
-        as_lines(RunFinished(run, FINISHED, {}))[-1]
+        as_lines(RunFinished(run, FINISHED, {}, 150))[-1]
         == "next:  charrnn sample 'my run; rm' --temp 0.8"
     )
 
@@ -335,7 +326,7 @@ def test_a_run_outside_the_usual_folder_is_named_by_its_path(parent: str) -> Non
     run = RunFolder(Path(parent) / "tiny")
 
     assert (
-        as_lines(RunFinished(run, FINISHED, {}))[-1]
+        as_lines(RunFinished(run, FINISHED, {}, 150))[-1]
         == f"next:  charrnn sample {run.path} --temp 0.8"
     )
 
@@ -369,7 +360,7 @@ def test_json_lines_report_the_end_once(capsys: pytest.CaptureFixture[str]) -> N
 def test_json_lines_of_a_run_without_an_evaluation_are_json(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (record,) = as_json(capsys, RunFinished(RUN, STOPPED, {}))
+    (record,) = as_json(capsys, RunFinished(RUN, STOPPED, {}, 150))
 
     assert record["best_val_nats"] is None
     assert record["train_nats"] is None
