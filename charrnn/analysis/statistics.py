@@ -5,6 +5,7 @@ ends and the next begins. `charrnn corpus stats` shows them.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import le
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.text.reader import iter_blocks
-from charrnn.text.trouble import count_mojibake, count_trouble
+from charrnn.text.trouble import count_trouble, look_for_trouble
 from charrnn.text.vocab import CODE_POINTS
 
 MAX_TRIGRAMS = 5_000_000  # different ones, 16 bytes each, and as much again for each merge
@@ -59,6 +60,7 @@ class CorpusStats:
     control_chars: int  # C0, DEL and C1, except newline and tab
     private_use_chars: int
     mojibake_pairs: int  # such as "Ã©" or "â€", which another codec makes of UTF-8
+    decomposed_chars: int  # fewer in NFC
     order0_bpc: float
     order1_bpc: float
     order2_bpc: float
@@ -80,7 +82,7 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
     counts = np.zeros(CODE_POINTS, np.int64)
     lines = _Lines()
     trigrams = _Trigrams()
-    mojibake = 0
+    trouble: Counter[str] = Counter()
     last = ""
     for block in iter_blocks(pieces, _BLOCK_CHARS):
         codes = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.int64)
@@ -89,7 +91,7 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
         lines.update(block)
         trigrams.update(codes)
         if not block.isascii():
-            mojibake += count_mojibake(last + block)
+            trouble += look_for_trouble(last + block, found)
         last = block[-1]  # a pair may cross from block to block
     if last not in ("", "\n"):
         lines.update("\n")
@@ -104,7 +106,7 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
         duplicate_line_share=lines.duplicates / max(1, lines.compared),
         compared_lines=lines.compared,
         ordered_line_share=lines.ordered / max(1, lines.compared - 1),
-        **count_trouble(counts, mojibake),
+        **count_trouble(counts, trouble),
         order0_bpc=_entropy_bits(counts.sum(keepdims=True), counts),
         order1_bpc=order1_bpc,
         order2_bpc=order2_bpc,

@@ -18,6 +18,7 @@ import shutil
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -222,7 +223,7 @@ def _gather(
     total = np.zeros(CODE_POINTS, dtype=np.int64)
     texts: dict[str, list[_Part]] = {}
     bad: dict[str, str] = {}
-    mojibake = 0
+    found: Counter[str] = Counter()
     last = "\n"
     for name in jobs:
         texts[name] = []
@@ -243,10 +244,10 @@ def _gather(
             last = result["last"] or last
             is_begun = is_begun or bool(result["last"])
             bad |= result["bad"]
-            mojibake += result["mojibake"]
+            found += Counter(result["trouble"])
     action = "replaced" if config.errors == "replace" else "skipped"
     notes += [f"{name}: bytes that are not in the encoding {action}: {bad[name]}" for name in bad]
-    trouble = "" if config.unit == "byte" else describe_trouble(count_trouble(total, mojibake))
+    trouble = "" if config.unit == "byte" else describe_trouble(count_trouble(total, found))
     notes += [f"the text has {trouble}"] * bool(trouble)
     return texts, total
 

@@ -4,6 +4,7 @@ A job and its result are plain JSON values, so that `workers` can do a job here 
 process. `split_sources` makes the parts: a text is cut only where each part reads the same alone.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -19,7 +20,7 @@ from charrnn.storage import open_at
 from charrnn.text.encodings import find_codec
 from charrnn.text.files import FileStamp, Source, open_source
 from charrnn.text.reader import BadBytes, iter_text, text_options
-from charrnn.text.trouble import count_mojibake
+from charrnn.text.trouble import look_for_trouble
 from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
 
 BLOCK_CHARS = 1 << 18  # small files are encoded together
@@ -67,8 +68,8 @@ def count_job(part: list[Source], config: TextConfig) -> Job:
     """Return the job that counts the characters of a part.
 
     Its result: codes, the code points in the part, or the bytes; counts, how often each occurs;
-    last, the part's last character, "" if it has none; mojibake, how many pairs look like UTF-8
-    that was read as another encoding; bad, the bytes that were replaced or skipped, by file.
+    last, the part's last character, "" if it has none; trouble, of `look_for_trouble`; bad, the
+    bytes that were replaced or skipped, by file.
     """
     sources = [
         [str(each.path), each.name, each.stamp, each.start, each.stop, each.codec] for each in part
@@ -103,7 +104,7 @@ def run_job(job: Job) -> Result:
 def _count(job: Job, sources: list[Source]) -> Result:
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     last = ""
-    mojibake = 0
+    trouble: Counter[str] = Counter()
     bad: dict[str, BadBytes] = {}
     for block in _iter_large(iter_text(sources, bad=bad, **job["options"])):
         last = block[-1]
@@ -112,13 +113,13 @@ def _count(job: Job, sources: list[Source]) -> Result:
         else:
             seen = np.bincount(code_points(block))
             counts[: len(seen)] += seen
-            mojibake += count_mojibake(block)
+            trouble += look_for_trouble(block, seen)
     codes = np.flatnonzero(counts)
     return {
         "codes": codes.tolist(),
         "counts": counts[codes].tolist(),
         "last": last,
-        "mojibake": mojibake,
+        "trouble": trouble,
         "bad": {name: str(each) for name, each in bad.items()},
     }
 

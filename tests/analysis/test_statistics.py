@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import unicodedata
 from collections import Counter
 from itertools import pairwise
 
@@ -108,6 +109,14 @@ def test_curly_quotes_read_by_another_codec_are_seen():
 def test_text_in_other_languages_is_no_mojibake():
     text = "À São João, Ânimo, NÃO; Ğ Ñandú, « Â bas » — “Ünïcode”… Привет, 你好, €5"
     assert measure(text).mojibake_pairs == 0
+
+
+@pytest.mark.parametrize("word", ["người", "한국어", "がぎぐ"])
+def test_a_text_in_nfd_is_seen(word):
+    composed = unicodedata.normalize("NFC", word)
+    decomposed = unicodedata.normalize("NFD", word)
+    assert measure(composed).decomposed_chars == 0
+    assert measure(decomposed).decomposed_chars == len(decomposed) - len(composed)
 
 
 def test_a_uniform_alphabet_costs_log2_of_its_size():
