@@ -531,12 +531,12 @@ def rates_of(reports: list[Report]) -> list[float]:
     return [report.learning_rate for report in reports_of(Progress, reports)]
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant", "exponential"])
-@pytest.mark.parametrize(("before", "after"), [(200, 600), (600, 240)])
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize(("before", "after"), [(100, 300), (300, 160)])
 def test_the_rate_makes_no_jump_at_a_resume(schedule: str, before: int, after: int) -> None:
     corpus = make_corpus()
-    settings = {"lr_schedule": schedule, "learning_rate": 0.01, "eval_every": 1}
-    cut = list(train(corpus, make_config(steps=before, **settings), should_stop=stop_after(199)))
+    settings = {"lr_schedule": schedule, "learning_rate": 0.01, "eval_every": 19}
+    cut = list(train(corpus, make_config(steps=before, **settings), should_stop=stop_after(99)))
     config = make_config(steps=after, **settings)
     twice = list(train(corpus, config, resume=cut[-1].snapshot, should_stop=stop_after(5)))
     rest = list(train(corpus, config, resume=twice[-1].snapshot))
