@@ -521,7 +521,8 @@ def best_of_stopped(finished: Finished) -> Best:
 def test_a_run_that_becomes_shorter_than_it_is_ends_at_once_with_a_model() -> None:
     corpus = make_corpus()
     stopped = list(train(corpus, make_config(steps=5000), should_stop=stop_after(7)))[-1]
-    *_, finished = train(corpus, make_config(steps=3), resume=stopped.snapshot)
+    shorter = make_config(steps=3, eval_every=50)
+    *_, finished = train(corpus, shorter, resume=stopped.snapshot)
 
     assert (finished.step, finished.reason, finished.best_step) == (7, "length", 7)
     assert finished.best_val_nats is not None
