@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/charrnn train python-docs --budget 60s
 	$(BIN)/charrnn sample --temp 0.8 --length 600 --prompt "The "
+	@echo 'To use charrnn in this shell: . $(BIN)/activate'
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal \
@@ -21,12 +22,13 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/all.py
 
-# Hours of faults: kills, signals, damage, full disks. ARGS: for pytest, as in make faults ARGS="-k kills"
+# Tests that take hours: kills, signals, damage, full disks. ARGS: for pytest, as in make faults
+# ARGS="-k kills"
 faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/faults --whole $(ARGS)
 
-# Hours of measuring, taken up where they were stopped. CORPORA: files, or names of `charrnn corpus
-# list`; ARGS: further options, as in make search ARGS="--budget 5m --runs 8"
+# Measurements that take hours; after a stop the same command continues. CORPORA: files, or names of
+# `charrnn corpus list`; ARGS: further options, as in make search ARGS="--budget 5m --runs 8"
 CORPORA ?= tiny-shakespeare red-chamber names
 search grid: $(VENV)/.installed
 	$(BIN)/python benchmarks/$@.py $(CORPORA) $(ARGS)

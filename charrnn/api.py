@@ -1,4 +1,4 @@
-"""The Python calls: whatever the command line can do, each a thin function over tasks/.
+"""The Python calls: everything that the command line can do, each a thin function over tasks/.
 
     load          a Model: generate, generate_many, search, fill, score, next_chars
     open_models   OpenModels for `sample`: several blended, one pushed away, a saved state
@@ -6,7 +6,7 @@
     score         Scores: the bits of each character, bpc
     train         an iterator of reports; the last is a RunFinished
     evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
-    corpus_stats  a CorpusSummary: counts, trouble, baselines, what train would choose
+    corpus_stats  a CorpusSummary: counts, encoding problems, baselines, what train would choose
     benchmark     an iterator of speeds: the machine, training, evaluation, sampling
     compress      Compressed: data, bits_per_char, bits_per_byte; decompress: the original bytes
     describe      a dict: shape, vocabulary and training of a model

@@ -39,7 +39,7 @@ def score_baselines(train: Ids, val: Ids, vocab: Vocab) -> dict[str, float]:
     """Return the bits per character of `val` (S,) after `train` (N,), by baseline.
 
     All of them score the first HELD_OUT_TOKENS of `val`. The compressors have read the last
-    COMPRESSED_TOKENS of `train`, the 5-gram TRAINED_TOKENS. Fewer than MIN_CHARS say nothing: {}.
+    COMPRESSED_TOKENS of `train`, the 5-gram TRAINED_TOKENS. Fewer than MIN_CHARS give {}.
     """
     held_out = val[:HELD_OUT_TOKENS]
     chars = vocab.count_characters(held_out)

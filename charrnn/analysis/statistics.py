@@ -1,4 +1,4 @@
-"""What a text is made of: its alphabet, its lines, what looks like trouble, and its entropies.
+"""What a text is made of: its alphabet, its lines, its encoding problems, and its entropies.
 
 One pass over the pieces, in bounded memory (0.5 GB at most). No figure depends on where one piece
 ends and the next begins. `charrnn corpus stats` shows them.
@@ -59,7 +59,7 @@ class CorpusStats:
     duplicate_line_share: float  # of the first `compared_lines` non-empty ones: those seen before
     compared_lines: int
     replacement_chars: int
-    control_chars: int  # C0, DEL and C1, but for newline and tab
+    control_chars: int  # C0, DEL and C1, except newline and tab
     private_use_chars: int
     mojibake_pairs: int  # such as "Ã©" or "â€", which another codec makes of UTF-8
     order0_bpc: float
@@ -74,7 +74,7 @@ class CorpusStats:
 
 
 def measure_text(pieces: Iterable[str]) -> CorpusStats:
-    r"""Count characters, lines, trouble and entropies of a text that comes in pieces.
+    r"""Count characters, lines, encoding problems and entropies of a text that comes in pieces.
 
     >>> stats = measure_text(["ab\nab\n", "ab"])
     >>> stats.lines, stats.duplicate_line_share, stats.alphabet
@@ -118,7 +118,7 @@ def measure_text(pieces: Iterable[str]) -> CorpusStats:
 
 
 class _Lines:
-    """Counts lines; of those that are not empty it keeps an 8-byte hash, to know them again."""
+    """Counts lines; of those that are not empty it keeps an 8-byte hash, to find repeated ones."""
 
     def __init__(self) -> None:
         self.number = self.longest = self.duplicates = self.compared = 0

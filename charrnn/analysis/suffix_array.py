@@ -81,7 +81,7 @@ def sort_suffixes(ids: Ids) -> Ints:
 
     They are ranked by their first w tokens, then by the ranks of a position and of position + w,
     which are 2w tokens, and so on (Manber & Myers 1993): log₂ S rounds at most. Those with a rank
-    of their own are sorted no more (Larsson & Sadakane 2007, "Faster suffix sorting").
+    of their own are not sorted again (Larsson & Sadakane 2007, "Faster suffix sorting").
     """
     size = len(ids)
     keys, width = _pack_starts(ids)
@@ -97,7 +97,7 @@ def sort_suffixes(ids: Ids) -> Ints:
         # A new rank begins with each new key.
         is_first = np.append(True, keys[1:] != keys[:-1])
         ranks[positions] = 1 + np.maximum.accumulate(np.where(is_first, slots, 0))
-        # Go on with those that are not alone in their rank, by twice as many tokens.
+        # Continue with those that share their rank, by twice as many tokens.
         is_shared = ~(is_first & np.append(is_first[1:], True))
         slots = slots[is_shared]
         positions = positions[is_shared]

@@ -128,7 +128,7 @@ def unpack_container(data: bytes | bytearray, name: str, kind: Kind) -> tuple[An
         metadata = header.pop("__metadata__")
         check_keys(metadata, ("charrnn", "sha256"), "its metadata")
         document = parse_json(metadata["charrnn"])
-        # The version before all else: a later format may have other keys and types of arrays.
+        # The version first: a later format may have other keys and types of arrays.
         _check_kind(document, name, kind)
         check_keys(document, kind.keys, "its document")
         return document, _view_arrays(data, header, end)
@@ -174,7 +174,7 @@ def _check_memory(size: int, name: str) -> None:
 def _check_digest(data: bytes | bytearray, end: int, name: str, kind: Kind) -> None:
     found = _DIGEST.search(data, 8, end)
     if found is not None:
-        with memoryview(data) as view:  # slices of it are no copies
+        with memoryview(data) as view:  # slices of it are not copies
             seen = hashlib.sha256(view[: found.start(1)])
             seen.update(_NO_DIGEST)
             seen.update(view[found.end(1) :])

@@ -108,7 +108,7 @@ class RunFolder:
         """
         newest = self.path / f"step-{step}.safetensors"
         write_atomically(newest, pack_model(model))
-        with suppress(OSError):  # what stays takes room and does no harm
+        with suppress(OSError):  # a file left over takes space, nothing else
             states = self.states
             older = [path for path in states if _step_of(path) < step]
             for path in states:

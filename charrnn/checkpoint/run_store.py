@@ -54,7 +54,7 @@ def claim_run(checkpoints: Path, name: str | None, corpus_name: str) -> Iterator
 
 @contextmanager
 def _claimed(run: RunFolder) -> Iterator[None]:
-    """Hold the run's folder, made if need be; one that stays empty is removed."""
+    """Hold the run's folder, made if necessary; one that stays empty is removed."""
     try:
         make_folder(run.path)
     except OSError as error:
@@ -82,7 +82,7 @@ def _take(run: RunFolder, held: ExitStack) -> bool:
 
 
 def _is_free(run: RunFolder) -> bool:
-    """Return whether no folder is there, or one of a run that ended before its first save."""
+    """Return whether there is no folder, or only one of a run that ended before its first save."""
     with reading(run.path):
         if run.path.is_symlink():  # it would lead out of the checkpoints folder
             return False
@@ -175,7 +175,7 @@ def _read_model_of(run: RunFolder, read: Callable[[Path], T]) -> T:
 
 
 def summarise_run(run: RunFolder) -> dict[str, Any]:
-    """Return what a list shows of a run; of an unreadable file the "error"."""
+    """Return what `charrnn list` shows of a run; "error" if its file cannot be read."""
     try:
         model = _read_model_of(run, read_model)
         config = model.config

@@ -1,6 +1,6 @@
 """JSON read more strictly than Python does, and checks of what is in it.
 
-A file's digest is no proof against a forger, so a document is checked before anything uses it. The
+A file's digest does not prevent forgery, so a document is checked before anything uses it. The
 errors are ValueErrors that container.py turns into messages.
 """
 
@@ -83,12 +83,12 @@ def shown(value: object) -> str:
 
 
 def _make_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict, or refuse a key that stands twice: readers would take different ones."""
+    """Make a dict, or refuse a key that occurs twice: readers would take different ones."""
     values = dict(pairs)
     if len(values) < len(pairs):
         for key, _ in pairs:
             if values.pop(key, pairs) is pairs:
-                raise ValueError(f"the key {shown(key)} stands twice")
+                raise ValueError(f"the key {shown(key)} occurs twice")
     return values
 
 

@@ -1,4 +1,4 @@
-"""charrnn bench: how fast this machine trains and samples, and how fast it could."""
+"""charrnn bench: how fast this machine trains, evaluates and samples, and how fast it could."""
 
 import json
 import sys
@@ -55,17 +55,17 @@ _SIZES = _Several(click.IntRange(1, 65_536))  # as of hidden_size
     metavar="CELL,...",
     default=",".join(CELLS),
     show_default=True,
-    help="recurrent cells",
+    help="recurrent cells to measure",
 )
 @click.option(
     "--hidden-sizes",
     type=_SIZES,
     metavar="N,...",
     show_default=f"{_HIDDEN_SIZES}; {_QUICK_HIDDEN_SIZES} with --quick",
-    help="units in the layer that is trained",
+    help="sizes of the layer in training and evaluation, in units",
 )
 @click.option("--quick", is_flag=True, help="fewer rounds: faster, but less precise")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object for each result")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per result")
 @settings_options(
     TrainConfig, skipped=tuple(f.name for f in fields(TrainConfig) if f.name not in _SETTINGS)
 )
@@ -78,9 +78,9 @@ def command(
 ) -> None:
     """Measure the speed of this machine.
 
-    Training, evaluation and sampling are measured; no files are written. Each result comes with the
-    time of its matrix products alone and their share of the whole, and a training step with the
-    time of torch's own layer. docs/bench.md explains the figures.
+    Measures training, evaluation and sampling, and writes no files. Each result says what share of
+    the time its matrix products take; training is also compared with torch's own recurrent layer.
+    docs/bench.md explains the figures.
     """
     from charrnn.tasks.benchmark import QUICK, THOROUGH, measure_speeds  # torch
 
@@ -119,7 +119,7 @@ class SpeedDisplay:
                 self._show_rows()
 
     def close(self) -> None:
-        """Show the rows that still wait; to be called however the benchmark ends."""
+        """Show the rows that still wait; call it however the benchmark ends."""
         self._erase_line()
         self._show_rows()
 

@@ -18,24 +18,26 @@ from charrnn.errors import ConfigError, CorpusError
 from charrnn.storage import write_atomically
 
 _COMPRESS_EXAMPLES = """
-charrnn compress shakespeare play.txt            makes play.txt.crnn
-charrnn compress shakespeare - -o - < play.txt   from stdin to stdout
+charrnn compress tiny-shakespeare play.txt            makes play.txt.crnn
+charrnn compress tiny-shakespeare - -o - < play.txt   from stdin to stdout
 """
 _DECOMPRESS_EXAMPLES = """
-charrnn decompress shakespeare play.txt.crnn     makes play.txt
-charrnn decompress shakespeare play.txt.crnn -o copy.txt
+charrnn decompress tiny-shakespeare play.txt.crnn     makes play.txt
+charrnn decompress tiny-shakespeare play.txt.crnn -o copy.txt
 """
 _SUFFIX = ".crnn"
 _MAX_FILE_BYTES = 1 << 30  # it is held in memory
 
 _model_argument = click.argument("model", shell_complete=complete_run)
 _file_argument = click.argument("file", type=click.Path())
-_json_option = click.option("--json", "as_json", is_flag=True, help="one JSON object of figures")
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="print the figures as one JSON object"
+)
 _out_option = partial(
     click.option,
     *("-o", "--out"),
     type=click.Path(),
-    help="file to write, replaced if it is there; - for stdout",
+    help="file to write, replaced if it exists; - for stdout",
 )
 
 
@@ -49,14 +51,14 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
     """Compress FILE, with MODEL predicting each character.
 
     Each character takes −log₂ p bits, where p is the probability that MODEL, a run's name, a run's
-    folder or a model file, gave it. Any bytes come back exactly, on any machine: characters that
-    the model does not know are stored as they are, and a file that it cannot make smaller grows by
-    58 bytes at most. Keep the model: decompress needs the very same one. FILE is - for stdin and
-    has up to 1 GiB.
+    folder or a model file, gives it. Any bytes are restored exactly, on any machine: characters
+    that the model does not know are stored unchanged, and a file that it cannot make smaller grows
+    by at most 58 bytes. Keep the model: decompress needs the same one. FILE can be up to 1 GiB; -
+    reads it from stdin.
 
     The JSON object has original_bytes, compressed_bytes, chars, bits_per_char, bits_per_byte,
-    model_bytes (the model's own code length), escaped_bytes (not in the model's alphabet),
-    is_stored (kept as it is) and seconds.
+    model_bytes (the code length by the model's probabilities alone), escaped_bytes (those that the
+    model does not know), is_stored (FILE was stored uncompressed) and seconds.
     """
     # What is wrong with the target is found before the work, not after it.
     target = _choose_target(out, file, None if file == "-" else file + _SUFFIX, as_json)
@@ -85,9 +87,9 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
         f"{packed.chars / max(seconds, 1e-9):,.0f} characters/s"  # a clock may stand still
     )
     if packed.is_stored:
-        print_note("stored as it is: the model does not make it smaller")
+        print_note("stored uncompressed: the model does not make it smaller")
     else:
-        unknown = f"; {packed.escaped_bytes:,} bytes that it does not know are stored as they are"
+        unknown = f"; {packed.escaped_bytes:,} bytes that it does not know are stored unchanged"
         more = unknown if packed.escaped_bytes else ""
         print_note(f"the model's own code length: {model_bytes:,.0f} bytes{more}")
 
@@ -101,7 +103,8 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
 def decompress(model: str, file: str, out: str | None, as_json: bool, checkpoints: str) -> None:
     """Restore a compressed file.
 
-    MODEL is the one that compressed FILE, - for stdin. A wrong checksum leaves nothing written.
+    MODEL must be the model that compressed FILE; - reads FILE from stdin. If the checksum does not
+    match, nothing is written.
 
     The JSON object has compressed_bytes, original_bytes and seconds.
     """
@@ -128,7 +131,7 @@ def decompress(model: str, file: str, out: str | None, as_json: bool, checkpoint
 
 
 def _choose_target(out: str | None, file: str, usual: str | None, as_json: bool) -> str | None:
-    """Return the file to write, or None for stdout; refuse one that would be lost or no file."""
+    """Return the file to write, None for stdout; refuse one that would be lost, and a folder."""
     target = usual if out is None else out
     if target is None or target == "-":
         if as_json:
@@ -138,7 +141,7 @@ def _choose_target(out: str | None, file: str, usual: str | None, as_json: bool)
         return None
     path = Path(target)
     if path.exists() and out is None:  # only a file that was named may be replaced
-        raise ConfigError(f"{target} is there already; replace it with -o {target}")
+        raise ConfigError(f"{target} already exists; replace it with -o {target}")
     if path.exists() and not path.is_file():
         raise ConfigError(f"{target} is a folder or a device; name a file, or - for stdout, by -o")
     if path.exists() and file != "-" and Path(file).exists() and path.samefile(file):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.analysis.baselines import WHOLE_BYTES
+from charrnn.analysis.baselines import MIN_CHARS, WHOLE_BYTES
 from charrnn.cli import console
 from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command, settings_options
@@ -27,27 +27,31 @@ _STATS_EXAMPLES = "charrnn corpus stats book.txt\ncharrnn corpus stats poems/ --
 _SHOWN_RAREST = 12
 
 _folder_option = click.option(
-    "--dir", "folder", default=LIBRARY_FOLDER, show_default=True, help="folder of named texts"
+    "--dir",
+    "folder",
+    default=LIBRARY_FOLDER,
+    show_default=True,
+    help="folder that holds the named texts",
 )
 
 
 @click.group("corpus")
 def command() -> None:
-    """List, get, build and measure texts."""
+    """List, download, build and measure texts."""
 
 
 @command.command("list", cls=Command, examples="charrnn corpus list")
 @_folder_option
-@click.option("--json", "as_json", is_flag=True, help="one JSON object for each text")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per text")
 def list_corpora(folder: str, as_json: bool) -> None:
-    """List the texts that have a name."""
+    """List the texts that train knows by name."""
     # path: None where the text is not on this machine yet
     rows = [(corpus, find_corpus(name, Path(folder))) for name, corpus in LIBRARY.items()]
     if as_json:
         for corpus, path in rows:
             click.echo(json.dumps({**vars(corpus), "path": None if path is None else str(path)}))
         return
-    table = console.make_table("name", ">characters", "", "what it is")
+    table = console.make_table("name", ">characters", "", "description")
     for corpus, path in rows:
         source = {"built": "from this Python", "download": "to download"}[corpus.kind]
         where = "here" if path else source
@@ -59,9 +63,9 @@ def list_corpora(folder: str, as_json: bool) -> None:
 @click.argument("name")
 @_folder_option
 def build(name: str, folder: str) -> None:
-    """Make the text NAME from files that came with Python.
+    """Build the text NAME from the files of this Python.
 
-    No network is used. A file of that name in the folder is replaced.
+    It needs no network. A file of that name in the folder is replaced.
     """
     _report_file(name, build_corpus(name, Path(folder)))
 
@@ -72,7 +76,7 @@ def build(name: str, folder: str) -> None:
 def get(name: str, folder: str) -> None:
     """Download the text NAME and check it.
 
-    A download that was cut off is continued.
+    A download that was interrupted is continued.
     """
     with console.progress_bar(name, is_bytes=True) as show:
         path = get_corpus(name, Path(folder), show)
@@ -87,15 +91,15 @@ def _report_file(name: str, path: Path) -> None:
 
 
 @command.command("stats", cls=Command, examples=_STATS_EXAMPLES)
-@click.argument("paths", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="CORPUS...")
 @settings_options(TextConfig, section="Text", skipped=("val_file",))
-@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+@click.option("--json", "as_json", is_flag=True, help="print the figures as one JSON object")
 def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Measure a text.
 
-    Shows size, alphabet, lines, encoding problems, entropy, and the settings that train would
-    choose. PATHS are files, folders, globs, - for stdin, or names of `corpus list`. A model has to
-    beat gzip, xz and a 5-gram on the part that train holds out: their scores are shown too.
+    CORPUS: files, folders, globs, - for stdin, or a name from `charrnn corpus list`. Shows size,
+    alphabet, lines, encoding problems, entropy, the settings that train would choose, and how well
+    gzip, xz and a 5-gram predict the part that train holds out: a model has to beat their scores.
     """
     from charrnn.tasks.corpus_stats import summarise_corpus  # torch, by way of the plan
 
@@ -113,16 +117,16 @@ def show_corpus_summary(summary: CorpusSummary, rarest: int) -> None:
     # Of a very large text only the beginning is measured and compressed.
     part = f" (first {stats.entropy_chars:,})" if stats.entropy_chars < stats.characters else ""
     mib = f" (first {WHOLE_BYTES >> 20} MiB)" if stats.utf8_bytes > WHOLE_BYTES else ""
-    to_beat = "the part that train holds out is too short to compare with anything"
+    to_beat = f"the held-out part has fewer than {MIN_CHARS:,} characters, too few to compare"
     if summary.baselines_bpc:
-        to_beat = f"{_list_bpc(summary.baselines_bpc)} on what train holds out"
+        to_beat = f"{_list_bpc(summary.baselines_bpc)} on the held-out part"
     figures = {
         "size": f"{format_bytes(stats.utf8_bytes)} as UTF-8, {stats.characters:,} characters",
         "alphabet": f"{len(stats.alphabet):,} characters; the vocabulary {summary.vocab_size:,}",
         "lines": f"{stats.lines:,}, the longest of {stats.longest_line:,} characters",
         "documents": summary.documents,
         "duplicate lines": f"{stats.duplicate_line_share:.1%} of those that are not empty",
-        "trouble": _describe_trouble(stats),
+        "encoding problems": _describe_problems(stats),
         "entropy": " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}",
         "compressed": _list_bpc(summary.compressors_bpc) + mib,
         "to beat": to_beat,
@@ -156,12 +160,12 @@ def _list_bpc(bpc_by_name: dict[str, float]) -> str:
     return ", ".join(f"{name} {bpc:.3f}" for name, bpc in bpc_by_name.items()) + " bpc"
 
 
-def _describe_trouble(stats: CorpusStats) -> str:
+def _describe_problems(stats: CorpusStats) -> str:
     """Name what looks like a wrong encoding, if anything does."""
-    counts = {  # of what good text has nearly none
+    counts = {  # correctly decoded text has almost none of these
         "replacement characters": stats.replacement_chars,
         "control characters": stats.control_chars,
         "private-use characters": stats.private_use_chars,
         "pairs like Ã©, UTF-8 read as another encoding": stats.mojibake_pairs,
     }
-    return "; ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none seen"
+    return "; ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none found"

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
 
 _EXAMPLES = """
-charrnn eval shakespeare                         the part of its text that training held out
-charrnn eval shakespeare --file other-play.txt   all of another text
-charrnn eval big small gru                       each one, and the average of their predictions
+charrnn eval book                   the held-out part of its own text
+charrnn eval book --file other.txt  all of another text
+charrnn eval book book-2            each model, and the average of both
 """
 _PROTOCOLS = {
     "carried": "state carried",
@@ -37,28 +37,32 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 
 
 @click.command("eval", cls=Command, examples=_EXAMPLES)
-@some_models  # the newest is no default here: an average is of models that were meant
+@some_models  # no default here: an average must be of models that were named
 @click.option(
     "--file",
     "files",
     metavar="FILE",
     multiple=True,
     help="score this instead of the models' own text: a file, a folder, a glob, - for stdin, or a "
-    "name of `corpus list`; can be repeated",
+    "name from `charrnn corpus list`; can be repeated",
 )
-@click.option("--text", help="score this text itself")
+@click.option("--text", help="score this text, given as an argument")
 @click.option(
     "--split",
     type=click.Choice(["all", "train", "val"]),
-    show_default="val; with --file or --text all",
-    help="which part of the text, cut as training cut it",
+    show_default="val; all with --file or --text",
+    help="part of the text to score, split as in training",
 )
-@click.option("--encoding", show_default="utf-8", help="of FILE")
 @click.option(
-    "--dynamic", is_flag=True, help="score once more with weights that learn from what was scored"
+    "--encoding", show_default="utf-8", help="text encoding of FILE, such as utf-8 or gb18030"
+)
+@click.option(
+    "--dynamic",
+    is_flag=True,
+    help="also score with weights that learn from each part of the text once it is scored",
 )
 @settings_options(DynamicConfig)
-@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+@click.option("--json", "as_json", is_flag=True, help="print the figures as one JSON object")
 @checkpoints_option
 @click.pass_context
 def command(
@@ -73,20 +77,20 @@ def command(
 ) -> None:
     """Score a text: bits per character and perplexity.
 
-    Each MODEL, a run's name, a run's folder or a model file, scores the text by two protocols: the
-    state carried through the whole text, and windows of 256 characters that each start from the
-    initial state. With --dynamic there is a third: the state carried, and after every 20 characters
-    the weights learn from them; the model file stays as it is. Several models must share their
+    Each MODEL, a run's name, a run's folder or a model file, scores the text by two protocols: with
+    the state carried through the whole text, and in windows of 256 tokens that each start from the
+    initial state. --dynamic adds a third: the state is carried, and the weights learn from every 20
+    tokens after these are scored; the model file does not change. Several models must have the same
     vocabulary; their ensemble, the average of their probabilities, is scored too.
 
-    The JSON object has texts, split, chars, models (a list) and average (null for one model). Each
-    model, and the average, has model (its name), carried, windowed and dynamic (null without
-    --dynamic), and each of those nats, bpc and perplexity.
+    The JSON object has texts, split, chars, models (a list of objects) and average (an object of
+    the same kind, null for one model). Each of these objects has model (a name), carried, windowed
+    and dynamic (null without --dynamic). Each of the last three has nats, bpc and perplexity.
     """
     from charrnn.tasks.eval_text import EvalTextRequest
     from charrnn.tasks.evaluate import evaluate_models  # torch
 
-    # In the environment it may be meant for another command line.
+    # In the environment it may be meant for another command.
     if ctx.get_parameter_source("dynamic_rate") is _COMMANDLINE and not dynamic:
         raise ConfigError("--dynamic-rate is the learning rate of --dynamic; give --dynamic too")
     paths = [(name, find_model(name, Path(checkpoints))) for name in models]
@@ -108,7 +112,7 @@ def command(
 def show_eval_result(result: EvalResult) -> None:
     """Print the scores of each model, and those of their average, by each protocol."""
     table = console.make_table("protocol", "model", ">nats", ">bits per\ncharacter", ">perplexity")
-    # One block of rows for each protocol, whose name stands in the first.
+    # One block of rows for each protocol, whose name is in the first row.
     rows = result.models if result.average is None else [*result.models, result.average]
     for protocol, label in _PROTOCOLS.items():
         for row in rows:

@@ -1,4 +1,4 @@
-"""charrnn fill: what a model puts into the blanks of a text."""
+"""charrnn fill: fill in the blanks of a text with a model."""
 
 import json
 from pathlib import Path
@@ -18,11 +18,11 @@ from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.model import Model
 
 _EXAMPLES = """
-charrnn fill shakespeare "The q___k brown f_x"   the likeliest letters, all at once
-charrnn fill "Enter *, with a sword"             * is any number of characters
-charrnn fill names "*bella" --line --sample -n 9 random names that end so
+charrnn fill "The q___k brown f_x"           the most likely characters
+charrnn fill "Enter *, with a sword"         * is any number of characters
+charrnn fill names "*bella" --line --sample  random names that end in bella
 charrnn fill "2 + _ = 5" --only digits --json
-charrnn fill "snake?case" --blank "?"            where _ is meant as it is
+charrnn fill "snake?case" --blank "?"        when _ is a literal underscore
 charrnn fill - --beam 5000 < letter.txt
 """
 _COMMON = ("count", "line", "only", "ban", "beam_width", "sample", "temperature", "seed", "as_json")
@@ -33,27 +33,27 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 @click.command("fill", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @click.argument("names", nargs=-1, metavar="[MODEL] TEXT", shell_complete=complete_run)
 @settings_options(FillConfig)
-@click.option("--json", "as_json", is_flag=True, help="one JSON object for each completion")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per completion")
 @checkpoints_option
 @click.pass_context
 def command(
     ctx: click.Context, /, names: tuple[str, ...], as_json: bool, checkpoints: str, **_: Any
 ) -> None:
-    """Fill the blanks of a text.
+    """Fill in the blanks of a text.
 
     In TEXT, _ is one unknown character and * any number of them; - reads TEXT from stdin. MODEL, a
-    run's name, a run's folder or a model file, finds what is most probable there, from the text on
-    both sides of each blank. Without MODEL the newest model is used.
+    run's name, a run's folder or a model file, finds the most probable characters, using the text
+    on both sides of each blank. Without MODEL the newest model is used.
 
-    TEXT begins a line. Completions compare by the probability of the whole text, so the shorter of
-    two gaps is favoured. A blank takes a character of the model's alphabet, never one spelled as
-    bytes. stderr tells whether the answers are certainly the best ones. --sample picks completions
-    at random by p(text | TEXT): exactly where the beam holds all that fit, else by a weighted
-    sample of partial texts (particles) as large as the beam.
+    TEXT starts at the beginning of a line. Completions are ranked by the probability of the whole
+    text, so a shorter fill of a gap is favoured. A blank takes characters of the model's alphabet,
+    never one encoded as bytes. A message on stderr says whether the results are guaranteed to be
+    the best. --sample draws completions in proportion to their probability: exactly if the beam
+    holds all completions that match, else by a particle filter with --beam particles.
 
-    A JSON object has index, text, filled (what each blank took), bits (of the whole text), bpc,
-    share (p(text | TEXT), or more where not all that fit were found), exact (these are certainly
-    the best, or sampled from all that fit) and, with --sample, seed.
+    A JSON object has index, text, filled (the characters of each blank), bits (of the whole text),
+    bpc, share (its probability among the completions found), exact (guaranteed to be the best, or
+    drawn from all that match) and, with --sample, seed.
     """
     config = settings_from_options(ctx, FillConfig)
     if config.sample:
@@ -96,7 +96,7 @@ def _write_json(filling: Filling, more: dict[str, Any]) -> None:
 def show_filling(filling: Filling, config: FillConfig) -> None:
     """Print the completions on stdout, and on stderr what is known of them."""
     console = make_stdout()
-    # No table: its last column would fold a long text, which cannot be copied then.
+    # Not a table: its last column would fold a long text, which then could not be copied.
     print_line(console, f"{'share':>7} {'bits':>9} {'bpc':>7}  text", "bold")
     for each in filling.completions:
         row = Text(f"{100 * each.share:>6.2f}% {each.bits:>9.3f} {each.bpc:>7.3f}  ")
@@ -105,14 +105,14 @@ def show_filling(filling: Filling, config: FillConfig) -> None:
 
 
 def _describe_filling(filling: Filling, config: FillConfig) -> str:
-    """Return whether these are certainly the best, or sampled from all that fit."""
+    """Return whether these are guaranteed to be the best, or sampled from all that fit."""
     found = f"{filling.found:,} completions"
     wider = min(10 * config.beam_width, _WIDEST_BEAM)
     advice = f"; --beam {wider} searches further" if wider > config.beam_width else ""
     if config.sample and filling.is_exact:
         return f"sampled from all {found} that fit"
     if config.sample:
-        return f"sampled from {found} that stand for all that fit{advice}"
+        return f"sampled from {found} that represent all that fit{advice}"
     if filling.is_exact:  # nothing that was dropped from the beam could be more probable
         return f"no other completion is more probable; shares are of {found} found"
     return f"these may not be the very best{advice}; shares are of {found} found"

@@ -1,8 +1,8 @@
 """Text and numbers as a person reads them; no rich, so that every command can afford it.
 
 Text from a model, a corpus or a file name is made safe to look at first: a terminal obeys control
-characters, so each becomes a visible sign. Nothing generated can move the cursor, recolour the
-screen or hide what it says.
+characters, so each becomes a visible symbol. Generated text cannot move the cursor, recolour the
+screen or hide any of its characters.
 """
 
 import itertools
@@ -21,9 +21,9 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def sanitize(text: str) -> str:
-    r"""Replace C0 and C1 controls, DEL, bidirectional controls and surrogates by visible signs.
+    r"""Replace C0 and C1 controls, DEL, bidirectional controls and surrogates by visible symbols.
 
-    Newline and tab stay. U+241B stands for ESC, <9B> for CSI, and so on.
+    Newline and tab stay. ESC becomes U+241B, CSI becomes <9B>, and so on.
 
     >>> sanitize("\x1b[31mred")
     '␛[31mred'

@@ -1,4 +1,4 @@
-"""charrnn info and charrnn list: what a model file says of itself, and the runs there are."""
+"""charrnn info and charrnn list: describe a model; list all runs."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,9 @@ from charrnn.cli.inputs import checkpoints_option, optional_model
 from charrnn.cli.options import Command
 
 _INFO_EXAMPLES = """
-charrnn info                       the newest run's best model
-charrnn info shakespeare --json | jq .val_bpc
-charrnn info checkpoints/shakespeare/best.safetensors
+charrnn info                                  the newest run's best model
+charrnn info tiny-shakespeare --json | jq .val_bpc
+charrnn info checkpoints/tiny-shakespeare/best.safetensors
 """
 _LIST_EXAMPLES = "charrnn list\ncharrnn list --json | jq -r .name"
 _SHOWN_CHARACTERS = 200  # of an alphabet, which may have thousands
@@ -25,7 +25,7 @@ _SHOWN_CHARACTERS = 200  # of an alphabet, which may have thousands
 
 @click.command("info", cls=Command, examples=_INFO_EXAMPLES)
 @optional_model
-@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+@click.option("--json", "as_json", is_flag=True, help="print the description as one JSON object")
 @checkpoints_option
 def info(model: str | None, as_json: bool, checkpoints: str) -> None:
     """Describe a model.
@@ -59,12 +59,12 @@ def show_model(path: str, description: dict[str, Any]) -> None:
 
 
 @click.command("list", cls=Command, examples=_LIST_EXAMPLES)
-@click.option("--json", "as_json", is_flag=True, help="one JSON object for each run")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per run")
 @checkpoints_option
 def list_all(as_json: bool, checkpoints: str) -> None:
     """List all runs.
 
-    The newest comes first, each with its corpus, size and held-out loss.
+    The newest run comes first. Each is shown with its corpus, size and held-out bits per character.
     """
     rows = [summarise_run(run) for run in list_runs(Path(checkpoints))]
     if as_json:
@@ -84,7 +84,7 @@ def show_runs(rows: list[dict[str, Any]]) -> None:
     headings = ("run", "corpus", "model", ">weights", ">step", ">val\nbpc", ">written")
     table = console.make_table(*headings)
     for row in rows:
-        if "error" in row:  # a damaged run hides no other
+        if "error" in row:  # a damaged run does not hide the others
             error = Text(one_line(row["error"]), style="red")
             table.add_row(console.format_cell(row["name"]), error)
             continue

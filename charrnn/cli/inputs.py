@@ -13,7 +13,7 @@ from charrnn.errors import CharRNNError, ConfigError
 
 _CHECKPOINTS = RunConfig().checkpoints
 _UNQUOTED_NAME = r"[\w.,+=@%-]+"  # a shell takes these characters as they are
-_MAX_TEXT_BYTES = 64 << 20  # more is no prompt, and held in memory
+_MAX_TEXT_BYTES = 64 << 20  # it is held in memory, and no prompt is longer
 
 
 def complete_run(
@@ -42,7 +42,7 @@ checkpoints_option = click.option(
     default=_CHECKPOINTS,
     show_default=True,
     envvar="CHARRNN_CHECKPOINTS",
-    help="folder of all runs",
+    help="folder that holds the runs",
 )
 
 
@@ -67,7 +67,7 @@ def read_choices(path: str) -> tuple[str, ...]:
     """
     lines = tuple(line for line in read_text("the list", path).split("\n") if line)
     if not lines:
-        raise ConfigError(f"--choices {path} has no line; write one text in each")
+        raise ConfigError(f"--choices {path} has no lines; write one text per line")
     return lines
 
 

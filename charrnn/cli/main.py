@@ -18,11 +18,11 @@ from charrnn.errors import CharRNNError, StorageError
 
 _EXAMPLES = """\b
 Examples:
-  charrnn train book.txt                 learn to write like a text file
-  charrnn train python-docs --budget 1m  learn from text that came with Python
-  charrnn sample                         let the newest model write
+  charrnn train book.txt                 train on a text file
+  charrnn train python-docs --budget 1m  train on Python's own documentation
+  charrnn sample                         generate text with the newest model
   charrnn sample --temp 0.5 --prompt "Once upon a time"
-  charrnn corpus list                    texts to try"""
+  charrnn corpus list                    list ready-made texts"""
 _COMPLETION_EXAMPLES = """
 charrnn completion bash >> ~/.bashrc
 charrnn completion zsh >> ~/.zshrc
@@ -30,16 +30,16 @@ charrnn completion fish > ~/.config/fish/completions/charrnn.fish
 """
 COMMANDS = {
     "train": ("train.command:command", "Train a model on text."),
-    "sample": ("sample.command:command", "Write text with a model."),
+    "sample": ("sample.command:command", "Generate text with a model."),
     "write": ("write.command:command", "Write a text together with a model, turn by turn."),
-    "fill": ("fill:command", "Fill the blanks of a text."),
+    "fill": ("fill:command", "Fill in the blanks of a text."),
     "eval": ("eval:command", "Score a text: bits per character and perplexity."),
     "score": ("score.command:command", "Show how surprised a model is by each character."),
     "compress": ("compress:compress", "Compress FILE, with MODEL predicting each character."),
     "decompress": ("compress:decompress", "Restore a compressed file."),
     "info": ("info:info", "Describe a model."),
     "list": ("info:list_all", "List all runs."),
-    "corpus": ("corpus:command", "List, get, build and measure texts."),
+    "corpus": ("corpus:command", "List, download, build and measure texts."),
     "bench": ("bench:command", "Measure the speed of this machine."),
     "completion": ("main:completion", "Print a shell's completion script."),
 }
@@ -50,7 +50,11 @@ COMMANDS = {
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a shell's completion script."""
+    """Print a shell's completion script.
+
+    In zsh, ~/.zshrc must run compinit before the script: autoload -U compinit; compinit. For fish,
+    make the folder first: mkdir -p ~/.config/fish/completions
+    """
     make_script = get_completion_class(shell)
     assert make_script is not None, "click completes these shells"
     click.echo(make_script(ctx.find_root().command, {}, "charrnn", "_CHARRNN_COMPLETE").source())
@@ -87,7 +91,7 @@ class _Program(click.Group):
             formatter.write_dl([(name, description) for name, (_, description) in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the commands and options that begin so; click itself would import all commands."""
+        """Return the commands and options that complete the word, without importing any command."""
         commands = [
             CompletionItem(name, help=description)
             for name, (_, description) in COMMANDS.items()
@@ -97,7 +101,7 @@ class _Program(click.Group):
 
     @_ends_on_broken_pipe()
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the command line, and show the page of help or the version if it asks for them."""
+        """Read the command line, and show the help page or the version if it asks for them."""
         return super().make_context(*args, **extra)
 
     @_ends_on_broken_pipe()
@@ -119,7 +123,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0, an error's code, 130 after Ctrl-C, 141 after a closed pipe."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # for what the terminal's encoding has not
+        # For characters missing from the terminal's encoding.
+        sys.stdout.reconfigure(errors="replace")
     try:
         if sys.stdout is None:
             raise StorageError("cannot write: standard output is closed")

@@ -27,6 +27,7 @@ _Source = click.core.ParameterSource
 _STRONGEST_FIRST = (_Source.COMMANDLINE, _Source.ENVIRONMENT, _Source.DEFAULT_MAP)
 _MAX_CONFIG_BYTES = 1 << 20
 _FLOAT_LIMIT = 1 << 1023  # an int from here on overflows a float
+_MAX_SHOWN = 100_000  # no reader of a help page needs a larger upper bound
 
 # Options whose names differ from their field's; any other field gets --its-name.
 _SPELLINGS = {
@@ -150,6 +151,14 @@ class Option(click.Option):
         super().__init__(*args, **kwargs)
         self.section = section
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Return the default and the range, without an upper bound that nobody reaches."""
+        extra = super().get_help_extra(ctx)
+        kind = self.type
+        if isinstance(kind, click.IntRange | click.FloatRange) and (kind.max or 0) > _MAX_SHOWN:
+            extra["range"] = f"x{'>' if kind.min_open else '>='}{kind.min}"
+        return extra
+
 
 class Choice(click.Choice[str]):
     """A choice that suggests the nearest value for a mistyped one."""
@@ -180,7 +189,7 @@ def _make_option(item: Field[Any], hint: Any, section: str) -> _Decorator:
     rule = item.metadata
     dashed = "--" + item.name.replace("_", "-")
     is_flag = hint in (bool, bool | None)
-    is_list = item.default == ()  # an environment variable could hold but one value
+    is_list = item.default == ()  # an environment variable could hold only one value
     kind = None if is_flag else _make_type(hint, rule)
     names = (f"{dashed}/--no-{dashed[2:]}",) if is_flag else _SPELLINGS.get(item.name, (dashed,))
     return click.option(
@@ -193,7 +202,7 @@ def _make_option(item: Field[Any], hint: Any, section: str) -> _Decorator:
         metavar=_METAVARS.get(item.name) or _METAVARS.get(type(kind)),
         multiple=is_list,
         help=rule["help"],
-        # In words what None stands for, else the value itself.
+        # The meaning of a default of None, in words; else the value itself.
         show_default=rule["unset"] or item.default not in (None, ()),
         envvar=None if is_list else f"CHARRNN_{item.name.upper()}",
         show_envvar=False,
@@ -219,7 +228,7 @@ def given_settings(ctx: click.Context, rivals: Sequence[str] = ()) -> dict[str, 
 
     rivals: parameters that exclude each other; only those of the strongest source count.
     """
-    # So --steps on the command line silences CHARRNN_BUDGET instead of clashing with it.
+    # So --steps on the command line overrides CHARRNN_BUDGET instead of clashing with it.
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
     used = [sources[name] for name in rivals if name in sources]
     strongest = next((source for source in _STRONGEST_FIRST if source in used), None)
@@ -248,7 +257,7 @@ def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str
     """Take from a TOML file the values of options that are not given; its keys are their names.
 
     Raises:
-        ConfigError: it cannot be read, is too long or no TOML, or has a key that is no option.
+        ConfigError: it cannot be read, is too long or not TOML, or has a key that is not an option.
     """
     if path is None:
         return None
@@ -265,10 +274,10 @@ def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str
         if key not in known:
             near = [RENAMED[key]] if key in RENAMED else difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{path}: {key!r} is no setting of {ctx.info_name}{hint}")
+            raise ConfigError(f"{path}: {ctx.info_name} has no setting {key!r}{hint}")
         name = str(known[key].name)
         if name in found:
-            raise ConfigError(f"{path}: {key} is there twice, with - and with _; keep one")
+            raise ConfigError(f"{path}: {key} is set twice, with - and with _; keep one")
         if not _fits(known[key], value):
             raise ConfigError(f"{path}: {key} cannot be {value!r}; see {ctx.command_path} --help")
         for each in value if isinstance(value, list) else [value]:
@@ -280,7 +289,7 @@ def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str
 
 
 def _refuse_nul(what: str, value: str) -> None:
-    """Refuse what would end a file's name early for the system."""
+    """Refuse a NUL, at which the system would end a file's name."""
     if "\0" in value:
         raise ConfigError(f"{what} holds a NUL character: {value!r}; remove it")
 

@@ -52,7 +52,7 @@ class Stopped(click.ClickException):
 
 
 class _StopNow(BaseException):
-    """The program is to end at once."""
+    """The program must end at once."""
 
 
 class StopSignal:
@@ -75,7 +75,7 @@ class StopSignal:
         return self.number != 0
 
     def note(self, number: int) -> None:
-        """Ask to stop, for the reason that a signal stands for; the first reason counts."""
+        """Ask to stop, as if this signal had come; the first one counts."""
         self.number = self.number or number
 
     def __enter__(self) -> StopSignal:
@@ -84,7 +84,7 @@ class StopSignal:
 
     def __exit__(self, *_: object) -> bool:
         self._caught.__exit__(None, None, None)
-        # Whatever was raised since comes of _StopNow, which a finally block may have replaced.
+        # Any exception since then comes from _StopNow, which a finally block may have replaced.
         return self._must_stop_now
 
     def _take(self, number: int, _: FrameType | None) -> None:

@@ -25,7 +25,7 @@ from charrnn.text.vocab import Vocab
 FORMAT = 1
 _MAGIC = b"crnn"
 _HEADER = struct.Struct("<4sBBQ32s8s")  # magic, format, mode, length, model, check of the original
-_CRC = struct.Struct("<I")  # CRC-32 of all else
+_CRC = struct.Struct("<I")  # CRC-32 of everything else
 _BODY_START = _HEADER.size + _CRC.size
 _STORED = 0  # a mode: the bytes themselves
 _CODED = 1  # a mode: the range coder's
@@ -35,7 +35,7 @@ _MAX_CHAR_BYTES = 4
 _WATCH_EVERY = 256  # tokens
 
 Watch = Callable[[int, int], None]
-"""Called now and then with the bytes done and the bytes in all."""
+"""Called from time to time with the bytes done and the bytes in all."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Float sums differ in their last bits between processors, BLAS builds and thread counts, and a
 decoder that sees another probability than the encoder decodes rubbish. So a matrix and its operand
-are rounded to grids on which a product's sums are exact, in any order. All else is elementwise
+are rounded to grids on which a product's sums are exact, in any order. The rest is elementwise
 + − × ÷, which IEEE 754 rounds in one way; tanh and exp are looked up in tables made with these.
 
 V = vocabulary, E = embedding size, H = hidden size, G = gates of the cell.

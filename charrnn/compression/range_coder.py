@@ -84,7 +84,7 @@ class Decoder:
         return found
 
     def consume(self, start: int, width: int) -> None:
-        """Go on to the next symbol, after the one that `target` fell into.
+        """Continue with the next symbol, after the one that `target` fell into.
 
         Raises:
             ValueError: the data ended before its symbols did.

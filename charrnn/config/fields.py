@@ -30,8 +30,8 @@ def setting(
 ) -> Any:
     """Return a field with its default, its help and the values it may take.
 
-    ge, gt, le: bounds (≥, >, ≤). section: heading in the help page. unset: what a default of None
-    stands for, in words.
+    ge, gt, le: bounds (≥, >, ≤). section: heading in the help page. unset: the meaning of a default
+    of None, in words.
     """
     bounds = {"ge": ge, "gt": gt, "le": le}
     rule = {"help": help, "choices": choices, "section": section, "unset": unset, **bounds}

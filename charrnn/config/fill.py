@@ -1,4 +1,4 @@
-"""How the gaps of a text are marked, and how completions are searched for or sampled."""
+"""How the blanks of a text are marked, and how completions are found or sampled."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from charrnn.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class FillConfig:
-    """Which signs of a text mark unknown characters, and how completions are found."""
+    """Which symbols of a text mark unknown characters, and how completions are found."""
 
-    # What is unknown, and what may stand there.
-    blank: str = setting("_", "sign for one unknown character; empty turns it off")
-    gap: str = setting("*", "sign for any number of unknown characters; empty turns it off")
-    max_gap: int = setting(20, "longest text that a gap stands for", ge=1, le=200)
+    # What is unknown, and what may fill it.
+    blank: str = setting("_", "symbol for one unknown character; empty turns it off")
+    gap: str = setting("*", "symbol for any number of unknown characters; empty turns it off")
+    max_gap: int = setting(20, "maximum length of a gap, in characters", ge=1, le=200)
     line: bool = setting(
-        False, "TEXT is a whole line: the newline after it counts, and no blank becomes a newline"
+        False, "TEXT is a whole line: it ends with a newline, and no blank becomes one"
     )
     only: tuple[str, ...] = setting(
         (),
@@ -27,12 +27,15 @@ class FillConfig:
     ban: tuple[str, ...] = setting(
         (), "never fill with these, named as for --only; can be repeated"
     )
-    # The search: exact as far as the beam is wide, or random.
+    # The search, exact if the beam is wide enough, or random samples.
     count: int = setting(5, "number of completions", ge=1, le=10_000)
     beam_width: int = setting(
-        500, "partial texts kept at each position; more find and prove more", ge=1, le=20_000
+        500,
+        "partial texts kept at each position; more is slower and more thorough",
+        ge=1,
+        le=20_000,
     )
-    sample: bool = setting(False, "sample completions instead of finding the likeliest")
+    sample: bool = setting(False, "sample completions instead of finding the most likely ones")
     temperature: float = setting(
         1.0,
         "with --sample: below 1 favours likely completions, above 1 unlikely ones",
@@ -49,7 +52,7 @@ class FillConfig:
             sign = getattr(self, name)
             if len(sign) > 1:
                 raise ConfigError(f"{name} is {sign!r}; it must be one character, or empty")
-        if self.blank == self.gap:  # both empty too: nothing would be left to fill
+        if self.blank == self.gap:  # both empty too: then nothing marks a blank
             raise ConfigError(f"blank and gap are both {self.gap!r}; they must differ")
         for name in ("only", "ban"):
             if "" in getattr(self, name):

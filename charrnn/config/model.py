@@ -29,10 +29,10 @@ class ModelConfig:
     cell: str = setting("lstm", "type of recurrent layer", choices=CELLS)
     nonlinearity: str = setting("tanh", "activation function of cell rnn", choices=_NONLINEARITIES)
     vocab_size: int = setting(1, "number of tokens", ge=1, le=2_000_000)
-    embedding_size: int = setting(1, "size of a character's embedding", ge=1, le=_MAX_SIZE)
+    embedding_size: int = setting(1, "size of each token's embedding", ge=1, le=_MAX_SIZE)
     hidden_size: int = setting(1, "units per layer", ge=1, le=_MAX_SIZE)
     num_layers: int = setting(1, "number of stacked layers", ge=1, le=256)
-    tie_embeddings: bool = setting(False, "share one table between input and output")
+    tie_embeddings: bool = setting(False, "use one embedding table for input and output")
     residual: bool = setting(False, "from the second layer on, add a layer's input to its output")
     dropout: float = setting(
         0.0, "fraction of features dropped between layers and before the output", ge=0, le=0.95

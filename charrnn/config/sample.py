@@ -20,6 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 _FORMS = ("regex", "choices", "template", "balanced")
 _ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
+_ONLY_SAMPLED = ("max_copy", "seconds")
 _MAX_BIAS = 1000
 
 # One constructor for each section of the help page.
@@ -46,11 +47,21 @@ class SampleConfig:
         0.0, "subtract this from a character's logit for each recent use of it", ge=-10, le=10
     )
     dry_penalty: float = _penalty(
-        0.0, "subtract this for each character of a repetition from --dry-length on", ge=0, le=100
+        0.0,
+        "subtract this from the logit of a character that continues a repetition of --dry-length "
+        "characters, once more for each further one; 0 turns it off",
+        ge=0,
+        le=100,
     )
-    dry_length: int = _penalty(12, "length at which a repetition is too long", ge=1, le=10_000)
+    dry_length: int = _penalty(
+        12, "length of a repetition from which --dry-penalty applies", ge=1, le=10_000
+    )
     penalty_window: int = _penalty(
-        256, "how many recent characters penalties look at, the prompt's too", ge=1, le=10_000
+        256,
+        "how many recent tokens (characters, or bytes of rare ones) the penalties count, with the "
+        "prompt",
+        ge=1,
+        le=10_000,
     )
     bias: tuple[str, ...] = _chars(
         (), "add to the logits of characters: e=-2 or digits=1.5; can be repeated"
@@ -62,38 +73,63 @@ class SampleConfig:
     )
     ban: tuple[str, ...] = _chars((), "never write these, named as for --only; can be repeated")
     regex: str | None = _constraint(None, "write a full match of this Python regular expression")
-    choices: tuple[str, ...] = _constraint((), "write one of these texts")
-    template: str | None = _constraint(
-        None, "write this text with its blanks filled: {} by part of a line, {REGEX} by a match"
+    choices: tuple[str, ...] = _constraint(
+        (), "write one of these texts: --choices yes --choices no"
     )
-    balanced: bool = _constraint(False, "close every opened bracket and quote, within the length")
+    template: str | None = _constraint(
+        None, "write this text with its blanks filled: {} with part of a line, {REGEX} with a match"
+    )
+    balanced: bool = _constraint(
+        False, "close every bracket and quote that is opened, within --length"
+    )
     temperature: float = _filter(
-        0.8, "divide the logits by this: below 1 safer, above 1 wilder, 0 greedy", ge=0, le=1000
+        0.8,
+        "divide the logits by this: below 1 less varied, above 1 more varied; 0 always takes the "
+        "most likely character",
+        ge=0,
+        le=1000,
     )
     dynamic_temperature: float = _filter(
-        0.0, "vary the temperature by up to this: lower where the model is sure", ge=0, le=1000
+        0.0,
+        "change the temperature by up to this: lower where the model is certain, higher where it "
+        "is not; 0 turns it off",
+        ge=0,
+        le=1000,
     )
     word_temperature: float | None = _filter(
-        None, "temperature for the first character of a word", gt=0, le=1000, unset="that of all"
+        None, "temperature for the first character of a word", gt=0, le=1000, unset="same as --temp"
     )
     top_n_sigma: float = _filter(  # Tang et al. 2024
         0.0, "keep logits within n standard deviations of the largest; 0 keeps all", ge=0, le=100
     )
     top_k: int = _filter(0, "keep only the k most likely characters; 0 keeps all", ge=0)
     typical: float = _filter(  # Meister et al. 2022
-        1.0, "keep characters nearest the average surprisal, to this total probability", gt=0, le=1
+        1.0,
+        "keep the characters nearest to the average surprisal until they reach this total "
+        "probability; 1 keeps all",
+        gt=0,
+        le=1,
     )
     top_p: float = _filter(  # Holtzman et al. 2020
-        1.0, "keep the fewest characters whose probabilities reach this sum", gt=0, le=1
+        1.0,
+        "keep the most likely characters until they reach this total probability; 1 keeps all",
+        gt=0,
+        le=1,
     )
     min_p: float = _filter(  # Nguyen et al. 2024
-        0.0, "drop characters less probable than this fraction of the likeliest", ge=0, le=1
+        0.0,
+        "drop characters less likely than this fraction of the most likely one; 0 keeps all",
+        ge=0,
+        le=1,
     )
     xtc: float = _filter(
-        0.0, "probability of dropping top choices, all but the least likely of them", ge=0, le=1
+        0.0,
+        "with this probability, drop all top choices but the least likely (XTC); 0 turns it off",
+        ge=0,
+        le=1,
     )
     xtc_threshold: float = _filter(
-        0.1, "probability from which a character is a top choice", gt=0, le=0.5
+        0.1, "probability from which a character is a top choice of --xtc", gt=0, le=0.5
     )
     mirostat: float = _filter(  # Basu et al. 2020
         0.0, "keep the surprisal near this many bits per character; 0 turns it off", ge=0, le=20
@@ -103,16 +139,26 @@ class SampleConfig:
         None, "copy at most this many characters in a row from the training text", ge=1
     )
     beam: int = _search(
-        0, "beam search for the likeliest text: number of hypotheses; 0 samples", ge=0, le=10_000
+        0,
+        "search for the most likely text with a beam of this many hypotheses; 0 samples instead",
+        ge=0,
+        le=10_000,
     )
     beam_groups: int = _search(  # Vijayakumar et al. 2018
-        1, "split the hypotheses into groups that avoid each other's choices", ge=1
+        1, "with --beam: split the hypotheses into groups that differ from each other", ge=1
     )
     beam_diversity: float = _search(
-        0.5, "subtract this from a character's ln p per earlier group that chose it", gt=0, le=100
+        0.5,
+        "with --beam-groups: subtract this from a character's ln p for each earlier group that "
+        "chose it",
+        gt=0,
+        le=100,
     )
     length_penalty: float = _search(
-        1.0, "compare hypotheses by ln p / length to this power; 0 ignores length", ge=0, le=10
+        1.0,
+        "with --beam: rank hypotheses by ln p / length to this power; 0 ignores the length",
+        ge=0,
+        le=10,
     )
     length: int = _end(500, "characters to write, not counting the prompt", ge=0)
     seconds: float | None = _end(None, "stop after this many seconds", gt=0)
@@ -143,7 +189,15 @@ class SampleConfig:
                 f"stop_regex is {self.stop_regex!r}, which matches an empty text; make it need at "
                 "least one character"
             )
-        # The text has one form, and must reach its end.
+        for name in ("regex", "template"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} is empty; it must hold at least one character")
+        if self.regex is not None:
+            _compile("regex", self.regex)
+        self._check_form()
+
+    def _check_form(self) -> None:
+        """Refuse two forms of the text, and settings that could keep it from its form."""
         forms = [name for name in _FORMS if getattr(self, name) not in (None, False, ())]
         ends = [name for name in _ENDS if getattr(self, name) not in (None, False, ())]
         if len(forms) > 1:
@@ -152,11 +206,17 @@ class SampleConfig:
             raise ConfigError(
                 f"{ends[0]} could end the text before {forms[0]} is complete; leave one of them out"
             )
-        for name in ("regex", "template"):
-            if getattr(self, name) == "":
-                raise ConfigError(f"{name} is empty; it must hold at least one character")
-        if self.regex is not None:
-            _compile("regex", self.regex)
+        if forms and self.max_copy is not None:
+            raise ConfigError(
+                f"max_copy and {forms[0]} together may leave no character to write; leave one of "
+                "them out"
+            )
+        # A beam search follows no constraint and no clock.
+        sampled = [*forms, *(n for n in _ONLY_SAMPLED if getattr(self, n) is not None)]
+        if self.beam and sampled:
+            raise ConfigError(
+                f"{sampled[0]} goes with sampling, not with a beam; leave one of them out"
+            )
 
     @classmethod
     def from_preset(cls, preset: str, **settings: Any) -> SampleConfig:
@@ -201,5 +261,5 @@ def _compile(name: str, pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise ConfigError(
-            f"{name} is {pattern!r}, which is no regular expression: {error}"
+            f"{name} is {pattern!r}, which is not a valid regular expression: {error}"
         ) from error

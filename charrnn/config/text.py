@@ -1,4 +1,4 @@
-"""How a text is read: the settings that turn bytes into ids, and hold a part out."""
+"""How a text is read: the settings that turn bytes into ids, and hold out a part of them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ _ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
 class TextConfig:
     """How bytes become ids, and which part of them is held out."""
 
-    encoding: str = setting("utf-8", "any encoding that Python knows: gb18030, cp1251, utf-16, ...")
+    encoding: str = setting(
+        "utf-8", "text encoding, any that Python supports: gb18030, cp1251, utf-16, ..."
+    )
     normalize: str = setting("none", "Unicode normalization form", choices=("none", "nfc", "nfkc"))
     min_count: int = setting(
-        1, "spell characters that occur fewer times than this as UTF-8 bytes", ge=1
+        1, "encode characters that occur fewer times than this as UTF-8 bytes", ge=1
     )
     document_end: str | None = setting(
         None, r"text that ends each document, such as $'\n\n'; added to each file that lacks it"
@@ -54,10 +56,11 @@ def _check_end(end: str, form: str) -> None:
         read = unicodedata.normalize(form.upper(), read)  # type: ignore[arg-type]
     if read != end:
         raise ConfigError(
-            f"document_end is {end!a}, which becomes {read!a} when a text is read; write it so"
+            f"document_end is {end!a}, which becomes {read!a} when a text is read; give that "
+            "instead"
         )
     if _ESCAPE.search(end):
         raise ConfigError(
-            f"document_end is {end} with backslashes, which are taken as they are; for newlines "
+            f"document_end is {end} with backslashes, which are taken literally; for newlines "
             "write $'\\n' in bash or zsh, \"\\n\" in a configuration file"
         )

@@ -64,36 +64,51 @@ class TrainConfig:
     # The network; ModelConfig has the ranges.
     cell: str = _model("cell")
     nonlinearity: str = _model("nonlinearity")
-    hidden_size: int | None = _model("hidden_size", unset="chosen")
+    hidden_size: int | None = _model("hidden_size", unset="automatic")
     num_layers: int = _model("num_layers")
-    embedding_size: int | None = _model("embedding_size", unset="chosen")
-    tie_embeddings: bool | None = _model("tie_embeddings", unset="for large alphabets")
+    embedding_size: int | None = _model("embedding_size", unset="automatic")
+    tie_embeddings: bool | None = _model(
+        "tie_embeddings", unset="on if the vocabulary has 1,000 tokens or more"
+    )
     residual: bool = _model("residual")
     initial_state: str = _model("initial_state")
-    dropout: float | None = _model("dropout", unset="chosen")
+    dropout: float | None = _model("dropout", unset="automatic")
 
-    # How long to train, and when to look at the held-out text.
+    # How long to train, and when to evaluate on the held-out text.
     budget: str | None = _length(
-        None, "training time, such as 90s, 10m or 1.5h", unset=DEFAULT_BUDGET
+        None,
+        "training time with a unit: s, m, h or d, such as 90s, 10m or 1h30m",
+        unset=DEFAULT_BUDGET,
     )
     epochs: float | None = _length(
-        None, "passes over the training text, instead of a time", gt=0, le=1e9
+        None, "passes over the training text, instead of --budget", gt=0, le=1e9
     )
-    steps: int | None = _length(None, "optimizer updates, instead of a time", ge=1)
+    steps: int | None = _length(None, "optimizer updates, instead of --budget", ge=1)
     patience: int = _length(
-        8, "stop after this many evaluations in a row clearly worse than the best; 0 never", ge=0
+        8,
+        "stop after this many evaluations in a row with a loss over 2% above the best; 0 turns it "
+        "off",
+        ge=0,
     )
-    eval_every: int | None = _length(None, "steps between evaluations", ge=1)
+    eval_every: int | None = _length(
+        None, "steps between evaluations", unset="1/20 of the run, more if evaluation is slow", ge=1
+    )
     eval_chars: int = _length(
-        2_000_000, "held-out tokens per evaluation (10,000,000 at the end); 0 for all", ge=0
+        2_000_000,
+        "held-out tokens (characters, or bytes of rare ones) per evaluation, 10,000,000 at the "
+        "end; 0 for all",
+        ge=0,
     )
 
     # Batches, updates and what is averaged over them.
     seq_len: int | None = _optimization(
-        None, "characters per window: how far back gradients flow", unset="chosen", ge=1
+        None, "tokens per window: how far back gradients flow", unset="automatic", ge=1
     )
     batch_size: int | None = _optimization(
-        None, "number of lanes: parts of the text read in parallel", unset="chosen", ge=1
+        None,
+        "batch size: number of lanes, each a contiguous stretch of the text",
+        unset="automatic",
+        ge=1,
     )
     optimizer: str = _optimization(  # Muon: Jordan et al. 2024
         "muon",
@@ -101,15 +116,15 @@ class TrainConfig:
         choices=("muon", "adamw"),
     )
     learning_rate: float | None = _optimization(
-        None, "peak learning rate", unset="chosen", gt=0, le=10
+        None, "peak learning rate", unset="automatic", gt=0, le=10
     )
     lr_schedule: str = _optimization(
         "cosine",
-        "how the learning rate changes after its warm-up",
+        "how the learning rate changes after the warm-up",
         choices=("linear", "cosine", "exponential", "constant"),
     )
     decay_rate: float = _optimization(
-        _DECAY_RATE, "the exponential schedule's factor for each step", gt=0, le=1
+        _DECAY_RATE, "with the exponential schedule: factor of the rate per step", gt=0, le=1
     )
     warmup_steps: int = _optimization(100, "steps until the learning rate reaches its peak", ge=0)
     clip_grad_norm: float = _optimization(  # Pascanu et al. 2013
@@ -130,15 +145,19 @@ class TrainConfig:
     )
 
     # What it runs on, and what makes it repeatable.
-    seed: int = _machine(1, "seed of every random choice", ge=0, le=2**63 - 1)
-    device: str = _machine("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
+    seed: int = _machine(1, "seed of all random numbers", ge=0, le=2**63 - 1)
+    device: str = _machine(
+        "auto",
+        "device to use; auto takes a GPU if there is one",
+        choices=("auto", "cpu", "cuda", "mps"),
+    )
     precision: str = _machine(
         "auto", "number format of matrix products", choices=("auto", "fp32", "bf16", "fp16")
     )
-    threads: int | None = _machine(None, "processor threads", unset="all", ge=1, le=1024)
+    threads: int | None = _machine(None, "CPU threads", unset="all", ge=1, le=1024)
     cuda_graph: bool = _machine(False, "capture each step as a CUDA graph (experimental)")
     deterministic: bool = _machine(
-        False, "use only operations that repeat bit for bit; on a CPU all do"
+        False, "make a GPU repeat the same --steps or --epochs bit for bit; a CPU always does"
     )
 
     def __post_init__(self) -> None:
@@ -167,15 +186,15 @@ class RunConfig:
     """Where a run's files go, and whether it is a new one."""
 
     name: str | None = setting(None, "name of the run", unset="named after the corpus")
-    checkpoints: str = setting("checkpoints", "folder of all runs")
+    checkpoints: str = setting("checkpoints", "folder that holds the runs")
     resume: str | None = setting(None, "continue this run: its name or folder")
     on_unfinished: str = setting(
         "ask",
-        "what to do with an unfinished run of the same command; without a terminal, ask means "
-        "resume",
+        "if the same command has an unfinished run: ask, resume it or start a new one; without a "
+        "terminal, ask resumes",
         choices=("ask", "resume", "new"),
     )
-    keep_checkpoints: int = setting(2, "how many recent save points to keep", ge=1)
+    keep_checkpoints: int = setting(2, "how many recent checkpoints to keep", ge=1)
     init_from: str | None = setting(
         None, "start a new run from a model's weights: a run's name, folder or file"
     )

@@ -57,7 +57,7 @@ class _Job:
         return CorpusError(f"cannot download {self.url}: {what}; {hint}")
 
     def discard(self) -> None:
-        """Remove what has arrived: it is of no use."""
+        """Remove what has arrived: it is useless."""
         with write_errors(self.part):
             self.part.unlink(missing_ok=True)
             self.note.unlink(missing_ok=True)
@@ -118,18 +118,18 @@ def _fetch(job: _Job) -> None:
         size = _stream(job, response, offset, total)
     expected = job.size_bytes if total is None else total
     if size == 0 or (expected is not None and size != expected):
-        raise _TransferError(f"{size} bytes came, but {expected or 'more'} were expected")
+        raise _TransferError(f"{size} bytes arrived, but {expected or 'more'} were expected")
     with write_errors(job.part), job.part.open("rb") as file:
         seen = hashlib.file_digest(file, "sha256").hexdigest()
     if job.sha256 not in (None, seen):
         job.discard()
         what = f"its SHA-256 is {seen}, but {job.sha256} was expected"
-        # Two versions of the file may have met in a resumed one; a fresh copy will tell.
+        # A resumed file may mix two versions, so it is tried once more from its start.
         raise _TransferError(what) if offset else job.failure(what)
 
 
 def _resume_point(job: _Job) -> tuple[int, str | None]:
-    """Return the bytes to go on from and the validator of their version; (0, None) to start."""
+    """Return the bytes to continue from and the validator of their version; (0, None) to start."""
     try:
         note = json.loads(job.note.read_text(encoding="utf-8"))
         validator = note["validator"]

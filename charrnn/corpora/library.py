@@ -87,14 +87,14 @@ def get_corpus(name: str, folder: Path, on_progress: Progress | None = None) -> 
     if not _is_right(path, corpus.unpacked or (corpus.size_bytes, corpus.sha256)):
         # Nothing of ours ends half written, so this is someone's own file; it is not replaced.
         raise CorpusError(
-            f"{path} is not the {name} of the library (its size or SHA-256 is another); "
+            f"{path} is not the {name} of the library (its size or SHA-256 differs); "
             "rename it to download that one, or give its path to train on it"
         )
     return path
 
 
 def locate_texts(paths: Sequence[str]) -> list[str]:
-    """Return the paths, but for library names the files of those texts, fetched if need be.
+    """Return the paths; library names become the files of those texts, fetched if necessary.
 
     Raises:
         CorpusError: a named text cannot be fetched.
@@ -124,7 +124,7 @@ def build_corpus(name: str, folder: Path) -> Path:
     """Write NAME.txt without the network: the same each time for one version of Python.
 
     Raises:
-        CorpusError: no such name, it is to be downloaded, or this Python came without it.
+        CorpusError: no such name, it can only be downloaded, or this Python came without it.
         StorageError: the folder may not be written, or the disk is full.
     """
     if _named(name).kind == "download":

@@ -28,7 +28,7 @@ _DRIFT = 0.5  # the share of it by which the witness may differ
 
 
 class BatchStep(NamedTuple):
-    """One more token of each text that goes on: their numbers `rows` (B,) and ids (B,).
+    """One more token of each text that continues: their numbers `rows` (B,) and ids (B,).
 
     An id is −1 where the constraint ended the text. Where costs are asked for, nats (B,) is −ln p
     of each id in the model, before anything shaped it; top, top_nats: (B, K), the model's likeliest
@@ -64,7 +64,7 @@ class Batch:
         self._chain = chain
         self._constraint = constraint
         self._alternatives = alternatives
-        self._rows = np.arange(len(starts))  # the numbers of the texts that go on
+        self._rows = np.arange(len(starts))  # the numbers of the texts that continue
         self._states = stack_states([start.state for start in starts])  # of those texts, (B, ...)
         prompts = {id(start): start.prompt for start in starts}  # mostly one for all
         sampler_states = {key: chain.initial_state(prompt) for key, prompt in prompts.items()}

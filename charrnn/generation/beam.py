@@ -30,7 +30,7 @@ class Hypothesis(NamedTuple):
 
 
 class _Beam(NamedTuple):
-    """The hypotheses that go on: states of B, ids (B, T), ln p (B,), group (B,)."""
+    """The hypotheses that continue: states of B, ids (B, T), ln p (B,), group (B,)."""
 
     states: State
     ids: Ints
@@ -46,7 +46,7 @@ def check_search(config: SampleConfig, count: int) -> None:
     """
     if count > config.beam:
         raise ConfigError(
-            f"a beam of {config.beam} finds no more than {config.beam} texts, not {count}; "
+            f"a beam of {config.beam} finds at most {config.beam} texts, not {count}; "
             "make --beam larger"
         )
     for name in ("regex", "choices", "template", "balanced", "max_copy", "seconds"):
@@ -94,7 +94,7 @@ def search_beams(
             ended[ids] = Hypothesis(ids, log_prob, _score(log_prob, len(ids), config))
         best = sorted(ended.values(), key=lambda each: -each.score)[:count]
         room -= np.bincount(beam.groups[is_over], minlength=groups)
-        # The states catch up with the last ids only now, and only where texts go on.
+        # The last ids are read only now, and only where texts continue.
         beam = _Beam(*select_rows(beam, ~is_over))
         beam = beam._replace(states=model.advance_all(beam.ids[:, -1], beam.states))
     return best

@@ -25,7 +25,7 @@ _LEAST_TEMPERATURE = 1e-3  # below it any difference counts as infinitely enlarg
 
 
 class SamplerState(NamedTuple):
-    """What sampling carries from token to token; what no setting needs may stay as it was.
+    """What sampling carries from token to token; fields that no setting uses may be stale.
 
     history: None without penalties. mirostat_mu: bits, a float or (B, 1). last_token: the id
     before, −1 where a text begins, an int or (B,).

@@ -79,7 +79,7 @@ class Ensemble:
         for token in tokens:
             if token < first_byte:
                 char = self.vocab.alphabet[token]
-                pending = b""  # bytes that a character cuts short are none
+                pending = b""  # bytes that a character interrupts are dropped
             else:
                 char, pending = _feed_byte(pending, token - first_byte)
             for member, ids in zip(self._members, spelled, strict=True):
@@ -164,9 +164,9 @@ def _read_rows(model: LanguageModel, rows: Sequence[Sequence[int]], states: Stat
 class Blend(Ensemble):
     """Models by weight, over every token that one of them has.
 
-    p = Σ wᵢ pᵢ / Σ wᵢ, or in log space ln p = Σ wᵢ ln pᵢ / Σ wᵢ less its normalizer: the linear and
-    the logarithmic pool (Genest and Zidek 1986). A token that a model lacks has probability 0 in
-    that model: in the linear pool the others can still sample it, in the logarithmic one not.
+    p = Σ wᵢ pᵢ / Σ wᵢ, or in log space ln p = Σ wᵢ ln pᵢ / Σ wᵢ minus its normalizer: the linear
+    and the logarithmic pool (Genest and Zidek 1986). A token that a model lacks has probability 0
+    in that model: in the linear pool the others can still sample it, in the logarithmic one not.
     """
 
     def __init__(
@@ -178,8 +178,8 @@ class Blend(Ensemble):
         self._in_log_space = in_log_space
         if in_log_space and not np.all([each.is_known for each in self._members], axis=0).any():
             raise ConfigError(
-                "these models have no character in common, so that in log space all are "
-                "impossible; blend them by probability"
+                "these models have no character in common, so --blend-log leaves none; blend them "
+                "by probability"
             )
 
     def logits(self, state: State) -> NDArray[np.float32]:
@@ -200,9 +200,9 @@ class Blend(Ensemble):
 class NegativeGuidance(Ensemble):
     """A model pushed away from a negative one, over the tokens that the first one has.
 
-    ln p = (1 + s) ln p_main − s ln p_negative less its normalizer: classifier-free guidance (Ho and
-    Salimans 2022; on language models Sanchez et al. 2023), close to contrastive decoding (Li et al.
-    2023). The two are compared among the tokens that both have; no other token is pushed.
+    ln p = (1 + s) ln p_main − s ln p_negative minus its normalizer: classifier-free guidance (Ho
+    and Salimans 2022; on language models Sanchez et al. 2023), close to contrastive decoding (Li et
+    al. 2023). The two are compared among the tokens that both have; no other token is pushed.
     """
 
     def __init__(self, main: Part, negative: Part, strength: float) -> None:

@@ -65,7 +65,7 @@ def iter_filters(config: SampleConfig) -> Iterator[tuple[str, Filter]]:
         yield f"min-p {config.min_p:g}", lambda logits, _: keep_min_p(logits, config.min_p)
     if config.xtc > 0:
         yield (
-            f"XTC {config.xtc:g} of the times, above {config.xtc_threshold:g}",
+            f"XTC with probability {config.xtc:g}, above {config.xtc_threshold:g}",
             lambda logits, xtc_uniform: np.where(
                 xtc_uniform < config.xtc, drop_top_choices(logits, config.xtc_threshold), logits
             ),

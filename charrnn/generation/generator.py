@@ -43,7 +43,7 @@ class TextFormat:
     """The form of a model's text.
 
     normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
-    documents, if training was told.
+    documents, if training was given one.
     """
 
     normalize: str = "none"
@@ -62,7 +62,7 @@ class TextFormat:
 
 def text_format_of(summary: dict[str, Any]) -> TextFormat:
     """Return the form of a model's text, from the summary in its file."""
-    settings = summary.get("settings", {})  # from a file: anything may stand there
+    settings = summary.get("settings", {})  # from a file: it may be anything
     normalize, end = (settings.get(name) for name in ("normalize", "document_end"))
     normalize = normalize if normalize in ("nfc", "nfkc") else TextConfig().normalize
     return TextFormat(normalize, end if isinstance(end, str) and end else None)
@@ -90,10 +90,10 @@ class Generator:
     ) -> TextStream:
         """Return the text after `prompt` as a stream of pieces, each sampled when it is asked for.
 
-        An empty prompt stands at the start of a line, or of a document where documents are asked
+        An empty prompt means the start of a line, or of a document where documents are asked
         for. config, settings: a SampleConfig, or its fields by keyword. index: which sample of the
         seed; each has a random stream of its own. after: what was `read` before the prompt.
-        constraint: restricts the next token beside the settings. Once the stream has ended, its
+        constraint: restricts the next token, as the settings do. Once the stream has ended, its
         `reason` says why.
 
         Raises:
@@ -126,7 +126,7 @@ class Generator:
         """Yield `count` whole samples, of the indices from `first` on, many sampled at once.
 
         Each has the text that `generate` returns for its index. alternatives: how many of the
-        likeliest tokens to name beside the cost of each character; None leaves costs out. backend:
+        likeliest tokens to name with the cost of each character; None leaves costs out. backend:
         samples on a device, by the settings that it was made with.
 
         Raises:
@@ -178,7 +178,7 @@ class Generator:
         start = start or self._random_start(np.random.default_rng(0))
 
         def shown(ids: Sequence[int]) -> tuple[str, str]:
-            """Return what is shown of a text of these ids, and why it ends, "" if it goes on."""
+            """Return what is shown of a text of these ids, and why it ends, "" if it continues."""
             criteria = StoppingCriteria(config, self.text_format.document_end)
             text = ""
             for char in self.vocab.decode(ids):
@@ -225,7 +225,7 @@ class Generator:
         return [(self.vocab.name_of(token), float(probabilities[token])) for token in likeliest]
 
     def opening(self, config: SampleConfig) -> str:
-        """Return what stands before a text without a prompt: a document's or line's end."""
+        """Return what comes before a text without a prompt: a document's or line's end."""
         if config.documents is not None:
             return self.text_format.document_end or ""
         return "\n" if "\n" in self.vocab.alphabet else ""
@@ -250,10 +250,10 @@ class Generator:
 
             if constraint is not None:
                 raise ConfigError(
-                    "what the text must be and what it must not copy may leave nothing to write; "
-                    "leave --max-copy out, or --regex, --choices, --template and --balanced"
+                    "together, --max-copy and a constraint may leave nothing to write; leave "
+                    "--max-copy out, or --regex, --choices, --template and --balanced"
                 )
-            form = self.text_format.normalized  # what is to be matched has the form of the text
+            form = self.text_format.normalized  # a pattern must have the form of the text
             regex, template = (each and form(each) for each in (config.regex, config.template))
             choices = tuple(map(form, config.choices))
             config = replace(config, regex=regex, template=template, choices=choices)
@@ -268,7 +268,7 @@ class Generator:
         """Return where a text begins; None where nothing is known of how texts begin."""
         if prompt or after:
             return self.read(prompt, after)
-        opening = self.opening(config)  # no part of the text: penalties do not count it
+        opening = self.opening(config)  # not part of the text: penalties do not count it
         return Context(self.read(opening).state) if opening else None
 
     def _random_start(self, random: np.random.Generator) -> Context:

@@ -35,7 +35,7 @@ from charrnn.state import State, map_state, select_rows, stack_states
 _BLOCK = 32  # N: the host waits for the device once every N tokens
 _MAX_BATCH = 4096
 _MAX_LOGITS = 1 << 24  # of one step: 128 MiB in double precision
-_UNSUPPORTED = (  # they read back the text or the clock, or few use them by the thousand
+_UNSUPPORTED = (  # they need the text or the clock on the host, or are rare
     *("repetition_penalty", "presence_penalty", "frequency_penalty", "dry_penalty"),
     *("regex", "choices", "template", "balanced", "max_copy"),
     *("dynamic_temperature", "word_temperature", "typical", "xtc", "mirostat"),
@@ -58,7 +58,7 @@ class GpuBackend:
         for name in _UNSUPPORTED:
             if getattr(config, name) != getattr(SampleConfig(), name):
                 raise ConfigError(
-                    "--device samples thousands of texts side by side and has no "
+                    "--device samples thousands of texts side by side and does not support "
                     f"--{name.replace('_', '-')}; leave one of them out"
                 )
         configure_torch(TrainConfig(), has_tf32=False)  # TF32 rounds far more than float32
@@ -113,7 +113,7 @@ class GpuBatch:
             if len(stay) < len(self._rows):
                 self._rows = self._rows[stay]
                 self._current = select_rows(self._current, stay)
-            # A text that ends inside a block wastes the rest of its numbers; no one reads them.
+            # A text that ends inside a block wastes the rest of its numbers.
             uniforms = np.stack([self._randoms[row].random(_BLOCK) for row in self._rows.tolist()])
             count = self._alternatives or 0
             block, self._current = self._sampler.sample(self._current, uniforms, count)

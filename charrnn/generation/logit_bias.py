@@ -34,7 +34,7 @@ def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] |
     """Return what to add to the logits (V,) float32, −inf for a ban; None for no bias and no ban.
 
     Raises:
-        ConfigError: no token is left, or a bias is on no character that the model has.
+        ConfigError: no token is left, or a bias names no character that the model has.
 
     >>> make_logit_bias(Vocab("abc"), SampleConfig(bias=("a=2",), ban=("c",)))
     array([  2.,   0., -inf], dtype=float32)
@@ -46,7 +46,7 @@ def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] |
         name, amount = parse_bias(text)
         chosen = _tokens_in(vocab, (name,))
         if not chosen.any():
-            raise ConfigError(f"bias {text!r} is on no character that this model has; leave it out")
+            raise ConfigError(f"bias {text!r} names no character that this model has; leave it out")
         bias[chosen] += amount
     is_banned = _tokens_in(vocab, config.ban)
     if config.only:

@@ -67,7 +67,7 @@ class Model(Generator):
     ) -> Filling:
         """Return completions of a text: _ is an unknown character, and * any number of them.
 
-        What stands after a blank counts as much as what stands before it; the text begins a line.
+        The text after a blank counts as much as the text before it. The text begins a line.
         config, settings: a FillConfig, or its fields by keyword. on_progress: called with the
         number of characters done and the most there can be.
 

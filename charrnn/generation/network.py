@@ -21,7 +21,7 @@ from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers, 64 MB
 
-# BLAS pads its operands with whatever lay in memory, and now and then flags that. np.errstate
+# BLAS pads its operands with whatever is in memory, and sometimes flags that. np.errstate
 # would cost a seventh of a small network's time.
 warnings.filterwarnings("ignore", "invalid value encountered in (dot|matmul)", RuntimeWarning)
 

@@ -103,7 +103,7 @@ def subtract_dry(logits: Logits, history: TokenHistory, amount: float, length: i
     *row, index = np.nonzero(history.matches >= length)
     too_long = np.zeros(logits.shape, np.int64)
     excess = history.matches[*row, index] - length + 1
-    np.maximum.at(too_long, (*row, history.ids[*row, index]), excess)  # of several the longest
+    np.maximum.at(too_long, (*row, history.ids[*row, index]), excess)  # the longest counts
     return logits - amount * too_long
 
 

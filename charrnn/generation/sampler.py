@@ -38,7 +38,7 @@ def iter_tokens(
     random: np.random.Generator,
     constraint: Constraint | None = None,
 ) -> Iterator[int]:
-    """Yield sampled ids until the constraint ends the text, or for ever.
+    """Yield sampled ids until the constraint ends the text, or without end.
 
     Raises:
         ConfigError: the constraint and the bans leave no id.
@@ -52,7 +52,7 @@ def iter_tokens(
         logits = chain.shape(model.logits(state), sampler_state)
         if constraint is not None:
             logits = constrain(logits, constraint, constraint_state)
-        # XTC's number comes first in the stream, so that a seed gives the same text for ever.
+        # XTC's number comes first in the stream, so that a seed always gives the same text.
         xtc_uniform = next(uniforms) if chain.has_xtc else 0.0
         token, cost_bits = chain.sample(logits, sampler_state, next(uniforms), xtc_uniform)
         if constraint is not None:

@@ -1,6 +1,6 @@
 """What each character of a given text costs a model, in bits: its surprisal, −log₂ p.
 
-p is what the model gives the character after all that stands before it, the first one after a
+p is what the model gives the character after all that comes before it, the first one after a
 newline. States are read one by one, the output layer and its softmax for a block of them at once.
 `Model.score` and `charrnn score` call this.
 
@@ -28,7 +28,7 @@ _MAX_LOGITS = 1 << 21  # of a block, where a character is one token: 8 MiB
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 IGNORE_OVERFLOW = np.errstate(over="ignore", invalid="ignore")  # ends in a DivergedError
 NOT_FINITE = (
-    "what a character costs this model is not a finite number: its weights are too large; "
+    "the cost of a character is not a finite number: the model's weights are too large; "
     "train it again with --clip-grad-norm above 0"
 )
 

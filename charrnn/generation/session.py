@@ -99,7 +99,7 @@ class Session:
         return replace(self._step(pieces), redo_steps=(*after,))
 
     def with_config(self, config: SampleConfig) -> Session:
-        """Sample by other settings. None as seed chooses one; a new seed starts at sample 0."""
+        """Sample with other settings. None as seed chooses one; a new seed starts at sample 0."""
         config = with_seed(config)
         samples = self.samples if config.seed == self.config.seed else 0
         return replace(self, config=config, samples=samples)
@@ -134,7 +134,7 @@ class Session:
         """Append what the model wrote, or put it in place of what it wrote last."""
         base = self.base(is_retry)
         sampled = replace(self, samples=self.samples + 1)
-        # A retry that came out the same is no step, but the next one samples again.
+        # A retry with the same text is not a step, but the next one samples again.
         is_same = not text or (is_retry and text == self.pieces[-1].text)
         return sampled if is_same else sampled._step(self._with(base, text, is_models=True))
 
@@ -163,7 +163,7 @@ class Session:
         except VocabError:
             if not is_models:
                 raise
-            # Characters that it knows one by one may make one, normalised, that it does not.
+            # Characters that it knows may, once normalized, become one that it does not know.
             end = reduce(self._read, text[1:], self._read(before, text[0]))
         return (*pieces, Piece(text, is_models, end))
 

@@ -1,7 +1,7 @@
 """Steps as CUDA graphs: captured once of each kind, then replayed in a single launch.
 
 A graph is a list of kernels with the addresses and numbers that they were given. So what is
-captured takes no arguments and returns nothing: what differs from call to call lies in static
+captured takes no arguments and returns nothing: what differs from call to call is in static
 buffers, and the random generator is seeded before each call.
 """
 
@@ -40,7 +40,7 @@ class GraphRunner:
         self._replays: dict[Hashable, Action] = {}
 
     def run(self, kind: Hashable, action: Action) -> None:
-        """Run an action that makes the same calls as all others of its kind; None is no kind.
+        """Run an action that makes the same calls as all others of its kind; None means no kind.
 
         Raises:
             CaptureError: it did not run; from here on, actions run eagerly.

@@ -70,7 +70,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 
 def is_asynchronous(device: torch.device) -> bool:
-    """Return whether `device` runs ahead of the host, so that to read a number is to wait."""
+    """Return whether `device` runs ahead of the host, so that reading a number waits for it."""
     return device.type == "cuda"
 
 
@@ -126,7 +126,9 @@ def deterministic_algorithms(config: TrainConfig) -> Iterator[None]:
     torch.set_deterministic_debug_mode("error")
     cudnn.deterministic = True
     cudnn.benchmark = False
-    filling.fill_uninitialized_memory = False  # a cost without a use: all is written first
+    filling.fill_uninitialized_memory = (
+        False  # unnecessary: everything is written before it is read
+    )
     try:
         yield
     finally:
@@ -138,8 +140,8 @@ def _check_repeats(device: torch.device) -> None:
     """Make cuBLAS repeat, which it decides when CUDA starts."""
     if device.type == "mps":
         raise ConfigError(
-            "torch has no operations that surely repeat on mps; leave --deterministic out, or give "
-            "--device cpu"
+            "torch does not guarantee repeatable operations on mps; leave --deterministic out, or "
+            "give --device cpu"
         )
     if device.type != "cuda":
         return

@@ -2,8 +2,8 @@
 
 One product serves the inputs of all times, one a step the recurrence, one each gradient of a
 weight. What a step's derivative needs is computed for all times at once, so that the backward pass
-is three operations a step. Products are made in autocast's number format where that is on, all else
-in the inputs' own. docs/equations.md has the derivation. At the end stand the cells in plain
+is three operations a step. Products are made in autocast's number format where that is on, the rest
+in the inputs' own. docs/equations.md has the derivation. The last part has the cells in plain
 operations, which run on Apple's GPUs.
 
 T = window length, B = lanes, I = input size, H = hidden size, G = gates.
@@ -241,9 +241,9 @@ def _backwards(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 # ── the cells in plain operations ──
-# torch derives them by itself: slow, and right anywhere. On Apple's GPUs torch's own layers have
-# been wrong more than once: an LSTM's gradients, a GRU that returned NaN. Nothing here writes into
-# a part of a tensor, which has been wrong there too.
+# torch differentiates them itself: slow, and right anywhere. On Apple's GPUs torch's own layers
+# have been wrong more than once: an LSTM's gradients, a GRU that returned NaN. Nothing here writes
+# into a part of a tensor, which has been wrong there too.
 
 
 def run_plain(

@@ -166,7 +166,7 @@ def open_own_corpus(model: NamedModel, hint: str) -> Corpus:
         raise CorpusError(f"the text of {model.name} cannot be read: {error}; or {hint}") from error
     if corpus.sha256 != model.corpus.get("sha256") or corpus.vocab != model.file.vocab:
         raise CorpusError(
-            f"{', '.join(paths)} has changed since {model.name} was trained on it (its SHA-256 is "
-            f"another); bring the old text back, or {hint}"
+            f"{', '.join(paths)} has changed since {model.name} was trained on it (its SHA-256 "
+            f"differs); bring the old text back, or {hint}"
         )
     return corpus

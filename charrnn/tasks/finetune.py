@@ -101,7 +101,7 @@ def extend_weights(model: ModelFile, vocab: Vocab, initialised: Arrays) -> Array
 
 
 def required_vocab(last: ModelFile) -> Vocab | None:
-    """Return the vocabulary of a run that started from a model: its text need not have all of it.
+    """Return the vocabulary of a run that started from a model: its text may lack some of it.
 
     None for any other run, whose vocabulary is that of its text.
     """

@@ -119,7 +119,7 @@ class OpenModels:
     def _one_file(self, option: str) -> ModelFile:
         """Return the file of the only model."""
         if self.file is None:
-            raise ConfigError(f"{option} goes with one model; leave -m and --negative-model out")
+            raise ConfigError(f"{option} works with one model; leave -m and --negative-model out")
         return self.file
 
 

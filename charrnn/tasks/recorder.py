@@ -76,7 +76,7 @@ class Recorder:
         if self.is_main and isinstance(report, reports.Evaluation):
             yield self._write_sample(self.run, report)
         if isinstance(report, reports.Finished):
-            # A stopped run is to continue: nothing was measured.
+            # A stopped run may continue: nothing was measured.
             is_over = self.is_main and report.reason != "stopped"
             baselines = self._complete_best(self.run, report) if is_over else {}
             yield RunFinished(self.run, report, baselines, self._corpus.val_chars)
@@ -128,7 +128,7 @@ class Recorder:
         return f"the best model before that is {self.run.best}"
 
     def describe_state(self) -> str:
-        """Return a clause on which state there is to continue from."""
+        """Return a clause on the state from which the run can continue."""
         if self.run is None or self.run.step is None:
             return "nothing was saved yet"
         where = f"saved after step {self.run.step:,} in {self.run.path}"
@@ -141,7 +141,7 @@ class Recorder:
         return ModelFile(self._started.plan.model, self._corpus.vocab, report.weights, summary)
 
     def _save_state(self, run: RunFolder, report: reports.Snapshot) -> None:
-        """Save all there is to continue from, once the logs that lead up to it are on the disk."""
+        """Save all that resuming needs, once the logs that lead up to it are on the disk."""
         progress = report.progress | {"logs": run.log_positions()}
         summary = self._summary(report.step, self.best_val_nats, progress)
         vocab = self._corpus.vocab

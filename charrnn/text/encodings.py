@@ -1,8 +1,8 @@
 """Names of encodings: whether the one asked for is usable, and which would fit these bytes.
 
-A guess never decodes a corpus; it only ends an error message. It rests on one score: the share of
-the characters beyond ASCII that ordinary text in that encoding holds, such as the common half of
-the hanzi, or lower-case Cyrillic letters.
+A guess never decodes a corpus; it only appears in an error message. It rests on one score: the
+share of the characters beyond ASCII that ordinary text in that encoding holds, such as the common
+half of the hanzi, or lower-case Cyrillic letters.
 """
 
 import codecs
@@ -48,8 +48,8 @@ def find_codec(encoding: str) -> str:
 def suggest_encodings(sample: bytes) -> list[str]:
     """Return up to MAX_SUGGESTIONS encodings that make plausible text of `sample`, best first.
 
-    The sample starts at a character; its last one may be cut off. If several
-    encodings read it as the same text, only the first is listed.
+    The sample starts at a character; its last one may be cut off. If several encodings read it as
+    the same text, only the first is listed.
 
     >>> suggest_encodings("Привет, как дела?".encode("koi8-r"))
     ['koi8-r']
@@ -126,7 +126,7 @@ def _home(encoding: str) -> re.Pattern[str]:
     hanzi = _first_level("gb2312", 0xB0, 0xD7) + _first_level("big5", 0xA4, 0xC6)
     kanji = _first_level("euc_jp", 0xB0, 0xCF)
     hangul = _first_level("euc_kr", 0xB0, 0xC8)
-    # Kanji lean on kana: Chinese or Korean misread as Japanese has none.
+    # Kanji come with kana: Chinese or Korean misread as Japanese has none.
     leaning = f"[{kanji}](?=[{kanji}]{{0,7}}[{_KANA}])|(?<=[{_KANA}])[{kanji}]+"
     # Three accented letters in a row, or an accented capital inside a word, show a wrong table.
     lone = rf"(?<![{_ACCENTED}])[{_ACCENTED}]{{1,2}}(?![{_ACCENTED}])"
@@ -136,7 +136,7 @@ def _home(encoding: str) -> re.Pattern[str]:
     korean = _unmixed(f"[{hangul}]")
     cyrillic = _unmixed(r"[а-яё]|(?<![^\W\d_])[А-ЯЁ]")
     patterns = {
-        "utf-8": r"[^\x00-\x9f\ud800-\uf8ff]",  # chance hardly ever makes valid UTF-8
+        "utf-8": r"[^\x00-\x9f\ud800-\uf8ff]",  # random bytes are almost never valid UTF-8
         **dict.fromkeys(("gb18030", "big5", "cp950"), chinese),
         **dict.fromkeys(("euc_jp", "shift_jis", "cp932"), japanese),
         **dict.fromkeys(("euc_kr", "cp949"), korean),

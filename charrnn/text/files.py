@@ -67,7 +67,7 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
     """Yield the sources that `paths` name: files, folders, glob patterns, "-" for standard input.
 
     They keep the order given, sorted within a folder or pattern, and each file comes once. Standard
-    input lies in a temporary file until the block ends, because a text is read twice.
+    input is in a temporary file until the block ends, because a text is read twice.
 
     Raises:
         CorpusError: a path leads to no readable file, or there is no path.
@@ -120,7 +120,7 @@ def iter_bytes(source: Source) -> Iterator[bytes]:
 
 
 def hash_sources(sources: Sequence[Source]) -> str:
-    """Return the SHA-256, in hex, of one file's stored bytes; of several, that of their digests."""
+    """Return the SHA-256 (hex) of one file's stored bytes, or of the digests of several files."""
     digests = []
     for source in sources:
         with open_source(source) as file:
@@ -196,7 +196,7 @@ def _find_files(name: str) -> list[Path]:
     try:
         mode = os.stat(name).st_mode  # noqa: PTH116 (Path("") would be the working folder)
     except (OSError, ValueError) as error:
-        # Only what is no file's own name is a pattern: a file may be called [a].txt.
+        # A name is a pattern only if no file has it: a file may be called [a].txt.
         if re.search(r"[*?\[]", name) and (files := _match_pattern(path)):
             return files
         reason = getattr(error, "strerror", None) or error

@@ -103,7 +103,7 @@ def count_documents(pieces: Iterable[str], end: str) -> int:
     for piece in pieces:
         *before, rest = (rest + piece).split(end)
         documents += len(before)
-        rest = rest[max(0, len(rest) - len(end) + 1) :]  # an end may go on in the next piece
+        rest = rest[max(0, len(rest) - len(end) + 1) :]  # an end may continue in the next piece
     return documents
 
 

@@ -1,9 +1,10 @@
 """Processes that do the jobs of `encode` side by side.
 
-A worker is a bare Python that imports no more than the text room. It takes a job as a line of JSON
-on its standard input, answers with one on its standard output, and ends when its input does, so it
-never outlives the process that started it. concurrent.futures' processes do not serve: a forked one
-may inherit a lock that a thread of torch's holds, a spawned one imports the caller's script again.
+A worker is a bare Python that imports only what reading a text needs. It takes a job as a line of
+JSON on its standard input, answers with one on its standard output, and ends when its input does,
+so it never outlives the process that started it. concurrent.futures' processes do not work here: a
+forked one may inherit a lock that a thread of torch's holds, a spawned one imports the caller's
+script.
 """
 
 import json
@@ -38,7 +39,7 @@ def allowed_workers() -> int:
         if not own.isascii() or not own.isdigit() or int(own) < 1:
             raise ConfigError(f"CHARRNN_WORKERS is {own!r}; give a number of processes, 1 or more")
         return int(own)
-    if not sys.executable or getattr(sys, "frozen", False):  # there is no Python to start
+    if not sys.executable or getattr(sys, "frozen", False):  # no Python to start
         return 1
     if hasattr(os, "sched_getaffinity"):  # Linux: the processors that this process may use
         return min(MAX_WORKERS, len(os.sched_getaffinity(0)))

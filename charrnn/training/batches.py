@@ -21,7 +21,7 @@ from charrnn.text.vocab import Ids, Vocab
 
 _LARGEST_SHARE = 0.25  # of the memory that is free on the device
 _SIGNED = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""By bytes: torch has few operations on wider numbers without a sign."""
+"""By bytes: torch has few operations on wider unsigned numbers."""
 _SENT_AT_ONCE = 1 << 24  # tokens
 
 
@@ -103,9 +103,9 @@ def _random_offset(seed: int, epoch: int, choices: int) -> int:
 class Batches:
     """Hands over the windows of `lanes` on the device that trains.
 
-    A GPU would wait for every window that the host cuts and sends. Where the text takes little of
-    its memory it lies there whole, in the width that its ids have, and is cut there; else a window
-    goes through pinned memory, from which a copy runs beside the computation.
+    A GPU would wait for every window that the host cuts and sends. If the text takes little of its
+    memory, all of it is stored there, in the width of its ids, and is cut there. Otherwise a window
+    goes through pinned memory, from which it is copied while the GPU computes.
     """
 
     def __init__(self, lanes: Lanes, vocab: Vocab, device: torch.device) -> None:
@@ -151,7 +151,7 @@ def send_text(ids: Ids, device: torch.device) -> Tensor:
 def cut(text: Tensor, start: int, lane_length: int, batch_size: int, seq_len: int) -> Tensor:
     """Return the window of all lanes and the token after it: (B, T + 1) int64.
 
-    start: of the first lane's window in `text` (S,); the others lie lane_length apart.
+    start: of the first lane's window in `text` (S,); the others are lane_length apart.
 
     >>> cut(torch.arange(8), 1, 4, batch_size=2, seq_len=2).tolist()
     [[1, 2, 3], [5, 6, 7]]

@@ -1,8 +1,8 @@
 """What this machine can do, measured in a moment, and the plan that follows from it.
 
-`plan.py` has the rules, which were read off two processor cores. Here are the two figures that they
-need: how many times as fast this machine trains, and what a step of this very run takes. A GPU gets
-sizes of its own. A resumed run keeps its plan.
+`plan.py` has the rules, which were measured on two processor cores. Here are the two figures that
+they need: how many times as fast this machine trains, and how long a step of this run takes. A GPU
+gets sizes of its own. A resumed run keeps its plan.
 
 V = tokens of the vocabulary, H = hidden size, B = lanes, T = window length.
 """

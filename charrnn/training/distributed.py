@@ -131,7 +131,7 @@ class World:
         self.barrier()
 
     def should_report(self, error: Exception, *, is_common: bool = False) -> bool:
-        """Return whether nobody reported an error of this kind; of a lost process, any error.
+        """Return whether nobody reported an error of this kind, or, for a lost process, any error.
 
         is_common: all have it, so that the main process reports it.
         """
@@ -155,7 +155,7 @@ def init_world(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
 
     Raises:
         ConfigError: a variable of the environment is missing.
-        ProcessLostError: the others did not come.
+        ProcessLostError: the others did not connect.
     """
     if not {"RANK", "WORLD_SIZE"} <= environment.keys() or environment["WORLD_SIZE"] == "1":
         yield SINGLE_PROCESS
@@ -174,7 +174,7 @@ def init_world(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
         ) from error
     except ProcessLostError as error:
         raise ProcessLostError(
-            "the other processes of this training did not come; where they are on other machines, "
+            "the other processes of this training did not connect; if they are on other machines, "
             "give torchrun --local-addr with this one's address in their network, and set "
             "GLOO_SOCKET_IFNAME to the device that has it"
         ) from error
@@ -228,8 +228,8 @@ def make_buckets(model: CharRNN) -> list[Bucket]:
     """Return the learned weights in the order in which a backward pass completes their gradients.
 
     Small layers go with those below. The last bucket has what is completed at the very end, as the
-    embedding, which may be the output's matrix too, and what a window need not use, as the initial
-    states.
+    embedding, which may be the output's matrix too, and what a window may not use, such as the
+    initial states.
     """
     layers = reversed(list(cast(Iterable[RecurrentLayer], model.layers)))
     parts = [nn.ModuleList([model.projection, model.output]), *(layer.cell for layer in layers)]

@@ -57,8 +57,8 @@ def compare_dynamic(
 class _LearningCopy:
     """A copy of a model that learns from every window it reads.
 
-    Each weight's step is measured by the root mean square of its own gradients so far: what the
-    text has had much to say about moves no faster than the rest, and is pulled back harder.
+    Each weight's step is divided by the root mean square of its own gradients so far: a weight with
+    large gradients moves no faster than the rest, and is pulled back harder.
     """
 
     def __init__(self, model: CharRNN, rate: float) -> None:
@@ -89,5 +89,5 @@ class _LearningCopy:
             root = squares.addcmul_(gradient, gradient).sqrt()  # the root mean square · √windows
             # Back towards the trained value, the more the text has moved this weight ...
             weight.lerp_(trained, (root * (_DECAY / root.mean())).clamp_(max=1))
-            # ... then against the gradient, measured by the root mean square of all so far.
+            # ... then against the gradient, divided by the root mean square of all so far.
             weight.addcdiv_(gradient, root, value=-self._rate * math.sqrt(self._windows))

@@ -1,7 +1,7 @@
 """How good a model is on held-out text, in nats per character, by two protocols.
 
 carried: the text is read from its start to its end with the state carried along. windowed:
-consecutive windows of 256 characters, each from the initial state; nanoGPT draws its own at random.
+consecutive windows of 256 characters, each from the initial state; nanoGPT samples its own.
 Both are total nats over total characters, and leave model and random state as they were. Several
 models read the same blocks, and the average of their probabilities is scored with them.
 
@@ -38,7 +38,7 @@ _MOST_AT_THE_END = 10_000_000  # tokens; more would take hours and change no dec
 
 @dataclass(frozen=True)
 class Score:
-    """What a model makes of a text. The first character is given, so it is not counted."""
+    """How well a model predicts a text. The first character is given, so it is not counted."""
 
     loss_nats: float
     chars: int
@@ -160,9 +160,9 @@ def evaluate_carried(
 ) -> Score:
     """Return the score on `ids` (S,) with the state carried from start to end.
 
-    The text is read in lanes. Each but the first runs up over the 256 characters before its own,
-    uncounted; what a state would still know of anything earlier is too little to change the third
-    decimal. Several processes share out the lanes, or windows, of each block.
+    The text is read in lanes. Each but the first also reads the 256 characters before its own,
+    which are not counted; what a state remembers of earlier text is too little to change the third
+    decimal. Several processes share the lanes, or windows, of each block.
     """
     return compare_carried([model], ids, vocab, on_progress, world)[0]
 
@@ -262,7 +262,7 @@ def _read_block(
 ) -> tuple[NDArray[np.float32], list[State | None]]:
     """Return the nats (M + 1, T·B) of a block's targets, and each model's state after it."""
     device = models[0].output.weight.device
-    clipped = np.minimum(positions, len(ids) - 2)  # what lies beyond the text does not count
+    clipped = np.minimum(positions, len(ids) - 2)  # positions beyond the text do not count
     inputs, targets = (
         torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (clipped, clipped + 1)
     )

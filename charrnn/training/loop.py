@@ -1,8 +1,8 @@
 """train(...): a corpus and a config become a trained model, one report at a time.
 
-No printing and no files: reports carry all there is to show, and `record` writes what is to be
-kept. Every random choice is a function of seed and step, so that on a CPU a resumed run repeats an
-uncut one bit for bit.
+No printing and no files: reports carry all there is to show, and `record` writes what the
+run keeps. Every random choice is a function of seed and step, so that on a CPU a resumed run
+repeats an uninterrupted one bit for bit.
 """
 
 import math
@@ -52,7 +52,7 @@ def train(
     Raises:
         ConfigError: the device is missing, or does not support a setting.
         CorpusError: the text is too short for one window, or has nothing held out.
-        DivergedError: the loss did not stay a finite number, whatever was tried.
+        DivergedError: the loss did not stay a finite number, in spite of rollbacks.
         OutOfMemoryError: the sizes do not fit.
         ProcessLostError: another process of the same training has ended.
     """
@@ -84,7 +84,7 @@ def train(
                 if run.is_report_due() or run.is_evaluation_due():
                     results += state.trainer.flush()
 
-                # Count what the steps came to, and report.
+                # Count the results of the steps, and report.
                 yield from run.count(results)
 
                 # Poll the clock and the caller.
@@ -151,12 +151,12 @@ class _Run:
             raise _StopRequested
 
     def is_report_due(self) -> bool:
-        """Return whether the step just made is to be reported."""
+        """Return whether the step just made must be reported."""
         is_last = self._state.trainer.step == self._state.plan.total_steps
         return is_last or self._is_report_late or self._is_milestone()
 
     def is_evaluation_due(self) -> bool:
-        """Return whether the current weights are to be scored, and are not yet."""
+        """Return whether the current weights must be scored, and are not scored yet."""
         step = self._state.trainer.step
         plan = self._state.plan
         is_spaced = plan.eval_every is not None and step % plan.eval_every == 0

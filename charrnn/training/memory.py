@@ -1,6 +1,6 @@
-"""How much memory a run takes, how much there is, and what to do when it does not suffice.
+"""How much memory a run takes, how much there is, and what to do when it is not enough.
 
-Linux grants memory that it does not have, and kills a process that then uses it, without a word.
+Linux grants memory that it does not have, and kills a process that then uses it, without a message.
 So sizes that cannot fit are refused before anything is allocated.
 """
 
@@ -41,8 +41,8 @@ def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -
     while training_bytes(plan, micro_batches) > room:
         if micro_batches >= plan.batch_size:
             raise OutOfMemoryError(
-                f"these sizes take {training_bytes(plan, micro_batches) / 1e9:.1f} GB of memory at "
-                f"least, of {room / 1e9:.1f} GB that this process may have; {HINT}"
+                f"these sizes take at least {training_bytes(plan, micro_batches) / 1e9:.1f} GB of "
+                f"memory, and this process may have {room / 1e9:.1f} GB; {HINT}"
             )
         micro_batches *= 2
     return micro_batches
@@ -93,7 +93,7 @@ def _group_limits() -> Iterator[int]:
 
 
 def _read_limit(path: Path) -> Iterator[int]:
-    with suppress(OSError, ValueError):  # "max" is no number
+    with suppress(OSError, ValueError):  # "max" is not a number
         yield int(path.read_text())
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from charrnn.training.distributed import SINGLE_PROCESS, World
 
 _MOMENTUM = 0.95
-_SCALE = 0.5  # a step's size beside AdamW's, so that one learning rate serves both
+_SCALE = 0.5  # a step's size relative to AdamW's, so that one learning rate serves both
 _ITERATIONS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at small singular values
 _EPSILON = 1e-7
@@ -104,7 +104,7 @@ def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
     Each of five times X becomes a X + (b A + c A²) X with A = X Xᵀ, which moves a singular value s
     to a s + b s³ + c s⁵ and leaves the directions as they are. Those above 1/500 of a matrix's
-    Frobenius norm come to 0.68 to 1.20; smaller ones grow up to 485-fold. The products are made in
+    Frobenius norm become 0.68 to 1.20; smaller ones grow up to 485-fold. The products are made in
     `dtype`.
     """
     is_tall = matrices.shape[1] > matrices.shape[2]

@@ -1,4 +1,4 @@
-"""Muon for the recurrent layers' matrices, AdamW for all else; clipping, schedule, EMA.
+"""Muon for the recurrent layers' matrices, AdamW for the rest; clipping, schedule, EMA.
 
 Muon is in `muon.py`. AdamW is torch's fused kernel over plain tensors, which a checkpoint holds by
 name: torch.optim.AdamW would load torch's compiler first, a second of every start.

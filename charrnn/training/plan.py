@@ -1,10 +1,10 @@
 """From the corpus and the time allowed to sizes and steps: what None means in a TrainConfig.
 
-The rules were read off measurements on two processor cores (benchmarks/LOG.md, `make grid`); time
+The rules come from measurements on two processor cores (benchmarks/LOG.md, `make grid`); time
 counts as what those cores would need, so a faster machine gets a larger network. A short run does
 best with a small network that takes many steps, a long one with a large one held back by dropout;
-a short text needs a small one whatever the time. At the end stands what twice the time or twice the
-text would bring.
+a short text needs a small one whatever the time. The last part estimates what twice the time or
+twice the text would gain.
 
 V = tokens of the vocabulary, H = hidden size.
 """
@@ -189,7 +189,7 @@ def _fit_windows(config: TrainConfig, train_tokens: int) -> tuple[int, int]:
     return seq_len, batch_size
 
 
-# ── what more would bring ──
+# ── what more would gain ──
 # `benchmarks/curves.py` fitted these curves to runs: default settings, several budgets,
 # tiny-shakespeare and its last half and quarter. For another text they are a rough guide.
 

@@ -101,9 +101,9 @@ class TrainingState:
         if rollbacks > _MOST_ROLLBACKS:
             rate = self.trainer.rate_factor * self.plan.learning_rate
             raise DivergedError(
-                f"the loss stopped being a number at step {step}, as it did {_MOST_ROLLBACKS} "
-                "times before, each time at half the learning rate; what was saved is kept. Start "
-                f"again with a lower --learning-rate than {rate:g} or {self._clip_hint()}"
+                f"the loss became NaN or infinite at step {step}, after {_MOST_ROLLBACKS} "
+                "rollbacks that each halved the learning rate; what was saved is kept. Start again "
+                f"with a lower --learning-rate than {rate:g} or {self._clip_hint()}"
             )
         self._load(self.good)
         self.stats.rollbacks = rollbacks
@@ -142,7 +142,7 @@ class TrainingState:
         return Snapshot(self.trainer.step, self.plan.model, weights, arrays, progress)
 
     def _load(self, snapshot: Snapshot) -> None:
-        """Become the snapshot, but for the plan and the time that has passed."""
+        """Become the snapshot, except for the plan and the time that has passed."""
         self.trainer.load_state_dict(snapshot.weights, snapshot.arrays, snapshot.progress)
         self.stats.load_state_dict(snapshot.progress)
         self.trainer.rate_factor = 0.5**self.stats.rollbacks

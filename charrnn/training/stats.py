@@ -61,7 +61,7 @@ class MeanLoss:
 
 @dataclass
 class LossTracker:
-    """Where the loss of a window usually is: running means of it and of how far off it is.
+    """Where the loss of a window usually is: running means of it and of its distance from that.
 
     >>> tracker = LossTracker(nats=1.0, spread_nats=0.01, windows=60)
     >>> tracker.add(1.01), tracker.add(5.0)
@@ -122,7 +122,7 @@ class TrainingStats:
         self.dropped = 0
         self.since_milestone.add(result.loss_sum, result.chars)
         self.since_evaluation.add(result.loss_sum, result.chars)
-        # An epoch's first window has no state to go by: it says nothing of the level.
+        # An epoch's first window has no state before it: its loss says nothing of the level.
         if result.cursor.window and self.level.add(result.loss_sum / max(result.chars, 1)):
             kinds.append("spike")
         return kinds
@@ -161,7 +161,7 @@ class TrainingStats:
         """Become what `state_dict` returned.
 
         Raises:
-            LookupError, TypeError, ValueError: these are no such values.
+            LookupError, TypeError, ValueError: these are other values.
         """
         milestone, evaluation = values["meters"]
         self.since_milestone = MeanLoss(float(milestone[0]), int(milestone[1]))

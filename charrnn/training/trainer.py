@@ -45,7 +45,7 @@ _MOST_PENDING = 32  # steps
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step came to: the window at `cursor`, its loss in nats and its characters.
+    """The result of one step: the window at `cursor`, its loss in nats and its characters.
 
     is_finite: false where loss or gradient were not finite, so that no weight moved. is_split:
     memory ran short in this step, which raised micro_batches. capture_error: why steps are no
@@ -249,7 +249,7 @@ class Trainer:
     def _update_buffers(self, state: State | None) -> str:
         """Make the step that the buffers describe; return why it was not captured, if it failed.
 
-        A step from the initial state, which may have that to learn, is too rare to be captured.
+        A step from the initial state, which may be learned, is too rare to be captured.
         """
         kind = None if state is None else self.update.optimizer.is_muon_due
         error = ""
@@ -288,7 +288,7 @@ class Trainer:
     def _initial_state(self) -> State:
         return self.model.initial_state(self._own.stop - self._own.start)
 
-    # ── what there is to know ──
+    # ── properties ──
 
     @property
     def micro_batches(self) -> int:
@@ -347,7 +347,7 @@ class Trainer:
 
         Raises:
             CheckpointError: a weight is missing or has another shape.
-            LookupError, TypeError, ValueError, RuntimeError: as much of anything else.
+            LookupError, TypeError, ValueError, RuntimeError: the same of anything else.
         """
         load_numpy_state_dict(self.model, weights)
         for name, tensor in self._moving_tensors().items():

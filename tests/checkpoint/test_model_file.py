@@ -446,7 +446,7 @@ def test_a_document_that_is_not_a_models_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('"step": 7', '"step": 7, "step": 8', "the key 'step' stands twice"),
+        ('"step": 7', '"step": 7, "step": 8', "the key 'step' occurs twice"),
         ('"step": 7', '"step": 1e999', "a number in it is inf, which is not finite"),
         ('"step": 7', '"step": ' + "9" * 5000, "a number in it has 5,000 digits"),
         ('"step": 7', '"step": ' + "[" * 5000, "it is nested more than 32 deep"),
@@ -762,8 +762,8 @@ def test_a_document_that_is_not_json_is_refused(text: object, reason: str) -> No
         ('{"__metadata__":{"sha256":"%s","charrnn":"{}","a":"b"}}', "has an unknown key 'a'"),
         ('{"__metadata__":{"sha256":"%s","charrnn":"é"}}', "'ascii' codec can't decode byte"),
         ('{"__metadata__":{"sha256":"%s","charrnn":"{}"}', "Expecting ',' delimiter"),
-        ('{"__metadata__":{"sha256":"%s","charrnn":"{}"},"a":1,"a":2}', "the key 'a' stands twice"),
-        ('{"__metadata__":{"sha256":"%s","charrnn":"{}"},"__metadata__":{}}', "stands twice"),
+        ('{"__metadata__":{"sha256":"%s","charrnn":"{}"},"a":1,"a":2}', "the key 'a' occurs twice"),
+        ('{"__metadata__":{"sha256":"%s","charrnn":"{}"},"__metadata__":{}}', "occurs twice"),
     ],
 )
 def test_a_header_that_we_do_not_write_is_refused(header: str, reason: str) -> None:

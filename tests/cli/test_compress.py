@@ -80,9 +80,9 @@ def test_escapes_and_stored_bytes_are_reported(capsysbinary: Bytes) -> None:
     end_of("compress", "tiny", "noise")
 
     err = capsysbinary.readouterr().err.decode()
-    assert "; 3 bytes that it does not know are stored as they are\n" in err
+    assert "; 3 bytes that it does not know are stored unchanged\n" in err
     assert "500 → 558 bytes (111.6%): noise.crnn\n" in err
-    assert err.endswith("\nstored as it is: the model does not make it smaller\n")
+    assert err.endswith("\nstored uncompressed: the model does not make it smaller\n")
 
 
 def test_json_gives_every_figure_and_nothing_else(capsysbinary: Bytes) -> None:
@@ -155,7 +155,7 @@ def test_a_file_that_was_not_named_is_not_replaced(capsysbinary: Bytes) -> None:
     code, line = complaint(capsysbinary, "decompress", "tiny", "book.txt.crnn")
 
     assert code == 2
-    assert "book.txt is there already; replace it with -o book.txt" in line
+    assert "book.txt already exists; replace it with -o book.txt" in line
 
 
 def test_a_damaged_file_leaves_what_was_there(capsysbinary: Bytes) -> None:

@@ -58,7 +58,7 @@ def test_a_person_sees_a_row_for_each_completion(capsys: Text) -> None:
     [
         (["a__", "--beam", "2", "-n", "2"], "these may not be the very best; --beam 20 searches"),
         (["a__", "--sample"], "sampled from all 25 completions that fit"),
-        (["a__", "--sample", "--beam", "9"], "sampled from 9 completions that stand for all"),
+        (["a__", "--sample", "--beam", "9"], "sampled from 9 completions that represent all"),
     ],
 )
 def test_what_is_known_of_them_is_said_on_stderr(

@@ -93,6 +93,25 @@ def test_the_whole_help_has_every_option_and_example(path: tuple[str, ...], caps
     assert short.endswith(f"\n{words} --help-all shows all {len(own) + 1} options.\n")
 
 
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_no_line_of_help_is_wider_than_80_columns(
+    path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: Text
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    page = output_of(capsys, *path, "--help-all" if path in SHORTENED else "--help")
+
+    assert [line for line in page.splitlines() if len(line) > 80] == []
+
+
+def test_a_range_shows_no_upper_bound_that_nobody_reaches(capsys: Text) -> None:
+    page = output_of(capsys, "train", "--help-all")
+
+    assert "1<=x<=65536" in page
+    assert re.search(r"--seed N [^-]*x>=0\]", page)
+    assert [n for n in re.findall(r"x<=?(\d+)", page) if int(n) > 100_000] == []
+
+
 def test_the_common_options_stand_in_the_order_in_which_they_are_named() -> None:
     @click.command("demo", cls=Command, common=("second", "first"), examples="demo 1\ndemo 2")
     @click.option("--first")

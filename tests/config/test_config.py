@@ -168,7 +168,7 @@ def test_a_bias_is_split_at_its_last_equals_sign() -> None:
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        ("a(", "no regular expression: missing )"),
+        ("a(", "not a valid regular expression: missing )"),
         ("x*", "matches an empty text"),
         ("$", "an empty text"),
     ],
@@ -192,10 +192,18 @@ def test_an_invalid_stop_pattern_or_one_that_matches_empty_text_is_refused(
             "none",
             r"document_end is '\udcff', which is not valid UTF-8; write it in UTF-8",
         ),
-        ("\r\n", "none", r"is '\r\n', which becomes '\n' when a text is read; write it so"),
-        ("\r", "nfc", r"is '\r', which becomes '\n' when a text is read; write it so"),
-        ("e\u0301", "nfc", r"is 'e\u0301', which becomes '\xe9' when a text is read; write it so"),
-        ("\uff0a", "nfkc", r"is '\uff0a', which becomes '*' when a text is read; write it so"),
+        ("\r\n", "none", r"is '\r\n', which becomes '\n' when a text is read; give that instead"),
+        ("\r", "nfc", r"is '\r', which becomes '\n' when a text is read; give that instead"),
+        (
+            "e\u0301",
+            "nfc",
+            r"is 'e\u0301', which becomes '\xe9' when a text is read; give that instead",
+        ),
+        (
+            "\uff0a",
+            "nfkc",
+            r"is '\uff0a', which becomes '*' when a text is read; give that instead",
+        ),
     ],
 )
 def test_a_document_end_that_no_text_can_contain_is_refused(
@@ -247,6 +255,27 @@ def test_an_unknown_preset_is_refused_with_all_of_them() -> None:
 def test_a_decay_rate_needs_the_exponential_schedule() -> None:
     assert "works only with lr_schedule exponential" in error_of(TrainConfig, decay_rate=0.9)
     assert TrainConfig(decay_rate=0.9, lr_schedule="exponential").decay_rate == 0.9
+
+
+FORMS = [{"regex": "a+"}, {"choices": ("a", "b")}, {"template": "{}"}, {"balanced": True}]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: next(iter(form)))
+def test_a_text_of_a_given_form_cannot_also_be_kept_from_copying(form: dict[str, Any]) -> None:
+    message = error_of(SampleConfig, max_copy=20, **form)
+
+    assert message.startswith(f"max_copy and {next(iter(form))} together")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [*FORMS, {"max_copy": 20}, {"seconds": 1.5}],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_what_only_sampling_can_follow_does_not_go_with_a_beam(setting: dict[str, Any]) -> None:
+    message = error_of(SampleConfig, beam=4, **setting)
+
+    assert message.startswith(f"{next(iter(setting))} goes with sampling, not with a beam")
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

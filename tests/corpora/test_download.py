@@ -281,7 +281,7 @@ def test_a_stream_without_a_length_ends_at_the_cap(server, fetch, destination):
 
 def test_a_length_announced_too_long_is_reported_after_the_retries(server, fetch, destination):
     server.plan = [lambda handler: send(handler, b"short", length=9, ETag='"v1"')]
-    with pytest.raises(CorpusError, match="5 bytes came, but 9 were expected"):
+    with pytest.raises(CorpusError, match="5 bytes arrived, but 9 were expected"):
         fetch(sha256=None, size_bytes=None)
     assert not destination.exists()
 
@@ -295,7 +295,7 @@ def test_a_length_announced_too_short_is_caught_by_the_size(server, fetch, desti
 
 def test_an_empty_answer_is_no_file(server, fetch, destination):
     server.plan = [lambda handler: send(handler, b"")]
-    with pytest.raises(CorpusError, match="0 bytes came"):
+    with pytest.raises(CorpusError, match="0 bytes arrived"):
         fetch(sha256=None, size_bytes=None)
     assert not destination.exists()
 

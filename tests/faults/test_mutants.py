@@ -450,7 +450,7 @@ ABSURD: dict[str, tuple[Callable[[bytes, int], bytes], int, str]] = {
             "{" + "".join(f'"{i}":0,' for i in range(2 * many)) + '"9":0}'
         ),
         0,
-        "the key '9' stands twice",
+        "the key '9' occurs twice",
     ),
     "many arrays": (
         lambda tiny, many: header_of(

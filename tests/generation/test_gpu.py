@@ -195,7 +195,7 @@ def test_an_unsupported_setting_is_refused_by_name(
 ) -> None:
     option = "--" + next(iter(settings)).replace("_", "-")
 
-    with pytest.raises(ConfigError, match=f"has no {option}; leave one of them out"):
+    with pytest.raises(ConfigError, match=f"does not support {option}; leave one of them out"):
         GpuBackend(make_model(), SampleConfig(**settings), "cpu")
 
 
@@ -294,7 +294,7 @@ def test_several_models_are_refused(sample: Callable[..., tuple[int, str, str]])
     code, _, error = sample("-m", "tiny", "-m", "tiny", "--device", "cpu")
 
     assert (code, error.count("\n")) == (2, 1)
-    assert "--device goes with one model; leave -m and --negative-model out" in error
+    assert "--device works with one model; leave -m and --negative-model out" in error
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -91,7 +91,7 @@ def test_a_ban_of_everything_is_refused_by_name(settings: dict[str, Any], asked:
 
 
 def test_a_bias_on_no_character_of_the_model_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'ß=1' is on no character that this model has"):
+    with pytest.raises(ConfigError, match=r"'ß=1' names no character that this model has"):
         make_logit_bias(LETTERS, SampleConfig(bias=("ß=1",)))
 
 

@@ -201,7 +201,7 @@ def test_a_chain_is_described_in_order_with_its_values() -> None:
         "typical 0.95",
         "top-p 0.85",
         "min-p 0.05",
-        "XTC 0.5 of the times, above 0.1",
+        "XTC with probability 0.5, above 0.1",
         "mirostat 3 bits, rate 0.1",
         "sample",
     ]

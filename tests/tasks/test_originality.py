@@ -105,7 +105,7 @@ def test_a_changed_text_is_refused(train: Train) -> None:
     Path("book.txt").write_text(BOOK.replace("aab", "aba", 1), encoding="utf-8")
 
     assert complaint(file) == (
-        "book.txt has changed since poet was trained on it (its SHA-256 is another); bring the old "
+        "book.txt has changed since poet was trained on it (its SHA-256 differs); bring the old "
         "text back, or leave --max-copy, --mark-copies and --skip-known-lines out"
     )
 

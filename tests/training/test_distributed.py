@@ -286,7 +286,7 @@ def test_a_process_that_loads_longer_is_waited_for_before_any_connection_is_time
     other = Thread(target=load_slowly)
     other.start()
     with (
-        pytest.raises(ProcessLostError, match=r"did not come.*--local-addr.*GLOO_SOCKET_IFNAME"),
+        pytest.raises(ProcessLostError, match=r"did not connect.*--local-addr.*GLOO_SOCKET_IFNAME"),
         init_world({"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "2"}),
     ):
         pass

@@ -16,15 +16,15 @@ from charrnn.config import PRESETS, SampleConfig, with_seed
 from charrnn.errors import ConfigError
 
 _EXAMPLES = """
-charrnn sample                                       the newest run's best model
-charrnn sample shakespeare --temp 0.5 --prompt "ROMEO:"
+charrnn sample                                 the newest run's best model
+charrnn sample tiny-shakespeare --temp 0.5 --prompt "ROMEO:"
 charrnn sample names -n 1000 --lines 1 --unique --skip-known-lines
-charrnn sample --preset careful --sentences 2        presets: careful, plain, wild
+charrnn sample --preset careful --sentences 2  presets: careful, plain, wild
 charrnn sample --ban digits --bias e=-2 --min-p 0.05 --print-sampler
 charrnn sample --regex "[A-Z][a-z]+( [a-z]+){2,5}[.]"
 charrnn sample --template "Name: {}, aged {[1-9][0-9]?}"
-charrnn sample -m shakespeare:0.7 -m tang:0.3        two models blended
-charrnn sample --max-copy 20 --mark-copies           mark what is copied from the training text
+charrnn sample -m book:0.7 -m letters:0.3      two models blended
+charrnn sample --max-copy 20 --mark-copies     mark what the corpus has too
 charrnn sample --prompt-file draft.txt --stop "." --no-prompt
 charrnn sample -n 20 --sort --json --logprobs 3 | head -1
 """
@@ -47,21 +47,21 @@ _positive = {"type": click.IntRange(min=1), "metavar": "N", "show_default": True
 @click.command("sample", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @inputs.optional_model
 @click.option("--prompt", help="text to continue; - reads it from stdin")
-@click.option("--prompt-file", type=click.Path(), help="file with the text to continue (UTF-8)")
+@click.option("--prompt-file", type=click.Path(), help="UTF-8 file with the text to continue")
 @click.option(
     "--preset",
     type=Choice(tuple(PRESETS)),
-    help=f"settings that go together ({_PRESETS}); options you give override them",
+    help=f"group of settings ({_PRESETS}); options that you give override them",
 )
 @click.option("--no-prompt", is_flag=True, help="leave the prompt out of the output")
 @click.option("--print-sampler", is_flag=True, help="print the sampling steps and exit")
 @click.option("--raw", is_flag=True, help="write control characters to a terminal unchanged")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object per sample")
+@click.option("--json", "as_json", is_flag=True, help="print each text as one JSON object")
 @click.option(
     "--logprobs",
     type=click.IntRange(min=0, max=1000),
     metavar="N",
-    help="with --json: ln p of each character and of its N likeliest alternatives",
+    help="with --json: ln p of each character, and of the N most likely ones at its position",
 )
 @_models(
     "-m",
@@ -70,34 +70,48 @@ _positive = {"type": click.IntRange(min=1), "metavar": "N", "show_default": True
     multiple=True,
     metavar="NAME[:WEIGHT]",
     shell_complete=inputs.complete_run,
-    help="blend this model, instead of MODEL; can be repeated",
+    help="blend models, each given by -m instead of MODEL; WEIGHT is relative to the others: above "
+    "0, at most 1000, 1 if left out",
 )
-@_models("--blend-log", is_flag=True, help="blend log-probabilities: what all models find likely")
+@_models(
+    "--blend-log",
+    is_flag=True,
+    help="with -m: average log-probabilities instead of probabilities, so that a character must be "
+    "likely in every model",
+)
 @_models(
     "--negative-model",
     metavar="NAME[:STRENGTH]",
-    help="push away from what this model finds likely",
+    help="make less likely what this model finds likely; STRENGTH says how much: above 0, at most "
+    "1000, 0.5 if left out",
 )
-@_models("--save-state", type=click.Path(), help="save the state after the text in this file")
-@_models("--load-state", type=click.Path(), help="continue from the state in this file")
+@_models(
+    "--save-state", type=click.Path(), help="save the model's state after the text to this file"
+)
+@_models("--load-state", type=click.Path(), help="continue from the state saved in this file")
 @_many("-n", "--samples", "count", default=1, help="how many texts to write", **_positive)
 @_many(
     "--best-of",
     default=1,
-    help="make N texts for each one, keep the best by mean log-probability per character",
+    help="for each text, write N and keep the one with the highest mean log-probability per "
+    "character",
     **_positive,
 )
 @_many(
     "--device",
     type=Choice(("cpu", "cuda")),
-    help="sample with torch, thousands of texts at once; without most penalties, filters and "
-    "constraints",
+    help="sample thousands of texts at once with torch on this device; most penalties, filters and "
+    "constraints are not available",
 )
 @_many("--unique", is_flag=True, help="write no text twice")
-@_many("--sort", is_flag=True, help="highest mean log-probability per character first")
-@_origin("--skip-known-lines", is_flag=True, help="leave out lines of the training text")
+@_many(
+    "--sort",
+    is_flag=True,
+    help="write the texts with the highest mean log-probability per character first",
+)
+@_origin("--skip-known-lines", is_flag=True, help="leave out lines that are in the training text")
 @_origin("--mark-copies", is_flag=True, help="mark what is copied from the training text")
-@_origin("--min-copy", default=20, help="characters in a row that make a copy", **_positive)
+@_origin("--min-copy", default=20, help="characters in a row that count as a copy", **_positive)
 @click.option(
     "--choices",
     "choices_file",
@@ -125,25 +139,26 @@ def command(
     checkpoints: str,
     **others: Any,
 ) -> None:
-    """Write text with a model.
+    """Generate text with a model.
 
-    MODEL is a run's name, its folder, or a model file. The text continues --prompt for --length
-    characters. --temp says how daring it is: 0.5 is safe, 1 is as varied as the training text.
-    Without a prompt it starts as a line does.
+    MODEL is a run's name, a run's folder or a model file. The text continues --prompt for --length
+    characters. --temp sets how varied the text is: 0.5 is cautious, 1 is as varied as the training
+    text. Without a prompt the text starts at the beginning of a line.
 
-    Each character goes through repetition, presence, frequency and DRY penalty, bias, only and ban,
-    constraint, max-copy, temperature, top-n-sigma, top-k, typical, top-p, min-p, XTC, mirostat, in
-    this order; --print-sampler shows the steps of your options. At temperature 0 the likeliest
-    allowed character is taken. With --documents a text without a prompt starts as a document does.
+    For each character the settings are applied in this order: repetition, presence, frequency and
+    DRY penalties, bias, only and ban, constraint or max-copy, temperature, top-n-sigma, top-k,
+    typical, top-p, min-p, XTC, mirostat. --print-sampler shows the steps of your options. At
+    temperature 0 the most likely allowed character is taken. With --documents a text without a
+    prompt starts at the beginning of a document.
 
-    Sample i depends only on the seed and i, not on how many samples you ask for. Under a constraint
-    the text matches in full; it ends where the model would write what cannot match. --beam searches
-    instead of sampling: bias, only and ban alone shape its probabilities. With --device the same
-    seed gives the same text, except where rounding tips a choice.
+    Sample i depends only on the seed and i, not on how many samples you ask for. With a constraint
+    (--regex, --template or --choices) the whole text matches it. Once it does, the text ends when
+    the model picks a character that cannot extend the match. --beam searches instead of sampling:
+    only --bias, --only and --ban change its probabilities. With --device the same seed gives the
+    same text as without it, unless rounding changes which character is picked.
 
-    A JSON object has index, prompt, text, stopped_by, bpc (by the model, before any option shapes
-    its probabilities), temperature and seed; with --logprobs also logprobs, with --mark-copies also
-    copied.
+    A JSON object has index, prompt, text, stopped_by, bpc (of the model, before any option changes
+    its probabilities), temperature and seed; --logprobs adds logprobs, --mark-copies adds copied.
     """
     if others["logprobs"] is not None and not others["as_json"]:
         raise ConfigError("--logprobs is written as JSON; give --json with it, or leave it out")

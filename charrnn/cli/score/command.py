@@ -1,4 +1,4 @@
-"""charrnn score: how surprised a model is by a text, character by character."""
+"""charrnn score: how surprised a model is by each character of a text."""
 
 import json
 import sys
@@ -25,9 +25,9 @@ from charrnn.tasks.score import ScoredText
 from charrnn.text.files import Source, open_sources
 
 _EXAMPLES = """
-charrnn score book letter.txt --map             each character on the colour of its bits
-charrnn score book letter.txt --lines --sort    the most surprising lines first
-charrnn score letter.txt --json | jq 'select(.kind == "line" and .bpc > 5).line'
+charrnn score letter.txt --map           each character coloured by its bits
+charrnn score letter.txt --lines --sort  the most surprising lines first
+charrnn score book letter.txt --json | jq 'select(.line and .bpc > 5).line'
 """
 _JSON_DECIMALS = 4  # of bits, which are computed in single precision
 
@@ -35,12 +35,25 @@ _JSON_DECIMALS = 4  # of bits, which are computed in single precision
 @click.command("score", cls=Command, examples=_EXAMPLES)
 @click.argument("names", nargs=-1, metavar="[MODEL] [FILE]", shell_complete=complete_run)
 @click.option("--text", help="score this text instead of FILE")
-@click.option("--lines", is_flag=True, help="one row for each line: number, bits per character")
-@click.option("--sort", is_flag=True, help="with --lines or --json: most surprising lines first")
-@click.option("--map", is_flag=True, help="the text, coloured by bits per character")
-@click.option("--html", type=click.Path(), help="write the coloured text to a web page")
-@click.option("--json", is_flag=True, help="one JSON object a line, then the whole's")
-@click.option("--encoding", default=TextConfig().encoding, show_default=True, help="of FILE")
+@click.option(
+    "--lines", is_flag=True, help="show one row per line: number, bits per character, text"
+)
+@click.option(
+    "--sort", is_flag=True, help="with --lines or --json: the most surprising lines first"
+)
+@click.option("--map", is_flag=True, help="show the text, each character coloured by its bits")
+@click.option(
+    "--html", type=click.Path(), help="write the coloured text to this file, as a web page"
+)
+@click.option(
+    "--json", is_flag=True, help="one JSON object per line of text, then one for the whole text"
+)
+@click.option(
+    "--encoding",
+    default=TextConfig().encoding,
+    show_default=True,
+    help="text encoding of FILE, such as utf-8 or gb18030",
+)
 @checkpoints_option
 def command(
     names: tuple[str, ...],
@@ -53,16 +66,17 @@ def command(
     """Show how surprised a model is by each character.
 
     FILE is a file, a folder, a glob, or - for stdin, which is also read without FILE. MODEL is a
-    run's name, a run's folder or a model file; with one argument, it is FILE and the newest model
-    is used. With --text the argument is MODEL.
+    run's name, a run's folder or a model file. A single argument is FILE, and the newest model is
+    used; with --text it is MODEL.
 
-    A character costs −log₂ p bits, where p is the probability that MODEL gave it, with the state
-    carried from the first to the last; one that is spelled as bytes costs the sum of theirs. The
-    first costs what it would after a newline; the bits per character of the whole leave it out, as
-    those of eval do.
+    A character costs −log₂ p bits, where p is the probability that MODEL gives it. The state is
+    carried through the whole text. A character encoded as bytes costs the sum of its bytes' bits.
+    The first character is scored as if it followed a newline. It is left out of the overall bits
+    per character, as in eval.
 
-    With --json a line's object has kind "line", line (from 1), bpc, characters and bits (one for
-    each). The last has kind "whole", model, text, chars, bits, bpc, perplexity, chars_per_second.
+    With --json a line's object has kind "line", line (from 1), bpc, characters and bits (one per
+    character). The last has kind "whole", model, text, chars, bits, bpc, perplexity and
+    chars_per_second.
     """
     # views: --lines, --map, --html and --json, of which one says what stdout shows
     chosen = [name for name, value in views.items() if value not in (False, None)]
@@ -116,7 +130,7 @@ def _open_text(stack: ExitStack, names: Sequence[str], checkpoints: Path) -> lis
     try:
         return stack.enter_context(open_sources(names[-1:] or ["-"]))
     except CorpusError as error:
-        # A person who meant the run to be the text's model has named no text.
+        # The user may have named a run, and forgotten the text.
         runs = {path.parent.name for path in checkpoints.glob("*/*.safetensors")}
         if len(names) == 1 and names[0] in runs:
             raise ConfigError(
@@ -149,4 +163,4 @@ _SHOW = {"map": show_map, "lines": show_lines, "json": _write_lines}
 
 
 def _write_json(record: dict[str, Any]) -> None:
-    click.echo(json.dumps(record, allow_nan=False))  # NaN is no JSON
+    click.echo(json.dumps(record, allow_nan=False))  # JSON has no NaN

@@ -1,7 +1,7 @@
-"""A scored text as one HTML file: every character on the colour of its bits.
+"""A scored text as one HTML file: every character is coloured by its bits.
 
-The file needs nothing else and loads nothing from the network. Nothing of the text is markup in it,
-and control characters are shown as signs.
+The file needs no other file and loads nothing from the network. No part of the text becomes markup,
+and control characters are shown as symbols.
 """
 
 from collections.abc import Iterable
@@ -58,12 +58,12 @@ def make_page(title: str, figures: Iterable[tuple[str, str]], body: Iterable[str
 
 
 def format_line(line: Line) -> str:
-    """Return a line's characters as HTML; those of a bit and more show it to the pointer."""
+    """Return a line's characters as HTML; one of a bit or more shows its bits to the pointer."""
     return "".join(map(_format_span, line.text, line.bits.tolist()))
 
 
 def _format_span(char: str, bits: float) -> str:
-    # Browsers have no glyph for U+2424, which stands for a newline on a terminal.
+    # Browsers have no glyph for U+2424, which shows a newline on a terminal.
     shown = "↵" if char == "\n" else escape(format_character(char))
     level = level_of(bits)
     if level:

@@ -1,4 +1,4 @@
-"""Surprisal in bits as a person reads it: six levels, the same on a terminal and on a page."""
+"""Surprisal in bits as six levels of colour, the same on a terminal and on a web page."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -46,7 +46,7 @@ def level_of(bits: float) -> int:
 
 
 def format_character(char: str) -> str:
-    r"""Return a sign for a control character, newline and tab among them; others as they are.
+    r"""Return a symbol for a control character, also for newline and tab; others unchanged.
 
     >>> format_character("\n"), format_character("a")
     ('␤', 'a')
@@ -55,7 +55,7 @@ def format_character(char: str) -> str:
 
 
 def show_map(lines: Iterable[Line]) -> None:
-    """Print every character on the colour of its bits; without colours, with a row of digits."""
+    """Print every character coloured by its bits; without colours, above a row of digits."""
     console = make_stdout(_MIN_COLUMNS)
     has_colours = bool(console.color_system) and not console.no_color
     print_line(console, _make_legend(has_colours))
@@ -71,7 +71,7 @@ def show_map(lines: Iterable[Line]) -> None:
 
 
 def show_lines(lines: Iterable[Line]) -> None:
-    """Print one row a line: number, bits per character, and what of it a terminal has room for."""
+    """Print one row per line: number, bits per character, and the text that a terminal can show."""
     console = make_stdout(_MIN_COLUMNS)
     print_line(console, f"{'line':>8} {'bpc':>8}  text", "bold")
     for line in lines:
@@ -84,7 +84,7 @@ def show_lines(lines: Iterable[Line]) -> None:
 
 def _make_legend(has_colours: bool) -> Text:
     if not has_colours:
-        return Text("below each character its whole bits: blank under 1, + from 10 on")
+        return Text("below each character its whole bits: blank under 1, + for 10 or more")
     levels = zip(LABELS, _STYLES, strict=True)
     return Text(" ").join([Text("bits:"), *(Text(f" {a} ", style=b) for a, b in levels)])
 
@@ -97,7 +97,7 @@ def _make_cells(line: Line) -> list[_Cell]:
         columns = cell_len(shown)  # 2 of an ideograph, 0 of a combining mark
         if columns:
             cells.append(_Cell(shown, columns, bits))
-        elif cells:  # a mark costs its letter
+        elif cells:  # a mark adds its bits to its letter
             base = cells[-1]
             cells[-1] = _Cell(base.shown + shown, base.columns, base.bits + bits)
         else:

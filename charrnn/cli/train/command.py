@@ -1,4 +1,4 @@
-"""charrnn train: options in, a run shown while it goes, and an exit code at its end."""
+"""charrnn train: options in, progress shown during the run, and an exit code at its end."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from charrnn.training.distributed import World
 
 _EXAMPLES = """
-charrnn train book.txt                              five minutes, everything chosen for you
-charrnn train poems/ notes.txt --budget 1h          a folder and a file, for an hour
-charrnn train --resume book                         continue after a stop
+charrnn train book.txt                      5 minutes, all settings automatic
+charrnn train poems/ notes.txt --budget 1h  a folder and a file, for an hour
+charrnn train --resume book                 continue a stopped run
 charrnn train book.txt --cell gru --hidden-size 512 --num-layers 2
 charrnn train chinese.txt --encoding gb18030 --min-count 5
-charrnn train letters.txt --init-from book          start from another model's weights
-torchrun --nproc-per-node 2 -m charrnn train book.txt     two processes share the work
+charrnn train letters.txt --init-from book  start from another model's weights
+torchrun --nproc-per-node 2 -m charrnn train book.txt  with two processes
 """
 _COMMON = (
     *("budget", "name", "resume", "cell", "hidden_size", "num_layers", "dropout"),
@@ -56,12 +56,16 @@ _run_option: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] =
     is_eager=True,  # before the options whose defaults it sets
     expose_value=False,
     envvar="CHARRNN_CONFIG",
-    help="settings as key = value; options you give and the environment override them",
+    help="TOML file of settings, as in hidden_size = 256; options and the environment override it",
 )
-@_run_option("--print-config", is_flag=True, help="print the settings and stop")
+@_run_option("--print-config", is_flag=True, help="print the settings as TOML and exit")
 @_run_option("--quiet", "-q", is_flag=True, envvar="CHARRNN_QUIET", help="show errors only")
 @_run_option(
-    "--json", "as_json", is_flag=True, envvar="CHARRNN_JSON", help="reports as JSON on stdout"
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="CHARRNN_JSON",
+    help="print the reports on stdout, one JSON object per line",
 )
 @click.pass_context
 def command(
@@ -75,9 +79,9 @@ def command(
 ) -> None:
     """Train a model on text.
 
-    CORPUS is files, folders, globs, - for stdin, or a name of `corpus list`. Sizes, steps and rates
-    that are not given are chosen from the text and the time allowed. Every setting can be given by
-    an environment variable too: CHARRNN_HIDDEN_SIZE for --hidden-size.
+    CORPUS: files, folders, globs, - for stdin, or a name from `charrnn corpus list`. Sizes, steps
+    and rates that are not given are chosen from the text and the time budget. Every setting can
+    also be set with an environment variable, e.g. CHARRNN_HIDDEN_SIZE.
     """
     given = given_settings(ctx, rivals=LENGTHS)
     settings = {key: value for key, value in given.items() if key not in _NO_SETTINGS}

@@ -217,7 +217,7 @@ def _describe_incident(incident: Incident) -> str:
     step = f"step {incident.step:,}"
     if incident.kind == "rollback":
         return (
-            f"{step}: the loss is no longer a number; back to step {incident.back_to_step:,}, "
+            f"{step}: the loss became NaN or infinite; back to step {incident.back_to_step:,}, "
             f"continuing at {incident.rate_factor:g} of the learning rate"
         )
     if incident.kind == "memory":

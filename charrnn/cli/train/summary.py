@@ -24,7 +24,7 @@ from charrnn.training.plan import Extrapolation, extrapolate
 from charrnn.training.reports import Finished
 from charrnn.training.trouble import Trouble
 
-# The fit is balanced where the gap, (val − train) / val, lies between these two.
+# The fit is balanced where the gap, (val − train) / val, is between these two.
 _MIN_BALANCED_GAP = 0.03
 _MAX_BALANCED_GAP = 0.2
 _PERFECT_NATS = 0.001
@@ -53,7 +53,7 @@ def show_summary(console: Console, report: RunFinished) -> None:
             f"best model (step {finished.best_step:,}): "
             f"{bits_per_char(finished.best_val_nats):.3f} bits per character on text it never saw",
         )
-    if finished.reason != "stopped":  # a run that is to continue is not judged
+    if finished.reason != "stopped":  # a run that may continue is not judged
         ahead = extrapolate(finished.epochs)
         for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
             show_line(console, line)

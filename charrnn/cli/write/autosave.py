@@ -1,4 +1,4 @@
-"""The text of a session on the disk: read, saved, and autosaved so that no end of it loses text."""
+"""The text of a session on disk: read, saved, and saved automatically after every turn."""
 
 import os
 import shlex
@@ -84,9 +84,9 @@ class Autosave:
         """
         path = find_file(name or self._saved_path)
         if path.exists() and not path.is_file():  # a folder, or a device, which would be replaced
-            raise ConfigError(f"{path} is no plain file; give another name")
+            raise ConfigError(f"{path} is not a regular file; give another name")
         if path.exists() and not may_replace and str(path) != self._saved_path:
-            raise ConfigError(f"{path} is there already; /save! {path} replaces it")
+            raise ConfigError(f"{path} already exists; /save! {path} replaces it")
         write_atomically(path, text)
         self._saved_text = text
         self._saved_path = str(path)

@@ -16,8 +16,8 @@ from charrnn.config import PRESETS, RunConfig, SampleConfig
 from charrnn.errors import ConfigError
 
 _EXAMPLES = """
-charrnn write                                with the newest run's best model
-charrnn write book --prompt-file draft.txt   continue a text
+charrnn write                               with the newest run's best model
+charrnn write book --prompt-file draft.txt  continue a text
 charrnn write book --sentences 1 --preset careful
 """
 _COMMON = ("prompt_file", "temperature", "length", "sentences", "preset", "seed", "checkpoints")
@@ -35,11 +35,11 @@ class Interrupted(click.ClickException):
 
 @click.command("write", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @optional_model
-@click.option("--prompt-file", type=click.Path(), help="file with the text to begin with (UTF-8)")
+@click.option("--prompt-file", type=click.Path(), help="UTF-8 file with the text to start from")
 @click.option(
     "--preset",
     type=Choice(tuple(PRESETS)),
-    help="settings that go together, as for charrnn sample; options you give override them",
+    help="group of settings, as in charrnn sample; options that you give override them",
 )
 @settings_options(SampleConfig, skipped=tuple(_LEFT_OUT))
 @click.option(
@@ -51,7 +51,7 @@ class Interrupted(click.ClickException):
     default=DEFAULTS.length,
     show_default=True,
     envvar="CHARRNN_LENGTH",
-    help="characters that the model writes in its turn",
+    help="characters that the model writes per turn",
 )
 @checkpoints_option
 @click.pass_context
@@ -65,9 +65,9 @@ def command(
 ) -> None:
     """Write a text together with a model, turn by turn.
 
-    MODEL is a run's name, its folder, or a model file. What you type is added to the text; Enter on
-    an empty line lets the model continue. You can retry, undo and edit, and change every setting at
-    any moment: /help shows how. The text is saved after every turn; the last line on the screen
+    MODEL is a run's name, a run's folder or a model file. What you type is added to the text; Enter
+    on an empty line lets the model continue. You can retry, undo and edit, and change the settings
+    at any time: /help shows how. The text is saved after every turn; the last line that is printed
     says where.
     """
     for stream in (sys.stdin, sys.stdout):

@@ -35,7 +35,7 @@ class Repl:
         self._view.note(f"{self._model} · {shape}, {config.vocab_size:,} tokens")
         self._view.note(
             "What you type is added to the text; Enter alone lets the model continue. "
-            "/r tries again, /u undoes, /n shows likely next characters, /h helps, /q leaves."
+            "/r tries again, /u undoes, /n shows likely next characters, /h helps, /q quits."
         )
         if self._session.text:
             self._show_end()

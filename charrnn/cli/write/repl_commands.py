@@ -14,22 +14,22 @@ from charrnn.errors import ConfigError
 
 ADD = "add"
 COMMANDS = {
-    "retry": ("", "another text in place of the model's last"),
-    "more": ("[N]", "the model continues, by N characters this once"),
-    "undo": ("[N]", "take back the last step, or N"),
+    "retry": ("", "replace the model's last text with another"),
+    "more": ("[N]", "the model continues, for N characters this time"),
+    "undo": ("[N]", "undo the last step, or the last N"),
     "redo": ("[N]", "redo what was undone"),
     "next": ("[N]", "the likeliest next characters"),
     "show": ("", "the whole text"),
     "edit": ("", "the whole text in your editor ($EDITOR)"),
     "save": ("[FILE]", "write the text to a new file; /save! replaces one"),
     "save!": ("[FILE]", ""),  # the line above is for both
-    "load": ("FILE", "put a file's text in place of this one"),
+    "load": ("FILE", "replace the text with a file's"),
     "preset": ("NAME", ", ".join(PRESETS)),
-    "settings": ("", "the settings in force"),
+    "settings": ("", "the current settings"),
     "help": ("", "this page"),
-    "quit": ("", "leave; the text is saved"),
+    "quit": ("", "quit; the text is saved"),
 }
-"""The arguments and the help of each. The first that begins with what was typed is meant."""
+"""The arguments and the help of each. What is typed selects the first that begins with it."""
 
 DEFAULTS = SampleConfig(length=200)  # what is read at a glance; 500 fill a screen
 SETTINGS = {
@@ -44,14 +44,14 @@ _PRESET_SECTIONS = ("Penalties", "Filters")  # what a preset chooses, even where
 _ALIASES = {"": "help", "temp": "temperature"}  # "/" alone asks for help
 HELP = [
     ("Enter", "on an empty line: the model continues"),
-    ("text", "is added just as it is, spaces too; no line of it ends by itself"),
-    ("text\\", "a \\ at the end stands for a new line, \\\\ for a \\"),
+    ("text", "is added exactly as typed, spaces included and without a newline"),
+    ("text\\", "a \\ at the end adds a new line, \\\\ adds a \\"),
     ("//text", "text that begins with /"),
     *((f"/{name} {usage}", does) for name, (usage, does) in COMMANDS.items() if does),
-    ("/temp 0.7", "any option of charrnn sample: /length 80, /ban digits, /min-p off"),
-    ("/r /u /n", "a command may be cut short"),
-    ("Tab", "the likeliest end of the word, or the names of commands"),
-    ("Ctrl-C", "stops the model, clears a line, and leaves from an empty one"),
+    ("/temp 0.7", "sets an option of charrnn sample: /length 80, /ban digits, /min-p off"),
+    ("/r /u /n", "a command can be shortened to its first letters"),
+    ("Tab", "completes a word with its most likely end, or a command"),
+    ("Ctrl-C", "stops the model, clears the line, or quits if the line is empty"),
 ]
 """Everything that can be typed, each with what it does."""
 
@@ -92,7 +92,7 @@ def _find_name(word: str) -> str:
     for name in COMMANDS:
         if name.startswith(word):
             return name
-    # Of several settings the one that begins all others is meant: /xt is /xtc, not /xtc-threshold.
+    # If several settings match, the one that is a prefix of all others: /xt is /xtc.
     settings = sorted((name for name in SETTINGS if name.startswith(word)), key=len)
     if settings and all(name.startswith(settings[0]) for name in settings):
         return settings[0]

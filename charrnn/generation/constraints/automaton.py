@@ -2,8 +2,8 @@
 
 First the ε-transitions are resolved: what is left are states, the classes of ids that lead on from
 each, and the fewest characters from each to a full match. A text is at a set of states, which
-becomes one state of a deterministic automaton when it is first met (Rabin & Scott 1959): made
-lazily, no pattern has too many. `pattern.py` makes a constraint of it.
+becomes one state of a deterministic automaton when it is first met (Rabin & Scott 1959), so no
+pattern makes too many. `pattern.py` makes a constraint of it.
 
 V = vocabulary.
 """
@@ -159,7 +159,7 @@ def _resolve(nfa: NFA, alphabet: Alphabet) -> tuple[Edges, list[bool]]:
         if count > _MOST_EDGES:
             raise ConfigError(
                 f"{nfa.name} takes more than {_MOST_EDGES:,} steps; "
-                "ask for less, or write * or + where it counts"
+                "ask for less, or write * or + instead of a count"
             )
     return edges, is_final
 

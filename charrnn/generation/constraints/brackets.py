@@ -1,7 +1,8 @@
 """Balanced brackets and quotes: what opens is closed, the innermost first, within the length.
 
 Brackets that the prompt leaves open are open where the text begins. A bracket whose closer the
-model cannot write never opens. Brackets that bytes spell count like any other; all else is free.
+model cannot write never opens. Brackets that bytes spell count like any other. All other text is
+free.
 
 V = vocabulary, S = tokens of the prompt.
 """

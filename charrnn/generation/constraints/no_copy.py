@@ -1,8 +1,8 @@
 """No run of the corpus beyond N tokens: `--max-copy` forbids what would make a copied run too long.
 
 The last N tokens are looked up in the corpus, and every id that follows them there is forbidden.
-The end of the prompt counts, so that a quotation does not go on as one. Where a vocabulary has byte
-tokens, N counts bytes too, which is stricter; bytes that are not UTF-8 match nothing.
+The end of the prompt counts, so that a quotation in it is not continued. Where a vocabulary has
+byte tokens, N counts bytes too, which is stricter; bytes that are not UTF-8 match nothing.
 
 V = vocabulary, S = tokens of the prompt, K = forbidden ids.
 """
@@ -33,7 +33,7 @@ class NoCopy:
         self._token_bytes = corpus.token_bytes
         self._run_bytes = max_copy * self._token_bytes
         self._kept = max(max_copy, _LONGEST_UTF8 - 1)
-        self._followers = corpus.ids[max_copy:]  # what stands N tokens after each position
+        self._followers = corpus.ids[max_copy:]  # what comes N tokens after each position
         # A character of the alphabet that bytes spell would hide a copy: its last byte is
         # forbidden, by the packed bytes before it.
         last_bytes: defaultdict[bytes, list[int]] = defaultdict(list)
@@ -64,7 +64,7 @@ class NoCopy:
         return longer[-self._kept * self._token_bytes :]
 
     def is_finished(self, state: bytes) -> bool:
-        return False  # a text can always go on
+        return False  # a text can always continue
 
     def _copies(self, state: bytes) -> Ids:
         """Return what follows the last N tokens in the corpus (K,), once for each occurrence."""

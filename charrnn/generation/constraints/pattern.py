@@ -43,7 +43,7 @@ class PatternConstraint:
         self._length = length
 
     def initial_state(self, prompt: Ids) -> PatternState:
-        """Return the state before the first character: the prompt is no part of the match."""
+        """Return the state before the first character: the prompt is not part of the match."""
         return PatternState(self._automaton.start, self._length)
 
     def mask(self, state: PatternState) -> NDArray[np.float32] | None:
@@ -114,7 +114,7 @@ def _nothing_matches(nfa: NFA, vocab: Vocab, is_allowed: AllowedTokens) -> Confi
     match = Automaton(nfa, wide, np.ones(wide.size, np.bool_)).shortest()
     missing = sorted(set(wide.decode(match)) - written) if match else []
     if not missing:
-        return ConfigError(f"{nfa.name} is matched by no text; correct it")
+        return ConfigError(f"no text matches {nfa.name}; correct it")
     is_named = all(any(char in each.named for each in sets) for char in missing)
     named = "" if is_named else "characters such as "
     named += ", ".join(f"{char!r} (U+{ord(char):04X})" for char in missing[:5])

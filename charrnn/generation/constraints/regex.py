@@ -59,7 +59,7 @@ class NFA:
         if len(self.reads) == _MOST_NODES:
             raise ConfigError(
                 f"{self.name} takes more than {_MOST_NODES:,} nodes; "
-                "ask for less, or write * or + where it counts"
+                "ask for less, or write * or + instead of a count"
             )
         self.reads.append([])
         self.skips.append([*skips])
@@ -150,7 +150,7 @@ class _Builder:
         position = next((each.start() for each in tokens if re.match(spelling, each[0])), 0)
         raise ConfigError(
             f"{self.nfa.name} has {words} at position {position}, which cannot be followed while "
-            "a text is written; write it without"
+            "a text is written; leave it out"
         )
 
     def _repeat(self, items: Any, flags: int, low: int, high: Any, after: int) -> int:

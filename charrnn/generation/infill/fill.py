@@ -31,7 +31,7 @@ from charrnn.text.vocab import Vocab
 _MAX_LOGITS = 1 << 22  # of a block
 
 OnProgress = Callable[[int, int], None]
-"""Called with the number of cells that were gone through, and how many there are at most."""
+"""Called with the number of cells that are done, and how many there are at most."""
 
 
 class Completion(NamedTuple):
@@ -183,7 +183,7 @@ def search_pattern(
         heaviest_dropped = max(heaviest_dropped, dropped)
         pairs = zip(kept.parents.tolist(), kept.tokens.tolist(), strict=True)
         cells = [pattern.step(prefixes.cells[parent], token) for parent, token in pairs]
-        # Where an optional cell is left, a text ends here and goes on too.
+        # Where only optional cells are left, a text can end here and continue too.
         ends = np.flatnonzero([pattern.is_complete(at) for at in cells])
         rows = np.flatnonzero([pattern.can_continue(at) for at in cells])
         step = np.full(len(ends), len(history))

@@ -117,7 +117,7 @@ def make_pattern(
         if index % 2:  # re.split puts the signs at the odd indices
             is_gap = piece == config.gap
             cells += [Cell(None, index // 2, is_gap)] * (config.max_gap if is_gap else 1)
-        elif piece:  # nothing stands between two signs: a million of them are refused at once
+        elif piece:  # not empty between two signs: a million of them are refused at once
             cells += [Cell(token) for token in vocab.encode(normalize(piece)).tolist()]
     if len(pieces) == 1:
         meanings = ((config.blank, "an unknown character"), (config.gap, "any number of them"))
@@ -143,11 +143,12 @@ def _find_fillers(vocab: Vocab, config: FillConfig) -> NDArray[np.bool_]:
     """Return which ids (V,) may fill: the characters of the alphabet that are not banned."""
     bias = make_logit_bias(vocab, SampleConfig(only=config.only, ban=config.ban))
     is_filler = np.ones(vocab.size, np.bool_) if bias is None else bias == 0
-    is_filler[len(vocab.alphabet) :] = False  # a lone byte is no character
+    is_filler[len(vocab.alphabet) :] = False  # a lone byte is not a character
     if config.line:
         is_filler[vocab.encode("\n")] = False
     if not is_filler.any():
         raise ConfigError(
-            "no character of this model's alphabet may fill; what it writes as bytes cannot"
+            "no character of this model's alphabet is allowed in a blank, and those that it writes "
+            "as bytes do not fit; allow a character of the alphabet"
         )
     return is_filler

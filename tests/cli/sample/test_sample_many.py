@@ -249,7 +249,7 @@ def test_a_state_after_a_text_without_a_prompt_has_its_opening(sample: Sample) -
         (["--beam", "2", "-n", "3"], "make --beam larger"),
         (["--beam", "2", "--best-of", "3"], "leave --best-of"),
         (["--beam", "2", "--regex", "a+"], "regex goes with sampling"),
-        (["--max-copy", "3", "--regex", "a+"], "leave --max-copy out"),
+        (["--max-copy", "3", "--regex", "a+"], "max_copy and regex together"),
         (["--choices", "nowhere"], "cannot read the list nowhere"),
         (["--choices", "empty"], "has no line"),
         (["--blend-log"], "name two or more by -m"),

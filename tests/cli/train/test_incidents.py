@@ -94,7 +94,7 @@ def test_windows_in_micro_batches_are_reported() -> None:
         ),
         (
             replace(SPIKE, kind="rollback", back_to_step=1200, rate_factor=0.25),
-            "step 1,234: the loss is no longer a number; back to step 1,200, continuing at "
+            "step 1,234: the loss became NaN or infinite; back to step 1,200, continuing at "
             "0.25 of the learning rate",
         ),
         (

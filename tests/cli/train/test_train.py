@@ -389,7 +389,7 @@ def test_a_file_cannot_name_what_is_no_setting(book: Path, capsys: Text, key: st
     code, line = refusal(capsys, "book.txt", "--config", "mine.toml")
 
     assert code == 2
-    assert line.startswith(f"mine.toml: {key!r} is no setting of train")
+    assert line.startswith(f"mine.toml: train has no setting {key!r}")
 
 
 def test_a_setting_spelled_in_two_ways_is_refused(book: Path, capsys: Text) -> None:
@@ -397,7 +397,7 @@ def test_a_setting_spelled_in_two_ways_is_refused(book: Path, capsys: Text) -> N
 
     assert refusal(capsys, "book.txt", "--config", "mine.toml") == (
         2,
-        "mine.toml: batch_size is there twice, with - and with _; keep one",
+        "mine.toml: batch_size is set twice, with - and with _; keep one",
     )
 
 
@@ -437,7 +437,7 @@ def test_an_unknown_key_of_a_file_is_answered_with_the_one_that_was_meant(
     code, line = refusal(capsys, "book.txt", "--config", "mine.toml")
 
     assert code == 2
-    assert line == "mine.toml: 'hiden_size' is no setting of train; did you mean 'hidden_size'?"
+    assert line == "mine.toml: train has no setting 'hiden_size'; did you mean 'hidden_size'?"
 
 
 @pytest.mark.parametrize("content", [b"steps = \n", b"\xff\xfe", b"steps = 1\nsteps = 2\n"])

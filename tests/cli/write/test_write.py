@@ -267,8 +267,8 @@ def test_a_preset_changes_penalties_and_filters_and_nothing_else(talk: Talk) -> 
         ("/retry", "the model did not write last"),
         ("/save", "'' is not a file name"),
         ("/load -", "'-' is not a file name"),
-        ("/save .", ". is no plain file"),
-        ("/save! .", ". is no plain file"),
+        ("/save .", ". is not a regular file"),
+        ("/save! .", ". is not a regular file"),
         ("/load none.txt", "cannot read the text none.txt: No such file"),
     ],
 )
@@ -307,7 +307,7 @@ def test_a_file_that_exists_is_replaced_only_by_save_and_an_exclamation_mark(tal
     Path("out.txt").write_text("mine")
 
     _, screen = talk("ab", "/save out.txt")
-    assert "out.txt is there already; /save! out.txt replaces it" in screen
+    assert "out.txt already exists; /save! out.txt replaces it" in screen
     assert Path("out.txt").read_text() == "mine"
 
     talk("ab", "/save! out.txt", "é", "/save")  # the same file again needs no more
@@ -318,7 +318,7 @@ def test_a_device_is_not_replaced_by_a_file(talk: Talk) -> None:
     os.mkfifo("pipe")
 
     _, screen = talk("ab", "/save! pipe")
-    assert "pipe is no plain file; give another name" in screen
+    assert "pipe is not a regular file; give another name" in screen
     assert Path("pipe").is_fifo()
 
 

@@ -109,7 +109,7 @@ def read_autosaved() -> str | None:
 
 def test_a_session_from_the_first_line_to_the_hang_up(terminal: Terminal) -> None:
     model = charrnn.load("tiny")
-    terminal.wait_for_prompt(below="/h helps, /q leaves.")
+    terminal.wait_for_prompt(below="/h helps, /q quits.")
 
     # A turn of each, in characters of two columns.
     terminal.press("一二三", "Enter")

@@ -196,13 +196,13 @@ def test_a_length_of_nothing_takes_a_pattern_that_matches_nothing() -> None:
     [
         ({"regex": "b[0-9]a"}, "'b[0-9]a' needs characters such as '0' (U+0030), which this model"),
         ({"regex": "é{2}"}, "regex 'é{2}' needs 'é' (U+00E9), which this model cannot"),
-        ({"regex": r"\ud800"}, r"regex '\\ud800' is matched by no text"),
+        ({"regex": r"\ud800"}, r"no text matches regex '\\ud800'; correct it"),
         ({"template": "1{}2"}, "template '1{}2' needs '1' (U+0031), '2' (U+0032), which"),
         ({"choices": ("a", "c")}, "choices cannot be written: the model never saw 'c' (U+0063"),
         ({"regex": "b{7}", "length": 6}, "needs at least 7 characters, as in 'bbbbbbb', and"),
         ({"regex": "b{90}", "length": 6}, f"90 characters, as in '{'b' * 40}…', and length is 6"),
         ({"choices": ("abba", "bab"), "length": 2}, "choices needs at least 3 characters"),
-        ({"regex": r"b\Aa"}, "is matched by no text; correct it"),
+        ({"regex": r"b\Aa"}, r"no text matches regex 'b\\Aa'; correct it"),
         ({"regex": "(?=a)"}, "has a look-around at position 0"),
         ({"template": "a{"}, "template 'a{' has a { at position 1 without its partner"),
         ({"template": r"a{(.)\1}"}, "has a back-reference"),
@@ -237,7 +237,7 @@ def test_bytes_write_what_is_named_and_no_class() -> None:
         ({"regex": ""}, "regex is empty"),
         ({"template": ""}, "template is empty"),
         ({"choices": ("a", "")}, "choices is empty"),
-        ({"regex": "a("}, "regex is 'a(', which is no regular expression: missing )"),
+        ({"regex": "a("}, "regex is 'a(', which is not a valid regular expression: missing )"),
     ],
 )
 def test_settings_that_clash_or_are_empty_are_refused(settings: Any, words: str) -> None:

@@ -60,7 +60,7 @@ def test_a_pattern_that_grows_too_large_is_refused_with_a_hint(
     monkeypatch.setattr(module, "_MOST_NODES", 1000)
 
     assert "takes more than 1,000 nodes" in error_of(pattern)
-    assert "write * or + where it counts" in error_of(pattern)
+    assert "write * or + instead of a count" in error_of(pattern)
 
 
 def test_what_is_empty_can_be_counted_without_end() -> None:

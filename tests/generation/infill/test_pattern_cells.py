@@ -154,7 +154,9 @@ def test_an_unknown_character_is_named() -> None:
 
 
 def test_blanks_that_only_bytes_could_fill_are_refused() -> None:
-    with pytest.raises(ConfigError, match="no character of this model's alphabet may fill"):
+    with pytest.raises(
+        ConfigError, match="no character of this model's alphabet is allowed in a blank"
+    ):
         make("_", BYTES, only=("digits",))
 
 
