@@ -153,9 +153,10 @@ class RunFolder:
         """Add a line to metrics.jsonl."""
         append_text(self.metrics, json.dumps(without_nan(values)) + "\n")
 
-    def log_sample(self, step: int, val_nats: float, text: str) -> None:
-        """Add a sample to samples.txt."""
-        append_text(self.path / _SAMPLES, f"── step {step}, val {val_nats:.4f} ──\n{text}\n\n")
+    def log_sample(self, step: int, val_nats: float | None, text: str) -> None:
+        """Add a sample to samples.txt. val_nats: None where nothing is held out."""
+        score = "" if val_nats is None else f", val {val_nats:.4f}"
+        append_text(self.path / _SAMPLES, f"── step {step}{score} ──\n{text}\n\n")
 
     def log_positions(self) -> dict[str, int]:
         """Make both logs safe and return their sizes in bytes by name; 0 for a missing one."""

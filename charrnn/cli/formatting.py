@@ -8,6 +8,8 @@ screen or hide any of its characters.
 import itertools
 from collections.abc import Sequence
 
+from charrnn.errors import counted
+
 _KEPT = "\n\t"
 _BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _SIGNS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in _KEPT}
@@ -67,7 +69,7 @@ def format_threads(threads: int, processes: int = 1) -> str:
     >>> format_threads(2), format_threads(1, processes=2)
     ('2 threads', '2 processes of 1 thread')
     """
-    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    each = counted(threads, "thread")
     return f"{processes} processes of {each}" if processes > 1 else each
 
 

@@ -20,6 +20,11 @@ from charrnn.training.memory import within_memory
 
 _TEXT_CHARS = 1_000_000
 _VOCAB_SIZE = 65  # both as in tiny-shakespeare
+_HINT = "close other programs"  # where no option changes the sizes
+_HINTS = {
+    "training": "lower --hidden-sizes, --batch-size or --seq-len",
+    "evaluating": "lower --hidden-sizes",
+}
 _SHAPES = (("lstm", 1, 256), ("lstm", 2, 256), ("lstm", 2, 512), ("gru", 2, 256), ("rnn", 2, 256))
 SAMPLED_MODELS = tuple(
     ModelConfig(cell=cell, vocab_size=_VOCAB_SIZE, embedding_size=64, hidden_size=h, num_layers=n)
@@ -83,8 +88,6 @@ def measure_speeds(
 
     for index, (what, measure) in enumerate(jobs, 1):
         yield Measuring(what, index, len(jobs))
-        with within_memory(
-            f"not enough memory for {what}; lower --hidden-sizes, --batch-size or --seq-len"
-        ):
+        with within_memory(f"not enough memory for {what}; {_HINTS.get(what.split()[0], _HINT)}"):
             speed = measure()
         yield speed

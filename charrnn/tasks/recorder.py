@@ -109,17 +109,21 @@ class Recorder:
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
         figures = _val_figures(report.best_val_nats, report.best_val_windowed_nats) | {
+            "train_eval_nats": report.best_train_eval_nats,
             "baselines_bpc": baselines,
             # Evaluations score a part of the held-out text: a longer run compares with this one.
             "eval_nats": best.summary.get("eval_nats", best.summary["val_nats"]),
         }
         run.save_best(replace(best, summary=best.summary | figures))
+        run.log_metrics(
+            {"event": "finished", "step": report.step, "best_step": report.best_step} | figures
+        )
         self._save_state(run, report.snapshot)  # it says that the run has ended
         return baselines
 
     def describe_best(self) -> str:
         """Return a clause on which model there is, for the message of a run that failed."""
-        if self.run is None or self.best_val_nats is None:
+        if self.run is None or not self.run.best.exists():
             return "no model was saved"
         return f"the best model before that is {self.run.best}"
 
@@ -133,6 +137,7 @@ class Recorder:
     def _model_of(self, report: reports.Evaluation) -> ModelFile:
         """Return the averaged weights of an evaluation as a model."""
         summary = self._summary(report.step, report.val_nats, vars(report))
+        summary["train_eval_nats"] = report.train_eval_nats
         return ModelFile(self._started.plan.model, self._corpus.vocab, report.weights, summary)
 
     def _save_state(self, run: RunFolder, report: reports.Snapshot) -> None:

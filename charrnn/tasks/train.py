@@ -5,6 +5,7 @@ writes no file: it hands each report to the recorder, which writes before the re
 The samples on the way are written by the same numpy code that `charrnn sample` uses.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -98,7 +99,7 @@ def start_run(
         # The loop reports Started once training is set up: a text that is too short was refused
         # then, before any file is made. Each report is written before it is passed on.
         snapshot, best, damaged = _load_state(request, text)
-        best_nats = best.val_nats if best else None
+        best_nats = best.val_nats if best and len(text.val) else None
         recorder = Recorder(text, request, best_nats, is_main=world.is_main_process)
 
         def record(report: Report) -> Iterator[RunReport]:
@@ -165,7 +166,8 @@ def _load_state(
     try:
         file = read_model(run.best)
         # On the part of the held-out text that evaluations score: val_nats may be of all of it.
-        val_nats = float(file.summary.get("eval_nats", file.summary["val_nats"]))
+        known_nats = file.summary.get("eval_nats", file.summary["val_nats"])
+        val_nats = math.inf if known_nats is None else float(known_nats)  # nothing is held out
         figures = (val_nats, float(file.summary["train_nats"]), int(file.summary["step"]))
         return snapshot, Best(*figures, weights=file.weights), ()
     except CheckpointError as error:

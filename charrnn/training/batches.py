@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, counted
 from charrnn.text.vocab import Ids, Vocab
 
 _LARGEST_SHARE = 0.25  # of the memory that is free on the device
@@ -50,9 +50,9 @@ class Lanes:
         needed = self.batch_size * self.seq_len + 1
         if len(self.ids) < needed:
             raise CorpusError(
-                f"the training text has {len(self.ids):,} tokens; {self.batch_size} lanes of "
-                f"{self.seq_len} need {needed:,}: give more text, or lower --batch-size or "
-                "--seq-len (left out, they are chosen to fit)"
+                f"the training text has {counted(len(self.ids), 'token')}, but "
+                f"{counted(self.batch_size, 'lane')} of {self.seq_len} take {needed:,}: give more "
+                "text, or lower --batch-size or --seq-len (left out, they are chosen to fit)"
             )
 
     def windows_in(self, epoch: int) -> int:

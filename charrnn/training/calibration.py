@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from charrnn.config import GATES, LENGTHS, ModelConfig, TrainConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, counted
 from charrnn.model.device import autocast, check_cuda_graph, lacks_kernel
 from charrnn.model.network import RecurrentLayer
 from charrnn.text.corpus import Corpus
@@ -102,8 +102,8 @@ def check_shard(plan: Plan, world: World) -> Plan:
     """
     if plan.batch_size < world.world_size:
         raise ConfigError(
-            f"{plan.batch_size} lanes cannot be shared out among {world.world_size} processes; "
-            f"give --batch-size {world.world_size} or more, or start fewer"
+            f"{counted(plan.batch_size, 'lane')} cannot be shared out among {world.world_size} "
+            f"processes; give --batch-size {world.world_size} or more, or start fewer"
         )
     return plan
 

@@ -112,7 +112,12 @@ class Clock:
         return max(1, math.ceil((step + left * self.steps_per_second) / evaluations))
 
     def _steps_left(self, spacing: int) -> int:
-        """Return the steps that still fit, each with its share of an evaluation."""
+        """Return the steps that still fit, each with its share of an evaluation.
+
+        The last evaluation scores training text too: that is one more.
+        """
         assert self.budget_seconds is not None
-        each = 1 / self.steps_per_second + (self._evaluation_seconds or 0.0) / spacing
-        return max(1, int((self.budget_seconds - self.elapsed_seconds) / each))
+        evaluation_seconds = self._evaluation_seconds or 0.0
+        each = 1 / self.steps_per_second + evaluation_seconds / spacing
+        left = self.budget_seconds - self.elapsed_seconds - evaluation_seconds
+        return max(1, int(left / each))

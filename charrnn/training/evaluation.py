@@ -11,6 +11,7 @@ S = tokens, B = lanes, T = window length, M = models.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from charrnn.analysis.baselines import HELD_OUT_TOKENS
 from charrnn.config import TrainConfig
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, counted
 from charrnn.model.network import CharRNN, State
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids, Vocab
@@ -31,6 +32,7 @@ _WINDOWS_AT_ONCE = 64
 _LARGEST_LOGITS = 1 << 25  # numbers in a block's logits: 128 MiB
 _SHORTEST_LANE = 1024
 _RUN_UP = 256
+_MOST_COUNTED = 1 << 20  # tokens, for the models that know nothing
 _MOST_AT_THE_END = 10_000_000  # tokens; more would take hours and change no decimal
 
 
@@ -46,14 +48,29 @@ OnProgress = Callable[[int], None]
 """Called with how many more tokens have been scored; what it raises ends the scoring."""
 
 
+@dataclass(frozen=True)
+class FinalScores:
+    """The nats per character of a run's best model; None where nothing is held out.
+
+    val_compared: on as much held-out text as the baselines are scored on. train_eval: on training
+    text, scored as the held-out text is.
+    """
+
+    val: float | None = None
+    val_windowed: float | None = None
+    val_compared: float | None = None
+    train_eval: float | None = None
+
+
 class HeldOut:
-    """A corpus's held-out text, which several processes score together.
+    """A corpus's held-out text and as much training text, which several processes score together.
 
     All of it counts at the end, up to 10,000,000 tokens; with eval_chars 0 all there is, always.
-    part: the ids (S,) of it that are used while training, its beginning or all.
+    part: the ids (S,) of it that are used while training, its beginning or all. is_empty: nothing
+    is held out, so there is nothing to score.
 
     Raises:
-        CorpusError: it has no character to predict.
+        CorpusError: something is held out, but no character to predict.
     """
 
     def __init__(self, corpus: Corpus, config: TrainConfig, world: World) -> None:
@@ -62,11 +79,16 @@ class HeldOut:
         self._vocab = corpus.vocab
         self._world = world
         self.part = val[: config.eval_chars + 1] if config.eval_chars else val
-        if self._vocab.count_characters(self.part[1:]) < 1:
+        self.is_empty = len(val) == 0
+        # Of the training text its end, which is nearest to the held-out text.
+        self._train = corpus.train
+        self._train_part = corpus.train[-len(self.part) :]
+        if not self.is_empty and self._vocab.count_characters(self.part[1:]) < 1:
             raise CorpusError(
-                f"{corpus.name} has {corpus.chars:,} characters, of which {corpus.val_chars} are "
-                "held out for validation: at least 2 are needed; give more text, or a larger "
-                "--val-fraction or --val-file"
+                f"{corpus.name} has {counted(corpus.chars, 'character')}, of which "
+                f"{corpus.val_chars} {'is' if corpus.val_chars == 1 else 'are'} held out for "
+                "validation: at least 2 are needed; give more text, or a larger --val-fraction or "
+                "--val-file"
             )
 
     @property
@@ -74,17 +96,47 @@ class HeldOut:
         """How many characters are used while training."""
         return self._vocab.count_characters(self.part)
 
+    @cached_property
+    def naive_nats(self) -> dict[str, float]:
+        """The nats per character of models that know nothing, on the part's beginning.
+
+        "guessing": all tokens are equally likely. "frequencies": each is as likely as it is
+        frequent in the training text.
+        """
+        if self.is_empty:
+            return {}
+        targets = self.part[1 : _MOST_COUNTED + 1]
+        chars = max(self._vocab.count_characters(targets), 1)
+        size = self._vocab.size
+        counts = 1 + np.bincount(self._train[-_MOST_COUNTED:], minlength=size)  # none is impossible
+        token_nats = np.log(counts.sum()) - np.log(counts)
+        frequencies = float(token_nats @ np.bincount(targets, minlength=size)) / chars
+        return {"guessing": math.log(size) * len(targets) / chars, "frequencies": frequencies}
+
     def score(self, model: CharRNN, on_progress: OnProgress) -> float:
         """Return the nats per character of the part."""
         return self._carried(model, self.part, on_progress)
 
-    def score_whole(
-        self, model: CharRNN, part_nats: float, on_progress: OnProgress
-    ) -> tuple[float, float, float]:
-        """Return the nats of the whole: carried, windowed, and on what baselines are scored on.
+    def score_train(self, model: CharRNN, on_progress: OnProgress) -> float:
+        """Return the nats per character of as much training text, read in the same way."""
+        return self._carried(model, self._train_part, on_progress)
 
-        part_nats: what `score` returned for this model.
+    def score_whole(
+        self,
+        model: CharRNN,
+        part_nats: float,
+        train_eval_nats: float | None,
+        on_progress: OnProgress,
+    ) -> FinalScores:
+        """Return the scores of the whole held-out text and of the training text.
+
+        part_nats: what `score` returned for this model; train_eval_nats: what `score_train` did, if
+        it was called.
         """
+        if self.is_empty:
+            return FinalScores()
+        if train_eval_nats is None:
+            train_eval_nats = self.score_train(model, on_progress)
         whole = self._whole
         carried = part_nats
         if len(self.part) < len(whole):
@@ -93,7 +145,7 @@ class HeldOut:
         compared = carried
         if len(whole) > HELD_OUT_TOKENS:
             compared = self._carried(model, whole[:HELD_OUT_TOKENS], on_progress)
-        return carried, windowed.loss_nats, compared
+        return FinalScores(carried, windowed.loss_nats, compared, train_eval_nats)
 
     def _carried(self, model: CharRNN, ids: Ids, on_progress: OnProgress) -> float:
         return evaluate_carried(model, ids, self._vocab, on_progress, self._world).loss_nats

@@ -57,6 +57,7 @@ def train(
         ProcessLostError: another process of the same training has ended.
     """
     short = f"there is not enough memory for these sizes; {HINT}"
+    record = _within_own_memory(record)
     with deterministic_algorithms(config), within_memory(short):
         check_same(corpus, config, resume, world)
         held_out = HeldOut(corpus, config, world)
@@ -90,8 +91,22 @@ def train(
                 run.poll()
         except _StopRequested:
             reason = "stopped"
-            yield from run.save()
+            yield from run.keep()
         yield from run.finish(reason)
+
+
+def _within_own_memory(record: Record) -> Record:
+    """Return `record` with words of its own where memory runs out in it: the sizes do fit."""
+
+    def write(report: Report) -> Iterator[Any]:
+        what = type(report).__name__.lower()
+        with within_memory(
+            f"there is not enough memory to write the {what} report of this run, which itself "
+            "fits; close other programs and resume the run"
+        ):
+            yield from record(report)
+
+    return write
 
 
 class _StopRequested(Exception):  # noqa: N818 (no error)
@@ -145,7 +160,9 @@ class _Run:
         step = self._state.trainer.step
         plan = self._state.plan
         is_spaced = plan.eval_every is not None and step % plan.eval_every == 0
-        is_due = is_spaced or step == plan.total_steps
+        is_due = is_spaced or step >= (plan.total_steps or math.inf)  # it may be shorter now
+        if self._held_out.is_empty:  # the model to keep is the last: it is kept with every save
+            is_due = is_due or self.is_save_due
         return is_due and step != self._state.stats.evaluated_step
 
     def _is_milestone(self) -> bool:
@@ -177,17 +194,31 @@ class _Run:
             yield from self._record(state.progress(norm, is_milestone=self._is_milestone()))
 
     def evaluate(self) -> Iterator[Any]:
-        """Score the averaged weights and save; where the score is not a number, go back."""
+        """Score the averaged weights and save; where they or the score are not finite, go back."""
         state = self._state
-        val_nats = self._held_out.score(state.trainer.averaged, self.poll)
-        if not math.isfinite(val_nats):
+        yield from self.count(state.trainer.flush())
+        val_nats = train_eval_nats = None
+        if not self._held_out.is_empty:
+            val_nats = self._held_out.score(state.trainer.averaged, self.poll)
+            if state.trainer.step >= (state.plan.total_steps or math.inf):  # for the verdict
+                train_eval_nats = self._held_out.score_train(state.trainer.averaged, self.poll)
+        evaluation = state.evaluation(val_nats, train_eval_nats)
+        if evaluation is None:
             yield from self._record(state.roll_back())
             return
-        yield from self._record(state.evaluation(val_nats))
+        yield from self._record(evaluation)
+        warning = state.warning(self._held_out.naive_nats)
+        if warning is not None:
+            yield from self._record(warning)
         state.world.barrier()  # the main process has written the best model
         yield from self.save()
         state.clock.end_evaluation()
         state.follow(state.clock.adjust(state.trainer.step, state.plan, state.config))
+
+    def keep(self) -> Iterator[Any]:
+        """Save before a stop; where nothing is held out, the last model too."""
+        is_kept = self._state.trainer.step == self._state.stats.evaluated_step
+        yield from self.save() if is_kept or not self._held_out.is_empty else self.evaluate()
 
     def save(self) -> Iterator[Any]:
         """Record a snapshot; one that holds NaN or infinity is never kept."""
@@ -211,8 +242,8 @@ class _Run:
             load_numpy_state_dict(state.trainer.averaged, best.weights)
             try:
                 scores = self._held_out.score_whole(
-                    state.trainer.averaged, best.val_nats, self.poll
+                    state.trainer.averaged, best.val_nats, best.train_eval_nats, self.poll
                 )
             except _StopRequested:
                 reason = "stopped"
-        yield from self._record(state.finished(reason, scores))
+        yield from self._record(state.finished(reason, scores, self._held_out.naive_nats))

@@ -6,6 +6,7 @@ name: torch.optim.AdamW would load torch's compiler first, a second of every sta
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,31 +20,90 @@ MUON_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; the price of a pr
 
 _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
+_FADING_STEPS = 100  # or a tenth of what is left of the run
 
 
-def learning_rate_at(step: int, total_steps: int | None, peak: float, config: TrainConfig) -> float:
-    """Return the learning rate of update `step` (from 0): a linear rise, then the schedule.
+class Schedule:
+    """The learning rate of each update: a linear rise to `peak`, then the schedule.
 
     linear and cosine reach zero at `total_steps`; exponential multiplies by `decay_rate` each step;
     constant stays. The rise takes `warmup_steps`, or a tenth of a shorter run. While the length is
     unknown (None) the rate stays at its peak.
 
-    >>> learning_rate_at(0, None, 0.01, TrainConfig(steps=9, warmup_steps=1))
+    The length of a run may change on the way, and the rate makes no jump then: the difference to
+    the rate of the length before fades out in a line. A warm-up that is over stays over.
+
+    >>> Schedule(0.01, TrainConfig(steps=9, warmup_steps=1)).rate_at(0)
     0.005
     """
-    warmup = config.warmup_steps
-    if total_steps is not None:
-        warmup = min(warmup, total_steps // 10)
-    if step < warmup:
-        return peak * (step + 1) / (warmup + 1)
-    if config.lr_schedule == "exponential":
-        return float(peak * config.decay_rate ** (step - warmup))
-    if total_steps is None or config.lr_schedule == "constant":
-        return peak
-    done = min((step - warmup) / max(total_steps - warmup, 1), 1.0)
-    if config.lr_schedule == "linear":
-        return peak * (1 - done)
-    return peak * (1 + math.cos(math.pi * done)) / 2
+
+    def __init__(self, peak: float, config: TrainConfig, total_steps: int | None = None) -> None:
+        self.total_steps = total_steps
+        self._peak = peak
+        self._config = config
+        self._warmup = self._warmup_of(total_steps)
+        self._changed_at = 0
+        self._fading_steps = 0
+        self._difference = 0.0
+
+    def rate_at(self, step: int) -> float:
+        """Return the rate of update `step` (from 0): between 0 and the peak."""
+        config = self._config
+        peak = rate = self._peak
+        warmup = self._warmup
+        if step < warmup:
+            rate = peak * (step + 1) / (warmup + 1)
+        elif config.lr_schedule == "exponential":
+            rate = peak * config.decay_rate ** (step - warmup)
+        elif self.total_steps is not None and config.lr_schedule != "constant":
+            done = min((step - warmup) / max(self.total_steps - warmup, 1), 1.0)
+            if config.lr_schedule == "linear":
+                rate = peak * (1 - done)
+            else:
+                rate = peak * (1 + math.cos(math.pi * done)) / 2
+        if self._difference:
+            faded = (step - self._changed_at + 1) / (self._fading_steps + 1)
+            rate += self._difference * max(0.0, 1 - faded)
+        return min(max(rate, 0.0), peak)
+
+    def change_length(self, step: int, total_steps: int | None) -> None:
+        """Be the schedule of a run of so many steps, from update `step` on."""
+        before = self.rate_at(step)
+        self.total_steps = total_steps
+        self._warmup = min(self._warmup, self._warmup_of(total_steps))
+        self._difference = 0.0
+        if step > 0:
+            left = math.inf if total_steps is None else (total_steps - step) // 10
+            self._changed_at = step
+            self._fading_steps = int(max(0, min(_FADING_STEPS, left)))
+            self._difference = before - self.rate_at(step)
+
+    def _warmup_of(self, total_steps: int | None) -> int:
+        longest = self._config.warmup_steps
+        return longest if total_steps is None else min(longest, total_steps // 10)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that depends on the steps before, as JSON values."""
+        return {
+            "total_steps": self.total_steps,
+            "warmup_steps": self._warmup,
+            "changed_at": self._changed_at,
+            "fading_steps": self._fading_steps,
+            "difference": self._difference,
+        }
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Become what `state_dict` returned.
+
+        Raises:
+            LookupError, TypeError, ValueError: these are no such values.
+        """
+        total_steps = values["total_steps"]
+        self.total_steps = None if total_steps is None else int(total_steps)
+        self._warmup = int(values["warmup_steps"])
+        self._changed_at = int(values["changed_at"])
+        self._fading_steps = int(values["fading_steps"])
+        self._difference = float(values["difference"])
 
 
 def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tensor:

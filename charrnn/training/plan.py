@@ -93,7 +93,7 @@ def make_plan(
         expected_steps = config.budget_seconds / (step_seconds or expected)
     epochs = expected_steps * tokens_per_step / max(train_tokens, 1)
     model = _make_model(config, vocab_size, hidden, train_tokens, epochs)
-    rate = config.learning_rate or _choose_learning_rate(model)
+    rate = config.learning_rate or choose_learning_rate(model)
     plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every)
     return plan if steps is None else plan.with_steps(steps, config)
 
@@ -167,7 +167,7 @@ def _choose_dropout(hidden_size: int, epochs: float, train_tokens: int) -> float
     return round(min(0.09 * math.log2(max(epochs, 1.0)) * size, 0.6), 2)
 
 
-def _choose_learning_rate(model: ModelConfig) -> float:
+def choose_learning_rate(model: ModelConfig) -> float:
     """Return a smaller rate for a wider network, and for a plain RNN."""
     at_256 = {"lstm": 4e-3, "gru": 4e-3, "rnn": 2e-3}[model.cell]
     return float(f"{at_256 * (256 / model.hidden_size) ** 0.75:.2g}")

@@ -11,6 +11,7 @@ from typing import Any
 from charrnn.config import ModelConfig
 from charrnn.training.plan import Plan
 from charrnn.training.trainer import Arrays
+from charrnn.training.trouble import Trouble
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The averaged weights on the held-out text, and those weights."""
+    """The averaged weights on the held-out text, and those weights.
+
+    train_nats: the mean since the evaluation before, with dropout, of weights that moved.
+    train_eval_nats: of training text scored as the held-out text is, in a run's last evaluation.
+    val_nats, best_val_nats: None where nothing is held out; the last weights are the best then.
+    """
 
     step: int
     chars_seen: int
     elapsed_seconds: float
     train_nats: float
-    val_nats: float
-    best_val_nats: float
+    train_eval_nats: float | None
+    val_nats: float | None
+    best_val_nats: float | None
     is_best: bool
     weights: Arrays = field(repr=False)
 
@@ -93,12 +100,13 @@ class Incident:
     kind: "dropped": loss or gradient were not finite, and no weight moved; "spike": a loss far
     above its level; "rollback": back to the last snapshot, at half the learning rate; "memory":
     the lanes are read in more micro-batches; "graph": a step could not be captured as a CUDA
-    graph.
+    graph; "worse": the model is worse than it should be, said once in a run.
 
     position: where the window starts in the first lane; the others are lane_length tokens apart.
     train_nats: of this window, per character; level_nats: of the windows before it. back_to_step:
     where a rollback goes to; rate_factor: what multiplies every learning rate after it. reason: why
-    a step could not be captured.
+    a step could not be captured. trouble: what "worse" means; level_nats is what the held-out text
+    should cost less than then.
     """
 
     kind: str
@@ -112,6 +120,7 @@ class Incident:
     rate_factor: float | None = None
     micro_batches: int | None = None
     reason: str = ""
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True)
@@ -123,11 +132,14 @@ class Finished:
     tokens of it unless eval_chars is 0.
 
     epochs: how often the text was read. train_nats: None before the first evaluation. got_worse:
-    the last evaluation was worse than the best by more than chance. best_val_windowed_nats: None
-    where the run was stopped. best_val_compared_nats: on as much held-out text as the baselines
-    are scored on. best_weights: None where it was stopped before the first evaluation;
-    best_val_nats is inf then. snapshot: the state at the end, which knows whether there is
-    anything left to do.
+    the last evaluation was worse than the best by more than chance. trouble: what is wrong
+    with its model. best_train_nats: the mean
+    before that evaluation, with dropout; best_train_eval_nats: of training text scored as the
+    held-out text is, so that the two compare. best_val_windowed_nats: None where the run was
+    stopped, as best_train_eval_nats may be. best_val_compared_nats: on as much held-out text as the
+    baselines are scored on. best_weights: None where it was stopped before the first evaluation.
+    What is best of the held-out text is None then, and where nothing is held out. snapshot: the
+    state at the end, which knows whether there is anything left to do.
     """
 
     reason: str
@@ -138,10 +150,12 @@ class Finished:
     elapsed_seconds: float
     train_nats: float | None
     got_worse: bool
-    best_val_nats: float
+    trouble: Trouble | None
+    best_val_nats: float | None
     best_train_nats: float
+    best_train_eval_nats: float | None
     best_val_windowed_nats: float | None
-    best_val_compared_nats: float
+    best_val_compared_nats: float | None
     best_weights: Arrays | None = field(repr=False)
     snapshot: Snapshot = field(repr=False)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from charrnn.config import TrainConfig
-from charrnn.errors import CheckpointError, ConfigError, DivergedError
+from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.model.device import PRECISIONS, choose_device, choose_precision, configure_torch
 from charrnn.model.network import numpy_state_dict
 from charrnn.text.corpus import Corpus
@@ -24,14 +24,16 @@ from charrnn.training.calibration import (
 )
 from charrnn.training.clock import Clock
 from charrnn.training.distributed import World
-from charrnn.training.evaluation import HeldOut
+from charrnn.training.evaluation import FinalScores, HeldOut
 from charrnn.training.memory import used_memory_bytes
 from charrnn.training.plan import Plan
 from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started
 from charrnn.training.stats import Best, TrainingStats
 from charrnn.training.trainer import Arrays, StepResult, Trainer
+from charrnn.training.trouble import find_trouble
 
 _MOST_ROLLBACKS = 3
+_FEWEST_STEPS = 50  # before a model can be called bad
 
 
 class TrainingState:
@@ -82,8 +84,7 @@ class TrainingState:
     def save(self) -> Snapshot | None:
         """Return the snapshot to keep and to go back to; None if it holds NaN or infinity."""
         snapshot = self._snapshot()
-        arrays = snapshot.weights | snapshot.arrays
-        if not all(np.isfinite(array).all() for array in arrays.values()):
+        if not _are_finite(snapshot.weights | snapshot.arrays):
             return None
         self.good = snapshot
         return snapshot
@@ -154,7 +155,7 @@ class TrainingState:
         is_long = (steps is not None and snapshot.step >= steps) or (budget and spent >= budget)
         if is_long and snapshot.progress.get("is_finished"):
             raise ConfigError(
-                f"this run is finished ({snapshot.step:,} steps, {spent:,.0f} s). "
+                f"this run is finished ({counted(snapshot.step, 'step')}, {spent:,.0f} s). "
                 f"To continue: {self._doubled_length(snapshot.step, spent)}"
             )
 
@@ -222,29 +223,59 @@ class TrainingState:
             is_milestone=is_milestone,
         )
 
-    def evaluation(self, val_nats: float) -> Evaluation:
-        """Count a score of the averaged weights, and report it."""
+    def evaluation(
+        self, val_nats: float | None, train_eval_nats: float | None
+    ) -> Evaluation | None:
+        """Count the scores of the averaged weights, and report them; None if one is not finite."""
         weights = numpy_state_dict(self.trainer.averaged)
-        is_best = self.stats.score(self.trainer.step, val_nats, weights)
+        if not (_are_finite(weights) if val_nats is None else math.isfinite(val_nats)):
+            return None
+        is_best = self.stats.score(self.trainer.step, val_nats, train_eval_nats, weights)
         assert self.stats.train_nats is not None
         return Evaluation(
             step=self.trainer.step,
             chars_seen=self.stats.chars_seen,
             elapsed_seconds=self.clock.elapsed_seconds,
             train_nats=self.stats.train_nats,
+            train_eval_nats=train_eval_nats,
             val_nats=val_nats,
-            best_val_nats=self.stats.best.val_nats,
+            best_val_nats=None if val_nats is None else self.stats.best.val_nats,
             is_best=is_best,
             weights=weights,
         )
 
-    def finished(self, reason: str, scores: tuple[float, float, float] | None) -> Finished:
+    def warning(self, naive_nats: dict[str, float]) -> Incident | None:
+        """Return what to say once in a run whose model is worse than it should be."""
+        if self.stats.is_warned or self.trainer.step < _FEWEST_STEPS:
+            return None
+        trouble = find_trouble(self.stats, naive_nats, self.plan, self.config)
+        if trouble is None or not trouble.is_rate_too_high:
+            return None
+        self.stats.is_warned = True
+        cursor = self.trainer.cursor
+        position, lane_length = self.trainer.position_of(cursor)
+        return Incident(
+            kind="worse",
+            step=self.trainer.step,
+            epoch=self.trainer.epoch,
+            position=position,
+            lane_length=lane_length,
+            train_nats=self.stats.train_nats or math.nan,
+            level_nats=trouble.limit_nats,
+            trouble=trouble,
+        )
+
+    def finished(
+        self, reason: str, scores: FinalScores | None, naive_nats: dict[str, float]
+    ) -> Finished:
         """Report the end. scores: HeldOut.score_whole's of the best weights; None if stopped."""
         best = self.stats.best
         snapshot = self.good
         if scores is not None:
             snapshot = replace(snapshot, progress=snapshot.progress | {"is_finished": True})
-        carried, windowed, compared = scores or (best.val_nats, None, best.val_nats)
+        else:
+            known = best.val_nats if math.isfinite(best.val_nats) else None
+            scores = FinalScores(known, None, known, best.train_eval_nats)
         return Finished(
             reason=reason,
             step=self.trainer.step,
@@ -254,13 +285,19 @@ class TrainingState:
             elapsed_seconds=self.clock.elapsed_seconds,
             train_nats=self.stats.train_nats,
             got_worse=self.stats.got_worse,
-            best_val_nats=carried,
+            trouble=find_trouble(self.stats, naive_nats, self.plan, self.config),
+            best_val_nats=scores.val,
             best_train_nats=best.train_nats,
-            best_val_windowed_nats=windowed,
-            best_val_compared_nats=compared,
+            best_train_eval_nats=scores.train_eval,
+            best_val_windowed_nats=scores.val_windowed,
+            best_val_compared_nats=scores.val_compared,
             best_weights=best.weights,
             snapshot=snapshot,
         )
+
+
+def _are_finite(arrays: Arrays) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays.values())
 
 
 @contextmanager

@@ -21,13 +21,18 @@ _COUNTS = ("chars_seen", "evaluated_step", "dropped", "rollbacks")
 
 @dataclass(frozen=True)
 class Best:
-    """The best evaluation so far; `stale` counts clearly worse ones in a row."""
+    """The best evaluation so far; `stale` counts clearly worse ones in a row.
+
+    val_nats: inf before the first, and where nothing is held out: the last model is the best then.
+    train_eval_nats: of training text scored as the held-out text is; None where it was not scored.
+    """
 
     val_nats: float = math.inf
     train_nats: float = math.nan
     step: int = 0
     stale: int = 0
     weights: Arrays | None = None
+    train_eval_nats: float | None = None
 
 
 @dataclass
@@ -84,7 +89,8 @@ class TrainingStats:
     """A run's figures so far.
 
     train_nats: the mean between the last two evaluations; None before the first. dropped: steps in
-    a row that moved no weight. rollbacks: how often the run went back.
+    a row that moved no weight. rollbacks: how often the run went back. is_warned: it was said that
+    the model is worse than it should be.
     """
 
     best: Best
@@ -97,6 +103,7 @@ class TrainingStats:
     last_val_nats: float = 0.0
     dropped: int = 0
     rollbacks: int = 0
+    is_warned: bool = False
 
     @property
     def got_worse(self) -> bool:
@@ -120,14 +127,19 @@ class TrainingStats:
             kinds.append("spike")
         return kinds
 
-    def score(self, step: int, val_nats: float, weights: Arrays) -> bool:
+    def score(
+        self, step: int, val_nats: float | None, train_eval_nats: float | None, weights: Arrays
+    ) -> bool:
         """Count an evaluation of the weights of `step`; return whether none was better."""
         self.evaluated_step = step
-        self.last_val_nats = val_nats
         self.train_nats = self.since_evaluation.reset()
+        if val_nats is None:
+            self.best = Best(math.inf, self.train_nats, step, 0, weights)
+            return True
+        self.last_val_nats = val_nats
         is_best = val_nats <= self.best.val_nats
         if is_best:
-            self.best = Best(val_nats, self.train_nats, step, 0, weights)
+            self.best = Best(val_nats, self.train_nats, step, 0, weights, train_eval_nats)
         else:
             is_clear = val_nats > self.best.val_nats * (1 + _CLEAR)
             self.best = replace(self.best, stale=self.best.stale + 1 if is_clear else 0)
@@ -141,6 +153,7 @@ class TrainingStats:
             "train_nats": self.train_nats,
             "last_val_nats": self.last_val_nats,
             "stale": self.best.stale,
+            "is_warned": self.is_warned,
             **{name: getattr(self, name) for name in _COUNTS},
         }
 
@@ -159,5 +172,6 @@ class TrainingStats:
         train_nats = values["train_nats"]
         self.train_nats = None if train_nats is None else float(train_nats)
         self.last_val_nats = float(values["last_val_nats"])
+        self.is_warned = bool(values.get("is_warned"))  # an older version did not warn
         for name in _COUNTS:
             setattr(self, name, int(values[name]))

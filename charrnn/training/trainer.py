@@ -32,7 +32,7 @@ from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches, Cursor, Lanes
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.memory import choose_micro_batches
-from charrnn.training.optimizer import ema_weight_at, learning_rate_at
+from charrnn.training.optimizer import Schedule, ema_weight_at
 from charrnn.training.plan import Plan
 from charrnn.training.step import TrainStep
 
@@ -166,6 +166,7 @@ class Trainer:
         self.rate_factor = 1.0
         self._config = config
         self._peak = plan.learning_rate
+        self._schedule = Schedule(self._peak, config)
         self._world = world
         self._own = world.shard(plan.batch_size)
         self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
@@ -205,8 +206,9 @@ class Trainer:
         inputs, targets, chars = self._batches.read(self.cursor)
         inputs = inputs[self._own]
         targets = targets[self._own]
-        rate = learning_rate_at(self.step, total_steps, self._peak, self._config)
-        self.learning_rate = self.rate_factor * rate
+        if total_steps != self._schedule.total_steps:
+            self._schedule.change_length(self.step, total_steps)
+        self.learning_rate = self.rate_factor * self._schedule.rate_at(self.step)
         ema_weight = ema_weight_at(self._config.ema_decay, self.step + 1)
         self._seed_dropout()
 
@@ -333,6 +335,7 @@ class Trainer:
             "step": self.step,
             "updates": self.update.optimizer.updates,
             "cursor": [self.cursor.epoch, self.cursor.window],
+            "schedule": self._schedule.state_dict(),
             "scaler": self.update.scaler.state_dict(),
             "slices": self.micro_batches,  # the key of file format 1
         }
@@ -353,6 +356,11 @@ class Trainer:
         self.step = int(rest["step"])
         self.update.optimizer.updates = int(rest["updates"])
         self.cursor = self._lanes.check(Cursor(*map(int, rest["cursor"])))
+        if "schedule" in rest:
+            self._schedule.load_state_dict(rest["schedule"])
+        else:  # an older version let the rate jump
+            total_steps = rest["plan"]["total_steps"]
+            self._schedule = Schedule(self._peak, self._config, total_steps)
         self.update.set_micro_batches(max(self.micro_batches, int(rest["slices"])))
         if rest["scaler"]:  # empty where the run was not on a GPU before
             self.update.scaler.load_state_dict(rest["scaler"])

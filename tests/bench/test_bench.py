@@ -281,6 +281,18 @@ def test_sizes_that_do_not_fit_are_named(
         list(measure_speeds(["rnn"], [8], {"threads": 1}, QUICK))
 
 
+@pytest.mark.parametrize("what", ["machine", "sampling"])
+def test_memory_that_no_size_would_save_is_not_blamed_on_sizes(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "measure_training", lambda *_: None)
+    monkeypatch.setattr(benchmark, "measure_evaluation", lambda *_: None)
+    monkeypatch.setattr(benchmark, f"measure_{what}", raise_memory_error)
+
+    with pytest.raises(OutOfMemoryError, match=f"{what}.*; close other programs"):
+        list(measure_speeds(["rnn"], [8], {"threads": 1}, QUICK))
+
+
 def test_any_other_failure_is_not_called_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")

@@ -61,6 +61,29 @@ def test_an_unlikely_character_among_huge_logits_has_finite_nats() -> None:
     assert token_losses(features, weight, torch.zeros(2), targets).tolist() == [0.0, 1000.0]
 
 
+def test_bfloat16_products_of_extreme_weights_stay_near_float64(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heads, "LARGEST_BLOCK", 300 * V)
+    generator = torch.Generator().manual_seed(5)
+    features = torch.randn(2000, H, generator=generator)
+    weight = 100 * torch.randn(V, H, generator=generator).sign()
+    targets = torch.randint(V, (2000,), generator=generator)
+    values = [features.bfloat16().float(), weight, torch.zeros(V)]
+    ours = [value.clone().requires_grad_() for value in values]
+    exact = [value.double().requires_grad_() for value in values]
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total = loss_sum(*ours, targets)
+    expected = torchs_own(*exact, targets).sum()
+
+    torch.testing.assert_close(total.double(), expected, rtol=1e-3, atol=0.0)
+    for one, other in zip(
+        torch.autograd.grad(total, ours), torch.autograd.grad(expected, exact), strict=True
+    ):
+        assert float((one - other).norm() / other.norm()) < 0.05
+
+
 def test_bfloat16_products_stay_near_those_of_float32() -> None:
     ours, exact = arguments(), arguments()
     with torch.autocast("cpu", dtype=torch.bfloat16):

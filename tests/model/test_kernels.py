@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -96,6 +98,58 @@ def test_bfloat16_products_stay_near_those_of_float32(
         gradients(near, scales, sources), gradients(exact, scales, sources), strict=True
     ):
         assert float((one - other).norm() / other.norm()) < 0.03
+
+
+def extreme_arguments(kind: str, window: int) -> tuple[Tensor, Tensor, Weights]:
+    """Return inputs, a state, and input weights of ±100; the recurrence forgets fast."""
+    generator = torch.Generator().manual_seed(4)
+    gates, size = (3 if kind == "gru" else 1), 16
+    signs = torch.randn(gates * size, INPUTS, generator=generator).sign()
+    recurrent = torch.randn(gates * size, size, generator=generator) / (4 * size)
+    biases = torch.randn(gates * size, generator=generator)
+    inputs = torch.randn(window, 2, INPUTS, generator=generator)
+    state = torch.randn(2, size, generator=generator)
+    return inputs, state, (100 * signs, recurrent, biases, biases)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_bfloat16_stays_near_float64_with_weights_of_100_and_over_a_long_window(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "_LARGE_MATRIX", 0)
+    inputs, state, weights = extreme_arguments(kind, window=600)
+    rounded = inputs.bfloat16().float()  # what the products read, so that no sum loses its sign
+    ours = [each.clone().requires_grad_() for each in (rounded, state, *weights)]
+    exact = [each.double().requires_grad_() for each in (rounded, state, *weights)]
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        near = run(kind, ours[0], ours[1], tuple(ours[2:]))  # type: ignore[arg-type]
+    expected = run(kind, exact[0], exact[1], tuple(exact[2:]))  # type: ignore[arg-type]
+
+    assert float((near - expected).detach().norm() / expected.detach().norm()) < 0.02
+    for one, other in zip(
+        torch.autograd.grad(near.sum(), ours),
+        torch.autograd.grad(expected.sum(), exact),
+        strict=True,
+    ):
+        assert one.isfinite().all()
+        assert float((one - other).norm()) <= 0.05 * float(other.norm()) + 1e-6
+
+
+def test_in_bfloat16_a_state_that_changes_slowly_still_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kernels, "_LARGE_MATRIX", 0)
+    window, size = 1000, 16
+    zeros = torch.zeros(3 * size)
+    bias = torch.cat((zeros[:size], zeros[:size] + 7, zeros[:size] + 2))  # of r, z and n
+    weights = (torch.zeros(3 * size, INPUTS), torch.zeros(3 * size, size), bias, zeros)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = run_gru(torch.zeros(window, 1, INPUTS), torch.zeros(1, size), weights)
+
+    # h = n (1 − zᵗ): each change is a thousandth of h, which bfloat16 cannot hold.
+    kept = 1 / (1 + math.exp(-7))
+    assert float(outputs[-1, 0, 0]) == pytest.approx(math.tanh(2) * (1 - kept**window), rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["gru", "tanh"])

@@ -62,6 +62,18 @@ def test_the_file_holds_the_score_on_the_whole_held_out_text(book: str) -> None:
     assert summary["corpus"]["val_chars"] == result.chars + 1
 
 
+def test_file_and_metrics_hold_the_score_on_training_text(book: str) -> None:
+    kept = run(book, steps=10, dropout=0.5)[-1]
+    folder = RunFolder(Path("checkpoints/book"))
+    lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+
+    known = kept.finished.best_train_eval_nats  # type: ignore[union-attr]
+    assert known is not None
+    assert read_model(folder.best).summary["train_eval_nats"] == known
+    assert (lines[-1]["event"], lines[-1]["train_eval_nats"]) == ("finished", known)
+    assert lines[-1]["val_nats"] == kept.finished.best_val_nats  # type: ignore[union-attr]
+
+
 def test_the_file_holds_the_scores_of_simpler_models(book: str) -> None:
     Path("book.txt").write_text(Path("book.txt").read_text("utf-8") * 5, encoding="utf-8")
     kept = run(book, steps=2)[-1]

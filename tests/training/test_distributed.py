@@ -101,6 +101,8 @@ def test_two_processes_train_as_one(text: Path, tmp_path: Path, alone: Curve) ->
     run = RunFolder(runs / "book")
     assert_same(read_curve(run), alone)
     assert_same_state(run, alone.run, step=20)
+    own, other = (read_model(each.best).summary["train_eval_nats"] for each in (run, alone.run))
+    assert own == pytest.approx(other, abs=CLOSE)
 
 
 DEFERRED = """

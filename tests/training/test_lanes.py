@@ -80,7 +80,7 @@ def test_the_same_seed_reads_the_same_and_another_does_not() -> None:
 
 
 def test_a_text_too_short_for_the_windows_is_refused_with_the_numbers() -> None:
-    with pytest.raises(CorpusError, match=r"has 12 tokens; 3 lanes of 4 need 13"):
+    with pytest.raises(CorpusError, match=r"has 12 tokens, but 3 lanes of 4 take 13"):
         Lanes(np.zeros(12, np.uint8), 3, 4, 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ import torch
 
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.errors import ConfigError, CorpusError, DivergedError, OutOfMemoryError
-from charrnn.model.network import CharRNN
+from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training import evaluation
 from charrnn.training.batches import Cursor, Lanes
-from charrnn.training.evaluation import Score
+from charrnn.training.evaluation import HeldOut, Score
 from charrnn.training.loop import train
 from charrnn.training.reports import (
     Evaluation,
@@ -348,7 +348,7 @@ def test_losses_are_per_character_under_byte_fallback() -> None:
 
 
 def test_a_text_too_short_for_a_window_is_refused_with_the_numbers() -> None:
-    with pytest.raises(CorpusError, match=r"2 lanes of 5 need 11"):
+    with pytest.raises(CorpusError, match=r"has 8 tokens, but 2 lanes of 5 take 11"):
         next(train(corpus_from_text("abcdefghij", TextConfig(val_fraction=0.2)), make_config()))
 
 
@@ -442,7 +442,7 @@ def test_held_out_text_whose_loss_is_no_number_sends_the_run_back(
 
 
 def test_weights_that_are_no_numbers_are_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.training.trainer.learning_rate_at", lambda *_: math.nan)
+    monkeypatch.setattr("charrnn.training.trainer.Schedule.rate_at", lambda *_: math.nan)
     kept: list[Report] = []
 
     with pytest.raises(DivergedError):
@@ -460,7 +460,188 @@ def test_a_loss_far_above_its_level_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert all(spike.train_nats > 1.5 * spike.level_nats for spike in spikes)
 
 
+# The same measure for both texts
+
+
+def test_the_end_scores_training_text_as_held_out_text_is_scored() -> None:
+    corpus, config = make_corpus(), make_config(steps=200, dropout=0.5, hidden_size=24)
+    finished = list(train(corpus, config))[-1]
+    model = CharRNN(finished.snapshot.model)
+    load_numpy_state_dict(model, finished.best_weights)
+    part = corpus.train[-len(corpus.val) :]
+
+    own = evaluation.evaluate_carried(model, part, corpus.vocab).loss_nats
+    assert finished.best_train_eval_nats == pytest.approx(own, rel=1e-6)
+    assert finished.best_train_eval_nats < finished.best_train_nats  # dropout costs much
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "times"), [("the cat sat on the mat. " * 12, 40, 1), ("", 400, 2)]
+)
+def test_training_text_is_scored_in_the_last_evaluation_and_for_an_earlier_best_model(
+    text: str, steps: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    honest = HeldOut.score_train
+    first = len(STEPS)
+
+    def counted(self: HeldOut, *rest: Any) -> float:
+        scored.append(len(STEPS) - first)
+        return honest(self, *rest)
+
+    monkeypatch.setattr(HeldOut, "score_train", counted)
+    corpus = corpus_from_text(text) if text else make_corpus(300)  # which it soon overfits
+    config = make_config(steps=steps, eval_every=20, hidden_size=24, learning_rate=0.05)
+    reports = list(train(corpus, config))
+    evaluations, finished = reports_of(Evaluation, reports), reports[-1]
+
+    assert scored == [steps] * times
+    assert [e.step for e in evaluations if e.train_eval_nats is not None] == [steps]
+    if times == 1:
+        assert finished.best_train_eval_nats == evaluations[-1].train_eval_nats
+
+
+def test_a_resumed_run_that_has_no_steps_left_is_scored_on_both_texts() -> None:
+    corpus, config = make_corpus(), make_config(steps=4, eval_every=4)
+    uncut = list(train(corpus, config))[-1]
+    reports = list(train(corpus, config, should_stop=stop_after(4)))
+    resumed = list(train(corpus, config, resume=reports[-1].snapshot, best=best_of_stopped(uncut)))
+
+    assert resumed[-1].best_train_eval_nats == uncut.best_train_eval_nats
+
+
+def best_of_stopped(finished: Finished) -> Best:
+    assert finished.best_val_nats is not None
+    return Best(finished.best_val_nats, 1.0, finished.best_step, weights=finished.best_weights)
+
+
+# A run that becomes shorter or longer
+
+
+def test_a_run_that_becomes_shorter_than_it_is_ends_at_once_with_a_model() -> None:
+    corpus = make_corpus()
+    stopped = list(train(corpus, make_config(steps=5000), should_stop=stop_after(7)))[-1]
+    shorter = make_config(steps=3, eval_every=50)
+    *_, finished = train(corpus, shorter, resume=stopped.snapshot)
+
+    assert (finished.step, finished.reason, finished.best_step) == (7, "length", 7)
+    assert finished.best_val_nats is not None
+
+
+def rates_of(reports: list[Report]) -> list[float]:
+    return [report.learning_rate for report in reports_of(Progress, reports)]
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize(("before", "after"), [(100, 300), (300, 160)])
+def test_the_rate_makes_no_jump_at_a_resume(schedule: str, before: int, after: int) -> None:
+    corpus = make_corpus()
+    settings = {"lr_schedule": schedule, "learning_rate": 0.01, "eval_every": 19}
+    cut = list(train(corpus, make_config(steps=before, **settings), should_stop=stop_after(99)))
+    config = make_config(steps=after, **settings)
+    twice = list(train(corpus, config, resume=cut[-1].snapshot, should_stop=stop_after(5)))
+    rest = list(train(corpus, config, resume=twice[-1].snapshot))
+    whole = list(train(corpus, config, resume=cut[-1].snapshot))
+
+    rates = rates_of(cut) + rates_of(whole)
+    assert len(rates) == after
+    assert max(abs(b - a) for a, b in pairwise(rates)) <= 0.01 / 5
+    assert 0 <= min(rates) <= max(rates) <= 0.01
+    assert rates_of(twice) + rates_of(rest) == rates_of(whole)
+
+
+def test_a_state_of_an_older_version_goes_on_at_the_rate_of_its_length() -> None:
+    corpus, config = make_corpus(), make_config(steps=60, learning_rate=0.01, eval_every=1)
+    uncut = list(train(corpus, config))
+    snapshot = list(train(corpus, config, should_stop=stop_after(30)))[-1].snapshot
+    progress = {key: value for key, value in snapshot.progress.items() if key != "schedule"}
+    resumed = list(train(corpus, config, resume=replace(snapshot, progress=progress)))
+
+    assert rates_of(resumed) == rates_of(uncut)[30:]
+
+
+# Nothing held out
+
+
+def without_held_out(corpus: Corpus) -> Corpus:
+    return replace(corpus, val=corpus.val[:0], val_chars=0)
+
+
+def test_without_a_held_out_text_the_last_averaged_weights_are_kept() -> None:
+    corpus = without_held_out(make_corpus())
+    reports = list(train(corpus, make_config(steps=40, patience=1)))
+    evaluations, finished = reports_of(Evaluation, reports), reports[-1]
+
+    assert (finished.reason, finished.step, finished.best_step) == ("length", 40, 40)
+    assert_same_arrays(finished.best_weights, evaluations[-1].weights)
+    average = finished.snapshot.arrays["average.output.weight"]
+    assert np.array_equal(finished.best_weights["output.weight"], average)
+    assert {(e.val_nats, e.best_val_nats, e.train_eval_nats) for e in evaluations} == {
+        (None, None, None)
+    }
+    assert all(evaluation.is_best for evaluation in evaluations)
+    assert finished.best_val_nats is finished.best_val_windowed_nats is None
+    assert finished.best_train_eval_nats is finished.trouble is None
+    assert not finished.got_worse
+    assert finished.snapshot.progress["is_finished"]
+
+
+def test_without_a_held_out_text_a_stop_keeps_the_model_and_a_resume_repeats_the_rest() -> None:
+    corpus, config = without_held_out(make_corpus()), make_config(steps=90, eval_every=30)
+    uncut = list(train(corpus, config))[-1]
+    stopped = list(train(corpus, config, should_stop=stop_after(43)))
+    resumed = list(train(corpus, config, resume=stopped[-1].snapshot))[-1]
+
+    assert [e.step for e in reports_of(Evaluation, stopped)] == [30, 43]
+    assert stopped[-1].best_step == 43
+    assert_same_arrays(resumed.best_weights, uncut.best_weights)
+    assert_same_arrays(resumed.snapshot.arrays, uncut.snapshot.arrays)
+
+
+def test_without_a_held_out_text_every_save_keeps_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("charrnn.training.loop._SNAPSHOT_SECONDS", 0.0)
+    reports = list(train(without_held_out(make_corpus()), make_config(steps=5, eval_every=5)))
+
+    saved = [type(r).__name__ for r in reports if isinstance(r, Evaluation | Snapshot)]
+    assert saved == ["Evaluation", "Snapshot"] * 5
+
+
+def test_without_a_held_out_text_weights_that_are_no_numbers_are_never_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("charrnn.training.trainer.Schedule.rate_at", lambda *_: math.nan)
+    kept: list[Report] = []
+
+    with pytest.raises(DivergedError):
+        collect(train(without_held_out(make_corpus()), make_config(eval_every=1)), kept)
+    assert reports_of(Snapshot, kept) == reports_of(Evaluation, kept) == []
+
+
+@pytest.mark.parametrize("length", [{"budget": "0.3s"}, {"epochs": 1.0}])
+def test_without_a_held_out_text_any_length_is_kept(length: dict[str, Any]) -> None:
+    finished = list(train(without_held_out(make_corpus()), make_config(**length)))[-1]
+
+    assert finished.reason == "length"
+    assert finished.best_step == finished.step
+
+
 # Memory
+
+
+@pytest.mark.parametrize("kind", [Started, Evaluation, Snapshot, Finished])
+def test_memory_that_runs_out_while_a_report_is_written_is_not_blamed_on_the_sizes(
+    kind: type,
+) -> None:
+    def record(report: Report) -> list[Report]:
+        if isinstance(report, kind):
+            raise MemoryError
+        return [report]
+
+    with pytest.raises(OutOfMemoryError, match=f"write the {kind.__name__.lower()} ") as caught:
+        list(train(make_corpus(), make_config(), record=record))
+    assert "--hidden-size" not in str(caught.value)
 
 
 def test_lanes_in_slices_learn_what_all_lanes_at_once_learn(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,9 +14,9 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.model.network import CharRNN
 from charrnn.training.optimizer import (
     Optimizer,
+    Schedule,
     clip_gradients,
     ema_weight_at,
-    learning_rate_at,
     update_average,
     weight_decay_of,
 )
@@ -22,7 +24,7 @@ from charrnn.training.optimizer import (
 
 def rates(schedule: str, total: int = 100, **settings: float) -> list[float]:
     config = TrainConfig(lr_schedule=schedule, warmup_steps=4, **settings)
-    return [learning_rate_at(step, total, 0.5, config) for step in range(total + 1)]
+    return [Schedule(0.5, config, total).rate_at(step) for step in range(total + 1)]
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "exponential", "constant"])
@@ -56,13 +58,64 @@ def test_constant_stays() -> None:
 def test_a_short_run_warms_up_for_a_tenth_of_it() -> None:
     config = TrainConfig(lr_schedule="constant", warmup_steps=100)
 
-    assert learning_rate_at(2, 20, 1.0, config) == 1.0
+    assert Schedule(1.0, config, 20).rate_at(2) == 1.0
 
 
 def test_the_rate_in_the_warm_up_does_not_depend_on_a_length_not_yet_known() -> None:
     config = TrainConfig(warmup_steps=10)
 
-    assert learning_rate_at(3, None, 1.0, config) == learning_rate_at(3, 500, 1.0, config)
+    assert Schedule(1.0, config).rate_at(3) == Schedule(1.0, config, 500).rate_at(3)
+
+
+LENGTHS = (None, 500, 900, 2000, 2001)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "exponential", "constant"])
+@pytest.mark.parametrize("before", LENGTHS)
+@pytest.mark.parametrize("after", LENGTHS)
+@pytest.mark.parametrize("step", [1, 30, 60, 140, 440])
+def test_a_rate_makes_no_jump_where_the_length_changes(
+    schedule: str, before: int | None, after: int | None, step: int
+) -> None:
+    peak = 0.5
+    config = TrainConfig(lr_schedule=schedule, warmup_steps=100)
+    schedule_of_run = Schedule(peak, config, before)
+    known = schedule_of_run.rate_at(step)
+    schedule_of_run.change_length(step, after)
+    rates = [schedule_of_run.rate_at(each) for each in range(step, after or 2000)]
+
+    changes = [abs(b - a) for a, b in pairwise([known, *rates])]
+    steepest = peak / 7 if after == 500 and step == 440 else peak / 20  # only 60 steps are left
+    assert max(changes) < steepest
+    assert min(rates) >= 0
+    assert max(rates) <= peak
+
+
+def test_the_rate_comes_to_that_of_the_new_length() -> None:
+    config = TrainConfig()
+    longer, changed = Schedule(0.5, config, 2000), Schedule(0.5, config, 1000)
+    before = changed.rate_at(999)
+    changed.change_length(1000, 2000)
+
+    assert before < 1e-5
+    assert changed.rate_at(1000) < 0.02 < longer.rate_at(1000)
+    assert changed.rate_at(1100) == longer.rate_at(1100)
+
+
+def test_a_warm_up_that_is_over_is_not_done_twice() -> None:
+    schedule = Schedule(0.5, TrainConfig(lr_schedule="constant", warmup_steps=100), 300)
+    schedule.change_length(60, 5000)  # by itself, a run of 5000 steps would still warm up
+
+    assert [schedule.rate_at(step) for step in range(60, 110)] == [0.5] * 50
+
+
+def test_a_schedule_is_loaded_as_it_was_saved() -> None:
+    config = TrainConfig()
+    schedule, loaded = Schedule(0.5, config, 400), Schedule(0.5, config)
+    schedule.change_length(300, 900)
+    loaded.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+
+    assert [loaded.rate_at(s) for s in range(900)] == [schedule.rate_at(s) for s in range(900)]
 
 
 def parameter_with_gradient(*values: float) -> nn.Parameter:

@@ -90,7 +90,7 @@ def test_a_score_is_best_worse_by_chance_or_clearly_worse(
 ) -> None:
     stats = TrainingStats(Best(2.0, stale=1))
 
-    assert stats.score(9, val_nats, {}) is is_best
+    assert stats.score(9, val_nats, None, {}) is is_best
     assert (stats.best.stale, stats.got_worse) == (stale, got_worse)
     assert (stats.best.step == 9) is is_best
 
@@ -99,9 +99,10 @@ def test_stats_are_loaded_as_they_were_saved() -> None:
     stats = make_stats()
     for result in (WELL, WELL, WRONG):
         stats.add(result)
-    stats.score(9, 2.5, {})
+    stats.score(9, 2.5, None, {})
     stats.add(WELL)
     stats.rollbacks = 2
+    stats.is_warned = True
     loaded = make_stats()
     loaded.load_state_dict(json.loads(json.dumps(stats.state_dict())))
 

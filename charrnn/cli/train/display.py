@@ -67,7 +67,9 @@ def _make_record(report: RunReport) -> dict[str, Any] | None:
         record = {"event": "finished", "model": str(report.run.model)}
         record["baselines_bpc"] = report.baselines_bpc
         arrays = ("best_weights", "snapshot")  # vars, as asdict would copy them
-        return record | {k: v for k, v in vars(report.finished).items() if k not in arrays}
+        record |= {k: v for k, v in vars(report.finished).items() if k not in arrays}
+        trouble = report.finished.trouble
+        return record | {"trouble": trouble and asdict(trouble)}
     if isinstance(report, Opened):
         return record | {
             "run": str(report.run.path),
@@ -93,6 +95,7 @@ class PlainLines(Silent):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._opened: Opened | None = None
+        self._train = panel.name_train_loss(None)
         self._shown_at_seconds = 0.0  # training time of the newest line
 
     def show(self, report: RunReport) -> None:
@@ -114,15 +117,14 @@ class PlainLines(Silent):
             corpus = panel.format_corpus(report.corpus)
             return f"{corpus}{time} → {report.run.path} (disk: up to {room})"
         if isinstance(report, Started):
+            self._train = panel.name_train_loss(report)
             return panel.format_model(report)
         if isinstance(report, Evaluation):
             self._shown_at_seconds = report.elapsed_seconds
-            best = f", best {bits_per_char(report.best_val_nats):.3f}"
-            best = " (best)" if report.is_best else best
+            train = f"{self._train} {bits_per_char(report.train_nats):.3f}"
             return (
                 f"step {report.step:,} · {format_duration(report.elapsed_seconds)} · "
-                f"train {bits_per_char(report.train_nats):.3f}, "
-                f"val {bits_per_char(report.val_nats):.3f} bpc{best}"
+                f"{train}{_format_val(report)}"
             )
         if isinstance(report, Progress):
             # Where evaluations are far apart, a line now and then shows that the run is alive.
@@ -131,10 +133,18 @@ class PlainLines(Silent):
             self._shown_at_seconds = report.elapsed_seconds
             return (
                 f"{panel.format_time(report, self._opened)} · "
-                f"train {bits_per_char(report.train_nats):.3f} bpc, "
+                f"{self._train} {bits_per_char(report.train_nats):.3f} bpc, "
                 f"{panel.format_speed(report.chars_per_second)}"
             )
         return ""
+
+
+def _format_val(report: Evaluation) -> str:
+    """Return the rest of an evaluation's line: the held-out loss, if there is one."""
+    if report.val_nats is None or report.best_val_nats is None:
+        return " bpc"
+    best = " (best)" if report.is_best else f", best {bits_per_char(report.best_val_nats):.3f}"
+    return f", val {bits_per_char(report.val_nats):.3f} bpc{best}"
 
 
 Display = Silent | LivePanel

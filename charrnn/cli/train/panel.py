@@ -17,7 +17,8 @@ from rich.text import Text
 
 from charrnn.cli import formatting
 from charrnn.cli.formatting import format_duration, one_line
-from charrnn.cli.train.summary import show_line, show_summary
+from charrnn.cli.train.summary import describe_trouble, show_line, show_summary
+from charrnn.errors import counted
 from charrnn.metrics import bits_per_char
 from charrnn.storage import format_bytes
 from charrnn.tasks.recorder import RunFinished, Written
@@ -109,10 +110,12 @@ class LivePanel:
         progress = self.progress
         if progress is None:
             return Text("")
-        losses = [("train", progress.train_nats)]
+        losses: list[tuple[str, float | None]]
+        losses = [(name_train_loss(self.started), progress.train_nats)]
         if evaluation := self.evaluation:
             losses += [("val", evaluation.val_nats), ("best val", evaluation.best_val_nats)]
-        bpc = _make_row({name: f"{bits_per_char(nats):.3f}" for name, nats in losses})
+        known = {name: nats for name, nats in losses if nats is not None}
+        bpc = _make_row({name: f"{bits_per_char(nats):.3f}" for name, nats in known.items()})
         machine = {
             "speed": format_speed(progress.chars_per_second),
             "learning rate": f"{progress.learning_rate:.1e}",
@@ -129,7 +132,8 @@ def _make_row(figures: dict[str, str]) -> Text:
 
 def format_corpus(corpus: Corpus) -> str:
     """Return the name and size of the text that is trained on."""
-    return f"{corpus.name}: {corpus.chars:,} characters, {corpus.vocab.size:,} tokens"
+    chars = counted(corpus.chars, "character")
+    return f"{corpus.name}: {chars}, {counted(corpus.vocab.size, 'token')}"
 
 
 def format_model(started: Started) -> str:
@@ -139,9 +143,14 @@ def format_model(started: Started) -> str:
     threads = formatting.format_threads(started.threads, started.processes)
     return (
         f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
-        f"{started.parameters:,} parameters · {plan.batch_size} lanes × {plan.seq_len} "
-        f"characters · {started.device} {started.precision}, {threads}"
+        f"{started.parameters:,} parameters · {counted(plan.batch_size, 'lane')} × "
+        f"{counted(plan.seq_len, 'character')} · {started.device} {started.precision}, {threads}"
     )
+
+
+def name_train_loss(started: Started | None) -> str:
+    """Return what to call the loss of the steps: held-out text is scored without dropout."""
+    return "train (with dropout)" if started and started.plan.model.dropout else "train"
 
 
 def format_time(progress: Progress, opened: Opened | None) -> str:
@@ -184,7 +193,7 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
         lost = state.step - (opened.resumed_step or 0)
         # Only the best model has the step of the state that the run continues from.
         instead = (
-            f"continuing from the state {lost:,} steps earlier"
+            f"continuing from the state {counted(lost, 'step')} earlier"
             if lost
             else "the next evaluation replaces it"
         )
@@ -198,7 +207,9 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
         line = f"starting from the weights of {initial.model_name}"
         if new := initial.new_characters:
             more = " …" if len(new) > _MAX_NEW_CHARACTERS else ""
-            line += f"; {len(new):,} characters are new to it: {new[:_MAX_NEW_CHARACTERS]!r}{more}"
+            are = "is" if len(new) == 1 else "are"
+            line += f"; {counted(len(new), 'character')} {are} new to it: "
+            line += f"{new[:_MAX_NEW_CHARACTERS]!r}{more}"
         yield line + ("; so are the bytes of rare characters" if initial.has_new_bytes else "")
 
 
@@ -217,6 +228,8 @@ def _describe_incident(incident: Incident) -> str:
         return f"{step}: no CUDA graph of a step ({incident.reason}); continuing without one"
     if incident.kind == "dropped":  # metrics.jsonl has the position in the text
         return f"{step}: the gradient overflowed; this step was skipped"
+    if incident.trouble:
+        return f"{step}: the model is {describe_trouble(incident.trouble)}"
     where = f"at character {incident.position:,} of each lane of {incident.lane_length:,}"
     jump = f"from {incident.level_nats:.2f} to {incident.train_nats:.2f} nats"
     return f"{step}: the loss jumped {jump} {where}"

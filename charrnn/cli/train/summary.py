@@ -17,10 +17,12 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.console import is_screen, print_line
 from charrnn.cli.formatting import format_duration, one_line
 from charrnn.config import RunConfig
+from charrnn.errors import counted
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.recorder import RunFinished
 from charrnn.training.plan import Extrapolation, extrapolate
 from charrnn.training.reports import Finished
+from charrnn.training.trouble import Trouble
 
 # The fit is balanced where the gap, (val − train) / val, is between these two.
 _MIN_BALANCED_GAP = 0.03
@@ -44,8 +46,8 @@ def show_summary(console: Console, report: RunFinished) -> None:
     else:
         is_early = finished.reason == "patience"
         verb = "stopped early, as it no longer got better:" if is_early else "trained"
-        show_line(console, f"{verb} {finished.step:,} steps in {duration}")
-    if finished.best_weights is not None:
+        show_line(console, f"{verb} {counted(finished.step, 'step')} in {duration}")
+    if finished.best_val_nats is not None:
         show_line(
             console,
             f"best model (step {finished.best_step:,}): "
@@ -84,18 +86,26 @@ def judge_run(
     ahead: what twice the time and text gain runs as long as this one. baselines_bpc: what simpler
     models need on the held-out text, in bits per character; val_chars: the length of that text.
     """
-    if not baselines_bpc:
-        return [f"the held-out part is too short ({val_chars:,} characters) for a reliable score"]
-    train_nats = finished.best_train_nats
+    train_nats = finished.best_train_eval_nats
     val_nats = finished.best_val_nats
+    compared_nats = finished.best_val_compared_nats
+    if val_nats is None or train_nats is None or compared_nats is None:
+        return ["nothing was held out: no early stopping, no verdict"]
+    trouble = finished.trouble
+    troubles = [f"the last model is {describe_trouble(trouble)}"] if trouble else []
+    if not baselines_bpc:
+        chars = counted(val_chars, "character")
+        return [f"the held-out part is too short ({chars}) for a reliable score", *troubles]
     train_bpc = bits_per_char(train_nats)
     losses = f"train {train_bpc:.3f}, held out {bits_per_char(val_nats):.3f} bits per character"
 
     # Simpler models are scored on the beginning of a long held-out text, and so is this one.
-    own = bits_per_char(finished.best_val_compared_nats)
-    part = "" if finished.best_val_compared_nats == val_nats else "the beginning of the "
+    own = bits_per_char(compared_nats)
+    part = "" if compared_nats == val_nats else "the beginning of the "
     figures = ", ".join(f"{name} {bpc:.2f}" for name, bpc in baselines_bpc.items())
     scores = f"bits per character on {part}held-out text: model {own:.2f}, {figures}"
+    if troubles:
+        return [f"{scores}; {_compare(own, baselines_bpc, needs_time=False)}", *troubles]
     if val_nats < _PERFECT_NATS:
         nothing = "there is nothing more to learn from this text"
         return [scores, f"it knows what comes next ({losses}): {nothing}"]
@@ -125,6 +135,25 @@ def judge_run(
         f"estimate: training twice as long: {_format_gain(time_gain, val_nats)}; "
         f"twice as much text: {_format_gain(text_gain, val_nats)}",
     ]
+
+
+def describe_trouble(trouble: Trouble) -> str:
+    """Return what a model is worse than, by how much, and what to try."""
+    worse_than = {
+        "guessing": "worse than guessing",
+        "frequencies": "worse than guessing by letter frequencies",
+        "before": "far worse than it was before",
+    }[trouble.worse_than]
+    val_bpc = bits_per_char(trouble.val_nats)
+    figures = f"{val_bpc:.2f} > {bits_per_char(trouble.limit_nats):.2f} bits per character"
+    rate = f"--learning-rate {trouble.learning_rate:.2g}" if trouble.learning_rate else ""
+    if not trouble.is_rate_too_high:
+        cause = "it has only begun to learn; train longer" + (rate and f", with {rate}")
+    elif trouble.is_clipped:
+        cause = f"the learning rate is too high; try {rate}"
+    else:
+        cause = f"the learning rate is too high, and clipping is off; try {rate} --clip-grad-norm 1"
+    return f"{worse_than} ({figures}): {cause}"
 
 
 def _compare(own: float, baselines_bpc: dict[str, float], needs_time: bool) -> str:

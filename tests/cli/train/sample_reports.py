@@ -15,6 +15,7 @@ from charrnn.tasks.train import Opened
 from charrnn.text.corpus import corpus_from_text
 from charrnn.training.plan import Plan
 from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started
+from charrnn.training.trouble import Trouble
 
 BIT = math.log(2)  # nats
 WEIGHTS = {"output.bias": np.zeros(5, np.float32)}
@@ -57,6 +58,7 @@ EVALUATION = Evaluation(
     chars_seen=6400,
     elapsed_seconds=10,
     train_nats=2.75 * BIT,
+    train_eval_nats=None,
     val_nats=2.5 * BIT,
     best_val_nats=2.25 * BIT,
     is_best=False,
@@ -72,10 +74,12 @@ FINISHED = Finished(
     chars_seen=25_600,
     epochs=4.0,
     got_worse=False,
+    trouble=None,
     elapsed_seconds=75,
     train_nats=2 * BIT,
     best_val_nats=2.25 * BIT,
     best_train_nats=2.125 * BIT,
+    best_train_eval_nats=2.125 * BIT,
     best_val_windowed_nats=1.625,
     best_weights=WEIGHTS,
     snapshot=SNAPSHOT,
@@ -87,10 +91,19 @@ STOPPED = replace(
     step=3,
     best_step=0,
     train_nats=math.nan,
-    best_val_nats=math.inf,
+    best_val_nats=None,
     best_train_nats=math.nan,
+    best_train_eval_nats=None,
     best_val_windowed_nats=None,
     best_weights=None,
+)
+TROUBLE = Trouble(
+    worse_than="guessing",
+    val_nats=7.125 * BIT,
+    limit_nats=6.625 * BIT,
+    is_rate_too_high=True,
+    learning_rate=0.002,
+    is_clipped=False,
 )
 SPIKE = Incident(
     kind="spike",

@@ -10,7 +10,7 @@ import pytest
 
 from charrnn.cli.train.summary import judge_run
 from charrnn.training.plan import Extrapolation
-from tests.cli.train.sample_reports import FINISHED
+from tests.cli.train.sample_reports import FINISHED, TROUBLE
 
 MORE_TIME = Extrapolation(0.03, 0.01)
 MORE_TEXT = Extrapolation(0.01, 0.03)
@@ -28,7 +28,7 @@ def judge(
     """Return the sentences on a run: simpler models, the fit, and what more would gain."""
     finished = replace(
         FINISHED,
-        best_train_nats=train_nats,
+        best_train_eval_nats=train_nats,
         best_val_nats=val_nats,
         best_val_compared_nats=val_nats if compared_nats is None else compared_nats,
         got_worse=got_worse,
@@ -216,6 +216,60 @@ def test_a_text_that_is_known_for_certain_leaves_nothing_to_learn() -> None:
 
     assert comparison == "bits per character on held-out text: model 0.00, gzip 0.04, xz -0.01"
     assert "nothing more to learn" in verdict
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        (
+            {},
+            "the last model is worse than guessing (7.12 > 6.62 bits per character): the learning "
+            "rate is too high, and clipping is off; try --learning-rate 0.002 --clip-grad-norm 1",
+        ),
+        (
+            {"worse_than": "before", "is_clipped": True},
+            "the last model is far worse than it was before (7.12 > 6.62 bits per character): the "
+            "learning rate is too high; try --learning-rate 0.002",
+        ),
+        (
+            {"worse_than": "frequencies", "is_rate_too_high": False},
+            "the last model is worse than guessing by letter frequencies (7.12 > 6.62 bits per "
+            "character): it has only begun to learn; train longer, with --learning-rate 0.002",
+        ),
+        (
+            {"worse_than": "frequencies", "is_rate_too_high": False, "learning_rate": None},
+            "the last model is worse than guessing by letter frequencies (7.12 > 6.62 bits per "
+            "character): it has only begun to learn; train longer",
+        ),
+    ],
+)
+def test_a_model_in_trouble_is_not_said_to_underfit(changed: dict[str, Any], line: str) -> None:
+    finished = replace(FINISHED, trouble=replace(TROUBLE, **changed))
+    scores, verdict = judge_run(finished, MORE_TIME, {"xz": 2.0}, 5000)
+
+    assert scores.endswith("xz is better here")
+    assert verdict == line
+    assert judge_run(finished, MORE_TIME, {}, 5)[1:] == [line]
+
+
+def test_a_run_without_a_held_out_text_gets_no_verdict() -> None:
+    finished = replace(
+        FINISHED, best_val_nats=None, best_val_compared_nats=None, best_train_eval_nats=None
+    )
+
+    assert judge_run(finished, MORE_TIME, {}, 0) == [
+        "nothing was held out: no early stopping, no verdict"
+    ]
+
+
+def test_the_verdict_compares_losses_that_were_measured_alike() -> None:
+    finished = replace(FINISHED, best_train_nats=2.1, best_train_eval_nats=1.4, best_val_nats=2.0)
+
+    assert judge_run(finished, MORE_TIME, {"xz": 9.0}, 5000)[1].startswith("it overfits")
+
+
+def test_one_held_out_character_is_singular() -> None:
+    assert "(1 character)" in judge_run(FINISHED, MORE_TIME, {}, 1)[0]
 
 
 def test_too_little_held_out_text_gives_no_verdict() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tests.cli.train.sample_reports import (
     SNAPSHOT,
     STARTED,
     STOPPED,
+    TROUBLE,
     WRITTEN,
 )
 
@@ -91,7 +92,8 @@ def test_the_panel_shows_text_network_and_folder() -> None:
 def test_the_panel_shows_the_losses_in_bits_per_character() -> None:
     shown = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION)
 
-    assert "train 2.750   val 2.500   best val 2.250 bits per character" in shown
+    losses = "train (with dropout) 2.750   val 2.500   best val 2.250"
+    assert f"{losses} bits per character" in shown
 
 
 def test_the_panel_shows_speed_rate_gradient_and_memory() -> None:
@@ -105,7 +107,9 @@ def test_a_speed_that_is_not_yet_measured_is_a_dash() -> None:
     first = replace(PROGRESS, chars_per_second=0.0, elapsed_seconds=31)
 
     assert "speed - chars/s" in on_a_panel(OPENED, STARTED, first)
-    assert as_lines(OPENED, STARTED, first)[-1].endswith("train 2.750 bpc, - chars/s")
+    assert as_lines(OPENED, STARTED, first)[-1].endswith(
+        "train (with dropout) 2.750 bpc, - chars/s"
+    )
 
 
 def test_the_panel_shows_how_far_the_run_is_and_how_long_it_takes() -> None:
@@ -196,8 +200,41 @@ def test_each_evaluation_is_one_line() -> None:
 
     when = "step 50 · 0:10"
     assert lines == [
-        f"{when} · train 2.750, val 2.500 bpc, best 2.250",
-        f"{when} · train 2.750, val 2.125 bpc (best)",
+        f"{when} · train (with dropout) 2.750, val 2.500 bpc, best 2.250",
+        f"{when} · train (with dropout) 2.750, val 2.125 bpc (best)",
+    ]
+
+
+@pytest.mark.parametrize("report", [PROGRESS, EVALUATION])
+def test_a_loss_without_dropout_is_called_train(report: RunReport) -> None:
+    model = replace(STARTED.plan.model, dropout=0.0)
+    started = replace(STARTED, plan=replace(STARTED.plan, model=model))
+    late = replace(report, elapsed_seconds=31)  # type: ignore[type-var]
+
+    assert "· train 2.750" in as_lines(OPENED, started, late)[-1]
+    assert "train 2.750" in on_a_panel(OPENED, started, PROGRESS)
+
+
+def test_without_a_held_out_text_only_the_training_loss_is_shown() -> None:
+    evaluation = replace(EVALUATION, val_nats=None, best_val_nats=None, is_best=True)
+
+    assert as_lines(OPENED, STARTED, evaluation)[-1].endswith("train (with dropout) 2.750 bpc")
+    assert "dropout) 2.750 bits per" in on_a_panel(OPENED, STARTED, PROGRESS, evaluation)
+
+
+def test_the_summary_of_a_run_without_a_held_out_text_says_what_is_lost() -> None:
+    finished = replace(
+        FINISHED,
+        best_val_nats=None,
+        best_val_compared_nats=None,
+        best_val_windowed_nats=None,
+        best_train_eval_nats=None,
+    )
+    lines = as_lines(replace(RUN_FINISHED, finished=finished, baselines_bpc={}, val_chars=0))
+
+    assert lines[:2] == [
+        "trained 200 steps in 1:15",
+        "nothing was held out: no early stopping, no verdict",
     ]
 
 
@@ -208,7 +245,7 @@ def test_a_line_breaks_every_silence_of_thirty_seconds() -> None:
     lines = as_lines(OPENED, STARTED, *progress)[2:]
 
     assert lines == [
-        f"step 50 · epoch 1.5 · {time} · train 2.750 bpc, 12.3k chars/s"
+        f"step 50 · epoch 1.5 · {time} · train (with dropout) 2.750 bpc, 12.3k chars/s"
         for time in ("0:30", "1:01", "1:40")
     ]
 
@@ -367,6 +404,15 @@ def test_json_lines_of_a_run_without_an_evaluation_are_json(
 
 
 # ── which display ──
+
+
+def test_json_lines_say_what_is_wrong_with_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    finished = replace(FINISHED, trouble=TROUBLE)
+    JsonLines().show(replace(RUN_FINISHED, finished=finished))
+
+    trouble = json.loads(capsys.readouterr().out)["trouble"]
+    assert trouble == asdict(TROUBLE)
+    assert trouble["worse_than"] == "guessing"
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,11 @@ from rich.console import Console
 
 from charrnn.checkpoint.run_folder import DamagedState
 from charrnn.cli.train.display import PlainLines
-from charrnn.cli.train.panel import LivePanel, describe_news
+from charrnn.cli.train.panel import LivePanel, describe_news, format_corpus, format_model
 from charrnn.tasks.finetune import InitialModel
+from charrnn.text.corpus import corpus_from_text
 from charrnn.training.reports import Incident
-from tests.cli.train.sample_reports import OPENED, RUN, SPIKE, STARTED
+from tests.cli.train.sample_reports import OPENED, RUN, SPIKE, STARTED, TROUBLE
 
 
 def test_a_run_that_starts_as_usual_has_no_news() -> None:
@@ -29,6 +30,24 @@ def test_a_damaged_state_is_named_with_what_it_costs() -> None:
     assert list(describe_news(opened)) == [
         "step-70.safetensors is cut short; continuing from the state 10 steps earlier"
     ]
+
+
+def test_one_lost_step_and_one_new_character_are_singular() -> None:
+    damaged = DamagedState(RUN.path / "step-61.safetensors", 61, "it is cut short")
+    initial = InitialModel("old", 5, None, new_characters="é", has_new_bytes=False)
+    opened = replace(OPENED, resumed_step=60, damaged=(damaged,), initial_model=initial)
+
+    assert list(describe_news(opened)) == [
+        "it is cut short; continuing from the state 1 step earlier",
+        "starting from the weights of old; 1 character is new to it: 'é'",
+    ]
+
+
+def test_a_model_of_one_lane_and_one_character_is_singular() -> None:
+    started = replace(STARTED, plan=replace(STARTED.plan, batch_size=1, seq_len=1))
+
+    assert "· 1 lane × 1 character ·" in format_model(started)
+    assert format_corpus(corpus_from_text("a", name="a")) == "a: 1 character, 1 token"
 
 
 def test_a_damaged_best_model_is_named_with_what_replaces_it() -> None:
@@ -86,6 +105,12 @@ def test_windows_in_micro_batches_are_reported() -> None:
         (
             replace(SPIKE, kind="memory", micro_batches=4),
             "step 1,234: memory was short; each window is now trained in 4 micro-batches",
+        ),
+        (
+            replace(SPIKE, kind="worse", trouble=TROUBLE),
+            "step 1,234: the model is worse than guessing (7.12 > 6.62 bits per character): the "
+            "learning rate is too high, and clipping is off; try --learning-rate 0.002 "
+            "--clip-grad-norm 1",
         ),
     ],
 )

@@ -518,7 +518,7 @@ def test_a_text_too_short_to_hold_out_anything_ends_with_3(book: Path, capsys: T
     code, line = refusal(capsys, "short.txt", *SMALL)
 
     assert code == 3
-    assert "has 9 characters, of which 1 are held out" in line
+    assert "has 9 characters, of which 1 is held out" in line
 
 
 def test_a_text_that_cannot_be_trained_on_leaves_no_run(book: Path, capsys: Text) -> None:
