@@ -16,6 +16,7 @@ from charrnn.cli.options import Command
 from charrnn.compression import codec
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.storage import write_atomically
+from charrnn.wording import counted
 
 _COMPRESS_EXAMPLES = """
 charrnn compress shakespeare play.txt            makes play.txt.crnn
@@ -77,7 +78,8 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
         return
     # An empty file has no share and no bits per character.
     share = f" ({size / packed.original_bytes:.1%})" if original else ""
-    print_note(f"{packed.original_bytes:,} → {size:,} bytes{share}: {target or 'standard output'}")
+    sizes = f"{packed.original_bytes:,} → {counted(size, 'byte')}{share}"
+    print_note(f"{sizes}: {target or 'standard output'}")
     if not original:
         return
     print_note(
@@ -87,7 +89,7 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
     if packed.is_stored:
         print_note("stored as it is: the model does not make it smaller")
     else:
-        unknown = f"; {packed.escaped_bytes:,} bytes that it does not know are stored as they are"
+        unknown = f"; unknown to it, stored as such: {counted(packed.escaped_bytes, 'byte')}"
         more = unknown if packed.escaped_bytes else ""
         print_note(f"the model's own code length: {model_bytes:,.0f} bytes{more}")
 
@@ -122,7 +124,8 @@ def decompress(model: str, file: str, out: str | None, as_json: bool, checkpoint
         click.echo(json.dumps(sizes | {"seconds": seconds}))
         return
     print_note(
-        f"{len(data):,} → {len(original):,} bytes, checksum right: {target or 'standard output'}; "
+        f"{len(data):,} → {counted(len(original), 'byte')}, checksum right: "
+        f"{target or 'standard output'}; "
         f"{len(original) / max(seconds, 1e-9):,.0f} bytes/s"
     )
 

@@ -15,10 +15,11 @@ from charrnn.checkpoint.run_store import find_model
 from charrnn.cli import console
 from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
-from charrnn.cli.options import Command, settings_options
+from charrnn.cli.options import Choice, Command, settings_options
 from charrnn.config import DynamicConfig
 from charrnn.errors import ConfigError
 from charrnn.metrics import without_nan
+from charrnn.wording import counted
 
 if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
@@ -49,7 +50,7 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 @click.option("--text", help="score this text itself")
 @click.option(
     "--split",
-    type=click.Choice(["all", "train", "val"]),
+    type=Choice(["all", "train", "val"]),
     show_default="val; with --file or --text all",
     help="which part of the text, cut as training cut it",
 )
@@ -120,5 +121,5 @@ def show_eval_result(result: EvalResult) -> None:
     console.print_table(table)
     part = "all" if result.split == "all" else f"the {result.split} part"
     texts = one_line(", ".join(result.texts))
-    over = Text(f"\nover {result.chars:,} characters, {part} of {texts}")
+    over = Text(f"\nover {counted(result.chars, 'character')}, {part} of {texts}")
     console.print_line(console.make_stdout(), over)

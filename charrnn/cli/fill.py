@@ -16,6 +16,7 @@ from charrnn.config import FillConfig, with_seed
 from charrnn.errors import ConfigError, OutOfMemoryError
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.model import Model
+from charrnn.wording import counted
 
 _EXAMPLES = """
 charrnn fill shakespeare "The q___k brown f_x"   the likeliest letters, all at once
@@ -106,7 +107,7 @@ def show_filling(filling: Filling, config: FillConfig) -> None:
 
 def _describe_filling(filling: Filling, config: FillConfig) -> str:
     """Return whether these are certainly the best, or sampled from all that fit."""
-    found = f"{filling.found:,} completions"
+    found = counted(filling.found, "completion")
     wider = min(10 * config.beam_width, _WIDEST_BEAM)
     advice = f"; --beam {wider} searches further" if wider > config.beam_width else ""
     if config.sample and filling.is_exact:

@@ -17,6 +17,7 @@ from charrnn.errors import ConfigError
 from charrnn.generation.filters import Floats, Logits, log_softmax
 from charrnn.generation.network import LanguageModel
 from charrnn.state import State, repeat_state, select_rows
+from charrnn.wording import counted
 
 Ints = NDArray[np.int64]
 
@@ -46,8 +47,8 @@ def check_search(config: SampleConfig, count: int) -> None:
     """
     if count > config.beam:
         raise ConfigError(
-            f"a beam of {config.beam} finds no more than {config.beam} texts, not {count}; "
-            "make --beam larger"
+            f"a beam of {config.beam} finds no more than {counted(config.beam, 'text')}, "
+            f"not {count}; make --beam larger"
         )
     for name in ("regex", "choices", "template", "balanced", "max_copy", "seconds"):
         if getattr(config, name) not in (None, False, ()):

@@ -23,6 +23,7 @@ from charrnn.text.corpus import Corpus, open_corpus, split_ids
 from charrnn.text.files import open_sources
 from charrnn.text.reader import iter_text
 from charrnn.text.vocab import Ids
+from charrnn.wording import counted
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
     vocab = first.file.vocab
     if vocab.count_characters(ids[1:]) < 1:  # the first token is given, not scored
         chars = vocab.count_characters(ids)
-        raise CorpusError(f"{texts[0]} leaves {chars} characters to score; at least 2 are needed")
+        few = counted(chars, "character")
+        raise CorpusError(f"{texts[0]} leaves {few} to score; at least 2 are needed")
     return EvalText(list(dict.fromkeys(texts)), split, ids)  # a file given twice is read once
 
 

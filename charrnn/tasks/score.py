@@ -16,6 +16,7 @@ from charrnn.generation.scoring import Line, Scores, iter_lines
 from charrnn.metrics import perplexity
 from charrnn.text.files import Source
 from charrnn.text.reader import iter_text
+from charrnn.wording import counted
 
 TEXT_GIVEN = "text given"  # what a literal text is called in results
 
@@ -46,7 +47,7 @@ class ScoredText:
             self._model.vocab.encode(piece)  # only for its VocabError
             self.chars += len(piece)
         if self.chars < 2:
-            few = f"{self.name} has {self.chars} characters"
+            few = f"{self.name} has {counted(self.chars, 'character')}"
             raise CorpusError(f"{few}; at least 2 are needed, as the first is given")
 
     def lines(self, on_progress: Callable[[int], None] = lambda chars: None) -> Iterator[Line]:

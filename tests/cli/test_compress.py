@@ -80,7 +80,7 @@ def test_escapes_and_stored_bytes_are_reported(capsysbinary: Bytes) -> None:
     end_of("compress", "tiny", "noise")
 
     err = capsysbinary.readouterr().err.decode()
-    assert "; 3 bytes that it does not know are stored as they are\n" in err
+    assert "; unknown to it, stored as such: 3 bytes\n" in err
     assert "500 → 558 bytes (111.6%): noise.crnn\n" in err
     assert err.endswith("\nstored as it is: the model does not make it smaller\n")
 

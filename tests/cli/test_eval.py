@@ -114,7 +114,7 @@ def test_a_character_of_several_tokens_is_one_to_score(
     else:
         code, line = complaint(capsys, "eval", *arguments)
         assert code == 3
-        assert "leaves 1 characters to score; at least 2 are needed" in line
+        assert "leaves 1 character to score; at least 2 are needed" in line
 
 
 def test_a_text_held_out_as_a_file_is_found_again(capsys: Text) -> None:
@@ -240,7 +240,7 @@ def test_a_person_sees_a_row_for_each_model_and_protocol(capsys: Text) -> None:
     ("content", "message"),
     [
         (b"aab zz", "'z' (U+007A"),
-        (b"a", "leaves 1 characters to score"),
+        (b"a", "leaves 1 character to score"),
         (b"a\xe9b " * 9, "is not utf-8"),
     ],
     ids=["unknown", "short", "undecodable"],

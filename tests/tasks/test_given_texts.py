@@ -61,7 +61,7 @@ def test_eval_reads_a_literal_text_as_it_reads_a_file(model: ModelFile, split: s
         (EvalTextRequest(text="ab", files=["text.txt"]), ConfigError, "--file and --text both"),
         (EvalTextRequest(text="ab", encoding="utf-8"), ConfigError, "--encoding says how to read"),
         (EvalTextRequest(text=""), CorpusError, "text given leaves 0 characters to score"),
-        (EvalTextRequest(text="a"), CorpusError, "text given leaves 1 characters to score"),
+        (EvalTextRequest(text="a"), CorpusError, "text given leaves 1 character to score"),
         (EvalTextRequest(text="aß"), VocabError, "never saw 'ß'"),
     ],
 )
@@ -104,5 +104,6 @@ def test_the_figures_of_a_text_leave_its_first_character_out(path: Path) -> None
 
 @pytest.mark.parametrize("text", ["", "a"])
 def test_score_needs_two_characters(path: Path, text: str) -> None:
-    with pytest.raises(CorpusError, match=f"text given has {len(text)} characters; at least 2"):
+    has = {"": "0 characters", "a": "1 character"}[text]
+    with pytest.raises(CorpusError, match=f"text given has {has}; at least 2"):
         ScoredText(path, text)

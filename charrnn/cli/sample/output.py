@@ -15,6 +15,7 @@ from charrnn.config import SampleConfig
 from charrnn.metrics import without_nan
 from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.sample import SampleRequest, iter_samples, stream_text
+from charrnn.wording import counted
 
 if TYPE_CHECKING:
     from charrnn.analysis.copies import CopyReport
@@ -73,7 +74,7 @@ def write_samples(
     if number < request.count:
         reasons = {"--unique": request.unique, "--skip-known-lines": request.skip_known_lines}
         reason = next((option for option, is_given in reasons.items() if is_given), "--beam")
-        found = f"{number:,} of {request.count:,} texts"
+        found = f"{number:,} of {counted(request.count, 'text')}"
         click.echo(f"charrnn: found only {found}; {reason} leaves no more", err=True)
     return text
 
@@ -141,11 +142,12 @@ def show_copies(copies: CopyReport, lead: str = "", *, raw: bool = False) -> Non
 def describe_copies(copies: CopyReport) -> str:
     """Return one line on how much of the text is copied, and on the longest copy."""
     if not copies.spans:
-        return f"nothing copied (no {copies.least:,} characters in a row are in the training text)"
-    spans = "1 span" if len(copies.spans) == 1 else f"{len(copies.spans):,} spans"
+        run = counted(copies.least, "character")
+        return f"nothing copied: no run of {run} is in the training text"
     more = "…" if len(copies.longest) > _MAX_SHOWN else ""
     return (
-        f"copied: {copies.share:.1%} of {len(copies.text):,} characters, in {spans} of "
+        f"copied: {copies.share:.1%} of {counted(len(copies.text), 'character')}, in "
+        f"{counted(len(copies.spans), 'span')} of "
         f"{copies.least:,} or more; the longest ({len(copies.longest):,}) is from line "
         f"{copies.line:,} of the training text: “{one_line(copies.longest[:_MAX_SHOWN])}{more}”"
     )

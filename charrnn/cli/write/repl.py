@@ -14,6 +14,7 @@ from charrnn.cli.write.terminal import ReplExit, Terminal
 from charrnn.cli.write.view import View
 from charrnn.errors import CharRNNError, ConfigError, StorageError, VocabError
 from charrnn.generation.session import Session, join_pieces
+from charrnn.wording import counted
 
 _NEXT_CHARS = "8"  # for /next alone
 
@@ -157,7 +158,7 @@ class Repl:
         """Show how long the text is, and its last line."""
         text = self._session.text
         ending = " so far, ending:" if text.strip() else ""
-        self._view.note(f"{len(text):,} characters{ending}")
+        self._view.note(f"{counted(len(text), 'character')}{ending}")
         self._view.begin(text.rstrip("\n"))  # an empty last line would show nothing
         self._view.end()
 
@@ -187,7 +188,7 @@ class Repl:
         """Write the text to a new file, or to the one of the last time."""
         text = self._session.text
         path = self._autosave.save(name, text, may_replace=may_replace)
-        self._view.note(f"{len(text):,} characters are in {path}")
+        self._view.note(f"{counted(len(text), 'character')} in {path}")
 
     def do_save_over(self, name: str) -> None:
         """Write the text to a file, whatever is there."""

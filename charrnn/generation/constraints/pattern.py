@@ -20,6 +20,7 @@ from charrnn.generation.constraints.brackets import BalancedBrackets
 from charrnn.generation.constraints.constraint import AllowedTokens, Constraint
 from charrnn.generation.constraints.regex import NFA, Chars, read_pattern, read_texts
 from charrnn.text.vocab import Ids, Vocab
+from charrnn.wording import counted
 
 _SHOWN = 40  # characters of an example in an error
 _LITERAL = re.compile(r"(?:[^{}]|\{\{|\}\})+")
@@ -98,8 +99,8 @@ def make_constraint(
         shortest = vocab.decode(ids)
         shown = shortest[:_SHOWN] + "…" * (len(shortest) > _SHOWN)
         raise ConfigError(
-            f"{nfa.name} needs at least {len(shortest):,} characters, as in {shown!r}, and length "
-            f"is {config.length}; raise it"
+            f"{nfa.name} needs at least {counted(len(shortest), 'character')}, as in {shown!r}, "
+            f"and length is {config.length}; raise it"
         )
     return PatternConstraint(automaton, config.length)
 

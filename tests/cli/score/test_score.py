@@ -363,7 +363,7 @@ def test_no_page_is_written_of_a_text_that_cannot_be_scored(capsys: Text) -> Non
     [
         (b"ab\n" * 500_000 + "ß".encode(), "never saw 'ß' (U+00DF"),
         (b"", "has 0 characters; at least 2 are needed"),
-        (b"a", "has 1 characters; at least 2 are needed"),
+        (b"a", "has 1 character; at least 2 are needed"),
         (b"a\xe9b " * 9, "is not utf-8"),
     ],
     ids=["unknown", "empty", "short", "undecodable"],
@@ -389,7 +389,7 @@ def test_a_text_that_cannot_be_scored_ends_with_3_before_anything_is_shown(
         (["text.txt", "--html", ""], 2, "--html '' names no file"),
         (["text.txt", "--encoding", "utf-99"], 2, "utf-99"),
         (["tiny", "text.txt", "--text", "ab"], 2, "got 2 arguments; give a model and a text"),
-        (["--text", "a"], 3, "has 1 characters; at least 2 are needed"),
+        (["--text", "a"], 3, "has 1 character; at least 2 are needed"),
         (["a", "b", "c"], 2, "got 3 arguments; give a model and a text, or only a text"),
         (["tiny"], 2, "tiny is a run, and no text has its name; name a text after it"),
         (["nowhere.txt"], 3, "cannot find the text 'nowhere.txt'"),
