@@ -13,12 +13,13 @@ from rich.text import Text
 
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli import console
-from charrnn.cli.formatting import one_line
+from charrnn.cli.formatting import describe_unseen, one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
-from charrnn.cli.options import Choice, Command, settings_options
+from charrnn.cli.options import Choice, Command, settings_options, unknown_option
 from charrnn.config import DynamicConfig
 from charrnn.errors import ConfigError
 from charrnn.metrics import without_nan
+from charrnn.text.substitutions import describe_changes
 from charrnn.wording import counted
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
     help="which part of the text, cut as training cut it",
 )
 @click.option("--encoding", show_default="utf-8", help="of FILE")
+@unknown_option
 @click.option(
     "--dynamic", is_flag=True, help="score once more with weights that learn from what was scored"
 )
@@ -78,11 +80,13 @@ def command(
     state carried through the whole text, and windows of 256 characters that each start from the
     initial state. With --dynamic there is a third: the state carried, and after every 20 characters
     the weights learn from them; the model file stays as it is. Several models must share their
-    vocabulary; their ensemble, the average of their probabilities, is scored too.
+    vocabulary; their ensemble, the average of their probabilities, is scored too. What characters
+    cost that the models never saw is counted apart, as by charrnn score.
 
-    The JSON object has texts, split, chars, models (a list) and average (null for one model). Each
-    model, and the average, has model (its name), carried, windowed and dynamic (null without
-    --dynamic), and each of those nats, bpc and perplexity.
+    The JSON object has texts, split, chars, unseen_chars, mapped (what --unknown changed, and how
+    often each), models (a list) and average (null for one model). Each model, and the average, has
+    model (its name), unseen_bits, carried, windowed and dynamic (null without --dynamic), and each
+    of those nats, bpc, perplexity and bpc_with_unseen.
     """
     from charrnn.tasks.eval_text import EvalTextRequest
     from charrnn.tasks.evaluate import evaluate_models  # torch
@@ -100,6 +104,8 @@ def command(
             show(scored[protocol], total, _PROTOCOLS[protocol])
 
         result = evaluate_models(paths, EvalTextRequest(**request), config, watch)
+    if result.mapped:
+        console.print_note(describe_changes(result.mapped))
     if as_json:
         click.echo(json.dumps(asdict(result, dict_factory=lambda items: without_nan(dict(items)))))
     else:
@@ -108,14 +114,17 @@ def command(
 
 def show_eval_result(result: EvalResult) -> None:
     """Print the scores of each model, and those of their average, by each protocol."""
-    table = console.make_table("protocol", "model", ">nats", ">bits per\ncharacter", ">perplexity")
+    headings = ["protocol", "model", ">nats", ">bits per\ncharacter", ">perplexity"]
+    headings += [">with those\nnever seen"] * bool(result.unseen_chars)
+    table = console.make_table(*headings)
     # One block of rows for each protocol, whose name stands in the first.
     rows = result.models if result.average is None else [*result.models, result.average]
     for protocol, label in _PROTOCOLS.items():
         for row in rows:
             if metrics := getattr(row, protocol):  # None: dynamic, which was not asked for
                 name = label if row is rows[0] else ""
-                values = (metrics.nats, metrics.bpc, metrics.perplexity)
+                values = [metrics.nats, metrics.bpc, metrics.perplexity]
+                values += [metrics.bpc_with_unseen] * bool(result.unseen_chars)
                 cells = [f"{value:.4f}" for value in values]
                 table.add_row(name, console.format_cell(row.model), *cells)
     console.print_table(table)
@@ -123,3 +132,6 @@ def show_eval_result(result: EvalResult) -> None:
     texts = one_line(", ".join(result.texts))
     over = Text(f"\nover {counted(result.chars, 'character')}, {part} of {texts}")
     console.print_line(console.make_stdout(), over)
+    if result.unseen_chars:
+        bits = [row.unseen_bits for row in rows]
+        console.print_line(console.make_stdout(), describe_unseen(result.unseen_chars, bits))

@@ -8,6 +8,8 @@ screen or hide what it says.
 import itertools
 from collections.abc import Sequence
 
+from charrnn.wording import counted
+
 _KEPT = "\n\t"
 _BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _SIGNS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in _KEPT}
@@ -69,6 +71,17 @@ def format_threads(threads: int, processes: int = 1) -> str:
     """
     each = f"{threads} thread{'s' if threads > 1 else ''}"
     return f"{processes} processes of {each}" if processes > 1 else each
+
+
+def describe_unseen(chars: int, bits: Sequence[float]) -> str:
+    """Return what the characters cost, to each model, that none of them saw.
+
+    >>> describe_unseen(3, [120.25])
+    '3 characters the model never saw: 120 bits, counted apart'
+    """
+    costs = ", ".join(f"{each:,.0f}" for each in bits)
+    models = "model" if len(bits) == 1 else "models"
+    return f"{counted(chars, 'character')} the {models} never saw: {costs} bits, counted apart"
 
 
 def format_curve(values: Sequence[float], width: int) -> str:

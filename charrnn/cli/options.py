@@ -16,7 +16,7 @@ import click
 
 from charrnn.cli.formatting import sanitize
 from charrnn.cli.inputs import complete_run, read_bytes
-from charrnn.config import PRESETS, RENAMED
+from charrnn.config import COST, PRESETS, RENAMED, UNKNOWN
 from charrnn.errors import ConfigError
 from charrnn.wording import nearest
 
@@ -159,6 +159,17 @@ class Choice(click.Choice[str]):
         message = super().get_invalid_choice_message(value, ctx)
         near = nearest(str(value), map(str, self.choices))
         return f"{message} Did you mean {near!r}?" if near else message
+
+
+unknown_option = click.option(
+    "--unknown",
+    type=Choice((COST, *UNKNOWN)),
+    default=COST,
+    show_default=True,
+    help="characters that the model never saw: count what they cost apart, refuse them, leave them "
+    "out, or put the nearest that it knows in their place",
+)
+"""Of commands that score a text; SampleConfig and FillConfig have their own."""
 
 
 def settings_options(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from charrnn.config.fields import with_seed
+from charrnn.config.fields import COST, UNKNOWN, with_seed
 from charrnn.config.fill import FillConfig
 from charrnn.config.model import CELLS, GATES, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
@@ -18,6 +18,7 @@ from charrnn.config.text import LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConfig, TrainConfig
 
 __all__ = ["CELLS", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER", "PRESETS", "RENAMED"]
+__all__ += ["COST", "UNKNOWN"]
 __all__ += ["FillConfig", "ModelConfig", "SampleConfig", "TextConfig", "TrainConfig"]
 __all__ += ["DynamicConfig", "RunConfig", "as_dict", "parse_bias", "with_new_names", "with_seed"]
 

@@ -28,6 +28,7 @@ from charrnn.generation.prefill import prefill
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.generation.samples import Sample, collect_samples
 from charrnn.generation.stopping import StoppingCriteria, TextStream
+from charrnn.text.substitutions import Fitted, fit_text
 from charrnn.text.vocab import StreamDecoder, Vocab
 
 if TYPE_CHECKING:
@@ -208,6 +209,17 @@ class Generator:
         state = prefill(self.language_model, ids, before.state)
         return Context(state, np.concatenate((before.prompt, ids)))
 
+    def fit(self, text: str, unknown: str = "map") -> Fitted:
+        """Return `text` with only characters that the model knows, and what was changed.
+
+        unknown: what becomes of others: "map" takes the nearest that it knows, "skip" leaves them
+        out, "error" refuses them.
+
+        Raises:
+            VocabError: a character is refused, or nothing is near it.
+        """
+        return fit_text(text, self.vocab, unknown, self.text_format.normalized)
+
     def next_chars(
         self, text: str, count: int, *, after: Context | None = None
     ) -> list[tuple[str, float]]:
@@ -267,7 +279,7 @@ class Generator:
     ) -> Context | None:
         """Return where a text begins; None where nothing is known of how texts begin."""
         if prompt or after:
-            return self.read(prompt, after)
+            return self.read(self.fit(prompt, config.unknown).text, after)
         opening = self.opening(config)  # no part of the text: penalties do not count it
         return Context(self.read(opening).state) if opening else None
 

@@ -12,8 +12,9 @@ import click
 
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import print_note, print_values, progress_bar
+from charrnn.cli.formatting import describe_unseen
 from charrnn.cli.inputs import checkpoints_option, complete_run
-from charrnn.cli.options import Command
+from charrnn.cli.options import Command, unknown_option
 from charrnn.cli.score.html import format_line, make_page
 from charrnn.cli.score.view import show_lines, show_map
 from charrnn.config import TextConfig
@@ -23,6 +24,7 @@ from charrnn.metrics import without_nan
 from charrnn.storage import write_atomically
 from charrnn.tasks.score import ScoredText
 from charrnn.text.files import Source, open_sources
+from charrnn.text.substitutions import describe_changes
 
 _EXAMPLES = """
 charrnn score book letter.txt --map             each character on the colour of its bits
@@ -41,12 +43,14 @@ _JSON_DECIMALS = 4  # of bits, which are computed in single precision
 @click.option("--html", type=click.Path(), help="write the coloured text to a web page")
 @click.option("--json", is_flag=True, help="one JSON object a line, then the whole's")
 @click.option("--encoding", default=TextConfig().encoding, show_default=True, help="of FILE")
+@unknown_option
 @checkpoints_option
 def command(
     names: tuple[str, ...],
     text: str | None,
     sort: bool,
     encoding: str,
+    unknown: str,
     checkpoints: str,
     **views: Any,
 ) -> None:
@@ -61,8 +65,15 @@ def command(
     first costs what it would after a newline; the bits per character of the whole leave it out, as
     those of eval do.
 
-    With --json a line's object has kind "line", line (from 1), bpc, characters and bits (one for
-    each). The last has kind "whole", model, text, chars, bits, bpc, perplexity, chars_per_second.
+    A character that MODEL never saw is marked, and the whole counts it apart. It costs what a novel
+    character would that is counted once beside the N of the training text, shared out among all of
+    Unicode that the alphabet lacks: log₂((N + 1) · (1,112,064 − alphabet size)) bits. What follows
+    it is scored as if it were not there.
+
+    With --json a line's object has kind "line", line (from 1), bpc, characters, bits (one for each)
+    and unseen (where in characters those are that MODEL never saw). The last has kind "whole",
+    model, text, chars, bits, bpc, perplexity, unseen_chars, unseen_bits, bpc_with_unseen, mapped
+    (what --unknown changed, and how often each) and chars_per_second.
     """
     # views: --lines, --map, --html and --json, of which one says what stdout shows
     chosen = [name for name, value in views.items() if value not in (False, None)]
@@ -80,7 +91,9 @@ def command(
     with ExitStack() as stack:
         opened = _open_text(stack, names, Path(checkpoints)) if text is None else text
         path = find_model(names[0] if len(names) == max_names else None, Path(checkpoints))
-        scored = ScoredText(path, opened, encoding)
+        scored = ScoredText(path, opened, encoding, unknown)
+        if scored.changes:
+            print_note(describe_changes(scored.changes))
         body: list[str] = []  # of the page
         if page is not None:
             body = _collect(scored, lambda lines: [*map(format_line, lines)])
@@ -101,6 +114,10 @@ def command(
         ("perplexity", f"{figures['perplexity']:.4f}"),
         ("characters", f"{figures['chars']:,} after the first, which is given"),
     ]
+    if scored.unseen_chars:
+        unseen = describe_unseen(scored.unseen_chars, [figures["unseen_bits"]])
+        with_them = f"{figures['bpc_with_unseen']:.4f} bits per character with them"
+        rows.append(("never seen", f"{unseen}; {with_them}"))
     if page is not None:
         write_atomically(Path(page), make_page(scored.name, rows, body))
         print_note(f"wrote {page}")
@@ -142,6 +159,7 @@ def _collect(scored: ScoredText, collect: Callable[[Iterable[Line]], Any]) -> An
 def _write_lines(lines: Iterable[Line]) -> None:
     for line in lines:
         costs = {"characters": [*line.text], "bits": line.bits.round(_JSON_DECIMALS).tolist()}
+        costs["unseen"] = [*line.unseen]
         _write_json({"kind": "line", "line": line.number, "bpc": line.bpc} | costs)
 
 
