@@ -11,7 +11,7 @@ import click
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import print_note, progress_bar
-from charrnn.cli.inputs import checkpoints_option, complete_run, read_bytes
+from charrnn.cli.inputs import checkpoints_option, complete_run, read_bytes, refuse_target
 from charrnn.cli.options import Command
 from charrnn.compression import codec
 from charrnn.errors import ConfigError, CorpusError
@@ -142,10 +142,7 @@ def _choose_target(out: str | None, file: str, usual: str | None, as_json: bool)
     path = Path(target)
     if path.exists() and out is None:  # only a file that was named may be replaced
         raise ConfigError(f"{target} is there already; replace it with -o {target}")
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{target} is a folder or a device; name a file, or - for stdout, by -o")
-    if path.exists() and file != "-" and Path(file).exists() and path.samefile(file):
-        raise ConfigError(f"{target} is the file that is read; name another with -o")
+    refuse_target(target, read=[file])
     return target
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import re
 from dataclasses import field, fields, replace
 from typing import Any, TypeVar
 
@@ -61,6 +62,8 @@ _BOUNDS: tuple[tuple[str, Any, str], ...] = (
     ("gt", operator.le, "above"),
     ("le", operator.gt, "at most"),
 )
+_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
+_MOST_SHOWN = 60  # characters
 _MAX_INT = (1 << 64) - 1  # enough for any count, and the largest seed of a generator
 _MAX_FLOAT = 1e38  # about the largest of single precision, in which training computes
 
@@ -95,6 +98,25 @@ def validate(config: Any) -> None:
             bound = rule[key]
             if bound is not None and is_outside(value, bound):
                 raise ConfigError(f"{name} is {value}; it must be {bound_words} {bound:g}")
+
+
+def has_literal_escape(text: str) -> bool:
+    r"""Return whether a text has a backslash and a letter where a newline or a tab may be meant.
+
+    >>> has_literal_escape("A" + chr(92) + "nB"), has_literal_escape("A\nB")
+    (True, False)
+    """
+    return _ESCAPE.search(text) is not None
+
+
+def escape_advice(option: str, text: str) -> str:
+    """Return the message for an option's text that `has_literal_escape`."""
+    shown = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
+    in_files = "" if option.startswith("-") else ', "\\n" in a configuration file'
+    return (
+        f"{option} is {shown} with backslashes, which are taken as they are; for newlines write "
+        f"$'\\n' in bash or zsh{in_files}"
+    )
 
 
 def with_seed(config: Config) -> Config:

@@ -24,6 +24,7 @@ from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.filters import softmax
 from charrnn.generation.logit_bias import begins_word, make_logit_bias
 from charrnn.generation.network import LanguageModel
+from charrnn.generation.penalties import iter_penalties
 from charrnn.generation.prefill import prefill
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.generation.samples import Sample, collect_samples
@@ -113,7 +114,7 @@ class Generator:
 
     def generate_many(
         self,
-        prompt: str = "",
+        prompt: str | Sequence[str] = "",
         config: SampleConfig | None = None,
         *,
         count: int = 1,
@@ -126,7 +127,8 @@ class Generator:
     ) -> Iterator[Sample]:
         """Yield `count` whole samples, of the indices from `first` on, many sampled at once.
 
-        Each has the text that `generate` returns for its index. alternatives: how many of the
+        Each has the text that `generate` returns for its index. prompt: one, or several, which have
+        `count` samples each, in order. alternatives: how many of the
         likeliest tokens to name beside the cost of each character; None leaves costs out. backend:
         samples on a device, by the settings that it was made with.
 
@@ -135,16 +137,20 @@ class Generator:
         """
         config = _with_seed(replace(config or SampleConfig(), **settings))
         chain, constraint = self._resolve(config, constraint)
-        start = self._read_start(prompt, config, after)
-        limit = _LARGEST_BATCH if count >= _SMALLEST_BATCH else 1
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        begun = [self._read_start(each, config, after) for each in prompts]
+        jobs = [(start, index) for start in begun for index in range(first, first + count)]
+        limit = _LARGEST_BATCH if len(jobs) >= _SMALLEST_BATCH else 1
         size = max(min(limit, _LARGEST_LOGITS // self.vocab.size), 1)
         if backend is not None:
             size = backend.at_once
-        end = first + count
-        for begin in range(first, end, size):
-            indices = range(begin, min(begin + size, end))
+        for part in _iter_batches(jobs, size, config):
+            indices = [index for _, index in part]
             randoms = [np.random.default_rng([config.seed or 0, index]) for index in indices]
-            starts = [start or self._random_start(random) for random in randoms]
+            starts = [
+                start or self._random_start(random)
+                for (start, _), random in zip(part, randoms, strict=True)
+            ]
             model = self.language_model
             batch: Batch | GpuBatch
             if backend is not None:
@@ -288,6 +294,19 @@ class Generator:
         model = self.language_model
         token = int(random.integers(self.vocab.size))
         return Context(model.advance(token, model.initial_state()))
+
+
+def _iter_batches(
+    jobs: Sequence[tuple[Context | None, int]], size: int, config: SampleConfig
+) -> Iterator[Sequence[tuple[Context | None, int]]]:
+    """Cut what is to be sampled into parts of `size`; penalties need prompts of one length."""
+    window = config.penalty_window if any(True for _ in iter_penalties(config)) else 0
+    lengths = [min(len(start.prompt) if start else 0, window) for start, _ in jobs]
+    begin = 0
+    for at in range(1, len(jobs) + 1):
+        if at == len(jobs) or at - begin == size or lengths[at] != lengths[begin]:
+            yield jobs[begin:at]
+            begin = at
 
 
 def _with_seed(config: SampleConfig) -> SampleConfig:

@@ -66,6 +66,11 @@ class ScoredText:
             few += " that the model knows" * bool(self.unseen_chars)
             raise CorpusError(f"{few}; at least 2 are needed, as the first is given")
 
+    @property
+    def alphabet(self) -> str:
+        """The characters that the model knows."""
+        return self._model.vocab.alphabet
+
     def lines(self, on_progress: Callable[[int], None] = lambda chars: None) -> Iterator[Line]:
         """Yield the scored lines, once.
 

@@ -13,7 +13,14 @@ import click
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import print_note, print_values, progress_bar
 from charrnn.cli.formatting import describe_unseen
-from charrnn.cli.inputs import checkpoints_option, complete_run
+from charrnn.cli.inputs import (
+    checkpoints_option,
+    complete_run,
+    out_option,
+    refuse_escapes,
+    refuse_target,
+    written_to,
+)
 from charrnn.cli.options import Command, unknown_option
 from charrnn.cli.score.html import format_line, make_page
 from charrnn.cli.score.view import show_lines, show_map
@@ -44,6 +51,7 @@ _JSON_DECIMALS = 4  # of bits, which are computed in single precision
 @click.option("--json", is_flag=True, help="one JSON object a line, then the whole's")
 @click.option("--encoding", default=TextConfig().encoding, show_default=True, help="of FILE")
 @unknown_option
+@out_option
 @checkpoints_option
 def command(
     names: tuple[str, ...],
@@ -51,6 +59,7 @@ def command(
     sort: bool,
     encoding: str,
     unknown: str,
+    out: str | None,
     checkpoints: str,
     **views: Any,
 ) -> None:
@@ -88,21 +97,30 @@ def command(
     max_names = 1 if text is not None else 2  # the last of two is FILE
     if len(names) > max_names:
         raise ConfigError(f"got {len(names)} arguments; give a model and a text, or only a text")
-    with ExitStack() as stack:
+    if out not in (None, "-"):
+        refuse_target(str(out), read=names[-1:])
+    with ExitStack() as stack, written_to(out):
         opened = _open_text(stack, names, Path(checkpoints)) if text is None else text
         path = find_model(names[0] if len(names) == max_names else None, Path(checkpoints))
         scored = ScoredText(path, opened, encoding, unknown)
+        if text is not None:
+            refuse_escapes("--text", text, scored.alphabet)
         if scored.changes:
             print_note(describe_changes(scored.changes))
-        body: list[str] = []  # of the page
-        if page is not None:
-            body = _collect(scored, lambda lines: [*map(format_line, lines)])
-        elif view is None:
-            _collect(scored, lambda lines: deque(lines, maxlen=0))  # for the figures alone
-        else:
-            # Lines are shown as they are scored, unless all must be known to sort them.
-            lines = _collect(scored, list) if sort else scored.lines()
-            _SHOW[view](sorted(lines, key=lambda line: -line.bpc) if sort else lines)
+        _show(scored, view, page, sort=sort)
+
+
+def _show(scored: ScoredText, view: str | None, page: str | None, *, sort: bool) -> None:
+    """Score a text and show its lines, or write them to a page, then the figures of the whole."""
+    body: list[str] = []  # of the page
+    if page is not None:
+        body = _collect(scored, lambda lines: [*map(format_line, lines)])
+    elif view is None:
+        _collect(scored, lambda lines: deque(lines, maxlen=0))  # for the figures alone
+    else:
+        # Lines are shown as they are scored, unless all must be known to sort them.
+        lines = _collect(scored, list) if sort else scored.lines()
+        _SHOW[view](sorted(lines, key=lambda line: -line.bpc) if sort else lines)
     figures = scored.figures()
     if view == "json":
         _write_json({"kind": "whole"} | without_nan(figures))
