@@ -15,12 +15,12 @@ from charrnn.cli.inputs import (
     complete_run,
     out_option,
     read_text,
-    refuse_escapes,
     refuse_target,
     written_to,
 )
 from charrnn.cli.options import Command, settings_from_options, settings_options
 from charrnn.config import FillConfig, with_seed
+from charrnn.config.fields import refuse_escapes
 from charrnn.errors import ConfigError, OutOfMemoryError
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.model import Model

@@ -14,7 +14,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from charrnn.config import RunConfig, SampleConfig
-from charrnn.config.fields import escape_advice, has_literal_escape
 from charrnn.errors import CharRNNError, ConfigError
 from charrnn.storage import open_atomically
 from charrnn.wording import nearest
@@ -122,21 +121,6 @@ def _parse_record(line: str, config: SampleConfig) -> tuple[str, SampleConfig]:
         k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
     }
     return record["prompt"], replace(config, **settings)
-
-
-def refuse_escapes(option: str, text: str, alphabet: str | None = None) -> None:
-    r"""Refuse the \n of a text in which a newline was meant.
-
-    alphabet: of the model that reads the text. One that knows the backslash may have seen code; to
-    another even the \n of \newpage is nothing that it could read.
-
-    Raises:
-        ConfigError: names the option, and how a shell writes a newline.
-    """
-    is_read = alphabet is not None
-    is_meant = re.search(r"\\[nrt]", text) if is_read else has_literal_escape(text)
-    if is_meant and "\\" not in (alphabet or ""):
-        raise ConfigError(escape_advice(option, text))
 
 
 def refuse_target(target: str, option: str = "-o", read: Sequence[str] = ()) -> None:

@@ -119,6 +119,21 @@ def escape_advice(option: str, text: str) -> str:
     )
 
 
+def refuse_escapes(option: str, text: str, alphabet: str | None = None) -> None:
+    r"""Refuse the \n of a text in which a newline was meant.
+
+    alphabet: of the model that reads the text. One that knows the backslash may have seen code; to
+    another even the \n of \newpage is nothing that it could read.
+
+    Raises:
+        ConfigError: names the option, and how a shell writes a newline.
+    """
+    is_read = alphabet is not None
+    is_meant = re.search(r"\\[nrt]", text) if is_read else has_literal_escape(text)
+    if is_meant and "\\" not in (alphabet or ""):
+        raise ConfigError(escape_advice(option, text))
+
+
 def with_seed(config: Config) -> Config:
     """Return the settings with a random seed of 32 bits if they have none.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import COST, TextConfig, as_dict
+from charrnn.config.fields import refuse_escapes
 from charrnn.corpora.library import locate_texts
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.generator import text_format_of
@@ -169,6 +170,7 @@ def _read_given(
         return np.concatenate(ids)
 
     if request.text is not None:
+        refuse_escapes("--text", request.text, vocab.alphabet)
         normal = text_format_of(model.file.summary).normalized(request.text)
         return [TEXT_GIVEN], encode([normal]), unseen, changes
     encoding = request.encoding or TextConfig().encoding

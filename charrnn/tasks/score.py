@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config import COST, TextConfig
+from charrnn.config.fields import refuse_escapes
 from charrnn.errors import CorpusError
 from charrnn.generation.model import Model
 from charrnn.generation.scoring import Line, Scores, bpc_with_unseen, iter_lines
@@ -40,12 +41,14 @@ class ScoredText:
 
         Raises:
             CheckpointError: the model file is damaged.
-            ConfigError: the encoding is unknown.
+            ConfigError: the encoding is unknown, or a newline is written as a backslash and n.
             CorpusError: the text cannot be read, or has fewer than two characters.
             VocabError: it has characters that the model does not know, and may not.
         """
         self._path = path
         self._model = Model.from_file(path)
+        if isinstance(text, str):
+            refuse_escapes("--text", text, self._model.vocab.alphabet)
         self._text = text
         self._encoding = encoding
         self._unknown = unknown
@@ -65,11 +68,6 @@ class ScoredText:
             few = f"{self.name} has {counted(known, 'character')}"
             few += " that the model knows" * bool(self.unseen_chars)
             raise CorpusError(f"{few}; at least 2 are needed, as the first is given")
-
-    @property
-    def alphabet(self) -> str:
-        """The characters that the model knows."""
-        return self._model.vocab.alphabet
 
     def lines(self, on_progress: Callable[[int], None] = lambda chars: None) -> Iterator[Line]:
         """Yield the scored lines, once.

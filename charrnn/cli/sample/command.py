@@ -15,6 +15,7 @@ from charrnn.cli import inputs
 from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Choice, Command, Option, settings_from_options, settings_options
 from charrnn.config import PRESETS, SampleConfig, with_seed
+from charrnn.config.fields import refuse_escapes
 from charrnn.errors import ConfigError
 
 _EXAMPLES = """
@@ -181,7 +182,7 @@ def command(
     if others["separator"] is not None:
         if others["as_json"]:
             raise ConfigError("--json has an object a line; leave --separator out, or --json")
-        inputs.refuse_escapes("--separator", others["separator"])
+        refuse_escapes("--separator", others["separator"])
     if out not in (None, "-"):
         inputs.refuse_target(str(out))
     choices = () if choices_file is None else inputs.read_choices(choices_file)
@@ -213,7 +214,7 @@ def command(
     if load_state:
         models = models.with_state(load_state)
     for text in prompts:
-        inputs.refuse_escapes("--prompt", text, models.generator.vocab.alphabet)
+        refuse_escapes("--prompt", text, models.generator.vocab.alphabet)
     fitted = [models.generator.fit(text, own.unknown) for text, own in asked]
     known = [Prompt(each.text, own) for each, (_, own) in zip(fitted, asked, strict=True)]
     changes = sum((each.changes for each in fitted), Counter[str]())

@@ -17,7 +17,6 @@ from charrnn.cli.inputs import (
     checkpoints_option,
     complete_run,
     out_option,
-    refuse_escapes,
     refuse_target,
     written_to,
 )
@@ -103,8 +102,6 @@ def command(
         opened = _open_text(stack, names, Path(checkpoints)) if text is None else text
         path = find_model(names[0] if len(names) == max_names else None, Path(checkpoints))
         scored = ScoredText(path, opened, encoding, unknown)
-        if text is not None:
-            refuse_escapes("--text", text, scored.alphabet)
         if scored.changes:
             print_note(describe_changes(scored.changes))
         _show(scored, view, page, sort=sort)

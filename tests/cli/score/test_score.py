@@ -407,6 +407,17 @@ def test_colours_mark_an_unseen_character_whatever_it_costs(
     assert f"{violet}ß" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("view", [[], ["--map"], ["--lines", "--sort"], ["--json"]], ids=str)
+def test_a_file_holds_what_stdout_would(capsys: Text, view: list[str]) -> None:
+    def without_speed(text: str) -> str:
+        return re.sub(r'(speed +|"chars_per_second": )\S+', "", text)
+
+    expected = output_of(capsys, "score", "tiny", "text.txt", *view)
+
+    assert output_of(capsys, "score", "tiny", "text.txt", *view, "-o", "out.txt") == ""
+    assert without_speed(Path("out.txt").read_text("utf-8")) == without_speed(expected)
+
+
 def test_unknown_characters_can_be_mapped_and_that_is_told(capsys: Text) -> None:
     expected = objects_of(capsys, "score", "tiny", "--text", "abé")[:-1]
 
@@ -453,6 +464,9 @@ def test_a_text_that_cannot_be_scored_ends_with_3_before_anything_is_shown(
         (["text.txt", "--html", ""], 2, "--html '' names no file"),
         (["text.txt", "--encoding", "utf-99"], 2, "utf-99"),
         (["tiny", "text.txt", "--text", "ab"], 2, "got 2 arguments; give a model and a text"),
+        (["tiny", "--text", r"a\nb"], 2, r"--text is a\nb with backslashes"),
+        (["text.txt", "-o", "text.txt"], 2, "text.txt is the file that is read; name another"),
+        (["text.txt", "-o", "checkpoints"], 2, "is a folder or a device"),
         (["--text", "a"], 3, "has 1 character; at least 2 are needed"),
         (["a", "b", "c"], 2, "got 3 arguments; give a model and a text, or only a text"),
         (["tiny"], 2, "tiny is a run, and no text has its name; name a text after it"),
