@@ -5,6 +5,15 @@ line shows it in one line.
 """
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which has a plural in -s.
+
+    >>> counted(1, "step"), counted(2_380, "step")
+    ('1 step', '2,380 steps')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 class CharRNNError(Exception):
     """The base class of all; never raised itself."""
 

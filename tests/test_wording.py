@@ -1,4 +1,4 @@
-"""Counts with their nouns, and the name that was probably meant, wherever a person mistypes one."""
+"""Counts with their nouns, and the name that was probably meant, wherever one is mistyped."""
 
 from __future__ import annotations
 

@@ -14,9 +14,8 @@ from charrnn.cli.console import print_note, progress_bar
 from charrnn.cli.inputs import checkpoints_option, complete_run, read_bytes, refuse_target
 from charrnn.cli.options import Command
 from charrnn.compression import codec
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.storage import write_atomically
-from charrnn.wording import counted
 
 _COMPRESS_EXAMPLES = """
 charrnn compress shakespeare play.txt            makes play.txt.crnn

@@ -17,10 +17,9 @@ from charrnn.cli.formatting import describe_unseen, one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
 from charrnn.cli.options import Choice, Command, settings_options, unknown_option
 from charrnn.config import DynamicConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
 from charrnn.text.substitutions import describe_changes
-from charrnn.wording import counted
 
 if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult

@@ -21,11 +21,10 @@ from charrnn.cli.inputs import (
 from charrnn.cli.options import Command, settings_from_options, settings_options
 from charrnn.config import FillConfig, with_seed
 from charrnn.config.fields import refuse_escapes
-from charrnn.errors import ConfigError, OutOfMemoryError
+from charrnn.errors import ConfigError, OutOfMemoryError, counted
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.model import Model
 from charrnn.text.substitutions import describe_changes
-from charrnn.wording import counted
 
 _EXAMPLES = """
 charrnn fill shakespeare "The q___k brown f_x"   the likeliest letters, all at once

@@ -8,7 +8,7 @@ screen or hide what it says.
 import itertools
 from collections.abc import Sequence
 
-from charrnn.wording import counted
+from charrnn.errors import counted
 
 _KEPT = "\n\t"
 _BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

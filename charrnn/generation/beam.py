@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, counted
 from charrnn.generation.filters import Floats, Logits, log_softmax
 from charrnn.generation.network import LanguageModel
 from charrnn.state import State, repeat_state, select_rows
-from charrnn.wording import counted
 
 Ints = NDArray[np.int64]
 

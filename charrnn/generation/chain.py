@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
+from charrnn.errors import counted
 from charrnn.generation import filters, penalties
 from charrnn.generation.filters import Floats, Logits, Uniform
 from charrnn.text.vocab import Ids
-from charrnn.wording import counted
 
 _LEAST_TEMPERATURE = 1e-3  # below it any difference counts as infinitely enlarged
 

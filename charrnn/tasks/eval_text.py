@@ -17,7 +17,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import COST, TextConfig, as_dict
 from charrnn.config.fields import refuse_escapes
 from charrnn.corpora.library import locate_texts
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.generator import text_format_of
 from charrnn.generation.scoring import without
 from charrnn.tasks.finetune import required_vocab
@@ -26,7 +26,6 @@ from charrnn.text.corpus import Corpus, open_corpus, split_ids
 from charrnn.text.files import open_sources
 from charrnn.text.reader import iter_text
 from charrnn.text.vocab import Ids
-from charrnn.wording import counted
 
 
 @dataclass(frozen=True)

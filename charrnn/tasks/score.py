@@ -12,7 +12,7 @@ from typing import Any
 
 from charrnn.config import COST, TextConfig
 from charrnn.config.fields import refuse_escapes
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, counted
 from charrnn.generation.model import Model
 from charrnn.generation.scoring import Line, Scores, bpc_with_unseen, iter_lines
 from charrnn.metrics import perplexity
@@ -20,7 +20,6 @@ from charrnn.text.files import Source
 from charrnn.text.reader import iter_text
 from charrnn.text.substitutions import Fitted, fit_text, map_text
 from charrnn.text.vocab import Vocab
-from charrnn.wording import counted
 
 TEXT_GIVEN = "text given"  # what a literal text is called in results
 

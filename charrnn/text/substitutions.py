@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from charrnn.errors import VocabError
+from charrnn.errors import VocabError, counted
 from charrnn.text.vocab import Vocab, name_characters
-from charrnn.wording import counted
 
 # In each row neighbours look alike; of two as near the left one is taken, which is the plainer.
 _ALIKE = (

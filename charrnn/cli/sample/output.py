@@ -12,10 +12,10 @@ import click
 
 from charrnn.cli.formatting import one_line, sanitize
 from charrnn.config import SampleConfig
+from charrnn.errors import counted
 from charrnn.metrics import without_nan
 from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.sample import Prompt, SampleRequest, iter_prompts, stream_text
-from charrnn.wording import counted
 
 if TYPE_CHECKING:
     from charrnn.analysis.copies import CopyReport

@@ -12,10 +12,9 @@ from charrnn.cli.write import repl_commands as commands
 from charrnn.cli.write.autosave import Autosave, read_draft, with_plain_newlines
 from charrnn.cli.write.terminal import ReplExit, Terminal
 from charrnn.cli.write.view import View
-from charrnn.errors import CharRNNError, ConfigError, StorageError, VocabError
+from charrnn.errors import CharRNNError, ConfigError, StorageError, VocabError, counted
 from charrnn.generation.session import Session, join_pieces
 from charrnn.text.substitutions import describe_changes
-from charrnn.wording import counted
 
 _NEXT_CHARS = "8"  # for /next alone
 

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
-from charrnn.errors import ConfigError, VocabError
+from charrnn.errors import ConfigError, VocabError, counted
 from charrnn.generation.constraints.automaton import Automaton, States, byte_ids
 from charrnn.generation.constraints.brackets import BalancedBrackets
 from charrnn.generation.constraints.constraint import AllowedTokens, Constraint
 from charrnn.generation.constraints.regex import NFA, Chars, read_pattern, read_texts
 from charrnn.text.vocab import Ids, Vocab
-from charrnn.wording import counted
 
 _SHOWN = 40  # characters of an example in an error
 _LITERAL = re.compile(r"(?:[^{}]|\{\{|\}\})+")
