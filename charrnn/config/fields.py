@@ -47,7 +47,7 @@ COST = "cost"  # where a text is scored: they have a price of their own
 def unknown_setting(where: str) -> Any:
     """Return the field that says what is done with such characters of a prompt or a text."""
     words = f"characters of the {where} that the model never saw: refuse them, leave them out, or "
-    return setting("error", words + "write the nearest that it knows", choices=UNKNOWN)
+    return setting("error", words + "write the nearest that it knows, if any", choices=UNKNOWN)
 
 
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {

@@ -119,6 +119,7 @@ class Generator:
         *,
         count: int = 1,
         first: int = 0,
+        stream: int = 0,
         alternatives: int | None = None,
         after: Context | None = None,
         constraint: Constraint | None = None,
@@ -128,9 +129,10 @@ class Generator:
         """Yield `count` whole samples, of the indices from `first` on, many sampled at once.
 
         Each has the text that `generate` returns for its index. prompt: one, or several, which have
-        `count` samples each, in order. alternatives: how many of the
-        likeliest tokens to name beside the cost of each character; None leaves costs out. backend:
-        samples on a device, by the settings that it was made with.
+        `count` samples each, in order; stream: of the first, each further one has random streams of
+        its own. alternatives: how many of the likeliest tokens to name beside the cost of each
+        character; None leaves costs out. backend: samples on a device, by the settings that it was
+        made with.
 
         Raises:
             VocabError, ConfigError: as `generate`.
@@ -139,14 +141,20 @@ class Generator:
         chain, constraint = self._resolve(config, constraint)
         prompts = [prompt] if isinstance(prompt, str) else prompt
         begun = [self._read_start(each, config, after) for each in prompts]
-        jobs = [(start, index) for start in begun for index in range(first, first + count)]
+        # A stream of 0 changes no number: the seed's own streams are those of the first prompt.
+        seed = config.seed or 0
+        jobs = [
+            (start, [seed, index, place])
+            for place, start in enumerate(begun, stream)
+            for index in range(first, first + count)
+        ]
         limit = _LARGEST_BATCH if len(jobs) >= _SMALLEST_BATCH else 1
         size = max(min(limit, _LARGEST_LOGITS // self.vocab.size), 1)
         if backend is not None:
             size = backend.at_once
         for part in _iter_batches(jobs, size, config):
-            indices = [index for _, index in part]
-            randoms = [np.random.default_rng([config.seed or 0, index]) for index in indices]
+            indices = [index for _, (_, index, _) in part]
+            randoms = [np.random.default_rng(key) for _, key in part]
             starts = [
                 start or self._random_start(random)
                 for (start, _), random in zip(part, randoms, strict=True)
@@ -218,11 +226,11 @@ class Generator:
     def fit(self, text: str, unknown: str = "map") -> Fitted:
         """Return `text` with only characters that the model knows, and what was changed.
 
-        unknown: what becomes of others: "map" takes the nearest that it knows, "skip" leaves them
-        out, "error" refuses them.
+        unknown: what becomes of others: "map" takes the nearest that it knows and leaves out what
+        has none, "skip" leaves them out, "error" refuses them.
 
         Raises:
-            VocabError: a character is refused, or nothing is near it.
+            VocabError: a character is refused.
         """
         return fit_text(text, self.vocab, unknown, self.text_format.normalized)
 
@@ -297,8 +305,8 @@ class Generator:
 
 
 def _iter_batches(
-    jobs: Sequence[tuple[Context | None, int]], size: int, config: SampleConfig
-) -> Iterator[Sequence[tuple[Context | None, int]]]:
+    jobs: Sequence[tuple[Context | None, list[int]]], size: int, config: SampleConfig
+) -> Iterator[Sequence[tuple[Context | None, list[int]]]]:
     """Cut what is to be sampled into parts of `size`; penalties need prompts of one length."""
     window = config.penalty_window if any(True for _ in iter_penalties(config)) else 0
     lengths = [min(len(start.prompt) if start else 0, window) for start, _ in jobs]

@@ -3,6 +3,7 @@
 `charrnn.sample` in Python and on the command line call this; `generation/` makes each sample.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -119,24 +120,31 @@ def iter_samples(
 def iter_prompts(
     models: OpenModels, prompts: Sequence[Prompt], request: SampleRequest
 ) -> Iterator[tuple[Prompt, Sample]]:
-    """Yield each prompt, in order, with each of the samples that it would have alone.
+    """Yield each prompt, in order, with each of its samples.
 
-    Neighbours with the same settings are sampled side by side.
+    The first prompt of a seed has the samples that it would have alone; each further one has random
+    streams of its own. Neighbours with the same settings are sampled side by side.
 
     Raises:
         VocabError, ConfigError, CorpusError: as `iter_samples`.
     """
     for each in prompts:
         request.check(each.config)
+    places: Counter[int | None] = Counter()  # prompts so far by their seeds
     for config, neighbours in groupby(prompts, key=lambda each: each.config):
         group = [*neighbours]
         texts = [models.generator.fit(each.text, config.unknown).text for each in group]
-        for number, sample in _iter_alike(models, texts, config, request):
+        for number, sample in _iter_alike(models, texts, config, request, places[config.seed]):
             yield group[number], sample
+        places[config.seed] += len(group)
 
 
 def _iter_alike(
-    models: OpenModels, prompts: Sequence[str], config: SampleConfig, request: SampleRequest
+    models: OpenModels,
+    prompts: Sequence[str],
+    config: SampleConfig,
+    request: SampleRequest,
+    stream: int,
 ) -> Iterator[tuple[int, Sample]]:
     """Yield the number of each prompt with each of its samples; the settings are the same."""
     if config.beam and request.device is None:
@@ -152,11 +160,14 @@ def _iter_alike(
     backend = models.make_backend(config, request.device)
     constraint = models.make_constraint(config)
 
-    def sample_batch(prompts: Sequence[str], first: int, count: int) -> Iterator[Sample]:
+    def sample_batch(
+        prompts: Sequence[str], stream: int, first: int, count: int
+    ) -> Iterator[Sample]:
         """Yield each prompt's candidates `first` … `first + count - 1`, each its group's best."""
         candidates = models.generator.generate_many(
             prompts,
             config,
+            stream=stream,
             first=first * request.best_of,  # each candidate has random streams of its own
             count=count * request.best_of,
             alternatives=logprobs,
@@ -167,11 +178,14 @@ def _iter_alike(
         return samples.iter_best(candidates, request.best_of) if request.best_of > 1 else candidates
 
     is_known = models.own_text.lines.__contains__ if request.skip_known_lines else None
-    at_once = sample_batch(prompts, 0, request.count)  # what is refused of it is made again, alone
+    at_once = sample_batch(prompts, stream, 0, request.count)
     for number, prompt in enumerate(prompts):
 
-        def make(first: int, count: int, prompt: str = prompt) -> Iterator[Sample]:
-            return sample_batch([prompt], first, count) if first else islice(at_once, count)
+        def make(
+            first: int, count: int, prompt: str = prompt, place: int = stream + number
+        ) -> Iterator[Sample]:
+            # What is refused of all at once is made again for its prompt alone.
+            return sample_batch([prompt], place, first, count) if first else islice(at_once, count)
 
         select = samples.make_selector(is_known, prompt, is_unique=request.unique)
         chosen = samples.sample_until(make, request.count, select)

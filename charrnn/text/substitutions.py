@@ -55,31 +55,25 @@ def fit_text(
     r"""Return `text` with only characters that `vocab` can encode once it is normalized.
 
     unknown: "skip" leaves out characters that it cannot encode, "map" writes the nearest that it
-    can, "error" refuses them. A text without such characters comes back as it is.
+    can, and leaves out what has none; "error" refuses them. A text without such characters comes
+    back as it is.
 
     >>> fit_text("“Hi”", Vocab('"Hi'), "map")
     Fitted(text='"Hi"', changes=Counter({'“ → "': 1, '” → "': 1}))
 
     Raises:
-        VocabError: a character cannot be encoded, or has nothing near it; says what can be done.
+        VocabError: a character cannot be encoded; says what can be done.
     """
     normal = normalize(text)
-    found = {normal[at] for at in vocab.find_unknown(normal).tolist()}
+    found = _find_unknown(normal, vocab)
     if not found:
         return Fitted(text)
     if unknown == "skip":
-        left_out = Counter({f"{_shown(char)} → nothing": normal.count(char) for char in found})
-        return Fitted("".join(char for char in normal if char not in found), left_out)
+        return _leave_out(found, Fitted(normal))
     mapped = map_text(normal, vocab)
-    lost = vocab.find_unknown(mapped.text)
-    if unknown == "map" and not len(lost):
-        return mapped
-    left = {mapped.text[at] for at in lost.tolist()}
+    left = _find_unknown(mapped.text, vocab)
     if unknown == "map":
-        raise VocabError(
-            f"{name_characters(left)}, and nothing near it is in its alphabet; remove it, or pass "
-            "--unknown skip"
-        )
+        return _leave_out(left, mapped)
     raise VocabError(f"{name_characters(found)}{_advice(normal, vocab.alphabet, mapped, left)}")
 
 
@@ -106,6 +100,17 @@ def map_text(text: str, vocab: Vocab) -> Fitted:
         if piece != cluster:
             changes[_describe(cluster, piece)] += 1
     return Fitted("".join(pieces), changes)
+
+
+def _find_unknown(text: str, vocab: Vocab) -> set[str]:
+    return {text[at] for at in vocab.find_unknown(text).tolist()}
+
+
+def _leave_out(chars: set[str], fitted: Fitted) -> Fitted:
+    """Return a text without some of its characters."""
+    left_out = {f"{_shown(char)} → nothing": fitted.text.count(char) for char in sorted(chars)}
+    kept = "".join(char for char in fitted.text if char not in chars)
+    return Fitted(kept, fitted.changes + Counter(left_out))
 
 
 def describe_changes(changes: Mapping[str, int]) -> str:
@@ -166,7 +171,7 @@ def _advice(text: str, alphabet: str, mapped: Fitted, left: set[str]) -> str:
     """Return why a text has characters that the model never saw, and what can be done."""
     spelled = ", or train with --min-count 2, which spells rare characters as bytes"
     if not mapped.changes:
-        return f"; remove it, or pass --unknown skip{spelled}"
+        return f"; remove it, or pass --unknown skip to leave it out{spelled}"
     named = ", ".join(change for change, _ in mapped.changes.most_common(3))
     reason = ""
     if all(change.endswith(_OTHER_FORM) for change in mapped.changes):
@@ -174,7 +179,8 @@ def _advice(text: str, alphabet: str, mapped: Fitted, left: set[str]) -> str:
         named = "to change it"
     elif mapped.text == text.lower() and not any(char.isupper() for char in alphabet):
         reason = ": it knows only lower case"
-    rest = f"; nothing is near {', '.join(sorted(left)[:3])}: remove it" if left else ""
+    lost = ", ".join(map(_shown, sorted(left)[:3]))
+    rest = f"; map leaves out {lost} too, as nothing is near it" if left else ""
     return f"{reason}; pass --unknown map ({named}), or skip to leave it out{rest}{spelled}"
 
 

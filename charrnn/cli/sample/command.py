@@ -167,9 +167,10 @@ def command(
     instead of sampling: bias, only and ban alone shape its probabilities. With --device the same
     seed gives the same text, except where rounding tips a choice.
 
-    Each prompt of --prompts, and each --prompt, has the -n texts that it would have alone, in the
-    order given; neighbours with the same settings are sampled side by side. With --lines or
-    --unique a blank text does not count. Without --seed, stderr tells the seed that was chosen.
+    Each prompt of --prompts, and each --prompt, has -n texts, in the order given. The first of a
+    seed has those that it would have alone; neighbours with the same settings are sampled side by
+    side. With --lines or --unique a blank text does not count. Without --seed, stderr tells the
+    seed that was chosen.
 
     A JSON object has index, prompt, text, stopped_by, bpc (by the model, before any option shapes
     its probabilities), temperature and seed; with --logprobs also logprobs, with --mark-copies also
