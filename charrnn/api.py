@@ -1,6 +1,6 @@
 """The Python calls: everything that the command line can do, each a thin function over tasks/.
 
-    load          a Model: generate, generate_many, search, fill, score, next_chars
+    load          a Model: generate, generate_many, search, fill, score, fit, next_chars
     open_models   OpenModels for `sample`: several blended, one pushed away, a saved state
     sample        an iterator of Sample: text, stopped_by, bpc, costs
     score         Scores: the bits of each character, bpc

@@ -14,7 +14,7 @@ PACKAGE = Path(charrnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from the package, besides itself.
-ROOT = {"_version", "errors", "config", "metrics", "state", "storage"}
+ROOT = {"_version", "errors", "config", "metrics", "state", "storage", "wording"}
 LEARNING = ROOT | {"text", "corpora", "analysis", "model", "training"}
 WRITING = ROOT | {"text", "analysis", "checkpoint", "generation", "compression"}
 ALLOWED = {
@@ -22,6 +22,7 @@ ALLOWED = {
     "errors": set(),
     "metrics": set(),
     "state": set(),
+    "wording": set(),
     "storage": {"errors"},
     "config": {"errors"},
     "text": ROOT,

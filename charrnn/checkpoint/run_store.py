@@ -1,6 +1,5 @@
 """The folder of all runs: how a new run gets its folder, and how runs and models are found."""
 
-import difflib
 import itertools
 import os
 import re
@@ -15,6 +14,7 @@ from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, is_model_name, re
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
 from charrnn.metrics import without_nan
 from charrnn.storage import make_folder
+from charrnn.wording import nearest
 
 T = TypeVar("T")
 
@@ -115,8 +115,8 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
         with suppress(OSError, ValueError):  # a name too long for a file, or with a NUL in it
             if is_run and RunFolder(path).has_model:
                 return RunFolder(path)
-    near = difflib.get_close_matches(name, [run.name for run in list_runs(checkpoints)], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "charrnn list shows the runs"
+    near = nearest(name, [run.name for run in list_runs(checkpoints)])
+    hint = f"did you mean {near!r}?" if near else "charrnn list shows the runs"
     raise CheckpointError(
         f"there is no run or model file {name!r} in {checkpoints.absolute()}; {hint}"
     )

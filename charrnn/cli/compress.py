@@ -11,10 +11,10 @@ import click
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import print_note, progress_bar
-from charrnn.cli.inputs import checkpoints_option, complete_run, read_bytes
+from charrnn.cli.inputs import checkpoints_option, complete_run, read_bytes, refuse_target
 from charrnn.cli.options import Command
 from charrnn.compression import codec
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.storage import write_atomically
 
 _COMPRESS_EXAMPLES = """
@@ -79,7 +79,8 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
         return
     # An empty file has no share and no bits per character.
     share = f" ({size / packed.original_bytes:.1%})" if original else ""
-    print_note(f"{packed.original_bytes:,} → {size:,} bytes{share}: {target or 'standard output'}")
+    sizes = f"{packed.original_bytes:,} → {counted(size, 'byte')}{share}"
+    print_note(f"{sizes}: {target or 'standard output'}")
     if not original:
         return
     print_note(
@@ -89,7 +90,9 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
     if packed.is_stored:
         print_note("stored uncompressed: the model does not make it smaller")
     else:
-        unknown = f"; {packed.escaped_bytes:,} bytes that it does not know are stored unchanged"
+        unknown = (
+            f"; {counted(packed.escaped_bytes, 'byte')} that it does not know: stored unchanged"
+        )
         more = unknown if packed.escaped_bytes else ""
         print_note(f"the model's own code length: {model_bytes:,.0f} bytes{more}")
 
@@ -125,7 +128,8 @@ def decompress(model: str, file: str, out: str | None, as_json: bool, checkpoint
         click.echo(json.dumps(sizes | {"seconds": seconds}))
         return
     print_note(
-        f"{len(data):,} → {len(original):,} bytes, checksum right: {target or 'standard output'}; "
+        f"{len(data):,} → {counted(len(original), 'byte')}, checksum right: "
+        f"{target or 'standard output'}; "
         f"{len(original) / max(seconds, 1e-9):,.0f} bytes/s"
     )
 
@@ -142,10 +146,7 @@ def _choose_target(out: str | None, file: str, usual: str | None, as_json: bool)
     path = Path(target)
     if path.exists() and out is None:  # only a file that was named may be replaced
         raise ConfigError(f"{target} already exists; replace it with -o {target}")
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{target} is a folder or a device; name a file, or - for stdout, by -o")
-    if path.exists() and file != "-" and Path(file).exists() and path.samefile(file):
-        raise ConfigError(f"{target} is the file that is read; name another with -o")
+    refuse_target(target, read=[file])
     return target
 
 

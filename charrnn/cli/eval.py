@@ -13,12 +13,13 @@ from rich.text import Text
 
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli import console
-from charrnn.cli.formatting import one_line
+from charrnn.cli.formatting import describe_unseen, one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
-from charrnn.cli.options import Command, settings_options
+from charrnn.cli.options import Choice, Command, settings_options, unknown_option
 from charrnn.config import DynamicConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
+from charrnn.text.substitutions import describe_changes
 
 if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
@@ -49,10 +50,11 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 @click.option("--text", help="score this text, given as an argument")
 @click.option(
     "--split",
-    type=click.Choice(["all", "train", "val"]),
+    type=Choice(["all", "train", "val"]),
     show_default="val; all with --file or --text",
     help="part of the text to score, split as in training",
 )
+@unknown_option
 @click.option(
     "--encoding", show_default="utf-8", help="text encoding of FILE, such as utf-8 or gb18030"
 )
@@ -81,11 +83,13 @@ def command(
     the state carried through the whole text, and in windows of 256 tokens that each start from the
     initial state. --dynamic adds a third: the state is carried, and the weights learn from every 20
     tokens after these are scored; the model file does not change. Several models must have the same
-    vocabulary; their ensemble, the average of their probabilities, is scored too.
+    vocabulary; their ensemble, the average of their probabilities, is scored too. Characters that
+    the models never saw are counted apart, as charrnn score does.
 
-    The JSON object has texts, split, chars, models (a list of objects) and average (an object of
-    the same kind, null for one model). Each of these objects has model (a name), carried, windowed
-    and dynamic (null without --dynamic). Each of the last three has nats, bpc and perplexity.
+    The JSON object has texts, split, chars, unseen_chars, mapped (what --unknown changed, and how
+    often each), models (a list of objects) and average (an object of the same kind, null for one
+    model). Each of these objects has model (a name), unseen_bits, carried, windowed and dynamic
+    (null without --dynamic). Each of the last three has nats, bpc, perplexity and bpc_with_unseen.
     """
     from charrnn.tasks.eval_text import EvalTextRequest
     from charrnn.tasks.evaluate import evaluate_models  # torch
@@ -103,6 +107,8 @@ def command(
             show(scored[protocol], total, _PROTOCOLS[protocol])
 
         result = evaluate_models(paths, EvalTextRequest(**request), config, watch)
+    if result.mapped:
+        console.print_note(describe_changes(result.mapped))
     if as_json:
         click.echo(json.dumps(asdict(result, dict_factory=lambda items: without_nan(dict(items)))))
     else:
@@ -111,18 +117,24 @@ def command(
 
 def show_eval_result(result: EvalResult) -> None:
     """Print the scores of each model, and those of their average, by each protocol."""
-    table = console.make_table("protocol", "model", ">nats", ">bits per\ncharacter", ">perplexity")
+    headings = ["protocol", "model", ">nats", ">bits per\ncharacter", ">perplexity"]
+    headings += [">with those\nnever seen"] * bool(result.unseen_chars)
+    table = console.make_table(*headings)
     # One block of rows for each protocol, whose name is in the first row.
     rows = result.models if result.average is None else [*result.models, result.average]
     for protocol, label in _PROTOCOLS.items():
         for row in rows:
             if metrics := getattr(row, protocol):  # None: dynamic, which was not asked for
                 name = label if row is rows[0] else ""
-                values = (metrics.nats, metrics.bpc, metrics.perplexity)
+                values = [metrics.nats, metrics.bpc, metrics.perplexity]
+                values += [metrics.bpc_with_unseen] * bool(result.unseen_chars)
                 cells = [f"{value:.4f}" for value in values]
                 table.add_row(name, console.format_cell(row.model), *cells)
     console.print_table(table)
     part = "all" if result.split == "all" else f"the {result.split} part"
     texts = one_line(", ".join(result.texts))
-    over = Text(f"\nover {result.chars:,} characters, {part} of {texts}")
+    over = Text(f"\nover {counted(result.chars, 'character')}, {part} of {texts}")
     console.print_line(console.make_stdout(), over)
+    if result.unseen_chars:
+        bits = [row.unseen_bits for row in rows]
+        console.print_line(console.make_stdout(), describe_unseen(result.unseen_chars, bits))

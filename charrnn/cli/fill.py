@@ -10,12 +10,21 @@ from rich.text import Text
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import make_stdout, print_line, print_note, progress_bar
 from charrnn.cli.formatting import one_line
-from charrnn.cli.inputs import checkpoints_option, complete_run, read_text
+from charrnn.cli.inputs import (
+    checkpoints_option,
+    complete_run,
+    out_option,
+    read_text,
+    refuse_target,
+    written_to,
+)
 from charrnn.cli.options import Command, settings_from_options, settings_options
 from charrnn.config import FillConfig, with_seed
-from charrnn.errors import ConfigError, OutOfMemoryError
+from charrnn.config.fields import refuse_escapes
+from charrnn.errors import ConfigError, OutOfMemoryError, counted
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.model import Model
+from charrnn.text.substitutions import describe_changes
 
 _EXAMPLES = """
 charrnn fill "The q___k brown f_x"           the most likely characters
@@ -34,10 +43,17 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 @click.argument("names", nargs=-1, metavar="[MODEL] TEXT", shell_complete=complete_run)
 @settings_options(FillConfig)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object per completion")
+@out_option
 @checkpoints_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, names: tuple[str, ...], as_json: bool, checkpoints: str, **_: Any
+    ctx: click.Context,
+    /,
+    names: tuple[str, ...],
+    as_json: bool,
+    out: str | None,
+    checkpoints: str,
+    **_: Any,
 ) -> None:
     """Fill in the blanks of a text.
 
@@ -64,8 +80,12 @@ def command(
             raise ConfigError(f"{option} needs --sample; add --sample, or remove {option}")
     if not 1 <= len(names) <= 2:
         raise ConfigError(f"got {len(names)} arguments; give a model and a text, or only a text")
+    if out not in (None, "-"):
+        refuse_target(str(out))
     text = names[-1] if names[-1] != "-" else read_text("the text", "-")
     model = Model.from_file(find_model(names[0] if len(names) > 1 else None, Path(checkpoints)))
+    if names[-1] != "-":
+        refuse_escapes("TEXT", text, model.vocab.alphabet)
     with progress_bar("filling") as show:
         try:
             filling = model.fill(text, config, on_progress=show)
@@ -73,10 +93,13 @@ def command(
             raise OutOfMemoryError(
                 f"no memory to keep {config.beam_width:,} partial texts; lower --beam or --max-gap"
             ) from error
-    if as_json:
-        _write_json(filling, {"seed": config.seed} if config.sample else {})
-    else:
-        show_filling(filling, config)
+    if filling.changes:
+        print_note(describe_changes(dict(filling.changes)))
+    with written_to(out):
+        if as_json:
+            _write_json(filling, {"seed": config.seed} if config.sample else {})
+        else:
+            show_filling(filling, config)
 
 
 def _write_json(filling: Filling, more: dict[str, Any]) -> None:
@@ -106,7 +129,7 @@ def show_filling(filling: Filling, config: FillConfig) -> None:
 
 def _describe_filling(filling: Filling, config: FillConfig) -> str:
     """Return whether these are guaranteed to be the best, or sampled from all that fit."""
-    found = f"{filling.found:,} completions"
+    found = counted(filling.found, "completion")
     wider = min(10 * config.beam_width, _WIDEST_BEAM)
     advice = f"; --beam {wider} searches further" if wider > config.beam_width else ""
     if config.sample and filling.is_exact:

@@ -73,6 +73,17 @@ def format_threads(threads: int, processes: int = 1) -> str:
     return f"{processes} processes of {each}" if processes > 1 else each
 
 
+def describe_unseen(chars: int, bits: Sequence[float]) -> str:
+    """Return what the characters cost, to each model, that none of them saw.
+
+    >>> describe_unseen(3, [120.25])
+    '3 characters the model never saw: 120 bits, counted apart'
+    """
+    costs = ", ".join(f"{each:,.0f}" for each in bits)
+    models = "model" if len(bits) == 1 else "models"
+    return f"{counted(chars, 'character')} the {models} never saw: {costs} bits, counted apart"
+
+
 def format_curve(values: Sequence[float], width: int) -> str:
     """Return `values` from left to right as bars of eight heights, at most `width` of them.
 

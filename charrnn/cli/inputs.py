@@ -1,15 +1,22 @@
 """Arguments that several commands share: the model, the folder of runs, texts and their files."""
 
+import io
+import json
 import re
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from charrnn.config import RunConfig
+from charrnn.config import RunConfig, SampleConfig
 from charrnn.errors import CharRNNError, ConfigError
+from charrnn.storage import open_atomically
+from charrnn.wording import nearest
 
 _CHECKPOINTS = RunConfig().checkpoints
 _UNQUOTED_NAME = r"[\w.,+=@%-]+"  # a shell takes these characters as they are
@@ -46,17 +53,114 @@ checkpoints_option = click.option(
 )
 
 
-def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
-    """Return the prompt: given as text, in a file, or on standard input (-).
+def read_prompts(
+    prompts: Sequence[str], prompt_file: str | None, prompts_file: str | None, config: SampleConfig
+) -> list[tuple[str, SampleConfig]]:
+    """Return each prompt and its settings: given as texts, in files, or on standard input (-).
+
+    prompts_file: a prompt in each line that is not empty, or a JSON object with one and with the
+    settings in which it differs from `config`.
 
     Raises:
-        ConfigError: two are given, or the file cannot be read or is too long.
+        ConfigError: they are given twice, or a file cannot be read, is too long, or has a bad line.
     """
-    if prompt is not None and prompt_file is not None:
-        raise ConfigError("--prompt and --prompt-file both give a prompt; keep one")
-    if prompt_file is None and prompt != "-":
-        return prompt or ""
-    return read_text("the prompt", prompt_file or "-")
+    places = {"--prompt": prompts, "--prompt-file": prompt_file, "--prompts": prompts_file}
+    given = [option for option, value in places.items() if value]
+    if len(given) > 1:
+        raise ConfigError(f"{given[0]} and {given[1]} both give a prompt; keep one")
+    if prompts_file:
+        return _parse_prompts(prompts_file, read_text("the prompts", prompts_file), config)
+    if prompt_file:
+        return [(read_text("the prompt", prompt_file), config)]
+    if prompts.count("-") > 1:
+        raise ConfigError("standard input can be read only once; give --prompt - once")
+    texts = [read_text("the prompt", "-") if text == "-" else text for text in prompts]
+    return [(text, config) for text in texts or [""]]
+
+
+def _parse_prompts(path: str, text: str, config: SampleConfig) -> list[tuple[str, SampleConfig]]:
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        raise ConfigError(f"--prompts {path} has no line; write one prompt in each")
+    # By the first line, as a line of code may begin with a brace, but is no object with a prompt.
+    if not _is_record(lines[0][1]) and Path(path).suffix not in (".jsonl", ".ndjson"):
+        return [(line, config) for _, line in lines]
+    parsed = []
+    for number, line in lines:
+        try:
+            parsed.append(_parse_record(line, config))
+        except ConfigError as error:
+            raise ConfigError(f"--prompts {path}, line {number}: {error}") from error
+    return parsed
+
+
+def _is_record(line: str) -> bool:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and "prompt" in record
+
+
+def _parse_record(line: str, config: SampleConfig) -> tuple[str, SampleConfig]:
+    """Return the prompt and the settings of a JSON object."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f'{error}; write {{"prompt": "…"}}') from error
+    if not isinstance(record, dict) or not isinstance(record.get("prompt"), str):
+        raise ConfigError('it gives no text; write {"prompt": "…"}')
+    known = {item.name for item in fields(SampleConfig)}
+    values = {key.replace("-", "_"): value for key, value in record.items() if key != "prompt"}
+    for key in values:
+        if key not in known:
+            near = nearest(key, known)
+            hint = f"did you mean {near!r}?" if near else "charrnn sample --help-all lists them"
+            raise ConfigError(f"{key!r} is no setting; {hint}")
+    settings: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+    }
+    return record["prompt"], replace(config, **settings)
+
+
+def refuse_target(target: str, option: str = "-o", read: Sequence[str] = ()) -> None:
+    """Refuse to write what would destroy a folder, a device, a model or a text that is read.
+
+    Raises:
+        ConfigError: names the target and the option that names another.
+    """
+    path = Path(target)
+    with suppress(OSError, ValueError):  # a name too long: writing it says so
+        if path.exists() and not path.is_file():
+            raise ConfigError(
+                f"{target} is a folder or a device; name a file, or - for stdout, by {option}"
+            )
+        if path.exists() and path.suffix == ".safetensors":
+            raise ConfigError(f"{target} is a model file; name another with {option}")
+        if any(Path(each).exists() and path.samefile(each) for each in read if path.exists()):
+            raise ConfigError(f"{target} is the file that is read; name another with {option}")
+
+
+out_option = click.option(
+    "-o", "--out", type=click.Path(), help="file to write, replaced if it is there; - for stdout"
+)
+
+
+@contextmanager
+def written_to(out: str | None) -> Iterator[None]:
+    """Let stdout be the file `out` within the block; it appears, whole, when the block ends well.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if out in (None, "-"):
+        yield
+        return
+    with open_atomically(Path(str(out))) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        with redirect_stdout(text):
+            yield
+        text.detach()  # flushes; the file is not closed here
 
 
 def read_choices(path: str) -> tuple[str, ...]:

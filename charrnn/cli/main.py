@@ -13,8 +13,9 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from charrnn._version import __version__
 from charrnn.cli.formatting import one_line
-from charrnn.cli.options import Command
+from charrnn.cli.options import Choice, Command
 from charrnn.errors import CharRNNError, StorageError
+from charrnn.wording import nearest
 
 _EXAMPLES = """\b
 Examples:
@@ -47,7 +48,7 @@ COMMANDS = {
 
 
 @click.command("completion", cls=Command, examples=_COMPLETION_EXAMPLES)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print a shell's completion script.
@@ -78,8 +79,10 @@ class _Program(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None for an unknown name."""
+        """Import a command; None for an unknown name, or an error that names the nearest."""
         if cmd_name not in COMMANDS:
+            if near := nearest(cmd_name, COMMANDS):
+                raise click.UsageError(f"No such command {cmd_name!r}. Did you mean {near!r}?", ctx)
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"charrnn.cli.{module}"), attribute)

@@ -6,7 +6,6 @@ the common ones, --help-all shows every one.
 """
 
 import copy
-import difflib
 import inspect
 import tomllib
 from collections.abc import Callable, Sequence
@@ -17,8 +16,9 @@ import click
 
 from charrnn.cli.formatting import sanitize
 from charrnn.cli.inputs import complete_run, read_bytes
-from charrnn.config import PRESETS, RENAMED
+from charrnn.config import COST, PRESETS, RENAMED, UNKNOWN
 from charrnn.errors import ConfigError
+from charrnn.wording import nearest
 
 _Config = TypeVar("_Config")
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -166,8 +166,19 @@ class Choice(click.Choice[str]):
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Add what was probably meant."""
         message = super().get_invalid_choice_message(value, ctx)
-        near = difflib.get_close_matches(str(value), map(str, self.choices), n=1)
-        return f"{message} Did you mean {near[0]!r}?" if near else message
+        near = nearest(str(value), map(str, self.choices))
+        return f"{message} Did you mean {near!r}?" if near else message
+
+
+unknown_option = click.option(
+    "--unknown",
+    type=Choice((COST, *UNKNOWN)),
+    default=COST,
+    show_default=True,
+    help="characters that the model never saw: count what they cost apart, refuse them, leave them "
+    "out, or put the nearest that it knows in their place",
+)
+"""Of commands that score a text; SampleConfig and FillConfig have their own."""
 
 
 def settings_options(
@@ -272,8 +283,8 @@ def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str
     for spelled, value in values.items():
         key = spelled.replace("-", "_")
         if key not in known:
-            near = [RENAMED[key]] if key in RENAMED else difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = RENAMED.get(key) or nearest(key, known)
+            hint = f"; did you mean {near!r}?" if near else ""
             raise ConfigError(f"{path}: {ctx.info_name} has no setting {key!r}{hint}")
         name = str(known[key].name)
         if name in found:

@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from charrnn.config.fields import with_seed
+from charrnn.config.fields import COST, UNKNOWN, with_seed
 from charrnn.config.fill import FillConfig
 from charrnn.config.model import CELLS, GATES, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
 from charrnn.config.text import LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConfig, TrainConfig
 
-__all__ = ["CELLS", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER", "OLD_TEXT_SETTINGS"]
-__all__ += ["PRESETS", "RENAMED", "DynamicConfig", "FillConfig", "ModelConfig", "RunConfig"]
-__all__ += ["SampleConfig", "TextConfig", "TrainConfig", "as_dict", "parse_bias", "with_new_names"]
-__all__ += ["with_seed"]
+__all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
+__all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig", "FillConfig"]
+__all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
+__all__ += ["parse_bias", "with_new_names", "with_seed"]
 
 # The command line's "did you mean" reads this too.
 RENAMED = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import re
 from dataclasses import field, fields, replace
 from typing import Any, TypeVar
 
@@ -38,6 +39,17 @@ def setting(
     return field(default=default, metadata=rule)
 
 
+UNKNOWN = ("error", "skip", "map")
+"""What can be done with characters that a model never saw; text/substitutions.py does it."""
+COST = "cost"  # where a text is scored: they have a price of their own
+
+
+def unknown_setting(where: str) -> Any:
+    """Return the field that says what is done with such characters of a prompt or a text."""
+    words = f"characters of the {where} that the model never saw: refuse them, leave them out, or "
+    return setting("error", words + "write the nearest that it knows, if any", choices=UNKNOWN)
+
+
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
@@ -50,6 +62,8 @@ _BOUNDS: tuple[tuple[str, Any, str], ...] = (
     ("gt", operator.le, "above"),
     ("le", operator.gt, "at most"),
 )
+_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
+_MOST_SHOWN = 60  # characters
 _MAX_INT = (1 << 64) - 1  # enough for any count, and the largest seed of a generator
 _MAX_FLOAT = 1e38  # about the largest of single precision, in which training computes
 
@@ -84,6 +98,40 @@ def validate(config: Any) -> None:
             bound = rule[key]
             if bound is not None and is_outside(value, bound):
                 raise ConfigError(f"{name} is {value}; it must be {bound_words} {bound:g}")
+
+
+def has_literal_escape(text: str) -> bool:
+    r"""Return whether a text has a backslash and a letter where a newline or a tab may be meant.
+
+    >>> has_literal_escape("A" + chr(92) + "nB"), has_literal_escape("A\nB")
+    (True, False)
+    """
+    return _ESCAPE.search(text) is not None
+
+
+def escape_advice(option: str, text: str) -> str:
+    """Return the message for an option's text that `has_literal_escape`."""
+    shown = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
+    in_files = "" if option.startswith("-") else ', "\\n" in a configuration file'
+    return (
+        f"{option} is {shown} with backslashes, which are taken as they are; for newlines write "
+        f"$'\\n' in bash or zsh{in_files}"
+    )
+
+
+def refuse_escapes(option: str, text: str, alphabet: str | None = None) -> None:
+    r"""Refuse the \n of a text in which a newline was meant.
+
+    alphabet: of the model that reads the text. One that knows the backslash may have seen code; to
+    another even the \n of \newpage is nothing that it could read.
+
+    Raises:
+        ConfigError: names the option, and how a shell writes a newline.
+    """
+    is_read = alphabet is not None
+    is_meant = re.search(r"\\[nrt]", text) if is_read else has_literal_escape(text)
+    if is_meant and "\\" not in (alphabet or ""):
+        raise ConfigError(escape_advice(option, text))
 
 
 def with_seed(config: Config) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from charrnn.config.fields import setting, validate
+from charrnn.config.fields import setting, unknown_setting, validate
 from charrnn.errors import ConfigError
 
 
@@ -45,6 +45,8 @@ class FillConfig:
     seed: int | None = setting(
         None, "with --sample: the same seed gives the same completions", ge=0, unset="random"
     )
+
+    unknown: str = unknown_setting("text")
 
     def __post_init__(self) -> None:
         validate(self)

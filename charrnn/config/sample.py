@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from charrnn.config.fields import setting, validate
+from charrnn.config.fields import setting, unknown_setting, validate
 from charrnn.errors import ConfigError
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -170,6 +170,7 @@ class SampleConfig:
     stop: tuple[str, ...] = _end((), "stop before this text; can be repeated")
     stop_regex: str | None = _end(None, "stop before a match of this Python regular expression")
     seed: int | None = setting(None, "the same seed gives the same text", ge=0, unset="random")
+    unknown: str = unknown_setting("prompt")
 
     def __post_init__(self) -> None:
         validate(self)

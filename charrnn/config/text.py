@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass, fields
 
-from charrnn.config.fields import setting, validate
+from charrnn.config.fields import escape_advice, has_literal_escape, setting, validate
 from charrnn.errors import ConfigError
 
 LIBRARY_FOLDER = "corpora"
 UNITS = ("char", "byte")
 SPLITS = ("auto", "tail", "blocks", "records")
 _MAX_END_CHARS = 1000  # of what ends a document
-_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +88,5 @@ def _check_end(end: str, form: str) -> None:
             f"document_end is {end!a}, which becomes {read!a} when a text is read; give that "
             "instead"
         )
-    if _ESCAPE.search(end):
-        raise ConfigError(
-            f"document_end is {end} with backslashes, which are taken literally; for newlines "
-            "write $'\\n' in bash or zsh, \"\\n\" in a configuration file"
-        )
+    if has_literal_escape(end):
+        raise ConfigError(escape_advice("document_end", end))

@@ -3,10 +3,10 @@
 Each becomes FOLDER/NAME.txt; a file that is there and right is kept.
 """
 
-import difflib
 import hashlib
 import importlib
 import os
+import re
 import shutil
 import sysconfig
 import unicodedata
@@ -22,6 +22,7 @@ from charrnn.config import LIBRARY_FOLDER
 from charrnn.corpora.download import Progress, download
 from charrnn.errors import CorpusError
 from charrnn.storage import open_atomically
+from charrnn.wording import nearest
 
 _GUTENBERG = "public domain in the USA; Project Gutenberg License"
 _NOT_SOURCE = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
@@ -97,14 +98,29 @@ def locate_texts(paths: Sequence[str]) -> list[str]:
     """Return the paths; library names become the files of those texts, fetched if necessary.
 
     Raises:
-        CorpusError: a named text cannot be fetched.
+        CorpusError: a named text cannot be fetched, or a name is almost that of one.
 
     >>> locate_texts(["book.txt"])
     ['book.txt']
     """
     folder = Path(LIBRARY_FOLDER)
+    for path in paths:
+        if near := _nearest_name(path):
+            raise CorpusError(
+                f"cannot find the text {path!r} in {Path.cwd()}; did you mean {near}, a name of "
+                "charrnn corpus list?"
+            )
     named = {path for path in paths if path in LIBRARY and not Path(path).exists()}
     return [str(get_corpus(path, folder)) if path in named else path for path in paths]
+
+
+def _nearest_name(path: str) -> str | None:
+    """Return the name that a path which is none, and no file either, is almost."""
+    # A bare word alone: a suffix, a folder or a pattern says that a file is meant.
+    if path in LIBRARY or not re.fullmatch(r"[\w-]+", path):
+        return None
+    near = nearest(path, LIBRARY)
+    return near if near and not Path(path).exists() else None
 
 
 def find_corpus(name: str, folder: Path) -> Path | None:
@@ -156,8 +172,8 @@ def describe_check(name: str, path: Path) -> str:
 def _named(name: str) -> LibraryCorpus:
     if name in LIBRARY:
         return LIBRARY[name]
-    near = difflib.get_close_matches(name, LIBRARY, n=1, cutoff=0.4)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    near = nearest(name, LIBRARY)
+    hint = f" (did you mean {near}?)" if near else ""
     raise CorpusError(f"there is no corpus {name!r}{hint}; choose from {', '.join(LIBRARY)}")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, counted
 from charrnn.generation.filters import Floats, Logits, log_softmax
 from charrnn.generation.network import LanguageModel
 from charrnn.state import State, repeat_state, select_rows
@@ -46,7 +46,7 @@ def check_search(config: SampleConfig, count: int) -> None:
     """
     if count > config.beam:
         raise ConfigError(
-            f"a beam of {config.beam} finds at most {config.beam} texts, not {count}; "
+            f"a beam of {config.beam} finds at most {counted(config.beam, 'text')}, not {count}; "
             "make --beam larger"
         )
     for name in ("regex", "choices", "template", "balanced", "max_copy", "seconds"):

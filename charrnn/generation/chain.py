@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
+from charrnn.errors import counted
 from charrnn.generation import filters, penalties
 from charrnn.generation.filters import Floats, Logits, Uniform
 from charrnn.text.vocab import Ids
@@ -191,18 +192,19 @@ def describe_chain(config: SampleConfig) -> list[str]:
     """
     words = [each for each, _ in penalties.iter_penalties(config)]
     if words:
-        words[-1] += f" (penalties count the last {config.penalty_window:,} characters)"
+        words[-1] += f" (penalties count the last {counted(config.penalty_window, 'character')})"
     for name in ("bias", "only", "ban"):
         words += [f"{name} {each!r}" for each in getattr(config, name)]
     for name in ("regex", "template"):  # from here on constraints
         if getattr(config, name) is not None:
             words.append(f"{name} {getattr(config, name)!r}")
     if config.choices:
-        words.append(f"choices, {len(config.choices):,} texts")
+        words.append(f"choices, {counted(len(config.choices), 'text')}")
     if config.balanced:
         words.append("balanced brackets and quotes")
     if config.max_copy is not None:
-        words.append(f"max-copy: no run of more than {config.max_copy:,} characters of the corpus")
+        longest = counted(config.max_copy, "character")
+        words.append(f"max-copy: no run of more than {longest} of the corpus")
     if config.beam:
         return [*words, f"beam search with {config.beam:,} hypotheses"]
     if not config.temperature:

@@ -24,11 +24,13 @@ from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.filters import softmax
 from charrnn.generation.logit_bias import begins_word, make_logit_bias
 from charrnn.generation.network import LanguageModel
+from charrnn.generation.penalties import iter_penalties
 from charrnn.generation.prefill import prefill
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.generation.samples import Sample, collect_samples
 from charrnn.generation.stopping import StoppingCriteria, TextStream
 from charrnn.text.reader import lower
+from charrnn.text.substitutions import Fitted, fit_text
 from charrnn.text.vocab import StreamDecoder, Vocab
 
 if TYPE_CHECKING:
@@ -116,11 +118,12 @@ class Generator:
 
     def generate_many(
         self,
-        prompt: str = "",
+        prompt: str | Sequence[str] = "",
         config: SampleConfig | None = None,
         *,
         count: int = 1,
         first: int = 0,
+        stream: int = 0,
         alternatives: int | None = None,
         after: Context | None = None,
         constraint: Constraint | None = None,
@@ -129,25 +132,37 @@ class Generator:
     ) -> Iterator[Sample]:
         """Yield `count` whole samples, of the indices from `first` on, many sampled at once.
 
-        Each has the text that `generate` returns for its index. alternatives: how many of the
-        likeliest tokens to name with the cost of each character; None leaves costs out. backend:
-        samples on a device, by the settings that it was made with.
+        Each has the text that `generate` returns for its index. prompt: one, or several, which have
+        `count` samples each, in order; stream: of the first, each further one has random streams of
+        its own. alternatives: how many of the likeliest tokens to name with the cost of each
+        character; None leaves costs out. backend: samples on a device, by the settings that it was
+        made with.
 
         Raises:
             VocabError, ConfigError: as `generate`.
         """
         config = _with_seed(replace(config or SampleConfig(), **settings))
         chain, constraint = self._resolve(config, constraint)
-        start = self._read_start(prompt, config, after)
-        limit = _LARGEST_BATCH if count >= _SMALLEST_BATCH else 1
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        begun = [self._read_start(each, config, after) for each in prompts]
+        # A stream of 0 changes no number: the seed's own streams are those of the first prompt.
+        seed = config.seed or 0
+        jobs = [
+            (start, [seed, index, place])
+            for place, start in enumerate(begun, stream)
+            for index in range(first, first + count)
+        ]
+        limit = _LARGEST_BATCH if len(jobs) >= _SMALLEST_BATCH else 1
         size = max(min(limit, _LARGEST_LOGITS // self.vocab.size), 1)
         if backend is not None:
             size = backend.at_once
-        end = first + count
-        for begin in range(first, end, size):
-            indices = range(begin, min(begin + size, end))
-            randoms = [np.random.default_rng([config.seed or 0, index]) for index in indices]
-            starts = [start or self._random_start(random) for random in randoms]
+        for part in _iter_batches(jobs, size, config):
+            indices = [index for _, (_, index, _) in part]
+            randoms = [np.random.default_rng(key) for _, key in part]
+            starts = [
+                start or self._random_start(random)
+                for (start, _), random in zip(part, randoms, strict=True)
+            ]
             model = self.language_model
             batch: Batch | GpuBatch
             if backend is not None:
@@ -212,6 +227,17 @@ class Generator:
         state = prefill(self.language_model, ids, before.state)
         return Context(state, np.concatenate((before.prompt, ids)))
 
+    def fit(self, text: str, unknown: str = "map") -> Fitted:
+        """Return `text` with only characters that the model knows, and what was changed.
+
+        unknown: what becomes of others: "map" takes the nearest that it knows and leaves out what
+        has none, "skip" leaves them out, "error" refuses them.
+
+        Raises:
+            VocabError: a character is refused.
+        """
+        return fit_text(text, self.vocab, unknown, self.text_format.normalized)
+
     def next_chars(
         self, text: str, count: int, *, after: Context | None = None
     ) -> list[tuple[str, float]]:
@@ -271,7 +297,7 @@ class Generator:
     ) -> Context | None:
         """Return where a text begins; None where nothing is known of how texts begin."""
         if prompt or after:
-            return self.read(prompt, after)
+            return self.read(self.fit(prompt, config.unknown).text, after)
         opening = self.opening(config)  # not part of the text: penalties do not count it
         return Context(self.read(opening).state) if opening else None
 
@@ -280,6 +306,19 @@ class Generator:
         model = self.language_model
         token = int(random.integers(self.vocab.size))
         return Context(model.advance(token, model.initial_state()))
+
+
+def _iter_batches(
+    jobs: Sequence[tuple[Context | None, list[int]]], size: int, config: SampleConfig
+) -> Iterator[Sequence[tuple[Context | None, list[int]]]]:
+    """Cut what is to be sampled into parts of `size`; penalties need prompts of one length."""
+    window = config.penalty_window if any(True for _ in iter_penalties(config)) else 0
+    lengths = [min(len(start.prompt) if start else 0, window) for start, _ in jobs]
+    begin = 0
+    for at in range(1, len(jobs) + 1):
+        if at == len(jobs) or at - begin == size or lengths[at] != lengths[begin]:
+            yield jobs[begin:at]
+            begin = at
 
 
 def _with_seed(config: SampleConfig) -> SampleConfig:

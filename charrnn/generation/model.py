@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from charrnn.config import FillConfig, ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.generator import Generator, text_format_of
 from charrnn.generation.network import LanguageModel, Network
-from charrnn.generation.scoring import Scores, iter_scores, join_scores
+from charrnn.generation.scoring import Scores, iter_scores, join_scores, unseen_bits
 from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ class Model(Generator):
         """Return what each character of `text` costs in bits, normalized as the model's text was.
 
         Raises:
-            VocabError: it holds characters that the model does not know.
             DivergedError: a character's cost is not a finite number.
         """
         return join_scores(self.iter_scores([self.text_format.normalized(text)]))
@@ -53,9 +53,10 @@ class Model(Generator):
         """Yield the scores of a text, block by block; its pieces are already normalized.
 
         Raises:
-            VocabError, DivergedError: as `score`.
+            DivergedError: as `score`.
         """
-        return iter_scores(self._network, self.vocab, pieces)
+        bits = unseen_bits(self.vocab, self.summary)
+        return iter_scores(self._network, self.vocab, pieces, bits)
 
     def fill(
         self,
@@ -73,14 +74,24 @@ class Model(Generator):
 
         Raises:
             ConfigError: there is nothing to fill in, or a setting is out of range.
-            VocabError, DivergedError: as `score`.
+            VocabError: it holds characters that the model does not know.
+            DivergedError: as `score`.
         """
         from charrnn.generation.infill.fill import fill
         from charrnn.generation.infill.pattern import make_pattern
 
         chosen = replace(config or FillConfig(), **settings)
-        pattern = make_pattern(text, chosen, self.vocab, self.text_format.normalized)
-        return fill(self._network, self.vocab, pattern, chosen, on_progress)
+        changes: Counter[str] = Counter()
+
+        def read(piece: str) -> str:
+            """Return what stands between two signs as the model reads it."""
+            fitted = self.fit(piece, chosen.unknown)
+            changes.update(fitted.changes)
+            return self.text_format.normalized(fitted.text)
+
+        pattern = make_pattern(text, chosen, self.vocab, read)
+        filling = fill(self._network, self.vocab, pattern, chosen, on_progress)
+        return filling._replace(changes=tuple(changes.items()))
 
 
 def blend(models: Sequence[tuple[Generator, float]], *, in_log_space: bool = False) -> Generator:

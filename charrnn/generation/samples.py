@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 SampleRange = Callable[[int, int], Iterable["Sample"]]  # from a first index and a count to samples
 Selector = Callable[["Sample"], "Sample | None"]
 
-_MOST_TRIES = 50  # samples made for each one that is asked for, before the search is given up
+MOST_TRIES = 50  # samples made for each one that is asked for, before the search is given up
+_BLANK_ENDS = {"lines", "sentences", "documents", "stop", "stop-regex"}  # of texts without content
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class _PartialSample:
 def sample_until(make: SampleRange, count: int, select: Selector) -> Iterator[Sample]:
     """Yield the first `count` samples that `select` returns, fewer where it refuses too many."""
     first = found = 0
-    while found < count and first < _MOST_TRIES * count:
+    while found < count and first < MOST_TRIES * count:
         missing = count - found
         for sample in make(first, missing):
             selected = select(sample)
@@ -166,10 +167,13 @@ def sort_by_likelihood(samples: Iterable[Sample]) -> list[Sample]:
 def make_selector(
     is_known: Callable[[str], bool] | None, prompt: str, *, is_unique: bool
 ) -> Selector:
-    """Return what leaves out known lines and, with is_unique, texts that were returned before."""
+    """Return what leaves out blank lines and known ones and, with is_unique, repeated texts."""
     seen: set[str] = set()
+    blank_ends = _BLANK_ENDS if is_unique else {"lines"}
 
     def select(sample: Sample) -> Sample | None:
+        if sample.stopped_by in blank_ends and is_blank(prompt, sample.text):
+            return None
         left = without_lines(sample, is_known, prompt) if is_known else sample
         if left is None or (is_unique and left.text in seen):
             return None
@@ -177,6 +181,11 @@ def make_selector(
         return left
 
     return select
+
+
+def is_blank(prompt: str, text: str) -> bool:
+    """Return whether a text is only white space, with the line of the prompt that it continues."""
+    return not (prompt.rpartition("\n")[2] + text).strip()
 
 
 def without_lines(

@@ -4,14 +4,19 @@ p is what the model gives the character after all that comes before it, the firs
 newline. States are read one by one, the output layer and its softmax for a block of them at once.
 `Model.score` and `charrnn score` call this.
 
+A character that the model never saw has a cost of its own and no place in its alphabet: the state
+does not advance by it, and what follows is scored as if it were not there.
+
 N = characters, S = their tokens (S ≥ N), V = vocabulary, H = hidden size.
 """
 
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +28,7 @@ from charrnn.metrics import bits_per_char
 from charrnn.state import State
 from charrnn.text.vocab import Ids, Vocab
 
+_SCALAR_VALUES = 0x110000 - 0x800  # Unicode's characters: code points without surrogates
 _BLOCK_CHARS = 1024
 _MAX_LOGITS = 1 << 21  # of a block, where a character is one token: 8 MiB
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -35,37 +41,91 @@ NOT_FINITE = (
 
 @dataclass(frozen=True)
 class Scores:
-    """A text of N characters, the bits (N,) that each of them costs, and the seconds it took."""
+    """A text of N characters, the bits (N,) that each of them costs, and the seconds it took.
+
+    unseen: where its characters are that the model never saw.
+    """
 
     text: str
     bits: Floats
     seconds: float = 0.0
+    unseen: tuple[int, ...] = ()
+
+    @property
+    def known_bits(self) -> Floats:
+        """The bits of the characters that the model knows, (N − U,)."""
+        return np.delete(self.bits, self.unseen)
+
+    @property
+    def unseen_bits(self) -> float:
+        """What the characters that the model never saw cost together."""
+        return float(self.bits[list(self.unseen)].sum())
 
     @property
     def bpc(self) -> float:
-        """Floats per character without the first, which is given; NaN below two characters."""
-        return float(self.bits[1:].mean()) if len(self.bits) > 1 else math.nan
+        """Bits per character that the model knows, without the first, which is given.
+
+        NaN below two characters.
+        """
+        bits = self.known_bits[1:]
+        return float(bits.mean()) if len(bits) else math.nan
+
+    @property
+    def bpc_with_unseen(self) -> float:
+        """Bits per character with those that the model never saw."""
+        bits = self.known_bits[1:]
+        return bpc_with_unseen(float(bits.sum()), len(bits), self.unseen_bits, len(self.unseen))
 
 
 @dataclass(frozen=True)
 class Line:
-    """Line `number`, from 1, of a text: its characters (N) with the newline, and their bits."""
+    """Line `number`, from 1, of a text: its characters (N) with the newline, and their bits.
+
+    unseen: where its characters are that the model never saw.
+    """
 
     number: int
     text: str
     bits: Floats
+    unseen: tuple[int, ...] = ()
 
     @property
     def bpc(self) -> float:
-        """Floats per character, with the first."""
+        """Bits per character, with the first and with those that the model never saw."""
         return float(self.bits.mean())
 
 
-def iter_scores(network: Network, vocab: Vocab, pieces: Iterable[str]) -> Iterator[Scores]:
+def unseen_bits(vocab: Vocab, summary: dict[str, Any]) -> float:
+    """Return what a character costs that the model never saw, in bits.
+
+    After N characters a novel one has the probability 1/(N + 1), as if it had been counted once
+    (escape method A of Cleary and Witten 1984), shared out evenly among the Unicode characters
+    that the alphabet lacks. N: of the training text; of the alphabet where the file does not say.
+    The others would then cost log₂(1 + 1/N) bits more each, which no decimal here shows.
+
+    >>> unseen_bits(Vocab("ab"), {"corpus": {"train_chars": 1023}})
+    30.084805793176105
+    """
+    chars = (summary.get("corpus") or {}).get("train_chars")  # from a file: anything may be there
+    size = len(vocab.alphabet)
+    seen = max(chars, size) if isinstance(chars, int) else size
+    return math.log2((seen + 1) * (_SCALAR_VALUES - size))
+
+
+def bpc_with_unseen(bits: float, chars: int, unseen_bits: float, unseen_chars: int) -> float:
+    """Return the bits per character of a text with those characters that the model never saw."""
+    whole = chars + unseen_chars
+    return (bits + unseen_bits) / whole if whole else math.nan
+
+
+def iter_scores(
+    network: Network, vocab: Vocab, pieces: Iterable[str], bits_of_unseen: float
+) -> Iterator[Scores]:
     """Score a text that comes in pieces; yield a block of it at a time, with the state carried.
 
+    bits_of_unseen: what each character costs that the model never saw.
+
     Raises:
-        VocabError: a piece has characters that the model does not know.
         DivergedError: what a character costs is not a finite number.
     """
     size = max(1, min(_BLOCK_CHARS, _MAX_LOGITS // vocab.size))
@@ -73,15 +133,33 @@ def iter_scores(network: Network, vocab: Vocab, pieces: Iterable[str]) -> Iterat
     features = network.features(line_start_state(network, vocab))
     state = network.initial_state()
     for piece in pieces:
-        ids = vocab.encode(piece)
-        # Where each character begins: one written as bytes takes several tokens.
+        unseen = vocab.find_unknown(piece)
+        known = np.delete(np.arange(len(piece)), unseen)
+        ids = vocab.encode(without(piece, unseen.tolist()))
+        # Where each known character begins: one written as bytes takes several tokens.
         starts = np.append(np.flatnonzero(vocab.starts_character[ids]), len(ids))
         for first in range(0, len(piece), size):
             began = time.perf_counter()
-            own = starts[first : first + size + 1]
-            nats, features, state = _read(network, ids[own[0] : own[-1]], features, state)
-            bits = bits_per_char(1) * np.add.reduceat(nats, own[:-1] - own[0])
-            yield Scores(piece[first : first + size], bits, time.perf_counter() - began)
+            text = piece[first : first + size]
+            begin, end = np.searchsorted(known, (first, first + size))
+            bits = np.full(len(text), bits_of_unseen)
+            if begin < end:
+                own = starts[begin : end + 1]
+                nats, features, state = _read(network, ids[own[0] : own[-1]], features, state)
+                costs = np.add.reduceat(nats, own[:-1] - own[0])
+                bits[known[begin:end] - first] = bits_per_char(1) * costs
+            lost = unseen[slice(*np.searchsorted(unseen, (first, first + size)))] - first
+            yield Scores(text, bits, time.perf_counter() - began, tuple(lost.tolist()))
+
+
+def without(text: str, positions: Sequence[int]) -> str:
+    """Return a text without the characters at these positions, which ascend.
+
+    >>> without("abcd", [1, 2])
+    'ad'
+    """
+    edges = [-1, *positions, len(text)]
+    return "".join(text[a + 1 : b] for a, b in pairwise(edges))
 
 
 def join_scores(blocks: Iterable[Scores]) -> Scores:
@@ -91,29 +169,35 @@ def join_scores(blocks: Iterable[Scores]) -> Scores:
     'ab'
     """
     parts = list(blocks)
+    starts = accumulate((len(part.text) for part in parts), initial=0)
     return Scores(
         "".join(part.text for part in parts),
         np.concatenate([np.empty(0), *(part.bits for part in parts)]),
         sum(part.seconds for part in parts),
+        tuple(start + at for start, part in zip(starts, parts, strict=False) for at in part.unseen),
     )
 
 
 def iter_lines(blocks: Iterable[Scores]) -> Iterator[Line]:
     """Cut a scored text into its lines, each with the newline that ends it."""
     number = 1
-    texts: list[str] = []  # a line may reach over several blocks
-    bits: list[Floats] = []
+    parts: list[Scores] = []  # a line may reach over several blocks
     for block in blocks:
         for match in _LINE.finditer(block.text):
-            texts.append(match[0])
-            bits.append(block.bits[match.start() : match.end()])
+            start, end = match.span()
+            unseen = tuple(at - start for at in block.unseen if start <= at < end)
+            parts.append(Scores(match[0], block.bits[start:end], unseen=unseen))
             if match[0][-1] == "\n":
-                yield Line(number, "".join(texts), np.concatenate(bits))
+                yield _make_line(number, parts)
                 number += 1
-                texts.clear()
-                bits.clear()
-    if texts:
-        yield Line(number, "".join(texts), np.concatenate(bits))
+                parts.clear()
+    if parts:
+        yield _make_line(number, parts)
+
+
+def _make_line(number: int, parts: Iterable[Scores]) -> Line:
+    whole = join_scores(parts)
+    return Line(number, whole.text, whole.bits, whole.unseen)
 
 
 @IGNORE_OVERFLOW

@@ -14,6 +14,7 @@ from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.model import Model
 from charrnn.generation.sampler import Context
 from charrnn.generation.stopping import TextStream
+from charrnn.text.substitutions import Fitted
 
 MAX_PIECE_READ = 50_000  # characters, the last of a piece; they take some seconds to read
 _MAX_HISTORY = 10_000  # ids that a penalty can look back on
@@ -104,6 +105,17 @@ class Session:
         samples = self.samples if config.seed == self.config.seed else 0
         return replace(self, config=config, samples=samples)
 
+    def fit(self, text: str) -> Fitted:
+        """Return a person's `text` as the model knows it, by the setting `unknown`.
+
+        Raises:
+            VocabError: it has characters that the model does not know, and may not.
+        """
+        if self.config.unknown != "error":
+            return self.model.fit(text, self.config.unknown)
+        self.model.fit(text[-MAX_PIECE_READ:], "error")  # no more of it is read
+        return Fitted(text)
+
     # ── what the model does ──
 
     def base(self, is_retry: bool) -> Pieces:
@@ -148,12 +160,14 @@ class Session:
         Raises:
             VocabError, ConfigError: as `add` and `write`.
         """
-        bans = {name: getattr(self.config, name) for name in ("only", "ban", "bias")}
-        config = SampleConfig(temperature=0, length=_MAX_WORD, stop_regex=r"\W", **bans)
+        kept = {name: getattr(self.config, name) for name in ("only", "ban", "bias", "unknown")}
+        config = SampleConfig(temperature=0, length=_MAX_WORD, stop_regex=r"\W", **kept)
         return "".join(self.model.generate(typed, config, after=_end_of(self.pieces)))
 
     def _with(self, pieces: Pieces, text: str, *, is_models: bool = False) -> Pieces:
         """Return the pieces and a further one, if it has any text."""
+        if not is_models:
+            text = self.fit(text).text
         if not text:
             return pieces
         # If the text is very long, only its end is read, as if nothing came before that.

@@ -6,19 +6,22 @@ into ids and cuts it. Their own corpus is opened where training found it, and mu
 S = tokens.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.config import OLD_TEXT_SETTINGS, TextConfig, as_dict
+from charrnn.config import COST, OLD_TEXT_SETTINGS, TextConfig, as_dict
+from charrnn.config.fields import refuse_escapes
 from charrnn.corpora.library import locate_texts
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.generator import text_format_of
+from charrnn.generation.scoring import without
 from charrnn.tasks.finetune import required_vocab
-from charrnn.tasks.score import TEXT_GIVEN
+from charrnn.tasks.score import TEXT_GIVEN, fit_piece
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.files import open_sources
 from charrnn.text.reader import iter_text
@@ -51,22 +54,30 @@ class EvalTextRequest:
     """What to score: files, or a literal text; with neither, the models' own corpus.
 
     files: files, folders, globs, "-" or library names. split: all, train or val; None is val of
-    the models' own corpus, all of another text. encoding: of the files; None is UTF-8.
+    the models' own corpus, all of another text. encoding: of the files; None is UTF-8. unknown: of
+    a text that is given, as for `ScoredText`.
     """
 
     files: Sequence[str] = ()
     split: str | None = None
     encoding: str | None = None
     text: str | None = None
+    unknown: str = COST
 
 
 @dataclass(frozen=True)
 class EvalText:
-    """The characters to score, `ids` (S,), two or more, and where they come from."""
+    """The characters to score, `ids` (S,), two or more, and where they come from.
+
+    unseen_chars: how many more there are, which the models never saw and which have no ids.
+    changes: what was changed for the models to know it, and how often each.
+    """
 
     texts: list[str]
     split: str
     ids: Ids
+    unseen_chars: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
 
 
 def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> EvalText:
@@ -76,23 +87,35 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
         ConfigError: the models do not read texts alike, or the request clashes with itself.
         CorpusError: the text is missing, undecodable, has fewer than two characters, or is not
             the one that the models were trained on.
-        VocabError: it has characters that the models do not know.
+        VocabError: it has characters that the models do not know, and may not.
     """
     if request.files and request.text is not None:
         raise ConfigError("--file and --text both name the text to score; keep one")
     if request.encoding is not None and not request.files:
         raise ConfigError("--encoding says how to read the text of --file; give both, or neither")
     is_own = not request.files and request.text is None  # the corpus of training
+    if is_own and request.unknown != COST:
+        raise ConfigError("--unknown is for a text of --file or --text; name one, or leave it out")
     split = request.split or ("val" if is_own else "all")
     _check_alike(models, split, is_own=is_own)
     first = models[0]  # all read alike: one is enough
-    texts, train, val = _read_own(first, split) if is_own else _read(first, request, split)
-    ids = np.concatenate({"train": [train], "val": [val], "all": [train, val]}[split])
     vocab = first.file.vocab
+    unseen: list[int] = []
+    changes: Counter[str] = Counter()
+    if is_own:
+        texts, train, val = _read_own(first, split)
+    else:
+        texts, whole, unseen, changes = _read_given(first, request, split)
+        train, val = split_ids(whole, vocab, first.text.val_fraction)
+    ids = np.concatenate({"train": [train], "val": [val], "all": [train, val]}[split])
+    in_train = sum(before < len(train) for before in unseen)
+    unseen_chars = {"train": in_train, "val": len(unseen) - in_train, "all": len(unseen)}[split]
     if vocab.count_characters(ids[1:]) < 1:  # the first token is given, not scored
         chars = vocab.count_characters(ids)
-        raise CorpusError(f"{texts[0]} leaves {chars} characters to score; at least 2 are needed")
-    return EvalText(list(dict.fromkeys(texts)), split, ids)  # a file given twice is read once
+        few = counted(chars, "character")
+        raise CorpusError(f"{texts[0]} leaves {few} to score; at least 2 are needed")
+    names = list(dict.fromkeys(texts))  # a file given twice is read once
+    return EvalText(names, split, ids, unseen_chars, changes)
 
 
 def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> None:
@@ -118,25 +141,43 @@ def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> N
                 )
 
 
-def _read(model: NamedModel, request: EvalTextRequest, split: str) -> tuple[list[str], Ids, Ids]:
-    """Return the names and the two parts, cut as training cut its text, of a given text."""
+def _read_given(
+    model: NamedModel, request: EvalTextRequest, split: str
+) -> tuple[list[str], Ids, list[int], Counter[str]]:
+    """Return the names, the ids (S,), the unseen characters, and the changes of a given text.
+
+    An unseen character is known by how many ids stand before it.
+    """
     vocab = model.file.vocab
     if split != "all" and model.text.val_file:  # training cut nothing off its text
         raise ConfigError(
             f"{model.name} held out {model.text.val_file}, not a part of its text; leave --file "
             "and --text out to score that file, or leave --split out"
         )
+    unseen: list[int] = []
+    changes: Counter[str] = Counter()
+
+    def encode(pieces: Iterable[str]) -> Ids:
+        # Encoded piece by piece: ids take a quarter of the characters' room, or less.
+        ids = [np.empty(0, vocab.dtype)]
+        done = 0
+        for piece in pieces:
+            fitted = fit_piece(piece, vocab, request.unknown)
+            lost = vocab.find_unknown(fitted.text)
+            unseen.extend((done + lost - np.arange(len(lost))).tolist())  # no id for those before
+            ids.append(vocab.encode(without(fitted.text, lost.tolist())))
+            done += len(ids[-1])
+            changes.update(fitted.changes)
+        return np.concatenate(ids)
+
     if request.text is not None:
-        names = [TEXT_GIVEN]
-        ids = vocab.encode(text_format_of(model.file.summary).normalized(request.text))
-    else:
-        names = list(request.files)
-        encoding = request.encoding or TextConfig().encoding
-        with open_sources(locate_texts(names)) as sources:
-            pieces = iter_text(sources, encoding=encoding, normalize=model.text.normalize)
-            # Encoded piece by piece: ids take a quarter of the characters' room, or less.
-            ids = np.concatenate([np.empty(0, vocab.dtype), *map(vocab.encode, pieces)])
-    return names, *split_ids(ids, vocab, model.text.val_fraction)
+        refuse_escapes("--text", request.text, vocab.alphabet)
+        normal = text_format_of(model.file.summary).normalized(request.text)
+        return [TEXT_GIVEN], encode([normal]), unseen, changes
+    encoding = request.encoding or TextConfig().encoding
+    with open_sources(locate_texts(request.files)) as sources:
+        pieces = iter_text(sources, encoding=encoding, normalize=model.text.normalize)
+        return list(request.files), encode(pieces), unseen, changes
 
 
 def _read_own(model: NamedModel, split: str) -> tuple[list[str], Ids, Ids]:

@@ -1,12 +1,14 @@
 """Model files scored on a text, by each protocol: what `charrnn eval` calls."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from charrnn.checkpoint.model_file import read_model
 from charrnn.config import DynamicConfig, TrainConfig
+from charrnn.generation.scoring import bpc_with_unseen, unseen_bits
 from charrnn.metrics import bits_per_char, perplexity
 from charrnn.model.device import configure_torch
 from charrnn.model.network import CharRNN, load_numpy_state_dict
@@ -20,32 +22,46 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Metrics:
-    """One loss in three units; nats and bpc are per character."""
+    """One loss in three units; nats and bpc are per character that the model knows.
+
+    bpc_with_unseen: with what the characters cost that it never saw.
+    """
 
     nats: float
     bpc: float
     perplexity: float
+    bpc_with_unseen: float
 
 
 @dataclass(frozen=True)
 class ModelScores:
-    """How well one model, or the average of several, predicts the text, by each protocol."""
+    """How well one model, or the average of several, predicts the text, by each protocol.
+
+    unseen_bits: what all the characters cost that the model never saw, by any protocol.
+    """
 
     model: str
     carried: Metrics
     windowed: Metrics
     dynamic: Metrics | None = None
+    unseen_bits: float = 0.0
 
 
 @dataclass(frozen=True)
 class EvalResult:
-    """The scores of each model on `chars` characters; average: of several models' probabilities."""
+    """The scores of each model on `chars` characters; average: of several models' probabilities.
+
+    unseen_chars: more characters, which the models never saw. mapped: what was changed in the text
+    for the models to know it, and how often each.
+    """
 
     texts: list[str]
     split: str
     chars: int
     models: list[ModelScores]
     average: ModelScores | None
+    unseen_chars: int = 0
+    mapped: dict[str, int] = field(default_factory=dict)
 
 
 def evaluate_models(
@@ -77,6 +93,11 @@ def evaluate_models(
         protocols["dynamic"] = partial(compare_dynamic, config=dynamic)
     vocab = named[0].file.vocab  # all models share it
     total = len(text.ids) - 1  # the first token is given
+    chars = vocab.count_characters(text.ids[1:])
+    # What one unseen character costs each model, and the average of their probabilities.
+    each_bits = [unseen_bits(vocab, model.file.summary) for model in named]
+    each_bits.append(-math.log2(sum(2**-bits for bits in each_bits) / len(named)))
+    unseen = [text.unseen_chars * bits for bits in each_bits]
     metrics: dict[str, list[Metrics]] = {}
     for protocol, compare in protocols.items():
 
@@ -84,14 +105,27 @@ def evaluate_models(
             on_progress(protocol, tokens, total)
 
         scores = compare(networks, text.ids, vocab, on_progress=report)
-        losses = [score.loss_nats for score in scores]
         metrics[protocol] = [
-            Metrics(loss, bits_per_char(loss), perplexity(loss)) for loss in losses
+            _make_metrics(score.loss_nats, chars, bits, text.unseen_chars)
+            for score, bits in zip(scores, unseen, strict=True)
         ]
     # Each list has a score for each model, then that of their average.
     *rows, average = [
-        ModelScores(name, **{protocol: metrics[protocol][i] for protocol in metrics})
+        ModelScores(name, **{key: metrics[key][i] for key in metrics}, unseen_bits=unseen[i])
         for i, name in enumerate([*(model.name for model in named), f"average of {len(named)}"])
     ]
-    chars = vocab.count_characters(text.ids[1:])
-    return EvalResult(text.texts, text.split, chars, rows, average if len(rows) > 1 else None)
+    return EvalResult(
+        text.texts,
+        text.split,
+        chars,
+        rows,
+        average if len(rows) > 1 else None,
+        text.unseen_chars,
+        dict(text.changes),
+    )
+
+
+def _make_metrics(loss_nats: float, chars: int, unseen_bits: float, unseen_chars: int) -> Metrics:
+    bpc = bits_per_char(loss_nats)
+    with_unseen = bpc_with_unseen(bpc * chars, chars, unseen_bits, unseen_chars)
+    return Metrics(loss_nats, bpc, perplexity(loss_nats), with_unseen)

@@ -3,8 +3,11 @@
 `charrnn.sample` in Python and on the command line call this; `generation/` makes each sample.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby, islice, repeat
 from typing import Any
 
 from charrnn.config import SampleConfig, with_seed
@@ -46,15 +49,50 @@ class SampleRequest:
             )
 
 
-def stream_text(models: OpenModels, prompt: str, config: SampleConfig) -> TextStream:
-    """Return sample 0 as a stream of pieces, each yielded as soon as it is sampled.
+@dataclass(frozen=True)
+class Prompt:
+    """A text to continue, by settings of its own."""
+
+    text: str
+    config: SampleConfig
+
+
+def stream_text(models: OpenModels, prompt: str, config: SampleConfig) -> Iterator[str]:
+    """Return the first sample as a stream of pieces, each yielded as soon as it is sampled.
+
+    With `lines` that is the first one that is not blank, as for `iter_samples`.
 
     Raises:
         VocabError: the prompt holds characters that the model does not know.
         ConfigError: a setting leaves no character to write.
     """
+    config = with_seed(config)
     constraint = models.make_constraint(config)
-    return models.generator.generate(prompt, config, after=models.start, constraint=constraint)
+
+    def sample(index: int) -> TextStream:
+        return models.generator.generate(
+            prompt, config, index=index, after=models.start, constraint=constraint
+        )
+
+    first = sample(0)
+    may_be_blank = config.lines is not None and samples.is_blank(prompt, "")
+    return _skip_blank(first, sample) if may_be_blank else first
+
+
+def _skip_blank(first: TextStream, sample: Callable[[int], TextStream]) -> Iterator[str]:
+    """Yield the first stream that is not blank; white space is held back until that is clear."""
+    for index in range(samples.MOST_TRIES):
+        stream = sample(index) if index else first
+        held = ""
+        for piece in stream:
+            held += piece
+            if held.strip():
+                yield held
+                yield from stream
+                return
+        if stream.reason != "lines":
+            yield held
+            return
 
 
 def iter_samples(
@@ -66,8 +104,8 @@ def iter_samples(
 ) -> Iterator[Sample]:
     """Yield the samples that are asked for, or fewer where too many are refused.
 
-    Sample i depends only on the seed and i, not on how many samples are asked for. config,
-    settings: a SampleConfig, or its fields by keyword.
+    Sample i depends only on the seed and i, not on how many samples are asked for. With `lines` or
+    `unique`, a blank one is refused. config, settings: a SampleConfig, or its fields by keyword.
 
     Raises:
         VocabError: the prompt holds characters that the model does not know.
@@ -75,10 +113,44 @@ def iter_samples(
         CorpusError: the training text is needed, and is missing or has changed.
     """
     config = replace(config or SampleConfig(), **settings)
-    request = request or SampleRequest()
-    request.check(config)
+    asked = [Prompt(prompt, config)]
+    yield from (sample for _, sample in iter_prompts(models, asked, request or SampleRequest()))
+
+
+def iter_prompts(
+    models: OpenModels, prompts: Sequence[Prompt], request: SampleRequest
+) -> Iterator[tuple[Prompt, Sample]]:
+    """Yield each prompt, in order, with each of its samples.
+
+    The first prompt of a seed has the samples that it would have alone; each further one has random
+    streams of its own. Neighbours with the same settings are sampled side by side.
+
+    Raises:
+        VocabError, ConfigError, CorpusError: as `iter_samples`.
+    """
+    for each in prompts:
+        request.check(each.config)
+    places: Counter[int | None] = Counter()  # prompts so far by their seeds
+    for config, neighbours in groupby(prompts, key=lambda each: each.config):
+        group = [*neighbours]
+        texts = [models.generator.fit(each.text, config.unknown).text for each in group]
+        for number, sample in _iter_alike(models, texts, config, request, places[config.seed]):
+            yield group[number], sample
+        places[config.seed] += len(group)
+
+
+def _iter_alike(
+    models: OpenModels,
+    prompts: Sequence[str],
+    config: SampleConfig,
+    request: SampleRequest,
+    stream: int,
+) -> Iterator[tuple[int, Sample]]:
+    """Yield the number of each prompt with each of its samples; the settings are the same."""
     if config.beam and request.device is None:
-        yield from models.generator.search(prompt, config, count=request.count, after=models.start)
+        search = partial(models.generator.search, count=request.count, after=models.start)
+        for number, prompt in enumerate(prompts):
+            yield from zip(repeat(number), search(prompt, config), strict=False)
         return
 
     config = with_seed(config)  # one for all batches: sample i is the same in each of them
@@ -88,11 +160,14 @@ def iter_samples(
     backend = models.make_backend(config, request.device)
     constraint = models.make_constraint(config)
 
-    def sample_batch(first: int, count: int) -> Iterator[Sample]:
-        """Yield candidates `first` … `first + count - 1`, each the best of its group."""
+    def sample_batch(
+        prompts: Sequence[str], stream: int, first: int, count: int
+    ) -> Iterator[Sample]:
+        """Yield each prompt's candidates `first` … `first + count - 1`, each its group's best."""
         candidates = models.generator.generate_many(
-            prompt,
+            prompts,
             config,
+            stream=stream,
             first=first * request.best_of,  # each candidate has random streams of its own
             count=count * request.best_of,
             alternatives=logprobs,
@@ -103,6 +178,16 @@ def iter_samples(
         return samples.iter_best(candidates, request.best_of) if request.best_of > 1 else candidates
 
     is_known = models.own_text.lines.__contains__ if request.skip_known_lines else None
-    select = samples.make_selector(is_known, prompt, is_unique=request.unique)
-    chosen = samples.sample_until(sample_batch, request.count, select)
-    yield from samples.sort_by_likelihood(chosen) if request.sort else chosen
+    at_once = sample_batch(prompts, stream, 0, request.count)
+    for number, prompt in enumerate(prompts):
+
+        def make(
+            first: int, count: int, prompt: str = prompt, place: int = stream + number
+        ) -> Iterator[Sample]:
+            # What is refused of all at once is made again for its prompt alone.
+            return sample_batch([prompt], place, first, count) if first else islice(at_once, count)
+
+        select = samples.make_selector(is_known, prompt, is_unique=request.unique)
+        chosen = samples.sample_until(make, request.count, select)
+        chosen = iter(samples.sort_by_likelihood(chosen)) if request.sort else chosen
+        yield from zip(repeat(number), chosen, strict=False)

@@ -1,21 +1,25 @@
 """A text scored by a model, line by line: what `charrnn score` calls. numpy alone, never torch.
 
-The text is read twice: first decoded and encoded, so that nothing is shown of a text that cannot be
-scored, then scored.
+The text is read twice: first to check it, so that nothing is shown of a text that cannot be scored,
+then to score it.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from charrnn.config import TextConfig
-from charrnn.errors import CorpusError
+from charrnn.config import COST, TextConfig
+from charrnn.config.fields import refuse_escapes
+from charrnn.errors import CorpusError, counted
 from charrnn.generation.model import Model
-from charrnn.generation.scoring import Line, Scores, iter_lines
+from charrnn.generation.scoring import Line, Scores, bpc_with_unseen, iter_lines
 from charrnn.metrics import perplexity
 from charrnn.text.files import Source
 from charrnn.text.reader import iter_text
+from charrnn.text.substitutions import Fitted, fit_text, map_text
+from charrnn.text.vocab import Vocab
 
 TEXT_GIVEN = "text given"  # what a literal text is called in results
 
@@ -24,29 +28,44 @@ class ScoredText:
     """A text that a model can read, and its figures once it was scored."""
 
     def __init__(
-        self, path: Path, text: str | Sequence[Source], encoding: str = TextConfig().encoding
+        self,
+        path: Path,
+        text: str | Sequence[Source],
+        encoding: str = TextConfig().encoding,
+        unknown: str = COST,
     ) -> None:
         """Open the model at `path` and check the text: a literal one, or files.
 
+        unknown: "cost" scores characters that the model never saw; else as for `Generator.fit`.
+
         Raises:
             CheckpointError: the model file is damaged.
-            ConfigError: the encoding is unknown.
+            ConfigError: the encoding is unknown, or a newline is written as a backslash and n.
             CorpusError: the text cannot be read, or has fewer than two characters.
-            VocabError: it has characters that the model does not know.
+            VocabError: it has characters that the model does not know, and may not.
         """
         self._path = path
         self._model = Model.from_file(path)
+        if isinstance(text, str):
+            refuse_escapes("--text", text, self._model.vocab.alphabet)
         self._text = text
         self._encoding = encoding
+        self._unknown = unknown
         self._bits = 0.0
+        self._unseen_bits = 0.0
         self._seconds = 0.0
         self.name = TEXT_GIVEN if isinstance(text, str) else ", ".join(each.name for each in text)
         self.chars = 0
-        for piece in self._pieces():
-            self._model.vocab.encode(piece)  # only for its VocabError
-            self.chars += len(piece)
-        if self.chars < 2:
-            few = f"{self.name} has {self.chars} characters"
+        self.unseen_chars = 0
+        self.changes: Counter[str] = Counter()
+        for fitted in self._fitted():
+            self.chars += len(fitted.text)
+            self.unseen_chars += len(self._model.vocab.find_unknown(fitted.text))
+            self.changes += fitted.changes
+        known = self.chars - self.unseen_chars
+        if known < 2:
+            few = f"{self.name} has {counted(known, 'character')}"
+            few += " that the model knows" * bool(self.unseen_chars)
             raise CorpusError(f"{few}; at least 2 are needed, as the first is given")
 
     def lines(self, on_progress: Callable[[int], None] = lambda chars: None) -> Iterator[Line]:
@@ -60,20 +79,27 @@ class ScoredText:
         """
 
         def blocks() -> Iterator[Scores]:
-            given = 1  # the first character of the text is given, and does not count
-            for block in self._model.iter_scores(self._pieces()):
-                self._bits += float(block.bits[given:].sum())
+            given = 1  # the first character that the model knows is given, and does not count
+            for block in self._model.iter_scores(each.text for each in self._fitted()):
+                bits = block.known_bits
+                self._bits += float(bits[given:].sum())
+                self._unseen_bits += block.unseen_bits
                 self._seconds += block.seconds
-                given = 0
+                given = given if not len(bits) else 0
                 yield block
                 on_progress(len(block.text))  # after its lines were shown
 
         return iter_lines(blocks())
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures of the whole text; all lines must have been read."""
-        chars = self.chars - 1
+        """Return the figures of the whole text; all lines must have been read.
+
+        bits, bpc and perplexity are of the characters that the model knows; the others are counted
+        apart.
+        """
+        chars = self.chars - self.unseen_chars - 1
         bpc = self._bits / chars
+        unseen = (self._unseen_bits, self.unseen_chars)
         return {
             "model": str(self._path),
             "text": self.name,
@@ -81,11 +107,30 @@ class ScoredText:
             "bits": self._bits,
             "bpc": bpc,
             "perplexity": perplexity(bpc * math.log(2)),
+            "unseen_chars": self.unseen_chars,
+            "unseen_bits": self._unseen_bits,
+            "bpc_with_unseen": bpc_with_unseen(self._bits, chars, *unseen),
+            "mapped": dict(self.changes),
             "chars_per_second": chars / self._seconds,
         }
 
-    def _pieces(self) -> Iterator[str]:
-        form = self._model.text_format  # that of the model's own text
-        if isinstance(self._text, str):
-            return iter([form.normalized(self._text)])
-        return iter_text(self._text, encoding=self._encoding, normalize=form.normalize)
+    def _fitted(self) -> Iterator[Fitted]:
+        """Yield the text in pieces, in the form of the model's own text."""
+        form = self._model.text_format
+        pieces: Iterable[str] = (
+            [form.normalized(self._text)]
+            if isinstance(self._text, str)
+            else (iter_text(self._text, encoding=self._encoding, normalize=form.normalize))
+        )
+        return (fit_piece(piece, self._model.vocab, self._unknown) for piece in pieces)
+
+
+def fit_piece(piece: str, vocab: Vocab, unknown: str) -> Fitted:
+    """Return a piece of a text to score; with "cost", as with "map", it may hold unseen characters.
+
+    Raises:
+        VocabError: unknown is "error", and it holds characters that the model never saw.
+    """
+    if unknown == COST:
+        return Fitted(piece)
+    return map_text(piece, vocab) if unknown == "map" else fit_text(piece, vocab, unknown)

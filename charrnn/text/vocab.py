@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -158,6 +158,17 @@ class Vocab:
             raise self._unknown_error(codes[is_unknown])
         return self._with_bytes(codes, ids, is_unknown)
 
+    def find_unknown(self, text: str) -> NDArray[np.intp]:
+        """Return where the characters of `text` are that cannot be encoded: (U,), ascending.
+
+        Raises:
+            VocabError: a character is half of a surrogate pair.
+        """
+        codes = code_points(text)
+        if self.has_bytes:
+            return np.empty(0, np.intp)
+        return np.flatnonzero(self._ids_by_code.take(codes, mode="clip") == self.size)
+
     def decode(self, ids: Ids | Sequence[int]) -> str:
         """Return the text of `ids` (S,); bytes that are not valid UTF-8 become U+FFFD.
 
@@ -230,13 +241,9 @@ class Vocab:
         return tokens
 
     def _unknown_error(self, unknown: NDArray[np.uint32]) -> VocabError:
-        chars = [chr(code) for code in np.unique(unknown)]
-        names = [f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip() for char in chars[:5]]
-        named = ", ".join(f"{char!r} ({name})" for char, name in zip(chars, names, strict=False))
-        more = f" and {len(chars) - 5} more" if len(chars) > 5 else ""
         return VocabError(
-            f"the model never saw {named}{more}; remove it, or train with --min-count 2, which "
-            "spells rare characters as bytes, so that any text works"
+            f"{name_characters(map(chr, unknown.tolist()))}; remove it, or train with --min-count "
+            "2, which spells rare characters as bytes, so that any text works"
         )
 
 
@@ -267,6 +274,19 @@ class StreamDecoder:
     def flush(self) -> str:
         """Return U+FFFD if bytes of an unfinished character are held back, else nothing."""
         return self._utf8.decode(b"", final=True)
+
+
+def name_characters(unknown: Iterable[str]) -> str:
+    """Return that the model never saw these characters, the first few by their names.
+
+    >>> name_characters("ßß")
+    "the model never saw 'ß' (U+00DF LATIN SMALL LETTER SHARP S)"
+    """
+    chars = sorted(set(unknown))
+    names = [f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip() for char in chars[:5]]
+    named = ", ".join(f"{char!r} ({name})" for char, name in zip(chars, names, strict=False))
+    more = f" and {len(chars) - 5} more" if len(chars) > 5 else ""
+    return f"the model never saw {named}{more}"
 
 
 def code_points(text: str) -> NDArray[np.uint32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import charrnn
-from tests.cli.program import Text, complaint, objects_of, output_of
+from tests.cli.program import Text, complaint, end_of, objects_of, output_of
 
 SETTINGS: dict[str, Any] = {"steps": 6, "precision": "fp32", "threads": 1}
 BOOK = "ab éa\n" * 250
@@ -114,7 +115,7 @@ def test_a_character_of_several_tokens_is_one_to_score(
     else:
         code, line = complaint(capsys, "eval", *arguments)
         assert code == 3
-        assert "leaves 1 characters to score; at least 2 are needed" in line
+        assert "leaves 1 character to score; at least 2 are needed" in line
 
 
 def test_a_text_held_out_as_a_file_is_found_again(capsys: Text) -> None:
@@ -222,7 +223,11 @@ def test_a_person_sees_a_row_for_each_model_and_protocol(capsys: Text) -> None:
     rows = [*result["models"], result["average"]]
     labels = ["state carried", "windows of 256", "dynamic, state carried"]
     expected = [
-        [label if row is rows[0] else "", row["model"], *map("{:.4f}".format, row[key].values())]
+        [
+            label if row is rows[0] else "",
+            row["model"],
+            *map("{:.4f}".format, [*row[key].values()][:3]),
+        ]
         for label, key in zip(labels, ("carried", "windowed", "dynamic"), strict=True)
         for row in rows
     ]
@@ -233,17 +238,46 @@ def test_a_person_sees_a_row_for_each_model_and_protocol(capsys: Text) -> None:
     assert shown.endswith("over 149 characters, the val part of book.txt\n")
 
 
+def test_unseen_characters_are_shown_apart(capsys: Text) -> None:
+    result = evaluate(capsys, "book", "--text", "ab éaß—")
+
+    shown = output_of(capsys, "eval", "book", "--text", "ab éaß—")
+
+    (row,) = result["models"]
+    assert (result["chars"], result["unseen_chars"]) == (4, 2)
+    for protocol in ("carried", "windowed"):
+        assert f"{row[protocol]['bpc_with_unseen']:.4f}" in shown
+    assert shown.endswith(
+        "over 4 characters, all of text given\n"
+        f"2 characters the model never saw: {row['unseen_bits']:,.0f} bits, counted apart\n"
+    )
+    assert "never" not in output_of(capsys, "eval", "book", "--text", "ab éa")
+
+
+def test_unknown_characters_can_be_refused_or_mapped(capsys: Text) -> None:
+    code, line = complaint(capsys, "eval", "book", "--text", "AB éa", "--unknown", "error")
+    assert code == 3
+    assert "never saw 'A' (U+0041 LATIN CAPITAL LETTER A)" in line
+    assert ": it knows only lower case; pass --unknown map (A → a, B → b)" in line
+
+    assert end_of("eval", "book", "--text", "AB éa", "--unknown", "map", "--json") == 0
+    out, err = capsys.readouterr()
+    assert err == "mapped: A → a (1 time), B → b (1)\n"
+    plain = evaluate(capsys, "book", "--text", "ab éa")
+    assert json.loads(out) == plain | {"mapped": {"A → a": 1, "B → b": 1}}
+
+
 # ── refusals ──
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"aab zz", "'z' (U+007A"),
-        (b"a", "leaves 1 characters to score"),
+        (b"zzza", "leaves 1 character to score"),
+        (b"a", "leaves 1 character to score"),
         (b"a\xe9b " * 9, "is not utf-8"),
     ],
-    ids=["unknown", "short", "undecodable"],
+    ids=["unseen", "short", "undecodable"],
 )
 def test_a_text_that_cannot_be_scored_ends_with_3(
     capsys: Text, tmp_path: Path, content: bytes, message: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -151,6 +152,29 @@ def test_other_signs_a_line_and_sets_of_characters_count(capsys: Text) -> None:
     assert texts == {"a é\n"}
 
 
+def test_unseen_characters_around_a_blank_can_be_mapped(capsys: Text) -> None:
+    expected = objects_of(capsys, "fill", "tiny", "ab_é")
+
+    assert end_of("fill", "tiny", "aB_É", "--unknown", "map", "--json") == 0
+
+    out, err = capsys.readouterr()
+    assert err == "mapped: B → b (1 time), É → é (1)\n"
+    assert [json.loads(line) for line in out.splitlines()] == expected
+    assert "pass --unknown map (B → b)" in complaint(capsys, "fill", "tiny", "aB_")[1]
+
+
+@pytest.mark.parametrize("view", [[], ["--json"]])
+def test_a_file_holds_what_stdout_would(capsys: Text, view: list[str]) -> None:
+    assert end_of("fill", "tiny", "a_", *view) == 0
+    expected = capsys.readouterr().out
+
+    assert end_of("fill", "tiny", "a_", *view, "-o", "out.txt") == 0
+
+    assert capsys.readouterr().out == ""
+    assert Path("out.txt").read_text("utf-8") == expected
+    assert end_of("fill", "tiny", "a_", "-o", "checkpoints") == 2
+
+
 # ── what is refused ──
 
 
@@ -160,6 +184,7 @@ def test_other_signs_a_line_and_sets_of_characters_count(capsys: Text) -> None:
         ([], 2, "got 0 arguments; give a model and a text, or only a text"),
         (["tiny", "a_", "b_"], 2, "got 3 arguments"),
         (["tiny", "ab"], 2, "nothing to fill: write _ for an unknown character or * for any"),
+        (["tiny", r"a\nb_"], 2, r"TEXT is a\nb_ with backslashes, which are taken as they are"),
         (["tiny", "a*"], 2, "ends with the gap *, which nothing ends"),
         (["tiny", "q_"], 3, "the model never saw 'q'"),
         (["tiny", "a_", "--temp", "2"], 2, "--temp needs --sample; add --sample, or remove --temp"),

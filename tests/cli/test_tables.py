@@ -19,7 +19,7 @@ from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
 
 Text = pytest.CaptureFixture[str]
 
-FIGURES = Metrics(nats=1.2345, bpc=1.781, perplexity=3.4367)
+FIGURES = Metrics(nats=1.2345, bpc=1.781, perplexity=3.4367, bpc_with_unseen=1.781)
 LONG = "checkpoints/a-run-with-a-long-name-of-many-words-and-more/best.safetensors"
 RUN = {
     "name": "tiny-shakespeare-with-a-long-name",

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
-from charrnn.errors import DivergedError, VocabError
+from charrnn.errors import DivergedError
 from charrnn.generation import scoring
 from charrnn.generation.model import Model
 from charrnn.generation.network import Network
-from charrnn.generation.scoring import Scores, iter_lines
+from charrnn.generation.scoring import Scores, iter_lines, unseen_bits
 from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.text.vocab import Vocab
 from charrnn.training.evaluation import evaluate_carried
@@ -189,6 +189,63 @@ def test_below_two_characters_there_is_no_bpc(text: str) -> None:
     assert math.isnan(scores.bpc)
 
 
+# ── characters that the model never saw ──
+
+ODD = "ßab — éa\nbß"  # ß and — are not in LETTERS
+
+
+def test_all_unseen_characters_together_are_as_likely_as_one_seen_once() -> None:
+    bits = unseen_bits(LETTERS, {"corpus": {"train_chars": 999}})
+
+    others = sum(not 0xD800 <= code < 0xE000 for code in range(0x110000)) - len(LETTERS.alphabet)
+    assert others * 2**-bits == pytest.approx(1 / (999 + 1))
+
+
+@pytest.mark.parametrize("summary", [{}, {"corpus": None}, {"corpus": {"train_chars": "many"}}])
+def test_a_file_that_does_not_say_how_much_it_read_has_read_its_alphabet(
+    summary: dict[str, Any],
+) -> None:
+    least = unseen_bits(LETTERS, {"corpus": {"train_chars": len(LETTERS.alphabet)}})
+
+    assert unseen_bits(LETTERS, summary) == least
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 99])
+def test_what_follows_an_unseen_character_is_scored_as_if_it_were_not_there(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    model = make_model()
+    known = ODD.replace("ß", "").replace("—", "")
+    expected = model.score(known)
+    monkeypatch.setattr(scoring, "_BLOCK_CHARS", size)
+
+    scores = model.score(ODD)
+
+    assert scores.text == ODD
+    assert scores.unseen == tuple(at for at, char in enumerate(ODD) if char in "ß—")
+    np.testing.assert_allclose(scores.known_bits, expected.bits, rtol=1e-4, atol=1e-5)
+    assert scores.bpc == pytest.approx(expected.bpc, rel=1e-4)
+    cost = unseen_bits(LETTERS, {})
+    assert scores.bits[list(scores.unseen)].tolist() == [cost] * 3
+    whole = (expected.bits[1:].sum() + 3 * cost) / (len(known) - 1 + 3)
+    assert scores.bpc_with_unseen == pytest.approx(whole, rel=1e-4)
+
+
+def test_lines_and_pieces_keep_the_places_of_unseen_characters() -> None:
+    blocks = make_model().iter_scores([ODD[:3], ODD[3:5], ODD[5:]])
+
+    marked = [[line.text[at] for at in line.unseen] for line in iter_lines(blocks)]
+
+    assert marked == [["ß", "—"], ["ß"]]
+
+
+def test_a_text_that_the_model_knows_costs_the_same_with_and_without() -> None:
+    for vocab, text in ((LETTERS, TEXT), (BYTES, MIXED)):
+        scores = make_model(vocab).score(text)
+        assert (scores.unseen, scores.unseen_bits) == ((), 0.0)
+        assert scores.bpc_with_unseen == pytest.approx(scores.bpc)
+
+
 # ── lines ──
 
 
@@ -208,11 +265,6 @@ def test_lines_end_at_newlines_alone_wherever_blocks_do(text: str, size: int) ->
 
 
 # ── refusals ──
-
-
-def test_an_unknown_character_is_named_with_what_to_do() -> None:
-    with pytest.raises(VocabError, match=r"never saw 'ß' \(U\+00DF.*--min-count 2"):
-        make_model().score("aß")
 
 
 def test_costs_that_are_not_finite_are_an_error() -> None:

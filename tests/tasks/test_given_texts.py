@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.errors import ConfigError, CorpusError, VocabError
@@ -60,9 +61,12 @@ def test_eval_reads_a_literal_text_as_it_reads_a_file(model: ModelFile, split: s
     [
         (EvalTextRequest(text="ab", files=["text.txt"]), ConfigError, "--file and --text both"),
         (EvalTextRequest(text="ab", encoding="utf-8"), ConfigError, "--encoding says how to read"),
+        (EvalTextRequest(text=r"a\nb"), ConfigError, "--text is .* with backslashes"),
         (EvalTextRequest(text=""), CorpusError, "text given leaves 0 characters to score"),
-        (EvalTextRequest(text="a"), CorpusError, "text given leaves 1 characters to score"),
-        (EvalTextRequest(text="aß"), VocabError, "never saw 'ß'"),
+        (EvalTextRequest(text="a"), CorpusError, "text given leaves 1 character to score"),
+        (EvalTextRequest(text="abß", unknown="error"), VocabError, "never saw 'ß'"),
+        (EvalTextRequest(text="aß"), CorpusError, "text given leaves 1 character to score"),
+        (EvalTextRequest(unknown="map"), ConfigError, "--unknown is for a text of --file or"),
     ],
 )
 def test_eval_refuses_a_literal_text_that_cannot_be_scored(
@@ -104,5 +108,81 @@ def test_the_figures_of_a_text_leave_its_first_character_out(path: Path) -> None
 
 @pytest.mark.parametrize("text", ["", "a"])
 def test_score_needs_two_characters(path: Path, text: str) -> None:
-    with pytest.raises(CorpusError, match=f"text given has {len(text)} characters; at least 2"):
+    has = {"": "0 characters", "a": "1 character"}[text]
+    with pytest.raises(CorpusError, match=f"text given has {has}; at least 2"):
         ScoredText(path, text)
+
+
+ODD = "ß" + "ab\na—é" * 6 + "—ß"  # ß and — are not in the model's alphabet
+
+
+@pytest.mark.parametrize("split", ["all", "train", "val"])
+def test_unseen_characters_are_counted_in_the_part_that_they_stand_in(
+    model: ModelFile, split: str
+) -> None:
+    request = EvalTextRequest(text=ODD, split=split)
+    known = EvalTextRequest(text=ODD.replace("ß", "").replace("—", ""), split=split)
+    models = [NamedModel("tiny", model)]
+
+    given = read_eval_text(models, request)
+
+    assert given.unseen_chars == {"all": 9, "train": 6, "val": 3}[split]
+    assert given.ids.tolist() == read_eval_text(models, known).ids.tolist()
+
+
+def test_score_and_eval_count_unseen_characters_alike(path: Path) -> None:
+    scored = ScoredText(path, ODD)
+    for _ in scored.lines():
+        pass
+    figures = scored.figures()
+
+    result = charrnn.evaluate(str(path), text=ODD)
+
+    (row,) = result.models
+    assert (figures["chars"], figures["unseen_chars"]) == (result.chars, result.unseen_chars)
+    assert (figures["chars"], figures["unseen_chars"]) == (6 * 5 - 1, 9)
+    assert figures["unseen_bits"] == pytest.approx(row.unseen_bits)
+    assert figures["bpc"] == pytest.approx(row.carried.bpc, rel=1e-5)
+    assert figures["bpc_with_unseen"] == pytest.approx(row.carried.bpc_with_unseen, rel=1e-5)
+    assert figures["bpc_with_unseen"] > figures["bpc"]
+
+
+def test_the_average_of_models_gives_an_unseen_character_their_mean_probability(
+    model: ModelFile, tmp_path: Path
+) -> None:
+    for name, train_chars in (("short", 9), ("long", 99_999)):
+        corpus = {"corpus": {"name": name, "sha256": "0" * 64, "train_chars": train_chars}}
+        RunFolder(Path("checkpoints") / name).save_best(replace(model, summary=corpus))
+
+    result = charrnn.evaluate(["short", "long"], text="abß")
+
+    assert result.average is not None
+    mean = np.mean([2**-row.unseen_bits for row in result.models])
+    assert 2**-result.average.unseen_bits == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "chars", "unseen_chars", "mapped"),
+    [
+        ("cost", 3, 2, {}),
+        ("skip", 3, 0, {"ß → nothing": 1, "É → nothing": 1}),
+        ("map", 4, 1, {"É → é": 1}),  # nothing is near ß
+    ],
+)
+def test_unknown_says_what_becomes_of_unseen_characters(
+    path: Path, unknown: str, chars: int, unseen_chars: int, mapped: dict[str, int]
+) -> None:
+    text = "abßÉba"
+    scored = ScoredText(path, text, unknown=unknown)
+    for _ in scored.lines():
+        pass
+    figures = scored.figures()
+
+    result = charrnn.evaluate(str(path), text=text, unknown=unknown)
+
+    assert (result.chars, result.unseen_chars, result.mapped) == (chars, unseen_chars, mapped)
+    assert (figures["chars"], figures["unseen_chars"], figures["mapped"]) == (
+        chars,
+        unseen_chars,
+        mapped,
+    )

@@ -4,6 +4,7 @@
 known to be good, so that help and mistakes cost little.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import click
 
 from charrnn.cli import inputs
+from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Choice, Command, Option, settings_from_options, settings_options
 from charrnn.config import PRESETS, SampleConfig, with_seed
+from charrnn.config.fields import refuse_escapes
 from charrnn.errors import ConfigError
 
 _EXAMPLES = """
@@ -26,10 +29,11 @@ charrnn sample --template "Name: {}, aged {[1-9][0-9]?}"
 charrnn sample -m book:0.7 -m letters:0.3      two models blended
 charrnn sample --max-copy 20 --mark-copies     mark what the corpus has too
 charrnn sample --prompt-file draft.txt --stop "." --no-prompt
+charrnn sample --prompts openings.txt -n 3 --json -o texts.jsonl
 charrnn sample -n 20 --sort --json --logprobs 3 | head -1
 """
 _COMMON = (  # what --help shows; --help-all shows every option
-    *("prompt", "prompt_file", "temperature", "length", "count", "lines", "stop"),
+    *("prompts", "prompt_file", "temperature", "length", "count", "lines", "stop"),
     *("preset", "top_k", "top_p", "seed", "checkpoints"),
 )
 _PRESETS = "; ".join(
@@ -46,8 +50,20 @@ _positive = {"type": click.IntRange(min=1), "metavar": "N", "show_default": True
 
 @click.command("sample", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @inputs.optional_model
-@click.option("--prompt", help="text to continue; - reads it from stdin")
+@click.option(
+    "--prompt",
+    "prompts",
+    multiple=True,
+    help="text to continue; - reads it from stdin; can be repeated, for a text each",
+)
 @click.option("--prompt-file", type=click.Path(), help="UTF-8 file with the text to continue")
+@click.option(
+    "--prompts",
+    "prompts_file",
+    type=click.Path(),
+    help="file with a prompt in each line, or a JSON object such as "
+    '{"prompt": "It was", "temperature": 0.5, "seed": 1}; - for stdin',
+)
 @click.option(
     "--preset",
     type=Choice(tuple(PRESETS)),
@@ -55,6 +71,14 @@ _positive = {"type": click.IntRange(min=1), "metavar": "N", "show_default": True
 )
 @click.option("--no-prompt", is_flag=True, help="leave the prompt out of the output")
 @click.option("--print-sampler", is_flag=True, help="print the sampling steps and exit")
+@inputs.out_option
+@click.option(
+    "--separator",
+    metavar="TEXT",
+    show_default="an empty line; none where each is one line",
+    help="line between two texts; empty for none",
+)
+@click.option("-q", "--quiet", is_flag=True, help="no notes on stderr, such as the seed in use")
 @click.option("--raw", is_flag=True, help="write control characters to a terminal unchanged")
 @click.option("--json", "as_json", is_flag=True, help="print each text as one JSON object")
 @click.option(
@@ -127,8 +151,10 @@ def command(
     ctx: click.Context,
     /,
     model: str | None,
-    prompt: str | None,
+    prompts: tuple[str, ...],
     prompt_file: str | None,
+    prompts_file: str | None,
+    out: str | None,
     print_sampler: bool,
     names: tuple[str, ...],
     blend_log: bool,
@@ -157,6 +183,11 @@ def command(
     only --bias, --only and --ban change its probabilities. With --device the same seed gives the
     same text as without it, unless rounding changes which character is picked.
 
+    Each prompt of --prompts, and each --prompt, has -n texts, in the order given. The first prompt
+    has the texts that it would have alone; prompts with the same settings are sampled together.
+    With --lines or --unique a blank text does not count. Without --seed, stderr names the seed that
+    was chosen.
+
     A JSON object has index, prompt, text, stopped_by, bpc (of the model, before any option changes
     its probabilities), temperature and seed; --logprobs adds logprobs, --mark-copies adds copied.
     """
@@ -164,9 +195,17 @@ def command(
         raise ConfigError("--logprobs is written as JSON; give --json with it, or leave it out")
     if save_state and others["count"] > 1:
         raise ConfigError("--save-state keeps the state of one text; leave -n out")
+    if others["separator"] is not None:
+        if others["as_json"]:
+            raise ConfigError("--json has an object a line; leave --separator out, or --json")
+        refuse_escapes("--separator", others["separator"])
+    if out not in (None, "-"):
+        inputs.refuse_target(str(out))
     choices = () if choices_file is None else inputs.read_choices(choices_file)
-    config = with_seed(settings_from_options(ctx, SampleConfig, choices=choices))  # JSON names it
-    from charrnn.tasks.sample import SampleRequest
+    config = settings_from_options(ctx, SampleConfig, choices=choices)
+    has_seed = config.seed is not None
+    config = with_seed(config)  # JSON names it
+    from charrnn.tasks.sample import Prompt, SampleRequest
 
     request = settings_from_options(ctx, SampleRequest)
     request.check(config)
@@ -175,14 +214,41 @@ def command(
 
         click.echo("\n".join(describe_chain(config)))
         return
+
+    def tell(note: str) -> None:
+        if not others["quiet"]:
+            click.echo(f"charrnn: {one_line(note)}", err=True)
+
     from charrnn.cli.sample.output import OutputOptions, write_samples  # these load numpy
     from charrnn.tasks.open_models import open_models
+    from charrnn.text.substitutions import describe_changes
 
-    text = inputs.read_prompt(prompt, prompt_file)
+    asked = inputs.read_prompts(prompts, prompt_file, prompts_file, config)
+    if save_state and len(asked) > 1:
+        raise ConfigError("--save-state keeps the state of one text; give one prompt")
     models = open_models(model, names, negative_model, blend_log=blend_log, checkpoints=checkpoints)
     if load_state:
         models = models.with_state(load_state)
+    for text in prompts:
+        refuse_escapes("--prompt", text, models.generator.vocab.alphabet)
+    fitted = [models.generator.fit(text, own.unknown) for text, own in asked]
+    known = [Prompt(each.text, own) for each, (_, own) in zip(fitted, asked, strict=True)]
+    changes = sum((each.changes for each in fitted), Counter[str]())
+    if changes:
+        tell(describe_changes(changes))
     shown = settings_from_options(ctx, OutputOptions)
-    written = write_samples(models, text, config, request, shown)
+    # A person who likes a text can have it again; the objects of --json name its seed.
+    is_chance = any(own.seed == config.seed and own.temperature for _, own in asked)
+    is_news = is_chance and not (has_seed or config.beam or others["as_json"])
+    seed_note = f"--seed {config.seed} writes the same again"
+    try:
+        with inputs.written_to(out):
+            written = write_samples(models, known, request, shown)
+    except KeyboardInterrupt:  # of a long text that has said enough
+        if is_news:
+            tell(seed_note)
+        raise
     if save_state:
-        models.save_state(save_state, text, written, config)
+        models.save_state(save_state, known[0].text, written, config)
+    if is_news:
+        tell(seed_note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ import click
 
 from charrnn.cli.formatting import one_line, sanitize
 from charrnn.config import SampleConfig
+from charrnn.errors import counted
 from charrnn.metrics import without_nan
 from charrnn.tasks.open_models import OpenModels
-from charrnn.tasks.sample import SampleRequest, iter_samples, stream_text
+from charrnn.tasks.sample import Prompt, SampleRequest, iter_prompts, stream_text
 
 if TYPE_CHECKING:
     from charrnn.analysis.copies import CopyReport
@@ -29,6 +30,7 @@ class OutputOptions:
     """How samples are shown: the options of charrnn sample that change no text."""
 
     no_prompt: bool
+    separator: str | None
     as_json: bool
     raw: bool
     mark_copies: bool
@@ -37,45 +39,53 @@ class OutputOptions:
 
 
 def write_samples(
-    models: OpenModels,
-    prompt: str,
-    config: SampleConfig,
-    request: SampleRequest,
-    options: OutputOptions,
+    models: OpenModels, prompts: Sequence[Prompt], request: SampleRequest, options: OutputOptions
 ) -> str:
     """Write all samples to stdout; return the text of the last one, without its prompt."""
-    lead = "" if options.no_prompt else prompt
+    first = prompts[0]
+    has_beam = any(each.config.beam for each in prompts)
     # One text, with nothing to choose or to add to it, is shown while it is sampled.
-    is_whole = config.beam or options.as_json or options.mark_copies
+    is_whole = len(prompts) > 1 or has_beam or options.as_json or options.mark_copies
     if request == SampleRequest() and not is_whole:
-        return write_pieces(lead, stream_text(models, prompt, config), raw=options.raw)
+        lead = "" if options.no_prompt else first.text
+        pieces = stream_text(models, first.text, first.config)
+        return write_pieces(lead, pieces, raw=options.raw)
     # JSON has each text's bpc, for which costs must be known; a beam knows them anyway.
-    if options.as_json and request.logprobs is None and not config.beam:
+    if options.as_json and request.logprobs is None and not has_beam:
         request = replace(request, logprobs=0)
     own_text = models.own_text if options.mark_copies else None  # fails before the first sample
     text = ""
     number = 0
-    for number, sample in enumerate(iter_samples(models, prompt, config, request), 1):
+    for number, (prompt, sample) in enumerate(iter_prompts(models, prompts, request), 1):
         text = sample.text
+        lead = "" if options.no_prompt else prompt.text
         copies = own_text.find_copies(text, options.min_copy) if own_text else None
         if options.as_json:
-            record = {} if options.no_prompt else {"prompt": prompt}
-            record |= sample_record(sample, config, copies, options.logprobs is not None)
+            record = {} if options.no_prompt else {"prompt": prompt.text}
+            record |= sample_record(sample, prompt.config, copies, options.logprobs is not None)
             write_pieces("", [json.dumps(record, allow_nan=False) + "\n"], raw=True)
         else:
-            # An empty line parts samples, unless each is one line.
-            parted = ("\n" if number > 1 and config.lines != 1 else "") + lead
+            parted = (_separator(options, prompt.config) if number > 1 else "") + lead
             if copies is None:
                 write_pieces(parted, [text], raw=options.raw)
             else:
                 show_copies(copies, parted, raw=options.raw)
                 click.echo(describe_copies(copies), err=True)
-    if number < request.count:
+    asked = request.count * len(prompts)
+    if number < asked:
         reasons = {"--unique": request.unique, "--skip-known-lines": request.skip_known_lines}
+        reasons["--lines, which leaves out blank ones,"] = not has_beam
         reason = next((option for option, is_given in reasons.items() if is_given), "--beam")
-        found = f"{number:,} of {request.count:,} texts"
+        found = f"{number:,} of {counted(asked, 'text')}"
         click.echo(f"charrnn: found only {found}; {reason} leaves no more", err=True)
     return text
+
+
+def _separator(options: OutputOptions, config: SampleConfig) -> str:
+    """Return the line between two samples: an empty one, or none where each is one line."""
+    if options.separator is None:
+        return "" if config.lines == 1 else "\n"
+    return options.separator + "\n" * (options.separator[-1:] not in ("", "\n"))
 
 
 def write_pieces(lead: str, pieces: Iterable[str], *, raw: bool) -> str:
@@ -141,11 +151,12 @@ def show_copies(copies: CopyReport, lead: str = "", *, raw: bool = False) -> Non
 def describe_copies(copies: CopyReport) -> str:
     """Return one line on how much of the text is copied, and on the longest copy."""
     if not copies.spans:
-        return f"nothing copied (no {copies.least:,} characters in a row are in the training text)"
-    spans = "1 span" if len(copies.spans) == 1 else f"{len(copies.spans):,} spans"
+        run = counted(copies.least, "character")
+        return f"nothing copied: no run of {run} is in the training text"
     more = "…" if len(copies.longest) > _MAX_SHOWN else ""
     return (
-        f"copied: {copies.share:.1%} of {len(copies.text):,} characters, in {spans} of "
+        f"copied: {copies.share:.1%} of {counted(len(copies.text), 'character')}, in "
+        f"{counted(len(copies.spans), 'span')} of "
         f"{copies.least:,} or more; the longest ({len(copies.longest):,}) is from line "
         f"{copies.line:,} of the training text: “{one_line(copies.longest[:_MAX_SHOWN])}{more}”"
     )

@@ -12,8 +12,15 @@ import click
 
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import print_note, print_values, progress_bar
-from charrnn.cli.inputs import checkpoints_option, complete_run
-from charrnn.cli.options import Command
+from charrnn.cli.formatting import describe_unseen
+from charrnn.cli.inputs import (
+    checkpoints_option,
+    complete_run,
+    out_option,
+    refuse_target,
+    written_to,
+)
+from charrnn.cli.options import Command, unknown_option
 from charrnn.cli.score.html import format_line, make_page
 from charrnn.cli.score.view import show_lines, show_map
 from charrnn.config import TextConfig
@@ -23,6 +30,7 @@ from charrnn.metrics import without_nan
 from charrnn.storage import write_atomically
 from charrnn.tasks.score import ScoredText
 from charrnn.text.files import Source, open_sources
+from charrnn.text.substitutions import describe_changes
 
 _EXAMPLES = """
 charrnn score letter.txt --map           each character coloured by its bits
@@ -54,12 +62,16 @@ _JSON_DECIMALS = 4  # of bits, which are computed in single precision
     show_default=True,
     help="text encoding of FILE, such as utf-8 or gb18030",
 )
+@unknown_option
+@out_option
 @checkpoints_option
 def command(
     names: tuple[str, ...],
     text: str | None,
     sort: bool,
     encoding: str,
+    unknown: str,
+    out: str | None,
     checkpoints: str,
     **views: Any,
 ) -> None:
@@ -74,9 +86,15 @@ def command(
     The first character is scored as if it followed a newline. It is left out of the overall bits
     per character, as in eval.
 
-    With --json a line's object has kind "line", line (from 1), bpc, characters and bits (one per
-    character). The last has kind "whole", model, text, chars, bits, bpc, perplexity and
-    chars_per_second.
+    A character that MODEL never saw is marked and counted apart. Its cost is that of one new
+    character after the N of the training text, divided among all of Unicode that the alphabet
+    lacks: log₂((N + 1) · (1,112,064 − alphabet size)) bits. The text after it is scored as if the
+    character were not there.
+
+    With --json a line's object has kind "line", line (from 1), bpc, characters, bits (one per
+    character) and unseen (the positions in characters that MODEL never saw). The last has kind
+    "whole", model, text, chars, bits, bpc, perplexity, unseen_chars, unseen_bits, bpc_with_unseen,
+    mapped (what --unknown changed, and how often each) and chars_per_second.
     """
     # views: --lines, --map, --html and --json, of which one says what stdout shows
     chosen = [name for name, value in views.items() if value not in (False, None)]
@@ -91,19 +109,28 @@ def command(
     max_names = 1 if text is not None else 2  # the last of two is FILE
     if len(names) > max_names:
         raise ConfigError(f"got {len(names)} arguments; give a model and a text, or only a text")
-    with ExitStack() as stack:
+    if out not in (None, "-"):
+        refuse_target(str(out), read=names[-1:])
+    with ExitStack() as stack, written_to(out):
         opened = _open_text(stack, names, Path(checkpoints)) if text is None else text
         path = find_model(names[0] if len(names) == max_names else None, Path(checkpoints))
-        scored = ScoredText(path, opened, encoding)
-        body: list[str] = []  # of the page
-        if page is not None:
-            body = _collect(scored, lambda lines: [*map(format_line, lines)])
-        elif view is None:
-            _collect(scored, lambda lines: deque(lines, maxlen=0))  # for the figures alone
-        else:
-            # Lines are shown as they are scored, unless all must be known to sort them.
-            lines = _collect(scored, list) if sort else scored.lines()
-            _SHOW[view](sorted(lines, key=lambda line: -line.bpc) if sort else lines)
+        scored = ScoredText(path, opened, encoding, unknown)
+        if scored.changes:
+            print_note(describe_changes(scored.changes))
+        _show(scored, view, page, sort=sort)
+
+
+def _show(scored: ScoredText, view: str | None, page: str | None, *, sort: bool) -> None:
+    """Score a text and show its lines, or write them to a page, then the figures of the whole."""
+    body: list[str] = []  # of the page
+    if page is not None:
+        body = _collect(scored, lambda lines: [*map(format_line, lines)])
+    elif view is None:
+        _collect(scored, lambda lines: deque(lines, maxlen=0))  # for the figures alone
+    else:
+        # Lines are shown as they are scored, unless all must be known to sort them.
+        lines = _collect(scored, list) if sort else scored.lines()
+        _SHOW[view](sorted(lines, key=lambda line: -line.bpc) if sort else lines)
     figures = scored.figures()
     if view == "json":
         _write_json({"kind": "whole"} | without_nan(figures))
@@ -115,6 +142,10 @@ def command(
         ("perplexity", f"{figures['perplexity']:.4f}"),
         ("characters", f"{figures['chars']:,} after the first, which is given"),
     ]
+    if scored.unseen_chars:
+        unseen = describe_unseen(scored.unseen_chars, [figures["unseen_bits"]])
+        with_them = f"{figures['bpc_with_unseen']:.4f} bits per character with them"
+        rows.append(("never seen", f"{unseen}; {with_them}"))
     if page is not None:
         write_atomically(Path(page), make_page(scored.name, rows, body))
         print_note(f"wrote {page}")
@@ -156,6 +187,7 @@ def _collect(scored: ScoredText, collect: Callable[[Iterable[Line]], Any]) -> An
 def _write_lines(lines: Iterable[Line]) -> None:
     for line in lines:
         costs = {"characters": [*line.text], "bits": line.bits.round(_JSON_DECIMALS).tolist()}
+        costs["unseen"] = [*line.unseen]
         _write_json({"kind": "line", "line": line.number, "bpc": line.bpc} | costs)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from html import escape
 
 from charrnn.cli.formatting import one_line
-from charrnn.cli.score.view import COLOURS, LABELS, format_character, level_of
+from charrnn.cli.score.view import COLOURS, LABELS, UNSEEN, format_character, levels_of
 from charrnn.generation.scoring import Line
 
 _HEAD = """<!DOCTYPE html>
@@ -59,13 +59,13 @@ def make_page(title: str, figures: Iterable[tuple[str, str]], body: Iterable[str
 
 def format_line(line: Line) -> str:
     """Return a line's characters as HTML; one of a bit or more shows its bits to the pointer."""
-    return "".join(map(_format_span, line.text, line.bits.tolist()))
+    return "".join(map(_format_span, line.text, line.bits.tolist(), levels_of(line)))
 
 
-def _format_span(char: str, bits: float) -> str:
+def _format_span(char: str, bits: float, level: int) -> str:
     # Browsers have no glyph for U+2424, which shows a newline on a terminal.
     shown = "↵" if char == "\n" else escape(format_character(char))
-    level = level_of(bits)
     if level:
-        shown = f'<b class="s{level}" title="{bits:.2f} bits">{shown}</b>'
+        what = f"{LABELS[UNSEEN]}, " if level == UNSEEN else ""
+        shown = f'<b class="s{level}" title="{what}{bits:.2f} bits">{shown}</b>'
     return shown + "\n" if char == "\n" else shown  # within <pre>, a newline breaks the line

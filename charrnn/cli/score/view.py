@@ -1,4 +1,7 @@
-"""Surprisal in bits as six levels of colour, the same on a terminal and on a web page."""
+"""Surprisal in bits as six levels of colour, the same on a terminal and on a web page.
+
+A seventh colour marks characters that the model never saw, whose cost is not the model's own.
+"""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -12,7 +15,8 @@ from charrnn.cli.formatting import one_line, sanitize
 from charrnn.generation.scoring import Line
 
 BOUNDS_BITS = (1, 2, 4, 7, 10)
-LABELS = ("under 1", "1–2", "2–4", "4–7", "7–10", "10 or more")
+LABELS = ("under 1", "1–2", "2–4", "4–7", "7–10", "10 or more", "never seen")
+UNSEEN = 6  # the level of a character that the model never saw
 COLOURS = (  # of letters and of their background; the lowest level has none
     ("", ""),
     ("#1a1a1a", "#fff1c2"),
@@ -20,6 +24,7 @@ COLOURS = (  # of letters and of their background; the lowest level has none
     ("#1a1a1a", "#ff9d57"),
     ("#ffffff", "#d9432f"),
     ("#ffffff", "#8b0a2a"),
+    ("#ffffff", "#5a3d9a"),
 )
 _STYLES = [f"{letters} on {background}" if background else "" for letters, background in COLOURS]
 _SIGNS = {ord("\n"): "\u2424", ord("\t"): "\u2409"}  # which sanitize keeps
@@ -34,6 +39,7 @@ class _Cell(NamedTuple):
     shown: str
     columns: int
     bits: float
+    level: int
 
 
 def level_of(bits: float) -> int:
@@ -43,6 +49,14 @@ def level_of(bits: float) -> int:
     (0, 1, 5)
     """
     return sum(bits >= bound for bound in BOUNDS_BITS)
+
+
+def levels_of(line: Line) -> list[int]:
+    """Return the level of each character of a line."""
+    levels = [*map(level_of, line.bits.tolist())]
+    for at in line.unseen:
+        levels[at] = UNSEEN
+    return levels
 
 
 def format_character(char: str) -> str:
@@ -62,7 +76,7 @@ def show_map(lines: Iterable[Line]) -> None:
     for line in lines:
         for row in _iter_rows(_make_cells(line), console.width):
             if has_colours:
-                pieces = groupby(row, key=lambda cell: level_of(cell.bits))
+                pieces = groupby(row, key=lambda cell: cell.level)
                 parts = (("".join(c.shown for c in cells), _STYLES[i]) for i, cells in pieces)
                 print_line(console, Text.assemble(*parts))
             else:
@@ -73,18 +87,31 @@ def show_map(lines: Iterable[Line]) -> None:
 def show_lines(lines: Iterable[Line]) -> None:
     """Print one row per line: number, bits per character, and the text that a terminal can show."""
     console = make_stdout(_MIN_COLUMNS)
+    has_colours = bool(console.color_system) and not console.no_color
     print_line(console, f"{'line':>8} {'bpc':>8}  text", "bold")
     for line in lines:
-        text = one_line(line.text.removesuffix("\n"))
-        row = Text(f"{line.number:>8,} {line.bpc:>8.3f}  {text}")
+        row = Text(f"{line.number:>8,} {line.bpc:>8.3f}  ") + _mark_unseen(line, has_colours)
         if console.file.isatty():  # a pipe gets the line whole
             row.truncate(console.width, overflow="ellipsis")
         print_line(console, row)
 
 
+def _mark_unseen(line: Line, has_colours: bool) -> Text:
+    """Return a line with the characters marked that the model never saw."""
+    marked = Text()
+    done = 0
+    for at in line.unseen:
+        char = one_line(line.text[at])
+        marked.append(one_line(line.text[done:at]))
+        marked.append(char if has_colours else f"⟦{char}⟧", _STYLES[UNSEEN])
+        done = at + 1
+    return marked.append(one_line(line.text[done:].removesuffix("\n")))
+
+
 def _make_legend(has_colours: bool) -> Text:
     if not has_colours:
-        return Text("below each character its whole bits: blank under 1, + for 10 or more")
+        what = "blank under 1, + for 10 or more, ? never seen"
+        return Text(f"below each character its whole bits: {what}")
     levels = zip(LABELS, _STYLES, strict=True)
     return Text(" ").join([Text("bits:"), *(Text(f" {a} ", style=b) for a, b in levels)])
 
@@ -92,16 +119,18 @@ def _make_legend(has_colours: bool) -> Text:
 def _make_cells(line: Line) -> list[_Cell]:
     """Return the visible characters of a line; a mark of no width joins the one before it."""
     cells: list[_Cell] = []
-    for char, bits in zip(line.text, line.bits.tolist(), strict=True):
+    for char, bits, level in zip(line.text, line.bits.tolist(), levels_of(line), strict=True):
         shown = format_character(char)
         columns = cell_len(shown)  # 2 of an ideograph, 0 of a combining mark
         if columns:
-            cells.append(_Cell(shown, columns, bits))
+            cells.append(_Cell(shown, columns, bits, level))
         elif cells:  # a mark adds its bits to its letter
             base = cells[-1]
-            cells[-1] = _Cell(base.shown + shown, base.columns, base.bits + bits)
+            whole = base.bits + bits
+            highest = UNSEEN if UNSEEN in (base.level, level) else level_of(whole)
+            cells[-1] = _Cell(base.shown + shown, base.columns, whole, highest)
         else:
-            cells.append(_Cell(_CIRCLE + shown, 1, bits))
+            cells.append(_Cell(_CIRCLE + shown, 1, bits, level))
     return cells
 
 
@@ -124,4 +153,5 @@ def _format_digit(cell: _Cell) -> str:
     """Return the whole bits of a cell as one character, padded to the cell's width."""
     whole = int(cell.bits)
     digit = " " if whole < 1 else str(whole) if whole <= _MAX_DIGIT else "+"
+    digit = "?" if cell.level == UNSEEN else digit
     return digit.ljust(cell.columns)

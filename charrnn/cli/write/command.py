@@ -81,17 +81,23 @@ def command(
     from charrnn.cli.write.view import View
     from charrnn.generation.model import Model
     from charrnn.generation.session import start_session
+    from charrnn.text.substitutions import describe_changes
 
     config = settings_from_options(ctx, SampleConfig)
     text = "" if prompt_file is None else read_draft(prompt_file)
     path = find_model(model, Path(checkpoints))
-    session = start_session(Model.from_file(path), config, text)
+    opened = Model.from_file(path)
+    fitted = start_session(opened, config).fit(text)
+    session = start_session(opened, config, fitted.text)
     # The model as a later command line names it: as this one did, where that is enough.
     is_found = model is not None and checkpoints == RunConfig().checkpoints
     terminal = Terminal()
-    repl = Repl(session, terminal, View(), shlex.quote(str(model) if is_found else str(path)))
+    view = View()
+    repl = Repl(session, terminal, view, shlex.quote(str(model) if is_found else str(path)))
     with terminal.open(repl.complete):
         repl.greet()
+        if fitted.changes:
+            view.note(describe_changes(fitted.changes))
         number, last_words = repl.run()
     if number:
         raise Interrupted(number, last_words)

@@ -12,8 +12,9 @@ from charrnn.cli.write import repl_commands as commands
 from charrnn.cli.write.autosave import Autosave, read_draft, with_plain_newlines
 from charrnn.cli.write.terminal import ReplExit, Terminal
 from charrnn.cli.write.view import View
-from charrnn.errors import CharRNNError, ConfigError, StorageError, VocabError
+from charrnn.errors import CharRNNError, ConfigError, StorageError, VocabError, counted
 from charrnn.generation.session import Session, join_pieces
+from charrnn.text.substitutions import describe_changes
 
 _NEXT_CHARS = "8"  # for /next alone
 
@@ -52,6 +53,7 @@ class Repl:
             try:
                 # A line that was begun is text too, unless it is a command.
                 begun = "" if commands.is_command(exit.typed) else with_plain_newlines(exit.typed)
+                begun = begun.encode(errors="ignore").decode()  # without bytes that are no UTF-8
                 text = self._session.text + begun
                 self._autosave.update(text)
                 last_words = self._autosave.describe(text, self._model)
@@ -85,15 +87,15 @@ class Repl:
                 return ReplExit()
             except click.ClickException as error:  # from the editor
                 self._view.complain(error.format_message())
-            except CharRNNError as error:
-                self._view.complain(str(error))
+            except CharRNNError as error:  # which names an option; here it is a command
+                self._view.complain(str(error).replace("--unknown", "/unknown"))
 
     def _answer(self, line: str) -> None:
         """Do what a line asks for."""
         name, words = commands.read_command(line)
         if name == commands.ADD:
             try:
-                self._session = self._session.add(words)
+                self._session = self._session.add(self._fit(words))
             except VocabError as error:  # the whole line is refused, and is still in the history
                 raise VocabError(f"{error}; press ↑ to edit your line") from error
         elif name in commands.COMMANDS:
@@ -104,6 +106,15 @@ class Repl:
                 config = commands.change_setting(self._session.config, name, words)
                 self._session = self._session.with_config(config)
             self._view.note(commands.describe_setting(self._session.config, name))
+
+    def _fit(self, text: str) -> str:
+        """Return a person's text as the model knows it, and tell what was changed."""
+        if self._session.config.unknown == "error":
+            return text  # Session refuses what it has to
+        fitted = self._session.fit(text)
+        if fitted.changes:
+            self._view.note(describe_changes(fitted.changes))
+        return fitted.text
 
     # ── commands for the text: each takes what was typed after its name ──
 
@@ -157,7 +168,7 @@ class Repl:
         """Show how long the text is, and its last line."""
         text = self._session.text
         ending = " so far, ending:" if text.strip() else ""
-        self._view.note(f"{len(text):,} characters{ending}")
+        self._view.note(f"{counted(len(text), 'character')}{ending}")
         self._view.begin(text.rstrip("\n"))  # an empty last line would show nothing
         self._view.end()
 
@@ -169,11 +180,11 @@ class Repl:
         """Open the text in an editor; what the model cannot read stays in a file for next time."""
         text = self._autosave.edit(self._session.text, lambda path: click.edit(filename=str(path)))
         try:
-            self._session = self._session.rewrite(text)
+            self._session = self._session.rewrite(self._fit(text))
         except CharRNNError as error:
             path = self._autosave.edit_path
             raise ConfigError(f"{error}; your edit is in {path}, /edit opens it again") from error
-        self._autosave.edit_path.unlink()
+        self._autosave.forget_edit()
         self._show_end()
 
     def do_next(self, count: str) -> None:
@@ -187,7 +198,7 @@ class Repl:
         """Write the text to a new file, or to the one of the last time."""
         text = self._session.text
         path = self._autosave.save(name, text, may_replace=may_replace)
-        self._view.note(f"{len(text):,} characters are in {path}")
+        self._view.note(f"{counted(len(text), 'character')} in {path}")
 
     def do_save_over(self, name: str) -> None:
         """Write the text to a file, whatever is there."""
@@ -195,7 +206,7 @@ class Repl:
 
     def do_load(self, name: str) -> None:
         """Put a file's text in place of the present one."""
-        self._session = self._session.rewrite(read_draft(name))
+        self._session = self._session.rewrite(self._fit(read_draft(name)))
         self._show_end()
 
     # ── the rest ──

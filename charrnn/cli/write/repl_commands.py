@@ -1,6 +1,5 @@
 """What a typed line means: text to add, a command, or a setting; and the help page that says so."""
 
-import difflib
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from charrnn.cli.options import RENAMED_OPTIONS
 from charrnn.cli.write.autosave import with_plain_newlines
 from charrnn.config import PRESETS, SampleConfig
 from charrnn.errors import ConfigError
+from charrnn.wording import nearest
 
 ADD = "add"
 COMMANDS = {
@@ -98,10 +98,9 @@ def _find_name(word: str) -> str:
         return settings[0]
     if settings:
         raise ConfigError(f"/{word} may be {', '.join(settings)}; type more of it")
-    near = difflib.get_close_matches(word, [*COMMANDS, *SETTINGS], n=1)
-    if f"--{word}" in RENAMED_OPTIONS:  # as it was called before the first release
-        near = [RENAMED_OPTIONS[f"--{word}"].removeprefix("--")]
-    hint = f"did you mean /{near[0]}" if near else f"is it text, which is typed as //{word}"
+    # A name from before the first release, or a slip of the finger.
+    near = RENAMED_OPTIONS.get(f"--{word}", "")[2:] or nearest(word, [*COMMANDS, *SETTINGS])
+    hint = f"did you mean /{near}" if near else f"is it text, which is typed as //{word}"
     raise ConfigError(f"there is no /{word}; {hint}? See /help")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
-from charrnn.errors import ConfigError, VocabError
+from charrnn.errors import ConfigError, VocabError, counted
 from charrnn.generation.constraints.automaton import Automaton, States, byte_ids
 from charrnn.generation.constraints.brackets import BalancedBrackets
 from charrnn.generation.constraints.constraint import AllowedTokens, Constraint
@@ -98,8 +98,8 @@ def make_constraint(
         shortest = vocab.decode(ids)
         shown = shortest[:_SHOWN] + "…" * (len(shortest) > _SHOWN)
         raise ConfigError(
-            f"{nfa.name} needs at least {len(shortest):,} characters, as in {shown!r}, and length "
-            f"is {config.length}; raise it"
+            f"{nfa.name} needs at least {counted(len(shortest), 'character')}, as in {shown!r}, "
+            f"and length is {config.length}; raise it"
         )
     return PatternConstraint(automaton, config.length)
 

@@ -56,11 +56,13 @@ class Filling(NamedTuple):
     """The likeliest completions, the best first, or samples in the order of sampling.
 
     is_exact: the likeliest are proven, or sampled from all that fit. found: how many texts fitted.
+    changes: what was changed in the text that was given, and how often each.
     """
 
     completions: tuple[Completion, ...]
     is_exact: bool
     found: int
+    changes: tuple[tuple[str, int], ...] = ()
 
 
 @IGNORE_OVERFLOW

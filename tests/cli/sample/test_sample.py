@@ -414,7 +414,7 @@ def test_text_is_utf_8_whatever_the_locale(run: RunFolder, make_model: Make) -> 
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
 
     process = subprocess.run(
-        [*PROGRAM, "sample", "--prompt-file", "-", "--length", "0"],
+        [*PROGRAM, "sample", "--prompt-file", "-", "--length", "0", "-q"],
         input="é b".encode(),
         capture_output=True,
         env=environment,
@@ -427,7 +427,7 @@ def test_text_is_utf_8_whatever_the_locale(run: RunFolder, make_model: Make) -> 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["sample", "--length", "5"],
+        ["sample", "--length", "5", "--seed", "1"],
         ["--help"],
         ["train", "--help"],
         ["info"],

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn.checkpoint.model_file import ModelFile
+from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import main
 from charrnn.config import TextConfig
+from charrnn.generation.batch import Batch
 from charrnn.text.corpus import open_corpus
 from charrnn.text.vocab import Vocab
+from tests.cli.program import give_input
 
 Make = Callable[..., ModelFile]
 Capture = pytest.CaptureFixture[str]
@@ -61,9 +63,254 @@ def records(lines: str) -> list[dict[str, Any]]:
 
 
 def test_lines_are_written_without_empty_lines_between_them(sample: Sample) -> None:
-    texts = ["".join(charrnn.load("tiny").generate(index=i, seed=1, lines=1)) for i in range(20)]
+    texts = ["".join(charrnn.load("tiny").generate(index=i, seed=1, lines=1)) for i in range(60)]
+    written = [text for text in texts if text.strip()]  # a blank line is no text
 
-    assert sample("-n", "20", "--lines", "1").split("\n") == [*texts, ""]
+    assert sample("-n", "20", "--lines", "1").split("\n") == [*written[:20], ""]
+    assert len(written) < len(texts)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("-n", "2"), ("--best-of", "3")])
+def test_a_blank_line_is_no_text_however_it_is_written(
+    sample: Sample, options: tuple[str, ...]
+) -> None:
+    """The model likes newlines so much that the first samples are blank."""
+    texts = sample("--lines", "1", "--bias", "\n=4", *options, "--seed", "7")
+
+    assert texts.strip()
+    assert all(line.strip() for line in texts.splitlines())
+    if "--json" in options:
+        (record,) = records(texts)
+        assert record["index"] > 0
+        assert record["text"] + "\n" == sample("--lines", "1", "--bias", "\n=4", "--seed", "7")
+
+
+def test_a_line_that_the_prompt_began_is_not_blank(sample: Sample) -> None:
+    assert sample("--prompt", "ab", "--lines", "1", "--bias", "\n=99") == "ab\n"
+
+
+@pytest.mark.parametrize("end", [("--lines", "1"), ("--stop", "\n")])
+def test_no_unique_text_is_blank(sample: Sample, end: tuple[str, ...]) -> None:
+    found = records(sample("-n", "6", "--unique", "--bias", "\n=3", "--json", *end))
+
+    assert len(found) == 6
+    assert all(record["text"].strip() for record in found)
+
+
+def test_nothing_but_blank_lines_comes_to_an_end(sample: Sample) -> None:
+    assert sample("--lines", "1", "--only", "\n", "-n", "3") == ""
+
+
+# ── many prompts ──
+
+
+def alone(sample: Sample, prompt: str, *settings: str) -> list[str]:
+    """Return the two texts of a prompt that is asked for alone."""
+    found = records(sample("--prompt", prompt, "-n", "2", "--json", "--length", "9", *settings))
+    return [record["text"] for record in found]
+
+
+@pytest.mark.parametrize("settings", [(), ("--dry-penalty", "1"), ("--unique",), ("--sort",)])
+def test_each_prompt_of_a_file_has_texts_of_its_own_and_the_first_those_that_it_has_alone(
+    sample: Sample, settings: tuple[str, ...]
+) -> None:
+    Path("prompts.txt").write_text("ab\n\né\n  \nbab b\nab\n")
+    prompts = ["ab", "é", "bab b", "ab"]
+
+    given = ("--json", "--length", "9", *settings)
+    found = records(sample("--prompts", "prompts.txt", "-n", "2", *given))
+    repeated = [word for prompt in prompts for word in ("--prompt", prompt)]
+
+    assert [record["prompt"] for record in found] == [p for p in prompts for _ in range(2)]
+    texts = [record["text"] for record in found]
+    assert texts[:2] == alone(sample, "ab", *settings)
+    assert texts[:2] != texts[6:]  # the same prompt once more has other texts
+    assert records(sample(*repeated, "-n", "2", *given)) == found
+
+
+def test_neighbours_with_the_same_settings_are_sampled_side_by_side(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    start = Batch.__init__
+
+    def watched(self: Batch, model: Any, starts: Any, *others: Any, **more: Any) -> None:
+        sizes.append(len(starts))
+        start(self, model, starts, *others, **more)
+
+    monkeypatch.setattr(Batch, "__init__", watched)
+    Path("prompts.txt").write_text("ab\nb\naa a\n" * 4)
+
+    sample("--prompts", "prompts.txt", "--length", "3")
+    assert sizes == [12]
+
+    sizes.clear()
+    sample("--prompts", "prompts.txt", "--length", "3", "--dry-penalty", "1")
+    assert sizes == [1] * 12  # no neighbours have prompts of one length
+
+
+def test_an_object_has_settings_of_its_own(sample: Sample) -> None:
+    lines = [
+        {"prompt": "ab"},
+        {"prompt": "b", "temperature": 0, "length": 4},
+        {"prompt": "b", "seed": 2},
+        {"prompt": "", "seed": 5, "stop": ["b"]},
+    ]
+    Path("some.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    found = records(sample("--prompts", "some.jsonl", "--json", "--length", "9"))
+
+    expected = [
+        sample("--prompt", "ab", "--length", "9", "--json"),
+        sample("--prompt", "b", "--temp", "0", "--length", "4", "--json"),
+        sample("--prompt", "b", "--length", "9", "--json", "--seed", "2"),
+        sample("--seed", "5", "--stop", "b", "--length", "9", "--json"),
+    ]
+    assert found == [record for each in expected for record in records(each)]
+
+
+def test_prompts_come_from_standard_input(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_input(monkeypatch, b"ab\r\nb\n")
+
+    texts = sample("--prompts", "-", "--length", "0", "--separator", "--")
+
+    assert texts == "ab\n--\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"prompt": "a"}\n{"prompt": "b", "temprature": 1}\n', "line 2: 'temprature' is no setti"),
+        ('{"prompt": "a"}\n\n{"prompt": 3}\n', 'line 3: it gives no text; write {"prompt": "…"}'),
+        ('{"prompt": "a"}\nab\n', "line 2: Expecting value"),
+        ('{"prompt": "a", "temperature": -1}', "line 1: temperature is -1; it must be at least 0"),
+        ("\n \n", "has no line; write one prompt in each"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_file(sample: Sample, content: str, words: str) -> None:
+    Path("bad.txt").write_text(content)
+
+    line = sample("--prompts", "bad.txt", code=2)
+
+    assert line.startswith("charrnn: --prompts bad.txt")
+    assert words in line
+
+
+def test_a_line_of_code_is_no_object(sample: Sample) -> None:
+    Path("code.txt").write_text("{ }\nb\n")
+
+    found = sample("--prompts", "code.txt", "--length", "0", "--unknown", "skip")
+
+    assert found == " \n\nb\n"
+
+
+# ── the seed, notes, files ──
+
+
+def test_a_seed_that_was_chosen_is_told_and_writes_the_same_again(
+    run: RunFolder, capfd: Capture
+) -> None:
+    def write(*arguments: str) -> tuple[str, str]:
+        with pytest.raises(SystemExit):
+            main(["sample", "tiny", "--length", "30", *arguments])
+        out, err = capfd.readouterr()
+        return out, err
+
+    text, note = write()
+    found = re.fullmatch(r"charrnn: (--seed) (\d+) writes the same again\n", note)
+    assert found
+    assert write(*found.groups()) == (text, "")
+    for quiet in (["-q"], ["--json"], ["--temp", "0"]):
+        assert write(*quiet)[1] == ""
+
+
+def test_characters_that_the_model_never_saw_can_be_mapped(sample: Sample, capfd: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["sample", "tiny", "--prompt", "ÀB", "--length", "0", "--unknown", "map", "-n", "2"])
+    assert capfd.readouterr().out == "ab\n\nab\n"
+
+    main_error = sample("--prompt", "ÀB", code=3)
+    assert ": it knows only lower case" not in main_error  # À is not à, which it does not know
+    assert "pass --unknown map (À → a, B → b), or skip to leave it out" in main_error
+    assert sample("--prompt", "ÀB", "--length", "0", "--unknown", "skip") == "\n"
+
+
+def test_the_library_maps_too(run: RunFolder) -> None:
+    (text,) = charrnn.sample("B", "tiny", unknown="map", seed=1, length=9)
+
+    assert text.text == "".join(charrnn.load("tiny").generate("b", seed=1, length=9))
+    assert charrnn.load("tiny").fit("BÉ").text == "bé"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("-n", "3"), ("--mark-copies",)])
+def test_a_file_holds_what_stdout_would(sample: Sample, arguments: tuple[str, ...]) -> None:
+    expected = sample("--length", "20", "--prompt", "é", *arguments)
+    Path("out.txt").write_text("what was there")
+
+    assert sample("--length", "20", "--prompt", "é", *arguments, "-o", "out.txt") == ""
+    assert Path("out.txt").read_text("utf-8") == expected
+    assert sample("--length", "20", "--prompt", "é", *arguments, "-o", "-") == expected
+
+
+def test_a_text_that_fails_leaves_what_was_there(sample: Sample) -> None:
+    Path("out.txt").write_text("what was there")
+
+    sample("--prompt", "q", "-o", "out.txt", code=3)
+    sample("-n", "2", "--only", "a", "--ban", "a", "-o", "out.txt", code=2)
+
+    assert Path("out.txt").read_text() == "what was there"
+    assert not [path for path in Path().iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "words"),
+    [
+        (".", 2, ". is a folder or a device; name a file, or - for stdout, by -o"),
+        ("checkpoints/tiny/best.safetensors", 2, "is a model file; name another with -o"),
+        ("a" * 300, 7, "cannot write"),
+        ("book.txt/x", 7, "cannot write"),
+    ],
+)
+def test_what_must_not_be_written_over_is_refused(
+    sample: Sample, target: str, code: int, words: str
+) -> None:
+    assert words in sample("--length", "3", "-o", target, code=code)
+
+
+@pytest.mark.parametrize(
+    ("separator", "between"), [("---", "---\n"), ("-\n", "-\n"), ("", ""), ("\n", "\n")]
+)
+def test_a_separator_is_a_line_between_texts(sample: Sample, separator: str, between: str) -> None:
+    texts = sample("--prompt", "a", "--prompt", "b", "--length", "0", "--separator", separator)
+
+    assert texts == f"a\n{between}b\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prompt", r"a\nb"], r"--prompt is a\nb with backslashes, which are taken as they are"),
+        (["--prompt", r"A\tB"], "write $'\\n' in bash or zsh"),
+        (["--separator", r"--\n"], r"--separator is --\n with backslashes"),
+        (["--separator", "--", "--json"], "leave --separator out"),
+        (["--prompt", "a", "--prompts", "p.txt"], "--prompt and --prompts both give a prompt"),
+        (["--prompt", "-", "--prompt", "-"], "standard input can be read only once"),
+        (["--prompt", "a", "--prompt", "b", "--save-state", "s"], "keeps the state of one text"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(sample: Sample, arguments: list[str], words: str) -> None:
+    assert words in sample(*arguments, code=2)
+
+
+def test_a_model_that_knows_the_backslash_reads_it(run: RunFolder, capfd: Capture) -> None:
+    RunFolder(Path("checkpoints/code")).save_best(
+        replace(read_model(run.best), vocab=Vocab("\n\\abn"))
+    )
+
+    with pytest.raises(SystemExit):
+        main(["sample", "code", "--prompt", r"a\nb", "--length", "0", "-q"])
+
+    assert capfd.readouterr() == ("a\\nb\n", "")
 
 
 def test_longer_texts_have_an_empty_line_between_them(sample: Sample) -> None:
@@ -83,7 +330,7 @@ def test_unique_texts_are_the_first_different_ones(sample: Sample) -> None:
 
 def test_a_shortage_is_reported(sample: Sample, capfd: Capture) -> None:
     with pytest.raises(SystemExit) as ending:
-        main(["sample", "tiny", "-n", "3", "--unique", "--only", "a", "--length", "2"])
+        main(["sample", "tiny", "-n", "3", "--unique", "--only", "a", "--length", "2", "-q"])
 
     out, err = capfd.readouterr()
     assert (ending.value.code, out) == (0, "aa\n")

@@ -127,7 +127,7 @@ def test_one_span_is_one() -> None:
 
 def test_where_nothing_is_copied_the_summary_says_so() -> None:
     assert describe_copies(NOTHING) == (
-        "nothing copied (no 20 characters in a row are in the training text)"
+        "nothing copied: no run of 20 characters is in the training text"
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -354,6 +356,79 @@ def test_no_page_is_written_of_a_text_that_cannot_be_scored(capsys: Text) -> Non
     assert not Path("map.html").exists()
 
 
+# ── characters that the model never saw ──
+
+ODD = "ab ß\nba—\n"
+
+
+def test_an_unseen_character_is_counted_apart_and_told(capsys: Text) -> None:
+    scores = charrnn.load("tiny").score(ODD)
+
+    shown = output_of(capsys, "score", "tiny", "--text", ODD)
+
+    assert f"bits per character  {scores.bpc:.4f}" in shown
+    words = f"2 characters the model never saw: {scores.unseen_bits:,.0f} bits, counted apart; "
+    assert words + f"{scores.bpc_with_unseen:.4f} bits per character with them" in shown
+    whole = objects_of(capsys, "score", "tiny", "--text", ODD)[-1]
+    assert (whole["chars"], whole["unseen_chars"]) == (len(ODD) - 2 - 1, 2)
+    assert whole["unseen_bits"] == pytest.approx(scores.unseen_bits)
+    assert whole["bpc_with_unseen"] == pytest.approx(scores.bpc_with_unseen)
+
+
+def test_every_view_marks_an_unseen_character(
+    capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = output_of(capsys, "score", "tiny", "--text", ODD, "--lines")
+    assert "  ab ⟦ß⟧\n" in lines
+    assert "  ba⟦—⟧\n" in lines
+
+    rows = output_of(capsys, "score", "tiny", "--text", ODD, "--map").splitlines()
+    assert rows[0].endswith(", ? never seen")
+    assert [rows[i][rows[i - 1].index(char)] for i, char in ((2, "ß"), (4, "—"))] == ["?", "?"]
+
+    *first, _ = objects_of(capsys, "score", "tiny", "--text", ODD)
+    assert [line["unseen"] for line in first] == [[3], [2]]
+
+    output = end_of("score", "tiny", "--text", ODD, "--html", "map.html")
+    assert output == 0
+    page = Path("map.html").read_text(encoding="utf-8")
+    assert re.search(r'<b class="s6" title="never seen, [\d.]+ bits">ß</b>', page)
+
+
+def test_colours_mark_an_unseen_character_whatever_it_costs(
+    capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    violet = "48;2;90;61;154m"
+
+    show_map([Line(1, "aß", np.array([0.1, 0.2]), (1,))])
+
+    assert f"{violet}ß" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("view", [[], ["--map"], ["--lines", "--sort"], ["--json"]], ids=str)
+def test_a_file_holds_what_stdout_would(capsys: Text, view: list[str]) -> None:
+    def without_speed(text: str) -> str:
+        return re.sub(r'(speed +|"chars_per_second": )\S+', "", text)
+
+    expected = output_of(capsys, "score", "tiny", "text.txt", *view)
+
+    assert output_of(capsys, "score", "tiny", "text.txt", *view, "-o", "out.txt") == ""
+    assert without_speed(Path("out.txt").read_text("utf-8")) == without_speed(expected)
+
+
+def test_unknown_characters_can_be_mapped_and_that_is_told(capsys: Text) -> None:
+    expected = objects_of(capsys, "score", "tiny", "--text", "abé")[:-1]
+
+    code = end_of("score", "tiny", "--text", "AbÉ", "--unknown", "map", "--json")
+
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "mapped: A → a (1 time), É → é (1)\n")
+    assert [json.loads(line) for line in out.splitlines()[:-1]] == expected
+    assert json.loads(out.splitlines()[-1])["mapped"] == {"A → a": 1, "É → é": 1}
+
+
 # ── refusals ──
 
 
@@ -363,7 +438,7 @@ def test_no_page_is_written_of_a_text_that_cannot_be_scored(capsys: Text) -> Non
     [
         (b"ab\n" * 500_000 + "ß".encode(), "never saw 'ß' (U+00DF"),
         (b"", "has 0 characters; at least 2 are needed"),
-        (b"a", "has 1 characters; at least 2 are needed"),
+        (b"a", "has 1 character; at least 2 are needed"),
         (b"a\xe9b " * 9, "is not utf-8"),
     ],
     ids=["unknown", "empty", "short", "undecodable"],
@@ -373,7 +448,7 @@ def test_a_text_that_cannot_be_scored_ends_with_3_before_anything_is_shown(
 ) -> None:
     Path("odd.txt").write_bytes(content)
 
-    code, line = complaint(capsys, "score", "tiny", "odd.txt", *view)
+    code, line = complaint(capsys, "score", "tiny", "odd.txt", "--unknown", "error", *view)
 
     assert code == 3
     assert message in line
@@ -389,7 +464,10 @@ def test_a_text_that_cannot_be_scored_ends_with_3_before_anything_is_shown(
         (["text.txt", "--html", ""], 2, "--html '' names no file"),
         (["text.txt", "--encoding", "utf-99"], 2, "utf-99"),
         (["tiny", "text.txt", "--text", "ab"], 2, "got 2 arguments; give a model and a text"),
-        (["--text", "a"], 3, "has 1 characters; at least 2 are needed"),
+        (["tiny", "--text", r"a\nb"], 2, r"--text is a\nb with backslashes"),
+        (["text.txt", "-o", "text.txt"], 2, "text.txt is the file that is read; name another"),
+        (["text.txt", "-o", "checkpoints"], 2, "is a folder or a device"),
+        (["--text", "a"], 3, "has 1 character; at least 2 are needed"),
         (["a", "b", "c"], 2, "got 3 arguments; give a model and a text, or only a text"),
         (["tiny"], 2, "tiny is a run, and no text has its name; name a text after it"),
         (["nowhere.txt"], 3, "cannot find the text 'nowhere.txt'"),

@@ -17,13 +17,13 @@ import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import main
-from charrnn.cli.write import terminal
+from charrnn.cli.write import autosave, terminal
 from charrnn.cli.write.repl import Repl
 from charrnn.cli.write.repl_commands import COMMANDS, SETTINGS, read_command
 from charrnn.cli.write.terminal import Terminal
 from charrnn.cli.write.view import View, fit_end
 from charrnn.config import SampleConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, StorageError
 from charrnn.generation.session import start_session
 from charrnn.text.vocab import Vocab
 
@@ -359,6 +359,145 @@ def test_an_editor_that_fails_leaves_the_text(talk: Talk, monkeypatch: pytest.Mo
     assert Path("out.txt").read_text("utf-8") == "ab"
 
 
+@pytest.mark.parametrize("width", [1, 5])
+def test_the_narrowest_terminal_shows_everything_and_loses_nothing(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    Path("wide.txt").write_text("é" * 300 + "\n" + "ab " * 300)
+
+    code, screen = talk("ab", "/load wide.txt", "", "/r", "/n", "/show", "/help", "/save out.txt")
+
+    assert code == 0
+    assert "Traceback" not in screen
+    assert Path("out.txt").read_text("utf-8").startswith("é" * 300 + "\n" + "ab " * 300)
+
+
+def test_steps_are_undone_and_redone_across_a_load(talk: Talk) -> None:
+    Path("other.txt").write_text("é b")
+    saves = iter(range(9))
+
+    def save() -> str:
+        return f"/save {next(saves)}.txt"
+
+    talk("ab", "/load other.txt", "a", save(), "/u 2", save(), "/redo", save(), "/redo", save())
+
+    texts = [Path(f"{number}.txt").read_text("utf-8") for number in range(4)]
+    assert texts == ["é ba", "ab", "é b", "é ba"]
+
+
+def test_a_paste_with_control_characters_moves_no_cursor(talk: Talk) -> None:
+    _, screen = talk("ab", "a\x1b[2Jb\x07\x9b", "/save out.txt", "/load \x1b[2J", "/\x1b[2J")
+
+    assert Path("out.txt").read_text("utf-8") == "ab"
+    assert "\x1b[2J" not in screen
+    assert "\x9b" not in screen
+
+
+def test_a_name_that_no_file_can_have_does_not_end_the_session(talk: Talk) -> None:
+    name = "a" * 300
+
+    code, screen = talk(
+        "ab", f"/save {name}", f"/save! {name}", f"/load {name}", "é", "/save o.txt"
+    )
+
+    assert code == 0
+    assert "File name too long" in " ".join(screen.split())
+    assert Path("o.txt").read_text("utf-8") == "abé"
+
+
+def test_a_saved_file_that_somebody_else_changed_is_not_written_over(talk: Talk) -> None:
+    def change() -> None:
+        Path("out.txt").write_text("theirs")
+
+    _, screen = talk("ab", "/save out.txt", change, "a", "/save", "/save out.txt")
+
+    assert "out.txt has changed since it was saved; /save! out.txt replaces it" in screen
+    assert Path("out.txt").read_text() == "theirs"
+    assert autosaved() == ["aba"]
+    talk("ab", "/save! out.txt", "a", "/save")
+    assert Path("out.txt").read_text() == "aba"
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_a_text_whose_file_is_gone_is_written_again_before_the_last_words(
+    talk: Talk, is_saved: bool
+) -> None:
+    def remove() -> None:
+        for path in (Path("out.txt"), *Path("state/charrnn").glob("writing-*.txt")):
+            path.unlink(missing_ok=True)
+
+    _, screen = talk("ab", *(["/save out.txt"] if is_saved else []), remove, "/quit")
+
+    assert autosaved() == ["ab"]
+    assert "continue with: charrnn write tiny --prompt-file" in screen
+
+
+def test_a_link_in_place_of_the_autosaved_file_is_not_followed(talk: Talk) -> None:
+    Path("mine.txt").write_text("mine")
+
+    def replace_by_link() -> None:
+        (path,) = Path("state/charrnn").glob("writing-*.txt")
+        path.unlink()
+        path.symlink_to(Path("mine.txt").resolve())
+
+    talk("ab", replace_by_link, "/quit")
+
+    assert Path("mine.txt").read_text() == "mine"
+    assert autosaved() == ["ab"]
+    (path,) = Path("state/charrnn").glob("writing-*.txt")
+    assert not path.is_symlink()
+
+
+def test_a_folder_in_place_of_the_autosaved_file_is_told(talk: Talk) -> None:
+    def replace_by_folder() -> None:
+        (path,) = Path("state/charrnn").glob("writing-*.txt")
+        path.unlink()
+        path.mkdir()
+
+    _, screen = talk("ab", replace_by_folder, "/save out.txt", "a", "/save", "/quit")
+
+    assert "cannot write" in screen
+    assert Path("out.txt").read_text() == "aba"
+    assert screen.endswith("the text is in out.txt\n")
+
+
+def test_a_full_disk_is_told_and_the_text_can_be_saved_elsewhere(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = autosave.write_atomically
+
+    def fill(path: Path, data: str) -> None:
+        if path.name != "elsewhere.txt":
+            raise StorageError(f"cannot write {path}: No space left on device")
+        write(path, data)
+
+    def fill_disk() -> None:
+        monkeypatch.setattr(autosave, "write_atomically", fill)
+
+    _, screen = talk("ab", "/save out.txt", fill_disk, "a", "/save", "/save elsewhere.txt", "/quit")
+
+    assert screen.count("No space left on device") >= 2
+    assert Path("out.txt").read_text() == "ab"
+    assert Path("elsewhere.txt").read_text() == "aba"
+    assert screen.endswith("the text is in elsewhere.txt\n")
+
+
+def test_characters_that_the_model_never_saw_can_be_mapped(talk: Talk) -> None:
+    Path("one.txt").write_text("ÀB")
+
+    _, screen = talk("B", "/unknown map", "BÉ", "/load one.txt", "/undo", "/save out.txt")
+    shown = " ".join(screen.split())
+    assert "pass /unknown map (B → b), or skip to leave it out" in shown
+    assert "mapped: B → b (1 time), É → é (1)" in shown
+    assert "mapped: À → a (1 time), B → b (1)" in shown
+    assert Path("out.txt").read_text("utf-8") == "bé"
+
+    _, screen = talk("/save two.txt", options="--prompt-file one.txt --unknown map")
+    assert "mapped: À → a (1 time), B → b (1)" in screen
+    assert Path("two.txt").read_text("utf-8") == "ab"
+
+
 # ── ends ──
 
 
@@ -414,6 +553,18 @@ def test_a_signal_saves_the_text_and_the_line_that_was_begun(
     assert ended == code
     assert autosaved() == ["abé a"]
     assert "continue with: charrnn write tiny --prompt-file" in screen
+
+
+def test_bytes_that_are_no_text_do_not_lose_the_line_that_was_begun(
+    talk: Talk, typed_so_far: list[str]
+) -> None:
+    def begin_line() -> None:
+        typed_so_far.append("é\udcffa")  # as readline hands on a byte that is no UTF-8
+
+    ended, _ = talk("ab", begin_line, send(signal.SIGTERM))
+
+    assert ended == 143
+    assert autosaved() == ["abéa"]
 
 
 def test_a_signal_does_not_add_a_command_that_was_begun(

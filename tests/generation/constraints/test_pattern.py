@@ -183,7 +183,7 @@ def test_before_a_match_every_dead_end_is_forbidden() -> None:
 
 def test_a_length_of_nothing_takes_a_pattern_that_matches_nothing() -> None:
     assert sample_texts(SMALL, regex="a*", length=0, count=2) == ["", ""]
-    assert "needs at least 1 characters, as in 'a', and length is 0" in error_of(
+    assert "needs at least 1 character, as in 'a', and length is 0" in error_of(
         regex="a+", length=0
     )
 
