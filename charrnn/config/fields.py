@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 import operator
 import os
+import re
 from dataclasses import field, fields, replace
 from typing import Any, TypeVar
 
 from charrnn.errors import ConfigError
 
 Config = TypeVar("Config")
+
+_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
 
 
 def setting(
@@ -78,12 +81,26 @@ def validate(config: Any) -> None:
         if is_number and abs(value) > largest:
             raise ConfigError(f"{name} is out of range; it must be at most {largest:.1e}")
         # A bool is an int to Python, but not here.
-        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+        is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+        if not is_kind or (kind is tuple and not all(isinstance(each, str) for each in value)):
             raise ConfigError(f"{name} is {value!r}; it must be {words}")
         for key, is_outside, bound_words in _BOUNDS if is_number else ():
             bound = rule[key]
             if bound is not None and is_outside(value, bound):
                 raise ConfigError(f"{name} is {value}; it must be {bound_words} {bound:g}")
+
+
+def check_escapes(name: str, text: str) -> None:
+    """Refuse a text with unread escapes, as a shell leaves them.
+
+    Raises:
+        ConfigError: names the field, its value and how to write a newline.
+    """
+    if _ESCAPE.search(text):
+        raise ConfigError(
+            f"{name} is {text} with backslashes, which are taken as they are; for newlines write "
+            "$'\\n' in bash or zsh, \"\\n\" in a configuration file"
+        )
 
 
 def with_seed(config: Config) -> Config:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from charrnn.config.fields import setting, validate
+from charrnn.config.fields import check_escapes, setting, validate
 from charrnn.errors import ConfigError
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -132,6 +132,9 @@ class SampleConfig:
                 raise ConfigError(f"{name} is empty; it must hold at least one character")
         for text in self.bias:
             parse_bias(text)
+        for name in ("bias", "only", "ban", "stop"):
+            for text in getattr(self, name):
+                check_escapes(name, text)
         if self.beam_groups > 1 and (not self.beam or self.beam % self.beam_groups):
             raise ConfigError(
                 f"beam_groups is {self.beam_groups} and beam {self.beam}; each group must have the "

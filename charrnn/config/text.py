@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
 
-from charrnn.config.fields import setting, validate
+from charrnn.config.fields import check_escapes, setting, validate
 from charrnn.errors import ConfigError
 
 LIBRARY_FOLDER = "corpora"
 _MAX_END_CHARS = 1000  # of what ends a document
-_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +54,4 @@ def _check_end(end: str, form: str) -> None:
         raise ConfigError(
             f"document_end is {end!a}, which becomes {read!a} when a text is read; write it so"
         )
-    if _ESCAPE.search(end):
-        raise ConfigError(
-            f"document_end is {end} with backslashes, which are taken as they are; for newlines "
-            "write $'\\n' in bash or zsh, \"\\n\" in a configuration file"
-        )
+    check_escapes("document_end", end)

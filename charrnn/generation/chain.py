@@ -173,7 +173,7 @@ class SamplerChain:
         return SamplerState(history, mu, token)
 
     def _filtered(self, logits: Logits, state: SamplerState, xtc_uniform: Uniform) -> Logits:
-        """Return the logits after temperature and filters; the largest before XTC is 0."""
+        """Return the logits after temperature and filters; before those the largest is 0."""
         if self._temperatures is None:
             kept = self._filter(logits, xtc_uniform)
         else:

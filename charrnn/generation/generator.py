@@ -22,7 +22,7 @@ from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.filters import softmax
-from charrnn.generation.logit_bias import begins_word, make_logit_bias
+from charrnn.generation.logit_bias import begins_word, check_writable, make_logit_bias
 from charrnn.generation.network import LanguageModel
 from charrnn.generation.prefill import prefill
 from charrnn.generation.sampler import Context, iter_tokens
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _LARGEST_BATCH = 256  # texts side by side
 _LARGEST_LOGITS = 1 << 22  # numbers of one step: 32 MB in float64
+_TEXTS = ("only", "ban", "regex", "choices", "template", "stop", "stop_regex")  # settings
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
 
 
@@ -100,7 +101,7 @@ class Generator:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or leaves no character to write.
         """
-        config = _with_seed(replace(config or SampleConfig(), **settings))
+        config = self._normalized(_with_seed(replace(config or SampleConfig(), **settings)))
         chain, constraint = self._resolve(config, constraint)
         random = np.random.default_rng([config.seed or 0, index])
         start = self._read_start(prompt, config, after) or self._random_start(random)
@@ -132,7 +133,7 @@ class Generator:
         Raises:
             VocabError, ConfigError: as `generate`.
         """
-        config = _with_seed(replace(config or SampleConfig(), **settings))
+        config = self._normalized(_with_seed(replace(config or SampleConfig(), **settings)))
         chain, constraint = self._resolve(config, constraint)
         start = self._read_start(prompt, config, after)
         limit = _LARGEST_BATCH if count >= _SMALLEST_BATCH else 1
@@ -171,7 +172,7 @@ class Generator:
         """
         from charrnn.generation.beam import check_search, search_beams
 
-        config = replace(config or SampleConfig(), **settings)
+        config = self._normalized(replace(config or SampleConfig(), **settings))
         check_search(config, count)
         chain, _ = self._resolve(config)
         start = self._read_start(prompt, config, after)
@@ -230,6 +231,19 @@ class Generator:
             return self.text_format.document_end or ""
         return "\n" if "\n" in self.vocab.alphabet else ""
 
+    def _normalized(self, config: SampleConfig) -> SampleConfig:
+        """Return the settings with their texts in the normal form of the model's text."""
+        form = self.text_format.normalized
+        if self.text_format.normalize == "none":
+            return config
+        texts: dict[str, Any] = {}
+        for name in _TEXTS:
+            value = getattr(config, name)
+            texts[name] = (
+                tuple(map(form, value)) if isinstance(value, tuple) else value and form(value)
+            )
+        return replace(config, **texts)
+
     def _resolve(
         self, config: SampleConfig, constraint: Constraint | None = None
     ) -> tuple[SamplerChain, Constraint | None]:
@@ -244,6 +258,8 @@ class Generator:
                 "max_copy needs the text that the model was trained on: pass the constraint that "
                 "charrnn.tasks.originality makes, or leave max_copy out"
             )
+        for text in config.stop:
+            check_writable(self.vocab, "stop", text)
         bias = make_logit_bias(self.vocab, config)  # first: a constraint has to know the bans
         if config.regex or config.template or config.choices or config.balanced:
             from charrnn.generation.constraints.pattern import make_constraint
@@ -253,10 +269,6 @@ class Generator:
                     "what the text must be and what it must not copy may leave nothing to write; "
                     "leave --max-copy out, or --regex, --choices, --template and --balanced"
                 )
-            form = self.text_format.normalized  # what is to be matched has the form of the text
-            regex, template = (each and form(each) for each in (config.regex, config.template))
-            choices = tuple(map(form, config.choices))
-            config = replace(config, regex=regex, template=template, choices=choices)
             is_allowed = None if bias is None else bias > -math.inf
             constraint = make_constraint(self.vocab, config, is_allowed)
         words = None if config.word_temperature is None else begins_word(self.vocab)

@@ -24,6 +24,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import SampleConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.batch import BatchStep
+from charrnn.generation.filters import LEAST_TEMPERATURE
 from charrnn.generation.logit_bias import make_logit_bias
 from charrnn.generation.network import LanguageModel
 from charrnn.generation.sampler import Context
@@ -260,7 +261,7 @@ def filter_logits(logits: Tensor, config: SampleConfig) -> Tensor:
 
     The reference is generation/filters.py.
     """
-    kept = (logits - logits.amax(-1, keepdim=True)) / config.temperature
+    kept = (logits - logits.amax(-1, keepdim=True)) / max(config.temperature, LEAST_TEMPERATURE)
     if config.top_n_sigma:
         # The standard deviation of those that are not banned, row by row.
         is_finite = kept > -math.inf

@@ -154,6 +154,27 @@ def test_an_empty_set_of_characters_is_refused(name: str) -> None:
     assert error_of(SampleConfig, **{name: ("a", "")}).startswith(f"{name} is empty")
 
 
+@pytest.mark.parametrize(
+    ("cls", "name", "text"),
+    [
+        *((SampleConfig, name, r"a\n") for name in ("stop", "only", "ban")),
+        (SampleConfig, "bias", r"\t=2"),
+        (FillConfig, "ban", r"\r"),
+    ],
+)
+def test_an_escape_that_no_shell_has_read_is_refused_with_advice(
+    cls: type, name: str, text: str
+) -> None:
+    message = error_of(cls, **{name: (r"\newpage=1", text)})
+
+    assert message.startswith(f"{name} is {text} with backslashes, which are taken as they are")
+    assert r"write $'\n' in bash" in message
+
+
+def test_texts_must_be_texts() -> None:
+    assert error_of(SampleConfig, stop=(1,)) == "stop is (1,); it must be texts"
+
+
 @pytest.mark.parametrize("bias", ["e", "=1", "e=", "e=much", "e=nan", "e=1001", "e=-inf", ""])
 def test_an_invalid_bias_is_refused_with_an_example(bias: str) -> None:
     assert error_of(SampleConfig, bias=(bias,)).startswith(

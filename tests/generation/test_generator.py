@@ -289,6 +289,26 @@ def test_what_is_to_be_matched_is_normalized_as_the_models_text_was(
     assert "".join(model.generate(**settings)) == "é"
 
 
+@pytest.mark.parametrize("settings", [{"stop": ("e\u0301",)}, {"stop_regex": "e\u0301"}])
+def test_what_ends_a_text_is_normalized_too(settings: dict[str, Any]) -> None:
+    model = make_model(settings={"normalize": "nfc"})
+
+    assert "é" not in "".join(model.generate(length=300, seed=1, **settings))
+
+
+def test_what_is_banned_is_normalized_too() -> None:
+    model = make_model(settings={"normalize": "nfc"})
+
+    assert set(write(model, "", 300, ban=("e\u0301", "a"))) == set("\n bcd")
+
+
+def test_a_stop_text_that_the_model_can_never_write_is_refused() -> None:
+    for call in ("generate", "search"):
+        with pytest.raises(ConfigError, match=r"stop 'bü' has 'ü' \(U\+00FC\), which this model"):
+            getattr(make_model(), call)(stop=("a", "bü"), beam=int(call == "search"))
+    assert write(make_model(BYTES), "a", 9, stop=("ü",))
+
+
 def test_a_beam_is_for_searching_alone() -> None:
     model = make_model()
 
