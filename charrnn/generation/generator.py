@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LARGEST_BATCH = 256  # texts side by side
 _LARGEST_LOGITS = 1 << 22  # numbers of one step: 32 MB in float64
 _TEXTS = ("only", "ban", "regex", "choices", "template", "stop", "stop_regex")  # settings
+_LONGEST_UTF8 = 4  # bytes of a character
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
 
 
@@ -165,7 +166,8 @@ class Generator:
     ) -> list[Sample]:
         """Return the `count` likeliest texts that a beam of `config.beam` finds, the best first.
 
-        Only bias and bans shape the probabilities; a text ends as a sampled one would.
+        Only bias and bans shape the probabilities; a text ends as a sampled one would. Where
+        several ways to write and to end a text were found, its nats are those of all of them.
 
         Raises:
             VocabError, ConfigError: as `generate`; or a setting is only for sampling.
@@ -181,20 +183,24 @@ class Generator:
         def shown(ids: Sequence[int]) -> tuple[str, str]:
             """Return what is shown of a text of these ids, and why it ends, "" if it goes on."""
             criteria = StoppingCriteria(config, self.text_format.document_end)
+            decode = StreamDecoder(self.vocab).feed  # which waits for a character's last byte
             text = ""
-            for char in self.vocab.decode(ids):
+            for char in chained.from_iterable(map(decode, ids)):
                 if criteria.reason is None:
                     text += criteria.feed(char)
             return text, criteria.reason or ""
 
-        has_rules = StoppingCriteria(config, self.text_format.document_end).has_rules
+        has_bytes = self.vocab.has_bytes
+        can_end = has_bytes or StoppingCriteria(config, self.text_format.document_end).has_rules
         found = search_beams(
             self.language_model,
             start.state,
             config,
             count=count,
             bias=chain.bias,
-            is_end=lambda ids: has_rules and shown(ids)[1] != "",
+            is_end=lambda ids: can_end and shown(ids)[1] != "",
+            text_of=lambda ids: shown(ids)[0],
+            ids_per_char=_LONGEST_UTF8 if has_bytes else 1,
         )
         return [Sample(i, *shown(each.ids), -each.log_prob) for i, each in enumerate(found)]
 

@@ -10,6 +10,7 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.errors import ConfigError, VocabError
+from charrnn.generation.filters import softmax
 from charrnn.generation.model import Model
 from charrnn.text.vocab import Vocab
 from tests.generation.random_models import random_weights
@@ -323,3 +324,24 @@ def test_a_beam_is_for_searching_alone() -> None:
 def test_max_copy_needs_the_text_that_the_model_was_trained_on() -> None:
     with pytest.raises(ConfigError, match="max_copy needs the text"):
         make_model().generate(max_copy=3)
+
+
+@pytest.mark.parametrize("vocab", [LETTERS, BYTES])
+def test_a_beam_finds_each_text_once(vocab: Vocab) -> None:
+    found = make_model(vocab).search("a", beam=20, count=20, length=4, stop_regex=r"\W")
+
+    assert len({sample.text for sample in found}) == 20
+    assert all(len(sample.text) == 4 or sample.stopped_by == "stop-regex" for sample in found)
+    assert "\ufffd" not in "".join(sample.text for sample in found)
+
+
+def test_a_text_that_bytes_spell_too_is_found_once_with_both_probabilities() -> None:
+    model = make_model(BYTES)
+    ids = [1, 3 + ord("a")]  # a letter, and its byte
+    logits = model.language_model.logits(model.read("b").state)
+    expected = float(softmax(logits.astype(np.float64))[ids].sum())
+
+    found = model.search("b", beam=259, count=259, length=1)
+
+    (nats,) = [sample.nats for sample in found if sample.text == "a"]
+    assert np.exp(-nats) == pytest.approx(expected, rel=1e-5)
