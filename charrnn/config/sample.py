@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from functools import partial
+from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 from charrnn.config.fields import check_escapes, setting, validate
@@ -21,6 +22,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 _FORMS = ("regex", "choices", "template", "balanced")
 _ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
 _MAX_BIAS = 1000
+_ZERO_WIDTH = re.compile(r"\(\?<?[=!]|\\[bB]")  # needs characters, and matches none of them
 
 # One constructor for each section of the help page.
 _penalty = partial(setting, section="Penalties")
@@ -140,12 +142,16 @@ class SampleConfig:
                 f"beam_groups is {self.beam_groups} and beam {self.beam}; each group must have the "
                 f"same number of hypotheses: make beam {self.beam_groups * 2}, for example"
             )
-        # Such a pattern would end every text before its first character.
-        if self.stop_regex is not None and _compile("stop_regex", self.stop_regex).search(""):
-            raise ConfigError(
-                f"stop_regex is {self.stop_regex!r}, which matches an empty text; make it need at "
-                "least one character"
-            )
+        if self.stop_regex is not None:
+            _compile("stop_regex", self.stop_regex)
+            # Such a pattern would end every text before its first character. To search an empty
+            # text for it could take for ever: (a?){60000} tries 60,000 times to match nothing.
+            is_empty = _parser.parse(self.stop_regex).getwidth()[0] == 0
+            if is_empty and not _ZERO_WIDTH.search(self.stop_regex):
+                raise ConfigError(
+                    f"stop_regex is {self.stop_regex!r}, which matches an empty text; make it need "
+                    "at least one character"
+                )
         # The text has one form, and must reach its end.
         forms = [name for name in _FORMS if getattr(self, name) not in (None, False, ())]
         ends = [name for name in _ENDS if getattr(self, name) not in (None, False, ())]

@@ -266,6 +266,10 @@ class Generator:
             )
         for text in config.stop:
             check_writable(self.vocab, "stop", text)
+        if config.stop_regex is not None:
+            from charrnn.generation.constraints.pattern import check_stop_regex
+
+            check_stop_regex(config.stop_regex, self.vocab)
         bias = make_logit_bias(self.vocab, config)  # first: a constraint has to know the bans
         if config.regex or config.template or config.choices or config.balanced:
             from charrnn.generation.constraints.pattern import make_constraint

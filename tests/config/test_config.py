@@ -192,6 +192,7 @@ def test_a_bias_is_split_at_its_last_equals_sign() -> None:
         ("a(", "no regular expression: missing )"),
         ("x*", "matches an empty text"),
         ("$", "an empty text"),
+        ("((a?){60000}){60000}", "an empty text"),  # which re would try 3.6 billion times to match
     ],
 )
 def test_an_invalid_stop_pattern_or_one_that_matches_empty_text_is_refused(
@@ -201,6 +202,11 @@ def test_an_invalid_stop_pattern_or_one_that_matches_empty_text_is_refused(
 
     assert message.startswith(f"stop_regex is {pattern!r}, which ")
     assert reason in message
+
+
+@pytest.mark.parametrize("pattern", ["(?<=[.!?])", "(?=bb)", r"\b", "x"])
+def test_a_stop_pattern_may_match_between_characters(pattern: str) -> None:
+    assert SampleConfig(stop_regex=pattern).stop_regex == pattern
 
 
 @pytest.mark.parametrize(

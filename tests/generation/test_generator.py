@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -308,6 +309,15 @@ def test_a_stop_text_that_the_model_can_never_write_is_refused() -> None:
         with pytest.raises(ConfigError, match=r"stop 'bü' has 'ü' \(U\+00FC\), which this model"):
             getattr(make_model(), call)(stop=("a", "bü"), beam=int(call == "search"))
     assert write(make_model(BYTES), "a", 9, stop=("ü",))
+
+
+@pytest.mark.parametrize("pattern", ["ü+", "a(x|ü)"])
+def test_a_stop_pattern_that_the_model_can_never_write_is_refused(pattern: str) -> None:
+    with pytest.raises(ConfigError, match=rf"stop_regex '{re.escape(pattern)}' needs .*'ü' \(U"):
+        make_model().generate(stop_regex=pattern)
+    for possible in ("ü|a", r"\d", r"\Bü", "(?<=a)ü"):
+        assert make_model().generate(stop_regex=possible)
+    assert make_model(BYTES).generate(stop_regex=pattern)
 
 
 def test_a_beam_is_for_searching_alone() -> None:
