@@ -63,6 +63,16 @@ class SampleConfig:
         "characters themselves; can be repeated",
     )
     ban: tuple[str, ...] = _chars((), "never write these, named as for --only; can be repeated")
+    ban_word: tuple[str, ...] = _chars(
+        (),
+        "never write this as a whole word, or, in a script without blanks, anywhere; can be "
+        "repeated",
+    )
+    must: tuple[str, ...] = _constraint(
+        (),
+        "write this word somewhere in the text; in a script without blanks it is any part of it; "
+        "can be repeated",
+    )
     regex: str | None = _constraint(None, "write a full match of this Python regular expression")
     choices: tuple[str, ...] = _constraint((), "write one of these texts")
     template: str | None = _constraint(
@@ -129,12 +139,12 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         validate(self)
-        for name in ("stop", "only", "ban", "choices"):
+        for name in ("stop", "only", "ban", "ban_word", "must", "choices"):
             if "" in getattr(self, name):
                 raise ConfigError(f"{name} is empty; it must hold at least one character")
         for text in self.bias:
             parse_bias(text)
-        for name in ("bias", "only", "ban", "stop"):
+        for name in ("bias", "only", "ban", "ban_word", "must", "stop"):
             for text in getattr(self, name):
                 check_escapes(name, text)
         if self.beam_groups > 1 and (not self.beam or self.beam % self.beam_groups):
@@ -157,9 +167,16 @@ class SampleConfig:
         ends = [name for name in _ENDS if getattr(self, name) not in (None, False, ())]
         if len(forms) > 1:
             raise ConfigError(f"{' and '.join(forms)} each say what the text must be; keep one")
-        if forms and ends:
+        goals = [*forms, *(["must"] if self.must else [])]
+        if goals and ends:
             raise ConfigError(
-                f"{ends[0]} could end the text before {forms[0]} is complete; leave one of them out"
+                f"{ends[0]} could end the text before {goals[0]} is complete; leave one of them out"
+            )
+        others = [*forms, *(name for name in ("max_copy", "beam") if getattr(self, name))]
+        if others and (self.must or self.ban_word):
+            raise ConfigError(
+                f"{'must' if self.must else 'ban_word'} and {others[0]} cannot be followed "
+                "together; leave one of them out"
             )
         for name in ("regex", "template"):
             if getattr(self, name) == "":

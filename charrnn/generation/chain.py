@@ -194,7 +194,9 @@ def describe_chain(config: SampleConfig) -> list[str]:
         words[-1] += f" (penalties count the last {config.penalty_window:,} characters)"
     for name in ("bias", "only", "ban"):
         words += [f"{name} {each!r}" for each in getattr(config, name)]
-    for name in ("regex", "template"):  # from here on constraints
+    for name in ("ban_word", "must"):  # from here on constraints
+        words += [f"{name.replace('_', '-')} {each!r}" for each in getattr(config, name)]
+    for name in ("regex", "template"):
         if getattr(config, name) is not None:
             words.append(f"{name} {getattr(config, name)!r}")
     if config.choices:

@@ -35,7 +35,17 @@ if TYPE_CHECKING:
 
 _LARGEST_BATCH = 256  # texts side by side
 _LARGEST_LOGITS = 1 << 22  # numbers of one step: 32 MB in float64
-_TEXTS = ("only", "ban", "regex", "choices", "template", "stop", "stop_regex")  # settings
+_TEXTS = (
+    "only",
+    "ban",
+    "ban_word",
+    "must",
+    "regex",
+    "choices",
+    "template",
+    "stop",
+    "stop_regex",
+)  # settings
 _LONGEST_UTF8 = 4  # bytes of a character
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
 
@@ -281,6 +291,11 @@ class Generator:
                 )
             is_allowed = None if bias is None else bias > -math.inf
             constraint = make_constraint(self.vocab, config, is_allowed)
+        if config.must or config.ban_word:
+            from charrnn.generation.constraints.words import WordsConstraint
+
+            is_allowed = None if bias is None else bias > -math.inf
+            constraint = WordsConstraint(self.vocab, config, is_allowed)
         words = None if config.word_temperature is None else begins_word(self.vocab)
         return SamplerChain(config, self.vocab.size, bias, words), constraint
 

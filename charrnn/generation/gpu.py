@@ -38,7 +38,7 @@ _MAX_BATCH = 4096
 _MAX_LOGITS = 1 << 24  # of one step: 128 MiB in double precision
 _UNSUPPORTED = (  # they read back the text or the clock, or few use them by the thousand
     *("repetition_penalty", "presence_penalty", "frequency_penalty", "dry_penalty"),
-    *("regex", "choices", "template", "balanced", "max_copy"),
+    *("ban_word", "must", "regex", "choices", "template", "balanced", "max_copy"),
     *("dynamic_temperature", "word_temperature", "typical", "xtc", "mirostat"),
     *("beam", "seconds"),
 )

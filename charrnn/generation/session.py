@@ -148,7 +148,7 @@ class Session:
         Raises:
             VocabError, ConfigError: as `add` and `write`.
         """
-        bans = {name: getattr(self.config, name) for name in ("only", "ban", "bias")}
+        bans = {name: getattr(self.config, name) for name in ("only", "ban", "ban_word", "bias")}
         config = SampleConfig(temperature=0, length=_MAX_WORD, stop_regex=r"\W", **bans)
         return "".join(self.model.generate(typed, config, after=_end_of(self.pieces)))
 
