@@ -90,9 +90,7 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
     if packed.is_stored:
         print_note("stored uncompressed: the model does not make it smaller")
     else:
-        unknown = (
-            f"; {counted(packed.escaped_bytes, 'byte')} that it does not know: stored unchanged"
-        )
+        unknown = f"; {counted(packed.escaped_bytes, 'byte')} unknown to it, stored unchanged"
         more = unknown if packed.escaped_bytes else ""
         print_note(f"the model's own code length: {model_bytes:,.0f} bytes{more}")
 

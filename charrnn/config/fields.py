@@ -17,6 +17,9 @@ from charrnn.errors import ConfigError
 
 Config = TypeVar("Config")
 
+_ANY_ESCAPE = re.compile(r"\\[nrt]")
+_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
+
 
 def setting(
     default: Any,
@@ -92,7 +95,8 @@ def validate(config: Any) -> None:
         if is_number and abs(value) > largest:
             raise ConfigError(f"{name} is out of range; it must be at most {largest:.1e}")
         # A bool is an int to Python, but not here.
-        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+        is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+        if not is_kind or (kind is tuple and not all(isinstance(each, str) for each in value)):
             raise ConfigError(f"{name} is {value!r}; it must be {words}")
         for key, is_outside, bound_words in _BOUNDS if is_number else ():
             bound = rule[key]
@@ -100,38 +104,28 @@ def validate(config: Any) -> None:
                 raise ConfigError(f"{name} is {value}; it must be {bound_words} {bound:g}")
 
 
-def has_literal_escape(text: str) -> bool:
-    r"""Return whether a text has a backslash and a letter where a newline or a tab may be meant.
-
-    >>> has_literal_escape("A" + chr(92) + "nB"), has_literal_escape("A\nB")
-    (True, False)
-    """
-    return _ESCAPE.search(text) is not None
-
-
-def escape_advice(option: str, text: str) -> str:
-    """Return the message for an option's text that `has_literal_escape`."""
-    shown = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
-    in_files = "" if option.startswith("-") else ', "\\n" in a configuration file'
-    return (
-        f"{option} is {shown} with backslashes, which are taken as they are; for newlines write "
-        f"$'\\n' in bash or zsh{in_files}"
-    )
-
-
 def refuse_escapes(option: str, text: str, alphabet: str | None = None) -> None:
-    r"""Refuse the \n of a text in which a newline was meant.
+    r"""Refuse the \n of a text in which a newline was meant, as a shell leaves it.
 
     alphabet: of the model that reads the text. One that knows the backslash may have seen code; to
     another even the \n of \newpage is nothing that it could read.
 
     Raises:
-        ConfigError: names the option, and how a shell writes a newline.
+        ConfigError: names the option or field, its text and how to write a newline.
+
+    >>> refuse_escapes("--prompt", "A" + chr(92) + "nB")
+    Traceback (most recent call last):
+    charrnn.errors.ConfigError: --prompt is A\nB with backslashes, which are taken literally; ...
     """
-    is_read = alphabet is not None
-    is_meant = re.search(r"\\[nrt]", text) if is_read else has_literal_escape(text)
-    if is_meant and "\\" not in (alphabet or ""):
-        raise ConfigError(escape_advice(option, text))
+    is_meant = (_ESCAPE if alphabet is None else _ANY_ESCAPE).search(text)
+    if not is_meant or "\\" in (alphabet or ""):
+        return
+    shown = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
+    in_files = "" if option.startswith("-") else ', "\\n" in a configuration file'
+    raise ConfigError(
+        f"{option} is {shown} with backslashes, which are taken literally; for newlines write "
+        f"$'\\n' in bash or zsh{in_files}"
+    )
 
 
 def with_seed(config: Config) -> Config:

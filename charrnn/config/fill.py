@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from charrnn.config.fields import setting, unknown_setting, validate
+from charrnn.config.fields import refuse_escapes, setting, unknown_setting, validate
 from charrnn.errors import ConfigError
 
 
@@ -59,3 +59,5 @@ class FillConfig:
         for name in ("only", "ban"):
             if "" in getattr(self, name):
                 raise ConfigError(f"{name} is empty; it must hold at least one character")
+            for text in getattr(self, name):
+                refuse_escapes(name, text)

@@ -6,9 +6,10 @@ import math
 import re
 from dataclasses import dataclass
 from functools import partial
+from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
-from charrnn.config.fields import setting, unknown_setting, validate
+from charrnn.config.fields import refuse_escapes, setting, unknown_setting, validate
 from charrnn.errors import ConfigError
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -22,6 +23,7 @@ _FORMS = ("regex", "choices", "template", "balanced")
 _ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
 _ONLY_SAMPLED = ("max_copy", "seconds")
 _MAX_BIAS = 1000
+_ZERO_WIDTH = re.compile(r"\(\?<?[=!]|\\[bB]")  # needs characters, and matches none of them
 
 # One constructor for each section of the help page.
 _penalty = partial(setting, section="Penalties")
@@ -72,6 +74,16 @@ class SampleConfig:
         "characters themselves; can be repeated",
     )
     ban: tuple[str, ...] = _chars((), "never write these, named as for --only; can be repeated")
+    ban_word: tuple[str, ...] = _chars(
+        (),
+        "never write this as a whole word, or, in a script without blanks, anywhere; can be "
+        "repeated",
+    )
+    must: tuple[str, ...] = _constraint(
+        (),
+        "write this word somewhere in the text; in a script without blanks it is any part of it; "
+        "can be repeated",
+    )
     regex: str | None = _constraint(None, "write a full match of this Python regular expression")
     choices: tuple[str, ...] = _constraint(
         (), "write one of these texts: --choices yes --choices no"
@@ -174,22 +186,29 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         validate(self)
-        for name in ("stop", "only", "ban", "choices"):
+        for name in ("stop", "only", "ban", "ban_word", "must", "choices"):
             if "" in getattr(self, name):
                 raise ConfigError(f"{name} is empty; it must hold at least one character")
         for text in self.bias:
             parse_bias(text)
+        for name in ("bias", "only", "ban", "ban_word", "must", "stop"):
+            for text in getattr(self, name):
+                refuse_escapes(name, text)
         if self.beam_groups > 1 and (not self.beam or self.beam % self.beam_groups):
             raise ConfigError(
                 f"beam_groups is {self.beam_groups} and beam {self.beam}; each group must have the "
                 f"same number of hypotheses: make beam {self.beam_groups * 2}, for example"
             )
-        # Such a pattern would end every text before its first character.
-        if self.stop_regex is not None and _compile("stop_regex", self.stop_regex).search(""):
-            raise ConfigError(
-                f"stop_regex is {self.stop_regex!r}, which matches an empty text; make it need at "
-                "least one character"
-            )
+        if self.stop_regex is not None:
+            _compile("stop_regex", self.stop_regex)
+            # Such a pattern would end every text before its first character. To search an empty
+            # text for it could take for ever: (a?){60000} tries 60,000 times to match nothing.
+            is_empty = _parser.parse(self.stop_regex).getwidth()[0] == 0
+            if is_empty and not _ZERO_WIDTH.search(self.stop_regex):
+                raise ConfigError(
+                    f"stop_regex is {self.stop_regex!r}, which matches an empty text; make it need "
+                    "at least one character"
+                )
         for name in ("regex", "template"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} is empty; it must hold at least one character")
@@ -203,9 +222,16 @@ class SampleConfig:
         ends = [name for name in _ENDS if getattr(self, name) not in (None, False, ())]
         if len(forms) > 1:
             raise ConfigError(f"{' and '.join(forms)} each say what the text must be; keep one")
-        if forms and ends:
+        goals = [*forms, *(["must"] if self.must else [])]
+        if goals and ends:
             raise ConfigError(
-                f"{ends[0]} could end the text before {forms[0]} is complete; leave one of them out"
+                f"{ends[0]} could end the text before {goals[0]} is complete; leave one of them out"
+            )
+        others = [*forms, *(name for name in ("max_copy", "beam") if getattr(self, name))]
+        if others and (self.must or self.ban_word):
+            raise ConfigError(
+                f"{'must' if self.must else 'ban_word'} and {others[0]} cannot be followed "
+                "together; leave one of them out"
             )
         if forms and self.max_copy is not None:
             raise ConfigError(

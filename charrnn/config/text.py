@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, fields
 
-from charrnn.config.fields import escape_advice, has_literal_escape, setting, validate
+from charrnn.config.fields import refuse_escapes, setting, validate
 from charrnn.errors import ConfigError
 
 LIBRARY_FOLDER = "corpora"
@@ -88,5 +88,4 @@ def _check_end(end: str, form: str) -> None:
             f"document_end is {end!a}, which becomes {read!a} when a text is read; give that "
             "instead"
         )
-    if has_literal_escape(end):
-        raise ConfigError(escape_advice("document_end", end))
+    refuse_escapes("document_end", end)

@@ -174,7 +174,7 @@ class SamplerChain:
         return SamplerState(history, mu, token)
 
     def _filtered(self, logits: Logits, state: SamplerState, xtc_uniform: Uniform) -> Logits:
-        """Return the logits after temperature and filters; the largest before XTC is 0."""
+        """Return the logits after temperature and filters; before those the largest is 0."""
         if self._temperatures is None:
             kept = self._filter(logits, xtc_uniform)
         else:
@@ -195,7 +195,9 @@ def describe_chain(config: SampleConfig) -> list[str]:
         words[-1] += f" (penalties count the last {counted(config.penalty_window, 'character')})"
     for name in ("bias", "only", "ban"):
         words += [f"{name} {each!r}" for each in getattr(config, name)]
-    for name in ("regex", "template"):  # from here on constraints
+    for name in ("ban_word", "must"):  # from here on constraints
+        words += [f"{name.replace('_', '-')} {each!r}" for each in getattr(config, name)]
+    for name in ("regex", "template"):
         if getattr(config, name) is not None:
             words.append(f"{name} {getattr(config, name)!r}")
     if config.choices:

@@ -7,7 +7,6 @@ those that know it read it. generation/model.py makes a `Blend` or a `NegativeGu
 V = tokens of the common vocabulary, B = texts side by side, S = tokens of a text.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 
@@ -22,6 +21,8 @@ from charrnn.text.vocab import Ids, Vocab
 
 Part = tuple[LanguageModel, Vocab]
 
+MAX_WEIGHT = 1000  # and the largest strength
+_LEAST_SHARE = 1e-100  # of a weight among all: where that model is the only active one, it decides
 _MAX_PENDING = 3  # bytes of an unfinished UTF-8 character
 
 
@@ -174,7 +175,8 @@ class Blend(Ensemble):
     ) -> None:
         vocabs = [vocab for _, vocab, _ in members]
         super().__init__(reduce(Vocab.union, vocabs), [member[:2] for member in members])
-        self._weights = [_check_positive("weight", weight) for *_, weight in members]
+        weights = np.array([_check_range("weight", weight) for *_, weight in members])
+        self._weights: list[float] = np.maximum(weights / weights.sum(), _LEAST_SHARE).tolist()
         self._in_log_space = in_log_space
         if in_log_space and not np.all([each.is_known for each in self._members], axis=0).any():
             raise ConfigError(
@@ -207,7 +209,7 @@ class NegativeGuidance(Ensemble):
 
     def __init__(self, main: Part, negative: Part, strength: float) -> None:
         super().__init__(main[1], [main, negative])
-        self._strength = _check_positive("strength", strength)
+        self._strength = _check_range("strength", strength)
         if not self._members[1].is_known.any():
             raise ConfigError(
                 "the negative model has no character in common with the first; "
@@ -225,7 +227,10 @@ class NegativeGuidance(Ensemble):
         return log_softmax(pushed).astype(np.float32)
 
 
-def _check_positive(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"the {name} of a model is {value}; it must be a finite number above 0")
+def _check_range(name: str, value: float) -> float:
+    if not 0 < value <= MAX_WEIGHT:  # NaN compares as False
+        raise ConfigError(
+            f"the {name} of a model is {value}; it must be a finite number above 0 and at most "
+            f"{MAX_WEIGHT:,}"
+        )
     return value

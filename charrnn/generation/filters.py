@@ -1,9 +1,9 @@
 """Filters of logits: what the temperature scales and what leaves tokens out, and the softmax.
 
 `chain.py` applies them after penalties and bans, in this order: temperature, top-n-sigma, top-k,
-typical, top-p, min-p, XTC, mirostat. A token that is left out has the logit −inf; only XTC ever
-leaves out the likeliest, and then another one stays. Every filter is a pure function of logits
-(V,) float, or row by row of (B, V).
+typical, top-p, min-p, XTC, mirostat. A token that is left out has the logit −inf; only typical and
+XTC ever leave out the likeliest, and then one stays that can be sampled. Every filter is a pure
+function of logits (V,) float, or row by row of (B, V).
 
 V = vocabulary, B = texts side by side.
 """
@@ -22,7 +22,7 @@ Logits = NDArray[np.floating]
 Uniform = float | Floats  # one number for (V,), or one for each row (B, 1); mostly in [0, 1)
 Filter = Callable[[Logits, Uniform], Logits]  # of logits and of XTC's uniform number
 
-_LEAST_TEMPERATURE = 1e-200  # a lower one would overflow, and choose the same
+LEAST_TEMPERATURE = 1e-100  # with a lower one squares of logits overflow; it chooses the same
 _LEAST_FLOAT32 = 1e-3  # from here on float32 has room for the quotient
 
 
@@ -92,7 +92,7 @@ def divide_by_temperature(logits: Logits, temperature: Uniform) -> Logits:
     shifted: Logits = logits - largest(logits)
     if isinstance(temperature, float | int) and temperature >= _LEAST_FLOAT32:
         return shifted if temperature == 1 else shifted / temperature
-    divided: Logits = shifted / np.maximum(np.float64(temperature), _LEAST_TEMPERATURE)
+    divided: Logits = shifted / np.maximum(np.float64(temperature), LEAST_TEMPERATURE)
     return divided
 
 
@@ -156,7 +156,10 @@ def keep_min_p(logits: Logits, p: float) -> Logits:
 
 def drop_top_choices(logits: Logits, threshold: float) -> Logits:
     """Keep, of the tokens of probability `threshold` or more, only the least likely one (XTC)."""
-    reaching = np.where(softmax(logits) >= threshold, logits, np.inf)
+    probabilities = softmax(logits)
+    # A threshold that float32 rounds to 0 would be reached by tokens that nothing can sample.
+    least = max(threshold, float(np.finfo(probabilities.dtype).tiny))
+    reaching = np.where(probabilities >= least, logits, np.inf)
     return np.where(logits > reaching.min(-1, keepdims=True), -np.inf, logits)
 
 

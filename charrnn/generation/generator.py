@@ -22,7 +22,7 @@ from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.filters import softmax
-from charrnn.generation.logit_bias import begins_word, make_logit_bias
+from charrnn.generation.logit_bias import begins_word, check_writable, make_logit_bias
 from charrnn.generation.network import LanguageModel
 from charrnn.generation.penalties import iter_penalties
 from charrnn.generation.prefill import prefill
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 
 _LARGEST_BATCH = 256  # texts side by side
 _LARGEST_LOGITS = 1 << 22  # numbers of one step: 32 MB in float64
+_TEXTS = (
+    "only",
+    "ban",
+    "ban_word",
+    "must",
+    "regex",
+    "choices",
+    "template",
+    "stop",
+    "stop_regex",
+)  # settings
+_LONGEST_UTF8 = 4  # bytes of a character
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
 
 
@@ -106,7 +118,7 @@ class Generator:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or leaves no character to write.
         """
-        config = _with_seed(replace(config or SampleConfig(), **settings))
+        config = self._normalized(_with_seed(replace(config or SampleConfig(), **settings)))
         chain, constraint = self._resolve(config, constraint)
         random = np.random.default_rng([config.seed or 0, index])
         start = self._read_start(prompt, config, after) or self._random_start(random)
@@ -141,7 +153,7 @@ class Generator:
         Raises:
             VocabError, ConfigError: as `generate`.
         """
-        config = _with_seed(replace(config or SampleConfig(), **settings))
+        config = self._normalized(_with_seed(replace(config or SampleConfig(), **settings)))
         chain, constraint = self._resolve(config, constraint)
         prompts = [prompt] if isinstance(prompt, str) else prompt
         begun = [self._read_start(each, config, after) for each in prompts]
@@ -183,14 +195,15 @@ class Generator:
     ) -> list[Sample]:
         """Return the `count` likeliest texts that a beam of `config.beam` finds, the best first.
 
-        Only bias and bans shape the probabilities; a text ends as a sampled one would.
+        Only bias and bans shape the probabilities; a text ends as a sampled one would. Where
+        several ways to write and to end a text were found, its nats are those of all of them.
 
         Raises:
             VocabError, ConfigError: as `generate`; or a setting is only for sampling.
         """
         from charrnn.generation.beam import check_search, search_beams
 
-        config = replace(config or SampleConfig(), **settings)
+        config = self._normalized(replace(config or SampleConfig(), **settings))
         check_search(config, count)
         chain, _ = self._resolve(config)
         start = self._read_start(prompt, config, after)
@@ -199,20 +212,24 @@ class Generator:
         def shown(ids: Sequence[int]) -> tuple[str, str]:
             """Return what is shown of a text of these ids, and why it ends, "" if it continues."""
             criteria = StoppingCriteria(config, self.text_format.document_end)
+            decode = StreamDecoder(self.vocab).feed  # which waits for a character's last byte
             text = ""
-            for char in self.vocab.decode(ids):
+            for char in chained.from_iterable(map(decode, ids)):
                 if criteria.reason is None:
                     text += criteria.feed(char)
             return text, criteria.reason or ""
 
-        has_rules = StoppingCriteria(config, self.text_format.document_end).has_rules
+        has_bytes = self.vocab.has_bytes
+        can_end = has_bytes or StoppingCriteria(config, self.text_format.document_end).has_rules
         found = search_beams(
             self.language_model,
             start.state,
             config,
             count=count,
             bias=chain.bias,
-            is_end=lambda ids: has_rules and shown(ids)[1] != "",
+            is_end=lambda ids: can_end and shown(ids)[1] != "",
+            text_of=lambda ids: shown(ids)[0],
+            ids_per_char=_LONGEST_UTF8 if has_bytes else 1,
         )
         return [Sample(i, *shown(each.ids), -each.log_prob) for i, each in enumerate(found)]
 
@@ -260,6 +277,19 @@ class Generator:
             return self.text_format.document_end or ""
         return "\n" if "\n" in self.vocab.alphabet else ""
 
+    def _normalized(self, config: SampleConfig) -> SampleConfig:
+        """Return the settings with their texts in the normal form of the model's text."""
+        form = self.text_format.normalized
+        if self.text_format.normalize == "none":
+            return config
+        texts: dict[str, Any] = {}
+        for name in _TEXTS:
+            value = getattr(config, name)
+            texts[name] = (
+                tuple(map(form, value)) if isinstance(value, tuple) else value and form(value)
+            )
+        return replace(config, **texts)
+
     def _resolve(
         self, config: SampleConfig, constraint: Constraint | None = None
     ) -> tuple[SamplerChain, Constraint | None]:
@@ -274,6 +304,12 @@ class Generator:
                 "max_copy needs the text that the model was trained on: pass the constraint that "
                 "charrnn.tasks.originality makes, or leave max_copy out"
             )
+        for text in config.stop:
+            check_writable(self.vocab, "stop", text)
+        if config.stop_regex is not None:
+            from charrnn.generation.constraints.pattern import check_stop_regex
+
+            check_stop_regex(config.stop_regex, self.vocab)
         bias = make_logit_bias(self.vocab, config)  # first: a constraint has to know the bans
         if config.regex or config.template or config.choices or config.balanced:
             from charrnn.generation.constraints.pattern import make_constraint
@@ -283,12 +319,13 @@ class Generator:
                     "together, --max-copy and a constraint may leave nothing to write; leave "
                     "--max-copy out, or --regex, --choices, --template and --balanced"
                 )
-            form = self.text_format.normalized  # a pattern must have the form of the text
-            regex, template = (each and form(each) for each in (config.regex, config.template))
-            choices = tuple(map(form, config.choices))
-            config = replace(config, regex=regex, template=template, choices=choices)
             is_allowed = None if bias is None else bias > -math.inf
             constraint = make_constraint(self.vocab, config, is_allowed)
+        if config.must or config.ban_word:
+            from charrnn.generation.constraints.words import WordsConstraint
+
+            is_allowed = None if bias is None else bias > -math.inf
+            constraint = WordsConstraint(self.vocab, config, is_allowed)
         words = None if config.word_temperature is None else begins_word(self.vocab)
         return SamplerChain(config, self.vocab.size, bias, words), constraint
 

@@ -24,6 +24,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import SampleConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.batch import BatchStep
+from charrnn.generation.filters import LEAST_TEMPERATURE
 from charrnn.generation.logit_bias import make_logit_bias
 from charrnn.generation.network import LanguageModel
 from charrnn.generation.sampler import Context
@@ -37,7 +38,7 @@ _MAX_BATCH = 4096
 _MAX_LOGITS = 1 << 24  # of one step: 128 MiB in double precision
 _UNSUPPORTED = (  # they need the text or the clock on the host, or are rare
     *("repetition_penalty", "presence_penalty", "frequency_penalty", "dry_penalty"),
-    *("regex", "choices", "template", "balanced", "max_copy"),
+    *("ban_word", "must", "regex", "choices", "template", "balanced", "max_copy"),
     *("dynamic_temperature", "word_temperature", "typical", "xtc", "mirostat"),
     *("beam", "seconds"),
 )
@@ -260,7 +261,7 @@ def filter_logits(logits: Tensor, config: SampleConfig) -> Tensor:
 
     The reference is generation/filters.py.
     """
-    kept = (logits - logits.amax(-1, keepdim=True)) / config.temperature
+    kept = (logits - logits.amax(-1, keepdim=True)) / max(config.temperature, LEAST_TEMPERATURE)
     if config.top_n_sigma:
         # The standard deviation of those that are not banned, row by row.
         is_finite = kept > -math.inf

@@ -34,7 +34,7 @@ def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] |
     """Return what to add to the logits (V,) float32, −inf for a ban; None for no bias and no ban.
 
     Raises:
-        ConfigError: no token is left, or a bias names no character that the model has.
+        ConfigError: no token is left, or a ban or bias names no character that the model has.
 
     >>> make_logit_bias(Vocab("abc"), SampleConfig(bias=("a=2",), ban=("c",)))
     array([  2.,   0., -inf], dtype=float32)
@@ -48,6 +48,9 @@ def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] |
         if not chosen.any():
             raise ConfigError(f"bias {text!r} names no character that this model has; leave it out")
         bias[chosen] += amount
+    for name in config.ban:
+        if name not in _NAMED and name not in _CATEGORIES:
+            check_writable(vocab, "ban", name)
     is_banned = _tokens_in(vocab, config.ban)
     if config.only:
         is_banned |= ~_tokens_in(vocab, config.only)
@@ -88,6 +91,20 @@ def is_in(char: str, name: str) -> bool:
     if name in _NAMED:
         return _NAMED[name](char)
     return unicodedata.category(char) == name if name in _CATEGORIES else char in name
+
+
+def check_writable(vocab: Vocab, option: str, text: str) -> None:
+    """Refuse a text with a character that the model can never write.
+
+    Raises:
+        ConfigError: names the option, its text and the character.
+    """
+    for char in text:
+        if char not in vocab.alphabet and (not vocab.has_bytes or "\ud800" <= char <= "\udfff"):
+            raise ConfigError(
+                f"{option} {text!r} has {char!r} (U+{ord(char):04X}), which this model never "
+                "writes; leave it out"
+            )
 
 
 def _tokens_in(vocab: Vocab, names: Iterable[str]) -> NDArray[np.bool_]:

@@ -98,9 +98,13 @@ def blend(models: Sequence[tuple[Generator, float]], *, in_log_space: bool = Fal
     """Return one generator of several models with weights; their alphabets may differ.
 
     Raises:
-        ConfigError: they know texts in different normal forms, or have no character in common.
+        ConfigError: there is no model, a weight is out of range, or the models know texts in
+            different normal forms or have no character in common.
     """
     from charrnn.generation.ensemble import Blend
+
+    if not models:
+        raise ConfigError("there is no model to blend; give one or more, each with its weight")
 
     joined = Blend([(model.language_model, model.vocab, w) for model, w in models], in_log_space)
     return _make_generator(joined, joined.vocab, [model for model, _ in models])

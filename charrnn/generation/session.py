@@ -160,7 +160,8 @@ class Session:
         Raises:
             VocabError, ConfigError: as `add` and `write`.
         """
-        kept = {name: getattr(self.config, name) for name in ("only", "ban", "bias", "unknown")}
+        names = ("only", "ban", "ban_word", "bias", "unknown")
+        kept = {name: getattr(self.config, name) for name in names}
         config = SampleConfig(temperature=0, length=_MAX_WORD, stop_regex=r"\W", **kept)
         return "".join(self.model.generate(typed, config, after=_end_of(self.pieces)))
 

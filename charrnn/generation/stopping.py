@@ -7,6 +7,7 @@ each text; a `TextStream` is the iterator that a user gets.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -108,7 +109,8 @@ def _iter_rules(config: SampleConfig, document_end: str | None) -> Iterator[tupl
     if config.stop:
         yield "stop", UntilText(config.stop)
     if config.stop_regex is not None:
-        yield "stop-regex", UntilMatch(re.compile(config.stop_regex))
+        deadline = time.monotonic() + (math.inf if config.seconds is None else config.seconds)
+        yield "stop-regex", UntilMatch(re.compile(config.stop_regex), deadline)
 
 
 class Rule:
@@ -192,21 +194,25 @@ class UntilMatch(Rule):
     The pattern sees the whole text: its ^ is the beginning, and it may look behind.
     """
 
-    def __init__(self, pattern: re.Pattern[str]) -> None:
-        self._pattern = pattern
-        self._text = ""
+    def __init__(self, pattern: re.Pattern[str], deadline: float = math.inf) -> None:
+        from charrnn.generation.pattern_search import make_search
+
+        self._search = make_search(pattern, deadline)
+        self._held = ""
         self._shown = 0  # characters
 
     def feed(self, char: str) -> tuple[str, bool]:
-        self._text += char
-        match = self._pattern.search(self._text, self._shown)
-        end = match.start() if match else len(self._text) - LONGEST_MATCH  # the rest may match yet
-        return self._show(end), match is not None
+        self._held += char
+        start = self._search.feed(char, self._shown)
+        # All that is older can be in no match.
+        end = len(self._held) - LONGEST_MATCH if start is None else start - self._shown
+        return self._show(max(end, 0)), start is not None
 
     def flush(self) -> str:
-        return self._show(len(self._text))
+        return self._show(len(self._held))
 
-    def _show(self, end: int) -> str:
-        start = self._shown
-        self._shown = max(end, start)
-        return self._text[start : self._shown]
+    def _show(self, count: int) -> str:
+        shown = self._held[:count]
+        self._held = self._held[count:]
+        self._shown += count
+        return shown

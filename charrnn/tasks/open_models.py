@@ -20,6 +20,7 @@ from charrnn.checkpoint.run_store import find_model
 from charrnn.config import RunConfig, SampleConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import Constraint
+from charrnn.generation.ensemble import MAX_WEIGHT
 from charrnn.generation.generator import Generator
 from charrnn.generation.model import Model, blend, with_negative_model
 from charrnn.generation.sampler import Context
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_WEIGHT = 1.0
 _DEFAULT_STRENGTH = 0.5  # γ = 1.5, the best on average in Sanchez et al. 2023
-_MAX_WEIGHT = 1000
 # As a person writes a number; float() would take "nan", "1_0" and "٣" too, which may be names.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
@@ -182,11 +182,11 @@ def parse_model_spec(text: str, *, is_negative: bool = False) -> tuple[str, floa
         name = text
         digits = str(default)
     number = float(digits or math.nan)  # nan is in no range
-    if not name or not 0 < number <= _MAX_WEIGHT:
+    if not name or not 0 < number <= MAX_WEIGHT:
         option = "--negative-model" if is_negative else "-m"
         raise ConfigError(
             f"{option} is {text!r}; write a model's name, a colon and its "
-            f"{'strength' if is_negative else 'weight'}, above 0 and at most {_MAX_WEIGHT}, "
+            f"{'strength' if is_negative else 'weight'}, above 0 and at most {MAX_WEIGHT}, "
             f"such as book:{default:g}"
         )
     return name, number

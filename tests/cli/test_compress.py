@@ -80,7 +80,7 @@ def test_escapes_and_stored_bytes_are_reported(capsysbinary: Bytes) -> None:
     end_of("compress", "tiny", "noise")
 
     err = capsysbinary.readouterr().err.decode()
-    assert "; 3 bytes that it does not know: stored unchanged\n" in err
+    assert "; 3 bytes unknown to it, stored unchanged\n" in err
     assert "500 → 558 bytes (111.6%): noise.crnn\n" in err
     assert err.endswith("\nstored uncompressed: the model does not make it smaller\n")
 

@@ -154,6 +154,27 @@ def test_an_empty_set_of_characters_is_refused(name: str) -> None:
     assert error_of(SampleConfig, **{name: ("a", "")}).startswith(f"{name} is empty")
 
 
+@pytest.mark.parametrize(
+    ("cls", "name", "text"),
+    [
+        *((SampleConfig, name, r"a\n") for name in ("stop", "only", "ban")),
+        (SampleConfig, "bias", r"\t=2"),
+        (FillConfig, "ban", r"\r"),
+    ],
+)
+def test_an_escape_that_no_shell_has_read_is_refused_with_advice(
+    cls: type, name: str, text: str
+) -> None:
+    message = error_of(cls, **{name: (r"\newpage=1", text)})
+
+    assert message.startswith(f"{name} is {text} with backslashes, which are taken as they are")
+    assert r"write $'\n' in bash" in message
+
+
+def test_texts_must_be_texts() -> None:
+    assert error_of(SampleConfig, stop=(1,)) == "stop is (1,); it must be texts"
+
+
 @pytest.mark.parametrize("bias", ["e", "=1", "e=", "e=much", "e=nan", "e=1001", "e=-inf", ""])
 def test_an_invalid_bias_is_refused_with_an_example(bias: str) -> None:
     assert error_of(SampleConfig, bias=(bias,)).startswith(
@@ -171,6 +192,7 @@ def test_a_bias_is_split_at_its_last_equals_sign() -> None:
         ("a(", "not a valid regular expression: missing )"),
         ("x*", "matches an empty text"),
         ("$", "an empty text"),
+        ("((a?){60000}){60000}", "an empty text"),  # which re would try 3.6 billion times to match
     ],
 )
 def test_an_invalid_stop_pattern_or_one_that_matches_empty_text_is_refused(
@@ -180,6 +202,11 @@ def test_an_invalid_stop_pattern_or_one_that_matches_empty_text_is_refused(
 
     assert message.startswith(f"stop_regex is {pattern!r}, which ")
     assert reason in message
+
+
+@pytest.mark.parametrize("pattern", ["(?<=[.!?])", "(?=bb)", r"\b", "x"])
+def test_a_stop_pattern_may_match_between_characters(pattern: str) -> None:
+    assert SampleConfig(stop_regex=pattern).stop_regex == pattern
 
 
 @pytest.mark.parametrize(

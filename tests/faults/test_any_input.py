@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -17,9 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from charrnn.checkpoint.model_file import ModelFile, pack_model
-from charrnn.config import RunConfig, TextConfig, TrainConfig
+from charrnn.config import ModelConfig, RunConfig, SampleConfig, TextConfig, TrainConfig
+from charrnn.errors import ConfigError
+from charrnn.generation.model import Model
 from charrnn.text.vocab import Vocab
 from tests.faults.program import run
+from tests.generation.random_models import random_weights
 
 Times = Callable[[int, int], int]
 Figure = Callable[[str], None]
@@ -223,3 +227,97 @@ ARGUMENTS = st.builds(
 
 def test_any_command_line(times: Times, figure: Figure) -> None:
     figure(try_many(ARGUMENTS, times(50, 2000), lambda arguments: arguments))
+
+
+# ── settings of the sampler, two at a time ──
+
+TEXTS: dict[str, list[Any]] = {
+    "bias": [("a=1000",), ("a=-1000", "b=1e-320")],
+    "only": [("ab ",)],
+    "ban": [("é",)],
+    "ban_word": [("a", "ab")],
+    "must": [("b a",)],
+    "regex": ["(a|b)+"],
+    "choices": [("ab", "b")],
+    "template": ["a{}b"],
+    "balanced": [True],
+    "stop": [("a",)],
+    "stop_regex": [r"\W", r"(?<=a)b"],
+}
+LARGEST = {"float": 1e38, "int": (1 << 64) - 1}  # of settings without a bound
+SLOW = {"beam": 50, "beam_groups": 50}  # the most that a test has time for
+LENGTH = 6
+
+
+def extremes() -> list[tuple[str, Any]]:
+    """Return the least and the largest value of each setting, and the least above an open end."""
+    found: list[tuple[str, Any]] = []
+    for item in fields(SampleConfig):
+        rule = item.metadata
+        kind = str(item.type).partition(" ")[0]
+        if item.name in ("length", "seed"):
+            continue
+        values = TEXTS.get(item.name)
+        if values is None:
+            least = [rule["ge"]] if rule["ge"] is not None else []
+            least += [5e-324] if kind == "float" and rule["ge"] in (None, 0) else []
+            values = [*least, SLOW.get(item.name, rule["le"] or LARGEST[kind])]
+        found += [(item.name, value) for value in values]
+    return found
+
+
+def pairs_of_extremes() -> list[dict[str, Any]]:
+    pairs = itertools.combinations(extremes(), 2)
+    return [{a: x, b: y} for (a, x), (b, y) in pairs if a != b]
+
+
+def tiny_model(vocab: Vocab, spread: float) -> Model:
+    """Return a model of random weights of this standard deviation."""
+    config = ModelConfig(vocab_size=vocab.size, embedding_size=3, hidden_size=4)
+    return Model(ModelFile(config, vocab, random_weights(config, 11, spread), {}))
+
+
+def try_settings(model: Model, pair: dict[str, Any]) -> str:
+    """Write a text alone and among others; return what came of it."""
+    try:
+        config = SampleConfig(**{"length": LENGTH, "seed": 3} | pair)
+        if config.beam:
+            return "search" if model.search("a", config) else "none"
+        alone = "".join(model.generate("a", config, index=2))
+        many = [sample.text for sample in model.generate_many("a", config, count=9)]
+    except ConfigError as error:
+        return "refused" if len(str(error).splitlines()) == 1 else str(error)
+    assert many[2] == alone, config
+    assert len(alone) <= LENGTH
+    return "text"
+
+
+def test_any_two_settings_at_their_extremes_write_or_are_refused(
+    is_whole: bool, figure: Figure
+) -> None:
+    """Warnings are errors here."""
+    letters = Vocab("\n abé")
+    models = [
+        tiny_model(letters, 1.0),
+        tiny_model(letters, 30.0),  # so sure that probabilities round to 0
+        tiny_model(Vocab("\n ab", has_bytes=True), 1.0),
+    ]
+    before: list[dict[str, Any]] = [
+        {},
+        {"top_k": 2},
+    ]  # tokens may have been left out by another filter
+    tries = [
+        (model, others | pair)
+        for pair in pairs_of_extremes()
+        for model, others in itertools.product(models, before)
+    ]
+    if not is_whole:  # of a tenth of the pairs, each one way
+        tries = random.Random(7).sample(tries, len(tries) // 10 // len(models) // len(before))
+    tries += [(models[0], {"top_k": 2, "xtc": 1.0, "xtc_threshold": 5e-324})]  # these failed once
+    tries += [(models[0], {"temperature": 5e-324, "top_n_sigma": 1.0})]
+
+    codes = Counter(try_settings(model, pair) for model, pair in tries)
+
+    assert codes.keys() == {"text", "refused", "search"}
+    assert codes["text"] > codes["refused"]
+    figure(f"{len(tries):,} tries: " + ", ".join(f"{n:,} × {name}" for name, n in codes.items()))

@@ -35,7 +35,7 @@ def ends_a_line(ids: Sequence[int]) -> bool:
 
 def search(network: Network, beam: int, count: int = ALL, **extra: Any) -> list[Hypothesis]:
     """Search from the beginning for texts of T ids; `extra` are settings, a bias or an end."""
-    known = {name: extra.pop(name) for name in ("bias", "is_end") if name in extra}
+    known = {name: extra.pop(name) for name in ("bias", "is_end", "text_of") if name in extra}
     config = SampleConfig(**{"beam": beam, "length": T} | extra)
     return search_beams(network, network.initial_state(), config, count=count, **known)
 
@@ -180,6 +180,72 @@ def test_bans_that_leave_one_text_leave_one_hypothesis(network: Network) -> None
 
 def test_a_length_of_zero_is_the_empty_text(network: Network) -> None:
     assert search(network, 3, length=0) == [Hypothesis((), 0.0, 0.0)]
+
+
+# ── texts that several hypotheses show ──
+
+
+def text_before(*stops: int) -> Callable[[Sequence[int]], Sequence[int]]:
+    """Return what is shown of ids that end before one of these."""
+    return lambda ids: ids[:-1] if ids[-1] in stops else ids
+
+
+def shown_by_brute_force(
+    network: Network, penalty: float, stops: Sequence[int]
+) -> dict[Sequence[int], tuple[float, float]]:
+    """Return ln p of all ids that show each text, and its score."""
+    log_probs: dict[Sequence[int], list[float]] = {}
+    lengths: dict[Sequence[int], int] = {}
+    for ids in sorted(all_texts(lambda ids: ids[-1] in stops), key=len):
+        text = text_before(*stops)(ids)
+        log_probs.setdefault(text, []).append(log_prob_of(network, ids))
+        lengths.setdefault(text, len(ids))
+    sums = {text: float(np.logaddexp.reduce(each)) for text, each in log_probs.items()}
+    return {text: (total, total / lengths[text] ** penalty) for text, total in sums.items()}
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("count", [1, 2, 7, ALL])
+def test_ways_to_end_a_text_are_one_result_of_the_sum_of_their_probabilities(
+    network: Network, penalty: float, count: int
+) -> None:
+    stops = (LINE_END, 2)
+    expected = shown_by_brute_force(network, penalty, stops)
+    ranked = sorted(expected, key=lambda text: -expected[text][1])
+
+    found = search(
+        network,
+        ALL,
+        count,
+        is_end=lambda ids: ids[-1] in stops,
+        text_of=text_before(*stops),
+        length_penalty=penalty,
+    )
+
+    assert [text_before(*stops)(each.ids) for each in found] == ranked[:count]
+    if count == ALL:  # a search that stops early has not seen all ways
+        for each, text in zip(found, ranked, strict=True):
+            assert (each.log_prob, each.score) == pytest.approx(expected[text], abs=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_beam_finds_as_many_texts_as_it_is_wide(network: Network, groups: int) -> None:
+    stops = (LINE_END, 1, 2)
+    bias = np.array([3, 3, 3, 0, 0], np.float32)
+    show = text_before(*stops)
+
+    found = search(
+        network,
+        6,
+        6,
+        bias=bias,
+        is_end=lambda ids: ids[-1] in stops,
+        text_of=show,
+        beam_groups=groups,
+        beam_diversity=9,
+    )
+
+    assert len({show(each.ids) for each in found}) == len(found) >= 6 // groups
 
 
 # ── groups ──

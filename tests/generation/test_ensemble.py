@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,17 @@ def test_only_the_ratio_of_the_weights_counts() -> None:
     other = make_blend(LATIN, GREEK, weights=(200, 300))
 
     assert after(one, "abβ") == pytest.approx(after(other, "abβ"))
+
+
+@pytest.mark.parametrize("in_log_space", [False, True])
+def test_the_least_weight_decides_where_its_model_is_the_only_active_one(
+    in_log_space: bool,
+) -> None:
+    blend = make_blend(BYTES, LATIN, weights=(5e-324, 1000), in_log_space=in_log_space)
+    inside = blend.vocab.encode("a€")[:-1]  # of €, which only the model with bytes can end
+    state = blend.prefill(inside, blend.initial_state())
+
+    assert np.isfinite(blend.logits(state)).any()
 
 
 @pytest.mark.parametrize("in_log_space", [False, True])
@@ -410,11 +422,11 @@ def test_a_negative_model_pushes_a_blend_in_log_space() -> None:
 # ── errors ──
 
 
-@pytest.mark.parametrize("number", [0, -1, math.nan, math.inf])
-def test_a_weight_or_strength_must_be_finite_and_above_zero(number: float) -> None:
-    with pytest.raises(ConfigError, match=f"the weight of a model is {number}; it must be a fin"):
+@pytest.mark.parametrize("number", [0, -1, 1e308, 1001, math.nan, math.inf])
+def test_a_weight_or_strength_must_be_in_the_range_of_the_command_line(number: float) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"the weight of a model is {number}; it must")):
         make_blend(LATIN, GREEK, weights=(1, number))
-    with pytest.raises(ConfigError, match=f"the strength of a model is {number}; it must be"):
+    with pytest.raises(ConfigError, match=re.escape(f"the strength of a model is {number}; it")):
         make_guided(LATIN, GREEK, strength=number)
 
 

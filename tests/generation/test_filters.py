@@ -191,7 +191,7 @@ def test_top_n_sigma_does_not_count_what_is_left_out_already() -> None:
     assert kept(keep_top_n_sigma(logits, 1.3)) == [1, 2]
 
 
-@pytest.mark.parametrize("temperature", [0.2, 1.0, 7.0])
+@pytest.mark.parametrize("temperature", [5e-324, 0.2, 1.0, 7.0])
 def test_top_n_sigma_keeps_the_same_at_every_temperature(temperature: float) -> None:
     logits = np.array([2.0, 1.5, 0.3, -1, -4])
     keep = make_filter(SampleConfig(temperature=temperature, top_n_sigma=0.6))
@@ -243,6 +243,16 @@ def test_xtc_keeps_the_least_likely_of_the_likely_and_all_below(
     expected = [i for i, z in enumerate(logits) if not likely or z <= min(likely)]
 
     assert kept(drop_top_choices(logits, threshold)) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threshold", [1e-50, 5e-324])
+def test_xtc_keeps_a_token_that_can_be_sampled_at_any_threshold(
+    threshold: float, dtype: type
+) -> None:
+    logits = np.array([0, -1000, -1, -np.inf], dtype)  # −1000: its probability rounds to 0
+
+    assert kept(drop_top_choices(logits, threshold)) == [1, 2]
 
 
 def test_xtc_acts_as_often_as_it_is_asked_to() -> None:

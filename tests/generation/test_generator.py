@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.errors import ConfigError, VocabError
+from charrnn.generation.filters import softmax
 from charrnn.generation.model import Model
 from charrnn.text.vocab import Vocab
 from tests.generation.random_models import random_weights
@@ -289,6 +291,35 @@ def test_what_is_to_be_matched_is_normalized_as_the_models_text_was(
     assert "".join(model.generate(**settings)) == "é"
 
 
+@pytest.mark.parametrize("settings", [{"stop": ("e\u0301",)}, {"stop_regex": "e\u0301"}])
+def test_what_ends_a_text_is_normalized_too(settings: dict[str, Any]) -> None:
+    model = make_model(settings={"normalize": "nfc"})
+
+    assert "é" not in "".join(model.generate(length=300, seed=1, **settings))
+
+
+def test_what_is_banned_is_normalized_too() -> None:
+    model = make_model(settings={"normalize": "nfc"})
+
+    assert set(write(model, "", 300, ban=("e\u0301", "a"))) == set("\n bcd")
+
+
+def test_a_stop_text_that_the_model_can_never_write_is_refused() -> None:
+    for call in ("generate", "search"):
+        with pytest.raises(ConfigError, match=r"stop 'bü' has 'ü' \(U\+00FC\), which this model"):
+            getattr(make_model(), call)(stop=("a", "bü"), beam=int(call == "search"))
+    assert write(make_model(BYTES), "a", 9, stop=("ü",))
+
+
+@pytest.mark.parametrize("pattern", ["ü+", "a(x|ü)"])
+def test_a_stop_pattern_that_the_model_can_never_write_is_refused(pattern: str) -> None:
+    with pytest.raises(ConfigError, match=rf"stop_regex '{re.escape(pattern)}' needs .*'ü' \(U"):
+        make_model().generate(stop_regex=pattern)
+    for possible in ("ü|a", r"\d", r"\Bü", "(?<=a)ü"):
+        assert make_model().generate(stop_regex=possible)
+    assert make_model(BYTES).generate(stop_regex=pattern)
+
+
 def test_a_beam_is_for_searching_alone() -> None:
     model = make_model()
 
@@ -303,3 +334,24 @@ def test_a_beam_is_for_searching_alone() -> None:
 def test_max_copy_needs_the_text_that_the_model_was_trained_on() -> None:
     with pytest.raises(ConfigError, match="max_copy needs the text"):
         make_model().generate(max_copy=3)
+
+
+@pytest.mark.parametrize("vocab", [LETTERS, BYTES])
+def test_a_beam_finds_each_text_once(vocab: Vocab) -> None:
+    found = make_model(vocab).search("a", beam=20, count=20, length=4, stop_regex=r"\W")
+
+    assert len({sample.text for sample in found}) == 20
+    assert all(len(sample.text) == 4 or sample.stopped_by == "stop-regex" for sample in found)
+    assert "\ufffd" not in "".join(sample.text for sample in found)
+
+
+def test_a_text_that_bytes_spell_too_is_found_once_with_both_probabilities() -> None:
+    model = make_model(BYTES)
+    ids = [1, 3 + ord("a")]  # a letter, and its byte
+    logits = model.language_model.logits(model.read("b").state)
+    expected = float(softmax(logits.astype(np.float64))[ids].sum())
+
+    found = model.search("b", beam=259, count=259, length=1)
+
+    (nats,) = [sample.nats for sample in found if sample.text == "a"]
+    assert np.exp(-nats) == pytest.approx(expected, rel=1e-5)

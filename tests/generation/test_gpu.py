@@ -51,6 +51,8 @@ FILTERS: list[dict[str, Any]] = [
     {"min_p": 0.2},
     {"min_p": 1.0},
     {"top_n_sigma": 1.0},
+    {"temperature": 5e-324, "top_n_sigma": 1.0},
+    {"top_k": 2**64 - 1, "top_p": 5e-324, "min_p": 5e-324},
     {"temperature": 1.3, "top_n_sigma": 1.5, "top_k": 6, "top_p": 0.95, "min_p": 0.05},
 ]
 

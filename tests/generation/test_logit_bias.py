@@ -40,7 +40,7 @@ def bytes_left(**settings: Any) -> set[int]:
         ("Lu", "L"),
         ("Lt", "ǅ"),
         ("Cc", "\n"),
-        ("uL", "L"),
+        ("aL", "La"),
         ("1a", "1a"),
         ("é", "é"),
     ],
@@ -93,6 +93,17 @@ def test_a_ban_of_everything_is_refused_by_name(settings: dict[str, Any], asked:
 def test_a_bias_on_no_character_of_the_model_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'ß=1' names no character that this model has"):
         make_logit_bias(LETTERS, SampleConfig(bias=("ß=1",)))
+
+
+@pytest.mark.parametrize("name", ["ß", "aß", "uL"])
+def test_a_ban_of_a_character_that_the_model_never_writes_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"ban '{name}' has '[ßu]' \(U\+00(DF|75)\), which"):
+        make_logit_bias(LETTERS, SampleConfig(ban=(name,)))
+    assert make_logit_bias(BYTES, SampleConfig(ban=(name,))) is not None
+
+
+def test_a_ban_of_a_set_may_be_on_no_character() -> None:
+    assert left(ban=("So",)) == LETTERS.alphabet
 
 
 def test_a_byte_below_128_is_its_character() -> None:

@@ -287,3 +287,9 @@ def test_a_character_is_sampled_where_the_summed_probabilities_pass_the_number(
         token = sample(np.array(logits))
         assert reached[token] > uniform - 1e-9
         assert token == 0 or reached[token - 1] < uniform + 1e-9
+
+
+def test_words_are_described() -> None:
+    config = SampleConfig(temperature=1, ban=("z",), ban_word=("no",), must=("yes", "月"))
+
+    assert describe_chain(config)[1:-1] == ["ban-word 'no'", "must 'yes'", "must '月'"]

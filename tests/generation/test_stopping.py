@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import re
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from typing import Any
 
@@ -12,6 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.config import SampleConfig
+from charrnn.errors import ConfigError
+from charrnn.generation import pattern_search
 from charrnn.generation.stopping import (
     LONGEST_MATCH,
     Rule,
@@ -22,6 +27,7 @@ from charrnn.generation.stopping import (
     UpToSeconds,
     UpToSentences,
 )
+from tests.reference.constraint import random_pattern
 
 stop_texts = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3)
 
@@ -126,6 +132,65 @@ def test_no_more_is_held_back_than_the_greatest_length() -> None:
 
     assert {rule.feed("x") for _ in range(LONGEST_MATCH)} == {("", False)}
     assert rule.feed("x") == ("x", False)
+
+
+@pytest.mark.parametrize("kept_nodes", [1, 1_000_000])
+def test_any_pattern_ends_a_text_where_re_finds_its_first_match(
+    kept_nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pattern_search, "_KEPT_NODES", kept_nodes)
+    pattern_search._make_automaton.cache_clear()
+    source = random.Random(5)
+    for _ in range(300):
+        pattern = random_pattern(source)
+        text = "".join(source.choices("\n -1abÉé月", k=12))
+
+        assert shown(iter(text), UntilMatch(re.compile(pattern))) == first_match(text, pattern)
+
+
+@pytest.mark.parametrize("pattern", [r"(\w+\s?)+#", "(a|b|ab){1,150}#", r"(.*b){9}#", r"(a*)*\b#"])
+def test_no_pattern_makes_a_character_dear(pattern: str) -> None:
+    text = "ab aab" * 99
+
+    with pattern_search.time_limit(10):
+        assert shown(iter(text + "#"), UntilMatch(re.compile(pattern))) != text + "#"
+
+
+AROUND = r"(?=(\w+\s?)+#)."  # which only re can search for, by trying all ways
+
+
+def test_what_only_re_can_search_for_is_cut_off_by_the_seconds() -> None:
+    stream = TextStream(cycle("ab"), StoppingCriteria(SampleConfig(seconds=0.2, stop_regex=AROUND)))
+
+    with pattern_search.time_limit(10):
+        assert set("".join(stream)) == set("ab")
+    assert stream.reason == "seconds"
+
+
+def test_what_only_re_can_search_for_may_not_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pattern_search, "_MOST_SECONDS", 0.1)
+    handler = signal.getsignal(signal.SIGALRM)
+
+    with pytest.raises(ConfigError, match=r"takes more than 0.1 second at one character; nest no"):
+        shown(cycle("ab"), UntilMatch(re.compile(AROUND)))
+    assert signal.getsignal(signal.SIGALRM) is handler
+
+
+def test_what_only_re_can_search_for_is_refused_where_its_time_has_no_limit() -> None:
+    def criteria() -> StoppingCriteria:
+        return StoppingCriteria(SampleConfig(stop_regex="(a)\\1"))
+
+    with ThreadPoolExecutor(1) as threads:
+        error = threads.submit(criteria).exception()
+
+    assert isinstance(error, ConfigError)
+    assert "only the main thread can limit the time of that" in str(error)
+    assert criteria().has_rules
+
+
+def test_a_stop_pattern_that_is_too_large_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"stop_regex '.*' takes more than 3,000 nodes; ask for"):
+        StoppingCriteria(SampleConfig(stop_regex="((a|b){1,60}){60}"))
 
 
 # ── lines, sentences, seconds ──

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import AllowedTokens
-from charrnn.generation.constraints.regex import END, NFA, Chars, is_match_between
+from charrnn.generation.constraints.regex import END, NFA, Chars
 from charrnn.text.vocab import Vocab
 
 States = frozenset[int]
@@ -36,7 +36,7 @@ NEWLINE = "\nx"
 WORD = "é"
 ASCII_WORD = "a"
 
-_MOST_EDGES = 500_000  # of a pattern
+_MOST_STEPS = 500_000  # from a pattern to its edges: nodes that are passed, and edges
 _KEPT_STATES = 1_000_000  # in the sets that were met
 _KEPT_MASK_BYTES = 64 << 20
 
@@ -147,50 +147,42 @@ def _resolve(nfa: NFA, alphabet: Alphabet) -> tuple[Edges, list[bool]]:
     count = 0
     for point in points:  # the list grows by the points that are met
         targets: dict[int, set[int]] = {}
-        for taken, target in _iter_edges(nfa, alphabet, kinds, point):
+        found, work = _edges_of(nfa, alphabet, kinds, point)
+        for taken, target in found:
             if target not in numbers:
                 numbers[target] = len(points)
                 points.append(target)
             targets.setdefault(taken, set()).add(numbers[target])
-            count += 1
+        count += work + len(found)
         edges.append(targets)
         node, before, rest = point
-        is_final.append(not rest and END in _closure(nfa, node, before, ""))
-        if count > _MOST_EDGES:
+        is_final.append(not rest and END in nfa.closure((node,), before, ""))
+        if count > _MOST_STEPS:
             raise ConfigError(
-                f"{nfa.name} takes more than {_MOST_EDGES:,} steps; "
+                f"{nfa.name} takes more than {_MOST_STEPS:,} steps; "
                 "ask for less, or write * or + instead of a count"
             )
     return edges, is_final
 
 
-def _iter_edges(
+def _edges_of(
     nfa: NFA, alphabet: Alphabet, kinds: list[str], point: _Point
-) -> Iterator[tuple[int, _Point]]:
-    """Yield the classes that lead on from a point, each with the point that it leads to."""
+) -> tuple[list[tuple[int, _Point]], int]:
+    """Return the classes that lead on from a point, each with its target; and the work in nodes."""
     node, before, rest = point
     if rest:
-        yield rest[0], (node, before, rest[1:])  # the next byte of a character
-    elif before != LAST_NEWLINE:
-        for after in kinds:
-            for each in _closure(nfa, node, before, after):
-                for chars, target in nfa.reads[each]:
-                    for kind, classes in alphabet.spellings[chars]:
-                        if kind == after:
-                            yield classes[0], (target, after, classes[1:])
-
-
-def _closure(nfa: NFA, node: int, before: str, after: str) -> list[int]:
-    """Return the ε-closure of a node between two kinds of character; "" is the text's edge."""
-    found = [node]
-    seen = {node}
-    for each in found:  # the list grows
-        for guard, target in nfa.skips[each]:
-            is_open = guard is None or is_match_between(guard, before[:1], after)
-            if is_open and target not in seen:
-                seen.add(target)
-                found.append(target)
-    return found
+        return [(rest[0], (node, before, rest[1:]))], 1  # the next byte of a character
+    found = []
+    work = 0
+    for after in kinds if before != LAST_NEWLINE else ():
+        passed = nfa.closure((node,), before, after)
+        work += len(passed)
+        for each in passed:
+            for chars, target in nfa.reads[each]:
+                for kind, classes in alphabet.spellings[chars]:
+                    if kind == after:
+                        found.append((classes[0], (target, after, classes[1:])))
+    return found, work
 
 
 def _distances(edges: Edges, is_final: list[bool], costs: list[int]) -> list[float]:

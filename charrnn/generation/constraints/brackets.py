@@ -7,7 +7,6 @@ free.
 V = vocabulary, S = tokens of the prompt.
 """
 
-import codecs
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
-from charrnn.generation.constraints.constraint import AllowedTokens
+from charrnn.generation.constraints.constraint import AllowedTokens, decode_token
 from charrnn.text.vocab import Ids, Vocab
 
 _PAIRS = ("()", "[]", "{}", "«»", "“”", "「」", "『』", "《》", "（）", "【】", '""')
@@ -70,7 +69,7 @@ class BalancedBrackets:
 
     def advance(self, token: int, state: BracketState) -> BracketState | None:
         """Return the state after one more id; None where it is forbidden."""
-        text, pending = self._decode(state.pending, token)
+        text, pending = decode_token(self._vocab, state.pending, token)
         closers: str | None = state.closers
         for char in text:
             closers = None if closers is None else self._after(closers, char)
@@ -103,15 +102,6 @@ class BalancedBrackets:
         if char in self._closer_of:
             return closers + self._closer_of[char]
         return closers if is_lenient or char not in _MARKS else None  # lenient: of a prompt
-
-    def _decode(self, pending: bytes, token: int) -> tuple[str, bytes]:
-        """Return the characters that an id completes, and the bytes pending after it."""
-        byte = token - len(self._vocab.alphabet)
-        if byte < 0:
-            return pending.decode("utf-8", "replace") + self._vocab.alphabet[token], b""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = decoder.decode(pending + bytes([byte]))
-        return text, decoder.getstate()[0]
 
 
 def _essence(state: BracketState) -> tuple[str, int, bytes]:

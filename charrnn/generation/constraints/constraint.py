@@ -1,16 +1,17 @@
-"""The interface of what restricts the next token: a pattern, balanced brackets, no copying.
+"""The interface of what restricts the next token: a pattern, brackets, words, no copying.
 
 `generator.py` makes one for a text; `sampler.py` and `batch.py` add its mask to the logits.
 
 V = vocabulary, S = tokens of the prompt.
 """
 
+import codecs
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.text.vocab import Ids
+from charrnn.text.vocab import Ids, Vocab
 
 AllowedTokens = NDArray[np.bool_]  # (V,): the ids that are not banned
 
@@ -37,3 +38,17 @@ class Constraint(Protocol):
 
     def is_finished(self, state: Any) -> bool:
         """Return whether the text ends here, whatever the model would write."""
+
+
+def decode_token(vocab: Vocab, pending: bytes, token: int) -> tuple[str, bytes]:
+    """Return the characters that an id completes after pending bytes, and those pending then.
+
+    >>> decode_token(Vocab("ab", has_bytes=True), bytes([0xC3]), 2 + 0xA9)
+    ('é', b'')
+    """
+    byte = token - len(vocab.alphabet)
+    if byte < 0:
+        return pending.decode("utf-8", "replace") + vocab.alphabet[token], b""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(pending + bytes([byte]))
+    return text, decoder.getstate()[0]

@@ -18,7 +18,13 @@ from charrnn.errors import ConfigError, VocabError, counted
 from charrnn.generation.constraints.automaton import Automaton, States, byte_ids
 from charrnn.generation.constraints.brackets import BalancedBrackets
 from charrnn.generation.constraints.constraint import AllowedTokens, Constraint
-from charrnn.generation.constraints.regex import NFA, Chars, read_pattern, read_texts
+from charrnn.generation.constraints.regex import (
+    NFA,
+    Chars,
+    NotRegularError,
+    read_pattern,
+    read_texts,
+)
 from charrnn.text.vocab import Ids, Vocab
 
 _SHOWN = 40  # characters of an example in an error
@@ -104,8 +110,34 @@ def make_constraint(
     return PatternConstraint(automaton, config.length)
 
 
-def _nothing_matches(nfa: NFA, vocab: Vocab, is_allowed: AllowedTokens) -> ConfigError:
-    """Return an error that names the characters which are missing."""
+def check_stop_regex(pattern: str, vocab: Vocab) -> None:
+    """Refuse a pattern whose every match needs a named character that the model never writes.
+
+    Raises:
+        ConfigError: names the character.
+    """
+    everything = np.ones(vocab.size, np.bool_)
+    try:
+        nfa = read_pattern(pattern, f"stop_regex {pattern!r}")
+    except NotRegularError:
+        return
+    has_names = any(chars.named for reads in nfa.reads for chars, _ in reads)
+    # Alone a match has other anchors than in a text, and bytes can write any character.
+    if nfa.has_guards or vocab.has_bytes or not has_names:
+        return
+    if not Automaton(nfa, vocab, everything).shortest():
+        missing, is_named = _missing_characters(nfa, vocab, everything)
+        if missing and is_named:
+            raise _nothing_matches(nfa, vocab, everything)
+
+
+def _missing_characters(
+    nfa: NFA, vocab: Vocab, is_allowed: AllowedTokens
+) -> tuple[list[str], bool]:
+    """Return what a shortest match needs and nothing may write, and whether the pattern names it.
+
+    Empty where no text matches.
+    """
     written = {char for char, each in zip(vocab.alphabet, is_allowed, strict=False) if each}
     sets = {chars for reads in nfa.reads for chars, _ in reads}
     written |= {char for each in sets for char in each.named if byte_ids(char, vocab, is_allowed)}
@@ -113,9 +145,14 @@ def _nothing_matches(nfa: NFA, vocab: Vocab, is_allowed: AllowedTokens) -> Confi
     wide = Vocab("".join(sorted(written.union(*map(_examples, sets)))))
     match = Automaton(nfa, wide, np.ones(wide.size, np.bool_)).shortest()
     missing = sorted(set(wide.decode(match)) - written) if match else []
+    return missing, all(any(char in each.named for each in sets) for char in missing)
+
+
+def _nothing_matches(nfa: NFA, vocab: Vocab, is_allowed: AllowedTokens) -> ConfigError:
+    """Return an error that names the characters which are missing."""
+    missing, is_named = _missing_characters(nfa, vocab, is_allowed)
     if not missing:
         return ConfigError(f"no text matches {nfa.name}; correct it")
-    is_named = all(any(char in each.named for each in sets) for char in missing)
     named = "" if is_named else "characters such as "
     named += ", ".join(f"{char!r} (U+{ord(char):04X})" for char in missing[:5])
     if set(missing) <= set(vocab.alphabet):

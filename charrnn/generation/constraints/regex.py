@@ -17,7 +17,8 @@ from charrnn.errors import ConfigError
 END = 0  # the node at which a text is complete
 Guard = re.Pattern[str]  # an anchor that must match at the position where a text passes
 
-_MOST_NODES = 200_000
+_MOST_NODES = 50_000  # of a pattern: a second of work
+_MOST_TEXT_NODES = 200_000
 _ITEMS = {_constants.LITERAL, _constants.NOT_LITERAL, _constants.ANY, _constants.IN}
 _AROUND = r"\(\?<?[=!]"
 _REFUSED = {  # in words, and as a pattern writes it
@@ -34,6 +35,10 @@ _TOKEN = re.compile(  # an escape, a set, a comment, the opening of a group, a q
 )
 
 
+class NotRegularError(ConfigError):
+    """A pattern has what no finite automaton can follow."""
+
+
 class Chars(NamedTuple):
     """What one step reads: a character that is named, or that the matcher matches."""
 
@@ -48,17 +53,18 @@ class NFA:
     leads to without reading, where the guard matches if there is one. name: for errors.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, most_nodes: int) -> None:
         self.name = name
+        self._most_nodes = most_nodes
         self.reads: list[list[tuple[Chars, int]]] = [[]]
         self.skips: list[list[tuple[Guard | None, int]]] = [[]]
         self.start = END
 
     def add(self, *skips: tuple[Guard | None, int]) -> int:
         """Return a new node with these ε-transitions; there may be too many nodes for it."""
-        if len(self.reads) == _MOST_NODES:
+        if len(self.reads) == self._most_nodes:
             raise ConfigError(
-                f"{self.name} takes more than {_MOST_NODES:,} nodes; "
+                f"{self.name} takes more than {self._most_nodes:,} nodes; "
                 "ask for less, or write * or + instead of a count"
             )
         self.reads.append([])
@@ -70,16 +76,29 @@ class NFA:
         """Whether the characters around a position matter."""
         return any(guard is not None for skips in self.skips for guard, _ in skips)
 
+    def closure(self, nodes: Iterable[int], before: str, after: str) -> list[int]:
+        """Return the ε-closure of nodes between two kinds of character; "" is the text's edge."""
+        found = [*nodes]
+        seen = {*found}
+        for each in found:  # the list grows
+            for guard, target in self.skips[each]:
+                is_open = guard is None or is_match_between(guard, before[:1], after)
+                if is_open and target not in seen:
+                    seen.add(target)
+                    found.append(target)
+        return found
 
-def read_pattern(pattern: str, name: str) -> NFA:
+
+def read_pattern(pattern: str, name: str, most_nodes: int | None = None) -> NFA:
     """Return the NFA of a pattern of `re`. name: what an error calls it.
 
     Raises:
-        ConfigError: it is not a pattern, is too large, or has what no automaton can follow.
+        NotRegularError: it has what no automaton can follow.
+        ConfigError: it is not a pattern, or takes more nodes than the most.
     """
     try:
         tree = _parser.parse(pattern)
-        builder = _Builder(pattern, name)
+        builder = _Builder(pattern, NFA(name, most_nodes or _MOST_NODES))
         builder.nfa.start = builder.sequence(tree, tree.state.flags, END)
     except (re.error, RecursionError, OverflowError) as error:
         raise ConfigError(f"{name} is not a pattern: {error}") from error
@@ -92,7 +111,7 @@ def read_texts(texts: Iterable[str], name: str) -> NFA:
     >>> len(read_texts(("tea", "ten"), "choices").reads)  # END, a root, t, te, tea, ten
     6
     """
-    nfa = NFA(name)
+    nfa = NFA(name, _MOST_TEXT_NODES)
     nfa.start = nfa.add()
     children: dict[tuple[int, str], int] = {}
     for text in dict.fromkeys(texts):  # each once
@@ -115,8 +134,8 @@ def is_match_between(guard: Guard, before: str, after: str) -> bool:
 class _Builder:
     """Builds an NFA from the end to the start: each part is given the node that comes after it."""
 
-    def __init__(self, pattern: str, name: str) -> None:
-        self.nfa = NFA(name)
+    def __init__(self, pattern: str, nfa: NFA) -> None:
+        self.nfa = nfa
         self._pattern = pattern
         self._compiled: dict[tuple[str, int], re.Pattern[str]] = {}
 
@@ -148,7 +167,7 @@ class _Builder:
         words, spelling = _REFUSED[item[0]]
         tokens = _TOKEN.finditer(self._pattern)
         position = next((each.start() for each in tokens if re.match(spelling, each[0])), 0)
-        raise ConfigError(
+        raise NotRegularError(
             f"{self.nfa.name} has {words} at position {position}, which cannot be followed while "
             "a text is written; leave it out"
         )

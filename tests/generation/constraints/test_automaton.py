@@ -15,6 +15,7 @@ from charrnn.errors import ConfigError
 from charrnn.generation.constraints import automaton as module
 from charrnn.generation.constraints.automaton import Automaton
 from charrnn.generation.constraints.regex import read_pattern
+from charrnn.generation.pattern_search import time_limit
 from charrnn.text.vocab import Ids, Vocab
 from tests.reference.constraint import random_pattern, texts_up_to
 
@@ -218,3 +219,9 @@ def test_what_is_forgotten_is_made_again(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_pattern_with_too_many_steps_is_refused_with_a_hint() -> None:
     with pytest.raises(ConfigError, match=r"regex takes more than 500,000 steps; ask for less"):
         make("(a?){1200}")
+
+
+@pytest.mark.parametrize("pattern", ["(((a?){0,40}){0,40}){0,40}", r"((^|$|\b|a)?){0,3000}"])
+def test_a_hostile_pattern_is_refused_soon(pattern: str) -> None:
+    with time_limit(5), pytest.raises(ConfigError, match=r"regex takes more than [0-9,]+ (no|st)"):
+        make(pattern)
