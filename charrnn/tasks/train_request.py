@@ -18,6 +18,7 @@ from charrnn.checkpoint.run_folder import SETTINGS, DamagedState, RunFolder, for
 from charrnn.checkpoint.run_store import find_model, find_run, list_runs
 from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
+from charrnn.storage import read_note
 from charrnn.tasks.finetune import InitialModel, required_vocab, with_model_shape
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Vocab
@@ -212,7 +213,7 @@ def _unfinished_step(run: RunFolder, settings: str, corpus: Corpus) -> int | Non
     """Return the step that a run was saved after; None if it has ended or is another's."""
     try:
         # The small file first: most runs differ there, and a state may be hundreds of megabytes.
-        if (run.path / SETTINGS).read_text(encoding="utf-8") != settings:
+        if read_note(run.path / SETTINGS) != settings.encode():
             return None
         last, _ = run.read_state()
     except (CheckpointError, OSError, ValueError):  # no such run, or one that cannot continue
