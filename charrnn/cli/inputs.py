@@ -2,6 +2,7 @@
 
 import re
 import sys
+import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -25,7 +26,10 @@ def complete_run(
     """
     # --checkpoints counts where it stands before the name that is completed.
     folder = Path(ctx.params.get("checkpoints") or _CHECKPOINTS)
-    names = sorted({path.parent.name for path in folder.glob("*/*.safetensors")})
+    incomplete = unicodedata.normalize("NFC", incomplete)  # as names of runs are
+    names = sorted(
+        {unicodedata.normalize("NFC", path.parent.name) for path in folder.glob("*/*.safetensors")}
+    )
     runs: list[CompletionItem | str] = [
         name for name in names if name.startswith(incomplete) and re.fullmatch(_UNQUOTED_NAME, name)
     ]

@@ -17,7 +17,7 @@ import click
 
 from charrnn.cli.formatting import sanitize
 from charrnn.cli.inputs import complete_run, read_bytes
-from charrnn.config import PRESETS, RENAMED
+from charrnn.config import PRESETS, RENAMED, did_you_mean
 from charrnn.errors import ConfigError
 
 _Config = TypeVar("_Config")
@@ -263,8 +263,7 @@ def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str
     for spelled, value in values.items():
         key = spelled.replace("-", "_")
         if key not in known:
-            near = [RENAMED[key]] if key in RENAMED else difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(key, known)
             raise ConfigError(f"{path}: {key!r} is no setting of {ctx.info_name}{hint}")
         name = str(known[key].name)
         if name in found:

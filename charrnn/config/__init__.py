@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from charrnn.config.fields import with_seed
+from charrnn.config.fields import (
+    RENAMED,
+    check_names,
+    did_you_mean,
+    with_seed,
+    with_settings,
+)
 from charrnn.config.fill import FillConfig
 from charrnn.config.model import CELLS, GATES, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
@@ -20,21 +26,7 @@ from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConf
 __all__ = ["CELLS", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER", "PRESETS", "RENAMED"]
 __all__ += ["FillConfig", "ModelConfig", "SampleConfig", "TextConfig", "TrainConfig"]
 __all__ += ["DynamicConfig", "RunConfig", "as_dict", "parse_bias", "with_new_names", "with_seed"]
-
-# The command line's "did you mean" reads this too.
-RENAMED = {
-    "skip": "residual",
-    "tie_output": "tie_embeddings",
-    "graph": "cuda_graph",
-    "schedule": "lr_schedule",
-    "keep": "keep_checkpoints",
-    "unfinished": "on_unfinished",
-    "loop_penalty": "dry_penalty",
-    "loop_length": "dry_length",
-    "temperature_range": "dynamic_temperature",
-    "novel": "max_copy",
-}
-"""Old names of settings, as files of older runs have them, and today's."""
+__all__ += ["check_names", "did_you_mean", "with_settings"]
 
 
 def with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:

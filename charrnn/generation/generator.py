@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.config import SampleConfig, TextConfig, with_seed
+from charrnn.config import SampleConfig, TextConfig, with_seed, with_settings
 from charrnn.errors import ConfigError
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
@@ -54,7 +54,12 @@ class TextFormat:
 
         >>> TextFormat("nfkc").normalized("ﬁ")
         'fi'
+
+        Raises:
+            ConfigError: it is not a text.
         """
+        if not isinstance(text, str):  # at the border to Python's users
+            raise ConfigError(f"the text is of type {type(text).__name__}; give a str")
         if self.normalize == "none":
             return text
         return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
@@ -100,7 +105,7 @@ class Generator:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or leaves no character to write.
         """
-        config = _with_seed(replace(config or SampleConfig(), **settings))
+        config = _with_seed(with_settings(config or SampleConfig(), settings))
         chain, constraint = self._resolve(config, constraint)
         random = np.random.default_rng([config.seed or 0, index])
         start = self._read_start(prompt, config, after) or self._random_start(random)
@@ -132,7 +137,7 @@ class Generator:
         Raises:
             VocabError, ConfigError: as `generate`.
         """
-        config = _with_seed(replace(config or SampleConfig(), **settings))
+        config = _with_seed(with_settings(config or SampleConfig(), settings))
         chain, constraint = self._resolve(config, constraint)
         start = self._read_start(prompt, config, after)
         limit = _LARGEST_BATCH if count >= _SMALLEST_BATCH else 1
@@ -171,7 +176,7 @@ class Generator:
         """
         from charrnn.generation.beam import check_search, search_beams
 
-        config = replace(config or SampleConfig(), **settings)
+        config = with_settings(config or SampleConfig(), settings)
         check_search(config, count)
         chain, _ = self._resolve(config)
         start = self._read_start(prompt, config, after)
@@ -266,7 +271,7 @@ class Generator:
         self, prompt: str, config: SampleConfig, after: Context | None
     ) -> Context | None:
         """Return where a text begins; None where nothing is known of how texts begin."""
-        if prompt or after:
+        if prompt != "" or after:
             return self.read(prompt, after)
         opening = self.opening(config)  # no part of the text: penalties do not count it
         return Context(self.read(opening).state) if opening else None

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint.model_file import ModelFile, read_model
-from charrnn.config import FillConfig, ModelConfig
+from charrnn.config import FillConfig, ModelConfig, with_settings
 from charrnn.errors import ConfigError
 from charrnn.generation.generator import Generator, text_format_of
 from charrnn.generation.network import LanguageModel, Network
@@ -78,7 +77,7 @@ class Model(Generator):
         from charrnn.generation.infill.fill import fill
         from charrnn.generation.infill.pattern import make_pattern
 
-        chosen = replace(config or FillConfig(), **settings)
+        chosen = with_settings(config or FillConfig(), settings)
         pattern = make_pattern(text, chosen, self.vocab, self.text_format.normalized)
         return fill(self._network, self.vocab, pattern, chosen, on_progress)
 

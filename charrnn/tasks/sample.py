@@ -4,10 +4,10 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from charrnn.config import SampleConfig, with_seed
+from charrnn.config import SampleConfig, with_seed, with_settings
 from charrnn.errors import ConfigError
 from charrnn.generation import samples
 from charrnn.generation.samples import Sample
@@ -74,7 +74,7 @@ def iter_samples(
         ConfigError: settings do not go together, or leave no character to write.
         CorpusError: the training text is needed, and is missing or has changed.
     """
-    config = replace(config or SampleConfig(), **settings)
+    config = with_settings(config or SampleConfig(), settings)
     request = request or SampleRequest()
     request.check(config)
     if config.beam and request.device is None:
