@@ -19,6 +19,7 @@ folder of all runs; None is checkpoints/. Errors are kinds of charrnn.errors.Cha
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -28,7 +29,7 @@ from charrnn.checkpoint import run_store
 from charrnn.checkpoint.model_file import describe_model, read_model
 from charrnn.config import DynamicConfig, RunConfig, TextConfig, check_names, with_settings
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.generation.generator import Generator
+from charrnn.generation.generator import Generator, check_text
 from charrnn.generation.model import Model
 
 # Each function imports its task when it is called: `load` must not wait for torch (1 s).
@@ -77,8 +78,7 @@ def sample(
 
     if isinstance(model, Generator):
         raise ConfigError("sample takes a model's name, or open_models(...); a model has generate")
-    if not isinstance(prompt, str):
-        raise ConfigError(f"the prompt is of type {type(prompt).__name__}; give a str")
+    check_text(prompt)
     if not isinstance(model, OpenModels):
         model = open_models(None if model is None else str(model), checkpoints=checkpoints)
     names = {item.name for item in fields(SampleRequest)} & settings.keys()
@@ -106,7 +106,7 @@ def train(
 
     Nothing happens before the first report is taken. Leave the loop whenever you like: from the
     first step on, that saves the run as a stop does, and resume="book" continues it bit for bit.
-    Before that there is nothing to save.
+    Before that there is nothing to save. Ctrl-C inside a step costs what was not saved yet.
 
     corpus: files, folders, globs, a library name, or open files, which are read at once. texts: a
     text, or several that are documents, instead of a corpus; they are not kept, so give them again
@@ -123,13 +123,16 @@ def train(
 
     if "budget_seconds" in settings:
         settings["budget"] = settings.pop("budget_seconds")
-    is_one = isinstance(corpus, str | bytes | Path) or hasattr(corpus, "read")
-    given: list[Any] = [corpus] if is_one else list(corpus or ())  # type: ignore[arg-type]
+    is_one = isinstance(corpus, str | bytes | Path) or not isinstance(corpus, Sequence)
+    given: list[Any] = [corpus] if is_one else list(corpus)  # type: ignore[arg-type]
     encoding = settings.get("encoding", TextConfig().encoding)
     paths = _as_strings([each for each in given if not hasattr(each, "read")])
     texts = [texts] if isinstance(texts, str) else list(texts)
     texts += [_read_file(each, encoding) for each in given if hasattr(each, "read")]
-    return start_run(paths, settings, texts=texts, should_stop=should_stop)
+    reports = start_run(paths, settings, texts=texts, should_stop=should_stop)
+    # Python closes a generator that nothing refers to any more, but none at its own end.
+    weakref.finalize(reports, _close, weakref.ref(reports))
+    return reports
 
 
 def evaluate(
@@ -248,6 +251,13 @@ def _as_strings(paths: Names) -> list[str]:
                 "charrnn.train(texts=...)"
             )
     return [str(name) for name in names]
+
+
+def _close(reports: weakref.ref[Any]) -> None:
+    """Leave a run's loop, if it is still there."""
+    left = reports()
+    if left is not None:
+        left.close()
 
 
 def _read_file(file: IO[Any], encoding: str) -> str:

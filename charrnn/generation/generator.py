@@ -58,11 +58,20 @@ class TextFormat:
         Raises:
             ConfigError: it is not a text.
         """
-        if not isinstance(text, str):  # at the border to Python's users
-            raise ConfigError(f"the text is of type {type(text).__name__}; give a str")
+        check_text(text)
         if self.normalize == "none":
             return text
         return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
+
+
+def check_text(text: object) -> None:
+    """Refuse what is no text, at the border to Python's users.
+
+    Raises:
+        ConfigError: it is of another type.
+    """
+    if not isinstance(text, str):
+        raise ConfigError(f"the text is of type {type(text).__name__}; give a str")
 
 
 def text_format_of(summary: dict[str, Any]) -> TextFormat:
@@ -224,7 +233,7 @@ class Generator:
         Raises:
             VocabError: the text holds characters that the model does not know.
         """
-        start = self.read(text or ("" if after else self.opening(SampleConfig())), after)
+        start = self.read(text if text != "" or after else self.opening(SampleConfig()), after)
         probabilities = softmax(self.language_model.logits(start.state).astype(np.float64))
         likeliest = np.argsort(-probabilities, kind="stable")[:count].tolist()
         return [(self.vocab.name_of(token), float(probabilities[token])) for token in likeliest]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.config import FillConfig, ModelConfig, with_settings
 from charrnn.errors import ConfigError
-from charrnn.generation.generator import Generator, text_format_of
+from charrnn.generation.generator import Generator, check_text, text_format_of
 from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.scoring import Scores, iter_scores, join_scores
 from charrnn.text.vocab import Vocab
@@ -77,6 +77,7 @@ class Model(Generator):
         from charrnn.generation.infill.fill import fill
         from charrnn.generation.infill.pattern import make_pattern
 
+        check_text(text)
         chosen = with_settings(config or FillConfig(), settings)
         pattern = make_pattern(text, chosen, self.vocab, self.text_format.normalized)
         return fill(self._network, self.vocab, pattern, chosen, on_progress)

@@ -73,12 +73,13 @@ def train(
                         break
                 elif run.is_save_due:
                     yield from run.save()
-                if run.is_over:
+                total_steps = state.plan.total_steps
+                if total_steps is not None and state.trainer.step >= total_steps:
                     reason = "length"
                     break
 
                 # Step: forward, backward, clip, update, average (step.py).
-                results = state.trainer.advance(state.plan.total_steps)
+                results = state.trainer.advance(total_steps)
                 if run.is_report_due() or run.is_evaluation_due():
                     results += state.trainer.flush()
 
@@ -118,12 +119,6 @@ class _Run:
         self._saved_at = now
         self._polled_at = now
 
-    @property
-    def is_over(self) -> bool:
-        """Whether all steps are made; a state from elsewhere may have made more."""
-        total_steps = self._state.plan.total_steps
-        return total_steps is not None and self._state.trainer.step >= total_steps
-
     def poll(self, _: int = 0) -> None:
         """Ask the clock and the caller, of all processes, so that all act at the same step."""
         before = self._polled_at
@@ -142,14 +137,16 @@ class _Run:
 
     def is_report_due(self) -> bool:
         """Return whether the step just made is to be reported."""
-        return self.is_over or self._is_report_late or self._is_milestone()
+        is_last = self._state.trainer.step >= (self._state.plan.total_steps or math.inf)
+        return is_last or self._is_report_late or self._is_milestone()
 
     def is_evaluation_due(self) -> bool:
         """Return whether the current weights are to be scored, and are not yet."""
         step = self._state.trainer.step
         plan = self._state.plan
         is_spaced = plan.eval_every is not None and step % plan.eval_every == 0
-        return (is_spaced or self.is_over) and step != self._state.stats.evaluated_step
+        is_due = is_spaced or step >= (plan.total_steps or math.inf)  # a foreign state is past it
+        return is_due and step != self._state.stats.evaluated_step
 
     def _is_milestone(self) -> bool:
         every = self._state.plan.eval_every
