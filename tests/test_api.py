@@ -286,7 +286,7 @@ for report in reports:
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert (process.returncode, process.stderr) == (0, "")
-    assert RunFolder(Path("checkpoints/book")).step == 2
+    assert RunFolder(Path("checkpoints/book")).step == 3  # one more, then it is polled
 
 
 def test_a_model_that_is_not_there_is_refused(book: Path) -> None:

@@ -198,6 +198,11 @@ class RunFolder:
         for name, size in sizes.items():
             cut_file(self.path / name, size)
 
+    def clear_logs(self) -> None:
+        """Empty both logs, as a run of ours leaves them that ended before its first save."""
+        if (self.path / SETTINGS).exists():
+            self.rewind_logs(dict.fromkeys((_METRICS, _SAMPLES), 0))
+
     def save_settings(self, settings: Mapping[str, Any]) -> None:
         """Write config.toml."""
         write_atomically(self.path / SETTINGS, format_toml(settings))

@@ -201,8 +201,9 @@ def _load_state(
     if corpus.sha256 != sha256 or corpus.vocab != last.vocab:
         place = " ".join(request.corpus_paths) or "TEXT"
         raise CheckpointError(
-            f"the text of run {run.name!r} is not as it was; bring the old one back, or start a "
-            f"new run from its weights: charrnn train {place} --init-from {run.name}"
+            f"the text of {corpus.name} is not the one that run {run.name!r} was trained on; bring "
+            "that one back, or start a new run from its weights: "
+            f"charrnn train {place} --init-from {run.name}"
         )
     step = last.progress["step"]
     try:
@@ -256,6 +257,8 @@ def _open_folder(
             # What was logged after the state is made again, so it would be logged twice.
             run.set_aside(request.damaged)
             run.rewind_logs(snapshot.progress.get("logs", {}))
+        else:
+            run.clear_logs()
         run.save_settings(request.config_file)  # also what the same command is recognised by
     return Opened(
         run=RunFolder(Path(world.broadcast(run and str(run.path)))),

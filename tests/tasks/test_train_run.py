@@ -307,7 +307,7 @@ def test_a_run_on_texts_resumes_with_the_same_texts_alone(book: str) -> None:
     list(start_run([], settings, texts=[text], should_stop=stop_after(5)))
     with pytest.raises(ConfigError, match=r"texts in memory; give them again.*resume='text'"):
         run(None, resume="text")
-    with pytest.raises(CheckpointError, match="text of run 'text' is not as it was"):
+    with pytest.raises(CheckpointError, match="is not the one that run 'text' was trained on"):
         list(start_run([], {"resume": "text"}, texts=[text + "more"]))
     with pytest.raises(CorpusError, match="was trained on a text in memory"):
         evaluate_models([("text", RunFolder(Path("checkpoints/text")).model)], EvalTextRequest())
@@ -394,6 +394,26 @@ def test_a_log_that_is_a_link_ends_a_resume_before_it_changes_anything(
     assert Path("mine").read_text() == "not yours " * 99
 
 
+def test_the_logs_of_a_run_that_saved_nothing_are_not_continued(book: str) -> None:
+    Path("checkpoints/book").mkdir(parents=True)
+    for name in ("config.toml", "metrics.jsonl", "samples.txt"):
+        Path("checkpoints/book", name).write_text('{"event": "progress", "step": 7}\n')
+    run(book, steps=4)
+
+    assert ("progress", 7) not in steps_of(Path("checkpoints/book"))
+    assert Path("checkpoints/book/samples.txt").read_text().startswith("── step")
+
+
+def test_a_run_folder_that_is_a_link_is_resumed_where_it_leads(book: str) -> None:
+    run(book, steps=60, stop=5)
+    Path("checkpoints/book").rename("elsewhere")
+    Path("checkpoints/book").symlink_to(Path("elsewhere").absolute())
+    run(None, resume="book", stop=5)
+
+    assert Path("checkpoints/book").is_symlink()
+    assert RunFolder(Path("elsewhere")).step == 10
+
+
 def test_a_snapshot_by_hard_links_stays_as_it_is(book: str) -> None:
     run(book, steps=60, eval_every=20, stop=30)
     Path("snapshot").mkdir()
@@ -416,6 +436,10 @@ def damage(progress: dict[str, Any]) -> RunFolder:
     return folder
 
 
+PLAN: dict[str, Any] = {"seq_len": 5, "batch_size": 2, "learning_rate": 0.01}
+PLAN |= {"total_steps": 60, "eval_every": 20}
+
+
 @pytest.mark.parametrize("step", [None, 0, 41, 10**30])
 def test_a_state_of_another_step_than_its_name_says_is_damaged(book: str, step: Any) -> None:
     run(book, steps=60, eval_every=20, stop=30)
@@ -430,9 +454,9 @@ def test_a_state_of_another_step_than_its_name_says_is_damaged(book: str, step: 
     "progress",
     [
         {"plan": None},
-        {"plan": {"seq_len": 5, "batch_size": 2, "learning_rate": 1e308}},
-        {"plan": {"seq_len": 0, "batch_size": 2, "learning_rate": 0.01}},
-        {"plan": {"seq_len": 5, "batch_size": 2}},
+        {"plan": PLAN | {"learning_rate": 1e308}},
+        {"plan": PLAN | {"seq_len": 0}},
+        {"plan": {key: PLAN[key] for key in ("total_steps", "eval_every")}},
         {"length": None},
         {"level": None},
     ],

@@ -85,7 +85,8 @@ class Autosave:
         path = find_file(name or self._saved_path)
         if path.exists() and not path.is_file():  # a folder, or a device, which would be replaced
             raise ConfigError(f"{path} is no plain file; give another name")
-        if path.exists() and not may_replace and str(path) != self._saved_path:
+        is_there = path.exists() or path.is_symlink()  # a link that leads nowhere, too
+        if is_there and not may_replace and str(path) != self._saved_path:
             raise ConfigError(f"{path} is there already; /save! {path} replaces it")
         write_atomically(path, text)
         self._saved_text = text
