@@ -213,8 +213,9 @@ def _read_resumed(
         raise CheckpointError(f"{folder.path} does not say how it was trained; start a new run")
     before = config.with_new_names(before)  # of a file that an older version wrote
     given = {key: value for key, value in settings.items() if key not in _NOT_KEPT}
-    for key in given.keys() - _CHANGEABLE:
-        _refuse_change(folder.name, key, given[key], before, last)
+    for key, value in given.items():
+        if key not in _CHANGEABLE:
+            _refuse_change(folder.name, key, value, before, last)
     if given.keys() & set(LENGTHS):
         before = before | dict.fromkeys(LENGTHS)  # a new length replaces the old one, of any kind
     text, train, _ = split_settings(before | given)
