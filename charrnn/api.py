@@ -18,16 +18,18 @@ folder of all runs; None is checkpoints/. Errors are kinds of charrnn.errors.Cha
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from charrnn.checkpoint import run_store
 from charrnn.checkpoint.model_file import describe_model, read_model
-from charrnn.config import DynamicConfig, RunConfig, TextConfig
-from charrnn.errors import ConfigError
-from charrnn.generation.generator import Generator
+from charrnn.config import DynamicConfig, RunConfig, TextConfig, check_names, with_settings
+from charrnn.errors import ConfigError, CorpusError
+from charrnn.generation.generator import Generator, check_text
 from charrnn.generation.model import Model
 
 # Each function imports its task when it is called: `load` must not wait for torch (1 s).
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 Name = str | Path | None
 Names = str | Path | Sequence[str | Path]
+Corpus = str | Path | IO[Any]
+_MAX_SHOWN = 60  # characters of a text in the place of a path
 
 
 def load(model: Name = None, *, checkpoints: Name = None) -> Model:
@@ -74,6 +78,7 @@ def sample(
 
     if isinstance(model, Generator):
         raise ConfigError("sample takes a model's name, or open_models(...); a model has generate")
+    check_text(prompt)
     if not isinstance(model, OpenModels):
         model = open_models(None if model is None else str(model), checkpoints=checkpoints)
     names = {item.name for item in fields(SampleRequest)} & settings.keys()
@@ -91,22 +96,43 @@ def score(text: str, model: Name = None, *, checkpoints: Name = None) -> Scores:
 
 
 def train(
-    corpus: Names = (), *, should_stop: Callable[[], bool] = lambda: False, **settings: Any
+    corpus: Corpus | Sequence[Corpus] = (),
+    *,
+    texts: str | Sequence[str] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+    **settings: Any,
 ) -> Iterator[RunReport]:
     """Train a model and keep the run's files; yield a report of each thing that happens.
 
-    Nothing happens before the first report is taken. corpus: files, folders, globs or a library
-    name. settings: fields of TrainConfig, TextConfig and RunConfig. should_stop: called after every
-    step; True saves the run and ends it.
+    Nothing happens before the first report is taken. Leave the loop whenever you like: from the
+    first step on, that saves the run as a stop does, and resume="book" continues it bit for bit.
+    Before that there is nothing to save. Ctrl-C inside a step costs what was not saved yet.
+
+    corpus: files, folders, globs, a library name, or open files, which are read at once. texts: a
+    text, or several that are documents, instead of a corpus; they are not kept, so give them again
+    to resume. settings: fields of TrainConfig, TextConfig and RunConfig; budget_seconds=90 is
+    budget="90s". should_stop: called after every step; True saves the run and ends it.
 
     >>> *_, last = charrnn.train("book.txt", budget="5m", name="book")  # doctest: +SKIP
     >>> last.finished.best_val_nats  # doctest: +SKIP
     1.439
+    >>> for report in charrnn.train(texts=["It was …", "Once …"]):  # doctest: +SKIP
+    ...     print(report)
     """
     from charrnn.tasks.train import start_run
 
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
-    return start_run(_as_strings(corpus), settings, should_stop=should_stop)
+    if "budget_seconds" in settings:
+        settings["budget"] = settings.pop("budget_seconds")
+    is_one = isinstance(corpus, str | bytes | Path) or not isinstance(corpus, Sequence)
+    given: list[Any] = [corpus] if is_one else list(corpus)  # type: ignore[arg-type]
+    encoding = settings.get("encoding", TextConfig().encoding)
+    paths = _as_strings([each for each in given if not hasattr(each, "read")])
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    texts += [_read_file(each, encoding) for each in given if hasattr(each, "read")]
+    reports = start_run(paths, settings, texts=texts, should_stop=should_stop)
+    # Python closes a generator that nothing refers to any more, but none at its own end.
+    weakref.finalize(reports, _close, weakref.ref(reports))
+    return reports
 
 
 def evaluate(
@@ -128,6 +154,7 @@ def evaluate(
     from charrnn.tasks.eval_text import EvalTextRequest
     from charrnn.tasks.evaluate import evaluate_models
 
+    check_names(text, [item.name for item in fields(EvalTextRequest)])
     paths = [(name, _find(name, checkpoints)) for name in _as_strings(models)]
     dynamic = None if dynamic_rate is None else DynamicConfig(dynamic_rate=dynamic_rate)
     return evaluate_models(paths, EvalTextRequest(_as_strings(files), **text), dynamic)
@@ -141,7 +168,7 @@ def corpus_stats(corpus: Names, **settings: Any) -> CorpusSummary:
     """
     from charrnn.tasks.corpus_stats import summarise_corpus
 
-    return summarise_corpus(_as_strings(corpus), TextConfig(**settings))
+    return summarise_corpus(_as_strings(corpus), with_settings(TextConfig(), settings))
 
 
 def benchmark(
@@ -212,4 +239,31 @@ def _find(model: Name, checkpoints: Name) -> Path:
 
 
 def _as_strings(paths: Names) -> list[str]:
-    return [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    """Return paths as texts; refuse what is no path, and a text in the place of one."""
+    names: Sequence[Any] = [paths] if isinstance(paths, str | bytes | Path) else paths
+    for name in names:
+        if not isinstance(name, str | Path):
+            raise ConfigError(f"a path is of type {type(name).__name__}; give a str or a Path")
+        is_prose = "\n" in str(name) or (len(str(name)) > _MAX_SHOWN and " " in str(name))
+        if is_prose and not os.path.exists(name):  # noqa: PTH110 (Path's fails on a long name)
+            raise CorpusError(
+                f"there is no file {str(name)[:_MAX_SHOWN]!r}…; to train on a text itself: "
+                "charrnn.train(texts=...)"
+            )
+    return [str(name) for name in names]
+
+
+def _close(reports: weakref.ref[Any]) -> None:
+    """Leave a run's loop, if it is still there."""
+    left = reports()
+    if left is not None:
+        left.close()
+
+
+def _read_file(file: IO[Any], encoding: str) -> str:
+    """Return the text of an open file, from where it stands."""
+    try:
+        data = file.read()
+        return data if isinstance(data, str) else data.decode(encoding)
+    except (OSError, ValueError, LookupError) as error:  # closed, or in another encoding
+        raise CorpusError(f"cannot read {getattr(file, 'name', file)!r}: {error}") from error

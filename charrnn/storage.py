@@ -4,6 +4,9 @@ A file is written beside its target under a random name, flushed to the disk, re
 one, and the folder's entry is flushed too: rename is atomic in POSIX, but without the last flush a
 power cut may undo it. A flush that failed is not tried again: the kernel may have dropped what it
 could not write, and would report success (Rebello et al. 2020).
+
+What is changed in place, such as a log, must be a plain file of its own: a link could lead to any
+file of the user, and opening a pipe waits for its other end.
 """
 
 import errno
@@ -12,14 +15,19 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedRandom
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from charrnn.errors import StorageError
 
 # Child processes do not inherit our descriptors, and Windows does not translate newlines.
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
+_NOT_PLAIN = "it is a pipe, socket or device"
+_MAX_NOTE_BYTES = 1 << 20
 _MAX_STEM = 60  # characters of up to 4 bytes; 14 bytes are added, and a name can have 255
 
 
@@ -72,7 +80,7 @@ def open_at(path: Path, offset: int) -> Iterator[IO[bytes]]:
     Raises:
         StorageError: as `write_atomically`.
     """
-    with _opened_file(path, os.O_WRONLY | os.O_CREAT) as file:
+    with write_errors(path), open_plain(path, os.O_WRONLY | os.O_CREAT) as file:
         file.seek(offset)
         yield file
 
@@ -87,8 +95,8 @@ def append_text(path: Path, text: str) -> None:
     """
     with write_errors(path):
         make_folder(path.parent)
-    with _opened_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
-        file.write(text.encode())
+        with open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
+            file.write(text.encode())
 
 
 def cut_file(path: Path, size_bytes: int) -> None:
@@ -97,10 +105,10 @@ def cut_file(path: Path, size_bytes: int) -> None:
     Raises:
         StorageError: the file may not be written.
     """
-    with write_errors(path), suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as descriptor:
-        if os.fstat(descriptor).st_size > size_bytes:
-            os.ftruncate(descriptor, size_bytes)
-        os.fsync(descriptor)
+    with write_errors(path), suppress(FileNotFoundError), open_plain(path, os.O_WRONLY) as file:
+        if os.fstat(file.fileno()).st_size > size_bytes:
+            file.truncate(size_bytes)
+        os.fsync(file.fileno())
 
 
 def flush_file(path: Path) -> int:
@@ -109,11 +117,51 @@ def flush_file(path: Path) -> int:
     Raises:
         StorageError: the disk did not take it.
     """
-    with write_errors(path), suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as descriptor:
-        os.fsync(descriptor)
+    with write_errors(path), suppress(FileNotFoundError), open_plain(path, os.O_WRONLY) as file:
+        os.fsync(file.fileno())
         flush_folder(path.parent)
-        return os.fstat(descriptor).st_size
+        return os.fstat(file.fileno()).st_size
     return 0
+
+
+@contextmanager
+def open_plain(path: Path, flags: int = os.O_RDONLY) -> Iterator[BufferedRandom]:
+    """Yield a binary file, opened by os.open's `flags`: a regular file, and never a pipe.
+
+    A link may lead to one that is read, not to one that is written. A file to write that has a
+    second name, as `cp -al` gives it, is copied first: the other name keeps what it has.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    is_written = bool(flags & os.O_WRONLY)
+    with _opened(path, flags | _NO_WAIT | _NO_FOLLOW * is_written) as descriptor:
+        status = os.fstat(descriptor)  # of what is open: the path may lead elsewhere by now
+        if not stat.S_ISREG(status.st_mode):
+            is_folder = stat.S_ISDIR(status.st_mode)
+            raise OSError(errno.EINVAL, "it is a folder" if is_folder else _NOT_PLAIN)
+        if not (is_written and status.st_nlink > 1):
+            # "wb" does not truncate here: a descriptor is as its flags opened it.
+            with os.fdopen(descriptor, "wb" if is_written else "rb", closefd=False) as file:
+                yield cast(BufferedRandom, file)
+            return
+    with open_plain(path) as shared, open_atomically(path) as own:
+        shutil.copyfileobj(shared, own)
+    with open_plain(path, flags) as file:
+        yield file
+
+
+def read_note(path: Path) -> bytes:
+    """Return the content of a small file of ours, such as a lock's holder.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file of at most a megabyte.
+    """
+    with open_plain(path) as file:
+        data = file.read(_MAX_NOTE_BYTES + 1)
+    if len(data) > _MAX_NOTE_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return data
 
 
 def make_folder(folder: Path) -> None:
@@ -184,26 +232,23 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        reason = error.strerror or error
+        if error.errno == errno.ELOOP and path.is_symlink():
+            reason = "it is a link, whose target is not ours to change; remove the link"
+        raise StorageError(f"cannot write {path}: {reason}") from error
 
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
     """Yield a descriptor; a new file's mode is the umask's. An error of closing it counts."""
-    descriptor = os.open(path, flags | _FLAGS, 0o666)
+    try:
+        descriptor = os.open(path, flags | _FLAGS, 0o666)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # of a socket, and of a pipe that nobody reads
+            raise
+        raise OSError(errno.EINVAL, _NOT_PLAIN) from error
     try:
         yield descriptor
     finally:
         with suppress(InterruptedError):  # by a signal: Linux has closed it all the same
             os.close(descriptor)
-
-
-@contextmanager
-def _opened_file(path: Path, flags: int) -> Iterator[IO[bytes]]:
-    """Yield a binary file of these flags, whose errors name it; "wb" does not truncate here."""
-    with (
-        write_errors(path),
-        _opened(path, flags) as descriptor,
-        os.fdopen(descriptor, "wb", closefd=False) as file,
-    ):
-        yield file

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 import charrnn
 from charrnn.checkpoint.model_file import read_model
+from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import cli
 from charrnn.config import SampleConfig
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
@@ -157,6 +161,132 @@ def test_a_setting_that_is_none_of_ours_is_refused(book: Path) -> None:
 def test_a_text_that_is_not_there_is_refused(book: Path) -> None:
     with pytest.raises(CorpusError, match=r"nowhere\.txt"):
         list(charrnn.train("nowhere.txt", **SMALL))
+
+
+@pytest.mark.parametrize("prose", ["It was the best of times. " * 200, "one\ntwo"])
+def test_a_text_in_the_place_of_a_path_is_cut_and_told_of_texts(trained: Path, prose: str) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: charrnn.train(prose),
+        lambda: charrnn.train([prose]),
+        lambda: charrnn.evaluate("book", prose),
+        lambda: charrnn.corpus_stats(prose),
+    ]
+    for call in calls:
+        with pytest.raises(CorpusError, match=r"no file .*charrnn\.train\(texts=") as caught:
+            call()
+        assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize("corpus", [b"book.txt", 7, ["book.txt", None], [b"book.txt"]])
+def test_what_is_no_path_is_refused_by_its_type(book: Path, corpus: Any) -> None:
+    with pytest.raises(ConfigError, match=r"a path is of type (bytes|int|NoneType)"):
+        charrnn.train(corpus)
+
+
+def test_texts_and_open_files_are_trained_on(book: Path) -> None:
+    text = book.read_text(encoding="utf-8")
+    with book.open(encoding="utf-8") as file, book.open("rb") as raw:
+        given: list[Any] = [
+            {"texts": text},
+            {"texts": [text[:450], text[450:]]},
+            {"corpus": file},
+            {"corpus": [raw]},
+            {"corpus": io.StringIO(text)},
+        ]
+        runs = [charrnn.train(**each, **SMALL, name=f"run{i}") for i, each in enumerate(given)]
+    models = [read_model(last_of(list(run)).run.best) for run in runs]
+
+    assert {model.summary["corpus"]["train_chars"] for model in models} <= {810, 811}
+    for other in (models[2], models[3], models[4]):
+        assert np.array_equal(other.weights["output.weight"], models[0].weights["output.weight"])
+
+
+@pytest.mark.parametrize("mode", ["closed", "encoding"])
+def test_an_open_file_that_cannot_be_read_is_named(book: Path, mode: str) -> None:
+    with book.open("rb") as file:
+        if mode == "closed":
+            file.close()
+        with pytest.raises(CorpusError, match=r"cannot read 'book\.txt': "):
+            charrnn.train(file, encoding="ascii")
+
+
+def test_settings_are_taken_as_python_has_them(book: Path) -> None:
+    settings = SMALL | {"hidden_size": np.int32(8), "threads": np.uint8(1)}
+    last = last_of(list(charrnn.train(book, **settings, checkpoints=Path("runs"))))
+    reports = charrnn.train(book, hidden_size=8, budget_seconds=90)
+    budget = next(each for each in reports if isinstance(each, Opened)).budget_seconds
+
+    assert last.run.path == Path("runs/book")
+    assert read_model(last.run.best).summary["settings"]["hidden_size"] == 8
+    assert budget == 90
+
+
+def test_an_unknown_keyword_names_the_nearest_setting(trained: Path) -> None:
+    model = charrnn.load(trained)
+    calls: list[Callable[[], Any]] = [
+        lambda: next(charrnn.train("book.txt", hiden_size=8)),
+        lambda: list(charrnn.sample("cat", temprature=1)),
+        lambda: charrnn.evaluate("book", splits="all"),
+        lambda: charrnn.corpus_stats("book.txt", min_counts=2),
+        lambda: list(charrnn.benchmark(quick=True, sequence_len=3)),
+        lambda: model.generate("cat", temprature=1),
+        lambda: list(model.generate_many("cat", temprature=1)),
+        lambda: model.search("cat", temprature=1),
+        lambda: model.fill("c_t", counts=1),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigError, match=r"there is no setting '\w+'; did you mean '\w+'"):
+            call()
+
+
+@pytest.mark.parametrize("prompt", [None, b"cat", ["cat"], 7])
+def test_a_prompt_that_is_no_text_is_refused(trained: Path, prompt: Any) -> None:
+    model = charrnn.load(trained)
+    calls: list[Callable[[], Any]] = [
+        lambda: list(charrnn.sample(prompt)),
+        lambda: model.generate(prompt),
+        lambda: list(model.generate_many(prompt)),
+        lambda: model.search(prompt, beam=2),
+        lambda: model.read(prompt),
+        lambda: model.score(prompt),
+        lambda: model.fill(prompt),
+        lambda: model.next_chars(prompt, 3),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigError, match=r"is of type \w+; give a str"):
+            call()
+
+
+def test_a_stream_and_a_sample_are_their_text(trained: Path) -> None:
+    model = charrnn.load(trained)
+    whole = str(model.generate("cat", length=9, seed=2))
+    stream = model.generate("cat", length=9, seed=2)
+    (sample,) = charrnn.sample("cat", length=9, seed=2)
+
+    assert next(stream) + str(stream) == whole == str(sample)
+    assert len(whole) == 9
+
+
+def test_a_run_that_is_left_can_be_resumed(book: Path) -> None:
+    for report in charrnn.train(book, **SMALL):
+        if isinstance(report, Evaluation):
+            break
+
+    assert last_of(list(charrnn.train(resume="book"))).finished.step == 4
+
+
+def test_a_run_that_is_left_at_the_end_of_a_script_is_saved(book: Path) -> None:
+    code = f"""
+import charrnn
+reports = charrnn.train("book.txt", **{SMALL | {"steps": 900, "eval_every": 2}})
+for report in reports:
+    if type(report).__name__ == "Evaluation":
+        break
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (process.returncode, process.stderr) == (0, "")
+    assert RunFolder(Path("checkpoints/book")).step == 3  # one more, then it is polled
 
 
 def test_a_model_that_is_not_there_is_refused(book: Path) -> None:

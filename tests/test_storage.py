@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,29 @@ from charrnn.storage import (
     flush_file,
     flush_folder,
     make_folder,
+    open_at,
     open_atomically,
+    read_note,
     write_atomically,
 )
 
 Write = Callable[[Path, str], None]
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Fail, and do not hang, where the block takes more than a few seconds."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(5)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def files(folder: Path) -> list[str]:
@@ -305,6 +324,72 @@ def test_a_log_that_is_missing_stays_missing(tmp_path: Path) -> None:
     cut_file(tmp_path / "log", 5)
 
     assert files(tmp_path) == []
+
+
+def write_at(path: Path) -> None:
+    with open_at(path, 0) as file:
+        file.write(b"new")
+
+
+CHANGES: list[Callable[[Path], object]] = [
+    lambda path: append_text(path, "new"),
+    lambda path: cut_file(path, 0),
+    flush_file,
+    write_at,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_link_leads_to_is_not_changed(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"cannot write .*log: it is a link, .*; remove the lin"):
+        change(tmp_path / "log")
+
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert (tmp_path / "log").is_symlink()
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_pipe_is_refused_without_waiting_for_its_other_end(
+    tmp_path: Path, change: Callable[[Path], object], is_read: bool
+) -> None:
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK) if is_read else None
+    with in_time(), pytest.raises(StorageError, match="it is a pipe, socket or device"):
+        change(tmp_path / "log")
+
+    if reader is not None:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_second_name_of_a_log_keeps_what_it_has(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    append_text(tmp_path / "log", "old")
+    (tmp_path / "snapshot").hardlink_to(tmp_path / "log")
+    change(tmp_path / "log")
+    append_text(tmp_path / "log", "more")
+
+    assert (tmp_path / "snapshot").read_text() == "old"
+    assert (tmp_path / "log").read_text() in {"oldnewmore", "more", "oldmore", "newmore"}
+    assert files(tmp_path) == ["log", "snapshot"]
+
+
+def test_a_note_is_read_from_a_small_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "note").write_bytes(b"{}")
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 1 << 40)
+    os.mkfifo(tmp_path / "pipe")
+
+    assert read_note(tmp_path / "note") == b"{}"
+    for name in ("large", "pipe", "missing", "."):
+        with in_time(), pytest.raises(OSError, match=r"too large|a pipe|No such|a folder"):
+            read_note(tmp_path / name)
 
 
 @pytest.mark.parametrize("touch", [flush_file, lambda path: cut_file(path, 0)])

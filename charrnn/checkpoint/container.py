@@ -5,11 +5,11 @@ digest's own 64 characters as zeros. Size and digest are checked on the raw byte
 before that. What document and arrays must hold is checked by model_file.py and state_file.py.
 """
 
+import errno
 import hashlib
 import math
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.strict_json import check_keys, check_types, parse_json, shown
 from charrnn.errors import CheckpointError, ConfigError, VocabError
+from charrnn.storage import open_plain
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -94,11 +95,7 @@ def read_whole(path: Path, kind: Kind) -> bytearray:
         CheckpointError: missing, unreadable, not a file, not ours, cut short, or too long.
     """
     try:
-        mode = path.stat().st_mode  # before it is opened: opening a pipe waits for its writer
-        if not stat.S_ISREG(mode):
-            found = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-            raise CheckpointError(f"cannot read {path}: it is {found}; {kind.expected}")
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             # The header is checked before memory is taken for the rest.
             end = _header_end(file.read(8 + len(_OPENING)), size, str(path), kind)
@@ -110,7 +107,8 @@ def read_whole(path: Path, kind: Kind) -> bytearray:
             file.readinto(data)  # if the file shrank since, zeros remain, and the digest fails
             return data
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        hint = f"; {kind.expected}" if error.errno == errno.EINVAL else ""  # it is not a file
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}{hint}") from error
 
 
 def unpack_container(data: bytes | bytearray, name: str, kind: Kind) -> tuple[Any, Arrays]:

@@ -7,6 +7,7 @@ The kernel's lock on `.lock` ends with its process, so nothing has to be cleared
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from charrnn.errors import RunLockedError, StorageError
-from charrnn.storage import write_atomically
+from charrnn.storage import read_note, write_atomically
 
 LOCK = ".lock"
 HOLDER = ".holder"
@@ -33,6 +34,9 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / LOCK, timeout=0)
     try:
+        # Older versions of filelock truncate what a link leads to.
+        if os.path.lexists(folder / LOCK) and not stat.S_ISREG((folder / LOCK).lstat().st_mode):
+            raise StorageError(f"cannot lock {folder}: {folder / LOCK} is no plain file; remove it")
         lock.acquire()
     except Timeout as error:
         raise RunLockedError(
@@ -63,7 +67,7 @@ def _describe_holder(folder: Path) -> str:
 def _read_holder(folder: Path) -> str | None:
     """Return the sentence of `.holder`; None if unreadable, or left by a dead process."""
     try:
-        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        holder = json.loads(read_note(folder / HOLDER))
         pid = int(holder["pid"])
         host = str(holder["host"])
         since = str(holder["since"])

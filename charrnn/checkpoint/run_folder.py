@@ -13,14 +13,17 @@ the one before it, not the run.
 
 import json
 import re
+import shutil
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.checkpoint.lock import HOLDER, hold_folder
+from charrnn.checkpoint.lock import HOLDER, LOCK, hold_folder
 from charrnn.checkpoint.model_file import ModelFile, pack_model, read_model
+from charrnn.checkpoint.strict_json import shown
 from charrnn.errors import CheckpointError
 from charrnn.metrics import without_nan
 from charrnn.storage import append_text, cut_file, flush_file, write_atomically
@@ -35,6 +38,8 @@ _LEFTOVER = re.compile(
     rf"\.({re.escape(_BEST)}|{_STATE.pattern}|{re.escape(SETTINGS)}|{re.escape(HOLDER)})"
     r"\.[0-9a-f]{12}"
 )
+_OWN_NAMES = {SETTINGS, _BEST, _METRICS, _SAMPLES, LOCK, HOLDER}
+_OWN = re.compile(rf"({_STATE.pattern}|{re.escape(_BEST)})(\.damaged)?")
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The run's name."""
-        return self.path.name
+        """The run's name, in Unicode's form NFC whatever the form of its folder's name."""
+        return unicodedata.normalize("NFC", self.path.name)
 
     @property
     def best(self) -> Path:
@@ -97,6 +102,17 @@ class RunFolder:
                 return False
         return True
 
+    @property
+    def replaced(self) -> Path:
+        """Where the run that had this name waits until this one has a state."""
+        return self.path.with_name(f".{self.path.name}.replaced")
+
+    @property
+    def foreign_files(self) -> list[str]:
+        """The names in the folder that no run writes."""
+        names = {path.name for path in self.path.iterdir()} - _OWN_NAMES
+        return sorted(n for n in names if not (_OWN.fullmatch(n) or _LEFTOVER.fullmatch(n)))
+
     def save_best(self, model: ModelFile) -> None:
         """Replace the best model."""
         write_atomically(self.best, pack_model(model))
@@ -104,10 +120,12 @@ class RunFolder:
     def save_state(self, model: ModelFile, step: int, kept: int) -> None:
         """Add the state after `step`; once it is safe, keep only the newest `kept` (1 or more).
 
+        The run that this one replaces, if any, is removed then.
         A state of a higher step goes too: it is damaged, or the run was resumed from before it.
         """
         newest = self.path / f"step-{step}.safetensors"
         write_atomically(newest, pack_model(model))
+        shutil.rmtree(self.replaced, ignore_errors=True)
         with suppress(OSError):  # a file left over takes space, nothing else
             states = self.states
             older = [path for path in states if _step_of(path) < step]
@@ -130,6 +148,9 @@ class RunFolder:
                 model = read_model(path)
                 if model.progress is None:
                     raise CheckpointError(f"{path} holds a model but no training state")
+                found = model.progress.get("step")
+                if found != _step_of(path):  # its next save would count as older than this one
+                    raise CheckpointError(f"{path} is damaged: it is of step {shown(found)}")
                 return model, damaged
             except CheckpointError as error:
                 damaged.append(DamagedState(path, _step_of(path), str(error)))
@@ -178,6 +199,11 @@ class RunFolder:
                 )
         for name, size in sizes.items():
             cut_file(self.path / name, size)
+
+    def clear_logs(self) -> None:
+        """Empty both logs, as a run of ours leaves them that ended before its first save."""
+        if (self.path / SETTINGS).exists():
+            self.rewind_logs(dict.fromkeys((_METRICS, _SAMPLES), 0))
 
     def save_settings(self, settings: Mapping[str, Any]) -> None:
         """Write config.toml."""

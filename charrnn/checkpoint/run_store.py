@@ -3,53 +3,95 @@
 import itertools
 import os
 import re
+import shutil
+import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from charrnn.checkpoint.lock import HOLDER, LOCK
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, is_model_name, reading
+from charrnn.checkpoint.strict_json import shown
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
 from charrnn.metrics import without_nan
-from charrnn.storage import make_folder
+from charrnn.storage import flush_folder, make_folder, write_errors
 from charrnn.wording import nearest
 
 T = TypeVar("T")
 
 
 @contextmanager
-def claim_run(checkpoints: Path, name: str | None, corpus_name: str) -> Iterator[RunFolder]:
+def claim_run(
+    checkpoints: Path, name: str | None, corpus_name: str, *, overwrite: bool = False
+) -> Iterator[RunFolder]:
     """Hold the folder of a new run: `name`, or the first free one named after the corpus.
 
-    A claim in which nothing was written leaves nothing behind.
+    A claim in which nothing was written leaves nothing behind. overwrite: replace a run of that
+    name, which is put back where the new one ends without a state.
 
     Raises:
-        ConfigError: the name cannot be a folder's, is a link's, or has a run already.
+        ConfigError: the name cannot be a folder's, is a link's, or has a run already; or the run
+            to replace has files in its folder that are not a run's.
         RunLockedError: another process is about to train under that name.
         StorageError: the folder cannot be made.
     """
     with ExitStack() as held:
         if name is not None:
             _check_name(name)
-            run = RunFolder(checkpoints / name)
+            run = named_run(name, checkpoints)
             with reading(run.path):
                 if run.path.is_symlink():
                     raise ConfigError(f"{run.path} is a link to another place; give another --name")
+            held.enter_context(_replacing(run, is_wanted=overwrite))
             held.enter_context(_claimed(run))
             with reading(run.path):
                 if run.has_model:
                     raise ConfigError(
-                        f"there is a run {name!r} in {checkpoints} already; continue it with "
-                        f"--resume {name}, or give another --name"
+                        f"there is a run {run.name!r} in {checkpoints} already; continue it with "
+                        f"--resume {run.name}, replace it with --overwrite, or give another --name"
                     )
         else:
+            corpus_name = unicodedata.normalize("NFC", corpus_name)
             stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
             names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-            runs = (RunFolder(checkpoints / each) for each in names)
+            runs = (named_run(each, checkpoints) for each in names)
             run = next(run for run in runs if _take(run, held))
         yield run
+
+
+@contextmanager
+def _replacing(run: RunFolder, *, is_wanted: bool) -> Iterator[None]:
+    """Set a run aside while a new one takes its name, if that is wanted."""
+    _end_replacing(run)  # of a process that was killed
+    if is_wanted and run.has_model:
+        with reading(run.path), run.lock():
+            if foreign := run.foreign_files:
+                raise ConfigError(
+                    f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere, or "
+                    "give another --name"
+                )
+            run.path.rename(run.replaced)
+            flush_folder(run.path.parent)
+    try:
+        yield
+    finally:
+        with suppress(RunLockedError):  # who holds the new run by now ends it
+            _end_replacing(run)
+
+
+def _end_replacing(run: RunFolder) -> None:
+    """Remove the run that was set aside if the new one has a state, else put it back."""
+    if run.replaced.is_symlink() or not run.replaced.is_dir():
+        return
+    with write_errors(run.path), run.lock() if run.path.is_dir() else nullcontext():
+        if run.states:
+            shutil.rmtree(run.replaced)
+        else:
+            shutil.rmtree(run.path, ignore_errors=True)
+            run.replaced.rename(run.path)
+            flush_folder(run.path.parent)
 
 
 @contextmanager
@@ -103,6 +145,26 @@ def _check_name(name: str) -> None:
         )
 
 
+def named_run(name: str, checkpoints: Path) -> RunFolder:
+    """Return the folder of the run of that name, whether it is there or not."""
+    return RunFolder(_as_on_disk(checkpoints / name))
+
+
+def _as_on_disk(path: Path) -> Path:
+    """Return `path` with its last part as the disk has it, else in Unicode's form NFC.
+
+    An é may be typed, and may stand on the disk, as one character or as two.
+    """
+    if path.name.isascii() or os.path.lexists(path):
+        return path
+    name = unicodedata.normalize("NFC", path.name)
+    with suppress(OSError):
+        for found in path.parent.iterdir():
+            if unicodedata.normalize("NFC", found.name) == name:
+                return found
+    return path.with_name(name)
+
+
 def find_run(name: str, checkpoints: Path) -> RunFolder:
     """Return the run of that name in `checkpoints`, or at that path, or of that model file.
 
@@ -113,12 +175,16 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
         # A file in a run's folder means the run; "" and "." are their own parents.
         is_run = path != Path(name).parent or is_model_name(Path(name).name)
         with suppress(OSError, ValueError):  # a name too long for a file, or with a NUL in it
-            if is_run and RunFolder(path).has_model:
-                return RunFolder(path)
+            run = RunFolder(_as_on_disk(path))
+            if is_run and run.has_model:
+                return run
     near = nearest(name, [run.name for run in list_runs(checkpoints)])
     hint = f"did you mean {near!r}?" if near else "charrnn list shows the runs"
+    with suppress(OSError, ValueError):
+        replaced = named_run(name, checkpoints).replaced
+        hint = f"a new run was to replace it: it is {replaced}" if replaced.exists() else hint
     raise CheckpointError(
-        f"there is no run or model file {name!r} in {checkpoints.absolute()}; {hint}"
+        f"there is no run or model file {shown(name)} in {checkpoints.absolute()}; {hint}"
     )
 
 
@@ -139,8 +205,9 @@ def find_model(name: str | None, checkpoints: Path) -> Path:
         return runs[0].model
     with suppress(OSError):  # a name too long for a file
         # A run's name goes before a file's of the same name.
-        if Path(name).is_file() and not RunFolder(checkpoints / name).has_model:
-            return Path(name)
+        file = _as_on_disk(Path(name))
+        if file.is_file() and not named_run(name, checkpoints).has_model:
+            return file
     return find_run(name, checkpoints).model
 
 
@@ -153,7 +220,8 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
     with reading(checkpoints):
         if not checkpoints.is_dir():
             return []
-        runs = [RunFolder(path) for path in checkpoints.iterdir()]
+        # A hidden one is being replaced.
+        runs = [RunFolder(path) for path in checkpoints.iterdir() if path.name[0] != "."]
         dated = [
             (_read_model_of(run, lambda path: path.stat().st_mtime), run.name, run)
             for run in runs

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import fields, replace
@@ -32,7 +33,10 @@ def complete_run(
     """
     # --checkpoints counts where it stands before the name that is completed.
     folder = Path(ctx.params.get("checkpoints") or _CHECKPOINTS)
-    names = sorted({path.parent.name for path in folder.glob("*/*.safetensors")})
+    incomplete = unicodedata.normalize("NFC", incomplete)  # as names of runs are
+    names = sorted(
+        {unicodedata.normalize("NFC", path.parent.name) for path in folder.glob("*/*.safetensors")}
+    )
     runs: list[CompletionItem | str] = [
         name for name in names if name.startswith(incomplete) and re.fullmatch(_UNQUOTED_NAME, name)
     ]

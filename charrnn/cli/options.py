@@ -16,7 +16,7 @@ import click
 
 from charrnn.cli.formatting import sanitize
 from charrnn.cli.inputs import complete_run, read_bytes
-from charrnn.config import COST, PRESETS, RENAMED, UNKNOWN
+from charrnn.config import COST, PRESETS, RENAMED, UNKNOWN, did_you_mean
 from charrnn.errors import ConfigError
 from charrnn.wording import nearest
 
@@ -283,8 +283,7 @@ def read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> str
     for spelled, value in values.items():
         key = spelled.replace("-", "_")
         if key not in known:
-            near = RENAMED.get(key) or nearest(key, known)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = did_you_mean(key, known)
             raise ConfigError(f"{path}: {ctx.info_name} has no setting {key!r}{hint}")
         name = str(known[key].name)
         if name in found:

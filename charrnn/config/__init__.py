@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from charrnn.config.fields import COST, UNKNOWN, with_seed
+from charrnn.config.fields import (
+    COST,
+    RENAMED,
+    UNKNOWN,
+    check_names,
+    did_you_mean,
+    with_seed,
+    with_settings,
+)
 from charrnn.config.fill import FillConfig
 from charrnn.config.model import CELLS, GATES, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
@@ -20,22 +28,8 @@ from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConf
 __all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
 __all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig", "FillConfig"]
 __all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
-__all__ += ["parse_bias", "with_new_names", "with_seed"]
-
-# The command line's "did you mean" reads this too.
-RENAMED = {
-    "skip": "residual",
-    "tie_output": "tie_embeddings",
-    "graph": "cuda_graph",
-    "schedule": "lr_schedule",
-    "keep": "keep_checkpoints",
-    "unfinished": "on_unfinished",
-    "loop_penalty": "dry_penalty",
-    "loop_length": "dry_length",
-    "temperature_range": "dynamic_temperature",
-    "novel": "max_copy",
-}
-"""Old names of settings, as files of older runs have them, and today's."""
+__all__ += ["check_names", "did_you_mean", "parse_bias", "with_new_names", "with_seed"]
+__all__ += ["with_settings"]
 
 OLD_TEXT_SETTINGS = {"split": "tail"}
 """What held for runs that are older than these settings, where that is not the default."""

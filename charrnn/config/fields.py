@@ -10,15 +10,32 @@ import math
 import operator
 import os
 import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, fields, replace
 from typing import Any, TypeVar
 
 from charrnn.errors import ConfigError
+from charrnn.wording import nearest
 
 Config = TypeVar("Config")
 
 _ANY_ESCAPE = re.compile(r"\\[nrt]")
 _ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
+
+# The command line's "did you mean" reads this too.
+RENAMED = {
+    "skip": "residual",
+    "tie_output": "tie_embeddings",
+    "graph": "cuda_graph",
+    "schedule": "lr_schedule",
+    "keep": "keep_checkpoints",
+    "unfinished": "on_unfinished",
+    "loop_penalty": "dry_penalty",
+    "loop_length": "dry_length",
+    "temperature_range": "dynamic_temperature",
+    "novel": "max_copy",
+}
+"""Old names of settings, as files of older runs have them, and today's."""
 
 
 def setting(
@@ -72,7 +89,7 @@ _MAX_FLOAT = 1e38  # about the largest of single precision, in which training co
 
 
 def validate(config: Any) -> None:
-    """Check every field of a settings object against its rule.
+    """Check every field of a settings object against its rule, and make its value a plain one.
 
     Raises:
         ConfigError: names the field, its value and the values it may take.
@@ -80,7 +97,7 @@ def validate(config: Any) -> None:
     for item in fields(config):
         rule = item.metadata
         name = item.name
-        value = getattr(config, name)
+        value = plain(getattr(config, name))
         # Annotations are strings here: "float | None" splits into "float" and "None".
         kind_name, _, optional = str(item.type).partition(" | ")
         if value is None and optional:
@@ -88,6 +105,9 @@ def validate(config: Any) -> None:
         if rule["choices"] and value not in rule["choices"]:
             raise ConfigError(f"{name} is {value!r}; choose from {', '.join(rule['choices'])}")
         kind, words = _KINDS[kind_name]
+        if kind is tuple and isinstance(value, list):
+            value = tuple(value)
+        object.__setattr__(config, name, value)  # the class is frozen
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name} is {value}; it must be a finite number")
@@ -126,6 +146,47 @@ def refuse_escapes(option: str, text: str, alphabet: str | None = None) -> None:
         f"{option} is {shown} with backslashes, which are taken literally; for newlines write "
         f"$'\\n' in bash or zsh{in_files}"
     )
+
+
+def plain(value: Any) -> Any:
+    """Return a number of numpy or torch as Python's own, a path as its text."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return a settings object with other values, by name.
+
+    Raises:
+        ConfigError: a name is unknown, or a value is out of range.
+    """
+    chosen: Any = config
+    check_names(settings, [item.name for item in fields(chosen)])
+    return replace(chosen, **settings) if settings else config
+
+
+def check_names(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse the first name of a setting that is unknown.
+
+    Raises:
+        ConfigError: says which was probably meant.
+    """
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"there is no setting {name!r}{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Return the end of a message that names the nearest of the known settings, if one is near.
+
+    >>> did_you_mean("hiden_size", ["cell", "hidden_size"])
+    "; did you mean 'hidden_size'?"
+    """
+    if RENAMED.get(name) in known:
+        return f"; it is {RENAMED[name]!r} now"
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def with_seed(config: Config) -> Config:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
-from charrnn.config.fields import setting, validate
+from charrnn.config.fields import plain, setting, validate
 from charrnn.config.model import ModelConfig
 from charrnn.errors import ConfigError
 
@@ -18,25 +18,29 @@ DEFAULT_BUDGET = "5m"
 LENGTHS = ("budget", "epochs", "steps")
 """The settings that say how long to train; at most one of them is given."""
 
-_UNIT_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"\d+(\.\d+)?|(\d+(\.\d+)?[smhd] ?)+")
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNIT = r"(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])"
+_AMOUNT = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*{_UNIT}\s*")
+_DURATION = re.compile(rf"({_AMOUNT.pattern})+")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MAX_DURATION_SECONDS = 1e9  # 32 years
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of "90s", "10m", "1h30m" or a bare number of seconds.
+    """Return the seconds of "90s", "10 min", "1h30m", "2 hours" or a bare number of seconds.
 
     Raises:
         ConfigError: the text is not a duration, or not above zero.
 
-    >>> parse_duration("1h30m")
-    5400.0
+    >>> parse_duration("1h30m"), parse_duration("2 hours")
+    (5400.0, 7200.0)
     """
     cleaned = text.strip().lower()
-    parts = re.findall(r"([\d.]+)([smhd]?)", cleaned) if _DURATION.fullmatch(cleaned) else []
-    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    cleaned += "s" * bool(_NUMBER.fullmatch(cleaned))
+    amounts = _AMOUNT.findall(cleaned) if _DURATION.fullmatch(cleaned) else []
+    seconds = sum(float(number) * _UNIT_SECONDS[unit[0]] for number, unit in amounts)
     if not 0 < seconds < _MAX_DURATION_SECONDS:
-        raise ConfigError(f"{text!r} is not a length of time; write 90s, 10m or 1h30m")
+        raise ConfigError(f"{text!r} is not a length of time; write 90s, 10 min or 1h30m")
     return seconds
 
 
@@ -161,6 +165,9 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
+        budget: Any = plain(self.budget)
+        if isinstance(budget, int | float):  # a number of seconds
+            object.__setattr__(self, "budget", f"{budget}s")
         validate(self)
         given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
@@ -198,9 +205,16 @@ class RunConfig:
     init_from: str | None = setting(
         None, "start a new run from a model's weights: a run's name, folder or file"
     )
+    overwrite: bool = setting(
+        False, "replace the run of this --name, once the new one has saved its first state"
+    )
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.overwrite and self.resume is not None:
+            raise ConfigError("resume continues a run, and overwrite starts it anew; give one")
+        if self.overwrite and self.name is None:
+            raise ConfigError("overwrite replaces the run of a given name; give --name too")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from charrnn.errors import CorpusError
-from charrnn.storage import flush_folder, write_atomically, write_errors
+from charrnn.storage import flush_folder, open_plain, read_note, write_atomically, write_errors
 
 # Called with the bytes on the disk and, where known, the bytes of the whole file.
 Progress = Callable[[int, int | None], None]
@@ -119,7 +119,7 @@ def _fetch(job: _Job) -> None:
     expected = job.size_bytes if total is None else total
     if size == 0 or (expected is not None and size != expected):
         raise _TransferError(f"{size} bytes arrived, but {expected or 'more'} were expected")
-    with write_errors(job.part), job.part.open("rb") as file:
+    with write_errors(job.part), open_plain(job.part) as file:
         seen = hashlib.file_digest(file, "sha256").hexdigest()
     if job.sha256 not in (None, seen):
         job.discard()
@@ -131,9 +131,9 @@ def _fetch(job: _Job) -> None:
 def _resume_point(job: _Job) -> tuple[int, str | None]:
     """Return the bytes to continue from and the validator of their version; (0, None) to start."""
     try:
-        note = json.loads(job.note.read_text(encoding="utf-8"))
+        note = json.loads(read_note(job.note))
         validator = note["validator"]
-        size = job.part.stat().st_size
+        size = job.part.lstat().st_size
         is_same = note["url"] == job.url
     except (OSError, ValueError, KeyError, TypeError):
         return 0, None
@@ -183,13 +183,15 @@ def _stream(job: _Job, response: http.client.HTTPResponse, offset: int, total: i
     """Append the response to the .part and return the size that it has then."""
     with write_errors(job.part):
         job.part.parent.mkdir(parents=True, exist_ok=True)
-        with job.part.open("ab" if offset else "wb") as file:
-            if not offset:  # the old bytes are gone, so the note can name the new version
+        with open_plain(job.part, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
+            if not offset:
+                file.truncate(0)  # the old bytes are gone, so the note can name the new version
                 etag = response.headers.get("ETag", "")
                 strong = etag if etag.startswith('"') else None  # If-Range takes no weak W/"..."
                 validator = strong or response.headers.get("Last-Modified")
                 note = {"url": job.url, "validator": validator}
                 write_atomically(job.note, json.dumps(note) + "\n")
+            file.seek(0, os.SEEK_END)
             while block := _read(response):
                 file.write(block)
                 if file.tell() > job.limit_bytes:

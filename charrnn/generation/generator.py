@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.config import SampleConfig, TextConfig, with_seed
+from charrnn.config import SampleConfig, TextConfig, with_seed, with_settings
 from charrnn.errors import ConfigError
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
@@ -70,11 +70,25 @@ class TextFormat:
 
         >>> TextFormat("nfkc").normalized("ﬁ")
         'fi'
+
+        Raises:
+            ConfigError: it is not a text.
         """
+        check_text(text)
         text = lower(text) if self.lowercase else text
         if self.normalize == "none":
             return text
         return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
+
+
+def check_text(text: object) -> None:
+    """Refuse what is no text, at the border to Python's users.
+
+    Raises:
+        ConfigError: it is of another type.
+    """
+    if not isinstance(text, str):
+        raise ConfigError(f"the text is of type {type(text).__name__}; give a str")
 
 
 def text_format_of(summary: dict[str, Any]) -> TextFormat:
@@ -118,7 +132,7 @@ class Generator:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or leaves no character to write.
         """
-        config = self._normalized(_with_seed(replace(config or SampleConfig(), **settings)))
+        config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
         chain, constraint = self._resolve(config, constraint)
         random = np.random.default_rng([config.seed or 0, index])
         start = self._read_start(prompt, config, after) or self._random_start(random)
@@ -153,9 +167,9 @@ class Generator:
         Raises:
             VocabError, ConfigError: as `generate`.
         """
-        config = self._normalized(_with_seed(replace(config or SampleConfig(), **settings)))
+        config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
         chain, constraint = self._resolve(config, constraint)
-        prompts = [prompt] if isinstance(prompt, str) else prompt
+        prompts = prompt if isinstance(prompt, list | tuple) else [prompt]
         begun = [self._read_start(each, config, after) for each in prompts]
         # A stream of 0 changes no number: the seed's own streams are those of the first prompt.
         seed = config.seed or 0
@@ -203,7 +217,7 @@ class Generator:
         """
         from charrnn.generation.beam import check_search, search_beams
 
-        config = self._normalized(replace(config or SampleConfig(), **settings))
+        config = self._normalized(with_settings(config or SampleConfig(), settings))
         check_search(config, count)
         chain, _ = self._resolve(config)
         start = self._read_start(prompt, config, after)
@@ -253,6 +267,7 @@ class Generator:
         Raises:
             VocabError: a character is refused.
         """
+        check_text(text)
         return fit_text(text, self.vocab, unknown, self.text_format.normalized)
 
     def next_chars(
@@ -266,7 +281,7 @@ class Generator:
         Raises:
             VocabError: the text holds characters that the model does not know.
         """
-        start = self.read(text or ("" if after else self.opening(SampleConfig())), after)
+        start = self.read(text if text != "" or after else self.opening(SampleConfig()), after)
         probabilities = softmax(self.language_model.logits(start.state).astype(np.float64))
         likeliest = np.argsort(-probabilities, kind="stable")[:count].tolist()
         return [(self.vocab.name_of(token), float(probabilities[token])) for token in likeliest]
@@ -333,7 +348,7 @@ class Generator:
         self, prompt: str, config: SampleConfig, after: Context | None
     ) -> Context | None:
         """Return where a text begins; None where nothing is known of how texts begin."""
-        if prompt or after:
+        if prompt != "" or after:
             return self.read(self.fit(prompt, config.unknown).text, after)
         opening = self.opening(config)  # not part of the text: penalties do not count it
         return Context(self.read(opening).state) if opening else None

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint.model_file import ModelFile, read_model
-from charrnn.config import FillConfig, ModelConfig
+from charrnn.config import FillConfig, ModelConfig, with_settings
 from charrnn.errors import ConfigError
-from charrnn.generation.generator import Generator, text_format_of
+from charrnn.generation.generator import Generator, check_text, text_format_of
 from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.scoring import Scores, iter_scores, join_scores, unseen_bits
 from charrnn.text.vocab import Vocab
@@ -80,7 +79,8 @@ class Model(Generator):
         from charrnn.generation.infill.fill import fill
         from charrnn.generation.infill.pattern import make_pattern
 
-        chosen = replace(config or FillConfig(), **settings)
+        check_text(text)
+        chosen = with_settings(config or FillConfig(), settings)
         changes: Counter[str] = Counter()
 
         def read(piece: str) -> str:

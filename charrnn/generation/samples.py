@@ -55,6 +55,9 @@ class Sample:
     nats: float = math.nan
     costs: tuple[Cost, ...] = ()
 
+    def __str__(self) -> str:
+        return self.text
+
     @property
     def bpc(self) -> float:
         """Bits per character; NaN for an empty text or without costs."""

@@ -35,6 +35,10 @@ class TextStream(Iterator[str]):
         """Why the text ended, as `StoppingCriteria` names it; None before that."""
         return self._criteria.reason
 
+    def __str__(self) -> str:
+        """Return the rest of the text, which is sampled now."""
+        return "".join(self)
+
     def __next__(self) -> str:
         criteria = self._criteria
         while criteria.reason is None:

@@ -13,7 +13,7 @@ import numpy as np
 from charrnn.bench.sampling import measure_sampling
 from charrnn.bench.speeds import Measuring, Speed
 from charrnn.bench.training import measure_evaluation, measure_machine, measure_training
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import ModelConfig, TrainConfig, with_settings
 from charrnn.model.device import choose_device, choose_precision, configure_torch
 from charrnn.text.corpus import corpus_from_text
 from charrnn.training.memory import within_memory
@@ -64,7 +64,9 @@ def measure_speeds(
         OutOfMemoryError: a network does not fit.
     """
     shapes = [(cell, hidden_size) for cell in cells for hidden_size in hidden_sizes]
-    configs = [TrainConfig(cell=cell, hidden_size=size, **settings) for cell, size in shapes]
+    configs = [
+        with_settings(TrainConfig(cell=cell, hidden_size=size), settings) for cell, size in shapes
+    ]
     first = configs[0]
     choose_precision(first.precision, choose_device(first.device))  # refuses before any work
     threads = configure_torch(first)

@@ -199,10 +199,11 @@ def open_own_corpus(model: NamedModel, hint: str) -> Corpus:
     """
     paths = model.corpus.get("paths")
     text = model.text
-    if not isinstance(paths, list) or not paths:
+    if not isinstance(paths, list):
         raise CorpusError(f"{model.name} does not say which text it was trained on; {hint}")
-    if "-" in (*paths, text.val_file):
-        raise CorpusError(f"{model.name} was trained on standard input, which is not kept; {hint}")
+    if not paths or "-" in (*paths, text.val_file):
+        source = "standard input" if paths else "a text in memory"
+        raise CorpusError(f"{model.name} was trained on {source}, which is not kept; {hint}")
     try:
         corpus = open_corpus(locate_texts(paths), text, known=required_vocab(model.file))
     except CorpusError as error:

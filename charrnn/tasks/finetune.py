@@ -21,7 +21,8 @@ from charrnn.errors import ConfigError
 from charrnn.text.vocab import Vocab
 
 # The vocabulary grows with the text, and dropout changes no weight.
-_SHAPE = [each.name for each in fields(ModelConfig) if each.name not in ("vocab_size", "dropout")]
+SHAPE = [each.name for each in fields(ModelConfig) if each.name not in ("vocab_size", "dropout")]
+"""The settings that a run takes from the model that it starts from."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def with_model_shape(model: ModelConfig, name: str, settings: Mapping[str, Any])
     Raises:
         ConfigError: a setting asks for another shape.
     """
-    shape = {key: getattr(model, key) for key in _SHAPE}
+    shape = {key: getattr(model, key) for key in SHAPE}
     for key, value in shape.items():
         given = settings.get(key)
         if given is not None and given != value:  # None is "chosen": it takes the model's

@@ -5,12 +5,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice, repeat
 from typing import Any
 
-from charrnn.config import SampleConfig, with_seed
+from charrnn.config import SampleConfig, with_seed, with_settings
 from charrnn.errors import ConfigError
 from charrnn.generation import samples
 from charrnn.generation.samples import Sample
@@ -112,7 +112,7 @@ def iter_samples(
         ConfigError: settings do not go together, or leave no character to write.
         CorpusError: the training text is needed, and is missing or has changed.
     """
-    config = replace(config or SampleConfig(), **settings)
+    config = with_settings(config or SampleConfig(), settings)
     asked = [Prompt(prompt, config)]
     yield from (sample for _, sample in iter_prompts(models, asked, request or SampleRequest()))
 

@@ -6,6 +6,7 @@ The samples on the way are written by the same numpy code that `charrnn sample` 
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,19 @@ from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.checkpoint.run_store import claim_run
 from charrnn.corpora.library import locate_texts
-from charrnn.errors import CheckpointError, ConfigError, DivergedError, ProcessLostError
+from charrnn.errors import (
+    CheckpointError,
+    ConfigError,
+    CorpusError,
+    DivergedError,
+    ProcessLostError,
+)
 from charrnn.storage import check_room
 from charrnn.tasks import train_request
 from charrnn.tasks.finetune import InitialModel, extend_weights
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
-from charrnn.tasks.train_request import TrainRequest, UnfinishedRun
-from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.tasks.train_request import TrainRequest, UnfinishedRun, split_settings
+from charrnn.text.corpus import Corpus, corpus_from_text, open_corpus
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started
@@ -66,14 +73,18 @@ def start_run(
     corpus: Sequence[str],
     settings: Mapping[str, Any],
     *,
+    texts: Sequence[str] = (),
     should_stop: Callable[[], bool] = lambda: False,
     should_continue: Callable[[UnfinishedRun], bool] = lambda _: True,
     world: World = SINGLE_PROCESS,
 ) -> Iterator[RunReport]:
     """Train on `corpus` and keep the run's files; yield a report of each thing that happens.
 
+    Closed early, as by a `break` out of its loop, it saves the run as a stop does.
+
     corpus: files, folders, globs, "-" or a library name; may be empty when resuming.
     settings: fields of TextConfig, TrainConfig and RunConfig that differ from their defaults.
+    texts: to train on, instead of a corpus; each is a document.
     should_stop: called after every step; True saves the run and ends it.
     should_continue: called with an unfinished run of the same command; False starts a new one.
     world: the processes that train together; all read the text, and the main one writes the files.
@@ -82,11 +93,10 @@ def start_run(
         CharRNNError: any of its kinds; what was saved before stays.
     """
     with ExitStack() as locks:
-        request = _resolve_request(corpus, settings, world, locks)
+        request = _resolve_request(corpus, settings, texts, world, locks)
         yield Reading(request.corpus_paths)
         with world.main_process_first():  # it builds the ids; the others find them in the cache
-            paths = locate_texts(request.corpus_paths)
-            text = open_corpus(paths, request.text, known=request.known_vocab)
+            text = _open_text(request)
 
         # Where the same command left a run unfinished, that one continues.
         found = train_request.find_unfinished(request, text)
@@ -112,31 +122,66 @@ def start_run(
 
         with _naming_what_was_saved(recorder):
             model = request.initial
-            yield from train(
+            is_left = False
+            reports = train(
                 text,
                 request.train,
                 resume=snapshot,
                 best=best,
                 initial=None if model is None else partial(extend_weights, model, text.vocab),
                 record=record,
-                should_stop=should_stop,
+                should_stop=lambda: is_left or should_stop(),
                 world=world,
             )
+            report = None
+            try:
+                for report in reports:
+                    yield report
+            except GeneratorExit:
+                # The caller has left the loop. Training is not in the middle of anything: it goes
+                # on to where it polls, and saves there, unless nothing was trained yet.
+                is_left = not isinstance(report, Opened | Started)
+                deque(reports if is_left else (), maxlen=0)
+                raise
 
 
 def _resolve_request(
-    corpus: Sequence[str], settings: Mapping[str, Any], world: World, locks: ExitStack
+    corpus: Sequence[str],
+    settings: Mapping[str, Any],
+    texts: Sequence[str],
+    world: World,
+    locks: ExitStack,
 ) -> TrainRequest:
     """Return what is asked for; a run to resume is locked before it is read."""
     resumed = train_request.find_resumed(settings)
     if resumed is not None:
         _lock(resumed, world, locks)
-    request = train_request.read_request(corpus, settings, resumed)
+    request = train_request.read_request(corpus, settings, resumed, texts)
     if world.world_size > 1 and "-" in (*request.corpus_paths, request.text.val_file):
         raise ConfigError(
             f"{world.world_size} processes cannot all read standard input; give a file instead of -"
         )
     return request
+
+
+def _open_text(request: TrainRequest) -> Corpus:
+    """Return the text of a run; where a resumed one does not find it, say how to name it."""
+    if not request.corpus_paths:
+        return corpus_from_text(request.given_text, request.text, known=request.known_vocab)
+    try:
+        paths = locate_texts(request.corpus_paths)
+        return open_corpus(paths, request.text, known=request.known_vocab)
+    except CorpusError as error:
+        missing = error.__cause__
+        if request.resumed is None or not isinstance(missing, FileNotFoundError):
+            raise
+        path = missing.filename
+        resume = f"--resume {request.resumed.name}"
+        is_held_out = path == request.text.val_file
+        command = f"{resume} --val-file NEW_PLACE" if is_held_out else f"NEW_PLACE {resume}"
+        raise CorpusError(
+            f"cannot find {path!r} in {Path.cwd()}; if you moved it: charrnn train {command}"
+        ) from error
 
 
 def _lock(run: RunFolder, world: World, locks: ExitStack) -> None:
@@ -155,16 +200,28 @@ def _load_state(
         return None, None, ()
     sha256 = last.summary.get("corpus", {}).get("sha256")
     if corpus.sha256 != sha256 or corpus.vocab != last.vocab:
+        place = " ".join(request.corpus_paths) or "TEXT"
         raise CheckpointError(
-            f"the text of {corpus.name} is not the one this run was trained on; give that text, or "
-            "start a new run on this one, from the weights of that run by --init-from"
+            f"the text of {corpus.name} is not the one that run {run.name!r} was trained on; bring "
+            "that one back, or start a new run from its weights: "
+            f"charrnn train {place} --init-from {run.name}"
         )
     step = last.progress["step"]
+    try:
+        plan = last.progress["plan"]
+        split_settings({name: plan[name] for name in ("seq_len", "batch_size", "learning_rate")})
+    except (LookupError, ConfigError) as error:
+        raise CheckpointError(
+            f"the training state of {run.path} does not fit ({error}); start a new run, from its "
+            f"weights by --init-from {run.name}"
+        ) from error
     snapshot = Snapshot(step, last.config, last.weights, last.training, last.progress)
     if not run.best.exists():
         return snapshot, None, ()
     try:
         file = read_model(run.best)
+        if replace(file.config, dropout=0) != replace(last.config, dropout=0):
+            raise CheckpointError(f"{run.best} is not of this run: it has another shape")
         # On the part of the held-out text that evaluations score: val_nats may be of all of it.
         known_nats = file.summary.get("eval_nats", file.summary["val_nats"])
         val_nats = math.inf if known_nats is None else float(known_nats)  # nothing is held out
@@ -195,11 +252,15 @@ def _open_folder(
         checkpoints = Path(request.run.checkpoints)
         check_room(checkpoints, room_bytes, "what this run keeps")
         if run is None:
-            run = locks.enter_context(claim_run(checkpoints, request.run.name, corpus.name))
+            options = request.run
+            claim = claim_run(checkpoints, options.name, corpus.name, overwrite=options.overwrite)
+            run = locks.enter_context(claim)
         if snapshot is not None:
             # What was logged after the state is made again, so it would be logged twice.
             run.set_aside(request.damaged)
-            run.rewind_logs(snapshot.progress["logs"])
+            run.rewind_logs(snapshot.progress.get("logs", {}))
+        else:
+            run.clear_logs()
         run.save_settings(request.config_file)  # also what the same command is recognised by
     return Opened(
         run=RunFolder(Path(world.broadcast(run and str(run.path)))),

@@ -8,31 +8,36 @@ command given again finds the run that it left unfinished. tasks/train.py calls 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import charrnn.config as config
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import SETTINGS, DamagedState, RunFolder, format_toml
-from charrnn.checkpoint.run_store import find_model, find_run, list_runs
+from charrnn.checkpoint.run_store import find_model, find_run, list_runs, named_run
 from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
-from charrnn.tasks.finetune import InitialModel, required_vocab, with_model_shape
+from charrnn.generation.generator import TextFormat
+from charrnn.storage import read_note
+from charrnn.tasks.finetune import SHAPE, InitialModel, required_vocab, with_model_shape
 from charrnn.text.corpus import Corpus
+from charrnn.text.reader import missing_end
 from charrnn.text.vocab import Vocab
 
 _MACHINE = {"device", "precision", "threads", "cuda_graph", "deterministic"}
-_CHANGEABLE = {*LENGTHS, *_MACHINE, "patience", "eval_every", "val_file"}
-_NOT_KEPT = ("resume", "checkpoints", "on_unfinished", "keep_checkpoints")  # not in a run's file
+_CHANGEABLE = {*LENGTHS, *_MACHINE, "patience", "eval_every", "val_file", "learning_rate"}
+# Not in a run's file.
+_NOT_KEPT = ("resume", "checkpoints", "on_unfinished", "keep_checkpoints", "overwrite")
 
 
 @dataclass(frozen=True)
 class TrainRequest:
     """A run that is about to start: a new one, or one that continues.
 
-    resumed: the folder of a run that continues; last: the state it continues from; damaged: newer
-    states that could not be read. initial: the model named by run.init_from, for a new run.
+    corpus_paths: as they were given; without any, `given_text` is what to train on. resumed: the
+    folder of a run that continues; last: the state it continues from; damaged: newer states that
+    could not be read. initial: the model named by run.init_from, for a new run.
     """
 
     corpus_paths: list[str]
@@ -43,6 +48,7 @@ class TrainRequest:
     last: ModelFile | None = None
     damaged: tuple[DamagedState, ...] = ()
     initial: ModelFile | None = None
+    given_text: str = field(default="", repr=False)
 
     def resume(self, folder: RunFolder) -> TrainRequest:
         """Return the request to continue a run of the same settings.
@@ -97,10 +103,7 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[TextConfig, TrainConfig
     """
     classes = (TextConfig, TrainConfig, RunConfig)
     names = {cls: {item.name for item in fields(cls)} for cls in classes}
-    if unknown := sorted(set(settings) - set().union(*names.values())):
-        new_name = config.RENAMED.get(unknown[0])
-        hint = f"it is {new_name!r} now" if new_name else "charrnn train --help-all lists them"
-        raise ConfigError(f"there is no setting {unknown[0]!r}; {hint}")
+    config.check_names(settings, set().union(*names.values()))
     text, train, run = ({k: settings[k] for k in settings if k in names[c]} for c in classes)
     return TextConfig(**text), TrainConfig(**train), RunConfig(**run)
 
@@ -121,9 +124,14 @@ def find_resumed(settings: Mapping[str, Any]) -> RunFolder | None:
 
 
 def read_request(
-    corpus: Sequence[str], settings: Mapping[str, Any], resumed: RunFolder | None = None
+    corpus: Sequence[str],
+    settings: Mapping[str, Any],
+    resumed: RunFolder | None = None,
+    texts: Sequence[str] = (),
 ) -> TrainRequest:
     """Return what is asked for; for a resumed run, on top of the settings in its file.
+
+    texts: to train on, instead of a corpus.
 
     Raises:
         ConfigError: as `split_settings`, or there is no corpus, or a resumed run would change, or
@@ -140,8 +148,15 @@ def read_request(
             raise CorpusError(
                 f"the file name {name!r} is not valid UTF-8; rename the file"
             ) from error
+    if corpus and texts:
+        raise ConfigError("corpus and texts both say what to train on; give one")
     if resumed is not None:
-        return _read_resumed(corpus, settings, run, resumed)
+        request = _read_resumed(corpus, settings, run, resumed, has_texts=bool(texts))
+        return replace(request, given_text=join_texts(texts, request.text))
+    if texts:
+        given_text = join_texts(texts, text)
+        request = read_request(["texts"], settings)
+        return replace(request, corpus_paths=[], given_text=given_text)
     if not corpus:
         raise ConfigError("no corpus is given; name a text file, as in: charrnn train book.txt")
     if "-" in corpus and text.val_file == "-":
@@ -156,8 +171,39 @@ def read_request(
     return TrainRequest(list(corpus), text, train, run, initial=initial)
 
 
+def join_texts(texts: Sequence[str], config: TextConfig) -> str:
+    r"""Return texts as one, as files of them are read: each is a document.
+
+    >>> join_texts(["one", "two\r\n"], TextConfig())
+    'one\ntwo\n'
+
+    Raises:
+        ConfigError: one is no text, or a setting is for files.
+        CorpusError: one cannot be written in UTF-8.
+    """
+    if texts and config.val_file is not None:
+        raise ConfigError("val_file goes with files; hold a part of the texts out by val_fraction")
+    joined = ""
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ConfigError(f"texts has a {type(text).__name__} at {number}; give each as a str")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            where = f"character {error.start:,} of text {number}"
+            raise CorpusError(f"{where} is half of a surrogate pair; remove it") from error
+        joined += missing_end(joined, config.document_end or "\n") if joined else ""
+        joined += text.replace("\r\n", "\n").replace("\r", "\n")
+    return TextFormat(config.normalize).normalized(joined)
+
+
 def _read_resumed(
-    corpus: Sequence[str], settings: Mapping[str, Any], run: RunConfig, folder: RunFolder
+    corpus: Sequence[str],
+    settings: Mapping[str, Any],
+    run: RunConfig,
+    folder: RunFolder,
+    *,
+    has_texts: bool,
 ) -> TrainRequest:
     """Return the request to continue the run in `folder`, with what may change changed."""
     last, damaged = folder.read_state()
@@ -167,20 +213,40 @@ def _read_resumed(
         raise CheckpointError(f"{folder.path} does not say how it was trained; start a new run")
     # The file may be that of an older version.
     before = config.OLD_TEXT_SETTINGS | config.with_new_names(before)
-    # The same value again is no change: a command may repeat all its options.
     given = {key: value for key, value in settings.items() if key not in _NOT_KEPT}
     for key, value in given.items():
-        if key not in _CHANGEABLE and value != before.get(key):
-            raise ConfigError(
-                f"{key} of run {folder.name!r} is {before.get(key)!r} and cannot change; "
-                "leave it out, or start a new run"
-            )
+        if key not in _CHANGEABLE:
+            _refuse_change(folder.name, key, value, before, last)
     if given.keys() & set(LENGTHS):
         before = before | dict.fromkeys(LENGTHS)  # a new length replaces the old one, of any kind
     text, train, _ = split_settings(before | given)
     run = replace(run, init_from=before.get("init_from"))
-    paths = list(corpus) or paths
+    paths = [] if has_texts else list(corpus) or paths
+    if not paths and not has_texts:
+        raise ConfigError(
+            f"run {folder.name!r} was trained on texts in memory; give them again, in Python: "
+            f"charrnn.train(texts=..., resume={folder.name!r})"
+        )
     return TrainRequest(paths, text, train, run, folder, last, tuple(damaged))
+
+
+def _refuse_change(
+    name: str, key: str, value: object, before: Mapping[str, Any], last: ModelFile
+) -> None:
+    """Refuse another value of a setting that a resumed run keeps; a command may repeat its own."""
+    kept = before.get(key)
+    chosen = (config.as_dict(last.config) | (last.progress or {}).get("plan", {})).get(key)
+    if value in (kept, chosen):
+        return
+    is_chosen = kept is None and chosen is not None
+    in_force = f"{chosen!r} (chosen)" if is_chosen else "not set" if kept is None else repr(kept)
+    flag = "--" + key.replace("_", "-")
+    is_fixed = key in (*SHAPE, "init_from")  # a run from its weights could not change it either
+    way_out = "" if is_fixed else f" from its weights, by --init-from {name}"
+    raise ConfigError(
+        f"{key} of run {name!r} is {in_force} and cannot change; leave {flag} out, or start a new "
+        f"run{way_out}"
+    )
 
 
 @dataclass(frozen=True)
@@ -196,30 +262,34 @@ def find_unfinished(request: TrainRequest, corpus: Corpus) -> UnfinishedRun | No
 
     None also where the request says which run it is for: a resumed one, or a new one.
     """
-    if request.resumed is not None or request.run.on_unfinished == "new":
+    is_new = request.run.on_unfinished == "new" or request.run.overwrite
+    if request.resumed is not None or is_new:
         return None
     name = request.run.name
     checkpoints = Path(request.run.checkpoints)
-    runs = list_runs(checkpoints) if name is None else [RunFolder(checkpoints / name)]
-    settings = format_toml(request.config_file)  # byte for byte what such a run wrote
+    runs = list_runs(checkpoints) if name is None else [named_run(name, checkpoints)]
     for run in runs:
-        step = _unfinished_step(run, settings, corpus)
+        step = _unfinished_step(run, request, corpus)
         if step is not None:
             return UnfinishedRun(run, step)
     return None
 
 
-def _unfinished_step(run: RunFolder, settings: str, corpus: Corpus) -> int | None:
+def _unfinished_step(run: RunFolder, request: TrainRequest, corpus: Corpus) -> int | None:
     """Return the step that a run was saved after; None if it has ended or is another's."""
     try:
         # The small file first: most runs differ there, and a state may be hundreds of megabytes.
-        if (run.path / SETTINGS).read_text(encoding="utf-8") != settings:
+        # Such a run wrote it byte for byte.
+        if read_note(run.path / SETTINGS) != format_toml(request.config_file).encode():
             return None
         last, _ = run.read_state()
     except (CheckpointError, OSError, ValueError):  # no such run, or one that cannot continue
         return None
     progress = last.progress or {}
     sha256 = last.summary.get("corpus", {}).get("sha256")
-    if progress.get("is_finished") or sha256 != corpus.sha256:
+    own = config.with_new_names(last.summary.get("settings", {}))
+    # The small file may have been exchanged: what shapes the model is asked of the state itself.
+    is_same = all(own.get(k) == v for k, v in request.settings.items() if k not in _CHANGEABLE)
+    if progress.get("is_finished") or sha256 != corpus.sha256 or not is_same:
         return None
     return int(progress["step"])

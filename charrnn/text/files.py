@@ -33,6 +33,7 @@ MAX_UNPACKED_BYTES = 64 << 30  # of one packed file
 MAX_UNPACKED_RATIO = 100  # unpacked to packed size; prose has 3 to 5, deflate's limit is 1,032
 RATIO_FREE_BYTES = 256 << 20  # may be unpacked whatever the ratio
 _BUFFER_BYTES = 1 << 16
+_MAX_SHOWN = 200  # characters of a path, which may be a whole text by mistake
 
 # The first bytes of packed files, by the ending of their names. `open_packed` reads them.
 _PACKED = {
@@ -240,8 +241,9 @@ def _find_files(name: str) -> list[Path]:
             return files
         reason = getattr(error, "strerror", None) or error
         where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        shown = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…"
         raise CorpusError(
-            f"cannot find the text {name!r}{where} ({reason}); if you moved it, give its new path"
+            f"cannot find the text {shown!r}{where} ({reason}); if you moved it, give its new path"
         ) from error
     if stat.S_ISREG(mode):
         return [path]

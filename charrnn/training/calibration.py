@@ -134,6 +134,7 @@ def resumed_plan(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
     """Return a resumed run's plan: its own, or with a new length where another is asked for."""
     progress = snapshot.progress
     plan = Plan(model=snapshot.model, **progress["plan"])
+    plan = replace(plan, learning_rate=config.learning_rate or plan.learning_rate)
     if progress["length"] == length_of(config):
         return replace(plan, eval_every=config.eval_every or plan.eval_every)
     if config.budget_seconds is None:

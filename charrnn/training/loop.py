@@ -152,7 +152,7 @@ class _Run:
 
     def is_report_due(self) -> bool:
         """Return whether the step just made must be reported."""
-        is_last = self._state.trainer.step == self._state.plan.total_steps
+        is_last = self._state.trainer.step >= (self._state.plan.total_steps or math.inf)
         return is_last or self._is_report_late or self._is_milestone()
 
     def is_evaluation_due(self) -> bool:

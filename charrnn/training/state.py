@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from charrnn.config import TrainConfig
+from charrnn.config import LENGTHS, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.model.device import PRECISIONS, choose_device, choose_precision, configure_torch
 from charrnn.model.network import numpy_state_dict
@@ -153,6 +153,14 @@ class TrainingState:
         budget = self.config.budget_seconds
         spent = self.clock.elapsed_before
         is_long = (steps is not None and snapshot.step >= steps) or (budget and spent >= budget)
+        if is_long and snapshot.progress["length"] != length_of(self.config):
+            done = {
+                "budget": f"trained for {spent:.0f} s",
+                "epochs": f"read its text {self.trainer.epoch:.2f} times",
+                "steps": f"made {snapshot.step:,} steps",
+            }
+            name = next((each for each in LENGTHS if getattr(self.config, each)), "budget")
+            raise ConfigError(f"this run has {done[name]}; give --{name} above that to continue")
         if is_long and snapshot.progress.get("is_finished"):
             raise ConfigError(
                 f"this run is finished ({counted(snapshot.step, 'step')}, {spent:,.0f} s). "

@@ -13,6 +13,7 @@ import pytest
 from charrnn.checkpoint import lock
 from charrnn.checkpoint.lock import hold_folder
 from charrnn.errors import RunLockedError, StorageError
+from tests.test_storage import in_time
 
 NOBODY = 2**22 + 1  # one more than the highest process number that Linux gives
 
@@ -115,3 +116,25 @@ def test_a_holder_that_cannot_be_written_frees_the_folder(tmp_path: Path) -> Non
     (tmp_path / ".holder").rmdir()
     with hold_folder(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", [".lock", ".holder"])
+def test_a_lock_that_is_a_link_changes_nothing_else(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    if name == ".lock":
+        with pytest.raises(StorageError, match=r"\.lock is no plain file; remove it"):
+            hold_folder(tmp_path).__enter__()
+    else:
+        with hold_folder(tmp_path):
+            pass
+
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+def test_a_holder_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    with hold_folder(tmp_path):
+        (tmp_path / ".holder").unlink()
+        os.mkfifo(tmp_path / ".holder")
+        with in_time():
+            assert error_of(tmp_path).startswith("another process is training")

@@ -35,6 +35,7 @@ from charrnn.checkpoint.model_file import (
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
 from charrnn.text.vocab import Vocab
+from tests.test_storage import in_time
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lstm-1x4-format1.safetensors"
 GOLDEN_SHA256 = "4ddb98b49aa4e930f79f5d702a86811aff795f9614bfc0c148fae03640bc5515"
@@ -671,6 +672,16 @@ def test_a_pipe_a_device_and_a_socket_are_refused_without_waiting_for_them(tmp_p
         for path in (tmp_path / "pipe", tmp_path / "socket", Path("/dev/zero")):
             expected = f"it is a pipe, socket or device; {EXPECTED}"
             assert refusal(path) == f"cannot read some.file: {expected}"
+
+
+def test_a_file_that_becomes_a_pipe_after_a_look_at_it_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    seen = GOLDEN.stat()
+    monkeypatch.setattr(Path, "stat", lambda _: seen)
+    with in_time():
+        assert "it is a pipe, socket or device" in refusal(tmp_path / "pipe")
 
 
 def test_a_file_on_disk_is_refused_in_the_words_for_its_bytes(tmp_path: Path, tiny: bytes) -> None:

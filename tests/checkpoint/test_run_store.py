@@ -188,6 +188,110 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
             claim(tmp_path / "checkpoints", name)
 
 
+# Replacing
+
+
+def test_a_run_that_a_killed_process_set_aside_is_put_back(make_run: MakeRun) -> None:
+    run = make_run("mine")
+    run.path.rename(run.replaced)
+    run.path.mkdir()
+    run.save_settings({"steps": 3})
+    (run.path / "best.safetensors").write_bytes(b"of the run that was to replace it")
+    assert [each.name for each in list_runs(run.path.parent)] == ["mine"]
+    with pytest.raises(ConfigError, match="--resume mine, replace it with --overwrite, or give"):
+        claim(run.path.parent, "mine")
+
+    assert not run.replaced.exists()
+    assert read_model(run.best).summary["step"] == 7
+    assert run.step == 7
+
+
+def test_a_run_that_was_replaced_by_a_killed_process_is_removed(make_run: MakeRun) -> None:
+    old = make_run("mine")
+    old.path.rename(old.replaced)
+    (old.path.parent / "mine").mkdir()
+    new = RunFolder(old.path)
+    (old.path / "step-9.safetensors").write_bytes(
+        (old.replaced / "step-7.safetensors").read_bytes()
+    )
+    with pytest.raises(ConfigError, match="already"):
+        claim(old.path.parent, "mine")
+
+    assert not old.replaced.exists()
+    assert new.step == 9
+
+
+def test_a_run_that_was_set_aside_is_named_where_it_is_missed(make_run: MakeRun) -> None:
+    run = make_run("mine")
+    run.path.rename(run.replaced)
+
+    assert str(run.replaced) in error_of("mine", run.path.parent)
+    assert list_runs(run.path.parent) == []
+    assert find_model(str(run.replaced), run.path.parent).parent == run.replaced
+
+
+def test_a_folder_with_other_files_is_not_replaced(make_run: MakeRun) -> None:
+    run = make_run("mine")
+    (run.path / "step-3.safetensors.damaged").touch()
+    (run.path / "diary.txt").write_text("mine")
+    with (
+        pytest.raises(ConfigError, match=r"holds 'diary.txt', which no run writes; move it"),
+        claim_run(run.path.parent, "mine", "book", overwrite=True),
+    ):
+        pass
+
+    assert (run.path / "diary.txt").read_text() == "mine"
+    assert not run.replaced.exists()
+
+
+def test_a_name_without_a_run_may_be_overwritten(tmp_path: Path) -> None:
+    with claim_run(tmp_path, "mine", "book", overwrite=True) as run:
+        assert run.path == tmp_path / "mine"
+
+
+# Normal forms
+
+NFC = "caf\u00e9"
+NFD = "cafe\u0301"
+
+
+@pytest.mark.parametrize("given", [NFC, NFD])
+@pytest.mark.parametrize("stored", [NFC, NFD])
+def test_a_name_is_one_run_in_either_normal_form(
+    make_run: MakeRun, given: str, stored: str
+) -> None:
+    checkpoints = make_run("other").path.parent
+    run = make_run(NFC)
+    assert run.path.name == NFC
+    run.path.rename(checkpoints / stored)
+    run = RunFolder(checkpoints / stored)
+
+    assert find_run(given, checkpoints) == run
+    assert find_run(str(checkpoints / given), Path("nowhere")) == run
+    assert find_model(str(checkpoints / given / "best.safetensors"), Path("nowhere")) == run.best
+    assert {each.name for each in list_runs(checkpoints)} == {NFC, "other"}
+    with pytest.raises(ConfigError, match="already"):
+        claim(checkpoints, given)
+
+
+@pytest.mark.parametrize("given", [NFC, NFD])
+def test_a_new_run_is_named_in_one_form(tmp_path: Path, given: str) -> None:
+    with claim_run(tmp_path, None, given) as run:
+        assert run.path.name == NFC
+    assert claim(tmp_path, given).path.name == NFC
+
+
+def test_a_corpus_name_in_the_other_form_takes_no_folder_that_looks_taken(tmp_path: Path) -> None:
+    (tmp_path / NFD).mkdir()
+    (tmp_path / NFD / "best.safetensors").touch()
+
+    assert claim_run(tmp_path, None, NFC).__enter__().name == f"{NFC}-2"
+
+
+def test_a_long_name_is_not_quoted_whole(tmp_path: Path) -> None:
+    assert len(error_of("It was the best of times. " * 200, tmp_path)) < 300
+
+
 # Finding
 
 

@@ -237,7 +237,7 @@ def test_a_shell_without_completion_is_refused(capsys: Text) -> None:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("charrnn sample ", {"alpha", "beta", "gamma"}),
+        ("charrnn sample ", {"alpha", "beta", "gamma", "caf\u00e9"}),
         ("charrnn info al", {"alpha"}),
         ("charrnn eval alpha be", {"beta"}),
         ("charrnn in", {"info"}),
@@ -247,6 +247,8 @@ def test_a_shell_without_completion_is_refused(capsys: Text) -> None:
         ("charrnn train --lr-schedule c", {"cosine", "constant"}),
         ("charrnn train --resume ga", {"gamma"}),
         ("charrnn train --help-all --resume ga", {"gamma"}),
+        ("charrnn info caf\u00e9", {"caf\u00e9"}),
+        ("charrnn info cafe\u0301", {"caf\u00e9"}),
     ],
 )
 def test_completion_offers_runs_commands_options_and_values(
@@ -257,7 +259,7 @@ def test_completion_offers_runs_commands_options_and_values(
     offered: set[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("alpha", "beta", "gamma"):
+    for name in ("alpha", "beta", "gamma", "cafe\u0301"):
         (run := Path("checkpoints", name)).mkdir(parents=True)
         (run / "best.safetensors").touch()
     monkeypatch.setenv("_CHARRNN_COMPLETE", "bash_complete")

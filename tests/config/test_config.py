@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import Field, FrozenInstanceError, fields
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -21,7 +24,9 @@ from charrnn.config import (
     TextConfig,
     TrainConfig,
     as_dict,
+    did_you_mean,
     parse_bias,
+    with_settings,
 )
 from charrnn.config.train import parse_duration
 from charrnn.errors import ConfigError
@@ -368,6 +373,11 @@ def test_a_bad_budget_is_refused_before_training() -> None:
         ("1h30m", 5400),
         ("1h 30m 5s", 5405),
         (" 10M ", 600),
+        ("30min", 1800),
+        ("2 hours", 7200),
+        ("90 sec", 90),
+        ("1 Hour 30 Minutes", 5400),
+        ("1d", 86400),
     ],
 )
 def test_a_length_of_time_is_read_in_any_unit(text: str, seconds: float) -> None:
@@ -383,7 +393,10 @@ def test_a_length_of_time_is_read_in_any_unit(text: str, seconds: float) -> None
             "1h30",
             "inf",
             "nan",
-            "10 min",
+            "10 mins ago",
+            "10 minx",
+            "5 m 2",
+            "٣m",
             "5m!",
             "1e9",
             "1000000000",
@@ -396,7 +409,39 @@ def test_a_length_of_time_is_read_in_any_unit(text: str, seconds: float) -> None
 def test_an_invalid_length_of_time_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_duration(text)
-    assert str(caught.value) == f"{text!r} is not a length of time; write 90s, 10m or 1h30m"
+    assert str(caught.value) == f"{text!r} is not a length of time; write 90s, 10 min or 1h30m"
+
+
+@pytest.mark.parametrize("budget", [90, np.int64(90), 90.0, np.float32(90)])
+def test_a_budget_may_be_a_number_of_seconds(budget: Any) -> None:
+    assert TrainConfig(budget=budget).budget_seconds == 90
+
+
+def test_numbers_of_numpy_paths_and_lists_become_plain_values() -> None:
+    train = TrainConfig(hidden_size=np.int64(8), dropout=np.float32(0.5), residual=np.bool_(True))
+    run = RunConfig(checkpoints=Path("runs"))  # type: ignore[arg-type]
+    sample = SampleConfig(stop=["a"], length=np.uint8(3))  # type: ignore[arg-type]
+
+    json.dumps([as_dict(train), as_dict(run), as_dict(sample)])
+    assert (train.hidden_size, train.dropout, train.residual) == (8, 0.5, True)
+    assert (run.checkpoints, sample.stop, sample.length) == ("runs", ("a",), 3)
+    with pytest.raises(ConfigError, match="it must be a whole number"):
+        TrainConfig(hidden_size=np.float64(8))  # type: ignore[arg-type]
+
+
+def test_an_unknown_setting_names_the_nearest_one_or_its_new_name() -> None:
+    assert did_you_mean("hiden_size", ["cell", "hidden_size"]) == "; did you mean 'hidden_size'?"
+    assert did_you_mean("skip", ["residual"]) == "; it is 'residual' now"
+    assert did_you_mean("skip", ["cell"]) == did_you_mean("qqq", ["cell"]) == ""
+    with pytest.raises(ConfigError, match="'temprature'; did you mean 'temperature'"):
+        with_settings(SampleConfig(), {"temprature": 1})
+
+
+def test_overwriting_needs_a_name_and_is_no_resuming() -> None:
+    with pytest.raises(ConfigError, match="give --name too"):
+        RunConfig(overwrite=True)
+    with pytest.raises(ConfigError, match="resume continues a run"):
+        RunConfig(overwrite=True, name="a", resume="a")
 
 
 def test_a_long_number_with_a_wrong_end_is_refused_at_once() -> None:

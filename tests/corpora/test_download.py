@@ -237,6 +237,25 @@ def test_a_part_that_nothing_can_vouch_for_is_not_resumed(server, fetch, destina
     assert server.ranges == [None]
 
 
+@pytest.mark.parametrize("is_resumed", [True, False])
+def test_a_part_that_is_a_link_is_not_followed(fetch, server, destination, tmp_path, is_resumed):
+    (tmp_path / "elsewhere").write_bytes(b"mine")
+    leave_part(destination, server.url if is_resumed else "", b"")
+    part_of(destination).unlink()
+    part_of(destination).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"file\.part: it is a link"):
+        fetch()
+    assert (tmp_path / "elsewhere").read_bytes() == b"mine"
+
+
+def test_a_second_name_of_a_part_keeps_what_it_has(fetch, server, destination, tmp_path):
+    leave_part(destination, server.url, CONTENT[:HALF])
+    (tmp_path / "snapshot").hardlink_to(part_of(destination))
+    assert fetch().read_bytes() == CONTENT
+    assert (tmp_path / "snapshot").read_bytes() == CONTENT[:HALF]
+    assert server.ranges == [f"bytes={HALF}-"]
+
+
 def test_a_resumed_file_with_the_wrong_digest_is_fetched_again(server, fetch, destination):
     leave_part(destination, server.url, b"x" * HALF)
     assert fetch().read_bytes() == CONTENT

@@ -377,7 +377,7 @@ def test_documents_end_as_those_of_the_model_unless_given_another_end(
 
 @pytest.mark.parametrize("name", ["book", "song"])
 def test_a_run_that_is_resumed_starts_from_no_other_model(book: ModelFile, name: str) -> None:
-    with pytest.raises(ConfigError, match="init_from of run 'book' is None and cannot change"):
+    with pytest.raises(ConfigError, match="init_from of run 'book' is not set and cannot change"):
         run(resume="book", init_from=name)
 
 

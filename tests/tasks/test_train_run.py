@@ -20,6 +20,7 @@ from charrnn.checkpoint.run_store import find_run
 from charrnn.config import TextConfig
 from charrnn.errors import (
     CharRNNError,
+    CheckpointError,
     ConfigError,
     CorpusError,
     DivergedError,
@@ -31,11 +32,12 @@ from charrnn.model.network import CharRNN
 from charrnn.tasks.corpus_stats import summarise_corpus
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.tasks.evaluate import evaluate_models
-from charrnn.tasks.recorder import RunFinished
+from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, RunReport, start_run
-from charrnn.tasks.train_request import UnfinishedRun
+from charrnn.tasks.train_request import UnfinishedRun, join_texts
 from charrnn.training.loop import train
 from charrnn.training.reports import Evaluation, Progress, Report, Snapshot
+from tests.test_storage import in_time
 from tests.training.small_runs import SMALL, STEPS, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
@@ -159,8 +161,20 @@ def test_a_longer_run_compares_with_the_part_that_evaluations_score(book: str) -
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"hidden_size": 7}, r"hidden_size of run 'book' is 6 and cannot change"),
-        ({"document_end": "--"}, r"document_end of run 'book' is None and cannot change"),
+        (
+            {"hidden_size": 7},
+            r"hidden_size of run 'book' is 6 and cannot change; leave --hidden-si",
+        ),
+        (
+            {"residual": True},
+            r"residual of run 'book' is False and cannot .*, or start a new run$",
+        ),
+        ({"dropout": 0.9}, r"dropout of run 'book' is 0\.\d+ \(chosen\) .* by --init-from book$"),
+        ({"document_end": "--"}, r"document_end of run 'book' is not set and cannot change"),
+        ({"steps": 5}, r"this run has made 6 steps; give --steps above that"),
+        ({"steps": 6.0}, r"must be a whole number"),
+        ({"epochs": 0.01}, r"this run has read its text 0\.03 times; give --epochs above that"),
+        ({"budget": "0.00001s"}, r"this run has trained for \d+ s; give --budget above that"),
         ({"name": "other"}, r"under its own name; drop --name"),
         ({}, r"this run is finished"),
     ],
@@ -174,6 +188,333 @@ def test_a_run_that_cannot_continue_as_asked_is_refused(
     with pytest.raises(ConfigError, match=complaint):
         run(None, resume="book", **settings)
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("length", [{"steps": 20}, {"epochs": 0.05}, {"budget": "0.001s"}])
+def test_a_stopped_run_never_passes_a_shorter_length(book: str, length: dict[str, Any]) -> None:
+    run(book, steps=90, stop=30)
+    with pytest.raises(ConfigError, match="above that"):
+        run(None, resume="book", **length)
+    resumed = run(None, resume="book", steps=31)
+
+    assert resumed[-1].finished.step == 31  # type: ignore[union-attr]
+
+
+def test_the_learning_rate_changes_from_where_a_run_is_resumed(book: str) -> None:
+    schedule = {"steps": 60, "eval_every": 20, "learning_rate": 0.02, "lr_schedule": "linear"}
+    for name in ("whole", "cut"):
+        run(book, **schedule, name=name, stop=20)
+    whole = run(None, resume="whole", learning_rate=0.01)
+    run(None, resume="cut", learning_rate=0.01, stop=15)
+    run(None, resume="cut")
+
+    rates = {r.step: r.learning_rate for r in whole if isinstance(r, Progress)}
+    warm_up = 6  # a tenth
+    assert rates[22] == pytest.approx(0.01 * (1 - (21 - warm_up) / (60 - warm_up)))
+    one, other = (read_model(find_run(n, Path("checkpoints")).states[0]) for n in ("whole", "cut"))
+    assert one.summary["settings"]["learning_rate"] == 0.01
+    assert all(np.array_equal(one.weights[n], other.weights[n]) for n in other.weights)
+
+
+def test_a_value_that_was_chosen_is_no_change(book: str) -> None:
+    run(book, steps=9, stop=4)
+    last = read_model(RunFolder(Path("checkpoints/book")).states[0])
+    resumed = run(None, resume="book", dropout=last.config.dropout, num_layers=1)
+
+    assert resumed[-1].finished.step == 9  # type: ignore[union-attr]
+
+
+def test_a_corpus_that_moved_is_named_with_the_command_that_finds_it(book: str) -> None:
+    run(book, steps=9, stop=4)
+    Path("elsewhere").mkdir()
+    Path(book).rename("elsewhere/book.txt")
+    with pytest.raises(CorpusError) as caught:
+        run(None, resume="book")
+
+    assert str(caught.value) == (
+        f"cannot find 'book.txt' in {Path.cwd()}; if you moved it: "
+        "charrnn train NEW_PLACE --resume book"
+    )
+    assert run("elsewhere/book.txt", resume="book")[-1].finished.step == 9  # type: ignore[union-attr]
+
+
+def test_a_held_out_file_that_moved_is_named_by_its_option(book: str) -> None:
+    Path("held.txt").write_text(Path(book).read_text("utf-8")[:300], encoding="utf-8")
+    run(book, steps=9, val_file="held.txt", stop=4)
+    Path("held.txt").unlink()
+    with pytest.raises(CorpusError, match="train --resume book --val-file NEW_PLACE"):
+        run(None, resume="book")
+
+
+def test_a_text_that_changed_can_be_trained_on_from_the_weights(book: str) -> None:
+    run(book, steps=9, stop=4)
+    with Path(book).open("a") as file:
+        file.write("more")
+    with pytest.raises(CheckpointError, match=r"charrnn train book\.txt --init-from book$"):
+        run(None, resume="book")
+
+
+# Left early
+
+
+@pytest.mark.parametrize("kind", [Progress, Evaluation, Snapshot, Written])
+def test_a_run_that_is_left_continues_bit_for_bit(book: str, kind: type) -> None:
+    settings = {**SMALL, "steps": 40, "eval_every": 15, "dropout": 0.2}
+    list(start_run([book], {**settings, "name": "whole"}))
+    for report in start_run([book], {**settings, "name": "left"}):
+        if isinstance(report, kind):
+            break
+    run(None, resume="left")
+
+    whole, left = (RunFolder(Path("checkpoints", name)) for name in ("whole", "left"))
+    assert steps_of(left.path) == steps_of(whole.path)
+    assert (left.path / "samples.txt").read_bytes() == (whole.path / "samples.txt").read_bytes()
+    for ours, theirs in zip([left.best, *left.states], [whole.best, *whole.states], strict=True):
+        one, other = read_model(ours), read_model(theirs)
+        assert all(np.array_equal(one.weights[n], other.weights[n]) for n in other.weights)
+        assert all(np.array_equal(one.training[n], other.training[n]) for n in other.training)
+
+
+def test_an_error_in_the_callers_loop_saves_the_run(book: str) -> None:
+    def fail() -> None:
+        for report in start_run([book], {**SMALL, "steps": 40}):
+            if isinstance(report, Progress):
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert (RunFolder(Path("checkpoints/book")).step or 0) >= 1
+
+
+# Texts in memory
+
+
+def test_texts_train_as_files_of_them_do(book: str) -> None:
+    text = Path(book).read_text("utf-8")
+    parts = [text[:900], text[900:].replace("\n", "\r\n")]
+    for number, part in enumerate(parts):
+        Path(f"{number}.txt").write_bytes(part.encode())
+    settings = {**SMALL, "steps": 9}
+    list(start_run(["0.txt", "1.txt"], {**settings, "name": "files"}))
+    list(start_run([], {**settings, "name": "texts"}, texts=parts))
+
+    one, other = (
+        read_model(Path("checkpoints", n, "best.safetensors")) for n in ("files", "texts")
+    )
+    assert all(np.array_equal(one.weights[n], other.weights[n]) for n in one.weights)
+    assert other.summary["corpus"]["paths"] == []
+
+
+def test_texts_are_documents_of_their_normal_form() -> None:
+    config = TextConfig(document_end="--", normalize="nfc")
+
+    assert join_texts(["e\u0301-", "b"], config) == "\u00e9--b"
+    assert join_texts(["a", "", "b\n", "c"], TextConfig()) == "a\nb\nc"
+
+
+def test_a_run_on_texts_resumes_with_the_same_texts_alone(book: str) -> None:
+    text = Path(book).read_text("utf-8")
+    settings = {**SMALL, "steps": 40}
+    list(start_run([], settings, texts=[text], should_stop=stop_after(5)))
+    with pytest.raises(ConfigError, match=r"texts in memory; give them again.*resume='text'"):
+        run(None, resume="text")
+    with pytest.raises(CheckpointError, match="is not the one that run 'text' was trained on"):
+        list(start_run([], {"resume": "text"}, texts=[text + "more"]))
+    with pytest.raises(CorpusError, match="was trained on a text in memory"):
+        evaluate_models([("text", RunFolder(Path("checkpoints/text")).model)], EvalTextRequest())
+    reports = list(start_run([], {"resume": "text", "threads": 1}, texts=[text]))
+
+    assert reports[1].resumed_step == 5  # type: ignore[union-attr]
+    assert reports[-1].finished.step == 40  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("texts", "settings", "complaint"),
+    [
+        (["ab\ud800"], {}, "character 2 of text 0 is half of a surrogate pair"),
+        (["a", b"b"], {}, "texts has a bytes at 1"),
+        (["a"], {"val_file": "b.txt"}, "val_file goes with files"),
+        ([""], {}, "the text is empty"),
+    ],
+)
+def test_texts_that_cannot_be_trained_on_are_refused(
+    book: str, texts: Any, settings: Any, complaint: str
+) -> None:
+    with pytest.raises(CharRNNError, match=complaint):
+        list(start_run([], settings, texts=texts))
+
+
+def test_a_corpus_and_texts_are_not_taken_together(book: str) -> None:
+    with pytest.raises(ConfigError, match="corpus and texts both"):
+        list(start_run([book], {}, texts=["abc"]))
+
+
+# Overwriting
+
+
+def test_a_run_is_replaced_once_the_new_one_has_a_state(book: str) -> None:
+    run(book, steps=9, name="mine")
+    old = {path.name for path in Path("checkpoints/mine").iterdir()}
+    seen = []
+    for report in start_run([book], {**SMALL, "steps": 20, "name": "mine", "overwrite": True}):
+        folders = sorted(path.name for path in Path("checkpoints").iterdir())
+        seen.append((type(report).__name__, ".mine.replaced" in folders))
+
+    assert seen[1:3] == [("Opened", True), ("Started", True)]
+    assert ("Evaluation", True) in seen
+    assert seen[-1] == ("RunFinished", False)
+    assert dict(seen)["Snapshot"] is False
+    assert RunFolder(Path("checkpoints/mine")).step == 20
+    assert "step-9.safetensors" in old
+
+
+def test_a_run_is_put_back_where_the_new_one_saves_nothing(book: str) -> None:
+    run(book, steps=9, name="mine")
+    before = {path.name: path.read_bytes() for path in Path("checkpoints/mine").glob("*.*")}
+    for report in start_run([book], {**SMALL, "steps": 20, "name": "mine", "overwrite": True}):
+        if isinstance(report, Opened):
+            break
+
+    assert [path.name for path in Path("checkpoints").iterdir()] == ["mine"]
+    assert {p.name: p.read_bytes() for p in Path("checkpoints/mine").glob("*.*")} == before
+
+
+def test_a_run_that_is_being_trained_is_not_replaced(book: str) -> None:
+    run(book, steps=9, name="mine")
+    settings = {**SMALL, "steps": 20, "name": "mine", "overwrite": True}
+    with RunFolder(Path("checkpoints/mine")).lock(), pytest.raises(RunLockedError):
+        list(start_run([book], settings))
+
+    assert RunFolder(Path("checkpoints/mine")).step == 9
+
+
+# Damage done on purpose
+
+
+@pytest.mark.parametrize("name", ["samples.txt", "metrics.jsonl"])
+def test_a_log_that_is_a_link_ends_a_resume_before_it_changes_anything(
+    book: str, name: str
+) -> None:
+    run(book, steps=60, eval_every=20, stop=30)
+    Path("mine").write_text("not yours " * 99)
+    Path("checkpoints/book", name).unlink()
+    Path("checkpoints/book", name).symlink_to(Path("mine").absolute())
+    with pytest.raises(StorageError, match="it is a link"):
+        run(None, resume="book")
+
+    assert Path("mine").read_text() == "not yours " * 99
+
+
+def test_the_logs_of_a_run_that_saved_nothing_are_not_continued(book: str) -> None:
+    Path("checkpoints/book").mkdir(parents=True)
+    for name in ("config.toml", "metrics.jsonl", "samples.txt"):
+        Path("checkpoints/book", name).write_text('{"event": "progress", "step": 7}\n')
+    run(book, steps=4)
+
+    assert ("progress", 7) not in steps_of(Path("checkpoints/book"))
+    assert Path("checkpoints/book/samples.txt").read_text().startswith("── step")
+
+
+def test_a_run_folder_that_is_a_link_is_resumed_where_it_leads(book: str) -> None:
+    run(book, steps=60, stop=5)
+    Path("checkpoints/book").rename("elsewhere")
+    Path("checkpoints/book").symlink_to(Path("elsewhere").absolute())
+    run(None, resume="book", stop=5)
+
+    assert Path("checkpoints/book").is_symlink()
+    assert RunFolder(Path("elsewhere")).step == 10
+
+
+def test_a_snapshot_by_hard_links_stays_as_it_is(book: str) -> None:
+    run(book, steps=60, eval_every=20, stop=30)
+    Path("snapshot").mkdir()
+    files = [path for path in Path("checkpoints/book").iterdir() if path.name[0] != "."]
+    for path in files:
+        Path("snapshot", path.name).hardlink_to(path)
+    before = {path.name: path.read_bytes() for path in Path("snapshot").iterdir()}
+    run(None, resume="book")
+
+    assert {path.name: path.read_bytes() for path in Path("snapshot").iterdir()} == before
+
+
+def damage(progress: dict[str, Any]) -> RunFolder:
+    """Give the newest state of the run `book` other progress, and a digest that fits it."""
+    folder = RunFolder(Path("checkpoints/book"))
+    state = read_model(folder.states[0])
+    changed = {k: v for k, v in (state.progress or {}).items() if k not in progress}
+    changed |= {key: value for key, value in progress.items() if value is not None}
+    folder.states[0].write_bytes(pack_model(replace(state, progress=changed)))
+    return folder
+
+
+PLAN: dict[str, Any] = {"seq_len": 5, "batch_size": 2, "learning_rate": 0.01}
+PLAN |= {"total_steps": 60, "eval_every": 20}
+
+
+@pytest.mark.parametrize("step", [None, 0, 41, 10**30])
+def test_a_state_of_another_step_than_its_name_says_is_damaged(book: str, step: Any) -> None:
+    run(book, steps=60, eval_every=20, stop=30)
+    damage({"step": step})
+    opened = run(None, resume="book")[1]
+
+    assert opened.resumed_step == 20  # type: ignore[union-attr]
+    assert "step-30.safetensors is damaged: it is of step" in opened.damaged[0].reason  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        {"plan": None},
+        {"plan": PLAN | {"learning_rate": 1e308}},
+        {"plan": PLAN | {"seq_len": 0}},
+        {"plan": {key: PLAN[key] for key in ("total_steps", "eval_every")}},
+        {"length": None},
+        {"level": None},
+    ],
+)
+def test_progress_that_no_run_writes_is_refused(book: str, progress: dict[str, Any]) -> None:
+    run(book, steps=60, eval_every=20, stop=30)
+    damage(progress)
+    with pytest.raises(CheckpointError, match="does not fit"):
+        run(None, resume="book")
+
+
+@pytest.mark.parametrize("logs", [None, {}, {"metrics.jsonl": 1 << 60}, {"../../mine": 0}])
+def test_sizes_of_logs_that_do_not_fit_change_no_file(book: str, logs: Any) -> None:
+    run(book, steps=60, eval_every=20, stop=30)
+    Path("mine").write_text("not yours")
+    damage({"logs": logs})
+
+    assert run(None, resume="book")[-1].finished.step == 60  # type: ignore[union-attr]
+    assert Path("mine").read_text() == "not yours"
+
+
+def test_the_best_model_of_another_run_is_not_taken_for_this_ones(book: str) -> None:
+    run(book, steps=9, name="other", hidden_size=7)
+    run(book, steps=60, eval_every=20, stop=30)
+    shutil.copy("checkpoints/other/best.safetensors", "checkpoints/book/best.safetensors")
+    reports = run(None, resume="book")
+
+    assert "it has another shape" in reports[1].damaged[0].reason  # type: ignore[union-attr]
+    assert reports[-1].finished.step == 60  # type: ignore[union-attr]
+
+
+def test_a_settings_file_that_disagrees_with_the_state_is_not_believed(book: str) -> None:
+    run(book, steps=60, stop=5)
+    settings = Path("checkpoints/book/config.toml")
+    settings.write_text(settings.read_text().replace("hidden_size = 6", "hidden_size = 7"))
+    run(book, steps=60, hidden_size=7, stop=5)
+
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["book", "book-2"]
+
+
+def test_a_settings_file_that_is_a_pipe_is_not_waited_for(book: str) -> None:
+    run(book, steps=60, stop=5)
+    Path("checkpoints/book/config.toml").unlink()
+    os.mkfifo("checkpoints/book/config.toml")
+    with in_time():
+        run(book, steps=3)
 
 
 def test_a_run_that_is_being_trained_is_refused_before_it_is_read(book: str) -> None:

@@ -94,6 +94,13 @@ def test_a_name_that_leads_nowhere_is_an_error(
         names(name)
 
 
+def test_a_text_in_the_place_of_a_path_is_not_quoted_whole() -> None:
+    with pytest.raises(CorpusError, match="cannot find the text") as caught:
+        names("It was the best of times. " * 200)
+
+    assert len(str(caught.value)) < 500
+
+
 def test_no_name_at_all_is_an_error() -> None:
     with pytest.raises(CorpusError, match="name a file"), open_sources([]):
         pass

@@ -109,7 +109,7 @@ class Autosave:
         """
         path = find_file(name or (str(self._saved.path) if self._saved else ""))
         with write_errors(path):  # a name may be too long to ask for
-            is_there = path.exists()
+            is_there = path.exists() or path.is_symlink()  # a link that leads nowhere, too
             is_file = path.is_file()
         if is_there and not is_file:  # a folder, or a device, which would be replaced
             raise ConfigError(f"{path} is not a regular file; give another name")

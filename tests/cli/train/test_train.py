@@ -564,7 +564,8 @@ def test_a_run_is_not_resumed_on_another_text(
     code, line = refusal(capsys, "other.txt", "--resume", "book", "--steps", "9")
 
     assert code == 4
-    assert "the text of other is not the one this run was trained on" in line
+    assert "the text of other is not the one that run 'book' was trained on" in line
+    assert line.endswith("charrnn train other.txt --init-from book")
 
 
 def test_a_run_that_was_resumed_is_the_run_that_went_through(book: Path) -> None:

@@ -314,6 +314,14 @@ def test_a_file_that_exists_is_replaced_only_by_save_and_an_exclamation_mark(tal
     assert Path("out.txt").read_text("utf-8") == "abé"
 
 
+def test_a_link_that_leads_nowhere_is_there_too(talk: Talk) -> None:
+    Path("out.txt").symlink_to("nowhere.txt")
+
+    _, screen = talk("ab", "/save out.txt")
+    assert "out.txt is there already" in screen
+    assert Path("out.txt").is_symlink()
+
+
 def test_a_device_is_not_replaced_by_a_file(talk: Talk) -> None:
     os.mkfifo("pipe")
 
