@@ -105,10 +105,10 @@ def cut_file(path: Path, size_bytes: int) -> None:
     Raises:
         StorageError: the file may not be written.
     """
-    with write_errors(path), suppress(FileNotFoundError), open_plain(path, os.O_WRONLY) as file:
-        if os.fstat(file.fileno()).st_size > size_bytes:
-            file.truncate(size_bytes)
-        os.fsync(file.fileno())
+    with write_errors(path), suppress(FileNotFoundError), _plain(path, os.O_WRONLY) as descriptor:
+        if os.fstat(descriptor).st_size > size_bytes:
+            os.ftruncate(descriptor, size_bytes)
+        os.fsync(descriptor)
 
 
 def flush_file(path: Path) -> int:
@@ -117,10 +117,10 @@ def flush_file(path: Path) -> int:
     Raises:
         StorageError: the disk did not take it.
     """
-    with write_errors(path), suppress(FileNotFoundError), open_plain(path, os.O_WRONLY) as file:
-        os.fsync(file.fileno())
+    with write_errors(path), suppress(FileNotFoundError), _plain(path, os.O_WRONLY) as descriptor:
+        os.fsync(descriptor)
         flush_folder(path.parent)
-        return os.fstat(file.fileno()).st_size
+        return os.fstat(descriptor).st_size
     return 0
 
 
@@ -134,6 +134,14 @@ def open_plain(path: Path, flags: int = os.O_RDONLY) -> Iterator[BufferedRandom]
     Raises:
         OSError: it cannot be opened, or is no regular file.
     """
+    mode = "wb" if flags & os.O_WRONLY else "rb"  # "wb" does not truncate what is open
+    with _plain(path, flags) as descriptor, os.fdopen(descriptor, mode, closefd=False) as file:
+        yield cast(BufferedRandom, file)
+
+
+@contextmanager
+def _plain(path: Path, flags: int) -> Iterator[int]:
+    """Yield the descriptor of a regular file, as `open_plain` says."""
     is_written = bool(flags & os.O_WRONLY)
     with _opened(path, flags | _NO_WAIT | _NO_FOLLOW * is_written) as descriptor:
         status = os.fstat(descriptor)  # of what is open: the path may lead elsewhere by now
@@ -141,14 +149,12 @@ def open_plain(path: Path, flags: int = os.O_RDONLY) -> Iterator[BufferedRandom]
             is_folder = stat.S_ISDIR(status.st_mode)
             raise OSError(errno.EINVAL, "it is a folder" if is_folder else _NOT_PLAIN)
         if not (is_written and status.st_nlink > 1):
-            # "wb" does not truncate here: a descriptor is as its flags opened it.
-            with os.fdopen(descriptor, "wb" if is_written else "rb", closefd=False) as file:
-                yield cast(BufferedRandom, file)
+            yield descriptor
             return
     with open_plain(path) as shared, open_atomically(path) as own:
         shutil.copyfileobj(shared, own)
-    with open_plain(path, flags) as file:
-        yield file
+    with _plain(path, flags) as descriptor:
+        yield descriptor
 
 
 def read_note(path: Path) -> bytes:
