@@ -40,7 +40,7 @@ def write_atomically(path: Path, data: bytes | bytearray | str) -> None:
         StorageError: the disk is full or read-only, or the folder may not be written.
     """
     with open_atomically(path) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(to_bytes(data) if isinstance(data, str) else data)
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def append_text(path: Path, text: str) -> None:
     with write_errors(path):
         make_folder(path.parent)
         with open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
-            file.write(text.encode())
+            file.write(to_bytes(text))
 
 
 def cut_file(path: Path, size_bytes: int) -> None:
@@ -218,6 +218,11 @@ def check_room(folder: Path, needed_bytes: int, what: str) -> None:
             f"{format_bytes(disk.free)} free; free some space, or name a folder on another disk "
             "with --checkpoints"
         )
+
+
+def to_bytes(text: str) -> bytes:
+    """Return a text as UTF-8; bytes that a binary model wrote come back as they were."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def format_bytes(number: float) -> str:

@@ -24,7 +24,7 @@ ALLOWED = {
     "state": set(),
     "wording": set(),
     "storage": {"errors"},
-    "config": {"errors"},
+    "config": {"errors", "wording"},
     "text": ROOT,
     "corpora": ROOT,
     "analysis": ROOT | {"text"},

@@ -92,7 +92,7 @@ def test_a_file_called_almost_as_a_library_text_is_read(
         (["eval", "tiny", "--text", "a"], "leaves 1 character to score"),
         (["eval", "tiny", "--text", "ab"], "over 1 character, all of text given"),
         (["fill", "tiny", "ab_", "--only", "a"], "shares are of 1 completion found"),
-        (["sample", "--beam", "1", "-n", "2"], "finds no more than 1 text, not 2"),
+        (["sample", "--beam", "1", "-n", "2"], "finds at most 1 text, not 2"),
         (["sample", "--max-copy", "1", "--print-sampler"], "no run of more than 1 character of"),
         (["sample", "--regex", "a", "--length", "0"], "needs at least 1 character, as in"),
     ],

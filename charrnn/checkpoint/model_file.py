@@ -108,6 +108,7 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
     document, arrays = unpack_container(data, name, _MODEL)
     with _MODEL.refusing(f"{name} does not describe a model"):
         check_keys(document["config"], config_to_json(ModelConfig()), "config")
+        check_types(document["vocab"], {}, "vocab")
         is_binary = "binary" in document["vocab"]  # a key that other vocabularies lack
         check_keys(document["vocab"], ("alphabet", "bytes", "binary")[: 2 + is_binary], "vocab")
         shape = {_CONFIG_KEYS.get(key, key): value for key, value in document["config"].items()}

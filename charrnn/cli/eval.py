@@ -15,7 +15,7 @@ from charrnn.checkpoint.run_store import find_model
 from charrnn.cli import console
 from charrnn.cli.formatting import describe_unseen, one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
-from charrnn.cli.options import Choice, Command, settings_options, unknown_option
+from charrnn.cli.options import Choice, Command, errors_option, settings_options, unknown_option
 from charrnn.config import DynamicConfig
 from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
@@ -55,6 +55,7 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
     help="part of the text to score, split as in training",
 )
 @unknown_option
+@errors_option
 @click.option(
     "--encoding", show_default="utf-8", help="text encoding of FILE, such as utf-8 or gb18030"
 )

@@ -58,12 +58,17 @@ checkpoints_option = click.option(
 
 
 def read_prompts(
-    prompts: Sequence[str], prompt_file: str | None, prompts_file: str | None, config: SampleConfig
+    prompts: Sequence[str],
+    prompt_file: str | None,
+    prompts_file: str | None,
+    config: SampleConfig,
+    *,
+    is_binary: bool = False,
 ) -> list[tuple[str, SampleConfig]]:
     """Return each prompt and its settings: given as texts, in files, or on standard input (-).
 
     prompts_file: a prompt in each line that is not empty, or a JSON object with one and with the
-    settings in which it differs from `config`.
+    settings in which it differs from `config`. is_binary: one prompt is the bytes of a file.
 
     Raises:
         ConfigError: they are given twice, or a file cannot be read, is too long, or has a bad line.
@@ -75,10 +80,13 @@ def read_prompts(
     if prompts_file:
         return _parse_prompts(prompts_file, read_text("the prompts", prompts_file), config)
     if prompt_file:
-        return [(read_text("the prompt", prompt_file), config)]
+        return [(read_text("the prompt", prompt_file, is_binary=is_binary), config)]
     if prompts.count("-") > 1:
         raise ConfigError("standard input can be read only once; give --prompt - once")
-    texts = [read_text("the prompt", "-") if text == "-" else text for text in prompts]
+    texts = [
+        read_text("the prompt", "-", is_binary=is_binary) if text == "-" else text
+        for text in prompts
+    ]
     return [(text, config) for text in texts or [""]]
 
 
@@ -179,17 +187,21 @@ def read_choices(path: str) -> tuple[str, ...]:
     return lines
 
 
-def read_text(what: str, path: str) -> str:
+def read_text(what: str, path: str, *, is_binary: bool = False) -> str:
     """Return the text (UTF-8) of a file, or of standard input where path is "-".
 
-    what: what messages call it, such as "the prompt".
+    what: what messages call it, such as "the prompt". is_binary: take all bytes as they are, those
+    beyond ASCII as lone surrogates.
 
     Raises:
         ConfigError: it cannot be read, is too long, or is not UTF-8.
     """
     name = f"{what} in standard input" if path == "-" else f"{what} {path}"
+    data = read_bytes(path, name, _MAX_TEXT_BYTES)
+    if is_binary:
+        return data.decode("ascii", "surrogateescape")
     try:
-        text = read_bytes(path, name, _MAX_TEXT_BYTES).decode("utf-8-sig")  # without a BOM
+        text = data.decode("utf-8-sig")  # without a BOM
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")  # as training reads a text

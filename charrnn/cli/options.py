@@ -16,7 +16,8 @@ import click
 
 from charrnn.cli.formatting import sanitize
 from charrnn.cli.inputs import complete_run, read_bytes
-from charrnn.config import COST, PRESETS, RENAMED, UNKNOWN, did_you_mean
+from charrnn.config import COST, PRESETS, RENAMED, UNKNOWN, TextConfig, did_you_mean
+from charrnn.config.text import ERRORS
 from charrnn.errors import ConfigError
 from charrnn.wording import nearest
 
@@ -169,6 +170,13 @@ class Choice(click.Choice[str]):
         near = nearest(str(value), map(str, self.choices))
         return f"{message} Did you mean {near!r}?" if near else message
 
+
+errors_option = click.option(
+    "--errors",
+    type=Choice(ERRORS),
+    show_default=TextConfig().errors,
+    help="bytes of FILE that are not in the encoding: an error, replaced by U+FFFD, or skipped",
+)
 
 unknown_option = click.option(
     "--unknown",

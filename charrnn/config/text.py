@@ -9,6 +9,7 @@ from charrnn.config.fields import refuse_escapes, setting, validate
 from charrnn.errors import ConfigError
 
 LIBRARY_FOLDER = "corpora"
+ERRORS = ("strict", "replace", "skip")
 UNITS = ("char", "byte")
 SPLITS = ("auto", "tail", "blocks", "records")
 _MAX_END_CHARS = 1000  # of what ends a document
@@ -26,7 +27,7 @@ class TextConfig:
     errors: str = setting(
         "strict",
         "bytes that are not in the encoding: an error, replaced by U+FFFD, or skipped",
-        choices=("strict", "replace", "skip"),
+        choices=ERRORS,
     )
     strict_files: bool = setting(
         False, "stop at a file of a folder that is not text, such as an image, instead of skipping"

@@ -80,6 +80,20 @@ class TextFormat:
             return text
         return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
 
+    def reading(self, encoding: str, errors: str, *, is_binary: bool) -> TextConfig:
+        """Return how files are read in this form; is_binary: for a model of bytes.
+
+        Raises:
+            ConfigError: the encoding or the errors do not go with bytes.
+        """
+        return TextConfig(
+            encoding=encoding,
+            errors=errors,
+            normalize=self.normalize,
+            lowercase=self.lowercase,
+            unit="byte" if is_binary else "char",
+        )
+
 
 def check_text(text: object) -> None:
     """Refuse what is no text, at the border to Python's users.
@@ -169,7 +183,9 @@ class Generator:
         """
         config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
         chain, constraint = self._resolve(config, constraint)
-        prompts = prompt if isinstance(prompt, list | tuple) else [prompt]
+        prompts: Sequence[str] = [prompt] if isinstance(prompt, str) else prompt
+        if not isinstance(prompts, list | tuple):
+            check_text(prompt)
         begun = [self._read_start(each, config, after) for each in prompts]
         # A stream of 0 changes no number: the seed's own streams are those of the first prompt.
         seed = config.seed or 0

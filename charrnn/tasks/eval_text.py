@@ -24,7 +24,8 @@ from charrnn.tasks.finetune import required_vocab
 from charrnn.tasks.score import TEXT_GIVEN, fit_piece
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.files import open_sources
-from charrnn.text.reader import iter_text
+from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import iter_text, text_options
 from charrnn.text.split import split_ids
 from charrnn.text.vocab import Ids
 
@@ -54,8 +55,8 @@ class EvalTextRequest:
     """What to score: files, or a literal text; with neither, the models' own corpus.
 
     files: files, folders, globs, "-" or library names. split: all, train or val; None is val of
-    the models' own corpus, all of another text. encoding: of the files; None is UTF-8. unknown: of
-    a text that is given, as for `ScoredText`.
+    the models' own corpus, all of another text. encoding, errors: of the files; None are UTF-8 and
+    strict. unknown: of a text that is given, as for `ScoredText`.
     """
 
     files: Sequence[str] = ()
@@ -63,6 +64,7 @@ class EvalTextRequest:
     encoding: str | None = None
     text: str | None = None
     unknown: str = COST
+    errors: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,11 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
     """
     if request.files and request.text is not None:
         raise ConfigError("--file and --text both name the text to score; keep one")
-    if request.encoding is not None and not request.files:
-        raise ConfigError("--encoding says how to read the text of --file; give both, or neither")
+    for name in ("encoding", "errors"):
+        if getattr(request, name) is not None and not request.files:
+            raise ConfigError(
+                f"--{name} says how to read the text of --file; give both, or neither"
+            )
     is_own = not request.files and request.text is None  # the corpus of training
     if is_own and request.unknown != COST:
         raise ConfigError("--unknown is for a text of --file or --text; name one, or leave it out")
@@ -174,9 +179,11 @@ def _read_given(
         refuse_escapes("--text", request.text, vocab.alphabet)
         normal = text_format_of(model.file.summary).normalized(request.text)
         return [TEXT_GIVEN], encode([normal]), unseen, changes
-    encoding = request.encoding or TextConfig().encoding
-    with open_sources(locate_texts(request.files)) as sources:
-        pieces = iter_text(sources, encoding=encoding, normalize=model.text.normalize)
+    chosen = (request.encoding or TextConfig().encoding, request.errors or TextConfig().errors)
+    form = text_format_of(model.file.summary)
+    reading = form.reading(*chosen, is_binary=vocab.is_binary)
+    with open_sources(locate_texts(request.files)) as found:
+        pieces = iter_text(inspect_sources(found, reading), **text_options(reading))
         return list(request.files), encode(pieces), unseen, changes
 
 

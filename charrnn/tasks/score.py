@@ -17,7 +17,8 @@ from charrnn.generation.model import Model
 from charrnn.generation.scoring import Line, Scores, bpc_with_unseen, iter_lines
 from charrnn.metrics import perplexity
 from charrnn.text.files import Source
-from charrnn.text.reader import iter_text
+from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import iter_text, text_options
 from charrnn.text.substitutions import Fitted, fit_text, map_text
 from charrnn.text.vocab import Vocab
 
@@ -33,10 +34,12 @@ class ScoredText:
         text: str | Sequence[Source],
         encoding: str = TextConfig().encoding,
         unknown: str = COST,
+        errors: str = TextConfig().errors,
     ) -> None:
         """Open the model at `path` and check the text: a literal one, or files.
 
-        unknown: "cost" scores characters that the model never saw; else as for `Generator.fit`.
+        encoding, errors: of the files, as TextConfig has them. unknown: "cost" scores characters
+        that the model never saw; else as for `Generator.fit`.
 
         Raises:
             CheckpointError: the model file is damaged.
@@ -49,7 +52,12 @@ class ScoredText:
         if isinstance(text, str):
             refuse_escapes("--text", text, self._model.vocab.alphabet)
         self._text = text
-        self._encoding = encoding
+        self.notes: list[str] = []  # on how the files were read
+        self._sources: list[Source] = []
+        form = self._model.text_format
+        self._reading = form.reading(encoding, errors, is_binary=self._model.vocab.is_binary)
+        if not isinstance(text, str):
+            self._sources = inspect_sources(text, self._reading, self.notes.append)
         self._unknown = unknown
         self._bits = 0.0
         self._unseen_bits = 0.0
@@ -116,12 +124,9 @@ class ScoredText:
 
     def _fitted(self) -> Iterator[Fitted]:
         """Yield the text in pieces, in the form of the model's own text."""
-        form = self._model.text_format
-        pieces: Iterable[str] = (
-            [form.normalized(self._text)]
-            if isinstance(self._text, str)
-            else (iter_text(self._text, encoding=self._encoding, normalize=form.normalize))
-        )
+        pieces: Iterable[str] = iter_text(self._sources, **text_options(self._reading))
+        if isinstance(self._text, str):
+            pieces = [self._model.text_format.normalized(self._text)]
         return (fit_piece(piece, self._model.vocab, self._unknown) for piece in pieces)
 
 

@@ -167,7 +167,7 @@ def _resolve_request(
 def _open_text(request: TrainRequest) -> Corpus:
     """Return the text of a run; where a resumed one does not find it, say how to name it."""
     if not request.corpus_paths:
-        return corpus_from_text(request.given_text, request.text, known=request.known_vocab)
+        return corpus_from_text(request.given_texts, request.text, known=request.known_vocab)
     try:
         paths = locate_texts(request.corpus_paths)
         return open_corpus(paths, request.text, known=request.known_vocab)

@@ -22,7 +22,6 @@ from charrnn.generation.generator import TextFormat
 from charrnn.storage import read_note
 from charrnn.tasks.finetune import SHAPE, InitialModel, required_vocab, with_model_shape
 from charrnn.text.corpus import Corpus
-from charrnn.text.reader import missing_end
 from charrnn.text.vocab import Vocab
 
 _MACHINE = {"device", "precision", "threads", "cuda_graph", "deterministic"}
@@ -35,7 +34,7 @@ _NOT_KEPT = ("resume", "checkpoints", "on_unfinished", "keep_checkpoints", "over
 class TrainRequest:
     """A run that is about to start: a new one, or one that continues.
 
-    corpus_paths: as they were given; without any, `given_text` is what to train on. resumed: the
+    corpus_paths: as they were given; without any, `given_texts` are what to train on. resumed: the
     folder of a run that continues; last: the state it continues from; damaged: newer states that
     could not be read. initial: the model named by run.init_from, for a new run.
     """
@@ -48,7 +47,7 @@ class TrainRequest:
     last: ModelFile | None = None
     damaged: tuple[DamagedState, ...] = ()
     initial: ModelFile | None = None
-    given_text: str = field(default="", repr=False)
+    given_texts: tuple[str, ...] = field(default=(), repr=False)
 
     def resume(self, folder: RunFolder) -> TrainRequest:
         """Return the request to continue a run of the same settings.
@@ -152,11 +151,11 @@ def read_request(
         raise ConfigError("corpus and texts both say what to train on; give one")
     if resumed is not None:
         request = _read_resumed(corpus, settings, run, resumed, has_texts=bool(texts))
-        return replace(request, given_text=join_texts(texts, request.text))
+        return replace(request, given_texts=read_texts(texts, request.text))
     if texts:
-        given_text = join_texts(texts, text)
+        given_texts = read_texts(texts, text)
         request = read_request(["texts"], settings)
-        return replace(request, corpus_paths=[], given_text=given_text)
+        return replace(request, corpus_paths=[], given_texts=given_texts)
     if not corpus:
         raise ConfigError("no corpus is given; name a text file, as in: charrnn train book.txt")
     if "-" in corpus and text.val_file == "-":
@@ -171,11 +170,11 @@ def read_request(
     return TrainRequest(list(corpus), text, train, run, initial=initial)
 
 
-def join_texts(texts: Sequence[str], config: TextConfig) -> str:
-    r"""Return texts as one, as files of them are read: each is a document.
+def read_texts(texts: Sequence[str], config: TextConfig) -> tuple[str, ...]:
+    r"""Return texts as files of them are read.
 
-    >>> join_texts(["one", "two\r\n"], TextConfig())
-    'one\ntwo\n'
+    >>> read_texts(["One", "two\r\n"], TextConfig(lowercase=True))
+    ('one', 'two\n')
 
     Raises:
         ConfigError: one is no text, or a setting is for files.
@@ -183,7 +182,8 @@ def join_texts(texts: Sequence[str], config: TextConfig) -> str:
     """
     if texts and config.val_file is not None:
         raise ConfigError("val_file goes with files; hold a part of the texts out by val_fraction")
-    joined = ""
+    form = TextFormat(config.normalize, lowercase=config.lowercase)
+    read = []
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise ConfigError(f"texts has a {type(text).__name__} at {number}; give each as a str")
@@ -192,9 +192,9 @@ def join_texts(texts: Sequence[str], config: TextConfig) -> str:
         except UnicodeEncodeError as error:
             where = f"character {error.start:,} of text {number}"
             raise CorpusError(f"{where} is half of a surrogate pair; remove it") from error
-        joined += missing_end(joined, config.document_end or "\n") if joined else ""
-        joined += text.replace("\r\n", "\n").replace("\r", "\n")
-    return TextFormat(config.normalize).normalized(joined)
+        is_binary = config.unit == "byte"
+        read.append(text if is_binary else text.replace("\r\n", "\n").replace("\r", "\n"))
+    return tuple(map(form.normalized, read))
 
 
 def _read_resumed(

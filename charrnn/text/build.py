@@ -167,9 +167,7 @@ def build_ids(
             name = sources[0].name
             raise CorpusError(f"{name} is empty; give it at least a few hundred characters")
         is_binary = config.unit == "byte"
-        vocab = Vocab("", has_bytes=True, is_binary=True)
-        if not is_binary:
-            vocab = Vocab.from_counts(counts, config.min_count)
+        vocab = Vocab.of_bytes() if is_binary else Vocab.from_counts(counts, config.min_count)
         vocab = vocab if known is None else vocab.union(known)
         with _whole_folder(folder) as temporary:
             try:

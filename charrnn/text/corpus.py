@@ -130,15 +130,17 @@ def corpus_from_text(
     config = config or TextConfig()
     ends: list[int] = []
     texts = [(each,) for each in ((text,) if isinstance(text, str) else text) if each]
+    is_binary = config.unit == "byte"
     if config.document_end is None:
-        joined = "".join(iter_joined(texts, ends, separator="\n"))
+        joined = "".join(iter_joined(texts, ends, separator="" if is_binary else "\n"))
     else:
         joined = "".join(iter_ended(texts, config.document_end, ends))
     if not joined:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
-    vocab = Vocab.from_text(joined, config.min_count)
+    vocab = Vocab.of_bytes() if is_binary else Vocab.from_text(joined, config.min_count)
     vocab = vocab if known is None else vocab.union(known)
-    sha256 = hashlib.sha256("".join(chain.from_iterable(texts)).encode()).hexdigest()
+    whole = "".join(chain.from_iterable(texts)).encode("utf-8", "surrogateescape")
+    sha256 = hashlib.sha256(whole).hexdigest()
     ids = vocab.encode(joined)
     file_ends = np.array([vocab.tokens_of(ids, end) for end in ends], np.int64)
     split = choose_split(ids, vocab, file_ends, config)

@@ -153,7 +153,6 @@ def _count_bytes(raw: bytes) -> NDArray[np.int64]:
 def _write(job: Job, sources: list[Source]) -> Result:
     vocab = Vocab.from_json(job["vocab"])
     prefix = job["prefix"]
-    is_binary = job["options"]["unit"] == "byte"
     tokens = characters = 0
     marks: list[tuple[int, int]] = []
     sums: list[tuple[int, int]] = []
@@ -165,17 +164,15 @@ def _write(job: Job, sources: list[Source]) -> Result:
             ids = vocab.encode(block)
             file.write(ids.data)
             # Files may end inside this block; those that end with it are among the next ones.
-            while len(ends) < len(char_ends) and not is_binary:
+            while len(ends) < len(char_ends):
                 within = max(0, len(prefix) + char_ends[len(ends)] - characters)
                 ends.append(tokens + vocab.tokens_of(ids, within))
             tokens += len(ids)
             characters += len(block)
             sums.append((tokens, crc32(ids.data)))
-            if vocab.has_bytes and not is_binary:  # else a token is a character
+            if vocab.has_bytes and not vocab.is_binary:  # else a token is a character
                 marks.append((tokens, characters))
     ends += [tokens] * (len(char_ends) - len(ends))
-    if is_binary:
-        ends = np.cumsum([source.size_bytes for source in sources]).tolist()
     return {"tokens": tokens, "marks": marks, "ends": ends, "sums": sums}
 
 

@@ -2,8 +2,8 @@
 
 Bytes are decoded strictly, unless bad ones are to be replaced or skipped. A leading byte order mark
 goes, CRLF and CR become LF, and two files never share a line; with `document_end` each file ends as
-a document does. With unit "byte" nothing is changed: bytes that are not UTF-8 become the lone
-surrogates of "surrogateescape", from which `Vocab.encode` makes the same bytes again.
+a document does. With unit "byte" nothing is changed: each byte is a character, and those beyond
+ASCII are lone surrogates, as "surrogateescape" makes them; `Vocab.encode` makes bytes of them again.
 """
 
 import codecs
@@ -245,13 +245,9 @@ def iter_joined(texts: Iterable[Iterable[str]], ends: list[int], separator: str)
 
 
 def _iter_escaped(source: Source) -> Iterator[str]:
-    """Yield one source's bytes as they are, those that are not UTF-8 as lone surrogates."""
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    """Yield one source's bytes as they are, those beyond ASCII as lone surrogates."""
     for chunk in iter_bytes(source, is_raw=True):
-        if text := decoder.decode(chunk):
-            yield text
-    if text := decoder.decode(b"", final=True):
-        yield text
+        yield chunk.decode("ascii", "surrogateescape")
 
 
 def _note_bad(bad: BadBytes, text: str, line: int) -> None:

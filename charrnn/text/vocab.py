@@ -2,8 +2,8 @@
 
 An id is a token: a character, or one byte of a character outside the alphabet (byte fallback).
 With byte tokens every text can be encoded; without them an unknown character is an error. A
-binary vocabulary is that of files read as they are: it has bytes alone, its texts are strings as
-"surrogateescape" makes them, so that all bytes come back exactly, and a byte counts as a character.
+binary vocabulary is that of files read as they are: it has bytes alone. In its texts a byte is a
+character, beyond ASCII a lone surrogate as "surrogateescape" makes them, so all come back exactly.
 
 V = vocabulary size, N = characters of a text, S = tokens that its encoding takes (S ≥ N).
 """
@@ -73,6 +73,11 @@ class Vocab:
     def from_text(cls, text: str, min_count: int = 1) -> Vocab:
         """Make the vocabulary of one text."""
         return cls.from_counts(np.bincount(code_points(text), minlength=CODE_POINTS), min_count)
+
+    @classmethod
+    def of_bytes(cls) -> Vocab:
+        """Make the vocabulary of files that are read as they are: the 256 bytes."""
+        return cls("", has_bytes=True, is_binary=True)
 
     def union(self, other: Vocab) -> Vocab:
         """Return the vocabulary of all tokens that either has."""
@@ -164,6 +169,8 @@ class Vocab:
         Raises:
             VocabError: a character is half of a surrogate pair.
         """
+        if self.is_binary:
+            return np.empty(0, np.intp)
         codes = code_points(text)
         if self.has_bytes:
             return np.empty(0, np.intp)
@@ -191,13 +198,13 @@ class Vocab:
         """Return the text of ids that are all characters or all bytes."""
         if len(tokens) and tokens[0] >= len(self.alphabet):
             utf8 = (tokens - len(self.alphabet)).astype(np.uint8)
-            return utf8.tobytes().decode("utf-8", self.decode_errors)
+            return utf8.tobytes().decode(*self.codec)
         return _text_of(code_points(self.alphabet)[tokens])
 
     @property
-    def decode_errors(self) -> str:
-        """What becomes of bytes that are not UTF-8, as Python names it."""
-        return "surrogateescape" if self.is_binary else "replace"
+    def codec(self) -> tuple[str, str]:
+        """The encoding of the bytes, and what becomes of those that are not in it."""
+        return ("ascii", "surrogateescape") if self.is_binary else ("utf-8", "replace")
 
     def to_json(self) -> dict[str, object]:
         """Return what `from_json` takes."""
@@ -257,7 +264,8 @@ class StreamDecoder:
 
     def __init__(self, vocab: Vocab) -> None:
         self._alphabet = vocab.alphabet
-        self._utf8 = codecs.getincrementaldecoder("utf-8")(vocab.decode_errors)
+        encoding, errors = vocab.codec
+        self._utf8 = codecs.getincrementaldecoder(encoding)(errors)
 
     def feed(self, token: int) -> str:
         """Return the text that `token` completes: mostly one character, sometimes none or two."""

@@ -184,7 +184,7 @@ def test_a_file_holds_what_stdout_would(capsys: Text, view: list[str]) -> None:
         ([], 2, "got 0 arguments; give a model and a text, or only a text"),
         (["tiny", "a_", "b_"], 2, "got 3 arguments"),
         (["tiny", "ab"], 2, "nothing to fill: write _ for an unknown character or * for any"),
-        (["tiny", r"a\nb_"], 2, r"TEXT is a\nb_ with backslashes, which are taken as they are"),
+        (["tiny", r"a\nb_"], 2, r"TEXT is a\nb_ with backslashes, which are taken literally"),
         (["tiny", "a*"], 2, "ends with the gap *, which nothing ends"),
         (["tiny", "q_"], 3, "the model never saw 'q'"),
         (["tiny", "a_", "--temp", "2"], 2, "--temp needs --sample; add --sample, or remove --temp"),

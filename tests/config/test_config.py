@@ -172,7 +172,7 @@ def test_an_escape_that_no_shell_has_read_is_refused_with_advice(
 ) -> None:
     message = error_of(cls, **{name: (r"\newpage=1", text)})
 
-    assert message.startswith(f"{name} is {text} with backslashes, which are taken as they are")
+    assert message.startswith(f"{name} is {text} with backslashes, which are taken literally")
     assert r"write $'\n' in bash" in message
 
 

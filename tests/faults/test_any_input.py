@@ -257,7 +257,7 @@ def extremes() -> list[tuple[str, Any]]:
         kind = str(item.type).partition(" ")[0]
         if item.name in ("length", "seed"):
             continue
-        values = TEXTS.get(item.name)
+        values = TEXTS.get(item.name, list(rule["choices"]) or None)
         if values is None:
             least = [rule["ge"]] if rule["ge"] is not None else []
             least += [5e-324] if kind == "float" and rule["ge"] in (None, 0) else []

@@ -68,7 +68,8 @@ def refusal(ended: Ended) -> tuple[int, str]:
 
 def test_a_text_of_every_control_character_trains_and_is_gone_on_from() -> None:
     text = "".join(CONTROLS + BIDIRECTIONAL) * 20
-    Path("controls.txt").write_bytes(text.encode())
+    # With as many letters that it is no binary file.
+    Path("controls.txt").write_bytes((text + "letters " * 5000).encode())
     Path("prompt.txt").write_bytes(text[:60].encode())
 
     assert train("controls.txt", "--name", "controls").code == 0

@@ -34,7 +34,8 @@ from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.tasks.evaluate import evaluate_models
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, RunReport, start_run
-from charrnn.tasks.train_request import UnfinishedRun, join_texts
+from charrnn.tasks.train_request import UnfinishedRun, read_texts
+from charrnn.text.corpus import corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.reports import Evaluation, Progress, Report, Snapshot
 from tests.test_storage import in_time
@@ -307,10 +308,13 @@ def test_texts_train_as_files_of_them_do(book: str) -> None:
 
 
 def test_texts_are_documents_of_their_normal_form() -> None:
-    config = TextConfig(document_end="--", normalize="nfc")
+    config = TextConfig(document_end="--")
 
-    assert join_texts(["e\u0301-", "b"], config) == "\u00e9--b"
-    assert join_texts(["a", "", "b\n", "c"], TextConfig()) == "a\nb\nc"
+    texts = read_texts(["E\u0301-", "b\r"], TextConfig(normalize="nfc", lowercase=True))
+    corpus = corpus_from_text(["\u00e9-", "b"], config)
+
+    assert texts == ("\u00e9-", "b\n")
+    assert corpus.vocab.decode(corpus.train) + corpus.vocab.decode(corpus.val) == "\u00e9--b--"
 
 
 def test_a_run_on_texts_resumes_with_the_same_texts_alone(book: str) -> None:

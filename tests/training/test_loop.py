@@ -518,16 +518,6 @@ def best_of_stopped(finished: Finished) -> Best:
 # A run that becomes shorter or longer
 
 
-def test_a_run_that_becomes_shorter_than_it_is_ends_at_once_with_a_model() -> None:
-    corpus = make_corpus()
-    stopped = list(train(corpus, make_config(steps=5000), should_stop=stop_after(7)))[-1]
-    shorter = make_config(steps=3, eval_every=50)
-    *_, finished = train(corpus, shorter, resume=stopped.snapshot)
-
-    assert (finished.step, finished.reason, finished.best_step) == (7, "length", 7)
-    assert finished.best_val_nats is not None
-
-
 def rates_of(reports: list[Report]) -> list[float]:
     return [report.learning_rate for report in reports_of(Progress, reports)]
 

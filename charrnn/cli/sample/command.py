@@ -223,10 +223,11 @@ def command(
     from charrnn.tasks.open_models import open_models
     from charrnn.text.substitutions import describe_changes
 
-    asked = inputs.read_prompts(prompts, prompt_file, prompts_file, config)
+    models = open_models(model, names, negative_model, blend_log=blend_log, checkpoints=checkpoints)
+    is_binary = models.generator.vocab.is_binary
+    asked = inputs.read_prompts(prompts, prompt_file, prompts_file, config, is_binary=is_binary)
     if save_state and len(asked) > 1:
         raise ConfigError("--save-state keeps the state of one text; give one prompt")
-    models = open_models(model, names, negative_model, blend_log=blend_log, checkpoints=checkpoints)
     if load_state:
         models = models.with_state(load_state)
     for text in prompts:

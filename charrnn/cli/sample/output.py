@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from charrnn.cli.formatting import one_line, sanitize
 from charrnn.config import SampleConfig
 from charrnn.errors import counted
 from charrnn.metrics import without_nan
+from charrnn.storage import to_bytes
 from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.sample import Prompt, SampleRequest, iter_prompts, stream_text
 
@@ -44,12 +46,13 @@ def write_samples(
     """Write all samples to stdout; return the text of the last one, without its prompt."""
     first = prompts[0]
     has_beam = any(each.config.beam for each in prompts)
+    is_binary = models.generator.vocab.is_binary  # bytes are written as they are, and no more
     # One text, with nothing to choose or to add to it, is shown while it is sampled.
     is_whole = len(prompts) > 1 or has_beam or options.as_json or options.mark_copies
     if request == SampleRequest() and not is_whole:
         lead = "" if options.no_prompt else first.text
         pieces = stream_text(models, first.text, first.config)
-        return write_pieces(lead, pieces, raw=options.raw)
+        return write_pieces(lead, pieces, raw=options.raw, ended=not is_binary)
     # JSON has each text's bpc, for which costs must be known; a beam knows them anyway.
     if options.as_json and request.logprobs is None and not has_beam:
         request = replace(request, logprobs=0)
@@ -59,15 +62,16 @@ def write_samples(
     for number, (prompt, sample) in enumerate(iter_prompts(models, prompts, request), 1):
         text = sample.text
         lead = "" if options.no_prompt else prompt.text
+        separator = _separator(options, prompt.config, is_binary=is_binary)
         copies = own_text.find_copies(text, options.min_copy) if own_text else None
         if options.as_json:
             record = {} if options.no_prompt else {"prompt": prompt.text}
             record |= sample_record(sample, prompt.config, copies, options.logprobs is not None)
             write_pieces("", [json.dumps(record, allow_nan=False) + "\n"], raw=True)
         else:
-            parted = (_separator(options, prompt.config) if number > 1 else "") + lead
+            parted = (separator if number > 1 else "") + lead
             if copies is None:
-                write_pieces(parted, [text], raw=options.raw)
+                write_pieces(parted, [text], raw=options.raw, ended=not is_binary)
             else:
                 show_copies(copies, parted, raw=options.raw)
                 click.echo(describe_copies(copies), err=True)
@@ -81,25 +85,31 @@ def write_samples(
     return text
 
 
-def _separator(options: OutputOptions, config: SampleConfig) -> str:
-    """Return the line between two samples: an empty one, or none where each is one line."""
+def _separator(options: OutputOptions, config: SampleConfig, *, is_binary: bool) -> str:
+    """Return the line between two samples: an empty one, or none of lines or bytes."""
     if options.separator is None:
-        return "" if config.lines == 1 else "\n"
+        return "" if config.lines == 1 or is_binary else "\n"
     return options.separator + "\n" * (options.separator[-1:] not in ("", "\n"))
 
 
-def write_pieces(lead: str, pieces: Iterable[str], *, raw: bool) -> str:
-    """Write a text as it comes, after `lead`, to the end of its line; return it without `lead`.
+def write_pieces(lead: str, pieces: Iterable[str], *, raw: bool, ended: bool = True) -> str:
+    """Write a text as it comes, after `lead`; return it without `lead`.
 
-    raw: write control characters to a terminal unchanged; else they become visible.
+    raw: write control characters to a terminal unchanged; else they become visible. ended: end the
+    last line.
     """
     stdout = sys.stdout.buffer
     is_shown = sys.stdout.isatty() and not raw
-    # A terminal gets its own encoding: it may obey some bytes of another one.
-    encoding = sys.stdout.encoding if is_shown else "utf-8"
+    encoding = sys.stdout.encoding  # of a terminal, which may obey some bytes of another one
+
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode  # for bytes of a binary model
 
     def write(text: str) -> None:
-        stdout.write((sanitize(text) if is_shown else text).encode(encoding, "replace"))
+        stdout.write(
+            sanitize(decode(to_bytes(text))).encode(encoding, "replace")
+            if is_shown
+            else to_bytes(text)
+        )
         stdout.flush()
 
     write(lead)
@@ -107,7 +117,7 @@ def write_pieces(lead: str, pieces: Iterable[str], *, raw: bool) -> str:
     for piece in pieces:
         write(piece)
         text += piece
-    if not (lead + text).endswith("\n"):
+    if ended and not (lead + text).endswith("\n"):
         write("\n")
     return text
 

@@ -20,7 +20,7 @@ from charrnn.cli.inputs import (
     refuse_target,
     written_to,
 )
-from charrnn.cli.options import Command, unknown_option
+from charrnn.cli.options import Command, errors_option, unknown_option
 from charrnn.cli.score.html import format_line, make_page
 from charrnn.cli.score.view import show_lines, show_map
 from charrnn.config import TextConfig
@@ -62,6 +62,7 @@ _JSON_DECIMALS = 4  # of bits, which are computed in single precision
     show_default=True,
     help="text encoding of FILE, such as utf-8 or gb18030",
 )
+@errors_option
 @unknown_option
 @out_option
 @checkpoints_option
@@ -70,6 +71,7 @@ def command(
     text: str | None,
     sort: bool,
     encoding: str,
+    errors: str | None,
     unknown: str,
     out: str | None,
     checkpoints: str,
@@ -114,7 +116,9 @@ def command(
     with ExitStack() as stack, written_to(out):
         opened = _open_text(stack, names, Path(checkpoints)) if text is None else text
         path = find_model(names[0] if len(names) == max_names else None, Path(checkpoints))
-        scored = ScoredText(path, opened, encoding, unknown)
+        scored = ScoredText(path, opened, encoding, unknown, errors or TextConfig().errors)
+        for note in scored.notes:
+            print_note(note)
         if scored.changes:
             print_note(describe_changes(scored.changes))
         _show(scored, view, page, sort=sort)

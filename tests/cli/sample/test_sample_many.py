@@ -289,7 +289,7 @@ def test_a_separator_is_a_line_between_texts(sample: Sample, separator: str, bet
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--prompt", r"a\nb"], r"--prompt is a\nb with backslashes, which are taken as they are"),
+        (["--prompt", r"a\nb"], r"--prompt is a\nb with backslashes, which are taken literally"),
         (["--prompt", r"A\tB"], "write $'\\n' in bash or zsh"),
         (["--separator", r"--\n"], r"--separator is --\n with backslashes"),
         (["--separator", "--", "--json"], "leave --separator out"),

@@ -255,6 +255,8 @@ def test_json_reports_carry_the_figures(book: Path, capsys: Text) -> None:
         "corpus": "book",
         "chars": 2000,
         "vocab_size": vocab_size,
+        "held_out": "the last 10% of the text",
+        "notes": [],
         "resumed_step": None,
         "is_found": False,
         "init_from": None,

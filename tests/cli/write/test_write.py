@@ -318,7 +318,7 @@ def test_a_link_that_leads_nowhere_is_there_too(talk: Talk) -> None:
     Path("out.txt").symlink_to("nowhere.txt")
 
     _, screen = talk("ab", "/save out.txt")
-    assert "out.txt is there already" in screen
+    assert "out.txt already exists" in screen
     assert Path("out.txt").is_symlink()
 
 

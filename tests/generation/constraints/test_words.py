@@ -197,7 +197,7 @@ def test_too_many_words_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"must": ("a",), "beam": 2}, "must and beam cannot"),
         ({"must": ("a",), "lines": 2}, "lines could end the text before must is complete"),
         ({"must": ("",)}, "must is empty"),
-        ({"ban_word": (r"a\n",)}, "with backslashes, which are taken as they are"),
+        ({"ban_word": (r"a\n",)}, "with backslashes, which are taken literally"),
     ],
 )
 def test_what_does_not_go_with_words_is_refused_early(settings: dict[str, Any], words: str) -> None:
