@@ -132,10 +132,6 @@ def refuse_escapes(option: str, text: str, alphabet: str | None = None) -> None:
 
     Raises:
         ConfigError: names the option or field, its text and how to write a newline.
-
-    >>> refuse_escapes("--prompt", "A" + chr(92) + "nB")
-    Traceback (most recent call last):
-    charrnn.errors.ConfigError: --prompt is A\nB with backslashes, which are taken literally; ...
     """
     is_meant = (_ESCAPE if alphabet is None else _ANY_ESCAPE).search(text)
     if not is_meant or "\\" in (alphabet or ""):

@@ -2,8 +2,8 @@
 
 Bytes are decoded strictly, unless bad ones are to be replaced or skipped. A leading byte order mark
 goes, CRLF and CR become LF, and two files never share a line; with `document_end` each file ends as
-a document does. With unit "byte" nothing is changed: each byte is a character, and those beyond
-ASCII are lone surrogates, as "surrogateescape" makes them; `Vocab.encode` makes bytes of them again.
+a document does. With unit "byte" nothing is changed: each byte is a character, beyond ASCII a lone
+surrogate as "surrogateescape" makes it, of which `Vocab.encode` makes the byte again.
 """
 
 import codecs

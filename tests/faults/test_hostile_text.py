@@ -73,7 +73,7 @@ def test_a_text_of_every_control_character_trains_and_is_gone_on_from() -> None:
     Path("prompt.txt").write_bytes(text[:60].encode())
 
     assert train("controls.txt", "--name", "controls").code == 0
-    ended = run("sample", "controls", "--prompt-file", "prompt.txt", "--length", "20")
+    ended = run("sample", "controls", "--prompt-file", "prompt.txt", "--length", "20", "-q")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.decode().startswith(text[:60].replace("\r", "\n"))
 

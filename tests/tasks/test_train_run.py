@@ -314,7 +314,8 @@ def test_texts_are_documents_of_their_normal_form() -> None:
     corpus = corpus_from_text(["\u00e9-", "b"], config)
 
     assert texts == ("\u00e9-", "b\n")
-    assert corpus.vocab.decode(corpus.train) + corpus.vocab.decode(corpus.val) == "\u00e9--b--"
+    parts = {corpus.vocab.decode(corpus.train), corpus.vocab.decode(corpus.val)}
+    assert parts == {"\u00e9--", "b--"}
 
 
 def test_a_run_on_texts_resumes_with_the_same_texts_alone(book: str) -> None:

@@ -101,15 +101,11 @@ def write_pieces(lead: str, pieces: Iterable[str], *, raw: bool, ended: bool = T
     stdout = sys.stdout.buffer
     is_shown = sys.stdout.isatty() and not raw
     encoding = sys.stdout.encoding  # of a terminal, which may obey some bytes of another one
-
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode  # for bytes of a binary model
 
     def write(text: str) -> None:
-        stdout.write(
-            sanitize(decode(to_bytes(text))).encode(encoding, "replace")
-            if is_shown
-            else to_bytes(text)
-        )
+        data = to_bytes(text)
+        stdout.write(sanitize(decode(data)).encode(encoding, "replace") if is_shown else data)
         stdout.flush()
 
     write(lead)

@@ -110,8 +110,8 @@ class Autosave:
         path = find_file(name or (str(self._saved.path) if self._saved else ""))
         with write_errors(path):  # a name may be too long to ask for
             is_there = path.exists() or path.is_symlink()  # a link that leads nowhere, too
-            is_file = path.is_file()
-        if is_there and not is_file:  # a folder, or a device, which would be replaced
+            is_file = path.is_file() or not path.exists()
+        if not is_file:  # a folder, or a device, which would be replaced
             raise ConfigError(f"{path} is not a regular file; give another name")
         is_last = self._saved is not None and path == self._saved.path
         is_own = self._saved is not None and is_last and self._saved.is_intact()
