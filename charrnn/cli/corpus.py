@@ -171,7 +171,7 @@ def _list_bpc(bpc_by_name: dict[str, float]) -> str:
 
 
 def _describe_order(stats: CorpusStats) -> str | None:
-    """Say that the lines are sorted, if most of them are."""
+    """Return that the lines are sorted, if most of them are."""
     share = stats.ordered_line_share
     if stats.compared_lines < MIN_LIST_LINES or share < SORTED_SHARE:
         return None
