@@ -16,7 +16,6 @@ import pytest
 
 from tests.cli.program import end_of
 
-R = random.Random(7)
 WORDS = [
     "the",
     "of",
@@ -41,15 +40,20 @@ Say = Callable[..., tuple[int, str, str]]
 
 
 def prose(chars: int) -> str:
+    random_numbers = random.Random(7)
     text = ""
     while len(text) < chars:
-        words = " ".join(R.choice(WORDS) for _ in range(R.randint(4, 14)))
-        text += words.capitalize() + R.choice([". ", "! ", "?\n\n"])
+        words = " ".join(random_numbers.choice(WORDS) for _ in range(random_numbers.randint(4, 14)))
+        text += words.capitalize() + random_numbers.choice([". ", "! ", "?\n\n"])
     return text[:chars]
 
 
 def names(count: int) -> list[str]:
-    return ["".join(R.choices(SYLLABLES, k=R.randint(2, 4))).capitalize() for _ in range(count)]
+    random_numbers = random.Random(7)
+    return [
+        "".join(random_numbers.choices(SYLLABLES, k=random_numbers.randint(2, 4))).capitalize()
+        for _ in range(count)
+    ]
 
 
 @pytest.fixture
@@ -191,7 +195,7 @@ def test_an_image_in_a_folder_is_skipped_by_every_command(say: Say, model: str) 
 
 
 def test_an_unseen_character_has_a_cost_of_its_own(say: Say, model: str) -> None:
-    Path("letter.txt").write_text("he was not — as they had\n", encoding="utf-8")
+    Path("letter.txt").write_text("he was not — as he had\n", encoding="utf-8")
     code, out, err = say("score", model, "letter.txt", "--json")
     whole = json.loads(out.splitlines()[-1])
 
@@ -241,14 +245,14 @@ def test_files_that_are_not_text_are_named_by_their_kind(say: Say) -> None:
 
 
 def test_prompts_have_their_texts_in_order(say: Say, model: str) -> None:
-    Path("prompts.txt").write_text("he was\nshe had\nthey not\n")
+    Path("prompts.txt").write_text("he was\nshe had\nto that\n")
     code, out, _ = say("sample", model, "--prompts", "prompts.txt", "--length", "9", "--json")
 
     assert code == 0
     assert [json.loads(line)["prompt"] for line in out.splitlines()] == [
         "he was",
         "she had",
-        "they not",
+        "to that",
     ]
 
 
@@ -263,7 +267,7 @@ def test_blank_lines_are_no_texts(say: Say) -> None:
 
 
 def test_bytes_go_in_and_come_out_as_they_are(say: Say) -> None:
-    data = bytes(range(256)) * 20 + R.randbytes(3000)
+    data = bytes(range(256)) * 20 + random.Random(7).randbytes(3000)
     Path("bytes.bin").write_bytes(data)
     assert say("train", "bytes.bin", "--unit", "byte", *SMALL)[0] == 0
     prompt = ("--prompt-file", "bytes.bin", "--length", "500")

@@ -271,7 +271,8 @@ def test_a_run_stopped_before_its_speed_was_known_takes_the_time_of_its_resume()
     resumed = list(train(corpus, make_config(budget="2s"), resume=reports_of(Snapshot, cut)[-1]))
 
     assert resumed[-1].step > 10
-    assert 1 < resumed[-1].elapsed_seconds < 20  # seconds; a busy machine overshoots
+    # Seconds: a busy machine overshoots, or keeps more for its slow evaluations.
+    assert 0.2 < resumed[-1].elapsed_seconds < 20
 
 
 def test_what_simpler_models_are_compared_with_is_scored_on_their_text(
