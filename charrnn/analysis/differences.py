@@ -37,7 +37,8 @@ def find_unlike(files: Sequence[tuple[str, Iterable[str]]]) -> list[UnlikeFile]:
     The measure is the Kullback-Leibler divergence D(file || others) of the frequencies of
     characters, those of the others with one count more for each character.
     """
-    names, counted = [], []
+    names = []
+    counted = []
     for name, pieces in islice(files, MAX_FILES):
         text = next(iter_blocks(pieces, FILE_CHARS), "")
         if len(text) >= MIN_CHARS:

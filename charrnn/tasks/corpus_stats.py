@@ -85,7 +85,9 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         return CorpusSummary(
             stats, compressors, {}, kept + 256 * (config.min_count > 1), documents, None
         )
-    train, val, vocab = corpus.train, corpus.val, corpus.vocab
+    train = corpus.train
+    val = corpus.val
+    vocab = corpus.vocab
     plan = make_plan(TrainConfig(), vocab.size, len(train))
     # `train` refuses a text without a whole window for every lane, or without two held-out tokens.
     is_long = len(train) > plan.batch_size * plan.seq_len

@@ -213,7 +213,8 @@ def _cut(
     notes: tuple[str, ...] = (),
 ) -> Corpus:
     """Return the corpus whose held-out part is the tail of `ids` from `split.position` on."""
-    train, val = ids[: split.position], ids[split.position :]
+    train = ids[: split.position]
+    val = ids[split.position :]
     train_chars = _count_before(len(train), ids, vocab, marks)
     val_chars = _count_before(len(ids), ids, vocab, marks) - train_chars
     return Corpus(name, sha256, vocab, train, val, train_chars, val_chars, split.held_out, notes)

@@ -101,8 +101,12 @@ def test_any_text_cut_anywhere_has_the_ids_of_the_whole(
     vocab = Vocab.from_counts(counts, min_count)
 
     for name, text in (("train", train), ("val", val)):
-        expected = vocab.encode("".join(iter_text(text, **options))).tobytes()
-        assert built[f"{name}.ids"] == whole[f"{name}.ids"] == expected
+        ends: list[int] = []
+        ids = vocab.encode("".join(iter_text(text, ends=ends, **options)))
+        token_ends = [vocab.tokens_of(ids, end) for end in ends]
+        assert built[f"{name}.ids"] == whole[f"{name}.ids"] == ids.tobytes()
+        assert np.frombuffer(built[f"{name}.files"], "<i8").tolist() == token_ends
+        assert whole[f"{name}.files"] == built[f"{name}.files"]
     assert Vocab.from_json(json.loads(built["about.json"])["vocab"]) == vocab
 
 
