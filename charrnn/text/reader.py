@@ -22,7 +22,7 @@ from charrnn.text.encodings import SAMPLE_BYTES, explain_failure, find_codec, ta
 from charrnn.text.files import Source, iter_bytes
 
 MAX_HELD_CHARS = 1 << 16
-_MAX_NEWLINES = 64  # after a document's end that may be overlooked
+_MAX_BLANKS = 64  # after a document's end that may be overlooked
 
 _FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 
@@ -125,12 +125,12 @@ def iter_blocks(pieces: Iterable[str], block_chars: int) -> Iterator[str]:
 
 
 def missing_end(text: str, end: str) -> str:
-    r"""Return what `text` lacks of `end` at its end, newlines after a whole end left aside.
+    r"""Return what `text` lacks of `end` at its end, blanks after a whole end left aside.
 
     >>> missing_end("a document\n", end="\n\n"), missing_end("a document\n---\n", end="---")
     ('\n', '')
     """
-    if text.rstrip("\n").endswith(end):
+    if text.rstrip().endswith(end):
         return ""
     present = next(n for n in range(len(end), -1, -1) if text.endswith(end[:n]))
     return end[present:]
@@ -149,7 +149,7 @@ def iter_ended(
         for piece in pieces:
             yield piece
             chars += len(piece)
-            last = (last + piece)[-len(end) - _MAX_NEWLINES :]
+            last = (last + piece)[-len(end) - _MAX_BLANKS :]
         if last and (missing := missing_end(last, end)):
             yield missing
             chars += len(missing)

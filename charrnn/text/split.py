@@ -215,7 +215,10 @@ def _split_blocks(ids: Ids, vocab: Vocab, file_ends: Ints, fraction: float, perc
         is_large[:] = True
     is_drawn = np.zeros(len(blocks), np.bool_)
     if not is_large.all():
-        is_drawn = draw(ids, vocab, blocks, fraction) & ~is_large
+        try:
+            is_drawn = draw(ids, vocab, blocks, fraction) & ~is_large
+        except CorpusError:  # all files are alike
+            is_large[:] = True
     ends: list[int] = []
     is_held_out: list[bool] = []
     for start, end, has_tail, drawn in zip(

@@ -95,7 +95,7 @@ def test_every_file_ends_as_a_document_by_the_fewest_characters(
 ) -> None:
     def ended(text: str) -> str:
         longer = (text + end[start:] for start in range(len(end), -1, -1))
-        is_whole = not text or text.rstrip("\n").endswith(end)
+        is_whole = not text or text.rstrip().endswith(end)
         return text if is_whole else next(each for each in longer if each.endswith(end))
 
     sources = write(*[text.encode() for text in texts])
@@ -227,7 +227,7 @@ def test_an_end_that_has_begun_is_completed(text: str, missing: str) -> None:
 def test_a_text_that_is_ended_lacks_nothing_and_keeps_its_beginning(text: str, end: str) -> None:
     ended = text + missing_end(text, end)
 
-    assert ended.endswith(end) or ended.rstrip("\n").endswith(end)
+    assert ended.endswith(end) or ended.rstrip().endswith(end)
     assert missing_end(ended, end) == ""
 
 

@@ -104,6 +104,13 @@ def test_of_many_small_files_whole_ones_are_held_out(tmp_path: Path) -> None:
     assert corpus.held_out.endswith(" of 201 files, drawn by hash")
 
 
+def test_of_files_that_are_all_alike_a_tail_of_each_is_held_out(tmp_path: Path) -> None:
+    corpus = open_corpus(write_files(tmp_path, *["the same words\n"] * 9))
+
+    assert corpus.held_out == "the last 10% of each of 9 files"
+    assert corpus.val_chars == 9 * len("s\n")
+
+
 def test_blocks_of_a_single_text_are_spread_over_it() -> None:
     text = "".join(f"{SENTENCE}{i:04}\n" for i in range(1000))
     train, val = parts_of(corpus_from_text(text, TextConfig(split="blocks")))
