@@ -82,7 +82,6 @@ _BOUNDS: tuple[tuple[str, Any, str], ...] = (
     ("gt", operator.le, "above"),
     ("le", operator.gt, "at most"),
 )
-_ESCAPE = re.compile(r"\\[nrt](?![a-z])")  # the \n of \newpage is not one
 _MOST_SHOWN = 60  # characters
 _MAX_INT = (1 << 64) - 1  # enough for any count, and the largest seed of a generator
 _MAX_FLOAT = 1e38  # about the largest of single precision, in which training computes

@@ -38,17 +38,8 @@ if TYPE_CHECKING:
 
 _LARGEST_BATCH = 256  # texts side by side
 _LARGEST_LOGITS = 1 << 22  # numbers of one step: 32 MB in float64
-_TEXTS = (
-    "only",
-    "ban",
-    "ban_word",
-    "must",
-    "regex",
-    "choices",
-    "template",
-    "stop",
-    "stop_regex",
-)  # settings
+_LITERALS = ("stop", "must", "ban_word", "choices")  # texts that the model is to write, or not
+_PATTERNS = ("only", "ban", "regex", "template", "stop_regex")
 _LONGEST_UTF8 = 4  # bytes of a character
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
 
@@ -75,7 +66,10 @@ class TextFormat:
             ConfigError: it is not a text.
         """
         check_text(text)
-        text = lower(text) if self.lowercase else text
+        return self.composed(lower(text) if self.lowercase else text)
+
+    def composed(self, text: str) -> str:
+        """Return the text in the Unicode normal form alone."""
         if self.normalize == "none":
             return text
         return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
@@ -309,16 +303,19 @@ class Generator:
         return "\n" if "\n" in self.vocab.alphabet else ""
 
     def _normalized(self, config: SampleConfig) -> SampleConfig:
-        """Return the settings with their texts in the normal form of the model's text."""
-        form = self.text_format.normalized
-        if self.text_format.normalize == "none":
+        """Return the settings with their texts in the form of the model's text."""
+        form = self.text_format
+        if form.normalize == "none" and not form.lowercase:
             return config
+        # In small letters a pattern would mean another: \S is what \s is not, Lu is a category.
+        read = dict.fromkeys(_LITERALS, form.normalized) | dict.fromkeys(_PATTERNS, form.composed)
         texts: dict[str, Any] = {}
-        for name in _TEXTS:
+        for name, change in read.items():
             value = getattr(config, name)
-            texts[name] = (
-                tuple(map(form, value)) if isinstance(value, tuple) else value and form(value)
-            )
+            if isinstance(value, tuple):
+                texts[name] = tuple(map(change, value))
+            elif value is not None:
+                texts[name] = change(value)
         return replace(config, **texts)
 
     def _resolve(

@@ -112,7 +112,7 @@ def judge_run(
 
     # A run that got worse gains nothing by more time, and one that overfits needs text instead.
     gap = (val_nats - train_nats) / val_nats
-    is_overfit = finished.got_worse or gap > _MAX_BALANCED_GAP
+    is_overfit = gap > (_MIN_BALANCED_GAP if finished.got_worse else _MAX_BALANCED_GAP)
     time_gain = 0.0 if finished.got_worse else ahead.twice_the_time
     text_gain = ahead.twice_the_text
     needs_time = not is_overfit and time_gain >= text_gain
@@ -121,6 +121,11 @@ def judge_run(
             f"it overfits ({losses}): it has begun to memorise your text. "
             "The best model before that was kept. "
             f"{_MORE_TEXT if text_gain > time_gain else _MORE_DROPOUT}, or a smaller --hidden-size"
+        )
+    elif finished.got_worse:  # on both texts alike
+        fit = (
+            f"it got worse after its best model ({losses}), on the training text too: the learning "
+            "rate is too high; lower --learning-rate, or leave it out"
         )
     elif gap >= _MIN_BALANCED_GAP:
         fit = f"the fit is balanced ({losses})"
