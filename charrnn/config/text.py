@@ -59,6 +59,10 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.val_file is not None and self.split != "auto":
+            raise ConfigError(
+                f"val_file is held out, so split {self.split} would do nothing; leave one out"
+            )
         if self.unit == "byte":
             defaults = {each.name: each.default for each in fields(self)}
             for name in ("encoding", "errors", "lowercase", "normalize", "min_count"):
@@ -68,10 +72,10 @@ class TextConfig:
             if self.document_end is not None:
                 raise ConfigError("unit byte knows no documents; leave --document-end out")
         if self.document_end is not None:
-            _check_end(self.document_end, self.normalize)
+            _check_end(self.document_end, self.normalize, is_lower=self.lowercase)
 
 
-def _check_end(end: str, form: str) -> None:
+def _check_end(end: str, form: str, *, is_lower: bool) -> None:
     """Refuse an end that no text can contain after reading, and one with unread escapes."""
     if not 0 < len(end) <= _MAX_END_CHARS:
         raise ConfigError(
@@ -80,8 +84,9 @@ def _check_end(end: str, form: str) -> None:
     # A byte that is not UTF-8 reaches Python's arguments as a lone surrogate.
     if any("\ud800" <= char <= "\udfff" for char in end):
         raise ConfigError(f"document_end is {end!r}, which is not valid UTF-8; write it in UTF-8")
-    # Reading changes newlines and normalizes: an end that changes too is never found.
+    # Reading changes newlines, case and form: an end that changes too is never found.
     read = end.replace("\r\n", "\n").replace("\r", "\n")
+    read = read.replace("Σ", "σ").lower() if is_lower else read
     if form != "none":
         read = unicodedata.normalize(form.upper(), read)  # type: ignore[arg-type]
     if read != end:

@@ -20,6 +20,7 @@ from charrnn.text.split import hash_segments, record_ends
 from charrnn.text.vocab import MAX_ALPHABET, Ids, Vocab
 from charrnn.training.plan import Plan, make_plan
 
+_TOLD = ("held out: ", "the text has ")  # what other figures tell of the notes of a corpus
 _COMPARED_TOKENS = 1 << 22  # of the held-out part, whose lines are looked for in the rest
 
 
@@ -62,9 +63,8 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         CorpusError: it is missing, empty or undecodable.
     """
     end = config.document_end
-    notes: list[str] = []
     with open_sources(locate_texts(paths)) as found:
-        sources = inspect_sources(found, config, notes.append)
+        sources = inspect_sources(found, config)
 
         def pieces(some: Sequence[Source] = sources) -> Iterator[str]:
             return iter_text(some, **text_options(config))
@@ -80,7 +80,8 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
             corpus = open_sources_as_corpus(found, config, is_verified=True)
         compressors = whole_bpc(pieces())
         documents = None if end is None else count_documents(pieces(), end)
-        unlike = find_unlike([(each.name, pieces([each])) for each in sources])
+        is_text = config.unit == "char"
+        unlike = find_unlike([(each.name, pieces([each])) for each in sources if is_text])
     if corpus is None:
         return CorpusSummary(
             stats, compressors, {}, kept + 256 * (config.min_count > 1), documents, None
@@ -102,7 +103,8 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         held_out=corpus.held_out,
         known_line_share=_known_line_share(train, val, vocab),
         unlike_files=tuple(unlike),
-        notes=tuple(notes),
+        # What is held out and what is wrong with the encoding have figures of their own.
+        notes=tuple(note for note in corpus.notes if not note.startswith(_TOLD)),
     )
 
 

@@ -199,7 +199,12 @@ def _load_state(
     if last is None or last.progress is None or run is None:
         return None, None, ()
     sha256 = last.summary.get("corpus", {}).get("sha256")
-    if corpus.sha256 != sha256 or corpus.vocab != last.vocab:
+    # The same bytes may be read otherwise: by another version, or with another file held out.
+    settings = last.summary.get("settings", {})
+    is_same_split = settings.get("val_file") == request.text.val_file
+    chars = last.summary.get("corpus", {}).get("train_chars")
+    is_read_otherwise = is_same_split and chars not in (None, corpus.train_chars)
+    if corpus.sha256 != sha256 or corpus.vocab != last.vocab or is_read_otherwise:
         place = " ".join(request.corpus_paths) or "TEXT"
         raise CheckpointError(
             f"the text of {corpus.name} is not the one that run {run.name!r} was trained on; bring "

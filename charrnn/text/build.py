@@ -48,6 +48,7 @@ PART_BYTES = 1 << 25
 MAX_PARTS = 256  # the counts of each are kept until the alphabet is known
 VERIFIED_BYTES = 1 << 24  # of a larger file of ids only a sample is read to verify it: 10 ms
 _SAMPLED_BLOCKS = 4
+_NO_ENDS = np.empty(0, np.int64)
 _NO_MARKS = np.zeros((1, 2), dtype=np.int64)
 
 _ABANDONED_AFTER_SECONDS = 86_400
@@ -127,6 +128,14 @@ def open_built(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
         return None
 
 
+def open_or_remove(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
+    """Open a folder of ids; where it is not what was built, remove it and return None."""
+    built = open_built(folder, is_verified=is_verified)
+    if built is None and folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    return built
+
+
 def entry_folder(folder: Path) -> Path:
     """Return the folder for this user's ids: `folder`, or one beside it if that is another's."""
     if not hasattr(os, "getuid") or not folder.exists() or _is_own(folder):
@@ -160,7 +169,7 @@ def build_ids(
         # Other processes count while this one hashes.
         results = run(chain.from_iterable(jobs.values()))
         folder = folder_of(fingerprint.compute())
-        if built := open_built(folder):
+        if built := open_or_remove(folder):
             return built
         parts, counts = _gather(jobs, results, config, notes)
         if not counts.any():
@@ -260,7 +269,7 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, run: Run) -> int:
         for part, offset in zip(parts, offsets, strict=True)
     )
     marks = [_NO_MARKS]
-    ends: list[int] = []
+    ends: list[Ints] = []
     sums: list[tuple[int, int]] = []
     for start, stop, part, result in zip(starts, starts[1:], parts, results, strict=False):
         if result["tokens"] != stop - start:
@@ -268,11 +277,14 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, run: Run) -> int:
         # What a part says counts from its start.
         if result["marks"]:
             marks.append(marks[-1][-1] + np.array(result["marks"], dtype=np.int64))
+        if part.prefix:  # the newline that ends the file before
+            for before in ends:
+                before[before == start] += len(vocab.encode(part.prefix))
         if part.job["ends_file"]:
-            ends += (start + np.array(result["ends"], np.int64)).tolist()
+            ends.append(start + np.array(result["ends"], np.int64))
         sums += [(int(start) + tokens, crc) for tokens, crc in result["sums"]]
     flush_file(path)
-    _write_array(path.with_suffix(".files"), ends)
+    _write_array(path.with_suffix(".files"), np.concatenate([_NO_ENDS, *ends]))
     _write_array(path.with_suffix(".sums"), sums)
     tokens = int(starts[-1])
     if not vocab.has_bytes or vocab.is_binary:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CorpusError
-from charrnn.text.build import BuiltIds, build_ids, entry_folder, open_built, write_split
+from charrnn.text.build import BuiltIds, build_ids, entry_folder, open_or_remove, write_split
 from charrnn.text.files import Source, open_sources
 from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.reader import iter_ended, iter_joined, text_options
@@ -104,10 +104,11 @@ def open_sources_as_corpus(
 
         built = None
         if fingerprint.sha256 is not None:
-            built = open_built(folder_of(fingerprint.sha256), is_verified=is_verified)
+            built = open_or_remove(folder_of(fingerprint.sha256), is_verified=is_verified)
         if built is None:
             built = build_ids(texts, config, known, fingerprint, folder_of)
-        return _load(built, _corpus_name(texts["train"]), fingerprint.compute(), config)
+        name = _corpus_name(texts["train"])
+        return _load(built, name, fingerprint.compute(), config, is_verified=is_verified)
 
 
 def corpus_from_text(
@@ -142,8 +143,7 @@ def corpus_from_text(
     whole = "".join(chain.from_iterable(texts)).encode("utf-8", "surrogateescape")
     sha256 = hashlib.sha256(whole).hexdigest()
     ids = vocab.encode(joined)
-    file_ends = np.array([vocab.tokens_of(ids, end) for end in ends], np.int64)
-    split = choose_split(ids, vocab, file_ends, config)
+    split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
         return _cut(name, sha256, vocab, ids, split, _NO_MARKS)
     train, val = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
@@ -172,25 +172,30 @@ def _corpus_name(sources: list[Source]) -> str:
 def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vocab | None) -> str:
     """Return a name for all that the ids depend on; the split is cut later and not part of it."""
     are_packed = [source.is_named_packed for source in sources]
-    are_found = [source.is_found for source in sources]  # what is no text is left out then
+    # What is no text is left out of a folder; the notes that are kept name such files.
+    are_found = [source.is_found and source.name for source in sources]
     options = text_options(config) | {"encoding": config.encoding.lower()}
     parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]
     parts += [config.min_count, known and known.to_json()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _load(built: BuiltIds, name: str, sha256: str, config: TextConfig) -> Corpus:
+def _load(
+    built: BuiltIds, name: str, sha256: str, config: TextConfig, *, is_verified: bool
+) -> Corpus:
     vocab = built.vocab
     ids, marks = built.map_part("train")
     if config.val_file is not None:
         val, val_marks = built.map_part("val")
+        if not len(val):
+            raise CorpusError(f"{config.val_file} is empty; hold out a file with text in it")
         train_chars = _count_before(len(ids), ids, vocab, marks)
         val_chars = _count_before(len(val), val, vocab, val_marks)
         held_out = f"the file {config.val_file}"
         return Corpus(name, sha256, vocab, ids, val, train_chars, val_chars, held_out, built.notes)
     key = json.dumps([SPLIT_FORMAT, config.split, config.val_fraction, config.document_end])
     folder = built.folder / f"split-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    parts = open_built(folder)
+    parts = open_or_remove(folder, is_verified=is_verified)
     if parts is None:
         split = choose_split(ids, vocab, built.file_ends, config)
         if split.ends is None:

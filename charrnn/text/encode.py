@@ -164,9 +164,8 @@ def _write(job: Job, sources: list[Source]) -> Result:
             ids = vocab.encode(block)
             file.write(ids.data)
             # Files may end inside this block; those that end with it are among the next ones.
-            while len(ends) < len(char_ends):
-                within = max(0, len(prefix) + char_ends[len(ends)] - characters)
-                ends.append(tokens + vocab.tokens_of(ids, within))
+            within = np.array(char_ends[len(ends) :], np.int64) + len(prefix) - characters
+            ends += (tokens + vocab.tokens_of(ids, np.maximum(within, 0))).tolist()
             tokens += len(ids)
             characters += len(block)
             sums.append((tokens, crc32(ids.data)))

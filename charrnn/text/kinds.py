@@ -5,6 +5,7 @@ that no text has. Nothing here decodes a corpus; `reader` does, with the codec t
 """
 
 import codecs
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,10 +25,12 @@ MAX_NAMED = 3  # files that one note names
 _MAX_CONTROLS = 32  # of a text, or this share of it: form feeds and a few stray bytes are allowed
 _MAX_CONTROL_SHARE = 0.05
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
+_CONTROL_BYTES = re.compile(b"[" + re.escape(_CONTROL) + b"]")
+_NEAR_BYTES = 64
 _LEAVE_OUT = "leave it out"
 _UNPACK = "unpack it and give the files in it"
 _AS_TEXT = "save it as plain text (.txt) and give that"
-_AS_BYTES = "leave it out, or learn its bytes with --unit byte"
+_AS_BYTES = "leave it out, or learn its bytes by charrnn train --unit byte"
 
 
 class Kind(NamedTuple):
@@ -42,7 +45,7 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"PK\x03\x04", Kind("a ZIP archive", _UNPACK)),
     (0, b"PK\x05\x06", Kind("an empty ZIP archive", _LEAVE_OUT)),
     (0, b"\x1f\x8b", Kind("gzip data", "rename it to end in .gz")),
-    (0, b"BZh", Kind("bzip2 data", "rename it to end in .bz2")),
+    (4, b"1AY&SY", Kind("bzip2 data", "rename it to end in .bz2")),
     (0, b"\xfd7zXZ\0", Kind("xz data", "rename it to end in .xz")),
     (0, b"\x28\xb5\x2f\xfd", Kind("Zstandard data", "rename it to end in .zst")),
     (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7-Zip archive", _UNPACK)),
@@ -89,7 +92,10 @@ def kind_of(head: bytes) -> Kind | None:
     'a MIDI file'
     """
     for offset, signature, kind in _SIGNATURES:
-        if head.startswith(signature, offset):
+        if head.startswith(signature, offset) and (
+            # Words may begin a text: a file that is known by letters has other bytes near them.
+            not signature.strip().isalnum() or _CONTROL_BYTES.search(head[:_NEAR_BYTES])
+        ):
             in_zip = [each for part, each in _PARTS_OF_ZIP.items() if part in head]
             return in_zip[0] if in_zip and signature.startswith(b"PK") else kind
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):

@@ -189,7 +189,7 @@ def _iter_decoded(
         size += len(chunk)
         try:
             text = decoder.decode(chunk, final=not chunk)
-            if _BAD in text:
+            if errors != "strict" and _BAD in text:
                 _note_bad(bad.setdefault(source.name, BadBytes()), text, lines)
                 text = text.replace(_BAD, _BAD_BECOMES[errors])
             if errors != "strict":  # no other message needs them: to count is as slow as to decode
@@ -237,6 +237,11 @@ def iter_joined(texts: Iterable[Iterable[str]], ends: list[int], separator: str)
     for pieces in texts:
         before = "" if last == "\n" else separator
         for piece in pieces:
+            if before:  # it ends the file before, with the empty ones after that
+                i = len(ends)
+                while i and ends[i - 1] == chars:
+                    i -= 1
+                    ends[i] += len(before)
             yield before + piece
             chars += len(before) + len(piece)
             before = ""

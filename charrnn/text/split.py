@@ -112,6 +112,9 @@ def is_list(ids: Ids, vocab: Vocab) -> bool:
         return False
     is_sentence_end = np.zeros(vocab.size, np.bool_)
     is_sentence_end[[i for i, c in enumerate(vocab.alphabet) if c in _SENTENCE_ENDS]] = True
+    if vocab.has_bytes:  # of ASCII; a CJK full stop ends in a byte of many characters
+        signs = [ord(sign) for sign in _SENTENCE_ENDS if sign.isascii()]
+        is_sentence_end[len(vocab.alphabet) + np.array(signs)] = True
     punctuated = is_sentence_end[shown[ends[filled] - 1]].mean()
     return bool(
         sizes.mean() <= MAX_MEAN_CHARS
@@ -123,52 +126,68 @@ def is_list(ids: Ids, vocab: Vocab) -> bool:
 
 def record_ends(ids: Ids, vocab: Vocab, document_end: str | None) -> Ints:
     """Return where each line (R,) ends, or each document; the text's end is the last of them."""
-    if document_end is None or not set(document_end) <= set(vocab.alphabet):
+    if document_end is None:
         ends = _newlines(ids, vocab) + 1
-    else:
-        mark = vocab.encode(document_end)
-        is_here = np.ones(max(0, len(ids) - len(mark) + 1), np.bool_)
-        for i, token in enumerate(mark.tolist()):
-            is_here &= ids[i : i + len(is_here)] == token
-        ends = np.flatnonzero(is_here) + len(mark)
-        kept = [0]  # of occurrences that overlap the first counts
-        for end in ends.tolist():
-            if end - kept[-1] >= len(mark):
-                kept.append(end)
-        ends = np.array(kept[1:], np.int64)
+    elif vocab.has_bytes or set(document_end) <= set(vocab.alphabet):
+        ends = _occurrences(ids, vocab.encode(document_end))
+    else:  # no document ends in this text
+        ends = np.empty(0, np.int64)
     if not len(ends) or ends[-1] < len(ids):
         ends = np.append(ends, len(ids))
     return ends.astype(np.int64)
 
 
+def _occurrences(ids: Ids, mark: Ids) -> Ints:
+    """Return where each `mark` in `ids` (S,) ends; of those that overlap the first counts."""
+    ends = [0]
+    for begin in range(0, len(ids), _CHUNK_TOKENS):
+        shown = np.asarray(ids[begin : begin + _CHUNK_TOKENS + len(mark) - 1])
+        is_here = np.ones(max(0, len(shown) - len(mark) + 1), np.bool_)
+        for i, token in enumerate(mark.tolist()):
+            is_here &= shown[i : i + len(is_here)] == token
+        for end in (np.flatnonzero(is_here) + begin + len(mark)).tolist():
+            if end - ends[-1] >= len(mark):
+                ends.append(end)
+    return np.array(ends[1:], np.int64)
+
+
 def draw(ids: Ids, vocab: Vocab, ends: Ints, fraction: float) -> Bools:
-    """Return which records (R,) are held out: those of the lowest hashes, one at least.
+    """Return which records (R,) are held out: those of the lowest hashes, one kind at least.
+
+    A record that with its equals is more than `fraction` of the text is never held out, unless all
+    are, and it is of the shortest.
 
     Raises:
         CorpusError: all records are alike, so that none can be held out.
     """
-    hashes = hash_segments(ids, vocab, ends)
-    different = np.unique(hashes)
-    if len(different) < 2:
+    kinds, kind = np.unique(hash_segments(ids, vocab, ends), return_inverse=True)
+    if len(kinds) < 2:
         raise CorpusError(
             "the text has only one record to draw from; give more, or hold a part of the text out "
             "with --split tail"
         )
-    limit = max(different[0], np.uint64(fraction * 2.0**64))
-    is_held_out: Bools = hashes <= min(limit, different[-2])  # and one stays
-    return is_held_out
+    tokens = np.bincount(kind, np.diff(ends, prepend=0))
+    is_small = tokens <= max(fraction * len(ids), tokens.min())
+    limit = max(kinds[is_small][0], np.uint64(fraction * 2.0**64))
+    is_held_out = is_small & (kinds <= limit)
+    if is_held_out.all():  # one stays
+        is_held_out[-1] = False
+    drawn: Bools = is_held_out[kind]
+    return drawn
 
 
 def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
-    """Return a hash (R,) of the characters of each segment that is the same in every vocabulary.
+    """Return a hash (R,) of the tokens of each segment, the same in a larger alphabet too.
 
-    Newlines at the end of a segment do not count: the last line of a text may lack one.
+    Newlines do not count: the last line of a text may lack one, and a file may begin with that of
+    the file before.
     """
     codes = code_points(vocab.alphabet).astype(np.uint64)
     bytes_after = np.arange(256 * vocab.has_bytes, dtype=np.uint64) + np.uint64(_FIRST_BYTE)
     values = np.concatenate([codes, bytes_after]) + np.uint64(1)
+    counts = np.ones(vocab.size, np.int64)
     if vocab.newline >= 0:
-        values[vocab.newline] = 0
+        values[vocab.newline] = counts[vocab.newline] = 0
     hashes = np.empty(len(ends), np.uint64)
     starts = np.concatenate([[0], ends[:-1]])
     # Whole segments, of _CHUNK_TOKENS together; a longer one is taken alone.
@@ -178,13 +197,14 @@ def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
         last = max(last, first + 1)
         begin = int(starts[first])
         end = min(int(ends[last - 1]), begin + _CHUNK_TOKENS)  # of a longer one the start counts
-        sizes = np.diff(np.minimum(ends[first:last], end), prepend=begin)
-        within = np.arange(end - begin) - np.repeat(starts[first:last] - begin, sizes)
-        # Σ (code + 1) f^i modulo 2^64; newlines are 0, so they count nowhere at the end
-        powers = np.cumprod(np.full(int(sizes.max(initial=0)) + 1, _FACTOR), dtype=np.uint64)
-        terms = values[ids[begin:end]] * powers[within]
+        shown = np.asarray(ids[begin:end])
+        edges = np.append(starts[first:last] - begin, end - begin)
+        # Σ (code + 1) f^i modulo 2^64, where i counts the tokens of a segment that are no newlines
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[shown])])
+        within = before[:-1] - np.repeat(before[edges[:-1]], np.diff(edges))
+        powers = np.cumprod(np.full(int(within.max(initial=0)) + 1, _FACTOR), dtype=np.uint64)
+        terms = values[shown] * powers[within]
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-        edges = np.concatenate([starts[first:last] - begin, [end - begin]])
         hashes[first:last] = np.diff(sums[edges])
         first = last
     return _mix(hashes)
@@ -194,13 +214,14 @@ def iter_parts(ids: Ids, split: Split) -> Iterator[tuple[Ids, Ids]]:
     """Yield (trained, held out) ids of one stretch of the text after the other."""
     assert split.ends is not None
     assert split.is_held_out is not None
-    begin = 0
-    for chunk in range(0, len(split.ends), _CHUNK_TOKENS >> 4):
-        ends = split.ends[chunk : chunk + (_CHUNK_TOKENS >> 4)]
-        mask = np.repeat(split.is_held_out[chunk : chunk + len(ends)], np.diff(ends, prepend=begin))
-        part = np.asarray(ids[begin : ends[-1]])
+    for begin in range(0, len(ids), _CHUNK_TOKENS):
+        end = min(begin + _CHUNK_TOKENS, len(ids))
+        first = int(np.searchsorted(split.ends, begin, side="right"))
+        last = int(np.searchsorted(split.ends, end, side="left")) + 1
+        sizes = np.diff(np.minimum(split.ends[first:last], end), prepend=begin)
+        mask = np.repeat(split.is_held_out[first:last], sizes)
+        part = np.asarray(ids[begin:end])
         yield part[~mask], part[mask]
-        begin = int(ends[-1])
 
 
 def _split_blocks(ids: Ids, vocab: Vocab, file_ends: Ints, fraction: float, percent: str) -> Split:
@@ -211,7 +232,8 @@ def _split_blocks(ids: Ids, vocab: Vocab, file_ends: Ints, fraction: float, perc
     starts = np.concatenate([[0], blocks[:-1]])
     sizes = blocks - starts
     is_large = sizes * fraction >= MIN_TAIL_TOKENS
-    if is_single or not (~is_large).sum() > 1:
+    small = sizes[~is_large]
+    if is_single or not len(small) or small.min() > fraction * len(ids):  # too few to draw from
         is_large[:] = True
     is_drawn = np.zeros(len(blocks), np.bool_)
     if not is_large.all():

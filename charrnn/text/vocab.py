@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import CorpusError, VocabError
+from charrnn.errors import ConfigError, CorpusError, VocabError
 
 Ids = NDArray[np.integer[Any]]
 
@@ -81,7 +81,11 @@ class Vocab:
 
     def union(self, other: Vocab) -> Vocab:
         """Return the vocabulary of all tokens that either has."""
-        if self.is_binary and other.is_binary:
+        if self.is_binary != other.is_binary:
+            raise ConfigError(
+                "a model of bytes and one of characters cannot share a text; give the same --unit"
+            )
+        if self.is_binary:
             return self
         alphabet = "".join(sorted(set(self.alphabet + other.alphabet)))
         return Vocab(alphabet, self.has_bytes or other.has_bytes)
@@ -129,16 +133,18 @@ class Vocab:
         blocks = (ids[i : i + block] for i in range(0, len(ids), block))
         return sum(int(np.count_nonzero(self.starts_character[each])) for each in blocks)
 
-    def tokens_of(self, ids: Ids, chars: int) -> int:
-        """Return how many of `ids` (S,) the first `chars` characters take.
+    def tokens_of(self, ids: Ids, chars: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many of `ids` (S,) the first `chars` characters take, for each number (N,).
 
-        >>> Vocab("b", has_bytes=True).tokens_of([0, 196, 170, 0], chars=2)  # "béb"
-        3
+        >>> Vocab("b", has_bytes=True).tokens_of(np.array([0, 196, 170, 0]), [1, 2]).tolist()  # béb
+        [1, 3]
         """
-        if not self.has_bytes:
-            return chars
-        starts = np.flatnonzero(self.starts_character[np.asarray(ids)])
-        return int(starts[chars]) if chars < len(starts) else len(ids)
+        numbers = np.asarray(chars, np.int64)
+        if not self.has_bytes or self.is_binary or not len(numbers):
+            return numbers
+        starts = np.append(np.flatnonzero(self.starts_character[ids]), len(ids))
+        found: NDArray[np.int64] = starts[np.minimum(numbers, len(starts) - 1)]
+        return found
 
     def encode(self, text: str) -> Ids:
         """Return the ids (S,) of `text` in `dtype`.

@@ -19,8 +19,14 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.errors import ConfigError, CorpusError, StorageError
-from charrnn.text import build, encode, files, reader
-from charrnn.text.corpus import Corpus, cache_folder, corpus_from_text, open_corpus
+from charrnn.text import build, encode, files, fingerprint, reader
+from charrnn.text.corpus import (
+    Corpus,
+    cache_folder,
+    corpus_from_text,
+    open_corpus,
+    open_sources_as_corpus,
+)
 from charrnn.text.split import split_ids
 from charrnn.text.vocab import Vocab
 
@@ -154,9 +160,8 @@ def test_several_files_are_one_text(tmp_path: Path) -> None:
     for name, text in (("a.txt", "first"), ("b.txt", "second\n")):
         (tmp_path / name).write_text(text)
 
-    assert whole(open_corpus([str(tmp_path / "b.txt"), str(tmp_path / "a.txt")])) == (
-        "second\nfirst"
-    )
+    paths = [str(tmp_path / name) for name in ("b.txt", "a.txt")]
+    assert whole(open_corpus(paths, TextConfig(split="tail"))) == "second\nfirst"
 
 
 def test_a_packed_file_is_the_text_in_it(tmp_path: Path) -> None:
@@ -686,3 +691,40 @@ def test_options_that_change_a_text_do_not_go_with_bytes() -> None:
     for settings in ({"lowercase": True}, {"encoding": "latin-1"}, {"document_end": "x"}):
         with pytest.raises(ConfigError, match=r"unit byte .*; leave --\S+ out"):
             TextConfig(unit="byte", **settings)  # type: ignore[arg-type]
+
+
+def test_large_ids_that_were_found_damaged_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.text.build.VERIFIED_BYTES", 100)
+    monkeypatch.setattr("charrnn.text.encode.BLOCK_CHARS", 10)
+    monkeypatch.setattr("charrnn.text.files.CHUNK_BYTES", 10)
+    monkeypatch.setattr("random.sample", lambda blocks, count: [3] * count)  # never the bad one
+    path = tmp_path / "book.txt"
+    path.write_text("The quick brown fox.\n" * 100)
+    open_corpus([str(path)])
+    ids = only_build() / "train.ids"
+    data = bytearray(ids.read_bytes())
+    data[1000] ^= 1
+    ids.write_bytes(data)
+    with files.open_sources([str(path)]) as sources:
+        found = fingerprint.Fingerprint(sources, cache_folder())
+        monkeypatch.setattr(found, "sha256", found.compute())
+        monkeypatch.setattr("charrnn.text.corpus.Fingerprint", lambda *_: found)
+        again = open_sources_as_corpus(sources, TextConfig(), is_verified=True)
+
+    assert whole(again) == "The quick brown fox.\n" * 100
+    assert build.open_built(only_build(), is_verified=True) is not None
+
+
+def test_an_empty_held_out_file_is_refused(book: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(CorpusError, match=r"empty\.txt is empty; hold out a file with text"):
+        open_corpus([str(book)], TextConfig(val_file=str(tmp_path / "empty.txt")))
+    with pytest.raises(ConfigError, match="split records would do nothing"):
+        TextConfig(val_file="x", split="records")
+
+
+def test_a_mark_in_capitals_is_refused_where_a_text_is_read_in_small_letters() -> None:
+    with pytest.raises(ConfigError, match="'END', which becomes 'end' when a text is read"):
+        TextConfig(document_end="END", lowercase=True)

@@ -70,6 +70,9 @@ def test_a_file_that_is_no_text_is_known_by_its_first_bytes(head: bytes, name: s
         PROSE.encode("utf-32-le"),
         b"\x1b[31mred\x1b[0m\n\f" * 100,
         b"one stray \0 in a text\n",
+        b"THE NEW WAVE OF POETS\n",
+        b"BZhang said so\nPAR1, MThd and ID3\n",
+        b"PAR1 is a word\n",
         b"",
     ],
 )

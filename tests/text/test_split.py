@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,55 @@ def test_of_files_that_are_all_alike_a_tail_of_each_is_held_out(tmp_path: Path) 
 
     assert corpus.held_out == "the last 10% of each of 9 files"
     assert corpus.val_chars == 9 * len("s\n")
+
+
+def test_of_two_small_files_neither_is_held_out_as_a_whole(tmp_path: Path) -> None:
+    texts = [SENTENCE * 20 + "one\n", SENTENCE * 21 + "two\n"]
+    corpus = open_corpus(write_files(tmp_path, *texts))
+
+    assert corpus.held_out == "the last 10% of each of 2 files"
+
+
+def test_files_never_share_a_line_wherever_they_are_cut(tmp_path: Path) -> None:
+    texts = [f"{SENTENCE * 40}end{number}" for number in range(4)]  # without a last newline
+    corpus = open_corpus(write_files(tmp_path, *texts))
+
+    lines = "".join(parts_of(corpus)).splitlines()
+    assert sum(len(re.findall(r"end\d", line)) for line in lines) == 4
+    assert all(re.search(r"end\d$", line) for line in lines if "end" in line)
+
+
+def test_a_line_that_is_most_of_a_list_is_not_held_out() -> None:
+    for seed in range(30):
+        lines = [f"{seed}-{number:03}" for number in range(120)] + [f"x{seed}"] * 900
+        train, val = parts_of(corpus_from_text("\n".join(lines) + "\n"))
+
+        assert f"x{seed}\n" in train
+        assert 0 < len(val) < 0.3 * len(train)
+
+
+def test_a_mark_that_is_written_as_bytes_ends_documents_too() -> None:
+    text = "".join(f"poem {number} of many\n%%\n" for number in range(60))
+    config = TextConfig(document_end="%%\n", split="records", min_count=61)
+
+    assert corpus_from_text(text, config).held_out.endswith("of 60 documents, drawn by hash")
+
+
+@pytest.mark.parametrize("first", ["", "\n"])
+def test_newlines_do_not_count_in_hashes(first: str) -> None:
+    vocab = Vocab("\nab")
+    ids = vocab.encode(first + "ab\n")
+
+    assert hash_segments(ids, vocab, np.array([len(ids)])) == hash_segments(
+        vocab.encode("ab"), vocab, np.array([2])
+    )
+
+
+def test_many_texts_take_time_in_proportion() -> None:
+    texts = [f"{name}\n" for name in NAMES] * 20
+    corpus = corpus_from_text(texts, TextConfig(min_count=30))  # 12,000: a minute if quadratic
+
+    assert corpus.chars == sum(map(len, texts))
 
 
 def test_blocks_of_a_single_text_are_spread_over_it() -> None:
