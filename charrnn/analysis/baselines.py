@@ -186,4 +186,7 @@ def _estimate_discounts(counts: Ints) -> Floats:
 
 
 def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")  # bytes of a binary file come back
+    try:
+        return text.encode("utf-8", "surrogateescape")  # bytes of a binary file come back
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
