@@ -147,7 +147,7 @@ class Generator:
             ConfigError: a setting is out of range, or leaves no character to write.
         """
         config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
-        chain, constraint = self._resolve(config, constraint)
+        chain, constraint = self.resolve(config, constraint)
         random = np.random.default_rng([config.seed or 0, index])
         start = self._read_start(prompt, config, after) or self._random_start(random)
         ids = iter_tokens(self.language_model, start, chain, random, constraint)
@@ -182,7 +182,7 @@ class Generator:
             VocabError, ConfigError: as `generate`.
         """
         config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
-        chain, constraint = self._resolve(config, constraint)
+        chain, constraint = self.resolve(config, constraint)
         prompts: Sequence[str] = [prompt] if isinstance(prompt, str) else prompt
         if not isinstance(prompts, list | tuple):
             check_text(prompt)
@@ -235,7 +235,7 @@ class Generator:
 
         config = self._normalized(with_settings(config or SampleConfig(), settings))
         check_search(config, count)
-        chain, _ = self._resolve(config)
+        chain, _ = self.resolve(config)
         start = self._read_start(prompt, config, after)
         start = start or self._random_start(np.random.default_rng(0))
 
@@ -308,23 +308,15 @@ class Generator:
             return self.text_format.document_end or ""
         return "\n" if "\n" in self.vocab.alphabet else ""
 
-    def _normalized(self, config: SampleConfig) -> SampleConfig:
-        """Return the settings with their texts in the normal form of the model's text."""
-        form = self.text_format.normalized
-        if self.text_format.normalize == "none":
-            return config
-        texts: dict[str, Any] = {}
-        for name in _TEXTS:
-            value = getattr(config, name)
-            texts[name] = (
-                tuple(map(form, value)) if isinstance(value, tuple) else value and form(value)
-            )
-        return replace(config, **texts)
-
-    def _resolve(
+    def resolve(
         self, config: SampleConfig, constraint: Constraint | None = None
     ) -> tuple[SamplerChain, Constraint | None]:
-        """Return the chain, and `constraint` or the one that the settings ask for."""
+        """Return the chain, and `constraint` or the one that the settings ask for.
+
+        Raises:
+            ConfigError: this model cannot follow a setting, or they leave no character to write.
+        """
+        config = self._normalized(config)
         if config.documents is not None and self.text_format.document_end is None:
             raise ConfigError(
                 "this model does not know where documents end: it was trained without "
@@ -359,6 +351,19 @@ class Generator:
             constraint = WordsConstraint(self.vocab, config, is_allowed)
         words = None if config.word_temperature is None else begins_word(self.vocab)
         return SamplerChain(config, self.vocab.size, bias, words), constraint
+
+    def _normalized(self, config: SampleConfig) -> SampleConfig:
+        """Return the settings with their texts in the normal form of the model's text."""
+        form = self.text_format.normalized
+        if self.text_format.normalize == "none":
+            return config
+        texts: dict[str, Any] = {}
+        for name in _TEXTS:
+            value = getattr(config, name)
+            texts[name] = (
+                tuple(map(form, value)) if isinstance(value, tuple) else value and form(value)
+            )
+        return replace(config, **texts)
 
     def _read_start(
         self, prompt: str, config: SampleConfig, after: Context | None
