@@ -194,6 +194,9 @@ def command(
     """
     if others["logprobs"] is not None and not others["as_json"]:
         raise ConfigError("--logprobs is written as JSON; give --json with it, or leave it out")
+    is_given = ctx.get_parameter_source("min_copy") is click.core.ParameterSource.COMMANDLINE
+    if is_given and not others["mark_copies"]:
+        raise ConfigError("--min-copy works only with --mark-copies; add that, or leave it out")
     if save_state and others["count"] > 1:
         raise ConfigError("--save-state keeps the state of one text; leave -n out")
     if others["separator"] is not None:

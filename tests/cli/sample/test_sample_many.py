@@ -207,7 +207,8 @@ def test_a_bad_line_is_named_with_its_file(sample: Sample, content: str, words: 
     [
         ('"regex": "z+"', "'z'"),
         ('"must": ["zzz"]', "'z'"),
-        ('"must": ["bab"], "length": 2', "must needs at least"),
+        ('"must": ["bab"], "length": 2', "must needs at least 3 characters here"),
+        ('"must": ["bab"], "length": 3', "must needs at least 4 characters here"),  # "a bab"
         ('"documents": 1', "without --document-end"),
         ('"beam": 2', "a beam of 2 finds at most 2 texts, not 3"),
         ('"stop": ["z"]', "'z'"),
@@ -538,6 +539,7 @@ def test_a_state_after_a_text_without_a_prompt_has_its_opening(sample: Sample) -
         (["--blend-log"], "name two or more by -m"),
         (["-m", "tiny", "-m", "tiny", "--mark-copies"], "with one model"),
         (["--documents", "1"], "without --document-end"),
+        (["--min-copy", "9"], "--min-copy works only with --mark-copies"),
         (["--regex", "z+"], "'z'"),
     ],
 )
