@@ -4,6 +4,9 @@ A message says what happened (with the value), what was expected, and what to do
 line shows it in one line.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, which has a plural in -s.
@@ -72,3 +75,12 @@ class ProcessLostError(CharRNNError):
     """Another of the processes that train together has ended."""
 
     exit_code = 9
+
+
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """Let the message of an error within the block begin with its place, such as a file's line."""
+    try:
+        yield
+    except CharRNNError as error:
+        raise type(error)(f"{place}: {error}" if place else str(error)) from error

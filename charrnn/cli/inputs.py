@@ -14,8 +14,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from charrnn.config import RunConfig, SampleConfig
-from charrnn.errors import CharRNNError, ConfigError
+from charrnn.config import RunConfig, SampleConfig, with_seed
+from charrnn.errors import CharRNNError, ConfigError, located
 from charrnn.storage import open_atomically
 from charrnn.wording import nearest
 
@@ -64,11 +64,12 @@ def read_prompts(
     config: SampleConfig,
     *,
     is_binary: bool = False,
-) -> list[tuple[str, SampleConfig]]:
-    """Return each prompt and its settings: given as texts, in files, or on standard input (-).
+) -> list[tuple[str, SampleConfig, str]]:
+    """Return each prompt, its settings and what messages call it, "" outside a list.
 
-    prompts_file: a prompt in each line that is not empty, or a JSON object with one and with the
-    settings in which it differs from `config`. is_binary: one prompt is the bytes of a file.
+    They are given as texts, in files, or on standard input (-). prompts_file: a prompt in each line
+    that is not empty, or a JSON object with one and with the settings in which it differs from
+    `config`. is_binary: one prompt is the bytes of a file.
 
     Raises:
         ConfigError: they are given twice, or a file cannot be read, is too long, or has a bad line.
@@ -80,59 +81,66 @@ def read_prompts(
     if prompts_file:
         return _parse_prompts(prompts_file, read_text("the prompts", prompts_file), config)
     if prompt_file:
-        return [(read_text("the prompt", prompt_file, is_binary=is_binary), config)]
+        return [(read_text("the prompt", prompt_file, is_binary=is_binary), config, "")]
     if prompts.count("-") > 1:
         raise ConfigError("standard input can be read only once; give --prompt - once")
     texts = [
         read_text("the prompt", "-", is_binary=is_binary) if text == "-" else text
         for text in prompts
     ]
-    return [(text, config) for text in texts or [""]]
+    return [(text, config, "") for text in texts or [""]]
 
 
-def _parse_prompts(path: str, text: str, config: SampleConfig) -> list[tuple[str, SampleConfig]]:
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+def _parse_prompts(
+    path: str, text: str, config: SampleConfig
+) -> list[tuple[str, SampleConfig, str]]:
+    lines = {
+        f"--prompts {path}, line {number}": line
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip()
+    }
     if not lines:
         raise ConfigError(f"--prompts {path} has no line; write one prompt in each")
-    # By the first line, as a line of code may begin with a brace, but is no object with a prompt.
-    if not _is_record(lines[0][1]) and Path(path).suffix not in (".jsonl", ".ndjson"):
-        return [(line, config) for _, line in lines]
+    # A line of code may begin with a brace, but is no object with a prompt.
+    found = [record for line in lines.values() if (record := _read_record(line)) is not None]
+    is_json = Path(path).suffix in (".jsonl", ".ndjson") or len(found) == len(lines)
+    if not is_json and not any("prompt" in record for record in found):
+        return [(line, config, place) for place, line in lines.items()]
     parsed = []
-    for number, line in lines:
-        try:
-            parsed.append(_parse_record(line, config))
-        except ConfigError as error:
-            raise ConfigError(f"--prompts {path}, line {number}: {error}") from error
+    for place, line in lines.items():
+        with located(place):
+            parsed.append((*_parse_record(line, config), place))
     return parsed
 
 
-def _is_record(line: str) -> bool:
+def _read_record(line: str) -> dict[str, Any] | None:
+    """Return the JSON object of a line; None where it holds none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and "prompt" in record
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _parse_record(line: str, config: SampleConfig) -> tuple[str, SampleConfig]:
     """Return the prompt and the settings of a JSON object."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f'{error}; write {{"prompt": "…"}}') from error
-    if not isinstance(record, dict) or not isinstance(record.get("prompt"), str):
-        raise ConfigError('it gives no text; write {"prompt": "…"}')
-    known = {item.name for item in fields(SampleConfig)}
-    values = {key.replace("-", "_"): value for key, value in record.items() if key != "prompt"}
+    record = _read_record(line)
+    if record is None:
+        raise ConfigError('it is not a JSON object, as other lines are; write {"prompt": "…"}')
+    values = {key.replace("-", "_"): value for key, value in record.items()}
+    known = {"prompt", *(item.name for item in fields(SampleConfig))}
     for key in values:
         if key not in known:
             near = nearest(key, known)
             hint = f"did you mean {near!r}?" if near else "charrnn sample --help-all lists them"
             raise ConfigError(f"{key!r} is no setting; {hint}")
+    prompt = values.pop("prompt", None)
+    if not isinstance(prompt, str):
+        raise ConfigError('it gives no text; write {"prompt": "…"}')
     settings: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
     }
-    return record["prompt"], replace(config, **settings)
+    return prompt, with_seed(replace(config, **settings))  # an object may leave it to chance
 
 
 def refuse_target(target: str, option: str = "-o", read: Sequence[str] = ()) -> None:

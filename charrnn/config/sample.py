@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from re import _parser  # type: ignore[attr-defined]
@@ -23,6 +24,20 @@ _FORMS = ("regex", "choices", "template", "balanced")
 _ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
 _ONLY_SAMPLED = ("max_copy", "seconds")
 _MAX_BIAS = 1000
+_SWITCHES = {
+    "dry_length": ("dry_penalty",),
+    "penalty_window": (
+        "repetition_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "dry_penalty",
+    ),
+    "xtc_threshold": ("xtc",),
+    "mirostat_rate": ("mirostat",),
+    "beam_diversity": ("beam_groups",),
+    "length_penalty": ("beam",),
+}
+"""Settings that change nothing unless another one, which is off by default, is on."""
 _ZERO_WIDTH = re.compile(r"\(\?<?[=!]|\\[bB]")  # needs characters, and matches none of them
 
 # One constructor for each section of the help page.
@@ -76,8 +91,8 @@ class SampleConfig:
     ban: tuple[str, ...] = _chars((), "never write these, named as for --only; can be repeated")
     ban_word: tuple[str, ...] = _chars(
         (),
-        "never write this as a whole word, or, in a script without blanks, anywhere; can be "
-        "repeated",
+        "never write this as a whole word, or, in a script without blanks, anywhere; --stop, "
+        "--stop-regex or --seconds may still cut a longer word down to it; can be repeated",
     )
     must: tuple[str, ...] = _constraint(
         (),
@@ -215,6 +230,13 @@ class SampleConfig:
         if self.regex is not None:
             _compile("regex", self.regex)
         self._check_form()
+        for name in idle_settings(vars(self)):
+            if getattr(self, name) != getattr(SampleConfig, name):
+                option, *switches = (f"--{n.replace('_', '-')}" for n in (name, *_SWITCHES[name]))
+                needed = " or ".join(switches)
+                raise ConfigError(
+                    f"{name} works only with {needed}; add that, or leave {option} out"
+                )
 
     def _check_form(self) -> None:
         """Refuse two forms of the text, and settings that could keep it from its form."""
@@ -258,6 +280,19 @@ class SampleConfig:
         if preset not in PRESETS:
             raise ConfigError(f"preset is {preset!r}; choose from {', '.join(PRESETS)}")
         return cls(**PRESETS[preset] | settings)
+
+
+def idle_settings(values: Mapping[str, Any]) -> list[str]:
+    """Return the settings that change nothing, as none of their switches is on.
+
+    >>> "xtc_threshold" in idle_settings(vars(SampleConfig(xtc=0.5)))
+    False
+    """
+    return [
+        name
+        for name, switches in _SWITCHES.items()
+        if all(values[switch] == getattr(SampleConfig, switch) for switch in switches)
+    ]
 
 
 def parse_bias(text: str) -> tuple[str, float]:

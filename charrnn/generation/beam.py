@@ -47,19 +47,16 @@ class _Beam(NamedTuple):
 
 
 def check_search(config: SampleConfig, count: int) -> None:
-    """Check that a beam search can follow the settings.
+    """Check that a beam is wide enough.
 
     Raises:
-        ConfigError: the beam is too small for `count` texts, or a setting needs sampling.
+        ConfigError: it is too small for `count` texts.
     """
     if count > config.beam:
         raise ConfigError(
             f"a beam of {config.beam} finds at most {counted(config.beam, 'text')}, not {count}; "
             "make --beam larger"
         )
-    for name in ("regex", "choices", "template", "balanced", "max_copy", "seconds"):
-        if getattr(config, name) not in (None, False, ()):
-            raise ConfigError(f"{name} goes with sampling, not with a beam; leave one of them out")
 
 
 def search_beams(

@@ -141,7 +141,7 @@ class Generator:
             ConfigError: a setting is out of range, or leaves no character to write.
         """
         config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
-        chain, constraint = self._resolve(config, constraint)
+        chain, constraint = self.resolve(config, constraint)
         random = np.random.default_rng([config.seed or 0, index])
         start = self._read_start(prompt, config, after) or self._random_start(random)
         ids = iter_tokens(self.language_model, start, chain, random, constraint)
@@ -176,7 +176,7 @@ class Generator:
             VocabError, ConfigError: as `generate`.
         """
         config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
-        chain, constraint = self._resolve(config, constraint)
+        chain, constraint = self.resolve(config, constraint)
         prompts: Sequence[str] = [prompt] if isinstance(prompt, str) else prompt
         if not isinstance(prompts, list | tuple):
             check_text(prompt)
@@ -229,7 +229,7 @@ class Generator:
 
         config = self._normalized(with_settings(config or SampleConfig(), settings))
         check_search(config, count)
-        chain, _ = self._resolve(config)
+        chain, _ = self.resolve(config)
         start = self._read_start(prompt, config, after)
         start = start or self._random_start(np.random.default_rng(0))
 
@@ -318,10 +318,15 @@ class Generator:
                 texts[name] = change(value)
         return replace(config, **texts)
 
-    def _resolve(
+    def resolve(
         self, config: SampleConfig, constraint: Constraint | None = None
     ) -> tuple[SamplerChain, Constraint | None]:
-        """Return the chain, and `constraint` or the one that the settings ask for."""
+        """Return the chain, and `constraint` or the one that the settings ask for.
+
+        Raises:
+            ConfigError: this model cannot follow a setting, or they leave no character to write.
+        """
+        config = self._normalized(config)
         if config.documents is not None and self.text_format.document_end is None:
             raise ConfigError(
                 "this model does not know where documents end: it was trained without "

@@ -10,9 +10,12 @@ from functools import partial
 from itertools import groupby, islice, repeat
 from typing import Any
 
+import numpy as np
+
 from charrnn.config import SampleConfig, with_seed, with_settings
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, located
 from charrnn.generation import samples
+from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.samples import Sample
 from charrnn.generation.stopping import TextStream
 from charrnn.tasks.open_models import OpenModels
@@ -40,21 +43,26 @@ class SampleRequest:
         """Refuse what does not go together with the settings.
 
         Raises:
-            ConfigError: a beam search is asked for what only samples have.
+            ConfigError: a beam search is asked for what only samples have, or for too many texts.
         """
         if config.beam and (self.best_of > 1 or self.unique or self.logprobs is not None):
             raise ConfigError(
                 "--beam finds the likeliest texts once each; leave --best-of, --unique, --logprobs "
                 "out"
             )
+        if config.beam:
+            from charrnn.generation.beam import check_search
+
+            check_search(config, self.count)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text to continue, by settings of its own."""
+    """A text to continue, by settings of its own; `place` is what messages call it, if anything."""
 
     text: str
     config: SampleConfig
+    place: str = ""
 
 
 def stream_text(models: OpenModels, prompt: str, config: SampleConfig) -> Iterator[str]:
@@ -126,10 +134,9 @@ def iter_prompts(
     streams of its own. Neighbours with the same settings are sampled side by side.
 
     Raises:
-        VocabError, ConfigError, CorpusError: as `iter_samples`.
+        VocabError, ConfigError, CorpusError: as `iter_samples`, before the first sample.
     """
-    for each in prompts:
-        request.check(each.config)
+    _check(models, prompts, request)
     places: Counter[int | None] = Counter()  # prompts so far by their seeds
     for config, neighbours in groupby(prompts, key=lambda each: each.config):
         group = [*neighbours]
@@ -137,6 +144,25 @@ def iter_prompts(
         for number, sample in _iter_alike(models, texts, config, request, places[config.seed]):
             yield group[number], sample
         places[config.seed] += len(group)
+
+
+def _check(models: OpenModels, prompts: Sequence[Prompt], request: SampleRequest) -> None:
+    """Refuse what no sample can follow, and name its prompt."""
+    generator = models.generator
+    constraints: dict[SampleConfig, Constraint | None] = {}
+    for each in prompts:
+        config = each.config
+        with located(each.place):
+            request.check(config)
+            text = generator.fit(each.text, config.unknown).text
+            if len(prompts) == 1:
+                return  # what is found before its first sample is found before any
+            if config not in constraints:
+                _, constraints[config] = generator.resolve(config, models.make_constraint(config))
+                models.make_backend(config, request.device)
+            if constraint := constraints[config]:
+                before = models.start.prompt if models.start else np.zeros(0, np.int64)
+                constraint.initial_state(np.concatenate((before, generator.vocab.encode(text))))
 
 
 def _iter_alike(

@@ -23,8 +23,10 @@ Make = Callable[..., ModelFile]
 
 @pytest.fixture(autouse=True)
 def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Make) -> None:
-    """Stand in a folder with two runs: `tiny` knows newline, space, a, b, é; `newest` _ too."""
+    """Stand in a folder with three runs: `tiny` knows newline, space, a, b, é; `newest` _ too."""
     monkeypatch.chdir(tmp_path)
+    of_bytes = replace(make_model(vocab_size=256), vocab=Vocab.of_bytes())
+    RunFolder(Path("checkpoints/bytes")).save_best(of_bytes)
     RunFolder(Path("checkpoints/tiny")).save_best(make_model())
     other = replace(make_model(), vocab=Vocab("\x1b_abé"))
     RunFolder(Path("checkpoints/newest")).save_best(other)
@@ -192,6 +194,7 @@ def test_a_file_holds_what_stdout_would(capsys: Text, view: list[str]) -> None:
         (["tiny", "a_", "--blank", "ab"], 2, "blank is 'ab'; it must be one character"),
         (["tiny", "a_", "--beam", "0"], 2, "--beam"),
         (["nothing", "a_"], 4, "nothing"),
+        (["bytes", "a_"], 2, "fill works with characters, and this model is of bytes"),
     ],
 )
 def test_what_cannot_be_done_is_refused(

@@ -96,10 +96,21 @@ def test_every_cell_has_its_gates() -> None:
 
 # Ranges
 
+SWITCHES: dict[str, dict[str, Any]] = {
+    "decay_rate": {"lr_schedule": "exponential"},
+    "dry_length": {"dry_penalty": 1},
+    "penalty_window": {"presence_penalty": 1},
+    "xtc_threshold": {"xtc": 0.5},
+    "mirostat_rate": {"mirostat": 3},
+    "beam_diversity": {"beam": 4, "beam_groups": 2},
+    "length_penalty": {"beam": 4},
+}
+"""Settings with what they need to change anything."""
+
 
 @pytest.mark.parametrize(("cls", "item", "bound"), bounded("ge", "le"), ids=field_name)
 def test_the_ends_of_a_range_belong_to_it(cls: type, item: Field[Any], bound: float) -> None:
-    others = {"lr_schedule": "exponential"} if item.name == "decay_rate" else {}
+    others = SWITCHES.get(item.name, {})
 
     assert getattr(cls(**{item.name: bound}, **others), item.name) == bound
 
@@ -287,6 +298,20 @@ def test_an_unknown_preset_is_refused_with_all_of_them() -> None:
 def test_a_decay_rate_needs_the_exponential_schedule() -> None:
     assert "works only with lr_schedule exponential" in error_of(TrainConfig, decay_rate=0.9)
     assert TrainConfig(decay_rate=0.9, lr_schedule="exponential").decay_rate == 0.9
+
+
+@pytest.mark.parametrize("name", SWITCHES.keys() - {"decay_rate"})
+def test_a_setting_that_would_change_nothing_is_refused_with_what_it_needs(name: str) -> None:
+    value = {"xtc_threshold": 0.2, "length_penalty": 2}.get(name, 1)
+    *_, switch = SWITCHES[name]
+    option = f"--{switch.replace('_', '-')}"
+
+    message = error_of(SampleConfig, **{name: value})
+
+    assert message.startswith(f"{name} works only with ")
+    assert option in message
+    assert getattr(SampleConfig(**{name: value}, **SWITCHES[name]), name) == value
+    assert SampleConfig(**{name: getattr(SampleConfig(), name)}) == SampleConfig()
 
 
 FORMS = [{"regex": "a+"}, {"choices": ("a", "b")}, {"template": "{}"}, {"balanced": True}]

@@ -241,8 +241,7 @@ def test_a_beam_finds_as_many_texts_as_it_is_wide(network: Network, groups: int)
         bias=bias,
         is_end=lambda ids: ids[-1] in stops,
         text_of=show,
-        beam_groups=groups,
-        beam_diversity=9,
+        **({"beam_groups": groups, "beam_diversity": 9} if groups > 1 else {}),
     )
 
     assert len({show(each.ids) for each in found}) == len(found) >= 6 // groups

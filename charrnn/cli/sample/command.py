@@ -16,7 +16,7 @@ from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Choice, Command, Option, settings_from_options, settings_options
 from charrnn.config import PRESETS, SampleConfig, with_seed
 from charrnn.config.fields import refuse_escapes
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, located
 
 _EXAMPLES = """
 charrnn sample                                 the newest run's best model
@@ -189,10 +189,14 @@ def command(
     was chosen.
 
     A JSON object has index, prompt, text, stopped_by, bpc (of the model, before any option changes
-    its probabilities), temperature and seed; --logprobs adds logprobs, --mark-copies adds copied.
+    its probabilities), temperature and seed (--beam has neither); --logprobs adds logprobs,
+    --mark-copies adds copied.
     """
     if others["logprobs"] is not None and not others["as_json"]:
         raise ConfigError("--logprobs is written as JSON; give --json with it, or leave it out")
+    is_given = ctx.get_parameter_source("min_copy") is click.core.ParameterSource.COMMANDLINE
+    if is_given and not others["mark_copies"]:
+        raise ConfigError("--min-copy works only with --mark-copies; add that, or leave it out")
     if save_state and others["count"] > 1:
         raise ConfigError("--save-state keeps the state of one text; leave -n out")
     if others["separator"] is not None:
@@ -200,7 +204,8 @@ def command(
             raise ConfigError("--json has an object a line; leave --separator out, or --json")
         refuse_escapes("--separator", others["separator"])
     if out not in (None, "-"):
-        inputs.refuse_target(str(out))
+        read = [each for each in (prompt_file, prompts_file, choices_file, load_state) if each]
+        inputs.refuse_target(str(out), read=[*read, *([save_state] if save_state else [])])
     choices = () if choices_file is None else inputs.read_choices(choices_file)
     config = settings_from_options(ctx, SampleConfig, choices=choices)
     has_seed = config.seed is not None
@@ -232,14 +237,18 @@ def command(
         models = models.with_state(load_state)
     for text in prompts:
         refuse_escapes("--prompt", text, models.generator.vocab.alphabet)
-    fitted = [models.generator.fit(text, own.unknown) for text, own in asked]
-    known = [Prompt(each.text, own) for each, (_, own) in zip(fitted, asked, strict=True)]
-    changes = sum((each.changes for each in fitted), Counter[str]())
+    known = []
+    changes = Counter[str]()
+    for text, own, place in asked:
+        with located(place):
+            fitted = models.generator.fit(text, own.unknown)
+        known.append(Prompt(fitted.text, own, place))
+        changes += fitted.changes
     if changes:
         tell(describe_changes(changes))
     shown = settings_from_options(ctx, OutputOptions)
     # A person who likes a text can have it again; the objects of --json name its seed.
-    is_chance = any(own.seed == config.seed and own.temperature for _, own in asked)
+    is_chance = any(own.seed == config.seed and own.temperature for _, own, _ in asked)
     is_news = is_chance and not (has_seed or config.beam or others["as_json"])
     seed_note = f"--seed {config.seed} writes the same again"
     try:

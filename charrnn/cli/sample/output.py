@@ -177,9 +177,9 @@ def sample_record(
         "text": sample.text,
         "stopped_by": sample.stopped_by,
         "bpc": round(sample.bpc, _DECIMALS),
-        "temperature": config.temperature,
-        "seed": config.seed,
     }
+    if not config.beam:  # a search uses neither
+        record |= {"temperature": config.temperature, "seed": config.seed}
     if copies is not None:
         record["copied"] = copies.as_json()
     if has_logprobs:

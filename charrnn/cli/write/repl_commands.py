@@ -9,6 +9,7 @@ from typing import Any
 from charrnn.cli.options import RENAMED_OPTIONS
 from charrnn.cli.write.autosave import with_plain_newlines
 from charrnn.config import PRESETS, SampleConfig
+from charrnn.config.sample import idle_settings
 from charrnn.errors import ConfigError
 from charrnn.wording import nearest
 
@@ -121,8 +122,22 @@ _READ: dict[str, Callable[[str], Any]] = {
     "float": float,
     "str": str,
     "bool": lambda word: {"on": True}.get(word, word),
-    "tuple[str, ...]": lambda words: tuple(shlex.split(words)),
+    "tuple[str, ...]": lambda words: tuple(_split(words)),
 }
+
+
+def _split(words: str) -> list[str]:
+    r"""Return the words that are parted by blanks or quoted; a \ is a character like others."""
+    lexer = shlex.shlex(words, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = lexer.escape = ""
+    try:
+        return list(lexer)
+    except ValueError as error:
+        raise ConfigError(
+            f"{words} has a quote without its end; end it, or write the quote in quotes of the "
+            "other kind"
+        ) from error
 
 
 def change_setting(config: SampleConfig, name: str, words: str) -> SampleConfig:
@@ -136,11 +151,18 @@ def change_setting(config: SampleConfig, name: str, words: str) -> SampleConfig:
     """
     item = SETTINGS[name]
     if words == "off":
-        return replace(config, **{item.name: getattr(DEFAULTS, item.name)})
+        return _with(config, item.name, getattr(DEFAULTS, item.name))
     value: Any = words
     with suppress(ValueError):  # it stays text, which SampleConfig refuses by the setting's name
         value = _READ[str(item.type).partition(" | ")[0]](words)
-    return replace(config, **{item.name: value})
+    return _with(config, item.name, value)
+
+
+def _with(config: SampleConfig, name: str, value: Any) -> SampleConfig:
+    """Return the settings with another value; turned off, it takes along what needs it."""
+    values = vars(config) | {name: value}
+    idle = {each: getattr(DEFAULTS, each) for each in idle_settings(values) if each != name}
+    return replace(config, **values | idle)
 
 
 def change_preset(config: SampleConfig, preset: str) -> SampleConfig:

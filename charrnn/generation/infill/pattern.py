@@ -107,9 +107,15 @@ def make_pattern(
     """Return the pattern of a text with signs; `normalize` is applied to what is between them.
 
     Raises:
-        ConfigError: it has no sign, ends with a gap, is too long, or no character may fill.
+        ConfigError: the model is of bytes, or the text has no sign, ends with a gap or is too
+            long, or no character may fill.
         VocabError: it has characters that the model does not know.
     """
+    if vocab.is_binary:
+        raise ConfigError(
+            "fill works with characters, and this model is of bytes; name one that was trained "
+            "without --unit byte"
+        )
     cells: list[Cell] = []
     signs = f"[{re.escape(config.blank + config.gap)}]"
     pieces = re.split(f"({signs})", text + "\n" * config.line)

@@ -182,8 +182,14 @@ def test_prompts_come_from_standard_input(sample: Sample, monkeypatch: pytest.Mo
     [
         ('{"prompt": "a"}\n{"prompt": "b", "temprature": 1}\n', "line 2: 'temprature' is no setti"),
         ('{"prompt": "a"}\n\n{"prompt": 3}\n', 'line 3: it gives no text; write {"prompt": "…"}'),
-        ('{"prompt": "a"}\nab\n', "line 2: Expecting value"),
+        ('{"prompt": "a"}\nab\n', "line 2: it is not a JSON object, as other lines are; write {"),
         ('{"prompt": "a", "temperature": -1}', "line 1: temperature is -1; it must be at least 0"),
+        (
+            '{"promt": "a"}\n{"prompt": "b"}\n',
+            "line 1: 'promt' is no setting; did you mean 'prompt'",
+        ),
+        ('{"promt": "a"}\n', "line 1: 'promt' is no setting; did you mean 'prompt'"),
+        ('ab\n{"prompt": "b"}\n', "line 1: it is not a JSON object"),
         ("\n \n", "has no line; write one prompt in each"),
     ],
 )
@@ -194,6 +200,36 @@ def test_a_bad_line_is_named_with_its_file(sample: Sample, content: str, words: 
 
     assert line.startswith("charrnn: --prompts bad.txt")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ('"regex": "z+"', "'z'"),
+        ('"must": ["zzz"]', "'z'"),
+        ('"must": ["bab"], "length": 2', "must needs at least 3 characters here"),
+        ('"must": ["bab"], "length": 3', "must needs at least 4 characters here"),  # "a bab"
+        ('"documents": 1', "without --document-end"),
+        ('"beam": 2', "a beam of 2 finds at most 2 texts, not 3"),
+        ('"stop": ["z"]', "'z'"),
+    ],
+)
+def test_what_a_later_line_cannot_have_is_found_before_the_first_text(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch, settings: str, words: str
+) -> None:
+    monkeypatch.setattr("charrnn.tasks.sample._iter_alike", lambda *_: pytest.fail("sampled"))
+    Path("bad.txt").write_text(f'{{"prompt": "a"}}\n{{"prompt": "a", {settings}}}\n')
+
+    line = sample("--prompts", "bad.txt", "-n", "3", code=2)
+
+    assert line.startswith("charrnn: --prompts bad.txt, line 2: ")
+    assert words in line
+
+
+def test_a_prompt_that_the_model_cannot_read_is_named_by_its_line(sample: Sample) -> None:
+    Path("bad.txt").write_text("a\nq\n")
+
+    assert "--prompts bad.txt, line 2: " in sample("--prompts", "bad.txt", code=3)
 
 
 def test_a_line_of_code_is_no_object(sample: Sample) -> None:
@@ -376,6 +412,7 @@ def test_a_beam_writes_its_best_texts(sample: Sample) -> None:
 
     assert [record["text"] for record in written] == [each.text for each in found]
     assert [record["bpc"] for record in written] == sorted(record["bpc"] for record in written)
+    assert not any({"temperature", "seed"} & record.keys() for record in written)
 
 
 def test_a_beam_ends_where_a_stop_says(sample: Sample) -> None:
@@ -502,6 +539,7 @@ def test_a_state_after_a_text_without_a_prompt_has_its_opening(sample: Sample) -
         (["--blend-log"], "name two or more by -m"),
         (["-m", "tiny", "-m", "tiny", "--mark-copies"], "with one model"),
         (["--documents", "1"], "without --document-end"),
+        (["--min-copy", "9"], "--min-copy works only with --mark-copies"),
         (["--regex", "z+"], "'z'"),
     ],
 )

@@ -242,6 +242,18 @@ def test_a_setting_without_a_value_is_shown_and_off_is_its_default(talk: Talk) -
     ]
 
 
+def test_a_setting_turned_off_takes_along_what_needs_it(talk: Talk) -> None:
+    _, screen = talk("/xtc 0.5", "/xtc-threshold 0.2", "/xtc 0", "/xtc-threshold")
+
+    assert re.findall(r"> (.*)\n", screen)[-3:-1] == ["xtc 0.0", "xtc-threshold 0.1"]
+
+
+def test_a_backslash_is_a_character(talk: Talk) -> None:
+    _, screen = talk(r"/ban \ 'b c'", "/ban", "/quit")
+
+    assert r"ban '\' 'b c'" in screen
+
+
 def test_a_preset_changes_penalties_and_filters_and_nothing_else(talk: Talk) -> None:
     _, screen = talk("/top-k 3", "/preset careful", "/preset plain")
 
@@ -270,6 +282,9 @@ def test_a_preset_changes_penalties_and_filters_and_nothing_else(talk: Talk) -> 
         ("/save .", ". is not a regular file"),
         ("/save! .", ". is not a regular file"),
         ("/load none.txt", "cannot read the text none.txt: No such file"),
+        (r"/stop \n", r"stop is \n with backslashes"),
+        ("/ban-word don't", "don't has a quote without its end"),
+        ("/xtc-threshold 0.2", "xtc_threshold works only with --xtc"),
     ],
 )
 def test_what_cannot_be_done_is_reported_and_changes_nothing(
