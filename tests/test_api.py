@@ -462,6 +462,7 @@ def test_texts_are_sampled_chosen_and_counted(trained: Path) -> None:
 
 
 def test_several_models_are_sampled_as_one(trained: Path) -> None:
+    assert charrnn.open_models(Path("checkpoints/book")).name == "checkpoints/book"
     blended = charrnn.open_models(models=["book:0.7", "book:0.3"])
     (text,) = charrnn.sample("cat", blended, length=9, seed=2)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config import RunConfig, SampleConfig, check_type
+from charrnn.config.fields import plain
 from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.ensemble import MAX_WEIGHT
@@ -142,6 +143,7 @@ def open_models(
         CheckpointError: a model is missing or damaged.
     """
     check_type("models", models, list | tuple, "a list of names")
+    model, negative_model, *models = map(plain, (model, negative_model, *models))  # paths too
     for name in (model, negative_model, *models):
         check_type("a model", name, str | None, "its name")
     if models and model is not None:
