@@ -20,14 +20,21 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from charrnn.checkpoint import run_store
 from charrnn.checkpoint.model_file import describe_model, read_model
-from charrnn.config import DynamicConfig, RunConfig, TextConfig, check_names, with_settings
+from charrnn.config import (
+    DynamicConfig,
+    RunConfig,
+    TextConfig,
+    check_names,
+    check_type,
+    with_settings,
+)
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.generator import Generator, check_text
 from charrnn.generation.model import Model
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.train import RunReport
+    from charrnn.tasks.train_request import FileContent
 
 Name = str | Path | None
 Names = str | Path | Sequence[str | Path]
@@ -80,6 +88,7 @@ def sample(
         raise ConfigError("sample takes a model's name, or open_models(...); a model has generate")
     check_text(prompt)
     if not isinstance(model, OpenModels):
+        check_type("the model", model, str | Path | None, "its name or path")
         model = open_models(None if model is None else str(model), checkpoints=checkpoints)
     names = {item.name for item in fields(SampleRequest)} & settings.keys()
     request = SampleRequest(**{name: settings.pop(name) for name in names})
@@ -96,10 +105,10 @@ def score(text: str, model: Name = None, *, checkpoints: Name = None) -> Scores:
 
 
 def train(
-    corpus: Corpus | Sequence[Corpus] = (),
+    corpus: Corpus | Iterable[Corpus] = (),
     *,
-    texts: str | Sequence[str] = (),
-    should_stop: Callable[[], bool] = lambda: False,
+    texts: str | bytes | Iterable[str | bytes] = (),
+    should_stop: Callable[[], bool] | None = None,
     **settings: Any,
 ) -> Iterator[RunReport]:
     """Train a model and keep the run's files; yield a report of each thing that happens.
@@ -108,10 +117,11 @@ def train(
     first step on, that saves the run as a stop does, and resume="book" continues it bit for bit.
     Before that there is nothing to save. Ctrl-C inside a step costs what was not saved yet.
 
-    corpus: files, folders, globs, a library name, or open files, which are read at once. texts: a
-    text, or several that are documents, instead of a corpus; they are not kept, so give them again
-    to resume. settings: fields of TrainConfig, TextConfig and RunConfig; budget_seconds=90 is
-    budget="90s". should_stop: called after every step; True saves the run and ends it.
+    corpus: files, folders, globs, a library name, or open files, which are read at once; what is
+    opened as "rb" is decoded as a file is. texts: a text, or several that are documents, instead of
+    a corpus; bytes are read as a file of them. They are not kept, so give them again to resume.
+    settings: fields of TrainConfig, TextConfig and RunConfig; budget_seconds=90 is budget="90s".
+    should_stop: called after every step; True saves the run and ends it.
 
     >>> *_, last = charrnn.train("book.txt", budget="5m", name="book")  # doctest: +SKIP
     >>> last.finished.best_val_nats  # doctest: +SKIP
@@ -123,20 +133,19 @@ def train(
 
     if "budget_seconds" in settings:
         settings["budget"] = settings.pop("budget_seconds")
-    is_one = isinstance(corpus, str | bytes | Path) or not isinstance(corpus, Sequence)
-    given: list[Any] = [corpus] if is_one else list(corpus)  # type: ignore[arg-type]
-    encoding = settings.get("encoding", TextConfig().encoding)
-    paths = _as_strings([each for each in given if not hasattr(each, "read")])
-    texts = [texts] if isinstance(texts, str) else list(texts)
-    texts += [_read_file(each, encoding) for each in given if hasattr(each, "read")]
-    reports = start_run(paths, settings, texts=texts, should_stop=should_stop)
+    check_type("should_stop", should_stop, Callable | None, "a function")
+    given = _listed("a path", corpus, str | bytes | Path)
+    files = [each for each in given if hasattr(each, "read")]
+    paths = _as_paths([each for each in given if not hasattr(each, "read")])
+    contents = [*_listed("texts", texts, str | bytes), *map(_read_file, files)]
+    reports = start_run(paths, settings, texts=contents, should_stop=should_stop or (lambda: False))
     # Python closes a generator that nothing refers to any more, but none at its own end.
     weakref.finalize(reports, _close, weakref.ref(reports))
     return reports
 
 
 def evaluate(
-    models: Names,
+    models: Names | None = None,
     files: Names = (),
     *,
     dynamic_rate: float | None = None,
@@ -155,9 +164,10 @@ def evaluate(
     from charrnn.tasks.evaluate import evaluate_models
 
     check_names(text, [item.name for item in fields(EvalTextRequest)])
-    paths = [(name, _find(name, checkpoints)) for name in _as_strings(models)]
+    names = [None] if models is None else _as_paths(models)
+    paths = [(name or "the newest run", _find(name, checkpoints)) for name in names]
     dynamic = None if dynamic_rate is None else DynamicConfig(dynamic_rate=dynamic_rate)
-    return evaluate_models(paths, EvalTextRequest(_as_strings(files), **text), dynamic)
+    return evaluate_models(paths, EvalTextRequest(tuple(_as_paths(files)), **text), dynamic)
 
 
 def corpus_stats(corpus: Names, **settings: Any) -> CorpusSummary:
@@ -168,7 +178,7 @@ def corpus_stats(corpus: Names, **settings: Any) -> CorpusSummary:
     """
     from charrnn.tasks.corpus_stats import summarise_corpus
 
-    return summarise_corpus(_as_strings(corpus), with_settings(TextConfig(), settings))
+    return summarise_corpus(_as_paths(corpus), with_settings(TextConfig(), settings))
 
 
 def benchmark(
@@ -185,6 +195,8 @@ def benchmark(
     from charrnn.bench.speeds import Measuring
     from charrnn.tasks.benchmark import QUICK, THOROUGH, measure_speeds
 
+    cells = _listed("cells", cells, str)
+    hidden_sizes = _listed("hidden_sizes", hidden_sizes, int)
     for result in measure_speeds(cells, hidden_sizes, settings, QUICK if quick else THOROUGH):
         if not isinstance(result, Measuring):  # that announces the next figure on a terminal
             yield result
@@ -199,6 +211,7 @@ def compress(original: bytes, model: Name = None, *, checkpoints: Name = None) -
     """
     from charrnn.compression import codec
 
+    check_type("the original", original, bytes, "bytes, such as text.encode()")
     return codec.compress(original, read_model(_find(model, checkpoints)))
 
 
@@ -209,6 +222,7 @@ def decompress(data: bytes, model: Name = None, *, checkpoints: Name = None) -> 
     """
     from charrnn.compression import codec
 
+    check_type("the data", data, bytes, "the bytes that compress made")
     path = _find(model, checkpoints)
     return codec.decompress(data, read_model(path), "the data", str(path))
 
@@ -228,22 +242,36 @@ def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
     >>> list_runs(checkpoints="no such folder")
     []
     """
-    runs = run_store.list_runs(Path(checkpoints or RunConfig().checkpoints))
+    runs = run_store.list_runs(_folder(checkpoints))
     return [run_store.summarise_run(run) for run in runs]
 
 
 def _find(model: Name, checkpoints: Name) -> Path:
     """Return the path of a model's file."""
-    folder = Path(checkpoints or RunConfig().checkpoints)
-    return run_store.find_model(None if model is None else str(model), folder)
+    check_type("the model", model, str | Path | None, "its name or path")
+    return run_store.find_model(None if model is None else str(model), _folder(checkpoints))
 
 
-def _as_strings(paths: Names) -> list[str]:
+def _folder(checkpoints: Name) -> Path:
+    """Return the folder of all runs."""
+    check_type("checkpoints", checkpoints, str | Path | None, "the path of a folder")
+    return Path(checkpoints or RunConfig().checkpoints)
+
+
+def _listed(what: str, given: Any, one: Any) -> list[Any]:
+    """Return one value or several as a list; refuse what is neither, or has no order."""
+    if isinstance(given, one) or hasattr(given, "read"):
+        return [given]
+    if not isinstance(given, Iterable) or isinstance(given, Mapping | Set):
+        raise ConfigError(f"{what} is of type {type(given).__name__}; give one, or a list")
+    return list(given)
+
+
+def _as_paths(given: Names) -> list[str]:
     """Return paths as texts; refuse what is no path, and a text in the place of one."""
-    names: Sequence[Any] = [paths] if isinstance(paths, str | bytes | Path) else paths
+    names = _listed("a path", given, str | bytes | Path)
     for name in names:
-        if not isinstance(name, str | Path):
-            raise ConfigError(f"a path is of type {type(name).__name__}; give a str or a Path")
+        check_type("a path", name, str | Path, "a str or a Path")
         is_prose = "\n" in str(name) or (len(str(name)) > _MAX_SHOWN and " " in str(name))
         if is_prose and not os.path.exists(name):  # noqa: PTH110 (Path's fails on a long name)
             raise CorpusError(
@@ -260,10 +288,14 @@ def _close(reports: weakref.ref[Any]) -> None:
         left.close()
 
 
-def _read_file(file: IO[Any], encoding: str) -> str:
-    """Return the text of an open file, from where it stands."""
+def _read_file(file: IO[Any]) -> FileContent:
+    """Return what an open file holds, from where it stands."""
+    from charrnn.tasks.train_request import FileContent
+
+    name = str(getattr(file, "name", type(file).__name__))
     try:
-        data = file.read()
-        return data if isinstance(data, str) else data.decode(encoding)
-    except (OSError, ValueError, LookupError) as error:  # closed, or in another encoding
-        raise CorpusError(f"cannot read {getattr(file, 'name', file)!r}: {error}") from error
+        return FileContent(name, file.read())
+    except (OSError, ValueError) as error:  # closed, or in another encoding than it was opened by
+        is_text = isinstance(error, UnicodeError)
+        way_out = '; open it as "rb", for encoding and errors to be as the settings say'
+        raise CorpusError(f"cannot read {name!r}: {error}{way_out * is_text}") from error

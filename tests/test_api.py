@@ -201,13 +201,158 @@ def test_texts_and_open_files_are_trained_on(book: Path) -> None:
         assert np.array_equal(other.weights["output.weight"], models[0].weights["output.weight"])
 
 
-@pytest.mark.parametrize("mode", ["closed", "encoding"])
-def test_an_open_file_that_cannot_be_read_is_named(book: Path, mode: str) -> None:
+def test_a_closed_file_is_named(book: Path) -> None:
     with book.open("rb") as file:
-        if mode == "closed":
-            file.close()
-        with pytest.raises(CorpusError, match=r"cannot read 'book\.txt': "):
-            charrnn.train(file, encoding="ascii")
+        pass
+    with pytest.raises(CorpusError, match=r"cannot read 'book\.txt': "):
+        charrnn.train(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "alphabet"),
+    [
+        (b"caf\xe9 \xe9t\xe9\r\n" * 40, {"errors": "replace"}, "\n acft\ufffd"),
+        (("привет, как дела\n" * 40).encode("utf-16"), {"encoding": "auto"}, "\n ,авдеиклпрт"),
+        (b"caf\xe9 " * 60, {"encoding": "cp1252"}, " acfé"),
+    ],
+)
+def test_the_bytes_of_an_open_file_are_read_as_a_file_is(
+    book: Path, data: bytes, settings: dict[str, Any], alphabet: str
+) -> None:
+    book.write_bytes(data)
+    with book.open("rb") as file:
+        runs = [charrnn.train(each, **SMALL, **settings) for each in (file, io.BytesIO(data), book)]
+    runs.append(charrnn.train(texts=data, **SMALL, **settings))
+
+    found = [next(each for each in run if isinstance(each, Opened)).corpus.vocab for run in runs]
+
+    assert [vocab.alphabet for vocab in found] == [alphabet] * 4
+
+
+def test_bytes_are_learned_of_an_open_file_and_of_texts(book: Path) -> None:
+    data = bytes(range(256)) * 4
+    runs = [
+        charrnn.train(**each, **SMALL, unit="byte", split="tail")
+        for each in ({"corpus": io.BytesIO(data)}, {"texts": [data[:300], data[300:]]})
+    ]
+    corpora = [next(each for each in run if isinstance(each, Opened)).corpus for run in runs]
+
+    for corpus in corpora:
+        assert bytes([*corpus.train, *corpus.val]) == data
+
+
+def test_the_setting_of_a_resumed_run_decodes_an_open_file(book: Path) -> None:
+    data = b"caf\xe9 \xe9t\xe9\n" * 90
+    list(charrnn.train(io.BytesIO(data), **SMALL, errors="replace", name="mine"))
+
+    reports = charrnn.train(io.BytesIO(data), resume="mine", steps=5)
+
+    assert last_of(list(reports)).finished.step == 5
+
+
+def test_an_open_file_of_another_kind_is_named(book: Path) -> None:
+    book.write_bytes(b"caf\xe9 \n" * 90)
+    with (
+        book.open("rb") as file,
+        pytest.raises(CorpusError, match=r"book\.txt is not utf-8: .*cp1"),
+    ):
+        next(charrnn.train(file))
+    with book.open(encoding="utf-8") as file, pytest.raises(CorpusError, match='open it as "rb"'):
+        charrnn.train(file)
+    with pytest.raises(CorpusError, match="BytesIO is a PDF document"):
+        next(charrnn.train(io.BytesIO(b"%PDF-1.4")))
+
+
+def test_other_texts_than_those_of_a_run_are_refused(book: Path) -> None:
+    list(charrnn.train(texts="abcd " * 200, **SMALL, name="mine"))
+
+    with pytest.raises(
+        CheckpointError, match=r"not the texts that run 'mine' .*texts=\.\.\., init_f"
+    ):
+        list(charrnn.train(texts="dcba " * 200, resume="mine"))
+
+
+def test_no_function_and_no_model_mean_never_and_the_newest(book: Path) -> None:
+    last = last_of(list(charrnn.train(book, **SMALL, should_stop=None)))
+
+    assert last.finished.step == 4
+    assert charrnn.evaluate(None).models[0].carried == charrnn.evaluate("book").models[0].carried
+
+
+Call = Callable[[charrnn.Model], Any]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda _: charrnn.evaluate("book", split="foo"), "split is 'foo'; choose from all, tr"),
+        (lambda _: charrnn.evaluate("book", text=5), "text is 5; it must be a text"),
+        (lambda _: charrnn.evaluate("book", text="ab", unknown="no"), "unknown is 'no'; choose"),
+        (lambda _: charrnn.evaluate([]), "there is no model to score"),
+        (lambda _: charrnn.evaluate(5), "path is of type int; give"),
+        (lambda _: charrnn.evaluate("book", 5), "path is of type int; give"),
+        (lambda _: charrnn.corpus_stats(None), "path is of type NoneType; give"),
+        (lambda _: charrnn.train(texts=None), "texts is of type NoneType; give one, or a list"),
+        (lambda _: charrnn.train(texts=5), "texts is of type int; give one, or a list"),
+        (lambda _: charrnn.train(texts={"a": "text"}), "texts is of type dict; give one, or"),
+        (lambda _: charrnn.train(["a.txt", 5]), "a path is of type int; give"),
+        (lambda _: next(charrnn.train(texts=io.StringIO("a"))), "text 0 is of type StringIO; give"),
+        (lambda _: next(charrnn.train(texts=["a", 5])), "text 1 is of type int; give a str"),
+        (lambda _: charrnn.train("a.txt", should_stop=5), "should_stop is of type int; give a fun"),
+        (lambda _: charrnn.sample(count="2"), "count is '2'; it must be a whole number"),
+        (lambda _: charrnn.sample(count=1.5), "count is 1.5; it must be a whole number"),
+        (lambda _: charrnn.sample(count=-1), "count is -1; it must be at least 1"),
+        (lambda _: charrnn.sample(best_of=0), "best_of is 0; it must be at least 1"),
+        (lambda _: charrnn.sample(logprobs=-1), "logprobs is -1; it must be at least 0"),
+        (lambda _: charrnn.sample(unique="no"), "unique is 'no'; it must be true or false"),
+        (lambda _: charrnn.sample(device="gpu"), "device is 'gpu'; choose from cpu, cuda"),
+        (lambda _: charrnn.sample(model=5), "the model is of type int; give its name"),
+        (lambda model: model.generate("c", {"length": 4}), "of type dict; give a SampleConfig, or"),
+        (lambda model: model.search("c", {"beam": 4}), "of type dict; give a SampleConfig, or"),
+        (lambda model: model.fill("c_t", {"count": 4}), "of type dict; give a FillConfig, or"),
+        (lambda model: model.generate(index=-1), "index is -1; it must be at least 0"),
+        (lambda model: next(model.generate_many(count=1.5)), "count is 1.5; it must be a whole"),
+        (lambda model: model.search(beam=2, count="2"), "count is '2'; it must be a whole"),
+        (lambda model: model.next_chars("c", 2.0), "count is 2.0; it must be a whole number"),
+        (lambda _: charrnn.compress("abc", "book"), "original is of type str; give bytes"),
+        (lambda _: charrnn.decompress("abc", "book"), "data is of type str; give the bytes"),
+        (lambda _: charrnn.list_runs(checkpoints=5), "checkpoints is of type int; give the path"),
+        (lambda _: charrnn.load(5), "the model is of type int; give its name"),
+        (lambda _: charrnn.open_models(models="book"), "models is of type str; give a list"),
+        (lambda _: charrnn.open_models(models=[5]), "a model is of type int; give its name"),
+        (lambda _: charrnn.open_models(negative_model=5), "a model is of type int; give its name"),
+        (lambda _: charrnn.open_models(checkpoints=5), "checkpoints is of type int; give the path"),
+        (lambda _: next(charrnn.benchmark(5)), "cells is of type int; give one, or a list"),
+        (
+            lambda _: charrnn.start_session("book", SampleConfig()),
+            "model is of type str; give what",
+        ),
+        (lambda model: charrnn.start_session(model, {}), "config is of type dict; give a Sample"),
+        (lambda model: begin(model).rewrite(None), "the text is of type NoneType; give a str"),
+        (lambda model: begin(model).add(None), "the text is of type NoneType; give a str"),
+        (lambda model: begin(model).take(b"cat"), "the text is of type bytes; give a str"),
+        (lambda model: begin(model).finish_word(5), "the text is of type int; give a str"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_its_name(
+    shared_run: Path, monkeypatch: pytest.MonkeyPatch, call: Call, words: str
+) -> None:
+    monkeypatch.chdir(shared_run)
+    with pytest.raises(ConfigError, match=words):
+        call(charrnn.load("book"))
+
+
+def begin(model: charrnn.Model) -> charrnn.Session:
+    return charrnn.start_session(model, SampleConfig(), "the cat")
+
+
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the run `book` once for tests that only read it; return the folder to stand in."""
+    folder = tmp_path_factory.mktemp("shared")
+    text = "the cat\n sat. cafés " * 45
+    list(charrnn.train(texts=text, **SMALL, name="book", checkpoints=folder / "checkpoints"))
+    return folder
 
 
 def test_settings_are_taken_as_python_has_them(book: Path) -> None:
@@ -317,6 +462,7 @@ def test_texts_are_sampled_chosen_and_counted(trained: Path) -> None:
 
 
 def test_several_models_are_sampled_as_one(trained: Path) -> None:
+    assert charrnn.open_models(Path("checkpoints/book")).name == "checkpoints/book"
     blended = charrnn.open_models(models=["book:0.7", "book:0.3"])
     (text,) = charrnn.sample("cat", blended, length=9, seed=2)
 

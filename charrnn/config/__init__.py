@@ -15,6 +15,9 @@ from charrnn.config.fields import (
     RENAMED,
     UNKNOWN,
     check_names,
+    check_type,
+    checked,
+    chosen_settings,
     did_you_mean,
     with_seed,
     with_settings,
@@ -28,8 +31,8 @@ from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConf
 __all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
 __all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig", "FillConfig"]
 __all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
-__all__ += ["check_names", "did_you_mean", "parse_bias", "with_new_names", "with_seed"]
-__all__ += ["with_settings"]
+__all__ += ["check_names", "check_type", "checked", "chosen_settings", "did_you_mean"]
+__all__ += ["parse_bias", "with_new_names", "with_seed", "with_settings"]
 
 OLD_TEXT_SETTINGS = {"split": "tail"}
 """What held for runs that are older than these settings, where that is not the default."""

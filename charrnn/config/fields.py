@@ -94,33 +94,65 @@ def validate(config: Any) -> None:
         ConfigError: names the field, its value and the values it may take.
     """
     for item in fields(config):
-        rule = item.metadata
-        name = item.name
-        value = plain(getattr(config, name))
-        # Annotations are strings here: "float | None" splits into "float" and "None".
-        kind_name, _, optional = str(item.type).partition(" | ")
-        if value is None and optional:
-            continue
-        if rule["choices"] and value not in rule["choices"]:
-            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(rule['choices'])}")
-        kind, words = _KINDS[kind_name]
-        if kind is tuple and isinstance(value, list):
-            value = tuple(value)
-        object.__setattr__(config, name, value)  # the class is frozen
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{name} is {value}; it must be a finite number")
-        largest = _MAX_INT if kind is int else _MAX_FLOAT
-        if is_number and abs(value) > largest:
-            raise ConfigError(f"{name} is out of range; it must be at most {largest:.1e}")
-        # A bool is an int to Python, but not here.
-        is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
-        if not is_kind or (kind is tuple and not all(isinstance(each, str) for each in value)):
-            raise ConfigError(f"{name} is {value!r}; it must be {words}")
-        for key, is_outside, bound_words in _BOUNDS if is_number else ():
-            bound = rule[key]
-            if bound is not None and is_outside(value, bound):
-                raise ConfigError(f"{name} is {value}; it must be {bound_words} {bound:g}")
+        rule = {key: item.metadata[key] for key in ("choices", "ge", "gt", "le")}
+        value = checked(item.name, getattr(config, item.name), str(item.type), **rule)
+        object.__setattr__(config, item.name, value)  # the class is frozen
+
+
+def checked(
+    name: str,
+    value: Any,
+    annotation: str,
+    *,
+    choices: tuple[str, ...] = (),
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+) -> Any:
+    """Return a value as a plain one; annotation: its type, such as "float | None".
+
+    >>> checked("count", 3, "int", ge=1)
+    3
+
+    Raises:
+        ConfigError: as `validate`.
+    """
+    value = plain(value)
+    # Annotations are strings here: "float | None" splits into "float" and "None".
+    kind_name, _, optional = annotation.partition(" | ")
+    if value is None and optional:
+        return None
+    if choices and value not in choices:
+        raise ConfigError(f"{name} is {value!r}; choose from {', '.join(choices)}")
+    kind, words = _KINDS[kind_name]
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} is {value}; it must be a finite number")
+    largest = _MAX_INT if kind is int else _MAX_FLOAT
+    if is_number and abs(value) > largest:
+        raise ConfigError(f"{name} is out of range; it must be at most {largest:.1e}")
+    # A bool is an int to Python, but not here.
+    is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    if not is_kind or (kind is tuple and not all(isinstance(each, str) for each in value)):
+        raise ConfigError(f"{name} is {value!r}; it must be {words}")
+    bounds = {"ge": ge, "gt": gt, "le": le}
+    for key, is_outside, bound_words in _BOUNDS if is_number else ():
+        bound = bounds[key]
+        if bound is not None and is_outside(value, bound):
+            raise ConfigError(f"{name} is {value}; it must be {bound_words} {bound:g}")
+    return value
+
+
+def check_type(what: str, value: object, kind: Any, give: str) -> None:
+    """Refuse a value of another type than `kind`, at the border to Python's users.
+
+    Raises:
+        ConfigError: names the value's type, and what to `give`.
+    """
+    if not isinstance(value, kind):
+        raise ConfigError(f"{what} is of type {type(value).__name__}; give {give}")
 
 
 def refuse_escapes(option: str, text: str, alphabet: str | None = None) -> None:
@@ -159,6 +191,20 @@ def with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     chosen: Any = config
     check_names(settings, [item.name for item in fields(chosen)])
     return replace(chosen, **settings) if settings else config
+
+
+def chosen_settings(
+    kind: type[Config], config: Config | None, settings: Mapping[str, Any]
+) -> Config:
+    """Return `config`, or the defaults of its kind, with other values by name.
+
+    Raises:
+        ConfigError: it is of another kind; or as `with_settings`.
+    """
+    if config is None:
+        return with_settings(kind(), settings)
+    check_type("config", config, kind, f"a {kind.__name__}, or its fields by keyword")
+    return with_settings(config, settings)
 
 
 def check_names(given: Iterable[str], known: Collection[str]) -> None:

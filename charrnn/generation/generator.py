@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.config import SampleConfig, TextConfig, with_seed, with_settings
+from charrnn.config import SampleConfig, TextConfig, check_type, checked, chosen_settings, with_seed
 from charrnn.errors import ConfigError
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
@@ -95,8 +95,7 @@ def check_text(text: object) -> None:
     Raises:
         ConfigError: it is of another type.
     """
-    if not isinstance(text, str):
-        raise ConfigError(f"the text is of type {type(text).__name__}; give a str")
+    check_type("the text", text, str, "a str")
 
 
 def text_format_of(summary: dict[str, Any]) -> TextFormat:
@@ -140,8 +139,9 @@ class Generator:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or leaves no character to write.
         """
-        config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
+        config = self._normalized(_with_seed(chosen_settings(SampleConfig, config, settings)))
         chain, constraint = self.resolve(config, constraint)
+        index = checked("index", index, "int", ge=0)
         random = np.random.default_rng([config.seed or 0, index])
         start = self._read_start(prompt, config, after) or self._random_start(random)
         ids = iter_tokens(self.language_model, start, chain, random, constraint)
@@ -175,8 +175,12 @@ class Generator:
         Raises:
             VocabError, ConfigError: as `generate`.
         """
-        config = self._normalized(_with_seed(with_settings(config or SampleConfig(), settings)))
+        config = self._normalized(_with_seed(chosen_settings(SampleConfig, config, settings)))
         chain, constraint = self.resolve(config, constraint)
+        count = checked("count", count, "int", ge=0)
+        first = checked("first", first, "int", ge=0)
+        stream = checked("stream", stream, "int", ge=0)
+        alternatives = checked("alternatives", alternatives, "int | None", ge=0)
         prompts: Sequence[str] = [prompt] if isinstance(prompt, str) else prompt
         if not isinstance(prompts, list | tuple):
             check_text(prompt)
@@ -227,8 +231,8 @@ class Generator:
         """
         from charrnn.generation.beam import check_search, search_beams
 
-        config = self._normalized(with_settings(config or SampleConfig(), settings))
-        check_search(config, count)
+        config = self._normalized(chosen_settings(SampleConfig, config, settings))
+        check_search(config, checked("count", count, "int", ge=1))
         chain, _ = self.resolve(config)
         start = self._read_start(prompt, config, after)
         start = start or self._random_start(np.random.default_rng(0))
@@ -291,6 +295,7 @@ class Generator:
         Raises:
             VocabError: the text holds characters that the model does not know.
         """
+        count = checked("count", count, "int", ge=1)
         start = self.read(text if text != "" or after else self.opening(SampleConfig()), after)
         probabilities = softmax(self.language_model.logits(start.state).astype(np.float64))
         likeliest = np.argsort(-probabilities, kind="stable")[:count].tolist()

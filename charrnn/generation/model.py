@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint.model_file import ModelFile, read_model
-from charrnn.config import FillConfig, ModelConfig, with_settings
+from charrnn.config import FillConfig, ModelConfig, chosen_settings
 from charrnn.errors import ConfigError
 from charrnn.generation.generator import Generator, check_text, text_format_of
 from charrnn.generation.network import LanguageModel, Network
@@ -80,7 +80,7 @@ class Model(Generator):
         from charrnn.generation.infill.pattern import make_pattern
 
         check_text(text)
-        chosen = with_settings(config or FillConfig(), settings)
+        chosen = chosen_settings(FillConfig, config, settings)
         changes: Counter[str] = Counter()
 
         def read(piece: str) -> str:

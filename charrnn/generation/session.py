@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from charrnn.config import SampleConfig, with_seed
+from charrnn.config import SampleConfig, check_type, with_seed
 from charrnn.errors import ConfigError, VocabError
+from charrnn.generation.generator import check_text
 from charrnn.generation.model import Model
 from charrnn.generation.sampler import Context
 from charrnn.generation.stopping import TextStream
@@ -61,6 +62,7 @@ class Session:
         Raises:
             VocabError: it has characters that the model does not know.
         """
+        check_text(text)
         return self._step(self._with(self.pieces, text)) if text else self  # no text, no step
 
     def rewrite(self, text: str) -> Session:
@@ -69,6 +71,7 @@ class Session:
         Raises:
             VocabError: as `add`.
         """
+        check_text(text)
         if text == self.text:
             return self
         # The first difference; where there is none, one text is the start of the other.
@@ -101,6 +104,7 @@ class Session:
 
     def with_config(self, config: SampleConfig) -> Session:
         """Sample with other settings. None as seed chooses one; a new seed starts at sample 0."""
+        check_type("config", config, SampleConfig, "a SampleConfig")
         config = with_seed(config)
         samples = self.samples if config.seed == self.config.seed else 0
         return replace(self, config=config, samples=samples)
@@ -111,6 +115,7 @@ class Session:
         Raises:
             VocabError: it has characters that the model does not know, and may not.
         """
+        check_text(text)
         if self.config.unknown != "error":
             return self.model.fit(text, self.config.unknown)
         self.model.fit(text[-MAX_PIECE_READ:], "error")  # no more of it is read
@@ -144,6 +149,7 @@ class Session:
 
     def take(self, text: str, *, is_retry: bool = False) -> Session:
         """Append what the model wrote, or put it in place of what it wrote last."""
+        check_text(text)
         base = self.base(is_retry)
         sampled = replace(self, samples=self.samples + 1)
         # A retry with the same text is not a step, but the next one samples again.
@@ -207,6 +213,7 @@ def start_session(model: Model, config: SampleConfig, text: str = "") -> Session
     Raises:
         VocabError: it has characters that the model does not know.
     """
+    check_type("model", model, Model, "what charrnn.load returns")
     session = Session(model, config).with_config(config).add(text)
     return replace(session, undo_steps=())
 

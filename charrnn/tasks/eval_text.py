@@ -6,6 +6,8 @@ into ids and cuts it. Their own corpus is opened where training found it, and mu
 S = tokens.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -15,7 +17,8 @@ import numpy as np
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import COST, OLD_TEXT_SETTINGS, TextConfig, as_dict
-from charrnn.config.fields import refuse_escapes
+from charrnn.config.fields import UNKNOWN, refuse_escapes, setting, validate
+from charrnn.config.text import ERRORS
 from charrnn.corpora.library import locate_texts
 from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.generator import text_format_of
@@ -52,19 +55,23 @@ class NamedModel:
 
 @dataclass(frozen=True)
 class EvalTextRequest:
-    """What to score: files, or a literal text; with neither, the models' own corpus.
+    """What to score: files, or a literal text; with neither, the models' own corpus."""
 
-    files: files, folders, globs, "-" or library names. split: all, train or val; None is val of
-    the models' own corpus, all of another text. encoding, errors: of the files; None are UTF-8 and
-    strict. unknown: of a text that is given, as for `ScoredText`.
-    """
+    files: tuple[str, ...] = setting((), 'files, folders, globs, "-" or library names')
+    split: str | None = setting(
+        None,
+        "None is val of the models' own corpus, all of another text",
+        choices=("all", "train", "val"),
+    )
+    encoding: str | None = setting(None, "of the files; None is UTF-8")
+    text: str | None = setting(None, "a literal text")
+    unknown: str = setting(
+        COST, "of a text that is given, as for `ScoredText`", choices=(COST, *UNKNOWN)
+    )
+    errors: str | None = setting(None, "of the files; None is strict", choices=ERRORS)
 
-    files: Sequence[str] = ()
-    split: str | None = None
-    encoding: str | None = None
-    text: str | None = None
-    unknown: str = COST
-    errors: str | None = None
+    def __post_init__(self) -> None:
+        validate(self)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,11 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
     else:
         texts, whole, unseen, changes = _read_given(first, request, split)
         train, val = split_ids(whole, vocab, first.text.val_fraction)
+    if split == "val" and not len(val) and not first.text.val_fraction:
+        way_out = "--split train, or another text by --file" if is_own else "leaving --split out"
+        raise CorpusError(
+            f"{first.name} was trained with nothing held out; score the whole text by {way_out}"
+        )
     ids = np.concatenate({"train": [train], "val": [val], "all": [train, val]}[split])
     in_train = sum(before < len(train) for before in unseen)
     unseen_chars = {"train": in_train, "val": len(unseen) - in_train, "all": len(unseen)}[split]

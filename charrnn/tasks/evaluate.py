@@ -8,6 +8,7 @@ from pathlib import Path
 
 from charrnn.checkpoint.model_file import read_model
 from charrnn.config import DynamicConfig, TrainConfig
+from charrnn.errors import ConfigError
 from charrnn.generation.scoring import bpc_with_unseen, unseen_bits
 from charrnn.metrics import bits_per_char, perplexity
 from charrnn.model.device import configure_torch
@@ -76,9 +77,11 @@ def evaluate_models(
 
     Raises:
         CheckpointError: a model file is damaged.
-        ConfigError, CorpusError, VocabError: as `read_eval_text`.
+        ConfigError, CorpusError, VocabError: as `read_eval_text`; or there is no model.
         DivergedError: a model learned too fast.
     """
+    if not paths:
+        raise ConfigError("there is no model to score; name one or more")
     named = [NamedModel(name, read_model(path)) for name, path in paths]
     text = read_eval_text(named, request)
     configure_torch(TrainConfig())  # only now: the text may be refused

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.checkpoint.run_store import find_model
-from charrnn.config import RunConfig, SampleConfig
+from charrnn.config import RunConfig, SampleConfig, check_type
+from charrnn.config.fields import plain
 from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.ensemble import MAX_WEIGHT
@@ -141,6 +142,10 @@ def open_models(
         ConfigError: the names or the models do not go together.
         CheckpointError: a model is missing or damaged.
     """
+    check_type("models", models, list | tuple, "a list of names")
+    model, negative_model, *models = map(plain, (model, negative_model, *models))  # paths too
+    for name in (model, negative_model, *models):
+        check_type("a model", name, str | None, "its name")
     if models and model is not None:
         raise ConfigError(
             f"MODEL {model!r} and -m {models[0]!r} both name a model; give each one by -m"
@@ -151,6 +156,7 @@ def open_models(
         names, weights = zip(*map(parse_model_spec, models), strict=True)
     if blend_log and len(models) < 2:
         raise ConfigError("--blend-log blends models; name two or more by -m, or leave it out")
+    check_type("checkpoints", checkpoints, str | Path | None, "the path of a folder")
     folder = Path(RunConfig().checkpoints if checkpoints is None else checkpoints)
     files = [read_model(find_model(name, folder)) for name in names]
     generator: Generator = Model(files[0])

@@ -3,6 +3,8 @@
 `charrnn.sample` in Python and on the command line call this; `generation/` makes each sample.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.config import SampleConfig, with_seed, with_settings
+from charrnn.config import SampleConfig, chosen_settings, with_seed
+from charrnn.config.fields import setting, validate
 from charrnn.errors import ConfigError, located
 from charrnn.generation import samples
 from charrnn.generation.constraints.constraint import Constraint
@@ -23,21 +26,22 @@ from charrnn.tasks.open_models import OpenModels
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRequest:
-    """How many samples to return, and which ones.
+    """How many samples to return, and which ones."""
 
-    best_of: samples made for each one returned, the one of the highest mean log-probability per
-    character. unique: no text twice. sort: the highest mean log-probability first.
-    skip_known_lines: without the lines of the training text. logprobs: how many alternatives to
-    name in each `Cost`; None: no costs, unless they are needed. device: "cpu" or "cuda", by torch.
-    """
+    count: int = setting(1, "samples to return", ge=1)
+    best_of: int = setting(
+        1, "made for each: the one of the highest mean log-probability per character stays", ge=1
+    )
+    unique: bool = setting(False, "no text twice")
+    sort: bool = setting(False, "the highest mean log-probability first")
+    skip_known_lines: bool = setting(False, "without the lines of the training text")
+    logprobs: int | None = setting(
+        None, "alternatives named in each `Cost`; None: no costs, unless they are needed", ge=0
+    )
+    device: str | None = setting(None, "samples by torch on it", choices=("cpu", "cuda"))
 
-    count: int = 1
-    best_of: int = 1
-    unique: bool = False
-    sort: bool = False
-    skip_known_lines: bool = False
-    logprobs: int | None = None
-    device: str | None = None
+    def __post_init__(self) -> None:
+        validate(self)
 
     def check(self, config: SampleConfig) -> None:
         """Refuse what does not go together with the settings.
@@ -120,7 +124,7 @@ def iter_samples(
         ConfigError: settings do not go together, or leave no character to write.
         CorpusError: the training text is needed, and is missing or has changed.
     """
-    config = with_settings(config or SampleConfig(), settings)
+    config = chosen_settings(SampleConfig, config, settings)
     asked = [Prompt(prompt, config)]
     yield from (sample for _, sample in iter_prompts(models, asked, request or SampleRequest()))
 

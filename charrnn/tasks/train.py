@@ -29,7 +29,7 @@ from charrnn.storage import check_room
 from charrnn.tasks import train_request
 from charrnn.tasks.finetune import InitialModel, extend_weights
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
-from charrnn.tasks.train_request import TrainRequest, UnfinishedRun, split_settings
+from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
 from charrnn.text.corpus import Corpus, corpus_from_text, open_corpus
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
@@ -73,7 +73,7 @@ def start_run(
     corpus: Sequence[str],
     settings: Mapping[str, Any],
     *,
-    texts: Sequence[str] = (),
+    texts: Sequence[Text] = (),
     should_stop: Callable[[], bool] = lambda: False,
     should_continue: Callable[[UnfinishedRun], bool] = lambda _: True,
     world: World = SINGLE_PROCESS,
@@ -148,7 +148,7 @@ def start_run(
 def _resolve_request(
     corpus: Sequence[str],
     settings: Mapping[str, Any],
-    texts: Sequence[str],
+    texts: Sequence[Text],
     world: World,
     locks: ExitStack,
 ) -> TrainRequest:
@@ -205,7 +205,13 @@ def _load_state(
     chars = last.summary.get("corpus", {}).get("train_chars")
     is_read_otherwise = is_same_split and chars not in (None, corpus.train_chars)
     if corpus.sha256 != sha256 or corpus.vocab != last.vocab or is_read_otherwise:
-        place = " ".join(request.corpus_paths) or "TEXT"
+        if not request.corpus_paths:
+            raise CheckpointError(
+                f"these are not the texts that run {run.name!r} was trained on; give the same ones "
+                "in the same order, or start a new run from its weights: "
+                f"charrnn.train(texts=..., init_from={run.name!r})"
+            )
+        place = " ".join(request.corpus_paths)
         raise CheckpointError(
             f"the text of {corpus.name} is not the one that run {run.name!r} was trained on; bring "
             "that one back, or start a new run from its weights: "

@@ -10,24 +10,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import charrnn.config as config
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import SETTINGS, DamagedState, RunFolder, format_toml
 from charrnn.checkpoint.run_store import find_model, find_run, list_runs, named_run
-from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig
+from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig, check_type
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.generation.generator import TextFormat
 from charrnn.storage import read_note
 from charrnn.tasks.finetune import SHAPE, InitialModel, required_vocab, with_model_shape
 from charrnn.text.corpus import Corpus
+from charrnn.text.files import open_bytes
+from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import iter_text
 from charrnn.text.vocab import Vocab
 
 _MACHINE = {"device", "precision", "threads", "cuda_graph", "deterministic"}
 _CHANGEABLE = {*LENGTHS, *_MACHINE, "patience", "eval_every", "val_file", "learning_rate"}
 # Not in a run's file.
 _NOT_KEPT = ("resume", "checkpoints", "on_unfinished", "keep_checkpoints", "overwrite")
+
+
+class FileContent(NamedTuple):
+    """What was read of an open file, and the name that messages call it by."""
+
+    name: str
+    content: str | bytes
+
+
+Text = str | bytes | FileContent
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,7 @@ def read_request(
     corpus: Sequence[str],
     settings: Mapping[str, Any],
     resumed: RunFolder | None = None,
-    texts: Sequence[str] = (),
+    texts: Sequence[Text] = (),
 ) -> TrainRequest:
     """Return what is asked for; for a resumed run, on top of the settings in its file.
 
@@ -170,31 +183,40 @@ def read_request(
     return TrainRequest(list(corpus), text, train, run, initial=initial)
 
 
-def read_texts(texts: Sequence[str], config: TextConfig) -> tuple[str, ...]:
+def read_texts(texts: Sequence[Text], config: TextConfig) -> tuple[str, ...]:
     r"""Return texts as files of them are read.
 
-    >>> read_texts(["One", "two\r\n"], TextConfig(lowercase=True))
+    >>> read_texts(["One", b"two\r\n"], TextConfig(lowercase=True))
     ('one', 'two\n')
 
     Raises:
         ConfigError: one is no text, or a setting is for files.
-        CorpusError: one cannot be written in UTF-8.
+        CorpusError: one cannot be decoded, or cannot be written in UTF-8.
     """
     if texts and config.val_file is not None:
         raise ConfigError("val_file goes with files; hold a part of the texts out by val_fraction")
     form = TextFormat(config.normalize, lowercase=config.lowercase)
+    is_binary = config.unit == "byte"
     read = []
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ConfigError(f"texts has a {type(text).__name__} at {number}; give each as a str")
+    for number, each in enumerate(texts):
+        name, text = each if isinstance(each, FileContent) else (f"text {number}", each)
+        check_type(name, text, str | bytes, "a str, or bytes as of a file")
+        if isinstance(text, bytes):
+            text = _decode(name, text, config)
         try:
-            text.encode()
+            text.encode(errors="surrogateescape" if is_binary else "strict")
         except UnicodeEncodeError as error:
-            where = f"character {error.start:,} of text {number}"
+            where = f"character {error.start:,} of {name}"
             raise CorpusError(f"{where} is half of a surrogate pair; remove it") from error
-        is_binary = config.unit == "byte"
         read.append(text if is_binary else text.replace("\r\n", "\n").replace("\r", "\n"))
     return tuple(map(form.normalized, read))
+
+
+def _decode(name: str, data: bytes, config: TextConfig) -> str:
+    """Return bytes as characters, by way of a file, so that both are read alike."""
+    options = {key: getattr(config, key) for key in ("encoding", "errors", "unit")}
+    with open_bytes(data, name) as source:
+        return "".join(iter_text(inspect_sources([source], config), **options))
 
 
 def _read_resumed(

@@ -24,7 +24,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from charrnn.errors import CorpusError, StorageError
 
@@ -117,6 +117,14 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
                 source = Source(path, shown, _stamp_of(path, shown), is_found=shown != name)
                 sources.setdefault(real, source)
         yield list(sources.values())
+
+
+@contextmanager
+def open_bytes(data: bytes, name: str) -> Iterator[Source]:
+    """Yield bytes in memory as a source; as a file's, the name may say that they are packed."""
+    with TemporaryDirectory(prefix="charrnn-") as folder:
+        path = Path(folder, "bytes" + Path(name).suffix)
+        yield Source(_spool(io.BytesIO(data), path, name), name)
 
 
 def iter_bytes(source: Source, *, is_raw: bool = False) -> Iterator[bytes]:
@@ -287,13 +295,17 @@ def _spool_stdin(folder: Path) -> Path:
     """Copy standard input, as bytes, into a file in `folder`."""
     if sys.stdin is None:
         raise CorpusError("standard input is closed; name a file instead of -")
-    path = folder / "stdin"
+    return _spool(sys.stdin.buffer, folder / "stdin", "standard input")
+
+
+def _spool(file: IO[bytes], path: Path, name: str) -> Path:
+    """Copy what is left of an open file to `path`."""
     try:
         with path.open("wb") as spool:
-            shutil.copyfileobj(sys.stdin.buffer, spool, CHUNK_BYTES)
+            shutil.copyfileobj(file, spool, CHUNK_BYTES)
     except OSError as error:
         raise StorageError(
-            f"cannot keep standard input in {folder}: {error.strerror or error}; "
+            f"cannot keep {name} in {path.parent}: {error.strerror or error}; "
             "set TMPDIR to a folder with more room, or name a file"
         ) from error
     return path

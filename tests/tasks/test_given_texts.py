@@ -48,7 +48,7 @@ def test_eval_reads_a_literal_text_as_it_reads_a_file(model: ModelFile, split: s
     models = [NamedModel("tiny", model)]
 
     given = read_eval_text(models, EvalTextRequest(text=DECOMPOSED, split=split))
-    of_file = read_eval_text(models, EvalTextRequest(files=["text.txt"], split=split))
+    of_file = read_eval_text(models, EvalTextRequest(files=("text.txt",), split=split))
 
     assert (given.texts, given.split) == (["text given"], split or "all")
     assert np.array_equal(given.ids, of_file.ids)
@@ -59,7 +59,7 @@ def test_eval_reads_a_literal_text_as_it_reads_a_file(model: ModelFile, split: s
 @pytest.mark.parametrize(
     ("request_", "error", "words"),
     [
-        (EvalTextRequest(text="ab", files=["text.txt"]), ConfigError, "--file and --text both"),
+        (EvalTextRequest(text="ab", files=("text.txt",)), ConfigError, "--file and --text both"),
         (EvalTextRequest(text="ab", encoding="utf-8"), ConfigError, "--encoding says how to read"),
         (EvalTextRequest(text=r"a\nb"), ConfigError, "--text is .* with backslashes"),
         (EvalTextRequest(text=""), CorpusError, "text given leaves 0 characters to score"),

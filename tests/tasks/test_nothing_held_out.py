@@ -12,8 +12,10 @@ import pytest
 
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.errors import CorpusError
 from charrnn.generation.model import Model
 from charrnn.tasks import train as train_task
+from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.tasks.train import Opened, RunReport, start_run
 from charrnn.text.corpus import Corpus
 from tests.training.small_runs import SMALL, stop_after
@@ -67,3 +69,16 @@ def test_a_stopped_run_has_its_last_model_and_goes_on(book: str) -> None:
     uncut = read_model(RunFolder(Path("checkpoints/uncut")).best)
     ours = read_model(RUN.best)
     assert all(np.array_equal(ours.weights[name], uncut.weights[name]) for name in uncut.weights)
+
+
+def test_what_was_not_held_out_cannot_be_scored(book: str) -> None:
+    list(start_run([book], SMALL | {"steps": 1, "val_fraction": 0}))
+    models = [NamedModel("book", read_model(RUN.best))]
+
+    with pytest.raises(
+        CorpusError, match=r"book was trained with nothing held out; .*--split train"
+    ):
+        read_eval_text(models, EvalTextRequest())
+    with pytest.raises(CorpusError, match=r"nothing held out; .* by leaving --split out"):
+        read_eval_text(models, EvalTextRequest(text="abc", split="val"))
+    assert len(read_eval_text(models, EvalTextRequest(split="train")).ids) > 1

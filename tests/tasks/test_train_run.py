@@ -323,7 +323,7 @@ def test_a_run_on_texts_resumes_with_the_same_texts_alone(book: str) -> None:
     list(start_run([], settings, texts=[text], should_stop=stop_after(5)))
     with pytest.raises(ConfigError, match=r"texts in memory; give them again.*resume='text'"):
         run(None, resume="text")
-    with pytest.raises(CheckpointError, match="is not the one that run 'text' was trained on"):
+    with pytest.raises(CheckpointError, match="not the texts that run 'text' was trained on"):
         list(start_run([], {"resume": "text"}, texts=[text + "more"]))
     with pytest.raises(CorpusError, match="was trained on a text in memory"):
         evaluate_models([("text", RunFolder(Path("checkpoints/text")).model)], EvalTextRequest())
@@ -337,7 +337,7 @@ def test_a_run_on_texts_resumes_with_the_same_texts_alone(book: str) -> None:
     ("texts", "settings", "complaint"),
     [
         (["ab\ud800"], {}, "character 2 of text 0 is half of a surrogate pair"),
-        (["a", b"b"], {}, "texts has a bytes at 1"),
+        (["a", 5], {}, "text 1 is of type int; give a str"),
         (["a"], {"val_file": "b.txt"}, "val_file goes with files"),
         ([""], {}, "the text is empty"),
     ],
