@@ -179,7 +179,8 @@ def test_bad_bytes_are_counted_with_their_lines(say: Say, errors: str) -> None:
         f"{'replaced' if errors == 'replace' else 'skipped'}: 5 places, lines 301, 302, 303, …"
     )
     assert say("score", "half", "half.txt", "--errors", errors)[0] == 0
-    assert say("eval", "half", "--file", "half.txt", "--errors", errors)[0] == 0
+    assert "5 places" in say("eval", "half", "--file", "half.txt", "--errors", errors)[2]
+    assert "5 places" in say("corpus", "stats", "half.txt", "--errors", errors)[1]
 
 
 def test_an_image_in_a_folder_is_skipped_by_every_command(say: Say, model: str) -> None:
@@ -190,7 +191,7 @@ def test_an_image_in_a_folder_is_skipped_by_every_command(say: Say, model: str) 
     assert notes_of(say, "code")[0] == "left out, as a PNG image: code/logo.png"
     assert say("train", "code", "--strict-files", *SMALL)[0] == 3
     assert "left out, as a PNG image" in say("score", model, "code")[2]
-    assert say("eval", model, "--file", "code")[0] == 0
+    assert "left out, as a PNG image" in say("eval", model, "--file", "code")[2]
     assert "left out, as a PNG image" in say("corpus", "stats", "code")[1]
 
 
@@ -281,3 +282,21 @@ def test_bytes_go_in_and_come_out_as_they_are(say: Say) -> None:
     assert say("decompress", "bytes", "packed", "-o", "unpacked")[0] == 0
     assert Path("unpacked").read_bytes() == data
     assert say("score", "bytes", "bytes.bin")[0] == 0
+
+
+def test_the_held_out_lines_of_a_list_are_scored_from_the_corpus_alone(say: Say) -> None:
+    Path("names.txt").write_text("\n".join(names(600)) + "\n")
+    assert say("train", "names.txt", *SMALL)[0] == 0
+    assert say("eval", "names")[0] == 0
+
+    code, _, err = say("eval", "names", "--file", "names.txt", "--split", "val")
+    assert code == 2
+    assert "lines, drawn by hash" in err
+
+
+def test_what_is_read_is_not_written_over(say: Say, model: str) -> None:
+    Path("prompt.txt").write_text("the")
+    code, _, err = say("sample", model, "--prompt-file", "prompt.txt", "-o", "prompt.txt")
+
+    assert (code, Path("prompt.txt").read_text()) == (2, "the")
+    assert "prompt.txt is the file that is read" in err

@@ -108,6 +108,8 @@ def command(
             show(scored[protocol], total, _PROTOCOLS[protocol])
 
         result = evaluate_models(paths, EvalTextRequest(**request), config, watch)
+    for note in result.notes:
+        console.print_note(note)
     if result.mapped:
         console.print_note(describe_changes(result.mapped))
     if as_json:

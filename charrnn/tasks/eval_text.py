@@ -28,8 +28,8 @@ from charrnn.tasks.score import TEXT_GIVEN, fit_piece
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.files import open_sources
 from charrnn.text.kinds import inspect_sources
-from charrnn.text.reader import iter_text, text_options
-from charrnn.text.split import split_ids
+from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
+from charrnn.text.split import choose_split
 from charrnn.text.vocab import Ids
 
 
@@ -79,7 +79,8 @@ class EvalText:
     """The characters to score, `ids` (S,), two or more, and where they come from.
 
     unseen_chars: how many more there are, which the models never saw and which have no ids.
-    changes: what was changed for the models to know it, and how often each.
+    changes: what was changed for the models to know it, and how often each. notes: on how files
+    were read.
     """
 
     texts: list[str]
@@ -87,6 +88,7 @@ class EvalText:
     ids: Ids
     unseen_chars: int = 0
     changes: Counter[str] = field(default_factory=Counter)
+    notes: tuple[str, ...] = ()
 
 
 def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> EvalText:
@@ -114,11 +116,13 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
     vocab = first.file.vocab
     unseen: list[int] = []
     changes: Counter[str] = Counter()
+    notes: list[str] = []
     if is_own:
         texts, train, val = _read_own(first, split)
     else:
-        texts, whole, unseen, changes = _read_given(first, request, split)
-        train, val = split_ids(whole, vocab, first.text.val_fraction)
+        texts, whole, unseen, changes = _read_given(first, request, split, notes)
+        cut = len(whole) if split == "all" else _held_out_tail(first, whole)
+        train, val = whole[:cut], whole[cut:]
     if split == "val" and not len(val) and not first.text.val_fraction:
         way_out = "--split train, or another text by --file" if is_own else "leaving --split out"
         raise CorpusError(
@@ -132,7 +136,22 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
         few = counted(chars, "character")
         raise CorpusError(f"{texts[0]} leaves {few} to score; at least 2 are needed")
     names = list(dict.fromkeys(texts))  # a file given twice is read once
-    return EvalText(names, split, ids, unseen_chars, changes)
+    return EvalText(names, split, ids, unseen_chars, changes, tuple(notes))
+
+
+def _held_out_tail(model: NamedModel, ids: Ids) -> int:
+    """Return where the part of a given text begins that training would have held out of it.
+
+    Raises:
+        ConfigError: that is no tail.
+    """
+    split = choose_split(ids, model.file.vocab, np.array([len(ids)]), model.text)
+    if split.ends is not None:
+        raise ConfigError(
+            f"of such a text {model.name} held out {split.held_out}; leave --file and --text out "
+            "to score them, or leave --split out"
+        )
+    return split.position
 
 
 def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> None:
@@ -159,11 +178,12 @@ def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> N
 
 
 def _read_given(
-    model: NamedModel, request: EvalTextRequest, split: str
+    model: NamedModel, request: EvalTextRequest, split: str, notes: list[str]
 ) -> tuple[list[str], Ids, list[int], Counter[str]]:
     """Return the names, the ids (S,), the unseen characters, and the changes of a given text.
 
-    An unseen character is known by how many ids stand before it.
+    An unseen character is known by how many ids stand before it. notes: takes what a person should
+    know of how files were read.
     """
     vocab = model.file.vocab
     if split != "all" and model.text.val_file:  # training cut nothing off its text
@@ -190,13 +210,16 @@ def _read_given(
     if request.text is not None:
         refuse_escapes("--text", request.text, vocab.alphabet)
         normal = text_format_of(model.file.summary).normalized(request.text)
-        return [TEXT_GIVEN], encode([normal]), unseen, changes
+        return [TEXT_GIVEN], encode([vocab.spell(normal)]), unseen, changes
     chosen = (request.encoding or TextConfig().encoding, request.errors or TextConfig().errors)
     form = text_format_of(model.file.summary)
     reading = form.reading(*chosen, is_binary=vocab.is_binary)
     with open_sources(locate_texts(request.files)) as found:
-        pieces = iter_text(inspect_sources(found, reading), **text_options(reading))
-        return list(request.files), encode(pieces), unseen, changes
+        bad: dict[str, BadBytes] = {}
+        sources = inspect_sources(found, reading, notes.append)
+        ids = encode(iter_text(sources, bad=bad, **text_options(reading)))
+    notes += describe_bad(bad, reading.errors)
+    return list(request.files), ids, unseen, changes
 
 
 def _read_own(model: NamedModel, split: str) -> tuple[list[str], Ids, Ids]:

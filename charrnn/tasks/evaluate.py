@@ -53,7 +53,7 @@ class EvalResult:
     """The scores of each model on `chars` characters; average: of several models' probabilities.
 
     unseen_chars: more characters, which the models never saw. mapped: what was changed in the text
-    for the models to know it, and how often each.
+    for the models to know it, and how often each. notes: on how files were read.
     """
 
     texts: list[str]
@@ -63,6 +63,7 @@ class EvalResult:
     average: ModelScores | None
     unseen_chars: int = 0
     mapped: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_models(
@@ -125,6 +126,7 @@ def evaluate_models(
         average if len(rows) > 1 else None,
         text.unseen_chars,
         dict(text.changes),
+        text.notes,
     )
 
 

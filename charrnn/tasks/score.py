@@ -18,7 +18,7 @@ from charrnn.generation.scoring import Line, Scores, bpc_with_unseen, iter_lines
 from charrnn.metrics import perplexity
 from charrnn.text.files import Source
 from charrnn.text.kinds import inspect_sources
-from charrnn.text.reader import iter_text, text_options
+from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
 from charrnn.text.substitutions import Fitted, fit_text, map_text
 from charrnn.text.vocab import Vocab
 
@@ -66,10 +66,12 @@ class ScoredText:
         self.chars = 0
         self.unseen_chars = 0
         self.changes: Counter[str] = Counter()
-        for fitted in self._fitted():
+        bad: dict[str, BadBytes] = {}
+        for fitted in self._fitted(bad):
             self.chars += len(fitted.text)
             self.unseen_chars += len(self._model.vocab.find_unknown(fitted.text))
             self.changes += fitted.changes
+        self.notes += describe_bad(bad, errors)
         known = self.chars - self.unseen_chars
         if known < 2:
             few = f"{self.name} has {counted(known, 'character')}"
@@ -122,11 +124,11 @@ class ScoredText:
             "chars_per_second": chars / self._seconds,
         }
 
-    def _fitted(self) -> Iterator[Fitted]:
+    def _fitted(self, bad: dict[str, BadBytes] | None = None) -> Iterator[Fitted]:
         """Yield the text in pieces, in the form of the model's own text."""
-        pieces: Iterable[str] = iter_text(self._sources, **text_options(self._reading))
+        pieces: Iterable[str] = iter_text(self._sources, bad=bad, **text_options(self._reading))
         if isinstance(self._text, str):
-            pieces = [self._model.text_format.normalized(self._text)]
+            pieces = [self._model.vocab.spell(self._model.text_format.normalized(self._text))]
         return (fit_piece(piece, self._model.vocab, self._unknown) for piece in pieces)
 
 

@@ -38,6 +38,7 @@ from charrnn.text.encode import Job, Result, count_job, split_sources, write_job
 from charrnn.text.files import Source
 from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import describe_bad
 from charrnn.text.split import Ints, Split, iter_parts
 from charrnn.text.trouble import count_trouble, describe_trouble
 from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points, utf8_widths
@@ -252,8 +253,7 @@ def _gather(
             is_begun = is_begun or bool(result["last"])
             bad |= result["bad"]
             found += Counter(result["trouble"])
-    action = "replaced" if config.errors == "replace" else "skipped"
-    notes += [f"{name}: bytes that are not in the encoding {action}: {bad[name]}" for name in bad]
+    notes += describe_bad(bad, config.errors)
     trouble = "" if config.unit == "byte" else describe_trouble(count_trouble(total, found))
     notes += [f"the text has {trouble}"] * bool(trouble)
     return texts, total

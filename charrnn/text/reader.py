@@ -11,7 +11,7 @@ import io
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
@@ -49,6 +49,12 @@ class BadBytes:
         more = ", …" if len(self.lines) == _MAX_LINES else ""
         count = "1 place" if self.places == 1 else f"{self.places:,} places"
         return f"{count}, line{'s' * (len(self.lines) > 1)} {shown}{more}"
+
+
+def describe_bad(bad: Mapping[str, BadBytes | str], errors: str) -> list[str]:
+    """Return a sentence for each file with bytes that were replaced or skipped."""
+    action = "replaced" if errors == "replace" else "skipped"
+    return [f"{name}: bytes that are not in the encoding {action}: {bad[name]}" for name in bad]
 
 
 def iter_text(

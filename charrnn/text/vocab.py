@@ -169,6 +169,14 @@ class Vocab:
             raise self._unknown_error(codes[is_unknown])
         return self._with_bytes(codes, ids, is_unknown)
 
+    def spell(self, text: str) -> str:
+        """Return a text as `decode` writes it: for a binary vocabulary, a character for each byte.
+
+        >>> len(Vocab.of_bytes().spell("é")), len(Vocab("é").spell("é"))
+        (2, 1)
+        """
+        return self.decode(self.encode(text)) if self.is_binary else text
+
     def find_unknown(self, text: str) -> NDArray[np.intp]:
         """Return where the characters of `text` are that cannot be encoded: (U,), ascending.
 
