@@ -184,6 +184,7 @@ def test_nothing_may_be_held_out() -> None:
 
     assert (len(corpus.train), len(corpus.val)) == (297, 0)
     assert corpus.held_out == "nothing (val_fraction is 0)"
+    assert corpus.notes[0].startswith("nothing is held out: ")
 
 
 def test_records_that_are_all_alike_cannot_be_drawn() -> None:
