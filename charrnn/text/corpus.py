@@ -219,7 +219,7 @@ def _cut(
 ) -> Corpus:
     """Return the corpus whose held-out part is the tail of `ids` from `split.position` on."""
     if split.method == "none":
-        notes += ("nothing is held out: nothing stops training early or tells how good the model is",)
+        notes += ("nothing is held out: nothing stops training early, or tells how good it is",)
     train = ids[: split.position]
     val = ids[split.position :]
     train_chars = _count_before(len(train), ids, vocab, marks)
