@@ -26,7 +26,7 @@ CHINESE = "列位看官，你道此书从何而来？说起根由虽近荒唐\n"
 def zipped(name: str) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as file:
-        file.writestr(name, "content " * 20)
+        file.writestr(zipfile.ZipInfo(name), "content " * 20)  # without the time of day
     return stream.getvalue()
 
 
