@@ -59,7 +59,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         validate(self)
-        if self.val_file is not None and self.split != "auto":
+        if self.val_file is not None and self.split in ("blocks", "records"):
             raise ConfigError(
                 f"val_file is held out, so split {self.split} would do nothing; leave one out"
             )

@@ -14,7 +14,11 @@ from charrnn.cli.main import cli
 from charrnn.errors import CharRNNError
 from tests.cli.program import Text, complaint, end_of
 
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+KINDS = [
+    kind
+    for name, kind in vars(errors).items()
+    if name.endswith("Error") and kind.__module__ == errors.__name__
+]
 CODES = {
     "CharRNNError": 1,
     "ConfigError": 2,

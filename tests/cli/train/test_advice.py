@@ -145,8 +145,10 @@ def test_the_gap_between_training_and_held_out_text_gives_the_verdict(
     assert fit(train_nats).startswith(verdict)
 
 
-def test_a_run_that_stopped_getting_better_overfits_whatever_the_gap() -> None:
-    assert fit(2.0, got_worse=True).startswith("it overfits")
+def test_a_run_that_got_worse_overfits_only_if_it_knows_the_training_text_better() -> None:
+    assert fit(1.9, got_worse=True).startswith("it overfits")
+    assert fit(1.9).startswith("the fit is balanced")
+    assert "on the training text too: the learning rate is too high" in fit(2.0, got_worse=True)
 
 
 @pytest.mark.parametrize("ahead", [MORE_TIME, MORE_TEXT])
