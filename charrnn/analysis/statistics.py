@@ -135,8 +135,9 @@ class _Lines:
         self.longest = max(self.longest, self._open_chars, max(map(len, lines)))
         if len(self._seen) < MAX_LINES:
             filled = [line for line in lines if line]
-            self.ordered += sum(map(le, [self._last, *filled], filled)) - (not self._last)
-            self._last = filled[-1] if filled else self._last
+            neighbours = [self._last, *filled] if self._last else filled
+            self.ordered += sum(map(le, neighbours, neighbours[1:]))
+            self._last = neighbours[-1] if neighbours else ""
             hashes = list(map(hash, filled))
             known = len(self._seen)
             self._seen.update(hashes)
