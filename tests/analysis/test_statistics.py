@@ -84,7 +84,14 @@ def test_lines_beyond_the_cap_are_not_compared(monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "share"),
-    [("a\nb\nb\n\nc", 1.0), ("c\nb\na", 0.0), ("a\nc\nb", 0.5), ("", 0.0), ("\n\n", 0.0), ("a", 0.0)],
+    [
+        ("a\nb\nb\n\nc", 1.0),
+        ("c\nb\na", 0.0),
+        ("a\nc\nb", 0.5),
+        ("", 0.0),
+        ("\n\n", 0.0),
+        ("a", 0.0),
+    ],
 )
 @pytest.mark.parametrize("block_chars", [2, 1 << 20])
 def test_lines_that_are_in_order_are_counted(monkeypatch, text, share, block_chars):
