@@ -268,7 +268,7 @@ def _listed(what: str, given: Any, one: Any) -> list[Any]:
 
 
 def _as_paths(given: Names) -> list[str]:
-    """Return paths as texts; refuse what is no path, and a text in the place of one."""
+    """Return paths as texts; refuse what is not a path, and a text in the place of one."""
     names = _listed("a path", given, str | bytes | Path)
     for name in names:
         check_type("a path", name, str | Path, "a str or a Path")

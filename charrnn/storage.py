@@ -132,7 +132,7 @@ def open_plain(path: Path, flags: int = os.O_RDONLY) -> Iterator[BufferedRandom]
     second name, as `cp -al` gives it, is copied first: the other name keeps what it has.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     mode = "wb" if flags & os.O_WRONLY else "rb"  # "wb" does not truncate what is open
     with _plain(path, flags) as descriptor, os.fdopen(descriptor, mode, closefd=False) as file:
@@ -161,7 +161,7 @@ def read_note(path: Path) -> bytes:
     """Return the content of a small file of ours, such as a lock's holder.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file of at most a megabyte.
+        OSError: it cannot be opened, or is not a regular file of at most a megabyte.
     """
     with open_plain(path) as file:
         data = file.read(_MAX_NOTE_BYTES + 1)

@@ -36,7 +36,9 @@ def hold_folder(folder: Path) -> Iterator[None]:
     try:
         # Older versions of filelock truncate what a link leads to.
         if os.path.lexists(folder / LOCK) and not stat.S_ISREG((folder / LOCK).lstat().st_mode):
-            raise StorageError(f"cannot lock {folder}: {folder / LOCK} is no plain file; remove it")
+            raise StorageError(
+                f"cannot lock {folder}: {folder / LOCK} is not a regular file; remove it"
+            )
         lock.acquire()
     except Timeout as error:
         raise RunLockedError(

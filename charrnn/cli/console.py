@@ -32,7 +32,7 @@ class Output(Console):
 def make_stdout(min_columns: int = 0) -> Output:
     """Return stdout, as wide as its terminal but for tables that need `min_columns`.
 
-    Where it is no terminal, a line takes any length.
+    Where it is not a terminal, a line takes any length.
     """
     console = Output()
     is_terminal = console.file.isatty()

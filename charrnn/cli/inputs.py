@@ -7,17 +7,16 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from charrnn.config import RunConfig, SampleConfig, with_seed
+from charrnn.config import RunConfig, SampleConfig, check_names, with_seed, with_settings
 from charrnn.errors import CharRNNError, ConfigError, located
 from charrnn.storage import open_atomically
-from charrnn.wording import nearest
 
 _CHECKPOINTS = RunConfig().checkpoints
 _UNQUOTED_NAME = r"[\w.,+=@%-]+"  # a shell takes these characters as they are
@@ -101,7 +100,7 @@ def _parse_prompts(
     }
     if not lines:
         raise ConfigError(f"--prompts {path} has no line; write one prompt in each")
-    # A line of code may begin with a brace, but is no object with a prompt.
+    # A line of code may begin with a brace, but is not an object with a prompt.
     found = [record for line in lines.values() if (record := _read_record(line)) is not None]
     is_json = Path(path).suffix in (".jsonl", ".ndjson") or len(found) == len(lines)
     if not is_json and not any("prompt" in record for record in found):
@@ -128,19 +127,11 @@ def _parse_record(line: str, config: SampleConfig) -> tuple[str, SampleConfig]:
     if record is None:
         raise ConfigError('it is not a JSON object, as other lines are; write {"prompt": "…"}')
     values = {key.replace("-", "_"): value for key, value in record.items()}
-    known = {"prompt", *(item.name for item in fields(SampleConfig))}
-    for key in values:
-        if key not in known:
-            near = nearest(key, known)
-            hint = f"did you mean {near!r}?" if near else "charrnn sample --help-all lists them"
-            raise ConfigError(f"{key!r} is no setting; {hint}")
+    check_names(values, {"prompt", *(item.name for item in fields(SampleConfig))})
     prompt = values.pop("prompt", None)
     if not isinstance(prompt, str):
         raise ConfigError('it gives no text; write {"prompt": "…"}')
-    settings: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-    }
-    return prompt, with_seed(replace(config, **settings))  # an object may leave it to chance
+    return prompt, with_seed(with_settings(config, values))  # an object may leave it to chance
 
 
 def refuse_target(target: str, option: str = "-o", read: Sequence[str] = ()) -> None:

@@ -212,7 +212,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         validate(self)
         if self.overwrite and self.resume is not None:
-            raise ConfigError("resume continues a run, and overwrite starts it anew; give one")
+            raise ConfigError(
+                "resume continues a run, and overwrite starts it from the beginning; give one"
+            )
         if self.overwrite and self.name is None:
             raise ConfigError("overwrite replaces the run of a given name; give --name too")
 

@@ -130,7 +130,7 @@ class _Results:
         return sorted(self._found.values(), key=lambda each: -each.score)
 
     def are_certain(self, count: int, log_probs: Floats) -> bool:
-        """Return whether no end of the hypotheses that go on (B,) can change the first `count`."""
+        """Return whether no hypothesis that continues (B,) can change the first `count`."""
         if len(self._found) < count:
             return False
         best = self.best()

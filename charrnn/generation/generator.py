@@ -8,7 +8,6 @@ is imported where it is used: most texts should begin at once.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain as chained
@@ -29,7 +28,7 @@ from charrnn.generation.prefill import prefill
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.generation.samples import Sample, collect_samples
 from charrnn.generation.stopping import StoppingCriteria, TextStream
-from charrnn.text.reader import lower
+from charrnn.text.forms import compose, lower
 from charrnn.text.substitutions import Fitted, fit_text
 from charrnn.text.vocab import StreamDecoder, Vocab
 
@@ -70,9 +69,7 @@ class TextFormat:
 
     def composed(self, text: str) -> str:
         """Return the text in the Unicode normal form alone."""
-        if self.normalize == "none":
-            return text
-        return unicodedata.normalize("NFC" if self.normalize == "nfc" else "NFKC", text)
+        return compose(text, self.normalize)
 
     def reading(self, encoding: str, errors: str, *, is_binary: bool) -> TextConfig:
         """Return how files are read in this form; is_binary: for a model of bytes.
@@ -90,7 +87,7 @@ class TextFormat:
 
 
 def check_text(text: object) -> None:
-    """Refuse what is no text, at the border to Python's users.
+    """Refuse what is not a text, at the border to Python's users.
 
     Raises:
         ConfigError: it is of another type.

@@ -3,7 +3,7 @@
 `PatternAutomaton` makes each set of NFA nodes a state when it is first met, with the step that each
 class of characters takes from it. A `PatternSearch` keeps one state for each position at which a
 match may begin, so that a character costs one look-up for each of them, whatever the pattern. What
-no automaton can follow is searched for by `re` anew at each character, within a time limit.
+no automaton can follow is searched for by `re` at each character, within a time limit.
 `stopping.py` calls `make_search`.
 """
 

@@ -143,7 +143,7 @@ def _held_out_tail(model: NamedModel, ids: Ids) -> int:
     """Return where the part of a given text begins that training would have held out of it.
 
     Raises:
-        ConfigError: that is no tail.
+        ConfigError: that is not a tail.
     """
     split = choose_split(ids, model.file.vocab, np.array([len(ids)]), model.text)
     if split.ends is not None:

@@ -190,7 +190,7 @@ def read_texts(texts: Sequence[Text], config: TextConfig) -> tuple[str, ...]:
     ('one', 'two\n')
 
     Raises:
-        ConfigError: one is no text, or a setting is for files.
+        ConfigError: one is not a text, or a setting is for files.
         CorpusError: one cannot be decoded, or cannot be written in UTF-8.
     """
     if texts and config.val_file is not None:

@@ -172,7 +172,7 @@ def _corpus_name(sources: list[Source]) -> str:
 def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vocab | None) -> str:
     """Return a name for all that the ids depend on; the split is cut later and not part of it."""
     are_packed = [source.is_named_packed for source in sources]
-    # What is no text is left out of a folder; the notes that are kept name such files.
+    # What is not text is left out of a folder; the notes that are kept name such files.
     are_found = [source.is_found and source.name for source in sources]
     options = text_options(config) | {"encoding": config.encoding.lower()}
     parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]

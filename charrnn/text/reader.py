@@ -20,13 +20,12 @@ from charrnn.config import TextConfig
 from charrnn.errors import CorpusError
 from charrnn.text.encodings import SAMPLE_BYTES, explain_failure, find_codec, take_sample
 from charrnn.text.files import Source, iter_bytes
+from charrnn.text.forms import NORMAL_FORMS, lower
 
 MAX_HELD_CHARS = 1 << 16
 _MAX_BLANKS = 64  # after a document's end that may be overlooked
 
-_FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
-
-# A decoder that meets bad bytes goes on with one of these for each run of them. No codec makes it.
+# A decoder that meets bad bytes writes one of these for each run of them. No codec makes it.
 _BAD = "\udcff"
 codecs.register_error("charrnn.bad", lambda error: (_BAD, error.end))  # type: ignore[attr-defined]
 _BAD_BECOMES = {"replace": "\ufffd", "skip": ""}
@@ -91,7 +90,7 @@ def iter_text(
     )
     if lowercase:
         texts = (map(lower, pieces) for pieces in texts)
-    if form := _FORMS.get(normalize):
+    if form := NORMAL_FORMS.get(normalize):
         texts = (_iter_normalized(pieces, form) for pieces in texts)
     if document_end is None:
         return iter_joined(texts, ends, separator="\n")
@@ -102,15 +101,6 @@ def text_options(config: TextConfig) -> dict[str, Any]:
     """Return the keyword arguments of `iter_text` that read a text as `config` says."""
     names = ("encoding", "errors", "lowercase", "normalize", "document_end", "unit")
     return {name: getattr(config, name) for name in names}
-
-
-def lower(text: str) -> str:
-    """Return a text in small letters, the same however it is cut into pieces.
-
-    >>> lower("ΟΔΟΣ")  # Python's own lower() makes ς of the last one, as a word ends there
-    'οδοσ'
-    """
-    return text.replace("Σ", "σ").lower()
 
 
 def iter_blocks(pieces: Iterable[str], block_chars: int) -> Iterator[str]:

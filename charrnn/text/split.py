@@ -1,7 +1,7 @@
 """Which part of a text is held out: its tail, the tails of blocks, or records drawn by hash.
 
 A running text holds out its tail, as nanoGPT does, so that figures compare. The tail of a sorted
-list, or the last of several files, would stand for nothing but itself. So of several files a tail
+list, or the last of several files, would represent nothing but itself. So of several files a tail
 of each is held out, and of a list lines drawn by the hash of their content: equal lines never stand
 on both sides, and a line stays on its side when others are added.
 
@@ -32,7 +32,7 @@ _SENTENCE_ENDS = ".,;:!?…-—)]}'\"’”»。，、；：！？」』）"
 _LOOK_TOKENS = 1 << 20  # from the start of a text, to see whether it is a list
 
 _CHUNK_TOKENS = 1 << 22  # hashed at a time
-_FIRST_BYTE = 0x110000  # stands for byte 0 in hashes: after all code points
+_FIRST_BYTE = 0x110000  # byte 0 in hashes: after all code points
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power is 0 modulo 2^64
 
 Bools = NDArray[np.bool_]
@@ -87,12 +87,6 @@ def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) ->
 def split_position(tokens: int, val_fraction: float) -> int:
     """Return how many of `tokens` come before the held-out tail, as nanoGPT counts them."""
     return int(tokens * (1 - val_fraction))
-
-
-def split_ids(ids: Ids, vocab: Vocab, val_fraction: float) -> tuple[Ids, Ids]:
-    """Return `ids` (S,) in two parts, the held-out tail second, cut between two characters."""
-    position = character_start(ids, split_position(len(ids), val_fraction), vocab)
-    return ids[:position], ids[position:]
 
 
 def character_start(ids: Ids, position: int, vocab: Vocab) -> int:

@@ -1,6 +1,6 @@
 """What a model may write in place of characters that it never saw: the nearest ones that it knows.
 
-A text is looked at letter by letter, each with its combining marks. What stands for one, nearest
+A text is looked at letter by letter, each with its combining marks. What replaces one, nearest
 first: its other normal form, a sign that looks alike, its compatibility form (full-width letters,
 ligatures), the other case, and last the letter without its marks. The tables are our own.
 
@@ -34,7 +34,7 @@ _ALIKE = (
     "x×",
     " \t\n",
 )
-_INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # nothing stands for them where need be
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # left out where nothing else is known
 _WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)} | {0x20: 0x3000}
 _CASES: tuple[Callable[[str], str], ...] = (str, str.lower, str.upper, str.casefold)
 _OTHER_FORM = " in its other normal form"
@@ -138,7 +138,7 @@ def _iter_clusters(text: str) -> Iterator[str]:
 
 
 def _candidates(cluster: str) -> Iterator[str]:
-    """Yield what may stand for a character with its marks, the nearest first."""
+    """Yield what may replace a character with its marks, the nearest first."""
     cases = dict.fromkeys(case(cluster) for case in _CASES)
     for each in cases:
         yield from _forms(each)

@@ -123,7 +123,7 @@ def test_a_lock_that_is_a_link_changes_nothing_else(tmp_path: Path, name: str) -
     (tmp_path / "elsewhere").write_text("mine")
     (tmp_path / name).symlink_to(tmp_path / "elsewhere")
     if name == ".lock":
-        with pytest.raises(StorageError, match=r"\.lock is no plain file; remove it"):
+        with pytest.raises(StorageError, match=r"\.lock is not a regular file; remove it"):
             hold_folder(tmp_path).__enter__()
     else:
         with hold_folder(tmp_path):

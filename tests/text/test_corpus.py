@@ -27,7 +27,7 @@ from charrnn.text.corpus import (
     open_corpus,
     open_sources_as_corpus,
 )
-from charrnn.text.split import split_ids
+from charrnn.text.split import split_position
 from charrnn.text.vocab import Vocab
 
 TEXT = "Eine Wörterkette, noch eine,\nund dann 中!\n" * 3
@@ -90,11 +90,7 @@ def only_build() -> Path:
 
 @given(st.integers(1, 10**9))
 def test_the_cut_is_that_of_nanogpt(length: int) -> None:
-    ids = np.broadcast_to(np.uint8(0), length)
-    train, val = split_ids(ids, Vocab("ab"), TextConfig().val_fraction)
-
-    assert len(train) == int(length * 0.9)
-    assert len(train) + len(val) == length
+    assert split_position(length, TextConfig().val_fraction) == int(length * 0.9)
 
 
 @given(TEXTS, st.floats(0.001, 0.5))
@@ -605,9 +601,9 @@ def test_a_vocabulary_that_was_changed_in_place_is_built_again(book: Path) -> No
     assert '"x"' not in about.read_text(encoding="utf-8")
 
 
-def test_of_large_ids_a_sample_is_verified_and_all_on_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a text whose large built ids have a wrong id in block 100."""
     monkeypatch.setattr("charrnn.text.build.VERIFIED_BYTES", 100)
     monkeypatch.setattr("charrnn.text.encode.BLOCK_CHARS", 10)
     monkeypatch.setattr("charrnn.text.files.CHUNK_BYTES", 10)
@@ -618,7 +614,13 @@ def test_of_large_ids_a_sample_is_verified_and_all_on_request(
     data = bytearray(ids.read_bytes())
     data[1000] ^= 1
     ids.write_bytes(data)
+    return path
 
+
+@pytest.mark.usefixtures("damaged")
+def test_of_large_ids_a_sample_is_verified_and_all_on_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert build.open_built(only_build(), is_verified=True) is None
     monkeypatch.setattr("random.sample", lambda blocks, count: [1000 // 10] * count)
     assert build.open_built(only_build()) is None
@@ -694,20 +696,10 @@ def test_options_that_change_a_text_do_not_go_with_bytes() -> None:
 
 
 def test_large_ids_that_were_found_damaged_are_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damaged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.text.build.VERIFIED_BYTES", 100)
-    monkeypatch.setattr("charrnn.text.encode.BLOCK_CHARS", 10)
-    monkeypatch.setattr("charrnn.text.files.CHUNK_BYTES", 10)
     monkeypatch.setattr("random.sample", lambda blocks, count: [3] * count)  # never the bad one
-    path = tmp_path / "book.txt"
-    path.write_text("The quick brown fox.\n" * 100)
-    open_corpus([str(path)])
-    ids = only_build() / "train.ids"
-    data = bytearray(ids.read_bytes())
-    data[1000] ^= 1
-    ids.write_bytes(data)
-    with files.open_sources([str(path)]) as sources:
+    with files.open_sources([str(damaged)]) as sources:
         found = fingerprint.Fingerprint(sources, cache_folder())
         monkeypatch.setattr(found, "sha256", found.compute())
         monkeypatch.setattr("charrnn.text.corpus.Fingerprint", lambda *_: found)

@@ -28,7 +28,7 @@ from charrnn.generation.logit_bias import check_writable
 from charrnn.text.vocab import Ids, Vocab
 
 # Two characters that no text has: one for all that no word holds and that is no part of a word,
-# which at the front of a prefix stands for the edge of a word; and one for all parts of words.
+# which at the front of a prefix means the edge of a word; and one for all parts of words.
 _EDGE = "\ud800"
 _PART = "\udfff"
 _WITHOUT_BLANKS = (

@@ -180,15 +180,15 @@ def test_prompts_come_from_standard_input(sample: Sample, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"prompt": "a"}\n{"prompt": "b", "temprature": 1}\n', "line 2: 'temprature' is no setti"),
+        ('{"prompt": "a"}\n{"prompt": "b", "temprature": 1}\n', "line 2: there is no setting 'temprature'"),
         ('{"prompt": "a"}\n\n{"prompt": 3}\n', 'line 3: it gives no text; write {"prompt": "…"}'),
         ('{"prompt": "a"}\nab\n', "line 2: it is not a JSON object, as other lines are; write {"),
         ('{"prompt": "a", "temperature": -1}', "line 1: temperature is -1; it must be at least 0"),
         (
             '{"promt": "a"}\n{"prompt": "b"}\n',
-            "line 1: 'promt' is no setting; did you mean 'prompt'",
+            "line 1: there is no setting 'promt'; did you mean 'prompt'",
         ),
-        ('{"promt": "a"}\n', "line 1: 'promt' is no setting; did you mean 'prompt'"),
+        ('{"promt": "a"}\n', "line 1: there is no setting 'promt'; did you mean 'prompt'"),
         ('ab\n{"prompt": "b"}\n', "line 1: it is not a JSON object"),
         ("\n \n", "has no line; write one prompt in each"),
     ],
