@@ -180,7 +180,10 @@ def test_prompts_come_from_standard_input(sample: Sample, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"prompt": "a"}\n{"prompt": "b", "temprature": 1}\n', "line 2: there is no setting 'temprature'"),
+        (
+            '{"prompt": "a"}\n{"prompt": "b", "temprature": 1}\n',
+            "line 2: there is no setting 'temprature'",
+        ),
         ('{"prompt": "a"}\n\n{"prompt": 3}\n', 'line 3: it gives no text; write {"prompt": "…"}'),
         ('{"prompt": "a"}\nab\n', "line 2: it is not a JSON object, as other lines are; write {"),
         ('{"prompt": "a", "temperature": -1}', "line 1: temperature is -1; it must be at least 0"),
