@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import time
 import tracemalloc
 from collections import Counter
@@ -478,6 +479,6 @@ def test_an_absurd_file_is_refused_at_once_and_in_little_memory(
     assert expected in message
     assert message.isprintable()
     assert len(message.replace(str(tmp_path), "")) < 350
-    assert seconds < 1
+    assert seconds < (1 if sys.gettrace() is None else 3)  # coverage slows Python threefold
     assert peak <= 2 * len(data) + 64 * MB  # of a sparse file, what is really there
     figure(f"{seconds:.3f} s, peak {peak / MB:.1f} MB")
