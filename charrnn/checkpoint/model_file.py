@@ -164,6 +164,7 @@ _SUMMARY = {
     **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc"), _LOSS),
     "corpus": {"name": str, "paths": [str], "sha256": str, "train_chars": int, "val_chars": int},
     "settings": {},
+    "resolved": {},
     **dict.fromkeys(("device", "precision", "created"), str),
     "versions": {},
     "baselines_bpc": {},
@@ -181,6 +182,7 @@ _PROGRESS = {
         **dict.fromkeys(("seq_len", "batch_size"), int),
         "learning_rate": _REAL,
         **dict.fromkeys(("total_steps", "eval_every"), int | None),
+        "machine_speed": _LOSS,
     },
     "schedule": {
         **dict.fromkeys(("warmup_steps", "changed_at", "fading_steps"), int),
@@ -188,6 +190,7 @@ _PROGRESS = {
         "difference": _REAL,
     },
     "is_warned": bool,
+    "length_history": str | None,
     "scaler": {},
     "logs": {},
     "is_finished": bool,

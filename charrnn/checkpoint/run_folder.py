@@ -5,6 +5,7 @@ checkpoints/<name>/
     step-<n>.safetensors  the newest states, with all that is needed to resume
     metrics.jsonl         a line for each milestone and evaluation
     config.toml           the corpus and every setting, for charrnn train --config
+    resolved.toml         at the end: the same with all that was chosen, to repeat the run
     samples.txt           what the model wrote at each evaluation
 
 An older state is removed only once a newer one is safe, so a damaged state costs the steps since
@@ -29,16 +30,18 @@ from charrnn.metrics import without_nan
 from charrnn.storage import append_text, cut_file, flush_file, write_atomically
 
 SETTINGS = "config.toml"  # written first, so it marks a folder as a run of ours
+_RESOLVED = "resolved.toml"
 _BEST = "best.safetensors"
 _METRICS = "metrics.jsonl"
 _SAMPLES = "samples.txt"
 _STATE = re.compile(r"step-(0|[1-9][0-9]*)\.safetensors")
 # Temporary files of storage.py, as a killed process leaves them.
 _LEFTOVER = re.compile(
-    rf"\.({re.escape(_BEST)}|{_STATE.pattern}|{re.escape(SETTINGS)}|{re.escape(HOLDER)})"
+    rf"\.({re.escape(_BEST)}|{_STATE.pattern}|{re.escape(SETTINGS)}|{re.escape(_RESOLVED)}"
+    rf"|{re.escape(HOLDER)})"
     r"\.[0-9a-f]{12}"
 )
-_OWN_NAMES = {SETTINGS, _BEST, _METRICS, _SAMPLES, LOCK, HOLDER}
+_OWN_NAMES = {SETTINGS, _RESOLVED, _BEST, _METRICS, _SAMPLES, LOCK, HOLDER}
 _OWN = re.compile(rf"({_STATE.pattern}|{re.escape(_BEST)})(\.damaged)?")
 
 
@@ -208,6 +211,10 @@ class RunFolder:
     def save_settings(self, settings: Mapping[str, Any]) -> None:
         """Write config.toml."""
         write_atomically(self.path / SETTINGS, format_toml(settings))
+
+    def save_resolved(self, comment: str, settings: Mapping[str, Any]) -> None:
+        """Write resolved.toml, which begins with a comment of one line."""
+        write_atomically(self.path / _RESOLVED, f"# {comment}\n{format_toml(settings)}")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

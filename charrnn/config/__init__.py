@@ -26,13 +26,30 @@ from charrnn.config.fill import FillConfig
 from charrnn.config.model import CELLS, GATES, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
 from charrnn.config.text import LIBRARY_FOLDER, TextConfig
-from charrnn.config.train import DEFAULT_BUDGET, LENGTHS, DynamicConfig, RunConfig, TrainConfig
+from charrnn.config.train import (
+    DEFAULT_BUDGET,
+    LENGTHS,
+    DynamicConfig,
+    Length,
+    RunConfig,
+    TrainConfig,
+    format_length_history,
+    parse_length_history,
+)
 
 __all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
 __all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig", "FillConfig"]
 __all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
-__all__ += ["check_names", "check_type", "checked", "chosen_settings", "did_you_mean"]
-__all__ += ["parse_bias", "with_new_names", "with_seed", "with_settings"]
+__all__ += [
+    "Length",
+    "check_names",
+    "check_type",
+    "checked",
+    "chosen_settings",
+    "did_you_mean",
+    "format_length_history",
+]
+__all__ += ["parse_bias", "parse_length_history", "with_new_names", "with_seed", "with_settings"]
 
 OLD_TEXT_SETTINGS = {"split": "tail"}
 """What held for runs that are older than these settings, where that is not the default."""

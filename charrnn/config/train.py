@@ -6,8 +6,10 @@ A setting whose default is None is chosen later, from the corpus and the budget.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from charrnn.config.fields import plain, setting, validate
@@ -24,6 +26,7 @@ _AMOUNT = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*{_UNIT}\s*")
 _DURATION = re.compile(rf"({_AMOUNT.pattern})+")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MAX_DURATION_SECONDS = 1e9  # 32 years
+_CHANGE = re.compile(r"[0-9]{1,15}:[1-9][0-9]{0,14}:[1-9][0-9]{0,14}")
 
 
 def parse_duration(text: str) -> float:
@@ -42,6 +45,41 @@ def parse_duration(text: str) -> float:
     if not 0 < seconds < _MAX_DURATION_SECONDS:
         raise ConfigError(f"{text!r} is not a length of time; write 90s, 10 min or 1h30m")
     return seconds
+
+
+@dataclass(frozen=True)
+class Length:
+    """After `step`, a run by budget settles on `total_steps`, evaluated every `eval_every`."""
+
+    step: int
+    total_steps: int
+    eval_every: int
+
+
+def parse_length_history(text: str) -> list[Length]:
+    """Return the changes that "STEP:STEPS:SPACING …" lists, the first one first.
+
+    Raises:
+        ConfigError: the text is no such list, or its steps do not rise.
+
+    >>> parse_length_history("16:3843:193 579:3790:193")[1].total_steps
+    3790
+    """
+    parts = text.split()
+    if not parts or not all(_CHANGE.fullmatch(part) for part in parts):
+        raise ConfigError(
+            f"length_history is {text!r}; give STEP:STEPS:SPACING, one or more, as resolved.toml "
+            "has it"
+        )
+    changes = [Length(*map(int, part.split(":"))) for part in parts]
+    if any(later.step < earlier.step for earlier, later in pairwise(changes)):
+        raise ConfigError(f"length_history is {text!r}; its steps must rise")
+    return changes
+
+
+def format_length_history(changes: Iterable[Length]) -> str:
+    """Return the changes as `parse_length_history` reads them."""
+    return " ".join(f"{each.step}:{each.total_steps}:{each.eval_every}" for each in changes)
 
 
 _MODEL_FIELDS = {item.name: item for item in fields(ModelConfig)}
@@ -88,6 +126,11 @@ class TrainConfig:
         None, "passes over the training text, instead of --budget", gt=0, le=1e9
     )
     steps: int | None = _length(None, "optimizer updates, instead of --budget", ge=1)
+    length_history: str | None = _length(
+        None,
+        "with --steps: how the length of a run by --budget changed on its way, as its "
+        "resolved.toml records it, to repeat it bit for bit",
+    )
     patience: int = _length(
         8,
         "stop after this many evaluations in a row with a loss over 2% above the best; 0 turns it "
@@ -174,11 +217,23 @@ class TrainConfig:
             raise ConfigError(f"{' and '.join(given)} both say how long to train; give one")
         if self.budget is not None:
             parse_duration(self.budget)  # a bad one is refused here, not in the middle of a run
+        if self.length_history is not None:
+            last = parse_length_history(self.length_history)[-1]
+            if last.total_steps != self.steps:
+                raise ConfigError(
+                    f"length_history ends with {last.total_steps} steps; give steps="
+                    f"{last.total_steps} with it, or leave length_history out"
+                )
         if self.decay_rate != _DECAY_RATE and self.lr_schedule != "exponential":
             raise ConfigError(
                 f"decay_rate works only with lr_schedule exponential, not {self.lr_schedule}; "
                 "leave --decay-rate out, or use --lr-schedule exponential"
             )
+
+    @property
+    def length_changes(self) -> list[Length]:
+        """The changes to repeat, in order; [] if there are none."""
+        return parse_length_history(self.length_history) if self.length_history else []
 
     @property
     def budget_seconds(self) -> float | None:

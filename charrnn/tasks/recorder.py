@@ -1,8 +1,9 @@
 """Reports → files: what a run leaves in its folder.
 
-metrics.jsonl gets a line for each milestone, evaluation and incident; samples.txt what the model
-writes at each evaluation; best.safetensors and step-N.safetensors the weights. The training loop
-hands every report to `record` before anybody sees it.
+metrics.jsonl gets a line for the start, each change of the run's length, each milestone, evaluation
+and incident; samples.txt what the model writes at each evaluation; best.safetensors and
+step-N.safetensors the weights; resolved.toml all settings in force, chosen ones too. The training
+loop hands every report to `record` before anybody sees it.
 """
 
 import platform
@@ -16,6 +17,7 @@ from charrnn._version import __version__
 from charrnn.analysis.baselines import score_baselines
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.config import LENGTHS, Length, as_dict, format_length_history
 from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.train_request import TrainRequest
@@ -66,6 +68,8 @@ class Recorder:
         """Write into this folder from here on."""
         self.run = run
         self._started = started
+        self._lengths = list(started.length_history or ())
+        self._is_repeatable = started.length_history is not None
 
     def record(self, report: reports.Report) -> Iterator[reports.Report | Written | RunFinished]:
         """Write what a report brings; yield it, and after it what that led to."""
@@ -82,10 +86,11 @@ class Recorder:
             yield RunFinished(self.run, report, baselines, self._corpus.val_chars)
 
     def _write(self, run: RunFolder, report: reports.Report) -> None:
-        if isinstance(report, reports.Progress) and report.is_milestone:
-            run.log_metrics({"event": "progress", **asdict(report)})
-        elif isinstance(report, reports.Incident):
-            run.log_metrics({"event": "incident", **asdict(report)})
+        if isinstance(report, Length):
+            self._lengths.append(report)
+        is_milestone = isinstance(report, reports.Progress) and report.is_milestone
+        if is_milestone or isinstance(report, reports.Started | Length | reports.Incident):
+            run.log_metrics({"event": type(report).__name__.lower(), **asdict(report)})
         elif isinstance(report, reports.Evaluation):
             # vars, as asdict would copy the weights.
             values = {key: value for key, value in vars(report).items() if key != "weights"}
@@ -94,7 +99,10 @@ class Recorder:
             if report.is_best:
                 run.save_best(self._model_of(report))
         elif isinstance(report, reports.Snapshot):
+            self._is_repeatable = report.progress["length_history"] is not None
             self._save_state(run, report)
+        elif isinstance(report, reports.Finished):
+            self._save_resolved(run)
 
     def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Written:
         """Let the model write a little, always from the same random stream."""
@@ -108,6 +116,8 @@ class Recorder:
         corpus = self._corpus
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
+        # The length is final only now.
+        best.summary["resolved"] = self._resolved()
         figures = _val_figures(report.best_val_nats, report.best_val_windowed_nats) | {
             "train_eval_nats": report.best_train_eval_nats,
             "baselines_bpc": baselines,
@@ -148,6 +158,38 @@ class Recorder:
         state = ModelFile(report.model, vocab, report.weights, summary, report.arrays, progress)
         run.save_state(state, report.step, self._request.run.keep_checkpoints)
 
+    def _resolved(self) -> dict[str, Any]:
+        """Return every setting with the value in force; `length_history` where it changed."""
+        started = self._started
+        plan = started.plan
+        chosen = as_dict(plan.model) | {
+            name: getattr(plan, name) for name in ("seq_len", "batch_size", "learning_rate")
+        }
+        del chosen["vocab_size"]
+        machine = {name: getattr(started, name) for name in ("device", "precision", "threads")}
+        settings = self._request.settings | chosen | machine
+        steps = self._lengths[-1].total_steps if self._lengths else plan.total_steps
+        if steps is not None:  # else the first steps have not shown yet how many fit the budget
+            settings |= dict.fromkeys(LENGTHS) | {"steps": steps}
+            if not self._lengths:
+                settings["eval_every"] = plan.eval_every
+            elif self._is_repeatable:
+                settings["length_history"] = format_length_history(self._lengths)
+        return settings
+
+    def _save_resolved(self, run: RunFolder) -> None:
+        """Write the settings in force, and whether they repeat the run."""
+        started = self._started
+        comment = "all settings of this run; charrnn train --config with this file"
+        if self._is_repeatable:
+            comment += " repeats it on a CPU, bit for bit"
+        else:
+            comment += " makes one like it: this one was rolled back, or continued with another "
+            comment += "length or learning rate"
+        if started.processes > 1:
+            comment += f", with {started.processes} processes"
+        run.save_resolved(comment, {"corpus": self._request.corpus_paths} | self._resolved())
+
     def _summary(
         self, step: int, val_nats: float | None, report: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -165,6 +207,7 @@ class Recorder:
                 "val_chars": corpus.val_chars,
             },
             "settings": self._request.settings,
+            "resolved": self._resolved(),
             **self._request.origin(corpus.vocab),
             "device": self._started.device,
             "precision": self._started.precision,

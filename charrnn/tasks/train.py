@@ -28,6 +28,7 @@ from charrnn.errors import (
 from charrnn.storage import check_room
 from charrnn.tasks import train_request
 from charrnn.tasks.finetune import InitialModel, extend_weights
+from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
 from charrnn.text.corpus import Corpus, corpus_from_text, open_corpus
@@ -115,11 +116,13 @@ def start_run(
         def record(report: Report) -> Iterator[RunReport]:
             if isinstance(report, Started):
                 opened = _open_folder(request, text, snapshot, report, world, locks)
+                save_speeds(speeds)
                 recorder.start(opened.run, report)
                 is_found = found is not None
                 yield replace(opened, is_found=is_found, damaged=request.damaged + damaged)
             yield from recorder.record(report)
 
+        speeds = read_speeds()
         with _naming_what_was_saved(recorder):
             model = request.initial
             is_left = False
@@ -132,6 +135,7 @@ def start_run(
                 record=record,
                 should_stop=lambda: is_left or should_stop(),
                 world=world,
+                speeds=speeds,
             )
             report = None
             try:

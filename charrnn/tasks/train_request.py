@@ -28,7 +28,15 @@ from charrnn.text.reader import iter_text
 from charrnn.text.vocab import Vocab
 
 _MACHINE = {"device", "precision", "threads", "cuda_graph", "deterministic"}
-_CHANGEABLE = {*LENGTHS, *_MACHINE, "patience", "eval_every", "val_file", "learning_rate"}
+_CHANGEABLE = {
+    *LENGTHS,
+    "length_history",
+    *_MACHINE,
+    "patience",
+    "eval_every",
+    "val_file",
+    "learning_rate",
+}
 # Not in a run's file.
 _NOT_KEPT = ("resume", "checkpoints", "on_unfinished", "keep_checkpoints", "overwrite")
 
@@ -240,7 +248,8 @@ def _read_resumed(
         if key not in _CHANGEABLE:
             _refuse_change(folder.name, key, value, before, last)
     if given.keys() & set(LENGTHS):
-        before = before | dict.fromkeys(LENGTHS)  # a new length replaces the old one, of any kind
+        # A new length replaces the old one, of any kind.
+        before = before | dict.fromkeys((*LENGTHS, "length_history"))
     text, train, _ = split_settings(before | given)
     run = replace(run, init_from=before.get("init_from"))
     paths = [] if has_texts else list(corpus) or paths

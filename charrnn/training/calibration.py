@@ -8,6 +8,7 @@ V = tokens of the vocabulary, H = hidden size, B = lanes, T = window length.
 """
 
 import time
+from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass, replace
 from itertools import count, takewhile
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 
 from charrnn.config import GATES, LENGTHS, ModelConfig, TrainConfig
 from charrnn.errors import ConfigError, counted
-from charrnn.model.device import autocast, check_cuda_graph, lacks_kernel
+from charrnn.model.device import PRECISIONS, autocast, check_cuda_graph, lacks_kernel
 from charrnn.model.network import RecurrentLayer
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import free_bytes
@@ -33,6 +34,7 @@ _INPUT_SIZE = 64
 _HIDDEN_SIZE = 256
 _REFERENCE_SECONDS = 0.0021
 _ROUNDS = 5
+_MEASURING_SECONDS = 0.1  # at least: beside other work, some pass of many goes undisturbed
 _LEAST = 1 / 16
 _MOST = 256.0
 
@@ -61,10 +63,13 @@ def choose_plan(
     precision: torch.dtype,
     is_resumed: bool,
     world: World,
+    speeds: MutableMapping[str, float] | None = None,
 ) -> Plan:
     """Return a plan with all that `config` leaves open, by measured speed if a time is the limit.
 
-    If there are several processes, the main one measures, and N count as N times as fast.
+    If there are several processes, the main one measures, and N count as N times as fast. speeds:
+    the highest measured on this machine so far, by what was measured; updated. A busy machine
+    measures less than it can do, and the same command must not choose other sizes then.
 
     Raises:
         ConfigError: there are more processes than lanes, or the device does not support a setting.
@@ -74,14 +79,26 @@ def choose_plan(
     check_cuda_graph(config, device, world.world_size)
     vocab_size = corpus.vocab.size
     tokens = len(corpus.train)
+    speeds = {} if speeds is None else speeds
+
+    def highest(what: str, measured: float) -> float:
+        key = f"{what}, {device}, {PRECISIONS[precision]}, {torch.get_num_threads()} threads"
+        speeds[key] = max(measured, speeds.get(key, 0.0))
+        return speeds[key]
+
     plan = make_plan(config, vocab_size, tokens)
+    if config.length_changes:  # as in the run that is repeated, these come on the way
+        plan = replace(plan, total_steps=None, eval_every=config.eval_every)
     if not is_resumed and config.budget_seconds is not None:
         if device.type == "cuda":
             gpu = measure_gpu(device, precision)
-            together = replace(gpu, flop_per_second=gpu.flop_per_second * world.world_size)
+            rate = highest("products", gpu.flop_per_second)
+            together = replace(gpu, flop_per_second=rate * world.world_size)
             config = size_for_gpu(config, together, vocab_size, tokens)
         is_sized = config.hidden_size is not None
-        speed = 1.0 if is_sized else measure_speed(device, precision) * world.world_size
+        speed = 1.0
+        if not is_sized:
+            speed = highest("layer", measure_speed(device, precision)) * world.world_size
         plan = make_plan(config, vocab_size, tokens, speed)
         if config.dropout is None:  # it depends on how often the text will be read
             seconds = measure_step(shard_of(plan, world), config, corpus, device, precision)
@@ -153,12 +170,15 @@ def resumed_plan(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
 def measure_speed(device: torch.device, precision: torch.dtype) -> float:
     """Return how many times as fast as the reference machine `device` trains: 1/16 to 256.
 
-    The quickest of five passes counts, so that other work on the machine matters little.
+    The quickest of many passes counts, so that other work on the machine matters little.
     """
     with torch.random.fork_rng(devices=[]):
         layer = RecurrentLayer("lstm", "tanh", _INPUT_SIZE, _HIDDEN_SIZE, False).to(device)
     inputs = torch.ones(_SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, device=device)
+    ends = time.perf_counter() + _MEASURING_SECONDS
     seconds = min(_pass_seconds(layer, inputs, precision) for _ in range(1 + _ROUNDS))
+    while time.perf_counter() < ends:
+        seconds = min(seconds, _pass_seconds(layer, inputs, precision))
     return min(max(_REFERENCE_SECONDS / seconds, _LEAST), _MOST)
 
 

@@ -7,7 +7,7 @@ repeats an uninterrupted one bit for bit.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
 from charrnn.config import TrainConfig
@@ -18,6 +18,7 @@ from charrnn.training.calibration import check_same
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.evaluation import HeldOut
 from charrnn.training.memory import HINT, within_memory
+from charrnn.training.plan import Plan
 from charrnn.training.reports import Report, Snapshot
 from charrnn.training.state import TrainingState
 from charrnn.training.stats import MOST_DROPPED, Best
@@ -40,6 +41,7 @@ def train(
     record: Record = lambda report: (report,),
     should_stop: Callable[[], bool] = lambda: False,
     world: World = SINGLE_PROCESS,
+    speeds: MutableMapping[str, float] | None = None,
 ) -> Iterator[Any]:
     """Train a network on `corpus` and yield what happens.
 
@@ -47,7 +49,8 @@ def train(
     weights of a new run, by public name, into those to start from. record: called with each report
     before it is yielded. should_stop: asked after every step and while evaluating; once it returns
     true, the run yields a Snapshot, then Finished, and ends. world: the processes that train
-    together; each must be given the same and yields the same reports.
+    together; each must be given the same and yields the same reports. speeds: as for
+    `choose_plan`.
 
     Raises:
         ConfigError: the device is missing, or does not support a setting.
@@ -61,7 +64,7 @@ def train(
     with deterministic_algorithms(config), within_memory(short):
         check_same(corpus, config, resume, world)
         held_out = HeldOut(corpus, config, world)
-        state = TrainingState(corpus, config, resume, best or Best(), initial, world)
+        state = TrainingState(corpus, config, resume, best or Best(), initial, world, speeds)
         run = _Run(state, held_out, record, should_stop)
         yield from record(state.started(held_out))
         try:
@@ -177,7 +180,7 @@ class _Run:
         state.clock.end_steps(len(results))
         if state.plan.total_steps is None:
             tokens = len(self._held_out.part)
-            state.follow(
+            yield from self._follow(
                 state.clock.fix_steps(state.trainer.step, state.plan, state.config, tokens)
             )
         for result in results:
@@ -213,7 +216,13 @@ class _Run:
         state.world.barrier()  # the main process has written the best model
         yield from self.save()
         state.clock.end_evaluation()
-        state.follow(state.clock.adjust(state.trainer.step, state.plan, state.config))
+        yield from self._follow(state.clock.adjust(state.trainer.step, state.plan, state.config))
+
+    def _follow(self, plan: Plan) -> Iterator[Any]:
+        """Use this plan from here on; record its length where that is another one."""
+        length = self._state.follow(plan)
+        if length is not None:
+            yield from self._record(length)
 
     def keep(self) -> Iterator[Any]:
         """Save before a stop; where nothing is held out, the last model too."""

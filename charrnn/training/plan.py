@@ -56,6 +56,7 @@ class Plan:
     learning_rate: float
     total_steps: int | None
     eval_every: int | None
+    machine_speed: float | None = None  # that the sizes were chosen by, as for `make_plan`
 
     def with_steps(self, total_steps: int, config: TrainConfig) -> Plan:
         """Return the plan with its number of steps, and how many lie between evaluations."""
@@ -94,7 +95,8 @@ def make_plan(
     epochs = expected_steps * tokens_per_step / max(train_tokens, 1)
     model = _make_model(config, vocab_size, hidden, train_tokens, epochs)
     rate = config.learning_rate or choose_learning_rate(model)
-    plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every)
+    chosen_by = speed if config.budget_seconds and config.hidden_size is None else None
+    plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every, chosen_by)
     return plan if steps is None else plan.with_steps(steps, config)
 
 

@@ -1,14 +1,14 @@
 """What a training run reports: frozen values that the caller shows and records.
 
-A run yields one Started, then any number of Progress, Evaluation, Snapshot and Incident reports,
-and at the end one Finished. Losses are nats per character of the text, also where a character took
-several tokens.
+A run yields one Started, then any number of Progress, Length, Evaluation, Snapshot and Incident
+reports, and at the end one Finished. Losses are nats per character of the text, also where a
+character took several tokens.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from charrnn.config import ModelConfig
+from charrnn.config import Length, ModelConfig
 from charrnn.training.plan import Plan
 from charrnn.training.trainer import Arrays
 from charrnn.training.trouble import Trouble
@@ -21,7 +21,8 @@ class Started:
     val_chars: the characters of the held-out text that are used. state_bytes: the size of a
     snapshot's arrays without lane states; model_bytes: of the weights alone. micro_batches: the
     parts in which the lanes of a window are read. processes: they train together, with `threads`
-    each.
+    each. length_history: how the length of a resumed run changed before; None if that is not all
+    that it takes to repeat the run.
     """
 
     plan: Plan
@@ -36,6 +37,7 @@ class Started:
     micro_batches: int
     resumed_from_step: int = 0
     processes: int = 1
+    length_history: tuple[Length, ...] | None = ()
 
 
 @dataclass(frozen=True)
@@ -160,4 +162,4 @@ class Finished:
     snapshot: Snapshot = field(repr=False)
 
 
-Report = Started | Progress | Evaluation | Snapshot | Incident | Finished
+Report = Started | Progress | Length | Evaluation | Snapshot | Incident | Finished

@@ -4,13 +4,19 @@
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 
 import numpy as np
 
-from charrnn.config import LENGTHS, TrainConfig
+from charrnn.config import (
+    LENGTHS,
+    Length,
+    TrainConfig,
+    format_length_history,
+    parse_length_history,
+)
 from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.model.device import PRECISIONS, choose_device, choose_precision, configure_torch
 from charrnn.model.network import numpy_state_dict
@@ -52,6 +58,7 @@ class TrainingState:
         best: Best,
         initial: Callable[[Arrays], Arrays] | None,
         world: World,
+        speeds: MutableMapping[str, float] | None,
     ) -> None:
         self.config = config
         self.world = world
@@ -60,8 +67,12 @@ class TrainingState:
         self.threads = configure_torch(config)
         self.device = choose_device(config.device)
         precision = choose_precision(config.precision, self.device)
-        plan = choose_plan(config, corpus, self.device, precision, resume is not None, world)
+        plan = choose_plan(
+            config, corpus, self.device, precision, resume is not None, world, speeds
+        )
+        self.length_history: tuple[Length, ...] | None = ()
         if resume is not None:
+            self.length_history = _history_of(resume, config)
             with _refuse_foreign():
                 plan = check_shard(resumed_plan(resume, plan, config), world)
         self.plan = plan
@@ -77,9 +88,16 @@ class TrainingState:
 
     # ── plan and snapshots ──
 
-    def follow(self, plan: Plan) -> None:
-        """Use this plan from here on, as the main process has it."""
-        self.plan = plan_from_json(self.world.broadcast(asdict(plan)))
+    def follow(self, plan: Plan) -> Length | None:
+        """Use this plan from here on, as the main process has it; return its length if new."""
+        before = self.plan
+        self.plan = plan = plan_from_json(self.world.broadcast(asdict(plan)))
+        if plan == before or plan.total_steps is None or plan.eval_every is None:
+            return None
+        length = Length(self.trainer.step, plan.total_steps, plan.eval_every)
+        if self.length_history is not None:
+            self.length_history = (*self.length_history, length)
+        return length
 
     def save(self) -> Snapshot | None:
         """Return the snapshot to keep and to go back to; None if it holds NaN or infinity."""
@@ -106,6 +124,7 @@ class TrainingState:
                 f"with a lower --learning-rate than {rate:g} or {self._clip_hint()}"
             )
         self._load(self.good)
+        self.length_history = None  # when the good snapshot was taken was a matter of time
         self.stats.rollbacks = rollbacks
         self.trainer.rate_factor = 0.5**rollbacks
         cursor = self.trainer.cursor
@@ -135,6 +154,7 @@ class TrainingState:
             **rest,
             "plan": plan,
             "length": length_of(self.config),
+            "length_history": _spell(self.length_history),
             **self.stats.state_dict(),
             "elapsed_seconds": self.clock.elapsed_seconds,
             "is_finished": False,
@@ -196,6 +216,7 @@ class TrainingState:
             micro_batches=self.trainer.micro_batches,
             resumed_from_step=self.trainer.step,
             processes=self.world.world_size,
+            length_history=self.length_history,
         )
 
     def incident(self, kind: str, result: StepResult, level_nats: float) -> Incident:
@@ -302,6 +323,23 @@ class TrainingState:
             best_weights=best.weights,
             snapshot=snapshot,
         )
+
+
+def _history_of(resume: Snapshot, config: TrainConfig) -> tuple[Length, ...] | None:
+    """Return the changes of a run's length so far; None where they cannot repeat the run."""
+    progress = resume.progress
+    spelled = progress.get("length_history")  # files of older versions have none
+    given = config.learning_rate
+    is_same = progress["length"] == length_of(config)
+    if spelled is None or not is_same or given not in (None, progress["plan"]["learning_rate"]):
+        return None
+    with suppress(ConfigError):  # the file may be forged
+        return tuple(parse_length_history(spelled)) if spelled else ()
+    return None
+
+
+def _spell(history: tuple[Length, ...] | None) -> str | None:
+    return None if history is None else format_length_history(history)
 
 
 def _are_finite(arrays: Arrays) -> bool:
