@@ -19,6 +19,7 @@ from charrnn.cli.options import Choice, Command, errors_option, settings_options
 from charrnn.config import DynamicConfig
 from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
+from charrnn.text.split import PARTS
 from charrnn.text.substitutions import describe_changes
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 @click.option("--text", help="score this text, given as an argument")
 @click.option(
     "--split",
-    type=Choice(["all", "train", "val"]),
+    type=Choice(["all", *PARTS]),
     show_default="val; all with --file or --text",
-    help="part of the text to score, split as in training",
+    help="part of the text to score, split as in training: val chose the best model, test (of "
+    "train --test-fraction) chose nothing, so a figure to publish comes from test. With --file, "
+    "the models' own text is known again wherever it is now",
 )
 @unknown_option
 @errors_option
