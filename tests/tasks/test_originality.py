@@ -115,7 +115,7 @@ def test_a_missing_text_is_named(train: Train) -> None:
     Path("book.txt").unlink()
 
     assert complaint(file).startswith(
-        "the text of poet cannot be read: cannot find the text 'book.txt'"
+        f"cannot find 'book.txt', of the text of poet, in {Path.cwd()}; leave --max-copy"
     )
     assert complaint(file).endswith(
         "; or leave --max-copy, --mark-copies and --skip-known-lines out"
