@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """
 charrnn eval book                   the held-out part of its own text
 charrnn eval book --file other.txt  all of another text
-charrnn eval book book-2            each model, the ensemble of both, their mean ± sd
-charrnn eval book --split test      the part of train --test-fraction, which chose nothing
+charrnn eval book book-2            each model, their ensemble, mean ± sd
 """
 _PROTOCOLS = {
     "carried": "state carried",

@@ -313,7 +313,7 @@ def open_own_corpus(
     except CorpusError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             missing = error.__cause__.filename
-            way_out = hint if say_moved is None else say_moved(missing)
+            way_out = say_moved(missing) if say_moved else f"bring it back, or {hint}"
             raise CorpusError(
                 f"cannot find {missing!r}, of the text of {model.name}, in {Path.cwd()}; {way_out}"
             ) from error

@@ -115,10 +115,10 @@ def test_a_missing_text_is_named(train: Train) -> None:
     Path("book.txt").unlink()
 
     assert complaint(file).startswith(
-        f"cannot find 'book.txt', of the text of poet, in {Path.cwd()}; leave --max-copy"
+        f"cannot find 'book.txt', of the text of poet, in {Path.cwd()}; bring it back"
     )
     assert complaint(file).endswith(
-        "; or leave --max-copy, --mark-copies and --skip-known-lines out"
+        ", or leave --max-copy, --mark-copies and --skip-known-lines out"
     )
 
 

@@ -77,8 +77,9 @@ def test_a_person_sees_the_figures_of_the_whole(capsys: Text) -> None:
 
 def test_one_name_is_the_text_and_the_newest_run_reads_it(capsys: Text) -> None:
     for names, run in ((["text.txt"], "bytes"), (["tiny", "text.txt"], "tiny")):
-        model = objects_of(capsys, "score", *names)[-1]["model"]
-        assert model == f"checkpoints/{run}/best.safetensors"
+        whole = objects_of(capsys, "score", *names)[-1]
+        assert whole["path"] == f"checkpoints/{run}/best.safetensors"
+        assert whole["model"] == run
 
 
 @pytest.mark.parametrize(("names", "run"), [([], "bytes"), (["tiny"], "tiny")])
