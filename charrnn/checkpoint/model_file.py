@@ -162,7 +162,8 @@ _SUMMARY = {
     "elapsed_seconds": _REAL,
     **dict.fromkeys(("train_nats", "train_eval_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
     **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc"), _LOSS),
-    "corpus": {"name": str, "paths": [str], "sha256": str, "train_chars": int, "val_chars": int},
+    "corpus": {"name": str, "paths": [str], "sha256": str}
+    | dict.fromkeys(("train_chars", "val_chars", "test_chars"), int),
     "settings": {},
     "resolved": {},
     **dict.fromkeys(("device", "precision", "created"), str),

@@ -19,6 +19,7 @@ from charrnn.cli.options import Choice, Command, errors_option, settings_options
 from charrnn.config import DynamicConfig
 from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
+from charrnn.text.split import PARTS
 from charrnn.text.substitutions import describe_changes
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """
 charrnn eval book                   the held-out part of its own text
 charrnn eval book --file other.txt  all of another text
-charrnn eval book book-2            each model, and the average of both
+charrnn eval book book-2            each model, their ensemble, mean ± sd
 """
 _PROTOCOLS = {
     "carried": "state carried",
@@ -38,7 +39,7 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 
 
 @click.command("eval", cls=Command, examples=_EXAMPLES)
-@some_models  # no default here: an average must be of models that were named
+@some_models  # no default here: an ensemble must be of models that were named
 @click.option(
     "--file",
     "files",
@@ -50,9 +51,11 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 @click.option("--text", help="score this text, given as an argument")
 @click.option(
     "--split",
-    type=Choice(["all", "train", "val"]),
+    type=Choice(["all", *PARTS]),
     show_default="val; all with --file or --text",
-    help="part of the text to score, split as in training",
+    help="part of the text to score, split as in training: val chose the best model, test (of "
+    "train --test-fraction) chose nothing, so a figure to publish comes from test. With --file, "
+    "the models' own text is known again wherever it is now",
 )
 @unknown_option
 @errors_option
@@ -83,14 +86,18 @@ def command(
     Each MODEL, a run's name, a run's folder or a model file, scores the text by two protocols: with
     the state carried through the whole text, and in windows of 256 tokens that each start from the
     initial state. --dynamic adds a third: the state is carried, and the weights learn from every 20
-    tokens after these are scored; the model file does not change. Several models must have the same
-    vocabulary; their ensemble, the average of their probabilities, is scored too. Characters that
-    the models never saw are counted apart, as charrnn score does.
+    tokens after these are scored; the model file does not change. The first character is given and
+    not counted. Characters that the models never saw are counted apart, as charrnn score does.
 
-    The JSON object has texts, split, chars, unseen_chars, mapped (what --unknown changed, and how
-    often each), models (a list of objects) and average (an object of the same kind, null for one
-    model). Each of these objects has model (a name), unseen_bits, carried, windowed and dynamic
-    (null without --dynamic). Each of the last three has nats, bpc, perplexity and bpc_with_unseen.
+    Several models must have the same vocabulary. Their ensemble, one prediction that is the average
+    of their probabilities, is scored too. Apart from it stands mean ± sd: of the single models'
+    figures, as of several seeds, with the sample standard deviation (n − 1).
+
+    The JSON object has texts, split, chars, utf8_bytes, unseen_chars, mapped (what --unknown
+    changed, and how often each), models (a list of objects), and ensemble, mean and sd (objects of
+    the same kind, null for one model). Each of these objects has model (the name given), path (its
+    file), unseen_bits, carried, windowed and dynamic (null without --dynamic). Each of the last
+    three has nats, bpc, perplexity, bpc_with_unseen and bits_per_byte (of UTF-8).
     """
     from charrnn.tasks.eval_text import EvalTextRequest
     from charrnn.tasks.evaluate import evaluate_models  # torch
@@ -119,21 +126,36 @@ def command(
 
 
 def show_eval_result(result: EvalResult) -> None:
-    """Print the scores of each model, and those of their average, by each protocol."""
-    headings = ["protocol", "model", ">nats", ">bits per\ncharacter", ">perplexity"]
-    headings += [">with those\nnever seen"] * bool(result.unseen_chars)
-    table = console.make_table(*headings)
+    """Print the scores of each model and of their ensemble by each protocol, then mean ± sd."""
+    units = {"nats": "nats", "bpc": "bits per\ncharacter"}
+    if result.utf8_bytes != result.chars:
+        units["bits_per_byte"] = "bits per\nbyte"
+    units["perplexity"] = "perplexity"
+    if result.unseen_chars:
+        units["bpc_with_unseen"] = "with those\nnever seen"
+    table = console.make_table("protocol", "model", *(f">{unit}" for unit in units.values()))
     # One block of rows for each protocol, whose name is in the first row.
-    rows = result.models if result.average is None else [*result.models, result.average]
-    for protocol, label in _PROTOCOLS.items():
+    protocols = {key: label for key, label in _PROTOCOLS.items() if getattr(result.models[0], key)}
+    rows = [*result.models, *([result.ensemble] if result.ensemble else [])]
+    for protocol, label in protocols.items():
         for row in rows:
-            if metrics := getattr(row, protocol):  # None: dynamic, which was not asked for
-                name = label if row is rows[0] else ""
-                values = [metrics.nats, metrics.bpc, metrics.perplexity]
-                values += [metrics.bpc_with_unseen] * bool(result.unseen_chars)
-                cells = [f"{value:.4f}" for value in values]
-                table.add_row(name, console.format_cell(row.model), *cells)
+            metrics = getattr(row, protocol)
+            cells = [f"{getattr(metrics, unit):.4f}" for unit in units]
+            name = label if row is rows[0] else ""
+            table.add_row(name, console.format_cell(row.model), *cells)
     console.print_table(table)
+    if result.mean and result.sd:
+        click.echo()
+        table = console.make_table(
+            f"mean ± sd of {len(result.models)}", *(f">{label}" for label in protocols.values())
+        )
+        for unit, label in units.items():
+            pairs = [(getattr(result.mean, each), getattr(result.sd, each)) for each in protocols]
+            cells = [f"{getattr(mean, unit):.4f} ± {getattr(sd, unit):.4f}" for mean, sd in pairs]
+            table.add_row(label.replace("\n", " "), *cells)
+        console.print_table(table)
+        what = "of the single models' figures, sd with n − 1; the ensemble is another prediction"
+        console.print_line(console.make_stdout(), Text(what))
     part = "all" if result.split == "all" else f"the {result.split} part"
     texts = one_line(", ".join(result.texts))
     over = Text(f"\nover {counted(result.chars, 'character')}, {part} of {texts}")

@@ -46,20 +46,35 @@ class TextConfig:
     val_fraction: float = setting(
         0.1, "fraction of the text that is held out for validation; 0 trains on all", ge=0, le=0.5
     )
+    test_fraction: float = setting(
+        0.0,
+        "fraction of the text that is held out for testing, which training never looks at: the "
+        "best model is the one that does best in validation, so a figure to publish comes from a "
+        "part that chose nothing, by: charrnn eval RUN --split test",
+        ge=0,
+        le=0.5,
+    )
     split: str = setting(
         "auto",
-        "what is held out: the tail of the text; the tail of blocks, which are the files, or ten "
-        "parts of a single one; or records (lines, or documents) drawn by hash. auto: records of "
-        "a list, blocks of several files, else the tail",
+        "what is held out, for validation and then for testing: the tail of the text; the tail of "
+        "blocks, which are the files, or ten parts of a single one; or records (lines, or "
+        "documents) drawn by hash. auto: records of a list, blocks of several files, else the tail",
         choices=SPLITS,
     )
     val_file: str | None = setting(
-        None, "hold out this file instead, and train on the whole corpus"
+        None,
+        "hold out this file for validation instead; the corpus is trained on, but for its test "
+        "part, if any",
     )
 
     def __post_init__(self) -> None:
         validate(self)
-        if self.val_file is not None and self.split in ("blocks", "records"):
+        if sum(self.held_out_fractions) >= 1:
+            raise ConfigError(
+                f"val_fraction {self.val_fraction:g} and test_fraction {self.test_fraction:g} "
+                "leave nothing to train on; lower one of them"
+            )
+        if self.split in ("blocks", "records") and self.val_file and not self.test_fraction:
             raise ConfigError(
                 f"val_file is held out, so split {self.split} would do nothing; leave one out"
             )
@@ -73,6 +88,11 @@ class TextConfig:
                 raise ConfigError("unit byte knows no documents; leave --document-end out")
         if self.document_end is not None:
             _check_end(self.document_end, self.normalize, is_lower=self.lowercase)
+
+    @property
+    def held_out_fractions(self) -> tuple[float, float]:
+        """How much of the corpus is held out for validation, and how much for testing."""
+        return 0.0 if self.val_file is not None else self.val_fraction, self.test_fraction
 
 
 def _check_end(end: str, form: str, *, is_lower: bool) -> None:

@@ -71,6 +71,12 @@ class Scores:
         return float(bits.mean()) if len(bits) else math.nan
 
     @property
+    def bits_per_byte(self) -> float:
+        """The same bits per UTF-8 byte of these characters; NaN below two characters."""
+        known = without(self.text, self.unseen)
+        return float(self.known_bits[1:].sum()) / (utf8_bytes(known[1:]) or math.nan)
+
+    @property
     def bpc_with_unseen(self) -> float:
         """Bits per character with those that the model never saw."""
         bits = self.known_bits[1:]
@@ -93,6 +99,20 @@ class Line:
     def bpc(self) -> float:
         """Bits per character, with the first and with those that the model never saw."""
         return float(self.bits.mean())
+
+    @property
+    def bits_per_byte(self) -> float:
+        """The same bits per UTF-8 byte."""
+        return float(self.bits.sum()) / utf8_bytes(self.text)
+
+
+def utf8_bytes(text: str) -> int:
+    """Return the bytes that a text takes in UTF-8; a byte that is no text takes one.
+
+    >>> utf8_bytes("é"), utf8_bytes(b"\xe9".decode("ascii", "surrogateescape"))
+    (2, 1)
+    """
+    return len(text.encode("utf-8", "surrogateescape"))
 
 
 def unseen_bits(vocab: Vocab, summary: dict[str, Any]) -> float:

@@ -29,11 +29,11 @@ class CorpusSummary:
     """A text's figures.
 
     compressors_bpc: of the text as a whole. baselines_bpc: of the part that training would hold
-    out, given the rest, as a model is scored. documents: how many end in the text; None without a
-    document end. plan: what training with default settings would choose; None for a text that it
-    refuses, as it is too short or has too large an alphabet. held_out: what it would hold out, in
-    words. known_line_share: of the held-out lines, those that stand in the rest too. notes: what
-    was left out, or read by another encoding.
+    out for validation, given the training part, as a model is scored. documents: how many end in
+    the text; None without a document end. plan: what training with default settings would choose;
+    None for a text that it refuses, as it is too short or has too large an alphabet. held_out: what
+    it would hold out, in words. known_line_share: of the held-out lines, those that stand in the
+    training part too. notes: what was left out, or read by another encoding.
     """
 
     stats: CorpusStats
@@ -101,17 +101,17 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         documents=documents,
         plan=None if is_refused else plan,
         held_out=corpus.held_out,
-        known_line_share=_known_line_share(train, val, vocab),
+        known_line_share=_known_line_share(train, [val, corpus.test], vocab),
         unlike_files=tuple(unlike),
         # What is held out and what is wrong with the encoding have figures of their own.
         notes=tuple(note for note in corpus.notes if not note.startswith(_TOLD)),
     )
 
 
-def _known_line_share(train: Ids, val: Ids, vocab: Vocab) -> float:
+def _known_line_share(train: Ids, held_out_parts: Sequence[Ids], vocab: Vocab) -> float:
     """Return how many of the held-out lines stand in the training part too."""
     hashes = []
-    for ids in (train, val[:_COMPARED_TOKENS]):
+    for ids in (train, np.concatenate([part[:_COMPARED_TOKENS] for part in held_out_parts])):
         ends = record_ends(ids, vocab, None)
         is_filled = np.diff(ends, prepend=0) > 1  # not only a newline
         hashes.append(hash_segments(ids, vocab, ends)[is_filled])

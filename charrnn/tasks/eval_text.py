@@ -1,16 +1,21 @@
 """Which characters models are scored on: a text that is given, or the corpus they learned from.
 
 All models read the same ids, so they must share the vocabulary and everything that turns a text
-into ids and cuts it. Their own corpus is opened where training found it, and must have its SHA-256.
+into ids and cuts it. Their own corpus is opened where training found it, or where it is now, and
+must have its SHA-256.
 
 S = tokens.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +31,10 @@ from charrnn.generation.scoring import without
 from charrnn.tasks.finetune import required_vocab
 from charrnn.tasks.score import TEXT_GIVEN, fit_piece
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.files import open_sources
+from charrnn.text.files import hash_sources, open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
-from charrnn.text.split import choose_split
+from charrnn.text.split import PARTS, choose_split
 from charrnn.text.vocab import Ids
 
 
@@ -61,7 +66,7 @@ class EvalTextRequest:
     split: str | None = setting(
         None,
         "None is val of the models' own corpus, all of another text",
-        choices=("all", "train", "val"),
+        choices=("all", *PARTS),
     )
     encoding: str | None = setting(None, "of the files; None is UTF-8")
     text: str | None = setting(None, "a literal text")
@@ -111,26 +116,25 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
     if is_own and request.unknown != COST:
         raise ConfigError("--unknown is for a text of --file or --text; name one, or leave it out")
     split = request.split or ("val" if is_own else "all")
-    _check_alike(models, split, is_own=is_own)
+    is_moved = split != "all" and _are_own_files(models, request)
+    _check_alike(models, split, is_own=is_own or is_moved)
     first = models[0]  # all read alike: one is enough
+    _check_held_out(first, split, is_own=is_own)
     vocab = first.file.vocab
     unseen: list[int] = []
     changes: Counter[str] = Counter()
     notes: list[str] = []
-    if is_own:
-        texts, train, val = _read_own(first, split)
+    if is_own or is_moved:
+        texts, parts = _read_own(models, split, request.files)
     else:
         texts, whole, unseen, changes = _read_given(first, request, split, notes)
-        cut = len(whole) if split == "all" else _held_out_tail(first, whole)
-        train, val = whole[:cut], whole[cut:]
-    if split == "val" and not len(val) and not first.text.val_fraction:
-        way_out = "--split train, or another text by --file" if is_own else "leaving --split out"
-        raise CorpusError(
-            f"{first.name} was trained with nothing held out; score the whole text by {way_out}"
-        )
-    ids = np.concatenate({"train": [train], "val": [val], "all": [train, val]}[split])
-    in_train = sum(before < len(train) for before in unseen)
-    unseen_chars = {"train": in_train, "val": len(unseen) - in_train, "all": len(unseen)}[split]
+        parts = {"all": whole} if split == "all" else _cut_given(first, whole)
+    ids = np.concatenate(list(parts.values())) if split == "all" else parts[split]
+    unseen_chars = len(unseen)
+    if split != "all":  # an unseen character is in the part of the id after it
+        ends = np.cumsum([len(part) for part in parts.values()])
+        shown_in = np.searchsorted(ends, np.minimum(unseen, ends[-1] - 1), side="right")
+        unseen_chars = int(np.count_nonzero(shown_in == list(parts).index(split)))
     if vocab.count_characters(ids[1:]) < 1:  # the first token is given, not scored
         chars = vocab.count_characters(ids)
         few = counted(chars, "character")
@@ -139,11 +143,26 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
     return EvalText(names, split, ids, unseen_chars, changes, tuple(notes))
 
 
-def _held_out_tail(model: NamedModel, ids: Ids) -> int:
-    """Return where the part of a given text begins that training would have held out of it.
+def _check_held_out(model: NamedModel, split: str, *, is_own: bool) -> None:
+    """Refuse a part that training did not hold out."""
+    val_fraction, test_fraction = model.text.held_out_fractions
+    whole = "--split train, or another text by --file" if is_own else "leaving --split out"
+    if split == "val" and not val_fraction and not model.text.val_file:
+        raise CorpusError(
+            f"{model.name} was trained with nothing held out; score the whole text by {whole}"
+        )
+    if split == "test" and not test_fraction:
+        other = "score another text by --file" if is_own else "leave --split out"
+        raise CorpusError(
+            f"{model.name} was trained with no test part; train with --test-fraction, or {other}"
+        )
+
+
+def _cut_given(model: NamedModel, ids: Ids) -> dict[str, Ids]:
+    """Return the parts that training would have made of a given text.
 
     Raises:
-        ConfigError: that is not a tail.
+        ConfigError: what it would have held out is not a tail.
     """
     split = choose_split(ids, model.file.vocab, np.array([len(ids)]), model.text)
     if split.ends is not None:
@@ -151,7 +170,24 @@ def _held_out_tail(model: NamedModel, ids: Ids) -> int:
             f"of such a text {model.name} held out {split.held_out}; leave --file and --text out "
             "to score them, or leave --split out"
         )
-    return split.position
+    return split.cut(ids)
+
+
+def _are_own_files(models: Sequence[NamedModel], request: EvalTextRequest) -> bool:
+    """Return whether given files hold the text that all models were trained on."""
+    own = models[0].text
+    is_read_alike = request.encoding in (None, own.encoding) and request.errors in (
+        None,
+        own.errors,
+    )
+    if not request.files or "-" in (*request.files, own.val_file) or not is_read_alike:
+        return False
+    with ExitStack() as stack:
+        sources = stack.enter_context(open_sources(locate_texts(request.files)))
+        if own.val_file is not None and Path(own.val_file).exists():
+            sources += stack.enter_context(open_sources([own.val_file]))
+        sha256 = hash_sources(sources)
+    return all(model.corpus.get("sha256") == sha256 for model in models)
 
 
 def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> None:
@@ -159,7 +195,7 @@ def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> N
     first, *others = models
     keys = ["normalize", "lowercase", "unit"]  # all that changes the ids
     keys += ["encoding", "errors", "document_end"] * is_own
-    keys += ["val_fraction", "val_file", "split"] * (split != "all")
+    keys += ["val_fraction", "test_fraction", "val_file", "split"] * (split != "all")
     for other in others:
         pair = f"{first.name} and {other.name}"
         if other.file.vocab != first.file.vocab:
@@ -186,7 +222,8 @@ def _read_given(
     know of how files were read.
     """
     vocab = model.file.vocab
-    if split != "all" and model.text.val_file:  # training cut nothing off its text
+    is_cut = split in ("train", "test") and model.text.test_fraction > 0
+    if split != "all" and model.text.val_file and not is_cut:
         raise ConfigError(
             f"{model.name} held out {model.text.val_file}, not a part of its text; leave --file "
             "and --text out to score that file, or leave --split out"
@@ -222,24 +259,49 @@ def _read_given(
     return list(request.files), ids, unseen, changes
 
 
-def _read_own(model: NamedModel, split: str) -> tuple[list[str], Ids, Ids]:
-    """Return the paths and the two parts of the text that a model was trained on."""
-    corpus = open_own_corpus(model, hint="name a text by --file")
-    paths = model.corpus["paths"]
+def _read_own(
+    models: Sequence[NamedModel], split: str, moved: Sequence[str]
+) -> tuple[list[str], dict[str, Ids]]:
+    """Return the paths and the parts of the text that all models were trained on.
+
+    moved: where it is now; empty where training found it.
+    """
+    model = models[0]
+    hint = f"name a text by --file, with --split {split} if it is the same one"
+    corpus = open_own_corpus(model, hint, moved, partial(_say_moved, models, split))
+    paths = list(moved) or model.corpus["paths"]
     held_out = [model.text.val_file] if model.text.val_file else paths  # a part of the same files
-    texts = {"train": paths, "val": held_out, "all": [*paths, *held_out]}
-    return texts[split], corpus.train, corpus.val
+    texts = {"train": paths, "val": held_out, "test": paths, "all": [*paths, *held_out]}
+    return texts[split], {part: getattr(corpus, part) for part in PARTS}
 
 
-def open_own_corpus(model: NamedModel, hint: str) -> Corpus:
-    """Open the text that a model was trained on, where training found it.
+def _say_moved(models: Sequence[NamedModel], split: str, missing: str) -> str:
+    """Return what to type if the file that is missing has moved."""
+    names = shlex.join(model.name for model in models)
+    files = models[0].corpus["paths"]
+    part = f" --split {split}"
+    if missing == models[0].text.val_file and split == "val":  # all of it is the part
+        files = [missing]
+        part = ""
+    flags = (f"--file {'NEW_PLACE' if each == missing else shlex.quote(each)}" for each in files)
+    return f"if you moved it: charrnn eval {names} {' '.join(flags)}{part}"
 
-    hint: what to do where that is not possible, for the message.
+
+def open_own_corpus(
+    model: NamedModel,
+    hint: str,
+    moved: Sequence[str] = (),
+    say_moved: Callable[[str], str] | None = None,
+) -> Corpus:
+    """Open the text that a model was trained on, where training found it or where it is now.
+
+    hint: what to do where that is not possible, for the message; say_moved returns what to do where
+    this file is missing.
 
     Raises:
         CorpusError: it is not known or not kept, cannot be read, or has changed.
     """
-    paths = model.corpus.get("paths")
+    paths = list(moved) or model.corpus.get("paths")
     text = model.text
     if not isinstance(paths, list):
         raise CorpusError(f"{model.name} does not say which text it was trained on; {hint}")
@@ -249,6 +311,12 @@ def open_own_corpus(model: NamedModel, hint: str) -> Corpus:
     try:
         corpus = open_corpus(locate_texts(paths), text, known=required_vocab(model.file))
     except CorpusError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            missing = error.__cause__.filename
+            way_out = say_moved(missing) if say_moved else f"bring it back, or {hint}"
+            raise CorpusError(
+                f"cannot find {missing!r}, of the text of {model.name}, in {Path.cwd()}; {way_out}"
+            ) from error
         raise CorpusError(f"the text of {model.name} cannot be read: {error}; or {hint}") from error
     if corpus.sha256 != model.corpus.get("sha256") or corpus.vocab != model.file.vocab:
         raise CorpusError(

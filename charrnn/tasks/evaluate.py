@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from charrnn.checkpoint.model_file import read_model
 from charrnn.config import DynamicConfig, TrainConfig
@@ -23,22 +26,25 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Metrics:
-    """One loss in three units; nats and bpc are per character that the model knows.
+    """One loss in four units; nats and bpc are per character that the model knows.
 
-    bpc_with_unseen: with what the characters cost that it never saw.
+    bpc_with_unseen: with what the characters cost that it never saw. bits_per_byte: of the UTF-8
+    bytes of those that it knows; of the bytes as they are for a model of bytes.
     """
 
     nats: float
     bpc: float
     perplexity: float
     bpc_with_unseen: float
+    bits_per_byte: float
 
 
 @dataclass(frozen=True)
 class ModelScores:
-    """How well one model, or the average of several, predicts the text, by each protocol.
+    """How well one model, or the ensemble of several, predicts the text, by each protocol.
 
-    unseen_bits: what all the characters cost that the model never saw, by any protocol.
+    model: its name as it was given. unseen_bits: what all the characters cost that the model never
+    saw, by any protocol. path: its file; None where it stands for several models.
     """
 
     model: str
@@ -46,12 +52,15 @@ class ModelScores:
     windowed: Metrics
     dynamic: Metrics | None = None
     unseen_bits: float = 0.0
+    path: str | None = None
 
 
 @dataclass(frozen=True)
 class EvalResult:
-    """The scores of each model on `chars` characters; average: of several models' probabilities.
+    """The scores of each model on `chars` characters, which take `utf8_bytes` bytes.
 
+    Of several models also: ensemble, the scores of one prediction, the average of their
+    probabilities; mean and sd, of the single models' figures, with n − 1. None for one model.
     unseen_chars: more characters, which the models never saw. mapped: what was changed in the text
     for the models to know it, and how often each. notes: on how files were read.
     """
@@ -60,7 +69,10 @@ class EvalResult:
     split: str
     chars: int
     models: list[ModelScores]
-    average: ModelScores | None
+    ensemble: ModelScores | None = None
+    mean: ModelScores | None = None
+    sd: ModelScores | None = None
+    utf8_bytes: int = 0
     unseen_chars: int = 0
     mapped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -72,7 +84,7 @@ def evaluate_models(
     dynamic: DynamicConfig | None = None,
     on_progress: OnProgress = lambda protocol, tokens, total: None,
 ) -> EvalResult:
-    """Score a text with model files, each a name to show and a path, and with their average.
+    """Score a text with model files, each a name to show and a path, and with their ensemble.
 
     dynamic: adds dynamic evaluation.
 
@@ -98,7 +110,8 @@ def evaluate_models(
     vocab = named[0].file.vocab  # all models share it
     total = len(text.ids) - 1  # the first token is given
     chars = vocab.count_characters(text.ids[1:])
-    # What one unseen character costs each model, and the average of their probabilities.
+    utf8_bytes = vocab.count_bytes(text.ids[1:])
+    # What one unseen character costs each model, and their ensemble.
     each_bits = [unseen_bits(vocab, model.file.summary) for model in named]
     each_bits.append(-math.log2(sum(2**-bits for bits in each_bits) / len(named)))
     unseen = [text.unseen_chars * bits for bits in each_bits]
@@ -110,27 +123,55 @@ def evaluate_models(
 
         scores = compare(networks, text.ids, vocab, on_progress=report)
         metrics[protocol] = [
-            _make_metrics(score.loss_nats, chars, bits, text.unseen_chars)
+            _make_metrics(score.loss_nats, (chars, utf8_bytes), bits, text.unseen_chars)
             for score, bits in zip(scores, unseen, strict=True)
         ]
-    # Each list has a score for each model, then that of their average.
-    *rows, average = [
-        ModelScores(name, **{key: metrics[key][i] for key in metrics}, unseen_bits=unseen[i])
-        for i, name in enumerate([*(model.name for model in named), f"average of {len(named)}"])
+    # Each list has a score for each model, then that of their ensemble.
+    names = [(name, str(path)) for name, path in paths] + [(f"ensemble of {len(named)}", None)]
+    *rows, ensemble = [
+        ModelScores(
+            name, **{key: metrics[key][i] for key in metrics}, unseen_bits=unseen[i], path=path
+        )
+        for i, (name, path) in enumerate(names)
     ]
+    of_several = {}
+    if len(rows) > 1:
+        of_several = {
+            "ensemble": ensemble,
+            "mean": _combine(rows, f"mean of {len(rows)}", np.mean),
+            "sd": _combine(rows, f"sd of {len(rows)}", partial(np.std, ddof=1)),
+        }
     return EvalResult(
         text.texts,
         text.split,
         chars,
         rows,
-        average if len(rows) > 1 else None,
-        text.unseen_chars,
-        dict(text.changes),
-        text.notes,
+        **of_several,
+        utf8_bytes=utf8_bytes,
+        unseen_chars=text.unseen_chars,
+        mapped=dict(text.changes),
+        notes=text.notes,
     )
 
 
-def _make_metrics(loss_nats: float, chars: int, unseen_bits: float, unseen_chars: int) -> Metrics:
+def _make_metrics(
+    loss_nats: float, sizes: tuple[int, int], unseen_bits: float, unseen_chars: int
+) -> Metrics:
+    """Return a loss in each unit; sizes: of the scored text, in characters and in bytes."""
+    chars, utf8_bytes = sizes
     bpc = bits_per_char(loss_nats)
-    with_unseen = bpc_with_unseen(bpc * chars, chars, unseen_bits, unseen_chars)
-    return Metrics(loss_nats, bpc, perplexity(loss_nats), with_unseen)
+    bits = bpc * chars
+    with_unseen = bpc_with_unseen(bits, chars, unseen_bits, unseen_chars)
+    return Metrics(loss_nats, bpc, perplexity(loss_nats), with_unseen, bits / utf8_bytes)
+
+
+@np.errstate(invalid="ignore")  # a perplexity may be infinite
+def _combine(rows: list[ModelScores], name: str, of: Callable[[list[float]], Any]) -> ModelScores:
+    """Return what `of` makes of each figure of several models."""
+    metrics: dict[str, Any] = {}
+    for protocol in ("carried", "windowed", "dynamic"):
+        if getattr(rows[0], protocol) is not None:
+            each = [astuple(getattr(row, protocol)) for row in rows]
+            values = [float(of(list(figure))) for figure in zip(*each, strict=True)]
+            metrics[protocol] = Metrics(*values)
+    return ModelScores(name, **metrics, unseen_bits=float(of([row.unseen_bits for row in rows])))

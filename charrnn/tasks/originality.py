@@ -36,9 +36,10 @@ class OwnText:
     @cached_property
     def lines(self) -> KnownLines:
         """The lines of the text, held-out ones too."""
-        learned, held_out = map(self.corpus.vocab.decode, (self.corpus.train, self.corpus.val))
+        corpus = self.corpus
+        learned, val, test = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
         # Training may cut a text inside a line; a --val-file begins a line of its own.
-        return KnownLines([learned, held_out] if self.has_val_file else [learned + held_out])
+        return KnownLines([learned + test, val] if self.has_val_file else [learned + val + test])
 
     @cached_property
     def _learned(self) -> SuffixArray:

@@ -205,6 +205,7 @@ class Recorder:
                 "sha256": corpus.sha256,
                 "train_chars": corpus.train_chars,
                 "val_chars": corpus.val_chars,
+                **({"test_chars": corpus.test_chars} if corpus.test_chars else {}),
             },
             "settings": self._request.settings,
             "resolved": self._resolved(),

@@ -14,7 +14,14 @@ from charrnn.config import COST, TextConfig
 from charrnn.config.fields import refuse_escapes
 from charrnn.errors import CorpusError, counted
 from charrnn.generation.model import Model
-from charrnn.generation.scoring import Line, Scores, bpc_with_unseen, iter_lines
+from charrnn.generation.scoring import (
+    Line,
+    Scores,
+    bpc_with_unseen,
+    iter_lines,
+    utf8_bytes,
+    without,
+)
 from charrnn.metrics import perplexity
 from charrnn.text.files import Source
 from charrnn.text.kinds import inspect_sources
@@ -35,11 +42,13 @@ class ScoredText:
         encoding: str = TextConfig().encoding,
         unknown: str = COST,
         errors: str = TextConfig().errors,
+        model_name: str | None = None,
     ) -> None:
         """Open the model at `path` and check the text: a literal one, or files.
 
-        encoding, errors: of the files, as TextConfig has them. unknown: "cost" scores characters
-        that the model never saw; else as for `Generator.fit`.
+        model_name: as it was given; None is that of its run. encoding, errors: of the files, as
+        TextConfig has them. unknown: "cost" scores characters that the model never saw; else as for
+        `Generator.fit`.
 
         Raises:
             CheckpointError: the model file is damaged.
@@ -48,6 +57,7 @@ class ScoredText:
             VocabError: it has characters that the model does not know, and may not.
         """
         self._path = path
+        self._model_name = model_name or path.parent.name
         self._model = Model.from_file(path)
         if isinstance(text, str):
             refuse_escapes("--text", text, self._model.vocab.alphabet)
@@ -60,9 +70,11 @@ class ScoredText:
             self._sources = inspect_sources(text, self._reading, self.notes.append)
         self._unknown = unknown
         self._bits = 0.0
+        self._utf8_bytes = 0
         self._unseen_bits = 0.0
         self._seconds = 0.0
-        self.name = TEXT_GIVEN if isinstance(text, str) else ", ".join(each.name for each in text)
+        self._texts = [TEXT_GIVEN] if isinstance(text, str) else [each.name for each in text]
+        self.name = ", ".join(self._texts)
         self.chars = 0
         self.unseen_chars = 0
         self.changes: Counter[str] = Counter()
@@ -93,6 +105,7 @@ class ScoredText:
             for block in self._model.iter_scores(each.text for each in self._fitted()):
                 bits = block.known_bits
                 self._bits += float(bits[given:].sum())
+                self._utf8_bytes += utf8_bytes(without(block.text, block.unseen)[given:])
                 self._unseen_bits += block.unseen_bits
                 self._seconds += block.seconds
                 given = given if not len(bits) else 0
@@ -111,11 +124,14 @@ class ScoredText:
         bpc = self._bits / chars
         unseen = (self._unseen_bits, self.unseen_chars)
         return {
-            "model": str(self._path),
-            "text": self.name,
+            "model": self._model_name,
+            "path": str(self._path),
+            "texts": self._texts,
             "chars": chars,
+            "utf8_bytes": self._utf8_bytes,
             "bits": self._bits,
             "bpc": bpc,
+            "bits_per_byte": self._bits / self._utf8_bytes,
             "perplexity": perplexity(bpc * math.log(2)),
             "unseen_chars": self.unseen_chars,
             "unseen_bits": self._unseen_bits,

@@ -80,14 +80,16 @@ class _Part:
 class BuiltIds:
     """A folder of ids that was verified, with what its about.json says.
 
-    chars: of each part. held_out: what the part `val` is, in words; "" where nothing was split.
+    chars: of each part. held_out: what is held out, in words; "" where nothing was split.
+    split_method: how that was chosen; "" there too, and where an older version wrote the folder.
     """
 
     folder: Path
     vocab: Vocab
     chars: dict[str, int]
     notes: tuple[str, ...]
-    held_out: str
+    held_out: str = ""
+    split_method: str = ""
 
     def map_part(self, name: str) -> tuple[Ids, Ints]:
         """Map the ids (S,) of a part, and its marks (M, 2), which only byte fallback needs."""
@@ -124,7 +126,8 @@ def open_built(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
             elif not _is_intact(path, vocab, is_verified=is_verified):
                 return None
         notes = tuple(map(str, about["notes"]))
-        return BuiltIds(folder, vocab, about["chars"], notes, str(about["held_out"]))
+        words = (str(about["held_out"]), str(about.get("split_method", "")))
+        return BuiltIds(folder, vocab, about["chars"], notes, *words)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, VocabError):
         return None
 
@@ -191,7 +194,7 @@ def build_ids(
             if not is_unchanged:
                 name = sources[0].name
                 raise CorpusError(f"{name} changed while it was read; run the command again")
-            _describe(temporary, vocab, chars, notes)
+            _describe(temporary, BuiltIds(temporary, vocab, chars, tuple(notes)))
         built = open_built(folder)
         if built is None:
             raise CorpusError(f"{folder} was changed by another program; run the command again")
@@ -199,10 +202,10 @@ def build_ids(
 
 
 def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltIds:
-    """Write the two parts of split ids into `folder`, which is inside that of the whole."""
+    """Write the parts of split ids into `folder`, which is inside that of the whole."""
     vocab = built.vocab
+    names = split.names
     with _whole_folder(folder) as temporary, ExitStack() as stack:
-        names = ("train", "val")
         files = {n: stack.enter_context(open_at(temporary / f"{n}.ids", 0)) for n in names}
         sums: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
         chars = dict.fromkeys(names, 0)
@@ -217,8 +220,9 @@ def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltI
             _write_array(temporary / f"{name}.sums", sums[name])
             flush_file(temporary / f"{name}.ids")
         notes = (*built.notes, f"held out: {split.held_out}")  # unlike the usual tail
-        _describe(temporary, vocab, chars, notes, split.held_out)
-    return BuiltIds(folder, vocab, chars, notes, split.held_out)
+        written = BuiltIds(folder, vocab, chars, notes, split.held_out, split.method)
+        _describe(temporary, written)
+    return written
 
 
 def _gather(
@@ -302,21 +306,16 @@ def _map(path: Path, dtype: Any) -> NDArray[Any]:
     return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
 
 
-def _describe(
-    folder: Path,
-    vocab: Vocab,
-    chars: dict[str, int],
-    notes: Iterable[str],
-    held_out: str = "",
-) -> None:
+def _describe(folder: Path, built: BuiltIds) -> None:
     """Write about.json, the last file of a folder: it says what the others must be."""
     files = {}
     for path in sorted(folder.iterdir()):
         # The ids have sums of their own.
         crc = 0 if path.suffix == ".ids" else crc32(path.read_bytes())
         files[path.name] = (path.stat().st_size, crc)
-    about = {"files": files, "vocab": vocab.to_json(), "chars": chars, "notes": list(notes)}
-    about |= {"held_out": held_out}
+    about = {"files": files, "vocab": built.vocab.to_json(), "chars": built.chars}
+    about |= {"notes": list(built.notes), "held_out": built.held_out}
+    about |= {"split_method": built.split_method}
     write_atomically(folder / "about.json", json.dumps(about | {"crc": _digest(about)}))
 
 

@@ -2,7 +2,7 @@
 
 `build` writes the ids once, into a cache folder under a key made of the text's SHA-256 and of
 every option that changes them, so an edited text never meets old ids. Opening them takes as long
-for a large text as for a small one. Where `split` holds more out than a tail, the ids of both
+for a large text as for a small one. Where `split` holds more out than a tail, the ids of all
 parts are written once more, beside those of the whole.
 
 V = vocabulary size, S = tokens, N = characters (S = N without byte fallback).
@@ -12,9 +12,9 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from charrnn.text.build import BuiltIds, build_ids, entry_folder, open_or_remove
 from charrnn.text.files import Source, open_sources
 from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.reader import iter_ended, iter_joined, text_options
-from charrnn.text.split import Split, choose_split, iter_parts
+from charrnn.text.split import Split, choose_method, choose_split, iter_parts
 from charrnn.text.vocab import Ids, Vocab
 
 CACHE_FORMAT = 3
@@ -41,22 +41,31 @@ _NO_MARKS: Marks = np.zeros((1, 2), dtype=np.int64)
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text as ids, split into a training part and a held-out part."""
+    """A text as ids, split into a training part and held-out ones.
+
+    held_out: what `val` and `test` are, in words, such as "the last 10% of the text". split_method:
+    how that was chosen: "tail", "blocks" or "records", which as the setting `split` hold out the
+    same again; "none", or "file" for a val_file alone. notes: what a person should know of how the
+    text was read.
+    """
 
     name: str
     sha256: str  # of the bytes that were read
     vocab: Vocab
     train: Ids  # (S,) in the vocabulary's dtype
-    val: Ids  # (S,)
+    val: Ids  # (S,), which chooses the best model
     train_chars: int
     val_chars: int
-    held_out: str = ""  # what `val` is, in words: "the last 10% of the text"
-    notes: tuple[str, ...] = ()  # what a person should know of how the text was read
+    held_out: str = ""
+    notes: tuple[str, ...] = ()
+    test: Ids = field(default_factory=lambda: np.empty(0, np.uint8))  # (S,), which chooses nothing
+    test_chars: int = 0
+    split_method: str = ""
 
     @property
     def chars(self) -> int:
-        """Characters in both parts."""
-        return self.train_chars + self.val_chars
+        """Characters in all parts."""
+        return self.train_chars + self.val_chars + self.test_chars
 
 
 def open_corpus(
@@ -145,12 +154,13 @@ def corpus_from_text(
     ids = vocab.encode(joined)
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
-        return _cut(name, sha256, vocab, ids, split, _NO_MARKS)
-    train, val = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
-    train_chars = vocab.count_characters(train)
-    val_chars = vocab.count_characters(val)
+        return _warned(_cut(name, sha256, vocab, ids, split, _NO_MARKS))
+    joined_parts = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
+    parts = dict(zip(split.names, joined_parts, strict=True))
+    chars = {part: vocab.count_characters(parts[part]) for part in parts}
     notes = (f"held out: {split.held_out}",)
-    return Corpus(name, sha256, vocab, train, val, train_chars, val_chars, split.held_out, notes)
+    words = {"held_out": split.held_out, "split_method": split.method, "notes": notes}
+    return _warned(_make(name, sha256, vocab, parts, chars, **words))
 
 
 def cache_folder() -> Path:
@@ -183,29 +193,40 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
 def _load(
     built: BuiltIds, name: str, sha256: str, config: TextConfig, *, is_verified: bool
 ) -> Corpus:
+    corpus = _load_split(built, name, sha256, config, is_verified=is_verified)
+    if config.val_file is None:
+        return _warned(corpus)
+    val, marks = built.map_part("val")
+    if not len(val):
+        raise CorpusError(f"{config.val_file} is empty; hold out a file with text in it")
+    corpus = replace(corpus, val=val, val_chars=_count_before(len(val), val, built.vocab, marks))
+    held_out = f"the file {config.val_file}"
+    if not config.test_fraction:
+        return replace(corpus, held_out=held_out, split_method="file", notes=built.notes)
+    return replace(corpus, held_out=f"{held_out}, and {corpus.held_out}")
+
+
+def _load_split(
+    built: BuiltIds, name: str, sha256: str, config: TextConfig, *, is_verified: bool
+) -> Corpus:
+    """Return the corpus of the text alone, whatever file is held out besides."""
     vocab = built.vocab
     ids, marks = built.map_part("train")
-    if config.val_file is not None:
-        val, val_marks = built.map_part("val")
-        if not len(val):
-            raise CorpusError(f"{config.val_file} is empty; hold out a file with text in it")
-        train_chars = _count_before(len(ids), ids, vocab, marks)
-        val_chars = _count_before(len(val), val, vocab, val_marks)
-        held_out = f"the file {config.val_file}"
-        return Corpus(name, sha256, vocab, ids, val, train_chars, val_chars, held_out, built.notes)
-    key = json.dumps([SPLIT_FORMAT, config.split, config.val_fraction, config.document_end])
-    folder = built.folder / f"split-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    val_fraction, test_fraction = config.held_out_fractions
+    of_split: list[Any] = [SPLIT_FORMAT, config.split, val_fraction, config.document_end]
+    of_split += [test_fraction] * bool(test_fraction)  # older versions knew none
+    key = hashlib.sha256(json.dumps(of_split).encode()).hexdigest()[:16]
+    folder = built.folder / f"split-{key}"
     parts = open_or_remove(folder, is_verified=is_verified)
     if parts is None:
         split = choose_split(ids, vocab, built.file_ends, config)
         if split.ends is None:
             return _cut(name, sha256, vocab, ids, split, marks, built.notes)
         parts = write_split(built, folder, ids, split)
-    train, val = (parts.map_part(part)[0] for part in ("train", "val"))
-    chars = parts.chars
-    return Corpus(
-        name, sha256, vocab, train, val, chars["train"], chars["val"], parts.held_out, parts.notes
-    )
+    mapped = {part: parts.map_part(part)[0] for part in parts.chars}
+    method = parts.split_method or choose_method(ids, vocab, built.file_ends, config)
+    words = {"held_out": parts.held_out, "split_method": method, "notes": parts.notes}
+    return _make(name, sha256, vocab, mapped, parts.chars, **words)
 
 
 def _cut(
@@ -217,14 +238,37 @@ def _cut(
     marks: Marks,
     notes: tuple[str, ...] = (),
 ) -> Corpus:
-    """Return the corpus whose held-out part is the tail of `ids` from `split.position` on."""
-    if split.method == "none":
-        notes += ("nothing is held out: nothing stops training early, or tells how good it is",)
-    train = ids[: split.position]
-    val = ids[split.position :]
-    train_chars = _count_before(len(train), ids, vocab, marks)
-    val_chars = _count_before(len(ids), ids, vocab, marks) - train_chars
-    return Corpus(name, sha256, vocab, train, val, train_chars, val_chars, split.held_out, notes)
+    """Return the corpus of which the tail of `ids` is held out, if anything is."""
+    parts = split.cut(ids)
+    ends = np.cumsum([len(part) for part in parts.values()]).tolist()
+    before = [_count_before(end, ids, vocab, marks) for end in ends]
+    chars = dict(zip(parts, np.diff(before, prepend=0).tolist(), strict=True))
+    if "test" in parts:
+        notes += (f"held out: {split.held_out}",)  # unlike the usual tail
+    words = {"held_out": split.held_out, "split_method": split.method, "notes": notes}
+    return _make(name, sha256, vocab, parts, chars, **words)
+
+
+def _make(
+    name: str,
+    sha256: str,
+    vocab: Vocab,
+    parts: Mapping[str, Any],
+    chars: Mapping[str, int],
+    **words: Any,
+) -> Corpus:
+    """Return the corpus of named parts; words: its other fields."""
+    words |= {f"{part}_chars": count for part, count in chars.items()}
+    return Corpus(name=name, sha256=sha256, vocab=vocab, **parts, **words)
+
+
+def _warned(corpus: Corpus) -> Corpus:
+    """Return a corpus with a note where it has no text for validation."""
+    if len(corpus.val):
+        return corpus
+    which = " for validation" * bool(len(corpus.test))
+    note = f"nothing is held out{which}: nothing stops training early, or tells how good it is"
+    return replace(corpus, notes=(*corpus.notes, note))
 
 
 def _count_before(position: int, ids: Ids, vocab: Vocab, marks: Marks) -> int:

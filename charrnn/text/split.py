@@ -3,12 +3,15 @@
 A running text holds out its tail, as nanoGPT does, so that figures compare. The tail of a sorted
 list, or the last of several files, would represent nothing but itself. So of several files a tail
 of each is held out, and of a list lines drawn by the hash of their content: equal lines never stand
-on both sides, and a line stays on its side when others are added.
+on two sides, and a line stays on its side when others are added.
+
+The part `val` chooses the best model. A part `test` chooses nothing, so it is drawn first: it is
+what ends a tail, and the lowest hashes, however much goes to `val`.
 
 S = tokens, R = segments (lines, files, or what comes before a tail, and the tail).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,22 +38,34 @@ _CHUNK_TOKENS = 1 << 22  # hashed at a time
 _FIRST_BYTE = 0x110000  # byte 0 in hashes: after all code points
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power is 0 modulo 2^64
 
-Bools = NDArray[np.bool_]
+PARTS = ("train", "val", "test")
+TRAIN, VAL, TEST = range(3)
+
 Ints = NDArray[np.int64]
+Parts = NDArray[np.uint8]  # indices of PARTS
 
 
 class Split(NamedTuple):
     """What is held out.
 
-    ends: (R,) where each segment ends; is_held_out: (R,). Both are None for the tail of the text,
-    which starts at `position`. held_out: in words, after "held out: ".
+    ends: (R,) where each segment ends; parts: (R,) the part that it goes to. Both are None for the
+    tail of the text: there `val` starts at cuts[0] and `test` at cuts[1]. names: of the parts that
+    there are. held_out: in words, after "held out: ".
     """
 
     method: str
     held_out: str
-    position: int
+    names: tuple[str, ...]
+    cuts: tuple[int, int]
     ends: Ints | None = None
-    is_held_out: Bools | None = None
+    parts: Parts | None = None
+
+    def cut(self, ids: Ids) -> dict[str, Ids]:
+        """Return the parts of a text (S,) of which the tail is held out."""
+        val, test = self.cuts
+        return {"train": ids[:val], "val": ids[val:test]} | (
+            {"test": ids[test:]} if "test" in self.names else {}
+        )
 
 
 def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -> Split:
@@ -59,34 +74,72 @@ def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) ->
     Raises:
         CorpusError: the text has fewer than two records to draw from.
     """
-    fraction = config.val_fraction
-    percent = f"{fraction:.2%}".replace(".00%", "%")
-    if not fraction:
-        return Split("none", "nothing (val_fraction is 0)", len(ids))
-    method = config.split
-    reason = ""
-    if method == "auto":
-        several = np.count_nonzero(np.diff(file_ends, prepend=0)) > 1
-        method = "blocks" if several else "tail"
-        if config.document_end is None and is_list(ids, vocab):
-            method = "records"
-            reason = ", as the text is a list"
+    shares = Shares(*config.held_out_fractions)
+    names = PARTS if shares.test else PARTS[:2]
+    whole = (len(ids), len(ids))
+    method = choose_method(ids, vocab, file_ends, config)
+    if method == "none":
+        return Split(method, "nothing (val_fraction is 0)", names, whole)
     if method == "tail":
-        position = character_start(ids, split_position(len(ids), fraction), vocab)
-        return Split(method, f"the last {percent} of the text", position)
+        val, test = (character_start(ids, cut, vocab) for cut in shares.cuts(len(ids)))
+        held_out = shares.name(f"the last {percent(sum(shares))} of the text")
+        return Split(method, held_out, names, (val, test))
     if method == "records":
         ends = record_ends(ids, vocab, config.document_end)
         what = "lines" if config.document_end is None else "documents"
-        is_held_out = draw(ids, vocab, ends, fraction)
-        count = np.count_nonzero(is_held_out)
-        held_out = f"{count:,} of {len(ends):,} {what}, drawn by hash{reason}"
-        return Split(method, held_out, len(ids), ends, is_held_out)
-    return _split_blocks(ids, vocab, file_ends, fraction, percent)
+        parts = draw(ids, vocab, ends, shares)
+        counts = np.bincount(parts, minlength=len(PARTS))
+        reason = ", as the text is a list" * (config.split == "auto")
+        held_out = f"{counts[VAL:].sum():,} of {len(ends):,} {what}, drawn by hash{reason}"
+        held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])
+        return Split(method, held_out, names, whole, ends, parts)
+    held_out, ends, parts = _split_blocks(ids, vocab, file_ends, shares)
+    return Split(method, held_out, names, whole, ends, parts)
 
 
-def split_position(tokens: int, val_fraction: float) -> int:
+def choose_method(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -> str:
+    """Return how the parts of `ids` are chosen: "none", or a choice of `split` other than auto."""
+    if not any(config.held_out_fractions):
+        return "none"
+    if config.split != "auto":
+        return config.split
+    if config.document_end is None and is_list(ids, vocab):
+        return "records"
+    return "blocks" if np.count_nonzero(np.diff(file_ends, prepend=0)) > 1 else "tail"
+
+
+class Shares(NamedTuple):
+    """The fractions of a text that are held out."""
+
+    val: float
+    test: float
+
+    def cuts(self, tokens: int) -> tuple[int, int]:
+        """Return where the tails `val` and `test` of so many tokens start."""
+        return split_position(tokens, self.val + self.test), split_position(tokens, self.test)
+
+    def name(self, what: str, sizes: Sequence[str] = ()) -> str:
+        """Return what is held out with the size of each part; without a test part as it is."""
+        if not self.test:
+            return what
+        if not self.val:
+            return f"{what}, for testing"
+        val, test = sizes or map(percent, self)
+        return f"{what}: {val} for validation, {test} for testing"
+
+
+def split_position(tokens: int, fraction: float) -> int:
     """Return how many of `tokens` come before the held-out tail, as nanoGPT counts them."""
-    return int(tokens * (1 - val_fraction))
+    return int(tokens * (1 - fraction))
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction in per cent.
+
+    >>> percent(0.1), percent(0.125)
+    ('10%', '12.50%')
+    """
+    return f"{fraction:.2%}".replace(".00%", "%")
 
 
 def character_start(ids: Ids, position: int, vocab: Vocab) -> int:
@@ -145,29 +198,35 @@ def _occurrences(ids: Ids, mark: Ids) -> Ints:
     return np.array(ends[1:], np.int64)
 
 
-def draw(ids: Ids, vocab: Vocab, ends: Ints, fraction: float) -> Bools:
-    """Return which records (R,) are held out: those of the lowest hashes, one kind at least.
+def draw(ids: Ids, vocab: Vocab, ends: Ints, shares: Shares) -> Parts:
+    """Return the part (R,) of each record: `test` has the lowest hashes, `val` those above them.
 
-    A record that with its equals is more than `fraction` of the text is never held out, unless all
-    are, and it is of the shortest.
+    Each has one kind of record at least. A record that with its equals is more than the part's
+    fraction of the text is never in it, unless all are, and it is of the shortest.
 
     Raises:
-        CorpusError: all records are alike, so that none can be held out.
+        CorpusError: there are fewer kinds of records than parts.
     """
     kinds, kind = np.unique(hash_segments(ids, vocab, ends), return_inverse=True)
-    if len(kinds) < 2:
+    drawn = [(part, share) for part, share in ((TEST, shares.test), (VAL, shares.val)) if share]
+    if len(kinds) <= len(drawn):
+        found = "only one record" if len(kinds) == 1 else f"only {len(kinds)} different records"
         raise CorpusError(
-            "the text has only one record to draw from; give more, or hold a part of the text out "
+            f"the text has {found} to draw from; give more, or hold a part of the text out "
             "with --split tail"
         )
     tokens = np.bincount(kind, np.diff(ends, prepend=0))
-    is_small = tokens <= max(fraction * len(ids), tokens.min())
-    limit = max(kinds[is_small][0], np.uint64(fraction * 2.0**64))
-    is_held_out = is_small & (kinds <= limit)
-    if is_held_out.all():  # one stays
-        is_held_out[-1] = False
-    drawn: Bools = is_held_out[kind]
-    return drawn
+    parts = np.zeros(len(kinds), np.uint8)
+    below = 0.0  # the share of all hashes that is drawn already
+    for left, (part, share) in zip(range(len(drawn), 0, -1), drawn, strict=True):
+        is_free = parts == TRAIN
+        is_small = is_free & (tokens <= max(share * len(ids), tokens[is_free].min()))
+        below += share
+        limit = max(kinds[is_small][0], np.uint64(below * 2.0**64))
+        chosen = np.flatnonzero(is_small & (kinds <= limit))
+        parts[chosen[: np.count_nonzero(is_free) - left]] = part  # one stays for each other part
+    of_records: Parts = parts[kind]
+    return of_records
 
 
 def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
@@ -204,65 +263,79 @@ def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
     return _mix(hashes)
 
 
-def iter_parts(ids: Ids, split: Split) -> Iterator[tuple[Ids, Ids]]:
-    """Yield (trained, held out) ids of one stretch of the text after the other."""
+def iter_parts(ids: Ids, split: Split) -> Iterator[list[Ids]]:
+    """Yield, of one stretch of the text after the other, the ids of each of `split.names`."""
     assert split.ends is not None
-    assert split.is_held_out is not None
+    assert split.parts is not None
     for begin in range(0, len(ids), _CHUNK_TOKENS):
         end = min(begin + _CHUNK_TOKENS, len(ids))
         first = int(np.searchsorted(split.ends, begin, side="right"))
         last = int(np.searchsorted(split.ends, end, side="left")) + 1
         sizes = np.diff(np.minimum(split.ends[first:last], end), prepend=begin)
-        mask = np.repeat(split.is_held_out[first:last], sizes)
-        part = np.asarray(ids[begin:end])
-        yield part[~mask], part[mask]
+        parts = np.repeat(split.parts[first:last], sizes)
+        shown = np.asarray(ids[begin:end])
+        yield [shown[parts == PARTS.index(name)] for name in split.names]
 
 
-def _split_blocks(ids: Ids, vocab: Vocab, file_ends: Ints, fraction: float, percent: str) -> Split:
-    """Hold out the tail of each file, or of each tenth of a single one; small files by hash."""
+def _split_blocks(
+    ids: Ids, vocab: Vocab, file_ends: Ints, shares: Shares
+) -> tuple[str, Ints, Parts]:
+    """Hold out the tail of each file, or of each tenth of a single one; small files by hash.
+
+    Return what is held out in words, where each segment ends (R,), and its part (R,).
+    """
     file_ends = np.unique(file_ends[file_ends > 0])
     is_single = len(file_ends) < 2
     blocks = np.arange(1, BLOCKS + 1) * len(ids) // BLOCKS if is_single else file_ends
     starts = np.concatenate([[0], blocks[:-1]])
     sizes = blocks - starts
+    fraction = shares.test or shares.val  # the test part stays the same whatever goes to `val`
     is_large = sizes * fraction >= MIN_TAIL_TOKENS
     small = sizes[~is_large]
     if is_single or not len(small) or small.min() > fraction * len(ids):  # too few to draw from
         is_large[:] = True
-    is_drawn = np.zeros(len(blocks), np.bool_)
+    drawn = np.zeros(len(blocks), np.uint8)
     if not is_large.all():
         try:
-            is_drawn = draw(ids, vocab, blocks, fraction) & ~is_large
-        except CorpusError:  # all files are alike
+            drawn = np.where(is_large, TRAIN, draw(ids, vocab, blocks, shares))
+        except CorpusError:  # too many files are alike
             is_large[:] = True
     ends: list[int] = []
-    is_held_out: list[bool] = []
-    for start, end, has_tail, drawn in zip(
-        starts.tolist(), blocks.tolist(), is_large.tolist(), is_drawn.tolist(), strict=True
+    parts: list[int] = []
+    for start, end, has_tail, part in zip(
+        starts.tolist(), blocks.tolist(), is_large.tolist(), drawn.tolist(), strict=True
     ):
-        if has_tail:
-            position = start + split_position(end - start, fraction)
-            position = _line_start(ids, position, end, vocab.newline)
-            ends.append(character_start(ids, position, vocab))
-            is_held_out.append(False)
-        ends.append(end)
-        is_held_out.append(has_tail or drawn)
-    parts = []
+        if not has_tail:
+            ends.append(end)
+            parts.append(part)
+            continue
+        val, test = shares.cuts(end - start)
+        test = _tail_start(ids, start + test, end, vocab)
+        val = _tail_start(ids, start + val, test, vocab) if shares.val else test
+        ends += [val, test, end]
+        parts += [TRAIN, VAL, TEST]
+    what = []
     if large := int(is_large.sum()):
         whole = "ten parts of the text" if is_single else f"{large:,} files"
-        parts.append(f"the last {percent} of each of {whole}")
+        what.append(f"the last {percent(sum(shares))} of each of {whole}")
     if large < len(blocks):
         small = f"{len(blocks) - large:,} {'small ' * (large > 0)}files"
-        parts.append(f"{int(is_drawn.sum()):,} of {small}, drawn by hash")
-    split = (np.array(ends, np.int64), np.array(is_held_out, np.bool_))
-    return Split("blocks", ", and ".join(parts), len(ids), *split)
+        what.append(f"{np.count_nonzero(drawn):,} of {small}, drawn by hash")
+    counts = np.bincount(drawn, minlength=len(PARTS))[VAL:]
+    sizes_named = [f"{count:,}" for count in counts] if not large else []
+    held_out = shares.name(", and ".join(what), sizes_named)
+    return held_out, np.array(ends, np.int64), np.array(parts, np.uint8)
 
 
-def _line_start(ids: Ids, position: int, end: int, newline: int) -> int:
-    """Return where the next line starts if that is near, so that a tail begins as a line does."""
+def _tail_start(ids: Ids, position: int, end: int, vocab: Vocab) -> int:
+    """Return where the next line starts if that is near, else where the next character does."""
+    if position == end:  # there is no such tail
+        return end
     near = np.asarray(ids[position : position + (end - position) // 10])
-    found = np.flatnonzero(near == newline)
-    return position + int(found[0]) + 1 if newline >= 0 and len(found) else position
+    found = np.flatnonzero(near == vocab.newline)
+    if vocab.newline >= 0 and len(found):
+        position += int(found[0]) + 1
+    return character_start(ids, position, vocab)
 
 
 def _newlines(ids: Ids, vocab: Vocab) -> Ints:

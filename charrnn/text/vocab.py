@@ -133,6 +133,24 @@ class Vocab:
         blocks = (ids[i : i + block] for i in range(0, len(ids), block))
         return sum(int(np.count_nonzero(self.starts_character[each])) for each in blocks)
 
+    @cached_property
+    def byte_widths(self) -> NDArray[np.int64]:
+        """(V,) how many UTF-8 bytes each token writes."""
+        widths = np.ones(self.size, dtype=np.int64)  # a byte writes itself
+        widths[: len(self.alphabet)] = utf8_widths(code_points(self.alphabet))
+        return widths
+
+    def count_bytes(self, ids: Ids) -> int:
+        """Return the number of UTF-8 bytes that `ids` (S,) write, or of bytes read as they are.
+
+        >>> Vocab("aé", has_bytes=True).count_bytes(np.array([0, 1, 200]))
+        4
+        """
+        block = 1 << 22  # as in count_characters
+        blocks = (ids[i : i + block] for i in range(0, len(ids), block))
+        counts = (np.bincount(each, minlength=self.size) for each in blocks)
+        return sum(int(each @ self.byte_widths) for each in counts)
+
     def tokens_of(self, ids: Ids, chars: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many of `ids` (S,) the first `chars` characters take, for each number (N,).
 

@@ -253,6 +253,13 @@ def test_files_that_were_left_out_or_are_unlike_the_others_are_named(
     assert "unlike the other files texts/d.txt (" in shown
 
 
+def test_the_part_for_testing_is_named_too(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of("corpus", "stats", "book.txt", "--test-fraction", "0.2") == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the last 30% of the text: 10% for validation, 20% for testing" in shown
+
+
 def test_held_out_lines_that_stand_in_the_rest_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("more.txt").write_text(BOOK + "z", encoding="utf-8")
         train("book.txt", "book")
         train("book.txt", "gru", cell="gru", hidden_size=6, seed=2)
+        train("book.txt", "wide", hidden_size=12, seed=3)
         train("book.txt", "fifth", val_fraction=0.2, steps=1)
         train("book.txt", "nfc", normalize="nfc", steps=1)
         train("book.txt", "held", val_file="other.txt", steps=1)
@@ -79,6 +81,48 @@ def test_without_a_text_it_is_what_training_held_out(capsys: Text) -> None:
     assert model["carried"]["nats"] == pytest.approx(info["val_nats"], rel=1e-6)
     assert model["windowed"]["nats"] == pytest.approx(info["val_windowed_nats"], rel=1e-6)
     assert result["chars"] == info["corpus"]["val_chars"] - 1
+
+
+@pytest.mark.parametrize("split", ["tail", "blocks", "records"])
+def test_the_test_part_is_scored_and_is_none_of_the_others(capsys: Text, split: str) -> None:
+    run = f"three-{split}"
+    Path("lines.txt").write_text("".join(f"{i:b}\n" for i in range(300)))
+    train("lines.txt", run, steps=1, test_fraction=0.2, split=split)
+
+    chars = {
+        part: evaluate(capsys, run, "--split", part)["chars"] + 1
+        for part in ("train", "val", "test", "all")
+    }
+
+    assert chars.pop("all") == sum(chars.values()) == Path("lines.txt").stat().st_size
+    corpus = info_of(capsys, run)["corpus"]
+    assert chars == {part: corpus[f"{part}_chars"] for part in ("train", "val", "test")}
+    shown = output_of(capsys, "eval", run, "--split", "test")
+    assert shown.endswith(", the test part of lines.txt\n")
+
+
+def test_the_tail_of_another_text_is_cut_as_training_would(capsys: Text) -> None:
+    train("book.txt", "thirds", steps=1, test_fraction=0.2, val_fraction=0.3, split="tail")
+    named = ["thirds", "--text", BOOK[:100] + "ß"]
+
+    results = [evaluate(capsys, *named, "--split", part) for part in ("train", "val", "test")]
+
+    assert [(each["chars"] + 1, each["unseen_chars"]) for each in results] == [
+        (50, 0),
+        (30, 0),
+        (20, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("named", "way_out"),
+    [([], "score another text by --file"), (["--file", "book.txt"], "leave --split out")],
+)
+def test_a_run_without_a_test_part_says_so(capsys: Text, named: list[str], way_out: str) -> None:
+    code, line = complaint(capsys, "eval", "book", *named, "--split", "test")
+
+    assert code == 3
+    assert "book was trained with no test part; train with --test-fraction, or " + way_out in line
 
 
 @pytest.mark.parametrize("named", [[], ["--file", "book.txt"]], ids=["own", "named"])
@@ -168,21 +212,89 @@ def test_the_figures_are_one_number_in_three_units(capsys: Text) -> None:
         assert figures["bpc"] * 0.6931471805599453 == pytest.approx(figures["nats"])
 
 
-def test_several_models_are_followed_by_their_average(capsys: Text) -> None:
+def test_several_models_are_followed_by_their_ensemble(capsys: Text) -> None:
     alone = [evaluate(capsys, name)["models"][0] for name in ("book", "gru")]
 
     result = evaluate(capsys, "book", "gru")
 
     assert result["models"] == alone
-    assert result["average"]["model"] == "average of 2"
+    assert (result["ensemble"]["model"], result["ensemble"]["path"]) == ("ensemble of 2", None)
     for protocol in ("carried", "windowed"):
         mean = sum(model[protocol]["nats"] for model in alone) / 2
-        assert result["average"][protocol]["nats"] < mean
-    assert result["average"]["dynamic"] is None
+        assert result["ensemble"][protocol]["nats"] < mean
+    assert result["ensemble"]["dynamic"] is None
 
 
-def test_one_model_has_no_average(capsys: Text) -> None:
-    assert evaluate(capsys, "book")["average"] is None
+def test_mean_and_sd_are_of_the_figures_of_single_models(capsys: Text) -> None:
+    result = evaluate(capsys, "book", "gru", "wide")
+
+    assert [result[each]["model"] for each in ("mean", "sd")] == ["mean of 3", "sd of 3"]
+    for unit in ("nats", "bpc", "perplexity", "bpc_with_unseen", "bits_per_byte"):
+        figures = [model["windowed"][unit] for model in result["models"]]
+        assert result["mean"]["windowed"][unit] == pytest.approx(statistics.mean(figures))
+        assert result["sd"]["windowed"][unit] == pytest.approx(statistics.stdev(figures))  # n − 1
+    shown = " ".join(output_of(capsys, "eval", "book", "gru", "wide").split())
+    mean, sd = (result[each]["carried"]["bpc"] for each in ("mean", "sd"))
+    assert "mean ± sd of 3 state carried windows of 256" in shown
+    assert f" bits per character {mean:.4f} ± {sd:.4f} " in shown
+    assert "ensemble of 3" in shown
+
+
+def test_one_model_has_no_ensemble_mean_or_sd(capsys: Text) -> None:
+    result = evaluate(capsys, "book")
+
+    assert [result[each] for each in ("ensemble", "mean", "sd")] == [None] * 3
+    assert "±" not in output_of(capsys, "eval", "book")
+
+
+def test_bits_per_byte_share_the_bits_of_the_text_among_its_bytes(
+    capsys: Text, tmp_path: Path
+) -> None:
+    train("book.txt", "spelled", steps=1, min_count=9999, checkpoints=str(tmp_path))
+    text = "ab éa\nb 中"
+
+    for model in (str(tmp_path / "spelled"), "book"):
+        result = evaluate(capsys, model, "--text", text)
+        known = text if model != "book" else text.removesuffix("中")
+        scored = known[1:]
+        carried = result["models"][0]["carried"]
+        assert (result["chars"], result["utf8_bytes"]) == (len(scored), len(scored.encode()))
+        assert carried["bits_per_byte"] == pytest.approx(
+            carried["bpc"] * len(scored) / len(scored.encode())
+        )
+        (_, _, whole) = objects_of(capsys, "score", model, "--text", text, "--json")
+        assert whole["utf8_bytes"] == result["utf8_bytes"]
+        assert whole["bits_per_byte"] == pytest.approx(carried["bits_per_byte"], rel=1e-4)
+
+
+def test_a_model_of_bytes_has_bits_per_byte_alone(capsys: Text, tmp_path: Path) -> None:
+    train("book.txt", "raw", steps=1, unit="byte", checkpoints=str(tmp_path))
+
+    result = evaluate(capsys, str(tmp_path / "raw"), "--text", "ab é")
+
+    assert (result["chars"], result["utf8_bytes"]) == (4, 4)
+    shown = output_of(capsys, "eval", str(tmp_path / "raw"), "--text", "ab é")
+    assert " byte" not in shown
+
+
+def test_bits_per_byte_are_shown_where_they_differ(capsys: Text) -> None:
+    figure = evaluate(capsys, "book")["models"][0]["carried"]["bits_per_byte"]
+    shown = output_of(capsys, "eval", "book")
+    assert f" {figure:.4f} " in shown
+    assert "byte" in shown
+    assert "byte" not in output_of(capsys, "eval", "book", "--text", "ab a")
+
+
+def test_model_is_the_name_given_and_path_the_file(capsys: Text) -> None:
+    path = str(Path("checkpoints/book/best.safetensors"))
+    (eval_row,) = evaluate(capsys, "book")["models"]
+    (*_, named) = objects_of(capsys, "score", "book", "book.txt", "--json")
+    (*_, newest) = objects_of(capsys, "score", "book.txt", "--json")
+
+    assert (eval_row["model"], eval_row["path"]) == ("book", path)
+    assert (named["model"], named["path"], named["texts"]) == ("book", path, ["book.txt"])
+    assert newest["path"] == str(Path("checkpoints", newest["model"], "best.safetensors"))
+    assert info_of(capsys, "book")["path"] == path
 
 
 def test_dynamic_figures_stand_apart_from_the_static_ones(capsys: Text) -> None:
@@ -190,13 +302,15 @@ def test_dynamic_figures_stand_apart_from_the_static_ones(capsys: Text) -> None:
 
     result = evaluate(capsys, "book", "gru", "--dynamic", "--dynamic-rate", "0.01")
 
-    rows = [*result["models"], result["average"]]
+    rows = [*result["models"], *(result[each] for each in ("ensemble", "mean", "sd"))]
     learned = [row.pop("dynamic") for row in rows]
-    for row, before in zip(rows, [*static["models"], static["average"]], strict=True):
+    befores = [*static["models"], *(static[each] for each in ("ensemble", "mean", "sd"))]
+    for row, before in zip(rows, befores, strict=True):
         assert before.pop("dynamic") is None
         assert row == before
     assert all(
-        figures["nats"] < row["carried"]["nats"] for figures, row in zip(learned, rows, strict=True)
+        figures["nats"] < row["carried"]["nats"]
+        for figures, row in zip(learned[:4], rows[:4], strict=True)
     )
 
 
@@ -220,13 +334,13 @@ def test_a_person_sees_a_row_for_each_model_and_protocol(capsys: Text) -> None:
 
     shown = output_of(capsys, "eval", *arguments)
 
-    rows = [*result["models"], result["average"]]
+    rows = [*result["models"], result["ensemble"]]
     labels = ["state carried", "windows of 256", "dynamic, state carried"]
     expected = [
         [
             label if row is rows[0] else "",
             row["model"],
-            *map("{:.4f}".format, [*row[key].values()][:3]),
+            *(f"{row[key][unit]:.4f}" for unit in ("nats", "bpc", "bits_per_byte", "perplexity")),
         ]
         for label, key in zip(labels, ("carried", "windowed", "dynamic"), strict=True)
         for row in rows
@@ -297,8 +411,65 @@ def test_an_own_text_that_is_gone_ends_with_3(capsys: Text) -> None:
     code, line = complaint(capsys, "eval", "book")
 
     assert code == 3
-    assert "the text of book cannot be read: cannot find the text 'book.txt'" in line
-    assert "or name a text by --file" in line
+    assert f"cannot find 'book.txt', of the text of book, in {Path.cwd()}; " in line
+    assert "if you moved it: charrnn eval book --file NEW_PLACE --split val" in line
+
+
+@pytest.mark.parametrize(
+    ("texts", "settings"),
+    [
+        (["a.txt"], {}),
+        (["a.txt"], {"split": "records", "test_fraction": 0.2}),
+        (["stories"], {"test_fraction": 0.1}),
+        (["stories"], {"document_end": "--\n", "min_count": 99}),
+        (["stories", "a.txt"], {}),
+        (["stories"], {"val_file": "held.txt"}),
+        (["stories"], {"val_file": "held.txt", "test_fraction": 0.2}),
+    ],
+)
+def test_a_text_that_was_moved_is_scored_by_the_command_that_the_message_names(
+    capsys: Text,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    texts: list[str],
+    settings: dict[str, Any],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [f"ab {'éab'[i % 3 :]}{'a' * (i % 17)}\n" for i in range(400)]
+    Path("a.txt").write_text("".join(lines) + "ab", encoding="utf-8")
+    Path("held.txt").write_text(BOOK, encoding="utf-8")
+    Path("stories").mkdir()
+    for name in ("1.txt", "2.txt"):
+        Path("stories", name).write_text("".join(lines[len(name) :]), encoding="utf-8")
+    train(texts, "moved", steps=1, **settings)  # type: ignore[arg-type]
+    splits = ["val", "test"] if "test_fraction" in settings else ["val"]
+    before = {split: evaluate(capsys, "moved", "--split", split) for split in splits}
+
+    Path(texts[0]).rename("elsewhere")
+
+    for split in splits:
+        code, line = complaint(capsys, "eval", "moved", "--split", split)
+        command = line.split("if you moved it: charrnn eval ")[1]
+        after = evaluate(capsys, *command.replace("NEW_PLACE", "elsewhere").split())
+        assert code == 3
+        assert after["models"] == before[split]["models"]
+        assert after["split"] == split
+
+
+def test_a_held_out_file_that_was_moved_is_scored_by_the_command_that_the_message_names(
+    capsys: Text, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.txt", "held.txt"):
+        Path(name).write_text(BOOK, encoding="utf-8")
+    train("a.txt", "moved", steps=1, val_file="held.txt")
+    before = evaluate(capsys, "moved")
+
+    Path("held.txt").rename("elsewhere")
+
+    _, line = complaint(capsys, "eval", "moved")
+    assert line.endswith("charrnn eval moved --file NEW_PLACE\n")
+    assert evaluate(capsys, "moved", "--file", "elsewhere")["models"] == before["models"]
 
 
 def test_an_own_text_that_has_changed_ends_with_3(capsys: Text) -> None:
@@ -350,7 +521,7 @@ def test_a_model_that_does_not_say_its_text_needs_one(
         (["book", "nfc", "--file", "book.txt"], "normalize none and nfc"),
         (["book", "ended"], "book and ended were trained with document_end None and \u2424, so"),
         (["book", "held", "--file", "book.txt", "--split", "val"], "val_file None and other.txt"),
-        (["held", "--file", "book.txt", "--split", "val"], "held held out other.txt, not a part"),
+        (["held", "--file", "more.txt", "--split", "val"], "held held out other.txt, not a part"),
         (["book", "--encoding", "latin-1"], "--encoding says how to read the text of --file"),
         (["book", "--text", "ab", "--encoding", "utf-8"], "--encoding says how to read"),
         (["book", "--text", "ab", "--file", "book.txt"], "--file and --text both name the text"),

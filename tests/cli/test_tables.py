@@ -19,7 +19,9 @@ from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
 
 Text = pytest.CaptureFixture[str]
 
-FIGURES = Metrics(nats=1.2345, bpc=1.781, perplexity=3.4367, bpc_with_unseen=1.781)
+FIGURES = Metrics(
+    nats=1.2345, bpc=1.781, perplexity=3.4367, bpc_with_unseen=1.781, bits_per_byte=1.781
+)
 LONG = "checkpoints/a-run-with-a-long-name-of-many-words-and-more/best.safetensors"
 RUN = {
     "name": "tiny-shakespeare-with-a-long-name",
@@ -46,7 +48,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 def result_of(*names: str) -> EvalResult:
     rows = [ModelScores(name, carried=FIGURES, windowed=FIGURES) for name in names]
-    return EvalResult(["book.txt"], "val", 149, rows, None)
+    return EvalResult(["book.txt"], "val", 149, rows, utf8_bytes=149)
 
 
 def words(text: str) -> list[str]:

@@ -97,7 +97,7 @@ def test_the_figures_of_a_text_leave_its_first_character_out(path: Path) -> None
 
     figures: dict[str, Any] = scored.figures()
     assert sum(progress) == len(TEXT)
-    assert (figures["model"], figures["text"]) == (str(path), "text given")
+    assert (figures["path"], figures["texts"]) == (str(path), ["text given"])
     assert figures["chars"] == len(bits)
     assert figures["bits"] == pytest.approx(bits.sum())
     assert figures["bpc"] == pytest.approx(bits.mean())
@@ -147,7 +147,7 @@ def test_score_and_eval_count_unseen_characters_alike(path: Path) -> None:
     assert figures["bpc_with_unseen"] > figures["bpc"]
 
 
-def test_the_average_of_models_gives_an_unseen_character_their_mean_probability(
+def test_an_ensemble_gives_an_unseen_character_their_mean_probability(
     model: ModelFile, tmp_path: Path
 ) -> None:
     for name, train_chars in (("short", 9), ("long", 99_999)):
@@ -156,9 +156,9 @@ def test_the_average_of_models_gives_an_unseen_character_their_mean_probability(
 
     result = charrnn.evaluate(["short", "long"], text="abß")
 
-    assert result.average is not None
+    assert result.ensemble is not None
     mean = np.mean([2**-row.unseen_bits for row in result.models])
-    assert 2**-result.average.unseen_bits == pytest.approx(mean)
+    assert 2**-result.ensemble.unseen_bits == pytest.approx(mean)
 
 
 @pytest.mark.parametrize(

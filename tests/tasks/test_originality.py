@@ -72,6 +72,13 @@ def test_held_out_lines_are_known_too(own: OwnText) -> None:
     assert "".join(own.lines.iter_new(["bbé\nbb\né", "bbé\n"])) == "bb\n"
 
 
+def test_lines_held_out_for_testing_are_known_too(train: Train) -> None:
+    own = open_own_text("n", train("book.txt", test_fraction=0.3))
+
+    assert own.corpus.test_chars
+    assert "ébbé" in own.lines
+
+
 def test_a_held_out_file_begins_a_line(train: Train) -> None:
     Path("val.txt").write_text("éé\n", encoding="utf-8")
     Path("cut.txt").write_text("bb\naa", encoding="utf-8")
@@ -115,10 +122,10 @@ def test_a_missing_text_is_named(train: Train) -> None:
     Path("book.txt").unlink()
 
     assert complaint(file).startswith(
-        "the text of poet cannot be read: cannot find the text 'book.txt'"
+        f"cannot find 'book.txt', of the text of poet, in {Path.cwd()}; bring it back"
     )
     assert complaint(file).endswith(
-        "; or leave --max-copy, --mark-copies and --skip-known-lines out"
+        ", or leave --max-copy, --mark-copies and --skip-known-lines out"
     )
 
 

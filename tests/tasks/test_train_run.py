@@ -52,6 +52,26 @@ def run(corpus: str | None, stop: int | None = None, **settings: Any) -> list[Ru
     return list(start_run(paths, {**resumed, **settings}, should_stop=should_stop))
 
 
+def test_training_never_looks_at_the_part_for_testing(book: str) -> None:
+    text = Path(book).read_text(encoding="utf-8")
+    test = text[-len(text) // 5 :]
+    for name, end in (("one", test), ("two", test[::-1])):  # the alphabet stays the same
+        Path(f"{name}.txt").write_text(text.removesuffix(test) + end, encoding="utf-8")
+        run(f"{name}.txt", steps=6, eval_every=3, test_fraction=0.2, split="tail")
+    run("one.txt", steps=1, name="whole")
+
+    one, two, whole = (
+        read_model(RunFolder(Path("checkpoints") / name).best) for name in ("one", "two", "whole")
+    )
+    assert all(np.array_equal(one.weights[key], two.weights[key]) for key in one.weights)
+    figures = ("val_nats", "val_windowed_nats", "train_eval_nats", "baselines_bpc")
+    assert [one.summary[key] for key in figures] == [two.summary[key] for key in figures]
+    sizes = [f"{part}_chars" for part in ("train", "val", "test")]
+    assert sum(one.summary["corpus"][size] for size in sizes) == len(text)
+    assert one.summary["corpus"]["test_chars"] == len(test)
+    assert "test_chars" not in whole.summary["corpus"]
+
+
 def test_the_file_holds_the_score_on_the_whole_held_out_text(book: str) -> None:
     run(book, steps=10, eval_chars=20)
     best = RunFolder(Path("checkpoints/book")).best

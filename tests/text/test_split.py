@@ -1,9 +1,15 @@
-"""What is held out stands for the text: no list by its tail, no file wholly, no line twice."""
+"""What is held out stands for the text: no list by its tail, no file wholly, no line twice.
+
+The part for testing stays where it is, whatever goes to validation.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.errors import CorpusError
-from charrnn.text.corpus import Corpus, corpus_from_text, open_corpus
+from charrnn.errors import ConfigError, CorpusError
+from charrnn.text import build
+from charrnn.text.corpus import Corpus, cache_folder, corpus_from_text, open_corpus
 from charrnn.text.split import hash_segments, is_list, record_ends
 from charrnn.text.vocab import Vocab
 
@@ -77,6 +84,7 @@ def test_what_is_not_unmistakably_a_list_is_none(text: str) -> None:
 
 
 def write_files(folder: Path, *texts: str) -> list[str]:
+    folder.mkdir(exist_ok=True)
     for i, text in enumerate(texts):
         (folder / f"{i}.txt").write_text(text, encoding="utf-8")
     return [str(folder)]
@@ -235,3 +243,190 @@ def test_the_split_of_a_file_is_that_of_its_text(tmp_path: Path) -> None:
 
         assert parts_of(corpus) == parts_of(again)
         assert corpus.held_out == again.held_out
+
+
+# ── a third part ──
+
+
+def three_of(corpus: Corpus) -> list[str]:
+    """Return the text of each part."""
+    return [corpus.vocab.decode(part) for part in (corpus.train, corpus.val, corpus.test)]
+
+
+def test_the_test_part_of_a_tail_is_its_end() -> None:
+    text = (SENTENCE * 3 + "\n\n") * 100
+    corpus = corpus_from_text(text, TextConfig(test_fraction=0.05))
+    train, val, test = three_of(corpus)
+
+    assert train + val + test == text
+    assert (len(train), len(train + val)) == (int(len(text) * 0.85), int(len(text) * 0.95))
+    assert (corpus.train_chars, corpus.val_chars, corpus.test_chars) == (
+        len(train),
+        len(val),
+        len(test),
+    )
+    assert corpus.held_out == "the last 15% of the text: 10% for validation, 5% for testing"
+    assert corpus.notes == (f"held out: {corpus.held_out}",)
+
+
+@pytest.mark.parametrize("split", ["tail", "blocks", "records"])
+def test_what_is_held_out_for_validation_does_not_move_the_test_part(split: str) -> None:
+    text = "".join(f"{name} {i}\n" for i, name in enumerate(NAMES * 3))
+    tests = [
+        three_of(
+            corpus_from_text(text, TextConfig(split=split, val_fraction=val, test_fraction=0.1))
+        )[2]
+        for val in (0, 0.01, 0.1, 0.5)
+    ]
+
+    assert tests == tests[:1] * 4
+    assert 0.05 < len(tests[0]) / len(text) < 0.15
+
+
+def test_of_several_files_each_ends_in_a_part_for_testing(tmp_path: Path) -> None:
+    texts = ["".join(f"{SENTENCE}{mark} {i}.\n" for i in range(200)) for mark in "aä"]
+    config = TextConfig(test_fraction=0.05)
+    corpora = [open_corpus(write_files(tmp_path / "texts", *texts), config) for _ in range(2)]
+    train, val, test = three_of(corpora[0])
+
+    assert three_of(corpora[1]) == [train, val, test]  # from the cache
+    for mark in "aä":
+        numbers = [
+            [int(i) for i in re.findall(rf"{mark} (\d+)\.", part)] for part in (train, val, test)
+        ]
+        assert [*chain(*numbers)] == [*range(200)]
+        assert [len(each) for each in numbers[1:]] == [20, 9]
+    assert (
+        corpora[1].held_out == "the last 15% of each of 2 files: 10% for validation, 5% for testing"
+    )
+    assert corpora[1].test_chars == len(test)
+
+
+def test_of_many_small_files_whole_ones_are_drawn_for_testing(tmp_path: Path) -> None:
+    texts = [f"{SENTENCE}\n{name}.\n" for name in sorted(set(NAMES))[:200]]
+    corpus = open_corpus(write_files(tmp_path / "texts", *texts), TextConfig(test_fraction=0.1))
+    parts = three_of(corpus)
+
+    assert all(sum(text in part for part in parts) == 1 for text in texts)
+    counts = [part.count(SENTENCE) for part in parts]
+    assert corpus.held_out == (
+        f"{counts[1] + counts[2]} of 200 files, drawn by hash: "
+        f"{counts[1]} for validation, {counts[2]} for testing"
+    )
+
+
+def test_testing_alone_can_be_held_out() -> None:
+    corpus = corpus_from_text("abc" * 99, TextConfig(val_fraction=0, test_fraction=0.1))
+
+    assert (len(corpus.train), len(corpus.val), len(corpus.test)) == (267, 0, 30)
+    assert corpus.held_out == "the last 10% of the text, for testing"
+    assert corpus.notes[1].startswith("nothing is held out for validation: ")
+
+
+def test_a_part_for_testing_goes_with_a_held_out_file(tmp_path: Path) -> None:
+    names = sorted(set(NAMES))
+    (path,) = write_files(tmp_path / "texts", "".join(f"{name}\n" for name in names))
+    (file := tmp_path / "val.txt").write_text("other\n" * 40)
+    config = TextConfig(val_file=str(file), test_fraction=0.1, split="records")
+    for _ in range(2):  # built, then from the cache
+        corpus = open_corpus([path], config)
+        train, val, test = three_of(corpus)
+
+        assert val == "other\n" * 40
+        assert sorted((train + test).splitlines()) == names
+        count = test.count("\n")
+        held_out = f"{count} of {len(names)} lines, drawn by hash, for testing"
+        assert corpus.held_out == f"the file {file}, and {held_out}"
+        assert (corpus.val_chars, corpus.test_chars) == (len(val), len(test))
+        assert corpus.split_method == "records"
+        assert corpus.notes == (f"held out: {held_out}",)
+    with pytest.raises(ConfigError, match="split records would do nothing"):
+        TextConfig(val_file="other.txt", split="records")
+
+
+def test_fractions_leave_something_to_train_on() -> None:
+    with pytest.raises(ConfigError, match=r"0\.5 and test_fraction 0\.5 leave nothing to train on"):
+        TextConfig(val_fraction=0.5, test_fraction=0.5)
+
+
+@given(
+    lines=st.lists(st.text(st.sampled_from("ab中é"), max_size=3), min_size=1, max_size=30),
+    min_count=st.sampled_from([1, 3]),
+    val=st.sampled_from([0, 0.01, 0.2, 0.5]),
+    test=st.floats(0.01, 0.49),
+)
+def test_no_line_stands_in_two_of_three_parts(
+    lines: list[str], min_count: int, val: float, test: float
+) -> None:
+    text = "\n".join([*lines, "last", "line"]) + "\n"
+    config = TextConfig(split="records", min_count=min_count, val_fraction=val, test_fraction=test)
+    kinds = {*lines, "last", "line"}
+    if len(kinds) <= 1 + bool(val):
+        with pytest.raises(CorpusError, match="only 2 different records to draw from"):
+            corpus_from_text(text, config)
+        return
+    corpus = corpus_from_text(text, config)
+    parts = three_of(corpus)
+
+    assert sorted("".join(parts).splitlines()) == sorted(text.splitlines())
+    assert sum(len(set(part.splitlines())) for part in parts) == len(kinds)
+    assert [bool(part) for part in parts] == [True, val > 0, True]
+    chars = (corpus.train_chars, corpus.val_chars, corpus.test_chars)
+    assert chars == tuple(map(len, parts))
+
+
+# ── the method in force ──
+
+
+@pytest.mark.parametrize(
+    ("texts", "method"),
+    [
+        (["".join(f"{SENTENCE}{i}\n" for i in range(90))], "tail"),
+        (["\n".join(NAMES)], "records"),
+        ([SENTENCE * 90, SENTENCE * 80], "blocks"),
+    ],
+)
+@pytest.mark.parametrize("fractions", [{}, {"test_fraction": 0.1}])
+def test_the_method_in_force_holds_out_the_same_again(
+    tmp_path: Path, texts: list[str], method: str, fractions: dict[str, float]
+) -> None:
+    paths = write_files(tmp_path / "texts", *texts)
+    chosen = open_corpus(paths, TextConfig(**fractions))  # type: ignore[arg-type]
+    given_one = open_corpus(paths, TextConfig(split=method, **fractions))  # type: ignore[arg-type]
+    from_cache = open_corpus(paths, TextConfig(**fractions))  # type: ignore[arg-type]
+
+    assert three_of(chosen) == three_of(given_one)
+    methods = [each.split_method for each in (chosen, given_one, from_cache)]
+    assert methods == [method] * 3
+    assert corpus_from_text(texts, TextConfig(**fractions)).split_method == method  # type: ignore[arg-type]
+
+
+def test_where_there_is_nothing_to_choose_the_method_says_so(tmp_path: Path) -> None:
+    (path,) = write_files(tmp_path / "texts", SENTENCE * 9)
+    (file := tmp_path / "val.txt").write_text(SENTENCE)
+
+    assert open_corpus([path], TextConfig(val_fraction=0)).split_method == "none"
+    assert open_corpus([path], TextConfig(val_file=str(file))).split_method == "file"
+
+
+def test_ids_split_by_an_older_version_are_still_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_files(tmp_path / "texts", "\n".join(NAMES))
+    before = open_corpus(paths)
+    (about,) = cache_folder().glob("*/split-*/about.json")
+    older = json.loads(about.read_text())
+    del older["split_method"]
+    about.write_text(json.dumps(older | {"crc": build._digest(older)}))
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the parts were written again")
+
+    monkeypatch.setattr("charrnn.text.corpus.write_split", fail)
+    again = open_corpus(paths)
+
+    # The key of a split without a test part is that of older versions too.
+    key = hashlib.sha256(json.dumps([1, "auto", 0.1, None]).encode()).hexdigest()[:16]
+    assert about.parent.name == f"split-{key}"
+    assert three_of(again) == three_of(before)
+    assert again.split_method == "records"

@@ -236,6 +236,16 @@ def test_half_of_a_surrogate_pair_is_named_with_its_position(use: Callable[[str]
         use("ab\ud83d\ud83d")
 
 
+@given(TEXTS, st.sampled_from([1, 2]))
+def test_ids_take_the_bytes_of_their_text(text: str, min_count: int) -> None:
+    vocab = Vocab.from_text(text + "a", min_count)
+
+    assert vocab.count_bytes(vocab.encode(text)) == len(text.encode())
+    assert Vocab.of_bytes().count_bytes(np.frombuffer(text.encode(), np.uint8)) == len(
+        text.encode()
+    )
+
+
 # JSON
 
 

@@ -85,18 +85,20 @@ def command(
 
     A character costs −log₂ p bits, where p is the probability that MODEL gives it. The state is
     carried through the whole text. A character encoded as bytes costs the sum of its bytes' bits.
-    The first character is scored as if it followed a newline. It is left out of the overall bits
-    per character, as in eval.
+    The first character is scored as if it followed a newline. Its line counts it; the whole text
+    does not, as in eval.
 
     A character that MODEL never saw is marked and counted apart. Its cost is that of one new
     character after the N of the training text, divided among all of Unicode that the alphabet
     lacks: log₂((N + 1) · (1,112,064 − alphabet size)) bits. The text after it is scored as if the
     character were not there.
 
-    With --json a line's object has kind "line", line (from 1), bpc, characters, bits (one per
-    character) and unseen (the positions in characters that MODEL never saw). The last has kind
-    "whole", model, text, chars, bits, bpc, perplexity, unseen_chars, unseen_bits, bpc_with_unseen,
-    mapped (what --unknown changed, and how often each) and chars_per_second.
+    With --json a line's object has kind "line", line (from 1), bpc, bits_per_byte (of UTF-8),
+    characters, bits (one per character) and unseen (the positions in characters that MODEL never
+    saw). The last has kind "whole", model (the name given, or that of the newest run), path (its
+    file), texts, chars, utf8_bytes, bits, bpc, bits_per_byte, perplexity, unseen_chars,
+    unseen_bits, bpc_with_unseen, mapped (what --unknown changed, and how often each) and
+    chars_per_second.
     """
     # views: --lines, --map, --html and --json, of which one says what stdout shows
     chosen = [name for name, value in views.items() if value not in (False, None)]
@@ -115,8 +117,9 @@ def command(
         refuse_target(str(out), read=names[-1:])
     with ExitStack() as stack, written_to(out):
         opened = _open_text(stack, names, Path(checkpoints)) if text is None else text
-        path = find_model(names[0] if len(names) == max_names else None, Path(checkpoints))
-        scored = ScoredText(path, opened, encoding, unknown, errors or TextConfig().errors)
+        name = names[0] if len(names) == max_names else None
+        path = find_model(name, Path(checkpoints))
+        scored = ScoredText(path, opened, encoding, unknown, errors or TextConfig().errors, name)
         for note in scored.notes:
             print_note(note)
         if scored.changes:
@@ -140,8 +143,8 @@ def _show(scored: ScoredText, view: str | None, page: str | None, *, sort: bool)
         _write_json({"kind": "whole"} | without_nan(figures))
         return
     rows = [
-        ("model", figures["model"]),
-        ("text", figures["text"]),
+        ("model", figures["path"]),
+        ("text", scored.name),
         ("bits per character", f"{figures['bpc']:.4f}"),
         ("perplexity", f"{figures['perplexity']:.4f}"),
         ("characters", f"{figures['chars']:,} after the first, which is given"),
@@ -192,7 +195,8 @@ def _write_lines(lines: Iterable[Line]) -> None:
     for line in lines:
         costs = {"characters": [*line.text], "bits": line.bits.round(_JSON_DECIMALS).tolist()}
         costs["unseen"] = [*line.unseen]
-        _write_json({"kind": "line", "line": line.number, "bpc": line.bpc} | costs)
+        ratios = {"bpc": line.bpc, "bits_per_byte": line.bits_per_byte}
+        _write_json({"kind": "line", "line": line.number} | ratios | costs)
 
 
 _SHOW = {"map": show_map, "lines": show_lines, "json": _write_lines}

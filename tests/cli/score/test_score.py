@@ -77,8 +77,9 @@ def test_a_person_sees_the_figures_of_the_whole(capsys: Text) -> None:
 
 def test_one_name_is_the_text_and_the_newest_run_reads_it(capsys: Text) -> None:
     for names, run in ((["text.txt"], "bytes"), (["tiny", "text.txt"], "tiny")):
-        model = objects_of(capsys, "score", *names)[-1]["model"]
-        assert model == f"checkpoints/{run}/best.safetensors"
+        whole = objects_of(capsys, "score", *names)[-1]
+        assert whole["path"] == f"checkpoints/{run}/best.safetensors"
+        assert whole["model"] == run
 
 
 @pytest.mark.parametrize(("names", "run"), [([], "bytes"), (["tiny"], "tiny")])
@@ -90,7 +91,7 @@ def test_a_literal_text_costs_what_a_file_of_it_does(
     given = objects_of(capsys, "score", *names, "--text", SAMPLE)
 
     assert given[:-1] == lines[:-1]
-    assert (given[-1]["text"], given[-1]["model"]) == ("text given", lines[-1]["model"])
+    assert (given[-1]["texts"], given[-1]["path"]) == (["text given"], lines[-1]["path"])
 
 
 @pytest.mark.parametrize("names", [[], ["-"], ["bytes", "-"]])
@@ -125,10 +126,13 @@ def test_json_has_every_character_and_the_whole_last(capsys: Text) -> None:
     costs = [cost for line in lines for cost in line["bits"]]
     np.testing.assert_allclose(costs, scores.bits, atol=1e-4)
     assert lines[1]["bpc"] == pytest.approx(scores.bits[6:10].mean())
+    assert lines[0]["bits_per_byte"] == pytest.approx(scores.bits[:6].sum() / 7)  # é takes two
+    assert whole["bits_per_byte"] == pytest.approx(scores.bits_per_byte)
+    assert whole["bits_per_byte"] * len(SAMPLE.encode()[1:]) == pytest.approx(whole["bits"])
     assert whole["chars_per_second"] > 0
-    assert {name: whole[name] for name in ("kind", "text", "chars")} == {
+    assert {name: whole[name] for name in ("kind", "texts", "chars")} == {
         "kind": "whole",
-        "text": "text.txt",
+        "texts": ["text.txt"],
         "chars": len(SAMPLE) - 1,
     }
     assert whole["bpc"] == pytest.approx(scores.bpc)

@@ -270,6 +270,14 @@ def test_json_reports_carry_the_figures(book: Path, capsys: Text) -> None:
     assert by_event["finished"]["reason"] == "length"
 
 
+def test_the_opening_says_what_is_held_out_for_testing(book: Path, capsys: Text) -> None:
+    held_out = "the last 30% of the text: 10% for validation, 20% for testing"
+    opened = reports_of(capsys, "book.txt", *SMALL, "--test-fraction", "0.2")[1]
+
+    assert (opened["chars"], opened["held_out"]) == (2000, held_out)
+    assert opened["notes"] == [f"held out: {held_out}"]
+
+
 def test_a_run_stopped_before_its_first_evaluation_describes_itself_in_json(
     book: Path, capsys: Text
 ) -> None:
