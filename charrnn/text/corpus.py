@@ -32,7 +32,7 @@ from charrnn.text.split import Split, choose_method, choose_split, iter_parts
 from charrnn.text.vocab import Ids, Vocab
 
 CACHE_FORMAT = 3
-SPLIT_FORMAT = 1  # to be raised whenever `split` holds out another part
+SPLIT_FORMAT = 2  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.
 Marks = NDArray[np.int64]

@@ -3,7 +3,8 @@
 A running text holds out its tail, as nanoGPT does, so that figures compare. The tail of a sorted
 list, or the last of several files, would represent nothing but itself. So of several files a tail
 of each is held out, and of a list lines drawn by the hash of their content: equal lines never stand
-on two sides, and a line stays on its side when others are added.
+on two sides, and a line stays on its side when others are added. The lines of a sorted list are
+shuffled too: a network that carries its state would learn the order, and seem to know the lines.
 
 The part `val` chooses the best model. A part `test` chooses nothing, so it is drawn first: it is
 what ends a tail, and the lowest hashes, however much goes to `val`.
@@ -31,6 +32,8 @@ MAX_MEAN_CHARS = 40
 MAX_LONG_SHARE = 0.05  # of lines with more than twice as many
 MAX_PUNCTUATED_SHARE = 0.1
 SORTED_SHARE = 0.9  # of lines that do not sort before the line above; by chance it is a half
+_SORTED_BY = 3  # tokens that a line begins with
+_MIN_SORTED_STEPS = 10
 _SENTENCE_ENDS = ".,;:!?…-—)]}'\"’”»。，、；：！？」』）"
 _LOOK_TOKENS = 1 << 20  # from the start of a text, to see whether it is a list
 
@@ -49,8 +52,9 @@ class Split(NamedTuple):
     """What is held out.
 
     ends: (R,) where each segment ends; parts: (R,) the part that it goes to. Both are None for the
-    tail of the text: there `val` starts at cuts[0] and `test` at cuts[1]. names: of the parts that
-    there are. held_out: in words, after "held out: ".
+    tail of the text: there `val` starts at cuts[0] and `test` at cuts[1]. order: (R,) of the
+    segments; None is that of the text. names: of the parts that there are. held_out: in words,
+    after "held out: ".
     """
 
     method: str
@@ -59,6 +63,7 @@ class Split(NamedTuple):
     cuts: tuple[int, int]
     ends: Ints | None = None
     parts: Parts | None = None
+    order: Ints | None = None
 
     def cut(self, ids: Ids) -> dict[str, Ids]:
         """Return the parts of a text (S,) of which the tail is held out."""
@@ -92,7 +97,10 @@ def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) ->
         reason = ", as the text is a list" * (config.split == "auto")
         held_out = f"{counts[VAL:].sum():,} of {len(ends):,} {what}, drawn by hash{reason}"
         held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])
-        return Split(method, held_out, names, whole, ends, parts)
+        if config.document_end is not None or not is_sorted(ids, ends):
+            return Split(method, held_out, names, whole, ends, parts)
+        held_out += "; the lines are sorted, so they are shuffled"
+        return Split(method, held_out, names, whole, ends, parts, _shuffled(ids, ends, vocab))
     held_out, ends, parts = _split_blocks(ids, vocab, file_ends, shares)
     return Split(method, held_out, names, whole, ends, parts)
 
@@ -169,6 +177,29 @@ def is_list(ids: Ids, vocab: Vocab) -> bool:
         and punctuated <= MAX_PUNCTUATED_SHARE
         and len(np.unique(hash_segments(shown, vocab, ends + 1))) >= MIN_LIST_LINES
     )
+
+
+def is_sorted(ids: Ids, ends: Ints) -> bool:
+    """Return whether nearly all lines (R,) begin as in an alphabetical list, or in one backwards.
+
+    Lines that begin as the line before does say nothing.
+    """
+    ends = ends[ends <= _LOOK_TOKENS]
+    starts = np.concatenate([[0], ends[:-1]])
+    starts = starts[ends - starts > _SORTED_BY]  # ids are in the order of their characters
+    keys = [np.asarray(ids[starts + i]).astype(np.int64) << 20 * (2 - i) for i in range(_SORTED_BY)]
+    steps = np.diff(sum(keys, start=np.zeros(len(starts), np.int64)))
+    rises = np.count_nonzero(steps > 0)
+    falls = np.count_nonzero(steps < 0)
+    return bool(max(rises, falls) >= max(SORTED_SHARE * (rises + falls), _MIN_SORTED_STEPS))
+
+
+def _shuffled(ids: Ids, ends: Ints, vocab: Vocab) -> Ints:
+    """Return an order (R,) of lines that is the same each time."""
+    order = np.argsort(_mix(np.arange(1, len(ends) + 1, dtype=np.uint64)))
+    if ids[-1] != vocab.newline:  # the line after it would stand in the same line
+        order = np.append(order[order != len(ends) - 1], len(ends) - 1)
+    return order.astype(np.int64)
 
 
 def record_ends(ids: Ids, vocab: Vocab, document_end: str | None) -> Ints:
@@ -267,6 +298,9 @@ def iter_parts(ids: Ids, split: Split) -> Iterator[list[Ids]]:
     """Yield, of one stretch of the text after the other, the ids of each of `split.names`."""
     assert split.ends is not None
     assert split.parts is not None
+    if split.order is not None:
+        yield from _iter_ordered(ids, split.ends, split.parts, split.order, split.names)
+        return
     for begin in range(0, len(ids), _CHUNK_TOKENS):
         end = min(begin + _CHUNK_TOKENS, len(ids))
         first = int(np.searchsorted(split.ends, begin, side="right"))
@@ -275,6 +309,28 @@ def iter_parts(ids: Ids, split: Split) -> Iterator[list[Ids]]:
         parts = np.repeat(split.parts[first:last], sizes)
         shown = np.asarray(ids[begin:end])
         yield [shown[parts == PARTS.index(name)] for name in split.names]
+
+
+def _iter_ordered(
+    ids: Ids, ends: Ints, parts: Parts, order: Ints, names: Sequence[str]
+) -> Iterator[list[Ids]]:
+    """Yield the ids of each part, of one stretch of segments in this order after the other."""
+    sizes = np.diff(ends, prepend=0)[order]
+    totals = np.cumsum(sizes)
+    first = 0
+    while first < len(order):
+        before = int(totals[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(totals, before + _CHUNK_TOKENS, side="right")))
+        chosen = order[first:last]
+        # Where each token stands in the text: the start of its segment, and how far it is in it.
+        within = np.arange(totals[last - 1] - before)
+        within -= np.repeat(totals[first:last] - sizes[first:last] - before, sizes[first:last])
+        shown = np.asarray(
+            ids[np.repeat(ends[chosen] - sizes[first:last], sizes[first:last]) + within]
+        )
+        part = np.repeat(parts[chosen], sizes[first:last])
+        yield [shown[part == PARTS.index(name)] for name in names]
+        first = last
 
 
 def _split_blocks(

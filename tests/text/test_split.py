@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import re
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.text import build
+from charrnn.text import build, split
 from charrnn.text.corpus import Corpus, cache_folder, corpus_from_text, open_corpus
 from charrnn.text.split import hash_segments, is_list, record_ends
 from charrnn.text.vocab import Vocab
@@ -48,6 +48,39 @@ def test_of_a_list_lines_are_held_out_and_none_stands_on_both_sides(names: list[
     assert train | val == set(NAMES)
     assert train & val == set()
     assert 0.06 < len(val) / len(set(NAMES)) < 0.14
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_lines_of_a_sorted_list_are_shuffled_the_same_way_each_time(
+    is_reversed: bool, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(set(NAMES), reverse=is_reversed)
+    corpus = corpus_from_text("\n".join(names) + end)
+    monkeypatch.setattr(split, "_CHUNK_TOKENS", 100)  # the same in pieces
+    again = corpus_from_text("\n".join(names) + end)
+    train, val = (part.splitlines() for part in parts_of(corpus))
+
+    assert corpus.held_out.endswith("; the lines are sorted, so they are shuffled")
+    assert sorted(train + val, reverse=is_reversed) == names
+    for lines in (train, val):
+        rises = sum(one < other for one, other in pairwise(lines))
+        assert 0.35 < rises / len(lines) < 0.65
+    assert parts_of(again) == parts_of(corpus)
+
+
+def test_the_lines_of_another_list_stay_in_order() -> None:
+    train, _ = parts_of(corpus_from_text("\n".join(NAMES)))
+    lines = [name for name in NAMES if name in set(train.splitlines())]
+
+    assert train.splitlines() == lines
+
+
+def test_lines_that_begin_alike_are_not_sorted() -> None:
+    numbers = [f"the {name}" for name in NAMES]
+    corpus = corpus_from_text("\n".join(numbers))
+
+    assert "shuffled" not in corpus.held_out
 
 
 def test_a_line_stays_on_its_side_when_others_are_added() -> None:
@@ -325,7 +358,7 @@ def test_testing_alone_can_be_held_out() -> None:
 
 def test_a_part_for_testing_goes_with_a_held_out_file(tmp_path: Path) -> None:
     names = sorted(set(NAMES))
-    (path,) = write_files(tmp_path / "texts", "".join(f"{name}\n" for name in names))
+    (path,) = write_files(tmp_path / "texts", "".join(f"{name}\n" for name in dict.fromkeys(NAMES)))
     (file := tmp_path / "val.txt").write_text("other\n" * 40)
     config = TextConfig(val_file=str(file), test_fraction=0.1, split="records")
     for _ in range(2):  # built, then from the cache
