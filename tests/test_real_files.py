@@ -284,12 +284,17 @@ def test_bytes_go_in_and_come_out_as_they_are(say: Say) -> None:
     assert say("score", "bytes", "bytes.bin")[0] == 0
 
 
-def test_the_held_out_lines_of_a_list_are_scored_from_the_corpus_alone(say: Say) -> None:
+def test_the_held_out_lines_are_scored_of_the_own_list_alone(say: Say) -> None:
     Path("names.txt").write_text("\n".join(names(600)) + "\n")
     assert say("train", "names.txt", *SMALL)[0] == 0
-    assert say("eval", "names")[0] == 0
+    _, own, _ = say("eval", "names")
+    Path("names.txt").rename("moved.txt")
+    assert say("eval", "names", "--file", "moved.txt", "--split", "val")[1] == own.replace(
+        "names.txt", "moved.txt"
+    )
 
-    code, _, err = say("eval", "names", "--file", "names.txt", "--split", "val")
+    Path("other.txt").write_text("\n".join(names(500)) + "\n")
+    code, _, err = say("eval", "names", "--file", "other.txt", "--split", "val")
     assert code == 2
     assert "lines, drawn by hash" in err
 

@@ -129,11 +129,13 @@ def show_eval_result(result: EvalResult) -> None:
     """Print the scores of each model and of their ensemble by each protocol, then mean ± sd."""
     units = {"nats": "nats", "bpc": "bits per\ncharacter"}
     if result.utf8_bytes != result.chars:
-        units["bits_per_byte"] = "bits per\nbyte"
+        units["bits_per_byte"] = "bits\nper\nbyte"
     units["perplexity"] = "perplexity"
     if result.unseen_chars:
-        units["bpc_with_unseen"] = "with those\nnever seen"
-    table = console.make_table("protocol", "model", *(f">{unit}" for unit in units.values()))
+        units["bpc_with_unseen"] = "with\nthose\nnever\nseen"
+    headings = [f">{unit}" for unit in units.values()]
+    padding = 1 if len(units) < 5 else 0  # all five fit into 50 columns
+    table = console.make_table("protocol", "model", *headings, padding=padding)
     # One block of rows for each protocol, whose name is in the first row.
     protocols = {key: label for key, label in _PROTOCOLS.items() if getattr(result.models[0], key)}
     rows = [*result.models, *([result.ensemble] if result.ensemble else [])]
@@ -154,7 +156,7 @@ def show_eval_result(result: EvalResult) -> None:
             cells = [f"{getattr(mean, unit):.4f} ± {getattr(sd, unit):.4f}" for mean, sd in pairs]
             table.add_row(label.replace("\n", " "), *cells)
         console.print_table(table)
-        what = "of the single models' figures, sd with n − 1; the ensemble is another prediction"
+        what = "of the single models' figures; sd with n − 1"
         console.print_line(console.make_stdout(), Text(what))
     part = "all" if result.split == "all" else f"the {result.split} part"
     texts = one_line(", ".join(result.texts))

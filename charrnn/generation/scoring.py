@@ -107,10 +107,10 @@ class Line:
 
 
 def utf8_bytes(text: str) -> int:
-    """Return the bytes that a text takes in UTF-8; a byte that is no text takes one.
+    """Return the bytes that a text takes in UTF-8; in one of a binary vocabulary each takes one.
 
-    >>> utf8_bytes("é"), utf8_bytes(b"\xe9".decode("ascii", "surrogateescape"))
-    (2, 1)
+    >>> utf8_bytes("é"), utf8_bytes(Vocab.of_bytes().spell("é"))
+    (2, 2)
     """
     return len(text.encode("utf-8", "surrogateescape"))
 

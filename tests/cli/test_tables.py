@@ -70,6 +70,23 @@ def test_scores_are_whole_whatever_the_length_of_a_name(
     assert "…" not in out
 
 
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_mean_and_sd_are_whole_too(
+    terminal: Callable[[int], None], columns: int, capsys: Text
+) -> None:
+    terminal(columns)
+    row = ModelScores(LONG, carried=FIGURES, windowed=FIGURES)
+    several = replace(result_of(LONG, "gru"), ensemble=row, mean=row, sd=row, unseen_chars=3)
+    show_eval_result(replace(several, utf8_bytes=160))  # with every unit there is
+
+    out, _, below = capsys.readouterr().out.partition("\nover 149 characters")
+    assert max(map(len, out.splitlines())) <= columns
+    assert below
+    assert out.count("1.2345 ± 1.2345") == 2
+    assert out.count("1.7810 ± 1.7810") == 6
+    assert "…" not in out
+
+
 def test_scores_go_into_a_pipe_one_line_a_row(capsys: Text) -> None:
     show_eval_result(result_of(LONG, "gru"))
 
