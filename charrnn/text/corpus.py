@@ -28,7 +28,7 @@ from charrnn.text.build import BuiltIds, build_ids, entry_folder, open_or_remove
 from charrnn.text.files import Source, open_sources
 from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.reader import iter_ended, iter_joined, text_options
-from charrnn.text.split import Split, choose_method, choose_split, iter_parts
+from charrnn.text.split import Split, choose_split, iter_parts
 from charrnn.text.vocab import Ids, Vocab
 
 CACHE_FORMAT = 3
@@ -212,9 +212,7 @@ def _load_split(
     """Return the corpus of the text alone, whatever file is held out besides."""
     vocab = built.vocab
     ids, marks = built.map_part("train")
-    val_fraction, test_fraction = config.held_out_fractions
-    of_split: list[Any] = [SPLIT_FORMAT, config.split, val_fraction, config.document_end]
-    of_split += [test_fraction] * bool(test_fraction)  # older versions knew none
+    of_split = [SPLIT_FORMAT, config.split, *config.held_out_fractions, config.document_end]
     key = hashlib.sha256(json.dumps(of_split).encode()).hexdigest()[:16]
     folder = built.folder / f"split-{key}"
     parts = open_or_remove(folder, is_verified=is_verified)
@@ -224,8 +222,7 @@ def _load_split(
             return _cut(name, sha256, vocab, ids, split, marks, built.notes)
         parts = write_split(built, folder, ids, split)
     mapped = {part: parts.map_part(part)[0] for part in parts.chars}
-    method = parts.split_method or choose_method(ids, vocab, built.file_ends, config)
-    words = {"held_out": parts.held_out, "split_method": method, "notes": parts.notes}
+    words = {"held_out": parts.held_out, "split_method": parts.split_method, "notes": parts.notes}
     return _make(name, sha256, vocab, mapped, parts.chars, **words)
 
 

@@ -5,8 +5,6 @@ The part for testing stays where it is, whatever goes to validation.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import re
 from itertools import chain, pairwise
@@ -19,8 +17,8 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.text import build, split
-from charrnn.text.corpus import Corpus, cache_folder, corpus_from_text, open_corpus
+from charrnn.text import split
+from charrnn.text.corpus import Corpus, corpus_from_text, open_corpus
 from charrnn.text.split import hash_segments, is_list, record_ends
 from charrnn.text.vocab import Vocab
 
@@ -440,26 +438,3 @@ def test_where_there_is_nothing_to_choose_the_method_says_so(tmp_path: Path) -> 
 
     assert open_corpus([path], TextConfig(val_fraction=0)).split_method == "none"
     assert open_corpus([path], TextConfig(val_file=str(file))).split_method == "file"
-
-
-def test_ids_split_by_an_older_version_are_still_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = write_files(tmp_path / "texts", "\n".join(NAMES))
-    before = open_corpus(paths)
-    (about,) = cache_folder().glob("*/split-*/about.json")
-    older = json.loads(about.read_text())
-    del older["split_method"]
-    about.write_text(json.dumps(older | {"crc": build._digest(older)}))
-
-    def fail(*_: object) -> None:
-        raise AssertionError("the parts were written again")
-
-    monkeypatch.setattr("charrnn.text.corpus.write_split", fail)
-    again = open_corpus(paths)
-
-    # The key of a split without a test part is that of older versions too.
-    key = hashlib.sha256(json.dumps([1, "auto", 0.1, None]).encode()).hexdigest()[:16]
-    assert about.parent.name == f"split-{key}"
-    assert three_of(again) == three_of(before)
-    assert again.split_method == "records"
