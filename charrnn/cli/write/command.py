@@ -45,7 +45,8 @@ charrnn write                               with the newest run's model; offers 
 charrnn write book --prompt-file draft.txt  continue a text
 charrnn write book --sentences 1 --preset careful
 """
-_COMMON = ("prompt_file", "temperature", "length", "sentences", "preset", "seed", "checkpoints")
+_SAMPLING = ("temperature", "length", "sentences", "preset", "seed")
+_COMMON = ("prompt_file", *_SAMPLING, "texts", "checkpoints")
 _FIELDS = frozenset(item.name for item in SETTINGS.values())
 _LEFT_OUT = {item.name for item in fields(SampleConfig)} - _FIELDS
 _LEFT_OUT |= {"length", "unknown"}  # they have other defaults here
@@ -77,8 +78,8 @@ class Interrupted(click.ClickException):
     default=DEFAULTS.length,
     show_default=True,
     envvar="CHARRNN_LENGTH",
-    help="characters that the model writes per turn; unless you give it, a turn ends with the "
-    "sentence, or half as many characters later with a word",
+    help="characters that the model writes per turn; unless you set it, a turn goes on to the end "
+    "of its sentence, or of a word if that takes half as many more",
 )
 @click.option(
     "--unknown",

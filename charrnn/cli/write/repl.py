@@ -97,7 +97,7 @@ class Repl:
                 if exit.signal_number or is_warned:
                     raise
                 is_warned = True
-                self._view.complain(f"{error}; /save it elsewhere, or /quit again to lose the text")
+                self._view.complain(f"{error}; /save it elsewhere; /quit again loses the text")
 
     def complete(self, line: str) -> list[str]:
         """Return what `line` may become at Tab: commands by their names, text by the model."""
@@ -170,6 +170,8 @@ class Repl:
 
     def _tell_changes(self, text: str) -> None:
         """Tell once which characters the model reads as others."""
+        if self._session.config.unknown == "error":
+            return  # those that it refuses stand in the text only from before
         changes: Counter[str] = self._session.fit(text).changes
         news = [change for change, _ in changes.most_common() if change not in self._told]
         self._told.update(news)
@@ -258,12 +260,11 @@ class Repl:
         """Let the person edit a file, and say first how to save and leave."""
         chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR")
         editor = chosen or next(filter(shutil.which, _EDITORS), None)
-        how = _EDITORS.get(Path(editor.split()[0]).name) if editor else None
-        if how and chosen:
-            self._view.note(f"{editor}: {how}")
-        # Asked, as the editor hides what was said before.
-        elif how and not self._terminal.confirm(f"In {editor}, {how}. Open it?"):
-            raise ConfigError("the text has not changed; $EDITOR chooses another editor")
+        if how := _EDITORS.get(Path(editor or "").name):
+            self._view.note(f"in {editor}, {how}")
+            # It hides what stands above; who chose it knows it.
+            if not chosen and not self._terminal.confirm("Open it?"):
+                raise ConfigError("the text has not changed; $EDITOR chooses another editor")
         click.edit(filename=str(path), editor=editor)
 
     def do_next(self, count: str) -> None:
@@ -277,7 +278,7 @@ class Repl:
         """Write the text to a new file, or to the one of the last time."""
         text = self._session.text
         path = self._autosave.save(name, text, may_replace=may_replace)
-        self._view.note(f"{counted(len(text), 'character')} in {path}")
+        self._view.note(f"{counted(len(text), 'character')} saved in {path}")
 
     def do_save_over(self, name: str) -> None:
         """Write the text to a file, whatever is there."""

@@ -540,6 +540,16 @@ def test_characters_that_the_model_never_saw_are_refused_where_that_is_asked_for
     assert Path("out.txt").read_text("utf-8") == "a"
 
 
+def test_what_was_typed_before_characters_were_refused_stays_as_it_is(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUAL", "sed -i s/$/a/")
+
+    _, screen = talk("B", "/unknown error", "/edit", "/save out.txt")
+    assert screen.count("never saw") == 1
+    assert Path("out.txt").read_text("utf-8") == "Ba"
+
+
 # ── ends ──
 
 
@@ -580,7 +590,7 @@ def test_a_text_that_cannot_be_saved_is_not_left_without_a_warning(talk: Talk) -
 
     code, screen = talk("ab", "/quit", "/quit")
     assert screen.count("cannot write") == 3
-    assert "/save it elsewhere, or /quit again to lose the text" in " ".join(screen.split())
+    assert "/save it elsewhere; /quit again loses the text" in " ".join(screen.split())
     assert code == 7
 
 
@@ -860,7 +870,7 @@ def test_without_a_chosen_editor_a_simple_one_opens_and_its_keys_are_told(
 
     _, screen = talk("ab", "/edit", "n", "/edit", "", "/save out.txt")
     keys = "Ctrl-O and Enter save, Ctrl-X leaves" if installed == "nano" else ":wq and Enter"
-    assert screen.count(f"In {installed}, ") == 2
+    assert screen.count(f"in {installed}, ") == 2
     assert keys in screen
     assert "the text has not changed; $EDITOR chooses another editor" in screen
     assert Path("out.txt").read_text("utf-8") == "é"
