@@ -18,7 +18,7 @@ from pathlib import Path
 PROGRAM = Path(sys.executable).with_name("charrnn")
 TRAIN = "train python-docs --steps 700 --hidden-size 256 --threads 1 --name docs --quiet"
 WRITE = "write docs --seed 4 --temp 0.6"
-TYPED = ["Return the name of", "", "/r", " And", "/n 5"]
+TYPED = ["Return the name of", "", "/r", "/n 3"]
 PATIENCE_SECONDS = 30.0
 
 

@@ -116,7 +116,8 @@ class Repl:
     def _save(self, text: str) -> None:
         if self._autosave.update(text, commands.chosen_values(self._session.config, self._given)):
             path = _shown_path(self._autosave.path)
-            self._view.note(f"another program changed the file; the text is now saved in {path}")
+            with suppress(OSError):  # the terminal is gone
+                self._view.note(f"another program changed the file; the text is saved in {path}")
 
     def _describe_end(self, text: str) -> str:
         """Return where the text is, and the command that continues it."""

@@ -786,7 +786,7 @@ def test_what_another_program_wrote_into_the_file_stays(talk: Talk) -> None:
         path.write_text("theirs")
 
     _, screen = talk("ab", change, "é")
-    assert "another program changed the file; the text is now saved in ~/charrnn-texts/" in (
+    assert "another program changed the file; the text is saved in ~/charrnn-texts/" in (
         " ".join(screen.split())
     )
     assert sorted(autosaved()) == ["abé", "theirs"]
