@@ -20,8 +20,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Settings of SampleConfig that go together."""
 
-_FORMS = ("regex", "choices", "template", "balanced")
-_ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
+FORMS = ("regex", "choices", "template", "balanced")
+"""Settings that say what a text must be; it is complete at the length."""
+ENDS = ("seconds", "lines", "sentences", "documents", "stop", "stop_regex")
+"""Settings by which a text ends before the length."""
 _ONLY_SAMPLED = ("max_copy", "seconds")
 _MAX_BIAS = 1000
 _SWITCHES = {
@@ -240,8 +242,8 @@ class SampleConfig:
 
     def _check_form(self) -> None:
         """Refuse two forms of the text, and settings that could keep it from its form."""
-        forms = [name for name in _FORMS if getattr(self, name) not in (None, False, ())]
-        ends = [name for name in _ENDS if getattr(self, name) not in (None, False, ())]
+        forms = self.used(*FORMS)
+        ends = self.used(*ENDS)
         if len(forms) > 1:
             raise ConfigError(f"{' and '.join(forms)} each say what the text must be; keep one")
         goals = [*forms, *(["must"] if self.must else [])]
@@ -266,6 +268,14 @@ class SampleConfig:
             raise ConfigError(
                 f"{sampled[0]} goes with sampling, not with a beam; leave one of them out"
             )
+
+    def used(self, *names: str) -> list[str]:
+        """Return those of these settings, which are off by default, that are on.
+
+        >>> SampleConfig(sentences=3).used("lines", "sentences")
+        ['sentences']
+        """
+        return [name for name in names if getattr(self, name) not in (None, False, ())]
 
     @classmethod
     def from_preset(cls, preset: str, **settings: Any) -> SampleConfig:

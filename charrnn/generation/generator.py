@@ -122,6 +122,7 @@ class Generator:
         index: int = 0,
         after: Context | None = None,
         constraint: Constraint | None = None,
+        finish_from: int | None = None,
         **settings: Any,
     ) -> TextStream:
         """Return the text after `prompt` as a stream of pieces, each sampled when it is asked for.
@@ -129,8 +130,9 @@ class Generator:
         An empty prompt means the start of a line, or of a document where documents are asked
         for. config, settings: a SampleConfig, or its fields by keyword. index: which sample of the
         seed; each has a random stream of its own. after: what was `read` before the prompt.
-        constraint: restricts the next token, as the settings do. Once the stream has ended, its
-        `reason` says why.
+        constraint: restricts the next token, as the settings do. finish_from: from so many
+        characters on the text ends with a sentence, from half as many more on with a word; its
+        length stays the limit. Once the stream has ended, its `reason` says why.
 
         Raises:
             VocabError: the prompt holds characters that the model does not know.
@@ -144,7 +146,8 @@ class Generator:
         ids = iter_tokens(self.language_model, start, chain, random, constraint)
         # No generator of ours between the ids and the stream: it would cost time per character.
         chars = chained.from_iterable(map(StreamDecoder(self.vocab).feed, ids))
-        criteria = StoppingCriteria(config, self.text_format.document_end)
+        finish_from = checked("finish_from", finish_from, "int | None", ge=0)
+        criteria = StoppingCriteria(config, self.text_format.document_end, finish_from)
         return TextStream(chars, criteria, constraint.reason if constraint else "")
 
     def generate_many(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from charrnn.config import SampleConfig, check_type, with_seed
+from charrnn.config.sample import ENDS, FORMS
 from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.generator import check_text
 from charrnn.generation.model import Model
@@ -20,15 +21,20 @@ from charrnn.text.substitutions import Fitted
 MAX_PIECE_READ = 50_000  # characters, the last of a piece; they take some seconds to read
 _MAX_HISTORY = 10_000  # ids that a penalty can look back on
 _MAX_WORD = 30  # characters
+_MAX_TURN = 1000  # characters from which a turn is finished that a setting was to end before
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the text that was added at once, whether the model wrote it, and where it ends."""
+    """A part of the text that was added at once, whether the model wrote it, and where it ends.
+
+    text: as it was typed, even where the model reads it with other characters. end: None where the
+    model has read nothing yet.
+    """
 
     text: str
     is_models: bool
-    end: Context = field(compare=False, repr=False)
+    end: Context | None = field(compare=False, repr=False)
 
 
 Pieces = tuple[Piece, ...]
@@ -110,16 +116,13 @@ class Session:
         return replace(self, config=config, samples=samples)
 
     def fit(self, text: str) -> Fitted:
-        """Return a person's `text` as the model knows it, by the setting `unknown`.
+        """Return what the model reads of a person's `text`, by the setting `unknown`.
 
         Raises:
             VocabError: it has characters that the model does not know, and may not.
         """
         check_text(text)
-        if self.config.unknown != "error":
-            return self.model.fit(text, self.config.unknown)
-        self.model.fit(text[-MAX_PIECE_READ:], "error")  # no more of it is read
-        return Fitted(text)
+        return self.model.fit(text[-MAX_PIECE_READ:], self.config.unknown)
 
     # ── what the model does ──
 
@@ -135,17 +138,26 @@ class Session:
             raise ConfigError("the model did not write last, so it has nothing to try again")
         return self.pieces[:-1]
 
-    def write(self, *, is_retry: bool = False, length: int | None = None) -> TextStream:
+    def write(
+        self, *, is_retry: bool = False, length: int | None = None, finish: bool = False
+    ) -> TextStream:
         """Return the model's continuation as it is sampled; only `take` adds it to the text.
 
-        length: in characters; None is that of the settings.
+        length: in characters; None is that of the settings. finish: write on from there to the end
+        of a sentence or a word, unless the settings give the text a form.
 
         Raises:
             ConfigError: as `base`; or the settings leave no character.
         """
         config = self.config if length is None else replace(self.config, length=length)
         after = _end_of(self.base(is_retry))
-        return self.model.generate(config=config, index=self.samples, after=after)
+        finish_from = None
+        if finish and not config.used(*FORMS, "must"):
+            finish_from = max(config.length, _MAX_TURN if config.used(*ENDS) else 0)
+            config = replace(config, length=2 * finish_from)  # where no word ends
+        return self.model.generate(
+            config=config, index=self.samples, after=after, finish_from=finish_from
+        )
 
     def take(self, text: str, *, is_retry: bool = False) -> Session:
         """Append what the model wrote, or put it in place of what it wrote last."""
@@ -173,22 +185,23 @@ class Session:
 
     def _with(self, pieces: Pieces, text: str, *, is_models: bool = False) -> Pieces:
         """Return the pieces and a further one, if it has any text."""
-        if not is_models:
-            text = self.fit(text).text
         if not text:
             return pieces
         # If the text is very long, only its end is read, as if nothing came before that.
         before = _end_of(pieces) if len(text) <= MAX_PIECE_READ else None
+        readable = text[-MAX_PIECE_READ:] if is_models else self.fit(text).text
         try:
-            end = self._read(before, text[-MAX_PIECE_READ:])
+            end = self._read(before, readable)
         except VocabError:
             if not is_models:
                 raise
             # Characters that it knows may, once normalized, become one that it does not know.
-            end = reduce(self._read, text[1:], self._read(before, text[0]))
+            end = reduce(self._read, text, before)
         return (*pieces, Piece(text, is_models, end))
 
-    def _read(self, before: Context | None, text: str) -> Context:
+    def _read(self, before: Context | None, text: str) -> Context | None:
+        if not text:  # the model begins as if nothing had been typed
+            return before
         end = self.model.read(text, before)
         return replace(end, prompt=end.prompt[-_MAX_HISTORY:])
 

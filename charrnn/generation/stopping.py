@@ -60,9 +60,16 @@ class StoppingCriteria:
     (['a', '', 'Eb', '', '', ''], 'stop')
     """
 
-    def __init__(self, config: SampleConfig, document_end: str | None = None) -> None:
+    def __init__(
+        self,
+        config: SampleConfig,
+        document_end: str | None = None,
+        finish_from: int | None = None,
+    ) -> None:
         self._left = config.length
         self._rules = list(_iter_rules(config, document_end))
+        if finish_from is not None:
+            self._rules.append(("length", UpToFinish(finish_from)))
         self.has_rules = bool(self._rules)
         has_form = config.regex or config.template or config.choices  # complete at the length
         self._at_length = "match" if has_form else "length"
@@ -159,6 +166,28 @@ class UpToSentences(Rule):
             self._left -= self._is_sure or (self._has_mark and char.isspace())
             self._has_mark = self._is_sure = False
         return (char, False) if self._left else ("", True)
+
+
+class UpToFinish(Rule):
+    """End with the first sentence from `length` characters on, or from half as many more a word.
+
+    A word ends before white space: in a script without blanks that is the end of a line.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._count = 0
+        self._sentence = UpToSentences(1)
+
+    def feed(self, char: str) -> tuple[str, bool]:
+        over = self._count - self._length  # before this character, which tells that a sentence ends
+        self._count += 1
+        _, is_sentence = self._sentence.feed(char)
+        if is_sentence:
+            self._sentence = UpToSentences(1)
+        if (is_sentence and over >= 0) or (over >= self._length // 2 and char.isspace()):
+            return "", True
+        return char, False
 
 
 class UntilText(Rule):

@@ -64,6 +64,42 @@ def test_a_decomposed_letter_is_read_in_the_model_s_normal_form() -> None:
     assert begin(model=make_random_model(normalize="nfc")).add("ae\u0301").text == "ae\u0301"
 
 
+@pytest.mark.parametrize(("unknown", "read"), [("map", "ab b"), ("skip", "a ")])
+def test_a_text_stays_as_it_was_typed_whatever_the_model_reads(unknown: str, read: str) -> None:
+    session = begin(unknown=unknown).add("a").add("B☃ B")
+
+    assert session.text == "aB☃ B"
+    assert "".join(session.write()) == "".join(make_random_model().generate(read, SETTINGS))
+    assert session.undo().redo().rewrite("aB☃ c").text == "aB☃ c"
+
+
+def test_where_nothing_can_be_read_the_model_begins_as_without_a_text() -> None:
+    session = begin(unknown="skip").add("☃☃")
+
+    assert session.text == "☃☃"
+    assert "".join(session.write()) == "".join(begin().write())
+
+
+def test_a_turn_can_be_finished_with_a_word() -> None:
+    whole = "".join(make_random_model().generate("ab", SETTINGS, length=12))
+    finished = "".join(begin("ab").write(finish=True))
+
+    assert whole.startswith(finished)
+    assert len(finished) == 12 or (len(finished) >= 9 and whole[len(finished)].isspace())
+
+
+@pytest.mark.parametrize(
+    ("settings", "longest"),
+    [({"choices": ("abc",)}, 3), ({"lines": 1, "only": ("abc",)}, 2000), ({"must": ("b",)}, 6)],
+)
+def test_a_turn_that_another_setting_ends_is_not_cut_and_a_form_not_changed(
+    settings: dict[str, Any], longest: int
+) -> None:
+    written = "".join(begin("ab", length=6, **settings).write(finish=True))
+
+    assert len(written) == longest
+
+
 @given(st.lists(st.text("\n abcdé", min_size=1, max_size=9), max_size=5))
 def test_pieces_are_continued_as_the_same_text_in_one(parts: list[str]) -> None:
     session = begin()

@@ -24,6 +24,7 @@ from charrnn.generation.stopping import (
     TextStream,
     UntilMatch,
     UntilText,
+    UpToFinish,
     UpToSeconds,
     UpToSentences,
 )
@@ -282,3 +283,37 @@ def test_text_ends_before_the_end_of_its_last_document(documents: int, text: str
     )
 
     assert ("".join(stream), stream.reason) == (text, "documents")
+
+
+# ── a finished text ──
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("one. two. three four.", "one. two."),  # the first sentence from 8 characters on
+        ("one two. three", "one two."),  # exactly there
+        ("one two three four five", "one two three"),  # no sentence by 12: with the word
+        ("one two three\nfour", "one two three"),
+        ("onetwo “three.” four", "onetwo “three.”"),
+        ("床前明月光，疑是地上霜。举头", "床前明月光，疑是地上霜。"),
+        ("床前明月光，疑是地上霜举头\n望", "床前明月光，疑是地上霜举头"),
+        ("indivisible-indivisible", "indivisible-indi"),  # twice the length is the limit
+    ],
+)
+def test_a_text_is_finished_with_a_sentence_or_else_a_word(text: str, written: str) -> None:
+    criteria = StoppingCriteria(SampleConfig(length=16), None, 8)
+
+    assert str(TextStream(iter(text), criteria)) == written
+    assert criteria.reason == "length"
+
+
+@given(st.text("ab. \n。", max_size=60), st.integers(1, 20))
+def test_a_finished_text_is_a_beginning_and_no_longer_than_it_must_be(
+    text: str, length: int
+) -> None:
+    written = shown(iter(text), UpToFinish(length))
+
+    assert text.startswith(written)
+    assert len(written) >= min(length, len(text))
+    assert not re.search(r"\s", written[length + length // 2 :])

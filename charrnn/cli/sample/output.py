@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn.cli.formatting import one_line, sanitize
+from charrnn.cli.word_wrap import WordWrap
 from charrnn.config import SampleConfig
 from charrnn.errors import counted
 from charrnn.metrics import without_nan
@@ -95,17 +97,23 @@ def _separator(options: OutputOptions, config: SampleConfig, *, is_binary: bool)
 def write_pieces(lead: str, pieces: Iterable[str], *, raw: bool, ended: bool = True) -> str:
     """Write a text as it comes, after `lead`; return it without `lead`.
 
-    raw: write control characters to a terminal unchanged; else they become visible. ended: end the
-    last line.
+    raw: write to a terminal as to a file; else lines are broken between words, and control
+    characters become visible. ended: end the last line.
     """
     stdout = sys.stdout.buffer
     is_shown = sys.stdout.isatty() and not raw
     encoding = sys.stdout.encoding  # of a terminal, which may obey some bytes of another one
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode  # for bytes of a binary model
+    wrap = WordWrap()
 
-    def write(text: str) -> None:
+    def write(text: str, *, is_last: bool = False) -> None:
         data = to_bytes(text)
-        stdout.write(sanitize(decode(data)).encode(encoding, "replace") if is_shown else data)
+        if is_shown:
+            width = shutil.get_terminal_size().columns  # at the moment
+            shown = wrap.feed(sanitize(decode(data)), width)
+            shown += wrap.end(width) if is_last else ""
+            data = shown.encode(encoding, "replace")
+        stdout.write(data)
         stdout.flush()
 
     write(lead)
@@ -113,8 +121,7 @@ def write_pieces(lead: str, pieces: Iterable[str], *, raw: bool, ended: bool = T
     for piece in pieces:
         write(piece)
         text += piece
-    if ended and not (lead + text).endswith("\n"):
-        write("\n")
+    write("\n" * (ended and not (lead + text).endswith("\n")), is_last=True)
     return text
 
 

@@ -1,15 +1,28 @@
-"""The text of a session on disk: read, saved, and saved automatically after every turn."""
+"""The text of a session on disk: found again, read, saved, and autosaved after every turn.
 
+Texts lie in one visible folder in the home folder, so that a file manager shows them, and so that a
+session finds them from whichever folder it is started in. The settings of a text are no text of the
+person's: they lie in the state folder, in a file of the text's name.
+"""
+
+import json
 import os
-import shlex
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from charrnn.cli.inputs import read_text
-from charrnn.errors import ConfigError
-from charrnn.storage import write_atomically, write_errors
+from charrnn.errors import ConfigError, StorageError
+from charrnn.storage import to_bytes, write_atomically, write_errors
+
+TEXTS_FOLDER = "~/charrnn-texts"
+# The model's name and when the text was begun, as Autosave names its files; an edit that was never
+# taken in is a text as well.
+_NAME = re.compile(r"(.+)-\d{4}-\d\d-\d\d-\d{6}(-\d+|-edited)*\.txt")
 
 
 def with_plain_newlines(text: str) -> str:
@@ -44,6 +57,67 @@ def read_draft(name: str) -> str:
     return read_text("the text", str(find_file(name)))
 
 
+@dataclass(frozen=True)
+class SavedText:
+    """A text of an earlier session. model: its name, as that of the file has it."""
+
+    path: Path
+    text: str
+    model: str
+    written_seconds: float  # since the epoch
+
+    def is_by(self, model: str) -> bool:
+        """Return whether it was written with the model of that name."""
+        return self.model == _as_file_name(model)
+
+
+def find_last_text(folder: Path, model: str) -> SavedText | None:
+    """Return the text that was saved last, of this model if there is one, else of any."""
+    dated = sorted(_iter_saved(folder, _as_file_name(model)), reverse=True)
+    for _, written_seconds, path, writer in dated:
+        with suppress(ConfigError):  # it cannot be read
+            text = read_draft(str(path))
+            if text.strip():
+                return SavedText(path, text, writer, written_seconds)
+    return None
+
+
+def _iter_saved(folder: Path, model: str) -> Iterator[tuple[bool, float, Path, str]]:
+    """Yield saved texts: whether by `model`, when (seconds), path, and the model's name."""
+    for place in (folder, _state_folder()):  # where older versions saved them
+        with suppress(OSError):
+            for path in place.iterdir():
+                if (match := _NAME.fullmatch(path.name)) and path.is_file():
+                    yield match[1] == model, path.stat().st_mtime, path, match[1]
+
+
+def is_autosaved(path: Path, folder: Path) -> bool:
+    """Return whether a file is one that sessions in `folder` save."""
+    is_inside = path.absolute().parent == folder.absolute()
+    return is_inside and _NAME.fullmatch(path.name) is not None
+
+
+def _as_file_name(model: str) -> str:
+    return re.sub(r"[^\w-]+", "-", model)[:80]
+
+
+def _state_folder() -> Path:
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "charrnn"
+
+
+def _settings_path(path: Path) -> Path:
+    return _state_folder() / f"{path.stem}.json"
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the settings that a text was written with; none where they are lost."""
+    with suppress(OSError, ValueError, RecursionError):
+        values = json.loads(_settings_path(path).read_text("utf-8"))
+        return values if isinstance(values, dict) else {}
+    return {}
+
+
 class _KeptText:
     """A text in a file, for as long as nobody else changes, moves or replaces that file."""
 
@@ -54,12 +128,23 @@ class _KeptText:
 
     def write(self, text: str) -> None:
         write_atomically(self.path, text)
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """Take note that the file has this text."""
         self._text = text
         self._stamp = self._read_stamp()
 
     def is_intact(self) -> bool:
         """Return whether the file is there as it was written."""
         return self._stamp is not None and self._stamp == self._read_stamp()
+
+    def is_changed(self) -> bool:
+        """Return whether the file is there with another text."""
+        with suppress(OSError):
+            is_other = not self.is_intact() and not self.path.is_symlink()
+            return is_other and self.path.read_bytes() != to_bytes(self._text)
+        return False
 
     def holds(self, text: str) -> bool:
         """Return whether `text` is safe in the file."""
@@ -75,30 +160,66 @@ class _KeptText:
 class Autosave:
     """The files of one session: the one that was saved, else the one that is autosaved.
 
-    The latter is new in each session, in $XDG_STATE_HOME/charrnn or ~/.local/state/charrnn.
+    The latter is `path`: that of the text which is continued, else a new one in `folder`.
     """
 
-    def __init__(self) -> None:
-        home = os.environ.get("XDG_STATE_HOME")
-        folder = (Path(home) if home else Path.home() / ".local" / "state") / "charrnn"
-        # The process id, as two sessions may start in the same second.
-        name = f"{time.strftime('writing-%Y-%m-%d-%H%M%S')}-{os.getpid()}"
-        self.path = folder / f"{name}.txt"
-        self.edit_path = folder / f"{name}-edited.txt"
-        self._autosaved = _KeptText(self.path)
+    def __init__(
+        self, folder: Path, model: str, text: str = "", continued: Path | None = None
+    ) -> None:
+        """Begin with `text`; continued: its file, if it is one of ours."""
+        self._folder = folder
+        self._model = _as_file_name(model)
+        self._autosaved = _KeptText(continued or self._new_path())
+        self._start = text  # a text that only repeats another file needs no file
+        if continued:
+            self._start = ""
+            self._autosaved.note(text)
         self._saved: _KeptText | None = None
+        self._settings = read_settings(self.path)
 
-    def update(self, text: str) -> None:
-        """Make sure that `text` is in a file.
+    @property
+    def path(self) -> Path:
+        """Where the text is saved after every turn."""
+        return self._autosaved.path
+
+    @property
+    def edit_path(self) -> Path:
+        """Where the text is edited."""
+        return self.path.with_name(f"{self.path.stem}-edited.txt")
+
+    def update(self, text: str, settings: dict[str, Any] | None = None) -> bool:
+        """Make sure that `text` is in a file; return whether that became another one.
+
+        settings: those to continue it with.
 
         Raises:
             StorageError: it cannot be written.
         """
-        if not text or self._is_saved(text):  # a second copy would only confuse
-            with suppress(OSError):
-                self.path.unlink()
-        elif not self._autosaved.holds(text):
+        if text in ("", self._start) or self._is_saved(text):  # a copy would only confuse
+            if self._autosaved.is_intact():
+                for path in (self.path, _settings_path(self.path)):
+                    with suppress(OSError):
+                        path.unlink()
+            return False
+        # The folder is there for everybody: what another program wrote stays as it is.
+        is_moved = self._autosaved.is_changed()
+        if is_moved:
+            self._autosaved = _KeptText(self._new_path())
+            self._settings = {}
+        if not self._autosaved.holds(text):
             self._autosaved.write(text)
+        if settings is not None and settings != self._settings:
+            with suppress(StorageError):  # without them the text can be continued as well
+                write_atomically(_settings_path(self.path), json.dumps(settings))
+                self._settings = settings
+        return is_moved
+
+    def _new_path(self) -> Path:
+        """Return the path of a file that is not there."""
+        stem = f"{self._model}-{time.strftime('%Y-%m-%d-%H%M%S')}"
+        names = (f"{stem}{suffix}.txt" for suffix in ("", *(f"-{i}" for i in range(2, 100))))
+        paths = [self._folder / name for name in names]
+        return next((path for path in paths if not path.exists()), paths[-1])
 
     def save(self, name: str, text: str, *, may_replace: bool) -> str:
         """Write `text` to the file `name`, or if that is empty to the last one; return its path.
@@ -143,11 +264,8 @@ class Autosave:
         with write_errors(self.edit_path):
             self.edit_path.unlink(missing_ok=True)
 
-    def describe(self, text: str, model: str) -> str:
-        """Return where `text` is, and the command that continues it."""
-        if not text:
-            return "nothing was written"
+    def find(self, text: str) -> Path | None:
+        """Return the file that holds `text`, if it is worth one."""
         if self._saved is not None and self._is_saved(text):
-            return f"the text is in {self._saved.path}"
-        path = shlex.quote(str(self.path))
-        return f"the text is saved; continue with: charrnn write {model} --prompt-file {path}"
+            return self._saved.path
+        return self.path if text not in ("", self._start) else None

@@ -4,7 +4,13 @@ A line is text, or a command that begins with /, or empty: then the model contin
 the text, Terminal reads, View shows, Autosave keeps the files.
 """
 
-from collections.abc import Callable
+import os
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -12,33 +18,61 @@ from charrnn.cli.write import repl_commands as commands
 from charrnn.cli.write.autosave import Autosave, read_draft, with_plain_newlines
 from charrnn.cli.write.terminal import ReplExit, Terminal
 from charrnn.cli.write.view import View
+from charrnn.config.sample import ENDS
 from charrnn.errors import CharRNNError, ConfigError, StorageError, VocabError, counted
 from charrnn.generation.session import Session, join_pieces
-from charrnn.text.substitutions import describe_changes
 
 _NEXT_CHARS = "8"  # for /next alone
+_MOST_NAMED = 8  # characters that the model never saw
+# In the order of how little one has to know, with how to save and to leave.
+_EDITORS = {
+    "nano": "Ctrl-O and Enter save, Ctrl-X leaves",
+    "micro": "Ctrl-S saves, Ctrl-Q leaves",
+    "vim": "press Esc, type :wq and Enter to save and leave",
+    "vi": "press Esc, type :wq and Enter to save and leave",
+}
 
 
 class Repl:
-    """A session at a terminal. model: as a command line names it."""
+    """A session at a terminal.
 
-    def __init__(self, session: Session, terminal: Terminal, view: View, model: str) -> None:
+    command: the beginning of the command line that continues the text. given: the fields of the
+    settings that the person set.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        terminal: Terminal,
+        view: View,
+        autosave: Autosave,
+        *,
+        command: str,
+        given: Iterable[str] = (),
+    ) -> None:
         self._session = session
         self._terminal = terminal
         self._view = view
-        self._model = model
-        self._autosave = Autosave()
+        self._autosave = autosave
+        self._command = command
+        self._given = frozenset(given)
+        self._told: set[str] = set()  # characters that were said to be unknown
 
-    def greet(self) -> None:
+    def greet(self, model: str) -> None:
         """Show which model writes, and the little that one must know."""
         config = self._session.model.config
         shape = f"{config.cell} {config.num_layers}×{config.hidden_size}"
-        self._view.note(f"{self._model} · {shape}, {config.vocab_size:,} tokens")
+        self._view.note(f"{model} · {shape}, {config.vocab_size:,} tokens")
         self._view.note(
             "What you type is added to the text; Enter alone lets the model continue. "
             "/r tries again, /u undoes, /n shows likely next characters, /h helps, /q quits."
         )
+        self._view.note(self._saved_where())
+        if values := commands.chosen_values(self._session.config, self._given):
+            names = (field.replace("_", "-") for field in values)
+            self._view.note(" · ".join(map(self._describe_setting, names)))
         if self._session.text:
+            self._tell_changes(self._session.text)
             self._show_end()
 
     def run(self) -> tuple[int, str]:
@@ -55,15 +89,15 @@ class Repl:
                 begun = "" if commands.is_command(exit.typed) else with_plain_newlines(exit.typed)
                 begun = begun.encode(errors="ignore").decode()  # without bytes that are no UTF-8
                 text = self._session.text + begun
-                self._autosave.update(text)
-                last_words = self._autosave.describe(text, self._model)
+                self._save(text)
+                last_words = self._describe_end(text)
                 # The second: of a signal that came after the exit, while files were written.
                 return exit.signal_number or self._terminal.signal_number, last_words
             except StorageError as error:
                 if exit.signal_number or is_warned:
                     raise
                 is_warned = True
-                self._view.complain(f"{error}; /save it elsewhere, or /quit again to lose the text")
+                self._view.complain(f"{error}; /save it elsewhere; /quit again loses the text")
 
     def complete(self, line: str) -> list[str]:
         """Return what `line` may become at Tab: commands by their names, text by the model."""
@@ -76,11 +110,29 @@ class Repl:
             return []
         return [line + rest] if rest else []
 
+    def _saved_where(self) -> str:
+        return f"Every turn is saved in {_shown_path(self._autosave.path)}"
+
+    def _save(self, text: str) -> None:
+        if self._autosave.update(text, commands.chosen_values(self._session.config, self._given)):
+            path = _shown_path(self._autosave.path)
+            with suppress(OSError):  # the terminal is gone
+                self._view.note(f"another program changed the file; the text is saved in {path}")
+
+    def _describe_end(self, text: str) -> str:
+        """Return where the text is, and the command that continues it."""
+        path = self._autosave.find(text)
+        if path is None:
+            return "nothing was written"
+        values = commands.chosen_values(self._session.config, self._given)
+        options = f"--prompt-file {shlex.quote(str(path))} {commands.format_options(values)}"
+        return f"the text is saved; continue with: {self._command} {options.rstrip()}"
+
     def _answer_lines(self) -> ReplExit:
         while True:
             try:
                 self._answer(self._terminal.read_line())
-                self._autosave.update(self._session.text)
+                self._save(self._session.text)
             except ReplExit as exit:
                 return exit
             except OSError:  # the terminal is gone; files raise StorageError
@@ -95,7 +147,8 @@ class Repl:
         name, words = commands.read_command(line)
         if name == commands.ADD:
             try:
-                self._session = self._session.add(self._fit(words))
+                self._session = self._session.add(words)
+                self._tell_changes(words)
             except VocabError as error:  # the whole line is refused, and is still in the history
                 raise VocabError(f"{error}; press ↑ to edit your line") from error
         elif name in commands.COMMANDS:
@@ -105,16 +158,31 @@ class Repl:
             if words:
                 config = commands.change_setting(self._session.config, name, words)
                 self._session = self._session.with_config(config)
-            self._view.note(commands.describe_setting(self._session.config, name))
+                field = {commands.SETTINGS[name].name}
+                self._given = self._given - field if words == "off" else self._given | field
+            self._view.note(self._describe_setting(name))
 
-    def _fit(self, text: str) -> str:
-        """Return a person's text as the model knows it, and tell what was changed."""
+    def _describe_setting(self, name: str) -> str:
+        config = self._session.config
+        words = commands.describe_setting(config, name)
+        if name != "length" or name in self._given:
+            return words
+        return "length off" if config.used(*ENDS) else f"{words}, then to the end of a sentence"
+
+    def _tell_changes(self, text: str) -> None:
+        """Tell once which characters the model reads as others."""
         if self._session.config.unknown == "error":
-            return text  # Session refuses what it has to
-        fitted = self._session.fit(text)
-        if fitted.changes:
-            self._view.note(describe_changes(fitted.changes))
-        return fitted.text
+            return  # those that it refuses stand in the text only from before
+        changes: Counter[str] = self._session.fit(text).changes
+        news = [change for change, _ in changes.most_common() if change not in self._told]
+        self._told.update(news)
+        if news:
+            more = len(news) - _MOST_NAMED
+            named = ", ".join(news[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+            self._view.note(
+                f"the model never saw some characters and reads others: {named} (your text keeps "
+                "what you typed)"
+            )
 
     # ── commands for the text: each takes what was typed after its name ──
 
@@ -132,7 +200,8 @@ class Repl:
     def _let_write(self, *, is_retry: bool = False, length: int | None = None) -> str:
         """Show what the model writes as it comes, and take it into the text; return it."""
         with self._terminal.without_echo():
-            stream = self._session.write(is_retry=is_retry, length=length)
+            finish = length is None and "length" not in self._given
+            stream = self._session.write(is_retry=is_retry, length=length, finish=finish)
             self._view.begin(join_pieces(self._session.base(is_retry)))
             written = ""
             try:
@@ -178,14 +247,26 @@ class Repl:
 
     def do_edit(self, _: str) -> None:
         """Open the text in an editor; what the model cannot read stays in a file for next time."""
-        text = self._autosave.edit(self._session.text, lambda path: click.edit(filename=str(path)))
+        text = self._autosave.edit(self._session.text, self._open_editor)
         try:
-            self._session = self._session.rewrite(self._fit(text))
+            self._session = self._session.rewrite(text)
         except CharRNNError as error:
             path = self._autosave.edit_path
             raise ConfigError(f"{error}; your edit is in {path}, /edit opens it again") from error
         self._autosave.forget_edit()
+        self._tell_changes(text)
         self._show_end()
+
+    def _open_editor(self, path: Path) -> None:
+        """Let the person edit a file, and say first how to save and leave."""
+        chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+        editor = chosen or next(filter(shutil.which, _EDITORS), None)
+        if how := _EDITORS.get(Path(editor or "").name):
+            self._view.note(f"in {editor}, {how}")
+            # It hides what stands above; who chose it knows it.
+            if not chosen and not self._terminal.confirm("Open it?"):
+                raise ConfigError("the text has not changed; $EDITOR chooses another editor")
+        click.edit(filename=str(path), editor=editor)
 
     def do_next(self, count: str) -> None:
         """Show the likeliest next characters."""
@@ -198,7 +279,7 @@ class Repl:
         """Write the text to a new file, or to the one of the last time."""
         text = self._session.text
         path = self._autosave.save(name, text, may_replace=may_replace)
-        self._view.note(f"{counted(len(text), 'character')} in {path}")
+        self._view.note(f"{counted(len(text), 'character')} saved in {path}")
 
     def do_save_over(self, name: str) -> None:
         """Write the text to a file, whatever is there."""
@@ -206,7 +287,9 @@ class Repl:
 
     def do_load(self, name: str) -> None:
         """Put a file's text in place of the present one."""
-        self._session = self._session.rewrite(self._fit(read_draft(name)))
+        text = read_draft(name)
+        self._session = self._session.rewrite(text)
+        self._tell_changes(text)
         self._show_end()
 
     # ── the rest ──
@@ -221,12 +304,19 @@ class Repl:
         """Show temperature, length, and what is not at its default."""
         config = self._session.config
         names = dict.fromkeys(["temperature", "length", *commands.changed_settings(config)])
-        self._view.note(" · ".join(commands.describe_setting(config, name) for name in names))
+        self._view.note(" · ".join(map(self._describe_setting, names)))
 
     def do_help(self, _: str) -> None:
         """Show what can be typed."""
-        self._view.show_help(commands.HELP, f"Every turn is saved in {self._autosave.path}")
+        self._view.show_help(commands.HELP, self._saved_where())
 
     def do_quit(self, _: str) -> None:
         """Leave."""
         raise ReplExit
+
+
+def _shown_path(path: Path) -> str:
+    """Return a path as a shell takes it, with ~ for the home folder."""
+    with suppress(ValueError, RuntimeError):
+        return f"~/{path.absolute().relative_to(Path.home())}"
+    return str(path)

@@ -1,7 +1,7 @@
 """What a typed line means: text to add, a command, or a setting; and the help page that says so."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
@@ -16,23 +16,24 @@ from charrnn.wording import nearest
 ADD = "add"
 COMMANDS = {
     "retry": ("", "replace the model's last text with another"),
-    "more": ("[N]", "the model continues, for N characters this time"),
+    "more": ("[N]", "let the model continue, for N characters this time"),
     "undo": ("[N]", "undo the last step, or the last N"),
     "redo": ("[N]", "redo what was undone"),
-    "next": ("[N]", "the likeliest next characters"),
-    "show": ("", "the whole text"),
-    "edit": ("", "the whole text in your editor ($EDITOR)"),
+    "next": ("[N]", "show the likeliest next characters, N of them"),
+    "show": ("", "show the whole text"),
+    "edit": ("", "change the whole text in an editor ($EDITOR, or nano)"),
     "save": ("[FILE]", "write the text to a new file; /save! replaces one"),
     "save!": ("[FILE]", ""),  # the line above is for both
-    "load": ("FILE", "replace the text with a file's"),
-    "preset": ("NAME", ", ".join(PRESETS)),
-    "settings": ("", "the current settings"),
-    "help": ("", "this page"),
-    "quit": ("", "quit; the text is saved"),
+    "load": ("FILE", "put the text of a file in place of yours"),
+    "preset": ("NAME", f"change several settings at once: {', '.join(PRESETS)}"),
+    "settings": ("", "show the current settings"),
+    "help": ("", "show this page"),
+    "quit": ("", "leave; the text is saved"),
 }
 """The arguments and the help of each. What is typed selects the first that begins with it."""
 
-DEFAULTS = SampleConfig(length=200)  # what is read at a glance; 500 fill a screen
+# 200 characters are read at a glance; 500 fill a screen. And who writes may use any character.
+DEFAULTS = SampleConfig(length=200, unknown="map")
 SETTINGS = {
     item.name.replace("_", "-"): item
     for item in fields(SampleConfig)
@@ -45,12 +46,13 @@ _PRESET_SECTIONS = ("Penalties", "Filters")  # what a preset chooses, even where
 _ALIASES = {"": "help", "temp": "temperature"}  # "/" alone asks for help
 HELP = [
     ("Enter", "on an empty line: the model continues"),
-    ("text", "is added exactly as typed, spaces included and without a newline"),
+    ("text", "is added as you type it, spaces included, without a new line"),
     ("text\\", "a \\ at the end adds a new line, \\\\ adds a \\"),
-    ("//text", "text that begins with /"),
+    ("//text", "adds /text, which is no command then"),
     *((f"/{name} {usage}", does) for name, (usage, does) in COMMANDS.items() if does),
-    ("/temp 0.7", "sets an option of charrnn sample: /length 80, /ban digits, /min-p off"),
-    ("/r /u /n", "a command can be shortened to its first letters"),
+    ("/temp 0.7", "sets an option of charrnn sample: /length 80, /min-p off"),
+    ("/r /u /n", "the first letters of a command are enough"),
+    ("↑", "brings back a line that you typed"),
     ("Tab", "completes a word with its most likely end, or a command"),
     ("Ctrl-C", "stops the model, clears the line, or quits if the line is empty"),
 ]
@@ -195,3 +197,43 @@ def changed_settings(config: SampleConfig) -> list[str]:
     """Return the names of the settings that are not at their defaults."""
     names = {name: item.name for name, item in SETTINGS.items()}
     return [n for n, field in names.items() if getattr(config, field) != getattr(DEFAULTS, field)]
+
+
+def chosen_values(config: SampleConfig, given: Collection[str]) -> dict[str, Any]:
+    """Return the settings to continue a text with, by their fields.
+
+    given: fields that a person set. Of the others the seed was drawn, and is not kept; a length
+    that was given is kept even at its default, as turns then end exactly there.
+    """
+    changed = {SETTINGS[name].name for name in changed_settings(config)} - {"seed"}
+    kept = changed | {"seed", "length"} & set(given)
+    return {
+        item.name: getattr(config, item.name) for item in SETTINGS.values() if item.name in kept
+    }
+
+
+def format_options(values: Mapping[str, Any]) -> str:
+    """Return the options of a command line that make these settings, by a preset if that is short.
+
+    >>> format_options({"temperature": 0.9, "top_p": 0.95, "dry_penalty": 0.5, "ban": ("a b",)})
+    "--preset careful --temp 0.9 --ban 'a b'"
+    """
+    ways = [_options(values)]
+    for name, preset in PRESETS.items():
+        wanted = {**{key: getattr(DEFAULTS, key) for key in preset}, **values}
+        rest = {key: value for key, value in wanted.items() if preset.get(key) != value}
+        ways.append([f"--preset {name}", *_options(rest)])
+    return " ".join(sorted(ways, key=len)[0])
+
+
+def _options(values: Mapping[str, Any]) -> list[str]:
+    options = []
+    for name, value in values.items():
+        option = "--temp" if name == "temperature" else "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            options.append(option if value else option.replace("--", "--no-", 1))
+            continue
+        for each in map(str, value if isinstance(value, tuple) else (value,)):
+            # A value that begins with a dash would look like an option.
+            options.append(option + ("=" if each.startswith("-") else " ") + shlex.quote(each))
+    return options

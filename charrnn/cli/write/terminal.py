@@ -44,24 +44,23 @@ class Terminal:
     """Reads lines, and takes the signals that would end the program.
 
     While a line is typed, a signal ends that; at any other time it only asks to stop.
-    signal_number: of the signal that asked since the last line was read; 0 for none.
+    signal_number: of the signal that asked since the last line was read; 0 for none. complete:
+    returns the lines that a line may become at Tab; each begins with it.
     """
 
     def __init__(self) -> None:
+        self.complete: Callable[[str], list[str]] = lambda line: []
         self.signal_number = 0
         self._is_reading = False
 
     @contextmanager
-    def open(self, complete: Callable[[str], list[str]]) -> Iterator[None]:
-        """Take signals and Tab within the block.
-
-        complete: returns the lines that a line may become at Tab; each begins with it.
-        """
+    def open(self) -> Iterator[None]:
+        """Take signals and Tab within the block."""
 
         def complete_line(line: str, index: int) -> str | None:
             self._is_reading = False  # readline would swallow what a signal raises in here
             try:
-                return dict(enumerate(complete(line))).get(index)
+                return dict(enumerate(self.complete(line))).get(index)
             finally:
                 self._is_reading = True
 
@@ -105,14 +104,41 @@ class Terminal:
             if self.signal_number != signal.SIGINT or not line:
                 raise ReplExit(self.signal_number, line)
 
-    def _try_line(self) -> tuple[str, bool]:
+    def confirm(self, question: str) -> bool:
+        """Return whether a question is answered with yes, as Enter alone does.
+
+        Raises:
+            ReplExit: as `read_line`; also by Ctrl-C.
+        """
+        with self._without_history():
+            while True:
+                answer, is_whole = self._try_line(f"{question} [Y/n] ")
+                if not is_whole or self.signal_number:
+                    raise ReplExit(self.signal_number)
+                answer = answer.strip().lower()
+                if answer in ("", "y", "yes", "n", "no"):
+                    return not answer.startswith("n")
+                question = "Please type y or n."
+
+    @contextmanager
+    def _without_history(self) -> Iterator[None]:
+        """Keep what is typed within the block out of what ↑ brings back."""
+        if readline:
+            readline.set_auto_history(False)
+        try:
+            yield
+        finally:
+            if readline:
+                readline.set_auto_history(True)
+
+    def _try_line(self, prompt: str = "> ") -> tuple[str, bool]:
         """Return a line and True, or what was typed of it when a signal came and False."""
         if self.signal_number:
             return "", False
         try:
             try:
                 self._is_reading = True
-                return input("> "), True
+                return input(prompt), True
             finally:
                 self._is_reading = False  # from here on a signal raises nothing
         except _Interrupted:

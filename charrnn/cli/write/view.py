@@ -4,15 +4,18 @@ Everything is written line by line, nothing is drawn over, so that it works on a
 characters of the text become visible.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from charrnn.cli.console import Output
 from charrnn.cli.formatting import one_line, sanitize
 from charrnn.cli.score.view import format_character
+from charrnn.cli.word_wrap import WordWrap, text_columns
+from charrnn.cli.write.autosave import SavedText
+from charrnn.errors import counted
 
 _MODEL_STYLE = "cyan"
 _NOTE_STYLE = "dim"
@@ -20,7 +23,6 @@ _ERROR_STYLE = "red"
 _MIN_ROOM = 20  # columns for new text in the line that the model continues
 _MAX_BAR_COLUMNS = 30
 _OTHER_COLUMNS = 20  # of a row with a bar
-_TAB_COLUMNS = 8
 
 
 class View:
@@ -30,11 +32,26 @@ class View:
         self._console = Output(highlight=False)
         self._wrap = WordWrap()
 
+    def format_offer(self, saved: SavedText, model: str) -> str:
+        """Return the question whether to continue an earlier text, with this model."""
+        written = time.localtime(saved.written_seconds)
+        day = time.strftime("%Y-%m-%d", written)
+        day = "today" if day == time.strftime("%Y-%m-%d") else day
+        # A name that older versions gave to each file says nothing.
+        by = "" if saved.is_by(model) or saved.is_by("writing") else f", with {saved.model}"
+        chars = counted(len(saved.text), "character")
+        facts = f"({day} {time.strftime('%H:%M', written)}, {chars}{by})?"
+        width = self._console.width
+        room = max(_MIN_ROOM, width - len(f"Continue “” {facts} [Y/n] "))
+        end = fit_end(sanitize(" ".join(saved.text.split())), room)
+        wrap = WordWrap()
+        return wrap.feed(f"Continue “{end}” {facts}", width) + wrap.end(width)
+
     def begin(self, text: str) -> None:
         """Show the end of the line that the model continues."""
         room = max(self._console.width - _MIN_ROOM, self._console.width // 2)
         shown = fit_end(sanitize(text.rpartition("\n")[2]).expandtabs(4), room)  # the last line
-        self._wrap = WordWrap(cell_len(shown))
+        self._wrap = WordWrap(text_columns(shown))
         self._write(shown, _NOTE_STYLE)
 
     def show(self, piece: str) -> None:
@@ -98,59 +115,11 @@ def fit_end(line: str, columns: int) -> str:
     >>> fit_end("abcd", 3)
     '…cd'
     """
-    if cell_len(line) <= columns:
+    if text_columns(line) <= columns:
         return line
     start = len(line)
     room = columns - 1
-    while room >= (width := cell_len(line[start - 1])):
+    while room >= (width := text_columns(line[start - 1])):
         start -= 1
         room -= width
     return "…" + line[start:]
-
-
-class WordWrap:
-    """Break streamed text between words; wide characters break anywhere.
-
-    Our own, as rich and textwrap need the whole paragraph. column: where the cursor is.
-    """
-
-    def __init__(self, column: int = 0) -> None:
-        self.column = column
-        self._word = ""
-
-    def feed(self, text: str, width: int) -> str:
-        """Return what can be written on a terminal of `width` columns: all but the last word."""
-        written = []
-        for char in text:
-            columns = cell_len(char)
-            if char not in "\n\t " and columns <= 1:  # 0: a combining mark stays with its word
-                self._word += char
-                continue
-            written.append(self.end(width))
-            if char == "\n":
-                self.column = 0
-                written.append(char)
-                continue
-            if char == "\t":
-                columns = _TAB_COLUMNS - self.column % _TAB_COLUMNS
-                char = " " * columns
-            written.append(self._put(char, columns, width))
-        return "".join(written)
-
-    def end(self, width: int) -> str:
-        """Return what is left to write: the last word, cut where no line could hold it."""
-        word = self._word
-        self._word = ""
-        columns = cell_len(word)
-        if columns <= width:
-            return self._put(word, columns, width)
-        return "".join(self._put(char, cell_len(char), width) for char in word)
-
-    def _put(self, text: str, columns: int, width: int) -> str:
-        """Return `text`, after a newline if it does not fit; a space becomes that newline."""
-        if self.column + columns <= width:
-            self.column += columns
-            return text
-        is_space = text.isspace()
-        self.column = 0 if is_space else columns
-        return "\n" if is_space else "\n" + text  # no line begins with the space before it

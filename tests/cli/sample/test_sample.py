@@ -19,6 +19,7 @@ import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import main
+from charrnn.cli.sample.output import write_pieces
 from charrnn.text.vocab import Vocab
 
 Make = Callable[..., ModelFile]
@@ -387,6 +388,21 @@ def _read_from(descriptor: int) -> bytes:
         return os.read(descriptor, 4096)
     except OSError:
         return b""
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"), [(False, "one two \nthree 一二\n三\n"), (True, "one two three 一二三\n")]
+)
+def test_on_a_terminal_lines_are_broken_between_words(
+    monkeypatch: pytest.MonkeyPatch, raw: bool, shown: str
+) -> None:
+    screen = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "10")
+
+    assert write_pieces("one two ", ["thr", "ee ", "一二三"], raw=raw) == "three 一二三"
+    assert screen.buffer.getvalue().decode() == shown  # type: ignore[attr-defined]
 
 
 def test_on_a_terminal_control_characters_become_visible(escaping_run: RunFolder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import main
 from charrnn.cli.write import autosave, terminal
+from charrnn.cli.write.autosave import Autosave
 from charrnn.cli.write.repl import Repl
 from charrnn.cli.write.repl_commands import COMMANDS, SETTINGS, read_command
 from charrnn.cli.write.terminal import Terminal
@@ -63,6 +65,7 @@ def _place(
 ) -> None:
     """Stand in a folder with one run, named tiny, whose alphabet is newline, space, a, b, é."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "80")
@@ -80,7 +83,7 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Talk:
         monkeypatch.setattr(sys, "stdout", screen)
         monkeypatch.setattr(sys, "stderr", screen)
         with pytest.raises(SystemExit) as ending:
-            main(["write", "tiny", *options.split()])
+            main(["write", "tiny", *shlex.split(options)])
         return int(ending.value.code or 0), screen.getvalue()
 
     return talk
@@ -105,7 +108,7 @@ def continuation(text: str, index: int = 0, length: int = 20) -> str:
 
 def autosaved() -> list[str]:
     """Return the texts that sessions autosaved."""
-    return [path.read_text("utf-8") for path in Path("state/charrnn").glob("writing-*.txt")]
+    return [path.read_text("utf-8") for path in Path("charrnn-texts").glob("tiny-*.txt")]
 
 
 def send(number: int) -> Act:
@@ -168,7 +171,7 @@ def test_a_line_without_a_command_is_text(line: str, text: str) -> None:
 
 
 def test_characters_that_the_model_does_not_know_are_named_and_the_text_stays(talk: Talk) -> None:
-    code, screen = talk("ab", "xyz", "/save out.txt")
+    code, screen = talk("ab", "/unknown error", "xyz", "/save out.txt")
 
     assert code == 0
     assert "the model never saw 'x' (U+0078 LATIN SMALL LETTER X)" in screen
@@ -238,7 +241,7 @@ def test_a_setting_without_a_value_is_shown_and_off_is_its_default(talk: Talk) -
         "ban a 'b é'",
         "ban off",
         "length 20",
-        "length 200",
+        "length 200, then to the end of a sentence",
     ]
 
 
@@ -325,7 +328,7 @@ def test_a_file_that_exists_is_replaced_only_by_save_and_an_exclamation_mark(tal
     assert "out.txt already exists; /save! out.txt replaces it" in screen
     assert Path("out.txt").read_text() == "mine"
 
-    talk("ab", "/save! out.txt", "é", "/save")  # the same file again needs no more
+    talk("n", "ab", "/save! out.txt", "é", "/save")  # the same file again needs no more
     assert Path("out.txt").read_text("utf-8") == "abé"
 
 
@@ -369,7 +372,7 @@ def test_an_edit_that_the_model_cannot_read_is_not_lost(
     def mend() -> None:
         monkeypatch.setenv("VISUAL", "sed -i s/x/a/")
 
-    _, screen = talk("ab", "/edit", mend, "/edit", "/save out.txt")
+    _, screen = talk("ab", "/unknown error", "/edit", mend, "/edit", "/save out.txt")
     assert "the model never saw 'x'" in screen
     assert Path("out.txt").read_text("utf-8") == "aaé"
 
@@ -412,7 +415,7 @@ def test_steps_are_undone_and_redone_across_a_load(talk: Talk) -> None:
 def test_a_paste_with_control_characters_moves_no_cursor(talk: Talk) -> None:
     _, screen = talk("ab", "a\x1b[2Jb\x07\x9b", "/save out.txt", "/load \x1b[2J", "/\x1b[2J")
 
-    assert Path("out.txt").read_text("utf-8") == "ab"
+    assert Path("out.txt").read_text("utf-8") == "aba\x1b[2Jb\x07\x9b"
     assert "\x1b[2J" not in screen
     assert "\x9b" not in screen
 
@@ -438,7 +441,7 @@ def test_a_saved_file_that_somebody_else_changed_is_not_written_over(talk: Talk)
     assert "out.txt has changed since it was saved; /save! out.txt replaces it" in screen
     assert Path("out.txt").read_text() == "theirs"
     assert autosaved() == ["aba"]
-    talk("ab", "/save! out.txt", "a", "/save")
+    talk("n", "ab", "/save! out.txt", "a", "/save")
     assert Path("out.txt").read_text() == "aba"
 
 
@@ -447,7 +450,7 @@ def test_a_text_whose_file_is_gone_is_written_again_before_the_last_words(
     talk: Talk, is_saved: bool
 ) -> None:
     def remove() -> None:
-        for path in (Path("out.txt"), *Path("state/charrnn").glob("writing-*.txt")):
+        for path in (Path("out.txt"), *Path("charrnn-texts").glob("tiny-*.txt")):
             path.unlink(missing_ok=True)
 
     _, screen = talk("ab", *(["/save out.txt"] if is_saved else []), remove, "/quit")
@@ -460,7 +463,7 @@ def test_a_link_in_place_of_the_autosaved_file_is_not_followed(talk: Talk) -> No
     Path("mine.txt").write_text("mine")
 
     def replace_by_link() -> None:
-        (path,) = Path("state/charrnn").glob("writing-*.txt")
+        (path,) = Path("charrnn-texts").glob("tiny-*.txt")
         path.unlink()
         path.symlink_to(Path("mine.txt").resolve())
 
@@ -468,13 +471,13 @@ def test_a_link_in_place_of_the_autosaved_file_is_not_followed(talk: Talk) -> No
 
     assert Path("mine.txt").read_text() == "mine"
     assert autosaved() == ["ab"]
-    (path,) = Path("state/charrnn").glob("writing-*.txt")
+    (path,) = Path("charrnn-texts").glob("tiny-*.txt")
     assert not path.is_symlink()
 
 
 def test_a_folder_in_place_of_the_autosaved_file_is_told(talk: Talk) -> None:
     def replace_by_folder() -> None:
-        (path,) = Path("state/charrnn").glob("writing-*.txt")
+        (path,) = Path("charrnn-texts").glob("tiny-*.txt")
         path.unlink()
         path.mkdir()
 
@@ -482,7 +485,7 @@ def test_a_folder_in_place_of_the_autosaved_file_is_told(talk: Talk) -> None:
 
     assert "cannot write" in screen
     assert Path("out.txt").read_text() == "aba"
-    assert screen.endswith("the text is in out.txt\n")
+    assert "charrnn write tiny --prompt-file out.txt" in screen.splitlines()[-1]
 
 
 def test_a_full_disk_is_told_and_the_text_can_be_saved_elsewhere(
@@ -503,22 +506,48 @@ def test_a_full_disk_is_told_and_the_text_can_be_saved_elsewhere(
     assert screen.count("No space left on device") >= 2
     assert Path("out.txt").read_text() == "ab"
     assert Path("elsewhere.txt").read_text() == "aba"
-    assert screen.endswith("the text is in elsewhere.txt\n")
+    assert "charrnn write tiny --prompt-file elsewhere.txt" in screen.splitlines()[-1]
 
 
-def test_characters_that_the_model_never_saw_can_be_mapped(talk: Talk) -> None:
+def test_any_character_can_be_typed_and_stays_in_the_text(talk: Talk) -> None:
+    _, screen = talk("B☃", "", "/u", "/u", "/redo", "B", "/save out.txt", "/quit")
+    shown = " ".join(screen.split())
+
+    told = "the model never saw some characters and reads others: B → b, ☃ → nothing"
+    assert shown.count(told) == 1
+    assert "B☃" + continuation("b").split("\n")[0] in screen  # it continues what it reads
+    assert "2 characters so far, ending: B☃" in shown
+    assert Path("out.txt").read_text("utf-8") == "B☃B"
+
+
+def test_a_file_with_any_characters_is_continued_as_it_is(talk: Talk) -> None:
     Path("one.txt").write_text("ÀB")
 
-    _, screen = talk("B", "/unknown map", "BÉ", "/load one.txt", "/undo", "/save out.txt")
+    _, screen = talk("/load one.txt", "a", "/save two.txt", options="--prompt-file one.txt")
+    assert screen.count("the model never saw some characters and reads others: À → a, B → b") == 1
+    assert Path("two.txt").read_text("utf-8") == "ÀBa"
+
+
+@pytest.mark.parametrize("options", ["--unknown error", "--seed 1"])
+def test_characters_that_the_model_never_saw_are_refused_where_that_is_asked_for(
+    talk: Talk, options: str
+) -> None:
+    _, screen = talk("/unknown error", "aB", "a", "/save out.txt", options=options)
+
     shown = " ".join(screen.split())
     assert "pass /unknown map (B → b), or skip to leave it out" in shown
-    assert "mapped: B → b (1 time), É → é (1)" in shown
-    assert "mapped: À → a (1 time), B → b (1)" in shown
-    assert Path("out.txt").read_text("utf-8") == "bé"
+    assert "press ↑ to edit your line" in shown
+    assert Path("out.txt").read_text("utf-8") == "a"
 
-    _, screen = talk("/save two.txt", options="--prompt-file one.txt --unknown map")
-    assert "mapped: À → a (1 time), B → b (1)" in screen
-    assert Path("two.txt").read_text("utf-8") == "ab"
+
+def test_what_was_typed_before_characters_were_refused_stays_as_it_is(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUAL", "sed -i s/$/a/")
+
+    _, screen = talk("B", "/unknown error", "/edit", "/save out.txt")
+    assert screen.count("never saw") == 1
+    assert Path("out.txt").read_text("utf-8") == "Ba"
 
 
 # ── ends ──
@@ -532,7 +561,7 @@ def test_leaving_saves_the_text_and_names_the_command_that_continues(
 
     assert code == 0
     assert autosaved() == ["ab"]
-    command = re.search(r"charrnn write tiny --prompt-file (\S+)\n", screen)
+    command = re.search(r"charrnn write tiny --prompt-file (\S+) --length 20 --seed 1\n", screen)
     assert command is not None
     assert Path(command[1]).read_text("utf-8") == "ab"
 
@@ -541,7 +570,7 @@ def test_a_saved_text_leaves_no_second_file(talk: Talk) -> None:
     _, screen = talk("ab", "/save out.txt", "/quit")
 
     assert autosaved() == []
-    assert screen.endswith("the text is in out.txt\n")
+    assert "charrnn write tiny --prompt-file out.txt" in screen.splitlines()[-1]
 
 
 def test_a_session_without_text_leaves_no_file(talk: Talk) -> None:
@@ -557,11 +586,11 @@ def test_the_text_is_saved_after_every_turn(talk: Talk) -> None:
 
 
 def test_a_text_that_cannot_be_saved_is_not_left_without_a_warning(talk: Talk) -> None:
-    Path("state").write_text("no folder")
+    Path("charrnn-texts").write_text("no folder")
 
     code, screen = talk("ab", "/quit", "/quit")
     assert screen.count("cannot write") == 3
-    assert "/save it elsewhere, or /quit again to lose the text" in " ".join(screen.split())
+    assert "/save it elsewhere; /quit again loses the text" in " ".join(screen.split())
     assert code == 7
 
 
@@ -673,13 +702,196 @@ def test_a_line_in_another_encoding_is_refused(talk: Talk) -> None:
     assert Path("out.txt").read_text("utf-8") == "aba"
 
 
+# ── the next session ──
+
+
+def test_the_next_session_offers_the_last_text_and_continues_it_in_its_file(talk: Talk) -> None:
+    talk("ab")
+    _, screen = talk("", "é")
+
+    assert "Continue “ab” (today " in screen
+    assert ", 2 characters)? [Y/n] " in screen
+    assert "2 characters so far, ending:\nab" in screen
+    assert autosaved() == ["abé"]
+
+
+def test_a_text_that_is_not_wanted_stays_as_it_is(talk: Talk) -> None:
+    talk("ab")
+    talk("perhaps", "n", "é")
+
+    assert sorted(autosaved()) == ["ab", "é"]
+
+
+@pytest.mark.parametrize("kept", ["", " \n"])
+def test_a_text_without_words_is_not_offered(talk: Talk, kept: str) -> None:
+    talk(*([kept.replace("\n", "\\")] if kept else []))
+
+    assert "Continue" not in talk("ab")[1]
+
+
+def test_a_file_to_which_nothing_was_added_is_not_copied_or_offered(talk: Talk) -> None:
+    Path("draft.txt").write_text("ab")
+    _, screen = talk("a", "/undo", options="--prompt-file draft.txt")
+
+    assert screen.endswith("nothing was written\n")
+    assert "Continue" not in talk()[1]
+
+
+def test_the_text_of_the_same_model_is_offered_before_a_newer_one(talk: Talk) -> None:
+    talk("ab")
+    newer = Path("charrnn-texts/other-2026-11-28-154842.txt")
+    newer.write_text("éé")
+    os.utime(newer, (4e9, 4e9))
+
+    assert "Continue “ab” (today" in talk("n")[1]
+    for path in Path("charrnn-texts").glob("tiny-*.txt"):
+        path.unlink()
+    assert re.search(r"Continue “éé” \(2096-10-\d\d .*, with other\)\? \[Y/n\]", talk("n")[1])
+
+
+def test_a_text_of_an_older_version_is_offered_and_goes_into_the_visible_folder(
+    talk: Talk,
+) -> None:
+    old = Path("state/charrnn/writing-2026-11-28-154842-27173.txt")
+    old.parent.mkdir(parents=True)
+    old.write_text("ab")
+
+    _, screen = talk("y", "é")
+    assert "Continue “ab” (today " in screen
+    assert ", with " not in screen
+    assert (old.read_text(), autosaved()) == ("ab", ["abé"])
+
+
+def test_settings_come_back_with_the_text_unless_others_are_given(talk: Talk) -> None:
+    talk("ab", "/temp 0.3", "/sentences 2", options="")
+
+    assert "temperature 0.3 · sentences 2\n" in talk("y", options="")[1]
+    assert "temperature 0.9\n" in talk("y", options="--temp 0.9")[1]
+    (settings,) = Path("state/charrnn").glob("tiny-*.json")
+    settings.write_text('{"temperature": "hot", "beam": 7}')  # by somebody else
+    assert "temperature" not in talk("y", options="")[1]
+
+
+def test_ctrl_c_at_the_question_leaves_and_changes_nothing(talk: Talk) -> None:
+    talk("ab")
+
+    code, screen = talk(send(signal.SIGINT))
+    assert (code, autosaved()) == (130, ["ab"])
+    assert screen.endswith("charrnn: nothing was written\n")
+
+
+def test_what_another_program_wrote_into_the_file_stays(talk: Talk) -> None:
+    def change() -> None:
+        (path,) = Path("charrnn-texts").glob("tiny-*.txt")
+        path.write_text("theirs")
+
+    _, screen = talk("ab", change, "é")
+    assert "another program changed the file; the text is saved in ~/charrnn-texts/" in (
+        " ".join(screen.split())
+    )
+    assert sorted(autosaved()) == ["abé", "theirs"]
+
+
+# ── what is said at the start and at the end ──
+
+
+def test_the_file_is_named_at_the_start(talk: Talk) -> None:
+    _, screen = talk("ab")
+
+    (path,) = Path("charrnn-texts").glob("tiny-*.txt")
+    assert f"Every turn is saved in ~/{path}\n" in screen.partition("> ")[0]
+
+
+@pytest.mark.parametrize("is_option", [True, False])
+def test_texts_can_be_saved_in_another_folder(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, is_option: bool
+) -> None:
+    if not is_option:
+        monkeypatch.setenv("CHARRNN_TEXTS", "my texts")
+    _, screen = talk("ab", options="--texts my-texts" if is_option else "")
+
+    folder = "my-texts" if is_option else "my texts"
+    (path,) = Path(folder).glob("tiny-*.txt")
+    assert path.read_text() == "ab"
+    command = shlex.split(screen.splitlines()[-1].partition("continue with: ")[2])
+    assert command == ["charrnn", "write", "tiny", "--texts", folder, "--prompt-file", str(path)]
+
+
+def test_the_last_command_continues_the_text_with_its_settings_in_its_file(talk: Talk) -> None:
+    lines = ("/preset careful", "/temp 0.9", "/sentences 3", "/ban 'b é' ' '", "/stop -", "/q")
+    _, screen = talk("ab", *lines, options="")
+
+    command = screen.splitlines()[-1].partition("continue with: charrnn write tiny ")[2]
+    assert command.endswith(
+        "--preset careful --temp 0.9 --ban 'b é' --ban ' ' --sentences 3 --stop=-"
+    )
+    _, screen = talk("a", "/settings", options=command)
+    assert "ban 'b é' ' ' · " in screen
+    assert "stop - ·" in " ".join(screen.split())
+    assert autosaved() == ["aba"]
+
+
+def test_a_length_that_was_given_is_kept_even_at_its_default(talk: Talk) -> None:
+    assert "--length 200\n" in talk("ab", "/length 200", "/q", options="")[1]
+    assert "--length" not in talk("y", "/length off", "/q", options="")[1].splitlines()[-1]
+
+
+# ── where a turn ends ──
+
+
+def test_a_turn_ends_with_a_word_unless_a_length_is_given(talk: Talk) -> None:
+    talk("ab", "", "/save soft.txt", options="--seed 1")
+    talk("ab", "", "/save hard.txt", options="--seed 1 --length 200")
+    talk("ab", "/more 200", "/save more.txt", options="--seed 1")
+
+    soft, hard, more = (Path(f"{name}.txt").read_text("utf-8") for name in ("soft", "hard", "more"))
+    whole = "ab" + continuation("ab", length=400)
+    assert hard == more == whole[:202]
+    end = 302 + re.search(r"\s", whole[302:]).start()  # type: ignore[union-attr]
+    assert soft == whole[:end]
+
+
+# ── the editor ──
+
+
+@pytest.mark.parametrize("installed", ["nano", "vim"])
+def test_without_a_chosen_editor_a_simple_one_opens_and_its_keys_are_told(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: str
+) -> None:
+    for variable in ("VISUAL", "EDITOR"):
+        monkeypatch.delenv(variable, raising=False)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in {"vim", "sensible-editor", installed}:
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nprintf {"é" if name == installed else "b"} > "$1"\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+
+    _, screen = talk("ab", "/edit", "n", "/edit", "", "/save out.txt")
+    keys = "Ctrl-O and Enter save, Ctrl-X leaves" if installed == "nano" else ":wq and Enter"
+    assert screen.count(f"in {installed}, ") == 2
+    assert keys in screen
+    assert "the text has not changed; $EDITOR chooses another editor" in screen
+    assert Path("out.txt").read_text("utf-8") == "é"
+
+
+def test_a_chosen_editor_opens_at_once(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDITOR", "sed -i s/b/é/")
+    monkeypatch.delenv("VISUAL", raising=False)
+
+    _, screen = talk("ab", "/edit", "/save out.txt")
+    assert "Open it?" not in screen
+    assert Path("out.txt").read_text("utf-8") == "aé"
+
+
 # ── pieces of it ──
 
 
 def test_tab_ends_commands_by_their_names_and_words_by_the_model() -> None:
     model = charrnn.load("tiny")
     session = start_session(model, SampleConfig(), "b ")
-    repl = Repl(session, Terminal(), View(), "tiny")
+    repl = Repl(session, Terminal(), View(), Autosave(Path("texts"), "tiny"), command="")
 
     rest = session.finish_word("a")
     assert repl.complete("a") == ([f"a{rest}"] if rest else [])

@@ -31,7 +31,7 @@ class Terminal:
     """A window of tmux, 80 × 24."""
 
     def __init__(self, folder: Path, command: list[str]) -> None:
-        own = {"LC_ALL": "C.UTF-8", "XDG_STATE_HOME": str(folder / "state")}
+        own = {"LC_ALL": "C.UTF-8", "HOME": str(folder)}
         self._environment = os.environ | own | {"OPENBLAS_NUM_THREADS": "1"}
         self._tmux = ["tmux", "-u", "-L", f"charrnn-{os.getpid()}", "-f", os.devnull]
         size = ("-x", "80", "-y", "24")
@@ -104,7 +104,8 @@ def wait_until_gone(process: int) -> None:
 
 
 def read_autosaved() -> str | None:
-    return next((path.read_text("utf-8") for path in Path("state").rglob("writing-*.txt")), None)
+    saved = Path("charrnn-texts").glob("tiny-*.txt")
+    return next((path.read_text("utf-8") for path in saved), None)
 
 
 def test_a_session_from_the_first_line_to_the_hang_up(terminal: Terminal) -> None:

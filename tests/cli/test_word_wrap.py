@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from charrnn.cli.write.view import WordWrap
+from charrnn.cli.word_wrap import WordWrap
 
 TEXTS = st.text("ab, é\n\t中。", max_size=60)
 WIDTHS = st.integers(2, 12)
