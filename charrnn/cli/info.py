@@ -195,9 +195,9 @@ def show_runs(rows: list[dict[str, Any]]) -> None:
         bpc = "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}"
         seconds = row["elapsed_seconds"]
         time = "" if seconds is None else format_duration(seconds)
-        saved = format_date(str(row["saved"] or row["created"]))
+        when = format_date(str(row["saved"] or row["created"]))
         cells = (row["name"], *([row["corpus"]] * has_corpus), row["model"])
-        table.add_row(*map(format_cell, (*cells, bpc, _format_steps(row), time, saved)))
+        table.add_row(*map(format_cell, (*cells, bpc, _format_steps(row), time, when)))
     if whole:
         console.print_table(table)
     for row in rows:
