@@ -32,7 +32,8 @@ class CopyReport:
     least: int
     spans: tuple[Span, ...]  # from left to right, none within another, though two may overlap
     longest: str  # the text of the first of the longest spans
-    line: int | None  # of the corpus, from 1, where that first begins; None without spans
+    line: int | None  # from 1, in which that first begins; None without spans
+    file: str | None = None  # that the line is of; else it is of the corpus as a whole
 
     @property
     def merged(self) -> tuple[Span, ...]:
@@ -57,6 +58,7 @@ class CopyReport:
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values, without the text."""
         longest = {"text": self.longest, "characters": len(self.longest), "line": self.line}
+        longest["file"] = self.file
         return {
             "least": self.least,
             "share": self.share,

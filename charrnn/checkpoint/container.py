@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
@@ -94,21 +95,46 @@ def read_whole(path: Path, kind: Kind) -> bytearray:
     Raises:
         CheckpointError: missing, unreadable, not a file, not ours, cut short, or too long.
     """
+    with _open(path, kind) as file:
+        # The header is checked before memory is taken for the rest.
+        _, size = _read_header(file, str(path), kind)
+        _check_memory(size, str(path))
+        file.seek(0)
+        data = bytearray(size)
+        file.readinto(data)  # if the file shrank since, zeros remain, and the digest fails
+        return data
+
+
+def read_document(path: Path, kind: Kind) -> Any:
+    """Return a file's document alone: the header is read, not the arrays, and no digest is checked.
+
+    Raises:
+        CheckpointError: as `read_whole`, or of another kind or version.
+    """
+    with _open(path, kind) as file:
+        start, _ = _read_header(file, str(path), kind)
+    return _parse_header(start, len(start), str(path), kind)[0]
+
+
+@contextmanager
+def _open(path: Path, kind: Kind) -> Iterator[BufferedRandom]:
+    """Open a file to read it; what goes wrong with that is a CheckpointError."""
     try:
         with open_plain(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            # The header is checked before memory is taken for the rest.
-            end = _header_end(file.read(8 + len(_OPENING)), size, str(path), kind)
-            file.seek(0)
-            _check_size(file.read(end), end, size, str(path), kind)
-            _check_memory(size, str(path))
-            file.seek(0)
-            data = bytearray(size)
-            file.readinto(data)  # if the file shrank since, zeros remain, and the digest fails
-            return data
+            yield file
     except OSError as error:
         hint = f"; {kind.expected}" if error.errno == errno.EINVAL else ""  # it is not a file
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}{hint}") from error
+
+
+def _read_header(file: BufferedRandom, name: str, kind: Kind) -> tuple[bytes, int]:
+    """Return a file up to the end of its header, and its size, which is as the header says."""
+    size = os.fstat(file.fileno()).st_size
+    end = _header_end(file.read(8 + len(_OPENING)), size, name, kind)
+    file.seek(0)
+    start = file.read(end)
+    _check_size(start, end, size, name, kind)
+    return start, size
 
 
 def unpack_container(data: bytes | bytearray, name: str, kind: Kind) -> tuple[Any, Arrays]:
@@ -120,6 +146,13 @@ def unpack_container(data: bytes | bytearray, name: str, kind: Kind) -> tuple[An
     end = _header_end(data, len(data), name, kind)
     _check_size(data, end, len(data), name, kind)
     _check_digest(data, end, name, kind)
+    document, header = _parse_header(data, end, name, kind)
+    with kind.refusing(f"{name} does not describe a {kind.name}"):
+        return document, _view_arrays(data, header, end)
+
+
+def _parse_header(data: bytes | bytearray, end: int, name: str, kind: Kind) -> tuple[Any, Any]:
+    """Return the document in the header, `data[8:end]`, and the entries of the arrays."""
     with kind.refusing(f"{name} does not describe a {kind.name}"):
         header = parse_json(str(memoryview(data)[8:end], "ascii"))
         check_types(header, {"__metadata__": {"charrnn": str}}, "its header")
@@ -129,7 +162,7 @@ def unpack_container(data: bytes | bytearray, name: str, kind: Kind) -> tuple[An
         # The version first: a later format may have other keys and types of arrays.
         _check_kind(document, name, kind)
         check_keys(document, kind.keys, "its document")
-        return document, _view_arrays(data, header, end)
+        return document, header
 
 
 def _header_end(start: bytes | bytearray, size: int, name: str, kind: Kind) -> int:

@@ -8,14 +8,20 @@ V = vocabulary, E = embedding size, H = hidden size, G = gates of the cell.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from charrnn.checkpoint.container import Arrays as Arrays
-from charrnn.checkpoint.container import Kind, pack_container, read_whole, unpack_container
+from charrnn.checkpoint.container import (
+    Kind,
+    pack_container,
+    read_document,
+    read_whole,
+    unpack_container,
+)
 from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig, as_dict
 from charrnn.metrics import without_nan
@@ -84,6 +90,15 @@ def read_model(path: Path) -> ModelFile:
     return unpack_model(read_whole(path, _MODEL), str(path))
 
 
+def read_model_header(path: Path) -> ModelFile:
+    """Read a model file without its arrays, however large it is, and without checking its digest.
+
+    Raises:
+        CheckpointError: missing, unreadable, cut short, or it does not describe a model.
+    """
+    return _unpack_document(read_document(path, _MODEL), str(path))
+
+
 def pack_model(model: ModelFile) -> bytearray:
     """Return the bytes of a file. Figures of the summary that are not finite become null."""
     document = {
@@ -106,6 +121,21 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
         CheckpointError: not a charrnn model, damaged, cut short, or of another version.
     """
     document, arrays = unpack_container(data, name, _MODEL)
+    model = _unpack_document(document, name)
+    with _MODEL.refusing(f"{name} does not describe a model"):
+        weights = {n: a for n, a in arrays.items() if not n.startswith(_TRAINING)}
+        _check_weights(weights, model.config)
+    with _MODEL.refusing(f"{name} is damaged"):
+        # Moments and averages too: training would only spread a NaN.
+        for array_name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"array {shown(array_name)} holds numbers that are not finite")
+    training = {n.removeprefix(_TRAINING): a for n, a in arrays.items() if n not in weights}
+    return replace(model, weights=weights, training=training)
+
+
+def _unpack_document(document: Any, name: str) -> ModelFile:
+    """Return the model that a document describes, without arrays."""
     with _MODEL.refusing(f"{name} does not describe a model"):
         check_keys(document["config"], config_to_json(ModelConfig()), "config")
         check_types(document["vocab"], {}, "vocab")
@@ -114,21 +144,15 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
         shape = {_CONFIG_KEYS.get(key, key): value for key, value in document["config"].items()}
         config = ModelConfig(**shape)  # which checks every value
         vocab = Vocab.from_json(document["vocab"])
-        weights = {n: a for n, a in arrays.items() if not n.startswith(_TRAINING)}
-        _check_weights(weights, config, vocab)
+        if vocab.size != config.vocab_size:
+            raise ValueError(f"{vocab.size} tokens, but a network for {config.vocab_size}")
     summary = document["summary"]
     progress = document["progress"]
     with _MODEL.refusing(f"{name} is damaged: it does not say how it was trained"):
         check_types(summary, _SUMMARY, "summary")
         if progress is not None:
             check_types(progress, _PROGRESS, "progress")
-    with _MODEL.refusing(f"{name} is damaged"):
-        # Moments and averages too: training would only spread a NaN.
-        for array_name, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise ValueError(f"array {shown(array_name)} holds numbers that are not finite")
-    training = {n.removeprefix(_TRAINING): a for n, a in arrays.items() if n not in weights}
-    return ModelFile(config, vocab, weights, summary, training, progress)
+    return ModelFile(config, vocab, {}, summary, progress=progress)
 
 
 def config_to_json(config: ModelConfig) -> dict[str, Any]:
@@ -136,10 +160,8 @@ def config_to_json(config: ModelConfig) -> dict[str, Any]:
     return {_FILE_KEYS.get(key, key): value for key, value in as_dict(config).items()}
 
 
-def _check_weights(weights: Arrays, config: ModelConfig, vocab: Vocab) -> None:
+def _check_weights(weights: Arrays, config: ModelConfig) -> None:
     """Compare the weights' names, shapes and types with the shape that the file gives."""
-    if vocab.size != config.vocab_size:
-        raise ValueError(f"{vocab.size} tokens, but a network for {config.vocab_size}")
     shapes = config.weight_shapes()
     if foreign := weights.keys() - shapes.keys():
         raise ValueError(f"weight {shown(min(foreign))} does not belong there")

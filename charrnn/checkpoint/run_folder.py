@@ -177,6 +177,19 @@ class RunFolder:
         """Add a line to metrics.jsonl."""
         append_text(self.metrics, json.dumps(without_nan(values)) + "\n")
 
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        """Yield the objects of metrics.jsonl; lines that are damaged are left out."""
+        try:
+            with self.metrics.open(encoding="utf-8", errors="replace") as file:
+                lines = list(file)
+        except OSError:
+            return
+        for line in lines:
+            with suppress(ValueError, RecursionError):
+                record = json.loads(line)
+                if isinstance(record, dict):
+                    yield record
+
     def log_sample(self, step: int, val_nats: float | None, text: str) -> None:
         """Add a sample to samples.txt. val_nats: None where nothing is held out."""
         score = "" if val_nats is None else f", val {val_nats:.4f}"

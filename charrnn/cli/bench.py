@@ -17,6 +17,7 @@ from charrnn.cli.console import Output, is_screen, make_stdout, make_table, prin
 from charrnn.cli.formatting import format_count, format_threads
 from charrnn.cli.options import Choice, Command, settings_options
 from charrnn.config import CELLS, TrainConfig
+from charrnn.errors import counted
 
 _EXAMPLES = """
 charrnn bench                                    about a minute
@@ -27,6 +28,8 @@ _HIDDEN_SIZES = "128,256,512"
 _QUICK_HIDDEN_SIZES = "256"
 _SETTINGS = ("batch_size", "seq_len", "device", "precision", "threads")
 _MIN_COLUMNS = 80  # the table of training needs them
+_NOVEL = "War and Peace"
+_NOVEL_CHARS = 3_200_000
 # What is measured now is shown on a line that its result replaces.
 _ERASE_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
@@ -98,6 +101,7 @@ class SpeedDisplay:
         self._stderr = Output(stderr=True)
         self._is_screen = is_screen(self._stderr)
         self._rows: list[speeds.Speed] = []
+        self._training: list[speeds.TrainingSpeed] = []
 
     def show(self, result: speeds.Measuring | speeds.Speed) -> None:
         """Show one result; rows wait for the others of their table."""
@@ -115,6 +119,8 @@ class SpeedDisplay:
             if self._rows and type(result) is not type(self._rows[0]):
                 self._show_rows()
             self._rows.append(result)
+            if isinstance(result, speeds.TrainingSpeed):
+                self._training.append(result)
             if isinstance(result, speeds.MachineSpeed):  # there is one, and it comes first
                 self._show_rows()
 
@@ -122,6 +128,9 @@ class SpeedDisplay:
         """Show the rows that still wait; call it however the benchmark ends."""
         self._erase_line()
         self._show_rows()
+        if self._training:
+            click.echo()
+            print_line(make_stdout(), describe_training(self._training))
 
     def _erase_line(self) -> None:
         if self._is_screen:
@@ -136,6 +145,19 @@ class SpeedDisplay:
 def as_record(result: speeds.Speed) -> dict[str, Any]:
     """Return a result as one JSON object; `kind` says which."""
     return {"kind": type(result).__name__.removesuffix("Speed").lower(), **asdict(result)}
+
+
+def describe_training(rows: Sequence[speeds.TrainingSpeed]) -> str:
+    """Return in a sentence what the largest network of the usual cell takes to learn a novel."""
+    usual = [row for row in rows if row.cell == TrainConfig().cell] or rows
+    row = max(usual, key=lambda row: row.hidden_size)
+    rate = float(f"{row.chars_per_second:.2g}")
+    seconds = round(_NOVEL_CHARS / row.chars_per_second)
+    time = f"{seconds} s" if seconds < 120 else counted(round(seconds / 60), "minute")
+    return (
+        f"{row.cell} of {row.hidden_size} units learns from about {rate:,.0f} characters a "
+        f"second: {_NOVEL} ({_NOVEL_CHARS / 1e6:.1f} million) takes {time} per epoch."
+    )
 
 
 def show_speeds(rows: Sequence[speeds.Speed]) -> None:

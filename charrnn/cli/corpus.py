@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command, settings_options
 from charrnn.config import DEFAULT_BUDGET, LIBRARY_FOLDER, TextConfig
 from charrnn.corpora.library import LIBRARY, build_corpus, describe_check, find_corpus, get_corpus
+from charrnn.errors import counted
 from charrnn.storage import format_bytes
 from charrnn.text.kinds import MAX_NAMED
 from charrnn.text.split import MIN_LIST_LINES, SORTED_SHARE
@@ -27,10 +28,12 @@ from charrnn.text.vocab import MAX_ALPHABET
 if TYPE_CHECKING:
     from charrnn.analysis.differences import UnlikeFile
     from charrnn.analysis.statistics import CorpusStats
-    from charrnn.tasks.corpus_stats import CorpusSummary
+    from charrnn.tasks.corpus_stats import CorpusSummary, ReadFile
 
 _STATS_EXAMPLES = "charrnn corpus stats book.txt\ncharrnn corpus stats poems/ --encoding gb18030"
 _SHOWN_RAREST = 12
+_SHOWN_FILES = 10
+_FEW = 5  # a character that occurs less often is worth a --min-count
 
 _folder_option = click.option(
     "--dir",
@@ -117,9 +120,8 @@ def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 
 
 def show_corpus_summary(summary: CorpusSummary, rarest: int) -> None:
-    """Print a text's figures, then its `rarest` characters."""
+    """Print a text's figures, then its `rarest` characters, if some of them occur twice."""
     stats = summary.stats
-    entropies = (stats.order0_bpc, stats.order1_bpc, stats.order2_bpc)
     # Of a very large text only the beginning is measured and compressed.
     part = f" (first {stats.entropy_chars:,})" if stats.entropy_chars < stats.characters else ""
     mib = f" (first {WHOLE_BYTES >> 20} MiB)" if stats.utf8_bytes > WHOLE_BYTES else ""
@@ -129,6 +131,7 @@ def show_corpus_summary(summary: CorpusSummary, rarest: int) -> None:
     figures = {
         "size": f"{format_bytes(stats.utf8_bytes)} as UTF-8, {stats.characters:,} characters",
         "alphabet": f"{len(stats.alphabet):,} characters; the vocabulary {summary.vocab_size:,}",
+        "rare characters": _describe_rare(stats),
         "lines": f"{stats.lines:,}, the longest of {stats.longest_line:,} characters",
         "documents": summary.documents,
         "duplicate lines": f"{stats.duplicate_line_share:.1%} of those that are not empty",
@@ -136,20 +139,51 @@ def show_corpus_summary(summary: CorpusSummary, rarest: int) -> None:
         "encoding problems": describe_trouble(asdict(stats)) or "none found",
         "left out or read otherwise": "; ".join(summary.notes) or None,
         "unlike the other files": _describe_unlike(summary.unlike_files),
-        "entropy": " · ".join(f"{bpc:.3f}" for bpc in entropies) + f" bpc of order 0, 1, 2{part}",
+        "entropy": (
+            f"guessing by frequency costs {stats.order0_bpc:.3f} bits per character; knowing the "
+            f"one before, {stats.order1_bpc:.3f}; the two before, {stats.order2_bpc:.3f}{part}"
+        ),
         "compressed": _list_bpc(summary.compressors_bpc) + mib,
         "held out": _describe_held_out(summary),
         "to beat": to_beat,
         "train would use": _describe_plan(summary),
     }
     # documents: None unless --document-end says what ends one
-    console.print_values((name, value) for name, value in figures.items() if value is not None)
+    console.print_values(
+        [
+            *_list_files(summary.files),
+            *((name, value) for name, value in figures.items() if value is not None),
+        ]
+    )
+    shown = stats.rarest(rarest)
+    if not shown or shown[-1].count == 1:  # the first of many that occur once
+        return
     click.echo()
     characters = console.make_table("rarest", "code point", "name", ">count")
-    for rare in stats.rarest(rarest):
+    for rare in shown:
         row = (rare.character, rare.code_point, rare.name, rare.count)
         characters.add_row(*map(console.format_cell, row))
     console.print_table(characters)
+
+
+def _list_files(files: Sequence[ReadFile]) -> Iterator[tuple[str, str]]:
+    """Yield a row for each of the files, and one for those that are too many."""
+    heading = "files"
+    for file in files[:_SHOWN_FILES]:
+        encoding = "" if file.encoding in ("utf-8", None) else f", {file.encoding}"
+        yield heading, f"{file.name}: {counted(file.characters, 'character')}{encoding}"
+        heading = ""
+    if len(files) > _SHOWN_FILES:
+        yield "", f"… and {len(files) - _SHOWN_FILES:,} more"
+
+
+def _describe_rare(stats: CorpusStats) -> str:
+    """Return how many characters occur once or a few times, as --min-count sees them."""
+    counts = [count for _, count in stats.alphabet]
+    few = sum(count < _FEW for count in counts)
+    if not few:
+        return f"none: each occurs {_FEW} times or more"
+    return f"{counts.count(1):,} occur once, {few:,} fewer than {_FEW} times (see --min-count)"
 
 
 def _describe_plan(summary: CorpusSummary) -> str:
@@ -167,7 +201,8 @@ def _describe_plan(summary: CorpusSummary) -> str:
 
 
 def _list_bpc(bpc_by_name: dict[str, float]) -> str:
-    return ", ".join(f"{name} {bpc:.3f}" for name, bpc in bpc_by_name.items()) + " bpc"
+    named = ", ".join(f"{name} {bpc:.3f}" for name, bpc in bpc_by_name.items())
+    return f"{named} bits per character"
 
 
 def _describe_order(stats: CorpusStats) -> str | None:

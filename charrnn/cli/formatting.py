@@ -7,8 +7,10 @@ screen or hide any of its characters.
 
 import itertools
 from collections.abc import Sequence
+from datetime import datetime
 
 from charrnn.errors import counted
+from charrnn.metrics import perplexity
 
 _KEPT = "\n\t"
 _BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -18,6 +20,8 @@ _SIGNS |= {code: f"<{code:02X}>" for code in range(0x80, 0xA0)}
 _SIGNS |= {ord(char): f"<{ord(char):04X}>" for char in _BIDIRECTIONAL + "\u2028\u2029"}
 _SIGNS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # halves of surrogate pairs
 _BARS = "▁▂▃▄▅▆▇█"
+# What a model of English has learned at so many bits per character; docs/tutorial.md explains it.
+_ENGLISH_SCALE = "English prose: letters at 3, words 2.3, grammar 1.6"
 
 
 def sanitize(text: str) -> str:
@@ -63,6 +67,18 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def format_date(iso: str) -> str:
+    """Return a time in ISO 8601 as the local date and minute; anything else as it is.
+
+    >>> format_date("2031-02-03 04:05:06"), format_date("someday")
+    ('2031-02-03 04:05', 'someday')
+    """
+    try:
+        return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return one_line(iso)
+
+
 def format_threads(threads: int, processes: int = 1) -> str:
     """Return the threads in words, and the processes where there are several.
 
@@ -71,6 +87,25 @@ def format_threads(threads: int, processes: int = 1) -> str:
     """
     each = counted(threads, "thread")
     return f"{processes} processes of {each}" if processes > 1 else each
+
+
+def describe_loss(loss_nats: float, alphabet: str) -> str:
+    """Return among how many equally likely characters a model of this loss chooses.
+
+    Beside an alphabet with capital and small letters stands a scale in bits. Other scripts have
+    other scales: an ideograph carries more than a letter.
+
+    >>> describe_loss(1.44, "abc")
+    'a choice of 4.2 characters (English prose: letters at 3, words 2.3, grammar 1.6)'
+    >>> describe_loss(4.8, "山水")
+    'a choice of 122 characters'
+    """
+    choices = perplexity(loss_nats)
+    number = f"{choices:.1f}" if choices < 100 else format_count(choices)
+    letters = [char for char in alphabet if char.isalpha()]
+    cased = sum(char.upper() != char.lower() for char in letters)
+    scale = f" ({_ENGLISH_SCALE})" if 2 * cased > len(letters) else ""
+    return f"a choice of {number} characters{scale}"
 
 
 def describe_unseen(chars: int, bits: Sequence[float]) -> str:

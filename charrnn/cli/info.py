@@ -1,6 +1,9 @@
 """charrnn info and charrnn list: describe a model; list all runs."""
 
 import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,65 +11,159 @@ import click
 from rich.text import Text
 
 from charrnn.checkpoint.model_file import describe_model, read_model
-from charrnn.checkpoint.run_store import find_model, list_runs, summarise_run
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.checkpoint.run_store import find_model, list_runs, read_last_state, summarise_run
 from charrnn.cli import console
-from charrnn.cli.formatting import format_count, one_line
-from charrnn.cli.inputs import checkpoints_option, optional_model
-from charrnn.cli.options import Command
+from charrnn.cli.console import format_cell
+from charrnn.cli.formatting import (
+    describe_loss,
+    format_count,
+    format_date,
+    format_duration,
+    one_line,
+)
+from charrnn.cli.inputs import checkpoints_option, name_for_shell, optional_model
+from charrnn.cli.options import Choice, Command
+from charrnn.errors import counted
+from charrnn.metrics import bits_per_char
+from charrnn.storage import format_bytes
 
 _INFO_EXAMPLES = """
 charrnn info                                  the newest run's best model
 charrnn info tiny-shakespeare --json | jq .val_bpc
-charrnn info checkpoints/tiny-shakespeare/best.safetensors
+charrnn info checkpoints/tiny-shakespeare/best.safetensors --all
 """
-_LIST_EXAMPLES = "charrnn list\ncharrnn list --json | jq -r .name"
+_LIST_EXAMPLES = "charrnn list\ncharrnn list --sort bpc\ncharrnn list --json | jq -r .name"
 _SHOWN_CHARACTERS = 200  # of an alphabet, which may have thousands
+_SAVED_COLUMNS = 80  # of a terminal from which on date and time share a line of a list
+_STEPS_COLUMNS = 60  # and the steps that were made, and of how many
+_CHOSEN = {
+    "learning_rate": "learning rate",
+    "batch_size": "lanes",
+    "seq_len": "window",
+    "dropout": "dropout",
+}
+"""The settings in force that are shown, and what they are called."""
 
 
 @click.command("info", cls=Command, examples=_INFO_EXAMPLES)
 @optional_model
-@click.option("--json", "as_json", is_flag=True, help="print the description as one JSON object")
+@click.option("--all", "is_all", is_flag=True, help="show every field of the file")
+@click.option("--json", "as_json", is_flag=True, help="print every field as one JSON object")
 @checkpoints_option
-def info(model: str | None, as_json: bool, checkpoints: str) -> None:
+def info(model: str | None, is_all: bool, as_json: bool, checkpoints: str) -> None:
     """Describe a model.
 
-    Shows the shape, vocabulary, training and scores of MODEL: a run's name, a run's folder or a
-    model file.
+    Shows the shape, text, training and scores of MODEL: a run's name, a run's folder or a model
+    file.
     """
     path = find_model(model, Path(checkpoints))
     description = describe_model(read_model(path))
     if as_json:
         click.echo(json.dumps({"path": str(path)} | description))
-    else:
+    elif is_all:
         show_model(str(path), description)
+    else:
+        console.print_values(_describe(path, description))
+
+
+def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know of a model, line by line, each with its name.
+
+    A model that another program made may lack what training writes.
+    """
+    network = counted(model["num_layers"], "layer") + f" of {counted(model['hidden_size'], 'unit')}"
+    yield "model", f"{model['cell']}, {network}, {format_count(model['parameters'])} parameters"
+    yield from _describe_training(model)
+    if (nats := model.get("val_nats")) is not None:
+        yield "score", f"{bits_per_char(nats):.3f} bits per character on text it never saw"
+        yield "", describe_loss(nats, model["alphabet"])
+    if baselines := model.get("baselines_bpc"):
+        yield "to beat", f"{format_cell(baselines).plain} bits per character"
+    when = f", saved {format_date(model['created'])}" if "created" in model else ""
+    yield "file", f"{path} ({format_bytes(path.stat().st_size)}{when})"
+    yield "to continue", _describe_end(path)
+
+
+def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a model was trained on, for how long, and by which settings."""
+    corpus = model.get("corpus", {})
+    train_chars = corpus.get("train_chars")
+    if "name" in corpus:
+        sizes = f": {counted(train_chars, 'character')}" if train_chars else ""
+        sizes += f", {val_chars:,} more held out" if (val_chars := corpus.get("val_chars")) else ""
+        yield "text", corpus["name"] + sizes
+    rest = ", any other as its bytes" if model["has_bytes"] else ""
+    yield "alphabet", counted(len(model["alphabet"]), "character") + rest
+    if initial := model.get("init_from"):
+        yield "started from", format_cell(initial).plain
+    if "step" in model:
+        seconds = model.get("elapsed_seconds")
+        time = f" in {format_duration(seconds)}" if seconds is not None else ""
+        reads = f", {model.get('chars_seen', 0) / train_chars:.1f} epochs" if train_chars else ""
+        yield "trained", counted(model["step"], "step") + time + reads
+    resolved = model.get("resolved")
+    if isinstance(resolved, dict):
+        named = [f"{_CHOSEN[key]} {_format_setting(resolved.get(key))}" for key in _CHOSEN]
+        yield "settings", ", ".join(named)
+
+
+def _describe_end(path: Path) -> str:
+    """Return the command that continues the run of a model file, and how far the run came."""
+    run = RunFolder(path.parent)
+    last = read_last_state(run)
+    progress = (last and last.progress) or {}
+    if "step" not in progress:
+        return f"no training state; charrnn train TEXT --init-from {shlex.quote(str(path))}"
+    total = progress.get("plan", {}).get("total_steps")
+    steps = f"{progress['step']:,}" + (f" of {total:,}" if total else "")
+    command = f"charrnn train --resume {name_for_shell(run)}"
+    if progress.get("is_finished"):
+        return f"finished; {command} with a longer --budget, --steps or --epochs"
+    return f"{command} ({steps} steps made)"
 
 
 def show_model(path: str, description: dict[str, Any]) -> None:
-    """Print a model's description, one line a field."""
+    """Print all of a model's description, one line a field."""
     shown = {"path": path} | description
     alphabet = description["alphabet"]
     if (rest := len(alphabet) - _SHOWN_CHARACTERS) > 0:
         shown["alphabet"] = f"{alphabet[:_SHOWN_CHARACTERS]} … and {rest:,} more"
     corpus = shown.pop("corpus", {})
     settings = shown.pop("settings", {})
-    # Settings of the model's shape are shown as fields already. :g, as four decimals lose 2e-5.
+    # Settings of the model's shape are shown as fields already.
     shown |= {f"corpus.{key}": value for key, value in corpus.items()} | {
-        f"settings.{key}": f"{value:g}" if isinstance(value, float) else value
+        f"settings.{key}": _format_setting(value)
         for key, value in settings.items()
         if key not in shown
     }
     console.print_values(shown.items())
 
 
+def _format_setting(value: Any) -> str:
+    # :g, as four decimals lose 2e-5
+    return f"{value:g}" if isinstance(value, float) else format_cell(value).plain
+
+
 @click.command("list", cls=Command, examples=_LIST_EXAMPLES)
+@click.option(
+    "--sort",
+    type=Choice(("newest", "bpc")),
+    default="newest",
+    show_default=True,
+    help="which run comes first: the newest, or that of the lowest bits per character",
+)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object per run")
 @checkpoints_option
-def list_all(as_json: bool, checkpoints: str) -> None:
+def list_all(sort: str, as_json: bool, checkpoints: str) -> None:
     """List all runs.
 
-    The newest run comes first. Each is shown with its corpus, size and held-out bits per character.
+    Each is shown with its model, held-out bits per character, the steps that it made and of how
+    many, the time they took and when they were saved. Files are not verified, as `info` does it.
     """
     rows = [summarise_run(run) for run in list_runs(Path(checkpoints))]
+    if sort == "bpc":
+        rows.sort(key=lambda row: math.inf if row.get("val_bpc") is None else row["val_bpc"])
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))
@@ -81,16 +178,40 @@ def list_all(as_json: bool, checkpoints: str) -> None:
 
 def show_runs(rows: list[dict[str, Any]]) -> None:
     """Print one line for each run."""
-    headings = ("run", "corpus", "model", ">weights", ">step", ">val\nbpc", ">written")
-    table = console.make_table(*headings)
+    whole = [row for row in rows if "error" not in row]
+    # A run is named after its corpus, unless it is given a name: the column takes room.
+    has_corpus = any(not row["name"].startswith(row["corpus"]) for row in whole)
+    corpus = ["corpus"] * has_corpus
+    table = console.make_table("run", *corpus, "model", ">bpc", "steps", ">time", "saved")
+    # On a narrow terminal these two are broken between words, and in no figure.
+    width = console.make_stdout().width
+    *_, made, _, saved = table.columns
+    words = " ".join(map(_format_steps, whole)).split()
+    made.width = max(map(len, words), default=0) if width < _STEPS_COLUMNS else None
+    saved.width = len("2031-02-03") if width < _SAVED_COLUMNS else None
+    made.no_wrap = made.width is None
+    saved.no_wrap = saved.width is None
+    for row in whole:
+        bpc = "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}"
+        seconds = row["elapsed_seconds"]
+        time = "" if seconds is None else format_duration(seconds)
+        when = format_date(str(row["saved"] or row["created"]))
+        cells = (row["name"], *([row["corpus"]] * has_corpus), row["model"])
+        table.add_row(*map(format_cell, (*cells, bpc, _format_steps(row), time, when)))
+    if whole:
+        console.print_table(table)
     for row in rows:
         if "error" in row:  # a damaged run does not hide the others
-            error = Text(one_line(row["error"]), style="red")
-            table.add_row(console.format_cell(row["name"]), error)
-            continue
-        bpc = "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}"
-        weights = format_count(row["parameters"])
-        date = str(row["created"])[:10]  # of an ISO 8601 time
-        cells = (row["name"], row["corpus"], row["model"], weights, row["step"], bpc, date)
-        table.add_row(*map(console.format_cell, cells))
-    console.print_table(table)
+            line = Text(one_line(f"{row['name']}: {row['error']}"), style="red")
+            console.print_line(console.make_stdout(), line)
+
+
+def _format_steps(row: Mapping[str, Any]) -> str:
+    """Return how far a run came; "" where no state of it is left."""
+    step = row["last_step"]
+    total = row["total_steps"]
+    if step is None:
+        return ""
+    if row["is_finished"]:
+        return f"all {step:,}"
+    return f"{step:,} of {total:,}" if total else f"{step:,} of ?"

@@ -1,15 +1,18 @@
 """Arguments that several commands share: the model, the folder of runs, texts and their files."""
 
+from __future__ import annotations
+
 import io
 import json
 import re
+import shlex
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -17,6 +20,9 @@ from click.shell_completion import CompletionItem
 from charrnn.config import RunConfig, SampleConfig, check_names, with_seed, with_settings
 from charrnn.errors import CharRNNError, ConfigError, located
 from charrnn.storage import open_atomically
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint.run_folder import RunFolder
 
 _CHECKPOINTS = RunConfig().checkpoints
 _UNQUOTED_NAME = r"[\w.,+=@%-]+"  # a shell takes these characters as they are
@@ -40,6 +46,17 @@ def complete_run(
         name for name in names if name.startswith(incomplete) and re.fullmatch(_UNQUOTED_NAME, name)
     ]
     return runs or [CompletionItem(incomplete, type="file")]
+
+
+def name_for_shell(run: RunFolder) -> str:
+    """Return the run as a shell takes it: its name, or its path outside checkpoints/.
+
+    >>> from charrnn.checkpoint.run_folder import RunFolder
+    >>> name_for_shell(RunFolder(Path("checkpoints/my run")))
+    "'my run'"
+    """
+    is_usual = run.path.parent == Path(_CHECKPOINTS)
+    return shlex.quote(run.name if is_usual else str(run.path))
 
 
 optional_model = click.argument("model", required=False, shell_complete=complete_run)

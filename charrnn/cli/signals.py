@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn.cli.inputs import name_for_shell
+
 if TYPE_CHECKING:
     from charrnn.checkpoint.run_folder import RunFolder
 
@@ -39,8 +41,6 @@ class Stopped(click.ClickException):
     """A run was stopped: one line says where it is and how to continue. Exits with 128 + signal."""
 
     def __init__(self, number: int, run: RunFolder | None) -> None:
-        from charrnn.cli.train.summary import name_for_shell  # its imports take a second
-
         message = _NOTHING_YET
         if run is not None and run.step is not None:
             message = (

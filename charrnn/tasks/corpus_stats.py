@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,14 @@ _TOLD = ("held out: ", "the text has ")  # what other figures tell of the notes 
 _COMPARED_TOKENS = 1 << 22  # of the held-out part, whose lines are looked for in the rest
 
 
+class ReadFile(NamedTuple):
+    """A file of a text. encoding: Python's name of the codec it was read by; None for bytes."""
+
+    name: str
+    characters: int
+    encoding: str | None
+
+
 @dataclass(frozen=True)
 class CorpusSummary:
     """A text's figures.
@@ -33,7 +42,8 @@ class CorpusSummary:
     the text; None without a document end. plan: what training with default settings would choose;
     None for a text that it refuses, as it is too short or has too large an alphabet. held_out: what
     it would hold out, in words. known_line_share: of the held-out lines, those that stand in the
-    training part too. notes: what was left out, or read by another encoding.
+    training part too. notes: what was left out, or read by another encoding. files:
+    those that were read, in their order.
     """
 
     stats: CorpusStats
@@ -46,12 +56,14 @@ class CorpusSummary:
     known_line_share: float = 0.0
     unlike_files: tuple[UnlikeFile, ...] = ()
     notes: tuple[str, ...] = ()
+    files: tuple[ReadFile, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, the alphabet as an object of counts."""
         record = asdict(self)
         stats: dict[str, Any] = record.pop("stats") | {"alphabet": dict(self.stats.alphabet)}
         record["unlike_files"] = [each._asdict() for each in self.unlike_files]
+        record["files"] = [each._asdict() for each in self.files]
         plan = record.pop("plan")
         return stats | record | {"train_would_choose": plan}
 
@@ -66,10 +78,18 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
     with open_sources(locate_texts(paths)) as found:
         sources = inspect_sources(found, config)
 
-        def pieces(some: Sequence[Source] = sources) -> Iterator[str]:
-            return iter_text(some, **text_options(config))
+        def pieces(
+            some: Sequence[Source] = sources, ends: list[int] | None = None
+        ) -> Iterator[str]:
+            return iter_text(some, ends=ends, **text_options(config))
 
-        stats = measure_text(pieces())
+        ends = [0]  # of the files, in characters
+        stats = measure_text(pieces(ends=ends))
+        sizes = [after - before for before, after in pairwise(ends)]
+        files = tuple(
+            ReadFile(source.name, size, source.codec)
+            for source, size in zip(sources, sizes, strict=True)
+        )
         if not stats.characters:
             raise CorpusError(f"{sources[0].name} is empty; there is nothing to measure")
         kept = sum(count >= config.min_count for _, count in stats.alphabet)
@@ -84,7 +104,13 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         unlike = find_unlike([(each.name, pieces([each])) for each in sources if is_text])
     if corpus is None:
         return CorpusSummary(
-            stats, compressors, {}, kept + 256 * (config.min_count > 1), documents, None
+            stats,
+            compressors,
+            {},
+            kept + 256 * (config.min_count > 1),
+            documents,
+            plan=None,
+            files=files,
         )
     train = corpus.train
     val = corpus.val
@@ -105,6 +131,7 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         unlike_files=tuple(unlike),
         # What is held out and what is wrong with the encoding have figures of their own.
         notes=tuple(note for note in corpus.notes if not note.startswith(_TOLD)),
+        files=files,
     )
 
 

@@ -3,23 +3,32 @@
 It is the text of the model's own run, not that of a model that the run may have started from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from charrnn.analysis.copies import LEAST_SPAN, CopyReport, KnownLines, find_copies
 from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config import TextConfig
+from charrnn.corpora.library import locate_texts
 from charrnn.generation.constraints.no_copy import NoCopy
 from charrnn.tasks.eval_text import NamedModel, open_own_corpus
 from charrnn.text.corpus import Corpus
+from charrnn.text.files import open_sources
+from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import iter_text, text_options
 
 
 @dataclass(frozen=True)
 class OwnText:
-    """A model's own text. What its methods need of it is prepared by the first call, and kept."""
+    """A model's own text. What its methods need of it is prepared by the first call, and kept.
+
+    paths: of its files. config: how they are read.
+    """
 
     corpus: Corpus
-    has_val_file: bool
+    paths: tuple[str, ...]
+    config: TextConfig
 
     def no_copy(self, max_copy: int) -> NoCopy:
         """Return the constraint that copies no run of more than `max_copy` tokens, 1 or more."""
@@ -29,17 +38,35 @@ class OwnText:
         """Find the spans of `text` that occur in the part that the model learned from.
 
         Raises:
+            CorpusError: a file cannot be read any more.
             VocabError: the text has characters that the model does not know.
         """
-        return find_copies(text, self._learned, self.corpus.vocab, least)
+        found = find_copies(text, self._learned, self.corpus.vocab, least)
+        place = self._find_in_files(found.longest) if found.spans else None
+        return found if place is None else replace(found, file=place[0], line=place[1])
 
     @cached_property
     def lines(self) -> KnownLines:
         """The lines of the text, held-out ones too."""
         corpus = self.corpus
         learned, val, test = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
-        # Training may cut a text inside a line; a --val-file begins a line of its own.
-        return KnownLines([learned + test, val] if self.has_val_file else [learned + val + test])
+        if corpus.split_method != "tail":
+            return KnownLines([learned, val, test])
+        # A tail may begin inside a line; a --val-file begins a line of its own.
+        has_val_file = self.config.val_file is not None
+        return KnownLines([learned + test, val] if has_val_file else [learned + val + test])
+
+    def _find_in_files(self, copy: str) -> tuple[str, int] | None:
+        """Return the first file that has `copy`, and the line, from 1, in which it begins there.
+
+        None where it begins in one file and ends in the next, or crosses a part that is held out.
+        """
+        with open_sources(locate_texts(self.paths)) as found:
+            for source in inspect_sources(found, self.config):
+                text = "".join(iter_text([source], **text_options(self.config)))
+                if (position := text.find(copy)) >= 0:
+                    return source.name, 1 + text.count("\n", 0, position)
+        return None
 
     @cached_property
     def _learned(self) -> SuffixArray:
@@ -54,4 +81,4 @@ def open_own_text(name: str, file: ModelFile) -> OwnText:
     """
     model = NamedModel(name, file)
     hint = "leave --max-copy, --mark-copies and --skip-known-lines out"
-    return OwnText(open_own_corpus(model, hint), model.text.val_file is not None)
+    return OwnText(open_own_corpus(model, hint), tuple(model.corpus["paths"]), model.text)

@@ -150,7 +150,7 @@ def test_a_report_turns_into_plain_values():
         "least": 2,
         "share": 0.6,
         "spans": [[1, 4]],
-        "longest": {"text": "abc", "characters": 3, "line": 2},
+        "longest": {"text": "abc", "characters": 3, "line": 2, "file": None},
     }
 
 

@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from charrnn.bench import training
 from charrnn.bench.speeds import EvaluationSpeed, MachineSpeed, SamplingSpeed, TrainingSpeed
-from charrnn.cli.bench import SpeedDisplay, as_record, show_speeds
+from charrnn.cli.bench import SpeedDisplay, as_record, describe_training, show_speeds
 from charrnn.cli.main import main
 from charrnn.errors import ConfigError, OutOfMemoryError
 from charrnn.tasks import benchmark
@@ -159,6 +159,27 @@ def test_rows_of_a_kind_share_a_table(capsys: Text) -> None:
     assert before.count("model") == 1
     assert "gru 1×128" not in before
     assert "gru 1×128" in capsys.readouterr().out
+
+
+def test_the_end_is_a_sentence_on_a_novel(capsys: Text) -> None:
+    display = SpeedDisplay(as_json=False)
+    smaller = replace(TRAINING, hidden_size=256, chars_per_second=65_432.0)
+    larger = replace(TRAINING, hidden_size=512, chars_per_second=64_000.0)
+    other = replace(TRAINING, cell="rnn", hidden_size=2048)
+    for row in (MACHINE, smaller, larger, other, SAMPLING):
+        display.show(row)
+    display.close()
+
+    assert capsys.readouterr().out.endswith(
+        "\n\nlstm of 512 units learns from about 64,000 characters a second: War and Peace (3.2 "
+        "million) takes 50 s per epoch.\n"
+    )
+
+
+def test_a_long_epoch_is_told_in_minutes(capsys: Text) -> None:
+    assert "about 3,300 characters a second: War and Peace (3.2 million) takes 16 minutes" in (
+        describe_training([TRAINING])
+    )
 
 
 def test_a_terminal_shows_what_is_measured_on_a_line_that_is_erased(

@@ -411,7 +411,47 @@ def test_a_run_is_summarised_by_its_model_and_best_figures(make_run: MakeRun) ->
         "step": 3,
         "val_bpc": pytest.approx(1.8033688),
         "created": "2031-02-03T04:05:06+00:00",
+        "last_step": 3,
+        "total_steps": None,
+        "is_finished": False,
+        "elapsed_seconds": None,
+        "saved": "2031-02-03T04:05:06+00:00",
     }
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_the_newest_state_says_how_far_a_run_came(
+    make_run: MakeRun, make_model: MakeModel, is_finished: bool
+) -> None:
+    run = make_run("mine", step=3)
+    progress = {"step": 40, "plan": {"total_steps": 200}, "is_finished": is_finished}
+    state = replace(make_model(step=40), progress=progress)
+    run.save_state(
+        replace(state, summary=state.summary | {"elapsed_seconds": 75.5, "created": "today"}), 40, 2
+    )
+    run.save_state(make_model(step=50), 50, kept=2)
+    spoil(run, 50)
+
+    row = summarise_run(run)
+
+    assert (row["step"], row["created"]) == (3, "2031-02-03T04:05:06+00:00")
+    assert (row["last_step"], row["total_steps"]) == (40, 200)
+    assert (row["is_finished"], row["elapsed_seconds"], row["saved"]) == (
+        is_finished,
+        75.5,
+        "today",
+    )
+
+
+def test_a_summary_reads_no_array_of_a_file(
+    make_run: MakeRun, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("mine")
+    run.save_state(make_model(step=50), 50, kept=2)
+    monkeypatch.setattr("charrnn.checkpoint.container._check_memory", pytest.fail)
+    monkeypatch.setattr("charrnn.checkpoint.container._view_arrays", pytest.fail)
+
+    assert "error" not in summarise_run(run)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", None])

@@ -132,7 +132,8 @@ def test_a_text_has_figures_to_beat_if_it_is_long_enough(
 
     assert "fewer than 1,000 characters" in short
     assert re.search(
-        r"gzip [\d.]+, xz [\d.]+, 5-gram [\d.]+ bpc on the held-out", capsys.readouterr().out
+        r"gzip [\d.]+, xz [\d.]+, 5-gram [\d.]+ bits per character on the held-out",
+        capsys.readouterr().out,
     )
 
 
@@ -153,6 +154,48 @@ def test_what_train_holds_out_is_found_in_pieces_and_with_bytes_in_it(
 
     assert expected
     assert summarise_corpus([str(path)], config).baselines_bpc == expected
+
+
+def test_the_files_that_were_read_are_listed_with_their_encoding(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("texts").mkdir()
+    for number in range(11):
+        Path("texts", f"{number:02}.txt").write_text("no newline", encoding="utf-8")
+    Path("texts/00.txt").write_text("déjà vu, café crème, naïve garçon\n" * 9, encoding="cp1252")
+    arguments = ["corpus", "stats", "texts", "book.txt", "--encoding", "auto"]
+    assert end_of(*arguments, "--json") == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert end_of(*arguments) == 0
+
+    assert files[0] == {"name": "texts/00.txt", "characters": 306, "encoding": "cp1252"}
+    assert [each["characters"] for each in files] == [306, *[11] * 10, len(TEXT)]  # with newlines
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].split(maxsplit=1) == ["files", "texts/00.txt: 306 characters, cp1252"]
+    assert lines[1] == "texts/01.txt: 11 characters"
+    assert lines[9:11] == ["texts/09.txt: 11 characters", "… and 2 more"]
+
+
+def test_characters_that_occur_once_are_counted_and_named_only_among_others(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "stats", "book.txt") == 0
+    few = capsys.readouterr().out
+    book.write_text(TEXT + "床前明月光疑是地上霜举头", encoding="utf-8")
+    assert end_of("corpus", "stats", "book.txt") == 0
+    many = capsys.readouterr().out
+
+    assert "2 occur once, 2 fewer than 5 times (see --min-count)" in few
+    assert "14 occur once, 14 fewer than 5 times (see --min-count)" in many
+    assert ("code point" in few, "code point" in many) == (True, False)
+
+
+def test_the_entropies_are_explained(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of("corpus", "stats", "book.txt") == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    costs = r"guessing by frequency costs [34]\.\d+ bits per character; knowing the one before, "
+    assert re.search(costs + r"0\.8\d+; the two before, 0\.2\d+", shown)
 
 
 def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +30,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         reports = charrnn.train("book.txt", steps=6, hidden_size=8, precision="fp32", threads=1)
         assert [type(report).__name__ for report in reports][-1] == "RunFinished"
     return folder
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let local time be five hours behind UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "EST5")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 # ── info ──
@@ -64,8 +77,57 @@ def test_info_prefers_the_best_model_of_a_run_to_the_last(
     assert objects_of(capsys, "info", "alpha")[0]["step"] == 3
 
 
-def test_info_shows_a_person_the_same(runs: list[RunFolder], capsys: Text) -> None:
-    rows = [line.split(maxsplit=1) for line in output_of(capsys, "info", "beta").splitlines()]
+def test_info_tells_a_person_ten_things(
+    trained: Path, capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+
+    lines = [line.strip() for line in output_of(capsys, "info", "book").splitlines()]
+
+    assert [line.split("  ")[0] for line in lines] == [
+        *("model", "text", "alphabet", "trained", "score", lines[5], "file", "to continue")
+    ]
+    assert lines[0].endswith("lstm, 1 layer of 8 units, 661 parameters")
+    assert lines[1].endswith("book: 1,350 characters, 150 more held out")
+    assert re.search(r"6 steps in 0:0\d, 1\.\d epochs", lines[3])
+    assert re.search(r"\d\.\d{3} bits per character on text it never saw$", lines[4])
+    assert re.match(r"a choice of [345]\.\d characters \(English prose: letters at 3", lines[5])
+    path = Path("checkpoints", "book", "best.safetensors")
+    assert re.search(rf"{path} \([\d.]+ kB, saved 20\d\d-\d\d-\d\d \d\d:\d\d\)$", lines[6])
+    assert "finished; charrnn train --resume book with a longer --budget" in lines[7]
+
+
+def test_info_shows_the_settings_that_were_in_force(
+    runs: list[RunFolder], capsys: Text, make_model: Make
+) -> None:
+    model = make_model()
+    resolved = {"learning_rate": 2e-5, "batch_size": 16, "seq_len": 64, "dropout": 0.1, "x": 1}
+    runs[0].save_best(replace(model, summary=model.summary | {"resolved": resolved}))
+
+    shown = output_of(capsys, "info", "beta")
+
+    assert "learning rate 2e-05, lanes 16, window 64, dropout 0.1\n" in re.sub(" +\n", "\n", shown)
+
+
+def test_info_names_the_command_that_continues_a_run(
+    runs: list[RunFolder], capsys: Text, make_model: Make
+) -> None:
+    progress = {"step": 372, "plan": {"total_steps": 3843}, "is_finished": False}
+    runs[0].save_state(replace(make_model(), progress=progress), step=372, kept=1)
+    runs[1].save_best(make_model())
+    runs[1].states[0].unlink()
+
+    assert "charrnn train --resume beta (372 of 3,843 steps made)" in output_of(
+        capsys, "info", "beta"
+    )
+    assert f"no training state; charrnn train TEXT --init-from {runs[1].best}" in output_of(
+        capsys, "info", "alpha"
+    )
+
+
+def test_info_shows_a_person_every_field(runs: list[RunFolder], capsys: Text) -> None:
+    shown = output_of(capsys, "info", "beta", "--all")
+    rows = [line.split(maxsplit=1) for line in shown.splitlines()]
 
     table = {row[0]: row[1].strip() for row in rows}
     assert table["path"] == str(runs[0].states[0])
@@ -102,17 +164,55 @@ def test_list_has_the_newest_run_first(runs: list[RunFolder], capsys: Text) -> N
         "step": 22,
         "val_bpc": pytest.approx(2.25 / 0.6931471805599453),
         "created": "2031-02-03T04:05:06+00:00",
+        "last_step": 22,
+        "total_steps": None,
+        "is_finished": False,
+        "elapsed_seconds": None,
+        "saved": "2031-02-03T04:05:06+00:00",
     }
 
 
-def test_list_shows_a_person_one_line_a_run(runs: list[RunFolder], capsys: Text) -> None:
+def test_list_shows_a_person_one_line_a_run(
+    runs: list[RunFolder], capsys: Text, make_model: Make, new_york: None
+) -> None:
+    progress = {"step": 20, "plan": {"total_steps": 3843}}
+    model = make_model(step=7, val_nats=2.0)
+    timed = replace(model, summary=model.summary | {"elapsed_seconds": 75.4})
+    runs[0].save_best(timed)
+    runs[0].save_state(replace(timed, progress=progress), step=20, kept=1)
+    ended = replace(timed, progress=progress | {"is_finished": True})
+    runs[1].save_state(ended, step=21, kept=1)
+
     lines = [line.split() for line in output_of(capsys, "list").splitlines()]
 
+    when = ["2031-02-02", "23:05"]
     assert [line for line in lines if line and line[0] in {"alpha", "beta", "gamma"}] == [
-        ["beta", "book", "lstm", "2×4", "344", "20", "2.885", "2031-02-03"],
-        ["alpha", "book", "lstm", "2×4", "344", "21", "3.066", "2031-02-03"],
-        ["gamma", "book", "lstm", "2×4", "344", "22", "3.246", "2031-02-03"],
+        ["alpha", "book", "lstm", "2×4", "2.885", "all", "20", "1:15", *when],
+        ["beta", "book", "lstm", "2×4", "2.885", "20", "of", "3,843", "1:15", *when],
+        ["gamma", "book", "lstm", "2×4", "3.246", "22", "of", "?", *when],
     ]
+
+
+def test_list_names_the_text_where_a_run_is_not_named_after_it(
+    runs: list[RunFolder], capsys: Text
+) -> None:
+    heading = output_of(capsys, "list").splitlines()[0]
+    for run in runs:
+        run.path.rename(run.path.with_name(f"book-{run.name}"))
+
+    assert "corpus" in heading
+    assert "corpus" not in output_of(capsys, "list")
+
+
+def test_list_can_begin_with_the_best_run(
+    runs: list[RunFolder], capsys: Text, make_model: Make
+) -> None:
+    runs[2].save_best(make_model(val_nats=1.0))
+    runs[0].save_best(make_model(val_nats=math.nan))
+
+    rows = objects_of(capsys, "list", "--sort", "bpc")
+
+    assert [row["name"] for row in rows] == ["gamma", "alpha", "beta"]
 
 
 def test_list_names_a_damaged_run_and_shows_the_others(runs: list[RunFolder], capsys: Text) -> None:

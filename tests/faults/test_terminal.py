@@ -163,10 +163,11 @@ def test_no_model_file_commands_the_terminal(
     model = replace(make_model(vocab_size=len(alphabet)), vocab=Vocab(alphabet))
     make_run(replace(model, summary=hostile_summary(in_chunks(texts, 100))))
     benign = on_terminal(lambda: show_model("a", {"alphabet": "a", "b": "c"}))
-    screen = on_terminal(lambda: end_of("info"))
+    assert_harmless(on_terminal(lambda: end_of("info")), benign)
+    screen = on_terminal(lambda: end_of("info", "--all"))
 
     assert_harmless(screen, benign)
-    assert_harmless(on_terminal(lambda: end_of("info"), term="dumb"))
+    assert_harmless(on_terminal(lambda: end_of("info", "--all"), term="dumb"))
     assert "<9B>" in screen
     assert "[link=http://example.org]" in screen
     figure(f"{len(texts):,} strings in one model file's summary")
@@ -178,8 +179,9 @@ def test_no_run_in_a_list_commands_the_terminal(strings: list[str], make_model: 
         if index % 3 == 0:
             path.write_bytes(b"no model")
     names = in_chunks(strings, 50)
-    row = {"corpus": "a", "model": "a", "parameters": 1, "step": 1, "val_bpc": 1.0, "created": "a"}
-    rows = [row | {"name": name, "corpus": name, "created": name} for name in names]
+    row = {"corpus": "a", "model": "a", "val_bpc": 1.0, "last_step": 1, "total_steps": 2}
+    row |= {"is_finished": False, "elapsed_seconds": 1.0, "saved": "a", "created": "a"}
+    rows = [row | {"name": name, "corpus": name, "saved": name} for name in names]
     wrong = [{"name": name, "error": name} for name in names]
     benign = on_terminal(lambda: show_runs([{**row, "name": "a"}, {"name": "a", "error": "a"}]))
 

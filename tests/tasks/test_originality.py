@@ -52,6 +52,23 @@ def test_copies_are_found_in_the_training_part_and_not_in_the_held_out_part(own:
     assert own.find_copies("\nébbé", least=5).spans == ()
 
 
+def test_the_longest_copy_is_named_with_its_file_and_line(train: Train) -> None:
+    first = "".join(f"the first book, line {i}\n" for i in range(60))
+    for name, text in (("1.txt", first), ("2.txt", "aa\n" * 9 + "bb ab\n" * 90)):
+        Path(name).write_text(text, encoding="utf-8")
+    own = open_own_text("n", train("1.txt", "2.txt", split="tail"))
+
+    learned = own.corpus.vocab.decode(own.corpus.train)
+    edge = learned.index("aa\naa")  # where the second file begins
+
+    found = own.find_copies("oo bb ab", least=3)
+    across = own.find_copies(learned[edge - 9 : edge + 9], least=18)
+
+    expected = {"text": "bb ab", "characters": 5, "line": 10, "file": "2.txt"}
+    assert found.as_json()["longest"] == expected
+    assert (len(across.longest), across.file) == (18, None)
+
+
 def test_the_default_least_span_is_20(own: OwnText) -> None:
     assert own.find_copies(BOOK[:19]).spans == ()
     assert own.find_copies(BOOK[:20]).spans == ((0, 20),)

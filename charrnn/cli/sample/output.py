@@ -167,11 +167,12 @@ def describe_copies(copies: CopyReport) -> str:
         run = counted(copies.least, "character")
         return f"nothing copied: no run of {run} is in the training text"
     more = "…" if len(copies.longest) > _MAX_SHOWN else ""
+    file = one_line(copies.file or "the training text")
     return (
         f"copied: {copies.share:.1%} of {counted(len(copies.text), 'character')}, in "
         f"{counted(len(copies.spans), 'span')} of "
         f"{copies.least:,} or more; the longest ({len(copies.longest):,}) is from line "
-        f"{copies.line:,} of the training text: “{one_line(copies.longest[:_MAX_SHOWN])}{more}”"
+        f"{copies.line:,} of {file}: “{one_line(copies.longest[:_MAX_SHOWN])}{more}”"
     )
 
 

@@ -21,7 +21,7 @@ from charrnn.cli.inputs import (
     written_to,
 )
 from charrnn.cli.options import Command, errors_option, unknown_option
-from charrnn.cli.score.html import format_line, make_page
+from charrnn.cli.score.html import make_page
 from charrnn.cli.score.view import show_lines, show_map
 from charrnn.config import TextConfig
 from charrnn.errors import ConfigError, CorpusError
@@ -129,9 +129,9 @@ def command(
 
 def _show(scored: ScoredText, view: str | None, page: str | None, *, sort: bool) -> None:
     """Score a text and show its lines, or write them to a page, then the figures of the whole."""
-    body: list[str] = []  # of the page
+    kept: list[Line] = []  # for the page
     if page is not None:
-        body = _collect(scored, lambda lines: [*map(format_line, lines)])
+        kept = _collect(scored, list)
     elif view is None:
         _collect(scored, lambda lines: deque(lines, maxlen=0))  # for the figures alone
     else:
@@ -154,7 +154,7 @@ def _show(scored: ScoredText, view: str | None, page: str | None, *, sort: bool)
         with_them = f"{figures['bpc_with_unseen']:.4f} bits per character with them"
         rows.append(("never seen", f"{unseen}; {with_them}"))
     if page is not None:
-        write_atomically(Path(page), make_page(scored.name, rows, body))
+        write_atomically(Path(page), make_page(scored.name, rows, kept))
         print_note(f"wrote {page}")
     if view in ("lines", "map"):
         click.echo()  # apart from the text above

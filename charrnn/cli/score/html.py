@@ -4,7 +4,8 @@ The file needs no other file and loads nothing from the network. No part of the 
 and control characters are shown as symbols.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from charrnn.cli.formatting import one_line
@@ -12,7 +13,7 @@ from charrnn.cli.score.view import COLOURS, LABELS, UNSEEN, format_character, le
 from charrnn.generation.scoring import Line
 
 _HEAD = """<!DOCTYPE html>
-<html lang="und">
+<html>
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
@@ -35,14 +36,18 @@ p b {{ padding: 0.1rem 0.5rem; }}
 {figures}
 </table>
 <p>Bits of each character: {legend} Point at one to read its bits.</p>
-<pre>"""
+<pre{lang}>"""
 _TAIL = "</pre>\n</body>\n</html>\n"
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_KANA = re.compile("[\u3041-\u30ff]")
 
 
-def make_page(title: str, figures: Iterable[tuple[str, str]], body: Iterable[str]) -> str:
-    """Return the file's text. figures: names and values. body: what `format_line` returned."""
+def make_page(title: str, figures: Iterable[tuple[str, str]], lines: Sequence[Line]) -> str:
+    """Return the file's text. figures: names and values."""
+    language = language_of("".join(line.text for line in lines))
     head = _HEAD.format(
         title=escape(one_line(title)),
+        lang=f' lang="{language}"' if language else "",
         figures="\n".join(
             f"<tr><th>{escape(one_line(name))}</th><td>{escape(one_line(value))}</td></tr>"
             for name, value in figures
@@ -54,7 +59,22 @@ def make_page(title: str, figures: Iterable[tuple[str, str]], body: Iterable[str
             if background  # the lowest level has none
         ),
     )
-    return "".join([head, *body, _TAIL])
+    return "".join([head, *map(format_line, lines), _TAIL])
+
+
+def language_of(text: str) -> str | None:
+    """Return "zh" or "ja" of a text mostly in Han characters or kana; None of any other.
+
+    The same Han character has other shapes in either, and a browser goes by the language.
+
+    >>> language_of("床前明月光"), language_of("春はあけぼの"), language_of("the word 山")
+    ('zh', 'ja', None)
+    """
+    han = len(_HAN.findall(text))
+    kana = len(_KANA.findall(text))
+    if 2 * (han + kana) <= sum(map(str.isalpha, text)):
+        return None
+    return "ja" if 10 * kana > han else "zh"
 
 
 def format_line(line: Line) -> str:

@@ -103,7 +103,7 @@ class PlainLines(Silent):
         for line in panel.describe_news(report):
             show_line(self._console, line)
         if isinstance(report, RunFinished):
-            show_summary(self._console, report)
+            show_summary(self._console, report, self._opened)
         else:
             show_line(self._console, self._format(report))
 

@@ -1,12 +1,15 @@
 """What a person sees while a model learns: a live panel, and lines of news that stay above it.
 
-`LivePanel` takes the reports of a run one by one and redraws itself on stderr. The plain lines of
-display.py share its words: `describe_news` and the `format_` functions. Text from the model or the
-corpus is shown as text: no escape sequence and no markup of it reaches the terminal.
+`LivePanel` takes the reports of a run one by one and redraws itself on stderr; its last frame stays
+there. The plain lines of display.py share its words: `describe_news` and the `format_` functions.
+Text from the model or the corpus is shown as text: no escape sequence and no markup of it reaches
+the terminal.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli import formatting
 from charrnn.cli.formatting import format_duration, one_line
 from charrnn.cli.train.summary import describe_trouble, show_line, show_summary
@@ -24,15 +28,17 @@ from charrnn.storage import format_bytes
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, Reading, RunReport
 from charrnn.text.corpus import Corpus
-from charrnn.training.reports import Evaluation, Incident, Progress, Started
+from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Started
 
-_SAMPLE_LINES = 8  # so that the panel fits 24 rows
+_FRAME_COLUMNS = 4  # a border and a blank at each side
+_FRAME_ROWS = 2
+_GAP = "  "  # between two figures
 _MAX_NEW_CHARACTERS = 40  # of those that are named
 _ECHO_LINE = Text("")  # where the terminal writes ^C without moving what is above
 
 
 class LivePanel:
-    """A panel that is redrawn with every report, and replaced by a summary at the end."""
+    """A panel that is redrawn with every report; its last frame stays above the summary."""
 
     # The newest report of each kind, under the name of its class.
     reading: Reading | None = None
@@ -44,30 +50,53 @@ class LivePanel:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._train_nats: list[float] = []  # of the milestones
-        # A refresh with every report is enough: four a second, and no thread beside training.
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._train_nats: list[float] = []  # of the milestones, those before a resume too
+        self._live: Live | None = None  # while the panel is on the screen
 
     def show(self, report: RunReport) -> None:
         """Draw the panel as it is after `report`."""
         if isinstance(report, RunFinished):
+            self._show_end(report.finished)
             self.close()
-            show_summary(self._console, report)
+            show_summary(self._console, report, self.opened)
             return
         name = type(report).__name__.lower()
         if hasattr(self, name):  # snapshots and incidents are not kept
             setattr(self, name, report)
+        if isinstance(report, Opened) and report.resumed_step is not None:
+            self._train_nats = [*_read_train_nats(report.run)]
         if isinstance(report, Progress) and report.is_milestone:
             self._train_nats.append(report.train_nats)
-        self._live.start()
+        if self._live is None:
+            # A refresh with every report is enough: four a second, and no thread beside training.
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
         for line in describe_news(report):
             show_line(self._console, line)
         self._live.update(Group(self._make_panel(), _ECHO_LINE), refresh=True)
 
     def close(self) -> None:
-        """Take the panel off the screen, if the screen is still there."""
-        with suppress(OSError):
-            self._live.stop()
+        """Leave the last frame on the screen; of a text that was only read, nothing."""
+        live, self._live = self._live, None  # one that is started again would erase what is above
+        if live is None:
+            return
+        live.transient = self.progress is None
+        with suppress(OSError):  # the screen may be gone
+            live.update(self._make_panel())
+            live.stop()
+
+    def _show_end(self, finished: Finished) -> None:
+        """Bring the figures of the bar to the last step."""
+        if self.progress is None:
+            return
+        is_full = finished.reason == "length"  # a budget may end some steps early
+        self.progress = replace(
+            self.progress,
+            step=finished.step,
+            total_steps=finished.step if is_full else self.progress.total_steps,
+            epoch=finished.epochs,
+            elapsed_seconds=finished.elapsed_seconds,
+        )
 
     def _make_panel(self) -> Panel:
         """Return what is known so far in a frame, from top to bottom."""
@@ -82,16 +111,26 @@ class LivePanel:
             heading += format_model(self.started) if self.started else ""
         parts: list[RenderableType] = [Text(heading), self._make_bar(), self._make_figures()]
         if len(self._train_nats) > 1:
-            width = self._console.width - 40  # of what the words around it leave
-            curve = formatting.format_curve(self._train_nats, max(10, width))
-            ends = f"{self._train_nats[0]:.2f} → {self._train_nats[-1]:.2f}"
-            parts.append(Text.assemble(("train loss  ", "dim"), curve, f"  {ends} nats"))
+            curve = formatting.format_curve(self._train_nats, max(10, self._columns - 32))
+            first, *_, last = map(bits_per_char, self._train_nats)
+            ends = f"  {first:.2f} → {last:.2f} bits"
+            parts.append(Text.assemble(("train loss  ", "dim"), curve, ends))
         if self.written:
-            lines = formatting.sanitize(self.written.text).strip("\n").splitlines()
-            parts.append(Text(f"\nit writes, at step {self.written.step:,}:", "dim"))
-            sample = "\n".join(lines[:_SAMPLE_LINES])
-            parts.append(Text(sample, no_wrap=True, overflow="ellipsis"))  # no markup in a Text
+            parts += self._make_sample(self.written, above=parts)
         return Panel(Group(*parts), title=Text(one_line(title)), title_align="left")
+
+    @property
+    def _columns(self) -> int:
+        return self._console.width - _FRAME_COLUMNS
+
+    def _make_sample(self, written: Written, above: list[RenderableType]) -> list[Text]:
+        """Return what the model writes, in as many rows as are free below those `above`."""
+        options = self._console.options.update_width(self._columns)
+        taken = len(self._console.render_lines(Group(*above), options)) + _FRAME_ROWS
+        heading = Text(f"\nit writes, at step {written.step:,}:", "dim")
+        free = self._console.height - taken - 2 - 1  # the heading's, the echo's
+        sample = Text(formatting.sanitize(written.text).strip("\n"))  # no markup in a Text
+        return [heading, *sample.wrap(self._console, self._columns)[:free]] if free > 0 else []
 
     def _make_bar(self) -> Table:
         """Return the progress bar with the time beside it; empty until the steps are known."""
@@ -110,24 +149,40 @@ class LivePanel:
         progress = self.progress
         if progress is None:
             return Text("")
+        unit = " bits per character"
         losses: list[tuple[str, float | None]]
         losses = [(name_train_loss(self.started), progress.train_nats)]
         if evaluation := self.evaluation:
             losses += [("val", evaluation.val_nats), ("best val", evaluation.best_val_nats)]
-        known = {name: nats for name, nats in losses if nats is not None}
-        bpc = _make_row({name: f"{bits_per_char(nats):.3f}" for name, nats in known.items()})
+        bpc = {n: f"{bits_per_char(nats):.3f}" for n, nats in losses if nats is not None}
         machine = {
             "speed": format_speed(progress.chars_per_second),
             "learning rate": f"{progress.learning_rate:.1e}",
             "gradient": f"{progress.gradient_norm:.2f}",
             "memory": format_bytes(progress.memory_bytes),
         }
-        return Text("\n").join([bpc.append(" bits per character", "dim"), _make_row(machine)])
+        rows = _make_rows(bpc, self._columns, unit) + _make_rows(machine, self._columns)
+        return Text("\n").join(rows)
 
 
-def _make_row(figures: dict[str, str]) -> Text:
-    each = [Text.assemble((f"{name} ", "dim"), value) for name, value in figures.items()]
-    return Text("   ").join(each)
+def _make_rows(figures: dict[str, str], width: int, unit: str = "") -> list[Text]:
+    """Return figures in as few rows as hold each of them whole. unit: follows the last one."""
+    parts = [Text.assemble((f"{name} ", "dim"), value) for name, value in figures.items()]
+    parts[-1].append(unit, "dim")
+    rows = [Text()]
+    for part in parts:
+        if rows[-1] and rows[-1].cell_len + len(_GAP) + part.cell_len > width:
+            rows.append(Text())
+        rows[-1].append(_GAP if rows[-1] else "").append_text(part)
+    return rows
+
+
+def _read_train_nats(run: RunFolder) -> Iterator[float]:
+    """Yield the training losses of the milestones that a resumed run has behind it."""
+    for record in run.read_metrics():
+        nats = record.get("train_nats")
+        if record.get("event") == "progress" and isinstance(nats, float) and math.isfinite(nats):
+            yield nats
 
 
 def format_corpus(corpus: Corpus) -> str:
@@ -160,7 +215,7 @@ def format_time(progress: Progress, opened: Opened | None) -> str:
     time = format_duration(progress.elapsed_seconds)
     if budget is not None:
         time += f" of {format_duration(budget)}"
-    elif total and progress.step:
+    elif total and 0 < progress.step < total:
         rest = progress.elapsed_seconds / progress.step * (total - progress.step)
         time += f", {format_duration(rest)} to go"
     steps = f"step {progress.step:,}" + (f"/{total:,}" if total else "")
@@ -231,5 +286,5 @@ def _describe_incident(incident: Incident) -> str:
     if incident.trouble:
         return f"{step}: the model is {describe_trouble(incident.trouble)}"
     where = f"at character {incident.position:,} of each lane of {incident.lane_length:,}"
-    jump = f"from {incident.level_nats:.2f} to {incident.train_nats:.2f} nats"
-    return f"{step}: the loss jumped {jump} {where}"
+    before, after = map(bits_per_char, (incident.level_nats, incident.train_nats))
+    return f"{step}: the loss jumped from {before:.2f} to {after:.2f} bits per character {where}"

@@ -6,20 +6,17 @@ twice the time and twice the text would gain. Losses are kept in nats, and shown
 character.
 """
 
-import shlex
-from pathlib import Path
-
 from rich.console import Console
 from rich.text import Text
 
 from charrnn.analysis import baselines
-from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.console import is_screen, print_line
-from charrnn.cli.formatting import format_duration, one_line
-from charrnn.config import RunConfig
+from charrnn.cli.formatting import describe_loss, format_duration, one_line
+from charrnn.cli.inputs import name_for_shell
 from charrnn.errors import counted
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.recorder import RunFinished
+from charrnn.tasks.train import Opened
 from charrnn.training.plan import Extrapolation, extrapolate
 from charrnn.training.reports import Finished
 from charrnn.training.trouble import Trouble
@@ -37,8 +34,8 @@ _MORE_TIME = "A longer --budget helps most; then a larger --hidden-size"
 _MORE_UNITS = "A larger --hidden-size may help; more text helps more than a longer --budget"
 
 
-def show_summary(console: Console, report: RunFinished) -> None:
-    """Write the end of a run."""
+def show_summary(console: Console, report: RunFinished, opened: Opened | None = None) -> None:
+    """Write the end of a run. opened: its text, by whose script a scale is shown."""
     finished = report.finished
     duration = format_duration(finished.elapsed_seconds)
     if finished.reason == "stopped":  # the line after the summary says at which step
@@ -53,6 +50,8 @@ def show_summary(console: Console, report: RunFinished) -> None:
             f"best model (step {finished.best_step:,}): "
             f"{bits_per_char(finished.best_val_nats):.3f} bits per character on text it never saw",
         )
+        alphabet = opened.corpus.vocab.alphabet if opened else ""
+        show_line(console, describe_loss(finished.best_val_nats, alphabet))
     if finished.reason != "stopped":  # a run that may continue is not judged
         ahead = extrapolate(finished.epochs)
         for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
@@ -66,16 +65,6 @@ def show_line(console: Console, line: str) -> None:
     """Write one line, safe to look at; a terminal gets it wrapped between words."""
     if line:
         console.print(Text(one_line(line)), soft_wrap=not is_screen(console))
-
-
-def name_for_shell(run: RunFolder) -> str:
-    """Return the run as a shell takes it: its name, or its path outside checkpoints/.
-
-    >>> name_for_shell(RunFolder(Path("checkpoints/my run")))
-    "'my run'"
-    """
-    is_usual = run.path.parent == Path(RunConfig().checkpoints)
-    return shlex.quote(run.name if is_usual else str(run.path))
 
 
 def judge_run(

@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -122,6 +123,8 @@ def test_the_summary_says_how_much_and_where_the_longest_is_from() -> None:
 
 
 def test_one_span_is_one() -> None:
+    named = replace(FOUND, file="poems/\x1b.txt")
+    assert "(5) is from line 1,234 of poems/␛.txt: “to be”" in describe_copies(named)
     assert "in 1 span of 2 or more" in describe_copies(CopyReport("ab", 2, (Span(0, 2),), "ab", 1))
 
 

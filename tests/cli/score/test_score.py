@@ -322,7 +322,7 @@ def test_characters_are_no_markup_whatever_they_cost(bits: float) -> None:
 
     assert "<" not in source.replace('<b class="s3" title="5.00 bits">', "").replace("</b>", "")
     assert all(each in source for each in ("&lt;", "&gt;", "&quot;", "&amp;", "&#x27;"))
-    page = _Page(make_page("", [], [source]))
+    page = _Page(make_page("", [], [line]))
     assert page.text == "a<script>\"&'</pre>␛[31m<202E>b␉<9B>2J↵\n"
     assert "script" not in page.names
 
@@ -337,8 +337,26 @@ def test_the_page_has_the_figures_that_a_person_sees(capsys: Text) -> None:
     assert bpc in shown
 
 
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("床前明月光，疑是地上霜。", '<pre lang="zh">'),
+        ("春はあけぼの。やうやう白くなりゆく山ぎは", '<pre lang="ja">'),
+        ("the word 山 is Chinese", "<pre>"),
+        ("", "<pre>"),
+    ],
+)
+def test_a_page_names_the_language_that_decides_on_the_shapes_of_its_characters(
+    text: str, tag: str
+) -> None:
+    source = make_page("", [], [make_line(text, *[1.0] * len(text))])
+
+    assert tag in source
+    assert source.count("lang=") == tag.count("lang=")
+
+
 def test_the_names_on_a_page_are_no_markup() -> None:
-    source = make_page("<b>'\"\n{}", [("<i>", "&\x1b")], [format_line(make_line("a", 0))])
+    source = make_page("<b>'\"\n{}", [("<i>", "&\x1b")], [make_line("a", 0)])
 
     assert "<title>&lt;b&gt;&#x27;&quot;␤{}</title>" in source
     assert "<th>&lt;i&gt;</th><td>&amp;␛</td>" in source

@@ -111,6 +111,6 @@ SPIKE = Incident(
     epoch=2.5,
     position=56_789,
     lane_length=100_000,
-    train_nats=5.25,
-    level_nats=1.5,
+    train_nats=5.25 * BIT,
+    level_nats=1.5 * BIT,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -43,10 +45,41 @@ class Screen(io.StringIO):
         return True
 
 
-def make_console() -> tuple[Console, io.StringIO]:
-    """Return a terminal of 100 columns without colours, and what it was sent."""
+def make_console(width: int = 100) -> tuple[Console, io.StringIO]:
+    """Return a terminal of 25 rows without colours, and what it was sent."""
     stream = Screen()
-    return Console(file=stream, force_terminal=True, width=100, color_system=None), stream
+    console = Console(file=stream, force_terminal=True, width=width, height=25, color_system=None)
+    return console, stream
+
+
+def rows_of(shown: str) -> list[str]:
+    """Return the rows inside the last frame."""
+    frame = shown[shown.rindex("╭") :].splitlines()
+    return [row[1:-1].strip() for row in frame if row.startswith("│")]
+
+
+def on_a_screen(shown: str) -> list[str]:
+    """Return the lines that a terminal has after what it was sent, as tall as they need."""
+    lines = [""]
+    row = column = 0
+    for code, char in re.findall(r"\x1b\[([?\d]*[A-Za-z])|(.)", shown, re.DOTALL):
+        if code == "1A":
+            row -= 1
+        elif code == "2K":
+            lines[row] = ""
+        elif char == "\n":
+            row += 1
+            column = 0
+            lines += [""] * (row == len(lines))
+        elif char == "\r":
+            column = 0
+        elif char:
+            lines[row] = lines[row][:column].ljust(column) + char + lines[row][column + 1 :]
+            column += 1
+        else:
+            assert code in ("?25l", "?25h"), code
+    assert lines.pop() == ""
+    return [line.rstrip() for line in lines]
 
 
 def on_a_panel(*reports: RunReport) -> str:
@@ -92,7 +125,7 @@ def test_the_panel_shows_text_network_and_folder() -> None:
 def test_the_panel_shows_the_losses_in_bits_per_character() -> None:
     shown = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION)
 
-    losses = "train (with dropout) 2.750   val 2.500   best val 2.250"
+    losses = "train (with dropout) 2.750  val 2.500  best val 2.250"
     assert f"{losses} bits per character" in shown
 
 
@@ -100,7 +133,7 @@ def test_the_panel_shows_speed_rate_gradient_and_memory() -> None:
     shown = on_a_panel(OPENED, STARTED, PROGRESS)
 
     assert "speed 12.3k chars/s" in shown
-    assert "learning rate 3.0e-03   gradient 0.62   memory 123.0 MB" in shown
+    assert "learning rate 3.0e-03  gradient 0.62  memory 123.0 MB" in shown
 
 
 def test_a_speed_that_is_not_yet_measured_is_a_dash() -> None:
@@ -123,10 +156,24 @@ def test_under_a_budget_the_panel_shows_the_time_that_is_allowed() -> None:
 
 
 def test_the_panel_draws_the_training_loss_from_its_milestones() -> None:
-    falling = [replace(PROGRESS, train_nats=nats) for nats in (3, 2, 1)]
+    falling = [replace(PROGRESS, train_nats=bits * BIT) for bits in (3, 2, 1)]
     between = replace(PROGRESS, train_nats=9, is_milestone=False)
 
-    assert "train loss  █▅▁  3.00 → 1.00 nats" in on_a_panel(OPENED, STARTED, *falling, between)
+    assert "train loss  █▅▁  3.00 → 1.00 bits" in on_a_panel(OPENED, STARTED, *falling, between)
+
+
+def test_the_curve_of_a_resumed_run_begins_where_the_run_did(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.log_metrics({"event": "progress", "train_nats": math.nan})
+    run.log_metrics({"event": "evaluation", "train_nats": 9.0})
+    run.metrics.write_bytes(run.metrics.read_bytes() + b"\xff[\n3\n")
+    for bits in (5.0, 4.0):
+        run.log_metrics({"event": "progress", "train_nats": bits * BIT})
+    run.metrics.write_bytes(run.metrics.read_bytes() + b'{"event": "progress", "train')
+    opened = replace(OPENED, run=run, resumed_step=40)
+    last = replace(PROGRESS, train_nats=1.0 * BIT)
+
+    assert "train loss  █▆▁  5.00 → 1.00 bits" in on_a_panel(opened, STARTED, last)
 
 
 def test_the_panel_shows_what_the_model_writes() -> None:
@@ -170,11 +217,82 @@ def test_the_panel_lets_no_control_character_of_a_name_through() -> None:
     assert "c␛]0;d[bold]: 18 characters" in shown
 
 
-def test_the_panel_makes_room_for_the_summary() -> None:
-    shown = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION, SNAPSHOT, FINISHED, RUN_FINISHED)
+def test_the_sample_is_wrapped_at_words_into_the_rows_that_are_free() -> None:
+    words = " ".join(["twelve chars"] * 40)  # 519 characters: six rows of 96
 
-    assert shown.rstrip().endswith("next:  charrnn sample tiny --temp 0.8")
-    assert "\x1b[2K" in shown[shown.rindex("╯") :]  # the panel's lines are erased after the last
+    shown = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION, Written(50, words))
+
+    last = rows_of(shown)
+    start = last.index("it writes, at step 50:")
+    assert last[start + 1 :] == [words[i : i + 90] for i in range(0, 519, 91)]
+
+
+def test_a_sample_longer_than_the_screen_is_cut_to_it() -> None:
+    shown = on_a_panel(OPENED, STARTED, PROGRESS, EVALUATION, Written(50, "x\n" * 99))
+
+    assert len(rows_of(shown)) == 25 - len("╭╰^")  # of 25 rows
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_figure_is_never_torn_from_its_unit(width: int) -> None:
+    console, stream = make_console(width)
+    progress = replace(PROGRESS, memory_bytes=348_700_000)
+    with closing(LivePanel(console)) as panel:
+        for report in (OPENED, STARTED, progress, EVALUATION):
+            panel.show(report)
+
+    shown = "\n".join(rows_of(stream.getvalue()))
+    figures = ("speed 12.3k chars/s", "gradient 0.62", "memory 348.7 MB", "val 2.500")
+    assert all(figure in shown for figure in (*figures, "best val 2.250 bits per character"))
+    assert len(shown.splitlines()) == {60: 8, 80: 6}[width]
+
+
+# ── the last frame ──
+
+
+ALL = OPENED, STARTED, PROGRESS, EVALUATION, WRITTEN, SNAPSHOT, FINISHED, RUN_FINISHED
+
+
+def test_the_last_frame_stays_once_above_the_summary() -> None:
+    lines = on_a_screen(on_a_panel(*ALL))
+
+    assert lines[0].startswith("╭─ charrnn → checkpoints/tiny")
+    assert sum("╭" in line for line in lines) == 1
+    assert "step 200/200 · epoch 4.0 · 1:15 │" in lines[3]
+    assert lines[[line[:11] for line in lines].index("│ there was") + 1].startswith("╰")
+    assert lines[-1] == "next:  charrnn sample tiny --temp 0.8"
+    assert "" not in lines
+
+
+def test_a_run_that_is_stopped_leaves_its_bar_where_it_was() -> None:
+    stopped = replace(RUN_FINISHED, finished=replace(FINISHED, reason="stopped", step=60))
+
+    lines = on_a_screen(on_a_panel(*ALL[:5], stopped))
+
+    assert "step 60/200 · epoch 4.0 · 1:15, 2:55 to go │" in lines[3]
+    assert sum("it writes, at step 50:" in line for line in lines) == 1
+
+
+def test_a_run_that_fails_leaves_its_last_frame() -> None:
+    lines = on_a_screen(on_a_panel(*ALL[:4]))
+
+    assert lines[0].startswith("╭─ charrnn")
+    assert lines[-1].startswith("╰")
+
+
+def test_a_question_stands_where_the_reading_was_and_stays_there() -> None:
+    console, stream = make_console()
+    with closing(LivePanel(console)) as panel:
+        panel.show(Reading(["book.txt"]))
+        panel.close()
+        stream.write("Continue? y\n")
+        for report in ALL:
+            panel.show(report)
+
+    lines = on_a_screen(stream.getvalue())
+    assert lines[:2] == ["Continue? y", lines[1]]
+    assert lines[1].startswith("╭─ charrnn → checkpoints/tiny")
+    assert not [line for line in lines if "reading" in line]
 
 
 # ── plain lines ──
@@ -283,11 +401,20 @@ def test_the_summary_ends_with_the_next_command() -> None:
 
 
 def test_the_summary_says_how_good_the_best_model_is() -> None:
-    lines = as_lines(RUN_FINISHED)
+    lines = as_lines(OPENED, RUN_FINISHED)[1:]
 
     assert lines[0] == "trained 200 steps in 1:15"
     assert lines[1] == ("best model (step 150): 2.250 bits per character on text it never saw")
-    assert "model 2.25, gzip 3.00, xz 3.50; the model needs 25% less than gzip" in lines[2]
+    assert lines[2] == (
+        "a choice of 4.8 characters (English prose: letters at 3, words 2.3, grammar 1.6)"
+    )
+    assert "model 2.25, gzip 3.00, xz 3.50; the model needs 25% less than gzip" in lines[3]
+
+
+def test_the_scale_of_english_is_not_shown_of_chinese() -> None:
+    chinese = replace(OPENED, corpus=corpus_from_text("床前明月光，疑是地上霜。\n" * 9 + "Li Bai"))
+
+    assert as_lines(chinese, RUN_FINISHED)[3] == "a choice of 4.8 characters"
 
 
 def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -> None:
@@ -297,12 +424,12 @@ def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -
 
     assert (
         "on the beginning of the held-out text: model 1.50, xz 2.00; the model needs 25%"
-        in (lines[2])
+        in (lines[3])
     )
 
 
 def test_the_summary_of_too_little_held_out_text_gives_no_verdict() -> None:
-    assert as_lines(RunFinished(RUN, FINISHED, {}, 150))[2:4] == [
+    assert as_lines(RunFinished(RUN, FINISHED, {}, 150))[3:5] == [
         "the held-out part is too short (150 characters) for a reliable score",
         f"model: {RUN.model}",
     ]
@@ -326,9 +453,9 @@ def test_a_summary_is_folded_on_a_screen_alone(
 def test_the_summary_of_a_run_that_got_worse_does_not_ask_for_more_steps() -> None:
     lines = as_lines(RunFinished(RUN, replace(FINISHED, got_worse=True), {"5-gram": 2.0}, 150))
 
-    assert lines[2].endswith("model 2.25, 5-gram 2.00; the 5-gram is better here")
-    assert lines[3].startswith("it overfits")
-    assert "training twice as long: no gain" in lines[4]
+    assert lines[3].endswith("model 2.25, 5-gram 2.00; the 5-gram is better here")
+    assert lines[4].startswith("it overfits")
+    assert "training twice as long: no gain" in lines[5]
 
 
 def test_the_summary_of_a_stopped_run_has_the_next_command() -> None:
@@ -346,7 +473,7 @@ def test_a_stopped_run_is_not_judged() -> None:
     lines = as_lines(RunFinished(RUN, stopped, {}, 150))
 
     assert lines[1].startswith("best model (step 150): 2.250 bits per character")
-    assert lines[2].startswith("model: ")
+    assert lines[3].startswith("model: ")
 
 
 def test_a_command_can_be_pasted_into_a_shell() -> None:

@@ -85,8 +85,8 @@ def test_windows_in_micro_batches_are_reported() -> None:
     [
         (
             SPIKE,
-            "step 1,234: the loss jumped from 1.50 to 5.25 nats at character 56,789 of each "
-            "lane of 100,000",
+            "step 1,234: the loss jumped from 1.50 to 5.25 bits per character at character 56,789 "
+            "of each lane of 100,000",
         ),
         (
             replace(SPIKE, kind="dropped", train_nats=math.nan),
@@ -125,4 +125,4 @@ def test_an_incident_stays_on_every_display(kind: type) -> None:
         for report in (OPENED, SPIKE):
             shown.show(report)
 
-    assert "step 1,234: the loss jumped from 1.50 to 5.25 nats" in stream.getvalue()
+    assert "step 1,234: the loss jumped from 1.50 to 5.25 bits per character" in stream.getvalue()
