@@ -249,7 +249,9 @@ def open_own_corpus(model: NamedModel, hint: str) -> Corpus:
     try:
         corpus = open_corpus(locate_texts(paths), text, known=required_vocab(model.file))
     except CorpusError as error:
-        raise CorpusError(f"the text of {model.name} cannot be read: {error}; or {hint}") from error
+        raise CorpusError(
+            f"the text of {model.name} cannot be read: {error.message}; or {hint}"
+        ) from error
     if corpus.sha256 != model.corpus.get("sha256") or corpus.vocab != model.file.vocab:
         raise CorpusError(
             f"{', '.join(paths)} has changed since {model.name} was trained on it (its SHA-256 "

@@ -7,6 +7,7 @@ command given again finds the run that it left unfinished. tasks/train.py calls 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -131,7 +132,7 @@ def find_resumed(settings: Mapping[str, Any]) -> RunFolder | None:
     if run.resume is None:
         return None
     if run.name is not None:
-        raise ConfigError(f"--resume continues {run.resume!r} under its own name; drop --name")
+        raise ConfigError(f"a resumed run keeps its name, {run.resume!r}; leave --name out")
     return find_run(run.resume, Path(run.checkpoints))
 
 
@@ -264,7 +265,7 @@ def _refuse_change(
     in_force = f"{chosen!r} (chosen)" if is_chosen else "not set" if kept is None else repr(kept)
     flag = "--" + key.replace("_", "-")
     is_fixed = key in (*SHAPE, "init_from")  # a run from its weights could not change it either
-    way_out = "" if is_fixed else f" from its weights, by --init-from {name}"
+    way_out = "" if is_fixed else f" from its weights, by --init-from {shlex.quote(name)}"
     raise ConfigError(
         f"{key} of run {name!r} is {in_force} and cannot change; leave {flag} out, or start a new "
         f"run{way_out}"
@@ -297,8 +298,42 @@ def find_unfinished(request: TrainRequest, corpus: Corpus) -> UnfinishedRun | No
     return None
 
 
+@dataclass(frozen=True)
+class AlikeRun:
+    """A run of the same settings and text, and its newest state."""
+
+    run: RunFolder
+    state: ModelFile
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended."""
+        return bool((self.state.progress or {}).get("is_finished"))
+
+
+def find_alike(request: TrainRequest, corpus: Corpus) -> AlikeRun | None:
+    """Return the newest run of the same settings and text, whatever its name; a finished one first.
+
+    None also where the request asks for a new run.
+    """
+    if request.run.on_unfinished == "new" or request.run.overwrite:
+        return None
+    runs = list_runs(Path(request.run.checkpoints))
+    states = [(run, _state_of(run, request, corpus)) for run in runs]
+    alike = [AlikeRun(run, state) for run, state in states if state is not None]
+    return next((each for each in alike if each.is_finished), next(iter(alike), None))
+
+
 def _unfinished_step(run: RunFolder, request: TrainRequest, corpus: Corpus) -> int | None:
     """Return the step that a run was saved after; None if it has ended or is another's."""
+    state = _state_of(run, request, corpus)
+    if state is None or AlikeRun(run, state).is_finished:
+        return None
+    return int((state.progress or {})["step"])
+
+
+def _state_of(run: RunFolder, request: TrainRequest, corpus: Corpus) -> ModelFile | None:
+    """Return the newest state of a run of the same settings and text; None of any other run."""
     try:
         # The small file first: most runs differ there, and a state may be hundreds of megabytes.
         # Such a run wrote it byte for byte.
@@ -307,11 +342,8 @@ def _unfinished_step(run: RunFolder, request: TrainRequest, corpus: Corpus) -> i
         last, _ = run.read_state()
     except (CheckpointError, OSError, ValueError):  # no such run, or one that cannot continue
         return None
-    progress = last.progress or {}
     sha256 = last.summary.get("corpus", {}).get("sha256")
     own = config.with_new_names(last.summary.get("settings", {}))
     # The small file may have been exchanged: what shapes the model is asked of the state itself.
     is_same = all(own.get(k) == v for k, v in request.settings.items() if k not in _CHANGEABLE)
-    if progress.get("is_finished") or sha256 != corpus.sha256 or not is_same:
-        return None
-    return int(progress["step"])
+    return last if sha256 == corpus.sha256 and is_same else None

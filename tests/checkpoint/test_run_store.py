@@ -163,7 +163,7 @@ def test_an_invalid_folder_name_is_refused_by_name(tmp_path: Path, name: str) ->
 def test_a_taken_name_is_refused_with_both_options(make_run: MakeRun) -> None:
     run = make_run("mine")
     with pytest.raises(
-        ConfigError, match=r"'mine'.* already; continue it with --resume mine,.* --name"
+        ConfigError, match=r"'mine'.* already; continue it with resume=.mine.,.* name"
     ):
         claim(run.path.parent, "mine")
 
@@ -198,7 +198,9 @@ def test_a_run_that_a_killed_process_set_aside_is_put_back(make_run: MakeRun) ->
     run.save_settings({"steps": 3})
     (run.path / "best.safetensors").write_bytes(b"of the run that was to replace it")
     assert [each.name for each in list_runs(run.path.parent)] == ["mine"]
-    with pytest.raises(ConfigError, match="--resume mine, replace it with --overwrite, or give"):
+    with pytest.raises(
+        ConfigError, match=r"resume=.mine., replace it with overwrite=True, or give"
+    ):
         claim(run.path.parent, "mine")
 
     assert not run.replaced.exists()
@@ -347,7 +349,7 @@ def test_without_any_run_the_command_that_makes_one_is_named(tmp_path: Path) -> 
     for folder in (tmp_path, tmp_path / "none"):
         assert error_of(None, folder) == (
             f"no runs in {folder}. Runs are kept in the folder where you ran train: cd there, or "
-            "pass --checkpoints FOLDER. To make one: charrnn train corpus.txt"
+            'pass checkpoints="FOLDER". To make one: charrnn.train("corpus.txt")'
         )
 
 
@@ -561,7 +563,7 @@ def test_a_run_with_only_damaged_states_names_them_and_its_best_weights(
     assert message.startswith(f"{three_states.path} has no state to resume from; ")
     for step in (7, 9, 10):
         assert f"step-{step}.safetensors is damaged" in message
-    assert message.endswith(f"--init-from {three_states.best}")
+    assert message.endswith(f'train(..., init_from="{three_states.best}")')
     assert "\n" not in message
 
 

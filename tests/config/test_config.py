@@ -463,7 +463,7 @@ def test_an_unknown_setting_names_the_nearest_one_or_its_new_name() -> None:
 
 
 def test_overwriting_needs_a_name_and_is_no_resuming() -> None:
-    with pytest.raises(ConfigError, match="give --name too"):
+    with pytest.raises(ConfigError, match="give name too"):
         RunConfig(overwrite=True)
     with pytest.raises(ConfigError, match="resume continues a run"):
         RunConfig(overwrite=True, name="a", resume="a")

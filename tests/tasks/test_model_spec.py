@@ -67,6 +67,6 @@ def test_a_negative_model_has_a_strength_and_a_default_one() -> None:
     assert parse_model_spec("book", is_negative=True) == ("book", 0.5)
     assert parse_model_spec("book:1.5", is_negative=True) == ("book", 1.5)
     with pytest.raises(
-        ConfigError, match=r"^--negative-model is 'book:0'; .* its strength, .*book:0\.5$"
+        ConfigError, match=r"^negative_model is 'book:0'; .* its strength, .*book:0\.5$"
     ):
         parse_model_spec("book:0", is_negative=True)
