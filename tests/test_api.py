@@ -26,7 +26,7 @@ from charrnn.training.reports import Evaluation, Progress
 
 SMALL: dict[str, Any] = {"steps": 4, "hidden_size": 8, "embedding_size": 5, "threads": 1}
 TWINS = {
-    "train": "train",
+    "train": "fit",  # and train, which yields the reports
     "sample": "sample",
     "write": "start_session",
     "fill": "load",  # and its Model.fill
@@ -148,9 +148,15 @@ def test_a_stopped_run_goes_on_from_where_it_stopped(book: Path) -> None:
 
 
 def test_nothing_happens_before_the_first_report_is_taken(book: Path) -> None:
-    charrnn.train(book, **SMALL)
+    with pytest.warns(RuntimeWarning, match=r"never started: .* or call charrnn\.fit") as caught:
+        charrnn.train(book, **SMALL)
 
+    assert caught[0].filename == __file__  # the line that drops it
     assert not Path("checkpoints").exists()
+
+
+def test_a_run_that_was_started_is_dropped_without_a_warning(book: Path) -> None:
+    next(charrnn.train(book, **SMALL))  # warnings are errors
 
 
 def test_a_setting_that_is_none_of_ours_is_refused(book: Path) -> None:

@@ -269,9 +269,10 @@ def _check_seeds(seeds: Sequence[int], corpus: Sequence[str], settings: Mapping[
     if len(seeds) < 2 or len(set(seeds)) < len(seeds):
         shown = ",".join(map(str, seeds))
         raise ConfigError(f"seeds are {shown!r}; give two or more, all different, such as 1,2,3")
-    for name, reason in (("seed", "set the seed of each run"), ("resume", "find their own runs")):
-        if settings.get(name) is not None:
-            raise ConfigError(f"--seeds {reason}; leave --{name} out")
+    if settings.get("seed") is not None:
+        raise ConfigError("--seeds already says the seed of each run; leave --seed out")
+    if settings.get("resume") is not None:
+        raise ConfigError("--seeds finds the runs to continue by itself; leave --resume out")
     if "-" in (*corpus, settings.get("val_file")):
         raise ConfigError("standard input cannot be read once for each seed; give a file")
     for seed in seeds:

@@ -58,7 +58,7 @@ def error_of(name: str | None, checkpoints: Path) -> str:
     """Return the message of the CheckpointError that looking for a model ends in."""
     with pytest.raises(CheckpointError) as caught:
         find_model(name, checkpoints)
-    return str(caught.value)
+    return caught.value.message
 
 
 # Names
@@ -349,7 +349,7 @@ def test_without_any_run_the_command_that_makes_one_is_named(tmp_path: Path) -> 
     for folder in (tmp_path, tmp_path / "none"):
         assert error_of(None, folder) == (
             f"no runs in {folder}. Runs are kept in the folder where you ran train: cd there, or "
-            'pass checkpoints="FOLDER". To make one: charrnn.train("corpus.txt")'
+            "pass --checkpoints FOLDER. To make one: charrnn train corpus.txt"
         )
 
 
@@ -540,7 +540,7 @@ def test_a_state_without_training_arrays_cannot_be_resumed(
 def resume_error(run: RunFolder) -> str:
     with pytest.raises(CheckpointError) as caught:
         run.read_state()
-    return str(caught.value)
+    return caught.value.message
 
 
 def test_a_run_without_states_names_its_best_weights(make_run: MakeRun) -> None:
@@ -563,7 +563,7 @@ def test_a_run_with_only_damaged_states_names_them_and_its_best_weights(
     assert message.startswith(f"{three_states.path} has no state to resume from; ")
     for step in (7, 9, 10):
         assert f"step-{step}.safetensors is damaged" in message
-    assert message.endswith(f'train(..., init_from="{three_states.best}")')
+    assert message.endswith(f"--init-from {three_states.best}")
     assert "\n" not in message
 
 

@@ -65,7 +65,7 @@ def error_of(data: bytes, owner: Owner = LSTM) -> str:
     """Return the message of the CheckpointError that these bytes end in."""
     with pytest.raises(CheckpointError) as caught:
         unpack_state(bytearray(data), "some.state", owner)
-    return str(caught.value)
+    return caught.value.message
 
 
 def forge(edit: Callable[[dict[str, Any], dict[str, Any]], object]) -> bytes:
@@ -162,7 +162,7 @@ def test_a_model_is_not_a_state_and_a_state_not_a_model(
     make_model: Callable[..., ModelFile],
 ) -> None:
     assert error_of(pack_model(make_model())) == (
-        "some.state is a charrnn file, but not a state; give a file that save_state wrote"
+        "some.state is a charrnn file, but not a state; give a file that --save-state wrote"
     )
     with pytest.raises(CheckpointError, match="is a charrnn file, but not a model; give"):
         unpack_model(pack_state(make_saved(LSTM.config), LSTM), "some.state")
@@ -196,7 +196,7 @@ def test_every_truncation_is_refused_and_so_is_a_longer_file(packed: bytes) -> N
 def test_a_foreign_file_is_refused_as_foreign(tmp_path: Path) -> None:
     assert error_of(b"plain text, and no state at all") == (
         "some.state is not a charrnn state, or its first bytes are damaged; "
-        "give a file that save_state wrote"
+        "give a file that --save-state wrote"
     )
     with pytest.raises(CheckpointError, match="is a folder; give a file that save_state wrote"):
         read_state(tmp_path, LSTM)

@@ -50,7 +50,7 @@ def error_of(cls: type, **settings: Any) -> str:
     """Return the message of the ConfigError that these settings raise."""
     with pytest.raises(ConfigError) as caught:
         cls(**settings)
-    return str(caught.value)
+    return caught.value.message
 
 
 # Defaults and words

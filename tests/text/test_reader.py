@@ -196,7 +196,7 @@ def test_a_file_cut_off_inside_a_character_is_not_blamed_on_its_encoding(
 def test_utf16_without_its_mark_is_named(write: Write) -> None:
     message = complaint(write("Plain words\n".encode("utf-16-be")), encoding="utf-16")
 
-    assert '; it looks like utf-16-be: pass encoding="utf-16-be", or' in message
+    assert "; it looks like utf-16-be: pass --encoding utf-16-be, or" in message
 
 
 def test_a_lone_surrogate_is_named(write: Write) -> None:

@@ -155,9 +155,9 @@ def test_a_resumed_run_can_be_made_longer() -> None:
 @pytest.mark.parametrize(
     ("length", "doubled"),
     [
-        ({"steps": 8}, "--steps 16"),
-        ({"epochs": 0.5}, r"--epochs (1|1\.1)"),
-        ({"budget": "0.3s"}, r"--budget \ds"),
+        ({"steps": 8}, "steps=16"),
+        ({"epochs": 0.5}, r"epochs=(1|1\.1)"),
+        ({"budget": "0.3s"}, r'budget="\ds"'),
     ],
 )
 def test_a_finished_run_says_how_to_train_it_further(length: dict[str, Any], doubled: str) -> None:
