@@ -241,18 +241,14 @@ def train_seeds(
             plan = (found.state.progress or {})["plan"]
             chosen = vars(found.state.config) | plan
         else:
+            unfinished = found and found.unfinished
+            is_asked = request.run.on_unfinished != "resume"
+            if unfinished and is_asked and not should_continue(unfinished):
+                found = None
             yield SeedStarted(seed, number, len(seeds), sizes)
             own["name"] = found.run.name if found else _free_name(request, text.name, seed)
             report: RunReport | None = None
-            with closing(
-                start_run(
-                    corpus,
-                    own,
-                    texts=texts,
-                    should_stop=should_stop,
-                    should_continue=should_continue,
-                )
-            ) as reports:
+            with closing(start_run(corpus, own, texts=texts, should_stop=should_stop)) as reports:
                 for report in reports:
                     if isinstance(report, Started):
                         chosen = vars(report.plan.model) | vars(report.plan)

@@ -8,7 +8,7 @@ command given again finds the run that it left unfinished. tasks/train.py calls 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -291,11 +291,9 @@ def find_unfinished(request: TrainRequest, corpus: Corpus) -> UnfinishedRun | No
     name = request.run.name
     checkpoints = Path(request.run.checkpoints)
     runs = list_runs(checkpoints) if name is None else [named_run(name, checkpoints)]
-    for run in runs:
-        step = _unfinished_step(run, request, corpus)
-        if step is not None:
-            return UnfinishedRun(run, step)
-    return None
+    return next(
+        filter(None, (each.unfinished for each in _iter_alike(runs, request, corpus))), None
+    )
 
 
 @dataclass(frozen=True)
@@ -310,6 +308,13 @@ class AlikeRun:
         """Whether it has ended."""
         return bool((self.state.progress or {}).get("is_finished"))
 
+    @property
+    def unfinished(self) -> UnfinishedRun | None:
+        """The run as one that can continue, unless it has ended."""
+        if self.is_finished:
+            return None
+        return UnfinishedRun(self.run, int((self.state.progress or {})["step"]))
+
 
 def find_alike(request: TrainRequest, corpus: Corpus) -> AlikeRun | None:
     """Return the newest run of the same settings and text, whatever its name; a finished one first.
@@ -319,17 +324,18 @@ def find_alike(request: TrainRequest, corpus: Corpus) -> AlikeRun | None:
     if request.run.on_unfinished == "new" or request.run.overwrite:
         return None
     runs = list_runs(Path(request.run.checkpoints))
-    states = [(run, _state_of(run, request, corpus)) for run in runs]
-    alike = [AlikeRun(run, state) for run, state in states if state is not None]
+    alike = list(_iter_alike(runs, request, corpus))
     return next((each for each in alike if each.is_finished), next(iter(alike), None))
 
 
-def _unfinished_step(run: RunFolder, request: TrainRequest, corpus: Corpus) -> int | None:
-    """Return the step that a run was saved after; None if it has ended or is another's."""
-    state = _state_of(run, request, corpus)
-    if state is None or AlikeRun(run, state).is_finished:
-        return None
-    return int((state.progress or {})["step"])
+def _iter_alike(
+    runs: Iterable[RunFolder], request: TrainRequest, corpus: Corpus
+) -> Iterator[AlikeRun]:
+    """Yield those of the runs that have the same settings and text."""
+    for run in runs:
+        state = _state_of(run, request, corpus)
+        if state is not None:
+            yield AlikeRun(run, state)
 
 
 def _state_of(run: RunFolder, request: TrainRequest, corpus: Corpus) -> ModelFile | None:

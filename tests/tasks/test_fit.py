@@ -15,7 +15,7 @@ import charrnn
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.errors import ConfigError
-from charrnn.tasks.fit import SeedsFinished, SeedStarted
+from charrnn.tasks.fit import SeedsFinished, SeedStarted, train_seeds
 from charrnn.tasks.train import Opened, Reading
 from charrnn.training import plan
 from charrnn.training.reports import Evaluation, Progress, Started
@@ -196,6 +196,19 @@ def test_what_was_interrupted_continues_where_it_stopped() -> None:
     assert started_runs(reports) == ["second", "book-seed3"]
     assert [r.resumed_step for r in reports if isinstance(r, Opened)] == [1, None]
     assert [each.bpc for each in again.results] == [each.bpc for each in whole.results]
+
+
+def test_a_run_that_shall_not_continue_is_left_alone() -> None:
+    settings: dict[str, Any] = {"steps": 2, "hidden_size": 6, "threads": 1}
+    with pytest.raises(KeyboardInterrupt):
+        charrnn.fit_seeds("book.txt", [1, 2], **settings, on_report=interrupt_at(Progress))
+    asked: list[Any] = []
+    reports = train_seeds(
+        [1, 2], ["book.txt"], settings, should_continue=lambda found: bool(asked.append(found))
+    )
+
+    assert started_runs(list(reports)) == ["book-2-seed1", "book-seed2"]
+    assert [(found.run.name, found.step) for found in asked] == [("book-seed1", 1)]
 
 
 def test_runs_of_other_settings_are_left_alone() -> None:
