@@ -4,6 +4,7 @@ A message is written once, with the options of the command line. The command lin
 Python shows an error's message by way of `in_python`.
 """
 
+import codecs
 import difflib
 import json
 import re
@@ -35,7 +36,7 @@ PARAMETERS = {"file": "files", "load-state": "with_state", "m": "models", "temp"
 """Options whose parameter has another name; any other gets its_name."""
 
 _TURNED_ON = {"overwrite", "line"}  # switches; messages say to give them
-_NAMING = {"resume", "init-from", "encoding", "name", "val-file"}  # any word after these is a value
+_NAMING = {"resume", "init-from", "name", "val-file"}  # a word after these is a name, except for
 _NO_NAMES = {"and", "are", "or", "out", "too"}
 _VALUE = re.compile(
     r"\d+(\.\d+)?(e-?\d+)?[smhd]?|[A-Z_]+|auto|byte|cpu|cuda|exponential|fp32|map|nfc|replace|rnn"
@@ -88,7 +89,8 @@ def _in_python(match: re.Match[str]) -> str:
     name = _parameter(option)
     value = (match["value"] or "").rstrip(".:")
     rest = (match["value"] or "")[len(value) :]
-    if option in _NAMING and value and value not in _NO_NAMES:
+    is_name = option in _NAMING and value and value not in _NO_NAMES
+    if is_name or (option == "encoding" and _is_encoding(value)):
         return f"{name}={_quoted(*_words(value))}{rest}"
     if _VALUE.fullmatch(value):
         return f"{name}={_literal(value)}{rest}"
@@ -97,6 +99,15 @@ def _in_python(match: re.Match[str]) -> str:
     elif option in _TURNED_ON:
         name += "=True"
     return f"{name} {value}{rest}" if value else name
+
+
+def _is_encoding(word: str) -> bool:
+    """Return whether Python knows an encoding of that name."""
+    try:
+        codecs.lookup(word)
+    except LookupError:
+        return False
+    return True
 
 
 def _words(text: str) -> list[str]:

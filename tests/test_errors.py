@@ -24,9 +24,9 @@ from charrnn.wording import COMMAND_LINE_ONLY, PARAMETERS, in_python
 
 PACKAGE = Path(charrnn.__file__).parent
 CLASSES = [kind for name, kind in vars(config).items() if name.endswith("Config")]
-SETTINGS = {
-    each.name: each for cls in (*CLASSES, SampleRequest, EvalTextRequest) for each in fields(cls)
-}
+SETTINGS = [each for cls in (*CLASSES, SampleRequest, EvalTextRequest) for each in fields(cls)]
+CHOICES = {(each.name, choice) for each in SETTINGS for choice in each.metadata["choices"]}
+CHOICES |= {("encoding", "auto")}
 ERRORS = {name for name, kind in vars(errors).items() if name.endswith("Error")}
 OPTION = re.compile(r"(?<![\w-])(?:--(?:no-)?[a-z][a-z-]*[a-z]|-m\b)")
 
@@ -68,7 +68,7 @@ def parameters() -> set[str]:
     """Return every name that a Python caller can give a value, and the methods of OpenModels."""
     calls: list[Any] = [getattr(charrnn, name) for name in dir(charrnn) if name != "__version__"]
     names = {name for call in calls for name in inspect.signature(call).parameters}
-    return names | set(SETTINGS) | set(vars(OpenModels))
+    return names | {each.name for each in SETTINGS} | set(vars(OpenModels))
 
 
 def test_every_option_in_a_message_is_a_parameter_in_python() -> None:
@@ -93,11 +93,12 @@ def test_a_message_loses_its_options_in_python(text: str) -> None:
 def test_what_follows_an_option_is_its_value_where_it_can_be_one(text: str) -> None:
     for option, word in re.findall(rf"({OPTION.pattern}) ([\w.{{}}]*\w|{{}})", text):
         name = in_python(option).partition("=")[0]
-        choices = SETTINGS[name].metadata["choices"] if name in SETTINGS else ()
-        if word in choices or "{}" in word or word.isupper() or word[0].isdigit():
-            value = word.replace("{}", "7")
+        if (name, word) in CHOICES or "{}" in word or word.isupper() or word[0].isdigit():
+            value = word.replace("{}", "cp1252" if name == "encoding" else "7")
             spoken = in_python(f"{option} {value}")
             assert spoken in (f"{name}={value}", f'{name}="{value}"')
+        else:
+            assert in_python(f"{option} {word}") == f"{in_python(option)} {word}"
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,11 @@ def test_what_follows_an_option_is_its_value_where_it_can_be_one(text: str) -> N
         ("replace it with --overwrite, or", "replace it with overwrite=True, or"),
         ("or give --no-cuda-graph where", "or give cuda_graph=False where"),
         ("make --beam larger", "make beam larger"),
+        ("--encoding says how", "encoding says how"),
+        (
+            "pass --encoding gb18030, or --encoding auto",
+            'pass encoding="gb18030", or encoding="auto"',
+        ),
         ("lower --dynamic-rate than 0.1", "lower dynamic_rate than 0.1"),
         ("give --batch-size 3 or more", "give batch_size=3 or more"),
         ("go on with --resume 2031.", 'go on with resume="2031".'),
