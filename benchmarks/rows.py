@@ -145,7 +145,7 @@ def measure(run: Run) -> Row:
     try:
         reports = train(run.path, run.settings)
     except RunFailedError as error:
-        return {"error": " ".join(str(error).split())}
+        return {"error": " ".join(error.message.split())}
     started, progress, finished = (reports[k] for k in ("started", "progress", "finished"))
     plan = started["plan"] | started["plan"]["model"]
     chosen = {name: plan[name] for name in SETTINGS if name in plan and name not in run.settings}

@@ -62,7 +62,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except CharRNNError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: {error.message}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,14 +2,13 @@
 
     import charrnn
 
-    for report in charrnn.train("book.txt", budget="5m"):
-        print(report)
-    model = charrnn.load("book")
-    for piece in model.generate("The ", temperature=0.8):
+    result = charrnn.fit("book.txt", budget="5m")
+    print(result.bpc, result.model.generate("The ", temperature=0.8))
+    for piece in charrnn.load("book").generate("The "):
         print(piece, end="", flush=True)
 
-charrnn/api.py lists the calls and what each returns. A name is loaded when it is first used: torch
-only by what trains or evaluates, numpy by the rest.
+docs/api.md lists the calls, their settings and what each returns. A name is loaded when it is first
+used: torch only by what trains or evaluates, numpy by the rest.
 """
 
 import os
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
         decompress,
         describe,
         evaluate,
+        fit,
+        fit_seeds,
         list_runs,
         load,
         sample,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
-__all__ += ["decompress", "describe", "evaluate", "list_runs", "load", "open_models", "sample"]
-__all__ += ["score", "start_session", "train", "with_negative_model"]
+__all__ += ["decompress", "describe", "evaluate", "fit", "fit_seeds", "list_runs", "load"]
+__all__ += ["open_models", "sample", "score", "start_session", "train", "with_negative_model"]
 
 _HOMES = {  # of the names that are not in charrnn.api
     **dict.fromkeys(["Model", "blend", "with_negative_model"], "charrnn.generation.model"),

@@ -4,7 +4,8 @@
     open_models   OpenModels for `sample`: several blended, one pushed away, a saved state
     sample        an iterator of Sample: text, stopped_by, bpc, costs
     score         Scores: the bits of each character, bpc
-    train         an iterator of reports; the last is a RunFinished
+    fit           trains to the end; a Result: model, bpc, steps. fit_seeds: one for each seed
+    train         the same as an iterator of reports; the last is a RunFinished
     evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
     corpus_stats  a CorpusSummary: counts, encoding problems, baselines, what train would choose
     benchmark     an iterator of speeds: the machine, training, evaluation, sampling
@@ -14,14 +15,17 @@
 
 A model is named by its run, its folder or its file; None is the newest run. `checkpoints` is the
 folder of all runs; None is checkpoints/. Errors are kinds of charrnn.errors.CharRNNError.
+docs/api.md has every parameter, report and error.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -38,6 +42,7 @@ from charrnn.config import (
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.generator import Generator, check_text
 from charrnn.generation.model import Model
+from charrnn.wording import in_python
 
 # Each function imports its task when it is called: `load` must not wait for torch (1 s).
 if TYPE_CHECKING:
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
     from charrnn.generation.scoring import Scores
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
+    from charrnn.tasks.fit import Result, SeedsFinished, SeedStarted
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.train import RunReport
     from charrnn.tasks.train_request import FileContent
@@ -55,6 +61,7 @@ Name = str | Path | None
 Names = str | Path | Sequence[str | Path]
 Corpus = str | Path | IO[Any]
 _MAX_SHOWN = 60  # characters of a text in the place of a path
+_NEVER_STARTED = "the run never started: iterate over charrnn.train(...), or call charrnn.fit(...)"
 
 
 def load(model: Name = None, *, checkpoints: Name = None) -> Model:
@@ -104,6 +111,61 @@ def score(text: str, model: Name = None, *, checkpoints: Name = None) -> Scores:
     return load(model, checkpoints=checkpoints).score(text)
 
 
+def fit(
+    corpus: Corpus | Iterable[Corpus] = (),
+    *,
+    texts: str | bytes | Iterable[str | bytes] = (),
+    should_stop: Callable[[], bool] | None = None,
+    on_report: Callable[[RunReport], object] | None = None,
+    **settings: Any,
+) -> Result:
+    """Train a model to the end, and return what came of it.
+
+    The arguments are those of `train`, which says what they are. docs/api.md and `charrnn train
+    --help-all` list the settings. on_report: called with each report. Ctrl-C saves the run and then
+    raises KeyboardInterrupt.
+
+    >>> result = charrnn.fit("book.txt", budget="5m", name="book")  # doctest: +SKIP
+    >>> result.bpc, result.baselines_bpc["xz"]  # doctest: +SKIP
+    (2.077, 3.05)
+    >>> print(result.model.generate("The ", length=200))  # doctest: +SKIP
+    """
+    from charrnn.tasks.fit import result_of, run_to_end
+    from charrnn.tasks.train import start_run
+
+    check_type("on_report", on_report, Callable | None, "a function")
+    check_type("should_stop", should_stop, Callable | None, "a function")
+    paths, contents = _read_given(corpus, texts, settings)
+    start = partial(start_run, paths, settings, texts=contents)
+    return result_of(run_to_end(start, on_report, should_stop))
+
+
+def fit_seeds(
+    corpus: Corpus | Iterable[Corpus] = (),
+    seeds: Sequence[int] = (1, 2, 3),
+    *,
+    texts: str | bytes | Iterable[str | bytes] = (),
+    on_report: Callable[[RunReport | SeedStarted | SeedsFinished], object] | None = None,
+    **settings: Any,
+) -> SeedsFinished:
+    """Train a run for each seed, NAME-seed1 and so on; return their results, mean and spread.
+
+    The sizes and rates that the first run chooses, the others keep. The same call given again
+    continues: runs of the same settings and text that are finished are not trained again.
+
+    >>> three = charrnn.fit_seeds("book.txt", [1, 2, 3], steps=2000)  # doctest: +SKIP
+    >>> three.mean_bpc, three.sd_bpc  # doctest: +SKIP
+    (2.166, 0.004)
+    """
+    from charrnn.tasks.fit import run_to_end, train_seeds
+
+    check_type("on_report", on_report, Callable | None, "a function")
+    paths, contents = _read_given(corpus, texts, settings)
+    start = partial(train_seeds, _listed("seeds", seeds, int), paths, settings, texts=contents)
+    finished: SeedsFinished = run_to_end(start, on_report)
+    return finished
+
+
 def train(
     corpus: Corpus | Iterable[Corpus] = (),
     *,
@@ -113,14 +175,16 @@ def train(
 ) -> Iterator[RunReport]:
     """Train a model and keep the run's files; yield a report of each thing that happens.
 
-    Nothing happens before the first report is taken. Leave the loop whenever you like: from the
-    first step on, that saves the run as a stop does, and resume="book" continues it bit for bit.
-    Before that there is nothing to save. Ctrl-C inside a step costs what was not saved yet.
+    Nothing happens before the first report is taken; `fit` trains without a loop. Leave the loop
+    whenever you like: from the first step on, that saves the run as a stop does, and resume="book"
+    continues it bit for bit. Before that there is nothing to save. Ctrl-C inside a step costs what
+    was not saved yet.
 
     corpus: files, folders, globs, a library name, or open files, which are read at once; what is
     opened as "rb" is decoded as a file is. texts: a text, or several that are documents, instead of
     a corpus; bytes are read as a file of them. They are not kept, so give them again to resume.
-    settings: fields of TrainConfig, TextConfig and RunConfig; budget_seconds=90 is budget="90s".
+    settings: fields of TrainConfig, TextConfig and RunConfig, which docs/api.md and `charrnn train
+    --help-all` list; budget_seconds=90 is budget="90s".
     should_stop: called after every step; True saves the run and ends it.
 
     >>> *_, last = charrnn.train("book.txt", budget="5m", name="book")  # doctest: +SKIP
@@ -131,16 +195,18 @@ def train(
     """
     from charrnn.tasks.train import start_run
 
-    if "budget_seconds" in settings:
-        settings["budget"] = settings.pop("budget_seconds")
     check_type("should_stop", should_stop, Callable | None, "a function")
-    given = _listed("a path", corpus, str | bytes | Path)
-    files = [each for each in given if hasattr(each, "read")]
-    paths = _as_paths([each for each in given if not hasattr(each, "read")])
-    contents = [*_listed("texts", texts, str | bytes), *map(_read_file, files)]
-    reports = start_run(paths, settings, texts=contents, should_stop=should_stop or (lambda: False))
+    paths, contents = _read_given(corpus, texts, settings)
+    never = should_stop or (lambda: False)
+    is_started = []
+
+    def run() -> Iterator[RunReport]:
+        is_started.append(True)
+        yield from start_run(paths, settings, texts=contents, should_stop=never)
+
+    reports = run()
     # Python closes a generator that nothing refers to any more, but none at its own end.
-    weakref.finalize(reports, _close, weakref.ref(reports))
+    weakref.finalize(reports, _leave, weakref.ref(reports), is_started)
     return reports
 
 
@@ -242,8 +308,8 @@ def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
     >>> list_runs(checkpoints="no such folder")
     []
     """
-    runs = run_store.list_runs(_folder(checkpoints))
-    return [run_store.summarise_run(run) for run in runs]
+    runs = map(run_store.summarise_run, run_store.list_runs(_folder(checkpoints)))
+    return [run | {"error": in_python(run["error"])} if "error" in run else run for run in runs]
 
 
 def _find(model: Name, checkpoints: Name) -> Path:
@@ -281,11 +347,27 @@ def _as_paths(given: Names) -> list[str]:
     return [str(name) for name in names]
 
 
-def _close(reports: weakref.ref[Any]) -> None:
-    """Leave a run's loop, if it is still there."""
+def _read_given(
+    corpus: Corpus | Iterable[Corpus],
+    texts: str | bytes | Iterable[str | bytes],
+    settings: dict[str, Any],
+) -> tuple[list[str], list[str | bytes | FileContent]]:
+    """Return the paths and the texts to train on; `settings` get the names that tasks/ knows."""
+    if "budget_seconds" in settings:
+        settings["budget"] = settings.pop("budget_seconds")
+    given = _listed("a path", corpus, str | bytes | Path)
+    files = [each for each in given if hasattr(each, "read")]
+    paths = _as_paths([each for each in given if not hasattr(each, "read")])
+    return paths, [*_listed("texts", texts, str | bytes), *map(_read_file, files)]
+
+
+def _leave(reports: weakref.ref[Any], is_started: list[bool]) -> None:
+    """Leave a run's loop, if it is still there; warn of a run that nobody has started."""
     left = reports()
     if left is not None:
         left.close()
+    if not is_started:
+        warnings.warn(_NEVER_STARTED, RuntimeWarning, stacklevel=3)  # the line that drops it
 
 
 def _read_file(file: IO[Any]) -> FileContent:

@@ -1,11 +1,13 @@
 """Every error that charrnn raises on purpose, and the exit code that it ends a command with.
 
-A message says what happened (with the value), what was expected, and what to do next; the command
-line shows it in one line.
+A message says what happened (with the value), what was expected, and what to do next. It names the
+options of the command line, which shows it in one line; `str` of an error has Python's parameters.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from charrnn.wording import in_python
 
 
 def counted(number: int, noun: str) -> str:
@@ -21,6 +23,15 @@ class CharRNNError(Exception):
     """The base class of all; never raised itself."""
 
     exit_code = 1  # as of any other error; 2 and up are ours, 130 and 143 mean a signal
+
+    @property
+    def message(self) -> str:
+        """The message as it was written, for the command line and for longer messages."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        """Return the message as a Python program needs it: `resume="s1"` for --resume s1."""
+        return in_python(self.message)
 
 
 class ConfigError(CharRNNError):
@@ -83,4 +94,4 @@ def located(place: str) -> Iterator[None]:
     try:
         yield
     except CharRNNError as error:
-        raise type(error)(f"{place}: {error}" if place else str(error)) from error
+        raise type(error)(f"{place}: {error.message}" if place else error.message) from error

@@ -26,7 +26,7 @@ from charrnn.training.reports import Evaluation, Progress
 
 SMALL: dict[str, Any] = {"steps": 4, "hidden_size": 8, "embedding_size": 5, "threads": 1}
 TWINS = {
-    "train": "train",
+    "train": "fit",  # and train, which yields the reports
     "sample": "sample",
     "write": "start_session",
     "fill": "load",  # and its Model.fill
@@ -148,9 +148,15 @@ def test_a_stopped_run_goes_on_from_where_it_stopped(book: Path) -> None:
 
 
 def test_nothing_happens_before_the_first_report_is_taken(book: Path) -> None:
-    charrnn.train(book, **SMALL)
+    with pytest.warns(RuntimeWarning, match=r"never started: .* or call charrnn\.fit") as caught:
+        charrnn.train(book, **SMALL)
 
+    assert caught[0].filename == __file__  # the line that drops it
     assert not Path("checkpoints").exists()
+
+
+def test_a_run_that_was_started_is_dropped_without_a_warning(book: Path) -> None:
+    next(charrnn.train(book, **SMALL))  # warnings are errors
 
 
 def test_a_setting_that_is_none_of_ours_is_refused(book: Path) -> None:
@@ -299,6 +305,10 @@ Call = Callable[[charrnn.Model], Any]
         (lambda _: next(charrnn.train(texts=io.StringIO("a"))), "text 0 is of type StringIO; give"),
         (lambda _: next(charrnn.train(texts=["a", 5])), "text 1 is of type int; give a str"),
         (lambda _: charrnn.train("a.txt", should_stop=5), "should_stop is of type int; give a fun"),
+        (lambda _: charrnn.fit("a.txt", should_stop=5), "should_stop is of type int; give a fun"),
+        (lambda _: charrnn.fit("a.txt", on_report=5), "on_report is of type int; give a fun"),
+        (lambda _: charrnn.fit_seeds("a.txt", on_report=5), "on_report is of type int; give a fun"),
+        (lambda _: charrnn.fit_seeds("a.txt", seeds=5.5), "seeds is of type float; give one, or a"),
         (lambda _: charrnn.sample(count="2"), "count is '2'; it must be a whole number"),
         (lambda _: charrnn.sample(count=1.5), "count is 1.5; it must be a whole number"),
         (lambda _: charrnn.sample(count=-1), "count is -1; it must be at least 1"),
@@ -370,6 +380,8 @@ def test_an_unknown_keyword_names_the_nearest_setting(trained: Path) -> None:
     model = charrnn.load(trained)
     calls: list[Callable[[], Any]] = [
         lambda: next(charrnn.train("book.txt", hiden_size=8)),
+        lambda: charrnn.fit("book.txt", hiden_size=8),
+        lambda: charrnn.fit_seeds("book.txt", hiden_size=8),
         lambda: list(charrnn.sample("cat", temprature=1)),
         lambda: charrnn.evaluate("book", splits="all"),
         lambda: charrnn.corpus_stats("book.txt", min_counts=2),

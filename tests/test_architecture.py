@@ -19,7 +19,7 @@ LEARNING = ROOT | {"text", "corpora", "analysis", "model", "training"}
 WRITING = ROOT | {"text", "analysis", "checkpoint", "generation", "compression"}
 ALLOWED = {
     "_version": set(),
-    "errors": set(),
+    "errors": {"wording"},
     "metrics": set(),
     "state": set(),
     "wording": set(),

@@ -427,7 +427,7 @@ def test_a_disk_with_too_little_room_is_named_with_both_sizes_and_a_hint(
         check_room(folder, 1_250_000_000, "a run")
 
     assert asked == [tmp_path, tmp_path]
-    assert str(caught.value) == (
+    assert caught.value.message == (
         f"a run needs 1.2 GB, but the disk of {tmp_path} has 300.0 MB free; free some space, or "
         "name a folder on another disk with --checkpoints"
     )

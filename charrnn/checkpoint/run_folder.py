@@ -14,6 +14,7 @@ the one before it, not the run.
 
 import json
 import re
+import shlex
 import shutil
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -156,12 +157,13 @@ class RunFolder:
                     raise CheckpointError(f"{path} is damaged: it is of step {shown(found)}")
                 return model, damaged
             except CheckpointError as error:
-                damaged.append(DamagedState(path, _step_of(path), str(error)))
+                damaged.append(DamagedState(path, _step_of(path), error.message))
         # The best model has no training state, but its weights are worth a new run.
         start = ""
         with suppress(CheckpointError):
             read_model(self.best)
-            start = f", from its best weights: charrnn train ... --init-from {self.best}"
+            best = shlex.quote(str(self.best))
+            start = f", from its best weights: charrnn train ... --init-from {best}"
         reasons = "".join(f"; {each.reason}" for each in damaged)
         raise CheckpointError(
             f"{self.path} has no state to resume from{reasons}; start a new run{start}"

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shlex
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -50,15 +51,25 @@ def claim_run(
                 if run.has_model:
                     raise ConfigError(
                         f"there is a run {run.name!r} in {checkpoints} already; continue it with "
-                        f"--resume {run.name}, replace it with --overwrite, or give another --name"
+                        f"--resume {shlex.quote(run.name)}, replace it with --overwrite, or give "
+                        "another --name"
                     )
         else:
-            corpus_name = unicodedata.normalize("NFC", corpus_name)
-            stem = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
+            stem = name_after(corpus_name)
             names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
             runs = (named_run(each, checkpoints) for each in names)
             run = next(run for run in runs if _take(run, held))
         yield run
+
+
+def name_after(corpus_name: str) -> str:
+    """Return the name of a run on a corpus, as a shell takes it without quotes.
+
+    >>> name_after("My book (2nd)")
+    'My-book-2nd'
+    """
+    corpus_name = unicodedata.normalize("NFC", corpus_name)
+    return re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
 
 
 @contextmanager
@@ -279,7 +290,7 @@ def summarise_run(run: RunFolder) -> dict[str, Any]:
         }
         return without_nan(figures)
     except CheckpointError as error:
-        return {"name": run.name, "error": str(error)}
+        return {"name": run.name, "error": error.message}
     # A model made by another program may lack what training writes.
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         damage = f"{run.model} is damaged: it does not say how it was trained ({error!r})"

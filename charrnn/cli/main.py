@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Not standalone: click would end the program itself, without our codes.
         sys.exit(cli.main(arguments, prog_name="charrnn", standalone_mode=False) or 0)
     except CharRNNError as error:
-        _complain(str(error))
+        _complain(error.message)
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:  # `charrnn` alone shows its help
         click.echo(error.format_message(), err=True)

@@ -40,13 +40,15 @@ def catch_signals(handler: Callable[[int, FrameType | None], Any]) -> Iterator[N
 class Stopped(click.ClickException):
     """A run was stopped: one line says where it is and how to continue. Exits with 128 + signal."""
 
-    def __init__(self, number: int, run: RunFolder | None) -> None:
+    def __init__(
+        self, number: int, run: RunFolder | None, *, is_one_of_several: bool = False
+    ) -> None:
         message = _NOTHING_YET
         if run is not None and run.step is not None:
-            message = (
-                f"stopped; saved after step {run.step:,} in {run.path}; "
-                f"continue with: charrnn train --resume {name_for_shell(run)}"
-            )
+            hint = f"continue with: charrnn train --resume {name_for_shell(run)}"
+            if is_one_of_several:
+                hint = "the same command continues"
+            message = f"stopped; saved after step {run.step:,} in {run.path}; {hint}"
         super().__init__(message)
         self.exit_code = 128 + number  # type: ignore[misc]
 

@@ -317,7 +317,9 @@ def open_own_corpus(
             raise CorpusError(
                 f"cannot find {missing!r}, of the text of {model.name}, in {Path.cwd()}; {way_out}"
             ) from error
-        raise CorpusError(f"the text of {model.name} cannot be read: {error}; or {hint}") from error
+        raise CorpusError(
+            f"the text of {model.name} cannot be read: {error.message}; or {hint}"
+        ) from error
     if corpus.sha256 != model.corpus.get("sha256") or corpus.vocab != model.file.vocab:
         raise CorpusError(
             f"{', '.join(paths)} has changed since {model.name} was trained on it (its SHA-256 "

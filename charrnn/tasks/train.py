@@ -6,8 +6,9 @@ The samples on the way are written by the same numpy code that `charrnn sample` 
 """
 
 import math
+import shlex
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -78,7 +79,7 @@ def start_run(
     should_stop: Callable[[], bool] = lambda: False,
     should_continue: Callable[[UnfinishedRun], bool] = lambda _: True,
     world: World = SINGLE_PROCESS,
-) -> Iterator[RunReport]:
+) -> Generator[RunReport, None, None]:
     """Train on `corpus` and keep the run's files; yield a report of each thing that happens.
 
     Closed early, as by a `break` out of its loop, it saves the run as a stop does.
@@ -97,7 +98,7 @@ def start_run(
         request = _resolve_request(corpus, settings, texts, world, locks)
         yield Reading(request.corpus_paths)
         with world.main_process_first():  # it builds the ids; the others find them in the cache
-            text = _open_text(request)
+            text = open_text(request)
 
         # Where the same command left a run unfinished, that one continues.
         found = train_request.find_unfinished(request, text)
@@ -168,7 +169,7 @@ def _resolve_request(
     return request
 
 
-def _open_text(request: TrainRequest) -> Corpus:
+def open_text(request: TrainRequest) -> Corpus:
     """Return the text of a run; where a resumed one does not find it, say how to name it."""
     if not request.corpus_paths:
         return corpus_from_text(request.given_texts, request.text, known=request.known_vocab)
@@ -180,7 +181,7 @@ def _open_text(request: TrainRequest) -> Corpus:
         if request.resumed is None or not isinstance(missing, FileNotFoundError):
             raise
         path = missing.filename
-        resume = f"--resume {request.resumed.name}"
+        resume = f"--resume {shlex.quote(request.resumed.name)}"
         is_held_out = path == request.text.val_file
         command = f"{resume} --val-file NEW_PLACE" if is_held_out else f"NEW_PLACE {resume}"
         raise CorpusError(
@@ -215,11 +216,11 @@ def _load_state(
                 "in the same order, or start a new run from its weights: "
                 f"charrnn.train(texts=..., init_from={run.name!r})"
             )
-        place = " ".join(request.corpus_paths)
+        place = shlex.join(request.corpus_paths)
         raise CheckpointError(
             f"the text of {corpus.name} is not the one that run {run.name!r} was trained on; bring "
             "that one back, or start a new run from its weights: "
-            f"charrnn train {place} --init-from {run.name}"
+            f"charrnn train {place} --init-from {shlex.quote(run.name)}"
         )
     step = last.progress["step"]
     try:
@@ -228,7 +229,7 @@ def _load_state(
     except (LookupError, ConfigError) as error:
         raise CheckpointError(
             f"the training state of {run.path} does not fit ({error}); start a new run, from its "
-            f"weights by --init-from {run.name}"
+            f"weights by --init-from {shlex.quote(run.name)}"
         ) from error
     snapshot = Snapshot(step, last.config, last.weights, last.training, last.progress)
     if not run.best.exists():
@@ -243,7 +244,7 @@ def _load_state(
         figures = (val_nats, float(file.summary["train_nats"]), int(file.summary["step"]))
         return snapshot, Best(*figures, weights=file.weights), ()
     except CheckpointError as error:
-        reason = str(error)
+        reason = error.message
     except (LookupError, TypeError, ValueError) as error:
         reason = f"{run.best} does not say how good it is ({error!r})"
     # The run can continue without: its next evaluation writes another.
@@ -295,8 +296,8 @@ def _naming_what_was_saved(recorder: Recorder) -> Iterator[None]:
     except DivergedError as error:
         if not recorder.is_main:
             raise
-        raise DivergedError(f"{error}; {recorder.describe_best()}") from error
+        raise DivergedError(f"{error.message}; {recorder.describe_best()}") from error
     except ProcessLostError as error:
         if recorder.run is None:
             raise
-        raise ProcessLostError(f"{error}; {recorder.describe_state()}") from error
+        raise ProcessLostError(f"{error.message}; {recorder.describe_state()}") from error

@@ -7,7 +7,8 @@ command given again finds the run that it left unfinished. tasks/train.py calls 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,7 +140,7 @@ def find_resumed(settings: Mapping[str, Any]) -> RunFolder | None:
     if run.resume is None:
         return None
     if run.name is not None:
-        raise ConfigError(f"--resume continues {run.resume!r} under its own name; drop --name")
+        raise ConfigError(f"a resumed run keeps its name, {run.resume!r}; leave --name out")
     return find_run(run.resume, Path(run.checkpoints))
 
 
@@ -273,7 +274,7 @@ def _refuse_change(
     in_force = f"{chosen!r} (chosen)" if is_chosen else "not set" if kept is None else repr(kept)
     flag = "--" + key.replace("_", "-")
     is_fixed = key in (*SHAPE, "init_from")  # a run from its weights could not change it either
-    way_out = "" if is_fixed else f" from its weights, by --init-from {name}"
+    way_out = "" if is_fixed else f" from its weights, by --init-from {shlex.quote(name)}"
     raise ConfigError(
         f"{key} of run {name!r} is {in_force} and cannot change; leave {flag} out, or start a new "
         f"run{way_out}"
@@ -299,15 +300,55 @@ def find_unfinished(request: TrainRequest, corpus: Corpus) -> UnfinishedRun | No
     name = request.run.name
     checkpoints = Path(request.run.checkpoints)
     runs = list_runs(checkpoints) if name is None else [named_run(name, checkpoints)]
+    return next(
+        filter(None, (each.unfinished for each in _iter_alike(runs, request, corpus))), None
+    )
+
+
+@dataclass(frozen=True)
+class AlikeRun:
+    """A run of the same settings and text, and its newest state."""
+
+    run: RunFolder
+    state: ModelFile
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended."""
+        return bool((self.state.progress or {}).get("is_finished"))
+
+    @property
+    def unfinished(self) -> UnfinishedRun | None:
+        """The run as one that can continue, unless it has ended."""
+        if self.is_finished:
+            return None
+        return UnfinishedRun(self.run, int((self.state.progress or {})["step"]))
+
+
+def find_alike(request: TrainRequest, corpus: Corpus) -> AlikeRun | None:
+    """Return the newest run of the same settings and text, whatever its name; a finished one first.
+
+    None also where the request asks for a new run.
+    """
+    if request.run.on_unfinished == "new" or request.run.overwrite:
+        return None
+    runs = list_runs(Path(request.run.checkpoints))
+    alike = list(_iter_alike(runs, request, corpus))
+    return next((each for each in alike if each.is_finished), next(iter(alike), None))
+
+
+def _iter_alike(
+    runs: Iterable[RunFolder], request: TrainRequest, corpus: Corpus
+) -> Iterator[AlikeRun]:
+    """Yield those of the runs that have the same settings and text."""
     for run in runs:
-        step = _unfinished_step(run, request, corpus)
-        if step is not None:
-            return UnfinishedRun(run, step)
-    return None
+        state = _state_of(run, request, corpus)
+        if state is not None:
+            yield AlikeRun(run, state)
 
 
-def _unfinished_step(run: RunFolder, request: TrainRequest, corpus: Corpus) -> int | None:
-    """Return the step that a run was saved after; None if it has ended or is another's."""
+def _state_of(run: RunFolder, request: TrainRequest, corpus: Corpus) -> ModelFile | None:
+    """Return the newest state of a run of the same settings and text; None of any other run."""
     try:
         # The small file first: most runs differ there, and a state may be hundreds of megabytes.
         # Such a run wrote it byte for byte.
@@ -316,11 +357,8 @@ def _unfinished_step(run: RunFolder, request: TrainRequest, corpus: Corpus) -> i
         last, _ = run.read_state()
     except (CheckpointError, OSError, ValueError):  # no such run, or one that cannot continue
         return None
-    progress = last.progress or {}
     sha256 = last.summary.get("corpus", {}).get("sha256")
     own = config.with_new_names(last.summary.get("settings", {}))
     # The small file may have been exchanged: what shapes the model is asked of the state itself.
     is_same = all(own.get(k) == v for k, v in request.settings.items() if k not in _CHANGEABLE)
-    if progress.get("is_finished") or sha256 != corpus.sha256 or not is_same:
-        return None
-    return int(progress["step"])
+    return last if sha256 == corpus.sha256 and is_same else None

@@ -119,7 +119,7 @@ def run_worker() -> None:
         try:
             result = run_job(json.loads(line))
         except CharRNNError as error:
-            result = {"error": type(error).__name__, "message": str(error)}
+            result = {"error": type(error).__name__, "message": error.message}
         except MemoryError:
             message = "no memory is left to read the text; CHARRNN_WORKERS=1 takes the least"
             result = {"error": "OutOfMemoryError", "message": message}

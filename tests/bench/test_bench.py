@@ -298,7 +298,7 @@ def test_sizes_that_do_not_fit_are_named(
 ) -> None:
     monkeypatch.setattr(benchmark, "measure_training", fail)
 
-    with pytest.raises(OutOfMemoryError, match="training rnn 1×8; lower --hidden-sizes"):
+    with pytest.raises(OutOfMemoryError, match="training rnn 1×8; lower hidden_sizes"):
         list(measure_speeds(["rnn"], [8], {"threads": 1}, QUICK))
 
 

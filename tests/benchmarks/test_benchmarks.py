@@ -162,7 +162,7 @@ def test_a_file_that_is_no_such_table_is_left_alone(table: Table) -> None:
     table.path.parent.mkdir()
     table.path.write_text("name,price\na,3\n", encoding="utf-8")
 
-    with pytest.raises(ConfigError, match=r"sizes\.csv has a column 'price'.*--table"):
+    with pytest.raises(ConfigError, match=r"sizes\.csv has a column 'price'.*table"):
         table.open()
     assert table.path.read_text("utf-8") == "name,price\na,3\n"
 

@@ -27,7 +27,7 @@ def error_of(folder: Path) -> str:
     """Return the message that a second holder is turned away with."""
     with pytest.raises(RunLockedError) as caught, hold_folder(folder):
         pass
-    return str(caught.value)
+    return caught.value.message
 
 
 def test_a_folder_is_held_by_one_and_free_after_it(tmp_path: Path) -> None:

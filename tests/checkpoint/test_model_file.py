@@ -108,7 +108,7 @@ def error_of(data: bytes) -> str:
     """Return the message of the CheckpointError that these bytes end in."""
     with pytest.raises(CheckpointError) as caught:
         unpack_model(data, "some.file")
-    return str(caught.value)
+    return caught.value.message
 
 
 def header_end(data: bytes) -> int:
@@ -654,7 +654,7 @@ def refusal(path: Path) -> str:
     """Return the message with which this file is not read, its path as "some.file"."""
     with pytest.raises(CheckpointError) as caught:
         read_model(path)
-    return str(caught.value).replace(str(path), "some.file")
+    return caught.value.message.replace(str(path), "some.file")
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def error_of(name: str | None, checkpoints: Path) -> str:
     """Return the message of the CheckpointError that looking for a model ends in."""
     with pytest.raises(CheckpointError) as caught:
         find_model(name, checkpoints)
-    return str(caught.value)
+    return caught.value.message
 
 
 # Names
@@ -163,7 +163,7 @@ def test_an_invalid_folder_name_is_refused_by_name(tmp_path: Path, name: str) ->
 def test_a_taken_name_is_refused_with_both_options(make_run: MakeRun) -> None:
     run = make_run("mine")
     with pytest.raises(
-        ConfigError, match=r"'mine'.* already; continue it with --resume mine,.* --name"
+        ConfigError, match=r"'mine'.* already; continue it with resume=.mine.,.* name"
     ):
         claim(run.path.parent, "mine")
 
@@ -198,7 +198,9 @@ def test_a_run_that_a_killed_process_set_aside_is_put_back(make_run: MakeRun) ->
     run.save_settings({"steps": 3})
     (run.path / "best.safetensors").write_bytes(b"of the run that was to replace it")
     assert [each.name for each in list_runs(run.path.parent)] == ["mine"]
-    with pytest.raises(ConfigError, match="--resume mine, replace it with --overwrite, or give"):
+    with pytest.raises(
+        ConfigError, match=r"resume=.mine., replace it with overwrite=True, or give"
+    ):
         claim(run.path.parent, "mine")
 
     assert not run.replaced.exists()
@@ -578,7 +580,7 @@ def test_a_state_without_training_arrays_cannot_be_resumed(
 def resume_error(run: RunFolder) -> str:
     with pytest.raises(CheckpointError) as caught:
         run.read_state()
-    return str(caught.value)
+    return caught.value.message
 
 
 def test_a_run_without_states_names_its_best_weights(make_run: MakeRun) -> None:

@@ -65,7 +65,7 @@ def error_of(data: bytes, owner: Owner = LSTM) -> str:
     """Return the message of the CheckpointError that these bytes end in."""
     with pytest.raises(CheckpointError) as caught:
         unpack_state(bytearray(data), "some.state", owner)
-    return str(caught.value)
+    return caught.value.message
 
 
 def forge(edit: Callable[[dict[str, Any], dict[str, Any]], object]) -> bytes:
@@ -198,7 +198,7 @@ def test_a_foreign_file_is_refused_as_foreign(tmp_path: Path) -> None:
         "some.state is not a charrnn state, or its first bytes are damaged; "
         "give a file that --save-state wrote"
     )
-    with pytest.raises(CheckpointError, match="is a folder; give a file that --save-state wrote"):
+    with pytest.raises(CheckpointError, match="is a folder; give a file that save_state wrote"):
         read_state(tmp_path, LSTM)
     with pytest.raises(CheckpointError, match="No such file"):
         read_state(tmp_path / "none", LSTM)

@@ -118,7 +118,7 @@ def test_the_way_out_fits_a_text_in_which_all_characters_come_again() -> None:
     text = "".join(map(chr, range(0x10000, 0x10001 + MAX_ALPHABET)))
     Path("twice.txt").write_bytes((text * 2).encode())
 
-    with pytest.raises(CorpusError, match="--min-count 3 to spell"):
+    with pytest.raises(CorpusError, match="min_count=3 to spell"):
         open_corpus(["twice.txt"], TextConfig(min_count=2))
     assert open_corpus(["twice.txt"], TextConfig(min_count=3)).vocab.size == 256
 

@@ -72,7 +72,7 @@ def test_what_is_no_number_is_never_saved_and_the_run_goes_on_or_says_why_not(
                 assert reports[-1].finished.step == STEPS
                 went_on += 1
             except DivergedError as error:
-                assert "lower --learning-rate" in str(error)  # noqa: PT017
+                assert "lower learning_rate" in str(error)  # noqa: PT017
                 ended += 1
             rollbacks += sum(isinstance(r, Incident) and r.kind == "rollback" for r in reports)
             saved += sum(isinstance(report, Snapshot) for report in reports)

@@ -195,7 +195,7 @@ def test_costs_and_alternatives_are_those_of_the_ordinary_sampler(make_model: Ma
 def test_an_unsupported_setting_is_refused_by_name(
     settings: dict[str, Any], make_model: Make
 ) -> None:
-    option = "--" + next(iter(settings)).replace("_", "-")
+    option = next(iter(settings))
 
     with pytest.raises(ConfigError, match=f"does not support {option}; leave one of them out"):
         GpuBackend(make_model(), SampleConfig(**settings), "cpu")

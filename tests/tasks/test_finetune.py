@@ -163,7 +163,7 @@ def test_another_shape_is_refused_by_name(make_model: MakeModel, name: str, valu
     with pytest.raises(ConfigError) as caught:
         with_model_shape(model, "book", {name: value})
 
-    assert str(caught.value) == (
+    assert caught.value.message == (
         f"{name} of model 'book' is {getattr(model, name)!r} and cannot become {value!r}; leave "
         f"--{name.replace('_', '-')} out, or train a new model without --init-from"
     )

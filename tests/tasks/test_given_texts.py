@@ -59,14 +59,14 @@ def test_eval_reads_a_literal_text_as_it_reads_a_file(model: ModelFile, split: s
 @pytest.mark.parametrize(
     ("request_", "error", "words"),
     [
-        (EvalTextRequest(text="ab", files=("text.txt",)), ConfigError, "--file and --text both"),
-        (EvalTextRequest(text="ab", encoding="utf-8"), ConfigError, "--encoding says how to read"),
-        (EvalTextRequest(text=r"a\nb"), ConfigError, "--text is .* with backslashes"),
+        (EvalTextRequest(text="ab", files=("text.txt",)), ConfigError, "files and text both"),
+        (EvalTextRequest(text="ab", encoding="utf-8"), ConfigError, "encoding says how to read"),
+        (EvalTextRequest(text=r"a\nb"), ConfigError, "text is .* with backslashes"),
         (EvalTextRequest(text=""), CorpusError, "text given leaves 0 characters to score"),
         (EvalTextRequest(text="a"), CorpusError, "text given leaves 1 character to score"),
         (EvalTextRequest(text="abß", unknown="error"), VocabError, "never saw 'ß'"),
         (EvalTextRequest(text="aß"), CorpusError, "text given leaves 1 character to score"),
-        (EvalTextRequest(unknown="map"), ConfigError, "--unknown is for a text of --file or"),
+        (EvalTextRequest(unknown="map"), ConfigError, "unknown is for a text of files or"),
     ],
 )
 def test_eval_refuses_a_literal_text_that_cannot_be_scored(

@@ -39,7 +39,7 @@ def test_a_weight_is_the_number_after_the_last_colon(text: str, name: str, weigh
 def test_a_missing_name_or_weight_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_models(models=["a:1", text])
-    assert str(caught.value) == (
+    assert caught.value.message == (
         f"-m is {text!r}; write a model's name, a colon and its weight, above 0 and at most 1000, "
         "such as book:1"
     )
@@ -58,7 +58,7 @@ def test_any_name_with_a_weight_comes_back(name: str, weight: float) -> None:
 def test_a_model_named_twice_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         open_models("book", ["tale:2"])
-    assert str(caught.value) == (
+    assert caught.value.message == (
         "MODEL 'book' and -m 'tale:2' both name a model; give each one by -m"
     )
 
@@ -67,6 +67,6 @@ def test_a_negative_model_has_a_strength_and_a_default_one() -> None:
     assert parse_model_spec("book", is_negative=True) == ("book", 0.5)
     assert parse_model_spec("book:1.5", is_negative=True) == ("book", 1.5)
     with pytest.raises(
-        ConfigError, match=r"^--negative-model is 'book:0'; .* its strength, .*book:0\.5$"
+        ConfigError, match=r"^negative_model is 'book:0'; .* its strength, .*book:0\.5$"
     ):
         parse_model_spec("book:0", is_negative=True)

@@ -104,5 +104,5 @@ def test_models_of_another_folder_are_found(models: OpenModels) -> None:
 def test_a_beam_is_not_chosen_among(models: OpenModels, request_: dict[str, int]) -> None:
     beam = replace(CONFIG, beam=4)
 
-    with pytest.raises(ConfigError, match="leave --best-of"):
+    with pytest.raises(ConfigError, match="leave best_of"):
         list(iter_samples(models, "ab", beam, SampleRequest(**request_)))

@@ -39,4 +39,4 @@ def complaint(sources: list[Source], **options: str) -> str:
     """Return the message of the CorpusError that reading ends in."""
     with pytest.raises(CorpusError) as caught:
         read_text(sources, **options)
-    return str(caught.value)
+    return caught.value.message

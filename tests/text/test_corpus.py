@@ -691,7 +691,7 @@ def test_bytes_come_back_exactly(
 
 def test_options_that_change_a_text_do_not_go_with_bytes() -> None:
     for settings in ({"lowercase": True}, {"encoding": "latin-1"}, {"document_end": "x"}):
-        with pytest.raises(ConfigError, match=r"unit byte .*; leave --\S+ out"):
+        with pytest.raises(ConfigError, match=r"unit byte .*; leave \w+ out"):
             TextConfig(unit="byte", **settings)  # type: ignore[arg-type]
 
 

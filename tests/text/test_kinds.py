@@ -83,7 +83,7 @@ def test_text_in_any_encoding_is_text(text: bytes) -> None:
 def test_a_file_that_was_named_must_be_text(tmp_path: Path) -> None:
     (tmp_path / "song.mid").write_bytes(b"MThd\0\0\0\x06\0\x01")
     with open_sources([str(tmp_path / "song.mid")]) as sources:
-        with pytest.raises(CorpusError, match=r"song\.mid is a MIDI file, not .* --unit byte"):
+        with pytest.raises(CorpusError, match=r"song\.mid is a MIDI file, not .*unit=.byte."):
             inspect_sources(sources, TextConfig())
 
         assert inspect_sources(sources, TextConfig(unit="byte")) == sources
@@ -152,7 +152,7 @@ def test_bad_bytes_far_into_a_file_do_not_make_it_another_encoding(tmp_path: Pat
     (tmp_path / "half.txt").write_bytes(half)
     with open_sources([str(tmp_path / "half.txt")]) as sources:
         found = inspect_sources(sources, TextConfig(encoding="auto"))
-        with pytest.raises(CorpusError, match=r"lines 4,001, 4,002, 4,003, …\).* --errors replace"):
+        with pytest.raises(CorpusError, match=r"lines 4,001, 4,002, 4,003, …\).* errors=.replace."):
             list(iter_text(found))
 
         assert "".join(iter_text(found, errors="replace")).count("\ufffd") == 160

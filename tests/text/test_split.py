@@ -227,7 +227,7 @@ def test_nothing_may_be_held_out() -> None:
 
 
 def test_records_that_are_all_alike_cannot_be_drawn() -> None:
-    with pytest.raises(CorpusError, match=r"only one record to draw from.* --split tail"):
+    with pytest.raises(CorpusError, match=r"only one record to draw from.* split=.tail."):
         corpus_from_text("same\n" * 100, TextConfig(split="records"))
 
 

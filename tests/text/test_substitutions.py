@@ -103,15 +103,15 @@ def test_a_text_that_can_be_encoded_comes_back_as_it_is(unknown: str) -> None:
 @pytest.mark.parametrize(
     ("text", "alphabet", "words"),
     [
-        ("“a”", ASCII, r"never saw '“' \(U\+201C .* MARK\); pass --unknown map \(“ → \", ” → \"\)"),
-        ("Hi", LOWER, r"'H' \(.*\): it knows only lower case; pass --unknown map \(H → h\), or"),
-        (nfd("é"), "é", r"\): the text is in another normal form than the model's; pass --unknown"),
+        ("“a”", ASCII, r"never saw '“' \(U\+201C .* MARK\); pass unknown=.map. \(“ → \", ” → \"\)"),
+        ("Hi", LOWER, r"'H' \(.*\): it knows only lower case; pass unknown=.map. \(H → h\), or"),
+        (nfd("é"), "é", r"\): the text is in another normal form than the model's; pass unknown"),
         (
             "☃",
             ASCII,
-            r"SNOWMAN\); remove it, or pass --unknown skip to leave it out, or train",
+            r"SNOWMAN\); remove it, or pass unknown=.skip. to leave it out, or train",
         ),
-        ("“☃", ASCII, r"map \(“ → \"\), or skip to leave it out; map leaves out ☃ too, as"),
+        ("“☃", ASCII, r"map. \(“ → \"\), or skip to leave it out; map leaves out ☃ too, as"),
     ],
 )
 def test_an_error_names_the_way_out(text: str, alphabet: str, words: str) -> None:

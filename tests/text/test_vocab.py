@@ -208,7 +208,7 @@ def test_unknown_characters_are_named_with_their_code_points_and_a_hint() -> Non
     with pytest.raises(VocabError) as caught:
         Vocab("ab").encode("a中b\x07é中")
 
-    assert str(caught.value) == (
+    assert caught.value.message == (
         "the model never saw '\\x07' (U+0007), 'é' (U+00E9 LATIN SMALL LETTER E WITH ACUTE), "
         "'中' (U+4E2D CJK UNIFIED IDEOGRAPH-4E2D); remove it, "
         "or train with --min-count 2, which spells rare characters as bytes, so that any text works"

@@ -277,12 +277,12 @@ def test_memory_that_suffices_for_a_step_but_not_for_its_recording_cuts_no_slice
         (
             "cpu",
             1,
-            "--cuda-graph captures steps on a CUDA GPU, and this run is on cpu; leave it out",
+            "cuda_graph captures steps on a CUDA GPU, and this run is on cpu; leave it out",
         ),
         (
             "cuda",
             2,
-            "--cuda-graph captures the steps of one process, and 2 train together; leave it",
+            "cuda_graph captures the steps of one process, and 2 train together; leave it",
         ),
     ],
 )

@@ -168,7 +168,7 @@ def test_a_loss_that_is_no_number_is_an_error_that_names_the_rate() -> None:
     with torch.no_grad():
         model.output.bias.fill_(torch.inf)
 
-    with pytest.raises(DivergedError, match=r"at character 0 .* lower --dynamic-rate than 0\.01"):
+    with pytest.raises(DivergedError, match=r"at character 0 .* lower dynamic_rate than 0\.01"):
         compare_dynamic([model], make_ids(30), VOCAB, FAST)
 
 

@@ -155,9 +155,9 @@ def test_a_resumed_run_can_be_made_longer() -> None:
 @pytest.mark.parametrize(
     ("length", "doubled"),
     [
-        ({"steps": 8}, "--steps 16"),
-        ({"epochs": 0.5}, r"--epochs (1|1\.1)"),
-        ({"budget": "0.3s"}, r"--budget \ds"),
+        ({"steps": 8}, "steps=16"),
+        ({"epochs": 0.5}, r"epochs=(1|1\.1)"),
+        ({"budget": "0.3s"}, r'budget="\ds"'),
     ],
 )
 def test_a_finished_run_says_how_to_train_it_further(length: dict[str, Any], doubled: str) -> None:
@@ -178,7 +178,7 @@ def test_a_finished_run_names_a_time_in_a_handy_unit(seconds: float, doubled: st
     snapshot = list(train(corpus, make_config(budget="0.3s")))[-1].snapshot
     progress = snapshot.progress | {"elapsed_seconds": seconds}
 
-    with pytest.raises(ConfigError, match=rf"--budget {doubled}$"):
+    with pytest.raises(ConfigError, match=rf'budget="{doubled}"$'):
         next(train(corpus, make_config(budget="0.3s"), resume=replace(snapshot, progress=progress)))
 
 
@@ -424,7 +424,7 @@ def test_a_loss_that_stays_no_number_ends_the_run_after_three_returns(
     poison(monkeypatch, lambda step: step > 12)
     seen: list[Report] = []
 
-    with pytest.raises(DivergedError, match=r"lower --learning-rate than .* or a smaller --clip"):
+    with pytest.raises(DivergedError, match=r"lower learning_rate than .* or a smaller clip"):
         collect(train(make_corpus(), make_config(steps=40, eval_every=10)), seen)
     rollbacks = [each for each in reports_of(Incident, seen) if each.kind == "rollback"]
     assert [each.rate_factor for each in rollbacks] == [0.5, 0.25, 0.125]
@@ -632,7 +632,7 @@ def test_memory_that_runs_out_while_a_report_is_written_is_not_blamed_on_the_siz
 
     with pytest.raises(OutOfMemoryError, match=f"write the {kind.__name__.lower()} ") as caught:
         list(train(make_corpus(), make_config(), record=record))
-    assert "--hidden-size" not in str(caught.value)
+    assert "hidden_size" not in str(caught.value)
 
 
 def test_lanes_in_slices_learn_what_all_lanes_at_once_learn(
@@ -689,7 +689,7 @@ def test_too_little_memory_for_one_lane_names_the_settings_to_lower(
 ) -> None:
     fail_above(monkeypatch, lanes=0)
 
-    with pytest.raises(OutOfMemoryError, match=r"lower --hidden-size, --num-layers or --seq-len"):
+    with pytest.raises(OutOfMemoryError, match=r"lower hidden_size, num_layers or seq_len"):
         next(train(make_corpus(), make_config()))
 
 

@@ -82,7 +82,7 @@ def test_sizes_that_cannot_fit_are_refused_with_both_numbers(
 ) -> None:
     monkeypatch.setattr(memory, "machine_memory_bytes", lambda: 2_000_000_000)
     with pytest.raises(
-        OutOfMemoryError, match=r"at least 137\.\d GB .* may have 2\.0 GB; lower --hidden-size"
+        OutOfMemoryError, match=r"at least 137\.\d GB .* may have 2\.0 GB; lower hidden_size"
     ):
         choose_micro_batches(make_plan(hidden_size=32_768), CPU)
 

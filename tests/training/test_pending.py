@@ -179,7 +179,7 @@ def test_a_loss_that_stays_no_number_ends_the_run(monkeypatch: pytest.MonkeyPatc
     defer(monkeypatch)
     poison(monkeypatch, *range(12, 9999))
 
-    with pytest.raises(DivergedError, match=r"lower --learning-rate than"):
+    with pytest.raises(DivergedError, match=r"lower learning_rate than"):
         list(train(CORPUS, make_config(eval_every=10)))
 
 

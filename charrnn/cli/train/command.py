@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command, Option, given_settings, read_config, settings_options
 from charrnn.cli.signals import Stopped, StopSignal
 from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig, as_dict
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, ConfigError
 
 if TYPE_CHECKING:
     from charrnn.checkpoint.run_folder import RunFolder
     from charrnn.cli.train.display import Display
-    from charrnn.tasks.train import RunReport
+    from charrnn.tasks.fit import Report
     from charrnn.tasks.train_request import UnfinishedRun
     from charrnn.training.distributed import World
 
@@ -32,16 +32,25 @@ charrnn train --resume book                 continue a stopped run
 charrnn train book.txt --cell gru --hidden-size 512 --num-layers 2
 charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train letters.txt --init-from book  start from another model's weights
+charrnn train book.txt --seeds 1,2,3        three runs, their mean and spread
 torchrun --nproc-per-node 2 -m charrnn train book.txt  with two processes
 """
 _COMMON = (
     *("budget", "name", "resume", "cell", "hidden_size", "num_layers", "dropout"),
     *("seed", "init_from", "encoding", "config", "quiet"),
 )
-_NO_SETTINGS = {"corpus", "config", "print_config", "quiet", "as_json"}
+_NO_SETTINGS = {"corpus", "config", "seeds", "print_config", "quiet", "as_json"}
 _run_option: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = partial(
     click.option, cls=Option, section="Run"
 )
+
+
+def _read_seeds(_: click.Context, __: click.Parameter, text: str | None) -> list[int] | None:
+    """Read "1,2,3"."""
+    try:
+        return None if text is None else [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no list of seeds, such as 1,2,3") from error
 
 
 @click.command("train", cls=Command, examples=_EXAMPLES, common=_COMMON)
@@ -58,6 +67,12 @@ _run_option: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] =
     envvar="CHARRNN_CONFIG",
     help="TOML file of settings, as in hidden_size = 256; options and the environment override it",
 )
+@_run_option(
+    "--seeds",
+    metavar="N,N,...",
+    callback=_read_seeds,
+    help="train a run for each seed, NAME-seedN, and report mean ± sd; the same command continues",
+)
 @_run_option("--print-config", is_flag=True, help="print the settings as TOML and exit")
 @_run_option("--quiet", "-q", is_flag=True, envvar="CHARRNN_QUIET", help="show errors only")
 @_run_option(
@@ -72,6 +87,7 @@ def command(
     ctx: click.Context,
     /,
     corpus: tuple[str, ...],
+    seeds: list[int] | None,
     print_config: bool,
     quiet: bool,
     as_json: bool,
@@ -86,22 +102,30 @@ def command(
     given = given_settings(ctx, rivals=LENGTHS)
     settings = {key: value for key, value in given.items() if key not in _NO_SETTINGS}
     if not print_config:
-        _run(corpus, settings, quiet=quiet, as_json=as_json)
+        _run(corpus, settings, seeds, quiet=quiet, as_json=as_json)
         return
     from charrnn.checkpoint.run_folder import format_toml
     from charrnn.tasks.train_request import split_settings
 
     values: dict[str, Any] = {"corpus": list(corpus) or None}
+    values["seeds"] = seeds and ",".join(map(str, seeds))
     for config in split_settings(settings):
         values |= as_dict(config)
     click.echo(format_toml(values), nl=False)
 
 
-def _run(corpus: tuple[str, ...], settings: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
+def _run(
+    corpus: tuple[str, ...],
+    settings: dict[str, Any],
+    seeds: list[int] | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Train and show it, alone or as one of several processes, of which one reports each error."""
     world: World | None = None
     run: RunFolder | None = None
-    last: RunReport | None = None
+    last: Report | None = None
     closed: OSError | None = None
     is_stopped = False  # all processes together, at the same step
     if "RANK" in os.environ:  # a lost process is reported in one line, without torch's warnings
@@ -110,6 +134,8 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], *, quiet: bool, as_j
         with StopSignal() as stop:
             # torch loads here, with the signals caught.
             from charrnn.cli.train.display import Silent, make_display
+            from charrnn.cli.train.seeds import SeedsDisplay
+            from charrnn.tasks.fit import SeedsFinished, train_seeds
             from charrnn.tasks.recorder import RunFinished
             from charrnn.tasks.train import Opened, Reading, start_run
             from charrnn.training.distributed import init_world
@@ -118,17 +144,24 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], *, quiet: bool, as_j
             stop.is_loaded = True
             with init_world() as world:
                 can_ask = world.world_size == 1 and not quiet and not as_json
-                display = make_display(
+                make = partial(
+                    make_display,
                     quiet=quiet or not world.is_main_process,
                     as_json=as_json and world.is_main_process,
                 )
+                display: Any = make()
+                start: Callable[..., Iterator[Any]] = partial(start_run, world=world)
+                if seeds is not None:
+                    if world.world_size > 1:
+                        raise ConfigError("--seeds trains run after run; start it without torchrun")
+                    start = partial(train_seeds, seeds)
+                    display = SeedsDisplay(make, quiet, as_json)
                 with closing(display):
-                    for last in start_run(
+                    for last in start(
                         corpus,
                         settings,
                         should_stop=stop.is_set,
                         should_continue=partial(_ask, display) if can_ask else lambda _: True,
-                        world=world,
                     ):
                         # Nothing is polled while the text is read and after the last step.
                         stop.is_polled = not isinstance(last, Reading | Finished)
@@ -143,9 +176,11 @@ def _run(corpus: tuple[str, ...], settings: dict[str, Any], *, quiet: bool, as_j
                             display = Silent()  # a closed terminal does not end a run
         if closed is not None:
             raise closed
-        is_stopped = not isinstance(last, RunFinished) or last.finished.reason == "stopped"
+        is_stopped = not isinstance(last, RunFinished | SeedsFinished) or (
+            isinstance(last, RunFinished) and last.finished.reason == "stopped"
+        )
         if is_stopped:  # without a signal here, another process got one
-            raise Stopped(stop.number or signal.SIGTERM, run)
+            raise Stopped(stop.number or signal.SIGTERM, run, is_one_of_several=seeds is not None)
     except (CharRNNError, Stopped) as error:
         if world is None or world.should_report(error, is_common=is_stopped):
             raise

@@ -97,7 +97,9 @@ class Repl:
                 if exit.signal_number or is_warned:
                     raise
                 is_warned = True
-                self._view.complain(f"{error}; /save it elsewhere; /quit again loses the text")
+                self._view.complain(
+                    f"{error.message}; /save it elsewhere; /quit again loses the text"
+                )
 
     def complete(self, line: str) -> list[str]:
         """Return what `line` may become at Tab: commands by their names, text by the model."""
@@ -140,7 +142,7 @@ class Repl:
             except click.ClickException as error:  # from the editor
                 self._view.complain(error.format_message())
             except CharRNNError as error:  # which names an option; here it is a command
-                self._view.complain(str(error).replace("--unknown", "/unknown"))
+                self._view.complain(error.message.replace("--unknown", "/unknown"))
 
     def _answer(self, line: str) -> None:
         """Do what a line asks for."""
@@ -150,7 +152,7 @@ class Repl:
                 self._session = self._session.add(words)
                 self._tell_changes(words)
             except VocabError as error:  # the whole line is refused, and is still in the history
-                raise VocabError(f"{error}; press ↑ to edit your line") from error
+                raise VocabError(f"{error.message}; press ↑ to edit your line") from error
         elif name in commands.COMMANDS:
             # /undo 2 is do_undo("2"), as in Python's own cmd module; /save! is do_save_over.
             getattr(self, "do_" + name.replace("!", "_over"))(words)
@@ -252,7 +254,8 @@ class Repl:
             self._session = self._session.rewrite(text)
         except CharRNNError as error:
             path = self._autosave.edit_path
-            raise ConfigError(f"{error}; your edit is in {path}, /edit opens it again") from error
+            hint = f"your edit is in {path}, /edit opens it again"
+            raise ConfigError(f"{error.message}; {hint}") from error
         self._autosave.forget_edit()
         self._tell_changes(text)
         self._show_end()

@@ -92,7 +92,7 @@ def make_constraint(
         try:
             vocab.encode("".join(config.choices))
         except VocabError as error:
-            raise ConfigError(f"choices cannot be written: {error}") from error
+            raise ConfigError(f"choices cannot be written: {error.message}") from error
         nfa = read_texts(config.choices, "choices")
     else:
         return None

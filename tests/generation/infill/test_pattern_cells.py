@@ -134,8 +134,8 @@ def test_the_text_is_read_in_the_model_s_normal_form(make_model: Make) -> None:
     [
         ("ab", {}, "nothing to fill: write _ for an unknown character or [*] for any number of"),
         ("", {}, "nothing to fill"),
-        ("ab", {"blank": "?", "gap": ""}, "fill: write [?] for an unknown character; --blank"),
-        ("a*", {}, "ends with the gap [*], which nothing ends: .* --line"),
+        ("ab", {"blank": "?", "gap": ""}, "fill: write [?] for an unknown character; blank"),
+        ("a*", {}, "ends with the gap [*], which nothing ends: .* line=True"),
         ("_" + "a" * 10_000, {}, "has 10,001 characters, .* at most 10,000"),
         ("*" * 5000 + "a", {}, "has 10,001 characters, with its gaps at their longest"),
         ("_", {"only": ("digits",)}, "only 'digits' leaves no character"),
