@@ -73,18 +73,28 @@ _CORPORA = (  # what the text is, then where it comes from
 LIBRARY: dict[str, LibraryCorpus] = {corpus.name: corpus for corpus in _CORPORA}
 
 
-def get_corpus(name: str, folder: Path, on_progress: Progress | None = None) -> Path:
+def get_corpus(
+    name: str,
+    folder: Path,
+    on_progress: Progress | None = None,
+    limit_seconds: float | None = None,
+) -> Path:
     """Return the file of a named text, built or downloaded first if it is not in `folder`.
 
+    limit_seconds: how long a download may take; None for as long as it needs.
+
     Raises:
-        CorpusError: no such name, no network, or a file that is not the right one.
+        DownloadError: no network, or a server that fails, is too slow, or serves another file.
+        CorpusError: no such name, or a file that is not the right one.
         StorageError: the folder may not be written, or the disk is full.
     """
     corpus = _named(name)
     path = find_corpus(name, folder)
     if path is None:
-        is_built = corpus.kind == "built"
-        path = build_corpus(name, folder) if is_built else _fetch(corpus, folder, on_progress)
+        if corpus.kind == "built":
+            path = build_corpus(name, folder)
+        else:
+            path = _fetch(corpus, folder, on_progress, limit_seconds)
     if not _is_right(path, corpus.unpacked or (corpus.size_bytes, corpus.sha256)):
         # Nothing of ours ends half written, so this is someone's own file; it is not replaced.
         raise CorpusError(
@@ -177,7 +187,12 @@ def _named(name: str) -> LibraryCorpus:
     raise CorpusError(f"there is no corpus {name!r}{hint}; choose from {', '.join(LIBRARY)}")
 
 
-def _fetch(corpus: LibraryCorpus, folder: Path, on_progress: Progress | None) -> Path:
+def _fetch(
+    corpus: LibraryCorpus,
+    folder: Path,
+    on_progress: Progress | None,
+    limit_seconds: float | None,
+) -> Path:
     """Download NAME.txt, or NAME.zip, which is unpacked and then removed."""
     text = folder / f"{corpus.name}.txt"
     target = text.with_suffix(".zip") if corpus.unpacked else text
@@ -187,6 +202,7 @@ def _fetch(corpus: LibraryCorpus, folder: Path, on_progress: Progress | None) ->
             target,
             sha256=corpus.sha256,
             size_bytes=corpus.size_bytes,
+            limit_seconds=limit_seconds,
             on_progress=on_progress,
         )
     if corpus.unpacked:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from charrnn.analysis.baselines import score_baselines
 from charrnn.config import TextConfig, TrainConfig
+from charrnn.corpora.library import LIBRARY
 from charrnn.errors import CorpusError
 from charrnn.tasks.corpus_stats import summarise_corpus
 from charrnn.text.corpus import corpus_from_text
@@ -65,6 +69,47 @@ def test_a_text_that_is_here_needs_no_network(
     assert end_of("corpus", "get", "python-docs") == 0
 
     assert capsys.readouterr().out.splitlines()[-1] == "corpora/python-docs.txt"
+
+
+@pytest.fixture
+def silent_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let tiny-shakespeare be at a server that never answers."""
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        there = replace(LIBRARY["tiny-shakespeare"], url=url)
+        monkeypatch.setitem(LIBRARY, "tiny-shakespeare", there)
+        yield
+
+
+def test_a_text_that_does_not_come_in_time_is_replaced_by_another(
+    book: Path, silent_host: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replacement = ("--timeout", "0.2s", "--else", "unicode-names")
+
+    assert end_of("corpus", "get", "tiny-shakespeare", *replacement) == 0
+    out, err = capsys.readouterr()
+    assert out == "corpora/unicode-names.txt\n"
+    assert err.startswith(
+        "unicode-names instead of tiny-shakespeare: it did not arrive within 0.2 s\n"
+        "unicode-names: built from this Python; SHA-256 "
+    )
+
+
+def test_a_text_that_does_not_come_in_time_ends_with_3(
+    book: Path, silent_host: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "get", "tiny-shakespeare", "--timeout", "0.2") == 3
+    assert "it did not arrive within 0.2 s; try again later" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [("--timeout", "soon"), ("--else", "python-doc")])
+def test_a_wrong_time_or_replacement_is_refused_before_anything_is_fetched(
+    book: Path, wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "get", "unicode-names", *wrong) in (2, 3)
+    assert wrong[1] in capsys.readouterr().err
+    assert not Path("corpora").exists()
 
 
 def test_an_unknown_name_ends_with_the_nearest_one(
