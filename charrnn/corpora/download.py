@@ -128,7 +128,8 @@ def _complete(job: _Job) -> None:
     """Complete the .part and check it, in as many attempts as the job may take."""
     for attempt in range(job.retries + 1):
         try:
-            return _fetch(job)
+            _fetch(job)
+            return
         except _TransferError as error:
             if attempt == job.retries or job.is_late:
                 raise job.failure(str(error)) from error
@@ -142,7 +143,8 @@ def _complete_within(seconds: float, job: _Job) -> None:
 
     def work() -> None:
         try:
-            outcome.set_result(_complete(job))
+            _complete(job)
+            outcome.set_result(None)
         except BaseException as error:
             outcome.set_exception(error)
 
