@@ -20,6 +20,7 @@ from typing import Literal
 
 from charrnn.config import LIBRARY_FOLDER
 from charrnn.corpora.download import Progress, download
+from charrnn.corpora.prose import iter_passages, iter_remarks, shuffled
 from charrnn.errors import CorpusError
 from charrnn.storage import open_atomically
 from charrnn.wording import nearest
@@ -45,7 +46,7 @@ class LibraryCorpus:
 
 # fmt: off
 _CORPORA = (  # what the text is, then where it comes from
-    LibraryCorpus("python-docs", "Python's language reference", "PSF-2.0", "built", 465_000),
+    LibraryCorpus("python-docs", "prose from Python's own files", "PSF-2.0", "built", 630_000),
     LibraryCorpus("python-source", "Python's standard library", "PSF-2.0", "built", 12_000_000),
     LibraryCorpus("unicode-names", "names of characters", "Unicode-3.0", "built", 868_000),
     LibraryCorpus("tiny-shakespeare", "40,000 lines of plays", "public domain", "download",
@@ -239,19 +240,30 @@ def _hash_file(path: Path) -> str:
 
 
 def _python_docs() -> Iterator[str]:
+    """Yield passages of the language reference and of the modules, in one order for all of them."""
+    texts: list[str] = []
     with suppress(ImportError):
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
-        yield "\n\n".join(topics[key] for key in sorted(topics))
+        texts += [topics[key] for key in sorted(topics)]
+    for source in _iter_modules():
+        texts += iter_remarks(source)
+    # Shuffled, as the end of the text is held out, and would be all of one kind.
+    yield from shuffled(iter_passages(texts))
 
 
 def _python_source() -> Iterator[str]:
+    for source in _iter_modules():
+        yield source.rstrip() + "\n\n\n"
+
+
+def _iter_modules() -> Iterator[str]:
     """Yield each module, except tests, those that differ by machine, and those not in UTF-8."""
     for folder, folders, files in os.walk(sysconfig.get_path("stdlib")):
         folders[:] = sorted(set(folders) - _NOT_SOURCE)
         for name in sorted(files):
             if name.endswith(".py") and not name.startswith("_sysconfigdata"):
                 with suppress(OSError, UnicodeDecodeError):
-                    yield Path(folder, name).read_text(encoding="utf-8").rstrip() + "\n\n\n"
+                    yield Path(folder, name).read_text(encoding="utf-8")
 
 
 def _unicode_names() -> Iterator[str]:
@@ -261,9 +273,8 @@ def _unicode_names() -> Iterator[str]:
         name = unicodedata.name(chr(code), "")
         if name and not name.startswith("HANGUL SYLLABLE ") and not name.endswith(f"-{code:04X}"):
             names.append(name)
-    # Shuffled, the same way each time: the end of the text is held out, and would be all emoji.
-    names.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
-    yield "\n".join(names) + "\n"
+    # Shuffled, as the end of the text is held out, and would be all emoji.
+    yield "\n".join(shuffled(names)) + "\n"
 
 
 _BUILDERS: dict[str, Callable[[], Iterator[str]]] = {

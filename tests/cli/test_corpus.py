@@ -13,6 +13,7 @@ import pytest
 
 from charrnn.analysis.baselines import score_baselines
 from charrnn.config import TextConfig, TrainConfig
+from charrnn.corpora import library
 from charrnn.corpora.library import LIBRARY
 from charrnn.errors import CorpusError
 from charrnn.tasks.corpus_stats import summarise_corpus
@@ -32,7 +33,15 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_the_list_says_which_texts_are_here(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let python-docs be built from one page."""
+    monkeypatch.setitem(library._BUILDERS, "python-docs", lambda: iter([TEXT]))
+
+
+def test_the_list_says_which_texts_are_here(
+    book: Path, docs: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert end_of("corpus", "build", "python-docs") == 0
     capsys.readouterr()
     assert end_of("corpus", "list", "--json") == 0
@@ -52,18 +61,18 @@ def test_the_list_is_a_table_for_people(book: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_built_text_is_named_on_stdout_and_described_on_stderr(
-    book: Path, capsys: pytest.CaptureFixture[str]
+    book: Path, docs: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert end_of("corpus", "build", "python-docs", "--dir", "mine") == 0
 
     out, err = capsys.readouterr()
     assert out == "mine/python-docs.txt\n"
     assert "built from this Python; SHA-256" in err
-    assert "if" in Path("mine/python-docs.txt").read_text(encoding="utf-8")
+    assert Path("mine/python-docs.txt").read_text(encoding="utf-8") == TEXT
 
 
 def test_a_text_that_is_here_needs_no_network(
-    book: Path, capsys: pytest.CaptureFixture[str]
+    book: Path, docs: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert end_of("corpus", "build", "python-docs") == 0
     assert end_of("corpus", "get", "python-docs") == 0
@@ -83,16 +92,16 @@ def silent_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_text_that_does_not_come_in_time_is_replaced_by_another(
-    book: Path, silent_host: None, capsys: pytest.CaptureFixture[str]
+    book: Path, docs: None, silent_host: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replacement = ("--timeout", "0.2s", "--else", "unicode-names")
+    replacement = ("--timeout", "0.2s", "--else", "python-docs")
 
     assert end_of("corpus", "get", "tiny-shakespeare", *replacement) == 0
     out, err = capsys.readouterr()
-    assert out == "corpora/unicode-names.txt\n"
+    assert out == "corpora/python-docs.txt\n"
     assert err.startswith(
-        "unicode-names instead of tiny-shakespeare: it did not arrive within 0.2 s\n"
-        "unicode-names: built from this Python; SHA-256 "
+        "python-docs instead of tiny-shakespeare: it did not arrive within 0.2 s\n"
+        "python-docs: built from this Python; SHA-256 "
     )
 
 
@@ -107,7 +116,7 @@ def test_a_text_that_does_not_come_in_time_ends_with_3(
 def test_a_wrong_time_or_replacement_is_refused_before_anything_is_fetched(
     book: Path, wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert end_of("corpus", "get", "unicode-names", *wrong) in (2, 3)
+    assert end_of("corpus", "get", "python-docs", *wrong) in (2, 3)
     assert wrong[1] in capsys.readouterr().err
     assert not Path("corpora").exists()
 
@@ -210,7 +219,7 @@ def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "1 pairs like Ã©" in shown
 
 
-def test_training_takes_the_name_of_a_text(book: Path) -> None:
+def test_training_takes_the_name_of_a_text(book: Path, docs: None) -> None:
     sizes = ["--steps", "1", "--hidden-size", "4", "--eval-chars", "100", "--threads", "1"]
 
     assert end_of("train", "python-docs", *sizes, "--quiet") == 0
