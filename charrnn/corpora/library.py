@@ -27,6 +27,8 @@ from charrnn.wording import nearest
 
 _GUTENBERG = "public domain in the USA; Project Gutenberg License"
 _NOT_SOURCE = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+# Many Linux distributions install these apart, and newer Pythons have dropped some.
+_NOT_EVERYWHERE = {"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo"}
 
 
 @dataclass(frozen=True)
@@ -245,21 +247,21 @@ def _python_docs() -> Iterator[str]:
     with suppress(ImportError):
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
         texts += [topics[key] for key in sorted(topics)]
-    for source in _iter_modules():
+    for source in _iter_modules(_NOT_SOURCE | _NOT_EVERYWHERE):
         texts += iter_remarks(source)
     # Shuffled, as the end of the text is held out, and would be all of one kind.
     yield from shuffled(iter_passages(texts))
 
 
 def _python_source() -> Iterator[str]:
-    for source in _iter_modules():
+    for source in _iter_modules(_NOT_SOURCE):
         yield source.rstrip() + "\n\n\n"
 
 
-def _iter_modules() -> Iterator[str]:
-    """Yield each module, except tests, those that differ by machine, and those not in UTF-8."""
+def _iter_modules(skipped: set[str]) -> Iterator[str]:
+    """Yield each module outside the folders `skipped` that is in UTF-8 and no machine's own."""
     for folder, folders, files in os.walk(sysconfig.get_path("stdlib")):
-        folders[:] = sorted(set(folders) - _NOT_SOURCE)
+        folders[:] = sorted(set(folders) - skipped)
         for name in sorted(files):
             if name.endswith(".py") and not name.startswith("_sysconfigdata"):
                 with suppress(OSError, UnicodeDecodeError):

@@ -20,9 +20,9 @@ _COMMENT = re.compile(r"(?:^[ \t]*#.*\n)+", re.MULTILINE)
 _COMMENT_SIGN = re.compile(r"^[ \t]*#+", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 
-# A word or a number, or several joined by hyphens or apostrophes, in its punctuation: no name with
-# dots or underscores, no sign. Most of what a model misses is in such names.
-_WORD = r"(?:[A-Za-z]+|[0-9]+)"
+# A word, an abbreviation or a number, or several joined by hyphens or apostrophes, in punctuation:
+# no name of code, which a model cannot guess.
+_WORD = r"(?:[A-Z]?[a-z]+|[A-Z]{1,6}s?|[0-9]+)"
 _PLAIN_WORD = re.compile(rf"""["'(]*{_WORD}(?:['’-]{_WORD})*["')]*[,;:.!?]?["')]*""")
 
 
