@@ -23,7 +23,8 @@ demo: $(VENV)/.installed
 		*csh) activate='source $(BIN)/activate.csh' ;; \
 		*) activate='. $(BIN)/activate' ;; \
 	esac; \
-	printf '%s\n' '' 'To go on, type:' "    $$activate" '    charrnn write' '    charrnn --help'
+	printf '%s\n' '' 'To go on, type:' "    $$activate" \
+		'    charrnn sample --temp 0.8' '    charrnn write'
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal \
