@@ -3,12 +3,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Without an NVIDIA GPU the CPU build of torch does the same; it has 0.2 GB, the one that pip takes on
+# Linux several. It is asked for where its index answers. `make TORCH_INDEX=` leaves the choice to pip.
+CPU_TORCH := https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?= $(shell [ "$$(uname)" = Linux ] && [ ! -e /proc/driver/nvidia ] \
+	&& ! nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c \
+	'from urllib.request import urlopen; urlopen("$(CPU_TORCH)/torch/", timeout=5)' 2>/dev/null \
+	&& echo $(CPU_TORCH))
+
 .PHONY: demo test lint bench faults search grid docs clean
 
+# The last lines are to be typed; the shell of who started make wants its own activation file.
 demo: $(VENV)/.installed
-	$(BIN)/charrnn train python-docs --budget 60s
-	$(BIN)/charrnn sample --temp 0.8 --length 600 --prompt "The "
-	@echo 'To use charrnn in this shell: . $(BIN)/activate'
+	@text=$$($(BIN)/charrnn corpus get tiny-shakespeare --timeout 8s --else python-docs) \
+		&& $(BIN)/charrnn train "$$text" --budget 60s
+	$(BIN)/charrnn sample --temp 0.8 --length 600
+	@case "$$SHELL" in \
+		*fish) activate='source $(BIN)/activate.fish' ;; \
+		*csh) activate='source $(BIN)/activate.csh' ;; \
+		*) activate='. $(BIN)/activate' ;; \
+	esac; \
+	printf '%s\n' '' 'To go on, type:' "    $$activate" \
+		'    charrnn sample --temp 0.8' '    charrnn write'
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal \
@@ -44,7 +60,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		$(addprefix --extra-index-url ,$(TORCH_INDEX)) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -46,6 +46,14 @@ class CorpusError(CharRNNError):
     exit_code = 3
 
 
+class DownloadError(CorpusError):
+    """A text cannot be downloaded; `reason` says why in a few words."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class VocabError(CharRNNError):
     """The text holds characters that the vocabulary cannot write."""
 

@@ -43,6 +43,7 @@ def test_the_wheel_names_its_command_and_licence(wheel: Path) -> None:
 
     assert "charrnn = charrnn.cli.main:main" in texts["entry_points.txt"]
     assert "License-Expression: MIT" in texts["METADATA"]
+    assert "Author: The charrnn authors" in texts["METADATA"]
     assert "MIT License" in texts["LICENSE"]
 
 

@@ -17,8 +17,9 @@ from charrnn.cli import console
 from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command, settings_options
 from charrnn.config import DEFAULT_BUDGET, LIBRARY_FOLDER, TextConfig
+from charrnn.config.train import parse_duration
 from charrnn.corpora.library import LIBRARY, build_corpus, describe_check, find_corpus, get_corpus
-from charrnn.errors import counted
+from charrnn.errors import DownloadError, counted
 from charrnn.storage import format_bytes
 from charrnn.text.kinds import MAX_NAMED
 from charrnn.text.split import MIN_LIST_LINES, SORTED_SHARE
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from charrnn.tasks.corpus_stats import CorpusSummary, ReadFile
 
 _STATS_EXAMPLES = "charrnn corpus stats book.txt\ncharrnn corpus stats poems/ --encoding gb18030"
+_GET_EXAMPLES = (
+    "charrnn corpus get tiny-shakespeare --dir texts\n"
+    "charrnn corpus get tiny-shakespeare --timeout 8s --else python-docs"
+)
 _SHOWN_RAREST = 12
 _SHOWN_FILES = 10
 _FEW = 5  # a character that occurs less often is worth a --min-count
@@ -79,22 +84,36 @@ def build(name: str, folder: str) -> None:
     _report_file(name, build_corpus(name, Path(folder)))
 
 
-@command.command("get", cls=Command, examples="charrnn corpus get tiny-shakespeare --dir texts")
+@command.command("get", cls=Command, examples=_GET_EXAMPLES)
 @click.argument("name")
 @_folder_option
-def get(name: str, folder: str) -> None:
+@click.option("--timeout", metavar="TIME", help="give up after this long, such as 8s")
+@click.option(
+    "--else", "fallback", metavar="OTHER", help="the text to get if NAME cannot be downloaded"
+)
+def get(name: str, folder: str, timeout: str | None, fallback: str | None) -> None:
     """Download the text NAME and check it.
 
     A download that was interrupted is continued.
     """
-    with console.progress_bar(name, is_bytes=True) as show:
-        path = get_corpus(name, Path(folder), show)
+    limit_seconds = None if timeout is None else parse_duration(timeout)
+    if fallback is not None:
+        find_corpus(fallback, Path(folder))  # refuses an unknown name before anything is fetched
+    try:
+        with console.progress_bar(name, is_bytes=True) as show:
+            path = get_corpus(name, Path(folder), show, limit_seconds)
+    except DownloadError as error:
+        if fallback is None:
+            raise
+        console.print_note(f"{fallback} instead of {name}: {error.reason}")
+        name = fallback
+        path = get_corpus(name, Path(folder))
     _report_file(name, path)
 
 
 def _report_file(name: str, path: Path) -> None:
     """Print the file's path on stdout, and what is known of the file on stderr."""
-    click.echo(describe_check(name, path), err=True)
+    click.echo(f"{name}: {describe_check(name, path)}", err=True)
     # A pipe gets the exact bytes of the path; a terminal could obey some of them.
     click.echo(one_line(str(path)) if sys.stdout.isatty() else os.fsencode(path))
 

@@ -8,18 +8,22 @@ our dependencies only torch.hub downloads too; it cannot resume, and importing i
 import hashlib
 import http.client
 import json
+import math
 import os
 import re
+import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any, cast
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from charrnn.errors import CorpusError
+from charrnn.errors import DownloadError
 from charrnn.storage import flush_folder, open_plain, read_note, write_atomically, write_errors
 
 # Called with the bytes on the disk and, where known, the bytes of the whole file.
@@ -45,16 +49,22 @@ class _Job:
     size_bytes: int | None
     limit_bytes: int
     timeout_seconds: float
+    retries: int
+    deadline: float  # by time.monotonic()
     on_progress: Progress | None
 
     @property
     def note(self) -> Path:
         return self.part.with_name(self.part.name + ".json")
 
-    def failure(self, what: str) -> CorpusError:
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def failure(self, what: str) -> DownloadError:
         """Return the error that ends a download for good."""
         hint = "try again later, or download it yourself and train on that file"
-        return CorpusError(f"cannot download {self.url}: {what}; {hint}")
+        return DownloadError(f"cannot download {self.url}: {what}; {hint}", what)
 
     def discard(self) -> None:
         """Remove what has arrived: it is useless."""
@@ -72,6 +82,7 @@ def download(
     max_bytes: int = MAX_BYTES,
     timeout_seconds: float = 30,
     retries: int = 3,
+    limit_seconds: float | None = None,
     on_progress: Progress | None = None,
 ) -> Path:
     """Put the content of `url` at `destination` once it is complete and checked.
@@ -82,27 +93,66 @@ def download(
     size_bytes: the right size; None where it may vary, up to max_bytes.
     timeout_seconds: how long the server may stay silent, not the length of the whole.
     retries: further attempts after a stall, a lost connection or a passing server error.
+    limit_seconds: how long the whole may take; None for as long as it needs.
 
     Raises:
-        CorpusError: no network, an HTTP error, or content that is not the expected one.
+        DownloadError: no network, an HTTP error, or content that is not the expected one.
         StorageError: the disk is full or the folder may not be written.
     """
     part = destination.with_name(destination.name + ".part")
     limit_bytes = max_bytes if size_bytes is None else size_bytes
-    job = _Job(url, part, sha256, size_bytes, limit_bytes, timeout_seconds, on_progress)
-    for attempt in range(retries + 1):
-        try:
-            _fetch(job)
-            break
-        except _TransferError as error:
-            if attempt == retries:
-                raise job.failure(str(error)) from error
-            time.sleep(BACKOFF_SECONDS * 2**attempt)
+    deadline = math.inf if limit_seconds is None else time.monotonic() + limit_seconds
+    job = _Job(
+        url,
+        part,
+        sha256,
+        size_bytes,
+        limit_bytes,
+        timeout_seconds,
+        retries,
+        deadline,
+        on_progress,
+    )
+    if limit_seconds is None:
+        _complete(job)
+    else:
+        _complete_within(limit_seconds, job)
     with write_errors(destination):
         part.replace(destination)
         flush_folder(destination.parent)
     job.discard()
     return destination
+
+
+def _complete(job: _Job) -> None:
+    """Complete the .part and check it, in as many attempts as the job may take."""
+    for attempt in range(job.retries + 1):
+        try:
+            _fetch(job)
+            return
+        except _TransferError as error:
+            if attempt == job.retries or job.is_late:
+                raise job.failure(str(error)) from error
+            time.sleep(BACKOFF_SECONDS * 2**attempt)
+
+
+def _complete_within(seconds: float, job: _Job) -> None:
+    """Complete the .part, or give up after `seconds`."""
+    # In a thread, as nothing interrupts the look-up of a host's name, which may take a minute.
+    outcome: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            _complete(job)
+            outcome.set_result(None)
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    try:
+        outcome.result(seconds)
+    except TimeoutError as error:
+        raise job.failure(f"it did not arrive within {seconds:g} s") from error
 
 
 def _fetch(job: _Job) -> None:
@@ -161,6 +211,9 @@ def _open(job: _Job, offset: int, validator: str | None) -> http.client.HTTPResp
         what = f"the server answered {error.code} {error.reason}"
         raise (_TransferError if error.code in _PASSING_STATUS else job.failure)(what) from error
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, URLError) and isinstance(error.reason, socket.gaierror):
+            host = urlsplit(job.url).hostname
+            raise job.failure(f"{host} was not found; is this machine online?") from error
         raise _TransferError(str(error) or repr(error)) from error
     except ValueError as error:
         raise job.failure(f"the address is not valid ({error})") from error
@@ -193,6 +246,8 @@ def _stream(job: _Job, response: http.client.HTTPResponse, offset: int, total: i
                 write_atomically(job.note, json.dumps(note) + "\n")
             file.seek(0, os.SEEK_END)
             while block := _read(response):
+                if job.is_late:  # nobody waits for it, and another download may have begun
+                    raise _TransferError("the time for it is up")
                 file.write(block)
                 if file.tell() > job.limit_bytes:
                     break

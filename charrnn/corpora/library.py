@@ -20,12 +20,15 @@ from typing import Literal
 
 from charrnn.config import LIBRARY_FOLDER
 from charrnn.corpora.download import Progress, download
+from charrnn.corpora.prose import iter_passages, iter_remarks, shuffled
 from charrnn.errors import CorpusError
 from charrnn.storage import open_atomically
 from charrnn.wording import nearest
 
 _GUTENBERG = "public domain in the USA; Project Gutenberg License"
 _NOT_SOURCE = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+# Many Linux distributions install these apart, and newer Pythons have dropped some.
+_NOT_EVERYWHERE = {"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class LibraryCorpus:
 
 # fmt: off
 _CORPORA = (  # what the text is, then where it comes from
-    LibraryCorpus("python-docs", "Python's language reference", "PSF-2.0", "built", 465_000),
+    LibraryCorpus("python-docs", "prose from Python's own files", "PSF-2.0", "built", 630_000),
     LibraryCorpus("python-source", "Python's standard library", "PSF-2.0", "built", 12_000_000),
     LibraryCorpus("unicode-names", "names of characters", "Unicode-3.0", "built", 868_000),
     LibraryCorpus("tiny-shakespeare", "40,000 lines of plays", "public domain", "download",
@@ -73,18 +76,28 @@ _CORPORA = (  # what the text is, then where it comes from
 LIBRARY: dict[str, LibraryCorpus] = {corpus.name: corpus for corpus in _CORPORA}
 
 
-def get_corpus(name: str, folder: Path, on_progress: Progress | None = None) -> Path:
+def get_corpus(
+    name: str,
+    folder: Path,
+    on_progress: Progress | None = None,
+    limit_seconds: float | None = None,
+) -> Path:
     """Return the file of a named text, built or downloaded first if it is not in `folder`.
 
+    limit_seconds: how long a download may take; None for as long as it needs.
+
     Raises:
-        CorpusError: no such name, no network, or a file that is not the right one.
+        DownloadError: no network, or a server that fails, is too slow, or serves another file.
+        CorpusError: no such name, or a file that is not the right one.
         StorageError: the folder may not be written, or the disk is full.
     """
     corpus = _named(name)
     path = find_corpus(name, folder)
     if path is None:
-        is_built = corpus.kind == "built"
-        path = build_corpus(name, folder) if is_built else _fetch(corpus, folder, on_progress)
+        if corpus.kind == "built":
+            path = build_corpus(name, folder)
+        else:
+            path = _fetch(corpus, folder, on_progress, limit_seconds)
     if not _is_right(path, corpus.unpacked or (corpus.size_bytes, corpus.sha256)):
         # Nothing of ours ends half written, so this is someone's own file; it is not replaced.
         raise CorpusError(
@@ -177,7 +190,12 @@ def _named(name: str) -> LibraryCorpus:
     raise CorpusError(f"there is no corpus {name!r}{hint}; choose from {', '.join(LIBRARY)}")
 
 
-def _fetch(corpus: LibraryCorpus, folder: Path, on_progress: Progress | None) -> Path:
+def _fetch(
+    corpus: LibraryCorpus,
+    folder: Path,
+    on_progress: Progress | None,
+    limit_seconds: float | None,
+) -> Path:
     """Download NAME.txt, or NAME.zip, which is unpacked and then removed."""
     text = folder / f"{corpus.name}.txt"
     target = text.with_suffix(".zip") if corpus.unpacked else text
@@ -187,6 +205,7 @@ def _fetch(corpus: LibraryCorpus, folder: Path, on_progress: Progress | None) ->
             target,
             sha256=corpus.sha256,
             size_bytes=corpus.size_bytes,
+            limit_seconds=limit_seconds,
             on_progress=on_progress,
         )
     if corpus.unpacked:
@@ -223,19 +242,30 @@ def _hash_file(path: Path) -> str:
 
 
 def _python_docs() -> Iterator[str]:
+    """Yield passages of the language reference and of the modules, in one order for all of them."""
+    texts: list[str] = []
     with suppress(ImportError):
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
-        yield "\n\n".join(topics[key] for key in sorted(topics))
+        texts += [topics[key] for key in sorted(topics)]
+    for source in _iter_modules(_NOT_SOURCE | _NOT_EVERYWHERE):
+        texts += iter_remarks(source)
+    # Shuffled, as the end of the text is held out, and would be all of one kind.
+    yield from shuffled(iter_passages(texts))
 
 
 def _python_source() -> Iterator[str]:
-    """Yield each module, except tests, those that differ by machine, and those not in UTF-8."""
+    for source in _iter_modules(_NOT_SOURCE):
+        yield source.rstrip() + "\n\n\n"
+
+
+def _iter_modules(skipped: set[str]) -> Iterator[str]:
+    """Yield each module outside the folders `skipped` that is in UTF-8 and no machine's own."""
     for folder, folders, files in os.walk(sysconfig.get_path("stdlib")):
-        folders[:] = sorted(set(folders) - _NOT_SOURCE)
+        folders[:] = sorted(set(folders) - skipped)
         for name in sorted(files):
             if name.endswith(".py") and not name.startswith("_sysconfigdata"):
                 with suppress(OSError, UnicodeDecodeError):
-                    yield Path(folder, name).read_text(encoding="utf-8").rstrip() + "\n\n\n"
+                    yield Path(folder, name).read_text(encoding="utf-8")
 
 
 def _unicode_names() -> Iterator[str]:
@@ -245,9 +275,8 @@ def _unicode_names() -> Iterator[str]:
         name = unicodedata.name(chr(code), "")
         if name and not name.startswith("HANGUL SYLLABLE ") and not name.endswith(f"-{code:04X}"):
             names.append(name)
-    # Shuffled, the same way each time: the end of the text is held out, and would be all emoji.
-    names.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
-    yield "\n".join(names) + "\n"
+    # Shuffled, as the end of the text is held out, and would be all emoji.
+    yield "\n".join(shuffled(names)) + "\n"
 
 
 _BUILDERS: dict[str, Callable[[], Iterator[str]]] = {

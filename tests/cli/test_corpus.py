@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from charrnn.analysis.baselines import score_baselines
 from charrnn.config import TextConfig, TrainConfig
+from charrnn.corpora import library
+from charrnn.corpora.library import LIBRARY
 from charrnn.errors import CorpusError
 from charrnn.tasks.corpus_stats import summarise_corpus
 from charrnn.text.corpus import corpus_from_text
@@ -28,7 +33,15 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_the_list_says_which_texts_are_here(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let python-docs be built from one page."""
+    monkeypatch.setitem(library._BUILDERS, "python-docs", lambda: iter([TEXT]))
+
+
+def test_the_list_says_which_texts_are_here(
+    book: Path, docs: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert end_of("corpus", "build", "python-docs") == 0
     capsys.readouterr()
     assert end_of("corpus", "list", "--json") == 0
@@ -48,23 +61,64 @@ def test_the_list_is_a_table_for_people(book: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_built_text_is_named_on_stdout_and_described_on_stderr(
-    book: Path, capsys: pytest.CaptureFixture[str]
+    book: Path, docs: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert end_of("corpus", "build", "python-docs", "--dir", "mine") == 0
 
     out, err = capsys.readouterr()
     assert out == "mine/python-docs.txt\n"
     assert "built from this Python; SHA-256" in err
-    assert "if" in Path("mine/python-docs.txt").read_text(encoding="utf-8")
+    assert Path("mine/python-docs.txt").read_text(encoding="utf-8") == TEXT
 
 
 def test_a_text_that_is_here_needs_no_network(
-    book: Path, capsys: pytest.CaptureFixture[str]
+    book: Path, docs: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert end_of("corpus", "build", "python-docs") == 0
     assert end_of("corpus", "get", "python-docs") == 0
 
     assert capsys.readouterr().out.splitlines()[-1] == "corpora/python-docs.txt"
+
+
+@pytest.fixture
+def silent_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let tiny-shakespeare be at a server that never answers."""
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        there = replace(LIBRARY["tiny-shakespeare"], url=url)
+        monkeypatch.setitem(LIBRARY, "tiny-shakespeare", there)
+        yield
+
+
+def test_a_text_that_does_not_come_in_time_is_replaced_by_another(
+    book: Path, docs: None, silent_host: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replacement = ("--timeout", "0.2s", "--else", "python-docs")
+
+    assert end_of("corpus", "get", "tiny-shakespeare", *replacement) == 0
+    out, err = capsys.readouterr()
+    assert out == "corpora/python-docs.txt\n"
+    assert err.startswith(
+        "python-docs instead of tiny-shakespeare: it did not arrive within 0.2 s\n"
+        "python-docs: built from this Python; SHA-256 "
+    )
+
+
+def test_a_text_that_does_not_come_in_time_ends_with_3(
+    book: Path, silent_host: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "get", "tiny-shakespeare", "--timeout", "0.2") == 3
+    assert "it did not arrive within 0.2 s; try again later" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [("--timeout", "soon"), ("--else", "python-doc")])
+def test_a_wrong_time_or_replacement_is_refused_before_anything_is_fetched(
+    book: Path, wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "get", "python-docs", *wrong) in (2, 3)
+    assert wrong[1] in capsys.readouterr().err
+    assert not Path("corpora").exists()
 
 
 def test_an_unknown_name_ends_with_the_nearest_one(
@@ -208,7 +262,7 @@ def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "1 pairs like Ã©" in shown
 
 
-def test_training_takes_the_name_of_a_text(book: Path) -> None:
+def test_training_takes_the_name_of_a_text(book: Path, docs: None) -> None:
     sizes = ["--steps", "1", "--hidden-size", "4", "--eval-chars", "100", "--threads", "1"]
 
     assert end_of("train", "python-docs", *sizes, "--quiet") == 0

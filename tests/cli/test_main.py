@@ -23,6 +23,7 @@ CODES = {
     "CharRNNError": 1,
     "ConfigError": 2,
     "CorpusError": 3,
+    "DownloadError": 3,
     "VocabError": 3,
     "CheckpointError": 4,
     "DivergedError": 5,

@@ -7,7 +7,9 @@ import hashlib
 import http.server
 import io
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 
 from charrnn.corpora import download as module
 from charrnn.corpora.download import download
-from charrnn.errors import CorpusError, StorageError
+from charrnn.errors import CorpusError, DownloadError, StorageError
 
 CONTENT = bytes(range(256)) * 1000  # larger than one block
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -87,6 +89,15 @@ def stall(handler: Handler) -> None:
     handler.server.released.wait(10)  # type: ignore[attr-defined]
 
 
+def trickle(handler: Handler) -> None:
+    """Announce the whole and send a byte at a time, each before a reader loses patience."""
+    send(handler, b"", length=len(CONTENT), ETag='"v1"')
+    for position in range(len(CONTENT)):
+        handler.wfile.write(CONTENT[position : position + 1])
+        if handler.server.released.wait(0.02):  # type: ignore[attr-defined]
+            break
+
+
 def ignore_range(handler: Handler) -> None:
     send(handler, CONTENT)
 
@@ -136,6 +147,14 @@ def leave_part(destination: Path, url: str, content: bytes, validator: str | Non
     destination.with_name("file.part.json").write_text(json.dumps(note))
 
 
+def wait_for_other_threads() -> None:
+    """Wait until no thread of a download is left."""
+    for thread in threading.enumerate():
+        if thread.daemon and thread is not threading.current_thread():
+            thread.join(10)
+            assert not thread.is_alive()
+
+
 def test_a_file_arrives_whole_and_nothing_else_stays(fetch, destination):
     assert fetch() == destination
     assert destination.read_bytes() == CONTENT
@@ -159,6 +178,59 @@ def test_a_stall_resumes_where_it_ended(server, fetch):
     server.plan = [stall, serve_file]
     assert fetch(timeout_seconds=0.2).read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-"]
+
+
+@pytest.mark.parametrize("hold", [stall, trickle])
+def test_a_limit_of_the_whole_ends_a_slow_download_and_its_thread(server, fetch, destination, hold):
+    server.plan = [hold]
+    begun = time.monotonic()
+    with pytest.raises(DownloadError, match=r"did not arrive within 0\.3 s; try again later"):
+        fetch(limit_seconds=0.3, timeout_seconds=0.5)
+    assert time.monotonic() - begun < 5
+    wait_for_other_threads()
+    kept = part_of(destination).stat().st_size
+    assert 0 < kept < len(CONTENT)
+    server.plan = [serve_file]
+    assert fetch(limit_seconds=60).read_bytes() == CONTENT  # goes on from what has arrived
+    assert server.ranges[-1] == f"bytes={kept}-"
+
+
+def test_a_limit_holds_while_a_name_is_looked_up(fetch, monkeypatch):
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answered.wait(10) and [])
+    with pytest.raises(DownloadError, match=r"did not arrive within 0\.1 s"):
+        fetch(limit_seconds=0.1, url="http://example.org/file")
+    answered.set()
+    wait_for_other_threads()
+
+
+def test_a_server_that_does_not_answer_is_left_after_the_limit(fetch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/file"
+        with pytest.raises(DownloadError, match=r"did not arrive within 0\.1 s"):
+            fetch(limit_seconds=0.1, timeout_seconds=0.3, url=url)
+        wait_for_other_threads()
+
+
+def test_an_error_comes_through_a_limit_as_it_is(server, fetch):
+    server.plan = [fail_with(404)]
+    with pytest.raises(DownloadError, match="404") as caught:
+        fetch(limit_seconds=60)
+    assert caught.value.reason == "the server answered 404 Not Found"
+
+
+def test_an_unknown_host_is_looked_up_once_and_reported(fetch, monkeypatch):
+    asked = []
+
+    def getaddrinfo(host: str, *args: object, **kwargs: object) -> list[object]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(DownloadError) as caught:
+        fetch(url="http://example.org/file")
+    assert caught.value.reason == "example.org was not found; is this machine online?"
+    assert asked == ["example.org"]
 
 
 def test_a_server_error_passes(server, fetch):

@@ -6,15 +6,18 @@ import hashlib
 import io
 import sys
 import sysconfig
+import textwrap
 import unicodedata
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from charrnn.analysis.baselines import whole_bpc
 from charrnn.corpora import library
 from charrnn.corpora.download import MAX_BYTES
 from charrnn.corpora.library import (
@@ -67,6 +70,13 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     return make
 
 
+@pytest.fixture(scope="module")
+def built_texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return each text that this Python holds."""
+    folder = tmp_path_factory.mktemp("built")
+    return {name: build_corpus(name, folder).read_bytes().decode() for name in BUILT}
+
+
 def test_every_entry_is_under_its_own_name_and_can_be_had():
     assert set(library._BUILDERS) == set(BUILT)
     for name, corpus in LIBRARY.items():
@@ -81,19 +91,36 @@ def test_what_plain_http_brings_is_checked():
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_a_built_text_is_about_as_long_as_announced(name, tmp_path):
-    text = build_corpus(name, tmp_path).read_text(encoding="utf-8")
+def test_a_built_text_is_as_long_as_announced_and_the_same_each_time(name, built_texts, tmp_path):
+    text = built_texts[name]
+    assert build_corpus(name, tmp_path).read_bytes() == text.encode()
     assert LIBRARY[name].characters / 2 < len(text) < LIBRARY[name].characters * 3
 
 
-@pytest.mark.parametrize("name", BUILT)
-def test_a_built_text_is_the_same_each_time(name, tmp_path):
-    first = build_corpus(name, tmp_path / "a").read_bytes()
-    assert build_corpus(name, tmp_path / "b").read_bytes() == first
+def test_python_docs_are_prose_that_repeats_little(built_texts):
+    text = built_texts["python-docs"]
+    passages = text.removesuffix("\n\n").split("\n\n")
+    assert len(set(passages)) == len(passages)
+    assert max(map(len, text.splitlines())) <= 72
+    assert not set("|=_<>{}[]") & set(text)
+    assert whole_bpc([text])["xz"] > 2  # 1.65 with what the language reference repeats
 
 
-def test_unicode_names_are_each_a_line_once_and_none_is_made_by_rule(tmp_path):
-    lines = build_corpus("unicode-names", tmp_path).read_text(encoding="utf-8").splitlines()
+def test_python_docs_take_the_reference_and_the_modules(tmp_path, monkeypatch):
+    topic = "Compound statements contain groups of other statements, which they control."
+    remark = "Return the value that the caller has given, without any change to it."
+    modules = tmp_path / "lib"
+    modules.mkdir()
+    (modules / "a.py").write_text(f'"""{remark}"""\n# {topic}\n')
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(modules))
+    topics = SimpleNamespace(topics={"compound": f"{topic}\n\n   suite ::= statement\n"})
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", topics)
+    text = build_corpus("python-docs", tmp_path).read_text(encoding="utf-8")
+    assert sorted(text.split("\n\n")) == ["", *map(textwrap.fill, (topic, remark))]
+
+
+def test_unicode_names_are_each_a_line_once_and_none_is_made_by_rule(built_texts):
+    lines = built_texts["unicode-names"].splitlines()
     assert len(set(lines)) == len(lines)
     assert "LATIN SMALL LETTER A" in lines
     assert "BRAILLE PATTERN DOTS-1234" in lines
@@ -128,9 +155,9 @@ def test_a_python_without_it_is_reported_and_leaves_no_file(missing, tmp_path, m
 
 
 def test_a_built_text_is_made_once(tmp_path):
-    path = get_corpus("python-docs", tmp_path)
+    path = get_corpus("unicode-names", tmp_path)
     path.write_text("mine", encoding="utf-8")
-    assert get_corpus("python-docs", tmp_path).read_text(encoding="utf-8") == "mine"
+    assert get_corpus("unicode-names", tmp_path).read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize("use", [find_corpus, build_corpus, get_corpus])

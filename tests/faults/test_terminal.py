@@ -303,12 +303,12 @@ def test_settings_and_help_quote_no_command(strings: list[str]) -> None:
 
 def test_the_place_of_a_text_commands_no_terminal_and_is_exact_in_a_pipe() -> None:
     folder = os.fsdecode(b"\x1b[31m\xff[red]")
-    arguments = ("corpus", "build", "python-docs", "--dir", folder)
+    arguments = ("corpus", "build", "unicode-names", "--dir", folder)
     screen = on_terminal(lambda: end_of(*arguments))
 
     assert_harmless(screen)
     assert "␛[31m" in screen
-    assert run(*arguments).out == os.fsencode(folder) + b"/python-docs.txt\n"
+    assert run(*arguments).out == os.fsencode(folder) + b"/unicode-names.txt\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
