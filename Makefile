@@ -11,7 +11,9 @@ TORCH_INDEX ?= $(shell [ "$$(uname)" = Linux ] && [ ! -e /proc/driver/nvidia ] \
 	'from urllib.request import urlopen; urlopen("$(CPU_TORCH)/torch/", timeout=5)' 2>/dev/null \
 	&& echo $(CPU_TORCH))
 
-.PHONY: demo test lint bench faults search grid docs clean
+.PHONY: install demo test lint bench faults search grid docs clean
+
+install: $(VENV)/.installed
 
 # The last lines are to be typed; the shell of who started make wants its own activation file.
 demo: $(VENV)/.installed

@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / _BEST
 
     @property
+    def resolved(self) -> Path:
+        """The file of all settings in force."""
+        return self.path / _RESOLVED
+
+    @property
     def metrics(self) -> Path:
         """The file of figures along the way."""
         return self.path / _METRICS
@@ -229,7 +234,7 @@ class RunFolder:
 
     def save_resolved(self, comment: str, settings: Mapping[str, Any]) -> None:
         """Write resolved.toml, which begins with a comment of one line."""
-        write_atomically(self.path / _RESOLVED, f"# {comment}\n{format_toml(settings)}")
+        write_atomically(self.resolved, f"# {comment}\n{format_toml(settings)}")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -235,8 +235,12 @@ def describe_news(report: RunReport) -> Iterator[str]:
     """Yield the lines of a report that stay on the screen, whatever is drawn there."""
     if isinstance(report, Opened):
         yield from _describe_opening(report)
-    elif isinstance(report, Started) and report.micro_batches > 1:
-        yield f"memory is short: each window is trained in {report.micro_batches} micro-batches"
+    elif isinstance(report, Started):
+        if report.micro_batches > 1:
+            yield f"memory is short: each window is trained in {report.micro_batches} micro-batches"
+        if report.plan.machine_speed is not None and not report.resumed_from_step:
+            units = report.plan.model.hidden_size
+            yield f"chosen by this machine's speed: {units} units; --hidden-size {units} fixes them"
     elif isinstance(report, Incident):
         yield _describe_incident(report)
 

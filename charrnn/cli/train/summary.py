@@ -58,6 +58,7 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
             show_line(console, line)
     # Lines to copy are never folded.
     print_line(console, f"model: {report.run.model}")
+    print_line(console, f"settings, to repeat the run: {report.run.resolved}")
     print_line(console, f"next:  charrnn sample {name_for_shell(report.run)} --temp 0.8")
 
 
