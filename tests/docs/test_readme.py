@@ -36,15 +36,18 @@ def arguments(command: str) -> list[str]:
     """Return the arguments as bash passes them on, of a training that takes a moment."""
     in_ansi_quotes = re.compile(r"\$('[^']*')")
     command = in_ansi_quotes.sub(lambda found: repr(ast.literal_eval(found[1])), command)
-    parts = shlex.split(re.sub(r" --budget \w+| --quick", "", command))[1:]
+    parts = shlex.split(re.sub(r" --(?:budget|hidden-size) \w+", "", command))[1:]
     return [part.encode().decode("unicode_escape") if part == r"\n\n" else part for part in parts]
 
 
 def prose(seed: int, lines: int = 120, *, is_verse: bool = False) -> str:
     """Return lines of words, or verses of short lines."""
     chance = random.Random(seed)
+    pangrams = "The quick brown fox jumps over a lazy dog. Once VWXYZ?\n"  # the page has any letter
     written = [" ".join(chance.choices(WORDS, k=8)).capitalize() + "." for _ in range(lines)]
-    return "".join(f"{line}\n" + "\n" * (is_verse and i % 4 == 3) for i, line in enumerate(written))
+    return pangrams + "".join(
+        f"{line}\n" + "\n" * (is_verse and i % 4 == 3) for i, line in enumerate(written)
+    )
 
 
 @pytest.fixture
