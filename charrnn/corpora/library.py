@@ -48,7 +48,7 @@ class LibraryCorpus:
 
 # fmt: off
 _CORPORA = (  # what the text is, then where it comes from
-    LibraryCorpus("python-docs", "prose from Python's own files", "PSF-2.0", "built", 630_000),
+    LibraryCorpus("python-docs", "prose from Python's own files", "PSF-2.0", "built", 425_000),
     LibraryCorpus("python-source", "Python's standard library", "PSF-2.0", "built", 12_000_000),
     LibraryCorpus("unicode-names", "names of characters", "Unicode-3.0", "built", 868_000),
     LibraryCorpus("tiny-shakespeare", "40,000 lines of plays", "public domain", "download",

@@ -55,7 +55,7 @@ def shuffled(passages: Iterable[str]) -> list[str]:
 
 
 def _join_lines(paragraph: str) -> str:
-    return " ".join(paragraph.replace("``", "").replace("`", "'").split())
+    return " ".join(paragraph.replace("`", "").split())
 
 
 def _is_prose(paragraph: str) -> bool:

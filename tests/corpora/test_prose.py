@@ -39,11 +39,9 @@ def test_sentences_stay_as_they_are(text):
 
 
 def test_lines_are_filled_anew_and_signs_of_code_are_dropped():
-    text = (
-        "   Return the ``value``,\n   which the `name` of\n\tthe argument says, and nothing more."
-    )
+    text = "  Return the ``value``,\n  which the `name` of\n\tthe argument says, and not any other."
     assert list(iter_passages([text])) == [
-        "Return the value, which the 'name' of the argument says, and nothing\nmore.\n\n"
+        "Return the value, which the name of the argument says, and not any\nother.\n\n"
     ]
 
 
