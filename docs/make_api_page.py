@@ -18,7 +18,7 @@ from charrnn.analysis.statistics import CorpusStats
 from charrnn.bench.speeds import EvaluationSpeed, MachineSpeed, SamplingSpeed, TrainingSpeed
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.compression.codec import Compressed
-from charrnn.config import FillConfig, RunConfig, SampleConfig, TextConfig, TrainConfig
+from charrnn.config import FillConfig, Length, RunConfig, SampleConfig, TextConfig, TrainConfig
 from charrnn.generation.generator import TextFormat
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.samples import Cost, Sample
@@ -54,8 +54,8 @@ CALLS = {
     "Look": ["corpus_stats", "describe", "list_runs", "benchmark"],
 }
 OBJECTS = [charrnn.Model, OpenModels, charrnn.Session, TextStream]
-REPORTS = [Reading, Opened, Started, Progress, Evaluation, Written, Snapshot, Incident, Finished]
-REPORTS += [RunFinished, SeedStarted]
+REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
+REPORTS += [Finished, RunFinished, SeedStarted]
 RESULTS = [Result, SeedsFinished, Scores, EvalResult, ModelScores, Metrics, CorpusSummary]
 RESULTS += [CorpusStats, Sample, Cost, Filling, Completion, Compressed, Fitted]
 RESULTS += [MachineSpeed, TrainingSpeed, EvaluationSpeed, SamplingSpeed]

@@ -151,7 +151,9 @@ def _complete_within(seconds: float, job: _Job) -> None:
     Thread(target=work, daemon=True).start()
     try:
         outcome.result(seconds)
-    except TimeoutError as error:
+    except (TimeoutError, DownloadError) as error:  # the thread may be the first to see it
+        if isinstance(error, DownloadError) and not job.is_late:
+            raise
         raise job.failure(f"it did not arrive within {seconds:g} s") from error
 
 

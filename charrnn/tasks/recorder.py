@@ -89,7 +89,9 @@ class Recorder:
         if isinstance(report, Length):
             self._lengths.append(report)
         is_milestone = isinstance(report, reports.Progress) and report.is_milestone
-        if is_milestone or isinstance(report, reports.Started | Length | reports.Incident):
+        # A run that continues has its start in the file.
+        is_start = isinstance(report, reports.Started) and not report.resumed_from_step
+        if is_milestone or is_start or isinstance(report, Length | reports.Incident):
             run.log_metrics({"event": type(report).__name__.lower(), **asdict(report)})
         elif isinstance(report, reports.Evaluation):
             # vars, as asdict would copy the weights.

@@ -114,6 +114,7 @@ def test_a_run_leaves_its_files(finished: Path) -> None:
         "step-6.safetensors",
         "metrics.jsonl",
         "config.toml",
+        "resolved.toml",
         "samples.txt",
     }
 
