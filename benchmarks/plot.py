@@ -24,7 +24,7 @@ OWN = "charrnn, state carried"
 OTHERS = (("nanoGPT, 4×128, other cores, windows of 64", 91.0, 1.8857),)
 RECORDS = (("nanoGPT, 3 minutes of an A100, windows of 256", 1.4697),)
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 56, 24, 16, 40
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 450, 72, 24, 16, 60
 LOW_NATS, HIGH_NATS, STEP_NATS = 1.3, 2.1, 0.1
 TICKS = {3: "3 s", 5: "5 s", 10: "10 s", 30: "30 s", 60: "1 min", 300: "5 min", 1800: "30 min"}
 SHORTEST, LONGEST = min(TICKS), max(TICKS)
@@ -67,6 +67,12 @@ def draw(points: Sequence[Point]) -> str:
     for seconds, name in TICKS.items():
         x, _ = place((seconds, LOW_NATS))
         shapes.append(text(x, HEIGHT - BOTTOM + 18, name, "middle"))
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    title = "loss on held-out text (nats per character)"
+    upwards = f'transform="rotate(-90 20 {middle})"'
+    shapes.append(text(20, middle, title, "middle", more=upwards))
+    across = "time to train on two processor cores (logarithmic)"
+    shapes.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, across, "middle"))
     for name, nats in RECORDS:
         _, y = place((SHORTEST, nats))
         shapes.append(line(LEFT, y, WIDTH - RIGHT, y, "#c50", 'stroke-dasharray="6 4"'))
@@ -91,9 +97,10 @@ def line(x1: float, y1: float, x2: float, y2: float, color: str, more: str = "")
     return f'<line x1="{x1}" y1="{y1:.1f}" x2="{x2}" y2="{y2:.1f}" stroke="{color}" {more}/>'
 
 
-def text(x: float, y: float, words: str, anchor: str, color: str = "#444") -> str:
+def text(x: float, y: float, words: str, anchor: str, color: str = "#444", more: str = "") -> str:
     """Return a line of text that starts, ends or has its middle at x."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}">{words}</text>'
+    where = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {where} fill="{color}" {more}>{words}</text>'
 
 
 def main() -> None:
