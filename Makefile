@@ -18,7 +18,7 @@ install: $(VENV)/.installed
 # The last lines are to be typed; the shell of who started make wants its own activation file.
 demo: $(VENV)/.installed
 	@text=$$($(BIN)/charrnn corpus get tiny-shakespeare --timeout 8s --else python-docs) \
-		&& $(BIN)/charrnn train "$$text" --budget 60s
+		&& $(BIN)/charrnn train "$$text" --budget 2m
 	$(BIN)/charrnn sample --temp 0.8 --length 600
 	@case "$$SHELL" in \
 		*fish) activate='source $(BIN)/activate.fish' ;; \

@@ -118,7 +118,7 @@ def test_the_demo_trains_on_the_text_it_got_and_ends_with_what_to_type(tmp_path,
 
     assert calls.read_text().splitlines() == [
         "corpus get tiny-shakespeare --timeout 8s --else python-docs",
-        "train corpora/a text.txt --budget 60s",
+        "train corpora/a text.txt --budget 2m",
         "sample --temp 0.8 --length 600",
     ]
     assert [line.strip() for line in shown.splitlines()[-4:]] == [
