@@ -72,8 +72,12 @@ def parse_length_history(text: str) -> list[Length]:
             "has it"
         )
     changes = [Length(*map(int, part.split(":"))) for part in parts]
-    if any(later.step < earlier.step for earlier, later in pairwise(changes)):
-        raise ConfigError(f"length_history is {text!r}; its steps must rise")
+    is_rising = all(earlier.step <= later.step for earlier, later in pairwise(changes))
+    if not is_rising or any(each.step >= each.total_steps for each in changes):
+        raise ConfigError(
+            f"length_history is {text!r}; each STEP must be below its STEPS, and none before the "
+            "last one"
+        )
     return changes
 
 

@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 
 from charrnn.errors import StorageError
-from charrnn.storage import write_atomically
+from charrnn.storage import make_folder, read_note, write_atomically
 from charrnn.text.corpus import cache_folder
 
 _FILE = "speeds.json"
@@ -26,19 +26,21 @@ def read_speeds() -> dict[str, float]:
 
 def save_speeds(speeds: dict[str, float]) -> None:
     """Keep these speeds; where they cannot be kept, the next run measures its own."""
-    if speeds == read_speeds():
+    kept = read_speeds()  # again: another run may have measured meanwhile
+    highest = {what: max(speeds.get(what, 0.0), kept.get(what, 0.0)) for what in speeds | kept}
+    if highest == kept:
         return
-    path = cache_folder() / _FILE
     with suppress(OSError, StorageError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(_read_all() | {_machine(): speeds}, indent=1) + "\n")
+        make_folder(cache_folder())
+        document = json.dumps(_read_all() | {_machine(): highest}, indent=1)
+        write_atomically(cache_folder() / _FILE, document + "\n")
 
 
 def _read_all() -> dict[str, dict[str, float]]:
     """Return what the file holds of well-formed entries; anybody may have edited it."""
     found: dict[str, dict[str, float]] = {}
     with suppress(OSError, ValueError, RecursionError):
-        document = json.loads((cache_folder() / _FILE).read_text())
+        document = json.loads(read_note(cache_folder() / _FILE))
         for machine, speeds in document.items() if isinstance(document, dict) else ():
             if isinstance(speeds, dict) and all(map(_is_speed, speeds.values())):
                 found[machine] = speeds

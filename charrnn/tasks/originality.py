@@ -57,7 +57,7 @@ class OwnText:
         return KnownLines([learned + test, val] if has_val_file else [learned + val + test])
 
     def _find_in_files(self, copy: str) -> tuple[str, int] | None:
-        """Return the first file that has `copy`, and the line, from 1, in which it begins there.
+        """Return the first file that has `copy`, held out there or not, and the line, from 1.
 
         None where it begins in one file and ends in the next, or crosses a part that is held out.
         """

@@ -18,12 +18,14 @@ from charrnn.analysis.baselines import score_baselines
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import LENGTHS, Length, as_dict, format_length_history
+from charrnn.config.text import SPLITS
 from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.text.corpus import Corpus
 from charrnn.training import reports
 
+_MACHINE = ("device", "precision", "threads")
 _SAMPLE_CHARS = 240  # three lines of a terminal
 
 
@@ -69,7 +71,7 @@ class Recorder:
         self.run = run
         self._started = started
         self._lengths = list(started.length_history or ())
-        self._is_repeatable = started.length_history is not None
+        self._is_repeatable = started.length_history is not None and self._is_as_before(started)
 
     def record(self, report: reports.Report) -> Iterator[reports.Report | Written | RunFinished]:
         """Write what a report brings; yield it, and after it what that led to."""
@@ -101,10 +103,10 @@ class Recorder:
             if report.is_best:
                 run.save_best(self._model_of(report))
         elif isinstance(report, reports.Snapshot):
-            self._is_repeatable = report.progress["length_history"] is not None
+            self._is_repeatable &= report.progress["length_history"] is not None
             self._save_state(run, report)
         elif isinstance(report, reports.Finished):
-            self._save_resolved(run)
+            self._save_resolved(run, report)
 
     def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Written:
         """Let the model write a little, always from the same random stream."""
@@ -157,8 +159,20 @@ class Recorder:
         progress = report.progress | {"logs": run.log_positions()}
         summary = self._summary(report.step, self.best_val_nats, progress)
         vocab = self._corpus.vocab
+        if not self._is_repeatable:
+            progress |= {"length_history": None}
         state = ModelFile(report.model, vocab, report.weights, summary, report.arrays, progress)
         run.save_state(state, report.step, self._request.run.keep_checkpoints)
+
+    def _is_as_before(self, started: reports.Started) -> bool:
+        """Return whether a resumed run has the settings and the machine that it had until then."""
+        if self._request.last is None:
+            return True
+        before = self._request.last.summary
+        machine = before.get("resolved", {})
+        return before.get("settings") == self._request.settings and all(
+            machine.get(name) == getattr(started, name) for name in _MACHINE
+        )
 
     def _resolved(self) -> dict[str, Any]:
         """Return every setting with the value in force; `length_history` where it changed."""
@@ -168,8 +182,10 @@ class Recorder:
             name: getattr(plan, name) for name in ("seq_len", "batch_size", "learning_rate")
         }
         del chosen["vocab_size"]
-        machine = {name: getattr(started, name) for name in ("device", "precision", "threads")}
-        settings = self._request.settings | chosen | machine
+        settings = self._request.settings | chosen
+        settings |= {name: getattr(started, name) for name in _MACHINE}
+        if self._corpus.split_method in SPLITS:
+            settings["split"] = self._corpus.split_method
         steps = self._lengths[-1].total_steps if self._lengths else plan.total_steps
         if steps is not None:  # else the first steps have not shown yet how many fit the budget
             settings |= dict.fromkeys(LENGTHS) | {"steps": steps}
@@ -179,18 +195,25 @@ class Recorder:
                 settings["length_history"] = format_length_history(self._lengths)
         return settings
 
-    def _save_resolved(self, run: RunFolder) -> None:
+    def _save_resolved(self, run: RunFolder, report: reports.Finished) -> None:
         """Write the settings in force, and whether they repeat the run."""
-        started = self._started
-        comment = "all settings of this run; charrnn train --config with this file"
-        if self._is_repeatable:
-            comment += " repeats it on a CPU, bit for bit"
+        settings = self._resolved()
+        paths = self._request.corpus_paths
+        comment = "all settings of this run; "
+        if not paths or "-" in (*paths, settings["val_file"]):
+            comment += "its text is in no file: give it again"
+        elif settings["steps"] is None:
+            comment += "it was stopped before its number of steps was known"
+        elif not self._is_repeatable:
+            comment += "charrnn train --config with this file makes one like it, not the same: it "
+            comment += "was rolled back, or continued with other settings or on another machine"
         else:
-            comment += " makes one like it: this one was rolled back, or continued with another "
-            comment += "length or learning rate"
-        if started.processes > 1:
-            comment += f", with {started.processes} processes"
-        run.save_resolved(comment, {"corpus": self._request.corpus_paths} | self._resolved())
+            comment += "charrnn train --config with this file repeats it on a CPU, bit for bit"
+            processes = self._started.processes
+            comment += f", with {processes} processes" * (processes > 1)
+            is_stopped = report.reason == "stopped"
+            comment += f"; it was stopped after step {report.step}" * is_stopped
+        run.save_resolved(comment, {"corpus": paths} | settings)
 
     def _summary(
         self, step: int, val_nats: float | None, report: Mapping[str, Any]
@@ -207,6 +230,7 @@ class Recorder:
                 "sha256": corpus.sha256,
                 "train_chars": corpus.train_chars,
                 "val_chars": corpus.val_chars,
+                "held_out": corpus.held_out,
                 **({"test_chars": corpus.test_chars} if corpus.test_chars else {}),
             },
             "settings": self._request.settings,

@@ -33,6 +33,7 @@ from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
 from charrnn.text.corpus import Corpus, corpus_from_text, open_corpus
+from charrnn.text.split import SHUFFLED
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started
@@ -209,6 +210,9 @@ def _load_state(
     is_same_split = settings.get("val_file") == request.text.val_file
     chars = last.summary.get("corpus", {}).get("train_chars")
     is_read_otherwise = is_same_split and chars not in (None, corpus.train_chars)
+    # Older versions left the lines of a sorted list in their order.
+    held_out = last.summary.get("corpus", {}).get("held_out")
+    is_read_otherwise |= held_out is None and corpus.held_out.endswith(SHUFFLED)
     if corpus.sha256 != sha256 or corpus.vocab != last.vocab or is_read_otherwise:
         if not request.corpus_paths:
             raise CheckpointError(
@@ -227,8 +231,9 @@ def _load_state(
         plan = last.progress["plan"]
         split_settings({name: plan[name] for name in ("seq_len", "batch_size", "learning_rate")})
     except (LookupError, ConfigError) as error:
+        reason = error.message if isinstance(error, ConfigError) else str(error)
         raise CheckpointError(
-            f"the training state of {run.path} does not fit ({error}); start a new run, from its "
+            f"the training state of {run.path} does not fit ({reason}); start a new run, from its "
             f"weights by --init-from {shlex.quote(run.name)}"
         ) from error
     snapshot = Snapshot(step, last.config, last.weights, last.training, last.progress)

@@ -248,9 +248,9 @@ def _read_resumed(
     for key, value in given.items():
         if key not in _CHANGEABLE:
             _refuse_change(folder.name, key, value, before, last)
-    if given.keys() & set(LENGTHS):
-        # A new length replaces the old one, of any kind.
-        before = before | dict.fromkeys((*LENGTHS, "length_history"))
+    if given.keys() & set(LENGTHS):  # a new length replaces the old one, of any kind
+        is_same = all(given.get(name) == before.get(name) for name in LENGTHS)
+        before = before | dict.fromkeys(LENGTHS if is_same else (*LENGTHS, "length_history"))
     text, train, _ = split_settings(before | given)
     run = replace(run, init_from=before.get("init_from"))
     paths = [] if has_texts else list(corpus) or paths

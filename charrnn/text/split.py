@@ -32,6 +32,7 @@ MAX_MEAN_CHARS = 40
 MAX_LONG_SHARE = 0.05  # of lines with more than twice as many
 MAX_PUNCTUATED_SHARE = 0.1
 SORTED_SHARE = 0.9  # of lines that do not sort before the line above; by chance it is a half
+SHUFFLED = "; the lines are sorted, so they are shuffled"  # at the end of Split.held_out
 _SORTED_BY = 3  # tokens that a line begins with
 _MIN_SORTED_STEPS = 10
 _SENTENCE_ENDS = ".,;:!?…-—)]}'\"’”»。，、；：！？」』）"
@@ -99,7 +100,7 @@ def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) ->
         held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])
         if config.document_end is not None or not is_sorted(ids, ends):
             return Split(method, held_out, names, whole, ends, parts)
-        held_out += "; the lines are sorted, so they are shuffled"
+        held_out += SHUFFLED
         return Split(method, held_out, names, whole, ends, parts, _shuffled(ids, ends, vocab))
     held_out, ends, parts = _split_blocks(ids, vocab, file_ends, shares)
     return Split(method, held_out, names, whole, ends, parts)

@@ -83,13 +83,15 @@ def choose_plan(
     tokens = len(corpus.train)
     speeds = {} if speeds is None else speeds
 
+    place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
     def highest(what: str, measured: float) -> float:
-        key = f"{what}, {device}, {PRECISIONS[precision]}, {torch.get_num_threads()} threads"
+        key = f"{what}, {place}, {PRECISIONS[precision]}, {torch.get_num_threads()} threads"
         speeds[key] = max(measured, speeds.get(key, 0.0))
         return speeds[key]
 
     plan = make_plan(config, vocab_size, tokens)
-    if config.length_changes:  # as in the run that is repeated, these come on the way
+    if config.length_changes and not is_resumed:  # as in the run that is repeated, they come later
         plan = replace(plan, total_steps=None, eval_every=config.eval_every)
     if not is_resumed and config.budget_seconds is not None:
         if device.type == "cuda":
@@ -100,7 +102,9 @@ def choose_plan(
         is_sized = config.hidden_size is not None
         speed = 1.0
         if not is_sized:
-            speed = highest("layer", measure_speed(device, precision)) * world.world_size
+            # The file of speeds may hold anything: clamped like a measured one.
+            known = min(highest("layer", measure_speed(device, precision)), _MOST)
+            speed = known * world.world_size
         plan = make_plan(config, vocab_size, tokens, speed)
         if config.dropout is None:  # it depends on how often the text will be read
             seconds = measure_step(shard_of(plan, world), config, corpus, device, precision)

@@ -6,10 +6,9 @@ was at first by more than a few per cent.
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from charrnn.config import Length, TrainConfig
+from charrnn.config import TrainConfig
 from charrnn.training.plan import EVALUATIONS, Plan
 
 _SKIPPED_STEPS = 4  # the first ones build the kernels
@@ -68,8 +67,6 @@ class Clock:
         In a long enough run the probe ends inside the warm-up, where the learning rate does not
         depend on the number.
         """
-        if config.length_changes:  # a run by budget is repeated: its first length
-            return _with_change(step, plan, config.length_changes[:1])
         if plan.total_steps is not None or self.budget_seconds is None:
             return plan
         if not self._is_probe_over(config.warmup_steps):
@@ -85,8 +82,6 @@ class Clock:
 
         Evaluations that turn out expensive come less often.
         """
-        if config.length_changes:
-            return _with_change(step, plan, config.length_changes[1:])
         if self.budget_seconds is None or plan.total_steps is None or plan.eval_every is None:
             return plan
         if self._steps < _SKIPPED_STEPS + _PROBE_STEPS or step >= plan.total_steps:
@@ -126,11 +121,3 @@ class Clock:
         each = 1 / self.steps_per_second + evaluation_seconds / spacing
         left = self.budget_seconds - self.elapsed_seconds - evaluation_seconds
         return max(1, int(left / each))
-
-
-def _with_change(step: int, plan: Plan, changes: Sequence[Length]) -> Plan:
-    """Return the plan with the last of the changes after this very step, if there is one."""
-    for change in changes:
-        if change.step == step:
-            plan = replace(plan, total_steps=change.total_steps, eval_every=change.eval_every)
-    return plan

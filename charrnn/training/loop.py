@@ -77,6 +77,9 @@ def train(
                         break
                 elif run.is_save_due:
                     yield from run.save()
+                # A repetition changes its length where the run by budget did.
+                if state.is_repeating:
+                    yield from run.follow(state.repeated_plan())
                 total_steps = state.plan.total_steps
                 if total_steps is not None and state.trainer.step >= total_steps:
                     reason = "length"
@@ -180,9 +183,9 @@ class _Run:
         state.clock.end_steps(len(results))
         if state.plan.total_steps is None:
             tokens = len(self._held_out.part)
-            yield from self._follow(
-                state.clock.fix_steps(state.trainer.step, state.plan, state.config, tokens)
-            )
+            step = state.trainer.step
+            plan = state.clock.fix_steps(step, state.plan, state.config, tokens)
+            yield from self.follow(state.repeated_plan() if plan is state.plan else plan)
         for result in results:
             level_nats = state.stats.level.nats
             for kind in state.stats.add(result):
@@ -216,9 +219,9 @@ class _Run:
         state.world.barrier()  # the main process has written the best model
         yield from self.save()
         state.clock.end_evaluation()
-        yield from self._follow(state.clock.adjust(state.trainer.step, state.plan, state.config))
+        yield from self.follow(state.clock.adjust(state.trainer.step, state.plan, state.config))
 
-    def _follow(self, plan: Plan) -> Iterator[Any]:
+    def follow(self, plan: Plan) -> Iterator[Any]:
         """Use this plan from here on; record its length where that is another one."""
         length = self._state.follow(plan)
         if length is not None:

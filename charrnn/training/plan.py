@@ -95,7 +95,8 @@ def make_plan(
     epochs = expected_steps * tokens_per_step / max(train_tokens, 1)
     model = _make_model(config, vocab_size, hidden, train_tokens, epochs)
     rate = config.learning_rate or choose_learning_rate(model)
-    chosen_by = speed if config.budget_seconds and config.hidden_size is None else None
+    is_by_speed = config.budget_seconds and config.hidden_size is None and hidden == by_time
+    chosen_by = speed if is_by_speed else None
     plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every, chosen_by)
     return plan if steps is None else plan.with_steps(steps, config)
 

@@ -71,9 +71,17 @@ class TrainingState:
             config, corpus, self.device, precision, resume is not None, world, speeds
         )
         self.length_history: tuple[Length, ...] | None = ()
+        self._to_repeat = config.length_changes
         if resume is not None:
-            self.length_history = _history_of(resume, config)
             with _refuse_foreign():
+                self.length_history = _history_of(resume, config)
+                done = self.length_history or ()
+                self._to_repeat = [
+                    change
+                    for change in self._to_repeat
+                    if change.step > resume.step
+                    or (change.step == resume.step and change not in done)
+                ]
                 plan = check_shard(resumed_plan(resume, plan, config), world)
         self.plan = plan
         self.trainer = Trainer(plan, config, corpus, self.device, precision, initial, world)
@@ -98,6 +106,18 @@ class TrainingState:
         if self.length_history is not None:
             self.length_history = (*self.length_history, length)
         return length
+
+    @property
+    def is_repeating(self) -> bool:
+        """Whether a change of the run that is repeated is still to come."""
+        return bool(self._to_repeat)
+
+    def repeated_plan(self) -> Plan:
+        """Return the plan with the next change of the run that is repeated, if it is due."""
+        if not self._to_repeat or self._to_repeat[0].step > self.trainer.step:
+            return self.plan
+        change = self._to_repeat.pop(0)
+        return replace(self.plan, total_steps=change.total_steps, eval_every=change.eval_every)
 
     def save(self) -> Snapshot | None:
         """Return the snapshot to keep and to go back to; None if it holds NaN or infinity."""
@@ -327,11 +347,8 @@ class TrainingState:
 
 def _history_of(resume: Snapshot, config: TrainConfig) -> tuple[Length, ...] | None:
     """Return the changes of a run's length so far; None where they cannot repeat the run."""
-    progress = resume.progress
-    spelled = progress.get("length_history")  # files of older versions have none
-    given = config.learning_rate
-    is_same = progress["length"] == length_of(config)
-    if spelled is None or not is_same or given not in (None, progress["plan"]["learning_rate"]):
+    spelled = resume.progress.get("length_history")  # files of older versions have none
+    if spelled is None or resume.progress["length"] != length_of(config):
         return None
     with suppress(ConfigError):  # the file may be forged
         return tuple(parse_length_history(spelled)) if spelled else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -18,7 +19,7 @@ from charrnn.errors import ConfigError
 from charrnn.tasks import machine_speeds
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.train import RunReport, start_run
-from charrnn.training import calibration, clock
+from charrnn.training import calibration, clock, loop
 from tests.training.small_runs import SMALL, STEPS, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
@@ -98,6 +99,83 @@ def test_a_repetition_may_be_stopped_and_resumed(unsteady: str) -> None:
     assert have_same_weights(best("first"), best("again"))
 
 
+def test_a_repetition_that_was_killed_is_resumed_with_all_its_changes(unsteady: str) -> None:
+    run(**SMALL, budget="1.5s", eval_every=20, name="first")
+    settings = {k: v for k, v in resolved("first").items() if k != "corpus"}
+    change = int(settings["length_history"].split()[1].split(":")[0])
+    end = len(STEPS) + change + 3
+
+    def kill() -> bool:  # nothing is saved then
+        if len(STEPS) >= end:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        list(start_run(["book.txt"], {**settings, "name": "again"}, should_stop=kill))
+    run(resume="again")
+
+    assert have_same_weights(best("first"), best("again"))
+
+
+def test_a_run_without_a_held_out_part_is_repeated_too(
+    unsteady: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_SNAPSHOT_SECONDS", 0.0)  # a save is an evaluation there
+    run(**SMALL, budget="1.5s", val_fraction=0.0, name="first")
+    monkeypatch.setattr(loop, "_SNAPSHOT_SECONDS", 60.0)
+
+    assert have_same_weights(best("first"), repeat("first"))
+
+
+@pytest.mark.parametrize("changed", [{"eval_every": 17}, {"patience": 1}, {"learning_rate": 0.001}])
+def test_a_run_continued_with_another_setting_says_that_it_is_not_repeated(
+    changed: dict[str, Any], book: str
+) -> None:
+    run(**SMALL, steps=6, name="first", stop=3)
+    run(resume="first", **changed, stop=1)
+    run(resume="first")  # as if nothing had been
+
+    assert "not the same" in Path("checkpoints/first/resolved.toml").read_text().splitlines()[0]
+
+
+def test_a_stopped_run_resumed_by_its_own_resolved_settings_ends(unsteady: str) -> None:
+    run(**SMALL, budget="1.5s", eval_every=20, name="first", stop=45)
+    settings = resolved("first")
+    lengths = {name: settings[name] for name in ("steps", "length_history")}
+    *_, last = run(resume="first", **lengths)
+
+    assert last.finished.step == settings["steps"]  # type: ignore[union-attr]
+
+
+def test_a_repetition_resumed_with_the_same_number_of_steps_is_still_one(unsteady: str) -> None:
+    run(**SMALL, budget="1.5s", eval_every=20, name="first")
+    settings = {k: v for k, v in resolved("first").items() if k != "corpus"}
+    run(**settings, name="again", stop=18)
+    run(resume="again", steps=settings["steps"])
+
+    assert have_same_weights(best("first"), best("again"))
+
+
+def test_the_first_line_says_what_cannot_be_repeated(book: str) -> None:
+    run(**SMALL, budget="9h", name="early", stop=1)
+    run(**SMALL, steps=9, name="stopped", stop=3)
+    list(start_run([], {**SMALL, "steps": 3, "name": "text"}, texts=["abcdef " * 99]))
+    first = {
+        name: Path("checkpoints", name, "resolved.toml").read_text().splitlines()[0]
+        for name in ("early", "stopped", "text")
+    }
+
+    assert "stopped before its number of steps was known" in first["early"]
+    assert first["stopped"].endswith("bit for bit; it was stopped after step 3")
+    assert "its text is in no file" in first["text"]
+
+
+def test_the_split_in_force_is_described(book: str) -> None:
+    run(**SMALL, steps=2, name="first")
+
+    assert resolved("first")["split"] == "tail"
+
+
 def test_the_length_changes_are_reported_and_logged(unsteady: str) -> None:
     reports = run(**SMALL, budget="1.5s", eval_every=20, name="first")
     lines = map(json.loads, Path("checkpoints/first/metrics.jsonl").read_text().splitlines())
@@ -142,11 +220,11 @@ def test_a_run_continued_with_another_length_says_that_it_is_not_repeated(book: 
     run(resume="first", steps=8)
     text = Path("checkpoints/first/resolved.toml").read_text()
 
-    assert "makes one like it: this one was rolled back, or continued" in text.splitlines()[0]
+    assert "makes one like it, not the same: it was rolled back" in text.splitlines()[0]
     assert resolved("first")["steps"] == 8
 
 
-@pytest.mark.parametrize("text", ["", "1:2", "a:b:c", "1:0:3", "3:9:1 2:9:1", "1:9:1,2:9:1"])
+@pytest.mark.parametrize("text", ["", "1:2", "a:b:c", "3:9:1 2:9:1", "1:9:1,2:9:1", "9:9:1"])
 def test_a_malformed_history_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="length_history is"):
         TrainConfig(steps=9, length_history=text)
@@ -188,16 +266,43 @@ def test_another_machine_measures_for_itself(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"x": 1}', "\xff", '{"a": {"layer": "fast"}}', "[" * 100_000]
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"ME": 1}',
+        "\xff",
+        *(
+            f'{{"ME": {{"layer": {speed}}}}}'
+            for speed in ('"fast"', "true", "-1.0", "1e999", "NaN", "1")
+        ),
+        "[" * 100_000,
+    ],
 )
 def test_a_damaged_file_of_speeds_is_no_obstacle(text: str, tmp_path: Path) -> None:
     path = tmp_path / "charrnn-cache" / "speeds.json"
     path.parent.mkdir()
-    path.write_text(text, encoding="latin-1")
+    path.write_text(text.replace("ME", machine_speeds._machine()), encoding="latin-1")
 
     assert read_speeds() == {}
     save_speeds({"layer": 1.5})
     assert read_speeds() == {"layer": 1.5}
+
+
+def test_a_pipe_in_the_place_of_the_file_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "charrnn-cache" / "speeds.json"
+    path.parent.mkdir()
+    os.mkfifo(path)
+
+    assert read_speeds() == {}
+
+
+def test_two_runs_at_once_keep_the_higher_speed() -> None:
+    save_speeds({"layer": 3.0, "other": 1.0})
+    save_speeds({"layer": 1.4})
+
+    assert read_speeds() == {"layer": 3.0, "other": 1.0}
 
 
 def test_a_folder_that_cannot_be_made_is_no_obstacle(

@@ -138,7 +138,7 @@ def test_metrics_after_the_save_are_written_once(book: str) -> None:
 
 def steps_of(folder: Path) -> list[tuple[str, int]]:
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [(line["event"], line["step"]) for line in lines]
+    return [(line["event"], line.get("step", 0)) for line in lines]
 
 
 def test_a_time_budget_continues_where_it_was_cut_off(book: str) -> None:
