@@ -83,7 +83,8 @@ def choose_plan(
     tokens = len(corpus.train)
     speeds = {} if speeds is None else speeds
 
-    place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    is_gpu = device.type == "cuda" and torch.cuda.is_available()
+    place = torch.cuda.get_device_name(device) if is_gpu else device.type
 
     def highest(what: str, measured: float) -> float:
         key = f"{what}, {place}, {PRECISIONS[precision]}, {torch.get_num_threads()} threads"
