@@ -8,6 +8,7 @@ import codecs
 import difflib
 import json
 import re
+import shlex
 from collections.abc import Iterable
 
 _MEANT = {"gpu": "cuda", "nvidia": "cuda"}  # other words for the same thing, however unlike
@@ -35,6 +36,7 @@ COMMAND_LINE_ONLY = {"--local-addr", "--mark-copies"}
 PARAMETERS = {"file": "files", "load-state": "with_state", "m": "models", "temp": "temperature"}
 """Options whose parameter has another name; any other gets its_name."""
 
+_CALLS = {"train": "train", "eval": "evaluate"}
 _TURNED_ON = {"overwrite", "line"}  # switches; messages say to give them
 _NAMING = {"resume", "init-from", "name", "val-file"}  # a word after these is a name, except for
 _NO_NAMES = {"and", "are", "or", "out", "too"}
@@ -45,12 +47,14 @@ _VALUE = re.compile(
 """What is a value after any other option: a number, a PLACEHOLDER or a choice. Any other word goes
 on with the sentence. A test compares these with the values in all messages."""
 
-_WORD = r"(?:'[^']*'|[^\s;,()'?-][^\s;,()'?]*)"  # of a command, as a shell reads it
+# Of a command, as a shell reads it: a quote within quotes is spelled '"'"'.
+_WORD = r"""(?:'[^']*'(?:"'"'[^']*')*|[^\s;,()'?-][^\s;,()'?]*)"""
 _SPELLINGS = re.compile(
     rf"""\$'\\n'\ in\ bash\ or\ zsh(?:,\ "\\n"\ in\ a\ configuration\ file)?(?P<newline>)
     | (?P<quoted>(?<!\w)(?:'[^']*'|"[^"]*")(?!\w))  # somebody's text
-    | charrnn\ train(?P<corpus>(?:\ {_WORD})*)(?P<options>(?:\ --[a-z-]+\ {_WORD})*)
+    | charrnn\ (?P<call>train|eval)(?P<names>(?:\ {_WORD})*)(?P<options>(?:\ --[a-z-]+\ {_WORD})*)
     | charrnn\ (?P<command>list|compress)\b
+    | ,\ --mark-copies(?P<listed>)(?=\ and\b)
     | (?<![\w-])(?:--(?P<no>no-)?|-(?=m\b))(?P<option>[a-z](?:[a-z-]*[a-z])?)\b
       (?:\ (?P<value>{_WORD}))?
     """,
@@ -72,18 +76,16 @@ def in_python(message: str) -> str:
 def _in_python(match: re.Match[str]) -> str:
     """Return one spelling as Python has it."""
     spelled = match.group()
+    if match["listed"] is not None:  # among options that Python has
+        return ""
     if match["quoted"] or f"--{match['option']}" in COMMAND_LINE_ONLY:
         return spelled
     if match["newline"] is not None:
         return r'"\n"'
     if match["command"]:
         return {"list": "charrnn.list_runs()", "compress": "charrnn.compress"}[match["command"]]
-    if match["corpus"] is not None:
-        paths = [path if path == "..." else _quoted(path) for path in _words(match["corpus"])]
-        corpus = f"[{', '.join(paths)}]" if len(paths) > 1 else "".join(paths)
-        pairs = re.findall(rf"--([a-z-]+) ({_WORD})", match["options"])
-        settings = [f"{_parameter(name)}={_literal(*_words(value))}" for name, value in pairs]
-        return f"charrnn.train({', '.join(filter(None, [corpus, *settings]))})"
+    if match["call"]:
+        return _call(match["call"], match["names"], match["options"])
 
     option = match["option"]
     name = _parameter(option)
@@ -101,6 +103,20 @@ def _in_python(match: re.Match[str]) -> str:
     return f"{name} {value}{rest}" if value else name
 
 
+def _call(command: str, names: str, options: str) -> str:
+    """Return a command with its names and options as a call."""
+    firsts = [name if name == "..." else _quoted(name) for name in _words(names)]
+    first = f"[{', '.join(firsts)}]" if len(firsts) > 1 else "".join(firsts)
+    pairs = re.findall(rf"--([a-z-]+) ({_WORD})", options)
+    files = [_quoted(*_words(value)) for option, value in pairs if option == "file"]
+    arguments = [first, f"files=[{', '.join(files)}]" if files else ""]
+    for option, value in pairs:
+        if option != "file":
+            literal = _quoted if option in _NAMING else _literal
+            arguments.append(f"{_parameter(option)}={literal(*_words(value))}")
+    return f"charrnn.{_CALLS[command]}({', '.join(filter(None, arguments))})"
+
+
 def _is_encoding(word: str) -> bool:
     """Return whether Python knows an encoding of that name."""
     try:
@@ -112,7 +128,8 @@ def _is_encoding(word: str) -> bool:
 
 def _words(text: str) -> list[str]:
     """Return the words of a command without their quotes."""
-    return [word.strip("'") for word in re.findall(_WORD, text)]
+    words = re.findall(_WORD, text)
+    return ["".join(shlex.split(word)) if word[0] == "'" else word for word in words]
 
 
 def _parameter(option: str) -> str:

@@ -60,7 +60,7 @@ MESSAGES = [
     for path in MODULES
     if path.name != "wording.py"
     for text in texts_of(path)
-    if OPTION.search(text) or "charrnn train" in text
+    if OPTION.search(text) or re.search("charrnn (train|eval)", text)
 ]
 
 
@@ -124,6 +124,21 @@ def test_what_follows_an_option_is_its_value_where_it_can_be_one(text: str) -> N
         (
             "charrnn train 'a b.txt' c.txt --init-from s",
             'charrnn.train(["a b.txt", "c.txt"], init_from="s")',
+        ),
+        ("charrnn train 9 --init-from 3 --steps 3", 'charrnn.train("9", init_from="3", steps=3)'),
+        (
+            """charrnn train 'it'"'"'s.txt' --resume 'it'"'"'s'""",
+            """charrnn.train("it's.txt", resume="it's")""",
+        ),
+        ("""with --resume 'it'"'"'s', or""", """with resume="it's", or"""),
+        (
+            "moved it: charrnn eval a 'b c' --file X --file 3 --split val",
+            'moved it: charrnn.evaluate(["a", "b c"], files=["X", "3"], split="val")',
+        ),
+        ("charrnn eval a --file X", 'charrnn.evaluate("a", files=["X"])'),
+        (
+            "leave --max-copy, --mark-copies and --skip-known-lines out",
+            "leave max_copy and skip_known_lines out",
         ),
         ("charrnn train ... --init-from s1", 'charrnn.train(..., init_from="s1")'),
         ("(charrnn list shows the runs)", "(charrnn.list_runs() shows the runs)"),

@@ -17,6 +17,7 @@ from charrnn.cli.console import Output, is_screen, make_stdout, make_table, prin
 from charrnn.cli.formatting import format_count, format_threads
 from charrnn.cli.options import Choice, Command, settings_options
 from charrnn.config import CELLS, TrainConfig
+from charrnn.corpora.library import LIBRARY
 from charrnn.errors import counted
 
 _EXAMPLES = """
@@ -29,7 +30,6 @@ _QUICK_HIDDEN_SIZES = "256"
 _SETTINGS = ("batch_size", "seq_len", "device", "precision", "threads")
 _MIN_COLUMNS = 80  # the table of training needs them
 _NOVEL = "War and Peace"
-_NOVEL_CHARS = 3_200_000
 # What is measured now is shown on a line that its result replaces.
 _ERASE_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
@@ -152,11 +152,12 @@ def describe_training(rows: Sequence[speeds.TrainingSpeed]) -> str:
     usual = [row for row in rows if row.cell == TrainConfig().cell] or rows
     row = max(usual, key=lambda row: row.hidden_size)
     rate = float(f"{row.chars_per_second:.2g}")
-    seconds = round(_NOVEL_CHARS / row.chars_per_second)
+    novel = LIBRARY["war-and-peace"].characters
+    seconds = round(novel / row.chars_per_second)
     time = f"{seconds} s" if seconds < 120 else counted(round(seconds / 60), "minute")
     return (
         f"{row.cell} of {row.hidden_size} units learns from about {rate:,.0f} characters a "
-        f"second: {_NOVEL} ({_NOVEL_CHARS / 1e6:.1f} million) takes {time} per epoch."
+        f"second: {_NOVEL} ({novel / 1e6:.1f} million) takes {time} per epoch."
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 from rich.text import Text
 
 from charrnn.checkpoint.model_file import describe_model, read_model
@@ -37,6 +38,7 @@ _LIST_EXAMPLES = "charrnn list\ncharrnn list --sort bpc\ncharrnn list --json | j
 _SHOWN_CHARACTERS = 200  # of an alphabet, which may have thousands
 _SAVED_COLUMNS = 80  # of a terminal from which on date and time share a line of a list
 _STEPS_COLUMNS = 60  # and the steps that were made, and of how many
+_ANY_COLUMNS = 10_000  # to measure a table that no terminal cuts
 _CHOSEN = {
     "learning_rate": "learning rate",
     "batch_size": "lanes",
@@ -182,28 +184,46 @@ def show_runs(rows: list[dict[str, Any]]) -> None:
     # A run is named after its corpus, unless it is given a name: the column takes room.
     has_corpus = any(not row["name"].startswith(row["corpus"]) for row in whole)
     corpus = ["corpus"] * has_corpus
-    table = console.make_table("run", *corpus, "model", ">bpc", "steps", ">time", "saved")
-    # On a narrow terminal these two are broken between words, and in no figure.
-    width = console.make_stdout().width
-    *_, made, _, saved = table.columns
-    words = " ".join(map(_format_steps, whole)).split()
-    made.width = max(map(len, words), default=0) if width < _STEPS_COLUMNS else None
-    saved.width = len("2031-02-03") if width < _SAVED_COLUMNS else None
-    made.no_wrap = made.width is None
-    saved.no_wrap = saved.width is None
-    for row in whole:
-        bpc = "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}"
-        seconds = row["elapsed_seconds"]
-        time = "" if seconds is None else format_duration(seconds)
-        when = format_date(str(row["saved"] or row["created"]))
-        cells = (row["name"], *([row["corpus"]] * has_corpus), row["model"])
-        table.add_row(*map(format_cell, (*cells, bpc, _format_steps(row), time, when)))
+    headings = ["run", *corpus, "model", ">bpc", "steps", ">time", "saved"]
+    output = console.make_stdout()
+    table = _make_table(whole, headings, output.width)
+    any_width = output.options.update(width=_ANY_COLUMNS)
+    for heading in ("corpus", ">time"):  # that breaks no name within a word
+        if heading in headings and output.measure(table, options=any_width).maximum > output.width:
+            headings.remove(heading)
+            table = _make_table(whole, headings, output.width)
     if whole:
         console.print_table(table)
     for row in rows:
         if "error" in row:  # a damaged run does not hide the others
             line = Text(one_line(f"{row['name']}: {row['error']}"), style="red")
             console.print_line(console.make_stdout(), line)
+
+
+def _make_table(rows: list[dict[str, Any]], headings: list[str], width: int) -> Table:
+    """Return a table of runs with these columns, for a terminal of `width`."""
+    table = console.make_table(*headings)
+    # On a narrow terminal these two are broken between words, and in no figure.
+    columns = dict(zip(headings, table.columns, strict=True))
+    made, saved = columns["steps"], columns["saved"]
+    words = ["steps", *" ".join(map(_format_steps, rows)).split()]
+    made.width = max(map(len, words)) if width < _STEPS_COLUMNS else None
+    saved.width = len("2031-02-03") if width < _SAVED_COLUMNS else None
+    made.no_wrap = made.width is None
+    saved.no_wrap = saved.width is None
+    for row in rows:
+        seconds = row["elapsed_seconds"]
+        cells = {
+            "run": row["name"],
+            "corpus": row["corpus"],
+            "model": row["model"],
+            ">bpc": "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}",
+            "steps": _format_steps(row),
+            ">time": "" if seconds is None else format_duration(seconds),
+            "saved": format_date(str(row["saved"] or row["created"])),
+        }
+        table.add_row(*(format_cell(cells[heading]) for heading in headings))
+    return table
 
 
 def _format_steps(row: Mapping[str, Any]) -> str:

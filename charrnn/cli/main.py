@@ -20,7 +20,7 @@ from charrnn.wording import nearest
 _EXAMPLES = """\b
 Examples:
   charrnn train book.txt                 train on a text file
-  charrnn train python-docs --budget 1m  train on Python's own documentation
+  charrnn train python-docs --budget 1m  train on prose from Python's own files
   charrnn sample                         generate text with the newest model
   charrnn sample --temp 0.5 --prompt "Once upon a time"
   charrnn corpus list                    list ready-made texts"""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, counted
 from charrnn.text.vocab import Ids, Vocab, code_points
 
 BLOCKS = 10  # of a single file
@@ -373,10 +373,11 @@ def _split_blocks(
         parts += [TRAIN, VAL, TEST]
     what = []
     if large := int(is_large.sum()):
-        whole = "ten parts of the text" if is_single else f"{large:,} files"
-        what.append(f"the last {percent(sum(shares))} of each of {whole}")
+        whole = "ten parts of the text" if is_single else counted(large, "file")
+        each = "each of " if large > 1 else ""
+        what.append(f"the last {percent(sum(shares))} of {each}{whole}")
     if large < len(blocks):
-        small = f"{len(blocks) - large:,} {'small ' * (large > 0)}files"
+        small = counted(len(blocks) - large, "small file" if large else "file")
         what.append(f"{np.count_nonzero(drawn):,} of {small}, drawn by hash")
     counts = np.bincount(drawn, minlength=len(PARTS))[VAL:]
     sizes_named = [f"{count:,}" for count in counts] if not large else []

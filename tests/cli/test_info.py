@@ -14,6 +14,7 @@ import pytest
 import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.cli import console
 from tests.cli.program import Text, complaint, end_of, objects_of, output_of
 
 Make = Callable[..., ModelFile]
@@ -203,6 +204,30 @@ def test_list_names_the_text_where_a_run_is_not_named_after_it(
 
     assert "corpus" in heading
     assert "corpus" not in output_of(capsys, "list")
+
+
+@pytest.mark.parametrize(
+    ("columns", "left_out"), [(100, []), (60, ["corpus"]), (50, ["corpus", "time"])]
+)
+def test_list_leaves_columns_out_rather_than_breaking_a_name(
+    runs: list[RunFolder],
+    capsys: Text,
+    monkeypatch: pytest.MonkeyPatch,
+    make_model: Make,
+    columns: int,
+    left_out: list[str],
+) -> None:
+    for run in runs:
+        timed = make_model(step=7, val_nats=2.0)
+        run.save_best(replace(timed, summary=timed.summary | {"elapsed_seconds": 75.4}))
+        run.path.rename(run.path.with_name(f"{run.name}-of-tales"))
+    monkeypatch.setattr(console, "make_stdout", lambda _=0: console.Output(width=columns))
+
+    shown = output_of(capsys, "list")
+
+    headings = shown.splitlines()[0].split()
+    assert [name for name in ("corpus", "time") if name not in headings] == left_out
+    assert "beta-of-tales" in shown
 
 
 def test_list_can_begin_with_the_best_run(

@@ -144,6 +144,13 @@ def test_of_many_small_files_whole_ones_are_held_out(tmp_path: Path) -> None:
     assert corpus.held_out.endswith(" of 201 files, drawn by hash")
 
 
+def test_one_file_is_counted_as_one(tmp_path: Path) -> None:
+    large = "".join(f"{SENTENCE} {i}\n" for i in range(900))
+    corpus = open_corpus(write_files(tmp_path, large, f"{SENTENCE}\n"))
+
+    assert re.search("^the last 10% of 1 file, and [01] of 1 small file, drawn", corpus.held_out)
+
+
 def test_of_files_that_are_all_alike_a_tail_of_each_is_held_out(tmp_path: Path) -> None:
     corpus = open_corpus(write_files(tmp_path, *["the same words\n"] * 9))
 

@@ -39,6 +39,8 @@ _COMMON = (
     *("budget", "name", "resume", "cell", "hidden_size", "num_layers", "dropout"),
     *("seed", "init_from", "encoding", "config", "quiet"),
 )
+# A length history belongs to the steps that are given with it.
+_RIVALS = (*LENGTHS, "length_history")
 _NO_SETTINGS = {"corpus", "config", "seeds", "print_config", "quiet", "as_json"}
 _run_option: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = partial(
     click.option, cls=Option, section="Run"
@@ -99,8 +101,11 @@ def command(
     and rates that are not given are chosen from the text and the time budget. Every setting can
     also be set with an environment variable, e.g. CHARRNN_HIDDEN_SIZE.
     """
-    given = given_settings(ctx, rivals=LENGTHS)
+    given = given_settings(ctx, rivals=_RIVALS)
     settings = {key: value for key, value in given.items() if key not in _NO_SETTINGS}
+    is_typed = ctx.get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE
+    if seeds is not None and not is_typed:
+        settings.pop("seed", None)  # a file, such as a resolved.toml, has that of one run
     if not print_config:
         _run(corpus, settings, seeds, quiet=quiet, as_json=as_json)
         return
@@ -111,6 +116,8 @@ def command(
     values["seeds"] = seeds and ",".join(map(str, seeds))
     for config in split_settings(settings):
         values |= as_dict(config)
+    if seeds is not None:
+        del values["seed"]
     click.echo(format_toml(values), nl=False)
 
 

@@ -285,10 +285,10 @@ def _describe_incident(incident: Incident) -> str:
         return f"{step}: memory was short; each window is now trained in {parts}"
     if incident.kind == "graph":
         return f"{step}: no CUDA graph of a step ({incident.reason}); continuing without one"
-    if incident.kind == "dropped":  # metrics.jsonl has the position in the text
+    if incident.kind == "dropped":
         return f"{step}: the gradient overflowed; this step was skipped"
     if incident.trouble:
         return f"{step}: the model is {describe_trouble(incident.trouble)}"
-    where = f"at character {incident.position:,} of each lane of {incident.lane_length:,}"
+    # metrics.jsonl has the position in the text
     before, after = map(bits_per_char, (incident.level_nats, incident.train_nats))
-    return f"{step}: the loss jumped from {before:.2f} to {after:.2f} bits per character {where}"
+    return f"{step}: the loss jumped from {before:.2f} to {after:.2f} bits per character"

@@ -130,4 +130,33 @@ def test_the_settings_that_are_printed_have_the_seeds(capsys: Text) -> None:
     assert end_of("--seeds", "1,2", "--print-config") == 0
     Path("mine.toml").write_text(capsys.readouterr().out, encoding="utf-8")
     assert end_of("--config", "mine.toml", "--print-config") == 0
-    assert 'seeds = "1,2"\n' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'seeds = "1,2"\n' in out
+    assert "seed =" not in out
+
+
+def test_the_printed_settings_train_the_seeds(capsys: Text) -> None:
+    assert end_of("--seeds", "1,2", "--print-config") == 0
+    Path("mine.toml").write_text(f"seed = 4\n{capsys.readouterr().out}", encoding="utf-8")
+
+    assert end_of("--config", "mine.toml", "--quiet") == 0
+    assert {run["name"] for run in charrnn.list_runs()} == {"book-seed1", "book-seed2"}
+
+
+def test_the_settings_of_a_run_are_those_of_the_seeds(capsys: Text) -> None:
+    assert end_of("--quiet") == 0
+    with Path("checkpoints/book/resolved.toml").open("a", encoding="utf-8") as file:
+        file.write('length_history = "1:2:1"\n')  # as of a run by --budget
+    arguments = ["--config", "checkpoints/book/resolved.toml", "--seeds", "1,2"]
+
+    with pytest.raises(SystemExit) as ending:
+        main(["train", *arguments, "--quiet"])
+    assert (ending.value.code, capsys.readouterr().err) == (0, "")
+    assert len(charrnn.list_runs()) == 3
+
+
+def test_another_length_replaces_that_of_a_file_with_its_history(capsys: Text) -> None:
+    Path("mine.toml").write_text('steps = 9\nlength_history = "1:9:1"\n', encoding="utf-8")
+
+    assert end_of("--config", "mine.toml", "--print-config") == 0  # --steps 2
+    assert "length_history" not in capsys.readouterr().out
