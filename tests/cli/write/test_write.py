@@ -951,16 +951,28 @@ def no_answer() -> None:
     raise EOFError
 
 
-@pytest.mark.parametrize("answer", ["n", send(signal.SIGINT), no_answer])
-def test_an_editor_that_is_not_wanted_changes_nothing_and_leaves_no_copy(
-    talk: Talk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str | Act
-) -> None:
+@pytest.fixture
+def _only_nano(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Install an editor that changes nothing, and choose none."""
     for variable in ("VISUAL", "EDITOR"):
         monkeypatch.delenv(variable, raising=False)
     program = tmp_path / "nano"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_only_nano")
+def test_a_signal_at_the_question_of_the_editor_ends_the_session(talk: Talk) -> None:
+    assert talk("ab", "/edit", send(signal.SIGTERM), "é")[0] == 143
+    assert autosaved() == ["ab"]
+
+
+@pytest.mark.usefixtures("_only_nano")
+@pytest.mark.parametrize("answer", ["n", send(signal.SIGINT), no_answer])
+def test_an_editor_that_is_not_wanted_changes_nothing_and_leaves_no_copy(
+    talk: Talk, answer: str | Act
+) -> None:
     _, screen = talk("ab", "/edit", answer, "é", "/edit", "y")
 
     assert "the text has not changed; $EDITOR chooses another editor" in screen
