@@ -207,12 +207,16 @@ class Session:
 
     def _cut(self, length: int) -> Pieces:
         """Return the pieces of the first `length` characters."""
+        # What stands in the text is refused no more.
+        is_strict = self.config.unknown == "error"
+        reader = replace(self, config=replace(self.config, unknown="map")) if is_strict else self
         kept: Pieces = ()
         for piece in self.pieces:
             text = piece.text[:length]
             length -= len(text)
             is_whole = text == piece.text  # its end is known: nothing is read again
-            kept = (*kept, piece) if is_whole else self._with(kept, text, is_models=piece.is_models)
+            is_models = piece.is_models
+            kept = (*kept, piece) if is_whole else reader._with(kept, text, is_models=is_models)
         return kept
 
     def _step(self, pieces: Pieces) -> Session:

@@ -64,6 +64,14 @@ def test_a_decomposed_letter_is_read_in_the_model_s_normal_form() -> None:
     assert begin(model=make_random_model(normalize="nfc")).add("ae\u0301").text == "ae\u0301"
 
 
+def test_what_stands_in_the_text_is_not_refused_where_it_is_cut() -> None:
+    session = begin("Bab", unknown="map").with_config(replace(SETTINGS, unknown="error"))
+
+    assert session.rewrite("Bb").text == "Bb"
+    with pytest.raises(VocabError):
+        session.rewrite("BB")
+
+
 @pytest.mark.parametrize(("unknown", "read"), [("map", "ab b"), ("skip", "a ")])
 def test_a_text_stays_as_it_was_typed_whatever_the_model_reads(unknown: str, read: str) -> None:
     session = begin(unknown=unknown).add("a").add("B☃ B")

@@ -20,9 +20,9 @@ from charrnn.errors import ConfigError, StorageError
 from charrnn.storage import to_bytes, write_atomically, write_errors
 
 TEXTS_FOLDER = "~/charrnn-texts"
-# The model's name and when the text was begun, as Autosave names its files; an edit that was never
-# taken in is a text as well.
-_NAME = re.compile(r"(.+)-\d{4}-\d\d-\d\d-\d{6}(-\d+|-edited)*\.txt")
+# The model's name and when the text was begun, as Autosave names its files. An edit that was
+# refused has another name: it is no text yet.
+_NAME = re.compile(r"(.+)-\d{4}-\d\d-\d\d-\d{6}(-\d+)*\.txt")
 
 
 def with_plain_newlines(text: str) -> str:
@@ -44,8 +44,8 @@ def find_file(name: str) -> Path:
         raise ConfigError(f"{name!r} is not a file name; give one such as draft.txt")
     try:
         return Path(name).expanduser()
-    except RuntimeError:  # ~ of an unknown user
-        return Path(name)
+    except RuntimeError:  # there is no home folder, or no such user
+        return Path(name.removeprefix("~/"))
 
 
 def read_draft(name: str) -> str:
@@ -103,7 +103,7 @@ def _as_file_name(model: str) -> str:
 
 def _state_folder() -> Path:
     home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "charrnn"
+    return (Path(home) if home else find_file("~/.local/state")) / "charrnn"
 
 
 def _settings_path(path: Path) -> Path:
@@ -170,6 +170,7 @@ class Autosave:
         self._folder = folder
         self._model = _as_file_name(model)
         self._autosaved = _KeptText(continued or self._new_path())
+        self._is_continued = continued is not None
         self._start = text  # a text that only repeats another file needs no file
         if continued:
             self._start = ""
@@ -195,8 +196,8 @@ class Autosave:
         Raises:
             StorageError: it cannot be written.
         """
-        if text in ("", self._start) or self._is_saved(text):  # a copy would only confuse
-            if self._autosaved.is_intact():
+        if text in ("", self._start):
+            if not self._is_continued and self._autosaved.is_intact():
                 for path in (self.path, _settings_path(self.path)):
                     with suppress(OSError):
                         path.unlink()
@@ -204,15 +205,32 @@ class Autosave:
         # The folder is there for everybody: what another program wrote stays as it is.
         is_moved = self._autosaved.is_changed()
         if is_moved:
-            self._autosaved = _KeptText(self._new_path())
-            self._settings = {}
+            self._begin_file()
         if not self._autosaved.holds(text):
-            self._autosaved.write(text)
+            try:
+                self._autosaved.write(text)
+            except StorageError:
+                if not self._is_saved(text):  # else it is safe there
+                    raise
+                return False
         if settings is not None and settings != self._settings:
             with suppress(StorageError):  # without them the text can be continued as well
                 write_atomically(_settings_path(self.path), json.dumps(settings))
                 self._settings = settings
         return is_moved
+
+    def leave_file(self) -> bool:
+        """Leave the file, if there is one, to the text that it has; return whether there is one."""
+        is_there = self._autosaved.is_intact()
+        if is_there:
+            self._begin_file()
+        return is_there
+
+    def _begin_file(self) -> None:
+        """Autosave in a new file from here on."""
+        self._autosaved = _KeptText(self._new_path())
+        self._is_continued = False
+        self._settings = {}
 
     def _new_path(self) -> Path:
         """Return the path of a file that is not there."""
@@ -249,14 +267,20 @@ class Autosave:
 
     def edit(self, text: str, open_editor: Callable[[Path], None]) -> str:
         """Return `text` as edited in `edit_path`, or the refused edit that is still there."""
-        if not self.edit_path.exists():
+        is_new = not self.edit_path.exists()
+        if is_new:
             write_atomically(self.edit_path, text)
-        open_editor(self.edit_path)
+        try:
+            open_editor(self.edit_path)
+        except BaseException:  # nothing was edited: the next time has a newer text to open
+            if is_new:
+                self.forget_edit()
+            raise
         edited = read_text("the text", str(self.edit_path))
         return edited if text.endswith("\n") else edited.removesuffix("\n")  # editors add one
 
     def forget_edit(self) -> None:
-        """Remove what was edited, once it is in the text.
+        """Remove what was edited, once it is in the text or nobody could edit it.
 
         Raises:
             StorageError: it cannot be removed.

@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +152,10 @@ def command(
                     config = with_settings(config, values)
                     given |= values.keys()
         continued = source if source is not None and is_autosaved(source, folder) else None
+        # What stands in the text already is refused no more.
+        reading = replace(config, unknown="map") if config.unknown == "error" else config
         repl = Repl(
-            start_session(opened, config, text),
+            start_session(opened, reading, text).with_config(config),
             terminal,
             view,
             Autosave(folder, name, text, continued),

@@ -7,6 +7,7 @@ the text, Terminal reads, View shows, Autosave keeps the files.
 import os
 import shlex
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -249,7 +250,10 @@ class Repl:
 
     def do_edit(self, _: str) -> None:
         """Open the text in an editor; what the model cannot read stays in a file for next time."""
-        text = self._autosave.edit(self._session.text, self._open_editor)
+        editor = self._choose_editor()
+        text = self._autosave.edit(
+            self._session.text, lambda path: click.edit(filename=str(path), editor=editor)
+        )
         try:
             self._session = self._session.rewrite(text)
         except CharRNNError as error:
@@ -260,16 +264,29 @@ class Repl:
         self._tell_changes(text)
         self._show_end()
 
-    def _open_editor(self, path: Path) -> None:
-        """Let the person edit a file, and say first how to save and leave."""
+    def _choose_editor(self) -> str | None:
+        """Return the editor to open; say how to save and leave it."""
         chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR")
         editor = chosen or next(filter(shutil.which, _EDITORS), None)
+        try:
+            shlex.split(editor or "")
+        except ValueError as error:
+            raise ConfigError(f"the editor {editor} cannot be started: {error}") from error
         if how := _EDITORS.get(Path(editor or "").name):
             self._view.note(f"in {editor}, {how}")
             # It hides what stands above; who chose it knows it.
-            if not chosen and not self._terminal.confirm("Open it?"):
+            if not chosen and not self._is_confirmed("Open it?"):
                 raise ConfigError("the text has not changed; $EDITOR chooses another editor")
-        click.edit(filename=str(path), editor=editor)
+        return editor
+
+    def _is_confirmed(self, question: str) -> bool:
+        """Return whether the answer is yes; Ctrl-C and Ctrl-D mean no."""
+        try:
+            return self._terminal.confirm(question)
+        except ReplExit as exit:
+            if exit.signal_number not in (0, signal.SIGINT):
+                raise
+            return False
 
     def do_next(self, count: str) -> None:
         """Show the likeliest next characters."""
@@ -291,9 +308,14 @@ class Repl:
     def do_load(self, name: str) -> None:
         """Put a file's text in place of the present one."""
         text = read_draft(name)
-        self._session = self._session.rewrite(text)
+        before = self._session
+        self._session = before.rewrite(text)
+        # The file keeps the text that it has, unless this is the same one.
+        is_left = self._session is not before and self._autosave.leave_file()
         self._tell_changes(text)
         self._show_end()
+        if is_left:
+            self._view.note(self._saved_where())
 
     # ── the rest ──
 
@@ -321,5 +343,5 @@ class Repl:
 def _shown_path(path: Path) -> str:
     """Return a path as a shell takes it, with ~ for the home folder."""
     with suppress(ValueError, RuntimeError):
-        return f"~/{path.absolute().relative_to(Path.home())}"
-    return str(path)
+        return f"~/{shlex.quote(str(path.absolute().relative_to(Path.home())))}"
+    return shlex.quote(str(path))

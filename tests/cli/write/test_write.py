@@ -566,11 +566,11 @@ def test_leaving_saves_the_text_and_names_the_command_that_continues(
     assert Path(command[1]).read_text("utf-8") == "ab"
 
 
-def test_a_saved_text_leaves_no_second_file(talk: Talk) -> None:
+def test_a_saved_text_is_offered_by_the_next_session_too(talk: Talk) -> None:
     _, screen = talk("ab", "/save out.txt", "/quit")
 
-    assert autosaved() == []
     assert "charrnn write tiny --prompt-file out.txt" in screen.splitlines()[-1]
+    assert "Continue “ab” (today " in talk("n")[1]
 
 
 def test_a_session_without_text_leaves_no_file(talk: Talk) -> None:
@@ -780,6 +780,67 @@ def test_ctrl_c_at_the_question_leaves_and_changes_nothing(talk: Talk) -> None:
     assert screen.endswith("charrnn: nothing was written\n")
 
 
+@pytest.mark.parametrize("line", ["/load empty.txt", "/load new.txt", "/save copy.txt", "/edit"])
+def test_a_continued_text_is_never_removed_or_replaced_by_another(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("VISUAL", "truncate -s 0")
+    Path("empty.txt").touch()
+    Path("new.txt").write_text("a b")
+    talk("ab")
+    talk("y", line, "/q")
+
+    assert sorted(autosaved()) == (["a b", "ab"] if "new" in line else ["ab"])
+
+
+def test_a_text_goes_on_in_a_new_file_after_a_load(talk: Talk) -> None:
+    Path("new.txt").write_text("a b")
+    _, screen = talk("ab", "/load new.txt", "/load new.txt", "é")
+
+    assert sorted(autosaved()) == ["a bé", "ab"]
+    assert screen.count("Every turn is saved in ~/charrnn-texts/tiny-") == 2
+
+
+def test_a_refused_edit_is_not_offered_as_the_text(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUAL", "sed -i s/b/x/")
+    talk("ab", "/unknown error", "/edit", "a")
+    assert sorted(autosaved()) == ["aba", "ax"]
+    (edit,) = Path("charrnn-texts").glob("*-edited.txt")
+    os.utime(edit, (4e9, 4e9))
+
+    assert "Continue “aba” (today " in talk("n")[1]
+
+
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_a_text_that_the_model_would_refuse_is_continued(talk: Talk, is_offered: bool) -> None:
+    _, screen = talk("aB", "/unknown error", options="")
+    command = screen.splitlines()[-1].partition("continue with: charrnn write tiny ")[2]
+
+    code, screen = talk(
+        *(["y"] if is_offered else []), "B", "b", options=is_offered * " " or command
+    )
+    assert (code, autosaved()) == (0, ["aBb"])
+    assert screen.count("never saw") == 1  # what is typed is refused
+
+
+def test_without_a_home_folder_texts_are_in_the_current_one(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HOME", "USERPROFILE", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def find_user(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", find_user)
+    code, screen = talk("ab", "/temp 0.3")
+    assert (code, autosaved()) == (0, ["ab"])
+    assert "Every turn is saved in charrnn-texts/tiny-" in screen
+    assert not Path("~").exists()
+
+
 def test_what_another_program_wrote_into_the_file_stays(talk: Talk) -> None:
     def change() -> None:
         (path,) = Path("charrnn-texts").glob("tiny-*.txt")
@@ -813,6 +874,7 @@ def test_texts_can_be_saved_in_another_folder(
     folder = "my-texts" if is_option else "my texts"
     (path,) = Path(folder).glob("tiny-*.txt")
     assert path.read_text() == "ab"
+    assert f"Every turn is saved in ~/{shlex.quote(str(path))}\n" in screen
     command = shlex.split(screen.splitlines()[-1].partition("continue with: ")[2])
     assert command == ["charrnn", "write", "tiny", "--texts", folder, "--prompt-file", str(path)]
 
@@ -841,8 +903,8 @@ def test_a_length_that_was_given_is_kept_even_at_its_default(talk: Talk) -> None
 
 def test_a_turn_ends_with_a_word_unless_a_length_is_given(talk: Talk) -> None:
     talk("ab", "", "/save soft.txt", options="--seed 1")
-    talk("ab", "", "/save hard.txt", options="--seed 1 --length 200")
-    talk("ab", "/more 200", "/save more.txt", options="--seed 1")
+    talk("n", "ab", "", "/save hard.txt", options="--seed 1 --length 200")
+    talk("n", "ab", "/more 200", "/save more.txt", options="--seed 1")
 
     soft, hard, more = (Path(f"{name}.txt").read_text("utf-8") for name in ("soft", "hard", "more"))
     whole = "ab" + continuation("ab", length=400)
@@ -883,6 +945,55 @@ def test_a_chosen_editor_opens_at_once(talk: Talk, monkeypatch: pytest.MonkeyPat
     _, screen = talk("ab", "/edit", "/save out.txt")
     assert "Open it?" not in screen
     assert Path("out.txt").read_text("utf-8") == "aé"
+
+
+def no_answer() -> None:
+    raise EOFError
+
+
+@pytest.fixture
+def _only_nano(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Install an editor that changes nothing, and choose none."""
+    for variable in ("VISUAL", "EDITOR"):
+        monkeypatch.delenv(variable, raising=False)
+    program = tmp_path / "nano"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_only_nano")
+def test_a_signal_at_the_question_of_the_editor_ends_the_session(talk: Talk) -> None:
+    assert talk("ab", "/edit", send(signal.SIGTERM), "é")[0] == 143
+    assert autosaved() == ["ab"]
+
+
+@pytest.mark.usefixtures("_only_nano")
+@pytest.mark.parametrize("answer", ["n", send(signal.SIGINT), no_answer])
+def test_an_editor_that_is_not_wanted_changes_nothing_and_leaves_no_copy(
+    talk: Talk, answer: str | Act
+) -> None:
+    _, screen = talk("ab", "/edit", answer, "é", "/edit", "y")
+
+    assert "the text has not changed; $EDITOR chooses another editor" in screen
+    assert autosaved() == ["abé"]
+
+
+def test_an_editor_that_fails_leaves_no_copy_that_is_older_than_the_text(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUAL", "false")
+
+    talk("ab", "/edit", "é", lambda: monkeypatch.setenv("VISUAL", "true"), "/edit")
+    assert autosaved() == ["abé"]
+
+
+def test_an_editor_with_an_open_quote_is_told(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "vim '")
+
+    code, screen = talk("ab", "/edit", "é")
+    assert "the editor vim ' cannot be started: No closing quotation" in screen
+    assert (code, autosaved()) == (0, ["abé"])
 
 
 # ── pieces of it ──
