@@ -11,6 +11,9 @@ TORCH_INDEX ?= $(shell [ "$$(uname)" = Linux ] && [ ! -e /proc/driver/nvidia ] \
 	'from urllib.request import urlopen; urlopen("$(CPU_TORCH)/torch/", timeout=5)' 2>/dev/null \
 	&& echo $(CPU_TORCH))
 
+# So that Python finds the package beside the clone too, whose folder may have its name.
+EDITABLE := --config-settings editable_mode=compat
+
 .PHONY: install demo test lint bench faults search grid docs clean
 
 install: $(VENV)/.installed
@@ -63,9 +66,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
-		$(addprefix --extra-index-url ,$(TORCH_INDEX)) -e .
+		$(addprefix --extra-index-url ,$(TORCH_INDEX)) $(EDITABLE) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		$(EDITABLE) -e ".[dev]"
 	@touch $@

@@ -202,6 +202,8 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
 def find_model(name: str | None, checkpoints: Path) -> Path:
     """Return the model file of a run, a run's folder or a file; None means the newest run.
 
+    That is the newest which has been evaluated, if one has.
+
     Raises:
         CheckpointError: there is none.
     """
@@ -213,7 +215,8 @@ def find_model(name: str | None, checkpoints: Path) -> Path:
                 "train: cd there, or pass --checkpoints FOLDER. To make one: "
                 "charrnn train corpus.txt"
             )
-        return runs[0].model
+        # One that was stopped before its first evaluation has hardly learned.
+        return next((run for run in runs if run.best.exists()), runs[0]).model
     with suppress(OSError):  # a name too long for a file
         # A run's name goes before a file's of the same name.
         file = _as_on_disk(Path(name))

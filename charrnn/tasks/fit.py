@@ -42,9 +42,10 @@ _CHOSEN = (
 class Result:
     """What came of a run.
 
-    run: its name; path: its folder. bpc, val_nats: of its best model on all of the held-out text,
-    in bits and in nats per character; None where nothing is held out. baselines_bpc: what simpler
-    models need there; empty for a run that was stopped, or a held-out text that is too short.
+    run: its name; path: its folder. bpc, val_nats: of its best model on all of the text held out
+    for validation, in bits and in nats per character; None where there is none. That text chose the
+    model: evaluate(run, split="test") scores the part of `test_fraction`, which chose nothing.
+    baselines_bpc: what simpler models need there; empty for a run that was stopped, or a held-out text that is too short.
     reason: why it ended, as in `Finished`; "before": `fit_seeds` found it finished. steps, seconds:
     how long it trained. finished: every figure of the end; None with "before".
     """
@@ -185,10 +186,11 @@ class SeedStarted:
 
 @dataclass(frozen=True)
 class SeedsFinished:
-    """All seeds are trained; a result for each, in their order."""
+    """All seeds are trained; a result for each, in their order. has_test: there is a test part."""
 
     seeds: tuple[int, ...]
     results: tuple[Result, ...]
+    has_test: bool = False
 
     @property
     def mean_bpc(self) -> float | None:
@@ -234,7 +236,7 @@ def train_seeds(
     for number, seed in enumerate(seeds, start=1):
         own = {**settings, **sizes, "seed": seed}
         request = train_request.read_request(corpus, own, texts=texts)
-        found = train_request.find_alike(request, text)
+        found = train_request.find_alike(request, text, f"-seed{seed}")
         if found and found.is_finished:
             results.append(_result_before(found.run, found.state))
             yield SeedStarted(seed, number, len(seeds), sizes, results[-1])
@@ -257,7 +259,7 @@ def train_seeds(
                 return
             results.append(result_of(report))
         sizes = sizes or {key: chosen[key] for key in _CHOSEN if settings.get(key) is None}
-    yield SeedsFinished(tuple(seeds), tuple(results))
+    yield SeedsFinished(tuple(seeds), tuple(results), has_test=len(text.test) > 0)
 
 
 def _check_seeds(seeds: Sequence[int], corpus: Sequence[str], settings: Mapping[str, Any]) -> None:

@@ -325,14 +325,18 @@ class AlikeRun:
         return UnfinishedRun(self.run, int((self.state.progress or {})["step"]))
 
 
-def find_alike(request: TrainRequest, corpus: Corpus) -> AlikeRun | None:
+def find_alike(request: TrainRequest, corpus: Corpus, ending: str = "") -> AlikeRun | None:
     """Return the newest run of the same settings and text, whatever its name; a finished one first.
+
+    ending: of the name that it has unless somebody renamed it; such a run goes before others.
 
     None also where the request asks for a new run.
     """
     if request.run.on_unfinished == "new" or request.run.overwrite:
         return None
     runs = list_runs(Path(request.run.checkpoints))
+    stem = request.run.name or ""
+    runs.sort(key=lambda run: not (run.name.endswith(ending) and run.name.startswith(stem)))
     alike = list(_iter_alike(runs, request, corpus))
     return next((each for each in alike if each.is_finished), next(iter(alike), None))
 

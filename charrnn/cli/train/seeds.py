@@ -64,14 +64,17 @@ def _show_summary(console: Console, report: SeedsFinished) -> None:
     if report.mean_bpc is None:
         show_line(console, f"{len(report.seeds)} seeds are trained; nothing was held out")
     else:
+        part = "text they never saw"
+        if report.has_test:
+            part = "the validation part, which chose the models"
         values = ", ".join(f"{each.bpc:.3f}" for each in report.results)
         show_line(
             console,
             f"{len(report.seeds)} seeds: {report.mean_bpc:.3f} ± {report.sd_bpc:.3f} bits per "
-            f"character on text they never saw (mean ± standard deviation, n − 1): {values}",
+            f"character on {part} (mean ± standard deviation, n − 1): {values}",
         )
     names = " ".join(name_for_shell(RunFolder(each.path)) for each in report.results)
-    print_line(console, f"next:  charrnn eval {names}")
+    print_line(console, f"next:  charrnn eval {names}{' --split test' * report.has_test}")
 
 
 def _make_record(report: SeedStarted | SeedsFinished) -> dict[str, object]:

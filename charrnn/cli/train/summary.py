@@ -44,11 +44,13 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
         is_early = finished.reason == "patience"
         verb = "stopped early, as it no longer got better:" if is_early else "trained"
         show_line(console, f"{verb} {counted(finished.step, 'step')} in {duration}")
+    has_test = opened is not None and len(opened.corpus.test) > 0
     if finished.best_val_nats is not None:
+        part = "the validation part, which chose it" if has_test else "text it never saw"
         show_line(
             console,
             f"best model (step {finished.best_step:,}): "
-            f"{bits_per_char(finished.best_val_nats):.3f} bits per character on text it never saw",
+            f"{bits_per_char(finished.best_val_nats):.3f} bits per character on {part}",
         )
         alphabet = opened.corpus.vocab.alphabet if opened else ""
         show_line(console, describe_loss(finished.best_val_nats, alphabet))
@@ -59,7 +61,10 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
     # Lines to copy are never folded.
     print_line(console, f"model: {report.run.model}")
     print_line(console, f"settings, to repeat the run: {report.run.resolved}")
-    print_line(console, f"next:  charrnn sample {name_for_shell(report.run)} --temp 0.8")
+    if has_test and finished.reason != "stopped":
+        print_line(console, f"test:  charrnn eval {name_for_shell(report.run)} --split test")
+    if report.run.best.exists():  # else it has hardly begun to learn
+        print_line(console, f"next:  charrnn sample {name_for_shell(report.run)} --temp 0.8")
 
 
 def show_line(console: Console, line: str) -> None:

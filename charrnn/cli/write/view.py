@@ -38,7 +38,7 @@ class View:
         day = time.strftime("%Y-%m-%d", written)
         day = "today" if day == time.strftime("%Y-%m-%d") else day
         # A name that older versions gave to each file says nothing.
-        by = "" if saved.is_by(model) or saved.is_by("writing") else f", with {saved.model}"
+        by = "" if saved.is_by(model) or saved.is_by("writing") else f", written with {saved.model}"
         chars = counted(len(saved.text), "character")
         facts = f"({day} {time.strftime('%H:%M', written)}, {chars}{by})?"
         width = self._console.width
