@@ -75,7 +75,10 @@ def asks_pip_for(tmp_path: Path) -> object:
 
 
 def test_without_a_gpu_linux_asks_for_the_cpu_build(asks_pip_for, index):
-    assert f"--extra-index-url {index} -e .\n" in asks_pip_for(f"CPU_TORCH={index}")
+    assert (
+        f"--extra-index-url {index} --config-settings editable_mode=compat -e .\n"
+        in asks_pip_for(f"CPU_TORCH={index}")
+    )
 
 
 @pytest.mark.parametrize("machine", [{"has_gpu": True}, {"system": "Darwin"}])
@@ -91,7 +94,7 @@ def test_an_index_that_does_not_answer_is_not_asked(asks_pip_for):
 def test_a_person_may_choose_the_index_or_none(asks_pip_for, index, machine):
     assert "index-url" not in asks_pip_for("TORCH_INDEX=", f"CPU_TORCH={index}", **machine)
     command = asks_pip_for("TORCH_INDEX=http://mine", **machine)
-    assert "--extra-index-url http://mine -e .\n" in command
+    assert "--extra-index-url http://mine --config-settings editable_mode=compat -e .\n" in command
 
 
 # ── the demo ──

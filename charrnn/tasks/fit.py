@@ -45,7 +45,8 @@ class Result:
     run: its name; path: its folder. bpc, val_nats: of its best model on all of the text held out
     for validation, in bits and in nats per character; None where there is none. That text chose the
     model: evaluate(run, split="test") scores the part of `test_fraction`, which chose nothing.
-    baselines_bpc: what simpler models need there; empty for a run that was stopped, or a held-out text that is too short.
+    baselines_bpc: what simpler models need there; empty for a run that was stopped, or a held-out
+    text that is too short.
     reason: why it ended, as in `Finished`; "before": `fit_seeds` found it finished. steps, seconds:
     how long it trained. finished: every figure of the end; None with "before".
     """

@@ -63,7 +63,7 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
     print_line(console, f"settings, to repeat the run: {report.run.resolved}")
     if has_test and finished.reason != "stopped":
         print_line(console, f"test:  charrnn eval {name_for_shell(report.run)} --split test")
-    if report.run.best.exists():  # else it has hardly begun to learn
+    if finished.best_weights is not None:  # else it has hardly begun to learn
         print_line(console, f"next:  charrnn sample {name_for_shell(report.run)} --temp 0.8")
 
 

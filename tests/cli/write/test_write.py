@@ -746,7 +746,9 @@ def test_the_text_of_the_same_model_is_offered_before_a_newer_one(talk: Talk) ->
     assert "Continue “ab” (today" in talk("n")[1]
     for path in Path("charrnn-texts").glob("tiny-*.txt"):
         path.unlink()
-    assert re.search(r"Continue “éé” \(2096-10-\d\d .*, with other\)\? \[Y/n\]", talk("n")[1])
+    assert re.search(
+        r"Continue “éé” \(2096-10-\d\d .*, written with other\)\? \[Y/n\]", talk("n")[1]
+    )
 
 
 def test_a_text_of_an_older_version_is_offered_and_goes_into_the_visible_folder(
@@ -758,7 +760,7 @@ def test_a_text_of_an_older_version_is_offered_and_goes_into_the_visible_folder(
 
     _, screen = talk("y", "é")
     assert "Continue “ab” (today " in screen
-    assert ", with " not in screen
+    assert ", written with " not in screen
     assert (old.read_text(), autosaved()) == ("ab", ["abé"])
 
 
