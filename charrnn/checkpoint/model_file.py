@@ -64,6 +64,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "alphabet": model.vocab.alphabet,
         "has_bytes": model.vocab.has_bytes,
         "can_resume": model.progress is not None,
+        "weights_sha256": model_digest(model).hex(),
     }
 
 

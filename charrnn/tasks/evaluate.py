@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.checkpoint.model_file import read_model
-from charrnn.config import DynamicConfig, TrainConfig
+from charrnn.config import LENGTHS, DynamicConfig, TrainConfig, as_dict
 from charrnn.errors import ConfigError
 from charrnn.generation.scoring import bpc_with_unseen, unseen_bits
 from charrnn.metrics import bits_per_char, perplexity
@@ -19,6 +19,9 @@ from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.training.dynamic import compare_dynamic
 from charrnn.training.evaluation import Score, compare_carried, compare_windowed
+
+# Differ from seed to seed, or as a budget ends, and not in what is trained.
+_OF_A_RUN = {"seed", *LENGTHS, "length_history", "eval_every", "device", "precision", "threads"}
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the protocol, the number of tokens scored since its last call, and the total."""
@@ -62,7 +65,8 @@ class EvalResult:
     Of several models also: ensemble, the scores of one prediction, the average of their
     probabilities; mean and sd, of the single models' figures, with n − 1. None for one model.
     unseen_chars: more characters, which the models never saw. mapped: what was changed in the text
-    for the models to know it, and how often each. notes: on how files were read.
+    for the models to know it, and how often each. notes: on how files were read, and on settings in
+    which the models differ besides their seed.
     """
 
     texts: list[str]
@@ -150,7 +154,7 @@ def evaluate_models(
         utf8_bytes=utf8_bytes,
         unseen_chars=text.unseen_chars,
         mapped=dict(text.changes),
-        notes=text.notes,
+        notes=(*text.notes, *_describe_differences(named)),
     )
 
 
@@ -175,3 +179,17 @@ def _combine(rows: list[ModelScores], name: str, of: Callable[[list[float]], Any
             values = [float(of(list(figure))) for figure in zip(*each, strict=True)]
             metrics[protocol] = Metrics(*values)
     return ModelScores(name, **metrics, unseen_bits=float(of([row.unseen_bits for row in rows])))
+
+
+def _describe_differences(models: Sequence[NamedModel]) -> list[str]:
+    """Return a note where the spread of the models is not that of seeds alone."""
+    summaries = [model.file.summary for model in models]
+    settings = [
+        each.get("resolved", each.get("settings", {})) | as_dict(model.file.config)
+        for each, model in zip(summaries, models, strict=True)
+    ]
+    names = dict.fromkeys(name for each in settings for name in each if name not in _OF_A_RUN)
+    unlike = [n for n in names if any(each.get(n) != settings[0].get(n) for each in settings)]
+    if not unlike:
+        return []
+    return [f"these models differ in {', '.join(unlike)}: their sd is not that of seeds alone"]

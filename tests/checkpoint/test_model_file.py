@@ -231,6 +231,7 @@ def test_a_description_gives_shape_figures_and_vocabulary(make_model: MakeModel)
         "alphabet": "\n abé",
         "has_bytes": False,
         "can_resume": True,
+        "weights_sha256": description["weights_sha256"],
         "step": 3,
         "val_nats": math.log(2),
         "val_bpc": 1.0,

@@ -13,10 +13,32 @@ from typing import Any
 import pytest
 
 import charrnn
-from tests.cli.program import Text, complaint, end_of, objects_of, output_of
+from tests.cli.program import Text, complaint, end_of
 
 SETTINGS: dict[str, Any] = {"steps": 6, "precision": "fp32", "threads": 1}
 BOOK = "ab éa\n" * 250
+
+
+def output_of(capsys: Text, *arguments: str) -> str:
+    """Return what a command writes to stdout; to stderr at most that its models differ."""
+    assert end_of(*arguments) == 0
+    out, err = capsys.readouterr()
+    assert not err or err.startswith("these models differ in ")
+    return out
+
+
+def objects_of(capsys: Text, *arguments: str) -> list[dict[str, Any]]:
+    """Return the JSON objects that a command writes."""
+    return [json.loads(line) for line in output_of(capsys, *arguments).splitlines()]
+
+
+def test_models_that_differ_in_more_than_their_seed_are_told_apart(capsys: Text) -> None:
+    assert end_of("eval", "book", "gru") == 0
+    note = capsys.readouterr().err
+
+    assert note.startswith("these models differ in ")
+    assert "cell" in note
+    assert "seed," not in note
 
 
 def train(corpus: str, name: str, **settings: Any) -> None:

@@ -394,8 +394,9 @@ def test_lines_let_no_control_character_and_no_markup_of_a_name_through() -> Non
 
 
 def test_the_summary_ends_with_the_next_command() -> None:
-    assert as_lines(RUN_FINISHED)[-2:] == [
+    assert as_lines(RUN_FINISHED)[-3:] == [
         f"model: {RUN.model}",
+        f"settings, to repeat the run: {RUN.resolved}",
         "next:  charrnn sample tiny --temp 0.8",
     ]
 
@@ -458,13 +459,13 @@ def test_the_summary_of_a_run_that_got_worse_does_not_ask_for_more_steps() -> No
     assert "training twice as long: no gain" in lines[5]
 
 
-def test_the_summary_of_a_stopped_run_has_the_next_command() -> None:
+def test_a_run_that_was_stopped_before_it_was_evaluated_is_not_worth_sampling() -> None:
     lines = as_lines(RunFinished(RUN, STOPPED, {}, 150))
 
     assert lines == [
         "trained for 1:15",
         f"model: {RUN.model}",
-        "next:  charrnn sample tiny --temp 0.8",
+        f"settings, to repeat the run: {RUN.resolved}",
     ]
 
 
