@@ -29,7 +29,7 @@ def output_of(capsys: Text, *arguments: str) -> str:
 
 def objects_of(capsys: Text, *arguments: str) -> list[dict[str, Any]]:
     """Return the JSON objects that a command writes."""
-    return [json.loads(line) for line in output_of(capsys, *arguments).splitlines()]
+    return [json.loads(line) for line in output_of(capsys, *arguments, "--json").splitlines()]
 
 
 def test_models_that_differ_in_more_than_their_seed_are_told_apart(capsys: Text) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from charrnn.cli.write.view import View
 
 _EXAMPLES = """
-charrnn write                              the newest model; offers your last text
+charrnn write                         the newest model; offers your last text
 charrnn write book --prompt-file draft.txt  continue a text
 charrnn write book --sentences 1 --preset careful
 """
