@@ -25,8 +25,21 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         _is_interrupt = _number is signal.SIGINT
         signal.signal(_number, signal.default_int_handler if _is_interrupt else signal.SIG_DFL)
 
+_FAULTS = Path(__file__).with_name("faults")
+
 settings.register_profile("busy", deadline=None)  # a busy machine breaks no law
 settings.load_profile("busy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave faults and the hundred examples of hypothesis out of the coverage.
+
+    Traced, they take two to four times as long; the lines that they pass are tested one by one too.
+    """
+    for item in items:
+        is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if is_property or _FAULTS in item.path.parents:
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(autouse=True)

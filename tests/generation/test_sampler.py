@@ -65,6 +65,7 @@ def chi_square(counts: np.ndarray, probabilities: np.ndarray) -> float:
     return float(((counts - expected) ** 2 / expected).sum())
 
 
+@pytest.mark.no_cover  # draws thousands
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_characters_come_as_often_as_the_softmax_says(temperature: float) -> None:
     logits = [0.5, -1.0, 1.25, 0.0, -0.25]
@@ -75,6 +76,7 @@ def test_characters_come_as_often_as_the_softmax_says(temperature: float) -> Non
     assert chi_square(counts, softmax(np.array(logits) / temperature)) < 23.5
 
 
+@pytest.mark.no_cover  # draws thousands
 def test_filtered_characters_share_what_the_others_leave() -> None:
     counts = sample_often([0.5, -1.0, 1.25, 0.0, -0.25], 20_000, temperature=1, top_k=3)
 
@@ -83,6 +85,7 @@ def test_filtered_characters_share_what_the_others_leave() -> None:
     assert chi_square(counts[[0, 2, 3]], softmax(np.array([0.5, 1.25, 0]))) < 18.4
 
 
+@pytest.mark.no_cover  # draws thousands
 @pytest.mark.parametrize(
     "settings",
     [
@@ -252,6 +255,7 @@ def test_numbers_drawn_in_blocks_are_those_drawn_one_by_one() -> None:
     assert blocks == [one_by_one.random() for _ in range(600)]
 
 
+@pytest.mark.no_cover  # draws thousands
 @LAW
 @given(
     st.lists(st.one_of(st.just(-np.inf), st.floats(-80, 80, width=32)), min_size=1, max_size=9),

@@ -216,11 +216,13 @@ def test_what_is_forgotten_is_made_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert accepts(make(pattern), VOCAB.encode(text))
 
 
+@pytest.mark.no_cover  # long
 def test_a_pattern_with_too_many_steps_is_refused_with_a_hint() -> None:
     with pytest.raises(ConfigError, match=r"regex takes more than 500,000 steps; ask for less"):
         make("(a?){1200}")
 
 
+@pytest.mark.no_cover  # long
 @pytest.mark.parametrize("pattern", ["(((a?){0,40}){0,40}){0,40}", r"((^|$|\b|a)?){0,3000}"])
 def test_a_hostile_pattern_is_refused_soon(pattern: str) -> None:
     # It takes a second, and several under coverage; the limit only ends what would take for ever.

@@ -151,6 +151,7 @@ def test_a_character_that_only_bytes_write_counts_each_of_them():
     assert mask[first_byte + "я".encode()[1]] == -np.inf
 
 
+@pytest.mark.no_cover  # draws thousands
 def test_a_sampler_that_prefers_copies_is_held_to_20_characters():
     # benchmarks/originality.py writes a million characters of tiny-shakespeare in the same way.
     corpus = Path(argparse.__file__).read_text(encoding="utf-8")

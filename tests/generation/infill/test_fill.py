@@ -49,6 +49,7 @@ def test_a_wide_beam_proves_the_best_few(model: Model, pattern: str) -> None:
         assert texts_of(found) == expected[:count]
 
 
+@pytest.mark.no_cover  # long
 @pytest.mark.parametrize("sureness", [1, 5])
 def test_what_is_called_proven_is_the_likeliest_and_not_all_is(
     make_model: Make, sureness: float

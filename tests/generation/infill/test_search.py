@@ -60,6 +60,7 @@ def particles_of(model: Model, pattern: str, temperature: float, seed: int) -> d
     return dict(zip(texts, np.exp(ended.log_weights).tolist(), strict=True))
 
 
+@pytest.mark.no_cover  # draws thousands
 @pytest.mark.parametrize("pattern", ["_ab__", "a*b_", "*_a"])
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
 def test_the_weights_of_few_particles_are_unbiased(
