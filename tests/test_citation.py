@@ -37,3 +37,8 @@ def test_the_file_says_what_the_package_says():
     assert cff["title"] == [project["name"]]
     assert cff["license"] == [project["license"]]
     assert cff["authors"] == [f"name: {author['name']}" for author in project["authors"]]
+
+
+def test_the_entry_for_bibtex_is_of_this_version():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"version = {{{charrnn.__version__}}}" in readme
