@@ -301,7 +301,7 @@ def test_what_train_would_use_is_not_shown_of_a_text_that_it_refuses(
 
     assert (chosen is not None) == is_trained
     assert ("the text is too short to train on" in shown) == (not is_trained)
-    assert ("as fast as that of the README's figures" in shown) == is_trained
+    assert ("as fast as that of docs/figures.md" in shown) == is_trained
 
 
 def test_what_train_would_use_goes_by_tokens(tmp_path: Path) -> None:
