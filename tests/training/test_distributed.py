@@ -32,7 +32,14 @@ from charrnn.training.distributed import SINGLE_PROCESS, World, init_world
 from charrnn.training.plan import make_plan
 from charrnn.training.reports import Evaluation
 from charrnn.training.trainer import Trainer
-from tests.training.processes import Curve, read_curve, start_together, wait_for
+from tests.training.processes import (
+    Curve,
+    Together,
+    free_port,
+    read_curve,
+    start_together,
+    wait_for,
+)
 
 SETTINGS: dict[str, Any] = {
     "hidden_size": 8,
@@ -78,7 +85,7 @@ def assert_same(curve: Curve, expected: Curve) -> None:
     """
     assert curve.val_nats == pytest.approx(expected.val_nats, abs=CLOSE)
     assert curve.train_nats == pytest.approx(expected.train_nats, abs=CLOSE)
-    assert curve.run.step == expected.run.step == SETTINGS["steps"]
+    assert curve.run.step == expected.run.step == max(expected.val_nats)
     mine, theirs = (each.run.read_state()[0].training for each in (curve, expected))
     assert {n: a.shape for n, a in mine.items()} == {n: a.shape for n, a in theirs.items()}
 
@@ -105,56 +112,84 @@ def test_two_processes_train_as_one(text: Path, tmp_path: Path, alone: Curve) ->
     assert own == pytest.approx(other, abs=CLOSE)
 
 
-DEFERRED = """
-import math, os
+SEVERAL = """
+import json, math, os, sys
 from charrnn.cli.main import main
 from charrnn.model.network import CharRNN
 from charrnn.training import trainer
 
-trainer.is_asynchronous = lambda device: True
-honest, windows = CharRNN.loss_sum, []
+usual, honest = trainer.is_asynchronous, CharRNN.loss_sum
 
-def loss_sum(self, *args):
-    windows.append(1)
-    nats, state = honest(self, *args)
-    is_wrong = str(len(windows) - 1) == os.environ.get("WRONG_STEP_" + os.environ["RANK"])
-    return nats * (math.nan if is_wrong else 1), state
+def train(words, port, is_deferred=False, wrong_step=None):
+    windows = []
 
-CharRNN.loss_sum = loss_sum
-main()
+    def loss_sum(self, *args):
+        windows.append(1)
+        nats, state = honest(self, *args)
+        is_wrong = os.environ["RANK"] == "1" and len(windows) - 1 == wrong_step
+        return nats * (math.nan if is_wrong else 1), state
+
+    os.environ["MASTER_PORT"] = str(port)
+    trainer.is_asynchronous = (lambda device: True) if is_deferred else usual
+    CharRNN.loss_sum = loss_sum
+    try:
+        main(["train", *words])
+    except SystemExit as end:
+        if end.code:
+            raise
+
+for command in json.loads(sys.argv[1]):
+    train(**command)
 """
-"""charrnn with steps whose results are read later, and of which one goes wrong if asked."""
-PROGRAM = (sys.executable, "-c", DEFERRED, "train")
+"""charrnn train, one command after the other: with steps whose results are read later, if asked,
+and a step of the second process that goes wrong.
+"""
+
+
+@pytest.fixture(scope="module")
+def several(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Together:
+    """Return two processes that have made three runs, as most of a start is torch's."""
+    folder = tmp_path_factory.mktemp("several")
+    words = [str(text), *WORDS, "--checkpoints", str(folder / "runs")]
+    commands: list[dict[str, Any]] = [
+        {"words": [*words, "--name=adamw", "--optimizer=adamw", "--steps=20"]},
+        {"words": [*words, "--name=deferred"], "is_deferred": True},
+        {
+            "words": [*words, "--name=wrong", "--steps=90", "--json"],
+            "is_deferred": True,
+            "wrong_step": 50,
+        },
+    ]
+    ported = json.dumps([command | {"port": free_port()} for command in commands])
+    two = start_together(2, folder / "two", ported, program=[sys.executable, "-c", SEVERAL])
+    assert two.wait() == [0, 0], two.complaints()
+    return two
 
 
 def test_two_processes_whose_steps_are_read_later_train_as_one(
-    text: Path, tmp_path: Path, alone: Curve
+    several: Together, alone: Curve
 ) -> None:
-    words = [str(text), *WORDS, "--checkpoints", str(tmp_path / "runs")]
-    two = start_together(
-        2, tmp_path / "two", *words, program=[sys.executable, "-c", DEFERRED, "train"]
-    )
-
-    assert two.wait() == [0, 0], two.complaints()
-    run = RunFolder(tmp_path / "runs" / "book")
+    run = RunFolder(several.folder.parent / "runs" / "deferred")
     assert_same(read_curve(run), alone)
     assert_same_state(run, alone.run, step=20)
 
 
 def test_a_window_gone_wrong_in_one_process_is_dropped_by_all_also_where_it_is_read_later(
-    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    several: Together,
 ) -> None:
-    monkeypatch.setenv("WRONG_STEP_1", "50")
-    words = [str(text), *WORDS, "--checkpoints", str(tmp_path / "runs"), "--steps=90", "--json"]
-    two = start_together(
-        2, tmp_path / "two", *words, program=[sys.executable, "-c", DEFERRED, "train"]
-    )
-
-    assert two.wait() == [0, 0], two.complaints()
-    reports = [json.loads(line) for line in (two.folder / "0.out").read_text().splitlines()]
+    reports = [json.loads(line) for line in (several.folder / "0.out").read_text().splitlines()]
     told = [(each["kind"], each["step"]) for each in reports if each["event"] == "incident"]
     assert told == [("dropped", 50)]
     assert reports[-1]["step"] == 90
+
+
+def test_two_processes_train_by_adamw_alone(several: Together, text: Path, tmp_path: Path) -> None:
+    settings = SETTINGS | {"optimizer": "adamw", "steps": 20}
+    kept = list(charrnn.train(text, checkpoints=tmp_path / "alone", **settings))[-1]
+
+    assert isinstance(kept, RunFinished)
+    run = RunFolder(several.folder.parent / "runs" / "adamw")
+    assert read_curve(run).val_nats == pytest.approx(read_curve(kept.run).val_nats, abs=CLOSE)
 
 
 def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_alone_speaks(
@@ -162,12 +197,19 @@ def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_
 ) -> None:
     runs, digests = tmp_path / "runs", tmp_path / "digests"
     cell = {"cell": "gru", "num_layers": 2, "initial_state": "learned", "tie_embeddings": True}
-    shape = ["--cell=gru", "--num-layers=2", "--initial-state=learned", "--tie-embeddings"]
+    settings = SETTINGS | cell | {"steps": 100}
+    shape = [
+        "--steps=100",
+        "--cell=gru",
+        "--num-layers=2",
+        "--initial-state=learned",
+        "--tie-embeddings",
+    ]
     words = [str(text), *WORDS, *shape, "--checkpoints", str(runs)]
     module = "tests.training.test_distributed"
     call = f"from {module} import train_and_tell; train_and_tell({str(digests)!r})"
     three = start_together(3, tmp_path / "three", *words, program=[sys.executable, "-c", call])
-    kept = list(charrnn.train(text, checkpoints=tmp_path / "alone", **cell, **SETTINGS))[-1]
+    kept = list(charrnn.train(text, checkpoints=tmp_path / "alone", **settings))[-1]
 
     assert three.wait() == [0, 0, 0], three.complaints()
     assert isinstance(kept, RunFinished)
@@ -175,7 +217,7 @@ def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_
     assert [path.name for path in runs.iterdir()] == ["book"]
     said = {path.name for path in three.folder.iterdir() if path.stat().st_size}
     assert said == {"0.err"}
-    for step in range(20, 201, 20):
+    for step in range(20, 101, 20):
         assert len({(digests / f"{step}.{rank}").read_text() for rank in range(3)}) == 1
 
 
@@ -227,19 +269,6 @@ def test_a_run_cut_by_a_kill_and_by_a_signal_goes_on_in_any_number_of_processes(
 
     list(charrnn.train(text, checkpoints=runs, **SETTINGS))
     assert_same(read_curve(run), alone)
-
-
-def test_two_processes_train_by_adamw_alone(text: Path, tmp_path: Path) -> None:
-    settings = SETTINGS | {"optimizer": "adamw", "steps": 20}
-    words = [*WORDS, "--optimizer=adamw", "--steps=20", f"--checkpoints={tmp_path / 'runs'}"]
-    two = start_together(2, tmp_path / "two", str(text), *words)
-    kept = list(charrnn.train(text, checkpoints=tmp_path / "alone", **settings))[-1]
-
-    assert two.wait() == [0, 0], two.complaints()
-    assert isinstance(kept, RunFinished)
-    assert read_curve(RunFolder(tmp_path / "runs" / "book")).val_nats == pytest.approx(
-        read_curve(kept.run).val_nats, abs=CLOSE
-    )
 
 
 def test_shares_are_contiguous_and_cover_every_row_once() -> None:
