@@ -78,7 +78,7 @@ def train(
                 elif run.is_save_due:
                     yield from run.save()
                 # A repetition changes its length where the run by budget did.
-                if state.is_repeating:
+                if state.to_repeat:
                     yield from run.follow(state.repeated_plan())
                 total_steps = state.plan.total_steps
                 if total_steps is not None and state.trainer.step >= total_steps:

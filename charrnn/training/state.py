@@ -45,6 +45,8 @@ _FEWEST_STEPS = 50  # before a model can be called bad
 class TrainingState:
     """All that a run is: new, or what `resume` left. good: the snapshot to go back to.
 
+    to_repeat: the changes of length still to come, of a run that is repeated.
+
     Raises:
         CheckpointError: no run leaves such a state.
         ConfigError: the machine cannot do what is asked, or the run has nothing left to do.
@@ -71,14 +73,14 @@ class TrainingState:
             config, corpus, self.device, precision, resume is not None, world, speeds
         )
         self.length_history: tuple[Length, ...] | None = ()
-        self._to_repeat = config.length_changes
+        self.to_repeat = config.length_changes
         if resume is not None:
             with _refuse_foreign():
                 self.length_history = _history_of(resume, config)
                 done = self.length_history or ()
-                self._to_repeat = [
+                self.to_repeat = [
                     change
-                    for change in self._to_repeat
+                    for change in self.to_repeat
                     if change.step > resume.step
                     or (change.step == resume.step and change not in done)
                 ]
@@ -107,16 +109,11 @@ class TrainingState:
             self.length_history = (*self.length_history, length)
         return length
 
-    @property
-    def is_repeating(self) -> bool:
-        """Whether a change of the run that is repeated is still to come."""
-        return bool(self._to_repeat)
-
     def repeated_plan(self) -> Plan:
         """Return the plan with the next change of the run that is repeated, if it is due."""
-        if not self._to_repeat or self._to_repeat[0].step > self.trainer.step:
+        if not self.to_repeat or self.to_repeat[0].step > self.trainer.step:
             return self.plan
-        change = self._to_repeat.pop(0)
+        change = self.to_repeat.pop(0)
         return replace(self.plan, total_steps=change.total_steps, eval_every=change.eval_every)
 
     def save(self) -> Snapshot | None:

@@ -208,7 +208,7 @@ def test_no_text_that_is_measured_commands_the_terminal(strings: list[str]) -> N
 
 def test_no_score_commands_the_terminal(strings: list[str]) -> None:
     names = in_chunks(strings, 50)
-    models = [ModelScores(name, Metrics(1, 1, 1, 1), Metrics(1, 1, 1, 1)) for name in names]
+    models = [ModelScores(name, Metrics(1, 1, 1, 1, 1), Metrics(1, 1, 1, 1, 1)) for name in names]
     result = EvalResult([*names, MARKUP], "all", 5, models, None)
     screen = on_terminal(lambda: show_eval_result(result), term="dumb")
 
