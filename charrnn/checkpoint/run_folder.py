@@ -3,7 +3,7 @@
 checkpoints/<name>/
     best.safetensors      the averaged weights of the best evaluation
     step-<n>.safetensors  the newest states, with all that is needed to resume
-    metrics.jsonl         a line for each milestone and evaluation
+    metrics.jsonl         a line for the start, each milestone, evaluation, incident, and the end
     config.toml           the corpus and every setting, for charrnn train --config
     resolved.toml         at the end: the same with all that was chosen, to repeat the run
     samples.txt           what the model wrote at each evaluation

@@ -120,15 +120,14 @@ class Recorder:
         corpus = self._corpus
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
-        # The length is final only now.
-        best.summary["resolved"] = self._resolved()
         figures = _val_figures(report.best_val_nats, report.best_val_windowed_nats) | {
             "train_eval_nats": report.best_train_eval_nats,
             "baselines_bpc": baselines,
             # Evaluations score a part of the held-out text: a longer run compares with this one.
             "eval_nats": best.summary.get("eval_nats", best.summary["val_nats"]),
         }
-        run.save_best(replace(best, summary=best.summary | figures))
+        resolved = {"resolved": self._resolved()}  # the length is final only now
+        run.save_best(replace(best, summary=best.summary | figures | resolved))
         run.log_metrics(
             {"event": "finished", "step": report.step, "best_step": report.best_step} | figures
         )

@@ -35,9 +35,8 @@ def commands() -> list[str]:
 def arguments(command: str) -> list[str]:
     """Return the arguments as bash passes them on, of a training that takes a moment."""
     in_ansi_quotes = re.compile(r"\$('[^']*')")
-    command = in_ansi_quotes.sub(lambda found: repr(ast.literal_eval(found[1])), command)
-    parts = shlex.split(re.sub(r" --(?:budget|hidden-size) \w+", "", command))[1:]
-    return [part.encode().decode("unicode_escape") if part == r"\n\n" else part for part in parts]
+    command = in_ansi_quotes.sub(lambda found: shlex.quote(ast.literal_eval(found[1])), command)
+    return shlex.split(re.sub(r" --(?:budget|hidden-size) \w+", "", command))[1:]
 
 
 def prose(seed: int, lines: int = 120, *, is_verse: bool = False) -> str:

@@ -173,7 +173,7 @@ class Repl:
         return "length off" if config.used(*ENDS) else f"{words}, then to the end of a sentence"
 
     def _tell_changes(self, text: str) -> None:
-        """Tell once which characters the model reads as others."""
+        """Show once which characters the model reads as others."""
         if self._session.config.unknown == "error":
             return  # those that it refuses stand in the text only from before
         changes: Counter[str] = self._session.fit(text).changes
