@@ -12,7 +12,7 @@ import time
 from runs import one_line_errors
 
 from charrnn.analysis.baselines import compressor_bpc, ngram_token_nats
-from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.data.corpus import Corpus, open_corpus
 
 ORDERS = range(1, 9)
 

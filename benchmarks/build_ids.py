@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from charrnn.text.fingerprint import SETTLED_SECONDS
+from charrnn.data.fingerprint import SETTLED_SECONDS
 
 ROUNDS = 3
 FILES = 1000
@@ -30,7 +30,7 @@ LINES = {
 OPEN = """
 import resource, sys, time
 from pathlib import Path
-from charrnn.text.corpus import open_corpus
+from charrnn.data.corpus import open_corpus
 began = time.perf_counter()
 open_corpus([sys.argv[1]], cache=Path(sys.argv[2]))
 seconds = time.perf_counter() - began

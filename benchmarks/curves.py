@@ -24,8 +24,8 @@ from table import Table
 from charrnn.config import TextConfig
 from charrnn.config.train import parse_duration
 from charrnn.corpora.library import locate_texts
+from charrnn.data.corpus import open_corpus
 from charrnn.errors import ConfigError
-from charrnn.text.corpus import open_corpus
 from charrnn.training.plan import extrapolate
 
 TABLE, BUDGETS = TABLES / "curves.csv", TABLES / "budgets.csv"

@@ -22,7 +22,7 @@ from runs import as_options, one_line_errors
 from table import Row
 
 from charrnn.config.train import parse_duration
-from charrnn.text.corpus import Corpus
+from charrnn.data.corpus import Corpus
 
 AXES: dict[str, list[Any]] = {
     "cell": ["lstm"],

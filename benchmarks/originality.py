@@ -18,8 +18,8 @@ from runs import one_line_errors
 
 from charrnn.analysis.copies import find_copies
 from charrnn.analysis.suffix_array import SuffixArray
+from charrnn.data.corpus import Corpus, open_corpus
 from charrnn.generation.constraints.no_copy import NoCopy
-from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.vocab import Ids
 
 MAX_COPY = 20

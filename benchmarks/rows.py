@@ -20,8 +20,8 @@ from table import Row, Table
 from charrnn.cli.formatting import format_duration
 from charrnn.config import TrainConfig, as_dict
 from charrnn.corpora.library import locate_texts
+from charrnn.data.corpus import Corpus, open_corpus
 from charrnn.errors import ConfigError, StorageError
-from charrnn.text.corpus import Corpus, open_corpus
 
 TABLES = Path(__file__).with_name("tables")
 SETTINGS = {

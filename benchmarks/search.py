@@ -21,7 +21,7 @@ from runs import as_options, one_line_errors
 from table import Row
 
 from charrnn.config.train import parse_duration
-from charrnn.text.corpus import Corpus
+from charrnn.data.corpus import Corpus
 
 WITHIN_NATS = 0.02
 SHORT_SECONDS = 120.0  # up to here a default run is cheap enough to be made three times

@@ -19,6 +19,7 @@ from charrnn.bench.speeds import EvaluationSpeed, MachineSpeed, SamplingSpeed, T
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.compression.codec import Compressed
 from charrnn.config import FillConfig, Length, RunConfig, SampleConfig, TextConfig, TrainConfig
+from charrnn.data.corpus import Corpus
 from charrnn.generation.generator import TextFormat
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.samples import Cost, Sample
@@ -34,7 +35,6 @@ from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.sample import SampleRequest
 from charrnn.tasks.train import Opened, Reading
-from charrnn.text.corpus import Corpus
 from charrnn.text.substitutions import Fitted
 from charrnn.training.plan import Plan
 from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started

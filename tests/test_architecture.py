@@ -15,8 +15,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from the package, besides itself.
 ROOT = {"_version", "errors", "config", "metrics", "state", "storage", "wording"}
-LEARNING = ROOT | {"text", "corpora", "analysis", "model", "training"}
-WRITING = ROOT | {"text", "analysis", "checkpoint", "generation", "compression"}
+LEARNING = ROOT | {"text", "data", "corpora", "analysis", "model", "training"}
+WRITING = ROOT | {"text", "data", "analysis", "checkpoint", "generation", "compression"}
 ALLOWED = {
     "_version": set(),
     "errors": {"wording"},
@@ -26,14 +26,15 @@ ALLOWED = {
     "storage": {"errors"},
     "config": {"errors", "wording"},
     "text": ROOT,
+    "data": ROOT | {"text"},
     "corpora": ROOT,
-    "analysis": ROOT | {"text"},
-    "checkpoint": ROOT | {"text"},
+    "analysis": ROOT | {"text", "data"},
+    "checkpoint": ROOT | {"text", "data"},
     "model": ROOT | {"text"},
-    "generation": ROOT | {"text", "analysis", "checkpoint", "model"},
-    "compression": ROOT | {"text", "checkpoint", "generation"},
-    "training": ROOT | {"text", "analysis", "model"},
-    "bench": ROOT | {"text", "checkpoint", "generation", "model", "training"},
+    "generation": ROOT | {"text", "data", "analysis", "checkpoint", "model"},
+    "compression": ROOT | {"text", "data", "checkpoint", "generation"},
+    "training": ROOT | {"text", "data", "analysis", "model"},
+    "bench": ROOT | {"text", "data", "checkpoint", "generation", "model", "training"},
     "tasks": LEARNING | WRITING | {"bench"},
     "api": WRITING | {"bench", "tasks"},
     "cli": LEARNING | WRITING | {"bench", "tasks"},

@@ -11,8 +11,8 @@ import pytest
 import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import corpus_from_text
 from charrnn.generation.model import Model
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.trainer import Trainer
 

@@ -27,9 +27,9 @@ from charrnn.bench.speeds import (
     time_alternating,
 )
 from charrnn.config import GATES, ModelConfig, TrainConfig
+from charrnn.data.corpus import Corpus
 from charrnn.model.device import PRECISIONS, autocast, choose_device, choose_precision, has_bf16
 from charrnn.model.network import RecurrentLayer
-from charrnn.text.corpus import Corpus
 from charrnn.training.evaluation import LANES, WINDOW, evaluate_carried
 from charrnn.training.optimizer import MUON_EVERY
 from charrnn.training.plan import Plan, make_plan

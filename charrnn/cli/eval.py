@@ -17,9 +17,9 @@ from charrnn.cli.formatting import describe_unseen, one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
 from charrnn.cli.options import Choice, Command, errors_option, settings_options, unknown_option
 from charrnn.config import DynamicConfig
+from charrnn.data.split import PARTS
 from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
-from charrnn.text.split import PARTS
 from charrnn.text.substitutions import describe_changes
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from charrnn.bench.sampling import measure_sampling
 from charrnn.bench.speeds import Measuring, Speed
 from charrnn.bench.training import measure_evaluation, measure_machine, measure_training
 from charrnn.config import ModelConfig, TrainConfig, with_settings
+from charrnn.data.corpus import corpus_from_text
 from charrnn.model.device import choose_device, choose_precision, configure_torch
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training.memory import within_memory
 
 _TEXT_CHARS = 1_000_000

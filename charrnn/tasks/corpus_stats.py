@@ -12,12 +12,12 @@ from charrnn.analysis.differences import UnlikeFile, find_unlike
 from charrnn.analysis.statistics import CorpusStats, measure_text
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.corpora.library import locate_texts
+from charrnn.data.corpus import open_sources_as_corpus
+from charrnn.data.split import hash_segments, record_ends
 from charrnn.errors import CorpusError
-from charrnn.text.corpus import open_sources_as_corpus
 from charrnn.text.files import Source, open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import count_documents, iter_text, text_options
-from charrnn.text.split import hash_segments, record_ends
 from charrnn.text.vocab import MAX_ALPHABET, Ids, Vocab
 from charrnn.training.plan import Plan, make_plan
 

@@ -25,16 +25,16 @@ from charrnn.config import COST, OLD_TEXT_SETTINGS, TextConfig, as_dict
 from charrnn.config.fields import UNKNOWN, refuse_escapes, setting, validate
 from charrnn.config.text import ERRORS
 from charrnn.corpora.library import locate_texts
+from charrnn.data.corpus import Corpus, open_corpus
+from charrnn.data.split import PARTS, choose_split
 from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.generator import text_format_of
 from charrnn.generation.scoring import without
 from charrnn.tasks.finetune import required_vocab
 from charrnn.tasks.score import TEXT_GIVEN, fit_piece
-from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.files import hash_sources, open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
-from charrnn.text.split import PARTS, choose_split
 from charrnn.text.vocab import Ids
 
 

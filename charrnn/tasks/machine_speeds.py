@@ -12,9 +12,9 @@ from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 
+from charrnn.data.corpus import cache_folder
 from charrnn.errors import StorageError
 from charrnn.storage import make_folder, read_note, write_atomically
-from charrnn.text.corpus import cache_folder
 
 _FILE = "speeds.json"
 

@@ -11,9 +11,9 @@ from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TextConfig
 from charrnn.corpora.library import locate_texts
+from charrnn.data.corpus import Corpus
 from charrnn.generation.constraints.no_copy import NoCopy
 from charrnn.tasks.eval_text import NamedModel, open_own_corpus
-from charrnn.text.corpus import Corpus
 from charrnn.text.files import open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_text, text_options

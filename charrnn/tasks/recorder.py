@@ -19,10 +19,10 @@ from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import LENGTHS, Length, as_dict, format_length_history
 from charrnn.config.text import SPLITS
+from charrnn.data.corpus import Corpus
 from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.train_request import TrainRequest
-from charrnn.text.corpus import Corpus
 from charrnn.training import reports
 
 _MACHINE = ("device", "precision", "threads")

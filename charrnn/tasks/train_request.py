@@ -18,11 +18,11 @@ from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import SETTINGS, DamagedState, RunFolder, format_toml
 from charrnn.checkpoint.run_store import find_model, find_run, list_runs, named_run
 from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig, check_type
+from charrnn.data.corpus import Corpus
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.generation.generator import TextFormat
 from charrnn.storage import read_note
 from charrnn.tasks.finetune import SHAPE, InitialModel, required_vocab, with_model_shape
-from charrnn.text.corpus import Corpus
 from charrnn.text.files import open_bytes
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_text

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from charrnn.config import GATES, LENGTHS, ModelConfig, TrainConfig
+from charrnn.data.corpus import Corpus
 from charrnn.errors import ConfigError, counted
 from charrnn.model.device import PRECISIONS, autocast, check_cuda_graph, lacks_kernel
 from charrnn.model.network import RecurrentLayer
-from charrnn.text.corpus import Corpus
 from charrnn.training.batches import free_bytes
 from charrnn.training.distributed import World
 from charrnn.training.memory import training_bytes

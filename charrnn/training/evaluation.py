@@ -20,9 +20,9 @@ from torch import Tensor
 
 from charrnn.analysis.baselines import HELD_OUT_TOKENS
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import Corpus
 from charrnn.errors import CorpusError, counted
 from charrnn.model.network import CharRNN, State
-from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import Ids, Vocab
 from charrnn.training.distributed import SINGLE_PROCESS, World
 

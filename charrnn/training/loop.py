@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import Corpus
 from charrnn.model.device import deterministic_algorithms
 from charrnn.model.network import load_numpy_state_dict
-from charrnn.text.corpus import Corpus
 from charrnn.training.calibration import check_same
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.evaluation import HeldOut

@@ -17,10 +17,10 @@ from charrnn.config import (
     format_length_history,
     parse_length_history,
 )
+from charrnn.data.corpus import Corpus
 from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.model.device import PRECISIONS, choose_device, choose_precision, configure_torch
 from charrnn.model.network import numpy_state_dict
-from charrnn.text.corpus import Corpus
 from charrnn.training.calibration import (
     check_shard,
     choose_plan,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import Corpus
 from charrnn.model.cuda_graph import CaptureError, CudaGraphs, GraphRunner
 from charrnn.model.device import is_asynchronous
 from charrnn.model.network import (
@@ -28,7 +29,6 @@ from charrnn.model.network import (
     public_name,
 )
 from charrnn.state import iter_arrays, map_state, select_rows
-from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches, Cursor, Lanes
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.memory import choose_micro_batches

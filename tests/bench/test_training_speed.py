@@ -20,8 +20,8 @@ from charrnn.bench.training import (
     total_flop,
 )
 from charrnn.config import GATES, ModelConfig, TrainConfig
+from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.errors import ConfigError
-from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training.optimizer import MUON_EVERY
 from charrnn.training.trainer import Trainer
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.errors import ConfigError, StorageError
-from charrnn.text.corpus import Corpus, corpus_from_text
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

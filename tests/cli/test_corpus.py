@@ -15,9 +15,9 @@ from charrnn.analysis.baselines import score_baselines
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.corpora import library
 from charrnn.corpora.library import LIBRARY
+from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import CorpusError
 from charrnn.tasks.corpus_stats import summarise_corpus
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.plan import make_plan
 from tests.cli.program import end_of

@@ -14,8 +14,8 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile, pack_model, read_model, unpack_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.tasks.train import start_run
-from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.reports import Evaluation, Finished, Report, Snapshot
 from tests.training.small_runs import SMALL, stop_after

@@ -15,10 +15,10 @@ from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.checkpoint.run_store import claim_run
 from charrnn.cli import corpus as corpus_view
 from charrnn.config import TextConfig
+from charrnn.data.corpus import open_corpus
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.tasks import corpus_stats
 from charrnn.text import files
-from charrnn.text.corpus import open_corpus
 from charrnn.text.files import Source, hash_sources, open_sources
 from charrnn.text.reader import iter_text
 from charrnn.text.vocab import MAX_ALPHABET

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.errors import ConfigError
 from charrnn.model import device
 from charrnn.model.device import deterministic_algorithms
 from charrnn.model.network import CharRNN
-from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.reports import Finished, Report
 from tests.training.small_runs import SMALL

@@ -12,9 +12,9 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TextConfig
+from charrnn.data.corpus import open_corpus
 from charrnn.errors import CorpusError
 from charrnn.tasks.originality import OwnText, open_own_text
-from charrnn.text.corpus import open_corpus
 
 LINES = "aab\nbbé\n\nab a\n" * 9 + "ebbé\n"  # the last tenth is held out
 BOOK = LINES.replace("e", "é")

@@ -18,6 +18,7 @@ from charrnn.checkpoint.model_file import pack_model, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import find_run
 from charrnn.config import TextConfig
+from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import (
     CharRNNError,
     CheckpointError,
@@ -35,7 +36,6 @@ from charrnn.tasks.evaluate import evaluate_models
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, RunReport, start_run
 from charrnn.tasks.train_request import UnfinishedRun, read_texts
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.reports import Evaluation, Progress, Report, Snapshot
 from tests.test_storage import in_time

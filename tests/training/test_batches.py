@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from charrnn.config import TextConfig
-from charrnn.text.corpus import corpus_from_text
+from charrnn.data.corpus import corpus_from_text
 from charrnn.text.vocab import Ids, Vocab
 from charrnn.training import batches
 from charrnn.training.batches import Batches, Cursor, Lanes, send_text

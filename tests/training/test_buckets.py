@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import ProcessLostError
 from charrnn.model.network import CharRNN, copy_model
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training import distributed
 from charrnn.training.distributed import BucketedAllReduce, World, make_buckets
 from charrnn.training.plan import make_plan

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from charrnn.config import TrainConfig
-from charrnn.text.corpus import corpus_from_text
+from charrnn.data.corpus import corpus_from_text
 from charrnn.training import calibration
 from charrnn.training.calibration import measure_speed, measure_step
 from charrnn.training.plan import make_plan

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import ConfigError
 from charrnn.model.cuda_graph import CudaGraphs
 from charrnn.model.device import check_cuda_graph
 from charrnn.model.network import CharRNN
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.optimizer import clip_gradients
 from charrnn.training.plan import make_plan

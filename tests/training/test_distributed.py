@@ -22,10 +22,10 @@ from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import main
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import ConfigError, CorpusError, ProcessLostError
 from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.train import start_run
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training import distributed
 from charrnn.training.calibration import check_same, check_shard, choose_plan
 from charrnn.training.distributed import SINGLE_PROCESS, World, init_world

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from charrnn.config import ModelConfig, TextConfig, TrainConfig
+from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.errors import CorpusError
 from charrnn.model.network import CharRNN
-from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training import evaluation
 from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.evaluation import HeldOut, compare_windowed, evaluate_carried

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from charrnn.config import TextConfig, TrainConfig
+from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.errors import ConfigError, CorpusError, DivergedError, OutOfMemoryError
 from charrnn.model.network import CharRNN, load_numpy_state_dict
-from charrnn.text.corpus import Corpus, corpus_from_text
 from charrnn.training import evaluation
 from charrnn.training.batches import Cursor, Lanes
 from charrnn.training.evaluation import HeldOut, Score

@@ -15,9 +15,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charrnn.config import TrainConfig
+from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training.batches import Cursor
 from charrnn.training.loop import train
 from charrnn.training.plan import make_plan

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.config import ModelConfig, TextConfig, TrainConfig
-from charrnn.text.corpus import Corpus, corpus_from_text
+from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.training.loop import train
 from charrnn.training.plan import Plan, choose_learning_rate
 from charrnn.training.reports import Finished, Incident, Report, Snapshot

@@ -22,12 +22,12 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli import formatting
 from charrnn.cli.formatting import format_duration, one_line
 from charrnn.cli.train.summary import describe_trouble, show_line, show_summary
+from charrnn.data.corpus import Corpus
 from charrnn.errors import counted
 from charrnn.metrics import bits_per_char
 from charrnn.storage import format_bytes
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, Reading, RunReport
-from charrnn.text.corpus import Corpus
 from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Started
 
 _FRAME_COLUMNS = 4  # a border and a blank at each side

@@ -17,8 +17,8 @@ from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import main
 from charrnn.config import TextConfig
+from charrnn.data.corpus import open_corpus
 from charrnn.generation.batch import Batch
-from charrnn.text.corpus import open_corpus
 from charrnn.text.vocab import Vocab
 from tests.cli.program import give_input
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import ModelConfig
+from charrnn.data.corpus import corpus_from_text
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training.plan import Plan
 from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started
 from charrnn.training.trouble import Trouble

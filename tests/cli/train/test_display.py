@@ -19,9 +19,9 @@ from rich.console import Console
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.train.display import JsonLines, PlainLines, Silent, make_display
 from charrnn.cli.train.panel import LivePanel
+from charrnn.data.corpus import corpus_from_text
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, Reading, RunReport
-from charrnn.text.corpus import corpus_from_text
 from tests.cli.train.sample_reports import (
     BIT,
     EVALUATION,

@@ -13,8 +13,8 @@ from rich.console import Console
 from charrnn.checkpoint.run_folder import DamagedState
 from charrnn.cli.train.display import PlainLines
 from charrnn.cli.train.panel import LivePanel, describe_news, format_corpus, format_model
+from charrnn.data.corpus import corpus_from_text
 from charrnn.tasks.finetune import InitialModel
-from charrnn.text.corpus import corpus_from_text
 from charrnn.training.reports import Incident
 from tests.cli.train.sample_reports import OPENED, RUN, SPIKE, STARTED, TROUBLE
 

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
+from charrnn.data import split
+from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
+from charrnn.data.split import hash_segments, is_list, record_ends
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.text import split
-from charrnn.text.corpus import Corpus, corpus_from_text, open_corpus
-from charrnn.text.split import hash_segments, is_list, record_ends
 from charrnn.text.vocab import Vocab
 
 R = random.Random(3)
@@ -266,7 +266,7 @@ def test_hashes_are_the_same_however_the_segments_are_taken(
     ids = vocab.encode(text)
     ends = record_ends(ids, vocab, None)
     hashes = hash_segments(ids, vocab, ends)
-    monkeypatch.setattr("charrnn.text.split._CHUNK_TOKENS", 64)
+    monkeypatch.setattr("charrnn.data.split._CHUNK_TOKENS", 64)
 
     assert np.array_equal(hash_segments(ids, vocab, ends), hashes)
     assert len(np.unique(hashes)) == len(set(NAMES))

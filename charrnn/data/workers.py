@@ -17,15 +17,15 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 
+from charrnn.data.encode import Job, Result, run_job
 from charrnn.errors import CharRNNError, ConfigError, CorpusError
-from charrnn.text.encode import Job, Result, run_job
 
 MAX_WORKERS = 8  # more would read faster than one process can hash
 
 # A worker imports the same modules as this process, in whatever folder that was started.
 _START = (
     "import os, sys; sys.path[:] = sys.argv[1].split(os.pathsep); "
-    "from charrnn.text.workers import run_worker; run_worker()"
+    "from charrnn.data.workers import run_worker; run_worker()"
 )
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _ERRORS = {kind.__name__: kind for kind in CharRNNError.__subclasses__()}

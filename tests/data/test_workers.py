@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from charrnn.config import TextConfig
+from charrnn.data import build, workers
+from charrnn.data.corpus import cache_folder, open_corpus
+from charrnn.data.encode import count_job, run_job, write_job
+from charrnn.data.workers import MAX_WORKERS, allowed_workers, open_workers
 from charrnn.errors import ConfigError, CorpusError, StorageError
-from charrnn.text import build, workers
-from charrnn.text.corpus import cache_folder, open_corpus
-from charrnn.text.encode import count_job, run_job, write_job
 from charrnn.text.files import Source
 from charrnn.text.vocab import Vocab
-from charrnn.text.workers import MAX_WORKERS, allowed_workers, open_workers
 
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 Started = list["subprocess.Popen[bytes]"]
@@ -119,7 +119,7 @@ def test_no_process_is_left_when_the_block_ends_early(
 def test_processes_end_when_the_one_that_started_them_is_killed() -> None:
     script = (
         "import os, signal\n"
-        "from charrnn.text.workers import open_workers\n"
+        "from charrnn.data.workers import open_workers\n"
         "with open_workers(2): os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     # The pipe of its stderr, which they have inherited, ends only when the last of them does.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.text import fingerprint as module
+from charrnn.data import fingerprint as module
+from charrnn.data.fingerprint import Fingerprint
 from charrnn.text.files import Source
-from charrnn.text.fingerprint import Fingerprint
 
 TEXT = b"It was the best of times.\n"
 

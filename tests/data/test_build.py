@@ -14,12 +14,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
+from charrnn.data import build, encode
+from charrnn.data.corpus import Corpus, open_corpus
+from charrnn.data.encode import run_job, split_sources
+from charrnn.data.fingerprint import Fingerprint
 from charrnn.errors import CorpusError
-from charrnn.text import build, encode
-from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.encode import run_job, split_sources
 from charrnn.text.files import Source, hash_sources
-from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.reader import iter_text, text_options
 from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points
 from tests.text.reading import Write, chunks_of

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.data.build import BuiltIds, build_ids, entry_folder, open_or_remove, write_split
+from charrnn.data.fingerprint import Fingerprint
+from charrnn.data.split import Split, choose_split, iter_parts
 from charrnn.errors import CorpusError
-from charrnn.text.build import BuiltIds, build_ids, entry_folder, open_or_remove, write_split
 from charrnn.text.files import Source, open_sources
-from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.reader import iter_ended, iter_joined, text_options
-from charrnn.text.split import Split, choose_split, iter_parts
 from charrnn.text.vocab import Ids, Vocab
 
 CACHE_FORMAT = 3

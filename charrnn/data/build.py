@@ -32,17 +32,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.data.encode import Job, Result, count_job, split_sources, write_job
+from charrnn.data.fingerprint import Fingerprint
+from charrnn.data.split import Ints, Split, iter_parts
+from charrnn.data.workers import allowed_workers, open_workers
 from charrnn.errors import CorpusError, StorageError, VocabError
 from charrnn.storage import flush_file, flush_folder, open_at, write_atomically
-from charrnn.text.encode import Job, Result, count_job, split_sources, write_job
 from charrnn.text.files import Source
-from charrnn.text.fingerprint import Fingerprint
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import describe_bad
-from charrnn.text.split import Ints, Split, iter_parts
 from charrnn.text.trouble import count_trouble, describe_trouble
 from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points, utf8_widths
-from charrnn.text.workers import allowed_workers, open_workers
 
 PARALLEL_FROM_BYTES = 200_000_000  # a process starts in 0.2 s, in which one reads 50 MB
 PART_BYTES = 1 << 25

@@ -18,16 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.errors import ConfigError, CorpusError, StorageError
-from charrnn.text import build, encode, files, fingerprint, reader
-from charrnn.text.corpus import (
+from charrnn.data import build, encode, fingerprint
+from charrnn.data.corpus import (
     Corpus,
     cache_folder,
     corpus_from_text,
     open_corpus,
     open_sources_as_corpus,
 )
-from charrnn.text.split import split_position
+from charrnn.data.split import split_position
+from charrnn.errors import ConfigError, CorpusError, StorageError
+from charrnn.text import files, reader
 from charrnn.text.vocab import Vocab
 
 TEXT = "Eine Wörterkette, noch eine,\nund dann 中!\n" * 3
@@ -604,8 +605,8 @@ def test_a_vocabulary_that_was_changed_in_place_is_built_again(book: Path) -> No
 @pytest.fixture
 def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a text whose large built ids have a wrong id in block 100."""
-    monkeypatch.setattr("charrnn.text.build.VERIFIED_BYTES", 100)
-    monkeypatch.setattr("charrnn.text.encode.BLOCK_CHARS", 10)
+    monkeypatch.setattr("charrnn.data.build.VERIFIED_BYTES", 100)
+    monkeypatch.setattr("charrnn.data.encode.BLOCK_CHARS", 10)
     monkeypatch.setattr("charrnn.text.files.CHUNK_BYTES", 10)
     path = tmp_path / "book.txt"
     path.write_text("The quick brown fox.\n" * 100)
@@ -702,7 +703,7 @@ def test_large_ids_that_were_found_damaged_are_gone(
     with files.open_sources([str(damaged)]) as sources:
         found = fingerprint.Fingerprint(sources, cache_folder())
         monkeypatch.setattr(found, "sha256", found.compute())
-        monkeypatch.setattr("charrnn.text.corpus.Fingerprint", lambda *_: found)
+        monkeypatch.setattr("charrnn.data.corpus.Fingerprint", lambda *_: found)
         again = open_sources_as_corpus(sources, TextConfig(), is_verified=True)
 
     assert whole(again) == "The quick brown fox.\n" * 100
