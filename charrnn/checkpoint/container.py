@@ -44,14 +44,13 @@ _DTYPES |= {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: its name, format version and document's keys, and hints for messages.
+    """A kind of file: its name, its document's keys in each format, and hints for messages.
 
     expected: which file to name instead. hint: what to do about a damaged one.
     """
 
     name: str
-    format: int
-    keys: tuple[str, ...]
+    formats: Mapping[int, tuple[str, ...]]
     expected: str
     hint: str
 
@@ -161,7 +160,7 @@ def _parse_header(data: bytes | bytearray, end: int, name: str, kind: Kind) -> t
         document = parse_json(metadata["charrnn"])
         # The version first: a later format may have other keys and types of arrays.
         _check_kind(document, name, kind)
-        check_keys(document, kind.keys, "its document")
+        check_keys(document, kind.formats[document["format"]], "its document")
         return document, header
 
 
@@ -218,10 +217,11 @@ def _check_kind(document: Any, name: str, kind: Kind) -> None:
     if found.get("kind", "model") != kind.name:  # only other kinds than models name theirs
         raise CheckpointError(f"{name} is a charrnn file, but not a {kind.name}; {kind.expected}")
     version = found.get("format")
-    if type(version) is not int or version != kind.format:
+    if type(version) is not int or version not in kind.formats:
+        known = " and ".join(map(str, kind.formats))
         raise CheckpointError(
             f"{name} has {kind.name} format {shown(version)}, this charrnn reads format "
-            f"{kind.format}; install the version of charrnn that wrote it, or a newer one"
+            f"{known}; install the version of charrnn that wrote it, or a newer one"
         )
 
 

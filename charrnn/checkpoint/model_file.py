@@ -24,28 +24,32 @@ from charrnn.checkpoint.container import (
 )
 from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig, as_dict
+from charrnn.data.labels import Labels
 from charrnn.metrics import without_nan
 from charrnn.text.vocab import Vocab
 
+# Format 2 is that of models of records; all others are written in format 1, as they always were.
+_KEYS = ("format", "config", "vocab", "summary", "progress")
 _MODEL = Kind(
     name="model",
-    format=1,
-    keys=("format", "config", "vocab", "summary", "progress"),
+    formats={1: _KEYS, 2: (*_KEYS, "labels")},
     expected="give a run's name, its folder or a model file (charrnn list shows the runs)",
     hint="use the run's other files, or fetch it again",
 )
 _TRAINING = "training."  # begins the names of arrays that only a resumed run needs
 
-# Format 1 has these two settings under other names than ModelConfig.
+# Files have these two settings under other names than ModelConfig.
 _FILE_KEYS = {"tie_embeddings": "tie_output", "residual": "skip"}
 _CONFIG_KEYS = {file_key: key for key, file_key in _FILE_KEYS.items()}
+_OF_RECORDS = ("has_end", "label_count", "label_size")  # the settings that format 1 lacks
 
 
 @dataclass(frozen=True)
 class ModelFile:
     """The contents of a file; a run can resume from it if it has training arrays and progress.
 
-    weights: float32 by public name, of the shapes that `ModelConfig.weight_shapes` returns.
+    weights: float32 by public name, of the shapes that `ModelConfig.weight_shapes` returns. labels:
+    what a label can be, if the network has any.
     """
 
     config: ModelConfig
@@ -54,6 +58,7 @@ class ModelFile:
     summary: dict[str, Any] = field(repr=False)
     training: Arrays = field(default_factory=dict, repr=False)
     progress: dict[str, Any] | None = field(default=None, repr=False)
+    labels: Labels = field(default=Labels(), repr=False)
 
 
 def describe_model(model: ModelFile) -> dict[str, Any]:
@@ -63,6 +68,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "parameters": model.config.num_parameters,
         "alphabet": model.vocab.alphabet,
         "has_bytes": model.vocab.has_bytes,
+        "labels": model.labels.counts,
         "can_resume": model.progress is not None,
         "weights_sha256": model_digest(model).hex(),
     }
@@ -102,12 +108,14 @@ def read_model_header(path: Path) -> ModelFile:
 
 def pack_model(model: ModelFile) -> bytearray:
     """Return the bytes of a file. Figures of the summary that are not finite become null."""
+    of_records = {"labels": model.labels.to_json()} if model.config.has_end else {}
     document = {
-        "format": _MODEL.format,
+        "format": 1 + model.config.has_end,
         "config": config_to_json(model.config),
         "vocab": model.vocab.to_json(),
         "summary": without_nan(model.summary),
         "progress": model.progress,  # None in a model that is only sampled from
+        **of_records,
     }
     training = {_TRAINING + name: value for name, value in model.training.items()}
     return pack_container(model.weights | training, json.dumps(document, allow_nan=False))
@@ -138,27 +146,34 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
 def _unpack_document(document: Any, name: str) -> ModelFile:
     """Return the model that a document describes, without arrays."""
     with _MODEL.refusing(f"{name} does not describe a model"):
-        check_keys(document["config"], config_to_json(ModelConfig()), "config")
+        has_end = document["format"] == 2
+        check_keys(document["config"], config_to_json(ModelConfig(has_end=has_end)), "config")
         check_types(document["vocab"], {}, "vocab")
-        is_binary = "binary" in document["vocab"]  # a key that other vocabularies lack
-        check_keys(document["vocab"], ("alphabet", "bytes", "binary")[: 2 + is_binary], "vocab")
+        flags = [key for key in ("binary", "end") if key in document["vocab"]]  # others lack them
+        check_keys(document["vocab"], ("alphabet", "bytes", *flags), "vocab")
         shape = {_CONFIG_KEYS.get(key, key): value for key, value in document["config"].items()}
         config = ModelConfig(**shape)  # which checks every value
         vocab = Vocab.from_json(document["vocab"])
         if vocab.size != config.vocab_size:
             raise ValueError(f"{vocab.size} tokens, but a network for {config.vocab_size}")
+        if not has_end == vocab.has_end == config.has_end:
+            raise ValueError("format, network and vocabulary do not agree on whether records end")
+        labels = Labels.from_json(document["labels"]) if has_end else Labels()
+        if len(labels) != config.label_count:
+            raise ValueError(f"{len(labels)} labels, but a network for {config.label_count}")
     summary = document["summary"]
     progress = document["progress"]
     with _MODEL.refusing(f"{name} is damaged: it does not say how it was trained"):
         check_types(summary, _SUMMARY, "summary")
         if progress is not None:
             check_types(progress, _PROGRESS, "progress")
-    return ModelFile(config, vocab, {}, summary, progress=progress)
+    return ModelFile(config, vocab, {}, summary, progress=progress, labels=labels)
 
 
 def config_to_json(config: ModelConfig) -> dict[str, Any]:
     """Return a network's shape under the keys of a file."""
-    return {_FILE_KEYS.get(key, key): value for key, value in as_dict(config).items()}
+    shape = {_FILE_KEYS.get(key, key): value for key, value in as_dict(config).items()}
+    return {k: value for k, value in shape.items() if config.has_end or k not in _OF_RECORDS}
 
 
 def _check_weights(weights: Arrays, config: ModelConfig) -> None:

@@ -25,8 +25,7 @@ MAX_LAST_IDS = 10_000
 
 _STATE = Kind(
     name="state",
-    format=1,
-    keys=("kind", "format", "model", "chars_read"),
+    formats={1: ("kind", "format", "model", "chars_read")},
     expected="give a file that --save-state wrote",
     hint="save it again with --save-state",
 )
@@ -84,7 +83,7 @@ def pack_state(saved: SavedState, owner: Owner) -> bytearray:
     name = owner.name.encode("utf-8", "replace").decode()
     document = {
         "kind": _STATE.name,
-        "format": _STATE.format,
+        "format": 1,
         "model": {"name": name, "sha256": owner.digest.hex()},
         "chars_read": saved.chars_read,
     }

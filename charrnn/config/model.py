@@ -40,6 +40,9 @@ class ModelConfig:
     initial_state: str = setting(
         "zero", "state before the text: zeros, or learned", choices=("zero", "learned")
     )
+    has_end: bool = setting(False, "the last token ends a record: the next starts anew")
+    label_count: int = setting(0, "number of labels, of all columns", ge=0, le=1_000_000)
+    label_size: int = setting(0, "size of each label's embedding", ge=0, le=_MAX_SIZE)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -48,6 +51,9 @@ class ModelConfig:
                 f"nonlinearity {self.nonlinearity!r} works only with cell rnn; "
                 f"cell {self.cell} has its own (leave --nonlinearity out, or use --cell rnn)"
             )
+
+        if self.label_count and not (self.label_size and self.has_end):
+            raise ConfigError("labels belong to records, and have an embedding of one size or more")
 
     @property
     def has_projection(self) -> bool:
@@ -89,6 +95,13 @@ class ModelConfig:
                 f"layers.{depth}.bias_ih": (rows,),  # two biases, as torch and cuDNN have them
                 f"layers.{depth}.bias_hh": (rows,),
             }
+            if self.label_count:
+                shapes |= {
+                    f"layers.{depth}.weight_label": (rows, self.label_size),
+                    f"layers.{depth}.initial_label": (hidden, self.label_size),
+                }
+        if self.label_count:
+            shapes["labels.weight"] = (self.label_count, self.label_size)
         if self.has_projection:
             shapes["projection.weight"] = (self.embedding_size, hidden)
         if not self.tie_embeddings:

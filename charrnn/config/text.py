@@ -11,6 +11,8 @@ from charrnn.errors import ConfigError
 LIBRARY_FOLDER = "corpora"
 ERRORS = ("strict", "replace", "skip")
 UNITS = ("char", "byte")
+FORMATS = ("auto", "text", "csv", "tsv", "jsonl")
+LABELS = ("folder", "file", "prefix")
 SPLITS = ("auto", "tail", "blocks", "records")
 _MAX_END_CHARS = 1000  # of what ends a document
 
@@ -40,9 +42,46 @@ class TextConfig:
     min_count: int = setting(
         1, "encode characters that occur fewer times than this as UTF-8 bytes", ge=1
     )
-    document_end: str | None = setting(
-        None, r"text that ends each document, such as $'\n\n'; added to each file that lacks it"
+    lines: bool | None = setting(
+        None,
+        "each line is a record: it starts from the initial state, it ends with an end that is "
+        "learned, and the order is another in each epoch",
+        unset="automatic: on for a list of short lines",
     )
+    files: bool = setting(False, "each file is a record")
+    document_end: str | None = setting(
+        None, r"each record ends with this text, such as $'\n\n' or ---, or with its file"
+    )
+    format: str = setting(
+        "auto", "how files are laid out; auto goes by their names", choices=FORMATS
+    )
+    text_column: str | None = setting(
+        None, "each row of a table is a record: the column of its text, by name or number"
+    )
+    header: bool | None = setting(
+        None, "the first row of a table names its columns", unset="on for CSV, off for TSV"
+    )
+    label: str | None = setting(
+        None,
+        "the label of each record: its folder, its file, or words such as __label__x before it",
+        choices=LABELS,
+    )
+    label_prefix: str = setting("__label__", "with --label prefix: what such a word begins with")
+    label_regex: str | None = setting(
+        None,
+        "a line that matches begins a record, and each named group is a label of it: "
+        "'^(?P<speaker>[A-Z ]+):$'",
+    )
+    label_column: str | None = setting(
+        None, "columns of a table that are labels, separated by commas: label,year"
+    )
+    min_label_count: int = setting(
+        1, "a label that fewer records than this have is left out, as if it were not known", ge=1
+    )
+    group_column: str | None = setting(
+        None, "rows that are equal in this column of a table go to the same side of the split"
+    )
+    skip_bad: bool = setting(False, "leave out rows that cannot be read, and count them")
     val_fraction: float = setting(
         0.1, "fraction of the text that is held out for validation; 0 trains on all", ge=0, le=0.5
     )
@@ -88,6 +127,42 @@ class TextConfig:
                 raise ConfigError("unit byte knows no documents; leave --document-end out")
         if self.document_end is not None:
             _check_end(self.document_end, self.normalize, is_lower=self.lowercase)
+
+        self._check_records()
+
+    def _check_records(self) -> None:
+        """Refuse settings of records that do not go together."""
+        kinds = {
+            "lines": self.lines,
+            "files": self.files,
+            "document_end": self.document_end is not None,
+            "text_column": self.text_column is not None,
+            "label_regex": self.label_regex is not None,
+        }
+        given = ["--" + name.replace("_", "-") for name, is_given in kinds.items() if is_given]
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)} both say what a record is; give one")
+        if self.label is not None and (self.label_regex or self.label_column):
+            other = "label-regex" if self.label_regex else "label-column"
+            raise ConfigError(f"--label and --{other} both say what the labels are; give one")
+        for name in ("label_column", "group_column", "skip_bad", "header"):
+            if getattr(self, name) not in (None, False) and self.text_column is None:
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(f"{flag} is for the rows of a table; give --text-column too")
+
+    @property
+    def record_kind(self) -> str | None:
+        """What a record is: "line", "file", "document", "row" or "speech"; None if not given.
+
+        A speech is what a line that matches label_regex begins.
+        """
+        if self.text_column is not None:
+            return "row"
+        if self.label_regex is not None:
+            return "speech"
+        if self.document_end is not None:
+            return "document"
+        return "file" if self.files else "line" if self.lines else None
 
     @property
     def held_out_fractions(self) -> tuple[float, float]:

@@ -117,7 +117,16 @@ class TrainConfig:
         "tie_embeddings", unset="on if the vocabulary has 1,000 tokens or more"
     )
     residual: bool = _model("residual")
-    initial_state: str = _model("initial_state")
+    initial_state: str | None = _model("initial_state", unset="learned for records, else zero")
+    label_size: int | None = _model("label_size", unset="automatic")
+    label_dropout: float = setting(
+        0.1,
+        "fraction of records whose labels are hidden in training, so that the model also works "
+        "without",
+        section="Model",
+        ge=0,
+        le=1,
+    )
     dropout: float | None = _model("dropout", unset="automatic")
 
     # How long to train, and when to evaluate on the held-out text.

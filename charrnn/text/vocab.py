@@ -5,6 +5,9 @@ With byte tokens every text can be encoded; without them an unknown character is
 binary vocabulary is that of files read as they are: it has bytes alone. In its texts a byte is a
 character, beyond ASCII a lone surrogate as "surrogateescape" makes them, so all come back exactly.
 
+Where a text is made of records, the last id ends one of them. It writes no character: in a stream
+of characters the noncharacter END stands for it, which no text may hold.
+
 V = vocabulary size, N = characters of a text, S = tokens that its encoding takes (S ≥ N).
 """
 
@@ -27,12 +30,15 @@ Ids = NDArray[np.integer[Any]]
 
 CODE_POINTS = 0x110000
 MAX_ALPHABET = 100_000  # characters that a model can learn; Unicode has 155,000
+END = "\U0010ffff"  # the end of a record; Unicode keeps this code point free for such uses
 _NO_ASCII_ID = 255  # ids of ASCII characters are below 128: they come first in a sorted alphabet
 
 
 @dataclass(frozen=True)
 class Vocab:
     """Ids of characters, their indices in `alphabet` (sorted, distinct), and then 256 of bytes.
+
+    has_end: the last id ends a record.
 
     >>> vocab = Vocab("abc", has_bytes=True)
     >>> vocab.encode("bé").tolist()  # é is 0xC3 0xA9 in UTF-8
@@ -42,42 +48,50 @@ class Vocab:
     alphabet: str
     has_bytes: bool = False
     is_binary: bool = False
+    has_end: bool = False
 
     def __post_init__(self) -> None:
         if (np.diff(code_points(self.alphabet).astype(np.int64)) <= 0).any():
             raise VocabError("the alphabet is not sorted, or holds a character twice")
         if not self.size:
             raise VocabError("the alphabet is empty")
+        if self.has_end and self.alphabet.endswith(END):
+            raise VocabError("the alphabet holds U+10FFFF, which stands for the end of a record")
         if self.is_binary and (self.alphabet or not self.has_bytes):
             raise VocabError("a binary vocabulary has other tokens than bytes")
 
     @classmethod
-    def from_counts(cls, counts: NDArray[np.int64], min_count: int = 1) -> Vocab:
+    def from_counts(
+        cls, counts: NDArray[np.int64], min_count: int = 1, *, has_end: bool = False
+    ) -> Vocab:
         """Make a vocabulary of the characters seen at least `min_count` times.
 
-        counts: (0x110000,) int64, of each code point in the text. A min_count above 1 adds bytes.
+        counts: (0x110000,) int64, of each code point in the text; with has_end those of END do not
+        count. A min_count above 1 adds bytes.
 
         Raises:
             CorpusError: more than MAX_ALPHABET characters are left.
         """
         kept = np.flatnonzero(counts >= max(min_count, 1))
+        kept = kept[kept != ord(END)] if has_end else kept
         if len(kept) > MAX_ALPHABET:
             fitting = 1 + int(np.sort(counts)[-MAX_ALPHABET - 1])  # the first that is left out
             raise CorpusError(
                 f"the text has {len(kept):,} different characters, and a model can have at most "
                 f"{MAX_ALPHABET:,}; pass --min-count {fitting} to spell the rarer ones as bytes"
             )
-        return cls("".join(map(chr, kept)), has_bytes=min_count > 1)
+        return cls("".join(map(chr, kept)), has_bytes=min_count > 1, has_end=has_end)
 
     @classmethod
-    def from_text(cls, text: str, min_count: int = 1) -> Vocab:
-        """Make the vocabulary of one text."""
-        return cls.from_counts(np.bincount(code_points(text), minlength=CODE_POINTS), min_count)
+    def from_text(cls, text: str, min_count: int = 1, *, has_end: bool = False) -> Vocab:
+        """Make the vocabulary of one text; with has_end, of one made of records."""
+        counts = np.bincount(code_points(text), minlength=CODE_POINTS)
+        return cls.from_counts(counts, min_count, has_end=has_end)
 
     @classmethod
-    def of_bytes(cls) -> Vocab:
+    def of_bytes(cls, *, has_end: bool = False) -> Vocab:
         """Make the vocabulary of files that are read as they are: the 256 bytes."""
-        return cls("", has_bytes=True, is_binary=True)
+        return cls("", has_bytes=True, is_binary=True, has_end=has_end)
 
     def union(self, other: Vocab) -> Vocab:
         """Return the vocabulary of all tokens that either has."""
@@ -85,10 +99,15 @@ class Vocab:
             raise ConfigError(
                 "a model of bytes and one of characters cannot share a text; give the same --unit"
             )
+        if self.has_end != other.has_end:
+            raise ConfigError(
+                "a model of records and one of running text cannot share a text; give both the "
+                "same --lines, --files or --document-end, or --no-lines"
+            )
         if self.is_binary:
             return self
         alphabet = "".join(sorted(set(self.alphabet + other.alphabet)))
-        return Vocab(alphabet, self.has_bytes or other.has_bytes)
+        return Vocab(alphabet, self.has_bytes or other.has_bytes, has_end=self.has_end)
 
     def ids_in(self, larger: Vocab) -> NDArray[np.int64]:
         """Return the id (V,) of each of these tokens in a vocabulary that holds them all.
@@ -98,12 +117,18 @@ class Vocab:
         """
         characters = np.searchsorted(code_points(larger.alphabet), code_points(self.alphabet))
         first_byte = len(larger.alphabet)
-        return np.concatenate([characters, first_byte + np.arange(256 * self.has_bytes)])
+        own_bytes = first_byte + np.arange(256 * self.has_bytes)
+        return np.concatenate([characters, own_bytes, [larger.end] * self.has_end]).astype(np.int64)
 
     @property
     def size(self) -> int:
         """V, the number of ids."""
-        return len(self.alphabet) + 256 * self.has_bytes
+        return len(self.alphabet) + 256 * self.has_bytes + self.has_end
+
+    @property
+    def end(self) -> int:
+        """The token that ends a record; −1 where there is none."""
+        return self.size - 1 if self.has_end else -1
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -126,7 +151,10 @@ class Vocab:
         return starts
 
     def count_characters(self, ids: Ids) -> int:
-        """Return the number of characters in `ids` (S,), however many tokens each takes."""
+        """Return the number of characters in `ids` (S,), however many tokens each takes.
+
+        An end counts as one, as the newline of a line does.
+        """
         if not self.has_bytes:
             return len(ids)
         block = 1 << 22  # ids may be a file larger than memory
@@ -177,15 +205,27 @@ class Vocab:
                 return np.frombuffer(raw, dtype=np.uint8).astype(self.dtype, copy=False)
         if self.is_binary:
             with suppress(UnicodeEncodeError):  # below it becomes a VocabError
-                return np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
+                return self._encode_binary(text)
         codes = code_points(text)
         ids = self._ids_by_code.take(codes, mode="clip")  # beyond the table: its last entry, V
         is_unknown = ids == self.size
+        if self.has_end and is_unknown.any():
+            ids[codes == ord(END)] = self.end
+            is_unknown = ids == self.size
         if not is_unknown.any():
             return ids.astype(self.dtype, copy=False)
         if not self.has_bytes:
             raise self._unknown_error(codes[is_unknown])
         return self._with_bytes(codes, ids, is_unknown)
+
+    def _encode_binary(self, text: str) -> Ids:
+        if not self.has_end:
+            return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+        parts: list[Ids] = []
+        for record in text.split(END):
+            raw = np.frombuffer(record.encode("utf-8", "surrogateescape"), np.uint8)
+            parts += [raw.astype(self.dtype), np.array([self.end], self.dtype)]
+        return np.concatenate(parts[:-1])
 
     def spell(self, text: str) -> str:
         """Return a text as `decode` writes it: for a binary vocabulary, a character for each byte.
@@ -206,28 +246,35 @@ class Vocab:
         codes = code_points(text)
         if self.has_bytes:
             return np.empty(0, np.intp)
-        return np.flatnonzero(self._ids_by_code.take(codes, mode="clip") == self.size)
+        is_unknown = self._ids_by_code.take(codes, mode="clip") == self.size
+        return np.flatnonzero(is_unknown & (codes != ord(END)) if self.has_end else is_unknown)
 
     def decode(self, ids: Ids | Sequence[int]) -> str:
         """Return the text of `ids` (S,); bytes that are not valid UTF-8 become U+FFFD.
 
-        Those of a binary vocabulary become lone surrogates, as "surrogateescape" makes them.
+        A record's end becomes END. The bytes of a binary vocabulary become lone surrogates, as
+        "surrogateescape" makes them.
 
         >>> Vocab("abc").decode([2, 0, 1])
         'cab'
         """
         tokens = np.asarray(ids, dtype=np.int64)
         # Runs of characters only or bytes only: the bytes of one character need each other.
-        runs = np.split(tokens, np.flatnonzero(np.diff(tokens >= len(self.alphabet))) + 1)
+        kinds = (tokens >= len(self.alphabet)) + np.int8(2) * (tokens == self.end)
+        runs = np.split(tokens, np.flatnonzero(np.diff(kinds)) + 1)
         return "".join(map(self._decode_run, runs))
 
     def name_of(self, token: int) -> str:
-        """Return a token's character, or a byte as <E4>."""
+        """Return a token's character, a byte as <E4>, the end of a record as <end>."""
+        if token == self.end:
+            return "<end>"
         byte = token - len(self.alphabet)
         return self.alphabet[token] if byte < 0 else f"<{byte:02X}>"
 
     def _decode_run(self, tokens: NDArray[np.int64]) -> str:
-        """Return the text of ids that are all characters or all bytes."""
+        """Return the text of ids that are all characters, all bytes or all ends."""
+        if len(tokens) and tokens[0] == self.end:
+            return END * len(tokens)
         if len(tokens) and tokens[0] >= len(self.alphabet):
             utf8 = (tokens - len(self.alphabet)).astype(np.uint8)
             return utf8.tobytes().decode(*self.codec)
@@ -240,17 +287,22 @@ class Vocab:
 
     def to_json(self) -> dict[str, object]:
         """Return what `from_json` takes."""
-        binary = {"binary": True} if self.is_binary else {}
-        return {"alphabet": self.alphabet, "bytes": self.has_bytes} | binary
+        flags = {"binary": self.is_binary, "end": self.has_end}  # only where they are set
+        kinds = {key: True for key, is_set in flags.items() if is_set}
+        return {"alphabet": self.alphabet, "bytes": self.has_bytes} | kinds
 
     @classmethod
     def from_json(cls, data: object) -> Vocab:
         """Make the vocabulary that `to_json` described; raise VocabError for anything else."""
-        match data:
-            case {"alphabet": str(alphabet), "bytes": bool(has_bytes), "binary": True}:
-                return cls(alphabet, has_bytes, is_binary=True)
-            case {"alphabet": str(alphabet), "bytes": bool(has_bytes)}:
-                return cls(alphabet, has_bytes)
+        flags: dict[str, object] = {"binary": False, "end": False}
+        match flags | (data if isinstance(data, dict) else {}):
+            case {
+                "alphabet": str(alphabet),
+                "bytes": bool(has_bytes),
+                "binary": bool(is_binary),
+                "end": bool(has_end),
+            }:
+                return cls(alphabet, has_bytes, is_binary, has_end)
         raise VocabError("the vocabulary is not an alphabet with a byte flag")
 
     @cached_property
@@ -296,12 +348,15 @@ class StreamDecoder:
 
     def __init__(self, vocab: Vocab) -> None:
         self._alphabet = vocab.alphabet
+        self._end = vocab.end
         encoding, errors = vocab.codec
         self._utf8 = codecs.getincrementaldecoder(encoding)(errors)
 
     def feed(self, token: int) -> str:
         """Return the text that `token` completes: mostly one character, sometimes none or two."""
         byte = token - len(self._alphabet)
+        if byte >= 0 and token == self._end:
+            return self.flush() + END
         if byte >= 0:
             return self._utf8.decode(bytes([byte]))
         return self.flush() + self._alphabet[token]

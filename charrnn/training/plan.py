@@ -43,6 +43,8 @@ _STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the
 _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
+_MANY_LABELS = 64
+_LABEL_SIZES = (16, 32)  # of few labels, and of many
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each token of the vocabulary and 256 features
 
 
@@ -70,10 +72,12 @@ def make_plan(
     train_tokens: int,
     speed: float = 1.0,
     step_seconds: float | None = None,
+    label_count: int | None = None,
 ) -> Plan:
     """Return a plan with everything that `config` leaves open.
 
-    vocab_size: V. train_tokens: of the training text. speed: of this machine, as a multiple of the
+    vocab_size: V. train_tokens: of the training text. label_count: of its records; None for running
+    text. speed: of this machine, as a multiple of the
     one that the rules were measured on. step_seconds: of a step of this run here, if measured.
 
     >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
@@ -94,6 +98,8 @@ def make_plan(
         expected_steps = config.budget_seconds / (step_seconds or expected)
     epochs = expected_steps * tokens_per_step / max(train_tokens, 1)
     model = _make_model(config, vocab_size, hidden, train_tokens, epochs)
+    if label_count is not None:
+        model = _with_records(model, config, label_count)
     rate = config.learning_rate or choose_learning_rate(model)
     is_by_speed = config.budget_seconds and config.hidden_size is None and hidden == by_time
     chosen_by = speed if is_by_speed else None
@@ -159,7 +165,21 @@ def _make_model(
         tie_embeddings=is_tied,
         residual=config.residual,
         dropout=dropout,
-        initial_state=config.initial_state,
+        initial_state=config.initial_state or "zero",
+    )
+
+
+def _with_records(model: ModelConfig, config: TrainConfig, label_count: int) -> ModelConfig:
+    """Return the shape of a network that reads records."""
+    # What the initial state holds says how records begin: there is no token before the first.
+    initial_state = config.initial_state or "learned"
+    size = config.label_size or _LABEL_SIZES[label_count >= _MANY_LABELS]
+    return replace(
+        model,
+        has_end=True,
+        initial_state=initial_state,
+        label_count=label_count,
+        label_size=size if label_count else 0,
     )
 
 

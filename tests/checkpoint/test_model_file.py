@@ -377,10 +377,10 @@ def test_a_forged_file_with_nothing_changed_is_believed(tiny: bytes) -> None:
     assert_same(unpack_model(forge(tiny), "name"), unpack_model(tiny, "name"))
 
 
-@pytest.mark.parametrize("version", [0, 2, 99, "1", None, 1.0, True, [1]])
+@pytest.mark.parametrize("version", [0, 3, 99, "1", None, 1.0, True, [1]])
 def test_another_format_version_is_named_with_a_hint(tiny: bytes, version: object) -> None:
     expected = (
-        f"some.file has model format {version!r}, this charrnn reads format 1; "
+        f"some.file has model format {version!r}, this charrnn reads format 1 and 2; "
         "install the version of charrnn that wrote it, or a newer one"
     )
     assert error_of(forge(tiny, format=version)) == expected
