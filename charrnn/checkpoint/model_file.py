@@ -159,7 +159,7 @@ def _unpack_document(document: Any, name: str) -> ModelFile:
         if not has_end == vocab.has_end == config.has_end:
             raise ValueError("format, network and vocabulary do not agree on whether records end")
         labels = Labels.from_json(document["labels"]) if has_end else Labels()
-        if len(labels) != config.label_count:
+        if len(labels) != config.label_count or bool(labels) != bool(config.label_size):
             raise ValueError(f"{len(labels)} labels, but a network for {config.label_count}")
     summary = document["summary"]
     progress = document["progress"]

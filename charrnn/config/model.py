@@ -52,9 +52,6 @@ class ModelConfig:
                 f"cell {self.cell} has its own (leave --nonlinearity out, or use --cell rnn)"
             )
 
-        if self.label_count and not (self.label_size and self.has_end):
-            raise ConfigError("labels belong to records, and have an embedding of one size or more")
-
     @property
     def has_projection(self) -> bool:
         """Whether a projection (E, H) maps the state to a tied table of another width."""

@@ -398,7 +398,7 @@ def test_a_later_format_is_named_whatever_its_arrays_are(tiny: bytes) -> None:
         header["output.bias"]["dtype"] = "BF16"
         header["output.bias"]["shape"] = [10]
 
-    assert error_of(forge(tiny, edit, format=2)).startswith("some.file has model format 2, this")
+    assert error_of(forge(tiny, edit, format=3)).startswith("some.file has model format 3, this")
 
 
 def nested(depth: int) -> list[Any]:
