@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain as chained
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charrnn.config import SampleConfig, TextConfig, check_type, checked, chosen_settings, with_seed
-from charrnn.errors import ConfigError, VocabError
+from charrnn.errors import ConfigError, CorpusError, VocabError
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
@@ -79,6 +79,28 @@ class TextFormat:
         """
         return text.replace(self.mark, END) if self.mark else text
 
+    def iter_with_ends(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Yield a whole text with END for each mark, and after the last record too.
+
+        Raises:
+            CorpusError: the text holds END.
+        """
+        held = ""  # what may be the beginning of a mark
+        last = ""
+        for piece in pieces:
+            if self.record_kind and END in piece:
+                raise CorpusError(
+                    "the text holds U+10FFFF, which stands for the end of a record; remove it"
+                )
+            text = self.with_ends(held + piece)
+            mark = self.mark or ""
+            sizes = (n for n in range(len(mark) - 1, 0, -1) if text.endswith(mark[:n]))
+            held = mark[: next(sizes, 0)]
+            yield text.removesuffix(held)
+            last = text[-1:]
+        if self.record_kind and last != END:
+            yield held + END
+
     def without_ends(self, text: str) -> str:
         """Return a text as it is shown, with a mark or a separator for each END."""
         return text if self.separator is None else text.replace(END, self.separator)
@@ -131,6 +153,18 @@ def text_format_of(summary: dict[str, Any], *, has_end: bool = False) -> TextFor
     end = end if isinstance(end, str) and end else None
     kind = _record_kind_of(summary, settings) if has_end else ""
     return TextFormat(normalize, end, settings.get("lowercase") is True, kind)
+
+
+def describe_record(form: TextFormat) -> str:
+    """Return what each record of a model's text is, in words."""
+    words = {
+        "line": "a line",
+        "file": "a file",
+        "document": f"a document, which ends with {form.document_end!r}",
+        "row": "a row of a table",
+        "speech": "what follows a label",
+    }
+    return words[form.record_kind]
 
 
 def _record_kind_of(summary: dict[str, Any], settings: dict[str, Any]) -> str:
