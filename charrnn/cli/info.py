@@ -26,7 +26,7 @@ from charrnn.cli.formatting import (
 from charrnn.cli.inputs import checkpoints_option, name_for_shell, optional_model
 from charrnn.cli.options import Choice, Command
 from charrnn.errors import ConfigError, counted
-from charrnn.generation.generator import describe_record, text_format_of
+from charrnn.generation.generator import describe_record
 from charrnn.generation.labels import label_states as states_of
 from charrnn.metrics import bits_per_char
 from charrnn.storage import format_bytes
@@ -73,10 +73,7 @@ def info(
         raise ConfigError("--label-states is written as JSON; give --json too, or leave it out")
     path = find_model(model, Path(checkpoints))
     file = read_model(path)
-    description = describe_model(file)
-    if file.config.has_end:
-        form = text_format_of(file.summary, has_end=True)
-        description["record"] = describe_record(form)
+    description = describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
     if label_states:
         description["label_states"] = states_of(file)
     if as_json:

@@ -155,8 +155,9 @@ def text_format_of(summary: dict[str, Any], *, has_end: bool = False) -> TextFor
     return TextFormat(normalize, end, settings.get("lowercase") is True, kind)
 
 
-def describe_record(form: TextFormat) -> str:
-    """Return what each record of a model's text is, in words."""
+def describe_record(summary: dict[str, Any], *, has_end: bool) -> dict[str, str]:
+    """Return what each record of a model's text is, in words, under "record"; {} without any."""
+    form = text_format_of(summary, has_end=has_end)
     words = {
         "line": "a line",
         "file": "a file",
@@ -164,7 +165,7 @@ def describe_record(form: TextFormat) -> str:
         "row": "a row of a table",
         "speech": "what follows a label",
     }
-    return words[form.record_kind]
+    return {"record": words[form.record_kind]} if has_end else {}
 
 
 def _record_kind_of(summary: dict[str, Any], settings: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import charrnn
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import SampleConfig
+from charrnn.data.labels import LabelColumn
 from charrnn.errors import ConfigError
 from charrnn.generation.labels import with_labels
 from charrnn.generation.model import Model
@@ -254,6 +255,18 @@ def test_info_lists_the_labels_and_says_what_a_record_is(capsys: Text) -> None:
     assert "ROMEO (163), JULIET (118)" in page
     assert "what follows a label" in page
     assert "a line" in output_of(capsys, "info", "names")
+    assert charrnn.describe("notes")["record"] == "a document, which ends with '--'"
+
+
+def test_info_shows_the_most_frequent_labels_of_many(capsys: Text) -> None:
+    column = LabelColumn("town", tuple(f"t{i}" for i in range(23)), tuple(range(23)))
+    many = make_records_file("row", labels=(column,))
+    RunFolder(Path("checkpoints/many")).save_best(many)
+
+    page = " ".join(output_of(capsys, "info", "many").split())
+
+    assert "label town t22 (22), t21 (21)," in page
+    assert "t3 (3) and 3 more" in page
 
 
 def test_info_gives_the_states_of_labels(capsys: Text) -> None:
@@ -291,7 +304,7 @@ def test_a_session_goes_on_with_a_new_record(name: str, between: str) -> None:
     text = str(stream)
     after = session.take(text + END)
 
-    assert stream.reason == "end"
+    assert stream.is_at_end
     assert after.text == "a" + text + between
     assert after.next_chars(4) == model.next_chars("", 4)
     assert after.undo().next_chars(4) == model.next_chars("a", 4)
