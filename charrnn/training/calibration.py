@@ -181,7 +181,7 @@ def measure_speed(device: torch.device, precision: torch.dtype) -> float:
     that wait for each other seldom run at the same time.
     """
     with torch.random.fork_rng(devices=[]):
-        layer = RecurrentLayer("lstm", "tanh", _INPUT_SIZE, _HIDDEN_SIZE, False).to(device)
+        layer = RecurrentLayer(ModelConfig(hidden_size=_HIDDEN_SIZE), _INPUT_SIZE).to(device)
     inputs = torch.ones(_SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, device=device)
     threads = torch.get_num_threads()
     seconds = _quickest_pass(layer, inputs, precision)
