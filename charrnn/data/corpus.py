@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from charrnn.config import TextConfig
 from charrnn.data.build import BuiltIds, build_ids, entry_folder, open_or_remove, write_split
 from charrnn.data.fingerprint import Fingerprint
+from charrnn.data.labels import NO_LABELS, Labels
+from charrnn.data.records import Records
 from charrnn.data.split import Split, choose_split, iter_parts
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source, open_sources
@@ -61,6 +63,11 @@ class Corpus:
     test: Ids = field(default_factory=lambda: np.empty(0, np.uint8))  # (S,), which chooses nothing
     test_chars: int = 0
     split_method: str = ""
+    record_kind: str = ""
+    labels: Labels = NO_LABELS
+    train_records: Records | None = None
+    val_records: Records | None = None
+    test_records: Records | None = None
 
     @property
     def chars(self) -> int:

@@ -151,16 +151,26 @@ class Recorder:
         """Return the averaged weights of an evaluation as a model."""
         summary = self._summary(report.step, report.val_nats, vars(report))
         summary["train_eval_nats"] = report.train_eval_nats
-        return ModelFile(self._started.plan.model, self._corpus.vocab, report.weights, summary)
+        corpus = self._corpus
+        model = self._started.plan.model
+        return ModelFile(model, corpus.vocab, report.weights, summary, labels=corpus.labels)
 
     def _save_state(self, run: RunFolder, report: reports.Snapshot) -> None:
         """Save all that resuming needs, once the logs that lead up to it are on the disk."""
         progress = report.progress | {"logs": run.log_positions()}
         summary = self._summary(report.step, self.best_val_nats, progress)
-        vocab = self._corpus.vocab
+        corpus = self._corpus
         if not self._is_repeatable:
             progress |= {"length_history": None}
-        state = ModelFile(report.model, vocab, report.weights, summary, report.arrays, progress)
+        state = ModelFile(
+            report.model,
+            corpus.vocab,
+            report.weights,
+            summary,
+            report.arrays,
+            progress,
+            corpus.labels,
+        )
         run.save_state(state, report.step, self._request.run.keep_checkpoints)
 
     def _is_as_before(self, started: reports.Started) -> bool:
@@ -180,7 +190,8 @@ class Recorder:
         chosen = as_dict(plan.model) | {
             name: getattr(plan, name) for name in ("seq_len", "batch_size", "learning_rate")
         }
-        del chosen["vocab_size"]
+        for name in ("vocab_size", "has_end", "label_count"):  # these follow from the text
+            del chosen[name]
         settings = self._request.settings | chosen
         settings |= {name: getattr(started, name) for name in _MACHINE}
         if self._corpus.split_method in SPLITS:
