@@ -1,5 +1,7 @@
 """Records in lanes: each is read whole, in another order each epoch, and nothing is padding."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -44,7 +46,7 @@ def records_read(lanes: RecordLanes, windows: int) -> list[list[tuple[int, list[
         starts = [*np.flatnonzero(own_inputs == END).tolist()]
         assert starts[0] == 0
         lane = []
-        for begin, stop in zip(starts, starts[1:], strict=False):
+        for begin, stop in pairwise(starts):
             record = own_targets[begin:stop].tolist()
             assert record[-1] == END
             assert own_inputs[begin + 1 : stop].tolist() == record[:-1]
