@@ -27,6 +27,7 @@ from charrnn.training import reports
 
 _MACHINE = ("device", "precision", "threads")
 _SAMPLE_CHARS = 240  # three lines of a terminal
+_MOST_RECORDS = 20
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Recorder:
     def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Written:
         """Let the model write a little, always from the same random stream."""
         model = Model(self._model_of(report))
-        text = "".join(model.generate(length=_SAMPLE_CHARS, seed=1))  # so samples compare
+        text = _sample_text(model)
         run.log_sample(report.step, report.val_nats, text)
         return Written(report.step, text)
 
@@ -121,6 +122,8 @@ class Recorder:
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
         figures = _val_figures(report.best_val_nats, report.best_val_windowed_nats) | {
+            "val_end_nats": report.best_val_end_nats,
+            "val_unlabelled_nats": report.best_val_unlabelled_nats,
             "train_eval_nats": report.best_train_eval_nats,
             "baselines_bpc": baselines,
             # Evaluations score a part of the held-out text: a longer run compares with this one.
@@ -194,6 +197,8 @@ class Recorder:
             del chosen[name]
         settings = self._request.settings | chosen
         settings |= {name: getattr(started, name) for name in _MACHINE}
+        if self._corpus.record_kind in ("", "line") and self._request.text.record_kind is None:
+            settings["lines"] = bool(self._corpus.record_kind)  # as the text decided
         if self._corpus.split_method in SPLITS:
             settings["split"] = self._corpus.split_method
         steps = self._lengths[-1].total_steps if self._lengths else plan.total_steps
@@ -255,6 +260,20 @@ class Recorder:
                 **{name: version(name) for name in ("torch", "numpy")},
             },
         }
+
+
+def _sample_text(model: Model) -> str:
+    """Return what a model writes of one seed, so that samples compare; of records, several."""
+    if not model.config.has_end:
+        return "".join(model.generate(length=_SAMPLE_CHARS, seed=1))
+    records = []
+    room = _SAMPLE_CHARS
+    for sample in model.generate_many(count=_MOST_RECORDS, length=_SAMPLE_CHARS, seed=1):
+        if records and len(sample.text) >= room:
+            break
+        records.append(sample.text)
+        room -= len(sample.text) + 1
+    return "\n".join(records)
 
 
 def _val_figures(carried_nats: float | None, windowed_nats: float | None) -> dict[str, Any]:
