@@ -266,7 +266,7 @@ def _sample_text(model: Model) -> str:
     """Return what a model writes of one seed, so that samples compare; of records, several."""
     if not model.config.has_end:
         return "".join(model.generate(length=_SAMPLE_CHARS, seed=1))
-    records = []
+    records: list[str] = []
     room = _SAMPLE_CHARS
     for sample in model.generate_many(count=_MOST_RECORDS, length=_SAMPLE_CHARS, seed=1):
         if records and len(sample.text) >= room:
