@@ -14,6 +14,7 @@ from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.config import FillConfig, ModelConfig, chosen_settings
 from charrnn.errors import ConfigError
 from charrnn.generation.generator import Generator, check_text, text_format_of
+from charrnn.generation.labels import with_labels
 from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.scoring import Scores, iter_scores, join_scores, unseen_bits
 from charrnn.text.vocab import Vocab
@@ -23,13 +24,24 @@ if TYPE_CHECKING:
 
 
 class Model(Generator):
-    """A trained model: `generate` samples, `score` costs a text, `fill` completes one."""
+    """A trained model: `generate` samples, `score` costs a text, `fill` completes one.
 
-    def __init__(self, file: ModelFile) -> None:
+    labels: by column, what a label of a text can be, and how many of its records have it.
+    """
+
+    def __init__(self, file: ModelFile, labels: Sequence[str] = ()) -> None:
+        """Open the contents of a file; labels: of its texts, each as "COLUMN=VALUE:WEIGHT".
+
+        Raises:
+            ConfigError: the model has no such label.
+        """
+        self.labels: dict[str, dict[str, int]] = file.labels.counts
+        file = with_labels(file, labels)
         self.config: ModelConfig = file.config
         self.summary: dict[str, Any] = file.summary
         self._network = Network(file.config, file.weights)  # scoring and fill need more of it
-        super().__init__(self._network, file.vocab, text_format_of(file.summary))
+        form = text_format_of(file.summary, has_end=file.vocab.has_end)
+        super().__init__(self._network, file.vocab, form)
 
     @classmethod
     def from_file(cls, path: Path) -> Model:

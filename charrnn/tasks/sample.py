@@ -166,7 +166,7 @@ def _check(models: OpenModels, prompts: Sequence[Prompt], request: SampleRequest
                 models.make_backend(config, request.device)
             if constraint := constraints[config]:
                 before = models.start.prompt if models.start else np.zeros(0, np.int64)
-                constraint.initial_state(np.concatenate((before, generator.vocab.encode(text))))
+                constraint.initial_state(np.concatenate((before, generator.encode(text))))
 
 
 def _iter_alike(
