@@ -40,13 +40,12 @@ from charrnn.data.build import (
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.label_table import RowFinder
 from charrnn.data.labels import NO_LABELS, Labels
+from charrnn.data.lists import LOOK_CHARS, is_list
 from charrnn.data.records import Block, Found, Records, hash_records, join, read_records
 from charrnn.data.split import (
-    MIN_LIST_LINES,
     Split,
     choose_records,
     choose_split,
-    is_list,
     iter_parts,
 )
 from charrnn.data.survey import Survey
@@ -65,7 +64,6 @@ LIST_NOTE = (
     "reads each line as a record, as the text is a list of short lines; --no-lines reads it as "
     "running text"
 )
-_LOOK_CHARS = 1 << 20  # from the start of a text, to see whether it is a list
 _OF_RECORDS = (
     *("lines", "files", "document_end", "format", "text_column", "header", "label"),
     *("label_prefix", "label_regex", "label_column", "min_label_count", "group_column", "skip_bad"),
@@ -189,7 +187,7 @@ def corpus_from_text(
     is_binary = config.unit == "byte"
     ends: list[int] = []
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
-    config, notes = choose_lines(config, joined[:_LOOK_CHARS], known)
+    config, notes = choose_lines(config, joined[:LOOK_CHARS], known)
     sha256 = hashlib.sha256("".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
     if config.record_kind is not None:
         return _records_from_texts(texts, config, name, sha256, known, notes)
@@ -271,10 +269,8 @@ def choose_lines(
         ConfigError: the records of a running text would have labels.
     """
     is_open = config.record_kind is None and config.lines is None and config.unit == "char"
-    if is_open and (known is None or known.has_end) and head.count("\n") >= MIN_LIST_LINES:
-        vocab = Vocab.from_text(head)
-        if is_list(vocab.encode(head), vocab):
-            return replace(config, lines=True), (LIST_NOTE,)
+    if is_open and (known is None or known.has_end) and is_list(head):
+        return replace(config, lines=True), (LIST_NOTE,)
     if config.record_kind is None and config.label is not None:
         raise ConfigError(
             f"--label {config.label} labels records; say what a record is, by --lines, --files, "
@@ -295,7 +291,7 @@ def read_head(sources: Sequence[Source], config: TextConfig) -> str:
             for block in iter_blocks(iter_text(some, **text_options(config)), _LOOK_BLOCK):
                 held.append(block)
                 chars += len(block)
-                if chars >= _LOOK_CHARS:
+                if chars >= LOOK_CHARS:
                     return "".join(held)
         if held and not held[-1].endswith("\n"):
             held.append("\n")

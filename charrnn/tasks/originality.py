@@ -17,6 +17,7 @@ from charrnn.tasks.eval_text import NamedModel, open_own_corpus
 from charrnn.text.files import open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_text, text_options
+from charrnn.text.vocab import END
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,13 @@ class OwnText:
             CorpusError: a file cannot be read any more.
             VocabError: the text has characters that the model does not know.
         """
-        found = find_copies(text, self._learned, self.corpus.vocab, least)
+        vocab = self.corpus.vocab
+        if vocab.has_end and "\n" not in vocab.alphabet:
+            # Lines are records: their newlines are ends, of one character too.
+            read = find_copies(text.replace("\n", END), self._learned, vocab, least)
+            found = replace(read, text=text, longest=read.longest.replace(END, "\n"))
+        else:
+            found = find_copies(text, self._learned, vocab, least)
         place = self._find_in_files(found.longest) if found.spans else None
         return found if place is None else replace(found, file=place[0], line=place[1])
 
@@ -50,11 +57,20 @@ class OwnText:
         """The lines of the text, held-out ones too."""
         corpus = self.corpus
         learned, val, test = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
+        if corpus.vocab.has_end:  # records are not cut
+            return KnownLines([part.replace(END, "\n") for part in (learned, val, test)])
         if corpus.split_method != "tail":
             return KnownLines([learned, val, test])
         # A tail may begin inside a line; a --val-file begins a line of its own.
         has_val_file = self.config.val_file is not None
         return KnownLines([learned + test, val] if has_val_file else [learned + val + test])
+
+    @cached_property
+    def records(self) -> frozenset[str]:
+        """The records of the text, held-out ones too."""
+        corpus = self.corpus
+        parts = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
+        return frozenset(record for part in parts for record in part.split(END))
 
     def _find_in_files(self, copy: str) -> tuple[str, int] | None:
         """Return the first file that has `copy`, held out there or not, and the line, from 1.

@@ -31,6 +31,7 @@ Ids = NDArray[np.integer[Any]]
 CODE_POINTS = 0x110000
 MAX_ALPHABET = 100_000  # characters that a model can learn; Unicode has 155,000
 END = "\U0010ffff"  # the end of a record; Unicode keeps this code point free for such uses
+END_NAME = "<end>"  # where tokens are named
 _NO_ASCII_ID = 255  # ids of ASCII characters are below 128: they come first in a sorted alphabet
 
 
@@ -271,7 +272,7 @@ class Vocab:
     def name_of(self, token: int) -> str:
         """Return a token's character, a byte as <E4>, the end of a record as <end>."""
         if token == self.end:
-            return "<end>"
+            return END_NAME
         byte = token - len(self.alphabet)
         return self.alphabet[token] if byte < 0 else f"<{byte:02X}>"
 
