@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.data.build import (
     BuiltIds,
     build_ids,
@@ -63,10 +64,6 @@ Marks = NDArray[np.int64]
 LIST_NOTE = (
     "reads each line as a record, as the text is a list of short lines; --no-lines reads it as "
     "running text"
-)
-_OF_RECORDS = (
-    *("lines", "files", "document_end", "format", "text_column", "header", "label"),
-    *("label_prefix", "label_regex", "label_column", "min_label_count", "group_column", "skip_bad"),
 )
 _LOOK_BLOCK = 1 << 16
 _NO_MARKS: Marks = np.zeros((1, 2), dtype=np.int64)
@@ -323,7 +320,7 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
     parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]
     parts += [config.min_count, known and known.to_json()]
     if config.record_kind is not None:
-        parts.append({name: getattr(config, name) for name in _OF_RECORDS})
+        parts.append({name: getattr(config, name) for name in (*READ_AS_RECORDS, *KEPT_RECORDS)})
         # A table's layout is in its name, a label may be the name, and errors and notes have it.
         is_named = config.label in ("file", "folder") or config.text_column is not None
         places = [source.path.absolute().parts[-2:] for source in sources]
