@@ -57,6 +57,7 @@ class ExactNetwork:
         depths = range(config.num_layers)
         self._layers = [_ExactLayer(config, weights, depth, grid) for depth in depths]
         self._residual = config.residual
+        self._end = config.vocab_size - 1 if config.has_end else -1
         self._embedding = weights["embedding.weight"]
         self._scale = config.embedding_scale
         # Text has few different tokens, and the first layer's input depends on the token alone.
@@ -75,7 +76,9 @@ class ExactNetwork:
         return self._initial
 
     def advance(self, token: int, state: State) -> State:
-        """Read one id; return the state after it."""
+        """Read one id; return the state after it: the initial one after the end of a record."""
+        if token == self._end:
+            return self._initial
         features = np.empty(0)
         after = []
         for depth, (layer, before) in enumerate(zip(self._layers, state, strict=True)):

@@ -143,7 +143,7 @@ def open_sources_as_corpus(
         texts = {"train": list(sources)}
         if config.val_file is not None:
             texts["val"] = stack.enter_context(open_sources([config.val_file]))
-        config, list_notes = choose_lines(config, read_head(sources, config), known)
+        config, list_notes = choose_lines(config, read_head(sources, config))
         fingerprint = Fingerprint(list(chain.from_iterable(texts.values())), cache)
 
         def folder_of(sha256: str) -> Path:
@@ -184,7 +184,7 @@ def corpus_from_text(
     is_binary = config.unit == "byte"
     ends: list[int] = []
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
-    config, notes = choose_lines(config, joined[:LOOK_CHARS], known)
+    config, notes = choose_lines(config, joined[:LOOK_CHARS])
     sha256 = hashlib.sha256("".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
     if config.record_kind is not None:
         return _records_from_texts(texts, config, name, sha256, known, notes)
@@ -254,19 +254,16 @@ def _records_from_texts(
     return _warned(_make(name, sha256, vocab, parts, chars, notes=notes, **words))
 
 
-def choose_lines(
-    config: TextConfig, head: str, known: Vocab | None
-) -> tuple[TextConfig, tuple[str, ...]]:
+def choose_lines(config: TextConfig, head: str) -> tuple[TextConfig, tuple[str, ...]]:
     """Return the settings with `lines` chosen where they leave it open, and notes on that.
 
-    head: the beginning of the text. known: the vocabulary of a model that a run starts from; one of
-    running text goes on with running text.
+    head: the beginning of the text.
 
     Raises:
         ConfigError: the records of a running text would have labels.
     """
     is_open = config.record_kind is None and config.lines is None and config.unit == "char"
-    if is_open and (known is None or known.has_end) and is_list(head):
+    if is_open and is_list(head):
         return replace(config, lines=True), (LIST_NOTE,)
     if config.record_kind is None and config.label is not None:
         raise ConfigError(

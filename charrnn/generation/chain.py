@@ -71,13 +71,16 @@ class SamplerChain:
         vocab_size: int,
         bias: Logits | None = None,
         begins_word: NDArray[np.bool_] | None = None,
+        end: int = -1,
     ) -> None:
         """Resolve the settings.
 
         bias: (V,), added to the logits; −inf is a ban. begins_word: (V + 1,), whether a word
-        begins after each id and, last, at the start of a text; word_temperature needs it.
+        begins after each id and, last, at the start of a text; word_temperature needs it. end:
+        the id that ends a record, which no penalty counts; −1 for none.
         """
         self.vocab_size = vocab_size
+        self._end = end
         self.bias = bias
         self._config = config
         self._penalties = [penalty for _, penalty in penalties.iter_penalties(config)]
@@ -108,8 +111,11 @@ class SamplerChain:
     def shape(self, logits: Logits, state: SamplerState) -> Logits:
         """Return the logits after penalties, bias and bans."""
         if state.history is not None:
+            raw = logits
             for penalize in self._penalties:
                 logits = penalize(logits, state.history)
+            if self._end >= 0 and logits is not raw:
+                logits[..., self._end] = raw[..., self._end]
         return logits if self.bias is None else logits + self.bias
 
     def sample(

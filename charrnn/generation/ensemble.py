@@ -17,7 +17,7 @@ from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.filters import Floats, log_softmax
 from charrnn.generation.network import LanguageModel
 from charrnn.state import State, replace_rows, select_rows
-from charrnn.text.vocab import Ids, Vocab
+from charrnn.text.vocab import END, Ids, Vocab
 
 Part = tuple[LanguageModel, Vocab]
 
@@ -78,7 +78,10 @@ class Ensemble:
         spelled: list[list[int]] = [[] for _ in self._members]
         first_byte = len(self.vocab.alphabet)
         for token in tokens:
-            if token < first_byte:
+            if token == self.vocab.end:
+                char = END
+                pending = b""
+            elif token < first_byte:
                 char = self.vocab.alphabet[token]
                 pending = b""  # bytes that a character interrupts are dropped
             else:
@@ -115,8 +118,10 @@ class _Member:
         if common.has_bytes:
             first = len(own.alphabet)
             ids += range(first, first + 256) if own.has_bytes else [-1] * 256
+        ids += [own.end] * common.has_end
         self._ids = np.array(ids, np.int64)
         self.is_known = self._ids >= 0  # (V,) bool
+        self.writes = self.is_known[: len(ids) - common.has_end]  # without the end of a record
         self._known_ids = self._ids[self.is_known]
 
     def spell(self, token: int, char: str) -> list[int]:
@@ -174,11 +179,12 @@ class Blend(Ensemble):
         self, members: Sequence[tuple[LanguageModel, Vocab, float]], in_log_space: bool = False
     ) -> None:
         vocabs = [vocab for _, vocab, _ in members]
+        _check_records(vocabs)
         super().__init__(reduce(Vocab.union, vocabs), [member[:2] for member in members])
         weights = np.array([_check_range("weight", weight) for *_, weight in members])
         self._weights: list[float] = np.maximum(weights / weights.sum(), _LEAST_SHARE).tolist()
         self._in_log_space = in_log_space
-        if in_log_space and not np.all([each.is_known for each in self._members], axis=0).any():
+        if in_log_space and not np.all([each.writes for each in self._members], axis=0).any():
             raise ConfigError(
                 "these models have no character in common, so --blend-log leaves none; blend them "
                 "by probability"
@@ -208,9 +214,10 @@ class NegativeGuidance(Ensemble):
     """
 
     def __init__(self, main: Part, negative: Part, strength: float) -> None:
+        _check_records([main[1], negative[1]])
         super().__init__(main[1], [main, negative])
         self._strength = _check_range("strength", strength)
-        if not self._members[1].is_known.any():
+        if not self._members[1].writes.any():
             raise ConfigError(
                 "the negative model has no character in common with the first; "
                 "name another by --negative-model"
@@ -225,6 +232,15 @@ class NegativeGuidance(Ensemble):
             push -= log_softmax(np.where(is_shared, negative, -np.inf))
         pushed = main + self._strength * np.where(is_shared, push, 0)
         return log_softmax(pushed).astype(np.float32)
+
+
+def _check_records(vocabs: Sequence[Vocab]) -> None:
+    """Refuse models that do not agree on whether a text has ends of records."""
+    if len({vocab.has_end for vocab in vocabs}) > 1:
+        raise ConfigError(
+            "one of these models reads records and one running text; take models that were both "
+            "trained on records, or both with --no-lines"
+        )
 
 
 def _check_range(name: str, value: float) -> float:

@@ -8,6 +8,7 @@ is imported where it is used: most texts should begin at once.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain as chained
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charrnn.config import SampleConfig, TextConfig, check_type, checked, chosen_settings, with_seed
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
@@ -30,7 +31,7 @@ from charrnn.generation.samples import Sample, collect_samples
 from charrnn.generation.stopping import StoppingCriteria, TextStream
 from charrnn.text.forms import compose, lower
 from charrnn.text.substitutions import Fitted, fit_text
-from charrnn.text.vocab import StreamDecoder, Vocab
+from charrnn.text.vocab import END, Ids, StreamDecoder, Vocab
 
 if TYPE_CHECKING:
     from charrnn.generation.gpu import GpuBackend, GpuBatch
@@ -41,6 +42,8 @@ _LITERALS = ("stop", "must", "ban_word", "choices")  # texts that the model is t
 _PATTERNS = ("only", "ban", "regex", "template", "stop_regex")
 _LONGEST_UTF8 = 4  # bytes of a character
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
+_RECORDS = ("line", "file", "document", "row", "speech")
+_BLANK_LINE = "\n\n"
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,36 @@ class TextFormat:
 
     normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
     documents, if training was given one. lowercase: whether it was read in small letters.
+    record_kind: what each of its records is, as TextConfig has it; "" for running text.
     """
 
     normalize: str = "none"
     document_end: str | None = None
     lowercase: bool = False
+    record_kind: str = ""
+
+    @property
+    def mark(self) -> str | None:
+        """What ends a record where it is written in a text; None where nothing does."""
+        marks = {"line": "\n", "document": self.document_end}
+        return marks.get(self.record_kind)
+
+    @property
+    def separator(self) -> str | None:
+        """What is shown between two records; None for running text."""
+        return (self.mark or _BLANK_LINE) if self.record_kind else None
+
+    def with_ends(self, text: str) -> str:
+        """Return a text with END for each mark.
+
+        >>> TextFormat(record_kind="line").with_ends("a\\nb").count(END)
+        1
+        """
+        return text.replace(self.mark, END) if self.mark else text
+
+    def without_ends(self, text: str) -> str:
+        """Return a text as it is shown, with a mark or a separator for each END."""
+        return text if self.separator is None else text.replace(END, self.separator)
 
     def normalized(self, text: str) -> str:
         """Return the text in this form.
@@ -95,13 +123,24 @@ def check_text(text: object) -> None:
     check_type("the text", text, str, "a str")
 
 
-def text_format_of(summary: dict[str, Any]) -> TextFormat:
-    """Return the form of a model's text, from the summary in its file."""
+def text_format_of(summary: dict[str, Any], *, has_end: bool = False) -> TextFormat:
+    """Return the form of a model's text, from the summary in its file; has_end: it has records."""
     settings = summary.get("settings", {})  # from a file: it may be anything
     normalize, end = (settings.get(name) for name in ("normalize", "document_end"))
     normalize = normalize if normalize in ("nfc", "nfkc") else TextConfig().normalize
     end = end if isinstance(end, str) and end else None
-    return TextFormat(normalize, end, settings.get("lowercase") is True)
+    kind = _record_kind_of(summary, settings) if has_end else ""
+    return TextFormat(normalize, end, settings.get("lowercase") is True, kind)
+
+
+def _record_kind_of(summary: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Return what a record is in the text of a model that has them."""
+    kind = (summary.get("corpus") or {}).get("record_kind")
+    if kind in _RECORDS:
+        return str(kind)
+    names = {"text_column": "row", "label_regex": "speech", "document_end": "document"}
+    asked = (kind for name, kind in (names | {"files": "file"}).items() if settings.get(name))
+    return next(asked, "line")  # which may be automatic
 
 
 class Generator:
@@ -127,10 +166,10 @@ class Generator:
     ) -> TextStream:
         """Return the text after `prompt` as a stream of pieces, each sampled when it is asked for.
 
-        An empty prompt means the start of a line, or of a document where documents are asked
-        for. config, settings: a SampleConfig, or its fields by keyword. index: which sample of the
-        seed; each has a random stream of its own. after: what was `read` before the prompt.
-        constraint: restricts the next token, as the settings do. finish_from: from so many
+        An empty prompt means the start of a record, of a line, or of a document where documents
+        are asked for. config, settings: a SampleConfig, or its fields by keyword. index: which
+        sample of the seed; each has a random stream of its own. after: what was `read` before the
+        prompt. constraint: restricts the next token, as the settings do. finish_from: from so many
         characters on the text ends with a sentence, from half as many more on with a word; its
         length stays the limit. Once the stream has ended, its `reason` says why.
 
@@ -147,7 +186,7 @@ class Generator:
         # No generator of ours between the ids and the stream: it would cost time per character.
         chars = chained.from_iterable(map(StreamDecoder(self.vocab).feed, ids))
         finish_from = checked("finish_from", finish_from, "int | None", ge=0)
-        criteria = StoppingCriteria(config, self.text_format.document_end, finish_from)
+        criteria = self._criteria(config, finish_from)
         return TextStream(chars, criteria, constraint.reason if constraint else "")
 
     def generate_many(
@@ -209,7 +248,7 @@ class Generator:
                 batch = backend.start(model, starts, randoms, alternatives)
             else:
                 batch = Batch(model, starts, chain, randoms, constraint, alternatives=alternatives)
-            criteria = [StoppingCriteria(config, self.text_format.document_end) for _ in indices]
+            criteria = [self._criteria(config) for _ in indices]
             yield from collect_samples(batch, self.vocab, criteria, indices)
 
     def search(
@@ -239,7 +278,7 @@ class Generator:
 
         def shown(ids: Sequence[int]) -> tuple[str, str]:
             """Return what is shown of a text of these ids, and why it ends, "" if it continues."""
-            criteria = StoppingCriteria(config, self.text_format.document_end)
+            criteria = self._criteria(config)
             decode = StreamDecoder(self.vocab).feed  # which waits for a character's last byte
             text = ""
             for char in chained.from_iterable(map(decode, ids)):
@@ -248,7 +287,7 @@ class Generator:
             return text, criteria.reason or ""
 
         has_bytes = self.vocab.has_bytes
-        can_end = has_bytes or StoppingCriteria(config, self.text_format.document_end).has_rules
+        can_end = has_bytes or self._criteria(config).has_rules
         found = search_beams(
             self.language_model,
             start.state,
@@ -259,7 +298,11 @@ class Generator:
             text_of=lambda ids: shown(ids)[0],
             ids_per_char=_LONGEST_UTF8 if has_bytes else 1,
         )
-        return [Sample(i, *shown(each.ids), -each.log_prob) for i, each in enumerate(found)]
+        end = self.vocab.end
+        return [
+            Sample(i, *shown(each.ids), -each.log_prob, has_end=each.ids[-1:] == (end,))
+            for i, each in enumerate(found)
+        ]
 
     def read(self, text: str, after: Context | None = None) -> Context:
         """Return the context of a text that continues here; `after` is what was read before it.
@@ -267,10 +310,18 @@ class Generator:
         Raises:
             VocabError: it holds characters that the model does not know.
         """
-        ids = self.vocab.encode(self.text_format.normalized(text))
+        ids = self.encode(text)
         before = after or Context(self.language_model.initial_state())
         state = prefill(self.language_model, ids, before.state)
         return Context(state, np.concatenate((before.prompt, ids)))
+
+    def encode(self, text: str) -> Ids:
+        """Return the ids (S,) of a text, which may hold marks of records or END itself.
+
+        Raises:
+            VocabError: it holds characters that the model does not know.
+        """
+        return self.vocab.encode(self._with_ends(text))
 
     def fit(self, text: str, unknown: str = "map") -> Fitted:
         """Return `text` with only characters that the model knows, and what was changed.
@@ -282,7 +333,20 @@ class Generator:
             VocabError: a character is refused.
         """
         check_text(text)
-        return fit_text(text, self.vocab, unknown, self.text_format.normalized)
+        if not self.vocab.has_end:
+            return fit_text(text, self.vocab, unknown, self.text_format.normalized)
+        lost = text.count(END)  # where it is typed it ends no record
+        if lost and unknown == "error":
+            raise VocabError(
+                "the text holds U+10FFFF, which stands for the end of a record; remove it"
+            )
+        fitted = fit_text(text.replace(END, ""), self.vocab, unknown, self._with_ends)
+        changes = fitted.changes + Counter({"U+10FFFF → nothing": lost})
+        return Fitted(self.text_format.without_ends(fitted.text), changes)
+
+    def _with_ends(self, text: str) -> str:
+        """Return a text in the form of the model's text, with END for each mark of records."""
+        return self.text_format.with_ends(self.text_format.normalized(text))
 
     def next_chars(
         self, text: str, count: int, *, after: Context | None = None
@@ -302,7 +366,9 @@ class Generator:
         return [(self.vocab.name_of(token), float(probabilities[token])) for token in likeliest]
 
     def opening(self, config: SampleConfig) -> str:
-        """Return what comes before a text without a prompt: a document's or line's end."""
+        """Return what comes before a text without a prompt: the end of a record, document, line."""
+        if self.vocab.has_end:
+            return END
         if config.documents is not None:
             return self.text_format.document_end or ""
         return "\n" if "\n" in self.vocab.alphabet else ""
@@ -332,7 +398,8 @@ class Generator:
             ConfigError: this model cannot follow a setting, or they leave no character to write.
         """
         config = self._normalized(config)
-        if config.documents is not None and self.text_format.document_end is None:
+        has_documents = self.vocab.has_end or self.text_format.document_end is not None
+        if config.documents is not None and not has_documents:
             raise ConfigError(
                 "this model does not know where documents end: it was trained without "
                 "--document-end; leave --documents out, or end at a text by --stop"
@@ -365,7 +432,12 @@ class Generator:
             is_allowed = None if bias is None else bias > -math.inf
             constraint = WordsConstraint(self.vocab, config, is_allowed)
         words = None if config.word_temperature is None else begins_word(self.vocab)
-        return SamplerChain(config, self.vocab.size, bias, words), constraint
+        return SamplerChain(config, self.vocab.size, bias, words, self.vocab.end), constraint
+
+    def _criteria(self, config: SampleConfig, finish_from: int | None = None) -> StoppingCriteria:
+        """Return what ends one text."""
+        form = self.text_format
+        return StoppingCriteria(config, form.document_end, finish_from, form.separator)
 
     def _read_start(
         self, prompt: str, config: SampleConfig, after: Context | None

@@ -57,6 +57,8 @@ def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] |
     # Bytes that could write anything: ban them where something beyond ASCII is banned.
     if vocab.has_bytes and (config.only or any(map(_reaches_beyond_ascii, config.ban))):
         is_banned[len(vocab.alphabet) + 0x80 :] = True
+    if vocab.has_end:
+        is_banned[vocab.end] = True  # no character
     if is_banned.all():
         asked = [f"{kind} {name!r}" for kind in ("only", "ban") for name in getattr(config, kind)]
         more = " and more" if len(vocab.alphabet) > _SHOWN else ""
@@ -65,6 +67,8 @@ def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] |
             f"{vocab.alphabet[:_SHOWN]!r}{more}; allow one of them"
         )
     bias[is_banned] = -np.inf
+    if vocab.has_end:
+        bias[vocab.end] = 0  # only characters are banned: a record may always end
     return bias
 
 
@@ -78,6 +82,8 @@ def begins_word(vocab: Vocab) -> NDArray[np.bool_]:
     ]
     begins = np.zeros(vocab.size + 1, np.bool_)
     begins[: len(is_part)] = np.logical_not(is_part)
+    if vocab.has_end:
+        begins[vocab.end] = True
     begins[-1] = True
     return begins
 

@@ -16,7 +16,7 @@ import numpy as np
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
 from charrnn.generation.cells import Vector, arrange_layer, make_step
-from charrnn.state import State
+from charrnn.state import State, replace_rows
 from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers, 64 MB
@@ -29,7 +29,8 @@ warnings.filterwarnings("ignore", "invalid value encountered in (dot|matmul)", R
 class LanguageModel(Protocol):
     """What a text is sampled from: a Network, or an Ensemble of several.
 
-    A state is an argument and a result, never kept inside.
+    A state is an argument and a result, never kept inside. After the end of a record it is the
+    initial one.
     """
 
     def initial_state(self) -> State:
@@ -49,11 +50,15 @@ class LanguageModel(Protocol):
 
 
 class Network:
-    """A LanguageModel of one model file: num_layers cells, and the output layer."""
+    """A LanguageModel of one model file: num_layers cells, and the output layer.
+
+    Labels are not known to it: `labels.py` makes them weights of a network without labels.
+    """
 
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         layers = [arrange_layer(config, weights, depth) for depth in range(config.num_layers)]
         self.vocab_size = config.vocab_size
+        self._end = config.vocab_size - 1 if config.has_end else -1
         self._is_residual = config.residual
         embedding = weights["embedding.weight"]
         # The first layer has only V inputs: a table of their products (V, G, H), if not too large.
@@ -76,7 +81,21 @@ class Network:
     def initial_state(self) -> State:
         return self._initial
 
-    def advance(self, token: int | Ids, state: State) -> State:
+    def advance(self, token: int, state: State) -> State:
+        if token == self._end:
+            return self._initial
+        return self._step(token, state)
+
+    def advance_all(self, tokens: Ids, states: State) -> State:
+        after = self._step(tokens, states)
+        if self._end >= 0:
+            ended = np.flatnonzero(tokens == self._end)
+            if len(ended):
+                after = replace_rows(after, ended, self._initial)
+        return after
+
+    def _step(self, token: int | Ids, state: State) -> State:
+        """Return the state or states after one more id, which ends no record."""
         features = self._inputs[token]
         if len(self._steps) == 1:  # without the list: 3 % less at H = 64
             return (self._steps[0](features, state[0]),)
@@ -86,9 +105,6 @@ class Network:
             features = layer[0] + features if self._is_residual and depth else layer[0]
             after.append(layer)
         return tuple(after)
-
-    def advance_all(self, tokens: Ids, states: State) -> State:
-        return self.advance(tokens, states)
 
     def prefill(self, tokens: Iterable[int], state: State) -> State:
         return reduce(lambda before, token: self.advance(token, before), tokens, state)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from charrnn.generation.batch import Batch, BatchStep
 from charrnn.generation.stopping import StoppingCriteria
 from charrnn.metrics import bits_per_char
-from charrnn.text.vocab import StreamDecoder, Vocab
+from charrnn.text.vocab import END, StreamDecoder, Vocab
 
 if TYPE_CHECKING:
     from charrnn.generation.gpu import GpuBatch
@@ -26,7 +26,8 @@ SampleRange = Callable[[int, int], Iterable["Sample"]]  # from a first index and
 Selector = Callable[["Sample"], "Sample | None"]
 
 MOST_TRIES = 50  # samples made for each one that is asked for, before the search is given up
-_BLANK_ENDS = {"lines", "sentences", "documents", "stop", "stop-regex"}  # of texts without content
+# Of texts without content.
+_BLANK_ENDS = {"lines", "sentences", "documents", "stop", "stop-regex", "end"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Sample:
     """A text that was sampled, and why it ended.
 
     nats: −ln p of the text in the model, before anything shaped its logits. costs: of each of its
-    characters. Where costs were not asked for, nats is NaN and costs is empty.
+    characters. Where costs were not asked for, nats is NaN and costs is empty. has_end: the model
+    ended the record; nats counts its end, whose cost is the last.
     """
 
     index: int
@@ -54,14 +56,16 @@ class Sample:
     stopped_by: str
     nats: float = math.nan
     costs: tuple[Cost, ...] = ()
+    has_end: bool = False
 
     def __str__(self) -> str:
         return self.text
 
     @property
     def bpc(self) -> float:
-        """Bits per character; NaN for an empty text or without costs."""
-        return bits_per_char(self.nats / len(self.text)) if self.text else math.nan
+        """Bits per character, the end of a record among them; NaN without any or without costs."""
+        chars = len(self.text) + self.has_end
+        return bits_per_char(self.nats / chars) if chars else math.nan
 
 
 def collect_samples(
@@ -102,6 +106,7 @@ class _PartialSample:
         self._shown: list[str] = []
         self._costs: list[Cost] = []
         self._pending: list[Cost] = []  # of the bytes of a character that is not complete
+        self._end: tuple[Cost, ...] | None = None  # of the end of a record that ended the text
 
     def feed(self, token: int, cost: Cost | None) -> None:
         """Take the next id; −1 where a constraint ended the text."""
@@ -114,13 +119,25 @@ class _PartialSample:
         for char in chars:
             if self.criteria.reason is None:
                 self._shown.append(self.criteria.feed(char))
+                if char == END:
+                    self._note_end(has_cost=cost is not None)
 
     def finish(self, index: int) -> Sample:
         """Return the text as it ended."""
         text = "".join(self._shown)
         costs = tuple(self._costs[: len(text)])  # a stop text has costs, but is not shown
+        costs += self._end or ()
         nats = sum(cost.nats for cost in costs) if costs else math.nan
-        return Sample(index, text, self.criteria.reason or "", nats, costs)
+        has_end = self._end is not None
+        return Sample(index, text, self.criteria.reason or "", nats, costs, has_end)
+
+    def _note_end(self, *, has_cost: bool) -> None:
+        """Keep the end that ended the text, or pad the costs to the separator that is shown."""
+        separator = self.criteria.separator or ""
+        if self.criteria.is_at_end:
+            self._end = (self._costs[-1],) if has_cost else ()
+        elif has_cost:
+            self._costs += [Cost(0.0)] * (len(separator) - 1)
 
     def _add_cost(self, cost: Cost, count: int) -> None:
         """Add the cost of a token that completed `count` characters."""
@@ -168,16 +185,27 @@ def sort_by_likelihood(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def make_selector(
-    is_known: Callable[[str], bool] | None, prompt: str, *, is_unique: bool
+    is_known: Callable[[str], bool] | None,
+    prompt: str,
+    *,
+    is_unique: bool,
+    are_whole: bool = False,
 ) -> Selector:
-    """Return what leaves out blank lines and known ones and, with is_unique, repeated texts."""
+    """Return what leaves out blank lines and known ones and, with is_unique, repeated texts.
+
+    are_whole: is_known knows whole texts, not their lines.
+    """
     seen: set[str] = set()
     blank_ends = _BLANK_ENDS if is_unique else {"lines"}
 
     def select(sample: Sample) -> Sample | None:
         if sample.stopped_by in blank_ends and is_blank(prompt, sample.text):
             return None
-        left = without_lines(sample, is_known, prompt) if is_known else sample
+        left: Sample | None = sample
+        if is_known and are_whole:
+            left = None if is_known(prompt + sample.text) else sample
+        elif is_known:
+            left = without_lines(sample, is_known, prompt)
         if left is None or (is_unique and left.text in seen):
             return None
         seen.add(left.text)
@@ -208,4 +236,5 @@ def without_lines(
     if len(text) == len(sample.text):
         return sample
     costs = tuple(cost for part in kept for cost in sample.costs[part])
+    costs += sample.costs[len(sample.text) :]  # that of the end
     return replace(sample, text=text, costs=costs, nats=sum(cost.nats for cost in costs))

@@ -1,5 +1,7 @@
 """Where a text ends: after a length, a time, lines, sentences or documents, before a text or match.
 
+A model of records ends a text itself, by END, unless several records are asked for.
+
 Each rule takes a text character by character and returns what is certain to be shown. It holds back
 what may belong to a stop text until that is clear. `generator.py` asks one `StoppingCriteria` for
 each text; a `TextStream` is the iterator that a user gets.
@@ -13,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from charrnn.config import SampleConfig
+from charrnn.text.vocab import END
 
 LONGEST_MATCH = 200  # characters held back to look for a match of --stop-regex
 _LATIN_MARKS = ".!?…"
@@ -52,8 +55,9 @@ class TextStream(Iterator[str]):
 class StoppingCriteria:
     """All rules of one text in a row: each sees what the rules before it let pass.
 
-    reason: why the text ended: length, seconds, lines, sentences, documents, stop, stop-regex, or
-    a constraint's reason; None before that. has_rules: whether anything but the length may end it.
+    reason: why the text ended: length, seconds, lines, sentences, documents, stop, stop-regex, end
+    (of a record), or a constraint's reason; None before that. has_rules: whether anything but the
+    length may end it. separator: what is shown between two records; None for running text.
 
     >>> criteria = StoppingCriteria(SampleConfig(stop=("END",)))
     >>> [criteria.feed(char) for char in "aEbEND"], criteria.reason
@@ -65,15 +69,24 @@ class StoppingCriteria:
         config: SampleConfig,
         document_end: str | None = None,
         finish_from: int | None = None,
+        separator: str | None = None,
     ) -> None:
+        self.separator = separator
         self._left = config.length
-        self._rules = list(_iter_rules(config, document_end))
+        self._rules = list(_iter_rules(config, document_end, separator))
         if finish_from is not None:
             self._rules.append(("length", UpToFinish(finish_from)))
+        ends = [rule for _, rule in self._rules if isinstance(rule, UntilEnd)]
+        self._until_end = ends[0] if ends else None
         self.has_rules = bool(self._rules)
         has_form = config.regex or config.template or config.choices  # complete at the length
         self._at_length = "match" if has_form else "length"
         self.reason: str | None = None if config.length else self._at_length
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the end of a record ended the text."""
+        return self._until_end is not None and self._until_end.is_over
 
     def feed(self, char: str) -> str:
         """Take the next character of a text that has not ended; return what can be shown now."""
@@ -107,15 +120,24 @@ class StoppingCriteria:
         return text, reason
 
 
-def _iter_rules(config: SampleConfig, document_end: str | None) -> Iterator[tuple[str, Rule]]:
+def _iter_rules(
+    config: SampleConfig, document_end: str | None, separator: str | None
+) -> Iterator[tuple[str, Rule]]:
     """Yield the active rules, each with its reason; the first sees every character."""
+    has_records = separator is not None
+    are_lines = separator == "\n"  # the records
+    if separator is not None:
+        asked = {"documents": config.documents, "lines": config.lines if are_lines else None}
+        counts = [(name, count) for name, count in asked.items() if count is not None]
+        reason, count = min(counts, key=lambda each: each[1], default=("end", 1))
+        yield reason, UntilEnd(separator, count)
     if config.seconds is not None:
         yield "seconds", UpToSeconds(config.seconds)
-    if config.lines is not None:
+    if config.lines is not None and not are_lines:
         yield "lines", UntilText(("\n",), config.lines)
     if config.sentences is not None:
         yield "sentences", UpToSentences(config.sentences)
-    if config.documents is not None and document_end is not None:
+    if config.documents is not None and document_end is not None and not has_records:
         yield "documents", UntilText((document_end,), config.documents)
     if config.stop:
         yield "stop", UntilText(config.stop)
@@ -134,6 +156,22 @@ class Rule:
     def flush(self) -> str:
         """Return what is held back, once the text has ended for another reason."""
         return ""
+
+
+class UntilEnd(Rule):
+    """End before the `count`th end of a record; for each before it the separator is shown."""
+
+    def __init__(self, separator: str, count: int = 1) -> None:
+        self._separator = separator
+        self._left = count
+        self.is_over = False
+
+    def feed(self, char: str) -> tuple[str, bool]:
+        if char != END:
+            return char, False
+        self._left -= 1
+        self.is_over = not self._left
+        return (self._separator, False) if self._left else ("", True)
 
 
 class UpToSeconds(Rule):

@@ -18,7 +18,7 @@ from charrnn.model.device import configure_torch
 from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.training.dynamic import compare_dynamic
-from charrnn.training.evaluation import Score, compare_carried, compare_windowed
+from charrnn.training.evaluation import Score, Stretch, compare_carried, compare_windowed
 
 # Differ from seed to seed, or as a budget ends, and not in what is trained.
 _OF_A_RUN = {"seed", *LENGTHS, "length_history", "eval_every", "device", "precision", "threads"}
@@ -125,7 +125,7 @@ def evaluate_models(
         def report(tokens: int, protocol: str = protocol) -> None:
             on_progress(protocol, tokens, total)
 
-        scores = compare(networks, text.ids, vocab, on_progress=report)
+        scores = compare(networks, Stretch(text.ids, text.records), vocab, on_progress=report)
         metrics[protocol] = [
             _make_metrics(score.loss_nats, (chars, utf8_bytes), bits, text.unseen_chars)
             for score, bits in zip(scores, unseen, strict=True)

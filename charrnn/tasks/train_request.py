@@ -198,7 +198,7 @@ def _records_of(initial: ModelFile) -> dict[str, Any]:
     The columns of a table, and the lines that begin a speech, are those of one text alone: {}.
     """
     if not initial.vocab.has_end:
-        return {"lines": False}
+        return {}
     own = initial.summary.get("settings", {})
     if any(own.get(name) is not None for name in ("text_column", "label_regex")):
         return {}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import AllowedTokens, decode_token
-from charrnn.text.vocab import Ids, Vocab
+from charrnn.text.vocab import END, Ids, Vocab
 
 _PAIRS = ("()", "[]", "{}", "«»", "“”", "「」", "『』", "《》", "（）", "【】", '""')
 _MARKS = frozenset("".join(_PAIRS))
@@ -54,7 +54,7 @@ class BalancedBrackets:
             ConfigError: it leaves more open than the length can close.
         """
         closers = ""
-        for char in self._vocab.decode(prompt):
+        for char in self._vocab.decode(prompt).rpartition(END)[2]:
             closers = self._after(closers, char, is_lenient=True) or ""
         if len(closers) > self._length:
             raise ConfigError(
@@ -97,6 +97,8 @@ class BalancedBrackets:
 
     def _after(self, closers: str, char: str, is_lenient: bool = False) -> str | None:
         """Return the closers after a character; None where it is forbidden, if not is_lenient."""
+        if char == END and closers:
+            return None
         if closers.endswith(char):  # first: a quote that closes could open, too
             return closers[:-1]
         if char in self._closer_of:

@@ -11,13 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.text.vocab import Ids, Vocab
+from charrnn.text.vocab import END, Ids, Vocab
 
 AllowedTokens = NDArray[np.bool_]  # (V,): the ids that are not banned
 
 
 class Constraint(Protocol):
     """An automaton over ids. Its state is an argument and a result, never kept inside.
+
+    The end of a record is allowed where the text may end, and nowhere else.
 
     reason: why a text has ended, where the constraint ended it.
     """
@@ -47,6 +49,8 @@ def decode_token(vocab: Vocab, pending: bytes, token: int) -> tuple[str, bytes]:
     ('é', b'')
     """
     byte = token - len(vocab.alphabet)
+    if token == vocab.end:
+        return pending.decode("utf-8", "replace") + END, b""
     if byte < 0:
         return pending.decode("utf-8", "replace") + vocab.alphabet[token], b""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")

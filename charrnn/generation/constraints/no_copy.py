@@ -30,6 +30,7 @@ class NoCopy:
         """Take a corpus in ids of `vocab`, and N, 1 or more: how many tokens in a row are free."""
         self._corpus = corpus
         self._vocab_size = vocab.size
+        self._end = vocab.end
         self._token_bytes = corpus.token_bytes
         self._run_bytes = max_copy * self._token_bytes
         self._kept = max(max_copy, _LONGEST_UTF8 - 1)
@@ -57,6 +58,8 @@ class NoCopy:
         mask = np.zeros(self._vocab_size, dtype=np.float32)
         for ids in forbidden:
             mask[ids] = -np.inf
+        if self._end >= 0:
+            mask[self._end] = 0  # no character is copied by it
         return mask
 
     def advance(self, token: int, state: bytes) -> bytes:

@@ -214,10 +214,23 @@ class WordsConstraint:
     def advance(self, token: int, state: WordsState) -> WordsState | None:
         """Return the state after one more id; None where it is forbidden."""
         text, pending = decode_token(self._vocab, state.pending, token)
+        if token == self._vocab.end:
+            return self._end_record(self._walk(state, text[:-1]))
         return self._walk(state._replace(pending=pending), text)
 
     def is_finished(self, state: WordsState) -> bool:
         return not state.remaining
+
+    def _end_record(self, state: WordsState | None) -> WordsState | None:
+        """Return the state at the start of the next record; None where the text may not end."""
+        if state is None or not state.table.can_end(0)[state.row] or not state.remaining:
+            return None
+        fresh = self._table_of(_Place(*self._before_text(), frozenset(), True))
+        return WordsState(fresh, 0, state.remaining - 1, b"")
+
+    def _before_text(self) -> tuple[str, str]:
+        """Return the states of both finders where nothing stands before a text."""
+        return self._banned.advance("", _EDGE), self._needed.advance("", _EDGE)
 
     def _walk(self, state: WordsState, text: str) -> WordsState | None:
         """Return the state after the characters of a text, or as many of them as may come."""
@@ -239,12 +252,15 @@ class WordsConstraint:
         if after is not None:
             is_open = self._open_classes(after)[self._class_of]
         first_byte = len(self._vocab.alphabet)
-        for token in range(first_byte + 0x80, self._vocab.size) if self._vocab.has_bytes else ():
+        last_byte = first_byte + 0xFF
+        for token in range(first_byte + 0x80, last_byte + 1) if self._vocab.has_bytes else ():
             after = self.advance(token, state)
             is_open[token] = after is not None and (
                 not after.pending
                 or bool(self._open_classes(after)[self._completions(after.pending)].any())
             )
+        if self._vocab.has_end:
+            is_open[self._vocab.end] = self.advance(self._vocab.end, state) is not None
         if (is_open | ~self._is_allowed).all():
             return None
         mask = np.where(is_open, np.float32(0), np.float32(-np.inf))
@@ -270,7 +286,8 @@ class WordsConstraint:
         is_writable[self._class_of[:count][self._is_allowed[:count]]] = True
         for i, char in enumerate(self._chars[:-2]):
             is_writable[i] |= bool(byte_ids(char, self._vocab, self._is_allowed))
-        if self._is_allowed[count:].any():  # bytes that write any other character
+        others = self._is_allowed[count : self._vocab.size - self._vocab.has_end]
+        if others.any():  # bytes that write any other character
             is_writable[-2:] = True
         return is_writable
 
