@@ -73,6 +73,13 @@ class OwnText:
         has_val_file = self.config.val_file is not None
         return KnownLines([learned + test, val] if has_val_file else [learned + val + test])
 
+    @cached_property
+    def records(self) -> frozenset[str]:
+        """The records of the text, held-out ones too."""
+        corpus = self.corpus
+        parts = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
+        return frozenset(record for part in parts for record in part.split(END))
+
     def _find_in_files(self, copy: str) -> tuple[str, int] | None:
         """Return the first file that has `copy`, held out there or not, and the line, from 1.
 
