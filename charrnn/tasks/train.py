@@ -136,9 +136,7 @@ def start_run(
                 request.train,
                 resume=snapshot,
                 best=best,
-                initial=None
-                if model is None
-                else partial(extend_weights, model, text.vocab, text.labels),
+                initial=initial,
                 record=record,
                 should_stop=lambda: is_left or should_stop(),
                 world=world,

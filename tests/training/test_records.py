@@ -7,7 +7,6 @@ import pytest
 
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.data.corpus import Corpus, corpus_from_text
-from charrnn.text.vocab import END
 from charrnn.training.loop import train
 from charrnn.training.reports import Evaluation, Finished, Snapshot
 
