@@ -11,7 +11,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -135,7 +135,7 @@ def _layer_passes(
     """Return actions that run a window forward and backward: through our layer, and torch's."""
     model = plan.model
     sizes = (model.embedding_size, model.hidden_size)
-    ours = RecurrentLayer(model.cell, model.nonlinearity, *sizes, has_learned_state=False)
+    ours = RecurrentLayer(replace(model, initial_state="zero"), model.embedding_size)
     theirs = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[model.cell](*sizes)
     ours.to(device)
     theirs.to(device)

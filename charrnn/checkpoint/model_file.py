@@ -24,7 +24,7 @@ from charrnn.checkpoint.container import (
 )
 from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig, as_dict
-from charrnn.data.labels import Labels
+from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.metrics import without_nan
 from charrnn.text.vocab import Vocab
 
@@ -58,7 +58,7 @@ class ModelFile:
     summary: dict[str, Any] = field(repr=False)
     training: Arrays = field(default_factory=dict, repr=False)
     progress: dict[str, Any] | None = field(default=None, repr=False)
-    labels: Labels = field(default=Labels(), repr=False)
+    labels: Labels = field(default=NO_LABELS, repr=False)
 
 
 def describe_model(model: ModelFile) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _unpack_document(document: Any, name: str) -> ModelFile:
             raise ValueError(f"{vocab.size} tokens, but a network for {config.vocab_size}")
         if not has_end == vocab.has_end == config.has_end:
             raise ValueError("format, network and vocabulary do not agree on whether records end")
-        labels = Labels.from_json(document["labels"]) if has_end else Labels()
+        labels = Labels.from_json(document["labels"]) if has_end else NO_LABELS
         if len(labels) != config.label_count or bool(labels) != bool(config.label_size):
             raise ValueError(f"{len(labels)} labels, but a network for {config.label_count}")
     summary = document["summary"]
@@ -200,6 +200,7 @@ _SUMMARY = {
     "elapsed_seconds": _REAL,
     **dict.fromkeys(("train_nats", "train_eval_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
     **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc"), _LOSS),
+    **dict.fromkeys(("val_end_nats", "val_unlabelled_nats"), _LOSS),
     "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str}
     | dict.fromkeys(("train_chars", "val_chars", "test_chars"), int),
     "settings": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass, fields
 
@@ -13,6 +14,13 @@ ERRORS = ("strict", "replace", "skip")
 UNITS = ("char", "byte")
 FORMATS = ("auto", "text", "csv", "tsv", "jsonl")
 LABELS = ("folder", "file", "prefix")
+READ_AS_RECORDS = (
+    *("lines", "files", "document_end", "format", "text_column", "header"),
+    *("label", "label_prefix", "label_regex", "label_column"),
+)
+"""The settings that say what is a record, and what its labels are."""
+KEPT_RECORDS = ("min_label_count", "group_column", "skip_bad")
+"""Those that say which records and labels of a corpus are kept, and go together."""
 SPLITS = ("auto", "tail", "blocks", "records")
 _MAX_END_CHARS = 1000  # of what ends a document
 
@@ -123,8 +131,6 @@ class TextConfig:
                 if getattr(self, name) != defaults[name]:
                     flag = "--" + name.replace("_", "-")
                     raise ConfigError(f"unit byte reads files as they are; leave {flag} out")
-            if self.document_end is not None:
-                raise ConfigError("unit byte knows no documents; leave --document-end out")
         if self.document_end is not None:
             _check_end(self.document_end, self.normalize, is_lower=self.lowercase)
 
@@ -149,6 +155,18 @@ class TextConfig:
             if getattr(self, name) not in (None, False) and self.text_column is None:
                 flag = "--" + name.replace("_", "-")
                 raise ConfigError(f"{flag} is for the rows of a table; give --text-column too")
+        is_table = self.text_column is not None
+        if is_table and self.format == "text":
+            raise ConfigError("format text has no columns; leave --text-column out, or --format")
+        if not is_table and self.format in ("csv", "tsv", "jsonl"):
+            raise ConfigError(f"format {self.format} is that of a table; give --text-column too")
+        if self.group_column is not None and self.split in ("tail", "blocks"):
+            raise ConfigError(
+                f"split {self.split} knows no groups, which are drawn by hash; leave "
+                "--group-column or --split out"
+            )
+        if self.label_regex is not None:
+            _check_regex(self.label_regex)
 
     @property
     def record_kind(self) -> str | None:
@@ -165,9 +183,35 @@ class TextConfig:
         return "file" if self.files else "line" if self.lines else None
 
     @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of a table that are labels.
+
+        >>> TextConfig(text_column="text", label_column="label, year").label_columns
+        ('label', 'year')
+        """
+        names = (name.strip() for name in (self.label_column or "").split(","))
+        return tuple(dict.fromkeys(filter(None, names)))
+
+    @property
     def held_out_fractions(self) -> tuple[float, float]:
         """How much of the corpus is held out for validation, and how much for testing."""
         return 0.0 if self.val_file is not None else self.val_fraction, self.test_fraction
+
+
+def _check_regex(regex: str) -> None:
+    """Refuse a pattern that names no label."""
+    example = "such as '^(?P<speaker>[A-Z ]+):$'"
+    try:
+        groups = re.compile(regex).groupindex
+    except re.error as error:
+        raise ConfigError(
+            f"label_regex {regex!r} is not a pattern ({error}); give one {example}"
+        ) from error
+    if not groups:
+        raise ConfigError(
+            f"label_regex {regex!r} has no named group, which would be the label; give one "
+            f"{example}"
+        )
 
 
 def _check_end(end: str, form: str, *, is_lower: bool) -> None:

@@ -5,10 +5,11 @@ parts. The counts of the parts say where the ids of each go, so the ids are the 
 text is cut. A build fills a folder of its own, which gets its final name as the last step.
 
 A folder holds about.json, and for each part of the text its ids, the sums that prove them, where
-its files end and, with byte fallback, marks of how many characters the tokens write. Ids that do
-not match their sums, or that another user owns, are built again.
+its files end and, with byte fallback, marks of how many characters the tokens write. Beside the ids
+of records go their ends, their hashes and the rows of their labels. Ids that do not match their
+sums, or that another user owns, are built again.
 
-S = tokens, F = files, K = blocks.
+S = tokens, F = files, K = blocks, R = records, C = columns of labels.
 """
 
 import json
@@ -21,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -32,9 +33,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
-from charrnn.data.encode import Job, Result, count_job, split_sources, write_job
+from charrnn.data.encode import Job, Result, count_job, split_sources, with_records, write_job
 from charrnn.data.fingerprint import Fingerprint
-from charrnn.data.split import Ints, Split, iter_parts
+from charrnn.data.labels import NO_LABELS, Labels
+from charrnn.data.records import Records
+from charrnn.data.split import PARTS, Ints, Split, iter_parts
+from charrnn.data.survey import Survey
 from charrnn.data.workers import allowed_workers, open_workers
 from charrnn.errors import CorpusError, StorageError, VocabError
 from charrnn.storage import flush_file, flush_folder, open_at, write_atomically
@@ -42,13 +46,14 @@ from charrnn.text.files import Source
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import describe_bad
 from charrnn.text.trouble import count_trouble, describe_trouble
-from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points, utf8_widths
+from charrnn.text.vocab import CODE_POINTS, END, Ids, Vocab, code_points, utf8_widths
 
 PARALLEL_FROM_BYTES = 200_000_000  # a process starts in 0.2 s, in which one reads 50 MB
 PART_BYTES = 1 << 25
 MAX_PARTS = 256  # the counts of each are kept until the alphabet is known
 VERIFIED_BYTES = 1 << 24  # of a larger file of ids only a sample is read to verify it: 10 ms
 _SAMPLED_BLOCKS = 4
+_BUFFER_BYTES = 1 << 20
 _NO_ENDS = np.empty(0, np.int64)
 _NO_MARKS = np.zeros((1, 2), dtype=np.int64)
 
@@ -60,19 +65,24 @@ Run = Callable[[Iterable[Job]], Iterator[Result]]
 
 @dataclass(frozen=True)
 class _Part:
-    """A counted part: its code points (U,), how often each occurs (U,), what goes before it."""
+    """A counted part: its code points (U,), how often each occurs (U,), what goes before it.
+
+    records: how many it has.
+    """
 
     job: Job
     codes: NDArray[np.int64]
     counts: NDArray[np.int64]
     prefix: str
+    records: int = 0
 
     def count_tokens(self, vocab: Vocab) -> int:
         """Return its number of ids: an unknown character has one for each of its UTF-8 bytes."""
         if vocab.is_binary:
-            return int(self.counts.sum())
+            return int(self.counts.sum()) + len(self.prefix)
         widths = utf8_widths(self.codes)
-        widths[np.isin(self.codes, code_points(vocab.alphabet))] = 1
+        known = vocab.alphabet + END * vocab.has_end
+        widths[np.isin(self.codes, code_points(known))] = 1
         return int(self.counts @ widths) + len(vocab.encode(self.prefix))
 
 
@@ -82,6 +92,7 @@ class BuiltIds:
 
     chars: of each part. held_out: what is held out, in words; "" where nothing was split.
     split_method: how that was chosen; "" there too, and where an older version wrote the folder.
+    labels: of its records. understood: what was read, in words; "" for running text.
     """
 
     folder: Path
@@ -90,6 +101,8 @@ class BuiltIds:
     notes: tuple[str, ...]
     held_out: str = ""
     split_method: str = ""
+    labels: Labels = NO_LABELS
+    understood: str = ""
 
     def map_part(self, name: str) -> tuple[Ids, Ints]:
         """Map the ids (S,) of a part, and its marks (M, 2), which only byte fallback needs."""
@@ -97,6 +110,22 @@ class BuiltIds:
         if not (self.vocab.has_bytes and (self.folder / f"{name}.marks").exists()):
             return ids, _NO_MARKS
         return ids, _map(self.folder / f"{name}.marks", "<i8").reshape(-1, 2)
+
+    def map_records(self, name: str) -> Records | None:
+        """Map where the records of a part end, and their labels; None for running text."""
+        if not self.vocab.has_end:
+            return None
+        ends = _map(self.folder / f"{name}.ends", "<i8")
+        columns = len(self.labels.columns)
+        if not columns:
+            return Records(ends, np.empty((len(ends), 0), np.int32))
+        rows = _map(self.folder / f"{name}.labels", "<i4")
+        return Records(ends, rows.reshape(-1, columns))
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """(R,) of the records of the part `train`: equal ones go to the same side of a split."""
+        return _map(self.folder / "train.hashes", "<u8")
 
     @cached_property
     def file_ends(self) -> Ints:
@@ -121,13 +150,15 @@ def open_built(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
             if path.stat().st_size != size:
                 return None
             if path.suffix != ".ids":
-                if (is_verified or size <= VERIFIED_BYTES) and crc32(path.read_bytes()) != crc:
+                if (is_verified or size <= VERIFIED_BYTES) and _sum_of(path) != crc:
                     return None
             elif not _is_intact(path, vocab, is_verified=is_verified):
                 return None
         notes = tuple(map(str, about["notes"]))
         words = (str(about["held_out"]), str(about.get("split_method", "")))
-        return BuiltIds(folder, vocab, about["chars"], notes, *words)
+        labels = Labels.from_json(about.get("labels", []))
+        understood = str(about.get("understood", ""))
+        return BuiltIds(folder, vocab, about["chars"], notes, *words, labels, understood)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, VocabError):
         return None
 
@@ -175,17 +206,16 @@ def build_ids(
         folder = folder_of(fingerprint.compute())
         if built := open_or_remove(folder):
             return built
-        parts, counts = _gather(jobs, results, config, notes)
+        parts, counts, seen = _gather(jobs, results, config, notes)
         if not counts.any():
             name = sources[0].name
             raise CorpusError(f"{name} is empty; give it at least a few hundred characters")
-        is_binary = config.unit == "byte"
-        vocab = Vocab.of_bytes() if is_binary else Vocab.from_counts(counts, config.min_count)
-        vocab = vocab if known is None else vocab.union(known)
+        labels, understood = seen.describe(config, notes)
+        vocab = make_vocab(counts, config, known)
         with _whole_folder(folder) as temporary:
             try:
                 chars = {
-                    name: _write(temporary / f"{name}.ids", parts[name], vocab, run)
+                    name: _write(temporary / f"{name}.ids", parts[name], vocab, labels, run)
                     for name in texts
                 }
                 is_unchanged = fingerprint.is_unchanged()
@@ -194,21 +224,43 @@ def build_ids(
             if not is_unchanged:
                 name = sources[0].name
                 raise CorpusError(f"{name} changed while it was read; run the command again")
-            _describe(temporary, BuiltIds(temporary, vocab, chars, tuple(notes)))
+            written = BuiltIds(temporary, vocab, chars, tuple(notes))
+            _describe(temporary, replace(written, labels=labels, understood=understood))
         built = open_built(folder)
         if built is None:
             raise CorpusError(f"{folder} was changed by another program; run the command again")
         return built
 
 
+def make_vocab(counts: NDArray[np.int64], config: TextConfig, known: Vocab | None) -> Vocab:
+    """Return the vocabulary of a text of so many of each code point (0x110000,) int64."""
+    has_end = config.record_kind is not None
+    if config.unit == "byte":
+        vocab = Vocab.of_bytes(has_end=has_end)
+    else:
+        vocab = Vocab.from_counts(counts, config.min_count, has_end=has_end)
+    return vocab if known is None else vocab.union(known)
+
+
 def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltIds:
-    """Write the parts of split ids into `folder`, which is inside that of the whole."""
+    """Write the parts of split ids into `folder`, which is inside that of the whole.
+
+    Of records, `ids` and `split` leave the first END out; here each part gets its own.
+    """
     vocab = built.vocab
     names = split.names
+    records = built.map_records("train")
     with _whole_folder(folder) as temporary, ExitStack() as stack:
         files = {n: stack.enter_context(open_at(temporary / f"{n}.ids", 0)) for n in names}
         sums: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
         chars = dict.fromkeys(names, 0)
+        if records is not None:
+            for name, own in cut_records(records, split).items():
+                _write_array(temporary / f"{name}.ends", own.ends)
+                write_atomically(temporary / f"{name}.labels", own.labels.astype("<i4").tobytes())
+                first = np.full(int(len(own) > 0), vocab.end, vocab.dtype)
+                files[name].write(first.data)
+                sums[name].append((len(first), crc32(first.data)))
         for parts in iter_parts(ids, split):
             for name, part in zip(names, parts, strict=True):
                 files[name].write(part.data)
@@ -219,16 +271,29 @@ def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltI
         for name in names:
             _write_array(temporary / f"{name}.sums", sums[name])
             flush_file(temporary / f"{name}.ids")
-        notes = (*built.notes, f"held out: {split.held_out}")  # unlike the usual tail
-        written = BuiltIds(folder, vocab, chars, notes, split.held_out, split.method)
+        notes = (f"held out: {split.held_out}",)  # unlike the usual tail
+        words = (split.held_out, split.method, built.labels, built.understood)
+        written = BuiltIds(folder, vocab, chars, notes, *words)
         _describe(temporary, written)
     return written
 
 
+def cut_records(records: Records, split: Split) -> dict[str, Records]:
+    """Return the records of each part of a split: where they end in its ids, and their labels."""
+    assert split.parts is not None
+    sizes = np.diff(records.ends, prepend=1)
+    cut = {}
+    for name in split.names:
+        is_here = split.parts == PARTS.index(name)
+        ends = 1 + np.cumsum(sizes[is_here])
+        cut[name] = Records(ends.astype(np.int64), records.labels[is_here])
+    return cut
+
+
 def _gather(
     jobs: dict[str, list[Job]], results: Iterator[Result], config: TextConfig, notes: list[str]
-) -> tuple[dict[str, list[_Part]], NDArray[np.int64]]:
-    """Return the parts of each text, and the count of each code point (0x110000,) int64.
+) -> tuple[dict[str, list[_Part]], NDArray[np.int64], Survey]:
+    """Return the parts of each text, the count of each code point (0x110000,), and the records.
 
     notes: takes a sentence on each kind of trouble in the texts.
     """
@@ -236,6 +301,7 @@ def _gather(
     texts: dict[str, list[_Part]] = {}
     bad: dict[str, str] = {}
     found: Counter[str] = Counter()
+    seen = Survey()
     last = "\n"
     for name in jobs:
         texts[name] = []
@@ -245,33 +311,44 @@ def _gather(
             prefix = ""
             # A newline separates files that would share a line. Before the held-out text it is
             # counted, as if all were one text, but not written.
-            is_joined = config.document_end is None and config.unit == "char"
+            is_joined = config.record_kind is None and config.unit == "char"
             if result["last"] and last != "\n" and is_joined:
                 total[ord("\n")] += 1
                 prefix = "\n" if is_begun else ""
+            if config.record_kind is not None:
+                seen.add(result, is_trained=name == next(iter(jobs)))
+                prefix = END * (bool(result["last"]) and not is_begun)
             codes = np.array(result["codes"], dtype=np.int64)
             counts = np.array(result["counts"], dtype=np.int64)
             total[codes] += counts
-            texts[name].append(_Part(job, codes, counts, prefix))
+            texts[name].append(_Part(job, codes, counts, prefix, result.get("records", 0)))
             last = result["last"] or last
             is_begun = is_begun or bool(result["last"])
             bad |= result["bad"]
             found += Counter(result["trouble"])
+    if config.record_kind is not None:
+        total[ord(END)] = 0  # no character
     notes += describe_bad(bad, config.errors)
     trouble = "" if config.unit == "byte" else describe_trouble(count_trouble(total, found))
     notes += [f"the text has {trouble}"] * bool(trouble)
-    return texts, total
+    return texts, total, seen
 
 
-def _write(path: Path, parts: list[_Part], vocab: Vocab, run: Run) -> int:
+def _write(path: Path, parts: list[_Part], vocab: Vocab, labels: Labels, run: Run) -> int:
     """Write the ids of one text and what goes with them; return its number of characters."""
     # Where each part starts is known before any is written, so they are written in any order.
     starts = np.cumsum([0, *(part.count_tokens(vocab) for part in parts)])
+    firsts = np.cumsum([0, *(part.records for part in parts)]).tolist()
     offsets = (starts[:-1] * vocab.dtype.itemsize).tolist()
-    results = run(
+    jobs = (
         write_job(part.job, part.prefix, vocab, path, offset)
         for part, offset in zip(parts, offsets, strict=True)
     )
+    if vocab.has_end:
+        for suffix in (".ends", ".hashes", ".labels"):
+            path.with_suffix(suffix).touch()
+        jobs = (with_records(job, labels, first) for job, first in zip(jobs, firsts, strict=False))
+    results = run(jobs)
     marks = [_NO_MARKS]
     ends: list[Ints] = []
     sums: list[tuple[int, int]] = []
@@ -281,7 +358,7 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, run: Run) -> int:
         # What a part says counts from its start.
         if result["marks"]:
             marks.append(marks[-1][-1] + np.array(result["marks"], dtype=np.int64))
-        if part.prefix:  # the newline that ends the file before
+        if part.prefix and not vocab.has_end:  # the newline that ends the file before
             for before in ends:
                 before[before == start] += len(vocab.encode(part.prefix))
         if part.job["ends_file"]:
@@ -291,10 +368,11 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, run: Run) -> int:
     _write_array(path.with_suffix(".files"), np.concatenate([_NO_ENDS, *ends]))
     _write_array(path.with_suffix(".sums"), sums)
     tokens = int(starts[-1])
+    given = vocab.has_end and tokens > 0  # the first END, which is no character of the text
     if not vocab.has_bytes or vocab.is_binary:
-        return tokens
+        return tokens - given
     _write_array(path.with_suffix(".marks"), np.concatenate(marks))
-    return int(np.concatenate(marks)[-1, 1])
+    return int(np.concatenate(marks)[-1, 1]) - given
 
 
 def _write_array(path: Path, values: Any) -> None:
@@ -306,16 +384,26 @@ def _map(path: Path, dtype: Any) -> NDArray[Any]:
     return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
 
 
+def _sum_of(path: Path) -> int:
+    """Return the CRC-32 of a file."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(_BUFFER_BYTES):
+            crc = crc32(block, crc)
+    return crc
+
+
 def _describe(folder: Path, built: BuiltIds) -> None:
     """Write about.json, the last file of a folder: it says what the others must be."""
     files = {}
     for path in sorted(folder.iterdir()):
         # The ids have sums of their own.
-        crc = 0 if path.suffix == ".ids" else crc32(path.read_bytes())
+        crc = 0 if path.suffix == ".ids" else _sum_of(path)
         files[path.name] = (path.stat().st_size, crc)
     about = {"files": files, "vocab": built.vocab.to_json(), "chars": built.chars}
     about |= {"notes": list(built.notes), "held_out": built.held_out}
-    about |= {"split_method": built.split_method}
+    about |= {"split_method": built.split_method, "labels": built.labels.to_json()}
+    about |= {"understood": built.understood}
     write_atomically(folder / "about.json", json.dumps(about | {"crc": _digest(about)}))
 
 

@@ -5,15 +5,20 @@ every option that changes them, so an edited text never meets old ids. Opening t
 for a large text as for a small one. Where `split` holds more out than a tail, the ids of all
 parts are written once more, beside those of the whole.
 
-V = vocabulary size, S = tokens, N = characters (S = N without byte fallback).
+A text of records has an END after each, and one before the first: an END that is read means that a
+record begins, from the initial state.
+
+V = vocabulary size, S = tokens, N = characters (S = N without byte fallback),
+R = records, C = columns of labels.
 """
 
 import hashlib
 import json
 import os
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -23,19 +28,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
-from charrnn.data.build import BuiltIds, build_ids, entry_folder, open_or_remove, write_split
+from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
+from charrnn.data.build import (
+    BuiltIds,
+    build_ids,
+    cut_records,
+    entry_folder,
+    make_vocab,
+    open_or_remove,
+    write_split,
+)
 from charrnn.data.fingerprint import Fingerprint
-from charrnn.data.split import Split, choose_split, iter_parts
-from charrnn.errors import CorpusError
+from charrnn.data.label_table import RowFinder
+from charrnn.data.labels import NO_LABELS, Labels
+from charrnn.data.lists import LOOK_CHARS, is_list
+from charrnn.data.records import Block, Found, Records, hash_records, join, read_records
+from charrnn.data.split import (
+    Split,
+    choose_records,
+    choose_split,
+    iter_parts,
+)
+from charrnn.data.survey import Survey
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.files import Source, open_sources
-from charrnn.text.reader import iter_ended, iter_joined, text_options
-from charrnn.text.vocab import Ids, Vocab
+from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import iter_blocks, iter_joined, iter_text, text_options
+from charrnn.text.vocab import CODE_POINTS, END, Ids, Vocab, code_points
 
-CACHE_FORMAT = 3
-SPLIT_FORMAT = 2  # to be raised whenever `split` holds out another part
+CACHE_FORMAT = 4
+SPLIT_FORMAT = 3  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.
 Marks = NDArray[np.int64]
+LIST_NOTE = (
+    "reads each line as a record, as the text is a list of short lines; --no-lines reads it as "
+    "running text"
+)
+_LOOK_BLOCK = 1 << 16
 _NO_MARKS: Marks = np.zeros((1, 2), dtype=np.int64)
 
 
@@ -46,7 +76,9 @@ class Corpus:
     held_out: what `val` and `test` are, in words, such as "the last 10% of the text". split_method:
     how that was chosen: "tail", "blocks" or "records", which as the setting `split` hold out the
     same again; "none", or "file" for a val_file alone. notes: what a person should know of how the
-    text was read.
+    text was read. record_kind: "line", "file", "document", "row" or "speech"; "" for running text.
+    labels: of the records; train_records and the like: where they are, None for running text. In
+    the characters of a part the first END does not count.
     """
 
     name: str
@@ -61,6 +93,11 @@ class Corpus:
     test: Ids = field(default_factory=lambda: np.empty(0, np.uint8))  # (S,), which chooses nothing
     test_chars: int = 0
     split_method: str = ""
+    record_kind: str = ""
+    labels: Labels = NO_LABELS
+    train_records: Records | None = None
+    val_records: Records | None = None
+    test_records: Records | None = None
 
     @property
     def chars(self) -> int:
@@ -106,6 +143,7 @@ def open_sources_as_corpus(
         texts = {"train": list(sources)}
         if config.val_file is not None:
             texts["val"] = stack.enter_context(open_sources([config.val_file]))
+        config, list_notes = choose_lines(config, read_head(sources, config))
         fingerprint = Fingerprint(list(chain.from_iterable(texts.values())), cache)
 
         def folder_of(sha256: str) -> Path:
@@ -117,6 +155,10 @@ def open_sources_as_corpus(
         if built is None:
             built = build_ids(texts, config, known, fingerprint, folder_of)
         name = _corpus_name(texts["train"])
+        if built.understood:
+            title = name if len(sources) > 1 else Path(sources[0].name).name
+            list_notes = (f"{title}: {built.understood}", *list_notes)
+        built = replace(built, notes=(*list_notes, *built.notes))
         return _load(built, name, fingerprint.compute(), config, is_verified=is_verified)
 
 
@@ -138,19 +180,18 @@ def corpus_from_text(
     ([0, 1, 2, 0, 1, 2, 0, 1, 2], [0])
     """
     config = config or TextConfig()
-    ends: list[int] = []
-    texts = [(each,) for each in ((text,) if isinstance(text, str) else text) if each]
+    texts = [each for each in ((text,) if isinstance(text, str) else text) if each]
     is_binary = config.unit == "byte"
-    if config.document_end is None:
-        joined = "".join(iter_joined(texts, ends, separator="" if is_binary else "\n"))
-    else:
-        joined = "".join(iter_ended(texts, config.document_end, ends))
+    ends: list[int] = []
+    joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
+    config, notes = choose_lines(config, joined[:LOOK_CHARS])
+    sha256 = hashlib.sha256("".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
+    if config.record_kind is not None:
+        return _records_from_texts(texts, config, name, sha256, known, notes)
     if not joined:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
     vocab = Vocab.of_bytes() if is_binary else Vocab.from_text(joined, config.min_count)
     vocab = vocab if known is None else vocab.union(known)
-    whole = "".join(chain.from_iterable(texts)).encode("utf-8", "surrogateescape")
-    sha256 = hashlib.sha256(whole).hexdigest()
     ids = vocab.encode(joined)
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
@@ -161,6 +202,94 @@ def corpus_from_text(
     notes = (f"held out: {split.held_out}",)
     words = {"held_out": split.held_out, "split_method": split.method, "notes": notes}
     return _warned(_make(name, sha256, vocab, parts, chars, **words))
+
+
+def _records_from_texts(
+    texts: Sequence[str],
+    config: TextConfig,
+    name: str,
+    sha256: str,
+    known: Vocab | None,
+    notes: tuple[str, ...],
+) -> Corpus:
+    """Return the corpus of the records of texts in memory."""
+    found = Found()
+    whole = Block([], [], [])
+    counts = [0]  # of the records up to the end of each text
+    for number, text in enumerate(texts):
+        for block in read_records(f"text {number}", [text], config, found):
+            whole.extend(block)
+        counts.append(len(whole.texts))
+    if not whole.texts:
+        raise CorpusError(f"{name} has no records; give it at least a few hundred characters")
+    joined = join(whole.texts, config)
+    values = [Counter(filter(None, column)) for column in whole.columns()]
+    read_notes: list[str] = []
+    survey = Survey(len(whole.texts), values, found)
+    labels, understood = survey.describe(config, read_notes)
+    counted = "" if config.unit == "byte" else joined
+    seen = np.bincount(code_points(counted), minlength=CODE_POINTS)
+    vocab = make_vocab(seen, config, known)
+    ids = vocab.encode(END + joined)
+    ends = np.flatnonzero(ids == vocab.end)[1:] + 1
+    records = Records(ends, RowFinder(labels).find(whole.labels or [()] * len(ends)))
+    file_ends = np.append(1, ends)[counts]
+    hashes = np.frombuffer(hash_records(joined, whole.groups), "<u8")
+    split = choose_records(ends - 1, hashes, file_ends - 1, config)
+    words: dict[str, Any] = {"labels": labels, "record_kind": config.record_kind}
+    words |= {"held_out": split.held_out, "split_method": split.method}
+    notes = (f"{name}: {understood}", *notes, *read_notes)
+    if split.ends is None:
+        chars = {"train": vocab.count_characters(ids[1:]), "val": 0}
+        parts = {"train": ids, "val": ids[:0]}
+        cut = {"train": records, "val": no_records(labels)}
+    else:
+        notes += (f"held out: {split.held_out}",)
+        pieces = map(np.concatenate, zip(*iter_parts(ids[1:], split), strict=True))
+        parts = dict(zip(split.names, pieces, strict=True))
+        chars = {part: vocab.count_characters(parts[part]) for part in parts}
+        parts = {part: np.concatenate([ids[: len(own) > 0], own]) for part, own in parts.items()}
+        cut = cut_records(records, split)
+    words |= {f"{part}_records": own for part, own in cut.items()}
+    return _warned(_make(name, sha256, vocab, parts, chars, notes=notes, **words))
+
+
+def choose_lines(config: TextConfig, head: str) -> tuple[TextConfig, tuple[str, ...]]:
+    """Return the settings with `lines` chosen where they leave it open, and notes on that.
+
+    head: the beginning of the text.
+
+    Raises:
+        ConfigError: the records of a running text would have labels.
+    """
+    is_open = config.record_kind is None and config.lines is None and config.unit == "char"
+    if is_open and is_list(head):
+        return replace(config, lines=True), (LIST_NOTE,)
+    if config.record_kind is None and config.label is not None:
+        raise ConfigError(
+            f"--label {config.label} labels records; say what a record is, by --lines, --files, "
+            "--document-end or --text-column"
+        )
+    return config, ()
+
+
+def read_head(sources: Sequence[Source], config: TextConfig) -> str:
+    """Return the beginning of a text, as it is decoded; "" where what it is made of is known."""
+    if config.record_kind is not None or config.lines is not None or config.unit == "byte":
+        return ""
+    held: list[str] = []
+    chars = 0
+    for source in sources:
+        with suppress(CorpusError):  # which reading all of it will raise
+            some = inspect_sources([replace(source, is_found=True)], config)
+            for block in iter_blocks(iter_text(some, **text_options(config)), _LOOK_BLOCK):
+                held.append(block)
+                chars += len(block)
+                if chars >= LOOK_CHARS:
+                    return "".join(held)
+        if held and not held[-1].endswith("\n"):
+            held.append("\n")
+    return "".join(held)
 
 
 def cache_folder() -> Path:
@@ -187,6 +316,14 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
     options = text_options(config) | {"encoding": config.encoding.lower()}
     parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]
     parts += [config.min_count, known and known.to_json()]
+    if config.record_kind is not None:
+        parts.append({name: getattr(config, name) for name in (*READ_AS_RECORDS, *KEPT_RECORDS)})
+        # A table's layout is in its name, a label may be the name, and errors and notes have it.
+        is_named = config.label in ("file", "folder") or config.text_column is not None
+        places = [source.path.absolute().parts[-2:] for source in sources]
+        are_stdin = [source.name == "standard input" for source in sources]
+        named = zip(places, are_stdin, strict=True)
+        parts.append([None if is_stdin else place for place, is_stdin in named] * is_named)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -199,7 +336,8 @@ def _load(
     val, marks = built.map_part("val")
     if not len(val):
         raise CorpusError(f"{config.val_file} is empty; hold out a file with text in it")
-    corpus = replace(corpus, val=val, val_chars=_count_before(len(val), val, built.vocab, marks))
+    chars = _count_before(len(val), val, built.vocab, marks) - built.vocab.has_end
+    corpus = replace(corpus, val=val, val_chars=chars, val_records=built.map_records("val"))
     held_out = f"the file {config.val_file}"
     if not config.test_fraction:
         return replace(corpus, held_out=held_out, split_method="file", notes=built.notes)
@@ -212,18 +350,38 @@ def _load_split(
     """Return the corpus of the text alone, whatever file is held out besides."""
     vocab = built.vocab
     ids, marks = built.map_part("train")
-    of_split = [SPLIT_FORMAT, config.split, *config.held_out_fractions, config.document_end]
+    records = built.map_records("train")
+    of_split = [SPLIT_FORMAT, config.split, *config.held_out_fractions]
     key = hashlib.sha256(json.dumps(of_split).encode()).hexdigest()[:16]
     folder = built.folder / f"split-{key}"
     parts = open_or_remove(folder, is_verified=is_verified)
     if parts is None:
-        split = choose_split(ids, vocab, built.file_ends, config)
-        if split.ends is None:
+        if records is None:
+            split = choose_split(ids, vocab, built.file_ends, config)
+        else:  # of which the first END is none
+            split = choose_records(records.ends - 1, built.hashes, built.file_ends - 1, config)
+            ids = ids[1:]
+        if split.ends is not None:
+            parts = write_split(built, folder, ids, split)
+        elif records is None:
             return _cut(name, sha256, vocab, ids, split, marks, built.notes)
-        parts = write_split(built, folder, ids, split)
+    words: dict[str, Any] = {"labels": built.labels, "record_kind": config.record_kind or ""}
+    if parts is None:  # nothing of the records is held out
+        words |= {"held_out": split.held_out, "split_method": split.method, "notes": built.notes}
+        words |= {"train_records": records, "val_records": no_records(built.labels)}
+        ids, _ = built.map_part("train")
+        both = {"train": ids, "val": ids[:0]}
+        return _make(name, sha256, vocab, both, {"train": built.chars["train"], "val": 0}, **words)
     mapped = {part: parts.map_part(part)[0] for part in parts.chars}
-    words = {"held_out": parts.held_out, "split_method": parts.split_method, "notes": parts.notes}
+    words |= {"held_out": parts.held_out, "split_method": parts.split_method}
+    words |= {"notes": (*built.notes, *parts.notes)}
+    words |= {f"{part}_records": parts.map_records(part) for part in parts.chars}
     return _make(name, sha256, vocab, mapped, parts.chars, **words)
+
+
+def no_records(labels: Labels) -> Records:
+    """Return the records of an empty part."""
+    return Records(np.empty(0, np.int64), np.empty((0, len(labels.columns)), np.int32))
 
 
 def _cut(

@@ -2,11 +2,15 @@
 
 A job and its result are plain JSON values, so that `workers` can do a job here or in another
 process. `split_sources` makes the parts: a text is cut only where each part reads the same alone.
+
+Of a text of records END stands after each, and beside the ids go the ends, hashes and labels of the
+records, which `split` and training read. R = records, C = columns of labels.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -16,12 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.data.label_table import RowFinder, check_growth
+from charrnn.data.labels import Labels
+from charrnn.data.records import (
+    Block,
+    Found,
+    hash_records,
+    iter_records,
+    join,
+    label_names,
+)
 from charrnn.storage import open_at
 from charrnn.text.encodings import find_codec
 from charrnn.text.files import FileStamp, Source, open_source
 from charrnn.text.reader import BadBytes, iter_text, text_options
 from charrnn.text.trouble import look_for_trouble
-from charrnn.text.vocab import CODE_POINTS, Vocab, code_points
+from charrnn.text.vocab import CODE_POINTS, END, Vocab, code_points
 
 BLOCK_CHARS = 1 << 18  # small files are encoded together
 MIN_LAST_BYTES = 1 << 16  # of the last part of a file: no document's end is cut in two
@@ -47,6 +61,7 @@ def split_sources(sources: list[Source], part_bytes: int, config: TextConfig) ->
     """
     # A normal form may compose characters across any cut, and lines with bad bytes are counted.
     is_plain = config.normalize == "none" and config.errors == "strict" and config.unit == "char"
+    is_plain &= config.record_kind in (None, "line")  # a blank line at a cut is no record
     parts: list[list[Source]] = []
     rest: list[Source] = []
     room = part_bytes
@@ -69,15 +84,16 @@ def count_job(part: list[Source], config: TextConfig) -> Job:
 
     Its result: codes, the code points in the part, or the bytes; counts, how often each occurs;
     last, the part's last character, "" if it has none; trouble, of `look_for_trouble`; bad, the
-    bytes that were replaced or skipped, by file.
+    bytes that were replaced or skipped, by file. Of records also: records, how many there are;
+    values, how many have each label, by column; found, of `iter_records`.
     """
     sources = [
         [str(each.path), each.name, each.stamp, each.start, each.stop, each.codec] for each in part
     ]
-    options = text_options(config)
-    if part[-1].stop is not None:  # a stretch that does not end its file ends no document
-        options["document_end"] = None
-    return {"sources": sources, "options": options, "ends_file": part[-1].stop is None}
+    job = {"sources": sources, "options": text_options(config)}
+    if config.record_kind is not None:
+        job["records"] = asdict(config)
+    return job | {"ends_file": part[-1].stop is None}
 
 
 def write_job(counting: Job, prefix: str, vocab: Vocab, path: Path, offset: int) -> Job:
@@ -92,36 +108,90 @@ def write_job(counting: Job, prefix: str, vocab: Vocab, path: Path, offset: int)
     return counting | {"prefix": prefix, "vocab": vocab.to_json()} | target
 
 
+def with_records(job: Job, labels: Labels, first: int) -> Job:
+    """Return a job of `write_job` for records, the first of which is number `first` of its text.
+
+    Besides the ids it writes PATH.ends, .hashes and .labels, the last of rows of `labels`.
+    """
+    return job | {"labels": labels.to_json(), "first": first}
+
+
 def run_job(job: Job) -> Result:
     """Do a job; raise CorpusError, StorageError, or VocabError for an unknown character."""
     sources = [
         Source(Path(path), name, stamp and FileStamp(*stamp), start, stop, codec=codec)
         for path, name, stamp, start, stop, codec in job["sources"]
     ]
-    return _write(job, sources) if "vocab" in job else _count(job, sources)
+    if "vocab" not in job:
+        return _count_records(job, sources) if "records" in job else _count(job, sources)
+    return _write_records(job, sources) if "records" in job else _write(job, sources)
 
 
 def _count(job: Job, sources: list[Source]) -> Result:
+    bad: dict[str, BadBytes] = {}
+    pieces = iter_text(sources, bad=bad, **job["options"])
+    counted = _count_blocks(_iter_large(pieces), job["options"]["unit"])
+    return counted | {"bad": {name: str(each) for name, each in bad.items()}}
+
+
+def _count_records(job: Job, sources: list[Source]) -> Result:
+    config = TextConfig(**job["records"])
+    names = label_names(config)
+    values: list[Counter[str]] = [Counter() for _ in names]
+    bad: dict[str, BadBytes] = {}
+    found = Found()
+    records = 0
+
+    def blocks() -> Iterator[str]:
+        nonlocal records
+        for block in _iter_large_blocks(iter_records(sources, config, found, bad)):
+            records += len(block.texts)
+            for name, column, new in zip(names, values, block.columns(), strict=True):
+                column.update(new)
+                check_growth(name, column, new)
+            yield join(block.texts, config)
+
+    counted = _count_blocks(blocks(), config.unit)
+    for column in values:
+        column.pop("", None)  # not known
+    seen = {"records": records, "values": values, "found": asdict(found)}
+    return counted | {"bad": {name: str(each) for name, each in bad.items()}} | seen
+
+
+def _count_blocks(blocks: Iterable[str], unit: str) -> Result:
+    """Count the characters of blocks that are not empty, and look for trouble in them."""
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     last = ""
     trouble: Counter[str] = Counter()
-    bad: dict[str, BadBytes] = {}
-    for block in _iter_large(iter_text(sources, bad=bad, **job["options"])):
+    for block in blocks:
         last = block[-1]
-        if block.isascii() or job["options"]["unit"] == "byte":
+        if unit == "byte":
+            counts[ord(END)] += block.count(END)
+            block = block.replace(END, "")
+        if block.isascii() or unit == "byte":
             counts[:256] += _count_bytes(block.encode("utf-8", "surrogateescape"))
         else:
             seen = np.bincount(code_points(block))
             counts[: len(seen)] += seen
             trouble += look_for_trouble(block, seen)
     codes = np.flatnonzero(counts)
-    return {
-        "codes": codes.tolist(),
-        "counts": counts[codes].tolist(),
-        "last": last,
-        "trouble": trouble,
-        "bad": {name: str(each) for name, each in bad.items()},
-    }
+    counted = {"codes": codes.tolist(), "counts": counts[codes].tolist()}
+    return counted | {"last": last, "trouble": trouble}
+
+
+def _iter_large_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield records in blocks of BLOCK_CHARS or more; only the last may be shorter."""
+    held = Block([], [], [])
+    chars = 0
+    for block in blocks:
+        held.extend(block)
+        chars += sum(map(len, block.texts)) + len(block.texts)
+        if chars >= BLOCK_CHARS:
+            yield held
+            held = Block([], [], [])
+            chars = 0
+    if held.texts:
+        yield held
 
 
 def _iter_large(pieces: Iterable[str]) -> Iterator[str]:
@@ -172,6 +242,47 @@ def _write(job: Job, sources: list[Source]) -> Result:
             if vocab.has_bytes and not vocab.is_binary:  # else a token is a character
                 marks.append((tokens, characters))
     ends += [tokens] * (len(char_ends) - len(ends))
+    return {"tokens": tokens, "marks": marks, "ends": ends, "sums": sums}
+
+
+def _write_records(job: Job, sources: list[Source]) -> Result:
+    config = TextConfig(**job["records"])
+    vocab = Vocab.from_json(job["vocab"])
+    path = Path(job["path"])
+    rows = RowFinder(Labels.from_json(job["labels"]))
+    columns = len(label_names(config))
+    first = job["first"]
+    start = job["offset"] // vocab.dtype.itemsize  # of this part among the ids of all
+    prefix = job["prefix"]
+    tokens = characters = 0
+    marks: list[tuple[int, int]] = []
+    sums: list[tuple[int, int]] = []
+    ends: list[int] = []
+    with ExitStack() as stack:
+        file = stack.enter_context(open_at(path, job["offset"]))
+        sizes = {".ends": 8, ".hashes": 8, ".labels": 4 * columns}
+        beside = {
+            suffix: stack.enter_context(open_at(path.with_suffix(suffix), first * size))
+            for suffix, size in sizes.items()
+        }
+        for source in sources:
+            for block in _iter_large_blocks(iter_records([source], config, Found())):
+                text = join(block.texts, config)
+                ids = vocab.encode(prefix + text)
+                file.write(ids.data)
+                is_end = ids[len(prefix) :] == vocab.end
+                stops = start + tokens + len(prefix) + 1 + np.flatnonzero(is_end)
+                beside[".ends"].write(stops.astype("<i8").tobytes())
+                beside[".hashes"].write(hash_records(text, block.groups))
+                if columns:
+                    beside[".labels"].write(rows.find(block.labels).astype("<i4").tobytes())
+                tokens += len(ids)
+                characters += len(prefix) + len(text)
+                prefix = ""
+                sums.append((tokens, crc32(ids.data)))
+                if vocab.has_bytes and not vocab.is_binary:
+                    marks.append((tokens, characters))
+            ends.append(tokens)
     return {"tokens": tokens, "marks": marks, "ends": ends, "sums": sums}
 
 

@@ -198,6 +198,9 @@ class Labels:
         raise ConfigError(f"no label is {value!r}; {_nearest(attempts[-1][0], self.columns)}")
 
 
+NO_LABELS = Labels()
+
+
 def parse_number(text: str) -> float | None:
     """Return a text as the finite number that it writes; None if it writes none.
 

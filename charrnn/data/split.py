@@ -5,6 +5,7 @@ list, or the last of several files, would represent nothing but itself. So of se
 of each is held out, and of a list lines drawn by the hash of their content: equal lines never stand
 on two sides, and a line stays on its side when others are added. The lines of a sorted list are
 shuffled too: a network that carries its state would learn the order, and seem to know the lines.
+Records are drawn in the same way, by hashes that were made of their texts or groups.
 
 The part `val` chooses the best model. A part `test` chooses nothing, so it is drawn first: it is
 what ends a tail, and the lowest hashes, however much goes to `val`.
@@ -19,28 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.data.lists import LOOK_CHARS, is_list
 from charrnn.errors import CorpusError, counted
 from charrnn.text.vocab import Ids, Vocab, code_points
 
 BLOCKS = 10  # of a single file
 MIN_TAIL_TOKENS = 200  # a file with a shorter tail is held out as a whole or not at all
 
-# A list: nearly no blank line, short lines, and few that end as a sentence or a verse does.
-MIN_LIST_LINES = 50
-MAX_BLANK_SHARE = 0.02
-MAX_MEAN_CHARS = 40
-MAX_LONG_SHARE = 0.05  # of lines with more than twice as many
-MAX_PUNCTUATED_SHARE = 0.1
 SORTED_SHARE = 0.9  # of lines that do not sort before the line above; by chance it is a half
 SHUFFLED = "; most lines are in order, so all are shuffled"  # at the end of Split.held_out
 _SORTED_BY = 3  # tokens that a line begins with
 _MIN_SORTED_STEPS = 10
-_SENTENCE_ENDS = ".,;:!?…-—)]}'\"’”»。，、；：！？」』）"
-_LOOK_TOKENS = 1 << 20  # from the start of a text, to see whether it is a list
-
 _CHUNK_TOKENS = 1 << 22  # hashed at a time
 _FIRST_BYTE = 0x110000  # byte 0 in hashes: after all code points
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power is 0 modulo 2^64
+
+NOUNS = {"line": "lines", "file": "files", "document": "documents", "row": "rows"}
+NOUNS |= {"speech": "speeches"}
+"""What records of each kind are called."""
 
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
@@ -74,49 +71,6 @@ class Split(NamedTuple):
         )
 
 
-def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -> Split:
-    """Choose what is held out of `ids` (S,); `file_ends` (F,): where each file ends.
-
-    Raises:
-        CorpusError: the text has fewer than two records to draw from.
-    """
-    shares = Shares(*config.held_out_fractions)
-    names = PARTS if shares.test else PARTS[:2]
-    whole = (len(ids), len(ids))
-    method = choose_method(ids, vocab, file_ends, config)
-    if method == "none":
-        return Split(method, "nothing (val_fraction is 0)", names, whole)
-    if method == "tail":
-        val, test = (character_start(ids, cut, vocab) for cut in shares.cuts(len(ids)))
-        held_out = shares.name(f"the last {percent(sum(shares))} of the text")
-        return Split(method, held_out, names, (val, test))
-    if method == "records":
-        ends = record_ends(ids, vocab, config.document_end)
-        what = "lines" if config.document_end is None else "documents"
-        parts = draw(ids, vocab, ends, shares)
-        counts = np.bincount(parts, minlength=len(PARTS))
-        reason = ", as the text is a list" * (config.split == "auto")
-        held_out = f"{counts[VAL:].sum():,} of {len(ends):,} {what}, drawn by hash{reason}"
-        held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])
-        if config.document_end is not None or not is_sorted(ids, ends):
-            return Split(method, held_out, names, whole, ends, parts)
-        held_out += SHUFFLED
-        return Split(method, held_out, names, whole, ends, parts, _shuffled(ids, ends, vocab))
-    held_out, ends, parts = _split_blocks(ids, vocab, file_ends, shares)
-    return Split(method, held_out, names, whole, ends, parts)
-
-
-def choose_method(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -> str:
-    """Return how the parts of `ids` are chosen: "none", or a choice of `split` other than auto."""
-    if not any(config.held_out_fractions):
-        return "none"
-    if config.split != "auto":
-        return config.split
-    if config.document_end is None and is_list(ids, vocab):
-        return "records"
-    return "blocks" if np.count_nonzero(np.diff(file_ends, prepend=0)) > 1 else "tail"
-
-
 class Shares(NamedTuple):
     """The fractions of a text that are held out."""
 
@@ -135,6 +89,96 @@ class Shares(NamedTuple):
             return f"{what}, for testing"
         val, test = sizes or map(percent, self)
         return f"{what}: {val} for validation, {test} for testing"
+
+
+def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -> Split:
+    """Choose what is held out of `ids` (S,); `file_ends` (F,): where each file ends.
+
+    Raises:
+        CorpusError: the text has fewer than two records to draw from.
+    """
+    shares = Shares(*config.held_out_fractions)
+    names = PARTS if shares.test else PARTS[:2]
+    whole = (len(ids), len(ids))
+    method = choose_method(ids, vocab, file_ends, config)
+    if method == "none":
+        return Split(method, "nothing (val_fraction is 0)", names, whole)
+    if method == "tail":
+        val, test = (character_start(ids, cut, vocab) for cut in shares.cuts(len(ids)))
+        held_out = shares.name(f"the last {percent(sum(shares))} of the text")
+        return Split(method, held_out, names, (val, test))
+    if method == "records":
+        ends = line_ends(ids, vocab)
+        parts = draw(hash_segments(ids, vocab, ends), ends, shares)
+        counts = np.bincount(parts, minlength=len(PARTS))
+        reason = ", as the text is a list" * (config.split == "auto")
+        held_out = f"{counts[VAL:].sum():,} of {len(ends):,} lines, drawn by hash{reason}"
+        held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])
+        if not is_sorted(ids, ends):
+            return Split(method, held_out, names, whole, ends, parts)
+        held_out += SHUFFLED
+        return Split(method, held_out, names, whole, ends, parts, _shuffled(ids, ends, vocab))
+    held_out, ends, parts = _split_blocks(ids, vocab, file_ends, shares)
+    return Split(method, held_out, names, whole, ends, parts)
+
+
+def choose_records(
+    ends: Ints, hashes: NDArray[np.uint64], file_ends: Ints, config: TextConfig
+) -> Split:
+    """Choose which records are held out.
+
+    ends: (R,) where each record ends, in tokens; hashes: (R,) of what equal records share;
+    file_ends: (F,) where each file ends.
+
+    Raises:
+        CorpusError: there are fewer than two records to draw from.
+    """
+    shares = Shares(*config.held_out_fractions)
+    names = PARTS if shares.test else PARTS[:2]
+    whole = (int(ends[-1]), int(ends[-1]))
+    what = NOUNS[str(config.record_kind)]
+    if not any(shares):
+        return Split("none", "nothing (val_fraction is 0)", names, whole)
+    if config.split in ("tail", "blocks"):
+        file_ends = np.unique(file_ends[file_ends > 0])
+        is_single = len(file_ends) < 2
+        tenths = np.arange(1, BLOCKS + 1) * whole[0] // BLOCKS
+        blocks = ends[-1:] if config.split == "tail" else tenths if is_single else file_ends
+        parts = _tails_of_records(ends, blocks, shares)
+        drawn = f"the last {percent(sum(shares))} of "
+        several = "each of ten parts of the text" if is_single else f"each of {len(blocks):,} files"
+        drawn += "the text" if config.split == "tail" else several
+    else:
+        parts = draw(hashes, ends, shares, "hold another file out with --val-file")
+        drawn = "drawn by hash" + f" of {config.group_column}" * (config.group_column is not None)
+    counts = np.bincount(parts, minlength=len(PARTS))
+    held_out = f"{counts[VAL:].sum():,} of {len(ends):,} {what}, {drawn}"
+    held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])
+    method = "records" if config.split == "auto" else config.split
+    return Split(method, held_out, names, whole, ends, parts)
+
+
+def _tails_of_records(ends: Ints, blocks: Ints, shares: Shares) -> Parts:
+    """Return the part (R,) of each record, where the tail of each block is held out."""
+    starts = np.concatenate([[0], blocks[:-1]])
+    cuts = [shares.cuts(size) for size in (blocks - starts).tolist()]
+    block = np.searchsorted(blocks, ends)
+    val, test = (starts[block] + np.array(cut)[block] for cut in zip(*cuts, strict=True))
+    parts: Parts = (ends > val).astype(np.uint8) * VAL
+    parts[ends > test] = TEST
+    parts[0] = TRAIN  # of a single record nothing would be left
+    return parts
+
+
+def choose_method(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -> str:
+    """Return how the parts of `ids` are chosen: "none", or a choice of `split` other than auto."""
+    if not any(config.held_out_fractions):
+        return "none"
+    if config.split != "auto":
+        return config.split
+    if is_list(vocab.decode(ids[:LOOK_CHARS])):
+        return "records"
+    return "blocks" if np.count_nonzero(np.diff(file_ends, prepend=0)) > 1 else "tail"
 
 
 def split_position(tokens: int, fraction: float) -> int:
@@ -158,34 +202,12 @@ def character_start(ids: Ids, position: int, vocab: Vocab) -> int:
     return position
 
 
-def is_list(ids: Ids, vocab: Vocab) -> bool:
-    """Return whether a text is a list: short lines of many kinds that are no sentences."""
-    shown = np.asarray(ids[:_LOOK_TOKENS])
-    ends = _newlines(shown, vocab)
-    sizes = np.diff(ends, prepend=-1) - 1
-    filled = sizes > 0
-    if np.count_nonzero(filled) < MIN_LIST_LINES or (~filled).mean() > MAX_BLANK_SHARE:
-        return False
-    is_sentence_end = np.zeros(vocab.size, np.bool_)
-    is_sentence_end[[i for i, c in enumerate(vocab.alphabet) if c in _SENTENCE_ENDS]] = True
-    if vocab.has_bytes:  # of ASCII; a CJK full stop ends in a byte of many characters
-        signs = [ord(sign) for sign in _SENTENCE_ENDS if sign.isascii()]
-        is_sentence_end[len(vocab.alphabet) + np.array(signs)] = True
-    punctuated = is_sentence_end[shown[ends[filled] - 1]].mean()
-    return bool(
-        sizes.mean() <= MAX_MEAN_CHARS
-        and (sizes > 2 * MAX_MEAN_CHARS).mean() <= MAX_LONG_SHARE
-        and punctuated <= MAX_PUNCTUATED_SHARE
-        and len(np.unique(hash_segments(shown, vocab, ends + 1))) >= MIN_LIST_LINES
-    )
-
-
 def is_sorted(ids: Ids, ends: Ints) -> bool:
     """Return whether nearly all lines (R,) begin as in an alphabetical list, or in one backwards.
 
     Lines that begin as the line before does say nothing.
     """
-    ends = ends[ends <= _LOOK_TOKENS]
+    ends = ends[ends <= LOOK_CHARS]
     starts = np.concatenate([[0], ends[:-1]])
     starts = starts[ends - starts > _SORTED_BY]  # ids are in the order of their characters
     keys = [np.asarray(ids[starts + i]).astype(np.int64) << 20 * (2 - i) for i in range(_SORTED_BY)]
@@ -203,56 +225,41 @@ def _shuffled(ids: Ids, ends: Ints, vocab: Vocab) -> Ints:
     return order.astype(np.int64)
 
 
-def record_ends(ids: Ids, vocab: Vocab, document_end: str | None) -> Ints:
-    """Return where each line (R,) ends, or each document; the text's end is the last of them."""
-    if document_end is None:
-        ends = _newlines(ids, vocab) + 1
-    elif vocab.has_bytes or set(document_end) <= set(vocab.alphabet):
-        ends = _occurrences(ids, vocab.encode(document_end))
-    else:  # no document ends in this text
-        ends = np.empty(0, np.int64)
+def line_ends(ids: Ids, vocab: Vocab) -> Ints:
+    """Return where each line (R,) ends; the text's end is the last of them."""
+    ends = _newlines(ids, vocab) + 1
     if not len(ends) or ends[-1] < len(ids):
         ends = np.append(ends, len(ids))
     return ends.astype(np.int64)
 
 
-def _occurrences(ids: Ids, mark: Ids) -> Ints:
-    """Return where each `mark` in `ids` (S,) ends; of those that overlap the first counts."""
-    ends = [0]
-    for begin in range(0, len(ids), _CHUNK_TOKENS):
-        shown = np.asarray(ids[begin : begin + _CHUNK_TOKENS + len(mark) - 1])
-        is_here = np.ones(max(0, len(shown) - len(mark) + 1), np.bool_)
-        for i, token in enumerate(mark.tolist()):
-            is_here &= shown[i : i + len(is_here)] == token
-        for end in (np.flatnonzero(is_here) + begin + len(mark)).tolist():
-            if end - ends[-1] >= len(mark):
-                ends.append(end)
-    return np.array(ends[1:], np.int64)
-
-
-def draw(ids: Ids, vocab: Vocab, ends: Ints, shares: Shares) -> Parts:
+def draw(
+    hashes: NDArray[np.uint64],
+    ends: Ints,
+    shares: Shares,
+    way_out: str = "hold a part of the text out with --split tail",
+) -> Parts:
     """Return the part (R,) of each record: `test` has the lowest hashes, `val` those above them.
 
-    Each has one kind of record at least. A record that with its equals is more than the part's
-    fraction of the text is never in it, unless all are, and it is of the shortest.
+    hashes: (R,) of the records; ends: (R,) where each ends, in tokens. way_out: for the message
+    where there are too few. Each part has one kind of
+    record at least. A record that with its equals is more than the part's fraction of the text is
+    never in it, unless all are, and it is of the shortest.
 
     Raises:
         CorpusError: there are fewer kinds of records than parts.
     """
-    kinds, kind = np.unique(hash_segments(ids, vocab, ends), return_inverse=True)
+    kinds, kind = np.unique(hashes, return_inverse=True)
     drawn = [(part, share) for part, share in ((TEST, shares.test), (VAL, shares.val)) if share]
     if len(kinds) <= len(drawn):
         found = "only one record" if len(kinds) == 1 else f"only {len(kinds)} different records"
-        raise CorpusError(
-            f"the text has {found} to draw from; give more, or hold a part of the text out "
-            "with --split tail"
-        )
+        raise CorpusError(f"the text has {found} to draw from; give more, or {way_out}")
     tokens = np.bincount(kind, np.diff(ends, prepend=0))
     parts = np.zeros(len(kinds), np.uint8)
     below = 0.0  # the share of all hashes that is drawn already
     for left, (part, share) in zip(range(len(drawn), 0, -1), drawn, strict=True):
         is_free = parts == TRAIN
-        is_small = is_free & (tokens <= max(share * len(ids), tokens[is_free].min()))
+        is_small = is_free & (tokens <= max(share * ends[-1], tokens[is_free].min()))
         below += share
         limit = max(kinds[is_small][0], np.uint64(below * 2.0**64))
         chosen = np.flatnonzero(is_small & (kinds <= limit))
@@ -354,7 +361,9 @@ def _split_blocks(
     drawn = np.zeros(len(blocks), np.uint8)
     if not is_large.all():
         try:
-            drawn = np.where(is_large, TRAIN, draw(ids, vocab, blocks, shares))
+            drawn = np.where(
+                is_large, TRAIN, draw(hash_segments(ids, vocab, blocks), blocks, shares)
+            )
         except CorpusError:  # too many files are alike
             is_large[:] = True
     ends: list[int] = []

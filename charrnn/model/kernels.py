@@ -10,7 +10,7 @@ T = window length, B = lanes, I = input size, H = hidden size, G = gates.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,15 +23,40 @@ LayerState = tuple[Tensor, ...]
 """(h,) of a GRU or plain RNN, (h, c) of an LSTM: each (B, H)."""
 
 
-def run_rnn(inputs: Tensor, state: Tensor, weights: Weights, nonlinearity: str) -> Tensor:
+class Resets(NamedTuple):
+    """Where the state is set anew in a window.
+
+    is_reset: (T, B, 1), 1 where it is, else 0. states: (T, B, H), h there; 0 elsewhere.
+    """
+
+    is_reset: Tensor
+    states: Tensor
+
+
+_NO_RESETS = (None, None)
+
+
+def run_rnn(
+    inputs: Tensor,
+    state: Tensor,
+    weights: Weights,
+    nonlinearity: str,
+    resets: Resets | None = None,
+) -> Tensor:
     """Return h_t = f(U x_t + W h_{t-1} + b) of all times: (T, B, I), (B, H) → (T, B, H)."""
-    outputs: Tensor = _RNN.apply(inputs, state, *weights, nonlinearity)  # type: ignore[no-untyped-call]
+    outputs: Tensor = _RNN.apply(  # type: ignore[no-untyped-call]
+        inputs, state, *weights, *(resets or _NO_RESETS), nonlinearity
+    )
     return outputs
 
 
-def run_gru(inputs: Tensor, state: Tensor, weights: Weights) -> Tensor:
+def run_gru(
+    inputs: Tensor, state: Tensor, weights: Weights, resets: Resets | None = None
+) -> Tensor:
     """Return h_t of all times of a GRU, reset after the product: (T, B, I), (B, H) → (T, B, H)."""
-    outputs: Tensor = _GRU.apply(inputs, state, *weights)  # type: ignore[no-untyped-call]
+    outputs: Tensor = _GRU.apply(  # type: ignore[no-untyped-call]
+        inputs, state, *weights, *(resets or _NO_RESETS)
+    )
     return outputs
 
 
@@ -57,6 +82,8 @@ class _RNN(torch.autograd.Function):
         weight_hh: Tensor,
         bias_ih: Tensor,
         bias_hh: Tensor,
+        is_reset: Tensor | None,
+        first_states: Tensor | None,
         nonlinearity: str,
     ) -> Tensor:
         dtype = product_dtype(inputs)
@@ -67,24 +94,28 @@ class _RNN(torch.autograd.Function):
         before = state.new_empty(len(inputs) + 1, *state.shape, dtype=product.dtype)
         h_prev, *copies = before.unbind()  # in the products' number format
         h_prev.copy_(state)
-        for h, copy in zip(states, copies, strict=True):
-            h_prev = copy.copy_(activate(product.add_to(h, h_prev)))
+        resets = _Resetting(is_reset, first_states)
+        for t, (h, copy) in enumerate(zip(states, copies, strict=True)):
+            h_prev = copy.copy_(resets.apply(t, activate(product.add_to(h, h_prev))))
         ctx.dtype = dtype
         ctx.nonlinearity = nonlinearity
-        ctx.save_for_backward(inputs, weight_ih, weight_hh, states, before)
+        ctx.save_for_backward(inputs, weight_ih, weight_hh, states, before, is_reset)
         return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight_ih, weight_hh, states, before = ctx.saved_tensors
+        inputs, weight_ih, weight_hh, states, before, is_reset = ctx.saved_tensors
         grad_out = torch.cat((torch.zeros_like(grad[:1]), grad))  # of the first state: still zero
         product = _Product(weight_hh, ctx.dtype)
         slopes = _SLOPE[ctx.nonlinearity](states)
         deltas = torch.empty_like(states, dtype=product.dtype)  # ∂L/∂a_t
+        resets = _Resetting(is_reset, grad)
         # From the last time to the first: ∂L/∂a_t = ∂L/∂h_t f′, and W ᵀ takes it to h_{t-1}.
         grad_h = grad_out[-1]
-        for grad_h_prev, slope, delta in _backwards(grad_out[:-1], slopes, deltas):
+        steps = _backwards(grad_out[:-1], slopes, deltas)
+        for t, (grad_h_prev, slope, delta) in zip(_times_back(grad), steps, strict=True):
+            resets.take_gradient(t, grad_h)
             torch.mul(grad_h, slope, out=delta)
             grad_h = product.add_to(grad_h_prev, delta)
         # The gradients of the weights: one product each, over all times.
@@ -92,7 +123,8 @@ class _RNN(torch.autograd.Function):
         grad_hh = _multiply_over_time(deltas, before[:-1], ctx.dtype, grad.dtype)
         grad_ih = _multiply_over_time(deltas, inputs, ctx.dtype, grad.dtype)
         grad_inputs = _multiply(deltas, weight_ih, ctx.dtype).to(inputs.dtype)
-        return grad_inputs, grad_h, grad_ih, grad_hh, biases, biases, None
+        of_resets = (None, resets.gradient, None)
+        return grad_inputs, grad_h, grad_ih, grad_hh, biases, biases, *of_resets
 
 
 class _GRU(torch.autograd.Function):
@@ -105,6 +137,8 @@ class _GRU(torch.autograd.Function):
         weight_hh: Tensor,
         bias_ih: Tensor,
         bias_hh: Tensor,
+        is_reset: Tensor | None,
+        first_states: Tensor | None,
     ) -> Tensor:
         dtype = product_dtype(inputs)
         size = state.shape[1]
@@ -118,30 +152,36 @@ class _GRU(torch.autograd.Function):
         row, *copies = before.unbind()
         row.copy_(state)
         h_prev, *futures = states.unbind()
-        for total, n, h, copy in zip(sums, proposals, futures, copies, strict=True):
+        resets = _Resetting(is_reset, first_states)
+        steps = zip(sums, proposals, futures, copies, strict=True)
+        for t, (total, n, h, copy) in enumerate(steps):
             product.add_to(total, row)
             r, z = total[:, : 2 * size].sigmoid_().chunk(2, 1)
             n.addcmul_(r, total[:, 2 * size :]).tanh_()
-            row = copy.copy_(torch.lerp(n, h_prev, z, out=h))
+            row = copy.copy_(resets.apply(t, torch.lerp(n, h_prev, z, out=h)))
             h_prev = h
         ctx.dtype = dtype
-        ctx.save_for_backward(inputs, weight_ih, weight_hh, sums, proposals, states, before)
+        ctx.save_for_backward(
+            inputs, weight_ih, weight_hh, sums, proposals, states, before, is_reset
+        )
         return states[1:]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        inputs, weight_ih, weight_hh, sums, n, states, before = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weight_ih, weight_hh, sums, n, states, before, is_reset = ctx.saved_tensors
         slopes, to_n = _gru_slopes(sums, n, states[:-1])
         grad_out = torch.cat((torch.zeros_like(grad[:1]), grad))  # of the first state: still zero
         product = _Product(weight_hh, ctx.dtype)
         deltas = torch.empty_like(slopes, dtype=product.dtype)  # of the three products W h + b
         flat = deltas.flatten(2)
         z = sums.chunk(3, -1)[1]
+        resets = _Resetting(is_reset, grad)
         # From the last time to the first: through the three products, and straight through z.
         grad_h = grad_out[-1]
         steps = _backwards(grad_out[:-1], slopes, deltas, flat, z)
-        for grad_h_prev, slope, delta, row, z_t in steps:
+        for t, (grad_h_prev, slope, delta, row, z_t) in zip(_times_back(grad), steps, strict=True):
+            resets.take_gradient(t, grad_h)
             torch.mul(grad_h[:, None], slope, out=delta)
             grad_h = product.add_to(grad_h_prev.addcmul_(grad_h, z_t), row)
         bias_hh = flat.sum((0, 1), dtype=grad.dtype)
@@ -152,7 +192,8 @@ class _GRU(torch.autograd.Function):
         bias_ih = torch.cat((bias_hh[: -len(bias_n)], bias_n))
         grad_ih = _multiply_over_time(flat, inputs, ctx.dtype, grad.dtype)
         grad_inputs = _multiply(flat, weight_ih, ctx.dtype).to(inputs.dtype)
-        return grad_inputs, grad_h, grad_ih, grad_hh, bias_ih, bias_hh
+        of_resets = (None, resets.gradient)
+        return grad_inputs, grad_h, grad_ih, grad_hh, bias_ih, bias_hh, *of_resets
 
 
 def _gru_slopes(sums: Tensor, n: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,6 +213,37 @@ def _gru_slopes(sums: Tensor, n: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor
     torch.mul(of_product, product_n, out=of_r)
     of_r.addcmul_(of_r, r, value=-1)
     return slopes, to_n
+
+
+class _Resetting:
+    """Sets states anew where records start, and takes the gradient of what they are set to.
+
+    is_reset: (T, B, 1) of `Resets`, or None where nothing is. rows: (T, B, H), its states, or on
+    the way back anything of that shape.
+    """
+
+    def __init__(self, is_reset: Tensor | None, rows: Tensor | None) -> None:
+        self.gradient: Tensor | None = None
+        # Most windows of long records start none: those take no time.
+        self._is_at = [] if is_reset is None else is_reset.flatten(1).any(1).tolist()
+        if is_reset is not None and rows is not None:
+            self._is_reset = is_reset
+            self._kept = 1 - is_reset
+            self._rows = rows
+
+    def apply(self, t: int, h: Tensor) -> Tensor:
+        """Set h_t (B, H) anew, in place, in the lanes where a record starts."""
+        if self._is_at and self._is_at[t]:
+            h.mul_(self._kept[t]).add_(self._rows[t])
+        return h
+
+    def take_gradient(self, t: int, grad_h: Tensor) -> None:
+        """Take ∂L/∂h_t (B, H) from lanes that were set: no earlier time has a part in it."""
+        if self._is_at and self.gradient is None:
+            self.gradient = torch.zeros_like(self._rows)
+        if self._is_at and self._is_at[t] and self.gradient is not None:
+            torch.mul(grad_h, self._is_reset[t], out=self.gradient[t])
+            grad_h.mul_(self._kept[t])
 
 
 class _Product:
@@ -240,6 +312,11 @@ def _backwards(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(reversed(tensor.unbind()) for tensor in tensors), strict=True)
 
 
+def _times_back(outputs: Tensor) -> range:
+    """Return the times of outputs (T, ...), the last first."""
+    return range(len(outputs) - 1, -1, -1)
+
+
 # ── the cells in plain operations ──
 # torch differentiates them itself: slow, and right anywhere. On Apple's GPUs torch's own layers
 # have been wrong more than once: an LSTM's gradients, a GRU that returned NaN. Nothing here writes
@@ -247,7 +324,11 @@ def _backwards(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def run_plain(
-    kind: str, inputs: Tensor, state: LayerState, weights: Weights
+    kind: str,
+    inputs: Tensor,
+    state: LayerState,
+    weights: Weights,
+    resets: Resets | None = None,
 ) -> tuple[Tensor, LayerState]:
     """Run over T characters: (T, B, I) → (T, B, H) and the state after the last.
 
@@ -256,8 +337,11 @@ def run_plain(
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     step = _STEPS[kind]
     outputs = []
-    for from_input in F.linear(inputs, weight_ih, bias_ih).unbind():
+    for t, from_input in enumerate(F.linear(inputs, weight_ih, bias_ih).unbind()):
         state = step(from_input, F.linear(state[0], weight_hh, bias_hh), state)
+        if resets is not None:
+            h, *cell = (part * (1 - resets.is_reset[t]) for part in state)
+            state = (h + resets.states[t], *cell)
         outputs.append(state[0])
     return torch.stack(outputs), state
 

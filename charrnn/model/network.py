@@ -4,7 +4,7 @@ Nothing is remembered between calls and there is no training mode: a caller that
 passes the random generator that samples it.
 
 B = lanes, T = window length, V = vocabulary, E = embedding size, H = hidden size, I = a layer's
-input size.
+input size, C = columns of labels, A = size of a label's embedding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,11 +24,13 @@ from torch.nn import functional as F
 from charrnn.config import GATES, ModelConfig
 from charrnn.errors import CheckpointError
 from charrnn.model import heads
-from charrnn.model.kernels import LayerState, Weights, run_gru, run_plain, run_rnn
+from charrnn.model.kernels import LayerState, Resets, Weights, run_gru, run_plain, run_rnn
 
 State = tuple[LayerState, ...]
 """One entry a layer, lowest first."""
 
+_LABEL_STD = 0.5
+_CLOSED = -1e4  # σ of it is 0, and so is its slope, whatever else is added to it
 _FORGET_BIAS = 1.0  # Gers et al. 2000; Jozefowicz et al. 2015: lets gradients through at first
 
 
@@ -41,15 +43,9 @@ class CharRNN(nn.Module):
         self._is_large = config.vocab_size >= heads.LARGE_ALPHABET
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         sizes = [config.embedding_size] + [config.hidden_size] * config.num_layers
-        self.layers = nn.ModuleList(
-            RecurrentLayer(
-                config.cell,
-                config.nonlinearity,
-                input_size,
-                config.hidden_size,
-                config.initial_state == "learned",
-            )
-            for input_size in sizes[:-1]
+        self.layers = nn.ModuleList(RecurrentLayer(config, size) for size in sizes[:-1])
+        self.labels = (
+            nn.Embedding(config.label_count, config.label_size) if config.label_count else None
         )
         width = config.embedding_size if config.tie_embeddings else config.hidden_size
         self.projection = (
@@ -69,27 +65,40 @@ class CharRNN(nn.Module):
             self.output.weight = self.embedding.weight
         if isinstance(self.projection, nn.Linear):
             nn.init.orthogonal_(self.projection.weight)
+        if self.labels is not None:
+            nn.init.normal_(self.labels.weight, std=_LABEL_STD)
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before any text: (B, H) for each layer and part."""
         return tuple(layer.initial_state(batch_size) for layer in self._stack)
 
     def forward(
-        self, ids: Tensor, state: State | None = None, dropout: torch.Generator | None = None
+        self,
+        ids: Tensor,
+        state: State | None = None,
+        dropout: torch.Generator | None = None,
+        labels: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Return logits (B, T, V) of the token after each of `ids` (B, T) int64, and the state.
 
         state: None starts from the initial state. dropout: samples the masks; None drops nothing. A
         mask holds for all T (Gal & Ghahramani 2016): a feature is there for a window or is not.
+        labels: (B, T, C) int64, the rows of each record's labels from 1, 0 where one is not known;
+        None knows none. A record starts after each end: there the state is set anew.
         """
-        features, after = self._run(ids, state, dropout)
+        features, after = self._run(ids, state, dropout, labels)
         return self.output(features).transpose(0, 1), after
 
     def loss_sum(
-        self, ids: Tensor, targets: Tensor, state: State | None, dropout: torch.Generator | None
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State | None,
+        dropout: torch.Generator | None,
+        labels: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Return the nats of all `targets` (B, T) together, a scalar to train on, and the state."""
-        features, after = self._run(ids, state, dropout)
+        features, after = self._run(ids, state, dropout, labels)
         rows = features.flatten(0, 1)
         expected = targets.t().flatten()
         if self._is_large and rows.device.type == "cpu":
@@ -97,10 +106,14 @@ class CharRNN(nn.Module):
         return F.cross_entropy(self.output(rows).float(), expected, reduction="sum"), after
 
     def token_losses(
-        self, ids: Tensor, targets: Tensor, state: State | None = None
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State | None = None,
+        labels: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Return the nats of each of `targets` (B, T) as (T·B,), lane by lane, and the state."""
-        features, after = self._run(ids, state, None)
+        features, after = self._run(ids, state, None, labels)
         rows = features.flatten(0, 1)
         expected = targets.t().flatten()
         if self._is_large and rows.device.type == "cpu":
@@ -108,21 +121,39 @@ class CharRNN(nn.Module):
         return F.cross_entropy(self.output(rows).float(), expected, reduction="none"), after
 
     def _run(
-        self, ids: Tensor, state: State | None, dropout: torch.Generator | None
+        self,
+        ids: Tensor,
+        state: State | None,
+        dropout: torch.Generator | None,
+        labels: Tensor | None,
     ) -> tuple[Tensor, State]:
         """Return what the output reads, (T, B, H) or projected (T, B, E), and the final state."""
         state = self.initial_state(ids.shape[0]) if state is None else state
+        records = self._find_records(ids, labels) if self.config.has_end else None
         features = self.embedding(ids.t())
         if self.config.tie_embeddings:
             features = features * self.config.embedding_scale
         after = []
         for depth, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
-            outputs, last = layer(features, before)
+            outputs, last = layer(features, before, records)
             if self.config.residual and depth:
                 outputs = outputs + features
             features = self._drop(outputs, dropout)
             after.append(last)
         return self.projection(features), tuple(after)
+
+    def _find_records(self, ids: Tensor, labels: Tensor | None) -> Records:
+        """Return where records start in a window (B, T), and what is known of each."""
+        is_end = ids.t()[:, :, None] == self.config.vocab_size - 1
+        is_start = is_end.to(self.output.weight.dtype)
+        if self.labels is None:
+            return Records(is_start, None)
+        if labels is None:
+            return Records(
+                is_start, is_start.new_zeros(*is_start.shape[:2], self.config.label_size)
+            )
+        table = F.pad(self.labels.weight, (0, 0, 1, 0))  # row 0: nothing is known
+        return Records(is_start, F.embedding(labels.transpose(0, 1), table).sum(2))
 
     @property
     def _stack(self) -> Iterable[RecurrentLayer]:
@@ -137,55 +168,114 @@ class CharRNN(nn.Module):
         return features * mask.bernoulli_(kept, generator=generator).div_(kept).to(features.dtype)
 
 
+class Records(NamedTuple):
+    """Where records start in a window, and what is known of them.
+
+    is_start: (T, B, 1), 1 where the input is the end before a record, else 0. labels: (T, B, A),
+    the sum of the embeddings of the record's labels; None in a network without labels.
+    """
+
+    is_start: Tensor
+    labels: Tensor | None
+
+
 class RecurrentLayer(nn.Module):
     """Maps (T, B, I) and a state to (T, B, H) and the next state; a single-layer module of torch.
 
     Time comes first in here, because that is how the kernels read it.
+
+    Where a record starts, h becomes h_0 = initial + U e, and an LSTM's c becomes 0; W e is added to
+    the gates at every step. e is the sum of the embeddings of the record's labels.
     """
 
-    def __init__(
-        self,
-        cell: str,
-        nonlinearity: str,
-        input_size: int,
-        hidden_size: int,
-        has_learned_state: bool,
-    ) -> None:
+    def __init__(self, config: ModelConfig, input_size: int) -> None:
         super().__init__()
-        self.kind = nonlinearity if cell == "rnn" else cell
+        cell = config.cell
+        hidden_size = config.hidden_size
+        self.kind = config.nonlinearity if cell == "rnn" else cell
         if cell == "rnn":
-            kernel = "relu" if nonlinearity == "relu" else "tanh"
+            kernel = "relu" if config.nonlinearity == "relu" else "tanh"
             self.cell: nn.RNNBase = nn.RNN(input_size, hidden_size, nonlinearity=kernel)
         else:
             self.cell = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](input_size, hidden_size)
-        parts = 2 if cell == "lstm" else 1
-        self.initial = nn.Parameter(torch.zeros(parts, hidden_size), has_learned_state)
+        is_learned = config.initial_state == "learned"
+        self.initial = nn.Parameter(torch.zeros(config.state_parts, hidden_size), is_learned)
+        self.has_labels = config.label_count > 0
+        if self.has_labels:
+            rows = GATES[cell] * hidden_size
+            self.weight_label = nn.Parameter(torch.zeros(rows, config.label_size))
+            self.initial_label = nn.Parameter(torch.zeros(hidden_size, config.label_size))
         self._initialise(cell)
 
     def initial_state(self, batch_size: int) -> LayerState:
         """Return the state before any text: zero, or what was learned; each part (B, H)."""
         return tuple(part.expand(batch_size, -1) for part in self.initial.unbind())
 
-    def forward(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+    def forward(
+        self, inputs: Tensor, state: LayerState, records: Records | None = None
+    ) -> tuple[Tensor, LayerState]:
         """Run over T characters: (T, B, I) → (T, B, H) and the state after the last."""
         device = inputs.device.type
-        if device == "mps":
-            return run_plain(self.kind, inputs, state, self._weights)
-        if device == "cpu" and self.kind != "lstm":  # where torch loops over small operations
+        if self.kind == "lstm" and device != "mps":
+            return self._run_lstm(inputs, state, records)
+        weights = self._weights
+        resets = None
+        if records is not None:
+            resets = Resets(records.is_start, self._first_states(records))
+            if records.labels is not None:
+                inputs = torch.cat((inputs, records.labels.to(inputs.dtype)), 2)
+                weights = (torch.cat((weights[0], self.weight_label), 1), *weights[1:])
+        is_plain = device == "mps" or (device != "cpu" and records is not None)
+        if is_plain:  # cuDNN cannot set the state of these cells anew inside a window
+            return run_plain(self.kind, inputs, state, weights, resets)
+        if device == "cpu":  # where torch loops over small operations
             if self.kind == "gru":
-                outputs = run_gru(inputs, state[0], self._weights)
+                outputs = run_gru(inputs, state[0], weights, resets)
             else:
-                outputs = run_rnn(inputs, state[0], self._weights, self.kind)
+                outputs = run_rnn(inputs, state[0], weights, self.kind, resets)
             return outputs, (outputs[-1],)
         if self.kind == "logistic":
             return self._run_logistic(inputs, state)
         # torch's layers have a dimension for their number, which is one here.
-        h = state[0][None].contiguous()
-        if self.kind == "lstm":
-            outputs, (h, c) = self.cell(inputs, (h, state[1][None].contiguous()))
-            return outputs, (h[0], c[0])
-        outputs, h = self.cell(inputs, h)
+        outputs, h = self.cell(inputs, state[0][None].contiguous())
         return outputs, (h[0],)
+
+    def _first_states(self, records: Records) -> Tensor:
+        """Return h_0 (T, B, H) where a record starts, 0 elsewhere."""
+        first = self.initial[0]
+        if records.labels is not None:
+            first = first + F.linear(records.labels, self.initial_label)
+        return records.is_start * first
+
+    def _run_lstm(
+        self, inputs: Tensor, state: LayerState, records: Records | None
+    ) -> tuple[Tensor, LayerState]:
+        """Run an LSTM by oneDNN or cuDNN, which know nothing of records.
+
+        So what happens at a record's start is said by inputs. One closes the gates i and f, so that
+        c = f c + i g and h = o tanh(c) are exactly 0. One step later another brings W h_0, as h_0
+        itself would have. h_0 is added to the output at the start.
+        """
+        h, c = (part[None].contiguous() for part in state)
+        if records is None:
+            outputs, (h, c) = self.cell(inputs, (h, c))
+            return outputs, (h[0], c[0])
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weights
+        closed = weight_ih.new_zeros(4, self.cell.hidden_size, 1)
+        closed[:2] = _CLOSED  # i and f come first
+        after_start = F.pad(records.is_start[:-1], (0, 0, 0, 0, 1, 0))
+        features = [inputs, records.is_start, after_start]
+        columns = [weight_ih, closed.flatten(0, 1), weight_hh @ self.initial[0, :, None]]
+        if records.labels is not None:
+            features += [records.labels, after_start * records.labels]
+            columns += [self.weight_label, weight_hh @ self.initial_label]
+        weights = [torch.cat(columns, 1), weight_hh, bias_ih, bias_hh]
+        inputs = torch.cat([each.to(inputs.dtype) for each in features], 2)
+        with warnings.catch_warnings():  # cuDNN wants these four next to each other in memory
+            warnings.filterwarnings("ignore", message="RNN module weights", category=UserWarning)
+            outputs, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, True, False, False)
+        outputs = outputs + self._first_states(records).to(outputs.dtype)
+        return outputs, (outputs[-1], c[0])
 
     @property
     def _weights(self) -> Weights:
@@ -219,6 +309,9 @@ class RecurrentLayer(nn.Module):
         scale = 2.0 if self.kind == "logistic" else 1.0
         for block in weight_ih.chunk(GATES[cell]):
             nn.init.normal_(block, std=scale / math.sqrt(block.shape[1]))
+        if self.has_labels:
+            nn.init.normal_(self.weight_label, std=1 / math.sqrt(self.weight_label.shape[1]))
+            # `initial_label` stays zero: the state learns what to begin with.
         for block in weight_hh.chunk(GATES[cell]):
             nn.init.orthogonal_(block, gain=scale * scale)
         bias_ih.zero_()

@@ -13,11 +13,11 @@ from charrnn.analysis.statistics import CorpusStats, measure_text
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import open_sources_as_corpus
-from charrnn.data.split import hash_segments, record_ends
+from charrnn.data.split import hash_segments, line_ends
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source, open_sources
 from charrnn.text.kinds import inspect_sources
-from charrnn.text.reader import count_documents, iter_text, text_options
+from charrnn.text.reader import iter_text, text_options
 from charrnn.text.vocab import MAX_ALPHABET, Ids, Vocab
 from charrnn.training.plan import Plan, make_plan
 
@@ -74,7 +74,6 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
     Raises:
         CorpusError: it is missing, empty or undecodable.
     """
-    end = config.document_end
     with open_sources(locate_texts(paths)) as found:
         sources = inspect_sources(found, config)
 
@@ -99,7 +98,7 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         if is_small:
             corpus = open_sources_as_corpus(found, config, is_verified=True)
         compressors = whole_bpc(pieces())
-        documents = None if end is None else count_documents(pieces(), end)
+        documents = None
         is_text = config.unit == "char"
         unlike = find_unlike([(each.name, pieces([each])) for each in sources if is_text])
     if corpus is None:
@@ -139,7 +138,7 @@ def _known_line_share(train: Ids, held_out_parts: Sequence[Ids], vocab: Vocab) -
     """Return how many of the held-out lines stand in the training part too."""
     hashes = []
     for ids in (train, np.concatenate([part[:_COMPARED_TOKENS] for part in held_out_parts])):
-        ends = record_ends(ids, vocab, None)
+        ends = line_ends(ids, vocab)
         is_filled = np.diff(ends, prepend=0) > 1  # not only a newline
         hashes.append(hash_segments(ids, vocab, ends)[is_filled])
     learned, held_out = hashes

@@ -5,8 +5,9 @@ It is the text of the model's own run, not that of a model that the run may have
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 
-from charrnn.analysis.copies import LEAST_SPAN, CopyReport, KnownLines, find_copies
+from charrnn.analysis.copies import LEAST_SPAN, CopyReport, KnownLines, Span, find_copies
 from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TextConfig
@@ -42,24 +43,31 @@ class OwnText:
             CorpusError: a file cannot be read any more.
             VocabError: the text has characters that the model does not know.
         """
-        vocab = self.corpus.vocab
-        if vocab.has_end and "\n" not in vocab.alphabet:
-            # Lines are records: their newlines are ends, of one character too.
-            read = find_copies(text.replace("\n", END), self._learned, vocab, least)
-            found = replace(read, text=text, longest=read.longest.replace(END, "\n"))
-        else:
-            found = find_copies(text, self._learned, vocab, least)
+        found = self._find_copies(text, least)
         place = self._find_in_files(found.longest) if found.spans else None
         return found if place is None else replace(found, file=place[0], line=place[1])
+
+    def _find_copies(self, text: str, least: int) -> CopyReport:
+        """Find copies of a text in which newlines, or marks, stand between records."""
+        kind = self.corpus.record_kind
+        mark = {"line": "\n", "document": self.config.document_end}.get(kind)
+        if not mark or mark not in text:
+            return find_copies(text, self._learned, self.corpus.vocab, least)
+        found = find_copies(text.replace(mark, END), self._learned, self.corpus.vocab, least)
+        # Where each character, and the end of the text, stands in the text with its marks.
+        sizes = [len(mark) if char == END else 1 for char in found.text]
+        places = [0, *accumulate(sizes)]
+        spans = tuple(Span(places[start], places[stop]) for start, stop in found.spans)
+        longest = found.longest.replace(END, mark)
+        return replace(found, text=text, spans=spans, longest=longest)
 
     @cached_property
     def lines(self) -> KnownLines:
         """The lines of the text, held-out ones too."""
         corpus = self.corpus
-        learned, val, test = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
-        if corpus.vocab.has_end:  # records are not cut
-            return KnownLines([part.replace(END, "\n") for part in (learned, val, test)])
-        if corpus.split_method != "tail":
+        parts = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
+        learned, val, test = (part.replace(END, "\n") for part in parts)
+        if corpus.split_method != "tail" or corpus.record_kind:
             return KnownLines([learned, val, test])
         # A tail may begin inside a line; a --val-file begins a line of its own.
         has_val_file = self.config.val_file is not None

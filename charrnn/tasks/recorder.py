@@ -27,6 +27,7 @@ from charrnn.training import reports
 
 _MACHINE = ("device", "precision", "threads")
 _SAMPLE_CHARS = 240  # three lines of a terminal
+_MOST_RECORDS = 20
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Recorder:
     def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Written:
         """Let the model write a little, always from the same random stream."""
         model = Model(self._model_of(report))
-        text = "".join(model.generate(length=_SAMPLE_CHARS, seed=1))  # so samples compare
+        text = _sample_text(model)
         run.log_sample(report.step, report.val_nats, text)
         return Written(report.step, text)
 
@@ -121,6 +122,8 @@ class Recorder:
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
         figures = _val_figures(report.best_val_nats, report.best_val_windowed_nats) | {
+            "val_end_nats": report.best_val_end_nats,
+            "val_unlabelled_nats": report.best_val_unlabelled_nats,
             "train_eval_nats": report.best_train_eval_nats,
             "baselines_bpc": baselines,
             # Evaluations score a part of the held-out text: a longer run compares with this one.
@@ -151,16 +154,26 @@ class Recorder:
         """Return the averaged weights of an evaluation as a model."""
         summary = self._summary(report.step, report.val_nats, vars(report))
         summary["train_eval_nats"] = report.train_eval_nats
-        return ModelFile(self._started.plan.model, self._corpus.vocab, report.weights, summary)
+        corpus = self._corpus
+        model = self._started.plan.model
+        return ModelFile(model, corpus.vocab, report.weights, summary, labels=corpus.labels)
 
     def _save_state(self, run: RunFolder, report: reports.Snapshot) -> None:
         """Save all that resuming needs, once the logs that lead up to it are on the disk."""
         progress = report.progress | {"logs": run.log_positions()}
         summary = self._summary(report.step, self.best_val_nats, progress)
-        vocab = self._corpus.vocab
+        corpus = self._corpus
         if not self._is_repeatable:
             progress |= {"length_history": None}
-        state = ModelFile(report.model, vocab, report.weights, summary, report.arrays, progress)
+        state = ModelFile(
+            report.model,
+            corpus.vocab,
+            report.weights,
+            summary,
+            report.arrays,
+            progress,
+            corpus.labels,
+        )
         run.save_state(state, report.step, self._request.run.keep_checkpoints)
 
     def _is_as_before(self, started: reports.Started) -> bool:
@@ -180,9 +193,12 @@ class Recorder:
         chosen = as_dict(plan.model) | {
             name: getattr(plan, name) for name in ("seq_len", "batch_size", "learning_rate")
         }
-        del chosen["vocab_size"]
+        for name in ("vocab_size", "has_end", "label_count"):  # these follow from the text
+            del chosen[name]
         settings = self._request.settings | chosen
         settings |= {name: getattr(started, name) for name in _MACHINE}
+        if self._corpus.record_kind in ("", "line") and self._request.text.record_kind is None:
+            settings["lines"] = bool(self._corpus.record_kind)  # as the text decided
         if self._corpus.split_method in SPLITS:
             settings["split"] = self._corpus.split_method
         steps = self._lengths[-1].total_steps if self._lengths else plan.total_steps
@@ -244,6 +260,20 @@ class Recorder:
                 **{name: version(name) for name in ("torch", "numpy")},
             },
         }
+
+
+def _sample_text(model: Model) -> str:
+    """Return what a model writes of one seed, so that samples compare; of records, several."""
+    if not model.config.has_end:
+        return "".join(model.generate(length=_SAMPLE_CHARS, seed=1))
+    records: list[str] = []
+    room = _SAMPLE_CHARS
+    for sample in model.generate_many(count=_MOST_RECORDS, length=_SAMPLE_CHARS, seed=1):
+        if records and len(sample.text) >= room:
+            break
+        records.append(sample.text)
+        room -= len(sample.text) + 1
+    return "\n".join(records)
 
 
 def _val_figures(carried_nats: float | None, windowed_nats: float | None) -> dict[str, Any]:

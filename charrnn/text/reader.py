@@ -1,9 +1,9 @@
 """From the files of a corpus to one stream of characters, in bounded memory.
 
 Bytes are decoded strictly, unless bad ones are to be replaced or skipped. A leading byte order mark
-goes, CRLF and CR become LF, and two files never share a line; with `document_end` each file ends as
-a document does. With unit "byte" nothing is changed: each byte is a character, beyond ASCII a lone
-surrogate as "surrogateescape" makes it, of which `Vocab.encode` makes the byte again.
+goes, CRLF and CR become LF, and two files never share a line. With unit "byte" nothing is changed:
+each byte is a character, beyond ASCII a lone surrogate as "surrogateescape" makes it, of which
+`Vocab.encode` makes the byte again.
 """
 
 import codecs
@@ -23,7 +23,6 @@ from charrnn.text.files import Source, iter_bytes
 from charrnn.text.forms import NORMAL_FORMS, lower
 
 MAX_HELD_CHARS = 1 << 16
-_MAX_BLANKS = 64  # after a document's end that may be overlooked
 
 # A decoder that meets bad bytes writes one of these for each run of them. No codec makes it.
 _BAD = "\udcff"
@@ -63,7 +62,6 @@ def iter_text(
     errors: str = "strict",
     lowercase: bool = False,
     normalize: str = "none",
-    document_end: str | None = None,
     unit: str = "char",
     bad: dict[str, BadBytes] | None = None,
     ends: list[int] | None = None,
@@ -71,10 +69,9 @@ def iter_text(
     """Yield the characters of all sources in pieces of about CHUNK_BYTES of input.
 
     encoding: of the sources that have no codec of their own. errors: "strict", "replace" (by
-    U+FFFD) or "skip". normalize: "none", "nfc" or "nfkc". document_end: after each source comes
-    what it lacks of this; None puts a newline between two sources where the first does not end in
-    one. bad: is filled with what was replaced or skipped, by file. ends: is filled with the number
-    of characters up to the end of each source.
+    U+FFFD) or "skip". normalize: "none", "nfc" or "nfkc". A newline comes between two sources
+    where the first does not end in one. bad: is filled with what was replaced or skipped, by file.
+    ends: is filled with the number of characters up to the end of each source.
 
     Raises:
         ConfigError: the encoding is unknown.
@@ -92,14 +89,12 @@ def iter_text(
         texts = (map(lower, pieces) for pieces in texts)
     if form := NORMAL_FORMS.get(normalize):
         texts = (_iter_normalized(pieces, form) for pieces in texts)
-    if document_end is None:
-        return iter_joined(texts, ends, separator="\n")
-    return iter_ended(texts, document_end, ends)
+    return iter_joined(texts, ends, separator="\n")
 
 
 def text_options(config: TextConfig) -> dict[str, Any]:
     """Return the keyword arguments of `iter_text` that read a text as `config` says."""
-    names = ("encoding", "errors", "lowercase", "normalize", "document_end", "unit")
+    names = ("encoding", "errors", "lowercase", "normalize", "unit")
     return {name: getattr(config, name) for name in names}
 
 
@@ -118,54 +113,6 @@ def iter_blocks(pieces: Iterable[str], block_chars: int) -> Iterator[str]:
         room -= len(piece) - start
     if room < block_chars:
         yield "".join(held)
-
-
-def missing_end(text: str, end: str) -> str:
-    r"""Return what `text` lacks of `end` at its end, blanks after a whole end left aside.
-
-    >>> missing_end("a document\n", end="\n\n"), missing_end("a document\n---\n", end="---")
-    ('\n', '')
-    """
-    if text.rstrip().endswith(end):
-        return ""
-    present = next(n for n in range(len(end), -1, -1) if text.endswith(end[:n]))
-    return end[present:]
-
-
-def iter_ended(
-    texts: Iterable[Iterable[str]], end: str, ends: list[int] | None = None
-) -> Iterator[str]:
-    """Yield the pieces of all texts, and after each text that is not empty its `missing_end`.
-
-    ends: is filled with the number of characters up to the end of each text.
-    """
-    chars = 0
-    for pieces in texts:
-        last = ""
-        for piece in pieces:
-            yield piece
-            chars += len(piece)
-            last = (last + piece)[-len(end) - _MAX_BLANKS :]
-        if last and (missing := missing_end(last, end)):
-            yield missing
-            chars += len(missing)
-        if ends is not None:
-            ends.append(chars)
-
-
-def count_documents(pieces: Iterable[str], end: str) -> int:
-    """Count how often `end` occurs in a text, from the left and without overlaps.
-
-    >>> count_documents(["one-", "-two--", "three"], end="--")
-    2
-    """
-    documents = 0
-    rest = ""
-    for piece in pieces:
-        *before, rest = (rest + piece).split(end)
-        documents += len(before)
-        rest = rest[max(0, len(rest) - len(end) + 1) :]  # an end may continue in the next piece
-    return documents
 
 
 def _iter_decoded(

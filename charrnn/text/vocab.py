@@ -95,15 +95,19 @@ class Vocab:
         return cls("", has_bytes=True, is_binary=True, has_end=has_end)
 
     def union(self, other: Vocab) -> Vocab:
-        """Return the vocabulary of all tokens that either has."""
+        """Return the vocabulary of all tokens that either has.
+
+        Raises:
+            ConfigError: one has bytes alone, or the other has records and this one has not.
+        """
         if self.is_binary != other.is_binary:
             raise ConfigError(
                 "a model of bytes and one of characters cannot share a text; give the same --unit"
             )
-        if self.has_end != other.has_end:
+        if other.has_end and not self.has_end:
             raise ConfigError(
-                "a model of records and one of running text cannot share a text; give both the "
-                "same --lines, --files or --document-end, or --no-lines"
+                "this is running text, and the model reads records; say what a record is, by "
+                "--lines, --files or --document-end"
             )
         if self.is_binary:
             return self

@@ -8,8 +8,11 @@ but the cursor.
 S = tokens of the split, B = lanes, T = window length.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -33,12 +36,27 @@ class Cursor:
     window: int = 0
 
 
+class Window(NamedTuple):
+    """What a step reads: inputs and, one token further on, targets, each (B, T) int64.
+
+    labels: (B, T, C) int64, the rows of the labels of each position's record; None without labels.
+    """
+
+    inputs: Any
+    targets: Any
+    labels: Any = None
+
+    def select(self, lanes: slice) -> Window:
+        """Return the window of some of the lanes."""
+        return Window(*(part if part is None else part[lanes] for part in self))
+
+
 @dataclass(frozen=True)
 class Lanes:
-    """Cuts `ids` (S,) into windows: B lanes of T tokens and the one after them.
+    """Cuts `ids` (S,) into windows of B lanes of T tokens.
 
-    >>> Lanes(np.arange(9), batch_size=2, seq_len=2, seed=1).read(Cursor()).shape
-    (2, 3)
+    >>> Lanes(np.arange(9), batch_size=2, seq_len=2, seed=1).read(Cursor()).targets.shape
+    (2, 2)
     """
 
     ids: Ids
@@ -59,12 +77,16 @@ class Lanes:
         """Return the number of windows in an epoch; at least one."""
         return self._layout(epoch)[1] // self.seq_len
 
-    def read(self, cursor: Cursor) -> NDArray[np.int64]:
-        """Return the window at `cursor` (B, T + 1): inputs, and one token further on, targets."""
+    def read(self, cursor: Cursor) -> Window:
+        """Return the window at `cursor`."""
         start, length = self.position(cursor)
         lane = np.arange(self.batch_size)[:, None] * length
-        block: Ids = self.ids[lane + start + np.arange(self.seq_len + 1)]
-        return block.astype(np.int64)
+        block = self.ids[lane + start + np.arange(self.seq_len + 1)].astype(np.int64)
+        return Window(block[:, :-1], block[:, 1:])
+
+    def carries_state(self, before: Cursor, after: Cursor) -> bool:
+        """Return whether `after` goes on where `before` ends; an epoch starts somewhere else."""
+        return before.epoch == after.epoch
 
     def position(self, cursor: Cursor) -> tuple[int, int]:
         """Return where the first lane's window starts in the text, and a lane's length."""
@@ -100,6 +122,23 @@ def _random_offset(seed: int, epoch: int, choices: int) -> int:
     return int(np.random.default_rng([seed, epoch]).integers(choices))
 
 
+class AnyLanes(Protocol):
+    """What reads a text in windows: `Lanes`, or `RecordLanes` where it is made of records."""
+
+    @property
+    def ids(self) -> Ids: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def seq_len(self) -> int: ...
+
+    def read(self, cursor: Cursor) -> Window: ...
+
+    def position(self, cursor: Cursor) -> tuple[int, int]: ...
+
+
 class Batches:
     """Hands over the windows of `lanes` on the device that trains.
 
@@ -108,29 +147,35 @@ class Batches:
     goes through pinned memory, from which it is copied while the GPU computes.
     """
 
-    def __init__(self, lanes: Lanes, vocab: Vocab, device: torch.device) -> None:
+    def __init__(self, lanes: AnyLanes, vocab: Vocab, device: torch.device) -> None:
         self._lanes = lanes
         self._vocab = vocab
         self._device = device
         has_room = lanes.ids.nbytes <= _LARGEST_SHARE * free_bytes(device)
-        self._text = send_text(lanes.ids, device) if has_room else None
+        is_cut_there = isinstance(lanes, Lanes) and has_room
+        self._text = send_text(lanes.ids, device) if is_cut_there else None
 
-    def read(self, cursor: Cursor) -> tuple[Tensor, Tensor, int]:
-        """Return the inputs and targets (B, T) int64 at `cursor`, and the targets' characters."""
+    def read(self, cursor: Cursor) -> tuple[Window, int]:
+        """Return the window at `cursor`, as tensors, and how many characters its targets are."""
         lanes = self._lanes
         chars = lanes.batch_size * lanes.seq_len
         if self._text is None or self._vocab.has_bytes:
             window = lanes.read(cursor)
             if self._vocab.has_bytes:  # several tokens may write one character
-                chars = self._vocab.count_characters(window[:, 1:].ravel())
+                chars = self._vocab.count_characters(window.targets.ravel())
         if self._text is not None:
             block = cut(self._text, *lanes.position(cursor), lanes.batch_size, lanes.seq_len)
-        elif self._device.type == "cuda":  # without pinning, the copy would wait for the GPU
-            pinned = torch.from_numpy(window).pin_memory()
-            block = pinned.to(self._device, non_blocking=True)
-        else:
-            block = torch.from_numpy(window).to(self._device)
-        return block[:, :-1], block[:, 1:], chars
+            return Window(block[:, :-1], block[:, 1:]), chars
+        return Window(*map(self._send, window)), chars
+
+    def _send(self, part: NDArray[np.int64] | None) -> Tensor | None:
+        """Return an array as a tensor on the device."""
+        if part is None:
+            return None
+        tensor = torch.from_numpy(part)
+        if self._device.type == "cuda":  # without pinning, the copy would wait for the GPU
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -91,7 +91,12 @@ def choose_plan(
         speeds[key] = max(measured, speeds.get(key, 0.0))
         return speeds[key]
 
-    plan = make_plan(config, vocab_size, tokens)
+    label_count = None if corpus.train_records is None else len(corpus.labels)
+
+    def plan_of(config: TrainConfig, speed: float = 1.0, seconds: float | None = None) -> Plan:
+        return make_plan(config, vocab_size, tokens, speed, seconds, label_count)
+
+    plan = plan_of(config)
     if config.length_changes and not is_resumed:  # as in the run that is repeated, they come later
         plan = replace(plan, total_steps=None, eval_every=config.eval_every)
     if not is_resumed and config.budget_seconds is not None:
@@ -106,10 +111,10 @@ def choose_plan(
             # The file of speeds may hold anything: clamped like a measured one.
             known = min(highest("layer", measure_speed(device, precision)), _MOST)
             speed = known * world.world_size
-        plan = make_plan(config, vocab_size, tokens, speed)
+        plan = plan_of(config, speed)
         if config.dropout is None:  # it depends on how often the text will be read
             seconds = measure_step(shard_of(plan, world), config, corpus, device, precision)
-            plan = make_plan(config, vocab_size, tokens, speed, seconds)
+            plan = plan_of(config, speed, seconds)
     return check_shard(plan_from_json(world.broadcast(asdict(plan))), world)
 
 
@@ -181,7 +186,7 @@ def measure_speed(device: torch.device, precision: torch.dtype) -> float:
     that wait for each other seldom run at the same time.
     """
     with torch.random.fork_rng(devices=[]):
-        layer = RecurrentLayer("lstm", "tanh", _INPUT_SIZE, _HIDDEN_SIZE, False).to(device)
+        layer = RecurrentLayer(ModelConfig(hidden_size=_HIDDEN_SIZE), _INPUT_SIZE).to(device)
     inputs = torch.ones(_SEQ_LEN, _BATCH_SIZE, _INPUT_SIZE, device=device)
     threads = torch.get_num_threads()
     seconds = _quickest_pass(layer, inputs, precision)

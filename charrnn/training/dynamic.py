@@ -4,7 +4,7 @@ The text is read once, from its start to its end, in one lane. A window is score
 weights take one gradient step on it, and a small step back towards their trained values (Krause et
 al. 2018). No character is scored by weights that have seen it. A copy learns, not the model.
 
-S = tokens, T = window length, M = models.
+T = window length, M = models.
 """
 
 import math
@@ -18,8 +18,9 @@ from charrnn.config import DynamicConfig
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN, State, copy_model, negative_log_likelihood
 from charrnn.state import map_state
-from charrnn.text.vocab import Ids, Vocab
-from charrnn.training.evaluation import OnProgress, Score, make_scores, with_average
+from charrnn.text.vocab import Vocab
+from charrnn.training.batches import Window
+from charrnn.training.evaluation import OnProgress, Score, Stretch, make_scores, with_average
 
 WINDOW = 20
 _DECAY = 0.001
@@ -28,30 +29,31 @@ _TINY = 1e-16  # squares start from it, so that what has no gradient is not divi
 
 def compare_dynamic(
     models: Sequence[CharRNN],
-    ids: Ids,
+    text: Stretch,
     vocab: Vocab,
     config: DynamicConfig,
     on_progress: OnProgress = lambda tokens: None,
 ) -> list[Score]:
-    """Return the score on `ids` (S,) of each model, learning by itself, then of their average.
+    """Return the score on a text of each model, learning by itself, then of their average.
 
     Raises:
         DivergedError: a model learned so fast that its loss is no longer a finite number.
     """
     copies = [_LearningCopy(model, config.dynamic_rate) for model in models]
     device = models[0].output.weight.device
-    totals = np.zeros(len(models) + 1)
-    for start in range(0, len(ids) - 1, WINDOW):
-        block = torch.from_numpy(ids[start : start + WINDOW + 1].astype(np.int64)).to(device)[None]
-        nats = [copy.read(block[:, :-1], block[:, 1:]) for copy in copies]
-        totals += with_average(torch.stack(nats)).sum(1, dtype=torch.float64).cpu().numpy()
+    totals = np.zeros((2, len(models) + 1))  # of all targets, and of ends
+    for start in range(0, len(text.ids) - 1, WINDOW):
+        positions = np.arange(start, min(start + WINDOW, len(text.ids) - 1))[None]
+        window, is_end = text.read(positions, device)
+        nats = with_average(torch.stack([copy.read(window) for copy in copies])).cpu().numpy()
+        totals += [nats.sum(1, dtype=np.float64), nats[:, is_end[0]].sum(1, dtype=np.float64)]
         if not np.isfinite(totals).all():
             raise DivergedError(
                 f"the loss became {totals.max()} at character {start:,} of the text; "
                 f"give a lower --dynamic-rate than {config.dynamic_rate:g}"
             )
-        on_progress(block.shape[1] - 1)
-    return make_scores(totals, ids, vocab)
+        on_progress(positions.size)
+    return make_scores(totals, text, vocab)
 
 
 class _LearningCopy:
@@ -64,19 +66,21 @@ class _LearningCopy:
     def __init__(self, model: CharRNN, rate: float) -> None:
         self._model = copy_model(model)
         self._rate = rate
+        # What a text begins with, and its labels, are no matter of what comes next.
+        still = (".initial", "labels.weight")
         named = self._model.named_parameters()
-        self._weights = [weight for name, weight in named if not name.endswith(".initial")]
+        self._weights = [weight for name, weight in named if not name.endswith(still)]
         self._trained = [weight.detach().clone() for weight in self._weights]
         self._squares = [torch.full_like(weight, _TINY) for weight in self._weights]
         self._windows = 0
         self._state: State | None = None
 
     @torch.enable_grad()
-    def read(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the nats (T,) of `targets` (1, T), which follow `inputs`; then learn from them."""
-        logits, state = self._model(inputs, self._state)
+    def read(self, window: Window) -> Tensor:
+        """Return the nats (T,) of the targets of a window of one lane; then learn from them."""
+        logits, state = self._model(window.inputs, self._state, None, window.labels)
         self._state = map_state(lambda part: part.detach(), state)
-        nats = negative_log_likelihood(logits, targets)
+        nats = negative_log_likelihood(logits, window.targets)
         self._learn(torch.autograd.grad(nats.mean(), self._weights))
         return nats.detach()
 

@@ -3,15 +3,20 @@
 carried: the text is read from its start to its end with the state carried along. windowed:
 consecutive windows of 256 characters, each from the initial state; nanoGPT samples its own.
 Both are total nats over total characters, and leave model and random state as they were. Several
-models read the same blocks, and the average of their probabilities is scored with them.
+models read the same blocks, and the average of their probabilities is scored with them. Records
+are read whole, each from its own initial state; an end counts as a character, and its nats are
+also told apart.
 
 S = tokens, B = lanes, T = window length, M = models.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +26,11 @@ from torch import Tensor
 from charrnn.analysis.baselines import HELD_OUT_TOKENS
 from charrnn.config import TrainConfig
 from charrnn.data.corpus import Corpus
+from charrnn.data.records import Records
 from charrnn.errors import CorpusError, counted
 from charrnn.model.network import CharRNN, State
 from charrnn.text.vocab import Ids, Vocab
+from charrnn.training.batches import Window
 from charrnn.training.distributed import SINGLE_PROCESS, World
 
 WINDOW = 256
@@ -38,10 +45,64 @@ _MOST_AT_THE_END = 10_000_000  # tokens; more would take hours and change no dec
 
 @dataclass(frozen=True)
 class Score:
-    """How well a model predicts a text. The first character is given, so it is not counted."""
+    """How well a model predicts a text. The first character is given, so it is not counted.
+
+    end_nats: of the end of a record, on average; None without records.
+    """
 
     loss_nats: float
     chars: int
+    end_nats: float | None = None
+
+
+class Stretch(NamedTuple):
+    """A stretch of a text: ids (S,), and the records in it; None for running text."""
+
+    ids: Ids
+    records: Records | None = None
+
+    def head(self, tokens: int) -> Stretch:
+        """Return the first ids, so many at most, but one record at least; 0 takes all."""
+        if not tokens or tokens >= len(self.ids):
+            return self
+        if self.records is None:
+            return Stretch(self.ids[:tokens])
+        count = max(1, int(np.searchsorted(self.records.ends, tokens, "right")))
+        ends = self.records.ends[:count]
+        return Stretch(self.ids[: ends[-1]], Records(ends, self.records.labels[:count]))
+
+    def sample(self, tokens: int) -> Stretch:
+        """Return about so many ids: of running text the last, of records every so manieth."""
+        if tokens >= len(self.ids):
+            return self
+        if self.records is None:
+            return Stretch(self.ids[-tokens:])
+        ends = np.asarray(self.records.ends)
+        chosen = np.arange(0, len(ends), -(-len(self.ids) // tokens))
+        starts = np.where(chosen > 0, ends[chosen - 1], 1)
+        parts = [self.ids[a:b] for a, b in zip(starts.tolist(), ends[chosen].tolist(), strict=True)]
+        new_ends = 1 + np.cumsum(ends[chosen] - starts)
+        labels = np.asarray(self.records.labels[chosen])
+        return Stretch(np.concatenate([self.ids[:1], *parts]), Records(new_ends, labels))
+
+    def read(
+        self, positions: NDArray[np.int64], device: torch.device
+    ) -> tuple[Window, NDArray[np.bool_]]:
+        """Return the inputs at `positions` (B, T) as a window, and which targets are ends."""
+        parts: list[Any] = [self.ids[at].astype(np.int64) for at in (positions, positions + 1)]
+        is_end = np.zeros(positions.shape, np.bool_)
+        if self.records is not None:
+            which = np.searchsorted(self.records.ends, positions + 1, "right")
+            is_end = self.records.ends[which] == positions + 2
+            if self.records.labels.shape[1]:
+                parts.append(np.asarray(self.records.labels[which]).astype(np.int64))
+        return Window(*(torch.from_numpy(part).to(device) for part in parts)), is_end
+
+    def without_labels(self) -> Stretch:
+        """Return the same text, of whose records nothing is known."""
+        if self.records is None:
+            return self
+        return Stretch(self.ids, Records(self.records.ends, self.records.labels[:, :0]))
 
 
 OnProgress = Callable[[int], None]
@@ -53,37 +114,42 @@ class FinalScores:
     """The nats per character of a run's best model; None where nothing is held out.
 
     val_compared: on as much held-out text as the baselines are scored on. train_eval: on training
-    text, scored as the held-out text is.
+    text, scored as the held-out text is. val_end: of the end of a record. val_unlabelled: where the
+    labels are not known.
     """
 
     val: float | None = None
     val_windowed: float | None = None
     val_compared: float | None = None
     train_eval: float | None = None
+    val_end: float | None = None
+    val_unlabelled: float | None = None
 
 
 class HeldOut:
     """A corpus's held-out text and as much training text, which several processes score together.
 
     All of it counts at the end, up to 10,000,000 tokens; with eval_chars 0 all there is, always.
-    part: the ids (S,) of it that are used while training, its beginning or all. is_empty: nothing
-    is held out, so there is nothing to score.
+    part: what of it is used while training, its beginning or all. is_empty: nothing is held out, so
+    there is nothing to score.
 
     Raises:
         CorpusError: something is held out, but no character to predict.
     """
 
     def __init__(self, corpus: Corpus, config: TrainConfig, world: World) -> None:
-        val = corpus.val
-        self._whole = val[: _MOST_AT_THE_END + 1] if config.eval_chars else val
+        val = Stretch(corpus.val, corpus.val_records)
+        self._whole = val.head(_MOST_AT_THE_END + 1) if config.eval_chars else val
         self._vocab = corpus.vocab
         self._world = world
-        self.part = val[: config.eval_chars + 1] if config.eval_chars else val
-        self.is_empty = len(val) == 0
-        # Of the training text its end, which is nearest to the held-out text.
+        self._has_labels = len(corpus.labels) > 0
+        self.part = val.head(config.eval_chars + 1) if config.eval_chars else val
+        self.is_empty = len(val.ids) == 0
+        # Of a running text its end, which is nearest to the held-out text.
         self._train = corpus.train
-        self._train_part = corpus.train[-len(self.part) :]
-        if not self.is_empty and self._vocab.count_characters(self.part[1:]) < 1:
+        train = Stretch(corpus.train, corpus.train_records)
+        self._train_part = train.sample(len(self.part.ids))
+        if not self.is_empty and self._vocab.count_characters(self.part.ids[1:]) < 1:
             raise CorpusError(
                 f"{corpus.name} has {counted(corpus.chars, 'character')}, of which "
                 f"{corpus.val_chars} {'is' if corpus.val_chars == 1 else 'are'} held out for "
@@ -94,7 +160,7 @@ class HeldOut:
     @property
     def part_chars(self) -> int:
         """How many characters are used while training."""
-        return self._vocab.count_characters(self.part)
+        return self._vocab.count_characters(self.part.ids)
 
     @cached_property
     def naive_nats(self) -> dict[str, float]:
@@ -105,7 +171,7 @@ class HeldOut:
         """
         if self.is_empty:
             return {}
-        targets = self.part[1 : _MOST_COUNTED + 1]
+        targets = self.part.ids[1 : _MOST_COUNTED + 1]
         chars = max(self._vocab.count_characters(targets), 1)
         size = self._vocab.size
         counts = 1 + np.bincount(self._train[-_MOST_COUNTED:], minlength=size)  # none is impossible
@@ -139,16 +205,29 @@ class HeldOut:
             train_eval_nats = self.score_train(model, on_progress)
         whole = self._whole
         carried = part_nats
-        if len(self.part) < len(whole):
-            carried = self._carried(model, whole, on_progress)
-        windowed = compare_windowed([model], whole, self._vocab, on_progress, world=self._world)[0]
+        windowed = end = unlabelled = None
+        if whole.records is None:
+            if len(self.part.ids) < len(whole.ids):
+                carried = self._carried(model, whole, on_progress)
+            windowed = compare_windowed(
+                [model], whole, self._vocab, on_progress, world=self._world
+            )[0].loss_nats
+        else:  # a window of 256 characters would cut records
+            score = self._score(model, whole, on_progress)
+            carried = score.loss_nats
+            end = score.end_nats
+            if self._has_labels:
+                unlabelled = self._carried(model, whole.without_labels(), on_progress)
         compared = carried
-        if len(whole) > HELD_OUT_TOKENS:
-            compared = self._carried(model, whole[:HELD_OUT_TOKENS], on_progress)
-        return FinalScores(carried, windowed.loss_nats, compared, train_eval_nats)
+        if len(whole.ids) > HELD_OUT_TOKENS:
+            compared = self._carried(model, whole.head(HELD_OUT_TOKENS), on_progress)
+        return FinalScores(carried, windowed, compared, train_eval_nats, end, unlabelled)
 
-    def _carried(self, model: CharRNN, ids: Ids, on_progress: OnProgress) -> float:
-        return evaluate_carried(model, ids, self._vocab, on_progress, self._world).loss_nats
+    def _carried(self, model: CharRNN, text: Stretch, on_progress: OnProgress) -> float:
+        return self._score(model, text, on_progress).loss_nats
+
+    def _score(self, model: CharRNN, text: Stretch, on_progress: OnProgress) -> Score:
+        return compare_carried([model], text, self._vocab, on_progress, self._world)[0]
 
 
 def evaluate_carried(
@@ -158,32 +237,36 @@ def evaluate_carried(
     on_progress: OnProgress = lambda tokens: None,
     world: World = SINGLE_PROCESS,
 ) -> Score:
-    """Return the score on `ids` (S,) with the state carried from start to end.
+    """Return the score on running text, `ids` (S,), with the state carried from start to end.
 
     The text is read in lanes. Each but the first also reads the 256 characters before its own,
     which are not counted; what a state remembers of earlier text is too little to change the third
     decimal. Several processes share the lanes, or windows, of each block.
     """
-    return compare_carried([model], ids, vocab, on_progress, world)[0]
+    return compare_carried([model], Stretch(ids), vocab, on_progress, world)[0]
 
 
 def compare_carried(
     models: Sequence[CharRNN],
-    ids: Ids,
+    text: Stretch,
     vocab: Vocab,
     on_progress: OnProgress = lambda tokens: None,
     world: World = SINGLE_PROCESS,
 ) -> list[Score]:
     """Return each model's score as `evaluate_carried` does, then that of their average."""
-    targets = len(ids) - 1
+    targets = len(text.ids) - 1
     lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
     length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
-    return _score(models, ids, vocab, _carried_blocks(targets, lanes, length), on_progress, world)
+    if text.records is None:
+        blocks = _carried_blocks(targets, lanes, length)
+    else:
+        blocks = _record_blocks(text.records, lanes, length)
+    return _score(models, text, vocab, blocks, on_progress, world)
 
 
 def compare_windowed(
     models: Sequence[CharRNN],
-    ids: Ids,
+    text: Stretch,
     vocab: Vocab,
     on_progress: OnProgress = lambda tokens: None,
     window: int = WINDOW,
@@ -191,8 +274,8 @@ def compare_windowed(
 ) -> list[Score]:
     """Return each model's score on windows from the initial state, then that of their average."""
     at_once = max(1, min(_WINDOWS_AT_ONCE, _LARGEST_LOGITS // (window * vocab.size)))
-    blocks = _windowed_blocks(len(ids) - 1, window, at_once)
-    return _score(models, ids, vocab, blocks, on_progress, world)
+    blocks = _windowed_blocks(len(text.ids) - 1, window, at_once)
+    return _score(models, text, vocab, blocks, on_progress, world)
 
 
 def with_average(nats: Tensor) -> Tensor:
@@ -204,10 +287,14 @@ def with_average(nats: Tensor) -> Tensor:
     return torch.cat((nats, average))
 
 
-def make_scores(loss_sums: NDArray[np.float64], ids: Ids, vocab: Vocab) -> list[Score]:
-    """Return the scores per character of whole texts' nats (M + 1,)."""
-    chars = vocab.count_characters(ids[1:])
-    return [Score(total / max(chars, 1), chars) for total in loss_sums.tolist()]
+def make_scores(totals: NDArray[np.float64], text: Stretch, vocab: Vocab) -> list[Score]:
+    """Return the scores of a whole text's nats (2, M + 1): of all targets, and of ends."""
+    chars = vocab.count_characters(text.ids[1:])
+    scores = [Score(total / max(chars, 1), chars) for total in totals[0].tolist()]
+    if text.records is None:
+        return scores
+    each_end = (totals[1] / len(text.records)).tolist()
+    return [replace(score, end_nats=nats) for score, nats in zip(scores, each_end, strict=True)]
 
 
 Block = tuple[NDArray[np.int64], NDArray[np.bool_], bool]
@@ -231,41 +318,59 @@ def _windowed_blocks(targets: int, window: int, at_once: int) -> Iterator[Block]
         yield positions, positions < targets, True
 
 
+def _record_blocks(records: Records, lanes: int, length: int) -> Iterator[Block]:
+    """Yield blocks in which each lane has whole records."""
+    ends = np.asarray(records.ends)
+    cuts = np.searchsorted(ends, np.arange(1, lanes) * ends[-1] // lanes)
+    starts = np.unique(np.concatenate(([0], ends[cuts] - 1)))  # the end before a record is read
+    stops = np.append(starts[1:], ends[-1] - 1)
+    longest = int((stops - starts).max())
+    for begin in range(0, longest, length):
+        positions = starts[:, None] + np.arange(begin, min(begin + length, longest))
+        yield positions, positions < stops[:, None], begin == 0
+
+
 @torch.inference_mode()
 def _score(
     models: Sequence[CharRNN],
-    ids: Ids,
+    text: Stretch,
     vocab: Vocab,
     blocks: Iterator[Block],
     on_progress: OnProgress,
     world: World,
 ) -> list[Score]:
     """Return the scores of each model, then of their average, over every position that counts."""
-    totals = np.zeros(len(models) + 1)
+    totals = np.zeros((2, len(models) + 1))  # of all targets, and of ends
     states: list[State | None] = [None] * len(models)
     for positions, is_counted, is_new in blocks:
         own = world.shard(len(positions))
         if own.start < own.stop:
             before = [None] * len(models) if is_new else states
-            nats, states = _read_block(models, ids, positions[own], before)
-            totals += nats[:, is_counted[own].T.ravel()].sum(1, dtype=np.float64)
+            nats, states, is_end = _read_block(models, text, positions[own], before)
+            counted = is_counted[own].T.ravel()
+            totals[0] += nats[:, counted].sum(1, dtype=np.float64)
+            if text.records is not None:
+                totals[1] += nats[:, counted & is_end].sum(1, dtype=np.float64)
         on_progress(int(is_counted.sum()))
     world.all_reduce_sum([torch.from_numpy(totals)])
-    return make_scores(totals, ids, vocab)
+    return make_scores(totals, text, vocab)
 
 
 def _read_block(
     models: Sequence[CharRNN],
-    ids: Ids,
+    text: Stretch,
     positions: NDArray[np.int64],
     states: Sequence[State | None],
-) -> tuple[NDArray[np.float32], list[State | None]]:
-    """Return the nats (M + 1, T·B) of a block's targets, and each model's state after it."""
-    device = models[0].output.weight.device
-    clipped = np.minimum(positions, len(ids) - 2)  # positions beyond the text do not count
-    inputs, targets = (
-        torch.from_numpy(ids[at].astype(np.int64)).to(device) for at in (clipped, clipped + 1)
-    )
-    read = [m.token_losses(inputs, targets, s) for m, s in zip(models, states, strict=True)]
+) -> tuple[NDArray[np.float32], list[State | None], NDArray[np.bool_]]:
+    """Return the nats (M + 1, T·B) of a block's targets, and each model's state after it.
+
+    Returns also which targets are ends (T·B,).
+    """
+    clipped = np.minimum(positions, len(text.ids) - 2)  # positions beyond the text do not count
+    window, is_end = text.read(clipped, models[0].output.weight.device)
+    read = [
+        model.token_losses(window.inputs, window.targets, state, window.labels)
+        for model, state in zip(models, states, strict=True)
+    ]
     nats = with_average(torch.stack([nats for nats, _ in read])).cpu().numpy()
-    return nats, [state for _, state in read]
+    return nats, [state for _, state in read], is_end.T.ravel()

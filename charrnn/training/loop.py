@@ -182,7 +182,7 @@ class _Run:
         state = self._state
         state.clock.end_steps(len(results))
         if state.plan.total_steps is None:
-            tokens = len(self._held_out.part)
+            tokens = len(self._held_out.part.ids)
             step = state.trainer.step
             plan = state.clock.fix_steps(step, state.plan, state.config, tokens)
             yield from self.follow(state.repeated_plan() if plan is state.plan else plan)

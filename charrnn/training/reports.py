@@ -139,9 +139,11 @@ class Finished:
     before that evaluation, with dropout; best_train_eval_nats: of training text scored as the
     held-out text is, so that the two compare. best_val_windowed_nats: None where the run was
     stopped, as best_train_eval_nats may be. best_val_compared_nats: on as much held-out text as the
-    baselines are scored on. best_weights: None where it was stopped before the first evaluation.
-    What is best of the held-out text is None then, and where nothing is held out. snapshot: the
-    state at the end, which knows whether there is anything left to do.
+    baselines are scored on. best_val_end_nats: of the end of a record, None for running text;
+    best_val_unlabelled_nats: where no label is known, None without labels. best_weights: None where
+    it was stopped before the first evaluation. What is best of the held-out text is None then, and
+    where nothing is held out. snapshot: the state at the end, which knows whether there is anything
+    left to do.
     """
 
     reason: str
@@ -160,6 +162,8 @@ class Finished:
     best_val_compared_nats: float | None
     best_weights: Arrays | None = field(repr=False)
     snapshot: Snapshot = field(repr=False)
+    best_val_end_nats: float | None = None
+    best_val_unlabelled_nats: float | None = None
 
 
 Report = Started | Progress | Length | Evaluation | Snapshot | Incident | Finished

@@ -337,6 +337,8 @@ class TrainingState:
             best_train_eval_nats=scores.train_eval,
             best_val_windowed_nats=scores.val_windowed,
             best_val_compared_nats=scores.val_compared,
+            best_val_end_nats=scores.val_end,
+            best_val_unlabelled_nats=scores.val_unlabelled,
             best_weights=best.weights,
             snapshot=snapshot,
         )

@@ -15,6 +15,7 @@ from charrnn.model.cuda_graph import GraphRunner
 from charrnn.model.device import autocast, has_bf16, lacks_kernel
 from charrnn.model.network import CharRNN, State, copy_model
 from charrnn.state import iter_arrays, map_state, select_rows
+from charrnn.training.batches import Window
 from charrnn.training.distributed import BucketedAllReduce, World
 from charrnn.training.memory import is_out_of_memory
 from charrnn.training.optimizer import Optimizer, clip_gradients, update_average
@@ -64,13 +65,12 @@ class TrainStep:
 
     def __call__(
         self,
-        inputs: Tensor,
-        targets: Tensor,
+        window: Window,
         state: State | None,
         learning_rate: Number,
         ema_weight: Number,
     ) -> tuple[Tensor, State]:
-        """Make one update from a window (B, T); return its figures and the state after it.
+        """Make one update from a window of tensors; return its figures and the state after it.
 
         ema_weight: how far the average moves towards the weights, 0 to 1.
 
@@ -79,7 +79,7 @@ class TrainStep:
         state can be carried on. Where they are not finite, weights, moments and average stay.
         """
         # Forward and backward, one micro-batch after another.
-        loss_sum, state = self._accumulate_gradients(inputs, targets, state)
+        loss_sum, state = self._accumulate_gradients(window, state)
         has_lost_state = torch.zeros_like(loss_sum, dtype=torch.bool)
         for part in iter_arrays(state):
             has_lost_state |= ~part.isfinite().all()
@@ -116,15 +116,13 @@ class TrainStep:
         checks = torch.stack((is_finite, is_applied, is_finite & ~has_lost_state))
         return torch.cat((torch.stack((loss_sum, grad_norm)), checks.float())), state
 
-    def _accumulate_gradients(
-        self, inputs: Tensor, targets: Tensor, state: State | None
-    ) -> tuple[Tensor, State]:
+    def _accumulate_gradients(self, window: Window, state: State | None) -> tuple[Tensor, State]:
         """Leave the gradients of this process's lanes; return their loss and their final state."""
         while True:
             try:
-                return self._forward_backward(inputs, targets, state)
+                return self._forward_backward(window, state)
             except (MemoryError, RuntimeError) as error:
-                is_smallest = self.micro_batches >= len(inputs)
+                is_smallest = self.micro_batches >= len(window.inputs)
                 if is_smallest or self._graphs.is_capturing or not is_out_of_memory(error):
                     raise
             # Out of the handler, where the error no longer holds the tensors: halve and repeat.
@@ -132,22 +130,22 @@ class TrainStep:
             self.dropout.manual_seed(self.dropout.initial_seed())
             self.set_micro_batches(2 * self.micro_batches)
 
-    def _forward_backward(
-        self, inputs: Tensor, targets: Tensor, state: State | None
-    ) -> tuple[Tensor, State]:
-        loss_sum = torch.zeros((), device=inputs.device)
+    def _forward_backward(self, window: Window, state: State | None) -> tuple[Tensor, State]:
+        count = len(window.inputs)
+        loss_sum = torch.zeros((), device=window.inputs.device)
         states: list[State] = []
-        size = -(-len(inputs) // self.micro_batches)
-        for first in range(0, len(inputs), size):
+        size = -(-count // self.micro_batches)
+        for first in range(0, count, size):
             lanes = slice(first, first + size)
+            own = window.select(lanes)
             before = state
             if before is not None and self.micro_batches > 1:
                 before = select_rows(before, lanes)
             if self._buckets is not None:  # a bucket leaves during the last backward pass
-                self._buckets.begin_backward(is_last=lanes.stop >= len(inputs))
+                self._buckets.begin_backward(is_last=lanes.stop >= count)
             with self._autocast:
                 loss, after = self.model.loss_sum(
-                    inputs[lanes], targets[lanes], before, self.dropout
+                    own.inputs, own.targets, before, self.dropout, own.labels
                 )
             self.scaler.scale(loss / self._tokens).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
@@ -157,15 +155,15 @@ class TrainStep:
             return loss_sum, states[0]
         return loss_sum, map_state(lambda *parts: torch.cat(parts), *states)
 
-    def dry_run(self, inputs: Tensor, targets: Tensor) -> None:
+    def dry_run(self, window: Window) -> None:
         """Find the micro-batches that fit into memory, and whether oneDNN has these kernels."""
         try:
-            self._accumulate_gradients(inputs, targets, None)
+            self._accumulate_gradients(window, None)
         except RuntimeError as error:
             if self.precision != torch.bfloat16 or not lacks_kernel(error):
                 raise
             self.set_precision(torch.float32)
-            self._accumulate_gradients(inputs, targets, None)
+            self._accumulate_gradients(window, None)
         finally:
             self.model.zero_grad()
         if self._world.world_size > 1:

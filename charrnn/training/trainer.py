@@ -29,11 +29,12 @@ from charrnn.model.network import (
     public_name,
 )
 from charrnn.state import iter_arrays, map_state, select_rows
-from charrnn.training.batches import Batches, Cursor, Lanes
+from charrnn.training.batches import Batches, Cursor, Lanes, Window
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.memory import choose_micro_batches
 from charrnn.training.optimizer import Schedule, ema_weight_at
 from charrnn.training.plan import Plan
+from charrnn.training.record_lanes import RecordLanes
 from charrnn.training.step import TrainStep
 
 Arrays = dict[str, NDArray[Any]]
@@ -67,29 +68,29 @@ class StepResult:
 class StaticBuffers:
     """Preallocated inputs and outputs of a step, as CUDA graphs need them.
 
-    inputs, targets: (B, T) int64. state: (B, H) for each layer and part. figures: TrainStep's (5,).
+    window: as a step reads it. state: (B, H) for each layer and part. figures: TrainStep's (5,).
     """
 
-    inputs: Tensor
-    targets: Tensor
+    window: Window
     learning_rate: Tensor
     ema_weight: Tensor
     state: State
     figures: Tensor
 
     @staticmethod
-    def like(state: State, seq_len: int) -> StaticBuffers:
-        """Return buffers for windows of as many lanes as `state` has."""
+    def like(state: State, window: Window) -> StaticBuffers:
+        """Return buffers for a state and windows like these."""
         first: Tensor = next(iter_arrays(state))
-        window = torch.zeros(len(first), seq_len, dtype=torch.int64, device=first.device)
+        parts = Window(*(part if part is None else torch.zeros_like(part) for part in window))
         own = map_state(lambda part: part.detach().clone(), state)
         rates = (first.new_zeros(()), first.new_zeros(()))
-        return StaticBuffers(window, window.clone(), *rates, own, first.new_zeros(5))
+        return StaticBuffers(parts, *rates, own, first.new_zeros(5))
 
-    def fill(self, inputs: Tensor, targets: Tensor, learning_rate: float, ema: float) -> None:
+    def fill(self, window: Window, learning_rate: float, ema: float) -> None:
         """Write the arguments of the next step."""
-        self.inputs.copy_(inputs)
-        self.targets.copy_(targets)
+        for buffer, part in zip(self.window, window, strict=True):
+            if buffer is not None:
+                buffer.copy_(part)
         self.learning_rate.fill_(learning_rate)
         self.ema_weight.fill_(ema)
 
@@ -169,7 +170,7 @@ class Trainer:
         self._schedule = Schedule(self._peak, config)
         self._world = world
         self._own = world.shard(plan.batch_size)
-        self._lanes = Lanes(corpus.train, plan.batch_size, plan.seq_len, config.seed)
+        self._lanes = make_lanes(corpus, plan, config)
         self._batches = Batches(self._lanes, corpus.vocab, device)
         self.cursor = Cursor()
         is_async = is_asynchronous(device)
@@ -187,13 +188,14 @@ class Trainer:
             self._graphs.backend = CudaGraphs(device, self.update.dropout)
         self._pending = PendingResults(is_async=is_async)
         self._state: State | None = None
+        self.update.set_micro_batches(micro_batches)
+        window, _ = self._batches.read(self.cursor)
+        window = window.select(self._own)
         # Only a device that runs ahead needs them: a CPU takes a step's arguments as they are.
         self._buffers: StaticBuffers | None = None
         if is_async:
-            self._buffers = StaticBuffers.like(self._initial_state(), plan.seq_len)
-        self.update.set_micro_batches(micro_batches)
-        inputs, targets, _ = self._batches.read(self.cursor)
-        self.update.dry_run(inputs[self._own], targets[self._own])
+            self._buffers = StaticBuffers.like(self._initial_state(), window)
+        self.update.dry_run(window)
 
     def advance(self, total_steps: int | None) -> list[StepResult]:
         """Read a window and make one update; return the results that are known by now.
@@ -203,9 +205,8 @@ class Trainer:
         the one it left may be what went wrong.
         """
         # The window, and the rates of this step.
-        inputs, targets, chars = self._batches.read(self.cursor)
-        inputs = inputs[self._own]
-        targets = targets[self._own]
+        window, chars = self._batches.read(self.cursor)
+        window = window.select(self._own)
         if total_steps != self._schedule.total_steps:
             self._schedule.change_length(self.step, total_steps)
         self.learning_rate = self.rate_factor * self._schedule.rate_at(self.step)
@@ -217,12 +218,10 @@ class Trainer:
         error = ""
         after: State | None
         if self._buffers is None:
-            figures, after = self.update(
-                inputs, targets, self._state, self.learning_rate, ema_weight
-            )
+            figures, after = self.update(window, self._state, self.learning_rate, ema_weight)
             after = after if figures[4] else None
         else:
-            self._buffers.fill(inputs, targets, self.learning_rate, ema_weight)
+            self._buffers.fill(window, self.learning_rate, ema_weight)
             error = self._update_buffers(self._state)
             figures, after = self._buffers.figures, self._buffers.state
         is_split = self.update.micro_batches != micro_batches
@@ -232,10 +231,10 @@ class Trainer:
         )
         must_read = self._pending.add(figures, known)
 
-        # On to the next window; a new epoch starts from the initial state.
+        # On to the next window; a new epoch of a running text starts from the initial state.
         before = self.cursor
         self.cursor = self._lanes.next(before)
-        self._state = after if self.cursor.epoch == before.epoch else None
+        self._state = after if self._lanes.carries_state(before, self.cursor) else None
         self.step += 1
         return self.flush() if must_read else []
 
@@ -272,7 +271,7 @@ class Trainer:
         buffers = self._buffers
         assert buffers is not None
         rates = (buffers.learning_rate, buffers.ema_weight)
-        figures, after = self.update(buffers.inputs, buffers.targets, state, *rates)
+        figures, after = self.update(buffers.window, state, *rates)
         is_carried = figures[4] > 0
         with torch.no_grad():
             initial = self._initial_state()
@@ -331,6 +330,8 @@ class Trainer:
             for part, tensor in enumerate(layer):
                 lanes = self._world.all_gather(tensor, self._lanes.batch_size)
                 arrays[f"state.{depth}.{part}"] = lanes.cpu().numpy().copy()
+        if isinstance(self._lanes, RecordLanes):
+            arrays |= self._lanes.state_dict()
         rest = {
             "step": self.step,
             "updates": self.update.optimizer.updates,
@@ -356,6 +357,8 @@ class Trainer:
         self.step = int(rest["step"])
         self.update.optimizer.updates = int(rest["updates"])
         self.cursor = self._lanes.check(Cursor(*map(int, rest["cursor"])))
+        if isinstance(self._lanes, RecordLanes):
+            self._lanes.load_state_dict(self.cursor, arrays)
         if "schedule" in rest:
             self._schedule.load_state_dict(rest["schedule"])
         else:  # an older version let the rate jump
@@ -390,6 +393,15 @@ class Trainer:
             names = self.update.optimizer.names
             kinds["average"] = dict(zip(names, self.update.averages, strict=True))
         return {f"{k}.{public_name(n)}": t for k, each in kinds.items() for n, t in each.items()}
+
+
+def make_lanes(corpus: Corpus, plan: Plan, config: TrainConfig) -> Lanes | RecordLanes:
+    """Return what reads the corpus in windows."""
+    size = (plan.batch_size, plan.seq_len, config.seed)
+    records = corpus.train_records
+    if records is None:
+        return Lanes(corpus.train, *size)
+    return RecordLanes(corpus.train, records.ends, records.labels, *size, config.label_dropout)
 
 
 def make_model(plan: Plan, seed: int) -> CharRNN:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from charrnn.config import ModelConfig
 from charrnn.model import kernels
 from charrnn.model.kernels import Weights, run_gru, run_rnn
 from charrnn.model.network import RecurrentLayer
@@ -165,7 +166,8 @@ def test_two_half_windows_are_one_whole(kind: str) -> None:
 
 
 def test_a_gpus_road_to_the_logistic_layer_gives_the_same() -> None:
-    layer, (inputs, state, _) = RecurrentLayer("rnn", "logistic", INPUTS, H, False), arguments()
+    config = ModelConfig(cell="rnn", nonlinearity="logistic", hidden_size=H)
+    layer, (inputs, state, _) = RecurrentLayer(config, INPUTS), arguments()
 
     ours, (last,) = layer(inputs, (state,))
     theirs, (their_last,) = layer._run_logistic(inputs, (state,))

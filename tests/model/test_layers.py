@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.model import network
 from charrnn.model.device import choose_precision
@@ -19,7 +20,10 @@ KINDS = {"lstm": "tanh", "gru": "tanh", "rnn": "relu", "tanh": "tanh", "logistic
 
 def make_layer(name: str) -> RecurrentLayer:
     cell = name if name in ("lstm", "gru") else "rnn"
-    layer = RecurrentLayer(cell, KINDS[name], I, H, has_learned_state=True)
+    config = ModelConfig(
+        cell=cell, nonlinearity=KINDS[name], hidden_size=H, initial_state="learned"
+    )
+    layer = RecurrentLayer(config, I)
     with torch.no_grad():
         for number, weight in enumerate(layer.parameters()):
             weight += 0.1 * torch.randn(weight.shape, generator=seeded(number))

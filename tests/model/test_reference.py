@@ -325,7 +325,8 @@ class TestInitialisation:
         layers = []
         for nonlinearity in ("tanh", "logistic"):
             torch.manual_seed(5)
-            layers.append(RecurrentLayer("rnn", nonlinearity, E, H, False).double())
+            config = ModelConfig(cell="rnn", nonlinearity=nonlinearity, hidden_size=H)
+            layers.append(RecurrentLayer(config, E).double())
         draw = torch.Generator().manual_seed(2)
         inputs = torch.randn(T, B, E, generator=draw, dtype=torch.float64)
         middle = torch.zeros(B, H, dtype=torch.float64)  # tanh's; the logistic's is one half

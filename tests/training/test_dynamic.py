@@ -12,7 +12,7 @@ from charrnn.model.network import CharRNN, negative_log_likelihood
 from charrnn.text.vocab import Vocab
 from charrnn.training import dynamic
 from charrnn.training.dynamic import WINDOW, compare_dynamic
-from charrnn.training.evaluation import with_average
+from charrnn.training.evaluation import Stretch, with_average
 
 VOCAB = Vocab("abcde")
 FAST = DynamicConfig(dynamic_rate=0.01)
@@ -31,7 +31,7 @@ def make_ids(length: int) -> np.ndarray:
 
 def nats_of(model: CharRNN, ids: np.ndarray, config: DynamicConfig = FAST) -> float:
     """Return the nats of the whole text."""
-    score = compare_dynamic([model], ids, VOCAB, config)[0]
+    score = compare_dynamic([model], Stretch(ids), VOCAB, config)[0]
     return score.loss_nats * score.chars
 
 
@@ -78,7 +78,7 @@ def nats_by_character(
     seen: list[torch.Tensor] = []
     with monkeypatch.context() as patch:
         patch.setattr(dynamic, "with_average", lambda n: seen.append(n[0]) or with_average(n))
-        compare_dynamic([model], ids, VOCAB, FAST)
+        compare_dynamic([model], Stretch(ids), VOCAB, FAST)
     return torch.cat(seen).numpy()
 
 
@@ -138,9 +138,9 @@ def test_the_model_and_the_random_state_stay_as_they_were() -> None:
 def test_each_model_learns_by_itself_and_the_average_beats_their_mean() -> None:
     models, ids = [make_network("lstm", 1), make_network("gru", 2)], make_ids(300)
 
-    *single, average = [s.loss_nats for s in compare_dynamic(models, ids, VOCAB, FAST)]
+    *single, average = [s.loss_nats for s in compare_dynamic(models, Stretch(ids), VOCAB, FAST)]
 
-    assert single == [compare_dynamic([m], ids, VOCAB, FAST)[0].loss_nats for m in models]
+    assert single == [compare_dynamic([m], Stretch(ids), VOCAB, FAST)[0].loss_nats for m in models]
     assert average < sum(single) / 2
 
 
@@ -149,7 +149,7 @@ def test_the_loss_is_per_character_where_a_character_takes_several_tokens() -> N
     model = CharRNN(ModelConfig(cell="rnn", vocab_size=vocab.size, embedding_size=3, hidden_size=4))
     ids = vocab.encode("a漢b字" * 9)
 
-    score = compare_dynamic([model], ids, vocab, STILL)[0]
+    score = compare_dynamic([model], Stretch(ids), vocab, STILL)[0]
 
     assert score.chars == 35
     assert score.loss_nats == pytest.approx(static_nats(model, ids) / 35, rel=1e-6)
@@ -158,7 +158,7 @@ def test_the_loss_is_per_character_where_a_character_takes_several_tokens() -> N
 def test_every_token_that_was_scored_is_told_once() -> None:
     told: list[int] = []
 
-    compare_dynamic([make_network()], make_ids(48), VOCAB, FAST, told.append)
+    compare_dynamic([make_network()], Stretch(make_ids(48)), VOCAB, FAST, told.append)
 
     assert told == [20, 20, 7]
 
@@ -169,7 +169,7 @@ def test_a_loss_that_is_no_number_is_an_error_that_names_the_rate() -> None:
         model.output.bias.fill_(torch.inf)
 
     with pytest.raises(DivergedError, match=r"at character 0 .* lower dynamic_rate than 0\.01"):
-        compare_dynamic([model], make_ids(30), VOCAB, FAST)
+        compare_dynamic([model], Stretch(make_ids(30)), VOCAB, FAST)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5])

@@ -14,6 +14,7 @@ from charrnn.model.network import CharRNN, negative_log_likelihood
 from charrnn.text.vocab import Vocab
 from charrnn.training.evaluation import (
     Score,
+    Stretch,
     compare_carried,
     compare_windowed,
     evaluate_carried,
@@ -32,7 +33,7 @@ def make_network(cell: str = "gru", num_layers: int = 1, initial_state: str = "z
 
 
 def evaluate_windowed(model: CharRNN, ids: np.ndarray, vocab: Vocab, window: int = 256) -> Score:
-    return compare_windowed([model], ids, vocab, window=window)[0]
+    return compare_windowed([model], Stretch(ids), vocab, window=window)[0]
 
 
 def make_ids(length: int) -> np.ndarray:
@@ -131,8 +132,8 @@ def make_vocab_network(cell: str, hidden_size: int) -> CharRNN:
 def test_identical_models_average_to_the_single_figure(compare: Compare) -> None:
     model, ids = make_network(), make_ids(2100)
 
-    single, average = compare([model], ids, VOCAB)
-    *each, of_three = compare([model] * 3, ids, VOCAB)
+    single, average = compare([model], Stretch(ids), VOCAB)
+    *each, of_three = compare([model] * 3, Stretch(ids), VOCAB)
 
     assert single == average
     assert each == [single] * 3
@@ -146,9 +147,9 @@ def test_the_average_of_several_is_better_than_their_mean_loss(compare: Compare)
     models = [make_vocab_network(cell, size) for cell, size in (("rnn", 4), ("lstm", 6))]
     ids = make_ids(2100)
 
-    *each, average = compare(models, ids, VOCAB)
+    *each, average = compare(models, Stretch(ids), VOCAB)
 
-    assert each == [compare([model], ids, VOCAB)[0] for model in models]
+    assert each == [compare([model], Stretch(ids), VOCAB)[0] for model in models]
     assert average.loss_nats < sum(score.loss_nats for score in each) / 2  # Jensen
 
 
@@ -160,7 +161,9 @@ def test_the_average_is_the_mean_of_probabilities_not_of_logits() -> None:
     mean = torch.stack([m(tokens[:, :-1])[0].softmax(-1) for m in models]).mean(0)
     expected = -mean.gather(2, tokens[:, 1:, None]).log().mean()
 
-    assert compare_carried(models, ids, VOCAB)[-1].loss_nats == pytest.approx(float(expected))
+    assert compare_carried(models, Stretch(ids), VOCAB)[-1].loss_nats == pytest.approx(
+        float(expected)
+    )
 
 
 @pytest.mark.parametrize("compare", [compare_carried, compare_windowed])
@@ -168,6 +171,6 @@ def test_the_average_is_the_mean_of_probabilities_not_of_logits() -> None:
 def test_every_token_that_was_scored_is_told_once(compare: Compare, length: int) -> None:
     told: list[int] = []
 
-    compare([make_network("rnn")], make_ids(length), VOCAB, told.append)
+    compare([make_network("rnn")], Stretch(make_ids(length)), VOCAB, told.append)
 
     assert sum(told) == length - 1

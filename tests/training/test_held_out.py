@@ -13,7 +13,7 @@ from charrnn.errors import CorpusError
 from charrnn.model.network import CharRNN
 from charrnn.training import evaluation
 from charrnn.training.distributed import SINGLE_PROCESS
-from charrnn.training.evaluation import HeldOut, compare_windowed, evaluate_carried
+from charrnn.training.evaluation import HeldOut, Stretch, compare_windowed, evaluate_carried
 
 BOOK = corpus_from_text("the cat sat on the mat. " * 300)
 
@@ -49,9 +49,9 @@ def test_so_many_characters_are_predicted_while_training_as_are_asked_for() -> N
 def test_as_much_training_text_is_scored_in_the_same_way(eval_chars: int) -> None:
     model = make_network(BOOK)
     text = HeldOut(BOOK, TrainConfig(eval_chars=eval_chars), SINGLE_PROCESS)
-    part = BOOK.train[-len(text.part) :]
+    part = BOOK.train[-len(text.part.ids) :]
 
-    assert len(part) == len(text.part)
+    assert len(part) == len(text.part.ids)
     assert (
         text.score_train(model, lambda _: None)
         == evaluate_carried(model, part, BOOK.vocab).loss_nats
@@ -81,7 +81,7 @@ def test_a_part_gives_way_to_the_whole_at_the_end() -> None:
     scores = text.score_whole(model, 9.0, None, lambda _: None)
 
     assert scores.val == scores.val_compared == evaluate_carried(model, val, vocab).loss_nats
-    assert scores.val_windowed == compare_windowed([model], val, vocab)[0].loss_nats
+    assert scores.val_windowed == compare_windowed([model], Stretch(val), vocab)[0].loss_nats
     assert scores.train_eval == text.score_train(model, lambda _: None)
 
 
@@ -94,7 +94,7 @@ def test_of_a_long_text_the_end_reads_no_more_than_can_be_waited_for(
     scores = text.score_whole(model, 9.0, 8.0, lambda _: None)
 
     assert scores.val == evaluate_carried(model, val[:301], vocab).loss_nats
-    assert scores.val_windowed == compare_windowed([model], val[:301], vocab)[0].loss_nats
+    assert scores.val_windowed == compare_windowed([model], Stretch(val[:301]), vocab)[0].loss_nats
     assert HeldOut(BOOK, TrainConfig(eval_chars=0), SINGLE_PROCESS).part_chars == len(val)
 
 

@@ -21,13 +21,12 @@ def make_lanes(batch_size: int, seq_len: int, spare: int, seed: int = 0) -> Lane
 def read_epoch(lanes: Lanes, epoch: int) -> np.ndarray:
     """Return all targets of an epoch: (B, windows·T)."""
     windows = range(lanes.windows_in(epoch))
-    return np.concatenate([lanes.read(Cursor(epoch, window))[:, 1:] for window in windows], axis=1)
+    return np.concatenate([lanes.read(Cursor(epoch, each)).targets for each in windows], axis=1)
 
 
 @given(sizes)
 def test_targets_are_the_inputs_one_character_on(size: tuple[int, int, int, int]) -> None:
-    window = make_lanes(*size).read(Cursor())
-    inputs, targets = window[:, :-1], window[:, 1:]
+    inputs, targets, _ = make_lanes(*size).read(Cursor())
 
     assert (targets == inputs + 1).all()
 
@@ -59,7 +58,7 @@ def test_an_epoch_leaves_out_less_than_a_window_a_lane_and_the_offset(
 def test_window_edges_move_from_epoch_to_epoch() -> None:
     lanes = make_lanes(batch_size=2, seq_len=5, spare=30)
 
-    assert len({int(lanes.read(Cursor(epoch))[0, 0]) for epoch in range(20)}) == 5
+    assert len({int(lanes.read(Cursor(epoch)).inputs[0, 0]) for epoch in range(20)}) == 5
 
 
 def test_the_cursor_goes_through_the_windows_and_then_to_the_next_epoch() -> None:
@@ -85,4 +84,4 @@ def test_a_text_too_short_for_the_windows_is_refused_with_the_numbers() -> None:
 
 
 def test_ids_come_out_as_int64_whatever_their_type_on_disk() -> None:
-    assert make_lanes(2, 3, 1).read(Cursor()).dtype == np.int64
+    assert make_lanes(2, 3, 1).read(Cursor()).inputs.dtype == np.int64

@@ -99,11 +99,13 @@ def judge_run(
     part = "" if compared_nats == val_nats else "the beginning of the "
     figures = ", ".join(f"{name} {bpc:.2f}" for name, bpc in baselines_bpc.items())
     scores = f"bits per character on {part}held-out text: model {own:.2f}, {figures}"
+    of_records = _judge_records(finished, val_nats)
     if troubles:
-        return [f"{scores}; {_compare(own, baselines_bpc, needs_time=False)}", *troubles]
+        compared = f"{scores}; {_compare(own, baselines_bpc, needs_time=False)}"
+        return [compared, *of_records, *troubles]
     if val_nats < _PERFECT_NATS:
         nothing = "there is nothing more to learn from this text"
-        return [scores, f"it knows what comes next ({losses}): {nothing}"]
+        return [scores, *of_records, f"it knows what comes next ({losses}): {nothing}"]
 
     # A run that got worse gains nothing by more time, and one that overfits needs text instead.
     gap = (val_nats - train_nats) / val_nats
@@ -131,10 +133,27 @@ def judge_run(
         )
     return [
         f"{scores}; {_compare(own, baselines_bpc, needs_time)}",
+        *of_records,
         fit,
         f"estimate: training twice as long: {_format_gain(time_gain, val_nats)}; "
         f"twice as much text: {_format_gain(text_gain, val_nats)}",
     ]
+
+
+def _judge_records(finished: Finished, val_nats: float) -> list[str]:
+    """Return what the ends of records cost, and what labels save."""
+    lines = []
+    if finished.best_val_end_nats is not None:
+        bits = bits_per_char(finished.best_val_end_nats)
+        lines.append(f"the end of a record, which counts as a character, costs {bits:.2f} bits")
+    if finished.best_val_unlabelled_nats is not None:
+        saved = bits_per_char(finished.best_val_unlabelled_nats - val_nats)
+        without = bits_per_char(finished.best_val_unlabelled_nats)
+        verb = "save" if saved >= 0 else "cost"
+        lines.append(
+            f"labels {verb} {abs(saved):.3f} bits per character ({without:.3f} where none is known)"
+        )
+    return lines
 
 
 def describe_trouble(trouble: Trouble) -> str:
