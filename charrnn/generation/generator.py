@@ -8,6 +8,7 @@ is imported where it is used: most texts should begin at once.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charrnn.config import SampleConfig, TextConfig, check_type, checked, chosen_settings, with_seed
+from charrnn.data.records import split_at
 from charrnn.errors import ConfigError, CorpusError, VocabError
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
@@ -44,6 +46,7 @@ _LONGEST_UTF8 = 4  # bytes of a character
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
 _RECORDS = ("line", "file", "document", "row", "speech")
 _BLANK_LINE = "\n\n"
+_NEWLINES = "\r\n"
 
 
 @dataclass(frozen=True)
@@ -77,29 +80,30 @@ class TextFormat:
         >>> TextFormat(record_kind="line").with_ends("a\\nb").count(END)
         1
         """
-        return text.replace(self.mark, END) if self.mark else text
+        if self.mark is None or self.mark == "\n":
+            return text.replace("\n", END) if self.mark else text
+        newlines = f"[{_NEWLINES}]*"  # those around a record are no part of it
+        return re.sub(newlines + re.escape(self.mark) + newlines, END, text)
 
     def iter_with_ends(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Yield a whole text with END for each mark, and after the last record too.
+        """Yield a whole text as training reads it: records, each with its END, none of them blank.
 
         Raises:
             CorpusError: the text holds END.
         """
-        held = ""  # what may be the beginning of a mark
-        last = ""
-        for piece in pieces:
-            if self.record_kind and END in piece:
+        if not self.record_kind:
+            yield from pieces
+            return
+        parts: Iterable[list[str]] = (
+            [["".join(pieces)]] if self.mark is None else split_at(pieces, self.mark)
+        )
+        for record in chained.from_iterable(parts):
+            if END in record:
                 raise CorpusError(
                     "the text holds U+10FFFF, which stands for the end of a record; remove it"
                 )
-            text = self.with_ends(held + piece)
-            mark = self.mark or ""
-            sizes = (n for n in range(len(mark) - 1, 0, -1) if text.endswith(mark[:n]))
-            held = mark[: next(sizes, 0)]
-            yield text.removesuffix(held)
-            last = text[-1:]
-        if self.record_kind and last != END:
-            yield held + END
+            if record.strip():
+                yield (record if self.mark == "\n" else record.strip(_NEWLINES)) + END
 
     def without_ends(self, text: str) -> str:
         """Return a text as it is shown, with a mark or a separator for each END."""

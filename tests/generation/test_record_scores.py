@@ -30,11 +30,18 @@ def bits_of(model: Model, text: str) -> float:
 
 
 def test_records_cost_what_each_costs_alone() -> None:
-    records = ["ab", "", "é a", "bb"]
+    records = ["ab", "é a", "bb"]
     alone = sum(bits_of(LINES, record) for record in records)
 
     assert bits_of(LINES, "\n".join(records)) == pytest.approx(alone, abs=1e-6)
     assert bits_of(DOCUMENTS, "--".join(records)) == pytest.approx(alone, abs=1e-6)
+
+
+def test_blank_records_and_newlines_around_records_are_none() -> None:
+    assert LINES.score("\nab\n \n\né").text == "ab\né\n"
+    assert DOCUMENTS.score("\nab\n--\n--\né\n").text == "abé"
+    assert FILES.score("\n\nab\na\n").text == "ab\na"
+    assert len(FILES.score("").bits) == 0
 
 
 def test_the_end_of_a_line_costs_as_its_newline() -> None:
@@ -52,27 +59,28 @@ def test_a_newline_at_the_end_begins_no_record() -> None:
 
 
 def test_the_ends_of_documents_are_told_apart() -> None:
-    scores = DOCUMENTS.score("ab----é")
+    scores = DOCUMENTS.score("ab--a--é")
     lines = [*iter_lines([scores])]
 
-    assert scores.text == "abé"
-    assert [at for at, _ in scores.ends] == [2, 2, 3]
+    assert scores.text == "abaé"
+    assert [at for at, _ in scores.ends] == [2, 3, 4]
     assert [(line.text, line.end_bits is None) for line in lines] == [
         ("ab", False),
-        ("", False),
+        ("a", False),
         ("é", False),
     ]
     assert sum(line.all_bits.sum() for line in lines) == pytest.approx(
-        bits_of(DOCUMENTS, "ab----é")
+        bits_of(DOCUMENTS, "ab--a--é")
     )
-    assert scores.bpc == pytest.approx(bits_of(DOCUMENTS, "ab----é") / 6)
-    assert scores.bits_per_byte == pytest.approx(bits_of(DOCUMENTS, "ab----é") / 7)
+    assert scores.bpc == pytest.approx(bits_of(DOCUMENTS, "ab--a--é") / 7)
+    assert scores.bits_per_byte == pytest.approx(bits_of(DOCUMENTS, "ab--a--é") / 8)
 
 
 def test_a_mark_may_come_in_two_pieces() -> None:
     form = DOCUMENTS.text_format
 
     assert "".join(form.iter_with_ends(["a-", "-b", "", "---", "c-"])) == f"a{END}b{END}-c-{END}"
+    assert form.with_ends("a\n--\nb") == f"a{END}b"
 
 
 def test_a_model_of_uniform_logits_charges_the_end_as_any_character() -> None:
