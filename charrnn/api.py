@@ -40,7 +40,7 @@ from charrnn.config import (
     with_settings,
 )
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.generation.generator import Generator, check_text
+from charrnn.generation.generator import Generator, check_text, describe_record
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.model import Model
 from charrnn.wording import in_python
@@ -321,7 +321,8 @@ def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:
     >>> charrnn.describe("book")["val_bpc"]  # doctest: +SKIP
     2.077
     """
-    return describe_model(read_model(_find(model, checkpoints)))
+    file = read_model(_find(model, checkpoints))
+    return describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
 
 
 def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
