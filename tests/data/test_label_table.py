@@ -1,4 +1,4 @@
-"""Values become labels: counted, put in buckets if they are numbers, refused if they say nothing."""
+"""Values become labels: counted, put in buckets if numbers, refused if they tell nothing apart."""
 
 from __future__ import annotations
 
