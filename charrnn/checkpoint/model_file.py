@@ -165,6 +165,8 @@ def _unpack_document(document: Any, name: str) -> ModelFile:
     progress = document["progress"]
     with _MODEL.refusing(f"{name} is damaged: it does not say how it was trained"):
         check_types(summary, _SUMMARY, "summary")
+        for column, figures in summary.get("classification", {}).items():
+            check_types(figures, _CLASSIFICATION, f"summary.classification.{shown(column)}")
         if progress is not None:
             check_types(progress, _PROGRESS, "progress")
     return ModelFile(config, vocab, {}, summary, progress=progress, labels=labels)
@@ -208,6 +210,13 @@ _SUMMARY = {
     **dict.fromkeys(("device", "precision", "created"), str),
     "versions": {},
     "baselines_bpc": {},
+    "classification": {},  # by column
+}
+_CLASSIFICATION = {
+    **dict.fromkeys(("temperature", "error", "accuracy", "nats"), _REAL),
+    "records": int,
+    "temperatures": [_REAL],
+    "biases": [_REAL],
 }
 _PROGRESS = {
     **dict.fromkeys(("step", "updates", "slices", "chars_seen", "stale"), int),

@@ -122,8 +122,8 @@ class OpenModels:
         """Return the file of the only model."""
         if self.file is None:
             raise ConfigError(
-                f"{option} works with one model; leave -m, --negative-model and --label-strength "
-                "out"
+                f"{option} works with one model; leave -m and --negative-model out, and "
+                "--label-strength"
             )
         return self.file
 
