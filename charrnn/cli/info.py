@@ -17,6 +17,7 @@ from charrnn.checkpoint.run_store import find_model, list_runs, read_last_state,
 from charrnn.cli import console
 from charrnn.cli.console import format_cell
 from charrnn.cli.formatting import (
+    describe_classification,
     describe_loss,
     format_count,
     format_date,
@@ -95,6 +96,8 @@ def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     if (nats := model.get("val_nats")) is not None:
         yield "score", f"{bits_per_char(nats):.3f} bits per character on text it never saw"
         yield "", describe_loss(nats, model["alphabet"])
+    for column, figures in model.get("classification", {}).items():
+        yield "", describe_classification(column, figures)
     if baselines := model.get("baselines_bpc"):
         yield "to beat", f"{format_cell(baselines).plain} bits per character"
     when = f", saved {format_date(model['created'])}" if "created" in model else ""

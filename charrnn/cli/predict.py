@@ -37,10 +37,11 @@ echo Yamamoto | charrnn predict languages --top 3
 charrnn predict reviews new.csv --text-column text --json | jq -r .label
 charrnn predict authors letters/*.txt --files  each file is one text
 """
+_COMMON = ("column", "top", "threshold", "prior", "unfinished", "files", "text_column", "as_json")
 _READING = ("files", "text_column", "format", "header", "skip_bad")  # fields of TextConfig
 
 
-@click.command("predict", cls=Command, examples=_EXAMPLES)
+@click.command("predict", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @click.argument("model", shell_complete=complete_run)
 @click.argument("names", nargs=-1, metavar="[FILE]...", type=click.Path())
 @settings_options(PredictRequest, skipped=("is_whole",))
@@ -92,10 +93,7 @@ def command(
 
     MODEL, a run's name, a run's folder or a model file, was trained on records with labels. FILE is
     a file, a folder, a glob, or - for stdin, which is also read without FILE. Each line of it is a
-    text and gives one line of output, in the same order, blank lines too:
-
-    \b
-    LABEL <tab> PROBABILITY
+    text and gives one line: its label, a tab and the label's probability. Blank lines do so too.
 
     With --top 3 there are three such pairs on a line, separated by tabs. With --threshold 0.8 the
     place of a label that is less likely than that stays empty.

@@ -27,7 +27,7 @@ from charrnn.errors import DivergedError
 from charrnn.generation.cells import Vector, arrange_layer, make_step
 from charrnn.generation.filters import Floats, log_softmax
 from charrnn.generation.network import Network
-from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
+from charrnn.generation.scoring import NOT_FINITE
 from charrnn.state import State, map_state
 from charrnn.text.vocab import Ids
 
@@ -100,7 +100,7 @@ class LabelClassifier:
             ids = [texts[i] for i in chosen]
             if is_whole:
                 ids = [np.append(each, self._end) if len(each) else each for each in ids]
-            with IGNORE_OVERFLOW:
+            with np.errstate(over="ignore", invalid="ignore"):  # it ends in the error below
                 totals = self._read(ids)
                 ratios = totals - totals.max(1, keepdims=True)
             if np.isnan(ratios).any():

@@ -129,7 +129,6 @@ class Predictor:
 
     def _encode(self, text: str, number: int) -> Ids:
         """Return the ids of a text as the model reads it, without what it never saw."""
-        check_text(text)
         with located(f"text {number}"):
             if END in text:  # in ids it would end a record
                 self.changes["U+10FFFF → nothing"] += text.count(END)
@@ -221,7 +220,9 @@ def _figures_of(file: ModelFile, column: str) -> dict[str, Any]:
 def _iter_blocks(texts: Iterable[str]) -> Iterator[list[str]]:
     block: list[str] = []
     chars = 0
-    for text in texts:
+    for number, text in enumerate(texts, 1):
+        with located(f"text {number}"):
+            check_text(text)
         block.append(text)
         chars += len(text)
         if len(block) >= _BLOCK_TEXTS or chars >= _BLOCK_CHARS:

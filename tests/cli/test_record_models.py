@@ -69,6 +69,16 @@ def test_one_line_is_one_record(capsys: Text) -> None:
     assert all(record["text"].strip() and "\n" not in record["text"] for record in records)
 
 
+@pytest.mark.parametrize("name", ["names", "notes", "play"])
+def test_a_saved_state_is_that_of_the_last_record(name: str, capsys: Text) -> None:
+    sampled = sample_text(capsys, name, "--documents", "3", "--save-state", "state").rstrip("\n")
+    models = charrnn.open_models(name).with_state("state")
+    separator = str(models.generator.text_format.separator)
+
+    after = charrnn.load(name).next_chars(sampled.split(separator)[2], 5)
+    assert models.generator.next_chars("", 5, after=models.start) == after
+
+
 def test_documents_stand_apart_by_their_mark(capsys: Text) -> None:
     (record,) = objects(capsys, "notes", "--documents", "3")
 

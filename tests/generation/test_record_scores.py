@@ -152,3 +152,10 @@ def test_a_compressed_file_is_bound_to_its_labels() -> None:
 
     assert texts["ROMEO"].model_bits != texts["JULIET"].model_bits
     assert np.isfinite(texts["ROMEO"].model_bits)
+
+
+@given(st.lists(st.text("ab é", min_size=1, max_size=9).filter(str.strip), max_size=6))
+def test_any_records_cost_the_sum_of_what_they_cost_alone(records: list[str]) -> None:
+    whole = bits_of(LINES, "\n".join(records))
+
+    assert whole == pytest.approx(sum(bits_of(LINES, each) for each in records), abs=1e-6)

@@ -92,7 +92,8 @@ def command(
     The first character is scored as if it followed a newline. Its line counts it; the whole text
     does not, as in eval.
 
-    A model of records reads each line as one, or what its --document-end divides, or each file.
+    A model of records reads each line as one, or what its --document-end divides, or each file;
+    blank ones are left out, and so are newlines around the others.
     The state starts anew after each, no character is given, and the end of each costs bits too:
     those of its newline, or bits told apart.
 

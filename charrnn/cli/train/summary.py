@@ -11,7 +11,12 @@ from rich.text import Text
 
 from charrnn.analysis import baselines
 from charrnn.cli.console import is_screen, print_line
-from charrnn.cli.formatting import describe_loss, format_duration, one_line
+from charrnn.cli.formatting import (
+    describe_classification,
+    describe_loss,
+    format_duration,
+    one_line,
+)
 from charrnn.cli.inputs import name_for_shell
 from charrnn.errors import counted
 from charrnn.metrics import bits_per_char
@@ -58,6 +63,8 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
         ahead = extrapolate(finished.epochs)
         for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
             show_line(console, line)
+        for column, figures in report.classification.items():
+            show_line(console, describe_classification(column, figures))
     # Lines to copy are never folded.
     print_line(console, f"model: {report.run.model}")
     print_line(console, f"settings, to repeat the run: {report.run.resolved}")
