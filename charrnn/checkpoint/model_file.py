@@ -165,6 +165,8 @@ def _unpack_document(document: Any, name: str) -> ModelFile:
     progress = document["progress"]
     with _MODEL.refusing(f"{name} is damaged: it does not say how it was trained"):
         check_types(summary, _SUMMARY, "summary")
+        by_source = summary.get("val_by_source_nats", {})
+        check_types(by_source, dict.fromkeys(by_source, _REAL), "summary.val_by_source_nats")
         for column, figures in summary.get("classification", {}).items():
             check_types(figures, _CLASSIFICATION, f"summary.classification.{shown(column)}")
         if progress is not None:
@@ -203,6 +205,7 @@ _SUMMARY = {
     **dict.fromkeys(("train_nats", "train_eval_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
     **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc"), _LOSS),
     **dict.fromkeys(("val_end_nats", "val_unlabelled_nats"), _LOSS),
+    "val_by_source_nats": {},  # by path
     "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str, "record_kind": str}
     | dict.fromkeys(("train_chars", "val_chars", "test_chars"), int),
     "settings": {},

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from charrnn.errors import counted
-from charrnn.metrics import perplexity
+from charrnn.metrics import bits_per_char, perplexity
 
 _KEPT = "\n\t"
 _BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -21,6 +21,7 @@ _SIGNS |= {0x7F: "\u2421"}
 _SIGNS |= {code: f"<{code:02X}>" for code in range(0x80, 0xA0)}
 _SIGNS |= {ord(char): f"<{ord(char):04X}>" for char in _BIDIRECTIONAL + "\u2028\u2029"}
 _SIGNS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # halves of surrogate pairs
+_SHOWN_SOURCES = 20
 _BARS = "▁▂▃▄▅▆▇█"
 # What a model of English has learned at so many bits per character; docs/tutorial.md explains it.
 _ENGLISH_SCALE = "English prose: letters at 3, words 2.3, grammar 1.6"
@@ -119,6 +120,21 @@ def describe_classification(column: str, figures: Mapping[str, Any]) -> str:
     accuracy, error = (figures.get(name, math.nan) for name in ("accuracy", "error"))
     measured = f"by Bayes; expected calibration error {error:.3f}"
     return f"names the {column} of {accuracy:.1%} of held-out records ({measured})"
+
+
+def describe_sources(nats: Mapping[str, float]) -> str:
+    """Return the bits per character of the text of each path, the worst first if they are many.
+
+    >>> describe_sources({"book.txt": 1.46, "letters.txt": 1.25})
+    'book.txt 2.11, letters.txt 1.80 bits per character'
+    """
+    scores = list(nats.items())
+    more = len(scores) - _SHOWN_SOURCES
+    if more > 0:
+        scores.sort(key=lambda score: -score[1])
+    named = [f"{path} {bits_per_char(each):.2f}" for path, each in scores[:_SHOWN_SOURCES]]
+    rest = f"; {more:,} more texts need less" if more > 0 else ""
+    return f"{', '.join(named)} bits per character{rest}"
 
 
 def describe_unseen(chars: int, bits: Sequence[float]) -> str:

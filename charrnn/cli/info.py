@@ -19,6 +19,7 @@ from charrnn.cli.console import format_cell
 from charrnn.cli.formatting import (
     describe_classification,
     describe_loss,
+    describe_sources,
     format_count,
     format_date,
     format_duration,
@@ -96,6 +97,8 @@ def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     if (nats := model.get("val_nats")) is not None:
         yield "score", f"{bits_per_char(nats):.3f} bits per character on text it never saw"
         yield "", describe_loss(nats, model["alphabet"])
+    if by_source := model.get("val_by_source_nats"):
+        yield "by text", describe_sources(by_source)
     for column, figures in model.get("classification", {}).items():
         yield "", describe_classification(column, figures)
     if baselines := model.get("baselines_bpc"):

@@ -23,6 +23,7 @@ from charrnn.corpora.download import Progress, download
 from charrnn.corpora.prose import iter_passages, iter_remarks, shuffled
 from charrnn.errors import CorpusError
 from charrnn.storage import open_atomically
+from charrnn.text.files import split_weight
 from charrnn.wording import nearest
 
 _GUTENBERG = "public domain in the USA; Project Gutenberg License"
@@ -110,21 +111,28 @@ def get_corpus(
 def locate_texts(paths: Sequence[str]) -> list[str]:
     """Return the paths; library names become the files of those texts, fetched if necessary.
 
-    Raises:
-        CorpusError: a named text cannot be fetched, or a name is almost that of one.
+    A weight after a name or path stays.
 
-    >>> locate_texts(["book.txt"])
-    ['book.txt']
+    Raises:
+        CorpusError: a named text cannot be fetched, or a name is almost that of one; a weight is
+            none.
+
+    >>> locate_texts(["book.txt:2"])
+    ['book.txt:2']
     """
     folder = Path(LIBRARY_FOLDER)
-    for path in paths:
+    names = [split_weight(path)[0] for path in paths]
+    for path in names:
         if near := _nearest_name(path):
             raise CorpusError(
                 f"cannot find the text {path!r} in {Path.cwd()}; did you mean {near}, a name of "
                 "charrnn corpus list?"
             )
-    named = {path for path in paths if path in LIBRARY and not Path(path).exists()}
-    return [str(get_corpus(path, folder)) if path in named else path for path in paths]
+    named = {name for name in names if name in LIBRARY and not Path(name).exists()}
+    return [
+        str(get_corpus(name, folder)) + path.removeprefix(name) if name in named else path
+        for path, name in zip(paths, names, strict=True)
+    ]
 
 
 def _nearest_name(path: str) -> str | None:

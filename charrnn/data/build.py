@@ -5,11 +5,12 @@ parts. The counts of the parts say where the ids of each go, so the ids are the 
 text is cut. A build fills a folder of its own, which gets its final name as the last step.
 
 A folder holds about.json, and for each part of the text its ids, the sums that prove them, where
-its files end and, with byte fallback, marks of how many characters the tokens write. Beside the ids
+its files end and, with byte fallback, marks of how many characters the tokens write. Of several
+paths it also holds where the files of each end. Beside the ids
 of records go their ends, their hashes and the rows of their labels. Ids that do not match their
 sums, or that another user owns, are built again.
 
-S = tokens, F = files, K = blocks, R = records, C = columns of labels.
+S = tokens, F = files, G = paths given, K = blocks, R = records, C = columns of labels.
 """
 
 import json
@@ -132,6 +133,14 @@ class BuiltIds:
         """(F,) where each file of the part `train` ends, in tokens."""
         return np.array(_map(self.folder / "train.files", "<i8"), np.int64)
 
+    def given_ends(self, name: str) -> Ints | None:
+        """Return where the files of each path given (G,) end in a part, in tokens.
+
+        None of a single path, and where the text of the paths is mixed.
+        """
+        path = self.folder / f"{name}.given"
+        return np.array(_map(path, "<i8"), np.int64) if path.exists() else None
+
 
 def open_built(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
     """Open a folder of ids; None unless it is what the last step of a build described.
@@ -191,6 +200,7 @@ def build_ids(
     `open_corpus` does.
     """
     notes: list[str] = []
+    given = paths_given(texts["train"])
     texts = {name: inspect_sources(text, config, notes.append) for name, text in texts.items()}
     sources = list(chain.from_iterable(texts.values()))
     size_bytes = sum(source.size_bytes for source in sources)
@@ -218,6 +228,8 @@ def build_ids(
                     name: _write(temporary / f"{name}.ids", parts[name], vocab, labels, run)
                     for name in texts
                 }
+                if len(given) > 1:
+                    _write_given_ends(temporary, given, texts["train"])
                 is_unchanged = fingerprint.is_unchanged()
             except VocabError:  # there are other characters than were counted
                 is_unchanged = False
@@ -230,6 +242,11 @@ def build_ids(
         if built is None:
             raise CorpusError(f"{folder} was changed by another program; run the command again")
         return built
+
+
+def paths_given(sources: Iterable[Source]) -> dict[str, int]:
+    """Return the paths that led to sources, in their order, with the weight of each."""
+    return {source.given: source.weight for source in sources}
 
 
 def make_vocab(counts: NDArray[np.int64], config: TextConfig, known: Vocab | None) -> Vocab:
@@ -271,7 +288,9 @@ def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltI
         for name in names:
             _write_array(temporary / f"{name}.sums", sums[name])
             flush_file(temporary / f"{name}.ids")
-        notes = (f"held out: {split.held_out}",)  # unlike the usual tail
+        if split.given_ends is not None:
+            _write_array(temporary / "val.given", split.given_ends + (records is not None))
+        notes = (f"held out: {split.held_out}",) * split.is_unusual
         words = (split.held_out, split.method, built.labels, built.understood)
         written = BuiltIds(folder, vocab, chars, notes, *words)
         _describe(temporary, written)
@@ -282,11 +301,12 @@ def cut_records(records: Records, split: Split) -> dict[str, Records]:
     """Return the records of each part of a split: where they end in its ids, and their labels."""
     assert split.parts is not None
     sizes = np.diff(records.ends, prepend=1)
+    order = np.arange(len(sizes)) if split.order is None else split.order
     cut = {}
     for name in split.names:
-        is_here = split.parts == PARTS.index(name)
-        ends = 1 + np.cumsum(sizes[is_here])
-        cut[name] = Records(ends.astype(np.int64), records.labels[is_here])
+        chosen = order[split.parts[order] == PARTS.index(name)]
+        ends = 1 + np.cumsum(sizes[chosen])
+        cut[name] = Records(ends.astype(np.int64), records.labels[chosen])
     return cut
 
 
@@ -373,6 +393,13 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, labels: Labels, run: Ru
         return tokens - given
     _write_array(path.with_suffix(".marks"), np.concatenate(marks))
     return int(np.concatenate(marks)[-1, 1]) - given
+
+
+def _write_given_ends(folder: Path, given: Iterable[str], sources: list[Source]) -> None:
+    """Write where the files of each path end; some may have been left out, as they are no text."""
+    counts = Counter(source.given for source in sources)
+    file_ends = np.append(0, _map(folder / "train.files", "<i8"))
+    _write_array(folder / "train.given", file_ends[np.cumsum([counts[path] for path in given])])
 
 
 def _write_array(path: Path, values: Any) -> None:

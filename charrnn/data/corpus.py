@@ -36,6 +36,7 @@ from charrnn.data.build import (
     entry_folder,
     make_vocab,
     open_or_remove,
+    paths_given,
     write_split,
 )
 from charrnn.data.fingerprint import Fingerprint
@@ -47,7 +48,9 @@ from charrnn.data.split import (
     Split,
     choose_records,
     choose_split,
+    find_given,
     iter_parts,
+    with_weights,
 )
 from charrnn.data.survey import Survey
 from charrnn.errors import ConfigError, CorpusError
@@ -78,7 +81,10 @@ class Corpus:
     same again; "none", or "file" for a val_file alone. notes: what a person should know of how the
     text was read. record_kind: "line", "file", "document", "row" or "speech"; "" for running text.
     labels: of the records; train_records and the like: where they are, None for running text. In
-    the characters of a part the first END does not count.
+    the characters of a part the first END does not count. sources: the paths that were given, if
+    there are several; val_source_ends: where the text of each ends in `val`, in tokens; () where
+    nothing of it is held out, or the lines of all are shuffled. What has a weight stands in `train`
+    so many times.
     """
 
     name: str
@@ -98,6 +104,8 @@ class Corpus:
     train_records: Records | None = None
     val_records: Records | None = None
     test_records: Records | None = None
+    sources: tuple[str, ...] = ()
+    val_source_ends: tuple[int, ...] = ()
 
     @property
     def chars(self) -> int:
@@ -113,7 +121,8 @@ def open_corpus(
 ) -> Corpus:
     """Read files, folders, globs or "-" into a corpus, building its ids if the cache has none.
 
-    known: a vocabulary whose tokens are added to those of the text.
+    paths: each may end in a weight, as in letters.txt:5. known: a vocabulary whose tokens are added
+    to those of the text.
 
     Raises:
         ConfigError: the encoding is unknown, or $CHARRNN_WORKERS is not a number.
@@ -122,7 +131,7 @@ def open_corpus(
     """
     config = config or TextConfig()
     cache = cache or cache_folder()
-    with open_sources(paths) as sources:
+    with open_sources(paths, has_weights=True) as sources:
         return open_sources_as_corpus(sources, config, cache, known)
 
 
@@ -158,8 +167,10 @@ def open_sources_as_corpus(
         if built.understood:
             title = name if len(sources) > 1 else Path(sources[0].name).name
             list_notes = (f"{title}: {built.understood}", *list_notes)
-        built = replace(built, notes=(*list_notes, *built.notes))
-        return _load(built, name, fingerprint.compute(), config, is_verified=is_verified)
+        weights = paths_given(sources)
+        counted = (f"{path} counts {n} times" for path, n in weights.items() if n > 1)
+        built = replace(built, notes=(*list_notes, *counted, *built.notes))
+        return _load(built, name, fingerprint.compute(), config, weights, is_verified=is_verified)
 
 
 def corpus_from_text(
@@ -316,6 +327,9 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
     options = text_options(config) | {"encoding": config.encoding.lower()}
     parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]
     parts += [config.min_count, known and known.to_json()]
+    of_each_path = Counter(source.given for source in sources)
+    if len(of_each_path) > 1:
+        parts.append([*of_each_path.values()])
     if config.record_kind is not None:
         parts.append({name: getattr(config, name) for name in (*READ_AS_RECORDS, *KEPT_RECORDS)})
         # A table's layout is in its name, a label may be the name, and errors and notes have it.
@@ -328,16 +342,26 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
 
 
 def _load(
-    built: BuiltIds, name: str, sha256: str, config: TextConfig, *, is_verified: bool
+    built: BuiltIds,
+    name: str,
+    sha256: str,
+    config: TextConfig,
+    weights: Mapping[str, int],
+    *,
+    is_verified: bool,
 ) -> Corpus:
-    corpus = _load_split(built, name, sha256, config, is_verified=is_verified)
+    """Return the corpus of built ids. weights: of the paths given, in their order."""
+    corpus = _load_split(built, name, sha256, config, weights, is_verified=is_verified)
+    if len(weights) > 1:
+        corpus = replace(corpus, sources=tuple(weights))
     if config.val_file is None:
         return _warned(corpus)
     val, marks = built.map_part("val")
     if not len(val):
         raise CorpusError(f"{config.val_file} is empty; hold out a file with text in it")
     chars = _count_before(len(val), val, built.vocab, marks) - built.vocab.has_end
-    corpus = replace(corpus, val=val, val_chars=chars, val_records=built.map_records("val"))
+    records = built.map_records("val")
+    corpus = replace(corpus, val=val, val_chars=chars, val_records=records, val_source_ends=())
     held_out = f"the file {config.val_file}"
     if not config.test_fraction:
         return replace(corpus, held_out=held_out, split_method="file", notes=built.notes)
@@ -345,26 +369,31 @@ def _load(
 
 
 def _load_split(
-    built: BuiltIds, name: str, sha256: str, config: TextConfig, *, is_verified: bool
+    built: BuiltIds,
+    name: str,
+    sha256: str,
+    config: TextConfig,
+    weights: Mapping[str, int],
+    *,
+    is_verified: bool,
 ) -> Corpus:
     """Return the corpus of the text alone, whatever file is held out besides."""
     vocab = built.vocab
     ids, marks = built.map_part("train")
     records = built.map_records("train")
     of_split = [SPLIT_FORMAT, config.split, *config.held_out_fractions]
+    if max(weights.values()) > 1:
+        of_split.append([*weights.values()])
     key = hashlib.sha256(json.dumps(of_split).encode()).hexdigest()[:16]
     folder = built.folder / f"split-{key}"
     parts = open_or_remove(folder, is_verified=is_verified)
     if parts is None:
-        if records is None:
-            split = choose_split(ids, vocab, built.file_ends, config)
-        else:  # of which the first END is none
-            split = choose_records(records.ends - 1, built.hashes, built.file_ends - 1, config)
-            ids = ids[1:]
+        split = _choose(built, ids, records, config, [*weights.values()])
         if split.ends is not None:
-            parts = write_split(built, folder, ids, split)
+            parts = write_split(built, folder, ids[records is not None :], split)
         elif records is None:
-            return _cut(name, sha256, vocab, ids, split, marks, built.notes)
+            corpus = _cut(name, sha256, vocab, ids, split, marks, built.notes)
+            return replace(corpus, val_source_ends=_source_ends(corpus.val, split.given_ends))
     words: dict[str, Any] = {"labels": built.labels, "record_kind": config.record_kind or ""}
     if parts is None:  # nothing of the records is held out
         words |= {"held_out": split.held_out, "split_method": split.method, "notes": built.notes}
@@ -376,7 +405,39 @@ def _load_split(
     words |= {"held_out": parts.held_out, "split_method": parts.split_method}
     words |= {"notes": (*built.notes, *parts.notes)}
     words |= {f"{part}_records": parts.map_records(part) for part in parts.chars}
+    words |= {"val_source_ends": _source_ends(mapped["val"], parts.given_ends("val"))}
     return _make(name, sha256, vocab, mapped, parts.chars, **words)
+
+
+def _choose(
+    built: BuiltIds,
+    ids: Ids,
+    records: Records | None,
+    config: TextConfig,
+    weights: Sequence[int],
+) -> Split:
+    """Return what is held out of ids (S,); of records the first END is left out."""
+    given_ends = built.given_ends("train")
+    if records is None:
+        split = choose_split(ids, built.vocab, built.file_ends, config)
+    else:
+        split = choose_records(records.ends - 1, built.hashes, built.file_ends - 1, config)
+        ids = ids[1:]
+        given_ends = None if given_ends is None else np.maximum(given_ends - 1, 0)
+    if given_ends is not None:
+        split = split._replace(given_ends=find_given(split, given_ends))
+    if max(weights) == 1:
+        return split
+    if records is not None and split.ends is None:  # nothing is held out
+        parts = np.zeros(len(records), np.uint8)
+        split = split._replace(ends=records.ends - 1, parts=parts, is_unusual=False)
+    whole = np.array([len(ids)]) if given_ends is None else given_ends
+    return with_weights(split, ids, built.vocab, whole, weights)
+
+
+def _source_ends(val: Ids, given_ends: NDArray[np.int64] | None) -> tuple[int, ...]:
+    """Return where the text of each path ends in `val`; () where that is not known, or empty."""
+    return () if given_ends is None or not len(val) else tuple(given_ends.tolist())
 
 
 def no_records(labels: Labels) -> Records:

@@ -10,7 +10,10 @@ Records are drawn in the same way, by hashes that were made of their texts or gr
 The part `val` chooses the best model. A part `test` chooses nothing, so it is drawn first: it is
 what ends a tail, and the lowest hashes, however much goes to `val`.
 
-S = tokens, R = segments (lines, files, or what comes before a tail, and the tail).
+Of several paths the split also knows whose each segment is: the training segments of a path with a
+weight are read several times in an epoch, and the held-out text of each path can be scored alone.
+
+S = tokens, R = segments (lines, files, or what comes before a tail, and the tail), G = paths given.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,9 +53,10 @@ class Split(NamedTuple):
     """What is held out.
 
     ends: (R,) where each segment ends; parts: (R,) the part that it goes to. Both are None for the
-    tail of the text: there `val` starts at cuts[0] and `test` at cuts[1]. order: (R,) of the
-    segments; None is that of the text. names: of the parts that there are. held_out: in words,
-    after "held out: ".
+    tail of the text: there `val` starts at cuts[0] and `test` at cuts[1]. order: of the segments,
+    of which some may come several times; None is that of the text. names: of the parts that there
+    are. held_out: in words, after "held out: ". is_unusual: a person should be told. given_ends:
+    (G,) where the text of each path ends in `val`; None of one path, or where lines are shuffled.
     """
 
     method: str
@@ -62,6 +66,8 @@ class Split(NamedTuple):
     ends: Ints | None = None
     parts: Parts | None = None
     order: Ints | None = None
+    is_unusual: bool = True
+    given_ends: Ints | None = None
 
     def cut(self, ids: Ids) -> dict[str, Ids]:
         """Return the parts of a text (S,) of which the tail is held out."""
@@ -179,6 +185,64 @@ def choose_method(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -
     if is_list(vocab.decode(ids[:LOOK_CHARS])):
         return "records"
     return "blocks" if np.count_nonzero(np.diff(file_ends, prepend=0)) > 1 else "tail"
+
+
+def find_given(split: Split, given_ends: Ints) -> Ints | None:
+    """Return where the text of each path (G,) ends in `val`; None where lines are shuffled.
+
+    given_ends: (G,) where it ends in the whole text, in tokens.
+    """
+    if split.ends is None:
+        val, test = split.cuts
+        return np.clip(given_ends, val, test) - val
+    if split.order is not None:
+        return None
+    ends, parts, _ = _cut_at(split, given_ends)
+    sizes = np.diff(ends, prepend=0) * (parts == VAL)
+    return np.append(0, np.cumsum(sizes))[np.searchsorted(ends, given_ends, side="right")]
+
+
+def with_weights(
+    split: Split, ids: Ids, vocab: Vocab, given_ends: Ints, weights: Sequence[int]
+) -> Split:
+    """Return a split in which the training segments of each path come as often as it weighs.
+
+    They come again after all have come once, so that no line stands beside its copy.
+
+    ids: (S,). given_ends: (G,) where the text of each path ends, in tokens; weights: (G,).
+    """
+    if split.ends is None:
+        split = split._replace(
+            ends=np.array([*split.cuts, len(ids)], np.int64),
+            parts=np.array([TRAIN, VAL, TEST], np.uint8),
+            is_unusual="test" in split.names,
+        )
+    ends, parts, order = _cut_at(split, given_ends)
+    times = np.array(weights)[np.searchsorted(given_ends, ends)]
+    times[parts != TRAIN] = 1
+    rounds = [order]
+    while len(rounds[-1]):
+        rounds.append(rounds[-1][times[rounds[-1]] > len(rounds)])
+    repeated = np.concatenate(rounds)
+    if split.method == "records" and not vocab.has_end and ids[-1] != vocab.newline:
+        last = len(ends) - 1  # the line after it would stand in the same line
+        repeated = np.append(repeated[repeated != last], last)
+    return split._replace(ends=ends, parts=parts, order=repeated)
+
+
+def _cut_at(split: Split, positions: Ints) -> tuple[Ints, Parts, Ints]:
+    """Return the ends, the parts and the order of segments that are also cut at positions."""
+    assert split.ends is not None
+    assert split.parts is not None
+    ends = np.unique(np.concatenate([split.ends, positions]))
+    ends = ends[ends > 0]
+    whole = np.searchsorted(split.ends, ends)  # the segment that each was cut from
+    order = np.arange(len(ends))
+    if split.order is not None:
+        rank = np.empty(len(split.ends), np.int64)
+        rank[split.order] = np.arange(len(split.order))
+        order = np.argsort(rank[whole], kind="stable")
+    return ends, split.parts[whole], order
 
 
 def split_position(tokens: int, fraction: float) -> int:
@@ -331,6 +395,14 @@ def _iter_ordered(
     totals = np.cumsum(sizes)
     first = 0
     while first < len(order):
+        if sizes[first] > _CHUNK_TOKENS:  # one that is not copied as a whole
+            stop = int(ends[order[first]])
+            for begin in range(stop - int(sizes[first]), stop, _CHUNK_TOKENS):
+                shown = np.asarray(ids[begin : min(begin + _CHUNK_TOKENS, stop)])
+                here = PARTS[parts[order[first]]]
+                yield [shown if name == here else shown[:0] for name in names]
+            first += 1
+            continue
         before = int(totals[first - 1]) if first else 0
         last = max(first + 1, int(np.searchsorted(totals, before + _CHUNK_TOKENS, side="right")))
         chosen = order[first:last]

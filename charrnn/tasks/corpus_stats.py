@@ -77,7 +77,7 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
     Raises:
         CorpusError: it is missing, empty or undecodable.
     """
-    with open_sources(locate_texts(paths)) as found:
+    with open_sources(locate_texts(paths), has_weights=True) as found:
         sources = inspect_sources(found, config)
         config, _ = choose_lines(config, read_head(sources, config))
 

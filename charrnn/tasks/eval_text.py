@@ -34,7 +34,7 @@ from charrnn.generation.generator import text_format_of
 from charrnn.generation.scoring import without
 from charrnn.tasks.finetune import required_vocab
 from charrnn.tasks.score import TEXT_GIVEN, fit_piece
-from charrnn.text.files import hash_sources, open_sources
+from charrnn.text.files import hash_sources, open_sources, split_weight
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
 from charrnn.text.vocab import Ids
@@ -212,7 +212,8 @@ def _are_own_files(models: Sequence[NamedModel], request: EvalTextRequest) -> bo
     if not request.files or "-" in (*request.files, own.val_file) or not is_read_alike:
         return False
     with ExitStack() as stack:
-        sources = stack.enter_context(open_sources(locate_texts(request.files)))
+        paths = locate_texts(request.files)
+        sources = stack.enter_context(open_sources(paths, has_weights=True))
         if own.val_file is not None and Path(own.val_file).exists():
             sources += stack.enter_context(open_sources([own.val_file]))
         sha256 = hash_sources(sources)
@@ -389,7 +390,8 @@ def _say_moved(models: Sequence[NamedModel], split: str, missing: str) -> str:
     if missing == models[0].text.val_file and split == "val":  # all of it is the part
         files = [missing]
         part = ""
-    flags = (f"--file {'NEW_PLACE' if each == missing else shlex.quote(each)}" for each in files)
+    moved = (each.replace(missing, "NEW_PLACE", split_weight(each)[0] == missing) for each in files)
+    flags = (f"--file {shlex.quote(each)}" for each in moved)
     return f"if you moved it: charrnn eval {names} {' '.join(flags)}{part}"
 
 

@@ -85,7 +85,7 @@ class OwnText:
 
         None where it begins in one file and ends in the next, or crosses a part that is held out.
         """
-        with open_sources(locate_texts(self.paths)) as found:
+        with open_sources(locate_texts(self.paths), has_weights=True) as found:
             for source in inspect_sources(found, self.config):
                 text = "".join(iter_text([source], **text_options(self.config)))
                 if (position := text.find(copy)) >= 0:

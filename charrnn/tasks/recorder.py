@@ -126,9 +126,11 @@ class Recorder:
         corpus = self._corpus
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
+        by_source = report.best_val_by_source_nats
         figures = _val_figures(report.best_val_nats, report.best_val_windowed_nats) | {
             "val_end_nats": report.best_val_end_nats,
             "val_unlabelled_nats": report.best_val_unlabelled_nats,
+            **({"val_by_source_nats": by_source} if by_source else {}),
             "train_eval_nats": report.best_train_eval_nats,
             "baselines_bpc": baselines,
             **({"classification": calibrate_labels(best, corpus)} if best.labels else {}),

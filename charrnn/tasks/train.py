@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from charrnn.tasks.finetune import InitialModel, extend_weights
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
+from charrnn.text.files import split_weight
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started
@@ -216,6 +218,9 @@ def _load_state(
     # Older versions left the lines of a sorted list in their order.
     held_out = last.summary.get("corpus", {}).get("held_out")
     is_read_otherwise |= held_out is None and corpus.held_out.endswith(SHUFFLED)
+    if corpus.sha256 == sha256:
+        before = last.summary["corpus"].get("paths", [])
+        _check_weights(run.name, before, request.corpus_paths)
     if corpus.sha256 != sha256 or corpus.vocab != last.vocab or is_read_otherwise:
         if not request.corpus_paths:
             raise CheckpointError(
@@ -257,6 +262,17 @@ def _load_state(
         reason = f"{run.best} does not say how good it is ({error!r})"
     # The run can continue without: its next evaluation writes another.
     return snapshot, None, (DamagedState(run.best, step, reason),)
+
+
+def _check_weights(name: str, before: list[str], paths: list[str]) -> None:
+    """Refuse to continue a run with other weights of the same texts."""
+    weights = [[split_weight(path)[1] for path in each] for each in (before, paths)]
+    if weights[0] != weights[1] and max(chain(*weights), default=1) > 1:
+        raise CheckpointError(
+            f"run {name!r} was trained on {shlex.join(before)}, and a text cannot count more or less "
+            "often now; leave the texts out, or start a new run from this one: "
+            f"charrnn train {shlex.join(paths)} --init-from {shlex.quote(name)}"
+        )
 
 
 def _open_folder(

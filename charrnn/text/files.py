@@ -34,6 +34,8 @@ MAX_UNPACKED_RATIO = 100  # unpacked to packed size; prose has 3 to 5, deflate's
 RATIO_FREE_BYTES = 256 << 20  # may be unpacked whatever the ratio
 _BUFFER_BYTES = 1 << 16
 _MAX_SHOWN = 200  # characters of a path, which may be a whole text by mistake
+MAX_WEIGHT = 1000
+_NUMBER = re.compile(r"[+-]?[0-9][0-9_.,]*(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
 # The first bytes of packed files, by the ending of their names. `open_packed` reads them.
 _PACKED = {
@@ -56,7 +58,8 @@ class Source:
     """One file of a corpus, or the stretch of its stored bytes from `start` to `stop`.
 
     is_found: a folder or a pattern led to it, not its own name. codec: to read it by, once that is
-    known.
+    known. given: the path that led to it, as it was given; weight: how often training reads it in
+    an epoch.
     """
 
     path: Path
@@ -67,6 +70,8 @@ class Source:
     stop: int | None = None  # the end of the file
     is_found: bool = False
     codec: str | None = None
+    given: str = ""
+    weight: int = 1
 
     @property
     def size_bytes(self) -> int:
@@ -79,15 +84,43 @@ class Source:
         return self.path.suffix.lower() in _PACKED
 
 
+def split_weight(path: str) -> tuple[str, int]:
+    """Return a path without the weight after its last colon, and the weight; 1 without one.
+
+    The name of a file or folder that exists has no weight, whatever it ends in.
+
+    >>> split_weight("letters.txt:5"), split_weight("book.txt")
+    (('letters.txt', 5), ('book.txt', 1))
+
+    Raises:
+        CorpusError: a number that is no weight stands there, or standard input has one.
+    """
+    name, colon, number = path.rpartition(":")
+    # By os.path, as a path may be a whole text by mistake, which pathlib refuses.
+    if not (name and colon and _NUMBER.fullmatch(number)) or os.path.lexists(path):
+        return path, 1
+    shown = path if len(path) <= _MAX_SHOWN else f"…{path[-_MAX_SHOWN:]}"
+    if name == "-":
+        raise CorpusError(f"standard input takes no weight; give - instead of {shown}")
+    if not (number.isdecimal() and 1 <= int(number[:9]) <= MAX_WEIGHT):
+        raise CorpusError(
+            f"the weight in {shown!r} is {number}; give a whole number from 1 to {MAX_WEIGHT:,}, "
+            "or leave it out"
+        )
+    return name, int(number)
+
+
 @contextmanager
-def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
+def open_sources(paths: Sequence[str], *, has_weights: bool = False) -> Iterator[list[Source]]:
     """Yield the sources that `paths` name: files, folders, glob patterns, "-" for standard input.
 
     They keep the order given, sorted within a folder or pattern, and each file comes once. Standard
     input is in a temporary file until the block ends, because a text is read twice.
 
+    has_weights: a path may end in a weight, as for `split_weight`.
+
     Raises:
-        CorpusError: a path leads to no readable file, or there is no path.
+        CorpusError: a path leads to no readable file, or there is no path; a weight is none.
         StorageError: standard input does not fit on the disk.
     """
     if not paths:
@@ -97,7 +130,8 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
     sources: dict[str, Source] = {}  # by real path, so that links to one file count once
     real_folder = cache(os.path.realpath)  # followed once for all the files of a folder
     with ExitStack() as stack:
-        for name in paths:
+        for path_given in paths:
+            name, weight = split_weight(path_given) if has_weights else (path_given, 1)
             if name == "-":
                 folder = Path(stack.enter_context(TemporaryDirectory(prefix="charrnn-")))
                 found = {_spool_stdin(folder): "standard input"}
@@ -114,7 +148,14 @@ def open_sources(paths: Sequence[str]) -> Iterator[list[Source]]:
                 real = os.path.join(real_folder(path.parent), path.name)  # noqa: PTH118 (10 × faster)
                 if path.is_symlink():
                     real = str(path.resolve())
-                source = Source(path, shown, _stamp_of(path, shown), is_found=shown != name)
+                source = Source(
+                    path,
+                    shown,
+                    _stamp_of(path, shown),
+                    is_found=shown != name,
+                    given=name,
+                    weight=weight,
+                )
                 sources.setdefault(real, source)
         yield list(sources.values())
 

@@ -13,9 +13,10 @@ S = tokens, B = lanes, T = window length, M = models.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,7 +116,7 @@ class FinalScores:
 
     val_compared: on as much held-out text as the baselines are scored on. train_eval: on training
     text, scored as the held-out text is. val_end: of the end of a record. val_unlabelled: where the
-    labels are not known.
+    labels are not known. val_by_source: of the text of each path, where there are several.
     """
 
     val: float | None = None
@@ -124,6 +125,7 @@ class FinalScores:
     train_eval: float | None = None
     val_end: float | None = None
     val_unlabelled: float | None = None
+    val_by_source: dict[str, float] = field(default_factory=dict)
 
 
 class HeldOut:
@@ -143,6 +145,7 @@ class HeldOut:
         self._vocab = corpus.vocab
         self._world = world
         self._has_labels = len(corpus.labels) > 0
+        self._sources = dict(zip(corpus.sources, corpus.val_source_ends, strict=False))
         self.part = val.head(config.eval_chars + 1) if config.eval_chars else val
         self.is_empty = len(val.ids) == 0
         # Of a running text its end, which is nearest to the held-out text.
@@ -221,7 +224,25 @@ class HeldOut:
         compared = carried
         if len(whole.ids) > HELD_OUT_TOKENS:
             compared = self._carried(model, whole.head(HELD_OUT_TOKENS), on_progress)
-        return FinalScores(carried, windowed, compared, train_eval_nats, end, unlabelled)
+        by_source = self._score_sources(model, on_progress)
+        return FinalScores(carried, windowed, compared, train_eval_nats, end, unlabelled, by_source)
+
+    def _score_sources(self, model: CharRNN, on_progress: OnProgress) -> dict[str, float]:
+        """Return the nats per character of each path's held-out text; {} unless several have any.
+
+        All is read once more, as a whole: the figures are the parts that make up `val`.
+        """
+        text = self._whole
+        ends = np.minimum(np.array([*self._sources.values()], np.int64), len(text.ids))
+        chars = [
+            self._vocab.count_characters(text.ids[max(start, 1) : end])
+            for start, end in pairwise([0, *ends.tolist()])
+        ]
+        if np.count_nonzero(chars) < 2:
+            return {}
+        nats = score_stretches(model, text, ends, self._vocab, on_progress, self._world).tolist()
+        scored = zip(self._sources, nats, chars, strict=True)
+        return {path: total / count for path, total, count in scored if count}
 
     def _carried(self, model: CharRNN, text: Stretch, on_progress: OnProgress) -> float:
         return self._score(model, text, on_progress).loss_nats
@@ -254,14 +275,29 @@ def compare_carried(
     world: World = SINGLE_PROCESS,
 ) -> list[Score]:
     """Return each model's score as `evaluate_carried` does, then that of their average."""
-    targets = len(text.ids) - 1
-    lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
-    length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
-    if text.records is None:
-        blocks = _carried_blocks(targets, lanes, length)
-    else:
-        blocks = _record_blocks(text.records, lanes, length)
-    return _score(models, text, vocab, blocks, on_progress, world)
+    return _score(models, text, vocab, _blocks_of(text, vocab), on_progress, world)
+
+
+@torch.inference_mode()
+def score_stretches(
+    model: CharRNN,
+    text: Stretch,
+    ends: NDArray[np.int64],
+    vocab: Vocab,
+    on_progress: OnProgress = lambda tokens: None,
+    world: World = SINGLE_PROCESS,
+) -> NDArray[np.float64]:
+    """Return the nats (N,) of stretches that end at `ends` (N,), of a text read as a whole.
+
+    Their sum is that of the text as `compare_carried` reads it.
+    """
+    totals = np.zeros(len(ends))
+    blocks = _blocks_of(text, vocab)
+    for positions, nats, _ in _iter_nats([model], text, blocks, on_progress, world):
+        which = np.searchsorted(ends, positions + 1, side="right")  # of the character that comes
+        totals += np.bincount(which, nats[0], len(ends))[: len(ends)]
+    world.all_reduce_sum([torch.from_numpy(totals)])
+    return totals
 
 
 def compare_windowed(
@@ -299,6 +335,16 @@ def make_scores(totals: NDArray[np.float64], text: Stretch, vocab: Vocab) -> lis
 
 Block = tuple[NDArray[np.int64], NDArray[np.bool_], bool]
 """Positions (B, T) in the text, which of them count (B, T), and whether the state is initial."""
+
+
+def _blocks_of(text: Stretch, vocab: Vocab) -> Iterator[Block]:
+    """Return the blocks in which a text is read with the state carried, or record by record."""
+    targets = len(text.ids) - 1
+    lanes = max(1, min(LANES, targets // _SHORTEST_LANE))
+    length = max(1, min(WINDOW, _LARGEST_LOGITS // (lanes * vocab.size)))
+    if text.records is None:
+        return _carried_blocks(targets, lanes, length)
+    return _record_blocks(text.records, lanes, length)
 
 
 def _carried_blocks(targets: int, lanes: int, length: int) -> Iterator[Block]:
@@ -341,6 +387,24 @@ def _score(
 ) -> list[Score]:
     """Return the scores of each model, then of their average, over every position that counts."""
     totals = np.zeros((2, len(models) + 1))  # of all targets, and of ends
+    for _, nats, is_end in _iter_nats(models, text, blocks, on_progress, world):
+        totals[0] += nats.sum(1, dtype=np.float64)
+        totals[1] += nats[:, is_end].sum(1, dtype=np.float64)
+    world.all_reduce_sum([torch.from_numpy(totals)])
+    return make_scores(totals, text, vocab)
+
+
+def _iter_nats(
+    models: Sequence[CharRNN],
+    text: Stretch,
+    blocks: Iterable[Block],
+    on_progress: OnProgress,
+    world: World,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yield this process's share of each block: the N positions that count, with their nats.
+
+    The nats (M + 1, N) are of the character after each position; the last tells which are ends.
+    """
     states: list[State | None] = [None] * len(models)
     for positions, is_counted, is_new in blocks:
         own = world.shard(len(positions))
@@ -348,12 +412,8 @@ def _score(
             before = [None] * len(models) if is_new else states
             nats, states, is_end = _read_block(models, text, positions[own], before)
             counted = is_counted[own].T.ravel()
-            totals[0] += nats[:, counted].sum(1, dtype=np.float64)
-            if text.records is not None:
-                totals[1] += nats[:, counted & is_end].sum(1, dtype=np.float64)
+            yield positions[own].T.ravel()[counted], nats[:, counted], is_end[counted]
         on_progress(int(is_counted.sum()))
-    world.all_reduce_sum([torch.from_numpy(totals)])
-    return make_scores(totals, text, vocab)
 
 
 def _read_block(

@@ -140,7 +140,9 @@ class Finished:
     held-out text is, so that the two compare. best_val_windowed_nats: None where the run was
     stopped, as best_train_eval_nats may be. best_val_compared_nats: on as much held-out text as the
     baselines are scored on. best_val_end_nats: of the end of a record, None for running text;
-    best_val_unlabelled_nats: where no label is known, None without labels. best_weights: None where
+    best_val_unlabelled_nats: where no label is known, None without labels.
+    best_val_by_source_nats: of the held-out text of each path, where several paths have any; {}
+    where it was stopped. best_weights: None where
     it was stopped before the first evaluation. What is best of the held-out text is None then, and
     where nothing is held out. snapshot: the state at the end, which knows whether there is anything
     left to do.
@@ -164,6 +166,7 @@ class Finished:
     snapshot: Snapshot = field(repr=False)
     best_val_end_nats: float | None = None
     best_val_unlabelled_nats: float | None = None
+    best_val_by_source_nats: dict[str, float] = field(default_factory=dict)
 
 
 Report = Started | Progress | Length | Evaluation | Snapshot | Incident | Finished

@@ -339,6 +339,7 @@ class TrainingState:
             best_val_compared_nats=scores.val_compared,
             best_val_end_nats=scores.val_end,
             best_val_unlabelled_nats=scores.val_unlabelled,
+            best_val_by_source_nats=scores.val_by_source,
             best_weights=best.weights,
             snapshot=snapshot,
         )

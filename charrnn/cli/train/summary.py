@@ -14,6 +14,7 @@ from charrnn.cli.console import is_screen, print_line
 from charrnn.cli.formatting import (
     describe_classification,
     describe_loss,
+    describe_sources,
     format_duration,
     one_line,
 )
@@ -63,6 +64,8 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
         ahead = extrapolate(finished.epochs)
         for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
             show_line(console, line)
+        if by_source := finished.best_val_by_source_nats:
+            show_line(console, f"held out, by text: {describe_sources(by_source)}")
         for column, figures in report.classification.items():
             show_line(console, describe_classification(column, figures))
     # Lines to copy are never folded.
