@@ -34,7 +34,7 @@ from charrnn.generation.generator import text_format_of
 from charrnn.generation.scoring import without
 from charrnn.tasks.finetune import required_vocab
 from charrnn.tasks.score import TEXT_GIVEN, fit_piece
-from charrnn.text.files import hash_sources, open_sources, split_weight
+from charrnn.text.files import hash_sources, open_sources, with_new_place
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
 from charrnn.text.vocab import Ids
@@ -390,8 +390,7 @@ def _say_moved(models: Sequence[NamedModel], split: str, missing: str) -> str:
     if missing == models[0].text.val_file and split == "val":  # all of it is the part
         files = [missing]
         part = ""
-    moved = (each.replace(missing, "NEW_PLACE", split_weight(each)[0] == missing) for each in files)
-    flags = (f"--file {shlex.quote(each)}" for each in moved)
+    flags = (f"--file {each}" for each in with_new_place(files, missing))
     return f"if you moved it: charrnn eval {names} {' '.join(flags)}{part}"
 
 

@@ -35,7 +35,7 @@ from charrnn.tasks.finetune import InitialModel, extend_weights
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
-from charrnn.text.files import split_weight
+from charrnn.text.files import split_weight, with_new_place
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started
@@ -189,7 +189,8 @@ def open_text(request: TrainRequest) -> Corpus:
         path = missing.filename
         resume = f"--resume {shlex.quote(request.resumed.name)}"
         is_held_out = path == request.text.val_file
-        command = f"{resume} --val-file NEW_PLACE" if is_held_out else f"NEW_PLACE {resume}"
+        places = " ".join(with_new_place(request.corpus_paths, path))
+        command = f"{resume} --val-file NEW_PLACE" if is_held_out else f"{places} {resume}"
         raise CorpusError(
             f"cannot find {path!r} in {Path.cwd()}; if you moved it: charrnn train {command}"
         ) from error
@@ -269,8 +270,8 @@ def _check_weights(name: str, before: list[str], paths: list[str]) -> None:
     weights = [[split_weight(path)[1] for path in each] for each in (before, paths)]
     if weights[0] != weights[1] and max(chain(*weights), default=1) > 1:
         raise CheckpointError(
-            f"run {name!r} was trained on {shlex.join(before)}, and a text cannot count more or less "
-            "often now; leave the texts out, or start a new run from this one: "
+            f"run {name!r} was trained on {shlex.join(before)}, and how often a text counts cannot "
+            "change; leave the texts out, or start a new run from its weights: "
             f"charrnn train {shlex.join(paths)} --init-from {shlex.quote(name)}"
         )
 

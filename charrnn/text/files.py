@@ -13,6 +13,7 @@ import io
 import lzma
 import os
 import re
+import shlex
 import shutil
 import stat
 import sys
@@ -70,7 +71,7 @@ class Source:
     stop: int | None = None  # the end of the file
     is_found: bool = False
     codec: str | None = None
-    given: str = ""
+    given: str = field(default="", compare=False)
     weight: int = 1
 
     @property
@@ -108,6 +109,20 @@ def split_weight(path: str) -> tuple[str, int]:
             "or leave it out"
         )
     return name, int(number)
+
+
+def with_new_place(paths: Sequence[str], missing: str) -> list[str]:
+    """Return paths for a command to copy, in which a place to fill in stands for a missing one.
+
+    >>> with_new_place(["my book.txt", "letters.txt:5"], "letters.txt")
+    ["'my book.txt'", 'NEW_PLACE:5']
+    """
+    return [
+        shlex.quote(path)
+        if split_weight(path)[0] != missing
+        else path.replace(missing, "NEW_PLACE", 1)
+        for path in paths
+    ]
 
 
 @contextmanager

@@ -276,6 +276,86 @@ def test_a_text_that_changed_can_be_trained_on_from_the_weights(book: str) -> No
         run(None, resume="book")
 
 
+# Several texts
+
+
+@pytest.fixture
+def letters(book: str) -> list[str]:
+    """Write letters beside the book, which count three times."""
+    letters = "".join(f"Dear Anna, {number} is enough.\n" for number in range(60))
+    Path("letters.txt").write_text(letters)
+    return [book, "letters.txt:3"]
+
+
+def train_on(paths: list[str], stop: int | None = None, **settings: Any) -> list[RunReport]:
+    should_stop = stop_after(stop) if stop else lambda: False
+    return list(start_run(paths, {**SMALL, **settings}, should_stop=should_stop))
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_run_on_weighted_texts_continues_bit_for_bit(letters: list[str], lines: bool) -> None:
+    settings: dict[str, Any] = {"steps": 60, "eval_every": 20, "dropout": 0.2, "lines": lines}
+    train_on(letters, name="uncut", **settings)
+    train_on(letters, name="cut", stop=33, **settings)
+    run(None, resume="cut")
+
+    uncut, cut = (find_run(name, Path("checkpoints")) for name in ("uncut", "cut"))
+    for ours, theirs in zip([cut.best, *cut.states], [uncut.best, *uncut.states], strict=True):
+        one, other = read_model(ours), read_model(theirs)
+        assert all(np.array_equal(one.weights[n], other.weights[n]) for n in other.weights)
+        assert all(np.array_equal(one.training[n], other.training[n]) for n in other.training)
+    assert one.summary["corpus"]["paths"] == letters
+    by_source = [read_model(each.best).summary["val_by_source_nats"] for each in (uncut, cut)]
+    assert by_source[0] == by_source[1]
+    assert list(by_source[0]) == ["book.txt", "letters.txt"]
+
+
+def test_the_same_command_finds_an_unfinished_run_of_the_same_weights_alone(
+    letters: list[str],
+) -> None:
+    train_on(letters, steps=9, stop=4)
+    others = train_on([letters[0], "letters.txt:2"], steps=9, stop=2)
+    again = train_on(letters, steps=9)
+
+    steps = [each.resumed_step for each in others + again if isinstance(each, Opened)]
+    assert steps == [None, 4]
+
+
+@pytest.mark.parametrize("weights", [("", ""), ("", ":2"), (":3", "")])
+def test_a_run_is_not_resumed_by_other_weights(
+    letters: list[str], weights: tuple[str, str]
+) -> None:
+    train_on(letters, steps=9, stop=4, name="mine")
+    paths = [f"book.txt{weights[0]}", f"letters.txt{weights[1]}"]
+    with pytest.raises(CheckpointError) as caught:
+        list(start_run(paths, {"resume": "mine"}))
+
+    assert "trained on book.txt letters.txt:3" in caught.value.message
+
+
+def test_weighted_texts_that_moved_are_found_by_the_command_that_the_message_names(
+    letters: list[str],
+) -> None:
+    train_on(letters, steps=9, stop=4, name="mine")
+    Path("letters.txt").rename("elsewhere.txt")
+    with pytest.raises(CorpusError) as caught:
+        run(None, resume="mine")
+
+    assert caught.value.message.endswith("charrnn train book.txt NEW_PLACE:3 --resume mine")
+    reports = list(start_run(["book.txt", "elsewhere.txt:3"], {"resume": "mine"}))
+    assert reports[-1].finished.step == 9  # type: ignore[union-attr]
+
+
+def test_the_held_out_part_of_weighted_texts_is_found_again(letters: list[str]) -> None:
+    train_on(letters, steps=9, name="mine")
+    file = read_model(find_run("mine", Path("checkpoints")).best)
+    models = [NamedModel("mine", file)]
+
+    for files in ((), ("book.txt", "letters.txt"), ("book.txt", "letters.txt:3")):
+        ids = read_eval_text(models, EvalTextRequest(files=files, split="val")).ids
+        assert file.vocab.count_characters(ids) == file.summary["corpus"]["val_chars"]
+
+
 # Left early
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -107,3 +110,69 @@ def test_what_is_known_of_the_whole_is_not_scored_again(monkeypatch: pytest.Monk
     assert (scores.val, scores.train_eval) == (9.0, 8.0)
     assert scores.val_compared == evaluate_carried(model, BOOK.val[:20], BOOK.vocab).loss_nats
     assert sum(watched) == len(BOOK.val) - 1 + 19  # by windows, and where others are compared
+
+
+TWO = "the cat sat on the mat. " * 100 + "Zebras graze in Zambia! " * 60
+
+
+def of_two_texts(*, lines: bool) -> tuple[Corpus, int]:
+    """Return a corpus whose held-out text is of two paths, and where that of the first ends."""
+    settings: dict[str, Any] = {"val_fraction": 0.5, "split": "tail"}
+    text = TWO.replace(". ", ".\n").replace("! ", "!\n") if lines else TWO
+    corpus = corpus_from_text(text, TextConfig(lines=lines, **settings))
+    first = corpus.vocab.encode("Z")[0]
+    cut = int(np.flatnonzero(corpus.val == first)[0])
+    ends = (cut, cut, len(corpus.val))
+    return replace(corpus, sources=("cat", "none", "zebra"), val_source_ends=ends), cut
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("eval_chars", [0, 100])
+def test_the_losses_of_the_texts_make_up_that_of_the_whole(lines: bool, eval_chars: int) -> None:
+    corpus, cut = of_two_texts(lines=lines)
+    model = make_network(corpus)
+    text = HeldOut(corpus, TrainConfig(eval_chars=eval_chars), SINGLE_PROCESS)
+    part = text.score(model, lambda _: None)
+    scores = text.score_whole(model, part, 8.0, lambda _: None)
+
+    assert list(scores.val_by_source) == ["cat", "zebra"]
+    cat, zebra = scores.val_by_source.values()
+    chars = len(corpus.val) - 1
+    assert (cat * (cut - 1) + zebra * (chars - cut + 1)) / chars == pytest.approx(scores.val)
+    assert abs(cat - zebra) > 0.001
+
+
+def test_the_loss_of_the_first_text_is_that_of_reading_it_alone() -> None:
+    corpus, cut = of_two_texts(lines=False)
+    corpus = replace(
+        corpus, val=corpus.val[cut - 400 : cut + 600], val_source_ends=(400, 400, 1000)
+    )
+    model = make_network(corpus)
+    text = HeldOut(corpus, TrainConfig(eval_chars=0), SINGLE_PROCESS)
+    scores = text.score_whole(model, 9.0, 8.0, lambda _: None)
+
+    alone = evaluate_carried(model, corpus.val[:400], corpus.vocab).loss_nats
+    assert scores.val_by_source["cat"] == pytest.approx(alone, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sources", "ends"), [((), ()), (("a", "b"), ()), (("a", "b"), (0, 9)), (("a", "b"), (1, 9))]
+)
+def test_a_text_alone_has_no_loss_of_its_own(
+    sources: tuple[str, ...], ends: tuple[int, ...]
+) -> None:
+    corpus = replace(BOOK, val=BOOK.val[:9], sources=sources, val_source_ends=ends)
+    text = HeldOut(corpus, TrainConfig(eval_chars=0), SINGLE_PROCESS)
+
+    assert text.score_whole(make_network(corpus), 9.0, 8.0, lambda _: None).val_by_source == {}
+
+
+def test_the_texts_are_scored_by_reading_all_once_more() -> None:
+    corpus, _ = of_two_texts(lines=False)
+    whole, watched = list[int](), list[int]()
+    plain = HeldOut(replace(corpus, sources=()), TrainConfig(eval_chars=0), SINGLE_PROCESS)
+    plain.score_whole(make_network(corpus), 9.0, 8.0, whole.append)
+    text = HeldOut(corpus, TrainConfig(eval_chars=0), SINGLE_PROCESS)
+    text.score_whole(make_network(corpus), 9.0, 8.0, watched.append)
+
+    assert sum(watched) == sum(whole) + len(corpus.val) - 1

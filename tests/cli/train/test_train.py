@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import pty
 import random
@@ -277,6 +278,33 @@ def test_the_opening_says_what_is_held_out_for_testing(book: Path, capsys: Text)
 
     assert (opened["chars"], opened["held_out"]) == (2000, held_out)
     assert opened["notes"] == [f"held out: {held_out}"]
+
+
+def test_the_end_says_what_each_text_costs_and_info_repeats_it(book: Path, capsys: Text) -> None:
+    Path("letters.txt").write_text("Dear Anna, I write to you again; do answer me.\n" * 30)
+    assert end_of("train", "book.txt", "letters.txt:5", *SMALL, "--name", "two") == 0
+    lines = capsys.readouterr().err.splitlines()
+
+    assert "letters.txt counts 5 times" in lines
+    (line,) = (line for line in lines if line.startswith("held out, by text: "))
+    figures = re.fullmatch(
+        r"book.txt (\d\.\d\d), letters.txt (\d\.\d\d) bits per character",
+        line.removeprefix("held out, by text: "),
+    )
+    assert figures
+    assert end_of("info", "two") == 0
+    assert f"by text {figures[0]}" in " ".join(capsys.readouterr().out.split())
+    assert end_of("info", "two", "--json") == 0
+    by_source = json.loads(capsys.readouterr().out)["val_by_source_nats"]
+    assert [f"{nats / math.log(2):.2f}" for nats in by_source.values()] == [*figures.groups()]
+    assert list(by_source) == ["book.txt", "letters.txt"]
+
+
+def test_a_weight_that_is_none_ends_with_3(book: Path, capsys: Text) -> None:
+    code, line = refusal(capsys, "book.txt:0")
+
+    assert code == 3
+    assert line.startswith("the weight in 'book.txt:0' is 0; give a whole number from 1 to 1,000")
 
 
 def test_a_run_stopped_before_its_first_evaluation_describes_itself_in_json(
