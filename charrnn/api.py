@@ -221,8 +221,9 @@ def train(
     was not saved yet.
 
     corpus: files, folders, globs, a library name, or open files, which are read at once; what is
-    opened as "rb" is decoded as a file is. texts: a text, or several that are documents, instead of
-    a corpus; bytes are read as a file of them. They are not kept, so give them again to resume.
+    opened as "rb" is decoded as a file is; "letters.txt:5" is read five times an epoch. texts: a
+    text, or several that are documents, instead of a corpus; bytes are read as a file of them. They
+    are not kept, so give them again to resume.
     settings: fields of TrainConfig, TextConfig and RunConfig, which docs/api.md and `charrnn train
     --help-all` list; budget_seconds=90 is budget="90s".
     should_stop: called after every step; True saves the run and ends it.

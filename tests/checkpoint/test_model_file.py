@@ -490,6 +490,10 @@ def test_a_shape_of_the_wrong_type_is_refused_by_field(
         ({"summary": {"step": 1.0}}, "summary.step is 1.0, expected int"),
         ({"summary": {"step": True}}, "summary.step is True, expected int"),
         ({"summary": {"val_bpc": "x\n"}}, r"summary.val_bpc is 'x\n', expected int | float | None"),
+        (
+            {"summary": {"val_by_source_nats": {"a.txt": "low"}}},
+            "summary.val_by_source_nats.a.txt is 'low', expected int | float",
+        ),
         ({"summary": {"settings": []}}, "summary.settings is [], expected dict"),
         ({"summary": {"corpus": {"paths": "a"}}}, "summary.corpus.paths is 'a', expected list"),
         ({"summary": {"corpus": {"paths": ["a", 5]}}}, "summary.corpus.paths.1 is 5, expected str"),

@@ -255,6 +255,19 @@ def test_the_entropies_are_explained(book: Path, capsys: pytest.CaptureFixture[s
     assert re.search(costs + r"0\.8\d+; the two before, 0\.2\d+", shown)
 
 
+def test_a_weight_counts_in_what_train_would_choose_and_not_in_the_figures(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stats = []
+    for weight in ("", ":40"):
+        assert end_of("corpus", "stats", f"book.txt{weight}", "--json") == 0
+        stats.append(json.loads(capsys.readouterr().out))
+
+    assert stats[0]["characters"] == stats[1]["characters"]
+    assert stats[1]["notes"] == ["book.txt counts 40 times", *stats[0]["notes"]]
+    assert stats[0]["train_would_choose"] != stats[1]["train_would_choose"]
+
+
 def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     book.write_text(TEXT + "caf\ufffd cafÃ© \x07", encoding="utf-8")
     assert end_of("corpus", "stats", "book.txt") == 0
@@ -265,10 +278,11 @@ def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "1 pairs like Ã©" in shown
 
 
-def test_training_takes_the_name_of_a_text(book: Path, docs: None) -> None:
+@pytest.mark.parametrize("weight", ["", ":2"])
+def test_training_takes_the_name_of_a_text(book: Path, docs: None, weight: str) -> None:
     sizes = ["--steps", "1", "--hidden-size", "4", "--eval-chars", "100", "--threads", "1"]
 
-    assert end_of("train", "python-docs", *sizes, "--quiet") == 0
+    assert end_of("train", f"python-docs{weight}", *sizes, "--quiet") == 0
     assert Path("checkpoints/python-docs/best.safetensors").exists()
     assert Path("corpora/python-docs.txt").exists()
 

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.cli.formatting import format_count, format_curve, format_duration
+from charrnn.cli.formatting import (
+    describe_sources,
+    format_count,
+    format_curve,
+    format_duration,
+)
 from charrnn.storage import format_bytes
 
 LOSSES = st.lists(st.floats(0.001, 100), min_size=1, max_size=50)
@@ -107,3 +112,17 @@ def test_values_as_near_as_floats_can_be_are_drawn_apart(values, bars) -> None:
 
 def test_a_size_just_under_a_unit_is_counted_in_it() -> None:
     assert format_bytes(999_999) == "1.0 MB"
+
+
+def test_of_many_texts_those_that_cost_most_are_shown() -> None:
+    line = describe_sources({f"{number}.txt": number / 10 for number in range(1, 24)})
+
+    shown = line.removesuffix(" bits per character; 3 more texts need less").split(", ")
+    assert [text.split()[0] for text in shown] == [f"{number}.txt" for number in range(23, 3, -1)]
+
+
+def test_few_texts_are_shown_in_the_order_they_were_given() -> None:
+    line = describe_sources({"a": 0.5, **{f"{number}.txt": 0.7 for number in range(19)}})
+
+    assert line.startswith("a 0.72, 0.txt 1.01, 1.txt 1.01, ")
+    assert line.endswith(", 18.txt 1.01 bits per character")

@@ -27,6 +27,7 @@ from charrnn.corpora.library import (
     describe_check,
     find_corpus,
     get_corpus,
+    locate_texts,
 )
 from charrnn.errors import CorpusError
 
@@ -199,6 +200,18 @@ def test_a_file_of_someone_else_under_the_name_is_reported_and_kept(serve, tmp_p
     with pytest.raises(CorpusError, match="rename it"):
         get_corpus("play", tmp_path)
     assert (tmp_path / "play.txt").read_bytes() == b"mine"
+
+
+def test_a_name_keeps_its_weight(serve, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fetched = serve(CONTENT)
+    play = str(Path("corpora/play.txt"))
+
+    assert locate_texts(["play:3", "book.txt:2"]) == [f"{play}:3", "book.txt:2"]
+    assert locate_texts(["play"]) == [play]
+    assert fetched == ["play.txt"]
+    with pytest.raises(CorpusError, match="did you mean play"):
+        locate_texts(["plays:3"])
 
 
 def test_a_zip_is_unpacked_under_the_name_and_removed(serve, tmp_path):

@@ -69,6 +69,15 @@ def test_the_longest_copy_is_named_with_its_file_and_line(train: Train) -> None:
     assert (len(across.longest), across.file) == (18, None)
 
 
+def test_copies_of_a_text_with_a_weight_are_named_with_its_file(train: Train) -> None:
+    Path("2.txt").write_text("aa\n" * 9 + "bb ab\n" * 90, encoding="utf-8")
+    own = open_own_text("n", train("book.txt", "2.txt:3", lines=False))
+
+    found = own.find_copies("éébb ab\n", least=6)
+
+    assert (found.longest, found.file) == ("bb ab\n", "2.txt")
+
+
 def test_the_default_least_span_is_20(own: OwnText) -> None:
     assert own.find_copies(BOOK[:19]).spans == ()
     assert own.find_copies(BOOK[:20]).spans == ((0, 20),)

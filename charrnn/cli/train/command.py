@@ -97,9 +97,10 @@ def command(
 ) -> None:
     """Train a model on text.
 
-    CORPUS: files, folders, globs, - for stdin, or a name from `charrnn corpus list`. Sizes, steps
-    and rates that are not given are chosen from the text and the time budget. Every setting can
-    also be set with an environment variable, e.g. CHARRNN_HIDDEN_SIZE.
+    CORPUS: files, folders, globs, - for stdin, or a name from `charrnn corpus list`; letters.txt:5
+    is read five times as often as the rest. Sizes, steps and rates that are not given are chosen
+    from the text and the time budget. Every setting can also be set with an environment variable,
+    e.g. CHARRNN_HIDDEN_SIZE.
     """
     given = given_settings(ctx, rivals=_RIVALS)
     settings = {key: value for key, value in given.items() if key not in _NO_SETTINGS}
