@@ -116,26 +116,27 @@ class LabelClassifier:
         lengths = np.array([len(each) for each in texts])
         tokens = np.concatenate([np.asarray(each, np.int64) for each in texts])
         starts = np.cumsum(lengths) - lengths
-        which = np.repeat(np.arange(len(texts)), count)  # text and label of each pair
-        label = np.tile(np.arange(count), len(texts))
+        read = np.flatnonzero(lengths)
+        which = np.repeat(read, count)  # text and label of each pair
+        label = np.tile(np.arange(count), len(read))
         states: State = tuple(map_state(lambda part: part[label], layer) for layer in self._initial)
         for t in range(int(lengths.max())):
-            is_on = lengths[which] > t
-            if t % _STAGE == 0:
+            read = tokens[starts[which] + t]
+            log_probs = log_softmax(self._network.logits(states))
+            totals[which, label] += log_probs[np.arange(len(read)), read]
+            is_on = lengths[which] > t + 1
+            if t % _STAGE == _STAGE - 1:
                 is_hopeless = totals[which, label] < totals.max(1)[which] - self.margin
                 is_dropped = is_on & is_hopeless
                 totals[which[is_dropped], label[is_dropped]] = -np.inf
                 is_on &= ~is_hopeless
                 is_on &= np.bincount(which[is_on], minlength=len(texts))[which] > 1
             which = which[is_on]
-            label = label[is_on]
-            states = map_state(lambda part, keep=is_on: part[keep], states)
             if not len(which):
                 break
-            read = tokens[starts[which] + t]
-            log_probs = log_softmax(self._network.logits(states))
-            totals[which, label] += log_probs[np.arange(len(read)), read]
-            states = self._advance(read, label, states)
+            label = label[is_on]
+            states = map_state(lambda part, keep=is_on: part[keep], states)
+            states = self._advance(read[is_on], label, states)
         return totals
 
     def _advance(self, tokens: Ids, label: NDArray[np.int64], states: State) -> State:
