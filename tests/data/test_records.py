@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.data.corpus import LIST_NOTE, Corpus, corpus_from_text, open_corpus
+from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
+from charrnn.data.lists import LIST_NOTE
 from charrnn.data.records import Found, Records, join_parts, read_records, split_at
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.vocab import END, Vocab
