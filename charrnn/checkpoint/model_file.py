@@ -203,7 +203,7 @@ _SUMMARY = {
     **dict.fromkeys(("train_nats", "train_eval_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
     **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc"), _LOSS),
     **dict.fromkeys(("val_end_nats", "val_unlabelled_nats"), _LOSS),
-    "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str}
+    "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str, "record_kind": str}
     | dict.fromkeys(("train_chars", "val_chars", "test_chars"), int),
     "settings": {},
     "resolved": {},

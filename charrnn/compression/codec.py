@@ -3,7 +3,8 @@
 A character of the model's alphabet is coded by its probability. All other bytes (of unknown
 characters, or not UTF-8) are the model's byte tokens if it has them. Else they are escapes: an
 adaptive flag announces each, the byte is stored as it is, and the model skips it. If the code is
-longer than the bytes, the file holds the bytes themselves. docs/file-format.md has the layout.
+longer than the bytes, the file holds the bytes themselves. A newline is the end of a record where
+a model's records are lines. docs/file-format.md has the layout.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from charrnn.checkpoint.model_file import ModelFile, model_digest
 from charrnn.compression.exact_network import ExactNetwork
 from charrnn.compression.range_coder import Decoder, Encoder
 from charrnn.errors import CheckpointError
+from charrnn.generation.generator import text_format_of
 from charrnn.text.vocab import Vocab
 
 FORMAT = 1
@@ -67,10 +69,10 @@ def compress(original: bytes, model: ModelFile, watch: Watch = lambda *_: None) 
     """Compress `original`, into at most 58 bytes more than its length."""
     coder = Encoder()
     predictor = _Predictor(model)
-    first_byte = len(model.vocab.alphabet)
+    first_byte = _first_byte(model.vocab)
     escaped_bytes = 0
     done = 0
-    for count, (token, size) in enumerate(_iter_tokens(original, model.vocab)):
+    for count, (token, size) in enumerate(_iter_tokens(original, model)):
         is_escaped = token >= model.vocab.size  # the model has no such token
         coder.encode(*predictor.flag.interval(is_escaped))
         if is_escaped:
@@ -106,6 +108,8 @@ def decompress(
         raise CheckpointError(
             f"{name} was compressed with another model (SHA-256 {digest.hex()[:16]}…) than "
             f"{model_name} ({model_digest(model).hex()[:16]}…); name the one that compressed it"
+            + ", and its --label if it has labels"
+            * model.config.has_end
         )
     body = data[_BODY_START:]
     try:
@@ -179,18 +183,27 @@ class _Predictor:
             self._cumulative = None
 
 
-def _iter_tokens(original: bytes, vocab: Vocab) -> Iterator[tuple[int, int]]:
+def _first_byte(vocab: Vocab) -> int:
+    """Return the token of byte 0: one of the vocabulary if it has bytes, else an escape, V."""
+    return len(vocab.alphabet) if vocab.has_bytes else vocab.size
+
+
+def _iter_tokens(original: bytes, model: ModelFile) -> Iterator[tuple[int, int]]:
     """Yield each token and its length in bytes.
 
-    A byte outside the alphabet is the alphabet's length plus its value: an id of the vocabulary
-    if that has byte tokens, else an escape, V or more.
+    A byte outside the alphabet is `_first_byte` plus its value: an id of the vocabulary if that has
+    byte tokens, else an escape, V or more.
     """
+    vocab = model.vocab
     ids = {char: (index, len(char.encode())) for index, char in enumerate(vocab.alphabet)}
+    if text_format_of(model.summary, has_end=vocab.has_end).mark == "\n":
+        ids["\n"] = (vocab.end, 1)
+    first_byte = _first_byte(vocab)
     for char in original.decode("utf-8", "surrogateescape"):
         if char in ids:
             yield ids[char]
         else:
-            yield from ((len(ids) + byte, 1) for byte in char.encode("utf-8", "surrogateescape"))
+            yield from ((first_byte + byte, 1) for byte in char.encode("utf-8", "surrogateescape"))
 
 
 def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
@@ -202,8 +215,11 @@ def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
     # A forged length must not keep us decoding zeros for years.
     if length * _MIN_TOKEN_BITS > 8 * (len(body) + 8) * _MAX_CHAR_BYTES:
         raise ValueError(f"{len(body):,} bytes cannot hold a text of {length:,}")
-    alphabet = model.vocab.alphabet
-    spelled = [char.encode() for char in alphabet] + [bytes([i]) for i in range(256)]
+    alphabet = [char.encode() for char in model.vocab.alphabet]
+    all_bytes = [bytes([i]) for i in range(256)]
+    end = [b"\n"] * model.vocab.has_end
+    has_bytes = model.vocab.has_bytes
+    spelled = [*alphabet, *all_bytes, *end] if has_bytes else [*alphabet, *end, *all_bytes]
     coder = Decoder(body)
     predictor = _Predictor(model)
     original = bytearray()
@@ -217,7 +233,7 @@ def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
         if is_escaped:
             byte = coder.target(256)
             coder.consume(byte, 1)
-            token = len(alphabet) + byte
+            token = _first_byte(model.vocab) + byte
         else:
             sums = predictor.cumulative()
             token = int(np.searchsorted(sums, coder.target(int(sums[-1])), side="right"))

@@ -14,6 +14,13 @@ ERRORS = ("strict", "replace", "skip")
 UNITS = ("char", "byte")
 FORMATS = ("auto", "text", "csv", "tsv", "jsonl")
 LABELS = ("folder", "file", "prefix")
+READ_AS_RECORDS = (
+    *("lines", "files", "document_end", "format", "text_column", "header"),
+    *("label", "label_prefix", "label_regex", "label_column"),
+)
+"""The settings that say what is a record, and what its labels are."""
+KEPT_RECORDS = ("min_label_count", "group_column", "skip_bad")
+"""Those that say which records and labels of a corpus are kept, and go together."""
 SPLITS = ("auto", "tail", "blocks", "records")
 _MAX_END_CHARS = 1000  # of what ends a document
 
@@ -97,8 +104,9 @@ class TextConfig:
     split: str = setting(
         "auto",
         "what is held out, for validation and then for testing: the tail of the text; the tail of "
-        "blocks, which are the files, or ten parts of a single one; or records (lines, or "
-        "documents) drawn by hash. auto: records of a list, blocks of several files, else the tail",
+        "blocks, which are the files, or ten parts of a single one; or records, of running text "
+        "its lines, drawn by hash, so that equal ones are never on two sides. auto: records where "
+        "there are any, of running text the blocks of several files, else the tail",
         choices=SPLITS,
     )
     val_file: str | None = setting(

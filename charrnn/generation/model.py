@@ -14,13 +14,16 @@ from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.config import FillConfig, ModelConfig, chosen_settings
 from charrnn.errors import ConfigError
 from charrnn.generation.generator import Generator, check_text, text_format_of
-from charrnn.generation.labels import with_labels
+from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.scoring import Scores, iter_scores, join_scores, unseen_bits
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
 
 if TYPE_CHECKING:
     from charrnn.generation.infill.fill import Filling
+
+
+MAX_STRENGTH = 1000  # of labels
 
 
 class Model(Generator):
@@ -29,14 +32,14 @@ class Model(Generator):
     labels: by column, what a label of a text can be, and how many of its records have it.
     """
 
-    def __init__(self, file: ModelFile, labels: Sequence[str] = ()) -> None:
+    def __init__(self, file: ModelFile, labels: AskedLabels = ()) -> None:
         """Open the contents of a file; labels: of its texts, each as "COLUMN=VALUE:WEIGHT".
 
         Raises:
             ConfigError: the model has no such label.
         """
         self.labels: dict[str, dict[str, int]] = file.labels.counts
-        file = with_labels(file, labels)
+        file = with_labels(file, list_labels(labels))
         self.config: ModelConfig = file.config
         self.summary: dict[str, Any] = file.summary
         self._network = Network(file.config, file.weights)  # scoring and fill need more of it
@@ -44,30 +47,36 @@ class Model(Generator):
         super().__init__(self._network, file.vocab, form)
 
     @classmethod
-    def from_file(cls, path: Path) -> Model:
-        """Open a model file.
+    def from_file(cls, path: Path, labels: AskedLabels = ()) -> Model:
+        """Open a model file; labels: as above.
 
         Raises:
             CheckpointError: it is missing, damaged or not a model.
+            ConfigError: the model has no such label.
         """
-        return cls(read_model(path))
+        return cls(read_model(path), labels)
 
     def score(self, text: str) -> Scores:
         """Return what each character of `text` costs in bits, normalized as the model's text was.
 
+        A model of records reads it as records, each of which its mark or the end of the text ends.
+
         Raises:
+            CorpusError: the text holds what stands for the end of a record.
             DivergedError: a character's cost is not a finite number.
         """
-        return join_scores(self.iter_scores([self.text_format.normalized(text)]))
+        form = self.text_format
+        return join_scores(self.iter_scores(form.iter_with_ends([form.normalized(text)])))
 
     def iter_scores(self, pieces: Iterable[str]) -> Iterator[Scores]:
-        """Yield the scores of a text, block by block; its pieces are already normalized.
+        """Yield the scores of a text, block by block; its pieces are normalized, with their ENDs.
 
         Raises:
             DivergedError: as `score`.
         """
         bits = unseen_bits(self.vocab, self.summary)
-        return iter_scores(self._network, self.vocab, pieces, bits)
+        are_lines = self.text_format.separator == "\n"
+        return iter_scores(self._network, self.vocab, pieces, bits, are_lines=are_lines)
 
     def fill(
         self,
@@ -79,7 +88,8 @@ class Model(Generator):
     ) -> Filling:
         """Return completions of a text: _ is an unknown character, and * any number of them.
 
-        The text after a blank counts as much as the text before it. The text begins a line.
+        The text after a blank counts as much as the text before it. The text begins a line; for a
+        model of records it is a whole record, and its end counts too.
         config, settings: a FillConfig, or its fields by keyword. on_progress: called with the
         number of characters done and the most there can be.
 
@@ -94,12 +104,14 @@ class Model(Generator):
         check_text(text)
         chosen = chosen_settings(FillConfig, config, settings)
         changes: Counter[str] = Counter()
+        are_lines = self.text_format.separator == "\n"
 
         def read(piece: str) -> str:
             """Return what stands between two signs as the model reads it."""
             fitted = self.fit(piece, chosen.unknown)
             changes.update(fitted.changes)
-            return self.text_format.normalized(fitted.text)
+            text = self.text_format.normalized(fitted.text)
+            return text.replace("\n", END) if are_lines else text
 
         pattern = make_pattern(text, chosen, self.vocab, read)
         filling = fill(self._network, self.vocab, pattern, chosen, on_progress)
@@ -120,6 +132,36 @@ def blend(models: Sequence[tuple[Generator, float]], *, in_log_space: bool = Fal
 
     joined = Blend([(model.language_model, model.vocab, w) for model, w in models], in_log_space)
     return _make_generator(joined, joined.vocab, [model for model, _ in models])
+
+
+def with_label_strength(
+    file: ModelFile, labels: AskedLabels = (), strength: float = 1.0
+) -> Generator:
+    """Return a model whose labels count more than they did in training, or less.
+
+    ln p = (1 − s) ln p_without + s ln p_with, minus its normalizer: classifier-free guidance (Ho
+    and Salimans 2022).
+
+    Raises:
+        ConfigError: the strength is out of range, or the model has no such label.
+    """
+    if not 0 < strength <= MAX_STRENGTH:  # NaN compares as False
+        raise ConfigError(
+            f"the label strength is {strength}; it must be above 0 and at most {MAX_STRENGTH}: 1 "
+            "is as in training, above it the label counts more"
+        )
+    asked = list_labels(labels)
+    if strength != 1 and not asked:
+        raise ConfigError(
+            f"the label strength is {strength:g}, and no label is given; give --label, or leave "
+            "--label-strength out"
+        )
+    main = Model(file, asked)
+    if strength == 1:
+        return main
+    if strength > 1:
+        return with_negative_model(main, Model(file), strength - 1)
+    return blend([(main, strength), (Model(file), 1 - strength)], in_log_space=True)
 
 
 def with_negative_model(main: Generator, other: Generator, strength: float) -> Generator:

@@ -252,6 +252,7 @@ class Recorder:
                 "train_chars": corpus.train_chars,
                 "val_chars": corpus.val_chars,
                 "held_out": corpus.held_out,
+                **({"record_kind": corpus.record_kind} if corpus.record_kind else {}),
                 **({"test_chars": corpus.test_chars} if corpus.test_chars else {}),
             },
             "settings": self._request.settings,

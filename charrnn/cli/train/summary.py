@@ -148,18 +148,16 @@ def judge_run(
 
 
 def _judge_records(finished: Finished, val_nats: float) -> list[str]:
-    """Return what the ends of records cost, and what labels save."""
+    """Return what the ends of records cost, and records whose labels are not known."""
     lines = []
     if finished.best_val_end_nats is not None:
         bits = bits_per_char(finished.best_val_end_nats)
         lines.append(f"the end of a record, which counts as a character, costs {bits:.2f} bits")
     if finished.best_val_unlabelled_nats is not None:
-        saved = bits_per_char(finished.best_val_unlabelled_nats - val_nats)
+        more = bits_per_char(finished.best_val_unlabelled_nats - val_nats)
         without = bits_per_char(finished.best_val_unlabelled_nats)
-        verb = "save" if saved >= 0 else "cost"
-        lines.append(
-            f"labels {verb} {abs(saved):.3f} bits per character ({without:.3f} where none is known)"
-        )
+        change = f"{abs(more):.3f} {'more' if more >= 0 else 'fewer'}"
+        lines.append(f"without its label a record costs {without:.3f} bits per character, {change}")
     return lines
 
 
