@@ -38,7 +38,7 @@ class Cursor:
 class Window(NamedTuple):
     """What a step reads: inputs and, one token further on, targets, each (B, T) int64.
 
-    labels: (B, T, C) int64, the rows of the labels of each position's record; C is 0 without labels.
+    labels: (B, T, C) int64, the rows of the labels of each position's record; C is 0 without any.
     """
 
     inputs: Any
