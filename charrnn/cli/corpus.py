@@ -137,8 +137,9 @@ def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Measure a text.
 
     CORPUS: files, folders, globs, - for stdin, or a name from `charrnn corpus list`. Shows size,
-    alphabet, lines, records and labels, encoding problems, entropy, the settings that train would choose, and how well
-    gzip, xz and a 5-gram predict the part that train holds out: a model has to beat their scores.
+    alphabet, lines, records and labels, encoding problems, entropy, the settings that train would
+    choose, and how well gzip, xz and a 5-gram predict the part that train holds out: a model has to
+    beat their scores.
     """
     from charrnn.tasks.corpus_stats import summarise_corpus  # torch, by way of the plan
 
