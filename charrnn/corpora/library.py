@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Literal
 
 from charrnn.config import LIBRARY_FOLDER
+from charrnn.config.weights import split_weight
 from charrnn.corpora.download import Progress, download
 from charrnn.corpora.prose import iter_passages, iter_remarks, shuffled
 from charrnn.errors import CorpusError
 from charrnn.storage import open_atomically
-from charrnn.text.files import split_weight
 from charrnn.wording import nearest
 
 _GUTENBERG = "public domain in the USA; Project Gutenberg License"

@@ -24,6 +24,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import COST, OLD_TEXT_SETTINGS, TextConfig, as_dict
 from charrnn.config.fields import UNKNOWN, refuse_escapes, setting, validate
 from charrnn.config.text import ERRORS, KEPT_RECORDS, READ_AS_RECORDS
+from charrnn.config.weights import with_new_place
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import Corpus, open_corpus
 from charrnn.data.label_table import RowFinder
@@ -34,7 +35,7 @@ from charrnn.generation.generator import text_format_of
 from charrnn.generation.scoring import without
 from charrnn.tasks.finetune import required_vocab
 from charrnn.tasks.score import TEXT_GIVEN, fit_piece
-from charrnn.text.files import hash_sources, open_sources, with_new_place
+from charrnn.text.files import hash_sources, open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
 from charrnn.text.vocab import Ids

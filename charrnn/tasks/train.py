@@ -19,6 +19,7 @@ from typing import Any
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.checkpoint.run_store import claim_run
+from charrnn.config.weights import split_weight, with_new_place
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
 from charrnn.data.split import SHUFFLED
@@ -35,7 +36,6 @@ from charrnn.tasks.finetune import InitialModel, extend_weights
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
-from charrnn.text.files import split_weight, with_new_place
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started

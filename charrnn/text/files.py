@@ -13,7 +13,6 @@ import io
 import lzma
 import os
 import re
-import shlex
 import shutil
 import stat
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple
 
+from charrnn.config.weights import split_weight
 from charrnn.errors import CorpusError, StorageError
 
 CHUNK_BYTES = 1 << 20
@@ -35,8 +35,6 @@ MAX_UNPACKED_RATIO = 100  # unpacked to packed size; prose has 3 to 5, deflate's
 RATIO_FREE_BYTES = 256 << 20  # may be unpacked whatever the ratio
 _BUFFER_BYTES = 1 << 16
 _MAX_SHOWN = 200  # characters of a path, which may be a whole text by mistake
-MAX_WEIGHT = 1000
-_NUMBER = re.compile(r"[+-]?[0-9][0-9_.,]*(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
 # The first bytes of packed files, by the ending of their names. `open_packed` reads them.
 _PACKED = {
@@ -83,46 +81,6 @@ class Source:
     def is_named_packed(self) -> bool:
         """Whether the file's name ends as that of a packed file, in any case."""
         return self.path.suffix.lower() in _PACKED
-
-
-def split_weight(path: str) -> tuple[str, int]:
-    """Return a path without the weight after its last colon, and the weight; 1 without one.
-
-    The name of a file or folder that exists has no weight, whatever it ends in.
-
-    >>> split_weight("letters.txt:5"), split_weight("book.txt")
-    (('letters.txt', 5), ('book.txt', 1))
-
-    Raises:
-        CorpusError: a number that is no weight stands there, or standard input has one.
-    """
-    name, colon, number = path.rpartition(":")
-    # By os.path, as a path may be a whole text by mistake, which pathlib refuses.
-    if not (name and colon and _NUMBER.fullmatch(number)) or os.path.lexists(path):
-        return path, 1
-    shown = path if len(path) <= _MAX_SHOWN else f"…{path[-_MAX_SHOWN:]}"
-    if name == "-":
-        raise CorpusError(f"standard input takes no weight; give - instead of {shown}")
-    if not (number.isdecimal() and 1 <= int(number[:9]) <= MAX_WEIGHT):
-        raise CorpusError(
-            f"the weight in {shown!r} is {number}; give a whole number from 1 to {MAX_WEIGHT:,}, "
-            "or leave it out"
-        )
-    return name, int(number)
-
-
-def with_new_place(paths: Sequence[str], missing: str) -> list[str]:
-    """Return paths for a command to copy, in which a place to fill in stands for a missing one.
-
-    >>> with_new_place(["my book.txt", "letters.txt:5"], "letters.txt")
-    ["'my book.txt'", 'NEW_PLACE:5']
-    """
-    return [
-        shlex.quote(path)
-        if split_weight(path)[0] != missing
-        else path.replace(missing, "NEW_PLACE", 1)
-        for path in paths
-    ]
 
 
 @contextmanager
