@@ -38,7 +38,7 @@ from charrnn.data.encode import Job, Result, count_job, split_sources, with_reco
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.records import Records
-from charrnn.data.split import PARTS, Ints, Split, iter_parts
+from charrnn.data.split import PARTS, Ints, Split, iter_parts, iter_rounds
 from charrnn.data.survey import Survey
 from charrnn.data.workers import allowed_workers, open_workers
 from charrnn.errors import CorpusError, StorageError, VocabError
@@ -302,7 +302,7 @@ def cut_records(records: Records, split: Split) -> dict[str, Records]:
     """Return the records of each part of a split: where they end in its ids, and their labels."""
     assert split.parts is not None
     sizes = np.diff(records.ends, prepend=1)
-    order = np.arange(len(sizes)) if split.order is None else split.order
+    order = np.concatenate([*iter_rounds(split)])
     cut = {}
     for name in split.names:
         chosen = order[split.parts[order] == PARTS.index(name)]

@@ -53,10 +53,11 @@ class Split(NamedTuple):
     """What is held out.
 
     ends: (R,) where each segment ends; parts: (R,) the part that it goes to. Both are None for the
-    tail of the text: there `val` starts at cuts[0] and `test` at cuts[1]. order: of the segments,
-    of which some may come several times; None is that of the text. names: of the parts that there
-    are. held_out: in words, after "held out: ". is_unusual: a person should be told. given_ends:
-    (G,) where the text of each path ends in `val`; None of one path, or where lines are shuffled.
+    tail of the text: there `val` starts at cuts[0] and `test` at cuts[1]. order: (R,) of the
+    segments; None is that of the text. times: (R,) how often each comes; None is once. names: of
+    the parts that there are. held_out: in words, after "held out: ". is_unusual: a person should be
+    told. given_ends: (G,) where the text of each path ends in `val`; None of one path, or where
+    lines are shuffled.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Split(NamedTuple):
     ends: Ints | None = None
     parts: Parts | None = None
     order: Ints | None = None
+    times: Ints | None = None
     is_unusual: bool = True
     given_ends: Ints | None = None
 
@@ -207,8 +209,6 @@ def with_weights(
 ) -> Split:
     """Return a split in which the training segments of each path come as often as it weighs.
 
-    They come again after all have come once, so that no line stands beside its copy.
-
     ids: (S,). given_ends: (G,) where the text of each path ends, in tokens; weights: (G,).
     """
     if split.ends is None:
@@ -220,14 +220,21 @@ def with_weights(
     ends, parts, order = _cut_at(split, given_ends)
     times = np.array(weights)[np.searchsorted(given_ends, ends)]
     times[parts != TRAIN] = 1
-    rounds = [order]
-    while len(rounds[-1]):
-        rounds.append(rounds[-1][times[rounds[-1]] > len(rounds)])
-    repeated = np.concatenate(rounds)
     if split.method == "records" and not vocab.has_end and ids[-1] != vocab.newline:
-        last = len(ends) - 1  # the line after it would stand in the same line
-        repeated = np.append(repeated[repeated != last], last)
-    return split._replace(ends=ends, parts=parts, order=repeated)
+        times[-1] = 1  # the line after it would stand in the same line
+    return split._replace(ends=ends, parts=parts, order=order, times=times)
+
+
+def iter_rounds(split: Split) -> Iterator[Ints]:
+    """Yield the segments of each round: in the last all, in those before it what comes again.
+
+    So no line stands beside its copy, and the text ends as it does without copies.
+    """
+    assert split.ends is not None
+    order = np.arange(len(split.ends)) if split.order is None else split.order
+    times = np.ones(len(split.ends), np.int64) if split.times is None else split.times
+    for left in range(int(times.max()), 0, -1):
+        yield order[times[order] >= left]
 
 
 def _cut_at(split: Split, positions: Ints) -> tuple[Ints, Parts, Ints]:
@@ -374,8 +381,9 @@ def iter_parts(ids: Ids, split: Split) -> Iterator[list[Ids]]:
     """Yield, of one stretch of the text after the other, the ids of each of `split.names`."""
     assert split.ends is not None
     assert split.parts is not None
-    if split.order is not None:
-        yield from _iter_ordered(ids, split.ends, split.parts, split.order, split.names)
+    if split.order is not None or split.times is not None:
+        for order in iter_rounds(split):
+            yield from _iter_ordered(ids, split.ends, split.parts, order, split.names)
         return
     for begin in range(0, len(ids), _CHUNK_TOKENS):
         end = min(begin + _CHUNK_TOKENS, len(ids))
