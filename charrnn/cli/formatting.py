@@ -133,7 +133,7 @@ def describe_sources(nats: Mapping[str, float]) -> str:
     if more > 0:
         scores.sort(key=lambda score: -score[1])
     named = [f"{path} {bits_per_char(each):.2f}" for path, each in scores[:_SHOWN_SOURCES]]
-    rest = f"; {more:,} more texts need less" if more > 0 else ""
+    rest = f"; {counted(more, 'text')} with less" if more > 0 else ""
     return f"{', '.join(named)} bits per character{rest}"
 
 

@@ -5,10 +5,10 @@ parts. The counts of the parts say where the ids of each go, so the ids are the 
 text is cut. A build fills a folder of its own, which gets its final name as the last step.
 
 A folder holds about.json, and for each part of the text its ids, the sums that prove them, where
-its files end and, with byte fallback, marks of how many characters the tokens write. Of several
-paths it also holds where the files of each end. Beside the ids
-of records go their ends, their hashes and the rows of their labels. Ids that do not match their
-sums, or that another user owns, are built again.
+its files end and, with byte fallback, marks of how many characters the tokens write. Where several
+paths were given, it also holds where the files of each end. Beside the ids of records go their
+ends, their hashes and the rows of their labels. Ids that do not match their sums, or that another
+user owns, are built again.
 
 S = tokens, F = files, G = paths given, K = blocks, R = records, C = columns of labels.
 """

@@ -117,7 +117,7 @@ def test_a_size_just_under_a_unit_is_counted_in_it() -> None:
 def test_of_many_texts_those_that_cost_most_are_shown() -> None:
     line = describe_sources({f"{number}.txt": number / 10 for number in range(1, 24)})
 
-    shown = line.removesuffix(" bits per character; 3 more texts need less").split(", ")
+    shown = line.removesuffix(" bits per character; 3 texts with less").split(", ")
     assert [text.split()[0] for text in shown] == [f"{number}.txt" for number in range(23, 3, -1)]
 
 
