@@ -120,9 +120,8 @@ class LabelClassifier:
         lengths = np.array([len(each) for each in texts])
         tokens = np.concatenate([np.asarray(each, np.int64) for each in texts])
         starts = np.cumsum(lengths) - lengths
-        read = np.flatnonzero(lengths)
-        which = np.repeat(read, count)  # text and label of each pair
-        label = np.tile(np.arange(count), len(read))
+        which = np.repeat(np.flatnonzero(lengths), count)  # text and label of each pair
+        label = np.tile(np.arange(count), np.count_nonzero(lengths))
         states: State = tuple(map_state(lambda part: part[label], layer) for layer in self._initial)
         for t in range(int(lengths.max())):
             read = tokens[starts[which] + t]

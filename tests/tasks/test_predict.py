@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import charrnn
 from charrnn.checkpoint.model_file import ModelFile, pack_model, unpack_model
@@ -308,6 +310,21 @@ def test_lines_are_cut_the_same_wherever_the_bytes_are(monkeypatch: pytest.Monke
         monkeypatch.setattr("charrnn.tasks.read_texts._CHUNK_BYTES", size)
         give_input(monkeypatch, raw)
         assert read("-") == ["äb", "", "c€d", ""]
+
+
+@given(raw=st.lists(st.sampled_from(["a", "é", "\r", "\n", "\r\n", " ", "\u2028", "\ufeff"])))
+def test_a_pipe_has_the_lines_of_a_file(tmp_path_factory: Any, raw: list[str]) -> None:
+    path = tmp_path_factory.mktemp("lines") / "a.txt"
+    text = "b" + "".join(raw)
+    name = write(path, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charrnn.tasks.read_texts._CHUNK_BYTES", 3)
+        give_input(patch, text.encode())
+        lines = read("-")
+    assert lines == read(name)
+    newlines = text.replace("\r\n", "\n").replace("\r", "\n")
+    assert lines == newlines.removesuffix("\n").split("\n")
 
 
 def test_lines_of_a_pipe_come_when_they_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
