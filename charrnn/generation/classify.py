@@ -16,7 +16,7 @@ N = texts, K = labels, R = rows: pairs that are still read. V, H, A as in the ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from charrnn.state import State, map_state
 from charrnn.text.vocab import Ids
 
 MARGIN_NATS = 30.0  # behind the best: a share below 1e-13 of the probability
-LARGEST_MARGIN = 4 * MARGIN_NATS  # as much behind at a temperature of 4
+LARGEST_MARGIN = 3 * MARGIN_NATS  # as much behind at a temperature of 3
 _MAX_ROWS = 1024  # what a processor keeps near; 4096 take a fifth longer
 _STAGE = 4  # tokens between two looks at which pairs go on
 _LEAST_TEMPERATURE = 0.25
@@ -55,13 +55,15 @@ class LabelClassifier:
     """The likelihood of texts under each label of one column; nothing is known of the others.
 
     labels: the column's K values. counts: (K,) int64, how many records have each. margin: how far
-    behind the best a label is given up, in nats.
+    behind the best a label is given up, in nats. pair_steps: tokens that were read so far, each
+    counted for each label.
     """
 
     def __init__(self, file: ModelFile, column: str, margin: float = MARGIN_NATS) -> None:
         first, self.labels, counts = _rows_of(file, column)
         self.counts: Counts = np.array(counts, np.int64)
         self.margin = margin
+        self.pair_steps = 0
         config = file.config
         self._end = file.vocab.end
         # One more input of every layer: the label's embedding, as W [x; e] = W_ih x + W_label e.
@@ -79,19 +81,12 @@ class LabelClassifier:
         self._network = Network(config, file.weights)  # for its output layer
         self._is_residual = config.residual
 
-    def log_ratios(
-        self,
-        texts: Sequence[Ids],
-        *,
-        is_whole: bool = True,
-        on_progress: Callable[[int], None] = lambda count: None,
-    ) -> Floats:
+    def log_ratios(self, texts: Sequence[Ids], *, is_whole: bool = True) -> Floats:
         """Return ln p(text | label) (N, K) less that of the text's likeliest label.
 
         No label stands further behind than the margin: it is not read on. texts: the ids of each,
         without ends. is_whole: the end of a record counts too; else a text is only the beginning of
-        one. An empty text says nothing: all its labels are as likely. on_progress: called with how
-        many more texts are read.
+        one. An empty text says nothing: all its labels are as likely.
 
         Raises:
             DivergedError: what a text costs is not a finite number.
@@ -110,7 +105,6 @@ class LabelClassifier:
             if np.isnan(ratios).any():
                 raise DivergedError(NOT_FINITE)
             found[chosen] = np.maximum(ratios, -self.margin)
-            on_progress(len(chosen))
         return found
 
     def _read(self, texts: Sequence[Ids]) -> Floats:
@@ -124,6 +118,7 @@ class LabelClassifier:
         label = np.tile(np.arange(count), np.count_nonzero(lengths))
         states: State = tuple(map_state(lambda part: part[label], layer) for layer in self._initial)
         for t in range(int(lengths.max())):
+            self.pair_steps += len(which)
             read = tokens[starts[which] + t]
             log_probs = log_softmax(self._network.logits(states))
             totals[which, label] += log_probs[np.arange(len(read)), read]
