@@ -31,7 +31,7 @@ _STORED = 0  # a mode: the bytes themselves
 _CODED = 1  # a mode: the range coder's
 _MAX_COUNTS = 1 << 16
 _MIN_TOKEN_BITS = 1e-5  # what a flag costs after _MAX_COUNTS others like it
-_MAX_CHAR_BYTES = 4
+_MAX_CHAR_BYTES = 4  # of a token: a cluster has several characters
 _WATCH_EVERY = 256  # tokens
 
 Watch = Callable[[int, int], None]
@@ -67,14 +67,13 @@ def compress(original: bytes, model: ModelFile, watch: Watch = lambda *_: None) 
     """Compress `original`, into at most 58 bytes more than its length."""
     coder = Encoder()
     predictor = _Predictor(model)
-    first_byte = len(model.vocab.alphabet)
     escaped_bytes = 0
     done = 0
     for count, (token, size) in enumerate(_iter_tokens(original, model.vocab)):
         is_escaped = token >= model.vocab.size  # the model has no such token
         coder.encode(*predictor.flag.interval(is_escaped))
         if is_escaped:
-            coder.encode(token - first_byte, 1, 256)
+            coder.encode(token - model.vocab.size, 1, 256)
         else:
             coder.encode(*predictor.interval(token))
         predictor.update(token)
@@ -182,19 +181,40 @@ class _Predictor:
 def _iter_tokens(original: bytes, vocab: Vocab) -> Iterator[tuple[int, int]]:
     """Yield each token and its length in bytes.
 
-    A byte outside the alphabet is the alphabet's length plus its value: an id of the vocabulary
-    if that has byte tokens, else an escape, V or more.
+    A byte outside the alphabet is a byte token if the vocabulary has them, else an escape: V plus
+    its value.
     """
     ids = {char: (index, len(char.encode())) for index, char in enumerate(vocab.alphabet)}
-    for char in original.decode("utf-8", "surrogateescape"):
-        if char in ids:
-            yield ids[char]
+    for index, cluster in enumerate(vocab.clusters, vocab.first_cluster):
+        ids[cluster] = index, len(cluster.encode())
+    first_byte = len(vocab.alphabet) if vocab.has_bytes else vocab.size
+    for piece in _iter_pieces(original.decode("utf-8", "surrogateescape"), vocab.clusters):
+        if piece in ids:
+            yield ids[piece]
         else:
-            yield from ((len(ids) + byte, 1) for byte in char.encode("utf-8", "surrogateescape"))
+            yield from ((first_byte + byte, 1) for byte in piece.encode("utf-8", "surrogateescape"))
+
+
+def _iter_pieces(text: str, clusters: tuple[str, ...]) -> Iterator[str]:
+    """Yield the characters of a text, and the longest clusters from left to right."""
+    if not clusters:
+        yield from text
+        return
+    known = frozenset(clusters)
+    lengths = sorted(set(map(len, clusters)), reverse=True)
+    firsts = {cluster[0] for cluster in clusters}
+    start = 0
+    while start < len(text):
+        found = text[start]
+        if found in firsts:
+            longer = (text[start : start + length] for length in lengths)
+            found = next((each for each in longer if each in known), found)
+        yield found
+        start += len(found)
 
 
 def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
-    """Return the `length` bytes, or up to a character more, that `body` encodes.
+    """Return the `length` bytes, or up to a token more, that `body` encodes.
 
     Raises:
         ValueError: it cannot encode them.
@@ -202,8 +222,11 @@ def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
     # A forged length must not keep us decoding zeros for years.
     if length * _MIN_TOKEN_BITS > 8 * (len(body) + 8) * _MAX_CHAR_BYTES:
         raise ValueError(f"{len(body):,} bytes cannot hold a text of {length:,}")
-    alphabet = model.vocab.alphabet
-    spelled = [char.encode() for char in alphabet] + [bytes([i]) for i in range(256)]
+    vocab = model.vocab
+    spelled = [char.encode() for char in vocab.alphabet]
+    spelled += [bytes([i]) for i in range(256 * vocab.has_bytes)]
+    spelled += [cluster.encode() for cluster in vocab.clusters]
+    spelled += [b""] * vocab.has_end + [bytes([i]) for i in range(256)]  # the last are escapes
     coder = Decoder(body)
     predictor = _Predictor(model)
     original = bytearray()
@@ -217,7 +240,7 @@ def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
         if is_escaped:
             byte = coder.target(256)
             coder.consume(byte, 1)
-            token = len(alphabet) + byte
+            token = vocab.size + byte
         else:
             sums = predictor.cumulative()
             token = int(np.searchsorted(sums, coder.target(int(sums[-1])), side="right"))

@@ -8,7 +8,7 @@ parts are written once more, beside those of the whole.
 A text of records has an END after each, and one before the first: an END that is read means that a
 record begins, from the initial state.
 
-V = vocabulary size, S = tokens, N = characters (S = N without byte fallback),
+V = vocabulary size, S = tokens, N = characters (S = N without byte fallback and clusters),
 R = records, C = columns of labels.
 """
 
@@ -52,6 +52,7 @@ from charrnn.data.split import (
 from charrnn.data.survey import Survey
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.files import Source, open_sources
+from charrnn.text.graphemes import ClusterCounter
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_blocks, iter_joined, iter_text, text_options
 from charrnn.text.vocab import CODE_POINTS, END, Ids, Vocab, code_points
@@ -195,8 +196,8 @@ def corpus_from_text(
         return _records_from_texts(texts, config, name, sha256, known, notes)
     if not joined:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
-    vocab = Vocab.of_bytes() if is_binary else Vocab.from_text(joined, config.min_count)
-    vocab = vocab if known is None else vocab.union(known)
+    seen = np.bincount(code_points("" if is_binary else joined), minlength=CODE_POINTS)
+    vocab = make_vocab(seen, config, known, count_clusters(joined, config))
     ids = vocab.encode(joined)
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
@@ -234,7 +235,7 @@ def _records_from_texts(
     labels, understood = survey.describe(config, read_notes)
     counted = "" if config.unit == "byte" else joined
     seen = np.bincount(code_points(counted), minlength=CODE_POINTS)
-    vocab = make_vocab(seen, config, known)
+    vocab = make_vocab(seen, config, known, count_clusters(joined, config))
     ids = vocab.encode(END + joined)
     ends = np.flatnonzero(ids == vocab.end)[1:] + 1
     records = Records(ends, RowFinder(labels).find(whole.labels or [()] * len(ends)))
@@ -259,6 +260,15 @@ def _records_from_texts(
     return _warned(_make(name, sha256, vocab, parts, chars, notes=notes, **words))
 
 
+def count_clusters(text: str, config: TextConfig) -> Counter[str]:
+    """Return how often each cluster occurs in a text, if they are tokens."""
+    if config.unit != "grapheme":
+        return Counter()
+    counter = ClusterCounter()
+    counter.feed(text)
+    return counter.finish()
+
+
 def choose_lines(
     config: TextConfig, head: str, known: Vocab | None
 ) -> tuple[TextConfig, tuple[str, ...]]:
@@ -270,7 +280,7 @@ def choose_lines(
     Raises:
         ConfigError: the records of a running text would have labels.
     """
-    is_open = config.record_kind is None and config.lines is None and config.unit == "char"
+    is_open = config.record_kind is None and config.lines is None and config.unit != "byte"
     if is_open and (known is None or known.has_end) and head.count("\n") >= MIN_LIST_LINES:
         vocab = Vocab.from_text(head)
         if is_list(vocab.encode(head), vocab):

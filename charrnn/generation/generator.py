@@ -287,7 +287,7 @@ class Generator:
             return text, criteria.reason or ""
 
         has_bytes = self.vocab.has_bytes
-        can_end = has_bytes or self._criteria(config).has_rules
+        can_end = not self.vocab.is_one_to_one or self._criteria(config).has_rules
         found = search_beams(
             self.language_model,
             start.state,

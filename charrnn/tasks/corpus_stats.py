@@ -99,7 +99,7 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
             corpus = open_sources_as_corpus(found, config, is_verified=True)
         compressors = whole_bpc(pieces())
         documents = None
-        is_text = config.unit == "char"
+        is_text = config.unit != "byte"
         unlike = find_unlike([(each.name, pieces([each])) for each in sources if is_text])
     if corpus is None:
         return CorpusSummary(

@@ -10,13 +10,13 @@ V = tokens of the model, W = tokens of the run; W − V are new.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from charrnn.checkpoint.model_file import Arrays, ModelFile
-from charrnn.config import ModelConfig
+from charrnn.config import ModelConfig, TextConfig
 from charrnn.errors import ConfigError
 from charrnn.text.vocab import Vocab
 
@@ -102,8 +102,17 @@ def extend_weights(model: ModelFile, vocab: Vocab, initialised: Arrays) -> Array
 
 
 def required_vocab(last: ModelFile) -> Vocab | None:
-    """Return the vocabulary of a run that started from a model: its text may lack some of it.
+    """Return the vocabulary of a run whose text may lack some of it, or may be cut otherwise.
 
-    None for any other run, whose vocabulary is that of its text.
+    Such runs started from a model or have clusters. None for any other run, whose vocabulary is
+    that of its text.
     """
-    return last.vocab if "init_from" in last.summary else None
+    return last.vocab if "init_from" in last.summary or last.vocab.clusters else None
+
+
+def read_again(last: ModelFile | None, config: TextConfig) -> TextConfig:
+    """Return how the text of a model is read once more: its clusters are known, so none is sought.
+
+    A run on another version of Unicode would find others.
+    """
+    return replace(config, unit="char") if last is not None and last.vocab.clusters else config

@@ -102,7 +102,7 @@ def fill(
         share = math.exp(log_prob / options.temperature - log_total)
         ids = result.ids_of(index)
         # From spans of tokens to spans of characters.
-        chars = np.append(0, vocab.starts_character[ids].cumsum()).tolist()
+        chars = np.append(0, vocab.char_widths[ids].cumsum()).tolist()
         filled = tuple((chars[start], chars[end]) for start, end in pattern.align(ids))
         completions.append(Completion(vocab.decode(ids), filled, bits_per_char(-log_prob), share))
     return Filling(tuple(completions), bool(is_exact), len(weights))
