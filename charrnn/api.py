@@ -41,6 +41,7 @@ from charrnn.config import (
 )
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.generator import Generator, check_text
+from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.model import Model
 from charrnn.wording import in_python
 
@@ -64,23 +65,27 @@ _MAX_SHOWN = 60  # characters of a text in the place of a path
 _NEVER_STARTED = "the run never started: iterate over charrnn.train(...), or call charrnn.fit(...)"
 
 
-def load(model: Name = None, *, checkpoints: Name = None) -> Model:
-    """Open a model.
+def load(model: Name = None, *, labels: AskedLabels = (), checkpoints: Name = None) -> Model:
+    """Open a model; labels: of its texts, as {"speaker": "ROMEO"}, or as a list of what --label is.
 
+    >>> charrnn.load("play", labels={"speaker": "ROMEO"}).generate()  # doctest: +SKIP
     >>> charrnn.load("book").fill("The q___k brown f_x")  # doctest: +SKIP
     """
-    return Model(read_model(_find(model, checkpoints)))
+    return Model(read_model(_find(model, checkpoints)), labels)
 
 
 def sample(
     prompt: str = "",
     model: Name | OpenModels = None,
     *,
+    labels: AskedLabels = (),
+    label_strength: float = 1.0,
     checkpoints: Name = None,
     **settings: Any,
 ) -> Iterator[Sample]:
     """Yield texts that continue `prompt`; sample i depends only on the seed and i.
 
+    labels: as for `load`; with a label_strength above 1 they count more than in training.
     settings: fields of tasks/sample.py's SampleRequest, such as count, best_of and unique, and of
     SampleConfig, such as temperature, length and max_copy.
 
@@ -96,19 +101,28 @@ def sample(
     check_text(prompt)
     if not isinstance(model, OpenModels):
         check_type("the model", model, str | Path | None, "its name or path")
-        model = open_models(None if model is None else str(model), checkpoints=checkpoints)
+        model = open_models(
+            None if model is None else str(model),
+            labels=labels,
+            label_strength=label_strength,
+            checkpoints=checkpoints,
+        )
+    elif labels:
+        raise ConfigError("open_models(...) takes the labels of the models that it opens")
     names = {item.name for item in fields(SampleRequest)} & settings.keys()
     request = SampleRequest(**{name: settings.pop(name) for name in names})
     return iter_samples(model, prompt, request=request, **settings)  # the rest is SampleConfig's
 
 
-def score(text: str, model: Name = None, *, checkpoints: Name = None) -> Scores:
-    """Return what each character of `text` costs a model, in bits.
+def score(
+    text: str, model: Name = None, *, labels: AskedLabels = (), checkpoints: Name = None
+) -> Scores:
+    """Return what each character of `text` costs a model, in bits; labels: as for `load`.
 
     >>> charrnn.score("It was the best of times", "book").bpc  # doctest: +SKIP
     1.93
     """
-    return load(model, checkpoints=checkpoints).score(text)
+    return load(model, labels=labels, checkpoints=checkpoints).score(text)
 
 
 def fit(
@@ -268,8 +282,12 @@ def benchmark(
             yield result
 
 
-def compress(original: bytes, model: Name = None, *, checkpoints: Name = None) -> Compressed:
+def compress(
+    original: bytes, model: Name = None, *, labels: AskedLabels = (), checkpoints: Name = None
+) -> Compressed:
     """Compress bytes, with a model predicting each character; the same one decompresses them.
+
+    labels: as for `load`; to decompress, give the same.
 
     >>> packed = charrnn.compress(b"It was the best of times", "book")  # doctest: +SKIP
     >>> charrnn.decompress(packed.data, "book")  # doctest: +SKIP
@@ -278,11 +296,14 @@ def compress(original: bytes, model: Name = None, *, checkpoints: Name = None) -
     from charrnn.compression import codec
 
     check_type("the original", original, bytes, "bytes, such as text.encode()")
-    return codec.compress(original, read_model(_find(model, checkpoints)))
+    file = with_labels(read_model(_find(model, checkpoints)), list_labels(labels))
+    return codec.compress(original, file)
 
 
-def decompress(data: bytes, model: Name = None, *, checkpoints: Name = None) -> bytes:
-    """Return the bytes that `compress` made `data` from.
+def decompress(
+    data: bytes, model: Name = None, *, labels: AskedLabels = (), checkpoints: Name = None
+) -> bytes:
+    """Return the bytes that `compress` made `data` from, with the same model and labels.
 
     >>> charrnn.decompress(Path("play.txt.crnn").read_bytes(), "book")  # doctest: +SKIP
     """
@@ -290,7 +311,8 @@ def decompress(data: bytes, model: Name = None, *, checkpoints: Name = None) -> 
 
     check_type("the data", data, bytes, "the bytes that compress made")
     path = _find(model, checkpoints)
-    return codec.decompress(data, read_model(path), "the data", str(path))
+    file = with_labels(read_model(path), list_labels(labels))
+    return codec.decompress(data, file, "the data", str(path))
 
 
 def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:

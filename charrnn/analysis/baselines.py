@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.metrics import bits_per_char
-from charrnn.text.vocab import Ids, Vocab
+from charrnn.text.vocab import END, Ids, Vocab
 
 NGRAM_ORDER = 5
 NGRAM_NAME = f"{NGRAM_ORDER}-gram"
@@ -41,14 +41,17 @@ def score_baselines(train: Ids, val: Ids, vocab: Vocab) -> dict[str, float]:
     All of them score the first HELD_OUT_TOKENS of `val`. The compressors have read the last
     COMPRESSED_TOKENS of `train`, the 5-gram TRAINED_TOKENS. Fewer than MIN_CHARS give {}.
     """
-    held_out = val[:HELD_OUT_TOKENS]
+    # Records begin with one END, which is given; to a compressor the end of each is a newline.
+    held_out = val[int(vocab.has_end) : HELD_OUT_TOKENS]
     chars = vocab.count_characters(held_out)
     if chars < MIN_CHARS:
         return {}
-    before = vocab.decode(train[-COMPRESSED_TOKENS:])
+    before = vocab.decode(train[-COMPRESSED_TOKENS:]).replace(END, "\n")
     nats = ngram_token_nats(train[-TRAINED_TOKENS:], held_out, vocab.size)
     ngram_bpc = bits_per_char(float(nats.sum()) / chars)
-    return compressor_bpc(before, vocab.decode(held_out)) | {NGRAM_NAME: ngram_bpc}
+    return compressor_bpc(before, vocab.decode(held_out).replace(END, "\n")) | {
+        NGRAM_NAME: ngram_bpc
+    }
 
 
 def whole_bpc(pieces: Iterable[str]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.analysis.suffix_array import SuffixArray
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
 
 LEAST_SPAN = 20  # characters
 
@@ -98,7 +98,9 @@ def find_copies(
     longest = max(spans, key=lambda span: span.stop - span.start)
     run = packed[bounds[longest.start] : stops[longest.stop]]
     position = int(corpus.positions_of(run).min())
-    line = 1 + vocab.decode(corpus.ids[:position]).count("\n")
+    before = vocab.decode(corpus.ids[:position])
+    # An END ends a line too, but for the one that goes before all records.
+    line = 1 + before.count("\n") + max(0, before.count(END) - 1)
     return CopyReport(text, least, spans, text[slice(*longest)], line)
 
 

@@ -11,10 +11,17 @@ import click
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import print_note, progress_bar
-from charrnn.cli.inputs import checkpoints_option, complete_run, read_bytes, refuse_target
+from charrnn.cli.inputs import (
+    checkpoints_option,
+    complete_run,
+    label_option,
+    read_bytes,
+    refuse_target,
+)
 from charrnn.cli.options import Command
 from charrnn.compression import codec
 from charrnn.errors import ConfigError, CorpusError, counted
+from charrnn.generation.labels import with_labels
 from charrnn.storage import write_atomically
 
 _COMPRESS_EXAMPLES = """
@@ -33,6 +40,10 @@ _file_argument = click.argument("file", type=click.Path())
 _json_option = click.option(
     "--json", "as_json", is_flag=True, help="print the figures as one JSON object"
 )
+_label_option = label_option(
+    "label of the text, of a model trained with labels: speaker=ROMEO; can be repeated, and "
+    "decompress needs the same"
+)
 _out_option = partial(
     click.option,
     *("-o", "--out"),
@@ -45,9 +56,17 @@ _out_option = partial(
 @_model_argument
 @_file_argument
 @_out_option(show_default=f"FILE{_SUFFIX}; stdout if FILE is -")
+@_label_option
 @_json_option
 @checkpoints_option
-def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints: str) -> None:
+def compress(
+    model: str,
+    file: str,
+    out: str | None,
+    labels: tuple[str, ...],
+    as_json: bool,
+    checkpoints: str,
+) -> None:
     """Compress FILE, with MODEL predicting each character.
 
     Each character takes −log₂ p bits, where p is the probability that MODEL, a run's name, a run's
@@ -63,7 +82,7 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
     # What is wrong with the target is found before the work, not after it.
     target = _choose_target(out, file, None if file == "-" else file + _SUFFIX, as_json)
     original, _ = _read(file)
-    opened = read_model(find_model(model, Path(checkpoints)))
+    opened = with_labels(read_model(find_model(model, Path(checkpoints))), labels)
     start_seconds = time.perf_counter()
     with progress_bar("compressing") as show:
         packed = codec.compress(original, opened, show)
@@ -99,13 +118,21 @@ def compress(model: str, file: str, out: str | None, as_json: bool, checkpoints:
 @_model_argument
 @_file_argument
 @_out_option(show_default=f"FILE without {_SUFFIX}; stdout if FILE is -")
+@_label_option
 @_json_option
 @checkpoints_option
-def decompress(model: str, file: str, out: str | None, as_json: bool, checkpoints: str) -> None:
+def decompress(
+    model: str,
+    file: str,
+    out: str | None,
+    labels: tuple[str, ...],
+    as_json: bool,
+    checkpoints: str,
+) -> None:
     """Restore a compressed file.
 
-    MODEL must be the model that compressed FILE; - reads FILE from stdin. If the checksum does not
-    match, nothing is written.
+    MODEL must be the model that compressed FILE, with the same labels; - reads FILE from stdin. If
+    the checksum does not match, nothing is written.
 
     The JSON object has compressed_bytes, original_bytes and seconds.
     """
@@ -115,7 +142,7 @@ def decompress(model: str, file: str, out: str | None, as_json: bool, checkpoint
     target = _choose_target(out, file, usual, as_json)
     data, name = _read(file)
     path = find_model(model, Path(checkpoints))
-    opened = read_model(path)
+    opened = with_labels(read_model(path), labels)
     start_seconds = time.perf_counter()
     with progress_bar("decompressing") as show:
         original = codec.decompress(data, opened, name, str(path), show)

@@ -19,7 +19,8 @@ from charrnn.cli.options import Command, settings_options
 from charrnn.config import DEFAULT_BUDGET, LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import parse_duration
 from charrnn.corpora.library import LIBRARY, build_corpus, describe_check, find_corpus, get_corpus
-from charrnn.data.split import MIN_LIST_LINES, SORTED_SHARE
+from charrnn.data.lists import MIN_LIST_LINES
+from charrnn.data.split import SORTED_SHARE
 from charrnn.errors import DownloadError, counted
 from charrnn.storage import format_bytes
 from charrnn.text.kinds import MAX_NAMED

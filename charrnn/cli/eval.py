@@ -33,6 +33,7 @@ charrnn eval book book-2            each model, their ensemble, mean ± sd
 _PROTOCOLS = {
     "carried": "state carried",
     "windowed": "windows of 256",
+    "unlabelled": "labels unknown",
     "dynamic": "dynamic, state carried",
 }  # in the order in which they are measured
 _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
@@ -88,6 +89,8 @@ def command(
     initial state. --dynamic adds a third: the state is carried, and the weights learn from every 20
     tokens after these are scored; the model file does not change. The first character is given and
     not counted. Characters that the models never saw are counted apart, as charrnn score does.
+    Records are read whole, each from its initial state, and not in windows; the end of each counts
+    as one character. Where they have labels, they are also scored as if no label were known.
 
     Several models must have the same vocabulary. Their ensemble, one prediction that is the average
     of their probabilities, is scored too. Apart from it stands mean ± sd: of the single models'
@@ -96,8 +99,9 @@ def command(
     The JSON object has texts, split, chars, utf8_bytes, unseen_chars, mapped (what --unknown
     changed, and how often each), models (a list of objects), and ensemble, mean and sd (objects of
     the same kind, null for one model). Each of these objects has model (the name given), path (its
-    file), unseen_bits, carried, windowed and dynamic (null without --dynamic). Each of the last
-    three has nats, bpc, perplexity, bpc_with_unseen and bits_per_byte (of UTF-8).
+    file), unseen_bits, end_bits (of the end of a record), carried, windowed (null for records),
+    unlabelled (null without labels) and dynamic (null without --dynamic). Each of the last four has
+    nats, bpc, perplexity, bpc_with_unseen and bits_per_byte (of UTF-8).
     """
     from charrnn.tasks.eval_text import EvalTextRequest
     from charrnn.tasks.evaluate import evaluate_models  # torch
@@ -138,6 +142,8 @@ def show_eval_result(result: EvalResult) -> None:
     table = console.make_table("protocol", "model", *headings, padding=padding)
     # One block of rows for each protocol, whose name is in the first row.
     protocols = {key: label for key, label in _PROTOCOLS.items() if getattr(result.models[0], key)}
+    if result.models[0].windowed is None:
+        protocols["carried"] = "whole records"
     rows = [*result.models, *([result.ensemble] if result.ensemble else [])]
     for protocol, label in protocols.items():
         for row in rows:
@@ -162,6 +168,11 @@ def show_eval_result(result: EvalResult) -> None:
     texts = one_line(", ".join(result.texts))
     over = Text(f"\nover {counted(result.chars, 'character')}, {part} of {texts}")
     console.print_line(console.make_stdout(), over)
+    ends = [row.end_bits for row in rows if row.end_bits is not None]
+    if ends:
+        costs = ", ".join(f"{bits:.4f}" for bits in ends)
+        line = f"the end of a record, which counts as a character, costs {costs} bits"
+        console.print_line(console.make_stdout(), Text(line))
     if result.unseen_chars:
         bits = [row.unseen_bits for row in rows]
         console.print_line(console.make_stdout(), describe_unseen(result.unseen_chars, bits))

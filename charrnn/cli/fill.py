@@ -13,6 +13,7 @@ from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import (
     checkpoints_option,
     complete_run,
+    label_option,
     out_option,
     read_text,
     refuse_target,
@@ -43,6 +44,9 @@ _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 @click.argument("names", nargs=-1, metavar="[MODEL] TEXT", shell_complete=complete_run)
 @settings_options(FillConfig)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object per completion")
+@label_option(
+    help="label of the text, of a model trained with labels: speaker=ROMEO; can be repeated"
+)
 @out_option
 @checkpoints_option
 @click.pass_context
@@ -51,6 +55,7 @@ def command(
     /,
     names: tuple[str, ...],
     as_json: bool,
+    labels: tuple[str, ...],
     out: str | None,
     checkpoints: str,
     **_: Any,
@@ -83,7 +88,8 @@ def command(
     if out not in (None, "-"):
         refuse_target(str(out))
     text = names[-1] if names[-1] != "-" else read_text("the text", "-")
-    model = Model.from_file(find_model(names[0] if len(names) > 1 else None, Path(checkpoints)))
+    path = find_model(names[0] if len(names) > 1 else None, Path(checkpoints))
+    model = Model.from_file(path, labels)
     if names[-1] != "-":
         refuse_escapes("TEXT", text, model.vocab.alphabet)
     with progress_bar("filling") as show:

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -23,6 +23,8 @@ from charrnn.storage import open_atomically
 
 if TYPE_CHECKING:
     from charrnn.checkpoint.run_folder import RunFolder
+
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _CHECKPOINTS = RunConfig().checkpoints
 _UNQUOTED_NAME = r"[\w.,+=@%-]+"  # a shell takes these characters as they are
@@ -71,6 +73,36 @@ checkpoints_option = click.option(
     envvar="CHARRNN_CHECKPOINTS",
     help="folder that holds the runs",
 )
+
+
+def complete_label(
+    ctx: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem | str]:
+    """Offer the labels of the model that is named before, as the newest model's without a name."""
+    from charrnn.checkpoint.model_file import read_model_header
+    from charrnn.checkpoint.run_store import find_model
+
+    names = [*(ctx.params.get("names") or ()), ctx.params.get("model")]
+    with suppress(CharRNNError):
+        folder = Path(ctx.params.get("checkpoints") or _CHECKPOINTS)
+        columns = read_model_header(find_model(names[0] or None, folder)).labels.columns
+        found = [f"{each.name}={value}" for each in columns for value in each.values]
+        fitting = (each for each in found if each.startswith(incomplete))
+        return [each for each in fitting if re.fullmatch(_UNQUOTED_NAME, each)]
+    return []
+
+
+def label_option(help: str, **how: Any) -> _Decorator:
+    """Return the option that names labels of the text; `how` is passed on to click."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="[COLUMN=]LABEL",
+        shell_complete=complete_label,
+        help=help,
+        **how,
+    )
 
 
 def read_prompts(

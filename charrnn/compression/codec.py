@@ -105,6 +105,8 @@ def decompress(
         raise CheckpointError(
             f"{name} was compressed with another model (SHA-256 {digest.hex()[:16]}…) than "
             f"{model_name} ({model_digest(model).hex()[:16]}…); name the one that compressed it"
+            + ", and its --label if it has labels"
+            * model.config.has_end
         )
     body = data[_BODY_START:]
     try:

@@ -51,7 +51,7 @@ __all__ += [
 ]
 __all__ += ["parse_bias", "parse_length_history", "with_new_names", "with_seed", "with_settings"]
 
-OLD_TEXT_SETTINGS = {"split": "tail"}
+OLD_TEXT_SETTINGS = {"split": "tail", "lines": False}
 """What held for runs that are older than these settings, where that is not the default."""
 
 

@@ -14,6 +14,13 @@ ERRORS = ("strict", "replace", "skip")
 UNITS = ("char", "grapheme", "byte")
 FORMATS = ("auto", "text", "csv", "tsv", "jsonl")
 LABELS = ("folder", "file", "prefix")
+READ_AS_RECORDS = (
+    *("lines", "files", "document_end", "format", "text_column", "header"),
+    *("label", "label_prefix", "label_regex", "label_column"),
+)
+"""The settings that say what is a record, and what its labels are."""
+KEPT_RECORDS = ("min_label_count", "group_column", "skip_bad")
+"""Those that say which records and labels of a corpus are kept, and go together."""
 SPLITS = ("auto", "tail", "blocks", "records")
 _MAX_END_CHARS = 1000  # of what ends a document
 

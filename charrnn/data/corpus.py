@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.data.build import (
     BuiltIds,
     build_ids,
@@ -40,13 +41,12 @@ from charrnn.data.build import (
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.label_table import RowFinder
 from charrnn.data.labels import NO_LABELS, Labels
+from charrnn.data.lists import LOOK_CHARS, is_list
 from charrnn.data.records import Block, Found, Records, hash_records, join, read_records
 from charrnn.data.split import (
-    MIN_LIST_LINES,
     Split,
     choose_records,
     choose_split,
-    is_list,
     iter_parts,
 )
 from charrnn.data.survey import Survey
@@ -65,11 +65,6 @@ Marks = NDArray[np.int64]
 LIST_NOTE = (
     "reads each line as a record, as the text is a list of short lines; --no-lines reads it as "
     "running text"
-)
-_LOOK_CHARS = 1 << 20  # from the start of a text, to see whether it is a list
-_OF_RECORDS = (
-    *("lines", "files", "document_end", "format", "text_column", "header", "label"),
-    *("label_prefix", "label_regex", "label_column", "min_label_count", "group_column", "skip_bad"),
 )
 _LOOK_BLOCK = 1 << 16
 _NO_MARKS: Marks = np.zeros((1, 2), dtype=np.int64)
@@ -149,7 +144,7 @@ def open_sources_as_corpus(
         texts = {"train": list(sources)}
         if config.val_file is not None:
             texts["val"] = stack.enter_context(open_sources([config.val_file]))
-        config, list_notes = choose_lines(config, read_head(sources, config), known)
+        config, list_notes = choose_lines(config, read_head(sources, config))
         fingerprint = Fingerprint(list(chain.from_iterable(texts.values())), cache)
 
         def folder_of(sha256: str) -> Path:
@@ -190,7 +185,7 @@ def corpus_from_text(
     is_binary = config.unit == "byte"
     ends: list[int] = []
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
-    config, notes = choose_lines(config, joined[:_LOOK_CHARS], known)
+    config, notes = choose_lines(config, joined[:LOOK_CHARS])
     sha256 = hashlib.sha256("".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
     if config.record_kind is not None:
         return _records_from_texts(texts, config, name, sha256, known, notes)
@@ -269,22 +264,17 @@ def count_clusters(text: str, config: TextConfig) -> Counter[str]:
     return counter.finish()
 
 
-def choose_lines(
-    config: TextConfig, head: str, known: Vocab | None
-) -> tuple[TextConfig, tuple[str, ...]]:
+def choose_lines(config: TextConfig, head: str) -> tuple[TextConfig, tuple[str, ...]]:
     """Return the settings with `lines` chosen where they leave it open, and notes on that.
 
-    head: the beginning of the text. known: the vocabulary of a model that a run starts from; one of
-    running text goes on with running text.
+    head: the beginning of the text.
 
     Raises:
         ConfigError: the records of a running text would have labels.
     """
     is_open = config.record_kind is None and config.lines is None and config.unit != "byte"
-    if is_open and (known is None or known.has_end) and head.count("\n") >= MIN_LIST_LINES:
-        vocab = Vocab.from_text(head)
-        if is_list(vocab.encode(head), vocab):
-            return replace(config, lines=True), (LIST_NOTE,)
+    if is_open and is_list(head):
+        return replace(config, lines=True), (LIST_NOTE,)
     if config.record_kind is None and config.label is not None:
         raise ConfigError(
             f"--label {config.label} labels records; say what a record is, by --lines, --files, "
@@ -305,7 +295,7 @@ def read_head(sources: Sequence[Source], config: TextConfig) -> str:
             for block in iter_blocks(iter_text(some, **text_options(config)), _LOOK_BLOCK):
                 held.append(block)
                 chars += len(block)
-                if chars >= _LOOK_CHARS:
+                if chars >= LOOK_CHARS:
                     return "".join(held)
         if held and not held[-1].endswith("\n"):
             held.append("\n")
@@ -337,7 +327,7 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
     parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]
     parts += [config.min_count, known and known.to_json()]
     if config.record_kind is not None:
-        parts.append({name: getattr(config, name) for name in _OF_RECORDS})
+        parts.append({name: getattr(config, name) for name in (*READ_AS_RECORDS, *KEPT_RECORDS)})
         # A table's layout is in its name, a label may be the name, and errors and notes have it.
         is_named = config.label in ("file", "folder") or config.text_column is not None
         places = [source.path.absolute().parts[-2:] for source in sources]

@@ -24,7 +24,7 @@ from charrnn.errors import CorpusError
 from charrnn.text.files import Source
 from charrnn.text.forms import compose, lower
 from charrnn.text.reader import BadBytes, iter_text
-from charrnn.text.vocab import END
+from charrnn.text.vocab import END, Ids
 
 BLOCK_CHARS = 1 << 18
 _SHOWN_PLACES = 3
@@ -45,6 +45,21 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.ends)
+
+
+def join_parts(parts: Sequence[tuple[Ids, Records]]) -> tuple[Ids, Records]:
+    """Return the ids and the records of several parts as those of one, with one END before all."""
+    ids: list[Ids] = []
+    ends: list[NDArray[np.int64]] = []
+    for own, records in parts:
+        before = int(ends[-1][-1]) - 1 if ends else 0
+        if len(records):
+            ids.append(own[1:] if ids else own)
+            ends.append(records.ends + before)
+    if not ids:
+        return parts[0]
+    labels = np.concatenate([records.labels for _, records in parts])
+    return np.concatenate(ids), Records(np.concatenate(ends), labels)
 
 
 class Block(NamedTuple):

@@ -21,25 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.data.lists import LOOK_CHARS, is_list
 from charrnn.errors import CorpusError, counted
 from charrnn.text.vocab import Ids, Vocab, code_points
 
 BLOCKS = 10  # of a single file
 MIN_TAIL_TOKENS = 200  # a file with a shorter tail is held out as a whole or not at all
 
-# A list: nearly no blank line, short lines, and few that end as a sentence or a verse does.
-MIN_LIST_LINES = 50
-MAX_BLANK_SHARE = 0.02
-MAX_MEAN_CHARS = 40
-MAX_LONG_SHARE = 0.05  # of lines with more than twice as many
-MAX_PUNCTUATED_SHARE = 0.1
 SORTED_SHARE = 0.9  # of lines that do not sort before the line above; by chance it is a half
 SHUFFLED = "; most lines are in order, so all are shuffled"  # at the end of Split.held_out
 _SORTED_BY = 3  # tokens that a line begins with
 _MIN_SORTED_STEPS = 10
-_SENTENCE_ENDS = ".,;:!?…-—)]}'\"’”»。，、；：！？」』）"
-_LOOK_TOKENS = 1 << 20  # from the start of a text, to see whether it is a list
-
 _CHUNK_TOKENS = 1 << 22  # hashed at a time
 _FIRST_BYTE = 0x110000  # byte 0 in hashes: after all code points
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power is 0 modulo 2^64
@@ -158,7 +150,7 @@ def choose_records(
         several = "each of ten parts of the text" if is_single else f"each of {len(blocks):,} files"
         drawn += "the text" if config.split == "tail" else several
     else:
-        parts = draw(hashes, ends, shares)
+        parts = draw(hashes, ends, shares, "hold another file out with --val-file")
         drawn = "drawn by hash" + f" of {config.group_column}" * (config.group_column is not None)
     counts = np.bincount(parts, minlength=len(PARTS))
     held_out = f"{counts[VAL:].sum():,} of {len(ends):,} {what}, {drawn}"
@@ -175,6 +167,7 @@ def _tails_of_records(ends: Ints, blocks: Ints, shares: Shares) -> Parts:
     val, test = (starts[block] + np.array(cut)[block] for cut in zip(*cuts, strict=True))
     parts: Parts = (ends > val).astype(np.uint8) * VAL
     parts[ends > test] = TEST
+    parts[0] = TRAIN  # of a single record nothing would be left
     return parts
 
 
@@ -184,7 +177,7 @@ def choose_method(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -
         return "none"
     if config.split != "auto":
         return config.split
-    if is_list(ids, vocab):
+    if is_list(vocab.decode(ids[:LOOK_CHARS])):
         return "records"
     return "blocks" if np.count_nonzero(np.diff(file_ends, prepend=0)) > 1 else "tail"
 
@@ -210,34 +203,12 @@ def character_start(ids: Ids, position: int, vocab: Vocab) -> int:
     return position
 
 
-def is_list(ids: Ids, vocab: Vocab) -> bool:
-    """Return whether a text is a list: short lines of many kinds that are no sentences."""
-    shown = np.asarray(ids[:_LOOK_TOKENS])
-    ends = _newlines(shown, vocab)
-    sizes = np.diff(ends, prepend=-1) - 1
-    filled = sizes > 0
-    if np.count_nonzero(filled) < MIN_LIST_LINES or (~filled).mean() > MAX_BLANK_SHARE:
-        return False
-    is_sentence_end = np.zeros(vocab.size, np.bool_)
-    is_sentence_end[[i for i, c in enumerate(vocab.alphabet) if c in _SENTENCE_ENDS]] = True
-    if vocab.has_bytes:  # of ASCII; a CJK full stop ends in a byte of many characters
-        signs = [ord(sign) for sign in _SENTENCE_ENDS if sign.isascii()]
-        is_sentence_end[len(vocab.alphabet) + np.array(signs)] = True
-    punctuated = is_sentence_end[shown[ends[filled] - 1]].mean()
-    return bool(
-        sizes.mean() <= MAX_MEAN_CHARS
-        and (sizes > 2 * MAX_MEAN_CHARS).mean() <= MAX_LONG_SHARE
-        and punctuated <= MAX_PUNCTUATED_SHARE
-        and len(np.unique(hash_segments(shown, vocab, ends + 1))) >= MIN_LIST_LINES
-    )
-
-
 def is_sorted(ids: Ids, ends: Ints) -> bool:
     """Return whether nearly all lines (R,) begin as in an alphabetical list, or in one backwards.
 
     Lines that begin as the line before does say nothing.
     """
-    ends = ends[ends <= _LOOK_TOKENS]
+    ends = ends[ends <= LOOK_CHARS]
     starts = np.concatenate([[0], ends[:-1]])
     starts = starts[ends - starts > _SORTED_BY]  # ids are in the order of their characters
     keys = [np.asarray(ids[starts + i]).astype(np.int64) << 20 * (2 - i) for i in range(_SORTED_BY)]
@@ -263,10 +234,16 @@ def line_ends(ids: Ids, vocab: Vocab) -> Ints:
     return ends.astype(np.int64)
 
 
-def draw(hashes: NDArray[np.uint64], ends: Ints, shares: Shares) -> Parts:
+def draw(
+    hashes: NDArray[np.uint64],
+    ends: Ints,
+    shares: Shares,
+    way_out: str = "hold a part of the text out with --split tail",
+) -> Parts:
     """Return the part (R,) of each record: `test` has the lowest hashes, `val` those above them.
 
-    hashes: (R,) of the records; ends: (R,) where each ends, in tokens. Each part has one kind of
+    hashes: (R,) of the records; ends: (R,) where each ends, in tokens. way_out: for the message
+    where there are too few. Each part has one kind of
     record at least. A record that with its equals is more than the part's fraction of the text is
     never in it, unless all are, and it is of the shortest.
 
@@ -277,10 +254,7 @@ def draw(hashes: NDArray[np.uint64], ends: Ints, shares: Shares) -> Parts:
     drawn = [(part, share) for part, share in ((TEST, shares.test), (VAL, shares.val)) if share]
     if len(kinds) <= len(drawn):
         found = "only one record" if len(kinds) == 1 else f"only {len(kinds)} different records"
-        raise CorpusError(
-            f"the text has {found} to draw from; give more, or hold a part of the text out "
-            "with --split tail"
-        )
+        raise CorpusError(f"the text has {found} to draw from; give more, or {way_out}")
     tokens = np.bincount(kind, np.diff(ends, prepend=0))
     parts = np.zeros(len(kinds), np.uint8)
     below = 0.0  # the share of all hashes that is drawn already

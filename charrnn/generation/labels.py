@@ -6,14 +6,36 @@ initial state by U e, so both become part of the biases and of the initial state
 A = size of a label's embedding, H = hidden size, G = gates of the cell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config import check_type
 from charrnn.data.labels import Labels
+
+AskedLabels = str | Sequence[str] | Mapping[str, str]
+"""One label or several as `with_labels` takes them, or in Python also {"speaker": "ROMEO"}."""
+
+
+def list_labels(asked: AskedLabels) -> list[str]:
+    """Return labels that are asked for as `with_labels` takes them.
+
+    >>> list_labels({"speaker": "ROMEO"}), list_labels("ROMEO")
+    (['speaker=ROMEO'], ['ROMEO'])
+
+    Raises:
+        ConfigError: it is no label and no list of labels.
+    """
+    check_type("labels", asked, str | list | tuple | Mapping, "a list of labels")
+    if isinstance(asked, Mapping):
+        return [f"{column}={value}" for column, value in asked.items()]
+    labels = [asked] if isinstance(asked, str) else [*asked]
+    for label in labels:
+        check_type("a label", label, str, "a str")
+    return labels
 
 
 def with_labels(file: ModelFile, asked: Sequence[str] = ()) -> ModelFile:

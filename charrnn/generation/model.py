@@ -14,7 +14,7 @@ from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.config import FillConfig, ModelConfig, chosen_settings
 from charrnn.errors import ConfigError
 from charrnn.generation.generator import Generator, check_text, text_format_of
-from charrnn.generation.labels import with_labels
+from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.scoring import Scores, iter_scores, join_scores, unseen_bits
 from charrnn.text.vocab import Vocab
@@ -23,20 +23,23 @@ if TYPE_CHECKING:
     from charrnn.generation.infill.fill import Filling
 
 
+MAX_STRENGTH = 1000  # of labels
+
+
 class Model(Generator):
     """A trained model: `generate` samples, `score` costs a text, `fill` completes one.
 
     labels: by column, what a label of a text can be, and how many of its records have it.
     """
 
-    def __init__(self, file: ModelFile, labels: Sequence[str] = ()) -> None:
+    def __init__(self, file: ModelFile, labels: AskedLabels = ()) -> None:
         """Open the contents of a file; labels: of its texts, each as "COLUMN=VALUE:WEIGHT".
 
         Raises:
             ConfigError: the model has no such label.
         """
         self.labels: dict[str, dict[str, int]] = file.labels.counts
-        file = with_labels(file, labels)
+        file = with_labels(file, list_labels(labels))
         self.config: ModelConfig = file.config
         self.summary: dict[str, Any] = file.summary
         self._network = Network(file.config, file.weights)  # scoring and fill need more of it
@@ -44,13 +47,14 @@ class Model(Generator):
         super().__init__(self._network, file.vocab, form)
 
     @classmethod
-    def from_file(cls, path: Path) -> Model:
-        """Open a model file.
+    def from_file(cls, path: Path, labels: AskedLabels = ()) -> Model:
+        """Open a model file; labels: as above.
 
         Raises:
             CheckpointError: it is missing, damaged or not a model.
+            ConfigError: the model has no such label.
         """
-        return cls(read_model(path))
+        return cls(read_model(path), labels)
 
     def score(self, text: str) -> Scores:
         """Return what each character of `text` costs in bits, normalized as the model's text was.
@@ -120,6 +124,36 @@ def blend(models: Sequence[tuple[Generator, float]], *, in_log_space: bool = Fal
 
     joined = Blend([(model.language_model, model.vocab, w) for model, w in models], in_log_space)
     return _make_generator(joined, joined.vocab, [model for model, _ in models])
+
+
+def with_label_strength(
+    file: ModelFile, labels: AskedLabels = (), strength: float = 1.0
+) -> Generator:
+    """Return a model whose labels count more than they did in training, or less.
+
+    ln p = (1 − s) ln p_without + s ln p_with, minus its normalizer: classifier-free guidance (Ho
+    and Salimans 2022).
+
+    Raises:
+        ConfigError: the strength is out of range, or the model has no such label.
+    """
+    if not 0 < strength <= MAX_STRENGTH:  # NaN compares as False
+        raise ConfigError(
+            f"the label strength is {strength}; it must be above 0 and at most {MAX_STRENGTH}: 1 "
+            "is as in training, above it the label counts more"
+        )
+    asked = list_labels(labels)
+    if strength != 1 and not asked:
+        raise ConfigError(
+            f"the label strength is {strength:g}, and no label is given; give --label, or leave "
+            "--label-strength out"
+        )
+    main = Model(file, asked)
+    if strength == 1:
+        return main
+    if strength > 1:
+        return with_negative_model(main, Model(file), strength - 1)
+    return blend([(main, strength), (Model(file), 1 - strength)], in_log_space=True)
 
 
 def with_negative_model(main: Generator, other: Generator, strength: float) -> Generator:

@@ -188,16 +188,27 @@ def sort_by_likelihood(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def make_selector(
-    is_known: Callable[[str], bool] | None, prompt: str, *, is_unique: bool
+    is_known: Callable[[str], bool] | None,
+    prompt: str,
+    *,
+    is_unique: bool,
+    are_whole: bool = False,
 ) -> Selector:
-    """Return what leaves out blank lines and known ones and, with is_unique, repeated texts."""
+    """Return what leaves out blank lines and known ones and, with is_unique, repeated texts.
+
+    are_whole: is_known knows whole texts, not their lines.
+    """
     seen: set[str] = set()
     blank_ends = _BLANK_ENDS if is_unique else {"lines"}
 
     def select(sample: Sample) -> Sample | None:
         if sample.stopped_by in blank_ends and is_blank(prompt, sample.text):
             return None
-        left = without_lines(sample, is_known, prompt) if is_known else sample
+        left: Sample | None = sample
+        if is_known and are_whole:
+            left = None if is_known(prompt + sample.text) else sample
+        elif is_known:
+            left = without_lines(sample, is_known, prompt)
         if left is None or (is_unique and left.text in seen):
             return None
         seen.add(left.text)

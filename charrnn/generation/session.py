@@ -160,12 +160,16 @@ class Session:
         )
 
     def take(self, text: str, *, is_retry: bool = False) -> Session:
-        """Append what the model wrote, or put it in place of what it wrote last."""
+        """Append what the model wrote, or put it in place of what it wrote last.
+
+        text: an END in it is shown as what separates records.
+        """
         check_text(text)
         base = self.base(is_retry)
         sampled = replace(self, samples=self.samples + 1)
         # A retry with the same text is not a step, but the next one samples again.
-        is_same = not text or (is_retry and text == self.pieces[-1].text)
+        shown = self.model.text_format.without_ends(text)
+        is_same = not text or (is_retry and shown == self.pieces[-1].text)
         return sampled if is_same else sampled._step(self._with(base, text, is_models=True))
 
     def next_chars(self, count: int) -> list[tuple[str, float]]:
@@ -197,7 +201,8 @@ class Session:
                 raise
             # Characters that it knows may, once normalized, become one that it does not know.
             end = reduce(self._read, text, before)
-        return (*pieces, Piece(text, is_models, end))
+        shown = self.model.text_format.without_ends(text) if is_models else text
+        return (*pieces, Piece(shown, is_models, end))
 
     def _read(self, before: Context | None, text: str) -> Context | None:
         if not text:  # the model begins as if nothing had been typed

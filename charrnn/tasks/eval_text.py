@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ import numpy as np
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import COST, OLD_TEXT_SETTINGS, TextConfig, as_dict
 from charrnn.config.fields import UNKNOWN, refuse_escapes, setting, validate
-from charrnn.config.text import ERRORS
+from charrnn.config.text import ERRORS, KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import Corpus, open_corpus
+from charrnn.data.label_table import RowFinder
+from charrnn.data.records import Block, Found, Records, iter_records, join, join_parts, read_records
 from charrnn.data.split import PARTS, choose_split
 from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.generator import text_format_of
@@ -36,6 +38,9 @@ from charrnn.text.files import hash_sources, open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
 from charrnn.text.vocab import Ids
+
+# Settings of tables, which a literal text is not.
+_OF_TABLES = ("text_column", "label_column", "group_column", "header", "skip_bad", "format")
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class NamedModel:
         """How training read the text; defaults where the file does not say."""
         settings = OLD_TEXT_SETTINGS | self.file.summary.get("settings", {})
         names = [field.name for field in fields(TextConfig) if field.name in settings]
-        return TextConfig(**{name: settings[name] for name in names})
+        text = TextConfig(**{name: settings[name] for name in names})
+        # Whether lines are records may have been chosen; where it was not, the model knows.
+        return text if text.record_kind else replace(text, lines=self.file.vocab.has_end)
 
     @property
     def corpus(self) -> dict[str, Any]:
@@ -85,7 +92,7 @@ class EvalText:
 
     unseen_chars: how many more there are, which the models never saw and which have no ids.
     changes: what was changed for the models to know it, and how often each. notes: on how files
-    were read.
+    were read. records: where they are in `ids`; None for models of running text.
     """
 
     texts: list[str]
@@ -94,6 +101,7 @@ class EvalText:
     unseen_chars: int = 0
     changes: Counter[str] = field(default_factory=Counter)
     notes: tuple[str, ...] = ()
+    records: Records | None = None
 
 
 def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> EvalText:
@@ -121,26 +129,47 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
     first = models[0]  # all read alike: one is enough
     _check_held_out(first, split, is_own=is_own)
     vocab = first.file.vocab
-    unseen: list[int] = []
-    changes: Counter[str] = Counter()
-    notes: list[str] = []
     if is_own or is_moved:
-        texts, parts = _read_own(models, split, request.files)
+        text = _own_text(models, split, request.files)
+    elif vocab.has_end:
+        text = _given_records(first, request, split)
     else:
-        texts, whole, unseen, changes = _read_given(first, request, split, notes)
-        parts = {"all": whole} if split == "all" else _cut_given(first, whole)
-    ids = np.concatenate(list(parts.values())) if split == "all" else parts[split]
-    unseen_chars = len(unseen)
-    if split != "all":  # an unseen character is in the part of the id after it
-        ends = np.cumsum([len(part) for part in parts.values()])
-        shown_in = np.searchsorted(ends, np.minimum(unseen, ends[-1] - 1), side="right")
-        unseen_chars = int(np.count_nonzero(shown_in == list(parts).index(split)))
-    if vocab.count_characters(ids[1:]) < 1:  # the first token is given, not scored
-        chars = vocab.count_characters(ids)
+        text = _given_text(first, request, split)
+    if vocab.count_characters(text.ids[1:]) < 1:  # the first token is given, not scored
+        chars = vocab.count_characters(text.ids) - (vocab.has_end and len(text.ids) > 0)
         few = counted(chars, "character")
-        raise CorpusError(f"{texts[0]} leaves {few} to score; at least 2 are needed")
-    names = list(dict.fromkeys(texts))  # a file given twice is read once
-    return EvalText(names, split, ids, unseen_chars, changes, tuple(notes))
+        raise CorpusError(f"{text.texts[0]} leaves {few} to score; at least 2 are needed")
+    return replace(text, texts=list(dict.fromkeys(text.texts)))  # a file given twice is read once
+
+
+def _own_text(models: Sequence[NamedModel], split: str, moved: Sequence[str]) -> EvalText:
+    """Return a part of the text that all models were trained on."""
+    texts, corpus = _read_own(models, split, moved)
+    if corpus.record_kind:
+        parts = [
+            (getattr(corpus, part), records)
+            for part in PARTS
+            if split in (part, "all")
+            and (records := getattr(corpus, f"{part}_records")) is not None
+        ]
+        ids, records = join_parts(parts)
+        return EvalText(texts, split, ids, records=records)
+    ids = np.concatenate([getattr(corpus, part) for part in PARTS if split in (part, "all")])
+    return EvalText(texts, split, ids)
+
+
+def _given_text(model: NamedModel, request: EvalTextRequest, split: str) -> EvalText:
+    """Return a given running text, or the part of it that training would have made."""
+    notes: list[str] = []
+    texts, ids, unseen, changes = _read_given(model, request, split, notes)
+    if split == "all":
+        return EvalText(texts, split, ids, len(unseen), changes, tuple(notes))
+    parts = _cut_given(model, ids)
+    ends = np.cumsum([len(part) for part in parts.values()])
+    # An unseen character is in the part of the id after it.
+    shown_in = np.searchsorted(ends, np.minimum(unseen, ends[-1] - 1), side="right")
+    unseen_chars = int(np.count_nonzero(shown_in == list(parts).index(split)))
+    return EvalText(texts, split, parts[split], unseen_chars, changes, tuple(notes))
 
 
 def _check_held_out(model: NamedModel, split: str, *, is_own: bool) -> None:
@@ -193,13 +222,15 @@ def _are_own_files(models: Sequence[NamedModel], request: EvalTextRequest) -> bo
 def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> None:
     """Refuse models to which the requested text would not be the same ids."""
     first, *others = models
-    keys = ["normalize", "lowercase", "unit"]  # all that changes the ids
-    keys += ["encoding", "errors", "document_end"] * is_own
+    keys = ["normalize", "lowercase", "unit", *READ_AS_RECORDS]  # all that changes the ids
+    keys += ["encoding", "errors", *KEPT_RECORDS] * is_own
     keys += ["val_fraction", "test_fraction", "val_file", "split"] * (split != "all")
     for other in others:
         pair = f"{first.name} and {other.name}"
         if other.file.vocab != first.file.vocab:
             raise ConfigError(f"{pair} have different vocabularies; score them one at a time")
+        if other.file.labels != first.file.labels:
+            raise ConfigError(f"{pair} have different labels; score them one at a time")
         if is_own and other.corpus.get("sha256") != first.corpus.get("sha256"):
             raise ConfigError(
                 f"{pair} were trained on different texts; name the text to score by --file"
@@ -259,10 +290,85 @@ def _read_given(
     return list(request.files), ids, unseen, changes
 
 
+def _given_records(model: NamedModel, request: EvalTextRequest, split: str) -> EvalText:
+    """Return a given text as records, as training read its own; an unknown label is none.
+
+    Raises:
+        ConfigError: a part is asked for; that of another text would be drawn by hash.
+    """
+    if split != "all":
+        raise ConfigError(
+            f"{model.name} held out a part of its own records; leave --file and --text out to "
+            "score them, or leave --split out"
+        )
+    vocab = model.file.vocab
+    defaults = TextConfig()
+    reading = (request.encoding or defaults.encoding, request.errors or defaults.errors)
+    config = replace(model.text, encoding=reading[0], errors=reading[1], val_file=None)
+    notes: list[str] = []
+    found = Found()
+    with ExitStack() as stack:
+        if request.text is not None:
+            refuse_escapes("--text", request.text, vocab.alphabet)
+            texts = [TEXT_GIVEN]
+            blocks = _read_literal(model, _for_literal(config), request.text)
+        else:
+            texts = list(request.files)
+            opened = stack.enter_context(open_sources(locate_texts(texts)))
+            bad: dict[str, BadBytes] = {}
+            blocks = iter_records(inspect_sources(opened, config, notes.append), config, found, bad)
+            stack.callback(lambda: notes.extend(describe_bad(bad, config.errors)))
+        encoded = _encode_records(model, blocks, config, request.unknown)
+    if found.skipped:
+        notes.append(f"{counted(found.skipped, 'row')} skipped: {', '.join(found.places)}")
+    return replace(encoded, texts=texts, notes=tuple(notes))
+
+
+def _encode_records(
+    model: NamedModel, blocks: Iterable[Block], config: TextConfig, unknown: str
+) -> EvalText:
+    """Return records as what is scored; its texts have no names yet."""
+    vocab = model.file.vocab
+    finder = RowFinder(model.file.labels)
+    ids = [np.array([vocab.end], vocab.dtype)]
+    rows = [finder.find([])]
+    changes: Counter[str] = Counter()
+    unseen_chars = 0
+    for block in blocks:
+        fitted = fit_piece(join(block.texts, config), vocab, unknown)
+        lost = vocab.find_unknown(fitted.text)
+        unseen_chars += len(lost)
+        changes.update(fitted.changes)
+        ids.append(vocab.encode(without(fitted.text, lost.tolist())))
+        no_labels = [("",) * len(model.file.labels.columns)] * len(block.texts)
+        rows.append(finder.find(block.labels or no_labels))
+    whole = np.concatenate(ids)
+    ends = np.flatnonzero(whole == vocab.end)[1:] + 1
+    records = Records(ends, np.concatenate(rows))
+    return EvalText([], "all", whole, unseen_chars, changes, records=records)
+
+
+def _read_literal(model: NamedModel, config: TextConfig, text: str) -> Iterator[Block]:
+    """Return the records of a literal text."""
+    if config.document_end is not None:  # which is found in the text as it is read
+        text = text_format_of(model.file.summary).normalized(text)
+    return read_records(TEXT_GIVEN, [model.file.vocab.spell(text)], config, Found())
+
+
+def _for_literal(config: TextConfig) -> TextConfig:
+    """Return how a literal text is read: it is no table, and lies in no file."""
+    if config.label in ("file", "folder"):
+        config = replace(config, label=None)
+    if config.record_kind != "row":
+        return config
+    defaults: dict[str, Any] = {name: getattr(TextConfig(), name) for name in _OF_TABLES}
+    return replace(config, files=True, **defaults)
+
+
 def _read_own(
     models: Sequence[NamedModel], split: str, moved: Sequence[str]
-) -> tuple[list[str], dict[str, Ids]]:
-    """Return the paths and the parts of the text that all models were trained on.
+) -> tuple[list[str], Corpus]:
+    """Return the paths of the text that all models were trained on, and the text.
 
     moved: where it is now; empty where training found it.
     """
@@ -272,7 +378,7 @@ def _read_own(
     paths = list(moved) or model.corpus["paths"]
     held_out = [model.text.val_file] if model.text.val_file else paths  # a part of the same files
     texts = {"train": paths, "val": held_out, "test": paths, "all": [*paths, *held_out]}
-    return texts[split], {part: getattr(corpus, part) for part in PARTS}
+    return texts[split], corpus
 
 
 def _say_moved(models: Sequence[NamedModel], split: str, missing: str) -> str:
@@ -308,6 +414,11 @@ def open_own_corpus(
     if not paths or "-" in (*paths, text.val_file):
         source = "standard input" if paths else "a text in memory"
         raise CorpusError(f"{model.name} was trained on {source}, which is not kept; {hint}")
+    if text.record_kind and not model.file.vocab.has_end:
+        raise CorpusError(
+            f"{model.name} was trained by an older version, to which the end of a document was "
+            f"text, and its own text is not read so any more; train it again, or {hint}"
+        )
     try:
         config = read_again(model.file, text)
         corpus = open_corpus(locate_texts(paths), config, known=required_vocab(model.file))

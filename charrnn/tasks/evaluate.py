@@ -23,6 +23,8 @@ from charrnn.training.evaluation import Score, Stretch, compare_carried, compare
 # Differ from seed to seed, or as a budget ends, and not in what is trained.
 _OF_A_RUN = {"seed", *LENGTHS, "length_history", "eval_every", "device", "precision", "threads"}
 
+PROTOCOLS = ("carried", "windowed", "unlabelled", "dynamic")
+
 OnProgress = Callable[[str, int, int], None]
 """Called with the protocol, the number of tokens scored since its last call, and the total."""
 
@@ -46,14 +48,18 @@ class Metrics:
 class ModelScores:
     """How well one model, or the ensemble of several, predicts the text, by each protocol.
 
-    model: its name as it was given. unseen_bits: what all the characters cost that the model never
-    saw, by any protocol. path: its file; None where it stands for several models.
+    model: its name as it was given. windowed: None for records, which are read whole. unlabelled:
+    where no label is known; None without labels. end_bits: what the end of a record costs; None
+    without records. unseen_bits: what all the characters cost that the model never saw, by any
+    protocol. path: its file; None where it stands for several models.
     """
 
     model: str
     carried: Metrics
-    windowed: Metrics
+    windowed: Metrics | None = None
     dynamic: Metrics | None = None
+    unlabelled: Metrics | None = None
+    end_bits: float | None = None
     unseen_bits: float = 0.0
     path: str | None = None
 
@@ -107,10 +113,15 @@ def evaluate_models(
         network = CharRNN(model.file.config)
         load_numpy_state_dict(network, model.file.weights)
         networks.append(network)
+    stretch = Stretch(text.ids, text.records)
     protocols: dict[str, Callable[..., list[Score]]]
-    protocols = {"carried": compare_carried, "windowed": compare_windowed}
+    protocols = {"carried": partial(compare_carried, text=stretch)}
+    if text.records is None:
+        protocols["windowed"] = partial(compare_windowed, text=stretch)
+    elif len(named[0].file.labels):
+        protocols["unlabelled"] = partial(compare_carried, text=stretch.without_labels())
     if dynamic is not None:
-        protocols["dynamic"] = partial(compare_dynamic, config=dynamic)
+        protocols["dynamic"] = partial(compare_dynamic, text=stretch, config=dynamic)
     vocab = named[0].file.vocab  # all models share it
     total = len(text.ids) - 1  # the first token is given
     chars = vocab.count_characters(text.ids[1:])
@@ -120,12 +131,15 @@ def evaluate_models(
     each_bits.append(-math.log2(sum(2**-bits for bits in each_bits) / len(named)))
     unseen = [text.unseen_chars * bits for bits in each_bits]
     metrics: dict[str, list[Metrics]] = {}
+    ends: list[float | None] = [None] * (len(named) + 1)
     for protocol, compare in protocols.items():
 
         def report(tokens: int, protocol: str = protocol) -> None:
             on_progress(protocol, tokens, total)
 
-        scores = compare(networks, Stretch(text.ids, text.records), vocab, on_progress=report)
+        scores = compare(networks, vocab=vocab, on_progress=report)
+        if protocol == "carried" and text.records is not None:
+            ends = [bits_per_char(score.end_nats or 0.0) for score in scores]
         metrics[protocol] = [
             _make_metrics(score.loss_nats, (chars, utf8_bytes), bits, text.unseen_chars)
             for score, bits in zip(scores, unseen, strict=True)
@@ -134,7 +148,11 @@ def evaluate_models(
     names = [(name, str(path)) for name, path in paths] + [(f"ensemble of {len(named)}", None)]
     *rows, ensemble = [
         ModelScores(
-            name, **{key: metrics[key][i] for key in metrics}, unseen_bits=unseen[i], path=path
+            name,
+            **{key: metrics[key][i] for key in metrics},
+            end_bits=ends[i],
+            unseen_bits=unseen[i],
+            path=path,
         )
         for i, (name, path) in enumerate(names)
     ]
@@ -173,12 +191,15 @@ def _make_metrics(
 def _combine(rows: list[ModelScores], name: str, of: Callable[[list[float]], Any]) -> ModelScores:
     """Return what `of` makes of each figure of several models."""
     metrics: dict[str, Any] = {}
-    for protocol in ("carried", "windowed", "dynamic"):
+    for protocol in PROTOCOLS:
         if getattr(rows[0], protocol) is not None:
             each = [astuple(getattr(row, protocol)) for row in rows]
             values = [float(of(list(figure))) for figure in zip(*each, strict=True)]
             metrics[protocol] = Metrics(*values)
-    return ModelScores(name, **metrics, unseen_bits=float(of([row.unseen_bits for row in rows])))
+    ends = [row.end_bits for row in rows if row.end_bits is not None]
+    end_bits = float(of(ends)) if ends else None
+    unseen_bits = float(of([row.unseen_bits for row in rows]))
+    return ModelScores(name, **metrics, end_bits=end_bits, unseen_bits=unseen_bits)
 
 
 def _describe_differences(models: Sequence[NamedModel]) -> list[str]:

@@ -17,11 +17,13 @@ import numpy as np
 
 from charrnn.checkpoint.model_file import Arrays, ModelFile
 from charrnn.config import ModelConfig, TextConfig
+from charrnn.data.labels import Labels
 from charrnn.errors import ConfigError
 from charrnn.text.vocab import Vocab
 
-# The vocabulary grows with the text, and dropout changes no weight.
-SHAPE = [each.name for each in fields(ModelConfig) if each.name not in ("vocab_size", "dropout")]
+# Tokens, records and labels follow from the text, and dropout changes no weight.
+_OF_THE_TEXT = ("vocab_size", "has_end", "label_count", "dropout")
+SHAPE = [each.name for each in fields(ModelConfig) if each.name not in _OF_THE_TEXT]
 """The settings that a run takes from the model that it starts from."""
 
 
@@ -67,6 +69,8 @@ def with_model_shape(model: ModelConfig, name: str, settings: Mapping[str, Any])
         ConfigError: a setting asks for another shape.
     """
     shape = {key: getattr(model, key) for key in SHAPE}
+    if not model.label_count:
+        del shape["label_size"]
     for key, value in shape.items():
         given = settings.get(key)
         if given is not None and given != value:  # None is "chosen": it takes the model's
@@ -75,13 +79,16 @@ def with_model_shape(model: ModelConfig, name: str, settings: Mapping[str, Any])
                 f"{key} of model {name!r} is {value!r} and cannot become {given!r}; "
                 f"leave {flag} out, or train a new model without --init-from"
             )
+    if not model.has_end and model.initial_state == "zero":
+        del shape["initial_state"]  # records learn theirs, and running text has this anyway
     return {**settings, **shape}
 
 
-def extend_weights(model: ModelFile, vocab: Vocab, initialised: Arrays) -> Arrays:
+def extend_weights(model: ModelFile, vocab: Vocab, labels: Labels, initialised: Arrays) -> Arrays:
     """Return the model's weights for `vocab`, which has all its tokens: each keeps its rows.
 
-    initialised: the weights of a new network for W tokens, by the same names.
+    labels: of the run; those that the model has keep theirs too. initialised: the weights of a new
+    network for W tokens, by the same names.
 
     A new token takes its embedding from there, and the mean of the old output rows and biases
     (Hewitt 2021, nlp.stanford.edu/~johnhew/vocab-expansion.html). By Jensen's inequality its logit
@@ -94,11 +101,31 @@ def extend_weights(model: ModelFile, vocab: Vocab, initialised: Arrays) -> Array
     new_rows |= {name: model.weights[name].mean(axis=0) for name in (output, "output.bias")}
     old_ids = model.vocab.ids_in(vocab)
     extended = {name: weight.copy() for name, weight in model.weights.items()}  # V rows
+    _extend_labels(extended, model, labels, initialised)
     for name, rows in new_rows.items():
         extended[name] = np.empty((vocab.size, *extended[name].shape[1:]), dtype=np.float32)
         extended[name][:] = rows  # of every token; then the old ones get their own back
         extended[name][old_ids] = model.weights[name]
     return extended
+
+
+def _extend_labels(extended: Arrays, model: ModelFile, labels: Labels, initialised: Arrays) -> None:
+    """Make the weights of labels those of a run; without any in the model they change nothing."""
+    of_labels = [name for name in {**extended, **initialised} if "label" in name]
+    if not labels:
+        for name in of_labels:
+            extended.pop(name, None)
+        return
+    for name in of_labels:
+        if not model.labels:
+            extended[name] = initialised[name] * (not name.endswith("weight_label"))
+    if model.labels:
+        old = {model.labels.describe(1 + row): row for row in range(len(model.labels))}
+        rows = initialised["labels.weight"].copy()
+        for row in range(len(labels)):
+            if (known := old.get(labels.describe(1 + row))) is not None:
+                rows[row] = model.weights["labels.weight"][known]
+        extended["labels.weight"] = rows
 
 
 def required_vocab(last: ModelFile) -> Vocab | None:

@@ -23,7 +23,8 @@ from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.ensemble import MAX_WEIGHT
 from charrnn.generation.generator import Generator
-from charrnn.generation.model import Model, blend, with_negative_model
+from charrnn.generation.labels import AskedLabels, list_labels, with_labels
+from charrnn.generation.model import Model, blend, with_label_strength, with_negative_model
 from charrnn.generation.sampler import Context
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORE
 class OpenModels:
     """One generator, made of one model or several, and where its text begins.
 
-    name: of the first model, as it was asked for. file: None for several models. start: the saved
-    context that the text continues, after `chars_read` characters.
+    name: of the first model, as it was asked for. file: with its labels fixed; None for several
+    models. start: the saved context that the text continues, after `chars_read` characters.
     """
 
     generator: Generator
@@ -120,7 +121,10 @@ class OpenModels:
     def _one_file(self, option: str) -> ModelFile:
         """Return the file of the only model."""
         if self.file is None:
-            raise ConfigError(f"{option} works with one model; leave -m and --negative-model out")
+            raise ConfigError(
+                f"{option} works with one model; leave -m, --negative-model and --label-strength "
+                "out"
+            )
         return self.file
 
 
@@ -130,13 +134,17 @@ def open_models(
     negative_model: str | None = None,
     *,
     blend_log: bool = False,
+    labels: AskedLabels = (),
+    label_strength: float = 1.0,
     checkpoints: str | Path | None = None,
 ) -> OpenModels:
     """Open one model, or several as one.
 
     model: a run's name, its folder or a model file; None is the newest run. models: to blend
     instead, each as "NAME" or "NAME:WEIGHT". negative_model: "NAME" or "NAME:STRENGTH".
-    blend_log: blend log-probabilities, not probabilities.
+    blend_log: blend log-probabilities, not probabilities. labels: of the texts, each as
+    "COLUMN=VALUE:WEIGHT" or as {"COLUMN": "VALUE"}, in each model but a negative one;
+    label_strength: above 1 they count more than in training.
 
     Raises:
         ConfigError: the names or the models do not go together.
@@ -159,17 +167,21 @@ def open_models(
     check_type("checkpoints", checkpoints, str | Path | None, "the path of a folder")
     folder = Path(RunConfig().checkpoints if checkpoints is None else checkpoints)
     files = [read_model(find_model(name, folder)) for name in names]
-    generator: Generator = Model(files[0])
+    check_type("label_strength", label_strength, int | float, "a number")
+    asked = list_labels(labels)
+    opened = [with_label_strength(file, asked, label_strength) for file in files]
+    generator = opened[0]
     if len(files) > 1:
-        parts = list(zip(map(Model, files), weights, strict=True))
+        parts = list(zip(opened, weights, strict=True))
         # Weights are relative: of a model alone the weight means nothing.
         generator = blend(parts, in_log_space=blend_log)
     if negative_model is not None:
         name, strength = parse_model_spec(negative_model, is_negative=True)
         negative = Model(read_model(find_model(name, folder)))
         generator = with_negative_model(generator, negative, strength)
-    is_one = len(files) == 1 and negative_model is None
-    return OpenModels(generator, names[0] or "the newest run", files[0] if is_one else None)
+    is_one = len(files) == 1 and negative_model is None and label_strength == 1
+    file = with_labels(files[0], asked) if is_one else None
+    return OpenModels(generator, names[0] or "the newest run", file)
 
 
 def parse_model_spec(text: str, *, is_negative: bool = False) -> tuple[str, float]:

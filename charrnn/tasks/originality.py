@@ -5,8 +5,9 @@ It is the text of the model's own run, not that of a model that the run may have
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 
-from charrnn.analysis.copies import LEAST_SPAN, CopyReport, KnownLines, find_copies
+from charrnn.analysis.copies import LEAST_SPAN, CopyReport, KnownLines, Span, find_copies
 from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TextConfig
@@ -17,6 +18,7 @@ from charrnn.tasks.eval_text import NamedModel, open_own_corpus
 from charrnn.text.files import open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_text, text_options
+from charrnn.text.vocab import END
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,42 @@ class OwnText:
             CorpusError: a file cannot be read any more.
             VocabError: the text has characters that the model does not know.
         """
-        found = find_copies(text, self._learned, self.corpus.vocab, least)
+        found = self._find_copies(text, least)
         place = self._find_in_files(found.longest) if found.spans else None
         return found if place is None else replace(found, file=place[0], line=place[1])
+
+    def _find_copies(self, text: str, least: int) -> CopyReport:
+        """Find copies of a text in which newlines, or marks, stand between records."""
+        kind = self.corpus.record_kind
+        mark = {"line": "\n", "document": self.config.document_end}.get(kind)
+        if not mark or mark not in text:
+            return find_copies(text, self._learned, self.corpus.vocab, least)
+        found = find_copies(text.replace(mark, END), self._learned, self.corpus.vocab, least)
+        # Where each character, and the end of the text, stands in the text with its marks.
+        sizes = [len(mark) if char == END else 1 for char in found.text]
+        places = [0, *accumulate(sizes)]
+        spans = tuple(Span(places[start], places[stop]) for start, stop in found.spans)
+        longest = found.longest.replace(END, mark)
+        return replace(found, text=text, spans=spans, longest=longest)
 
     @cached_property
     def lines(self) -> KnownLines:
         """The lines of the text, held-out ones too."""
         corpus = self.corpus
-        learned, val, test = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
-        if corpus.split_method != "tail":
+        parts = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
+        learned, val, test = (part.replace(END, "\n") for part in parts)
+        if corpus.split_method != "tail" or corpus.record_kind:
             return KnownLines([learned, val, test])
         # A tail may begin inside a line; a --val-file begins a line of its own.
         has_val_file = self.config.val_file is not None
         return KnownLines([learned + test, val] if has_val_file else [learned + val + test])
+
+    @cached_property
+    def records(self) -> frozenset[str]:
+        """The records of the text, held-out ones too."""
+        corpus = self.corpus
+        parts = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
+        return frozenset(record for part in parts for record in part.split(END))
 
     def _find_in_files(self, copy: str) -> tuple[str, int] | None:
         """Return the first file that has `copy`, held out there or not, and the line, from 1.

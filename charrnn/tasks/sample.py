@@ -34,7 +34,7 @@ class SampleRequest:
     )
     unique: bool = setting(False, "no text twice")
     sort: bool = setting(False, "the highest mean log-probability first")
-    skip_known_lines: bool = setting(False, "without the lines of the training text")
+    skip_known_lines: bool = setting(False, "without the lines, or records, of the training text")
     logprobs: int | None = setting(
         None, "alternatives named in each `Cost`; None: no costs, unless they are needed", ge=0
     )
@@ -207,7 +207,11 @@ def _iter_alike(
         )
         return samples.iter_best(candidates, request.best_of) if request.best_of > 1 else candidates
 
-    is_known = models.own_text.lines.__contains__ if request.skip_known_lines else None
+    are_whole = models.generator.text_format.separator not in (None, "\n")
+    is_known = None
+    if request.skip_known_lines:
+        own = models.own_text
+        is_known = own.records.__contains__ if are_whole else own.lines.__contains__
     at_once = sample_batch(prompts, stream, 0, request.count)
     for number, prompt in enumerate(prompts):
 
@@ -217,7 +221,9 @@ def _iter_alike(
             # What is refused of all at once is made again for its prompt alone.
             return sample_batch([prompt], place, first, count) if first else islice(at_once, count)
 
-        select = samples.make_selector(is_known, prompt, is_unique=request.unique)
+        select = samples.make_selector(
+            is_known, prompt, is_unique=request.unique, are_whole=are_whole
+        )
         chosen = samples.sample_until(make, request.count, select)
         chosen = iter(samples.sort_by_likelihood(chosen)) if request.sort else chosen
         yield from zip(repeat(number), chosen, strict=False)

@@ -127,13 +127,16 @@ def start_run(
         speeds = read_speeds()
         with _naming_what_was_saved(recorder):
             model = request.initial
+            initial = None
+            if model is not None:
+                initial = partial(extend_weights, model, text.vocab, text.labels)
             is_left = False
             reports = train(
                 text,
                 request.train,
                 resume=snapshot,
                 best=best,
-                initial=None if model is None else partial(extend_weights, model, text.vocab),
+                initial=initial,
                 record=record,
                 should_stop=lambda: is_left or should_stop(),
                 world=world,

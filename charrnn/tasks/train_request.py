@@ -184,12 +184,27 @@ def read_request(
         raise ConfigError("corpus and --val-file are both standard input; name a file for one")
     if run.init_from is None:
         return TrainRequest(list(corpus), text, train, run)
-    # A new run that starts from a model takes its shape, and its document end unless given one.
+    # A new run that starts from a model takes its shape, and its records unless given others.
     initial = read_model(find_model(run.init_from, Path(run.checkpoints)))
-    own_end = initial.summary.get("settings", {}).get("document_end")
-    settings = {**settings, "document_end": settings.get("document_end") or own_end}
+    if text.record_kind is None and text.lines is None:
+        settings = {**settings, **_records_of(initial)}
     text, train, run = split_settings(with_model_shape(initial.config, run.init_from, settings))
     return TrainRequest(list(corpus), text, train, run, initial=initial)
+
+
+def _records_of(initial: ModelFile) -> dict[str, Any]:
+    """Return the settings that say what a record is in the text of a model.
+
+    The columns of a table, and the lines that begin a speech, are those of one text alone: {}.
+    """
+    if not initial.vocab.has_end:
+        return {}
+    own = initial.summary.get("settings", {})
+    if any(own.get(name) is not None for name in ("text_column", "label_regex")):
+        return {}
+    is_of_lines = not own.get("files") and own.get("document_end") is None
+    names = ("files", "document_end")
+    return {"lines": True} if is_of_lines else {name: own[name] for name in names if own.get(name)}
 
 
 def read_texts(texts: Sequence[Text], config: TextConfig) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ Ids = NDArray[np.integer[Any]]
 CODE_POINTS = 0x110000
 MAX_ALPHABET = 100_000  # characters that a model can learn; Unicode has 155,000
 END = "\U0010ffff"  # the end of a record; Unicode keeps this code point free for such uses
+END_NAME = "<end>"  # where tokens are named
 _NO_ASCII_ID = 255  # ids of ASCII characters are below 128: they come first in a sorted alphabet
 
 
@@ -124,15 +125,19 @@ class Vocab:
         return cls("", has_bytes=True, is_binary=True, has_end=has_end)
 
     def union(self, other: Vocab) -> Vocab:
-        """Return the vocabulary of all tokens that either has."""
+        """Return the vocabulary of all tokens that either has.
+
+        Raises:
+            ConfigError: one has bytes alone, or the other has records and this one has not.
+        """
         if self.is_binary != other.is_binary:
             raise ConfigError(
                 "a model of bytes and one of characters cannot share a text; give the same --unit"
             )
-        if self.has_end != other.has_end:
+        if other.has_end and not self.has_end:
             raise ConfigError(
-                "a model of records and one of running text cannot share a text; give both the "
-                "same --lines, --files or --document-end, or --no-lines"
+                "this is running text, and the model reads records; say what a record is, by "
+                "--lines, --files or --document-end"
             )
         if self.is_binary:
             return self
@@ -374,7 +379,7 @@ class Vocab:
     def name_of(self, token: int) -> str:
         """Return what a token writes, a byte as <E4>, the end of a record as <end>."""
         if token == self.end:
-            return "<end>"
+            return END_NAME
         return self.text_of(token) or f"<{token - len(self.alphabet):02X}>"
 
     def text_of(self, token: int) -> str:

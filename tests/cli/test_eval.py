@@ -17,6 +17,7 @@ from tests.cli.program import Text, complaint, end_of
 
 SETTINGS: dict[str, Any] = {"steps": 6, "precision": "fp32", "threads": 1}
 BOOK = "ab éa\n" * 250
+LINES = [f"ab {'éab'[i % 3 :]}{'a' * (i % 17)}\n" for i in range(400)]
 
 
 def output_of(capsys: Text, *arguments: str) -> str:
@@ -65,7 +66,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train("book.txt", "fifth", val_fraction=0.2, steps=1)
         train("book.txt", "nfc", normalize="nfc", steps=1)
         train("book.txt", "held", val_file="other.txt", steps=1)
-        train("book.txt", "ended", document_end="\n", steps=1)
+        Path("list.txt").write_text("".join(LINES), encoding="utf-8")
+        train("list.txt", "ended", document_end="\n", steps=1)
+        train("list.txt", "lined", lines=True, steps=1)
         train("other.txt", "other", steps=1)
         train("more.txt", "more", steps=1)
     return folder
@@ -106,13 +109,17 @@ def test_without_a_text_it_is_what_training_held_out(capsys: Text) -> None:
 
 
 @pytest.mark.parametrize("split", ["tail", "blocks", "records"])
-def test_the_test_part_is_scored_and_is_none_of_the_others(capsys: Text, split: str) -> None:
-    run = f"three-{split}"
+@pytest.mark.parametrize("lines", [False, True])
+def test_the_test_part_is_scored_and_is_none_of_the_others(
+    capsys: Text, split: str, lines: bool
+) -> None:
+    run = f"three-{split}-{lines}"
+    given = 0 if lines else 1  # character of each part, where the end before a record is none
     Path("lines.txt").write_text("".join(f"{i:b}\n" for i in range(300)))
-    train("lines.txt", run, steps=1, test_fraction=0.2, split=split)
+    train("lines.txt", run, steps=1, test_fraction=0.2, split=split, lines=lines)
 
     chars = {
-        part: evaluate(capsys, run, "--split", part)["chars"] + 1
+        part: evaluate(capsys, run, "--split", part)["chars"] + given
         for part in ("train", "val", "test", "all")
     }
 
@@ -443,7 +450,8 @@ def test_an_own_text_that_is_gone_ends_with_3(capsys: Text) -> None:
         (["a.txt"], {}),
         (["a.txt"], {"split": "records", "test_fraction": 0.2}),
         (["stories"], {"test_fraction": 0.1}),
-        (["stories"], {"document_end": "--\n", "min_count": 99}),
+        (["stories"], {"document_end": "b\n", "min_count": 99}),
+        (["stories"], {"lines": False}),
         (["stories", "a.txt"], {}),
         (["stories"], {"val_file": "held.txt"}),
         (["stories"], {"val_file": "held.txt", "test_fraction": 0.2}),
@@ -457,12 +465,11 @@ def test_a_text_that_was_moved_is_scored_by_the_command_that_the_message_names(
     settings: dict[str, Any],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = [f"ab {'éab'[i % 3 :]}{'a' * (i % 17)}\n" for i in range(400)]
-    Path("a.txt").write_text("".join(lines) + "ab", encoding="utf-8")
+    Path("a.txt").write_text("".join(LINES) + "ab", encoding="utf-8")
     Path("held.txt").write_text(BOOK, encoding="utf-8")
     Path("stories").mkdir()
     for name in ("1.txt", "2.txt"):
-        Path("stories", name).write_text("".join(lines[len(name) :]), encoding="utf-8")
+        Path("stories", name).write_text("".join(LINES[len(name) :]), encoding="utf-8")
     train(texts, "moved", steps=1, **settings)  # type: ignore[arg-type]
     splits = ["val", "test"] if "test_fraction" in settings else ["val"]
     before = {split: evaluate(capsys, "moved", "--split", split) for split in splits}
@@ -541,7 +548,8 @@ def test_a_model_that_does_not_say_its_text_needs_one(
         (["book", "fifth"], "book and fifth were trained with val_fraction 0.1 and 0.2"),
         (["book", "nfc"], "book and nfc were trained with normalize none and nfc"),
         (["book", "nfc", "--file", "book.txt"], "normalize none and nfc"),
-        (["book", "ended"], "book and ended were trained with document_end None and \u2424, so"),
+        (["lined", "ended"], "lined and ended were trained with lines True and None, so"),
+        (["lined", "--split", "val", "--text", "ab"], "lined held out a part of its own records"),
         (["book", "held", "--file", "book.txt", "--split", "val"], "val_file None and other.txt"),
         (["held", "--file", "more.txt", "--split", "val"], "held held out other.txt, not a part"),
         (["book", "--encoding", "latin-1"], "--encoding says how to read the text of --file"),

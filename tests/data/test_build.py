@@ -21,7 +21,7 @@ from charrnn.data.fingerprint import Fingerprint
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source, hash_sources
 from charrnn.text.reader import iter_text, text_options
-from charrnn.text.vocab import CODE_POINTS, Ids, Vocab, code_points
+from charrnn.text.vocab import CODE_POINTS, END, Ids, Vocab, code_points
 from tests.text.reading import Write, chunks_of
 
 ENCODINGS = ["utf-8", "utf-8-sig", "gb18030", "shift_jis", "euc_kr", "cp1251", "utf-16", "utf-7"]
@@ -62,33 +62,44 @@ def build_ids(folder: Path, texts: dict[str, list[Source]], config: TextConfig) 
     texts=TEXTS,
     held_out=TEXTS,
     encoding=st.sampled_from(ENCODINGS),
-    end=st.sampled_from([None, "\n", "\n\n", "中\n", "a"]),
+    is_running=st.booleans(),
     min_count=st.integers(1, 3),
     size=SIZES,
     chunk=st.integers(1, 7),
 )
-@example(["a\r\n" * 30], ["中\r" * 30], "utf-8", "\n\n", 2, 1, 1)
-@example(["ab\n" * 30 + "\n"], ["a"], "utf-8", "\n\n", 1, 1, 1)
-@example(["ab\n\ufeff" * 30], ["a"], "utf-8", None, 1, 1, 1)
-@example(["\ufeff", "ab", "", "ab\n"], ["", "ab"], "utf-8-sig", None, 1, 1, 2)
-@example(["b" * 90 + "\n中文"], ["a" * 80], "gb18030", None, 3, 10, 5)
+@example(["a\r\n" * 30], ["中\r" * 30], "utf-8", False, 2, 1, 1)
+@example(["ab\n" * 30 + "\n"], ["a"], "utf-8", False, 1, 1, 1)
+@example(["ab\n\ufeff" * 30], ["a"], "utf-8", True, 1, 1, 1)
+@example(["\ufeff", "ab", "", "ab\n"], ["", "ab"], "utf-8-sig", False, 1, 1, 2)
+@example(["b" * 90 + "\n中文"], ["a" * 80], "gb18030", False, 3, 10, 5)
 def test_any_text_cut_anywhere_has_the_ids_of_the_whole(
     write: Write,
     tmp_path_factory: pytest.TempPathFactory,
     texts: list[str],
     held_out: list[str],
     encoding: str,
-    end: str | None,
+    is_running: bool,
     min_count: int,
     size: int,
     chunk: int,
 ) -> None:
-    config = TextConfig(encoding=encoding, document_end=end, min_count=min_count)
+    config = TextConfig(encoding=encoding, lines=not is_running, min_count=min_count)
     sources = write(*[text.encode(encoding, "ignore") for text in texts + held_out])
     train = sources[: len(texts)]
     val = sources[len(texts) :]
     options = text_options(config)
-    everything = "".join(iter_text(sources, **options))
+
+    def read(some: list[Source], ends: list[int] | None = None) -> str:
+        if is_running:
+            return "".join(iter_text(some, ends=ends, **options))
+        each = ["".join(iter_text([source], **options)).split("\n") for source in some]
+        ended = ["".join(line + END for line in lines if line.strip()) for lines in each]
+        if ends is not None:
+            sums = np.cumsum(list(map(len, ended)))
+            ends += np.where(sums, 1 + sums, 0).tolist()  # after the first END, if there is one
+        return END * any(ended) + "".join(ended)
+
+    everything = read(sources)
     folder = tmp_path_factory.mktemp("ids")
     with small_parts(size, chunk):
         if not everything:
@@ -98,15 +109,19 @@ def test_any_text_cut_anywhere_has_the_ids_of_the_whole(
         built = build_ids(folder / "own", {"train": train, "val": val}, config)
     whole = build_ids(folder / "whole", {"train": train, "val": val}, config)
     counts = np.bincount(code_points(everything), minlength=CODE_POINTS)
-    vocab = Vocab.from_counts(counts, min_count)
+    vocab = Vocab.from_counts(counts, min_count, has_end=not is_running)
 
     for name, text in (("train", train), ("val", val)):
         ends: list[int] = []
-        ids = vocab.encode("".join(iter_text(text, ends=ends, **options)))
+        ids = vocab.encode(read(text, ends))
         token_ends = vocab.tokens_of(ids, ends).tolist()
         assert built[f"{name}.ids"] == whole[f"{name}.ids"] == ids.tobytes()
         assert np.frombuffer(built[f"{name}.files"], "<i8").tolist() == token_ends
         assert whole[f"{name}.files"] == built[f"{name}.files"]
+        if not is_running:
+            stops = 1 + np.flatnonzero(ids == vocab.end)[1:]
+            assert np.frombuffer(built[f"{name}.ends"], "<i8").tolist() == stops.tolist()
+            assert whole[f"{name}.hashes"] == built[f"{name}.hashes"]
     assert Vocab.from_json(json.loads(built["about.json"])["vocab"]) == vocab
 
 

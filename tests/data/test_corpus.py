@@ -29,7 +29,7 @@ from charrnn.data.corpus import (
 from charrnn.data.split import split_position
 from charrnn.errors import ConfigError, CorpusError, StorageError
 from charrnn.text import files, reader
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
 
 TEXT = "Eine Wörterkette, noch eine,\nund dann 中!\n" * 3
 TEXTS = st.text(
@@ -174,38 +174,34 @@ def test_encoding_and_normal_form_are_those_of_the_config(tmp_path: Path) -> Non
     assert whole(open_corpus([str(tmp_path / "a.txt")], config)) == "Wörter"
 
 
-def test_every_file_ends_as_a_document_the_held_out_one_too(tmp_path: Path) -> None:
+def test_every_file_ends_a_document_the_held_out_one_too(tmp_path: Path) -> None:
     for name, text in (("a.txt", "first\n"), ("b.txt", "second"), ("c.txt", "third\n\n")):
         (tmp_path / name).write_text(text)
     paths = [str(tmp_path / name) for name in ("a.txt", "c.txt")]
     config = TextConfig(document_end="\n\n", val_file=str(tmp_path / "b.txt"))
     corpus = open_corpus(paths, config)
 
-    assert corpus.vocab.decode(corpus.train) == "first\n\nthird\n\n"
-    assert corpus.vocab.decode(corpus.val) == "second\n\n"
+    assert corpus.vocab.decode(corpus.train) == f"{END}first{END}third{END}"
+    assert corpus.vocab.decode(corpus.val) == f"{END}second{END}"
+    assert (corpus.train_chars, corpus.val_chars) == (12, 7)
     assert corpus.sha256 == open_corpus(paths, TextConfig(val_file=config.val_file)).sha256
 
 
-def test_the_end_of_documents_is_in_the_vocabulary_though_no_text_has_it(book: Path) -> None:
-    config = TextConfig(document_end="§")
+def test_the_mark_of_documents_costs_no_characters(book: Path) -> None:
+    config = TextConfig(document_end="!\n", val_fraction=0)
     opened = open_corpus([str(book)], config)
     in_memory = corpus_from_text(TEXT, config)
 
-    assert whole(opened) == whole(in_memory) == TEXT + "§"
+    assert whole(opened) == whole(in_memory) == END + TEXT.replace("!\n", END)
     assert opened.vocab == in_memory.vocab
+    assert "!" not in opened.vocab.alphabet
 
 
-def test_a_rare_end_of_documents_is_written_as_bytes(book: Path) -> None:
-    corpus = open_corpus([str(book)], TextConfig(document_end="§", min_count=2))
+def test_standard_input_ends_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"pi--ped")))
 
-    assert "§" not in corpus.vocab.alphabet
-    assert whole(corpus) == TEXT + "§"
-
-
-def test_standard_input_ends_as_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
-
-    assert whole(open_corpus(["-"], TextConfig(document_end="\n"))) == "piped\n"
+    config = TextConfig(document_end="--", val_fraction=0)
+    assert whole(open_corpus(["-"], config)) == f"{END}pi{END}ped{END}"
 
 
 def test_built_ids_stay_on_the_disk(book: Path) -> None:
@@ -307,7 +303,7 @@ def test_an_edited_text_never_meets_old_ids(book: Path) -> None:
         {"normalize": "nfkc"},
         {"min_count": 2},
         {"min_count": 3},
-        {"document_end": "!\n"},  # which the text ends with
+        {"lines": True, "split": "tail"},
     ],
 )
 def test_an_option_that_changes_the_ids_has_ids_of_its_own(
@@ -318,16 +314,17 @@ def test_an_option_that_changes_the_ids_has_ids_of_its_own(
 
     assert len(builds()) == 2
     assert whole(first) == whole(open_corpus([str(book)])) == TEXT
-    assert whole(other) == (
-        TEXT.encode().decode("latin-1") if options.get("encoding") == "latin-1" else TEXT
-    )
+    expected = TEXT.encode().decode("latin-1") if "encoding" in options else TEXT
+    assert whole(other).lstrip(END).replace(END * 2, END).replace(END, "\n") == expected
 
 
 def test_ids_are_not_shared_between_different_ends_of_documents(book: Path) -> None:
-    ends = (None, "\n\n", "--")
-    texts = [whole(open_corpus([str(book)], TextConfig(document_end=end))) for end in ends]
+    ends = (None, ",\n", "!\n")
+    configs = [TextConfig(document_end=end, val_fraction=0) for end in ends]
+    texts = [whole(open_corpus([str(book)], config)) for config in configs]
 
-    assert texts == [TEXT, TEXT + "\n", TEXT + "--"]
+    assert texts[0] == TEXT
+    assert [text.count(END) for text in texts] == [0, 5, 4]
     assert len(builds()) == 3
 
 
@@ -691,7 +688,7 @@ def test_bytes_come_back_exactly(
 
 
 def test_options_that_change_a_text_do_not_go_with_bytes() -> None:
-    for settings in ({"lowercase": True}, {"encoding": "latin-1"}, {"document_end": "x"}):
+    for settings in ({"lowercase": True}, {"encoding": "latin-1"}, {"min_count": 2}):
         with pytest.raises(ConfigError, match=r"unit byte .*; leave \w+ out"):
             TextConfig(unit="byte", **settings)  # type: ignore[arg-type]
 

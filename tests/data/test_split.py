@@ -1,12 +1,14 @@
 """What is held out stands for the text: no list by its tail, no file wholly, no line twice.
 
-The part for testing stays where it is, whatever goes to validation.
+The part for testing stays where it is, whatever goes to validation. Lists are read as running text
+here; test_records.py has those that are read as records.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -18,13 +20,15 @@ from hypothesis import strategies as st
 from charrnn.config import TextConfig
 from charrnn.data import split
 from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
-from charrnn.data.split import hash_segments, is_list, record_ends
+from charrnn.data.lists import is_list
+from charrnn.data.split import hash_segments, line_ends
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.vocab import Vocab
 
 R = random.Random(3)
 SYLLABLES = ["ka", "ri", "no", "mel", "tas", "bru", "lin", "do", "ver", "sha", "jo", "wyn"]
 NAMES = ["".join(R.choices(SYLLABLES, k=R.randint(2, 4))) for _ in range(600)]
+RUNNING = TextConfig(lines=False)
 SENTENCE = "It was a bright day in the garden, and she said nothing of the letter. "
 
 
@@ -35,7 +39,8 @@ def parts_of(corpus: Corpus) -> tuple[str, str]:
 
 def lines_of(names: list[str], **settings: object) -> tuple[set[str], set[str]]:
     """Return the lines of both parts of a list."""
-    train, val = parts_of(corpus_from_text("\n".join(names) + "\n", TextConfig(**settings)))  # type: ignore[arg-type]
+    config = TextConfig(lines=False, **settings)  # type: ignore[arg-type]
+    train, val = parts_of(corpus_from_text("\n".join(names) + "\n", config))
     return set(train.splitlines()), set(val.splitlines())
 
 
@@ -54,9 +59,9 @@ def test_the_lines_of_a_sorted_list_are_shuffled_the_same_way_each_time(
     is_reversed: bool, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = sorted(set(NAMES), reverse=is_reversed)
-    corpus = corpus_from_text("\n".join(names) + end)
+    corpus = corpus_from_text("\n".join(names) + end, RUNNING)
     monkeypatch.setattr(split, "_CHUNK_TOKENS", 100)  # the same in pieces
-    again = corpus_from_text("\n".join(names) + end)
+    again = corpus_from_text("\n".join(names) + end, RUNNING)
     train, val = (part.splitlines() for part in parts_of(corpus))
 
     assert corpus.held_out.endswith("; most lines are in order, so all are shuffled")
@@ -68,7 +73,7 @@ def test_the_lines_of_a_sorted_list_are_shuffled_the_same_way_each_time(
 
 
 def test_the_lines_of_another_list_stay_in_order() -> None:
-    train, _ = parts_of(corpus_from_text("\n".join(NAMES)))
+    train, _ = parts_of(corpus_from_text("\n".join(NAMES), RUNNING))
     lines = [name for name in NAMES if name in set(train.splitlines())]
 
     assert train.splitlines() == lines
@@ -76,7 +81,7 @@ def test_the_lines_of_another_list_stay_in_order() -> None:
 
 def test_lines_that_begin_alike_are_not_sorted() -> None:
     numbers = [f"the {name}" for name in NAMES]
-    corpus = corpus_from_text("\n".join(numbers))
+    corpus = corpus_from_text("\n".join(numbers), RUNNING)
 
     assert "shuffled" not in corpus.held_out
 
@@ -109,9 +114,7 @@ def test_a_running_text_holds_out_its_tail() -> None:
     ],
 )
 def test_what_is_not_unmistakably_a_list_is_none(text: str) -> None:
-    vocab = Vocab.from_text(text)
-
-    assert not is_list(vocab.encode(text), vocab)
+    assert not is_list(text)
 
 
 def write_files(folder: Path, *texts: str) -> list[str]:
@@ -177,17 +180,10 @@ def test_files_never_share_a_line_wherever_they_are_cut(tmp_path: Path) -> None:
 def test_a_line_that_is_most_of_a_list_is_not_held_out() -> None:
     for seed in range(30):
         lines = [f"{seed}-{number:03}" for number in range(120)] + [f"x{seed}"] * 900
-        train, val = parts_of(corpus_from_text("\n".join(lines) + "\n"))
+        train, val = parts_of(corpus_from_text("\n".join(lines) + "\n", RUNNING))
 
         assert f"x{seed}\n" in train
         assert 0 < len(val) < 0.3 * len(train)
-
-
-def test_a_mark_that_is_written_as_bytes_ends_documents_too() -> None:
-    text = "".join(f"poem {number} of many\n%%\n" for number in range(60))
-    config = TextConfig(document_end="%%\n", split="records", min_count=61)
-
-    assert corpus_from_text(text, config).held_out.endswith("of 60 documents, drawn by hash")
 
 
 @pytest.mark.parametrize("first", ["", "\n"])
@@ -202,7 +198,9 @@ def test_newlines_do_not_count_in_hashes(first: str) -> None:
 
 def test_many_texts_take_time_in_proportion() -> None:
     texts = [f"{name}\n" for name in NAMES] * 20
-    corpus = corpus_from_text(texts, TextConfig(min_count=30))  # 12,000: a minute if quadratic
+    corpus = corpus_from_text(
+        texts, TextConfig(min_count=30, lines=False)
+    )  # 12,000: a minute if quadratic
 
     assert corpus.chars == sum(map(len, texts))
 
@@ -214,15 +212,6 @@ def test_blocks_of_a_single_text_are_spread_over_it() -> None:
     held_out = [int(line[-4:]) for line in val.splitlines() if line[-4:].isdigit()]
     assert {number // 100 for number in held_out} == set(range(10))
     assert len(train) + len(val) == len(text)
-
-
-def test_documents_are_drawn_where_their_end_is_known() -> None:
-    text = "".join(f"{name}\nverse\n---\n" for name in sorted(set(NAMES)))
-    config = TextConfig(document_end="---\n", split="records")
-    train, val = parts_of(corpus_from_text(text, config))
-
-    assert sorted((train + val).split("---\n")) == sorted(text.split("---\n"))
-    assert val.endswith("---\n")
 
 
 def test_nothing_may_be_held_out() -> None:
@@ -264,7 +253,7 @@ def test_hashes_are_the_same_however_the_segments_are_taken(
     text = "\n".join(NAMES)
     vocab = Vocab.from_text(text)
     ids = vocab.encode(text)
-    ends = record_ends(ids, vocab, None)
+    ends = line_ends(ids, vocab)
     hashes = hash_segments(ids, vocab, ends)
     monkeypatch.setattr("charrnn.data.split._CHUNK_TOKENS", 64)
 
@@ -276,8 +265,8 @@ def test_the_split_of_a_file_is_that_of_its_text(tmp_path: Path) -> None:
     text = "\n".join(NAMES) + "\n"
     (tmp_path / "names.txt").write_text(text)
     for _ in range(2):  # built, then from the cache
-        corpus = open_corpus([str(tmp_path / "names.txt")])
-        again = corpus_from_text(text)
+        corpus = open_corpus([str(tmp_path / "names.txt")], RUNNING)
+        again = corpus_from_text(text, RUNNING)
 
         assert parts_of(corpus) == parts_of(again)
         assert corpus.held_out == again.held_out
@@ -312,7 +301,9 @@ def test_what_is_held_out_for_validation_does_not_move_the_test_part(split: str)
     text = "".join(f"{name} {i}\n" for i, name in enumerate(NAMES * 3))
     tests = [
         three_of(
-            corpus_from_text(text, TextConfig(split=split, val_fraction=val, test_fraction=0.1))
+            corpus_from_text(
+                text, TextConfig(lines=False, split=split, val_fraction=val, test_fraction=0.1)
+            )
         )[2]
         for val in (0, 0.01, 0.1, 0.5)
     ]
@@ -365,7 +356,7 @@ def test_a_part_for_testing_goes_with_a_held_out_file(tmp_path: Path) -> None:
     names = sorted(set(NAMES))
     (path,) = write_files(tmp_path / "texts", "".join(f"{name}\n" for name in dict.fromkeys(NAMES)))
     (file := tmp_path / "val.txt").write_text("other\n" * 40)
-    config = TextConfig(val_file=str(file), test_fraction=0.1, split="records")
+    config = TextConfig(val_file=str(file), test_fraction=0.1, split="records", lines=False)
     for _ in range(2):  # built, then from the cache
         corpus = open_corpus([path], config)
         train, val, test = three_of(corpus)
@@ -429,14 +420,15 @@ def test_the_method_in_force_holds_out_the_same_again(
     tmp_path: Path, texts: list[str], method: str, fractions: dict[str, float]
 ) -> None:
     paths = write_files(tmp_path / "texts", *texts)
-    chosen = open_corpus(paths, TextConfig(**fractions))  # type: ignore[arg-type]
-    given_one = open_corpus(paths, TextConfig(split=method, **fractions))  # type: ignore[arg-type]
-    from_cache = open_corpus(paths, TextConfig(**fractions))  # type: ignore[arg-type]
+    config = TextConfig(lines=False, **fractions)  # type: ignore[arg-type]
+    chosen = open_corpus(paths, config)
+    given_one = open_corpus(paths, replace(config, split=method))
+    from_cache = open_corpus(paths, config)
 
     assert three_of(chosen) == three_of(given_one)
     methods = [each.split_method for each in (chosen, given_one, from_cache)]
     assert methods == [method] * 3
-    assert corpus_from_text(texts, TextConfig(**fractions)).split_method == method  # type: ignore[arg-type]
+    assert corpus_from_text(texts, config).split_method == method
 
 
 def test_where_there_is_nothing_to_choose_the_method_says_so(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_the_ends_of_blended_models_are_one() -> None:
     both = blend([(first, 1.0), (second, 3.0)])
 
     def share(model: Any) -> float:
-        return dict(model.next_chars("ab", model.vocab.size))["<end>"]
+        return float(dict(model.next_chars("ab", model.vocab.size))["<end>"])
 
     assert share(both) == pytest.approx((share(first) + 3 * share(second)) / 4, rel=1e-5)
     assert both.next_chars("ab\n", 300) == both.next_chars("", 300)

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from charrnn.checkpoint.model_file import Arrays, ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.data.labels import NO_LABELS
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.tasks.finetune import InitialModel, extend_weights, required_vocab, with_model_shape
 from charrnn.tasks.train import Opened, RunReport, start_run
 from charrnn.tasks.train_request import TrainRequest, read_request
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
 from charrnn.training.plan import make_plan
 
 MakeModel = Callable[..., ModelFile]
@@ -55,7 +56,9 @@ def extend(model: ModelFile, vocab: Vocab) -> ModelFile:
         name: random.normal(size=size).astype(np.float32)
         for name, size in config.weight_shapes().items()
     }
-    return replace(model, config=config, vocab=vocab, weights=extend_weights(model, vocab, fresh))
+    return replace(
+        model, config=config, vocab=vocab, weights=extend_weights(model, vocab, NO_LABELS, fresh)
+    )
 
 
 def logits(model: ModelFile, text: str) -> np.ndarray[Any, Any]:
@@ -130,7 +133,7 @@ def test_a_new_token_has_a_fresh_embedding_and_the_mean_of_the_output_rows(
 ) -> None:
     model, new = make_model(), [0, 3]
     fresh = {"embedding.weight": np.arange(21, dtype=np.float32).reshape(7, 3)}
-    extended = extend_weights(model, Vocab("\0\n !abé"), fresh)
+    extended = extend_weights(model, Vocab("\0\n !abé"), NO_LABELS, fresh)
 
     assert np.array_equal(extended["embedding.weight"][new], fresh["embedding.weight"][new])
     for name in ("output.weight", "output.bias"):
@@ -172,8 +175,9 @@ def test_another_shape_is_refused_by_name(make_model: MakeModel, name: str, valu
 def test_every_part_of_a_shape_but_vocabulary_and_dropout_is_held_to(make_model: MakeModel) -> None:
     taken = with_model_shape(make_model().config, "book", {})
 
-    assert taken.keys() == OTHER_SHAPE.keys()
-    assert taken.keys() | {"vocab_size", "dropout"} == vars(ModelConfig()).keys()
+    assert taken.keys() | {"initial_state"} == OTHER_SHAPE.keys()  # zero, as it would be anyway
+    of_the_text = {"vocab_size", "dropout", "has_end", "label_count", "label_size"}
+    assert OTHER_SHAPE.keys() | of_the_text == vars(ModelConfig()).keys()
 
 
 # What is reported
@@ -359,7 +363,7 @@ def test_another_shape_is_refused_before_anything_is_made(book: ModelFile) -> No
 
 @pytest.mark.parametrize(
     ("model_end", "asked", "end"),
-    [(None, {}, None), ("--", {}, "--"), ("--", {"document_end": "§"}, "§")],
+    [(None, {}, None), ("b", {}, "b"), ("b", {"document_end": "a"}, "a")],
 )
 def test_documents_end_as_those_of_the_model_unless_given_another_end(
     book: ModelFile, model_end: str | None, asked: dict[str, str], end: str | None
@@ -370,9 +374,13 @@ def test_documents_end_as_those_of_the_model_unless_given_another_end(
     text_read = read_eval_text([NamedModel("song", song)], EvalTextRequest())
 
     assert song.summary["settings"]["document_end"] == end
-    assert song.vocab.decode(text_read.ids).endswith(
-        Path("song.txt").read_text("utf-8")[-9:] + (end or "")
-    )
+    scored = song.vocab.decode(text_read.ids)
+    if end is None:
+        assert scored.endswith(Path("song.txt").read_text("utf-8")[-9:])
+    else:
+        assert scored.startswith(END)
+        assert scored.endswith(END)
+        assert end not in scored
 
 
 @pytest.mark.parametrize("name", ["book", "song"])

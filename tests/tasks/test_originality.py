@@ -56,7 +56,7 @@ def test_the_longest_copy_is_named_with_its_file_and_line(train: Train) -> None:
     first = "".join(f"the first book, line {i}\n" for i in range(60))
     for name, text in (("1.txt", first), ("2.txt", "aa\n" * 9 + "bb ab\n" * 90)):
         Path(name).write_text(text, encoding="utf-8")
-    own = open_own_text("n", train("1.txt", "2.txt", split="tail"))
+    own = open_own_text("n", train("1.txt", "2.txt", split="tail", lines=False))
 
     learned = own.corpus.vocab.decode(own.corpus.train)
     edge = learned.index("aa\naa")  # where the second file begins

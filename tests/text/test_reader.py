@@ -12,17 +12,10 @@ from hypothesis import strategies as st
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text import files, reader
 from charrnn.text.files import Source
-from charrnn.text.reader import count_documents, iter_ended, iter_text, missing_end
+from charrnn.text.reader import iter_text
 from tests.text.reading import Write, complaint, read_text
 
 CHUNKS = st.integers(1, 7)
-DOCUMENTS = st.text(st.sampled_from("a-\n"), max_size=12)
-ENDS = st.text(st.sampled_from("a-\n"), min_size=1, max_size=3)
-
-
-def cut(text: str, size: int) -> list[str]:
-    """Cut the text into pieces of `size` characters."""
-    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def translate(text: str) -> str:
@@ -84,33 +77,6 @@ def test_lines_of_different_files_never_merge(write: Write, texts: list[str], ch
     assert read_text(write(*[text.encode() for text in texts]), chunk) == expected
 
 
-@given(
-    texts=st.lists(st.text(st.sampled_from("ab-\n"), max_size=5), max_size=4),
-    end=st.text(st.sampled_from("a-\n"), min_size=1, max_size=3),
-    chunk=CHUNKS,
-)
-@example(texts=["a\n", "", "b\n\n", "\n"], end="\n\n", chunk=1)
-def test_every_file_ends_as_a_document_by_the_fewest_characters(
-    write: Write, texts: list[str], end: str, chunk: int
-) -> None:
-    def ended(text: str) -> str:
-        longer = (text + end[start:] for start in range(len(end), -1, -1))
-        is_whole = not text or text.rstrip().endswith(end)
-        return text if is_whole else next(each for each in longer if each.endswith(end))
-
-    sources = write(*[text.encode() for text in texts])
-
-    assert read_text(sources, chunk, document_end=end) == "".join(map(ended, texts))
-
-
-def test_a_document_is_brought_into_its_normal_form_before_it_is_ended(
-    write: Write,
-) -> None:
-    sources = write("cafe\u0301".encode(), b"e")
-
-    assert read_text(sources, 1, normalize="nfc", document_end="é") == "caféeé"
-
-
 def test_each_file_loses_its_byte_order_mark_and_no_other_character(write: Write) -> None:
     assert read_text(write(b"\xef\xbb\xbfa\xef\xbb\xbf\n", b"\xef\xbb\xbfb")) == "a\ufeff\nb"
 
@@ -120,10 +86,9 @@ def test_pieces_are_never_empty_and_stay_near_the_chunk_size(
 ) -> None:
     monkeypatch.setattr(files, "CHUNK_BYTES", 5)
     sources = write(b"abcdefg\r\n" * 9, b"", b"x")
-    for end in (None, "\n", "--"):
-        lengths = [len(piece) for piece in iter_text(sources, document_end=end)]
+    lengths = [len(piece) for piece in iter_text(sources)]
 
-        assert 1 <= min(lengths) <= max(lengths) <= 7
+    assert 1 <= min(lengths) <= max(lengths) <= 7
 
 
 # Normal forms
@@ -210,38 +175,3 @@ def test_an_unknown_encoding_is_refused_before_a_byte_is_read(tmp_path: Path) ->
 
 def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     assert complaint([Source(tmp_path, "books")]) == "cannot read books: Is a directory"
-
-
-# Where documents end
-
-
-@pytest.mark.parametrize(
-    ("text", "missing"),
-    [("a", "\n--\n"), ("a\n", "--\n"), ("a\n-", "-\n"), ("a\n--\n", ""), ("a--\n", "--\n")],
-)
-def test_an_end_that_has_begun_is_completed(text: str, missing: str) -> None:
-    assert missing_end(text, "\n--\n") == missing
-
-
-@given(DOCUMENTS, ENDS)
-def test_a_text_that_is_ended_lacks_nothing_and_keeps_its_beginning(text: str, end: str) -> None:
-    ended = text + missing_end(text, end)
-
-    assert ended.endswith(end) or ended.rstrip().endswith(end)
-    assert missing_end(ended, end) == ""
-
-
-@given(st.lists(DOCUMENTS, max_size=4), ENDS, st.integers(1, 4))
-def test_texts_are_ended_one_by_one_in_any_pieces(texts: list[str], end: str, size: int) -> None:
-    whole = "".join(text + missing_end(text, end) for text in texts if text)
-
-    assert "".join(iter_ended([cut(text, size) for text in texts], end)) == whole
-
-
-@given(DOCUMENTS, ENDS, st.integers(1, 4))
-def test_ends_are_counted_as_a_whole_text_is_searched(text: str, end: str, size: int) -> None:
-    assert count_documents(cut(text, size), end) == text.count(end)
-
-
-def test_a_document_may_be_empty() -> None:
-    assert count_documents(["a--", "--b-", "-"], "--") == 3

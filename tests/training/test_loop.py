@@ -304,7 +304,7 @@ def test_patience_waits_out_what_a_high_learning_rate_makes(
     loss: float, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = chain([1.0], repeat(loss))
-    monkeypatch.setattr(evaluation, "evaluate_carried", lambda *_: Score(next(losses), 1))
+    monkeypatch.setattr(evaluation, "compare_carried", lambda *_: [Score(next(losses), 1)])
     config = make_config(steps=12, eval_every=2, patience=3)
 
     assert list(train(make_corpus(), config))[-1].reason == reason
@@ -435,7 +435,7 @@ def test_held_out_text_whose_loss_is_no_number_sends_the_run_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     losses = chain([1.0, math.nan], repeat(0.9))
-    monkeypatch.setattr(evaluation, "evaluate_carried", lambda *_: Score(next(losses), 1))
+    monkeypatch.setattr(evaluation, "compare_carried", lambda *_: [Score(next(losses), 1)])
     reports = list(train(make_corpus(), make_config(steps=8, eval_every=4)))
 
     assert incidents_of(reports) == [("rollback", 8)]

@@ -27,6 +27,7 @@ charrnn sample --ban digits --bias e=-2 --min-p 0.05 --print-sampler
 charrnn sample --regex "[A-Z][a-z]+( [a-z]+){2,5}[.]"
 charrnn sample --template "Name: {}, aged {[1-9][0-9]?}"
 charrnn sample -m book:0.7 -m letters:0.3      two models blended
+charrnn sample play --label speaker=ROMEO      a speech of one speaker
 charrnn sample --max-copy 20 --mark-copies     mark what the corpus has too
 charrnn sample --prompt-file draft.txt --stop "." --no-prompt
 charrnn sample --prompts openings.txt -n 3 --json -o texts.jsonl
@@ -109,6 +110,20 @@ _positive = {"type": click.IntRange(min=1), "metavar": "N", "show_default": True
     help="make less likely what this model finds likely; STRENGTH says how much: above 0, at most "
     "1000, 0.5 if left out",
 )
+@inputs.label_option(
+    cls=Option,
+    section="Models",
+    help="label of the text, of a model trained with labels: speaker=ROMEO, or ROMEO where one "
+    "column has it; ROMEO:0.7 is a part of a mixture; can be repeated",
+)
+@_models(
+    "--label-strength",
+    type=click.FloatRange(min=0, min_open=True, max=1000),
+    default=1.0,
+    show_default=True,
+    metavar="X",
+    help="with --label: above 1 the label counts more than in training, below 1 less",
+)
 @_models(
     "--save-state", type=click.Path(), help="save the model's state after the text to this file"
 )
@@ -133,7 +148,9 @@ _positive = {"type": click.IntRange(min=1), "metavar": "N", "show_default": True
     is_flag=True,
     help="write the texts with the highest mean log-probability per character first",
 )
-@_origin("--skip-known-lines", is_flag=True, help="leave out lines that are in the training text")
+@_origin(
+    "--skip-known-lines", is_flag=True, help="leave out lines, or records, of the training text"
+)
 @_origin("--mark-copies", is_flag=True, help="mark what is copied from the training text")
 @_origin("--min-copy", default=20, help="characters in a row that count as a copy", **_positive)
 @click.option(
@@ -159,6 +176,8 @@ def command(
     names: tuple[str, ...],
     blend_log: bool,
     negative_model: str | None,
+    labels: tuple[str, ...],
+    label_strength: float,
     save_state: str | None,
     load_state: str | None,
     choices_file: str | None,
@@ -169,7 +188,8 @@ def command(
 
     MODEL is a run's name, a run's folder or a model file. The text continues --prompt for --length
     characters. --temp sets how varied the text is: 0.5 is cautious, 1 is as varied as the training
-    text. Without a prompt the text starts at the beginning of a line.
+    text. Without a prompt the text starts at the beginning of a line, or, with a model that was
+    trained on records, at that of a record; there it ends by itself.
 
     For each character the settings are applied in this order: repetition, presence, frequency and
     DRY penalties, bias, only and ban, constraint or max-copy, temperature, top-n-sigma, top-k,
@@ -188,9 +208,12 @@ def command(
     With --lines or --unique a blank text does not count. Without --seed, stderr names the seed that
     was chosen.
 
+    A model of records ends each text where it would end a record, or at --length. --documents N
+    writes N records, and so does --lines N where each line is one. --prompt begins a record.
+
     A JSON object has index, prompt, text, stopped_by, bpc (of the model, before any option changes
-    its probabilities), temperature and seed (--beam has neither); --logprobs adds logprobs,
-    --mark-copies adds copied.
+    its probabilities), temperature and seed (--beam has neither); --logprobs adds logprobs, with
+    <end> for the end of a record; --mark-copies adds copied.
     """
     if others["logprobs"] is not None and not others["as_json"]:
         raise ConfigError("--logprobs is written as JSON; give --json with it, or leave it out")
@@ -228,7 +251,15 @@ def command(
     from charrnn.tasks.open_models import open_models
     from charrnn.text.substitutions import describe_changes
 
-    models = open_models(model, names, negative_model, blend_log=blend_log, checkpoints=checkpoints)
+    models = open_models(
+        model,
+        names,
+        negative_model,
+        blend_log=blend_log,
+        labels=labels,
+        label_strength=label_strength,
+        checkpoints=checkpoints,
+    )
     is_binary = models.generator.vocab.is_binary
     asked = inputs.read_prompts(prompts, prompt_file, prompts_file, config, is_binary=is_binary)
     if save_state and len(asked) > 1:

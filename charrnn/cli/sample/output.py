@@ -20,10 +20,13 @@ from charrnn.metrics import without_nan
 from charrnn.storage import to_bytes
 from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.sample import Prompt, SampleRequest, iter_prompts, stream_text
+from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
     from charrnn.analysis.copies import CopyReport
+    from charrnn.generation.generator import TextFormat
     from charrnn.generation.samples import Sample
+    from charrnn.text.vocab import Vocab
 
 _DECIMALS = 4
 _MAX_SHOWN = 100  # characters of the longest copy
@@ -58,13 +61,14 @@ def write_samples(
     # JSON has each text's bpc, for which costs must be known; a beam knows them anyway.
     if options.as_json and request.logprobs is None and not has_beam:
         request = replace(request, logprobs=0)
+    form = models.generator.text_format
     own_text = models.own_text if options.mark_copies else None  # fails before the first sample
     text = ""
     number = 0
     for number, (prompt, sample) in enumerate(iter_prompts(models, prompts, request), 1):
         text = sample.text
         lead = "" if options.no_prompt else prompt.text
-        separator = _separator(options, prompt.config, is_binary=is_binary)
+        separator = _separator(options, prompt.config, models.generator.vocab, form)
         copies = own_text.find_copies(text, options.min_copy) if own_text else None
         if options.as_json:
             record = {} if options.no_prompt else {"prompt": prompt.text}
@@ -87,10 +91,11 @@ def write_samples(
     return text
 
 
-def _separator(options: OutputOptions, config: SampleConfig, *, is_binary: bool) -> str:
+def _separator(options: OutputOptions, config: SampleConfig, vocab: Vocab, form: TextFormat) -> str:
     """Return the line between two samples: an empty one, or none of lines or bytes."""
     if options.separator is None:
-        return "" if config.lines == 1 or is_binary else "\n"
+        are_lines = form.separator == "\n" and not config.used("lines", "documents")
+        return "" if config.lines == 1 or are_lines or vocab.is_binary else "\n"
     return options.separator + "\n" * (options.separator[-1:] not in ("", "\n"))
 
 
@@ -191,13 +196,14 @@ def sample_record(
     if copies is not None:
         record["copied"] = copies.as_json()
     if has_logprobs:
+        chars = [*sample.text, *[END_NAME] * sample.has_end]
         record["logprobs"] = [
             {
                 "char": char,
                 "logprob": _logprob(cost.nats),
                 "top": {name: _logprob(nats) for name, nats in cost.top},
             }
-            for char, cost in zip(sample.text, sample.costs, strict=True)
+            for char, cost in zip(chars, sample.costs, strict=True)
         ]
     return without_nan(record)
 

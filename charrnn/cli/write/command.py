@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn.cli.formatting import one_line
-from charrnn.cli.inputs import checkpoints_option, optional_model
+from charrnn.cli.inputs import checkpoints_option, label_option, optional_model
 from charrnn.cli.options import (
     Choice,
     Command,
@@ -99,6 +99,9 @@ class Interrupted(click.ClickException):
     envvar="CHARRNN_TEXTS",
     help="folder in which your texts are saved",
 )
+@label_option(
+    help="label of the text, of a model trained with labels: speaker=ROMEO; can be repeated"
+)
 @checkpoints_option
 @click.pass_context
 def command(
@@ -108,6 +111,7 @@ def command(
     prompt_file: str | None,
     checkpoints: str,
     texts: str,
+    labels: tuple[str, ...],
     **_: Any,
 ) -> None:
     """Write a text together with a model, turn by turn.
@@ -134,7 +138,7 @@ def command(
     config = settings_from_options(ctx, SampleConfig)
     given = set(given_settings(ctx))
     path = find_model(model, Path(checkpoints))
-    opened = Model.from_file(path)
+    opened = Model.from_file(path, labels)
     name = path.parent.name if is_model_name(path.name) else path.stem
     folder = find_file(texts)
     source = find_file(prompt_file) if prompt_file is not None else None
@@ -154,12 +158,14 @@ def command(
         continued = source if source is not None and is_autosaved(source, folder) else None
         # What stands in the text already is refused no more.
         reading = replace(config, unknown="map") if config.unknown == "error" else config
+        words = ["charrnn", "write", model or name]
+        words += [word for label in labels for word in ("--label", label)]
         repl = Repl(
             start_session(opened, reading, text).with_config(config),
             terminal,
             view,
             Autosave(folder, name, text, continued),
-            command=shlex.join(["charrnn", "write", model or name, *_places(checkpoints, texts)]),
+            command=shlex.join([*words, *_places(checkpoints, texts)]),
             given=given,
         )
         terminal.complete = repl.complete

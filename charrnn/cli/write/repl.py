@@ -9,7 +9,7 @@ import shlex
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from charrnn.cli.write.view import View
 from charrnn.config.sample import ENDS
 from charrnn.errors import CharRNNError, ConfigError, StorageError, VocabError, counted
 from charrnn.generation.session import Session, join_pieces
+from charrnn.generation.stopping import TextStream
+from charrnn.text.vocab import END
 
 _NEXT_CHARS = "8"  # for /next alone
 _MOST_NAMED = 8  # characters that the model never saw
@@ -208,9 +210,9 @@ class Repl:
             self._view.begin(join_pieces(self._session.base(is_retry)))
             written = ""
             try:
-                for piece in stream:
+                for piece in self._with_end(stream):
                     written += piece
-                    self._view.show(piece)
+                    self._view.show(self._session.model.text_format.without_ends(piece))
                     if self._terminal.signal_number:
                         break
             finally:  # whatever happens, even a closed terminal, what was written is kept
@@ -219,6 +221,13 @@ class Repl:
         if not written and not self._terminal.signal_number:
             self._view.note(f"the model wrote nothing: {stream.reason} ended it at once")
         return written
+
+    @staticmethod
+    def _with_end(stream: TextStream) -> Iterator[str]:
+        """Yield what the model writes, and the end of its record: it begins another one then."""
+        yield from stream
+        if stream.reason == "end":
+            yield END
 
     def do_undo(self, count: str) -> None:
         """Take back steps."""
