@@ -69,7 +69,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "parameters": model.config.num_parameters,
         "alphabet": model.vocab.alphabet,
         "has_bytes": model.vocab.has_bytes,
-        "clusters": list(model.vocab.clusters),
+        **({"clusters": list(model.vocab.clusters)} if model.vocab.clusters else {}),
         "labels": model.labels.counts,
         "can_resume": model.progress is not None,
         "weights_sha256": model_digest(model).hex(),
@@ -212,7 +212,7 @@ _SUMMARY = {
     "chars_seen": int,
     "elapsed_seconds": _REAL,
     **dict.fromkeys(("train_nats", "train_eval_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
-    **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc"), _LOSS),
+    **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc", "val_bits_per_byte"), _LOSS),
     **dict.fromkeys(("val_end_nats", "val_unlabelled_nats"), _LOSS),
     "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str}
     | dict.fromkeys(("train_chars", "val_chars", "test_chars"), int),
