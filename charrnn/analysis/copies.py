@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.text.vocab import END, Vocab
@@ -81,42 +80,24 @@ def find_copies(
     'abc'
     """
     ids = vocab.encode(text)
-    # Bisect in characters, compare in packed tokens: bounds[i] is where character i begins, or the
-    # next token if i is inside a cluster, which does not count when it is cut.
-    starts = vocab.token_starts(ids)
-    is_inside = np.append(starts[:-1] == starts[1:], False)
+    # Bisect in characters, compare in packed tokens: bounds[i] is where character i begins.
+    starts = np.append(np.flatnonzero(vocab.starts_character[ids]), len(ids))  # (N + 1,)
     packed = corpus.pack(ids)
     bounds = (starts * corpus.token_bytes).tolist()
-    stops = ((starts - is_inside) * corpus.token_bytes).tolist()
 
     def occurs(start: int, stop: int) -> bool:
-        return packed[bounds[start] : stops[stop]] in corpus
+        return packed[bounds[start] : bounds[stop]] in corpus
 
-    spans = tuple(_without_cut(_iter_spans(occurs, len(text), least), is_inside, least))
+    spans = tuple(_iter_spans(occurs, len(text), least))
     if not spans:
         return CopyReport(text, least, (), "", None)
     longest = max(spans, key=lambda span: span.stop - span.start)
-    run = packed[bounds[longest.start] : stops[longest.stop]]
+    run = packed[bounds[longest.start] : bounds[longest.stop]]
     position = int(corpus.positions_of(run).min())
     before = vocab.decode(corpus.ids[:position])
     # An END ends a line too, but for the one that goes before all records.
     line = 1 + before.count("\n") + max(0, before.count(END) - 1)
     return CopyReport(text, least, spans, text[slice(*longest)], line)
-
-
-def _without_cut(spans: Iterable[Span], is_inside: NDArray[np.bool_], least: int) -> Iterator[Span]:
-    """Yield what is left, if `least` or more, of spans without the clusters that they cut.
-
-    is_inside: (N + 1,), whether a character is the second or a later one of a cluster.
-    """
-    edges = np.flatnonzero(~is_inside)
-    last = None
-    for span in spans:
-        start = int(edges[np.searchsorted(edges, span.start)])
-        stop = int(edges[np.searchsorted(edges, span.stop, side="right") - 1])
-        if stop - start >= least and (start, stop) != last:
-            yield Span(start, stop)
-        last = start, stop
 
 
 def _iter_spans(occurs: Callable[[int, int], bool], size: int, least: int) -> Iterator[Span]:
