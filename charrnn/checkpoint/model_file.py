@@ -214,7 +214,7 @@ _SUMMARY = {
     **dict.fromkeys(("train_nats", "train_eval_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
     **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc", "val_bits_per_byte"), _LOSS),
     **dict.fromkeys(("val_end_nats", "val_unlabelled_nats"), _LOSS),
-    "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str}
+    "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str, "is_utf8": bool}
     | dict.fromkeys(("train_chars", "val_chars", "test_chars"), int),
     "settings": {},
     "resolved": {},

@@ -70,7 +70,7 @@ Run = Callable[[Iterable[Job]], Iterator[Result]]
 class _Part:
     """A counted part: its code points (U,), how often each occurs (U,), what goes before it.
 
-    records: how many it has.
+    records: how many it has. is_utf8: of bytes, whether they are valid.
     """
 
     job: Job
@@ -78,6 +78,7 @@ class _Part:
     counts: NDArray[np.int64]
     prefix: str
     records: int = 0
+    is_utf8: bool = False
 
     def count_tokens(self, vocab: Vocab) -> int:
         """Return its number of ids: an unknown character has one for each of its UTF-8 bytes.
@@ -98,7 +99,8 @@ class BuiltIds:
 
     chars: of each part. held_out: what is held out, in words; "" where nothing was split.
     split_method: how that was chosen; "" there too, and where an older version wrote the folder.
-    labels: of its records. understood: what was read, in words; "" for running text.
+    labels: of its records. understood: what was read, in words; "" for running text. is_utf8: of
+    files read as they are, whether their bytes are valid UTF-8.
     """
 
     folder: Path
@@ -109,6 +111,7 @@ class BuiltIds:
     split_method: str = ""
     labels: Labels = NO_LABELS
     understood: str = ""
+    is_utf8: bool = False
 
     def map_part(self, name: str) -> tuple[Ids, Ints]:
         """Map the ids (S,) of a part, and its marks (M, 2), where a token may be no character."""
@@ -164,7 +167,8 @@ def open_built(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
         words = (str(about["held_out"]), str(about.get("split_method", "")))
         labels = Labels.from_json(about.get("labels", []))
         understood = str(about.get("understood", ""))
-        return BuiltIds(folder, vocab, about["chars"], notes, *words, labels, understood)
+        is_utf8 = about.get("is_utf8") is True
+        return BuiltIds(folder, vocab, about["chars"], notes, *words, labels, understood, is_utf8)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, VocabError):
         return None
 
@@ -233,7 +237,10 @@ def build_ids(
                 name = sources[0].name
                 raise CorpusError(f"{name} changed while it was read; run the command again")
             written = BuiltIds(temporary, vocab, chars, tuple(notes))
-            _describe(temporary, replace(written, labels=labels, understood=understood))
+            is_utf8 = config.unit == "byte"
+            is_utf8 &= all(part.is_utf8 for part in chain.from_iterable(parts.values()))
+            written = replace(written, labels=labels, understood=understood, is_utf8=is_utf8)
+            _describe(temporary, written)
         built = open_built(folder)
         if built is None:
             raise CorpusError(f"{folder} was changed by another program; run the command again")
@@ -335,7 +342,8 @@ def _gather(
             codes = np.array(result["codes"], dtype=np.int64)
             counts = np.array(result["counts"], dtype=np.int64)
             total[codes] += counts
-            texts[name].append(_Part(job, codes, counts, prefix, result.get("records", 0)))
+            figures = (result.get("records", 0), result["is_utf8"])
+            texts[name].append(_Part(job, codes, counts, prefix, *figures))
             last = result["last"] or last
             is_begun = is_begun or bool(result["last"])
             bad |= result["bad"]
@@ -422,7 +430,7 @@ def _describe(folder: Path, built: BuiltIds) -> None:
     about = {"files": files, "vocab": built.vocab.to_json(), "chars": built.chars}
     about |= {"notes": list(built.notes), "held_out": built.held_out}
     about |= {"split_method": built.split_method, "labels": built.labels.to_json()}
-    about |= {"understood": built.understood}
+    about |= {"understood": built.understood, "is_utf8": built.is_utf8}
     write_atomically(folder / "about.json", json.dumps(about | {"crc": _digest(about)}))
 
 

@@ -79,7 +79,8 @@ class Corpus:
     same again; "none", or "file" for a val_file alone. notes: what a person should know of how the
     text was read. record_kind: "line", "file", "document", "row" or "speech"; "" for running text.
     labels: of the records; train_records and the like: where they are, None for running text. In
-    the characters of a part the first END does not count.
+    the characters of a part the first END does not count. is_utf8: of files read as they are,
+    whether all of it is valid UTF-8.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Corpus:
     train_records: Records | None = None
     val_records: Records | None = None
     test_records: Records | None = None
+    is_utf8: bool = False
 
     @property
     def chars(self) -> int:
@@ -160,7 +162,8 @@ def open_sources_as_corpus(
             title = name if len(sources) > 1 else Path(sources[0].name).name
             list_notes = (f"{title}: {built.understood}", *list_notes)
         built = replace(built, notes=(*list_notes, *built.notes))
-        return _load(built, name, fingerprint.compute(), config, is_verified=is_verified)
+        corpus = _load(built, name, fingerprint.compute(), config, is_verified=is_verified)
+        return replace(corpus, is_utf8=built.is_utf8)
 
 
 def corpus_from_text(
@@ -186,9 +189,11 @@ def corpus_from_text(
     ends: list[int] = []
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
     config, notes = choose_lines(config, joined[:LOOK_CHARS])
+    is_utf8 = is_binary and _is_utf8(joined)
     sha256 = hashlib.sha256("".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
     if config.record_kind is not None:
-        return _records_from_texts(texts, config, name, sha256, known, notes)
+        corpus = _records_from_texts(texts, config, name, sha256, known, notes)
+        return replace(corpus, is_utf8=is_utf8)
     if not joined:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
     seen = np.bincount(code_points("" if is_binary else joined), minlength=CODE_POINTS)
@@ -196,13 +201,23 @@ def corpus_from_text(
     ids = vocab.encode(joined)
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
-        return _warned(_cut(name, sha256, vocab, ids, split, _NO_MARKS))
+        corpus = _cut(name, sha256, vocab, ids, split, _NO_MARKS)
+        return _warned(replace(corpus, is_utf8=is_utf8))
     joined_parts = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
     parts = dict(zip(split.names, joined_parts, strict=True))
     chars = {part: vocab.count_characters(parts[part]) for part in parts}
     notes = (f"held out: {split.held_out}",)
     words = {"held_out": split.held_out, "split_method": split.method, "notes": notes}
-    return _warned(_make(name, sha256, vocab, parts, chars, **words))
+    return _warned(_make(name, sha256, vocab, parts, chars, is_utf8=is_utf8, **words))
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether a text in which characters are bytes is valid UTF-8."""
+    try:
+        text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _records_from_texts(
@@ -326,6 +341,7 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
     options = text_options(config) | {"encoding": config.encoding.lower()}
     parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]
     parts += [config.min_count, known and known.to_json()]
+    parts += ["utf8"] * (config.unit == "byte")  # ids are older than the word on their validity
     if config.record_kind is not None:
         parts.append({name: getattr(config, name) for name in (*READ_AS_RECORDS, *KEPT_RECORDS)})
         # A table's layout is in its name, a label may be the name, and errors and notes have it.

@@ -7,6 +7,7 @@ Of a text of records END stands after each, and beside the ids go the ends, hash
 records, which `split` and training read. R = records, C = columns of labels.
 """
 
+from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -85,9 +86,9 @@ def count_job(part: list[Source], config: TextConfig) -> Job:
 
     Its result: codes, the code points in the part, or the bytes; counts, how often each occurs;
     last, the part's last character, "" if it has none; trouble, of `look_for_trouble`; clusters,
-    how often each occurs, if they are tokens; bad, the bytes that were replaced or skipped, by
-    file. Of records also: records, how many there are;
-    values, how many have each label, by column; found, of `iter_records`.
+    how often each occurs, if they are tokens; is_utf8, whether bytes are valid; bad, the bytes that
+    were replaced or skipped, by file. Of records also: records, how many there are; values, how
+    many have each label, by column; found, of `iter_records`.
     """
     sources = [
         [str(each.path), each.name, each.stamp, each.start, each.stop, each.codec] for each in part
@@ -167,12 +168,14 @@ def _count_blocks(blocks: Iterable[str], unit: str) -> Result:
     last = ""
     trouble: Counter[str] = Counter()
     clusters = ClusterCounter() if unit == "grapheme" else None
+    validity = _Validity()
     for block in blocks:
         last = block[-1]
         if clusters is not None:
             clusters.feed(block)
         if unit == "byte":
             counts[ord(END)] += block.count(END)
+            validity.feed(block.replace(END, "\n"))
             block = block.replace(END, "")
         if block.isascii() or unit == "byte":
             counts[:256] += _count_bytes(block.encode("utf-8", "surrogateescape"))
@@ -183,7 +186,32 @@ def _count_blocks(blocks: Iterable[str], unit: str) -> Result:
     codes = np.flatnonzero(counts)
     counted = {"codes": codes.tolist(), "counts": counts[codes].tolist()}
     found = clusters.finish() if clusters is not None else {}
-    return counted | {"last": last, "trouble": trouble, "clusters": found}
+    counted |= {"last": last, "trouble": trouble, "clusters": found}
+    return counted | {"is_utf8": validity.finish()}
+
+
+class _Validity:
+    """Whether bytes that come in pieces are valid UTF-8."""
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")()
+        self._is_valid = True
+
+    def feed(self, text: str) -> None:
+        """Read more of a text in which each character is a byte."""
+        self._decode(text.encode("utf-8", "surrogateescape"))
+
+    def finish(self) -> bool:
+        """Return whether all of it was valid."""
+        self._decode(b"", is_last=True)
+        return self._is_valid
+
+    def _decode(self, raw: bytes, *, is_last: bool = False) -> None:
+        if self._is_valid:
+            try:
+                self._decoder.decode(raw, final=is_last)
+            except UnicodeDecodeError:
+                self._is_valid = False
 
 
 def _iter_large_blocks(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -52,13 +52,15 @@ class TextFormat:
 
     normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
     documents, if training was given one. lowercase: whether it was read in small letters.
-    record_kind: what each of its records is, as TextConfig has it; "" for running text.
+    record_kind: what each of its records is, as TextConfig has it; "" for running text. is_utf8: of
+    a model of bytes, whether all that it learned from was valid UTF-8.
     """
 
     normalize: str = "none"
     document_end: str | None = None
     lowercase: bool = False
     record_kind: str = ""
+    is_utf8: bool = False
 
     @property
     def mark(self) -> str | None:
@@ -130,7 +132,8 @@ def text_format_of(summary: dict[str, Any], *, has_end: bool = False) -> TextFor
     normalize = normalize if normalize in ("nfc", "nfkc") else TextConfig().normalize
     end = end if isinstance(end, str) and end else None
     kind = _record_kind_of(summary, settings) if has_end else ""
-    return TextFormat(normalize, end, settings.get("lowercase") is True, kind)
+    is_utf8 = (summary.get("corpus") or {}).get("is_utf8") is True
+    return TextFormat(normalize, end, settings.get("lowercase") is True, kind, is_utf8)
 
 
 def _record_kind_of(summary: dict[str, Any], settings: dict[str, Any]) -> str:
@@ -431,6 +434,10 @@ class Generator:
 
             is_allowed = None if bias is None else bias > -math.inf
             constraint = WordsConstraint(self.vocab, config, is_allowed)
+        if constraint is None and self.vocab.is_binary and self.text_format.is_utf8:
+            from charrnn.generation.constraints.utf8 import ValidUtf8
+
+            constraint = ValidUtf8(self.vocab, config.length)
         words = None if config.word_temperature is None else begins_word(self.vocab)
         return SamplerChain(config, self.vocab.size, bias, words, self.vocab.end), constraint
 

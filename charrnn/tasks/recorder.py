@@ -260,6 +260,7 @@ class Recorder:
                 "val_chars": corpus.val_chars,
                 "held_out": corpus.held_out,
                 **({"test_chars": corpus.test_chars} if corpus.test_chars else {}),
+                **({"is_utf8": corpus.is_utf8} if corpus.vocab.is_binary else {}),
             },
             "settings": self._request.settings,
             "resolved": self._resolved(),
