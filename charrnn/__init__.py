@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         fit_seeds,
         list_runs,
         load,
+        predict,
         sample,
         score,
         train,
@@ -43,7 +44,15 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
 __all__ += ["decompress", "describe", "evaluate", "fit", "fit_seeds", "list_runs", "load"]
-__all__ += ["open_models", "sample", "score", "start_session", "train", "with_negative_model"]
+__all__ += [
+    "open_models",
+    "predict",
+    "sample",
+    "score",
+    "start_session",
+    "train",
+    "with_negative_model",
+]
 
 _HOMES = {  # of the names that are not in charrnn.api
     **dict.fromkeys(["Model", "blend", "with_negative_model"], "charrnn.generation.model"),

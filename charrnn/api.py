@@ -4,6 +4,7 @@
     open_models   OpenModels for `sample`: several blended, one pushed away, a saved state
     sample        an iterator of Sample: text, stopped_by, bpc, costs
     score         Scores: the bits of each character, bpc
+    predict       a list of Prediction: label, probability, top
     fit           trains to the end; a Result: model, bpc, steps. fit_seeds: one for each seed
     train         the same as an iterator of reports; the last is a RunFinished
     evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
@@ -40,7 +41,7 @@ from charrnn.config import (
     with_settings,
 )
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.generation.generator import Generator, check_text
+from charrnn.generation.generator import Generator, check_text, describe_record
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.model import Model
 from charrnn.wording import in_python
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.fit import Result, SeedsFinished, SeedStarted
     from charrnn.tasks.open_models import OpenModels
+    from charrnn.tasks.predict import Prediction
     from charrnn.tasks.train import RunReport
     from charrnn.tasks.train_request import FileContent
 
@@ -123,6 +125,30 @@ def score(
     1.93
     """
     return load(model, labels=labels, checkpoints=checkpoints).score(text)
+
+
+def predict(
+    texts: Iterable[str],
+    model: Name = None,
+    *,
+    column: str | None = None,
+    top: int = 1,
+    checkpoints: Name = None,
+    **settings: Any,
+) -> list[Prediction]:
+    """Return what label each text has, by a model that was trained on records with labels.
+
+    column: which labels, where the model has several columns. top: how many to name. settings:
+    fields of tasks/predict.py's PredictRequest, such as threshold=0.8 and prior="uniform".
+
+    >>> charrnn.predict(["Yamamoto"], "languages", top=2)[0].top  # doctest: +SKIP
+    (('Japanese', 0.97), ('Italian', 0.01))
+    """
+    from charrnn.tasks.predict import PredictRequest, iter_predictions
+
+    texts = _listed("texts", texts, str)
+    request = with_settings(PredictRequest(), {"column": column, "top": top} | settings)
+    return list(iter_predictions(read_model(_find(model, checkpoints)), texts, request))
 
 
 def fit(
@@ -321,7 +347,8 @@ def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:
     >>> charrnn.describe("book")["val_bpc"]  # doctest: +SKIP
     2.077
     """
-    return describe_model(read_model(_find(model, checkpoints)))
+    file = read_model(_find(model, checkpoints))
+    return describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
 
 
 def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:

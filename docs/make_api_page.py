@@ -32,6 +32,7 @@ from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
 from charrnn.tasks.finetune import InitialModel
 from charrnn.tasks.fit import Result, SeedsFinished, SeedStarted
 from charrnn.tasks.open_models import OpenModels
+from charrnn.tasks.predict import Prediction, PredictRequest
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.sample import SampleRequest
 from charrnn.tasks.train import Opened, Reading
@@ -47,7 +48,9 @@ MARK = "<!-- `make docs` writes what follows -->\n"
 
 CALLS = {
     "Train": ["fit", "fit_seeds", "train"],
-    "Use a model": ["load", "sample", "score", "evaluate", "compress", "decompress"],
+    "Use a model": [
+        *("load", "sample", "score", "predict", "evaluate", "compress", "decompress"),
+    ],
     "Several models, and writing together": [
         *("open_models", "blend", "with_negative_model", "start_session"),
     ],
@@ -56,7 +59,16 @@ CALLS = {
 OBJECTS = [charrnn.Model, OpenModels, charrnn.Session, TextStream]
 REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
 REPORTS += [Finished, RunFinished, SeedStarted]
-RESULTS = [Result, SeedsFinished, Scores, EvalResult, ModelScores, Metrics, CorpusSummary]
+RESULTS = [
+    Result,
+    SeedsFinished,
+    Scores,
+    Prediction,
+    EvalResult,
+    ModelScores,
+    Metrics,
+    CorpusSummary,
+]
 RESULTS += [CorpusStats, Sample, Cost, Filling, Completion, Compressed, Fitted]
 RESULTS += [MachineSpeed, TrainingSpeed, EvaluationSpeed, SamplingSpeed]
 PARTS = [Plan, Trouble, RunFolder, DamagedState, InitialModel, Corpus, Piece, TextFormat]
@@ -70,6 +82,7 @@ SETTINGS: list[tuple[type, str]] = [
     (SampleConfig, "`sample`, `Model.generate`, `generate_many`, `search`, `start_session`"),
     (SampleRequest, "`sample`"),
     (FillConfig, "`Model.fill`"),
+    (PredictRequest, "`predict`"),
     (EvalTextRequest, "`evaluate`"),
 ]
 

@@ -170,6 +170,8 @@ def _unpack_document(document: Any, name: str) -> ModelFile:
     progress = document["progress"]
     with _MODEL.refusing(f"{name} is damaged: it does not say how it was trained"):
         check_types(summary, _SUMMARY, "summary")
+        for column, figures in summary.get("classification", {}).items():
+            check_types(figures, _CLASSIFICATION, f"summary.classification.{shown(column)}")
         if progress is not None:
             check_types(progress, _PROGRESS, "progress")
     return ModelFile(config, vocab, {}, summary, progress=progress, labels=labels)
@@ -214,13 +216,21 @@ _SUMMARY = {
     **dict.fromkeys(("train_nats", "train_eval_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
     **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc", "val_bits_per_byte"), _LOSS),
     **dict.fromkeys(("val_end_nats", "val_unlabelled_nats"), _LOSS),
-    "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str, "is_utf8": bool}
+    "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str, "record_kind": str}
+    | {"is_utf8": bool}
     | dict.fromkeys(("train_chars", "val_chars", "test_chars"), int),
     "settings": {},
     "resolved": {},
     **dict.fromkeys(("device", "precision", "created"), str),
     "versions": {},
     "baselines_bpc": {},
+    "classification": {},  # by column
+}
+_CLASSIFICATION = {
+    **dict.fromkeys(("temperature", "error", "accuracy", "nats"), _REAL),
+    "records": int,
+    "temperatures": [_REAL],
+    "biases": [_REAL],
 }
 _PROGRESS = {
     **dict.fromkeys(("step", "updates", "slices", "chars_seen", "stale"), int),

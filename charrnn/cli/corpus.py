@@ -20,7 +20,7 @@ from charrnn.config import DEFAULT_BUDGET, LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import parse_duration
 from charrnn.corpora.library import LIBRARY, build_corpus, describe_check, find_corpus, get_corpus
 from charrnn.data.lists import MIN_LIST_LINES
-from charrnn.data.split import SORTED_SHARE
+from charrnn.data.split import NOUNS, SORTED_SHARE
 from charrnn.errors import DownloadError, counted
 from charrnn.storage import format_bytes
 from charrnn.text.kinds import MAX_NAMED
@@ -29,6 +29,7 @@ from charrnn.text.vocab import MAX_ALPHABET
 
 if TYPE_CHECKING:
     from charrnn.analysis.differences import UnlikeFile
+    from charrnn.analysis.record_stats import RecordStats
     from charrnn.analysis.statistics import CorpusStats
     from charrnn.tasks.corpus_stats import CorpusSummary, ReadFile
 
@@ -39,6 +40,7 @@ _GET_EXAMPLES = (
 )
 _SHOWN_RAREST = 12
 _SHOWN_FILES = 10
+_SHOWN_LABELS = 12
 _FEW = 5  # a character that occurs less often is worth a --min-count
 
 _folder_option = click.option(
@@ -153,11 +155,12 @@ def show_corpus_summary(summary: CorpusSummary, rarest: int) -> None:
         "alphabet": f"{len(stats.alphabet):,} characters; the vocabulary {summary.vocab_size:,}",
         "rare characters": _describe_rare(stats),
         "lines": f"{stats.lines:,}, the longest of {stats.longest_line:,} characters",
-        "documents": summary.documents,
+        "records": _describe_records(summary.records),
+        **{f"label {name}": text for name, text in _describe_labels(summary.records)},
         "duplicate lines": f"{stats.duplicate_line_share:.1%} of those that are not empty",
         "order of lines": _describe_order(stats),
         "encoding problems": describe_trouble(asdict(stats)) or "none found",
-        "left out or read otherwise": "; ".join(summary.notes) or None,
+        "how it was read": "; ".join(summary.notes) or None,
         "unlike the other files": _describe_unlike(summary.unlike_files),
         "entropy": (
             f"guessing by frequency costs {stats.order0_bpc:.3f} bits per character; knowing the "
@@ -168,7 +171,7 @@ def show_corpus_summary(summary: CorpusSummary, rarest: int) -> None:
         "to beat": to_beat,
         "train would use": _describe_plan(summary),
     }
-    # documents: None unless --document-end says what ends one
+    # records: None for running text
     console.print_values(
         [
             *_list_files(summary.files),
@@ -223,6 +226,31 @@ def _describe_plan(summary: CorpusSummary) -> str:
 def _list_bpc(bpc_by_name: dict[str, float]) -> str:
     named = ", ".join(f"{name} {bpc:.3f}" for name, bpc in bpc_by_name.items())
     return f"{named} bits per character"
+
+
+def _describe_records(records: RecordStats | None) -> str | None:
+    """Return how many records there are, how long, and how many are the same."""
+    if records is None:
+        return None
+    return (
+        f"{records.number:,} ({NOUNS[records.kind]}); half have {records.p50_chars:,} characters "
+        f"or fewer, 95% {records.p95_chars:,}, the longest {records.max_chars:,}; "
+        f"{records.duplicates:,} ({records.duplicate_share:.1%}) stand there before"
+    )
+
+
+def _describe_labels(records: RecordStats | None) -> Iterator[tuple[str, str]]:
+    """Yield each column of labels: how many records have each, and how even that is."""
+    for name, balance in ({} if records is None else records.labels).items():
+        counts = sorted(balance.counts.items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{count:,} {label}" for label, count in counts[:_SHOWN_LABELS])
+        more = len(counts) - _SHOWN_LABELS
+        others = f" and {more:,} more" if more > 0 else ""
+        yield (
+            name,
+            f"{shown}{others}; guessing the commonest is right in {balance.majority_share:.1%}, "
+            f"and a label tells {balance.entropy_bits:.2f} bits",
+        )
 
 
 def _describe_order(stats: CorpusStats) -> str | None:

@@ -66,7 +66,8 @@ def command(
     run's name, a run's folder or a model file, finds the most probable characters, using the text
     on both sides of each blank. Without MODEL the newest model is used.
 
-    TEXT starts at the beginning of a line. Completions are ranked by the probability of the whole
+    TEXT starts at the beginning of a line; for a model of records it is a whole record, the end of
+    which counts too. Completions are ranked by the probability of the whole
     text, so a shorter fill of a gap is favoured. A blank takes characters of the model's alphabet,
     never one encoded as bytes. A message on stderr says whether the results are guaranteed to be
     the best. --sample draws completions in proportion to their probability: exactly if the beam

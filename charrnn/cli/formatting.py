@@ -7,8 +7,9 @@ screen or hide any of its characters.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from charrnn.errors import counted
 from charrnn.metrics import perplexity
@@ -118,6 +119,17 @@ def describe_loss(loss_nats: float, alphabet: str) -> str:
     cased = sum(char.upper() != char.lower() for char in letters)
     scale = f" ({_ENGLISH_SCALE})" if 2 * cased > len(letters) else ""
     return f"a choice of {number} characters{scale}"
+
+
+def describe_classification(column: str, figures: Mapping[str, Any]) -> str:
+    """Return how well a model names the labels of a column.
+
+    >>> describe_classification("speaker", {"accuracy": 0.8123, "error": 0.012})
+    'names the speaker of 81.2% of held-out records (by Bayes; expected calibration error 0.012)'
+    """
+    accuracy, error = (figures.get(name, math.nan) for name in ("accuracy", "error"))
+    measured = f"by Bayes; expected calibration error {error:.3f}"
+    return f"names the {column} of {accuracy:.1%} of held-out records ({measured})"
 
 
 def describe_unseen(chars: int, bits: Sequence[float]) -> str:

@@ -17,6 +17,7 @@ from charrnn.checkpoint.run_store import find_model, list_runs, read_last_state,
 from charrnn.cli import console
 from charrnn.cli.console import format_cell
 from charrnn.cli.formatting import (
+    describe_classification,
     describe_loss,
     format_count,
     format_date,
@@ -26,7 +27,9 @@ from charrnn.cli.formatting import (
 )
 from charrnn.cli.inputs import checkpoints_option, name_for_shell, optional_model
 from charrnn.cli.options import Choice, Command
-from charrnn.errors import counted
+from charrnn.errors import ConfigError, counted
+from charrnn.generation.generator import describe_record
+from charrnn.generation.labels import label_states as states_of
 from charrnn.metrics import bits_per_char
 from charrnn.storage import format_bytes
 
@@ -37,6 +40,7 @@ charrnn info checkpoints/tiny-shakespeare/best.safetensors --all
 """
 _LIST_EXAMPLES = "charrnn list\ncharrnn list --sort bpc\ncharrnn list --json | jq -r .name"
 _SHOWN_CHARACTERS = 200  # of an alphabet, which may have thousands
+_SHOWN_LABELS = 20  # of a column
 _SAVED_COLUMNS = 80  # of a terminal from which on date and time share a line of a list
 _STEPS_COLUMNS = 60  # and the steps that were made, and of how many
 _ANY_COLUMNS = 10_000  # to measure a table that no terminal cuts
@@ -53,15 +57,27 @@ _CHOSEN = {
 @optional_model
 @click.option("--all", "is_all", is_flag=True, help="show every field of the file")
 @click.option("--json", "as_json", is_flag=True, help="print every field as one JSON object")
+@click.option(
+    "--label-states",
+    is_flag=True,
+    help="with --json: the state from which texts of each label begin, layer by layer",
+)
 @checkpoints_option
-def info(model: str | None, is_all: bool, as_json: bool, checkpoints: str) -> None:
+def info(
+    model: str | None, is_all: bool, as_json: bool, label_states: bool, checkpoints: str
+) -> None:
     """Describe a model.
 
     Shows the shape, text, training and scores of MODEL: a run's name, a run's folder or a model
     file.
     """
+    if label_states and not as_json:
+        raise ConfigError("--label-states is written as JSON; give --json too, or leave it out")
     path = find_model(model, Path(checkpoints))
-    description = describe_model(read_model(path))
+    file = read_model(path)
+    description = describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    if label_states:
+        description["label_states"] = states_of(file)
     if as_json:
         click.echo(json.dumps({"path": str(path)} | description))
     elif is_all:
@@ -82,6 +98,8 @@ def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]
         yield "score", f"{bits_per_char(nats):.3f} bits per character on text it never saw"
         yield "", format_loss(nats, model.get("val_bits_per_byte"))
         yield "", describe_loss(nats, model["alphabet"])
+    for column, figures in model.get("classification", {}).items():
+        yield "", describe_classification(column, figures)
     if baselines := model.get("baselines_bpc"):
         yield "to beat", f"{format_cell(baselines).plain} bits per character"
     when = f", saved {format_date(model['created'])}" if "created" in model else ""
@@ -101,6 +119,10 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     clusters = len(model.get("clusters", ()))
     more = f" and {counted(clusters, 'grapheme')} of several" if clusters else ""
     yield "alphabet", counted(len(model["alphabet"]), "character") + more + rest
+    if "record" in model:
+        yield "record", model["record"]
+    for column, counts in model["labels"].items():
+        yield f"label {column}", _describe_labels(counts)
     if initial := model.get("init_from"):
         yield "started from", format_cell(initial).plain
     if "step" in model:
@@ -112,6 +134,14 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(resolved, dict):
         named = [f"{_CHOSEN[key]} {_format_setting(resolved.get(key))}" for key in _CHOSEN]
         yield "settings", ", ".join(named)
+
+
+def _describe_labels(counts: Mapping[str, int]) -> str:
+    """Return the labels of a column with their counts, the most frequent first."""
+    falling = sorted(counts.items(), key=lambda each: -each[1])
+    named = ", ".join(f"{name} ({count:,})" for name, count in falling[:_SHOWN_LABELS])
+    more = len(falling) - _SHOWN_LABELS
+    return named + (f" and {more:,} more" if more > 0 else "")
 
 
 def _describe_end(path: Path) -> str:

@@ -3,7 +3,8 @@
 A character of the model's alphabet is coded by its probability. All other bytes (of unknown
 characters, or not UTF-8) are the model's byte tokens if it has them. Else they are escapes: an
 adaptive flag announces each, the byte is stored as it is, and the model skips it. If the code is
-longer than the bytes, the file holds the bytes themselves. docs/file-format.md has the layout.
+longer than the bytes, the file holds the bytes themselves. A newline is the end of a record where
+a model's records are lines. docs/file-format.md has the layout.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from charrnn.checkpoint.model_file import ModelFile, model_digest
 from charrnn.compression.exact_network import ExactNetwork
 from charrnn.compression.range_coder import Decoder, Encoder
 from charrnn.errors import CheckpointError
+from charrnn.generation.generator import text_format_of
 from charrnn.text.vocab import Vocab
 
 FORMAT = 1
@@ -69,7 +71,7 @@ def compress(original: bytes, model: ModelFile, watch: Watch = lambda *_: None) 
     predictor = _Predictor(model)
     escaped_bytes = 0
     done = 0
-    for count, (token, size) in enumerate(_iter_tokens(original, model.vocab)):
+    for count, (token, size) in enumerate(_iter_tokens(original, model)):
         is_escaped = token >= model.vocab.size  # the model has no such token
         coder.encode(*predictor.flag.interval(is_escaped))
         if is_escaped:
@@ -180,16 +182,24 @@ class _Predictor:
             self._cumulative = None
 
 
-def _iter_tokens(original: bytes, vocab: Vocab) -> Iterator[tuple[int, int]]:
+def _first_byte(vocab: Vocab) -> int:
+    """Return the token of byte 0: one of the vocabulary if it has bytes, else an escape, V."""
+    return len(vocab.alphabet) if vocab.has_bytes else vocab.size
+
+
+def _iter_tokens(original: bytes, model: ModelFile) -> Iterator[tuple[int, int]]:
     """Yield each token and its length in bytes.
 
-    A byte outside the alphabet is a byte token if the vocabulary has them, else an escape: V plus
-    its value.
+    A byte outside the alphabet is `_first_byte` plus its value: an id of the vocabulary if that has
+    byte tokens, else an escape, V or more.
     """
+    vocab = model.vocab
     ids = {char: (index, len(char.encode())) for index, char in enumerate(vocab.alphabet)}
     for index, cluster in enumerate(vocab.clusters, vocab.first_cluster):
         ids[cluster] = index, len(cluster.encode())
-    first_byte = len(vocab.alphabet) if vocab.has_bytes else vocab.size
+    if text_format_of(model.summary, has_end=vocab.has_end).mark == "\n":
+        ids["\n"] = (vocab.end, 1)
+    first_byte = _first_byte(vocab)
     for piece in _iter_pieces(original.decode("utf-8", "surrogateescape"), vocab.clusters):
         if piece in ids:
             yield ids[piece]
@@ -225,10 +235,10 @@ def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
     if length * _MIN_TOKEN_BITS > 8 * (len(body) + 8) * _MAX_CHAR_BYTES:
         raise ValueError(f"{len(body):,} bytes cannot hold a text of {length:,}")
     vocab = model.vocab
+    all_bytes = [bytes([i]) for i in range(256)]
     spelled = [char.encode() for char in vocab.alphabet]
-    spelled += [bytes([i]) for i in range(256 * vocab.has_bytes)]
-    spelled += [cluster.encode() for cluster in vocab.clusters]
-    spelled += [b""] * vocab.has_end + [bytes([i]) for i in range(256)]  # the last are escapes
+    spelled += all_bytes * vocab.has_bytes + [each.encode() for each in vocab.clusters]
+    spelled += [b"\n"] * vocab.has_end + all_bytes  # the last are escapes
     coder = Decoder(body)
     predictor = _Predictor(model)
     original = bytearray()

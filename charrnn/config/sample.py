@@ -194,7 +194,10 @@ class SampleConfig:
     lines: int | None = _end(None, "stop after this many lines", ge=1)
     sentences: int | None = _end(None, "stop after this many sentences", ge=1)
     documents: int | None = _end(
-        None, "stop after this many documents; for a model trained with --document-end", ge=1
+        None,
+        "stop after this many documents, or records; for a model trained with --document-end or on "
+        "records",
+        ge=1,
     )
     stop: tuple[str, ...] = _end((), "stop before this text; can be repeated")
     stop_regex: str | None = _end(None, "stop before a match of this Python regular expression")

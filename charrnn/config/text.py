@@ -110,8 +110,9 @@ class TextConfig:
     split: str = setting(
         "auto",
         "what is held out, for validation and then for testing: the tail of the text; the tail of "
-        "blocks, which are the files, or ten parts of a single one; or records (lines, or "
-        "documents) drawn by hash. auto: records of a list, blocks of several files, else the tail",
+        "blocks, which are the files, or ten parts of a single one; or records, of running text "
+        "its lines, drawn by hash, so that equal ones are never on two sides. auto: records where "
+        "there are any, of running text the blocks of several files, else the tail",
         choices=SPLITS,
     )
     val_file: str | None = setting(

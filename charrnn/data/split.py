@@ -242,10 +242,11 @@ def draw(
 ) -> Parts:
     """Return the part (R,) of each record: `test` has the lowest hashes, `val` those above them.
 
-    hashes: (R,) of the records; ends: (R,) where each ends, in tokens. way_out: for the message
-    where there are too few. Each part has one kind of
-    record at least. A record that with its equals is more than the part's fraction of the text is
-    never in it, unless all are, and it is of the shortest.
+    Each part has one kind of record at least. A record that with its equals is more than the part's
+    fraction of the text is never in it, unless all are, and it is of the shortest.
+
+    hashes: (R,) of the records. ends: (R,) where each ends, in tokens. way_out: for the message
+    where there are too few.
 
     Raises:
         CorpusError: there are fewer kinds of records than parts.
@@ -272,15 +273,18 @@ def draw(
 def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
     """Return a hash (R,) of the tokens of each segment, the same in a larger alphabet too.
 
-    Newlines do not count: the last line of a text may lack one, and a file may begin with that of
-    the file before.
+    Newlines and ends do not count: the last line of a text may lack one, and a file may begin with
+    that of the file before.
     """
     codes = code_points(vocab.alphabet).astype(np.uint64)
     bytes_after = np.arange(256 * vocab.has_bytes, dtype=np.uint64) + np.uint64(_FIRST_BYTE)
     digests = (blake2b(each.encode(), digest_size=8).digest() for each in vocab.clusters)
     clusters = np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-    values = np.concatenate([codes, bytes_after, clusters]) + np.uint64(1)
+    ends = np.zeros(int(vocab.has_end), np.uint64)
+    values = np.concatenate([codes, bytes_after, clusters, ends]) + np.uint64(1)
     counts = np.ones(vocab.size, np.int64)
+    if vocab.has_end:
+        values[vocab.end] = counts[vocab.end] = 0
     if vocab.newline >= 0:
         values[vocab.newline] = counts[vocab.newline] = 0
     hashes = np.empty(len(ends), np.uint64)

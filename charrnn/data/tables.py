@@ -31,11 +31,17 @@ class _BadRowError(Exception):
 
 
 def iter_rows(
-    name: str, pieces: Iterable[str], config: TextConfig, skip: Callable[[str], None]
+    name: str,
+    pieces: Iterable[str],
+    config: TextConfig,
+    skip: Callable[[str], None],
+    *,
+    may_be_blank: bool = False,
 ) -> Iterator[Row]:
     """Yield the text, the labels and the group of each row of the table called `name`.
 
-    skip: is told the place of each row that skip_bad leaves out.
+    skip: is told the place of each row that skip_bad leaves out. may_be_blank: a row may have no
+    text, or a blank one.
 
     Raises:
         ConfigError: the layout is not known.
@@ -58,7 +64,7 @@ def iter_rows(
                 take = _take_cells(name, row, wanted, is_header=is_header, config=config)
                 if is_header:
                     continue
-            yield _as_record(take(row), wanted, config)
+            yield _as_record(take(row), wanted, config, may_be_blank=may_be_blank)
         except _BadRowError as problem:
             if take is None or not config.skip_bad:
                 raise CorpusError(
@@ -210,10 +216,13 @@ def _value_of(row: Any, key: str) -> str | None:
     return found if isinstance(found, str) or found is None else json.dumps(found)
 
 
-def _as_record(values: Sequence[str | None], wanted: Sequence[str], config: TextConfig) -> Row:
+def _as_record(
+    values: Sequence[str | None], wanted: Sequence[str], config: TextConfig, *, may_be_blank: bool
+) -> Row:
     """Return the values of a row as a record."""
     text, *rest = values
-    if text is None or not text or text.isspace():
+    text = text or ""
+    if not may_be_blank and (not text or text.isspace()):
         raise _BadRowError(f"column {wanted[0]!r} is empty")
     if END in text:
         raise _BadRowError("the text holds U+10FFFF, which stands for the end of a record")

@@ -2,43 +2,62 @@
 
 A labelled language model says how likely a text is under each label. All pairs of a text and a
 label are read side by side. Every few characters the pairs are dropped that are so much less likely
-than their text's best that nothing can come of them. `tasks/predict.py` calls this.
+than their text's best that nothing can come of them, and a text is left once one pair remains.
+`tasks/predict.py` calls this.
 
 A language model is too sure of itself: what it says of one character depends on the one before, and
 errors add up with the length of a text. So log-likelihoods are divided by a temperature that is
-fitted on held-out records (Guo et al. 2017).
+fitted on held-out records (Guo et al. 2017); where there are enough of them, each label has a
+temperature and a bias of its own, as in the vector scaling there.
 
 N = texts, K = labels, R = rows: pairs that are still read. V, H, A as in the network.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.errors import DivergedError
 from charrnn.generation.cells import Vector, arrange_layer, make_step
 from charrnn.generation.filters import Floats, log_softmax
 from charrnn.generation.network import Network
+from charrnn.generation.scoring import NOT_FINITE
 from charrnn.state import State, map_state
 from charrnn.text.vocab import Ids
 
+MARGIN_NATS = 30.0  # behind the best: a share below 1e-13 of the probability
+LARGEST_MARGIN = 4 * MARGIN_NATS  # as much behind at a temperature of 4
 _MAX_ROWS = 4096
 _STAGE = 4  # tokens between two looks at which pairs go on
-_HOPELESS_NATS = 30.0  # behind the best: a share below 1e-13 of the probability
 _TEMPERATURES = np.geomspace(0.25, 16, 97)
 _BINS = 15  # of the expected calibration error, as in Guo et al.
+# What holds temperatures (their logarithms) and biases back where records are few. On names of 18
+# languages 10 to 100 for a label's temperature measured alike, and 1 to 3 for its bias.
+_L2_ONE = 4.0
+_L2_SCALE = 30.0
+_L2_BIAS = 3.0
+_FIT_STEPS = 30
+
+Counts = NDArray[np.int64]
 
 
 class LabelClassifier:
-    """The likelihood of texts under each label of one column; nothing is known of the others."""
+    """The likelihood of texts under each label of one column; nothing is known of the others.
 
-    def __init__(self, file: ModelFile, column: str) -> None:
-        first, self.labels = _rows_of(file, column)
-        self.counts = np.array(list(file.labels.counts[column].values()))
+    labels: the column's K values. counts: (K,) int64, how many records have each. margin: how far
+    behind the best a label is given up, in nats.
+    """
+
+    def __init__(self, file: ModelFile, column: str, margin: float = MARGIN_NATS) -> None:
+        first, self.labels, counts = _rows_of(file, column)
+        self.counts: Counts = np.array(counts, np.int64)
+        self.margin = margin
         config = file.config
         self._end = file.vocab.end
         # One more input of every layer: the label's embedding, as W [x; e] = W_ih x + W_label e.
@@ -56,17 +75,22 @@ class LabelClassifier:
         self._network = Network(config, file.weights)  # for its output layer
         self._is_residual = config.residual
 
-    def log_likelihoods(
+    def log_ratios(
         self,
         texts: Sequence[Ids],
         *,
         is_whole: bool = True,
         on_progress: Callable[[int], None] = lambda count: None,
     ) -> Floats:
-        """Return ln p(text | label) (N, K); −inf for what is hopelessly far behind the best.
+        """Return ln p(text | label) (N, K) less that of the text's likeliest label.
 
-        texts: the ids of each, without ends. is_whole: the end of a record counts too; else a text
-        is only the beginning of one. on_progress: called with how many more texts are read.
+        No label stands further behind than the margin: it is not read on. texts: the ids of each,
+        without ends. is_whole: the end of a record counts too; else a text is only the beginning of
+        one. An empty text says nothing: all its labels are as likely. on_progress: called with how
+        many more texts are read.
+
+        Raises:
+            DivergedError: what a text costs is not a finite number.
         """
         found = np.zeros((len(texts), len(self.labels)))
         by_length = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
@@ -75,36 +99,44 @@ class LabelClassifier:
             chosen = by_length[begin : begin + size]
             ids = [texts[i] for i in chosen]
             if is_whole:
-                ids = [np.append(each, self._end) for each in ids]
-            found[chosen] = self._read(ids)
+                ids = [np.append(each, self._end) if len(each) else each for each in ids]
+            with np.errstate(over="ignore", invalid="ignore"):  # it ends in the error below
+                totals = self._read(ids)
+                ratios = totals - totals.max(1, keepdims=True)
+            if np.isnan(ratios).any():
+                raise DivergedError(NOT_FINITE)
+            found[chosen] = np.maximum(ratios, -self.margin)
             on_progress(len(chosen))
         return found
 
     def _read(self, texts: Sequence[Ids]) -> Floats:
-        """Return ln p (N, K) of a few texts, the longest first."""
+        """Return ln p (N, K), as far as it was read; −inf for pairs that were dropped."""
         count = len(self.labels)
         totals = np.zeros((len(texts), count))
         lengths = np.array([len(each) for each in texts])
-        padded = np.zeros((len(texts), max(1, int(lengths.max()))), np.int64)
-        for row, each in enumerate(texts):
-            padded[row, : len(each)] = each
-        which = np.repeat(np.arange(len(texts)), count)  # text and label of each pair
-        label = np.tile(np.arange(count), len(texts))
+        tokens = np.concatenate([np.asarray(each, np.int64) for each in texts])
+        starts = np.cumsum(lengths) - lengths
+        read = np.flatnonzero(lengths)
+        which = np.repeat(read, count)  # text and label of each pair
+        label = np.tile(np.arange(count), len(read))
         states: State = tuple(map_state(lambda part: part[label], layer) for layer in self._initial)
         for t in range(int(lengths.max())):
-            is_on = lengths[which] > t
-            if t % _STAGE == 0:
-                is_hopeless = totals[which, label] < totals.max(1)[which] - _HOPELESS_NATS
+            read = tokens[starts[which] + t]
+            log_probs = log_softmax(self._network.logits(states))
+            totals[which, label] += log_probs[np.arange(len(read)), read]
+            is_on = lengths[which] > t + 1
+            if t % _STAGE == _STAGE - 1:
+                is_hopeless = totals[which, label] < totals.max(1)[which] - self.margin
                 is_dropped = is_on & is_hopeless
                 totals[which[is_dropped], label[is_dropped]] = -np.inf
                 is_on &= ~is_hopeless
+                is_on &= np.bincount(which[is_on], minlength=len(texts))[which] > 1
             which = which[is_on]
+            if not len(which):
+                break
             label = label[is_on]
             states = map_state(lambda part, keep=is_on: part[keep], states)
-            tokens = padded[which, t]
-            log_probs = log_softmax(self._network.logits(states))
-            totals[which, label] += log_probs[np.arange(len(tokens)), tokens]
-            states = self._advance(tokens, label, states)
+            states = self._advance(read[is_on], label, states)
         return totals
 
     def _advance(self, tokens: Ids, label: NDArray[np.int64], states: State) -> State:
@@ -118,12 +150,20 @@ class LabelClassifier:
         return tuple(after)
 
 
+class Scaling(NamedTuple):
+    """How log-likelihoods are corrected: divided by temperatures (K,), and biases (K,) added."""
+
+    temperatures: Floats
+    biases: Floats
+
+
 class Calibration(NamedTuple):
     """How good and how sure a classifier is on held-out records.
 
-    temperature: what log-likelihoods are divided by. error: the expected calibration error, the
-    mean distance of how sure it is from how often it is right. accuracy: how often it is right.
-    nats: −ln p of the right label, on average. records: how many were classified.
+    temperature: the same for all labels. temperatures, biases: of each label, where they measure
+    better; else empty. error: the expected calibration error, the mean distance of how sure it is
+    from how often it is right. accuracy: how often it is right. nats: −ln p of the right label, on
+    average. records: how many were classified.
     """
 
     temperature: float
@@ -131,32 +171,65 @@ class Calibration(NamedTuple):
     accuracy: float
     nats: float
     records: int
+    temperatures: tuple[float, ...] = ()
+    biases: tuple[float, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the summary of a model has, and `scaling_of` takes."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in self._asdict().items()
+            if value != ()
+        }
 
 
-def posteriors(log_likelihoods: Floats, counts: NDArray[np.int64], temperature: float) -> Floats:
+def posteriors(log_ratios: Floats, counts: Counts, scaling: Scaling | None = None) -> Floats:
     """Return p(label | text) (N, K) in float64; each row sums to 1.
 
-    counts: of the records of each label, one more each: their shares are the prior.
+    counts: of the records of each label, one more each: their shares are the prior, so zeros make
+    all labels as likely.
     """
-    prior = np.log((counts + 1) / (counts + 1).sum())
-    return np.exp(log_softmax(log_likelihoods / temperature + prior))
+    return np.exp(_log_posteriors(log_ratios, counts, scaling))
 
 
-def calibrate(
-    log_likelihoods: Floats, counts: NDArray[np.int64], truth: NDArray[np.int64]
-) -> Calibration:
-    """Return the temperature at which the right labels, `truth` (N,), are likeliest."""
-    rows = np.arange(len(truth))
+def calibrate(log_ratios: Floats, counts: Counts, truth: NDArray[np.int64]) -> Calibration:
+    """Return how to correct log-likelihoods for the right labels, `truth` (N,), to be likeliest.
 
-    def nats_at(temperature: float) -> float:
-        right = posteriors(log_likelihoods, counts, temperature)[rows, truth]
-        return float(-np.log(np.maximum(right, 1e-300)).mean())
+    The figures are honest: records are cut into two halves, every other one, and each half is
+    judged by what was fitted on the other. What is returned is then fitted on all. Labels have
+    their own temperatures and biases if that makes the right label likelier by these figures.
+    """
+    halves = (np.arange(0, len(truth), 2), np.arange(1, len(truth), 2))
+    found = []
+    for fit in (_fit_one, _fit_each):
+        log_probs = np.zeros(log_ratios.shape)
+        for own, other in (halves, halves[::-1]):
+            scaling = fit(log_ratios[other], counts, truth[other])
+            log_probs[own] = _log_posteriors(log_ratios[own], counts, scaling)
+        found.append((_nats(log_probs, truth), log_probs, fit))
+    nats, log_probs, fit = min(found, key=lambda each: each[0])
+    is_right = log_probs.argmax(1) == truth
+    error = calibration_error(np.exp(log_probs.max(1)), is_right)
+    one = _fit_one(log_ratios, counts, truth)
+    figures = (float(one.temperatures[0]), error, float(is_right.mean()), nats, len(truth))
+    if fit is _fit_one:
+        return Calibration(*figures)
+    each = _fit_each(log_ratios, counts, truth)
+    return Calibration(*figures, tuple(each.temperatures.tolist()), tuple(each.biases.tolist()))
 
-    temperature = float(min(_TEMPERATURES, key=nats_at))
-    found = posteriors(log_likelihoods, counts, temperature)
-    is_right = found.argmax(1) == truth
-    error = calibration_error(found.max(1), is_right)
-    return Calibration(temperature, error, float(is_right.mean()), nats_at(temperature), len(truth))
+
+def scaling_of(figures: dict[str, Any], count: int) -> Scaling:
+    """Return the scaling of K = `count` labels that `Calibration.as_json` describes; else none.
+
+    >>> scaling_of({"temperature": 1.5}, 2).temperatures.tolist()
+    [1.5, 1.5]
+    """
+    temperatures = figures.get("temperatures") or [figures.get("temperature") or 1.0] * count
+    biases = figures.get("biases") or [0.0] * count
+    is_whole = len(temperatures) == len(biases) == count
+    if not is_whole or min(temperatures) <= 0:  # a file may hold anything
+        return Scaling(np.ones(count), np.zeros(count))
+    return Scaling(np.array(temperatures, np.float64), np.array(biases, np.float64))
 
 
 def calibration_error(confidence: Floats, is_right: NDArray[np.bool_]) -> float:
@@ -171,12 +244,83 @@ def calibration_error(confidence: Floats, is_right: NDArray[np.bool_]) -> float:
     return float(np.abs(sure - right).sum() / max(len(confidence), 1))
 
 
-def _rows_of(file: ModelFile, column: str) -> tuple[int, tuple[str, ...]]:
-    """Return where a column's rows begin in the table of embeddings, and its values."""
+def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64], count: int) -> float:
+    """Return the mean F1 of `count` labels; of one that is neither true nor predicted it is 0.
+
+    truth, predicted: (N,) labels from 0.
+
+    >>> macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).__round__(3)
+    0.667
+    """
+    right = np.bincount(truth[truth == predicted], minlength=count)
+    both = np.bincount(truth, minlength=count) + np.bincount(predicted, minlength=count)
+    return float((2 * right / np.maximum(both, 1)).mean())
+
+
+def _log_posteriors(log_ratios: Floats, counts: Counts, scaling: Scaling | None) -> Floats:
+    """Return ln p(label | text) (N, K)."""
+    logits = log_ratios + np.log((counts + 1) / (counts + 1).sum())
+    if scaling is not None:
+        logits += log_ratios / scaling.temperatures - log_ratios + scaling.biases
+    return log_softmax(logits)
+
+
+def _nats(log_probs: Floats, truth: NDArray[np.int64]) -> float:
+    """Return −ln p of the right labels, on average."""
+    return float(-log_probs[np.arange(len(truth)), truth].mean())
+
+
+def _fit_one(log_ratios: Floats, counts: Counts, truth: NDArray[np.int64]) -> Scaling:
+    """Return the one temperature at which the right labels are likeliest."""
+    size = log_ratios.shape[1]
+
+    def scaling_at(temperature: float) -> Scaling:
+        return Scaling(np.full(size, temperature), np.zeros(size))
+
+    def cost(temperature: float) -> float:
+        log_probs = _log_posteriors(log_ratios, counts, scaling_at(temperature))
+        right = log_probs[np.arange(len(truth)), truth]
+        return float(_L2_ONE / 2 * math.log(temperature) ** 2 - right.sum())
+
+    return scaling_at(float(min(_TEMPERATURES, key=cost)))
+
+
+def _fit_each(log_ratios: Floats, counts: Counts, truth: NDArray[np.int64]) -> Scaling:
+    """Return a temperature and a bias for each label, held back to those of `_fit_one`.
+
+    Each step solves two equations a label: Newton's, with twice the diagonal blocks of the Hessian
+    in the place of all of it. No step of that kind is too long, as diag(p) − p pᵀ is at most
+    2 diag(p (1 − p)).
+    """
+    one = _fit_one(log_ratios, counts, truth)
+    shift = np.zeros(log_ratios.shape[1])  # of the logarithm of 1 / temperature
+    biases = np.zeros(log_ratios.shape[1])
+    is_right = np.zeros(log_ratios.shape)
+    is_right[np.arange(len(truth)), truth] = 1
+    for _ in range(_FIT_STEPS):
+        scaling = Scaling(one.temperatures * np.exp(-shift), biases)
+        probs = np.exp(_log_posteriors(log_ratios, counts, scaling))
+        slopes = log_ratios / scaling.temperatures  # of a logit by its label's shift
+        excess = probs - is_right
+        curvature = 2 * probs * (1 - probs)
+        gradient_s = (excess * slopes).sum(0) + _L2_SCALE * shift
+        gradient_b = excess.sum(0) + _L2_BIAS * biases
+        h_ss = (curvature * slopes**2).sum(0) + _L2_SCALE
+        h_sb = (curvature * slopes).sum(0)
+        h_bb = curvature.sum(0) + _L2_BIAS
+        determinant = h_ss * h_bb - h_sb**2
+        shift = shift - (h_bb * gradient_s - h_sb * gradient_b) / determinant
+        biases = biases - (h_ss * gradient_b - h_sb * gradient_s) / determinant
+        shift = np.clip(shift, -1, 1)
+    return Scaling(one.temperatures * np.exp(-shift), biases)
+
+
+def _rows_of(file: ModelFile, column: str) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
+    """Return where a column's rows begin in the table of embeddings, its values and counts."""
     first = 0
     for each in file.labels.columns:
         if each.name == column:
-            return first, each.values
+            return first, each.values, each.counts
         first += len(each.values)
     raise KeyError(column)
 

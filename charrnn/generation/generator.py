@@ -8,8 +8,9 @@ is imported where it is used: most texts should begin at once.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain as chained
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charrnn.config import SampleConfig, TextConfig, check_type, checked, chosen_settings, with_seed
-from charrnn.errors import ConfigError, VocabError
+from charrnn.data.records import split_at
+from charrnn.errors import ConfigError, CorpusError, VocabError
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
@@ -44,6 +46,7 @@ _LONGEST_UTF8 = 4  # bytes of a character
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
 _RECORDS = ("line", "file", "document", "row", "speech")
 _BLANK_LINE = "\n\n"
+_NEWLINES = "\r\n"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,30 @@ class TextFormat:
         >>> TextFormat(record_kind="line").with_ends("a\\nb").count(END)
         1
         """
-        return text.replace(self.mark, END) if self.mark else text
+        if self.mark is None or self.mark == "\n":
+            return text.replace("\n", END) if self.mark else text
+        newlines = f"[{_NEWLINES}]*"  # those around a record are no part of it
+        return re.sub(newlines + re.escape(self.mark) + newlines, END, text)
+
+    def iter_with_ends(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Yield a whole text as training reads it: records, each with its END, none of them blank.
+
+        Raises:
+            CorpusError: the text holds END.
+        """
+        if not self.record_kind:
+            yield from pieces
+            return
+        parts: Iterable[list[str]] = (
+            [["".join(pieces)]] if self.mark is None else split_at(pieces, self.mark)
+        )
+        for record in chained.from_iterable(parts):
+            if END in record:
+                raise CorpusError(
+                    "the text holds U+10FFFF, which stands for the end of a record; remove it"
+                )
+            if record.strip():
+                yield (record if self.mark == "\n" else record.strip(_NEWLINES)) + END
 
     def without_ends(self, text: str) -> str:
         """Return a text as it is shown, with a mark or a separator for each END."""
@@ -134,6 +160,19 @@ def text_format_of(summary: dict[str, Any], *, has_end: bool = False) -> TextFor
     kind = _record_kind_of(summary, settings) if has_end else ""
     is_utf8 = (summary.get("corpus") or {}).get("is_utf8") is True
     return TextFormat(normalize, end, settings.get("lowercase") is True, kind, is_utf8)
+
+
+def describe_record(summary: dict[str, Any], *, has_end: bool) -> dict[str, str]:
+    """Return what each record of a model's text is, in words, under "record"; {} without any."""
+    form = text_format_of(summary, has_end=has_end)
+    words = {
+        "line": "a line",
+        "file": "a file",
+        "document": f"a document, which ends with {form.document_end!r}",
+        "row": "a row of a table",
+        "speech": "what follows a label",
+    }
+    return {"record": words[form.record_kind]} if has_end else {}
 
 
 def _record_kind_of(summary: dict[str, Any], settings: dict[str, Any]) -> str:

@@ -26,12 +26,12 @@ from charrnn.errors import ConfigError
 from charrnn.generation.batch import BatchStep
 from charrnn.generation.filters import LEAST_TEMPERATURE
 from charrnn.generation.logit_bias import make_logit_bias
-from charrnn.generation.network import LanguageModel
+from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.sampler import Context
 from charrnn.model.cuda_graph import CaptureError, CudaGraphs, GraphBackend, GraphRunner
 from charrnn.model.device import choose_device, configure_torch
 from charrnn.model.network import CharRNN, load_numpy_state_dict
-from charrnn.state import State, map_state, select_rows, stack_states
+from charrnn.state import State, map_state, repeat_state, select_rows, stack_states
 
 _BLOCK = 32  # N: the host waits for the device once every N tokens
 _MAX_BATCH = 4096
@@ -68,7 +68,12 @@ class GpuBackend:
         target = choose_device(device)
         graphs = CudaGraphs(target) if target.type == "cuda" else None
         bias = make_logit_bias(file.vocab, config)
-        self._sampler = GpuSampler(model, config, bias, target, graphs)
+        start: Current | None = None
+        if file.config.has_end:
+            network = Network(file.config, file.weights)
+            states = repeat_state(network.initial_state(), 1)
+            start = (network.logits(states), states)
+        self._sampler = GpuSampler(model, config, bias, target, graphs, start)
         self.at_once = max(1, min(_MAX_BATCH, _MAX_LOGITS // file.vocab.size))
 
     def start(
@@ -154,14 +159,19 @@ class GpuSampler:
         bias: NDArray[np.float32] | None,
         device: torch.device,
         graphs: GraphBackend | None = None,
+        record_start: Current | None = None,
     ) -> None:
         """Move the model to the device.
 
         bias: (V,), added to the logits; −inf is a ban. graphs: captures blocks as CUDA graphs.
+        record_start: logits (1, V) and states of (1, H) after the end of a record, the last id.
         """
         self._device = device
         device_bias = None if bias is None else self._to_device(bias)
-        self._sample_block = partial(sample_block, model.to(device), config, device_bias)
+        start = None if record_start is None else map_state(self._to_device, record_start)
+        self._sample_block = partial(
+            sample_block, model.to(device), config, device_bias, record_start=start
+        )
         self._graphs = graphs
         self._static: _StaticBuffers | None = None
 
@@ -228,10 +238,12 @@ def sample_block(
     current: Current,
     uniforms: Tensor,
     alternatives: int = 0,
+    record_start: Current | None = None,
 ) -> tuple[SampledBlock, Current]:
     """Sample N tokens of each text, with `uniforms` (B, N) float64 in [0, 1).
 
-    bias: (V,), added to the logits; −inf is a ban. alternatives: K.
+    bias: (V,), added to the logits; −inf is a ban. alternatives: K. record_start: logits (1, V) and
+    states of (1, H) after the end of a record, the last id.
     """
     columns = []
     logits, state = current
@@ -243,6 +255,10 @@ def sample_block(
         columns.append((tokens, nats.gather(1, tokens[:, None])[:, 0], top.indices, top.values))
         next_logits, state = model(tokens[:, None], state)
         logits = next_logits[:, 0]  # a window of T = 1
+        if record_start is not None:
+            is_end = (tokens == logits.shape[1] - 1)[:, None]
+            keep = partial(torch.where, is_end)
+            logits, state = map_state(keep, record_start, (logits, state))
     block = SampledBlock(*(torch.stack(column, 1) for column in zip(*columns, strict=True)))
     return block, (logits, state)
 

@@ -17,7 +17,7 @@ from charrnn.generation.generator import Generator, check_text, text_format_of
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.scoring import Scores, iter_scores, join_scores, unseen_bits
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
 
 if TYPE_CHECKING:
     from charrnn.generation.infill.fill import Filling
@@ -59,19 +59,24 @@ class Model(Generator):
     def score(self, text: str) -> Scores:
         """Return what each character of `text` costs in bits, normalized as the model's text was.
 
+        A model of records reads it as records, each of which its mark or the end of the text ends.
+
         Raises:
+            CorpusError: the text holds what stands for the end of a record.
             DivergedError: a character's cost is not a finite number.
         """
-        return join_scores(self.iter_scores([self.text_format.normalized(text)]))
+        form = self.text_format
+        return join_scores(self.iter_scores(form.iter_with_ends([form.normalized(text)])))
 
     def iter_scores(self, pieces: Iterable[str]) -> Iterator[Scores]:
-        """Yield the scores of a text, block by block; its pieces are already normalized.
+        """Yield the scores of a text, block by block; its pieces are normalized, with their ENDs.
 
         Raises:
             DivergedError: as `score`.
         """
         bits = unseen_bits(self.vocab, self.summary)
-        return iter_scores(self._network, self.vocab, pieces, bits)
+        are_lines = self.text_format.separator == "\n"
+        return iter_scores(self._network, self.vocab, pieces, bits, are_lines=are_lines)
 
     def fill(
         self,
@@ -83,7 +88,8 @@ class Model(Generator):
     ) -> Filling:
         """Return completions of a text: _ is an unknown character, and * any number of them.
 
-        The text after a blank counts as much as the text before it. The text begins a line.
+        The text after a blank counts as much as the text before it. The text begins a line; for a
+        model of records it is a whole record, and its end counts too.
         config, settings: a FillConfig, or its fields by keyword. on_progress: called with the
         number of characters done and the most there can be.
 
@@ -98,12 +104,14 @@ class Model(Generator):
         check_text(text)
         chosen = chosen_settings(FillConfig, config, settings)
         changes: Counter[str] = Counter()
+        are_lines = self.text_format.separator == "\n"
 
         def read(piece: str) -> str:
             """Return what stands between two signs as the model reads it."""
             fitted = self.fit(piece, chosen.unknown)
             changes.update(fitted.changes)
-            return self.text_format.normalized(fitted.text)
+            text = self.text_format.normalized(fitted.text)
+            return text.replace("\n", END) if are_lines else text
 
         pattern = make_pattern(text, chosen, self.vocab, read)
         filling = fill(self._network, self.vocab, pattern, chosen, on_progress)

@@ -4,6 +4,9 @@ p is what the model gives the character after all that comes before it, the firs
 newline. States are read one by one, the output layer and its softmax for a block of them at once.
 `Model.score` and `charrnn score` call this.
 
+In a text of records END ends each, which begins at the initial state; nothing is given. The cost of
+an end is that of the newline where records are lines, else it is told apart.
+
 A character that the model never saw has a cost of its own and no place in its alphabet: the state
 does not advance by it, and what follows is scored as if it were not there.
 
@@ -11,10 +14,10 @@ N = characters, S = their tokens (S ≥ N), V = vocabulary, H = hidden size.
 """
 
 import math
-import re
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -26,12 +29,11 @@ from charrnn.generation.filters import Floats
 from charrnn.generation.network import Network
 from charrnn.metrics import bits_per_char
 from charrnn.state import State
-from charrnn.text.vocab import Ids, Vocab
+from charrnn.text.vocab import END, Ids, Vocab
 
 _SCALAR_VALUES = 0x110000 - 0x800  # Unicode's characters: code points without surrogates
 _BLOCK_CHARS = 1024
 _MAX_LOGITS = 1 << 21  # of a block, where a character is one token: 8 MiB
-_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 IGNORE_OVERFLOW = np.errstate(over="ignore", invalid="ignore")  # ends in a DivergedError
 NOT_FINITE = (
     "the cost of a character is not a finite number: the model's weights are too large; "
@@ -43,13 +45,17 @@ NOT_FINITE = (
 class Scores:
     """A text of N characters, the bits (N,) that each of them costs, and the seconds it took.
 
-    unseen: where its characters are that the model never saw.
+    unseen: where its characters are that the model never saw. ends: of each end of a record that no
+    character shows, how many characters come before it, and its bits. given: how many characters
+    are given, not predicted: 1, or 0 of a text of records.
     """
 
     text: str
     bits: Floats
     seconds: float = 0.0
     unseen: tuple[int, ...] = ()
+    ends: tuple[tuple[int, float], ...] = ()
+    given: int = 1
 
     @property
     def known_bits(self) -> Floats:
@@ -63,47 +69,61 @@ class Scores:
 
     @property
     def bpc(self) -> float:
-        """Bits per character that the model knows, without the first, which is given.
+        """Bits per character that the model knows, without the first where that is given.
 
-        NaN below two characters.
+        An end counts as a character. NaN where nothing is left.
         """
-        bits = self.known_bits[1:]
+        bits = self._predicted_bits
         return float(bits.mean()) if len(bits) else math.nan
 
     @property
     def bits_per_byte(self) -> float:
-        """The same bits per UTF-8 byte of these characters; NaN below two characters."""
+        """The same bits per UTF-8 byte of these characters; NaN where nothing is left."""
         known = without(self.text, self.unseen)
-        return float(self.known_bits[1:].sum()) / (utf8_bytes(known[1:]) or math.nan)
+        size = utf8_bytes(known[self.given :]) + len(self.ends)
+        return float(self._predicted_bits.sum()) / (size or math.nan)
 
     @property
     def bpc_with_unseen(self) -> float:
         """Bits per character with those that the model never saw."""
-        bits = self.known_bits[1:]
+        bits = self._predicted_bits
         return bpc_with_unseen(float(bits.sum()), len(bits), self.unseen_bits, len(self.unseen))
+
+    @property
+    def _predicted_bits(self) -> Floats:
+        """The bits of the characters that are known and not given, and then of the ends."""
+        return np.append(self.known_bits[self.given :], [bits for _, bits in self.ends])
 
 
 @dataclass(frozen=True)
 class Line:
     """Line `number`, from 1, of a text: its characters (N) with the newline, and their bits.
 
-    unseen: where its characters are that the model never saw.
+    unseen: where its characters are that the model never saw. end_bits: of the end of a record that
+    follows it and that no newline shows; None where none does.
     """
 
     number: int
     text: str
     bits: Floats
     unseen: tuple[int, ...] = ()
+    end_bits: float | None = None
+
+    @property
+    def all_bits(self) -> Floats:
+        """The bits of its characters, and of its end."""
+        return self.bits if self.end_bits is None else np.append(self.bits, self.end_bits)
 
     @property
     def bpc(self) -> float:
         """Bits per character, with the first and with those that the model never saw."""
-        return float(self.bits.mean())
+        return float(self.all_bits.mean())
 
     @property
     def bits_per_byte(self) -> float:
         """The same bits per UTF-8 byte."""
-        return float(self.bits.sum()) / utf8_bytes(self.text)
+        size = utf8_bytes(self.text) + (self.end_bits is not None)
+        return float(self.all_bits.sum()) / size
 
 
 def utf8_bytes(text: str) -> int:
@@ -139,11 +159,17 @@ def bpc_with_unseen(bits: float, chars: int, unseen_bits: float, unseen_chars: i
 
 
 def iter_scores(
-    network: Network, vocab: Vocab, pieces: Iterable[str], bits_of_unseen: float
+    network: Network,
+    vocab: Vocab,
+    pieces: Iterable[str],
+    bits_of_unseen: float,
+    *,
+    are_lines: bool = False,
 ) -> Iterator[Scores]:
     """Score a text that comes in pieces; yield a block of it at a time, with the state carried.
 
-    bits_of_unseen: what each character costs that the model never saw.
+    bits_of_unseen: what each character costs that the model never saw. are_lines: a newline shows
+    each END.
 
     Raises:
         DivergedError: what a character costs is not a finite number.
@@ -172,7 +198,28 @@ def iter_scores(
                 costs = np.add.reduceat(nats, own[:-1][has_token] - own[0])
                 bits[known[begin:end][has_token] - first] = bits_per_char(1) * costs
             lost = unseen[slice(*np.searchsorted(unseen, (first, first + size)))] - first
-            yield Scores(text, bits, time.perf_counter() - began, tuple(lost.tolist()))
+            block = Scores(
+                text,
+                bits,
+                time.perf_counter() - began,
+                tuple(lost.tolist()),
+                given=1 - vocab.has_end,
+            )
+            yield _show_ends(block, are_lines=are_lines)
+
+
+def _show_ends(block: Scores, *, are_lines: bool) -> Scores:
+    """Return a block with its ENDs as newlines, or beside its text."""
+    at = [i for i, char in enumerate(block.text) if char == END]
+    if not at or are_lines:
+        return replace(block, text=block.text.replace(END, "\n"))
+    return replace(
+        block,
+        text=block.text.replace(END, ""),
+        bits=np.delete(block.bits, at),
+        unseen=tuple(i - bisect_left(at, i) for i in block.unseen),
+        ends=tuple((i - before, float(block.bits[i])) for before, i in enumerate(at)),
+    )
 
 
 def without(text: str, positions: Sequence[int]) -> str:
@@ -192,43 +239,61 @@ def join_scores(blocks: Iterable[Scores]) -> Scores:
     'ab'
     """
     parts = list(blocks)
-    starts = accumulate((len(part.text) for part in parts), initial=0)
+    starts = [*accumulate((len(part.text) for part in parts), initial=0)]
+    placed = [*zip(starts, parts, strict=False)]
     return Scores(
         "".join(part.text for part in parts),
         np.concatenate([np.empty(0), *(part.bits for part in parts)]),
         sum(part.seconds for part in parts),
-        tuple(start + at for start, part in zip(starts, parts, strict=False) for at in part.unseen),
+        tuple(start + at for start, part in placed for at in part.unseen),
+        tuple((start + at, bits) for start, part in placed for at, bits in part.ends),
+        parts[0].given if parts else 1,
     )
 
 
 def iter_lines(blocks: Iterable[Scores]) -> Iterator[Line]:
-    """Cut a scored text into its lines, each with the newline that ends it."""
+    """Cut a scored text into its lines, each with the newline or the end that ends it."""
     number = 1
     parts: list[Scores] = []  # a line may reach over several blocks
     for block in blocks:
-        for match in _LINE.finditer(block.text):
-            start, end = match.span()
-            unseen = tuple(at - start for at in block.unseen if start <= at < end)
-            parts.append(Scores(match[0], block.bits[start:end], unseen=unseen))
-            if match[0][-1] == "\n":
-                yield _make_line(number, parts)
-                number += 1
-                parts.clear()
+        start = 0
+        for stop, end_bits in _line_ends(block):
+            parts.append(_cut(block, start, stop))
+            start = stop
+            yield _make_line(number, parts, end_bits)
+            number += 1
+            parts.clear()
+        if start < len(block.text):
+            parts.append(_cut(block, start, len(block.text)))
     if parts:
         yield _make_line(number, parts)
 
 
-def _make_line(number: int, parts: Iterable[Scores]) -> Line:
+def _line_ends(block: Scores) -> list[tuple[int, float | None]]:
+    """Return where lines end, each with the bits of the record's end that follows there, if any."""
+    newlines = (i + 1 for i, char in enumerate(block.text) if char == "\n")
+    found: list[tuple[int, float | None]] = [(i, None) for i in newlines]
+    return sorted([*found, *block.ends], key=lambda each: each[0])  # stable: newlines come first
+
+
+def _cut(block: Scores, start: int, stop: int) -> Scores:
+    """Return a part of a block, without its ends."""
+    unseen = tuple(at - start for at in block.unseen if start <= at < stop)
+    return Scores(block.text[start:stop], block.bits[start:stop], unseen=unseen)
+
+
+def _make_line(number: int, parts: Iterable[Scores], end_bits: float | None = None) -> Line:
     whole = join_scores(parts)
-    return Line(number, whole.text, whole.bits, whole.unseen)
+    return Line(number, whole.text, whole.bits, whole.unseen, end_bits)
 
 
 @IGNORE_OVERFLOW
 def line_start_state(network: Network, vocab: Vocab) -> State:
-    """Return the state after a newline; the initial state if the model has no newline."""
+    """Return the state after a newline, or after an end; else the initial state."""
     newline = vocab.alphabet.find("\n")
     state = network.initial_state()
-    return network.advance(newline, state) if newline >= 0 else state
+    is_after_newline = newline >= 0 and not vocab.has_end
+    return network.advance(newline, state) if is_after_newline else state
 
 
 @IGNORE_OVERFLOW

@@ -38,6 +38,11 @@ class TextStream(Iterator[str]):
         """Why the text ended, as `StoppingCriteria` names it; None before that."""
         return self._criteria.reason
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the end of a record ended the text."""
+        return self._criteria.is_at_end
+
     def __str__(self) -> str:
         """Return the rest of the text, which is sampled now."""
         return "".join(self)
@@ -79,6 +84,7 @@ class StoppingCriteria:
         ends = [rule for _, rule in self._rules if isinstance(rule, UntilEnd)]
         self._until_end = ends[0] if ends else None
         self.has_rules = bool(self._rules)
+        self._has_only_end = len(self._rules) == len(ends)
         has_form = config.regex or config.template or config.choices  # complete at the length
         self._at_length = "match" if has_form else "length"
         self.reason: str | None = None if config.length else self._at_length
@@ -92,7 +98,8 @@ class StoppingCriteria:
         """Take the next character of a text that has not ended; return what can be shown now."""
         self._left -= 1
         shown = char
-        if self._rules:  # most texts have none: no call for each character
+        # Most texts have no rule, or only one for END: no call for each character.
+        if self._rules and (char == END or not self._has_only_end):
             shown, self.reason = self._pass(char, None)
         if not self._left and self.reason is None:
             return shown + self.end(self._at_length)

@@ -26,6 +26,7 @@ from charrnn.generation.generator import Generator
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.model import Model, blend, with_label_strength, with_negative_model
 from charrnn.generation.sampler import Context
+from charrnn.text.vocab import END
 
 if TYPE_CHECKING:
     from charrnn.checkpoint.state_file import Owner
@@ -104,6 +105,9 @@ class OpenModels:
         from charrnn.checkpoint.state_file import SavedState, write_state
 
         owner = self._owner("--save-state")
+        form = self.generator.text_format
+        if config.documents and form.separator and form.mark is None:
+            text = text.replace(form.separator, END)
         # A text without a prompt was sampled after the opening, so that belongs to its state.
         opening = "" if prompt or self.start else self.generator.opening(config)
         whole = opening + prompt + text
@@ -122,8 +126,8 @@ class OpenModels:
         """Return the file of the only model."""
         if self.file is None:
             raise ConfigError(
-                f"{option} works with one model; leave -m, --negative-model and --label-strength "
-                "out"
+                f"{option} works with one model; leave -m and --negative-model out, and "
+                "--label-strength"
             )
         return self.file
 

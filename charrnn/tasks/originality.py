@@ -78,7 +78,7 @@ class OwnText:
         """The records of the text, held-out ones too."""
         corpus = self.corpus
         parts = map(corpus.vocab.decode, (corpus.train, corpus.val, corpus.test))
-        return frozenset(record for part in parts for record in part.split(END))
+        return frozenset(record for part in parts for record in part.split(END) if record)
 
     def _find_in_files(self, copy: str) -> tuple[str, int] | None:
         """Return the first file that has `copy`, held out there or not, and the line, from 1.

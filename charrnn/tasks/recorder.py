@@ -9,7 +9,7 @@ loop hands every report to `record` before anybody sees it.
 import math
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from charrnn.config.text import SPLITS
 from charrnn.data.corpus import Corpus
 from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
+from charrnn.tasks.predict import calibrate_labels
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
 
@@ -46,13 +47,16 @@ class RunFinished:
     """The last report: the finished run, and the scores of simpler models on its held-out text.
 
     baselines_bpc: empty where the run was stopped, or the held-out text, of val_chars characters,
-    is too short. bytes_per_char: of the held-out text in UTF-8; NaN without one.
+    is too short. classification: how well labels are named, by column, as the model file has it;
+    empty without labels, or where the run was stopped. bytes_per_char: of the
+    held-out text in UTF-8; NaN without one.
     """
 
     run: RunFolder
     finished: reports.Finished
     baselines_bpc: dict[str, float]
     val_chars: int
+    classification: dict[str, dict[str, Any]] = field(default_factory=dict)
     bytes_per_char: float = math.nan
 
 
@@ -89,9 +93,11 @@ class Recorder:
         if isinstance(report, reports.Finished):
             # A stopped run may continue: nothing was measured.
             is_over = self.is_main and report.reason != "stopped"
-            baselines = self._complete_best(self.run, report) if is_over else {}
-            chars = self._corpus.val_chars
-            yield RunFinished(self.run, report, baselines, chars, self._bytes_per_char)
+            found = self._complete_best(self.run, report) if is_over else {}
+            baselines = found.get("baselines_bpc", {})
+            named = found.get("classification", {})
+            sizes = (self._corpus.val_chars, named, self._bytes_per_char)
+            yield RunFinished(self.run, report, baselines, *sizes)
 
     @cached_property
     def _bytes_per_char(self) -> float:
@@ -128,8 +134,8 @@ class Recorder:
         run.log_sample(report.step, report.val_nats, text)
         return Written(report.step, text)
 
-    def _complete_best(self, run: RunFolder, report: reports.Finished) -> dict[str, float]:
-        """Write what was measured at the end into the best model's file; return the baselines."""
+    def _complete_best(self, run: RunFolder, report: reports.Finished) -> dict[str, Any]:
+        """Write what was measured at the end into the best model's file, and return it."""
         corpus = self._corpus
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
@@ -139,6 +145,7 @@ class Recorder:
             "val_unlabelled_nats": report.best_val_unlabelled_nats,
             "train_eval_nats": report.best_train_eval_nats,
             "baselines_bpc": baselines,
+            **({"classification": calibrate_labels(best, corpus)} if best.labels else {}),
             # Evaluations score a part of the held-out text: a longer run compares with this one.
             "eval_nats": best.summary.get("eval_nats", best.summary["val_nats"]),
         }
@@ -148,7 +155,7 @@ class Recorder:
             {"event": "finished", "step": report.step, "best_step": report.best_step} | figures
         )
         self._save_state(run, report.snapshot)  # it says that the run has ended
-        return baselines
+        return figures
 
     def describe_best(self) -> str:
         """Return a clause on which model there is, for the message of a run that failed."""
@@ -259,6 +266,7 @@ class Recorder:
                 "train_chars": corpus.train_chars,
                 "val_chars": corpus.val_chars,
                 "held_out": corpus.held_out,
+                **({"record_kind": corpus.record_kind} if corpus.record_kind else {}),
                 **({"test_chars": corpus.test_chars} if corpus.test_chars else {}),
                 **({"is_utf8": corpus.is_utf8} if corpus.vocab.is_binary else {}),
             },

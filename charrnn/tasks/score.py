@@ -7,6 +7,7 @@ then to score it.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,13 @@ class ScoredText:
         unknown: str = COST,
         errors: str = TextConfig().errors,
         model_name: str | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         """Open the model at `path` and check the text: a literal one, or files.
 
-        model_name: as it was given; None is that of its run. encoding, errors: of the files, as
-        TextConfig has them. unknown: "cost" scores characters that the model never saw; else as for
-        `Generator.fit`.
+        model_name: as it was given; None is that of its run. labels: of the text. encoding,
+        errors: of the files, as TextConfig has them. unknown: "cost" scores characters that the
+        model never saw; else as for `Generator.fit`.
 
         Raises:
             CheckpointError: the model file is damaged.
@@ -58,7 +60,8 @@ class ScoredText:
         """
         self._path = path
         self._model_name = model_name or path.parent.name
-        self._model = Model.from_file(path)
+        self._model = Model.from_file(path, labels)
+        self.given = 1 - self._model.vocab.has_end  # characters that are not predicted
         if isinstance(text, str):
             refuse_escapes("--text", text, self._model.vocab.alphabet)
         self._text = text
@@ -72,6 +75,8 @@ class ScoredText:
         self._bits = 0.0
         self._utf8_bytes = 0
         self._unseen_bits = 0.0
+        self._ends = 0  # of records, that no newline shows
+        self._end_bits = 0.0
         self._seconds = 0.0
         self._texts = [TEXT_GIVEN] if isinstance(text, str) else [each.name for each in text]
         self.name = ", ".join(self._texts)
@@ -85,10 +90,11 @@ class ScoredText:
             self.changes += fitted.changes
         self.notes += describe_bad(bad, errors)
         known = self.chars - self.unseen_chars
-        if known < 2:
+        if known < 1 + self.given:
             few = f"{self.name} has {counted(known, 'character')}"
             few += " that the model knows" * bool(self.unseen_chars)
-            raise CorpusError(f"{few}; at least 2 are needed, as the first is given")
+            needed = "2 are needed, as the first is given" if self.given else "1 is needed"
+            raise CorpusError(f"{few}; at least {needed}")
 
     def lines(self, on_progress: Callable[[int], None] = lambda chars: None) -> Iterator[Line]:
         """Yield the scored lines, once.
@@ -101,16 +107,20 @@ class ScoredText:
         """
 
         def blocks() -> Iterator[Scores]:
-            given = 1  # the first character that the model knows is given, and does not count
+            given = self.given  # the first character that the model knows does not count
             for block in self._model.iter_scores(each.text for each in self._fitted()):
                 bits = block.known_bits
-                self._bits += float(bits[given:].sum())
+                end_bits = [each for _, each in block.ends]
+                self._bits += float(bits[given:].sum()) + sum(end_bits)
+                self._end_bits += sum(end_bits)
+                self._ends += len(end_bits)
                 self._utf8_bytes += utf8_bytes(without(block.text, block.unseen)[given:])
+                self._utf8_bytes += len(end_bits)
                 self._unseen_bits += block.unseen_bits
                 self._seconds += block.seconds
                 given = given if not len(bits) else 0
                 yield block
-                on_progress(len(block.text))  # after its lines were shown
+                on_progress(len(block.text) + len(end_bits))  # after its lines were shown
 
         return iter_lines(blocks())
 
@@ -118,9 +128,10 @@ class ScoredText:
         """Return the figures of the whole text; all lines must have been read.
 
         bits, bpc and perplexity are of the characters that the model knows; the others are counted
-        apart.
+        apart. An end of a record counts as a character; ends and end_bits are of those that no
+        newline shows.
         """
-        chars = self.chars - self.unseen_chars - 1
+        chars = self.chars - self.unseen_chars - self.given
         bpc = self._bits / chars
         unseen = (self._unseen_bits, self.unseen_chars)
         return {
@@ -136,16 +147,26 @@ class ScoredText:
             "unseen_chars": self.unseen_chars,
             "unseen_bits": self._unseen_bits,
             "bpc_with_unseen": bpc_with_unseen(self._bits, chars, *unseen),
+            "ends": self._ends,
+            "end_bits": self._end_bits,
             "mapped": dict(self.changes),
             "chars_per_second": chars / self._seconds,
         }
 
     def _fitted(self, bad: dict[str, BadBytes] | None = None) -> Iterator[Fitted]:
         """Yield the text in pieces, in the form of the model's own text."""
-        pieces: Iterable[str] = iter_text(self._sources, bad=bad, **text_options(self._reading))
+        vocab = self._model.vocab
+        form = self._model.text_format
+        options = text_options(self._reading)
+        texts: Iterable[Iterable[str]]
         if isinstance(self._text, str):
-            pieces = [self._model.vocab.spell(self._model.text_format.normalized(self._text))]
-        return (fit_piece(piece, self._model.vocab, self._unknown) for piece in pieces)
+            texts = [[vocab.spell(form.normalized(self._text))]]
+        elif vocab.has_end:  # no record reaches over two files
+            texts = (iter_text([source], bad=bad, **options) for source in self._sources)
+        else:
+            texts = [iter_text(self._sources, bad=bad, **options)]
+        pieces = chain.from_iterable(map(form.iter_with_ends, texts))
+        return (fit_piece(piece, vocab, self._unknown) for piece in pieces)
 
 
 def fit_piece(piece: str, vocab: Vocab, unknown: str) -> Fitted:

@@ -153,26 +153,30 @@ class RecordLanes:
         """Return the next tokens of every lane, some windows of them."""
         size = _BUFFERED_WINDOWS * self.seq_len
         mean = max(1, (len(self.ids) - 1) // len(self.ends))
-        needed = places.offsets.max() + size + 1
-        count = 1 + int(needed) // mean
+        count = 8 + int(places.offsets.max() + size) // mean
         while True:  # until the shortest of the lanes has enough
             queued = places.queued[:, None] + self.batch_size * np.arange(count)
             records = self._record_at(queued)
-            totals = np.cumsum(self._lengths(records), axis=1)
+            starts = self._starts(records)
+            lengths = np.asarray(self.ends[records]) - starts
+            totals = np.cumsum(lengths, axis=1)
             if (totals[:, -1] > places.offsets + size).all():
                 break
-            count *= 2
+            count += 8 + count // 4
         # Of each position: which record of its lane it is in, and where that is in the text.
-        positions = places.offsets[:, None] + np.arange(size)
-        lanes = np.arange(self.batch_size)[:, None]
-        each = zip(totals, positions, strict=True)
-        which = np.stack([np.searchsorted(total, at, "right") for total, at in each])
-        found = records[lanes, which]
-        before = totals[lanes, which] - self._lengths(found)
-        at = self._starts(found) + positions - before
-        targets = np.asarray(self.ids[at]).astype(np.int64)
-        inputs = np.asarray(self.ids[at - 1]).astype(np.int64)
-        labels = self._labels_of(found, queued[lanes, which])
+        shifts = starts - totals + lengths
+        targets = np.empty((self.batch_size, size), np.int64)
+        inputs = np.empty_like(targets)
+        labels = np.empty((*targets.shape, self.labels.shape[1]), np.int64)
+        rows = self._labels_of(records, queued)
+        for lane, offset in enumerate(places.offsets.tolist()):
+            passed = np.clip(totals[lane], offset, offset + size)
+            which = np.repeat(np.arange(count), np.diff(passed, prepend=offset))
+            at = shifts[lane, which] + np.arange(offset, offset + size)
+            targets[lane] = self.ids[at]
+            inputs[lane, 0] = self.ids[at[0] - 1]
+            labels[lane] = rows[lane, which]
+        inputs[:, 1:] = targets[:, :-1]  # an end, too, is read after it was predicted
         return _Buffer(inputs, targets, labels, totals, places.queued, places.offsets)
 
     def _record_at(self, queued: Ints) -> Ints:

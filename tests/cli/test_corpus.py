@@ -146,14 +146,17 @@ def test_documents_are_counted_where_an_option_names_what_ends_them(
     Path("more.txt").write_text("naïve")
     assert end_of("corpus", "stats", "book.txt", "more.txt", "--json") == 0
     joined = json.loads(capsys.readouterr().out)
-    arguments = ["corpus", "stats", "book.txt", "more.txt", "--document-end", "mat.\n"]
+    mark = ["--document-end", "mat.\n"]
+    arguments = ["corpus", "stats", "book.txt", "more.txt", *mark, "--split", "tail"]
     assert end_of(*arguments, "--json") == 0
     ended = json.loads(capsys.readouterr().out)
     assert end_of(*arguments) == 0
 
-    assert (joined["documents"], ended["documents"]) == (None, 52)
-    assert ended["characters"] == joined["characters"] + 2 * len("mat.\n")
-    assert re.search(r"documents +52\b", capsys.readouterr().out)
+    assert joined["records"] is None
+    assert (ended["records"]["kind"], ended["records"]["number"]) == ("document", 52)
+    # Each mark becomes one end, and the last file gets one.
+    assert ended["characters"] == joined["characters"] - 50 * (len("mat.\n") - 1) + 1
+    assert re.search(r"records +52 \(documents\)", capsys.readouterr().out)
 
 
 def test_rare_characters_are_counted_out_of_the_vocabulary(
@@ -329,7 +332,7 @@ def test_a_sorted_list_is_named_with_what_is_held_out_of_it(
 
     shown = " ".join(capsys.readouterr().out.split())
     assert "sorted: 100% of the lines" in shown
-    assert re.search(r"held out \d+ of 999 lines, drawn by hash, as the text is a list", shown)
+    assert re.search(r"held out \d+ of 999 lines, drawn by hash", shown)
 
 
 def test_files_that_were_left_out_or_are_unlike_the_others_are_named(

@@ -30,6 +30,7 @@ from charrnn.model.cuda_graph import CudaGraphs
 from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.state import State, map_state
 from charrnn.text.vocab import Vocab
+from tests.generation.record_models import make_records_file
 from tests.training.cpu_graphs import CpuGraphs
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -111,6 +112,20 @@ def test_the_texts_are_those_of_the_ordinary_sampler(
 
     assert ours == theirs
     assert {len(sample.text) for sample in ours} == {70}
+
+
+@pytest.mark.parametrize("documents", [None, 3])
+def test_records_end_on_a_device_as_without_one(documents: int | None) -> None:
+    file = make_records_file("row", cell="gru", end_bias=1.0)
+    config = SampleConfig(length=70, seed=3, documents=documents)
+    ours, theirs = (
+        write(file, config, count=9, alternatives=0) for write in (gpu_samples, ordinary_samples)
+    )
+
+    assert [(each.text, each.stopped_by, each.has_end) for each in ours] == [
+        (each.text, each.stopped_by, each.has_end) for each in theirs
+    ]
+    assert [each.nats for each in ours] == pytest.approx([each.nats for each in theirs], rel=1e-5)
 
 
 def test_a_text_does_not_depend_on_the_others_of_its_batch(

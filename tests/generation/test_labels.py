@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from charrnn.checkpoint.model_file import model_digest, pack_model, unpack_model
 from charrnn.errors import ConfigError
 from charrnn.generation.labels import label_states, with_labels
+from charrnn.generation.network import Network
+from charrnn.model.network import CharRNN, load_numpy_state_dict
 from tests.generation.record_models import WHO, YEAR, make_records_file
 
 FILE = make_records_file(labels=(WHO, YEAR))
@@ -72,3 +77,22 @@ def test_the_states_of_labels_are_those_of_their_models() -> None:
     fixed = with_labels(FILE, ["year=1599"])
     expected = [fixed.weights[f"layers.{depth}.initial"][0].tolist() for depth in range(2)]
     assert states["year"]["1599"] == expected
+
+
+@pytest.mark.parametrize("shape", [{"cell": "lstm"}, {"cell": "gru"}, {"cell": "rnn"}], ids=str)
+@torch.no_grad()
+def test_what_is_fixed_predicts_as_the_network_that_was_trained(shape: dict[str, Any]) -> None:
+    file = make_records_file(labels=(WHO, YEAR), spread=0.5, residual=True, num_layers=3, **shape)
+    trained = CharRNN(file.config)
+    load_numpy_state_dict(trained, file.weights)
+    ids = [file.vocab.end, 0, 2, file.vocab.end, 1, 1]
+    rows = torch.tensor([[file.labels.rows({"who": "JULIET", "year": "1597"})] * len(ids)])
+
+    expected = trained(torch.tensor([ids]), labels=rows)[0][0].numpy()
+
+    fixed = with_labels(file, ["JULIET", "1597"])
+    network = Network(fixed.config, fixed.weights)
+    state = network.initial_state()
+    for t, token in enumerate(ids):
+        state = network.advance(token, state)
+        np.testing.assert_allclose(network.logits(state), expected[t], atol=2e-5)

@@ -89,7 +89,9 @@ def test_the_length_stays_the_limit() -> None:
     assert (len(str(stream)), stream.reason) == (9, "length")
 
 
-@pytest.mark.parametrize("settings", [{}, {"ban": ("é",)}, {"repetition_penalty": 1.3}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"ban": ("é",)}, {"repetition_penalty": 1.3}, {"documents": 3}]
+)
 def test_samples_of_a_batch_are_those_sampled_alone(settings: dict[str, Any]) -> None:
     model = make_model(end_bias=1.0)
     config = SampleConfig(seed=5, length=40, **settings)
@@ -214,3 +216,6 @@ def test_the_ends_of_blended_models_are_one() -> None:
 
     assert share(both) == pytest.approx((share(first) + 3 * share(second)) / 4, rel=1e-5)
     assert both.next_chars("ab\n", 300) == both.next_chars("", 300)
+    config = SampleConfig(seed=5, length=30, documents=2)
+    batch = [each.text for each in both.generate_many(config=config, count=9)]
+    assert batch == [str(both.generate(config=config, index=i)) for i in range(9)]

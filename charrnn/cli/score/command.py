@@ -16,6 +16,7 @@ from charrnn.cli.formatting import describe_unseen
 from charrnn.cli.inputs import (
     checkpoints_option,
     complete_run,
+    label_option,
     out_option,
     refuse_target,
     written_to,
@@ -24,7 +25,7 @@ from charrnn.cli.options import Command, errors_option, unknown_option
 from charrnn.cli.score.html import make_page
 from charrnn.cli.score.view import show_lines, show_map
 from charrnn.config import TextConfig
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.scoring import Line
 from charrnn.metrics import without_nan
 from charrnn.storage import write_atomically
@@ -37,6 +38,7 @@ charrnn score letter.txt --map           each character coloured by its bits
 charrnn score letter.txt --lines --sort  the most surprising lines first
 charrnn score book letter.txt --json | jq 'select(.line and .bpc > 5).line'
 """
+_GIVEN = {1: " after the first, which is given", 0: ", with an end of each record"}
 _JSON_DECIMALS = 4  # of bits, which are computed in single precision
 
 
@@ -64,6 +66,7 @@ _JSON_DECIMALS = 4  # of bits, which are computed in single precision
 )
 @errors_option
 @unknown_option
+@label_option("label of the text, of a model trained with labels: speaker=ROMEO; can be repeated")
 @out_option
 @checkpoints_option
 def command(
@@ -73,6 +76,7 @@ def command(
     encoding: str,
     errors: str | None,
     unknown: str,
+    labels: tuple[str, ...],
     out: str | None,
     checkpoints: str,
     **views: Any,
@@ -88,16 +92,22 @@ def command(
     The first character is scored as if it followed a newline. Its line counts it; the whole text
     does not, as in eval.
 
+    A model of records reads each line as one, or what its --document-end divides, or each file;
+    blank ones are left out, and so are newlines around the others.
+    The state starts anew after each, no character is given, and the end of each costs bits too:
+    those of its newline, or bits told apart.
+
     A character that MODEL never saw is marked and counted apart. Its cost is that of one new
     character after the N of the training text, divided among all of Unicode that the alphabet
     lacks: log₂((N + 1) · (1,112,064 − alphabet size)) bits. The text after it is scored as if the
     character were not there.
 
     With --json a line's object has kind "line", line (from 1), bpc, bits_per_byte (of UTF-8),
-    characters, bits (one per character) and unseen (the positions in characters that MODEL never
-    saw). The last has kind "whole", model (the name given, or that of the newest run), path (its
-    file), texts, chars, utf8_bytes, bits, bpc, bits_per_byte, perplexity, unseen_chars,
-    unseen_bits, bpc_with_unseen, mapped (what --unknown changed, and how often each) and
+    characters, bits (one per character), unseen (the positions in characters that MODEL never saw)
+    and, where a record ends without a newline, end_bits. The last has kind "whole", model (the name
+    given, or that of the newest run), path (its file), texts, chars, utf8_bytes, bits, bpc,
+    bits_per_byte, perplexity, unseen_chars, unseen_bits, bpc_with_unseen, ends and end_bits (of
+    ends without a newline), mapped (what --unknown changed, and how often each) and
     chars_per_second.
     """
     # views: --lines, --map, --html and --json, of which one says what stdout shows
@@ -119,7 +129,9 @@ def command(
         opened = _open_text(stack, names, Path(checkpoints)) if text is None else text
         name = names[0] if len(names) == max_names else None
         path = find_model(name, Path(checkpoints))
-        scored = ScoredText(path, opened, encoding, unknown, errors or TextConfig().errors, name)
+        scored = ScoredText(
+            path, opened, encoding, unknown, errors or TextConfig().errors, name, labels
+        )
         for note in scored.notes:
             print_note(note)
         if scored.changes:
@@ -147,8 +159,12 @@ def _show(scored: ScoredText, view: str | None, page: str | None, *, sort: bool)
         ("text", scored.name),
         ("bits per character", f"{figures['bpc']:.4f}"),
         ("perplexity", f"{figures['perplexity']:.4f}"),
-        ("characters", f"{figures['chars']:,} after the first, which is given"),
+        ("characters", f"{figures['chars']:,}" + _GIVEN[scored.given]),
     ]
+    if figures["ends"]:
+        each = "" if figures["ends"] == 1 else f", {figures['end_bits'] / figures['ends']:.4f} each"
+        ends = counted(figures["ends"], "end")
+        rows.append(("ends", f"{ends} of records: {figures['end_bits']:.4f} bits{each}"))
     if scored.unseen_chars:
         unseen = describe_unseen(scored.unseen_chars, [figures["unseen_bits"]])
         with_them = f"{figures['bpc_with_unseen']:.4f} bits per character with them"
@@ -193,8 +209,13 @@ def _collect(scored: ScoredText, collect: Callable[[Iterable[Line]], Any]) -> An
 
 def _write_lines(lines: Iterable[Line]) -> None:
     for line in lines:
-        costs = {"characters": [*line.text], "bits": line.bits.round(_JSON_DECIMALS).tolist()}
+        costs: dict[str, Any] = {
+            "characters": [*line.text],
+            "bits": line.bits.round(_JSON_DECIMALS).tolist(),
+        }
         costs["unseen"] = [*line.unseen]
+        if line.end_bits is not None:
+            costs["end_bits"] = round(line.end_bits, _JSON_DECIMALS)
         ratios = {"bpc": line.bpc, "bits_per_byte": line.bits_per_byte}
         _write_json({"kind": "line", "line": line.number} | ratios | costs)
 

@@ -9,7 +9,14 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from charrnn.cli.formatting import one_line
-from charrnn.cli.score.view import COLOURS, LABELS, UNSEEN, format_character, levels_of
+from charrnn.cli.score.view import (
+    COLOURS,
+    LABELS,
+    UNSEEN,
+    characters_of,
+    format_character,
+    levels_of,
+)
 from charrnn.generation.scoring import Line
 
 _HEAD = """<!DOCTYPE html>
@@ -79,7 +86,8 @@ def language_of(text: str) -> str | None:
 
 def format_line(line: Line) -> str:
     """Return a line's characters as HTML; one of a bit or more shows its bits to the pointer."""
-    return "".join(map(_format_span, line.text, line.bits.tolist(), levels_of(line)))
+    spans = map(_format_span, characters_of(line), line.all_bits.tolist(), levels_of(line))
+    return "".join(spans) + "\n" * (line.end_bits is not None)
 
 
 def _format_span(char: str, bits: float, level: int) -> str:

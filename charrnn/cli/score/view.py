@@ -28,6 +28,7 @@ COLOURS = (  # of letters and of their background; the lowest level has none
 )
 _STYLES = [f"{letters} on {background}" if background else "" for letters, background in COLOURS]
 _SIGNS = {ord("\n"): "\u2424", ord("\t"): "\u2409"}  # which sanitize keeps
+_END_SIGN = "\u220e"  # as ends a proof
 _MIN_COLUMNS = 20
 _CIRCLE = "\u25cc"  # what Unicode draws below a mark that has no letter
 _MAX_DIGIT = 9
@@ -52,11 +53,16 @@ def level_of(bits: float) -> int:
 
 
 def levels_of(line: Line) -> list[int]:
-    """Return the level of each character of a line."""
-    levels = [*map(level_of, line.bits.tolist())]
+    """Return the level of each character of a line, and of its end."""
+    levels = [*map(level_of, line.all_bits.tolist())]
     for at in line.unseen:
         levels[at] = UNSEEN
     return levels
+
+
+def characters_of(line: Line) -> str:
+    """Return the characters of a line, and a sign for the end of a record that follows it."""
+    return line.text + _END_SIGN * (line.end_bits is not None)
 
 
 def format_character(char: str) -> str:
@@ -119,7 +125,8 @@ def _make_legend(has_colours: bool) -> Text:
 def _make_cells(line: Line) -> list[_Cell]:
     """Return the visible characters of a line; a mark of no width joins the one before it."""
     cells: list[_Cell] = []
-    for char, bits, level in zip(line.text, line.bits.tolist(), levels_of(line), strict=True):
+    parts = (characters_of(line), line.all_bits.tolist(), levels_of(line))
+    for char, bits, level in zip(*parts, strict=True):
         shown = format_character(char)
         columns = cell_len(shown)  # 2 of an ideograph, 0 of a combining mark
         if columns:

@@ -66,6 +66,8 @@ def _make_record(report: RunReport) -> dict[str, Any] | None:
     if isinstance(report, RunFinished):
         record = {"event": "finished", "model": str(report.run.model)}
         record["baselines_bpc"] = report.baselines_bpc
+        if report.classification:  # of labels
+            record["classification"] = report.classification
         arrays = ("best_weights", "snapshot")  # vars, as asdict would copy them
         record |= {k: v for k, v in vars(report.finished).items() if k not in arrays}
         trouble = report.finished.trouble

@@ -11,7 +11,13 @@ from rich.text import Text
 
 from charrnn.analysis import baselines
 from charrnn.cli.console import is_screen, print_line
-from charrnn.cli.formatting import describe_loss, format_duration, format_loss, one_line
+from charrnn.cli.formatting import (
+    describe_classification,
+    describe_loss,
+    format_duration,
+    format_loss,
+    one_line,
+)
 from charrnn.cli.inputs import name_for_shell
 from charrnn.errors import counted
 from charrnn.metrics import bits_per_char
@@ -57,6 +63,8 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
         ahead = extrapolate(finished.epochs)
         for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
             show_line(console, line)
+        for column, figures in report.classification.items():
+            show_line(console, describe_classification(column, figures))
     # Lines to copy are never folded.
     print_line(console, f"model: {report.run.model}")
     print_line(console, f"settings, to repeat the run: {report.run.resolved}")
@@ -140,18 +148,16 @@ def judge_run(
 
 
 def _judge_records(finished: Finished, val_nats: float) -> list[str]:
-    """Return what the ends of records cost, and what labels save."""
+    """Return what the ends of records cost, and records whose labels are not known."""
     lines = []
     if finished.best_val_end_nats is not None:
         bits = bits_per_char(finished.best_val_end_nats)
         lines.append(f"the end of a record, which counts as a character, costs {bits:.2f} bits")
     if finished.best_val_unlabelled_nats is not None:
-        saved = bits_per_char(finished.best_val_unlabelled_nats - val_nats)
+        more = bits_per_char(finished.best_val_unlabelled_nats - val_nats)
         without = bits_per_char(finished.best_val_unlabelled_nats)
-        verb = "save" if saved >= 0 else "cost"
-        lines.append(
-            f"labels {verb} {abs(saved):.3f} bits per character ({without:.3f} where none is known)"
-        )
+        change = f"{abs(more):.3f} {'more' if more >= 0 else 'fewer'}"
+        lines.append(f"without its label a record costs {without:.3f} bits per character, {change}")
     return lines
 
 

@@ -226,7 +226,7 @@ class Repl:
     def _with_end(stream: TextStream) -> Iterator[str]:
         """Yield what the model writes, and the end of its record: it begins another one then."""
         yield from stream
-        if stream.reason == "end":
+        if stream.is_at_end:
             yield END
 
     def do_undo(self, count: str) -> None:

@@ -97,9 +97,19 @@ class _Place(NamedTuple):
 class _Table:
     """All that can follow one beginning: targets (N, C), −1 for a step that is forbidden."""
 
-    def __init__(self, targets: NDArray[np.int64], is_final: NDArray[np.bool_], name: str) -> None:
+    def __init__(
+        self,
+        targets: NDArray[np.int64],
+        is_final: NDArray[np.bool_],
+        name: str,
+        *,
+        has_end: bool = False,
+    ) -> None:
+        """Find which states can end well; has_end: a text may end before its length too."""
         self.targets = targets
-        # Which states (N,) can end well after exactly n characters, n = 0, 1, … until it repeats.
+        self.is_final = is_final
+        # Which states (N,) can end well after exactly n characters, n = 0, 1, … until it repeats;
+        # with has_end, after n at most.
         self._can_end = [is_final]
         self._first_of: dict[bytes, int] = {}
         while (key := self._can_end[-1].tobytes()) not in self._first_of:
@@ -107,7 +117,7 @@ class _Table:
                 raise ConfigError(f"{name} interlock too much; ask for fewer words")
             self._first_of[key] = len(self._can_end) - 1
             can_end: NDArray[np.bool_] = self._can_end[-1][targets] & (targets >= 0)
-            self._can_end.append(np.any(can_end, axis=1))
+            self._can_end.append(np.any(can_end, axis=1) | (is_final & has_end))
         self._repeats_from = self._first_of[key]
 
     def can_end(self, remaining: int) -> NDArray[np.bool_]:
@@ -136,7 +146,7 @@ class WordsState(NamedTuple):
 
 
 class WordsConstraint:
-    """A Constraint by whole words on a text of exactly `length` characters.
+    """A Constraint by whole words on a text of exactly `length` characters, or of a whole record.
 
     A word that stands in the prompt alone is neither needed nor forbidden there; a banned one may
     not be completed across the prompt's end, a needed one must stand in the text.
@@ -225,7 +235,7 @@ class WordsConstraint:
 
     def _end_record(self, state: WordsState | None) -> WordsState | None:
         """Return the state at the start of the next record; None where the text may not end."""
-        if state is None or not state.table.can_end(0)[state.row] or not state.remaining:
+        if state is None or not state.table.is_final[state.row] or not state.remaining:
             return None
         fresh = self._table_of(_Place(*self._before_text(), frozenset(), True))
         return WordsState(fresh, 0, state.remaining - 1, b"")
@@ -333,7 +343,8 @@ class WordsConstraint:
                     f"{self._name} have too many words; ask for fewer or shorter ones"
                 )
         array = np.where(self._is_writable, np.array(targets), -1)
-        return _Table(array, np.array(list(map(self._is_final, places))), self._name)
+        is_final = np.array(list(map(self._is_final, places)))
+        return _Table(array, is_final, self._name, has_end=self._vocab.has_end)
 
     def _step(self, place: _Place, char: str) -> _Place | None:
         """Return the place after one more character; None where it completes a banned word."""

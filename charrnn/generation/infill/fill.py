@@ -26,7 +26,7 @@ from charrnn.generation.network import Network
 from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE, line_start_state
 from charrnn.metrics import bits_per_char
 from charrnn.state import State, repeat_state, select_rows
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
 
 _MAX_LOGITS = 1 << 22  # of a block
 
@@ -38,18 +38,20 @@ class Completion(NamedTuple):
     """A text that fits.
 
     filled: start and end in `text` of what fills each blank and gap, in order. bits: −log₂ p of the
-    whole text. share: p(text | pattern) among the texts found, at the temperature.
+    whole text. share: p(text | pattern) among the texts found, at the temperature. has_end: it is a
+    record, whose end the bits count.
     """
 
     text: str
     filled: tuple[tuple[int, int], ...]
     bits: float
     share: float
+    has_end: bool = False
 
     @property
     def bpc(self) -> float:
-        """Bits per character, with the first."""
-        return self.bits / len(self.text)
+        """Bits per character, with the first, and with the end of a record."""
+        return self.bits / (len(self.text) + self.has_end)
 
 
 class Filling(NamedTuple):
@@ -73,7 +75,7 @@ def fill(
     config: FillConfig,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Filling:
-    """Complete a pattern that begins a line.
+    """Complete a pattern that begins a line, or that is a record.
 
     Raises:
         DivergedError: what a character costs is not a finite number.
@@ -104,7 +106,11 @@ def fill(
         # From spans of tokens to spans of characters.
         chars = np.append(0, vocab.char_widths[ids].cumsum()).tolist()
         filled = tuple((chars[start], chars[end]) for start, end in pattern.align(ids))
-        completions.append(Completion(vocab.decode(ids), filled, bits_per_char(-log_prob), share))
+        text = vocab.decode(ids)
+        if vocab.has_end:  # of lines, each but the last end is a newline of the text
+            text = text.removesuffix(END).replace(END, "\n")
+        bits = bits_per_char(-log_prob)
+        completions.append(Completion(text, filled, bits, share, vocab.has_end))
     return Filling(tuple(completions), bool(is_exact), len(weights))
 
 

@@ -106,6 +106,8 @@ def make_pattern(
 ) -> Pattern:
     """Return the pattern of a text with signs; `normalize` is applied to what is between them.
 
+    For a model of records the text is a whole record: its end follows.
+
     Raises:
         ConfigError: the model is of bytes, or the text has no sign, ends with a gap or is too
             long, or no character may fill.
@@ -118,13 +120,16 @@ def make_pattern(
         )
     cells: list[Cell] = []
     signs = f"[{re.escape(config.blank + config.gap)}]"
-    pieces = re.split(f"({signs})", text + "\n" * config.line)
+    has_newline = config.line and not vocab.has_end  # a record ends its line itself
+    pieces = re.split(f"({signs})", text + "\n" * has_newline)
     for index, piece in enumerate(pieces):
         if index % 2:  # re.split puts the signs at the odd indices
             is_gap = piece == config.gap
             cells += [Cell(None, index // 2, is_gap)] * (config.max_gap if is_gap else 1)
         elif piece:  # not empty between two signs: a million of them are refused at once
             cells += [Cell(token) for token in vocab.encode(normalize(piece)).tolist()]
+    if vocab.has_end:
+        cells.append(Cell(vocab.end))
     if len(pieces) == 1:
         meanings = ((config.blank, "an unknown character"), (config.gap, "any number of them"))
         raise ConfigError(
@@ -152,7 +157,7 @@ def _find_fillers(vocab: Vocab, config: FillConfig) -> NDArray[np.bool_]:
     is_filler[len(vocab.alphabet) : vocab.first_cluster] = False  # a lone byte is no character
     if vocab.has_end:
         is_filler[vocab.end] = False
-    if config.line:
+    if config.line and not vocab.has_end:
         is_filler[vocab.encode("\n")] = False
     if not is_filler.any():
         raise ConfigError(

@@ -27,7 +27,8 @@ from charrnn.cli.write.view import View, fit_end
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError, StorageError
 from charrnn.generation.session import start_session
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
+from tests.generation.record_models import WHO, make_records_file
 
 Act = Callable[[], object]
 Talk = Callable[..., tuple[int, str]]
@@ -148,6 +149,19 @@ def test_more_writes_so_many_characters_this_once(talk: Talk) -> None:
     talk("ab", "/more 3", "/save out.txt")
 
     assert Path("out.txt").read_text("utf-8") == "ab" + continuation("ab", length=3)
+
+
+def test_a_label_is_part_of_the_command_that_continues(talk: Talk) -> None:
+    file = make_records_file("speech", labels=(WHO,), alphabet="\n ab", end_bias=1.0)
+    RunFolder(Path("checkpoints/tiny")).save_best(file)
+
+    code, screen = talk("a", "", "", "/save out.txt", options="--label ROMEO --seed 1")
+
+    text = Path("out.txt").read_text("utf-8")
+    assert code == 0
+    assert text.count("\n\n") >= 2
+    assert END not in text + screen
+    assert "charrnn write tiny --label ROMEO" in " ".join(screen.split())
 
 
 def test_a_turn_without_text_says_why(talk: Talk) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from charrnn.analysis.suffix_array import SuffixArray
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.constraints.no_copy import NoCopy
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
@@ -165,3 +165,12 @@ def test_a_sampler_that_prefers_copies_is_held_to_20_characters():
     assert copies["free"][1] > 10_000
     assert copies["max_copy"][0] > 100
     assert copies["max_copy"][1] == 0
+
+
+def test_the_end_of_a_record_is_never_forbidden() -> None:
+    vocab = Vocab("abc", has_end=True)
+    constraint = no_copy(f"{END}ab{END}abc{END}", 2, vocab)
+    mask = constraint.mask(constraint.initial_state(vocab.encode("ab")))
+
+    assert mask is not None
+    assert mask.tolist() == [0, 0, -np.inf, 0]

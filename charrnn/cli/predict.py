@@ -1,0 +1,153 @@
+"""charrnn predict: the label of each text, a line in and a line out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charrnn.checkpoint.model_file import read_model
+from charrnn.checkpoint.run_store import find_model
+from charrnn.cli.console import print_note
+from charrnn.cli.formatting import one_line
+from charrnn.cli.inputs import checkpoints_option, complete_run
+from charrnn.cli.options import (
+    Choice,
+    Command,
+    errors_option,
+    settings_from_options,
+    settings_options,
+)
+from charrnn.config import TextConfig
+from charrnn.config.text import FORMATS
+from charrnn.errors import ConfigError
+from charrnn.generation.generator import text_format_of
+from charrnn.tasks.predict import Prediction, Predictor, PredictRequest
+from charrnn.tasks.read_texts import TextReader
+from charrnn.text.substitutions import describe_changes
+
+_EXAMPLES = """
+charrnn predict languages names.txt            a label for each line
+echo Yamamoto | charrnn predict languages --top 3
+charrnn predict reviews new.csv --text-column text --json | jq -r .label
+charrnn predict authors letters/*.txt --files  each file is one text
+"""
+_COMMON = ("column", "top", "threshold", "prior", "unfinished", "files", "text_column", "as_json")
+_READING = ("files", "text_column", "format", "header", "skip_bad")  # fields of TextConfig
+
+
+@click.command("predict", cls=Command, examples=_EXAMPLES, common=_COMMON)
+@click.argument("model", shell_complete=complete_run)
+@click.argument("names", nargs=-1, metavar="[FILE]...", type=click.Path())
+@settings_options(PredictRequest, skipped=("is_whole",))
+@click.option(
+    "--unfinished",
+    is_flag=True,
+    help="texts are only the beginnings of records: that they end says nothing",
+)
+@click.option("--files", is_flag=True, help="each FILE is one text, not its lines")
+@click.option("--text-column", metavar="NAME", help="FILE is a table: the column of the texts")
+@click.option(
+    "--format",
+    type=Choice(FORMATS),
+    default=TextConfig().format,
+    show_default=True,
+    help="how a table is laid out; auto goes by the name of FILE",
+)
+@click.option(
+    "--header/--no-header",
+    default=None,
+    show_default="on for CSV, off for TSV",
+    help="the first row of a table names its columns",
+)
+@click.option("--skip-bad", is_flag=True, help="leave out rows that cannot be read, and count them")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object for each text")
+@click.option(
+    "--encoding",
+    default=TextConfig().encoding,
+    show_default=True,
+    metavar="NAME",
+    help="text encoding of FILE, such as utf-8 or gb18030",
+)
+@errors_option
+@checkpoints_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str,
+    names: tuple[str, ...],
+    unfinished: bool,
+    as_json: bool,
+    encoding: str,
+    errors: str | None,
+    checkpoints: str,
+    **options: Any,
+) -> None:
+    """Name the label of each text.
+
+    MODEL, a run's name, a run's folder or a model file, was trained on records with labels. FILE is
+    a file, a folder, a glob, or - for stdin, which is also read without FILE. Each line of it is a
+    text and gives one line: its label, a tab and the label's probability. Blank lines do so too.
+
+    With --top 3 there are three such pairs on a line, separated by tabs. With --threshold 0.8 the
+    place of a label that is less likely than that stays empty.
+
+    By Bayes, a label is as likely as it makes the text, times its share of the training records.
+    Characters that the model never saw are replaced by the nearest that it knows, or left out. The
+    probabilities are corrected by what the end of training found on held-out records: charrnn info
+    shows how often the labels were right, and the calibration error. A blank text says nothing and
+    gets the most frequent label.
+
+    A JSON object has text, label (null below the threshold), probability (of the likeliest label),
+    top (a list of objects with label and probability), and file with --files.
+    """
+    request = settings_from_options(ctx, PredictRequest, is_whole=not unfinished)
+    if not names and sys.stdin is not None and sys.stdin.isatty():
+        raise ConfigError("no text was given; name a file, or give - to type lines, up to Ctrl-D")
+    file = read_model(find_model(model, Path(checkpoints)))
+    predictor = Predictor(file, request)
+    form = text_format_of(file.summary, has_end=file.vocab.has_end)
+    is_binary = file.vocab.is_binary
+    reading = form.reading(encoding, errors or TextConfig().errors, is_binary=is_binary)
+    reader = TextReader(replace(reading, **{name: options[name] for name in _READING}))
+    for name, texts in reader.iter_blocks(names or ["-"]):
+        about = {"file": name} if options["files"] else {}
+        for predictions in predictor.iter_blocks(texts):
+            if as_json:
+                _write_objects(predictions, about, is_binary=is_binary)
+            else:
+                _write_lines(predictions, request.threshold)
+    for note in reader.notes:
+        print_note(note)
+    if predictor.changes:
+        print_note(describe_changes(predictor.changes))
+
+
+def _write_lines(predictions: Iterable[Prediction], threshold: float) -> None:
+    lines = []
+    for each in predictions:
+        cells = []
+        for label, probability in each.top:
+            cells += [one_line(label) * (probability >= threshold), f"{probability:.4f}"]
+        lines.append("\t".join(cells))
+    click.echo("\n".join(lines))
+
+
+def _write_objects(
+    predictions: Iterable[Prediction], about: dict[str, str], *, is_binary: bool
+) -> None:
+    lines = []
+    for each in predictions:
+        text = each.text
+        if is_binary:  # each byte beyond ASCII is half of a surrogate pair, which JSON cannot have
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        top = [{"label": label, "probability": probability} for label, probability in each.top]
+        figures = {"label": each.label, "probability": each.probability, "top": top}
+        lines.append(json.dumps(about | {"text": text} | figures))
+    click.echo("\n".join(lines))
