@@ -280,8 +280,8 @@ def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
     bytes_after = np.arange(256 * vocab.has_bytes, dtype=np.uint64) + np.uint64(_FIRST_BYTE)
     digests = (blake2b(each.encode(), digest_size=8).digest() for each in vocab.clusters)
     clusters = np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-    end = np.zeros(int(vocab.has_end), np.uint64)
-    values = np.concatenate([codes, bytes_after, clusters, end]) + np.uint64(1)
+    of_end = np.zeros(int(vocab.has_end), np.uint64)
+    values = np.concatenate([codes, bytes_after, clusters, of_end]) + np.uint64(1)
     counts = np.ones(vocab.size, np.int64)
     if vocab.has_end:
         values[vocab.end] = counts[vocab.end] = 0

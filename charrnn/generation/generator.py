@@ -413,7 +413,8 @@ class Generator:
             return END
         if config.documents is not None:
             return self.text_format.document_end or ""
-        return "\n" if "\n" in self.vocab.alphabet else ""
+        has_lines = "\n" in self.vocab.alphabet or self.text_format.is_utf8
+        return "\n" if has_lines else ""
 
     def _normalized(self, config: SampleConfig) -> SampleConfig:
         """Return the settings with their texts in the form of the model's text."""

@@ -33,6 +33,7 @@ class InitialModel:
 
     step, corpus_sha256: of the model; None where its file has none. new_characters: sorted by code
     point. has_new_bytes: the run writes rare characters as bytes, which the model could not.
+    new_clusters: graphemes of several characters that the model could not write as one token.
     """
 
     model_name: str
@@ -40,6 +41,7 @@ class InitialModel:
     corpus_sha256: str | None
     new_characters: str
     has_new_bytes: bool
+    new_clusters: int = 0
 
     @classmethod
     def of(cls, name: str, model: ModelFile, vocab: Vocab) -> InitialModel:
@@ -50,6 +52,7 @@ class InitialModel:
             corpus_sha256=model.summary.get("corpus", {}).get("sha256"),
             new_characters="".join(sorted(set(vocab.alphabet) - set(model.vocab.alphabet))),
             has_new_bytes=vocab.has_bytes and not model.vocab.has_bytes,
+            new_clusters=len(vocab.clusters) - len(model.vocab.clusters),
         )
 
     def as_json(self) -> dict[str, Any]:
