@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     from charrnn.analysis.statistics import CorpusStats
     from charrnn.tasks.corpus_stats import CorpusSummary, ReadFile
 
-_STATS_EXAMPLES = "charrnn corpus stats book.txt\ncharrnn corpus stats poems/ --encoding gb18030"
+_STATS_EXAMPLES = (
+    "charrnn corpus stats book.txt\n"
+    "charrnn corpus stats poems/ --encoding gb18030\n"
+    "charrnn corpus stats reviews.csv --text-column text --label-column label"
+)
+_STATS_COMMON = (  # what --help shows; --help-all shows every option
+    *("encoding", "unit", "min_count", "lines", "files", "document_end", "text_column"),
+    *("label", "label_column", "label_regex", "as_json"),
+)
 _GET_EXAMPLES = (
     "charrnn corpus get tiny-shakespeare --dir texts\n"
     "charrnn corpus get tiny-shakespeare --timeout 8s --else python-docs"
@@ -121,7 +129,7 @@ def _report_file(name: str, path: Path) -> None:
     click.echo(one_line(str(path)) if sys.stdout.isatty() else os.fsencode(path))
 
 
-@command.command("stats", cls=Command, examples=_STATS_EXAMPLES)
+@command.command("stats", cls=Command, examples=_STATS_EXAMPLES, common=_STATS_COMMON)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="CORPUS...")
 @settings_options(TextConfig, section="Text", skipped=("val_file",))
 @click.option("--json", "as_json", is_flag=True, help="print the figures as one JSON object")
@@ -129,8 +137,9 @@ def stats(paths: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Measure a text.
 
     CORPUS: files, folders, globs, - for stdin, or a name from `charrnn corpus list`. Shows size,
-    alphabet, lines, encoding problems, entropy, the settings that train would choose, and how well
-    gzip, xz and a 5-gram predict the part that train holds out: a model has to beat their scores.
+    alphabet, lines, records and labels, encoding problems, entropy, the settings that train would
+    choose, and how well gzip, xz and a 5-gram predict the part that train holds out: a model has to
+    beat their scores.
     """
     from charrnn.tasks.corpus_stats import summarise_corpus  # torch, by way of the plan
 

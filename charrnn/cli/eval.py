@@ -164,15 +164,15 @@ def show_eval_result(result: EvalResult) -> None:
         console.print_table(table)
         what = "of the single models' figures; sd with n − 1"
         console.print_line(console.make_stdout(), Text(what))
+    click.echo()
+    ends = [f"{row.end_bits:.4f}" for row in rows if row.end_bits is not None]
+    if ends:
+        line = f"the end of a record, which counts as a character, costs {', '.join(ends)} bits"
+        console.print_line(console.make_stdout(), Text(line))
     part = "all" if result.split == "all" else f"the {result.split} part"
     texts = one_line(", ".join(result.texts))
-    over = Text(f"\nover {counted(result.chars, 'character')}, {part} of {texts}")
+    over = Text(f"over {counted(result.chars, 'character')}, {part} of {texts}")
     console.print_line(console.make_stdout(), over)
-    ends = [row.end_bits for row in rows if row.end_bits is not None]
-    if ends:
-        costs = ", ".join(f"{bits:.4f}" for bits in ends)
-        line = f"the end of a record, which counts as a character, costs {costs} bits"
-        console.print_line(console.make_stdout(), Text(line))
     if result.unseen_chars:
         bits = [row.unseen_bits for row in rows]
         console.print_line(console.make_stdout(), describe_unseen(result.unseen_chars, bits))

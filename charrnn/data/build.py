@@ -221,6 +221,7 @@ def build_ids(
         parts, counts, clusters, seen = _gather(jobs, results, config, notes)
         if not counts.any():
             name = sources[0].name
+            seen.refuse_skipped()
             raise CorpusError(f"{name} is empty; give it at least a few hundred characters")
         labels, understood = seen.describe(config, notes)
         vocab = make_vocab(counts, config, known, clusters)

@@ -16,9 +16,8 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -34,39 +33,25 @@ from charrnn.data.build import (
     build_ids,
     cut_records,
     entry_folder,
-    make_vocab,
     open_or_remove,
     write_split,
 )
 from charrnn.data.fingerprint import Fingerprint
-from charrnn.data.label_table import RowFinder
 from charrnn.data.labels import NO_LABELS, Labels
-from charrnn.data.lists import LOOK_CHARS, is_list
-from charrnn.data.records import Block, Found, Records, hash_records, join, read_records
-from charrnn.data.split import (
-    Split,
-    choose_records,
-    choose_split,
-    iter_parts,
-)
-from charrnn.data.survey import Survey
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head
+from charrnn.data.memory import read_texts, vocab_of
+from charrnn.data.records import Records
+from charrnn.data.split import Split, choose_records, choose_split, iter_parts
+from charrnn.errors import CorpusError
 from charrnn.text.files import Source, open_sources
-from charrnn.text.graphemes import ClusterCounter
-from charrnn.text.kinds import inspect_sources
-from charrnn.text.reader import iter_blocks, iter_joined, iter_text, text_options
-from charrnn.text.vocab import CODE_POINTS, END, Ids, Vocab, code_points
+from charrnn.text.reader import iter_joined, text_options
+from charrnn.text.vocab import Ids, Vocab
 
 CACHE_FORMAT = 4
 SPLIT_FORMAT = 3  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.
 Marks = NDArray[np.int64]
-LIST_NOTE = (
-    "reads each line as a record, as the text is a list of short lines; --no-lines reads it as "
-    "running text"
-)
-_LOOK_BLOCK = 1 << 16
 _NO_MARKS: Marks = np.zeros((1, 2), dtype=np.int64)
 
 
@@ -159,7 +144,7 @@ def open_sources_as_corpus(
             built = build_ids(texts, config, known, fingerprint, folder_of)
         name = _corpus_name(texts["train"])
         if built.understood:
-            title = name if len(sources) > 1 else Path(sources[0].name).name
+            title = name if len(sources) > 1 else _shown(Path(sources[0].name).name)
             list_notes = (f"{title}: {built.understood}", *list_notes)
         built = replace(built, notes=(*list_notes, *built.notes))
         corpus = _load(built, name, fingerprint.compute(), config, is_verified=is_verified)
@@ -196,8 +181,7 @@ def corpus_from_text(
         return replace(corpus, is_utf8=is_utf8)
     if not joined:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
-    seen = np.bincount(code_points("" if is_binary else joined), minlength=CODE_POINTS)
-    vocab = make_vocab(seen, config, known, count_clusters(joined, config))
+    vocab = vocab_of(joined, config, known)
     ids = vocab.encode(joined)
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
@@ -229,92 +213,26 @@ def _records_from_texts(
     notes: tuple[str, ...],
 ) -> Corpus:
     """Return the corpus of the records of texts in memory."""
-    found = Found()
-    whole = Block([], [], [])
-    counts = [0]  # of the records up to the end of each text
-    for number, text in enumerate(texts):
-        for block in read_records(f"text {number}", [text], config, found):
-            whole.extend(block)
-        counts.append(len(whole.texts))
-    if not whole.texts:
-        raise CorpusError(f"{name} has no records; give it at least a few hundred characters")
-    joined = join(whole.texts, config)
-    values = [Counter(filter(None, column)) for column in whole.columns()]
-    read_notes: list[str] = []
-    survey = Survey(len(whole.texts), values, found)
-    labels, understood = survey.describe(config, read_notes)
-    counted = "" if config.unit == "byte" else joined
-    seen = np.bincount(code_points(counted), minlength=CODE_POINTS)
-    vocab = make_vocab(seen, config, known, count_clusters(joined, config))
-    ids = vocab.encode(END + joined)
-    ends = np.flatnonzero(ids == vocab.end)[1:] + 1
-    records = Records(ends, RowFinder(labels).find(whole.labels or [()] * len(ends)))
-    file_ends = np.append(1, ends)[counts]
-    hashes = np.frombuffer(hash_records(joined, whole.groups), "<u8")
-    split = choose_records(ends - 1, hashes, file_ends - 1, config)
-    words: dict[str, Any] = {"labels": labels, "record_kind": config.record_kind}
+    read = read_texts(texts, config, name, known)
+    ids = read.ids
+    split = choose_records(read.records.ends - 1, read.hashes, read.file_ends - 1, config)
+    words: dict[str, Any] = {"labels": read.labels, "record_kind": config.record_kind}
     words |= {"held_out": split.held_out, "split_method": split.method}
-    notes = (f"{name}: {understood}", *notes, *read_notes)
+    notes = (read.notes[0], *notes, *read.notes[1:])
     if split.ends is None:
-        chars = {"train": vocab.count_characters(ids[1:]), "val": 0}
         parts = {"train": ids, "val": ids[:0]}
-        cut = {"train": records, "val": no_records(labels)}
+        cut = {"train": read.records, "val": no_records(read.labels)}
     else:
         notes += (f"held out: {split.held_out}",)
         pieces = map(np.concatenate, zip(*iter_parts(ids[1:], split), strict=True))
-        parts = dict(zip(split.names, pieces, strict=True))
-        chars = {part: vocab.count_characters(parts[part]) for part in parts}
-        parts = {part: np.concatenate([ids[: len(own) > 0], own]) for part, own in parts.items()}
-        cut = cut_records(records, split)
+        parts = {
+            part: np.concatenate([ids[: len(own) > 0], own])  # each begins with an END
+            for part, own in zip(split.names, pieces, strict=True)
+        }
+        cut = cut_records(read.records, split)
+    chars = {part: read.vocab.count_characters(own[1:]) for part, own in parts.items()}
     words |= {f"{part}_records": own for part, own in cut.items()}
-    return _warned(_make(name, sha256, vocab, parts, chars, notes=notes, **words))
-
-
-def count_clusters(text: str, config: TextConfig) -> Counter[str]:
-    """Return how often each cluster occurs in a text, if they are tokens."""
-    if config.unit != "grapheme":
-        return Counter()
-    counter = ClusterCounter()
-    counter.feed(text)
-    return counter.finish()
-
-
-def choose_lines(config: TextConfig, head: str) -> tuple[TextConfig, tuple[str, ...]]:
-    """Return the settings with `lines` chosen where they leave it open, and notes on that.
-
-    head: the beginning of the text.
-
-    Raises:
-        ConfigError: the records of a running text would have labels.
-    """
-    is_open = config.record_kind is None and config.lines is None and config.unit != "byte"
-    if is_open and is_list(head):
-        return replace(config, lines=True), (LIST_NOTE,)
-    if config.record_kind is None and config.label is not None:
-        raise ConfigError(
-            f"--label {config.label} labels records; say what a record is, by --lines, --files, "
-            "--document-end or --text-column"
-        )
-    return config, ()
-
-
-def read_head(sources: Sequence[Source], config: TextConfig) -> str:
-    """Return the beginning of a text, as it is decoded; "" where what it is made of is known."""
-    if config.record_kind is not None or config.lines is not None or config.unit == "byte":
-        return ""
-    held: list[str] = []
-    chars = 0
-    for source in sources:
-        with suppress(CorpusError):  # which reading all of it will raise
-            some = inspect_sources([replace(source, is_found=True)], config)
-            for block in iter_blocks(iter_text(some, **text_options(config)), _LOOK_BLOCK):
-                held.append(block)
-                chars += len(block)
-                if chars >= LOOK_CHARS:
-                    return "".join(held)
-        if held and not held[-1].endswith("\n"):
-            held.append("\n")
-    return "".join(held)
+    return _warned(_make(name, sha256, read.vocab, parts, chars, notes=notes, **words))
 
 
 def cache_folder() -> Path:
@@ -330,7 +248,12 @@ def _corpus_name(sources: list[Source]) -> str:
     if sources[0].name == "standard input":
         return "stdin"
     name = path.stem if len(sources) == 1 and sources[0].is_named_packed else path.name
-    return Path(os.fsencode(name).decode(errors="replace")).stem or "corpus"
+    return Path(_shown(name)).stem or "corpus"
+
+
+def _shown(name: str) -> str:
+    """Return a file's name with U+FFFD for what is not UTF-8."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vocab | None) -> str:

@@ -7,7 +7,15 @@ programs, tables of settings, markup and chats.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from charrnn.config import TextConfig
+from charrnn.errors import ConfigError, CorpusError
+from charrnn.text.files import Source
+from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import iter_blocks, iter_text, text_options
 
 MIN_LIST_LINES = 50
 MAX_BLANK_SHARE = 0.02
@@ -19,6 +27,11 @@ MAX_MARKUP_SHARE = 0.2
 MIN_TALK_SHARE = 0.8  # of lines that begin with a name and a colon,
 MIN_TURNS = 5.0  # each name with so many, as in a chat
 LOOK_CHARS = 1 << 20  # from the start of a text
+LIST_NOTE = (
+    "reads each line as a record, as the text is a list of short lines; --no-lines reads it as "
+    "running text"
+)
+_LOOK_BLOCK = 1 << 16
 _SENTENCE_ENDS = ".,;:!?…-—)]}'\"’”»。，、；：！？」』）"
 _INDENTED = re.compile(r"(?:\t|\s\s+)[^\d\s]")
 _SPEAKER = re.compile(r"[^:]{1,30}:\s")
@@ -46,6 +59,44 @@ def is_list(text: str) -> bool:
         and not is_talk
         and len(set(filled)) >= MIN_LIST_LINES
     )
+
+
+def choose_lines(config: TextConfig, head: str) -> tuple[TextConfig, tuple[str, ...]]:
+    """Return the settings with `lines` chosen where they leave it open, and notes on that.
+
+    head: the beginning of the text.
+
+    Raises:
+        ConfigError: the records of a running text would have labels.
+    """
+    is_open = config.record_kind is None and config.lines is None and config.unit != "byte"
+    if is_open and is_list(head):
+        return replace(config, lines=True), (LIST_NOTE,)
+    if config.record_kind is None and config.label is not None:
+        raise ConfigError(
+            f"--label {config.label} labels records; say what a record is, by --lines, --files, "
+            "--document-end or --text-column"
+        )
+    return config, ()
+
+
+def read_head(sources: Sequence[Source], config: TextConfig) -> str:
+    """Return the beginning of a text, as it is decoded; "" where what it is made of is known."""
+    if config.record_kind is not None or config.lines is not None or config.unit == "byte":
+        return ""
+    held: list[str] = []
+    chars = 0
+    for source in sources:
+        with suppress(CorpusError):  # which reading all of it will raise
+            some = inspect_sources([replace(source, is_found=True)], config)
+            for block in iter_blocks(iter_text(some, **text_options(config)), _LOOK_BLOCK):
+                held.append(block)
+                chars += len(block)
+                if chars >= LOOK_CHARS:
+                    return "".join(held)
+        if held and not held[-1].endswith("\n"):
+            held.append("\n")
+    return "".join(held)
 
 
 def _share(are: Iterable[bool]) -> float:

@@ -94,9 +94,12 @@ class _RNN(torch.autograd.Function):
         before = state.new_empty(len(inputs) + 1, *state.shape, dtype=product.dtype)
         h_prev, *copies = before.unbind()  # in the products' number format
         h_prev.copy_(state)
-        resets = _Resetting(is_reset, first_states)
+        resets = None if first_states is None else _Resetting(is_reset, first_states)
         for t, (h, copy) in enumerate(zip(states, copies, strict=True)):
-            h_prev = copy.copy_(resets.apply(t, activate(product.add_to(h, h_prev))))
+            activate(product.add_to(h, h_prev))
+            if resets is not None:
+                resets.apply(t, h)
+            h_prev = copy.copy_(h)
         ctx.dtype = dtype
         ctx.nonlinearity = nonlinearity
         ctx.save_for_backward(inputs, weight_ih, weight_hh, states, before, is_reset)
@@ -110,12 +113,13 @@ class _RNN(torch.autograd.Function):
         product = _Product(weight_hh, ctx.dtype)
         slopes = _SLOPE[ctx.nonlinearity](states)
         deltas = torch.empty_like(states, dtype=product.dtype)  # ∂L/∂a_t
-        resets = _Resetting(is_reset, grad)
+        resets = None if is_reset is None else _Resetting(is_reset, grad)
         # From the last time to the first: ∂L/∂a_t = ∂L/∂h_t f′, and W ᵀ takes it to h_{t-1}.
         grad_h = grad_out[-1]
         steps = _backwards(grad_out[:-1], slopes, deltas)
-        for t, (grad_h_prev, slope, delta) in zip(_times_back(grad), steps, strict=True):
-            resets.take_gradient(t, grad_h)
+        for t, (grad_h_prev, slope, delta) in zip(reversed(range(len(grad))), steps, strict=True):
+            if resets is not None:
+                resets.take_gradient(t, grad_h)
             torch.mul(grad_h, slope, out=delta)
             grad_h = product.add_to(grad_h_prev, delta)
         # The gradients of the weights: one product each, over all times.
@@ -123,7 +127,8 @@ class _RNN(torch.autograd.Function):
         grad_hh = _multiply_over_time(deltas, before[:-1], ctx.dtype, grad.dtype)
         grad_ih = _multiply_over_time(deltas, inputs, ctx.dtype, grad.dtype)
         grad_inputs = _multiply(deltas, weight_ih, ctx.dtype).to(inputs.dtype)
-        of_resets = (None, resets.gradient, None)
+        grad_first = None if resets is None else resets.gradient
+        of_resets = (None, grad_first, None)
         return grad_inputs, grad_h, grad_ih, grad_hh, biases, biases, *of_resets
 
 
@@ -152,13 +157,16 @@ class _GRU(torch.autograd.Function):
         row, *copies = before.unbind()
         row.copy_(state)
         h_prev, *futures = states.unbind()
-        resets = _Resetting(is_reset, first_states)
+        resets = None if first_states is None else _Resetting(is_reset, first_states)
         steps = zip(sums, proposals, futures, copies, strict=True)
         for t, (total, n, h, copy) in enumerate(steps):
             product.add_to(total, row)
             r, z = total[:, : 2 * size].sigmoid_().chunk(2, 1)
             n.addcmul_(r, total[:, 2 * size :]).tanh_()
-            row = copy.copy_(resets.apply(t, torch.lerp(n, h_prev, z, out=h)))
+            torch.lerp(n, h_prev, z, out=h)
+            if resets is not None:
+                resets.apply(t, h)
+            row = copy.copy_(h)
             h_prev = h
         ctx.dtype = dtype
         ctx.save_for_backward(
@@ -176,12 +184,15 @@ class _GRU(torch.autograd.Function):
         deltas = torch.empty_like(slopes, dtype=product.dtype)  # of the three products W h + b
         flat = deltas.flatten(2)
         z = sums.chunk(3, -1)[1]
-        resets = _Resetting(is_reset, grad)
+        resets = None if is_reset is None else _Resetting(is_reset, grad)
         # From the last time to the first: through the three products, and straight through z.
         grad_h = grad_out[-1]
         steps = _backwards(grad_out[:-1], slopes, deltas, flat, z)
-        for t, (grad_h_prev, slope, delta, row, z_t) in zip(_times_back(grad), steps, strict=True):
-            resets.take_gradient(t, grad_h)
+        for t, (grad_h_prev, slope, delta, row, z_t) in zip(
+            reversed(range(len(grad))), steps, strict=True
+        ):
+            if resets is not None:
+                resets.take_gradient(t, grad_h)
             torch.mul(grad_h[:, None], slope, out=delta)
             grad_h = product.add_to(grad_h_prev.addcmul_(grad_h, z_t), row)
         bias_hh = flat.sum((0, 1), dtype=grad.dtype)
@@ -192,7 +203,7 @@ class _GRU(torch.autograd.Function):
         bias_ih = torch.cat((bias_hh[: -len(bias_n)], bias_n))
         grad_ih = _multiply_over_time(flat, inputs, ctx.dtype, grad.dtype)
         grad_inputs = _multiply(flat, weight_ih, ctx.dtype).to(inputs.dtype)
-        of_resets = (None, resets.gradient)
+        of_resets = (None, None if resets is None else resets.gradient)
         return grad_inputs, grad_h, grad_ih, grad_hh, bias_ih, bias_hh, *of_resets
 
 
@@ -218,32 +229,27 @@ def _gru_slopes(sums: Tensor, n: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor
 class _Resetting:
     """Sets states anew where records start, and takes the gradient of what they are set to.
 
-    is_reset: (T, B, 1) of `Resets`, or None where nothing is. rows: (T, B, H), its states, or on
-    the way back anything of that shape.
+    is_reset: (T, B, 1) of `Resets`. rows: (T, B, H), its states, or on the way back anything of
+    that shape. gradient: (T, B, H), of the states.
     """
 
-    def __init__(self, is_reset: Tensor | None, rows: Tensor | None) -> None:
-        self.gradient: Tensor | None = None
-        # Most windows of long records start none: those take no time.
-        self._is_at = [] if is_reset is None else is_reset.flatten(1).any(1).tolist()
-        if is_reset is not None and rows is not None:
-            self._is_reset = is_reset
-            self._kept = 1 - is_reset
-            self._rows = rows
+    def __init__(self, is_reset: Any, rows: Tensor) -> None:
+        self._is_reset = is_reset
+        self._is_kept = 1 - is_reset
+        self._is_at = is_reset.flatten(1).any(1).tolist()  # at most times no record starts
+        self._rows = rows
+        self.gradient = torch.zeros_like(rows)
 
-    def apply(self, t: int, h: Tensor) -> Tensor:
+    def apply(self, t: int, h: Tensor) -> None:
         """Set h_t (B, H) anew, in place, in the lanes where a record starts."""
-        if self._is_at and self._is_at[t]:
-            h.mul_(self._kept[t]).add_(self._rows[t])
-        return h
+        if self._is_at[t]:
+            h.mul_(self._is_kept[t]).add_(self._rows[t])
 
     def take_gradient(self, t: int, grad_h: Tensor) -> None:
         """Take ∂L/∂h_t (B, H) from lanes that were set: no earlier time has a part in it."""
-        if self._is_at and self.gradient is None:
-            self.gradient = torch.zeros_like(self._rows)
-        if self._is_at and self._is_at[t] and self.gradient is not None:
+        if self._is_at[t]:
             torch.mul(grad_h, self._is_reset[t], out=self.gradient[t])
-            grad_h.mul_(self._kept[t])
+            grad_h.mul_(self._is_kept[t])
 
 
 class _Product:
@@ -310,11 +316,6 @@ def _multiply_over_time(
 def _backwards(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Iterate over tensors (T, ...) together, from the last time to the first."""
     return zip(*(reversed(tensor.unbind()) for tensor in tensors), strict=True)
-
-
-def _times_back(outputs: Tensor) -> range:
-    """Return the times of outputs (T, ...), the last first."""
-    return range(len(outputs) - 1, -1, -1)
 
 
 # ── the cells in plain operations ──

@@ -256,7 +256,8 @@ class RecurrentLayer(nn.Module):
         c = f c + i g and h = o tanh(c) are exactly 0. One step later another brings W h_0, as h_0
         itself would have. h_0 is added to the output at the start.
         """
-        h, c = (part[None].contiguous() for part in state)
+        h = state[0][None].contiguous()
+        c = state[1][None].contiguous()
         if records is None:
             outputs, (h, c) = self.cell(inputs, (h, c))
             return outputs, (h[0], c[0])

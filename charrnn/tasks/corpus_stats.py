@@ -12,8 +12,9 @@ from charrnn.analysis.record_stats import RecordMeter, RecordStats
 from charrnn.analysis.statistics import CorpusStats, measure_text
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.corpora.library import locate_texts
-from charrnn.data.corpus import choose_lines, open_sources_as_corpus, read_head
+from charrnn.data.corpus import open_sources_as_corpus
 from charrnn.data.labels import NO_LABELS
+from charrnn.data.lists import choose_lines, read_head
 from charrnn.data.records import Found, iter_records, join
 from charrnn.data.split import hash_segments, line_ends
 from charrnn.errors import CorpusError

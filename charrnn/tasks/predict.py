@@ -179,7 +179,7 @@ def calibrate_labels(file: ModelFile, corpus: Corpus) -> dict[str, dict[str, Any
     accuracy, nats and records, as `classify.Calibration` has them. Every other record is judged by
     what was fitted on the rest, so the figures are those of texts that nothing was fitted on. Of
     many or long records as many are read, evenly spread, as take about half a minute: the same ones
-    each time. A column is left out where too few records have a label.
+    each time. A column is left out where fewer than 20 records have a label, or can be read so.
     """
     found = {}
     records = corpus.val_records

@@ -64,6 +64,13 @@ class ClusterCounter:
         check_kinds(self._counts)
 
 
+def count_clusters(text: str) -> Counter[str]:
+    """Return how often each cluster of several characters occurs in a text."""
+    counter = ClusterCounter()
+    counter.feed(text)
+    return counter.finish()
+
+
 def check_kinds(counts: Counter[str]) -> None:
     """Refuse more kinds of clusters than are kept.
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.errors import CorpusError, counted
@@ -39,16 +38,16 @@ class Cursor:
 class Window(NamedTuple):
     """What a step reads: inputs and, one token further on, targets, each (B, T) int64.
 
-    labels: (B, T, C) int64, the rows of the labels of each position's record; None without labels.
+    labels: (B, T, C) int64, the rows of the labels of each position's record; C is 0 without any.
     """
 
     inputs: Any
     targets: Any
-    labels: Any = None
+    labels: Any
 
     def select(self, lanes: slice) -> Window:
         """Return the window of some of the lanes."""
-        return Window(*(part if part is None else part[lanes] for part in self))
+        return Window(*(part[lanes] for part in self))
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Lanes:
     batch_size: int
     seq_len: int
     seed: int
+    is_endless: ClassVar[bool] = False  # an epoch does not go on where the one before ends
 
     def __post_init__(self) -> None:
         needed = self.batch_size * self.seq_len + 1
@@ -82,11 +82,8 @@ class Lanes:
         start, length = self.position(cursor)
         lane = np.arange(self.batch_size)[:, None] * length
         block = self.ids[lane + start + np.arange(self.seq_len + 1)].astype(np.int64)
-        return Window(block[:, :-1], block[:, 1:])
-
-    def carries_state(self, before: Cursor, after: Cursor) -> bool:
-        """Return whether `after` goes on where `before` ends; an epoch starts somewhere else."""
-        return before.epoch == after.epoch
+        inputs = block[:, :-1]
+        return Window(inputs, block[:, 1:], np.empty((*inputs.shape, 0), np.int64))
 
     def position(self, cursor: Cursor) -> tuple[int, int]:
         """Return where the first lane's window starts in the text, and a lane's length."""
@@ -166,17 +163,16 @@ class Batches:
                 chars = self._vocab.count_characters(window.targets.ravel())
         if self._text is not None:
             block = cut(self._text, *lanes.position(cursor), lanes.batch_size, lanes.seq_len)
-            return Window(block[:, :-1], block[:, 1:]), chars
-        return Window(*map(self._send, window)), chars
+            inputs = block[:, :-1]
+            return Window(inputs, block[:, 1:], inputs.new_empty(*inputs.shape, 0)), chars
+        tensors = Window(*map(torch.from_numpy, window))
+        return tensors if self._device.type == "cpu" else Window(*map(self._send, tensors)), chars
 
-    def _send(self, part: NDArray[np.int64] | None) -> Tensor | None:
-        """Return an array as a tensor on the device."""
-        if part is None:
-            return None
-        tensor = torch.from_numpy(part)
+    def _send(self, part: Tensor) -> Tensor:
+        """Return a tensor of the host on the device."""
         if self._device.type == "cuda":  # without pinning, the copy would wait for the GPU
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.to(self._device)
+            return part.pin_memory().to(self._device, non_blocking=True)
+        return part.to(self._device)
 
 
 def free_bytes(device: torch.device) -> int:

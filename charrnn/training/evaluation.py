@@ -90,13 +90,13 @@ class Stretch(NamedTuple):
     ) -> tuple[Window, NDArray[np.bool_]]:
         """Return the inputs at `positions` (B, T) as a window, and which targets are ends."""
         parts: list[Any] = [self.ids[at].astype(np.int64) for at in (positions, positions + 1)]
+        labels = np.empty((*positions.shape, 0), np.int64)
         is_end = np.zeros(positions.shape, np.bool_)
         if self.records is not None:
             which = np.searchsorted(self.records.ends, positions + 1, "right")
             is_end = self.records.ends[which] == positions + 2
-            if self.records.labels.shape[1]:
-                parts.append(np.asarray(self.records.labels[which]).astype(np.int64))
-        return Window(*(torch.from_numpy(part).to(device) for part in parts)), is_end
+            labels = np.asarray(self.records.labels[which]).astype(np.int64)
+        return Window(*(torch.from_numpy(each).to(device) for each in (*parts, labels))), is_end
 
     def without_labels(self) -> Stretch:
         """Return the same text, of whose records nothing is known."""

@@ -15,7 +15,7 @@ S = tokens, R = records, B = lanes, T = window length, C = columns of labels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ class RecordLanes:
     seq_len: int
     seed: int
     label_dropout: float = 0.0
+    is_endless: ClassVar[bool] = True
     _cursor: Cursor = field(default_factory=Cursor, init=False)
     _buffer: _Buffer = field(init=False)
     _read: int = field(default=0, init=False)  # windows of the buffer
@@ -75,8 +76,9 @@ class RecordLanes:
         assert cursor == self._cursor
         columns = slice(self._read * self.seq_len, (self._read + 1) * self.seq_len)
         buffer = self._buffer
-        labels = buffer.labels[:, columns] if buffer.labels.shape[2] else None
-        return Window(buffer.inputs[:, columns], buffer.targets[:, columns], labels)
+        return Window(
+            buffer.inputs[:, columns], buffer.targets[:, columns], buffer.labels[:, columns]
+        )
 
     def next(self, cursor: Cursor) -> Cursor:
         """Go on to the next window; return its cursor."""
@@ -88,11 +90,6 @@ class RecordLanes:
         is_last = cursor.window + 1 >= self.windows_in(cursor.epoch)
         self._cursor = Cursor(cursor.epoch + is_last, 0 if is_last else cursor.window + 1)
         return self._cursor
-
-    def carries_state(self, before: Cursor, after: Cursor) -> bool:
-        """Return whether `after` goes on where `before` ends: lanes never stop."""
-        del before, after
-        return True
 
     def position(self, cursor: Cursor) -> tuple[int, int]:
         """Return where the first lane reads in `ids`, and 0: lanes are not equally far apart."""

@@ -137,7 +137,7 @@ class TrainStep:
         size = -(-count // self.micro_batches)
         for first in range(0, count, size):
             lanes = slice(first, first + size)
-            own = window.select(lanes)
+            own = window if size == count else window.select(lanes)
             before = state
             if before is not None and self.micro_batches > 1:
                 before = select_rows(before, lanes)

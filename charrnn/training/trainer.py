@@ -81,7 +81,7 @@ class StaticBuffers:
     def like(state: State, window: Window) -> StaticBuffers:
         """Return buffers for a state and windows like these."""
         first: Tensor = next(iter_arrays(state))
-        parts = Window(*(part if part is None else torch.zeros_like(part) for part in window))
+        parts = Window(*map(torch.zeros_like, window))
         own = map_state(lambda part: part.detach().clone(), state)
         rates = (first.new_zeros(()), first.new_zeros(()))
         return StaticBuffers(parts, *rates, own, first.new_zeros(5))
@@ -89,8 +89,7 @@ class StaticBuffers:
     def fill(self, window: Window, learning_rate: float, ema: float) -> None:
         """Write the arguments of the next step."""
         for buffer, part in zip(self.window, window, strict=True):
-            if buffer is not None:
-                buffer.copy_(part)
+            buffer.copy_(part)
         self.learning_rate.fill_(learning_rate)
         self.ema_weight.fill_(ema)
 
@@ -206,7 +205,8 @@ class Trainer:
         """
         # The window, and the rates of this step.
         window, chars = self._batches.read(self.cursor)
-        window = window.select(self._own)
+        if self._world.world_size > 1:
+            window = window.select(self._own)
         if total_steps != self._schedule.total_steps:
             self._schedule.change_length(self.step, total_steps)
         self.learning_rate = self.rate_factor * self._schedule.rate_at(self.step)
@@ -234,7 +234,8 @@ class Trainer:
         # On to the next window; a new epoch of a running text starts from the initial state.
         before = self.cursor
         self.cursor = self._lanes.next(before)
-        self._state = after if self._lanes.carries_state(before, self.cursor) else None
+        is_carried = self._lanes.is_endless or self.cursor.epoch == before.epoch
+        self._state = after if is_carried else None
         self.step += 1
         return self.flush() if must_read else []
 

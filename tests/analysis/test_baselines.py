@@ -19,7 +19,7 @@ from charrnn.analysis.baselines import (
     score_baselines,
     whole_bpc,
 )
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import END, Vocab
 from tests.reference.ngram import probability
 
 VOCAB = Vocab("abcdefghijklmnop")  # 4 bits each
@@ -299,3 +299,18 @@ def test_the_start_is_no_token_of_the_vocabulary(vocab_size):
     found = probabilities(train, train[2:3], order=5, size=vocab_size)
 
     assert found == pytest.approx([expected])
+
+
+def test_the_ends_of_records_cost_what_newlines_of_the_same_text_do():
+    lines = [noise("abcd", 1 + length % 9, length) for length in range(600)]
+    train = "\n".join(["", *lines[:400], ""])
+    val = "\n".join([*lines[400:], ""])
+    of_records = Vocab("abcd", has_end=True)
+    of_lines = Vocab("\nabcd")
+    ends = [of_records.encode(text.replace("\n", END)) for text in (train, "\n" + val)]
+    newlines = [of_lines.encode(text) for text in (train, val)]
+
+    found = score_baselines(*ends, of_records)
+    expected = score_baselines(*newlines, of_lines)
+    assert found == {name: pytest.approx(bpc) for name, bpc in expected.items()}
+    assert len(found) == 3

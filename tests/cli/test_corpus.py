@@ -368,3 +368,24 @@ def test_held_out_lines_that_stand_in_the_rest_are_counted(
     assert end_of("corpus", "stats", "twice.txt") == 0
 
     assert "100.0% of its lines stand in the training part too" in capsys.readouterr().out
+
+
+def test_the_rows_of_a_table_are_measured_with_their_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"text {number % 50},{'xyz'[number % 3 % 2]}\n" for number in range(90))
+    Path("t.csv").write_text("text,kind\n" + rows)
+    arguments = ["corpus", "stats", "t.csv", "--text-column", "text", "--label-column", "kind"]
+    assert end_of(*arguments, "--json") == 0
+    records = json.loads(capsys.readouterr().out)["records"]
+    assert end_of(*arguments) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+
+    assert (records["kind"], records["number"], records["duplicates"]) == ("row", 90, 40)
+    assert (records["p50_chars"], records["max_chars"]) == (7, 7)
+    assert records["labels"]["kind"]["counts"] == {"x": 60, "y": 30}
+    assert records["labels"]["kind"]["majority_share"] == pytest.approx(2 / 3)
+    assert "records 90 (rows); half have 7 characters or fewer" in shown
+    assert "label kind 60 x, 30 y; guessing the commonest is right in 66.7%" in shown
+    assert "t.csv: 90 records, column text; kind: 60 x, 30 y; 0 rows skipped" in shown

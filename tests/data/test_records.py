@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.data.corpus import LIST_NOTE, Corpus, corpus_from_text, open_corpus
+from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
+from charrnn.data.lists import LIST_NOTE
 from charrnn.data.records import Found, Records, join_parts, read_records, split_at
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.vocab import END, Vocab
@@ -348,6 +349,39 @@ def test_each_kind_of_record_has_ids_of_its_own(tmp_path: Path) -> None:
 
     assert counts[:5] == counts[5:]
     assert len(set(counts[1:5])) == 4
+
+
+# ── texts in memory ──
+
+
+def test_texts_in_memory_are_speeches_and_rows_too() -> None:
+    speeches = corpus_from_text(
+        PLAY, TextConfig(label_regex="^(?P<speaker>[A-Z]+):$", val_fraction=0)
+    )
+    table = ["text,label\na,x\nb,y\n", "label,text\nx,c\n"]
+    rows = corpus_from_text(
+        table, TextConfig(text_column="text", label_column="label", format="csv", val_fraction=0)
+    )
+
+    assert records_of(speeches) == ["A play", "O, speak again!", "Ay me.\nWhat?", "She speaks."]
+    assert speeches.labels.counts == {"speaker": {"JULIET": 1, "ROMEO": 2}}
+    assert records_of(rows) == ["a", "b", "c"]
+    assert rows.train_records is not None
+    assert rows.train_records.labels.tolist() == [[1], [2], [1]]
+    with pytest.raises(CorpusError, match="text 0 has no file that could be a label"):
+        corpus_from_text("a\nb", TextConfig(lines=True, label="file"))
+
+
+@pytest.mark.parametrize("split", ["records", "tail"])
+def test_the_split_of_texts_in_memory_is_that_of_their_file(tmp_path: Path, split: str) -> None:
+    config = TextConfig(lines=True, split=split, test_fraction=0.1)
+    in_memory = corpus_from_text("\n".join(NAMES), config)
+    of_file = open_text(tmp_path, "\n".join(NAMES), lines=True, split=split, test_fraction=0.1)
+
+    for part in PARTS:
+        assert getattr(in_memory, part).tolist() == getattr(of_file, part).tolist()
+        assert records_of(in_memory, part) == records_of(of_file, part)
+    assert in_memory.held_out == of_file.held_out
 
 
 # ── parts together ──

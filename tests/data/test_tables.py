@@ -119,7 +119,7 @@ def test_a_table_that_is_written_reads_back(
     config = TextConfig(text_column="text", format="csv", skip_bad=True, val_fraction=0)
     with chunks_of(chunk):
         if not texts:
-            with pytest.raises(CorpusError, match="is empty"):
+            with pytest.raises(CorpusError, match=r"no row can be read|is empty"):
                 open_corpus([str(source.path)], config)
             return
         corpus = open_corpus([str(source.path)], config)
@@ -196,6 +196,14 @@ def test_only_the_first_of_many_rows_are_named(tmp_path: Path) -> None:
 
     assert corpus.notes[0].count("t.csv:") == 1 + 3
     assert corpus.notes[0].endswith("t.csv:5, …")
+
+
+def test_a_table_of_which_no_row_can_be_read_says_where_they_are(tmp_path: Path) -> None:
+    message = complaint(tmp_path, "text,l\none\ntwo\n", skip_bad=True)
+
+    assert message.startswith("no row can be read: 2 rows skipped: ")
+    assert "t.csv:2, " in message
+    assert message.endswith("t.csv:3; leave --skip-bad out to see why")
 
 
 def test_an_overlong_field_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

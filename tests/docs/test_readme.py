@@ -88,6 +88,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     names = ["".join(chance.choices(syllables, k=chance.randint(2, 5))) for _ in range(500)]
     Path("names.txt").write_text("\n".join(names) + "\n")
     Path("openings.txt").write_text("The moon\nAnna said\n")
+    reviews = (
+        f'{i},"{line}",{chance.randint(1, 5)}\n' for i, line in enumerate(prose(14).split("\n"))
+    )
+    Path("reviews.csv").write_text("id,text,stars\n" + "".join(r for r in reviews if '""' not in r))
+    speeches = [
+        f"{chance.choice(['ROMEO', 'JULIET'])}:\n{line}\n\n" for line in prose(15).splitlines()
+    ]
+    Path("play.txt").write_text("".join(speeches))
 
     play = "".join(f"ROMEO:\n{line}\n\n" for line in prose(13, 200).splitlines())
     body = (play + "What light through yonder window breaks?\nJULIET, KING HENRY!\n").encode()

@@ -24,7 +24,10 @@ from tests.training.small_runs import SMALL, STEPS, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
 
-UNSET = {"budget", "epochs", "length_history", "document_end", "val_file"}  # of a run by steps
+UNSET = {  # of a run by steps, on running text
+    *("budget", "epochs", "length_history", "document_end", "val_file", "text_column", "header"),
+    *("label", "label_regex", "label_column", "group_column", "label_size"),
+}
 
 
 def run(stop: int | None = None, **settings: Any) -> list[RunReport]:
