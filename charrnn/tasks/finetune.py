@@ -141,8 +141,9 @@ def required_vocab(last: ModelFile) -> Vocab | None:
 
 
 def read_again(last: ModelFile | None, config: TextConfig) -> TextConfig:
-    """Return how the text of a model is read once more: its clusters are known, so none is sought.
+    """Return how the text of a model is read once more: its graphemes are known, none is sought.
 
-    A run on another version of Unicode would find others.
+    Another version of Unicode would find others.
     """
-    return replace(config, unit="char") if last is not None and last.vocab.clusters else config
+    is_known = last is not None and config.unit == "grapheme"
+    return replace(config, unit="char") if is_known else config
