@@ -353,6 +353,8 @@ def _gather(
             check_kinds(clusters)
     if config.record_kind is not None:
         total[ord(END)] = 0  # no character
+    if config.unit == "grapheme":
+        found.pop("decomposed_chars", None)  # a letter and its marks are one token
     notes += describe_bad(bad, config.errors)
     trouble = "" if config.unit == "byte" else describe_trouble(count_trouble(total, found))
     notes += [f"the text has {trouble}"] * bool(trouble)

@@ -156,6 +156,20 @@ def test_rare_graphemes_are_written_as_characters(capsysbinary: Bytes) -> None:
     assert vocab.has_bytes
 
 
+def test_marks_are_no_trouble_where_graphemes_are_tokens(capsysbinary: Bytes) -> None:
+    pytest.importorskip("regex")
+    Path("chat.txt").write_text(write_chat() + "e\u0301 " * 9)
+    options = ["--no-lines", *[each for each in SMALL if each != "--quiet"], "--json"]
+    notes = {}
+    for unit in ("char", "grapheme"):
+        out = run(capsysbinary, "train", "chat.txt", "--name", unit, "--unit", unit, *options)
+        (opened,) = (json.loads(each) for each in out.splitlines() if b'"opened"' in each)
+        notes[unit] = " ".join(opened["notes"])
+
+    assert "--normalize nfc" in notes["char"]
+    assert "nfc" not in notes["grapheme"]
+
+
 def test_lines_of_graphemes_are_records(capsysbinary: Bytes) -> None:
     pytest.importorskip("regex")
     run(capsysbinary, "train", "chat.txt", "--unit", "grapheme", "--lines", *SMALL)
