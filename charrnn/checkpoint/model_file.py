@@ -28,7 +28,8 @@ from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.metrics import without_nan
 from charrnn.text.vocab import Vocab
 
-# Format 2 is that of models of records; all others are written in format 1, as they always were.
+# Format 2 is that of models of records or clusters; all others are written in format 1, as they
+# always were.
 _KEYS = ("format", "config", "vocab", "summary", "progress")
 _MODEL = Kind(
     name="model",
@@ -68,6 +69,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "parameters": model.config.num_parameters,
         "alphabet": model.vocab.alphabet,
         "has_bytes": model.vocab.has_bytes,
+        **({"clusters": list(model.vocab.clusters)} if model.vocab.clusters else {}),
         "labels": model.labels.counts,
         "can_resume": model.progress is not None,
         "weights_sha256": model_digest(model).hex(),
@@ -108,10 +110,11 @@ def read_model_header(path: Path) -> ModelFile:
 
 def pack_model(model: ModelFile) -> bytearray:
     """Return the bytes of a file. Figures of the summary that are not finite become null."""
-    of_records = {"labels": model.labels.to_json()} if model.config.has_end else {}
+    is_later = _needs_format_2(model.config, model.vocab)
+    of_records = {"labels": model.labels.to_json()} if is_later else {}
     document = {
-        "format": 1 + model.config.has_end,
-        "config": config_to_json(model.config),
+        "format": 1 + is_later,
+        "config": config_to_json(model.config, is_whole=is_later),
         "vocab": model.vocab.to_json(),
         "summary": without_nan(model.summary),
         "progress": model.progress,  # None in a model that is only sampled from
@@ -146,19 +149,21 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
 def _unpack_document(document: Any, name: str) -> ModelFile:
     """Return the model that a document describes, without arrays."""
     with _MODEL.refusing(f"{name} does not describe a model"):
-        has_end = document["format"] == 2
-        check_keys(document["config"], config_to_json(ModelConfig(has_end=has_end)), "config")
+        is_later = document["format"] == 2
+        check_keys(document["config"], config_to_json(ModelConfig(), is_whole=is_later), "config")
         check_types(document["vocab"], {}, "vocab")
-        flags = [key for key in ("binary", "end") if key in document["vocab"]]  # others lack them
+        flags = [key for key in ("binary", "end", "clusters") if key in document["vocab"]]
         check_keys(document["vocab"], ("alphabet", "bytes", *flags), "vocab")
         shape = {_CONFIG_KEYS.get(key, key): value for key, value in document["config"].items()}
         config = ModelConfig(**shape)  # which checks every value
         vocab = Vocab.from_json(document["vocab"])
         if vocab.size != config.vocab_size:
             raise ValueError(f"{vocab.size} tokens, but a network for {config.vocab_size}")
-        if not has_end == vocab.has_end == config.has_end:
-            raise ValueError("format, network and vocabulary do not agree on whether records end")
-        labels = Labels.from_json(document["labels"]) if has_end else NO_LABELS
+        if vocab.has_end != config.has_end:
+            raise ValueError("network and vocabulary do not agree on whether records end")
+        if is_later != _needs_format_2(config, vocab):
+            raise ValueError(f"format {document['format']} is not that of such a vocabulary")
+        labels = Labels.from_json(document["labels"]) if is_later else NO_LABELS
         if len(labels) != config.label_count or bool(labels) != bool(config.label_size):
             raise ValueError(f"{len(labels)} labels, but a network for {config.label_count}")
     summary = document["summary"]
@@ -174,10 +179,18 @@ def _unpack_document(document: Any, name: str) -> ModelFile:
     return ModelFile(config, vocab, {}, summary, progress=progress, labels=labels)
 
 
-def config_to_json(config: ModelConfig) -> dict[str, Any]:
-    """Return a network's shape under the keys of a file."""
+def _needs_format_2(config: ModelConfig, vocab: Vocab) -> bool:
+    return config.has_end or bool(vocab.clusters)
+
+
+def config_to_json(config: ModelConfig, *, is_whole: bool = False) -> dict[str, Any]:
+    """Return a network's shape under the keys of a file.
+
+    is_whole: with the settings of records where it has none, too, as in format 2.
+    """
     shape = {_FILE_KEYS.get(key, key): value for key, value in as_dict(config).items()}
-    return {k: value for k, value in shape.items() if config.has_end or k not in _OF_RECORDS}
+    has_all = is_whole or config.has_end
+    return {key: value for key, value in shape.items() if has_all or key not in _OF_RECORDS}
 
 
 def _check_weights(weights: Arrays, config: ModelConfig) -> None:
@@ -203,10 +216,11 @@ _SUMMARY = {
     "chars_seen": int,
     "elapsed_seconds": _REAL,
     **dict.fromkeys(("train_nats", "train_eval_nats", "eval_nats", "val_nats", "val_bpc"), _LOSS),
-    **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc"), _LOSS),
+    **dict.fromkeys(("val_windowed_nats", "val_windowed_bpc", "val_bits_per_byte"), _LOSS),
     **dict.fromkeys(("val_end_nats", "val_unlabelled_nats"), _LOSS),
     "val_by_source_nats": {},  # by path
     "corpus": {"name": str, "paths": [str], "sha256": str, "held_out": str, "record_kind": str}
+    | {"is_utf8": bool}
     | dict.fromkeys(("train_chars", "val_chars", "test_chars"), int),
     "settings": {},
     "resolved": {},

@@ -92,6 +92,17 @@ def format_threads(threads: int, processes: int = 1) -> str:
     return f"{processes} processes of {each}" if processes > 1 else each
 
 
+def format_loss(loss_nats: float, bits_per_byte: float | None) -> str:
+    """Return a loss in the other units. bits_per_byte: None or NaN where it is not known.
+
+    >>> format_loss(1.386, 1.5)
+    '1.386 nats per character, 1.500 bits per byte'
+    """
+    is_known = bits_per_byte is not None and math.isfinite(bits_per_byte)
+    of_bytes = f", {bits_per_byte:.3f} bits per byte" if is_known else ""
+    return f"{loss_nats:.3f} nats per character{of_bytes}"
+
+
 def describe_loss(loss_nats: float, alphabet: str) -> str:
     """Return among how many equally likely characters a model of this loss chooses.
 

@@ -23,6 +23,7 @@ from charrnn.cli.formatting import (
     format_count,
     format_date,
     format_duration,
+    format_loss,
     one_line,
 )
 from charrnn.cli.inputs import checkpoints_option, name_for_shell, optional_model
@@ -96,6 +97,7 @@ def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     yield from _describe_training(model)
     if (nats := model.get("val_nats")) is not None:
         yield "score", f"{bits_per_char(nats):.3f} bits per character on text it never saw"
+        yield "", format_loss(nats, model.get("val_bits_per_byte"))
         yield "", describe_loss(nats, model["alphabet"])
     if by_source := model.get("val_by_source_nats"):
         yield "by text", describe_sources(by_source)
@@ -117,7 +119,9 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         sizes += f", {val_chars:,} more held out" if (val_chars := corpus.get("val_chars")) else ""
         yield "text", corpus["name"] + sizes
     rest = ", any other as its bytes" if model["has_bytes"] else ""
-    yield "alphabet", counted(len(model["alphabet"]), "character") + rest
+    clusters = len(model.get("clusters", ()))
+    more = f" and {counted(clusters, 'grapheme')} of several" if clusters else ""
+    yield "alphabet", counted(len(model["alphabet"]), "character") + more + rest
     if "record" in model:
         yield "record", model["record"]
     for column, counts in model["labels"].items():

@@ -33,7 +33,7 @@ _STORED = 0  # a mode: the bytes themselves
 _CODED = 1  # a mode: the range coder's
 _MAX_COUNTS = 1 << 16
 _MIN_TOKEN_BITS = 1e-5  # what a flag costs after _MAX_COUNTS others like it
-_MAX_CHAR_BYTES = 4
+_MAX_CHAR_BYTES = 4  # of a token: a cluster has several characters
 _WATCH_EVERY = 256  # tokens
 
 Watch = Callable[[int, int], None]
@@ -69,14 +69,13 @@ def compress(original: bytes, model: ModelFile, watch: Watch = lambda *_: None) 
     """Compress `original`, into at most 58 bytes more than its length."""
     coder = Encoder()
     predictor = _Predictor(model)
-    first_byte = _first_byte(model.vocab)
     escaped_bytes = 0
     done = 0
     for count, (token, size) in enumerate(_iter_tokens(original, model)):
         is_escaped = token >= model.vocab.size  # the model has no such token
         coder.encode(*predictor.flag.interval(is_escaped))
         if is_escaped:
-            coder.encode(token - first_byte, 1, 256)
+            coder.encode(token - model.vocab.size, 1, 256)
         else:
             coder.encode(*predictor.interval(token))
         predictor.update(token)
@@ -196,18 +195,38 @@ def _iter_tokens(original: bytes, model: ModelFile) -> Iterator[tuple[int, int]]
     """
     vocab = model.vocab
     ids = {char: (index, len(char.encode())) for index, char in enumerate(vocab.alphabet)}
+    for index, cluster in enumerate(vocab.clusters, vocab.first_cluster):
+        ids[cluster] = index, len(cluster.encode())
     if text_format_of(model.summary, has_end=vocab.has_end).mark == "\n":
         ids["\n"] = (vocab.end, 1)
     first_byte = _first_byte(vocab)
-    for char in original.decode("utf-8", "surrogateescape"):
-        if char in ids:
-            yield ids[char]
+    for piece in _iter_pieces(original.decode("utf-8", "surrogateescape"), vocab.clusters):
+        if piece in ids:
+            yield ids[piece]
         else:
-            yield from ((first_byte + byte, 1) for byte in char.encode("utf-8", "surrogateescape"))
+            yield from ((first_byte + byte, 1) for byte in piece.encode("utf-8", "surrogateescape"))
+
+
+def _iter_pieces(text: str, clusters: tuple[str, ...]) -> Iterator[str]:
+    """Yield the characters of a text, and the longest clusters from left to right."""
+    if not clusters:
+        yield from text
+        return
+    known = frozenset(clusters)
+    lengths = sorted(set(map(len, clusters)), reverse=True)
+    firsts = {cluster[0] for cluster in clusters}
+    start = 0
+    while start < len(text):
+        found = text[start]
+        if found in firsts:
+            longer = (text[start : start + length] for length in lengths)
+            found = next((each for each in longer if each in known), found)
+        yield found
+        start += len(found)
 
 
 def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
-    """Return the `length` bytes, or up to a character more, that `body` encodes.
+    """Return the `length` bytes, or up to a token more, that `body` encodes.
 
     Raises:
         ValueError: it cannot encode them.
@@ -215,11 +234,11 @@ def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
     # A forged length must not keep us decoding zeros for years.
     if length * _MIN_TOKEN_BITS > 8 * (len(body) + 8) * _MAX_CHAR_BYTES:
         raise ValueError(f"{len(body):,} bytes cannot hold a text of {length:,}")
-    alphabet = [char.encode() for char in model.vocab.alphabet]
+    vocab = model.vocab
     all_bytes = [bytes([i]) for i in range(256)]
-    end = [b"\n"] * model.vocab.has_end
-    has_bytes = model.vocab.has_bytes
-    spelled = [*alphabet, *all_bytes, *end] if has_bytes else [*alphabet, *end, *all_bytes]
+    spelled = [char.encode() for char in vocab.alphabet]
+    spelled += all_bytes * vocab.has_bytes + [each.encode() for each in vocab.clusters]
+    spelled += [b"\n"] * vocab.has_end + all_bytes  # the last are escapes
     coder = Decoder(body)
     predictor = _Predictor(model)
     original = bytearray()
@@ -233,7 +252,7 @@ def _decode(body: bytes, length: int, model: ModelFile, watch: Watch) -> bytes:
         if is_escaped:
             byte = coder.target(256)
             coder.consume(byte, 1)
-            token = _first_byte(model.vocab) + byte
+            token = vocab.size + byte
         else:
             sums = predictor.cumulative()
             token = int(np.searchsorted(sums, coder.target(int(sums[-1])), side="right"))

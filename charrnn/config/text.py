@@ -11,7 +11,7 @@ from charrnn.errors import ConfigError
 
 LIBRARY_FOLDER = "corpora"
 ERRORS = ("strict", "replace", "skip")
-UNITS = ("char", "byte")
+UNITS = ("char", "grapheme", "byte")
 FORMATS = ("auto", "text", "csv", "tsv", "jsonl")
 LABELS = ("folder", "file", "prefix")
 READ_AS_RECORDS = (
@@ -43,12 +43,18 @@ class TextConfig:
         False, "stop at a file of a folder that is not text, such as an image, instead of skipping"
     )
     unit: str = setting(
-        "char", "what a token is: a character, or a byte of files read as they are", choices=UNITS
+        "char",
+        "what a token is: a character; a grapheme, which is a character as readers see it, such as "
+        "a letter with its marks or an emoji; or a byte of files read as they are",
+        choices=UNITS,
     )
     lowercase: bool = setting(False, "read capital letters as small ones")
     normalize: str = setting("none", "Unicode normalization form", choices=("none", "nfc", "nfkc"))
     min_count: int = setting(
-        1, "encode characters that occur fewer times than this as UTF-8 bytes", ge=1
+        1,
+        "encode characters that occur fewer times than this as UTF-8 bytes, and graphemes as "
+        "characters",
+        ge=1,
     )
     lines: bool | None = setting(
         None,

@@ -2,13 +2,14 @@
 
 A first pass over the text counts its alphabet, a second writes its ids. A large text is cut into
 parts. The counts of the parts say where the ids of each go, so the ids are the same however the
-text is cut. A build fills a folder of its own, which gets its final name as the last step.
+text is cut. A text with clusters as tokens is one part: only writing tells how many ids it takes.
+A build fills a folder of its own, which gets its final name as the last step.
 
 A folder holds about.json, and for each part of the text its ids, the sums that prove them, where
-its files end and, with byte fallback, marks of how many characters the tokens write. Where several
-paths were given, it also holds where the files of each end. Beside the ids of records go their
-ends, their hashes and the rows of their labels. Ids that do not match their sums, or that another
-user owns, are built again.
+its files end and, with byte fallback or clusters, marks of how many characters the tokens write.
+Where several paths were given, it also holds where the files of each end. Beside the ids of records
+go their ends, their hashes and the rows of their labels. Ids that do not match their sums, or that
+another user owns, are built again.
 
 S = tokens, F = files, G = paths given, K = blocks, R = records, C = columns of labels.
 """
@@ -44,6 +45,7 @@ from charrnn.data.workers import allowed_workers, open_workers
 from charrnn.errors import CorpusError, StorageError, VocabError
 from charrnn.storage import flush_file, flush_folder, open_at, write_atomically
 from charrnn.text.files import Source
+from charrnn.text.graphemes import check_kinds
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import describe_bad
 from charrnn.text.trouble import count_trouble, describe_trouble
@@ -68,7 +70,7 @@ Run = Callable[[Iterable[Job]], Iterator[Result]]
 class _Part:
     """A counted part: its code points (U,), how often each occurs (U,), what goes before it.
 
-    records: how many it has.
+    records: how many it has. is_utf8: of bytes, whether they are valid.
     """
 
     job: Job
@@ -76,10 +78,14 @@ class _Part:
     counts: NDArray[np.int64]
     prefix: str
     records: int = 0
+    is_utf8: bool = False
 
     def count_tokens(self, vocab: Vocab) -> int:
-        """Return its number of ids: an unknown character has one for each of its UTF-8 bytes."""
-        if vocab.is_binary:
+        """Return its number of ids: an unknown character has one for each of its UTF-8 bytes.
+
+        Where clusters are tokens, return its number of characters instead.
+        """
+        if vocab.is_binary or vocab.clusters:
             return int(self.counts.sum()) + len(self.prefix)
         widths = utf8_widths(self.codes)
         known = vocab.alphabet + END * vocab.has_end
@@ -93,7 +99,8 @@ class BuiltIds:
 
     chars: of each part. held_out: what is held out, in words; "" where nothing was split.
     split_method: how that was chosen; "" there too, and where an older version wrote the folder.
-    labels: of its records. understood: what was read, in words; "" for running text.
+    labels: of its records. understood: what was read, in words; "" for running text. is_utf8: of
+    files read as they are, whether their bytes are valid UTF-8.
     """
 
     folder: Path
@@ -104,11 +111,12 @@ class BuiltIds:
     split_method: str = ""
     labels: Labels = NO_LABELS
     understood: str = ""
+    is_utf8: bool = False
 
     def map_part(self, name: str) -> tuple[Ids, Ints]:
-        """Map the ids (S,) of a part, and its marks (M, 2), which only byte fallback needs."""
+        """Map the ids (S,) of a part, and its marks (M, 2), where a token may be no character."""
         ids = _map(self.folder / f"{name}.ids", self.vocab.dtype)
-        if not (self.vocab.has_bytes and (self.folder / f"{name}.marks").exists()):
+        if self.vocab.is_one_to_one or not (self.folder / f"{name}.marks").exists():
             return ids, _NO_MARKS
         return ids, _map(self.folder / f"{name}.marks", "<i8").reshape(-1, 2)
 
@@ -167,7 +175,8 @@ def open_built(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
         words = (str(about["held_out"]), str(about.get("split_method", "")))
         labels = Labels.from_json(about.get("labels", []))
         understood = str(about.get("understood", ""))
-        return BuiltIds(folder, vocab, about["chars"], notes, *words, labels, understood)
+        is_utf8 = about.get("is_utf8") is True
+        return BuiltIds(folder, vocab, about["chars"], notes, *words, labels, understood, is_utf8)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, VocabError):
         return None
 
@@ -204,7 +213,9 @@ def build_ids(
     texts = {name: inspect_sources(text, config, notes.append) for name, text in texts.items()}
     sources = list(chain.from_iterable(texts.values()))
     size_bytes = sum(source.size_bytes for source in sources)
-    workers = allowed_workers() if size_bytes >= PARALLEL_FROM_BYTES else 1
+    has_clusters = config.unit == "grapheme" or (known is not None and bool(known.clusters))
+    is_large = size_bytes >= PARALLEL_FROM_BYTES and not has_clusters
+    workers = allowed_workers() if is_large else 1
     part_bytes = max(PART_BYTES, size_bytes // MAX_PARTS) if workers > 1 else sys.maxsize
     jobs = {
         name: [count_job(part, config) for part in split_sources(text, part_bytes, config)]
@@ -216,13 +227,13 @@ def build_ids(
         folder = folder_of(fingerprint.compute())
         if built := open_or_remove(folder):
             return built
-        parts, counts, seen = _gather(jobs, results, config, notes)
+        parts, counts, clusters, seen = _gather(jobs, results, config, notes)
         if not counts.any():
             name = sources[0].name
             seen.refuse_skipped()
             raise CorpusError(f"{name} is empty; give it at least a few hundred characters")
         labels, understood = seen.describe(config, notes)
-        vocab = make_vocab(counts, config, known)
+        vocab = make_vocab(counts, config, known, clusters)
         with _whole_folder(folder) as temporary:
             try:
                 chars = {
@@ -238,7 +249,10 @@ def build_ids(
                 name = sources[0].name
                 raise CorpusError(f"{name} changed while it was read; run the command again")
             written = BuiltIds(temporary, vocab, chars, tuple(notes))
-            _describe(temporary, replace(written, labels=labels, understood=understood))
+            is_utf8 = config.unit == "byte"
+            is_utf8 &= all(part.is_utf8 for part in chain.from_iterable(parts.values()))
+            written = replace(written, labels=labels, understood=understood, is_utf8=is_utf8)
+            _describe(temporary, written)
         built = open_built(folder)
         if built is None:
             raise CorpusError(f"{folder} was changed by another program; run the command again")
@@ -250,13 +264,18 @@ def paths_given(sources: Iterable[Source]) -> dict[str, int]:
     return {source.given: source.weight for source in sources}
 
 
-def make_vocab(counts: NDArray[np.int64], config: TextConfig, known: Vocab | None) -> Vocab:
-    """Return the vocabulary of a text of so many of each code point (0x110000,) int64."""
+def make_vocab(
+    counts: NDArray[np.int64],
+    config: TextConfig,
+    known: Vocab | None,
+    clusters: Counter[str] | None = None,
+) -> Vocab:
+    """Return the vocabulary of a text of so many of each code point (0x110000,), and cluster."""
     has_end = config.record_kind is not None
     if config.unit == "byte":
         vocab = Vocab.of_bytes(has_end=has_end)
     else:
-        vocab = Vocab.from_counts(counts, config.min_count, has_end=has_end)
+        vocab = Vocab.from_counts(counts, config.min_count, has_end=has_end, clusters=clusters)
     return vocab if known is None else vocab.union(known)
 
 
@@ -313,8 +332,8 @@ def cut_records(records: Records, split: Split) -> dict[str, Records]:
 
 def _gather(
     jobs: dict[str, list[Job]], results: Iterator[Result], config: TextConfig, notes: list[str]
-) -> tuple[dict[str, list[_Part]], NDArray[np.int64], Survey]:
-    """Return the parts of each text, the count of each code point (0x110000,), and the records.
+) -> tuple[dict[str, list[_Part]], NDArray[np.int64], Counter[str], Survey]:
+    """Return the parts of each text, counts of code points (0x110000,) and clusters, the records.
 
     notes: takes a sentence on each kind of trouble in the texts.
     """
@@ -322,6 +341,7 @@ def _gather(
     texts: dict[str, list[_Part]] = {}
     bad: dict[str, str] = {}
     found: Counter[str] = Counter()
+    clusters: Counter[str] = Counter()
     seen = Survey()
     last = "\n"
     for name in jobs:
@@ -332,7 +352,7 @@ def _gather(
             prefix = ""
             # A newline separates files that would share a line. Before the held-out text it is
             # counted, as if all were one text, but not written.
-            is_joined = config.record_kind is None and config.unit == "char"
+            is_joined = config.record_kind is None and config.unit != "byte"
             if result["last"] and last != "\n" and is_joined:
                 total[ord("\n")] += 1
                 prefix = "\n" if is_begun else ""
@@ -342,17 +362,22 @@ def _gather(
             codes = np.array(result["codes"], dtype=np.int64)
             counts = np.array(result["counts"], dtype=np.int64)
             total[codes] += counts
-            texts[name].append(_Part(job, codes, counts, prefix, result.get("records", 0)))
+            figures = (result.get("records", 0), result["is_utf8"])
+            texts[name].append(_Part(job, codes, counts, prefix, *figures))
             last = result["last"] or last
             is_begun = is_begun or bool(result["last"])
             bad |= result["bad"]
             found += Counter(result["trouble"])
+            clusters.update(result["clusters"])
+            check_kinds(clusters)
     if config.record_kind is not None:
         total[ord(END)] = 0  # no character
+    if config.unit == "grapheme":
+        found.pop("decomposed_chars", None)  # a letter and its marks are one token
     notes += describe_bad(bad, config.errors)
     trouble = "" if config.unit == "byte" else describe_trouble(count_trouble(total, found))
     notes += [f"the text has {trouble}"] * bool(trouble)
-    return texts, total, seen
+    return texts, total, clusters, seen
 
 
 def _write(path: Path, parts: list[_Part], vocab: Vocab, labels: Labels, run: Run) -> int:
@@ -373,9 +398,12 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, labels: Labels, run: Ru
     marks = [_NO_MARKS]
     ends: list[Ints] = []
     sums: list[tuple[int, int]] = []
+    if vocab.clusters:
+        assert len(parts) == 1, "only the end of a part with clusters tells where the next begins"
     for start, stop, part, result in zip(starts, starts[1:], parts, results, strict=False):
-        if result["tokens"] != stop - start:
-            raise VocabError(f"{path.name} has {result['tokens']} ids, {stop - start} were counted")
+        counted = result["characters"] if vocab.clusters else result["tokens"]
+        if counted != stop - start:
+            raise VocabError(f"{path.name}: {counted} were written, {stop - start} were counted")
         # What a part says counts from its start.
         if result["marks"]:
             marks.append(marks[-1][-1] + np.array(result["marks"], dtype=np.int64))
@@ -388,9 +416,9 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, labels: Labels, run: Ru
     flush_file(path)
     _write_array(path.with_suffix(".files"), np.concatenate([_NO_ENDS, *ends]))
     _write_array(path.with_suffix(".sums"), sums)
-    tokens = int(starts[-1])
+    tokens = sums[-1][0] if sums else 0
     given = vocab.has_end and tokens > 0  # the first END, which is no character of the text
-    if not vocab.has_bytes or vocab.is_binary:
+    if vocab.is_one_to_one:
         return tokens - given
     _write_array(path.with_suffix(".marks"), np.concatenate(marks))
     return int(np.concatenate(marks)[-1, 1]) - given
@@ -431,7 +459,7 @@ def _describe(folder: Path, built: BuiltIds) -> None:
     about = {"files": files, "vocab": built.vocab.to_json(), "chars": built.chars}
     about |= {"notes": list(built.notes), "held_out": built.held_out}
     about |= {"split_method": built.split_method, "labels": built.labels.to_json()}
-    about |= {"understood": built.understood}
+    about |= {"understood": built.understood, "is_utf8": built.is_utf8}
     write_atomically(folder / "about.json", json.dumps(about | {"crc": _digest(about)}))
 
 

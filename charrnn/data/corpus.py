@@ -8,7 +8,7 @@ parts are written once more, beside those of the whole.
 A text of records has an END after each, and one before the first: an END that is read means that a
 record begins, from the initial state.
 
-V = vocabulary size, S = tokens, N = characters (S = N without byte fallback),
+V = vocabulary size, S = tokens, N = characters (S = N without byte fallback and clusters),
 R = records, C = columns of labels.
 """
 
@@ -41,7 +41,7 @@ from charrnn.data.build import (
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head
-from charrnn.data.memory import read_texts
+from charrnn.data.memory import read_texts, vocab_of
 from charrnn.data.records import Records
 from charrnn.data.split import (
     Split,
@@ -73,10 +73,10 @@ class Corpus:
     same again; "none", or "file" for a val_file alone. notes: what a person should know of how the
     text was read. record_kind: "line", "file", "document", "row" or "speech"; "" for running text.
     labels: of the records; train_records and the like: where they are, None for running text. In
-    the characters of a part the first END does not count. sources: the paths that were given, if
-    there are several; val_source_ends: where the text of each ends in `val`, in tokens; () where
-    nothing of it is held out, or the lines of all are shuffled. What has a weight stands in `train`
-    so many times.
+    the characters of a part the first END does not count. is_utf8: of files read as they are,
+    whether all of it is valid UTF-8. sources: the paths that were given, if there are several;
+    val_source_ends: where the text of each ends in `val`, in tokens; () where nothing of it is held
+    out, or the lines of all are shuffled. What has a weight stands in `train` so many times.
     """
 
     name: str
@@ -96,6 +96,7 @@ class Corpus:
     train_records: Records | None = None
     val_records: Records | None = None
     test_records: Records | None = None
+    is_utf8: bool = False
     sources: tuple[str, ...] = ()
     val_source_ends: tuple[int, ...] = ()
 
@@ -162,7 +163,9 @@ def open_sources_as_corpus(
         weights = paths_given(sources)
         counted = (f"{_shown(path)} counts {n} times" for path, n in weights.items() if n > 1)
         built = replace(built, notes=(*list_notes, *counted, *built.notes))
-        return _load(built, name, fingerprint.compute(), config, weights, is_verified=is_verified)
+        sha256 = fingerprint.compute()
+        corpus = _load(built, name, sha256, config, weights, is_verified=is_verified)
+        return replace(corpus, is_utf8=built.is_utf8)
 
 
 def corpus_from_text(
@@ -188,23 +191,34 @@ def corpus_from_text(
     ends: list[int] = []
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
     config, notes = choose_lines(config, joined[:LOOK_CHARS])
+    is_utf8 = is_binary and _is_utf8(joined)
     sha256 = hashlib.sha256("".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
     if config.record_kind is not None:
-        return _records_from_texts(texts, config, name, sha256, known, notes)
+        corpus = _records_from_texts(texts, config, name, sha256, known, notes)
+        return replace(corpus, is_utf8=is_utf8)
     if not joined:
         raise CorpusError("the text is empty; give it at least a few hundred characters")
-    vocab = Vocab.of_bytes() if is_binary else Vocab.from_text(joined, config.min_count)
-    vocab = vocab if known is None else vocab.union(known)
+    vocab = vocab_of(joined, config, known)
     ids = vocab.encode(joined)
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
-        return _warned(_cut(name, sha256, vocab, ids, split, _NO_MARKS))
+        corpus = _cut(name, sha256, vocab, ids, split, _NO_MARKS)
+        return _warned(replace(corpus, is_utf8=is_utf8))
     joined_parts = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
     parts = dict(zip(split.names, joined_parts, strict=True))
     chars = {part: vocab.count_characters(parts[part]) for part in parts}
     notes = (f"held out: {split.held_out}",)
     words = {"held_out": split.held_out, "split_method": split.method, "notes": notes}
-    return _warned(_make(name, sha256, vocab, parts, chars, **words))
+    return _warned(_make(name, sha256, vocab, parts, chars, is_utf8=is_utf8, **words))
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether a text in which characters are bytes is valid UTF-8."""
+    try:
+        text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _records_from_texts(
@@ -267,6 +281,7 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
     options = text_options(config) | {"encoding": config.encoding.lower()}
     parts: list[Any] = [CACHE_FORMAT, sha256, are_packed, are_found, options, config.strict_files]
     parts += [config.min_count, known and known.to_json()]
+    parts += ["utf8"] * (config.unit == "byte")  # ids are older than the word on their validity
     of_each_path = Counter(source.given for source in sources)
     if len(of_each_path) > 1:
         parts.append([*of_each_path.values()])

@@ -7,6 +7,7 @@ Of a text of records END stands after each, and beside the ids go the ends, hash
 records, which `split` and training read. R = records, C = columns of labels.
 """
 
+from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ from charrnn.data.records import (
 from charrnn.storage import open_at
 from charrnn.text.encodings import find_codec
 from charrnn.text.files import FileStamp, Source, open_source
+from charrnn.text.graphemes import ClusterCounter
 from charrnn.text.reader import BadBytes, iter_text, text_options
 from charrnn.text.trouble import look_for_trouble
 from charrnn.text.vocab import CODE_POINTS, END, Vocab, code_points
@@ -83,9 +85,10 @@ def count_job(part: list[Source], config: TextConfig) -> Job:
     """Return the job that counts the characters of a part.
 
     Its result: codes, the code points in the part, or the bytes; counts, how often each occurs;
-    last, the part's last character, "" if it has none; trouble, of `look_for_trouble`; bad, the
-    bytes that were replaced or skipped, by file. Of records also: records, how many there are;
-    values, how many have each label, by column; found, of `iter_records`.
+    last, the part's last character, "" if it has none; trouble, of `look_for_trouble`; clusters,
+    how often each occurs, if they are tokens; is_utf8, whether bytes are valid; bad, the bytes that
+    were replaced or skipped, by file. Of records also: records, how many there are; values, how
+    many have each label, by column; found, of `iter_records`.
     """
     sources = [
         [str(each.path), each.name, each.stamp, each.start, each.stop, each.codec] for each in part
@@ -100,6 +103,7 @@ def write_job(counting: Job, prefix: str, vocab: Vocab, path: Path, offset: int)
     """Return the job that writes the ids of `prefix` and of the part that `counting` counts.
 
     They go into the file at `path` from byte `offset` on. Its result: tokens, the number of ids;
+    characters, of what was read;
     marks, pairs (tokens, characters) at the end of each written block, where the two can differ;
     ends, the tokens up to the end of each source; sums, pairs (tokens, CRC-32 of the ids) at the
     end of each block.
@@ -163,10 +167,15 @@ def _count_blocks(blocks: Iterable[str], unit: str) -> Result:
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     last = ""
     trouble: Counter[str] = Counter()
+    clusters = ClusterCounter() if unit == "grapheme" else None
+    validity = _Validity()
     for block in blocks:
         last = block[-1]
+        if clusters is not None:
+            clusters.feed(block)
         if unit == "byte":
             counts[ord(END)] += block.count(END)
+            validity.feed(block.replace(END, "\n"))
             block = block.replace(END, "")
         if block.isascii() or unit == "byte":
             counts[:256] += _count_bytes(block.encode("utf-8", "surrogateescape"))
@@ -176,7 +185,33 @@ def _count_blocks(blocks: Iterable[str], unit: str) -> Result:
             trouble += look_for_trouble(block, seen)
     codes = np.flatnonzero(counts)
     counted = {"codes": codes.tolist(), "counts": counts[codes].tolist()}
-    return counted | {"last": last, "trouble": trouble}
+    found = clusters.finish() if clusters is not None else {}
+    counted |= {"last": last, "trouble": trouble, "clusters": found}
+    return counted | {"is_utf8": validity.finish()}
+
+
+class _Validity:
+    """Whether bytes that come in pieces are valid UTF-8."""
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")()
+        self._is_valid = True
+
+    def feed(self, text: str) -> None:
+        """Read more of a text in which each character is a byte."""
+        self._decode(text.encode("utf-8", "surrogateescape"))
+
+    def finish(self) -> bool:
+        """Return whether all of it was valid."""
+        self._decode(b"", is_last=True)
+        return self._is_valid
+
+    def _decode(self, raw: bytes, *, is_last: bool = False) -> None:
+        if self._is_valid:
+            try:
+                self._decoder.decode(raw, final=is_last)
+            except UnicodeDecodeError:
+                self._is_valid = False
 
 
 def _iter_large_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -230,19 +265,21 @@ def _write(job: Job, sources: list[Source]) -> Result:
     ends: list[int] = []
     pieces = iter_text(sources, ends=char_ends, **job["options"])
     with open_at(Path(job["path"]), job["offset"]) as file:
-        for block in _iter_large(chain([prefix], pieces)):
+        for block in vocab.iter_settled(_iter_large(chain([prefix], pieces))):
             ids = vocab.encode(block)
             file.write(ids.data)
             # Files may end inside this block; those that end with it are among the next ones.
             within = np.array(char_ends[len(ends) :], np.int64) + len(prefix) - characters
+            within = within[within <= len(block)]
             ends += (tokens + vocab.tokens_of(ids, np.maximum(within, 0))).tolist()
             tokens += len(ids)
             characters += len(block)
             sums.append((tokens, crc32(ids.data)))
-            if vocab.has_bytes and not vocab.is_binary:  # else a token is a character
+            if not vocab.is_one_to_one:
                 marks.append((tokens, characters))
     ends += [tokens] * (len(char_ends) - len(ends))
-    return {"tokens": tokens, "marks": marks, "ends": ends, "sums": sums}
+    written = {"tokens": tokens, "characters": characters}
+    return written | {"marks": marks, "ends": ends, "sums": sums}
 
 
 def _write_records(job: Job, sources: list[Source]) -> Result:
@@ -280,10 +317,11 @@ def _write_records(job: Job, sources: list[Source]) -> Result:
                 characters += len(prefix) + len(text)
                 prefix = ""
                 sums.append((tokens, crc32(ids.data)))
-                if vocab.has_bytes and not vocab.is_binary:
+                if not vocab.is_one_to_one:
                     marks.append((tokens, characters))
             ends.append(tokens)
-    return {"tokens": tokens, "marks": marks, "ends": ends, "sums": sums}
+    written = {"tokens": tokens, "characters": characters}
+    return written | {"marks": marks, "ends": ends, "sums": sums}
 
 
 def _cut(source: Source, part_bytes: int) -> list[Source]:

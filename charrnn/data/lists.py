@@ -69,7 +69,7 @@ def choose_lines(config: TextConfig, head: str) -> tuple[TextConfig, tuple[str, 
     Raises:
         ConfigError: the records of a running text would have labels.
     """
-    is_open = config.record_kind is None and config.lines is None and config.unit == "char"
+    is_open = config.record_kind is None and config.lines is None and config.unit != "byte"
     if is_open and is_list(head):
         return replace(config, lines=True), (LIST_NOTE,)
     if config.record_kind is None and config.label is not None:

@@ -19,6 +19,7 @@ from charrnn.data.labels import Labels
 from charrnn.data.records import Block, Found, Records, hash_records, join, read_records
 from charrnn.data.survey import Survey
 from charrnn.errors import CorpusError
+from charrnn.text.graphemes import count_clusters
 from charrnn.text.vocab import CODE_POINTS, END, Ids, Vocab, code_points
 
 
@@ -37,6 +38,14 @@ class ReadTexts:
     file_ends: NDArray[np.int64]
     labels: Labels
     notes: tuple[str, ...]
+
+
+def vocab_of(text: str, config: TextConfig, known: Vocab | None) -> Vocab:
+    """Return the vocabulary of a text, with the tokens of a known one."""
+    counted = "" if config.unit == "byte" else text
+    seen = np.bincount(code_points(counted), minlength=CODE_POINTS)
+    clusters = count_clusters(text) if config.unit == "grapheme" else None
+    return make_vocab(seen, config, known, clusters)
 
 
 def read_texts(
@@ -62,9 +71,7 @@ def read_texts(
     notes: list[str] = []
     labels, understood = Survey(len(whole.texts), values, found).describe(config, notes)
     joined = join(whole.texts, config)
-    counted = "" if config.unit == "byte" else joined
-    seen = np.bincount(code_points(counted), minlength=CODE_POINTS)
-    vocab = make_vocab(seen, config, known)
+    vocab = vocab_of(joined, config, known)
     ids = vocab.encode(END + joined)
     ends = np.flatnonzero(ids == vocab.end)[1:] + 1
     return ReadTexts(

@@ -17,6 +17,7 @@ S = tokens, R = segments (lines, files, or what comes before a tail, and the tai
 """
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -348,8 +349,10 @@ def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
     """
     codes = code_points(vocab.alphabet).astype(np.uint64)
     bytes_after = np.arange(256 * vocab.has_bytes, dtype=np.uint64) + np.uint64(_FIRST_BYTE)
-    values = np.concatenate([codes, bytes_after, [0] * vocab.has_end]).astype(np.uint64)
-    values += np.uint64(1)
+    digests = (blake2b(each.encode(), digest_size=8).digest() for each in vocab.clusters)
+    clusters = np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+    of_end = np.zeros(int(vocab.has_end), np.uint64)
+    values = np.concatenate([codes, bytes_after, clusters, of_end]) + np.uint64(1)
     counts = np.ones(vocab.size, np.int64)
     if vocab.has_end:
         values[vocab.end] = counts[vocab.end] = 0

@@ -17,7 +17,7 @@ from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.filters import Floats, log_softmax
 from charrnn.generation.network import LanguageModel
 from charrnn.state import State, replace_rows, select_rows
-from charrnn.text.vocab import END, Ids, Vocab
+from charrnn.text.vocab import Ids, Vocab
 
 Part = tuple[LanguageModel, Vocab]
 
@@ -78,11 +78,7 @@ class Ensemble:
         spelled: list[list[int]] = [[] for _ in self._members]
         first_byte = len(self.vocab.alphabet)
         for token in tokens:
-            if token == self.vocab.end:
-                char = END
-                pending = b""
-            elif token < first_byte:
-                char = self.vocab.alphabet[token]
+            if char := self.vocab.text_of(token):
                 pending = b""  # bytes that a character interrupts are dropped
             else:
                 char, pending = _feed_byte(pending, token - first_byte)
@@ -118,6 +114,8 @@ class _Member:
         if common.has_bytes:
             first = len(own.alphabet)
             ids += range(first, first + 256) if own.has_bytes else [-1] * 256
+        cluster_of = {each: own.first_cluster + i for i, each in enumerate(own.clusters)}
+        ids += [cluster_of.get(each, -1) for each in common.clusters]
         ids += [own.end] * common.has_end
         self._ids = np.array(ids, np.int64)
         self.is_known = self._ids >= 0  # (V,) bool

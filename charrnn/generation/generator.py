@@ -55,13 +55,15 @@ class TextFormat:
 
     normalize: its Unicode normal form: "none", "nfc" or "nfkc". document_end: what ends each of its
     documents, if training was given one. lowercase: whether it was read in small letters.
-    record_kind: what each of its records is, as TextConfig has it; "" for running text.
+    record_kind: what each of its records is, as TextConfig has it; "" for running text. is_utf8: of
+    a model of bytes, whether all that it learned from was valid UTF-8.
     """
 
     normalize: str = "none"
     document_end: str | None = None
     lowercase: bool = False
     record_kind: str = ""
+    is_utf8: bool = False
 
     @property
     def mark(self) -> str | None:
@@ -156,7 +158,8 @@ def text_format_of(summary: dict[str, Any], *, has_end: bool = False) -> TextFor
     normalize = normalize if normalize in ("nfc", "nfkc") else TextConfig().normalize
     end = end if isinstance(end, str) and end else None
     kind = _record_kind_of(summary, settings) if has_end else ""
-    return TextFormat(normalize, end, settings.get("lowercase") is True, kind)
+    is_utf8 = (summary.get("corpus") or {}).get("is_utf8") is True
+    return TextFormat(normalize, end, settings.get("lowercase") is True, kind, is_utf8)
 
 
 def describe_record(summary: dict[str, Any], *, has_end: bool) -> dict[str, str]:
@@ -326,7 +329,7 @@ class Generator:
             return text, criteria.reason or ""
 
         has_bytes = self.vocab.has_bytes
-        can_end = has_bytes or self._criteria(config).has_rules
+        can_end = not self.vocab.is_one_to_one or self._criteria(config).has_rules
         found = search_beams(
             self.language_model,
             start.state,
@@ -410,7 +413,8 @@ class Generator:
             return END
         if config.documents is not None:
             return self.text_format.document_end or ""
-        return "\n" if "\n" in self.vocab.alphabet else ""
+        has_lines = "\n" in self.vocab.alphabet or self.text_format.is_utf8
+        return "\n" if has_lines else ""
 
     def _normalized(self, config: SampleConfig) -> SampleConfig:
         """Return the settings with their texts in the form of the model's text."""
@@ -470,6 +474,10 @@ class Generator:
 
             is_allowed = None if bias is None else bias > -math.inf
             constraint = WordsConstraint(self.vocab, config, is_allowed)
+        if constraint is None and self.vocab.is_binary and self.text_format.is_utf8:
+            from charrnn.generation.constraints.utf8 import ValidUtf8
+
+            constraint = ValidUtf8(self.vocab, config.length)
         words = None if config.word_temperature is None else begins_word(self.vocab)
         return SamplerChain(config, self.vocab.size, bias, words, self.vocab.end), constraint
 

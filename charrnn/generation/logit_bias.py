@@ -3,7 +3,8 @@
 A set is written `ascii`, `letters`, `digits`, a Unicode general category such as `Lu`, or as the
 characters themselves. Where a vocabulary has byte tokens, a byte below 0x80 is its character. The
 other bytes could write any character beyond ASCII, so `only` leaves them out, and so does a ban
-that reaches beyond ASCII. `generator.py` calls this once for each text or batch.
+that reaches beyond ASCII. A cluster is banned with any of its characters, and `only` needs all
+of them. `generator.py` calls this once for each text or batch.
 
 V = vocabulary.
 """
@@ -53,10 +54,10 @@ def make_logit_bias(vocab: Vocab, config: SampleConfig) -> NDArray[np.float32] |
             check_writable(vocab, "ban", name)
     is_banned = _tokens_in(vocab, config.ban)
     if config.only:
-        is_banned |= ~_tokens_in(vocab, config.only)
+        is_banned |= ~_tokens_in(vocab, config.only, of_cluster=all)
     # Bytes that could write anything: ban them where something beyond ASCII is banned.
     if vocab.has_bytes and (config.only or any(map(_reaches_beyond_ascii, config.ban))):
-        is_banned[len(vocab.alphabet) + 0x80 :] = True
+        is_banned[len(vocab.alphabet) + 0x80 : vocab.first_cluster] = True
     if vocab.has_end:
         is_banned[vocab.end] = True  # no character
     if is_banned.all():
@@ -82,6 +83,8 @@ def begins_word(vocab: Vocab) -> NDArray[np.bool_]:
     ]
     begins = np.zeros(vocab.size + 1, np.bool_)
     begins[: len(is_part)] = np.logical_not(is_part)
+    for token, cluster in enumerate(vocab.clusters, vocab.first_cluster):
+        begins[token] = begins[vocab.alphabet.index(cluster[-1])]
     if vocab.has_end:
         begins[vocab.end] = True
     begins[-1] = True
@@ -113,10 +116,19 @@ def check_writable(vocab: Vocab, option: str, text: str) -> None:
             )
 
 
-def _tokens_in(vocab: Vocab, names: Iterable[str]) -> NDArray[np.bool_]:
-    """Return (V,): the tokens that write a character of one of these sets."""
+def _tokens_in(
+    vocab: Vocab, names: Iterable[str], of_cluster: Callable[[Iterable[bool]], bool] = any
+) -> NDArray[np.bool_]:
+    """Return (V,): the tokens that write a character of one of these sets.
+
+    of_cluster: any or all, how many characters of a cluster must be in them.
+    """
     found = [any(is_in(char, name) for name in names) for char in _chars(vocab)]
-    return np.array(found + [False] * (vocab.size - len(found)))
+    tokens = np.array(found + [False] * (vocab.size - len(found)))
+    is_in_sets = dict(zip(vocab.alphabet, found, strict=False))
+    for token, cluster in enumerate(vocab.clusters, vocab.first_cluster):
+        tokens[token] = of_cluster(is_in_sets[char] for char in cluster)
+    return tokens
 
 
 def _chars(vocab: Vocab) -> str:

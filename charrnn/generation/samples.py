@@ -103,6 +103,7 @@ class _PartialSample:
         self.criteria = criteria
         self._constraint_reason = constraint_reason
         self._decoder = StreamDecoder(vocab)
+        self._vocab = vocab
         self._shown: list[str] = []
         self._costs: list[Cost] = []
         self._pending: list[Cost] = []  # of the bytes of a character that is not complete
@@ -115,7 +116,9 @@ class _PartialSample:
             return
         chars = self._decoder.feed(token)
         if cost is not None:
-            self._add_cost(cost, len(chars))
+            more = max(len(self._vocab.text_of(token)) - 1, 0)  # the first of a cluster costs all
+            self._add_cost(cost, len(chars) - more)
+            self._costs += [Cost(0.0)] * more
         for char in chars:
             if self.criteria.reason is None:
                 self._shown.append(self.criteria.feed(char))

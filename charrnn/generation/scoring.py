@@ -178,22 +178,25 @@ def iter_scores(
     # A newline predicts the first character, and is then forgotten: eval too begins with the text.
     features = network.features(line_start_state(network, vocab))
     state = network.initial_state()
-    for piece in pieces:
+    for piece in vocab.iter_settled(pieces):
         unseen = vocab.find_unknown(piece)
         known = np.delete(np.arange(len(piece)), unseen)
         ids = vocab.encode(without(piece, unseen.tolist()))
-        # Where each known character begins: one written as bytes takes several tokens.
-        starts = np.append(np.flatnonzero(vocab.starts_character[ids]), len(ids))
+        # Where each known character begins: one written as bytes takes several tokens, and of a
+        # cluster the first costs all.
+        starts = vocab.token_starts(ids)
         for first in range(0, len(piece), size):
             began = time.perf_counter()
             text = piece[first : first + size]
             begin, end = np.searchsorted(known, (first, first + size))
             bits = np.full(len(text), bits_of_unseen)
-            if begin < end:
-                own = starts[begin : end + 1]
+            own = starts[begin : end + 1]
+            has_token = own[1:] > own[:-1]
+            bits[known[begin:end][~has_token] - first] = 0
+            if has_token.any():
                 nats, features, state = _read(network, ids[own[0] : own[-1]], features, state)
-                costs = np.add.reduceat(nats, own[:-1] - own[0])
-                bits[known[begin:end] - first] = bits_per_char(1) * costs
+                costs = np.add.reduceat(nats, own[:-1][has_token] - own[0])
+                bits[known[begin:end][has_token] - first] = bits_per_char(1) * costs
             lost = unseen[slice(*np.searchsorted(unseen, (first, first + size)))] - first
             block = Scores(
                 text,

@@ -103,7 +103,7 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         if is_small:
             corpus = open_sources_as_corpus(found, config, is_verified=True)
         compressors = whole_bpc(pieces())
-        is_text = config.unit == "char"
+        is_text = config.unit != "byte"
         unlike = find_unlike([(each.name, pieces([each])) for each in sources if is_text])
     records = None
     if config.record_kind is not None:

@@ -33,7 +33,7 @@ from charrnn.data.split import PARTS, choose_split
 from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.generator import text_format_of
 from charrnn.generation.scoring import without
-from charrnn.tasks.finetune import required_vocab
+from charrnn.tasks.finetune import read_again, required_vocab
 from charrnn.tasks.score import TEXT_GIVEN, fit_piece
 from charrnn.text.files import hash_sources, open_sources
 from charrnn.text.kinds import inspect_sources
@@ -268,7 +268,7 @@ def _read_given(
         # Encoded piece by piece: ids take a quarter of the characters' room, or less.
         ids = [np.empty(0, vocab.dtype)]
         done = 0
-        for piece in pieces:
+        for piece in vocab.iter_settled(pieces):
             fitted = fit_piece(piece, vocab, request.unknown)
             lost = vocab.find_unknown(fitted.text)
             unseen.extend((done + lost - np.arange(len(lost))).tolist())  # no id for those before
@@ -422,7 +422,8 @@ def open_own_corpus(
             f"text, and its own text is not read so any more; train it again, or {hint}"
         )
     try:
-        corpus = open_corpus(locate_texts(paths), text, known=required_vocab(model.file))
+        config = read_again(model.file, text)
+        corpus = open_corpus(locate_texts(paths), config, known=required_vocab(model.file))
     except CorpusError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             missing = error.__cause__.filename

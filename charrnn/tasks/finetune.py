@@ -10,13 +10,13 @@ V = tokens of the model, W = tokens of the run; W − V are new.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from charrnn.checkpoint.model_file import Arrays, ModelFile
-from charrnn.config import ModelConfig
+from charrnn.config import ModelConfig, TextConfig
 from charrnn.data.labels import Labels
 from charrnn.errors import ConfigError
 from charrnn.text.vocab import Vocab
@@ -33,6 +33,7 @@ class InitialModel:
 
     step, corpus_sha256: of the model; None where its file has none. new_characters: sorted by code
     point. has_new_bytes: the run writes rare characters as bytes, which the model could not.
+    new_clusters: graphemes of several characters that the model could not write as one token.
     """
 
     model_name: str
@@ -40,6 +41,7 @@ class InitialModel:
     corpus_sha256: str | None
     new_characters: str
     has_new_bytes: bool
+    new_clusters: int = 0
 
     @classmethod
     def of(cls, name: str, model: ModelFile, vocab: Vocab) -> InitialModel:
@@ -50,6 +52,7 @@ class InitialModel:
             corpus_sha256=model.summary.get("corpus", {}).get("sha256"),
             new_characters="".join(sorted(set(vocab.alphabet) - set(model.vocab.alphabet))),
             has_new_bytes=vocab.has_bytes and not model.vocab.has_bytes,
+            new_clusters=len(vocab.clusters) - len(model.vocab.clusters),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -129,8 +132,18 @@ def _extend_labels(extended: Arrays, model: ModelFile, labels: Labels, initialis
 
 
 def required_vocab(last: ModelFile) -> Vocab | None:
-    """Return the vocabulary of a run that started from a model: its text may lack some of it.
+    """Return the vocabulary of a run whose text may lack some of it, or may be cut otherwise.
 
-    None for any other run, whose vocabulary is that of its text.
+    Such runs started from a model or have clusters. None for any other run, whose vocabulary is
+    that of its text.
     """
-    return last.vocab if "init_from" in last.summary else None
+    return last.vocab if "init_from" in last.summary or last.vocab.clusters else None
+
+
+def read_again(last: ModelFile | None, config: TextConfig) -> TextConfig:
+    """Return how the text of a model is read once more: its graphemes are known, none is sought.
+
+    Another version of Unicode would find others.
+    """
+    is_known = last is not None and config.unit == "grapheme"
+    return replace(config, unit="char") if is_known else config

@@ -18,7 +18,7 @@ from charrnn.tasks.eval_text import NamedModel, open_own_corpus
 from charrnn.text.files import open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_text, text_options
-from charrnn.text.vocab import END
+from charrnn.text.vocab import END, Vocab
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class OwnText:
         kind = self.corpus.record_kind
         mark = {"line": "\n", "document": self.config.document_end}.get(kind)
         if not mark or mark not in text:
-            return find_copies(text, self._learned, self.corpus.vocab, least)
-        found = find_copies(text.replace(mark, END), self._learned, self.corpus.vocab, least)
+            return find_copies(text, *self._in_characters, least)
+        found = find_copies(text.replace(mark, END), *self._in_characters, least)
         # Where each character, and the end of the text, stands in the text with its marks.
         sizes = [len(mark) if char == END else 1 for char in found.text]
         places = [0, *accumulate(sizes)]
@@ -95,6 +95,15 @@ class OwnText:
     @cached_property
     def _learned(self) -> SuffixArray:
         return SuffixArray(self.corpus.train)  # not of the held-out part, which is not learned
+
+    @cached_property
+    def _in_characters(self) -> tuple[SuffixArray, Vocab]:
+        """What the model learned from in ids that are no clusters, and their vocabulary."""
+        vocab = self.corpus.vocab
+        if not vocab.clusters:
+            return self._learned, vocab
+        plain = replace(vocab, clusters=())
+        return SuffixArray(plain.encode(vocab.decode(self.corpus.train))), plain
 
 
 def open_own_text(name: str, file: ModelFile) -> OwnText:

@@ -6,10 +6,12 @@ step-N.safetensors the weights; resolved.toml all settings in force, chosen ones
 loop hands every report to `record` before anybody sees it.
 """
 
+import math
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -27,6 +29,7 @@ from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
 
 _MACHINE = ("device", "precision", "threads")
+_MEASURED_TOKENS = 10_000_000  # of the held-out text: as many as the last evaluation scores
 _SAMPLE_CHARS = 240  # three lines of a terminal
 _MOST_RECORDS = 20
 
@@ -45,7 +48,8 @@ class RunFinished:
 
     baselines_bpc: empty where the run was stopped, or the held-out text, of val_chars characters,
     is too short. classification: how well labels are named, by column, as the model file has it;
-    empty without labels, or where the run was stopped.
+    empty without labels, or where the run was stopped. bytes_per_char: of the
+    held-out text in UTF-8; NaN without one.
     """
 
     run: RunFolder
@@ -53,6 +57,7 @@ class RunFinished:
     baselines_bpc: dict[str, float]
     val_chars: int
     classification: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bytes_per_char: float = math.nan
 
 
 class Recorder:
@@ -91,7 +96,15 @@ class Recorder:
             found = self._complete_best(self.run, report) if is_over else {}
             baselines = found.get("baselines_bpc", {})
             named = found.get("classification", {})
-            yield RunFinished(self.run, report, baselines, self._corpus.val_chars, named)
+            sizes = (self._corpus.val_chars, named, self._bytes_per_char)
+            yield RunFinished(self.run, report, baselines, *sizes)
+
+    @cached_property
+    def _bytes_per_char(self) -> float:
+        """The UTF-8 bytes that a held-out character takes; NaN without one."""
+        vocab = self._corpus.vocab
+        ids = self._corpus.val[:_MEASURED_TOKENS]
+        return vocab.count_bytes(ids) / (vocab.count_characters(ids) or math.nan)
 
     def _write(self, run: RunFolder, report: reports.Report) -> None:
         if isinstance(report, Length):
@@ -127,7 +140,8 @@ class Recorder:
         baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
         by_source = report.best_val_by_source_nats
-        figures = _val_figures(report.best_val_nats, report.best_val_windowed_nats) | {
+        losses = (report.best_val_nats, report.best_val_windowed_nats)
+        figures = _val_figures(*losses, self._bytes_per_char) | {
             "val_end_nats": report.best_val_end_nats,
             "val_unlabelled_nats": report.best_val_unlabelled_nats,
             **({"val_by_source_nats": by_source} if by_source else {}),
@@ -245,7 +259,7 @@ class Recorder:
         corpus = self._corpus
         return {
             "step": step,
-            **_val_figures(val_nats, None),
+            **_val_figures(val_nats, None, self._bytes_per_char),
             **{key: report[key] for key in ("train_nats", "chars_seen", "elapsed_seconds")},
             "corpus": {
                 "name": corpus.name,
@@ -256,6 +270,7 @@ class Recorder:
                 "held_out": corpus.held_out,
                 **({"record_kind": corpus.record_kind} if corpus.record_kind else {}),
                 **({"test_chars": corpus.test_chars} if corpus.test_chars else {}),
+                **({"is_utf8": corpus.is_utf8} if corpus.vocab.is_binary else {}),
             },
             "settings": self._request.settings,
             "resolved": self._resolved(),
@@ -285,10 +300,14 @@ def _sample_text(model: Model) -> str:
     return "\n".join(records)
 
 
-def _val_figures(carried_nats: float | None, windowed_nats: float | None) -> dict[str, Any]:
-    """Return the held-out loss by both protocols, in nats and in bits per character."""
+def _val_figures(
+    carried_nats: float | None, windowed_nats: float | None, bytes_per_char: float
+) -> dict[str, Any]:
+    """Return the held-out loss by both protocols: nats, bits per character and per byte."""
     figures: dict[str, float | None] = {}
     for name, nats in (("val", carried_nats), ("val_windowed", windowed_nats)):
         figures[f"{name}_nats"] = nats
         figures[f"{name}_bpc"] = None if nats is None else bits_per_char(nats)
+    bits = figures["val_bpc"]
+    figures["val_bits_per_byte"] = None if bits is None else bits / bytes_per_char
     return figures

@@ -32,7 +32,7 @@ from charrnn.errors import (
 )
 from charrnn.storage import check_room
 from charrnn.tasks import train_request
-from charrnn.tasks.finetune import InitialModel, extend_weights
+from charrnn.tasks.finetune import InitialModel, extend_weights, read_again
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
@@ -177,11 +177,12 @@ def _resolve_request(
 
 def open_text(request: TrainRequest) -> Corpus:
     """Return the text of a run; where a resumed one does not find it, say how to name it."""
+    config = read_again(request.last, request.text)
     if not request.corpus_paths:
-        return corpus_from_text(request.given_texts, request.text, known=request.known_vocab)
+        return corpus_from_text(request.given_texts, config, known=request.known_vocab)
     try:
         paths = locate_texts(request.corpus_paths)
-        return open_corpus(paths, request.text, known=request.known_vocab)
+        return open_corpus(paths, config, known=request.known_vocab)
     except CorpusError as error:
         missing = error.__cause__
         if request.resumed is None or not isinstance(missing, FileNotFoundError):

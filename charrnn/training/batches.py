@@ -156,9 +156,10 @@ class Batches:
         """Return the window at `cursor`, as tensors, and how many characters its targets are."""
         lanes = self._lanes
         chars = lanes.batch_size * lanes.seq_len
-        if self._text is None or self._vocab.has_bytes:
+        is_counted = not self._vocab.is_one_to_one
+        if self._text is None or is_counted:
             window = lanes.read(cursor)
-            if self._vocab.has_bytes:  # several tokens may write one character
+            if is_counted:
                 chars = self._vocab.count_characters(window.targets.ravel())
         if self._text is not None:
             block = cut(self._text, *lanes.position(cursor), lanes.batch_size, lanes.seq_len)

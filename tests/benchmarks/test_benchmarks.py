@@ -6,14 +6,17 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TrainConfig
 from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.errors import ConfigError, StorageError
+from charrnn.text.vocab import Vocab
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -23,6 +26,7 @@ import plot
 import rows as rows_module
 import runs as runs_module
 import search
+import units
 from rows import Run, complete, make_run, measure
 from runs import RunFailedError, as_options, train
 from table import Table
@@ -387,3 +391,21 @@ def test_the_picture_places_more_time_to_the_right_and_less_loss_below() -> None
     assert x2 > x1
     assert y2 > y1  # SVG counts from the top
     assert plot.draw([(5.0, 1.9), (60.0, 1.5)]).count("<circle") == 3
+
+
+def test_units_are_compared_in_the_same_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Callable[..., ModelFile]
+) -> None:
+    corpus = {"train_chars": 2000}
+    summary = {"step": 7, "val_bpc": 1.25, "val_bits_per_byte": 0.75, "corpus": corpus}
+    vocab = Vocab("\n ab", clusters=("ab",))
+    model = replace(make_model(), summary=summary, vocab=vocab)
+    monkeypatch.setattr(units, "train", lambda *_: model)
+    path = tmp_path / "text.txt"
+    path.write_text("abab a\n" * 10)
+
+    (row,) = units.measure(str(path), ["grapheme"], "2s", 1)
+
+    tokens = round(2000 * 5 / 7)
+    assert row == ("text.txt", "grapheme", tokens, 5, 1, 7, "1.2500", "0.7500")
+    assert len(row) == len(units.COLUMNS)

@@ -87,16 +87,17 @@ def test_info_tells_a_person_ten_things(
 
     assert [line.split("  ")[0] for line in lines] == [
         *("model", "text", "alphabet", "trained", "settings", "score"),
-        *(lines[6], "file", "to continue"),
+        *(lines[6], lines[7], "file", "to continue"),
     ]
     assert lines[0].endswith("lstm, 1 layer of 8 units, 661 parameters")
     assert lines[1].endswith("book: 1,350 characters, 150 more held out")
     assert re.search(r"6 steps in 0:0\d, 1\.\d epochs", lines[3])
     assert re.search(r"\d\.\d{3} bits per character on text it never saw$", lines[5])
-    assert re.match(r"a choice of [345]\.\d characters \(English prose: letters at 3", lines[6])
+    assert re.match(r"(\d\.\d{3}) nats per character, \d\.\d{3} bits per byte$", lines[6])
+    assert re.match(r"a choice of [345]\.\d characters \(English prose: letters at 3", lines[7])
     path = Path("checkpoints", "book", "best.safetensors")
-    assert re.search(rf"{path} \([\d.]+ kB, saved 20\d\d-\d\d-\d\d \d\d:\d\d\)$", lines[7])
-    assert "finished; charrnn train --resume book with a longer --budget" in lines[8]
+    assert re.search(rf"{path} \([\d.]+ kB, saved 20\d\d-\d\d-\d\d \d\d:\d\d\)$", lines[8])
+    assert "finished; charrnn train --resume book with a longer --budget" in lines[9]
 
 
 def test_info_shows_the_settings_that_were_in_force(

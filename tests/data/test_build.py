@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from charrnn.data.corpus import Corpus, open_corpus
 from charrnn.data.encode import run_job, split_sources
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.errors import CorpusError
+from charrnn.text.clusters import MAX_CLUSTER
 from charrnn.text.files import Source, hash_sources
 from charrnn.text.reader import iter_text, text_options
 from charrnn.text.vocab import CODE_POINTS, END, Ids, Vocab, code_points
@@ -145,6 +148,73 @@ def test_characters_are_counted_from_marks_as_from_all_ids(
     assert corpus.train_chars == corpus.vocab.count_characters(corpus.train)
     assert corpus.val_chars == corpus.vocab.count_characters(corpus.val)
     assert corpus.chars == len(text)
+
+
+PARTS_OF_GRAPHEMES = [
+    "a",
+    "e",
+    "\u0301",
+    "क",
+    "्",
+    "ष",
+    "\U0001f1e9",
+    "\U0001f1ea",
+    "\u200d",
+    "😀",
+    "\n",
+]
+GRAPHEME_TEXTS = st.lists(
+    st.text(st.sampled_from(PARTS_OF_GRAPHEMES), max_size=30), min_size=1, max_size=3
+)
+
+
+@given(
+    texts=GRAPHEME_TEXTS,
+    held_out=GRAPHEME_TEXTS,
+    is_running=st.booleans(),
+    min_count=st.integers(1, 2),
+    chunk=st.integers(1, 7),
+)
+def test_graphemes_cut_anywhere_have_the_ids_of_the_whole(
+    write: Write,
+    tmp_path_factory: pytest.TempPathFactory,
+    texts: list[str],
+    held_out: list[str],
+    is_running: bool,
+    min_count: int,
+    chunk: int,
+) -> None:
+    pytest.importorskip("regex")
+    config = TextConfig(unit="grapheme", lines=not is_running, min_count=min_count)
+    sources = write(*[b"a\n" + text.encode() for text in texts + held_out])
+    train = sources[: len(texts)]
+    val = sources[len(texts) :]
+    with small_parts(9, chunk):
+        built = build_ids(
+            tmp_path_factory.mktemp("ids") / "own", {"train": train, "val": val}, config
+        )
+
+    vocab = Vocab.from_json(json.loads(built["about.json"])["vocab"])
+    counts = regex_counts([*texts, *held_out])
+    assert set(vocab.clusters) == {each for each, n in counts.items() if n >= min_count}
+    for name, some in (("train", texts), ("val", held_out)):
+        lines = [line for text in some for line in f"a\n{text}".split("\n") if line.strip()]
+        joined = "".join("a\n" + text + "\n" * (text[-1:] not in ("", "\n")) for text in some[:-1])
+        whole = joined + "a\n" + some[-1]
+        if not is_running:
+            whole = END + "".join(line + END for line in lines)
+        ids = np.frombuffer(built[f"{name}.ids"], vocab.dtype)
+        assert ids.tolist() == vocab.encode(whole).tolist()
+        marks = np.frombuffer(built.get(f"{name}.marks", b""), "<i8").reshape(-1, 2)
+        for tokens, chars in marks.tolist():
+            assert vocab.count_characters(ids[:tokens]) == chars
+
+
+def regex_counts(texts: list[str]) -> Counter[str]:
+    """Count clusters line by line, with no care for the memory."""
+    lines = [line for text in texts for line in text.split("\n")]
+    found = [each for line in lines for each in import_module("regex").findall(r"\X", line)]
+    return Counter(each for each in found if 1 < len(each) <= MAX_CLUSTER)
 
 
 def test_opening_ids_with_bytes_skips_most_of_them(

@@ -718,3 +718,49 @@ def test_an_empty_held_out_file_is_refused(book: Path, tmp_path: Path) -> None:
 def test_a_mark_in_capitals_is_refused_where_a_text_is_read_in_small_letters() -> None:
     with pytest.raises(ConfigError, match="'END', which becomes 'end' when a text is read"):
         TextConfig(document_end="END", lowercase=True)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_graphemes_in_memory_are_those_of_the_file(tmp_path: Path, lines: bool) -> None:
+    pytest.importorskip("regex")
+    text = "".join(f"{i} नमस्ते e\u0301 👍🏽\n" for i in range(20))
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    config = TextConfig(unit="grapheme", lines=lines)
+
+    read = open_corpus([str(path)], config)
+    given = corpus_from_text(text, config)
+
+    assert read.vocab == given.vocab
+    assert "e\u0301" in read.vocab.clusters
+    assert read.train.tolist() == given.train.tolist()
+    assert (read.train_chars, read.val_chars) == (given.train_chars, given.val_chars)
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_utf8"),
+    [
+        (b"plain\n" * 9, True),
+        ("né€😀\n".encode() * 9, True),
+        (b"\xe9t\xe9\n" * 9, False),
+        ("né".encode() * 9 + b"\xc3", False),
+        (b"\xed\xa0\x80" * 9, False),
+    ],
+)
+@pytest.mark.parametrize("files", [False, True])
+def test_bytes_that_are_text_are_known(
+    tmp_path: Path, raw: bytes, is_utf8: bool, files: bool
+) -> None:
+    names = [tmp_path / f"{i}.bin" for i in range(20)]
+    for i, path in enumerate(names):
+        path.write_bytes(bytes([65 + i]) + raw)
+    config = TextConfig(unit="byte", files=files)
+    texts = [path.read_bytes().decode("ascii", "surrogateescape") for path in names]
+
+    assert open_corpus(list(map(str, names)), config).is_utf8 == is_utf8
+    assert open_corpus(list(map(str, names)), config).is_utf8 == is_utf8  # from the cache
+    assert corpus_from_text(texts, config).is_utf8 == is_utf8
+
+
+def test_a_text_that_is_read_as_characters_says_nothing_of_bytes() -> None:
+    assert not corpus_from_text("plain\n" * 90).is_utf8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from charrnn.errors import VocabError
-from charrnn.text.vocab import StreamDecoder, Vocab
+from charrnn.text.vocab import END, StreamDecoder, Vocab
 
 FEW = st.characters(codec="utf-8") | st.sampled_from("ab é中\U0001f600")
 TEXTS = st.text(FEW)
@@ -271,3 +272,141 @@ def test_a_vocabulary_comes_back_from_json(text: str, min_count: int) -> None:
 def test_json_that_is_no_vocabulary_is_refused(data: object) -> None:
     with pytest.raises(VocabError):
         Vocab.from_json(data)
+
+
+# Clusters: tokens of several characters
+
+CLUSTERS = st.sets(st.text("abc", min_size=2, max_size=5), min_size=1, max_size=8)
+OF_ABC = st.text("aabbccd\né" + END, max_size=40)
+
+
+def with_clusters(clusters: set[str], *, has_bytes: bool = True) -> Vocab:
+    """Return a vocabulary of a few letters and these clusters, with ends of records."""
+    return Vocab("\nabcd", has_bytes, has_end=True, clusters=tuple(sorted(clusters)))
+
+
+def cut_by_hand(text: str, clusters: set[str]) -> list[str]:
+    """Cut a text from the left, each time by the longest cluster that it begins with."""
+    pieces = []
+    while text:
+        fitting = [each for each in clusters if text.startswith(each)]
+        pieces.append(max(fitting, key=len, default=text[0]))
+        text = text[len(pieces[-1]) :]
+    return pieces
+
+
+@given(OF_ABC, CLUSTERS)
+def test_a_text_comes_back_from_clusters(text: str, clusters: set[str]) -> None:
+    vocab = with_clusters(clusters)
+    ids = vocab.encode(text)
+
+    assert vocab.decode(ids) == text
+    assert stream(vocab, ids.tolist()) == text
+
+
+@given(OF_ABC, CLUSTERS)
+@example("abcd", {"ab", "abc", "cd"})
+@example("abcabc", {"bca", "ab"})
+def test_the_longest_cluster_is_taken_from_the_left(text: str, clusters: set[str]) -> None:
+    vocab = with_clusters(clusters)
+    named = [vocab.name_of(token) for token in vocab.encode(text).tolist()]
+    names = {END: ["<end>"], "é": ["<C3>", "<A9>"]}
+
+    pieces = cut_by_hand(text, clusters)
+    assert named == [name for piece in pieces for name in names.get(piece, [piece])]
+
+
+@given(OF_ABC, CLUSTERS, st.lists(st.integers(0, 40)))
+def test_a_text_in_pieces_has_the_ids_of_the_whole(
+    text: str, clusters: set[str], cuts: list[int]
+) -> None:
+    vocab = with_clusters(clusters)
+    edges = [0, *sorted(cuts), len(text)]
+    pieces = [text[start:end] for start, end in pairwise(edges)]
+    settled = list(vocab.iter_settled(pieces))
+
+    assert "".join(settled) == text
+    ids = [token for piece in settled for token in vocab.encode(piece).tolist()]
+    assert ids == vocab.encode(text).tolist()
+
+
+def test_no_more_is_held_back_than_a_cluster_may_still_take() -> None:
+    vocab = with_clusters({"abcd", "dd"})
+
+    assert vocab.settled("aaaaaabc") == len("aaaaa")
+    assert vocab.settled("ab\nab") == len("ab\n")
+    assert vocab.settled("aaaadd") == len("aaa")
+
+
+@given(OF_ABC, CLUSTERS)
+def test_the_characters_and_bytes_of_clusters_are_those_of_their_text(
+    text: str, clusters: set[str]
+) -> None:
+    vocab = with_clusters(clusters)
+    ids = vocab.encode(text)
+
+    assert vocab.count_characters(ids) == len(text)
+    assert vocab.count_bytes(ids) == len(text.replace(END, "|").encode())
+
+
+@given(OF_ABC, CLUSTERS)
+def test_the_tokens_of_the_first_characters_write_them(text: str, clusters: set[str]) -> None:
+    vocab = with_clusters(clusters)
+    ids = vocab.encode(text)
+    numbers = list(range(len(text) + 1))
+
+    for number, tokens in zip(numbers, vocab.tokens_of(ids, numbers).tolist(), strict=True):
+        assert vocab.decode(ids[:tokens]).startswith(text[:number])
+        assert number == 0 or not vocab.decode(ids[: tokens - 1]).startswith(text[:number])
+    starts = vocab.token_starts(ids).tolist()
+    assert len(starts) == len(text) + 1
+    assert starts[-1] == len(ids)
+
+
+@given(CLUSTERS, CLUSTERS, OF_ABC)
+def test_clusters_mean_the_same_by_their_ids_in_a_union(
+    own: set[str], others: set[str], text: str
+) -> None:
+    vocab = with_clusters(own)
+    union = vocab.union(with_clusters(others))
+
+    assert set(union.clusters) == own | others
+    assert union.decode(vocab.ids_in(union)[vocab.encode(text)]) == text
+
+
+@given(CLUSTERS, st.booleans())
+def test_clusters_come_back_from_json(clusters: set[str], has_bytes: bool) -> None:
+    vocab = with_clusters(clusters, has_bytes=has_bytes)
+
+    assert Vocab.from_json(json.loads(json.dumps(vocab.to_json()))) == vocab
+    assert vocab.end == vocab.size - 1
+
+
+def test_a_vocabulary_without_clusters_does_not_mention_them() -> None:
+    assert "clusters" not in Vocab("ab").to_json()
+
+
+@pytest.mark.parametrize(
+    ("clusters", "message"),
+    [
+        (("b", "ba"), "fewer than 2"),
+        (("ba", "ab"), "not sorted"),
+        (("ab", "ab"), "twice"),
+        (("ac",), "not in the alphabet"),
+        (("a\n",), "newline"),
+        (("ab" * 17,), "more than 32"),
+    ],
+)
+def test_clusters_that_no_text_could_be_cut_by_are_refused(
+    clusters: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(VocabError, match=message):
+        Vocab("\nab", clusters=clusters)
+
+
+def test_clusters_rarer_than_min_count_fall_to_their_characters() -> None:
+    text = "abab" + "cc" * 3 + "a" * 3
+    counts = np.bincount(np.frombuffer(text.encode("utf-32-le"), "<u4"), minlength=0x110000)
+    vocab = Vocab.from_counts(counts, 3, clusters={"ab": 2, "cc": 3})
+
+    assert (vocab.alphabet, vocab.clusters) == ("ac", ("cc",))

@@ -188,7 +188,7 @@ def sample_record(
     """Return what JSON holds of a text, without its prompt."""
     record: dict[str, Any] = {
         "index": sample.index,
-        "text": sample.text,
+        "text": readable(sample.text),
         "stopped_by": sample.stopped_by,
         "bpc": round(sample.bpc, _DECIMALS),
     }
@@ -207,6 +207,11 @@ def sample_record(
             for char, cost in zip(chars, sample.costs, strict=True)
         ]
     return without_nan(record)
+
+
+def readable(text: str) -> str:
+    """Return the text of a model of bytes with characters, where its bytes are valid UTF-8."""
+    return to_bytes(text).decode("utf-8", "surrogateescape")
 
 
 def _logprob(nats: float) -> float:

@@ -266,10 +266,15 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
         line = f"starting from the weights of {initial.model_name}"
         if new := initial.new_characters:
             more = " …" if len(new) > _MAX_NEW_CHARACTERS else ""
-            are = "is" if len(new) == 1 else "are"
-            line += f"; {counted(len(new), 'character')} {are} new to it: "
+            line += f"; {counted(len(new), 'character')} {_be(len(new))} new to it: "
             line += f"{new[:_MAX_NEW_CHARACTERS]!r}{more}"
+        if count := initial.new_clusters:
+            line += f"; {counted(count, 'grapheme')} of several characters {_be(count)} new to it"
         yield line + ("; so are the bytes of rare characters" if initial.has_new_bytes else "")
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _describe_incident(incident: Incident) -> str:

@@ -16,6 +16,7 @@ from charrnn.cli.formatting import (
     describe_loss,
     describe_sources,
     format_duration,
+    format_loss,
     one_line,
 )
 from charrnn.cli.inputs import name_for_shell
@@ -53,11 +54,10 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
     has_test = opened is not None and len(opened.corpus.test) > 0
     if finished.best_val_nats is not None:
         part = "the validation part, which chose it" if has_test else "text it never saw"
-        show_line(
-            console,
-            f"best model (step {finished.best_step:,}): "
-            f"{bits_per_char(finished.best_val_nats):.3f} bits per character on {part}",
-        )
+        nats = finished.best_val_nats
+        loss = f"{bits_per_char(nats):.3f} bits per character on {part}"
+        show_line(console, f"best model (step {finished.best_step:,}): {loss}")
+        show_line(console, format_loss(nats, bits_per_char(nats) / report.bytes_per_char))
         alphabet = opened.corpus.vocab.alphabet if opened else ""
         show_line(console, describe_loss(finished.best_val_nats, alphabet))
     if finished.reason != "stopped":  # a run that may continue is not judged

@@ -58,7 +58,8 @@ class Transitions(NamedTuple):
 class Automaton:
     """What an NFA matches, over the allowed ids (V,).
 
-    class_of: the class of each id (V,). costs: the characters that each id adds, 0 or 1 (V,).
+    class_of: the class of each id (V,). costs: the characters that each id adds (V,): 0 or 1, or
+    those of a cluster.
 
     Raises:
         ConfigError: the pattern is too large.
@@ -69,6 +70,7 @@ class Automaton:
         alphabet = make_alphabet(sets, vocab, is_allowed, nfa.has_guards)
         self._edges, self._is_final = _resolve(nfa, alphabet)
         self._distances = _distances(self._edges, self._is_final, alphabet.costs)
+        self._spelled = _add_clusters(alphabet, vocab, is_allowed)
         self._class_costs = alphabet.costs
         self._classes = alphabet.class_of
         self.class_of: list[int] = alphabet.class_of.tolist()
@@ -125,6 +127,9 @@ class Automaton:
         for state in states:
             for taken, targets in self._edges[state].items():
                 reached.setdefault(taken, set()).update(targets)
+        for taken, classes in self._spelled.items():
+            if spelled := self._follow(states, classes):
+                reached[taken] = spelled
         alive: dict[int, tuple[float, States]] = {}
         for taken, targets in reached.items():
             kept = frozenset(each for each in targets if self._distances[each] < math.inf)
@@ -134,6 +139,13 @@ class Automaton:
         needs = [need for need, _ in alive.values()]
         is_complete = any(self._is_final[state] for state in states)
         return Transitions(is_complete, alive, min(needs, default=math.inf), max(needs, default=0))
+
+    def _follow(self, states: States, classes: Iterable[int]) -> set[int]:
+        """Return the states after an id of each class, one after the other."""
+        found = set(states)
+        for taken in classes:
+            found = {each for state in found for each in self._edges[state].get(taken, ())}
+        return found
 
 
 def _resolve(nfa: NFA, alphabet: Alphabet) -> tuple[Edges, list[bool]]:
@@ -273,6 +285,21 @@ def make_alphabet(
                 kinds = kinds_of(char) if has_guards else (PLAIN,)
                 spellings += [Spelling(kind, byte_classes) for kind in kinds]
     return alphabet
+
+
+def _add_clusters(
+    alphabet: Alphabet, vocab: Vocab, is_allowed: AllowedTokens
+) -> dict[int, tuple[int, ...]]:
+    """Give clusters of the same classes of characters a class; return those characters' classes."""
+    id_of = {char: i for i, char in enumerate(vocab.alphabet)}
+    class_of: dict[tuple[int, ...], int] = {}
+    for token, cluster in enumerate(vocab.clusters, vocab.first_cluster):
+        classes = tuple(int(alphabet.class_of[id_of[char]]) for char in cluster)
+        if is_allowed[token] and NO_CLASS not in classes:
+            if classes not in class_of:
+                class_of[classes] = alphabet.add_class(len(classes))
+            alphabet.class_of[token] = class_of[classes]
+    return {number: classes for classes, number in class_of.items()}
 
 
 @lru_cache(maxsize=4096)

@@ -45,6 +45,8 @@ class BalancedBrackets:
         chars = vocab.alphabet + "".join(map(chr, range(0x80 * vocab.has_bytes)))
         written = {char for char, each in zip(chars, is_allowed, strict=False) if each}
         self._closer_of = {pair[0]: pair[1] for pair in _PAIRS if pair[1] in written}
+        # A longer token may open more, and needs more room.
+        self._most_spare = 2 * max(map(len, vocab.clusters), default=1)
         self._mask_of = lru_cache(_KEPT_MASKS)(self._make_mask)  # a few serve a whole text
 
     def initial_state(self, prompt: Ids) -> BracketState:
@@ -65,7 +67,7 @@ class BalancedBrackets:
 
     def mask(self, state: BracketState) -> NDArray[np.float32]:
         """Return −inf for each id after which the text could not end balanced (V,)."""
-        return self._mask_of(*_essence(state))[0]
+        return self._mask_of(*self._essence(state))[0]
 
     def advance(self, token: int, state: BracketState) -> BracketState | None:
         """Return the state after one more id; None where it is forbidden."""
@@ -80,7 +82,7 @@ class BalancedBrackets:
 
     def is_finished(self, state: BracketState) -> bool:
         """Return whether no id is allowed."""
-        return not self._mask_of(*_essence(state))[1]
+        return not self._mask_of(*self._essence(state))[1]
 
     def _make_mask(
         self, innermost: str, spare: int, pending: bytes
@@ -95,6 +97,11 @@ class BalancedBrackets:
         mask.setflags(write=False)  # one array for all texts
         return mask, any(is_allowed)
 
+    def _essence(self, state: BracketState) -> tuple[str, int, bytes]:
+        """Return what the mask depends on: innermost closers, spare characters, pending bytes."""
+        spare = min(state.remaining - len(state.closers), self._most_spare)  # more change nothing
+        return state.closers[-self._most_spare // 2 :], spare, state.pending
+
     def _after(self, closers: str, char: str, is_lenient: bool = False) -> str | None:
         """Return the closers after a character; None where it is forbidden, if not is_lenient."""
         if char == END and closers:
@@ -104,12 +111,6 @@ class BalancedBrackets:
         if char in self._closer_of:
             return closers + self._closer_of[char]
         return closers if is_lenient or char not in _MARKS else None  # lenient: of a prompt
-
-
-def _essence(state: BracketState) -> tuple[str, int, bytes]:
-    """Return what the mask depends on: the innermost closer, spare characters, pending bytes."""
-    spare = min(state.remaining - len(state.closers), 2)  # more than two make no difference
-    return state.closers[-1:], spare, state.pending
 
 
 def _count(pending: bytes) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.text.vocab import END, Ids, Vocab
+from charrnn.text.vocab import Ids, Vocab
 
 AllowedTokens = NDArray[np.bool_]  # (V,): the ids that are not banned
 
@@ -48,11 +48,9 @@ def decode_token(vocab: Vocab, pending: bytes, token: int) -> tuple[str, bytes]:
     >>> decode_token(Vocab("ab", has_bytes=True), bytes([0xC3]), 2 + 0xA9)
     ('é', b'')
     """
+    if text := vocab.text_of(token):
+        return pending.decode("utf-8", "replace") + text, b""
     byte = token - len(vocab.alphabet)
-    if token == vocab.end:
-        return pending.decode("utf-8", "replace") + END, b""
-    if byte < 0:
-        return pending.decode("utf-8", "replace") + vocab.alphabet[token], b""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(pending + bytes([byte]))
     return text, decoder.getstate()[0]

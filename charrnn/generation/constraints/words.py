@@ -181,6 +181,7 @@ class WordsConstraint:
         self._class_of = np.zeros(vocab.size, np.int64)
         self._class_of[: len(written)] = [self._find_class(char) for char in written]
         self._is_writable = self._find_writable(len(written))
+        self._clusters = self._classify_clusters()
         self._table_of = lru_cache(64)(self._make_table)
         self._mask_of = lru_cache(max(1, _KEPT_MASK_BYTES // (4 * vocab.size)))(self._make_mask)
         self._completions = lru_cache(1024)(self._find_completions)
@@ -192,8 +193,9 @@ class WordsConstraint:
         Raises:
             ConfigError: no text of the length that follows it has the words.
         """
-        end = self._vocab.decode(prompt[-4 * (self._longest + 2) :])[-self._longest - 1 :]
-        is_whole = len(prompt) <= self._longest
+        end = self._vocab.decode(prompt[-4 * (self._longest + 2) :])
+        is_whole = len(end) <= self._longest
+        end = end[-self._longest - 1 :]
         banned = self._banned.advance("", _EDGE) if is_whole else ""
         for char in end:
             banned = self._banned.advance(banned, char)
@@ -261,6 +263,8 @@ class WordsConstraint:
         after = self._walk(state, pending.decode("utf-8", "replace"))
         if after is not None:
             is_open = self._open_classes(after)[self._class_of]
+            for cluster, tokens in self._clusters.values():
+                is_open[tokens] = self._walk(after, cluster) is not None
         first_byte = len(self._vocab.alphabet)
         last_byte = first_byte + 0xFF
         for token in range(first_byte + 0x80, last_byte + 1) if self._vocab.has_bytes else ():
@@ -296,10 +300,18 @@ class WordsConstraint:
         is_writable[self._class_of[:count][self._is_allowed[:count]]] = True
         for i, char in enumerate(self._chars[:-2]):
             is_writable[i] |= bool(byte_ids(char, self._vocab, self._is_allowed))
-        others = self._is_allowed[count : self._vocab.size - self._vocab.has_end]
+        others = self._is_allowed[count : self._vocab.first_cluster]
         if others.any():  # bytes that write any other character
             is_writable[-2:] = True
         return is_writable
+
+    def _classify_clusters(self) -> dict[tuple[int, ...], tuple[str, list[int]]]:
+        """Return one of the clusters of the same classes, and the ids of all of them."""
+        found: dict[tuple[int, ...], tuple[str, list[int]]] = {}
+        for token, cluster in enumerate(self._vocab.clusters, self._vocab.first_cluster):
+            classes = tuple(map(self._find_class, cluster))
+            found.setdefault(classes, (cluster, []))[1].append(token)
+        return found
 
     def _find_completions(self, pending: bytes) -> list[int]:
         """Return the classes of characters that begin with these bytes of UTF-8."""

@@ -104,7 +104,7 @@ def fill(
         share = math.exp(log_prob / options.temperature - log_total)
         ids = result.ids_of(index)
         # From spans of tokens to spans of characters.
-        chars = np.append(0, vocab.starts_character[ids].cumsum()).tolist()
+        chars = np.append(0, vocab.char_widths[ids].cumsum()).tolist()
         filled = tuple((chars[start], chars[end]) for start, end in pattern.align(ids))
         text = vocab.decode(ids)
         if vocab.has_end:  # of lines, each but the last end is a newline of the text

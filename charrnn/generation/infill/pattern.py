@@ -151,10 +151,12 @@ def make_pattern(
 
 
 def _find_fillers(vocab: Vocab, config: FillConfig) -> NDArray[np.bool_]:
-    """Return which ids (V,) may fill: the characters of the alphabet that are not banned."""
+    """Return which ids (V,) may fill: the characters and clusters that are not banned."""
     bias = make_logit_bias(vocab, SampleConfig(only=config.only, ban=config.ban))
     is_filler = np.ones(vocab.size, np.bool_) if bias is None else bias == 0
-    is_filler[len(vocab.alphabet) :] = False  # a lone byte is not a character
+    is_filler[len(vocab.alphabet) : vocab.first_cluster] = False  # a lone byte is no character
+    if vocab.has_end:
+        is_filler[vocab.end] = False
     if config.line and not vocab.has_end:
         is_filler[vocab.encode("\n")] = False
     if not is_filler.any():

@@ -84,7 +84,7 @@ FINISHED = Finished(
     best_weights=WEIGHTS,
     snapshot=SNAPSHOT,
 )
-RUN_FINISHED = RunFinished(RUN, FINISHED, {"gzip": 3.0, "xz": 3.5}, 150)
+RUN_FINISHED = RunFinished(RUN, FINISHED, {"gzip": 3.0, "xz": 3.5}, 150, bytes_per_char=2.0)
 STOPPED = replace(
     FINISHED,
     reason="stopped",

@@ -406,16 +406,17 @@ def test_the_summary_says_how_good_the_best_model_is() -> None:
 
     assert lines[0] == "trained 200 steps in 1:15"
     assert lines[1] == ("best model (step 150): 2.250 bits per character on text it never saw")
-    assert lines[2] == (
+    assert lines[2] == "1.560 nats per character, 1.125 bits per byte"
+    assert lines[3] == (
         "a choice of 4.8 characters (English prose: letters at 3, words 2.3, grammar 1.6)"
     )
-    assert "model 2.25, gzip 3.00, xz 3.50; the model needs 25% less than gzip" in lines[3]
+    assert "model 2.25, gzip 3.00, xz 3.50; the model needs 25% less than gzip" in lines[4]
 
 
 def test_the_scale_of_english_is_not_shown_of_chinese() -> None:
     chinese = replace(OPENED, corpus=corpus_from_text("床前明月光，疑是地上霜。\n" * 9 + "Li Bai"))
 
-    assert as_lines(chinese, RUN_FINISHED)[3] == "a choice of 4.8 characters"
+    assert as_lines(chinese, RUN_FINISHED)[4] == "a choice of 4.8 characters"
 
 
 def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -> None:
@@ -425,12 +426,12 @@ def test_the_summary_compares_on_the_text_that_simpler_models_were_scored_on() -
 
     assert (
         "on the beginning of the held-out text: model 1.50, xz 2.00; the model needs 25%"
-        in (lines[3])
+        in (lines[4])
     )
 
 
 def test_the_summary_of_too_little_held_out_text_gives_no_verdict() -> None:
-    assert as_lines(RunFinished(RUN, FINISHED, {}, 150))[3:5] == [
+    assert as_lines(RunFinished(RUN, FINISHED, {}, 150))[4:6] == [
         "the held-out part is too short (150 characters) for a reliable score",
         f"model: {RUN.model}",
     ]
@@ -454,9 +455,9 @@ def test_a_summary_is_folded_on_a_screen_alone(
 def test_the_summary_of_a_run_that_got_worse_does_not_ask_for_more_steps() -> None:
     lines = as_lines(RunFinished(RUN, replace(FINISHED, got_worse=True), {"5-gram": 2.0}, 150))
 
-    assert lines[3].endswith("model 2.25, 5-gram 2.00; the 5-gram is better here")
-    assert lines[4].startswith("it overfits")
-    assert "training twice as long: no gain" in lines[5]
+    assert lines[4].endswith("model 2.25, 5-gram 2.00; the 5-gram is better here")
+    assert lines[5].startswith("it overfits")
+    assert "training twice as long: no gain" in lines[6]
 
 
 def test_a_run_that_was_stopped_before_it_was_evaluated_is_not_worth_sampling() -> None:
@@ -474,7 +475,7 @@ def test_a_stopped_run_is_not_judged() -> None:
     lines = as_lines(RunFinished(RUN, stopped, {}, 150))
 
     assert lines[1].startswith("best model (step 150): 2.250 bits per character")
-    assert lines[3].startswith("model: ")
+    assert lines[4].startswith("model: ")
 
 
 def test_a_command_can_be_pasted_into_a_shell() -> None:

@@ -125,3 +125,11 @@ def test_an_incident_stays_on_every_display(kind: type) -> None:
             shown.show(report)
 
     assert "step 1,234: the loss jumped from 1.50 to 5.25 bits per character" in stream.getvalue()
+
+
+def test_graphemes_that_are_new_to_the_first_model_are_counted() -> None:
+    initial = InitialModel("old", 5, None, "", has_new_bytes=False, new_clusters=2)
+    news = list(describe_news(replace(OPENED, initial_model=initial)))
+
+    said = "2 graphemes of several characters are new to it"
+    assert f"starting from the weights of old; {said}" in news
