@@ -105,6 +105,22 @@ def test_of_records_those_for_training_alone_come_several_times(settings: dict[s
     assert weighted.train_chars == len(weighted.train) - 1
 
 
+@pytest.mark.parametrize("split_by", ["tail", "blocks", "records"])
+def test_characters_of_several_code_points_come_again_as_they_are(split_by: str) -> None:
+    Path("letters.txt").write_text(LETTERS.replace("e", "e\u0301"), encoding="utf-8")
+    settings: dict[str, Any] = {"unit": "grapheme", "split": split_by}
+    plain = open_texts("book.txt", "letters.txt", **settings)
+    weighted = open_texts("book.txt", "letters.txt:3", **settings)
+
+    before, after = text_of(plain), text_of(weighted)
+    assert len(after) > len(weighted.train)  # a cluster is one token
+    assert after == 2 * before[before.index("De") :] + before
+    assert weighted.train_chars == weighted.vocab.count_characters(weighted.train)
+    assert_same(plain, weighted, "val")
+    assert weighted.val_source_ends == plain.val_source_ends
+    assert weighted.val_source_ends[-1] == len(weighted.val)
+
+
 def test_labels_follow_their_records() -> None:
     for folder in ("old", "new"):
         Path(folder).mkdir()
