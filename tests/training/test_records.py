@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.data.corpus import Corpus, corpus_from_text
@@ -90,3 +91,20 @@ def test_evaluations_count_each_end_as_one_character() -> None:
         map(len, corpus.vocab.decode(corpus.val).split("\U0010ffff"))
     ) + len(corpus.val_records)
     assert evaluation.val_nats == pytest.approx(np.log(corpus.vocab.size), abs=0.4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.filterwarnings("ignore:RNN module weights:UserWarning")
+def test_a_gpu_trains_on_records_as_a_cpu_does(cell: str, cuda_graph: bool) -> None:
+    corpus = make_labelled()
+    settings = SIZES | {"cell": cell, "steps": 12, "dropout": 0.0, "patience": 0}
+    on_cpu = last_snapshot([*train(corpus, TrainConfig(**settings, device="cpu"))])
+
+    config = TrainConfig(**settings, device="cuda", cuda_graph=cuda_graph)
+    on_gpu = last_snapshot([*train(corpus, config)])
+
+    for name, weight in on_cpu.weights.items():
+        np.testing.assert_allclose(on_gpu.weights[name], weight, atol=2e-3, err_msg=name)
+    np.testing.assert_array_equal(on_gpu.arrays["lanes.records"], on_cpu.arrays["lanes.records"])
