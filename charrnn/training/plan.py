@@ -44,7 +44,7 @@ _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
 _MANY_LABELS = 64
-_LABEL_SIZES = (16, 32)  # of few labels, and of many
+_LABEL_SIZES = (32, 64)  # of few labels, and of many
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each token of the vocabulary and 256 features
 
 
