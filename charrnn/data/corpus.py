@@ -48,7 +48,7 @@ from charrnn.text.reader import iter_joined, text_options
 from charrnn.text.vocab import Ids, Vocab
 
 CACHE_FORMAT = 4
-SPLIT_FORMAT = 3  # to be raised whenever `split` holds out another part
+SPLIT_FORMAT = 4  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.
 Marks = NDArray[np.int64]

@@ -141,7 +141,8 @@ def choose_records(
         return Split("none", "nothing (val_fraction is 0)", names, whole)
     if config.split in ("tail", "blocks"):
         file_ends = np.unique(file_ends[file_ends > 0])
-        is_single = len(file_ends) < 2
+        # Of files that are records no tail can be held out.
+        is_single = len(file_ends) < 2 or config.record_kind == "file"
         tenths = np.arange(1, BLOCKS + 1) * whole[0] // BLOCKS
         blocks = ends[-1:] if config.split == "tail" else tenths if is_single else file_ends
         parts = _tails_of_records(ends, blocks, shares)
@@ -159,14 +160,34 @@ def choose_records(
 
 
 def _tails_of_records(ends: Ints, blocks: Ints, shares: Shares) -> Parts:
-    """Return the part (R,) of each record, where the tail of each block is held out."""
+    """Return the part (R,) of each record, where the tail of each block is held out.
+
+    A record is in the part that its middle is in: one that is nearly a block would else be held out
+    for its end. Where that leaves a part empty, it has the last record that is free.
+
+    Raises:
+        CorpusError: there are fewer records than parts.
+    """
+    wanted = [part for part, share in ((TEST, shares.test), (VAL, shares.val)) if share]
+    if len(ends) <= len(wanted):
+        found = counted(len(ends), "record")
+        raise CorpusError(
+            f"the text has only {found} to hold out from; give more, or hold another file out with "
+            "--val-file"
+        )
     starts = np.concatenate([[0], blocks[:-1]])
     cuts = [shares.cuts(size) for size in (blocks - starts).tolist()]
     block = np.searchsorted(blocks, ends)
     val, test = (starts[block] + np.array(cut)[block] for cut in zip(*cuts, strict=True))
-    parts: Parts = (ends > val).astype(np.uint8) * VAL
-    parts[ends > test] = TEST
-    parts[0] = TRAIN  # of a single record nothing would be left
+    middles = ends - np.diff(ends, prepend=0) / 2
+    parts: Parts = (middles > val).astype(np.uint8) * VAL
+    parts[middles > test] = TEST
+    parts[0] = TRAIN
+    for part in wanted:
+        if part not in parts:
+            is_free = np.bincount(parts, minlength=len(PARTS))[parts] > 1
+            is_free[0] = False
+            parts[np.flatnonzero(is_free)[-1]] = part
     return parts
 
 

@@ -121,6 +121,31 @@ def test_a_pattern_that_matches_no_line_is_refused(tmp_path: Path) -> None:
         open_text(tmp_path, PLAY, label_regex="^(?P<who>[0-9]+)$")
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\n", "  "])
+@pytest.mark.parametrize("unit", ["char", "byte"])
+def test_a_prefix_ends_at_any_white_space_and_its_label_is_readable(
+    tmp_path: Path, space: str, unit: str
+) -> None:
+    text = f"§ weiß{space}a b--§ rot{space}c--d"
+    settings = {"document_end": "--", "label": "prefix", "label_prefix": "§ ", "unit": unit}
+    corpus = open_text(tmp_path, text, val_fraction=0, **settings)
+
+    assert records_of(corpus) == ["a b", "c", "d"]
+    assert corpus.labels.counts == {"label": {"rot": 1, "weiß": 1}}
+
+
+def test_a_prefix_that_all_words_begin_with_is_refused() -> None:
+    with pytest.raises(ConfigError, match="label_prefix is empty"):
+        TextConfig(lines=True, label="prefix", label_prefix="")
+
+
+def test_the_speakers_of_a_play_that_is_read_as_bytes_are_readable(tmp_path: Path) -> None:
+    play = "JÜRGEN:\nJa.\nANNA:\nNein.\n"
+    corpus = open_text(tmp_path, play, label_regex="^(?P<who>.+):$", unit="byte", val_fraction=0)
+
+    assert corpus.labels.counts == {"who": {"ANNA": 1, "JÜRGEN": 1}}
+
+
 # ── however the text is cut ──
 
 MARKS = st.text(st.sampled_from("a-\n"), min_size=1, max_size=3)
@@ -281,9 +306,53 @@ def test_blocks_are_the_tails_of_files(tmp_path: Path) -> None:
     assert all(line[2:] in NAMES[-30:] for line in val)
 
 
-def test_of_one_record_nothing_can_be_drawn() -> None:
-    with pytest.raises(CorpusError, match=r"only one record to draw from; give more, or hold"):
-        corpus_from_text(["the whole text"], TextConfig(files=True))
+def test_blocks_of_files_that_are_records_are_ten_parts_of_the_text(tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / f"{number:02}.txt").write_text(f"the text of file {number:02}")
+    corpus = open_corpus([str(tmp_path)], TextConfig(files=True, split="blocks"))
+    val = [int(record[-2:]) for record in records_of(corpus, "val")]
+
+    assert val == [5, 11, 17, 23, 29, 35, 41, 47, 53, 59]
+    assert corpus.held_out == "10 of 60 files, the last 10% of each of ten parts of the text"
+
+
+def test_a_long_record_is_not_held_out_for_its_end() -> None:
+    texts = [f"a{number}\n" + "b" * 300 for number in range(5)] + ["c\nd\ne"]
+    corpus = corpus_from_text(texts, TextConfig(lines=True, split="blocks"))
+
+    assert records_of(corpus, "val") == ["e"]
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=3, max_size=8),
+    st.sampled_from([(0.1, 0.0), (0.1, 0.1), (0.5, 0.2), (0.0, 0.3)]),
+    st.sampled_from(["tail", "blocks"]),
+)
+def test_no_part_that_is_asked_for_is_empty(
+    lengths: list[int], shares: tuple[float, float], split: str
+) -> None:
+    text = "\n".join("ab"[i % 2] * length for i, length in enumerate(lengths))
+    val, test = shares
+    config = TextConfig(lines=True, split=split, val_fraction=val, test_fraction=test)
+    corpus = corpus_from_text(text, config)
+    parts = {part: records_of(corpus, part) for part in PARTS[: 3 if test else 2]}
+
+    assert sorted(chain.from_iterable(parts.values())) == sorted(text.split("\n"))
+    assert parts["train"][0] == text.split("\n")[0]
+    assert bool(parts["val"]) == bool(val)
+    assert bool(parts.get("test")) == bool(test)
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("auto", "only one record to draw from; give more, or hold"),
+        ("tail", "only 1 record to hold out from; give more, or hold"),
+    ],
+)
+def test_of_one_record_nothing_can_be_held_out(split: str, words: str) -> None:
+    with pytest.raises(CorpusError, match=words):
+        corpus_from_text(["the whole text"], TextConfig(files=True, split=split))
 
 
 def test_a_held_out_file_is_read_alike_with_the_labels_of_the_corpus(tmp_path: Path) -> None:
