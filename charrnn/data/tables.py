@@ -21,7 +21,8 @@ MAX_FIELD_CHARS = 1 << 24
 _LAYOUTS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _SHOWN_COLUMNS = 20
-_BYTE_ORDER_MARK = "\ufeff".encode().decode("ascii", "surrogateescape")  # where bytes are read
+_BYTE_ORDER_MARKS = ("\ufeff", "\ufeff".encode().decode("ascii", "surrogateescape"))
+"""Of a text in memory, and of a file that is read as bytes."""
 
 Take = Callable[[Any], list[str | None]]  # a row's text, labels and group
 Row = tuple[str, tuple[str, ...], str]  # text, labels, group
@@ -82,23 +83,31 @@ def find_layout(name: str, layout: str) -> str:
     """
     if layout != "auto":
         return layout
+    found = layout_of_name(name)
+    if found is None:
+        raise ConfigError(
+            f"the name of {name} does not say how its columns are laid out; let it end in .csv, "
+            ".tsv or .jsonl, or give --format"
+        )
+    return found
+
+
+def layout_of_name(name: str) -> str | None:
+    """Return how a table of that name is laid out; None where the name does not say."""
     path = PurePath(name)
     suffix = (PurePath(path.stem) if path.suffix.lower() in _PACKED else path).suffix.lower()
-    if suffix not in _LAYOUTS:
-        raise ConfigError(
-            f"the name of {name} does not say how its columns are laid out; give --format csv, "
-            "tsv or jsonl"
-        )
-    return _LAYOUTS[suffix]
+    return _LAYOUTS.get(suffix)
 
 
 def _iter_lines(pieces: Iterable[str]) -> Iterator[str]:
     """Yield lines with their newlines; str.splitlines would cut at others too."""
     held: list[str] = []
-    mark = _BYTE_ORDER_MARK
+    marks = _BYTE_ORDER_MARKS
     for piece in pieces:
-        first, newline, more = piece.removeprefix(mark).partition("\n")
-        mark = ""
+        for mark in marks:
+            piece = piece.removeprefix(mark)
+        marks = ()
+        first, newline, more = piece.partition("\n")
         held.append(first)
         if newline:
             *lines, rest = more.split("\n")

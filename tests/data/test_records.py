@@ -441,6 +441,13 @@ def test_texts_in_memory_are_speeches_and_rows_too() -> None:
         corpus_from_text("a\nb", TextConfig(lines=True, label="file"))
 
 
+def test_texts_that_are_cut_otherwise_are_other_records() -> None:
+    config = TextConfig(files=True, val_fraction=0)
+    first, second = (corpus_from_text(texts, config) for texts in (["ab", "c"], ["a", "bc"]))
+
+    assert first.sha256 != second.sha256
+
+
 @pytest.mark.parametrize("split", ["records", "tail"])
 def test_the_split_of_texts_in_memory_is_that_of_their_file(tmp_path: Path, split: str) -> None:
     config = TextConfig(lines=True, split=split, test_fraction=0.1)
@@ -451,6 +458,23 @@ def test_the_split_of_texts_in_memory_is_that_of_their_file(tmp_path: Path, spli
         assert getattr(in_memory, part).tolist() == getattr(of_file, part).tolist()
         assert records_of(in_memory, part) == records_of(of_file, part)
     assert in_memory.held_out == of_file.held_out
+
+
+def test_the_folder_of_a_held_out_file_is_its_label_wherever_it_is_now(tmp_path: Path) -> None:
+    for folder, text in (("a", "p"), ("b", "q")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.txt").write_text(text)
+    own = [str(tmp_path / folder) for folder in "ab"]
+    rows = []
+    for name in ("val", "a"):
+        path = tmp_path / "held" / name / "x.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+        corpus = open_corpus(own, TextConfig(files=True, label="folder", val_file=str(path)))
+        assert corpus.val_records is not None
+        rows += corpus.val_records.labels.tolist()
+
+    assert rows == [[0], [1]]  # not known, then that of folder a
 
 
 # ── parts together ──

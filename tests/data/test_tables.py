@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.data import tables
-from charrnn.data.corpus import Corpus, open_corpus
+from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
 from charrnn.data.tables import find_layout
 from charrnn.errors import ConfigError, CorpusError
 from tests.data.test_records import records_of
@@ -104,7 +104,7 @@ def test_a_name_that_says_nothing_needs_a_format(tmp_path: Path) -> None:
     message = complaint(tmp_path, "text\na\n", "t.txt")
 
     assert message.startswith("the name of ")
-    assert message.endswith("csv, tsv or jsonl")
+    assert message.endswith("let it end in .csv, .tsv or .jsonl, or give --format")
     assert records_of(open_table(tmp_path, "text\na\n", "t.txt", format="csv")) == ["a"]
 
 
@@ -126,6 +126,12 @@ def test_a_table_that_is_written_reads_back(
 
     assert records_of(corpus) == texts
     assert f"; {len(rows) - len(texts):,} row" in corpus.notes[0]
+
+
+def test_a_table_in_memory_may_begin_with_a_byte_order_mark() -> None:
+    config = TextConfig(text_column="text", format="csv", val_fraction=0)
+
+    assert records_of(corpus_from_text("\ufefftext,l\na,x\n", config)) == ["a"]
 
 
 # ── columns ──
