@@ -102,7 +102,7 @@ def layout_of_name(name: str) -> str | None:
 def _iter_lines(pieces: Iterable[str]) -> Iterator[str]:
     """Yield lines with their newlines; str.splitlines would cut at others too."""
     held: list[str] = []
-    marks = _BYTE_ORDER_MARKS
+    marks: tuple[str, ...] = _BYTE_ORDER_MARKS
     for piece in pieces:
         for mark in marks:
             piece = piece.removeprefix(mark)
