@@ -90,6 +90,11 @@ class Corpus:
         """Characters in all parts."""
         return self.train_chars + self.val_chars + self.test_chars
 
+    @property
+    def label_count(self) -> int | None:
+        """How many labels its records have, of all columns; None for running text."""
+        return len(self.labels) if self.record_kind else None
+
 
 def open_corpus(
     paths: Sequence[str],

@@ -240,7 +240,7 @@ def is_sorted(ids: Ids, ends: Ints) -> bool:
 
 def _shuffled(ids: Ids, ends: Ints, vocab: Vocab) -> Ints:
     """Return an order (R,) of lines that is the same each time."""
-    order = np.argsort(_mix(np.arange(1, len(ends) + 1, dtype=np.uint64)))
+    order = np.argsort(mix_bits(np.arange(1, len(ends) + 1, dtype=np.uint64)))
     if ids[-1] != vocab.newline:  # the line after it would stand in the same line
         order = np.append(order[order != len(ends) - 1], len(ends) - 1)
     return order.astype(np.int64)
@@ -324,7 +324,7 @@ def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
         hashes[first:last] = np.diff(sums[edges])
         first = last
-    return _mix(hashes)
+    return mix_bits(hashes)
 
 
 def iter_parts(ids: Ids, split: Split) -> Iterator[list[Ids]]:
@@ -438,7 +438,7 @@ def _newlines(ids: Ids, vocab: Vocab) -> Ints:
     return np.concatenate(parts)
 
 
-def _mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix_bits(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return hashes with every bit of the input in every bit (splitmix64's last steps)."""
     # Sums of powers alone are far from even in their high bits, which the draw looks at.
     mixed: NDArray[Any] = hashes.copy()

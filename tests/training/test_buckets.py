@@ -141,8 +141,8 @@ def test_a_window_in_micro_batches_makes_the_same_update_as_in_one_piece(
     corpus = corpus_from_text(text, TextConfig(**settings))
     shape: dict[str, Any] = {"cell": cell, "hidden_size": 7, "num_layers": 2}
     config = TrainConfig(steps=1, batch_size=8, seq_len=6, dropout=0.0, **shape)
-    labels = len(corpus.labels) if corpus.record_kind else None
-    plan = make_plan(config, corpus.vocab.size, len(corpus.train), label_count=labels)
+    sizes = (corpus.vocab.size, len(corpus.train))
+    plan = make_plan(config, *sizes, label_count=corpus.label_count)
     updates = []
     for micro_batches in (1, 3):
         trainer = Trainer(plan, config, corpus, torch.device("cpu"), torch.float32, world=Twins())
