@@ -13,7 +13,7 @@ from rich.text import Text
 
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli import console
-from charrnn.cli.formatting import describe_unseen, one_line
+from charrnn.cli.formatting import describe_end, describe_unseen, one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
 from charrnn.cli.options import Choice, Command, errors_option, settings_options, unknown_option
 from charrnn.config import DynamicConfig
@@ -170,9 +170,7 @@ def show_eval_result(result: EvalResult) -> None:
     console.print_line(console.make_stdout(), over)
     ends = [row.end_bits for row in rows if row.end_bits is not None]
     if ends:
-        costs = ", ".join(f"{bits:.4f}" for bits in ends)
-        line = f"the end of a record, which counts as a character, costs {costs} bits"
-        console.print_line(console.make_stdout(), Text(line))
+        console.print_line(console.make_stdout(), Text(describe_end(ends, digits=4)))
     if result.unseen_chars:
         bits = [row.unseen_bits for row in rows]
         console.print_line(console.make_stdout(), describe_unseen(result.unseen_chars, bits))
