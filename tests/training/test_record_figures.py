@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.config import TextConfig, TrainConfig
+from charrnn.config import DynamicConfig, TextConfig, TrainConfig
 from charrnn.data.corpus import corpus_from_text
 from charrnn.data.records import Records
 from charrnn.generation.labels import with_labels
@@ -18,6 +18,7 @@ from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.text.vocab import Ids
 from charrnn.training import evaluation
 from charrnn.training.distributed import SINGLE_PROCESS
+from charrnn.training.dynamic import compare_dynamic
 from charrnn.training.evaluation import HeldOut, Stretch, compare_carried
 from charrnn.training.loop import train
 from charrnn.training.reports import Finished
@@ -93,6 +94,22 @@ def test_records_cost_what_each_costs_alone(shape: dict[str, Any], lengths: list
     assert score.loss_nats == pytest.approx(loss_nats, abs=1e-5)
     assert score.end_nats == pytest.approx(end_nats, abs=1e-5)
     assert score.chars == file.vocab.count_characters(text.ids[1:])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_records_cost_the_same_in_one_lane_that_learns_nothing(cell: str) -> None:
+    file = make_records_file(labels=(WHO, YEAR), spread=0.5, cell=cell)
+    text = make_text(file, [30, 1, 0, 45, 7])
+    assert text.records is not None
+    network = as_network(file)
+
+    (still, _) = compare_dynamic([network], text, file.vocab, DynamicConfig(dynamic_rate=0.0))
+    (moved, _) = compare_dynamic([network], text, file.vocab, DynamicConfig(dynamic_rate=0.01))
+
+    loss_nats, end_nats = read_alone(file, text.ids, text.records)
+    assert still.loss_nats == pytest.approx(loss_nats, abs=1e-5)
+    assert still.end_nats == pytest.approx(end_nats, abs=1e-5)
+    assert moved.loss_nats < still.loss_nats
 
 
 def test_the_figures_at_the_end_of_a_run_are_of_whole_records_read_alone(
