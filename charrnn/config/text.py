@@ -175,6 +175,11 @@ class TextConfig:
                 f"split {self.split} knows no groups, which are drawn by hash; leave "
                 "--group-column or --split out"
             )
+        if self.files and self.split == "blocks":
+            raise ConfigError(
+                "split blocks holds out the tail of each file, and with --files a file is one "
+                "record; leave --split out, which draws files by hash, or give --split tail"
+            )
         if self.label_regex is not None:
             _check_regex(self.label_regex)
 

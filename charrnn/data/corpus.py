@@ -47,7 +47,7 @@ from charrnn.text.files import Source, open_sources
 from charrnn.text.reader import iter_joined, text_options
 from charrnn.text.vocab import END, Ids, Vocab
 
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 SPLIT_FORMAT = 4  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.

@@ -141,8 +141,7 @@ def choose_records(
         return Split("none", "nothing (val_fraction is 0)", names, whole)
     if config.split in ("tail", "blocks"):
         file_ends = np.unique(file_ends[file_ends > 0])
-        # Of files that are records no tail can be held out.
-        is_single = len(file_ends) < 2 or config.record_kind == "file"
+        is_single = len(file_ends) < 2
         tenths = np.arange(1, BLOCKS + 1) * whole[0] // BLOCKS
         blocks = ends[-1:] if config.split == "tail" else tenths if is_single else file_ends
         parts = _tails_of_records(ends, blocks, shares)

@@ -306,14 +306,9 @@ def test_blocks_are_the_tails_of_files(tmp_path: Path) -> None:
     assert all(line[2:] in NAMES[-30:] for line in val)
 
 
-def test_blocks_of_files_that_are_records_are_ten_parts_of_the_text(tmp_path: Path) -> None:
-    for number in range(60):
-        (tmp_path / f"{number:02}.txt").write_text(f"the text of file {number:02}")
-    corpus = open_corpus([str(tmp_path)], TextConfig(files=True, split="blocks"))
-    val = [int(record[-2:]) for record in records_of(corpus, "val")]
-
-    assert val == [5, 11, 17, 23, 29, 35, 41, 47, 53, 59]
-    assert corpus.held_out == "10 of 60 files, the last 10% of each of ten parts of the text"
+def test_of_files_that_are_records_no_tail_can_be_held_out() -> None:
+    with pytest.raises(ConfigError, match="a file is one record; leave split out"):
+        TextConfig(files=True, split="blocks")
 
 
 def test_a_long_record_is_not_held_out_for_its_end() -> None:
