@@ -306,6 +306,7 @@ def _given_records(model: NamedModel, request: EvalTextRequest, split: str) -> E
     defaults = TextConfig()
     reading = (request.encoding or defaults.encoding, request.errors or defaults.errors)
     config = replace(model.text, encoding=reading[0], errors=reading[1], val_file=None)
+    config = replace(config, group_column=None)  # which matters to a split alone
     notes: list[str] = []
     found = Found()
     with ExitStack() as stack:

@@ -255,6 +255,15 @@ def test_rows_of_one_group_are_on_one_side(tmp_path: Path) -> None:
         TextConfig(text_column="text", group_column="author", split="tail")
 
 
+def test_a_held_out_table_needs_no_groups(tmp_path: Path) -> None:
+    (tmp_path / "val.csv").write_text("text\nc\n")
+    settings = {"group_column": "author", "val_file": str(tmp_path / "val.csv")}
+    corpus = open_table(tmp_path, "text,author\na,x\nb,y\n", **settings)
+
+    assert records_of(corpus) == ["a", "b"]
+    assert records_of(corpus, "val") == ["c"]
+
+
 def test_a_table_that_is_read_as_bytes_has_readable_labels(tmp_path: Path) -> None:
     settings = {"unit": "byte", "label_column": "größe"}
     corpus = open_table(tmp_path, "text,größe\né,weiß\nb,rot\n", **settings)

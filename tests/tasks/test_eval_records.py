@@ -126,6 +126,17 @@ def test_a_table_whose_name_does_not_say_its_layout_is_read_as_the_models_own(
         assert scored(text, model) == (f"{END}{row}{END}", [[label]])
 
 
+def test_a_table_that_is_scored_needs_no_groups(trained: Callable[..., NamedModel]) -> None:
+    table = "text,author\n" + "".join(f"ab {i:b},{i % 5}\n" for i in range(20))
+    settings = {"text_column": "text", "group_column": "author", "split": "records"}
+    model = trained(table, "t.csv", **settings)
+    Path("other.csv").write_text("text\nab 1\n")
+
+    text = read_eval_text([model], EvalTextRequest(files=("other.csv",)))
+
+    assert scored(text, model) == (f"{END}ab 1{END}", [[]])
+
+
 def test_unseen_characters_have_no_ids_and_are_counted(
     trained: Callable[..., NamedModel],
 ) -> None:
