@@ -164,13 +164,14 @@ def show_eval_result(result: EvalResult) -> None:
         console.print_table(table)
         what = "of the single models' figures; sd with n − 1"
         console.print_line(console.make_stdout(), Text(what))
-    part = "all" if result.split == "all" else f"the {result.split} part"
-    texts = one_line(", ".join(result.texts))
-    over = Text(f"\nover {counted(result.chars, 'character')}, {part} of {texts}")
-    console.print_line(console.make_stdout(), over)
+    click.echo()
     ends = [row.end_bits for row in rows if row.end_bits is not None]
     if ends:
         console.print_line(console.make_stdout(), Text(describe_end(ends, digits=4)))
+    part = "all" if result.split == "all" else f"the {result.split} part"
+    texts = one_line(", ".join(result.texts))
+    over = Text(f"over {counted(result.chars, 'character')}, {part} of {texts}")
+    console.print_line(console.make_stdout(), over)
     if result.unseen_chars:
         bits = [row.unseen_bits for row in rows]
         console.print_line(console.make_stdout(), describe_unseen(result.unseen_chars, bits))

@@ -31,6 +31,7 @@ from charrnn.generation.classify import (
     posteriors,
     scaling_of,
 )
+from charrnn.generation.filters import Floats
 from charrnn.generation.generator import check_text, text_format_of
 from charrnn.text.substitutions import fit_text
 from charrnn.text.vocab import END, Ids
@@ -41,6 +42,7 @@ _FEWEST_RECORDS = 20  # fewer say nothing about a classifier
 _MAX_PAIR_STEPS = 4_000_000
 _MIN_PAIR_STEPS = 50_000
 _MAX_PRODUCTS = 4e11  # multiplications: half a minute of a slow core
+_BLOCK_PAIRS = 2048  # of a record and a label
 _NEWLINES = "\r\n"  # as records have none around them
 
 
@@ -179,36 +181,44 @@ def calibrate_labels(file: ModelFile, corpus: Corpus) -> dict[str, dict[str, Any
     accuracy, nats and records, as `classify.Calibration` has them. Every other record is judged by
     what was fitted on the rest, so the figures are those of texts that nothing was fitted on. Of
     many or long records as many are read, evenly spread, as take about half a minute: the same ones
-    each time. A column is left out where fewer than 20 records have a label, or can be read so.
+    each time. A column is left out where fewer than 20 records have a label, or 20 take too long.
     """
     found = {}
     records = corpus.val_records
-    if records is None or not len(corpus.val):
-        return {}
     for index, column in enumerate(file.labels.columns):
-        chosen = _choose_records(records, index, file)
-        if len(chosen) < _FEWEST_RECORDS:
+        if records is None or not len(corpus.val):
             continue
-        starts = np.concatenate(([1], records.ends[:-1]))
-        texts = [np.asarray(corpus.val[starts[r] : records.ends[r] - 1]) for r in chosen]
         classifier = LabelClassifier(file, column.name, LARGEST_MARGIN)
-        first = sum(len(each.values) for each in file.labels.columns[:index]) + 1
-        truth = np.asarray(records.labels[chosen, index], np.int64) - first
-        ratios = classifier.log_ratios(texts)
-        found[column.name] = calibrate(ratios, classifier.counts, truth).as_json()
+        chosen, ratios = _read_records(classifier, corpus.val, records, index, file)
+        if len(chosen):
+            first = sum(len(each.values) for each in file.labels.columns[:index]) + 1
+            truth = np.asarray(records.labels[chosen, index], np.int64) - first
+            found[column.name] = calibrate(ratios, classifier.counts, truth).as_json()
     return found
 
 
-def _choose_records(records: Records, index: int, file: ModelFile) -> NDArray[np.intp]:
-    """Return which records with a label in a column are classified, for bounded cost."""
+def _read_records(
+    classifier: LabelClassifier, ids: Ids, records: Records, index: int, file: ModelFile
+) -> tuple[NDArray[np.intp], Floats]:
+    """Return which held-out records were read, and their log-ratios; none where it is too much."""
+    count = len(classifier.labels)
     known: NDArray[np.intp] = np.flatnonzero(records.labels[:, index] != NONE)
-    count = len(file.labels.columns[index].values)
-    lengths = np.diff(records.ends, prepend=1)[known]
-    # Most pairs of a long record are dropped soon.
-    steps = np.minimum(lengths * count, 48 * count + 8 * lengths)
+    starts = np.concatenate(([1], records.ends[:-1]))
     room = np.clip(_MAX_PRODUCTS / file.config.num_parameters, _MIN_PAIR_STEPS, _MAX_PAIR_STEPS)
-    every = max(1, int(np.ceil(steps.sum() / room)))
-    return known[::every]
+    mean_steps = (records.ends - starts)[known].mean() * count if len(known) else 0.0
+    parts: list[NDArray[np.intp]] = []
+    ratios: list[Floats] = [np.zeros((0, count))]
+    if len(known) >= _FEWEST_RECORDS and _FEWEST_RECORDS * mean_steps <= 2 * room:
+        blocks = len(known) // max(_FEWEST_RECORDS, _BLOCK_PAIRS // count) or 1
+        for first in range(blocks):  # each spread over all
+            parts.append(known[first::blocks])
+            texts = [np.asarray(ids[starts[r] : records.ends[r] - 1]) for r in parts[-1]]
+            ratios.append(classifier.log_ratios(texts))
+            if classifier.pair_steps >= room:
+                break
+    chosen = np.concatenate([np.zeros(0, np.intp), *parts])
+    order = np.argsort(chosen)
+    return chosen[order], np.concatenate(ratios)[order]
 
 
 def _figures_of(file: ModelFile, column: str) -> dict[str, Any]:

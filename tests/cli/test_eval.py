@@ -127,7 +127,7 @@ def test_the_test_part_is_scored_and_is_none_of_the_others(
     corpus = info_of(capsys, run)["corpus"]
     assert chars == {part: corpus[f"{part}_chars"] for part in ("train", "val", "test")}
     shown = output_of(capsys, "eval", run, "--split", "test")
-    assert ", the test part of lines.txt\n" in shown
+    assert shown.endswith(", the test part of lines.txt\n")
 
 
 def test_the_tail_of_another_text_is_cut_as_training_would(capsys: Text) -> None:

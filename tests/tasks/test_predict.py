@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import charrnn
 from charrnn.checkpoint.model_file import ModelFile, pack_model, unpack_model
@@ -252,9 +254,21 @@ def test_too_few_records_and_running_text_are_not_measured() -> None:
 def test_of_many_records_some_are_read_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.tasks.predict._MAX_PAIR_STEPS", 300)
     monkeypatch.setattr("charrnn.tasks.predict._MIN_PAIR_STEPS", 0)
-    texts = ["ab"] * 100  # 900 steps: 3 labels, 3 tokens
+    monkeypatch.setattr("charrnn.tasks.predict._BLOCK_PAIRS", 60)
+    corpus = make_corpus(["ab"] * 100, [1, 2] * 50)  # 9 steps each: 3 labels, 3 tokens
 
-    assert calibrate_labels(FILE, make_corpus(texts, [1, 2] * 50))["year"]["records"] == 34
+    # Two of five blocks of 20 are 360 steps.
+    assert calibrate_labels(FILE, corpus)["year"]["records"] == 40
+
+
+def test_records_that_take_too_long_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.tasks.predict._MIN_PAIR_STEPS", 0)
+    corpus = make_corpus(["ab"] * 30, [1] * 30)  # 20 of them take 180 steps
+
+    monkeypatch.setattr("charrnn.tasks.predict._MAX_PAIR_STEPS", 90)
+    assert calibrate_labels(FILE, corpus)["year"]["records"] == 30
+    monkeypatch.setattr("charrnn.tasks.predict._MAX_PAIR_STEPS", 89)
+    assert calibrate_labels(FILE, corpus) == {}
 
 
 def test_a_second_column_is_measured_by_its_own_rows() -> None:
@@ -308,6 +322,21 @@ def test_lines_are_cut_the_same_wherever_the_bytes_are(monkeypatch: pytest.Monke
         monkeypatch.setattr("charrnn.tasks.read_texts._CHUNK_BYTES", size)
         give_input(monkeypatch, raw)
         assert read("-") == ["äb", "", "c€d", ""]
+
+
+@given(raw=st.lists(st.sampled_from(["a", "é", "\r", "\n", "\r\n", " ", "\u2028", "\ufeff"])))
+def test_a_pipe_has_the_lines_of_a_file(tmp_path_factory: Any, raw: list[str]) -> None:
+    path = tmp_path_factory.mktemp("lines") / "a.txt"
+    text = "b" + "".join(raw)
+    name = write(path, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charrnn.tasks.read_texts._CHUNK_BYTES", 3)
+        give_input(patch, text.encode())
+        lines = read("-")
+    assert lines == read(name)
+    newlines = text.replace("\r\n", "\n").replace("\r", "\n")
+    assert lines == newlines.removesuffix("\n").split("\n")
 
 
 def test_lines_of_a_pipe_come_when_they_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
