@@ -41,11 +41,13 @@ def score_baselines(train: Ids, val: Ids, vocab: Vocab) -> dict[str, float]:
     All of them score the first HELD_OUT_TOKENS of `val`. The compressors have read the last
     COMPRESSED_TOKENS of `train`, the 5-gram TRAINED_TOKENS. Fewer than MIN_CHARS give {}.
     """
-    # Records begin with one END, which is given; to a compressor the end of each is a newline.
-    held_out = val[int(vocab.has_end) : HELD_OUT_TOKENS]
+    held_out = val[int(vocab.has_end) : HELD_OUT_TOKENS]  # the first END is given
+    if vocab.has_end and (held_out == vocab.end).any():  # whole records, as the model is scored
+        held_out = held_out[: int(np.flatnonzero(held_out == vocab.end)[-1]) + 1]
     chars = vocab.count_characters(held_out)
     if chars < MIN_CHARS:
         return {}
+    # To a compressor the end of a record is a newline.
     before = vocab.decode(train[-COMPRESSED_TOKENS:]).replace(END, "\n")
     nats = ngram_token_nats(train[-TRAINED_TOKENS:], held_out, vocab.size)
     ngram_bpc = bits_per_char(float(nats.sum()) / chars)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli import console
-from charrnn.cli.formatting import describe_unseen, one_line
+from charrnn.cli.formatting import describe_end, describe_unseen, one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
 from charrnn.cli.options import Choice, Command, errors_option, settings_options, unknown_option
 from charrnn.config import DynamicConfig
@@ -165,10 +165,9 @@ def show_eval_result(result: EvalResult) -> None:
         what = "of the single models' figures; sd with n − 1"
         console.print_line(console.make_stdout(), Text(what))
     click.echo()
-    ends = [f"{row.end_bits:.4f}" for row in rows if row.end_bits is not None]
+    ends = [row.end_bits for row in rows if row.end_bits is not None]
     if ends:
-        line = f"the end of a record, which counts as a character, costs {', '.join(ends)} bits"
-        console.print_line(console.make_stdout(), Text(line))
+        console.print_line(console.make_stdout(), Text(describe_end(ends, digits=4)))
     part = "all" if result.split == "all" else f"the {result.split} part"
     texts = one_line(", ".join(result.texts))
     over = Text(f"over {counted(result.chars, 'character')}, {part} of {texts}")

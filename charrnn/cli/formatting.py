@@ -148,6 +148,16 @@ def describe_sources(nats: Mapping[str, float]) -> str:
     return f"{', '.join(named)} bits per character{rest}"
 
 
+def describe_end(bits: Sequence[float], digits: int) -> str:
+    """Return what the end of a record costs each of several models.
+
+    >>> describe_end([1.25, 3], digits=1)
+    'the end of a record, which counts as a character, costs 1.2, 3.0 bits'
+    """
+    costs = ", ".join(f"{each:.{digits}f}" for each in bits)
+    return f"the end of a record, which counts as a character, costs {costs} bits"
+
+
 def describe_unseen(chars: int, bits: Sequence[float]) -> str:
     """Return what the characters cost, to each model, that none of them saw.
 

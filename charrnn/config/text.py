@@ -158,6 +158,15 @@ class TextConfig:
         if self.label is not None and (self.label_regex or self.label_column):
             other = "label-regex" if self.label_regex else "label-column"
             raise ConfigError(f"--label and --{other} both say what the labels are; give one")
+        if self.label == "prefix" and not self.label_prefix:
+            raise ConfigError(
+                "label_prefix is empty, so every word would be a label; give what labels begin with"
+            )
+        if self.label_column is not None and not self.label_columns:
+            raise ConfigError(
+                f"label_column is {self.label_column!r}, which names no column; give one, or leave "
+                "it out"
+            )
         for name in ("label_column", "group_column", "skip_bad", "header"):
             if getattr(self, name) not in (None, False) and self.text_column is None:
                 flag = "--" + name.replace("_", "-")
@@ -171,6 +180,11 @@ class TextConfig:
             raise ConfigError(
                 f"split {self.split} knows no groups, which are drawn by hash; leave "
                 "--group-column or --split out"
+            )
+        if self.files and self.split == "blocks":
+            raise ConfigError(
+                "split blocks holds out the tail of each file, and with --files a file is one "
+                "record; leave --split out, which draws files by hash, or give --split tail"
             )
         if self.label_regex is not None:
             _check_regex(self.label_regex)

@@ -217,8 +217,12 @@ def build_ids(
     is_large = size_bytes >= PARALLEL_FROM_BYTES and not has_clusters
     workers = allowed_workers() if is_large else 1
     part_bytes = max(PART_BYTES, size_bytes // MAX_PARTS) if workers > 1 else sys.maxsize
+    whole = replace(config, group_column=None)  # of a held-out file, which is not split
     jobs = {
-        name: [count_job(part, config) for part in split_sources(text, part_bytes, config)]
+        name: [
+            count_job(part, whole if name == "val" else config)
+            for part in split_sources(text, part_bytes, config)
+        ]
         for name, text in texts.items()
     }
     with open_workers(min(workers, sum(map(len, jobs.values())))) as run:

@@ -54,10 +54,10 @@ from charrnn.data.split import (
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source, open_sources
 from charrnn.text.reader import iter_joined, text_options
-from charrnn.text.vocab import Ids, Vocab
+from charrnn.text.vocab import END, Ids, Vocab
 
-CACHE_FORMAT = 4
-SPLIT_FORMAT = 3  # to be raised whenever `split` holds out another part
+CACHE_FORMAT = 5
+SPLIT_FORMAT = 4  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.
 Marks = NDArray[np.int64]
@@ -105,6 +105,11 @@ class Corpus:
         """Characters in all parts."""
         return self.train_chars + self.val_chars + self.test_chars
 
+    @property
+    def label_count(self) -> int | None:
+        """How many labels its records have, of all columns; None for running text."""
+        return len(self.labels) if self.record_kind else None
+
 
 def open_corpus(
     paths: Sequence[str],
@@ -149,7 +154,7 @@ def open_sources_as_corpus(
         fingerprint = Fingerprint(list(chain.from_iterable(texts.values())), cache)
 
         def folder_of(sha256: str) -> Path:
-            return entry_folder(cache / _cache_key(sha256, texts["train"], config, known))
+            return entry_folder(cache / _cache_key(sha256, texts, config, known))
 
         built = None
         if fingerprint.sha256 is not None:
@@ -192,7 +197,8 @@ def corpus_from_text(
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
     config, notes = choose_lines(config, joined[:LOOK_CHARS])
     is_utf8 = is_binary and _is_utf8(joined)
-    sha256 = hashlib.sha256("".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
+    hashed = (END if config.record_kind else "").join(texts)  # where records end matters
+    sha256 = hashlib.sha256(hashed.encode("utf-8", "surrogateescape")).hexdigest()
     if config.record_kind is not None:
         corpus = _records_from_texts(texts, config, name, sha256, known, notes)
         return replace(corpus, is_utf8=is_utf8)
@@ -273,8 +279,11 @@ def _shown(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vocab | None) -> str:
+def _cache_key(
+    sha256: str, texts: Mapping[str, list[Source]], config: TextConfig, known: Vocab | None
+) -> str:
     """Return a name for all that the ids depend on; the split is cut later and not part of it."""
+    sources = texts["train"]
     are_packed = [source.is_named_packed for source in sources]
     # What is not text is left out of a folder; the notes that are kept name such files.
     are_found = [source.is_found and source.name for source in sources]
@@ -289,8 +298,9 @@ def _cache_key(sha256: str, sources: list[Source], config: TextConfig, known: Vo
         parts.append({name: getattr(config, name) for name in (*READ_AS_RECORDS, *KEPT_RECORDS)})
         # A table's layout is in its name, a label may be the name, and errors and notes have it.
         is_named = config.label in ("file", "folder") or config.text_column is not None
-        places = [source.path.absolute().parts[-2:] for source in sources]
-        are_stdin = [source.name == "standard input" for source in sources]
+        named_sources = [*sources, *texts.get("val", [])]
+        places = [source.path.absolute().parts[-2:] for source in named_sources]
+        are_stdin = [source.name == "standard input" for source in named_sources]
         named = zip(places, are_stdin, strict=True)
         parts.append([None if is_stdin else place for place, is_stdin in named] * is_named)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

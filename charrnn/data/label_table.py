@@ -71,9 +71,9 @@ def _make_column(
         raise _free_text_error(name, len(counts))
     kept = {value: count for value, count in counts.items() if count >= min_count}
     if len(kept) < 2:
+        which = "only one label" if kept else "no label"
         raise CorpusError(
-            f"{counted(len(kept), 'label')} of {name!r} has {min_count} records or more; lower "
-            "--min-label-count"
+            f"{which} of {name!r} has {min_count} records or more; lower --min-label-count"
         )
     if len(kept) < len(counts):
         left_out = counted(len(counts) - len(kept), "label")

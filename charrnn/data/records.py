@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
-from charrnn.data.tables import iter_rows
+from charrnn.data.tables import iter_rows, readable
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source
 from charrnn.text.forms import compose, lower
@@ -28,6 +28,7 @@ from charrnn.text.vocab import END, Ids
 
 BLOCK_CHARS = 1 << 18
 _SHOWN_PLACES = 3
+_WHITESPACE = re.compile(r"\s")
 _NEWLINES = "\r\n"  # files that are read as they are may end a line by both
 
 
@@ -160,7 +161,7 @@ def read_records(
     place = _label_of_path(name, path, config)
     for block in _iter_blocks(name, checked, config, found):
         if config.label == "prefix":
-            block = _take_prefixes(block, config.label_prefix, found)
+            block = _take_prefixes(block, config, found)
         elif place is not None:
             block = block._replace(labels=[(place,)] * len(block.texts))
         if block.texts:
@@ -196,14 +197,12 @@ def _iter_blocks(
             yield from _in_blocks(iter_rows(name, pieces, config, found.skip))
             return
         case "speech":
-            yield from _in_blocks(_iter_speeches(pieces, str(config.label_regex), found))
+            yield from _in_blocks(_iter_speeches(pieces, config, found))
             return
         case "file":
             groups: Iterable[list[str]] = [["".join(pieces).strip(_NEWLINES)]]
         case "document":
-            mark = str(config.document_end)
-            if config.unit == "byte":
-                mark = mark.encode().decode("ascii", "surrogateescape")
+            mark = _spell(str(config.document_end), config)
             groups = ([each.strip(_NEWLINES) for each in some] for some in split_at(pieces, mark))
         case _:
             groups = split_at(pieces, "\n")
@@ -232,10 +231,10 @@ def split_at(pieces: Iterable[str], mark: str) -> Iterator[list[str]]:
 
 
 def _iter_speeches(
-    pieces: Iterable[str], regex: str, found: Found
+    pieces: Iterable[str], config: TextConfig, found: Found
 ) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Yield the text and the labels of what each line that matches begins."""
-    pattern = re.compile(regex)
+    pattern = re.compile(str(config.label_regex))
     names = list(pattern.groupindex)
     labels = ("",) * len(names)
     lines: list[str] = []
@@ -247,7 +246,7 @@ def _iter_speeches(
                 continue
             yield "\n".join(lines), labels, ""
             found.matches += 1
-            labels = tuple((match[name] or "").strip() for name in names)
+            labels = tuple(readable(match[name] or "", config).strip() for name in names)
             lines = [line[match.end() :]]
     yield "\n".join(lines), labels, ""
 
@@ -272,21 +271,27 @@ def _in_blocks(records: Iterable[tuple[str, tuple[str, ...], str]]) -> Iterator[
     yield block
 
 
-def _take_prefixes(block: Block, prefix: str, found: Found) -> Block:
+def _take_prefixes(block: Block, config: TextConfig, found: Found) -> Block:
     """Return records without the words at their start that are labels; the first one counts."""
+    prefix = _spell(config.label_prefix, config)
     texts: list[str] = []
     labels: list[tuple[str, ...]] = []
     for text in block.texts:
         words: list[str] = []
         while text.startswith(prefix):
-            word, _, text = text.partition(" ")
-            words.append(word[len(prefix) :])
-            text = text.lstrip()
+            rest = text[len(prefix) :]
+            words.append(_WHITESPACE.split(rest, 1)[0])
+            text = rest[len(words[-1]) :].lstrip()
         found.several += len(words) > 1
         if text:
             texts.append(text)
-            labels.append((words[0] if words else "",))
+            labels.append((readable(words[0], config) if words else "",))
     return block._replace(texts=texts, labels=labels)
+
+
+def _spell(text: str, config: TextConfig) -> str:
+    """Return what a text is searched for as it stands there: of bytes, a character for each."""
+    return text.encode().decode("ascii", "surrogateescape") if config.unit == "byte" else text
 
 
 def _label_of_path(name: str, path: Path | None, config: TextConfig) -> str | None:

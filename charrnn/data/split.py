@@ -168,14 +168,34 @@ def choose_records(
 
 
 def _tails_of_records(ends: Ints, blocks: Ints, shares: Shares) -> Parts:
-    """Return the part (R,) of each record, where the tail of each block is held out."""
+    """Return the part (R,) of each record, where the tail of each block is held out.
+
+    A record is in the part that its middle is in: one that is nearly a block would else be held out
+    for its end. Where that leaves a part empty, it has the last record that is free.
+
+    Raises:
+        CorpusError: there are fewer records than parts.
+    """
+    wanted = [part for part, share in ((TEST, shares.test), (VAL, shares.val)) if share]
+    if len(ends) <= len(wanted):
+        found = counted(len(ends), "record")
+        raise CorpusError(
+            f"the text has only {found} to hold out from; give more, or hold another file out with "
+            "--val-file"
+        )
     starts = np.concatenate([[0], blocks[:-1]])
     cuts = [shares.cuts(size) for size in (blocks - starts).tolist()]
     block = np.searchsorted(blocks, ends)
     val, test = (starts[block] + np.array(cut)[block] for cut in zip(*cuts, strict=True))
-    parts: Parts = (ends > val).astype(np.uint8) * VAL
-    parts[ends > test] = TEST
-    parts[0] = TRAIN  # of a single record nothing would be left
+    middles = ends - np.diff(ends, prepend=0) / 2
+    parts: Parts = (middles > val).astype(np.uint8) * VAL
+    parts[middles > test] = TEST
+    parts[0] = TRAIN
+    for part in wanted:
+        if part not in parts:
+            is_free = np.bincount(parts, minlength=len(PARTS))[parts] > 1
+            is_free[0] = False
+            parts[np.flatnonzero(is_free)[-1]] = part
     return parts
 
 
@@ -291,7 +311,7 @@ def is_sorted(ids: Ids, ends: Ints) -> bool:
 
 def _shuffled(ids: Ids, ends: Ints, vocab: Vocab) -> Ints:
     """Return an order (R,) of lines that is the same each time."""
-    order = np.argsort(_mix(np.arange(1, len(ends) + 1, dtype=np.uint64)))
+    order = np.argsort(mix_bits(np.arange(1, len(ends) + 1, dtype=np.uint64)))
     if ids[-1] != vocab.newline:  # the line after it would stand in the same line
         order = np.append(order[order != len(ends) - 1], len(ends) - 1)
     return order.astype(np.int64)
@@ -377,7 +397,7 @@ def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
         hashes[first:last] = np.diff(sums[edges])
         first = last
-    return _mix(hashes)
+    return mix_bits(hashes)
 
 
 def iter_parts(ids: Ids, split: Split) -> Iterator[list[Ids]]:
@@ -500,7 +520,7 @@ def _newlines(ids: Ids, vocab: Vocab) -> Ints:
     return np.concatenate(parts)
 
 
-def _mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix_bits(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return hashes with every bit of the input in every bit (splitmix64's last steps)."""
     # Sums of powers alone are far from even in their high bits, which the draw looks at.
     mixed: NDArray[Any] = hashes.copy()

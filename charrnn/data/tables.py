@@ -14,13 +14,15 @@ from pathlib import PurePath
 from typing import Any
 
 from charrnn.config import TextConfig
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.text.vocab import END
 
 MAX_FIELD_CHARS = 1 << 24
 _LAYOUTS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _SHOWN_COLUMNS = 20
+_BYTE_ORDER_MARKS = ("\ufeff", "\ufeff".encode().decode("ascii", "surrogateescape"))
+"""Of a text in memory, and of a file that is read as bytes."""
 
 Take = Callable[[Any], list[str | None]]  # a row's text, labels and group
 Row = tuple[str, tuple[str, ...], str]  # text, labels, group
@@ -67,10 +69,9 @@ def iter_rows(
             yield _as_record(take(row), wanted, config, may_be_blank=may_be_blank)
         except _BadRowError as problem:
             if take is None or not config.skip_bad:
-                raise CorpusError(
-                    f"{name}:{line}: {problem}; mend the row, or pass --skip-bad to leave such "
-                    "rows out"
-                ) from problem
+                # Without the first row nothing is known of the others.
+                others = ", or pass --skip-bad to leave such rows out" * (take is not None)
+                raise CorpusError(f"{name}:{line}: {problem}; mend the row{others}") from problem
             skip(f"{name}:{line}")
 
 
@@ -82,20 +83,30 @@ def find_layout(name: str, layout: str) -> str:
     """
     if layout != "auto":
         return layout
+    found = layout_of_name(name)
+    if found is None:
+        raise ConfigError(
+            f"the name of {name} does not say how its columns are laid out; let it end in .csv, "
+            ".tsv or .jsonl, or give --format"
+        )
+    return found
+
+
+def layout_of_name(name: str) -> str | None:
+    """Return how a table of that name is laid out; None where the name does not say."""
     path = PurePath(name)
     suffix = (PurePath(path.stem) if path.suffix.lower() in _PACKED else path).suffix.lower()
-    if suffix not in _LAYOUTS:
-        raise ConfigError(
-            f"the name of {name} does not say how its columns are laid out; give --format csv, "
-            "tsv or jsonl"
-        )
-    return _LAYOUTS[suffix]
+    return _LAYOUTS.get(suffix)
 
 
 def _iter_lines(pieces: Iterable[str]) -> Iterator[str]:
     """Yield lines with their newlines; str.splitlines would cut at others too."""
     held: list[str] = []
+    marks: tuple[str, ...] = _BYTE_ORDER_MARKS
     for piece in pieces:
+        for mark in marks:
+            piece = piece.removeprefix(mark)
+        marks = ()
         first, newline, more = piece.partition("\n")
         held.append(first)
         if newline:
@@ -160,12 +171,13 @@ def _take_cells(
 ) -> Take:
     """Return a function that takes the wanted cells of a row; first: the first row of the file."""
     width = len(first)
-    names = [_readable(cell, config).strip() for cell in first] if is_header else []
+    names = [readable(cell, config).strip() for cell in first] if is_header else []
     indices = [_find_column(name, column, names, width) for column in wanted]
 
     def take(row: Sequence[str]) -> list[str | None]:
         if len(row) != width:
-            raise _BadRowError(f"the row has {len(row)} columns, and the first one {width}")
+            columns = counted(len(row), "column")
+            raise _BadRowError(f"the row has {columns}, and the first one {width}")
         return [row[index] for index in indices]
 
     return take
@@ -232,13 +244,13 @@ def _as_record(
         raise _BadRowError("the text holds half of a surrogate pair") from error
     if config.unit == "byte" and not text.isascii():  # what JSON wrote by escapes
         text = text.encode(errors="surrogateescape").decode("ascii", "surrogateescape")
-    known = [_readable(value or "", config).strip() for value in rest]
+    known = [readable(value or "", config).strip() for value in rest]
     group = known.pop() if config.group_column is not None else ""
     return text.replace("\r\n", "\n").replace("\r", "\n"), tuple(known), group
 
 
-def _readable(text: str, config: TextConfig) -> str:
-    """Return a cell that is shown or compared; of files that are read as bytes, as UTF-8."""
+def readable(text: str, config: TextConfig) -> str:
+    """Return a text that is shown or compared; of files that are read as bytes, as UTF-8."""
     errors = "surrogateescape" if config.unit == "byte" else "replace"
     return text.encode(errors=errors).decode(errors="replace")
 

@@ -30,6 +30,7 @@ from charrnn.data.corpus import Corpus, open_corpus
 from charrnn.data.label_table import RowFinder
 from charrnn.data.records import Block, Found, Records, iter_records, join, join_parts, read_records
 from charrnn.data.split import PARTS, choose_split
+from charrnn.data.tables import layout_of_name
 from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.generator import text_format_of
 from charrnn.generation.scoring import without
@@ -307,6 +308,7 @@ def _given_records(model: NamedModel, request: EvalTextRequest, split: str) -> E
     defaults = TextConfig()
     reading = (request.encoding or defaults.encoding, request.errors or defaults.errors)
     config = replace(model.text, encoding=reading[0], errors=reading[1], val_file=None)
+    config = replace(config, group_column=None)  # which matters to a split alone
     notes: list[str] = []
     found = Found()
     with ExitStack() as stack:
@@ -318,12 +320,22 @@ def _given_records(model: NamedModel, request: EvalTextRequest, split: str) -> E
             texts = list(request.files)
             opened = stack.enter_context(open_sources(locate_texts(texts)))
             bad: dict[str, BadBytes] = {}
+            config = _with_layout(model, config, [source.name for source in opened])
             blocks = iter_records(inspect_sources(opened, config, notes.append), config, found, bad)
             stack.callback(lambda: notes.extend(describe_bad(bad, config.errors)))
         encoded = _encode_records(model, blocks, config, request.unknown)
     if found.skipped:
         notes.append(f"{counted(found.skipped, 'row')} skipped: {', '.join(found.places)}")
     return replace(encoded, texts=texts, notes=tuple(notes))
+
+
+def _with_layout(model: NamedModel, config: TextConfig, names: Sequence[str]) -> TextConfig:
+    """Return how tables of these names are read: where no name says, as the model's own table."""
+    own = map(layout_of_name, map(str, model.corpus.get("paths", [])))
+    layout = next(filter(None, own), None)
+    if config.record_kind != "row" or layout is None or any(map(layout_of_name, names)):
+        return config
+    return config if config.format != "auto" else replace(config, format=layout)
 
 
 def _encode_records(

@@ -91,10 +91,8 @@ def choose_plan(
         speeds[key] = max(measured, speeds.get(key, 0.0))
         return speeds[key]
 
-    label_count = None if corpus.train_records is None else len(corpus.labels)
-
     def plan_of(config: TrainConfig, speed: float = 1.0, seconds: float | None = None) -> Plan:
-        return make_plan(config, vocab_size, tokens, speed, seconds, label_count)
+        return make_plan(config, vocab_size, tokens, speed, seconds, corpus.label_count)
 
     plan = plan_of(config)
     if config.length_changes and not is_resumed:  # as in the run that is repeated, they come later

@@ -73,8 +73,11 @@ class Stretch(NamedTuple):
         return Stretch(self.ids[: ends[-1]], Records(ends, self.records.labels[:count]))
 
     def sample(self, tokens: int) -> Stretch:
-        """Return about so many ids: of running text the last, of records every so manieth."""
-        if tokens >= len(self.ids):
+        """Return about so many ids: of running text the last, of records one in every so many.
+
+        0 takes all, as no more than all does.
+        """
+        if not 0 < tokens < len(self.ids):
             return self
         if self.records is None:
             return Stretch(self.ids[-tokens:])

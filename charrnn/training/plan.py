@@ -76,9 +76,9 @@ def make_plan(
 ) -> Plan:
     """Return a plan with everything that `config` leaves open.
 
-    vocab_size: V. train_tokens: of the training text. label_count: of its records; None for running
-    text. speed: of this machine, as a multiple of the
+    vocab_size: V. train_tokens: of the training text. speed: of this machine, as a multiple of the
     one that the rules were measured on. step_seconds: of a step of this run here, if measured.
+    label_count: of the records; None for running text.
 
     >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
     128

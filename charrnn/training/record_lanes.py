@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.data.labels import NONE
+from charrnn.data.split import mix_bits
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Cursor, Window
 
@@ -255,11 +256,6 @@ def _key(seed: int) -> np.uint64:
     return np.uint64(seed * int(_ODD) % 2**64)
 
 
-def _mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return hashes with every bit of the input in every bit (splitmix64's last steps)."""
-    mixed = hashes + _ODD
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed ^= mixed >> np.uint64(shift)
-        mixed *= np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
+def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return hashes of numbers that may follow one another (splitmix64)."""
+    return mix_bits(numbers + _ODD)

@@ -314,3 +314,19 @@ def test_the_ends_of_records_cost_what_newlines_of_the_same_text_do():
     expected = score_baselines(*newlines, of_lines)
     assert found == {name: pytest.approx(bpc) for name, bpc in expected.items()}
     assert len(found) == 3
+
+
+def test_of_many_records_those_count_that_end_within_what_is_scored(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    vocab = Vocab("abcd", has_end=True)
+    lines = [noise("abcd", 1 + length % 9, length) for length in range(600)]
+    train, val = (vocab.encode(END.join(["", *part, ""])) for part in (lines[:300], lines[300:]))
+    whole = int(np.flatnonzero(val == vocab.end)[242]) + 1
+    expected = score_baselines(train, val[:whole], vocab)
+
+    monkeypatch.setattr(baselines, "HELD_OUT_TOKENS", whole + 3)
+
+    assert val[whole + 2] != vocab.end
+    assert score_baselines(train, val, vocab) == expected
+    assert len(expected) == 3

@@ -112,7 +112,7 @@ def test_rare_labels_are_left_out_and_told() -> None:
 
     assert labels.counts == {"l": {"a": 9, "d": 5}}
     assert notes == ["l: 2 labels of fewer than 3 records left out, with 3 records"]
-    with pytest.raises(CorpusError, match="1 label of 'l' has 6 records or more; lower"):
+    with pytest.raises(CorpusError, match="only one label of 'l' has 6 records or more; lower"):
         make_labels(["l"], [counts], 17, 6)
 
 

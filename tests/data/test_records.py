@@ -121,6 +121,31 @@ def test_a_pattern_that_matches_no_line_is_refused(tmp_path: Path) -> None:
         open_text(tmp_path, PLAY, label_regex="^(?P<who>[0-9]+)$")
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\n", "  "])
+@pytest.mark.parametrize("unit", ["char", "byte"])
+def test_a_prefix_ends_at_any_white_space_and_its_label_is_readable(
+    tmp_path: Path, space: str, unit: str
+) -> None:
+    text = f"§ weiß{space}a b--§ rot{space}c--d"
+    settings = {"document_end": "--", "label": "prefix", "label_prefix": "§ ", "unit": unit}
+    corpus = open_text(tmp_path, text, val_fraction=0, **settings)
+
+    assert records_of(corpus) == ["a b", "c", "d"]
+    assert corpus.labels.counts == {"label": {"rot": 1, "weiß": 1}}
+
+
+def test_a_prefix_that_all_words_begin_with_is_refused() -> None:
+    with pytest.raises(ConfigError, match="label_prefix is empty"):
+        TextConfig(lines=True, label="prefix", label_prefix="")
+
+
+def test_the_speakers_of_a_play_that_is_read_as_bytes_are_readable(tmp_path: Path) -> None:
+    play = "JÜRGEN:\nJa.\nANNA:\nNein.\n"
+    corpus = open_text(tmp_path, play, label_regex="^(?P<who>.+):$", unit="byte", val_fraction=0)
+
+    assert corpus.labels.counts == {"who": {"ANNA": 1, "JÜRGEN": 1}}
+
+
 # ── however the text is cut ──
 
 MARKS = st.text(st.sampled_from("a-\n"), min_size=1, max_size=3)
@@ -281,9 +306,48 @@ def test_blocks_are_the_tails_of_files(tmp_path: Path) -> None:
     assert all(line[2:] in NAMES[-30:] for line in val)
 
 
-def test_of_one_record_nothing_can_be_drawn() -> None:
-    with pytest.raises(CorpusError, match=r"only one record to draw from; give more, or hold"):
-        corpus_from_text(["the whole text"], TextConfig(files=True))
+def test_of_files_that_are_records_no_tail_can_be_held_out() -> None:
+    with pytest.raises(ConfigError, match="a file is one record; leave split out"):
+        TextConfig(files=True, split="blocks")
+
+
+def test_a_long_record_is_not_held_out_for_its_end() -> None:
+    texts = [f"a{number}\n" + "b" * 300 for number in range(5)] + ["c\nd\ne"]
+    corpus = corpus_from_text(texts, TextConfig(lines=True, split="blocks"))
+
+    assert records_of(corpus, "val") == ["e"]
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=3, max_size=8),
+    st.sampled_from([(0.1, 0.0), (0.1, 0.1), (0.5, 0.2), (0.0, 0.3)]),
+    st.sampled_from(["tail", "blocks"]),
+)
+def test_no_part_that_is_asked_for_is_empty(
+    lengths: list[int], shares: tuple[float, float], split: str
+) -> None:
+    text = "\n".join("ab"[i % 2] * length for i, length in enumerate(lengths))
+    val, test = shares
+    config = TextConfig(lines=True, split=split, val_fraction=val, test_fraction=test)
+    corpus = corpus_from_text(text, config)
+    parts = {part: records_of(corpus, part) for part in PARTS[: 3 if test else 2]}
+
+    assert sorted(chain.from_iterable(parts.values())) == sorted(text.split("\n"))
+    assert parts["train"][0] == text.split("\n")[0]
+    assert bool(parts["val"]) == bool(val)
+    assert bool(parts.get("test")) == bool(test)
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("auto", "only one record to draw from; give more, or hold"),
+        ("tail", "only 1 record to hold out from; give more, or hold"),
+    ],
+)
+def test_of_one_record_nothing_can_be_held_out(split: str, words: str) -> None:
+    with pytest.raises(CorpusError, match=words):
+        corpus_from_text(["the whole text"], TextConfig(files=True, split=split))
 
 
 def test_a_held_out_file_is_read_alike_with_the_labels_of_the_corpus(tmp_path: Path) -> None:
@@ -372,6 +436,13 @@ def test_texts_in_memory_are_speeches_and_rows_too() -> None:
         corpus_from_text("a\nb", TextConfig(lines=True, label="file"))
 
 
+def test_texts_that_are_cut_otherwise_are_other_records() -> None:
+    config = TextConfig(files=True, val_fraction=0)
+    first, second = (corpus_from_text(texts, config) for texts in (["ab", "c"], ["a", "bc"]))
+
+    assert first.sha256 != second.sha256
+
+
 @pytest.mark.parametrize("split", ["records", "tail"])
 def test_the_split_of_texts_in_memory_is_that_of_their_file(tmp_path: Path, split: str) -> None:
     config = TextConfig(lines=True, split=split, test_fraction=0.1)
@@ -382,6 +453,23 @@ def test_the_split_of_texts_in_memory_is_that_of_their_file(tmp_path: Path, spli
         assert getattr(in_memory, part).tolist() == getattr(of_file, part).tolist()
         assert records_of(in_memory, part) == records_of(of_file, part)
     assert in_memory.held_out == of_file.held_out
+
+
+def test_the_folder_of_a_held_out_file_is_its_label_wherever_it_is_now(tmp_path: Path) -> None:
+    for folder, text in (("a", "p"), ("b", "q")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.txt").write_text(text)
+    own = [str(tmp_path / folder) for folder in "ab"]
+    rows = []
+    for name in ("val", "a"):
+        path = tmp_path / "held" / name / "x.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+        corpus = open_corpus(own, TextConfig(files=True, label="folder", val_file=str(path)))
+        assert corpus.val_records is not None
+        rows += corpus.val_records.labels.tolist()
+
+    assert rows == [[0], [1]]  # not known, then that of folder a
 
 
 # ── parts together ──

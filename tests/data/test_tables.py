@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.data import tables
-from charrnn.data.corpus import Corpus, open_corpus
+from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
 from charrnn.data.tables import find_layout
 from charrnn.errors import ConfigError, CorpusError
 from tests.data.test_records import records_of
@@ -104,7 +104,7 @@ def test_a_name_that_says_nothing_needs_a_format(tmp_path: Path) -> None:
     message = complaint(tmp_path, "text\na\n", "t.txt")
 
     assert message.startswith("the name of ")
-    assert message.endswith("csv, tsv or jsonl")
+    assert message.endswith("let it end in .csv, .tsv or .jsonl, or give --format")
     assert records_of(open_table(tmp_path, "text\na\n", "t.txt", format="csv")) == ["a"]
 
 
@@ -126,6 +126,12 @@ def test_a_table_that_is_written_reads_back(
 
     assert records_of(corpus) == texts
     assert f"; {len(rows) - len(texts):,} row" in corpus.notes[0]
+
+
+def test_a_table_in_memory_may_begin_with_a_byte_order_mark() -> None:
+    config = TextConfig(text_column="text", format="csv", val_fraction=0)
+
+    assert records_of(corpus_from_text("\ufefftext,l\na,x\n", config)) == ["a"]
 
 
 # ── columns ──
@@ -156,10 +162,10 @@ def test_a_missing_column_names_those_that_exist(
 # ── rows that are no records ──
 
 BAD_ROWS = [
-    ("t.csv", "text,l\nok,x\none\nfine,y\n", 3, "the row has 1 columns, and the first one 2"),
+    ("t.csv", "text,l\nok,x\none\nfine,y\n", 3, "the row has 1 column, and the first one 2"),
     ("t.csv", "text,l\nok,x\n  ,x\nfine,y\n", 3, "column 'text' is empty"),
     ("t.csv", 'text,l\nok,x\n"a"b,x\nfine,y\n', 3, "this is not CSV ("),
-    ("t.csv", 'text,l\n"o\nk",x\none\n', 4, "the row has 1 columns"),
+    ("t.csv", 'text,l\n"o\nk",x\none\n', 4, "the row has 1 column,"),
     ("t.csv", 'text,l\nok,x\n"open,x\n', 3, "a quote is opened and not closed"),
     ("t.jsonl", '{"text": "ok"}\n{"text": \n', 2, "this is not JSON ("),
     ("t.jsonl", '{"text": "ok"}\n["text"]\n', 2, "the line is not a JSON object"),
@@ -189,6 +195,13 @@ def test_or_it_is_left_out_and_counted(
 
     assert records_of(corpus)[0].startswith("o")
     assert corpus.notes[0].endswith(f"; 1 row skipped: {tmp_path}/{name}:{line}")
+
+
+def test_a_first_row_that_names_no_columns_cannot_be_left_out(tmp_path: Path) -> None:
+    message = complaint(tmp_path, '"text"b,l\nok,x\n', skip_bad=True)
+
+    assert message.startswith("t.csv:1: this is not CSV (")
+    assert message.endswith("; mend the row")
 
 
 def test_only_the_first_of_many_rows_are_named(tmp_path: Path) -> None:
@@ -242,6 +255,15 @@ def test_rows_of_one_group_are_on_one_side(tmp_path: Path) -> None:
         TextConfig(text_column="text", group_column="author", split="tail")
 
 
+def test_a_held_out_table_needs_no_groups(tmp_path: Path) -> None:
+    (tmp_path / "val.csv").write_text("text\nc\n")
+    settings = {"group_column": "author", "val_file": str(tmp_path / "val.csv")}
+    corpus = open_table(tmp_path, "text,author\na,x\nb,y\n", **settings)
+
+    assert records_of(corpus) == ["a", "b"]
+    assert records_of(corpus, "val") == ["c"]
+
+
 def test_a_table_that_is_read_as_bytes_has_readable_labels(tmp_path: Path) -> None:
     settings = {"unit": "byte", "label_column": "größe"}
     corpus = open_table(tmp_path, "text,größe\né,weiß\nb,rot\n", **settings)
@@ -249,6 +271,19 @@ def test_a_table_that_is_read_as_bytes_has_readable_labels(tmp_path: Path) -> No
     assert corpus.vocab.is_binary
     assert corpus.train.tolist() == [256, 0xC3, 0xA9, 256, ord("b"), 256]
     assert corpus.labels.counts == {"größe": {"rot": 1, "weiß": 1}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("t.csv", '"text",l\r\na,x\r\n'), ("t.jsonl", '{"text": "a"}\n'), ("t.tsv", "text\na\n")],
+)
+def test_a_byte_order_mark_is_no_part_of_a_table_of_bytes(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    marked = content.encode("utf-8-sig")
+    corpus = open_table(tmp_path, marked, name, unit="byte", header=True)
+
+    assert records_of(corpus) == ["a"]
 
 
 def test_the_same_table_under_another_name_is_laid_out_anew(tmp_path: Path) -> None:
@@ -262,6 +297,7 @@ def test_the_same_table_under_another_name_is_laid_out_anew(tmp_path: Path) -> N
     ("settings", "words"),
     [
         ({"label_column": "x"}, "label_column is for the rows of a table"),
+        ({"text_column": "t", "label_column": " ,"}, "label_column is ' ,', which names no column"),
         ({"format": "csv"}, "format csv is that of a table"),
         ({"text_column": "t", "format": "text"}, "format text has no columns"),
         ({"text_column": "t", "lines": True}, "both say what a record is"),

@@ -112,6 +112,31 @@ def test_a_literal_is_one_record_to_a_model_of_rows(trained: Callable[..., Named
     assert of_file.notes == ("1 row skipped: other.csv:4",)
 
 
+def test_a_table_whose_name_does_not_say_its_layout_is_read_as_the_models_own(
+    trained: Callable[..., NamedModel],
+) -> None:
+    table = "text\tlabel\n" + "".join(f"ab {i:b}\t{'xy'[i % 2]}\n" for i in range(20))
+    settings = {"text_column": "text", "label_column": "label", "header": True}
+    model = trained(table, "t.tsv", **settings)
+    Path("rows.txt").write_text("label\ttext\ny\tab 1\n")
+    Path("rows.csv").write_text("label,text\nx,b\n")
+
+    for name, row, label in (("rows.txt", "ab 1", 2), ("rows.csv", "b", 1)):
+        text = read_eval_text([model], EvalTextRequest(files=(name,)))
+        assert scored(text, model) == (f"{END}{row}{END}", [[label]])
+
+
+def test_a_table_that_is_scored_needs_no_groups(trained: Callable[..., NamedModel]) -> None:
+    table = "text,author\n" + "".join(f"ab {i:b},{i % 5}\n" for i in range(20))
+    settings = {"text_column": "text", "group_column": "author", "split": "records"}
+    model = trained(table, "t.csv", **settings)
+    Path("other.csv").write_text("text\nab 1\n")
+
+    text = read_eval_text([model], EvalTextRequest(files=("other.csv",)))
+
+    assert scored(text, model) == (f"{END}ab 1{END}", [[]])
+
+
 def test_unseen_characters_have_no_ids_and_are_counted(
     trained: Callable[..., NamedModel],
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import ModelConfig, TextConfig, TrainConfig
 from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import ProcessLostError
 from charrnn.model.network import CharRNN, copy_model
@@ -127,10 +127,22 @@ def test_nothing_leaves_before_the_last_micro_batch_of_a_window() -> None:
     assert_twice(model, single)
 
 
-def test_a_window_in_micro_batches_makes_the_same_update_as_in_one_piece() -> None:
-    corpus = corpus_from_text("the cat sat on the mat. " * 40)
-    config = TrainConfig(steps=1, hidden_size=7, num_layers=2, batch_size=8, seq_len=6, dropout=0.0)
-    plan = make_plan(config, corpus.vocab.size, len(corpus.train))
+LINES = "".join(f"__label__{'ab'[i % 2]} {'xyz'[i % 3] * (i % 7)}{i}\n" for i in range(80))
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [("the cat sat on the mat. " * 40, {}), (LINES, {"lines": True, "label": "prefix"})],
+)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_window_in_micro_batches_makes_the_same_update_as_in_one_piece(
+    text: str, settings: dict[str, Any], cell: str
+) -> None:
+    corpus = corpus_from_text(text, TextConfig(**settings))
+    shape: dict[str, Any] = {"cell": cell, "hidden_size": 7, "num_layers": 2}
+    config = TrainConfig(steps=1, batch_size=8, seq_len=6, dropout=0.0, **shape)
+    sizes = (corpus.vocab.size, len(corpus.train))
+    plan = make_plan(config, *sizes, label_count=corpus.label_count)
     updates = []
     for micro_batches in (1, 3):
         trainer = Trainer(plan, config, corpus, torch.device("cpu"), torch.float32, world=Twins())

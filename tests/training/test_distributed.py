@@ -112,6 +112,32 @@ def test_two_processes_train_as_one(text: Path, tmp_path: Path, alone: Curve) ->
     assert own == pytest.approx(other, abs=CLOSE)
 
 
+def test_two_processes_train_on_labelled_records_as_one(tmp_path: Path) -> None:
+    lines = [f"__label__{'ab'[i % 2]} {'xyz'[i % 3] * (i % 7)}{i}\n" for i in range(200)]
+    names = tmp_path / "names.txt"
+    names.write_text("".join(lines))
+    settings = SETTINGS | {"steps": 40, "lines": True, "label": "prefix", "cell": "gru"}
+    expected = read_curve(
+        list(charrnn.train(names, checkpoints=tmp_path / "alone", **settings))[-1].run
+    )
+    words = [*WORDS, "--steps=40", "--lines", "--label=prefix", "--cell=gru"]
+    runs = tmp_path / "runs"
+    two = start_together(2, tmp_path / "two", str(names), *words, "--checkpoints", str(runs))
+
+    assert two.wait() == [0, 0], two.complaints()
+    run = RunFolder(runs / "names")
+    assert_same(read_curve(run), expected)
+    mine, theirs = (read_model(each.path / "step-20.safetensors") for each in (run, expected.run))
+    for own, other in ((mine.weights, theirs.weights), (mine.training, theirs.training)):
+        assert own.keys() == other.keys()
+        for name in own:
+            np.testing.assert_allclose(own[name], other[name], atol=CLOSE, err_msg=name)
+    figures = ("val_end_nats", "val_unlabelled_nats", "train_eval_nats")
+    found = [read_model(each.best).summary for each in (run, expected.run)]
+    for name in figures:
+        assert found[0][name] == pytest.approx(found[1][name], abs=CLOSE)
+
+
 SEVERAL = """
 import json, math, os, sys
 from charrnn.cli.main import main

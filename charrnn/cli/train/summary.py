@@ -13,6 +13,7 @@ from charrnn.analysis import baselines
 from charrnn.cli.console import is_screen, print_line
 from charrnn.cli.formatting import (
     describe_classification,
+    describe_end,
     describe_loss,
     describe_sources,
     format_duration,
@@ -154,8 +155,7 @@ def _judge_records(finished: Finished, val_nats: float) -> list[str]:
     """Return what the ends of records cost, and records whose labels are not known."""
     lines = []
     if finished.best_val_end_nats is not None:
-        bits = bits_per_char(finished.best_val_end_nats)
-        lines.append(f"the end of a record, which counts as a character, costs {bits:.2f} bits")
+        lines.append(describe_end([bits_per_char(finished.best_val_end_nats)], digits=2))
     if finished.best_val_unlabelled_nats is not None:
         more = bits_per_char(finished.best_val_unlabelled_nats - val_nats)
         without = bits_per_char(finished.best_val_unlabelled_nats)
