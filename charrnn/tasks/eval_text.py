@@ -179,6 +179,11 @@ def _check_held_out(model: NamedModel, split: str, *, is_own: bool) -> None:
     val_fraction, test_fraction = model.text.held_out_fractions
     whole = "--split train, or another text by --file" if is_own else "leaving --split out"
     if split == "val" and not val_fraction and not model.text.val_file:
+        if test_fraction:
+            raise CorpusError(
+                f"{model.name} was trained with a part held out for testing alone; score it by "
+                "--split test"
+            )
         raise CorpusError(
             f"{model.name} was trained with nothing held out; score the whole text by {whole}"
         )

@@ -137,7 +137,7 @@ class Vocab:
         if other.has_end and not self.has_end:
             raise ConfigError(
                 "this is running text, and the model reads records; say what a record is, by "
-                "--lines, --files or --document-end"
+                "--lines, --files, --document-end, --text-column or --label-regex"
             )
         if self.is_binary:
             return self

@@ -82,3 +82,12 @@ def test_what_was_not_held_out_cannot_be_scored(book: str) -> None:
     with pytest.raises(CorpusError, match=r"nothing held out; .* by leaving split out"):
         read_eval_text(models, EvalTextRequest(text="abc", split="val"))
     assert len(read_eval_text(models, EvalTextRequest(split="train")).ids) > 1
+
+
+def test_a_run_with_a_part_for_testing_alone_says_which_part_to_score(book: str) -> None:
+    file = list(start_run([book], SMALL | {"steps": 1, "val_fraction": 0})) and read_model(RUN.best)
+    settings = file.summary["settings"] | {"test_fraction": 0.2}
+    model = NamedModel("book", replace(file, summary=file.summary | {"settings": settings}))
+
+    with pytest.raises(CorpusError, match=r"for testing alone; score it by split=.test."):
+        read_eval_text([model], EvalTextRequest())
