@@ -71,8 +71,12 @@ class TextFormat:
 
     @property
     def separator(self) -> str | None:
-        """What is shown between two records; None for running text."""
-        return (self.mark or _BLANK_LINE) if self.record_kind else None
+        """What is shown between two records, a mark on a line of its own; None for running text."""
+        if not self.record_kind:
+            return None
+        if self.mark is None:
+            return _BLANK_LINE
+        return self.mark if "\n" in self.mark else f"\n{self.mark}\n"
 
     def with_ends(self, text: str) -> str:
         """Return a text with END for each mark.
