@@ -109,8 +109,8 @@ def sample(
             label_strength=label_strength,
             checkpoints=checkpoints,
         )
-    elif labels:
-        raise ConfigError("open_models(...) takes the labels of the models that it opens")
+    elif labels or label_strength != 1:
+        raise ConfigError("give labels and label_strength to open_models(...), not to sample(...)")
     names = {item.name for item in fields(SampleRequest)} & settings.keys()
     request = SampleRequest(**{name: settings.pop(name) for name in names})
     return iter_samples(model, prompt, request=request, **settings)  # the rest is SampleConfig's

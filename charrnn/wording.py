@@ -41,7 +41,7 @@ _TURNED_ON = {"overwrite", "line"}  # switches; messages say to give them
 _NAMING = {"resume", "init-from", "name", "val-file"}  # a word after these is a name, except for
 _NO_NAMES = {"and", "are", "or", "out", "too"}
 _VALUE = re.compile(
-    r"\d+(\.\d+)?(e-?\d+)?[smhd]?|[A-Z_]+|auto|byte|cpu|csv|cuda|exponential|fp32|map|nfc|replace"
+    r"\d+(\.\d+)?(e-?\d+)?[smhd]?|[A-Z_]+|auto|byte|char|cpu|csv|cuda|exponential|fp32|map|nfc|replace"
     r"|rnn|skip|tail|test|train|val"
 )
 """What is a value after any other option: a number, a PLACEHOLDER or a choice. Any other word goes

@@ -106,10 +106,12 @@ def unpack_state(data: bytearray, name: str, owner: Owner) -> SavedState:
         # The model before the arrays: another model's would have other shapes.
         digest = owner.digest.hex()
         if model["sha256"] != digest:
+            with_label = ", with its --label if it had one" * owner.config.has_end
             raise CheckpointError(
                 f"{name} is a state of another model, {shown(model['name'])} (SHA-256 "
                 f"{shown(model['sha256'][:_SHOWN_DIGITS])}…), than {owner.name} "
-                f"({digest[:_SHOWN_DIGITS]}…); name that model, or save a state of this one"
+                f"({digest[:_SHOWN_DIGITS]}…); name that model{with_label}, or save a state of "
+                "this one"
             )
         check_keys(arrays, (*names, _LAST_IDS), "the state")
         for each in names:

@@ -101,8 +101,8 @@ def command(
     By Bayes, a label is as likely as it makes the text, times its share of the training records.
     Characters that the model never saw are replaced by the nearest that it knows, or left out. The
     probabilities are corrected by what the end of training found on held-out records: charrnn info
-    shows how often the labels were right, and the calibration error. A blank text says nothing and
-    gets the most frequent label.
+    shows how often the labels were right, and the calibration error. A blank text says nothing:
+    its labels are as likely as they are beforehand.
 
     A JSON object has text, label (null below the threshold), probability (of the likeliest label),
     top (a list of objects with label and probability), and file with --files.

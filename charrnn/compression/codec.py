@@ -104,11 +104,11 @@ def decompress(
     """
     mode, length, digest, check = _read_header(data, name)
     if digest != model_digest(model):
+        with_label = ", with its --label if it had one" * model.config.has_end
         raise CheckpointError(
             f"{name} was compressed with another model (SHA-256 {digest.hex()[:16]}…) than "
-            f"{model_name} ({model_digest(model).hex()[:16]}…); name the one that compressed it"
-            + ", and its --label if it has labels"
-            * model.config.has_end
+            f"{model_name} ({model_digest(model).hex()[:16]}…); name the one that compressed "
+            f"it{with_label}"
         )
     body = data[_BODY_START:]
     try:

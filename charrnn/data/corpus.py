@@ -266,12 +266,20 @@ def cache_folder() -> Path:
 
 
 def _corpus_name(sources: list[Source]) -> str:
-    """Return the name of the only file, or of the folder of the first of several."""
-    path = sources[0].path if len(sources) == 1 else sources[0].path.parent
+    """Return the name of the only file, or of the folder that all of several are in."""
+    path = sources[0].path if len(sources) == 1 else _shared_folder(sources)
     if sources[0].name == "standard input":
         return "stdin"
     name = path.stem if len(sources) == 1 and sources[0].is_named_packed else path.name
     return Path(_shown(name)).stem or "corpus"
+
+
+def _shared_folder(sources: list[Source]) -> Path:
+    """Return the folder that all files are in as they were named; else that of the first."""
+    folders = [source.path.parent for source in sources]
+    shared = [each for each in (folders[0], *folders[0].parents) if each.name]
+    others = set(folders)
+    return next((s for s in shared if all(f.is_relative_to(s) for f in others)), folders[0])
 
 
 def _shown(name: str) -> str:

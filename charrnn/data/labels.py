@@ -25,7 +25,8 @@ NONE = 0  # the row of a record of which a column knows nothing
 BUCKETS = 10
 MAX_VALUES = 10_000  # of a column; one with more looks like the text itself
 _NEAREST = 3
-_WEIGHT = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
+_WEIGHT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_MAX_WEIGHT = 100
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,12 @@ class Labels:
                 for column, first in chosen
                 if (index := column.find(each)) is not None
             ]
-            if len(rows) == 1 and 0 < weight <= 100:
+            if len(rows) == 1 and not 0 < weight <= _MAX_WEIGHT:
+                raise ConfigError(
+                    f"the weight of label {each!r} is {digits}; it must be above 0 and at most "
+                    f"{_MAX_WEIGHT}, and is 1 if left out"
+                )
+            if len(rows) == 1:
                 return rows[0], weight
             if len(rows) > 1:
                 raise ConfigError(

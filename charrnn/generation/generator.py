@@ -72,9 +72,18 @@ class TextFormat:
         return marks.get(self.record_kind)
 
     @property
+    def has_lines(self) -> bool:
+        """Whether a newline ends each record."""
+        return self.mark == "\n"
+
+    @property
     def separator(self) -> str | None:
-        """What is shown between two records; None for running text."""
-        return (self.mark or _BLANK_LINE) if self.record_kind else None
+        """What is shown between two records, a mark on a line of its own; None for running text."""
+        if not self.record_kind:
+            return None
+        if self.mark is None:
+            return _BLANK_LINE
+        return self.mark if "\n" in self.mark else f"\n{self.mark}\n"
 
     def with_ends(self, text: str) -> str:
         """Return a text with END for each mark.
@@ -82,8 +91,10 @@ class TextFormat:
         >>> TextFormat(record_kind="line").with_ends("a\\nb").count(END)
         1
         """
-        if self.mark is None or self.mark == "\n":
-            return text.replace("\n", END) if self.mark else text
+        if self.mark is None:
+            return text
+        if self.has_lines:
+            return text.replace("\n", END)
         newlines = f"[{_NEWLINES}]*"  # those around a record are no part of it
         return re.sub(newlines + re.escape(self.mark) + newlines, END, text)
 
@@ -105,7 +116,7 @@ class TextFormat:
                     "the text holds U+10FFFF, which stands for the end of a record; remove it"
                 )
             if record.strip():
-                yield (record if self.mark == "\n" else record.strip(_NEWLINES)) + END
+                yield (record if self.has_lines else record.strip(_NEWLINES)) + END
 
     def without_ends(self, text: str) -> str:
         """Return a text as it is shown, with a mark or a separator for each END."""

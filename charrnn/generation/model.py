@@ -75,7 +75,7 @@ class Model(Generator):
             DivergedError: as `score`.
         """
         bits = unseen_bits(self.vocab, self.summary)
-        are_lines = self.text_format.separator == "\n"
+        are_lines = self.text_format.has_lines
         return iter_scores(self._network, self.vocab, pieces, bits, are_lines=are_lines)
 
     def fill(
@@ -104,14 +104,13 @@ class Model(Generator):
         check_text(text)
         chosen = chosen_settings(FillConfig, config, settings)
         changes: Counter[str] = Counter()
-        are_lines = self.text_format.separator == "\n"
 
         def read(piece: str) -> str:
             """Return what stands between two signs as the model reads it."""
             fitted = self.fit(piece, chosen.unknown)
             changes.update(fitted.changes)
             text = self.text_format.normalized(fitted.text)
-            return text.replace("\n", END) if are_lines else text
+            return text.replace("\n", END) if self.text_format.has_lines else text
 
         pattern = make_pattern(text, chosen, self.vocab, read)
         filling = fill(self._network, self.vocab, pattern, chosen, on_progress)

@@ -63,7 +63,7 @@ class OpenModels:
         """
         from charrnn.tasks.originality import open_own_text
 
-        return open_own_text(self.name, self._one_file("what tells copies from new text"))
+        return open_own_text(self.name, self.one_file("what tells copies from new text"))
 
     def make_constraint(self, config: SampleConfig) -> Constraint | None:
         """Return the constraint that limits copying; None without `config.max_copy`."""
@@ -77,7 +77,7 @@ class OpenModels:
         """
         if device is None:
             return None
-        file = self._one_file("--device")
+        file = self.one_file("--device")
         from charrnn.generation import gpu  # loads torch, so after the check
 
         return gpu.GpuBackend(file, config, device)
@@ -119,11 +119,15 @@ class OpenModels:
         """Return what ties a saved state to this model."""
         from charrnn.checkpoint.state_file import Owner
 
-        file = self._one_file(option)
+        file = self.one_file(option)
         return Owner(self.name, model_digest(file), file.config)
 
-    def _one_file(self, option: str) -> ModelFile:
-        """Return the file of the only model."""
+    def one_file(self, option: str) -> ModelFile:
+        """Return the file of the only model, which `option` needs.
+
+        Raises:
+            ConfigError: there are several models.
+        """
         if self.file is None:
             raise ConfigError(
                 f"{option} works with one model; leave -m and --negative-model out, and "

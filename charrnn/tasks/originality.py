@@ -14,6 +14,7 @@ from charrnn.config import TextConfig
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import Corpus
 from charrnn.generation.constraints.no_copy import NoCopy
+from charrnn.generation.generator import TextFormat
 from charrnn.tasks.eval_text import NamedModel, open_own_corpus
 from charrnn.text.files import open_sources
 from charrnn.text.kinds import inspect_sources
@@ -49,17 +50,18 @@ class OwnText:
 
     def _find_copies(self, text: str, least: int) -> CopyReport:
         """Find copies of a text in which newlines, or marks, stand between records."""
-        kind = self.corpus.record_kind
-        mark = {"line": "\n", "document": self.config.document_end}.get(kind)
-        if not mark or mark not in text:
+        form = TextFormat(
+            document_end=self.config.document_end, record_kind=self.corpus.record_kind
+        )
+        shown = form.separator
+        if form.mark is None or shown is None or shown not in text:
             return find_copies(text, *self._in_characters, least)
-        found = find_copies(text.replace(mark, END), *self._in_characters, least)
-        # Where each character, and the end of the text, stands in the text with its marks.
-        sizes = [len(mark) if char == END else 1 for char in found.text]
+        found = find_copies(text.replace(shown, END), *self._in_characters, least)
+        # Where each character, and the end of the text, stands in the text with its separators.
+        sizes = [len(shown) if char == END else 1 for char in found.text]
         places = [0, *accumulate(sizes)]
         spans = tuple(Span(places[start], places[stop]) for start, stop in found.spans)
-        longest = found.longest.replace(END, mark)
-        return replace(found, text=text, spans=spans, longest=longest)
+        return replace(found, text=text, spans=spans, longest=form.without_ends(found.longest))
 
     @cached_property
     def lines(self) -> KnownLines:

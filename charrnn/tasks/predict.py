@@ -119,6 +119,8 @@ class Predictor:
         self._read += len(texts)
         ratios = self._classifier.log_ratios(ids, is_whole=self._request.is_whole)
         probs = posteriors(ratios, self._counts, self._scaling)
+        is_blank = np.array([not len(each) for each in ids])  # nothing to correct
+        probs[is_blank] = posteriors(ratios[is_blank], self._counts)
         order = np.argsort(-probs, axis=1, kind="stable")[:, : self._request.top]
         labels = self._classifier.labels
         predictions = []

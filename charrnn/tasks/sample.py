@@ -207,7 +207,8 @@ def _iter_alike(
         )
         return samples.iter_best(candidates, request.best_of) if request.best_of > 1 else candidates
 
-    are_whole = models.generator.text_format.separator not in (None, "\n")
+    form = models.generator.text_format
+    are_whole = bool(form.record_kind) and not form.has_lines
     is_known = None
     if request.skip_known_lines:
         own = models.own_text

@@ -79,10 +79,26 @@ def test_a_saved_state_is_that_of_the_last_record(name: str, capsys: Text) -> No
     assert models.generator.next_chars("", 5, after=models.start) == after
 
 
+def test_a_state_that_cannot_be_saved_is_refused_before_the_text(capsys: Text) -> None:
+    options = ("--label", "ROMEO", "--label-strength", "2", "--save-state", "state")
+
+    _, message = complaint(capsys, "sample", "play", *options)
+
+    assert "--save-state works with one model" in message
+
+
+def test_a_state_of_other_labels_says_so(capsys: Text) -> None:
+    sample_text(capsys, "play", "--label", "ROMEO", "--save-state", "state")
+
+    _, message = complaint(capsys, "sample", "play", "--load-state", "state")
+
+    assert "name that model, with its --label if it had one, or save a state of this one" in message
+
+
 def test_documents_stand_apart_by_their_mark(capsys: Text) -> None:
     (record,) = objects(capsys, "notes", "--documents", "3")
 
-    assert record["text"].count("--") == 2
+    assert record["text"].count("\n--\n") == 2
     assert record["stopped_by"] == "documents"
 
 
@@ -163,6 +179,9 @@ def test_a_label_counts_as_much_as_its_strength(strength: float) -> None:
         (["play", "--label", "ROMIO"], "the nearest are 'ROMEO'"),
         (["names", "--label", "ROMEO"], "was trained without labels"),
         (["play", "--label-strength", "2"], "no label is given"),
+        (["play", "--label", "ROMEO:0"], "the weight of label 'ROMEO' is 0; it must be above 0"),
+        (["play", "--label", "who=ROMEO:-1"], "the weight of label 'ROMEO' is -1"),
+        (["play", "--label", "ROMEO:1e9"], "the weight of label 'ROMEO' is 1e9"),
         (["play", "--label", "ROMEO", "--label-strength", "0"], "--label-strength"),
     ],
 )
@@ -306,7 +325,9 @@ def test_a_shell_completes_labels(capsys: Text, monkeypatch: pytest.MonkeyPatch)
 # ── write ──
 
 
-@pytest.mark.parametrize(("name", "between"), [("names", "\n"), ("notes", "--"), ("play", "\n\n")])
+@pytest.mark.parametrize(
+    ("name", "between"), [("names", "\n"), ("notes", "\n--\n"), ("play", "\n\n")]
+)
 def test_a_session_goes_on_with_a_new_record(name: str, between: str) -> None:
     model = charrnn.load(name)
     session = start_session(model, SampleConfig(seed=1), "a")

@@ -219,14 +219,17 @@ def test_built_ids_stay_on_the_disk(book: Path) -> None:
         (["README"], "README"),
         (["poems/a.txt", "poems/b.txt"], "poems"),
         (["poems"], "poems"),
+        (["reviews"], "reviews"),
+        (["reviews/neg/1.txt", "book.txt"], "neg"),
         (["a.txt", "b.txt"], "corpus"),
     ],
 )
 def test_a_corpus_is_named_after_its_file_or_folder(
     paths: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for file in ("book.txt", "book.v2.txt.gz", "README", "a.txt", "b.txt", "poems/a.txt"):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
+    files = ("book.txt", "book.v2.txt.gz", "README", "a.txt", "b.txt", "poems/a.txt")
+    for file in (*files, "reviews/neg/1.txt", "reviews/pos/1.txt"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(file)
     (tmp_path / "poems" / "b.txt").write_text("b")
     monkeypatch.chdir(tmp_path)

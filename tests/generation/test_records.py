@@ -135,7 +135,7 @@ def test_lines_count_the_records_of_a_list() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "mark", "separator"),
-    [("line", None, "\n"), ("document", "a--", "a--"), ("row", None, "\n\n")],
+    [("line", None, "\n"), ("document", "a--", "\na--\n"), ("row", None, "\n\n")],
 )
 def test_documents_are_records_with_a_separator_between_them(
     kind: str, mark: str | None, separator: str

@@ -168,3 +168,22 @@ def test_an_unknown_text_is_refused(train: Train, paths: Any, why: str) -> None:
     file.summary["corpus"]["paths"] = paths
 
     assert complaint(file).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "between"),
+    [
+        ("ab\nba é\nbb\n", {"lines": True}, "\n"),
+        ("ab\n--\nba é\n--\nbb\n", {"document_end": "--"}, "\n--\n"),
+    ],
+)
+def test_a_copy_may_reach_over_the_end_of_a_record(
+    text: str, settings: dict[str, Any], between: str, train: Train
+) -> None:
+    Path("records.txt").write_text(text, encoding="utf-8")
+    own = open_own_text("n", train("records.txt", val_fraction=0.0, **settings))
+
+    found = own.find_copies(f"ééab{between}baéé", least=4)
+
+    assert found.spans == ((2, 6 + len(between)),)
+    assert (found.longest, found.line) == (f"ab{between}ba", 1)

@@ -91,6 +91,13 @@ def test_a_blank_text_has_the_prior() -> None:
     assert probabilities(uniform) == pytest.approx(dict.fromkeys(YEAR.values, 1 / 3))
 
 
+def test_a_blank_text_has_the_prior_whatever_biases_labels_have() -> None:
+    file = with_figures(FILE, temperature=2.0, temperatures=[1.0] * 3, biases=[3.0, 0.0, -1.0])
+    (found,) = predict(["\n"], file, top=3, prior="uniform")
+
+    assert probabilities(found) == pytest.approx(dict.fromkeys(YEAR.values, 1 / 3))
+
+
 def test_the_prior_moves_labels_by_their_shares() -> None:
     train, uniform = (
         probabilities(predict(["ab"], top=3, prior=prior)[0]) for prior in ("train", "uniform")

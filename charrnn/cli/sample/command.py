@@ -21,7 +21,7 @@ from charrnn.errors import ConfigError, located
 _EXAMPLES = """
 charrnn sample                                 the newest run's best model
 charrnn sample tiny-shakespeare --temp 0.5 --prompt "ROMEO:"
-charrnn sample names -n 1000 --lines 1 --unique --skip-known-lines
+charrnn sample names -n 1000 --unique --skip-known-lines
 charrnn sample --preset careful --sentences 2  presets: careful, plain, wild
 charrnn sample --ban digits --bias e=-2 --min-p 0.05 --print-sampler
 charrnn sample --regex "[A-Z][a-z]+( [a-z]+){2,5}[.]"
@@ -264,6 +264,8 @@ def command(
     asked = inputs.read_prompts(prompts, prompt_file, prompts_file, config, is_binary=is_binary)
     if save_state and len(asked) > 1:
         raise ConfigError("--save-state keeps the state of one text; give one prompt")
+    if save_state:
+        models.one_file("--save-state")  # fails before the text is written
     if load_state:
         models = models.with_state(load_state)
     for text in prompts:

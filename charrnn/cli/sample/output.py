@@ -94,7 +94,7 @@ def write_samples(
 def _separator(options: OutputOptions, config: SampleConfig, vocab: Vocab, form: TextFormat) -> str:
     """Return the line between two samples: an empty one, or none of lines or bytes."""
     if options.separator is None:
-        are_lines = form.separator == "\n" and config.lines is None
+        are_lines = form.has_lines and config.lines is None
         is_line = config.lines == 1 or (are_lines and config.documents in (None, 1))
         return "" if is_line or vocab.is_binary else "\n"
     return options.separator + "\n" * (options.separator[-1:] not in ("", "\n"))
