@@ -147,6 +147,7 @@ class Batches:
     def __init__(self, lanes: AnyLanes, vocab: Vocab, device: torch.device) -> None:
         self._lanes = lanes
         self._vocab = vocab
+        self._is_one_to_one = vocab.is_one_to_one
         self._device = device
         has_room = lanes.ids.nbytes <= _LARGEST_SHARE * free_bytes(device)
         is_cut_there = isinstance(lanes, Lanes) and has_room
@@ -156,7 +157,7 @@ class Batches:
         """Return the window at `cursor`, as tensors, and how many characters its targets are."""
         lanes = self._lanes
         chars = lanes.batch_size * lanes.seq_len
-        is_counted = not self._vocab.is_one_to_one
+        is_counted = not self._is_one_to_one
         if self._text is None or is_counted:
             window = lanes.read(cursor)
             if is_counted:
