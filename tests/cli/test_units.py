@@ -226,6 +226,16 @@ def test_tunes_are_records_of_bytes_that_the_model_ends(capsysbinary: Bytes) -> 
     assert "\U0010ffff".encode() not in raw
 
 
+def test_lines_of_bytes_are_written_as_lines(capsysbinary: Bytes) -> None:
+    chance = random.Random(4)
+    names = ("".join(chance.choices(["an", "el", "ot"], k=3)) for _ in range(90))
+    Path("names.txt").write_text("\n".join(names) + "\n")
+    run(capsysbinary, "train", "names.txt", "--lines", "--unit", "byte", *SMALL)
+    raw = run(capsysbinary, "sample", "names", "-n", "3", "--seed", "1")
+
+    assert raw.count(b"\n") == 3
+
+
 def test_losses_of_each_unit_compare_by_the_byte(capsysbinary: Bytes) -> None:
     pytest.importorskip("regex")
     per_byte = {}

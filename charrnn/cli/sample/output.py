@@ -51,17 +51,18 @@ def write_samples(
     """Write all samples to stdout; return the text of the last one, without its prompt."""
     first = prompts[0]
     has_beam = any(each.config.beam for each in prompts)
-    is_binary = models.generator.vocab.is_binary  # bytes are written as they are, and no more
+    form = models.generator.text_format
+    # Bytes are written as they are, and no more; of lines each has its newline.
+    is_ended = not models.generator.vocab.is_binary or form.has_lines
     # One text, with nothing to choose or to add to it, is shown while it is sampled.
     is_whole = len(prompts) > 1 or has_beam or options.as_json or options.mark_copies
     if request == SampleRequest() and not is_whole:
         lead = "" if options.no_prompt else first.text
         pieces = stream_text(models, first.text, first.config)
-        return write_pieces(lead, pieces, raw=options.raw, ended=not is_binary)
+        return write_pieces(lead, pieces, raw=options.raw, ended=is_ended)
     # JSON has each text's bpc, for which costs must be known; a beam knows them anyway.
     if options.as_json and request.logprobs is None and not has_beam:
         request = replace(request, logprobs=0)
-    form = models.generator.text_format
     own_text = models.own_text if options.mark_copies else None  # fails before the first sample
     text = ""
     number = 0
@@ -77,7 +78,7 @@ def write_samples(
         else:
             parted = (separator if number > 1 else "") + lead
             if copies is None:
-                write_pieces(parted, [text], raw=options.raw, ended=not is_binary)
+                write_pieces(parted, [text], raw=options.raw, ended=is_ended)
             else:
                 show_copies(copies, parted, raw=options.raw)
                 click.echo(describe_copies(copies), err=True)
