@@ -40,7 +40,7 @@ class ModelConfig:
     initial_state: str = setting(
         "zero", "state before the text: zeros, or learned", choices=("zero", "learned")
     )
-    has_end: bool = setting(False, "the last token ends a record: the next starts anew")
+    has_end: bool = setting(False, "the last token ends a record, and resets the state")
     label_count: int = setting(0, "number of labels, of all columns", ge=0, le=1_000_000)
     label_size: int = setting(0, "size of each label's embedding", ge=0, le=_MAX_SIZE)
 

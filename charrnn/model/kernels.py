@@ -24,7 +24,7 @@ LayerState = tuple[Tensor, ...]
 
 
 class Resets(NamedTuple):
-    """Where the state is set anew in a window.
+    """Where the state is reset in a window.
 
     is_reset: (T, B, 1), 1 where it is, else 0. states: (T, B, H), h there; 0 elsewhere.
     """
@@ -227,7 +227,7 @@ def _gru_slopes(sums: Tensor, n: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor
 
 
 class _Resetting:
-    """Sets states anew where records start, and takes the gradient of what they are set to.
+    """Resets states where records start, and takes the gradient of what they are reset to.
 
     is_reset: (T, B, 1) of `Resets`. rows: (T, B, H), its states, or on the way back anything of
     that shape. gradient: (T, B, H), of the states.
@@ -241,12 +241,12 @@ class _Resetting:
         self.gradient = torch.zeros_like(rows)
 
     def apply(self, t: int, h: Tensor) -> None:
-        """Set h_t (B, H) anew, in place, in the lanes where a record starts."""
+        """Reset h_t (B, H), in place, in the lanes where a record starts."""
         if self._is_at[t]:
             h.mul_(self._is_kept[t]).add_(self._rows[t])
 
     def take_gradient(self, t: int, grad_h: Tensor) -> None:
-        """Take ∂L/∂h_t (B, H) from lanes that were set: no earlier time has a part in it."""
+        """Take ∂L/∂h_t (B, H) from lanes that were reset: no earlier time has a part in it."""
         if self._is_at[t]:
             torch.mul(grad_h, self._is_reset[t], out=self.gradient[t])
             grad_h.mul_(self._is_kept[t])

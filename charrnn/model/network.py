@@ -84,7 +84,7 @@ class CharRNN(nn.Module):
         state: None starts from the initial state. dropout: samples the masks; None drops nothing. A
         mask holds for all T (Gal & Ghahramani 2016): a feature is there for a window or is not.
         labels: (B, T, C) int64, the rows of each record's labels from 1, 0 where one is not known;
-        None knows none. A record starts after each end: there the state is set anew.
+        None knows none. A record starts after each end: there the state is reset.
         """
         features, after = self._run(ids, state, dropout, labels)
         return self.output(features).transpose(0, 1), after
@@ -226,7 +226,7 @@ class RecurrentLayer(nn.Module):
                 inputs = torch.cat((inputs, records.labels.to(inputs.dtype)), 2)
                 weights = (torch.cat((weights[0], self.weight_label), 1), *weights[1:])
         is_plain = device == "mps" or (device != "cpu" and records is not None)
-        if is_plain:  # cuDNN cannot set the state of these cells anew inside a window
+        if is_plain:  # cuDNN cannot reset the state of these cells inside a window
             return run_plain(self.kind, inputs, state, weights, resets)
         if device == "cpu":  # where torch loops over small operations
             if self.kind == "gru":

@@ -34,6 +34,16 @@ class Cursor:
     epoch: int = 0
     window: int = 0
 
+    def check(self, windows: int) -> Cursor:
+        """Return the cursor if its epoch, of so many windows, has it.
+
+        Raises:
+            ValueError: it has not.
+        """
+        if self.epoch < 0 or not 0 <= self.window < windows:
+            raise ValueError(f"there is no window {self.window} in epoch {self.epoch}")
+        return self
+
 
 class Window(NamedTuple):
     """What a step reads: inputs and, one token further on, targets, each (B, T) int64.
@@ -98,14 +108,8 @@ class Lanes:
         return Cursor(cursor.epoch + 1)
 
     def check(self, cursor: Cursor) -> Cursor:
-        """Return the cursor if it is a place in this text.
-
-        Raises:
-            ValueError: it is not.
-        """
-        if cursor.epoch < 0 or not 0 <= cursor.window < self.windows_in(cursor.epoch):
-            raise ValueError(f"there is no window {cursor.window} in epoch {cursor.epoch}")
-        return cursor
+        """Return the cursor if it is a place in this text; raise ValueError if not."""
+        return cursor.check(self.windows_in(cursor.epoch))
 
     def _layout(self, epoch: int) -> tuple[int, int]:
         """Return the offset at which an epoch starts, and the length of its lanes in tokens."""

@@ -121,14 +121,8 @@ class RecordLanes:
         self.seek(self.check(cursor), places)
 
     def check(self, cursor: Cursor) -> Cursor:
-        """Return the cursor if there is such a window.
-
-        Raises:
-            ValueError: there is not.
-        """
-        if cursor.epoch < 0 or not 0 <= cursor.window < self.windows_in(cursor.epoch):
-            raise ValueError(f"there is no window {cursor.window} in epoch {cursor.epoch}")
-        return cursor
+        """Return the cursor if there is such a window; raise ValueError if not."""
+        return cursor.check(self.windows_in(cursor.epoch))
 
     def seek(self, cursor: Cursor, places: Places) -> None:
         """Continue at these places."""

@@ -94,7 +94,7 @@ def command(
 
     A model of records reads each line as one, or what its --document-end divides, or each file;
     blank ones are left out, and so are newlines around the others.
-    The state starts anew after each, no character is given, and the end of each costs bits too:
+    Each starts from the initial state, no character is given, and the end of each costs bits too:
     those of its newline, or bits told apart.
 
     A character that MODEL never saw is marked and counted apart. Its cost is that of one new

@@ -290,7 +290,7 @@ def make_alphabet(
 def _add_clusters(
     alphabet: Alphabet, vocab: Vocab, is_allowed: AllowedTokens
 ) -> dict[int, tuple[int, ...]]:
-    """Give clusters of the same classes of characters a class; return those characters' classes."""
+    """Add a class for clusters of the same classes of characters; return those by class."""
     id_of = {char: i for i, char in enumerate(vocab.alphabet)}
     class_of: dict[tuple[int, ...], int] = {}
     for token, cluster in enumerate(vocab.clusters, vocab.first_cluster):

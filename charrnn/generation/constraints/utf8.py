@@ -58,7 +58,7 @@ class ValidUtf8:
         return self._mask_of(state._replace(remaining=min(state.remaining, _LONGEST)))
 
     def advance(self, token: int, state: Utf8State) -> Utf8State:
-        """Return the state after one more id; one that is not valid begins anew."""
+        """Return the state after one more id; one that is not valid resets it."""
         remaining = state.remaining - 1
         if state.needed and state.low <= token <= state.high:
             return Utf8State(state.needed - 1, 0x80, 0xBF, remaining)
