@@ -17,7 +17,7 @@ from charrnn.cli.formatting import describe_end, describe_unseen, one_line
 from charrnn.cli.inputs import checkpoints_option, some_models
 from charrnn.cli.options import Choice, Command, errors_option, settings_options, unknown_option
 from charrnn.config import DynamicConfig
-from charrnn.data.split import PARTS
+from charrnn.data.draw import PARTS
 from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
 from charrnn.text.substitutions import describe_changes

@@ -3,29 +3,19 @@
 A first pass over the text counts its alphabet, a second writes its ids. A large text is cut into
 parts. The counts of the parts say where the ids of each go, so the ids are the same however the
 text is cut. A text with clusters as tokens is one part: only writing tells how many ids it takes.
-A build fills a folder of its own, which gets its final name as the last step.
+A build fills a folder of its own, which gets its final name as the last step; `built` opens it.
 
-A folder holds about.json, and for each part of the text its ids, the sums that prove them, where
-its files end and, with byte fallback or clusters, marks of how many characters the tokens write.
-Where several paths were given, it also holds where the files of each end. Beside the ids of records
-go their ends, their hashes and the rows of their labels. Ids that do not match their sums, or that
-another user owns, are built again.
-
-S = tokens, F = files, G = paths given, K = blocks, R = records, C = columns of labels.
+S = tokens, F = files, G = paths given, R = records, C = columns of labels.
 """
 
-import json
 import os
-import random
 import shutil
-import stat
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,11 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.data.built import BuiltIds, describe, map_array, open_built, open_or_remove
+from charrnn.data.draw import PARTS, Ints, segment_sizes
 from charrnn.data.encode import Job, Result, count_job, split_sources, with_records, write_job
 from charrnn.data.fingerprint import Fingerprint
-from charrnn.data.labels import NO_LABELS, Labels
+from charrnn.data.labels import Labels
 from charrnn.data.records import Records
-from charrnn.data.split import PARTS, Ints, Split, iter_parts, iter_rounds
+from charrnn.data.split import Split, iter_parts, iter_segments
 from charrnn.data.survey import Survey
 from charrnn.data.workers import allowed_workers, open_workers
 from charrnn.errors import CorpusError, StorageError, VocabError
@@ -54,9 +46,6 @@ from charrnn.text.vocab import CODE_POINTS, END, Ids, Vocab, code_points, utf8_w
 PARALLEL_FROM_BYTES = 200_000_000  # a process starts in 0.2 s, in which one reads 50 MB
 PART_BYTES = 1 << 25
 MAX_PARTS = 256  # the counts of each are kept until the alphabet is known
-VERIFIED_BYTES = 1 << 24  # of a larger file of ids only a sample is read to verify it: 10 ms
-_SAMPLED_BLOCKS = 4
-_BUFFER_BYTES = 1 << 20
 _NO_ENDS = np.empty(0, np.int64)
 _NO_MARKS = np.zeros((1, 2), dtype=np.int64)
 
@@ -91,109 +80,6 @@ class _Part:
         known = vocab.alphabet + END * vocab.has_end
         widths[np.isin(self.codes, code_points(known))] = 1
         return int(self.counts @ widths) + len(vocab.encode(self.prefix))
-
-
-@dataclass(frozen=True)
-class BuiltIds:
-    """A folder of ids that was verified, with what its about.json says.
-
-    chars: of each part. held_out: what is held out, in words; "" where nothing was split.
-    split_method: how that was chosen; "" there too, and where an older version wrote the folder.
-    labels: of its records. understood: what was read, in words; "" for running text. is_utf8: of
-    files read as they are, whether their bytes are valid UTF-8.
-    """
-
-    folder: Path
-    vocab: Vocab
-    chars: dict[str, int]
-    notes: tuple[str, ...]
-    held_out: str = ""
-    split_method: str = ""
-    labels: Labels = NO_LABELS
-    understood: str = ""
-    is_utf8: bool = False
-
-    def map_part(self, name: str) -> tuple[Ids, Ints]:
-        """Map the ids (S,) of a part, and its marks (M, 2), where a token may be no character."""
-        ids = _map(self.folder / f"{name}.ids", self.vocab.dtype)
-        if self.vocab.is_one_to_one or not (self.folder / f"{name}.marks").exists():
-            return ids, _NO_MARKS
-        return ids, _map(self.folder / f"{name}.marks", "<i8").reshape(-1, 2)
-
-    def map_records(self, name: str) -> Records | None:
-        """Map where the records of a part end, and their labels; None for running text."""
-        if not self.vocab.has_end:
-            return None
-        ends = _map(self.folder / f"{name}.ends", "<i8")
-        columns = len(self.labels.columns)
-        if not columns:
-            return Records(ends, np.empty((len(ends), 0), np.int32))
-        rows = _map(self.folder / f"{name}.labels", "<i4")
-        return Records(ends, rows.reshape(-1, columns))
-
-    @property
-    def hashes(self) -> NDArray[np.uint64]:
-        """(R,) of the records of the part `train`: equal ones go to the same side of a split."""
-        return _map(self.folder / "train.hashes", "<u8")
-
-    @cached_property
-    def file_ends(self) -> Ints:
-        """(F,) where each file of the part `train` ends, in tokens."""
-        return np.array(_map(self.folder / "train.files", "<i8"), np.int64)
-
-    def given_ends(self, name: str) -> Ints | None:
-        """Return where the files of each path given (G,) end in a part, in tokens.
-
-        None of a single path, and where the text of the paths is mixed.
-        """
-        path = self.folder / f"{name}.given"
-        return np.array(_map(path, "<i8"), np.int64) if path.exists() else None
-
-
-def open_built(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
-    """Open a folder of ids; None unless it is what the last step of a build described.
-
-    is_verified: read all ids to verify them; else, of a large file, a random sample.
-    """
-    try:
-        if not _is_own(folder):
-            return None
-        about = json.loads((folder / "about.json").read_text())
-        if about["crc"] != _digest(about):
-            return None
-        vocab = Vocab.from_json(about["vocab"])
-        for name, (size, crc) in about["files"].items():
-            path = folder / name
-            if path.stat().st_size != size:
-                return None
-            if path.suffix != ".ids":
-                if (is_verified or size <= VERIFIED_BYTES) and _sum_of(path) != crc:
-                    return None
-            elif not _is_intact(path, vocab, is_verified=is_verified):
-                return None
-        notes = tuple(map(str, about["notes"]))
-        words = (str(about["held_out"]), str(about.get("split_method", "")))
-        labels = Labels.from_json(about.get("labels", []))
-        understood = str(about.get("understood", ""))
-        is_utf8 = about.get("is_utf8") is True
-        return BuiltIds(folder, vocab, about["chars"], notes, *words, labels, understood, is_utf8)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, VocabError):
-        return None
-
-
-def open_or_remove(folder: Path, *, is_verified: bool = False) -> BuiltIds | None:
-    """Open a folder of ids; where it is not what was built, remove it and return None."""
-    built = open_built(folder, is_verified=is_verified)
-    if built is None and folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-    return built
-
-
-def entry_folder(folder: Path) -> Path:
-    """Return the folder for this user's ids: `folder`, or one beside it if that is another's."""
-    if not hasattr(os, "getuid") or not folder.exists() or _is_own(folder):
-        return folder
-    return folder.with_name(f"{folder.name}-{os.getuid()}")
 
 
 def build_ids(
@@ -256,7 +142,7 @@ def build_ids(
             is_utf8 = config.unit == "byte"
             is_utf8 &= all(part.is_utf8 for part in chain.from_iterable(parts.values()))
             written = replace(written, labels=labels, understood=understood, is_utf8=is_utf8)
-            _describe(temporary, written)
+            describe(temporary, written)
         built = open_built(folder)
         if built is None:
             raise CorpusError(f"{folder} was changed by another program; run the command again")
@@ -286,7 +172,7 @@ def make_vocab(
 def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltIds:
     """Write the parts of split ids into `folder`, which is inside that of the whole.
 
-    Of records, `ids` and `split` leave the first END out; here each part gets its own.
+    The first END of records is in no segment of `split`; here each part gets its own.
     """
     vocab = built.vocab
     names = split.names
@@ -296,10 +182,10 @@ def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltI
         sums: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
         chars = dict.fromkeys(names, 0)
         if records is not None:
-            for name, own in cut_records(records, split).items():
-                _write_array(temporary / f"{name}.ends", own.ends)
-                write_atomically(temporary / f"{name}.labels", own.labels.astype("<i4").tobytes())
-                first = np.full(int(len(own) > 0), vocab.end, vocab.dtype)
+            _write_records(temporary, records, split)
+            for name in names:
+                is_empty = not (temporary / f"{name}.ends").stat().st_size
+                first = np.full(int(not is_empty), vocab.end, vocab.dtype)
                 files[name].write(first.data)
                 sums[name].append((len(first), crc32(first.data)))
         for parts in iter_parts(ids, split):
@@ -317,21 +203,47 @@ def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltI
         notes = (f"held out: {split.held_out}",) * split.is_unusual
         words = (split.held_out, split.method, built.labels, built.understood)
         written = BuiltIds(folder, vocab, chars, notes, *words)
-        _describe(temporary, written)
+        describe(temporary, written)
     return written
+
+
+def _write_records(folder: Path, records: Records, split: Split) -> None:
+    """Write where the records of each part end in its ids, and their labels."""
+    with ExitStack() as stack:
+        files = {
+            (name, kind): stack.enter_context(open_at(folder / f"{name}.{kind}", 0))
+            for name in split.names
+            for kind in ("ends", "labels")
+        }
+        for name, own in iter_records(records, split):
+            files[name, "ends"].write(own.ends.astype("<i8").data)
+            files[name, "labels"].write(own.labels.astype("<i4").data)
+    for name, kind in files:
+        flush_file(folder / f"{name}.{kind}")
+
+
+def iter_records(records: Records, split: Split) -> Iterator[tuple[str, Records]]:
+    """Yield where the records of a part end in its ids, and their labels, some at a time."""
+    assert split.parts is not None
+    before = dict.fromkeys(split.names, split.first)
+    for segments in iter_segments(split):
+        parts = split.parts[segments]
+        for name in split.names:
+            chosen = segments[parts == PARTS.index(name)]
+            ends = before[name] + np.cumsum(segment_sizes(records.ends, chosen, split.first))
+            before[name] = int(ends[-1]) if len(ends) else before[name]
+            yield name, Records(ends, np.asarray(records.labels[chosen]))
 
 
 def cut_records(records: Records, split: Split) -> dict[str, Records]:
     """Return the records of each part of a split: where they end in its ids, and their labels."""
-    assert split.parts is not None
-    sizes = np.diff(records.ends, prepend=1)
-    order = np.concatenate([*iter_rounds(split)])
-    cut = {}
-    for name in split.names:
-        chosen = order[split.parts[order] == PARTS.index(name)]
-        ends = 1 + np.cumsum(sizes[chosen])
-        cut[name] = Records(ends.astype(np.int64), records.labels[chosen])
-    return cut
+    found: dict[str, list[Records]] = {name: [] for name in split.names}
+    for name, some in iter_records(records, split):
+        found[name].append(some)
+    return {
+        name: Records(*map(np.concatenate, zip(*((r.ends, r.labels) for r in own), strict=True)))
+        for name, own in found.items()
+    }
 
 
 def _gather(
@@ -431,73 +343,12 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, labels: Labels, run: Ru
 def _write_given_ends(folder: Path, given: Iterable[str], sources: list[Source]) -> None:
     """Write where the files of each path end; some may have been left out, as they are no text."""
     counts = Counter(source.given for source in sources)
-    file_ends = np.append(0, _map(folder / "train.files", "<i8"))
+    file_ends = np.append(0, map_array(folder / "train.files", "<i8"))
     _write_array(folder / "train.given", file_ends[np.cumsum([counts[path] for path in given])])
 
 
 def _write_array(path: Path, values: Any) -> None:
     write_atomically(path, np.array(values, "<i8").tobytes())
-
-
-def _map(path: Path, dtype: Any) -> NDArray[Any]:
-    """Map the numbers in a file; an empty file, which cannot be mapped, holds none."""
-    return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
-
-
-def _sum_of(path: Path) -> int:
-    """Return the CRC-32 of a file."""
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(_BUFFER_BYTES):
-            crc = crc32(block, crc)
-    return crc
-
-
-def _describe(folder: Path, built: BuiltIds) -> None:
-    """Write about.json, the last file of a folder: it says what the others must be."""
-    files = {}
-    for path in sorted(folder.iterdir()):
-        # The ids have sums of their own.
-        crc = 0 if path.suffix == ".ids" else _sum_of(path)
-        files[path.name] = (path.stat().st_size, crc)
-    about = {"files": files, "vocab": built.vocab.to_json(), "chars": built.chars}
-    about |= {"notes": list(built.notes), "held_out": built.held_out}
-    about |= {"split_method": built.split_method, "labels": built.labels.to_json()}
-    about |= {"understood": built.understood, "is_utf8": built.is_utf8}
-    write_atomically(folder / "about.json", json.dumps(about | {"crc": _digest(about)}))
-
-
-def _digest(about: dict[str, Any]) -> int:
-    """Return the CRC-32 of what about.json says, but for that number itself."""
-    return crc32(json.dumps({key: about[key] for key in about if key != "crc"}).encode())
-
-
-def _is_own(folder: Path) -> bool:
-    """Return whether a folder is this user's or the system's, and no link to somewhere else."""
-    status = folder.lstat()
-    return stat.S_ISDIR(status.st_mode) and (
-        not hasattr(os, "getuid") or status.st_uid in (0, os.getuid())
-    )
-
-
-def _is_intact(path: Path, vocab: Vocab, *, is_verified: bool) -> bool:
-    """Return whether the ids at `path` match their sums (K, 2): tokens so far, CRC-32 of a block.
-
-    CRC-32 finds damage, and no intention: whoever may write here may write the sums too.
-    """
-    ids = _map(path, vocab.dtype)
-    sums = _map(path.with_suffix(".sums"), "<i8").reshape(-1, 2)
-    if len(ids) != (sums[-1, 0] if len(sums) else 0):
-        return False
-    blocks: Iterable[int] = range(len(sums))
-    if not is_verified and ids.nbytes > VERIFIED_BYTES and len(sums) > _SAMPLED_BLOCKS:
-        blocks = (0, len(sums) - 1, *random.sample(range(len(sums)), _SAMPLED_BLOCKS - 2))
-    for block in blocks:
-        start = int(sums[block - 1, 0]) if block else 0
-        stop, crc = sums[block].tolist()
-        if crc32(ids[start:stop].data) != crc:
-            return False
-    return True
 
 
 @contextmanager

@@ -29,15 +29,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
-from charrnn.data.build import (
-    BuiltIds,
-    build_ids,
-    cut_records,
-    entry_folder,
-    open_or_remove,
-    paths_given,
-    write_split,
-)
+from charrnn.data.build import build_ids, cut_records, paths_given, write_split
+from charrnn.data.built import BuiltIds, entry_folder, open_or_remove
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head
@@ -238,7 +231,7 @@ def _records_from_texts(
     """Return the corpus of the records of texts in memory."""
     read = read_texts(texts, config, name, known)
     ids = read.ids
-    split = choose_records(read.records.ends - 1, read.hashes, read.file_ends - 1, config)
+    split = choose_records(read.records.ends, read.hashes, read.file_ends, config)
     words: dict[str, Any] = {"labels": read.labels, "record_kind": config.record_kind}
     words |= {"held_out": split.held_out, "split_method": split.method}
     notes = (read.notes[0], *notes, *read.notes[1:])
@@ -247,7 +240,7 @@ def _records_from_texts(
         cut = {"train": read.records, "val": no_records(read.labels)}
     else:
         notes += (f"held out: {split.held_out}",)
-        pieces = map(np.concatenate, zip(*iter_parts(ids[1:], split), strict=True))
+        pieces = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
         parts = {
             part: np.concatenate([ids[: len(own) > 0], own])  # each begins with an END
             for part, own in zip(split.names, pieces, strict=True)
@@ -363,7 +356,7 @@ def _load_split(
     if parts is None:
         split = _choose(built, ids, records, config, [*weights.values()])
         if split.ends is not None:
-            parts = write_split(built, folder, ids[records is not None :], split)
+            parts = write_split(built, folder, ids, split)
         elif records is None:
             corpus = _cut(name, sha256, vocab, ids, split, marks, built.notes)
             return replace(corpus, val_source_ends=_source_ends(corpus.val, split.given_ends))
@@ -394,16 +387,14 @@ def _choose(
     if records is None:
         split = choose_split(ids, built.vocab, built.file_ends, config)
     else:
-        split = choose_records(records.ends - 1, built.hashes, built.file_ends - 1, config)
-        ids = ids[1:]
-        given_ends = None if given_ends is None else np.maximum(given_ends - 1, 0)
+        split = choose_records(records.ends, built.hashes, built.file_ends, config)
     if given_ends is not None:
         split = split._replace(given_ends=find_given(split, given_ends))
     if max(weights) == 1:
         return split
     if records is not None and split.ends is None:  # nothing is held out
         parts = np.zeros(len(records), np.uint8)
-        split = split._replace(ends=records.ends - 1, parts=parts, is_unusual=False)
+        split = split._replace(ends=records.ends, parts=parts, is_unusual=False)
     whole = np.array([len(ids)]) if given_ends is None else given_ends
     return with_weights(split, ids, built.vocab, whole, weights)
 

@@ -17,16 +17,32 @@ S = tokens, R = segments (lines, files, or what comes before a tail, and the tai
 """
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
+from charrnn.data.draw import (
+    CHUNK_TOKENS,
+    PARTS,
+    TEST,
+    TRAIN,
+    VAL,
+    Hashes,
+    Ints,
+    Parts,
+    Shares,
+    count_parts,
+    draw,
+    hash_segments,
+    iter_chunks,
+    mix_bits,
+    percent,
+    segment_sizes,
+)
 from charrnn.data.lists import LOOK_CHARS, is_list
 from charrnn.errors import CorpusError, counted
-from charrnn.text.vocab import Ids, Vocab, code_points
+from charrnn.text.vocab import Ids, Vocab
 
 BLOCKS = 10  # of a single file
 MIN_TAIL_TOKENS = 200  # a file with a shorter tail is held out as a whole or not at all
@@ -35,30 +51,23 @@ SORTED_SHARE = 0.9  # of lines that do not sort before the line above; by chance
 SHUFFLED = "; most lines are in order, so all are shuffled"  # at the end of Split.held_out
 _SORTED_BY = 3  # tokens that a line begins with
 _MIN_SORTED_STEPS = 10
-_CHUNK_TOKENS = 1 << 22  # hashed at a time
-_FIRST_BYTE = 0x110000  # byte 0 in hashes: after all code points
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power is 0 modulo 2^64
+
+_FIRST = 1  # where the first record begins: before it stands an END
 
 NOUNS = {"line": "lines", "file": "files", "document": "documents", "row": "rows"}
 NOUNS |= {"speech": "speeches"}
 """What records of each kind are called."""
 
-PARTS = ("train", "val", "test")
-TRAIN, VAL, TEST = range(3)
-
-Ints = NDArray[np.int64]
-Parts = NDArray[np.uint8]  # indices of PARTS
-
 
 class Split(NamedTuple):
     """What is held out.
 
-    ends: (R,) where each segment ends; parts: (R,) the part that it goes to. Both are None for the
-    tail of the text: there `val` starts at cuts[0] and `test` at cuts[1]. order: (R,) of the
-    segments; None is that of the text. times: (R,) how often each comes; None is once. names: of
-    the parts that there are. held_out: in words, after "held out: ". is_unusual: a person should be
-    told. given_ends: (G,) where the text of each path ends in `val`; None of one path, or where
-    lines are shuffled.
+    first: where the first segment begins: records follow an END. ends: (R,) where each ends; parts:
+    (R,) the part that it goes to. Both are None for the tail of the text: there `val` starts at
+    cuts[0] and `test` at cuts[1]. order: (R,) of the segments; None is that of the text. times:
+    (R,) how often each comes; None is once. names: of the parts that there are. held_out: in words,
+    after "held out: ". is_unusual: a person should be told. given_ends: (G,) where the text of each
+    path ends in `val`; None of one path, or where lines are shuffled.
     """
 
     method: str
@@ -71,6 +80,7 @@ class Split(NamedTuple):
     times: Ints | None = None
     is_unusual: bool = True
     given_ends: Ints | None = None
+    first: int = 0
 
     def cut(self, ids: Ids) -> dict[str, Ids]:
         """Return the parts of a text (S,) of which the tail is held out."""
@@ -78,26 +88,6 @@ class Split(NamedTuple):
         return {"train": ids[:val], "val": ids[val:test]} | (
             {"test": ids[test:]} if "test" in self.names else {}
         )
-
-
-class Shares(NamedTuple):
-    """The fractions of a text that are held out."""
-
-    val: float
-    test: float
-
-    def cuts(self, tokens: int) -> tuple[int, int]:
-        """Return where the tails `val` and `test` of so many tokens start."""
-        return split_position(tokens, self.val + self.test), split_position(tokens, self.test)
-
-    def name(self, what: str, sizes: Sequence[str] = ()) -> str:
-        """Return what is held out with the size of each part; without a test part as it is."""
-        if not self.test:
-            return what
-        if not self.val:
-            return f"{what}, for testing"
-        val, test = sizes or map(percent, self)
-        return f"{what}: {val} for validation, {test} for testing"
 
 
 def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) -> Split:
@@ -119,9 +109,9 @@ def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) ->
     if method == "records":
         ends = line_ends(ids, vocab)
         parts = draw(hash_segments(ids, vocab, ends), ends, shares)
-        counts = np.bincount(parts, minlength=len(PARTS))
+        counts = count_parts(parts)
         reason = ", as the text is a list" * (config.split == "auto")
-        held_out = f"{counts[VAL:].sum():,} of {len(ends):,} lines, drawn by hash{reason}"
+        held_out = f"{sum(counts[VAL:]):,} of {len(ends):,} lines, drawn by hash{reason}"
         held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])
         if not is_sorted(ids, ends):
             return Split(method, held_out, names, whole, ends, parts)
@@ -131,13 +121,11 @@ def choose_split(ids: Ids, vocab: Vocab, file_ends: Ints, config: TextConfig) ->
     return Split(method, held_out, names, whole, ends, parts)
 
 
-def choose_records(
-    ends: Ints, hashes: NDArray[np.uint64], file_ends: Ints, config: TextConfig
-) -> Split:
+def choose_records(ends: Ints, hashes: Hashes, file_ends: Ints, config: TextConfig) -> Split:
     """Choose which records are held out.
 
-    ends: (R,) where each record ends, in tokens; hashes: (R,) of what equal records share;
-    file_ends: (F,) where each file ends.
+    ends: (R,) where each record ends, in tokens, of which one END is the first; hashes: (R,) of
+    what equal records share; file_ends: (F,) where each file ends.
 
     Raises:
         CorpusError: there are fewer than two records to draw from.
@@ -147,24 +135,28 @@ def choose_records(
     whole = (int(ends[-1]), int(ends[-1]))
     what = NOUNS[str(config.record_kind)]
     if not any(shares):
-        return Split("none", "nothing (val_fraction is 0)", names, whole)
+        return Split("none", "nothing (val_fraction is 0)", names, whole, first=_FIRST)
     if config.split in ("tail", "blocks"):
-        file_ends = np.unique(file_ends[file_ends > 0])
+        tokens = int(ends[-1]) - _FIRST
+        file_ends = np.unique(file_ends[file_ends > _FIRST]) - _FIRST
         is_single = len(file_ends) < 2
-        tenths = np.arange(1, BLOCKS + 1) * whole[0] // BLOCKS
-        blocks = ends[-1:] if config.split == "tail" else tenths if is_single else file_ends
+        tenths = np.arange(1, BLOCKS + 1) * tokens // BLOCKS
+        blocks = np.array([tokens])
+        if config.split == "blocks":
+            blocks = tenths if is_single else file_ends
         parts = _tails_of_records(ends, blocks, shares)
         drawn = f"the last {percent(sum(shares))} of "
         several = "each of ten parts of the text" if is_single else f"each of {len(blocks):,} files"
         drawn += "the text" if config.split == "tail" else several
     else:
-        parts = draw(hashes, ends, shares, "hold another file out with --val-file")
+        way_out = "hold another file out with --val-file"
+        parts = draw(hashes, ends, shares, way_out, first=_FIRST)
         drawn = "drawn by hash" + f" of {config.group_column}" * (config.group_column is not None)
-    counts = np.bincount(parts, minlength=len(PARTS))
-    held_out = f"{counts[VAL:].sum():,} of {len(ends):,} {what}, {drawn}"
+    counts = count_parts(parts)
+    held_out = f"{sum(counts[VAL:]):,} of {len(ends):,} {what}, {drawn}"
     held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])
     method = "records" if config.split == "auto" else config.split
-    return Split(method, held_out, names, whole, ends, parts)
+    return Split(method, held_out, names, whole, ends, parts, first=_FIRST)
 
 
 def _tails_of_records(ends: Ints, blocks: Ints, shares: Shares) -> Parts:
@@ -172,6 +164,8 @@ def _tails_of_records(ends: Ints, blocks: Ints, shares: Shares) -> Parts:
 
     A record is in the part that its middle is in: one that is nearly a block would else be held out
     for its end. Where that leaves a part empty, it has the last record that is free.
+
+    blocks: (K,) where each ends, in tokens from where the first record begins.
 
     Raises:
         CorpusError: there are fewer records than parts.
@@ -185,15 +179,19 @@ def _tails_of_records(ends: Ints, blocks: Ints, shares: Shares) -> Parts:
         )
     starts = np.concatenate([[0], blocks[:-1]])
     cuts = [shares.cuts(size) for size in (blocks - starts).tolist()]
-    block = np.searchsorted(blocks, ends)
-    val, test = (starts[block] + np.array(cut)[block] for cut in zip(*cuts, strict=True))
-    middles = ends - np.diff(ends, prepend=0) / 2
-    parts: Parts = (middles > val).astype(np.uint8) * VAL
-    parts[middles > test] = TEST
+    val_cuts, test_cuts = (starts + np.array(cut) for cut in zip(*cuts, strict=True))
+    parts = np.zeros(len(ends), np.uint8)
+    for chunk in iter_chunks(len(ends)):
+        sizes = segment_sizes(ends, np.arange(chunk.start, chunk.stop), _FIRST)
+        own_ends = ends[chunk] - _FIRST
+        middles = own_ends - sizes / 2
+        block = np.searchsorted(blocks, own_ends)
+        parts[chunk][middles > val_cuts[block]] = VAL
+        parts[chunk][middles > test_cuts[block]] = TEST
     parts[0] = TRAIN
     for part in wanted:
         if part not in parts:
-            is_free = np.bincount(parts, minlength=len(PARTS))[parts] > 1
+            is_free = np.array(count_parts(parts))[parts] > 1
             is_free[0] = False
             parts[np.flatnonzero(is_free)[-1]] = part
     return parts
@@ -220,9 +218,19 @@ def find_given(split: Split, given_ends: Ints) -> Ints | None:
         return np.clip(given_ends, val, test) - val
     if split.order is not None:
         return None
-    ends, parts, _ = _cut_at(split, given_ends)
-    sizes = np.diff(ends, prepend=0) * (parts == VAL)
-    return np.append(0, np.cumsum(sizes))[np.searchsorted(ends, given_ends, side="right")]
+    assert split.parts is not None
+    found = np.zeros(len(given_ends), np.int64)
+    before = 0  # tokens of `val`
+    for chunk in iter_chunks(len(split.ends)):
+        which = np.arange(chunk.start, chunk.stop)
+        sizes = segment_sizes(split.ends, which, split.first)
+        edges = np.append(split.ends[chunk][:1] - sizes[:1], split.ends[chunk])
+        of_val = before + np.append(0, np.cumsum(sizes * (split.parts[chunk] == VAL)))
+        is_here = given_ends >= edges[0]
+        # Between two edges it grows with each token, or not at all: a line, on integers.
+        found[is_here] = np.interp(given_ends[is_here], edges, of_val)
+        before = int(of_val[-1])
+    return found
 
 
 def with_weights(
@@ -246,7 +254,17 @@ def with_weights(
     return split._replace(ends=ends, parts=parts, order=order, times=times)
 
 
-def iter_rounds(split: Split) -> Iterator[Ints]:
+def iter_segments(split: Split) -> Iterator[Ints]:
+    """Yield the segments in the order in which they stand in the parts, CHUNK_RECORDS at a time."""
+    assert split.ends is not None
+    if split.order is None and split.times is None:
+        yield from (np.arange(c.start, c.stop) for c in iter_chunks(len(split.ends)))
+        return
+    for order in _iter_rounds(split):
+        yield from (order[chunk] for chunk in iter_chunks(len(order)))
+
+
+def _iter_rounds(split: Split) -> Iterator[Ints]:
     """Yield the segments of each round: in the last all, in those before it what comes again.
 
     So no line stands beside its copy, and the text ends as it does without copies.
@@ -263,7 +281,7 @@ def _cut_at(split: Split, positions: Ints) -> tuple[Ints, Parts, Ints]:
     assert split.ends is not None
     assert split.parts is not None
     ends = np.unique(np.concatenate([split.ends, positions]))
-    ends = ends[ends > 0]
+    ends = ends[ends > split.first]
     whole = np.searchsorted(split.ends, ends)  # the segment that each was cut from
     order = np.arange(len(ends))
     if split.order is not None:
@@ -271,20 +289,6 @@ def _cut_at(split: Split, positions: Ints) -> tuple[Ints, Parts, Ints]:
         rank[split.order] = np.arange(len(split.order))
         order = np.argsort(rank[whole], kind="stable")
     return ends, split.parts[whole], order
-
-
-def split_position(tokens: int, fraction: float) -> int:
-    """Return how many of `tokens` come before the held-out tail, as nanoGPT counts them."""
-    return int(tokens * (1 - fraction))
-
-
-def percent(fraction: float) -> str:
-    """Return a fraction in per cent.
-
-    >>> percent(0.1), percent(0.125)
-    ('10%', '12.50%')
-    """
-    return f"{fraction:.2%}".replace(".00%", "%")
 
 
 def character_start(ids: Ids, position: int, vocab: Vocab) -> int:
@@ -325,91 +329,16 @@ def line_ends(ids: Ids, vocab: Vocab) -> Ints:
     return ends.astype(np.int64)
 
 
-def draw(
-    hashes: NDArray[np.uint64],
-    ends: Ints,
-    shares: Shares,
-    way_out: str = "hold a part of the text out with --split tail",
-) -> Parts:
-    """Return the part (R,) of each record: `test` has the lowest hashes, `val` those above them.
-
-    Each part has one kind of record at least. A record that with its equals is more than the part's
-    fraction of the text is never in it, unless all are, and it is of the shortest.
-
-    hashes: (R,) of the records. ends: (R,) where each ends, in tokens. way_out: for the message
-    where there are too few.
-
-    Raises:
-        CorpusError: there are fewer kinds of records than parts.
-    """
-    kinds, kind = np.unique(hashes, return_inverse=True)
-    drawn = [(part, share) for part, share in ((TEST, shares.test), (VAL, shares.val)) if share]
-    if len(kinds) <= len(drawn):
-        found = "only one record" if len(kinds) == 1 else f"only {len(kinds)} different records"
-        raise CorpusError(f"the text has {found} to draw from; give more, or {way_out}")
-    tokens = np.bincount(kind, np.diff(ends, prepend=0))
-    parts = np.zeros(len(kinds), np.uint8)
-    below = 0.0  # the share of all hashes that is drawn already
-    for left, (part, share) in zip(range(len(drawn), 0, -1), drawn, strict=True):
-        is_free = parts == TRAIN
-        is_small = is_free & (tokens <= max(share * ends[-1], tokens[is_free].min()))
-        below += share
-        limit = max(kinds[is_small][0], np.uint64(below * 2.0**64))
-        chosen = np.flatnonzero(is_small & (kinds <= limit))
-        parts[chosen[: np.count_nonzero(is_free) - left]] = part  # one stays for each other part
-    of_records: Parts = parts[kind]
-    return of_records
-
-
-def hash_segments(ids: Ids, vocab: Vocab, ends: Ints) -> NDArray[np.uint64]:
-    """Return a hash (R,) of the tokens of each segment, the same in a larger alphabet too.
-
-    Newlines and ends do not count: the last line of a text may lack one, and a file may begin with
-    that of the file before.
-    """
-    codes = code_points(vocab.alphabet).astype(np.uint64)
-    bytes_after = np.arange(256 * vocab.has_bytes, dtype=np.uint64) + np.uint64(_FIRST_BYTE)
-    digests = (blake2b(each.encode(), digest_size=8).digest() for each in vocab.clusters)
-    clusters = np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-    of_end = np.zeros(int(vocab.has_end), np.uint64)
-    values = np.concatenate([codes, bytes_after, clusters, of_end]) + np.uint64(1)
-    counts = np.ones(vocab.size, np.int64)
-    if vocab.has_end:
-        values[vocab.end] = counts[vocab.end] = 0
-    if vocab.newline >= 0:
-        values[vocab.newline] = counts[vocab.newline] = 0
-    hashes = np.empty(len(ends), np.uint64)
-    starts = np.concatenate([[0], ends[:-1]])
-    # Whole segments, of _CHUNK_TOKENS together; a longer one is taken alone.
-    first = 0
-    while first < len(ends):
-        last = int(np.searchsorted(ends, starts[first] + _CHUNK_TOKENS, side="right"))
-        last = max(last, first + 1)
-        begin = int(starts[first])
-        end = min(int(ends[last - 1]), begin + _CHUNK_TOKENS)  # of a longer one the start counts
-        shown = np.asarray(ids[begin:end])
-        edges = np.append(starts[first:last] - begin, end - begin)
-        # Σ (code + 1) f^i modulo 2^64, where i counts the tokens of a segment that are no newlines
-        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[shown])])
-        within = before[:-1] - np.repeat(before[edges[:-1]], np.diff(edges))
-        powers = np.cumprod(np.full(int(within.max(initial=0)) + 1, _FACTOR), dtype=np.uint64)
-        terms = values[shown] * powers[within]
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-        hashes[first:last] = np.diff(sums[edges])
-        first = last
-    return mix_bits(hashes)
-
-
 def iter_parts(ids: Ids, split: Split) -> Iterator[list[Ids]]:
     """Yield, of one stretch of the text after the other, the ids of each of `split.names`."""
     assert split.ends is not None
     assert split.parts is not None
     if split.order is not None or split.times is not None:
-        for order in iter_rounds(split):
-            yield from _iter_ordered(ids, split.ends, split.parts, order, split.names)
+        for order in _iter_rounds(split):
+            yield from _iter_ordered(ids, split, order)
         return
-    for begin in range(0, len(ids), _CHUNK_TOKENS):
-        end = min(begin + _CHUNK_TOKENS, len(ids))
+    for begin in range(split.first, len(ids), CHUNK_TOKENS):
+        end = min(begin + CHUNK_TOKENS, len(ids))
         first = int(np.searchsorted(split.ends, begin, side="right"))
         last = int(np.searchsorted(split.ends, end, side="left")) + 1
         sizes = np.diff(np.minimum(split.ends[first:last], end), prepend=begin)
@@ -418,24 +347,27 @@ def iter_parts(ids: Ids, split: Split) -> Iterator[list[Ids]]:
         yield [shown[parts == PARTS.index(name)] for name in split.names]
 
 
-def _iter_ordered(
-    ids: Ids, ends: Ints, parts: Parts, order: Ints, names: Sequence[str]
-) -> Iterator[list[Ids]]:
+def _iter_ordered(ids: Ids, split: Split, order: Ints) -> Iterator[list[Ids]]:
     """Yield the ids of each part, of one stretch of segments in this order after the other."""
-    sizes = np.diff(ends, prepend=0)[order]
+    ends = split.ends
+    parts = split.parts
+    names = split.names
+    assert ends is not None
+    assert parts is not None
+    sizes = segment_sizes(ends, order, split.first)
     totals = np.cumsum(sizes)
     first = 0
     while first < len(order):
-        if sizes[first] > _CHUNK_TOKENS:  # one that is not copied as a whole
+        if sizes[first] > CHUNK_TOKENS:  # one that is not copied as a whole
             stop = int(ends[order[first]])
-            for begin in range(stop - int(sizes[first]), stop, _CHUNK_TOKENS):
-                shown = np.asarray(ids[begin : min(begin + _CHUNK_TOKENS, stop)])
+            for begin in range(stop - int(sizes[first]), stop, CHUNK_TOKENS):
+                shown = np.asarray(ids[begin : min(begin + CHUNK_TOKENS, stop)])
                 here = PARTS[parts[order[first]]]
                 yield [shown if name == here else shown[:0] for name in names]
             first += 1
             continue
         before = int(totals[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(totals, before + _CHUNK_TOKENS, side="right")))
+        last = max(first + 1, int(np.searchsorted(totals, before + CHUNK_TOKENS, side="right")))
         chosen = order[first:last]
         # Where each token stands in the text: the start of its segment, and how far it is in it.
         within = np.arange(totals[last - 1] - before)
@@ -515,17 +447,6 @@ def _tail_start(ids: Ids, position: int, end: int, vocab: Vocab) -> int:
 def _newlines(ids: Ids, vocab: Vocab) -> Ints:
     """Return where the newlines of `ids` (S,) are."""
     parts = [np.empty(0, np.int64)]
-    for begin in range(0, len(ids) if vocab.newline >= 0 else 0, _CHUNK_TOKENS):
-        parts.append(np.flatnonzero(ids[begin : begin + _CHUNK_TOKENS] == vocab.newline) + begin)
+    for begin in range(0, len(ids) if vocab.newline >= 0 else 0, CHUNK_TOKENS):
+        parts.append(np.flatnonzero(ids[begin : begin + CHUNK_TOKENS] == vocab.newline) + begin)
     return np.concatenate(parts)
-
-
-def mix_bits(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return hashes with every bit of the input in every bit (splitmix64's last steps)."""
-    # Sums of powers alone are far from even in their high bits, which the draw looks at.
-    mixed: NDArray[Any] = hashes.copy()
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed ^= mixed >> np.uint64(shift)
-        mixed *= np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed

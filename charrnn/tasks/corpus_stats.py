@@ -13,10 +13,11 @@ from charrnn.analysis.statistics import CorpusStats, measure_text
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import open_sources_as_corpus
+from charrnn.data.draw import hash_segments
 from charrnn.data.labels import NO_LABELS
 from charrnn.data.lists import choose_lines, read_head
 from charrnn.data.records import Found, iter_records, join
-from charrnn.data.split import hash_segments, line_ends
+from charrnn.data.split import line_ends
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source, open_sources
 from charrnn.text.kinds import inspect_sources

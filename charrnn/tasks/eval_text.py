@@ -27,9 +27,10 @@ from charrnn.config.text import ERRORS, KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.config.weights import with_new_place
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import Corpus, open_corpus
+from charrnn.data.draw import PARTS
 from charrnn.data.label_table import RowFinder
 from charrnn.data.records import Block, Found, Records, iter_records, join, join_parts, read_records
-from charrnn.data.split import PARTS, choose_split
+from charrnn.data.split import choose_split
 from charrnn.data.tables import layout_of_name
 from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.generator import text_format_of

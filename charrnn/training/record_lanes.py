@@ -20,8 +20,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.data.draw import mix_bits
 from charrnn.data.labels import NONE
-from charrnn.data.split import mix_bits
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Cursor, Window
 

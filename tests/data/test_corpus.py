@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.data import build, encode, fingerprint
+from charrnn.data import built, encode, fingerprint
 from charrnn.data.corpus import (
     Corpus,
     cache_folder,
@@ -26,7 +26,7 @@ from charrnn.data.corpus import (
     open_corpus,
     open_sources_as_corpus,
 )
-from charrnn.data.split import split_position
+from charrnn.data.draw import split_position
 from charrnn.errors import ConfigError, CorpusError, StorageError
 from charrnn.text import files, reader
 from charrnn.text.vocab import END, Vocab
@@ -605,7 +605,7 @@ def test_a_vocabulary_that_was_changed_in_place_is_built_again(book: Path) -> No
 @pytest.fixture
 def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a text whose large built ids have a wrong id in block 100."""
-    monkeypatch.setattr("charrnn.data.build.VERIFIED_BYTES", 100)
+    monkeypatch.setattr("charrnn.data.built.VERIFIED_BYTES", 100)
     monkeypatch.setattr("charrnn.data.encode.BLOCK_CHARS", 10)
     monkeypatch.setattr("charrnn.text.files.CHUNK_BYTES", 10)
     path = tmp_path / "book.txt"
@@ -622,11 +622,11 @@ def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_of_large_ids_a_sample_is_verified_and_all_on_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert build.open_built(only_build(), is_verified=True) is None
+    assert built.open_built(only_build(), is_verified=True) is None
     monkeypatch.setattr("random.sample", lambda blocks, count: [1000 // 10] * count)
-    assert build.open_built(only_build()) is None
+    assert built.open_built(only_build()) is None
     monkeypatch.setattr("random.sample", lambda blocks, count: [3] * count)
-    assert build.open_built(only_build()) is not None
+    assert built.open_built(only_build()) is not None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no umask")
@@ -662,8 +662,8 @@ def test_a_link_in_place_of_built_ids_is_not_followed(book: Path, tmp_path: Path
     moved = only_build().rename(tmp_path / "elsewhere")
     (cache_folder() / "link").symlink_to(moved)
 
-    assert build.open_built(moved) is not None
-    assert build.open_built(cache_folder() / "link") is None
+    assert built.open_built(moved) is not None
+    assert built.open_built(cache_folder() / "link") is None
 
 
 # Bytes as tokens
@@ -707,7 +707,7 @@ def test_large_ids_that_were_found_damaged_are_gone(
         again = open_sources_as_corpus(sources, TextConfig(), is_verified=True)
 
     assert whole(again) == "The quick brown fox.\n" * 100
-    assert build.open_built(only_build(), is_verified=True) is not None
+    assert built.open_built(only_build(), is_verified=True) is not None
 
 
 def test_an_empty_held_out_file_is_refused(book: Path, tmp_path: Path) -> None:

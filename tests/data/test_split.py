@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from charrnn.config import TextConfig
 from charrnn.data import split
 from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
+from charrnn.data.draw import hash_segments
 from charrnn.data.lists import is_list
-from charrnn.data.split import hash_segments, line_ends
+from charrnn.data.split import line_ends
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.vocab import Vocab
 
@@ -60,7 +61,7 @@ def test_the_lines_of_a_sorted_list_are_shuffled_the_same_way_each_time(
 ) -> None:
     names = sorted(set(NAMES), reverse=is_reversed)
     corpus = corpus_from_text("\n".join(names) + end, RUNNING)
-    monkeypatch.setattr(split, "_CHUNK_TOKENS", 100)  # the same in pieces
+    monkeypatch.setattr(split, "CHUNK_TOKENS", 100)  # the same in pieces
     again = corpus_from_text("\n".join(names) + end, RUNNING)
     train, val = (part.splitlines() for part in parts_of(corpus))
 
@@ -255,7 +256,7 @@ def test_hashes_are_the_same_however_the_segments_are_taken(
     ids = vocab.encode(text)
     ends = line_ends(ids, vocab)
     hashes = hash_segments(ids, vocab, ends)
-    monkeypatch.setattr("charrnn.data.split._CHUNK_TOKENS", 64)
+    monkeypatch.setattr("charrnn.data.draw.CHUNK_TOKENS", 64)
 
     assert np.array_equal(hash_segments(ids, vocab, ends), hashes)
     assert len(np.unique(hashes)) == len(set(NAMES))

@@ -179,7 +179,7 @@ def test_lines_are_never_joined_by_coming_again(is_sorted: bool, end: str) -> No
 
 def test_a_text_is_not_copied_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = open_texts("book.txt", "letters.txt:3", split="tail")
-    monkeypatch.setattr(split, "_CHUNK_TOKENS", 97)
+    monkeypatch.setattr(split, "CHUNK_TOKENS", 97)
     ends = np.array([1000, len(whole.train)])
     cut = split.Split("tail", "", ("train", "val"), (0, 0), ends, np.array([0, 1], np.uint8))
     pieces = split.iter_parts(whole.train, cut._replace(times=np.array([2, 1])))
