@@ -122,7 +122,13 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
     train = corpus.train
     val = corpus.val
     vocab = corpus.vocab
-    plan = make_plan(TrainConfig(), vocab.size, len(train), label_count=corpus.label_count)
+    plan = make_plan(
+        TrainConfig(),
+        vocab.size,
+        len(train),
+        label_count=corpus.label_count,
+        record_count=len(corpus.train_records or ()),
+    )
     # `train` refuses a text without a whole window for every lane, or without two held-out tokens.
     is_long = len(train) > plan.batch_size * plan.seq_len
     is_refused = not is_long or (len(val) < 2 and config.val_fraction > 0)

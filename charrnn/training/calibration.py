@@ -92,7 +92,8 @@ def choose_plan(
         return speeds[key]
 
     def plan_of(config: TrainConfig, speed: float = 1.0, seconds: float | None = None) -> Plan:
-        return make_plan(config, vocab_size, tokens, speed, seconds, corpus.label_count)
+        records = len(corpus.train_records or ())
+        return make_plan(config, vocab_size, tokens, speed, seconds, corpus.label_count, records)
 
     plan = plan_of(config)
     if config.length_changes and not is_resumed:  # as in the run that is repeated, they come later

@@ -43,6 +43,7 @@ _STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the
 _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
+_OF_SHORT_RECORDS = 0.75  # of the dropout: where a window holds several, less is enough
 _MANY_LABELS = 64
 _LABEL_SIZES = (32, 64)  # of few labels, and of many
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each token of the vocabulary and 256 features
@@ -73,12 +74,13 @@ def make_plan(
     speed: float = 1.0,
     step_seconds: float | None = None,
     label_count: int | None = None,
+    record_count: int = 0,
 ) -> Plan:
     """Return a plan with everything that `config` leaves open.
 
     vocab_size: V. train_tokens: of the training text. speed: of this machine, as a multiple of the
     one that the rules were measured on. step_seconds: of a step of this run here, if measured.
-    label_count: of the records; None for running text.
+    label_count: of the records; None for running text. record_count: how many they are.
 
     >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
     128
@@ -100,6 +102,8 @@ def make_plan(
     model = _make_model(config, vocab_size, hidden, train_tokens, epochs)
     if label_count is not None:
         model = _with_records(model, config, label_count)
+        if config.dropout is None and train_tokens <= record_count * _SEQ_LEN:
+            model = replace(model, dropout=round(_OF_SHORT_RECORDS * model.dropout, 2))
     rate = config.learning_rate or choose_learning_rate(model)
     is_by_speed = config.budget_seconds and config.hidden_size is None and hidden == by_time
     chosen_by = speed if is_by_speed else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from charrnn.config import TrainConfig
@@ -76,6 +78,19 @@ def test_a_large_alphabet_reads_its_text_fewer_times_so_less_is_dropped() -> Non
 
 def test_a_short_text_takes_a_small_network_whatever_the_time() -> None:
     assert plan_for(2_000, budget="1d").model.hidden_size == 64
+
+
+@pytest.mark.parametrize(("record_count", "share"), [(4_000, 0.75), (1_000, 1.0)])
+def test_where_a_window_holds_several_records_there_is_less_dropout(
+    record_count: int, share: float
+) -> None:
+    running = plan_for(200_000, budget="1m").model.dropout
+    config = TrainConfig(budget="1m")
+    plan = make_plan(config, 65, 200_000, label_count=0, record_count=record_count)
+
+    assert plan.model.dropout == pytest.approx(share * running, abs=0.01)
+    given = make_plan(replace(config, dropout=0.3), 65, 200_000, label_count=0, record_count=9_999)
+    assert given.model.dropout == 0.3
 
 
 def test_a_text_read_many_times_is_held_back_by_dropout() -> None:
