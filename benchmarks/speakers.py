@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
+from naive_bayes import NaiveBayes
 from runs import one_line_errors
 
 import charrnn
@@ -25,38 +24,6 @@ from charrnn.data.corpus import Corpus, open_corpus
 from charrnn.text.vocab import END
 
 PATTERN = r"^(?P<speaker>[A-Za-z' ]+):$"
-_BUCKETS = 1 << 18  # of hashed n-grams
-_LONGEST = 4
-
-
-class NaiveBayes:
-    """Labels of texts by the frequencies of their n-grams, with add-α smoothing."""
-
-    def __init__(self, texts: list[str], labels: list[int], count: int, alpha: float = 0.1) -> None:
-        frequencies = np.full((count, _BUCKETS), alpha, np.float32)
-        for text, label in zip(texts, labels, strict=True):
-            for bucket, number in grams(text).items():
-                frequencies[label, bucket] += number
-        self._log = np.log(frequencies / frequencies.sum(1, keepdims=True))
-
-    def predict(self, text: str) -> int:
-        """Return the likeliest label, all alike beforehand."""
-        found = grams(text)
-        buckets = np.fromiter(found.keys(), np.int64)
-        numbers = np.fromiter(found.values(), np.float32)
-        return int((self._log[:, buckets] @ numbers).argmax())
-
-
-def grams(text: str) -> Counter[int]:
-    """Return how often each n-gram stands in a text, by its bucket."""
-    found: Counter[int] = Counter()
-    for size in range(1, _LONGEST + 1):
-        for i in range(len(text) - size + 1):
-            value = 0
-            for char in text[i : i + size]:
-                value = (value * 1_000_003 + ord(char) + size) % (1 << 61)
-            found[value % _BUCKETS] += 1
-    return found
 
 
 def speeches_of(corpus: Corpus) -> tuple[list[str], list[int]]:
