@@ -89,7 +89,8 @@ class Block(NamedTuple):
 class Found:
     """What was seen while records were read, besides the records.
 
-    skipped: rows that were left out; places: the first of them. matches: lines that begin a speech.
+    skipped: rows that were left out; places: the first of them. matches: lines that begin a speech,
+    or marks that end a document.
     several: records with more labels than the one that counts.
     """
 
@@ -202,12 +203,23 @@ def _iter_blocks(
         case "file":
             groups: Iterable[list[str]] = [["".join(pieces).strip(_NEWLINES)]]
         case "document":
-            mark = _spell(str(config.document_end), config)
-            groups = ([each.strip(_NEWLINES) for each in some] for some in split_at(pieces, mark))
+            groups = _iter_documents(pieces, config, found)
         case _:
             groups = split_at(pieces, "\n")
     for texts in groups:
         yield Block([text for text in texts if text and not text.isspace()], [], [])
+
+
+def _iter_documents(
+    pieces: Iterable[str], config: TextConfig, found: Found
+) -> Iterator[list[str]]:
+    """Yield what stands between marks, some at a time, and count the marks."""
+    mark = _spell(str(config.document_end), config)
+    marks = -1  # nothing ends what stands after the last
+    for some in split_at(pieces, mark):
+        marks += len(some)
+        yield [each.strip(_NEWLINES) for each in some]
+    found.matches += marks
 
 
 def split_at(pieces: Iterable[str], mark: str) -> Iterator[list[str]]:

@@ -54,13 +54,16 @@ class Survey:
         notes: takes what a person should know of the labels.
 
         Raises:
-            CorpusError: a column is no label, or no line begins a speech.
+            CorpusError: a column is no label, no line begins a speech, or no mark ends a document.
         """
         kind = config.record_kind
         if kind is None:
             return Labels(), ""
         if kind == "speech" and not self.found.matches:
             raise CorpusError(f"no line matches label_regex {config.label_regex!r}; mend it")
+        if kind == "document" and not self.found.matches:
+            mark = config.document_end
+            raise CorpusError(f"document_end {mark!r} stands nowhere in the text; mend it")
         names = label_names(config)
         values = self.values or [Counter() for _ in names]
         labels, of_labels = make_labels(names, values, self.records, config.min_label_count)

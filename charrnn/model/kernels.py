@@ -94,7 +94,9 @@ class _RNN(torch.autograd.Function):
         before = state.new_empty(len(inputs) + 1, *state.shape, dtype=product.dtype)
         h_prev, *copies = before.unbind()  # in the products' number format
         h_prev.copy_(state)
-        resets = None if first_states is None else _Resetting(is_reset, first_states)
+        resets = None
+        if is_reset is not None and first_states is not None:
+            resets = _Resetting(is_reset, first_states)
         for t, (h, copy) in enumerate(zip(states, copies, strict=True)):
             activate(product.add_to(h, h_prev))
             if resets is not None:
@@ -112,14 +114,12 @@ class _RNN(torch.autograd.Function):
         grad_out = torch.cat((torch.zeros_like(grad[:1]), grad))  # of the first state: still zero
         product = _Product(weight_hh, ctx.dtype)
         slopes = _SLOPE[ctx.nonlinearity](states)
+        if is_reset is not None:  # no earlier time has a part in a state that was reset
+            slopes = slopes.mul_(1 - is_reset)
         deltas = torch.empty_like(states, dtype=product.dtype)  # ∂L/∂a_t
-        resets = None if is_reset is None else _Resetting(is_reset, grad)
         # From the last time to the first: ∂L/∂a_t = ∂L/∂h_t f′, and W ᵀ takes it to h_{t-1}.
         grad_h = grad_out[-1]
-        steps = _backwards(grad_out[:-1], slopes, deltas)
-        for t, (grad_h_prev, slope, delta) in zip(reversed(range(len(grad))), steps, strict=True):
-            if resets is not None:
-                resets.take_gradient(t, grad_h)
+        for grad_h_prev, slope, delta in _backwards(grad_out[:-1], slopes, deltas):
             torch.mul(grad_h, slope, out=delta)
             grad_h = product.add_to(grad_h_prev, delta)
         # The gradients of the weights: one product each, over all times.
@@ -127,8 +127,7 @@ class _RNN(torch.autograd.Function):
         grad_hh = _multiply_over_time(deltas, before[:-1], ctx.dtype, grad.dtype)
         grad_ih = _multiply_over_time(deltas, inputs, ctx.dtype, grad.dtype)
         grad_inputs = _multiply(deltas, weight_ih, ctx.dtype).to(inputs.dtype)
-        grad_first = None if resets is None else resets.gradient
-        of_resets = (None, grad_first, None)
+        of_resets = (None, None if is_reset is None else grad_out[1:] * is_reset, None)
         return grad_inputs, grad_h, grad_ih, grad_hh, biases, biases, *of_resets
 
 
@@ -157,7 +156,9 @@ class _GRU(torch.autograd.Function):
         row, *copies = before.unbind()
         row.copy_(state)
         h_prev, *futures = states.unbind()
-        resets = None if first_states is None else _Resetting(is_reset, first_states)
+        resets = None
+        if is_reset is not None and first_states is not None:
+            resets = _Resetting(is_reset, first_states)
         steps = zip(sums, proposals, futures, copies, strict=True)
         for t, (total, n, h, copy) in enumerate(steps):
             product.add_to(total, row)
@@ -184,15 +185,16 @@ class _GRU(torch.autograd.Function):
         deltas = torch.empty_like(slopes, dtype=product.dtype)  # of the three products W h + b
         flat = deltas.flatten(2)
         z = sums.chunk(3, -1)[1]
-        resets = None if is_reset is None else _Resetting(is_reset, grad)
+        if is_reset is not None:  # no earlier time has a part in a state that was reset
+            is_kept = 1 - is_reset
+            slopes *= is_kept[..., None]
+            to_n *= is_kept
+            z = z * is_kept
         # From the last time to the first: through the three products, and straight through z.
         grad_h = grad_out[-1]
-        steps = _backwards(grad_out[:-1], slopes, deltas, flat, z)
-        for t, (grad_h_prev, slope, delta, row, z_t) in zip(
-            reversed(range(len(grad))), steps, strict=True
+        for grad_h_prev, slope, delta, row, z_t in _backwards(
+            grad_out[:-1], slopes, deltas, flat, z
         ):
-            if resets is not None:
-                resets.take_gradient(t, grad_h)
             torch.mul(grad_h[:, None], slope, out=delta)
             grad_h = product.add_to(grad_h_prev.addcmul_(grad_h, z_t), row)
         bias_hh = flat.sum((0, 1), dtype=grad.dtype)
@@ -203,7 +205,7 @@ class _GRU(torch.autograd.Function):
         bias_ih = torch.cat((bias_hh[: -len(bias_n)], bias_n))
         grad_ih = _multiply_over_time(flat, inputs, ctx.dtype, grad.dtype)
         grad_inputs = _multiply(flat, weight_ih, ctx.dtype).to(inputs.dtype)
-        of_resets = (None, None if resets is None else resets.gradient)
+        of_resets = (None, None if is_reset is None else grad_out[1:] * is_reset)
         return grad_inputs, grad_h, grad_ih, grad_hh, bias_ih, bias_hh, *of_resets
 
 
@@ -227,29 +229,20 @@ def _gru_slopes(sums: Tensor, n: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor
 
 
 class _Resetting:
-    """Resets states where records start, and takes the gradient of what they are reset to.
+    """Resets states where records start.
 
-    is_reset: (T, B, 1) of `Resets`. rows: (T, B, H), its states, or on the way back anything of
-    that shape. gradient: (T, B, H), of the states.
+    is_reset: (T, B, 1) of `Resets`. rows: (T, B, H), its states.
     """
 
-    def __init__(self, is_reset: Any, rows: Tensor) -> None:
-        self._is_reset = is_reset
-        self._is_kept = 1 - is_reset
-        self._is_at = is_reset.flatten(1).any(1).tolist()  # at most times no record starts
-        self._rows = rows
-        self.gradient = torch.zeros_like(rows)
+    def __init__(self, is_reset: Tensor, rows: Tensor) -> None:
+        self._is_at = is_reset.flatten(1).any(1).tolist()  # at many times no record starts
+        self._is_reset = is_reset.unbind()
+        self._rows = rows.unbind()
 
     def apply(self, t: int, h: Tensor) -> None:
         """Reset h_t (B, H), in place, in the lanes where a record starts."""
         if self._is_at[t]:
-            h.mul_(self._is_kept[t]).add_(self._rows[t])
-
-    def take_gradient(self, t: int, grad_h: Tensor) -> None:
-        """Take ∂L/∂h_t (B, H) from lanes that were reset: no earlier time has a part in it."""
-        if self._is_at[t]:
-            torch.mul(grad_h, self._is_reset[t], out=self.gradient[t])
-            grad_h.mul_(self._is_kept[t])
+            h.lerp_(self._rows[t], self._is_reset[t])  # where that is 0 or 1, exactly one of both
 
 
 class _Product:

@@ -19,7 +19,7 @@ from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config import RunConfig, SampleConfig, check_type
 from charrnn.config.fields import plain
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, located
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.ensemble import MAX_WEIGHT
 from charrnn.generation.generator import Generator
@@ -45,6 +45,7 @@ class OpenModels:
 
     name: of the first model, as it was asked for. file: with its labels fixed; None for several
     models. start: the saved context that the text continues, after `chars_read` characters.
+    labels: of the texts, as they were asked for.
     """
 
     generator: Generator
@@ -52,6 +53,7 @@ class OpenModels:
     file: ModelFile | None
     start: Context | None = None
     chars_read: int = 0
+    labels: tuple[str, ...] = ()
 
     @cached_property
     def own_text(self) -> OwnText:
@@ -177,7 +179,10 @@ def open_models(
     files = [read_model(find_model(name, folder)) for name in names]
     check_type("label_strength", label_strength, int | float, "a number")
     asked = list_labels(labels)
-    opened = [with_label_strength(file, asked, label_strength) for file in files]
+    opened = []
+    for name, file in zip(names, files, strict=True):
+        with located(str(name) if len(files) > 1 else ""):
+            opened.append(with_label_strength(file, asked, label_strength))
     generator = opened[0]
     if len(files) > 1:
         parts = list(zip(opened, weights, strict=True))
@@ -189,7 +194,7 @@ def open_models(
         generator = with_negative_model(generator, negative, strength)
     is_one = len(files) == 1 and negative_model is None and label_strength == 1
     file = with_labels(files[0], asked) if is_one else None
-    return OpenModels(generator, names[0] or "the newest run", file)
+    return OpenModels(generator, names[0] or "the newest run", file, labels=tuple(asked))
 
 
 def parse_model_spec(text: str, *, is_negative: bool = False) -> tuple[str, float]:

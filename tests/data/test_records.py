@@ -121,6 +121,11 @@ def test_a_pattern_that_matches_no_line_is_refused(tmp_path: Path) -> None:
         open_text(tmp_path, PLAY, label_regex="^(?P<who>[0-9]+)$")
 
 
+def test_a_mark_that_stands_nowhere_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"document_end '\[SEP\]' stands nowhere"):
+        open_text(tmp_path, "\n".join(NAMES), document_end="[SEP]")
+
+
 @pytest.mark.parametrize("space", [" ", "\t", "\n", "  "])
 @pytest.mark.parametrize("unit", ["char", "byte"])
 def test_a_prefix_ends_at_any_white_space_and_its_label_is_readable(
@@ -196,7 +201,7 @@ def test_records_of_files_are_those_of_their_texts_in_memory(
     try:
         expected = corpus_from_text(in_memory if unit == "byte" else texts, config)
     except CorpusError:
-        with pytest.raises(CorpusError, match="is empty"):
+        with pytest.raises(CorpusError, match="is empty|stands nowhere"):
             open_corpus([str(source.path) for source in sources], config)
         return
     with chunks_of(chunk):
