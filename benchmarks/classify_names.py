@@ -83,7 +83,7 @@ def train(pairs: Pairs, languages: list[str], folder: Path, options: argparse.Na
         lines = "".join(f"{text}\n" for text, own in pairs if own == language)
         (texts / f"{name}.txt").write_text(lines, encoding="utf-8")
     settings = {"budget": options.budget, "seed": options.seed, "threads": options.threads}
-    charrnn.fit(texts, lines=True, label="file", name="names", checkpoints=str(folder), **settings)
+    charrnn.fit(texts, lines=True, label="file", name="model", checkpoints=str(folder), **settings)
 
 
 def predict(pairs: Pairs, languages: list[str], folder: Path) -> NDArray[np.float64]:
@@ -91,7 +91,7 @@ def predict(pairs: Pairs, languages: list[str], folder: Path) -> NDArray[np.floa
     texts = [text for text, _ in pairs]
     probs = np.zeros((len(texts), len(languages)))
     top = len(languages)
-    for row, each in enumerate(charrnn.predict(texts, "names", top=top, checkpoints=folder)):
+    for row, each in enumerate(charrnn.predict(texts, "model", top=top, checkpoints=folder)):
         for label, probability in each.top:
             probs[row, languages.index(label)] = probability
     return probs

@@ -86,7 +86,7 @@ def train_model(
         lines = "".join(f"{text}\n" for text, own in rows if own == number)
         (texts / f"{name}.txt").write_text(lines, encoding="utf-8")
     charrnn.fit(
-        texts, lines=True, label="file", name="languages", checkpoints=str(folder), **settings
+        texts, lines=True, label="file", name="model", checkpoints=str(folder), **settings
     )
 
 
@@ -123,12 +123,12 @@ def main() -> None:
         began = time.perf_counter()
         train_model(languages, own, Path(folder), settings)
         seconds = time.perf_counter() - began
-        size = Path(folder, "languages", "best.safetensors").stat().st_size
+        size = Path(folder, "model", "best.safetensors").stat().st_size
         print(f"trained {seconds:,.0f} s, model {size / 1e6:.1f} MB", flush=True)
         for length in LENGTHS:
             began = time.perf_counter()
             texts = [text[:length] for text, _ in tested]
-            named = charrnn.predict(texts, "languages", checkpoints=folder, is_whole=False)
+            named = charrnn.predict(texts, "model", checkpoints=folder, is_whole=False)
             found = [languages.index(str(each.label)) for each in named]
             rate = len(texts) / (time.perf_counter() - began)
             print(

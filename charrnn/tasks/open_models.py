@@ -180,9 +180,9 @@ def open_models(
     check_type("label_strength", label_strength, int | float, "a number")
     asked = list_labels(labels)
     opened = []
-    for name, file in zip(names, files, strict=True):
+    for name, each in zip(names, files, strict=True):
         with located(str(name) if len(files) > 1 else ""):
-            opened.append(with_label_strength(file, asked, label_strength))
+            opened.append(with_label_strength(each, asked, label_strength))
     generator = opened[0]
     if len(files) > 1:
         parts = list(zip(opened, weights, strict=True))

@@ -72,7 +72,7 @@ def write_samples(
         separator = _separator(options, prompt.config, models.generator.vocab, form)
         copies = own_text.find_copies(text, options.min_copy) if own_text else None
         if options.as_json:
-            record = {} if options.no_prompt else {"prompt": prompt.text}
+            record: dict[str, Any] = {} if options.no_prompt else {"prompt": prompt.text}
             record |= {"labels": list(models.labels)} if models.labels else {}
             record |= sample_record(sample, prompt.config, copies, options.logprobs is not None)
             write_pieces("", [json.dumps(record, allow_nan=False) + "\n"], raw=True)
