@@ -81,6 +81,10 @@ def _make_column(
         notes.append(
             f"{name}: {left_out} of fewer than {min_count} records left out, with {of_records}"
         )
+    if max(counts.values()) == 1:
+        notes.append(
+            f"{name}: each label has one record, so what they have in common cannot be learned"
+        )
     ordered = sorted(kept, key=lambda value: (numbers[value] if is_numeric else 0.0, value))
     return LabelColumn(name, tuple(ordered), tuple(kept[value] for value in ordered))
 

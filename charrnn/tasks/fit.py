@@ -13,7 +13,7 @@ import statistics
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,9 @@ class Result:
     baselines_bpc: what simpler models need there; empty for a run that was stopped, or a held-out
     text that is too short.
     reason: why it ended, as in `Finished`; "before": `fit_seeds` found it finished. steps, seconds:
-    how long it trained. finished: every figure of the end; None with "before".
+    how long it trained. finished: every figure of the end; None with "before". classification: how
+    well labels of held-out records are named, by column: accuracy, error (the expected calibration
+    error) and nats; {} without labels, or of a run that was stopped.
     """
 
     run: str
@@ -60,6 +62,7 @@ class Result:
     steps: int
     seconds: float
     finished: Finished | None = None
+    classification: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> Model:
@@ -88,6 +91,7 @@ def result_of(last: RunFinished) -> Result:
         steps=finished.step,
         seconds=finished.elapsed_seconds,
         finished=finished,
+        classification=last.classification,
     )
 
 
@@ -103,6 +107,7 @@ def _result_before(run: RunFolder, last: ModelFile) -> Result:
         reason="before",
         steps=int(last.summary["step"]),
         seconds=float(last.summary["elapsed_seconds"]),
+        classification=summary.get("classification", {}),
     )
 
 

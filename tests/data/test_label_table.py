@@ -106,6 +106,12 @@ def test_labels_that_tell_nothing_apart_are_refused(tmp_path: Path, text: str, w
 # ── what becomes of the values ──
 
 
+def test_labels_of_one_record_each_are_told() -> None:
+    _, notes = make_labels(["l"], [Counter("abcd")], 4, 1)
+
+    assert notes == ["l: each label has one record, so what they have in common cannot be learned"]
+
+
 def test_rare_labels_are_left_out_and_told() -> None:
     counts = Counter({"a": 9, "b": 2, "c": 1, "d": 5})
     labels, notes = make_labels(["l"], [counts], 17, 3)

@@ -59,6 +59,16 @@ def test_a_fit_trains_to_the_end_and_says_what_came_of_it() -> None:
     assert "\n" not in repr(result)
 
 
+def test_a_fit_on_labelled_records_says_how_well_labels_are_named() -> None:
+    lines = [f"__label__{'ab'[i % 2]} {'xy'[i % 2] * 3}{i}" for i in range(600)]
+    settings = SMALL | {"texts": "\n".join(lines), "lines": True, "label": "prefix", "name": "ab"}
+    result = charrnn.fit(**settings)
+
+    assert result.classification == charrnn.describe("ab")["classification"]
+    assert result.classification["label"]["records"] > 20
+    assert charrnn.fit("book.txt", **SMALL).classification == {}
+
+
 def test_a_fit_without_held_out_text_has_no_figure() -> None:
     result = charrnn.fit("book.txt", **SMALL, val_fraction=0)
 
