@@ -232,8 +232,6 @@ _SUMMARY = {
 _CLASSIFICATION = {
     **dict.fromkeys(("temperature", "error", "accuracy", "nats"), _REAL),
     "records": int,
-    "temperatures": [_REAL],
-    "biases": [_REAL],
 }
 _PROGRESS = {
     **dict.fromkeys(("step", "updates", "slices", "chars_seen", "stale"), int),

@@ -227,8 +227,8 @@ def _describe_plan(summary: CorpusSummary) -> str:
     model = plan.model
     return (
         f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
-        f"{counted(plan.batch_size, 'lane')} × {plan.seq_len} characters, for {DEFAULT_BUDGET} on a machine "
-        "as fast as that of docs/figures.md; a faster one gets a larger network"
+        f"{counted(plan.batch_size, 'lane')} × {plan.seq_len} characters, for {DEFAULT_BUDGET} on "
+        "a machine as fast as that of docs/figures.md; a faster one gets a larger network"
     )
 
 

@@ -210,9 +210,7 @@ def _iter_blocks(
         yield Block([text for text in texts if text and not text.isspace()], [], [])
 
 
-def _iter_documents(
-    pieces: Iterable[str], config: TextConfig, found: Found
-) -> Iterator[list[str]]:
+def _iter_documents(pieces: Iterable[str], config: TextConfig, found: Found) -> Iterator[list[str]]:
     """Yield what stands between marks, some at a time, and count the marks."""
     mark = _spell(str(config.document_end), config)
     marks = -1  # nothing ends what stands after the last

@@ -6,9 +6,9 @@ than their text's best that nothing can come of them, and a text is left once on
 `tasks/predict.py` calls this.
 
 A language model is too sure of itself: what it says of one character depends on the one before, and
-errors add up with the length of a text. So log-likelihoods are divided by a temperature that is
-fitted on held-out records (Guo et al. 2017); where there are enough of them, each label has a
-temperature and a bias of its own, as in the vector scaling there.
+errors add up with the length of a text. So log-probabilities are divided by a temperature that is
+fitted on held-out records (Guo et al. 2017). It changes how sure an answer is, and not which label
+is the likeliest. Temperatures and biases of single labels measured no better (benchmarks/LOG.md).
 
 N = texts, K = labels, R = rows: pairs that are still read. V, H, A as in the network.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +41,7 @@ _GRID_POINTS = 9
 _GRIDS = 4
 _FOLDS = 2  # of held-out records; five and ten measure no steadier
 _BINS = 15  # of the expected calibration error, as in Guo et al.
-# What holds temperatures (their logarithms) and biases back where records are few. On names of 18
-# languages 3 to 100 for a label's temperature measured alike, and 0.3 to 3 for its bias.
-_L2_ONE = 4.0
-_L2_SCALE = 10.0
-_L2_BIAS = 1.0
-_FIT_STEPS = 30
+_L2 = 4.0  # holds the temperature's logarithm back where records are few
 
 Counts = NDArray[np.int64]
 
@@ -148,20 +143,12 @@ class LabelClassifier:
         return tuple(after)
 
 
-class Scaling(NamedTuple):
-    """How log-likelihoods are corrected: divided by temperatures (K,), and biases (K,) added."""
-
-    temperatures: Floats
-    biases: Floats
-
-
 class Calibration(NamedTuple):
     """How good and how sure a classifier is on held-out records.
 
-    temperature: the same for all labels. temperatures, biases: of each label, where they measure
-    better; else empty. error: the expected calibration error, the mean distance of how sure it is
-    from how often it is right. accuracy: how often it is right. nats: −ln p of the right label, on
-    average. records: how many were classified.
+    temperature: what log-probabilities are divided by. error: the expected calibration error, the
+    mean distance of how sure it is from how often it is right. accuracy: how often it is right.
+    nats: −ln p of the right label, on average. records: how many were classified.
     """
 
     temperature: float
@@ -169,65 +156,33 @@ class Calibration(NamedTuple):
     accuracy: float
     nats: float
     records: int
-    temperatures: tuple[float, ...] = ()
-    biases: tuple[float, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what the summary of a model has, and `scaling_of` takes."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in self._asdict().items()
-            if value != ()
-        }
 
 
-def posteriors(log_ratios: Floats, counts: Counts, scaling: Scaling | None = None) -> Floats:
+def posteriors(log_ratios: Floats, counts: Counts, temperature: float = 1.0) -> Floats:
     """Return p(label | text) (N, K) in float64; each row sums to 1.
 
     counts: of the records of each label, one more each: their shares are the prior, so zeros make
     all labels as likely.
     """
-    return np.exp(_log_posteriors(log_ratios, counts, scaling))
+    return np.exp(_log_posteriors(log_ratios, counts, temperature))
 
 
 def calibrate(log_ratios: Floats, counts: Counts, truth: NDArray[np.int64]) -> Calibration:
-    """Return how to correct log-likelihoods for the right labels, `truth` (N,), to be likeliest.
+    """Return the temperature at which the right labels, `truth` (N,), are likeliest.
 
     The figures are honest: records are cut into two halves, every other one, and each half is
-    judged by what was fitted on the other. What is returned is then fitted on all. Labels have
-    their own temperatures and biases if that makes the right label likelier by these figures.
+    judged by what was fitted on the other. What is returned is then fitted on all.
     """
     fold = np.arange(len(truth)) % _FOLDS
-    found = []
-    for fit in (_fit_one, _fit_each):
-        log_probs = np.zeros(log_ratios.shape)
-        for own in (fold == number for number in range(_FOLDS)):
-            scaling = fit(log_ratios[~own], counts, truth[~own])
-            log_probs[own] = _log_posteriors(log_ratios[own], counts, scaling)
-        found.append((_nats(log_probs, truth), log_probs, fit))
-    nats, log_probs, fit = min(found, key=lambda each: each[0])
+    log_probs = np.zeros(log_ratios.shape)
+    for own in (fold == number for number in range(_FOLDS)):
+        temperature = _fit_temperature(log_ratios[~own], counts, truth[~own])
+        log_probs[own] = _log_posteriors(log_ratios[own], counts, temperature)
     is_right = log_probs.argmax(1) == truth
     error = calibration_error(np.exp(log_probs.max(1)), is_right)
-    one = _fit_one(log_ratios, counts, truth)
-    figures = (float(one.temperatures[0]), error, float(is_right.mean()), nats, len(truth))
-    if fit is _fit_one:
-        return Calibration(*figures)
-    each = _fit_each(log_ratios, counts, truth)
-    return Calibration(*figures, tuple(each.temperatures.tolist()), tuple(each.biases.tolist()))
-
-
-def scaling_of(figures: dict[str, Any], count: int) -> Scaling:
-    """Return the scaling of K = `count` labels that `Calibration.as_json` describes; else none.
-
-    >>> scaling_of({"temperature": 1.5}, 2).temperatures.tolist()
-    [1.5, 1.5]
-    """
-    temperatures = figures.get("temperatures") or [figures.get("temperature") or 1.0] * count
-    biases = figures.get("biases") or [0.0] * count
-    is_whole = len(temperatures) == len(biases) == count
-    if not is_whole or min(temperatures) <= 0:  # a file may hold anything
-        return Scaling(np.ones(count), np.zeros(count))
-    return Scaling(np.array(temperatures, np.float64), np.array(biases, np.float64))
+    temperature = _fit_temperature(log_ratios, counts, truth)
+    nats = float(_right_nats(log_probs, truth).mean())
+    return Calibration(temperature, error, float(is_right.mean()), nats, len(truth))
 
 
 def calibration_error(confidence: Floats, is_right: NDArray[np.bool_]) -> float:
@@ -255,69 +210,31 @@ def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64], count: int)
     return float((2 * right / np.maximum(both, 1)).mean())
 
 
-def _log_posteriors(log_ratios: Floats, counts: Counts, scaling: Scaling | None) -> Floats:
+def _log_posteriors(log_ratios: Floats, counts: Counts, temperature: float) -> Floats:
     """Return ln p(label | text) (N, K)."""
-    logits = log_ratios + np.log((counts + 1) / (counts + 1).sum())
-    if scaling is not None:
-        logits += log_ratios / scaling.temperatures - log_ratios + scaling.biases
-    return log_softmax(logits)
+    return log_softmax((log_ratios + np.log((counts + 1) / (counts + 1).sum())) / temperature)
 
 
-def _nats(log_probs: Floats, truth: NDArray[np.int64]) -> float:
-    """Return −ln p of the right labels, on average."""
-    return float(-log_probs[np.arange(len(truth)), truth].mean())
+def _right_nats(log_probs: Floats, truth: NDArray[np.int64]) -> Floats:
+    """Return −ln p of the right labels (N,)."""
+    return -log_probs[np.arange(len(truth)), truth]
 
 
-def _fit_one(log_ratios: Floats, counts: Counts, truth: NDArray[np.int64]) -> Scaling:
-    """Return the one temperature at which the right labels are likeliest."""
-    size = log_ratios.shape[1]
+def _fit_temperature(log_ratios: Floats, counts: Counts, truth: NDArray[np.int64]) -> float:
+    """Return the temperature at which the right labels are likeliest."""
 
-    def scaling_at(temperature: float) -> Scaling:
-        return Scaling(np.full(size, temperature), np.zeros(size))
-
-    def cost(temperature: float) -> float:
-        log_probs = _log_posteriors(log_ratios, counts, scaling_at(temperature))
-        right = log_probs[np.arange(len(truth)), truth]
-        return float(_L2_ONE / 2 * math.log(temperature) ** 2 - right.sum())
+    def cost(log_temperature: float) -> float:
+        log_probs = _log_posteriors(log_ratios, counts, math.exp(log_temperature))
+        return float(_L2 / 2 * log_temperature**2 + _right_nats(log_probs, truth).sum())
 
     low = math.log(_LEAST_TEMPERATURE)
     high = math.log(_LARGEST_TEMPERATURE)
     for _ in range(_GRIDS):  # each within the best two stretches of the one before
-        grid = np.linspace(low, high, _GRID_POINTS)
-        best = int(np.argmin([cost(math.exp(each)) for each in grid]))
+        grid = np.linspace(low, high, _GRID_POINTS).tolist()
+        best = int(np.argmin([cost(each) for each in grid]))
         low = grid[max(best - 1, 0)]
         high = grid[min(best + 1, _GRID_POINTS - 1)]
-    return scaling_at(math.exp(grid[best]))
-
-
-def _fit_each(log_ratios: Floats, counts: Counts, truth: NDArray[np.int64]) -> Scaling:
-    """Return a temperature and a bias for each label, held back to those of `_fit_one`.
-
-    Each step solves two equations a label: Newton's, with twice the diagonal blocks of the Hessian
-    in the place of all of it. No step of that kind is too long, as diag(p) − p pᵀ is at most
-    2 diag(p (1 − p)).
-    """
-    one = _fit_one(log_ratios, counts, truth)
-    shift = np.zeros(log_ratios.shape[1])  # of the logarithm of 1 / temperature
-    biases = np.zeros(log_ratios.shape[1])
-    is_right = np.zeros(log_ratios.shape)
-    is_right[np.arange(len(truth)), truth] = 1
-    for _ in range(_FIT_STEPS):
-        scaling = Scaling(one.temperatures * np.exp(-shift), biases)
-        probs = np.exp(_log_posteriors(log_ratios, counts, scaling))
-        slopes = log_ratios / scaling.temperatures  # of a logit by its label's shift
-        excess = probs - is_right
-        curvature = 2 * probs * (1 - probs)
-        gradient_s = (excess * slopes).sum(0) + _L2_SCALE * shift
-        gradient_b = excess.sum(0) + _L2_BIAS * biases
-        h_ss = (curvature * slopes**2).sum(0) + _L2_SCALE
-        h_sb = (curvature * slopes).sum(0)
-        h_bb = curvature.sum(0) + _L2_BIAS
-        determinant = h_ss * h_bb - h_sb**2
-        shift = shift - (h_bb * gradient_s - h_sb * gradient_b) / determinant
-        biases = biases - (h_ss * gradient_b - h_sb * gradient_s) / determinant
-        shift = np.clip(shift, -1, 1)
-    return Scaling(one.temperatures * np.exp(-shift), biases)
+    return math.exp(grid[best])
 
 
 def _rows_of(file: ModelFile, column: str) -> tuple[int, tuple[str, ...], tuple[int, ...]]:

@@ -29,7 +29,6 @@ from charrnn.generation.classify import (
     LabelClassifier,
     calibrate,
     posteriors,
-    scaling_of,
 )
 from charrnn.generation.filters import Floats
 from charrnn.generation.generator import check_text, text_format_of
@@ -92,9 +91,10 @@ class Predictor:
         """
         column = find_column(file, request.column)
         figures = _figures_of(file, column.name)
-        self._scaling = scaling_of(figures, len(column.values))
-        # Likelihoods are divided by temperatures, so a label has to fall as much further behind.
-        margin = MARGIN_NATS * max(1.0, float(self._scaling.temperatures.max()))
+        temperature = figures.get("temperature", 1.0)
+        self._temperature = temperature if temperature > 0 else 1.0  # a file may hold anything
+        # Log-probabilities are divided by it, so a label has to fall as much further behind.
+        margin = MARGIN_NATS * max(1.0, self._temperature)
         self._classifier = LabelClassifier(file, column.name, min(margin, LARGEST_MARGIN))
         self._format = text_format_of(file.summary, has_end=file.vocab.has_end)
         self._vocab = file.vocab
@@ -118,7 +118,7 @@ class Predictor:
         ids = [self._encode(text, number) for number, text in enumerate(texts, self._read + 1)]
         self._read += len(texts)
         ratios = self._classifier.log_ratios(ids, is_whole=self._request.is_whole)
-        probs = posteriors(ratios, self._counts, self._scaling)
+        probs = posteriors(ratios, self._counts, self._temperature)
         is_blank = np.array([not len(each) for each in ids])  # nothing to correct
         probs[is_blank] = posteriors(ratios[is_blank], self._counts)
         order = np.argsort(-probs, axis=1, kind="stable")[:, : self._request.top]
@@ -179,8 +179,8 @@ def find_column(file: ModelFile, name: str | None) -> LabelColumn:
 def calibrate_labels(file: ModelFile, corpus: Corpus) -> dict[str, dict[str, Any]]:
     """Return how well a model names the labels of held-out records, by column, as JSON.
 
-    Each has temperature, temperatures and biases, which `Predictor` corrects by, and error,
-    accuracy, nats and records, as `classify.Calibration` has them. Every other record is judged by
+    Each has temperature, which `Predictor` divides by, and error, accuracy, nats and records, as
+    `classify.Calibration` has them. Every other record is judged by
     what was fitted on the rest, so the figures are those of texts that nothing was fitted on. Of
     many or long records as many are read, evenly spread, as take about half a minute: the same ones
     each time. A column is left out where fewer than 20 records have a label, or 20 take too long.
@@ -195,7 +195,7 @@ def calibrate_labels(file: ModelFile, corpus: Corpus) -> dict[str, dict[str, Any
         if len(chosen):
             first = sum(len(each.values) for each in file.labels.columns[:index]) + 1
             truth = np.asarray(records.labels[chosen, index], np.int64) - first
-            found[column.name] = calibrate(ratios, classifier.counts, truth).as_json()
+            found[column.name] = calibrate(ratios, classifier.counts, truth)._asdict()
     return found
 
 

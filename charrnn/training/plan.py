@@ -44,8 +44,7 @@ _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
 _OF_SHORT_RECORDS = 0.75  # of the dropout: where a window holds several, less is enough
-_MANY_LABELS = 64
-_LABEL_SIZES = (32, 64)  # of few labels, and of many
+_LABEL_SIZE = 64
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each token of the vocabulary and 256 features
 
 
@@ -177,7 +176,7 @@ def _with_records(model: ModelConfig, config: TrainConfig, label_count: int) -> 
     """Return the shape of a network that reads records."""
     # What the initial state holds says how records begin: there is no token before the first.
     initial_state = config.initial_state or "learned"
-    size = config.label_size or _LABEL_SIZES[label_count >= _MANY_LABELS]
+    size = config.label_size or _LABEL_SIZE
     return replace(
         model,
         has_end=True,

@@ -14,12 +14,10 @@ from charrnn.data.labels import LabelColumn
 from charrnn.errors import DivergedError
 from charrnn.generation.classify import (
     LabelClassifier,
-    Scaling,
     calibrate,
     calibration_error,
     macro_f1,
     posteriors,
-    scaling_of,
 )
 from charrnn.generation.filters import Floats, log_softmax
 from charrnn.generation.labels import with_labels
@@ -191,33 +189,31 @@ def test_probabilities_are_the_prior_times_the_likelihood() -> None:
     np.testing.assert_allclose(probs.sum(1), 1, rtol=0, atol=1e-15)
 
 
-def test_temperatures_divide_and_biases_are_added() -> None:
-    ratios = np.array([[0.0, -1.0, -2.0]])
-    scaling = Scaling(np.array([2.0, 4.0, 1.0]), np.array([0.0, 0.5, 1.0]))
+def test_a_temperature_changes_how_sure_an_answer_is_and_not_which() -> None:
+    ratios = np.array([[0.0, -1.0, -2.0], [-0.5, 0.0, -9.0]])
+    counts = np.array([1, 2, 50])
 
-    probs = posteriors(ratios, np.zeros(3, np.int64), scaling)
-    expected = np.exp([0.0, -0.25 + 0.5, -2.0 + 1.0])
+    bare = posteriors(ratios, counts)
+    cooled = posteriors(ratios, counts, 2.0)
 
-    np.testing.assert_allclose(probs[0], expected / expected.sum(), rtol=1e-12)
+    np.testing.assert_allclose(cooled, np.sqrt(bare) / np.sqrt(bare).sum(1, keepdims=True))
+    assert cooled.argmax(1).tolist() == bare.argmax(1).tolist()
 
 
 def make_answers(
-    count: int, temperatures: list[float], seed: int = 5
+    count: int, labels: int, temperature: float, seed: int = 5
 ) -> tuple[Floats, np.ndarray[Any, Any]]:
-    """Return log-ratios (N, K) that are too sure by `temperatures`, and labels drawn as they say.
-
-    The true logits are the ratios divided by their temperatures.
-    """
+    """Return log-ratios (N, K) that are too sure by `temperature`, and labels drawn as they say."""
     random = np.random.default_rng(seed)
-    logits = random.normal(0, 2, (count, len(temperatures)))
+    logits = random.normal(0, 2, (count, labels))
     logits -= logits.max(1, keepdims=True)
     probs = np.exp(log_softmax(logits))
-    truth = np.array([random.choice(len(temperatures), p=row) for row in probs])
-    return logits * temperatures, truth
+    truth = np.array([random.choice(labels, p=row) for row in probs])
+    return logits * temperature, truth
 
 
 def test_the_temperature_that_made_a_classifier_too_sure_is_found() -> None:
-    ratios, truth = make_answers(4000, [2.5] * 3)
+    ratios, truth = make_answers(4000, 3, 2.5)
     counts = np.zeros(3, np.int64)
 
     found = calibrate(ratios, counts, truth)
@@ -231,23 +227,10 @@ def test_the_temperature_that_made_a_classifier_too_sure_is_found() -> None:
     assert found.accuracy == pytest.approx(float(is_right.mean()), abs=0.01)
 
 
-def test_labels_have_temperatures_of_their_own_where_that_measures_better() -> None:
-    ratios, truth = make_answers(4000, [1.0, 2.0, 4.0])
+def test_few_records_hold_the_temperature_back() -> None:
+    ratios, truth = make_answers(24, 5, 1.0)
 
-    found = calibrate(ratios, np.zeros(3, np.int64), truth)
-
-    assert found.temperatures == pytest.approx((1.0, 2.0, 4.0), rel=0.25)
-    assert np.abs(found.biases).max() < 0.3
-    assert found.error < 0.03
-
-
-def test_few_records_leave_all_labels_one_temperature() -> None:
-    ratios, truth = make_answers(24, [1.0] * 5)
-
-    found = calibrate(ratios, np.zeros(5, np.int64), truth)
-
-    assert found.temperatures == found.biases == ()
-    assert 0.5 < found.temperature < 2
+    assert 0.5 < calibrate(ratios, np.zeros(5, np.int64), truth).temperature < 2
 
 
 def test_figures_are_of_records_that_nothing_was_fitted_on() -> None:
@@ -261,29 +244,6 @@ def test_figures_are_of_records_that_nothing_was_fitted_on() -> None:
     assert found.nats > math.log(2)
     # Of all of them each label is right half of the time: nothing is to be had from the text.
     assert found.temperature > 3
-
-
-def test_a_calibration_comes_back_from_json() -> None:
-    ratios, truth = make_answers(900, [1.0, 3.0])
-    counts = np.array([4, 9])
-    found = calibrate(ratios, counts, truth)
-    scaling = scaling_of(found.as_json(), 2)
-
-    assert found.temperatures
-    assert scaling.temperatures.tolist() == list(found.temperatures)
-    assert scaling.biases.tolist() == list(found.biases)
-
-
-@pytest.mark.parametrize(
-    "figures",
-    [{}, {"temperature": 0}, {"temperatures": [2.0]}, {"temperatures": [2.0, -1.0]}],
-    ids=str,
-)
-def test_figures_that_fit_no_labels_correct_nothing(figures: dict[str, Any]) -> None:
-    scaling = scaling_of(figures, 2)
-
-    assert scaling.temperatures.tolist() == [1, 1]
-    assert scaling.biases.tolist() == [0, 0]
 
 
 def test_the_calibration_error_is_the_mean_distance_over_bins() -> None:
