@@ -23,7 +23,7 @@ class NaiveBayes:
         texts: Sequence[str],
         labels: Sequence[int],
         count: int,
-        alpha: float = 0.1,
+        alpha: float = 0.01,
         longest: int = 4,
     ) -> None:
         self._longest = longest

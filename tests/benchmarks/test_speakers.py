@@ -29,10 +29,12 @@ def test_models_are_trained_with_and_without_speakers(
 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
+        "real held-out speeches",
         "seed 1, with speakers",
         "seed 1, without",
-        "seed 1",
+        "seed 1, strength 1",
+        "seed 1, strength 2",
         "with speakers",
         "without",
     ]
-    assert "of 4 samples" in lines[2]
+    assert "of 4 samples" in lines[3]
