@@ -105,7 +105,7 @@ def test_any_text_cut_anywhere_has_the_ids_of_the_whole(
     everything = read(sources)
     folder = tmp_path_factory.mktemp("ids")
     with small_parts(size, chunk):
-        if not everything:
+        if not everything or (not is_running and not read(train)):
             with pytest.raises(CorpusError, match="is empty"):
                 build_ids(folder / "own", {"train": train, "val": val}, config)
             return
