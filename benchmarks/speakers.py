@@ -6,7 +6,8 @@ PLAY has a line such as `ROMEO:` before each speech; speakers with fewer than --
 left out as labels. Two models train on the same speeches, one with the speakers and one without.
 Then the first writes --samples speeches, as many of each speaker, and a naive Bayes classifier on
 character 1- to 4-grams that has learned from the real training speeches says whose they are; what
-it says of real held-out speeches is printed before. --label-strength 1 2: how much labels count.
+it says of real held-out speeches is printed before. --label-strength 1 2: how much labels count;
+--temperature 0.8.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=50)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--label-strength", type=float, nargs="+", default=[1.0, 2.0])
+    parser.add_argument("--temperature", type=float, default=0.8)
     options = parser.parse_args()
     text = {"label_regex": PATTERN, "min_label_count": options.least}
     corpus = open_corpus([options.play], TextConfig(**text))
@@ -77,7 +79,9 @@ def main() -> None:
                         labelled, labels={"speaker": speaker}, label_strength=strength
                     )
                     each = -(-options.samples // len(speakers))
-                    written = models.generator.generate_many(count=each, seed=seed, length=500)
+                    written = models.generator.generate_many(
+                        count=each, seed=seed, length=500, temperature=options.temperature
+                    )
                     right += sum(judge.predict(sample.text) == number for sample in written)
                     count += each
                 print(

@@ -183,10 +183,10 @@ def calibrate_labels(file: ModelFile, corpus: Corpus) -> dict[str, dict[str, Any
     """Return how well a model names the labels of held-out records, by column, as JSON.
 
     Each has temperature, which `Predictor` divides by, and error, accuracy, nats and records, as
-    `classify.Calibration` has them. Every other record is judged by
-    what was fitted on the rest, so the figures are those of texts that nothing was fitted on. Of
-    many or long records as many are read, evenly spread, as take about half a minute: the same ones
-    each time. A column is left out where fewer than 20 records have a label, or 20 take too long.
+    `classify.Calibration` has them. Every other record is judged by what was fitted on the rest, so
+    the figures are those of texts that nothing was fitted on. Of many or long records as many are
+    read, evenly spread, as take about half a minute: the same ones each time. A column is left out
+    where fewer than 20 records have a label, or 20 take too long.
     """
     found = {}
     records = corpus.val_records

@@ -33,6 +33,11 @@ def last_snapshot(reports: list[Any]) -> Snapshot:
 def test_a_run_that_continues_after_any_step_is_the_one_that_never_stopped(
     cell: str, cut: int
 ) -> None:
+    check_cut(cell, cut)
+
+
+def check_cut(cell: str, cut: int) -> None:
+    """Check that a run of 60 steps, cut there and continued, is the one that never stopped."""
     corpus = make_labelled()
     settings = SIZES | {"cell": cell, "steps": 60, "dropout": 0.2, "patience": 0}
     settings["label_dropout"] = 0.3
