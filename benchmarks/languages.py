@@ -85,9 +85,7 @@ def train_model(
     for number, name in enumerate(languages):
         lines = "".join(f"{text}\n" for text, own in rows if own == number)
         (texts / f"{name}.txt").write_text(lines, encoding="utf-8")
-    charrnn.fit(
-        texts, lines=True, label="file", name="model", checkpoints=str(folder), **settings
-    )
+    charrnn.fit(texts, lines=True, label="file", name="model", checkpoints=str(folder), **settings)
 
 
 def accuracy(found: Sequence[int], truth: NDArray[np.int64]) -> str:

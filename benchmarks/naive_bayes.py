@@ -31,7 +31,8 @@ class NaiveBayes:
         for text, label in zip(texts, labels, strict=True):
             for bucket, number in grams(text, longest).items():
                 frequencies[label, bucket] += number
-        self._log = np.log(frequencies / frequencies.sum(1, keepdims=True))
+        frequencies /= frequencies.sum(1, keepdims=True)
+        self._log = np.log(frequencies, out=frequencies)  # in place: there may be many labels
 
     def predict(self, text: str) -> int:
         """Return the likeliest label, all alike beforehand."""

@@ -35,7 +35,7 @@ def speeches_of(corpus: Corpus) -> tuple[list[str], list[int]]:
     return [text for text, _ in known], [row for _, row in known]
 
 
-@one_line_errors
+@one_line_errors()
 def main() -> None:
     """Train in turn; print medians and what the classifier says."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

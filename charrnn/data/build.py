@@ -25,7 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
-from charrnn.data.built import BuiltIds, describe, map_array, open_built, open_or_remove
+from charrnn.data.built import (
+    NO_MARKS,
+    BuiltIds,
+    map_array,
+    open_built,
+    open_or_remove,
+    write_about,
+)
 from charrnn.data.draw import PARTS, Ints, segment_sizes
 from charrnn.data.encode import Job, Result, count_job, split_sources, with_records, write_job
 from charrnn.data.fingerprint import Fingerprint
@@ -47,7 +54,6 @@ PARALLEL_FROM_BYTES = 200_000_000  # a process starts in 0.2 s, in which one rea
 PART_BYTES = 1 << 25
 MAX_PARTS = 256  # the counts of each are kept until the alphabet is known
 _NO_ENDS = np.empty(0, np.int64)
-_NO_MARKS = np.zeros((1, 2), dtype=np.int64)
 
 _ABANDONED_AFTER_SECONDS = 86_400
 _BUILDING = ".building-"
@@ -118,7 +124,7 @@ def build_ids(
         if built := open_or_remove(folder):
             return built
         parts, counts, clusters, seen = _gather(jobs, results, config, notes)
-        if not counts.any():
+        if not counts.any() or (config.record_kind is not None and not seen.records):
             name = sources[0].name
             seen.refuse_skipped()
             raise CorpusError(f"{name} is empty; give it at least a few hundred characters")
@@ -142,7 +148,7 @@ def build_ids(
             is_utf8 = config.unit == "byte"
             is_utf8 &= all(part.is_utf8 for part in chain.from_iterable(parts.values()))
             written = replace(written, labels=labels, understood=understood, is_utf8=is_utf8)
-            describe(temporary, written)
+            write_about(temporary, written)
         built = open_built(folder)
         if built is None:
             raise CorpusError(f"{folder} was changed by another program; run the command again")
@@ -203,7 +209,7 @@ def write_split(built: BuiltIds, folder: Path, ids: Ids, split: Split) -> BuiltI
         notes = (f"held out: {split.held_out}",) * split.is_unusual
         words = (split.held_out, split.method, built.labels, built.understood)
         written = BuiltIds(folder, vocab, chars, notes, *words)
-        describe(temporary, written)
+        write_about(temporary, written)
     return written
 
 
@@ -311,7 +317,7 @@ def _write(path: Path, parts: list[_Part], vocab: Vocab, labels: Labels, run: Ru
             path.with_suffix(suffix).touch()
         jobs = (with_records(job, labels, first) for job, first in zip(jobs, firsts, strict=False))
     results = run(jobs)
-    marks = [_NO_MARKS]
+    marks = [NO_MARKS]
     ends: list[Ints] = []
     sums: list[tuple[int, int]] = []
     if vocab.clusters:

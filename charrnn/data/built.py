@@ -4,7 +4,7 @@ It holds about.json, and for each part of the text its ids, the sums that prove 
 files end and, with byte fallback or clusters, marks of how many characters the tokens write. Where
 several paths were given, it also holds where the files of each end. Beside the ids of records go
 their ends, their hashes and the rows of their labels. Ids that do not match their sums, or that
-another user owns, are removed.
+another user owns, are built again.
 
 S = tokens, F = files, G = paths given, K = blocks, R = records, C = columns of labels.
 """
@@ -34,7 +34,8 @@ from charrnn.text.vocab import Ids, Vocab
 VERIFIED_BYTES = 1 << 24  # of a larger file of ids only a sample is read to verify it: 10 ms
 _SAMPLED_BLOCKS = 4
 _BUFFER_BYTES = 1 << 20
-_NO_MARKS = np.zeros((1, 2), dtype=np.int64)
+NO_MARKS = np.zeros((1, 2), dtype=np.int64)
+"""Of tokens that are all characters."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class BuiltIds:
         """Map the ids (S,) of a part, and its marks (M, 2), where a token may be no character."""
         ids = map_array(self.folder / f"{name}.ids", self.vocab.dtype)
         if self.vocab.is_one_to_one or not (self.folder / f"{name}.marks").exists():
-            return ids, _NO_MARKS
+            return ids, NO_MARKS
         return ids, map_array(self.folder / f"{name}.marks", "<i8").reshape(-1, 2)
 
     def map_records(self, name: str) -> Records | None:
@@ -140,6 +141,20 @@ def entry_folder(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-{os.getuid()}")
 
 
+def write_about(folder: Path, built: BuiltIds) -> None:
+    """Write about.json, the last file of a folder: it says what the others must be."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        # The ids have sums of their own.
+        crc = 0 if path.suffix == ".ids" else _sum_of(path)
+        files[path.name] = (path.stat().st_size, crc)
+    about = {"files": files, "vocab": built.vocab.to_json(), "chars": built.chars}
+    about |= {"notes": list(built.notes), "held_out": built.held_out}
+    about |= {"split_method": built.split_method, "labels": built.labels.to_json()}
+    about |= {"understood": built.understood, "is_utf8": built.is_utf8}
+    write_atomically(folder / "about.json", json.dumps(about | {"crc": _digest(about)}))
+
+
 def map_array(path: Path, dtype: Any) -> NDArray[Any]:
     """Map the numbers in a file; an empty file, which cannot be mapped, holds none."""
     return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
@@ -152,20 +167,6 @@ def _sum_of(path: Path) -> int:
         while block := file.read(_BUFFER_BYTES):
             crc = crc32(block, crc)
     return crc
-
-
-def describe(folder: Path, built: BuiltIds) -> None:
-    """Write about.json, the last file of a folder: it says what the others must be."""
-    files = {}
-    for path in sorted(folder.iterdir()):
-        # The ids have sums of their own.
-        crc = 0 if path.suffix == ".ids" else _sum_of(path)
-        files[path.name] = (path.stat().st_size, crc)
-    about = {"files": files, "vocab": built.vocab.to_json(), "chars": built.chars}
-    about |= {"notes": list(built.notes), "held_out": built.held_out}
-    about |= {"split_method": built.split_method, "labels": built.labels.to_json()}
-    about |= {"understood": built.understood, "is_utf8": built.is_utf8}
-    write_atomically(folder / "about.json", json.dumps(about | {"crc": _digest(about)}))
 
 
 def _digest(about: dict[str, Any]) -> int:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from charrnn.config import TextConfig
 from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.data.build import build_ids, cut_records, paths_given, write_split
-from charrnn.data.built import BuiltIds, entry_folder, open_or_remove
+from charrnn.data.built import NO_MARKS, BuiltIds, entry_folder, open_or_remove
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head
@@ -54,7 +54,6 @@ SPLIT_FORMAT = 4  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.
 Marks = NDArray[np.int64]
-_NO_MARKS: Marks = np.zeros((1, 2), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ def corpus_from_text(
     ids = vocab.encode(joined)
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
-        corpus = _cut(name, sha256, vocab, ids, split, _NO_MARKS)
+        corpus = _cut(name, sha256, vocab, ids, split, NO_MARKS)
         return _warned(replace(corpus, is_utf8=is_utf8))
     joined_parts = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
     parts = dict(zip(split.names, joined_parts, strict=True))
@@ -382,7 +381,7 @@ def _choose(
     config: TextConfig,
     weights: Sequence[int],
 ) -> Split:
-    """Return what is held out of ids (S,); of records the first END is left out."""
+    """Return what is held out of ids (S,), which of records begin with an END."""
     given_ends = built.given_ends("train")
     if records is None:
         split = choose_split(ids, built.vocab, built.file_ends, config)

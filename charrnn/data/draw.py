@@ -2,7 +2,7 @@
 
 Equal records have equal hashes, so they never stand on two sides, and a record stays on its side
 when others are added. There may be more records than memory holds: their hashes and ends are read
-from files, one stretch after the other, and a byte for each is all that is kept.
+from files, one stretch after the other, and of each no more than its part is kept, in a byte.
 
 S = tokens, R = records, or segments of a text.
 """
@@ -74,7 +74,7 @@ def draw(
     hashes: Hashes,
     ends: Ints,
     shares: Shares,
-    way_out: str = "hold a part of the text out with --split tail",
+    hint: str = "hold a part of the text out with --split tail",
     *,
     first: int = 0,
 ) -> Parts:
@@ -83,7 +83,7 @@ def draw(
     Each part has one kind of record at least. A record that with its equals is more than the part's
     fraction of the text is never in it, unless all are, and it is of the shortest.
 
-    hashes: (R,) of the records. ends: (R,) where each ends, in tokens. way_out: for the message
+    hashes: (R,) of the records. ends: (R,) where each ends, in tokens. hint: for the message
     where there are too few. first: where the first begins.
 
     Raises:
@@ -91,7 +91,7 @@ def draw(
     """
     parts = _draw_below(hashes, ends, shares, first)
     is_fair = all(part in parts for part in (TRAIN, *dict(shares.drawn)))
-    return parts if is_fair else _draw_kinds(hashes, ends, shares, way_out, first)
+    return parts if is_fair else _draw_kinds(hashes, ends, shares, hint, first)
 
 
 def _draw_below(hashes: Hashes, ends: Ints, shares: Shares, first: int) -> Parts:
@@ -99,46 +99,69 @@ def _draw_below(hashes: Hashes, ends: Ints, shares: Shares, first: int) -> Parts
     parts = np.zeros(len(hashes), np.uint8)
     total = int(ends[-1]) - first
     limits = [int(below * 2.0**64) for below in accumulate(share for _, share in shares.drawn)]
-    # All equal records are in one band of hashes, and the records of a band are in memory together.
+    # All equal records are in one band of hashes, and the kinds of a band are in memory together.
     bands = 1 + int(len(hashes) * sum(shares)) // CHUNK_RECORDS
     for low, high in pairwise((limits[-1] + 1) * band // bands for band in range(bands + 1)):
-        which = []
-        sizes = []
-        for chunk in iter_chunks(len(hashes)):
-            shown = np.asarray(hashes[chunk])
-            found = chunk.start + np.flatnonzero((shown >= low) & (shown < high))
-            which.append(found)
-            sizes.append(segment_sizes(ends, found, first))
-        records = np.concatenate(which)
-        kinds, kind = np.unique(hashes[records], return_inverse=True)
-        tokens = np.bincount(kind, np.concatenate(sizes), minlength=len(kinds))
+        kinds, tokens = _count_kinds(hashes, ends, first, low, high)
         of_kinds = np.zeros(len(kinds), np.uint8)
         for (part, share), limit in zip(shares.drawn, limits, strict=True):
             is_small = (tokens <= share * total) & (kinds <= np.uint64(limit))
             of_kinds[is_small & (of_kinds == TRAIN)] = part
-        parts[records] = of_kinds[kind]
+        _assign(hashes, kinds, of_kinds, parts)
     return parts
 
 
-def _draw_kinds(hashes: Hashes, ends: Ints, shares: Shares, way_out: str, first: int) -> Parts:
+def _draw_kinds(hashes: Hashes, ends: Ints, shares: Shares, hint: str, first: int) -> Parts:
     """Return the part (R,) of each record of a text that has few kinds, or one that is most."""
-    kinds, kind = np.unique(hashes, return_inverse=True)
+    kinds, tokens = _count_kinds(hashes, ends, first, 0, 2**64)
     drawn = shares.drawn
     if len(kinds) <= len(drawn):
         found = "only one record" if len(kinds) == 1 else f"only {len(kinds)} different records"
-        raise CorpusError(f"the text has {found} to draw from; give more, or {way_out}")
-    tokens = np.bincount(kind, np.diff(ends, prepend=first))
-    parts = np.zeros(len(kinds), np.uint8)
+        raise CorpusError(f"the text has {found} to draw from; give more, or {hint}")
+    of_kinds = np.zeros(len(kinds), np.uint8)
     below = 0.0  # the share of all hashes that is drawn already
     for left, (part, share) in zip(range(len(drawn), 0, -1), drawn, strict=True):
-        is_free = parts == TRAIN
+        is_free = of_kinds == TRAIN
         is_small = is_free & (tokens <= max(share * tokens.sum(), tokens[is_free].min()))
         below += share
         limit = max(kinds[is_small][0], np.uint64(below * 2.0**64))
         chosen = np.flatnonzero(is_small & (kinds <= limit))
-        parts[chosen[: np.count_nonzero(is_free) - left]] = part  # one stays for each other part
-    of_records: Parts = parts[kind]
-    return of_records
+        of_kinds[chosen[: np.count_nonzero(is_free) - left]] = part  # one stays for each other
+    parts = np.zeros(len(hashes), np.uint8)
+    _assign(hashes, kinds, of_kinds, parts)
+    return parts
+
+
+def _count_kinds(
+    hashes: Hashes, ends: Ints, first: int, low: int, high: int
+) -> tuple[Hashes, NDArray[np.float64]]:
+    """Return the different hashes (K,) from low up to high, and how many tokens each has (K,)."""
+    kinds = np.empty(0, np.uint64)
+    for chunk in iter_chunks(len(hashes)):
+        shown = np.asarray(hashes[chunk])
+        kinds = np.union1d(kinds, shown[(shown >= low) & (shown < high)])
+    tokens = np.zeros(len(kinds))
+    for chunk in iter_chunks(len(hashes)):
+        which, kind = _find_kinds(np.asarray(hashes[chunk]), kinds)
+        sizes = segment_sizes(ends, chunk.start + which, first)
+        tokens += np.bincount(kind, sizes, minlength=len(kinds))
+    return kinds, tokens
+
+
+def _assign(hashes: Hashes, kinds: Hashes, of_kinds: Parts, parts: Parts) -> None:
+    """Write the parts of kinds (K,) into those of their records (R,)."""
+    for chunk in iter_chunks(len(hashes)):
+        which, kind = _find_kinds(np.asarray(hashes[chunk]), kinds)
+        parts[chunk.start + which] = of_kinds[kind]
+
+
+def _find_kinds(hashes: Hashes, kinds: Hashes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which hashes are among the kinds (K,), which are sorted, and which kind each is."""
+    if not len(kinds):
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    kind = np.minimum(np.searchsorted(kinds, hashes), len(kinds) - 1)
+    which = np.flatnonzero(kinds[kind] == hashes)
+    return which, kind[which]
 
 
 def iter_chunks(records: int) -> Iterator[slice]:

@@ -69,7 +69,8 @@ def read_texts(
         raise CorpusError(f"{name} has no records; give it at least a few hundred characters")
     values = [Counter(filter(None, column)) for column in whole.columns()]
     notes: list[str] = []
-    labels, understood = Survey(len(whole.texts), values, found).describe(config, notes)
+    survey = Survey(len(whole.texts), found.matches, values, found)
+    labels, understood = survey.describe(config, notes)
     joined = join(whole.texts, config)
     vocab = vocab_of(joined, config, known)
     ids = vocab.encode(END + joined)

@@ -149,8 +149,8 @@ def choose_records(ends: Ints, hashes: Hashes, file_ends: Ints, config: TextConf
         several = "each of ten parts of the text" if is_single else f"each of {len(blocks):,} files"
         drawn += "the text" if config.split == "tail" else several
     else:
-        way_out = "hold another file out with --val-file"
-        parts = draw(hashes, ends, shares, way_out, first=_FIRST)
+        hint = "hold another file out with --val-file"
+        parts = draw(hashes, ends, shares, hint, first=_FIRST)
         drawn = "drawn by hash" + f" of {config.group_column}" * (config.group_column is not None)
     counts = count_parts(parts)
     held_out = f"{sum(counts[VAL:]):,} of {len(ends):,} {what}, {drawn}"
@@ -170,7 +170,7 @@ def _tails_of_records(ends: Ints, blocks: Ints, shares: Shares) -> Parts:
     Raises:
         CorpusError: there are fewer records than parts.
     """
-    wanted = [part for part, share in ((TEST, shares.test), (VAL, shares.val)) if share]
+    wanted = [part for part, _ in shares.drawn]
     if len(ends) <= len(wanted):
         found = counted(len(ends), "record")
         raise CorpusError(

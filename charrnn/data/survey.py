@@ -18,11 +18,12 @@ from charrnn.errors import CorpusError, counted
 class Survey:
     """What was counted in the records of all texts.
 
-    records, values: of the text that is trained on: how many, and how many have each label, by
-    column. found: in all texts.
+    records, matches, values: of the text that is trained on: how many, how many lines begin a
+    speech or marks end a document, and how many have each label, by column. found: in all texts.
     """
 
     records: int = 0
+    matches: int = 0
     values: list[Counter[str]] = field(default_factory=list)
     found: Found = field(default_factory=Found)
 
@@ -32,6 +33,7 @@ class Survey:
         if not is_trained:
             return
         self.records += result["records"]
+        self.matches += result["found"]["matches"]
         self.values = self.values or [Counter() for _ in result["values"]]
         for own, new in zip(self.values, result["values"], strict=True):
             own.update(new)
@@ -59,11 +61,13 @@ class Survey:
         kind = config.record_kind
         if kind is None:
             return Labels(), ""
-        if kind == "speech" and not self.found.matches:
+        if kind == "speech" and not self.matches:
             raise CorpusError(f"no line matches label_regex {config.label_regex!r}; mend it")
-        if kind == "document" and not self.found.matches:
-            mark = config.document_end
-            raise CorpusError(f"document_end {mark!r} stands nowhere in the text; mend it")
+        if kind == "document" and not self.matches:
+            nowhere = f"document_end {config.document_end!r} stands nowhere in the text"
+            if self.records < 2:
+                raise CorpusError(f"{nowhere}; give the sign that stands between documents")
+            notes.append(f"{nowhere}: each file is a document")
         names = label_names(config)
         values = self.values or [Counter() for _ in names]
         labels, of_labels = make_labels(names, values, self.records, config.min_label_count)

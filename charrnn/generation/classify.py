@@ -6,9 +6,10 @@ than their text's best that nothing can come of them, and a text is left once on
 `tasks/predict.py` calls this.
 
 A language model is too sure of itself: what it says of one character depends on the one before, and
-errors add up with the length of a text. So log-probabilities are divided by a temperature that is
-fitted on held-out records (Guo et al. 2017). It changes how sure an answer is, and not which label
-is the likeliest. Temperatures and biases of single labels measured no better (benchmarks/LOG.md).
+errors add up with the length of a text. So the logarithm of likelihood times prior is divided by a
+temperature that is fitted on held-out records (Guo et al. 2017). It changes how sure an answer is,
+and not which label is the likeliest. Temperatures and biases of single labels measured no better
+(benchmarks/LOG.md).
 
 N = texts, K = labels, R = rows: pairs that are still read. V, H, A as in the network.
 """
@@ -35,8 +36,8 @@ MARGIN_NATS = 30.0  # behind the best: a share below 1e-13 of the probability
 LARGEST_MARGIN = 3 * MARGIN_NATS  # as much behind at a temperature of 3
 _MAX_ROWS = 1024  # what a processor keeps near; 4096 take a fifth longer
 _STAGE = 4  # tokens between two looks at which pairs go on
-_LEAST_TEMPERATURE = 0.25
-_LARGEST_TEMPERATURE = 16.0
+LEAST_TEMPERATURE = 0.25
+LARGEST_TEMPERATURE = 8.0  # where a label at the margin still has nearly nothing
 _GRID_POINTS = 9
 _GRIDS = 4
 _FOLDS = 2  # of held-out records; five and ten measure no steadier
@@ -146,9 +147,10 @@ class LabelClassifier:
 class Calibration(NamedTuple):
     """How good and how sure a classifier is on held-out records.
 
-    temperature: what log-probabilities are divided by. error: the expected calibration error, the
-    mean distance of how sure it is from how often it is right. accuracy: how often it is right.
-    nats: −ln p of the right label, on average. records: how many were classified.
+    temperature: what the logarithm of likelihood times prior is divided by. error: the expected
+    calibration error, the mean distance of how sure it is from how often it is right. accuracy: how
+    often it is right. nats: −ln p of the right label, on average. records: how many were
+    classified.
     """
 
     temperature: float
@@ -227,8 +229,8 @@ def _fit_temperature(log_ratios: Floats, counts: Counts, truth: NDArray[np.int64
         log_probs = _log_posteriors(log_ratios, counts, math.exp(log_temperature))
         return float(_L2 / 2 * log_temperature**2 + _right_nats(log_probs, truth).sum())
 
-    low = math.log(_LEAST_TEMPERATURE)
-    high = math.log(_LARGEST_TEMPERATURE)
+    low = math.log(LEAST_TEMPERATURE)
+    high = math.log(LARGEST_TEMPERATURE)
     for _ in range(_GRIDS):  # each within the best two stretches of the one before
         grid = np.linspace(low, high, _GRID_POINTS).tolist()
         best = int(np.argmin([cost(each) for each in grid]))

@@ -9,6 +9,8 @@ operations, which run on Apple's GPUs.
 T = window length, B = lanes, I = input size, H = hidden size, G = gates.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -94,9 +96,7 @@ class _RNN(torch.autograd.Function):
         before = state.new_empty(len(inputs) + 1, *state.shape, dtype=product.dtype)
         h_prev, *copies = before.unbind()  # in the products' number format
         h_prev.copy_(state)
-        resets = None
-        if is_reset is not None and first_states is not None:
-            resets = _Resetting(is_reset, first_states)
+        resets = _Resetting.of(is_reset, first_states)
         for t, (h, copy) in enumerate(zip(states, copies, strict=True)):
             activate(product.add_to(h, h_prev))
             if resets is not None:
@@ -156,9 +156,7 @@ class _GRU(torch.autograd.Function):
         row, *copies = before.unbind()
         row.copy_(state)
         h_prev, *futures = states.unbind()
-        resets = None
-        if is_reset is not None and first_states is not None:
-            resets = _Resetting(is_reset, first_states)
+        resets = _Resetting.of(is_reset, first_states)
         steps = zip(sums, proposals, futures, copies, strict=True)
         for t, (total, n, h, copy) in enumerate(steps):
             product.add_to(total, row)
@@ -238,6 +236,11 @@ class _Resetting:
         self._is_at = is_reset.flatten(1).any(1).tolist()  # at many times no record starts
         self._is_reset = is_reset.unbind()
         self._rows = rows.unbind()
+
+    @staticmethod
+    def of(is_reset: Tensor | None, rows: Tensor | None) -> _Resetting | None:
+        """Return what resets, or None where nothing does."""
+        return None if is_reset is None or rows is None else _Resetting(is_reset, rows)
 
     def apply(self, t: int, h: Tensor) -> None:
         """Reset h_t (B, H), in place, in the lanes where a record starts."""

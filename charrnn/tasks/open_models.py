@@ -182,7 +182,8 @@ def open_models(
     opened = []
     for name, each in zip(names, files, strict=True):
         with located(str(name) if len(files) > 1 else ""):
-            opened.append(with_label_strength(each, asked, label_strength))
+            each.labels.mixture(asked)  # refuses those that it has not
+        opened.append(with_label_strength(each, asked, label_strength))
     generator = opened[0]
     if len(files) > 1:
         parts = list(zip(opened, weights, strict=True))

@@ -25,6 +25,8 @@ from charrnn.data.records import Records
 from charrnn.errors import ConfigError, located
 from charrnn.generation.classify import (
     LARGEST_MARGIN,
+    LARGEST_TEMPERATURE,
+    LEAST_TEMPERATURE,
     MARGIN_NATS,
     LabelClassifier,
     calibrate,
@@ -91,8 +93,9 @@ class Predictor:
         """
         column = find_column(file, request.column)
         figures = _figures_of(file, column.name)
-        temperature = figures.get("temperature", 1.0)
-        self._temperature = temperature if temperature > 0 else 1.0  # a file may hold anything
+        # A file may hold anything.
+        allowed = (LEAST_TEMPERATURE, LARGEST_TEMPERATURE)
+        self._temperature = float(np.clip(figures.get("temperature", 1.0), *allowed))
         # Log-probabilities are divided by it, so a label has to fall as much further behind.
         margin = MARGIN_NATS * max(1.0, self._temperature)
         self._classifier = LabelClassifier(file, column.name, min(margin, LARGEST_MARGIN))

@@ -101,7 +101,7 @@ def make_plan(
     model = _make_model(config, vocab_size, hidden, train_tokens, epochs)
     if label_count is not None:
         model = _with_records(model, config, label_count)
-        if config.dropout is None and train_tokens <= record_count * _SEQ_LEN:
+        if config.dropout is None and train_tokens < record_count * seq_len:
             model = replace(model, dropout=round(_OF_SHORT_RECORDS * model.dropout, 2))
     rate = config.learning_rate or choose_learning_rate(model)
     is_by_speed = config.budget_seconds and config.hidden_size is None and hidden == by_time

@@ -12,6 +12,7 @@ from charrnn.errors import CorpusError
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
+import languages
 from languages import accuracy, draw, read_paragraphs, read_rows
 from naive_bayes import NaiveBayes
 
@@ -49,3 +50,24 @@ def test_naive_bayes_names_the_nearest_label() -> None:
 
 def test_an_accuracy_has_its_interval() -> None:
     assert accuracy([1, 1, 1, 0], np.array([1, 1, 1, 1])) == " 75.00% ± 42.44%"
+
+
+def test_a_model_is_trained_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("aba", "xyx"):
+        write_page(tmp_path, name, 50)
+    options = ["--budget", "1s", "--hidden-size", "16", "--rows", "10"]
+    monkeypatch.setattr(sys, "argv", ["languages.py", str(tmp_path), *options])
+    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
+
+    languages.main()
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "100 paragraphs of 2 languages: 80 to train on, 20 to test on"
+    assert [line.split(":")[0] for line in lines[1:3]] == [
+        "naive Bayes, 20 characters",
+        "naive Bayes, 50 characters",
+    ]
+    assert lines[3].startswith("trained ")
+    assert lines[-1].startswith("charrnn, 50 characters: ")

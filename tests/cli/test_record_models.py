@@ -198,6 +198,22 @@ def test_each_model_of_a_blend_has_the_label(capsys: Text) -> None:
     assert sample_text(capsys, "-m", "play", "-m", "play:2", "--label", "ROMEO") == alone
 
 
+def test_the_model_of_a_blend_that_lacks_the_label_is_named(capsys: Text) -> None:
+    code, line = complaint(capsys, "sample", "-m", "play", "-m", "names", "--label", "ROMEO")
+
+    assert code == 2
+    assert "names: " in line
+    assert "was trained without labels" in line
+
+
+def test_json_names_the_labels_that_were_asked_for(capsys: Text) -> None:
+    (with_label,) = objects(capsys, "play", "--label", "ROMEO:0.7", "--json")
+    (without,) = objects(capsys, "play", "--json")
+
+    assert with_label["labels"] == ["ROMEO:0.7"]
+    assert "labels" not in without
+
+
 def test_python_names_labels_too() -> None:
     model = charrnn.load("play")
 

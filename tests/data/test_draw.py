@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -75,6 +77,7 @@ def test_records_are_cut_alike_whatever_is_read_at_a_time(
     given_ends = ends[[4, 11, 19]]
     config = TextConfig(lines=True, split=split, val_fraction=0.3)
     monkeypatch.setattr(drawing, "CHUNK_RECORDS", chunk)
+    monkeypatch.setattr("charrnn.data.split.CHUNK_TOKENS", 3 * chunk)
     chosen = choose_records(ends, mix_bits(np.arange(20, dtype=np.uint64)), given_ends, config)
     assert chosen.parts is not None
     cut = cut_records(Records(ends, labels), chosen)
@@ -102,3 +105,23 @@ def test_given_ends_are_found_inside_segments(monkeypatch: pytest.MonkeyPatch) -
 
     assert found is not None
     assert found.tolist() == [0, 0, 3, 6, 6, 10, 15]
+    empty = split._replace(  # as the tail of a short file may be
+        ends=np.array([4, 4, 4, 9, 9]), parts=np.array([TRAIN, VAL, TEST, VAL, TEST], np.uint8)
+    )
+    found = find_given(empty, np.array([0, 4, 9]))
+    assert found is not None
+    assert found.tolist() == [0, 0, 5]
+
+
+def test_drawing_takes_little_memory_of_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "CHUNK_RECORDS", 20_000)
+    count = 400_000
+    ends = FIRST + np.cumsum(np.full(count, 5))
+    for kinds in (count, 4):  # all different, or in a few groups
+        hashes = mix_bits(np.arange(count, dtype=np.uint64) % np.uint64(kinds))
+        tracemalloc.start()
+        draw(hashes, ends, Shares(0.1, 0.0), first=FIRST)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+        assert peak < 3 * count + 60 * 20_000

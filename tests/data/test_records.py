@@ -122,8 +122,29 @@ def test_a_pattern_that_matches_no_line_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_mark_that_stands_nowhere_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"document_end '\[SEP\]' stands nowhere"):
+    with pytest.raises(
+        CorpusError, match=r"document_end '\[SEP\]' stands nowhere in the text; give"
+    ):
         open_text(tmp_path, "\n".join(NAMES), document_end="[SEP]")
+
+
+def test_files_without_a_mark_are_a_document_each(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text(f"text {number}")
+    (tmp_path / "val.text").write_text("a[SEP]b")
+    config = TextConfig(document_end="[SEP]", val_file=str(tmp_path / "val.text"))
+    corpus = open_corpus([str(tmp_path / f"{number}.txt") for number in range(4)], config)
+
+    assert records_of(corpus) == [f"text {number}" for number in range(4)]
+    nowhere = "document_end '[SEP]' stands nowhere in the text: each file is a document"
+    assert nowhere in corpus.notes
+
+
+@pytest.mark.parametrize("kind", [{"lines": True}, {"document_end": "-"}])
+def test_a_training_text_of_blank_records_is_empty(tmp_path: Path, kind: dict[str, Any]) -> None:
+    (tmp_path / "val.text").write_text("a-\nb")
+    with pytest.raises(CorpusError, match="is empty"):
+        open_text(tmp_path, "\n \n\n", **kind, val_file=str(tmp_path / "val.text"))
 
 
 @pytest.mark.parametrize("space", [" ", "\t", "\n", "  "])

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.data import split
+from charrnn.data import draw, split
 from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
 from charrnn.data.draw import hash_segments
 from charrnn.data.lists import is_list
@@ -61,7 +61,8 @@ def test_the_lines_of_a_sorted_list_are_shuffled_the_same_way_each_time(
 ) -> None:
     names = sorted(set(NAMES), reverse=is_reversed)
     corpus = corpus_from_text("\n".join(names) + end, RUNNING)
-    monkeypatch.setattr(split, "CHUNK_TOKENS", 100)  # the same in pieces
+    for module in (split, draw):  # the same in pieces
+        monkeypatch.setattr(module, "CHUNK_TOKENS", 100)
     again = corpus_from_text("\n".join(names) + end, RUNNING)
     train, val = (part.splitlines() for part in parts_of(corpus))
 

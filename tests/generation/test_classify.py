@@ -228,9 +228,13 @@ def test_the_temperature_that_made_a_classifier_too_sure_is_found() -> None:
 
 
 def test_few_records_hold_the_temperature_back() -> None:
-    ratios, truth = make_answers(24, 5, 1.0)
+    """Six right answers alone would make the surest of it."""
+    ratios = np.tile([[0.0, -4.0]], (6, 1))
+    truth = np.zeros(6, np.int64)
 
-    assert 0.5 < calibrate(ratios, np.zeros(5, np.int64), truth).temperature < 2
+    assert 0.6 < calibrate(ratios, np.zeros(2, np.int64), truth).temperature < 1
+    many = calibrate(np.tile(ratios, (500, 1)), np.zeros(2, np.int64), np.tile(truth, 500))
+    assert many.temperature < 0.5
 
 
 def test_figures_are_of_records_that_nothing_was_fitted_on() -> None:

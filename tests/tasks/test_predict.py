@@ -115,11 +115,20 @@ def test_the_end_counts_unless_texts_are_beginnings() -> None:
 def test_the_files_temperature_makes_answers_less_sure() -> None:
     sure, unsure, none = (
         predict(["ab"], with_figures(FILE, **figures), top=3, prior="uniform")[0]
-        for figures in ({"temperature": 1.0}, {"temperature": 1e6}, {})
+        for figures in ({"temperature": 1.0}, {"temperature": 4.0}, {})
     )
 
-    assert probabilities(unsure) == pytest.approx(dict.fromkeys(YEAR.values, 1 / 3), abs=1e-3)
+    roots = {label: p**0.25 for label, p in probabilities(sure).items()}
+    expected = {label: root / sum(roots.values()) for label, root in roots.items()}
+    assert probabilities(unsure) == pytest.approx(expected)
     assert sure == none
+
+
+@pytest.mark.parametrize("temperature", [1e-320, -1.0, 1e300])
+def test_a_temperature_that_no_calibration_finds_does_no_harm(temperature: float) -> None:
+    (found,) = predict(["ab"], with_figures(FILE, temperature=temperature), top=3)
+
+    assert sum(probabilities(found).values()) == pytest.approx(1)
 
 
 def test_what_the_model_never_saw_is_mapped_left_out_and_counted() -> None:

@@ -212,8 +212,8 @@ def command(
     writes N records, and so does --lines N where each line is one. --prompt begins a record.
 
     A JSON object has index, prompt, text, stopped_by, bpc (of the model, before any option changes
-    its probabilities), temperature and seed (--beam has neither); --logprobs adds logprobs, with
-    <end> for the end of a record; --mark-copies adds copied.
+    its probabilities), temperature and seed (--beam has neither); --label adds labels, --logprobs
+    logprobs, with <end> for the end of a record, and --mark-copies copied.
     """
     if others["logprobs"] is not None and not others["as_json"]:
         raise ConfigError("--logprobs is written as JSON; give --json with it, or leave it out")
