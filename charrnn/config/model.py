@@ -5,6 +5,7 @@ V = vocab_size, E = embedding_size, H = hidden_size, L = num_layers.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ lstm: input, forget, cell, output; gru: reset, update, new.
 """
 
 CELLS = tuple(GATES)  # in the order of help pages
+TASKS = ("text", "classification")
+POOLINGS = ("last", "mean", "max", "mean-max", "attention")
 _NONLINEARITIES = ("tanh", "relu", "logistic")
 _MAX_SIZE = 65_536  # far larger than any that trains in practice
 
@@ -43,6 +46,13 @@ class ModelConfig:
     has_end: bool = setting(False, "the last token ends a record, and resets the state")
     label_count: int = setting(0, "number of labels, of all columns", ge=0, le=1_000_000)
     label_size: int = setting(0, "size of each label's embedding", ge=0, le=_MAX_SIZE)
+    task: str = setting("text", "what the network does", choices=TASKS)
+    bidirectional: bool = setting(False, "each layer also reads a record from its end to its start")
+    pooling: str = setting(
+        "mean-max", "how the features of a record's positions become one", choices=POOLINGS
+    )
+    head_size: int = setting(0, "units between the record's features and its classes", ge=0)
+    class_count: int = setting(0, "number of classes", ge=0, le=1_000_000)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -71,6 +81,16 @@ class ModelConfig:
         """The number of arrays in a layer's state: (h,), or (h, c) of an LSTM."""
         return 2 if self.cell == "lstm" else 1
 
+    @property
+    def features(self) -> int:
+        """The number of features of a position: those of one direction, or of both."""
+        return self.hidden_size * (1 + self.bidirectional)
+
+    @property
+    def pooled_features(self) -> int:
+        """The number of features of a whole record."""
+        return self.features * (2 if self.pooling == "mean-max" else 1)
+
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the name and shape of every weight, in the order of a model file.
 
@@ -83,20 +103,24 @@ class ModelConfig:
             "embedding.weight": (self.vocab_size, self.embedding_size)
         }
         # The names are the file format's: docs/file-format.md.
-        for depth in range(self.num_layers):
-            inputs = hidden if depth else self.embedding_size
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        for depth, direction in itertools.product(range(self.num_layers), directions):
+            inputs = self.features if depth else self.embedding_size
             shapes |= {
-                f"layers.{depth}.initial": (self.state_parts, hidden),
-                f"layers.{depth}.weight_ih": (rows, inputs),
-                f"layers.{depth}.weight_hh": (rows, hidden),
-                f"layers.{depth}.bias_ih": (rows,),  # two biases, as torch and cuDNN have them
-                f"layers.{depth}.bias_hh": (rows,),
+                f"layers.{depth}.initial{direction}": (self.state_parts, hidden),
+                f"layers.{depth}.weight_ih{direction}": (rows, inputs),
+                f"layers.{depth}.weight_hh{direction}": (rows, hidden),
+                # Two biases, as torch and cuDNN have them.
+                f"layers.{depth}.bias_ih{direction}": (rows,),
+                f"layers.{depth}.bias_hh{direction}": (rows,),
             }
             if self.label_count:
                 shapes |= {
                     f"layers.{depth}.weight_label": (rows, self.label_size),
                     f"layers.{depth}.initial_label": (hidden, self.label_size),
                 }
+        if self.task == "classification":
+            return shapes | self._head_shapes()
         if self.label_count:
             shapes["labels.weight"] = (self.label_count, self.label_size)
         if self.has_projection:
@@ -104,6 +128,21 @@ class ModelConfig:
         if not self.tie_embeddings:
             shapes["output.weight"] = (self.vocab_size, hidden)
         return shapes | {"output.bias": (self.vocab_size,)}
+
+    def _head_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the name and shape of the weights that decide on a record's class."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.pooling == "attention":
+            shapes["attention.weight"] = (1, self.features)
+        width = self.pooled_features
+        if self.head_size:
+            shapes["hidden.weight"] = (self.head_size, width)
+            shapes["hidden.bias"] = (self.head_size,)
+            width = self.head_size
+        return shapes | {
+            "output.weight": (self.class_count, width),
+            "output.bias": (self.class_count,),
+        }
 
     @property
     def num_parameters(self) -> int:

@@ -39,14 +39,20 @@ class LayerWeights(NamedTuple):
         return inputs @ self.weight_ih.T + self.bias_ih
 
 
-def arrange_layer(config: ModelConfig, weights: Arrays, depth: int) -> LayerWeights:
+def arrange_layer(
+    config: ModelConfig, weights: Arrays, depth: int, direction: str = ""
+) -> LayerWeights:
     """Return the weights of layer `depth` of a model file, as `make_step` takes them.
+
+    direction: "_reverse" for the weights that read from a record's end to its start.
 
     A sigmoid is computed as σ(a) = ½ + ½ tanh(a/2) with the inner ½ folded into its weights, so
     that one call of tanh serves all gates of a layer.
     """
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    weight_ih, weight_hh, bias_ih, bias_hh = (weights[f"layers.{depth}.{name}"] for name in names)
+    weight_ih, weight_hh, bias_ih, bias_hh = (
+        weights[f"layers.{depth}.{name}{direction}"] for name in names
+    )
     count, size = weight_hh.shape
     rows = np.arange(count)
     scale = np.ones(count, np.float32)

@@ -138,7 +138,7 @@ class CharRNN(nn.Module):
             outputs, last = layer(features, before, records)
             if self.config.residual and depth:
                 outputs = outputs + features
-            features = self._drop(outputs, dropout)
+            features = drop(outputs, self.config.dropout, dropout)
             after.append(last)
         return self.projection(features), tuple(after)
 
@@ -159,13 +159,17 @@ class CharRNN(nn.Module):
     def _stack(self) -> Iterable[RecurrentLayer]:
         return cast(Iterable[RecurrentLayer], self.layers)
 
-    def _drop(self, features: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Zero a share of the features (T, B, H) of each lane, and scale up the others."""
-        kept = 1 - self.config.dropout
-        if generator is None or kept == 1:
-            return features
-        mask = torch.empty(features.shape[1:], device=features.device)
-        return features * mask.bernoulli_(kept, generator=generator).div_(kept).to(features.dtype)
+
+def drop(features: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """Zero a share of the features (T, B, H) of each lane, and scale up the others.
+
+    generator: samples the mask, which holds for all T; None drops nothing.
+    """
+    if generator is None or not share:
+        return features
+    mask = torch.empty(features.shape[1:], device=features.device)
+    kept = 1 - share
+    return features * mask.bernoulli_(kept, generator=generator).div_(kept).to(features.dtype)
 
 
 class Records(NamedTuple):
@@ -340,14 +344,14 @@ def copy_model(model: CharRNN) -> CharRNN:
     return copied
 
 
-def numpy_state_dict(model: CharRNN) -> dict[str, NDArray[np.float32]]:
+def numpy_state_dict(model: nn.Module) -> dict[str, NDArray[np.float32]]:
     """Return every weight by its public name (docs/file-format.md), as float32 copies."""
     weights = {public_name(name): weight for name, weight in model.named_parameters()}
     return {name: weight.detach().float().cpu().numpy().copy() for name, weight in weights.items()}
 
 
 @torch.no_grad()
-def load_numpy_state_dict(model: CharRNN, weights: dict[str, NDArray[np.float32]]) -> None:
+def load_numpy_state_dict(model: nn.Module, weights: dict[str, NDArray[np.float32]]) -> None:
     """Put the arrays of `numpy_state_dict` into a model of the same shape.
 
     Raises:
@@ -366,7 +370,10 @@ def load_numpy_state_dict(model: CharRNN, weights: dict[str, NDArray[np.float32]
 def public_name(name: str) -> str:
     """Return a parameter's name in files.
 
-    >>> public_name("layers.0.cell.weight_ih_l0")
-    'layers.0.weight_ih'
+    >>> public_name("layers.0.cell.weight_ih_l0"), public_name("reverse.0.initial")
+    ('layers.0.weight_ih', 'layers.0.initial_reverse')
     """
-    return name.replace(".cell.", ".").removesuffix("_l0")
+    plain = name.replace(".cell.", ".").removesuffix("_l0")
+    if plain.startswith("reverse."):
+        return f"layers.{plain.removeprefix('reverse.')}_reverse"
+    return plain

@@ -174,7 +174,7 @@ class RecordLanes:
     def _record_at(self, queued: Ints) -> Ints:
         """Return which record stands at each place of the queue."""
         epochs, numbers = np.divmod(queued, len(self.ends))
-        return shuffle(numbers, len(self.ends), _mix(epochs.astype(np.uint64) + _key(self.seed)))
+        return shuffle(numbers, len(self.ends), order_key(self.seed, epochs))
 
     def _starts(self, records: Ints) -> Ints:
         """Return where the first target of each record is: after the end before it."""
@@ -244,6 +244,11 @@ def shuffle(numbers: Ints, count: int, keys: NDArray[np.uint64]) -> Ints:
         values[is_outside] = mixed
         is_outside = values >= count
     return values.astype(np.int64)
+
+
+def order_key(seed: int, epochs: Ints | int) -> NDArray[np.uint64]:
+    """Return the keys of the orders of epochs, of one (1,)."""
+    return _mix(np.atleast_1d(epochs).astype(np.uint64) + _key(seed))
 
 
 def _key(seed: int) -> np.uint64:
