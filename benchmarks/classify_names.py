@@ -25,7 +25,7 @@ from runs import one_line_errors
 
 import charrnn
 from charrnn.errors import CorpusError
-from charrnn.generation.classify import calibration_error, macro_f1
+from charrnn.generation.bayes import calibration_error, macro_f1
 
 TEST_SHARE = 5  # one of so many
 

@@ -19,7 +19,8 @@ lstm: input, forget, cell, output; gru: reset, update, new.
 """
 
 CELLS = tuple(GATES)  # in the order of help pages
-TASKS = ("text", "classification")
+TASKS = ("text", "classification", "tagging", "seq2seq")
+ATTENTIONS = ("additive", "dot", "none")
 POOLINGS = ("last", "mean", "max", "mean-max", "attention")
 _NONLINEARITIES = ("tanh", "relu", "logistic")
 _MAX_SIZE = 65_536  # far larger than any that trains in practice
@@ -52,7 +53,17 @@ class ModelConfig:
         "mean-max", "how the features of a record's positions become one", choices=POOLINGS
     )
     head_size: int = setting(0, "units between the record's features and its classes", ge=0)
-    class_count: int = setting(0, "number of classes", ge=0, le=1_000_000)
+    class_count: int = setting(0, "number of classes, or of tags", ge=0, le=1_000_000)
+    transitions: bool = setting(False, "tags: score each pair of tags that follow one another")
+    attention: str = setting(
+        "additive",
+        "how the decoder looks at the source: additive (Bahdanau), dot (Luong), or none, which "
+        "leaves it one vector of the whole source",
+        choices=ATTENTIONS,
+    )
+    target_size: int = setting(
+        0, "number of target tokens; the last one ends a target", ge=0, le=2_000_000
+    )
 
     def __post_init__(self) -> None:
         validate(self)

@@ -14,6 +14,9 @@ ERRORS = ("strict", "replace", "skip")
 UNITS = ("char", "grapheme", "byte")
 FORMATS = ("auto", "text", "csv", "tsv", "jsonl")
 LABELS = ("folder", "file", "prefix")
+TAGS = ("spaces", "columns", "slash")
+RESTORED = ("case", "punctuation", "diacritics", "spaces")
+SIDE_UNITS = ("char", "grapheme", "space")
 READ_AS_RECORDS = (
     *("lines", "files", "document_end", "format", "text_column", "header"),
     *("label", "label_prefix", "label_regex", "label_column"),
@@ -96,6 +99,37 @@ class TextConfig:
         None, "rows that are equal in this column of a table go to the same side of the split"
     )
     skip_bad: bool = setting(False, "leave out rows that cannot be read, and count them")
+    pairs: bool = setting(
+        False, "each row of a table is a source and the target that it becomes: seq2seq"
+    )
+    source_column: str = setting("1", "with --pairs: the column of the sources, by name or number")
+    target_column: str = setting("2", "with --pairs: the column of the targets, by name or number")
+    target_file: str | None = setting(
+        None, "each line of the corpus becomes the line of this file with its number: seq2seq"
+    )
+    val_target_file: str | None = setting(
+        None, "with --target-file and --val-file: the file of the targets of --val-file"
+    )
+    source_unit: str = setting(
+        "char",
+        "what a token of a source is: a character, a grapheme, or what stands between spaces",
+        choices=SIDE_UNITS,
+    )
+    target_unit: str = setting(
+        "char", "what a token of a target is, as for --source-unit", choices=SIDE_UNITS
+    )
+    tags: str | None = setting(
+        None,
+        "each character has a tag: that of a segmentation, where words stand with spaces between "
+        "them; columns, a character and its tag a line, an empty line after each text; or slash, "
+        "word/tag",
+        choices=TAGS,
+    )
+    restore: str | None = setting(
+        None,
+        "learn to give back what is taken out of the text: case, punctuation, diacritics, spaces, "
+        "or several with commas",
+    )
     val_fraction: float = setting(
         0.1, "fraction of the text that is held out for validation; 0 trains on all", ge=0, le=0.5
     )

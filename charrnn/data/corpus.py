@@ -35,7 +35,7 @@ from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head
 from charrnn.data.memory import read_texts, vocab_of
-from charrnn.data.records import Records
+from charrnn.data.records import Records, Targets
 from charrnn.data.split import (
     Split,
     choose_records,
@@ -47,6 +47,7 @@ from charrnn.data.split import (
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source, open_sources
 from charrnn.text.reader import iter_joined, text_options
+from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import END, Ids, Vocab
 
 CACHE_FORMAT = 5
@@ -69,6 +70,8 @@ class Corpus:
     whether all of it is valid UTF-8. sources: the paths that were given, if there are several;
     val_source_ends: where the text of each ends in `val`, in tokens; () where nothing of it is held
     out, or the lines of all are shuffled. What has a weight stands in `train` so many times.
+    train_targets and the like: what the records of a part become, in ids of target_vocab, or as the
+    numbers of tags, which are the values of the only column of `labels`; None where nothing is said.
     """
 
     name: str
@@ -91,6 +94,10 @@ class Corpus:
     is_utf8: bool = False
     sources: tuple[str, ...] = ()
     val_source_ends: tuple[int, ...] = ()
+    target_vocab: Vocab | TokenVocab | None = None
+    train_targets: Targets | None = None
+    val_targets: Targets | None = None
+    test_targets: Targets | None = None
 
     @property
     def chars(self) -> int:

@@ -48,6 +48,17 @@ class Records:
         return len(self.ends)
 
 
+class Targets(NamedTuple):
+    """What the records of a part become: target r is ids[ends[r − 1]:ends[r]], the first from 0.
+
+    ids: (S,). ends: (R,) int64. Tags are as many as the tokens of their record; another sequence
+    ends with the END of its own vocabulary.
+    """
+
+    ids: Ids
+    ends: NDArray[np.int64]
+
+
 def join_parts(parts: Sequence[tuple[Ids, Records]]) -> tuple[Ids, Records]:
     """Return the ids and the records of several parts as those of one, with one END before all."""
     ids: list[Ids] = []

@@ -1,16 +1,17 @@
-"""The class of each record, by a network that reads it whole: numpy, many records side by side.
+"""The features of each position of records, by a network that reads them whole: numpy.
 
 Records of a block are sorted by length, longest first, so that those that are still read are always
 the first rows. A layer's input products are made for all positions at once, those of the first
 layer once for each token.
 
 N = records, T = tokens of the longest, V = vocabulary, I = input size, H = hidden size, G = gates,
-D = features of a position, P = features of a record, K = classes.
+D = features of a position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
 from charrnn.generation.cells import CellStep, LayerWeights, Vector, arrange_layer, make_step
-from charrnn.generation.filters import Floats, log_softmax
 from charrnn.text.vocab import Ids
 
 _BLOCK_TOKENS = 1 << 14  # positions that are computed together, padding too
@@ -27,12 +27,36 @@ _DIRECTIONS = ("", "_reverse")
 Ints = NDArray[np.int64]
 
 
+class Encoded(NamedTuple):
+    """Some records that were read side by side, the longest first.
+
+    which: (N,), where each stands among all. features: (T, N, D) float32, 0 after a record's end.
+    lengths: (N,).
+    """
+
+    which: list[int]
+    features: Vector
+    lengths: Ints
+
+    @property
+    def is_inside(self) -> NDArray[np.bool_]:
+        """Which positions (T, N, 1) belong to a record."""
+        inside: NDArray[np.bool_] = np.arange(len(self.features))[:, None] < self.lengths
+        return inside[:, :, None]
+
+    def last(self, hidden_size: int) -> Vector:
+        """Return the features (N, D) of each direction's own last step."""
+        last = self.features[self.lengths - 1, np.arange(len(self.lengths)), :hidden_size]
+        # A direction that reads backwards ends at a record's first position.
+        return np.concatenate((last, self.features[0, :, hidden_size:]), 1)
+
+
 class Encoder:
-    """The network of a model file whose task is classification."""
+    """The recurrent layers of a model file whose network reads whole records."""
 
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
-        self._config = config
-        self._weights = weights
+        self.config = config
+        self.weights = weights
         directions = _DIRECTIONS if config.bidirectional else _DIRECTIONS[:1]
         self._layers: list[list[LayerWeights]] = []
         self._steps: list[list[CellStep]] = []
@@ -46,20 +70,18 @@ class Encoder:
         # Of the first layer, the product of each token (V, G·H).
         self._tables = [each.input_product(weights["embedding.weight"]) for each in self._layers[0]]
 
-    def log_probs(self, texts: Sequence[Ids]) -> Floats:
-        """Return ln p(class | text) (N, K) in float64. texts: ids; none is empty."""
-        found = np.zeros((len(texts), self._config.class_count))
+    def iter_encoded(self, texts: Sequence[Ids]) -> Iterator[Encoded]:
+        """Yield the features of records, those of like length side by side; none is empty."""
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         begin = 0
         while begin < len(order):
             size = max(1, _BLOCK_TOKENS // len(texts[order[begin]]))
             chosen = order[begin : begin + size]
-            found[chosen] = self._read([texts[i] for i in chosen])
+            yield self._read(chosen, [texts[i] for i in chosen])
             begin += size
-        return found
 
-    def _read(self, texts: Sequence[Ids]) -> Floats:
-        """Return ln p (N, K) of texts that are sorted by length, the longest first."""
+    def _read(self, which: list[int], texts: Sequence[Ids]) -> Encoded:
+        """Return the features of texts that are sorted by length, the longest first."""
         lengths = np.array([len(each) for each in texts])
         longest = int(lengths[0])
         ids = np.zeros((longest, len(texts)), np.int64)
@@ -82,13 +104,13 @@ class Encoder:
                     made = np.take_along_axis(made, turned[:, :, None], 0)
                 outputs.append(made)
             made = np.concatenate(outputs, 2)
-            features = made + features if self._config.residual and depth else made
-        return log_softmax(self._classify(self._pool(features, lengths)).astype(np.float64))
+            features = made + features if self.config.residual and depth else made
+        return Encoded(which, features, lengths)
 
     def _run(self, depth: int, number: int, products: Vector, lengths: Ints) -> Vector:
         """Return the features (T, N, H) of one direction; 0 after a record's end."""
         count = len(lengths)
-        size = self._config.hidden_size
+        size = self.config.hidden_size
         products = products.reshape(len(products), count, -1, size)
         outputs = np.zeros((len(products), count, size), np.float32)
         step = self._steps[depth][number]
@@ -99,31 +121,3 @@ class Encoder:
             state = step(products_t[:rows], tuple(part[:rows] for part in state))
             outputs_t[:rows] = state[0]
         return outputs
-
-    def _pool(self, features: Vector, lengths: Ints) -> Vector:
-        """Return the features (N, P) of records from those of their positions (T, N, D)."""
-        pooling = self._config.pooling
-        if pooling == "last":
-            size = self._config.hidden_size
-            last = features[lengths - 1, np.arange(len(lengths)), :size]
-            return np.concatenate((last, features[0, :, size:]), 1)
-        is_text = (np.arange(len(features))[:, None] < lengths)[:, :, None]
-        if pooling == "attention":
-            scores = features @ self._weights["attention.weight"].T
-            scores = np.where(is_text, scores, -np.inf)
-            scores = np.exp(scores - scores.max(0))
-            attended: Vector = (scores / scores.sum(0) * features).sum(0)
-            return attended
-        mean: Vector = (features * is_text).sum(0) / lengths[:, None].astype(np.float32)
-        if pooling == "mean":
-            return mean
-        most: Vector = np.where(is_text, features, -np.inf).max(0)
-        return most if pooling == "max" else np.concatenate((mean, most), 1)
-
-    def _classify(self, pooled: Vector) -> Vector:
-        """Return the logits (N, K) of records' features (N, P)."""
-        weights = self._weights
-        if self._config.head_size:
-            pooled = np.tanh(pooled @ weights["hidden.weight"].T + weights["hidden.bias"])
-        logits: Vector = pooled @ weights["output.weight"].T + weights["output.bias"]
-        return logits

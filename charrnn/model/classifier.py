@@ -1,42 +1,27 @@
-"""Classifier: ids of whole records → embedding → recurrent layers → pooling → logits of classes.
+"""Classifier: the features of a record's positions → pooling → one hidden layer → classes.
 
-A bidirectional layer is two: one reads a record from its start, the other from its end, and both
-write features of each position (Schuster & Paliwal 1997). The second reads each record reversed
-within its own length, so both are the same kernels, and no record sees the padding of another.
-
-B = records side by side, T = tokens of the longest, V = vocabulary, E = embedding size, H = hidden
-size, D = features of a position (H, or 2 H of both directions), P = features of a record, K =
-classes.
+B = records side by side, T = tokens of the longest, D = features of a position, P = features of a
+record, K = classes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charrnn.config import ModelConfig
-from charrnn.model.network import RecurrentLayer, State, drop
+from charrnn.model.encoder import Encoder, is_inside
+from charrnn.model.network import State, drop
 
-_NO_STATE: State = ()  # nothing goes from one batch of records to the next
 
-
-class Classifier(nn.Module):
+class Classifier(Encoder):
     """A recurrent network that reads a record and decides on its class."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
-        sizes = [config.embedding_size] + [config.features] * (config.num_layers - 1)
-        self.layers = nn.ModuleList(RecurrentLayer(config, size) for size in sizes)
-        self.reverse = nn.ModuleList(
-            RecurrentLayer(config, size) for size in sizes if config.bidirectional
-        )
+        super().__init__(config)
         self.attention = (
             nn.Linear(config.features, 1, bias=False) if config.pooling == "attention" else None
         )
@@ -53,19 +38,10 @@ class Classifier(nn.Module):
     def forward(
         self, ids: Tensor, lengths: Tensor, dropout: torch.Generator | None = None
     ) -> Tensor:
-        """Return logits (B, K) of the classes of records.
-
-        ids: (B, T) int64; what comes after a record's end is not looked at. lengths: (B,) int64, at
-        least 1. dropout: samples the masks; None drops nothing.
-        """
-        share = self.config.dropout
-        features = drop(self.embedding(ids.t()), share, dropout)
-        turned = _reversal(lengths, ids.shape[1]) if self.config.bidirectional else None
-        for depth, layer in enumerate(self._stack):
-            features = drop(self._run_layer(depth, layer, features, turned), share, dropout)
-        pooled = self._pool(features, lengths)
+        """Return logits (B, K) of the classes of records, as `encode` takes them."""
+        pooled = self._pool(self.encode(ids, lengths, dropout), lengths)
         if self.hidden is not None:
-            pooled = drop(torch.tanh(self.hidden(pooled)), share, dropout)
+            pooled = drop(torch.tanh(self.hidden(pooled)), self.config.dropout, dropout)
         logits: Tensor = self.output(pooled)
         return logits
 
@@ -83,40 +59,14 @@ class Classifier(nn.Module):
         """
         del state
         logits = self(ids, labels, dropout)
-        return F.cross_entropy(logits.float(), targets, reduction="sum"), _NO_STATE
-
-    def initial_state(self, batch_size: int) -> State:
-        """Return no state: each batch of records is read from its initial states."""
-        del batch_size
-        return _NO_STATE
-
-    @property
-    def _stack(self) -> Iterable[RecurrentLayer]:
-        return cast(Iterable[RecurrentLayer], self.layers)
-
-    def _run_layer(
-        self, depth: int, layer: RecurrentLayer, inputs: Tensor, turned: Tensor | None
-    ) -> Tensor:
-        """Return the features (T, B, D) that one layer makes of its inputs (T, B, I)."""
-        outputs, _ = layer(inputs, layer.initial_state(inputs.shape[1]))
-        if turned is not None:
-            back = cast(RecurrentLayer, self.reverse[depth])
-            backwards, _ = back(_take(inputs, turned), back.initial_state(inputs.shape[1]))
-            outputs = torch.cat((outputs, _take(backwards, turned)), 2)
-        is_deep = self.config.residual and depth
-        made: Tensor = outputs + inputs if is_deep else outputs
-        return made
+        return F.cross_entropy(logits.float(), targets, reduction="sum"), ()
 
     def _pool(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Return the features (B, P) of records from those of their positions (T, B, D)."""
-        times = torch.arange(len(features), device=features.device)[:, None]
-        is_text = (times < lengths)[:, :, None]
         pooling = self.config.pooling
         if pooling == "last":
-            # Each direction's own last step: the last position, and the first one backwards.
-            last = features[lengths - 1, torch.arange(len(lengths), device=features.device)]
-            size = self.config.hidden_size
-            return torch.cat((last[:, :size], features[0, :, size:]), 1)
+            return self.last_features(features, lengths)
+        is_text = is_inside(lengths, len(features))[:, :, None]
         if self.attention is not None:
             scores = self.attention(features).masked_fill(~is_text, -math.inf)
             attended: Tensor = (scores.softmax(0) * features).sum(0)
@@ -126,20 +76,3 @@ class Classifier(nn.Module):
             return mean
         most = features.masked_fill(~is_text, -math.inf).amax(0)
         return most if pooling == "max" else torch.cat((mean, most), 1)
-
-
-def _reversal(lengths: Tensor, longest: int) -> Tensor:
-    """Return from which position (T, B) each is taken that records are read backwards.
-
-    What comes after a record's end stays where it is.
-
-    >>> _reversal(torch.tensor([2, 3]), 3).t().tolist()
-    [[1, 0, 2], [2, 1, 0]]
-    """
-    times = torch.arange(longest, device=lengths.device)[:, None]
-    return torch.where(times < lengths, lengths - 1 - times, times)
-
-
-def _take(features: Tensor, positions: Tensor) -> Tensor:
-    """Return the features (T, B, D) of other positions (T, B) of the same records."""
-    return features.gather(0, positions[:, :, None].expand(-1, -1, features.shape[2]))

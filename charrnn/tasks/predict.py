@@ -23,7 +23,7 @@ from charrnn.data.corpus import Corpus
 from charrnn.data.labels import NONE, LabelColumn
 from charrnn.data.records import Records
 from charrnn.errors import ConfigError, located
-from charrnn.generation.classify import (
+from charrnn.generation.bayes import (
     LARGEST_MARGIN,
     LARGEST_TEMPERATURE,
     LEAST_TEMPERATURE,

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from charrnn.config import ModelConfig
-from charrnn.generation.encoder import Encoder
+from charrnn.generation import classifier as inference
 from charrnn.model.classifier import Classifier
 from charrnn.model.network import numpy_state_dict
 from tests.reference import recurrent
@@ -61,13 +61,13 @@ def test_numpy_reads_what_torch_reads(
     shape: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_classifier(torch.float32, **shape)
-    encoder = Encoder(model.config, numpy_state_dict(model))
+    network = inference.Classifier(model.config, numpy_state_dict(model))
     expected = model(*pad(RECORDS)).log_softmax(1).detach().numpy()
     ids = [np.array(record) for record in RECORDS]
 
     for block in (1 << 14, 8):
         monkeypatch.setattr("charrnn.generation.encoder._BLOCK_TOKENS", block)
-        np.testing.assert_allclose(encoder.log_probs(ids), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(network.log_probs(ids), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -21,7 +21,7 @@ from charrnn.data.corpus import Corpus
 from charrnn.data.labels import LabelColumn
 from charrnn.data.records import Records
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
-from charrnn.generation.classify import LabelClassifier, posteriors
+from charrnn.generation.bayes import LabelClassifier, posteriors
 from charrnn.storage import write_atomically
 from charrnn.tasks.predict import (
     Prediction,

@@ -12,7 +12,7 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.data.labels import LabelColumn
 from charrnn.errors import DivergedError
-from charrnn.generation.classify import (
+from charrnn.generation.bayes import (
     LabelClassifier,
     calibrate,
     calibration_error,
@@ -108,7 +108,7 @@ def test_texts_side_by_side_are_as_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     together = classifier.log_ratios(ids)
     assert classifier.pair_steps == 3 * sum(len(each) + 1 for each in ids if len(each))
 
-    monkeypatch.setattr("charrnn.generation.classify._MAX_ROWS", 7)  # two texts of three labels
+    monkeypatch.setattr("charrnn.generation.bayes._MAX_ROWS", 7)  # two texts of three labels
     apart = classifier.log_ratios(ids)
 
     np.testing.assert_allclose(apart, together, atol=1e-5)

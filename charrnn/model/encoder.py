@@ -1,0 +1,97 @@
+"""Encoder: ids of whole records → embedding → recurrent layers → features of each position.
+
+A bidirectional layer is two: one reads a record from its start, the other from its end, and both
+write features of each position (Schuster & Paliwal 1997). The second reads each record reversed
+within its own length, so both are the same kernels, and no record sees the padding of another.
+
+B = records side by side, T = tokens of the longest, V = vocabulary, E = embedding size, H = hidden
+size, D = features of a position (H, or 2 H of both directions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from charrnn.config import ModelConfig
+from charrnn.model.network import RecurrentLayer, State, drop
+
+
+class Encoder(nn.Module):
+    """A recurrent network that reads whole records; the networks that decide on them are these."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        sizes = [config.embedding_size] + [config.features] * (config.num_layers - 1)
+        self.layers = nn.ModuleList(RecurrentLayer(config, size) for size in sizes)
+        self.reverse = nn.ModuleList(
+            RecurrentLayer(config, size) for size in sizes if config.bidirectional
+        )
+
+    def encode(
+        self, ids: Tensor, lengths: Tensor, dropout: torch.Generator | None = None
+    ) -> Tensor:
+        """Return the features (T, B, D) of the positions of records.
+
+        ids: (B, T) int64; what comes after a record's end is not looked at, and its features say
+        nothing. lengths: (B,) int64, at least 1. dropout: samples the masks; None drops nothing.
+        """
+        share = self.config.dropout
+        features = drop(self.embedding(ids.t()), share, dropout)
+        turned = _reversal(lengths, ids.shape[1]) if self.config.bidirectional else None
+        for depth, layer in enumerate(cast(Iterable[RecurrentLayer], self.layers)):
+            features = drop(self._run_layer(depth, layer, features, turned), share, dropout)
+        return features
+
+    def last_features(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Return the features (B, D) of each direction's own last step."""
+        size = self.config.hidden_size
+        last = features[lengths - 1, torch.arange(len(lengths), device=features.device)]
+        # A direction that reads backwards ends at a record's first position.
+        return torch.cat((last[:, :size], features[0, :, size:]), 1)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return no state: each batch of records is read from its initial states."""
+        del batch_size
+        return ()
+
+    def _run_layer(
+        self, depth: int, layer: RecurrentLayer, inputs: Tensor, turned: Tensor | None
+    ) -> Tensor:
+        """Return the features (T, B, D) that one layer makes of its inputs (T, B, I)."""
+        outputs, _ = layer(inputs, layer.initial_state(inputs.shape[1]))
+        if turned is not None:
+            back = cast(RecurrentLayer, self.reverse[depth])
+            backwards, _ = back(_take(inputs, turned), back.initial_state(inputs.shape[1]))
+            outputs = torch.cat((outputs, _take(backwards, turned)), 2)
+        is_deep = self.config.residual and depth
+        made: Tensor = outputs + inputs if is_deep else outputs
+        return made
+
+
+def is_inside(lengths: Tensor, longest: int) -> Tensor:
+    """Return which positions (T, B) belong to records of these lengths (B,)."""
+    times = torch.arange(longest, device=lengths.device)[:, None]
+    return times < lengths
+
+
+def _reversal(lengths: Tensor, longest: int) -> Tensor:
+    """Return from which position (T, B) each is taken that records are read backwards.
+
+    What comes after a record's end stays where it is.
+
+    >>> _reversal(torch.tensor([2, 3]), 3).t().tolist()
+    [[1, 0, 2], [2, 1, 0]]
+    """
+    times = torch.arange(longest, device=lengths.device)[:, None]
+    return torch.where(times < lengths, lengths - 1 - times, times)
+
+
+def _take(features: Tensor, positions: Tensor) -> Tensor:
+    """Return the features (T, B, D) of other positions (T, B) of the same records."""
+    return features.gather(0, positions[:, :, None].expand(-1, -1, features.shape[2]))
