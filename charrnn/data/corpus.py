@@ -71,7 +71,7 @@ class Corpus:
     val_source_ends: where the text of each ends in `val`, in tokens; () where nothing of it is held
     out, or the lines of all are shuffled. What has a weight stands in `train` so many times.
     train_targets and the like: what the records of a part become, in ids of target_vocab, or as the
-    numbers of tags, which are the values of the only column of `labels`; None where nothing is said.
+    numbers of tags, which are the values of the only column of `labels`; None without targets.
     """
 
     name: str
