@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.fit import Result, SeedsFinished, SeedStarted
     from charrnn.tasks.open_models import OpenModels
-    from charrnn.tasks.predict import Prediction
+    from charrnn.tasks.predictions import Prediction
+    from charrnn.tasks.task_model import TaskModel
     from charrnn.tasks.train import RunReport
     from charrnn.tasks.train_request import FileContent
 
@@ -67,13 +68,22 @@ _MAX_SHOWN = 60  # characters of a text in the place of a path
 _NEVER_STARTED = "the run never started: iterate over charrnn.train(...), or call charrnn.fit(...)"
 
 
-def load(model: Name = None, *, labels: AskedLabels = (), checkpoints: Name = None) -> Model:
+def load(
+    model: Name = None, *, labels: AskedLabels = (), checkpoints: Name = None
+) -> Model | TaskModel:
     """Open a model; labels: of its texts, as {"speaker": "ROMEO"}, or as a list of what --label is.
+
+    A model of another task than text is a TaskModel, which has predict, predict_proba and score.
 
     >>> charrnn.load("play", labels={"speaker": "ROMEO"}).generate()  # doctest: +SKIP
     >>> charrnn.load("book").fill("The q___k brown f_x")  # doctest: +SKIP
     """
-    return Model(read_model(_find(model, checkpoints)), labels)
+    file = read_model(_find(model, checkpoints))
+    if file.config.task == "text" or labels:
+        return Model(file, labels)
+    from charrnn.tasks.task_model import TaskModel
+
+    return TaskModel(file)
 
 
 def sample(
@@ -124,7 +134,7 @@ def score(
     >>> charrnn.score("It was the best of times", "book").bpc  # doctest: +SKIP
     1.93
     """
-    return load(model, labels=labels, checkpoints=checkpoints).score(text)
+    return Model(read_model(_find(model, checkpoints)), labels).score(text)
 
 
 def predict(
@@ -139,12 +149,13 @@ def predict(
     """Return what label each text has, by a model that was trained on records with labels.
 
     column: which labels, where the model has several columns. top: how many to name. settings:
-    fields of tasks/predict.py's PredictRequest, such as threshold=0.8 and prior="uniform".
+    fields of tasks/predictions.py's PredictRequest, such as threshold=0.8 and prior="uniform".
 
     >>> charrnn.predict(["Yamamoto"], "languages", top=2)[0].top  # doctest: +SKIP
     (('Japanese', 0.97), ('Italian', 0.01))
     """
-    from charrnn.tasks.predict import PredictRequest, iter_predictions
+    from charrnn.tasks.predict import iter_predictions
+    from charrnn.tasks.predictions import PredictRequest
 
     texts = _listed("texts", texts, str)
     request = with_settings(PredictRequest(), {"column": column, "top": top} | settings)

@@ -32,9 +32,10 @@ from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
 from charrnn.tasks.finetune import InitialModel
 from charrnn.tasks.fit import Result, SeedsFinished, SeedStarted
 from charrnn.tasks.open_models import OpenModels
-from charrnn.tasks.predict import Prediction, PredictRequest
+from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.sample import SampleRequest
+from charrnn.tasks.task_model import TaskModel
 from charrnn.tasks.train import Opened, Reading
 from charrnn.text.substitutions import Fitted
 from charrnn.training.plan import Plan
@@ -56,7 +57,7 @@ CALLS = {
     ],
     "Look": ["corpus_stats", "describe", "list_runs", "benchmark"],
 }
-OBJECTS = [charrnn.Model, OpenModels, charrnn.Session, TextStream]
+OBJECTS = [charrnn.Model, TaskModel, OpenModels, charrnn.Session, TextStream]
 REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
 REPORTS += [Finished, RunFinished, SeedStarted]
 RESULTS = [

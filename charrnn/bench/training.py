@@ -29,7 +29,7 @@ from charrnn.bench.speeds import (
 from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.model.device import PRECISIONS, autocast, choose_device, choose_precision, has_bf16
-from charrnn.model.network import RecurrentLayer
+from charrnn.model.network import CharRNN, RecurrentLayer
 from charrnn.training.evaluation import LANES, WINDOW, evaluate_carried
 from charrnn.training.optimizer import MUON_EVERY
 from charrnn.training.plan import Plan, make_plan
@@ -161,6 +161,7 @@ def measure_evaluation(config: TrainConfig, corpus: Corpus, seconds: float) -> E
     device = choose_device(config.device)
     plan = make_plan(config, corpus.vocab.size, len(corpus.train))
     model = make_model(plan, config.seed).to(device)
+    assert isinstance(model, CharRNN)
     products = forward_products(plan.model, LANES, WINDOW)
     chars = len(corpus.val) - 1
     blocks = chars / (LANES * WINDOW)  # the products are timed for one block

@@ -25,15 +25,17 @@ from charrnn.checkpoint.container import (
 from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig, as_dict
 from charrnn.data.labels import NO_LABELS, Labels
+from charrnn.errors import ConfigError
 from charrnn.metrics import without_nan
+from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import Vocab
 
-# Format 2 is that of models of records or clusters; all others are written in format 1, as they
-# always were.
+# Format 2 is that of models of records or clusters, format 3 that of other tasks than text; all
+# others are written in format 1, as they always were.
 _KEYS = ("format", "config", "vocab", "summary", "progress")
 _MODEL = Kind(
     name="model",
-    formats={1: _KEYS, 2: (*_KEYS, "labels")},
+    formats={1: _KEYS, 2: (*_KEYS, "labels"), 3: (*_KEYS, "labels", "target_vocab")},
     expected="give a run's name, its folder or a model file (charrnn list shows the runs)",
     hint="use the run's other files, or fetch it again",
 )
@@ -43,6 +45,10 @@ _TRAINING = "training."  # begins the names of arrays that only a resumed run ne
 _FILE_KEYS = {"tie_embeddings": "tie_output", "residual": "skip"}
 _CONFIG_KEYS = {file_key: key for key, file_key in _FILE_KEYS.items()}
 _OF_RECORDS = ("has_end", "label_count", "label_size")  # the settings that format 1 lacks
+_OF_TASKS = (  # and those that format 2 lacks
+    *("task", "bidirectional", "pooling", "head_size", "class_count", "transitions", "attention"),
+    "target_size",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class ModelFile:
     """The contents of a file; a run can resume from it if it has training arrays and progress.
 
     weights: float32 by public name, of the shapes that `ModelConfig.weight_shapes` returns. labels:
-    what a label can be, if the network has any.
+    what a label can be, if the network has any; of a network that decides, its classes or tags.
+    target_vocab: what a source becomes, if that is another sequence.
     """
 
     config: ModelConfig
@@ -60,6 +67,21 @@ class ModelFile:
     training: Arrays = field(default_factory=dict, repr=False)
     progress: dict[str, Any] | None = field(default=None, repr=False)
     labels: Labels = field(default=NO_LABELS, repr=False)
+    target_vocab: Vocab | None = None
+
+
+def refuse_task(model: ModelFile) -> None:
+    """Refuse a model that writes no text, where one is needed.
+
+    Raises:
+        ConfigError: it is one; says which commands are for it.
+    """
+    task = model.config.task
+    if task != "text":
+        raise ConfigError(
+            f"this is a model for {task}, which writes no text of its own; charrnn predict uses it "
+            "and charrnn eval measures it"
+        )
 
 
 def describe_model(model: ModelFile) -> dict[str, Any]:
@@ -67,13 +89,19 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
     return model.summary | {
         **as_dict(model.config),
         "parameters": model.config.num_parameters,
-        "alphabet": model.vocab.alphabet,
-        "has_bytes": model.vocab.has_bytes,
-        **({"clusters": list(model.vocab.clusters)} if model.vocab.clusters else {}),
+        **_describe_vocab(model.vocab),
+        **({} if model.target_vocab is None else {"target": _describe_vocab(model.target_vocab)}),
         "labels": model.labels.counts,
         "can_resume": model.progress is not None,
         "weights_sha256": model_digest(model).hex(),
     }
+
+
+def _describe_vocab(vocab: Vocab) -> dict[str, Any]:
+    if isinstance(vocab, TokenVocab):
+        return {"tokens": list(vocab.tokens)}
+    clusters = {"clusters": list(vocab.clusters)} if vocab.clusters else {}
+    return {"alphabet": vocab.alphabet, "has_bytes": vocab.has_bytes, **clusters}
 
 
 def model_digest(model: ModelFile) -> bytes:
@@ -84,7 +112,10 @@ def model_digest(model: ModelFile) -> bytes:
     """
     # Dropout acts in training alone.
     shape = {key: each for key, each in config_to_json(model.config).items() if key != "dropout"}
-    digest = hashlib.sha256(json.dumps([shape, model.vocab.to_json()], sort_keys=True).encode())
+    known = [shape, model.vocab.to_json()]
+    if model.target_vocab is not None:
+        known.append(model.target_vocab.to_json())
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
     for name in model.config.weight_shapes():  # the order of a dict's keys may differ
         digest.update(np.ascontiguousarray(model.weights[name], "<f4").data)
     return digest.digest()
@@ -110,15 +141,17 @@ def read_model_header(path: Path) -> ModelFile:
 
 def pack_model(model: ModelFile) -> bytearray:
     """Return the bytes of a file. Figures of the summary that are not finite become null."""
-    is_later = _needs_format_2(model.config, model.vocab)
-    of_records = {"labels": model.labels.to_json()} if is_later else {}
+    form = _format_of(model.config, model.vocab)
+    of_later: dict[str, Any] = {"labels": model.labels.to_json()} if form >= 2 else {}
+    if form >= 3:
+        of_later["target_vocab"] = model.target_vocab and model.target_vocab.to_json()
     document = {
-        "format": 1 + is_later,
-        "config": config_to_json(model.config, is_whole=is_later),
+        "format": form,
+        "config": config_to_json(model.config, form),
         "vocab": model.vocab.to_json(),
         "summary": without_nan(model.summary),
         "progress": model.progress,  # None in a model that is only sampled from
-        **of_records,
+        **of_later,
     }
     training = {_TRAINING + name: value for name, value in model.training.items()}
     return pack_container(model.weights | training, json.dumps(document, allow_nan=False))
@@ -149,23 +182,22 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
 def _unpack_document(document: Any, name: str) -> ModelFile:
     """Return the model that a document describes, without arrays."""
     with _MODEL.refusing(f"{name} does not describe a model"):
-        is_later = document["format"] == 2
-        check_keys(document["config"], config_to_json(ModelConfig(), is_whole=is_later), "config")
-        check_types(document["vocab"], {}, "vocab")
-        flags = [key for key in ("binary", "end", "clusters") if key in document["vocab"]]
-        check_keys(document["vocab"], ("alphabet", "bytes", *flags), "vocab")
+        form = document["format"]
+        check_keys(document["config"], config_to_json(ModelConfig(), form), "config")
+        vocab = _read_vocab(document["vocab"], "vocab")
+        target = document.get("target_vocab")
+        target_vocab = None if target is None else _read_vocab(target, "target_vocab")
         shape = {_CONFIG_KEYS.get(key, key): value for key, value in document["config"].items()}
         config = ModelConfig(**shape)  # which checks every value
-        vocab = Vocab.from_json(document["vocab"])
         if vocab.size != config.vocab_size:
             raise ValueError(f"{vocab.size} tokens, but a network for {config.vocab_size}")
         if vocab.has_end != config.has_end:
             raise ValueError("network and vocabulary do not agree on whether records end")
-        if is_later != _needs_format_2(config, vocab):
-            raise ValueError(f"format {document['format']} is not that of such a vocabulary")
-        labels = Labels.from_json(document["labels"]) if is_later else NO_LABELS
-        if len(labels) != config.label_count or bool(labels) != bool(config.label_size):
-            raise ValueError(f"{len(labels)} labels, but a network for {config.label_count}")
+        if form != _format_of(config, vocab):
+            raise ValueError(f"format {form} is not that of such a vocabulary, or of such a task")
+        labels = Labels.from_json(document["labels"]) if form >= 2 else NO_LABELS
+        _check_labels(labels, config)
+        _check_targets(target_vocab, config)
     summary = document["summary"]
     progress = document["progress"]
     with _MODEL.refusing(f"{name} is damaged: it does not say how it was trained"):
@@ -174,23 +206,63 @@ def _unpack_document(document: Any, name: str) -> ModelFile:
         check_types(by_source, dict.fromkeys(by_source, _REAL), "summary.val_by_source_nats")
         for column, figures in summary.get("classification", {}).items():
             check_types(figures, _CLASSIFICATION, f"summary.classification.{shown(column)}")
+        scores = summary.get("scores", {})
+        check_types(scores, dict.fromkeys(scores, _REAL), "summary.scores")
         if progress is not None:
             check_types(progress, _PROGRESS, "progress")
-    return ModelFile(config, vocab, {}, summary, progress=progress, labels=labels)
+    return ModelFile(
+        config, vocab, {}, summary, progress=progress, labels=labels, target_vocab=target_vocab
+    )
 
 
-def _needs_format_2(config: ModelConfig, vocab: Vocab) -> bool:
-    return config.has_end or bool(vocab.clusters)
+def _read_vocab(values: Any, name: str) -> Vocab:
+    """Return the vocabulary of a document: of characters, or of tokens between spaces."""
+    check_types(values, {}, name)
+    if "tokens" in values:
+        flags = [key for key in ("end",) if key in values]
+        check_keys(values, ("tokens", *flags), name)
+        check_types(values, {"tokens": [str], "end": bool}, name)
+        return TokenVocab.from_json(values)
+    flags = [key for key in ("binary", "end", "clusters") if key in values]
+    check_keys(values, ("alphabet", "bytes", *flags), name)
+    return Vocab.from_json(values)
 
 
-def config_to_json(config: ModelConfig, *, is_whole: bool = False) -> dict[str, Any]:
+def _check_labels(labels: Labels, config: ModelConfig) -> None:
+    """Refuse labels that the network has no rows for, or no classes."""
+    if config.task in ("classification", "tagging"):
+        if len(labels.columns) != 1 or len(labels) != config.class_count or config.label_count:
+            raise ValueError(f"{len(labels)} labels, but a network for {config.class_count}")
+    elif len(labels) != config.label_count or bool(labels) != bool(config.label_size):
+        raise ValueError(f"{len(labels)} labels, but a network for {config.label_count}")
+
+
+def _check_targets(vocab: Vocab | None, config: ModelConfig) -> None:
+    """Refuse a vocabulary of targets that the network does not write."""
+    size = 0 if vocab is None else vocab.size
+    if size != config.target_size or (vocab is None) != (config.task != "seq2seq"):
+        raise ValueError(f"{size} target tokens, but a network for {config.target_size}")
+    if vocab is not None and not vocab.has_end:
+        raise ValueError("the vocabulary of targets has no end")
+
+
+def _format_of(config: ModelConfig, vocab: Vocab) -> int:
+    """Return the format that a model needs."""
+    if config.task != "text":
+        return 3
+    return 1 + (config.has_end or bool(vocab.clusters))
+
+
+def config_to_json(config: ModelConfig, form: int | None = None) -> dict[str, Any]:
     """Return a network's shape under the keys of a file.
 
-    is_whole: with the settings of records where it has none, too, as in format 2.
+    form: the file's format; None for the least that has all that differs from a plain network.
     """
+    if form is None:
+        form = 3 if config.task != "text" else 1 + config.has_end
     shape = {_FILE_KEYS.get(key, key): value for key, value in as_dict(config).items()}
-    has_all = is_whole or config.has_end
-    return {key: value for key, value in shape.items() if has_all or key not in _OF_RECORDS}
+    lacking = (_OF_RECORDS if form < 2 else ()) + (_OF_TASKS if form < 3 else ())
+    return {key: value for key, value in shape.items() if key not in lacking}
 
 
 def _check_weights(weights: Arrays, config: ModelConfig) -> None:
@@ -228,6 +300,7 @@ _SUMMARY = {
     "versions": {},
     "baselines_bpc": {},
     "classification": {},  # by column
+    "scores": {},  # by name
 }
 _CLASSIFICATION = {
     **dict.fromkeys(("temperature", "error", "accuracy", "nats"), _REAL),

@@ -284,6 +284,7 @@ def summarise_run(run: RunFolder) -> dict[str, Any]:
             "parameters": config.num_parameters,
             "step": int(model.summary["step"]),
             "val_bpc": None if val_bpc is None else float(val_bpc),
+            "scores": model.summary.get("scores", {}),
             "created": model.summary["created"],
             "last_step": progress.get("step"),
             "total_steps": progress.get("plan", {}).get("total_steps"),

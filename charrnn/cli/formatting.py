@@ -8,6 +8,7 @@ screen or hide any of its characters.
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -92,6 +93,44 @@ def format_threads(threads: int, processes: int = 1) -> str:
     return f"{processes} processes of {each}" if processes > 1 else each
 
 
+@dataclass(frozen=True)
+class LossUnit:
+    """What a loss is told in: name in words, short in tables, per_nat how many make one nat."""
+
+    name: str
+    short: str
+    per_nat: float = 1.0
+
+    def of(self, nats: float) -> float:
+        """Return a loss in this unit."""
+        return nats * self.per_nat
+
+
+UNITS = {
+    "text": LossUnit("bits per character", "bpc", bits_per_char(1.0)),
+    "classification": LossUnit("nats per text", "nats"),
+    "tagging": LossUnit("nats per character", "nats"),
+    "seq2seq": LossUnit("nats per target token", "nats"),
+}
+"""The unit of a loss, by task."""
+
+_SCORES = {"macro_f1": "macro-F1", "f1": "F1", "edit_distance": "edit distance"}
+_NO_SHARES = ("macro_f1", "f1", "edit_distance")
+
+
+def describe_scores(scores: Mapping[str, float]) -> str:
+    """Return a task's own figures.
+
+    >>> describe_scores({"accuracy": 0.8471, "macro_f1": 0.5512})
+    'accuracy 84.7%, macro-F1 0.551'
+    """
+    named = {_SCORES.get(key, key.replace("_", " ")): key for key in scores}
+    return ", ".join(
+        f"{name} {scores[key]:.3f}" if key in _NO_SHARES else f"{name} {scores[key]:.1%}"
+        for name, key in named.items()
+    )
+
+
 def format_loss(loss_nats: float, bits_per_byte: float | None) -> str:
     """Return a loss in the other units. bits_per_byte: None or NaN where it is not known.
 
@@ -122,14 +161,16 @@ def describe_loss(loss_nats: float, alphabet: str) -> str:
     return f"a choice of {number} characters{scale}"
 
 
-def describe_classification(column: str, figures: Mapping[str, Any]) -> str:
-    """Return how well a model names the labels of a column.
+def describe_classification(
+    column: str, figures: Mapping[str, Any], *, is_bayes: bool = True
+) -> str:
+    """Return how well a model names the labels of a column. is_bayes: a model of text does it.
 
     >>> describe_classification("speaker", {"accuracy": 0.8123, "error": 0.012})
     'names the speaker of 81.2% of held-out records (by Bayes; expected calibration error 0.012)'
     """
     accuracy, error = (figures.get(name, math.nan) for name in ("accuracy", "error"))
-    measured = f"by Bayes; expected calibration error {error:.3f}"
+    measured = "by Bayes; " * is_bayes + f"expected calibration error {error:.3f}"
     return f"names the {column} of {accuracy:.1%} of held-out records ({measured})"
 
 

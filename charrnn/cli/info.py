@@ -17,8 +17,10 @@ from charrnn.checkpoint.run_store import find_model, list_runs, read_last_state,
 from charrnn.cli import console
 from charrnn.cli.console import format_cell
 from charrnn.cli.formatting import (
+    UNITS,
     describe_classification,
     describe_loss,
+    describe_scores,
     describe_sources,
     format_count,
     format_date,
@@ -93,16 +95,25 @@ def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     A model that another program made may lack what training writes.
     """
     network = counted(model["num_layers"], "layer") + f" of {counted(model['hidden_size'], 'unit')}"
-    yield "model", f"{model['cell']}, {network}, {format_count(model['parameters'])} parameters"
+    kind = "bidirectional " * bool(model["bidirectional"]) + model["cell"]
+    yield "model", f"{kind}, {network}, {format_count(model['parameters'])} parameters"
+    is_text = model["task"] == "text"
+    if not is_text:
+        yield "task", model["task"]
     yield from _describe_training(model)
-    if (nats := model.get("val_nats")) is not None:
+    nats = model.get("val_nats")
+    if nats is not None and not is_text:
+        scores = describe_scores(model.get("scores", {}))
+        loss = f"{UNITS[model['task']].of(nats):.3f} {UNITS[model['task']].name}"
+        yield "score", ", ".join(filter(None, (scores, loss))) + " on texts it never saw"
+    elif nats is not None:
         yield "score", f"{bits_per_char(nats):.3f} bits per character on text it never saw"
         yield "", format_loss(nats, model.get("val_bits_per_byte"))
         yield "", describe_loss(nats, model["alphabet"])
     if by_source := model.get("val_by_source_nats"):
         yield "by text", describe_sources(by_source)
     for column, figures in model.get("classification", {}).items():
-        yield "", describe_classification(column, figures)
+        yield "", describe_classification(column, figures, is_bayes=is_text)
     if baselines := model.get("baselines_bpc"):
         yield "to beat", f"{format_cell(baselines).plain} bits per character"
     when = f", saved {format_date(model['created'])}" if "created" in model else ""
@@ -118,10 +129,12 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         sizes = f": {counted(train_chars, 'character')}" if train_chars else ""
         sizes += f", {val_chars:,} more held out" if (val_chars := corpus.get("val_chars")) else ""
         yield "text", corpus["name"] + sizes
-    rest = ", any other as its bytes" if model["has_bytes"] else ""
+    rest = ", any other as its bytes" if model.get("has_bytes") else ""
     clusters = len(model.get("clusters", ()))
     more = f" and {counted(clusters, 'grapheme')} of several" if clusters else ""
-    yield "alphabet", counted(len(model["alphabet"]), "character") + more + rest
+    yield "alphabet", _count_tokens(model) + more + rest
+    if "target" in model:
+        yield "target", _count_tokens(model["target"])
     if "record" in model:
         yield "record", model["record"]
     for column, counts in model["labels"].items():
@@ -137,6 +150,13 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(resolved, dict):
         named = [f"{_CHOSEN[key]} {_format_setting(resolved.get(key))}" for key in _CHOSEN]
         yield "settings", ", ".join(named)
+
+
+def _count_tokens(vocab: Mapping[str, Any]) -> str:
+    """Return how many characters a vocabulary has, or tokens that stand between spaces."""
+    if "tokens" in vocab:
+        return counted(len(vocab["tokens"]), "token")
+    return counted(len(vocab["alphabet"]), "character")
 
 
 def _describe_labels(counts: Mapping[str, int]) -> str:
@@ -165,7 +185,7 @@ def _describe_end(path: Path) -> str:
 def show_model(path: str, description: dict[str, Any]) -> None:
     """Print all of a model's description, one line a field."""
     shown = {"path": path} | description
-    alphabet = description["alphabet"]
+    alphabet = description.get("alphabet", "")
     if (rest := len(alphabet) - _SHOWN_CHARACTERS) > 0:
         shown["alphabet"] = f"{alphabet[:_SHOWN_CHARACTERS]} … and {rest:,} more"
     corpus = shown.pop("corpus", {})
@@ -254,13 +274,20 @@ def _make_table(rows: list[dict[str, Any]], headings: list[str], width: int) -> 
             "run": row["name"],
             "corpus": row["corpus"],
             "model": row["model"],
-            ">bpc": "" if row["val_bpc"] is None else f"{row['val_bpc']:.3f}",
+            ">bpc": _format_score(row),
             "steps": _format_steps(row),
             ">time": "" if seconds is None else format_duration(seconds),
             "saved": format_date(str(row["saved"] or row["created"])),
         }
         table.add_row(*(format_cell(cells[heading]) for heading in headings))
     return table
+
+
+def _format_score(row: Mapping[str, Any]) -> str:
+    """Return the bits per character; of another task than text, its first figure."""
+    if row["val_bpc"] is not None:
+        return f"{row['val_bpc']:.3f}"
+    return describe_scores(dict(list(row["scores"].items())[:1]))
 
 
 def _format_steps(row: Mapping[str, Any]) -> str:

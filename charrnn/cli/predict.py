@@ -27,7 +27,8 @@ from charrnn.config import TextConfig
 from charrnn.config.text import FORMATS
 from charrnn.errors import ConfigError
 from charrnn.generation.generator import text_format_of
-from charrnn.tasks.predict import Prediction, Predictor, PredictRequest
+from charrnn.tasks.predict import make_predictor
+from charrnn.tasks.predictions import Prediction, PredictRequest, iter_blocks
 from charrnn.tasks.read_texts import TextReader
 from charrnn.text.substitutions import describe_changes
 
@@ -111,14 +112,14 @@ def command(
     if not names and sys.stdin is not None and sys.stdin.isatty():
         raise ConfigError("no text was given; name a file, or give - to type lines, up to Ctrl-D")
     file = read_model(find_model(model, Path(checkpoints)))
-    predictor = Predictor(file, request)
+    predictor = make_predictor(file, request)
     form = text_format_of(file.summary, has_end=file.vocab.has_end)
     is_binary = file.vocab.is_binary
     reading = form.reading(encoding, errors or TextConfig().errors, is_binary=is_binary)
     reader = TextReader(replace(reading, **{name: options[name] for name in _READING}))
     for name, texts in reader.iter_blocks(names or ["-"]):
         about = {"file": name} if options["files"] else {}
-        for predictions in predictor.iter_blocks(texts):
+        for predictions in map(predictor.predict, iter_blocks(texts)):
             if as_json:
                 _write_objects(predictions, about, is_binary=is_binary)
             else:

@@ -47,18 +47,29 @@ class ModelConfig:
     has_end: bool = setting(False, "the last token ends a record, and resets the state")
     label_count: int = setting(0, "number of labels, of all columns", ge=0, le=1_000_000)
     label_size: int = setting(0, "size of each label's embedding", ge=0, le=_MAX_SIZE)
-    task: str = setting("text", "what the network does", choices=TASKS)
-    bidirectional: bool = setting(False, "each layer also reads a record from its end to its start")
-    pooling: str = setting(
-        "mean-max", "how the features of a record's positions become one", choices=POOLINGS
+    task: str = setting(
+        "text",
+        "what the network does: it writes text; it decides on the class of a text, which is its "
+        "label; it gives each character a tag; or it turns one sequence into another",
+        choices=TASKS,
     )
-    head_size: int = setting(0, "units between the record's features and its classes", ge=0)
+    bidirectional: bool = setting(False, "also read each text from its end to its start")
+    pooling: str = setting(
+        "mean-max",
+        "classification: how the features of all characters become those of the whole text",
+        choices=POOLINGS,
+    )
+    head_size: int = setting(
+        0, "units of the hidden layer before the classes or tags; 0 for none", ge=0, le=_MAX_SIZE
+    )
     class_count: int = setting(0, "number of classes, or of tags", ge=0, le=1_000_000)
-    transitions: bool = setting(False, "tags: score each pair of tags that follow one another")
+    transitions: bool = setting(
+        False, "tagging: learn which tags follow one another (a conditional random field)"
+    )
     attention: str = setting(
         "additive",
-        "how the decoder looks at the source: additive (Bahdanau), dot (Luong), or none, which "
-        "leaves it one vector of the whole source",
+        "seq2seq: how the decoder looks at the source: by additive or dot-product attention, or by "
+        "none, which leaves it one vector of the whole source",
         choices=ATTENTIONS,
     )
     target_size: int = setting(

@@ -108,6 +108,7 @@ class TrainConfig:
     """The settings of a training run; None is chosen from the corpus and the budget."""
 
     # The network; ModelConfig has the ranges.
+    task: str | None = _model("task", unset="what --pairs, --tags or --restore say, else text")
     cell: str = _model("cell")
     nonlinearity: str = _model("nonlinearity")
     hidden_size: int | None = _model("hidden_size", unset="automatic")
@@ -128,6 +129,13 @@ class TrainConfig:
         le=1,
     )
     dropout: float | None = _model("dropout", unset="automatic")
+    bidirectional: bool | None = _model(
+        "bidirectional", unset="on for every task but text, which cannot know what follows"
+    )
+    pooling: str = _model("pooling")
+    head_size: int | None = _model("head_size", unset="automatic")
+    transitions: bool | None = _model("transitions", unset="on where tags are those of words")
+    attention: str = _model("attention")
 
     # How long to train, and when to evaluate on the held-out text.
     budget: str | None = _length(
@@ -243,6 +251,22 @@ class TrainConfig:
                 "leave --decay-rate out, or use --lr-schedule exponential"
             )
 
+    def check_task(self, task: str) -> None:
+        """Refuse settings that do nothing in this task.
+
+        Raises:
+            ConfigError: one is given.
+        """
+        for name, (tasks, *neutral) in _OF_TASKS.items():
+            value = getattr(self, name)
+            is_given = value not in (_DEFAULT_OF[name], *neutral)
+            if is_given and task not in tasks:
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(
+                    f"{name} works only with task {' or '.join(tasks)}, not {task}; leave {flag} "
+                    "out"
+                )
+
     @property
     def length_changes(self) -> list[Length]:
         """The changes to repeat, in order; [] if there are none."""
@@ -254,6 +278,20 @@ class TrainConfig:
         if self.steps is not None or self.epochs is not None:
             return None
         return parse_duration(self.budget or DEFAULT_BUDGET)
+
+
+_OF_TASKS: dict[str, tuple[Any, ...]] = {
+    "tie_embeddings": (("text",), False),
+    "label_size": (("text",), 0),
+    "label_dropout": (("text",),),
+    "bidirectional": (("classification", "tagging", "seq2seq"), False),
+    "pooling": (("classification",),),
+    "head_size": (("classification", "tagging"), 0),
+    "transitions": (("tagging",), False),
+    "attention": (("seq2seq",),),
+}
+"""The tasks of settings that only some have, and values besides the default that change nothing."""
+_DEFAULT_OF = {item.name: item.default for item in fields(TrainConfig)}
 
 
 @dataclass(frozen=True, kw_only=True)

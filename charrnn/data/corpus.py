@@ -47,7 +47,6 @@ from charrnn.data.split import (
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source, open_sources
 from charrnn.text.reader import iter_joined, text_options
-from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import END, Ids, Vocab
 
 CACHE_FORMAT = 5
@@ -94,7 +93,7 @@ class Corpus:
     is_utf8: bool = False
     sources: tuple[str, ...] = ()
     val_source_ends: tuple[int, ...] = ()
-    target_vocab: Vocab | TokenVocab | None = None
+    target_vocab: Vocab | None = None
     train_targets: Targets | None = None
     val_targets: Targets | None = None
     test_targets: Targets | None = None

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.checkpoint.model_file import ModelFile
+from charrnn.checkpoint.model_file import ModelFile, refuse_task
 from charrnn.config import check_type
 from charrnn.data.labels import Labels
 
@@ -45,8 +45,9 @@ def with_labels(file: ModelFile, asked: Sequence[str] = ()) -> ModelFile:
     model without labels comes back as it is.
 
     Raises:
-        ConfigError: the model has no labels, or no such label.
+        ConfigError: the model has no labels, or no such label; or it writes no text.
     """
+    refuse_task(file)
     mixture = file.labels.mixture(asked)
     if not file.labels:
         return file

@@ -17,11 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.config import ModelConfig
-from charrnn.model.network import RecurrentLayer, State, drop
+from charrnn.model.network import CharRNN, RecurrentLayer, State, drop
 
 
 class Encoder(nn.Module):
-    """A recurrent network that reads whole records; the networks that decide on them are these."""
+    """A recurrent network that reads whole records; each that decides on them is one.
+
+    output: its last layer.
+    """
+
+    output: nn.Linear
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -48,6 +53,21 @@ class Encoder(nn.Module):
             features = drop(self._run_layer(depth, layer, features, turned), share, dropout)
         return features
 
+    def loss_sum(
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State | None,
+        dropout: torch.Generator | None,
+        labels: Tensor,
+    ) -> tuple[Tensor, State]:
+        """Return the nats of all `targets` together, a scalar to train on, and no state.
+
+        labels: (B,) int64, how many of the ids (B, T) belong to each record. Targets below 0 do not
+        count.
+        """
+        raise NotImplementedError
+
     def last_features(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Return the features (B, D) of each direction's own last step."""
         size = self.config.hidden_size
@@ -72,6 +92,10 @@ class Encoder(nn.Module):
         is_deep = self.config.residual and depth
         made: Tensor = outputs + inputs if is_deep else outputs
         return made
+
+
+Network = CharRNN | Encoder
+"""What a run trains: the network of task text, or that of another."""
 
 
 def is_inside(lengths: Tensor, longest: int) -> Tensor:

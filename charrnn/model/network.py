@@ -13,7 +13,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from charrnn.config import GATES, ModelConfig
 from charrnn.errors import CheckpointError
 from charrnn.model import heads
 from charrnn.model.kernels import LayerState, Resets, Weights, run_gru, run_plain, run_rnn
+
+M = TypeVar("M", bound=nn.Module)
 
 State = tuple[LayerState, ...]
 """One entry a layer, lowest first."""
@@ -336,11 +338,12 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(flat, targets.t().flatten(), reduction="none")
 
 
-def copy_model(model: CharRNN) -> CharRNN:
+def copy_model(model: M) -> M:
     """Return a network with the same weights, laid out for the GPU's kernels as the first is."""
     copied = copy.deepcopy(model)
-    for layer in copied._stack:
-        layer.cell.flatten_parameters()  # a copy is scattered, which cuDNN warns of
+    for module in copied.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()  # a copy is scattered, which cuDNN warns of
     return copied
 
 

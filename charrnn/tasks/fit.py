@@ -50,7 +50,8 @@ class Result:
     reason: why it ended, as in `Finished`; "before": `fit_seeds` found it finished. steps, seconds:
     how long it trained. finished: every figure of the end; None with "before". classification: how
     well labels of held-out records are named, by column: accuracy, error (the expected calibration
-    error) and nats; {} without labels, or of a run that was stopped.
+    error) and nats; {} without labels, or of a run that was stopped. scores: of another task than
+    text, its own figures on held-out records; bpc is None then.
     """
 
     run: str
@@ -63,6 +64,7 @@ class Result:
     seconds: float
     finished: Finished | None = None
     classification: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> Model:
@@ -70,9 +72,11 @@ class Result:
         return Model(read_model(RunFolder(self.path).model))
 
     def __repr__(self) -> str:
-        bpc = "nothing held out" if self.bpc is None else f"{self.bpc:.3f} bits per character"
+        said = "nothing held out" if self.bpc is None else f"{self.bpc:.3f} bits per character"
+        if self.scores:
+            said = ", ".join(f"{name} {value:.3f}" for name, value in self.scores.items())
         return (
-            f"<Result {self.run!r}: {bpc} after {self.steps:,} steps in {self.seconds:.0f} s "
+            f"<Result {self.run!r}: {said} after {self.steps:,} steps in {self.seconds:.0f} s "
             f"({self.reason}), {self.path}>"
         )
 
@@ -80,11 +84,12 @@ class Result:
 def result_of(last: RunFinished) -> Result:
     """Return the last report of a run as a result."""
     finished = last.finished
+    is_text = finished.snapshot.model.task == "text"
     nats = finished.best_val_nats
     return Result(
         run=last.run.name,
         path=last.run.path,
-        bpc=None if nats is None else bits_per_char(nats),
+        bpc=None if nats is None or not is_text else bits_per_char(nats),
         val_nats=nats,
         baselines_bpc=last.baselines_bpc,
         reason=finished.reason,
@@ -92,6 +97,7 @@ def result_of(last: RunFinished) -> Result:
         seconds=finished.elapsed_seconds,
         finished=finished,
         classification=last.classification,
+        scores=last.scores,
     )
 
 
@@ -108,6 +114,7 @@ def _result_before(run: RunFolder, last: ModelFile) -> Result:
         steps=int(last.summary["step"]),
         seconds=float(last.summary["elapsed_seconds"]),
         classification=summary.get("classification", {}),
+        scores=summary.get("scores", {}),
     )
 
 

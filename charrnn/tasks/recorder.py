@@ -24,7 +24,8 @@ from charrnn.config.text import SPLITS
 from charrnn.data.corpus import Corpus
 from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
-from charrnn.tasks.predict import calibrate_labels
+from charrnn.tasks.predict_labels import calibrate_labels
+from charrnn.tasks.task_scores import QUICK_TOKENS, calibrate_classes, score_task
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
 
@@ -36,10 +37,15 @@ _MOST_RECORDS = 20
 
 @dataclass(frozen=True)
 class Written:
-    """What the model of an evaluation writes without a prompt."""
+    """What the model of an evaluation writes without a prompt.
+
+    Of a network that decides: what it says of some held-out records, a line each, and its figures
+    on them by name, such as "accuracy".
+    """
 
     step: int
     text: str
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class RunFinished:
     """The last report: the finished run, and the scores of simpler models on its held-out text.
 
     baselines_bpc: empty where the run was stopped, or the held-out text, of val_chars characters,
-    is too short. classification: how well labels are named, by column, as the model file has it;
+    is too short, and for other tasks than text. scores: the task's own figures on held-out records.
+    classification: how well labels are named, by column, as the model file has it;
     empty without labels, or where the run was stopped. bytes_per_char: of the
     held-out text in UTF-8; NaN without one.
     """
@@ -57,6 +64,7 @@ class RunFinished:
     baselines_bpc: dict[str, float]
     val_chars: int
     classification: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
     bytes_per_char: float = math.nan
 
 
@@ -96,7 +104,8 @@ class Recorder:
             found = self._complete_best(self.run, report) if is_over else {}
             baselines = found.get("baselines_bpc", {})
             named = found.get("classification", {})
-            sizes = (self._corpus.val_chars, named, self._bytes_per_char)
+            scores = found.get("scores", {})
+            sizes = (self._corpus.val_chars, named, scores, self._bytes_per_char)
             yield RunFinished(self.run, report, baselines, *sizes)
 
     @cached_property
@@ -128,26 +137,34 @@ class Recorder:
             self._save_resolved(run, report)
 
     def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Written:
-        """Let the model write a little, always from the same random stream."""
-        model = Model(self._model_of(report))
-        text = _sample_text(model)
+        """Let the model write a little, always from the same random stream; or let it decide."""
+        file = self._model_of(report)
+        scores: dict[str, float] = {}
+        if file.config.task == "text":
+            text = _sample_text(Model(file))
+        else:
+            found = score_task(file, self._corpus, QUICK_TOKENS)
+            scores = found.figures
+            text = "\n".join(map(_describe_example, found.examples))
+            run.log_metrics({"event": "scored", "step": report.step, **scores})
         run.log_sample(report.step, report.val_nats, text)
-        return Written(report.step, text)
+        return Written(report.step, text, scores)
 
     def _complete_best(self, run: RunFolder, report: reports.Finished) -> dict[str, Any]:
         """Write what was measured at the end into the best model's file, and return it."""
         corpus = self._corpus
-        baselines = score_baselines(corpus.train, corpus.val, corpus.vocab)
         best = read_model(run.best)
+        is_text = best.config.task == "text"
+        baselines = score_baselines(corpus.train, corpus.val, corpus.vocab) if is_text else {}
         by_source = report.best_val_by_source_nats
         losses = (report.best_val_nats, report.best_val_windowed_nats)
-        figures = _val_figures(*losses, self._bytes_per_char) | {
+        figures = self._val_figures(*losses) | {
             "val_end_nats": report.best_val_end_nats,
             "val_unlabelled_nats": report.best_val_unlabelled_nats,
             **({"val_by_source_nats": by_source} if by_source else {}),
             "train_eval_nats": report.best_train_eval_nats,
             "baselines_bpc": baselines,
-            **({"classification": calibrate_labels(best, corpus)} if best.labels else {}),
+            **self._measure_task(best),
             # Evaluations score a part of the held-out text: a longer run compares with this one.
             "eval_nats": best.summary.get("eval_nats", best.summary["val_nats"]),
         }
@@ -158,6 +175,16 @@ class Recorder:
         )
         self._save_state(run, report.snapshot)  # it says that the run has ended
         return figures
+
+    def _measure_task(self, best: ModelFile) -> dict[str, Any]:
+        """Return how well the best model decides on held-out records, for its summary."""
+        corpus = self._corpus
+        if best.config.task == "text":
+            return {"classification": calibrate_labels(best, corpus)} if best.labels else {}
+        found: dict[str, Any] = {"scores": score_task(best, corpus).figures}
+        if best.config.task == "classification" and found["scores"]:
+            found["classification"] = calibrate_classes(best, corpus)
+        return found
 
     def describe_best(self) -> str:
         """Return a clause on which model there is, for the message of a run that failed."""
@@ -178,7 +205,14 @@ class Recorder:
         summary["train_eval_nats"] = report.train_eval_nats
         corpus = self._corpus
         model = self._started.plan.model
-        return ModelFile(model, corpus.vocab, report.weights, summary, labels=corpus.labels)
+        return ModelFile(
+            model,
+            corpus.vocab,
+            report.weights,
+            summary,
+            labels=corpus.labels,
+            target_vocab=corpus.target_vocab,
+        )
 
     def _save_state(self, run: RunFolder, report: reports.Snapshot) -> None:
         """Save all that resuming needs, once the logs that lead up to it are on the disk."""
@@ -195,6 +229,7 @@ class Recorder:
             report.arrays,
             progress,
             corpus.labels,
+            corpus.target_vocab,
         )
         run.save_state(state, report.step, self._request.run.keep_checkpoints)
 
@@ -215,7 +250,13 @@ class Recorder:
         chosen = as_dict(plan.model) | {
             name: getattr(plan, name) for name in ("seq_len", "batch_size", "learning_rate")
         }
-        for name in ("vocab_size", "has_end", "label_count"):  # these follow from the text
+        for name in (
+            "vocab_size",
+            "has_end",
+            "label_count",
+            "class_count",
+            "target_size",
+        ):  # these follow from the text
             del chosen[name]
         settings = self._request.settings | chosen
         settings |= {name: getattr(started, name) for name in _MACHINE}
@@ -252,6 +293,22 @@ class Recorder:
             comment += f"; it was stopped after step {report.step}" * is_stopped
         run.save_resolved(comment, {"corpus": paths} | settings)
 
+    def _val_figures(
+        self, carried_nats: float | None, windowed_nats: float | None
+    ) -> dict[str, Any]:
+        """Return the held-out loss by both protocols: nats, bits per character and per byte.
+
+        The nats of another task than text are not those of characters.
+        """
+        is_text = self._started.plan.model.task == "text"
+        figures: dict[str, float | None] = {}
+        for name, nats in (("val", carried_nats), ("val_windowed", windowed_nats)):
+            figures[f"{name}_nats"] = nats
+            figures[f"{name}_bpc"] = None if nats is None or not is_text else bits_per_char(nats)
+        bits = figures["val_bpc"]
+        figures["val_bits_per_byte"] = None if bits is None else bits / self._bytes_per_char
+        return figures
+
     def _summary(
         self, step: int, val_nats: float | None, report: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -259,7 +316,7 @@ class Recorder:
         corpus = self._corpus
         return {
             "step": step,
-            **_val_figures(val_nats, None, self._bytes_per_char),
+            **self._val_figures(val_nats, None),
             **{key: report[key] for key in ("train_nats", "chars_seen", "elapsed_seconds")},
             "corpus": {
                 "name": corpus.name,
@@ -286,6 +343,12 @@ class Recorder:
         }
 
 
+def _describe_example(example: tuple[str, str, str]) -> str:
+    """Return a held-out record with what was found, and what is right where that differs."""
+    text, found, right = example
+    return f"{text} → {found}" + ("" if found == right else f" (right: {right})")
+
+
 def _sample_text(model: Model) -> str:
     """Return what a model writes of one seed, so that samples compare; of records, several."""
     if not model.config.has_end:
@@ -298,16 +361,3 @@ def _sample_text(model: Model) -> str:
         records.append(sample.text)
         room -= len(sample.text) + 1
     return "\n".join(records)
-
-
-def _val_figures(
-    carried_nats: float | None, windowed_nats: float | None, bytes_per_char: float
-) -> dict[str, Any]:
-    """Return the held-out loss by both protocols: nats, bits per character and per byte."""
-    figures: dict[str, float | None] = {}
-    for name, nats in (("val", carried_nats), ("val_windowed", windowed_nats)):
-        figures[f"{name}_nats"] = nats
-        figures[f"{name}_bpc"] = None if nats is None else bits_per_char(nats)
-    bits = figures["val_bpc"]
-    figures["val_bits_per_byte"] = None if bits is None else bits / bytes_per_char
-    return figures

@@ -5,33 +5,34 @@ V = tokens, S = tokens of a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from charrnn.errors import VocabError
-from charrnn.text.vocab import Ids
+from charrnn.errors import ConfigError, VocabError
+from charrnn.text.vocab import Ids, Vocab
 
 
 @dataclass(frozen=True)
-class TokenVocab:
+class TokenVocab(Vocab):
     """Ids of tokens, their indices in `tokens` (sorted, distinct); with has_end the last id is END.
 
-    >>> vocab = TokenVocab(("AH", "B"), has_end=True)
+    In every count a token is a character.
+
+    >>> vocab = TokenVocab(tokens=("AH", "B"), has_end=True)
     >>> vocab.encode("B AH").tolist(), vocab.decode([1, 0, 2])
     ([1, 0], 'B AH')
     """
 
-    tokens: tuple[str, ...]
-    has_end: bool = False
+    alphabet: str = ""
+    tokens: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if list(self.tokens) != sorted(set(self.tokens)):
             raise VocabError("the tokens are not sorted, or one is there twice")
-        if not self.size:
+        if not self.tokens:
             raise VocabError("there are no tokens")
         if any(each.split() != [each] for each in self.tokens):
             raise VocabError("a token is empty, or holds a space")
@@ -42,30 +43,22 @@ class TokenVocab:
         found: set[str] = set()
         for text in texts:
             found.update(text.split())
-        return cls(tuple(sorted(found)), has_end)
+        return cls(tokens=tuple(sorted(found)), has_end=has_end)
 
-    def union(self, other: TokenVocab) -> TokenVocab:
+    def union(self, other: Vocab) -> TokenVocab:
         """Return the vocabulary of all tokens that either has."""
-        return TokenVocab(tuple(sorted({*self.tokens, *other.tokens})), self.has_end)
+        if not isinstance(other, TokenVocab):
+            raise ConfigError("a model of characters and one of tokens cannot share a text")
+        return TokenVocab(tokens=tuple(sorted({*self.tokens, *other.tokens})), has_end=self.has_end)
 
     @cached_property
     def _id_of(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens)}
 
     @property
-    def size(self) -> int:
-        """V, the number of ids."""
-        return len(self.tokens) + self.has_end
-
-    @property
-    def end(self) -> int:
-        """The token that ends a text; −1 where there is none."""
-        return self.size - 1 if self.has_end else -1
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The narrowest unsigned type that holds every id."""
-        return np.min_scalar_type(self.size - 1)
+    def first_cluster(self) -> int:
+        """The id after those of the tokens."""
+        return len(self.tokens)
 
     def encode(self, text: str) -> Ids:
         """Return the ids (S,) of a text of tokens with spaces between them.
@@ -78,19 +71,20 @@ class TokenVocab:
         except KeyError as error:
             raise VocabError(f"the model never saw the token {error.args[0]!r}") from error
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int] | Ids) -> str:
         """Return the tokens of ids with spaces between them; an END writes nothing."""
-        return " ".join(self.tokens[i] for i in ids if i < len(self.tokens))
+        return " ".join(self.tokens[i] for i in map(int, ids) if i < len(self.tokens))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return what `from_json` takes."""
         return {"tokens": list(self.tokens), **({"end": True} if self.has_end else {})}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TokenVocab:
-        """Return the vocabulary that `to_json` described.
-
-        Raises:
-            LookupError, TypeError, ValueError, VocabError: the values describe none.
-        """
-        return cls(tuple(map(str, values["tokens"])), bool(values.get("end", False)))
+    def from_json(cls, data: object) -> TokenVocab:
+        """Make the vocabulary that `to_json` described; raise VocabError for anything else."""
+        values: dict[str, object] = data if isinstance(data, dict) else {}
+        tokens = values.get("tokens")
+        has_end = values.get("end", False)
+        if not isinstance(tokens, list) or not all(isinstance(each, str) for each in tokens):
+            raise VocabError("a vocabulary has no list of tokens")
+        return cls(tokens=tuple(tokens), has_end=has_end is True)

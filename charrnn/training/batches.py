@@ -49,6 +49,8 @@ class Window(NamedTuple):
     """What a step reads: inputs and, one token further on, targets, each (B, T) int64.
 
     labels: (B, T, C) int64, the rows of the labels of each position's record; C is 0 without any.
+    Where whole records are read, targets are classes (B,) or sequences (B, U) padded with −1, and
+    labels (B,) say how many of the inputs belong to each record.
     """
 
     inputs: Any
@@ -73,6 +75,7 @@ class Lanes:
     seq_len: int
     seed: int
     is_endless: ClassVar[bool] = False  # an epoch does not go on where the one before ends
+    has_whole_records: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         needed = self.batch_size * self.seq_len + 1
@@ -124,7 +127,12 @@ def _random_offset(seed: int, epoch: int, choices: int) -> int:
 
 
 class AnyLanes(Protocol):
-    """What reads a text in windows: `Lanes`, or `RecordLanes` where it is made of records."""
+    """What reads a text in windows: `Lanes`, or `RecordLanes` where it is made of records.
+
+    Or `RecordBatches`, where a window is some whole records with what they become.
+    """
+
+    has_whole_records: ClassVar[bool]
 
     @property
     def ids(self) -> Ids: ...
@@ -158,8 +166,14 @@ class Batches:
         self._text = send_text(lanes.ids, device) if is_cut_there else None
 
     def read(self, cursor: Cursor) -> tuple[Window, int]:
-        """Return the window at `cursor`, as tensors, and how many characters its targets are."""
+        """Return the window at `cursor`, as tensors, and how many characters its targets are.
+
+        Of whole records return how many targets there are: classes, tags or target tokens.
+        """
         lanes = self._lanes
+        if lanes.has_whole_records:  # what counts is what they become
+            window = lanes.read(cursor)
+            return self._as_tensors(window), int(np.count_nonzero(window.targets >= 0))
         chars = lanes.batch_size * lanes.seq_len
         is_counted = not self._is_one_to_one
         if self._text is None or is_counted:
@@ -170,8 +184,11 @@ class Batches:
             block = cut(self._text, *lanes.position(cursor), lanes.batch_size, lanes.seq_len)
             inputs = block[:, :-1]
             return Window(inputs, block[:, 1:], inputs.new_empty(*inputs.shape, 0)), chars
+        return self._as_tensors(window), chars
+
+    def _as_tensors(self, window: Window) -> Window:
         tensors = Window(*map(torch.from_numpy, window))
-        return tensors if self._device.type == "cpu" else Window(*map(self._send, tensors)), chars
+        return tensors if self._device.type == "cpu" else Window(*map(self._send, tensors))
 
     def _send(self, part: Tensor) -> Tensor:
         """Return a tensor of the host on the device."""

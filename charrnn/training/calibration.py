@@ -26,6 +26,7 @@ from charrnn.training.distributed import World
 from charrnn.training.memory import training_bytes
 from charrnn.training.plan import EVALUATIONS, Plan, make_plan, size_for_text
 from charrnn.training.reports import Snapshot
+from charrnn.training.task_plan import TaskSizes, find_task, longest_of, make_task_plan
 from charrnn.training.trainer import Trainer, shard_of
 
 # A pass of a small layer, and what it takes on the cores that the rules were measured on.
@@ -81,6 +82,13 @@ def choose_plan(
     check_cuda_graph(config, device, world.world_size)
     vocab_size = corpus.vocab.size
     tokens = len(corpus.train)
+    task = find_task(config, corpus)
+    sizes = None if task == "text" else TaskSizes.of(corpus, task, longest_of(config))
+    if sizes is not None and config.cuda_graph:
+        raise ConfigError(
+            f"--cuda-graph captures windows of one size, and those of task {task} differ; leave it "
+            "out"
+        )
     speeds = {} if speeds is None else speeds
 
     is_gpu = device.type == "cuda" and torch.cuda.is_available()
@@ -92,6 +100,8 @@ def choose_plan(
         return speeds[key]
 
     def plan_of(config: TrainConfig, speed: float = 1.0, seconds: float | None = None) -> Plan:
+        if sizes is not None:
+            return make_task_plan(config, sizes, speed)
         records = len(corpus.train_records or ())
         return make_plan(config, vocab_size, tokens, speed, seconds, corpus.label_count, records)
 
@@ -99,7 +109,7 @@ def choose_plan(
     if config.length_changes and not is_resumed:  # as in the run that is repeated, they come later
         plan = replace(plan, total_steps=None, eval_every=config.eval_every)
     if not is_resumed and config.budget_seconds is not None:
-        if device.type == "cuda":
+        if device.type == "cuda" and sizes is None:
             gpu = measure_gpu(device, precision)
             rate = highest("products", gpu.flop_per_second)
             together = replace(gpu, flop_per_second=rate * world.world_size)
@@ -111,7 +121,9 @@ def choose_plan(
             known = min(highest("layer", measure_speed(device, precision)), _MOST)
             speed = known * world.world_size
         plan = plan_of(config, speed)
-        if config.dropout is None:  # it depends on how often the text will be read
+        if (
+            config.dropout is None and sizes is None
+        ):  # it depends on how often the text will be read
             seconds = measure_step(shard_of(plan, world), config, corpus, device, precision)
             plan = plan_of(config, speed, seconds)
     return check_shard(plan_from_json(world.broadcast(asdict(plan))), world)

@@ -21,7 +21,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from charrnn.errors import ConfigError, ProcessLostError
-from charrnn.model.network import CharRNN, RecurrentLayer
+from charrnn.model.encoder import Encoder, Network
+from charrnn.model.network import RecurrentLayer
 
 _PATIENCE = timedelta(seconds=25)  # a dead process is noticed at once, a dead machine after this
 _FIRST_PATIENCE = timedelta(minutes=3)  # for the others to load their modules
@@ -224,13 +225,15 @@ def _reaching() -> Iterator[None]:
 Bucket = list[nn.Parameter]
 
 
-def make_buckets(model: CharRNN) -> list[Bucket]:
+def make_buckets(model: Network) -> list[Bucket]:
     """Return the learned weights in the order in which a backward pass completes their gradients.
 
     Small layers go with those below. The last bucket has what is completed at the very end, as the
     embedding, which may be the output's matrix too, and what a window may not use, such as the
-    initial states.
+    initial states. A network that reads whole records has one bucket.
     """
+    if isinstance(model, Encoder):  # small, and its directions are complete at the same time
+        return [[weight for weight in model.parameters() if weight.requires_grad]]
     layers = reversed(list(cast(Iterable[RecurrentLayer], model.layers)))
     parts = [nn.ModuleList([model.projection, model.output]), *(layer.cell for layer in layers)]
     late = model.embedding.weight
@@ -247,7 +250,7 @@ def make_buckets(model: CharRNN) -> list[Bucket]:
 class BucketedAllReduce:
     """Adds up the gradients of one network over the processes, bucket by bucket."""
 
-    def __init__(self, model: CharRNN, world: World) -> None:
+    def __init__(self, model: Network, world: World) -> None:
         self._world = world
         self._buckets = make_buckets(model)
         self._sent: list[tuple[Bucket, Callable[[], list[Tensor]]]] = []

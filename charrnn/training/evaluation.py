@@ -29,6 +29,7 @@ from charrnn.config import TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.data.records import Records
 from charrnn.errors import CorpusError, counted
+from charrnn.model.encoder import Network
 from charrnn.model.network import CharRNN, State
 from charrnn.text.vocab import Ids, Vocab
 from charrnn.training.batches import Window
@@ -185,17 +186,17 @@ class HeldOut:
         frequencies = float(token_nats @ np.bincount(targets, minlength=size)) / chars
         return {"guessing": math.log(size) * len(targets) / chars, "frequencies": frequencies}
 
-    def score(self, model: CharRNN, on_progress: OnProgress) -> float:
+    def score(self, model: Network, on_progress: OnProgress) -> float:
         """Return the nats per character of the part."""
         return self._carried(model, self.part, on_progress)
 
-    def score_train(self, model: CharRNN, on_progress: OnProgress) -> float:
+    def score_train(self, model: Network, on_progress: OnProgress) -> float:
         """Return the nats per character of as much training text, read in the same way."""
         return self._carried(model, self._train_part, on_progress)
 
     def score_whole(
         self,
-        model: CharRNN,
+        model: Network,
         part_nats: float,
         train_eval_nats: float | None,
         on_progress: OnProgress,
@@ -205,6 +206,7 @@ class HeldOut:
         part_nats: what `score` returned for this model; train_eval_nats: what `score_train` did, if
         it was called.
         """
+        assert isinstance(model, CharRNN)
         if self.is_empty:
             return FinalScores()
         if train_eval_nats is None:
@@ -247,10 +249,11 @@ class HeldOut:
         scored = zip(self._sources, nats, chars, strict=True)
         return {path: total / count for path, total, count in scored if count}
 
-    def _carried(self, model: CharRNN, text: Stretch, on_progress: OnProgress) -> float:
+    def _carried(self, model: Network, text: Stretch, on_progress: OnProgress) -> float:
         return self._score(model, text, on_progress).loss_nats
 
-    def _score(self, model: CharRNN, text: Stretch, on_progress: OnProgress) -> Score:
+    def _score(self, model: Network, text: Stretch, on_progress: OnProgress) -> Score:
+        assert isinstance(model, CharRNN)
         return compare_carried([model], text, self._vocab, on_progress, self._world)[0]
 
 

@@ -19,6 +19,7 @@ from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.evaluation import HeldOut
 from charrnn.training.memory import HINT, within_memory
 from charrnn.training.plan import Plan
+from charrnn.training.record_evaluation import HeldOutRecords, make_held_out
 from charrnn.training.reports import Report, Snapshot
 from charrnn.training.state import TrainingState
 from charrnn.training.stats import MOST_DROPPED, Best
@@ -63,7 +64,7 @@ def train(
     record = _within_own_memory(record)
     with deterministic_algorithms(config), within_memory(short):
         check_same(corpus, config, resume, world)
-        held_out = HeldOut(corpus, config, world)
+        held_out = make_held_out(corpus, config, world)
         state = TrainingState(corpus, config, resume, best or Best(), initial, world, speeds)
         run = _Run(state, held_out, record, should_stop)
         yield from record(state.started(held_out))
@@ -125,7 +126,7 @@ class _Run:
     def __init__(
         self,
         state: TrainingState,
-        held_out: HeldOut,
+        held_out: HeldOut | HeldOutRecords,
         record: Record,
         should_stop: Callable[[], bool],
     ) -> None:

@@ -58,8 +58,10 @@ def _window_bytes(plan: Plan) -> int:
     model = plan.model
     positions = plan.batch_size * plan.seq_len
     # Each layer keeps its gates before the activation, and its output.
-    layers = model.num_layers * (GATES[model.cell] + 1) * model.hidden_size
-    logits = min(positions * model.vocab_size, LARGEST_BLOCK)
+    layers = model.num_layers * (GATES[model.cell] + 1) * model.features
+    logits = min(positions * (model.target_size or model.vocab_size), LARGEST_BLOCK)
+    if model.task in ("classification", "tagging"):
+        logits = 0  # a few
     return 4 * (positions * (model.embedding_size + layers) + logits)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.config import GATES, TrainConfig
-from charrnn.model.network import CharRNN
+from charrnn.model.encoder import Network
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.muon import Muon
 
@@ -139,7 +139,11 @@ class Optimizer:
     """
 
     def __init__(
-        self, model: CharRNN, config: TrainConfig, dtype: torch.dtype, world: World = SINGLE_PROCESS
+        self,
+        model: Network,
+        config: TrainConfig,
+        dtype: torch.dtype,
+        world: World = SINGLE_PROCESS,
     ) -> None:
         learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names = list(learned)

@@ -90,7 +90,7 @@ def make_plan(
     seconds = config.budget_seconds and config.budget_seconds * speed
     steps = None if seconds else _steps_asked_for(config, train_tokens, seq_len, batch_size)
     # Units: as many as the time can train and the text can fill.
-    by_time = _size_for(seconds, steps)
+    by_time = size_for_time(seconds, steps)
     hidden = config.hidden_size or size_for_text(train_tokens, by_time)
     # Dropout depends on how often the text will be read.
     expected_steps = float(steps or 0)
@@ -117,7 +117,7 @@ def _steps_asked_for(config: TrainConfig, train_tokens: int, seq_len: int, batch
     return config.steps or max(1, round((config.epochs or 1) * windows))
 
 
-def _size_for(seconds: float | None, steps: int | None) -> int:
+def size_for_time(seconds: float | None, steps: int | None) -> int:
     """Return the units that these seconds of the reference cores, or these steps, can train."""
     for up_to, size in _SIZES:
         needed = seconds if steps is None else steps * _STEP_SECONDS[size]

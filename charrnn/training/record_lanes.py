@@ -56,6 +56,7 @@ class RecordLanes:
     seed: int
     label_dropout: float = 0.0
     is_endless: ClassVar[bool] = True
+    has_whole_records: ClassVar[bool] = False
     _cursor: Cursor = field(default_factory=Cursor, init=False)
     _buffer: _Buffer = field(init=False)
     _read: int = field(default=0, init=False)  # windows of the buffer

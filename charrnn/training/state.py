@@ -33,6 +33,7 @@ from charrnn.training.distributed import World
 from charrnn.training.evaluation import FinalScores, HeldOut
 from charrnn.training.memory import used_memory_bytes
 from charrnn.training.plan import Plan
+from charrnn.training.record_evaluation import HeldOutRecords
 from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started
 from charrnn.training.stats import Best, TrainingStats
 from charrnn.training.trainer import Arrays, StepResult, Trainer
@@ -218,7 +219,7 @@ class TrainingState:
 
     # ── reports ──
 
-    def started(self, held_out: HeldOut) -> Started:
+    def started(self, held_out: HeldOut | HeldOutRecords) -> Started:
         """Report what will be trained, and on what."""
         return Started(
             plan=self.plan,

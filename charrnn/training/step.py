@@ -13,7 +13,8 @@ from torch import Tensor
 from charrnn.config import TrainConfig
 from charrnn.model.cuda_graph import GraphRunner
 from charrnn.model.device import autocast, has_bf16, lacks_kernel
-from charrnn.model.network import CharRNN, State, copy_model
+from charrnn.model.encoder import Network
+from charrnn.model.network import State, copy_model
 from charrnn.state import iter_arrays, map_state, select_rows
 from charrnn.training.batches import Window
 from charrnn.training.distributed import BucketedAllReduce, World
@@ -27,17 +28,17 @@ Number = float | Tensor
 class TrainStep:
     """Updates `model`; `averaged` follows it as an exponential moving average (EMA).
 
-    tokens: targets in a window of all processes. is_async: the device runs ahead of the host.
+    targets: in a window of all processes, on average. is_async: the device runs ahead of the host.
     micro_batches: parts in which the lanes are read, to need less memory; gradients add up.
     dropout: generates the masks; it is seeded before each step.
     """
 
     def __init__(
         self,
-        model: CharRNN,
+        model: Network,
         config: TrainConfig,
         precision: torch.dtype,
-        tokens: int,
+        targets: float,
         graphs: GraphRunner,
         world: World,
         *,
@@ -59,7 +60,7 @@ class TrainStep:
         self._config = config
         self._graphs = graphs
         self._world = world
-        self._tokens = tokens
+        self._targets = targets
         self._buckets: BucketedAllReduce | None = None  # once `dry_run` is over
         self.set_precision(precision)
 
@@ -147,7 +148,7 @@ class TrainStep:
                 loss, after = self.model.loss_sum(
                     own.inputs, own.targets, before, self.dropout, own.labels
                 )
-            self.scaler.scale(loss / self._tokens).backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(loss / self._targets).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
             # Truncated BPTT: the next window starts from these numbers, not from this graph.
             states.append(map_state(Tensor.float, map_state(Tensor.detach, after)))

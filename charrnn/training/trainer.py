@@ -19,8 +19,10 @@ from torch import Tensor
 
 from charrnn.config import TrainConfig
 from charrnn.data.corpus import Corpus
+from charrnn.model.classifier import Classifier
 from charrnn.model.cuda_graph import CaptureError, CudaGraphs, GraphRunner
 from charrnn.model.device import is_asynchronous
+from charrnn.model.encoder import Network
 from charrnn.model.network import (
     CharRNN,
     State,
@@ -34,6 +36,7 @@ from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.memory import choose_micro_batches
 from charrnn.training.optimizer import Schedule, ema_weight_at
 from charrnn.training.plan import Plan
+from charrnn.training.record_batches import RecordBatches, records_of
 from charrnn.training.record_lanes import RecordLanes
 from charrnn.training.step import TrainStep
 
@@ -172,13 +175,14 @@ class Trainer:
         self._lanes = make_lanes(corpus, plan, config)
         self._batches = Batches(self._lanes, corpus.vocab, device)
         self.cursor = Cursor()
-        is_async = is_asynchronous(device)
+        # Batches of whole records differ in size, and buffers do not.
+        is_async = is_asynchronous(device) and not self._lanes.has_whole_records
         self._graphs = GraphRunner(None)
         self.update = TrainStep(
             self.model.to(device),
             config,
             precision,
-            plan.batch_size * plan.seq_len,
+            targets_per_step(self._lanes),
             self._graphs,
             world,
             is_async=is_async,
@@ -296,7 +300,7 @@ class Trainer:
         return self.update.micro_batches
 
     @property
-    def averaged(self) -> CharRNN:
+    def averaged(self) -> Network:
         """The network with averaged weights: the one to evaluate and to keep."""
         return self.update.averaged
 
@@ -396,20 +400,35 @@ class Trainer:
         return {f"{k}.{public_name(n)}": t for k, each in kinds.items() for n, t in each.items()}
 
 
-def make_lanes(corpus: Corpus, plan: Plan, config: TrainConfig) -> Lanes | RecordLanes:
+def make_lanes(
+    corpus: Corpus, plan: Plan, config: TrainConfig
+) -> Lanes | RecordLanes | RecordBatches:
     """Return what reads the corpus in windows."""
     size = (plan.batch_size, plan.seq_len, config.seed)
+    if plan.model.task != "text":
+        whole = records_of(corpus, "train", plan.model.task, plan.seq_len)
+        return RecordBatches(whole, plan.batch_size, config.seed)
     records = corpus.train_records
     if records is None:
         return Lanes(corpus.train, *size)
     return RecordLanes(corpus.train, records.ends, records.labels, *size, config.label_dropout)
 
 
-def make_model(plan: Plan, seed: int) -> CharRNN:
+def targets_per_step(lanes: Lanes | RecordLanes | RecordBatches) -> float:
+    """Return how many targets a window has, on average."""
+    if isinstance(lanes, RecordBatches):
+        return lanes.targets_per_batch
+    return lanes.batch_size * lanes.seq_len
+
+
+def make_model(plan: Plan, seed: int) -> Network:
     """Return a network whose random weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # a GPU's generator stays as it is
-        return CharRNN(plan.model)
+        return NETWORKS[plan.model.task](plan.model)
+
+
+NETWORKS: dict[str, type[Network]] = {"text": CharRNN, "classification": Classifier}
 
 
 def shard_of(plan: Plan, world: World) -> Plan:

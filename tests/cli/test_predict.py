@@ -14,7 +14,8 @@ from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.cli.formatting import describe_classification
 from charrnn.data.labels import LabelColumn
 from charrnn.storage import write_atomically
-from charrnn.tasks.predict import PredictRequest, iter_predictions
+from charrnn.tasks.predict import iter_predictions
+from charrnn.tasks.predictions import PredictRequest
 from tests.cli.program import (
     Text,
     complaint,

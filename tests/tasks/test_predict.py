@@ -23,13 +23,9 @@ from charrnn.data.records import Records
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.generation.bayes import LabelClassifier, posteriors
 from charrnn.storage import write_atomically
-from charrnn.tasks.predict import (
-    Prediction,
-    Predictor,
-    PredictRequest,
-    calibrate_labels,
-    iter_predictions,
-)
+from charrnn.tasks.predict import iter_predictions
+from charrnn.tasks.predict_labels import LabelPredictor, calibrate_labels
+from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.tasks.read_texts import STDIN, TextReader
 from charrnn.text.vocab import END
 from tests.cli.program import give_input
@@ -132,8 +128,8 @@ def test_a_temperature_that_no_calibration_finds_does_no_harm(temperature: float
 
 
 def test_what_the_model_never_saw_is_mapped_left_out_and_counted() -> None:
-    predictor = Predictor(FILE, PredictRequest(top=3))
-    ((odd, plain),) = predictor.iter_blocks([f"A☃b{END}\r\n", "ab"])
+    predictor = LabelPredictor(FILE, PredictRequest(top=3))
+    odd, plain = predictor.predict([f"A☃b{END}\r\n", "ab"])
 
     assert odd.top == plain.top
     assert odd.text == f"A☃b{END}\r\n"
@@ -141,7 +137,7 @@ def test_what_the_model_never_saw_is_mapped_left_out_and_counted() -> None:
 
 
 def test_texts_come_in_blocks_as_soon_as_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.tasks.predict._BLOCK_TEXTS", 2)
+    monkeypatch.setattr("charrnn.tasks.predictions._BLOCK_TEXTS", 2)
     taken: list[int] = []
 
     def texts() -> Any:
@@ -261,9 +257,9 @@ def test_too_few_records_and_running_text_are_not_measured() -> None:
 
 
 def test_of_many_records_some_are_read_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.tasks.predict._MAX_PAIR_STEPS", 300)
-    monkeypatch.setattr("charrnn.tasks.predict._MIN_PAIR_STEPS", 0)
-    monkeypatch.setattr("charrnn.tasks.predict._BLOCK_PAIRS", 60)
+    monkeypatch.setattr("charrnn.tasks.predict_labels._MAX_PAIR_STEPS", 300)
+    monkeypatch.setattr("charrnn.tasks.predict_labels._MIN_PAIR_STEPS", 0)
+    monkeypatch.setattr("charrnn.tasks.predict_labels._BLOCK_PAIRS", 60)
     corpus = make_corpus(["ab"] * 100, [1, 2] * 50)  # 9 steps each: 3 labels, 3 tokens
 
     # Two of five blocks of 20 are 360 steps.
@@ -271,12 +267,12 @@ def test_of_many_records_some_are_read_evenly(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_records_that_take_too_long_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.tasks.predict._MIN_PAIR_STEPS", 0)
+    monkeypatch.setattr("charrnn.tasks.predict_labels._MIN_PAIR_STEPS", 0)
     corpus = make_corpus(["ab"] * 30, [1] * 30)  # 20 of them take 180 steps
 
-    monkeypatch.setattr("charrnn.tasks.predict._MAX_PAIR_STEPS", 90)
+    monkeypatch.setattr("charrnn.tasks.predict_labels._MAX_PAIR_STEPS", 90)
     assert calibrate_labels(FILE, corpus)["year"]["records"] == 30
-    monkeypatch.setattr("charrnn.tasks.predict._MAX_PAIR_STEPS", 89)
+    monkeypatch.setattr("charrnn.tasks.predict_labels._MAX_PAIR_STEPS", 89)
     assert calibrate_labels(FILE, corpus) == {}
 
 

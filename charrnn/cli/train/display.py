@@ -14,13 +14,13 @@ from typing import Any
 from rich.console import Console
 
 from charrnn.cli.console import Output, is_screen
-from charrnn.cli.formatting import format_duration
+from charrnn.cli.formatting import UNITS, describe_scores, format_duration
 from charrnn.cli.train import panel
 from charrnn.cli.train.panel import LivePanel
 from charrnn.cli.train.summary import show_line, show_summary
-from charrnn.metrics import bits_per_char, without_nan
+from charrnn.metrics import without_nan
 from charrnn.storage import format_bytes
-from charrnn.tasks.recorder import RunFinished
+from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, RunReport
 from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
 
@@ -68,6 +68,8 @@ def _make_record(report: RunReport) -> dict[str, Any] | None:
         record["baselines_bpc"] = report.baselines_bpc
         if report.classification:  # of labels
             record["classification"] = report.classification
+        if report.scores:
+            record["scores"] = report.scores
         arrays = ("best_weights", "snapshot")  # vars, as asdict would copy them
         record |= {k: v for k, v in vars(report.finished).items() if k not in arrays}
         trouble = report.finished.trouble
@@ -98,6 +100,8 @@ class PlainLines(Silent):
         self._console = console
         self._opened: Opened | None = None
         self._train = panel.name_train_loss(None)
+        self._unit = UNITS["text"]
+        self._evaluation: Evaluation | None = None  # of a task, until its scores are there
         self._shown_at_seconds = 0.0  # training time of the newest line
 
     def show(self, report: RunReport) -> None:
@@ -120,14 +124,16 @@ class PlainLines(Silent):
             return f"{corpus}{time} → {report.run.path} (disk: up to {room})"
         if isinstance(report, Started):
             self._train = panel.name_train_loss(report)
+            self._unit = UNITS[report.plan.model.task]
             return panel.format_model(report)
         if isinstance(report, Evaluation):
             self._shown_at_seconds = report.elapsed_seconds
-            train = f"{self._train} {bits_per_char(report.train_nats):.3f}"
-            return (
-                f"step {report.step:,} · {format_duration(report.elapsed_seconds)} · "
-                f"{train}{_format_val(report)}"
-            )
+            if self._unit is UNITS["text"]:
+                return self._format_evaluation(report)
+            self._evaluation = report
+        if isinstance(report, Written) and self._evaluation is not None:
+            scores = describe_scores(report.scores)
+            return self._format_evaluation(self._evaluation) + (scores and f" · {scores}")
         if isinstance(report, Progress):
             # Where evaluations are far apart, a line now and then shows that the run is alive.
             if report.elapsed_seconds - self._shown_at_seconds < _MAX_SILENCE_SECONDS:
@@ -135,18 +141,22 @@ class PlainLines(Silent):
             self._shown_at_seconds = report.elapsed_seconds
             return (
                 f"{panel.format_time(report, self._opened)} · "
-                f"{self._train} {bits_per_char(report.train_nats):.3f} bpc, "
-                f"{panel.format_speed(report.chars_per_second)}"
+                f"{self._train} {self._unit.of(report.train_nats):.3f} {self._unit.short}, "
+                f"{panel.format_speed(report.chars_per_second, self._unit)}"
             )
         return ""
 
-
-def _format_val(report: Evaluation) -> str:
-    """Return the rest of an evaluation's line: the held-out loss, if there is one."""
-    if report.val_nats is None or report.best_val_nats is None:
-        return " bpc"
-    best = " (best)" if report.is_best else f", best {bits_per_char(report.best_val_nats):.3f}"
-    return f", val {bits_per_char(report.val_nats):.3f} bpc{best}"
+    def _format_evaluation(self, report: Evaluation) -> str:
+        """Return the line of an evaluation: the losses, the held-out one if there is any."""
+        unit = self._unit
+        line = (
+            f"step {report.step:,} · {format_duration(report.elapsed_seconds)} · "
+            f"{self._train} {unit.of(report.train_nats):.3f}"
+        )
+        if report.val_nats is None or report.best_val_nats is None:
+            return f"{line} {unit.short}"
+        best = " (best)" if report.is_best else f", best {unit.of(report.best_val_nats):.3f}"
+        return f"{line}, val {unit.of(report.val_nats):.3f} {unit.short}{best}"
 
 
 Display = Silent | LivePanel

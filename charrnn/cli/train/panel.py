@@ -20,7 +20,7 @@ from rich.text import Text
 
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli import formatting
-from charrnn.cli.formatting import format_duration, one_line
+from charrnn.cli.formatting import UNITS, LossUnit, describe_scores, format_duration, one_line
 from charrnn.cli.train.summary import describe_trouble, show_line, show_summary
 from charrnn.data.corpus import Corpus
 from charrnn.errors import counted
@@ -112,12 +112,16 @@ class LivePanel:
         parts: list[RenderableType] = [Text(heading), self._make_bar(), self._make_figures()]
         if len(self._train_nats) > 1:
             curve = formatting.format_curve(self._train_nats, max(10, self._columns - 32))
-            first, *_, last = map(bits_per_char, self._train_nats)
-            ends = f"  {first:.2f} → {last:.2f} bits"
+            first, *_, last = map(self._unit.of, self._train_nats)
+            ends = f"  {first:.2f} → {last:.2f} {self._unit.name.split()[0]}"
             parts.append(Text.assemble(("train loss  ", "dim"), curve, ends))
         if self.written:
             parts += self._make_sample(self.written, above=parts)
         return Panel(Group(*parts), title=Text(one_line(title)), title_align="left")
+
+    @property
+    def _unit(self) -> LossUnit:
+        return UNITS[self.started.plan.model.task if self.started else "text"]
 
     @property
     def _columns(self) -> int:
@@ -127,7 +131,8 @@ class LivePanel:
         """Return what the model writes, in as many rows as are free below those `above`."""
         options = self._console.options.update_width(self._columns)
         taken = len(self._console.render_lines(Group(*above), options)) + _FRAME_ROWS
-        heading = Text(f"\nit writes, at step {written.step:,}:", "dim")
+        does = describe_scores(written.scores) if written.scores else "it writes"
+        heading = Text(f"\n{does}, at step {written.step:,}:", "dim")
         free = self._console.height - taken - 2 - 1  # the heading's, the echo's
         sample = Text(formatting.sanitize(written.text).strip("\n"))  # no markup in a Text
         return [heading, *sample.wrap(self._console, self._columns)[:free]] if free > 0 else []
@@ -149,19 +154,19 @@ class LivePanel:
         progress = self.progress
         if progress is None:
             return Text("")
-        unit = " bits per character"
+        unit = self._unit
         losses: list[tuple[str, float | None]]
         losses = [(name_train_loss(self.started), progress.train_nats)]
         if evaluation := self.evaluation:
             losses += [("val", evaluation.val_nats), ("best val", evaluation.best_val_nats)]
-        bpc = {n: f"{bits_per_char(nats):.3f}" for n, nats in losses if nats is not None}
+        told = {n: f"{unit.of(nats):.3f}" for n, nats in losses if nats is not None}
         machine = {
-            "speed": format_speed(progress.chars_per_second),
+            "speed": format_speed(progress.chars_per_second, unit),
             "learning rate": f"{progress.learning_rate:.1e}",
             "gradient": f"{progress.gradient_norm:.2f}",
             "memory": format_bytes(progress.memory_bytes),
         }
-        rows = _make_rows(bpc, self._columns, unit) + _make_rows(machine, self._columns)
+        rows = _make_rows(told, self._columns, f" {unit.name}") + _make_rows(machine, self._columns)
         return Text("\n").join(rows)
 
 
@@ -196,10 +201,14 @@ def format_model(started: Started) -> str:
     plan = started.plan
     model = plan.model
     threads = formatting.format_threads(started.threads, started.processes)
+    lanes = f"{counted(plan.batch_size, 'lane')} × {counted(plan.seq_len, 'character')}"
+    if model.task != "text":
+        lanes = f"{counted(plan.batch_size, 'text')} of up to {counted(plan.seq_len, 'token')}"
+    kind = f"{model.task}: " * (model.task != "text") + "bidirectional " * model.bidirectional
     return (
-        f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
-        f"{started.parameters:,} parameters · {counted(plan.batch_size, 'lane')} × "
-        f"{counted(plan.seq_len, 'character')} · {started.device} {started.precision}, {threads}"
+        f"{kind}{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
+        f"{started.parameters:,} parameters · {lanes} · {started.device} {started.precision}, "
+        f"{threads}"
     )
 
 
@@ -222,13 +231,15 @@ def format_time(progress: Progress, opened: Opened | None) -> str:
     return f"{steps} · epoch {progress.epoch:.1f} · {time}"
 
 
-def format_speed(chars_per_second: float) -> str:
+def format_speed(chars_per_second: float, unit: LossUnit = UNITS["text"]) -> str:
     """Return the speed with its unit; a dash means not measured yet (0).
 
     >>> format_speed(12_345), format_speed(0)
     ('12.3k chars/s', '- chars/s')
     """
-    return f"{formatting.format_count(chars_per_second) if chars_per_second else '-'} chars/s"
+    counted = {"text": "texts", "token": "tokens"}.get(unit.name.split()[-1], "chars")
+    speed = formatting.format_count(chars_per_second) if chars_per_second else "-"
+    return f"{speed} {counted}/s"
 
 
 def describe_news(report: RunReport) -> Iterator[str]:

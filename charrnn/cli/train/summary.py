@@ -6,15 +6,19 @@ twice the time and twice the text would gain. Losses are kept in nats, and shown
 character.
 """
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.text import Text
 
 from charrnn.analysis import baselines
 from charrnn.cli.console import is_screen, print_line
 from charrnn.cli.formatting import (
+    UNITS,
     describe_classification,
     describe_end,
     describe_loss,
+    describe_scores,
     describe_sources,
     format_duration,
     format_loss,
@@ -33,6 +37,7 @@ from charrnn.training.trouble import Trouble
 _MIN_BALANCED_GAP = 0.03
 _MAX_BALANCED_GAP = 0.2
 _PERFECT_NATS = 0.001
+_OVERFIT_TIMES = 2.0  # of the loss on training texts, where a network decides on whole texts
 _MIN_GAIN_BPC = 0.005  # less would be printed as 0.00
 _EQUAL_SHARE = 0.005  # of the baseline's bits: no difference that a person would see
 
@@ -53,7 +58,11 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
         verb = "stopped early, as it no longer got better:" if is_early else "trained"
         show_line(console, f"{verb} {counted(finished.step, 'step')} in {duration}")
     has_test = opened is not None and len(opened.corpus.test) > 0
-    if finished.best_val_nats is not None:
+    task = finished.snapshot.model.task
+    if task != "text":
+        for line in _describe_task(report, task):
+            show_line(console, line)
+    elif finished.best_val_nats is not None:
         part = "the validation part, which chose it" if has_test else "text it never saw"
         nats = finished.best_val_nats
         loss = f"{bits_per_char(nats):.3f} bits per character on {part}"
@@ -61,7 +70,7 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
         show_line(console, format_loss(nats, bits_per_char(nats) / report.bytes_per_char))
         alphabet = opened.corpus.vocab.alphabet if opened else ""
         show_line(console, describe_loss(finished.best_val_nats, alphabet))
-    if finished.reason != "stopped":  # a run that may continue is not judged
+    if finished.reason != "stopped" and task == "text":  # a run that may continue is not judged
         ahead = extrapolate(finished.epochs)
         for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
             show_line(console, line)
@@ -75,7 +84,36 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
     if has_test and finished.reason != "stopped":
         print_line(console, f"test:  charrnn eval {name_for_shell(report.run)} --split test")
     if finished.best_weights is not None:  # else it has hardly begun to learn
-        print_line(console, f"next:  charrnn sample {name_for_shell(report.run)} --temp 0.8")
+        name = name_for_shell(report.run)
+        does = f"sample {name} --temp 0.8" if task == "text" else f"predict {name} FILE"
+        print_line(console, f"next:  charrnn {does}")
+
+
+def _describe_task(report: RunFinished, task: str) -> Iterator[str]:
+    """Yield how well a network decides, and whether it has learned its texts by heart."""
+    finished = report.finished
+    unit = UNITS[task]
+    if finished.best_val_nats is None:
+        yield "nothing was held out: no early stopping, no verdict"
+        return
+    val = unit.of(finished.best_val_nats)
+    scores = describe_scores(report.scores)
+    yield f"best model (step {finished.best_step:,}): {scores} on texts it never saw" * bool(scores)
+    for column, figures in report.classification.items():
+        yield describe_classification(column, figures, is_bayes=False)
+    if finished.best_train_eval_nats is None:
+        return
+    train = unit.of(finished.best_train_eval_nats)
+    losses = f"train {train:.3f}, held out {val:.3f} {unit.name}"
+    if finished.trouble:
+        yield f"the last model is {describe_trouble(finished.trouble)}"
+    elif finished.got_worse or val > _OVERFIT_TIMES * train:
+        yield (
+            f"it overfits ({losses}): the best model before that was kept. More texts help most; "
+            "then more --dropout, or a smaller --hidden-size"
+        )
+    else:
+        yield f"the fit is balanced ({losses}); a longer --budget may help"
 
 
 def show_line(console: Console, line: str) -> None:

@@ -1,0 +1,147 @@
+"""From records and what they become to sizes: what `plan` is for text.
+
+The rules are those of `plan` where nothing else was measured (benchmarks/LOG.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.data.corpus import Corpus
+from charrnn.errors import ConfigError
+from charrnn.training.plan import Plan, choose_learning_rate, size_for_text, size_for_time
+from charrnn.training.record_batches import records_of
+
+_LONGEST = 512  # tokens that are read of a record
+_BATCH_TOKENS = 1024
+_BATCH_RECORDS = (8, 64)
+_BATCHES_WANTED = 16  # in an epoch, before they are made smaller
+_EMBEDDING = 64
+_DROPOUT = 0.3
+
+
+def find_task(config: TrainConfig, corpus: Corpus) -> str:
+    """Return the task that the settings ask for, or that the corpus is made for.
+
+    Raises:
+        ConfigError: the corpus is made for another one, or a setting is of another one.
+    """
+    made_for = "text" if corpus.train_targets is None else "tagging"
+    made_for = "seq2seq" if corpus.target_vocab is not None else made_for
+    task = config.task or made_for
+    config.check_task(task)
+    if task == "classification" and made_for == "text":
+        if len(corpus.labels.columns) != 1:
+            found = f"{len(corpus.labels.columns)} columns of them" if corpus.labels else "none"
+            raise ConfigError(
+                f"--task classification decides on one label, and this text has {found}; give it "
+                "by --label, --label-column or --label-regex"
+            )
+        return task
+    if task != made_for:
+        how = {"tagging": "--tags or --restore", "seq2seq": "--pairs or --target-file"}
+        hint = f"give {how[task]}" if task in how else "leave --task out"
+        raise ConfigError(f"the text is read for task {made_for}, not {task}; {hint}")
+    return task
+
+
+def longest_of(config: TrainConfig) -> int:
+    """Return the most tokens that are read of a record."""
+    return config.seq_len or _LONGEST
+
+
+@dataclass(frozen=True)
+class TaskSizes:
+    """How much there is to learn from.
+
+    tokens: of the records that have a target. longest: of them, and of their targets. target_size:
+    tokens that a target can have; 0 where targets are classes or tags, of which there are
+    class_count.
+    """
+
+    task: str
+    vocab_size: int
+    records: int
+    tokens: int
+    longest: int
+    class_count: int
+    target_size: int
+
+    @classmethod
+    def of(cls, corpus: Corpus, task: str, longest: int) -> TaskSizes:
+        """Return the sizes of a corpus. longest: the most tokens that are read of a record.
+
+        Raises:
+            CorpusError: no record has a label or a target.
+        """
+        records = records_of(corpus, "train", task, longest)
+        known = records.known()
+        lengths = records.lengths(known)
+        longest = int(lengths.max())
+        target_size = 0
+        if task == "seq2seq":
+            assert corpus.target_vocab is not None
+            target_size = corpus.target_vocab.size
+            longest = max(longest, int(records.target_lengths(known).max()))
+        return cls(
+            task,
+            corpus.vocab.size,
+            len(known),
+            int(lengths.sum()),
+            longest,
+            0 if target_size else len(corpus.labels),
+            target_size,
+        )
+
+
+def make_task_plan(config: TrainConfig, sizes: TaskSizes, speed: float = 1.0) -> Plan:
+    """Return a plan with everything that `config` leaves open.
+
+    speed: of this machine, as for `plan.make_plan`.
+    """
+    mean = max(1, sizes.tokens // sizes.records)
+    batch_size = config.batch_size
+    if batch_size is None:
+        fewest, most = _BATCH_RECORDS
+        batch_size = min(max(_BATCH_TOKENS // mean, fewest), most)
+        batch_size = max(1, min(batch_size, sizes.records // _BATCHES_WANTED))
+    batches = -(-sizes.records // batch_size)
+    seconds = config.budget_seconds and config.budget_seconds * speed
+    steps = None
+    if not seconds:
+        steps = config.steps or max(1, round((config.epochs or 1) * batches))
+    by_time = size_for_time(seconds, steps)
+    hidden = config.hidden_size or size_for_text(sizes.tokens, by_time)
+    model = _make_model(config, sizes, hidden)
+    rate = config.learning_rate or choose_learning_rate(model)
+    is_by_speed = config.budget_seconds and config.hidden_size is None and hidden == by_time
+    chosen_by = speed if is_by_speed else None
+    plan = Plan(model, sizes.longest, batch_size, rate, None, config.eval_every, chosen_by)
+    return plan if steps is None else plan.with_steps(steps, config)
+
+
+def _make_model(config: TrainConfig, sizes: TaskSizes, hidden_size: int) -> ModelConfig:
+    head_size = config.head_size
+    if head_size is None:
+        head_size = hidden_size if sizes.task == "classification" else 0
+    return ModelConfig(
+        task=sizes.task,
+        cell=config.cell,
+        nonlinearity=config.nonlinearity,
+        vocab_size=sizes.vocab_size,
+        embedding_size=config.embedding_size or min(_EMBEDDING, hidden_size),
+        hidden_size=hidden_size,
+        num_layers=config.num_layers,
+        residual=config.residual,
+        dropout=_DROPOUT if config.dropout is None else config.dropout,
+        initial_state=config.initial_state or "learned",
+        has_end=True,
+        bidirectional=config.bidirectional is not False,
+        pooling=config.pooling,
+        head_size=head_size,
+        class_count=sizes.class_count,
+        transitions=bool(config.transitions) and sizes.task == "tagging",
+        attention=config.attention,
+        target_size=sizes.target_size,
+    )
