@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli import console
 from charrnn.cli.formatting import describe_end, describe_unseen, one_line
@@ -20,9 +21,11 @@ from charrnn.config import DynamicConfig
 from charrnn.data.draw import PARTS
 from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
+from charrnn.tasks.eval_task import TaskEvalResult, evaluate_task
 from charrnn.text.substitutions import describe_changes
 
 if TYPE_CHECKING:
+    from charrnn.tasks.eval_text import EvalTextRequest
     from charrnn.tasks.evaluate import EvalResult
 
 _EXAMPLES = """
@@ -36,6 +39,7 @@ _PROTOCOLS = {
     "unlabelled": "labels unknown",
     "dynamic": "dynamic, state carried",
 }  # in the order in which they are measured
+_SHOWN_TEXTS = 3
 _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 
 
@@ -92,6 +96,10 @@ def command(
     Records are read whole, each from its initial state, and not in windows; the end of each counts
     as one character. Where they have labels, they are also scored as if no label were known.
 
+    A model of another task than text is scored by how it decides on the records of FILE, read as in
+    training: accuracy and the like with 95% intervals (bootstrap), then by class and by length, and
+    what is taken for what. No torch is needed.
+
     Several models must have the same vocabulary. Their ensemble, one prediction that is the average
     of their probabilities, is scored too. Apart from it stands mean ± sd: of the single models'
     figures, as of several seeds, with the sample standard deviation (n − 1).
@@ -104,12 +112,22 @@ def command(
     nats, bpc, perplexity, bpc_with_unseen and bits_per_byte (of UTF-8).
     """
     from charrnn.tasks.eval_text import EvalTextRequest
-    from charrnn.tasks.evaluate import evaluate_models  # torch
 
     # In the environment it may be meant for another command.
     if ctx.get_parameter_source("dynamic_rate") is _COMMANDLINE and not dynamic:
         raise ConfigError("--dynamic-rate is the learning rate of --dynamic; give --dynamic too")
     paths = [(name, find_model(name, Path(checkpoints))) for name in models]
+    if len(paths) == 1:
+        file = read_model(paths[0][1])
+        if file.config.task != "text":
+            if dynamic:
+                raise ConfigError(
+                    f"--dynamic is for text, and this model is for {file.config.task}"
+                )
+            _evaluate_task(models[0], file, EvalTextRequest(**request), as_json=as_json)
+            return
+    from charrnn.tasks.evaluate import evaluate_models  # torch
+
     config = DynamicConfig(dynamic_rate=dynamic_rate) if dynamic else None
     scored: Counter[str] = Counter()  # tokens by protocol
     with console.progress_bar("scoring") as show:
@@ -127,6 +145,60 @@ def command(
         click.echo(json.dumps(asdict(result, dict_factory=lambda items: without_nan(dict(items)))))
     else:
         show_eval_result(result)
+
+
+def _evaluate_task(name: str, file: ModelFile, request: EvalTextRequest, *, as_json: bool) -> None:
+    """Score records, and print how well they are decided on."""
+    result = evaluate_task(name, file, request)
+    for note in result.notes:
+        console.print_note(note)
+    if result.changes:
+        console.print_note(describe_changes(Counter(result.changes)))
+    if as_json:
+        record = asdict(result)
+        record["figures"] = {key: each._asdict() for key, each in result.figures.items()}
+        click.echo(json.dumps(without_nan(record)))
+    else:
+        show_task_result(result)
+
+
+def show_task_result(result: TaskEvalResult) -> None:
+    """Print the figures of a task with their intervals, then those of classes and lengths."""
+    table = console.make_table("figure", ">value", ">95% interval")
+    for key, each in result.figures.items():
+        name = key.replace("_nats", " (nats)").replace("_", " ")
+        table.add_row(name, f"{each.value:.4f}", f"{each.low:.4f} – {each.high:.4f}")
+    console.print_table(table)
+    if result.classes:
+        click.echo()
+        table = console.make_table("class", ">records", ">precision", ">recall", ">F1")
+        for row in result.classes:
+            cells = [f"{value:.3f}" for value in (row.precision, row.recall, row.f1)]
+            table.add_row(console.format_cell(row.name), f"{row.records:,}", *cells)
+        console.print_table(table)
+    if len(result.lengths) > 1:
+        click.echo()
+        table = console.make_table("length", ">records", ">right")
+        for length in result.lengths:
+            least = f"{length.least:,}–{length.most:,}"
+            table.add_row(least, f"{length.records:,}", f"{length.accuracy:.1%}")
+        console.print_table(table)
+    if result.confused:
+        click.echo()
+        table = console.make_table("most confused: right", "found", ">records")
+        for right, found, count in result.confused:
+            table.add_row(console.format_cell(right), console.format_cell(found), f"{count:,}")
+        console.print_table(table)
+    click.echo()
+    part = "all" if result.split == "all" else f"the {result.split} part"
+    texts = one_line(", ".join(result.texts[:_SHOWN_TEXTS]))
+    if (more := len(result.texts) - _SHOWN_TEXTS) > 0:
+        texts += f" and {more:,} more"
+    left = f"; {result.unlabelled:,} more have no label that the model knows" * bool(
+        result.unlabelled
+    )
+    over = Text(f"over {counted(result.records, 'record')}, {part} of {texts}{left}")
+    console.print_line(console.make_stdout(), over)
 
 
 def show_eval_result(result: EvalResult) -> None:

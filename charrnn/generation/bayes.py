@@ -200,7 +200,7 @@ def calibration_error(confidence: Floats, is_right: NDArray[np.bool_]) -> float:
 
 
 def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64], count: int) -> float:
-    """Return the mean F1 of `count` labels; of one that is neither true nor predicted it is 0.
+    """Return the mean F1 of those of `count` labels that are true or predicted somewhere.
 
     truth, predicted: (N,) labels from 0.
 
@@ -209,7 +209,7 @@ def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64], count: int)
     """
     right = np.bincount(truth[truth == predicted], minlength=count)
     both = np.bincount(truth, minlength=count) + np.bincount(predicted, minlength=count)
-    return float((2 * right / np.maximum(both, 1)).mean())
+    return float((2 * right[both > 0] / both[both > 0]).mean())
 
 
 def _log_posteriors(log_ratios: Floats, counts: Counts, temperature: float) -> Floats:

@@ -106,6 +106,12 @@ def evaluate_models(
     if not paths:
         raise ConfigError("there is no model to score; name one or more")
     named = [NamedModel(name, read_model(path)) for name, path in paths]
+    for model in named:
+        if model.file.config.task != "text":
+            raise ConfigError(
+                f"{model.name!r} is a model for {model.file.config.task}, which is scored alone; "
+                "name no other model beside it"
+            )
     text = read_eval_text(named, request)
     configure_torch(TrainConfig())  # only now: the text may be refused
     networks = []

@@ -265,4 +265,4 @@ def test_macro_f1_gives_each_label_the_same_weight() -> None:
 
     # F1: 2·2/(3+3), 2·1/(1+2), 0; a fourth label is nowhere.
     assert macro_f1(truth, predicted, 3) == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
-    assert macro_f1(truth, predicted, 4) == pytest.approx((2 / 3 + 2 / 3 + 0) / 4)
+    assert macro_f1(truth, predicted, 4) == macro_f1(truth, predicted, 3)  # none is of the last
