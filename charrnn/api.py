@@ -78,12 +78,9 @@ def load(
     >>> charrnn.load("play", labels={"speaker": "ROMEO"}).generate()  # doctest: +SKIP
     >>> charrnn.load("book").fill("The q___k brown f_x")  # doctest: +SKIP
     """
-    file = read_model(_find(model, checkpoints))
-    if file.config.task == "text" or labels:
-        return Model(file, labels)
-    from charrnn.tasks.task_model import TaskModel
+    from charrnn.tasks.task_model import open_model
 
-    return TaskModel(file)
+    return open_model(read_model(_find(model, checkpoints)), labels)
 
 
 def sample(

@@ -224,6 +224,13 @@ class TextConfig:
             _check_regex(self.label_regex)
 
     @property
+    def task(self) -> str:
+        """What a text that is read so is made for, unless its labels are asked for."""
+        if self.pairs or self.target_file is not None:
+            return "seq2seq"
+        return "tagging" if self.tags is not None or self.restore is not None else "text"
+
+    @property
     def record_kind(self) -> str | None:
         """What a record is: "line", "file", "document", "row" or "speech"; None if not given.
 

@@ -1,5 +1,7 @@
 """A new run that starts from a model: its shape, its weights, and rows for tokens it never saw.
 
+A run of another task may start from a language model, whose layers read in the forward direction.
+
 Ids are positions in a sorted alphabet, so new characters move the rows of the old ones. There are
 no files here and no network. tasks/train_request.py fills in the shape; tasks/train.py hands
 `extend_weights` to the trainer, which passes in the weights that it has initialised.
@@ -9,7 +11,7 @@ V = tokens of the model, W = tokens of the run; W − V are new.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -17,12 +19,18 @@ import numpy as np
 
 from charrnn.checkpoint.model_file import Arrays, ModelFile
 from charrnn.config import ModelConfig, TextConfig
+from charrnn.data.corpus import Corpus
 from charrnn.data.labels import Labels
 from charrnn.errors import ConfigError
+from charrnn.generation.labels import with_labels
 from charrnn.text.vocab import Vocab
 
-# Tokens, records and labels follow from the text, and dropout changes no weight.
-_OF_THE_TEXT = ("vocab_size", "has_end", "label_count", "dropout")
+# Tokens, records, labels and targets follow from the text, and dropout changes no weight.
+_OF_THE_TEXT = (
+    *("vocab_size", "has_end", "label_count", "class_count", "target_size", "task", "dropout"),
+)
+_OF_LAYERS = (*("cell", "nonlinearity", "embedding_size", "hidden_size", "num_layers", "residual"),)
+_OF_HEADS = ("bidirectional", "pooling", "head_size", "transitions", "attention")
 SHAPE = [each.name for each in fields(ModelConfig) if each.name not in _OF_THE_TEXT]
 """The settings that a run takes from the model that it starts from."""
 
@@ -65,15 +73,27 @@ class InitialModel:
         }
 
 
-def with_model_shape(model: ModelConfig, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def with_model_shape(
+    model: ModelConfig, name: str, settings: Mapping[str, Any], task: str
+) -> dict[str, Any]:
     """Return `settings` with the shape of the network filled in: that of the model called `name`.
 
+    task: of the run. One of another task than text takes the shape of a language model's layers.
+
     Raises:
-        ConfigError: a setting asks for another shape.
+        ConfigError: a setting asks for another shape, or the model is of another task.
     """
-    shape = {key: getattr(model, key) for key in SHAPE}
+    if model.task not in ("text", task):
+        raise ConfigError(
+            f"model {name!r} is for {model.task}, and this run is for {task}; start from a model "
+            f"of text or of {task}"
+        )
+    names = [*_OF_LAYERS, *(_OF_HEADS if model.task == task else ())]
+    if task == "text":
+        names = [key for key in SHAPE if key not in _OF_HEADS]
+    shape = {key: getattr(model, key) for key in names}
     if not model.label_count:
-        del shape["label_size"]
+        shape.pop("label_size", None)
     for key, value in shape.items():
         given = settings.get(key)
         if given is not None and given != value:  # None is "chosen": it takes the model's
@@ -83,7 +103,7 @@ def with_model_shape(model: ModelConfig, name: str, settings: Mapping[str, Any])
                 f"leave {flag} out, or train a new model without --init-from"
             )
     if not model.has_end and model.initial_state == "zero":
-        del shape["initial_state"]  # records learn theirs, and running text has this anyway
+        shape.pop("initial_state", None)  # records learn theirs, and running text has this anyway
     return {**settings, **shape}
 
 
@@ -110,6 +130,58 @@ def extend_weights(model: ModelFile, vocab: Vocab, labels: Labels, initialised: 
         extended[name][:] = rows  # of every token; then the old ones get their own back
         extended[name][old_ids] = model.weights[name]
     return extended
+
+
+def extend_encoder(model: ModelFile, corpus: Corpus, initialised: Arrays) -> Arrays:
+    """Return the weights of a network that reads whole records, as far as a model has them.
+
+    A language model gives its embedding and its layers, which read forwards. From the second layer
+    on, what reads backwards below it is new: its columns stay as they were initialised. A model of
+    the same task gives the rows of the classes, tags or target tokens that it knows, too.
+    """
+    weights = {name: weight.copy() for name, weight in initialised.items()}
+    old = with_labels(model) if model.config.task == "text" else model
+    for name, weight in weights.items():
+        known = old.weights.get(name)
+        if known is None or name.startswith(_OF_TOKENS):
+            continue
+        if known.shape == weight.shape:
+            weight[:] = known
+        elif name.endswith("weight_ih"):
+            weight[:, : known.shape[1]] = known
+    scale = np.float32(model.config.embedding_scale)
+    weights["embedding.weight"][model.vocab.ids_in(corpus.vocab)] = (
+        scale * model.weights["embedding.weight"]
+    )
+    if model.config.task == "text":
+        return weights
+    for name, own, found in _rows_of_targets(model, corpus):
+        if name in weights:
+            weights[name][found] = model.weights[name][own]
+    return weights
+
+
+_OF_TOKENS = ("embedding.", "target_embedding.", "output.", "transitions.")
+
+
+def _rows_of_targets(model: ModelFile, corpus: Corpus) -> Iterator[tuple[str, Any, Any]]:
+    """Yield weights with a row for each target: their name, the model's rows, and the run's."""
+    names: tuple[str, ...]
+    if model.target_vocab is not None and corpus.target_vocab is not None:
+        own = np.arange(model.target_vocab.size)
+        found = model.target_vocab.ids_in(corpus.target_vocab)
+        names = ("target_embedding.weight", "output.weight", "output.bias")
+    else:
+        index_of = corpus.labels.columns[0].index_of
+        values = model.labels.columns[0].values
+        own = np.array([i for i, value in enumerate(values) if value in index_of], np.int64)
+        found = np.array([index_of[values[i]] for i in own.tolist()], np.int64)
+        names = ("output.weight", "output.bias")  # a class is not embedded
+        yield "transitions.weight", np.ix_(own, own), np.ix_(found, found)
+        yield "transitions.start", own, found
+        yield "transitions.end", own, found
+    for name in names:
+        yield name, own, found
 
 
 def _extend_labels(extended: Arrays, model: ModelFile, labels: Labels, initialised: Arrays) -> None:

@@ -27,6 +27,7 @@ from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks import train_request
 from charrnn.tasks.recorder import RunFinished
+from charrnn.tasks.task_model import TaskModel, open_model
 from charrnn.tasks.train import Reading, RunReport, open_text, start_run
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun
 from charrnn.training.reports import Finished, Started
@@ -67,9 +68,9 @@ class Result:
     scores: dict[str, float] = field(default_factory=dict)
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> Model | TaskModel:
         """The best model, opened at the first use."""
-        return Model(read_model(RunFolder(self.path).model))
+        return open_model(read_model(RunFolder(self.path).model))
 
     def __repr__(self) -> str:
         said = "nothing held out" if self.bpc is None else f"{self.bpc:.3f} bits per character"

@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
+from charrnn.generation.labels import AskedLabels
+from charrnn.generation.model import Model
 from charrnn.tasks.predict import iter_predictions
 from charrnn.tasks.predict_task import ClassPredictor
 from charrnn.tasks.predictions import PredictRequest, iter_blocks
+
+
+def open_model(file: ModelFile, labels: AskedLabels = ()) -> Model | TaskModel:
+    """Open the contents of a file, for the task that it was trained for; labels: as for `Model`."""
+    return Model(file, labels) if file.config.task == "text" or labels else TaskModel(file)
 
 
 class TaskModel:

@@ -32,7 +32,12 @@ from charrnn.errors import (
 )
 from charrnn.storage import check_room
 from charrnn.tasks import train_request
-from charrnn.tasks.finetune import InitialModel, extend_weights, read_again
+from charrnn.tasks.finetune import (
+    InitialModel,
+    extend_encoder,
+    extend_weights,
+    read_again,
+)
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
@@ -130,8 +135,10 @@ def start_run(
         with _naming_what_was_saved(recorder):
             model = request.initial
             initial = None
-            if model is not None:
+            if model is not None and request.task == "text":
                 initial = partial(extend_weights, model, text.vocab, text.labels)
+            elif model is not None:
+                initial = partial(extend_encoder, model, text)
             is_left = False
             reports = train(
                 text,

@@ -81,6 +81,11 @@ class TrainRequest:
         return replace(self, resumed=folder, last=last, damaged=tuple(damaged), initial=None)
 
     @property
+    def task(self) -> str:
+        """What the network will do."""
+        return self.train.task or self.text.task
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Every setting of text and training, and the model to start from, as plain values."""
         origin = {} if self.run.init_from is None else {"init_from": self.run.init_from}
@@ -188,7 +193,9 @@ def read_request(
     initial = read_model(find_model(run.init_from, Path(run.checkpoints)))
     if text.record_kind is None and text.lines is None:
         settings = {**settings, **_records_of(initial)}
-    text, train, run = split_settings(with_model_shape(initial.config, run.init_from, settings))
+    task = train.task or text.task
+    settings = with_model_shape(initial.config, run.init_from, settings, task)
+    text, train, run = split_settings(settings)
     return TrainRequest(list(corpus), text, train, run, initial=initial)
 
 

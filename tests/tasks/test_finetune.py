@@ -153,7 +153,9 @@ def test_a_new_token_of_a_tied_table_is_the_mean_of_the_old(make_model: MakeMode
 
 def test_a_shape_that_is_not_given_is_the_models(make_model: MakeModel) -> None:
     model = make_model(**OTHER_SHAPE | {"cell": "rnn"}).config
-    settings = with_model_shape(model, "book", {"seq_len": 7, "dropout": 0.3, "hidden_size": None})
+    settings = with_model_shape(
+        model, "book", {"seq_len": 7, "dropout": 0.3, "hidden_size": None}, "text"
+    )
     plan = make_plan(TrainConfig(steps=3, **settings), vocab_size=12, train_tokens=10_000)
 
     assert plan.model == replace(model, vocab_size=12, dropout=0.3)
@@ -164,7 +166,7 @@ def test_a_shape_that_is_not_given_is_the_models(make_model: MakeModel) -> None:
 def test_another_shape_is_refused_by_name(make_model: MakeModel, name: str, value: Any) -> None:
     model = make_model().config
     with pytest.raises(ConfigError) as caught:
-        with_model_shape(model, "book", {name: value})
+        with_model_shape(model, "book", {name: value}, "text")
 
     assert caught.value.message == (
         f"{name} of model 'book' is {getattr(model, name)!r} and cannot become {value!r}; leave "
@@ -173,7 +175,7 @@ def test_another_shape_is_refused_by_name(make_model: MakeModel, name: str, valu
 
 
 def test_every_part_of_a_shape_but_vocabulary_and_dropout_is_held_to(make_model: MakeModel) -> None:
-    taken = with_model_shape(make_model().config, "book", {})
+    taken = with_model_shape(make_model().config, "book", {}, "text")
 
     assert taken.keys() | {"initial_state"} == OTHER_SHAPE.keys()  # zero, as it would be anyway
     of_the_text = {"vocab_size", "dropout", "has_end", "label_count", "label_size"}

@@ -1,0 +1,216 @@
+"""A run of another task than text, from its files to what its model says: in Python and by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charrnn
+from charrnn.checkpoint.model_file import pack_model, read_model, unpack_model
+from charrnn.errors import CheckpointError, ConfigError, CorpusError
+from charrnn.generation.bayes import macro_f1
+from charrnn.tasks.fit import Result
+from charrnn.tasks.task_model import TaskModel
+from tests.cli.program import Text, complaint, end_of, objects_of, run_without
+from tests.training.small_runs import SMALL, stop_after
+
+pytestmark = pytest.mark.usefixtures("counted_steps")
+
+WORDS = [a + b + c for a in "abcde" for b in "aeiou" for c in "xyzabc"]
+
+
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Stand in a folder with a table of words and whether there is an "a" in them."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{word},{'with' if 'a' in word else 'without'}" for word in WORDS]
+    Path("words.csv").write_text("\n".join(["word,kind", *rows]) + "\n", encoding="utf-8")
+    return "words.csv"
+
+
+def fit(path: str, **settings: Any) -> Result:
+    table = {"text_column": "word", "label_column": "kind", "task": "classification"}
+    sizes = {key: value for key, value in SMALL.items() if key != "seq_len"}
+    sizes |= {"hidden_size": 12, "steps": 200, "learning_rate": 0.01, "batch_size": 8}
+    return charrnn.fit(path, **{**sizes, **table, **settings})
+
+
+def test_a_classifier_knows_its_classes_and_how_good_it_is(words: str) -> None:
+    result = fit(words)
+    model = result.model
+
+    assert isinstance(model, TaskModel)
+    assert model.classes_.tolist() == ["with", "without"]
+    assert result.bpc is None
+    assert result.scores["accuracy"] > 0.9
+    probs = model.predict_proba(WORDS)
+    assert probs.shape == (150, 2)
+    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-12)
+    assert (model.classes_[probs.argmax(1)] == model.predict(WORDS)).all()
+    truth = ["with" if "a" in word else "without" for word in WORDS]
+    assert model.score(WORDS, truth) == pytest.approx(
+        float((model.predict(WORDS) == np.array(truth)).mean())
+    )
+
+
+def test_a_blank_text_and_characters_never_seen_do_no_harm(words: str) -> None:
+    model = fit(words, steps=2).model
+    share = sum("a" in word for word in WORDS) / len(WORDS)
+
+    blank, other = model.predict_proba(["", "☃a☃"])
+    assert blank[0] == pytest.approx(share, abs=0.01)
+    np.testing.assert_allclose(other, model.predict_proba(["a"])[0])
+    assert model.predict_proba([]).shape == (0, 2)
+    with pytest.raises(ConfigError, match="2 texts cannot be compared with 1 targets"):
+        model.score(["a", "b"], ["with"])
+
+
+def test_a_run_of_a_task_continues_where_it_was_stopped(words: str) -> None:
+    whole = fit(words, steps=40, name="whole")
+    stopped = fit(words, steps=40, name="cut", should_stop=stop_after(17))
+    assert stopped.reason == "stopped"
+    again = fit(words, steps=40, name="cut")
+
+    first, second = (read_model(each.path / "best.safetensors") for each in (whole, again))
+    for name, weight in first.weights.items():
+        np.testing.assert_array_equal(second.weights[name], weight, err_msg=name)
+    assert first.summary["scores"] == second.summary["scores"]
+
+
+def test_the_settings_in_force_repeat_the_run(words: str) -> None:
+    first = fit(words, steps=20)
+    config = str(first.path / "resolved.toml")
+    assert end_of("train", "--config", config, "--name", "again", "--quiet") == 0
+    second = read_model(Path("checkpoints/again/best.safetensors"))
+
+    for name, weight in read_model(first.path / "best.safetensors").weights.items():
+        np.testing.assert_array_equal(second.weights[name], weight, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sample", "words"),
+        ("score", "words", "words.csv"),
+        ("compress", "words", "words.csv"),
+        ("fill", "words", "_a"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_model_of_another_task_names_its_command(
+    words: str, command: tuple[str, ...], capsys: Text
+) -> None:
+    fit(words, steps=2)
+    capsys.readouterr()
+    code, said = complaint(capsys, *command)
+    assert code == 2
+    assert "a model for classification, which writes no text" in said
+    assert "charrnn predict" in said
+
+
+def test_eval_says_how_good_a_classifier_is_on_any_records(words: str, capsys: Text) -> None:
+    result = fit(words)
+    end_of("eval", "words", "--json")
+    own = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert own["split"] == "val"
+    assert own["figures"]["accuracy"]["value"] == pytest.approx(result.scores["accuracy"])
+    assert own["figures"]["macro_f1"]["low"] <= own["figures"]["macro_f1"]["value"]
+    assert own["records"] == sum(each["records"] for each in own["classes"])
+
+    table = "word,kind\nba,with\nbo,without\nbu,odd\n"
+    Path("more.csv").write_text(table, encoding="utf-8")
+    (other,) = objects_of(capsys, "eval", "words", "--file", "more.csv")
+    assert (other["records"], other["unlabelled"]) == (2, 1)
+
+    Path("odd.csv").write_text("word,kind\nbu,odd\n", encoding="utf-8")
+    code, said = complaint(capsys, "eval", "words", "--file", "odd.csv")
+    assert code == 3
+    assert "none of the 1 records has a label that the model knows" in said
+    assert "charrnn predict shows" in complaint(capsys, "eval", "words", "--text", "ba")[1]
+
+
+def test_predict_and_eval_never_load_torch(words: str) -> None:
+    fit(words, steps=2)
+    run_without("torch", "predict", "words", "words.csv", "--text-column", "word")
+    run_without("torch", "eval", "words")
+
+
+def test_macro_f1_counts_classes_that_occur() -> None:
+    truth = np.array([0, 0, 2])
+    assert macro_f1(truth, truth, 5) == 1.0
+
+
+def test_a_file_of_a_classifier_comes_back_whole_and_forged_ones_are_refused(words: str) -> None:
+    path = fit(words, steps=2).path / "best.safetensors"
+    file = read_model(path)
+    again = unpack_model(pack_model(file), "again")
+    assert again.config == file.config
+    assert again.labels == file.labels
+
+    for change in (
+        {"labels": type(file.labels)()},
+        {"config": replace(file.config, class_count=3)},
+        {"config": replace(file.config, pooling="last")},
+        {"config": replace(file.config, task="text", class_count=0)},
+    ):
+        with pytest.raises((CheckpointError, KeyError)):
+            unpack_model(pack_model(replace(file, **change)), "forged")
+
+
+def test_classes_that_are_none_are_refused(words: str) -> None:
+    Path("one.csv").write_text("word,kind\na,x\nb,x\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="every label in 'kind' is 'x'"):
+        fit("one.csv")
+    rows = "".join(f"w{i},k{i}\n" for i in range(60))
+    Path("free.csv").write_text("word,kind\n" + rows, encoding="utf-8")
+    with pytest.raises(CorpusError, match="60 different values, so it looks like free text"):
+        fit("free.csv")
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_language_model_gives_a_classifier_its_forward_half(words: str, layers: int) -> None:
+    Path("text.txt").write_text(" ".join(WORDS[:60]) + "\n", encoding="utf-8")
+    sizes = SMALL | {"hidden_size": 12, "steps": 3, "num_layers": layers}
+    charrnn.fit("text.txt", name="lm", lines=False, **sizes)
+    model = read_model(Path("checkpoints/lm/best.safetensors"))
+    fit(words, init_from="lm", hidden_size=None, steps=1, learning_rate=1e-9, warmup_steps=0)
+    found = read_model(Path("checkpoints/words/best.safetensors"))
+
+    assert (found.config.hidden_size, found.config.num_layers) == (12, layers)
+    assert found.config.bidirectional
+    rows = model.vocab.ids_in(found.vocab)
+    known = model.weights["embedding.weight"]
+    np.testing.assert_allclose(found.weights["embedding.weight"][rows], known, atol=1e-6)
+    for depth in range(layers):
+        own = model.weights[f"layers.{depth}.weight_ih"]
+        weight = found.weights[f"layers.{depth}.weight_ih"]
+        np.testing.assert_allclose(weight[:, : own.shape[1]], own, atol=1e-6)
+        name = f"layers.{depth}.weight_hh"
+        np.testing.assert_allclose(found.weights[name], model.weights[name], atol=1e-6)
+
+
+def test_a_classifier_keeps_what_it_knew_of_classes_it_sees_again(words: str) -> None:
+    first = read_model(fit(words, steps=30, name="first").path / "best.safetensors")
+    rows = [f"{word},{'axe' if 'x' in word else 'with'}" for word in WORDS]
+    Path("more.csv").write_text("\n".join(["word,kind", *rows]) + "\n", encoding="utf-8")
+    settings = {"hidden_size": None, "steps": 1, "learning_rate": 1e-9, "warmup_steps": 0}
+    second = read_model(fit("more.csv", init_from="first", **settings).path / "best.safetensors")
+
+    assert second.labels.columns[0].values == ("axe", "with")
+    np.testing.assert_allclose(
+        second.weights["output.weight"][1], first.weights["output.weight"][0], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        second.weights["hidden.weight"], first.weights["hidden.weight"], atol=1e-6
+    )
+
+
+def test_a_run_of_text_cannot_start_from_a_classifier(words: str) -> None:
+    fit(words, steps=1)
+    with pytest.raises(ConfigError, match="is for classification, and this run is for text"):
+        charrnn.fit("words.csv", init_from="words", steps=1, lines=True)
