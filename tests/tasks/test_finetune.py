@@ -179,7 +179,9 @@ def test_every_part_of_a_shape_but_vocabulary_and_dropout_is_held_to(make_model:
 
     assert taken.keys() | {"initial_state"} == OTHER_SHAPE.keys()  # zero, as it would be anyway
     of_the_text = {"vocab_size", "dropout", "has_end", "label_count", "label_size"}
-    assert OTHER_SHAPE.keys() | of_the_text == vars(ModelConfig()).keys()
+    of_other_tasks = {"task", "bidirectional", "pooling", "head_size", "class_count"}
+    of_other_tasks |= {"transitions", "attention", "target_size"}
+    assert OTHER_SHAPE.keys() | of_the_text | of_other_tasks == vars(ModelConfig()).keys()
 
 
 # What is reported
