@@ -113,6 +113,17 @@ class ModelConfig:
         """The number of features of a whole record."""
         return self.features * (2 if self.pooling == "mean-max" else 1)
 
+    @property
+    def decoder_inputs(self) -> tuple[int, ...]:
+        """The input size of each layer of a decoder, lowest first.
+
+        With attention there is one more than in the encoder: the lowest reads the target alone, to
+        ask what the others read of the source.
+        """
+        if self.attention == "none":
+            return (self.embedding_size, *[self.hidden_size] * (self.num_layers - 1))
+        return (self.embedding_size, *[self.hidden_size + self.features] * self.num_layers)
+
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the name and shape of every weight, in the order of a model file.
 
@@ -143,6 +154,8 @@ class ModelConfig:
                 }
         if self.task == "classification":
             return shapes | self._head_shapes()
+        if self.task == "seq2seq":
+            return shapes | self._seq2seq_shapes()
         if self.label_count:
             shapes["labels.weight"] = (self.label_count, self.label_size)
         if self.has_projection:
@@ -164,6 +177,39 @@ class ModelConfig:
         return shapes | {
             "output.weight": (self.class_count, width),
             "output.bias": (self.class_count,),
+        }
+
+    def _seq2seq_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the name and shape of the weights that write a target."""
+        hidden = self.hidden_size
+        features = self.features
+        rows = GATES[self.cell] * hidden
+        shapes: dict[str, tuple[int, ...]] = {
+            "target_embedding.weight": (self.target_size, self.embedding_size)
+        }
+        for depth, inputs in enumerate(self.decoder_inputs):
+            shapes |= {
+                f"decoder.{depth}.weight_ih": (rows, inputs),
+                f"decoder.{depth}.weight_hh": (rows, hidden),
+                f"decoder.{depth}.bias_ih": (rows,),
+                f"decoder.{depth}.bias_hh": (rows,),
+                f"bridge.{depth}.weight": (self.state_parts * hidden, features),
+                f"bridge.{depth}.bias": (self.state_parts * hidden,),
+            }
+        if self.attention == "additive":
+            shapes |= {
+                "attention.query.weight": (hidden, hidden),
+                "attention.key.weight": (hidden, features),
+                "attention.score.weight": (1, hidden),
+            }
+        if self.attention == "dot":
+            shapes["attention.query.weight"] = (features, hidden)
+        if self.attention != "none":
+            shapes["combine.weight"] = (hidden, hidden + features)
+            shapes["combine.bias"] = (hidden,)
+        return shapes | {
+            "output.weight": (self.target_size, hidden),
+            "output.bias": (self.target_size,),
         }
 
     @property

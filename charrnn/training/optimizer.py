@@ -123,7 +123,7 @@ def weight_decay_of(name: str, config: TrainConfig) -> float:
     >>> weight_decay_of("layers.0.cell.weight_hh_l0", TrainConfig(weight_decay_recurrent=0.5))
     0.5
     """
-    if name.startswith("embedding"):
+    if name.startswith(("embedding", "target_embedding")):
         return config.weight_decay_embedding
     if "bias" in name or "initial" in name:
         return config.weight_decay_bias
