@@ -44,7 +44,7 @@ def read_tagged(name: str, pieces: Iterable[str], layout: str) -> Iterator[Examp
     Raises:
         CorpusError: a line is not written in this layout.
     """
-    lines = _iter_lines(name, pieces)
+    lines = iter_lines(name, pieces)
     records = _iter_columns(lines) if layout == "columns" else _iter_words(lines, layout)
     for source, target in records:
         for part in spans(source, target):
@@ -139,7 +139,7 @@ def _is_border(tags: Sequence[str], place: int) -> bool:
     return tags[place].startswith(_BEGINS) or tags[place - 1].startswith(_ENDS)
 
 
-def _iter_lines(name: str, pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
+def iter_lines(name: str, pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each line of a text after its place, which is "name:number"."""
     number = 0
     for lines in split_at(pieces, "\n"):
