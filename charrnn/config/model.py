@@ -156,6 +156,8 @@ class ModelConfig:
             return shapes | self._head_shapes()
         if self.task == "seq2seq":
             return shapes | self._seq2seq_shapes()
+        if self.task == "tagging":
+            return shapes | self._tagger_shapes()
         if self.label_count:
             shapes["labels.weight"] = (self.label_count, self.label_size)
         if self.has_projection:
@@ -211,6 +213,24 @@ class ModelConfig:
             "output.weight": (self.target_size, hidden),
             "output.bias": (self.target_size,),
         }
+
+    def _tagger_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the name and shape of the weights that decide on the tag of each position."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        width = self.features
+        if self.head_size:
+            shapes["hidden.weight"] = (self.head_size, width)
+            shapes["hidden.bias"] = (self.head_size,)
+            width = self.head_size
+        tags = self.class_count
+        shapes |= {"output.weight": (tags, width), "output.bias": (tags,)}
+        if self.transitions:
+            shapes |= {
+                "transitions.start": (tags,),
+                "transitions.weight": (tags, tags),  # (from, to)
+                "transitions.end": (tags,),
+            }
+        return shapes
 
     @property
     def num_parameters(self) -> int:
