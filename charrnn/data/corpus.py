@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,10 @@ from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.data.build import build_ids, cut_records, paths_given, write_split
 from charrnn.data.built import NO_MARKS, BuiltIds, entry_folder, open_or_remove
 from charrnn.data.fingerprint import Fingerprint
-from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head
 from charrnn.data.memory import read_texts, vocab_of
-from charrnn.data.records import Records, Targets
+from charrnn.data.parts import Corpus, no_records, with_warning
+from charrnn.data.records import Records
 from charrnn.data.split import (
     Split,
     choose_records,
@@ -47,67 +47,16 @@ from charrnn.data.split import (
 from charrnn.errors import CorpusError
 from charrnn.text.files import Source, open_sources
 from charrnn.text.reader import iter_joined, text_options
-from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import END, Ids, Vocab
+
+__all__ = ["Corpus", "cache_folder", "corpus_from_text", "no_records", "open_corpus"]
+__all__ += ["open_sources_as_corpus"]
 
 CACHE_FORMAT = 5
 SPLIT_FORMAT = 4  # to be raised whenever `split` holds out another part
 
 # (M, 2) int64, ascending pairs: the first `tokens` ids write `characters` characters.
 Marks = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A text as ids, split into a training part and held-out ones.
-
-    held_out: what `val` and `test` are, in words, such as "the last 10% of the text". split_method:
-    how that was chosen: "tail", "blocks" or "records", which as the setting `split` hold out the
-    same again; "none", or "file" for a val_file alone. notes: what a person should know of how the
-    text was read. record_kind: "line", "file", "document", "row" or "speech"; "" for running text.
-    labels: of the records; train_records and the like: where they are, None for running text. In
-    the characters of a part the first END does not count. is_utf8: of files read as they are,
-    whether all of it is valid UTF-8. sources: the paths that were given, if there are several;
-    val_source_ends: where the text of each ends in `val`, in tokens; () where nothing of it is held
-    out, or the lines of all are shuffled. What has a weight stands in `train` so many times.
-    train_targets and the like: what the records of a part become, in ids of target_vocab, or as the
-    numbers of tags, which are the values of the only column of `labels`; None without targets.
-    """
-
-    name: str
-    sha256: str  # of the bytes that were read
-    vocab: Vocab
-    train: Ids  # (S,) in the vocabulary's dtype
-    val: Ids  # (S,), which chooses the best model
-    train_chars: int
-    val_chars: int
-    held_out: str = ""
-    notes: tuple[str, ...] = ()
-    test: Ids = field(default_factory=lambda: np.empty(0, np.uint8))  # (S,), which chooses nothing
-    test_chars: int = 0
-    split_method: str = ""
-    record_kind: str = ""
-    labels: Labels = NO_LABELS
-    train_records: Records | None = None
-    val_records: Records | None = None
-    test_records: Records | None = None
-    is_utf8: bool = False
-    sources: tuple[str, ...] = ()
-    val_source_ends: tuple[int, ...] = ()
-    target_vocab: Vocab | TokenVocab | None = None
-    train_targets: Targets | None = None
-    val_targets: Targets | None = None
-    test_targets: Targets | None = None
-
-    @property
-    def chars(self) -> int:
-        """Characters in all parts."""
-        return self.train_chars + self.val_chars + self.test_chars
-
-    @property
-    def label_count(self) -> int | None:
-        """How many labels its records have, of all columns; None for running text."""
-        return len(self.labels) if self.record_kind else None
 
 
 def open_corpus(
@@ -208,13 +157,13 @@ def corpus_from_text(
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
         corpus = _cut(name, sha256, vocab, ids, split, NO_MARKS)
-        return _warned(replace(corpus, is_utf8=is_utf8))
+        return with_warning(replace(corpus, is_utf8=is_utf8))
     joined_parts = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
     parts = dict(zip(split.names, joined_parts, strict=True))
     chars = {part: vocab.count_characters(parts[part]) for part in parts}
     notes = (f"held out: {split.held_out}",)
     words = {"held_out": split.held_out, "split_method": split.method, "notes": notes}
-    return _warned(_make(name, sha256, vocab, parts, chars, is_utf8=is_utf8, **words))
+    return with_warning(_make(name, sha256, vocab, parts, chars, is_utf8=is_utf8, **words))
 
 
 def _is_utf8(text: str) -> bool:
@@ -254,7 +203,7 @@ def _records_from_texts(
         cut = cut_records(read.records, split)
     chars = {part: read.vocab.count_characters(own[1:]) for part, own in parts.items()}
     words |= {f"{part}_records": own for part, own in cut.items()}
-    return _warned(_make(name, sha256, read.vocab, parts, chars, notes=notes, **words))
+    return with_warning(_make(name, sha256, read.vocab, parts, chars, notes=notes, **words))
 
 
 def cache_folder() -> Path:
@@ -327,7 +276,7 @@ def _load(
     if len(weights) > 1:
         corpus = replace(corpus, sources=tuple(weights))
     if config.val_file is None:
-        return _warned(corpus)
+        return with_warning(corpus)
     val, marks = built.map_part("val")
     if not len(val):
         raise CorpusError(f"{config.val_file} is empty; hold out a file with text in it")
@@ -410,11 +359,6 @@ def _source_ends(val: Ids, given_ends: NDArray[np.int64] | None) -> tuple[int, .
     return () if given_ends is None or not len(val) else tuple(given_ends.tolist())
 
 
-def no_records(labels: Labels) -> Records:
-    """Return the records of an empty part."""
-    return Records(np.empty(0, np.int64), np.empty((0, len(labels.columns)), np.int32))
-
-
 def _cut(
     name: str,
     sha256: str,
@@ -446,15 +390,6 @@ def _make(
     """Return the corpus of named parts; words: its other fields."""
     words |= {f"{part}_chars": count for part, count in chars.items()}
     return Corpus(name=name, sha256=sha256, vocab=vocab, **parts, **words)
-
-
-def _warned(corpus: Corpus) -> Corpus:
-    """Return a corpus with a note where it has no text for validation."""
-    if len(corpus.val):
-        return corpus
-    which = " for validation" * bool(len(corpus.test))
-    note = f"nothing is held out{which}: nothing stops training early, or tells how good it is"
-    return replace(corpus, notes=(*corpus.notes, note))
 
 
 def _count_before(position: int, ids: Ids, vocab: Vocab, marks: Marks) -> int:
