@@ -31,9 +31,12 @@ from charrnn.config import TextConfig
 from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.data.build import build_ids, cut_records, paths_given, write_split
 from charrnn.data.built import NO_MARKS, BuiltIds, entry_folder, open_or_remove
+from charrnn.data.examples import Known, corpus_of_examples
 from charrnn.data.fingerprint import Fingerprint
+from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head
 from charrnn.data.memory import read_texts, vocab_of
+from charrnn.data.pairs import pair_files, pair_texts
 from charrnn.data.parts import Corpus, no_records, with_warning
 from charrnn.data.records import Records
 from charrnn.data.split import (
@@ -44,9 +47,11 @@ from charrnn.data.split import (
     iter_parts,
     with_weights,
 )
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.files import Source, open_sources
+from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_joined, text_options
+from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import END, Ids, Vocab
 
 __all__ = ["Corpus", "cache_folder", "corpus_from_text", "no_records", "open_corpus"]
@@ -64,11 +69,15 @@ def open_corpus(
     config: TextConfig | None = None,
     cache: Path | None = None,
     known: Vocab | None = None,
+    known_target: Vocab | TokenVocab | None = None,
+    known_labels: Labels = NO_LABELS,
 ) -> Corpus:
     """Read files, folders, globs or "-" into a corpus, building its ids if the cache has none.
 
+    Examples with targets have no cache: their ids are made each time.
+
     paths: each may end in a weight, as in letters.txt:5. known: a vocabulary whose tokens are added
-    to those of the text.
+    to those of the text; known_target, known_labels: likewise, of its targets, which may be tags.
 
     Raises:
         ConfigError: the encoding is unknown, or $CHARRNN_WORKERS is not a number.
@@ -78,6 +87,9 @@ def open_corpus(
     config = config or TextConfig()
     cache = cache or cache_folder()
     with open_sources(paths, has_weights=True) as sources:
+        if config.task == "seq2seq":
+            known_of_both = Known(known, known_target, known_labels)
+            return _open_examples(sources, config, cache, known_of_both)
         return open_sources_as_corpus(sources, config, cache, known)
 
 
@@ -94,6 +106,8 @@ def open_sources_as_corpus(
     is_verified: check all built ids, however large, and not a sample of them.
     """
     cache = cache or cache_folder()
+    if config.task == "seq2seq":
+        return _open_examples(sources, config, cache, Known(known))
     with ExitStack() as stack:
         texts = {"train": list(sources)}
         if config.val_file is not None:
@@ -111,14 +125,48 @@ def open_sources_as_corpus(
             built = build_ids(texts, config, known, fingerprint, folder_of)
         name = _corpus_name(texts["train"])
         if built.understood:
-            title = name if len(sources) > 1 else _shown(Path(sources[0].name).name)
-            list_notes = (f"{title}: {built.understood}", *list_notes)
+            list_notes = (f"{_title_of(sources)}: {built.understood}", *list_notes)
         weights = paths_given(sources)
-        counted = (f"{_shown(path)} counts {n} times" for path, n in weights.items() if n > 1)
-        built = replace(built, notes=(*list_notes, *counted, *built.notes))
+        built = replace(built, notes=(*list_notes, *_describe_weights(weights), *built.notes))
         sha256 = fingerprint.compute()
         corpus = _load(built, name, sha256, config, weights, is_verified=is_verified)
         return replace(corpus, is_utf8=built.is_utf8)
+
+
+def _open_examples(
+    sources: Sequence[Source], config: TextConfig, cache: Path, known: Known
+) -> Corpus:
+    """Return the corpus of the pairs in files."""
+    files = {"train": list(sources)}
+    paths = {"targets": config.target_file, "val": config.val_file}
+    paths["val_targets"] = config.val_target_file
+    stdin = [source.name == "standard input" for source in sources]
+    if sum([*stdin, *(path == "-" for path in paths.values())]) > 1:
+        raise CorpusError("standard input can be read only once; name files for the others")
+    notes: list[str] = []
+    with ExitStack() as stack:
+        for role, path in paths.items():
+            files[role] = stack.enter_context(open_sources([path])) if path else []
+        fingerprint = Fingerprint([*chain.from_iterable(files.values())], cache)
+        sha256 = fingerprint.compute()
+        files = {
+            role: inspect_sources(own, config, notes.append) if own else []
+            for role, own in files.items()
+        }
+        corpus = corpus_of_examples(
+            pair_files(files["train"], files["targets"], config),
+            config,
+            name=_corpus_name(list(sources)),
+            sha256=sha256,
+            title=_title_of(sources),
+            val=pair_files(files["val"], files["val_targets"], config) if files["val"] else (),
+            known=known,
+        )
+        if not fingerprint.is_unchanged():
+            raise CorpusError(f"{sources[0].name} changed while it was read; run the command again")
+    first, *others = corpus.notes
+    of_weights = _describe_weights(paths_given(sources))
+    return replace(corpus, notes=(first, *of_weights, *notes, *others))
 
 
 def corpus_from_text(
@@ -126,12 +174,16 @@ def corpus_from_text(
     config: TextConfig | None = None,
     name: str = "text",
     known: Vocab | None = None,
+    known_target: Vocab | TokenVocab | None = None,
+    known_labels: Labels = NO_LABELS,
 ) -> Corpus:
     """Make a corpus of a text in memory, or of several, with no cache.
 
-    Several texts are joined as files are. `known` is as for `open_corpus`.
+    Several texts are joined as files are. With pairs each is a table. `known` and the like are as
+    for `open_corpus`.
 
     Raises:
+        ConfigError: a setting names a file of targets.
         CorpusError: the text is empty.
 
     >>> corpus = corpus_from_text("abcabcabca")
@@ -140,13 +192,15 @@ def corpus_from_text(
     """
     config = config or TextConfig()
     texts = [each for each in ((text,) if isinstance(text, str) else text) if each]
+    if config.task == "seq2seq":
+        known_of_both = Known(known, known_target, known_labels)
+        return _pairs_from_texts(texts, config, name, known_of_both)
     is_binary = config.unit == "byte"
     ends: list[int] = []
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
     config, notes = choose_lines(config, joined[:LOOK_CHARS])
     is_utf8 = is_binary and _is_utf8(joined)
-    hashed = (END if config.record_kind else "").join(texts)  # where records end matters
-    sha256 = hashlib.sha256(hashed.encode("utf-8", "surrogateescape")).hexdigest()
+    sha256 = _hash_texts(texts, config)
     if config.record_kind is not None:
         corpus = _records_from_texts(texts, config, name, sha256, known, notes)
         return replace(corpus, is_utf8=is_utf8)
@@ -164,6 +218,23 @@ def corpus_from_text(
     notes = (f"held out: {split.held_out}",)
     words = {"held_out": split.held_out, "split_method": split.method, "notes": notes}
     return with_warning(_make(name, sha256, vocab, parts, chars, is_utf8=is_utf8, **words))
+
+
+def _pairs_from_texts(texts: Sequence[str], config: TextConfig, name: str, known: Known) -> Corpus:
+    """Return the corpus of the pairs in tables in memory."""
+    if config.target_file is not None or config.val_file is not None:
+        flag = "--val-file" if config.target_file is None else "--target-file"
+        raise ConfigError(f"{flag} goes with files, and the pairs are texts; leave it out")
+    files = pair_texts(texts, config)
+    return corpus_of_examples(
+        files, config, name=name, sha256=_hash_texts(texts, config), known=known
+    )
+
+
+def _hash_texts(texts: Sequence[str], config: TextConfig) -> str:
+    """Return the SHA-256 (hex) of texts in memory."""
+    hashed = (END if config.record_kind else "").join(texts)  # where records end matters
+    return hashlib.sha256(hashed.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _is_utf8(text: str) -> bool:
@@ -220,6 +291,15 @@ def _corpus_name(sources: list[Source]) -> str:
         return "stdin"
     name = path.stem if len(sources) == 1 and sources[0].is_named_packed else path.name
     return Path(_shown(name)).stem or "corpus"
+
+
+def _title_of(sources: Sequence[Source]) -> str:
+    """Return what notes call files together."""
+    return _corpus_name([*sources]) if len(sources) > 1 else _shown(Path(sources[0].name).name)
+
+
+def _describe_weights(weights: Mapping[str, int]) -> list[str]:
+    return [f"{_shown(path)} counts {n} times" for path, n in weights.items() if n > 1]
 
 
 def _shared_folder(sources: list[Source]) -> Path:

@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.errors import VocabError
-from charrnn.text.vocab import Ids
+from charrnn.text.vocab import END, END_NAME, Ids
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class TokenVocab:
             raise VocabError("there are no tokens")
         if any(each.split() != [each] for each in self.tokens):
             raise VocabError("a token is empty, or holds a space")
+        if self.has_end and END in self.tokens:
+            raise VocabError("U+10FFFF is a token, which stands for the end of a record")
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], *, has_end: bool = False) -> TokenVocab:
@@ -48,9 +51,15 @@ class TokenVocab:
         """Return the vocabulary of all tokens that either has."""
         return TokenVocab(tuple(sorted({*self.tokens, *other.tokens})), self.has_end)
 
+    def ids_in(self, larger: TokenVocab) -> NDArray[np.int64]:
+        """Return the id (V,) of each of these tokens in a vocabulary that holds them all."""
+        ids = [larger._id_of[token] for token in self.tokens]
+        return np.array([*ids, *[larger.end] * self.has_end], np.int64)
+
     @cached_property
     def _id_of(self) -> dict[str, int]:
-        return {token: i for i, token in enumerate(self.tokens)}
+        ids = {token: i for i, token in enumerate(self.tokens)}
+        return {**ids, END: self.end} if self.has_end else ids
 
     @property
     def size(self) -> int:
@@ -67,8 +76,50 @@ class TokenVocab:
         """The narrowest unsigned type that holds every id."""
         return np.min_scalar_type(self.size - 1)
 
+    @property
+    def newline(self) -> int:
+        """−1: no token is a newline."""
+        return -1
+
+    @property
+    def has_bytes(self) -> bool:
+        """False: a token that is not known cannot be spelled."""
+        return False
+
+    @property
+    def is_one_to_one(self) -> bool:
+        """False: a token may write several characters."""
+        return False
+
+    def count_characters(self, ids: Ids) -> int:
+        """Return the number of characters in the text of `ids` (S,), each END as one.
+
+        >>> TokenVocab(("AH", "B"), has_end=True).count_characters(np.array([1, 0, 2]))  # B AH
+        5
+        """
+        return self._count(ids, [len(token) for token in self.tokens])
+
+    def count_bytes(self, ids: Ids) -> int:
+        """Return the number of UTF-8 bytes in the text of `ids` (S,), each END as one."""
+        return self._count(ids, [len(token.encode()) for token in self.tokens])
+
+    def _count(self, ids: Ids, widths: list[int]) -> int:
+        """Return the widths of tokens, of the space between two, and 1 for each END, summed."""
+        is_token = np.asarray(ids) < len(self.tokens)
+        counts = np.bincount(ids, minlength=self.size)
+        spaces = np.count_nonzero(is_token[1:] & is_token[:-1])
+        return int(counts @ np.array([*widths, *[1] * self.has_end]) + spaces)
+
+    def text_of(self, token: int) -> str:
+        """Return what a token writes, END for an end."""
+        return END if token == self.end else self.tokens[token]
+
+    def name_of(self, token: int) -> str:
+        """Return what a token writes, the end of a record as <end>."""
+        return END_NAME if token == self.end else self.tokens[token]
+
     def encode(self, text: str) -> Ids:
-        """Return the ids (S,) of a text of tokens with spaces between them.
+        """Return the ids (S,) of a text of tokens with spaces between them; END is a token too.
 
         Raises:
             VocabError: a token is not known.
