@@ -276,7 +276,7 @@ def test_tokens_of_another_kind_are_refused_with_the_unit_that_fits() -> None:
     of_characters = Known(source=Vocab("a", has_end=True))
 
     with pytest.raises(
-        ConfigError, match="targets are tokens between spaces; give target_unit space"
+        ConfigError, match='targets are tokens between spaces; give target_unit="space"'
     ):
         open_rows([("a", "b")], known=of_tokens)
     with pytest.raises(ConfigError, match='sources are characters; give source_unit="char"'):
