@@ -404,6 +404,11 @@ class _Rows:
         """(R,) int64, where each sequence ends."""
         return np.frombuffer(self._ends, np.int64)
 
+    def clear(self) -> None:
+        """Let go of all ids."""
+        self._ids = bytearray()
+        self._ends = bytearray()
+
     @property
     def longest(self) -> int:
         """The most tokens that a sequence has, with its END."""
@@ -489,8 +494,8 @@ def _cut(sources: _Rows, targets: _Rows, split: Split, labels: Labels) -> dict[s
         empty = _Rows(sources.dtype), _Rows(targets.dtype)
         return parts | {name: _as_part(*empty, labels) for name in split.names[1:]}
     unlabelled = np.zeros((len(sources.ends), len(labels.columns)), np.int32)
-    of_sources = _cut_rows(sources, split, unlabelled)
     of_targets = _cut_rows(targets, split._replace(ends=targets.ends, first=0), unlabelled)
+    of_sources = _cut_rows(sources, split, unlabelled)
     return {
         name: _Part(*of_sources[name], Targets(of_targets[name][0], of_targets[name][1].ends))
         for name in split.names
@@ -502,7 +507,8 @@ def _cut_rows(
 ) -> dict[str, tuple[Ids, Records]]:
     """Return the ids of each part, and where each sequence ends in them.
 
-    What stands before the first sequence goes before those of each part.
+    What stands before the first sequence goes before those of each part. The whole is emptied: of
+    millions of examples it and its parts together take much memory.
     """
     ids = rows.ids
     cut = cut_records(Records(rows.ends, labels), split)
@@ -515,6 +521,7 @@ def _cut_rows(
         for name, piece in zip(split.names, pieces, strict=True):
             parts[name][filled[name] : filled[name] + len(piece)] = piece
             filled[name] += len(piece)
+    rows.clear()
     return {name: (parts[name], cut[name]) for name in split.names}
 
 

@@ -29,7 +29,6 @@ from charrnn.text.files import Source
 from charrnn.text.forms import compose, lower
 from charrnn.text.reader import BadBytes, iter_text
 
-_NEWLINES = "\r\n"
 _NUMBERS = ("1", "2")  # the columns unless they are given
 
 
@@ -159,8 +158,11 @@ def _make_cleaner(config: TextConfig, unit: str) -> Callable[[str], str]:
     has_form = config.lowercase or config.normalize != "none"
 
     def clean(text: str) -> str:
-        check_text(text)
-        text = as_lines(text).strip(_NEWLINES)
+        if not text.isascii():
+            check_text(text)
+        if "\r" in text:  # which JSON may write
+            text = as_lines(text)
+        text = text.strip("\n")
         if has_form:
             text = compose(lower(text) if config.lowercase else text, config.normalize)
         return text.strip() if unit == "space" else text
