@@ -42,7 +42,7 @@ _NAMING = {"resume", "init-from", "name", "val-file"}  # a word after these is a
 _NO_NAMES = {"and", "are", "or", "out", "too"}
 _VALUE = re.compile(
     r"\d+(\.\d+)?(e-?\d+)?[smhd]?|[A-Z_]+|auto|byte|char|cpu|csv|cuda|exponential|fp32|map|nfc|replace"
-    r"|rnn|skip|tail|test|train|val"
+    r"|rnn|skip|space|tail|test|train|val"
 )
 """What is a value after any other option: a number, a PLACEHOLDER or a choice. Any other word goes
 on with the sentence. A test compares these with the values in all messages."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from dataclasses import dataclass, fields
@@ -170,8 +171,7 @@ class TextConfig:
             defaults = {each.name: each.default for each in fields(self)}
             for name in ("encoding", "errors", "lowercase", "normalize", "min_count"):
                 if getattr(self, name) != defaults[name]:
-                    flag = "--" + name.replace("_", "-")
-                    raise ConfigError(f"unit byte reads files as they are; leave {flag} out")
+                    raise ConfigError(f"unit byte reads files as they are; leave {_flag(name)} out")
         if self.document_end is not None:
             _check_end(self.document_end, self.normalize, is_lower=self.lowercase)
 
@@ -179,14 +179,22 @@ class TextConfig:
 
     def _check_records(self) -> None:
         """Refuse settings of records that do not go together."""
+        self._check_sides()
+        self._check_task()
         kinds = {
             "lines": self.lines,
             "files": self.files,
             "document_end": self.document_end is not None,
             "text_column": self.text_column is not None,
             "label_regex": self.label_regex is not None,
+            "pairs": self.pairs,
+            "target_file": self.target_file is not None,
+            "tags": self.tags is not None,
+            "restore": self.restore is not None,
         }
-        given = ["--" + name.replace("_", "-") for name, is_given in kinds.items() if is_given]
+        if self.task == "tagging":  # of which each line is a record anyway
+            del kinds["lines"]
+        given = [_flag(name) for name, is_given in kinds.items() if is_given]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} both say what a record is; give one")
         if self.label is not None and (self.label_regex or self.label_column):
@@ -201,15 +209,19 @@ class TextConfig:
                 f"label_column is {self.label_column!r}, which names no column; give one, or leave "
                 "it out"
             )
+        is_table = self.text_column is not None or self.pairs
         for name in ("label_column", "group_column", "skip_bad", "header"):
-            if getattr(self, name) not in (None, False) and self.text_column is None:
-                flag = "--" + name.replace("_", "-")
+            has_rows = is_table or (name == "skip_bad" and self.target_file is not None)
+            if getattr(self, name) not in (None, False) and not has_rows:
+                flag = _flag(name)
                 raise ConfigError(f"{flag} is for the rows of a table; give --text-column too")
-        is_table = self.text_column is not None
         if is_table and self.format == "text":
-            raise ConfigError("format text has no columns; leave --text-column out, or --format")
+            column = "--pairs" if self.pairs else "--text-column"
+            raise ConfigError(f"format text has no columns; leave {column} out, or --format")
         if not is_table and self.format in ("csv", "tsv", "jsonl"):
-            raise ConfigError(f"format {self.format} is that of a table; give --text-column too")
+            raise ConfigError(
+                f"format {self.format} is that of a table; give --text-column too, or --pairs"
+            )
         if self.group_column is not None and self.split in ("tail", "blocks"):
             raise ConfigError(
                 f"split {self.split} knows no groups, which are drawn by hash; leave "
@@ -223,19 +235,85 @@ class TextConfig:
         if self.label_regex is not None:
             _check_regex(self.label_regex)
 
+    def _check_sides(self) -> None:
+        """Refuse settings of sources and targets that do not go together."""
+        defaults = {each.name: each.default for each in fields(self)}
+        changed = {name for name, default in defaults.items() if getattr(self, name) != default}
+        if self.val_target_file is not None and self.target_file is None:
+            raise ConfigError(
+                "--val-target-file has the targets of --val-file; give --target-file too"
+            )
+        held_out = {"--val-file": self.val_file, "--val-target-file": self.val_target_file}
+        missing = [flag for flag, path in held_out.items() if path is None]
+        if self.target_file is not None and len(missing) == 1:
+            raise ConfigError(
+                f"{missing[0]} is missing: with --target-file, both --val-file and "
+                "--val-target-file are given, or none"
+            )
+        for name in ("source_unit", "target_unit"):
+            if name in changed and self.task != "seq2seq":
+                raise ConfigError(
+                    f"{_flag(name)} is for sources and targets; give --pairs or --target-file too"
+                )
+        for name in ("source_column", "target_column"):
+            if name in changed and not self.pairs:
+                raise ConfigError(f"{_flag(name)} is for the rows of a table; give --pairs too")
+        if self.source_column.strip() == self.target_column.strip():
+            raise ConfigError(
+                f"--source-column and --target-column are both {self.source_column!r}; give two "
+                "columns"
+            )
+
+    def _check_task(self) -> None:
+        """Refuse settings that do not go with targets or tags."""
+        if self.tags is not None and self.restore is not None:
+            raise ConfigError("--tags and --restore both say what the tags are; give one")
+        if self.restore is not None:
+            _check_restore(self.restored, self.restore)
+        names = ("pairs", "target_file", "tags", "restore")
+        given = [_flag(name) for name in names if getattr(self, name) not in (None, False)]
+        if not given:
+            return
+        for name in ("label", "label_column", "group_column"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"{_flag(name)} and {given[0]} do not go together; give one")
+        if self.unit != "char":
+            way_out = "leave it out, as each character has a tag"
+            if self.task == "seq2seq":
+                way_out = "use --source-unit and --target-unit"
+            raise ConfigError(f"--unit {self.unit} does not go with {given[0]}; {way_out}")
+
     @property
     def task(self) -> str:
-        """What a text that is read so is made for, unless its labels are asked for."""
+        """What its texts are for: "seq2seq", "tagging" or, with neither, "text".
+
+        >>> TextConfig(pairs=True).task, TextConfig(restore="case").task, TextConfig().task
+        ('seq2seq', 'tagging', 'text')
+        """
         if self.pairs or self.target_file is not None:
             return "seq2seq"
-        return "tagging" if self.tags is not None or self.restore is not None else "text"
+        return "text" if self.tags is None and self.restore is None else "tagging"
+
+    @property
+    def restored(self) -> tuple[str, ...]:
+        """What is taken out of the text and learned.
+
+        >>> TextConfig(restore="case, punctuation").restored
+        ('case', 'punctuation')
+        """
+        return tuple(name.strip() for name in (self.restore or "").split(",") if name.strip())
 
     @property
     def record_kind(self) -> str | None:
-        """What a record is: "line", "file", "document", "row" or "speech"; None if not given.
+        """What a record is: "line", "file", "document", "row", "speech"; None if not given.
 
-        A speech is what a line that matches label_regex begins.
+        A speech is what a line that matches label_regex begins. Of tasks with targets: "pair", a
+        source with its target; "line"; or "block", the lines up to an empty one.
         """
+        if self.task == "seq2seq":
+            return "pair"
+        if self.task == "tagging":
+            return "block" if self.tags == "columns" else "line"
         if self.text_column is not None:
             return "row"
         if self.label_regex is not None:
@@ -258,6 +336,23 @@ class TextConfig:
     def held_out_fractions(self) -> tuple[float, float]:
         """How much of the corpus is held out for validation, and how much for testing."""
         return 0.0 if self.val_file is not None else self.val_fraction, self.test_fraction
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _check_restore(names: tuple[str, ...], given: str) -> None:
+    """Refuse what cannot be taken out of a text, and what is asked for twice."""
+    known = ", ".join(RESTORED)
+    if not names:
+        raise ConfigError(f"restore is {given!r}, which names nothing; give one or more of {known}")
+    for name in names:
+        if name not in RESTORED:
+            near = difflib.get_close_matches(name.lower(), RESTORED, 1, cutoff=0.0)[0]
+            raise ConfigError(f"restore has no {name!r}; the nearest is {near!r} of {known}")
+        if names.count(name) > 1:
+            raise ConfigError(f"restore has {name!r} twice; give it once")
 
 
 def _check_regex(regex: str) -> None:

@@ -126,7 +126,7 @@ def build_ids(
         parts, counts, clusters, seen = _gather(jobs, results, config, notes)
         if not counts.any() or (config.record_kind is not None and not seen.records):
             name = sources[0].name
-            seen.refuse_skipped()
+            seen.found.refuse_skipped()
             raise CorpusError(f"{name} is empty; give it at least a few hundred characters")
         labels, understood = seen.describe(config, notes)
         vocab = make_vocab(counts, config, known, clusters)

@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,14 @@ from charrnn.config import TextConfig
 from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.data.build import build_ids, cut_records, paths_given, write_split
 from charrnn.data.built import NO_MARKS, BuiltIds, entry_folder, open_or_remove
+from charrnn.data.examples import Known, corpus_of_examples
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head
 from charrnn.data.memory import read_texts, vocab_of
-from charrnn.data.records import Records, Targets
+from charrnn.data.pairs import pair_files, pair_texts
+from charrnn.data.parts import Corpus, no_records, with_warning
+from charrnn.data.records import Records
 from charrnn.data.split import (
     Split,
     choose_records,
@@ -44,10 +47,14 @@ from charrnn.data.split import (
     iter_parts,
     with_weights,
 )
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.files import Source, open_sources
+from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_joined, text_options
 from charrnn.text.vocab import END, Ids, Vocab
+
+__all__ = ["Corpus", "cache_folder", "corpus_from_text", "no_records", "open_corpus"]
+__all__ += ["open_sources_as_corpus"]
 
 CACHE_FORMAT = 5
 SPLIT_FORMAT = 4  # to be raised whenever `split` holds out another part
@@ -56,69 +63,20 @@ SPLIT_FORMAT = 4  # to be raised whenever `split` holds out another part
 Marks = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """A text as ids, split into a training part and held-out ones.
-
-    held_out: what `val` and `test` are, in words, such as "the last 10% of the text". split_method:
-    how that was chosen: "tail", "blocks" or "records", which as the setting `split` hold out the
-    same again; "none", or "file" for a val_file alone. notes: what a person should know of how the
-    text was read. record_kind: "line", "file", "document", "row" or "speech"; "" for running text.
-    labels: of the records; train_records and the like: where they are, None for running text. In
-    the characters of a part the first END does not count. is_utf8: of files read as they are,
-    whether all of it is valid UTF-8. sources: the paths that were given, if there are several;
-    val_source_ends: where the text of each ends in `val`, in tokens; () where nothing of it is held
-    out, or the lines of all are shuffled. What has a weight stands in `train` so many times.
-    train_targets and the like: what the records of a part become, in ids of target_vocab, or as the
-    numbers of tags, which are the values of the only column of `labels`; None without targets.
-    """
-
-    name: str
-    sha256: str  # of the bytes that were read
-    vocab: Vocab
-    train: Ids  # (S,) in the vocabulary's dtype
-    val: Ids  # (S,), which chooses the best model
-    train_chars: int
-    val_chars: int
-    held_out: str = ""
-    notes: tuple[str, ...] = ()
-    test: Ids = field(default_factory=lambda: np.empty(0, np.uint8))  # (S,), which chooses nothing
-    test_chars: int = 0
-    split_method: str = ""
-    record_kind: str = ""
-    labels: Labels = NO_LABELS
-    train_records: Records | None = None
-    val_records: Records | None = None
-    test_records: Records | None = None
-    is_utf8: bool = False
-    sources: tuple[str, ...] = ()
-    val_source_ends: tuple[int, ...] = ()
-    target_vocab: Vocab | None = None
-    train_targets: Targets | None = None
-    val_targets: Targets | None = None
-    test_targets: Targets | None = None
-
-    @property
-    def chars(self) -> int:
-        """Characters in all parts."""
-        return self.train_chars + self.val_chars + self.test_chars
-
-    @property
-    def label_count(self) -> int | None:
-        """How many labels its records have, of all columns; None for running text."""
-        return len(self.labels) if self.record_kind else None
-
-
 def open_corpus(
     paths: Sequence[str],
     config: TextConfig | None = None,
     cache: Path | None = None,
     known: Vocab | None = None,
+    known_target: Vocab | None = None,
+    known_labels: Labels = NO_LABELS,
 ) -> Corpus:
     """Read files, folders, globs or "-" into a corpus, building its ids if the cache has none.
 
+    Examples with targets have no cache: their ids are made each time.
+
     paths: each may end in a weight, as in letters.txt:5. known: a vocabulary whose tokens are added
-    to those of the text.
+    to those of the text; known_target, known_labels: likewise, of its targets, which may be tags.
 
     Raises:
         ConfigError: the encoding is unknown, or $CHARRNN_WORKERS is not a number.
@@ -128,6 +86,9 @@ def open_corpus(
     config = config or TextConfig()
     cache = cache or cache_folder()
     with open_sources(paths, has_weights=True) as sources:
+        if config.task == "seq2seq":
+            known_of_both = Known(known, known_target, known_labels)
+            return _open_examples(sources, config, cache, known_of_both)
         return open_sources_as_corpus(sources, config, cache, known)
 
 
@@ -144,6 +105,8 @@ def open_sources_as_corpus(
     is_verified: check all built ids, however large, and not a sample of them.
     """
     cache = cache or cache_folder()
+    if config.task == "seq2seq":
+        return _open_examples(sources, config, cache, Known(known))
     with ExitStack() as stack:
         texts = {"train": list(sources)}
         if config.val_file is not None:
@@ -161,14 +124,48 @@ def open_sources_as_corpus(
             built = build_ids(texts, config, known, fingerprint, folder_of)
         name = _corpus_name(texts["train"])
         if built.understood:
-            title = name if len(sources) > 1 else _shown(Path(sources[0].name).name)
-            list_notes = (f"{title}: {built.understood}", *list_notes)
+            list_notes = (f"{_title_of(sources)}: {built.understood}", *list_notes)
         weights = paths_given(sources)
-        counted = (f"{_shown(path)} counts {n} times" for path, n in weights.items() if n > 1)
-        built = replace(built, notes=(*list_notes, *counted, *built.notes))
+        built = replace(built, notes=(*list_notes, *_describe_weights(weights), *built.notes))
         sha256 = fingerprint.compute()
         corpus = _load(built, name, sha256, config, weights, is_verified=is_verified)
         return replace(corpus, is_utf8=built.is_utf8)
+
+
+def _open_examples(
+    sources: Sequence[Source], config: TextConfig, cache: Path, known: Known
+) -> Corpus:
+    """Return the corpus of the pairs in files."""
+    files = {"train": list(sources)}
+    paths = {"targets": config.target_file, "val": config.val_file}
+    paths["val_targets"] = config.val_target_file
+    stdin = [source.name == "standard input" for source in sources]
+    if sum([*stdin, *(path == "-" for path in paths.values())]) > 1:
+        raise CorpusError("standard input can be read only once; name files for the others")
+    notes: list[str] = []
+    with ExitStack() as stack:
+        for role, path in paths.items():
+            files[role] = stack.enter_context(open_sources([path])) if path else []
+        fingerprint = Fingerprint([*chain.from_iterable(files.values())], cache)
+        sha256 = fingerprint.compute()
+        files = {
+            role: inspect_sources(own, config, notes.append) if own else []
+            for role, own in files.items()
+        }
+        corpus = corpus_of_examples(
+            pair_files(files["train"], files["targets"], config),
+            config,
+            name=_corpus_name(list(sources)),
+            sha256=sha256,
+            title=_title_of(sources),
+            val=pair_files(files["val"], files["val_targets"], config) if files["val"] else (),
+            known=known,
+        )
+        if not fingerprint.is_unchanged():
+            raise CorpusError(f"{sources[0].name} changed while it was read; run the command again")
+    first, *others = corpus.notes
+    of_weights = _describe_weights(paths_given(sources))
+    return replace(corpus, notes=(first, *of_weights, *notes, *others))
 
 
 def corpus_from_text(
@@ -176,12 +173,16 @@ def corpus_from_text(
     config: TextConfig | None = None,
     name: str = "text",
     known: Vocab | None = None,
+    known_target: Vocab | None = None,
+    known_labels: Labels = NO_LABELS,
 ) -> Corpus:
     """Make a corpus of a text in memory, or of several, with no cache.
 
-    Several texts are joined as files are. `known` is as for `open_corpus`.
+    Several texts are joined as files are. With pairs each is a table. `known` and the like are as
+    for `open_corpus`.
 
     Raises:
+        ConfigError: a setting names a file of targets.
         CorpusError: the text is empty.
 
     >>> corpus = corpus_from_text("abcabcabca")
@@ -190,13 +191,15 @@ def corpus_from_text(
     """
     config = config or TextConfig()
     texts = [each for each in ((text,) if isinstance(text, str) else text) if each]
+    if config.task == "seq2seq":
+        known_of_both = Known(known, known_target, known_labels)
+        return _pairs_from_texts(texts, config, name, known_of_both)
     is_binary = config.unit == "byte"
     ends: list[int] = []
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
     config, notes = choose_lines(config, joined[:LOOK_CHARS])
     is_utf8 = is_binary and _is_utf8(joined)
-    hashed = (END if config.record_kind else "").join(texts)  # where records end matters
-    sha256 = hashlib.sha256(hashed.encode("utf-8", "surrogateescape")).hexdigest()
+    sha256 = _hash_texts(texts, config)
     if config.record_kind is not None:
         corpus = _records_from_texts(texts, config, name, sha256, known, notes)
         return replace(corpus, is_utf8=is_utf8)
@@ -207,13 +210,30 @@ def corpus_from_text(
     split = choose_split(ids, vocab, vocab.tokens_of(ids, ends), config)
     if split.ends is None:
         corpus = _cut(name, sha256, vocab, ids, split, NO_MARKS)
-        return _warned(replace(corpus, is_utf8=is_utf8))
+        return with_warning(replace(corpus, is_utf8=is_utf8))
     joined_parts = map(np.concatenate, zip(*iter_parts(ids, split), strict=True))
     parts = dict(zip(split.names, joined_parts, strict=True))
     chars = {part: vocab.count_characters(parts[part]) for part in parts}
     notes = (f"held out: {split.held_out}",)
     words = {"held_out": split.held_out, "split_method": split.method, "notes": notes}
-    return _warned(_make(name, sha256, vocab, parts, chars, is_utf8=is_utf8, **words))
+    return with_warning(_make(name, sha256, vocab, parts, chars, is_utf8=is_utf8, **words))
+
+
+def _pairs_from_texts(texts: Sequence[str], config: TextConfig, name: str, known: Known) -> Corpus:
+    """Return the corpus of the pairs in tables in memory."""
+    if config.target_file is not None or config.val_file is not None:
+        flag = "--val-file" if config.target_file is None else "--target-file"
+        raise ConfigError(f"{flag} goes with files, and the pairs are texts; leave it out")
+    files = pair_texts(texts, config)
+    return corpus_of_examples(
+        files, config, name=name, sha256=_hash_texts(texts, config), known=known
+    )
+
+
+def _hash_texts(texts: Sequence[str], config: TextConfig) -> str:
+    """Return the SHA-256 (hex) of texts in memory."""
+    hashed = (END if config.record_kind else "").join(texts)  # where records end matters
+    return hashlib.sha256(hashed.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _is_utf8(text: str) -> bool:
@@ -253,7 +273,7 @@ def _records_from_texts(
         cut = cut_records(read.records, split)
     chars = {part: read.vocab.count_characters(own[1:]) for part, own in parts.items()}
     words |= {f"{part}_records": own for part, own in cut.items()}
-    return _warned(_make(name, sha256, read.vocab, parts, chars, notes=notes, **words))
+    return with_warning(_make(name, sha256, read.vocab, parts, chars, notes=notes, **words))
 
 
 def cache_folder() -> Path:
@@ -270,6 +290,15 @@ def _corpus_name(sources: list[Source]) -> str:
         return "stdin"
     name = path.stem if len(sources) == 1 and sources[0].is_named_packed else path.name
     return Path(_shown(name)).stem or "corpus"
+
+
+def _title_of(sources: Sequence[Source]) -> str:
+    """Return what notes call files together."""
+    return _corpus_name([*sources]) if len(sources) > 1 else _shown(Path(sources[0].name).name)
+
+
+def _describe_weights(weights: Mapping[str, int]) -> list[str]:
+    return [f"{_shown(path)} counts {n} times" for path, n in weights.items() if n > 1]
 
 
 def _shared_folder(sources: list[Source]) -> Path:
@@ -326,7 +355,7 @@ def _load(
     if len(weights) > 1:
         corpus = replace(corpus, sources=tuple(weights))
     if config.val_file is None:
-        return _warned(corpus)
+        return with_warning(corpus)
     val, marks = built.map_part("val")
     if not len(val):
         raise CorpusError(f"{config.val_file} is empty; hold out a file with text in it")
@@ -409,11 +438,6 @@ def _source_ends(val: Ids, given_ends: NDArray[np.int64] | None) -> tuple[int, .
     return () if given_ends is None or not len(val) else tuple(given_ends.tolist())
 
 
-def no_records(labels: Labels) -> Records:
-    """Return the records of an empty part."""
-    return Records(np.empty(0, np.int64), np.empty((0, len(labels.columns)), np.int32))
-
-
 def _cut(
     name: str,
     sha256: str,
@@ -445,15 +469,6 @@ def _make(
     """Return the corpus of named parts; words: its other fields."""
     words |= {f"{part}_chars": count for part, count in chars.items()}
     return Corpus(name=name, sha256=sha256, vocab=vocab, **parts, **words)
-
-
-def _warned(corpus: Corpus) -> Corpus:
-    """Return a corpus with a note where it has no text for validation."""
-    if len(corpus.val):
-        return corpus
-    which = " for validation" * bool(len(corpus.test))
-    note = f"nothing is held out{which}: nothing stops training early, or tells how good it is"
-    return replace(corpus, notes=(*corpus.notes, note))
 
 
 def _count_before(position: int, ids: Ids, vocab: Vocab, marks: Marks) -> int:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.data.tables import iter_rows, readable
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, counted
 from charrnn.text.files import Source
 from charrnn.text.forms import compose, lower
 from charrnn.text.reader import BadBytes, iter_text
@@ -122,6 +122,19 @@ class Found:
         self.places = (self.places + other.places)[:_SHOWN_PLACES]
         self.matches += other.matches
         self.several += other.several
+
+    def describe_skipped(self) -> str:
+        """Return how many rows were left out, and which were the first."""
+        more = ", …" * (self.skipped > len(self.places))
+        places = f": {', '.join(self.places)}{more}" * bool(self.places)
+        return f"{counted(self.skipped, 'row')} skipped{places}"
+
+    def refuse_skipped(self) -> None:
+        """Refuse a text of which all rows were left out."""
+        if self.skipped:
+            raise CorpusError(
+                f"no row can be read: {self.describe_skipped()}; leave --skip-bad out to see why"
+            )
 
 
 def label_names(config: TextConfig) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ _MIN_SORTED_STEPS = 10
 _FIRST = 1  # where the first record begins: before it stands an END
 
 NOUNS = {"line": "lines", "file": "files", "document": "documents", "row": "rows"}
-NOUNS |= {"speech": "speeches"}
+NOUNS |= {"speech": "speeches", "pair": "pairs", "block": "texts"}
 """What records of each kind are called."""
 
 
@@ -152,6 +152,7 @@ def choose_records(ends: Ints, hashes: Hashes, file_ends: Ints, config: TextConf
         hint = "hold another file out with --val-file"
         parts = draw(hashes, ends, shares, hint, first=_FIRST)
         drawn = "drawn by hash" + f" of {config.group_column}" * (config.group_column is not None)
+        drawn += " of the source" * (config.record_kind == "pair")
     counts = count_parts(parts)
     held_out = f"{sum(counts[VAL:]):,} of {len(ends):,} {what}, {drawn}"
     held_out = shares.name(held_out, [f"{count:,}" for count in counts[VAL:]])

@@ -38,18 +38,6 @@ class Survey:
         for own, new in zip(self.values, result["values"], strict=True):
             own.update(new)
 
-    def refuse_skipped(self) -> None:
-        """Refuse a text of which all rows were left out."""
-        if self.found.skipped:
-            raise CorpusError(
-                f"no row can be read: {self._describe_skipped()}; leave --skip-bad out to see why"
-            )
-
-    def _describe_skipped(self) -> str:
-        more = ", …" * (self.found.skipped > len(self.found.places))
-        places = f": {', '.join(self.found.places)}{more}" * bool(self.found.places)
-        return f"{counted(self.found.skipped, 'row')} skipped{places}"
-
     def describe(self, config: TextConfig, notes: list[str]) -> tuple[Labels, str]:
         """Return the labels of the records, and what was read, in words.
 
@@ -80,5 +68,5 @@ class Survey:
         parts = [f"{counted(self.records, 'record')}, {what.get(kind, 'a document each')}"]
         parts += [describe_labels(labels)] * bool(names)
         if kind == "row":
-            parts.append(self._describe_skipped())
+            parts.append(self.found.describe_skipped())
         return labels, "; ".join(parts)

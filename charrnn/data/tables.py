@@ -11,7 +11,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 from charrnn.config import TextConfig
 from charrnn.errors import ConfigError, CorpusError, counted
@@ -26,10 +26,11 @@ _BYTE_ORDER_MARKS = ("\ufeff", "\ufeff".encode().decode("ascii", "surrogateescap
 
 Take = Callable[[Any], list[str | None]]  # a row's text, labels and group
 Row = tuple[str, tuple[str, ...], str]  # text, labels, group
+Made = TypeVar("Made")
 
 
-class _BadRowError(Exception):
-    """What is wrong with a row."""
+class BadRowError(Exception):
+    """What is wrong with a row; its reader makes an error of it, or leaves the row out."""
 
 
 def iter_rows(
@@ -49,30 +50,67 @@ def iter_rows(
         ConfigError: the layout is not known.
         CorpusError: there is no such column, or a row is no record.
     """
-    layout = find_layout(name, config.format)
-    lines = _iter_lines(pieces)
-    rows = _iter_objects(lines) if layout == "jsonl" else _iter_cells(lines, layout)
     wanted = [str(config.text_column), *config.label_columns]
     if config.group_column is not None:
         wanted.append(config.group_column)
+
+    def make(values: Sequence[str | None]) -> Row:
+        return _as_record(values, wanted, config, may_be_blank=may_be_blank)
+
+    for _, row in iter_made(name, pieces, wanted, config, skip, make):
+        yield row
+
+
+def iter_made(
+    name: str,
+    pieces: Iterable[str],
+    wanted: Sequence[str],
+    config: TextConfig,
+    skip: Callable[[str], None],
+    make: Callable[[Sequence[str | None]], Made],
+) -> Iterator[tuple[int, Made]]:
+    """Yield the line that each row of a table begins in, from 1, and what is made of it.
+
+    wanted: columns, whose values `make` takes; it raises BadRowError for a row that is none. skip:
+    as for `iter_rows`, which raises the same.
+    """
+    layout = find_layout(name, config.format)
+    lines = iter_lines(pieces)
+    rows = _iter_objects(lines) if layout == "jsonl" else _iter_cells(lines, layout)
     take: Take | None = _take_keys(wanted) if layout == "jsonl" else None
     row: Any
     for line, row in rows:
         try:
-            if isinstance(row, _BadRowError):
+            if isinstance(row, BadRowError):
                 raise row
             if take is None:
                 is_header = layout == "csv" if config.header is None else config.header
                 take = _take_cells(name, row, wanted, is_header=is_header, config=config)
                 if is_header:
                     continue
-            yield _as_record(take(row), wanted, config, may_be_blank=may_be_blank)
-        except _BadRowError as problem:
-            if take is None or not config.skip_bad:
-                # Without the first row nothing is known of the others.
-                others = ", or pass --skip-bad to leave such rows out" * (take is not None)
-                raise CorpusError(f"{name}:{line}: {problem}; mend the row{others}") from problem
-            skip(f"{name}:{line}")
+            yield line, make(take(row))
+        except BadRowError as problem:
+            # Without the first row nothing is known of the others.
+            refuse_row(f"{name}:{line}", problem, skip, may_skip=take is not None, config=config)
+
+
+def refuse_row(
+    place: str,
+    problem: BadRowError,
+    skip: Callable[[str], None],
+    *,
+    may_skip: bool = True,
+    config: TextConfig,
+) -> None:
+    """Leave a row out, as skip_bad says, or refuse it.
+
+    Raises:
+        CorpusError: it is refused.
+    """
+    if not may_skip or not config.skip_bad:
+        others = ", or pass --skip-bad to leave such rows out" * may_skip
+        raise CorpusError(f"{place}: {problem}; mend the row{others}") from problem
+    skip(place)
 
 
 def find_layout(name: str, layout: str) -> str:
@@ -99,7 +137,7 @@ def layout_of_name(name: str) -> str | None:
     return _LAYOUTS.get(suffix)
 
 
-def _iter_lines(pieces: Iterable[str]) -> Iterator[str]:
+def iter_lines(pieces: Iterable[str]) -> Iterator[str]:
     """Yield lines with their newlines; str.splitlines would cut at others too."""
     held: list[str] = []
     marks: tuple[str, ...] = _BYTE_ORDER_MARKS
@@ -119,9 +157,7 @@ def _iter_lines(pieces: Iterable[str]) -> Iterator[str]:
         yield last
 
 
-def _iter_cells(
-    lines: Iterator[str], layout: str
-) -> Iterator[tuple[int, list[str] | _BadRowError]]:
+def _iter_cells(lines: Iterator[str], layout: str) -> Iterator[tuple[int, list[str] | BadRowError]]:
     """Yield the line that each row begins in, from 1, and its cells; blank lines are no rows."""
     if layout == "tsv":
         for number, line in enumerate(lines, start=1):
@@ -137,7 +173,7 @@ def _iter_cells(
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, _BadRowError(_explain(str(error)))
+            yield number, BadRowError(_explain(str(error)))
             continue
         if cells:
             yield number, cells
@@ -153,17 +189,17 @@ def _explain(error: str) -> str:
     return f"this is not CSV ({error})"
 
 
-def _iter_objects(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | _BadRowError]]:
+def _iter_objects(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | BadRowError]]:
     for number, line in enumerate(lines, start=1):
         if line.isspace():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield number, _BadRowError(f"this is not JSON ({error})")
+            yield number, BadRowError(f"this is not JSON ({error})")
             continue
         is_object = isinstance(row, dict)
-        yield number, row if is_object else _BadRowError("the line is not a JSON object")
+        yield number, row if is_object else BadRowError("the line is not a JSON object")
 
 
 def _take_cells(
@@ -177,7 +213,7 @@ def _take_cells(
     def take(row: Sequence[str]) -> list[str | None]:
         if len(row) != width:
             columns = counted(len(row), "column")
-            raise _BadRowError(f"the row has {columns}, and the first one {width}")
+            raise BadRowError(f"the row has {columns}, and the first one {width}")
         return [row[index] for index in indices]
 
     return take
@@ -209,7 +245,7 @@ def _take_keys(wanted: Sequence[str]) -> Take:
         if values[0] is None:
             known = [key for key in row if row[key] is not None]
             has = f"it has {_listed(known)}" if known else "it has none"
-            raise _BadRowError(f"there is no {wanted[0]!r} in this object; {has}")
+            raise BadRowError(f"there is no {wanted[0]!r} in this object; {has}")
         return values
 
     return take
@@ -224,7 +260,7 @@ def _value_of(row: Any, key: str) -> str | None:
         for part in key.split("."):
             found = found.get(part) if isinstance(found, dict) else None
     if isinstance(found, dict | list):
-        raise _BadRowError(f"{key!r} is no text, but {json.dumps(found)[:40]}")
+        raise BadRowError(f"{key!r} is no text, but {json.dumps(found)[:40]}")
     return found if isinstance(found, str) or found is None else json.dumps(found)
 
 
@@ -235,18 +271,28 @@ def _as_record(
     text, *rest = values
     text = text or ""
     if not may_be_blank and (not text or text.isspace()):
-        raise _BadRowError(f"column {wanted[0]!r} is empty")
-    if END in text:
-        raise _BadRowError("the text holds U+10FFFF, which stands for the end of a record")
-    try:
-        text.encode(errors="surrogateescape" if config.unit == "byte" else "strict")
-    except UnicodeEncodeError as error:
-        raise _BadRowError("the text holds half of a surrogate pair") from error
+        raise BadRowError(f"column {wanted[0]!r} is empty")
+    check_text(text, is_binary=config.unit == "byte")
     if config.unit == "byte" and not text.isascii():  # what JSON wrote by escapes
         text = text.encode(errors="surrogateescape").decode("ascii", "surrogateescape")
     known = [readable(value or "", config).strip() for value in rest]
     group = known.pop() if config.group_column is not None else ""
-    return text.replace("\r\n", "\n").replace("\r", "\n"), tuple(known), group
+    return as_lines(text), tuple(known), group
+
+
+def check_text(text: str, *, is_binary: bool = False) -> None:
+    """Raise BadRowError for a text that no record can be."""
+    if END in text:
+        raise BadRowError("the text holds U+10FFFF, which stands for the end of a record")
+    try:
+        text.encode(errors="surrogateescape" if is_binary else "strict")
+    except UnicodeEncodeError as error:
+        raise BadRowError("the text holds half of a surrogate pair") from error
+
+
+def as_lines(text: str) -> str:
+    """Return a text of which each line ends in LF, whatever ends it."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def readable(text: str, config: TextConfig) -> str:
