@@ -47,6 +47,7 @@ from charrnn.data.split import (
     iter_parts,
     with_weights,
 )
+from charrnn.data.tag_files import tag_files, tag_texts
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.files import Source, open_sources
 from charrnn.text.kinds import inspect_sources
@@ -86,7 +87,7 @@ def open_corpus(
     config = config or TextConfig()
     cache = cache or cache_folder()
     with open_sources(paths, has_weights=True) as sources:
-        if config.task == "seq2seq":
+        if config.task != "text":
             known_of_both = Known(known, known_target, known_labels)
             return _open_examples(sources, config, cache, known_of_both)
         return open_sources_as_corpus(sources, config, cache, known)
@@ -105,7 +106,7 @@ def open_sources_as_corpus(
     is_verified: check all built ids, however large, and not a sample of them.
     """
     cache = cache or cache_folder()
-    if config.task == "seq2seq":
+    if config.task != "text":
         return _open_examples(sources, config, cache, Known(known))
     with ExitStack() as stack:
         texts = {"train": list(sources)}
@@ -135,7 +136,7 @@ def open_sources_as_corpus(
 def _open_examples(
     sources: Sequence[Source], config: TextConfig, cache: Path, known: Known
 ) -> Corpus:
-    """Return the corpus of the pairs in files."""
+    """Return the corpus of the pairs, or of the tagged characters, in files."""
     files = {"train": list(sources)}
     paths = {"targets": config.target_file, "val": config.val_file}
     paths["val_targets"] = config.val_target_file
@@ -152,13 +153,18 @@ def _open_examples(
             role: inspect_sources(own, config, notes.append) if own else []
             for role, own in files.items()
         }
+        if config.task == "tagging":
+            train, val = (tag_files(files[role], config) for role in ("train", "val"))
+        else:
+            train = pair_files(files["train"], files["targets"], config)
+            val = pair_files(files["val"], files["val_targets"], config) if files["val"] else []
         corpus = corpus_of_examples(
-            pair_files(files["train"], files["targets"], config),
+            train,
             config,
             name=_corpus_name(list(sources)),
             sha256=sha256,
             title=_title_of(sources),
-            val=pair_files(files["val"], files["val_targets"], config) if files["val"] else (),
+            val=val,
             known=known,
         )
         if not fingerprint.is_unchanged():
@@ -191,9 +197,9 @@ def corpus_from_text(
     """
     config = config or TextConfig()
     texts = [each for each in ((text,) if isinstance(text, str) else text) if each]
-    if config.task == "seq2seq":
+    if config.task != "text":
         known_of_both = Known(known, known_target, known_labels)
-        return _pairs_from_texts(texts, config, name, known_of_both)
+        return _examples_from_texts(texts, config, name, known_of_both)
     is_binary = config.unit == "byte"
     ends: list[int] = []
     joined = "".join(iter_joined(((t,) for t in texts), ends, separator="" if is_binary else "\n"))
@@ -219,12 +225,14 @@ def corpus_from_text(
     return with_warning(_make(name, sha256, vocab, parts, chars, is_utf8=is_utf8, **words))
 
 
-def _pairs_from_texts(texts: Sequence[str], config: TextConfig, name: str, known: Known) -> Corpus:
-    """Return the corpus of the pairs in tables in memory."""
+def _examples_from_texts(
+    texts: Sequence[str], config: TextConfig, name: str, known: Known
+) -> Corpus:
+    """Return the corpus of the pairs in tables in memory, or of characters with tags."""
     if config.target_file is not None or config.val_file is not None:
         flag = "--val-file" if config.target_file is None else "--target-file"
-        raise ConfigError(f"{flag} goes with files, and the pairs are texts; leave it out")
-    files = pair_texts(texts, config)
+        raise ConfigError(f"{flag} goes with files, and the text is in memory; leave it out")
+    files = (tag_texts if config.task == "tagging" else pair_texts)(texts, config)
     return corpus_of_examples(
         files, config, name=name, sha256=_hash_texts(texts, config), known=known
     )

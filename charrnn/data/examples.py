@@ -26,7 +26,8 @@ from charrnn.data.draw import Hashes, Ints, iter_chunks
 from charrnn.data.label_table import describe_labels
 from charrnn.data.labels import MAX_VALUES, NO_LABELS, LabelColumn, Labels
 from charrnn.data.parts import Corpus, no_records, with_warning
-from charrnn.data.records import BLOCK_CHARS, Found, Records, Targets
+from charrnn.data.records import BLOCK_CHARS, Example, Found, Records, Targets
+from charrnn.data.restore import choose_tags, simplify
 from charrnn.data.split import NOUNS, Split, choose_records, iter_parts, with_weights
 from charrnn.errors import ConfigError, CorpusError, VocabError, counted
 from charrnn.text.graphemes import ClusterCounter
@@ -39,18 +40,7 @@ TAG_COLUMN = "tag"
 _UNIT_NOUNS = {"char": "character", "grapheme": "grapheme", "space": "token"}
 _FIRST = 1  # where the first source begins: before it stands an END
 
-Read = Callable[[Found, dict[str, BadBytes]], Iterable["Example"]]
-
-
-class Example(NamedTuple):
-    """A source and what it becomes: a text, or a tag for each of its characters.
-
-    place: where it stands, for messages, such as "train.tsv:12".
-    """
-
-    source: str
-    target: str | tuple[str, ...]
-    place: str = ""
+Read = Callable[[Found, dict[str, BadBytes]], Iterable[Example]]
 
 
 class ExampleFile(NamedTuple):
@@ -203,7 +193,7 @@ class _Side:
         """Return the vocabulary of what was counted, with the tokens of a known one."""
         if self._unit == "space":
             own = TokenVocab(tokens=tuple(sorted(self._tokens)), has_end=True)
-            if isinstance(known, Vocab):
+            if known is not None and not isinstance(known, TokenVocab):
                 raise _other_kind(side, "characters", "char")
             return own if known is None else own.union(known)
         clusters = None if self._clusters is None else self._clusters.finish()
@@ -274,8 +264,15 @@ class _Counts:
             target_vocab = self.targets.make_vocab(config, known.target, "target")
             return _Coder(vocab, target_vocab, NO_LABELS, config)
         others = [value for column in known.labels.columns for value in column.values]
-        labels = _make_labels(self.tags, [*other_tags, *others], title)
-        return _Coder(vocab, None, labels, config)
+        if config.restore is None:
+            labels = _make_labels(self.tags, [*other_tags, *others], title)
+            return _Coder(vocab, None, labels, config)
+        # A tag that is rare in training undoes less, in held-out text too.
+        tags = others or choose_tags(self.tags).tags
+        counts = Counter(dict.fromkeys(tags, 0))
+        for tag, count in self.tags.items():
+            counts[simplify(tag, counts)] += count
+        return _Coder(vocab, None, _make_labels(counts, (), title), config)
 
     @property
     def hashes(self) -> Hashes:
@@ -342,8 +339,8 @@ class _Coder:
         if self.target_vocab is not None:
             targets = _Rows(self.target_vocab.dtype)
         else:
-            index_of = self.labels.columns[0].index_of
-            targets = _Rows(np.min_scalar_type(len(index_of) - 1))
+            index_of = _TagNumbers(self.labels, is_simple=self.config.restore is not None)
+            targets = _Rows(np.min_scalar_type(len(self.labels) - 1))
         for file in files:
             for texts, wanted in _iter_blocks(file.read(Found(), {})):
                 ids = _encode(self.vocab, texts)
@@ -372,6 +369,21 @@ class _Coder:
             f"source {of_source}, target {of_target}; longest source {sources.longest - 1:,}, "
             f"longest target {targets.longest - 1:,}"
         )
+
+
+class _TagNumbers(dict[str, int]):
+    """The number of each tag; is_simple: of one that is not known, that of a simpler one."""
+
+    def __init__(self, labels: Labels, *, is_simple: bool) -> None:
+        super().__init__(labels.columns[0].index_of)
+        self._known = frozenset(self)
+        self._is_simple = is_simple
+
+    def __missing__(self, tag: str) -> int:
+        if not self._is_simple:
+            raise KeyError(tag)
+        self[tag] = number = self[simplify(tag, self._known)]
+        return number
 
 
 class _Rows:

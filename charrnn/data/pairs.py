@@ -13,8 +13,8 @@ from functools import partial
 from itertools import zip_longest
 
 from charrnn.config import TextConfig
-from charrnn.data.examples import Example, ExampleFile
-from charrnn.data.records import Found
+from charrnn.data.examples import ExampleFile
+from charrnn.data.records import Example, Found
 from charrnn.data.tables import (
     BadRowError,
     as_lines,

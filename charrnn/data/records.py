@@ -48,6 +48,17 @@ class Records:
         return len(self.ends)
 
 
+class Example(NamedTuple):
+    """A source and what it becomes: a text, or a tag for each of its characters.
+
+    place: where it stands, for messages, such as "train.tsv:12".
+    """
+
+    source: str
+    target: str | tuple[str, ...]
+    place: str = ""
+
+
 class Targets(NamedTuple):
     """What the records of a part become: target r is ids[ends[r − 1]:ends[r]], the first from 0.
 

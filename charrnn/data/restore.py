@@ -22,7 +22,8 @@ from functools import lru_cache
 from itertools import groupby, product, zip_longest
 from typing import NamedTuple
 
-from charrnn.data.tags import Example, iter_lines, spans
+from charrnn.data.records import Example
+from charrnn.data.tags import iter_lines, spans
 
 KEEP = "="
 MAX_TAGS = 1000
@@ -49,6 +50,13 @@ class _Undo(NamedTuple):
     after: str
 
 
+class Damaged(NamedTuple):
+    """What is left of a text, and one tag for each of its characters."""
+
+    source: str
+    target: tuple[str, ...]
+
+
 class ChosenTags(NamedTuple):
     """The tags that a network learns, and how many characters have another, which it cannot write.
 
@@ -72,10 +80,10 @@ def read_damaged(name: str, pieces: Iterable[str], kinds: Collection[str]) -> It
         line = line.strip()
         for part in spans(line):
             if text := line[part].strip():
-                yield damage(text, kinds)
+                yield Example(*damage(text, kinds))
 
 
-def damage(text: str, kinds: Collection[str]) -> Example:
+def damage(text: str, kinds: Collection[str]) -> Damaged:
     """Return a text without its case, punctuation, diacritics or spaces, and the tags to undo it.
 
     `repair` gives back the NFC form of `text`, exactly. A text of punctuation alone stays whole.
@@ -100,10 +108,10 @@ def damage(text: str, kinds: Collection[str]) -> Example:
             chars.append(run[cut])
             tags += [tag + run[:cut], KEEP + run[cut + 1 :]]
     if not chars:
-        return Example(text, (KEEP,) * len(text))
+        return Damaged(text, (KEEP,) * len(text))
     if runs[0]:
         tags[0] = f"{runs[0]}^{tags[0]}"
-    return Example("".join(chars), tuple(tags))
+    return Damaged("".join(chars), tuple(tags))
 
 
 def repair(source: str, tags: Sequence[str]) -> str:

@@ -9,9 +9,8 @@ point.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
-from charrnn.data.records import split_at
+from charrnn.data.records import Example, split_at
 from charrnn.errors import CorpusError, counted
 from charrnn.text.vocab import END
 
@@ -21,13 +20,6 @@ _CLOSERS = "\"'”’»)]}」』）】》"  # may stand between a sentence's end
 _MAX_SPACES = 8  # between sentences, with closers
 _BEGINS = ("B", "S")  # the first letters of tags
 _ENDS = ("E", "S")
-
-
-class Example(NamedTuple):
-    """A text, and one tag for each of its characters."""
-
-    source: str
-    target: tuple[str, ...]
 
 
 def read_tagged(name: str, pieces: Iterable[str], layout: str) -> Iterator[Example]:
@@ -46,7 +38,7 @@ def read_tagged(name: str, pieces: Iterable[str], layout: str) -> Iterator[Examp
     """
     lines = iter_lines(name, pieces)
     records = _iter_columns(lines) if layout == "columns" else _iter_words(lines, layout)
-    for source, target in records:
+    for source, target, _ in records:
         for part in spans(source, target):
             yield Example(source[part], target[part])
 

@@ -186,10 +186,10 @@ def open_text(request: TrainRequest) -> Corpus:
     """Return the text of a run; where a resumed one does not find it, say how to name it."""
     config = read_again(request.last, request.text)
     if not request.corpus_paths:
-        return corpus_from_text(request.given_texts, config, known=request.known_vocab)
+        return corpus_from_text(request.given_texts, config, **request.known_tokens)
     try:
         paths = locate_texts(request.corpus_paths)
-        return open_corpus(paths, config, known=request.known_vocab)
+        return open_corpus(paths, config, **request.known_tokens)
     except CorpusError as error:
         missing = error.__cause__
         if request.resumed is None or not isinstance(missing, FileNotFoundError):

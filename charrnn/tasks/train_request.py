@@ -103,6 +103,17 @@ class TrainRequest:
             return self.initial.vocab
         return None if self.last is None else required_vocab(self.last)
 
+    @property
+    def known_tokens(self) -> dict[str, Any]:
+        """What `open_corpus` is told of tokens, targets and tags that are known already."""
+        of_task = self.initial or self.last
+        if of_task is None or of_task.config.task in ("text", "classification"):
+            return {"known": self.known_vocab}
+        labels = of_task.labels
+        # A resumed run has just these: the same text gives the same again, in the same order.
+        known = of_task.vocab if self.initial is not None else self.known_vocab
+        return {"known": known, "known_target": of_task.target_vocab, "known_labels": labels}
+
     def initial_model(self, vocab: Vocab) -> InitialModel | None:
         """Return what a new run of vocabulary `vocab` starts from, if that is a model."""
         if self.initial is None or self.run.init_from is None:

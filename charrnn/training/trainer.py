@@ -30,6 +30,8 @@ from charrnn.model.network import (
     numpy_state_dict,
     public_name,
 )
+from charrnn.model.seq2seq import Seq2Seq
+from charrnn.model.tagger import Tagger
 from charrnn.state import iter_arrays, map_state, select_rows
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
 from charrnn.training.distributed import SINGLE_PROCESS, World
@@ -428,7 +430,12 @@ def make_model(plan: Plan, seed: int) -> Network:
         return NETWORKS[plan.model.task](plan.model)
 
 
-NETWORKS: dict[str, type[Network]] = {"text": CharRNN, "classification": Classifier}
+NETWORKS: dict[str, type[Network]] = {
+    "text": CharRNN,
+    "classification": Classifier,
+    "tagging": Tagger,
+    "seq2seq": Seq2Seq,
+}
 
 
 def shard_of(plan: Plan, world: World) -> Plan:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.data import tags
+from charrnn.data.records import Example
 from charrnn.data.tags import (
     MAX_RECORD_CHARS,
-    Example,
     find_words,
     is_segmentation,
     read_tagged,
