@@ -7,13 +7,15 @@ for. `make_predictor` opens the one that a file needs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.tasks.predict_labels import LabelPredictor
+from charrnn.tasks.predict_tags import TagPredictor
+from charrnn.tasks.predict_targets import TargetPredictor
 from charrnn.tasks.predict_task import ClassPredictor
-from charrnn.tasks.predictions import Prediction, PredictRequest, iter_blocks
+from charrnn.tasks.predictions import Prediction, PredictRequest, check_request, iter_blocks
 
 
 class Predictor(Protocol):
@@ -32,9 +34,16 @@ def make_predictor(file: ModelFile, request: PredictRequest | None = None) -> Pr
         ConfigError: the model can say nothing of a text, or the request does not go with it.
     """
     request = request or PredictRequest()
-    if file.config.task == "classification":
-        return ClassPredictor(file, request)
-    return LabelPredictor(file, request)
+    check_request(request, file.config.task)
+    return _PREDICTORS[file.config.task](file, request)
+
+
+_PREDICTORS: dict[str, Callable[[ModelFile, PredictRequest], Predictor]] = {
+    "text": LabelPredictor,
+    "classification": ClassPredictor,
+    "tagging": TagPredictor,
+    "seq2seq": TargetPredictor,
+}
 
 
 def iter_predictions(

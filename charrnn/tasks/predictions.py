@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config.fields import setting, validate
-from charrnn.errors import located
+from charrnn.errors import ConfigError, located
 from charrnn.generation.generator import check_text, text_format_of
 from charrnn.text.substitutions import fit_text
+from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import END, Ids
 
 _BLOCK_TEXTS = 256
@@ -30,12 +31,27 @@ class PredictRequest:
     column: str | None = setting(
         None, "which labels to name, where a model has several columns", unset="the only one"
     )
-    top: int = setting(1, "labels to name for each text, the likeliest first", ge=1)
+    top: int = setting(
+        1, "labels to name for each text, or targets to write, the likeliest first", ge=1
+    )
     threshold: float = setting(0.0, "leave a label out that is less likely than this", ge=0, le=1)
     prior: str = setting(
         "train",
         "how likely labels are before the text is read: as frequent as in training, or all alike",
         choices=("train", "uniform"),
+    )
+    beam: int | None = setting(
+        None,
+        "seq2seq: width of the beam search; 1 is greedy, and fastest",
+        unset="5, or as many as --top",
+        ge=1,
+        le=1000,
+    )
+    confidence: float = setting(
+        0.0,
+        "tagging: what is restored with less probability than this stays as it was",
+        ge=0,
+        le=1,
     )
     is_whole: bool = setting(True, "a text is a whole record, whose end counts too")
 
@@ -45,17 +61,49 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What label a text has.
+    """What label a text has, or what it becomes.
 
     label: the likeliest; None where it is less likely than the threshold. probability: of the
     likeliest label. top: as many labels as were asked for, each with its probability, the likeliest
-    first.
+    first. Of task seq2seq, the targets. Of task tagging, label is the text with its tags, or
+    restored; tags: one for each of the `tagged` characters, each with its probability.
     """
 
     text: str
     label: str | None
     probability: float
-    top: tuple[tuple[str, float], ...]
+    top: tuple[tuple[str, float], ...] = ()
+    tagged: str = ""
+    tags: tuple[str, ...] = ()
+    tag_probabilities: tuple[float, ...] = ()
+
+
+_OF_TASKS = {
+    "column": ("text", "classification"),
+    "threshold": ("text", "classification"),
+    "prior": ("text", "classification"),
+    "top": ("text", "classification", "seq2seq"),
+    "beam": ("seq2seq",),
+    "confidence": ("tagging",),
+    "is_whole": ("text",),
+}
+"""The tasks of settings that only some have."""
+
+
+def check_request(request: PredictRequest, task: str) -> None:
+    """Refuse settings that do nothing for a model of this task.
+
+    Raises:
+        ConfigError: one is given.
+    """
+    for item in fields(request):
+        tasks = _OF_TASKS[item.name]
+        if getattr(request, item.name) != item.default and task not in tasks:
+            name = "unfinished" if item.name == "is_whole" else item.name
+            raise ConfigError(
+                f"--{name} is for models of {' or '.join(tasks)}, and this one is for {task}; "
+                "leave it out"
+            )
 
 
 class TextIds:
@@ -83,9 +131,18 @@ class TextIds:
                 self.changes["U+10FFFF → nothing"] += text.count(END)
                 text = text.replace(END, "")
             text = self._format.normalized(text.strip(_NEWLINES))
+            if isinstance(self._vocab, TokenVocab):
+                return self._encode_tokens(text, self._vocab)
             fitted = fit_text(text, self._vocab, "map", self._format.normalized)
-            self.changes += fitted.changes
+            self.changes.update(fitted.changes)
             return self._vocab.encode(fitted.text)
+
+    def _encode_tokens(self, text: str, vocab: TokenVocab) -> Ids:
+        """Return the ids of tokens between spaces, without those that the model never saw."""
+        known = frozenset(vocab.tokens)
+        tokens = text.split()
+        self.changes.update(f"{each} → nothing" for each in tokens if each not in known)
+        return vocab.encode(" ".join(each for each in tokens if each in known))
 
 
 def iter_blocks(texts: Iterable[str]) -> Iterator[list[str]]:
