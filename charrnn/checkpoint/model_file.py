@@ -301,6 +301,7 @@ _SUMMARY = {
     "baselines_bpc": {},
     "classification": {},  # by column
     "scores": {},  # by name
+    "target_limit": (_REAL, _REAL),
 }
 _CLASSIFICATION = {
     **dict.fromkeys(("temperature", "error", "accuracy", "nats"), _REAL),

@@ -15,6 +15,8 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 from charrnn._version import __version__
 from charrnn.analysis.baselines import score_baselines
 from charrnn.checkpoint.model_file import ModelFile, read_model
@@ -25,6 +27,7 @@ from charrnn.data.corpus import Corpus
 from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.predict_labels import calibrate_labels
+from charrnn.tasks.predict_targets import measure_limit
 from charrnn.tasks.task_scores import QUICK_TOKENS, calibrate_classes, score_task
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
@@ -107,6 +110,16 @@ class Recorder:
             scores = found.get("scores", {})
             sizes = (self._corpus.val_chars, named, scores, self._bytes_per_char)
             yield RunFinished(self.run, report, baselines, *sizes)
+
+    @cached_property
+    def _target_limit(self) -> dict[str, Any]:
+        """How long a target may be for its source: an entry of the summary; {} without targets."""
+        corpus = self._corpus
+        if corpus.target_vocab is None or not corpus.train_records or not corpus.train_targets:
+            return {}
+        sources = np.diff(corpus.train_records.ends, prepend=1) - 1
+        targets = np.diff(corpus.train_targets.ends, prepend=0) - 1
+        return {"target_limit": measure_limit(sources, targets)}
 
     @cached_property
     def _bytes_per_char(self) -> float:
@@ -330,6 +343,7 @@ class Recorder:
                 **({"is_utf8": corpus.is_utf8} if corpus.vocab.is_binary else {}),
             },
             "settings": self._request.settings,
+            **self._target_limit,
             "resolved": self._resolved(),
             **self._request.origin(corpus.vocab),
             "device": self._started.device,

@@ -7,17 +7,27 @@ N = records, K = classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from charrnn.analysis.tag_scores import place_score, restored_words, tag_accuracy, word_score
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.data.corpus import Corpus
 from charrnn.data.draw import Ints, segment_sizes
+from charrnn.data.examples import rows_of
+from charrnn.data.restore import repair
+from charrnn.data.tags import is_segmentation, write_tagged
 from charrnn.generation.bayes import calibrate, macro_f1
 from charrnn.generation.classifier import Classifier
-from charrnn.tasks.predict_task import longest_of
+from charrnn.generation.tagger import Tagger
+from charrnn.tasks.predict_targets import TargetPredictor
+from charrnn.tasks.predict_task import LONGEST, longest_of
+from charrnn.tasks.predictions import PredictRequest
+from charrnn.text.vocab import Ids
 
 QUICK_TOKENS = 30_000  # that are read at each evaluation
 _FEWEST_RECORDS = 20  # fewer say nothing about how sure a classifier may be
@@ -41,7 +51,7 @@ def score_task(file: ModelFile, corpus: Corpus, most_tokens: int | None = None) 
     """
     if corpus.val_records is None or not len(corpus.val_records):
         return TaskScores({})
-    return _score_classes(file, corpus, most_tokens)
+    return _SCORES[file.config.task](file, corpus, most_tokens)
 
 
 def calibrate_classes(file: ModelFile, corpus: Corpus) -> dict[str, dict[str, Any]]:
@@ -68,6 +78,101 @@ def _score_classes(file: ModelFile, corpus: Corpus, most_tokens: int | None) -> 
         for record, own, right in zip(chosen[:_SHOWN], found, truth, strict=False)
     )
     return TaskScores(figures, examples)
+
+
+def _score_targets(file: ModelFile, corpus: Corpus, most_tokens: int | None) -> TaskScores:
+    """Score the targets of sources; of one with several targets, any of them is right."""
+    known: dict[bytes, list[Ids]] = {}
+    texts: dict[bytes, Ids] = {}
+    for source, target in rows_of(corpus, "val"):
+        key = source.tobytes()
+        texts.setdefault(key, np.asarray(source))
+        known.setdefault(key, []).append(np.asarray(target))
+    sources = [each for each in texts.values() if len(each) <= LONGEST]
+    sources = _spread(sources, most_tokens)
+    # At an evaluation a greedy search is enough to see how it goes.
+    request = PredictRequest(beam=1 if most_tokens else None)
+    predictor = TargetPredictor(file, request)
+    found = predictor.convert(sources)
+    expected = [known[each.tobytes()] for each in sources]
+    edits = [
+        min(edit_distance(best[0].ids, target.tolist()) for target in targets)
+        for best, targets in zip(found, expected, strict=True)
+    ]
+    tokens = sum(len(targets[0]) for targets in expected)
+    figures = {
+        "exact_match": float(np.mean([edit == 0 for edit in edits])),
+        "edit_distance": sum(edits) / max(tokens, 1),
+    }
+    assert corpus.target_vocab is not None
+    examples = tuple(
+        (
+            _shorten(corpus.vocab.decode(source)),
+            _shorten(predictor.text_of(best[0])),
+            _shorten(corpus.target_vocab.decode(targets[0])),
+        )
+        for source, best, targets in zip(
+            sources[:_SHOWN], found[:_SHOWN], expected[:_SHOWN], strict=True
+        )
+    )
+    return TaskScores(figures, examples)
+
+
+def _score_tags(file: ModelFile, corpus: Corpus, most_tokens: int | None) -> TaskScores:
+    """Score the tags of characters: words of a segmentation, or what was restored."""
+    names = file.labels.columns[0].values
+    rows = _spread([*rows_of(corpus, "val")], most_tokens, of=lambda row: row[0])
+    made = Tagger(file.config, file.weights).tags([np.asarray(source) for source, _ in rows])
+    starts = [corpus.vocab.starts_character[np.asarray(source)] for source, _ in rows]
+    found = [[names[i] for i in tags[own].tolist()] for tags, own in zip(made, starts, strict=True)]
+    right = [
+        [names[i] for i in np.asarray(tags)[own].tolist()]
+        for (_, tags), own in zip(rows, starts, strict=True)
+    ]
+    sources = [corpus.vocab.decode(np.asarray(source)) for source, _ in rows]
+    figures = {"accuracy": tag_accuracy(right, found)}
+    layout = file.summary.get("settings", {}).get("tags")
+    if layout is None:
+        words, total = restored_words(sources, right, found)
+        figures |= {"f1": place_score(right, found).f1, "words": words / max(total, 1)}
+    elif is_segmentation(names):
+        figures["f1"] = word_score(right, found).f1
+    written = repair if layout is None else partial(write_tagged, layout=layout)
+    examples = tuple(
+        (_shorten(source), _shorten(written(source, own)), _shorten(written(source, true)))
+        for source, own, true in zip(sources[:_SHOWN], found[:_SHOWN], right[:_SHOWN], strict=True)
+    )
+    return TaskScores({key: each for key, each in figures.items() if each == each}, examples)
+
+
+_SCORES = {
+    "classification": _score_classes,
+    "tagging": _score_tags,
+    "seq2seq": _score_targets,
+}
+
+
+def _spread(
+    rows: list[Any], most_tokens: int | None, of: Callable[[Any], Ids] = lambda row: row
+) -> list[Any]:
+    """Return as many rows as have so many tokens, evenly spread; None: all."""
+    tokens = sum(len(of(row)) for row in rows)
+    return rows if most_tokens is None else rows[:: max(1, -(-tokens // most_tokens))]
+
+
+def edit_distance(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many insertions, deletions and changes lead from one sequence to the other.
+
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
+    before = list(range(len(second) + 1))
+    for row, a in enumerate(first, start=1):
+        after = [row]
+        for column, b in enumerate(second, start=1):
+            after.append(min(before[column] + 1, after[-1] + 1, before[column - 1] + (a != b)))
+        before = after
+    return before[-1]
 
 
 def _read_classes(
@@ -105,5 +210,8 @@ def _text_of(corpus: Corpus, record: int) -> str:
     ends = corpus.val_records.ends
     start = int(_starts(ends, np.array([record]))[0])
     stop = min(int(ends[record]) - 1, start + 4 * _SHOWN_CHARS)
-    text = corpus.vocab.decode(np.asarray(corpus.val[start:stop]))
+    return _shorten(corpus.vocab.decode(np.asarray(corpus.val[start:stop])))
+
+
+def _shorten(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
