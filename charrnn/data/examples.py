@@ -227,7 +227,7 @@ class _Counts:
     """
 
     def __init__(self, config: TextConfig, others: _Counts | None = None) -> None:
-        """others: of examples that share the alphabets."""
+        """others: of examples whose alphabets, and notes on bytes, are those of these too."""
         self.config = config
         self.source_unit = config.source_unit if config.task == "seq2seq" else "char"
         self.sources: _Side = others.sources if others else _Side(self.source_unit)
@@ -238,7 +238,7 @@ class _Counts:
         self._hashes = bytearray()
         self._target_hashes = bytearray()
         self._found = Found()
-        self._bad: dict[str, BadBytes] = {}
+        self._bad: dict[str, BadBytes] = others._bad if others else {}
 
     def add(self, files: Sequence[ExampleFile], title: str) -> None:
         """Count the examples of files.

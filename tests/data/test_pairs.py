@@ -186,6 +186,13 @@ def test_bytes_that_are_replaced_are_noted_once(tmp_path: Path) -> None:
     assert f"{path}: bytes that are not in the encoding replaced: 1 place, line 1" in corpus.notes
 
 
+def test_bytes_of_a_held_out_file_are_noted_too(tmp_path: Path) -> None:
+    val_file = write(tmp_path, "v.tsv", b"c\td\n\xff\td\n")
+    corpus = open_pairs(write(tmp_path, "t.tsv", "a\tb\n"), errors="replace", val_file=val_file)
+
+    assert any(note.startswith(f"{val_file}: bytes that are not in") for note in corpus.notes)
+
+
 def test_standard_input_is_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(TABLE.encode())))
     corpus = open_pairs("-", format="tsv")
