@@ -438,10 +438,10 @@ def _iter_blocks(examples: Iterable[Example]) -> Iterator[tuple[list[str], list[
     sources: list[str] = []
     targets: list[Any] = []
     chars = 0
-    for source, target, _ in examples:
-        sources.append(source)
-        targets.append(target)
-        chars += len(source) + len(target)
+    for each in examples:
+        sources.append(each.source)
+        targets.append(each.target)
+        chars += len(each.source) + len(each.target)
         if chars >= BLOCK_CHARS:
             yield sources, targets
             sources = []
