@@ -258,6 +258,11 @@ class TextConfig:
         for name in ("source_column", "target_column"):
             if name in changed and not self.pairs:
                 raise ConfigError(f"{_flag(name)} is for the rows of a table; give --pairs too")
+        if self.min_count > 1 and self.source_unit == self.target_unit == "space":
+            raise ConfigError(
+                f"min_count {self.min_count} is for characters, and both sides have tokens between "
+                "spaces, which cannot be spelled; leave it out"
+            )
         if self.source_column.strip() == self.target_column.strip():
             raise ConfigError(
                 f"--source-column and --target-column are both {self.source_column!r}; give two "

@@ -101,26 +101,18 @@ def corpus_of_examples(
     if val:
         val_counts.add(val, str(config.val_file))
     coder = counts.make_coder(known, [*val_counts.tags], title)
-    try:
-        sources, targets = coder.encode(files)
-        of_val = coder.encode(val)
-    except (VocabError, KeyError) as error:  # there are other tokens than were counted
-        raise _changed_error(title) from error
-    if len(sources.ends) != counts.size or len(of_val[0].ends) != val_counts.size:
-        raise _changed_error(title)
+    sources, targets = _encode_again(coder, files, counts, title)
+    of_val = _encode_again(coder, val, val_counts, title)
     notes = [f"{title}: {counts.describe()}; {coder.describe(sources, targets)}", *counts.notes()]
     if val:
         notes.append(f"{config.val_file}: {val_counts.describe_against(counts)}")
     split = _choose(sources, counts, files, coder.vocab)
     notes += [f"held out: {split.held_out}"] * (split.method != "none")
-    words: dict[str, Any] = {"held_out": split.held_out, "split_method": split.method}
     parts = _cut(sources, targets, split, coder.labels)
+    words: dict[str, Any] = {"held_out": split.held_out, "split_method": split.method}
     if val:
         parts["val"] = _as_part(*of_val, coder.labels)
-        words = {"held_out": f"the file {config.val_file}", "split_method": "file"}
-        if config.test_fraction:
-            words["held_out"] += f", and {split.held_out}"
-            words["split_method"] = split.method
+        words |= _held_out_file(config, split)
     for part, own in parts.items():
         words |= {part: own.ids, f"{part}_records": own.records, f"{part}_targets": own.targets}
         words[f"{part}_chars"] = coder.vocab.count_characters(own.ids[_FIRST:])
@@ -149,6 +141,32 @@ def rows_of(corpus: Corpus, part: str) -> Iterator[tuple[Ids, Ids]]:
             yield ids[start : end - 1], targets.ids[target_start : target_end - of_end]
             start = end
             target_start = target_end
+
+
+def _encode_again(
+    coder: _Coder, files: Sequence[ExampleFile], counts: _Counts, title: str
+) -> tuple[_Rows, _Rows]:
+    """Return the ids of the examples of files that were counted.
+
+    Raises:
+        CorpusError: they hold something else by now.
+    """
+    changed = CorpusError(f"{title} changed while it was read; run the command again")
+    try:
+        sources, targets = coder.encode(files)
+    except (VocabError, KeyError) as error:  # there are other tokens than were counted
+        raise changed from error
+    if len(sources.ends) != counts.size:
+        raise changed
+    return sources, targets
+
+
+def _held_out_file(config: TextConfig, split: Split) -> dict[str, str]:
+    """Return what is held out where a file is, and how it was chosen."""
+    held_out = f"the file {config.val_file}"
+    if not config.test_fraction:
+        return {"held_out": held_out, "split_method": "file"}
+    return {"held_out": f"{held_out}, and {split.held_out}", "split_method": split.method}
 
 
 class _Side:
@@ -215,7 +233,7 @@ class _Counts:
     """
 
     def __init__(self, config: TextConfig, others: _Counts | None = None) -> None:
-        """others: of examples that share the alphabets."""
+        """others: of examples whose alphabets, and notes on bytes, are those of these too."""
         self.config = config
         self.source_unit = config.source_unit if config.task == "seq2seq" else "char"
         self.sources: _Side = others.sources if others else _Side(self.source_unit)
@@ -226,7 +244,7 @@ class _Counts:
         self._hashes = bytearray()
         self._target_hashes = bytearray()
         self._found = Found()
-        self._bad: dict[str, BadBytes] = {}
+        self._bad: dict[str, BadBytes] = others._bad if others else {}
 
     def add(self, files: Sequence[ExampleFile], title: str) -> None:
         """Count the examples of files.
@@ -430,10 +448,10 @@ def _iter_blocks(examples: Iterable[Example]) -> Iterator[tuple[list[str], list[
     sources: list[str] = []
     targets: list[Any] = []
     chars = 0
-    for source, target, _ in examples:
-        sources.append(source)
-        targets.append(target)
-        chars += len(source) + len(target)
+    for each in examples:
+        sources.append(each.source)
+        targets.append(each.target)
+        chars += len(each.source) + len(each.target)
         if chars >= BLOCK_CHARS:
             yield sources, targets
             sources = []
@@ -543,7 +561,3 @@ def _as_part(sources: _Rows, targets: _Rows, labels: Labels) -> _Part:
     unlabelled = np.zeros((len(sources.ends), len(labels.columns)), np.int32)
     records = Records(sources.ends, unlabelled)
     return _Part(sources.ids, records, Targets(targets.ids, targets.ends))
-
-
-def _changed_error(title: str) -> CorpusError:
-    return CorpusError(f"{title} changed while it was read; run the command again")

@@ -21,12 +21,13 @@ class Corpus:
     held_out: what `val` and `test` are, in words, such as "the last 10% of the text". split_method:
     how that was chosen: "tail", "blocks" or "records", which as the setting `split` hold out the
     same again; "none", or "file" for a val_file alone. notes: what a person should know of how the
-    text was read. record_kind: "line", "file", "document", "row" or "speech"; "" for running text.
-    labels: of the records; train_records and the like: where they are, None for running text. In
-    the characters of a part the first END does not count. is_utf8: of files read as they are,
-    whether all of it is valid UTF-8. sources: the paths that were given, if there are several;
-    val_source_ends: where the text of each ends in `val`, in tokens; () where nothing of it is held
-    out, or the lines of all are shuffled. What has a weight stands in `train` so many times.
+    text was read. record_kind: as TextConfig has it; "" for running text. labels: of the records;
+    train_records and the like: where they are, None for running text. In the characters of a part
+    the first END does not count. is_utf8: of files read as they are, whether all of it is valid
+    UTF-8. sources: the paths that were given, if there are several; val_source_ends: where the text
+    of each ends in `val`, in tokens; () where nothing of it is held out, the lines of all are
+    shuffled, or there are targets. What has a weight stands in `train` so many times. vocab: a
+    TokenVocab where sources are tokens between spaces.
     train_targets and the like: what the records of a part become, in ids of target_vocab, or as the
     numbers of tags, which are the values of the only column of `labels`; None without targets.
     """

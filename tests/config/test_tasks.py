@@ -128,6 +128,13 @@ def test_the_unit_of_a_text_is_not_that_of_its_sides(unit: str) -> None:
     )
 
 
+def test_tokens_between_spaces_are_not_spelled() -> None:
+    units = {"source_unit": "space", "target_unit": "space"}
+
+    assert error_of(pairs=True, min_count=2, **units).startswith("min_count 2 is for characters")
+    assert TextConfig(pairs=True, min_count=2, target_unit="space").min_count == 2
+
+
 def test_tags_are_given_or_made() -> None:
     assert error_of(tags="spaces", restore="case") == (
         "--tags and --restore both say what the tags are; give one"

@@ -22,6 +22,7 @@ from charrnn.data.examples import rows_of
 from charrnn.data.pairs import read_pairs
 from charrnn.data.records import Found
 from charrnn.errors import CharRNNError, ConfigError, CorpusError
+from tests.text.reading import chunks_of
 
 PAIRS = [("uno", "one"), ("dos", "two"), ("tres", "three"), ("dos", "")]
 TABLE = "".join(f"{source}\t{target}\n" for source, target in PAIRS)
@@ -186,6 +187,13 @@ def test_bytes_that_are_replaced_are_noted_once(tmp_path: Path) -> None:
     assert f"{path}: bytes that are not in the encoding replaced: 1 place, line 1" in corpus.notes
 
 
+def test_bytes_of_a_held_out_file_are_noted_too(tmp_path: Path) -> None:
+    val_file = write(tmp_path, "v.tsv", b"c\td\n\xff\td\n")
+    corpus = open_pairs(write(tmp_path, "t.tsv", "a\tb\n"), errors="replace", val_file=val_file)
+
+    assert any(note.startswith(f"{val_file}: bytes that are not in") for note in corpus.notes)
+
+
 def test_standard_input_is_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(TABLE.encode())))
     corpus = open_pairs("-", format="tsv")
@@ -325,6 +333,14 @@ def test_each_line_becomes_the_one_with_its_number(tmp_path: Path) -> None:
     corpus = open_parallel(tmp_path, "uno\ndos\n\ttres\n", "one\n\nthree\tx")
 
     assert pairs_of(corpus) == [("uno", "one"), ("dos", ""), ("\ttres", "three\tx")]
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 2, 5])
+def test_lines_are_whole_however_their_files_are_cut(tmp_path: Path, chunk_bytes: int) -> None:
+    with chunks_of(chunk_bytes):
+        corpus = open_parallel(tmp_path, "é\r\nb b\r\n", "x\n\n")
+
+    assert pairs_of(corpus) == [("é", "x"), ("b b", "")]
 
 
 @pytest.mark.parametrize(
