@@ -169,10 +169,10 @@ class Seq2Seq(Encoder):
     def _look_at(self, encoded: Encoded) -> _Sources:
         """Return what each step reads of these sources, with the products that stay the same."""
         attention = self.config.attention
-        features = np.ascontiguousarray(encoded.features.swapaxes(0, 1))
         if attention == "none":
-            nothing = features[:, :0]
+            nothing = encoded.features[:0].swapaxes(0, 1)
             return _Sources(nothing, nothing, nothing[:, None, :, 0])
+        features = np.ascontiguousarray(encoded.features.swapaxes(0, 1))
         if attention == "additive":
             keys: Vector = features @ self.weights["attention.key.weight"].T
         else:  # (W q)·k = q·(Wᵀ k)
