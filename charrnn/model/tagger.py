@@ -20,9 +20,9 @@ from charrnn.model.encoder import Encoder, is_inside
 from charrnn.model.network import State, drop
 
 PADDING = -1  # the tag of what comes after a record's end
-# Its logarithm and its slope are finite in float32. A way that is e^69 times less likely than the
-# best counts as if it were this likely: the loss is never below the true one.
-_LEAST_SUM = 1e-30
+# A pair of tags that is e^69 times less likely than the best one counts as if it were this likely:
+# sums stay above 0 in float32, and the loss is never below the true one.
+_LEAST_FACTOR = 1e-30
 
 
 class Tagger(Encoder):
@@ -105,15 +105,28 @@ class Transitions(nn.Module):
     def log_partition(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """Return ln Z (B,), the logarithm of the sum over all rows of tags, by forward recursion.
 
-        Σ exp(a_i + w_ij) is a product of matrices once the largest of each is taken out.
+        The sums are scaled to 1 at each step, as Rabiner 1989 does, so that none overflows. The
+        scales count as constants: they cancel, and so do their slopes.
         """
-        inside = is_inside(lengths, len(logits))
-        most = self.weight.detach().amax()
-        factors = (self.weight - most).exp()
-        forward = self.start + logits[0]
-        for logits_t, inside_t in zip(logits[1:], inside[1:], strict=True):
-            largest = forward.detach().amax(1, keepdim=True)
-            sums = (forward - largest).exp() @ factors
-            moved = sums.clamp_min(_LEAST_SUM).log() + largest + most + logits_t
-            forward = torch.where(inside_t[:, None], moved, forward)
-        return (forward + self.end).logsumexp(1)
+        start, start_most = _scale(self.start)
+        pairs, pairs_most = _scale(self.weight)
+        end, end_most = _scale(self.end)
+        logits_most = logits.detach().amax(2)
+        reached = start.expand(logits.shape[1:])
+        forward = []
+        scales = []
+        for factors in (logits - logits_most[:, :, None]).exp():
+            ways = reached * factors
+            scales.append(ways.detach().sum(1, keepdim=True))
+            forward.append(ways / scales[-1])
+            reached = forward[-1] @ pairs
+        last = torch.stack(forward)[lengths - 1, torch.arange(len(lengths), device=lengths.device)]
+        steps = torch.stack(scales)[:, :, 0].log() + logits_most + pairs_most
+        taken_out = (steps * is_inside(lengths, len(logits))).sum(0) - pairs_most
+        return (last * end).sum(1).log() + taken_out + start_most + end_most
+
+
+def _scale(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Return exp(scores − the largest one), and that one as a constant."""
+    most = scores.detach().amax()
+    return (scores - most).exp().clamp_min(_LEAST_FACTOR), most

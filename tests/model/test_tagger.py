@@ -53,20 +53,17 @@ def record_loss(model: Tagger, record: list[int], tags: list[int]) -> torch.Tens
 
 
 @torch.no_grad()
-def score_of(model: Tagger, record: list[int], path: tuple[int, ...]) -> float:
-    """Return the score of one row of tags, term by term as in the equation."""
-    logits = model(*pad([record]))[:, 0]
-    total = sum(float(logits[t, tag]) for t, tag in enumerate(path))
-    if model.transitions is not None:
-        total += float(model.transitions.start[path[0]] + model.transitions.end[path[-1]])
-        total += sum(float(model.transitions.weight[pair]) for pair in itertools.pairwise(path))
-    return total
-
-
 def all_scores(model: Tagger, record: list[int]) -> dict[tuple[int, ...], float]:
-    """Return the score of every row of tags that a record can have."""
-    paths = itertools.product(range(K), repeat=len(record))
-    return {path: score_of(model, record, path) for path in paths}
+    """Return the score of every row of tags that a record can have, term by term."""
+    logits = model(*pad([record]))[:, 0].tolist()
+    scores = {}
+    for path in itertools.product(range(K), repeat=len(record)):
+        total = sum(row[tag] for row, tag in zip(logits, path, strict=True))
+        if model.transitions is not None:
+            total += float(model.transitions.start[path[0]] + model.transitions.end[path[-1]])
+            total += sum(float(model.transitions.weight[pair]) for pair in itertools.pairwise(path))
+        scores[path] = total
+    return scores
 
 
 @pytest.mark.parametrize("shape", ALL_SHAPES, ids=str)
