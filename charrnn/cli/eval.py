@@ -21,7 +21,8 @@ from charrnn.config import DynamicConfig
 from charrnn.data.draw import PARTS
 from charrnn.errors import ConfigError, counted
 from charrnn.metrics import without_nan
-from charrnn.tasks.eval_task import TaskEvalResult, evaluate_task
+from charrnn.tasks.eval_task import evaluate_task
+from charrnn.tasks.task_result import TaskEvalResult
 from charrnn.text.substitutions import describe_changes
 
 if TYPE_CHECKING:
@@ -182,6 +183,12 @@ def show_task_result(result: TaskEvalResult) -> None:
         for length in result.lengths:
             least = f"{length.least:,}–{length.most:,}"
             table.add_row(least, f"{length.records:,}", f"{length.accuracy:.1%}")
+        console.print_table(table)
+    if result.wrong:
+        click.echo()
+        table = console.make_table("some that are wrong", "found", "right")
+        for row in result.wrong:
+            table.add_row(*map(console.format_cell, row))
         console.print_table(table)
     if result.confused:
         click.echo()

@@ -44,7 +44,7 @@ _LITERALS = ("stop", "must", "ban_word", "choices")  # texts that the model is t
 _PATTERNS = ("only", "ban", "regex", "template", "stop_regex")
 _LONGEST_UTF8 = 4  # bytes of a character
 _SMALLEST_BATCH = 8  # fewer texts are faster one by one
-_RECORDS = ("line", "file", "document", "row", "speech")
+_RECORDS = ("line", "file", "document", "row", "speech", "pair", "block")
 _BLANK_LINE = "\n\n"
 _NEWLINES = "\r\n"
 
@@ -182,6 +182,8 @@ def describe_record(summary: dict[str, Any], *, has_end: bool) -> dict[str, str]
         "document": f"a document, which ends with {form.document_end!r}",
         "row": "a row of a table",
         "speech": "what follows a label",
+        "pair": "a pair of a source and its target",
+        "block": "the lines up to an empty one",
     }
     return {"record": words[form.record_kind]} if has_end else {}
 

@@ -8,80 +8,45 @@ N = records, K = classes.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from charrnn.analysis.bootstrap import Interval, bootstrap
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config import TextConfig
 from charrnn.corpora.library import locate_texts
-from charrnn.data.corpus import open_corpus
+from charrnn.data.corpus import Corpus, open_corpus
 from charrnn.data.draw import Ints
-from charrnn.data.records import Found, iter_records
+from charrnn.data.examples import rows_of
+from charrnn.data.pairs import pair_files
+from charrnn.data.records import Example, Found, iter_records
+from charrnn.data.tag_files import tag_files
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.bayes import calibration_error, macro_f1
+from charrnn.tasks.eval_sequences import by_length, evaluate_tags, evaluate_targets
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel
 from charrnn.tasks.predict_task import ClassPredictor
 from charrnn.tasks.predictions import PredictRequest
-from charrnn.text.files import open_sources
+from charrnn.tasks.task_result import ClassFigures, TaskEvalResult
+from charrnn.text.files import Source, open_sources
 from charrnn.text.kinds import inspect_sources
 
 _BLOCK = 1024  # records that are read at once
 _MOST_CONFUSED = 10
-_LENGTHS = (0, 5, 10, 20, 50, 100, 200)  # characters: the least of each row of the table
-
-
-@dataclass(frozen=True)
-class ClassFigures:
-    """One class: how many records have it, and how well it is found."""
-
-    name: str
-    records: int
-    precision: float
-    recall: float
-    f1: float
-
-
-@dataclass(frozen=True)
-class LengthFigures:
-    """Records of a length in characters, from least to most: how many there are, how many right."""
-
-    least: int
-    most: int
-    records: int
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class TaskEvalResult:
-    """How well a model decides on records of `texts`.
-
-    figures: by name, such as "accuracy", each with its 95 % interval. classes: of those that occur,
-    the most frequent first. confused: (right, found, records), the most frequent first. unlabelled:
-    records left out because they have no label that the model knows. changes: characters that the
-    model never saw, and what they became.
-    """
-
-    model: str
-    texts: list[str]
-    split: str
-    records: int
-    figures: dict[str, Interval]
-    classes: tuple[ClassFigures, ...] = ()
-    lengths: tuple[LengthFigures, ...] = ()
-    confused: tuple[tuple[str, str, int], ...] = ()
-    unlabelled: int = 0
-    changes: dict[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Records to score: their texts, and what is right of each; "" where that is not known."""
+    """Records to score: their texts, and what is right of each.
+
+    right: labels, "" where one is not known; targets; or the tags of all characters.
+    """
 
     texts: list[str]
-    right: list[str]
+    right: list[Any]
     split: str
     paths: list[str]
     notes: tuple[str, ...] = ()
@@ -101,7 +66,12 @@ def evaluate_task(name: str, file: ModelFile, request: EvalTextRequest) -> TaskE
         )
     model = NamedModel(name, file)
     rows = _read_file(model, request) if request.files else _read_own(model, request)
-    return _evaluate_classes(model, rows)
+    if file.config.task == "classification":
+        result = _evaluate_classes(model, rows)
+    else:
+        evaluate = evaluate_tags if file.config.task == "tagging" else evaluate_targets
+        result = evaluate(model, [*zip(rows.texts, rows.right, strict=True)])
+    return replace(result, texts=tuple(rows.paths), split=rows.split, notes=rows.notes)
 
 
 def _read_file(model: NamedModel, request: EvalTextRequest) -> Rows:
@@ -115,18 +85,40 @@ def _read_file(model: NamedModel, request: EvalTextRequest) -> Rows:
         errors=request.errors or config.errors,
     )
     texts: list[str] = []
-    right: list[str] = []
+    right: list[Any] = []
     found = Found()
     notes: list[str] = []
     with open_sources(locate_texts(request.files)) as sources:
         inspected = inspect_sources(sources, config, notes.append)
-        for block in iter_records(inspected, config, found):
-            texts += block.texts
-            right += [each[0] for each in block.labels]
+        if config.task == "text":
+            for block in iter_records(inspected, config, found):
+                texts += block.texts
+                right += [each[0] for each in block.labels]
+        else:
+            for example in _iter_examples(inspected, config, found):
+                texts.append(example.source)
+                right.append(example.target)
     if not right:
-        raise CorpusError(f"{' '.join(request.files)} has no records with labels to compare with")
+        raise CorpusError(f"{' '.join(request.files)} has no records to compare with")
     notes += [f"{found.skipped:,} rows skipped: {', '.join(found.places)}"] * bool(found.skipped)
     return Rows(texts, right, "all", list(request.files), tuple(notes))
+
+
+def _iter_examples(
+    sources: Sequence[Source], config: TextConfig, found: Found
+) -> Iterator[Example]:
+    """Yield the pairs, or the tagged characters, of files; parallel files are two."""
+    if config.target_file is not None:
+        if len(sources) != 2:
+            raise ConfigError(
+                "the model was trained on two parallel files; give --file twice, first the sources"
+            )
+        files = pair_files(sources[:1], sources[1:], config)
+    else:
+        files = tag_files(sources, config) if config.task == "tagging" else []
+        files = files or pair_files(sources, (), config)
+    for file in files:
+        yield from file.read(found, {})
 
 
 def _read_own(model: NamedModel, request: EvalTextRequest) -> Rows:
@@ -134,7 +126,12 @@ def _read_own(model: NamedModel, request: EvalTextRequest) -> Rows:
     paths = model.corpus.get("paths", [])
     if not paths:
         raise ConfigError("the model does not say where its text is; give one by --file")
-    corpus = open_corpus(locate_texts(paths), model.text)
+    corpus = open_corpus(
+        locate_texts(paths),
+        model.text,
+        known_target=model.file.target_vocab,
+        known_labels=model.file.labels,
+    )
     if corpus.sha256 != model.corpus.get("sha256"):
         raise CorpusError(
             f"{' '.join(paths)} is not the text that the model was trained on; give one by --file"
@@ -145,16 +142,32 @@ def _read_own(model: NamedModel, request: EvalTextRequest) -> Rows:
     records = getattr(corpus, f"{part}_records")
     if records is None or not len(records):
         raise CorpusError(f"there is no {part} part to score; give a text by --file")
+    if model.file.config.task != "classification":
+        rows = [*iter_texts(corpus, part)]
+        texts = [text for text, _ in rows]
+        return Rows(texts, [right for _, right in rows], part, paths, corpus.notes)
     ids = getattr(corpus, part)
     names = ("", *corpus.labels.columns[0].values)  # 0 is unknown
-    right = [names[row] for row in np.asarray(records.labels[:, 0]).tolist()]
+    labels = [names[row] for row in np.asarray(records.labels[:, 0]).tolist()]
     starts = [1, *np.asarray(records.ends[:-1]).tolist()]
     stops = (np.asarray(records.ends) - 1).tolist()
     texts = [
         corpus.vocab.decode(np.asarray(ids[start:stop]))
         for start, stop in zip(starts, stops, strict=True)
     ]
-    return Rows(texts, right, part, paths, corpus.notes)
+    return Rows(texts, labels, part, paths, corpus.notes)
+
+
+def iter_texts(corpus: Corpus, part: str) -> Iterator[tuple[str, Any]]:
+    """Yield each source of a part with its target, or with the tags of its characters."""
+    for source, target in rows_of(corpus, part):
+        text = corpus.vocab.decode(np.asarray(source))
+        if corpus.target_vocab is not None:
+            yield text, corpus.target_vocab.decode(np.asarray(target))
+            continue
+        names = corpus.labels.columns[0].values
+        numbers = np.asarray(target)[corpus.vocab.starts_character[np.asarray(source)]]
+        yield text, tuple(names[number] for number in numbers.tolist())
 
 
 def _evaluate_classes(model: NamedModel, rows: Rows) -> TaskEvalResult:
@@ -171,19 +184,15 @@ def _evaluate_classes(model: NamedModel, rows: Rows) -> TaskEvalResult:
     probs = np.concatenate(parts)
     right = np.array([classes[i] for i in chosen], np.int64)
     found = probs.argmax(1)
-    sizes = np.array([len(rows.texts[i]) for i in chosen])
     return TaskEvalResult(
         model=model.name,
-        texts=rows.paths,
-        split=rows.split,
         records=len(chosen),
         figures=class_figures(probs, right),
         classes=_by_class(found, right, column.values),
-        lengths=_by_length(found == right, sizes),
+        lengths=by_length(found == right, np.array([len(rows.texts[i]) for i in chosen])),
         confused=_confused(found, right, column.values),
         unlabelled=len(classes) - len(chosen),
         changes=dict(predictor.changes),
-        notes=rows.notes,
     )
 
 
@@ -223,18 +232,6 @@ def _by_class(found: Ints, right: Ints, names: tuple[str, ...]) -> tuple[ClassFi
         for i in np.argsort(-there, kind="stable").tolist()
         if said[i] + there[i]
     ]
-    return tuple(rows)
-
-
-def _by_length(is_right: np.ndarray, sizes: Ints) -> tuple[LengthFigures, ...]:
-    """Return the figures of records by their length."""
-    edges = [*_LENGTHS, int(sizes.max()) + 1]
-    rows = []
-    for least, above in pairwise(edges):
-        is_here = (sizes >= least) & (sizes < above)
-        if is_here.any():
-            share = float(is_right[is_here].mean())
-            rows.append(LengthFigures(least, above - 1, int(is_here.sum()), share))
     return tuple(rows)
 
 

@@ -85,6 +85,15 @@ class TagPredictor:
         named = (self._name(starts, tags, probs) for (_, starts), tags, probs in found)
         return [self._join(text, each, named) for text, each in zip(texts, cut, strict=True)]
 
+    def predict_tags(self, sources: Sequence[str]) -> list[Prediction]:
+        """Return the tags of texts that are damaged already, or have no spaces between words."""
+        ids, starts = zip(*map(self._encode, sources), strict=True) if sources else ((), ())
+        found = zip(starts, self._network.tags(ids), self._network.probabilities(ids), strict=True)
+        return [
+            Prediction(source, None, 1.0, (), source, *self._name(*each))
+            for source, each in zip(sources, found, strict=True)
+        ]
+
     def _name(self, starts: Ids, tags: Ids, probs: Floats) -> tuple[tuple[str, ...], list[float]]:
         """Return the tag of each character that starts there, and how probable it is."""
         numbers = tags[starts]

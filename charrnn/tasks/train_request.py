@@ -251,7 +251,7 @@ def read_texts(texts: Sequence[Text], config: TextConfig) -> tuple[str, ...]:
             where = f"character {error.start:,} of {name}"
             raise CorpusError(f"{where} is half of a surrogate pair; remove it") from error
         read.append(text if is_binary else text.replace("\r\n", "\n").replace("\r", "\n"))
-    if config.record_kind in ("row", "speech") or config.label == "prefix":
+    if config.record_kind in ("row", "speech", "pair") or config.label == "prefix":
         return tuple(read)  # columns, patterns and labels are those of the text as it was given
     return tuple(map(form.normalized, read))
 
