@@ -187,8 +187,8 @@ def show_task_result(result: TaskEvalResult) -> None:
     if result.wrong:
         click.echo()
         table = console.make_table("some that are wrong", "found", "right")
-        for row in result.wrong:
-            table.add_row(*map(console.format_cell, row))
+        for mistake in result.wrong:
+            table.add_row(*map(console.format_cell, mistake))
         console.print_table(table)
     if result.confused:
         click.echo()

@@ -282,6 +282,13 @@ class TextConfig:
         for name in ("label", "label_column", "group_column"):
             if getattr(self, name) is not None:
                 raise ConfigError(f"{_flag(name)} and {given[0]} do not go together; give one")
+        if self.task == "tagging":
+            for name, default in (("lowercase", False), ("normalize", "none")):
+                if getattr(self, name) != default:
+                    raise ConfigError(
+                        f"{_flag(name)} and {given[0]} do not go together: there is a tag for each "
+                        "character as it stands; leave it out"
+                    )
         if self.unit != "char":
             way_out = "leave it out, as each character has a tag"
             if self.task == "seq2seq":

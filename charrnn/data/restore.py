@@ -30,7 +30,7 @@ MAX_TAGS = 1000
 
 _STROKES = {"l": "ł", "d": "đ", "o": "ø", "h": "ħ", "t": "ŧ", "i": "ı"}
 _STROKES |= {plain.upper(): letter.upper() for plain, letter in _STROKES.items() if plain != "i"}
-_PLAIN = {letter: plain for plain, letter in _STROKES.items()}  # Unicode takes these not apart
+_PLAIN = {letter: plain for plain, letter in _STROKES.items()}  # Unicode does not take these apart
 _NEVER_PLAIN = frozenset("йЙїЇўЎќЌѓЃ")  # their marks are never left out: other letters would stand
 # Marks above, below and on letters, and the vowel points of Hebrew, Arabic and Syriac. Others are
 # signs that no text goes without: viramas, Indic and Thai vowels, the voicing of kana, ≠.
@@ -57,6 +57,18 @@ class Damaged(NamedTuple):
     target: tuple[str, ...]
 
 
+class Part(NamedTuple):
+    """A part of a line that is damaged and restored as one, and the spaces around it, which stay.
+
+    The tags of `example` are those of the line as it is: a character that keeps its own stays as it
+    was there.
+    """
+
+    before: str
+    example: Damaged
+    after: str
+
+
 class ChosenTags(NamedTuple):
     """The tags that a network learns, and how many characters have another, which it cannot write.
 
@@ -77,10 +89,23 @@ def read_damaged(name: str, pieces: Iterable[str], kinds: Collection[str]) -> It
         CorpusError: the text holds the character that ends records.
     """
     for _, line in iter_lines(name, pieces):
-        line = line.strip()
-        for part in spans(line):
-            if text := line[part].strip():
-                yield Example(*damage(text, kinds))
+        for part in damage_line(line, kinds):
+            if part.example.source:
+                yield Example(*part.example)
+
+
+def damage_line(line: str, kinds: Collection[str]) -> Iterator[Part]:
+    """Yield the parts of a line, damaged: one, or several of a long line.
+
+    With each part repaired, all together are the NFC form of `line`, exactly.
+    """
+    line = unicodedata.normalize("NFC", line)
+    for each in spans(line):
+        text = line[each]
+        inner = text.lstrip()
+        core = inner.rstrip()
+        before = text[: len(text) - len(inner)]
+        yield Part(before, damage(core, kinds), inner[len(core) :])
 
 
 def damage(text: str, kinds: Collection[str]) -> Damaged:

@@ -34,14 +34,8 @@ def _read_file(
     source: Source, config: TextConfig, found: Found, bad: dict[str, BadBytes]
 ) -> Iterator[Example]:
     del found  # no line is left out
-    pieces = iter_text(
-        [source],
-        encoding=config.encoding,
-        errors=config.errors,
-        bad=bad,
-        lowercase=config.lowercase,
-        normalize=config.normalize,
-    )
+    # As it is: another form would have other characters than there are tags.
+    pieces = iter_text([source], encoding=config.encoding, errors=config.errors, bad=bad)
     return _read(source.name, pieces, config)
 
 

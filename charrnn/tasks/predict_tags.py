@@ -11,13 +11,12 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TextConfig
-from charrnn.data.restore import damage, repair
+from charrnn.data.restore import Damaged, Part, damage_line, repair
 from charrnn.data.tags import spans, without_tags, write_tagged
 from charrnn.errors import ConfigError, located
 from charrnn.generation.filters import Floats
@@ -26,19 +25,6 @@ from charrnn.generation.tagger import Tagger
 from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.text.substitutions import map_text
 from charrnn.text.vocab import END, Ids, Vocab
-
-
-class _Part(NamedTuple):
-    """A part of a text that is read at once.
-
-    source: its characters. own: the tags that make of them what was given. before, after: the
-    spaces around it, which stay.
-    """
-
-    source: str
-    own: tuple[str, ...]
-    before: str
-    after: str
 
 
 class TagPredictor:
@@ -73,13 +59,13 @@ class TagPredictor:
         Raises:
             VocabError: one holds half of a surrogate pair.
         """
-        cut: list[list[_Part]] = []
+        cut: list[list[Part]] = []
         for text in texts:
             self._read += 1
             with located(f"text {self._read}"):
                 cut.append(self._cut(text))
-        parts = [part for each in cut for part in each if part.source]
-        encoded = [self._encode(part.source) for part in parts]
+        sources = [part.example.source for each in cut for part in each if part.example.source]
+        encoded = [*map(self._encode, sources)]
         ids = [each for each, _ in encoded]
         found = zip(encoded, self._network.tags(ids), self._network.probabilities(ids), strict=True)
         named = (self._name(starts, tags, probs) for (_, starts), tags, probs in found)
@@ -94,27 +80,21 @@ class TagPredictor:
             for source, each in zip(sources, found, strict=True)
         ]
 
-    def _name(self, starts: Ids, tags: Ids, probs: Floats) -> tuple[tuple[str, ...], list[float]]:
+    def _name(
+        self, starts: Ids, tags: Ids, probs: Floats
+    ) -> tuple[tuple[str, ...], tuple[float, ...]]:
         """Return the tag of each character that starts there, and how probable it is."""
         numbers = tags[starts]
         names = tuple(self._names[i] for i in numbers.tolist())
-        return names, probs[starts, numbers].tolist()
+        return names, tuple(probs[starts, numbers].tolist())
 
-    def _cut(self, text: str) -> list[_Part]:
+    def _cut(self, text: str) -> list[Part]:
         """Return the parts of a text, as training would read them."""
         text = self._format.normalized(text.replace(END, "").rstrip("\r\n"))
-        if not self._kinds:
-            source = without_tags(text, str(self._layout))
-            return [_Part(source[each], (), "", "") for each in spans(source)]
-        parts = []
-        for each in spans(text):
-            own = text[each]
-            bare = own.strip()
-            before = own[: len(own) - len(own.lstrip())]
-            after = own[len(own.rstrip()) :] if bare else ""
-            source, tags = damage(bare, self._kinds) if bare else ("", ())
-            parts.append(_Part(source, tags, before, after))
-        return parts
+        if self._kinds:
+            return [*damage_line(text, self._kinds)]
+        source = without_tags(text, str(self._layout))
+        return [Part("", Damaged(source[each], ()), "") for each in spans(source)]
 
     def _encode(self, source: str) -> tuple[Ids, Ids]:
         """Return the ids of a source, and where those of each character begin (S,)."""
@@ -136,24 +116,25 @@ class TagPredictor:
     def _join(
         self,
         text: str,
-        parts: Sequence[_Part],
-        found: Iterator[tuple[tuple[str, ...], list[float]]],
+        parts: Sequence[Part],
+        found: Iterator[tuple[tuple[str, ...], tuple[float, ...]]],
     ) -> Prediction:
         """Return what the tags of all parts of a text make of it; found: has those of each."""
         written: list[str] = []
         tags: list[str] = []
         sure: list[float] = []
         for part in parts:
-            own, probs = next(found) if part.source else ((), [])
+            source, given_tags = part.example
+            own, probs = next(found) if source else ((), ())
             if self._confidence:
                 own = tuple(
                     tag if prob >= self._confidence else given
-                    for tag, given, prob in zip(own, part.own, probs, strict=True)
+                    for tag, given, prob in zip(own, given_tags, probs, strict=True)
                 )
             tags += own
             sure += probs
-            written.append(part.before + repair(part.source, own) + part.after)
-        tagged = "".join(part.source for part in parts)
+            written.append(part.before + repair(source, own) + part.after)
+        tagged = "".join(part.example.source for part in parts)
         whole = "".join(written) if self._kinds else write_tagged(tagged, tags, str(self._layout))
         least = min(sure, default=1.0)
         return Prediction(text, whole, least, (), tagged, tuple(tags), tuple(sure))

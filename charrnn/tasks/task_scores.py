@@ -160,7 +160,7 @@ def _spread(
     return rows if most_tokens is None else rows[:: max(1, -(-tokens // most_tokens))]
 
 
-def edit_distance(first: Sequence[int], second: Sequence[int]) -> int:
+def edit_distance(first: Sequence[Any], second: Sequence[Any]) -> int:
     """Return how many insertions, deletions and changes lead from one sequence to the other.
 
     >>> edit_distance("kitten", "sitting")

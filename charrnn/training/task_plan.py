@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.data.corpus import Corpus
+from charrnn.data.tags import is_segmentation
 from charrnn.errors import ConfigError
 from charrnn.training.plan import Plan, choose_learning_rate, size_for_text, size_for_time
 from charrnn.training.record_batches import records_of
@@ -57,7 +58,7 @@ class TaskSizes:
 
     tokens: of the records that have a target. longest: of them, and of their targets. target_size:
     tokens that a target can have; 0 where targets are classes or tags, of which there are
-    class_count.
+    class_count. has_words: tags are those of words.
     """
 
     task: str
@@ -67,6 +68,7 @@ class TaskSizes:
     longest: int
     class_count: int
     target_size: int
+    has_words: bool = False
 
     @classmethod
     def of(cls, corpus: Corpus, task: str, longest: int) -> TaskSizes:
@@ -92,6 +94,7 @@ class TaskSizes:
             longest,
             0 if target_size else len(corpus.labels),
             target_size,
+            task == "tagging" and is_segmentation(corpus.labels.columns[0].values),
         )
 
 
@@ -141,7 +144,7 @@ def _make_model(config: TrainConfig, sizes: TaskSizes, hidden_size: int) -> Mode
         pooling=config.pooling,
         head_size=head_size,
         class_count=sizes.class_count,
-        transitions=bool(config.transitions) and sizes.task == "tagging",
+        transitions=sizes.has_words if config.transitions is None else config.transitions,
         attention=config.attention,
         target_size=sizes.target_size,
     )

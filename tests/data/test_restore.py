@@ -10,7 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charrnn.data.restore import KEEP, choose_tags, damage, read_damaged, repair, simplify
+from charrnn.data.restore import (
+    KEEP,
+    choose_tags,
+    damage,
+    damage_line,
+    read_damaged,
+    repair,
+    simplify,
+)
 from charrnn.data.tags import MAX_RECORD_CHARS
 from charrnn.errors import CorpusError
 
@@ -124,6 +132,17 @@ def test_long_lines_are_cut_after_sentences() -> None:
 
     assert " ".join(repair(*each) for each in records) == line.strip()
     assert all(0 < len(each.source) <= MAX_RECORD_CHARS for each in records)
+
+
+@given(TEXTS, st.sampled_from(SUBSETS), st.integers(2, 9))
+def test_the_parts_of_a_line_make_the_whole(line: str, kinds: set[str], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charrnn.data.tags.MAX_RECORD_CHARS", most)
+        parts = list(damage_line(line, kinds))
+
+    texts = [part.before + repair(*part.example) + part.after for part in parts]
+    assert "".join(texts) == unicodedata.normalize("NFC", line)
+    assert not any(part.example.source[:1].isspace() for part in parts)
 
 
 def test_the_character_that_ends_records_is_refused() -> None:
