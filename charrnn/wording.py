@@ -41,8 +41,8 @@ _TURNED_ON = {"overwrite", "line"}  # switches; messages say to give them
 _NAMING = {"resume", "init-from", "name", "val-file"}  # a word after these is a name, except for
 _NO_NAMES = {"and", "are", "or", "out", "too"}
 _VALUE = re.compile(
-    r"\d+(\.\d+)?(e-?\d+)?[smhd]?|[A-Z_]+|auto|byte|char|cpu|csv|cuda|exponential|fp32|map|nfc|replace"
-    r"|rnn|skip|space|tail|test|train|val"
+    r"\d+(\.\d+)?(e-?\d+)?[smhd]?|[A-Z_]+|auto|byte|char|classification|columns|cpu|csv|cuda"
+    r"|exponential|fp32|map|nfc|replace|rnn|skip|slash|space|tail|test|train|val"
 )
 """What is a value after any other option: a number, a PLACEHOLDER or a choice. Any other word goes
 on with the sentence. A test compares these with the values in all messages."""

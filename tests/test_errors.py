@@ -19,12 +19,17 @@ from charrnn.cli.main import main
 from charrnn.errors import ConfigError, CorpusError, located
 from charrnn.tasks.eval_text import EvalTextRequest
 from charrnn.tasks.open_models import OpenModels
+from charrnn.tasks.predictions import PredictRequest
 from charrnn.tasks.sample import SampleRequest
 from charrnn.wording import COMMAND_LINE_ONLY, PARAMETERS, in_python
 
 PACKAGE = Path(charrnn.__file__).parent
 CLASSES = [kind for name, kind in vars(config).items() if name.endswith("Config")]
-SETTINGS = [each for cls in (*CLASSES, SampleRequest, EvalTextRequest) for each in fields(cls)]
+SETTINGS = [
+    each
+    for cls in (*CLASSES, SampleRequest, EvalTextRequest, PredictRequest)
+    for each in fields(cls)
+]
 CHOICES = {(each.name, choice) for each in SETTINGS for choice in each.metadata["choices"]}
 CHOICES |= {("encoding", "auto")}
 ERRORS = {name for name, kind in vars(errors).items() if name.endswith("Error")}

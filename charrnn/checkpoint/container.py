@@ -218,7 +218,8 @@ def _check_kind(document: Any, name: str, kind: Kind) -> None:
         raise CheckpointError(f"{name} is a charrnn file, but not a {kind.name}; {kind.expected}")
     version = found.get("format")
     if type(version) is not int or version not in kind.formats:
-        known = " and ".join(map(str, kind.formats))
+        *firsts, last = map(str, kind.formats)
+        known = f"{', '.join(firsts)} and {last}" if firsts else last
         raise CheckpointError(
             f"{name} has {kind.name} format {shown(version)}, this charrnn reads format "
             f"{known}; install the version of charrnn that wrote it, or a newer one"

@@ -171,24 +171,20 @@ class Batches:
         Of whole records return how many targets there are: classes, tags or target tokens.
         """
         lanes = self._lanes
-        if lanes.has_whole_records:  # what counts is what they become
-            window = lanes.read(cursor)
-            return self._as_tensors(window), int(np.count_nonzero(window.targets >= 0))
         chars = lanes.batch_size * lanes.seq_len
-        is_counted = not self._is_one_to_one
+        is_counted = not self._is_one_to_one and not lanes.has_whole_records
         if self._text is None or is_counted:
             window = lanes.read(cursor)
             if is_counted:
                 chars = self._vocab.count_characters(window.targets.ravel())
+            elif lanes.has_whole_records:  # what counts is what they become
+                chars = int(np.count_nonzero(window.targets >= 0))
         if self._text is not None:
             block = cut(self._text, *lanes.position(cursor), lanes.batch_size, lanes.seq_len)
             inputs = block[:, :-1]
             return Window(inputs, block[:, 1:], inputs.new_empty(*inputs.shape, 0)), chars
-        return self._as_tensors(window), chars
-
-    def _as_tensors(self, window: Window) -> Window:
         tensors = Window(*map(torch.from_numpy, window))
-        return tensors if self._device.type == "cpu" else Window(*map(self._send, tensors))
+        return tensors if self._device.type == "cpu" else Window(*map(self._send, tensors)), chars
 
     def _send(self, part: Tensor) -> Tensor:
         """Return a tensor of the host on the device."""

@@ -377,10 +377,10 @@ def test_a_forged_file_with_nothing_changed_is_believed(tiny: bytes) -> None:
     assert_same(unpack_model(forge(tiny), "name"), unpack_model(tiny, "name"))
 
 
-@pytest.mark.parametrize("version", [0, 3, 99, "1", None, 1.0, True, [1]])
+@pytest.mark.parametrize("version", [0, 4, 99, "1", None, 1.0, True, [1]])
 def test_another_format_version_is_named_with_a_hint(tiny: bytes, version: object) -> None:
     expected = (
-        f"some.file has model format {version!r}, this charrnn reads format 1 and 2; "
+        f"some.file has model format {version!r}, this charrnn reads format 1, 2 and 3; "
         "install the version of charrnn that wrote it, or a newer one"
     )
     assert error_of(forge(tiny, format=version)) == expected
@@ -398,7 +398,7 @@ def test_a_later_format_is_named_whatever_its_arrays_are(tiny: bytes) -> None:
         header["output.bias"]["dtype"] = "BF16"
         header["output.bias"]["shape"] = [10]
 
-    assert error_of(forge(tiny, edit, format=3)).startswith("some.file has model format 3, this")
+    assert error_of(forge(tiny, edit, format=4)).startswith("some.file has model format 4, this")
 
 
 def nested(depth: int) -> list[Any]:

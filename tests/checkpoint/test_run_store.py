@@ -412,6 +412,7 @@ def test_a_run_is_summarised_by_its_model_and_best_figures(make_run: MakeRun) ->
         "parameters": read_model(run.best).config.num_parameters,
         "step": 3,
         "val_bpc": pytest.approx(1.8033688),
+        "scores": {},
         "created": "2031-02-03T04:05:06+00:00",
         "last_step": 3,
         "total_steps": None,

@@ -166,6 +166,7 @@ def test_list_has_the_newest_run_first(runs: list[RunFolder], capsys: Text) -> N
         "parameters": 344,
         "step": 22,
         "val_bpc": pytest.approx(2.25 / 0.6931471805599453),
+        "scores": {},
         "created": "2031-02-03T04:05:06+00:00",
         "last_step": 22,
         "total_steps": None,

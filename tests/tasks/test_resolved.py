@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("counted_steps")
 UNSET = {  # of a run by steps, on running text
     *("budget", "epochs", "length_history", "document_end", "val_file", "text_column", "header"),
     *("label", "label_regex", "label_column", "group_column", "label_size"),
+    *("target_file", "val_target_file", "tags", "restore"),
 }
 
 

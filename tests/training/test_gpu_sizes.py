@@ -116,7 +116,12 @@ def test_a_run_on_a_gpu_is_sized_by_what_the_gpus_can_do_together(
     monkeypatch.setattr(calibration, "measure_gpu", lambda *_: Gpu(6e14, 80 * GB))
     monkeypatch.setattr(World, "broadcast", lambda _, value: value)
     corpus: Any = SimpleNamespace(
-        vocab=SimpleNamespace(size=65), train=range(LIBRARY), train_records=None, label_count=None
+        vocab=SimpleNamespace(size=65),
+        train=range(LIBRARY),
+        train_records=None,
+        train_targets=None,
+        target_vocab=None,
+        label_count=None,
     )
     config, device = TrainConfig(budget="5m", dropout=0.1), torch.device("cuda")
     plan = choose_plan(config, corpus, device, torch.float16, is_resumed=False, world=world)
