@@ -71,7 +71,12 @@ class Seq2Seq(Encoder):
 
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         super().__init__(config, weights)
-        own = {name.replace("decoder.", "layers."): weights[name] for name in weights}
+        # The decoder's alone: a file's order decides which of two of one name would stay.
+        own = {
+            name.replace("decoder.", "layers."): each
+            for name, each in weights.items()
+            if name.startswith("decoder.")
+        }
         depths = range(len(config.decoder_inputs))
         layers = [arrange_layer(config, own, depth) for depth in depths]
         self._decoder = [

@@ -181,6 +181,16 @@ def test_log_probs_are_those_of_the_targets() -> None:
         assert [each.log_prob for each in complete] == pytest.approx(-nats, rel=1e-4)
 
 
+def test_the_order_of_weights_in_a_file_does_not_matter() -> None:
+    network = make_random()
+    turned = dict(sorted(network.weights.items(), reverse=True))
+    targets = [np.array(target) for target in TARGETS]
+
+    for weights in (turned, dict(sorted(turned.items()))):
+        found = inference.Seq2Seq(network.config, weights).target_nats(IDS, targets)
+        assert found.tolist() == network.target_nats(IDS, targets).tolist()
+
+
 def test_no_sources_have_no_targets() -> None:
     network = make_random()
 
