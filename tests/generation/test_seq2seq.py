@@ -184,7 +184,7 @@ def test_log_probs_are_those_of_the_targets() -> None:
 def test_the_order_of_weights_in_a_file_does_not_matter() -> None:
     network = make_random()
     turned = dict(sorted(network.weights.items(), reverse=True))
-    targets = [np.array(target) for target in TARGETS]
+    targets = [np.array([0, 2, 3])] * len(IDS)
 
     for weights in (turned, dict(sorted(turned.items()))):
         found = inference.Seq2Seq(network.config, weights).target_nats(IDS, targets)
