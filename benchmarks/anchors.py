@@ -1,8 +1,8 @@
 """Other programs on the same rows: fastText, scikit-learn, python-crfsuite, jieba, sequitur-g2p.
 
-Each function returns None where its program is not installed. They need no charrnn; an environment
-of their own has them by: pip install scikit-learn fasttext-wheel python-crfsuite jieba sequitur-g2p
-N = texts, K = classes.
+Each function returns None where its program is not installed. Install them in an environment of
+their own, beside charrnn: pip install scikit-learn fasttext-wheel python-crfsuite jieba
+sequitur-g2p (1.0.1668.30 needs numpy < 2). N = texts, K = classes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from shutil import which
 
 import numpy as np
 from numpy.typing import NDArray
+from runs import RunFailedError
 
 _LABEL = "__label__"
 
@@ -149,8 +150,18 @@ def sequitur(rows: Sequence[tuple[str, str]], words: Words, order: int) -> list[
         for step in range(order):
             older = ["--model", f"{step - 1}.model", "--ramp-up"] if step else []
             own = ["--train", "lexicon", "--devel", "5%", "--write-model", f"{step}.model"]
-            subprocess.run([*common, *older, *own], cwd=folder, capture_output=True, check=True)
-        apply = [*common, "--model", f"{order - 1}.model", "--apply", "words"]
-        done = subprocess.run(apply, cwd=folder, capture_output=True, text=True)
-    found = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
+            _run([*common, *older, *own], folder)
+        said = _run([*common, "--model", f"{order - 1}.model", "--apply", "words"], folder)
+    found = dict(line.split("\t", 1) for line in said.splitlines() if "\t" in line)
     return [found.get(word, "") for word in words]
+
+
+def _run(command: Sequence[str], folder: Path) -> str:
+    """Return what a program prints; applying ends with an error too where it skips a word."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode and "--train" in command:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        raise RunFailedError(
+            f"{' '.join(command)} failed: {said[-1] if said else 'it said nothing'}"
+        )
+    return done.stdout

@@ -94,7 +94,7 @@ def test_languages_are_those_of_the_folder_or_those_asked_for(tmp_path: Path) ->
 
     assert g2p.find_languages(tmp_path, "") == ["ady", "gre"]
     assert g2p.find_languages(tmp_path, "gre") == ["gre"]
-    with pytest.raises(CorpusError, match="has ady, gre; .*languages asks for xyz"):
+    with pytest.raises(CorpusError, match=r"has ady, gre; .*languages asks for xyz"):
         g2p.find_languages(tmp_path, "xyz")
 
 
