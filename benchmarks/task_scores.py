@@ -22,7 +22,7 @@ import charrnn
 from charrnn.generation.bayes import macro_f1
 
 DRAWS = 1000
-_NAME_COLUMNS = 26
+_NAME_COLUMNS = 28
 _FIGURE_COLUMNS = 27
 
 Rows = NDArray[np.int64]  # (N,) indices of rows
@@ -246,10 +246,11 @@ def print_header(*names: str) -> None:
     print(f"{'':{_NAME_COLUMNS}}{columns}seconds")
 
 
-def print_row(name: str, figures: Sequence[object] | None, seconds: float = 0.0) -> None:
+def print_row(name: str, figures: Sequence[object] | None, seconds: float | None = None) -> None:
     """Print a row of the table; figures None: what is measured is not installed."""
     if figures is None:
         print(f"{name:{_NAME_COLUMNS}}not installed", flush=True)
         return
     columns = "".join(f"{figure!s:{_FIGURE_COLUMNS}}" for figure in figures)
-    print(f"{name:{_NAME_COLUMNS}}{columns}{seconds:7.1f}", flush=True)
+    taken = "" if seconds is None else f"{seconds:7.1f}"
+    print(f"{name:{_NAME_COLUMNS}}{columns}{taken}".rstrip(), flush=True)
