@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from runs import RunFailedError
 
 _LABEL = "__label__"
+_OUTSIDE = "\ue000"  # a character of private use, in the place of those before and after a text
 
 Classified = Sequence[tuple[str, int]]  # a text and the index of its class
 Words = Sequence[str]
@@ -114,7 +115,7 @@ def cut_by_tags(text: str, tags: Sequence[str]) -> list[str]:
 
 def crf_features(text: str) -> list[list[str]]:
     """Return the features of each character."""
-    padded = f"\0\0{text}\0\0"
+    padded = f"{_OUTSIDE * 2}{text}{_OUTSIDE * 2}"
     features = []
     for i in range(2, len(text) + 2):
         near = padded[i - 2 : i + 3]

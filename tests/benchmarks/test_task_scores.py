@@ -148,5 +148,5 @@ def test_tags_of_segments_give_the_words_back() -> None:
 def test_features_of_a_character_are_its_neighbours_and_their_pairs() -> None:
     first, second, _ = crf_features("xyz")
 
-    assert first[:5] == ["0\0", "1\0", "2x", "3y", "4z"]
-    assert second[5:] == ["p0\0x", "p1xy", "p2yz", "p3z\0", "jxz"]
+    assert first[:5] == ["0\ue000", "1\ue000", "2x", "3y", "4z"]
+    assert second[5:] == ["p0\ue000x", "p1xy", "p2yz", "p3z\ue000", "jxz"]
