@@ -144,7 +144,7 @@ def command(
             else:
                 _write_lines(predictions, request, task)
             is_begun = True
-    for note in reader.notes:
+    for note in (*reader.notes, *predictor.notes):
         print_note(note)
     if predictor.changes:
         print_note(describe_changes(predictor.changes))

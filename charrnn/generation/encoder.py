@@ -88,21 +88,19 @@ class Encoder:
         for column, each in enumerate(texts):
             ids[: len(each), column] = each
         times = np.arange(longest)[:, None]
+        columns = np.arange(len(texts))
         turned = np.where(times < lengths, lengths - 1 - times, times)
         features = np.zeros(0, np.float32)
         for depth, layers in enumerate(self._layers):
             outputs = []
             for number, layer in enumerate(layers):
                 if depth == 0:
-                    products = self._tables[number][ids]
+                    products = self._tables[number][ids[turned, columns] if number else ids]
                 else:
                     products = layer.input_product(features)
-                if number:
-                    products = np.take_along_axis(products, turned[:, :, None], 0)
+                    products = products[turned, columns] if number else products
                 made = self._run(depth, number, products, lengths)
-                if number:
-                    made = np.take_along_axis(made, turned[:, :, None], 0)
-                outputs.append(made)
+                outputs.append(made[turned, columns] if number else made)
             made = np.concatenate(outputs, 2)
             features = made + features if self.config.residual and depth else made
         return Encoded(which, features, lengths)

@@ -219,6 +219,13 @@ class SeedsFinished:
         return statistics.stdev(values) if values else None
 
     @property
+    def scores(self) -> dict[str, tuple[float, float]]:
+        """The mean and the sample standard deviation of a task's own figures; {} of text."""
+        names = self.results[0].scores
+        values = {name: [each.scores[name] for each in self.results] for name in names}
+        return {name: (statistics.mean(own), statistics.stdev(own)) for name, own in values.items()}
+
+    @property
     def _values(self) -> list[float]:
         return [each.bpc for each in self.results if each.bpc is not None]
 

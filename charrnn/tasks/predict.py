@@ -19,9 +19,16 @@ from charrnn.tasks.predictions import Prediction, PredictRequest, check_request,
 
 
 class Predictor(Protocol):
-    """Says what texts are; `changes` counts the characters that the model never saw."""
+    """Says what texts are.
+
+    changes: counts the characters that the model never saw. notes: what a person should know of the
+    texts that were read.
+    """
 
     changes: Counter[str]
+
+    @property
+    def notes(self) -> list[str]: ...
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return what is said of each text."""

@@ -64,6 +64,11 @@ class LabelPredictor:
             self._counts = np.zeros_like(self._counts)
         self.changes = self._ids.changes
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the texts that were read."""
+        return self._ids.notes
+
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return what label each text has.
 

@@ -52,6 +52,7 @@ class TagPredictor:
         self._stand_ins: dict[str, str] = {}
         self._read = 0  # texts
         self.changes: Counter[str] = Counter()
+        self.notes: list[str] = []  # long texts are cut
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return texts with their tags.

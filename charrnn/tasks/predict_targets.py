@@ -47,6 +47,11 @@ class TargetPredictor:
         self._ids = TextIds(file)
         self.changes = self._ids.changes
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the texts that were read."""
+        return self._ids.notes
+
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return what sources become; an empty one becomes nothing.
 

@@ -47,6 +47,11 @@ class ClassPredictor:
         self._request = request
         self.changes = self._ids.changes
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the texts that were read."""
+        return self._ids.notes
+
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the likeliest classes of texts.
 

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config.fields import setting, validate
 from charrnn.errors import ConfigError, located
@@ -107,9 +109,18 @@ def check_request(request: PredictRequest, task: str) -> None:
 
 
 class TextIds:
-    """Reads texts as a model does; `changes` counts the characters that it never saw."""
+    """Reads texts as a model does.
+
+    changes: counts the characters that it never saw. longer: how many texts were longer than any in
+    training, the longest of which had so many tokens.
+    """
 
     def __init__(self, file: ModelFile) -> None:
+        resolved = file.summary.get("resolved", {})
+        longest = resolved.get("seq_len") if file.config.task != "text" else None
+        self._longest = longest if isinstance(longest, int) else None
+        self.longer = 0
+        self.most = 0  # tokens
         self._format = text_format_of(file.summary, has_end=file.vocab.has_end)
         self._vocab = file.vocab
         self.changes: Counter[str] = Counter()
@@ -121,9 +132,40 @@ class TextIds:
         Raises:
             VocabError: one holds half of a surrogate pair.
         """
-        found = [self._encode(text, number) for number, text in enumerate(texts, self._read + 1)]
+        first = self._read + 1
         self._read += len(texts)
+        found = self._encode_joined(texts)
+        if found is None:
+            found = [self._encode(text, number) for number, text in enumerate(texts, first)]
+        if self._longest is not None:
+            sizes = [len(each) for each in found]
+            self.longer += sum(size > self._longest for size in sizes)
+            self.most = max([self.most, *sizes])
         return found
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the texts that were read."""
+        if not self.longer:
+            return []
+        are = "text is" if self.longer == 1 else "texts are"
+        return [
+            f"{self.longer:,} {are} longer than any in training, which had {self._longest:,} "
+            f"tokens at most; the longest has {self.most:,}"
+        ]
+
+    def _encode_joined(self, texts: Sequence[str]) -> list[Ids] | None:
+        """Return the ids of texts that need no change, many at a time; None if one needs some."""
+        if not self._vocab.has_end or isinstance(self._vocab, TokenVocab):
+            return None
+        stripped = [text.strip(_NEWLINES) for text in texts]
+        joined = self._format.normalized(END.join([*stripped, ""]))
+        if joined.count(END) != len(texts) or len(self._vocab.find_unknown(joined)):
+            return None
+        ids = self._vocab.encode(joined)
+        return [each[:-1] for each in np.split(ids, np.flatnonzero(ids == self._vocab.end) + 1)][
+            : len(texts)
+        ]
 
     def _encode(self, text: str, number: int) -> Ids:
         with located(f"text {number}"):

@@ -214,3 +214,20 @@ def test_a_run_of_text_cannot_start_from_a_classifier(words: str) -> None:
     fit(words, steps=1)
     with pytest.raises(ConfigError, match="is for classification, and this run is for text"):
         charrnn.fit("words.csv", init_from="words", steps=1, lines=True)
+
+
+def test_seeds_have_the_mean_and_the_spread_of_the_tasks_own_figures(
+    words: str, capsys: Text
+) -> None:
+    table = ["--text-column", "word", "--label-column", "kind", "--task", "classification"]
+    sizes = ["--hidden-size", "6", "--steps", "3", "--threads", "1", "--precision", "fp32"]
+    assert end_of("train", words, *table, *sizes, "--seeds", "1,2", "--json") == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["event"] == "summary"
+    assert 0 <= last["scores"]["accuracy"]["mean"] <= 1
+    assert last["mean_bpc"] is None
+
+    assert end_of("train", words, *table, *sizes, "--seeds", "1,2") == 0
+    said = capsys.readouterr().err
+    assert "2 seeds: accuracy" in said
+    assert "is trained already, as 'words-seed1': accuracy" in said

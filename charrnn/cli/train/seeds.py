@@ -10,6 +10,7 @@ from rich.console import Console
 
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.console import Output, print_line
+from charrnn.cli.formatting import describe_scores
 from charrnn.cli.inputs import name_for_shell
 from charrnn.cli.train.display import Display, Silent
 from charrnn.cli.train.summary import show_line
@@ -51,8 +52,10 @@ def _describe_start(report: SeedStarted) -> str:
     """Return the line that comes before a run."""
     line = f"seed {report.seed} ({report.number} of {report.total})"
     if report.done is not None:
-        bpc = "" if report.done.bpc is None else f": {report.done.bpc:.3f} bits per character"
-        return f"{line} is trained already, as {report.done.run!r}{bpc}"
+        score = "" if report.done.bpc is None else f": {report.done.bpc:.3f} bits per character"
+        if report.done.scores:
+            score = f": {describe_scores(report.done.scores)}"
+        return f"{line} is trained already, as {report.done.run!r}{score}"
     if not report.sizes:
         return line
     sizes = ", ".join(f"{name} {json.dumps(value)}" for name, value in report.sizes.items())
@@ -61,6 +64,14 @@ def _describe_start(report: SeedStarted) -> str:
 
 def _show_summary(console: Console, report: SeedsFinished) -> None:
     """Write the figures of all runs, and the command that scores them as one model."""
+    if report.scores:
+        means = describe_scores({name: mean for name, (mean, _) in report.scores.items()})
+        spread = ", ".join(f"{sd:.4f}" for _, sd in report.scores.values())
+        show_line(console, f"{len(report.seeds)} seeds: {means} on texts they never saw")
+        show_line(console, f"standard deviation (n − 1), in the same order: {spread}")
+        name = name_for_shell(RunFolder(report.results[0].path))
+        print_line(console, f"next:  charrnn eval {name}{' --split test' * report.has_test}")
+        return
     if report.mean_bpc is None:
         show_line(console, f"{len(report.seeds)} seeds are trained; nothing was held out")
     else:
@@ -82,6 +93,7 @@ def _make_record(report: SeedStarted | SeedsFinished) -> dict[str, object]:
     if isinstance(report, SeedStarted):
         run = report.done and str(report.done.path)
         return {"event": "seed", "seed": report.seed, "sizes": report.sizes, "done": run}
+    scores = {name: {"mean": mean, "sd": sd} for name, (mean, sd) in report.scores.items()}
     return {
         "event": "summary",
         "seeds": list(report.seeds),
@@ -89,4 +101,5 @@ def _make_record(report: SeedStarted | SeedsFinished) -> dict[str, object]:
         "bpc": [each.bpc for each in report.results],
         "mean_bpc": report.mean_bpc,
         "sd_bpc": report.sd_bpc,
+        **({"scores": scores} if scores else {}),
     }
