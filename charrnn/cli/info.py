@@ -144,7 +144,9 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "step" in model:
         seconds = model.get("elapsed_seconds")
         time = f" in {format_duration(seconds)}" if seconds is not None else ""
-        reads = f", {model.get('chars_seen', 0) / train_chars:.1f} epochs" if train_chars else ""
+        # Of other tasks chars_seen counts classes or target tokens, which are fewer.
+        has_epochs = train_chars and model.get("task") in (None, "text", "tagging")
+        reads = f", {model.get('chars_seen', 0) / train_chars:.1f} epochs" if has_epochs else ""
         yield "trained", counted(model["step"], "step") + time + reads
     resolved = model.get("resolved")
     if isinstance(resolved, dict):

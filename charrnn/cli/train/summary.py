@@ -15,6 +15,7 @@ from charrnn.analysis import baselines
 from charrnn.cli.console import is_screen, print_line
 from charrnn.cli.formatting import (
     UNITS,
+    LossUnit,
     describe_classification,
     describe_end,
     describe_loss,
@@ -106,7 +107,7 @@ def _describe_task(report: RunFinished, task: str) -> Iterator[str]:
     train = unit.of(finished.best_train_eval_nats)
     losses = f"train {train:.3f}, held out {val:.3f} {unit.name}"
     if finished.trouble:
-        yield f"the last model is {describe_trouble(finished.trouble)}"
+        yield f"the last model is {describe_trouble(finished.trouble, unit)}"
     elif finished.got_worse or val > _OVERFIT_TIMES * train:
         yield (
             f"it overfits ({losses}): the best model before that was kept. More texts help most; "
@@ -202,15 +203,15 @@ def _judge_records(finished: Finished, val_nats: float) -> list[str]:
     return lines
 
 
-def describe_trouble(trouble: Trouble) -> str:
+def describe_trouble(trouble: Trouble, unit: LossUnit = UNITS["text"]) -> str:
     """Return what a model is worse than, by how much, and what to try."""
     worse_than = {
         "guessing": "worse than guessing",
         "frequencies": "worse than guessing by letter frequencies",
         "before": "far worse than it was before",
     }[trouble.worse_than]
-    val_bpc = bits_per_char(trouble.val_nats)
-    figures = f"{val_bpc:.2f} > {bits_per_char(trouble.limit_nats):.2f} bits per character"
+    limit = unit.of(trouble.limit_nats)
+    figures = f"{unit.of(trouble.val_nats):.2f} > {limit:.2f} {unit.name}"
     rate = f"--learning-rate {trouble.learning_rate:.2g}" if trouble.learning_rate else ""
     if not trouble.is_rate_too_high:
         cause = "it has only begun to learn; train longer" + (rate and f", with {rate}")
