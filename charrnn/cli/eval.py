@@ -33,6 +33,7 @@ _EXAMPLES = """
 charrnn eval book                   the held-out part of its own text
 charrnn eval book --file other.txt  all of another text
 charrnn eval book book-2            each model, their ensemble, mean ± sd
+charrnn eval kinds --file new.tsv   how well a classifier decides
 """
 _PROTOCOLS = {
     "carried": "state carried",
@@ -111,6 +112,10 @@ def command(
     file), unseen_bits, end_bits (of the end of a record), carried, windowed (null for records),
     unlabelled (null without labels) and dynamic (null without --dynamic). Each of the last four has
     nats, bpc, perplexity, bpc_with_unseen and bits_per_byte (of UTF-8).
+
+    Of a model of another task the JSON object has model, texts, split, records, figures (by name,
+    each an object with value, low and high), classes, lengths, confused (right, found, records),
+    wrong (source, found, right; some of them), unlabelled, changes and notes.
     """
     from charrnn.tasks.eval_text import EvalTextRequest
 

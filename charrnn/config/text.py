@@ -121,9 +121,9 @@ class TextConfig:
     )
     tags: str | None = setting(
         None,
-        "each character has a tag: that of a segmentation, where words stand with spaces between "
-        "them; columns, a character and its tag a line, an empty line after each text; or slash, "
-        "word/tag",
+        "each character has a tag. spaces: its place in a word, where words stand with spaces "
+        "between them; columns: a character and its tag a line, an empty line after each text; "
+        "slash: word/tag",
         choices=TAGS,
     )
     restore: str | None = setting(
