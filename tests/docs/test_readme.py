@@ -92,6 +92,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         f'{i},"{line}",{chance.randint(1, 5)}\n' for i, line in enumerate(prose(14).split("\n"))
     )
     Path("reviews.csv").write_text("id,text,stars\n" + "".join(r for r in reviews if '""' not in r))
+    words = sorted({"".join(chance.choices(syllables, k=3)) for _ in range(60)})
+    Path("words.tsv").write_text("".join(f"{word}\t{' '.join(word)}\n" for word in words))
     speeches = [
         f"{chance.choice(['ROMEO', 'JULIET'])}:\n{line}\n\n" for line in prose(15).splitlines()
     ]
