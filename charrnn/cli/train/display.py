@@ -106,7 +106,7 @@ class PlainLines(Silent):
 
     def show(self, report: RunReport) -> None:
         """Write the lines that `report` is worth, if any."""
-        for line in panel.describe_news(report):
+        for line in panel.describe_news(report, self._unit):
             show_line(self._console, line)
         if isinstance(report, RunFinished):
             show_summary(self._console, report, self._opened)

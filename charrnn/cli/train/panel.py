@@ -24,7 +24,6 @@ from charrnn.cli.formatting import UNITS, LossUnit, describe_scores, format_dura
 from charrnn.cli.train.summary import describe_trouble, show_line, show_summary
 from charrnn.data.corpus import Corpus
 from charrnn.errors import counted
-from charrnn.metrics import bits_per_char
 from charrnn.storage import format_bytes
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, Reading, RunReport
@@ -71,7 +70,7 @@ class LivePanel:
             # A refresh with every report is enough: four a second, and no thread beside training.
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
-        for line in describe_news(report):
+        for line in describe_news(report, self._unit):
             show_line(self._console, line)
         self._live.update(Group(self._make_panel(), _ECHO_LINE), refresh=True)
 
@@ -242,8 +241,11 @@ def format_speed(chars_per_second: float, unit: LossUnit = UNITS["text"]) -> str
     return f"{speed} {counted}/s"
 
 
-def describe_news(report: RunReport) -> Iterator[str]:
-    """Yield the lines of a report that stay on the screen, whatever is drawn there."""
+def describe_news(report: RunReport, unit: LossUnit = UNITS["text"]) -> Iterator[str]:
+    """Yield the lines of a report that stay on the screen, whatever is drawn there.
+
+    unit: of losses.
+    """
     if isinstance(report, Opened):
         yield from _describe_opening(report)
     elif isinstance(report, Started):
@@ -253,7 +255,7 @@ def describe_news(report: RunReport) -> Iterator[str]:
             units = report.plan.model.hidden_size
             yield f"chosen by this machine's speed: {units} units; --hidden-size {units} fixes them"
     elif isinstance(report, Incident):
-        yield _describe_incident(report)
+        yield _describe_incident(report, unit)
 
 
 def _describe_opening(opened: Opened) -> Iterator[str]:
@@ -288,7 +290,7 @@ def _be(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _describe_incident(incident: Incident) -> str:
+def _describe_incident(incident: Incident, unit: LossUnit) -> str:
     """Return in one line what happened and what was done about it."""
     step = f"step {incident.step:,}"
     if incident.kind == "rollback":
@@ -304,7 +306,7 @@ def _describe_incident(incident: Incident) -> str:
     if incident.kind == "dropped":
         return f"{step}: the gradient overflowed; this step was skipped"
     if incident.trouble:
-        return f"{step}: the model is {describe_trouble(incident.trouble)}"
+        return f"{step}: the model is {describe_trouble(incident.trouble, unit)}"
     # metrics.jsonl has the position in the text
-    before, after = map(bits_per_char, (incident.level_nats, incident.train_nats))
-    return f"{step}: the loss jumped from {before:.2f} to {after:.2f} bits per character"
+    before, after = map(unit.of, (incident.level_nats, incident.train_nats))
+    return f"{step}: the loss jumped from {before:.2f} to {after:.2f} {unit.name}"

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from charrnn.checkpoint.run_folder import DamagedState
+from charrnn.cli.formatting import UNITS
 from charrnn.cli.train.display import PlainLines
 from charrnn.cli.train.panel import LivePanel, describe_news, format_corpus, format_model
 from charrnn.data.corpus import corpus_from_text
@@ -115,6 +116,14 @@ def test_windows_in_micro_batches_are_reported() -> None:
 )
 def test_an_incident_is_one_line(incident: Incident, line: str) -> None:
     assert list(describe_news(incident)) == [line]
+
+
+def test_the_losses_of_a_task_are_told_in_its_unit() -> None:
+    (worse,) = describe_news(replace(SPIKE, kind="worse", trouble=TROUBLE), UNITS["seq2seq"])
+    (spike,) = describe_news(SPIKE, UNITS["classification"])
+
+    assert f"({TROUBLE.val_nats:.2f} > {TROUBLE.limit_nats:.2f} nats per target token)" in worse
+    assert spike.endswith(f" to {SPIKE.train_nats:.2f} nats per text")
 
 
 @pytest.mark.parametrize("kind", [PlainLines, LivePanel])
