@@ -361,8 +361,9 @@ def _check_restore(names: tuple[str, ...], given: str) -> None:
         raise ConfigError(f"restore is {given!r}, which names nothing; give one or more of {known}")
     for name in names:
         if name not in RESTORED:
-            near = difflib.get_close_matches(name.lower(), RESTORED, 1, cutoff=0.0)[0]
-            raise ConfigError(f"restore has no {name!r}; the nearest is {near!r} of {known}")
+            near = difflib.get_close_matches(name.lower(), RESTORED, 1, cutoff=0.7)
+            hint = f"the nearest is {near[0]!r} of {known}" if near else f"it has {known}"
+            raise ConfigError(f"restore has no {name!r}; {hint}")
         if names.count(name) > 1:
             raise ConfigError(f"restore has {name!r} twice; give it once")
 

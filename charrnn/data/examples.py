@@ -189,8 +189,8 @@ class _Side:
             self._tokens.update(" ".join(texts).split())
             if len(self._tokens) > MAX_ALPHABET:
                 raise CorpusError(
-                    f"there are more than {MAX_ALPHABET:,} different tokens between spaces; pass "
-                    "unit char for that side"
+                    f"there are more than {MAX_ALPHABET:,} different tokens between spaces; give "
+                    "--source-unit char or --target-unit char"
                 )
         if self._clusters is not None:
             self._clusters.feed(END.join([*texts, ""]))
