@@ -150,8 +150,9 @@ class Labels:
                     "values": list(values),
                     "counts": list(counts),
                     "edges": list(edges),
+                    **others,
                 } if (
-                    len(each) == 4
+                    not others
                     and all(isinstance(value, str) for value in values)
                     and all(type(count) is int and 0 <= count <= _MAX_COUNT for count in counts)
                     and all(type(edge) in (int, float) for edge in edges)

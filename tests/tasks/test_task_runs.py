@@ -214,3 +214,18 @@ def test_a_run_of_text_cannot_start_from_a_classifier(words: str) -> None:
     fit(words, steps=1)
     with pytest.raises(ConfigError, match="is for classification, and this run is for text"):
         charrnn.fit("words.csv", init_from="words", steps=1, lines=True)
+
+
+def test_a_pair_too_long_to_train_on_makes_no_other_target_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{word}\t{word[::-1]}" for word in WORDS]
+    rows[::10] = [f"{row}{'x' * 900}" for row in rows[::10]]
+    Path("pairs.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    sizes = {key: value for key, value in SMALL.items() if key != "seq_len"}
+    result = charrnn.fit("pairs.tsv", pairs=True, val_fraction=0.3, **(sizes | {"steps": 1}))
+
+    ratio, more = read_model(result.path / "best.safetensors").summary["target_limit"]
+    assert 3 * ratio + more == 3
+    assert result.scores["edit_distance"] < 5  # of the pairs that are read
