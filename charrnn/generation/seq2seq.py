@@ -74,7 +74,11 @@ class Seq2Seq(Encoder):
     @IGNORE_OVERFLOW
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         super().__init__(config, weights)
-        own = {name.replace("decoder.", "layers."): weights[name] for name in weights}
+        own = {
+            name.replace("decoder.", "layers."): weight
+            for name, weight in weights.items()
+            if not name.startswith("layers.")  # those of the encoder
+        }
         depths = range(len(config.decoder_inputs))
         layers = [arrange_layer(config, own, depth) for depth in depths]
         self._decoder = [

@@ -66,10 +66,13 @@ def make_task_file(
         summary["classification"] = {CLASSES.name: FIGURES}
     if config.task == "seq2seq":
         summary["target_limit"] = [1.5, 2.0]
+    weights = random_weights(config, seed, spread)
+    if config.task == "seq2seq":
+        weights["output.bias"][-1] -= 2 * min(spread, 1)  # else most targets are empty
     return ModelFile(
         config,
         vocab,
-        random_weights(config, seed, spread),
+        weights,
         summary,
         {"moments": np.arange(6, dtype=np.float64).reshape(2, 3)},
         {"step": 7},
