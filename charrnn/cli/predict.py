@@ -190,6 +190,8 @@ def _write_rows(predictions: Iterable[Prediction], task: str, *, has_header: boo
     if has_header:
         writer.writerow(["text", name, "probability"])
     for each in predictions:
-        text = each.text.encode("utf-8", "replace").decode()
-        writer.writerow([text, each.label or "", f"{each.probability:.6g}"])
-    click.echo(out.getvalue(), nl=False)
+        writer.writerow([each.text, each.label or "", f"{each.probability:.6g}"])
+    table = out.getvalue()
+    # A terminal obeys what a text holds. A pipe gets it whole: of a str, echo takes codes out.
+    is_shown = sys.stdout.isatty()
+    click.echo(sanitize(table) if is_shown else table.encode("utf-8", "replace"), nl=False)

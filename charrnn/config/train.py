@@ -133,7 +133,7 @@ class TrainConfig:
         "bidirectional", unset="on for every task but text, which cannot know what follows"
     )
     pooling: str = _model("pooling")
-    head_size: int | None = _model("head_size", unset="automatic")
+    head_size: int = _model("head_size")
     transitions: bool | None = _model("transitions", unset="on where tags are those of words")
     attention: str = _model("attention")
 
@@ -286,7 +286,7 @@ _OF_TASKS: dict[str, tuple[Any, ...]] = {
     "label_dropout": (("text",),),
     "bidirectional": (("classification", "tagging", "seq2seq"), False),
     "pooling": (("classification",),),
-    "head_size": (("classification", "tagging"), 0),
+    "head_size": (("classification", "tagging"),),
     "transitions": (("tagging",), False),
     "attention": (("seq2seq",),),
 }

@@ -27,6 +27,7 @@ MAX_VALUES = 10_000  # of a column; one with more looks like the text itself
 _NEAREST = 3
 _WEIGHT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _MAX_WEIGHT = 100
+_MAX_COUNT = 1 << 40  # of a label in a file: those of a million labels have a sum in int64
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,11 @@ class Labels:
                     "values": list(values),
                     "counts": list(counts),
                     "edges": list(edges),
+                    **others,
                 } if (
-                    all(isinstance(value, str) for value in values)
-                    and all(type(count) is int and count >= 0 for count in counts)
+                    not others
+                    and all(isinstance(value, str) for value in values)
+                    and all(type(count) is int and 0 <= count <= _MAX_COUNT for count in counts)
                     and all(type(edge) in (int, float) for edge in edges)
                 ):
                     columns.append(LabelColumn(name, tuple(values), tuple(counts), tuple(edges)))

@@ -28,7 +28,7 @@ from charrnn.errors import DivergedError
 from charrnn.generation.cells import Vector, arrange_layer, make_step
 from charrnn.generation.filters import Floats, log_softmax
 from charrnn.generation.network import Network
-from charrnn.generation.scoring import NOT_FINITE
+from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
 from charrnn.state import State, map_state
 from charrnn.text.vocab import Ids
 
@@ -55,6 +55,7 @@ class LabelClassifier:
     counted for each label.
     """
 
+    @IGNORE_OVERFLOW
     def __init__(self, file: ModelFile, column: str, margin: float = MARGIN_NATS) -> None:
         first, self.labels, counts = _rows_of(file, column)
         self.counts: Counts = np.array(counts, np.int64)

@@ -10,20 +10,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from charrnn.errors import DivergedError
 from charrnn.generation.cells import Vector
 from charrnn.generation.encoder import Encoded, Encoder
 from charrnn.generation.filters import Floats, log_softmax
+from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
 from charrnn.text.vocab import Ids
 
 
 class Classifier(Encoder):
     """The network of a model file whose task is classification."""
 
+    @IGNORE_OVERFLOW
     def log_probs(self, texts: Sequence[Ids]) -> Floats:
-        """Return ln p(class | text) (N, K) in float64. texts: ids; none is empty."""
+        """Return ln p(class | text) (N, K) in float64. texts: ids; none is empty.
+
+        Raises:
+            DivergedError: the weights are so large that logits are not finite.
+        """
         found = np.zeros((len(texts), self.config.class_count))
         for encoded in self.iter_encoded(texts):
             logits = self._classify(self._pool(encoded))
+            if not np.isfinite(logits).all():
+                raise DivergedError(NOT_FINITE)
             found[encoded.which] = log_softmax(logits.astype(np.float64))
         return found
 

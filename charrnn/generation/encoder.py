@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
 from charrnn.generation.cells import CellStep, LayerWeights, Vector, arrange_layer, make_step
+from charrnn.generation.scoring import IGNORE_OVERFLOW
 from charrnn.text.vocab import Ids
 
 _BLOCK_TOKENS = 1 << 14  # positions that are computed together, padding too
@@ -54,6 +55,7 @@ class Encoded(NamedTuple):
 class Encoder:
     """The recurrent layers of a model file whose network reads whole records."""
 
+    @IGNORE_OVERFLOW
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         self.config = config
         self.weights = weights

@@ -19,9 +19,11 @@ import numpy as np
 
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
+from charrnn.errors import DivergedError
 from charrnn.generation.cells import Vector, arrange_layer, make_step
 from charrnn.generation.encoder import Encoded, Encoder, Ints
 from charrnn.generation.filters import Floats, log_softmax
+from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
 from charrnn.state import State, select_rows
 from charrnn.text.vocab import Ids
 
@@ -69,6 +71,7 @@ class _Beams(NamedTuple):
 class Seq2Seq(Encoder):
     """The network of a model file whose task is seq2seq."""
 
+    @IGNORE_OVERFLOW
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         super().__init__(config, weights)
         # The decoder's alone: a file's order decides which of two of one name would stay.
@@ -86,6 +89,7 @@ class Seq2Seq(Encoder):
         self._target_table = layers[0].input_product(weights["target_embedding.weight"])
         self._end = config.target_size - 1
 
+    @IGNORE_OVERFLOW
     def convert(
         self,
         texts: Sequence[Ids],
@@ -100,6 +104,9 @@ class Seq2Seq(Encoder):
         texts: ids of the sources; none is empty. limit: from a source's length to the most tokens
         of its target, the end not counted. beam: at least n_best. length_penalty: targets that
         ended are ranked by ln p / tokens to this power, those that were cut come after them.
+
+        Raises:
+            DivergedError: the weights are so large that logits are not finite.
         """
         found: list[list[Candidate]] = [[] for _ in texts]
         for encoded in self._iter_blocks(texts, beam):
@@ -110,6 +117,7 @@ class Seq2Seq(Encoder):
                 found[number] = results.best(each)
         return found
 
+    @IGNORE_OVERFLOW
     def target_nats(self, texts: Sequence[Ids], targets: Sequence[Ids]) -> Floats:
         """Return −ln p (N,) of a given target of each source; each ends with the end."""
         nats = np.zeros(len(texts))
@@ -214,7 +222,10 @@ class Seq2Seq(Encoder):
             combined = inputs @ self.weights["combine.weight"].T
             features = np.tanh(combined + self.weights["combine.bias"])
         logits = features @ self.weights["output.weight"].T + self.weights["output.bias"]
-        return log_softmax(logits.astype(np.float64)), tuple(after)
+        log_probs = log_softmax(logits.astype(np.float64))
+        if np.isnan(log_probs).any():
+            raise DivergedError(NOT_FINITE)
+        return log_probs, tuple(after)
 
     def _attend(self, queries: Vector, sources: _Sources) -> Vector:
         """Return the context (R, D) of queries (R, H)."""

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from charrnn.errors import DivergedError
 from charrnn.generation.encoder import Encoded, Encoder, Ints
 from charrnn.generation.filters import Floats, log_softmax
+from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
 from charrnn.text.vocab import Ids
 
 _LEAST_SUM = 1e-300  # its logarithm is finite
@@ -23,8 +25,12 @@ _MAX_PAIRS = 1 << 18  # pairs of tags that are compared together: they stay in t
 
 
 class Tagger(Encoder):
-    """The network of a model file whose task is tagging."""
+    """The network of a model file whose task is tagging.
 
+    Each method raises DivergedError where weights are so large that logits are not finite.
+    """
+
+    @IGNORE_OVERFLOW
     def tags(self, texts: Sequence[Ids]) -> list[Ints]:
         """Return the best tags (S,) of each text. texts: ids; none is empty."""
         found: list[Ints] = [np.zeros(0, np.int64)] * len(texts)
@@ -35,6 +41,7 @@ class Tagger(Encoder):
                 found[which] = best[:length, column].astype(np.int64)
         return found
 
+    @IGNORE_OVERFLOW
     def probabilities(self, texts: Sequence[Ids]) -> list[Floats]:
         """Return p(tag | text) (S, K) of each position of each text; each row sums to 1."""
         found: list[Floats] = [np.zeros((0, self.config.class_count))] * len(texts)
@@ -47,6 +54,7 @@ class Tagger(Encoder):
                 found[which] = probabilities[:length, column].copy()
         return found
 
+    @IGNORE_OVERFLOW
     def nats(self, texts: Sequence[Ids], tags: Sequence[Ints]) -> Floats:
         """Return −ln p(tags | text) (N,) of rows of tags, each (S,) as its text."""
         found = np.zeros(len(texts))
@@ -75,6 +83,8 @@ class Tagger(Encoder):
             features = np.tanh(features @ weights["hidden.weight"].T + weights["hidden.bias"])
         logits = features @ weights["output.weight"].T + weights["output.bias"]
         doubles: Floats = logits.astype(np.float64)
+        if not np.isfinite(doubles).all():
+            raise DivergedError(NOT_FINITE)
         return doubles
 
     def _path_score(self, path: Ints) -> float:

@@ -34,11 +34,13 @@ class TagPredictor:
         """Open the contents of a model file.
 
         Raises:
-            ConfigError: a confidence is given, and nothing is restored.
+            ConfigError: a confidence is given, and nothing is restored; or the file does not say
+                how its tags are written.
         """
         settings = file.summary.get("settings", {})
-        self._layout = settings.get("tags")
-        self._kinds = TextConfig(restore=settings.get("restore")).restored
+        text = TextConfig(tags=settings.get("tags"), restore=settings.get("restore"))
+        self._layout = text.tags
+        self._kinds = text.restored
         if request.confidence and not self._kinds:
             raise ConfigError(
                 "--confidence leaves what is unsure as it was, and this model restores nothing; "

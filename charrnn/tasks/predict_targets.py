@@ -23,6 +23,7 @@ from charrnn.text.vocab import END, Ids
 
 _BEAM = 5
 _ROOM = 2  # more tokens than the longest of training, in proportion
+_MOST_TOKENS = 1 << 12  # of a target, whatever a file says
 
 
 class TargetPredictor:
@@ -77,7 +78,7 @@ class TargetPredictor:
         return self._vocab.decode(list(candidate.ids)).replace(END, "")
 
     def _limit(self, length: int) -> int:
-        return math.ceil(self._ratio * length + self._more) + _ROOM
+        return min(math.ceil(self._ratio * length + self._more) + _ROOM, _MOST_TOKENS)
 
     def _describe(self, text: str, candidates: Sequence[Candidate]) -> Prediction:
         top = tuple((self.text_of(each), math.exp(each.log_prob)) for each in candidates)
@@ -102,5 +103,6 @@ def limit_of(file: ModelFile) -> tuple[float, float]:
     """Return what `measure_limit` found in training; generous where the file does not say."""
     found: Any = file.summary.get("target_limit")
     if isinstance(found, list) and len(found) == 2:
-        return float(found[0]), float(found[1])
+        ratio, more = (float(min(max(each, 0), _MOST_TOKENS)) for each in found)
+        return ratio, more
     return 2.0, 20.0

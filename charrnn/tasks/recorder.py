@@ -28,6 +28,7 @@ from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.predict_labels import calibrate_labels
 from charrnn.tasks.predict_targets import measure_limit
+from charrnn.tasks.predict_task import LONGEST
 from charrnn.tasks.task_scores import QUICK_TOKENS, calibrate_classes, score_task
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
@@ -119,7 +120,9 @@ class Recorder:
             return {}
         sources = np.diff(corpus.train_records.ends, prepend=1) - 1
         targets = np.diff(corpus.train_targets.ends, prepend=0) - 1
-        return {"target_limit": measure_limit(sources, targets)}
+        longest = self._request.train.seq_len or LONGEST
+        is_read = (sources <= longest) & (targets < longest)  # a target's end counts too
+        return {"target_limit": measure_limit(sources[is_read], targets[is_read])}
 
     @cached_property
     def _bytes_per_char(self) -> float:

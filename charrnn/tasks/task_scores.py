@@ -25,7 +25,7 @@ from charrnn.generation.bayes import calibrate, macro_f1
 from charrnn.generation.classifier import Classifier
 from charrnn.generation.tagger import Tagger
 from charrnn.tasks.predict_targets import TargetPredictor
-from charrnn.tasks.predict_task import LONGEST, longest_of
+from charrnn.tasks.predict_task import longest_of
 from charrnn.tasks.predictions import PredictRequest
 from charrnn.text.vocab import Ids
 
@@ -81,15 +81,20 @@ def _score_classes(file: ModelFile, corpus: Corpus, most_tokens: int | None) -> 
 
 
 def _score_targets(file: ModelFile, corpus: Corpus, most_tokens: int | None) -> TaskScores:
-    """Score the targets of sources; of one with several targets, any of them is right."""
+    """Score the targets of sources; of one with several targets, any of them is right.
+
+    Pairs that are longer than those that training reads are left out, as they are of the loss.
+    """
+    longest = longest_of(file)
     known: dict[bytes, list[Ids]] = {}
     texts: dict[bytes, Ids] = {}
     for source, target in rows_of(corpus, "val"):
+        if len(source) > longest or len(target) >= longest:  # its end counts too
+            continue
         key = source.tobytes()
         texts.setdefault(key, np.asarray(source))
         known.setdefault(key, []).append(np.asarray(target))
-    sources = [each for each in texts.values() if len(each) <= LONGEST]
-    sources = _spread(sources, most_tokens)
+    sources = _spread([*texts.values()], most_tokens)
     # At an evaluation a greedy search is enough to see how it goes.
     request = PredictRequest(beam=1 if most_tokens else None)
     predictor = TargetPredictor(file, request)

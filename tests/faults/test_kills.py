@@ -30,7 +30,18 @@ KEPT = 2
 LONGEST_LIFE_SECONDS = 0.005
 LONGEST_TRAINING_SECONDS = 0.1
 PATIENCE_SECONDS = 120
-TINY = "--threads 1 --hidden-size 8 --batch-size 2 --seq-len 8 --steps 1000000 --eval-every 2"
+TINY = "--threads 1 --hidden-size 8 --batch-size 2 --steps 1000000 --eval-every 2"
+TEXT = "to be or not to be\n" * 100
+WORDS = [a + b + c for a in "torn" for b in "abe" for c in "nrst"]
+TASKS = {
+    "classification": (
+        *("text.csv", "".join(f"{word},{word[0]}\n" for word in WORDS)),
+        "--text-column 1 --label-column 2 --no-header --task classification",
+    ),
+    "tagging": ("text.txt", "".join(f"{word} to {word}\n" for word in WORDS), "--tags spaces"),
+    "seq2seq": ("text.tsv", "".join(f"{word}\t{word[::-1]}\n" for word in WORDS), "--pairs"),
+}
+"""The name of a task's file, what stands in it, and how it is read."""
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 
@@ -77,6 +88,21 @@ def test_training_killed_at_any_moment_goes_on_from_what_it_saved(
     figure(
         f"charrnn train killed {kills} times in {steps[-1]} steps, 0 damaged states, 0 steps back"
     )
+
+
+def test_training_of_any_task_killed_at_any_moment_goes_on_from_what_it_saved(
+    folder: Path, times: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    kills = times(2, 60)
+    rows = kill_elsewhere("tasks", folder, kills)
+
+    assert len(rows) == kills * len(TASKS)
+    assert [row for row in rows if row[0] > row[1]] == []
+    assert [row for row in rows if row[2]] == []
+    for first in range(0, len(rows), kills):
+        steps = [row[1] for row in rows[first : first + kills]]
+        assert steps == sorted(set(steps))
+    figure(f"charrnn train killed {kills} times for each task, 0 damaged states, 0 steps back")
 
 
 def kill_elsewhere(what: str, folder: Path, kills: int) -> list[tuple[int, ...]]:
@@ -148,16 +174,34 @@ def write_until_killed(run: RunFolder, pipe: int) -> NoReturn:
 # charrnn train
 
 
-def kill_training(folder: Path, kills: int) -> Iterator[tuple[int, ...]]:
-    """Kill `charrnn train`; yield the newest state seen before each kill and what is found then."""
+def kill_training_of_text(folder: Path, kills: int) -> Iterator[tuple[int, ...]]:
+    """Kill `charrnn train` of a text; yield what `kill_training` does."""
+    text = folder / "text.txt"
+    text.write_text(TEXT)
+    yield from kill_training(folder, kills, [str(text), "--seq-len", "8"])
+
+
+def kill_training_of_tasks(folder: Path, kills: int) -> Iterator[tuple[int, ...]]:
+    """Kill `charrnn train` so often for each task; yield what `kill_training` does."""
+    for task, (name, text, options) in TASKS.items():
+        (folder / task).mkdir()
+        path = folder / task / name
+        path.write_text(text)
+        yield from kill_training(folder / task, kills, [str(path), *options.split()])
+
+
+def kill_training(folder: Path, kills: int, given: list[str]) -> Iterator[tuple[int, ...]]:
+    """Kill `charrnn train`; yield the newest state seen before each kill and what is found then.
+
+    given: the text, and how it is read.
+    """
     from charrnn.cli.main import main
     from charrnn.tasks import train  # and torch, once for all
 
     assert train
     random, run = Random(5), RunFolder(folder / "checkpoints" / "mine")
-    text, log = folder / "text.txt", folder / "log.txt"
-    text.write_text("to be or not to be\n" * 100)
-    new = ["train", str(text), "--name", "mine", *TINY.split()]
+    log = folder / "log.txt"
+    new = ["train", *given, "--name", "mine", *TINY.split()]
     for kill in range(kills):
         words = ["train", "--resume", "mine"] if kill else new
         process = os.fork()
@@ -195,6 +239,11 @@ def newest_step(run: RunFolder) -> int:
 
 
 if __name__ == "__main__":
-    kill = {"writers": kill_writers, "training": kill_training}[sys.argv[1]]
+    kills = {
+        "writers": kill_writers,
+        "training": kill_training_of_text,
+        "tasks": kill_training_of_tasks,
+    }
+    kill = kills[sys.argv[1]]
     for row in kill(Path(sys.argv[2]), int(sys.argv[3])):
         sys.stdout.write(" ".join(map(str, row)) + "\n")

@@ -222,12 +222,15 @@ def is_what_it_says(model: ModelFile, data: bytes) -> bool:
         document, allow_nan=False, ensure_ascii=False
     ).encode()  # a ValueError if it cannot be
     loaded = {
-        "format": 1,
+        "format": 1 if model.config.task == "text" else 3,
         "config": config_to_json(model.config),
         "vocab": model.vocab.to_json(),
         "summary": model.summary,
         "progress": model.progress,
     }
+    if model.config.task != "text":
+        loaded["labels"] = model.labels.to_json()
+        loaded["target_vocab"] = model.target_vocab and model.target_vocab.to_json()
     ours = model.weights | {f"training.{name}": array for name, array in model.training.items()}
     theirs = safetensors.numpy.load(data)
     return (

@@ -25,11 +25,18 @@ LATEST_SECONDS = 0.8  # after the start
 PATIENCE_SECONDS = 60.0
 SMALL = ["--steps", "1000000", "--threads", "1", "--patience", "0", "--on-unfinished", "resume"]
 LONG = ["--eval-every", "4", "--val-fraction", "0.5", "--eval-chars", "0"]
+TASK = ["--hidden-size", "8", "--eval-every", "3", *SMALL]
 COMMANDS = {
     "train, saving often": ["train", "book.txt", "--hidden-size", "8", "--eval-every", "3", *SMALL],
     "train, evaluating long": ["train", "long.txt", "--hidden-size", "64", *SMALL, *LONG],
     "train, reading long": ["train", "large.txt", "--hidden-size", "8", *SMALL],
     "train, default size": ["train", "long.txt", "--eval-every", "20", *SMALL],
+    "train, classification": [
+        *("train", "kinds.csv", "--text-column", "1", "--label-column", "2", "--no-header"),
+        *("--task", "classification", *TASK),
+    ],
+    "train, tagging": ["train", "words.txt", "--tags", "spaces", *TASK],
+    "train, seq2seq": ["train", "pairs.tsv", "--pairs", *TASK],
     "sample": ["sample", "--length", "100000000", "model.safetensors"],
 }
 SAVED = re.compile(
@@ -54,6 +61,10 @@ def folder(tmp_path: Path, make_model: Callable[..., Any]) -> Path:
     for name, length in (("book", 3000), ("long", 200_000), ("large", 10_000_000)):
         line = "".join(letters.choices("abcde \n", k=3000))
         (tmp_path / f"{name}.txt").write_text((line * (length // 3000 + 1))[:length])
+    words = [a + b + c for a in "torn" for b in "abe" for c in "nrst"]
+    rows = {"kinds.csv": "{0},{0[0]}\n", "words.txt": "{0} to {0}\n", "pairs.tsv": "{0}\tto {0}\n"}
+    for name, row in rows.items():
+        (tmp_path / name).write_text("".join(row.format(word) for word in words))
     RunFolder(tmp_path / "one").save_best(make_model())
     (tmp_path / "one" / "best.safetensors").rename(tmp_path / "model.safetensors")
     return tmp_path

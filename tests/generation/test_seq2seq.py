@@ -15,6 +15,7 @@ from charrnn.generation.seq2seq import Candidate
 from charrnn.model.network import numpy_state_dict
 from charrnn.model.seq2seq import Seq2Seq
 from tests.generation.random_models import random_weights
+from tests.generation.task_models import make_task_file
 from tests.model.test_seq2seq import END, SHAPES, SOURCES, TARGETS, lengths_of, make_seq2seq, pad
 
 IDS = [np.array(source) for source in SOURCES]
@@ -196,3 +197,16 @@ def test_no_sources_have_no_targets() -> None:
 
     assert network.convert([], limit=lambda _: 3) == []
     assert network.target_nats([], []).tolist() == []
+
+
+@pytest.mark.parametrize("kind", ["seq2seq", "phones", "fixed"])
+def test_the_order_of_weights_in_a_file_changes_nothing(kind: str) -> None:
+    file = make_task_file(kind)
+    texts = [np.array([0, 2, 3]), np.array([1])]
+    made = [
+        inference.Seq2Seq(file.config, {name: file.weights[name] for name in names}).convert(
+            texts, limit=lambda _: 5, beam=3
+        )
+        for names in (file.weights, sorted(file.weights), sorted(file.weights, reverse=True))
+    ]
+    assert made[0] == made[1] == made[2]

@@ -231,3 +231,18 @@ def test_seeds_have_the_mean_and_the_spread_of_the_tasks_own_figures(
     said = capsys.readouterr().err
     assert "2 seeds: accuracy" in said
     assert "is trained already, as 'words-seed1': accuracy" in said
+
+
+def test_a_pair_too_long_to_train_on_makes_no_other_target_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{word}\t{word[::-1]}" for word in WORDS]
+    rows[::10] = [f"{row}{'x' * 900}" for row in rows[::10]]
+    Path("pairs.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    sizes = {key: value for key, value in SMALL.items() if key != "seq_len"}
+    result = charrnn.fit("pairs.tsv", pairs=True, val_fraction=0.3, **(sizes | {"steps": 1}))
+
+    ratio, more = read_model(result.path / "best.safetensors").summary["target_limit"]
+    assert 3 * ratio + more == 3
+    assert result.scores["edit_distance"] < 5  # of the pairs that are read
