@@ -19,6 +19,7 @@ _BATCH_TOKENS = 1024
 _BATCH_RECORDS = (8, 64)
 _BATCHES_WANTED = 16  # in an epoch, before they are made smaller
 _EMBEDDING = 64
+_FEWEST_UNITS = 64
 # Of 14,409 names in 18 languages: benchmarks/LOG.md.
 _DROPOUT = {"classification": 0.2, "tagging": 0.2, "seq2seq": 0.3}
 _RATE_SHARE = {"classification": 0.6, "tagging": 1.0, "seq2seq": 1.0}  # of that of a text
@@ -117,11 +118,16 @@ def make_task_plan(config: TrainConfig, sizes: TaskSizes, speed: float = 1.0) ->
     if not seconds:
         steps = config.steps or max(1, round((config.epochs or 1) * batches))
     by_time = size_for_time(seconds, steps)
-    hidden = config.hidden_size or size_for_text(sizes.tokens, by_time)
+    hidden = config.hidden_size
+    if hidden is None:
+        hidden = size_for_text(sizes.tokens, by_time)
+        if sizes.task != "seq2seq":  # two directions of half the units have as many features
+            hidden = max(_FEWEST_UNITS, hidden // 2)
     model = _make_model(config, sizes, hidden)
     usual = _RATE_SHARE[sizes.task] * choose_learning_rate(model)
     rate = config.learning_rate or float(f"{usual:.2g}")
-    is_by_speed = config.budget_seconds and config.hidden_size is None and hidden == by_time
+    is_by_speed = config.budget_seconds and config.hidden_size is None
+    is_by_speed = is_by_speed and by_time <= size_for_text(sizes.tokens, by_time)
     chosen_by = speed if is_by_speed else None
     plan = Plan(model, sizes.longest, batch_size, rate, None, config.eval_every, chosen_by)
     return plan if steps is None else plan.with_steps(steps, config)
