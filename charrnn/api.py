@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.predictions import Prediction
     from charrnn.tasks.task_model import TaskModel
+    from charrnn.tasks.task_result import TaskEvalResult
     from charrnn.tasks.train import RunReport
     from charrnn.tasks.train_request import FileContent
 
@@ -266,8 +267,10 @@ def evaluate(
     dynamic_rate: float | None = None,
     checkpoints: Name = None,
     **text: Any,
-) -> EvalResult:
+) -> EvalResult | TaskEvalResult:
     """Score models on files, or on the part of their own text that training held out.
+
+    One model for another task than text is scored by how it decides: the result has its figures.
 
     dynamic_rate: adds dynamic evaluation. text: fields of tasks/eval_text.py's EvalTextRequest,
     such as split="all", or text="…" instead of files.
@@ -275,14 +278,20 @@ def evaluate(
     >>> charrnn.evaluate("book").models[0].carried.bpc  # doctest: +SKIP
     2.077
     """
+    from charrnn.tasks.eval_task import evaluate_task
     from charrnn.tasks.eval_text import EvalTextRequest
     from charrnn.tasks.evaluate import evaluate_models
 
     check_names(text, [item.name for item in fields(EvalTextRequest)])
     names = [None] if models is None else _as_paths(models)
     paths = [(name or "the newest run", _find(name, checkpoints)) for name in names]
+    request = EvalTextRequest(tuple(_as_paths(files)), **text)
+    if len(paths) == 1 and dynamic_rate is None:
+        file = read_model(paths[0][1])
+        if file.config.task != "text":
+            return evaluate_task(paths[0][0], file, request)
     dynamic = None if dynamic_rate is None else DynamicConfig(dynamic_rate=dynamic_rate)
-    return evaluate_models(paths, EvalTextRequest(tuple(_as_paths(files)), **text), dynamic)
+    return evaluate_models(paths, request, dynamic)
 
 
 def corpus_stats(corpus: Names, **settings: Any) -> CorpusSummary:

@@ -36,6 +36,7 @@ from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.sample import SampleRequest
 from charrnn.tasks.task_model import TaskModel
+from charrnn.tasks.task_result import TaskEvalResult
 from charrnn.tasks.train import Opened, Reading
 from charrnn.text.substitutions import Fitted
 from charrnn.training.plan import Plan
@@ -66,6 +67,7 @@ RESULTS = [
     Scores,
     Prediction,
     EvalResult,
+    TaskEvalResult,
     ModelScores,
     Metrics,
     CorpusSummary,

@@ -177,7 +177,9 @@ def show_task_result(result: TaskEvalResult) -> None:
     console.print_table(table)
     if result.classes:
         click.echo()
-        table = console.make_table("class", ">records", ">precision", ">recall", ">F1")
+        is_tags = "log_loss_nats" not in result.figures
+        names = ("tag", ">characters") if is_tags else ("class", ">records")
+        table = console.make_table(*names, ">precision", ">recall", ">F1")
         for row in result.classes:
             cells = [f"{value:.3f}" for value in (row.precision, row.recall, row.f1)]
             table.add_row(console.format_cell(row.name), f"{row.records:,}", *cells)

@@ -18,6 +18,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.data.draw import Ints
 from charrnn.errors import ConfigError
 from charrnn.generation.seq2seq import Candidate, Seq2Seq
+from charrnn.tasks.predict_task import longest_of
 from charrnn.tasks.predictions import Prediction, PredictRequest, TextIds
 from charrnn.text.vocab import END, Ids
 
@@ -45,7 +46,7 @@ class TargetPredictor:
         self._ratio, self._more = limit_of(file)
         self._beam = request.beam or max(_BEAM, request.top)
         self._top = request.top
-        self._ids = TextIds(file)
+        self._ids = TextIds(file, longest_of(file))
         self.changes = self._ids.changes
 
     @property

@@ -43,7 +43,7 @@ class ClassPredictor:
         self._counts = np.array(column.counts, np.int64)
         self._network = Classifier(file.config, file.weights)
         self._longest = longest_of(file)
-        self._ids = TextIds(file)
+        self._ids = TextIds(file, longest_of(file))
         self._request = request
         self.changes = self._ids.changes
 

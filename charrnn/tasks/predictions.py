@@ -111,11 +111,13 @@ def check_request(request: PredictRequest, task: str) -> None:
 class TextIds:
     """Reads texts as a model does.
 
-    changes: counts the characters that it never saw. longer: how many texts were longer than any in
+    most_read: tokens of a text; None reads all. changes: counts the characters that it never saw.
+    longer: how many texts were longer than any in
     training, the longest of which had so many tokens.
     """
 
-    def __init__(self, file: ModelFile) -> None:
+    def __init__(self, file: ModelFile, most_read: int | None = None) -> None:
+        self._most_read = most_read
         resolved = file.summary.get("resolved", {})
         longest = resolved.get("seq_len") if file.config.task != "text" else None
         self._longest = longest if isinstance(longest, int) else None
@@ -141,7 +143,7 @@ class TextIds:
             sizes = [len(each) for each in found]
             self.longer += sum(size > self._longest for size in sizes)
             self.most = max([self.most, *sizes])
-        return found
+        return found if self._most_read is None else [each[: self._most_read] for each in found]
 
     @property
     def notes(self) -> list[str]:
@@ -152,6 +154,8 @@ class TextIds:
         return [
             f"{self.longer:,} {are} longer than any in training, which had {self._longest:,} "
             f"tokens at most; the longest has {self.most:,}"
+            + f", of which {self._most_read:,} are read"
+            * (self.most > (self._most_read or self.most))
         ]
 
     def _encode_joined(self, texts: Sequence[str]) -> list[Ids] | None:

@@ -46,6 +46,7 @@ from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started
 from charrnn.training.stats import Best
 
+_SHOWN_LABELS = 5
 _LOGS_BYTES = 1 << 20  # of metrics.jsonl and samples.txt, generously
 
 
@@ -184,6 +185,35 @@ def _resolve_request(
 
 def open_text(request: TrainRequest) -> Corpus:
     """Return the text of a run; where a resumed one does not find it, say how to name it."""
+    corpus = _open_text(request)
+    return with_classes_checked(corpus) if request.task == "classification" else corpus
+
+
+def with_classes_checked(corpus: Corpus) -> Corpus:
+    """Return a corpus with a note on classes of one record.
+
+    Raises:
+        CorpusError: each record has a class of its own.
+    """
+    notes = list(corpus.notes)
+    for column in corpus.labels.columns:
+        single = [v for v, n in zip(column.values, column.counts, strict=True) if n == 1]
+        if len(single) == len(column.values):
+            raise CorpusError(
+                f"each label of {column.name!r} has one record, so there are as many classes as "
+                "texts; give several texts of each"
+            )
+        if single:
+            named = ", ".join(single[:_SHOWN_LABELS]) + ", …" * (len(single) > _SHOWN_LABELS)
+            have = "label has" if len(single) == 1 else "labels have"
+            notes.append(
+                f"{len(single):,} {have} one record each, too few to learn or to measure: {named}; "
+                "--min-label-count 2 leaves them out"
+            )
+    return replace(corpus, notes=tuple(notes))
+
+
+def _open_text(request: TrainRequest) -> Corpus:
     config = read_again(request.last, request.text)
     if not request.corpus_paths:
         return corpus_from_text(request.given_texts, config, **request.known_tokens)

@@ -101,7 +101,7 @@ def choose_plan(
 
     def plan_of(config: TrainConfig, speed: float = 1.0, seconds: float | None = None) -> Plan:
         if sizes is not None:
-            return make_task_plan(config, sizes, speed)
+            return make_task_plan(config, sizes, speed, seconds)
         records = len(corpus.train_records or ())
         return make_plan(config, vocab_size, tokens, speed, seconds, corpus.label_count, records)
 
@@ -121,9 +121,7 @@ def choose_plan(
             known = min(highest("layer", measure_speed(device, precision)), _MOST)
             speed = known * world.world_size
         plan = plan_of(config, speed)
-        if (
-            config.dropout is None and sizes is None
-        ):  # it depends on how often the text will be read
+        if config.dropout is None:  # it depends on how often the text will be read
             seconds = measure_step(shard_of(plan, world), config, corpus, device, precision)
             plan = plan_of(config, speed, seconds)
     return check_shard(plan_from_json(world.broadcast(asdict(plan))), world)

@@ -5,6 +5,7 @@ The rules are those of `plan` where nothing else was measured (benchmarks/LOG.md
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from charrnn.config import ModelConfig, TrainConfig
@@ -20,8 +21,9 @@ _BATCH_RECORDS = (8, 64)
 _BATCHES_WANTED = 16  # in an epoch, before they are made smaller
 _EMBEDDING = 64
 _FEWEST_UNITS = 64
-# Of 14,409 names in 18 languages: benchmarks/LOG.md.
-_DROPOUT = {"classification": 0.2, "tagging": 0.2, "seq2seq": 0.3}
+_STEP_SECONDS = 0.01  # about what a step takes on the cores that the rules were measured on
+_DROPOUT_OF_DOUBLING = 0.06  # of the epochs
+_DROPOUT = (0.05, 0.5)
 _RATE_SHARE = {"classification": 0.6, "tagging": 1.0, "seq2seq": 1.0}  # of that of a text
 
 
@@ -101,17 +103,20 @@ class TaskSizes:
         )
 
 
-def make_task_plan(config: TrainConfig, sizes: TaskSizes, speed: float = 1.0) -> Plan:
+def make_task_plan(
+    config: TrainConfig, sizes: TaskSizes, speed: float = 1.0, step_seconds: float | None = None
+) -> Plan:
     """Return a plan with everything that `config` leaves open.
 
-    speed: of this machine, as for `plan.make_plan`.
+    speed, step_seconds: of this machine, and of a step of this run, as for `plan.make_plan`.
     """
     mean = max(1, sizes.tokens // sizes.records)
     batch_size = config.batch_size
     if batch_size is None:
         fewest, most = _BATCH_RECORDS
         batch_size = min(max(_BATCH_TOKENS // mean, fewest), most)
-        batch_size = max(1, min(batch_size, sizes.records // _BATCHES_WANTED))
+        batch_size = max(min(batch_size, sizes.records // _BATCHES_WANTED), fewest)
+        batch_size = min(batch_size, sizes.records)
     batches = -(-sizes.records // batch_size)
     seconds = config.budget_seconds and config.budget_seconds * speed
     steps = None
@@ -123,7 +128,8 @@ def make_task_plan(config: TrainConfig, sizes: TaskSizes, speed: float = 1.0) ->
         hidden = size_for_text(sizes.tokens, by_time)
         if sizes.task != "seq2seq":  # two directions of half the units have as many features
             hidden = max(_FEWEST_UNITS, hidden // 2)
-    model = _make_model(config, sizes, hidden)
+    expected = steps or (config.budget_seconds or 0) / (step_seconds or _STEP_SECONDS / speed)
+    model = _make_model(config, sizes, hidden, expected / batches)
     usual = _RATE_SHARE[sizes.task] * choose_learning_rate(model)
     rate = config.learning_rate or float(f"{usual:.2g}")
     is_by_speed = config.budget_seconds and config.hidden_size is None
@@ -133,7 +139,19 @@ def make_task_plan(config: TrainConfig, sizes: TaskSizes, speed: float = 1.0) ->
     return plan if steps is None else plan.with_steps(steps, config)
 
 
-def _make_model(config: TrainConfig, sizes: TaskSizes, hidden_size: int) -> ModelConfig:
+def _choose_dropout(epochs: float) -> float:
+    """Return more dropout the more often the records are read.
+
+    Of names in 18 languages 0.2 did best at 11 epochs, of words and their phones 0.3 at 30
+    (benchmarks/LOG.md).
+    """
+    least, most = _DROPOUT
+    return round(min(max(_DROPOUT_OF_DOUBLING * math.log2(max(epochs, 1.0)), least), most), 2)
+
+
+def _make_model(
+    config: TrainConfig, sizes: TaskSizes, hidden_size: int, epochs: float
+) -> ModelConfig:
     return ModelConfig(
         task=sizes.task,
         cell=config.cell,
@@ -143,7 +161,7 @@ def _make_model(config: TrainConfig, sizes: TaskSizes, hidden_size: int) -> Mode
         hidden_size=hidden_size,
         num_layers=config.num_layers,
         residual=config.residual,
-        dropout=_DROPOUT[sizes.task] if config.dropout is None else config.dropout,
+        dropout=_choose_dropout(epochs) if config.dropout is None else config.dropout,
         initial_state=config.initial_state or "learned",
         has_end=True,
         bidirectional=config.bidirectional is not False,

@@ -16,6 +16,7 @@ from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.generation.bayes import macro_f1
 from charrnn.tasks.fit import Result
 from charrnn.tasks.task_model import TaskModel
+from charrnn.tasks.task_result import TaskEvalResult
 from tests.cli.program import Text, complaint, end_of, objects_of, run_without
 from tests.training.small_runs import SMALL, stop_after
 
@@ -195,7 +196,7 @@ def test_a_language_model_gives_a_classifier_its_forward_half(words: str, layers
 
 
 def test_a_classifier_keeps_what_it_knew_of_classes_it_sees_again(words: str) -> None:
-    first = read_model(fit(words, steps=30, name="first").path / "best.safetensors")
+    first = read_model(fit(words, steps=30, name="first", head_size=5).path / "best.safetensors")
     rows = [f"{word},{'axe' if 'x' in word else 'with'}" for word in WORDS]
     Path("more.csv").write_text("\n".join(["word,kind", *rows]) + "\n", encoding="utf-8")
     settings = {"hidden_size": None, "steps": 1, "learning_rate": 1e-9, "warmup_steps": 0}
@@ -246,3 +247,38 @@ def test_a_pair_too_long_to_train_on_makes_no_other_target_longer(
     ratio, more = read_model(result.path / "best.safetensors").summary["target_limit"]
     assert 3 * ratio + more == 3
     assert result.scores["edit_distance"] < 5  # of the pairs that are read
+
+
+def test_python_evaluates_a_task_too(words: str) -> None:
+    result = fit(words, steps=20)
+    scored = charrnn.evaluate(str(result.path))
+    assert isinstance(scored, TaskEvalResult)
+    assert scored.figures["accuracy"].value == pytest.approx(result.scores["accuracy"])
+
+
+def test_labels_of_one_record_are_named_or_refused(words: str) -> None:
+    text = "word,kind\n" + "".join(f"w{i},k{i % 3}\n" for i in range(30)) + "odd,one\n"
+    Path("odd.csv").write_text(text, encoding="utf-8")
+    notes: list[str] = []
+
+    def keep(report: Any) -> None:
+        notes.extend(report.corpus.notes if hasattr(report, "corpus") else ())
+
+    fit("odd.csv", steps=1, on_report=keep)
+    assert any("1 label has one record each" in note and "one;" in note for note in notes)
+
+    rows = "".join(f"w{i},k{i}\n" for i in range(20))
+    Path("own.csv").write_text("word,kind\n" + rows, encoding="utf-8")
+    with pytest.raises(CorpusError, match="as many classes as texts"):
+        fit("own.csv", steps=1)
+
+
+def test_a_text_longer_than_any_in_training_is_said(words: str, capsys: Text) -> None:
+    fit(words, steps=1)
+    Path("long.txt").write_text("a" * 40 + "\n" + "b" * 600 + "\nba\n", encoding="utf-8")
+    capsys.readouterr()
+    assert end_of("predict", "words", "long.txt") == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 3
+    assert "2 texts are longer than any in training, which had 3 tokens at most" in err
+    assert "the longest has 600, of which 512 are read" in err
