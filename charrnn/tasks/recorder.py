@@ -274,6 +274,7 @@ class Recorder:
             "target_size",
         ):  # these follow from the text
             del chosen[name]
+        chosen["weight_decay_embedding"] = self._request.train.embedding_decay(plan.model.task)
         settings = self._request.settings | chosen
         settings |= {name: getattr(started, name) for name in _MACHINE}
         if self._corpus.record_kind in ("", "line") and self._request.text.record_kind is None:

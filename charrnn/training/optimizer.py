@@ -117,14 +117,14 @@ def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tenso
     return nn.utils.clip_grad_norm_(parameters, config.clip_grad_norm or math.inf)
 
 
-def weight_decay_of(name: str, config: TrainConfig) -> float:
-    """Return the weight decay of a weight by its name in the network.
+def weight_decay_of(name: str, config: TrainConfig, task: str = "text") -> float:
+    """Return the weight decay of a weight by its name in the network of a task.
 
     >>> weight_decay_of("layers.0.cell.weight_hh_l0", TrainConfig(weight_decay_recurrent=0.5))
     0.5
     """
     if name.startswith(("embedding", "target_embedding")):
-        return config.weight_decay_embedding
+        return config.embedding_decay(task)
     if "bias" in name or "initial" in name:
         return config.weight_decay_bias
     if name.startswith(("projection", "output")):
@@ -152,7 +152,7 @@ class Optimizer:
         self._updates = 0
         self._updates_on_device = torch.zeros((), device=self.parameters[0].device)
         self._muon_every = MUON_EVERY[dtype]
-        decays = {name: weight_decay_of(name, config) for name in learned}
+        decays = {name: weight_decay_of(name, config, model.config.task) for name in learned}
         has_muon = config.optimizer == "muon"
         matrices = {n: p for n, p in learned.items() if has_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
