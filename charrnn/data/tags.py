@@ -28,10 +28,10 @@ def read_tagged(name: str, pieces: Iterable[str], layout: str) -> Iterator[Examp
     pieces: of its text, cut anywhere. layout: "spaces", "columns" or "slash". A record of more than
     MAX_RECORD_CHARS characters comes in several parts.
 
-    >>> [*read_tagged("a.txt", ["ab c\n"], "spaces")]
-    [Example(source='abc', target=('B', 'E', 'S'))]
-    >>> [*read_tagged("a.txt", ["ab/n c/v\n"], "slash")]
-    [Example(source='abc', target=('B-n', 'E-n', 'S-v'))]
+    >>> next(read_tagged("a.txt", ["ab c\n"], "spaces"))[:2]
+    ('abc', ('B', 'E', 'S'))
+    >>> next(read_tagged("a.txt", ["ab/n c/v\n"], "slash"))[:2]
+    ('abc', ('B-n', 'E-n', 'S-v'))
 
     Raises:
         CorpusError: a line is not written in this layout.
