@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from charrnn.checkpoint import run_store
-from charrnn.checkpoint.model_file import describe_model, read_model
+from charrnn.checkpoint.model_file import describe_model, read_model, read_model_header
 from charrnn.config import (
     DynamicConfig,
     RunConfig,
@@ -280,16 +280,17 @@ def evaluate(
     """
     from charrnn.tasks.eval_task import evaluate_task
     from charrnn.tasks.eval_text import EvalTextRequest
-    from charrnn.tasks.evaluate import evaluate_models
 
     check_names(text, [item.name for item in fields(EvalTextRequest)])
     names = [None] if models is None else _as_paths(models)
     paths = [(name or "the newest run", _find(name, checkpoints)) for name in names]
     request = EvalTextRequest(tuple(_as_paths(files)), **text)
     if len(paths) == 1 and dynamic_rate is None:
-        file = read_model(paths[0][1])
-        if file.config.task != "text":
-            return evaluate_task(paths[0][0], file, request)
+        name, path = paths[0]
+        if read_model_header(path).config.task != "text":
+            return evaluate_task(name, read_model(path), request)
+    from charrnn.tasks.evaluate import evaluate_models  # torch
+
     dynamic = None if dynamic_rate is None else DynamicConfig(dynamic_rate=dynamic_rate)
     return evaluate_models(paths, request, dynamic)
 

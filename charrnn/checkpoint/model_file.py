@@ -302,6 +302,7 @@ _SUMMARY = {
     "classification": {},  # by column
     "scores": {},  # by name
     "target_limit": (_REAL, _REAL),
+    "longest_tokens": int,
 }
 _CLASSIFICATION = {
     **dict.fromkeys(("temperature", "error", "accuracy", "nats"), _REAL),

@@ -41,7 +41,9 @@ class Classifier(Encoder):
         """Return logits (B, K) of the classes of records, as `encode` takes them."""
         pooled = self._pool(self.encode(ids, lengths, dropout), lengths)
         if self.hidden is not None:
-            pooled = drop(torch.tanh(self.hidden(pooled)), self.config.dropout, dropout)
+            # As one step of time: each record has a mask of its own.
+            hidden = torch.tanh(self.hidden(pooled))[None]
+            pooled = drop(hidden, self.config.dropout, dropout)[0]
         logits: Tensor = self.output(pooled)
         return logits
 

@@ -84,9 +84,12 @@ def with_model_shape(
         ConfigError: a setting asks for another shape, or the model is of another task.
     """
     if model.task not in ("text", task):
+        way_out = f"start from a model of text or of {task}"
+        if task == "text":
+            how = {"classification": "--task classification", "seq2seq": "--pairs"}
+            way_out = f"start from a model of text, or give {how.get(model.task, '--tags')}"
         raise ConfigError(
-            f"model {name!r} is for {model.task}, and this run is for {task}; start from a model "
-            f"of text or of {task}"
+            f"model {name!r} is for {model.task}, and this run is for {task}; {way_out}"
         )
     names = [*_OF_LAYERS, *(_OF_HEADS if model.task == task else ())]
     if task == "text":

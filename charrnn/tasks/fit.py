@@ -221,7 +221,9 @@ class SeedsFinished:
     @property
     def scores(self) -> dict[str, tuple[float, float]]:
         """The mean and the sample standard deviation of a task's own figures; {} of text."""
-        names = self.results[0].scores
+        names = [
+            name for name in self.results[0].scores if all(name in r.scores for r in self.results)
+        ]
         values = {name: [each.scores[name] for each in self.results] for name in names}
         return {name: (statistics.mean(own), statistics.stdev(own)) for name, own in values.items()}
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config.fields import setting, validate
-from charrnn.errors import ConfigError, located
+from charrnn.errors import ConfigError, VocabError, located
 from charrnn.generation.generator import check_text, text_format_of
 from charrnn.text.substitutions import fit_text
 from charrnn.text.token_vocab import TokenVocab
@@ -118,9 +118,7 @@ class TextIds:
 
     def __init__(self, file: ModelFile, most_read: int | None = None) -> None:
         self._most_read = most_read
-        resolved = file.summary.get("resolved", {})
-        longest = resolved.get("seq_len") if file.config.task != "text" else None
-        self._longest = longest if isinstance(longest, int) else None
+        self._longest: int | None = file.summary.get("longest_tokens")
         self.longer = 0
         self.most = 0  # tokens
         self._format = text_format_of(file.summary, has_end=file.vocab.has_end)
@@ -164,7 +162,11 @@ class TextIds:
             return None
         stripped = [text.strip(_NEWLINES) for text in texts]
         joined = self._format.normalized(END.join([*stripped, ""]))
-        if joined.count(END) != len(texts) or len(self._vocab.find_unknown(joined)):
+        try:
+            is_known = not len(self._vocab.find_unknown(joined))
+        except VocabError:  # which text it is says the slow way
+            return None
+        if joined.count(END) != len(texts) or not is_known:
             return None
         ids = self._vocab.encode(joined)
         return [each[:-1] for each in np.split(ids, np.flatnonzero(ids == self._vocab.end) + 1)][

@@ -34,6 +34,9 @@ from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
 
 _MACHINE = ("device", "precision", "threads")
+_OF_THE_TEXT = ("vocab_size", "has_end", "label_count", "class_count", "target_size")
+_SCORED_TOKENS = {"classification": 2_000_000, "tagging": 1_000_000, "seq2seq": 50_000}
+"""That are read of held-out records at the end, evenly spread: half a minute of a slow core."""
 _MEASURED_TOKENS = 10_000_000  # of the held-out text: as many as the last evaluation scores
 _SAMPLE_CHARS = 240  # three lines of a terminal
 _MOST_RECORDS = 20
@@ -113,16 +116,19 @@ class Recorder:
             yield RunFinished(self.run, report, baselines, *sizes)
 
     @cached_property
-    def _target_limit(self) -> dict[str, Any]:
-        """How long a target may be for its source: an entry of the summary; {} without targets."""
+    def _lengths_read(self) -> dict[str, Any]:
+        """How long texts are, and their targets may be: entries of the summary; {} of text."""
         corpus = self._corpus
-        if corpus.target_vocab is None or not corpus.train_records or not corpus.train_targets:
+        if self._started.plan.model.task == "text" or not corpus.train_records:
             return {}
         sources = np.diff(corpus.train_records.ends, prepend=1) - 1
+        about: dict[str, Any] = {"longest_tokens": int(sources.max())}
+        if corpus.target_vocab is None or not corpus.train_targets:
+            return about
         targets = np.diff(corpus.train_targets.ends, prepend=0) - 1
         longest = self._request.train.seq_len or LONGEST
         is_read = (sources <= longest) & (targets < longest)  # a target's end counts too
-        return {"target_limit": measure_limit(sources[is_read], targets[is_read])}
+        return about | {"target_limit": measure_limit(sources[is_read], targets[is_read])}
 
     @cached_property
     def _bytes_per_char(self) -> float:
@@ -197,7 +203,8 @@ class Recorder:
         corpus = self._corpus
         if best.config.task == "text":
             return {"classification": calibrate_labels(best, corpus)} if best.labels else {}
-        found: dict[str, Any] = {"scores": score_task(best, corpus).figures}
+        most = _SCORED_TOKENS[best.config.task]
+        found: dict[str, Any] = {"scores": score_task(best, corpus, most).figures}
         if best.config.task == "classification" and found["scores"]:
             found["classification"] = calibrate_classes(best, corpus)
         return found
@@ -266,14 +273,10 @@ class Recorder:
         chosen = as_dict(plan.model) | {
             name: getattr(plan, name) for name in ("seq_len", "batch_size", "learning_rate")
         }
-        for name in (
-            "vocab_size",
-            "has_end",
-            "label_count",
-            "class_count",
-            "target_size",
-        ):  # these follow from the text
+        for name in _OF_THE_TEXT:
             del chosen[name]
+        if plan.model.task != "text":  # what a batch has follows from the records
+            chosen["seq_len"] = self._request.train.seq_len
         chosen["weight_decay_embedding"] = self._request.train.embedding_decay(plan.model.task)
         settings = self._request.settings | chosen
         settings |= {name: getattr(started, name) for name in _MACHINE}
@@ -347,7 +350,7 @@ class Recorder:
                 **({"is_utf8": corpus.is_utf8} if corpus.vocab.is_binary else {}),
             },
             "settings": self._request.settings,
-            **self._target_limit,
+            **self._lengths_read,
             "resolved": self._resolved(),
             **self._request.origin(corpus.vocab),
             "device": self._started.device,

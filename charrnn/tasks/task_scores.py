@@ -96,7 +96,7 @@ def _score_targets(file: ModelFile, corpus: Corpus, most_tokens: int | None) -> 
         known.setdefault(key, []).append(np.asarray(target))
     sources = _spread([*texts.values()], most_tokens)
     # At an evaluation a greedy search is enough to see how it goes.
-    request = PredictRequest(beam=1 if most_tokens else None)
+    request = PredictRequest(beam=1 if most_tokens == QUICK_TOKENS else None)
     predictor = TargetPredictor(file, request)
     found = predictor.convert(sources)
     expected = [known[each.tobytes()] for each in sources]

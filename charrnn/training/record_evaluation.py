@@ -130,13 +130,13 @@ def score_records(
     chosen = chosen[np.argsort(lengths, kind="stable")]
     totals = torch.zeros(2, dtype=torch.float64)
     for number, batch in enumerate(_batches(records, chosen)):
-        window = records.window(batch)
         if number % world.world_size == world.rank:
+            window = records.window(batch)
             parts = [torch.from_numpy(each).to(device) for each in window]
             nats, _ = model.loss_sum(parts[0], parts[1], None, None, parts[2])
             totals[0] += float(nats)
             totals[1] += int(np.count_nonzero(window.targets != NO_TARGET))
-        on_progress(int(window.labels.sum()))
+        on_progress(int(records.lengths(batch).sum()))
     world.all_reduce_sum([totals])
     return totals
 
@@ -164,11 +164,13 @@ def _choose(records: TaskRecords, tokens: int) -> Ints:
 
 
 def _flat(records: TaskRecords, chosen: Ints) -> Ints:
-    """Return the targets of some records, a million at most."""
-    targets = records.targets
-    if isinstance(targets, Targets):
-        return np.asarray(targets.ids[:_MOST_COUNTED]).astype(np.int64)
-    return targets[chosen][:_MOST_COUNTED].astype(np.int64)
+    """Return the targets of some records, about a million at most, spread over all."""
+    sizes = records.target_lengths(chosen)
+    chosen = chosen[:: max(1, -(-int(sizes.sum()) // _MOST_COUNTED))]
+    if not isinstance(records.targets, Targets):
+        return records.targets[chosen].astype(np.int64)
+    found = [records.window(batch).targets for batch in _batches(records, chosen)]
+    return np.concatenate([each[each != NO_TARGET] for each in found])
 
 
 def _target_kinds(corpus: Corpus) -> int:

@@ -38,6 +38,12 @@ from charrnn.training.trouble import Trouble
 _MIN_BALANCED_GAP = 0.03
 _MAX_BALANCED_GAP = 0.2
 _PERFECT_NATS = 0.001
+_GUESSED = {
+    "nats per text": "class",
+    "nats per character": "tag",
+    "nats per target token": "token",
+}
+_MIN_OVERFIT_NATS = 0.05
 _OVERFIT_TIMES = 2.0  # of the loss on training texts, where a network decides on whole texts
 _MIN_GAIN_BPC = 0.005  # less would be printed as 0.00
 _EQUAL_SHARE = 0.005  # of the baseline's bits: no difference that a person would see
@@ -108,10 +114,11 @@ def _describe_task(report: RunFinished, task: str) -> Iterator[str]:
     losses = f"train {train:.3f}, held out {val:.3f} {unit.name}"
     if finished.trouble:
         yield f"the last model is {describe_trouble(finished.trouble, unit)}"
-    elif finished.got_worse or val > _OVERFIT_TIMES * train:
+    elif finished.got_worse or val > max(_OVERFIT_TIMES * train, train + _MIN_OVERFIT_NATS):
+        kept = "the best model before that was kept. " * finished.got_worse
         yield (
-            f"it overfits ({losses}): the best model before that was kept. More texts help most; "
-            "then more --dropout, or a smaller --hidden-size"
+            f"it overfits ({losses}): {kept}More texts help most; then more --dropout, or a "
+            "smaller --hidden-size"
         )
     else:
         yield f"the fit is balanced ({losses}); a longer --budget may help"
@@ -207,7 +214,7 @@ def describe_trouble(trouble: Trouble, unit: LossUnit = UNITS["text"]) -> str:
     """Return what a model is worse than, by how much, and what to try."""
     worse_than = {
         "guessing": "worse than guessing",
-        "frequencies": "worse than guessing by letter frequencies",
+        "frequencies": f"worse than guessing by {_GUESSED.get(unit.name, 'letter')} frequencies",
         "before": "far worse than it was before",
     }[trouble.worse_than]
     limit = unit.of(trouble.limit_nats)
