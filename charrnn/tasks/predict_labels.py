@@ -10,13 +10,12 @@ N = texts, K = labels of a column.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.data.corpus import Corpus
 from charrnn.data.labels import NONE, LabelColumn
 from charrnn.data.records import Records
 from charrnn.errors import ConfigError
@@ -32,6 +31,9 @@ from charrnn.generation.bayes import (
 from charrnn.generation.filters import Floats
 from charrnn.tasks.predictions import Prediction, PredictRequest, TextIds
 from charrnn.text.vocab import Ids
+
+if TYPE_CHECKING:  # predicting needs none of it
+    from charrnn.data.corpus import Corpus
 
 _FEWEST_RECORDS = 20  # fewer say nothing about a classifier
 _MAX_PAIR_STEPS = 4_000_000
