@@ -279,9 +279,15 @@ class TextConfig:
         given = [_flag(name) for name in names if getattr(self, name) not in (None, False)]
         if not given:
             return
-        for name in ("label", "label_column", "group_column"):
-            if getattr(self, name) is not None:
+        defaults = {each.name: each.default for each in fields(self)}
+        for name in ("label", "label_prefix", "label_column", "min_label_count", "group_column"):
+            if getattr(self, name) != defaults[name]:
                 raise ConfigError(f"{_flag(name)} and {given[0]} do not go together; give one")
+        if self.lines is False:
+            raise ConfigError(
+                f"--no-lines and {given[0]} do not go together: each {self.record_kind} is a "
+                "record; leave --no-lines out"
+            )
         if self.task == "tagging":
             for name, default in (("lowercase", False), ("normalize", "none")):
                 if getattr(self, name) != default:

@@ -27,7 +27,7 @@ from charrnn.data.label_table import describe_labels
 from charrnn.data.labels import MAX_VALUES, NO_LABELS, LabelColumn, Labels
 from charrnn.data.parts import Corpus, no_records, with_warning
 from charrnn.data.records import BLOCK_CHARS, Example, Found, Records, Targets
-from charrnn.data.restore import choose_tags, simplify
+from charrnn.data.restore import MAX_TAGS, choose_tags, simplify
 from charrnn.data.split import NOUNS, Split, choose_records, iter_parts, with_weights
 from charrnn.errors import ConfigError, CorpusError, VocabError, counted
 from charrnn.text.graphemes import ClusterCounter
@@ -104,8 +104,10 @@ def corpus_of_examples(
     sources, targets = _encode_again(coder, files, counts, title)
     of_val = _encode_again(coder, val, val_counts, title)
     notes = [f"{title}: {counts.describe()}; {coder.describe(sources, targets)}", *counts.notes()]
+    notes += counts.note_rare_tags(coder.labels, title)
     if val:
         notes.append(f"{config.val_file}: {val_counts.describe_against(counts)}")
+        notes += val_counts.note_rare_tags(coder.labels, str(config.val_file))
     split = _choose(sources, counts, files, coder.vocab)
     notes += [f"held out: {split.held_out}"] * (split.method != "none")
     parts = _cut(sources, targets, split, coder.labels)
@@ -221,6 +223,16 @@ class _Side:
         return vocab if known is None else vocab.union(known)
 
 
+def _refuse_wide_tokens(known: Vocab | None) -> None:
+    """Refuse tokens of several characters, each of which has a tag of its own."""
+    if not (isinstance(known, TokenVocab) or (known is not None and known.clusters)):
+        return
+    raise ConfigError(
+        "a token of the model has several characters, and each character has a tag; start from a "
+        "model of characters, or leave --init-from out"
+    )
+
+
 def _other_kind(side: str, kind: str, unit: str) -> ConfigError:
     return ConfigError(f"the model's {side}s are {kind}; give --{side}-unit {unit}")
 
@@ -275,8 +287,14 @@ class _Counts:
         """Return what encodes the examples.
 
         other_tags: of held-out examples.
+
+        Raises:
+            ConfigError: the known tokens are of another kind.
+            CorpusError: there are too few different tags, or too many.
         """
         config = self.config
+        if config.task == "tagging":
+            _refuse_wide_tokens(known.source)
         vocab = self.sources.make_vocab(config, known.source, "source")
         if config.task == "seq2seq":
             target_vocab = self.targets.make_vocab(config, known.target, "target")
@@ -285,9 +303,10 @@ class _Counts:
         if config.restore is None:
             labels = _make_labels(self.tags, [*other_tags, *others], title)
             return _Coder(vocab, None, labels, config)
-        # A tag that is rare in training undoes less, in held-out text too.
-        tags = others or choose_tags(self.tags).tags
-        counts = Counter(dict.fromkeys(tags, 0))
+        # A tag that is rare in training undoes less, in held-out text too. Those of a known model
+        # come first: a run that continues finds all of its own there, and adds none.
+        tags = dict.fromkeys([*others, *choose_tags(self.tags).tags])
+        counts = Counter(dict.fromkeys([*tags][: max(MAX_TAGS, len(others))], 0))
         for tag, count in self.tags.items():
             counts[simplify(tag, counts)] += count
         return _Coder(vocab, None, _make_labels(counts, (), title), config)
@@ -325,6 +344,19 @@ class _Counts:
         if self.config.task == "seq2seq":
             troubles["targets"] = self.targets.describe_trouble()
         return notes + [f"the {side} have {words}" for side, words in troubles.items() if words]
+
+    def note_rare_tags(self, labels: Labels, title: str) -> list[str]:
+        """Return the note on characters whose tag is not in the labels; [] if there are none."""
+        known = {tag for column in labels.columns for tag in column.values}
+        rare = sum(count for tag, count in self.tags.items() if tag not in known)
+        if not rare:
+            return []
+        have = "has a tag" if rare == 1 else "have tags"
+        return [
+            f"{title}: {rare:,} of {counted(self.tags.total(), 'character')} {have} too rare to "
+            "learn: these are restored in part or not at all, which figures of the held-out part "
+            "do not count"
+        ]
 
     @property
     def _nouns(self) -> str:
@@ -371,6 +403,7 @@ class _Coder:
                 assert len(numbers) == sum(map(len, texts)), "each character has a tag"
                 # Each byte of a character that is spelled has the tag of the character.
                 starts = self.vocab.starts_character[ids[ids != self.vocab.end]]
+                assert starts.sum() == len(numbers), "each character has a first token"
                 tags = np.array(numbers, targets.dtype)[np.cumsum(starts) - 1]
                 targets.add(tags, ends - np.arange(1, len(ends) + 1))
         return sources, targets

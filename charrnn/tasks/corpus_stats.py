@@ -18,7 +18,7 @@ from charrnn.data.labels import NO_LABELS
 from charrnn.data.lists import choose_lines, read_head
 from charrnn.data.records import Found, iter_records, join
 from charrnn.data.split import line_ends
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.files import Source, open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import iter_text, text_options
@@ -77,8 +77,10 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
     """Measure a text.
 
     Raises:
+        ConfigError: the settings make pairs or tags of it.
         CorpusError: it is missing, empty or undecodable.
     """
+    _refuse_task(config)
     with open_sources(locate_texts(paths), has_weights=True) as found:
         sources = inspect_sources(found, config)
         config, _ = choose_lines(config, read_head(sources, config))
@@ -146,6 +148,20 @@ def summarise_corpus(paths: Sequence[str], config: TextConfig) -> CorpusSummary:
         notes=tuple(note for note in corpus.notes if not note.startswith(_TOLD)),
         files=files,
     )
+
+
+def _refuse_task(config: TextConfig) -> None:
+    """Refuse settings of pairs and of tags."""
+    names = ("pairs", "target_file", "tags", "restore")
+    given = [name for name in names if getattr(config, name) not in (None, False)]
+    if given:
+        flag = "--" + given[0].replace("_", "-")
+        nouns = "pairs" if config.task == "seq2seq" else "tags"
+        raise ConfigError(
+            f"corpus stats measures a text, and {flag} makes {nouns} of it; leave {flag} out to "
+            f"measure the characters of the files, and charrnn train with {flag} says what the "
+            f"{nouns} are before it trains"
+        )
 
 
 def _iter_pieces(

@@ -16,12 +16,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.checkpoint.run_store import claim_run
 from charrnn.config.weights import split_weight, with_new_place
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
+from charrnn.data.draw import Ints, segment_sizes
+from charrnn.data.records import Records, Targets
 from charrnn.data.split import SHUFFLED
 from charrnn.errors import (
     CheckpointError,
@@ -29,6 +33,7 @@ from charrnn.errors import (
     CorpusError,
     DivergedError,
     ProcessLostError,
+    counted,
 )
 from charrnn.storage import check_room
 from charrnn.tasks import train_request
@@ -45,6 +50,7 @@ from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started
 from charrnn.training.stats import Best
+from charrnn.training.task_plan import longest_of
 
 _SHOWN_LABELS = 5
 _LOGS_BYTES = 1 << 20  # of metrics.jsonl and samples.txt, generously
@@ -186,7 +192,11 @@ def _resolve_request(
 def open_text(request: TrainRequest) -> Corpus:
     """Return the text of a run; where a resumed one does not find it, say how to name it."""
     corpus = _open_text(request)
-    return with_classes_checked(corpus) if request.task == "classification" else corpus
+    if request.task == "classification":
+        corpus = with_classes_checked(corpus)
+    if request.task != "text":
+        corpus = with_long_records_noted(corpus, request.task, longest_of(request.train))
+    return corpus
 
 
 def with_classes_checked(corpus: Corpus) -> Corpus:
@@ -211,6 +221,38 @@ def with_classes_checked(corpus: Corpus) -> Corpus:
                 "--min-label-count 2 leaves them out"
             )
     return replace(corpus, notes=tuple(notes))
+
+
+def with_long_records_noted(corpus: Corpus, task: str, longest: int) -> Corpus:
+    """Return a corpus with a note on records that are left out or cut.
+
+    longest: the most tokens that are read of a record.
+    """
+    notes = list(corpus.notes)
+    for part, where in (("train", "training"), ("val", "held-out")):
+        sizes = _record_sizes(corpus, part)
+        if not (long := int((sizes > longest).sum())):
+            continue
+        noun, fate = ("pair", "left out") if task == "seq2seq" else ("record", "read up to there")
+        have, are = ("has", "is") if long == 1 else ("have", "are")
+        notes.append(
+            f"{long:,} of {counted(len(sizes), f'{where} {noun}')} {have} more than {longest:,} "
+            f"tokens and {are} {fate}; --seq-len changes that (the longest has {sizes.max():,})"
+        )
+    return replace(corpus, notes=tuple(notes))
+
+
+def _record_sizes(corpus: Corpus, part: str) -> Ints:
+    """Return how many tokens each record of a part has (R,); of a pair, its longer side."""
+    records: Records | None = getattr(corpus, f"{part}_records")
+    targets: Targets | None = getattr(corpus, f"{part}_targets")
+    if records is None:
+        return np.empty(0, np.int64)
+    every = np.arange(len(records))
+    sizes = segment_sizes(records.ends, every, 1) - 1  # without the END
+    if targets is None or corpus.target_vocab is None:
+        return sizes
+    return np.maximum(sizes, segment_sizes(targets.ends, every, 0))
 
 
 def _open_text(request: TrainRequest) -> Corpus:

@@ -178,7 +178,8 @@ def read_request(
         CorpusError: a file name is not text.
     """
     text, train, run = split_settings(settings)
-    for name in (*corpus, text.val_file or "", run.init_from or ""):
+    named = (text.val_file, text.target_file, text.val_target_file, run.init_from)
+    for name in (*corpus, *filter(None, named)):
         try:
             name.encode()  # a run's files name it in UTF-8
         except UnicodeEncodeError as error:

@@ -278,6 +278,28 @@ def test_trouble_is_named(book: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "1 pairs like Ã©" in shown
 
 
+@pytest.mark.parametrize(
+    ("options", "nouns"),
+    [
+        (("--pairs", "--source-unit", "space"), "pairs"),
+        (("--target-file", "book.txt"), "pairs"),
+        (("--tags", "spaces"), "tags"),
+        (("--restore", "case"), "tags"),
+    ],
+)
+def test_pairs_and_tags_are_not_measured(
+    options: tuple[str, ...], nouns: str, book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_of("corpus", "stats", "book.txt", *options) == 2
+
+    flag = options[0]
+    assert capsys.readouterr().err == (
+        f"charrnn: corpus stats measures a text, and {flag} makes {nouns} of it; leave {flag} out "
+        f"to measure the characters of the files, and charrnn train with {flag} says what the "
+        f"{nouns} are before it trains\n"
+    )
+
+
 @pytest.mark.parametrize("weight", ["", ":2"])
 def test_training_takes_the_name_of_a_text(book: Path, docs: None, weight: str) -> None:
     sizes = ["--steps", "1", "--hidden-size", "4", "--eval-chars", "100", "--threads", "1"]

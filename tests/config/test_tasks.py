@@ -69,15 +69,28 @@ def test_pairs_and_parallel_files_are_two_things() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["label", "label_column", "group_column"])
+TASKS = [{"pairs": True}, PARALLEL, {"tags": "spaces"}, {"restore": "case"}]
+
+
 @pytest.mark.parametrize(
-    "task", [{"pairs": True}, PARALLEL, {"tags": "spaces"}, {"restore": "case"}]
+    "name", ["label", "label_prefix", "label_column", "min_label_count", "group_column"]
 )
+@pytest.mark.parametrize("task", TASKS)
 def test_examples_have_no_labels_and_groups(task: dict[str, Any], name: str) -> None:
-    value = "file" if name == "label" else "x"
+    value = {"label": "file", "min_label_count": 2}.get(name, "x")
     flags = f"--{name.replace('_', '-')} and --{next(iter(task)).replace('_', '-')}"
 
     assert error_of(**task, **{name: value}) == f"{flags} do not go together; give one"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_examples_are_always_records(task: dict[str, Any]) -> None:
+    flag = f"--{next(iter(task)).replace('_', '-')}"
+    kind = TextConfig(**task).record_kind
+
+    assert error_of(**task, lines=False) == (
+        f"--no-lines and {flag} do not go together: each {kind} is a record; leave --no-lines out"
+    )
 
 
 def test_targets_are_held_out_with_their_sources() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.data import records
+from charrnn.data import examples, records
 from charrnn.data.corpus import Corpus, open_corpus
 from charrnn.data.examples import Example, ExampleFile, Known, corpus_of_examples, rows_of
 from charrnn.data.labels import LabelColumn, Labels
@@ -336,6 +336,49 @@ def test_tags_that_a_model_knows_are_added() -> None:
 
     assert corpus.labels.counts == {"tag": {"B": 3, "I": 3, "O": 1, "X": 0}}
     assert tags_of(corpus) == TAGGED
+
+
+def test_tags_to_restore_that_a_model_knows_are_added_and_new_ones_learned() -> None:
+    rows = [("abc", ("=", "U", "U")), ("d", ("=",)), ("e", (",",))]
+    column = LabelColumn("tag", ("=", "U."), (7, 9))
+    corpus = open_tags(rows, Known(labels=Labels((column,))), tags=None, restore="case")
+
+    assert corpus.labels.counts == {"tag": {"=": 3, "U": 2, "U.": 0}}
+    again = open_tags(rows, Known(labels=corpus.labels), tags=None, restore="case")
+    assert again.labels == corpus.labels
+
+
+def test_known_tags_leave_room_for_the_commonest_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples, "MAX_TAGS", 3)
+    rows = [("abcde", ("=", "U", "U", "U", ",")), ("fg", (",", "="))]
+    known = Known(labels=Labels((LabelColumn("tag", ("=", "."), (7, 9)),)))
+    corpus = open_tags(rows, known, tags=None, restore="case")
+
+    assert corpus.labels.counts == {"tag": {".": 0, "=": 4, "U": 3}}
+    again = open_tags(rows, Known(labels=corpus.labels), tags=None, restore="case")
+    assert again.labels == corpus.labels
+
+
+def test_characters_whose_tag_is_too_rare_to_learn_are_counted() -> None:
+    rows = [("abc", ("=", "U", "U")), ("de", ("U,", "="))]
+    corpus = open_tags(rows, tags=None, restore="case,punctuation")
+
+    assert corpus.labels.counts == {"tag": {"=": 2, "U": 3}}
+    assert corpus.notes[1] == (
+        "some: 1 of 5 characters has a tag too rare to learn: these are restored in part or not at "
+        "all, which figures of the held-out part do not count"
+    )
+    assert "too rare" not in str(open_tags(rows[:1], tags=None, restore="case").notes)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [Vocab("ab", has_end=True, clusters=("ab",)), TokenVocab(tokens=("ab",), has_end=True)],
+    ids=["cluster", "token"],
+)
+def test_tokens_of_several_characters_cannot_be_tagged(known: Vocab) -> None:
+    with pytest.raises(ConfigError, match="start from a model of characters, or leave init_from"):
+        open_tags([("ab", ("U", "V"))], Known(known))
 
 
 def test_a_single_tag_is_refused() -> None:

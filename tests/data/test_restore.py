@@ -122,7 +122,7 @@ def test_a_tag_that_fits_no_character_changes_nothing() -> None:
 def test_lines_become_records_and_blank_ones_do_not() -> None:
     records = list(read_damaged("f.txt", ["Ab\n\n  \n ", "C\nD"], {"case"}))
 
-    assert [repair(*each) for each in records] == ["Ab", "C", "D"]
+    assert [repair(each.source, each.target) for each in records] == ["Ab", "C", "D"]
     assert [each.source for each in records] == ["ab", "c", "d"]
 
 
@@ -130,7 +130,7 @@ def test_long_lines_are_cut_after_sentences() -> None:
     line = "It is so. " * 80
     records = list(read_damaged("f.txt", [line], {"case", "punctuation"}))
 
-    assert " ".join(repair(*each) for each in records) == line.strip()
+    assert " ".join(repair(each.source, each.target) for each in records) == line.strip()
     assert all(0 < len(each.source) <= MAX_RECORD_CHARS for each in records)
 
 

@@ -17,6 +17,8 @@ from charrnn.generation.bayes import macro_f1
 from charrnn.tasks.fit import Result
 from charrnn.tasks.task_model import TaskModel
 from charrnn.tasks.task_result import TaskEvalResult
+from charrnn.tasks.train import open_text
+from charrnn.tasks.train_request import read_request
 from tests.cli.program import Text, complaint, end_of, objects_of, run_without
 from tests.training.small_runs import SMALL, stop_after
 
@@ -247,6 +249,50 @@ def test_a_pair_too_long_to_train_on_makes_no_other_target_longer(
     ratio, more = read_model(result.path / "best.safetensors").summary["target_limit"]
     assert 3 * ratio + more == 3
     assert result.scores["edit_distance"] < 5  # of the pairs that are read
+
+
+def notes_of(corpus: str, **settings: Any) -> list[str]:
+    """Return what is noted of a corpus before a run trains on it."""
+    text = open_text(read_request([corpus], {"val_fraction": 0, **settings}))
+    return [note for note in text.notes if "--seq-len" in note]
+
+
+def test_pairs_that_are_too_long_are_counted(tmp_path: Path) -> None:
+    rows = ["abcd\tx", "a\tvwxyz", "abcde\tvwxy", "abcdefgh\tx"]
+    path = tmp_path / "pairs.tsv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    assert notes_of(str(path), pairs=True, seq_len=5) == [  # a target ends with an end
+        "2 of 4 training pairs have more than 5 tokens and are left out; --seq-len changes that "
+        "(the longest has 8)"
+    ]
+    assert notes_of(str(path), pairs=True, seq_len=8) == []
+    assert notes_of(str(path), pairs=True) == []
+
+
+def test_held_out_pairs_that_are_too_long_are_counted_too(tmp_path: Path) -> None:
+    for name, text in {"a": "abc\tx\nb\ty\n", "v": f"{'c' * 600}\tx\n"}.items():
+        (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
+
+    assert notes_of(str(tmp_path / "a.tsv"), pairs=True, val_file=str(tmp_path / "v.tsv")) == [
+        "1 of 1 held-out pair has more than 512 tokens and is left out; --seq-len changes that "
+        "(the longest has 600)"
+    ]
+
+
+def test_records_that_are_cut_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("abcdefg\tx\nabc\tx\nabd\tyz\nab\tyz\n", encoding="utf-8")
+    table = {"text_column": "1", "label_column": "2", "task": "classification"}
+    rest = "read up to there; --seq-len changes that"
+
+    assert notes_of(str(path), seq_len=4, **table) == [
+        f"1 of 4 training records has more than 4 tokens and is {rest} (the longest has 7)"
+    ]
+    assert notes_of(str(path), seq_len=4, tags="spaces") == [  # tags of words: no spaces
+        f"2 of 4 training records have more than 4 tokens and are {rest} (the longest has 8)"
+    ]
+    assert notes_of(str(path), **table) == []
 
 
 def test_python_evaluates_a_task_too(words: str) -> None:

@@ -687,6 +687,14 @@ def test_a_file_name_that_is_not_utf_8_is_refused(book: str) -> None:
         run("caf\udce9.txt", steps=2)
 
 
+@pytest.mark.parametrize("name", ["target_file", "val_target_file"])
+def test_a_name_of_a_file_of_targets_is_utf_8_too(book: str, name: str) -> None:
+    files = {"target_file": book, "val_file": book, "val_target_file": book}
+
+    with pytest.raises(CorpusError, match=r"the file name 'caf\\udce9.txt' is not valid UTF-8"):
+        run(book, **(files | {name: "caf\udce9.txt"}), steps=2)
+
+
 def test_one_standard_input_cannot_be_two_texts(book: str) -> None:
     with pytest.raises(ConfigError, match="are both standard input"):
         run("-", val_file="-", steps=2)
