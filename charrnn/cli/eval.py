@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """
 charrnn eval book                   the held-out part of its own text
-charrnn eval book --file other.txt  all of another text
 charrnn eval book book-2            each model, their ensemble, mean ± sd
 charrnn eval kinds --file new.tsv   how well a classifier decides
 """

@@ -36,7 +36,7 @@ COMMANDS = {
     "fill": ("fill:command", "Fill in the blanks of a text."),
     "eval": ("eval:command", "Score a text: bits per character and perplexity."),
     "score": ("score.command:command", "Show how surprised a model is by each character."),
-    "predict": ("predict:command", "Name the label of each text."),
+    "predict": ("predict:command", "Say what a text is or becomes: its label, tags or target."),
     "compress": ("compress:compress", "Compress FILE, with MODEL predicting each character."),
     "decompress": ("compress:decompress", "Restore a compressed file."),
     "info": ("info:info", "Describe a model."),

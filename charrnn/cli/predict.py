@@ -96,7 +96,7 @@ def command(
     checkpoints: str,
     **options: Any,
 ) -> None:
-    """Say what each text is, or what it becomes: its label, its tags or its target.
+    """Say what a text is or becomes: its label, tags or target.
 
     MODEL, a run's name, a run's folder or a model file, was trained on records with labels, or for
     another task than text. FILE is a file, a folder, a glob, or - for stdin, which is also read
