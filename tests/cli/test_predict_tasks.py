@@ -14,6 +14,7 @@ import pytest
 from charrnn.checkpoint.model_file import pack_model
 from charrnn.data.tags import read_tagged
 from charrnn.errors import ConfigError
+from charrnn.generation.tagger import Tagger
 from charrnn.storage import write_atomically
 from charrnn.tasks.predict import iter_predictions
 from charrnn.tasks.predictions import Prediction, PredictRequest
@@ -129,6 +130,20 @@ def test_objects_of_tags_hold_each_character_with_its_tag(capsys: Text, kind: st
         sizes = {len(record[name]) for name in ("chars", "tags", "probabilities")}
         assert len(sizes) == 1
     assert found[1]["tags"] == []
+
+
+@pytest.mark.parametrize("kind", TAGGERS)
+def test_a_text_to_tag_is_read_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = []
+    iter_encoded = Tagger.iter_encoded
+
+    def count(tagger: Tagger, texts: Any) -> Any:
+        blocks.append(len(texts))
+        return iter_encoded(tagger, texts)
+
+    monkeypatch.setattr(Tagger, "iter_encoded", count)
+    predict(kind)
+    assert len(blocks) == 1
 
 
 @pytest.mark.parametrize(
