@@ -17,6 +17,9 @@ from charrnn.generation.bayes import macro_f1
 from charrnn.tasks.fit import Result
 from charrnn.tasks.task_model import TaskModel
 from charrnn.tasks.task_result import TaskEvalResult
+from charrnn.tasks.task_scores import count_edits
+from charrnn.text.token_vocab import TokenVocab
+from charrnn.text.vocab import Vocab
 from tests.cli.program import Text, complaint, end_of, objects_of, run_without
 from tests.training.small_runs import SMALL, stop_after
 
@@ -247,6 +250,29 @@ def test_a_pair_too_long_to_train_on_makes_no_other_target_longer(
     ratio, more = read_model(result.path / "best.safetensors").summary["target_limit"]
     assert 3 * ratio + more == 3
     assert result.scores["edit_distance"] < 5  # of the pairs that are read
+
+
+def test_training_and_eval_agree_on_targets_of_which_a_source_has_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{word}\t{word[::-1] * times}" for word in WORDS for times in (1, 3)]
+    Path("pairs.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    sizes = {key: value for key, value in SMALL.items() if key != "seq_len"}
+    result = charrnn.fit("pairs.tsv", pairs=True, val_fraction=0.3, **(sizes | {"steps": 20}))
+
+    figures = charrnn.evaluate(str(result.path)).figures
+    assert {key: each.value for key, each in figures.items()} == pytest.approx(result.scores)
+
+
+def test_edits_are_counted_to_the_nearest_of_several_targets() -> None:
+    found = ["xyz", "", "AH K"]
+    expected = [["xy", "xyzxyz"], ["ab", "c"], ["AH K", "B"]]
+
+    counts = count_edits(found, expected, Vocab("xyz"))
+    assert counts.tolist() == [[1, 0, 1, 2], [1, 0, 1, 1], [1, 1, 0, 4]]
+    tokens = count_edits(found, expected, TokenVocab(tokens=("AH", "K")))
+    assert tokens.tolist() == [[1, 0, 1, 1], [1, 0, 1, 1], [1, 1, 0, 2]]
 
 
 def test_python_evaluates_a_task_too(words: str) -> None:
