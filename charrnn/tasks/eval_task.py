@@ -18,7 +18,7 @@ from charrnn.analysis.bootstrap import Interval, bootstrap
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TextConfig
 from charrnn.corpora.library import locate_texts
-from charrnn.data.corpus import Corpus, open_corpus
+from charrnn.data.corpus import Corpus
 from charrnn.data.draw import Ints
 from charrnn.data.examples import rows_of
 from charrnn.data.pairs import pair_files
@@ -27,7 +27,7 @@ from charrnn.data.tag_files import tag_files
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.bayes import calibration_error, macro_f1
 from charrnn.tasks.eval_sequences import by_length, evaluate_tags, evaluate_targets
-from charrnn.tasks.eval_text import EvalTextRequest, NamedModel
+from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, open_own_corpus
 from charrnn.tasks.predict_task import ClassPredictor
 from charrnn.tasks.predictions import PredictRequest
 from charrnn.tasks.task_result import ClassFigures, TaskEvalResult
@@ -123,22 +123,11 @@ def _iter_examples(
 
 def _read_own(model: NamedModel, request: EvalTextRequest) -> Rows:
     """Return a part of the text that the model was trained on."""
-    paths = model.corpus.get("paths", [])
-    if not paths:
-        raise ConfigError("the model does not say where its text is; give one by --file")
-    corpus = open_corpus(
-        locate_texts(paths),
-        model.text,
-        known_target=model.file.target_vocab,
-        known_labels=model.file.labels,
-    )
-    if corpus.sha256 != model.corpus.get("sha256"):
-        raise CorpusError(
-            f"{' '.join(paths)} is not the text that the model was trained on; give one by --file"
-        )
     part = request.split or "val"
     if part == "all":
         raise ConfigError("the model's own text is scored by parts; give --split val or test")
+    corpus = open_own_corpus(model, "name a text by --file")
+    paths = model.corpus["paths"]
     records = getattr(corpus, f"{part}_records")
     if records is None or not len(records):
         raise CorpusError(f"there is no {part} part to score; give a text by --file")

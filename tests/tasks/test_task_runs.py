@@ -20,7 +20,7 @@ from charrnn.tasks.task_result import TaskEvalResult
 from charrnn.tasks.task_scores import count_edits
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import Vocab
-from tests.cli.program import Text, complaint, end_of, objects_of, run_without
+from tests.cli.program import Text, complaint, end_of, give_input, objects_of, run_without
 from tests.training.small_runs import SMALL, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
@@ -273,6 +273,47 @@ def test_edits_are_counted_to_the_nearest_of_several_targets() -> None:
     assert counts.tolist() == [[1, 0, 1, 2], [1, 0, 1, 1], [1, 1, 0, 4]]
     tokens = count_edits(found, expected, TokenVocab(tokens=("AH", "K")))
     assert tokens.tolist() == [[1, 0, 1, 1], [1, 0, 1, 1], [1, 1, 0, 2]]
+
+
+def test_the_own_text_of_a_task_is_not_asked_of_standard_input(
+    words: str, capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_input(monkeypatch, Path(words).read_bytes())
+    table = ["--text-column", "word", "--label-column", "kind", "--format", "csv"]
+    sizes = ["--hidden-size", "6", "--steps", "1", "--threads", "1", "--precision", "fp32"]
+    task = ["--task", "classification", "--name", "piped"]
+    assert end_of("train", "-", *table, *task, *sizes, "--quiet") == 0
+    capsys.readouterr()
+
+    code, said = complaint(capsys, "eval", "piped")
+    assert code == 3
+    assert "standard input, which is not kept; name a text by --file" in said
+
+
+def test_the_own_text_of_a_task_must_be_there_and_the_same(words: str, capsys: Text) -> None:
+    fit(words, steps=1)
+    text = Path(words).read_text(encoding="utf-8")
+    Path(words).write_text(text.replace("bay", "bax"), encoding="utf-8")
+    code, said = complaint(capsys, "eval", "words")
+    assert code == 3
+    assert "has changed since words was trained on it" in said
+
+    Path(words).unlink()
+    code, said = complaint(capsys, "eval", "words")
+    assert code == 3
+    assert "bring it back, or name a text by --file" in said
+
+
+def test_a_run_that_starts_from_a_model_is_scored_on_its_own_text(words: str) -> None:
+    fit(words, steps=1, name="first")
+    rows = [f"{word},{kind}" for word in ("ba", "bo", "ca", "co") for kind in ("with", "odd")]
+    Path("few.csv").write_text("\n".join(["word,kind", *rows]) + "\n", encoding="utf-8")
+    sizes = {"hidden_size": None, "val_fraction": 0.5}
+    result = fit("few.csv", init_from="first", steps=1, **sizes)
+
+    assert len(read_model(result.path / "best.safetensors").vocab.alphabet) > 4
+    scored = charrnn.evaluate(str(result.path))
+    assert scored.figures["accuracy"].value == pytest.approx(result.scores["accuracy"])
 
 
 def test_python_evaluates_a_task_too(words: str) -> None:
