@@ -16,7 +16,7 @@ import numpy as np
 
 from charrnn.analysis.bootstrap import Interval, bootstrap
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.config import TextConfig
+from charrnn.config import COST, TextConfig
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import Corpus
 from charrnn.data.draw import Ints
@@ -33,6 +33,7 @@ from charrnn.tasks.predictions import PredictRequest
 from charrnn.tasks.task_result import ClassFigures, TaskEvalResult
 from charrnn.text.files import Source, open_sources
 from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import BadBytes, describe_bad
 
 _BLOCK = 1024  # records that are read at once
 _MOST_CONFUSED = 10
@@ -59,11 +60,7 @@ def evaluate_task(name: str, file: ModelFile, request: EvalTextRequest) -> TaskE
         ConfigError: the request is not for records.
         CorpusError: the records cannot be read, or none has a label that the model knows.
     """
-    if request.text is not None:
-        raise ConfigError(
-            "a literal text says nothing of how good such a model is; charrnn predict shows what "
-            "it makes of one"
-        )
+    _check_request(request)
     model = NamedModel(name, file)
     rows = _read_file(model, request) if request.files else _read_own(model, request)
     if file.config.task == "classification":
@@ -72,6 +69,25 @@ def evaluate_task(name: str, file: ModelFile, request: EvalTextRequest) -> TaskE
         evaluate = evaluate_tags if file.config.task == "tagging" else evaluate_targets
         result = evaluate(model, [*zip(rows.texts, rows.right, strict=True)])
     return replace(result, texts=tuple(rows.paths), split=rows.split, notes=rows.notes)
+
+
+def _check_request(request: EvalTextRequest) -> None:
+    """Refuse what does not go with records."""
+    if request.text is not None:
+        raise ConfigError(
+            "a literal text says nothing of how good such a model is; charrnn predict shows what "
+            "it makes of one"
+        )
+    if request.unknown != COST:
+        raise ConfigError(
+            f"--unknown {request.unknown} is for models of text; a model for another task reads "
+            "the nearest characters that it knows; leave it out"
+        )
+    for name in ("encoding", "errors"):
+        if getattr(request, name) is not None and not request.files:
+            raise ConfigError(
+                f"--{name} says how to read the text of --file; give both, or neither"
+            )
 
 
 def _read_file(model: NamedModel, request: EvalTextRequest) -> Rows:
@@ -83,29 +99,33 @@ def _read_file(model: NamedModel, request: EvalTextRequest) -> Rows:
         config,
         encoding=request.encoding or config.encoding,
         errors=request.errors or config.errors,
+        group_column=None,  # which matters to a split alone
     )
     texts: list[str] = []
     right: list[Any] = []
     found = Found()
     notes: list[str] = []
+    bad: dict[str, BadBytes] = {}
     with open_sources(locate_texts(request.files)) as sources:
         inspected = inspect_sources(sources, config, notes.append)
         if config.task == "text":
-            for block in iter_records(inspected, config, found):
+            for block in iter_records(inspected, config, found, bad):
                 texts += block.texts
                 right += [each[0] for each in block.labels]
         else:
-            for example in _iter_examples(inspected, config, found):
+            for example in _iter_examples(inspected, config, found, bad):
                 texts.append(example.source)
                 right.append(example.target)
     if not right:
+        found.refuse_skipped()
         raise CorpusError(f"{' '.join(request.files)} has no records to compare with")
-    notes += [f"{found.skipped:,} rows skipped: {', '.join(found.places)}"] * bool(found.skipped)
+    notes += describe_bad(bad, config.errors)
+    notes += [found.describe_skipped()] * bool(found.skipped)
     return Rows(texts, right, "all", list(request.files), tuple(notes))
 
 
 def _iter_examples(
-    sources: Sequence[Source], config: TextConfig, found: Found
+    sources: Sequence[Source], config: TextConfig, found: Found, bad: dict[str, BadBytes]
 ) -> Iterator[Example]:
     """Yield the pairs, or the tagged characters, of files; parallel files are two."""
     if config.target_file is not None:
@@ -118,7 +138,7 @@ def _iter_examples(
         files = tag_files(sources, config) if config.task == "tagging" else []
         files = files or pair_files(sources, (), config)
     for file in files:
-        yield from file.read(found, {})
+        yield from file.read(found, bad)
 
 
 def _read_own(model: NamedModel, request: EvalTextRequest) -> Rows:

@@ -316,6 +316,57 @@ def test_a_run_that_starts_from_a_model_is_scored_on_its_own_text(words: str) ->
     assert scored.figures["accuracy"].value == pytest.approx(result.scores["accuracy"])
 
 
+@pytest.mark.parametrize(
+    ("options", "words_said"),
+    [
+        (("--unknown", "skip", "--file", "words.csv"), "--unknown skip is for models of text"),
+        (("--encoding", "utf-8"), "--encoding says how to read the text of --file"),
+        (("--errors", "skip"), "--errors says how to read the text of --file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_eval_refuses_what_a_task_would_not_heed(
+    words: str, options: tuple[str, ...], words_said: str, capsys: Text
+) -> None:
+    fit(words, steps=1)
+    code, said = complaint(capsys, "eval", "words", *options)
+    assert code == 2
+    assert words_said in said
+
+
+def test_eval_says_which_bytes_were_replaced_and_which_rows_left_out(
+    words: str, capsys: Text
+) -> None:
+    fit(words, steps=1, skip_bad=True)
+    Path("odd.csv").write_bytes(b"word,kind\nba,with\nb\xff,without\n,with\n")
+    assert end_of("eval", "words", "--file", "odd.csv", "--errors", "replace") == 0
+    said = capsys.readouterr().err
+    assert "1 place, line 3" in said
+    assert "1 row skipped: odd.csv:4" in said
+
+    Path("odd.csv").write_bytes(b"word,kind\n,with\n")
+    code, said = complaint(capsys, "eval", "words", "--file", "odd.csv")
+    assert code == 3
+    assert "no row can be read: 1 row skipped: odd.csv:2; leave --skip-bad out" in said
+
+
+@pytest.mark.parametrize("task", [{"pairs": True}, {"tags": "slash"}], ids=str)
+def test_eval_says_which_bytes_of_examples_were_replaced(
+    task: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Text
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = b"%s\t%s" if "pairs" in task else b"%s/%s"
+    rows = [row % (word.encode(), word[:1].encode()) for word in WORDS]
+    Path("rows.tsv").write_bytes(b"\n".join(rows) + b"\n")
+    sizes = {key: value for key, value in SMALL.items() if key != "seq_len"}
+    charrnn.fit("rows.tsv", **task, **(sizes | {"steps": 1}))
+    Path("odd.tsv").write_bytes(b"\n".join([*rows[:2], row % (b"b\xff", b"b")]) + b"\n")
+    capsys.readouterr()
+
+    assert end_of("eval", "rows", "--file", "odd.tsv", "--errors", "replace") == 0
+    assert "1 place, line 3" in capsys.readouterr().err
+
+
 def test_python_evaluates_a_task_too(words: str) -> None:
     result = fit(words, steps=20)
     scored = charrnn.evaluate(str(result.path))
