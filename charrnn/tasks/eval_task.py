@@ -36,7 +36,6 @@ from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad
 
 _BLOCK = 1024  # records that are read at once
-_MOST_CONFUSED = 10
 
 
 @dataclass(frozen=True)
@@ -249,4 +248,4 @@ def _confused(found: Ints, right: Ints, names: tuple[str, ...]) -> tuple[tuple[s
     pairs = Counter(
         (names[a], names[b]) for a, b in zip(right.tolist(), found.tolist(), strict=True) if a != b
     )
-    return tuple((a, b, n) for (a, b), n in pairs.most_common(_MOST_CONFUSED))
+    return tuple((a, b, n) for (a, b), n in pairs.most_common())

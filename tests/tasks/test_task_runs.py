@@ -367,6 +367,23 @@ def test_eval_says_which_bytes_of_examples_were_replaced(
     assert "1 place, line 3" in capsys.readouterr().err
 
 
+def test_the_whole_table_of_confused_classes_is_in_json(words: str, capsys: Text) -> None:
+    kinds = [f"k{i % 13}" for i in range(26)]
+    rows = {"many": [f"w{i},{kind}" for i, kind in enumerate(kinds)]}
+    rows["alike"] = [f"w,{kind}" for kind in kinds]
+    for name, lines in rows.items():
+        Path(f"{name}.csv").write_text("\n".join(["word,kind", *lines]) + "\n", encoding="utf-8")
+    fit("many.csv", steps=1)
+    capsys.readouterr()
+
+    (found,) = objects_of(capsys, "eval", "many", "--file", "alike.csv")
+    assert len(found["confused"]) == 12
+    assert sum(count for _, _, count in found["confused"]) == 24
+    assert end_of("eval", "many", "--file", "alike.csv") == 0
+    shown = capsys.readouterr().out.partition("most confused")[2].partition("over 26")[0]
+    assert len([line for line in shown.splitlines() if line.startswith("k")]) == 10
+
+
 def test_python_evaluates_a_task_too(words: str) -> None:
     result = fit(words, steps=20)
     scored = charrnn.evaluate(str(result.path))
