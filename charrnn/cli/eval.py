@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
 
 _EXAMPLES = """
-charrnn eval book                   the held-out part of its own text
-charrnn eval book --file other.txt  all of another text
-charrnn eval book book-2            each model, their ensemble, mean ± sd
-charrnn eval kinds --file new.tsv   how well a classifier decides
+charrnn eval book                  the held-out part of its own text
+charrnn eval book book-2           each model, their ensemble, mean ± sd
+charrnn eval kinds --file new.tsv  how well a classifier decides
 """
 _PROTOCOLS = {
     "carried": "state carried",
