@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
 
 _EXAMPLES = """
-charrnn eval book                   the held-out part of its own text
-charrnn eval book book-2            each model, their ensemble, mean ± sd
-charrnn eval kinds --file new.tsv   how well a classifier decides
+charrnn eval book                  the held-out part of its own text
+charrnn eval book book-2           each model, their ensemble, mean ± sd
+charrnn eval kinds --file new.tsv  how well a classifier decides
 """
 _PROTOCOLS = {
     "carried": "state carried",
@@ -41,6 +41,7 @@ _PROTOCOLS = {
     "dynamic": "dynamic, state carried",
 }  # in the order in which they are measured
 _SHOWN_TEXTS = 3
+_SHOWN_CONFUSED = 10
 _COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 
 
@@ -113,8 +114,8 @@ def command(
     nats, bpc, perplexity, bpc_with_unseen and bits_per_byte (of UTF-8).
 
     Of a model of another task the JSON object has model, texts, split, records, figures (by name,
-    each an object with value, low and high), classes, lengths, confused (right, found, records),
-    wrong (source, found, right; some of them), unlabelled, changes and notes.
+    each an object with value, low and high), classes, lengths, confused (right, found, records; all
+    that occur), wrong (source, found, right; some of them), unlabelled, changes and notes.
     """
     from charrnn.tasks.eval_text import EvalTextRequest
 
@@ -199,7 +200,7 @@ def show_task_result(result: TaskEvalResult) -> None:
     if result.confused:
         click.echo()
         table = console.make_table("most confused: right", "found", ">records")
-        for right, found, count in result.confused:
+        for right, found, count in result.confused[:_SHOWN_CONFUSED]:
             table.add_row(console.format_cell(right), console.format_cell(found), f"{count:,}")
         console.print_table(table)
     click.echo()

@@ -35,6 +35,7 @@ _SPELLINGS = {
     "temperature": ("--temp", "--temperature"),
     "count": ("-n", "--count"),
     "beam_width": ("--beam",),
+    "top": ("--top", "--n-best"),
 }
 _METAVARS: dict[str | type, str] = {
     click.IntRange: "N",

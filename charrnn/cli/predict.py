@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ _READING = ("files", "text_column", "format", "header", "skip_bad")  # fields of
 )
 @click.option("--skip-bad", is_flag=True, help="leave out rows that cannot be read, and count them")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object for each text")
-@click.option("--csv", "as_csv", is_flag=True, help="print a table: text, label, probability")
+@click.option("--csv", "as_csv", is_flag=True, help="print a table: text, label, probability, …")
 @click.option(
     "--encoding",
     default=TextConfig().encoding,
@@ -112,14 +112,16 @@ def command(
 
     Of a model for seq2seq, the line is the target, found by a beam search; with --top 3 three, each
     with its probability. Of a model for tagging, it is the text with its tags, written as in
-    training, or with what was to be restored; --confidence 0.9 changes only what is sure.
+    training, or with what was to be restored; --confidence 0.9 changes only what is sure. Of
+    --tags columns a text is as many lines as it has characters, and an empty one.
 
     Characters that the model never saw are replaced by the nearest that it knows, or left out.
 
     A JSON object has text, label or target (a label is null below the threshold), probability (of
     the likeliest), top (a list of objects with label or target, and probability), and file with
     --files; of tagging, tagged (the text with its tags), chars, tags and probabilities (of each
-    character).
+    character). A table has file with --files, text, label, target or tagged, and probability; with
+    --top 3 also label 2, probability 2, label 3 and probability 3.
     """
     if as_json and as_csv:
         raise ConfigError("--json and --csv both say how to print; give one")
@@ -133,6 +135,7 @@ def command(
     is_binary = file.vocab.is_binary
     reading = form.reading(encoding, errors or TextConfig().errors, is_binary=is_binary)
     reader = TextReader(replace(reading, **{name: options[name] for name in _READING}))
+    is_columns = file.summary.get("settings", {}).get("tags") == "columns"
     is_begun = False
     for name, texts in reader.iter_blocks(names or ["-"]):
         about = {"file": name} if options["files"] else {}
@@ -140,9 +143,9 @@ def command(
             if as_json:
                 _write_objects(predictions, about, task, is_binary=is_binary)
             elif as_csv:
-                _write_rows(predictions, task, has_header=not is_begun)
+                _write_rows(predictions, about, request, task, has_header=not is_begun)
             else:
-                _write_lines(predictions, request, task)
+                _write_lines(predictions, request, task, is_columns=is_columns)
             is_begun = True
     for note in (*reader.notes, *predictor.notes):
         print_note(note)
@@ -150,11 +153,18 @@ def command(
         print_note(describe_changes(predictor.changes))
 
 
-def _write_lines(predictions: Iterable[Prediction], request: PredictRequest, task: str) -> None:
+def _write_lines(
+    predictions: Iterable[Prediction], request: PredictRequest, task: str, *, is_columns: bool
+) -> None:
+    """Write a line for each text; is_columns: one for each character, and an empty one after."""
     lines = []
     for each in predictions:
-        if task == "tagging" or (task == "seq2seq" and request.top == 1):
+        if task == "tagging":
             lines.append(sanitize(each.label or ""))
+            lines += [""] * bool(is_columns and each.label)
+            continue
+        if task == "seq2seq" and request.top == 1:
+            lines.append(one_line(each.label or ""))
             continue
         cells = []
         for label, probability in each.top:
@@ -182,15 +192,29 @@ def _write_objects(
     click.echo("\n".join(lines))
 
 
-def _write_rows(predictions: Iterable[Prediction], task: str, *, has_header: bool) -> None:
+def _write_rows(
+    predictions: Sequence[Prediction],
+    about: dict[str, str],
+    request: PredictRequest,
+    task: str,
+    *,
+    has_header: bool,
+) -> None:
     """Write a table of comma-separated values: the text, what it is or becomes, how probable."""
     name = {"seq2seq": "target", "tagging": "tagged"}.get(task, "label")
+    rows = [each.top or ((each.label or "", each.probability),) for each in predictions]
+    # Every text has as many labels; of a beam search some may have fewer targets.
+    width = request.top if task == "seq2seq" else len(rows[0])
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     if has_header:
-        writer.writerow(["text", name, "probability"])
-    for each in predictions:
-        writer.writerow([each.text, each.label or "", f"{each.probability:.6g}"])
+        more = [f"{each} {i}" for i in range(2, width + 1) for each in (name, "probability")]
+        writer.writerow([*about, "text", name, "probability", *more])
+    for each, top in zip(predictions, rows, strict=True):
+        cells = [*about.values(), each.text]
+        for label, probability in top:
+            cells += [label * (probability >= request.threshold), f"{probability:.6g}"]
+        writer.writerow(cells + [""] * 2 * (width - len(top)))
     table = out.getvalue()
     # A terminal obeys what a text holds. A pipe gets it whole: of a str, echo takes codes out.
     is_shown = sys.stdout.isatty()

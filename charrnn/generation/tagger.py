@@ -35,23 +35,25 @@ class Tagger(Encoder):
         """Return the best tags (S,) of each text. texts: ids; none is empty."""
         found: list[Ints] = [np.zeros(0, np.int64)] * len(texts)
         for encoded in self.iter_encoded(texts):
-            logits = self._logits(encoded)
-            best = self._best_path(logits, encoded.lengths) if self._is_chain else logits.argmax(2)
+            best = self._best(self._logits(encoded), encoded.lengths)
             for column, (which, length) in enumerate(_rows(encoded)):
                 found[which] = best[:length, column].astype(np.int64)
         return found
 
     @IGNORE_OVERFLOW
-    def probabilities(self, texts: Sequence[Ids]) -> list[Floats]:
-        """Return p(tag | text) (S, K) of each position of each text; each row sums to 1."""
-        found: list[Floats] = [np.zeros((0, self.config.class_count))] * len(texts)
+    def probable_tags(self, texts: Sequence[Ids]) -> list[tuple[Ints, Floats]]:
+        """Return the best tags (S,) of each text, and p(tag | text) (S, K); each row sums to 1.
+
+        texts: as for `tags`. Each is read once.
+        """
+        found = [(np.zeros(0, np.int64), np.zeros((0, self.config.class_count)))] * len(texts)
         for encoded in self.iter_encoded(texts):
-            log_probs = self._logits(encoded)
-            if self._is_chain:
-                log_probs = self._forward(log_probs) + self._backward(log_probs, encoded.lengths)
-            probabilities = np.exp(log_softmax(log_probs))
+            logits = self._logits(encoded)
+            best = self._best(logits, encoded.lengths)
+            probabilities = self._probabilities(logits, encoded.lengths)
             for column, (which, length) in enumerate(_rows(encoded)):
-                found[which] = probabilities[:length, column].copy()
+                tags = best[:length, column].astype(np.int64)
+                found[which] = tags, probabilities[:length, column].copy()
         return found
 
     @IGNORE_OVERFLOW
@@ -86,6 +88,17 @@ class Tagger(Encoder):
         if not np.isfinite(doubles).all():
             raise DivergedError(NOT_FINITE)
         return doubles
+
+    def _best(self, logits: Floats, lengths: Ints) -> Ints:
+        """Return the best tags (T, N) of a block by its logits (T, N, K)."""
+        return self._best_path(logits, lengths) if self._is_chain else logits.argmax(2)
+
+    def _probabilities(self, logits: Floats, lengths: Ints) -> Floats:
+        """Return p(tag | text) (T, N, K) of a block by its logits (T, N, K)."""
+        scores = logits
+        if self._is_chain:
+            scores = self._forward(logits) + self._backward(logits, lengths)
+        return np.exp(log_softmax(scores))
 
     def _path_score(self, path: Ints) -> float:
         """Return the score of a row of tags (S,) by its transitions alone."""

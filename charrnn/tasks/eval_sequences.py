@@ -27,14 +27,12 @@ from charrnn.tasks.predict_tags import TagPredictor
 from charrnn.tasks.predict_targets import TargetPredictor
 from charrnn.tasks.predictions import PredictRequest
 from charrnn.tasks.task_result import ClassFigures, LengthFigures, TaskEvalResult
-from charrnn.tasks.task_scores import edit_distance
-from charrnn.text.token_vocab import TokenVocab
+from charrnn.tasks.task_scores import TARGET_FIGURES, Counts, count_edits
 
 _BLOCK = 256  # records that are read at once
 _MOST_WRONG = 10
 _LENGTHS = (0, 5, 10, 20, 50, 100, 200)  # characters: the least of each row of the table
 
-Counts = NDArray[np.float64]
 TagRow = tuple[str, tuple[str, ...]]
 
 
@@ -53,34 +51,24 @@ def evaluate_targets(model: NamedModel, rows: Sequence[tuple[str, str]]) -> Task
         for begin in range(0, len(sources), _BLOCK)
         for each in predictor.predict(sources[begin : begin + _BLOCK])
     ]
-    is_token = isinstance(model.file.target_vocab, TokenVocab)
-    counts = np.zeros((len(sources), 3))  # right, edits, tokens
-    for row, (source, own) in enumerate(zip(sources, found, strict=True)):
-        targets = [_tokens(each, is_token) for each in expected[source]]
-        edits = [edit_distance(_tokens(own, is_token), each) for each in targets]
-        best = int(np.argmin(edits))
-        counts[row] = edits[best] == 0, edits[best], len(targets[best])
+    vocab = model.file.target_vocab
+    assert vocab is not None
+    counts = count_edits(found, [*expected.values()], vocab)
+    is_right = counts[:, 1] > 0
     wrong = [
         (source, own, " | ".join(expected[source]))
-        for source, own, right in zip(sources, found, counts[:, 0], strict=True)
+        for source, own, right in zip(sources, found, is_right, strict=True)
         if not right
     ]
     sizes = np.array([len(each) for each in sources])
     return TaskEvalResult(
         model=model.name,
         records=len(sources),
-        figures={
-            "exact_match": _interval(counts, lambda sums: sums[0] / len(sources)),
-            "edit_distance": _interval(counts, lambda sums: sums[1] / max(sums[2], 1)),
-        },
-        lengths=by_length(counts[:, 0] > 0, sizes),
+        figures={key: _interval(counts, figure) for key, figure in TARGET_FIGURES.items()},
+        lengths=by_length(is_right, sizes),
         wrong=tuple(wrong[:_MOST_WRONG]),
         changes=dict(predictor.changes),
     )
-
-
-def _tokens(text: str, is_token: bool) -> list[str]:
-    return text.split() if is_token else list(text)
 
 
 def evaluate_tags(model: NamedModel, rows: Sequence[TagRow]) -> TaskEvalResult:

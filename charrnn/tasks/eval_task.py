@@ -16,9 +16,9 @@ import numpy as np
 
 from charrnn.analysis.bootstrap import Interval, bootstrap
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.config import TextConfig
+from charrnn.config import COST, TextConfig
 from charrnn.corpora.library import locate_texts
-from charrnn.data.corpus import Corpus, open_corpus
+from charrnn.data.corpus import Corpus
 from charrnn.data.draw import Ints
 from charrnn.data.examples import rows_of
 from charrnn.data.pairs import pair_files
@@ -27,15 +27,15 @@ from charrnn.data.tag_files import tag_files
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.bayes import calibration_error, macro_f1
 from charrnn.tasks.eval_sequences import by_length, evaluate_tags, evaluate_targets
-from charrnn.tasks.eval_text import EvalTextRequest, NamedModel
+from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, open_own_corpus
 from charrnn.tasks.predict_task import ClassPredictor
 from charrnn.tasks.predictions import PredictRequest
 from charrnn.tasks.task_result import ClassFigures, TaskEvalResult
 from charrnn.text.files import Source, open_sources
 from charrnn.text.kinds import inspect_sources
+from charrnn.text.reader import BadBytes, describe_bad
 
 _BLOCK = 1024  # records that are read at once
-_MOST_CONFUSED = 10
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,7 @@ def evaluate_task(name: str, file: ModelFile, request: EvalTextRequest) -> TaskE
         ConfigError: the request is not for records.
         CorpusError: the records cannot be read, or none has a label that the model knows.
     """
-    if request.text is not None:
-        raise ConfigError(
-            "a literal text says nothing of how good such a model is; charrnn predict shows what "
-            "it makes of one"
-        )
+    _check_request(request)
     model = NamedModel(name, file)
     rows = _read_file(model, request) if request.files else _read_own(model, request)
     if file.config.task == "classification":
@@ -72,6 +68,25 @@ def evaluate_task(name: str, file: ModelFile, request: EvalTextRequest) -> TaskE
         evaluate = evaluate_tags if file.config.task == "tagging" else evaluate_targets
         result = evaluate(model, [*zip(rows.texts, rows.right, strict=True)])
     return replace(result, texts=tuple(rows.paths), split=rows.split, notes=rows.notes)
+
+
+def _check_request(request: EvalTextRequest) -> None:
+    """Refuse what does not go with records."""
+    if request.text is not None:
+        raise ConfigError(
+            "a literal text says nothing of how good such a model is; charrnn predict shows what "
+            "it makes of one"
+        )
+    if request.unknown != COST:
+        raise ConfigError(
+            f"--unknown {request.unknown} is for models of text; a model for another task reads "
+            "the nearest characters that it knows; leave it out"
+        )
+    for name in ("encoding", "errors"):
+        if getattr(request, name) is not None and not request.files:
+            raise ConfigError(
+                f"--{name} says how to read the text of --file; give both, or neither"
+            )
 
 
 def _read_file(model: NamedModel, request: EvalTextRequest) -> Rows:
@@ -83,29 +98,33 @@ def _read_file(model: NamedModel, request: EvalTextRequest) -> Rows:
         config,
         encoding=request.encoding or config.encoding,
         errors=request.errors or config.errors,
+        group_column=None,  # which matters to a split alone
     )
     texts: list[str] = []
     right: list[Any] = []
     found = Found()
     notes: list[str] = []
+    bad: dict[str, BadBytes] = {}
     with open_sources(locate_texts(request.files)) as sources:
         inspected = inspect_sources(sources, config, notes.append)
         if config.task == "text":
-            for block in iter_records(inspected, config, found):
+            for block in iter_records(inspected, config, found, bad):
                 texts += block.texts
                 right += [each[0] for each in block.labels]
         else:
-            for example in _iter_examples(inspected, config, found):
+            for example in _iter_examples(inspected, config, found, bad):
                 texts.append(example.source)
                 right.append(example.target)
     if not right:
+        found.refuse_skipped()
         raise CorpusError(f"{' '.join(request.files)} has no records to compare with")
-    notes += [f"{found.skipped:,} rows skipped: {', '.join(found.places)}"] * bool(found.skipped)
+    notes += describe_bad(bad, config.errors)
+    notes += [found.describe_skipped()] * bool(found.skipped)
     return Rows(texts, right, "all", list(request.files), tuple(notes))
 
 
 def _iter_examples(
-    sources: Sequence[Source], config: TextConfig, found: Found
+    sources: Sequence[Source], config: TextConfig, found: Found, bad: dict[str, BadBytes]
 ) -> Iterator[Example]:
     """Yield the pairs, or the tagged characters, of files; parallel files are two."""
     if config.target_file is not None:
@@ -118,27 +137,16 @@ def _iter_examples(
         files = tag_files(sources, config) if config.task == "tagging" else []
         files = files or pair_files(sources, (), config)
     for file in files:
-        yield from file.read(found, {})
+        yield from file.read(found, bad)
 
 
 def _read_own(model: NamedModel, request: EvalTextRequest) -> Rows:
     """Return a part of the text that the model was trained on."""
-    paths = model.corpus.get("paths", [])
-    if not paths:
-        raise ConfigError("the model does not say where its text is; give one by --file")
-    corpus = open_corpus(
-        locate_texts(paths),
-        model.text,
-        known_target=model.file.target_vocab,
-        known_labels=model.file.labels,
-    )
-    if corpus.sha256 != model.corpus.get("sha256"):
-        raise CorpusError(
-            f"{' '.join(paths)} is not the text that the model was trained on; give one by --file"
-        )
     part = request.split or "val"
     if part == "all":
         raise ConfigError("the model's own text is scored by parts; give --split val or test")
+    corpus = open_own_corpus(model, "name a text by --file")
+    paths = model.corpus["paths"]
     records = getattr(corpus, f"{part}_records")
     if records is None or not len(records):
         raise CorpusError(f"there is no {part} part to score; give a text by --file")
@@ -240,4 +248,4 @@ def _confused(found: Ints, right: Ints, names: tuple[str, ...]) -> tuple[tuple[s
     pairs = Counter(
         (names[a], names[b]) for a, b in zip(right.tolist(), found.tolist(), strict=True) if a != b
     )
-    return tuple((a, b, n) for (a, b), n in pairs.most_common(_MOST_CONFUSED))
+    return tuple((a, b, n) for (a, b), n in pairs.most_common())

@@ -431,7 +431,7 @@ def open_own_corpus(
     text = model.text
     if not isinstance(paths, list):
         raise CorpusError(f"{model.name} does not say which text it was trained on; {hint}")
-    if not paths or "-" in (*paths, text.val_file):
+    if not paths or "-" in (*paths, text.val_file, text.target_file, text.val_target_file):
         source = "standard input" if paths else "a text in memory"
         raise CorpusError(f"{model.name} was trained on {source}, which is not kept; {hint}")
     if text.record_kind and not model.file.vocab.has_end:
@@ -441,7 +441,13 @@ def open_own_corpus(
         )
     try:
         config = read_again(model.file, text)
-        corpus = open_corpus(locate_texts(paths), config, known=required_vocab(model.file))
+        corpus = open_corpus(
+            locate_texts(paths),
+            config,
+            known=required_vocab(model.file),
+            known_target=model.file.target_vocab,
+            known_labels=model.file.labels,
+        )
     except CorpusError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             missing = error.__cause__.filename
@@ -452,7 +458,9 @@ def open_own_corpus(
         raise CorpusError(
             f"the text of {model.name} cannot be read: {error.message}; or {hint}"
         ) from error
-    if corpus.sha256 != model.corpus.get("sha256") or corpus.vocab != model.file.vocab:
+    vocabs = (model.file.vocab, model.file.target_vocab)
+    is_same = corpus.sha256 == model.corpus.get("sha256")
+    if not is_same or (corpus.vocab, corpus.target_vocab) != vocabs:
         raise CorpusError(
             f"{', '.join(paths)} has changed since {model.name} was trained on it (its SHA-256 "
             f"differs); bring the old text back, or {hint}"

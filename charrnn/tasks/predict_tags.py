@@ -19,7 +19,6 @@ from charrnn.config import TextConfig
 from charrnn.data.restore import Damaged, Part, damage_line, repair
 from charrnn.data.tags import spans, without_tags, write_tagged
 from charrnn.errors import ConfigError, located
-from charrnn.generation.filters import Floats
 from charrnn.generation.generator import text_format_of
 from charrnn.generation.tagger import Tagger
 from charrnn.tasks.predictions import Prediction, PredictRequest
@@ -68,28 +67,26 @@ class TagPredictor:
             with located(f"text {self._read}"):
                 cut.append(self._cut(text))
         sources = [part.example.source for each in cut for part in each if part.example.source]
-        encoded = [*map(self._encode, sources)]
-        ids = [each for each, _ in encoded]
-        found = zip(encoded, self._network.tags(ids), self._network.probabilities(ids), strict=True)
-        named = (self._name(starts, tags, probs) for (_, starts), tags, probs in found)
+        named = self._iter_named(sources)
         return [self._join(text, each, named) for text, each in zip(texts, cut, strict=True)]
 
     def predict_tags(self, sources: Sequence[str]) -> list[Prediction]:
         """Return the tags of texts that are damaged already, or have no spaces between words."""
-        ids, starts = zip(*map(self._encode, sources), strict=True) if sources else ((), ())
-        found = zip(starts, self._network.tags(ids), self._network.probabilities(ids), strict=True)
         return [
-            Prediction(source, None, 1.0, (), source, *self._name(*each))
-            for source, each in zip(sources, found, strict=True)
+            Prediction(source, None, 1.0, (), source, *each)
+            for source, each in zip(sources, self._iter_named(sources), strict=True)
         ]
 
-    def _name(
-        self, starts: Ids, tags: Ids, probs: Floats
-    ) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        """Return the tag of each character that starts there, and how probable it is."""
-        numbers = tags[starts]
-        names = tuple(self._names[i] for i in numbers.tolist())
-        return names, tuple(probs[starts, numbers].tolist())
+    def _iter_named(
+        self, sources: Sequence[str]
+    ) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+        """Yield the tags of the characters of each source, and how probable they are."""
+        encoded = [self._encode(source) for source in sources]
+        found = self._network.probable_tags([ids for ids, _ in encoded])
+        for (_, starts), (tags, probs) in zip(encoded, found, strict=True):
+            numbers = tags[starts]
+            names = tuple(self._names[i] for i in numbers.tolist())
+            yield names, tuple(probs[starts, numbers].tolist())
 
     def _cut(self, text: str) -> list[Part]:
         """Return the parts of a text, as training would read them."""

@@ -61,8 +61,16 @@ class TaskModel:
     def predict(self, texts: Iterable[str], **settings: Any) -> NDArray[np.object_]:
         """Return what each text is or becomes (N,): its class, its target, or the text with tags.
 
-        settings: fields of tasks/predictions.py's PredictRequest.
+        settings: fields of tasks/predictions.py's PredictRequest, but for top.
+
+        Raises:
+            ConfigError: a setting is for models of another task, or is top.
         """
+        if settings.get("top", 1) != 1:
+            raise ConfigError(
+                "predict returns one answer for each text; leave top out, and call "
+                "charrnn.predict for several"
+            )
         request = PredictRequest(**settings)
         found = [each.label for each in iter_predictions(self._file, texts, request)]
         array = np.empty(len(found), object)

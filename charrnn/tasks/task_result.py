@@ -33,10 +33,10 @@ class TaskEvalResult:
     """How well a model decides on records of `texts`, or tags them, or turns them into others.
 
     figures: by name, such as "accuracy", each with its 95 % interval. classes: of those that occur,
-    the most frequent first. confused: (right, found, records), the most frequent first. unlabelled:
-    records left out because they have no label that the model knows. wrong: (source, what was
-    found, what is right) of some that are wrong. changes: characters that the
-    model never saw, and what they became.
+    the most frequent first. confused: (right, found, records) of all classes that are taken for
+    others, the most frequent first. unlabelled: records left out because they have no label that
+    the model knows. wrong: (source, what was found, what is right) of some that are wrong. changes:
+    characters that the model never saw, and what they became.
     """
 
     model: str

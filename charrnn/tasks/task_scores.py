@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.analysis.tag_scores import place_score, restored_words, tag_accuracy, word_score
 from charrnn.checkpoint.model_file import ModelFile
@@ -27,13 +28,16 @@ from charrnn.generation.tagger import Tagger
 from charrnn.tasks.predict_targets import TargetPredictor
 from charrnn.tasks.predict_task import longest_of
 from charrnn.tasks.predictions import PredictRequest
-from charrnn.text.vocab import Ids
+from charrnn.text.token_vocab import TokenVocab
+from charrnn.text.vocab import Ids, Vocab
 
 QUICK_TOKENS = 30_000  # that are read at each evaluation
 _FEWEST_RECORDS = 20  # fewer say nothing about how sure a classifier may be
 _SHOWN = 3
 _SHOWN_CHARS = 60
 _FIRST = 1
+
+Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -99,28 +103,42 @@ def _score_targets(file: ModelFile, corpus: Corpus, most_tokens: int | None) -> 
     request = PredictRequest(beam=1 if most_tokens == QUICK_TOKENS else None)
     predictor = TargetPredictor(file, request)
     found = predictor.convert(sources)
-    expected = [known[each.tobytes()] for each in sources]
-    edits = [
-        min(edit_distance(best[0].ids, target.tolist()) for target in targets)
-        for best, targets in zip(found, expected, strict=True)
-    ]
-    tokens = sum(len(targets[0]) for targets in expected)
-    figures = {
-        "exact_match": float(np.mean([edit == 0 for edit in edits])),
-        "edit_distance": sum(edits) / max(tokens, 1),
-    }
-    assert corpus.target_vocab is not None
+    vocab = corpus.target_vocab
+    assert vocab is not None
+    expected = [[vocab.decode(target) for target in known[each.tobytes()]] for each in sources]
+    texts_found = [predictor.text_of(best[0]) for best in found]
+    counts = count_edits(texts_found, expected, vocab)
+    figures = {key: figure(counts.sum(0)) for key, figure in TARGET_FIGURES.items()}
     examples = tuple(
-        (
-            _shorten(corpus.vocab.decode(source)),
-            _shorten(predictor.text_of(best[0])),
-            _shorten(corpus.target_vocab.decode(targets[0])),
-        )
-        for source, best, targets in zip(
-            sources[:_SHOWN], found[:_SHOWN], expected[:_SHOWN], strict=True
+        (_shorten(corpus.vocab.decode(source)), _shorten(own), _shorten(targets[0]))
+        for source, own, targets in zip(
+            sources[:_SHOWN], texts_found[:_SHOWN], expected[:_SHOWN], strict=True
         )
     )
     return TaskScores(figures, examples)
+
+
+def count_edits(found: Sequence[str], expected: Sequence[Sequence[str]], vocab: Vocab) -> Counts:
+    """Return (1, is right, edits, tokens) (N, 4) of what was found; any of its targets is right.
+
+    Of several the nearest counts, the first of those. Tokens are characters, or what stands between
+    spaces where the vocabulary of targets has such.
+    """
+    split: Callable[[str], Sequence[str]] = str.split if isinstance(vocab, TokenVocab) else list
+    counts = np.zeros((len(found), 4))
+    for row, (own, targets) in enumerate(zip(found, expected, strict=True)):
+        options = [split(target) for target in targets]
+        edits = [edit_distance(split(own), each) for each in options]
+        best = int(np.argmin(edits))
+        counts[row] = 1, edits[best] == 0, edits[best], len(options[best])
+    return counts
+
+
+TARGET_FIGURES: dict[str, Callable[[Counts], float]] = {
+    "exact_match": lambda sums: float(sums[1] / sums[0]),
+    "edit_distance": lambda sums: float(sums[2] / max(sums[3], 1)),
+}
+"""How well targets are found, by the sums (4,) of what `count_edits` counts."""
 
 
 def _score_tags(file: ModelFile, corpus: Corpus, most_tokens: int | None) -> TaskScores:

@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from charrnn.checkpoint.model_file import pack_model
+from charrnn.data.tags import read_tagged
+from charrnn.errors import ConfigError
+from charrnn.generation.tagger import Tagger
 from charrnn.storage import write_atomically
 from charrnn.tasks.predict import iter_predictions
 from charrnn.tasks.predictions import Prediction, PredictRequest
+from charrnn.tasks.task_model import TaskModel
 from tests.cli.program import (
     Text,
     complaint,
@@ -24,7 +28,7 @@ from tests.cli.program import (
     output_of,
     run_without,
 )
-from tests.generation.task_models import KINDS, make_task_file
+from tests.generation.task_models import KINDS, WORD_TAGS, make_task_file
 
 LINES = ["ab a", "", "éb, ba", " ", "b"]
 TAGGERS = ["tagging", "transitions"]
@@ -66,6 +70,35 @@ def test_top_writes_several_targets_each_with_its_probability(capsys: Text, kind
     assert lines[1] == ""
 
 
+def test_n_best_is_another_name_of_top(capsys: Text) -> None:
+    by_top = output_of(capsys, "predict", "seq2seq", "text.txt", "--top", "2")
+    assert output_of(capsys, "predict", "seq2seq", "text.txt", "--n-best", "2") == by_top
+
+
+def test_a_target_with_newlines_and_tabs_is_one_line(
+    capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict_odd(*_: Any) -> list[Prediction]:
+        return [Prediction("b", "x\ny\tz", 0.5, (("x\ny\tz", 0.5),))]
+
+    monkeypatch.setattr("charrnn.tasks.predict_targets.TargetPredictor.predict", predict_odd)
+    assert output_of(capsys, "predict", "seq2seq", "text.txt") == "x␤y z\n"
+
+
+def test_an_empty_line_stands_after_each_text_of_tags_in_columns(capsys: Text) -> None:
+    file = make_task_file("tagging", labels=WORD_TAGS, settings={"tags": "columns"})
+    write_atomically(Path("checkpoints", "tagging", "best.safetensors"), pack_model(file))
+    Path("text.txt").write_text("ab\n\nb a\n", encoding="utf-8")
+    first, blank, last = iter_predictions(file, ["ab", "", "b a"])
+
+    out = output_of(capsys, "predict", "tagging", "text.txt")
+
+    assert blank.label == ""
+    assert out == f"{first.label}\n\n\n{last.label}\n\n"
+    found = [(each.source, each.target) for each in read_tagged("out", [out], "columns")]
+    assert found == [(each.tagged, each.tags) for each in (first, last)]
+
+
 def test_a_wider_beam_finds_what_is_at_least_as_likely(capsys: Text) -> None:
     narrow, wide = (
         objects_of(capsys, "predict", "seq2seq", "text.txt", "--beam", width)
@@ -99,6 +132,20 @@ def test_objects_of_tags_hold_each_character_with_its_tag(capsys: Text, kind: st
     assert found[1]["tags"] == []
 
 
+@pytest.mark.parametrize("kind", TAGGERS)
+def test_a_text_to_tag_is_read_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = []
+    iter_encoded = Tagger.iter_encoded
+
+    def count(tagger: Tagger, texts: Any) -> Any:
+        blocks.append(len(texts))
+        return iter_encoded(tagger, texts)
+
+    monkeypatch.setattr(Tagger, "iter_encoded", count)
+    predict(kind)
+    assert len(blocks) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "heading"), [("tagging", "tagged"), ("seq2seq", "target"), ("classification", "label")]
 )
@@ -110,6 +157,49 @@ def test_a_table_has_a_row_for_each_line(capsys: Text, kind: str, heading: str) 
     assert rows[0] == ["text", heading, "probability"]
     for row, each in zip(rows[1:], predict(kind), strict=True):
         assert row == [each.text, each.label, f"{each.probability:.6g}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("seq2seq", "target"), ("fixed", "target"), ("classification", "label")]
+)
+def test_a_table_has_columns_for_all_that_were_asked_for(
+    capsys: Text, kind: str, name: str
+) -> None:
+    out = output_of(capsys, "predict", kind, "text.txt", "--csv", "--top", "3")
+    rows = [*csv.reader(io.StringIO(out, newline=""))]
+
+    more = [f"{name} 2", "probability 2", f"{name} 3", "probability 3"]
+    assert rows[0] == ["text", name, "probability", *more]
+    for row, each in zip(rows[1:], predict(kind, top=3), strict=True):
+        top = each.top or (("", 1.0),)
+        cells = [cell for found, p in top for cell in (found, f"{p:.6g}")]
+        assert row == [each.text, *cells, *[""] * (6 - len(cells))]
+
+
+def test_a_table_of_files_has_their_names(capsys: Text) -> None:
+    Path("text.txt").write_text("ab a", encoding="utf-8")
+    Path("more.txt").write_text("ba", encoding="utf-8")
+    out = output_of(capsys, "predict", "seq2seq", "text.txt", "more.txt", "--csv", "--files")
+    rows = [*csv.reader(io.StringIO(out, newline=""))]
+
+    assert rows[0] == ["file", "text", "target", "probability"]
+    assert [row[0] for row in rows[1:]] == ["text.txt", "more.txt"]
+
+
+def test_a_label_below_the_threshold_is_empty_in_a_table(capsys: Text) -> None:
+    options = ("--csv", "--top", "2", "--threshold", "0.5")
+    out = output_of(capsys, "predict", "classification", "text.txt", *options)
+    rows = [*csv.reader(io.StringIO(out, newline=""))]
+
+    for row, each in zip(rows[1:], predict("classification", top=2), strict=True):
+        assert row[1::2] == [label * (p >= 0.5) for label, p in each.top]
+
+
+def test_python_refuses_to_return_several_answers_as_one() -> None:
+    model = TaskModel(make_task_file("seq2seq"))
+    assert model.predict(["ab a"], top=1).tolist() == [predict("seq2seq")[0].label]
+    with pytest.raises(ConfigError, match="leave top out"):
+        model.predict(["ab a"], top=3)
 
 
 def test_what_a_text_holds_reaches_a_piped_table_as_it_is(capsys: Text) -> None:

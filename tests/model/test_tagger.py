@@ -187,9 +187,12 @@ def test_the_probability_of_a_tag_is_the_share_of_all_rows_that_have_it(
 ) -> None:
     model = make_tagger(torch.float32, bidirectional=True, **shape)
 
-    found = twin_of(model).probabilities([np.array(record) for record in RECORDS])
+    records = [np.array(record) for record in RECORDS]
+    found = twin_of(model).probable_tags(records)
 
-    for record, probabilities in zip(RECORDS, found, strict=True):
+    for tags, (best, _) in zip(twin_of(model).tags(records), found, strict=True):
+        np.testing.assert_array_equal(best, tags)
+    for record, (_, probabilities) in zip(RECORDS, found, strict=True):
         shares = np.zeros((len(record), K))
         for path, score in all_scores(model, record).items():
             shares[np.arange(len(path)), path] += np.exp(score)
@@ -215,7 +218,7 @@ def test_a_network_of_many_tags_chooses_the_best_row_too() -> None:
 def test_no_texts_have_no_tags() -> None:
     network = twin_of(make_tagger(transitions=True))
 
-    assert network.tags([]) == network.probabilities([]) == []
+    assert network.tags([]) == network.probable_tags([]) == []
     assert network.nats([], []).shape == (0,)
 
 

@@ -17,9 +17,12 @@ from charrnn.generation.bayes import macro_f1
 from charrnn.tasks.fit import Result
 from charrnn.tasks.task_model import TaskModel
 from charrnn.tasks.task_result import TaskEvalResult
+from charrnn.tasks.task_scores import count_edits
 from charrnn.tasks.train import open_text
 from charrnn.tasks.train_request import read_request
-from tests.cli.program import Text, complaint, end_of, objects_of, run_without
+from charrnn.text.token_vocab import TokenVocab
+from charrnn.text.vocab import Vocab
+from tests.cli.program import Text, complaint, end_of, give_input, objects_of, run_without
 from tests.training.small_runs import SMALL, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
@@ -293,6 +296,138 @@ def test_records_that_are_cut_are_counted(tmp_path: Path) -> None:
         f"2 of 4 training records have more than 4 tokens and are {rest} (the longest has 8)"
     ]
     assert notes_of(str(path), **table) == []
+
+
+def test_training_and_eval_agree_on_targets_of_which_a_source_has_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{word}\t{word[::-1] * times}" for word in WORDS for times in (1, 3)]
+    Path("pairs.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    sizes = {key: value for key, value in SMALL.items() if key != "seq_len"}
+    result = charrnn.fit("pairs.tsv", pairs=True, val_fraction=0.3, **(sizes | {"steps": 20}))
+
+    figures = charrnn.evaluate(str(result.path)).figures
+    assert {key: each.value for key, each in figures.items()} == pytest.approx(result.scores)
+
+
+def test_edits_are_counted_to_the_nearest_of_several_targets() -> None:
+    found = ["xyz", "", "AH K"]
+    expected = [["xy", "xyzxyz"], ["ab", "c"], ["AH K", "B"]]
+
+    counts = count_edits(found, expected, Vocab("xyz"))
+    assert counts.tolist() == [[1, 0, 1, 2], [1, 0, 1, 1], [1, 1, 0, 4]]
+    tokens = count_edits(found, expected, TokenVocab(tokens=("AH", "K")))
+    assert tokens.tolist() == [[1, 0, 1, 1], [1, 0, 1, 1], [1, 1, 0, 2]]
+
+
+def test_the_own_text_of_a_task_is_not_asked_of_standard_input(
+    words: str, capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_input(monkeypatch, Path(words).read_bytes())
+    table = ["--text-column", "word", "--label-column", "kind", "--format", "csv"]
+    sizes = ["--hidden-size", "6", "--steps", "1", "--threads", "1", "--precision", "fp32"]
+    task = ["--task", "classification", "--name", "piped"]
+    assert end_of("train", "-", *table, *task, *sizes, "--quiet") == 0
+    capsys.readouterr()
+
+    code, said = complaint(capsys, "eval", "piped")
+    assert code == 3
+    assert "standard input, which is not kept; name a text by --file" in said
+
+
+def test_the_own_text_of_a_task_must_be_there_and_the_same(words: str, capsys: Text) -> None:
+    fit(words, steps=1)
+    text = Path(words).read_text(encoding="utf-8")
+    Path(words).write_text(text.replace("bay", "bax"), encoding="utf-8")
+    code, said = complaint(capsys, "eval", "words")
+    assert code == 3
+    assert "has changed since words was trained on it" in said
+
+    Path(words).unlink()
+    code, said = complaint(capsys, "eval", "words")
+    assert code == 3
+    assert "bring it back, or name a text by --file" in said
+
+
+def test_a_run_that_starts_from_a_model_is_scored_on_its_own_text(words: str) -> None:
+    fit(words, steps=1, name="first")
+    rows = [f"{word},{kind}" for word in ("ba", "bo", "ca", "co") for kind in ("with", "odd")]
+    Path("few.csv").write_text("\n".join(["word,kind", *rows]) + "\n", encoding="utf-8")
+    sizes = {"hidden_size": None, "val_fraction": 0.5}
+    result = fit("few.csv", init_from="first", steps=1, **sizes)
+
+    assert len(read_model(result.path / "best.safetensors").vocab.alphabet) > 4
+    scored = charrnn.evaluate(str(result.path))
+    assert scored.figures["accuracy"].value == pytest.approx(result.scores["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words_said"),
+    [
+        (("--unknown", "skip", "--file", "words.csv"), "--unknown skip is for models of text"),
+        (("--encoding", "utf-8"), "--encoding says how to read the text of --file"),
+        (("--errors", "skip"), "--errors says how to read the text of --file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_eval_refuses_what_a_task_would_not_heed(
+    words: str, options: tuple[str, ...], words_said: str, capsys: Text
+) -> None:
+    fit(words, steps=1)
+    code, said = complaint(capsys, "eval", "words", *options)
+    assert code == 2
+    assert words_said in said
+
+
+def test_eval_says_which_bytes_were_replaced_and_which_rows_left_out(
+    words: str, capsys: Text
+) -> None:
+    fit(words, steps=1, skip_bad=True)
+    Path("odd.csv").write_bytes(b"word,kind\nba,with\nb\xff,without\n,with\n")
+    assert end_of("eval", "words", "--file", "odd.csv", "--errors", "replace") == 0
+    said = capsys.readouterr().err
+    assert "1 place, line 3" in said
+    assert "1 row skipped: odd.csv:4" in said
+
+    Path("odd.csv").write_bytes(b"word,kind\n,with\n")
+    code, said = complaint(capsys, "eval", "words", "--file", "odd.csv")
+    assert code == 3
+    assert "no row can be read: 1 row skipped: odd.csv:2; leave --skip-bad out" in said
+
+
+@pytest.mark.parametrize("task", [{"pairs": True}, {"tags": "slash"}], ids=str)
+def test_eval_says_which_bytes_of_examples_were_replaced(
+    task: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Text
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = b"%s\t%s" if "pairs" in task else b"%s/%s"
+    rows = [row % (word.encode(), word[:1].encode()) for word in WORDS]
+    Path("rows.tsv").write_bytes(b"\n".join(rows) + b"\n")
+    sizes = {key: value for key, value in SMALL.items() if key != "seq_len"}
+    charrnn.fit("rows.tsv", **task, **(sizes | {"steps": 1}))
+    Path("odd.tsv").write_bytes(b"\n".join([*rows[:2], row % (b"b\xff", b"b")]) + b"\n")
+    capsys.readouterr()
+
+    assert end_of("eval", "rows", "--file", "odd.tsv", "--errors", "replace") == 0
+    assert "1 place, line 3" in capsys.readouterr().err
+
+
+def test_the_whole_table_of_confused_classes_is_in_json(words: str, capsys: Text) -> None:
+    kinds = [f"k{i % 13}" for i in range(26)]
+    rows = {"many": [f"w{i},{kind}" for i, kind in enumerate(kinds)]}
+    rows["alike"] = [f"w,{kind}" for kind in kinds]
+    for name, lines in rows.items():
+        Path(f"{name}.csv").write_text("\n".join(["word,kind", *lines]) + "\n", encoding="utf-8")
+    fit("many.csv", steps=1)
+    capsys.readouterr()
+
+    (found,) = objects_of(capsys, "eval", "many", "--file", "alike.csv")
+    assert len(found["confused"]) == 12
+    assert sum(count for _, _, count in found["confused"]) == 24
+    assert end_of("eval", "many", "--file", "alike.csv") == 0
+    shown = capsys.readouterr().out.partition("most confused")[2].partition("over 26")[0]
+    assert len([line for line in shown.splitlines() if line.startswith("k")]) == 10
 
 
 def test_python_evaluates_a_task_too(words: str) -> None:
