@@ -215,9 +215,12 @@ class ModelConfig:
         }
 
     def _tagger_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the name and shape of the weights that decide on the tag of each position."""
+        """Return the name and shape of the weights that decide on the tag of each position.
+
+        They read its features, and the embedding of its token.
+        """
         shapes: dict[str, tuple[int, ...]] = {}
-        width = self.features
+        width = self.features + self.embedding_size
         if self.head_size:
             shapes["hidden.weight"] = (self.head_size, width)
             shapes["hidden.bias"] = (self.head_size,)

@@ -32,12 +32,13 @@ class Encoded(NamedTuple):
     """Some records that were read side by side, the longest first.
 
     which: (N,), where each stands among all. features: (T, N, D) float32, 0 after a record's end.
-    lengths: (N,).
+    lengths: (N,). ids: (T, N) int64, 0 after a record's end.
     """
 
     which: list[int]
     features: Vector
     lengths: Ints
+    ids: Ints
 
     @property
     def is_inside(self) -> NDArray[np.bool_]:
@@ -105,7 +106,7 @@ class Encoder:
                 outputs.append(made[turned, columns] if number else made)
             made = np.concatenate(outputs, 2)
             features = made + features if self.config.residual and depth else made
-        return Encoded(which, features, lengths)
+        return Encoded(which, features, lengths, ids)
 
     def _run(self, depth: int, number: int, products: Vector, lengths: Ints) -> Vector:
         """Return the features (T, N, H) of one direction; 0 after a record's end."""

@@ -135,7 +135,8 @@ class Seq2Seq(Encoder):
                 rows = min(_BLOCK_ROWS, _BLOCK_POSITIONS // longest)
                 part = slice(begin, begin + max(1, rows // width))
                 features = encoded.features[:longest, part]
-                yield Encoded(encoded.which[part], features, encoded.lengths[part])
+                ids = encoded.ids[:longest, part]
+                yield Encoded(encoded.which[part], features, encoded.lengths[part], ids)
                 begin = part.stop
 
     def _search(self, encoded: Encoded, beam: int, results: _Results) -> None:

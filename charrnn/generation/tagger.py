@@ -79,8 +79,9 @@ class Tagger(Encoder):
 
     def _logits(self, encoded: Encoded) -> Floats:
         """Return the logits (T, N, K) of positions in float64."""
-        features = encoded.features
         weights = self.weights
+        own = weights["embedding.weight"][encoded.ids]
+        features = np.concatenate((encoded.features, own), 2)
         if self.config.head_size:
             features = np.tanh(features @ weights["hidden.weight"].T + weights["hidden.bias"])
         logits = features @ weights["output.weight"].T + weights["output.bias"]

@@ -4,7 +4,11 @@ With transitions it is a conditional random field (Lafferty et al. 2001; on top 
 network Lample et al. 2016): a pair of tags that follow one another has a score of its own, and the
 network chooses among whole rows of tags. Without them each position is decided alone.
 
-B = records side by side, T = tokens of the longest, D = features of a position, K = tags.
+What decides on a position also reads the embedding of its own token: much of a tag is that of the
+token alone, whatever stands around it, and need not go through the recurrence.
+
+B = records side by side, T = tokens of the longest, D = features of a position, E = embedding size,
+K = tags.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ class Tagger(Encoder):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        width = config.features
+        width = config.features + config.embedding_size
         self.hidden = nn.Linear(width, config.head_size) if config.head_size else None
         self.output = nn.Linear(config.head_size or width, config.class_count)
         for linear in (self.hidden, self.output):
@@ -43,7 +47,8 @@ class Tagger(Encoder):
         self, ids: Tensor, lengths: Tensor, dropout: torch.Generator | None = None
     ) -> Tensor:
         """Return logits (T, B, K) of the tags of positions, as `encode` takes records."""
-        features = self.encode(ids, lengths, dropout)
+        own = drop(self.embedding(ids.t()), self.config.dropout, dropout)
+        features = torch.cat((self.encode(ids, lengths, dropout), own), 2)
         if self.hidden is not None:
             features = drop(torch.tanh(self.hidden(features)), self.config.dropout, dropout)
         logits: Tensor = self.output(features)
