@@ -17,6 +17,8 @@ from charrnn.config.model import ModelConfig
 from charrnn.errors import ConfigError
 
 DEFAULT_BUDGET = "5m"
+LONGEST_TOKENS = 512
+"""That are read of a text by a network that reads it whole, unless seq_len says how many."""
 LENGTHS = ("budget", "epochs", "steps")
 """The settings that say how long to train; at most one of them is given."""
 
@@ -269,6 +271,11 @@ class TrainConfig:
                     f"{name} works only with task {' or '.join(tasks)}, not {task}; leave {flag} "
                     "out"
                 )
+
+    @property
+    def longest_tokens(self) -> int:
+        """The most tokens that are read of a text as a whole."""
+        return self.seq_len or LONGEST_TOKENS
 
     def embedding_decay(self, task: str) -> float:
         """Return the weight decay of embeddings in this task."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from charrnn.config.train import LONGEST_TOKENS
 from charrnn.data.records import Example, split_at
 from charrnn.errors import CorpusError, counted
 from charrnn.text.vocab import END
 
-MAX_RECORD_CHARS = 512  # of a record to train on; a longer one is cut
+MAX_RECORD_CHARS = LONGEST_TOKENS  # of a record to train on; a longer one is cut
 SENTENCE_ENDS = ".!?…。！？；।؟۔"
 _CLOSERS = "\"'”’»)]}」』）】》"  # may stand between a sentence's end and its space
 _MAX_SPACES = 8  # between sentences, with closers

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config.train import LONGEST_TOKENS
 from charrnn.errors import ConfigError
 from charrnn.generation.bayes import LARGEST_TEMPERATURE, LEAST_TEMPERATURE, posteriors
 from charrnn.generation.classifier import Classifier
@@ -18,8 +19,6 @@ from charrnn.generation.filters import Floats
 from charrnn.tasks.predict_labels import rank_labels
 from charrnn.tasks.predictions import Prediction, PredictRequest, TextIds
 from charrnn.text.vocab import Ids
-
-LONGEST = 512  # tokens that are read of a text, as in training, unless it was told otherwise
 
 
 class ClassPredictor:
@@ -86,4 +85,4 @@ class ClassPredictor:
 def longest_of(file: ModelFile) -> int:
     """Return how many tokens of a text are read."""
     given = file.summary.get("settings", {}).get("seq_len")
-    return given if isinstance(given, int) and given > 0 else LONGEST
+    return given if isinstance(given, int) and given > 0 else LONGEST_TOKENS

@@ -28,7 +28,6 @@ from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.predict_labels import calibrate_labels
 from charrnn.tasks.predict_targets import measure_limit
-from charrnn.tasks.predict_task import LONGEST
 from charrnn.tasks.task_scores import QUICK_TOKENS, calibrate_classes, score_task
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
@@ -126,7 +125,7 @@ class Recorder:
         if corpus.target_vocab is None or not corpus.train_targets:
             return about
         targets = np.diff(corpus.train_targets.ends, prepend=0) - 1
-        longest = self._request.train.seq_len or LONGEST
+        longest = self._request.train.longest_tokens
         is_read = (sources <= longest) & (targets < longest)  # a target's end counts too
         return about | {"target_limit": measure_limit(sources[is_read], targets[is_read])}
 

@@ -50,7 +50,6 @@ from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started
 from charrnn.training.stats import Best
-from charrnn.training.task_plan import longest_of
 
 _SHOWN_LABELS = 5
 _LOGS_BYTES = 1 << 20  # of metrics.jsonl and samples.txt, generously
@@ -195,7 +194,7 @@ def open_text(request: TrainRequest) -> Corpus:
     if request.task == "classification":
         corpus = with_classes_checked(corpus)
     if request.task != "text":
-        corpus = with_long_records_noted(corpus, request.task, longest_of(request.train))
+        corpus = with_long_records_noted(corpus, request.task, request.train.longest_tokens)
     return corpus
 
 

@@ -26,7 +26,7 @@ from charrnn.training.distributed import World
 from charrnn.training.memory import training_bytes
 from charrnn.training.plan import EVALUATIONS, Plan, make_plan, size_for_text
 from charrnn.training.reports import Snapshot
-from charrnn.training.task_plan import TaskSizes, find_task, longest_of, make_task_plan
+from charrnn.training.task_plan import TaskSizes, find_task, make_task_plan
 from charrnn.training.trainer import Trainer, shard_of
 
 # A pass of a small layer, and what it takes on the cores that the rules were measured on.
@@ -83,7 +83,7 @@ def choose_plan(
     vocab_size = corpus.vocab.size
     tokens = len(corpus.train)
     task = find_task(config, corpus)
-    sizes = None if task == "text" else TaskSizes.of(corpus, task, longest_of(config))
+    sizes = None if task == "text" else TaskSizes.of(corpus, task, config.longest_tokens)
     if sizes is not None and config.cuda_graph:
         raise ConfigError(
             f"--cuda-graph captures windows of one size, and those of task {task} differ; leave it "

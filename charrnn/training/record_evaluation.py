@@ -22,7 +22,7 @@ from charrnn.model.encoder import Encoder, Network
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.evaluation import FinalScores, HeldOut, OnProgress, Stretch
 from charrnn.training.record_batches import NO_TARGET, TaskRecords, records_of
-from charrnn.training.task_plan import find_task, longest_of
+from charrnn.training.task_plan import find_task
 
 _BATCH_TOKENS = 1 << 14
 _MOST_COUNTED = 1 << 20  # targets, for the models that know nothing
@@ -38,7 +38,7 @@ def make_held_out(corpus: Corpus, config: TrainConfig, world: World) -> HeldOut 
     task = find_task(config, corpus)
     if task == "text":
         return HeldOut(corpus, config, world)
-    return HeldOutRecords(corpus, config, task, longest_of(config), world)
+    return HeldOutRecords(corpus, config, task, config.longest_tokens, world)
 
 
 class HeldOutRecords:

@@ -15,7 +15,6 @@ from charrnn.errors import ConfigError
 from charrnn.training.plan import Plan, choose_learning_rate, size_for_text, size_for_time
 from charrnn.training.record_batches import records_of
 
-_LONGEST = 512  # tokens that are read of a record
 _BATCH_TOKENS = 1024
 _BATCH_RECORDS = (8, 64)
 _BATCHES_WANTED = 16  # in an epoch, before they are made smaller
@@ -52,11 +51,6 @@ def find_task(config: TrainConfig, corpus: Corpus) -> str:
         hint = f"give {how[task]}" if task in how else "leave --task out"
         raise ConfigError(f"the text is read for task {made_for}, not {task}; {hint}")
     return task
-
-
-def longest_of(config: TrainConfig) -> int:
-    """Return the most tokens that are read of a record."""
-    return config.seq_len or _LONGEST
 
 
 @dataclass(frozen=True)
