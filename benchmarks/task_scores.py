@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.generation.bayes import macro_f1
+from charrnn.tasks.task_scores import edit_distance
 
 DRAWS = 1000
 _NAME_COLUMNS = 28
@@ -98,19 +99,6 @@ def class_figures(probs: NDArray[np.float64], truth: NDArray[np.int64]) -> list[
 
     right = (found == truth).mean(0)
     return [mean_of(right), estimate(measure, len(truth)), mean_of(nats, is_share=False)]
-
-
-def edit_distance(found: Sequence[object], true: Sequence[object]) -> int:
-    """Return how many tokens to insert, delete or replace, at least."""
-    costs = list(range(len(true) + 1))
-    for i, token in enumerate(found, 1):
-        diagonal = costs[0]
-        costs[0] = i
-        for j, other in enumerate(true, 1):
-            replaced = diagonal + (token != other)
-            diagonal = costs[j]
-            costs[j] = min(replaced, costs[j] + 1, costs[j - 1] + 1)
-    return costs[-1]
 
 
 def pronunciation_errors(

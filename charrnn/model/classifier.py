@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charrnn.config import ModelConfig
-from charrnn.model.encoder import Encoder, is_inside
+from charrnn.model.encoder import Encoder, initialise, is_inside
 from charrnn.model.network import State, drop
 
 
@@ -30,8 +30,7 @@ class Classifier(Encoder):
         self.output = nn.Linear(config.head_size or width, config.class_count)
         for linear in (self.hidden, self.output):
             if linear is not None:
-                nn.init.normal_(linear.weight, std=1 / math.sqrt(linear.in_features))
-                nn.init.zeros_(linear.bias)
+                initialise(linear)
         if self.attention is not None:
             nn.init.zeros_(self.attention.weight)  # at first all positions count alike
 

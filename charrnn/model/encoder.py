@@ -10,6 +10,8 @@ size, D = features of a position (H, or 2 H of both directions).
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import cast
 
@@ -20,7 +22,7 @@ from charrnn.config import ModelConfig
 from charrnn.model.network import CharRNN, RecurrentLayer, State, drop
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """A recurrent network that reads whole records; each that decides on them is one.
 
     output: its last layer.
@@ -53,6 +55,7 @@ class Encoder(nn.Module):
             features = drop(self._run_layer(depth, layer, features, turned), share, dropout)
         return features
 
+    @abstractmethod
     def loss_sum(
         self,
         ids: Tensor,
@@ -66,7 +69,6 @@ class Encoder(nn.Module):
         labels: (B,) int64, how many of the ids (B, T) belong to each record. Targets below 0 do not
         count.
         """
-        raise NotImplementedError
 
     def last_features(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Return the features (B, D) of each direction's own last step."""
@@ -96,6 +98,13 @@ class Encoder(nn.Module):
 
 Network = CharRNN | Encoder
 """What a run trains: the network of task text, or that of another."""
+
+
+def initialise(linear: nn.Linear) -> None:
+    """Fill a layer's weights so that outputs vary as much as inputs do."""
+    nn.init.normal_(linear.weight, std=1 / math.sqrt(linear.in_features))
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
 
 
 def is_inside(lengths: Tensor, longest: int) -> Tensor:

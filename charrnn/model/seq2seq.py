@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from charrnn.config import ModelConfig
 from charrnn.model import heads
-from charrnn.model.encoder import Encoder, is_inside
+from charrnn.model.encoder import Encoder, initialise, is_inside
 from charrnn.model.kernels import LayerState
 from charrnn.model.network import RecurrentLayer, State, drop
 
@@ -50,7 +50,7 @@ class Seq2Seq(Encoder):
         self.output = nn.Linear(hidden, config.target_size)
         for linear in (*cast(Iterable[nn.Linear], self.bridge), self.combine, self.output):
             if linear is not None:
-                _initialise(linear)
+                initialise(linear)
 
     def forward(
         self,
@@ -141,7 +141,7 @@ class Attention(nn.Module):
         self.score = nn.Linear(width, 1, bias=False) if is_additive else None
         for linear in (self.query, self.key, self.score):
             if linear is not None:
-                _initialise(linear)
+                initialise(linear)
 
     def forward(self, queries: Tensor, source: Tensor, lengths: Tensor) -> Tensor:
         """Return the context (U, B, D) of queries (U, B, H) in the source's features (T, B, D)."""
@@ -205,10 +205,3 @@ def _iter_blocks(asked: Tensor, keys: Tensor) -> Iterator[tuple[slice, slice]]:
     for row in range(0, records, rows):
         for step in range(0, targets, steps):
             yield slice(row, row + rows), slice(step, step + steps)
-
-
-def _initialise(linear: nn.Linear) -> None:
-    """Fill a layer's weights so that outputs vary as much as inputs do."""
-    nn.init.normal_(linear.weight, std=1 / math.sqrt(linear.in_features))
-    if linear.bias is not None:
-        nn.init.zeros_(linear.bias)

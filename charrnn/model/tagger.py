@@ -13,14 +13,12 @@ K = tags.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charrnn.config import ModelConfig
-from charrnn.model.encoder import Encoder, is_inside
+from charrnn.model.encoder import Encoder, initialise, is_inside
 from charrnn.model.network import State, drop
 
 PADDING = -1  # the tag of what comes after a record's end
@@ -39,8 +37,7 @@ class Tagger(Encoder):
         self.output = nn.Linear(config.head_size or width, config.class_count)
         for linear in (self.hidden, self.output):
             if linear is not None:
-                nn.init.normal_(linear.weight, std=1 / math.sqrt(linear.in_features))
-                nn.init.zeros_(linear.bias)
+                initialise(linear)
         self.transitions = Transitions(config.class_count) if config.transitions else None
 
     def forward(

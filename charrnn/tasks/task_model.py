@@ -6,13 +6,12 @@ N = texts, K = classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.labels import AskedLabels
@@ -39,15 +38,6 @@ class TaskModel:
         self.config: ModelConfig = file.config
         self.summary: dict[str, Any] = file.summary
         self._file = file
-
-    @classmethod
-    def from_file(cls, path: Path) -> TaskModel:
-        """Open a model file.
-
-        Raises:
-            CheckpointError: it is missing, damaged or not a model.
-        """
-        return cls(read_model(path))
 
     @property
     def classes_(self) -> NDArray[np.object_]:

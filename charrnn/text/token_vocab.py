@@ -5,7 +5,7 @@ V = tokens, S = tokens of a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,14 +39,6 @@ class TokenVocab(Vocab):
             raise VocabError("a vocabulary of tokens between spaces has no characters")
         if self.has_end and END in self.tokens:
             raise VocabError("U+10FFFF is a token, which stands for the end of a record")
-
-    @classmethod
-    def from_texts(cls, texts: Iterable[str], *, has_end: bool = False) -> TokenVocab:
-        """Make the vocabulary of the tokens of some texts."""
-        found: set[str] = set()
-        for text in texts:
-            found.update(text.split())
-        return cls(tokens=tuple(sorted(found)), has_end=has_end)
 
     def union(self, other: Vocab) -> TokenVocab:
         """Return the vocabulary of all tokens that either has.
