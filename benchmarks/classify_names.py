@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from runs import one_line_errors
+from task_scores import class_probs, write_classes
 
 import charrnn
 from charrnn.errors import CorpusError
@@ -79,26 +80,11 @@ def measure(name: str, probs: NDArray[np.float64], truth: NDArray[np.int64], sec
 
 def train(pairs: Pairs, languages: list[str], folder: Path, options: argparse.Namespace) -> None:
     """Train a model in a folder, on a file of names for each language."""
-    texts = folder / "names"
-    texts.mkdir()
-    for language, name in enumerate(languages):
-        lines = "".join(f"{text}\n" for text, own in pairs if own == language)
-        (texts / f"{name}.txt").write_text(lines, encoding="utf-8")
+    texts = write_classes(folder, pairs, languages)
     settings: dict[str, Any] = {"seed": options.seed, "threads": options.threads}
     settings |= {"budget": options.budget, "task": options.task}
     settings |= dict(each.split("=", 1) for each in options.set)
     charrnn.fit(texts, lines=True, label="file", name="model", checkpoints=str(folder), **settings)
-
-
-def predict(pairs: Pairs, languages: list[str], folder: Path) -> NDArray[np.float64]:
-    """Return what the model gives each language (N, K)."""
-    texts = [text for text, _ in pairs]
-    probs = np.zeros((len(texts), len(languages)))
-    top = len(languages)
-    for row, each in enumerate(charrnn.predict(texts, "model", top=top, checkpoints=folder)):
-        for label, probability in each.top:
-            probs[row, languages.index(label)] = probability
-    return probs
 
 
 def majority(pairs: Pairs, rows: int, count: int) -> NDArray[np.float64]:
@@ -147,7 +133,7 @@ def main() -> None:
         began = time.perf_counter()
         train(own, languages, Path(folder), options)
         trained = time.perf_counter()
-        probs = predict(others, languages, Path(folder))
+        probs = class_probs([text for text, _ in others], languages, Path(folder))
         print(measure("charrnn", probs, truth, trained - began))
         speed = len(others) / (time.perf_counter() - trained)
     print(f"{speed:,.0f} names a second by charrnn predict")

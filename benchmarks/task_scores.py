@@ -223,9 +223,19 @@ def classify(
     """Return what a model that is trained on the rows gives each class of the texts (N, K)."""
     corpus = write_classes(folder, rows, classes)
     own = {"task": "classification", "lines": True, "label": "file"}
-    model, seconds = train(corpus, folder, own | dict(settings))
-    order = [list(model.classes_).index(name) for name in classes]
-    return np.asarray(model.predict_proba(texts))[:, order], seconds
+    _, seconds = train(corpus, folder, own | dict(settings))
+    return class_probs(texts, classes, folder), seconds
+
+
+def class_probs(texts: Sequence[str], classes: Sequence[str], folder: Path) -> NDArray[np.float64]:
+    """Return what the model of a folder gives each class of the texts (N, K)."""
+    probs = np.zeros((len(texts), len(classes)))
+    place_of = {name: number for number, name in enumerate(classes)}
+    found = charrnn.predict(texts, "model", top=len(classes), checkpoints=folder)
+    for row, each in enumerate(found):
+        for label, probability in each.top:
+            probs[row, place_of[label]] = probability
+    return probs
 
 
 def print_header(*names: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
@@ -69,6 +69,14 @@ class Encoder(nn.Module, ABC):
         labels: (B,) int64, how many of the ids (B, T) belong to each record. Targets below 0 do not
         count.
         """
+
+    def nats_at(
+        self, temperatures: Sequence[float], ids: Tensor, targets: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Return the nats of all `targets` together (C,), at each temperature; most know only 1."""
+        assert [*temperatures] == [1.0], f"{type(self).__name__} has no temperature"
+        nats, _ = self.loss_sum(ids, targets, None, None, lengths)
+        return nats[None].cpu()
 
     def last_features(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Return the features (B, D) of each direction's own last step."""

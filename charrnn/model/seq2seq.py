@@ -12,7 +12,7 @@ hidden size, D = features of a source's position, A = width of attention, V = ta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -81,15 +81,28 @@ class Seq2Seq(Encoder):
         labels: (B,) int64, how many of the ids (B, T) belong to each source.
         """
         del state
-        features = self._run(ids, labels, targets, dropout)
+        return self._loss_of(self._run(ids, labels, targets, dropout), targets), ()
+
+    def nats_at(
+        self, temperatures: Sequence[float], ids: Tensor, targets: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Return the nats of all `targets` together (C,), at each temperature."""
+        features = self._run(ids, lengths, targets, None)
+        nats = [self._loss_of(features, targets, each) for each in temperatures]
+        return torch.stack(nats).cpu()
+
+    def _loss_of(self, features: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return the nats of all targets, from what the output reads."""
         expected = targets.t()
+        weight: Tensor = self.output.weight
+        bias: Tensor = self.output.bias
+        if temperature != 1:
+            weight, bias = weight / temperature, bias / temperature
         if self.config.target_size >= heads.LARGE_ALPHABET and features.device.type == "cpu":
             is_token = expected != PADDING
-            weight, bias = self.output.weight, self.output.bias
-            return heads.loss_sum(features[is_token], weight, bias, expected[is_token]), ()
-        logits = self.output(features).flatten(0, 1).float()
-        loss = F.cross_entropy(logits, expected.flatten(), ignore_index=PADDING, reduction="sum")
-        return loss, ()
+            return heads.loss_sum(features[is_token], weight, bias, expected[is_token])
+        logits = F.linear(features, weight, bias).flatten(0, 1).float()
+        return F.cross_entropy(logits, expected.flatten(), ignore_index=PADDING, reduction="sum")
 
     def _run(
         self, ids: Tensor, lengths: Tensor, targets: Tensor, dropout: torch.Generator | None

@@ -137,11 +137,13 @@ class HeldOut:
 
     All of it counts at the end, up to 10,000,000 tokens; with eval_chars 0 all there is, always.
     part: what of it is used while training, its beginning or all. is_empty: nothing is held out, so
-    there is nothing to score.
+    there is nothing to score. temperature: as of HeldOutRecords.
 
     Raises:
         CorpusError: something is held out, but no character to predict.
     """
+
+    temperature = 1.0
 
     def __init__(self, corpus: Corpus, config: TrainConfig, world: World) -> None:
         val = Stretch(corpus.val, corpus.val_records)

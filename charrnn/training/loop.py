@@ -209,7 +209,7 @@ class _Run:
             val_nats = self._held_out.score(state.trainer.averaged, self.poll)
             if state.trainer.step >= (state.plan.total_steps or math.inf):  # for the verdict
                 train_eval_nats = self._held_out.score_train(state.trainer.averaged, self.poll)
-        evaluation = state.evaluation(val_nats, train_eval_nats)
+        evaluation = state.evaluation(val_nats, train_eval_nats, self._held_out.temperature)
         if evaluation is None:
             yield from self._record(state.roll_back())
             return

@@ -3,6 +3,10 @@
 What `evaluation.HeldOut` is for text. A network that reads whole records reads them in batches of
 like length. The nats are total nats over total targets.
 
+A network that writes targets grows too sure of them long before it stops learning to write more of
+them right: its nats rise while its errors still fall. So it is scored at the temperature at which
+its nats are least (Guo et al. 2017), and its output is divided by that in the model that is kept.
+
 R = records, K = what a target can be.
 """
 
@@ -19,6 +23,7 @@ from charrnn.data.corpus import Corpus
 from charrnn.data.draw import Ints
 from charrnn.data.records import Targets
 from charrnn.model.encoder import Encoder, Network
+from charrnn.model.seq2seq import Seq2Seq
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.evaluation import FinalScores, HeldOut, OnProgress, Stretch
 from charrnn.training.record_batches import NO_TARGET, TaskRecords, records_of
@@ -26,6 +31,7 @@ from charrnn.training.task_plan import find_task
 
 _BATCH_TOKENS = 1 << 14
 _MOST_COUNTED = 1 << 20  # targets, for the models that know nothing
+_TEMPERATURES = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 
 
 def make_held_out(corpus: Corpus, config: TrainConfig, world: World) -> HeldOut | HeldOutRecords:
@@ -44,12 +50,14 @@ def make_held_out(corpus: Corpus, config: TrainConfig, world: World) -> HeldOut 
 class HeldOutRecords:
     """A corpus's held-out records, and as many training records, spread over all.
 
-    part: the ids of those that are used while training. is_empty: none is held out.
+    part: the ids of those that are used while training. is_empty: none is held out. temperature: of
+    the model that was last scored, by which its output is to be divided.
     """
 
     def __init__(
         self, corpus: Corpus, config: TrainConfig, task: str, longest: int, world: World
     ) -> None:
+        self.temperature = 1.0
         self._world = world
         self._count = _target_kinds(corpus)
         self._train = records_of(corpus, "train", task, longest)
@@ -83,12 +91,20 @@ class HeldOutRecords:
         return {"guessing": math.log(self._count), "frequencies": frequencies}
 
     def score(self, model: Network, on_progress: OnProgress) -> float:
-        """Return the nats per target of the held-out records that are used while training."""
-        return self._score(model, self._val, self._chosen, on_progress)
+        """Return the nats per target of the held-out records that are used while training.
+
+        They are those at the temperature that suits the model best.
+        """
+        choices = _TEMPERATURES if isinstance(model, Seq2Seq) else (1.0,)
+        nats = self._score(model, self._val, self._chosen, on_progress, choices)
+        best = int(nats.argmin())
+        self.temperature = choices[best]
+        return float(nats[best])
 
     def score_train(self, model: Network, on_progress: OnProgress) -> float:
-        """Return the nats per target of as many training records."""
-        return self._score(model, self._train, self._train_chosen, on_progress)
+        """Return the nats per target of as many training records, at the same temperature."""
+        choices = (self.temperature,)
+        return float(self._score(model, self._train, self._train_chosen, on_progress, choices))
 
     def score_whole(
         self,
@@ -97,7 +113,11 @@ class HeldOutRecords:
         train_eval_nats: float | None,
         on_progress: OnProgress,
     ) -> FinalScores:
-        """Return the scores of all held-out records and of training records."""
+        """Return the scores of all held-out records and of training records.
+
+        The model is one that was kept: its output is divided already.
+        """
+        self.temperature = 1.0
         if self.is_empty:
             return FinalScores()
         if train_eval_nats is None:
@@ -105,14 +125,20 @@ class HeldOutRecords:
         whole = self._val.known()
         nats = part_nats
         if len(whole) > len(self._chosen):
-            nats = self._score(model, self._val, whole, on_progress)
+            nats = float(self._score(model, self._val, whole, on_progress))
         return FinalScores(val=nats, val_compared=nats, train_eval=train_eval_nats)
 
     def _score(
-        self, model: Network, records: TaskRecords, chosen: Ints, on_progress: OnProgress
-    ) -> float:
-        totals = score_records(model, records, chosen, on_progress, self._world)
-        return float(totals[0] / totals[1])
+        self,
+        model: Network,
+        records: TaskRecords,
+        chosen: Ints,
+        on_progress: OnProgress,
+        temperatures: tuple[float, ...] = (1.0,),
+    ) -> torch.Tensor:
+        """Return the nats per target at each temperature."""
+        totals = score_records(model, records, chosen, on_progress, self._world, temperatures)
+        return totals[:-1] / totals[-1]
 
 
 @torch.inference_mode()
@@ -122,20 +148,23 @@ def score_records(
     chosen: Ints,
     on_progress: OnProgress = lambda tokens: None,
     world: World = SINGLE_PROCESS,
+    temperatures: tuple[float, ...] = (1.0,),
 ) -> torch.Tensor:
-    """Return the nats of all targets of some records, and how many targets they have: (2,)."""
+    """Return the nats of all targets of some records, and how many targets they have.
+
+    They are those at each of C temperatures, and the count comes last: (C + 1,).
+    """
     assert isinstance(model, Encoder)
     device = model.output.weight.device
     lengths = records.lengths(chosen)
     chosen = chosen[np.argsort(lengths, kind="stable")]
-    totals = torch.zeros(2, dtype=torch.float64)
+    totals = torch.zeros(len(temperatures) + 1, dtype=torch.float64)
     for number, batch in enumerate(_batches(records, chosen)):
         if number % world.world_size == world.rank:
             window = records.window(batch)
             parts = [torch.from_numpy(each).to(device) for each in window]
-            nats, _ = model.loss_sum(parts[0], parts[1], None, None, parts[2])
-            totals[0] += float(nats)
-            totals[1] += int(np.count_nonzero(window.targets != NO_TARGET))
+            totals[:-1] += model.nats_at(temperatures, parts[0], parts[1], parts[2])
+            totals[-1] += int(np.count_nonzero(window.targets != NO_TARGET))
         on_progress(int(records.lengths(batch).sum()))
     world.all_reduce_sum([totals])
     return totals

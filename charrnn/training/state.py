@@ -41,6 +41,7 @@ from charrnn.training.trouble import find_trouble
 
 _MOST_ROLLBACKS = 3
 _FEWEST_STEPS = 50  # before a model can be called bad
+_OUTPUT = ("output.weight", "output.bias")
 
 
 class TrainingState:
@@ -271,10 +272,15 @@ class TrainingState:
         )
 
     def evaluation(
-        self, val_nats: float | None, train_eval_nats: float | None
+        self, val_nats: float | None, train_eval_nats: float | None, temperature: float = 1.0
     ) -> Evaluation | None:
-        """Count the scores of the averaged weights, and report them; None if one is not finite."""
+        """Count the scores of the averaged weights, and report them; None if one is not finite.
+
+        temperature: at which they were scored; the reported weights have it in them.
+        """
         weights = numpy_state_dict(self.trainer.averaged)
+        if temperature != 1:
+            weights |= {name: weights[name] / np.float32(temperature) for name in _OUTPUT}
         if not (_are_finite(weights) if val_nats is None else math.isfinite(val_nats)):
             return None
         is_best = self.stats.score(self.trainer.step, val_nats, train_eval_nats, weights)
