@@ -15,6 +15,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
+import bayes_and_head
 import cmudict
 import couplets
 import dates
@@ -60,6 +61,11 @@ def run(
         asked.append((corpus, dict(settings)))
         return model, 1.5
 
+    def class_probs(texts: Sequence[str], classes: Sequence[str], folder: Path) -> np.ndarray:
+        model.classes_ = np.array(classes)
+        return model.predict_proba(texts)
+
+    monkeypatch.setattr(task_scores, "class_probs", class_probs)
     owner = script if hasattr(script, "train") else task_scores
     monkeypatch.setattr(owner, "train", train)
     monkeypatch.setattr(task_scores, "DRAWS", 20)
@@ -89,6 +95,34 @@ def test_pronunciations_are_measured_by_language(
     assert row_of(lines, "gre charrnn").split()[2] == "33.33%"
     assert row_of(lines, "mean of 1, charrnn").split()[4] == "33.33%"
     assert row_of(lines, "LSTM baseline").split()[-1] == "16.84%"
+
+
+def test_two_ways_to_a_label_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for language in "xy":
+        (tmp_path / f"{language}.txt").write_text("".join(f"{language}{i}\n" for i in range(50)))
+    monkeypatch.setattr(bayes_and_head, "TABLE", tmp_path / "table.csv")
+    monkeypatch.setattr(bayes_and_head, "PICTURE", tmp_path / "picture.svg")
+    model = Oracle(lambda name: name[0])
+
+    lines, asked = run(bayes_and_head, [tmp_path, "--counts", 5, 0], model, monkeypatch, capsys)
+
+    assert [settings["task"] for _, settings in asked] == ["text", "classification"] * 2
+    assert [line.split()[0] for line in lines[-4:]] == ["10", "10", "80", "80"]
+    assert row_of(lines, "10 names, network").split()[3] == "100.00%"
+    assert (tmp_path / "table.csv").read_text().splitlines()[1].startswith("text,5,10,1.0000,")
+    picture = (tmp_path / "picture.svg").read_text()
+    assert picture.count("<polyline") == 2
+    assert picture.count("<circle") == 4
+
+
+def test_more_names_of_a_language_contain_the_fewer() -> None:
+    pairs = [(f"{language}{i}", language) for language in (0, 1) for i in range(20)]
+    few, more = (bayes_and_head.draw_rows(pairs, count, 1) for count in (3, 10))
+
+    assert (len(few), len(more)) == (6, 20)
+    assert set(few) < set(more)
 
 
 def test_words_of_the_dictionary_are_held_out(
