@@ -31,7 +31,8 @@ from charrnn.config import TextConfig
 from charrnn.config.text import KEPT_RECORDS, READ_AS_RECORDS
 from charrnn.data.build import build_ids, cut_records, paths_given, write_split
 from charrnn.data.built import NO_MARKS, BuiltIds, entry_folder, open_or_remove
-from charrnn.data.examples import Known, corpus_of_examples
+from charrnn.data.example_counts import Known
+from charrnn.data.examples import corpus_of_examples
 from charrnn.data.fingerprint import Fingerprint
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.data.lists import LOOK_CHARS, choose_lines, read_head

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import zip_longest
 
 from charrnn.config import TextConfig
-from charrnn.data.examples import ExampleFile
+from charrnn.data.example_ids import ExampleFile
 from charrnn.data.records import Example, Found
 from charrnn.data.tables import (
     BadRowError,
@@ -85,7 +85,7 @@ def read_pairs(
     """Yield the pairs of one table, which messages call `name`.
 
     >>> [*read_pairs("t.tsv", ["uno\\tone\\n"], TextConfig(pairs=True), Found())]
-    [Example(source='uno', target='one', place='t.tsv:1')]
+    [Example(source='uno', target='one')]
     """
     wanted = [config.source_column, config.target_column]
     if find_layout(name, config.format) == "jsonl" and tuple(wanted) == _NUMBERS:
@@ -102,8 +102,8 @@ def read_pairs(
             raise BadRowError(f"there is no {wanted[1]!r} in this object")
         return _check_source(clean_source(source or "")), clean_target(target)
 
-    for line, (source, target) in iter_made(name, pieces, wanted, config, found.skip, make):
-        yield Example(source, target, f"{name}:{line}")
+    for _, row in iter_made(name, pieces, wanted, config, found.skip, make):
+        yield Example(*row)
 
 
 def _read_table(
@@ -146,7 +146,7 @@ def iter_parallel(
         except BadRowError as problem:
             refuse_row(place, problem, found.skip, config=config)
             continue
-        yield Example(text, becomes, f"{source.name}:{number}")
+        yield Example(text, becomes)
 
 
 def _read(source: Source, config: TextConfig, bad: dict[str, BadBytes]) -> Iterator[str]:

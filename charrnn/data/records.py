@@ -49,14 +49,10 @@ class Records:
 
 
 class Example(NamedTuple):
-    """A source and what it becomes: a text, or a tag for each of its characters.
-
-    place: where it stands, for messages, such as "train.tsv:12".
-    """
+    """A source and what it becomes: a text, or a tag for each of its characters."""
 
     source: str
     target: str | tuple[str, ...]
-    place: str = ""
 
 
 class Targets(NamedTuple):

@@ -69,16 +69,6 @@ class Part(NamedTuple):
     after: str
 
 
-class ChosenTags(NamedTuple):
-    """The tags that a network learns, and how many characters have another, which it cannot write.
-
-    tags: the commonest first, and `KEEP` among them.
-    """
-
-    tags: tuple[str, ...]
-    unreachable: int
-
-
 def read_damaged(name: str, pieces: Iterable[str], kinds: Collection[str]) -> Iterator[Example]:
     """Yield the lines of one file, damaged, each with the tags that undo it.
 
@@ -154,16 +144,17 @@ def repair(source: str, tags: Sequence[str]) -> str:
     return "".join(pieces)
 
 
-def choose_tags(counts: Mapping[str, int], most: int = MAX_TAGS, min_count: int = 2) -> ChosenTags:
-    """Return the tags to learn, of those that occur at least `min_count` times the commonest.
+def choose_tags(
+    counts: Mapping[str, int], most: int = MAX_TAGS, min_count: int = 2
+) -> tuple[str, ...]:
+    """Return the tags to learn: `KEEP`, and the commonest that occur at least `min_count` times.
 
     >>> choose_tags({"=": 9, "U": 3, "U,": 1})
-    ChosenTags(tags=('=', 'U'), unreachable=1)
+    ('=', 'U')
     """
     others = [tag for tag, count in counts.items() if count >= min_count and tag != KEEP]
     others.sort(key=lambda tag: (-counts[tag], tag))
-    tags = (KEEP, *others[: most - 1])
-    return ChosenTags(tags, sum(counts.values()) - sum(counts.get(tag, 0) for tag in tags))
+    return (KEEP, *others[: most - 1])
 
 
 def simplify(tag: str, known: Collection[str]) -> str:

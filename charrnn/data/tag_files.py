@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from charrnn.config import TextConfig
-from charrnn.data.examples import ExampleFile
+from charrnn.data.example_ids import ExampleFile
 from charrnn.data.records import Example, Found
 from charrnn.data.restore import read_damaged
 from charrnn.data.tags import read_tagged

@@ -39,7 +39,7 @@ def read_tagged(name: str, pieces: Iterable[str], layout: str) -> Iterator[Examp
     """
     lines = iter_lines(name, pieces)
     records = _iter_columns(lines) if layout == "columns" else _iter_words(lines, layout)
-    for source, target, _ in records:
+    for source, target in records:
         for part in spans(source, target):
             yield Example(source[part], target[part])
 

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.data import examples, records
+from charrnn.data import example_counts, records
 from charrnn.data.corpus import Corpus, open_corpus
-from charrnn.data.examples import Example, ExampleFile, Known, corpus_of_examples, rows_of
+from charrnn.data.example_counts import Known
+from charrnn.data.example_ids import ExampleFile
+from charrnn.data.examples import corpus_of_examples, rows_of
 from charrnn.data.labels import LabelColumn, Labels
+from charrnn.data.records import Example
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import Vocab
@@ -102,7 +105,7 @@ def test_notes_say_how_many_pairs_and_tokens_there_are() -> None:
 def test_examples_are_the_same_in_blocks_of_any_size(
     monkeypatch: pytest.MonkeyPatch, block_chars: int
 ) -> None:
-    monkeypatch.setattr("charrnn.data.examples.BLOCK_CHARS", block_chars)
+    monkeypatch.setattr("charrnn.data.example_ids.BLOCK_CHARS", block_chars)
     corpus = open_rows(MANY[:70], MANY[70:], val_fraction=0)
 
     assert pairs_of(corpus) == MANY
@@ -349,7 +352,7 @@ def test_tags_to_restore_that_a_model_knows_are_added_and_new_ones_learned() -> 
 
 
 def test_known_tags_leave_room_for_the_commonest_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "MAX_TAGS", 3)
+    monkeypatch.setattr(example_counts, "MAX_TAGS", 3)
     rows = [("abcde", ("=", "U", "U", "U", ",")), ("fg", (",", "="))]
     known = Known(labels=Labels((LabelColumn("tag", ("=", "."), (7, 9)),)))
     corpus = open_tags(rows, known, tags=None, restore="case")

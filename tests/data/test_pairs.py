@@ -19,8 +19,6 @@ from hypothesis import strategies as st
 from charrnn.config import TextConfig
 from charrnn.data.corpus import Corpus, corpus_from_text, open_corpus
 from charrnn.data.examples import rows_of
-from charrnn.data.pairs import read_pairs
-from charrnn.data.records import Found
 from charrnn.errors import CharRNNError, ConfigError, CorpusError
 from tests.text.reading import chunks_of
 
@@ -488,9 +486,3 @@ def test_10_000_hostile_rows_are_pairs_or_are_named(tmp_path: Path, skip_bad: bo
     assert all(re.search(r"\bt\.(tsv|csv|jsonl)\b", message) for message in messages)
     assert min(len(messages), len(corpora)) > 20
     assert all(map(pairs_of, corpora))
-
-
-def test_a_pair_says_where_it_stands() -> None:
-    pairs = read_pairs("t.csv", ['a,b\n"x\ny",z\nq,\n'], TextConfig(pairs=True), Found())
-
-    assert [pair.place for pair in pairs] == ["t.csv:2", "t.csv:4"]
