@@ -95,7 +95,7 @@ def make_plan(
     # Dropout depends on how often the text will be read.
     expected_steps = float(steps or 0)
     if config.budget_seconds:
-        expected = _step_seconds(hidden, config.num_layers, vocab_size, tokens_per_step) / speed
+        expected = step_seconds_of(hidden, config.num_layers, vocab_size, tokens_per_step) / speed
         expected_steps = config.budget_seconds / (step_seconds or expected)
     epochs = expected_steps * tokens_per_step / max(train_tokens, 1)
     model = _make_model(config, vocab_size, hidden, train_tokens, epochs)
@@ -136,7 +136,7 @@ def size_for_text(train_tokens: int, largest: int) -> int:
     return min(largest, next(by_text, largest))
 
 
-def _step_seconds(
+def step_seconds_of(
     hidden_size: int, num_layers: int, vocab_size: int, tokens_per_step: int
 ) -> float:
     """Return about what a step takes on the cores that the rules were measured on."""

@@ -12,7 +12,13 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.data.tags import is_segmentation
 from charrnn.errors import ConfigError
-from charrnn.training.plan import Plan, choose_learning_rate, size_for_text, size_for_time
+from charrnn.training.plan import (
+    Plan,
+    choose_learning_rate,
+    size_for_text,
+    size_for_time,
+    step_seconds_of,
+)
 from charrnn.training.record_batches import records_of
 
 _BATCH_TOKENS = 1024
@@ -22,6 +28,7 @@ _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000
 _FEWEST_UNITS = 64
+_EPOCHS_WANTED = 5.0  # before a network is made smaller
 _STEP_SECONDS = 0.01  # about what a step takes on the cores that the rules were measured on
 _DROPOUT_OF_DOUBLING = 0.06  # of the epochs
 _DROPOUT = (0.05, 0.5)
@@ -118,21 +125,38 @@ def make_task_plan(
     steps = None
     if not seconds:
         steps = config.steps or max(1, round((config.epochs or 1) * batches))
-    by_time = size_for_time(seconds, steps)
-    hidden = config.hidden_size
-    if hidden is None:
-        hidden = size_for_text(sizes.tokens, by_time)
-        if sizes.task != "seq2seq":  # two directions of half the units have as many features
-            hidden = max(_FEWEST_UNITS, hidden // 2)
+    hidden = config.hidden_size or _choose_units(sizes, config.num_layers, batches, seconds, steps)
     expected = steps or (config.budget_seconds or 0) / (step_seconds or _STEP_SECONDS / speed)
     model = _make_model(config, sizes, hidden, expected / batches)
     usual = _RATE_SHARE[sizes.task] * choose_learning_rate(model)
     rate = config.learning_rate or float(f"{usual:.2g}")
-    is_by_speed = config.budget_seconds and config.hidden_size is None
-    is_by_speed = is_by_speed and by_time <= size_for_text(sizes.tokens, by_time)
-    chosen_by = speed if is_by_speed else None
+    chosen_by = None
+    if seconds and config.hidden_size is None:
+        largest = _choose_units(sizes, config.num_layers, batches, math.inf, None)
+        chosen_by = speed if hidden < largest else None
     plan = Plan(model, sizes.longest, batch_size, rate, None, config.eval_every, chosen_by)
     return plan if steps is None else plan.with_steps(steps, config)
+
+
+def _choose_units(
+    sizes: TaskSizes, num_layers: int, batches: int, seconds: float | None, steps: int | None
+) -> int:
+    """Return as many units as the records can fill, and as time can train for a few epochs.
+
+    Two directions of half the units have as many features as a text's network, and take its time.
+    Chinese words: 128 units each way reached F .952 where 192, for fewer epochs, reached .918
+    (benchmarks/LOG.md).
+    """
+    units = size_for_text(sizes.tokens, size_for_time(seconds, steps))
+    if sizes.task == "seq2seq":
+        return units
+    units = max(_FEWEST_UNITS, units // 2)
+    while seconds and units > _FEWEST_UNITS:
+        step = step_seconds_of(2 * units, num_layers, 0, sizes.tokens // batches)
+        if seconds / step >= _EPOCHS_WANTED * batches:
+            break
+        units -= _FEWEST_UNITS
+    return units
 
 
 def _choose_embedding(sizes: TaskSizes, hidden_size: int) -> int:
@@ -140,9 +164,8 @@ def _choose_embedding(sizes: TaskSizes, hidden_size: int) -> int:
 
     Readings of Chinese phrases: 128 instead of 64 took a tenth off the loss (benchmarks/LOG.md).
     """
-    if sizes.vocab_size >= _LARGE_ALPHABET:
-        return min(_LARGE_EMBEDDING, 2 * hidden_size)
-    return min(_EMBEDDING, hidden_size)
+    is_large = sizes.vocab_size >= _LARGE_ALPHABET
+    return min(_LARGE_EMBEDDING if is_large else _EMBEDDING, hidden_size)
 
 
 def _choose_dropout(epochs: float) -> float:
