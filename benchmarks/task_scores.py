@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import charrnn
+from charrnn.analysis import bootstrap
 from charrnn.generation.bayes import macro_f1
 from charrnn.tasks.task_scores import edit_distance
 
@@ -45,14 +46,12 @@ class Figure(NamedTuple):
 
 def draw_figures(measure: Measure, rows: int) -> NDArray[np.float64]:
     """Return the figure of each draw of a bootstrap (DRAWS,), the same at every call."""
-    rng = np.random.default_rng(0)
-    return np.array([measure(rng.integers(rows, size=rows)) for _ in range(DRAWS)])
+    return bootstrap.draw_figures(measure, rows, DRAWS)
 
 
 def with_interval(value: float, drawn: NDArray[np.float64], *, is_share: bool = True) -> Figure:
     """Return a figure with the interval of what was drawn."""
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Figure(value, float(low), float(high), is_share)
+    return Figure(*bootstrap.interval_of(value, drawn), is_share)
 
 
 def estimate(measure: Measure, rows: int, *, is_share: bool = True) -> Figure:

@@ -34,8 +34,18 @@ def bootstrap(
     >>> bootstrap(lambda which: float(heights[which].mean()), 3).value
     2.0
     """
-    every = np.arange(count)
-    random = np.random.default_rng(_SEED)  # the same interval each time
-    drawn = [figure(random.integers(0, count, count)) for _ in range(samples)]
+    return interval_of(figure(np.arange(count)), draw_figures(figure, count, samples))
+
+
+def draw_figures(
+    figure: Callable[[NDArray[np.int64]], float], count: int, samples: int = _SAMPLES
+) -> NDArray[np.float64]:
+    """Return the figure of each sample (samples,), the same at every call."""
+    random = np.random.default_rng(_SEED)
+    return np.array([figure(random.integers(0, count, count)) for _ in range(samples)])
+
+
+def interval_of(value: float, drawn: NDArray[np.float64]) -> Interval:
+    """Return a figure with the interval of what was drawn."""
     low, high = np.percentile(drawn, [_TAIL, 100 - _TAIL])
-    return Interval(figure(every), float(low), float(high))
+    return Interval(value, float(low), float(high))
