@@ -143,17 +143,20 @@ def _choose_units(
 ) -> int:
     """Return as many units as the records can fill, and as time can train for a few epochs.
 
-    Two directions of half the units have as many features as a text's network, and take its time.
     Chinese words: 128 units each way reached F .952 where 192, for fewer epochs, reached .918
     (benchmarks/LOG.md).
     """
+    is_decoding = sizes.task == "seq2seq"
     units = size_for_text(sizes.tokens, size_for_time(seconds, steps))
-    if sizes.task == "seq2seq":
-        return units
-    units = max(_FEWEST_UNITS, units // 2)
-    while seconds and units > _FEWEST_UNITS:
-        step = step_seconds_of(2 * units, num_layers, 0, sizes.tokens // batches)
-        if seconds / step >= _EPOCHS_WANTED * batches:
+    fewest = 2 * _FEWEST_UNITS
+    if not is_decoding:  # two directions of half the units have as many features
+        fewest = _FEWEST_UNITS
+        units = max(fewest, units // 2)
+    while seconds and units > fewest:
+        # Two directions take the time of one twice as wide, or of two layers; a decoder has two.
+        width, layers = (units, 4 * num_layers) if is_decoding else (2 * units, num_layers)
+        step = step_seconds_of(width, layers, sizes.target_size, sizes.tokens // batches)
+        if seconds >= _EPOCHS_WANTED * batches * step:
             break
         units -= _FEWEST_UNITS
     return units
