@@ -301,7 +301,7 @@ _SUMMARY = {
     "baselines_bpc": {},
     "classification": {},  # by column
     "scores": {},  # by name
-    "target_limit": (_REAL, _REAL),
+    "target_bounds": (_REAL, _REAL, _REAL),
     "longest_tokens": int,
 }
 _CLASSIFICATION = {

@@ -95,23 +95,27 @@ class Seq2Seq(Encoder):
         texts: Sequence[Ids],
         *,
         limit: Callable[[int], int],
+        least: Callable[[int], int] = lambda length: 0,
         beam: int = 1,
         n_best: int = 1,
         length_penalty: float = 1.0,
     ) -> list[list[Candidate]]:
         """Return the likeliest targets of each source, the best first, `n_best` at most.
 
-        texts: ids of the sources; none is empty. limit: from a source's length to the most tokens
-        of its target, the end not counted. beam: at least n_best. length_penalty: targets that
-        ended are ranked by ln p / tokens to this power, those that were cut come after them.
+        texts: ids of the sources; none is empty. limit, least: from a source's length to the most
+        and the fewest tokens of its target, the end not counted. beam: at least n_best.
+        length_penalty: targets that ended are ranked by ln p / tokens to this power, those that
+        were cut come after them.
 
         Raises:
             DivergedError: the weights are so large that logits are not finite.
         """
         found: list[list[Candidate]] = [[] for _ in texts]
         for encoded in self._iter_blocks(texts, beam):
-            limits = np.array([limit(length) for length in encoded.lengths.tolist()])
-            results = _Results(limits, n_best, length_penalty)
+            lengths = encoded.lengths.tolist()
+            limits = np.array([limit(length) for length in lengths])
+            fewest = np.minimum([least(length) for length in lengths], limits)
+            results = _Results(limits, fewest, n_best, length_penalty)
             self._search(encoded, beam, results)
             for each, number in enumerate(encoded.which):
                 found[number] = results.best(each)
@@ -246,10 +250,11 @@ class Seq2Seq(Encoder):
 
 
 class _Results:
-    """The targets found for each source of a block; limits (S,): the most tokens of each."""
+    """The targets found for each source of a block; limits, fewest (S,): of tokens of each."""
 
-    def __init__(self, limits: Ints, n_best: int, length_penalty: float) -> None:
+    def __init__(self, limits: Ints, fewest: Ints, n_best: int, length_penalty: float) -> None:
         self.limits = limits
+        self.fewest = fewest
         self._n_best = n_best
         self._length_penalty = length_penalty
         self._found: list[list[Candidate]] = [[] for _ in limits]
@@ -297,6 +302,9 @@ def _extend(beams: _Beams, log_probs: Floats, end: int, results: _Results) -> tu
     room for another token.
     """
     totals = beams.log_probs.reshape(-1, 1) + log_probs
+    is_short = beams.ids.shape[2] < results.fewest[beams.which]
+    if is_short.any():
+        totals[np.repeat(is_short, beams.ids.shape[1]), end] = -np.inf
     scores = totals.reshape(len(beams.which), -1)
     best = _best_columns(scores, int(beams.room.max()))
     scores = np.take_along_axis(scores, best, 1)

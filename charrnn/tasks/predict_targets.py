@@ -1,7 +1,8 @@
 """What sources become, by an encoder–decoder. Never torch.
 
-A target is no longer than those of training were for sources of such a length: without a limit, a
-decoder that has lost its place may write the same again and again.
+A target is no longer and no shorter than those of training were for sources of such a length, give
+or take a little: a decoder that has lost its place may write the same again and again, or stop
+short. Where each length of training follows from the source's, so does each length here.
 
 N = texts.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from charrnn.tasks.predictions import Prediction, PredictRequest, TextIds
 from charrnn.text.vocab import END, Ids
 
 _BEAM = 5
-_ROOM = 2  # more tokens than the longest of training, in proportion
+_ROOM = 2  # tokens more than the longest of training, in proportion, and fewer than the shortest
 _MOST_TOKENS = 1 << 12  # of a target, whatever a file says
 
 
@@ -43,7 +44,7 @@ class TargetPredictor:
         assert file.target_vocab is not None
         self._vocab = file.target_vocab
         self._network = Seq2Seq(file.config, file.weights)
-        self._ratio, self._more = limit_of(file)
+        self._bounds = bounds_of(file)
         self._beam = request.beam or max(_BEAM, request.top)
         self._top = request.top
         self._ids = TextIds(file, longest_of(file))
@@ -68,7 +69,11 @@ class TargetPredictor:
         found: list[list[Candidate]] = [[] for _ in texts]
         read = [i for i, each in enumerate(texts) if len(each)]
         made = self._network.convert(
-            [texts[i] for i in read], limit=self._limit, beam=self._beam, n_best=self._top
+            [texts[i] for i in read],
+            limit=self._bounds.most,
+            least=self._bounds.fewest,
+            beam=self._beam,
+            n_best=self._top,
         )
         for i, candidates in zip(read, made, strict=True):
             found[i] = candidates
@@ -78,32 +83,55 @@ class TargetPredictor:
         """Return what a target is as text."""
         return self._vocab.decode(list(candidate.ids)).replace(END, "")
 
-    def _limit(self, length: int) -> int:
-        return min(math.ceil(self._ratio * length + self._more) + _ROOM, _MOST_TOKENS)
-
     def _describe(self, text: str, candidates: Sequence[Candidate]) -> Prediction:
         top = tuple((self.text_of(each), math.exp(each.log_prob)) for each in candidates)
         target, probability = top[0] if top else ("", 1.0)
         return Prediction(text, target, probability, top)
 
 
-def measure_limit(source_lengths: Ints, target_lengths: Ints) -> list[float]:
-    """Return (ratio, more): no target of training has more tokens than ratio · source + more.
+class Bounds(NamedTuple):
+    """How long targets are: from ratio · source + above down to ratio · source + below, in tokens.
 
-    >>> measure_limit(np.array([2, 4, 6]), np.array([3, 5, 7]))
-    [1.0, 1.0]
+    >>> Bounds(1.0, 3.0, -1.0).most(5), Bounds(1.0, 3.0, -1.0).fewest(5)
+    (10, 2)
+    >>> Bounds(1.0, 0.0, 0.0).most(7), Bounds(1.0, 0.0, 0.0).fewest(7)
+    (7, 7)
+    """
+
+    ratio: float
+    above: float
+    below: float
+
+    def most(self, length: int) -> int:
+        """Return the most tokens of a target, for a source of so many."""
+        room = _ROOM * (self.above > self.below)
+        most = math.ceil(self.ratio * length + self.above) + room
+        return min(max(most, 1), _MOST_TOKENS)
+
+    def fewest(self, length: int) -> int:
+        """Return the fewest tokens of a target, for a source of so many."""
+        room = _ROOM * (self.above > self.below)
+        return max(math.floor(self.ratio * length + self.below) - room, 0)
+
+
+def measure_bounds(source_lengths: Ints, target_lengths: Ints) -> Bounds:
+    """Return the bounds of the targets of training.
+
+    >>> measure_bounds(np.array([2, 4, 6]), np.array([3, 5, 7]))
+    Bounds(ratio=1.0, above=1.0, below=1.0)
     """
     ratio = 1.0
     if int(source_lengths.min()) < int(source_lengths.max()):  # a line through the lengths
         ratio = max(float(np.polyfit(source_lengths, target_lengths, 1)[0]), 0.0)
-    more = float((target_lengths - ratio * source_lengths).max())
-    return [round(ratio, 4), round(max(more, 0.0), 4)]
+    over = target_lengths - ratio * source_lengths
+    return Bounds(*(round(float(each), 4) for each in (ratio, over.max(), over.min())))
 
 
-def limit_of(file: ModelFile) -> tuple[float, float]:
-    """Return what `measure_limit` found in training; generous where the file does not say."""
-    found: Any = file.summary.get("target_limit")
-    if isinstance(found, list) and len(found) == 2:
-        ratio, more = (float(min(max(each, 0), _MOST_TOKENS)) for each in found)
-        return ratio, more
-    return 2.0, 20.0
+def bounds_of(file: ModelFile) -> Bounds:
+    """Return what `measure_bounds` found in training; generous where the file does not say."""
+    found: Any = file.summary.get("target_bounds")
+    if isinstance(found, list) and len(found) == 3:
+        most = _MOST_TOKENS
+        ratio, above, below = (float(min(max(each, -most), most)) for each in found)
+        return Bounds(max(ratio, 0.0), above, below)
+    return Bounds(2.0, 20.0, -float(_MOST_TOKENS))

@@ -27,7 +27,7 @@ from charrnn.data.corpus import Corpus
 from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks.predict_labels import calibrate_labels
-from charrnn.tasks.predict_targets import measure_limit
+from charrnn.tasks.predict_targets import measure_bounds
 from charrnn.tasks.task_scores import QUICK_TOKENS, calibrate_classes, score_task
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
@@ -127,7 +127,7 @@ class Recorder:
         targets = np.diff(corpus.train_targets.ends, prepend=0) - 1
         longest = self._request.train.longest_tokens
         is_read = (sources <= longest) & (targets < longest)  # a target's end counts too
-        return about | {"target_limit": measure_limit(sources[is_read], targets[is_read])}
+        return about | {"target_bounds": list(measure_bounds(sources[is_read], targets[is_read]))}
 
     @cached_property
     def _bytes_per_char(self) -> float:

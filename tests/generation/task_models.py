@@ -68,7 +68,7 @@ def make_task_file(
     if config.task == "classification":
         summary["classification"] = {CLASSES.name: FIGURES}
     if config.task == "seq2seq":
-        summary["target_limit"] = [1.5, 2.0]
+        summary["target_bounds"] = [1.5, 2.0, -3.0]
     weights = random_weights(config, seed, spread)
     weights["output.bias"][-1] += END_BIASES.get(kind, 0)
     return ModelFile(

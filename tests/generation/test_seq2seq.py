@@ -83,15 +83,23 @@ def test_greedy_takes_torchs_likeliest_token_at_each_step(shape: dict[str, Any])
         assert found == Candidate(tuple(ids), pytest.approx(total, rel=1e-4), token == END)
 
 
+@pytest.mark.parametrize("least", [0, 2])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 @pytest.mark.parametrize("attention", ["additive", "none"])
-def test_a_wide_beam_finds_the_best_of_all_targets(attention: str, length_penalty: float) -> None:
+def test_a_wide_beam_finds_the_best_of_all_targets(
+    attention: str, length_penalty: float, least: int
+) -> None:
     network = make_random(attention=attention, bidirectional=True)
-    targets = all_targets(4, 3)
+    targets = [each for each in all_targets(4, 3) if len(each) > least]
     places = range(len(targets))
 
     found = network.convert(
-        IDS, limit=lambda _: 3, beam=200, n_best=9, length_penalty=length_penalty
+        IDS,
+        limit=lambda _: 3,
+        least=lambda _: least,
+        beam=200,
+        n_best=9,
+        length_penalty=length_penalty,
     )
     for source, candidates in zip(IDS, found, strict=True):
         nats = network.target_nats([source] * len(targets), [np.array(each) for each in targets])
@@ -142,6 +150,16 @@ def test_a_target_is_cut_at_the_limit_of_its_source(beam: int) -> None:
         lengths = {len(each.ids) for each in candidates}
         assert (lengths, len(candidates)) == ({2 * len(source) - 1}, beam)
         assert not any(each.is_complete for each in candidates)
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_target_that_would_end_at_once_is_as_long_as_it_must_be(beam: int) -> None:
+    network = make_random(target_size=6)
+    network.weights["output.bias"][5] = 50
+    found = network.convert(IDS, limit=lambda n: n + 3, least=lambda n: n, beam=beam)
+
+    for source, [best] in zip(SOURCES, found, strict=True):
+        assert (len(best.ids), best.is_complete) == (len(source), True)
 
 
 def test_a_target_may_end_right_at_the_limit() -> None:

@@ -249,8 +249,8 @@ def test_a_pair_too_long_to_train_on_makes_no_other_target_longer(
     sizes = {key: value for key, value in SMALL.items() if key != "seq_len"}
     result = charrnn.fit("pairs.tsv", pairs=True, val_fraction=0.3, **(sizes | {"steps": 1}))
 
-    ratio, more = read_model(result.path / "best.safetensors").summary["target_limit"]
-    assert 3 * ratio + more == 3
+    found = read_model(result.path / "best.safetensors").summary["target_bounds"]
+    assert (3 * found[0] + found[1], 3 * found[0] + found[2]) == (3, 3)
     assert result.scores["edit_distance"] < 5  # of the pairs that are read
 
 
