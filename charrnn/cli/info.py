@@ -31,8 +31,8 @@ from charrnn.cli.formatting import (
 from charrnn.cli.inputs import checkpoints_option, name_for_shell, optional_model
 from charrnn.cli.options import Choice, Command
 from charrnn.errors import ConfigError, counted
-from charrnn.generation.generator import describe_record
 from charrnn.generation.labels import label_states as states_of
+from charrnn.generation.text_format import describe_record
 from charrnn.metrics import bits_per_char
 from charrnn.storage import format_bytes
 

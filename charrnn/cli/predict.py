@@ -28,7 +28,7 @@ from charrnn.cli.options import (
 from charrnn.config import TextConfig
 from charrnn.config.text import FORMATS
 from charrnn.errors import ConfigError
-from charrnn.generation.generator import text_format_of
+from charrnn.generation.text_format import text_format_of
 from charrnn.tasks.predict import make_predictor
 from charrnn.tasks.predictions import Prediction, PredictRequest, iter_blocks
 from charrnn.tasks.read_texts import TextReader

@@ -21,7 +21,7 @@ from charrnn.checkpoint.model_file import ModelFile, model_digest
 from charrnn.compression.exact_network import ExactNetwork
 from charrnn.compression.range_coder import Decoder, Encoder
 from charrnn.errors import CheckpointError
-from charrnn.generation.generator import text_format_of
+from charrnn.generation.text_format import text_format_of
 from charrnn.text.vocab import Vocab
 
 FORMAT = 1

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.config import FillConfig, ModelConfig, chosen_settings
 from charrnn.errors import ConfigError
-from charrnn.generation.generator import Generator, check_text, text_format_of
+from charrnn.generation.generator import Generator
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.network import LanguageModel, Network
 from charrnn.generation.scoring import Scores, iter_scores, join_scores, unseen_bits
+from charrnn.generation.text_format import check_text, text_format_of
 from charrnn.text.vocab import END, Vocab
 
 if TYPE_CHECKING:

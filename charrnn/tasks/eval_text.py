@@ -33,8 +33,8 @@ from charrnn.data.records import Block, Found, Records, iter_records, join, join
 from charrnn.data.split import choose_split
 from charrnn.data.tables import layout_of_name
 from charrnn.errors import ConfigError, CorpusError, counted
-from charrnn.generation.generator import text_format_of
 from charrnn.generation.scoring import without
+from charrnn.generation.text_format import text_format_of
 from charrnn.tasks.finetune import read_again, required_vocab
 from charrnn.tasks.score import TEXT_GIVEN, fit_piece
 from charrnn.text.files import hash_sources, open_sources

@@ -14,7 +14,7 @@ from charrnn.config import TextConfig
 from charrnn.corpora.library import locate_texts
 from charrnn.data.corpus import Corpus
 from charrnn.generation.constraints.no_copy import NoCopy
-from charrnn.generation.generator import TextFormat
+from charrnn.generation.text_format import TextFormat
 from charrnn.tasks.eval_text import NamedModel, open_own_corpus
 from charrnn.text.files import open_sources
 from charrnn.text.kinds import inspect_sources

@@ -1,20 +1,17 @@
 """What a trained model says of texts: `charrnn predict` calls this. Never torch.
 
 A model of labelled text names labels by Bayes, a model of another task does what it was trained
-for. `make_predictor` opens the one that a file needs.
+for. `make_predictor` opens the one that a file needs, and imports no other: the first answer should
+come at once.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.tasks.predict_labels import LabelPredictor
-from charrnn.tasks.predict_tags import TagPredictor
-from charrnn.tasks.predict_targets import TargetPredictor
-from charrnn.tasks.predict_task import ClassPredictor
 from charrnn.tasks.predictions import Prediction, PredictRequest, check_request, iter_blocks
 
 
@@ -42,15 +39,22 @@ def make_predictor(file: ModelFile, request: PredictRequest | None = None) -> Pr
     """
     request = request or PredictRequest()
     check_request(request, file.config.task)
-    return _PREDICTORS[file.config.task](file, request)
+    task = file.config.task
+    if task == "classification":
+        from charrnn.tasks.predict_task import ClassPredictor
 
+        return ClassPredictor(file, request)
+    if task == "tagging":
+        from charrnn.tasks.predict_tags import TagPredictor
 
-_PREDICTORS: dict[str, Callable[[ModelFile, PredictRequest], Predictor]] = {
-    "text": LabelPredictor,
-    "classification": ClassPredictor,
-    "tagging": TagPredictor,
-    "seq2seq": TargetPredictor,
-}
+        return TagPredictor(file, request)
+    if task == "seq2seq":
+        from charrnn.tasks.predict_targets import TargetPredictor
+
+        return TargetPredictor(file, request)
+    from charrnn.tasks.predict_labels import LabelPredictor
+
+    return LabelPredictor(file, request)
 
 
 def iter_predictions(

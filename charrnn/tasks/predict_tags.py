@@ -19,8 +19,8 @@ from charrnn.config import TextConfig
 from charrnn.data.restore import Damaged, Part, damage_line, repair
 from charrnn.data.tags import spans, without_tags, write_tagged
 from charrnn.errors import ConfigError, located
-from charrnn.generation.generator import text_format_of
 from charrnn.generation.tagger import Tagger
+from charrnn.generation.text_format import text_format_of
 from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.text.substitutions import map_text
 from charrnn.text.vocab import END, Ids, Vocab

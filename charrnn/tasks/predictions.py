@@ -16,7 +16,7 @@ import numpy as np
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config.fields import setting, validate
 from charrnn.errors import ConfigError, VocabError, located
-from charrnn.generation.generator import check_text, text_format_of
+from charrnn.generation.text_format import check_text, text_format_of
 from charrnn.text.substitutions import fit_text
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import END, Ids

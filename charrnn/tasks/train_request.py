@@ -20,7 +20,7 @@ from charrnn.checkpoint.run_store import find_model, find_run, list_runs, named_
 from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig, check_type
 from charrnn.data.corpus import Corpus
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
-from charrnn.generation.generator import TextFormat
+from charrnn.generation.text_format import TextFormat
 from charrnn.storage import read_note
 from charrnn.tasks.finetune import SHAPE, InitialModel, required_vocab, with_model_shape
 from charrnn.text.files import open_bytes

@@ -24,8 +24,8 @@ from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
     from charrnn.analysis.copies import CopyReport
-    from charrnn.generation.generator import TextFormat
     from charrnn.generation.samples import Sample
+    from charrnn.generation.text_format import TextFormat
     from charrnn.text.vocab import Vocab
 
 _DECIMALS = 4
