@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 
 Point = tuple[float, float]
 
@@ -56,9 +57,9 @@ class Chart:
         self._text((x + 8, y + 4), name, "start", color)
 
     def draw_curve(
-        self, points: Iterable[Point], color: str, form: str = "", below: int = 0
+        self, points: Iterable[Point], color: str, form: str = "", *, is_below: bool = False
     ) -> None:
-        """Draw points and the lines between; with a form, each value above it or `below` it."""
+        """Draw points and the lines between; with a form, each value above it or below it."""
         places = [(*self._place(point), point[1]) for point in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
         self._shapes.append(
@@ -67,7 +68,7 @@ class Chart:
         for x, y, value in places:
             self._dot((x, y), 3, color)
             if form:
-                self._text((x + 6, y - 5 + below), f"{value:{form}}", "start", color)
+                self._text((x + 6, y + (15 if is_below else -5)), f"{value:{form}}", "start", color)
 
     def add_legend(self, names: Mapping[str, str], top: float = _TOP + 16) -> None:
         """Write the name of each color, a line each, at the right from `top` on."""
@@ -83,7 +84,7 @@ class Chart:
     def _place(self, point: Point) -> Point:
         """Return a point's place in the picture: across by logarithm, values up."""
         first, last = min(self.ticks), max(self.ticks)
-        share = math.log(point[0] / first) / math.log(last / first)
+        share = math.log(point[0] / first) / math.log(last / first) if first < last else 0.5
         up = (min(point[1], self.high) - self.low) / (self.high - self.low)
         return (
             _LEFT + share * (_WIDTH - _LEFT - _RIGHT),
@@ -103,4 +104,4 @@ class Chart:
     ) -> None:
         """Write words that start, end or have their middle at a place."""
         where = f'x="{place[0]:.1f}" y="{place[1]:.1f}" text-anchor="{anchor}"'
-        self._shapes.append(f'<text {where} fill="{color}" {more}>{words}</text>')
+        self._shapes.append(f'<text {where} fill="{color}" {more}>{escape(words)}</text>')

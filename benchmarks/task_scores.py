@@ -132,7 +132,9 @@ def place(text: str) -> float:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) / 2**64
 
 
-def make_parser(doc: str | None, budget: str, data: str = "") -> argparse.ArgumentParser:
+def make_parser(
+    doc: str | None, budget: str, data: str = "", *, has_anchors: bool = True
+) -> argparse.ArgumentParser:
     """Return a parser of the options that all scripts have, and of the place of the data."""
     parser = argparse.ArgumentParser(
         description=(doc or "").splitlines()[0],
@@ -143,7 +145,8 @@ def make_parser(doc: str | None, budget: str, data: str = "") -> argparse.Argume
         parser.add_argument(data.lower(), type=Path, metavar=data)
     parser.add_argument("--budget", default=budget)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--anchors-only", action="store_true", help="leave charrnn out")
+    if has_anchors:
+        parser.add_argument("--anchors-only", action="store_true", help="leave charrnn out")
     return parser
 
 

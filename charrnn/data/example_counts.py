@@ -1,4 +1,4 @@
-"""What a first reading of examples counts: alphabets, tags, lengths, and which sources are equal.
+"""What a first reading of examples counts: alphabets, tags, and which sources are equal.
 
 R = examples.
 """
@@ -41,8 +41,8 @@ class Known(NamedTuple):
 class Counts:
     """What a first reading counts in the examples of some files.
 
-    size: R. tags: how many characters have each. hashes, target_hashes: (R,) uint64, as bytes; of
-    tags there are none of targets. file_sizes: (F,) how many examples stand up to each file's end.
+    size: R. tags: how many characters have each. file_sizes: (F,) how many examples stand up to
+    each file's end.
     """
 
     def __init__(self, config: TextConfig, others: Counts | None = None) -> None:

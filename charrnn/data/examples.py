@@ -4,8 +4,6 @@ A target is a text, or a tag for each character of its source. Examples come fro
 read twice: once to count both alphabets, once to encode. Only ids, ends and hashes are kept, so
 that 5,000,000 short pairs take less than 1 GB. Equal sources never stand on two sides of the split:
 they are drawn by their hash.
-
-S = tokens, R = examples, K = tags.
 """
 
 from __future__ import annotations

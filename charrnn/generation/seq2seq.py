@@ -250,7 +250,10 @@ class Seq2Seq(Encoder):
 
 
 class _Results:
-    """The targets found for each source of a block; limits, fewest (S,): of tokens of each."""
+    """The targets found for each source of a block.
+
+    limits, fewest: (S,), the most and the fewest tokens of each source's.
+    """
 
     def __init__(self, limits: Ints, fewest: Ints, n_best: int, length_penalty: float) -> None:
         self.limits = limits
@@ -302,9 +305,14 @@ def _extend(beams: _Beams, log_probs: Floats, end: int, results: _Results) -> tu
     room for another token.
     """
     totals = beams.log_probs.reshape(-1, 1) + log_probs
-    is_short = beams.ids.shape[2] < results.fewest[beams.which]
-    if is_short.any():
-        totals[np.repeat(is_short, beams.ids.shape[1]), end] = -np.inf
+    size = beams.ids.shape[2]
+    limits = results.limits[beams.which]
+    fewest = results.fewest[beams.which]
+    if (size < fewest).any():
+        totals[np.repeat(size < fewest, beams.ids.shape[1]), end] = -np.inf
+    must_end = (size == limits) & (size == fewest)  # nothing else is of this length
+    if must_end.any():
+        totals[np.repeat(must_end, beams.ids.shape[1]), :end] = -np.inf
     scores = totals.reshape(len(beams.which), -1)
     best = _best_columns(scores, int(beams.room.max()))
     scores = np.take_along_axis(scores, best, 1)
@@ -313,7 +321,7 @@ def _extend(beams: _Beams, log_probs: Floats, end: int, results: _Results) -> tu
     is_end = is_chosen & (tokens == end)
     for row, place in np.argwhere(is_end).tolist():
         results.add(beams, row, parents[row, place], float(scores[row, place]))
-    is_full = beams.ids.shape[2] >= results.limits[beams.which]
+    is_full = size >= limits
     for row in np.flatnonzero(is_full).tolist():
         alive = np.flatnonzero(beams.log_probs[row] > -np.inf)
         for parent in np.setdiff1d(alive, parents[row, is_end[row]]):

@@ -13,22 +13,27 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import ClassVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from charrnn.config import ModelConfig
 from charrnn.model.network import CharRNN, RecurrentLayer, State, drop
 
+_OUTPUT = ("output.weight", "output.bias")
+
 
 class Encoder(nn.Module, ABC):
     """A recurrent network that reads whole records; each that decides on them is one.
 
-    output: its last layer.
+    output: its last layer. temperatures: by which its logits may be divided, once it is trained.
     """
 
     output: nn.Linear
+    temperatures: ClassVar[tuple[float, ...]] = (1.0,)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -73,8 +78,8 @@ class Encoder(nn.Module, ABC):
     def nats_at(
         self, temperatures: Sequence[float], ids: Tensor, targets: Tensor, lengths: Tensor
     ) -> Tensor:
-        """Return the nats of all `targets` together (C,), at each temperature; most know only 1."""
-        assert [*temperatures] == [1.0], f"{type(self).__name__} has no temperature"
+        """Return the nats of all `targets` together (C,), at each of some of the temperatures."""
+        assert tuple(temperatures) == (1.0,), f"{type(self).__name__} knows no other temperature"
         nats, _ = self.loss_sum(ids, targets, None, None, lengths)
         return nats[None].cpu()
 
@@ -113,6 +118,15 @@ def initialise(linear: nn.Linear) -> None:
     nn.init.normal_(linear.weight, std=1 / math.sqrt(linear.in_features))
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)
+
+
+def divide_output(
+    weights: dict[str, NDArray[np.float32]], temperature: float
+) -> dict[str, NDArray[np.float32]]:
+    """Return a network's weights, with those that make its logits divided by a temperature."""
+    if temperature == 1:
+        return weights
+    return weights | {name: weights[name] / np.float32(temperature) for name in _OUTPUT}
 
 
 def is_inside(lengths: Tensor, longest: int) -> Tensor:

@@ -33,6 +33,8 @@ _LARGEST_BLOCK = 1 << 18  # sums of attention at a time: 1 MiB
 class Seq2Seq(Encoder):
     """A recurrent network that turns one sequence into another."""
 
+    temperatures = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         hidden = config.hidden_size
@@ -100,7 +102,10 @@ class Seq2Seq(Encoder):
             weight, bias = weight / temperature, bias / temperature
         if self.config.target_size >= heads.LARGE_ALPHABET and features.device.type == "cpu":
             is_token = expected != PADDING
-            return heads.loss_sum(features[is_token], weight, bias, expected[is_token])
+            own = features[is_token], weight, bias, expected[is_token]
+            return (
+                heads.loss_sum(*own) if torch.is_grad_enabled() else heads.token_losses(*own).sum()
+            )
         logits = F.linear(features, weight, bias).flatten(0, 1).float()
         return F.cross_entropy(logits, expected.flatten(), ignore_index=PADDING, reduction="sum")
 

@@ -1,8 +1,8 @@
 """What sources become, by an encoder–decoder. Never torch.
 
 A target is no longer and no shorter than those of training were for sources of such a length, give
-or take a little: a decoder that has lost its place may write the same again and again, or stop
-short. Where each length of training follows from the source's, so does each length here.
+or take two tokens: a decoder that has lost its place may write the same again and again, or stop
+short. Where lengths of training lie on a line with those of the sources, they do so here.
 
 N = texts.
 """
@@ -25,6 +25,7 @@ from charrnn.text.vocab import END, Ids
 
 _BEAM = 5
 _ROOM = 2  # tokens more than the longest of training, in proportion, and fewer than the shortest
+_ROUNDING = 1e-3  # tokens: lengths that differ by less lie on a line
 _MOST_TOKENS = 1 << 12  # of a target, whatever a file says
 
 
@@ -90,12 +91,10 @@ class TargetPredictor:
 
 
 class Bounds(NamedTuple):
-    """How long targets are: from ratio · source + above down to ratio · source + below, in tokens.
+    """How long targets may be: from ratio · source + below to ratio · source + above, in tokens.
 
     >>> Bounds(1.0, 3.0, -1.0).most(5), Bounds(1.0, 3.0, -1.0).fewest(5)
-    (10, 2)
-    >>> Bounds(1.0, 0.0, 0.0).most(7), Bounds(1.0, 0.0, 0.0).fewest(7)
-    (7, 7)
+    (8, 4)
     """
 
     ratio: float
@@ -104,27 +103,35 @@ class Bounds(NamedTuple):
 
     def most(self, length: int) -> int:
         """Return the most tokens of a target, for a source of so many."""
-        room = _ROOM * (self.above > self.below)
-        most = math.ceil(self.ratio * length + self.above) + room
+        most = math.ceil(self.ratio * length + self.above - _ROUNDING)
         return min(max(most, 1), _MOST_TOKENS)
 
     def fewest(self, length: int) -> int:
         """Return the fewest tokens of a target, for a source of so many."""
-        room = _ROOM * (self.above > self.below)
-        return max(math.floor(self.ratio * length + self.below) - room, 0)
+        return max(math.floor(self.ratio * length + self.below + _ROUNDING), 0)
 
 
 def measure_bounds(source_lengths: Ints, target_lengths: Ints) -> Bounds:
-    """Return the bounds of the targets of training.
+    """Return the bounds that the targets of training keep, with some room.
+
+    Where three lengths of sources or more lie on a line with those of their targets, there is none.
 
     >>> measure_bounds(np.array([2, 4, 6]), np.array([3, 5, 7]))
     Bounds(ratio=1.0, above=1.0, below=1.0)
+    >>> measure_bounds(np.array([2, 4, 6]), np.array([3, 5, 8]))
+    Bounds(ratio=1.25, above=2.5, below=-2.0)
     """
-    ratio = 1.0
-    if int(source_lengths.min()) < int(source_lengths.max()):  # a line through the lengths
-        ratio = max(float(np.polyfit(source_lengths, target_lengths, 1)[0]), 0.0)
+    different = len(np.unique(source_lengths))
+    if different == 1:  # nothing is known of longer or shorter sources
+        above = float((target_lengths - source_lengths).max())
+        return Bounds(1.0, above + _ROOM, -float(_MOST_TOKENS))
+    ratio = max(float(np.polyfit(source_lengths, target_lengths, 1)[0]), 0.0)
     over = target_lengths - ratio * source_lengths
-    return Bounds(*(round(float(each), 4) for each in (ratio, over.max(), over.min())))
+    above, below = float(over.max()), float(over.min())
+    if different == 2 or above - below > _ROUNDING:
+        above += _ROOM
+        below -= _ROOM
+    return Bounds(ratio, round(above, 4), round(below, 4))
 
 
 def bounds_of(file: ModelFile) -> Bounds:
@@ -134,4 +141,4 @@ def bounds_of(file: ModelFile) -> Bounds:
         most = _MOST_TOKENS
         ratio, above, below = (float(min(max(each, -most), most)) for each in found)
         return Bounds(max(ratio, 0.0), above, below)
-    return Bounds(2.0, 20.0, -float(_MOST_TOKENS))
+    return Bounds(2.0, 20.0 + _ROOM, -float(_MOST_TOKENS))

@@ -114,6 +114,16 @@ OnProgress = Callable[[int], None]
 """Called with how many more tokens have been scored; what it raises ends the scoring."""
 
 
+class HeldOutScore(NamedTuple):
+    """What a model costs: nats a character or a target, with its logits divided by a temperature.
+
+    The output of a model that is kept is divided by it.
+    """
+
+    nats: float
+    temperature: float = 1.0
+
+
 @dataclass(frozen=True)
 class FinalScores:
     """The nats per character of a run's best model; None where nothing is held out.
@@ -137,13 +147,11 @@ class HeldOut:
 
     All of it counts at the end, up to 10,000,000 tokens; with eval_chars 0 all there is, always.
     part: what of it is used while training, its beginning or all. is_empty: nothing is held out, so
-    there is nothing to score. temperature: as of HeldOutRecords.
+    there is nothing to score.
 
     Raises:
         CorpusError: something is held out, but no character to predict.
     """
-
-    temperature = 1.0
 
     def __init__(self, corpus: Corpus, config: TrainConfig, world: World) -> None:
         val = Stretch(corpus.val, corpus.val_records)
@@ -188,12 +196,15 @@ class HeldOut:
         frequencies = float(token_nats @ np.bincount(targets, minlength=size)) / chars
         return {"guessing": math.log(size) * len(targets) / chars, "frequencies": frequencies}
 
-    def score(self, model: Network, on_progress: OnProgress) -> float:
+    def score(self, model: Network, on_progress: OnProgress) -> HeldOutScore:
         """Return the nats per character of the part."""
-        return self._carried(model, self.part, on_progress)
+        return HeldOutScore(self._carried(model, self.part, on_progress))
 
-    def score_train(self, model: Network, on_progress: OnProgress) -> float:
+    def score_train(
+        self, model: Network, on_progress: OnProgress, temperature: float = 1.0
+    ) -> float:
         """Return the nats per character of as much training text, read in the same way."""
+        assert temperature == 1, "a model of text is scored as it is"
         return self._carried(model, self._train_part, on_progress)
 
     def score_whole(

@@ -204,12 +204,13 @@ class _Run:
         """Score the averaged weights and save; where they or the score are not finite, go back."""
         state = self._state
         yield from self.count(state.trainer.flush())
-        val_nats = train_eval_nats = None
+        score = train_eval_nats = None
         if not self._held_out.is_empty:
-            val_nats = self._held_out.score(state.trainer.averaged, self.poll)
+            averaged = state.trainer.averaged
+            score = self._held_out.score(averaged, self.poll)
             if state.trainer.step >= (state.plan.total_steps or math.inf):  # for the verdict
-                train_eval_nats = self._held_out.score_train(state.trainer.averaged, self.poll)
-        evaluation = state.evaluation(val_nats, train_eval_nats, self._held_out.temperature)
+                train_eval_nats = self._held_out.score_train(averaged, self.poll, score.temperature)
+        evaluation = state.evaluation(score, train_eval_nats)
         if evaluation is None:
             yield from self._record(state.roll_back())
             return

@@ -23,15 +23,13 @@ from charrnn.data.corpus import Corpus
 from charrnn.data.draw import Ints
 from charrnn.data.records import Targets
 from charrnn.model.encoder import Encoder, Network
-from charrnn.model.seq2seq import Seq2Seq
 from charrnn.training.distributed import SINGLE_PROCESS, World
-from charrnn.training.evaluation import FinalScores, HeldOut, OnProgress, Stretch
+from charrnn.training.evaluation import FinalScores, HeldOut, HeldOutScore, OnProgress, Stretch
 from charrnn.training.record_batches import NO_TARGET, TaskRecords, records_of
 from charrnn.training.task_plan import find_task
 
 _BATCH_TOKENS = 1 << 14
 _MOST_COUNTED = 1 << 20  # targets, for the models that know nothing
-_TEMPERATURES = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 
 
 def make_held_out(corpus: Corpus, config: TrainConfig, world: World) -> HeldOut | HeldOutRecords:
@@ -50,14 +48,12 @@ def make_held_out(corpus: Corpus, config: TrainConfig, world: World) -> HeldOut 
 class HeldOutRecords:
     """A corpus's held-out records, and as many training records, spread over all.
 
-    part: the ids of those that are used while training. is_empty: none is held out. temperature: of
-    the model that was last scored, by which its output is to be divided.
+    part: the ids of those that are used while training. is_empty: none is held out.
     """
 
     def __init__(
         self, corpus: Corpus, config: TrainConfig, task: str, longest: int, world: World
     ) -> None:
-        self.temperature = 1.0
         self._world = world
         self._count = _target_kinds(corpus)
         self._train = records_of(corpus, "train", task, longest)
@@ -90,21 +86,22 @@ class HeldOutRecords:
         frequencies = float(nats[_flat(self._val, self._chosen)].mean())
         return {"guessing": math.log(self._count), "frequencies": frequencies}
 
-    def score(self, model: Network, on_progress: OnProgress) -> float:
+    def score(self, model: Network, on_progress: OnProgress) -> HeldOutScore:
         """Return the nats per target of the held-out records that are used while training.
 
-        They are those at the temperature that suits the model best.
+        They are those at the temperature where they are least.
         """
-        choices = _TEMPERATURES if isinstance(model, Seq2Seq) else (1.0,)
-        nats = self._score(model, self._val, self._chosen, on_progress, choices)
+        assert isinstance(model, Encoder)
+        nats = self._score(model, self._val, self._chosen, on_progress, model.temperatures)
         best = int(nats.argmin())
-        self.temperature = choices[best]
-        return float(nats[best])
+        return HeldOutScore(float(nats[best]), model.temperatures[best])
 
-    def score_train(self, model: Network, on_progress: OnProgress) -> float:
-        """Return the nats per target of as many training records, at the same temperature."""
-        choices = (self.temperature,)
-        return float(self._score(model, self._train, self._train_chosen, on_progress, choices))
+    def score_train(
+        self, model: Network, on_progress: OnProgress, temperature: float = 1.0
+    ) -> float:
+        """Return the nats per target of as many training records."""
+        nats = self._score(model, self._train, self._train_chosen, on_progress, (temperature,))
+        return float(nats)
 
     def score_whole(
         self,
@@ -113,11 +110,7 @@ class HeldOutRecords:
         train_eval_nats: float | None,
         on_progress: OnProgress,
     ) -> FinalScores:
-        """Return the scores of all held-out records and of training records.
-
-        The model is one that was kept: its output is divided already.
-        """
-        self.temperature = 1.0
+        """Return the scores of all held-out records and of training records, as the model is."""
         if self.is_empty:
             return FinalScores()
         if train_eval_nats is None:

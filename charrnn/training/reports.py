@@ -68,6 +68,7 @@ class Evaluation:
     train_nats: the mean since the evaluation before, with dropout, of weights that moved.
     train_eval_nats: of training text scored as the held-out text is, in a run's last evaluation.
     val_nats, best_val_nats: None where nothing is held out; the last weights are the best then.
+    temperature: by which the logits of the averaged weights are divided, in `weights`.
     """
 
     step: int
@@ -78,6 +79,7 @@ class Evaluation:
     val_nats: float | None
     best_val_nats: float | None
     is_best: bool
+    temperature: float
     weights: Arrays = field(repr=False)
 
 

@@ -20,6 +20,7 @@ from charrnn.config import (
 from charrnn.data.corpus import Corpus
 from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.model.device import PRECISIONS, choose_device, choose_precision, configure_torch
+from charrnn.model.encoder import divide_output
 from charrnn.model.network import numpy_state_dict
 from charrnn.training.calibration import (
     check_shard,
@@ -30,7 +31,7 @@ from charrnn.training.calibration import (
 )
 from charrnn.training.clock import Clock
 from charrnn.training.distributed import World
-from charrnn.training.evaluation import FinalScores, HeldOut
+from charrnn.training.evaluation import FinalScores, HeldOut, HeldOutScore
 from charrnn.training.memory import used_memory_bytes
 from charrnn.training.plan import Plan
 from charrnn.training.record_evaluation import HeldOutRecords
@@ -41,7 +42,6 @@ from charrnn.training.trouble import find_trouble
 
 _MOST_ROLLBACKS = 3
 _FEWEST_STEPS = 50  # before a model can be called bad
-_OUTPUT = ("output.weight", "output.bias")
 
 
 class TrainingState:
@@ -272,15 +272,18 @@ class TrainingState:
         )
 
     def evaluation(
-        self, val_nats: float | None, train_eval_nats: float | None, temperature: float = 1.0
+        self, score: HeldOutScore | None, train_eval_nats: float | None
     ) -> Evaluation | None:
         """Count the scores of the averaged weights, and report them; None if one is not finite.
 
-        temperature: at which they were scored; the reported weights have it in them.
+        score: None where nothing is held out.
         """
         weights = numpy_state_dict(self.trainer.averaged)
-        if temperature != 1:
-            weights |= {name: weights[name] / np.float32(temperature) for name in _OUTPUT}
+        val_nats = None
+        temperature = 1.0
+        if score is not None:
+            val_nats, temperature = score
+            weights = divide_output(weights, temperature)
         if not (_are_finite(weights) if val_nats is None else math.isfinite(val_nats)):
             return None
         is_best = self.stats.score(self.trainer.step, val_nats, train_eval_nats, weights)
@@ -294,6 +297,7 @@ class TrainingState:
             val_nats=val_nats,
             best_val_nats=None if val_nats is None else self.stats.best.val_nats,
             is_best=is_best,
+            temperature=temperature,
             weights=weights,
         )
 

@@ -28,8 +28,7 @@ _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000
 _FEWEST_UNITS = 64
-_EPOCHS_WANTED = 5.0  # before a network is made smaller
-_STEP_SECONDS = 0.01  # about what a step takes on the cores that the rules were measured on
+_EPOCHS_WANTED = 5.0  # or a network is made smaller (benchmarks/LOG.md)
 _DROPOUT_OF_DOUBLING = 0.06  # of the epochs
 _DROPOUT = (0.05, 0.5)
 _RATE_SHARE = {"classification": 0.6, "tagging": 1.0, "seq2seq": 1.0}  # of that of a text
@@ -125,47 +124,52 @@ def make_task_plan(
     steps = None
     if not seconds:
         steps = config.steps or max(1, round((config.epochs or 1) * batches))
-    hidden = config.hidden_size or _choose_units(sizes, config.num_layers, batches, seconds, steps)
-    expected = steps or (config.budget_seconds or 0) / (step_seconds or _STEP_SECONDS / speed)
+    hidden = config.hidden_size or _choose_units(config, sizes, batches, seconds, steps)
+    estimate = _estimate_step(config, sizes, batches, hidden) / speed
+    expected = steps or (config.budget_seconds or 0) / (step_seconds or estimate)
     model = _make_model(config, sizes, hidden, expected / batches)
     usual = _RATE_SHARE[sizes.task] * choose_learning_rate(model)
     rate = config.learning_rate or float(f"{usual:.2g}")
     chosen_by = None
     if seconds and config.hidden_size is None:
-        largest = _choose_units(sizes, config.num_layers, batches, math.inf, None)
+        largest = _choose_units(config, sizes, batches, math.inf, None)
         chosen_by = speed if hidden < largest else None
     plan = Plan(model, sizes.longest, batch_size, rate, None, config.eval_every, chosen_by)
     return plan if steps is None else plan.with_steps(steps, config)
 
 
 def _choose_units(
-    sizes: TaskSizes, num_layers: int, batches: int, seconds: float | None, steps: int | None
+    config: TrainConfig, sizes: TaskSizes, batches: int, seconds: float | None, steps: int | None
 ) -> int:
-    """Return as many units as the records can fill, and as time can train for a few epochs.
-
-    Chinese words: 128 units each way reached F .952 where 192, for fewer epochs, reached .918
-    (benchmarks/LOG.md).
-    """
-    is_decoding = sizes.task == "seq2seq"
+    """Return as many units as the records can fill, and as time can train for a few epochs."""
     units = size_for_text(sizes.tokens, size_for_time(seconds, steps))
     fewest = 2 * _FEWEST_UNITS
-    if not is_decoding:  # two directions of half the units have as many features
+    if sizes.task != "seq2seq":  # two directions of half the units have as many features
         fewest = _FEWEST_UNITS
         units = max(fewest, units // 2)
     while seconds and units > fewest:
-        # Two directions take the time of one twice as wide, or of two layers; a decoder has two.
-        width, layers = (units, 4 * num_layers) if is_decoding else (2 * units, num_layers)
-        step = step_seconds_of(width, layers, sizes.target_size, sizes.tokens // batches)
-        if seconds >= _EPOCHS_WANTED * batches * step:
+        if seconds >= _EPOCHS_WANTED * batches * _estimate_step(config, sizes, batches, units):
             break
         units -= _FEWEST_UNITS
     return units
 
 
+def _estimate_step(config: TrainConfig, sizes: TaskSizes, batches: int, units: int) -> float:
+    """Return about what a step takes, in seconds, on the cores that the rules were measured on."""
+    directions = 1 if config.bidirectional is False else 2
+    tokens = sizes.tokens // batches
+    if sizes.task != "seq2seq":  # halves in two directions take the time of one layer of the whole
+        return step_seconds_of(directions * units, config.num_layers, 0, tokens)
+    of_decoder = config.num_layers + (config.attention != "none")
+    layers = directions * config.num_layers + of_decoder
+    return step_seconds_of(units, layers, sizes.target_size, tokens)
+
+
 def _choose_embedding(sizes: TaskSizes, hidden_size: int) -> int:
     """Return a larger embedding for many tokens, most of which are rare.
 
-    Readings of Chinese phrases: 128 instead of 64 took a tenth off the loss (benchmarks/LOG.md).
+    As many as units: readings of Chinese phrases lost a tenth of their loss by 128 instead of 64,
+    and reviews and words gained nothing by more (benchmarks/LOG.md).
     """
     is_large = sizes.vocab_size >= _LARGE_ALPHABET
     return min(_LARGE_EMBEDDING if is_large else _EMBEDDING, hidden_size)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -21,6 +22,7 @@ import couplets
 import dates
 import g2p
 import intents
+import predicting
 import readings
 import restore
 import reviews
@@ -111,10 +113,40 @@ def test_two_ways_to_a_label_are_drawn(
     assert [settings["task"] for _, settings in asked] == ["text", "classification"] * 2
     assert [line.split()[0] for line in lines[-4:]] == ["10", "10", "80", "80"]
     assert row_of(lines, "10 names, network").split()[3] == "100.00%"
-    assert (tmp_path / "table.csv").read_text().splitlines()[1].startswith("text,5,10,1.0000,")
+    assert (tmp_path / "table.csv").read_text().splitlines()[1].startswith("text,2,5,10,1.0000,")
     picture = (tmp_path / "picture.svg").read_text()
     assert picture.count("<polyline") == 2
     assert picture.count("<circle") == 4
+
+
+def test_speeds_are_shown_beside_a_loop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {
+        "NAMES": 60,
+        "LOOP_NAMES": 3,
+        "WORDS": 5,
+        "BEAM_WORDS": 5,
+        "LOOP_WORDS": 2,
+        "ROUNDS": 1,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(predicting, name, value)
+    monkeypatch.setattr(predicting, "SETTINGS", {"hidden_size": 8, "steps": 1})
+    monkeypatch.setattr(predicting, "time_process", lambda *arguments: 0.25)
+    threads = torch.get_num_threads()
+    try:
+        predicting.main()
+    finally:
+        torch.set_num_threads(threads)
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.count("  ") > 1]
+    assert [line.split("  ")[0] for line in lines] == [
+        *("names", "words, greedily", "words, by a beam of 5"),
+        *("first answer, a name", "first answer, a word"),
+    ]
+    assert [line.endswith("×") for line in lines[:3]] == [True, True, False]
+    assert lines[3].split()[-6:] == ["0.25", "s", "1.00", "×", "import", "torch"]
 
 
 def test_more_names_of_a_language_contain_the_fewer() -> None:

@@ -156,7 +156,7 @@ def test_a_letter_has_the_tag_of_any_other() -> None:
     assert set(counts) == {KEEP, "U", "+\u0300", "+\u0301", "U+\u0301", "U+\u0327"}
 
 
-def test_the_commonest_tags_are_chosen_and_the_rest_is_counted() -> None:
+def test_the_commonest_tags_are_chosen() -> None:
     counts = {"U": 5, "+\u0301": 2, "U,": 2, "U!": 1, KEEP: 40}
 
     assert choose_tags(counts, most=3) == (KEEP, "U", "+\u0301")

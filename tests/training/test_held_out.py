@@ -132,7 +132,7 @@ def test_the_losses_of_the_texts_make_up_that_of_the_whole(lines: bool, eval_cha
     corpus, cut = of_two_texts(lines=lines)
     model = make_network(corpus)
     text = HeldOut(corpus, TrainConfig(eval_chars=eval_chars), SINGLE_PROCESS)
-    part = text.score(model, lambda _: None)
+    part = text.score(model, lambda _: None).nats
     scores = text.score_whole(model, part, 8.0, lambda _: None)
 
     assert list(scores.val_by_source) == ["cat", "zebra"]

@@ -47,7 +47,7 @@ def test_more_time_or_a_faster_machine_never_makes_a_network_smaller(sizes: Task
 
 def test_a_long_text_is_read_several_times_by_a_small_network_rather_than_once() -> None:
     assert units(WORDS, "10m", 0.25) == 192
-    assert units(WORDS, "5m", 0.25) == 64 + 64
+    assert units(WORDS, "5m", 0.25) == 128
     assert units(WORDS, "10s") == 64
     assert units(WORDS, "2h") == 256
 
@@ -59,6 +59,8 @@ def test_a_short_text_is_not_made_smaller_for_epochs_that_it_has_anyway() -> Non
 def test_large_alphabets_have_larger_embeddings() -> None:
     plan = make_task_plan(TrainConfig(budget="1h"), WORDS)
     assert plan.model.embedding_size == 256
+    narrow = TrainConfig(budget="1h", hidden_size=128)
+    assert make_task_plan(narrow, WORDS).model.embedding_size == 128
     assert make_task_plan(TrainConfig(budget="1h"), NAMES).model.embedding_size == 64
 
 

@@ -64,12 +64,13 @@ def make_network(reports: list[Any], weights: dict[str, Any]) -> Seq2Seq:
     return model
 
 
-def test_nats_at_a_temperature_are_those_of_logits_divided_by_it() -> None:
-    model = make_seq2seq()
+@pytest.mark.parametrize("target_size", [6, 1200])
+def test_nats_at_a_temperature_are_those_of_logits_divided_by_it(target_size: int) -> None:
+    model = make_seq2seq(torch.float32, target_size=target_size)
     end = model.config.target_size - 1
     ids, lengths = torch.tensor([[1, 2, 3], [2, 1, 0]]), torch.tensor([3, 2])
     targets = torch.tensor([[0, 1, end], [1, end, PADDING]])
-    with torch.no_grad():
+    with torch.inference_mode():
         found = model.nats_at((1.0, 2.0), ids, targets, lengths)
         logits = model(ids, lengths, targets)
     is_token = targets != PADDING
@@ -84,6 +85,7 @@ def test_what_is_kept_costs_what_was_reported(pairs: Corpus, reports: list[Any])
     records = records_of(pairs, "val", "seq2seq", CONFIG.longest_tokens)
     evaluations = [each for each in reports if isinstance(each, Evaluation)]
     assert len(evaluations) == 6
+    assert max(each.temperature for each in evaluations) > 1
     for each in evaluations:
         kept = make_network(reports, each.weights)
         totals = score_records(kept, records, records.known())
@@ -93,12 +95,15 @@ def test_what_is_kept_costs_what_was_reported(pairs: Corpus, reports: list[Any])
 def test_a_network_that_is_too_sure_is_scored_less_sure(pairs: Corpus, reports: list[Any]) -> None:
     last = [each for each in reports if isinstance(each, Evaluation)][-1]
     held_out = open_held_out(pairs)
-    held_out.score(make_network(reports, last.weights), lambda tokens: None)
-    assert held_out.temperature == pytest.approx(1, abs=0.16)  # it has its temperature in it
+    kept = held_out.score(make_network(reports, last.weights), lambda tokens: None)
+    assert kept.temperature == pytest.approx(1, abs=0.16)  # it has its temperature in it
 
     sure = last.weights | {
         name: 1.5 * last.weights[name] for name in ("output.weight", "output.bias")
     }
-    nats = held_out.score(make_network(reports, sure), lambda tokens: None)
-    assert held_out.temperature == 1.5
-    assert nats == pytest.approx(last.val_nats, rel=1e-4)
+    model = make_network(reports, sure)
+    found = held_out.score(model, lambda tokens: None)
+    assert found.temperature == 1.5
+    assert found.nats == pytest.approx(last.val_nats, rel=1e-4)
+    train_nats = held_out.score_train(model, lambda tokens: None, found.temperature)
+    assert train_nats == pytest.approx(last.train_eval_nats, rel=1e-4)
