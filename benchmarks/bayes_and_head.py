@@ -64,7 +64,7 @@ def draw_chart(rows: Sequence[Mapping[str, str]]) -> str:
     for task, color in COLORS.items():
         own = [row for row in rows if row["task"] == task]
         points = [(float(row["rows"]), float(row["macro_f1"])) for row in own]
-        chart.draw_curve(points, color, ".2f", is_below=task == "classification")
+        chart.draw_curve(points, color)
     chart.add_legend({COLORS[task]: name for task, name in WAYS.items()})
     return chart.as_svg()
 

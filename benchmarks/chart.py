@@ -56,10 +56,8 @@ class Chart:
         self._dot((x, y), 4, color)
         self._text((x + 8, y + 4), name, "start", color)
 
-    def draw_curve(
-        self, points: Iterable[Point], color: str, form: str = "", *, is_below: bool = False
-    ) -> None:
-        """Draw points and the lines between; with a form, each value above it or below it."""
+    def draw_curve(self, points: Iterable[Point], color: str, form: str = "") -> None:
+        """Draw points and the lines between; with a form, the value of each above it."""
         places = [(*self._place(point), point[1]) for point in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
         self._shapes.append(
@@ -68,7 +66,7 @@ class Chart:
         for x, y, value in places:
             self._dot((x, y), 3, color)
             if form:
-                self._text((x + 6, y + (15 if is_below else -5)), f"{value:{form}}", "start", color)
+                self._text((x + 6, y - 5), f"{value:{form}}", "start", color)
 
     def add_legend(self, names: Mapping[str, str], top: float = _TOP + 16) -> None:
         """Write the name of each color, a line each, at the right from `top` on."""
