@@ -79,8 +79,8 @@ class Evaluation:
     val_nats: float | None
     best_val_nats: float | None
     is_best: bool
-    temperature: float
     weights: Arrays = field(repr=False)
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
