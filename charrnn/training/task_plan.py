@@ -14,6 +14,7 @@ from charrnn.data.tags import is_segmentation
 from charrnn.errors import ConfigError
 from charrnn.training.plan import (
     Plan,
+    choose_embedding,
     choose_learning_rate,
     size_for_text,
     size_for_time,
@@ -24,9 +25,6 @@ from charrnn.training.record_batches import records_of
 _BATCH_TOKENS = 1024
 _BATCH_RECORDS = (8, 64)
 _BATCHES_WANTED = 16  # in an epoch, before they are made smaller
-_EMBEDDING = 64
-_LARGE_EMBEDDING = 256
-_LARGE_ALPHABET = 1_000
 _FEWEST_UNITS = 64
 _EPOCHS_WANTED = 5.0  # or a network is made smaller (benchmarks/LOG.md)
 _DROPOUT_OF_DOUBLING = 0.06  # of the epochs
@@ -165,16 +163,6 @@ def _estimate_step(config: TrainConfig, sizes: TaskSizes, batches: int, units: i
     return step_seconds_of(units, layers, sizes.target_size, tokens)
 
 
-def _choose_embedding(sizes: TaskSizes, hidden_size: int) -> int:
-    """Return a larger embedding for many tokens, most of which are rare.
-
-    As many as units: readings of Chinese phrases lost a tenth of their loss by 128 instead of 64,
-    and reviews and words gained nothing by more (benchmarks/LOG.md).
-    """
-    is_large = sizes.vocab_size >= _LARGE_ALPHABET
-    return min(_LARGE_EMBEDDING if is_large else _EMBEDDING, hidden_size)
-
-
 def _choose_dropout(epochs: float) -> float:
     """Return more dropout the more often the records are read.
 
@@ -193,7 +181,7 @@ def _make_model(
         cell=config.cell,
         nonlinearity=config.nonlinearity,
         vocab_size=sizes.vocab_size,
-        embedding_size=config.embedding_size or _choose_embedding(sizes, hidden_size),
+        embedding_size=config.embedding_size or choose_embedding(sizes.vocab_size, hidden_size),
         hidden_size=hidden_size,
         num_layers=config.num_layers,
         residual=config.residual,
