@@ -33,9 +33,9 @@ if TYPE_CHECKING:
         score,
         train,
     )
-    from charrnn.generation.model import Model, blend, with_negative_model
-    from charrnn.generation.session import Session, start_session
+    from charrnn.tasks.model import Model, blend, with_negative_model
     from charrnn.tasks.open_models import open_models
+    from charrnn.tasks.session import Session, start_session
 
 # How long torch's threads keep turning while they wait for one another. By default so long that
 # beside another busy program a step takes a hundred times what it should (benchmarks/LOG.md).
@@ -55,8 +55,8 @@ __all__ += [
 ]
 
 _HOMES = {  # of the names that are not in charrnn.api
-    **dict.fromkeys(["Model", "blend", "with_negative_model"], "charrnn.generation.model"),
-    **dict.fromkeys(["Session", "start_session"], "charrnn.generation.session"),
+    **dict.fromkeys(["Model", "blend", "with_negative_model"], "charrnn.tasks.model"),
+    **dict.fromkeys(["Session", "start_session"], "charrnn.tasks.session"),
     "open_models": "charrnn.tasks.open_models",
 }
 

@@ -43,8 +43,8 @@ from charrnn.config import (
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.generation.generator import Generator
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
-from charrnn.generation.model import Model
 from charrnn.generation.text_format import check_text, describe_record
+from charrnn.tasks.model import Model
 from charrnn.wording import in_python
 
 # Each function imports its task when it is called: `load` must not wait for torch (1 s).

@@ -23,7 +23,6 @@ from charrnn.data.corpus import Corpus
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.samples import Cost, Sample
 from charrnn.generation.scoring import Scores
-from charrnn.generation.session import Piece
 from charrnn.generation.stopping import TextStream
 from charrnn.generation.text_format import TextFormat
 from charrnn.tasks.corpus_stats import CorpusSummary
@@ -35,6 +34,7 @@ from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.sample import SampleRequest
+from charrnn.tasks.session import Piece
 from charrnn.tasks.task_model import TaskModel
 from charrnn.tasks.task_result import TaskEvalResult
 from charrnn.tasks.train import Opened, Reading

@@ -19,7 +19,7 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.main import cli
 from charrnn.config import SampleConfig
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.train import Opened, RunReport
 from charrnn.training.reports import Evaluation, Progress

@@ -12,7 +12,7 @@ import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import TrainConfig
 from charrnn.data.corpus import corpus_from_text
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.training.loop import train
 from charrnn.training.trainer import Trainer
 

@@ -24,7 +24,7 @@ from charrnn.config import FillConfig, with_seed
 from charrnn.config.fields import refuse_escapes
 from charrnn.errors import ConfigError, OutOfMemoryError, counted
 from charrnn.generation.infill.fill import Completion, Filling
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.text.substitutions import describe_changes
 
 _EXAMPLES = """

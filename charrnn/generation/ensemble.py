@@ -2,7 +2,7 @@
 
 A model reads a character that it does not know as UTF-8 bytes, or not at all if it has no byte
 tokens. Such a model is inactive inside a character that others write as bytes; once that is whole,
-those that know it read it. generation/model.py makes a `Blend` or a `NegativeGuidance`.
+those that know it read it. tasks/model.py makes a `Blend` or a `NegativeGuidance`.
 
 V = tokens of the common vocabulary, B = texts side by side, S = tokens of a text.
 """

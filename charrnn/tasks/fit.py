@@ -23,9 +23,9 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import name_after, named_run
 from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError
-from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
 from charrnn.tasks import train_request
+from charrnn.tasks.model import Model
 from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.task_model import TaskModel, open_model
 from charrnn.tasks.train import Reading, RunReport, open_text, start_run

@@ -24,8 +24,8 @@ from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.ensemble import MAX_WEIGHT
 from charrnn.generation.generator import Generator
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
-from charrnn.generation.model import Model, blend, with_label_strength, with_negative_model
 from charrnn.generation.sampler import Context
+from charrnn.tasks.model import Model, blend, with_label_strength, with_negative_model
 from charrnn.text.vocab import END
 
 if TYPE_CHECKING:

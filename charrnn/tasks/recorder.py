@@ -24,8 +24,8 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import LENGTHS, Length, as_dict, format_length_history
 from charrnn.config.text import SPLITS
 from charrnn.data.corpus import Corpus
-from charrnn.generation.model import Model
 from charrnn.metrics import bits_per_char
+from charrnn.tasks.model import Model
 from charrnn.tasks.predict_labels import calibrate_labels
 from charrnn.tasks.predict_targets import measure_bounds
 from charrnn.tasks.task_scores import QUICK_TOKENS, calibrate_classes, score_task

@@ -14,7 +14,6 @@ from typing import Any
 from charrnn.config import COST, TextConfig
 from charrnn.config.fields import refuse_escapes
 from charrnn.errors import CorpusError, counted
-from charrnn.generation.model import Model
 from charrnn.generation.scoring import (
     Line,
     Scores,
@@ -24,6 +23,7 @@ from charrnn.generation.scoring import (
     without,
 )
 from charrnn.metrics import perplexity
+from charrnn.tasks.model import Model
 from charrnn.text.files import Source
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options

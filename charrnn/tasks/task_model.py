@@ -15,7 +15,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.labels import AskedLabels
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.tasks.predict import iter_predictions
 from charrnn.tasks.predict_task import ClassPredictor
 from charrnn.tasks.predictions import PredictRequest, iter_blocks

@@ -16,8 +16,8 @@ from charrnn.config import SampleConfig
 from charrnn.data.labels import LabelColumn
 from charrnn.errors import ConfigError
 from charrnn.generation.labels import with_labels
-from charrnn.generation.model import Model
-from charrnn.generation.session import start_session
+from charrnn.tasks.model import Model
+from charrnn.tasks.session import start_session
 from charrnn.text.vocab import END
 from tests.cli.program import Text, complaint, end_of, objects_of, output_of
 from tests.generation.record_models import WHO, YEAR, make_records_file

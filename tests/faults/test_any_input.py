@@ -20,7 +20,7 @@ from hypothesis.strategies import SearchStrategy
 from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.config import ModelConfig, RunConfig, SampleConfig, TextConfig, TrainConfig
 from charrnn.errors import ConfigError
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.faults.program import run
 from tests.generation.random_models import random_weights

@@ -23,7 +23,7 @@ from charrnn.generation.constraints.pattern import make_constraint
 from charrnn.generation.constraints.words import WordsConstraint
 from charrnn.generation.ensemble import Blend
 from charrnn.generation.logit_bias import begins_word, make_logit_bias
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.generation.constraints.test_no_copy import sample_anything
 from tests.generation.constraints.test_words import is_good

@@ -12,7 +12,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.filters import softmax
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.generation.random_models import random_weights
 

@@ -24,11 +24,11 @@ from charrnn.errors import ConfigError
 from charrnn.generation import gpu
 from charrnn.generation.filters import make_filter
 from charrnn.generation.gpu import GpuBackend, GpuSampler, filter_logits, sample_tokens
-from charrnn.generation.model import Model
 from charrnn.generation.samples import Sample
 from charrnn.model.cuda_graph import CudaGraphs
 from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.state import State, map_state
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.generation.record_models import make_records_file
 from tests.training.cpu_graphs import CpuGraphs

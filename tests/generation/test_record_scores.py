@@ -13,8 +13,8 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.compression.codec import compress, decompress
 from charrnn.errors import CorpusError
 from charrnn.generation.labels import with_labels
-from charrnn.generation.model import Model
 from charrnn.generation.scoring import iter_lines
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import END
 from tests.generation.record_models import WHO, make_records_file
 

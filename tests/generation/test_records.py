@@ -12,11 +12,11 @@ from charrnn.compression.exact_network import ExactNetwork
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.filters import log_softmax
-from charrnn.generation.model import Model, blend, with_negative_model
 from charrnn.generation.network import Network
 from charrnn.generation.prefill import prefill
 from charrnn.generation.stopping import StoppingCriteria
 from charrnn.state import iter_arrays, repeat_state, select_row
+from charrnn.tasks.model import Model, blend, with_negative_model
 from charrnn.text.vocab import END
 from tests.generation.record_models import make_records_file
 from tests.generation.test_network import EACH_CELL

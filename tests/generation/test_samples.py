@@ -11,8 +11,8 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.generation import generator
-from charrnn.generation.model import Model
 from charrnn.generation.samples import Sample
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 
 

@@ -17,10 +17,10 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.errors import DivergedError
 from charrnn.generation import scoring
-from charrnn.generation.model import Model
 from charrnn.generation.network import Network
 from charrnn.generation.scoring import Scores, iter_lines, unseen_bits
 from charrnn.model.network import CharRNN, load_numpy_state_dict
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from charrnn.training.evaluation import evaluate_carried
 from tests.generation.random_models import random_weights

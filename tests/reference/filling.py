@@ -8,7 +8,7 @@ from typing import Any
 from charrnn.config import FillConfig
 from charrnn.generation.infill.fill import BeamOptions, Filling, SearchResult, search_pattern
 from charrnn.generation.infill.pattern import make_pattern
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 
 ALPHABET = "\n abé"  # of make_model
 GAP = 2

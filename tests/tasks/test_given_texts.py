@@ -16,8 +16,8 @@ import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.errors import ConfigError, CorpusError, VocabError
-from charrnn.generation.model import Model
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
+from charrnn.tasks.model import Model
 from charrnn.tasks.score import ScoredText
 from charrnn.text.files import Source
 

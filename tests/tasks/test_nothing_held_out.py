@@ -14,9 +14,9 @@ from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.data.corpus import Corpus
 from charrnn.errors import CorpusError
-from charrnn.generation.model import Model
 from charrnn.tasks import train as train_task
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
+from charrnn.tasks.model import Model
 from charrnn.tasks.train import Opened, RunReport, start_run
 from tests.training.small_runs import SMALL, stop_after
 

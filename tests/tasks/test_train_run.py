@@ -28,11 +28,11 @@ from charrnn.errors import (
     RunLockedError,
     StorageError,
 )
-from charrnn.generation.model import Model
 from charrnn.model.network import CharRNN
 from charrnn.tasks.corpus_stats import summarise_corpus
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.tasks.evaluate import evaluate_models
+from charrnn.tasks.model import Model
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, RunReport, start_run
 from charrnn.tasks.train_request import UnfinishedRun, read_texts

@@ -132,8 +132,8 @@ def command(
     from charrnn.cli.write.repl import Repl
     from charrnn.cli.write.terminal import Terminal
     from charrnn.cli.write.view import View
-    from charrnn.generation.model import Model
-    from charrnn.generation.session import start_session
+    from charrnn.tasks.model import Model
+    from charrnn.tasks.session import start_session
 
     config = settings_from_options(ctx, SampleConfig)
     given = set(given_settings(ctx))

@@ -21,8 +21,8 @@ from charrnn.cli.write.terminal import ReplExit, Terminal
 from charrnn.cli.write.view import View
 from charrnn.config.sample import ENDS
 from charrnn.errors import CharRNNError, ConfigError, StorageError, VocabError, counted
-from charrnn.generation.session import Session, join_pieces
 from charrnn.generation.stopping import TextStream
+from charrnn.tasks.session import Session, join_pieces
 from charrnn.text.vocab import END
 
 _NEXT_CHARS = "8"  # for /next alone

@@ -26,7 +26,7 @@ from charrnn.cli.write.terminal import Terminal
 from charrnn.cli.write.view import View, fit_end
 from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError, StorageError
-from charrnn.generation.session import start_session
+from charrnn.tasks.session import start_session
 from charrnn.text.vocab import END, Vocab
 from tests.generation.record_models import WHO, make_records_file
 

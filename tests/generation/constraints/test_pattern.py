@@ -15,7 +15,7 @@ from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.constraints.pattern import make_constraint
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.reference.constraint import (
     enumerate_by_constraint,

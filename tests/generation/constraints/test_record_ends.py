@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from tests.generation.record_models import make_records_file
 
 COUNT = 30

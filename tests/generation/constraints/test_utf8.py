@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.generation.constraints.utf8 import ValidUtf8
-from charrnn.generation.model import Model
 from charrnn.storage import to_bytes
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.generation.random_models import random_weights
 

@@ -14,7 +14,7 @@ from charrnn.config import SampleConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.constraints import words
 from charrnn.generation.constraints.words import WordsConstraint, is_spaced_part
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.generation.test_generator import make_model
 from tests.reference.constraint import sample_text

@@ -11,7 +11,7 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.errors import DivergedError
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.reference.filling import ALPHABET, bits_of, brute_force, find, texts_of
 

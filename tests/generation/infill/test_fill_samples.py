@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from tests.reference.filling import brute_force, find, texts_of
 
 Make = Callable[..., ModelFile]

@@ -15,7 +15,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import FillConfig
 from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.infill.pattern import Pattern, make_pattern
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 
 Make = Callable[..., ModelFile]

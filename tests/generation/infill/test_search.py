@@ -12,7 +12,7 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.generation.infill import fill as search
 from charrnn.generation.infill.fill import resample, select_likeliest
-from charrnn.generation.model import Model
+from charrnn.tasks.model import Model
 from tests.reference.filling import ALPHABET, brute_force, ids_of, search_with
 
 Make = Callable[..., ModelFile]

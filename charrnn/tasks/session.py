@@ -12,10 +12,10 @@ from functools import reduce
 from charrnn.config import SampleConfig, check_type, with_seed
 from charrnn.config.sample import ENDS, FORMS
 from charrnn.errors import ConfigError, VocabError
-from charrnn.generation.model import Model
 from charrnn.generation.sampler import Context
 from charrnn.generation.stopping import TextStream
 from charrnn.generation.text_format import check_text
+from charrnn.tasks.model import Model
 from charrnn.text.substitutions import Fitted
 
 MAX_PIECE_READ = 50_000  # characters, the last of a piece; they take some seconds to read

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.errors import ConfigError, VocabError
-from charrnn.generation import session as session_module
-from charrnn.generation.model import Model
-from charrnn.generation.session import Session, join_pieces, start_session
+from charrnn.tasks import session as session_module
+from charrnn.tasks.model import Model
+from charrnn.tasks.session import Session, join_pieces, start_session
 from charrnn.text.vocab import Vocab
 from tests.generation.random_models import random_weights
 
