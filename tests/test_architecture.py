@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOT = {"_version", "errors", "config", "metrics", "state", "storage", "wording"}
 LEARNING = ROOT | {"text", "data", "corpora", "analysis", "model", "training"}
 WRITING = ROOT | {"text", "data", "analysis", "checkpoint", "generation", "compression"}
+SEEING = {"interpret", "web"}
 ALLOWED = {
     "_version": set(),
     "errors": {"wording"},
@@ -33,11 +34,13 @@ ALLOWED = {
     "model": ROOT | {"text"},
     "generation": ROOT | {"text", "data", "analysis", "checkpoint", "model"},
     "compression": ROOT | {"text", "data", "checkpoint", "generation"},
+    "interpret": ROOT | {"text", "data", "analysis", "checkpoint", "generation"},
     "training": ROOT | {"text", "data", "analysis", "model"},
     "bench": ROOT | {"text", "data", "checkpoint", "generation", "model", "training"},
-    "tasks": LEARNING | WRITING | {"bench"},
+    "web": ROOT,
+    "tasks": LEARNING | WRITING | SEEING | {"bench"},
     "api": WRITING | {"bench", "tasks"},
-    "cli": LEARNING | WRITING | {"bench", "tasks"},
+    "cli": LEARNING | WRITING | SEEING | {"bench", "tasks"},
     "__init__": {"_version", "api", "generation", "tasks"},
     "__main__": {"cli"},
 }

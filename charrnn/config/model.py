@@ -18,6 +18,9 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 lstm: input, forget, cell, output; gru: reset, update, new.
 """
 
+FORGET_BIAS = 1.0
+"""Lets gradients through when training begins (Gers et al. 2000; Jozefowicz et al. 2015)."""
+
 CELLS = tuple(GATES)  # in the order of help pages
 TASKS = ("text", "classification", "tagging", "seq2seq")
 ATTENTIONS = ("additive", "dot", "none")

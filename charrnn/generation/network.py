@@ -57,6 +57,8 @@ class Network:
 
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         layers = [arrange_layer(config, weights, depth) for depth in range(config.num_layers)]
+        self.config = config
+        self.weights = weights
         self.vocab_size = config.vocab_size
         self._end = config.vocab_size - 1 if config.has_end else -1
         self._is_residual = config.residual

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charrnn.config import GATES, ModelConfig
+from charrnn.config.model import FORGET_BIAS
 from charrnn.errors import CheckpointError
 from charrnn.model import heads
 from charrnn.model.kernels import LayerState, Resets, Weights, run_gru, run_plain, run_rnn
@@ -33,7 +34,6 @@ State = tuple[LayerState, ...]
 
 _LABEL_STD = 0.5
 _CLOSED = -1e4  # σ of it is 0, and so is its slope, whatever else is added to it
-_FORGET_BIAS = 1.0  # Gers et al. 2000; Jozefowicz et al. 2015: lets gradients through at first
 
 
 class CharRNN(nn.Module):
@@ -324,7 +324,7 @@ class RecurrentLayer(nn.Module):
         bias_ih.zero_()
         bias_hh.zero_()
         if cell == "lstm":
-            bias_ih.chunk(4)[1].fill_(_FORGET_BIAS)
+            bias_ih.chunk(4)[1].fill_(FORGET_BIAS)
         if self.kind == "logistic":
             bias_ih.copy_(-weight_hh.sum(1) / 2)
 

@@ -1,0 +1,97 @@
+"""A model that is looked at, with the texts it is looked at with: what every view starts from.
+
+T = tokens of the text in view, N = tokens that figures are measured on, V = vocabulary, H = hidden
+size, L = layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config import ModelConfig
+from charrnn.generation.network import Network
+from charrnn.generation.scoring import line_start_state
+from charrnn.interpret.trace import Array, Trace, record, record_lanes
+from charrnn.interpret.untrained import untrained_weights
+from charrnn.text.vocab import Ids, Vocab
+
+_MAX_NUMBERS = 48_000_000  # of the states that figures are measured on, 192 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model by a name that people know, and two texts.
+
+    file: its labels are fixed (generation/labels.py). ids: the text in view (T,). held_out: (N,)
+    tokens that the model was not trained on, for figures. seed: of all that is random in a figure.
+
+    Two subjects can be compared if their vocabularies are equal: then their texts are too.
+    """
+
+    name: str
+    file: ModelFile
+    ids: Ids
+    held_out: Ids
+    seed: int = 0
+
+    @property
+    def config(self) -> ModelConfig:
+        """The shape of the network."""
+        return self.file.config
+
+    @property
+    def vocab(self) -> Vocab:
+        """What its tokens are."""
+        return self.file.vocab
+
+    @cached_property
+    def network(self) -> Network:
+        """The trained network."""
+        return Network(self.config, self.file.weights)
+
+    @cached_property
+    def untrained(self) -> Network:
+        """A network of the same shape with the weights that training begins with: a control."""
+        return Network(self.config, untrained_weights(self.config, self.seed))
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        """What stands for each token of the text in view: a character, a cluster, or as <E4>."""
+        return [self.vocab.name_of(token) for token in self.ids.tolist()]
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The text in view, as the sampler reads it."""
+        return record(self.network, self.ids)
+
+    @cached_property
+    def log_probabilities(self) -> Array:
+        """ln p of every token at each place of the text in view (T, V): row t is about ids[t].
+
+        A newline predicts the first, as `charrnn score` has it.
+        """
+        first = self.network.logits(line_start_state(self.network, self.vocab))
+        first = first - first.max()
+        first = first - np.log(np.exp(first).sum())
+        return np.concatenate((first[None], self.trace.log_probabilities[:-1]))
+
+    @cached_property
+    def measured(self) -> Trace:
+        """The held-out text, as the network reads it in stretches side by side."""
+        return record_lanes(self.network, self._measured_ids)
+
+    @cached_property
+    def measured_untrained(self) -> Trace:
+        """The same text as the untrained network reads it."""
+        return record_lanes(self.untrained, self._measured_ids)
+
+    @property
+    def _measured_ids(self) -> Ids:
+        """The held-out tokens, as many as there is memory for their states."""
+        config = self.config
+        per_token = config.hidden_size * config.state_parts * config.num_layers
+        return self.held_out[: _MAX_NUMBERS // per_token]

@@ -1,0 +1,50 @@
+"""The weights that training begins with, drawn again in numpy: the control beside every finding.
+
+They have the distributions of model/network.py but not its random numbers, which are torch's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.checkpoint.model_file import Arrays
+from charrnn.config import ModelConfig
+from charrnn.config.model import FORGET_BIAS, GATES
+
+
+def untrained_weights(config: ModelConfig, seed: int = 0) -> Arrays:
+    """Return the weights of a language model before its first step, float32 by name."""
+    random = np.random.default_rng(seed)
+    shapes = config.weight_shapes()
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    gates = GATES[config.cell]
+    scale = 2.0 if config.nonlinearity == "logistic" else 1.0
+
+    def normal(name: str, std: float) -> None:
+        weights[name] = (std * random.standard_normal(shapes[name])).astype(np.float32)
+
+    width = config.embedding_size if config.has_projection else config.hidden_size
+    normal("embedding.weight", width**-0.5 if config.tie_embeddings else 1.0)
+    for depth in range(config.num_layers):
+        layer = f"layers.{depth}"
+        normal(f"{layer}.weight_ih", scale * shapes[f"{layer}.weight_ih"][1] ** -0.5)
+        blocks = [_orthogonal(random, config.hidden_size) for _ in range(gates)]
+        weights[f"{layer}.weight_hh"] = np.float32(scale * scale) * np.concatenate(blocks)
+        if config.cell == "lstm":
+            weights[f"{layer}.bias_ih"].reshape(4, -1)[1] = FORGET_BIAS
+        if config.nonlinearity == "logistic":
+            weights[f"{layer}.bias_ih"][:] = -weights[f"{layer}.weight_hh"].sum(1) / 2
+    if "output.weight" in weights:
+        normal("output.weight", width**-0.5)
+    if "projection.weight" in weights:
+        rows, columns = shapes["projection.weight"]
+        square = _orthogonal(random, max(rows, columns))
+        weights["projection.weight"] = square[:rows, :columns].copy()
+    return weights
+
+
+def _orthogonal(random: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """Return a random orthogonal matrix (size, size)."""
+    q, r = np.linalg.qr(random.standard_normal((size, size)))
+    return (q * np.sign(np.diagonal(r))).astype(np.float32)  # else not all are equally likely
