@@ -89,8 +89,10 @@ class Derivatives:
             from_h = state[depth][0] @ layer.weight_hh.T
             from_x = np.zeros_like(from_h) if below is None else below @ layer.weight_ih.T
             changed: LayerState = self._cells[depth].forth(t, from_x, from_h, state[depth])
-            is_added = trace.config.residual and below is not None and depth
-            below = changed[0] + below if is_added else changed[0]
+            if trace.config.residual and depth and below is not None:
+                below = changed[0] + below
+            else:
+                below = changed[0]
             after.append(changed)
         keeps = ~trace.is_end[t][..., None]
         return map_state(lambda change: change * keeps, tuple(after))

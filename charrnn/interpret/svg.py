@@ -14,9 +14,7 @@ Point = tuple[float, float]
 
 _INK, _GRID, _PALE = "#333333", "#dddddd", "#666666"
 # Marks that turn the reading order, or break a line.
-_MARKS = frozenset(
-    map(chr, (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)))
-)
+_MARKS = {0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)}
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 48  # room around the area of a chart
 
 
@@ -71,10 +69,9 @@ class Picture:
 
     def as_svg(self) -> str:
         """Return the picture, white behind its shapes."""
+        wide, tall = map(_number, (self.width, self.height))
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {tall}" role="img"'
-        back = (
-            f'<rect width="{_number(self.width)}" height="{_number(self.height)}" fill="#ffffff"/>'
-        )
+        back = f'<rect width="{wide}" height="{tall}" fill="#ffffff"/>'
         style = 'font-family="sans-serif" font-size="12"'
         title = f"<title>{xml_text(self._title)}</title>"
         return "\n".join([f"{head} {style}>", title, back, *self._shapes, "</svg>", ""])
@@ -243,7 +240,7 @@ def _symbol(char: str) -> str:
         return "␡"
     if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE:
         return "\ufffd"
-    return f"⟨{code:X}⟩" if char in _MARKS else char
+    return f"⟨{code:X}⟩" if code in _MARKS else char
 
 
 def _number(value: float) -> str:

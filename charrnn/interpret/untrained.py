@@ -47,4 +47,5 @@ def untrained_weights(config: ModelConfig, seed: int = 0) -> Arrays:
 def _orthogonal(random: np.random.Generator, size: int) -> NDArray[np.float32]:
     """Return a random orthogonal matrix (size, size)."""
     q, r = np.linalg.qr(random.standard_normal((size, size)))
-    return (q * np.sign(np.diagonal(r))).astype(np.float32)  # else not all are equally likely
+    matrix: NDArray[np.float32] = (q * np.sign(np.diagonal(r))).astype(np.float32)
+    return matrix  # without the signs not all would be equally likely

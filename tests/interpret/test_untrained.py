@@ -33,7 +33,8 @@ def test_weights_are_distributed_as_those_of_a_new_network(shape: dict[str, Any]
         assert ours[name].dtype == np.float32
         assert ours[name].shape == weight.shape, name
         assert ours[name].std() == pytest.approx(weight.std(), rel=0.1), name
-        assert ours[name].mean() == pytest.approx(weight.mean(), abs=0.05), name
+        error = 5 * weight.std() / weight.size**0.5  # of a mean of such numbers
+        assert abs(ours[name].mean() - weight.mean()) <= error + 1e-6, name
 
 
 def test_recurrent_blocks_keep_lengths() -> None:
