@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint.model_file import ModelFile
+from charrnn.checkpoint.model_file import Arrays, ModelFile
 from charrnn.config import ModelConfig
 from charrnn.generation.network import Network
 from charrnn.generation.scoring import line_start_state
@@ -27,7 +28,9 @@ class Subject:
     """A model by a name that people know, and two texts.
 
     file: its labels are fixed (generation/labels.py). ids: the text in view (T,). held_out: (N,)
-    tokens that the model was not trained on, for figures. seed: of all that is random in a figure.
+    tokens that the model was not trained on, for figures. train: those that it was trained on;
+    empty where they are not at hand. metrics: the lines of the run's metrics.jsonl. snapshots: its
+    weights along the way by step, ascending. seed: of all that is random in a figure.
 
     Two subjects can be compared if their vocabularies are equal: then their texts are too.
     """
@@ -36,6 +39,9 @@ class Subject:
     file: ModelFile
     ids: Ids
     held_out: Ids
+    train: Ids
+    metrics: tuple[dict[str, Any], ...] = ()
+    snapshots: tuple[tuple[int, Arrays], ...] = ()
     seed: int = 0
 
     @property

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.generation.network import Network
+from charrnn.interpret.subject import Subject
+from charrnn.text.vocab import Vocab
 
 V, E, H = 7, 5, 6
 
@@ -48,3 +51,13 @@ def make_network(seed: int = 3, dtype: Any = np.float32, **shape: Any) -> Networ
 def make_ids(count: int, *lanes: int, seed: int = 4, size: int = V) -> NDArray[np.int64]:
     """Return random ids (count, *lanes)."""
     return np.random.default_rng(seed).integers(0, size, (count, *lanes))
+
+
+def make_subject(
+    network: Network, ids: NDArray[np.int64], held_out: NDArray[np.int64] | None = None
+) -> Subject:
+    """Return a network as a model that is looked at; its alphabet is a newline, a, b, c, …"""
+    alphabet = "\n" + "".join(map(chr, range(97, 97 + network.config.vocab_size - 1)))
+    vocab = Vocab(alphabet)
+    file = ModelFile(network.config, vocab, network.weights, {})
+    return Subject("book", file, ids, ids if held_out is None else held_out, ids)
