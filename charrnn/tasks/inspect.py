@@ -6,13 +6,17 @@ report of one view for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint.model_file import read_model
+from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config.fields import refuse_escapes
@@ -20,6 +24,7 @@ from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.interpret.subject import Subject, Texts
+from charrnn.storage import write_atomically
 from charrnn.tasks.eval_text import (
     EvalTextRequest,
     NamedModel,
@@ -29,6 +34,11 @@ from charrnn.tasks.eval_text import (
 )
 from charrnn.text.vocab import Ids
 
+VIEWS = (
+    *("text", "guesses", "gates", "memory", "gradients", "links"),
+    *("neurons", "neuron", "step", "unrolled", "training", "errors"),
+)
+"""What can be seen of a model of text, in the order of a page."""
 TEXT_IN_VIEW = 2_000
 """Characters of a file or of the held-out text that are shown."""
 MAX_TEXT_IN_VIEW = 20_000
@@ -61,7 +71,7 @@ class Subjects:
 
 
 def open_subjects(
-    names: Sequence[str | Path | None],
+    names: Sequence[str | None],
     text: InspectText,
     config: InspectConfig,
     *,
@@ -104,7 +114,23 @@ def open_subjects(
     return Subjects(tuple(subjects), paths[0].parent, notes)
 
 
-def _distinct_names(names: Sequence[str | Path | None], paths: Sequence[Path]) -> list[str]:
+def subject_of(file: ModelFile, ids: Ids, config: InspectConfig) -> Subject:
+    """Return a model with a text (T,) in view, and its own held-out text for figures, if it can be.
+
+    file: its labels are fixed. ids: of the text.
+    """
+    name = str(file.summary.get("corpus", {}).get("name", "model"))
+
+    def read() -> tuple[Ids, Ids]:
+        try:
+            return _own_texts([NamedModel(name, file)])
+        except (ConfigError, CorpusError):
+            return ids, ids[:0]
+
+    return Subject(name, file, ids, Texts(read), chars=config.chars, seed=config.seed)
+
+
+def _distinct_names(names: Sequence[str | None], paths: Sequence[Path]) -> list[str]:
     """Return what to call each model: its run's name, or its path where two have one name."""
     called = [str(name or path.parent.name) for name, path in zip(names, paths, strict=True)]
     if len(set(called)) < len(called):
@@ -178,3 +204,103 @@ def _train_text(models: Sequence[NamedModel]) -> Ids:
         return _own_texts(models)[1]
     except (ConfigError, CorpusError):
         return np.zeros(0, np.int64)
+
+
+Reports = Mapping[str, Mapping[str, Any]]
+"""Of each view, the report of each model by its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """Models looked at: reports by view and model, and why a view is left out.
+
+    A notebook shows it as a page.
+
+    >>> charrnn.load("book").inspect("It was the best of times")  # doctest: +SKIP
+    """
+
+    subjects: tuple[Subject, ...]
+    reports: Reports
+    left_out: Mapping[str, str]
+    command: str = "Model.inspect"
+
+    @cached_property
+    def pictures(self) -> dict[str, str]:
+        """Each view as SVG."""
+        return {view: draw_view(view, reports) for view, reports in self.reports.items()}
+
+    def page(self, *, has_weights: bool = True) -> str:
+        """Return everything as one HTML file; has_weights: the models run in it."""
+        from charrnn.tasks.inspect_page import make_page
+
+        return make_page(
+            self.subjects,
+            self.reports,
+            self.pictures,
+            command=self.command,
+            has_weights=has_weights,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to a file.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        write_atomically(Path(path), self.page())
+
+    def _repr_html_(self) -> str:
+        source = escape(self.page())
+        size = 'width="100%" height="800"'
+        rights = 'sandbox="allow-scripts allow-downloads"'
+        return f'<iframe {size} {rights} srcdoc="{source}"></iframe>'
+
+
+def inspect(
+    subjects: Sequence[Subject],
+    config: InspectConfig,
+    views: Sequence[str] = VIEWS,
+    *,
+    command: str = "Model.inspect",
+    on_view: Callable[[str], None] = lambda view: None,
+) -> Inspection:
+    """Return the reports of several views; one that has nothing to show is left out.
+
+    on_view: called with the name of each view before it is measured.
+
+    Raises:
+        ConfigError: there is no such view.
+    """
+    for view in views:
+        if view not in VIEWS:
+            raise ConfigError(f"there is no view {view!r}; take some of {', '.join(VIEWS)}")
+    reports: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
+    for view in views:
+        on_view(view)
+        if view == "neuron" and "neurons" in reports:
+            config = with_best_unit(config, reports["neurons"])
+        try:
+            reports[view] = inspect_view(view, subjects, config)
+        except (ConfigError, CorpusError) as error:
+            left_out[view] = error.message
+    return Inspection(tuple(subjects), reports, left_out, command)
+
+
+def inspect_view(view: str, subjects: Sequence[Subject], config: InspectConfig) -> dict[str, Any]:
+    """Return the report of one of VIEWS for each model, by its name.
+
+    Raises:
+        ConfigError: a setting is not for these models, or they have nothing to show.
+        CorpusError: the view needs a text that is not at hand, or a longer one.
+    """
+    module = import_module(f"charrnn.interpret.{view}")  # none imports another view's
+    make_report: Callable[[Subject, InspectConfig], Any] = getattr(module, f"inspect_{view}")
+    return {subject.name: make_report(subject, config) for subject in subjects}
+
+
+def draw_view(view: str, reports: Mapping[str, Any]) -> str:
+    """Return the picture of a view as SVG, of several models on one scale."""
+    module = import_module(f"charrnn.interpret.pictures.{view}")
+    draw: Callable[[Mapping[str, Any]], str] = getattr(module, f"draw_{view}")
+    return draw(reports)
