@@ -36,10 +36,10 @@ from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.scoring import without
 from charrnn.generation.text_format import text_format_of
 from charrnn.tasks.finetune import read_again, required_vocab
-from charrnn.tasks.score import TEXT_GIVEN, fit_piece
-from charrnn.text.files import hash_sources, open_sources
+from charrnn.text.files import TEXT_GIVEN, hash_sources, open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
+from charrnn.text.substitutions import fit_piece
 from charrnn.text.vocab import Ids
 
 # Settings of tables, which a literal text is not.
