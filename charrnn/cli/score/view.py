@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from charrnn.cli.console import make_stdout, print_line
-from charrnn.cli.formatting import one_line, sanitize
+from charrnn.cli.formatting import format_character, one_line
 from charrnn.generation.scoring import Line
 from charrnn.text.columns import TextCell, iter_rows, make_cells
 
@@ -27,7 +27,6 @@ COLOURS = (  # of letters and of their background; the lowest level has none
     ("#ffffff", "#5a3d9a"),
 )
 _STYLES = [f"{letters} on {background}" if background else "" for letters, background in COLOURS]
-_SIGNS = {ord("\n"): "\u2424", ord("\t"): "\u2409"}  # which sanitize keeps
 _END_SIGN = "\u220e"  # as ends a proof
 _MIN_COLUMNS = 20
 _MAX_DIGIT = 9
@@ -53,15 +52,6 @@ def levels_of(line: Line) -> list[int]:
 def characters_of(line: Line) -> str:
     """Return the characters of a line, and a sign for the end of a record that follows it."""
     return line.text + _END_SIGN * (line.end_bits is not None)
-
-
-def format_character(char: str) -> str:
-    r"""Return a symbol for a control character, also for newline and tab; others unchanged.
-
-    >>> format_character("\n"), format_character("a")
-    ('␤', 'a')
-    """
-    return sanitize(char).translate(_SIGNS)
 
 
 def show_map(lines: Iterable[Line]) -> None:

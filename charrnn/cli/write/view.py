@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cli.console import Output
-from charrnn.cli.formatting import one_line, sanitize
-from charrnn.cli.score.view import format_character
+from charrnn.cli.formatting import format_character, one_line, sanitize
 from charrnn.cli.word_wrap import WordWrap
 from charrnn.cli.write.autosave import SavedText
 from charrnn.errors import counted
