@@ -76,6 +76,11 @@ class Picture:
         title = f"<title>{xml_text(self._title)}</title>"
         return "\n".join([f"{head} {style}>", title, back, *self._shapes, "</svg>", ""])
 
+    def put(self, corner: Point, picture: Picture) -> None:
+        """Add another picture, its top left at a corner."""
+        x, y = map(_number, corner)
+        self._shapes += [f'<g transform="translate({x} {y})">', *picture._shapes, "</g>"]
+
     def _add(self, shape: str, more: str) -> None:
         self._shapes.append(f"{shape}{more and ' ' + more}/>")
 
@@ -220,6 +225,19 @@ class Chart(Picture):
         self.line((right - 28, y - 4), (right, y - 4), color, more)
         self.text((right - 34, y), name, "end")
         self._names += 1
+
+
+def join_pictures(pictures: Sequence[Picture], title: str, columns: int = 1) -> str:
+    """Return an SVG of several pictures in rows of `columns`, each row as high as its highest."""
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    width = max(sum(each.width for each in row) for row in rows)
+    heights = [max(each.height for each in row) for row in rows]
+    sheet = Picture(width, sum(heights), title)
+    for number, row in enumerate(rows):
+        for place, each in enumerate(row):
+            x = sum(other.width for other in row[:place])
+            sheet.put((x, sum(heights[:number])), each)
+    return sheet.as_svg()
 
 
 def xml_text(words: str) -> str:
