@@ -194,13 +194,15 @@ def array_names(network: Network) -> list[str]:
 def later_losses(subject: Subject, config: InspectConfig) -> LaterLosses:
     """Return what each later loss sends to each state, around a place of the text in view.
 
-    RNNbow (Cashman et al. 2017) draws this as stacked bars. Without a place it is the end of the
-    text.
+    RNNbow (Cashman et al. 2017) draws this as stacked bars. Without a place it is one near the end
+    of the text, but with losses after it.
     """
     trace = subject.trace
     layer = min(config.layer or subject.config.num_layers, subject.config.num_layers)
-    at = len(trace) - 1 if config.at is None else min(config.at, len(trace) - 1)
-    start = max(0, min(at - SHOWN_CHARS // 4, len(trace) - SHOWN_CHARS))
+    before = SHOWN_CHARS // 4
+    at = max(0, len(trace) - SHOWN_CHARS + before) if config.at is None else config.at
+    at = min(at, len(trace) - 1)
+    start = max(0, min(at - before, len(trace) - SHOWN_CHARS))
     part = trace.part(start, min(start + SHOWN_CHARS, len(trace)))
     losses = min(len(part), len(trace) - 1 - start)  # after the last token nothing is predicted
     sends = np.zeros((len(part), len(part)))

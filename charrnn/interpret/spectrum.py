@@ -74,7 +74,7 @@ def half_lives(rates_nats: Array) -> Array:
     >>> half_lives(np.array([-np.log(2), 0.1])).tolist()
     [1.0, inf]
     """
-    lives = np.full(len(rates_nats), np.inf)
+    lives = np.where(np.isnan(rates_nats), np.nan, np.inf)
     np.divide(np.log(2), -rates_nats, out=lives, where=rates_nats < -1e-6)
     return lives
 

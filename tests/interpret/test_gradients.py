@@ -19,6 +19,7 @@ from charrnn.interpret.gradients import (
     later_losses,
     measure_reach,
 )
+from charrnn.interpret.pictures.gradients import draw_gradients
 from charrnn.interpret.report import as_json
 from charrnn.interpret.spectrum import (
     Spectrum,
@@ -30,6 +31,7 @@ from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import record
 from charrnn.state import map_state, select_row
 from tests.interpret.networks import H, V, make_ids, make_network, make_subject
+from tests.interpret.pictures import assert_is_picture
 
 RHO = 0.9
 
@@ -233,3 +235,45 @@ def test_a_report_is_json_and_a_table_and_the_same_each_time() -> None:
     assert {len(row) for row in rows} == {len(columns)}
     assert report.jacobian is not None
     assert isinstance(report.untrained_spectrum, Spectrum)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_one_model_is_drawn_with_all_its_layers(cell: str) -> None:
+    report = inspect_gradients(
+        make_subject(make_network(cell=cell, num_layers=2), make_ids(200)),
+        InspectConfig(jacobian=True),
+    )
+
+    words = assert_is_picture(draw_gradients({"a <b>": report}))
+
+    kind = "c" if cell == "lstm" else "h"
+    assert {f"{kind}1", f"{kind}2", "before training"} <= set(words)
+    assert any("a <b>: which later losses" in word for word in words)
+    assert any("bound" in word for word in words) == (cell == "rnn")
+
+
+def test_several_models_are_drawn_on_one_scale() -> None:
+    reports = {
+        cell: inspect_gradients(
+            make_subject(make_network(cell=cell), make_ids(200)), InspectConfig()
+        )
+        for cell in ("rnn", "gru")
+    }
+
+    words = assert_is_picture(draw_gradients(reports))
+
+    assert {"rnn h1", "gru h1"} <= set(words)
+    assert draw_gradients(reports) == draw_gradients(reports)
+
+
+def test_a_network_without_gradients_is_drawn() -> None:
+    network = make_linear(0 * orthogonal())
+    network.weights["layers.0.bias_ih"][:] = -50
+
+    report = inspect_gradients(
+        make_subject(Network(network.config, network.weights), make_ids(200)), InspectConfig()
+    )
+
+    assert_is_picture(draw_gradients({"dead": report}))
+    assert report.reaches[0].size[1, 1:].max() == 0
+    assert report.spectrum.exponents_nats[0] == -np.inf

@@ -9,7 +9,7 @@ import numpy as np
 
 from charrnn.interpret.colors import CURVES, DASHES, MAGNITUDE, mix
 from charrnn.interpret.gradients import GradientsReport, LaterLosses, Reach
-from charrnn.interpret.svg import Axis, Chart, Picture, join_pictures, xml_text
+from charrnn.interpret.svg import Axis, Chart, Picture, join_pictures
 from charrnn.interpret.trace import Array
 
 DISTANCES = ((0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 10_000))
@@ -77,7 +77,8 @@ def _draw_reach(
     chart = Chart(Axis("k, characters back", 0, longest), up, title)
     for number, ((label, reach), (size, untrained)) in enumerate(zip(lines, sizes, strict=True)):
         color, dash = CURVES[number % 7], DASHES[number % 6]
-        chart.band(*(list(enumerate(row.clip(up.low, up.high))) for row in size[::2]), color)
+        low, high = (list(enumerate(row.clip(up.low, up.high).tolist())) for row in size[::2])
+        chart.band(low, high, color)
         chart.curve(within(untrained, up), color, _UNTRAINED_DASH)
         chart.curve(within(size[1], up), color, dash, label)
         if reach.bound is not None:
@@ -119,7 +120,7 @@ def _draw_spectrum(reports: Mapping[str, GradientsReport]) -> Chart:
 def _draw_jacobian(name: str, jacobian: dict[int, Array]) -> Chart:
     """Return the singular values of the product of Jacobians."""
     count = max(map(len, jacobian.values()))
-    up = Axis("singular value", _LOWEST, 100, log=True)
+    up = Axis("singular value", _LOWEST, 10_000, log=True)
     title = f"{name}: what becomes of a small change of the state"
     chart = Chart(Axis("direction, the longest first", 1, count), up, title)
     chart.level(1, "as long as before")
@@ -133,7 +134,7 @@ def _draw_jacobian(name: str, jacobian: dict[int, Array]) -> Chart:
 def _draw_later(name: str, later: LaterLosses, highest: float) -> Chart:
     """Return a bar for each state, stacked from what the losses after it send there."""
     count = len(later.symbols)
-    ticks = [(s + 0.5, xml_text(symbol)) for s, symbol in enumerate(later.symbols)]
+    ticks = [(s + 0.5, symbol) for s, symbol in enumerate(later.symbols)]
     title = f"{name}: which later losses teach {later.array} at each character"
     up = Axis("sum of ‖∂ℓ/∂s‖, nats per unit", 0, highest or 1)
     chart = Chart(Axis("the state after this character", 0, count, ticks=ticks), up, title)
@@ -160,7 +161,7 @@ def by_distance(losses: Array) -> list[float]:
 def group_colors() -> list[str]:
     """Return a colour for each group: dark for the next loss, pale for those far away."""
     last = len(DISTANCES) - 1
-    return [mix(MAGNITUDE, 1 - 0.85 * n / last) for n in range(len(DISTANCES))]
+    return [mix(MAGNITUDE, 1 - 0.8 * n / last) for n in range(len(DISTANCES))]
 
 
 def _name_groups(chart: Chart) -> None:
