@@ -52,6 +52,11 @@ class Links:
     relative: Array
     gap: float | None
 
+    def reach(self, share: float) -> int:
+        """Return how many of the last characters hold this share of all strength."""
+        sizes = np.abs(self.strengths[::-1]).cumsum()
+        return int(np.searchsorted(sizes, share * sizes[-1])) + 1
+
 
 @dataclass(frozen=True, eq=False)
 class LinksReport:

@@ -87,11 +87,6 @@ class Picture:
         title = f"<title>{xml_text(self._title)}</title>"
         return "\n".join([f"{head} {style}>", title, back, *self._shapes, "</svg>", ""])
 
-    def put(self, corner: Point, picture: Picture) -> None:
-        """Add another picture, its top left at a corner."""
-        x, y = map(_number, corner)
-        self._shapes += [f'<g transform="translate({x} {y})">', *picture._shapes, "</g>"]
-
     def _add(self, shape: str, more: str) -> None:
         self._shapes.append(f"{shape}{more and ' ' + more}/>")
 
@@ -247,7 +242,7 @@ def join_pictures(pictures: Sequence[Picture], title: str, columns: int = 1) -> 
     for number, row in enumerate(rows):
         for place, each in enumerate(row):
             x = sum(other.width for other in row[:place])
-            sheet.put((x, sum(heights[:number])), each)
+            sheet.put(each, (x, sum(heights[:number])))
     return sheet.as_svg()
 
 

@@ -19,10 +19,12 @@ from charrnn.interpret.links import (
     network_of_rows,
     scale_share,
 )
+from charrnn.interpret.pictures.links import draw_links
 from charrnn.interpret.report import as_json
 from charrnn.interpret.trace import Array, record
 from charrnn.state import select_row
 from tests.interpret.networks import EACH_SHAPE, V, make_ids, make_network, make_subject
+from tests.interpret.pictures import assert_is_picture
 
 T = 5
 
@@ -175,3 +177,20 @@ def test_a_report_is_a_table_and_the_same_each_time() -> None:
         columns, rows = report.table()
         assert len(rows) == len(report.symbols)
         assert {len(row) for row in rows} == {len(columns)}
+
+
+@pytest.mark.parametrize("method", WINDOWS)
+def test_models_are_drawn_one_below_the_other(method: str) -> None:
+    reports = {
+        f"<{cell}>": inspect_links(
+            make_subject(make_network(cell=cell), make_ids(120)),
+            InspectConfig(at=100, method=method),
+        )
+        for cell in ("rnn", "lstm")
+    }
+
+    words = assert_is_picture(draw_links(reports))
+
+    assert {"<rnn>", "<lstm>"} <= set(words)
+    assert sum("after place 100" in word for word in words) == 4
+    assert draw_links(reports) == draw_links(reports)
