@@ -1,8 +1,8 @@
 """Features of a text: what a unit may have learned to follow, each a function of the text alone.
 
-A feature is a number for each token, which is read together with the state after that token. So a
-bracket is inside from its opening sign on, and no longer at its closing sign. Yes-or-no features are
-1 and 0.
+A feature is a number for each token, which is read together with the state after that token. So
+what is in brackets begins at the opening sign, and ends before the closing one. Yes-or-no features
+are 1 and 0.
 
 S = tokens, N = characters, F = features.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ MIN_RUNS = 5  # separate stretches of yes in each half: fewer are an accident
 _LONGEST_PAIR = 5_000  # characters from an opening bracket to its closing one
 _BREAK = f"\n{END}"  # ends a line
 _BRACKETS = ("(（", ")）"), ("[【", "]】"), ("{", "}")
-# A sentence in quotes ends with its paragraph, so that one lost sign does not turn all that follows.
+# Quotes end with their paragraph, so that one lost sign does not turn all that follows.
 _QUOTED = rf'"(?:[^"\n{END}]|\n(?![ \t]*\n))*"'
 _SINGLE = rf"(?<!\w)'(?=\S)(?:[^'\n{END}]|'(?=\w)|\n(?![ \t]*\n))*'(?!\w)"
 _TAG = rf"<[^<>\s=][^<>{END}]{{0,500}}>"
@@ -85,9 +86,10 @@ class Text:
 
     @cached_property
     def line_start(self) -> NDArray[np.int64]:
-        """The place of the first character of each character's line (N,); a break begins the next."""
+        """Where each character's line begins (N,); a break belongs to the next line."""
         places = np.arange(len(self))
-        return np.maximum.accumulate(np.where(self.is_break, places + 1, 0))
+        starts: NDArray[np.int64] = np.maximum.accumulate(np.where(self.is_break, places + 1, 0))
+        return starts
 
     def where(self, holds: Callable[[str], bool]) -> NDArray[np.bool_]:
         """Return whether a test holds of each character (N,)."""
@@ -100,7 +102,8 @@ class Text:
         for start, stop in spans:
             steps[start] += 1
             steps[stop] -= 1
-        return steps.cumsum()[:-1]
+        depths: Values = steps.cumsum(dtype=np.float32)[:-1]
+        return depths
 
 
 def make_features(
@@ -121,7 +124,7 @@ def make_features(
         for name, meaning, function, is_yes_no, closing in _BUILT_IN
     ]
     if surprise_bits is not None:
-        meaning = "bits that the model paid for the character just read"
+        meaning = "the bits that the character just read cost"
         features.append(Feature("surprise", meaning, surprise_bits.astype(np.float32), False))
     features += [_regex_feature(text, each) for each in config.features]
     if config.labels_file:
@@ -155,19 +158,19 @@ def inside_pairs(text: Text, opening: str, closing: str) -> Values:
 
 def depth(text: Text) -> Values:
     """Return how many ( [ { are open (N,)."""
-    return sum((inside_pairs(text, *signs) for signs in _BRACKETS), np.zeros(len(text), np.float32))
+    return _float32(np.sum([inside_pairs(text, *signs) for signs in _BRACKETS], 0))
 
 
 def inside_if(text: Text) -> Values:
     """Return whether each character is between "if (" and its ")" (N,)."""
     pairs = _pairs(text.chars, "(", ")")
     spans = ((a, b) for a, b in pairs if re.search(r"\bif\s*$", text.chars[max(a - 12, 0) : a]))
-    return np.minimum(text.inside(spans), 1)
+    return np.minimum(text.inside(spans), np.float32(1))
 
 
 def column(text: Text) -> Values:
     """Return how many characters of the line have been read (N,): 0 at its break."""
-    return (np.arange(len(text)) + 1 - text.line_start).astype(np.float32)
+    return _float32(np.arange(len(text)) + 1 - text.line_start)
 
 
 def to_line_end(text: Text) -> Values:
@@ -175,7 +178,7 @@ def to_line_end(text: Text) -> Values:
     breaks = np.append(np.flatnonzero(text.is_break), len(text))
     places = np.arange(len(text))
     following = breaks[np.searchsorted(breaks, places, side="right").clip(max=len(breaks) - 1)]
-    return (following - places - 1).clip(0).astype(np.float32)
+    return _float32((following - places - 1).clip(0))
 
 
 def indentation(text: Text) -> Values:
@@ -187,7 +190,7 @@ def indentation(text: Text) -> Values:
     inked = places[is_ink][::-1]
     first_ink[text.line_start[is_ink][::-1]] = inked
     margin = first_ink[text.line_start] - text.line_start
-    return np.minimum(margin, places + 1 - text.line_start).astype(np.float32)
+    return _float32(np.minimum(margin, places + 1 - text.line_start))
 
 
 def position_in_word(text: Text) -> Values:
@@ -195,12 +198,12 @@ def position_in_word(text: Text) -> Values:
     is_letter = text.where(str.isalpha)
     places = np.arange(len(text))
     before = np.maximum.accumulate(np.where(is_letter, -1, places))
-    return (places - before).astype(np.float32)
+    return _float32(places - before)
 
 
 def word_start(text: Text) -> Values:
     """Return whether each character is the first letter of a word (N,)."""
-    return (position_in_word(text) == 1).astype(np.float32)
+    return _float32(position_in_word(text) == 1)
 
 
 def is_vowel(char: str) -> bool:
@@ -219,7 +222,7 @@ def document_position(text: Text) -> Values:
         return np.zeros(len(text), np.float32)
     places = np.arange(len(text))
     start = np.maximum.accumulate(np.where(text.where(END.__eq__), places, -1))
-    return (places - start).astype(np.float32)
+    return _float32(places - start)
 
 
 def _pairs(chars: str, opening: str, closing: str) -> Iterator[tuple[int, int]]:
@@ -259,7 +262,7 @@ def _is_inside(opening: str, closing: str) -> Callable[[Text], Values]:
 
 
 def _is(holds: Callable[[str], bool]) -> Callable[[Text], Values]:
-    return lambda text: text.where(holds).astype(np.float32)
+    return lambda text: _float32(text.where(holds))
 
 
 def _string(text: Text) -> Values:
@@ -275,33 +278,55 @@ _BUILT_IN: tuple[tuple[str, str, Callable[[Text], Values], bool, str], ...] = (
     ('inside " "', "between double quotes of a paragraph", _enclosed(_QUOTED), True, '"'),
     ("inside ' '", "between single quotes that are no apostrophes", _enclosed(_SINGLE), True, "'"),
     ("inside “ ”", "between curved double quotes", _is_inside("“", "”"), True, "”"),
-    ("inside 「 」", "between East Asian quotes, 『 』 too", _is_inside("「『", "」』"), True, "」』"),
+    (
+        "inside 「 」",
+        "between East Asian quotes, 『 』 too",
+        _is_inside("「『", "」』"),
+        True,
+        "」』",
+    ),
     ("inside 《 》", "in an East Asian title, 〈 〉 too", _is_inside("《〈", "》〉"), True, "》〉"),
     ("inside ( )", "between round brackets, （ ） too", _is_inside("(（", ")）"), True, ")）"),
     ("inside [ ]", "between square brackets, 【 】 too", _is_inside("[【", "]】"), True, "]】"),
     ("inside { }", "between curly brackets", _is_inside("{", "}"), True, "}"),
     ("inside < >", "in a tag", _enclosed(_TAG), True, ">"),
     ("inside if ( )", 'after "if (" until its bracket closes', inside_if, True, ")"),
-    ("comment", "in a comment of code: # // /* */ <!-- -->", _comment, True, ""),
-    ("string", "in a string of code, of one line or in triple quotes", _string, True, ""),
-    ("speaker line", "in a line that begins a paragraph and ends in :", _covered(_SPEAKER), True, ""),
+    ("comment", "in a comment of code: # // /* */ <!-- -->", _comment, True, "\n"),
+    ("string", "in a string of code, of one line or in triple quotes", _string, True, "\"'"),
+    (
+        "speaker line",
+        "in a line that begins a paragraph and ends in :",
+        _covered(_SPEAKER),
+        True,
+        ":",
+    ),
     ("sentence start", "in the first word of a sentence", _covered(_SENTENCE, 1), True, ""),
-    ("word start", "the first letter of a word", word_start, True, ""),
-    ("upper case", "a capital", _is(str.isupper), True, ""),
-    ("digit", "a digit", _is(str.isdigit), True, ""),
-    ("vowel", "a vowel", _is(is_vowel), True, ""),
-    ("depth", "how many ( [ { are open", depth, False, ""),
-    ("column", "characters of the line that have been read", column, False, ""),
-    ("to line end", "characters of the line still to come", to_line_end, False, ""),
-    ("indentation", "spaces at the line's start", indentation, False, ""),
-    ("place in word", "letters of the word that have been read", position_in_word, False, ""),
-    ("place in record", "characters of the record read so far", document_position, False, ""),
+    ("word start", "at the first letter of a word", word_start, True, ""),
+    ("upper case", "at a capital", _is(str.isupper), True, ""),
+    ("digit", "at a digit", _is(str.isdigit), True, ""),
+    ("vowel", "at a vowel", _is(is_vowel), True, ""),
+    ("depth", "the number of open ( [ {", depth, False, ")]}"),
+    ("column", "the characters of the line that were read", column, False, "\n"),
+    ("to line end", "the characters of the line still to come", to_line_end, False, "\n"),
+    ("indentation", "the spaces at the line's start", indentation, False, ""),
+    ("place in word", "the letters of the word that were read", position_in_word, False, ""),
+    (
+        "place in record",
+        "the characters of the record that were read",
+        document_position,
+        False,
+        "",
+    ),
 )
 
 
 def _by_token(values: Values, text: Text) -> Values:
     """Return the values (S,) of tokens from those of characters (N,)."""
-    found: Values = values[text.last].astype(np.float32)
+    return _float32(values[text.last])
+
+
+def _float32(values: NDArray[Any]) -> Values:
+    found: Values = values.astype(np.float32)
     return found
 
 
@@ -331,8 +356,8 @@ def _labels_feature(text: Text, path: Path) -> Feature:
         raise ConfigError(f"cannot read the labels of {path}: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(
-            f"{path} holds something else than numbers ({error}); write one number per character of "
-            "the held-out text, with white space between them"
+            f"{path} holds something else than numbers ({error}); write one number per character "
+            "of the held-out text, with white space between them"
         ) from error
     if len(labels) < len(text) or not np.isfinite(labels).all():
         raise ConfigError(
@@ -340,4 +365,9 @@ def _labels_feature(text: Text, path: Path) -> Feature:
             f"{len(text):,} characters; write one finite number for each, or lower --chars"
         )
     is_yes_no = bool(np.isin(labels, (0, 1)).all())
-    return Feature(path.stem, f"the labels of {path.name}", _by_token(labels, text), is_yes_no)
+    return Feature(
+        path.stem,
+        f"{'where it is 1 in' if is_yes_no else 'the labels of'} {path.name}",
+        _by_token(labels, text),
+        is_yes_no,
+    )

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
+from charrnn.interpret.clamp import state_values
 from charrnn.interpret.features import Feature, Values, lacking, make_features
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import Array, Trace
-from charrnn.interpret.units import Unit, parse_unit, state_arrays
+from charrnn.interpret.units import Unit, all_units, parse_unit, state_arrays
 from charrnn.text.vocab import Ids
 
 Places = NDArray[np.int64]
@@ -56,11 +57,11 @@ class Finding:
     """What was found of one feature.
 
     is_yes_no: scores are AUC, else |ρ|. share: of the places inside, in the whole text. best: the
-    unit chosen on the search half. f1: of that unit on the held half, at the threshold chosen on the
-    search half. shifted: the best of all units on the held half, for the best of SHIFTS labellings
-    that were moved. last_1, last_3: what the last characters alone tell. untrained: the best unit
-    of the untrained network. probe: all units together, by ridge regression; untrained_probe: those
-    of the untrained network. localised: the unit's score as a share of the probe's. top: the best
+    unit chosen on the search half. f1: of that unit on the held half, at the threshold chosen on
+    the search half. shifted: the best of all units on the held half, for the best of SHIFTS
+    labellings that were moved. last_1, last_3: what the last characters alone tell. untrained: the
+    best unit of the untrained network. probe: all units together, by ridge regression;
+    untrained_probe: those of the untrained network. localised: the unit's score as a share of the probe's. top: the best
     units of the search half, best first.
     """
 
@@ -119,18 +120,32 @@ def inspect_neurons(subject: Subject, config: InspectConfig) -> NeuronsReport:
         ConfigError: the held-out text is too short, or a feature of the config cannot be read.
     """
     trace = subject.measured
-    halves = split_places(trace)
-    every = make_features(subject.vocab, trace.ids, config, surprise_bits(trace))
-    reasons = [(each.name, next(filter(None, (lacking(each, half) for half in halves)), ""))
-               for each in every]  # fmt: skip
-    features = [each for each, (_, why) in zip(every, reasons, strict=True) if not why]
+    features, left_out = features_of(subject, config)
     findings = search(trace, subject.measured_untrained, features, config) if features else []
-    left_out = tuple((name, why) for name, why in reasons if why)
-    units = sum(len(names) for names, _ in unit_blocks(trace))
-    places = sum(map(len, halves))
-    return NeuronsReport(
-        tuple(findings), left_out, places, units, SHIFTS, MARGIN / 2, config.seed
-    )
+    units = len(all_units(trace.config))
+    places = sum(map(len, split_places(trace)))
+    return NeuronsReport(tuple(findings), left_out, places, units, SHIFTS, MARGIN, config.seed)
+
+
+def features_of(
+    subject: Subject, config: InspectConfig
+) -> tuple[list[Feature], tuple[tuple[str, str], ...]]:
+    """Return the features that the held-out text has, and why it lacks the others.
+
+    Raises:
+        ConfigError: as `inspect_neurons`.
+    """
+    trace = subject.measured
+    halves = split_places(trace)
+    kept = []
+    left_out = []
+    for feature in make_features(subject.vocab, trace.ids, config, surprise_bits(trace)):
+        reasons = [lacking(feature, half) for half in halves]
+        if any(reasons):
+            left_out.append((feature.name, next(filter(None, reasons))))
+        else:
+            kept.append(feature)
+    return kept, tuple(left_out)
 
 
 def search(
@@ -156,14 +171,14 @@ def search(
     }
     findings = []
     for number, feature in enumerate(features):
-        searched, held = own[0][:, number], own[1][:, number]
+        searched = own[0][:, number]
         order = np.argsort(-np.abs(searched), kind="stable")[: max(config.top, 1)]
-        tops = [_exact_score(trace, halves, feature, names[unit], searched[unit]) for unit in order]
+        tops = [exact_score(trace, feature, names[unit], searched[unit]) for unit in order]
         unit = int(np.argmax(np.abs(blank[0][:, number])))
         blank_held = blank[1][unit, number] * np.sign(blank[0][unit, number])
         scores = {name: float(each[number]) for name, each in controls.items()}
         scores["untrained"] = max(float(blank_held), 0.0)
-        findings.append(_finding(trace, halves, feature, tops, scores, names[unit]))
+        findings.append(make_finding(trace, feature, tops, scores, names[unit]))
     order_of = (MEMORY, SPREAD, CHARACTER, NOT_THERE)
     return sorted(findings, key=lambda each: (order_of.index(each.verdict), -strength(each)))
 
@@ -256,11 +271,10 @@ def label_columns(labels: Values, is_yes_no: NDArray[np.bool_]) -> Values:
         yes = labels[:, is_yes_no].astype(np.float64)
         ones = yes.sum(0)
         pairs = ones * (count - ones)
-        scale = np.divide(2 * count, pairs, out=np.zeros_like(ones), where=pairs > 0)
-        columns[:, is_yes_no] = (yes - ones / count) * scale
+        columns[:, is_yes_no] = (yes - ones / count) * (2 * count * _inverse(pairs))
     if not is_yes_no.all():
         ranked = ranks(np.ascontiguousarray(labels[:, ~is_yes_no].T)).T.astype(np.float64)
-        columns[:, ~is_yes_no] = _unit_length(ranked)
+        columns[:, ~is_yes_no] = ranked * _inverse(np.sqrt((ranked * ranked).sum(0)))
     return columns.astype(np.float32)
 
 
@@ -293,15 +307,15 @@ def surprise_bits(trace: Trace) -> Values:
     for start in range(0, len(targets), step):
         logits = network.block_logits(features[start : start + step])
         logits -= logits.max(-1, keepdims=True)
-        chosen = np.take_along_axis(logits, targets[start : start + step, None].astype(int), 1)[:, 0]
+        chosen = np.take_along_axis(logits, targets[start : start + step, None].astype(int), 1)[
+            :, 0
+        ]
         nats = np.log(np.exp(logits).sum(-1)) - chosen
         found[1 + start : 1 + start + len(nats)] = nats / np.log(2)
     return found
 
 
-def last_characters(
-    ids: Ids, labels: Values, halves: tuple[Places, Places], size: int
-) -> Values:
+def last_characters(ids: Ids, labels: Values, halves: tuple[Places, Places], size: int) -> Values:
     """Return what the last `size` tokens alone say of the labels (N, F) on the held half.
 
     It is the mean label after the same tokens on the search half, with one count for the mean
@@ -370,28 +384,23 @@ def _strengths(
     return [np.concatenate(each) for each in found]
 
 
-def _products(
-    block: Array, half: Places, columns: Values, is_yes_no: NDArray[np.bool_]
-) -> Values:
+def _products(block: Array, half: Places, columns: Values, is_yes_no: NDArray[np.bool_]) -> Values:
     """Return the strengths (U, K) of a block of units, one product for all columns."""
     ranked = ranks(np.ascontiguousarray(block[half].T))
     found = ranked @ columns
     lengths = np.sqrt(np.einsum("un,un->u", ranked, ranked))
-    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    scale = _inverse(lengths)
     is_number = np.tile(~is_yes_no, columns.shape[1] // len(is_yes_no))
     found[:, is_number] *= scale[:, None]
     return found
 
 
-def _of_predictions(
-    predicted: Values, columns: Values, is_yes_no: NDArray[np.bool_]
-) -> Values:
+def _of_predictions(predicted: Values, columns: Values, is_yes_no: NDArray[np.bool_]) -> Values:
     """Return the strength (F,) of predictions (N, F), each for its own column."""
     ranked = ranks(np.ascontiguousarray(predicted.T))
     found = np.einsum("fn,nf->f", ranked, columns)
     lengths = np.sqrt(np.einsum("fn,fn->f", ranked, ranked))
-    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    strengths: Values = np.where(is_yes_no, found, found * scale)
+    strengths: Values = np.where(is_yes_no, found, found * _inverse(lengths))
     return np.maximum(strengths, 0)
 
 
@@ -410,32 +419,18 @@ def _shifted_columns(
     return np.hstack([label_columns(np.roll(known, step, 0)[start:], is_yes_no) for step in steps])
 
 
-def _exact_score(
-    trace: Trace,
-    halves: tuple[Places, Places],
-    feature: Feature,
-    unit: str,
-    searched: float,
-) -> UnitScore:
+def exact_score(trace: Trace, feature: Feature, unit: str, searched: float) -> UnitScore:
     """Return the scores of a unit in float64, whose strength on the search half has this sign."""
+    halves = split_places(trace)
     sign = -1 if searched < 0 else 1
-    values = sign * state_values(trace, unit)
+    values = sign * state_values(trace, parse_unit(unit, trace.config))
     score = auc if feature.is_yes_no else spearman
     search_score, held = (score(values[half], feature.values[half]) for half in halves)
     return UnitScore(unit, sign, search_score, held)
 
 
-def state_values(trace: Trace, name: str) -> Array:
-    """Return a unit of the state (S,) after each token; c as it is, whose tanh would have ties."""
-    unit = parse_unit(name, trace.config)
-    arrays = trace.states[unit.layer - 1]
-    values: Array = arrays[state_arrays(trace.config).index(unit.array)][1:, unit.number]
-    return values
-
-
-def _finding(
+def make_finding(
     trace: Trace,
-    halves: tuple[Places, Places],
     feature: Feature,
     tops: list[UnitScore],
     scores: dict[str, float],
@@ -443,12 +438,13 @@ def _finding(
 ) -> Finding:
     """Return what is found of a feature, from its best units and the strengths of the controls."""
     best = tops[0]
+    halves = split_places(trace)
     places = np.concatenate(halves)
     held = 2 * best.held - 1 if feature.is_yes_no else best.held
     as_score = {n: (1 + s) / 2 if feature.is_yes_no else s for n, s in scores.items()}
     f1: tuple[float | None, float | None] = (None, None)
     if feature.is_yes_no:
-        values = state_values(trace, best.unit)
+        values = state_values(trace, parse_unit(best.unit, trace.config))
         f1 = f1_scores(
             (values[halves[0]], values[halves[1]]),
             (feature.values[halves[0]], feature.values[halves[1]]),
@@ -474,36 +470,32 @@ def _finding(
 
 
 def describe(finding: Finding) -> str:
-    """Return a finding as one plain sentence or two."""
+    """Return a finding as one plain sentence."""
     best = finding.best
-    last = max(finding.last_1, finding.last_3)
-    what = finding.feature
     if finding.is_yes_no:
-        scores = f"AUC {best.held:.3f}"
-        does = f"is {'high' if best.sign > 0 else 'low'}: {what}"
+        does = f"{best.unit} is {'high' if best.sign > 0 else 'low'} {finding.meaning}"
+        score = "AUC"
     else:
-        scores = f"|ρ| {best.held:.3f}"
-        does = f"{'rises' if best.sign > 0 else 'falls'} with: {what}"
+        does = f"{best.unit} {'rises' if best.sign > 0 else 'falls'} with {finding.meaning}"
+        score = "|ρ|"
+    last = max(finding.last_1, finding.last_3)
     against = (
-        f"the last 3 characters {last:.3f}, an untrained network {finding.untrained:.3f}, "
+        f"the last characters alone {last:.3f}, an untrained network {finding.untrained:.3f}, "
         f"shifted labels {finding.shifted:.3f}"
     )
     if finding.verdict == MEMORY:
-        return f"{best.unit} {does} ({scores}; {against})."
+        return f"{does}: {score} {best.held:.3f} ({against})."
     if finding.verdict == CHARACTER:
-        return (
-            f"{best.unit} {does} ({scores}), but that takes no memory: what was just read, or an "
-            f"untrained network, tells as much ({against})."
-        )
+        return f"{does}: {score} {best.held:.3f}, but that takes no memory ({against})."
     if finding.verdict == SPREAD:
         return (
-            f"No unit alone knows: {what} ({best.unit} {best.held:.3f}), but all units together do "
-            f"({finding.probe:.3f}; {against})."
+            f"No unit alone tells {finding.feature} ({best.unit}: {score} {best.held:.3f}), but "
+            f"all together do: {finding.probe:.3f} ({against})."
         )
-    return f"No sign of: {what} ({best.unit} {best.held:.3f}; {against})."
+    return f"Nothing tells {finding.feature} ({best.unit}: {score} {best.held:.3f}; {against})."
 
 
-def _unit_length(columns: Array) -> Array:
-    """Return columns (N, K) divided by their lengths; zeros stay."""
-    lengths = np.sqrt((columns * columns).sum(0))
-    return columns * np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+def _inverse(lengths: Array) -> Array:
+    """Return 1 / length of each, and 0 of 0."""
+    found: Array = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return found
