@@ -61,8 +61,8 @@ class Finding:
     the search half. shifted: the best of all units on the held half, for the best of SHIFTS
     labellings that were moved. last_1, last_3: what the last characters alone tell. untrained: the
     best unit of the untrained network. probe: all units together, by ridge regression;
-    untrained_probe: those of the untrained network. localised: the unit's score as a share of the probe's. top: the best
-    units of the search half, best first.
+    untrained_probe: those of the untrained network. localised: the unit's score as a share of the
+    probe's. top: the best units of the search half, best first.
     """
 
     feature: str
