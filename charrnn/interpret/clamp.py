@@ -155,6 +155,13 @@ class ClampReport:
     control_closing: float
     is_used: bool
     sentence: str = ""
+    conclusion: str = ""
+
+    @property
+    def short_names(self) -> tuple[str, str]:
+        """The sides in one word each: inside and outside, or high and low."""
+        inside, outside = (name.split()[-1] for name in self.names)
+        return inside, outside
 
 
 def clamp_test(trace: Trace, unit: Unit, sides: Sides, seed: int = 0) -> ClampReport:
@@ -194,7 +201,7 @@ def clamp_test(trace: Trace, unit: Unit, sides: Sides, seed: int = 0) -> ClampRe
         control_closing=max((_closing_changed(free, each) for each in controls), default=0.0),
         is_used=rise > 2 * max(control_nats, _LEAST_NATS),
     )
-    return replace(report, sentence=_describe(report))
+    return replace(report, sentence=_describe(report), conclusion=_conclude(report))
 
 
 def state_values(trace: Trace, unit: Unit) -> Array:
@@ -271,9 +278,11 @@ def _describe(report: ClampReport) -> str:
             f"Held at its median {inside} ({report.inside:.2f}), the loss {outside} becomes "
             f"{into.nats_outside:.3f}."
         )
-    parts.append(
-        f"{len(report.controls)} other units at their medians change a loss by at most "
-        f"{report.control_nats:.3f} nats."
-    )
-    parts.append("So the network uses it." if report.is_used else "So no use of it is shown.")
-    return " ".join(parts)
+    return " ".join([*parts, _conclude(report)])
+
+
+def _conclude(report: ClampReport) -> str:
+    """Return what the other units change, and what follows."""
+    others = f"{len(report.controls)} other units at their medians change a loss by at most"
+    verdict = "the network uses this unit" if report.is_used else "no use of this unit is shown"
+    return f"{others} {report.control_nats:.3f} nats: {verdict}."

@@ -38,6 +38,7 @@ from charrnn.text.vocab import Ids, Vocab
 BINS = 40
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 _BEFORE, _AFTER = 40, 20  # characters of a snippet around its place
+_LEAST_CHANGE = 0.01
 _LEAST_SEEN = 20  # times that a character must follow for its mean to be shown
 
 
@@ -77,8 +78,8 @@ class NeuronReport:
     symbols, values: (T,) of the text in view; labels: its feature there. low, high: the fixed range
     of values. finding: its best feature, with this unit's own scores. best_of_feature: the unit
     that the search chose for that feature. tau: characters after which a share 1/e of what it
-    keeps is left, by its own gate alone; None of an rnn. rises, falls: characters after which its value
-    changes most, in the mean. pushes, holds_back: characters whose logit a rise of h by 1 raises or
+    keeps is left, by its own gate alone; None of an rnn. rises, falls: characters after which its
+    value changes most, in the mean. pushes, holds_back: characters whose logit a rise of h by 1 raises or
     lowers most, in relation to all. reads_from, writes_to: units with the largest weights.
     """
 
@@ -350,8 +351,8 @@ def _responses(
         Link(name_of(int(seen[k])), float(means[k]), f"{counts[seen[k]]:,} times")
         for k in np.argsort(-means, kind="stable")
     ]
-    rises = tuple(link for link in links[:top] if link.value > 0)
-    falls = tuple(link for link in links[::-1][:top] if link.value < 0)
+    rises = tuple(link for link in links[:top] if link.value >= _LEAST_CHANGE)
+    falls = tuple(link for link in links[::-1][:top] if link.value <= -_LEAST_CHANGE)
     return rises, falls
 
 
