@@ -130,7 +130,7 @@ def _show_clamp(clamp: ClampReport, console: Console) -> None:
         (f"held at {clamp.outside:.2f} ({outside})", clamp.held_outside),
         (f"held at {clamp.inside:.2f} ({inside})", clamp.held_inside),
     ):
-    figures = [effect.nats_inside, effect.nats_outside]
+        figures = [effect.nats_inside, effect.nats_outside]
         figures += [effect.closing_inside, effect.closing_outside] if sign else []
         table.add_row(Text(one_line(label)), *(Text(f"{figure:.3f}") for figure in figures))
     console.print(table, crop=False)
