@@ -11,11 +11,10 @@
   "use strict";
 
   // The gates of a cell in the order of its weights; n_h is W_n h + b_n, which r scales.
-  const GATES = { rnn: [], lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n"] };
-  const KEPT = { rnn: [], lstm: GATES.lstm, gru: [...GATES.gru, "n_h"] };
+  const GATES = { rnn: [], lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n", "n_h"] };
   const MAX_PRODUCTS = 4_000_000; // numbers of input products that are kept, 16 MB
 
-  // ---- weights -------------------------------------------------------------------------------
+  // ---- weights
 
   // Return {name: Float32Array} from base64 of little-endian numbers. index: [{name, shape, start}],
   // start counted in numbers. dtype: "float32" or "float16".
@@ -46,7 +45,7 @@
     return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
   }
 
-  // ---- products ------------------------------------------------------------------------------
+  // ---- products
 
   // out = matrix · x + bias, of a matrix (rows, x.length). Four rows at once: x is loaded once.
   function multiply(matrix, x, bias, out) {
@@ -96,7 +95,7 @@
 
   const sigmoid = (a) => 1 / (1 + Math.exp(-a));
 
-  // ---- cells ---------------------------------------------------------------------------------
+  // ---- cells
 
   // Each takes the sums from the input and from the state (G·H), the layer's state before, and
   // writes the state after, and the gates.
@@ -141,7 +140,7 @@
     },
   };
 
-  // ---- the network ---------------------------------------------------------------------------
+  // ---- the network
 
   // Return the network of a model file. config: the fields of charrnn.config.ModelConfig. weights:
   // {name: Float32Array}, by their names in a model file.
@@ -272,7 +271,7 @@
 
   const add = (a, b) => a.map((each, k) => each + b[k]);
 
-  // ---- clamps --------------------------------------------------------------------------------
+  // ---- clamps
 
   // Return {array, depth, unit, value} of each clamp, those of c first: a clamped h is what counts.
   function parseClamps(clamps, config) {
@@ -301,7 +300,7 @@
     }
   }
 
-  // ---- traces --------------------------------------------------------------------------------
+  // ---- traces
 
   // A text that was read. states: of each layer {h, c}, Float32Array ((T + 1)·H): row 0 is the state
   // before the text, row t + 1 the state after ids[t]. gates: of each layer, by name, (T·H). At the
@@ -386,7 +385,7 @@
   function makeGates(network, length) {
     const { cell, hidden_size: size } = network.config;
     return network.layers.map(() =>
-      Object.fromEntries(KEPT[cell].map((name) => [name, new Float32Array(length * size)])),
+      Object.fromEntries(GATES[cell].map((name) => [name, new Float32Array(length * size)])),
     );
   }
 
@@ -397,7 +396,7 @@
     return views;
   }
 
-  // ---- probabilities -------------------------------------------------------------------------
+  // ---- probabilities
 
   // Return softmax(logits / temperature) (V), doubles. At temperature 0 the likeliest has 1.
   charrnn.probabilities = function (logits, temperature = 1) {
@@ -414,5 +413,226 @@
       total += found[k];
     }
     return found.map((each) => each / total);
+  };
+
+  // ---- sampling
+
+  // Return a function that gives numbers in [0, 1): mulberry32 (Tommy Ettinger, public domain), which
+  // adds a constant to 32 bits of state and mixes them. seed: a whole number.
+  charrnn.makeRandom = function (seed) {
+    let state = seed >>> 0;
+    return function () {
+      state = (state + 0x6d2b79f5) >>> 0;
+      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    };
+  };
+
+  // Return the token where the probabilities, summed in the order of ids, pass uniform, in [0, 1).
+  charrnn.sampleToken = function (logits, uniform, temperature = 1) {
+    const probabilities = charrnn.probabilities(logits, temperature);
+    const total = probabilities.reduce((sum, each) => sum + each, 0);
+    let reached = 0;
+    for (let token = 0; token < probabilities.length; token += 1) {
+      reached += probabilities[token];
+      if (reached > uniform * total) return token;
+    }
+    return probabilities.length - 1;
+  };
+
+  // Return {ids, state}: what the network writes on after a state, and the state after that.
+  // uniforms: one number for each token; without them they come from `makeRandom(seed)`.
+  charrnn.sample = function (network, start, options) {
+    const { count, temperature = 1, seed = 0, uniforms = null, clamps = [] } = options;
+    const random = charrnn.makeRandom(seed);
+    const ids = new Int32Array(count);
+    let state = start;
+    for (let k = 0; k < count; k += 1) {
+      const uniform = uniforms ? uniforms[k] : random();
+      ids[k] = charrnn.sampleToken(network.logits(state), uniform, temperature);
+      state = network.advance(ids[k], state, clamps);
+    }
+    return { ids, state };
+  };
+
+  // ---- backwards
+
+  // Each takes the gradients {h, c} by a layer's state after token t and returns those by the sums
+  // from the input and from the state (G·H), which differ for a GRU alone, and `rest`: what reaches
+  // the state before the token without going through the sums. `at` is t·H.
+  const BACK = {
+    rnn(grad, { h }, gates, at, nonlinearity) {
+      const size = grad.h.length;
+      const slope = (y) =>
+        nonlinearity === "tanh" ? 1 - y * y : nonlinearity === "relu" ? Number(y > 0) : y * (1 - y);
+      const sums = grad.h.map((each, j) => each * slope(h[at + size + j]));
+      return { fromX: sums, fromH: sums, rest: { h: new Float64Array(size) } };
+    },
+
+    lstm(grad, states, gates, at) {
+      const size = grad.h.length;
+      const sums = new Float64Array(4 * size);
+      const rest = { h: new Float64Array(size), c: new Float64Array(size) };
+      for (let j = 0; j < size; j += 1) {
+        const [i, f, g, o] = GATES.lstm.map((name) => gates[name][at + j]);
+        const tanhC = Math.tanh(states.c[at + size + j]);
+        const c = grad.c[j] + grad.h[j] * o * (1 - tanhC * tanhC);
+        sums[j] = c * g * i * (1 - i);
+        sums[size + j] = c * states.c[at + j] * f * (1 - f);
+        sums[2 * size + j] = c * i * (1 - g * g);
+        sums[3 * size + j] = grad.h[j] * tanhC * o * (1 - o);
+        rest.c[j] = c * f;
+      }
+      return { fromX: sums, fromH: sums, rest };
+    },
+
+    gru(grad, states, gates, at) {
+      const size = grad.h.length;
+      const fromX = new Float64Array(3 * size);
+      const fromH = new Float64Array(3 * size);
+      const rest = { h: new Float64Array(size) };
+      for (let j = 0; j < size; j += 1) {
+        const [r, z, n, recurrent] = GATES.gru.map((name) => gates[name][at + j]);
+        const byN = grad.h[j] * (1 - z) * (1 - n * n);
+        fromX[j] = fromH[j] = byN * recurrent * r * (1 - r);
+        fromX[size + j] = fromH[size + j] = grad.h[j] * (states.h[at + j] - n) * z * (1 - z);
+        fromX[2 * size + j] = byN;
+        fromH[2 * size + j] = byN * r;
+        rest.h[j] = grad.h[j] * z;
+      }
+      return { fromX, fromH, rest };
+    },
+  };
+
+  // Go back over token t. state: the gradients by the state after it, an array of layers {h, c}.
+  // features: the gradient by what the output layer reads after it (H). Return {state, x}: the
+  // gradients by the state before the token, and by the embedding's row as it stands in the table.
+  function back(trace, t, state, features) {
+    const { config, layers, scale } = trace.network;
+    const size = config.hidden_size;
+    const before = [];
+    let top = features;
+    for (let depth = layers.length - 1; depth >= 0; depth -= 1) {
+      const layer = layers[depth];
+      const grad = { h: add(state[depth].h, top), c: state[depth].c };
+      const { fromX, fromH, rest } = BACK[config.cell](
+        grad, trace.states[depth], trace.gates[depth], t * size, config.nonlinearity,
+      );
+      rest.h = add(rest.h, multiplyBack(layer.weightHh, fromH, size));
+      before[depth] = rest;
+      const inputs = depth ? size : config.embedding_size;
+      const below = multiplyBack(layer.weightIh, fromX, inputs);
+      top = config.residual && depth ? add(top, below) : below;
+    }
+    return { state: before, x: top.map((each) => each * scale) };
+  }
+
+  // Call visit(s, state, x) for s = t, t − 1, … down to `first`, or to after the last end, with what
+  // `back` gives over token s. gradLogits: the gradient of a loss by the logits after token t (V).
+  function goBack(whole, t, gradLogits, first, visit) {
+    const { trace, offset } = withGates(whole, first, t + 1);
+    const { config, output, projection } = trace.network;
+    const size = config.hidden_size;
+    const zeros = () => new Float64Array(size);
+    let features = multiplyBack(output, gradLogits, projection ? config.embedding_size : size);
+    if (projection) features = multiplyBack(projection, features, size);
+    let state = trace.states.map(({ c }) => (c ? { h: zeros(), c: zeros() } : { h: zeros() }));
+    for (let s = t; s >= first && !whole.isEnd(s); s -= 1) {
+      const step = back(trace, s - offset, state, features);
+      visit(s, step.state, step.x);
+      state = step.state;
+      features = zeros();
+    }
+  }
+
+  // Return {trace, offset}: a trace with gates from token `first` to before `stop`, which is read
+  // again from the state there if gates were not kept; its token 0 is token `offset` of the text.
+  function withGates(trace, first, stop) {
+    if (trace.gates) return { trace, offset: 0 };
+    const { network, clamps } = trace;
+    const part = network.read(trace.ids.subarray(first, stop), { start: trace.state(first), clamps });
+    return { trace: part, offset: first };
+  }
+
+  // Return what the logit of `token` after token t rests on: ‖∂ z_t[token] / ∂ x_s‖₂ for each
+  // s = 0 … t, where x_s is token s as a one-hot vector (V). reach: how many tokens to go back.
+  charrnn.links = function (trace, t, token, reach = Infinity) {
+    const { config, weights } = trace.network;
+    const gradLogits = new Float64Array(config.vocab_size);
+    gradLogits[token] = 1;
+    const found = new Float64Array(t + 1);
+    const embedding = weights["embedding.weight"];
+    const zeros = new Float64Array(config.vocab_size);
+    goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (s, _, x) => {
+      found[s] = norm(multiply(embedding, x, zeros, new Float64Array(config.vocab_size)));
+    });
+    return found;
+  };
+
+  // Return {h, c}: by layer and distance k = 1, 2, … ‖∂ ℓ / ∂ s‖₂, where s is h or c after token
+  // t − k and ℓ = −ln p of `target` after token t.
+  charrnn.gradients = function (trace, t, target, reach = Infinity) {
+    const gradLogits = charrnn.probabilities(trace.logits(t));
+    gradLogits[target] -= 1;
+    const found = trace.states.map((layer) => Object.keys(layer).map((name) => [name, []]));
+    const norms = found.map(Object.fromEntries);
+    goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (_, state) => {
+      state.forEach((layer, depth) => {
+        for (const name in layer) norms[depth][name].push(norm(layer[name]));
+      });
+    });
+    return norms;
+  };
+
+  const norm = (x) => Math.sqrt(x.reduce((sum, each) => sum + each * each, 0));
+
+  // ---- the ledger of the memory
+
+  // Return what is still there, after token t, of what each earlier token wrote into layer `depth`:
+  // {norms: ‖m_s‖₁ of each token s = 0 … t, initial: that of the state before the text or after the
+  // last end, residual: how far the sum of all parts is from the memory at most}. For an LSTM
+  // m_s = f_t ⊙ … ⊙ f_{s+1} ⊙ i_s ⊙ g_s, for a GRU z_t ⊙ … ⊙ z_{s+1} ⊙ (1 − z_s) ⊙ n_s. groups: for
+  // each token the number of its word: parts of a word are added up before the norm is taken, which
+  // then stands at the word's last token. Return null for a cell rnn, whose memory has no parts.
+  charrnn.ledger = function (whole, depth, t, groups = null) {
+    const { config } = whole.network;
+    if (config.cell === "rnn") return null;
+    const { trace, offset } = withGates(whole, 0, t + 1);
+    const size = config.hidden_size;
+    const gates = trace.gates[depth];
+    const keep = config.cell === "lstm" ? gates.f : gates.z;
+    const memory = config.cell === "lstm" ? trace.states[depth].c : trace.states[depth].h;
+    const coefficient = new Float64Array(size).fill(1);
+    const sum = new Float64Array(size);
+    const norms = new Float64Array(t + 1);
+    let part = new Float64Array(size);
+    let last = t; // token of the group that is being added up
+    let s = t;
+    for (; s >= 0 && !trace.isEnd(s); s -= 1) {
+      if (!groups || groups[s] !== groups[last]) {
+        last = s;
+        part = new Float64Array(size);
+      }
+      const at = (s - offset) * size;
+      for (let j = 0; j < size; j += 1) {
+        const written =
+          config.cell === "lstm"
+            ? gates.i[at + j] * gates.g[at + j]
+            : (1 - gates.z[at + j]) * gates.n[at + j];
+        part[j] += coefficient[j] * written;
+        sum[j] += coefficient[j] * written;
+        coefficient[j] *= keep[at + j];
+      }
+      norms[last] = part.reduce((total, each) => total + Math.abs(each), 0);
+    }
+    let initial = 0;
+    let residual = 0;
+    for (let j = 0; j < size; j += 1) {
+      const left = coefficient[j] * memory[(s + 1) * size + j];
+      initial += Math.abs(left);
+      residual = Math.max(residual, Math.abs(sum[j] + left - memory[(t + 1) * size + j]));
+    }
+    return { norms, initial, residual };
   };
 })((globalThis.charrnn ??= {}));
