@@ -531,7 +531,7 @@
   // Call visit(s, state, x) for s = t, t − 1, … down to `first`, or to after the last end, with what
   // `back` gives over token s. gradLogits: the gradient of a loss by the logits after token t (V).
   function goBack(whole, t, gradLogits, first, visit) {
-    const { trace, offset } = withGates(whole, first, t + 1);
+    const { trace, offset } = charrnn.withGates(whole, first, t + 1);
     const { config, output, projection } = trace.network;
     const size = config.hidden_size;
     const zeros = () => new Float64Array(size);
@@ -548,12 +548,12 @@
 
   // Return {trace, offset}: a trace with gates from token `first` to before `stop`, which is read
   // again from the state there if gates were not kept; its token 0 is token `offset` of the text.
-  function withGates(trace, first, stop) {
+  charrnn.withGates = function (trace, first, stop) {
     if (trace.gates) return { trace, offset: 0 };
     const { network, clamps } = trace;
     const part = network.read(trace.ids.subarray(first, stop), { start: trace.state(first), clamps });
     return { trace: part, offset: first };
-  }
+  };
 
   // Return what the logit of `token` after token t rests on: ‖∂ z_t[token] / ∂ x_s‖₂ for each
   // s = 0 … t, where x_s is token s as a one-hot vector (V). reach: how many tokens to go back.
@@ -598,7 +598,7 @@
   charrnn.ledger = function (whole, depth, t, groups = null) {
     const { config } = whole.network;
     if (config.cell === "rnn") return null;
-    const { trace, offset } = withGates(whole, 0, t + 1);
+    const { trace, offset } = charrnn.withGates(whole, 0, t + 1);
     const size = config.hidden_size;
     const gates = trace.gates[depth];
     const keep = config.cell === "lstm" ? gates.f : gates.z;
