@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
+from charrnn.generation.cells import arrange_layer, make_step
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives, grad_features, grad_of_nats
 from charrnn.interpret.trace import Trace, record
 from charrnn.model.network import CharRNN, load_numpy_state_dict
-from charrnn.state import map_state, select_row
+from charrnn.state import map_state, select_row, stack_states
 from charrnn.web.assets import read_asset
 from charrnn.web.weights import pack_weights
 from tests.interpret.networks import CELLS, make_ids, make_network
@@ -45,6 +46,7 @@ const pack = (array) => {
   for (const each of bytes) text += String.fromCharCode(each);
   return btoa(text);
 };
+const packAll = (states) => states.map((layer) => Object.values(layer).map(pack));
 function run(test) {
   const weights = charrnn.decodeWeights(...test.weights);
   const network = charrnn.makeNetwork(test.config, weights);
@@ -55,7 +57,8 @@ function run(test) {
   const start = trace.state(trace.length);
   const last = trace.states.length - 1;
   return {
-    states: trace.states.map((layer) => Object.values(layer).map(pack)),
+    states: packAll(trace.states),
+    clamped: packAll(network.read(test.ids, { clamps }).states),
     gates: trace.gates.map((layer) => Object.entries(layer).map(([name, a]) => [name, pack(a)])),
     logits: pack(logits.flatMap((each) => [...each])),
     sampled: [...charrnn.sample(network, start, { count, temperature, uniforms }).ids],
@@ -81,6 +84,7 @@ class Case:
     temperature: float
     uniforms: list[float]
     sampled: list[int]
+    clamps: list[tuple[int, str, int, float]]  # layer from 1, array, number, value
 
     def message(self) -> dict[str, Any]:
         """Return what the page gets."""
@@ -94,6 +98,10 @@ class Case:
             "count": SAMPLED,
             "temperature": self.temperature,
             "uniforms": self.uniforms,
+            "clamps": [
+                {"unit": f"{array}{layer}.{number}", "value": value}
+                for layer, array, number, value in self.clamps
+            ],
         }
 
 
@@ -126,6 +134,12 @@ def make_case(seed: int) -> Case:
     trace = record(network, make_ids(length, seed=seed, size=vocab_size))
     temperature = float(random.choice([0, 0.5, 1, 1.5]))
     uniforms, sampled = sample(network, trace, temperature, random)
+    arrays = "hc" if cell == "lstm" else "h"
+    clamps = [
+        (layer, array, int(random.integers(hidden_size)), float(random.normal()))
+        for layer in range(1, layers + 1)
+        for array in arrays
+    ]
     return Case(
         network,
         trace,
@@ -135,6 +149,7 @@ def make_case(seed: int) -> Case:
         temperature=temperature,
         uniforms=uniforms,
         sampled=sampled,
+        clamps=clamps,
     )
 
 
@@ -204,6 +219,52 @@ def test_the_states_are_those_of_numpy(cases: list[Case], answers: list[dict[str
         for found, expected in zip(answer["states"], case.trace.states, strict=True):
             for each, array in zip(found, expected, strict=True):
                 assert_near(unpack(each, *array.shape), array, seed)
+
+
+def test_the_states_with_clamped_units_are_those_of_numpy(
+    cases: list[Case], answers: list[dict[str, Any]]
+) -> None:
+    for seed, (case, answer) in enumerate(zip(cases, answers, strict=True)):
+        tokens = min(len(case.trace), 100)
+        for found, expected in zip(answer["clamped"], clamped(case, tokens), strict=True):
+            for each, array in zip(found, expected, strict=True):
+                size = array.shape[-1]
+                assert_near(unpack(each, -1, size)[: tokens + 1], array, seed)
+
+
+def clamped(case: Case, tokens: int) -> Any:
+    """Return the states (tokens + 1, H) with units set after each layer's step."""
+    network = case.network
+    config = network.config
+    layers = [arrange_layer(config, network.weights, depth) for depth in case.trace.depths]
+    steps = [make_step(config, layer, has_product=False) for layer in layers]
+    states = [network.initial_state()]
+    for token in case.trace.ids[:tokens].tolist():
+        if config.has_end and token == config.vocab_size - 1:
+            states.append(network.initial_state())
+            continue
+        x = np.float32(config.embedding_scale) * network.weights["embedding.weight"][token]
+        after = []
+        for depth, step in enumerate(steps):
+            layer = step(x, states[-1][depth])
+            hold(layer, [each[1:] for each in case.clamps if each[0] == depth + 1])
+            x = layer[0] + x if config.residual and depth else layer[0]
+            after.append(layer)
+        states.append(tuple(after))
+    return stack_states(states)
+
+
+def hold(layer: Any, clamps: list[tuple[str, int, float]]) -> None:
+    """Set the units of a layer; h = o·tanh(c) where c is set, unless h is set too."""
+    h, *rest = layer
+    for array, number, value in sorted(clamps):
+        if array == "c":
+            output_gate = h[number] / np.tanh(rest[0][number])
+            rest[0][number] = value
+            h[number] = output_gate * np.tanh(np.float32(value))
+    for array, number, value in clamps:
+        if array == "h":
+            h[number] = value
 
 
 def test_the_states_and_logits_are_those_of_torch(
