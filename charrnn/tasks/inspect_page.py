@@ -54,6 +54,7 @@ _WRITE = Explanation(
     code="reached += probabilities[token];",
     path="charrnn/web/network.js",
 )
+_COMMANDS = {"write": "write"}  # of the views that charrnn inspect does not show
 _ISLAND = re.compile("[<>&\u2028\u2029]")
 _PART = re.compile(r"@@([a-z-]+)@@")
 
@@ -233,7 +234,8 @@ def _section(
 ) -> str:
     """Return a view: its question, how to read it, its picture, its numbers, and its formula."""
     parts = [
-        f'<section class="view" id="view={name}" data-view="{name}" aria-labelledby="title-{name}">',
+        f'<section class="view" id="view={name}" data-view="{name}" '
+        f'aria-labelledby="title-{name}">',
         f'<h2 id="title-{name}">{escape(explanation.title)}</h2>',
         f'<p class="question">{escape(explanation.question)}</p>',
         f'<p class="reading">{escape(explanation.reading)}</p>',
@@ -255,11 +257,16 @@ def _section(
             "</details>",
         ]
     parts += [
-        '<details class="formula"><summary>What is this? The formula and the line of code</summary>',
+        '<details class="formula"><summary>What is this? The formula and its line of code'
+        "</summary>",
         explanation.formula,
         f"<p>In code: <code>{escape(explanation.path)}</code>: "
         f"<code>{escape(explanation.code)}</code></p>",
-        *([] if name == "write" else [f"<p>In a terminal: <code>charrnn inspect {name}</code></p>"]),
+        *(
+            []
+            if name == "write"
+            else [f"<p>In a terminal: <code>charrnn inspect {name}</code></p>"]
+        ),
         "</details>",
         "</section>",
     ]
@@ -287,9 +294,7 @@ def _table(model: str, report: Any) -> str:
     )
     more = f" (the first {MAX_ROWS} of {len(rows):,} rows; --csv writes all)"
     caption = f'<p class="fine">{xml_text(model)}{more if len(rows) > MAX_ROWS else ""}</p>'
-    table = (
-        f'<table class="rows"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
-    )
+    table = f'<table class="rows"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
     return f'{caption}\n<div class="table" tabindex="0" role="group">{table}</div>'
 
 

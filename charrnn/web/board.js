@@ -50,8 +50,9 @@
     let breakAt = -1; // after the last space of this row
     for (let at = 0; at < symbols.length; at++) {
       const wide = columnsOf(charrnn.shown(symbols[at]));
-      if (width + wide > columns && at > start) {
-        const stop = breakAt > start && symbols[at] !== " " ? breakAt : at;
+      const mayHang = symbols[at] === " " || symbols[at] === "\n"; // these pass the edge unseen
+      if (width + wide > columns && at > start && !mayHang) {
+        const stop = breakAt > start ? breakAt : at;
         rows.push([start, stop]);
         start = stop;
         breakAt = -1;
@@ -91,7 +92,7 @@
       columns = fittingColumns(node);
       rows = charrnn.layRows(symbols, columns);
       drawn = new Set();
-      rowNodes = rows.map((_, k) => charrnn.element("div", { class: "row", role: "row", dir: "auto" }));
+      rowNodes = rows.map(() => charrnn.element("div", { class: "row", role: "row", dir: "auto" }));
       rows.forEach((_, k) => drawPlain(k));
       node.replaceChildren(...rowNodes);
     }
@@ -196,7 +197,7 @@
         const k = rows.findIndex(([, stop]) => place < stop);
         const row = rowNodes[k];
         if (row) {
-          const top = row.offsetTop - node.offsetTop;
+          const top = row.offsetTop; // the board is what offsets are counted from
           if (top < node.scrollTop) node.scrollTop = Math.max(0, top - row.offsetHeight);
           const bottom = top + row.offsetHeight;
           if (bottom > node.scrollTop + node.clientHeight) {

@@ -114,7 +114,7 @@
     if (value === null || value === undefined || !Number.isFinite(value)) return "–";
     const size = Math.abs(value);
     const small = size !== 0 && (size < 1e-3 || size >= 1e6);
-    const shown = small ? value.toExponential(1) : String(Number(value.toPrecision(digits)));
+    const shown = small ? value.toExponential(1).replace(".0e", "e") : String(Number(value.toPrecision(digits)));
     return shown.replace("-", "−");
   };
 

@@ -6,6 +6,7 @@
 
   const MAX_LIVE = 20000; // characters that are computed again while one types
   const PLAY_MS = 160;
+  const BUSY_MS = 150; // after which a view says that it is at work
   const GUESS_STEP = 2000; // places; guesses are computed for three times as many
   const element = (...args) => charrnn.element(...args);
   const byId = (id) => document.getElementById(id);
@@ -592,9 +593,24 @@
         if (document.activeElement !== unit) unit.value = page.unit;
         writeAddress();
         const { view } = views.get(page.view) ?? {};
-        if (view) Promise.resolve(view.update()).catch(report);
+        if (view) showBusy(view.update()).catch(report);
         if (!isQuiet) sayPlace().catch(report);
       });
+    }
+
+    /** Say that the network is at work where a view takes its time. */
+    async function showBusy(work) {
+      const box = byId("boards");
+      const timer = setTimeout(() => {
+        box.setAttribute("aria-busy", "true");
+        if (!byId("readout").childNodes.length) page.readout("The network is reading the text …");
+      }, BUSY_MS);
+      try {
+        await work;
+      } finally {
+        clearTimeout(timer);
+        box.removeAttribute("aria-busy");
+      }
     }
 
     function report(error) {

@@ -11,11 +11,13 @@ The DevTools protocol: JSON messages, each ended by a zero byte. No packages are
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -38,6 +40,13 @@ _OPTIONS = (
     "--force-color-profile=srgb",
     "--hide-scrollbars",
 )
+# The browser reads descriptor 3 and writes descriptor 4.
+_START = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 _MODIFIERS = {"Alt": 1, "Control": 2, "Meta": 4, "Shift": 8}
 _KEY_CODES = {
     "Enter": 13, "Tab": 9, "Escape": 27, " ": 32, "Backspace": 8, "Delete": 46, "Home": 36,
@@ -68,17 +77,19 @@ class Browser:
         self._folder = tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True)
         to_browser, self._write_fd = os.pipe()
         self._read_fd, from_browser = os.pipe()
-        # The browser reads descriptor 3 and writes descriptor 4: a shell gives them these numbers.
-        command = [
-            *("sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh"),
-            *(path, *_OPTIONS, f"--user-data-dir={self._folder.name}", "about:blank"),
-        ]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser)]
         self._process = subprocess.Popen(
-            command, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL, **quiet
+            [
+                *(sys.executable, "-I", "-S", "-c", _START, *map(str, ends)),
+                *(path, *_OPTIONS, f"--user-data-dir={self._folder.name}", "about:blank"),
+            ],
+            pass_fds=ends,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        os.close(to_browser)
-        os.close(from_browser)
+        for end in (to_browser, from_browser, *ends):
+            os.close(end)
         self._buffer = b""
         self._number = 0
         self._answers: dict[int, Message] = {}  # a page may ask while another answer is waited for
@@ -331,7 +342,7 @@ class Page:
         self.send("Emulation.setEmulatedMedia", {"media": media, "features": pairs})
 
     def set_vision(self, deficiency: str) -> None:
-        """Show colours as with "protanopia", "deuteranopia", "tritanopia", "achromatopsia"; "none"."""
+        """Show colours as with "protanopia", "deuteranopia", "tritanopia" or "none"."""
         self.send("Emulation.setEmulatedVisionDeficiency", {"type": deficiency})
 
     def close(self) -> None:

@@ -71,7 +71,7 @@
   charrnn.percent = function (share) {
     const percent = share * 100;
     if (percent !== 0 && percent < 0.1) return "< 0.1 %";
-    return `${percent.toFixed(percent < 10 ? 1 : 0)} %`;
+    return `${Number(percent.toFixed(percent < 10 ? 1 : 0))} %`;
   };
 
   function showFacts(box, page, guesses, expected) {

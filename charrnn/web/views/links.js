@@ -2,8 +2,8 @@
 (function (charrnn) {
   "use strict";
 
-  const LOW = 0.01; // ends of the colour scale, in logits for a whole character
-  const HIGH = 10;
+  const LOW = 0.03; // ends of the colour scale, in logits for a whole character
+  const HIGH = 30;
   const REACH = 300; // characters
   const element = (...args) => charrnn.element(...args);
 
@@ -61,8 +61,8 @@
         page.legend([0, 0.5, 1].map((v) => [charrnn.colors.magnitude(v), charrnn.percent(v)]), "influence, relative to the strongest here");
         return;
       }
-      const steps = [0.01, 0.1, 1, 10];
-      page.legend(steps.map((v) => [charrnn.colors.magnitude(absolute(v)), String(v)]), "influence", "one scale for all places and models");
+      const steps = [0.03, 0.3, 3, 30];
+      page.legend(steps.map((v) => [charrnn.colors.magnitude(absolute(v)), String(v)]), "influence", "one scale for all places and models; italic characters are not read yet");
     }
 
     function hover(model, at) {

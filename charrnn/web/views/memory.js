@@ -39,7 +39,7 @@
       shares.forEach((list, k) => page.paint(k, (at) => lookOf(list.characters, at, groups)));
       const steps = [0, 0.25, 0.5, 0.75, 1];
       page.legend(steps.map((step) => [charrnn.colors.magnitude(step), charrnn.percent(END_SHARE * step ** 2)]),
-        "share of the memory", "or more; pale characters are not read yet");
+        "share of the memory", "or more; italic characters are not read yet");
       hover(page.model, page.at);
       showFacts(facts, page, shares[page.model], ledgers[page.model]);
       drawChart(chart, page, shares);
