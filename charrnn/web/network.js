@@ -16,17 +16,14 @@
 
   // ---- weights
 
-  // Return {name: Float32Array} from base64 of little-endian numbers. index: [{name, shape, start}],
-  // start counted in numbers. dtype: "float32" or "float16".
+  // Return {name: Float32Array} from base64, as charrnn/web/weights.py packs weights.
   charrnn.decodeWeights = function (base64, index, dtype) {
-    const text = atob(base64);
-    const bytes = new Uint8Array(text.length);
-    for (let k = 0; k < bytes.length; k += 1) bytes[k] = text.charCodeAt(k);
+    const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
     const view = new DataView(bytes.buffer);
-    const numbers = new Float32Array(bytes.length / (dtype === "float16" ? 2 : 4));
+    const isHalf = dtype === "float16";
+    const numbers = new Float32Array(bytes.length / (isHalf ? 2 : 4));
     for (let k = 0; k < numbers.length; k += 1) {
-      numbers[k] =
-        dtype === "float16" ? fromHalf(view.getUint16(2 * k, true)) : view.getFloat32(4 * k, true);
+      numbers[k] = isHalf ? fromHalf(view.getUint16(2 * k, true)) : view.getFloat32(4 * k, true);
     }
     const weights = {};
     for (const { name, shape, start } of index) {
@@ -53,25 +50,25 @@
     const rows = out.length;
     let r = 0;
     for (; r + 3 < rows; r += 4) {
-      const first = r * columns;
-      const second = first + columns;
-      const third = second + columns;
-      const fourth = third + columns;
-      let a = 0;
-      let b = 0;
-      let c = 0;
-      let d = 0;
+      let first = r * columns;
+      let second = first + columns;
+      let third = second + columns;
+      let fourth = third + columns;
+      let a = bias[r];
+      let b = bias[r + 1];
+      let c = bias[r + 2];
+      let d = bias[r + 3];
       for (let k = 0; k < columns; k += 1) {
         const each = x[k];
-        a += matrix[first + k] * each;
-        b += matrix[second + k] * each;
-        c += matrix[third + k] * each;
-        d += matrix[fourth + k] * each;
+        a += matrix[first++] * each;
+        b += matrix[second++] * each;
+        c += matrix[third++] * each;
+        d += matrix[fourth++] * each;
       }
-      out[r] = a + bias[r];
-      out[r + 1] = b + bias[r + 1];
-      out[r + 2] = c + bias[r + 2];
-      out[r + 3] = d + bias[r + 3];
+      out[r] = a;
+      out[r + 1] = b;
+      out[r + 2] = c;
+      out[r + 3] = d;
     }
     for (; r < rows; r += 1) {
       let sum = bias[r];
@@ -97,8 +94,8 @@
 
   // ---- cells
 
-  // Each takes the sums from the input and from the state (G·H), the layer's state before, and
-  // writes the state after, and the gates.
+  // Each takes the sums from the input and from the state (G·H), and writes the layer's next state
+  // and its gates.
   const STEPS = {
     rnn(fromX, fromH, before, after, gates, nonlinearity) {
       for (let j = 0; j < after.h.length; j += 1) {
@@ -152,7 +149,7 @@
       this.weights = weights;
       this.end = config.has_end ? config.vocab_size - 1 : -1;
       this.scale = config.tie_embeddings ? Math.sqrt(config.embedding_size) : 1;
-      this.layers = Array.from({ length: config.num_layers }, (_, depth) =>
+      this.layers = [...Array(config.num_layers).keys()].map((depth) =>
         makeLayer(config, weights, depth),
       );
       this.output = weights[config.tie_embeddings ? "embedding.weight" : "output.weight"];
@@ -177,9 +174,8 @@
     // Write the state after a token into `after`, and the gates of each layer into `gates`.
     step(token, before, after, gates, clamps) {
       if (token === this.end) {
-        this.layers.forEach((layer, depth) => {
-          after[depth].h.set(layer.initial.h);
-          after[depth].c?.set(layer.initial.c);
+        this.layers.forEach(({ initial }, depth) => {
+          for (const name in initial) after[depth][name].set(initial[name]);
         });
         return;
       }
@@ -200,19 +196,14 @@
     product(token) {
       const found = this.products.get(token);
       if (found) return found;
-      const { weightIh, biasIh } = this.layers[0];
-      const product = multiply(weightIh, this.input(token), biasIh, new Float32Array(biasIh.length));
-      if ((this.products.size + 1) * biasIh.length <= MAX_PRODUCTS) {
-        this.products.set(token, product);
-      }
-      return product;
-    }
-
-    // Return what the lowest layer reads of a token (E).
-    input(token) {
       const size = this.config.embedding_size;
       const row = this.weights["embedding.weight"].subarray(token * size, (token + 1) * size);
-      return row.map((each) => each * this.scale);
+      const x = row.map((each) => each * this.scale);
+      const { weightIh, biasIh } = this.layers[0];
+      const product = multiply(weightIh, x, biasIh, new Float32Array(biasIh.length));
+      const isKept = (this.products.size + 1) * product.length <= MAX_PRODUCTS;
+      if (isKept) this.products.set(token, product);
+      return product;
     }
 
     // Return what the output layer reads of a state (H).
@@ -235,7 +226,7 @@
 
     // Return the trace of a text. ids: (T). start: the state before it, else the initial one.
     // clamps: as in `advance`. gates: whether they are kept. from: an earlier trace, whose states
-    // are taken over up to the first token that differs.
+    // are copied up to the first token that differs.
     read(ids, options = {}) {
       const trace = this.open(ids, options);
       trace.readMore(trace.length);
@@ -252,22 +243,25 @@
     const size = config.hidden_size;
     const get = (name) => weights[`layers.${depth}.${name}`];
     const initial = get("initial");
-    const biasIh = get("bias_ih");
+    const rows = get("bias_ih").length;
     return {
       weightIh: get("weight_ih"),
       weightHh: get("weight_hh"),
-      biasIh,
+      biasIh: get("bias_ih"),
       biasHh: get("bias_hh"),
-      initial:
-        config.cell === "lstm"
-          ? { h: initial.subarray(0, size), c: initial.subarray(size) }
-          : { h: initial },
-      fromX: new Float64Array(biasIh.length),
-      fromH: new Float64Array(biasIh.length),
+      initial: {
+        h: initial.subarray(0, size),
+        ...(config.cell === "lstm" && { c: initial.subarray(size) }),
+      },
+      fromX: new Float64Array(rows),
+      fromH: new Float64Array(rows),
     };
   }
 
-  const copyLayer = ({ h, c }) => (c ? { h: h.slice(), c: c.slice() } : { h: h.slice() });
+  // Return {h, c} or {h} with each array changed.
+  const changeParts = ({ h, c }, change) => (c ? { h: change(h), c: change(c) } : { h: change(h) });
+
+  const copyLayer = (layer) => changeParts(layer, (array) => array.slice());
 
   const add = (a, b) => a.map((each, k) => each + b[k]);
 
@@ -286,7 +280,7 @@
       }
       return { array, depth: layer - 1, unit: Number(unit), value };
     });
-    return parsed.sort((a, b) => (a.array < b.array ? -1 : a.array > b.array ? 1 : 0));
+    return parsed.sort((a, b) => (a.array > b.array) - (a.array < b.array));
   }
 
   // Set the clamped units of a layer's new state. A clamped c of an LSTM also changes h.
@@ -302,9 +296,9 @@
 
   // ---- traces
 
-  // A text that was read. states: of each layer {h, c}, Float32Array ((T + 1)·H): row 0 is the state
-  // before the text, row t + 1 the state after ids[t]. gates: of each layer, by name, (T·H). At the
-  // end of a record (`isEnd`) nothing is computed: the gates there are 0 and mean nothing.
+  // A text that was read. states: of each layer {h, c}, ((T + 1)·H): row 0 is the state before the
+  // text, row t + 1 that after ids[t]. gates: of each layer, by name, (T·H). At the end of a record
+  // (`isEnd`) nothing is computed: the gates there are 0 and mean nothing.
   class Trace {
     constructor(network, ids, start, clamps, hasGates, from) {
       const { hidden_size: size } = network.config;
@@ -313,16 +307,12 @@
       this.length = this.ids.length;
       this.clamps = clamps;
       this.parsedClamps = parseClamps(clamps, network.config);
-      this.states = start.map(({ h, c }) => {
-        const rows = (this.length + 1) * size;
-        const layer = { h: new Float32Array(rows) };
-        layer.h.set(h);
-        if (c) {
-          layer.c = new Float32Array(rows);
-          layer.c.set(c);
-        }
-        return layer;
-      });
+      const withRows = (first) => {
+        const rows = new Float32Array((this.length + 1) * size);
+        rows.set(first);
+        return rows;
+      };
+      this.states = start.map((layer) => changeParts(layer, withRows));
       this.gates = hasGates ? makeGates(network, this.length) : null;
       this.done = 0; // tokens that were read
       if (from) this.takeOver(from);
@@ -331,17 +321,9 @@
     // Copy what an earlier trace has of the same beginning.
     takeOver(from) {
       const size = this.network.config.hidden_size;
-      const isSame = (a, b) => a.every((each, k) => each === b[k]);
-      if (
-        from.network !== this.network ||
-        (this.gates && !from.gates) ||
-        JSON.stringify(from.clamps) !== JSON.stringify(this.clamps) ||
-        !this.state(0).every((layer, depth) =>
-          Object.keys(layer).every((name) => isSame(layer[name], from.state(0)[depth][name])),
-        )
-      ) {
-        return;
-      }
+      const start = (trace) => JSON.stringify([trace.clamps, trace.state(0)]);
+      if (from.network !== this.network || (this.gates && !from.gates)) return;
+      if (start(from) !== start(this)) return;
       const most = Math.min(from.done, this.length);
       while (this.done < most && this.ids[this.done] === from.ids[this.done]) this.done += 1;
       const copy = (to, old, rows) => {
@@ -417,8 +399,7 @@
 
   // ---- sampling
 
-  // Return a function that gives numbers in [0, 1): mulberry32 (Tommy Ettinger, public domain), which
-  // adds a constant to 32 bits of state and mixes them. seed: a whole number.
+  // Return a function that gives numbers in [0, 1): mulberry32 (Tommy Ettinger, public domain).
   charrnn.makeRandom = function (seed) {
     let state = seed >>> 0;
     return function () {
@@ -429,7 +410,7 @@
     };
   };
 
-  // Return the token where the probabilities, summed in the order of ids, pass uniform, in [0, 1).
+  // Return the token where the probabilities, summed by id, pass uniform, in [0, 1).
   charrnn.sampleToken = function (logits, uniform, temperature = 1) {
     const probabilities = charrnn.probabilities(logits, temperature);
     const total = probabilities.reduce((sum, each) => sum + each, 0);
@@ -458,15 +439,13 @@
 
   // ---- backwards
 
-  // Each takes the gradients {h, c} by a layer's state after token t and returns those by the sums
-  // from the input and from the state (G·H), which differ for a GRU alone, and `rest`: what reaches
-  // the state before the token without going through the sums. `at` is t·H.
+  // Each takes the gradients {h, c} by a layer's state after token t, and t·H. It adds to grad.c what
+  // reaches c through h, and returns the gradients by the sums from the input and from the state
+  // (G·H), and `rest`: what reaches the state before the token without going through the sums.
   const BACK = {
     rnn(grad, { h }, gates, at, nonlinearity) {
       const size = grad.h.length;
-      const slope = (y) =>
-        nonlinearity === "tanh" ? 1 - y * y : nonlinearity === "relu" ? Number(y > 0) : y * (1 - y);
-      const sums = grad.h.map((each, j) => each * slope(h[at + size + j]));
+      const sums = grad.h.map((each, j) => each * slopeOf(nonlinearity, h[at + size + j]));
       return { fromX: sums, fromH: sums, rest: { h: new Float64Array(size) } };
     },
 
@@ -475,14 +454,14 @@
       const sums = new Float64Array(4 * size);
       const rest = { h: new Float64Array(size), c: new Float64Array(size) };
       for (let j = 0; j < size; j += 1) {
-        const [i, f, g, o] = GATES.lstm.map((name) => gates[name][at + j]);
+        const [i, f, g, o] = [gates.i[at + j], gates.f[at + j], gates.g[at + j], gates.o[at + j]];
         const tanhC = Math.tanh(states.c[at + size + j]);
-        const c = grad.c[j] + grad.h[j] * o * (1 - tanhC * tanhC);
-        sums[j] = c * g * i * (1 - i);
-        sums[size + j] = c * states.c[at + j] * f * (1 - f);
-        sums[2 * size + j] = c * i * (1 - g * g);
+        grad.c[j] += grad.h[j] * o * (1 - tanhC * tanhC);
+        sums[j] = grad.c[j] * g * i * (1 - i);
+        sums[size + j] = grad.c[j] * states.c[at + j] * f * (1 - f);
+        sums[2 * size + j] = grad.c[j] * i * (1 - g * g);
         sums[3 * size + j] = grad.h[j] * tanhC * o * (1 - o);
-        rest.c[j] = c * f;
+        rest.c[j] = grad.c[j] * f;
       }
       return { fromX: sums, fromH: sums, rest };
     },
@@ -493,11 +472,13 @@
       const fromH = new Float64Array(3 * size);
       const rest = { h: new Float64Array(size) };
       for (let j = 0; j < size; j += 1) {
-        const [r, z, n, recurrent] = GATES.gru.map((name) => gates[name][at + j]);
+        const [r, z, n] = [gates.r[at + j], gates.z[at + j], gates.n[at + j]];
         const byN = grad.h[j] * (1 - z) * (1 - n * n);
-        fromX[j] = fromH[j] = byN * recurrent * r * (1 - r);
-        fromX[size + j] = fromH[size + j] = grad.h[j] * (states.h[at + j] - n) * z * (1 - z);
+        fromX[j] = byN * gates.n_h[at + j] * r * (1 - r);
+        fromX[size + j] = grad.h[j] * (states.h[at + j] - n) * z * (1 - z);
         fromX[2 * size + j] = byN;
+        fromH[j] = fromX[j];
+        fromH[size + j] = fromX[size + j];
         fromH[2 * size + j] = byN * r;
         rest.h[j] = grad.h[j] * z;
       }
@@ -505,31 +486,38 @@
     },
   };
 
-  // Go back over token t. state: the gradients by the state after it, an array of layers {h, c}.
-  // features: the gradient by what the output layer reads after it (H). Return {state, x}: the
-  // gradients by the state before the token, and by the embedding's row as it stands in the table.
+  function slopeOf(nonlinearity, h) {
+    if (nonlinearity === "tanh") return 1 - h * h;
+    return nonlinearity === "relu" ? Number(h > 0) : h * (1 - h);
+  }
+
+  // Go back over token t. state: the gradients by the state after it. features: by what the output
+  // layer reads after it (H). Return {state, whole, x}: by the state before the token, by that after
+  // it with what reaches it within the step (h from the layers above, c from h), and by the token's
+  // row of the embedding.
   function back(trace, t, state, features) {
     const { config, layers, scale } = trace.network;
     const size = config.hidden_size;
     const before = [];
+    const whole = [];
     let top = features;
     for (let depth = layers.length - 1; depth >= 0; depth -= 1) {
       const layer = layers[depth];
-      const grad = { h: add(state[depth].h, top), c: state[depth].c };
+      const grad = { ...state[depth], h: add(state[depth].h, top) };
       const { fromX, fromH, rest } = BACK[config.cell](
         grad, trace.states[depth], trace.gates[depth], t * size, config.nonlinearity,
       );
       rest.h = add(rest.h, multiplyBack(layer.weightHh, fromH, size));
       before[depth] = rest;
-      const inputs = depth ? size : config.embedding_size;
-      const below = multiplyBack(layer.weightIh, fromX, inputs);
+      whole[depth] = grad;
+      const below = multiplyBack(layer.weightIh, fromX, depth ? size : config.embedding_size);
       top = config.residual && depth ? add(top, below) : below;
     }
-    return { state: before, x: top.map((each) => each * scale) };
+    return { state: before, whole, x: top.map((each) => each * scale) };
   }
 
-  // Call visit(s, state, x) for s = t, t − 1, … down to `first`, or to after the last end, with what
-  // `back` gives over token s. gradLogits: the gradient of a loss by the logits after token t (V).
+  // Call visit(s, step) for s = t, t − 1, … to `first`, or to after the last end, with what `back`
+  // returns over token s. gradLogits: the gradient of a loss by the logits after token t (V).
   function goBack(whole, t, gradLogits, first, visit) {
     const { trace, offset } = charrnn.withGates(whole, first, t + 1);
     const { config, output, projection } = trace.network;
@@ -537,10 +525,10 @@
     const zeros = () => new Float64Array(size);
     let features = multiplyBack(output, gradLogits, projection ? config.embedding_size : size);
     if (projection) features = multiplyBack(projection, features, size);
-    let state = trace.states.map(({ c }) => (c ? { h: zeros(), c: zeros() } : { h: zeros() }));
+    let state = trace.states.map((layer) => changeParts(layer, zeros));
     for (let s = t; s >= first && !whole.isEnd(s); s -= 1) {
       const step = back(trace, s - offset, state, features);
-      visit(s, step.state, step.x);
+      visit(s, step);
       state = step.state;
       features = zeros();
     }
@@ -551,7 +539,8 @@
   charrnn.withGates = function (trace, first, stop) {
     if (trace.gates) return { trace, offset: 0 };
     const { network, clamps } = trace;
-    const part = network.read(trace.ids.subarray(first, stop), { start: trace.state(first), clamps });
+    const start = trace.state(first);
+    const part = network.read(trace.ids.subarray(first, stop), { start, clamps });
     return { trace: part, offset: first };
   };
 
@@ -564,22 +553,21 @@
     const found = new Float64Array(t + 1);
     const embedding = weights["embedding.weight"];
     const zeros = new Float64Array(config.vocab_size);
-    goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (s, _, x) => {
+    goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (s, { x }) => {
       found[s] = norm(multiply(embedding, x, zeros, new Float64Array(config.vocab_size)));
     });
     return found;
   };
 
-  // Return {h, c}: by layer and distance k = 1, 2, … ‖∂ ℓ / ∂ s‖₂, where s is h or c after token
-  // t − k and ℓ = −ln p of `target` after token t.
+  // Return, of each layer, {h, c}: by distance k = 0, 1, … ‖∂ ℓ / ∂ s‖₂, where s is h or c after
+  // token t − k and ℓ = −ln p of `target` after token t.
   charrnn.gradients = function (trace, t, target, reach = Infinity) {
     const gradLogits = charrnn.probabilities(trace.logits(t));
     gradLogits[target] -= 1;
-    const found = trace.states.map((layer) => Object.keys(layer).map((name) => [name, []]));
-    const norms = found.map(Object.fromEntries);
-    goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (_, state) => {
-      state.forEach((layer, depth) => {
-        for (const name in layer) norms[depth][name].push(norm(layer[name]));
+    const norms = trace.states.map((layer) => changeParts(layer, () => []));
+    goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (_, { whole }) => {
+      norms.forEach((layer, depth) => {
+        for (const name in layer) layer[name].push(norm(whole[depth][name]));
       });
     });
     return norms;
@@ -589,25 +577,26 @@
 
   // ---- the ledger of the memory
 
-  // Return what is still there, after token t, of what each earlier token wrote into layer `depth`:
-  // {norms: ‖m_s‖₁ of each token s = 0 … t, initial: that of the state before the text or after the
-  // last end, residual: how far the sum of all parts is from the memory at most}. For an LSTM
-  // m_s = f_t ⊙ … ⊙ f_{s+1} ⊙ i_s ⊙ g_s, for a GRU z_t ⊙ … ⊙ z_{s+1} ⊙ (1 − z_s) ⊙ n_s. groups: for
-  // each token the number of its word: parts of a word are added up before the norm is taken, which
-  // then stands at the word's last token. Return null for a cell rnn, whose memory has no parts.
+  // Return what is left, after token t, of what each token wrote into layer `depth`: {norms: ‖m_s‖₁
+  // of s = 0 … t, initial: that of the state before the text or after the last end, residual: how
+  // far the sum of all parts is from the memory at most}. LSTM: m_s = f_t ⊙ … ⊙ f_{s+1} ⊙ i_s ⊙ g_s.
+  // GRU: z in f's place, (1 − z_s) ⊙ n_s in i_s ⊙ g_s's. groups: for each token the number of its
+  // word, whose parts are added up before the norm is taken; it stands at the word's last token.
+  // Return null for a cell rnn, whose memory has no parts.
   charrnn.ledger = function (whole, depth, t, groups = null) {
     const { config } = whole.network;
     if (config.cell === "rnn") return null;
     const { trace, offset } = charrnn.withGates(whole, 0, t + 1);
     const size = config.hidden_size;
     const gates = trace.gates[depth];
-    const keep = config.cell === "lstm" ? gates.f : gates.z;
-    const memory = config.cell === "lstm" ? trace.states[depth].c : trace.states[depth].h;
+    const isLstm = config.cell === "lstm";
+    const keep = isLstm ? gates.f : gates.z;
+    const memory = isLstm ? trace.states[depth].c : trace.states[depth].h;
     const coefficient = new Float64Array(size).fill(1);
     const sum = new Float64Array(size);
     const norms = new Float64Array(t + 1);
     let part = new Float64Array(size);
-    let last = t; // token of the group that is being added up
+    let last = t; // of the group that is added up
     let s = t;
     for (; s >= 0 && !trace.isEnd(s); s -= 1) {
       if (!groups || groups[s] !== groups[last]) {
@@ -616,13 +605,11 @@
       }
       const at = (s - offset) * size;
       for (let j = 0; j < size; j += 1) {
-        const written =
-          config.cell === "lstm"
-            ? gates.i[at + j] * gates.g[at + j]
-            : (1 - gates.z[at + j]) * gates.n[at + j];
+        const k = at + j;
+        const written = isLstm ? gates.i[k] * gates.g[k] : (1 - keep[k]) * gates.n[k];
         part[j] += coefficient[j] * written;
         sum[j] += coefficient[j] * written;
-        coefficient[j] *= keep[at + j];
+        coefficient[j] *= keep[k];
       }
       norms[last] = part.reduce((total, each) => total + Math.abs(each), 0);
     }

@@ -1,7 +1,8 @@
 """The weights of a network as a text in a page, which charrnn/web/network.js decodes.
 
 Small networks keep all their digits. Larger ones are stored in half of the space: for a 1×256 LSTM
-that moves no probability by more than a hundredth of its value, and hardly ever the likeliest token.
+that moves no probability by more than a hundredth of its value, and the likeliest token hardly ever
+changes.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ MAX_FLOAT16_BYTES = 16 * 2**20
 class PackedWeights(NamedTuple):
     """Weights in a page.
 
-    text: base64 of all numbers, little-endian, one array after the other. index: by array
-    {"name", "shape", "start"}, where start counts numbers, not bytes. dtype: "float32" or "float16".
+    text: base64 of all numbers, little-endian, one array after the other. arrays: of each {"name",
+    "shape", "start"}, where start counts numbers, not bytes. dtype: "float32" or "float16".
     """
 
     text: str
-    index: list[dict[str, Any]]
+    arrays: list[dict[str, Any]]
     dtype: str
 
 
@@ -45,15 +46,15 @@ def pack_weights(weights: Mapping[str, NDArray[np.floating]]) -> PackedWeights |
     dtype = "float32" if 4 * count <= MAX_FLOAT32_BYTES else "float16"
     if dtype == "float16" and 2 * count > MAX_FLOAT16_BYTES:
         return None
-    index = []
+    arrays = []
     parts = []
     start = 0
     for name, array in weights.items():
-        index.append({"name": name, "shape": list(array.shape), "start": start})
+        arrays.append({"name": name, "shape": list(array.shape), "start": start})
         with np.errstate(over="ignore"):
             parts.append(array.astype(f"<f{4 if dtype == 'float32' else 2}").ravel())
         if not np.isfinite(parts[-1]).all():
             return None
         start += array.size
     data = b"".join(part.tobytes() for part in parts)
-    return PackedWeights(base64.b64encode(data).decode("ascii"), index, dtype)
+    return PackedWeights(base64.b64encode(data).decode("ascii"), arrays, dtype)
