@@ -169,6 +169,14 @@ class MemoryReport:
                 shades[start:stop] = left
         return np.nan_to_num(shades)
 
+    def word_shades(self) -> Floats:
+        """Return what is left of the word of each token (T,), or of what stands between words."""
+        if not self.ledger:
+            return self.shades()
+        starts = self.ledger.piece_starts
+        lengths = np.diff(np.append(starts, len(self.symbols)))
+        return np.repeat(self.ledger.piece_shares, lengths)
+
     def table(self) -> tuple[list[str], list[list[object]]]:
         """Return the curves of all figures as columns and rows; what a figure lacks is None."""
         columns = [

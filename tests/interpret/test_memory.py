@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
+from charrnn.interpret.colors import contrast
 from charrnn.interpret.memory import BACKS, MemoryReport, inspect_memory
+from charrnn.interpret.pictures.memory import BOUNDS, LEVELS, background, draw_memory, level_of
 from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject
 from tests.interpret.networks import make_network, make_subject
@@ -159,3 +162,55 @@ def test_a_table_has_a_row_for_each_point_of_each_curve() -> None:
     decoding = [row for row in rows if row[0] == "decoding"]
     assert [row[1] for row in decoding] == list(BACKS)
     assert all(isinstance(value, int | float | str | None) for row in rows for value in row)
+
+
+def make_reports() -> dict[str, MemoryReport]:
+    """Return the reports of three cells with names to escape, and one of little text."""
+    reports = {f"<{cell}> & co": report_of(cell=cell) for cell in ("rnn", "lstm", "gru")}
+    return reports | {"short": report_of(cell="lstm", count=30)}
+
+
+def test_the_picture_has_a_curve_of_each_model_in_each_chart() -> None:
+    reports = make_reports()
+
+    svg = draw_memory(reports)
+
+    ElementTree.fromstring(svg)
+    assert "NaN" not in svg.replace("nan", "NaN")
+    assert svg.count("<g ") == 6
+    assert "&lt;rnn&gt; &amp; co" in svg
+    words, loss = (svg.split("<g ")[number] for number in (3, 2))
+    assert words.count("<polyline") >= 3
+    assert loss.count("<polyline") == 3
+    assert svg == draw_memory(reports)
+
+
+def test_a_picture_of_an_rnn_alone_has_no_ledger() -> None:
+    svg = draw_memory({"book": report_of(cell="rnn")})
+
+    assert "no ledger in an rnn" in svg
+    assert svg.count("<g ") == 5
+
+
+def test_what_cannot_be_measured_is_not_drawn() -> None:
+    report = report_of(cell="lstm", count=1)
+
+    svg = draw_memory({"book": report})
+
+    ElementTree.fromstring(svg)
+    assert svg.count("<g ") == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "level"), [(0, 0), (0.0003, 1), (0.0099, 3), (0.01, 4), (0.1, 6), (1, 6)]
+)
+def test_a_background_stands_for_a_share(share: float, level: int) -> None:
+    assert level_of(share) == level
+    assert len(LEVELS) == len(BOUNDS) + 1
+
+
+def test_backgrounds_grow_darker() -> None:
+    grounds = [contrast("#ffffff", background(level)) for level in range(7)]
+
+    assert grounds == sorted(grounds)
+    assert len(set(grounds)) == 7
