@@ -23,6 +23,7 @@ from charrnn.text.columns import TextCell, iter_rows, make_cells
 MIN_ROOM = 10  # columns of text, however narrow the terminal
 
 _STRONG = 0.5  # of the scale: from there a line says the sign too
+_WEAK = 0.05  # of the scale: below it there is no colour, as a terminal may be dark
 _NAME_COLUMNS = 12  # of a model's name beside a row
 _MAX_DIGIT = 9
 
@@ -112,7 +113,7 @@ def _track(
 
 def _style(value: float) -> str:
     """Return the style of a share of the scale; strong values have a line that says the sign."""
-    if not math.isfinite(value):
+    if not abs(value) >= _WEAK:  # also where there is no value
         return ""
     color = signed_color(value)
     line = "" if abs(value) < _STRONG else "underline " if value > 0 else "overline "
