@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from charrnn.interpret.clamp import ClampReport, closing_name
 from charrnn.interpret.colors import CURVES, signed_color
 from charrnn.interpret.neuron import BINS, Histogram, Link, NeuronReport, Snippet
 from charrnn.interpret.pictures.text import CELL, COLUMNS, GUTTER, draw_cells, seen
