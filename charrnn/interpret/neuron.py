@@ -80,7 +80,7 @@ class NeuronReport:
     that the search chose for that feature. tau: characters after which a share 1/e of what it
     keeps is left, by its own gate alone; None of an rnn. rises, falls: characters after which its
     value changes most, in the mean. pushes, holds_back: characters whose logit a rise of h by 1
-    raises or lowers most, in relation to all. reads_from, writes_to: units with the largest
+    raises or lowers most, in relation to all. reads_from, writes_to: units h with the largest
     weights.
     """
 

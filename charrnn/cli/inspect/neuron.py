@@ -132,6 +132,8 @@ def _show_clamp(clamp: ClampReport, console: Console) -> None:
     ):
         figures = [effect.nats_inside, effect.nats_outside]
         figures += [effect.closing_inside, effect.closing_outside] if sign else []
-        table.add_row(Text(one_line(label)), *(Text(f"{figure:.3f}") for figure in figures))
+        table.add_row(
+            Text(one_line(label.replace("-", "−"))), *(Text(f"{figure:.3f}") for figure in figures)
+        )
     console.print(table, crop=False)
     print_line(console, clamp.conclusion)
