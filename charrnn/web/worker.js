@@ -111,6 +111,11 @@
       return charrnn.gradients(findTrace(model, text), at, target, reach);
     },
 
+    // Return the numbers of the step that reads token `at`, for one unit, as `charrnn.step`.
+    step({ model, text, at, depth, unit, target = null }) {
+      return charrnn.step(findTrace(model, text), { at, depth, unit, target });
+    },
+
     // Return the ids (count) that the network writes after token `at`, as `charrnn.sample`.
     sample({ model, text, at, count, temperature = 1, seed = 0, uniforms = null, clamps = [] }) {
       const { network } = find(model);
