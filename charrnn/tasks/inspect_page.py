@@ -179,7 +179,7 @@ def _model(
         "step": summary.get("step"),
         "live": weights is not None,
         "dtype": weights.dtype if weights else None,
-        "weights": weights.index if weights else [],
+        "weights": weights.arrays if weights else [],
         "reports": {
             view: as_json(by_model[subject.name])
             for view, by_model in reports.items()
@@ -319,7 +319,7 @@ def _about(
         facts.append(("Model", f"{subject.name}{trained}"))
         facts.append(("SHA-256", model_digest(subject.file).hex()))
     facts.append(("Text", f"{len(subjects[0].ids):,} tokens"))
-    facts.append(("Figures measured on", f"{len(subjects[0].held_out):,} held-out tokens"))
+    facts.append(("Figures measured on", f"up to {subjects[0].chars:,} held-out tokens"))
     facts.append(("Seed", str(subjects[0].seed)))
     facts.append(("Made by", f"{command} (charrnn {__version__})"))
     facts.append(("Network in this file", _running(weights, has_weights)))

@@ -37,6 +37,7 @@
     let player = 0;
     let spoken = 0;
     let views = new Map();
+    const isFramed = location.protocol === "about:";
 
     const page = {
       data,
@@ -181,6 +182,7 @@
         buildReader();
         for (const section of document.querySelectorAll("section.view")) openSection(section);
         addEventListener("hashchange", readAddress);
+        if (isFramed) document.querySelector("nav").addEventListener("click", followLink);
         addEventListener("resize", () => boards.forEach((board) => board.fit()));
         const scheme = matchMedia("(prefers-color-scheme: dark)");
         scheme.addEventListener("change", () => refresh(true));
@@ -634,15 +636,19 @@
 
     // ---- the address
 
+    /** Open a view in a frame without an address, as notebooks show the page. */
+    function followLink(event) {
+      const view = event.target.dataset?.view;
+      if (!view) return;
+      event.preventDefault();
+      page.select({ view });
+    }
+
     function writeAddress() {
       const parts = [`view=${page.view}`, `t=${page.at}`, `n=${page.unit}`, `m=${page.model}`];
       const address = "#" + parts.join("&");
-      if (location.hash === address) return;
-      try {
-        history.replaceState(null, "", address);
-      } catch {
-        location.replace(address); // a browser that keeps files from changing their address
-      }
+      if (location.hash === address || isFramed) return;
+      history.replaceState(null, "", address);
     }
 
     function readAddress() {

@@ -17,7 +17,7 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.interpret.explanations import EXPLANATIONS
-from charrnn.interpret.subject import Subject
+from charrnn.interpret.subject import Subject, Texts
 from charrnn.interpret.svg import Picture
 from charrnn.tasks.inspect_page import MAX_ROWS, SCRIPTS, make_page
 from charrnn.text.vocab import Vocab
@@ -78,7 +78,7 @@ def make_text_subject(text: str, name: str = "book", **shape: object) -> Subject
     network = make_network(vocab_size=vocab.size, **shape)
     file = ModelFile(network.config, vocab, network.weights, {"step": 7, "created": "2026-01-02"})
     ids = vocab.encode(text)
-    return Subject(name, file, ids, ids, ids)
+    return Subject(name, file, ids, Texts(lambda: (ids, ids)))
 
 
 def make_plain_page(text: str = "to be or not\n", **options: bool) -> str:
@@ -211,7 +211,7 @@ def test_the_page_of_a_usual_network_is_small() -> None:
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     vocab = Vocab("\n" + "".join(map(chr, range(32, 134))))
     ids = np.arange(2000) % 103
-    subject = Subject("usual", ModelFile(config, vocab, weights, {}), ids, ids, ids)
+    subject = Subject("usual", ModelFile(config, vocab, weights, {}), ids, Texts(lambda: (ids, ids)))
     page = make_page([subject], {}, {}, command="charrnn inspect")
     assert len(page.encode()) < 3_000_000
 

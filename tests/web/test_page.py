@@ -12,7 +12,7 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.interpret import colors
-from charrnn.interpret.subject import Subject
+from charrnn.interpret.subject import Subject, Texts
 from charrnn.interpret.svg import Picture
 from charrnn.interpret.trace import record
 from charrnn.tasks.inspect_page import make_page
@@ -35,7 +35,7 @@ def make_text_subject(
     network = make_network(seed, vocab_size=vocab.size, **shape)
     file = ModelFile(network.config, vocab, network.weights, {"step": 7})
     ids = vocab.encode(text)
-    return Subject(name, file, ids, ids, ids)
+    return Subject(name, file, ids, Texts(lambda: (ids, ids)))
 
 
 def make_pair() -> list[Subject]:
