@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         describe,
         evaluate,
         fit,
+        fit_cells,
         fit_seeds,
         list_runs,
         load,
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
-__all__ += ["decompress", "describe", "evaluate", "fit", "fit_seeds", "list_runs", "load"]
+__all__ += ["decompress", "describe", "evaluate", "fit", "fit_cells", "fit_seeds"]
+__all__ += ["list_runs", "load"]
 __all__ += [
     "open_models",
     "predict",

@@ -277,7 +277,7 @@ class Recorder:
         if plan.model.task != "text":  # what a batch has follows from the records
             chosen["seq_len"] = self._request.train.seq_len
         chosen["weight_decay_embedding"] = self._request.train.embedding_decay(plan.model.task)
-        settings = self._request.settings | chosen
+        settings = self._request.settings | chosen | {"parameters": None}  # it is hidden_size now
         settings |= {name: getattr(started, name) for name in _MACHINE}
         if self._corpus.record_kind in ("", "line") and self._request.text.record_kind is None:
             settings["lines"] = bool(self._corpus.record_kind)  # as the text decided

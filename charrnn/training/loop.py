@@ -87,7 +87,8 @@ def train(
                     break
 
                 # Step: forward, backward, clip, update, average (step.py).
-                results = state.trainer.advance(total_steps)
+                is_last = run.is_evaluated_at(state.trainer.step + 1)
+                results = state.trainer.advance(total_steps, is_measured=is_last)
                 if run.is_report_due() or run.is_evaluation_due():
                     results += state.trainer.flush()
 
@@ -162,12 +163,16 @@ class _Run:
         is_last = self._state.trainer.step >= (self._state.plan.total_steps or math.inf)
         return is_last or self._is_report_late or self._is_milestone()
 
+    def is_evaluated_at(self, step: int) -> bool:
+        """Return whether the weights after a step are to be scored, as the plan is now."""
+        plan = self._state.plan
+        is_spaced = plan.eval_every is not None and step % plan.eval_every == 0
+        return is_spaced or step >= (plan.total_steps or math.inf)  # it may be shorter now
+
     def is_evaluation_due(self) -> bool:
         """Return whether the current weights must be scored, and are not scored yet."""
         step = self._state.trainer.step
-        plan = self._state.plan
-        is_spaced = plan.eval_every is not None and step % plan.eval_every == 0
-        is_due = is_spaced or step >= (plan.total_steps or math.inf)  # it may be shorter now
+        is_due = self.is_evaluated_at(step)
         if self._held_out.is_empty:  # the model to keep is the last: it is kept with every save
             is_due = is_due or self.is_save_due
         return is_due and step != self._state.stats.evaluated_step

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charrnn.config import Length, ModelConfig
+from charrnn.training.groups import Groups
 from charrnn.training.plan import Plan
 from charrnn.training.trainer import Arrays
 from charrnn.training.trouble import Trouble
@@ -69,6 +70,10 @@ class Evaluation:
     train_eval_nats: of training text scored as the held-out text is, in a run's last evaluation.
     val_nats, best_val_nats: None where nothing is held out; the last weights are the best then.
     temperature: by which the logits of the averaged weights are divided, in `weights`.
+    learning_rate: of the last step; clipped: the share of the steps since the evaluation before
+    whose gradient was above clip_grad_norm; groups: norms of the weights being trained, of the last
+    step's gradient and of its update, by group such as "recurrent.f" (groups.py); {} where that
+    step was not known to be the last before an evaluation.
     """
 
     step: int
@@ -81,6 +86,9 @@ class Evaluation:
     is_best: bool
     weights: Arrays = field(repr=False)
     temperature: float = 1.0
+    learning_rate: float = 0.0
+    clipped: float = 0.0
+    groups: Groups = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

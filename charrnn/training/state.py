@@ -89,7 +89,7 @@ class TrainingState:
                 plan = check_shard(resumed_plan(resume, plan, config), world)
         self.plan = plan
         self.trainer = Trainer(plan, config, corpus, self.device, precision, initial, world)
-        self.stats = TrainingStats(best)
+        self.stats = TrainingStats(best, config.clip_grad_norm)
         if resume is not None:
             with _refuse_foreign():
                 self._load(resume)
@@ -279,6 +279,8 @@ class TrainingState:
         score: None where nothing is held out.
         """
         weights = numpy_state_dict(self.trainer.averaged)
+        groups = self.trainer.read_groups()
+        clipped = self.stats.clipped.reset()
         val_nats = None
         temperature = 1.0
         if score is not None:
@@ -299,6 +301,9 @@ class TrainingState:
             is_best=is_best,
             temperature=temperature,
             weights=weights,
+            learning_rate=self.trainer.learning_rate,
+            clipped=clipped,
+            groups=groups,
         )
 
     def warning(self, naive_nats: dict[str, float]) -> Incident | None:
