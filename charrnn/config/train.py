@@ -199,6 +199,14 @@ class TrainConfig:
         ge=0,
     )
 
+    snapshots: int = _length(
+        0,
+        "keep the weights at so many steps, from the first to the last, closer together early on, "
+        "for charrnn inspect to show how they came about; 64 MB at most",
+        ge=0,
+        le=1000,
+    )
+
     # Batches, updates and what is averaged over them.
     seq_len: int | None = _optimization(
         None, "tokens per window: how far back gradients flow", unset="automatic", ge=1

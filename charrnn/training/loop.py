@@ -68,6 +68,8 @@ def train(
         state = TrainingState(corpus, config, resume, best or Best(), initial, world, speeds)
         run = _Run(state, held_out, record, should_stop)
         yield from record(state.started(held_out))
+        if state.are_weights_due():
+            yield from record(state.keep_weights())
         try:
             while True:
                 # Evaluate and save where that is due, else save once a minute.
@@ -94,6 +96,8 @@ def train(
 
                 # Count the results of the steps, and report.
                 yield from run.count(results)
+                if state.are_weights_due():
+                    yield from record(state.keep_weights())
 
                 # Poll the clock and the caller.
                 run.poll()
@@ -255,6 +259,9 @@ class _Run:
     def finish(self, reason: str) -> Iterator[Any]:
         """Score the best weights on the whole held-out text unless stopped; report the end."""
         state = self._state
+        is_kept = state.stats.kept_step == state.trainer.step
+        if state.config.snapshots and reason != "stopped" and not is_kept:
+            yield from self._record(state.keep_weights())
         best = state.stats.best
         scores = None
         if best.weights is not None and reason != "stopped":

@@ -1,7 +1,7 @@
 """What a training run reports: frozen values that the caller shows and records.
 
-A run yields one Started, then any number of Progress, Length, Evaluation, Snapshot and Incident
-reports, and at the end one Finished. Losses are nats per character of the text, also where a
+A run yields one Started, then any number of Progress, Length, Evaluation, Snapshot, KeptWeights
+and Incident reports, and at the end one Finished. Losses are nats per character of the text, also where a
 character took several tokens.
 """
 
@@ -23,7 +23,7 @@ class Started:
     snapshot's arrays without lane states; model_bytes: of the weights alone. micro_batches: the
     parts in which the lanes of a window are read. processes: they train together, with `threads`
     each. length_history: how the length of a resumed run changed before; None if that is not all
-    that it takes to repeat the run.
+    that it takes to repeat the run. snapshots_bytes: of the weights that are kept along the way.
     """
 
     plan: Plan
@@ -39,6 +39,7 @@ class Started:
     resumed_from_step: int = 0
     processes: int = 1
     length_history: tuple[Length, ...] | None = ()
+    snapshots_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,14 @@ class Snapshot:
     weights: Arrays = field(repr=False)
     arrays: Arrays = field(repr=False)
     progress: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class KeptWeights:
+    """The averaged weights after a step, which --snapshots keeps to be looked at later."""
+
+    step: int
+    weights: Arrays = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -179,4 +188,4 @@ class Finished:
     best_val_by_source_nats: dict[str, float] = field(default_factory=dict)
 
 
-Report = Started | Progress | Length | Evaluation | Snapshot | Incident | Finished
+Report = Started | Progress | Length | Evaluation | Snapshot | KeptWeights | Incident | Finished

@@ -110,8 +110,9 @@ class TrainingStats:
 
     train_nats: the mean between the last two evaluations; None before the first. dropped: steps in
     a row that moved no weight. rollbacks: how often the run went back. is_warned: it was said that
-    the model is worse than it should be. clip_grad_norm: a gradient above it counts in `clipped`; 0
-    counts none.
+    the model is worse than it should be. kept_step: of the newest weights kept along the way; None
+    before the first; kept_count: how many were kept. clip_grad_norm: a gradient above it counts in
+    `clipped`; 0 counts none.
     """
 
     best: Best
@@ -127,6 +128,8 @@ class TrainingStats:
     dropped: int = 0
     rollbacks: int = 0
     is_warned: bool = False
+    kept_step: int | None = None
+    kept_count: int = 0
 
     @property
     def got_worse(self) -> bool:
@@ -179,6 +182,8 @@ class TrainingStats:
             "last_val_nats": self.last_val_nats,
             "stale": self.best.stale,
             "is_warned": self.is_warned,
+            "kept_step": self.kept_step,
+            "kept_count": self.kept_count,
             **{name: getattr(self, name) for name in _COUNTS},
         }
 
@@ -200,5 +205,8 @@ class TrainingStats:
         self.train_nats = None if train_nats is None else float(train_nats)
         self.last_val_nats = float(values["last_val_nats"])
         self.is_warned = bool(values.get("is_warned"))  # an older version did not warn
+        kept_step = values.get("kept_step")  # an older version kept none
+        self.kept_step = None if kept_step is None else int(kept_step)
+        self.kept_count = int(values.get("kept_count", 0))
         for name in _COUNTS:
             setattr(self, name, int(values[name]))

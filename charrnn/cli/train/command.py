@@ -33,7 +33,7 @@ charrnn train book.txt --cell gru --hidden-size 512 --num-layers 2
 charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train letters.txt --init-from book  start from another model's weights
 charrnn train book.txt --seeds 1,2,3        three runs, their mean and spread
-charrnn train book.txt --cells rnn,lstm,gru --parameters 1M  three cells of one size
+charrnn train book.txt --cells rnn,lstm,gru three cells, side by side
 torchrun --nproc-per-node 2 -m charrnn train book.txt  with two processes
 """
 _COMMON = (
