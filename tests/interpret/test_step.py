@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,13 +207,16 @@ def test_the_update_is_that_of_the_optimizer() -> None:
     assert update.decay == TrainConfig().weight_decay_output
 
 
-def test_a_long_gradient_is_shortened_to_the_limit() -> None:
-    report = make_report(InspectConfig(at=AT, train=True))
+def test_a_long_gradient_is_shortened_to_the_limit_of_the_run() -> None:
+    subject = make_subject(make_network(), make_ids(14))
+    file = replace(subject.file, summary={"resolved": {"clip_grad_norm": 0.1, "seq_len": 4}})
+    report = inspect_step(replace(subject, file=file), InspectConfig(at=AT, train=True))
     update = report.update
     assert update is not None
 
-    assert update.factor == pytest.approx(min(1, update.clip_norm / update.norm))
-    assert update.norm > update.clip_norm  # of random weights
+    assert update.norm > 0.1
+    assert update.factor == pytest.approx(0.1 / update.norm)
+    assert update.tokens == update.seq_len == 4
 
 
 def test_the_printed_terms_of_the_new_weight_add_up() -> None:
@@ -240,7 +244,7 @@ def test_random_sums_add_up_and_no_term_is_off_by_a_unit() -> None:
 
 def test_a_total_that_is_off_by_units_is_met_too() -> None:
     assert share_digits([0.1, 0.2], 0.33, 2) == ["0.12", "0.21"]
-    assert share_digits([0.1, 0.2], 0.27, 2) == ["0.08", "0.19"]
+    assert share_digits([0.1, 0.2], 0.27, 2) == ["0.09", "0.18"]
 
 
 def test_small_numbers_have_more_decimals() -> None:
