@@ -29,9 +29,10 @@ from charrnn.web.weights import PackedWeights, pack_weights
 MAX_ROWS = 200
 """Rows of a report's table that the page shows; `--csv` writes all."""
 
+_SCRIPTED = ("text", "guesses", "gates", "memory", "links", "neurons", "write")
 SCRIPTS = (
     *("chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
-    *(f"views/{name}.js" for name in ("text", "guesses", "gates", "memory", "links", "write")),
+    *(f"views/{name}.js" for name in _SCRIPTED),
 )
 """Files of charrnn/web that make the page's script, in this order; start.js comes last."""
 
@@ -54,6 +55,7 @@ _WRITE = Explanation(
     code="reached += probabilities[token];",
     path="charrnn/web/network.js",
 )
+_LIVE = {"text", "guesses", "gates", "memory", "links"}  # views that a page computes by itself
 _COMMANDS = {"write": "write"}  # of the views that charrnn inspect does not show
 _ISLAND = re.compile("[<>&\u2028\u2029]")
 _PART = re.compile(r"@@([a-z-]+)@@")
@@ -111,8 +113,7 @@ def make_page(
 
 def _live_views(views: Sequence[str]) -> list[str]:
     """Return the views of a page whose networks run: those that need no report are always there."""
-    always = {"text", "guesses", "gates", "memory", "links"}
-    names = [name for name in EXPLANATIONS if name in always or name in views]
+    names = [name for name in EXPLANATIONS if name in _LIVE or name in views]
     names.insert(names.index("gates"), "write")
     return names
 
@@ -145,7 +146,7 @@ def _data(
     weights: Sequence[PackedWeights],
     command: str,
 ) -> dict[str, Any]:
-    """Return what the script reads: docs are in charrnn/web/page.js."""
+    """Return what the script reads."""
     first = subjects[0]
     return {
         "version": __version__,
@@ -153,12 +154,19 @@ def _data(
         "created": first.file.summary.get("created"),
         "text": first.symbols,
         "ids": first.ids.tolist(),
+        "unit": _first_unit(reports.get("text", {}).get(first.name)),
         "models": [
             _model(subject, reports, weights[k] if weights else None)
             for k, subject in enumerate(subjects)
         ],
         "explanations": {name: as_json(each) for name, each in explanations.items()},
     }
+
+
+def _first_unit(report: Any) -> str | None:
+    """Return the first unit of the report of view text, which the page begins with."""
+    units = getattr(report, "units", [])
+    return str(units[0]) if len(units) else None
 
 
 def _model(
@@ -183,7 +191,7 @@ def _model(
         "reports": {
             view: as_json(by_model[subject.name])
             for view, by_model in reports.items()
-            if subject.name in by_model
+            if subject.name in by_model and not (weights and view in _LIVE)
         },
     }
 
@@ -220,8 +228,10 @@ def _first_steps(is_live: bool) -> str:
     )
     items = "\n".join(f"<li><b>{what}</b> {why}</li>" for what, why in steps)
     return (
-        "<p>The network itself is in this file and runs in your browser; nothing is sent "
-        f"anywhere. Try this first:</p>\n<ol>\n{items}\n</ol>"
+        '<div class="needs-script"><p>The network itself is in this file and runs in your browser; '
+        f"nothing is sent anywhere. Try this first:</p>\n<ol>\n{items}\n</ol></div>\n"
+        "<noscript><p>Without JavaScript this page shows pictures alone. With it, the network in "
+        "this file runs, and the text can be changed.</p></noscript>"
     )
 
 
@@ -251,8 +261,9 @@ def _section(
         parts.append("<noscript><p>This view needs JavaScript.</p></noscript>")
     tables = [_table(model, report) for model, report in reports.items()]
     if tables:
+        is_open = "" if picture is not None or name in _LIVE else " open"
         parts += [
-            '<details class="numbers"><summary>The numbers</summary>',
+            f'<details class="numbers"{is_open}><summary>The numbers</summary>',
             *tables,
             "</details>",
         ]

@@ -147,8 +147,10 @@
 
     function draw() {
       const tall = rowNodes[0]?.offsetHeight || 28;
-      const first = Math.floor(node.scrollTop / tall) - MARGIN_ROWS;
-      const last = Math.ceil((node.scrollTop + node.clientHeight) / tall) + MARGIN_ROWS;
+      const isWhole = charrnn.isPrinting;
+      const bottom = node.scrollTop + node.clientHeight;
+      const first = isWhole ? 0 : Math.floor(node.scrollTop / tall) - MARGIN_ROWS;
+      const last = isWhole ? rows.length : Math.ceil(bottom / tall) + MARGIN_ROWS;
       for (const k of [...drawn]) if (k < first || k > last) drawPlain(k);
       for (let k = Math.max(first, 0); k <= Math.min(last, rows.length - 1); k++) {
         if (drawn.has(k)) {
@@ -179,6 +181,8 @@
 
     return {
       node,
+      /** Draw what is on screen again, or every row where a printer needs them. */
+      draw,
       /** Show other symbols. */
       setSymbols(list) {
         symbols = list;

@@ -165,12 +165,14 @@
     const middle = MARGIN.top + area.tall / 2;
     const turn = { transform: `rotate(-90 14 ${middle})` };
     root.append(words([14, middle], up.name, "middle", colors.pale, turn));
+    const labels = []; // over the curves
     for (const wall of walls) {
       const line = { x1: x(wall.value), x2: x(wall.value), y1: y(up.low), y2: y(up.high) };
       root.append(svg("line", { ...line, stroke: colors.pale, "stroke-dasharray": "6 4" }));
       const isRight = share(across, wall.value) > 0.7;
       const at = [Number(x(wall.value)) + (isRight ? -6 : 6), MARGIN.top + 12];
-      root.append(words(at, wall.name, isRight ? "end" : "start"));
+      const halo = { stroke: colors.paper, "stroke-width": 4, "paint-order": "stroke" };
+      labels.push(words(at, wall.name, isRight ? "end" : "start", colors.ink, halo));
     }
     curves.forEach((curve, k) => {
       const drawn = curve.points.filter(([, value]) => Number.isFinite(value));
@@ -195,6 +197,7 @@
       circle.append(svg("title", {}, dot.name));
       root.append(circle);
     }
+    root.append(...labels);
     return root;
   };
 

@@ -2,14 +2,21 @@
 (function (charrnn) {
   "use strict";
 
-  /** Return {isLive, ask(model, message) → Promise}: what talks to the worker, if there is one. */
-  charrnn.makeEngine = function (data) {
+  /**
+   * Return {isLive, ask(model, message) → Promise}: what talks to the worker, if there is one.
+   *
+   * onProgress(share) is called while a text is read.
+   */
+  charrnn.makeEngine = function (data, onProgress) {
     const waiting = new Map(); // id of a message → {resolve, reject}
     let count = 0;
     const worker = data.models.every((model) => model.live) ? startWorker(data) : null;
     if (worker) {
       worker.onmessage = ({ data: answer }) => {
-        if (answer.progress !== undefined) return;
+        if (answer.progress !== undefined) {
+          onProgress(answer.progress / answer.of);
+          return;
+        }
         const { resolve, reject } = waiting.get(answer.id);
         waiting.delete(answer.id);
         if (answer.error !== undefined) reject(new Error(answer.error));

@@ -26,7 +26,7 @@
 
   function makePage(data) {
     const models = data.models;
-    const engine = charrnn.makeEngine(data);
+    const engine = charrnn.makeEngine(data, showProgress);
     const config = models[0].config;
     const listeners = {};
     let version = 0; // of the text
@@ -230,6 +230,7 @@
 
     function repaintFor(isPrinting) {
       charrnn.isPrinting = isPrinting;
+      for (const board of boards) board.draw();
       views.get(page.view)?.view?.update();
     }
 
@@ -381,9 +382,20 @@
       area.addEventListener("keydown", (event) => {
         if (event.key === "Escape") stopEditing();
       });
+      const replace = (words, text) => {
+        const button = element("button", { type: "button" }, words);
+        button.addEventListener("click", () => {
+          area.value = text;
+          take(area, note);
+          area.focus();
+        });
+        return button;
+      };
       box.replaceChildren(
+        element("p", { class: "tools" },
+          element("span", { class: "fine" }, "Type anything: the network reads it as you type. Press Esc when you are done."),
+          replace("Clear", ""), replace("Back to the first text", page.decode(data.ids))),
         area,
-        element("p", { class: "fine" }, "Type anything: the network reads it again at once. Press Esc when you are done."),
         note,
       );
       box.hidden = false;
@@ -552,6 +564,8 @@
       if (isAlive) section.querySelector(".live-part").hidden = false;
       const still = section.querySelector(".still");
       if (still && isAlive && !life.keepsPicture) still.open = false;
+      const numbers = section.querySelector(".numbers");
+      if (numbers && isAlive) numbers.open = false;
       for (const svg of section.querySelectorAll("figure.picture svg")) {
         charrnn.figureTools(svg, name, () => charrnn.tableRows(section), page, svg.parentNode);
       }
@@ -598,6 +612,12 @@
         if (view) showBusy(view.update()).catch(report);
         if (!isQuiet) sayPlace().catch(report);
       });
+    }
+
+    function showProgress(share) {
+      if (byId("boards").hasAttribute("aria-busy")) {
+        page.readout(`The network is reading the text: ${Math.round(share * 100)} % …`);
+      }
     }
 
     /** Say that the network is at work where a view takes its time. */
@@ -669,11 +689,10 @@
     return page;
   }
 
-  /** Return the unit to begin with: one that the search found, one that was asked for, or the first. */
+  /** Return the unit to begin with: one that was asked for, one that the search found, or the first. */
   function firstUnit(data) {
+    const { cell, num_layers: layers } = data.models[0].config;
     const found = charrnn.foundUnits(data.models[0]);
-    const asked = charrnn.recordedUnits(data.models[0]);
-    const layer = data.models[0].config.num_layers;
-    return data.unit ?? asked[0] ?? found[0]?.unit ?? `${data.models[0].config.cell === "lstm" ? "c" : "h"}${layer}.0`;
+    return data.unit ?? found[0]?.unit ?? `${cell === "lstm" ? "c" : "h"}${layers}.0`;
   }
 })((globalThis.charrnn ??= {}));

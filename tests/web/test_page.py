@@ -375,3 +375,30 @@ def test_matching_stretches_are_those_of_brute_force(open_page: OpenPage) -> Non
     for match in found[1]:
         part = (signs * values[match["start"] : match["stop"]] >= threshold).all(0)
         assert match["shared"] == int((part & is_on).sum())
+
+
+def test_an_empty_text_breaks_no_view(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.evaluate("charrnn.page.setIds([])")
+    for view in VIEWS:
+        page.evaluate(f"charrnn.page.select({{view: '{view}'}})")
+        page.evaluate("new Promise((resolve) => setTimeout(resolve, 150))")
+    assert page.errors == []
+
+
+def test_every_row_is_coloured_for_a_printer(open_page: OpenPage) -> None:
+    page = open_page(make_text_subject("ab\n" * 500), fragment="view=text&n=h1.0")
+    colored = "document.querySelectorAll('.board [data-at]').length"
+    page.wait_for(f"{colored} > 0")
+    assert page.evaluate(colored) < 1500
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(colored) == 1500
+
+
+def test_a_text_is_cleared_and_comes_back(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.click("#edit")
+    page.click("#editing button")
+    page.wait_for("charrnn.page.ids.length === 0")
+    page.click("#editing button + button")
+    page.wait_for(f"charrnn.page.ids.length === {len(TEXT)}")

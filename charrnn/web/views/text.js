@@ -19,7 +19,14 @@
     const matches = element("div");
     diff.addEventListener("change", () => page.select({}));
     threshold.addEventListener("input", () => page.select({}, { isQuiet: true }));
+    const found = charrnn.foundUnits(page.models[0]).filter(({ unit }) => page.parseUnit(unit));
+    const chips = found.map(({ name, unit }) => {
+      const chip = element("button", { type: "button" }, `${unit}: ${name}`);
+      chip.addEventListener("click", () => page.select({ unit }));
+      return chip;
+    });
     root.append(
+      chips.length ? element("p", { class: "chips" }, element("span", { class: "fine" }, "Found by the search:"), ...chips) : "",
       element("div", { class: "tools" }, element("label", {}, diff, "colour how much it changes at each character")),
       element("div", { class: "columns" },
         element("div", {}, element("h3", {}, "Every neuron of this layer, here"), map, alike),
@@ -122,7 +129,8 @@
     const size = page.models[0].config.hidden_size;
     const layer = trace.states[unit.layer - 1];
     const array = unit.array === "c" ? "c" : "h";
-    const row = layer[array].slice((at + 1) * size, (at + 2) * size);
+    const count = Math.min(at + 1, page.ids.length); // characters that were read
+    const row = layer[array].slice(count * size, (count + 1) * size);
     return array === "c" ? row.map(Math.tanh) : row;
   }
 
