@@ -156,7 +156,7 @@ def inspect(
     fields of InspectConfig, such as at, neurons and chars.
 
     >>> found = charrnn.inspect(["book-rnn", "book-lstm"], views=["gradients"])  # doctest: +SKIP
-    >>> found.reports["gradients"]["book-lstm"].half_life  # doctest: +SKIP
+    >>> found.reports["gradients"]["book-lstm"].reaches[0].half_life_chars  # doctest: +SKIP
     17.3
     >>> charrnn.inspect("book").save("book.html")  # doctest: +SKIP
     """
