@@ -22,6 +22,7 @@
     const gradient = element("input", { type: "checkbox", id: "unrolled-gradient", checked: true });
     const gates = element("ul", { class: "facts" });
     const box = element("div");
+    const notes = element("p", { class: "fine" });
     for (const input of [folded, gradient]) {
       input.addEventListener("change", () => page.select({}, { isQuiet: true }));
     }
@@ -29,7 +30,7 @@
       element("div", { class: "tools" },
         element("label", {}, folded, "fold it up"),
         element("label", {}, gradient, "arrows as wide as the gradient that goes back")),
-      gates, box);
+      gates, box, notes);
 
     async function update() {
       const mark = page.mark();
@@ -37,12 +38,24 @@
       const views = await Promise.all(page.models.map((_, model) => look(page, model)));
       if (page.isStale(mark)) return;
       box.replaceChildren();
+      const options = { isFolded: folded.checked, hasGradient: gradient.checked, ...scalesOf(page, views) };
       views.forEach((view, model) => {
-        const picture = draw(page, model, view, folded.checked, gradient.checked);
+        const picture = draw(page, model, view, options);
         box.append(picture);
         page.figure(picture, `unrolled-${page.models[model].name}`, () => rowsOf(page, view));
       });
-      gates.replaceChildren(...(await gateFacts(page)));
+      notes.textContent = notesOn(page, options);
+      say(views[page.model]);
+      const facts = await gateFacts(page);
+      if (!page.isStale(mark)) gates.replaceChildren(...facts);
+    }
+
+    function say({ start, guesses }) {
+      const { at, model } = page;
+      const [token, p] = guesses[at - start];
+      page.readout(
+        `It reads “${charrnn.named(page.symbols[at])}” at place ${at} and says “`,
+        element("b", {}, charrnn.named(page.models[model].vocab[token])), `”, with ${charrnn.percent(p)}.`);
     }
 
     return { update };
@@ -65,6 +78,25 @@
       [...Array(layers).keys()].map((depth) => (t <= at ? (norms[depth].h[at - t] ?? 0) : 0)),
     );
     return { start, places, strengths, guesses, gradients };
+  }
+
+  /** Return what is drawn widest and darkest, the same for all models. */
+  function scalesOf(page, views) {
+    const isBounded = page.models.every(({ config }) => config.nonlinearity !== "relu");
+    const largest = (values) => values.reduce((a, b) => Math.max(a, b), 0);
+    return {
+      most: largest(views.flatMap((view) => view.gradients.flat())),
+      darkest: isBounded ? 1 : largest(views.flatMap((view) => view.strengths.flat())) || 1,
+    };
+  }
+
+  function notesOn(page, { isFolded, hasGradient, darkest }) {
+    if (isFolded) {
+      return "One small network: U reads the character, W brings back the state of the step before, V says what comes next.";
+    }
+    const states = `The number in a box is the root mean square of the state; the darkest is ${charrnn.number(darkest, 2)}. Arrows of one colour in one row are the same matrix.`;
+    if (!hasGradient) return states;
+    return `${states} The wider an arrow to the right, the more the loss after place ${page.at} depends on the state that it brings: the widths go over ${DECADES} powers of ten.`;
   }
 
   function rowOf(h, row, page) {
@@ -90,7 +122,7 @@
     return facts;
   }
 
-  function draw(page, model, view, isFolded, hasGradient) {
+  function draw(page, model, view, { isFolded, hasGradient, most, darkest }) {
     const { name, config } = page.models[model];
     const layers = config.num_layers;
     const colors = charrnn.colors.palette();
@@ -116,11 +148,10 @@
     if (isFolded) {
       drawFolded();
     } else {
-      const most = Math.max(...view.gradients.flat());
       text(10, y(0) + 5, "reads", "start", colors.pale);
       text(10, y(layers + 1) + 5, "says", "start", colors.pale);
       for (let layer = 1; layer <= layers; layer++) text(10, y(layer) + 5, `h${layer}`, "start", colors.pale);
-      view.places.forEach((at, t) => drawColumn(at, t, most));
+      view.places.forEach(drawColumn);
       const seqLen = page.models[model].reports.unrolled?.seq_len;
       view.places.forEach((at, t) => {
         if (seqLen && t && at % seqLen === 0) drawCut(FIRST + COLUMN * (t - 0.5));
@@ -144,7 +175,7 @@
       boxOf(x, y(layers + 1), [76, 26], ["next"]);
     }
 
-    function drawColumn(at, t, most) {
+    function drawColumn(at, t) {
       const x = FIRST + COLUMN * t;
       const isAt = at === page.at;
       const isEnd = page.ids[at] === config.vocab_size - 1 && config.has_end;
@@ -156,11 +187,11 @@
           text(x, y(layer) + 30, "set back", "middle", colors.pale);
         } else {
           arrow([[x, below], [x, y(layer) + 15]], inColor);
-          const wide = hasGradient && t ? widthOf(view.gradients[t - 1][layer - 1], most, at - 1) : 1.5;
+          const wide = hasGradient && t ? widthOf(view.gradients[t - 1][layer - 1], at - 1) : 1.5;
           arrow([[x - COLUMN + 21, y(layer)], [x - 21, y(layer)]], stateColor, wide, t ? "" : "3 2");
         }
         const strength = view.strengths[t][layer - 1];
-        const fill = charrnn.colors.magnitude(strength);
+        const fill = charrnn.colors.magnitude(strength / darkest);
         boxOf(x, y(layer), [42, 30], [strength.toFixed(2)], fill, isAt);
       }
       arrow([[x, y(layers) - 15], [x, y(layers + 1) + 16]], outColor);
@@ -181,14 +212,14 @@
     }
 
     /** Return how wide the arrow away from a state is: the logarithm of its gradient. */
-    function widthOf(norm, most, at) {
+    function widthOf(norm, at) {
       if (!(norm > 0) || at >= page.at) return 1;
       return 1 + 5 * Math.min(Math.max(1 + Math.log10(norm / most) / DECADES, 0), 1);
     }
   }
 
   function short(symbol) {
-    const name = symbol === " " ? "␣" : charrnn.named(symbol);
+    const name = symbol === " " ? "␣" : charrnn.shown(symbol);
     return name.length <= LONGEST ? name : `${name.slice(0, LONGEST - 1)}…`;
   }
 
