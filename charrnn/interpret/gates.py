@@ -83,9 +83,9 @@ class Saturation:
     def figures(self) -> list[str]:
         """Three numbers in words: time at either end, and units mostly at one."""
         size = len(self.right)
-        last = f"{self.right_units} of {size} mostly {self.right_range}"
+        last = f"{self.right_units} of {size} mostly above"
         if self.left_range == "exactly 0":
-            last = f"{self.dead_units} of {size} always 0: dead"
+            last = f"{self.dead_units} of {size} always 0"
         right = f"{self.right.mean():.0%} {self.right_range}"
         return [right, f"{self.left.mean():.0%} {self.left_range}", last]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +21,15 @@ MAX_FLOAT16_BYTES = 16 * 2**20
 """Weights of up to this size as float16 are stored so; larger networks do not run in a page."""
 
 
-@dataclass(frozen=True)
-class PackedWeights:
+class PackedWeights(NamedTuple):
     """Weights in a page.
 
-    text: base64 of all numbers, little-endian, one array after the other. index: of each array
-    {"name", "shape", "start"}, where start counts numbers, not bytes. dtype: "float32" or
-    "float16".
+    text: base64 of all numbers, little-endian, one array after the other. arrays: of each {"name",
+    "shape", "start"}, where start counts numbers, not bytes. dtype: "float32" or "float16".
     """
 
     text: str
-    index: list[dict[str, Any]]
+    arrays: list[dict[str, Any]]
     dtype: str
 
 
@@ -49,15 +46,15 @@ def pack_weights(weights: Mapping[str, NDArray[np.floating]]) -> PackedWeights |
     dtype = "float32" if 4 * count <= MAX_FLOAT32_BYTES else "float16"
     if dtype == "float16" and 2 * count > MAX_FLOAT16_BYTES:
         return None
-    index = []
+    arrays = []
     parts = []
     start = 0
     for name, array in weights.items():
-        index.append({"name": name, "shape": list(array.shape), "start": start})
+        arrays.append({"name": name, "shape": list(array.shape), "start": start})
         with np.errstate(over="ignore"):
             parts.append(array.astype(f"<f{4 if dtype == 'float32' else 2}").ravel())
         if not np.isfinite(parts[-1]).all():
             return None
         start += array.size
     data = b"".join(part.tobytes() for part in parts)
-    return PackedWeights(base64.b64encode(data).decode("ascii"), index, dtype)
+    return PackedWeights(base64.b64encode(data).decode("ascii"), arrays, dtype)

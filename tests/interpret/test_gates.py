@@ -139,7 +139,7 @@ def test_a_unit_that_is_always_zero_is_dead() -> None:
 
     assert saturation.left[2] == 1
     assert saturation.dead_units >= 1
-    assert saturation.figures[2] == f"{saturation.dead_units} of {H} always 0: dead"
+    assert saturation.figures[2] == f"{saturation.dead_units} of {H} always 0"
 
 
 def test_one_layer_can_be_chosen() -> None:

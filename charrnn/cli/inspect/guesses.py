@@ -18,7 +18,7 @@ from charrnn.text.columns import TextCell, iter_rows, make_cells
 
 _GUTTER = 5
 _PIPE_COLUMNS = 200  # of a row, where there is no terminal to be as wide as
-_BLANK_SHARE = 0.05  # a guess with less has no colour
+_BLANK_SHARE = 0.2  # a guess with less has no colour: on a dark terminal the palest glare
 _BEFORE = 20  # characters that are shown before a place
 _MAX_DIGIT = 9
 
@@ -119,10 +119,10 @@ def _print_surprises(console: Console, report: GuessesReport, name: str) -> None
 
 def _legend(*, is_colored: bool) -> Text:
     """Return what the colours mean, or the digits."""
-    below = "bits: surprise −log₂ p; more: by how much it exceeds the uncertainty; + for 10 or more"
+    below = "bits: surprise −log₂ p; more: bits beyond the uncertainty; +: 10 or more"
     if not is_colored:
         return Text(f"guesses: * came, a digit for tenths of p; {below}")
-    shares = (0.05, 0.25, 0.5, 0.75, 1.0)
+    shares = (0.2, 0.4, 0.6, 0.8, 1.0)
     colors = [mix(MAGNITUDE, share) for share in shares]
     boxes = [
         Text(f" {share:.0%} ", f"{letter_color(color)} on {color}")

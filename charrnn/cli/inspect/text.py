@@ -15,7 +15,7 @@ from rich.text import Text
 from charrnn.cli.console import print_line
 from charrnn.cli.formatting import format_character, one_line
 from charrnn.cli.inspect.braille import sparkline
-from charrnn.interpret.colors import letter_color, signed_color
+from charrnn.interpret.colors import NEGATIVE, POSITIVE, letter_color, signed_color
 from charrnn.interpret.pictures.text import shared_scales, short_name
 from charrnn.interpret.text import TextReport, line_ends
 from charrnn.text.columns import TextCell, iter_rows, make_cells
@@ -26,6 +26,7 @@ _STRONG = 0.5  # of the scale: from there a line says the sign too
 _WEAK = 0.05  # of the scale: below it there is no colour, as a terminal may be dark
 _NAME_COLUMNS = 12  # of a model's name beside a row
 _MAX_DIGIT = 9
+_BAR_COLORS = (NEGATIVE[3], POSITIVE[3])  # seen on dark and on light terminals
 
 
 def show_text(reports: Mapping[str, TextReport], console: Console) -> None:
@@ -48,7 +49,7 @@ def show_text(reports: Mapping[str, TextReport], console: Console) -> None:
             )
             for number in range(1, len(report.units)):
                 bars = _track(row, report, scales[name], number)
-                print_beside(console, report.units[number], [Text(bars)], gutter)
+                print_beside(console, report.units[number], [bars], gutter)
         if gutter:
             print_line(console, "")
 
@@ -100,15 +101,15 @@ def _first_unit(
 
 def _track(
     row: Sequence[TextCell], report: TextReport, scales: Sequence[float], number: int
-) -> str:
+) -> Text:
     """Return the values of a unit as bars, each as wide as its character."""
     low = -1.0 if report.lows[number] < 0 else 0.0
-    bars = []
+    bars = Text()
     for cell in row:
         value = float(report.values[number, cell.stop - 1]) / scales[number]
         bar = sparkline([value], low, 1) if math.isfinite(value) else " "
-        bars.append(bar * cell.columns)
-    return "".join(bars)
+        bars.append(bar * cell.columns, _BAR_COLORS[value > 0])
+    return bars
 
 
 def _style(value: float) -> str:
@@ -129,15 +130,15 @@ def _digit(value: float) -> str:
 
 def _legend(reports: Mapping[str, TextReport], *, is_colored: bool) -> Text:
     """Return what the colours mean, or the digits."""
-    what = "change by each character" if _is_diff(reports) else "value after each character"
+    what = "change" if _is_diff(reports) else "value"
     largest = max(max(scales) for scales in shared_scales(reports).values())
     unbounded = "" if largest == 1 else f"; 1 of a ReLU stands for {largest:.3g}"
     if not is_colored:
         return Text(f"below each character its {what} in tenths, − for negative{unbounded}")
-    first = 0 if all(low >= 0 for report in reports.values() for low in report.lows) else -4
-    shares = [step / 4 for step in range(first, 5)]
+    has_negative = any(low < 0 for report in reports.values() for low in report.lows)
+    shares = [-1, -0.5, 0, 0.5, 1] if has_negative else [0, 0.25, 0.5, 0.75, 1]
     boxes = [Text(f" {share:g} ".replace("-", "−"), _style(share)) for share in shares]
-    lines = "underlined from 0.5" if first == 0 else "underlined from 0.5, overlined to −0.5"
+    lines = "underlined ≥ 0.5" + ", overlined ≤ −0.5" * has_negative
     return Text("").join([Text(f"{what}: "), *boxes, Text(f" {lines}{unbounded}")])
 
 

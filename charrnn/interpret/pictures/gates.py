@@ -77,7 +77,7 @@ def _histogram(constants: TimeConstants, color: str, top_share: float) -> Chart:
     across = Axis(
         f"time constant of {constants.gate}, tokens", 0.1, 1000, log=True, ticks=_TAU_TICKS
     )
-    up = Axis("share of units", 0, top_share)
+    up = Axis("share of units", 0, top_share * 1.35)  # room for the legend
     name = f"how long layer {constants.layer} remembers"
     chart = Chart(across, up, name, _PANEL_WIDTH, _PANEL_HEIGHT)
     for tau, shade, words in (

@@ -31,7 +31,7 @@ def test_as_many_scatters_stand_side_by_side_as_there_is_room_for(width: int, be
 
     assert max(line.count("┤") for line in lines) == beside
     assert max(len(line) for line in lines if "┤" in line) <= width
-    assert sum(line.count("mostly above 0.9") for line in lines) == 3
+    assert sum(line.count("mostly above") for line in lines) == 3
     assert "\x1b" not in "".join(lines)
 
 
@@ -48,6 +48,6 @@ def test_the_five_longest_time_constants_stand_below() -> None:
 def test_an_rnn_shows_its_states() -> None:
     relu = shown(make_report(cell="rnn", nonlinearity="relu"), 80)
 
-    assert sum("always 0: dead" in line for line in relu) == 1
+    assert sum("always 0" in line for line in relu) == 1
     assert not any("Time constants" in line for line in relu)
     assert any("below −0.9" in line for line in shown(make_report(cell="rnn"), 80))
