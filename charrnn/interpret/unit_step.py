@@ -145,7 +145,11 @@ class UnitStep:
             rows = slice(number * self.size, (number + 1) * self.size)
             found[subscript("U", gate)] = self.weights["weight_ih"][rows]
             found[subscript("W", gate)] = self.weights["weight_hh"][rows]
-            bias = self.weights["bias_ih"][rows] + self.weights["bias_hh"][rows]
+            bias = self.weights["bias_ih"][rows]
+            if gate == "n":  # its other bias is in n_h
+                found["n_h"] = self.vector("n_h")
+            else:
+                bias = bias + self.weights["bias_hh"][rows]
             found[subscript("b", gate)] = bias
             found[subscript("a", gate)] = self.vector(subscript("a", gate))
             found[f"∂ℓ/∂{subscript('a', gate)}"] = self.grad_x_sums[number]

@@ -175,8 +175,9 @@ def _lines(
         ("v", "β₂·v + (1 − β₂)·g²", f"0.99 · {number(moments[1])} + 0.01 · {number(g * g)} = "
          f"{number(second)}", "the mean of their squares, about 100"),
         ("d", "(m / (1 − β₁ⁿ)) / (√(v / (1 − β₂ⁿ)) + ε)",
-         f"n = {count}: {number(direction)}",
-         "the direction: near 1 or −1 if the gradients agree, near 0 if they do not"),
+         f"({number(first)} / {number(1 - BETAS[0] ** count)}) / (√({number(second)} / "
+         f"{number(1 - BETAS[1] ** count)}) + {number(EPSILON)}) = {number(direction)}",
+         f"update {count}: near 1 or −1 if the gradients agree, near 0 if they do not"),
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from charrnn.interpret.digits import decimals_for, shown
 from charrnn.interpret.equations import Line
 from charrnn.interpret.pictures.diagram import value
 from charrnn.interpret.step import StepReport
+from charrnn.interpret.trace import Array
 from charrnn.interpret.update import WeightUpdate
 
 _WIDEST = 150  # an eye does not follow longer lines
@@ -25,22 +26,20 @@ Block = Sequence[Text]
 def show_step(reports: Mapping[str, StepReport], console: Console) -> None:
     """Print the step of each model."""
     width = min(console.width, _WIDEST)
-    for number, report in enumerate(reports.values()):
+    for number, (name, report) in enumerate(reports.items()):
         if number:
             print_line(console, "")
-        for line in _lines(report, width):
+        for line in _lines(name, report, width):
             print_line(console, line)
 
 
-def _lines(report: StepReport, width: int) -> list[Text]:
+def _lines(name: str, report: StepReport, width: int) -> list[Text]:
     """Return the whole step."""
     target = f"{report.target!r}"
     after = f"the text ends there, and the likeliest is {target}" if report.is_guess else target
     lines = [
         Text(
-            one_line(
-                f"{report.name}: place {report.at} reads {report.symbol!r}, then comes {after}"
-            ),
+            one_line(f"{name}: place {report.at} reads {report.symbol!r}, then comes {after}"),
             "bold",
         ),
         Text(f"{report.cell}, layer {report.layer}, unit {report.unit} of {report.hidden_size}"),
@@ -48,12 +47,10 @@ def _lines(report: StepReport, width: int) -> list[Text]:
         Text(""),
         Text("Forward", "bold underline"),
     ]
-    for line in report.forward:
-        lines += _equation(line, width)
+    lines += _equations(report.forward, width)
     lines += [Text(""), _guesses(report), Text(""), Text("Backward", "bold underline")]
     lines.append(Text("measured: (ℓ(v + ε) − ℓ(v − ε)) / 2ε, with ε = 0.00001", "dim"))
-    for line in report.backward:
-        lines += _equation(line, width)
+    lines += _equations(report.backward, width)
     if report.matrices:
         lines += [Text(""), Text("The whole layer", "bold underline")]
         lines += _matrices(report, width)
@@ -62,8 +59,19 @@ def _lines(report: StepReport, width: int) -> list[Text]:
     return lines
 
 
+def _equations(equations: Sequence[Line], width: int) -> list[Text]:
+    """Return equations, each with its line of code unless the next one has the same."""
+    lines = []
+    for number, line in enumerate(equations):
+        lines += _equation(line, width)
+        following = equations[number + 1].code if number + 1 < len(equations) else ""
+        if line.code != following:
+            lines.append(Text(f"  {line.code}", "dim italic"))
+    return lines
+
+
 def _equation(line: Line, width: int) -> list[Text]:
-    """Return an equation: what it means, its symbols and numbers, and its line of code."""
+    """Return an equation: what it means, its symbols and its numbers."""
     blocks: list[Block] = []
     has_details = any(piece.detail for piece in line.pieces)
     for number, piece in enumerate(line.pieces):
@@ -80,7 +88,6 @@ def _equation(line: Line, width: int) -> list[Text]:
         Text(""),
         Text(one_line(f"{line.name} = {line.formula}: {line.meaning}"), "dim"),
         *_pack(blocks, width),
-        Text(f"  {line.code}", "dim italic"),
     ]
 
 
@@ -99,14 +106,25 @@ def _matrices(report: StepReport, width: int) -> list[Text]:
     lines = [Text(f"▸ marks the row of unit {report.unit}", "dim")]
     blocks: list[Block] = []
     for name, matrix in report.matrices.items():
-        rows = matrix.tolist() if matrix.ndim == 2 else [[number] for number in matrix.tolist()]
-        words = [name]
-        for place, row in enumerate(rows):
-            mark = "▸" if place == report.unit and name != "x" else " "
-            more = " …" if len(row) > _ACROSS else ""
-            words.append(mark + "".join(f"{value(number):>6}" for number in row[:_ACROSS]) + more)
-        blocks.append(_block(words, ["bold"], left=True))
+        if name.startswith("U"):  # a new gate
+            lines += _pack(blocks, width)
+            blocks = []
+        blocks.append(_matrix(name, matrix, report.unit))
     return lines + _pack(blocks, width)
+
+
+def _matrix(name: str, matrix: Array, unit: int) -> Block:
+    """Return a matrix or a vector as a block of numbers."""
+    rows = matrix.tolist() if matrix.ndim == 2 else [[number] for number in matrix.tolist()]
+    words = [f"  {name}"]
+    for place, row in enumerate(rows):
+        mark = "▸" if place == unit and name != "x" else " "
+        numbers = [
+            shown(number, 4).rjust(9) if "∂" in name else value(number).rjust(6)
+            for number in row[:_ACROSS]
+        ]
+        words.append(mark + "".join(numbers) + " …" * (len(row) > _ACROSS))
+    return _block(words, ["bold"], left=True)
 
 
 def _update(update: WeightUpdate) -> list[Text]:
