@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         fit,
         fit_cells,
         fit_seeds,
+        inspect,
         list_runs,
         load,
         predict,
@@ -45,8 +46,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
 __all__ += ["decompress", "describe", "evaluate", "fit", "fit_cells", "fit_seeds"]
-__all__ += ["list_runs", "load"]
+__all__ += ["inspect", "list_runs"]
 __all__ += [
+    "load",
     "open_models",
     "predict",
     "sample",

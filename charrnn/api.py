@@ -4,6 +4,7 @@
     open_models   OpenModels for `sample`: several blended, one pushed away, a saved state
     sample        an iterator of Sample: text, stopped_by, bpc, costs
     score         Scores: the bits of each character, bpc
+    inspect       an Inspection: reports of what happens inside models, pictures, a page
     predict       a list of Prediction: label, probability, top
     fit           trains to the end; a Result: model, bpc, steps
     fit_seeds     the same for each seed, with mean and spread; fit_cells: for each cell
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
+    from charrnn.tasks.inspect import Inspection
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.predictions import Prediction
     from charrnn.tasks.task_model import TaskModel
@@ -135,6 +137,47 @@ def score(
     1.93
     """
     return Model(read_model(_find(model, checkpoints)), labels).score(text)
+
+
+def inspect(
+    models: Name | Sequence[str | Path] = None,
+    *,
+    text: str | None = None,
+    file: str | Path | None = None,
+    views: Sequence[str] = (),
+    labels: AskedLabels = (),
+    checkpoints: Name = None,
+    **settings: Any,
+) -> Inspection:
+    """Return what happens inside a model, or several, while they read a text.
+
+    text, file: what they read; None is the beginning of what was held out in training. views: some
+    of "text", "guesses", "gates", …; none means all. labels: of the text, as for `load`. settings:
+    fields of InspectConfig, such as at, neurons and chars.
+
+    >>> found = charrnn.inspect(["book-rnn", "book-lstm"], views=["gradients"])  # doctest: +SKIP
+    >>> found.reports["gradients"]["book-lstm"].half_life  # doctest: +SKIP
+    17.3
+    >>> charrnn.inspect("book").save("book.html")  # doctest: +SKIP
+    """
+    from charrnn.config.inspect import InspectConfig
+    from charrnn.tasks.inspect import VIEWS, InspectText, open_subjects
+    from charrnn.tasks.inspect import inspect as inspect_views
+
+    if text is not None:
+        check_text(text)
+    names = [models] if models is None or isinstance(models, str | Path) else [*models]
+    for name in names:
+        check_type("a model", name, str | Path | None, "its name or path")
+    config = with_settings(InspectConfig(), settings)
+    found = open_subjects(
+        [None if name is None else str(name) for name in names],
+        InspectText(() if file is None else (str(file),), text),
+        config,
+        labels=labels,
+        checkpoints=_folder(checkpoints),
+    )
+    return inspect_views(found.subjects, config, views or VIEWS, command="charrnn.inspect")
 
 
 def predict(

@@ -6,6 +6,7 @@ checkpoints/<name>/
     metrics.jsonl         a line for the start, each milestone, evaluation, incident, and the end
     config.toml           the corpus and every setting, for charrnn train --config
     resolved.toml         at the end: the same with all that was chosen, to repeat the run
+    inspect.html          what charrnn inspect shows
     samples.txt           what the model wrote at each evaluation
     snapshots/            with --snapshots: step-<n>.safetensors, the weights alone, along the way
 
@@ -37,6 +38,7 @@ _RESOLVED = "resolved.toml"
 _BEST = "best.safetensors"
 _METRICS = "metrics.jsonl"
 _SAMPLES = "samples.txt"
+PAGE = "inspect.html"  # of charrnn inspect
 _SNAPSHOTS = "snapshots"
 _SNAPSHOT = re.compile(r"step-([0-9]{7,19})\.safetensors")
 _SNAPSHOT_LEFTOVER = re.compile(rf"\.{_SNAPSHOT.pattern}\.[0-9a-f]{{12}}")
@@ -44,10 +46,10 @@ _STATE = re.compile(r"step-(0|[1-9][0-9]*)\.safetensors")
 # Temporary files of storage.py, as a killed process leaves them.
 _LEFTOVER = re.compile(
     rf"\.({re.escape(_BEST)}|{_STATE.pattern}|{re.escape(SETTINGS)}|{re.escape(_RESOLVED)}"
-    rf"|{re.escape(HOLDER)})"
+    rf"|{re.escape(HOLDER)}|{re.escape(PAGE)})"
     r"\.[0-9a-f]{12}"
 )
-_OWN_NAMES = {SETTINGS, _RESOLVED, _BEST, _METRICS, _SAMPLES, LOCK, HOLDER}
+_OWN_NAMES = {SETTINGS, _RESOLVED, _BEST, _METRICS, _SAMPLES, PAGE, LOCK, HOLDER}
 _OWN = re.compile(rf"({_STATE.pattern}|{re.escape(_BEST)})(\.damaged)?")
 
 

@@ -36,6 +36,8 @@ _SPELLINGS = {
     "count": ("-n", "--count"),
     "beam_width": ("--beam",),
     "top": ("--top", "--n-best"),
+    "neurons": ("--neuron",),
+    "features": ("--feature",),
 }
 _METAVARS: dict[str | type, str] = {
     click.IntRange: "N",
@@ -48,6 +50,9 @@ _METAVARS: dict[str | type, str] = {
     "parameters": "COUNT",
     "name": "RUN",
     "encoding": "NAME",
+    "neurons": "UNIT",
+    "features": "NAME=REGEX",
+    "labels_file": "FILE",
 }
 RENAMED_OPTIONS = {
     **{"--" + old.replace("_", "-"): "--" + new.replace("_", "-") for old, new in RENAMED.items()},
