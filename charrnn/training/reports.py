@@ -1,8 +1,8 @@
 """What a training run reports: frozen values that the caller shows and records.
 
 A run yields one Started, then any number of Progress, Length, Evaluation, Snapshot, KeptWeights
-and Incident reports, and at the end one Finished. Losses are nats per character of the text, also where a
-character took several tokens.
+and Incident reports, and at the end one Finished. Losses are nats per character of the text, also
+where a character took several tokens.
 """
 
 from dataclasses import dataclass, field
