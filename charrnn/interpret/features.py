@@ -295,7 +295,7 @@ _BUILT_IN: tuple[tuple[str, str, Callable[[Text], Values], bool, str], ...] = (
     ("string", "in a string of code, of one line or in triple quotes", _string, True, "\"'"),
     (
         "speaker line",
-        "in a line that begins a paragraph and ends in :",
+        "in a line with the name of a speaker",
         _covered(_SPEAKER),
         True,
         ":",

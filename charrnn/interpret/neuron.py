@@ -29,6 +29,7 @@ from charrnn.interpret.neurons import (
     make_finding,
     spearman,
     split_places,
+    strength,
 )
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import GATES, Array, Trace, layer_weights, sigmoid
@@ -134,7 +135,7 @@ def inspect_neuron(
             "the held-out text has none of the features that units are searched for; give one by "
             "--feature NAME=REGEX"
         )
-    best = neurons.findings[0]
+    best = _most_telling(neurons)
     unit = asked or parse_unit(best.best.unit, subject.config)
     features, _ = features_of(subject, config)
     if asked:
@@ -143,6 +144,12 @@ def inspect_neuron(
         feature = next(each for each in features if each.name == best.feature)
         finding = best
     return _card(subject, config, unit, feature, replace(finding, top=()), best.best.unit)
+
+
+def _most_telling(neurons: NeuronsReport) -> Finding:
+    """Return the best memory neuron's finding, or where there is none that of the best unit."""
+    memories = [each for each in neurons.findings if each.verdict == MEMORY]
+    return max(memories or neurons.findings, key=strength)
 
 
 def parse_state_unit(name: str, config: ModelConfig) -> Unit:
@@ -202,7 +209,7 @@ def _best_feature(
     best = found[feature.name]
     score = exact_score(trace, feature, str(unit), strengths[chosen])
     controls = _control_strengths(best)
-    return feature, best, make_finding(trace, feature, [score], controls, best.untrained_unit)
+    return feature, best, make_finding(trace, feature, [score], controls)
 
 
 def _control_strengths(finding: Finding) -> dict[str, float]:

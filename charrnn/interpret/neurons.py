@@ -2,7 +2,7 @@
 
 The held-out text has two halves. On the search half the best unit of a feature is chosen, and
 whether it is high or low inside; on the held half it is scored. A score is the AUC of a yes-or-no
-feature, or |ρ|, Spearman's rank correlation, of a number. Four controls stand beside each score,
+feature, or Spearman's rank correlation ρ of a number. Four controls stand beside each score,
 as a high score alone means little: most features are written in the last few characters.
 
 Inside this module a score is a strength from −1 to 1, 2·AUC − 1 or ρ; 0 is what chance gives.
@@ -12,7 +12,7 @@ N = places of one half, U = units, F = features, K = columns of labels, S = toke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,16 +20,19 @@ from numpy.typing import NDArray
 
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
+from charrnn.generation.network import Network
 from charrnn.interpret.clamp import state_values
 from charrnn.interpret.features import Feature, Values, lacking, make_features
 from charrnn.interpret.subject import Subject
-from charrnn.interpret.trace import Array, Trace
+from charrnn.interpret.trace import Array, Trace, record_lanes
 from charrnn.interpret.units import Unit, all_units, parse_unit, state_arrays
+from charrnn.interpret.untrained import untrained_weights
 from charrnn.text.vocab import Ids
 
 Places = NDArray[np.int64]
 
 MARGIN = 0.06  # of strength, by which a finding must beat a control: 0.03 of AUC
+UNTRAINED = 3  # networks, of which the best unit is the control
 SHIFTS = 20  # labellings that are moved against the text
 _MIN_SHIFT = 1_000  # places
 _MIN_HALF = 200  # places, below which nothing can be told
@@ -56,13 +59,14 @@ class UnitScore:
 class Finding:
     """What was found of one feature.
 
-    is_yes_no: scores are AUC, else |ρ|. share: of the places inside, in the whole text. best: the
-    unit chosen on the search half. f1: of that unit on the held half, at the threshold chosen on
-    the search half. shifted: the best of all units on the held half, for the best of SHIFTS
-    labellings that were moved. last_1, last_3: what the last characters alone tell. untrained: the
-    best unit of the untrained network. probe: all units together, by ridge regression;
-    untrained_probe: those of the untrained network. localised: the unit's score as a share of the
-    probe's. top: the best units of the search half, best first.
+    is_yes_no: scores are AUC, else ρ in the direction that the search half has. share: of the
+    places inside, in the whole text. best: the unit chosen on the search half. f1: of that unit on
+    the held half, at the threshold chosen on the search half. shifted: the best of all units on the
+    held half, for the best of SHIFTS labellings that were moved. last_1, last_3: what the last
+    characters alone tell. untrained: the best unit of UNTRAINED untrained networks, on the held
+    half. probe: all units together, by ridge regression; untrained_probe: the best of those of the
+    untrained networks. localised: the unit's score as a share of the probe's. top: the best units
+    of the search half, best first.
     """
 
     feature: str
@@ -76,7 +80,6 @@ class Finding:
     last_1: float
     last_3: float
     untrained: float
-    untrained_unit: str
     probe: float
     untrained_probe: float
     localised: float
@@ -121,7 +124,9 @@ def inspect_neurons(subject: Subject, config: InspectConfig) -> NeuronsReport:
     """
     trace = subject.measured
     features, left_out = features_of(subject, config)
-    findings = search(trace, subject.measured_untrained, features, config) if features else []
+    findings = []
+    if features:
+        findings = search(trace, _untrained(subject), features, config)
     units = len(all_units(trace.config))
     places = sum(map(len, split_places(trace)))
     return NeuronsReport(tuple(findings), left_out, places, units, SHIFTS, MARGIN, config.seed)
@@ -148,10 +153,18 @@ def features_of(
     return kept, tuple(left_out)
 
 
+def _untrained(subject: Subject) -> Iterator[Trace]:
+    """Yield how untrained networks read the held-out text: one alone could be unlucky."""
+    yield subject.measured_untrained
+    for more in range(1, UNTRAINED):
+        weights = untrained_weights(subject.config, (subject.seed + more) % 2**32)
+        yield record_lanes(Network(subject.config, weights), subject.measured.ids)
+
+
 def search(
-    trace: Trace, untrained: Trace, features: Sequence[Feature], config: InspectConfig
+    trace: Trace, untrained: Iterable[Trace], features: Sequence[Feature], config: InspectConfig
 ) -> list[Finding]:
-    """Return what is found of each feature in a trace, beside the trace of an untrained network."""
+    """Return what is found of each feature in a trace, beside the traces of untrained networks."""
     halves = split_places(trace)
     labels = np.stack([each.values for each in features], 1)
     is_yes_no = np.array([each.is_yes_no for each in features])
@@ -160,25 +173,26 @@ def search(
     names = [name for block, _ in unit_blocks(trace) for name in block]
     own = _strengths(trace, halves, (columns[0], np.hstack((columns[1], moved))), is_yes_no)
     shifted = np.abs(own[1][:, len(features) :]).max(0)
-    blank = _strengths(untrained, halves, columns, is_yes_no)
+    blank = np.zeros((2, len(features)), np.float32)  # the best unit, and the best probe
+    for other in untrained:
+        single = np.abs(_strengths(other, halves[1:], columns[1:], is_yes_no)[0]).max(0)
+        blank = np.maximum(blank, (single, probe(other, halves, columns, is_yes_no)))
     last = [last_characters(trace.ids, labels, halves, size) for size in (1, _LONGEST_CONTEXT)]
     controls = {
+        "untrained": blank[0],
+        "untrained_probe": blank[1],
         "shifted": shifted.reshape(SHIFTS, -1).max(0),
         "last_1": _of_predictions(last[0], columns[1], is_yes_no),
         "last_3": _of_predictions(last[1], columns[1], is_yes_no),
         "probe": probe(trace, halves, columns, is_yes_no),
-        "untrained_probe": probe(untrained, halves, columns, is_yes_no),
     }
     findings = []
     for number, feature in enumerate(features):
         searched = own[0][:, number]
         order = np.argsort(-np.abs(searched), kind="stable")[: max(config.top, 1)]
         tops = [exact_score(trace, feature, names[unit], searched[unit]) for unit in order]
-        unit = int(np.argmax(np.abs(blank[0][:, number])))
-        blank_held = blank[1][unit, number] * np.sign(blank[0][unit, number])
         scores = {name: float(each[number]) for name, each in controls.items()}
-        scores["untrained"] = max(float(blank_held), 0.0)
-        findings.append(make_finding(trace, feature, tops, scores, names[unit]))
+        findings.append(make_finding(trace, feature, tops, scores))
     order_of = (MEMORY, SPREAD, CHARACTER, NOT_THERE)
     return sorted(findings, key=lambda each: (order_of.index(each.verdict), -strength(each)))
 
@@ -201,7 +215,8 @@ def verdict_of(held: float, scores: dict[str, float]) -> str:
 
     if beats(held, scores["shifted"], last, scores["untrained"]):
         return MEMORY
-    if beats(scores["probe"], scores["shifted"], last, scores["untrained_probe"]):
+    untrained = max(scores["untrained"], scores["untrained_probe"])
+    if beats(scores["probe"], scores["shifted"], last, untrained):
         return SPREAD
     return CHARACTER if beats(held, scores["shifted"]) else NOT_THERE
 
@@ -372,12 +387,12 @@ def f1_scores(
 
 def _strengths(
     trace: Trace,
-    halves: tuple[Places, Places],
+    halves: Sequence[Places],
     columns: Sequence[Values],
     is_yes_no: NDArray[np.bool_],
 ) -> list[Values]:
-    """Return the strength of each unit for each column (U, K), of both halves."""
-    found: list[list[Values]] = [[], []]
+    """Return the strength of each unit for each column (U, K), of each half given."""
+    found: list[list[Values]] = [[] for _ in halves]
     for _, block in unit_blocks(trace):
         for half, each, products in zip(halves, columns, found, strict=True):
             products.append(_products(block, half, each, is_yes_no))
@@ -434,7 +449,6 @@ def make_finding(
     feature: Feature,
     tops: list[UnitScore],
     scores: dict[str, float],
-    untrained_unit: str,
 ) -> Finding:
     """Return what is found of a feature, from its best units and the strengths of the controls."""
     best = tops[0]
@@ -458,7 +472,6 @@ def make_finding(
         best=best,
         threshold=f1[0],
         f1=f1[1],
-        untrained_unit=untrained_unit,
         localised=best.held / as_score["probe"] if as_score["probe"] else 0.0,
         verdict=verdict_of(held, scores),
         sentence="",
@@ -477,7 +490,7 @@ def describe(finding: Finding) -> str:
         score = "AUC"
     else:
         does = f"{best.unit} {'rises' if best.sign > 0 else 'falls'} with {finding.meaning}"
-        score = "|ρ|"
+        score = "ρ"
     last = max(finding.last_1, finding.last_3)
     against = (
         f"the last characters alone {last:.3f}, an untrained network {finding.untrained:.3f}, "

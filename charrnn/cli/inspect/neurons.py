@@ -56,7 +56,7 @@ def _row(each: Finding, is_wide: bool) -> list[Text]:
     """Return the cells of a finding."""
     last = [each.last_1, each.last_3] if is_wide else [max(each.last_1, each.last_3)]
     figures = [each.best.search, each.best.held, each.shifted, *last, each.untrained, each.probe]
-    cells = [each.feature, "AUC" if each.is_yes_no else "|ρ|", each.best.unit]
+    cells = [each.feature, "AUC" if each.is_yes_no else "ρ", each.best.unit]
     cells += [f"{figure:.3f}" for figure in figures]
     if is_wide:
         cells += [f"{each.untrained_probe:.3f}", f"{each.localised:.2f}"]
@@ -70,13 +70,13 @@ def _show_reading(reports: Mapping[str, NeuronsReport], console: Console) -> Non
     first = next(iter(reports.values()))
     half = first.margin / 2
     for line in (
-        "AUC: how often the unit is higher inside than outside; chance is 0.5. |ρ|: rank "
-        "correlation; chance is 0.",
+        "AUC: how often the unit is higher inside than outside, or lower if it was so in the "
+        "search half; chance is 0.5. ρ: rank correlation; chance is 0.",
         f"shifted: the best of all units for labels moved round, best of {first.shifts}. last: "
         "what the last 1 or 3 characters tell. untrained: the best unit before training. probe: "
         "all units together"
         + ("; its probe: those of the untrained network." if console.width >= _WIDE else "."),
         f"A memory neuron beats shifted, last and untrained by {half:g} of AUC or {first.margin:g} "
-        "of |ρ|. What a character neuron tells takes no memory: one of the controls tells as much.",
+        "of ρ. What a character neuron tells takes no memory: one of the controls tells as much.",
     ):
         print_line(console, line, "dim")

@@ -1,6 +1,6 @@
 """The picture of view `neurons`: a row for each feature, its unit and its controls on one scale.
 
-The scale goes from chance to perfect: AUC from 0.5 to 1, |ρ| from 0 to 1.
+The scale goes from chance to perfect: AUC from 0.5 to 1, ρ from 0 to 1.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def draw_neurons(reports: Mapping[str, NeuronsReport]) -> str:
     half = next(iter(reports.values())).margin / 2
     words = (
         f"A memory neuron is right of grey, orange and green by {half:g} of AUC or {2 * half:g} of "
-        "|ρ|. A character neuron is not: what was just read tells as much."
+        "ρ. A character neuron is not: what was just read tells as much."
     )
     picture.text((16, height - 10), words, color=_PALE, more=_SMALL)
     return picture.as_svg()
@@ -67,7 +67,7 @@ def _draw_report(picture: Picture, name: str, report: NeuronsReport, y: float) -
         picture.line((x, y - 8), (x, bottom))
         picture.text((x, y - 26), f"{0.5 + step / 10:g}", "middle", _PALE, _SMALL)
         picture.text((x, y - 13), f"{step / 5:g}", "middle", _PALE, _SMALL)
-    for words, place in (("AUC", y - 26), ("|ρ|", y - 13)):
+    for words, place in (("AUC", y - 26), ("ρ", y - 13)):
         picture.text((_LEFT - 14, place), words, "end", _PALE, _SMALL)
     picture.text((_RIGHT + 18, y - 13), "score", color=_PALE, more=_SMALL)
     picture.text((_RIGHT + 100, y - 13), "verdict", color=_PALE, more=_SMALL)
@@ -95,7 +95,7 @@ def _draw_finding(picture: Picture, finding: Finding, y: float) -> None:
     }
     for kind, score in scores.items():
         _draw_mark(picture, kind, (_x(strength(finding, score)), y))
-    words = f"{'AUC' if finding.is_yes_no else '|ρ|'} {finding.best.held:.3f}"
+    words = f"{'AUC' if finding.is_yes_no else 'ρ'} {finding.best.held:.3f}"
     picture.text((_RIGHT + 18, y + 4), words, color=color, more=weight)
     picture.text((_RIGHT + 100, y + 4), finding.verdict, color=color, more=weight)
 
