@@ -36,7 +36,8 @@ from charrnn.text.vocab import Ids
 
 PLACES = 64
 REACH_CHARS = 160
-SPECTRUM_CHARS = 3_000
+SPECTRUM_CHARS = 2_000
+CONTROL_CHARS = 1_000  # of the untrained network, whose directions differ little
 SHOWN_CHARS = 48  # of the text in view, for which losses are told apart
 _MIN_TOKENS = 48  # of a held-out text on which anything can be measured
 _MIN_PLACES = 4  # of which quantiles are taken
@@ -133,8 +134,8 @@ def inspect_gradients(subject: Subject, config: InspectConfig) -> GradientsRepor
             f"the held-out text has only {len(ids):,} tokens, so gradients are followed over "
             f"{reach} characters instead of {REACH_CHARS}"
         )
-    few = ids[: SETTLE_CHARS + SPECTRUM_CHARS]
-    read = record(subject.network, few)
+    read = record(subject.network, ids[: SETTLE_CHARS + SPECTRUM_CHARS])
+    control = record(subject.untrained, ids[: SETTLE_CHARS + CONTROL_CHARS])
     jacobian = _jacobian(read, notes) if config.jacobian else None
     return GradientsReport(
         places=len(places),
@@ -142,13 +143,13 @@ def inspect_gradients(subject: Subject, config: InspectConfig) -> GradientsRepor
         run_up_chars=run_up,
         seq_len=_seq_len(subject),
         reaches=[
-            _summarize(array, size, control, _bound(subject.network, array))
-            for array, size, control in zip(
+            _summarize(array, size, untrained, _bound(subject.network, array))
+            for array, size, untrained in zip(
                 array_names(subject.network), sizes, controls, strict=True
             )
         ],
         spectrum=lyapunov_spectrum(read, seed=config.seed),
-        untrained_spectrum=lyapunov_spectrum(record(subject.untrained, few), seed=config.seed),
+        untrained_spectrum=lyapunov_spectrum(control, seed=config.seed),
         jacobian=jacobian,
         later=later_losses(subject, config),
         notes=notes,
