@@ -492,14 +492,13 @@
   }
 
   // Go back over token t. state: the gradients by the state after it. features: by what the output
-  // layer reads after it (H). Return {state, whole, x}: by the state before the token, by that after
-  // it with what reaches it within the step (h from the layers above, c from h), and by the token's
-  // row of the embedding.
+  // layer reads after it (H). Return {state, whole, sums, x}: by the state before the token, by that
+  // after it with what reaches it within the step (h from the layers above, c from h), by the sums,
+  // and by the token's row of the embedding.
   function back(trace, t, state, features) {
     const { config, layers, scale } = trace.network;
     const size = config.hidden_size;
-    const before = [];
-    const whole = [];
+    const [before, whole, sums] = [[], [], []];
     let top = features;
     for (let depth = layers.length - 1; depth >= 0; depth -= 1) {
       const layer = layers[depth];
@@ -510,21 +509,27 @@
       rest.h = add(rest.h, multiplyBack(layer.weightHh, fromH, size));
       before[depth] = rest;
       whole[depth] = grad;
+      sums[depth] = { fromX, fromH };
       const below = multiplyBack(layer.weightIh, fromX, depth ? size : config.embedding_size);
       top = config.residual && depth ? add(top, below) : below;
     }
-    return { state: before, whole, x: top.map((each) => each * scale) };
+    return { state: before, whole, sums, x: top.map((each) => each * scale) };
+  }
+
+  // Return the gradient by what the output layer reads (H) from that by the logits (V).
+  function gradFeatures({ config, output, projection }, gradLogits) {
+    const { embedding_size: width, hidden_size: size } = config;
+    if (!projection) return multiplyBack(output, gradLogits, size);
+    return multiplyBack(projection, multiplyBack(output, gradLogits, width), size);
   }
 
   // Call visit(s, step) for s = t, t − 1, … to `first`, or to after the last end, with what `back`
   // returns over token s. gradLogits: the gradient of a loss by the logits after token t (V).
   function goBack(whole, t, gradLogits, first, visit) {
     const { trace, offset } = charrnn.withGates(whole, first, t + 1);
-    const { config, output, projection } = trace.network;
-    const size = config.hidden_size;
+    const size = trace.network.config.hidden_size;
     const zeros = () => new Float64Array(size);
-    let features = multiplyBack(output, gradLogits, projection ? config.embedding_size : size);
-    if (projection) features = multiplyBack(projection, features, size);
+    let features = gradFeatures(trace.network, gradLogits);
     let state = trace.states.map((layer) => changeParts(layer, zeros));
     for (let s = t; s >= first && !whole.isEnd(s); s -= 1) {
       const step = back(trace, s - offset, state, features);
@@ -572,6 +577,8 @@
     });
     return norms;
   };
+
+  Object.assign(charrnn, { multiply, multiplyBack, back, gradFeatures }); // for step.js
 
   const norm = (x) => Math.sqrt(x.reduce((sum, each) => sum + each * each, 0));
 

@@ -11,7 +11,7 @@
 (function (charrnn) {
   "use strict";
 
-  const SLICE_MS = 40; // of reading, between which newer messages are looked at
+  const SLICE_MS = 40; // of long work, between which other messages are answered
   const MAX_GATES = 64_000_000; // numbers of a text's gates that are kept, 256 MB
   const models = new Map(); // by the message's `model`
 
@@ -45,7 +45,7 @@
         while (trace.done < trace.length && performance.now() < until) trace.readMore(16);
         if (trace.done === trace.length) break;
         postMessage({ id, progress: trace.done, of: trace.length });
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await pause();
         if (texts.get(text).newest !== trace) return { isStale: true };
       }
       texts.set(text, { trace, newest: trace });
@@ -65,7 +65,7 @@
     // Return what was expected at the places from `start` to before `stop`, of n places and `count`
     // likeliest tokens: {tokens, probabilities: (n·count), chosen: p of the token that stands there
     // (n), ranks: its rank from 1 (n), entropies: in bits (n)}.
-    guesses({ model, text, start = 0, stop = Infinity, count = 5, temperature = 1 }) {
+    async guesses({ model, text, start = 0, stop = Infinity, count = 5, temperature = 1 }) {
       const trace = findTrace(model, text);
       const size = Math.max(0, Math.min(stop, trace.length) - start);
       const most = Math.min(count, trace.network.config.vocab_size);
@@ -77,7 +77,12 @@
         ranks: new Int32Array(size),
         entropies: new Float64Array(size),
       };
+      let until = performance.now() + SLICE_MS;
       for (let k = 0; k < size; k += 1) {
+        if (performance.now() > until) {
+          await pause();
+          until = performance.now() + SLICE_MS;
+        }
         const p = charrnn.probabilities(logitsAfter(model, trace, start + k - 1), temperature);
         const token = trace.ids[start + k];
         likeliest(p, most).forEach((each, rank) => {
@@ -111,6 +116,11 @@
       return charrnn.gradients(findTrace(model, text), at, target, reach);
     },
 
+    // Return the numbers of the step that reads token `at`, for one unit, as `charrnn.step`.
+    step({ model, text, at, depth, unit, target = null }) {
+      return charrnn.step(findTrace(model, text), { at, depth, unit, target });
+    },
+
     // Return the ids (count) that the network writes after token `at`, as `charrnn.sample`.
     sample({ model, text, at, count, temperature = 1, seed = 0, uniforms = null, clamps = [] }) {
       const { network } = find(model);
@@ -118,6 +128,9 @@
       return charrnn.sample(network, start, { count, temperature, seed, uniforms, clamps }).ids;
     },
   };
+
+  // Let other messages be answered.
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 0));
 
   function find(model) {
     const found = models.get(model);

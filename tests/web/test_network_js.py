@@ -90,7 +90,7 @@ class Case:
         """Return what the page gets."""
         return {
             "config": dataclasses.asdict(self.network.config),
-            "weights": pack_weights(self.network.weights),
+            "weights": packed(self.network),
             "ids": self.trace.ids.tolist(),
             "at": self.at,
             "target": self.target,
@@ -103,6 +103,13 @@ class Case:
                 for layer, array, number, value in self.clamps
             ],
         }
+
+
+def packed(network: Network) -> tuple[str, list[dict[str, Any]], str]:
+    """Return the arguments of charrnn.decodeWeights."""
+    weights = pack_weights(network.weights)
+    assert weights is not None
+    return weights.text, weights.arrays, weights.dtype
 
 
 def make_case(seed: int) -> Case:
@@ -498,7 +505,7 @@ def test_a_seed_writes_the_same_text_every_time(page: Page, cases: list[Case]) -
 @pytest.mark.parametrize("unit", ["c1.0", "h2.0", "h1.9", "h0.0", "f1.0", "h1.-1", "h1.0 "])
 def test_a_clamp_of_no_unit_is_an_error_that_says_which_there_are(page: Page, unit: str) -> None:
     network = make_network(cell="gru", hidden_size=9)
-    weights = json.dumps(pack_weights(network.weights))
+    weights = json.dumps(packed(network))
     config = json.dumps(dataclasses.asdict(network.config))
     script = f"""
         charrnn.makeNetwork({config}, charrnn.decodeWeights(...{weights}))
@@ -514,7 +521,7 @@ def test_the_script_fits_into_a_page() -> None:
 
 def test_the_networks_of_a_page_are_fast(page: Page) -> None:
     network = make_network(cell="lstm", vocab_size=103, embedding_size=64, hidden_size=256)
-    weights = json.dumps(pack_weights(network.weights))
+    weights = json.dumps(packed(network))
     config = json.dumps(dataclasses.asdict(network.config))
     script = f"""charrnn.makeNetwork({config}, charrnn.decodeWeights(...{weights}))
         .read(Array.from({{ length: 300 }}, (_, k) => k % 103)).done"""
