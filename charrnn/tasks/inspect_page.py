@@ -154,7 +154,6 @@ def _data(
         "created": first.file.summary.get("created"),
         "text": first.symbols,
         "ids": first.ids.tolist(),
-        "unit": _first_unit(reports.get("text", {}).get(first.name)),
         "models": [
             _model(subject, reports, weights[k] if weights else None)
             for k, subject in enumerate(subjects)
@@ -185,6 +184,7 @@ def _model(
         "line_start": -1 if vocab.has_end else vocab.alphabet.find("\n"),
         "sha256": model_digest(subject.file).hex(),
         "step": summary.get("step"),
+        "unit": _first_unit(reports.get("text", {}).get(subject.name)),
         "live": weights is not None,
         "dtype": weights.dtype if weights else None,
         "weights": weights.index if weights else [],

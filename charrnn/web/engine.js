@@ -3,15 +3,15 @@
   "use strict";
 
   /**
-   * Return {isLive, ask(model, message) → Promise}: what talks to the worker, if there is one.
+   * Return {isLive, ask(model, message) → Promise}: what talks to the workers, if there are any.
    *
    * onProgress(share) is called while a text is read.
    */
   charrnn.makeEngine = function (data, onProgress) {
     const waiting = new Map(); // id of a message → {resolve, reject}
     let count = 0;
-    const worker = data.models.every((model) => model.live) ? startWorker(data) : null;
-    if (worker) {
+    const workers = data.models.every((model) => model.live) ? startWorkers(data.models) : [];
+    workers.forEach((worker, k) => {
       worker.onmessage = ({ data: answer }) => {
         if (answer.progress !== undefined) {
           onProgress(answer.progress / answer.of);
@@ -22,35 +22,33 @@
         if (answer.error !== undefined) reject(new Error(answer.error));
         else resolve(answer.result);
       };
-      data.models.forEach((model, k) => {
-        const island = document.getElementById(`weights-${k}`);
-        const { config, dtype, weights: index, line_start: lineStart } = model;
-        ask(k, { kind: "init", config, dtype, index, lineStart, weights: island.textContent.trim() });
-      });
-    }
+      const island = document.getElementById(`weights-${k}`);
+      const { config, dtype, weights: index, line_start: lineStart } = data.models[k];
+      ask(k, { kind: "init", config, dtype, index, lineStart, weights: island.textContent.trim() });
+    });
 
     function ask(model, message) {
-      if (!worker) return Promise.reject(new Error("This page has no weights, so nothing can be computed anew."));
+      if (!workers.length) return Promise.reject(new Error("This page has no weights, so nothing can be computed anew."));
       count += 1;
       const id = count;
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject });
-        worker.postMessage({ ...message, id, model });
+        workers[model].postMessage({ ...message, id, model });
       });
     }
 
-    return { isLive: Boolean(worker), ask };
+    return { isLive: workers.length > 0, ask };
   };
 
-  /** Return the worker of the text island, or null where a browser refuses it. */
-  function startWorker() {
+  /** Return a worker of the text island for each model, or none where a browser refuses them. */
+  function startWorkers(models) {
     try {
       const code = document.getElementById("worker").textContent;
       const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
-      return new Worker(url);
+      return models.map(() => new Worker(url));
     } catch (error) {
       console.warn("No live network:", error.message);
-      return null;
+      return [];
     }
   }
 

@@ -10,6 +10,11 @@
   const GUESS_STEP = 2000; // places; guesses are computed for three times as many
   const element = (...args) => charrnn.element(...args);
   const byId = (id) => document.getElementById(id);
+  const ARRAYS = {
+    lstm: ["h", "c", "i", "f", "g", "o"],
+    gru: ["h", "r", "z", "n"],
+    rnn: ["h"],
+  };
   const reducesMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   charrnn.views ??= {};
@@ -27,7 +32,6 @@
   function makePage(data) {
     const models = data.models;
     const engine = charrnn.makeEngine(data, showProgress);
-    const config = models[0].config;
     const listeners = {};
     let version = 0; // of the text
     let stamp = 0; // of what is shown
@@ -50,7 +54,12 @@
       model: 0,
       at: 0,
       range: null,
-      unit: firstUnit(data),
+      /** The chosen unit of each model: networks do not share their numbers. */
+      units: models.map(firstUnit),
+      /** The chosen unit of the chosen model. */
+      get unit() {
+        return page.units[page.model];
+      },
       maxLive: MAX_LIVE,
 
       /** Return a fresh mark; `isStale(mark)` says whether something changed since. */
@@ -64,7 +73,7 @@
           page.range = change.range ?? null;
         }
         if (change.model !== undefined) page.model = (change.model + models.length) % models.length;
-        if (change.unit !== undefined && page.parseUnit(change.unit)) page.unit = change.unit;
+        if (page.parseUnit(change.unit)) page.units[page.model] = change.unit;
         if (change.view !== undefined && views.has(change.view) && change.view !== page.view) {
           showView(change.view);
         }
@@ -114,19 +123,15 @@
       values: (model, unit) => remember(`values ${model} ${unit}`, () => readValues(model, unit)),
 
       /** Return {array, layer, number} of a unit's name such as c1.203, or null. */
-      parseUnit(name) {
+      parseUnit(name, model = page.model) {
+        const { config } = models[model];
         const match = /^([a-z]+)(\d+)\.(\d+)$/.exec(name ?? "");
         if (!match) return null;
         const unit = { array: match[1], layer: Number(match[2]), number: Number(match[3]) };
         const isKnown =
-          page.arrays.includes(unit.array) && unit.layer >= 1 && unit.layer <= config.num_layers;
+          ARRAYS[config.cell].includes(unit.array) && unit.layer >= 1 && unit.layer <= config.num_layers;
         return isKnown && unit.number < config.hidden_size ? unit : null;
       },
-
-      /** The arrays that a unit can be of. */
-      arrays: { lstm: ["h", "c", "i", "f", "g", "o"], gru: ["h", "r", "z", "n"], rnn: ["h"] }[
-        config.cell
-      ],
 
       /** Return how a unit's value looks: {background, mark}. */
       lookOf(unit, value, scale = 1) {
@@ -212,10 +217,10 @@
     }
 
     async function readValues(model, name) {
-      const unit = page.parseUnit(name);
+      const unit = page.parseUnit(name, model);
       if (!engine.isLive) return version ? null : charrnn.recordedValues(models[model], name);
       const depth = unit.layer - 1;
-      const size = config.hidden_size;
+      const size = models[model].config.hidden_size;
       const values = new Float32Array(page.ids.length);
       const isState = unit.array === "h" || unit.array === "c";
       const source = isState
@@ -325,13 +330,14 @@
 
     function moveUnit(by) {
       const unit = page.parseUnit(page.unit);
-      const number = (unit.number + by + config.hidden_size) % config.hidden_size;
+      const size = models[page.model].config.hidden_size;
+      const number = (unit.number + by + size) % size;
       page.select({ unit: `${unit.array}${unit.layer}.${number}` });
     }
 
     function moveLayer(by) {
       const unit = page.parseUnit(page.unit);
-      const count = config.num_layers;
+      const count = models[page.model].config.num_layers;
       const layer = ((unit.layer - 1 + by + count) % count) + 1;
       page.select({ unit: `${unit.array}${layer}.${unit.number}` });
     }
@@ -600,8 +606,10 @@
       stamp += 1;
       cancelAnimationFrame(frame);
       frame = requestAnimationFrame(() => {
+        const usesUnit = charrnn.views[page.view]?.usesUnit;
         document.querySelectorAll(".board-name").forEach((node, k) => {
           node.classList.toggle("is-chosen", k === page.model);
+          node.textContent = models[k].name + (usesUnit ? `: ${page.units[k]}` : "");
         });
         boards.forEach((board) => board.moveTo(page.at, page.range));
         byId("boards").setAttribute("aria-activedescendant", `cell-${page.model}-${page.at}`);
@@ -690,9 +698,9 @@
   }
 
   /** Return the unit to begin with: one that was asked for, one that the search found, or the first. */
-  function firstUnit(data) {
-    const { cell, num_layers: layers } = data.models[0].config;
-    const found = charrnn.foundUnits(data.models[0]);
-    return data.unit ?? found[0]?.unit ?? `${cell === "lstm" ? "c" : "h"}${layers}.0`;
+  function firstUnit(model) {
+    const { cell, num_layers: layers } = model.config;
+    const found = charrnn.foundUnits(model);
+    return model.unit ?? found[0]?.unit ?? `${cell === "lstm" ? "c" : "h"}${layers}.0`;
   }
 })((globalThis.charrnn ??= {}));

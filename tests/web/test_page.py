@@ -402,3 +402,18 @@ def test_a_text_is_cleared_and_comes_back(open_page: OpenPage) -> None:
     page.wait_for("charrnn.page.ids.length === 0")
     page.click("#editing button + button")
     page.wait_for(f"charrnn.page.ids.length === {len(TEXT)}")
+
+
+def test_networks_of_other_cells_and_sizes_stand_side_by_side(open_page: OpenPage) -> None:
+    subjects = [
+        make_text_subject(name="lstm", cell="lstm", num_layers=2),
+        make_text_subject(name="gru", cell="gru", hidden_size=4),
+        make_text_subject(name="rnn", cell="rnn", nonlinearity="relu"),
+    ]
+    page = open_page(*subjects, fragment="view=text&t=30")
+    for model in range(3):
+        for view in VIEWS:
+            page.evaluate(f"charrnn.page.select({{view: '{view}', model: {model}}})")
+            page.evaluate("new Promise((resolve) => setTimeout(resolve, 150))")
+    assert page.evaluate("charrnn.page.units") == ["c2.0", "h1.0", "h1.0"]
+    assert page.errors == []

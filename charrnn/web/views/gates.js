@@ -5,29 +5,33 @@
 
   const OPEN = 0.9;
   const CLOSED = 0.1;
-  const MEANING = {
-    lstm: { i: "input gate i: what is written", f: "forget gate f: what is kept", o: "output gate o: what is shown" },
-    gru: { z: "update gate z: what is kept", r: "reset gate r: what of the old state the new one hears" },
-    rnn: {},
+  // What a gate is for, and its letter in each cell.
+  const MEANINGS = {
+    kept: { words: "what is kept", lstm: "f", gru: "z" },
+    written: { words: "what is written", lstm: "i" },
+    shown: { words: "what is shown", lstm: "o" },
+    heard: { words: "what the new value hears of the old state", gru: "r" },
   };
   const element = (...args) => charrnn.element(...args);
 
   charrnn.views.gates = { needsNetwork: true, usesUnit: true, create };
 
   function create(root, page) {
-    const { cell, hidden_size: size } = page.models[0].config;
-    const meaning = MEANING[cell];
-    const names = Object.keys(meaning);
-    const choice = element("select", { id: "gate" }, ...names.map((name) => element("option", { value: name }, meaning[name])));
-    if (names.includes("f")) choice.value = "f";
+    const cells = page.models.map((model) => model.config.cell);
+    const known = Object.entries(MEANINGS).filter(([, each]) => cells.some((cell) => each[cell]));
+    const choice = element("select", { id: "gate" }, ...known.map(([name, each]) => {
+      const letters = [...new Set(cells.map((cell) => each[cell]).filter(Boolean))].join(" or ");
+      return element("option", { value: name }, `${letters}: ${each.words}`);
+    }));
     const sums = element("div");
     const scatter = element("div");
     choice.addEventListener("change", () => page.select({}));
-    if (!names.length) {
+    if (cells.includes("rnn")) {
       root.append(element("p", {}, "A plain RNN has no gates: its whole state is written anew at every character. The picture shows how often its neurons are at their limits."));
-    } else {
+    }
+    if (known.length) {
       root.append(
-        element("div", { class: "tools" }, element("label", {}, "colour the text by the", choice)),
+        element("div", { class: "tools" }, element("label", {}, "colour the text by", choice)),
         element("div", { class: "columns" },
           element("div", {}, element("h3", {}, "This neuron, here, in numbers"), sums),
           element("div", {}, element("h3", {}, "All neurons of the layer on this text"), scatter)),
@@ -35,28 +39,44 @@
     }
     let values = [];
 
+    /** Return {letter, name} of the chosen gate of a model's chosen unit, or null. */
+    function gateOf(model) {
+      const letter = MEANINGS[choice.value]?.[cells[model]];
+      const unit = page.parseUnit(page.units[model], model);
+      return letter ? { letter, name: `${letter}${unit.layer}.${unit.number}` } : null;
+    }
+
     async function update() {
       const mark = page.mark();
-      if (!names.length || !page.ids.length) return;
-      const unit = page.parseUnit(page.unit);
-      const gate = `${choice.value}${unit.layer}.${unit.number}`;
-      values = await Promise.all(page.models.map((_, k) => page.values(k, gate)));
+      if (!known.length || !page.ids.length) return;
+      const gates = page.models.map((_, k) => gateOf(k));
+      values = await Promise.all(gates.map((gate, k) => gate && page.values(k, gate.name)));
       if (page.isStale(mark)) return;
-      values.forEach((list, k) => page.paint(k, (at) => page.lookOf(gate, list[at])));
-      page.legend([0, 0.25, 0.5, 0.75, 1].map((v) => [charrnn.colors.magnitude(v), String(v)]), `${gate}: closed`, "open");
+      values.forEach((list, k) => page.paint(k, list && ((at) => page.lookOf(gates[k].name, list[at]))));
+      const steps = [0, 0.25, 0.5, 0.75, 1].map((v) => [charrnn.colors.magnitude(v), String(v)]);
+      page.legend(steps, "gate closed", "open");
       hover(page.model, page.at);
-      const gates = await page.ask(page.model, { kind: "gates", depth: unit.layer - 1 });
+      const gate = gates[page.model];
+      sums.replaceChildren();
+      scatter.replaceChildren();
+      if (!gate) return;
+      const unit = page.parseUnit(page.unit);
+      const size = page.models[page.model].config.hidden_size;
+      const all = await page.ask(page.model, { kind: "gates", depth: unit.layer - 1 });
       const trace = await page.trace(page.model);
       if (page.isStale(mark)) return;
-      showSums(sums, page, unit, gates, trace.states[unit.layer - 1], size);
-      drawScatter(scatter, page, unit, gates[choice.value], choice.value, size);
+      showSums(sums, page, unit, all, trace.states[unit.layer - 1], size);
+      drawScatter(scatter, page, unit, all[gate.letter], gate.letter, size);
     }
 
     function hover(model, at) {
-      const unit = page.parseUnit(page.unit);
-      if (!values[model]) return;
+      const gate = gateOf(model);
+      if (!gate || !values[model]) {
+        page.readout(`${page.models[model].name} has no such gate.`);
+        return;
+      }
       page.readout(
-        `At “${charrnn.named(page.symbols[at])}”, place ${at}: ${choice.value}${unit.layer}.${unit.number} = `,
+        `At “${charrnn.named(page.symbols[at])}”, place ${at}: ${gate.name} = `,
         element("b", {}, charrnn.number(values[model][at], 3)),
       );
     }
@@ -68,7 +88,7 @@
     const here = page.at * size + unit.number;
     const n = (value) => charrnn.number(value, 3);
     const at = (name) => gates[name][here];
-    const { cell } = page.models[0].config;
+    const { cell } = page.models[page.model].config;
     const lines = [];
     if (cell === "lstm") {
       const old = states.c[here];

@@ -9,7 +9,8 @@
   charrnn.views.memory = { needsNetwork: true, create };
 
   function create(root, page) {
-    const { cell, num_layers: layers } = page.models[0].config;
+    const hasLedger = page.models.some((model) => model.config.cell !== "rnn");
+    const layers = Math.max(...page.models.map((model) => model.config.num_layers));
     const words = element("input", { type: "checkbox", id: "memory-words" });
     const layer = element("select", { id: "memory-layer" },
       ...Array.from({ length: layers }, (_, k) => element("option", { value: k }, String(k + 1))));
@@ -17,9 +18,10 @@
     const facts = element("ul", { class: "facts" });
     const chart = element("div");
     for (const input of [words, layer]) input.addEventListener("change", () => page.select({}));
-    if (cell === "rnn") {
-      root.append(element("p", {}, "The memory of a plain RNN cannot be split over the characters that wrote it: nothing of the state before is kept as it is. The other pictures of this view hold for it too."));
-    } else {
+    if (page.models.some((model) => model.config.cell === "rnn")) {
+      root.append(element("p", {}, "The memory of a plain RNN cannot be split over the characters that wrote it: nothing of the state before is kept as it is. Its text stays without colour here."));
+    }
+    if (hasLedger) {
       root.append(
         element("div", { class: "tools" },
           element("label", {}, words, "add up the characters of a word"),
@@ -30,13 +32,15 @@
 
     async function update() {
       const mark = page.mark();
-      if (cell === "rnn" || !page.ids.length) return;
+      if (!hasLedger || !page.ids.length) return;
       const groups = words.checked ? charrnn.wordGroups(page.symbols) : null;
-      const message = { kind: "ledger", depth: Number(layer.value), at: page.at, groups };
-      const ledgers = await Promise.all(page.models.map((_, k) => page.ask(k, message)));
+      const ledgers = await Promise.all(page.models.map(({ config }, k) => {
+        const depth = Math.min(Number(layer.value), config.num_layers - 1);
+        return page.ask(k, { kind: "ledger", depth, at: page.at, groups });
+      }));
       if (page.isStale(mark)) return;
-      shares = ledgers.map(sharesOf);
-      shares.forEach((list, k) => page.paint(k, (at) => lookOf(list.characters, at, groups)));
+      shares = ledgers.map((ledger) => ledger && sharesOf(ledger));
+      shares.forEach((list, k) => page.paint(k, list && ((at) => lookOf(list.characters, at, groups))));
       const steps = [0, 0.25, 0.5, 0.75, 1];
       page.legend(steps.map((step) => [charrnn.colors.magnitude(step), charrnn.percent(END_SHARE * step ** 2)]),
         "share of the memory", "or more; italic characters are not read yet");
@@ -53,7 +57,11 @@
 
     function hover(model, at) {
       const list = shares[model];
-      if (!list || at >= list.characters.length) {
+      if (!list) {
+        page.readout(`${page.models[model].name} is a plain RNN: its memory has no parts.`);
+        return;
+      }
+      if (at >= list.characters.length) {
         page.readout("This character is not read yet at the chosen place.");
         return;
       }
@@ -98,6 +106,10 @@
   }
 
   function showFacts(box, page, share, ledger) {
+    if (!ledger) {
+      box.replaceChildren();
+      return;
+    }
     const reaches = MARKS.map((mark) => {
       const reach = reachOf(share.characters, mark);
       return element("li", {}, `${charrnn.percent(mark)} lies in the last `, element("b", {}, reach ?? "–"), " characters");
@@ -111,14 +123,16 @@
 
   function drawChart(box, page, shares) {
     const high = Math.max(10, Math.min(200, page.at + 1));
-    const curves = shares.map(({ characters }, k) => {
+    const curves = shares.flatMap((share, k) => {
+      if (!share) return [];
+      const { characters } = share;
       let held = 0;
       const points = [];
       for (let back = 1; back <= Math.min(high, characters.length); back++) {
         held += characters[characters.length - back];
         points.push([back, held]);
       }
-      return { points, name: page.models[k].name };
+      return [{ points, name: page.models[k].name }];
     });
     const svg = charrnn.chart({
       title: `Share of the memory after place ${page.at} that the last characters hold`,
@@ -129,7 +143,7 @@
     });
     box.replaceChildren(svg);
     page.figure(svg, `memory-at-${page.at}`, () => [
-      ["characters_back", ...page.models.map((model) => `${model.name} share`)],
+      ["characters_back", ...curves.map((curve) => `${curve.name} share`)],
       ...curves[0].points.map(([back], k) => [back, ...curves.map((curve) => curve.points[k]?.[1])])]);
   }
 })((globalThis.charrnn ??= {}));

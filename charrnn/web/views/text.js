@@ -19,12 +19,13 @@
     const matches = element("div");
     diff.addEventListener("change", () => page.select({}));
     threshold.addEventListener("input", () => page.select({}, { isQuiet: true }));
-    const found = charrnn.foundUnits(page.models[0]).filter(({ unit }) => page.parseUnit(unit));
-    const chips = found.map(({ name, unit }) => {
-      const chip = element("button", { type: "button" }, `${unit}: ${name}`);
-      chip.addEventListener("click", () => page.select({ unit }));
-      return chip;
-    });
+    const chips = page.models.flatMap((model, k) =>
+      charrnn.foundUnits(model).map(({ name, unit }) => {
+        const words = `${page.models.length > 1 ? `${model.name} ` : ""}${unit}: ${name}`;
+        const chip = element("button", { type: "button" }, words);
+        chip.addEventListener("click", () => page.select({ model: k, unit }));
+        return chip;
+      }));
     root.append(
       chips.length ? element("p", { class: "chips" }, element("span", { class: "fine" }, "Found by the search:"), ...chips) : "",
       element("div", { class: "tools" }, element("label", {}, diff, "colour how much it changes at each character")),
@@ -41,12 +42,13 @@
 
     async function update() {
       const mark = page.mark();
-      const found = await Promise.all(page.models.map((_, k) => page.values(k, page.unit)));
-      const scale = await scaleOf(page, found);
+      const found = await Promise.all(page.models.map((_, k) => page.values(k, page.units[k])));
+      const scales = found.map((list, k) => scaleOf(page.models[k], list));
+      const scale = scales[page.model];
       if (page.isStale(mark)) return;
       values = found;
       found.forEach((list, k) => {
-        page.paint(k, list && ((at) => page.lookOf(page.unit, valueAt(list, at), scale)));
+        page.paint(k, list && ((at) => page.lookOf(page.units[k], valueAt(list, at), scales[k])));
       });
       showLegend(page, scale, diff.checked);
       hover(page.model, page.at);
@@ -68,10 +70,10 @@
     function hover(model, at) {
       const list = values[model];
       if (!list) {
-        page.readout(`The values of ${page.unit} are not in this page.`);
+        page.readout(`The values of ${page.units[model]} are not in this page.`);
         return;
       }
-      const what = diff.checked ? `change of ${page.unit}` : page.unit;
+      const what = diff.checked ? `change of ${page.units[model]}` : page.units[model];
       page.readout(
         `After “${charrnn.named(page.symbols[at] ?? "")}” at place ${at}: ${what} = `,
         element("b", {}, charrnn.number(valueAt(list, at), 3)),
@@ -82,9 +84,9 @@
   }
 
   /** Return the end of the scale: 1, or of ReLU states a number that few values pass. */
-  async function scaleOf(page, found) {
-    if (page.models[0].config.nonlinearity !== "relu") return 1;
-    const all = found.flatMap((list) => [...(list ?? [])]).sort((a, b) => a - b);
+  function scaleOf(model, list) {
+    if (model.config.nonlinearity !== "relu") return 1;
+    const all = [...(list ?? [])].sort((a, b) => a - b);
     return all[Math.floor(all.length * 0.99)] || 1;
   }
 
@@ -105,12 +107,12 @@
       if (!list) return [];
       const points = [];
       for (let t = low; t <= high; t++) points.push([t, list[t]]);
-      return [{ points, name: page.models[k].name, dash: page.models.length > 1 ? undefined : "" }];
+      return [{ points, name: page.models.length > 1 ? `${page.models[k].name} ${page.units[k]}` : page.units[k], dash: page.models.length > 1 ? undefined : "" }];
     });
     const svg = charrnn.chart({
       title: `${page.unit} around place ${page.at}`,
       across: { name: "place in the text", low, high: Math.max(high, low + 1) },
-      up: { name: page.unit[0] === "c" ? `tanh ${page.unit}` : page.unit, low: isGate ? 0 : -scale, high: scale },
+      up: { name: "value (of c: tanh c)", low: isGate ? 0 : -scale, high: scale },
       curves,
       walls: [{ value: page.at, name: `“${charrnn.named(page.symbols[page.at] ?? "")}”` }],
       width: 460,
@@ -118,15 +120,15 @@
     });
     box.replaceChildren(svg);
     page.figure(svg, `curve-${page.unit}`, () => [
-      ["place", "character", ...page.models.map((m) => `${m.name} ${page.unit}`)],
-      ...curves[0].points.map(([t], k) => [t, page.symbols[t], ...curves.map((c) => c.points[k][1])]),
+      ["place", "character", ...curves.map((curve) => curve.name)],
+      ...(curves[0]?.points ?? []).map(([t], k) => [t, page.symbols[t], ...curves.map((c) => c.points[k][1])]),
     ]);
   }
 
   /** Return the value of each unit (H) of the array in view, after the chosen place. */
   function statesAt(page, trace, at) {
     const unit = page.parseUnit(page.unit);
-    const size = page.models[0].config.hidden_size;
+    const size = page.models[page.model].config.hidden_size;
     const layer = trace.states[unit.layer - 1];
     const array = unit.array === "c" ? "c" : "h";
     const count = Math.min(at + 1, page.ids.length); // characters that were read
@@ -168,7 +170,7 @@
   function showAlike(box, page, trace) {
     const unit = page.parseUnit(page.unit);
     const array = unit.array === "c" ? "c" : "h";
-    const size = page.models[0].config.hidden_size;
+    const size = page.models[page.model].config.hidden_size;
     const rows = trace.states[unit.layer - 1][array];
     const found = correlations(rows, size, unit.number)
       .map((value, k) => [value, k])
@@ -214,7 +216,7 @@
     }
     const unit = page.parseUnit(page.unit);
     const array = unit.array === "c" ? "c" : "h";
-    const size = page.models[0].config.hidden_size;
+    const size = page.models[page.model].config.hidden_size;
     const rows = trace.states[unit.layer - 1][array];
     const value = (t, j) => (array === "c" ? Math.tanh(rows[(t + 1) * size + j]) : rows[(t + 1) * size + j]);
     const on = charrnn.unitsOn(value, size, page.range, threshold);

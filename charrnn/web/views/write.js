@@ -10,7 +10,7 @@
   charrnn.views.write = { needsNetwork: true, usesUnit: true, create };
 
   function create(root, page) {
-    const clamps = new Map(); // unit → value
+    const clampsOf = page.models.map(() => new Map()); // of each model: unit → {value, box}
     const temperature = element("input", { type: "range", min: 0.1, max: 1.5, step: 0.05, value: 0.7, id: "write-temperature" });
     const shown = element("output", { for: "write-temperature" });
     const seed = element("input", { type: "number", min: 0, value: 0, id: "write-seed" });
@@ -38,6 +38,7 @@
 
     async function update() {
       hold.textContent = `Hold ${page.unit}`;
+      list.replaceChildren(...[...clampsOf[page.model].values()].map(({ box }) => box));
       boardsAhead();
       write();
     }
@@ -50,17 +51,22 @@
     }
 
     async function addClamp() {
-      const unit = page.unit;
-      if (!/^[hc]/.test(unit) || clamps.has(unit)) return;
+      const { unit } = page;
+      const clamps = clampsOf[page.model];
+      if (!/^[hc]/.test(unit) || clamps.has(unit)) {
+        page.speak(clamps.has(unit) ? `${unit} is held already` : "Only neurons of h and c can be held");
+        return;
+      }
       const [low, high] = await rangeOf(unit);
-      const box = element("div", { class: "clamp" });
       const slider = element("input", { type: "range", min: low, max: high, step: (high - low) / 100, id: `clamp-${unit}` });
       slider.value = high;
-      const value = element("output", { for: `clamp-${unit}` }, charrnn.number(high, 2));
+      const shownValue = element("output", { for: `clamp-${unit}` }, charrnn.number(high, 2));
       const remove = element("button", { type: "button", "aria-label": `Let ${unit} go` }, "Let go");
+      const box = element("div", { class: "clamp" },
+        element("label", { for: `clamp-${unit}` }, `${unit} held at`), slider, shownValue, remove);
       slider.addEventListener("input", () => {
-        clamps.set(unit, Number(slider.value));
-        value.textContent = charrnn.number(Number(slider.value), 2);
+        clamps.get(unit).value = Number(slider.value);
+        shownValue.textContent = charrnn.number(Number(slider.value), 2);
         write();
       });
       remove.addEventListener("click", () => {
@@ -69,9 +75,8 @@
         write();
         hold.focus();
       });
-      box.append(element("label", { for: `clamp-${unit}` }, `${unit} held at`), slider, value, remove);
+      clamps.set(unit, { value: high, box });
       list.append(box);
-      clamps.set(unit, high);
       slider.focus();
       write();
     }
@@ -103,7 +108,7 @@
         kind: "sample", at: page.ids.length ? page.at : -1, count: LENGTH,
         temperature: Number(temperature.value), seed: Number(seed.value) || 0,
       };
-      const forced = [...clamps].map(([unit, value]) => ({ unit, value }));
+      const forced = [...clampsOf[page.model]].map(([unit, { value }]) => ({ unit, value }));
       const [plain, clamped] = await Promise.all([
         page.ask(page.model, message),
         forced.length ? page.ask(page.model, { ...message, clamps: forced }) : null,
