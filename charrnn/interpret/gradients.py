@@ -261,9 +261,8 @@ def _bound(network: Network, array: str) -> float | None:
     if config.cell != "rnn" or array != f"h{config.num_layers}":
         return None
     steepest = 0.25 if config.nonlinearity == "logistic" else 1.0
-    return steepest * float(
-        np.linalg.norm(layer_weights(network, config.num_layers - 1).weight_hh, 2)
-    )
+    weight_hh = layer_weights(network, config.num_layers - 1).weight_hh
+    return steepest * float(np.linalg.norm(weight_hh, 2))
 
 
 def _summarize(array: str, size: Array, control: Array, bound: float | None) -> Reach:
