@@ -214,3 +214,16 @@ def test_models_are_drawn_and_told_in_a_table(has_train: bool) -> None:
     columns, rows = report.table()
     assert {len(row) for row in rows} == {len(columns)}
     assert as_json(report) == as_json(inspect_errors(subject, InspectConfig()))
+
+
+def test_records_have_errors_too() -> None:
+    network = make_network(vocab_size=5, has_end=True)
+    ids = make_ids(600, size=5)
+    vocab = Vocab("\nabc", has_end=True)
+    subject = make_subject(network, ids)
+
+    report = inspect_errors(
+        replace(subject, file=replace(subject.file, vocab=vocab)), InspectConfig()
+    )
+
+    assert sum(each.share_of_errors for each in report.oracles) == pytest.approx(1)
