@@ -109,7 +109,7 @@ def packed(network: Network) -> tuple[str, list[dict[str, Any]], str]:
     """Return the arguments of charrnn.decodeWeights."""
     weights = pack_weights(network.weights)
     assert weights is not None
-    return weights.text, weights.arrays, weights.dtype
+    return weights.text, weights.index, weights.dtype
 
 
 def make_case(seed: int) -> Case:
