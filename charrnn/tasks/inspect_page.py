@@ -29,14 +29,17 @@ from charrnn.web.weights import PackedWeights, pack_weights
 MAX_ROWS = 200
 """Rows of a report's table that the page shows; `--csv` writes all."""
 
-_SCRIPTED = ("text", "guesses", "gates", "memory", "links", "neurons", "write")
+_SCRIPTED = (
+    *("text", "guesses", "write", "gates", "memory", "links"),
+    *("neurons", "step", "unrolled"),
+)
 SCRIPTS = (
     *("chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
     *(f"views/{name}.js" for name in _SCRIPTED),
 )
 """Files of charrnn/web that make the page's script, in this order; start.js comes last."""
 
-WORKER = ("network.js", "worker.js")
+WORKER = ("network.js", "step.js", "worker.js")
 
 _WRITE = Explanation(
     title="Let it write",
@@ -187,7 +190,7 @@ def _model(
         "unit": _first_unit(reports.get("text", {}).get(subject.name)),
         "live": weights is not None,
         "dtype": weights.dtype if weights else None,
-        "weights": weights.index if weights else [],
+        "weights": weights.arrays if weights else [],
         "reports": {
             view: as_json(by_model[subject.name])
             for view, by_model in reports.items()
