@@ -211,7 +211,9 @@ def test_the_page_of_a_usual_network_is_small() -> None:
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     vocab = Vocab("\n" + "".join(map(chr, range(32, 134))))
     ids = np.arange(2000) % 103
-    subject = Subject("usual", ModelFile(config, vocab, weights, {}), ids, Texts(lambda: (ids, ids)))
+    subject = Subject(
+        "usual", ModelFile(config, vocab, weights, {}), ids, Texts(lambda: (ids, ids))
+    )
     page = make_page([subject], {}, {}, command="charrnn inspect")
     assert len(page.encode()) < 3_000_000
 
