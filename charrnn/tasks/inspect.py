@@ -107,6 +107,7 @@ def open_subjects(
                 ids,
                 texts,
                 metrics=tuple(run.read_metrics()),
+                read_snapshots=run.read_snapshots,
                 chars=config.chars,
                 seed=config.seed,
             )
