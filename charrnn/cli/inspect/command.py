@@ -123,7 +123,11 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
         _inspect_task(paths, view, task, config.top, given)
         return
     text = InspectText(
-        given["files"], given["text"], given["encoding"], given["errors"], given["unknown"]
+        given["files"],
+        given["text"],
+        encoding=given["encoding"],
+        errors=given["errors"],
+        unknown=given["unknown"],
     )
     found = open_subjects(
         models or (None,), text, config, labels=given["labels"], checkpoints=given["checkpoints"]
