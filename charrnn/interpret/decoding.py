@@ -91,7 +91,8 @@ class Decoder:
         if columns.shape[-1] > MAX_COLUMNS:
             order = np.random.default_rng(seed).permutation(columns.shape[-1])
             columns = columns[:, np.sort(order[:MAX_COLUMNS])]
-        columns = np.nan_to_num(columns).clip(-_LARGEST, _LARGEST)
+        np.nan_to_num(columns, copy=False)
+        np.clip(columns, -_LARGEST, _LARGEST, out=columns)
         columns -= columns[self._fitting].mean(0)
         deviation = columns[self._fitting].std(0)
         columns /= np.where(deviation > 1e-5, deviation, np.inf)  # what never changes is 0
