@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         describe,
         evaluate,
         fit,
+        fit_cells,
         fit_seeds,
         inspect,
         list_runs,
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
-__all__ += ["decompress", "describe", "evaluate", "fit", "fit_seeds", "inspect", "list_runs"]
+__all__ += ["decompress", "describe", "evaluate", "fit", "fit_cells", "fit_seeds"]
+__all__ += ["inspect", "list_runs"]
 __all__ += [
     "load",
     "open_models",

@@ -6,7 +6,8 @@
     score         Scores: the bits of each character, bpc
     inspect       an Inspection: reports of what happens inside models, pictures, a page
     predict       a list of Prediction: label, probability, top
-    fit           trains to the end; a Result: model, bpc, steps. fit_seeds: one for each seed
+    fit           trains to the end; a Result: model, bpc, steps
+    fit_seeds     the same for each seed, with mean and spread; fit_cells: for each cell
     train         the same as an iterator of reports; the last is a RunFinished
     evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
     corpus_stats  a CorpusSummary: counts, encoding problems, baselines, what train would choose
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from charrnn.generation.scoring import Scores
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
-    from charrnn.tasks.fit import Result, SeedsFinished, SeedStarted
+    from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
     from charrnn.tasks.inspect import Inspection
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.predictions import Prediction
@@ -155,7 +156,7 @@ def inspect(
     fields of InspectConfig, such as at, neurons and chars.
 
     >>> found = charrnn.inspect(["book-rnn", "book-lstm"], views=["gradients"])  # doctest: +SKIP
-    >>> found.reports["gradients"]["book-lstm"].half_life  # doctest: +SKIP
+    >>> found.reports["gradients"]["book-lstm"].reaches[0].half_life_chars  # doctest: +SKIP
     17.3
     >>> charrnn.inspect("book").save("book.html")  # doctest: +SKIP
     """
@@ -256,6 +257,32 @@ def fit_seeds(
     paths, contents = _read_given(corpus, texts, settings)
     start = partial(train_seeds, _listed("seeds", seeds, int), paths, settings, texts=contents)
     finished: SeedsFinished = run_to_end(start, on_report)
+    return finished
+
+
+def fit_cells(
+    corpus: Corpus | Iterable[Corpus] = (),
+    cells: Sequence[str] = ("rnn", "lstm", "gru"),
+    *,
+    texts: str | bytes | Iterable[str | bytes] = (),
+    on_report: Callable[[RunReport | CellStarted | CellsFinished], object] | None = None,
+    **settings: Any,
+) -> CellsFinished:
+    """Train a run for each cell, NAME-rnn and so on; return their results.
+
+    The runs are alike in all but the cell and its learning rate; parameters="1M" gives each the
+    units that make as many weights. The same call given again continues.
+
+    >>> three = charrnn.fit_cells("book.txt", parameters="1M", budget="60s")  # doctest: +SKIP
+    >>> [(each.run, each.parameters, each.bpc) for each in three.results]  # doctest: +SKIP
+    [('book-rnn', 999426, 2.31), ('book-lstm', 998201, 2.16), ('book-gru', 999027, 2.19)]
+    """
+    from charrnn.tasks.fit import run_to_end, train_cells
+
+    check_type("on_report", on_report, Callable | None, "a function")
+    paths, contents = _read_given(corpus, texts, settings)
+    start = partial(train_cells, _listed("cells", cells, str), paths, settings, texts=contents)
+    finished: CellsFinished = run_to_end(start, on_report)
     return finished
 
 

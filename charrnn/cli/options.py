@@ -47,6 +47,7 @@ _METAVARS: dict[str | type, str] = {
     "init_from": "MODEL",
     "val_file": "FILE",
     "budget": "TIME",
+    "parameters": "COUNT",
     "name": "RUN",
     "encoding": "NAME",
     "neurons": "UNIT",

@@ -18,6 +18,8 @@ from charrnn.text.vocab import Ids
 
 MAX_PIECES = 400
 """A longer text is left out by stretches of several characters."""
+FULL_BITS = 4.0
+"""The gain that has the strongest colour."""
 _LEAST = 1e-12  # a probability of 0 costs 40 bits, not infinitely many
 
 

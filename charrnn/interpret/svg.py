@@ -233,6 +233,19 @@ class Chart(Picture):
         self._names += 1
 
 
+def join_pictures(pictures: Sequence[Picture], title: str, columns: int = 1) -> str:
+    """Return an SVG of several pictures in rows of `columns`, each row as high as its highest."""
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    width = max(sum(each.width for each in row) for row in rows)
+    heights = [max(each.height for each in row) for row in rows]
+    sheet = Picture(width, sum(heights), title)
+    for number, row in enumerate(rows):
+        for place, each in enumerate(row):
+            x = sum(other.width for other in row[:place])
+            sheet.put(each, (x, sum(heights[:number])))
+    return sheet.as_svg()
+
+
 def xml_text(words: str) -> str:
     """Return words as XML text; what XML cannot hold becomes a symbol.
 

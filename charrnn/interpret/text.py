@@ -114,8 +114,8 @@ def slow_units(subject: Subject, layer: int, count: int = _CHOSEN) -> list[Unit]
     spread = values.std(0, dtype=np.float64)
     centred = values - values.mean(0)
     # Of a unit that never changes no correlation can be had.
-    squares = np.maximum((centred * centred).mean(0, dtype=np.float64), 1e-30)
-    correlation = (centred[1:] * centred[:-1]).mean(0, dtype=np.float64) / squares
+    squares = np.maximum((centred * centred).sum(0, dtype=np.float64), 1e-30)
+    correlation = (centred[1:] * centred[:-1]).sum(0, dtype=np.float64) / squares
     ranked = np.argsort(-np.where(spread >= spread.max() / 2, correlation, -2), kind="stable")
     return [Unit(layer, array, number) for number in ranked[:count].tolist()]
 

@@ -107,6 +107,7 @@ def open_subjects(
                 ids,
                 texts,
                 metrics=tuple(run.read_metrics()),
+                read_snapshots=run.read_snapshots,
                 chars=config.chars,
                 seed=config.seed,
             )
@@ -278,10 +279,11 @@ def inspect(
     left_out: dict[str, str] = {}
     for view in views:
         on_view(view)
-        if view == "neuron" and "neurons" in reports:
-            config = with_best_unit(config, reports["neurons"])
         try:
-            reports[view] = inspect_view(view, subjects, config)
+            if view == "neuron" and "neurons" in reports:  # the search need not be made again
+                reports[view] = _inspect_found(subjects, config, reports["neurons"])
+            else:
+                reports[view] = inspect_view(view, subjects, config)
         except (ConfigError, CorpusError) as error:
             left_out[view] = error.message
     return Inspection(tuple(subjects), reports, left_out, command)
@@ -297,6 +299,15 @@ def inspect_view(view: str, subjects: Sequence[Subject], config: InspectConfig) 
     module = import_module(f"charrnn.interpret.{view}")  # none imports another view's
     make_report: Callable[[Subject, InspectConfig], Any] = getattr(module, f"inspect_{view}")
     return {subject.name: make_report(subject, config) for subject in subjects}
+
+
+def _inspect_found(
+    subjects: Sequence[Subject], config: InspectConfig, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the card of a neuron of each model, after the search."""
+    from charrnn.interpret.neuron import inspect_neuron
+
+    return {each.name: inspect_neuron(each, config, found[each.name]) for each in subjects}
 
 
 def draw_view(view: str, reports: Mapping[str, Any]) -> str:

@@ -110,9 +110,9 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
     models = names[1:] if view else names
     if given["files"] and given["text"] is not None:
         raise ConfigError("--file and --text both name the text to look at; keep one")
-    _check_outputs(view, given)
     paths = [find_model(name, Path(given["checkpoints"])) for name in models or (None,)]
     task = read_model_header(paths[0]).config.task
+    _check_outputs(view or TASK_VIEWS.get(task), given)
     if task != "text" or view in TASK_VIEWS.values():
         _inspect_task(paths, view, task, config.top, given)
         return

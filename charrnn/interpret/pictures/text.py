@@ -12,7 +12,7 @@ from itertools import groupby
 from charrnn.interpret.colors import letter_color, signed_color
 from charrnn.interpret.svg import Picture, visible
 from charrnn.interpret.text import TextReport, line_ends
-from charrnn.text.columns import TextCell, iter_rows, make_cells
+from charrnn.text.columns import TextCell, iter_rows, make_cells, text_columns
 
 CELL = 9  # pixels of a column
 LETTER_HEIGHT = 18
@@ -77,10 +77,11 @@ def draw_cells(
         for (x, cell), own in zip(placed(cells), letters, strict=True):
             if own != color or cell.shown.isspace():
                 continue
-            if len(cell.shown) == cell.columns and max(cell.shown) < "\U00010000":
-                places += [x + 0.5 + CELL * i for i in range(len(cell.shown))]
-                words += cell.shown
-            else:  # marks, wide characters and rare ones, which have no places of their own
+            if _has_places(cell):
+                at = [i for i, char in enumerate(cell.shown) if not char.isspace()]
+                places += [x + 0.5 + CELL * i for i in at]
+                words += "".join(cell.shown[i] for i in at)
+            else:
                 picture.letters([x + 0.5], y + 14, cell.shown, color)
         if words:
             picture.letters(places, y + 14, words, color)
@@ -114,6 +115,11 @@ def short_name(name: str, length: int = _NAME_CHARS) -> str:
     ('shakespeare-of-16…', 'shakes')
     """
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _has_places(cell: TextCell) -> bool:
+    """Return whether each character of a cell has a column: no mark, none wide, none rare."""
+    return text_columns(cell.shown) == len(cell.shown) and max(cell.shown) < "\U00010000"
 
 
 def _draw_row(

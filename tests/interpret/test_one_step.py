@@ -1,0 +1,77 @@
+"""One step in float64, against the reference network and its backpropagation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.interpret.one_step import OneStep
+from charrnn.interpret.trace import GATES, Trace, record
+from charrnn.state import map_state, select_row
+from tests.interpret.networks import EACH_SHAPE, H, make_ids, make_network
+from tests.reference import recurrent
+
+AT, TARGET = 3, 2
+
+
+def make_step(**shape: Any) -> tuple[OneStep, Trace]:
+    trace = record(make_network(dtype=np.float64, **shape), make_ids(5))
+    step = OneStep(trace.network, int(trace.ids[AT]), TARGET, select_row(trace.states, AT))
+    return step, trace
+
+
+@EACH_SHAPE
+def test_a_step_gives_the_values_of_the_reference(shape: dict[str, Any]) -> None:
+    step, trace = make_step(**shape)
+    before = map_state(lambda array: array[None], select_row(trace.states, AT))
+    found = recurrent.forward(trace.config, step.weights, trace.ids[None, AT : AT + 1], before)
+    loss, _ = recurrent.cross_entropy(found.logits, np.array([[TARGET]]))
+
+    np.testing.assert_allclose(step.values["logits"], found.logits[0, 0], rtol=1e-9)
+    assert float(step.values["loss"]) == pytest.approx(loss, rel=1e-9)
+    for depth, layer in enumerate(found.state):
+        for name, part in zip("hc", layer, strict=False):
+            np.testing.assert_allclose(step.values[f"{depth}.{name}"], part[0], rtol=1e-9)
+
+
+@EACH_SHAPE
+def test_its_gradients_are_those_of_the_reference(shape: dict[str, Any]) -> None:
+    step, trace = make_step(**shape)
+    before = map_state(lambda array: array[None], select_row(trace.states, AT))
+    ids, targets = trace.ids[None, AT : AT + 1], np.array([[TARGET]])
+    _, expected, _ = recurrent.bptt(trace.config, step.weights, ids, targets, before)
+    found = step.gradients
+
+    for depth, (from_x, from_h) in enumerate(found.sums):
+        layer = f"layers.{depth}"
+        np.testing.assert_allclose(expected.weights[f"{layer}.bias_ih"], from_x, atol=1e-8)
+        np.testing.assert_allclose(expected.weights[f"{layer}.bias_hh"], from_h, atol=1e-8)
+        for mine, theirs in zip(found.before[depth], expected.state[depth], strict=True):
+            np.testing.assert_allclose(mine, theirs[0], atol=1e-8)
+
+
+@EACH_SHAPE
+def test_every_formula_agrees_with_a_central_difference(shape: dict[str, Any]) -> None:
+    step, _ = make_step(**shape)
+    found = step.gradients
+    for depth, (from_x, from_h) in enumerate(found.sums):
+        for unit in range(H):
+            assert step.measure(f"{depth}.y", unit) == pytest.approx(
+                found.outputs[depth][unit], abs=1e-8
+            )
+            assert step.measure(f"{depth}.h", unit) == pytest.approx(
+                found.outputs[depth][unit], abs=1e-8
+            )
+            assert step.measure(f"{depth}.h_before", unit) == pytest.approx(
+                found.before[depth][0][unit], abs=1e-8
+            )
+        for number, gate in enumerate(GATES[step.config.cell][:4] or ("",)):
+            if gate == "n_h":
+                break
+            name = f"{depth}.a_{gate}" if gate else f"{depth}.a"
+            assert step.measure(name, 2) == pytest.approx(from_x[number * H + 2], abs=1e-8)
+        assert step.measure(f"layers.{depth}.bias_hh", H + 1 if len(from_h) > H else 1) == (
+            pytest.approx(from_h[H + 1 if len(from_h) > H else 1], abs=1e-8)
+        )
