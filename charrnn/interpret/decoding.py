@@ -107,7 +107,8 @@ class Decoder:
     def decode(self, targets: Classes) -> Decoded:
         """Return how well the classes (T,) are named from the states; −1 is left out."""
         count = int(targets.max()) + 1
-        seen = np.bincount(targets[: self._calibrating.stop].clip(0), minlength=count)
+        taught = targets[: self._calibrating.stop]
+        seen = np.bincount(taught[taught >= 0], minlength=count)
         prior = ((seen + 1) / (seen + 1).sum()).astype(self._columns.dtype)
         fit = self._fit_logistic if self._is_exact else self._fit_ridge
         weights = fit(targets[self._fitting], prior)

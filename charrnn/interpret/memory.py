@@ -289,7 +289,7 @@ def _report_ledger(subject: Subject, depth: int, at: int, seed: int) -> LedgerRe
     ledger = ledgers.make_ledger(subject.trace, depth, at)
     shares = ledger.shares()
     starts = cut_into_words(subject.vocab, subject.ids[: at + 1])[:-1]
-    length = min(_LEDGER_TOKENS, len(subject.held_out) // 2)
+    length = min(_LEDGER_TOKENS, len(subject.measured) // 2)
     traces = []
     if length:
         count = _affordable(subject.network, _LEDGER_PLACES, length)
@@ -320,7 +320,8 @@ def _report_words(subject: Subject, depth: int, at: int, seed: int) -> WordRepor
     source = subject.train[:_POOL] if len(subject.train) else subject.held_out
     pool = WordPool(source, find_words(subject.vocab, source), seed)
     measured = subject.measured
-    scale = stranger_distance(measured.hidden(depth), seed)
+    # Where all states are alike, nothing differs in any unit.
+    scale = stranger_distance(measured.hidden(depth), seed) or 1.0
     distances = min(_DISTANCES, len(measured) // 4)
     words = find_words(subject.vocab, measured.ids)
     is_early = words.stops + distances <= len(measured)
@@ -388,7 +389,7 @@ def _report_context(subject: Subject, seed: int) -> ContextReport:
 def _report_decoding(
     subject: Subject, depth: int, config: InspectConfig, tick: Callable[[], None]
 ) -> DecodingReport:
-    backs = [back for back in BACKS if back <= len(subject.measured) // 8]
+    backs = [back for back in BACKS if back <= len(subject.measured) // 7]
     classes = classes_of(subject.measured.ids)
     found: list[list[Decoded]] = []
     floor = Decoded(0.0, 0.0, 0.0)
