@@ -28,7 +28,7 @@ from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject, Texts
 from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_ids, make_network, make_subject
-from tests.interpret.pictures import assert_is_picture
+from tests.interpret.svg_checks import assert_is_picture
 
 VOCAB = Vocab("\n .abcdefghijklmnopqrstuvwxyz")
 NONE = VOCAB.encode("")
