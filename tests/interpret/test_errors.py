@@ -89,6 +89,15 @@ def test_bytes_of_letters_are_parts_of_words() -> None:
     assert is_word[2 + 0xC3]
 
 
+def test_a_file_of_bytes_has_spaces_and_punctuation_too() -> None:
+    vocab = Vocab("", has_bytes=True, is_binary=True)
+    ids = vocab.encode("a (b)\n")
+
+    found = find_oracles(ids, ids[:0], vocab)["punctuation"]
+
+    assert found.tolist() == [False, True, False, True, True]
+
+
 def test_each_oracle_takes_what_those_before_it_left() -> None:
     nats = -np.log([0.9, 0.1, 0.1, 0.1, 0.45, 0.2])
     first = np.array([True, True, False, False, False, False])
