@@ -275,24 +275,24 @@ def _comment(text: Text) -> Values:
 
 # Name, meaning, function, whether it is yes or no, and the signs that close it.
 _BUILT_IN: tuple[tuple[str, str, Callable[[Text], Values], bool, str], ...] = (
-    ('inside " "', "between double quotes of a paragraph", _enclosed(_QUOTED), True, '"'),
-    ("inside ' '", "between single quotes that are no apostrophes", _enclosed(_SINGLE), True, "'"),
+    ('inside " "', "between double quotes", _enclosed(_QUOTED), True, '"'),
+    ("inside ' '", "between single quotes", _enclosed(_SINGLE), True, "'"),
     ("inside “ ”", "between curved double quotes", _is_inside("“", "”"), True, "”"),
     (
         "inside 「 」",
-        "between East Asian quotes, 『 』 too",
+        "between East Asian quotes",
         _is_inside("「『", "」』"),
         True,
         "」』",
     ),
-    ("inside 《 》", "in an East Asian title, 〈 〉 too", _is_inside("《〈", "》〉"), True, "》〉"),
-    ("inside ( )", "between round brackets, （ ） too", _is_inside("(（", ")）"), True, ")）"),
-    ("inside [ ]", "between square brackets, 【 】 too", _is_inside("[【", "]】"), True, "]】"),
+    ("inside 《 》", "in an East Asian title", _is_inside("《〈", "》〉"), True, "》〉"),
+    ("inside ( )", "between round brackets", _is_inside("(（", ")）"), True, ")）"),
+    ("inside [ ]", "between square brackets", _is_inside("[【", "]】"), True, "]】"),
     ("inside { }", "between curly brackets", _is_inside("{", "}"), True, "}"),
     ("inside < >", "in a tag", _enclosed(_TAG), True, ">"),
     ("inside if ( )", 'after "if (" until its bracket closes', inside_if, True, ")"),
-    ("comment", "in a comment of code: # // /* */ <!-- -->", _comment, True, "\n"),
-    ("string", "in a string of code, of one line or in triple quotes", _string, True, "\"'"),
+    ("comment", "in a comment of code", _comment, True, "\n"),
+    ("string", "in a string of code", _string, True, "\"'"),
     (
         "speaker line",
         "in a line with the name of a speaker",
