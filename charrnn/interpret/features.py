@@ -41,7 +41,10 @@ _CODE = re.compile(
     r"(?:(?<!\w)|(?<=\b[rbfuRBFU]))'(?:\\.|[^'\\\n])*'(?!\w))|"
     r"(?P<comment>(?:(?<=\s)|(?<![\s\S]))#[^\n]*|(?<!:)//[^\n]*|/\*[\s\S]*?\*/|<!--[\s\S]*?-->)"
 )
-_SENTENCE = rf"(?:[.!?][\"'”’)\]]*\s+|[。！？]|\n\s*\n|{END})[\"'“‘「(]*(\w+)"
+_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = rf"([{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+)"  # without spaces between words, one character
+_SENTENCE = rf"(?:[.!?][\"'”’)\]]*\s+|[。！？][」』”）]*\s*|\n\s*\n|{END})[\"'“‘「『(（]*{_WORD}"
+_FIRST_LINE = rf"(?:(?<![\s\S])|(?<=\n\n)|(?<={END}))[^\n{END}]+"
 _SPEAKER = rf"(?:(?<![\s\S])|(?<=\n\n)|(?<={END}))[A-Z][^\n:]{{0,40}}:(?=\n)"
 
 
@@ -300,6 +303,7 @@ _BUILT_IN: tuple[tuple[str, str, Callable[[Text], Values], bool, str], ...] = (
         True,
         ":",
     ),
+    ("first line", "in the first line of a paragraph", _covered(_FIRST_LINE), True, "\n"),
     ("sentence start", "in the first word of a sentence", _covered(_SENTENCE, 1), True, ""),
     ("word start", "at the first letter of a word", word_start, True, ""),
     ("upper case", "at a capital", _is(str.isupper), True, ""),
