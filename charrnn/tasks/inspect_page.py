@@ -29,14 +29,14 @@ from charrnn.web.weights import PackedWeights, pack_weights
 MAX_ROWS = 200
 """Rows of a report's table that the page shows; `--csv` writes all."""
 
-_SCRIPTED = ("text", "guesses", "gates", "memory", "links", "neurons", "write")
+_SCRIPTED = ("text", "guesses", "gates", "memory", "links", "neurons", "step", "unrolled", "write")
 SCRIPTS = (
     *("chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
     *(f"views/{name}.js" for name in _SCRIPTED),
 )
 """Files of charrnn/web that make the page's script, in this order; start.js comes last."""
 
-WORKER = ("network.js", "worker.js")
+WORKER = ("network.js", "step.js", "worker.js")
 
 _WRITE = Explanation(
     title="Let it write",
