@@ -218,6 +218,7 @@
 
     async function readValues(model, name) {
       const unit = page.parseUnit(name, model);
+      if (!unit) return null; // another network's unit
       if (!engine.isLive) return version ? null : charrnn.recordedValues(models[model], name);
       const depth = unit.layer - 1;
       const size = models[model].config.hidden_size;

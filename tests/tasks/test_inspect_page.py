@@ -19,7 +19,7 @@ from charrnn.config import ModelConfig
 from charrnn.interpret.explanations import EXPLANATIONS
 from charrnn.interpret.subject import Subject, Texts
 from charrnn.interpret.svg import Picture
-from charrnn.tasks.inspect_page import MAX_ROWS, SCRIPTS, make_page
+from charrnn.tasks.inspect_page import MAX_ROWS, SCRIPTS, WORKER, make_page
 from charrnn.text.vocab import Vocab
 from charrnn.web.assets import read_asset
 from tests.interpret.networks import make_network
@@ -159,9 +159,18 @@ def test_a_long_table_is_cut_and_says_so() -> None:
 
 def test_the_reports_are_in_the_data_with_nan_as_null() -> None:
     subject = make_text_subject("abc")
-    page = make_page([subject], {"errors": {"book": Report()}}, {}, command="charrnn inspect")
+    reports = {view: {"book": Report()} for view in ("errors", "neurons")}
+    page = make_page([subject], reports, {}, command="charrnn inspect", has_weights=False)
     data = json.loads(Islands(page).all_of("script")[0][1])
     assert data["models"][0]["reports"]["errors"]["values"] == [0.5, None]
+
+
+def test_a_page_whose_network_runs_has_only_the_reports_that_scripts_read() -> None:
+    subject = make_text_subject("abc")
+    reports = {view: {"book": Report()} for view in ("errors", "neurons")}
+    page = make_page([subject], reports, {}, command="charrnn inspect")
+    data = json.loads(Islands(page).all_of("script")[0][1])
+    assert list(data["models"][0]["reports"]) == ["neurons"]
 
 
 def test_the_views_that_live_are_there_without_any_report() -> None:
@@ -219,8 +228,8 @@ def test_the_page_of_a_usual_network_is_small() -> None:
 
 
 def test_the_code_of_the_page_is_small_and_calls_nothing_dangerous() -> None:
-    code = "".join(map(read_asset, (*SCRIPTS, "start.js")))
-    assert len(code.encode()) < 120 * 1024
+    code = "".join(map(read_asset, (*SCRIPTS, *WORKER, "start.js")))
+    assert len(code.encode()) < 200_000
     for word in (
         "innerHTML",
         "outerHTML",

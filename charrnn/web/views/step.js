@@ -26,9 +26,9 @@
     async function update() {
       const mark = page.mark();
       if (!page.ids.length) return;
-      values = await Promise.all(page.models.map((_, k) => page.values(k, page.unit)));
+      values = await Promise.all(page.models.map((_, k) => page.values(k, page.units[k])));
       if (page.isStale(mark)) return;
-      values.forEach((list, k) => page.paint(k, (at) => page.lookOf(page.unit, list?.[at])));
+      values.forEach((list, k) => page.paint(k, (at) => page.lookOf(page.units[k], list?.[at])));
       hover(page.model, page.at);
       const { at, model } = page;
       const { layer, number } = page.parseUnit(page.unit);
@@ -66,7 +66,7 @@
     function hover(model, at) {
       if (!values[model]) return;
       page.readout(
-        `At “${charrnn.named(page.symbols[at])}”, place ${at}: ${page.unit} = `,
+        `At “${charrnn.named(page.symbols[at])}”, place ${at}: ${page.units[model]} = `,
         element("b", {}, charrnn.number(values[model][at], 3)));
     }
 

@@ -64,12 +64,12 @@
   /** Return what is drawn of a model: states, guesses and gradients around the place. */
   async function look(page, model) {
     const { at, ids } = page;
-    const { num_layers: layers } = page.models[model].config;
+    const { num_layers: layers, hidden_size: size } = page.models[model].config;
     const start = Math.max(0, Math.min(at - BEFORE + 1, ids.length - COLUMNS));
     const stop = Math.min(start + COLUMNS, ids.length);
     const places = [...Array(stop - start).keys()].map((k) => start + k);
     const { states } = await page.trace(model);
-    const strengths = places.map((t) => states.map(({ h }) => rootMeanSquare(rowOf(h, t + 1, page))));
+    const strengths = places.map((t) => states.map(({ h }) => rootMeanSquare(rowOf(h, t + 1, size))));
     const chances = await Promise.all(places.map((t) => page.probabilities(model, t)));
     const guesses = chances.map((p) => charrnn.likeliest(p, 1)[0]);
     const target = ids[at + 1] ?? guesses[at - start][0];
@@ -99,10 +99,7 @@
     return `${states} The wider an arrow to the right, the more the loss after place ${page.at} depends on the state that it brings: the widths go over ${DECADES} powers of ten.`;
   }
 
-  function rowOf(h, row, page) {
-    const size = page.models[0].config.hidden_size;
-    return h.subarray(row * size, (row + 1) * size);
-  }
+  const rowOf = (h, row, size) => h.subarray(row * size, (row + 1) * size);
 
   const rootMeanSquare = (row) => Math.sqrt(row.reduce((sum, x) => sum + x * x, 0) / row.length);
 
