@@ -128,8 +128,10 @@ EXPLANATIONS: dict[str, Explanation] = {
             "Choose a place. Every character before it is as dark as its share of the memory that "
             "the network holds at that place; those without colour are forgotten. In an LSTM or "
             "GRU this split is exact: the parts of all characters add up to the memory. Move the "
-            "place and watch the text fade. One thing to keep in mind: what a character did by "
-            "opening or closing gates later is counted for the later characters."
+            "place and watch the text fade. What a character did by opening or closing gates later "
+            "is counted for the later characters. The charts ask the same in other ways: which "
+            "context lowers the loss, what another word would have changed, and what can be read "
+            "off the state."
         ),
         formula=_math(
             _sub("c", "t"), _op("="),

@@ -26,7 +26,7 @@ from charrnn.interpret.svg import xml_text
 from charrnn.web.assets import read_asset
 from charrnn.web.weights import PackedWeights, pack_weights
 
-MAX_ROWS = 200
+MAX_ROWS = 100
 """Rows of a report's table that the page shows; `--csv` writes all."""
 
 _SCRIPTED = (
@@ -59,6 +59,7 @@ _WRITE = Explanation(
     path="charrnn/web/network.js",
 )
 _LIVE = {"text", "guesses", "gates", "memory", "links"}  # views that a page computes by itself
+_READ = {"neurons", "step", "unrolled"}  # views whose scripts read their report
 _COMMANDS = {"write": "write"}  # of the views that charrnn inspect does not show
 _ISLAND = re.compile("[<>&\u2028\u2029]")
 _PART = re.compile(r"@@([a-z-]+)@@")
@@ -194,7 +195,7 @@ def _model(
         "reports": {
             view: as_json(by_model[subject.name])
             for view, by_model in reports.items()
-            if subject.name in by_model and not (weights and view in _LIVE)
+            if subject.name in by_model and (view in _READ or not weights)
         },
     }
 
@@ -257,7 +258,7 @@ def _section(
     ]
     if picture is not None:
         parts += [
-            '<details class="still" open><summary>The picture</summary>',
+            '<details class="still" open><summary>The picture that charrnn drew</summary>',
             f'<figure class="picture">{_checked(picture)}</figure></details>',
         ]
     elif name == "write":

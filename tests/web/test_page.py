@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,14 @@ TEXT = "to be, or not to be:\nthat is the question.\n" * 3
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
 VIEWS = ("text", "guesses", "write", "gates", "memory", "links")
 
+# Tells the page around a frame what its view is, once the text was read in it.
+TELL = """
+charrnn.openPage();
+document.querySelector("nav a[data-view=guesses]").click();
+charrnn.page.trace(0).then((trace) =>
+  parent.postMessage([charrnn.page.view, charrnn.page.isLive, trace.length], "*"));
+"""
+
 OpenPage = Callable[..., Page]
 
 
@@ -41,6 +51,37 @@ def make_text_subject(
 def make_pair() -> list[Subject]:
     """Return two models that read the same text."""
     return [make_text_subject(name=name, cell="gru", seed=k) for k, name in enumerate("ab")]
+
+
+@dataclass(frozen=True)
+class Best:
+    """A unit, and its score on held-out text."""
+
+    unit: str
+    held: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the search found for a feature."""
+
+    feature: str
+    meaning: str
+    verdict: str
+    best: Best
+    sentence: str = "it does"
+    is_yes_no: bool = True
+    shifted: float = 0.55
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A report of the search for neurons."""
+
+    findings: tuple[Finding, ...]
+
+    def table(self) -> tuple[list[str], list[list[object]]]:
+        return ["feature"], [[each.feature] for each in self.findings]
 
 
 @pytest.fixture
@@ -417,3 +458,34 @@ def test_networks_of_other_cells_and_sizes_stand_side_by_side(open_page: OpenPag
             page.evaluate("new Promise((resolve) => setTimeout(resolve, 150))")
     assert page.evaluate("charrnn.page.units") == ["c2.0", "h1.0", "h1.0"]
     assert page.errors == []
+
+
+def test_a_finding_opens_its_neuron_over_the_text(browser: Browser, tmp_path: Path) -> None:
+    subject = make_text_subject(cell="lstm", num_layers=2)
+    best = Best("c2.3", 0.91)
+    finding = Finding("quotes", "inside quotes", "memory neuron", best)
+    reports = {"neurons": {"book": Findings((finding,))}}
+    path = tmp_path / "inspect.html"
+    path.write_text(make_page([subject], reports, {}, command="charrnn inspect"), encoding="utf-8")
+    page = browser.open(path, "view=neurons")
+    page.wait_for("document.querySelector('.findings button') !== null")
+    assert page.evaluate("charrnn.page.unit") == "c2.3"
+    page.evaluate("charrnn.page.select({unit: 'c1.0'})")
+    page.click(".findings button")
+    page.wait_for("charrnn.page.view === 'text' && charrnn.page.unit === 'c2.3'")
+    assert page.errors == []
+    page.close()
+
+
+def test_a_notebook_shows_the_page_in_a_frame(browser: Browser, tmp_path: Path) -> None:
+    page_text = make_page([make_text_subject()], {}, {}, command="Model.inspect")
+    page_text = page_text.replace("charrnn.openPage();", TELL)
+    page_text = page_text.replace("Content-Security-Policy", "none")  # TELL has another hash
+    path = tmp_path / "notebook.html"
+    script = "<script>onmessage = (event) => (window.told = event.data)</script>"
+    rights = 'sandbox="allow-scripts allow-downloads"'
+    path.write_text(f'{script}<iframe {rights} srcdoc="{escape(page_text)}"></iframe>', "utf-8")
+    page = browser.open(path)
+    assert page.wait_for("window.told") == ["guesses", True, len(TEXT)]
+    assert page.errors == []
+    page.close()
