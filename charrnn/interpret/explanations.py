@@ -90,7 +90,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         question="What does the network expect next, and where is it wrong?",
         reading=(
             "At every place the network gives each possible next character a probability. The "
-            "colour of a character shows its surprise in bits: pale was expected, dark was not. "
+            "stronger the colour of a character, the more it surprised the network, in bits. "
             "One bit is a coin toss; eight bits is one chance in 256. Choose a place to see the "
             "likeliest characters as bars; the one that really comes is outlined. The first letter "
             "of a word is often a surprise, and its last letters almost never are."
@@ -125,9 +125,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         title="Memory",
         question="What is still there of each earlier character?",
         reading=(
-            "Choose a place. Every character before it is as dark as its share of the memory that "
-            "the network holds at that place; those without colour are forgotten. In an LSTM or "
-            "GRU this split is exact: the parts of all characters add up to the memory. Move the "
+            "Choose a place. The stronger the colour of a character before it, the larger its share "
+            "of the memory that the network holds at that place; those without colour are "
+            "forgotten. In an LSTM or GRU this split is exact: the parts of all characters add up to the memory. Move the "
             "place and watch the text fade. What a character did by opening or closing gates later "
             "is counted for the later characters. The charts ask the same in other ways: which "
             "context lowers the loss, what another word would have changed, and what can be read "
@@ -165,9 +165,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         title="Links",
         question="Which earlier characters made the network say this?",
         reading=(
-            "Choose a place. Every character before it is as dark as its influence on the score "
-            "of the next character: dark ones would change the guess most if they were a little "
-            "different. The last few characters nearly always matter most. An earlier one that "
+            "Choose a place. The stronger the colour of a character before it, the larger its "
+            "influence on the score of the next character: such a character would change the guess "
+            "most if it were a little different. The last few characters nearly always matter most. An earlier one that "
             "stands out, such as an opening quote, is what the guess rests on. All places share "
             "one scale unless you switch to relative."
         ),
@@ -236,7 +236,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             "A recurrent network is one small network that is used again for every character. "
             "Columns are characters and rows are layers. Arrows of one colour are the same matrix, "
             "used at every step. What goes from left to right is the state: all that the network "
-            "knows of the text so far. The darker a node, the larger its state."
+            "knows of the text so far. The stronger the colour of a node, the larger its state."
         ),
         formula=_math(
             _sub("h", "t"), _op("="), _of("f", _id("U"), _sub("x", "t"), _op("+"), _id("W"),
