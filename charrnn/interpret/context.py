@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn.generation.network import Network
 from charrnn.interpret.trace import Trace
-from charrnn.state import State, repeat_state, select_rows
+from charrnn.state import State, map_state, repeat_state, select_rows
 from charrnn.text.vocab import Ids
 
 SHUFFLED = 128
@@ -55,17 +55,22 @@ def measure_context(trace: Trace, count: int, longest: int, seed: int) -> Contex
     shuffled = alone
     for tokens in _shuffled_before(trace, starts, random):
         shuffled = network.advance_all(tokens, shuffled)
+    both = map_state(lambda one, other: np.stack((one, other), 1), alone, shuffled)  # (B, 2, H)
     rows = []
     for k in range(1, longest + 1):
         if k == _SHORT + 1:
             starts = starts[: -(-count // 4)]
-            alone = select_rows(alone, slice(len(starts)))
-            shuffled = select_rows(shuffled, slice(len(starts)))
+            both = select_rows(both, slice(len(starts)))
         at = starts + k  # of the character that is predicted
-        alone = network.advance_all(trace.ids[at - 1], alone)
-        shuffled = network.advance_all(trace.ids[at - 1], shuffled)
-        states = (select_rows(trace.states, at), alone, shuffled)
-        rows.append([_bits(network, each, trace.ids[at]).mean() for each in states] + [len(at)])
+        flat = map_state(lambda array: array.reshape(-1, array.shape[-1]), both)
+        flat = network.advance_all(np.repeat(trace.ids[at - 1], 2), flat)
+        both = map_state(lambda array: array.reshape(-1, 2, array.shape[-1]), flat)
+        three = map_state(
+            lambda whole, read: np.concatenate((whole[:, None], read), 1),
+            select_rows(trace.states, at),
+            both,
+        )
+        rows.append([*_bits(network, three, trace.ids[at]).mean(0), len(at)])
     whole, by_alone, by_shuffled, counts = np.transpose(rows)
     return ContextLosses(whole, by_alone, by_shuffled, counts.astype(np.int64))
 
@@ -81,9 +86,10 @@ def _shuffled_before(trace: Trace, starts: NDArray[np.int64], random: np.random.
 
 
 def _bits(network: Network, states: State, targets: Ids) -> NDArray[np.float64]:
-    """Return the cost in bits of the next token (B,) of each of B states."""
-    logits = network.logits(states)
+    """Return the cost in bits (B, 3) of the next token (B,) after three states (B, 3, H)."""
+    logits = network.logits(map_state(lambda array: array.reshape(-1, array.shape[-1]), states))
     logits = logits - logits.max(-1, keepdims=True)
     total = np.log(np.exp(logits).sum(-1))
-    nats: NDArray[np.float64] = total - logits[np.arange(len(targets)), targets]
+    own = logits[np.arange(len(logits)), np.repeat(targets, 3)]
+    nats: NDArray[np.float64] = (total - own).reshape(-1, 3).astype(np.float64)
     return nats / _NATS_PER_BIT

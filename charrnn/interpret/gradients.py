@@ -36,7 +36,8 @@ from charrnn.text.vocab import Ids
 
 PLACES = 64
 REACH_CHARS = 160
-SPECTRUM_CHARS = 3_000
+SPECTRUM_CHARS = 2_000
+CONTROL_CHARS = 1_000  # of the untrained network, whose directions differ little
 SHOWN_CHARS = 48  # of the text in view, for which losses are told apart
 _MIN_TOKENS = 48  # of a held-out text on which anything can be measured
 _MIN_PLACES = 4  # of which quantiles are taken
@@ -133,8 +134,8 @@ def inspect_gradients(subject: Subject, config: InspectConfig) -> GradientsRepor
             f"the held-out text has only {len(ids):,} tokens, so gradients are followed over "
             f"{reach} characters instead of {REACH_CHARS}"
         )
-    few = ids[: SETTLE_CHARS + SPECTRUM_CHARS]
-    read = record(subject.network, few)
+    read = record(subject.network, ids[: SETTLE_CHARS + SPECTRUM_CHARS])
+    control = record(subject.untrained, ids[: SETTLE_CHARS + CONTROL_CHARS])
     jacobian = _jacobian(read, notes) if config.jacobian else None
     return GradientsReport(
         places=len(places),
@@ -142,13 +143,13 @@ def inspect_gradients(subject: Subject, config: InspectConfig) -> GradientsRepor
         run_up_chars=run_up,
         seq_len=_seq_len(subject),
         reaches=[
-            _summarize(array, size, control, _bound(subject.network, array))
-            for array, size, control in zip(
+            _summarize(array, size, untrained, _bound(subject.network, array))
+            for array, size, untrained in zip(
                 array_names(subject.network), sizes, controls, strict=True
             )
         ],
         spectrum=lyapunov_spectrum(read, seed=config.seed),
-        untrained_spectrum=lyapunov_spectrum(record(subject.untrained, few), seed=config.seed),
+        untrained_spectrum=lyapunov_spectrum(control, seed=config.seed),
         jacobian=jacobian,
         later=later_losses(subject, config),
         notes=notes,
@@ -260,9 +261,8 @@ def _bound(network: Network, array: str) -> float | None:
     if config.cell != "rnn" or array != f"h{config.num_layers}":
         return None
     steepest = 0.25 if config.nonlinearity == "logistic" else 1.0
-    return steepest * float(
-        np.linalg.norm(layer_weights(network, config.num_layers - 1).weight_hh, 2)
-    )
+    weight_hh = layer_weights(network, config.num_layers - 1).weight_hh
+    return steepest * float(np.linalg.norm(weight_hh, 2))
 
 
 def _summarize(array: str, size: Array, control: Array, bound: float | None) -> Reach:
@@ -315,7 +315,7 @@ def _norms(rows: Array) -> Array:
 
 
 def _jacobian(trace: Trace, notes: list[str]) -> dict[int, Array] | None:
-    """Return singular values at the end of a trace; None where the state is too large."""
+    """Return singular values within a trace; None where the state is too large."""
     size = sum(array.shape[-1] for array in iter_arrays(trace.states))
     if size > MAX_JACOBIAN_STATE:
         notes.append(
@@ -323,7 +323,14 @@ def _jacobian(trace: Trace, notes: list[str]) -> dict[int, Array] | None:
             f"{MAX_JACOBIAN_STATE:,} take too long"
         )
         return None
-    count = min(max(JACOBIAN_CHARS), len(trace))
-    start = len(trace) - count
+    start, stop = _longest_stretch(trace.is_end)
+    start = max(start, stop - max(JACOBIAN_CHARS))
     state = select_row(trace.states, start)
-    return jacobian_singular_values(trace.network, trace.ids[start:], state)
+    return jacobian_singular_values(trace.network, trace.ids[start:stop], state)
+
+
+def _longest_stretch(is_end: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return where the longest stretch without an end of a record starts and stops."""
+    edges = np.concatenate(([-1], np.flatnonzero(is_end), [len(is_end)]))
+    longest = int(np.diff(edges).argmax())
+    return int(edges[longest]) + 1, int(edges[longest + 1])

@@ -48,12 +48,14 @@ MIN_TOKENS = 1_000
 
 _LEDGER_PLACES = 64
 _LEDGER_TOKENS = 512
-_WORDS = 48
+_WORDS = 32
 _DISTANCES = 129
 _NEAR = 128  # tokens before the place, whose words are replaced
 _POOL = 500_000  # tokens of the training text, whose words are drawn
-_STRETCHES = 512
+_STRETCHES = 384
 _LONGEST = 512
+_SHORTEST = 64  # of a network so large that fewer than so many stretches could be read
+_FEW_STRETCHES = 32
 _WORK = 6e10  # multiplications for one figure: some seconds
 
 Floats = NDArray[np.float64]
@@ -289,9 +291,9 @@ def _report_ledger(subject: Subject, depth: int, at: int, seed: int) -> LedgerRe
     length = min(_LEDGER_TOKENS, len(subject.held_out) // 2)
     traces = []
     if length:
-        places = np.random.default_rng(seed).integers(
-            0, len(subject.measured) - length + 1, _LEDGER_PLACES
-        )
+        count = _affordable(subject.network, _LEDGER_PLACES, length)
+        random = np.random.default_rng(seed)
+        places = random.integers(0, len(subject.measured) - length + 1, count)
         traces = [subject.measured.part(place, place + length) for place in places.tolist()]
     recent = ledgers.recent_shares(traces, depth) if traces else shares[::-1]
     return LedgerReport(
@@ -352,10 +354,13 @@ def _report_words(subject: Subject, depth: int, at: int, seed: int) -> WordRepor
 
 def _report_context(subject: Subject, seed: int) -> ContextReport:
     measured = subject.measured
+    network = subject.network
     room = min(_LONGEST, len(measured) // 2)
+    while room > _SHORTEST and _affordable(network, _STRETCHES, room // 4) < _FEW_STRETCHES:
+        room //= 2
     contexts = [*takewhile(lambda k: k <= room, (2**power for power in count()))]
     longest = contexts[-1]
-    stretches = _affordable(subject.network, _STRETCHES, SHUFFLED + 32 + longest // 2)
+    stretches = _affordable(network, _STRETCHES, SHUFFLED + 32 + longest // 2)
     losses = measure_context(measured, stretches, longest, seed)
     # Characters differ from each other far more than from themselves: losses are compared pairwise,
     # and those of contexts up to a quarter longer are taken too.

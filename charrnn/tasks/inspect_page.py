@@ -191,7 +191,7 @@ def _model(
         "unit": _first_unit(reports.get("text", {}).get(subject.name)),
         "live": weights is not None,
         "dtype": weights.dtype if weights else None,
-        "weights": weights.arrays if weights else [],
+        "weights": weights.index if weights else [],
         "reports": {
             view: as_json(by_model[subject.name])
             for view, by_model in reports.items()

@@ -12,7 +12,7 @@
 
   // The gates of a cell in the order of its weights; n_h is W_n h + b_n, which r scales.
   const GATES = { rnn: [], lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n", "n_h"] };
-  const MAX_PRODUCTS = 4_000_000; // numbers of input products that are kept, 16 MB
+  const MAX_PRODUCTS = 4_000_000; // numbers of input products that are kept, 32 MB
 
   // ---- weights
 
@@ -44,9 +44,11 @@
 
   // ---- products
 
-  // out = matrix · x + bias, of a matrix (rows, x.length). Four rows at once: x is loaded once.
-  function multiply(matrix, x, bias, out) {
-    const columns = x.length;
+  // Return matrix · x + bias, doubles, of a matrix (rows, x.length). out: where to write them. Four
+  // rows at once, so that x is loaded once; x as doubles, so that the loop sees one type of numbers.
+  function multiply(matrix, x, bias, out = new Float64Array(bias.length)) {
+    const input = new Float64Array(x);
+    const columns = input.length;
     const rows = out.length;
     let r = 0;
     for (; r + 3 < rows; r += 4) {
@@ -59,7 +61,7 @@
       let c = bias[r + 2];
       let d = bias[r + 3];
       for (let k = 0; k < columns; k += 1) {
-        const each = x[k];
+        const each = input[k];
         a += matrix[first++] * each;
         b += matrix[second++] * each;
         c += matrix[third++] * each;
@@ -72,20 +74,33 @@
     }
     for (; r < rows; r += 1) {
       let sum = bias[r];
-      for (let k = 0; k < columns; k += 1) sum += matrix[r * columns + k] * x[k];
+      for (let k = 0; k < columns; k += 1) sum += matrix[r * columns + k] * input[k];
       out[r] = sum;
     }
     return out;
   }
 
-  // Return matrixᵀ · x of a matrix (x.length, columns): a gradient goes back through it.
+  // Return matrixᵀ · x, doubles, of a matrix (x.length, columns): a gradient goes back through it.
   function multiplyBack(matrix, x, columns) {
+    const grads = new Float64Array(x);
     const out = new Float64Array(columns);
-    for (let r = 0; r < x.length; r += 1) {
-      const each = x[r];
-      if (each === 0) continue;
-      const row = r * columns;
-      for (let k = 0; k < columns; k += 1) out[k] += each * matrix[row + k];
+    const fours = grads.length - (grads.length % 4);
+    for (let r = 0; r < fours; r += 4) {
+      const a = grads[r];
+      const b = grads[r + 1];
+      const c = grads[r + 2];
+      const d = grads[r + 3];
+      let first = r * columns;
+      let second = first + columns;
+      let third = second + columns;
+      let fourth = third + columns;
+      for (let k = 0; k < columns; k += 1) {
+        out[k] += a * matrix[first++] + b * matrix[second++];
+        out[k] += c * matrix[third++] + d * matrix[fourth++];
+      }
+    }
+    for (let r = fours; r < grads.length; r += 1) {
+      for (let k = 0; k < columns; k += 1) out[k] += grads[r] * matrix[r * columns + k];
     }
     return out;
   }
@@ -200,7 +215,7 @@
       const row = this.weights["embedding.weight"].subarray(token * size, (token + 1) * size);
       const x = row.map((each) => each * this.scale);
       const { weightIh, biasIh } = this.layers[0];
-      const product = multiply(weightIh, x, biasIh, new Float32Array(biasIh.length));
+      const product = multiply(weightIh, x, biasIh);
       const isKept = (this.products.size + 1) * product.length <= MAX_PRODUCTS;
       if (isKept) this.products.set(token, product);
       return product;
@@ -218,10 +233,9 @@
       let features = this.features(state);
       if (this.projection) {
         const zeros = new Float32Array(this.config.embedding_size);
-        features = multiply(this.projection, features, zeros, zeros.slice());
+        features = multiply(this.projection, features, zeros);
       }
-      const bias = this.weights["output.bias"];
-      return multiply(this.output, features, bias, new Float32Array(bias.length));
+      return new Float32Array(multiply(this.output, features, this.weights["output.bias"]));
     }
 
     // Return the trace of a text. ids: (T). start: the state before it, else the initial one.
@@ -557,9 +571,9 @@
     gradLogits[token] = 1;
     const found = new Float64Array(t + 1);
     const embedding = weights["embedding.weight"];
-    const zeros = new Float64Array(config.vocab_size);
+    const zeros = new Float32Array(config.vocab_size);
     goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (s, { x }) => {
-      found[s] = norm(multiply(embedding, x, zeros, new Float64Array(config.vocab_size)));
+      found[s] = norm(multiply(embedding, x, zeros));
     });
     return found;
   };

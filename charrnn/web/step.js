@@ -98,8 +98,8 @@
         const { c: cBefore, h: hBefore } = this.before[depth];
         const h = put(`${depth}.h_before`, hBefore);
         const c = cBefore && put(`${depth}.c_before`, cBefore);
-        const fromX = multiply(layer.weightIh, x, layer.biasIh, new Float64Array(layer.biasIh.length));
-        const fromH = multiply(layer.weightHh, h, layer.biasHh, new Float64Array(layer.biasHh.length));
+        const fromX = multiply(layer.weightIh, x, layer.biasIh);
+        const fromH = multiply(layer.weightHh, h, layer.biasHh);
         // A changed weight changes one sum by its input.
         const [, name] = nudge?.name.split(`layers.${depth}.`) ?? [];
         if (name === "weight_ih") fromX[nudge.index[0]] += nudge.change * x[nudge.index[1]];
@@ -121,13 +121,9 @@
 
     logitsOf(y) {
       const { network } = this;
-      const bias = network.weights["output.bias"];
-      let features = y;
-      if (network.projection) {
-        const zeros = new Float64Array(this.config.embedding_size);
-        features = multiply(network.projection, y, zeros, zeros.slice());
-      }
-      return multiply(network.output, features, bias, new Float64Array(bias.length));
+      const zeros = new Float32Array(this.config.embedding_size);
+      const features = network.projection ? multiply(network.projection, y, zeros) : y;
+      return multiply(network.output, features, network.weights["output.bias"]);
     }
 
     // Return the derivative of the loss by a value or a weight, by a central difference.

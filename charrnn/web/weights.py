@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,17 @@ MAX_FLOAT16_BYTES = 16 * 2**20
 """Weights of up to this size as float16 are stored so; larger networks do not run in a page."""
 
 
-class PackedWeights(NamedTuple):
+@dataclass(frozen=True)
+class PackedWeights:
     """Weights in a page.
 
-    text: base64 of all numbers, little-endian, one array after the other. arrays: of each {"name",
-    "shape", "start"}, where start counts numbers, not bytes. dtype: "float32" or "float16".
+    text: base64 of all numbers, little-endian, one array after the other. index: of each array
+    {"name", "shape", "start"}, where start counts numbers, not bytes. dtype: "float32" or
+    "float16".
     """
 
     text: str
-    arrays: list[dict[str, Any]]
+    index: list[dict[str, Any]]
     dtype: str
 
 
@@ -46,15 +49,15 @@ def pack_weights(weights: Mapping[str, NDArray[np.floating]]) -> PackedWeights |
     dtype = "float32" if 4 * count <= MAX_FLOAT32_BYTES else "float16"
     if dtype == "float16" and 2 * count > MAX_FLOAT16_BYTES:
         return None
-    arrays = []
+    index = []
     parts = []
     start = 0
     for name, array in weights.items():
-        arrays.append({"name": name, "shape": list(array.shape), "start": start})
+        index.append({"name": name, "shape": list(array.shape), "start": start})
         with np.errstate(over="ignore"):
             parts.append(array.astype(f"<f{4 if dtype == 'float32' else 2}").ravel())
         if not np.isfinite(parts[-1]).all():
             return None
         start += array.size
     data = b"".join(part.tobytes() for part in parts)
-    return PackedWeights(base64.b64encode(data).decode("ascii"), arrays, dtype)
+    return PackedWeights(base64.b64encode(data).decode("ascii"), index, dtype)

@@ -22,7 +22,7 @@ def test_losses_are_those_of_the_last_characters_read_alone(shape: dict[str, Any
     losses = measure_context(record(network, ids), count, 20, seed=2)
 
     starts = np.random.default_rng(2).integers(SHUFFLED, 400 - 20, count)
-    for k in (1, 5, 16, 17, 20):
+    for k in (1, 16, 17):
         chosen = starts if k <= 16 else starts[:2]
         assert losses.counts[k - 1] == len(chosen)
         for found, first in ((losses.alone, chosen), (losses.whole, 0 * chosen)):

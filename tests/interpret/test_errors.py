@@ -25,7 +25,7 @@ from charrnn.interpret.errors import (
 )
 from charrnn.interpret.pictures.errors import draw_errors
 from charrnn.interpret.report import as_json
-from charrnn.interpret.subject import Subject
+from charrnn.interpret.subject import Subject, Texts
 from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_ids, make_network, make_subject
 from tests.interpret.pictures import assert_is_picture
@@ -38,6 +38,10 @@ def places(oracle: str, text: str, train: str = "") -> str:
     """Return the characters of a text, "." for those that an oracle does not know."""
     found = find_oracles(VOCAB.encode(text), VOCAB.encode(train), VOCAB)[oracle]
     return "".join(c if right else "." for c, right in zip(text[1:], found, strict=True))
+
+
+def without_training_text(subject: Subject) -> Subject:
+    return replace(subject, texts=Texts(lambda: (subject.held_out, NONE)))
 
 
 def words_of(seed: int, count: int) -> str:
@@ -149,7 +153,7 @@ def test_nats_are_those_of_each_next_character() -> None:
 def test_without_a_training_text_its_oracles_are_left_out() -> None:
     subject = make_subject(make_network(), make_ids(300))
 
-    report = inspect_errors(replace(subject, train=NONE), InspectConfig())
+    report = inspect_errors(without_training_text(subject), InspectConfig())
 
     left = [name for name in ORACLES if name not in (NGRAM, "rare word")]
     assert [each.oracle for each in report.oracles] == left
@@ -175,7 +179,8 @@ def test_bits_are_saved_where_the_model_is_better_than_the_ngram() -> None:
     train = VOCAB.encode(words_of(1, 900))
     network = make_network(vocab_size=VOCAB.size)
     subject = make_subject(network, ids)
-    subject = Subject("book", replace(subject.file, vocab=VOCAB), ids, ids, train)
+    texts = Texts(lambda: (ids, train))
+    subject = replace(subject, file=replace(subject.file, vocab=VOCAB), texts=texts)
 
     report = inspect_errors(subject, InspectConfig())
 
@@ -199,7 +204,7 @@ def test_a_held_out_text_of_one_character_is_refused() -> None:
 @pytest.mark.parametrize("has_train", [False, True])
 def test_models_are_drawn_and_told_in_a_table(has_train: bool) -> None:
     subject = make_subject(make_network(), make_ids(400))
-    subject = subject if has_train else replace(subject, train=NONE)
+    subject = subject if has_train else without_training_text(subject)
     report = inspect_errors(subject, InspectConfig())
 
     words = assert_is_picture(draw_errors({"a<b": report, "other": report}))
@@ -209,3 +214,16 @@ def test_models_are_drawn_and_told_in_a_table(has_train: bool) -> None:
     columns, rows = report.table()
     assert {len(row) for row in rows} == {len(columns)}
     assert as_json(report) == as_json(inspect_errors(subject, InspectConfig()))
+
+
+def test_records_have_errors_too() -> None:
+    network = make_network(vocab_size=5, has_end=True)
+    ids = make_ids(600, size=5)
+    vocab = Vocab("\nabc", has_end=True)
+    subject = make_subject(network, ids)
+
+    report = inspect_errors(
+        replace(subject, file=replace(subject.file, vocab=vocab)), InspectConfig()
+    )
+
+    assert sum(each.share_of_errors for each in report.oracles) == pytest.approx(1)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
@@ -27,7 +26,6 @@ from charrnn.interpret.spectrum import (
     jacobian_singular_values,
     lyapunov_spectrum,
 )
-from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import record
 from charrnn.state import map_state, select_row
 from tests.interpret.networks import H, V, make_ids, make_network, make_subject
@@ -209,15 +207,8 @@ def test_each_later_loss_sends_what_it_sends_alone() -> None:
 
 def test_the_run_says_where_training_cut_the_gradient() -> None:
     subject = make_subject(make_network(), make_ids(100))
-    trained = Subject(
-        "book",
-        ModelFile(
-            subject.config, subject.vocab, subject.file.weights, {"resolved": {"seq_len": 64}}
-        ),
-        subject.ids,
-        subject.held_out,
-        subject.train,
-    )
+    summary = {"resolved": {"seq_len": 64}}
+    trained = replace(subject, file=replace(subject.file, summary=summary))
 
     assert inspect_gradients(subject, InspectConfig()).seq_len is None
     assert inspect_gradients(trained, InspectConfig()).seq_len == 64
@@ -249,7 +240,7 @@ def test_one_model_is_drawn_with_all_its_layers(cell: str) -> None:
     kind = "c" if cell == "lstm" else "h"
     assert {f"{kind}1", f"{kind}2", "before training"} <= set(words)
     assert any("a <b>: which later losses" in word for word in words)
-    assert any("bound" in word for word in words) == (cell == "rnn")
+    assert any("at most" in word for word in words) == (cell == "rnn")
 
 
 def test_several_models_are_drawn_on_one_scale() -> None:
@@ -277,3 +268,19 @@ def test_a_network_without_gradients_is_drawn() -> None:
     assert_is_picture(draw_gradients({"dead": report}))
     assert report.reaches[0].size[1, 1:].max() == 0
     assert report.spectrum.exponents_nats[0] == -np.inf
+
+
+def test_records_are_followed_to_their_ends() -> None:
+    ids = make_ids(400, size=V - 1)
+    ids[15::40] = V - 1
+    ids[200:335] = 1  # one long record
+    subject = make_subject(make_network(cell="lstm", has_end=True), ids)
+
+    report = inspect_gradients(subject, InspectConfig(jacobian=True))
+
+    assert report.reach_chars == 133
+    assert np.isfinite(report.reaches[0].size[:, :20]).all()
+    assert report.jacobian is not None
+    assert list(report.jacobian) == [1, 10, 100]
+    assert np.isfinite(report.spectrum.exponents_nats).all()
+    assert_is_picture(draw_gradients({"records": report}))

@@ -19,7 +19,7 @@ def test_small_networks_keep_all_their_digits() -> None:
 
     assert packed is not None
     assert packed.dtype == "float32"
-    assert packed.arrays == [
+    assert packed.index == [
         {"name": "a", "shape": [3, 2], "start": 0},
         {"name": "b", "shape": [1], "start": 6},
     ]

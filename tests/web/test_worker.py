@@ -69,7 +69,7 @@ def init(page: Page, network: Network, **arguments: Any) -> Any:
     packed = pack_weights(network.weights)
     assert packed is not None
     config = dataclasses.asdict(network.config)
-    named = {"weights": packed.text, "index": packed.arrays, "dtype": packed.dtype}
+    named = {"weights": packed.text, "index": packed.index, "dtype": packed.dtype}
     return ask(page, "init", config=config, **named, **arguments)
 
 

@@ -69,10 +69,10 @@ def _show_curves(reports: Mapping[str, GradientsReport], console: Console) -> No
         print_line(console, sign + Text(one_line(label)))
     places = next(iter(reports.values())).places
     print_line(console, f"  median over {places} places of the held-out text")
-    for name, report in reports.items():
-        if report.seq_len and report.seq_len < report.reach_chars:
-            what = f"training cut gradients after {report.seq_len} characters (seq_len)"
-            print_line(console, f"  {name}: {what}")
+    lengths = {report.seq_len: name for name, report in reports.items() if report.seq_len}
+    for seq_len, name in lengths.items():
+        whose = f" of {name}" if len(lengths) > 1 else ""
+        print_line(console, f"  training{whose} cut gradients after {seq_len} characters (seq_len)")
 
 
 def _show_reaches(reports: Mapping[str, GradientsReport], console: Console) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from charrnn.interpret.colors import CURVES, DASHES, MAGNITUDE, mix
 from charrnn.interpret.gradients import GradientsReport, LaterLosses, Reach
+from charrnn.interpret.pictures.text import seen
 from charrnn.interpret.svg import Axis, Chart, Picture, join_pictures
 from charrnn.interpret.trace import Array
 
@@ -83,7 +84,9 @@ def _draw_reach(
         chart.curve(within(size[1], up), color, dash, label)
         if reach.bound is not None:
             powers = size[1, 0] * reach.bound ** np.arange(len(untrained), dtype=float)
-            chart.curve(within(powers, up), _GRAY, "4 2", f"{label}: bound (γ‖W‖₂)^k g(0)")
+            chart.curve(
+                within(powers, up), _GRAY, "4 2", f"{label}: at most {reach.bound:.2f}^k g(0)"
+            )
     chart.curve([], _GRAY, _UNTRAINED_DASH, "before training")
     for seq_len in sorted({each.seq_len for each in reports.values() if each.seq_len}):
         if seq_len < longest:
@@ -98,12 +101,16 @@ def _draw_spectrum(reports: Mapping[str, GradientsReport]) -> Chart:
     known = np.concatenate(every)
     known = known[np.isfinite(known)]
     low = min(float(known.min(initial=0)) * 1.1, -0.2)
-    high = max(float(known.max(initial=0)) * 1.3, 0.1)
+    high = max(float(known.max(initial=0)) * 1.3, -0.5 * low)  # room for the legend
     count = max(map(len, every))
     ticks = [(float(n), str(n)) for n in range(1, count + 1)]
     across = Axis("direction, the longest-lived first", 0.5, count + 0.5, ticks=ticks)
-    chart = Chart(across, Axis("λ, nats a character", low, high), "Lyapunov exponents of the state")
-    chart.level(0, "above 0: chaotic; below: forgets")
+    chart = Chart(
+        across,
+        Axis("λ, nats a character", low, high),
+        "Lyapunov exponents of the state (below 0: it forgets)",
+    )
+    chart.level(0, "")
     for number, (name, report) in enumerate(reports.items()):
         color = CURVES[number % 7]
         for spectrum, dash, label in (
@@ -134,9 +141,9 @@ def _draw_jacobian(name: str, jacobian: dict[int, Array]) -> Chart:
 def _draw_later(name: str, later: LaterLosses, highest: float) -> Chart:
     """Return a bar for each state, stacked from what the losses after it send there."""
     count = len(later.symbols)
-    ticks = [(s + 0.5, symbol) for s, symbol in enumerate(later.symbols)]
+    ticks = [(s + 0.5, seen(symbol)[:2]) for s, symbol in enumerate(later.symbols)]
     title = f"{name}: which later losses teach {later.array} at each character"
-    up = Axis("sum of ‖∂ℓ/∂s‖, nats per unit", 0, highest or 1)
+    up = Axis("sum of ‖∂ℓ/∂s‖, nats per unit", 0, 1.05 * highest or 1)
     chart = Chart(Axis("the state after this character", 0, count, ticks=ticks), up, title)
     for s, row in enumerate(later.sends):
         below = 0.0

@@ -10,12 +10,14 @@ from rich.console import Console
 from charrnn.cli.inspect.errors import show_errors
 from charrnn.config.inspect import InspectConfig
 from charrnn.interpret.errors import inspect_errors
+from charrnn.interpret.subject import Texts
 from tests.interpret.networks import make_ids, make_network, make_subject
 
 
 def shown(*, has_train: bool, models: int = 1) -> str:
     subject = make_subject(make_network(), make_ids(400))
-    subject = subject if has_train else replace(subject, train=subject.ids[:0])
+    if not has_train:
+        subject = replace(subject, texts=Texts(lambda: (subject.ids, subject.ids[:0])))
     report = inspect_errors(subject, InspectConfig())
     console = Console(file=io.StringIO(), width=80, color_system=None)
     show_errors({f"book[{n}]": report for n in range(models)}, console)
