@@ -334,11 +334,12 @@ _LESSONS = (
         secret="whether the number of 1 is odd",
         view="text",
         marker="=",
-        look="Colour the text by the unit. It changes at each 1 and stays at each 0.",
+        look="Colour the text by the unit. Compare what it does at a 1 and at a 0.",
         question="To say whether the number of 1 is odd, need the network count them?",
-        answer="No. One bit is enough: a unit that changes sides at each 1. A sum of what was "
-        "read cannot do that, so this needs the nonlinearity: the same 1 moves the unit up or "
-        "down, depending on where it stands.",
+        answer="No. One bit is enough: each 1 turns it over, each 0 leaves it. Some networks keep "
+        "it in one unit, others in two or three that share it. A sum of what was read cannot do "
+        "that, so this needs the nonlinearity: the same 1 moves the state one way or the other, "
+        "depending on where it stands.",
     ),
     Lesson(
         "speaker",
