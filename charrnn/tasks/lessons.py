@@ -336,10 +336,12 @@ _LESSONS = (
         marker="=",
         look="Colour the text by the unit. Compare what it does at a 1 and at a 0.",
         question="To say whether the number of 1 is odd, need the network count them?",
-        answer="No. One bit is enough: each 1 turns it over, each 0 leaves it. Some networks keep "
-        "it in one unit, others in two or three that share it. A sum of what was read cannot do "
-        "that, so this needs the nonlinearity: the same 1 moves the state one way or the other, "
-        "depending on where it stands.",
+        answer="No. One bit is enough: each 1 turns it over, each 0 leaves it. This GRU mostly "
+        "keeps it in one unit; now and then several share it. A plain RNN learns the text as "
+        "well, but it spreads the bit: none of its units follows it closely. A sum of what was "
+        "read cannot do that, so this needs the nonlinearity: the same 1 moves the state one way "
+        "or the other, depending on where it stands.",
+        settings=(("cell", "gru"), ("hidden_size", 16), ("embedding_size", 8)),
     ),
     Lesson(
         "speaker",

@@ -170,6 +170,13 @@ def test_a_bit_that_every_1_turns_over_is_in_the_state(train: Train) -> None:
     assert ((states[half:] @ weights > 0.5) == is_odd[half:]).mean() > 0.97
 
 
+def test_a_plain_rnn_learns_the_same_bit_but_has_no_unit_for_it(tmp_path: Path) -> None:
+    result = run_lesson("parity", checkpoints=tmp_path, settings={"cell": "rnn"})
+
+    assert result.loss_nats == pytest.approx(result.best_nats, abs=GAP_NATS)
+    assert result.correlation < 0.8
+
+
 def test_a_speaker_is_remembered_not_guessed(train: Train) -> None:
     reading = Reading(train("speaker"))
     is_q = reading.hidden == 1
