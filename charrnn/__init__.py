@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         describe,
         evaluate,
         fit,
+        fit_cells,
         fit_seeds,
+        inspect,
         list_runs,
         load,
         predict,
@@ -43,8 +45,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
-__all__ += ["decompress", "describe", "evaluate", "fit", "fit_seeds", "list_runs", "load"]
+__all__ += ["decompress", "describe", "evaluate", "fit", "fit_cells", "fit_seeds"]
+__all__ += ["inspect", "list_runs"]
 __all__ += [
+    "load",
     "open_models",
     "predict",
     "sample",

@@ -4,8 +4,10 @@
     open_models   OpenModels for `sample`: several blended, one pushed away, a saved state
     sample        an iterator of Sample: text, stopped_by, bpc, costs
     score         Scores: the bits of each character, bpc
+    inspect       an Inspection: reports of what happens inside models, pictures, a page
     predict       a list of Prediction: label, probability, top
-    fit           trains to the end; a Result: model, bpc, steps. fit_seeds: one for each seed
+    fit           trains to the end; a Result: model, bpc, steps
+    fit_seeds     the same for each seed, with mean and spread; fit_cells: for each cell
     train         the same as an iterator of reports; the last is a RunFinished
     evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
     corpus_stats  a CorpusSummary: counts, encoding problems, baselines, what train would choose
@@ -55,7 +57,8 @@ if TYPE_CHECKING:
     from charrnn.generation.scoring import Scores
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
-    from charrnn.tasks.fit import Result, SeedsFinished, SeedStarted
+    from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
+    from charrnn.tasks.inspect import Inspection
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.predictions import Prediction
     from charrnn.tasks.task_model import TaskModel
@@ -136,6 +139,47 @@ def score(
     return Model(read_model(_find(model, checkpoints)), labels).score(text)
 
 
+def inspect(
+    models: Name | Sequence[str | Path] = None,
+    *,
+    text: str | None = None,
+    file: str | Path | None = None,
+    views: Sequence[str] = (),
+    labels: AskedLabels = (),
+    checkpoints: Name = None,
+    **settings: Any,
+) -> Inspection:
+    """Return what happens inside a model, or several, while they read a text.
+
+    text, file: what they read; None is the beginning of what was held out in training. views: some
+    of "text", "guesses", "gates", …; none means all. labels: of the text, as for `load`. settings:
+    fields of InspectConfig, such as at, neurons and chars.
+
+    >>> found = charrnn.inspect(["book-rnn", "book-lstm"], views=["gradients"])  # doctest: +SKIP
+    >>> found.reports["gradients"]["book-lstm"].reaches[0].half_life_chars  # doctest: +SKIP
+    17.3
+    >>> charrnn.inspect("book").save("book.html")  # doctest: +SKIP
+    """
+    from charrnn.config.inspect import InspectConfig
+    from charrnn.tasks.inspect import VIEWS, InspectText, open_subjects
+    from charrnn.tasks.inspect import inspect as inspect_views
+
+    if text is not None:
+        check_text(text)
+    names = [models] if models is None or isinstance(models, str | Path) else [*models]
+    for name in names:
+        check_type("a model", name, str | Path | None, "its name or path")
+    config = with_settings(InspectConfig(), settings)
+    found = open_subjects(
+        [None if name is None else str(name) for name in names],
+        InspectText(() if file is None else (str(file),), text),
+        config,
+        labels=labels,
+        checkpoints=_folder(checkpoints),
+    )
+    return inspect_views(found.subjects, config, views or VIEWS, command="charrnn.inspect")
+
+
 def predict(
     texts: Iterable[str],
     model: Name = None,
@@ -213,6 +257,32 @@ def fit_seeds(
     paths, contents = _read_given(corpus, texts, settings)
     start = partial(train_seeds, _listed("seeds", seeds, int), paths, settings, texts=contents)
     finished: SeedsFinished = run_to_end(start, on_report)
+    return finished
+
+
+def fit_cells(
+    corpus: Corpus | Iterable[Corpus] = (),
+    cells: Sequence[str] = ("rnn", "lstm", "gru"),
+    *,
+    texts: str | bytes | Iterable[str | bytes] = (),
+    on_report: Callable[[RunReport | CellStarted | CellsFinished], object] | None = None,
+    **settings: Any,
+) -> CellsFinished:
+    """Train a run for each cell, NAME-rnn and so on; return their results.
+
+    The runs are alike in all but the cell and its learning rate; parameters="1M" gives each the
+    units that make as many weights. The same call given again continues.
+
+    >>> three = charrnn.fit_cells("book.txt", parameters="1M", budget="60s")  # doctest: +SKIP
+    >>> [(each.run, each.parameters, each.bpc) for each in three.results]  # doctest: +SKIP
+    [('book-rnn', 999426, 2.31), ('book-lstm', 998201, 2.16), ('book-gru', 999027, 2.19)]
+    """
+    from charrnn.tasks.fit import run_to_end, train_cells
+
+    check_type("on_report", on_report, Callable | None, "a function")
+    paths, contents = _read_given(corpus, texts, settings)
+    start = partial(train_cells, _listed("cells", cells, str), paths, settings, texts=contents)
+    finished: CellsFinished = run_to_end(start, on_report)
     return finished
 
 

@@ -29,7 +29,7 @@ from charrnn.tasks.corpus_stats import CorpusSummary
 from charrnn.tasks.eval_text import EvalTextRequest
 from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
 from charrnn.tasks.finetune import InitialModel
-from charrnn.tasks.fit import Result, SeedsFinished, SeedStarted
+from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
 from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.tasks.recorder import RunFinished, Written
@@ -49,7 +49,7 @@ WIDTH = 100
 MARK = "<!-- `make docs` writes what follows -->\n"
 
 CALLS = {
-    "Train": ["fit", "fit_seeds", "train"],
+    "Train": ["fit", "fit_seeds", "fit_cells", "train"],
     "Use a model": [
         *("load", "sample", "score", "predict", "evaluate", "compress", "decompress"),
     ],
@@ -60,10 +60,11 @@ CALLS = {
 }
 OBJECTS = [charrnn.Model, TaskModel, OpenModels, charrnn.Session, TextStream]
 REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
-REPORTS += [Finished, RunFinished, SeedStarted]
+REPORTS += [Finished, RunFinished, SeedStarted, CellStarted]
 RESULTS = [
     Result,
     SeedsFinished,
+    CellsFinished,
     Scores,
     Prediction,
     EvalResult,
@@ -78,10 +79,10 @@ PARTS = [Plan, Trouble, RunFolder, DamagedState, InitialModel, Corpus, Piece, Te
 SETTINGS: list[tuple[type, str]] = [
     (
         TrainConfig,
-        "`fit`, `fit_seeds`, `train`; `benchmark` takes those of the network and machine",
+        "`fit`, `fit_seeds`, `fit_cells`, `train`; `benchmark` takes those of network and machine",
     ),
-    (TextConfig, "`fit`, `fit_seeds`, `train`, `corpus_stats`"),
-    (RunConfig, "`fit`, `fit_seeds`, `train`"),
+    (TextConfig, "`fit`, `fit_seeds`, `fit_cells`, `train`, `corpus_stats`"),
+    (RunConfig, "`fit`, `fit_seeds`, `fit_cells`, `train`"),
     (SampleConfig, "`sample`, `Model.generate`, `generate_many`, `search`, `start_session`"),
     (SampleRequest, "`sample`"),
     (FillConfig, "`Model.fill`"),

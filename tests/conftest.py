@@ -104,9 +104,9 @@ def counted_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     advance = Trainer.advance
 
-    def counted(self: Trainer, total_steps: int | None) -> list[StepResult]:
+    def counted(self: Trainer, total_steps: int | None, **more: bool) -> list[StepResult]:
         STEPS.append(1)
-        return advance(self, total_steps)
+        return advance(self, total_steps, **more)
 
     monkeypatch.setattr(Trainer, "advance", counted)
 

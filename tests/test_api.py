@@ -32,6 +32,7 @@ TWINS = {
     "fill": "load",  # and its Model.fill
     "eval": "evaluate",
     "score": "score",
+    "inspect": "inspect",
     "predict": "predict",
     "compress": "compress",
     "decompress": "decompress",

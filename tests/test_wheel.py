@@ -30,11 +30,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "charrnn").rglob("*.py")}
+def test_the_wheel_holds_every_module_and_asset_and_nothing_else(wheel: Path) -> None:
+    kinds = (".py", ".js", ".css", ".html")
+    files = [path for path in (ROOT / "charrnn").rglob("*") if path.suffix in kinds]
+    expected = {str(path.relative_to(ROOT)) for path in files}
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
-    assert names == modules | {"charrnn/py.typed"}
+    assert names == expected | {"charrnn/py.typed"}
 
 
 def test_the_wheel_names_its_command_and_licence(wheel: Path) -> None:

@@ -10,6 +10,7 @@ G = different grams of an order.
 
 import lzma
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -114,6 +115,23 @@ def ngram_token_nats(
     >>> ngram_token_nats(np.array([0, 1] * 99), np.array([0, 1, 0]), vocab_size=2).round(1)
     array([0., 0., 0.])
     """
+    (nats,) = deque(_iter_order_nats(train, held_out, vocab_size, order), maxlen=1)
+    return nats
+
+
+def ngram_order_nats(
+    train: Ids, held_out: Ids, vocab_size: int, order: int = NGRAM_ORDER
+) -> Floats:
+    """Return −ln p (order, S) of each held-out token by each order, from 1 up, of one n-gram model.
+
+    The last row is what `ngram_token_nats` returns. Those above are what it smooths with: their
+    probabilities are of what a longer gram leaves open, not those of n-gram models of their own.
+    """
+    return np.stack(list(_iter_order_nats(train, held_out, vocab_size, order)))
+
+
+def _iter_order_nats(train: Ids, held_out: Ids, vocab_size: int, order: int) -> Iterator[Floats]:
+    """Yield −ln p (S,) of each held-out token by each order, from 1 up."""
     dtype = np.min_scalar_type(vocab_size)  # a sort of 8 or 16 bits is many times faster
     parts = [np.full(order, vocab_size), train, held_out]
     text = np.concatenate(parts, dtype=dtype, casting="unsafe")
@@ -126,8 +144,7 @@ def ngram_token_nats(
         counts = _count_endings(longer[counted], grams[counted], int(grams.max()))
         probabilities = _interpolate(counts, shorter[:-1], grams[1:], probabilities)
         shorter = grams
-    nats: Floats = np.log(1 / probabilities)  # −ln 1 would be −0
-    return nats
+        yield np.log(1 / probabilities)  # −ln 1 would be −0
 
 
 def _number_grams(text: Ids, order: int) -> Iterator[Ints]:

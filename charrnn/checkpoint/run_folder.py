@@ -6,7 +6,9 @@ checkpoints/<name>/
     metrics.jsonl         a line for the start, each milestone, evaluation, incident, and the end
     config.toml           the corpus and every setting, for charrnn train --config
     resolved.toml         at the end: the same with all that was chosen, to repeat the run
+    inspect.html          what charrnn inspect shows
     samples.txt           what the model wrote at each evaluation
+    snapshots/            with --snapshots: step-<n>.safetensors, the weights alone, along the way
 
 An older state is removed only once a newer one is safe, so a damaged state costs the steps since
 the one before it, not the run.
@@ -25,24 +27,29 @@ from typing import Any
 
 from charrnn.checkpoint.lock import HOLDER, LOCK, hold_folder
 from charrnn.checkpoint.model_file import ModelFile, pack_model, read_model
+from charrnn.checkpoint.snapshot_file import Arrays, pack_snapshot, read_snapshot
 from charrnn.checkpoint.strict_json import shown
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, StorageError
 from charrnn.metrics import without_nan
-from charrnn.storage import append_text, cut_file, flush_file, write_atomically
+from charrnn.storage import append_text, cut_file, flush_file, write_atomically, write_errors
 
 SETTINGS = "config.toml"  # written first, so it marks a folder as a run of ours
 _RESOLVED = "resolved.toml"
 _BEST = "best.safetensors"
 _METRICS = "metrics.jsonl"
 _SAMPLES = "samples.txt"
+PAGE = "inspect.html"  # of charrnn inspect
+_SNAPSHOTS = "snapshots"
+_SNAPSHOT = re.compile(r"step-([0-9]{7,19})\.safetensors")
+_SNAPSHOT_LEFTOVER = re.compile(rf"\.{_SNAPSHOT.pattern}\.[0-9a-f]{{12}}")
 _STATE = re.compile(r"step-(0|[1-9][0-9]*)\.safetensors")
 # Temporary files of storage.py, as a killed process leaves them.
 _LEFTOVER = re.compile(
     rf"\.({re.escape(_BEST)}|{_STATE.pattern}|{re.escape(SETTINGS)}|{re.escape(_RESOLVED)}"
-    rf"|{re.escape(HOLDER)})"
+    rf"|{re.escape(HOLDER)}|{re.escape(PAGE)})"
     r"\.[0-9a-f]{12}"
 )
-_OWN_NAMES = {SETTINGS, _RESOLVED, _BEST, _METRICS, _SAMPLES, LOCK, HOLDER}
+_OWN_NAMES = {SETTINGS, _RESOLVED, _BEST, _METRICS, _SAMPLES, PAGE, LOCK, HOLDER}
 _OWN = re.compile(rf"({_STATE.pattern}|{re.escape(_BEST)})(\.damaged)?")
 
 
@@ -120,7 +127,55 @@ class RunFolder:
     def foreign_files(self) -> list[str]:
         """The names in the folder that no run writes."""
         names = {path.name for path in self.path.iterdir()} - _OWN_NAMES
-        return sorted(n for n in names if not (_OWN.fullmatch(n) or _LEFTOVER.fullmatch(n)))
+        foreign = [n for n in names if not (_OWN.fullmatch(n) or _LEFTOVER.fullmatch(n))]
+        if _SNAPSHOTS in names and self._has_snapshots:
+            foreign.remove(_SNAPSHOTS)
+            inside = [path.name for path in (self.path / _SNAPSHOTS).iterdir()]
+            own = (_SNAPSHOT, _SNAPSHOT_LEFTOVER)
+            others = [n for n in inside if not any(each.fullmatch(n) for each in own)]
+            foreign += [f"{_SNAPSHOTS}/{name}" for name in others]
+        return sorted(foreign)
+
+    @property
+    def snapshots(self) -> list[Path]:
+        """The files of the weights along the way, the earliest first."""
+        if not self._has_snapshots:
+            return []
+        with reading(self.path):
+            found = [p for p in (self.path / _SNAPSHOTS).iterdir() if _SNAPSHOT.fullmatch(p.name)]
+        return sorted(found, key=_snapshot_step_of)
+
+    @property
+    def _has_snapshots(self) -> bool:
+        """Whether there is a folder of them; a link could lead to files that are not ours."""
+        folder = self.path / _SNAPSHOTS
+        return folder.is_dir() and not folder.is_symlink()
+
+    def save_snapshot(self, step: int, weights: Arrays) -> None:
+        """Add the weights of a step."""
+        folder = self.path / _SNAPSHOTS
+        if folder.is_symlink():
+            raise StorageError(f"{folder} is a link to another place; remove the link")
+        write_atomically(folder / f"step-{step:07d}.safetensors", pack_snapshot(step, weights))
+
+    def read_snapshots(self) -> list[tuple[int, Arrays]]:
+        """Return the weights along the way as float32, each with its step, the earliest first.
+
+        Raises:
+            CheckpointError: a file is damaged.
+        """
+        return [read_snapshot(path) for path in self.snapshots]
+
+    def rewind_snapshots(self, step: int) -> None:
+        """Remove the weights of the steps after `step`, which are made again.
+
+        Raises:
+            StorageError: one cannot be removed.
+        """
+        for path in self.snapshots:
+            if _snapshot_step_of(path) > step:
+                with write_errors(path):
+                    path.unlink(missing_ok=True)
 
     def save_best(self, model: ModelFile) -> None:
         """Replace the best model."""
@@ -224,9 +279,10 @@ class RunFolder:
             cut_file(self.path / name, size)
 
     def clear_logs(self) -> None:
-        """Empty both logs, as a run of ours leaves them that ended before its first save."""
+        """Empty both logs and snapshots, which a run of ours leaves that ended before it saved."""
         if (self.path / SETTINGS).exists():
             self.rewind_logs(dict.fromkeys((_METRICS, _SAMPLES), 0))
+            self.rewind_snapshots(-1)
 
     def save_settings(self, settings: Mapping[str, Any]) -> None:
         """Write config.toml."""
@@ -249,12 +305,22 @@ class RunFolder:
                 for path in self.path.iterdir():
                     if _LEFTOVER.fullmatch(path.name):
                         path.unlink()
+                if self._has_snapshots:
+                    for path in (self.path / _SNAPSHOTS).iterdir():
+                        if _SNAPSHOT_LEFTOVER.fullmatch(path.name):
+                            path.unlink()
             yield
 
 
 def _step_of(state: Path) -> int:
     match = _STATE.fullmatch(state.name)
     assert match is not None, "states are found by this pattern"
+    return int(match[1])
+
+
+def _snapshot_step_of(path: Path) -> int:
+    match = _SNAPSHOT.fullmatch(path.name)
+    assert match is not None, "snapshots are found by this pattern"
     return int(match[1])
 
 

@@ -22,6 +22,7 @@ _SIGNS |= {0x7F: "\u2421"}
 _SIGNS |= {code: f"<{code:02X}>" for code in range(0x80, 0xA0)}
 _SIGNS |= {ord(char): f"<{ord(char):04X}>" for char in _BIDIRECTIONAL + "\u2028\u2029"}
 _SIGNS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # halves of surrogate pairs
+_KEPT_SIGNS = {ord("\n"): "\u2424", ord("\t"): "\u2409"}  # which sanitize keeps
 _SHOWN_SOURCES = 20
 _BARS = "▁▂▃▄▅▆▇█"
 # What a model of English has learned at so many bits per character; docs/tutorial.md explains it.
@@ -46,6 +47,15 @@ def one_line(text: str) -> str:
     'two␤lines'
     """
     return sanitize(text).replace("\n", "\u2424").replace("\t", " ")
+
+
+def format_character(char: str) -> str:
+    r"""Return a symbol for a control character, also for newline and tab; others unchanged.
+
+    >>> format_character("\n"), format_character("a")
+    ('␤', 'a')
+    """
+    return sanitize(char).translate(_KEPT_SIGNS)
 
 
 def format_count(number: float) -> str:

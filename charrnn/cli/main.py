@@ -36,6 +36,7 @@ COMMANDS = {
     "fill": ("fill:command", "Fill in the blanks of a text."),
     "eval": ("eval:command", "Score a text: bits per character and perplexity."),
     "score": ("score.command:command", "Show how surprised a model is by each character."),
+    "inspect": ("inspect.command:command", "Show what happens inside a model."),
     "predict": ("predict:command", "Say what a text is or becomes: its label, tags or target."),
     "compress": ("compress:compress", "Compress FILE, with MODEL predicting each character."),
     "decompress": ("compress:decompress", "Restore a compressed file."),

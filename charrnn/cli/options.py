@@ -36,6 +36,8 @@ _SPELLINGS = {
     "count": ("-n", "--count"),
     "beam_width": ("--beam",),
     "top": ("--top", "--n-best"),
+    "neurons": ("--neuron",),
+    "features": ("--feature",),
 }
 _METAVARS: dict[str | type, str] = {
     click.IntRange: "N",
@@ -45,8 +47,12 @@ _METAVARS: dict[str | type, str] = {
     "init_from": "MODEL",
     "val_file": "FILE",
     "budget": "TIME",
+    "parameters": "COUNT",
     "name": "RUN",
     "encoding": "NAME",
+    "neurons": "UNIT",
+    "features": "NAME=REGEX",
+    "labels_file": "FILE",
 }
 RENAMED_OPTIONS = {
     **{"--" + old.replace("_", "-"): "--" + new.replace("_", "-") for old, new in RENAMED.items()},

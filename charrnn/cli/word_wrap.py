@@ -4,27 +4,9 @@ Our own, as rich and textwrap need the whole paragraph, and rich takes 25 ms to 
 sample` and `charrnn write` show what a model writes by it.
 """
 
-import unicodedata
-from functools import cache
+from charrnn.text.columns import char_columns, text_columns
 
 _TAB_COLUMNS = 8
-
-
-@cache
-def char_columns(char: str) -> int:
-    """Return how many columns a terminal gives to a character.
-
-    >>> char_columns("a"), char_columns("中"), char_columns("\u0301")
-    (1, 2, 0)
-    """
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):  # marks, joiners
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def text_columns(text: str) -> int:
-    """Return how many columns a text takes in one line."""
-    return sum(map(char_columns, text))
 
 
 class WordWrap:

@@ -12,9 +12,9 @@ class InspectConfig:
     """Settings of all views; each view reads those that it needs."""
 
     at: int | None = setting(
-        None, "place in the text, counted in characters from 0; None is the last one", ge=0
+        None, "place in the text, counted in characters from 0", ge=0, unset="the last one"
     )
-    layer: int | None = setting(None, "layer, from 1; None is the highest", ge=1)
+    layer: int | None = setting(None, "layer, from 1", ge=1, unset="the highest")
     neurons: tuple[str, ...] = setting(
         (), "units such as c1.203: of state h or c, or of a gate, in layer 1, number 203 from 0"
     )

@@ -18,6 +18,9 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 lstm: input, forget, cell, output; gru: reset, update, new.
 """
 
+GATE_NAMES = {"rnn": (), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
+"""What the blocks are called, in their order; that of an rnn has no name."""
+
 FORGET_BIAS = 1.0
 """Lets gradients through when training begins (Gers et al. 2000; Jozefowicz et al. 2015)."""
 

@@ -28,6 +28,9 @@ _AMOUNT = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*{_UNIT}\s*")
 _DURATION = re.compile(rf"({_AMOUNT.pattern})+")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MAX_DURATION_SECONDS = 1e9  # 32 years
+_COUNT = re.compile(r"([0-9][0-9_,]{0,20}(?:\.[0-9]{1,20})?)\s*([kmg]?)")
+_UNIT_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_MAX_COUNT = 10**12
 _CHANGE = re.compile(r"[0-9]{1,15}:[1-9][0-9]{0,14}:[1-9][0-9]{0,14}")
 
 
@@ -47,6 +50,25 @@ def parse_duration(text: str) -> float:
     if not 0 < seconds < _MAX_DURATION_SECONDS:
         raise ConfigError(f"{text!r} is not a length of time; write 90s, 10 min or 1h30m")
     return seconds
+
+
+def parse_count(text: str) -> int:
+    """Return the number that "250k", "1.5M" or "1_000_000" stands for.
+
+    Raises:
+        ConfigError: the text is no such number, or not above zero.
+
+    >>> parse_count("250k"), parse_count("1.5M"), parse_count("1_000_000")
+    (250000, 1500000, 1000000)
+    """
+    match = _COUNT.fullmatch(text.strip().lower())
+    count = 0
+    if match is not None:
+        number = float(match[1].replace("_", "").replace(",", ""))
+        count = round(number * _UNIT_COUNTS[match[2]])
+    if not 0 < count <= _MAX_COUNT:
+        raise ConfigError(f"{text!r} is not a number of parameters; write 250k, 1M or 1_000_000")
+    return count
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,12 @@ class TrainConfig:
     cell: str = _model("cell")
     nonlinearity: str = _model("nonlinearity")
     hidden_size: int | None = _model("hidden_size", unset="automatic")
+    parameters: str | None = setting(
+        None,
+        "number of weights, such as 250k or 1M, instead of --hidden-size: the most units that need "
+        "no more",
+        section="Model",
+    )
     num_layers: int = _model("num_layers")
     embedding_size: int | None = _model("embedding_size", unset="automatic")
     tie_embeddings: bool | None = _model(
@@ -171,6 +199,14 @@ class TrainConfig:
         ge=0,
     )
 
+    snapshots: int = _length(
+        0,
+        "keep the weights at so many steps, from the first to the last, closer together early on, "
+        "for charrnn inspect to show how they came about; 64 MB at most",
+        ge=0,
+        le=1000,
+    )
+
     # Batches, updates and what is averaged over them.
     seq_len: int | None = _optimization(
         None, "tokens per window: how far back gradients flow", unset="automatic", ge=1
@@ -213,6 +249,18 @@ class TrainConfig:
         None, "weight decay of embeddings", unset="0.1 where whole texts are read, else 0", ge=0
     )
     weight_decay_bias: float = _optimization(0.0, "weight decay of biases and initial states", ge=0)
+    max_norm_input: float | None = _optimization(  # Srivastava et al. 2014
+        None,
+        "largest L2 norm of the input weights of each unit, of each gate apart, after every update",
+        unset="no limit",
+        gt=0,
+    )
+    max_norm_recurrent: float | None = _optimization(
+        None, "the same of the recurrent weights", unset="no limit", gt=0
+    )
+    max_norm_output: float | None = _optimization(
+        None, "the same of the output weights of each token, tied ones too", unset="no limit", gt=0
+    )
     ema_decay: float = _optimization(
         0.99, "decay of the weight average (EMA); 0 turns it off", ge=0, le=0.99999
     )
@@ -237,7 +285,17 @@ class TrainConfig:
         budget: Any = plain(self.budget)
         if isinstance(budget, int | float):  # a number of seconds
             object.__setattr__(self, "budget", f"{budget}s")
+        count: Any = plain(self.parameters)
+        if isinstance(count, int | float) and not isinstance(count, bool):
+            object.__setattr__(self, "parameters", str(int(count)))
         validate(self)
+        if self.parameters is not None:
+            parse_count(self.parameters)
+            if self.hidden_size is not None:
+                raise ConfigError(
+                    f"hidden_size {self.hidden_size} and parameters {self.parameters} both say how "
+                    "large the network is; leave --hidden-size or --parameters out"
+                )
         given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} both say how long to train; give one")
@@ -271,6 +329,11 @@ class TrainConfig:
                     f"{name} works only with task {' or '.join(tasks)}, not {task}; leave {flag} "
                     "out"
                 )
+
+    @property
+    def parameter_count(self) -> int | None:
+        """The most weights that the network may have; None if hidden_size says its size."""
+        return None if self.parameters is None else parse_count(self.parameters)
 
     @property
     def longest_tokens(self) -> int:

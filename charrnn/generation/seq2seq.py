@@ -130,6 +130,26 @@ class Seq2Seq(Encoder):
             nats[encoded.which] = self._score(encoded, expected)
         return nats
 
+    @IGNORE_OVERFLOW
+    def attention(self, text: Ids, target: Ids) -> tuple[Vector, Floats]:
+        """Return what writing a target looks at: weights (U, T), and −ln p of each token (U,).
+
+        text: ids of the source (T,), not empty. target: (U,), with the end. Each row of weights is
+        of one token that is written, and sums to 1; without attention there are none: (U, 0).
+        """
+        encoded = next(self.iter_encoded([text]))
+        sources = self._look_at(encoded)
+        states = self._first_states(encoded)
+        rows = []
+        nats = []
+        before = self._end
+        for token in target.tolist():
+            log_probs, states, weights = self._step(np.array([before]), states, sources)
+            rows.append(weights[0, 0])
+            nats.append(-log_probs[0, token])
+            before = token
+        return np.stack(rows), np.array(nats)
+
     def _iter_blocks(self, texts: Sequence[Ids], width: int) -> Iterator[Encoded]:
         """Yield as many sources as make a step together, with beams of this width."""
         for encoded in self.iter_encoded(texts):
@@ -153,7 +173,7 @@ class Seq2Seq(Encoder):
         beams = _Beams(np.arange(count), ids, np.zeros((count, 1)), room)
         tokens = np.full(count, self._end)
         while len(beams.which):
-            log_probs, states = self._step(tokens, states, sources)
+            log_probs, states, _ = self._step(tokens, states, sources)
             width = beams.ids.shape[1]
             extended, parents = _extend(beams, log_probs, self._end, results)
             going = results.unfinished(extended)
@@ -179,7 +199,7 @@ class Seq2Seq(Encoder):
                 tokens = tokens[going]
                 states = select_rows(states, going)
                 sources = _Sources(*select_rows(sources, going))
-            log_probs, states = self._step(tokens, states, sources)
+            log_probs, states, _ = self._step(tokens, states, sources)
             tokens = np.array([targets[each][place] for each in active.tolist()])
             nats[active] -= log_probs[np.arange(len(active)), tokens]
         return nats
@@ -210,9 +230,13 @@ class Seq2Seq(Encoder):
             states.append(tuple(np.split(parts, self.config.state_parts, 1)))
         return tuple(states)
 
-    def _step(self, tokens: Ints, states: State, sources: _Sources) -> tuple[Floats, State]:
-        """Return ln p (R, V) of what comes after tokens (R,), and the next states."""
+    def _step(self, tokens: Ints, states: State, sources: _Sources) -> tuple[Floats, State, Vector]:
+        """Return ln p (R, V) of what comes after tokens (R,), and the next states.
+
+        The third is what the step looks at: weights (S, K, T), where T is 0 without attention.
+        """
         size = self.config.hidden_size
+        looks = sources.penalties
         after = []
         features = inputs = self._target_table[tokens].reshape(len(tokens), -1, size)
         context = None
@@ -221,7 +245,8 @@ class Seq2Seq(Encoder):
             after.append(state)
             features = state[0] + features if self.config.residual and depth else state[0]
             if context is None and self.config.attention != "none":
-                context = self._attend(features, sources)
+                looks = self._look(features, sources)
+                context = (looks @ sources.features).reshape(len(tokens), -1)
             inputs = features if context is None else np.concatenate((features, context), 1)
         if context is not None:
             combined = inputs @ self.weights["combine.weight"].T
@@ -230,23 +255,22 @@ class Seq2Seq(Encoder):
         log_probs = log_softmax(logits.astype(np.float64))
         if np.isnan(log_probs).any():
             raise DivergedError(NOT_FINITE)
-        return log_probs, tuple(after)
+        return log_probs, tuple(after), looks
 
-    def _attend(self, queries: Vector, sources: _Sources) -> Vector:
-        """Return the context (R, D) of queries (R, H)."""
+    def _look(self, queries: Vector, sources: _Sources) -> Vector:
+        """Return the weights (S, K, T) of sources' positions for queries (R, H); rows sum to 1."""
         asked = queries.reshape(len(sources.keys), -1, queries.shape[1])
         if self.config.attention == "additive":
             asked = asked @ self.weights["attention.query.weight"].T
             sums = asked[:, :, None] + sources.keys[:, None]
-            scores = np.tanh(sums, sums) @ self.weights["attention.score.weight"][0]
+            scores: Vector = np.tanh(sums, sums) @ self.weights["attention.score.weight"][0]
         else:
             scores = asked @ sources.keys.swapaxes(1, 2)
         scores += sources.penalties
         scores -= scores.max(2, keepdims=True)
         np.exp(scores, scores)
         scores /= scores.sum(2, keepdims=True)
-        context: Vector = (scores @ sources.features).reshape(len(queries), -1)
-        return context
+        return scores
 
 
 class _Results:

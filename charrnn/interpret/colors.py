@@ -13,14 +13,14 @@ from collections.abc import Sequence
 NEGATIVE = ("#ffffff", "#c6dbf2", "#8ab6e2", "#3f87c6", "#0b4f8a")
 """Backgrounds from 0 to −1."""
 
-POSITIVE = ("#ffffff", "#f9d9b0", "#eaab66", "#c8772b", "#7d4300")
-"""Backgrounds from 0 to 1."""
+POSITIVE = ("#ffffff", "#f3d4ab", "#e3a663", "#bc7028", "#773f00")
+"""Backgrounds from 0 to 1, each of the lightness that its negative has."""
 
 MAGNITUDE = ("#ffffff", "#d5e5da", "#9cc7ad", "#559d78", "#17603f")
 """Backgrounds from 0 to the end of the scale."""
 
-CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""One for each curve of a chart, in this order."""
+CURVES = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9", "#e69f00")
+"""One for each curve of a chart, in this order: the last two are pale on white."""
 
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2")
 """SVG's stroke-dasharray of the same curves."""

@@ -29,12 +29,14 @@ LayerState = tuple[Array, ...]
 class BackStep:
     """What one step back gives.
 
-    state: the gradient by the state before the token. x: by the embedding's row as it stands in
-    the table, (…, E). sums: by layer, the gradient by what its input and its state add to the
-    gates, two arrays (…, G·H), which differ for a GRU alone.
+    state: the gradient by the state before the token. whole: by the state after it, with what
+    reaches it within the step: h from the layers above, c from h. x: by the embedding's row as it
+    stands in the table, (…, E). sums: by layer, the gradient by what its input and its state add to
+    the gates, two arrays (…, G·H), which differ for a GRU alone.
     """
 
     state: State
+    whole: State
     x: Array
     sums: tuple[tuple[Array, Array], ...]
 
@@ -59,11 +61,14 @@ class Derivatives:
         trace = self.trace
         top = np.zeros_like(state[0][0]) if features is None else features
         grads = list(state)
+        wholes = list(state)
         sums: list[tuple[Array, Array]] = []
         for depth in reversed(trace.depths):
             h, *rest = state[depth]
             layer = layer_weights(trace.network, depth)
-            from_x, from_h, grads[depth] = self._cells[depth].back(t, (h + top, *rest))
+            cell = self._cells[depth]
+            wholes[depth] = cell.whole(t, (h + top, *rest))
+            from_x, from_h, grads[depth] = cell.back(t, wholes[depth])
             sums.insert(0, (from_x, from_h))
             below = from_x @ layer.weight_ih
             grads[depth] = (from_h @ layer.weight_hh + grads[depth][0], *grads[depth][1:])
@@ -71,7 +76,8 @@ class Derivatives:
         keeps = ~trace.is_end[t][..., None]  # the state after an end does not depend on the text
         before = map_state(lambda grad: grad * keeps, tuple(grads))
         x = top * np.float32(trace.config.embedding_scale) * keeps
-        return BackStep(before, x, tuple((a * keeps, b * keeps) for a, b in sums))
+        kept_sums = tuple((a * keeps, b * keeps) for a, b in sums)
+        return BackStep(before, tuple(wholes), x, kept_sums)
 
     def forth(self, t: int, state: State, x: Array | None = None) -> State:
         """Return the change of the state after token t, to first order.
@@ -179,9 +185,12 @@ def _rows(array: Array) -> Array:
 class _Cell(Protocol):
     """The slopes of one layer along a trace: each array (T, H)."""
 
+    def whole(self, t: int, state: LayerState) -> LayerState:
+        """Return the gradient by the layer's state, with what reaches c through h."""
+
     def back(self, t: int, state: LayerState) -> tuple[Array, Array, LayerState]:
         """Return the gradients by the sums from x and from h (…, G·H), and what reaches the state
-        before the token without going through the sums."""
+        before the token without going through the sums. state: as `whole` returns it."""
 
     def forth(self, t: int, from_x: Array, from_h: Array, state: LayerState) -> LayerState:
         """Return the change of the layer's state from those of its sums and of its state."""
@@ -192,6 +201,9 @@ class _Rnn:
         h = trace.hidden(depth)[1:]
         slopes = {"tanh": 1 - h * h, "relu": (h > 0).astype(h.dtype), "logistic": h * (1 - h)}
         self._slope = slopes[trace.config.nonlinearity]
+
+    def whole(self, t: int, state: LayerState) -> LayerState:
+        return state
 
     def back(self, t: int, state: LayerState) -> tuple[Array, Array, LayerState]:
         grad = state[0] * self._slope[t]
@@ -212,9 +224,12 @@ class _Lstm:
         self._h_by_o = tanh_c * o * (1 - o)
         self._h_by_c = o * (1 - tanh_c * tanh_c)
 
+    def whole(self, t: int, state: LayerState) -> LayerState:
+        h, c = state
+        return (h, c + h * self._h_by_c[t])
+
     def back(self, t: int, state: LayerState) -> tuple[Array, Array, LayerState]:
         h, c = state
-        c = c + h * self._h_by_c[t]
         i, f, g = (c * slope[t] for slope in self._of_c)
         sums = np.concatenate((i, f, g, h * self._h_by_o[t]), -1)
         return sums, sums, (np.zeros_like(h), c * self._f[t])
@@ -235,6 +250,9 @@ class _Gru:
         self._by_n = (1 - z) * (1 - n * n)  # of h, by the sum of n
         self._by_z = (trace.hidden(depth)[:-1] - n) * z * (1 - z)
         self._by_r = n_h * r * (1 - r)  # of the sum of n, by the sum of r
+
+    def whole(self, t: int, state: LayerState) -> LayerState:
+        return state
 
     def back(self, t: int, state: LayerState) -> tuple[Array, Array, LayerState]:
         (h,) = state

@@ -6,6 +6,7 @@ size, L = layers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from charrnn.checkpoint.model_file import Arrays, ModelFile
 from charrnn.config import ModelConfig
+from charrnn.config.inspect import InspectConfig
 from charrnn.generation.network import Network
 from charrnn.generation.scoring import line_start_state
 from charrnn.interpret.trace import Array, Trace, record, record_lanes
@@ -23,14 +25,36 @@ from charrnn.text.vocab import Ids, Vocab
 _MAX_NUMBERS = 48_000_000  # of the states that figures are measured on, 192 MB
 
 
+class Texts:
+    """The held-out and the training text of models that are looked at, read when a view asks."""
+
+    def __init__(self, read: Callable[[], tuple[Ids, Ids]]) -> None:
+        """read: returns the tokens (N,) of the held-out text, and those of the training text."""
+        self._read = read
+
+    @cached_property
+    def _both(self) -> tuple[Ids, Ids]:
+        return self._read()
+
+    @property
+    def held_out(self) -> Ids:
+        """What the models were not trained on."""
+        return self._both[0]
+
+    @property
+    def train(self) -> Ids:
+        """What they were trained on; empty where it is not at hand."""
+        return self._both[1]
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A model by a name that people know, and two texts.
 
-    file: its labels are fixed (generation/labels.py). ids: the text in view (T,). held_out: (N,)
-    tokens that the model was not trained on, for figures. train: those that it was trained on;
-    empty where they are not at hand. metrics: the lines of the run's metrics.jsonl. snapshots: its
-    weights along the way by step, ascending. seed: of all that is random in a figure.
+    file: its labels are fixed (generation/labels.py). ids: the text in view (T,). texts: for
+    figures. metrics: the lines of the run's metrics.jsonl. read_snapshots: returns its weights
+    along the way by step, ascending. chars: how many held-out tokens figures are measured on at
+    most. seed: of all that is random in a figure.
 
     Two subjects can be compared if their vocabularies are equal: then their texts are too.
     """
@@ -38,11 +62,21 @@ class Subject:
     name: str
     file: ModelFile
     ids: Ids
-    held_out: Ids
-    train: Ids
+    texts: Texts
     metrics: tuple[dict[str, Any], ...] = ()
-    snapshots: tuple[tuple[int, Arrays], ...] = ()
+    read_snapshots: Callable[[], Sequence[tuple[int, Arrays]]] = tuple
+    chars: int = InspectConfig().chars
     seed: int = 0
+
+    @property
+    def held_out(self) -> Ids:
+        """The tokens (N,) that figures are measured on: `chars` of the held-out text at most."""
+        return self.texts.held_out[: self.chars]
+
+    @property
+    def train(self) -> Ids:
+        """The tokens that the model was trained on; empty where they are not at hand."""
+        return self.texts.train
 
     @property
     def config(self) -> ModelConfig:
@@ -53,6 +87,15 @@ class Subject:
     def vocab(self) -> Vocab:
         """What its tokens are."""
         return self.file.vocab
+
+    @cached_property
+    def snapshots(self) -> tuple[tuple[int, Arrays], ...]:
+        """The run's weights along the way by step, ascending, read when a view asks for them.
+
+        Raises:
+            CheckpointError: a file of them is damaged.
+        """
+        return tuple(self.read_snapshots())
 
     @cached_property
     def network(self) -> Network:

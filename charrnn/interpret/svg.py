@@ -12,6 +12,7 @@ from html import escape
 
 Point = tuple[float, float]
 
+_LETTERS = 'font-family="monospace" font-size="14" unicode-bidi="bidi-override"'
 _INK, _GRID, _PALE = "#333333", "#dddddd", "#666666"
 # Marks that turn the reading order, or break a line.
 _MARKS = {0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)}
@@ -66,6 +67,16 @@ class Picture:
         x, y = place
         where = f'x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}" fill="{color}"'
         self._shapes.append(f"<text {where}{more and ' ' + more}>{xml_text(words)}</text>")
+
+    def letters(self, places: Iterable[float], y: float, words: str, color: str = _INK) -> None:
+        """Add each character of `words`, of which none is a space, at its own x."""
+        where = f'x="{" ".join(map(_number, places))}" y="{_number(y)}" fill="{color}"'
+        self._shapes.append(f"<text {where} {_LETTERS}>{xml_text(words)}</text>")
+
+    def put(self, other: Picture, corner: Point) -> None:
+        """Add the shapes of another picture, whose corner comes to lie at `corner`."""
+        x, y = map(_number, corner)
+        self._shapes += [f'<g transform="translate({x} {y})">', *other._shapes, "</g>"]
 
     def as_svg(self) -> str:
         """Return the picture, white behind its shapes."""
@@ -222,14 +233,31 @@ class Chart(Picture):
         self._names += 1
 
 
+def join_pictures(pictures: Sequence[Picture], title: str, columns: int = 1) -> str:
+    """Return an SVG of several pictures in rows of `columns`, each row as high as its highest."""
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    width = max(sum(each.width for each in row) for row in rows)
+    heights = [max(each.height for each in row) for row in rows]
+    sheet = Picture(width, sum(heights), title)
+    for number, row in enumerate(rows):
+        for place, each in enumerate(row):
+            x = sum(other.width for other in row[:place])
+            sheet.put(each, (x, sum(heights[:number])))
+    return sheet.as_svg()
+
+
 def xml_text(words: str) -> str:
     """Return words as XML text; what XML cannot hold becomes a symbol.
 
     >>> xml_text("a < b" + chr(0))
     'a &lt; b␀'
     """
-    kept = (_symbol(char) for char in words)
-    return escape("".join(kept))
+    return escape(visible(words))
+
+
+def visible(words: str) -> str:
+    """Return words with a symbol for each character that XML cannot hold, or that is not seen."""
+    return "".join(map(_symbol, words))
 
 
 def _symbol(char: str) -> str:

@@ -36,10 +36,10 @@ from charrnn.errors import ConfigError, CorpusError, counted
 from charrnn.generation.scoring import without
 from charrnn.generation.text_format import text_format_of
 from charrnn.tasks.finetune import read_again, required_vocab
-from charrnn.tasks.score import TEXT_GIVEN, fit_piece
-from charrnn.text.files import hash_sources, open_sources
+from charrnn.text.files import TEXT_GIVEN, hash_sources, open_sources
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
+from charrnn.text.substitutions import fit_piece
 from charrnn.text.vocab import Ids
 
 # Settings of tables, which a literal text is not.
@@ -128,7 +128,7 @@ def read_eval_text(models: Sequence[NamedModel], request: EvalTextRequest) -> Ev
         raise ConfigError("--unknown is for a text of --file or --text; name one, or leave it out")
     split = request.split or ("val" if is_own else "all")
     is_moved = split != "all" and _are_own_files(models, request)
-    _check_alike(models, split, is_own=is_own or is_moved)
+    check_alike(models, split, is_own=is_own or is_moved)
     first = models[0]  # all read alike: one is enough
     _check_held_out(first, split, is_own=is_own)
     vocab = first.file.vocab
@@ -228,7 +228,7 @@ def _are_own_files(models: Sequence[NamedModel], request: EvalTextRequest) -> bo
     return all(model.corpus.get("sha256") == sha256 for model in models)
 
 
-def _check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> None:
+def check_alike(models: Sequence[NamedModel], split: str, *, is_own: bool) -> None:
     """Refuse models to which the requested text would not be the same ids."""
     first, *others = models
     keys = ["normalize", "lowercase", "unit", *READ_AS_RECORDS]  # all that changes the ids

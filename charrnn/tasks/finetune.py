@@ -97,6 +97,11 @@ def with_model_shape(
     shape = {key: getattr(model, key) for key in names}
     if not model.label_count:
         shape.pop("label_size", None)
+    if settings.get("parameters") is not None:
+        raise ConfigError(
+            f"model {name!r} has {model.num_parameters:,} parameters, which a run from its weights "
+            "keeps; leave --parameters out, or train a new model without --init-from"
+        )
     for key, value in shape.items():
         given = settings.get(key)
         if given is not None and given != value:  # None is "chosen": it takes the model's

@@ -1,8 +1,9 @@
-"""Training to the end: one run, or one for each of several seeds, and what came of them.
+"""Training to the end: one run, or one for each of several seeds or cells, and what came of them.
 
-`charrnn.fit`, `charrnn.fit_seeds` and `charrnn train --seeds` call this. The runs of several seeds
-are told by their settings and their text, not by their names: the same command given again leaves
-out those that are finished and continues the one that is not, wherever they were renamed to.
+`charrnn.fit`, `charrnn.fit_seeds`, `charrnn.fit_cells` and `charrnn train` with --seeds or --cells
+call this. The runs of several seeds are told by their settings and their text, not by their names:
+the same command given again leaves out those that are finished and continues the one that is not,
+wherever they were renamed to.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import name_after, named_run
-from charrnn.config import TrainConfig
+from charrnn.config import CELLS, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.metrics import bits_per_char
 from charrnn.tasks import train_request
@@ -37,6 +38,8 @@ _CHOSEN = (
     *("hidden_size", "embedding_size", "tie_embeddings", "dropout"),
     *("seq_len", "batch_size", "learning_rate"),
 )
+_OF_THE_CELL = ("learning_rate",)  # that each cell chooses for itself
+_OF_THE_SIZE = ("hidden_size", "embedding_size")  # and by --parameters these too
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +55,8 @@ class Result:
     how long it trained. finished: every figure of the end; None with "before". classification: how
     well labels of held-out records are named, by column: accuracy, error (the expected calibration
     error) and nats; {} without labels, or of a run that was stopped. scores: of another task than
-    text, its own figures on held-out records; bpc is None then.
+    text, its own figures on held-out records; bpc is None then. parameters: its weights.
+    chars_per_second: characters read by the time that the run took, evaluations included.
     """
 
     run: str
@@ -66,6 +70,8 @@ class Result:
     finished: Finished | None = None
     classification: dict[str, dict[str, Any]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    parameters: int = 0
+    chars_per_second: float = 0.0
 
     @cached_property
     def model(self) -> Model | TaskModel:
@@ -85,6 +91,7 @@ class Result:
 def result_of(last: RunFinished) -> Result:
     """Return the last report of a run as a result."""
     finished = last.finished
+    progress = finished.snapshot.progress
     is_text = finished.snapshot.model.task == "text"
     nats = finished.best_val_nats
     return Result(
@@ -99,12 +106,15 @@ def result_of(last: RunFinished) -> Result:
         finished=finished,
         classification=last.classification,
         scores=last.scores,
+        parameters=finished.snapshot.model.num_parameters,
+        chars_per_second=progress["chars_seen"] / max(progress["elapsed_seconds"], 1e-9),
     )
 
 
 def _result_before(run: RunFolder, last: ModelFile) -> Result:
     """Return what came of a run that had ended; last: its state."""
     summary = read_model(run.best).summary
+    seconds = float(last.summary["elapsed_seconds"])
     return Result(
         run=run.name,
         path=run.path,
@@ -113,9 +123,11 @@ def _result_before(run: RunFolder, last: ModelFile) -> Result:
         baselines_bpc=summary["baselines_bpc"],
         reason="before",
         steps=int(last.summary["step"]),
-        seconds=float(last.summary["elapsed_seconds"]),
+        seconds=seconds,
         classification=summary.get("classification", {}),
         scores=summary.get("scores", {}),
+        parameters=last.config.num_parameters,
+        chars_per_second=last.summary["chars_seen"] / max(seconds, 1e-9),
     )
 
 
@@ -180,7 +192,7 @@ def run_to_end(
     return report
 
 
-# ── several seeds ──
+# ── several seeds, several cells ──
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,27 @@ class SeedsFinished:
         return [each.bpc for each in self.results if each.bpc is not None]
 
 
-Report = RunReport | SeedStarted | SeedsFinished
+@dataclass(frozen=True)
+class CellStarted:
+    """The run of a cell comes next, as `SeedStarted` says."""
+
+    cell: str
+    number: int
+    total: int
+    sizes: dict[str, Any]
+    done: Result | None = None
+
+
+@dataclass(frozen=True)
+class CellsFinished:
+    """All cells are trained; a result for each, in their order. has_test: there is a test part."""
+
+    cells: tuple[str, ...]
+    results: tuple[Result, ...]
+    has_test: bool = False
+
+
+Report = RunReport | SeedStarted | SeedsFinished | CellStarted | CellsFinished
 
 
 def train_seeds(
@@ -253,36 +285,115 @@ def train_seeds(
         CharRNNError: as `start_run`; or seeds do not go with another setting.
     """
     _check_seeds(seeds, corpus, settings)
-    text = open_text(train_request.read_request(corpus, settings, texts=texts))
-    sizes: dict[str, Any] = {}
-    results = []
+    runs = _Runs(corpus, settings, texts, _CHOSEN, should_stop, should_continue)
     for number, seed in enumerate(seeds, start=1):
-        own = {**settings, **sizes, "seed": seed}
-        request = train_request.read_request(corpus, own, texts=texts)
-        found = train_request.find_alike(request, text, f"-seed{seed}")
+        started = partial(SeedStarted, seed, number, len(seeds))
+        yield from runs.train({"seed": seed}, f"-seed{seed}", started)
+        if len(runs.results) < number:
+            return
+    yield SeedsFinished(tuple(seeds), tuple(runs.results), runs.has_test)
+
+
+def train_cells(
+    cells: Sequence[str],
+    corpus: Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    texts: Sequence[Text] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+    should_continue: Callable[[UnfinishedRun], bool] = lambda _: True,
+) -> Generator[Report, None, None]:
+    """Train a run for each cell; yield the reports of each, and CellsFinished unless stopped.
+
+    The runs have the same text, seed and sizes: what the first one chooses, the others keep, except
+    for the learning rate, which each cell has its own of. With `parameters`, each cell has the
+    units that make as many weights. The arguments are those of `start_run`.
+
+    Raises:
+        CharRNNError: as `start_run`; or cells do not go with another setting.
+    """
+    _check_cells(cells, corpus, settings)
+    own = _OF_THE_CELL + (_OF_THE_SIZE if settings.get("parameters") is not None else ())
+    kept = tuple(name for name in _CHOSEN if name not in own)
+    runs = _Runs(corpus, settings, texts, kept, should_stop, should_continue)
+    for number, cell in enumerate(cells, start=1):
+        started = partial(CellStarted, cell, number, len(cells))
+        yield from runs.train({"cell": cell}, f"-{cell}", started)
+        if len(runs.results) < number:
+            return
+    yield CellsFinished(tuple(cells), tuple(runs.results), runs.has_test)
+
+
+class _Runs:
+    """Runs of one command, one after another. results: of those that came to their end.
+
+    kept: names of settings that the first run chooses for all.
+    """
+
+    def __init__(
+        self,
+        corpus: Sequence[str],
+        settings: Mapping[str, Any],
+        texts: Sequence[Text],
+        kept: Sequence[str],
+        should_stop: Callable[[], bool],
+        should_continue: Callable[[UnfinishedRun], bool],
+    ) -> None:
+        self.results: list[Result] = []
+        self._corpus = corpus
+        self._settings = settings
+        self._texts = texts
+        self._kept = kept
+        self._should_stop = should_stop
+        self._should_continue = should_continue
+        self._sizes: dict[str, Any] = {}
+        self._text = open_text(train_request.read_request(corpus, settings, texts=texts))
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the text has a part for testing."""
+        return len(self._text.test) > 0
+
+    def train(
+        self, different: Mapping[str, Any], ending: str, started: Callable[..., Report]
+    ) -> Generator[Report, None, None]:
+        """Train a run, unless it has ended before; without a result it was stopped.
+
+        different: what only this run has. ending: of its name. started: makes the report that
+        comes before it.
+        """
+        own = {**self._settings, **self._sizes, **different}
+        if "hidden_size" in self._sizes:
+            own.pop("parameters", None)  # the first run turned them into units
+        request = train_request.read_request(self._corpus, own, texts=self._texts)
+        found = train_request.find_alike(request, self._text, ending)
         if found and found.is_finished:
-            results.append(_result_before(found.run, found.state))
-            yield SeedStarted(seed, number, len(seeds), sizes, results[-1])
+            self.results.append(_result_before(found.run, found.state))
+            yield started(self._sizes, self.results[-1])
             plan = (found.state.progress or {})["plan"]
-            chosen = vars(found.state.config) | plan
-        else:
-            unfinished = found and found.unfinished
-            is_asked = request.run.on_unfinished != "resume"
-            if unfinished and is_asked and not should_continue(unfinished):
-                found = None
-            yield SeedStarted(seed, number, len(seeds), sizes)
-            own["name"] = found.run.name if found else _free_name(request, text.name, seed)
-            report: RunReport | None = None
-            with closing(start_run(corpus, own, texts=texts, should_stop=should_stop)) as reports:
-                for report in reports:
-                    if isinstance(report, Started):
-                        chosen = vars(report.plan.model) | vars(report.plan)
-                    yield report
-            if not isinstance(report, RunFinished) or report.finished.reason == "stopped":
-                return
-            results.append(result_of(report))
-        sizes = sizes or {key: chosen[key] for key in _CHOSEN if settings.get(key) is None}
-    yield SeedsFinished(tuple(seeds), tuple(results), has_test=len(text.test) > 0)
+            self._keep(vars(found.state.config) | plan)
+            return
+        unfinished = found and found.unfinished
+        is_asked = request.run.on_unfinished != "resume"
+        if unfinished and is_asked and not self._should_continue(unfinished):
+            found = None
+        yield started(self._sizes)
+        own["name"] = found.run.name if found else _free_name(request, self._text.name, ending)
+        report: RunReport | None = None
+        reports = start_run(self._corpus, own, texts=self._texts, should_stop=self._should_stop)
+        with closing(reports):
+            for report in reports:
+                if isinstance(report, Started):
+                    self._keep(vars(report.plan.model) | vars(report.plan))
+                yield report
+        if isinstance(report, RunFinished) and report.finished.reason != "stopped":
+            self.results.append(result_of(report))
+
+    def _keep(self, chosen: Mapping[str, Any]) -> None:
+        """Let the runs that come keep what the first one has chosen."""
+        if not self._sizes:
+            given = self._settings
+            self._sizes = {key: chosen[key] for key in self._kept if given.get(key) is None}
 
 
 def _check_seeds(seeds: Sequence[int], corpus: Sequence[str], settings: Mapping[str, Any]) -> None:
@@ -292,20 +403,46 @@ def _check_seeds(seeds: Sequence[int], corpus: Sequence[str], settings: Mapping[
         raise ConfigError(f"seeds are {shown!r}; give two or more, all different, such as 1,2,3")
     if settings.get("seed") is not None:
         raise ConfigError("--seeds already says the seed of each run; leave --seed out")
-    if settings.get("resume") is not None:
-        raise ConfigError("--seeds finds the runs to continue by itself; leave --resume out")
-    if "-" in (*corpus, settings.get("val_file")):
-        raise ConfigError("standard input cannot be read once for each seed; give a file")
+    _check_several("seed", corpus, settings)
     for seed in seeds:
         TrainConfig(seed=seed)
 
 
-def _free_name(request: TrainRequest, corpus_name: str, seed: int) -> str:
+def _check_cells(cells: Sequence[str], corpus: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Refuse cells that are no list of different ones, and settings that do not go with them."""
+    if len(cells) < 2 or len(set(cells)) < len(cells):
+        shown = ",".join(cells)
+        raise ConfigError(
+            f"cells are {shown!r}; give two or three, all different, such as {','.join(CELLS)}"
+        )
+    for cell in cells:
+        TrainConfig(cell=cell)
+    if settings.get("cell") is not None:
+        raise ConfigError("--cells already says the cell of each run; leave --cell out")
+    if settings.get("nonlinearity", "tanh") != "tanh":
+        raise ConfigError(
+            f"nonlinearity {settings['nonlinearity']!r} works only with cell rnn, and --cells "
+            "trains others too; leave --nonlinearity out"
+        )
+    if settings.get("init_from") is not None:
+        raise ConfigError("a model to start from has one cell; leave --init-from or --cells out")
+    _check_several("cell", corpus, settings)
+
+
+def _check_several(what: str, corpus: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Refuse what several runs cannot share. what: they differ in."""
+    if settings.get("resume") is not None:
+        raise ConfigError(f"--{what}s finds the runs to continue by itself; leave --resume out")
+    if "-" in (*corpus, settings.get("val_file")):
+        raise ConfigError(f"standard input cannot be read once for each {what}; give a file")
+
+
+def _free_name(request: TrainRequest, corpus_name: str, ending: str) -> str:
     """Return the name of a new run: NAME-seedN, or of a number more where that one is taken."""
     if request.run.name is not None:
-        return f"{request.run.name}-seed{seed}"
+        return f"{request.run.name}{ending}"
     stem = name_after(corpus_name)
     stems = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    names = (f"{each}-seed{seed}" for each in stems)
+    names = (f"{each}{ending}" for each in stems)
     checkpoints = Path(request.run.checkpoints)
     return next(name for name in names if not named_run(name, checkpoints).has_model)

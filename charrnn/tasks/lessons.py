@@ -75,7 +75,8 @@ class Lesson:
 class LessonResult:
     """A lesson that was trained.
 
-    path: of the run's folder. text: to look at; at: the place in it. unit: the one that follows the
+    path: of the run's folder. text: to look at; at: the place in it. measured_text: a longer one,
+    for figures. unit: the one that follows the
     secret best; correlation: how well, 0 to 1. loss_nats: on text that was not trained on;
     best_nats: what a reader that knows all rules pays for the same text; entropy_nats: for all such
     texts, in closed form.
@@ -85,6 +86,7 @@ class LessonResult:
     path: Path
     text: str
     at: int
+    measured_text: str
     unit: str
     correlation: float
     loss_nats: float
@@ -147,6 +149,7 @@ def run_lesson(
         path=last.run.path,
         text=text,
         at=text.index(lesson.marker) + len(lesson.marker) - 1,
+        measured_text=measured.text,
         unit=unit,
         correlation=correlation,
         loss_nats=_loss_nats(trace),

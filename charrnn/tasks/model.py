@@ -21,7 +21,10 @@ from charrnn.generation.text_format import check_text, text_format_of
 from charrnn.text.vocab import END, Vocab
 
 if TYPE_CHECKING:
+    from charrnn.config.inspect import InspectConfig
     from charrnn.generation.infill.fill import Filling
+    from charrnn.interpret.trace import Trace
+    from charrnn.tasks.inspect import Inspection
 
 
 MAX_STRENGTH = 1000  # of labels
@@ -43,6 +46,7 @@ class Model(Generator):
         file = with_labels(file, list_labels(labels))
         self.config: ModelConfig = file.config
         self.summary: dict[str, Any] = file.summary
+        self.file = file
         self._network = Network(file.config, file.weights)  # scoring and fill need more of it
         form = text_format_of(file.summary, has_end=file.vocab.has_end)
         super().__init__(self._network, file.vocab, form)
@@ -116,6 +120,40 @@ class Model(Generator):
         pattern = make_pattern(text, chosen, self.vocab, read)
         filling = fill(self._network, self.vocab, pattern, chosen, on_progress)
         return filling._replace(changes=tuple(changes.items()))
+
+    def trace(self, text: str) -> Trace:
+        """Return all that the network computes while it reads a text: states, gates, logits.
+
+        Raises:
+            VocabError: the text holds characters that the model does not know.
+
+        >>> trace = charrnn.load("book").trace("It was")  # doctest: +SKIP
+        >>> trace.hidden(0).shape, trace.gates(0)["f"].shape  # doctest: +SKIP
+        ((7, 256), (6, 256))
+        """
+        from charrnn.interpret.trace import record
+
+        return record(self._network, self.encode(text))
+
+    def inspect(
+        self, text: str, config: InspectConfig | None = None, **settings: Any
+    ) -> Inspection:
+        """Return every view of the network while it reads a text, which a notebook shows as a page.
+
+        Figures that need more text than that are measured on what the model held out in training,
+        where that is at hand, else on the text itself. config, settings: an InspectConfig, or its
+        fields by keyword; views: names of the views, all by default.
+
+        Raises:
+            ConfigError: a setting is out of range, or there is no such view.
+            VocabError: the text holds characters that the model does not know.
+        """
+        from charrnn.config.inspect import InspectConfig
+        from charrnn.tasks.inspect import VIEWS, inspect, subject_of
+
+        views = settings.pop("views", VIEWS)
+        chosen = chosen_settings(InspectConfig, config, settings)
+        return inspect([subject_of(self.file, self.encode(text), chosen)], chosen, views)
 
 
 def blend(models: Sequence[tuple[Generator, float]], *, in_log_space: bool = False) -> Generator:

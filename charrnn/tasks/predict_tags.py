@@ -55,6 +55,11 @@ class TagPredictor:
         self.changes: Counter[str] = Counter()
         self.notes: list[str] = []  # long texts are cut
 
+    def read(self, text: str) -> Ids:
+        """Return the ids of the characters of a text that tags are given to (S,)."""
+        parts = [part.example.source for part in self._cut(text)]
+        return np.concatenate([np.zeros(0, np.int64), *(self._encode(each)[0] for each in parts)])
+
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return texts with their tags.
 

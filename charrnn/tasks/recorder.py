@@ -2,8 +2,8 @@
 
 metrics.jsonl gets a line for the start, each change of the run's length, each milestone, evaluation
 and incident; samples.txt what the model writes at each evaluation; best.safetensors and
-step-N.safetensors the weights; resolved.toml all settings in force, chosen ones too. The training
-loop hands every report to `record` before anybody sees it.
+step-N.safetensors the weights, snapshots/ those along the way; resolved.toml all settings in force,
+chosen ones too. The training loop hands every report to `record` before anybody sees it.
 """
 
 import math
@@ -144,6 +144,8 @@ class Recorder:
         is_start = isinstance(report, reports.Started) and not report.resumed_from_step
         if is_milestone or is_start or isinstance(report, Length | reports.Incident):
             run.log_metrics({"event": type(report).__name__.lower(), **asdict(report)})
+            if isinstance(report, reports.Incident) and report.back_to_step is not None:
+                run.rewind_snapshots(report.back_to_step)
         elif isinstance(report, reports.Evaluation):
             # vars, as asdict would copy the weights.
             values = {key: value for key, value in vars(report).items() if key != "weights"}
@@ -151,6 +153,8 @@ class Recorder:
             self.best_val_nats = report.best_val_nats
             if report.is_best:
                 run.save_best(self._model_of(report))
+        elif isinstance(report, reports.KeptWeights):
+            run.save_snapshot(report.step, report.weights)
         elif isinstance(report, reports.Snapshot):
             self._is_repeatable &= report.progress["length_history"] is not None
             self._save_state(run, report)
@@ -277,7 +281,7 @@ class Recorder:
         if plan.model.task != "text":  # what a batch has follows from the records
             chosen["seq_len"] = self._request.train.seq_len
         chosen["weight_decay_embedding"] = self._request.train.embedding_decay(plan.model.task)
-        settings = self._request.settings | chosen
+        settings = self._request.settings | chosen | {"parameters": None}  # it is hidden_size now
         settings |= {name: getattr(started, name) for name in _MACHINE}
         if self._corpus.record_kind in ("", "line") and self._request.text.record_kind is None:
             settings["lines"] = bool(self._corpus.record_kind)  # as the text decided

@@ -24,13 +24,10 @@ from charrnn.generation.scoring import (
 )
 from charrnn.metrics import perplexity
 from charrnn.tasks.model import Model
-from charrnn.text.files import Source
+from charrnn.text.files import TEXT_GIVEN, Source
 from charrnn.text.kinds import inspect_sources
 from charrnn.text.reader import BadBytes, describe_bad, iter_text, text_options
-from charrnn.text.substitutions import Fitted, fit_text, map_text
-from charrnn.text.vocab import Vocab
-
-TEXT_GIVEN = "text given"  # what a literal text is called in results
+from charrnn.text.substitutions import Fitted, fit_piece
 
 
 class ScoredText:
@@ -167,14 +164,3 @@ class ScoredText:
             texts = [iter_text(self._sources, bad=bad, **options)]
         pieces = chain.from_iterable(map(form.iter_with_ends, texts))
         return (fit_piece(piece, vocab, self._unknown) for piece in pieces)
-
-
-def fit_piece(piece: str, vocab: Vocab, unknown: str) -> Fitted:
-    """Return a piece of a text to score; with "cost", as with "map", it may hold unseen characters.
-
-    Raises:
-        VocabError: unknown is "error", and it holds characters that the model never saw.
-    """
-    if unknown == COST:
-        return Fitted(piece)
-    return map_text(piece, vocab) if unknown == "map" else fit_text(piece, vocab, unknown)

@@ -366,7 +366,7 @@ def _open_folder(
     """Open the run's folder, claimed if it is new; the logs end where the run continues."""
     # The states that are kept and one being written, the best model, and the logs.
     states_bytes = (request.run.keep_checkpoints + 1) * started.state_bytes
-    room_bytes = states_bytes + started.model_bytes + _LOGS_BYTES
+    room_bytes = states_bytes + started.model_bytes + started.snapshots_bytes + _LOGS_BYTES
     run = request.resumed
     if world.is_main_process:
         checkpoints = Path(request.run.checkpoints)
@@ -379,6 +379,7 @@ def _open_folder(
             # What was logged after the state is made again, so it would be logged twice.
             run.set_aside(request.damaged)
             run.rewind_logs(snapshot.progress.get("logs", {}))
+            run.rewind_snapshots(snapshot.step)
         else:
             run.clear_logs()
         run.save_settings(request.config_file)  # also what the same command is recognised by

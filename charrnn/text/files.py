@@ -29,6 +29,7 @@ from typing import IO, Any, NamedTuple
 from charrnn.config.weights import split_weight
 from charrnn.errors import CorpusError, StorageError
 
+TEXT_GIVEN = "text given"  # what a literal text is called in results
 CHUNK_BYTES = 1 << 20
 MAX_UNPACKED_BYTES = 64 << 30  # of one packed file
 MAX_UNPACKED_RATIO = 100  # unpacked to packed size; prose has 3 to 5, deflate's limit is 1,032

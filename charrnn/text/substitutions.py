@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from charrnn.config import COST
 from charrnn.errors import VocabError, counted
 from charrnn.text.vocab import Vocab, name_characters
 
@@ -200,3 +201,14 @@ def _shown(text: str) -> str:
 
 def _normal(form: str, text: str) -> str:
     return unicodedata.normalize(form, text)  # type: ignore[arg-type]
+
+
+def fit_piece(piece: str, vocab: Vocab, unknown: str) -> Fitted:
+    """Return a piece of a text to score; with "cost", as with "map", it may hold unseen characters.
+
+    Raises:
+        VocabError: unknown is "error", and it holds characters that the model never saw.
+    """
+    if unknown == COST:
+        return Fitted(piece)
+    return map_text(piece, vocab) if unknown == "map" else fit_text(piece, vocab, unknown)

@@ -24,7 +24,7 @@ from charrnn.model.network import RecurrentLayer
 from charrnn.training.batches import free_bytes
 from charrnn.training.distributed import World
 from charrnn.training.memory import training_bytes
-from charrnn.training.plan import EVALUATIONS, Plan, make_plan, size_for_text
+from charrnn.training.plan import EVALUATIONS, Plan, make_plan, size_for_parameters, size_for_text
 from charrnn.training.reports import Snapshot
 from charrnn.training.task_plan import TaskSizes, find_task, make_task_plan
 from charrnn.training.trainer import Trainer, shard_of
@@ -104,6 +104,14 @@ def choose_plan(
             return make_task_plan(config, sizes, speed, seconds)
         records = len(corpus.train_records or ())
         return make_plan(config, vocab_size, tokens, speed, seconds, corpus.label_count, records)
+
+    if (count := config.parameter_count) is not None:  # the size is given, in other words
+
+        def sized(units: int) -> TrainConfig:
+            return replace(config, parameters=None, hidden_size=units)
+
+        units = size_for_parameters(count, lambda units: plan_of(sized(units)).model.num_parameters)
+        config = sized(units)
 
     plan = plan_of(config)
     if config.length_changes and not is_resumed:  # as in the run that is repeated, they come later

@@ -68,6 +68,8 @@ def train(
         state = TrainingState(corpus, config, resume, best or Best(), initial, world, speeds)
         run = _Run(state, held_out, record, should_stop)
         yield from record(state.started(held_out))
+        if state.are_weights_due():
+            yield from record(state.keep_weights())
         try:
             while True:
                 # Evaluate and save where that is due, else save once a minute.
@@ -87,12 +89,15 @@ def train(
                     break
 
                 # Step: forward, backward, clip, update, average (step.py).
-                results = state.trainer.advance(total_steps)
+                is_last = run.is_evaluated_at(state.trainer.step + 1)
+                results = state.trainer.advance(total_steps, is_measured=is_last)
                 if run.is_report_due() or run.is_evaluation_due():
                     results += state.trainer.flush()
 
                 # Count the results of the steps, and report.
                 yield from run.count(results)
+                if state.are_weights_due():
+                    yield from record(state.keep_weights())
 
                 # Poll the clock and the caller.
                 run.poll()
@@ -162,12 +167,16 @@ class _Run:
         is_last = self._state.trainer.step >= (self._state.plan.total_steps or math.inf)
         return is_last or self._is_report_late or self._is_milestone()
 
+    def is_evaluated_at(self, step: int) -> bool:
+        """Return whether the weights after a step are to be scored, as the plan is now."""
+        plan = self._state.plan
+        is_spaced = plan.eval_every is not None and step % plan.eval_every == 0
+        return is_spaced or step >= (plan.total_steps or math.inf)  # it may be shorter now
+
     def is_evaluation_due(self) -> bool:
         """Return whether the current weights must be scored, and are not scored yet."""
         step = self._state.trainer.step
-        plan = self._state.plan
-        is_spaced = plan.eval_every is not None and step % plan.eval_every == 0
-        is_due = is_spaced or step >= (plan.total_steps or math.inf)  # it may be shorter now
+        is_due = self.is_evaluated_at(step)
         if self._held_out.is_empty:  # the model to keep is the last: it is kept with every save
             is_due = is_due or self.is_save_due
         return is_due and step != self._state.stats.evaluated_step
@@ -250,6 +259,9 @@ class _Run:
     def finish(self, reason: str) -> Iterator[Any]:
         """Score the best weights on the whole held-out text unless stopped; report the end."""
         state = self._state
+        is_kept = state.stats.kept_step == state.trainer.step
+        if state.config.snapshots and reason != "stopped" and not is_kept:
+            yield from self._record(state.keep_weights())
         best = state.stats.best
         scores = None
         if best.weights is not None and reason != "stopped":

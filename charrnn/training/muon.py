@@ -47,6 +47,10 @@ class Muon:
         self._dtype = dtype
         self._every = every
         self._world = world
+        self.rate_factors = {
+            name: _SCALE * math.sqrt(p.shape[0] // gates) for name, p in parameters.items()
+        }
+        """What multiplies the learning rate of each weight."""
         self._momenta = {name: torch.zeros_like(p) for name, p in parameters.items()}
         self._directions = {name: torch.zeros_like(p) for name, p in parameters.items()}
 
@@ -70,7 +74,7 @@ class Muon:
                 self._directions[name].lerp_(direction, weight)
         for name, parameter in self._parameters.items():
             rows = parameter.shape[0] // self._gates
-            rate = learning_rate * _SCALE * math.sqrt(rows)
+            rate = learning_rate * self.rate_factors[name]
             parameter.mul_(1 - rate * self._decays[name])
             size = -rate * math.sqrt(max(1.0, rows / parameter.shape[1]))
             if isinstance(size, Tensor):  # which `alpha` would read back

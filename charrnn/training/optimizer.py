@@ -20,6 +20,13 @@ MUON_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; the price of a pr
 
 _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
+_KINDS = {  # in this order: a decoder's bias_ih is a bias
+    "bias": "bias",
+    "label": "label",
+    "initial": "initial",
+    "weight_ih": "input",
+    "weight_hh": "recurrent",
+}
 _FADING_STEPS = 100  # or a tenth of what is left of the run
 
 
@@ -117,6 +124,38 @@ def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tenso
     return nn.utils.clip_grad_norm_(parameters, config.clip_grad_norm or math.inf)
 
 
+def kind_of(name: str) -> str:
+    """Return the group of a weight by its name in the network.
+
+    That is input, recurrent, output, embedding, bias, initial or label.
+
+    >>> kind_of("layers.0.cell.weight_hh_l0"), kind_of("projection.weight")
+    ('recurrent', 'output')
+    """
+    if name.startswith(("embedding", "target_embedding")):
+        return "embedding"
+    for part, kind in _KINDS.items():
+        if part in name:
+            return kind
+    return "output"  # projection and output, and what a task has between layers and output
+
+
+def max_norm_of(name: str, config: TrainConfig, *, is_tied: bool) -> float | None:
+    """Return the largest norm of the rows of a weight by its name; None if there is no limit.
+
+    is_tied: the embedding table is the output's too.
+    """
+    kind = kind_of(name)
+    if kind == "embedding" and is_tied:
+        kind = "output"
+    limits = {
+        "input": config.max_norm_input,
+        "recurrent": config.max_norm_recurrent,
+        "output": config.max_norm_output,
+    }
+    return limits.get(kind)
+
+
 def weight_decay_of(name: str, config: TrainConfig, task: str = "text") -> float:
     """Return the weight decay of a weight by its name in the network of a task.
 
@@ -159,6 +198,10 @@ class Optimizer:
         gates = GATES[model.config.cell]
         self._adamw = AdamW(others, decays)
         self._muon = Muon(matrices, decays, gates, dtype, self._muon_every, world)
+        self._decays = decays
+        is_tied = model.config.tie_embeddings
+        limits = {name: max_norm_of(name, config, is_tied=is_tied) for name in learned}
+        self._max_norms = [(learned[n], limit) for n, limit in limits.items() if limit is not None]
 
     @property
     def updates(self) -> int:
@@ -189,6 +232,16 @@ class Optimizer:
             self._updates_on_device += mask
             self._adamw.step(learning_rate, self._updates_on_device, mask)
             self._muon.step(learning_rate * mask, self._updates + 1, mask)
+        for parameter, max_norm in self._max_norms:
+            limit_rows(parameter, max_norm, mask)
+
+    def decays_at(self, learning_rate: float | Tensor) -> dict[str, float | Tensor]:
+        """Return the share of each weight that its decay takes off in an update, by name."""
+        factors = self._muon.rate_factors
+        return {
+            name: learning_rate * factors.get(name, 1.0) * decay
+            for name, decay in self._decays.items()
+        }
 
     def count_updates(self, number: int) -> None:
         """Count masked updates: expected ones, or a negative number of those that made none."""
@@ -197,6 +250,20 @@ class Optimizer:
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return the tensors that a checkpoint keeps, by kind and by the weight's name."""
         return self._adamw.state_dict() | self._muon.state_dict()
+
+
+@torch.no_grad()
+def limit_rows(parameter: Tensor, max_norm: float, mask: Tensor | None = None) -> None:
+    """Scale each row (N,) of a weight (M, N), the weights into one unit, down to at most max_norm.
+
+    w ← w · min(1, c / ‖w‖₂), the max-norm constraint of Srivastava et al. 2014, section 5.1. Where
+    the scalar `mask` is false nothing changes.
+    """
+    norms = torch.linalg.vector_norm(parameter, dim=1, keepdim=True)
+    scale = (max_norm / norms).clamp(max=1.0)
+    if mask is not None:
+        scale = torch.where(mask, scale, torch.ones_like(scale))
+    parameter.mul_(scale)
 
 
 class AdamW:

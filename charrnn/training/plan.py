@@ -12,9 +12,11 @@ V = tokens of the vocabulary, H = hidden size.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.errors import ConfigError
 
 EVALUATIONS = 20
 
@@ -45,6 +47,7 @@ _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
 _OF_SHORT_RECORDS = 0.75  # of the dropout: where a window holds several, less is enough
 _LABEL_SIZE = 64
+_MOST_UNITS = 65_536  # that a network can have
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each token of the vocabulary and 256 features
 
 
@@ -134,6 +137,38 @@ def size_for_text(train_tokens: int, largest: int) -> int:
     """
     by_text = (size for up_to, size in _TEXT_SIZES if train_tokens < up_to)
     return min(largest, next(by_text, largest))
+
+
+def size_for_parameters(count: int, parameters_of: Callable[[int], int]) -> int:
+    """Return the most units whose network has at most `count` weights.
+
+    parameters_of: the weights of a network of so many units; more units have more.
+
+    Raises:
+        ConfigError: a network of one unit has more.
+
+    >>> size_for_parameters(100, lambda units: units * units + 3)
+    9
+    """
+    fewest = parameters_of(1)
+    if fewest > count:
+        raise ConfigError(
+            f"a network of one unit already has {fewest:,} parameters for this text, more than "
+            f"{count:,}; give --parameters {fewest} or more, or a smaller --embedding-size"
+        )
+    low = 1
+    high = 2
+    while high <= _MOST_UNITS and parameters_of(high) <= count:
+        low = high
+        high *= 2
+    high = min(high, _MOST_UNITS + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if parameters_of(middle) <= count:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def step_seconds_of(

@@ -1,14 +1,15 @@
 """What a training run reports: frozen values that the caller shows and records.
 
-A run yields one Started, then any number of Progress, Length, Evaluation, Snapshot and Incident
-reports, and at the end one Finished. Losses are nats per character of the text, also where a
-character took several tokens.
+A run yields one Started, then any number of Progress, Length, Evaluation, Snapshot, KeptWeights
+and Incident reports, and at the end one Finished. Losses are nats per character of the text, also
+where a character took several tokens.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from charrnn.config import Length, ModelConfig
+from charrnn.training.groups import Groups
 from charrnn.training.plan import Plan
 from charrnn.training.trainer import Arrays
 from charrnn.training.trouble import Trouble
@@ -22,7 +23,7 @@ class Started:
     snapshot's arrays without lane states; model_bytes: of the weights alone. micro_batches: the
     parts in which the lanes of a window are read. processes: they train together, with `threads`
     each. length_history: how the length of a resumed run changed before; None if that is not all
-    that it takes to repeat the run.
+    that it takes to repeat the run. snapshots_bytes: of the weights that are kept along the way.
     """
 
     plan: Plan
@@ -38,6 +39,7 @@ class Started:
     resumed_from_step: int = 0
     processes: int = 1
     length_history: tuple[Length, ...] | None = ()
+    snapshots_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Evaluation:
     train_eval_nats: of training text scored as the held-out text is, in a run's last evaluation.
     val_nats, best_val_nats: None where nothing is held out; the last weights are the best then.
     temperature: by which the logits of the averaged weights are divided, in `weights`.
+    learning_rate: of the last step; clipped: the share of the steps since the evaluation before
+    whose gradient was above clip_grad_norm; groups: norms of the weights being trained, of the last
+    step's gradient and of its update, by group such as "recurrent.f" (groups.py); {} where that
+    step was not known to be the last before an evaluation.
     """
 
     step: int
@@ -81,6 +87,9 @@ class Evaluation:
     is_best: bool
     weights: Arrays = field(repr=False)
     temperature: float = 1.0
+    learning_rate: float = 0.0
+    clipped: float = 0.0
+    groups: Groups = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,14 @@ class Snapshot:
     weights: Arrays = field(repr=False)
     arrays: Arrays = field(repr=False)
     progress: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class KeptWeights:
+    """The averaged weights after a step, which --snapshots keeps to be looked at later."""
+
+    step: int
+    weights: Arrays = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -171,4 +188,4 @@ class Finished:
     best_val_by_source_nats: dict[str, float] = field(default_factory=dict)
 
 
-Report = Started | Progress | Length | Evaluation | Snapshot | Incident | Finished
+Report = Started | Progress | Length | Evaluation | Snapshot | KeptWeights | Incident | Finished

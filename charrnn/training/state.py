@@ -35,7 +35,16 @@ from charrnn.training.evaluation import FinalScores, HeldOut, HeldOutScore
 from charrnn.training.memory import used_memory_bytes
 from charrnn.training.plan import Plan
 from charrnn.training.record_evaluation import HeldOutRecords
-from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started
+from charrnn.training.reports import (
+    Evaluation,
+    Finished,
+    Incident,
+    KeptWeights,
+    Progress,
+    Snapshot,
+    Started,
+)
+from charrnn.training.snapshots import check_size, estimate_steps, place_of, snapshot_bytes
 from charrnn.training.stats import Best, TrainingStats
 from charrnn.training.trainer import Arrays, StepResult, Trainer
 from charrnn.training.trouble import find_trouble
@@ -87,15 +96,17 @@ class TrainingState:
                     or (change.step == resume.step and change not in done)
                 ]
                 plan = check_shard(resumed_plan(resume, plan, config), world)
+        check_size(plan.model, config.snapshots)
         self.plan = plan
         self.trainer = Trainer(plan, config, corpus, self.device, precision, initial, world)
-        self.stats = TrainingStats(best)
+        self.stats = TrainingStats(best, config.clip_grad_norm)
         if resume is not None:
             with _refuse_foreign():
                 self._load(resume)
                 seconds = float(resume.progress["elapsed_seconds"])
                 self.clock = Clock(config.budget_seconds, seconds)
             self._check_unfinished(resume)
+            self._make_room_for_weights(resume)
         self.good = resume or self._snapshot()
 
     # ── plan and snapshots ──
@@ -218,6 +229,43 @@ class TrainingState:
         minutes = round(doubled / 60)
         return f"--budget {minutes // 60}h" if minutes % 60 == 0 else f"--budget {minutes}m"
 
+    # ── weights along the way ──
+
+    def _make_room_for_weights(self, resume: Snapshot) -> None:
+        """Let a run that was made longer keep weights on its way to the new end."""
+        kept_step = self.stats.kept_step
+        total = self.plan.total_steps
+        is_longer = resume.progress["length"] != length_of(self.config)
+        if kept_step is not None and total is not None and is_longer:
+            self.stats.kept_count = place_of(kept_step, total, self.config.snapshots) + 1
+
+    def are_weights_due(self) -> bool:
+        """Return whether the weights of this step are to be kept; the last ones `finish` keeps."""
+        count = self.config.snapshots
+        if count < 2:  # the only one is the last
+            return False
+        kept_step = self.stats.kept_step
+        if kept_step is None:
+            return True
+        step = self.trainer.step
+        total: float | None = self.plan.total_steps
+        if total is None and self.world.world_size > 1:  # whose clocks differ
+            return False
+        if total is None:
+            budget = self.clock.budget_seconds or math.inf
+            total = self.config.steps or estimate_steps(step, self.clock.elapsed_seconds, budget)
+        if step >= total:
+            return False
+        place = place_of(step, total, count)
+        # A run that turned out longer than it seemed has kept those of later places already.
+        return place > place_of(kept_step, total, count) and place >= self.stats.kept_count
+
+    def keep_weights(self) -> KeptWeights:
+        """Report the averaged weights of this step."""
+        self.stats.kept_step = self.trainer.step
+        self.stats.kept_count += 1
+        return KeptWeights(self.trainer.step, numpy_state_dict(self.trainer.averaged))
+
     # ── reports ──
 
     def started(self, held_out: HeldOut | HeldOutRecords) -> Started:
@@ -232,6 +280,7 @@ class TrainingState:
             val_chars=held_out.part_chars,
             state_bytes=self.trainer.state_bytes,
             model_bytes=4 * self.plan.model.num_parameters,
+            snapshots_bytes=self.config.snapshots * snapshot_bytes(self.plan.model),
             micro_batches=self.trainer.micro_batches,
             resumed_from_step=self.trainer.step,
             processes=self.world.world_size,
@@ -279,6 +328,8 @@ class TrainingState:
         score: None where nothing is held out.
         """
         weights = numpy_state_dict(self.trainer.averaged)
+        groups = self.trainer.read_groups()
+        clipped = self.stats.clipped.reset()
         val_nats = None
         temperature = 1.0
         if score is not None:
@@ -299,6 +350,9 @@ class TrainingState:
             is_best=is_best,
             temperature=temperature,
             weights=weights,
+            learning_rate=self.trainer.learning_rate,
+            clipped=clipped,
+            groups=groups,
         )
 
     def warning(self, naive_nats: dict[str, float]) -> Incident | None:
@@ -329,7 +383,9 @@ class TrainingState:
         best = self.stats.best
         snapshot = self.good
         if scores is not None:
-            snapshot = replace(snapshot, progress=snapshot.progress | {"is_finished": True})
+            kept = {name: getattr(self.stats, name) for name in ("kept_step", "kept_count")}
+            ended = {"is_finished": True} | kept
+            snapshot = replace(snapshot, progress=snapshot.progress | ended)
         else:
             known = best.val_nats if math.isfinite(best.val_nats) else None
             scores = FinalScores(known, None, known, best.train_eval_nats)

@@ -60,6 +60,26 @@ class MeanLoss:
 
 
 @dataclass
+class Share:
+    """How many of the steps since the last reset were of a kind."""
+
+    found: int = 0
+    steps: int = 0
+
+    def add(self, is_found: bool) -> None:
+        """Count a step."""
+        self.found += is_found
+        self.steps += 1
+
+    def reset(self) -> float:
+        """Return the share, 0 to 1, and start from zero."""
+        share = self.found / max(self.steps, 1)
+        self.found = 0
+        self.steps = 0
+        return share
+
+
+@dataclass
 class LossTracker:
     """Where the loss of a window usually is: running means of it and of its distance from that.
 
@@ -90,13 +110,17 @@ class TrainingStats:
 
     train_nats: the mean between the last two evaluations; None before the first. dropped: steps in
     a row that moved no weight. rollbacks: how often the run went back. is_warned: it was said that
-    the model is worse than it should be.
+    the model is worse than it should be. kept_step: of the newest weights kept along the way; None
+    before the first; kept_count: how many were kept. clip_grad_norm: a gradient above it counts in
+    `clipped`; 0 counts none.
     """
 
     best: Best
+    clip_grad_norm: float = 0.0
     since_milestone: MeanLoss = field(default_factory=MeanLoss)
     since_evaluation: MeanLoss = field(default_factory=MeanLoss)
     level: LossTracker = field(default_factory=LossTracker)
+    clipped: Share = field(default_factory=Share)
     chars_seen: int = 0
     train_nats: float | None = None
     evaluated_step: int = 0
@@ -104,6 +128,8 @@ class TrainingStats:
     dropped: int = 0
     rollbacks: int = 0
     is_warned: bool = False
+    kept_step: int | None = None
+    kept_count: int = 0
 
     @property
     def got_worse(self) -> bool:
@@ -120,6 +146,7 @@ class TrainingStats:
             self.dropped += 1
             return [*kinds, "dropped"]
         self.dropped = 0
+        self.clipped.add(0 < self.clip_grad_norm < result.grad_norm)
         self.since_milestone.add(result.loss_sum, result.chars)
         self.since_evaluation.add(result.loss_sum, result.chars)
         # An epoch's first window has no state before it: its loss says nothing of the level.
@@ -150,10 +177,13 @@ class TrainingStats:
         return {
             "meters": [astuple(self.since_milestone), astuple(self.since_evaluation)],
             "level": astuple(self.level),
+            "clipped": astuple(self.clipped),
             "train_nats": self.train_nats,
             "last_val_nats": self.last_val_nats,
             "stale": self.best.stale,
             "is_warned": self.is_warned,
+            "kept_step": self.kept_step,
+            "kept_count": self.kept_count,
             **{name: getattr(self, name) for name in _COUNTS},
         }
 
@@ -169,9 +199,14 @@ class TrainingStats:
         nats, spread_nats, windows = values["level"]
         self.level = LossTracker(float(nats), float(spread_nats), int(windows))
         self.best = replace(self.best, stale=int(values["stale"]))
+        found, steps = values.get("clipped", (0, 0))  # an older version did not count them
+        self.clipped = Share(int(found), int(steps))
         train_nats = values["train_nats"]
         self.train_nats = None if train_nats is None else float(train_nats)
         self.last_val_nats = float(values["last_val_nats"])
         self.is_warned = bool(values.get("is_warned"))  # an older version did not warn
+        kept_step = values.get("kept_step")  # an older version kept none
+        self.kept_step = None if kept_step is None else int(kept_step)
+        self.kept_count = int(values.get("kept_count", 0))
         for name in _COUNTS:
             setattr(self, name, int(values[name]))

@@ -18,6 +18,7 @@ from charrnn.model.network import State, copy_model
 from charrnn.state import iter_arrays, map_state, select_rows
 from charrnn.training.batches import Window
 from charrnn.training.distributed import BucketedAllReduce, World
+from charrnn.training.groups import GroupNorms
 from charrnn.training.memory import is_out_of_memory
 from charrnn.training.optimizer import Optimizer, clip_gradients, update_average
 
@@ -53,6 +54,8 @@ class TrainStep:
         )
         averages = dict(self.averaged.named_parameters())
         self.averages = [averages[name] for name in self.optimizer.names]
+        learned = dict(zip(self.optimizer.names, self.optimizer.parameters, strict=True))
+        self.group_norms = GroupNorms(learned, model.config.cell)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self.dropout = torch.Generator(device)
         self.micro_batches = 1
@@ -70,10 +73,13 @@ class TrainStep:
         state: State | None,
         learning_rate: Number,
         ema_weight: Number,
+        *,
+        is_measured: bool = False,
     ) -> tuple[Tensor, State]:
         """Make one update from a window of tensors; return its figures and the state after it.
 
-        ema_weight: how far the average moves towards the weights, 0 to 1.
+        ema_weight: how far the average moves towards the weights, 0 to 1. is_measured: let
+        `group_norms` measure this step.
 
         The figures (5,) are float32: the loss of all targets in nats, the gradient's norm before
         clipping, and whether loss and gradient are finite, whether weights moved, and whether the
@@ -93,6 +99,8 @@ class TrainStep:
 
         # Clip.
         self.scaler.unscale_(self.optimizer)  # type: ignore[arg-type]
+        if is_measured:
+            self.group_norms.measure_gradients()
         grad_norm = clip_gradients(self.optimizer.parameters, self._config)
 
         # Check. While the scaler is looking for a scale, a step counts though no weight moves.
@@ -108,6 +116,8 @@ class TrainStep:
         mask = is_applied if self.is_async else None
         if mask is not None or is_applied:
             self.optimizer.step(learning_rate, mask)
+        if is_measured:
+            self.group_norms.measure_update(self.optimizer.decays_at(learning_rate))
         self.model.zero_grad()
         self.scaler.update()
         if self._config.ema_decay and (mask is not None or is_finite):

@@ -35,6 +35,7 @@ from charrnn.model.tagger import Tagger
 from charrnn.state import iter_arrays, map_state, select_rows
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
 from charrnn.training.distributed import SINGLE_PROCESS, World
+from charrnn.training.groups import Groups
 from charrnn.training.memory import choose_micro_batches
 from charrnn.training.optimizer import Schedule, ema_weight_at
 from charrnn.training.plan import Plan
@@ -202,8 +203,10 @@ class Trainer:
             self._buffers = StaticBuffers.like(self._initial_state(), window)
         self.update.dry_run(window)
 
-    def advance(self, total_steps: int | None) -> list[StepResult]:
+    def advance(self, total_steps: int | None, *, is_measured: bool = False) -> list[StepResult]:
         """Read a window and make one update; return the results that are known by now.
+
+        is_measured: measure the norms of groups of weights at this update, for `read_groups`.
 
         That is this step's; where the device runs ahead of the host, none until several are
         pending. After a step that is not finite the next window starts from the initial state, as
@@ -224,11 +227,13 @@ class Trainer:
         error = ""
         after: State | None
         if self._buffers is None:
-            figures, after = self.update(window, self._state, self.learning_rate, ema_weight)
+            figures, after = self.update(
+                window, self._state, self.learning_rate, ema_weight, is_measured=is_measured
+            )
             after = after if figures[4] else None
         else:
             self._buffers.fill(window, self.learning_rate, ema_weight)
-            error = self._update_buffers(self._state)
+            error = self._update_buffers(self._state, is_measured=is_measured)
             figures, after = self._buffers.figures, self._buffers.state
         is_split = self.update.micro_batches != micro_batches
         micro_batches = self.update.micro_batches
@@ -252,24 +257,30 @@ class Trainer:
             self.update.optimizer.count_updates(-unmoved)
         return results
 
-    def _update_buffers(self, state: State | None) -> str:
+    def read_groups(self) -> Groups:
+        """Return the norms of groups of weights at the step measured last; {} if none was."""
+        return self.update.group_norms.read()
+
+    def _update_buffers(self, state: State | None, *, is_measured: bool) -> str:
         """Make the step that the buffers describe; return why it was not captured, if it failed.
 
-        A step from the initial state, which may be learned, is too rare to be captured.
+        A step from the initial state, which may be learned, is too rare to be captured, and so is
+        one that is measured.
         """
-        kind = None if state is None else self.update.optimizer.is_muon_due
+        is_rare = state is None or is_measured
+        kind = None if is_rare else self.update.optimizer.is_muon_due
         error = ""
         try:
-            self._graphs.run(kind, lambda: self._step_in_place(state))
+            self._graphs.run(kind, lambda: self._step_in_place(state, is_measured=is_measured))
         except CaptureError as failure:
             error = str(failure)
             self.update.abandon()
             self._seed_dropout()
-            self._step_in_place(state)
+            self._step_in_place(state, is_measured=is_measured)
         self.update.optimizer.count_updates(1)
         return error
 
-    def _step_in_place(self, state: State | None) -> None:
+    def _step_in_place(self, state: State | None, *, is_measured: bool) -> None:
         """Update from the buffers, and leave figures and next state there.
 
         The host is not asked for anything in here, so a captured graph stays true. A learned
@@ -278,7 +289,7 @@ class Trainer:
         buffers = self._buffers
         assert buffers is not None
         rates = (buffers.learning_rate, buffers.ema_weight)
-        figures, after = self.update(buffers.window, state, *rates)
+        figures, after = self.update(buffers.window, state, *rates, is_measured=is_measured)
         is_carried = figures[4] > 0
         with torch.no_grad():
             initial = self._initial_state()

@@ -38,11 +38,11 @@ def inject(monkeypatch: pytest.MonkeyPatch, kind: str, value: float, windows: se
             nats.register_hook(lambda grad: grad * value)
         return nats, state
 
-    def advance(self: Trainer, total_steps: int | None) -> StepResult:
+    def advance(self: Trainer, total_steps: int | None, **more: bool) -> StepResult:
         read.append(1)
         if len(read) in windows and kind == "weight":
             self.model.output.bias.data[0] = value
-        return honest_step(self, total_steps)
+        return honest_step(self, total_steps, **more)
 
     monkeypatch.setattr(CharRNN, "loss_sum", loss_sum)
     monkeypatch.setattr(Trainer, "advance", advance)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.generation.network import Network
-from charrnn.interpret.subject import Subject
+from charrnn.interpret.subject import Subject, Texts
 from charrnn.text.vocab import Vocab
 
 V, E, H = 7, 5, 6
@@ -60,4 +60,5 @@ def make_subject(
     alphabet = "\n" + "".join(map(chr, range(97, 97 + network.config.vocab_size - 1)))
     vocab = Vocab(alphabet)
     file = ModelFile(network.config, vocab, network.weights, {})
-    return Subject("book", file, ids, ids if held_out is None else held_out, ids)
+    texts = (ids if held_out is None else held_out, ids)
+    return Subject("book", file, ids, Texts(lambda: texts))

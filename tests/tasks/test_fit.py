@@ -15,7 +15,14 @@ import charrnn
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.errors import ConfigError
-from charrnn.tasks.fit import SeedsFinished, SeedStarted, train_seeds
+from charrnn.tasks.fit import (
+    CellsFinished,
+    CellStarted,
+    SeedsFinished,
+    SeedStarted,
+    train_cells,
+    train_seeds,
+)
 from charrnn.tasks.train import Opened, Reading
 from charrnn.training import plan
 from charrnn.training.reports import Evaluation, Progress, Started
@@ -257,3 +264,92 @@ def test_what_does_not_go_with_seeds_is_refused(seeds: Any, settings: Any, words
     with pytest.raises(ConfigError, match=words):
         fit_seeds(seeds, **settings)
     assert not Path("checkpoints").exists()
+
+
+# ── cells ──
+
+
+def fit_cells(cells: Any, **settings: Any) -> tuple[CellsFinished, list[Any]]:
+    """Train, and return the result with all reports."""
+    reports: list[Any] = []
+    settings = {"steps": 2, "threads": 1} | settings
+    return charrnn.fit_cells("book.txt", cells, **settings, on_report=reports.append), reports
+
+
+def test_each_cell_gets_a_run_with_the_sizes_of_the_first_and_a_rate_of_its_own() -> None:
+    group, reports = fit_cells(["rnn", "gru"])
+    first, second = (report.plan for report in reports if isinstance(report, Started))
+    begun = [report for report in reports if isinstance(report, CellStarted)]
+
+    assert started_runs(reports) == ["book-rnn", "book-gru"]
+    assert [(each.cell, each.number, each.total) for each in begun] == [
+        ("rnn", 1, 2),
+        ("gru", 2, 2),
+    ]
+    assert (first.model.cell, second.model.cell) == ("rnn", "gru")
+    assert first.model.hidden_size == second.model.hidden_size
+    assert "learning_rate" not in begun[1].sizes
+    assert second.learning_rate == pytest.approx(2 * first.learning_rate, rel=0.03)
+    assert [each.bpc for each in group.results] == [
+        charrnn.describe(f"book-{cell}")["val_bpc"] for cell in ("rnn", "gru")
+    ]
+    assert [each.parameters for each in group.results] == [
+        first.model.num_parameters,
+        second.model.num_parameters,
+    ]
+    assert all(each.chars_per_second > 0 for each in group.results)
+
+
+def test_cells_of_so_many_parameters_have_units_of_their_own() -> None:
+    group, reports = fit_cells(["rnn", "lstm", "gru"], parameters="20k")
+    models = {r.plan.model.cell: r.plan.model for r in reports if isinstance(r, Started)}
+
+    assert all(19_000 < each.parameters <= 20_000 for each in group.results)
+    assert models["rnn"].hidden_size > models["gru"].hidden_size > models["lstm"].hidden_size
+    assert len({model.dropout for model in models.values()}) == 1
+
+
+def test_cells_that_are_trained_are_not_trained_again() -> None:
+    first, _ = fit_cells(["rnn", "gru"], parameters="3k")
+    again, reports = fit_cells(["rnn", "gru", "lstm"], parameters="3k")
+
+    assert started_runs(reports) == ["book-lstm"]
+    assert [each.reason for each in again.results] == ["before", "before", "length"]
+    assert [(e.bpc, e.parameters) for e in again.results[:2]] == [
+        (e.bpc, e.parameters) for e in first.results
+    ]
+
+
+def test_cells_that_were_stopped_end_without_a_result() -> None:
+    settings = {"steps": 5, "threads": 1, "hidden_size": 6}
+    reports = list(train_cells(["rnn", "gru"], ["book.txt"], settings, should_stop=lambda: True))
+
+    assert not any(isinstance(report, CellsFinished) for report in reports)
+    assert started_runs(reports) == ["book-rnn"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "settings", "words"),
+    [
+        (["rnn"], {}, "cells are 'rnn'; give two or three"),
+        (["rnn", "rnn"], {}, "all different"),
+        (["rnn", "mlp"], {}, "cell is 'mlp'; choose from"),
+        (["rnn", "gru"], {"cell": "lstm"}, "leave cell out"),
+        (["rnn", "gru"], {"nonlinearity": "relu"}, "leave nonlinearity out"),
+        (["rnn", "gru"], {"init_from": "book"}, "leave init_from or cells out"),
+        (["rnn", "gru"], {"resume": "book"}, "leave resume out"),
+        (["rnn", "gru"], {"val_file": "-"}, "standard input cannot be read"),
+    ],
+)
+def test_what_does_not_go_with_cells_is_refused(cells: Any, settings: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        fit_cells(cells, **settings)
+    assert not Path("checkpoints").exists()
+
+
+def test_seeds_of_so_many_parameters_keep_the_units_of_the_first() -> None:
+    _, reports = fit_seeds([1, 2], parameters="3k")
+    first, second = (report.plan.model for report in reports if isinstance(report, Started))
+
+    assert first == second
+    assert first.num_parameters <= 3_000

@@ -233,9 +233,9 @@ def test_steps_that_take_long_are_told_of_one_by_one(
     clock, honest = SimpleNamespace(seconds=0.0), Trainer.advance
     clock.perf_counter = lambda: clock.seconds
 
-    def slow(self: Trainer, total_steps: int | None) -> Any:
+    def slow(self: Trainer, total_steps: int | None, **more: bool) -> Any:
         clock.seconds += 1
-        return honest(self, total_steps)
+        return honest(self, total_steps, **more)
 
     monkeypatch.setattr("charrnn.training.trainer.is_asynchronous", lambda _: is_late)
     monkeypatch.setattr("charrnn.training.loop.time", clock)

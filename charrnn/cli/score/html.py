@@ -8,13 +8,12 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from charrnn.cli.formatting import one_line
+from charrnn.cli.formatting import format_character, one_line
 from charrnn.cli.score.view import (
     COLOURS,
     LABELS,
     UNSEEN,
     characters_of,
-    format_character,
     levels_of,
 )
 from charrnn.generation.scoring import Line

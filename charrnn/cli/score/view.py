@@ -3,16 +3,16 @@
 A seventh colour marks characters that the model never saw, whose cost is not the model's own.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
-from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from charrnn.cli.console import make_stdout, print_line
-from charrnn.cli.formatting import one_line, sanitize
+from charrnn.cli.formatting import format_character, one_line
 from charrnn.generation.scoring import Line
+from charrnn.text.columns import TextCell, iter_rows, make_cells
 
 BOUNDS_BITS = (1, 2, 4, 7, 10)
 LABELS = ("under 1", "1–2", "2–4", "4–7", "7–10", "10 or more", "never seen")
@@ -27,20 +27,9 @@ COLOURS = (  # of letters and of their background; the lowest level has none
     ("#ffffff", "#5a3d9a"),
 )
 _STYLES = [f"{letters} on {background}" if background else "" for letters, background in COLOURS]
-_SIGNS = {ord("\n"): "\u2424", ord("\t"): "\u2409"}  # which sanitize keeps
 _END_SIGN = "\u220e"  # as ends a proof
 _MIN_COLUMNS = 20
-_CIRCLE = "\u25cc"  # what Unicode draws below a mark that has no letter
 _MAX_DIGIT = 9
-
-
-class _Cell(NamedTuple):
-    """A visible character with the combining marks on it, and their bits together."""
-
-    shown: str
-    columns: int
-    bits: float
-    level: int
 
 
 def level_of(bits: float) -> int:
@@ -65,29 +54,22 @@ def characters_of(line: Line) -> str:
     return line.text + _END_SIGN * (line.end_bits is not None)
 
 
-def format_character(char: str) -> str:
-    r"""Return a symbol for a control character, also for newline and tab; others unchanged.
-
-    >>> format_character("\n"), format_character("a")
-    ('␤', 'a')
-    """
-    return sanitize(char).translate(_SIGNS)
-
-
 def show_map(lines: Iterable[Line]) -> None:
     """Print every character coloured by its bits; without colours, above a row of digits."""
     console = make_stdout(_MIN_COLUMNS)
     has_colours = bool(console.color_system) and not console.no_color
     print_line(console, _make_legend(has_colours))
     for line in lines:
-        for row in _iter_rows(_make_cells(line), console.width):
+        costs = _Costs(line)
+        cells = make_cells(map(format_character, characters_of(line)), cell_len)
+        for row in iter_rows(cells, console.width):
             if has_colours:
-                pieces = groupby(row, key=lambda cell: cell.level)
-                parts = (("".join(c.shown for c in cells), _STYLES[i]) for i, cells in pieces)
+                pieces = groupby(row, key=costs.level)
+                parts = (("".join(c.shown for c in each), _STYLES[i]) for i, each in pieces)
                 print_line(console, Text.assemble(*parts))
             else:
                 print_line(console, Text("".join(cell.shown for cell in row)))
-                print_line(console, Text("".join(map(_format_digit, row)).rstrip()))
+                print_line(console, Text("".join(map(costs.digit, row)).rstrip()))
 
 
 def show_lines(lines: Iterable[Line]) -> None:
@@ -122,43 +104,25 @@ def _make_legend(has_colours: bool) -> Text:
     return Text(" ").join([Text("bits:"), *(Text(f" {a} ", style=b) for a, b in levels)])
 
 
-def _make_cells(line: Line) -> list[_Cell]:
-    """Return the visible characters of a line; a mark of no width joins the one before it."""
-    cells: list[_Cell] = []
-    parts = (characters_of(line), line.all_bits.tolist(), levels_of(line))
-    for char, bits, level in zip(*parts, strict=True):
-        shown = format_character(char)
-        columns = cell_len(shown)  # 2 of an ideograph, 0 of a combining mark
-        if columns:
-            cells.append(_Cell(shown, columns, bits, level))
-        elif cells:  # a mark adds its bits to its letter
-            base = cells[-1]
-            whole = base.bits + bits
-            highest = UNSEEN if UNSEEN in (base.level, level) else level_of(whole)
-            cells[-1] = _Cell(base.shown + shown, base.columns, whole, highest)
-        else:
-            cells.append(_Cell(_CIRCLE + shown, 1, bits, level))
-    return cells
+class _Costs:
+    """What the cells of a line cost: a mark adds its bits to its letter."""
 
+    def __init__(self, line: Line) -> None:
+        self._bits = line.all_bits.tolist()
+        self._levels = levels_of(line)
 
-def _iter_rows(cells: Iterable[_Cell], width: int) -> Iterator[list[_Cell]]:
-    """Break cells into rows of at most `width` columns; rich would break only between words."""
-    row: list[_Cell] = []
-    room = width
-    for cell in cells:
-        if row and cell.columns > room:
-            yield row
-            row = []
-            room = width
-        row.append(cell)
-        room -= cell.columns
-    if row:
-        yield row
+    def level(self, cell: TextCell) -> int:
+        """Return the level of a cell."""
+        if UNSEEN in self._levels[cell.start : cell.stop]:
+            return UNSEEN
+        return level_of(self._bits_of(cell))
 
+    def digit(self, cell: TextCell) -> str:
+        """Return the whole bits of a cell as one character, padded to the cell's width."""
+        whole = int(self._bits_of(cell))
+        digit = " " if whole < 1 else str(whole) if whole <= _MAX_DIGIT else "+"
+        digit = "?" if self.level(cell) == UNSEEN else digit
+        return digit.ljust(cell.columns)
 
-def _format_digit(cell: _Cell) -> str:
-    """Return the whole bits of a cell as one character, padded to the cell's width."""
-    whole = int(cell.bits)
-    digit = " " if whole < 1 else str(whole) if whole <= _MAX_DIGIT else "+"
-    digit = "?" if cell.level == UNSEEN else digit
-    return digit.ljust(cell.columns)
+    def _bits_of(self, cell: TextCell) -> float:
+        return float(sum(self._bits[cell.start : cell.stop]))

@@ -15,7 +15,7 @@ import click
 from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command, Option, given_settings, read_config, settings_options
 from charrnn.cli.signals import Stopped, StopSignal
-from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig, as_dict
+from charrnn.config import CELLS, LENGTHS, RunConfig, TextConfig, TrainConfig, as_dict
 from charrnn.errors import CharRNNError, ConfigError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ charrnn train book.txt --cell gru --hidden-size 512 --num-layers 2
 charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train letters.txt --init-from book  start from another model's weights
 charrnn train book.txt --seeds 1,2,3        three runs, their mean and spread
+charrnn train book.txt --cells rnn,lstm,gru three cells, side by side
 torchrun --nproc-per-node 2 -m charrnn train book.txt  with two processes
 """
 _COMMON = (
@@ -41,7 +42,7 @@ _COMMON = (
 )
 # A length history belongs to the steps that are given with it.
 _RIVALS = (*LENGTHS, "length_history")
-_NO_SETTINGS = {"corpus", "config", "seeds", "print_config", "quiet", "as_json"}
+_NO_SETTINGS = {"corpus", "config", "seeds", "cells", "print_config", "quiet", "as_json"}
 _run_option: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = partial(
     click.option, cls=Option, section="Run"
 )
@@ -53,6 +54,15 @@ def _read_seeds(_: click.Context, __: click.Parameter, text: str | None) -> list
         return None if text is None else [int(seed) for seed in text.split(",")]
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no list of seeds, such as 1,2,3") from error
+
+
+def _read_cells(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
+    """Read "rnn,lstm,gru"."""
+    cells = None if text is None else [cell.strip().lower() for cell in text.split(",")]
+    for cell in cells or []:
+        if cell not in CELLS:
+            raise click.BadParameter(f"{cell!r} is no cell; choose from {', '.join(CELLS)}")
+    return cells
 
 
 @click.command("train", cls=Command, examples=_EXAMPLES, common=_COMMON)
@@ -75,6 +85,13 @@ def _read_seeds(_: click.Context, __: click.Parameter, text: str | None) -> list
     callback=_read_seeds,
     help="train a run for each seed, NAME-seedN, and report mean ± sd; the same command continues",
 )
+@_run_option(
+    "--cells",
+    metavar="CELL,CELL,...",
+    callback=_read_cells,
+    help="train a run for each cell, NAME-rnn and so on, alike in all else, and compare them in a "
+    "table; the same command continues",
+)
 @_run_option("--print-config", is_flag=True, help="print the settings as TOML and exit")
 @_run_option("--quiet", "-q", is_flag=True, envvar="CHARRNN_QUIET", help="show errors only")
 @_run_option(
@@ -90,6 +107,7 @@ def command(
     /,
     corpus: tuple[str, ...],
     seeds: list[int] | None,
+    cells: list[str] | None,
     print_config: bool,
     quiet: bool,
     as_json: bool,
@@ -107,18 +125,26 @@ def command(
     is_typed = ctx.get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE
     if seeds is not None and not is_typed:
         settings.pop("seed", None)  # a file, such as a resolved.toml, has that of one run
+    is_typed = ctx.get_parameter_source("cell") is click.core.ParameterSource.COMMANDLINE
+    if cells is not None and not is_typed:
+        settings.pop("cell", None)
+    if cells is not None and seeds is not None:
+        raise ConfigError("--cells and --seeds both train several runs; give one of them")
     if not print_config:
-        _run(corpus, settings, seeds, quiet=quiet, as_json=as_json)
+        _run(corpus, settings, seeds, cells, quiet=quiet, as_json=as_json)
         return
     from charrnn.checkpoint.run_folder import format_toml
     from charrnn.tasks.train_request import split_settings
 
     values: dict[str, Any] = {"corpus": list(corpus) or None}
     values["seeds"] = seeds and ",".join(map(str, seeds))
+    values["cells"] = cells and ",".join(cells)
     for config in split_settings(settings):
         values |= as_dict(config)
     if seeds is not None:
         del values["seed"]
+    if cells is not None:
+        del values["cell"]
     click.echo(format_toml(values), nl=False)
 
 
@@ -126,6 +152,7 @@ def _run(
     corpus: tuple[str, ...],
     settings: dict[str, Any],
     seeds: list[int] | None,
+    cells: list[str] | None,
     *,
     quiet: bool,
     as_json: bool,
@@ -136,6 +163,7 @@ def _run(
     last: Report | None = None
     closed: OSError | None = None
     is_stopped = False  # all processes together, at the same step
+    is_several = seeds is not None or cells is not None
     if "RANK" in os.environ:  # a lost process is reported in one line, without torch's warnings
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
@@ -143,7 +171,7 @@ def _run(
             # torch loads here, with the signals caught.
             from charrnn.cli.train.display import Silent, make_display
             from charrnn.cli.train.seeds import SeedsDisplay
-            from charrnn.tasks.fit import SeedsFinished, train_seeds
+            from charrnn.tasks.fit import CellsFinished, SeedsFinished, train_cells, train_seeds
             from charrnn.tasks.recorder import RunFinished
             from charrnn.tasks.train import Opened, Reading, start_run
             from charrnn.training.distributed import init_world
@@ -159,10 +187,15 @@ def _run(
                 )
                 display: Any = make()
                 start: Callable[..., Iterator[Any]] = partial(start_run, world=world)
-                if seeds is not None:
+                if is_several:
                     if world.world_size > 1:
-                        raise ConfigError("--seeds trains run after run; start it without torchrun")
-                    start = partial(train_seeds, seeds)
+                        option = "--seeds" if cells is None else "--cells"
+                        raise ConfigError(
+                            f"{option} trains run after run; start it without torchrun"
+                        )
+                    start = partial(train_seeds, seeds or [])
+                    if cells is not None:
+                        start = partial(train_cells, cells)
                     display = SeedsDisplay(make, quiet, as_json)
                 with closing(display):
                     for last in start(
@@ -184,11 +217,11 @@ def _run(
                             display = Silent()  # a closed terminal does not end a run
         if closed is not None:
             raise closed
-        is_stopped = not isinstance(last, RunFinished | SeedsFinished) or (
+        is_stopped = not isinstance(last, RunFinished | SeedsFinished | CellsFinished) or (
             isinstance(last, RunFinished) and last.finished.reason == "stopped"
         )
         if is_stopped:  # without a signal here, another process got one
-            raise Stopped(stop.number or signal.SIGTERM, run, is_one_of_several=seeds is not None)
+            raise Stopped(stop.number or signal.SIGTERM, run, is_one_of_several=is_several)
     except (CharRNNError, Stopped) as error:
         if world is None or world.should_report(error, is_common=is_stopped):
             raise

@@ -22,7 +22,14 @@ from charrnn.metrics import without_nan
 from charrnn.storage import format_bytes
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, RunReport
-from charrnn.training.reports import Evaluation, Finished, Progress, Snapshot, Started
+from charrnn.training.reports import (
+    Evaluation,
+    Finished,
+    KeptWeights,
+    Progress,
+    Snapshot,
+    Started,
+)
 
 _MAX_SILENCE_SECONDS = 30.0  # of training
 
@@ -48,7 +55,7 @@ class Silent:
 
 
 class JsonLines(Silent):
-    """Writes each report but the snapshots as one JSON object on stdout."""
+    """Writes each report but those of weights as one JSON object on stdout."""
 
     def show(self, report: RunReport) -> None:
         """Write one line and flush it: a program that reads along needs it at once."""
@@ -60,7 +67,9 @@ class JsonLines(Silent):
 
 def _make_record(report: RunReport) -> dict[str, Any] | None:
     """Return a report without its arrays; `event` names its kind (docs/file-format.md)."""
-    if isinstance(report, Snapshot | Finished):  # RunFinished repeats what Finished says
+    if isinstance(
+        report, Snapshot | KeptWeights | Finished
+    ):  # RunFinished repeats what Finished says
         return None
     record: dict[str, Any] = {"event": type(report).__name__.lower()}
     if isinstance(report, RunFinished):

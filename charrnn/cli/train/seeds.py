@@ -1,4 +1,7 @@
-"""How the runs of --seeds are shown: each as a run alone, and at the end their mean and spread."""
+"""How the runs of --seeds or --cells are shown: each as a run alone, and at the end all together.
+
+Seeds have a mean and a spread; cells have a table.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from collections.abc import Callable
 from rich.console import Console
 
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.cli.console import Output, print_line
-from charrnn.cli.formatting import describe_scores
+from charrnn.cli.console import Output, make_table, print_line
+from charrnn.cli.formatting import describe_scores, format_count, format_duration
 from charrnn.cli.inputs import name_for_shell
 from charrnn.cli.train.display import Display, Silent
 from charrnn.cli.train.summary import show_line
-from charrnn.tasks.fit import Report, SeedsFinished, SeedStarted
+from charrnn.tasks.fit import CellsFinished, CellStarted, Report, SeedsFinished, SeedStarted
 
 
 class SeedsDisplay(Silent):
@@ -28,7 +31,7 @@ class SeedsDisplay(Silent):
 
     def show(self, report: Report) -> None:
         """Show one report."""
-        if not isinstance(report, SeedStarted | SeedsFinished):
+        if not isinstance(report, SeedStarted | SeedsFinished | CellStarted | CellsFinished):
             self._display.show(report)
             return
         self.close()
@@ -37,8 +40,10 @@ class SeedsDisplay(Silent):
             sys.stdout.flush()
         elif self._console is None:
             pass
-        elif isinstance(report, SeedStarted):
+        elif isinstance(report, SeedStarted | CellStarted):
             show_line(self._console, _describe_start(report))
+        elif isinstance(report, CellsFinished):
+            _show_cells(self._console, report)
         else:
             _show_summary(self._console, report)
         self._display = self._make()
@@ -48,9 +53,10 @@ class SeedsDisplay(Silent):
         self._display.close()
 
 
-def _describe_start(report: SeedStarted) -> str:
+def _describe_start(report: SeedStarted | CellStarted) -> str:
     """Return the line that comes before a run."""
-    line = f"seed {report.seed} ({report.number} of {report.total})"
+    what = f"seed {report.seed}" if isinstance(report, SeedStarted) else f"cell {report.cell}"
+    line = f"{what} ({report.number} of {report.total})"
     if report.done is not None:
         score = "" if report.done.bpc is None else f": {report.done.bpc:.3f} bits per character"
         if report.done.scores:
@@ -88,8 +94,46 @@ def _show_summary(console: Console, report: SeedsFinished) -> None:
     print_line(console, f"next:  charrnn eval {names}{' --split test' * report.has_test}")
 
 
-def _make_record(report: SeedStarted | SeedsFinished) -> dict[str, object]:
+def _show_cells(console: Console, report: CellsFinished) -> None:
+    """Write a table of all runs, and the command that looks into them side by side."""
+    table = make_table("cell", "parameters", *_headings(report), "steps", "chars/s", "time")
+    for cell, each in zip(report.cells, report.results, strict=True):
+        scores = [f"{value:.3f}" for value in each.scores.values()]
+        if not scores:
+            scores = ["" if each.bpc is None else f"{each.bpc:.3f}"]
+        speed = format_count(each.chars_per_second)
+        length = (f"{each.steps:,}", speed, format_duration(each.seconds))
+        table.add_row(cell, f"{each.parameters:,}", *scores, *length)
+    console.print(table)
+    names = " ".join(name_for_shell(RunFolder(each.path)) for each in report.results)
+    is_text = not report.results[0].scores
+    command = f"inspect {names}" if is_text else f"eval {names}{' --split test' * report.has_test}"
+    print_line(console, f"next:  charrnn {command}")
+
+
+def _headings(report: CellsFinished) -> list[str]:
+    """Return what the figures of the runs are called."""
+    return list(report.results[0].scores) or ["bits per character"]
+
+
+def _make_record(
+    report: SeedStarted | SeedsFinished | CellStarted | CellsFinished,
+) -> dict[str, object]:
     """Return a report as JSON has it (docs/file-format.md)."""
+    if isinstance(report, CellStarted):
+        run = report.done and str(report.done.path)
+        return {"event": "cell", "cell": report.cell, "sizes": report.sizes, "done": run}
+    if isinstance(report, CellsFinished):
+        results = report.results
+        return {
+            "event": "summary",
+            "cells": list(report.cells),
+            "runs": [str(each.path) for each in results],
+            "parameters": [each.parameters for each in results],
+            "bpc": [each.bpc for each in results],
+            "chars_per_second": [each.chars_per_second for each in results],
+            **({"scores": [each.scores for each in results]} if results[0].scores else {}),
+        }
     if isinstance(report, SeedStarted):
         run = report.done and str(report.done.path)
         return {"event": "seed", "seed": report.seed, "sizes": report.sizes, "done": run}

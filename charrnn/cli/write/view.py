@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cli.console import Output
-from charrnn.cli.formatting import one_line, sanitize
-from charrnn.cli.score.view import format_character
-from charrnn.cli.word_wrap import WordWrap, text_columns
+from charrnn.cli.formatting import format_character, one_line, sanitize
+from charrnn.cli.word_wrap import WordWrap
 from charrnn.cli.write.autosave import SavedText
 from charrnn.errors import counted
+from charrnn.text.columns import text_columns
 
 _MODEL_STYLE = "cyan"
 _NOTE_STYLE = "dim"

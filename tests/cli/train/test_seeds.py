@@ -160,3 +160,58 @@ def test_another_length_replaces_that_of_a_file_with_its_history(capsys: Text) -
 
     assert end_of("--config", "mine.toml", "--print-config") == 0  # --steps 2
     assert "length_history" not in capsys.readouterr().out
+
+
+def test_cells_end_with_a_table_and_the_command_that_looks_inside(capsys: Text) -> None:
+    assert end_of("--cells", "rnn,gru") == 0
+    lines = capsys.readouterr().err.splitlines()
+    rnn, gru = (charrnn.describe(f"book-{cell}") for cell in ("rnn", "gru"))
+
+    assert "cell rnn (1 of 2)" in lines
+    assert any(line.startswith("cell gru (2 of 2), with what the first") for line in lines)
+    rows = [line.split() for line in lines[-3:-1]]
+    assert [row[:4] for row in rows] == [
+        ["rnn", f"{rnn['parameters']:,}", f"{rnn['val_bpc']:.3f}", "2"],
+        ["gru", f"{gru['parameters']:,}", f"{gru['val_bpc']:.3f}", "2"],
+    ]
+    assert lines[-1] == "next:  charrnn inspect book-rnn book-gru"
+
+
+def test_cells_as_json_end_with_a_summary(capsys: Text) -> None:
+    assert end_of("--cells", "rnn,gru", "--json") == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    group = charrnn.fit_cells("book.txt", ["rnn", "gru"], steps=2, hidden_size=6, threads=1)
+
+    assert [each["cell"] for each in events if each["event"] == "cell"] == ["rnn", "gru"]
+    assert events[-1] == {
+        "event": "summary",
+        "cells": ["rnn", "gru"],
+        "runs": ["checkpoints/book-rnn", "checkpoints/book-gru"],
+        "parameters": [each.parameters for each in group.results],
+        "bpc": [each.bpc for each in group.results],
+        "chars_per_second": [each.chars_per_second for each in group.results],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cells", "rnn,mlp"], "'mlp' is no cell; choose from rnn, lstm, gru"),
+        (["--cells", "rnn,gru", "--seeds", "1,2"], "--cells and --seeds both"),
+        (["--cells", "rnn,gru", "--cell", "gru"], "leave --cell out"),
+        (["--parameters", "5"], "hidden_size 6 and parameters 5 both say"),
+    ],
+)
+def test_what_does_not_go_together_is_a_usage_error(
+    arguments: list[str], words: str, capsys: Text
+) -> None:
+    assert end_of(*arguments) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_settings_of_cells_are_printed_as_one_configuration(capsys: Text) -> None:
+    end_of("--cells", "rnn,gru", "--print-config")
+    lines = capsys.readouterr().out.splitlines()
+
+    assert 'cells = "rnn,gru"' in lines
+    assert not any(line.startswith("cell =") for line in lines)

@@ -1,0 +1,323 @@
+"""Models looked at from inside: what `charrnn inspect` and `Model.inspect` call. Never torch.
+
+`open_subjects` opens models and finds the texts to look at them with; `inspect_view` returns the
+report of one view for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.checkpoint.run_store import find_model
+from charrnn.config.fields import refuse_escapes
+from charrnn.config.inspect import InspectConfig
+from charrnn.errors import ConfigError, CorpusError, counted
+from charrnn.generation.labels import AskedLabels, list_labels, with_labels
+from charrnn.interpret.subject import Subject, Texts
+from charrnn.storage import write_atomically
+from charrnn.tasks.eval_text import (
+    EvalTextRequest,
+    NamedModel,
+    check_alike,
+    open_own_corpus,
+    read_eval_text,
+)
+from charrnn.text.vocab import Ids
+
+VIEWS = (
+    *("text", "guesses", "gates", "memory", "gradients", "links"),
+    *("neurons", "neuron", "step", "unrolled", "training", "errors"),
+)
+"""What can be seen of a model of text, in the order of a page."""
+TEXT_IN_VIEW = 2_000
+"""Characters of a file or of the held-out text that are shown."""
+MAX_TEXT_IN_VIEW = 20_000
+"""Characters of a literal text that can be shown."""
+_HINT = "name a text by --file, or give one by --text"
+
+
+@dataclass(frozen=True)
+class InspectText:
+    """The text to look at models with: files, or a literal text; with neither, their held-out text.
+
+    files, encoding, errors, unknown: as EvalTextRequest has them. measured: a literal text that
+    figures are measured on, where `text` is given; None is what the models held out.
+    """
+
+    files: tuple[str, ...] = ()
+    text: str | None = None
+    measured: str | None = None
+    encoding: str | None = None
+    errors: str | None = None
+    unknown: str = "error"
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Models that are looked at, and what must be said about the text."""
+
+    subjects: tuple[Subject, ...]
+    folder: Path
+    """Of the first model's file."""
+    notes: list[str] = field(default_factory=list)
+
+
+def open_subjects(
+    names: Sequence[str | None],
+    text: InspectText,
+    config: InspectConfig,
+    *,
+    labels: AskedLabels = (),
+    checkpoints: str | Path,
+) -> Subjects:
+    """Open models by name (None is the newest run), with one text for all.
+
+    Raises:
+        ConfigError: they do not read texts alike, are not models of text, or a place is not there.
+        CheckpointError: a model is missing or damaged.
+        CorpusError: the text cannot be read, or is too short.
+        VocabError: it has characters that the models do not know, and may not.
+    """
+    paths = [find_model(name, Path(checkpoints)) for name in names]
+    files = [with_labels(read_model(path), list_labels(labels)) for path in paths]
+    called = _distinct_names(names, paths)
+    models = [NamedModel(name, file) for name, file in zip(called, files, strict=True)]
+    notes: list[str] = []
+    ids, texts = _read_texts(models, text, notes)
+    if config.at is not None and config.at >= len(ids):
+        raise ConfigError(
+            f"--at is {config.at}, and the text has {counted(len(ids), 'place')}, counted from 0; "
+            f"give a number up to {len(ids) - 1}"
+        )
+    subjects = []
+    for model, path in zip(models, paths, strict=True):
+        run = RunFolder(path.parent)
+        subjects.append(
+            Subject(
+                model.name,
+                model.file,
+                ids,
+                texts,
+                metrics=tuple(run.read_metrics()),
+                read_snapshots=run.read_snapshots,
+                chars=config.chars,
+                seed=config.seed,
+            )
+        )
+    return Subjects(tuple(subjects), paths[0].parent, notes)
+
+
+def subject_of(file: ModelFile, ids: Ids, config: InspectConfig) -> Subject:
+    """Return a model with a text (T,) in view, and its own held-out text for figures, if it can be.
+
+    file: its labels are fixed. ids: of the text.
+    """
+    name = str(file.summary.get("corpus", {}).get("name", "model"))
+
+    def read() -> tuple[Ids, Ids]:
+        try:
+            return _own_texts([NamedModel(name, file)])
+        except (ConfigError, CorpusError):
+            return ids, ids[:0]
+
+    return Subject(name, file, ids, Texts(read), chars=config.chars, seed=config.seed)
+
+
+def _distinct_names(names: Sequence[str | None], paths: Sequence[Path]) -> list[str]:
+    """Return what to call each model: its run's name, or its path where two have one name."""
+    called = [str(name or path.parent.name) for name, path in zip(names, paths, strict=True)]
+    if len(set(called)) < len(called):
+        called = [str(path) for path in paths]
+    if len(set(called)) < len(called):
+        twice = next(name for name in called if called.count(name) > 1)
+        raise ConfigError(f"{twice} is named twice; name each model once")
+    return called
+
+
+def _read_texts(
+    models: Sequence[NamedModel], text: InspectText, notes: list[str]
+) -> tuple[Ids, Texts]:
+    """Return the text in view, and those that figures are measured on."""
+    first = models[0]
+    if not text.files and text.text is None:
+        texts = Texts(lambda: _own_texts(models))
+        return texts.held_out[:TEXT_IN_VIEW], texts
+    if text.text is not None:
+        refuse_escapes("--text", text.text, first.file.vocab.alphabet)
+    request = EvalTextRequest(
+        files=text.files,
+        text=text.text,
+        encoding=text.encoding,
+        errors=text.errors,
+        unknown=text.unknown,
+        split="all",
+    )
+    found = read_eval_text(models, request)
+    notes += found.notes
+    if found.unseen_chars:
+        notes.append(
+            f"{counted(found.unseen_chars, 'character')} that the models never saw are left out"
+        )
+    if text.text is None:
+        return found.ids[:TEXT_IN_VIEW], Texts(lambda: (found.ids, _train_text(models)))
+    if len(found.ids) > MAX_TEXT_IN_VIEW:
+        raise ConfigError(
+            f"--text has {len(found.ids):,} characters, and {MAX_TEXT_IN_VIEW:,} can be shown; "
+            "put it into a file and name it by --file"
+        )
+
+    if text.measured is not None:
+        measured = (first.file.vocab.encode(text.measured), found.ids[:0])
+        return found.ids, Texts(lambda: measured)
+
+    def read() -> tuple[Ids, Ids]:
+        try:
+            return _own_texts(models)
+        except (ConfigError, CorpusError) as error:
+            notes.append(f"figures are measured on the text itself: {error.message}")
+            return found.ids, found.ids[:0]
+
+    return found.ids, Texts(read)
+
+
+def _own_texts(models: Sequence[NamedModel]) -> tuple[Ids, Ids]:
+    """Return what the models held out, and what they were trained on.
+
+    Raises:
+        ConfigError: they were trained on different texts, or held out different parts.
+        CorpusError: the text is not where training found it, has changed, or nothing is held out.
+    """
+    check_alike(models, "val", is_own=True)
+    corpus = open_own_corpus(models[0], _HINT)
+    held_out = corpus.val if len(corpus.val) > 1 else corpus.test
+    if len(held_out) < 2:
+        raise CorpusError(f"{models[0].name} was trained with nothing held out; {_HINT}")
+    return np.asarray(held_out), np.asarray(corpus.train)
+
+
+def _train_text(models: Sequence[NamedModel]) -> Ids:
+    """Return what the models were trained on; empty where it is not at hand."""
+    try:
+        return _own_texts(models)[1]
+    except (ConfigError, CorpusError):
+        return np.zeros(0, np.int64)
+
+
+Reports = Mapping[str, Mapping[str, Any]]
+"""Of each view, the report of each model by its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """Models looked at: reports by view and model, and why a view is left out.
+
+    A notebook shows it as a page.
+
+    >>> charrnn.load("book").inspect("It was the best of times")  # doctest: +SKIP
+    """
+
+    subjects: tuple[Subject, ...]
+    reports: Reports
+    left_out: Mapping[str, str]
+    command: str = "Model.inspect"
+
+    @cached_property
+    def pictures(self) -> dict[str, str]:
+        """Each view as SVG."""
+        return {view: draw_view(view, reports) for view, reports in self.reports.items()}
+
+    def page(self, *, has_weights: bool = True) -> str:
+        """Return everything as one HTML file; has_weights: the models run in it."""
+        from charrnn.tasks.inspect_page import make_page
+
+        return make_page(
+            self.subjects,
+            self.reports,
+            self.pictures,
+            command=self.command,
+            has_weights=has_weights,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to a file.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        write_atomically(Path(path), self.page())
+
+    def _repr_html_(self) -> str:
+        source = escape(self.page())
+        size = 'width="100%" height="800"'
+        rights = 'sandbox="allow-scripts allow-downloads"'
+        return f'<iframe {size} {rights} srcdoc="{source}"></iframe>'
+
+
+def inspect(
+    subjects: Sequence[Subject],
+    config: InspectConfig,
+    views: Sequence[str] = VIEWS,
+    *,
+    command: str = "Model.inspect",
+    on_view: Callable[[str], None] = lambda view: None,
+) -> Inspection:
+    """Return the reports of several views; one that has nothing to show is left out.
+
+    on_view: called with the name of each view before it is measured.
+
+    Raises:
+        ConfigError: there is no such view.
+    """
+    for view in views:
+        if view not in VIEWS:
+            raise ConfigError(f"there is no view {view!r}; take some of {', '.join(VIEWS)}")
+    reports: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
+    for view in views:
+        on_view(view)
+        try:
+            if view == "neuron" and "neurons" in reports:  # the search need not be made again
+                reports[view] = _inspect_found(subjects, config, reports["neurons"])
+            else:
+                reports[view] = inspect_view(view, subjects, config)
+        except (ConfigError, CorpusError) as error:
+            left_out[view] = error.message
+    return Inspection(tuple(subjects), reports, left_out, command)
+
+
+def inspect_view(view: str, subjects: Sequence[Subject], config: InspectConfig) -> dict[str, Any]:
+    """Return the report of one of VIEWS for each model, by its name.
+
+    Raises:
+        ConfigError: a setting is not for these models, or they have nothing to show.
+        CorpusError: the view needs a text that is not at hand, or a longer one.
+    """
+    module = import_module(f"charrnn.interpret.{view}")  # none imports another view's
+    make_report: Callable[[Subject, InspectConfig], Any] = getattr(module, f"inspect_{view}")
+    return {subject.name: make_report(subject, config) for subject in subjects}
+
+
+def _inspect_found(
+    subjects: Sequence[Subject], config: InspectConfig, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the card of a neuron of each model, after the search."""
+    from charrnn.interpret.neuron import inspect_neuron
+
+    return {each.name: inspect_neuron(each, config, found[each.name]) for each in subjects}
+
+
+def draw_view(view: str, reports: Mapping[str, Any]) -> str:
+    """Return the picture of a view as SVG, of several models on one scale."""
+    module = import_module(f"charrnn.interpret.pictures.{view}")
+    draw: Callable[[Mapping[str, Any]], str] = getattr(module, f"draw_{view}")
+    return draw(reports)

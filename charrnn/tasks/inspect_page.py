@@ -1,0 +1,353 @@
+"""What is seen inside models as one HTML file, in which the networks themselves run.
+
+The file needs no other file and loads nothing: a content security policy with the hashes of its own
+script and style forbids all else, so a text that got into the markup would stay inert. Texts and
+figures stand in data islands, weights as base64. The same arguments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+from xml.etree import ElementTree
+
+from charrnn._version import __version__
+from charrnn.checkpoint.model_file import model_digest
+from charrnn.config import as_dict
+from charrnn.interpret.explanations import EXPLANATIONS, Explanation
+from charrnn.interpret.report import as_json
+from charrnn.interpret.subject import Subject
+from charrnn.interpret.svg import xml_text
+from charrnn.web.assets import read_asset
+from charrnn.web.weights import PackedWeights, pack_weights
+
+MAX_ROWS = 200
+"""Rows of a report's table that the page shows; `--csv` writes all."""
+
+_SCRIPTED = (
+    *("text", "guesses", "write", "gates", "memory", "links"),
+    *("neurons", "step", "unrolled"),
+)
+SCRIPTS = (
+    *("chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
+    *(f"views/{name}.js" for name in _SCRIPTED),
+)
+"""Files of charrnn/web that make the page's script, in this order; start.js comes last."""
+
+WORKER = ("network.js", "step.js", "worker.js")
+
+_WRITE = Explanation(
+    title="Let it write",
+    question="What does the network write, and what changes when a neuron is held?",
+    reading=(
+        "The network goes on from the chosen place: it draws a character from its guesses, reads "
+        "it, and draws the next one. Hold a neuron at a value and it writes again with the same "
+        "random numbers, so every difference comes from that neuron. Low temperatures make it "
+        "careful and repetitive, high ones bold and careless."
+    ),
+    formula=(
+        '<math display="block"><mrow><mi>p</mi><mo>(</mo><mi>y</mi><mo>)</mo><mo>∝</mo>'
+        "<msup><mi>e</mi><mrow><msub><mi>z</mi><mi>y</mi></msub><mo>/</mo><mi>T</mi></mrow></msup>"
+        "</mrow></math>"
+    ),
+    code="reached += probabilities[token];",
+    path="charrnn/web/network.js",
+)
+_LIVE = {"text", "guesses", "gates", "memory", "links"}  # views that a page computes by itself
+_COMMANDS = {"write": "write"}  # of the views that charrnn inspect does not show
+_ISLAND = re.compile("[<>&\u2028\u2029]")
+_PART = re.compile(r"@@([a-z-]+)@@")
+
+
+def make_page(
+    subjects: Sequence[Subject],
+    reports: Mapping[str, Mapping[str, Any]],
+    pictures: Mapping[str, str],
+    *,
+    command: str,
+    has_weights: bool = True,
+) -> str:
+    """Return the page of models that read the same text, with one vocabulary.
+
+    reports: by view and by the model's name. pictures: the SVG of each view. command: what made the
+    page, as it was typed. has_weights: whether the networks run in the page, if all are small
+    enough for that.
+    """
+    packed = [pack_weights(subject.file.weights) if has_weights else None for subject in subjects]
+    is_live = all(each is not None for each in packed)
+    weights = [each for each in packed if each is not None] if is_live else []
+    views = [name for name in EXPLANATIONS if name in reports or name in pictures]
+    if is_live:
+        views = _live_views(views)
+    explanations = {name: _WRITE if name == "write" else EXPLANATIONS[name] for name in views}
+    script = "\n".join(map(read_asset, (*SCRIPTS, "start.js")))
+    style = read_asset("inspect.css")
+    names = ", ".join(subject.name for subject in subjects)
+    data = _data(subjects, reports, explanations, weights, command)
+    parts = {
+        "policy": _policy(script, style),
+        "names": xml_text(names),
+        "style": style,
+        "first": views[0] if views else "",
+        "intro": _intro(subjects),
+        "first-steps": _first_steps(is_live),
+        "links": "\n".join(_link(name, each) for name, each in explanations.items()),
+        "sections": "\n".join(
+            _section(name, each, reports.get(name, {}), pictures.get(name))
+            for name, each in explanations.items()
+        ),
+        "about": _about(subjects, command, weights, has_weights),
+        "data": _island(data),
+        "weights": "\n".join(
+            f'<script type="text/plain" id="weights-{k}">{each.text}</script>'
+            for k, each in enumerate(weights)
+        ),
+        "worker": "\n".join(map(read_asset, WORKER)) if is_live else "",
+        "script": script,
+    }
+    # In one pass, so that no text can name a part.
+    return _PART.sub(lambda match: parts[match[1]], read_asset("inspect.html"))
+
+
+def _live_views(views: Sequence[str]) -> list[str]:
+    """Return the views of a page whose networks run: those that need no report are always there."""
+    names = [name for name in EXPLANATIONS if name in _LIVE or name in views]
+    names.insert(names.index("gates"), "write")
+    return names
+
+
+def _policy(script: str, style: str) -> str:
+    """Return the content security policy that allows this one script and this one style."""
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "img-src data: blob:; worker-src blob:"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _island(data: Any) -> str:
+    """Return data as JSON that no browser takes for markup."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    escaped = _ISLAND.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    # Lone surrogates have no UTF-8.
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", escaped)
+
+
+def _data(
+    subjects: Sequence[Subject],
+    reports: Mapping[str, Mapping[str, Any]],
+    explanations: Mapping[str, Explanation],
+    weights: Sequence[PackedWeights],
+    command: str,
+) -> dict[str, Any]:
+    """Return what the script reads."""
+    first = subjects[0]
+    return {
+        "version": __version__,
+        "command": command,
+        "created": first.file.summary.get("created"),
+        "text": first.symbols,
+        "ids": first.ids.tolist(),
+        "models": [
+            _model(subject, reports, weights[k] if weights else None)
+            for k, subject in enumerate(subjects)
+        ],
+        "explanations": {name: as_json(each) for name, each in explanations.items()},
+    }
+
+
+def _first_unit(report: Any) -> str | None:
+    """Return the first unit of the report of view text, which the page begins with."""
+    units = getattr(report, "units", [])
+    return str(units[0]) if len(units) else None
+
+
+def _model(
+    subject: Subject, reports: Mapping[str, Mapping[str, Any]], weights: PackedWeights | None
+) -> dict[str, Any]:
+    vocab = subject.vocab
+    tokens = range(vocab.size)
+    summary = subject.file.summary
+    return {
+        "name": subject.name,
+        "config": as_dict(subject.config),
+        "vocab": [vocab.name_of(token) for token in tokens],
+        "texts": [vocab.text_of(token) for token in tokens],
+        "first_byte": len(vocab.alphabet) if vocab.has_bytes else -1,
+        "end": vocab.end,
+        "line_start": -1 if vocab.has_end else vocab.alphabet.find("\n"),
+        "sha256": model_digest(subject.file).hex(),
+        "step": summary.get("step"),
+        "unit": _first_unit(reports.get("text", {}).get(subject.name)),
+        "live": weights is not None,
+        "dtype": weights.dtype if weights else None,
+        "weights": weights.index if weights else [],
+        "reports": {
+            view: as_json(by_model[subject.name])
+            for view, by_model in reports.items()
+            if subject.name in by_model and not (weights and view in _LIVE)
+        },
+    }
+
+
+def _intro(subjects: Sequence[Subject]) -> str:
+    """Return what the file is, for a reader who sees it for the first time."""
+    config = subjects[0].config
+    layers = "one layer" if config.num_layers == 1 else f"{config.num_layers} layers"
+    kind = {"lstm": "LSTM", "gru": "GRU", "rnn": "plain RNN"}[config.cell]
+    what = (
+        f"a small neural network ({kind}, {layers} of {config.hidden_size} neurons)"
+        if len(subjects) == 1
+        else f"{len(subjects)} small neural networks, side by side on the same text"
+    )
+    return (
+        f"This page shows {what} while it reads a text, one character at a time, and guesses the "
+        "next. Each view below asks one question about it."
+        if len(subjects) == 1
+        else f"This page shows {what}. They read one character at a time and guess the next. Each "
+        "view below asks one question about them."
+    )
+
+
+def _first_steps(is_live: bool) -> str:
+    if not is_live:
+        return (
+            '<p class="fine">This page shows recorded figures. It holds no network that could run '
+            "here, so the text cannot be changed.</p>"
+        )
+    steps = (
+        ("Click into the text", "and move with the arrow keys: everything follows the place."),
+        ("Press Edit text", "and type something of your own: the network reads it as you type."),
+        ("Open Let it write", "and hold a neuron still, to see what it is good for."),
+    )
+    items = "\n".join(f"<li><b>{what}</b> {why}</li>" for what, why in steps)
+    return (
+        '<div class="needs-script"><p>The network itself is in this file and runs in your browser; '
+        f"nothing is sent anywhere. Try this first:</p>\n<ol>\n{items}\n</ol></div>\n"
+        "<noscript><p>Without JavaScript this page shows pictures alone. With it, the network in "
+        "this file runs, and the text can be changed.</p></noscript>"
+    )
+
+
+def _link(name: str, explanation: Explanation) -> str:
+    return f'<a href="#view={name}" data-view="{name}">{escape(explanation.title)}</a>'
+
+
+def _section(
+    name: str, explanation: Explanation, reports: Mapping[str, Any], picture: str | None
+) -> str:
+    """Return a view: its question, how to read it, its picture, its numbers, and its formula."""
+    parts = [
+        f'<section class="view" id="view={name}" data-view="{name}" '
+        f'aria-labelledby="title-{name}">',
+        f'<h2 id="title-{name}">{escape(explanation.title)}</h2>',
+        f'<p class="question">{escape(explanation.question)}</p>',
+        f'<p class="reading">{escape(explanation.reading)}</p>',
+        '<div class="slot"></div>',
+        '<div class="live-part" hidden></div>',
+    ]
+    if picture is not None:
+        parts += [
+            '<details class="still" open><summary>The picture</summary>',
+            f'<figure class="picture">{_checked(picture)}</figure></details>',
+        ]
+    elif name == "write":
+        parts.append("<noscript><p>This view needs JavaScript.</p></noscript>")
+    tables = [_table(model, report) for model, report in reports.items()]
+    if tables:
+        is_open = "" if picture is not None or name in _LIVE else " open"
+        parts += [
+            f'<details class="numbers"{is_open}><summary>The numbers</summary>',
+            *tables,
+            "</details>",
+        ]
+    parts += [
+        '<details class="formula"><summary>What is this? The formula and its line of code'
+        "</summary>",
+        explanation.formula,
+        f"<p>In code: <code>{escape(explanation.path)}</code>: "
+        f"<code>{escape(explanation.code)}</code></p>",
+        *(
+            []
+            if name == "write"
+            else [f"<p>In a terminal: <code>charrnn inspect {name}</code></p>"]
+        ),
+        "</details>",
+        "</section>",
+    ]
+    return "\n".join(parts)
+
+
+def _checked(picture: str) -> str:
+    """Return an SVG picture that is well-formed and draws only."""
+    for node in ElementTree.fromstring(picture).iter():
+        tag = str(node.tag).rpartition("}")[2]
+        assert tag not in {"script", "foreignObject", "style"}, f"<{tag}> in a picture"
+        for attribute in node.attrib:
+            is_inert = not attribute.startswith("on") and attribute != "style"
+            assert is_inert, f"{attribute}= in a picture"
+    return picture
+
+
+def _table(model: str, report: Any) -> str:
+    """Return a report's table as HTML, cut after MAX_ROWS."""
+    columns, rows = report.table()
+    head = "".join(f'<th scope="col">{xml_text(str(column))}</th>' for column in columns)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>"
+        for row in rows[:MAX_ROWS]
+    )
+    more = f" (the first {MAX_ROWS} of {len(rows):,} rows; --csv writes all)"
+    caption = f'<p class="fine">{xml_text(model)}{more if len(rows) > MAX_ROWS else ""}</p>'
+    table = f'<table class="rows"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
+    return f'{caption}\n<div class="table" tabindex="0" role="group">{table}</div>'
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    shown = as_json(value)
+    return xml_text(f"{shown:.6g}" if isinstance(shown, float) else str(shown))
+
+
+def _about(
+    subjects: Sequence[Subject],
+    command: str,
+    weights: Sequence[PackedWeights],
+    has_weights: bool,
+) -> str:
+    """Return where the page comes from, and what runs in it."""
+    facts: list[tuple[str, str]] = []
+    for subject in subjects:
+        step = subject.file.summary.get("step")
+        trained = "" if step is None else f", step {step:,}"
+        facts.append(("Model", f"{subject.name}{trained}"))
+        facts.append(("SHA-256", model_digest(subject.file).hex()))
+    facts.append(("Text", f"{len(subjects[0].ids):,} tokens"))
+    facts.append(("Figures measured on", f"up to {subjects[0].chars:,} held-out tokens"))
+    facts.append(("Seed", str(subjects[0].seed)))
+    facts.append(("Made by", f"{command} (charrnn {__version__})"))
+    facts.append(("Network in this file", _running(weights, has_weights)))
+    return f"<dl>{''.join(_facts(facts))}</dl>"
+
+
+def _running(weights: Sequence[PackedWeights], has_weights: bool) -> str:
+    if not has_weights:
+        return "none: the page was made without weights"
+    if not weights:
+        return "none: its weights take more than 16 MiB, so the page shows recorded figures alone"
+    digits = {"float32": "with all digits", "float16": "in half precision (float16)"}
+    return f"runs here, {digits[weights[0].dtype]}"
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> Iterable[str]:
+    return (f"<dt>{escape(name)}</dt><dd>{xml_text(value)}</dd>\n" for name, value in facts)

@@ -1,0 +1,102 @@
+// What can be done with a figure: keep it as SVG or PNG, copy its numbers, ask what it is.
+(function (charrnn) {
+  "use strict";
+
+  const PNG_SCALE = 2;
+
+  /** Return rows of cells as CSV. */
+  charrnn.csv = function (rows) {
+    const cell = (value) => {
+      const text = value === null || value === undefined ? "" : String(value);
+      return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+  };
+
+  /** Return the rows of a section's table, as strings; the first row names the columns. */
+  charrnn.tableRows = function (section) {
+    const rows = [...section.querySelectorAll("table.rows tr")];
+    return rows.map((row) => [...row.children].map((cell) => cell.textContent));
+  };
+
+  /** Put the tools of a figure after it, and return them. rows: a function. */
+  charrnn.figureTools = function (node, name, rows, page, after = node) {
+    const tools = charrnn.element("div", { class: "figure-tools", role: "group", "aria-label": `Tools of the figure ${name}` });
+    const add = (words, action) => {
+      const button = charrnn.element("button", { type: "button" }, words);
+      button.addEventListener("click", async () => {
+        try {
+          page.speak(await action());
+        } catch (error) {
+          page.speak(`That did not work: ${error.message}`);
+        }
+      });
+      tools.append(button);
+    };
+    const picture = () => (node.matches("svg") ? node : node.querySelector("svg"));
+    if (picture()) {
+      add("Save SVG", () => saveSvg(picture(), `${name}.svg`));
+      add("Save PNG", () => savePng(picture(), `${name}.png`));
+    }
+    if (rows) add("Copy CSV", () => copy(charrnn.csv(rows())));
+    add("What is this?", () => explain(node));
+    after.after(tools);
+    return tools;
+  };
+
+  /** Return a picture as a file holds it. */
+  function asFile(svg) {
+    const copyOf = svg.cloneNode(true);
+    copyOf.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+    copyOf.removeAttribute("class");
+    return new XMLSerializer().serializeToString(copyOf) + "\n";
+  }
+
+  function save(blob, name) {
+    const link = charrnn.element("a", { download: name, href: URL.createObjectURL(blob) });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    return `Saved ${name}`;
+  }
+
+  function saveSvg(svg, name) {
+    return save(new Blob([asFile(svg)], { type: "image/svg+xml" }), name);
+  }
+
+  async function savePng(svg, name) {
+    const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+    const sized = svg.cloneNode(true);
+    sized.setAttribute("width", width * PNG_SCALE);
+    sized.setAttribute("height", height * PNG_SCALE);
+    const image = new Image();
+    image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(asFile(sized));
+    await image.decode();
+    const canvas = charrnn.element("canvas");
+    canvas.width = width * PNG_SCALE;
+    canvas.height = height * PNG_SCALE;
+    canvas.getContext("2d").drawImage(image, 0, 0);
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    return save(blob, name);
+  }
+
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = charrnn.element("textarea", {}, text); // pages from a disk may lack a clipboard
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    return "Copied";
+  }
+
+  function explain(node) {
+    const section = node.closest("section.view");
+    const details = section.querySelector("details.formula");
+    details.open = true;
+    details.querySelector("summary").focus();
+    return "The explanation is open";
+  }
+})((globalThis.charrnn ??= {}));

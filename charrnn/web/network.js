@@ -1,0 +1,646 @@
+// The network in plain JavaScript: what the page computes when a text is edited. It needs no page:
+// it runs in a worker. The equations are those of docs/equations.md, the names those of
+// charrnn/generation/network.py and charrnn/interpret/, whose numbers it gives.
+//
+// T = tokens, V = vocabulary, E = embedding size, I = input size of a layer, H = hidden size,
+// G = gates. Matrices are Float32Array by rows, sums are doubles, states are rounded to float32.
+// A state is an array of layers {h} or, of an LSTM, {h, c}, each a Float32Array (H). Layers count
+// from 0 here, and from 1 in the names of units: h2.17 is number 17 of h in layers[1].
+
+(function (charrnn) {
+  "use strict";
+
+  // The gates of a cell in the order of its weights; n_h is W_n h + b_n, which r scales.
+  const GATES = { rnn: [], lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n", "n_h"] };
+  const MAX_PRODUCTS = 4_000_000; // numbers of input products that are kept, 32 MB
+
+  // ---- weights
+
+  // Return {name: Float32Array} from base64, as charrnn/web/weights.py packs weights.
+  charrnn.decodeWeights = function (base64, index, dtype) {
+    const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    const isHalf = dtype === "float16";
+    const numbers = new Float32Array(bytes.length / (isHalf ? 2 : 4));
+    for (let k = 0; k < numbers.length; k += 1) {
+      numbers[k] = isHalf ? fromHalf(view.getUint16(2 * k, true)) : view.getFloat32(4 * k, true);
+    }
+    const weights = {};
+    for (const { name, shape, start } of index) {
+      weights[name] = numbers.subarray(start, start + shape.reduce((a, b) => a * b, 1));
+    }
+    return weights;
+  };
+
+  // Return the number that 16 bits stand for (IEEE 754 binary16).
+  function fromHalf(bits) {
+    const sign = bits & 0x8000 ? -1 : 1;
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 1023;
+    if (exponent === 0) return sign * fraction * 2 ** -24;
+    if (exponent === 31) return fraction ? NaN : sign * Infinity;
+    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  }
+
+  // ---- products
+
+  // Return matrix · x + bias, doubles, of a matrix (rows, x.length). out: where to write them. Four
+  // rows at once, so that x is loaded once; x as doubles, so that the loop sees one type of numbers.
+  function multiply(matrix, x, bias, out = new Float64Array(bias.length)) {
+    const input = new Float64Array(x);
+    const columns = input.length;
+    const rows = out.length;
+    let r = 0;
+    for (; r + 3 < rows; r += 4) {
+      let first = r * columns;
+      let second = first + columns;
+      let third = second + columns;
+      let fourth = third + columns;
+      let a = bias[r];
+      let b = bias[r + 1];
+      let c = bias[r + 2];
+      let d = bias[r + 3];
+      for (let k = 0; k < columns; k += 1) {
+        const each = input[k];
+        a += matrix[first++] * each;
+        b += matrix[second++] * each;
+        c += matrix[third++] * each;
+        d += matrix[fourth++] * each;
+      }
+      out[r] = a;
+      out[r + 1] = b;
+      out[r + 2] = c;
+      out[r + 3] = d;
+    }
+    for (; r < rows; r += 1) {
+      let sum = bias[r];
+      for (let k = 0; k < columns; k += 1) sum += matrix[r * columns + k] * input[k];
+      out[r] = sum;
+    }
+    return out;
+  }
+
+  // Return matrixᵀ · x, doubles, of a matrix (x.length, columns): a gradient goes back through it.
+  function multiplyBack(matrix, x, columns) {
+    const grads = new Float64Array(x);
+    const out = new Float64Array(columns);
+    const fours = grads.length - (grads.length % 4);
+    for (let r = 0; r < fours; r += 4) {
+      const a = grads[r];
+      const b = grads[r + 1];
+      const c = grads[r + 2];
+      const d = grads[r + 3];
+      let first = r * columns;
+      let second = first + columns;
+      let third = second + columns;
+      let fourth = third + columns;
+      for (let k = 0; k < columns; k += 1) {
+        out[k] += a * matrix[first++] + b * matrix[second++];
+        out[k] += c * matrix[third++] + d * matrix[fourth++];
+      }
+    }
+    for (let r = fours; r < grads.length; r += 1) {
+      for (let k = 0; k < columns; k += 1) out[k] += grads[r] * matrix[r * columns + k];
+    }
+    return out;
+  }
+
+  const sigmoid = (a) => 1 / (1 + Math.exp(-a));
+
+  // ---- cells
+
+  // Each takes the sums from the input and from the state (G·H), and writes the layer's next state
+  // and its gates.
+  const STEPS = {
+    rnn(fromX, fromH, before, after, gates, nonlinearity) {
+      for (let j = 0; j < after.h.length; j += 1) {
+        const a = fromX[j] + fromH[j];
+        if (nonlinearity === "tanh") after.h[j] = Math.tanh(a);
+        else after.h[j] = nonlinearity === "relu" ? Math.max(0, a) : sigmoid(a);
+      }
+    },
+
+    lstm(fromX, fromH, before, after, gates) {
+      const size = after.h.length;
+      for (let j = 0; j < size; j += 1) {
+        const i = sigmoid(fromX[j] + fromH[j]);
+        const f = sigmoid(fromX[size + j] + fromH[size + j]);
+        const g = Math.tanh(fromX[2 * size + j] + fromH[2 * size + j]);
+        const o = sigmoid(fromX[3 * size + j] + fromH[3 * size + j]);
+        after.c[j] = f * before.c[j] + i * g;
+        after.h[j] = o * Math.tanh(after.c[j]);
+        gates.i[j] = i;
+        gates.f[j] = f;
+        gates.g[j] = g;
+        gates.o[j] = o;
+      }
+    },
+
+    gru(fromX, fromH, before, after, gates) {
+      const size = after.h.length;
+      for (let j = 0; j < size; j += 1) {
+        const r = sigmoid(fromX[j] + fromH[j]);
+        const z = sigmoid(fromX[size + j] + fromH[size + j]);
+        const recurrent = fromH[2 * size + j];
+        const n = Math.tanh(fromX[2 * size + j] + r * recurrent);
+        after.h[j] = n + z * (before.h[j] - n);
+        gates.r[j] = r;
+        gates.z[j] = z;
+        gates.n[j] = n;
+        gates.n_h[j] = recurrent;
+      }
+    },
+  };
+
+  // ---- the network
+
+  // Return the network of a model file. config: the fields of charrnn.config.ModelConfig. weights:
+  // {name: Float32Array}, by their names in a model file.
+  charrnn.makeNetwork = (config, weights) => new Network(config, weights);
+
+  class Network {
+    constructor(config, weights) {
+      this.config = config;
+      this.weights = weights;
+      this.end = config.has_end ? config.vocab_size - 1 : -1;
+      this.scale = config.tie_embeddings ? Math.sqrt(config.embedding_size) : 1;
+      this.layers = [...Array(config.num_layers).keys()].map((depth) =>
+        makeLayer(config, weights, depth),
+      );
+      this.output = weights[config.tie_embeddings ? "embedding.weight" : "output.weight"];
+      this.projection = weights["projection.weight"];
+      // The lowest layer has only V inputs: the product of each token that was read is kept.
+      this.products = new Map();
+      this.scratch = makeGates(this, 1).map((gates) => rowOf(gates, 0, config.hidden_size));
+    }
+
+    // Return the state before the text.
+    initialState() {
+      return this.layers.map((layer) => copyLayer(layer.initial));
+    }
+
+    // Return the state after one more token. clamps: [{unit: "c1.203", value}], see `applyClamps`.
+    advance(token, state, clamps = []) {
+      const after = state.map(copyLayer);
+      this.step(token, state, after, this.scratch, parseClamps(clamps, this.config));
+      return after;
+    }
+
+    // Write the state after a token into `after`, and the gates of each layer into `gates`.
+    step(token, before, after, gates, clamps) {
+      if (token === this.end) {
+        this.layers.forEach(({ initial }, depth) => {
+          for (const name in initial) after[depth][name].set(initial[name]);
+        });
+        return;
+      }
+      const { cell, nonlinearity, residual } = this.config;
+      let below = null;
+      this.layers.forEach((layer, depth) => {
+        const fromX = depth
+          ? multiply(layer.weightIh, below, layer.biasIh, layer.fromX)
+          : this.product(token);
+        const fromH = multiply(layer.weightHh, before[depth].h, layer.biasHh, layer.fromH);
+        STEPS[cell](fromX, fromH, before[depth], after[depth], gates[depth], nonlinearity);
+        applyClamps(clamps, depth, after[depth], gates[depth]);
+        below = residual && depth ? add(below, after[depth].h) : after[depth].h;
+      });
+    }
+
+    // Return what a token adds to the gates of the lowest layer (G·H).
+    product(token) {
+      const found = this.products.get(token);
+      if (found) return found;
+      const size = this.config.embedding_size;
+      const row = this.weights["embedding.weight"].subarray(token * size, (token + 1) * size);
+      const x = row.map((each) => each * this.scale);
+      const { weightIh, biasIh } = this.layers[0];
+      const product = multiply(weightIh, x, biasIh);
+      const isKept = (this.products.size + 1) * product.length <= MAX_PRODUCTS;
+      if (isKept) this.products.set(token, product);
+      return product;
+    }
+
+    // Return what the output layer reads of a state (H).
+    features(state) {
+      const top = state[state.length - 1].h;
+      if (!this.config.residual) return top;
+      return state.slice(1).reduce((sum, layer) => add(sum, layer.h), state[0].h);
+    }
+
+    // Return the logits of the next token (V).
+    logits(state) {
+      let features = this.features(state);
+      if (this.projection) {
+        const zeros = new Float32Array(this.config.embedding_size);
+        features = multiply(this.projection, features, zeros);
+      }
+      return new Float32Array(multiply(this.output, features, this.weights["output.bias"]));
+    }
+
+    // Return the trace of a text. ids: (T). start: the state before it, else the initial one.
+    // clamps: as in `advance`. gates: whether they are kept. from: an earlier trace, whose states
+    // are copied up to the first token that differs.
+    read(ids, options = {}) {
+      const trace = this.open(ids, options);
+      trace.readMore(trace.length);
+      return trace;
+    }
+
+    // Return the trace of a text of which nothing is read yet, but what `from` knows.
+    open(ids, { start = null, clamps = [], gates = true, from = null } = {}) {
+      return new Trace(this, ids, start ?? this.initialState(), clamps, gates, from);
+    }
+  }
+
+  function makeLayer(config, weights, depth) {
+    const size = config.hidden_size;
+    const get = (name) => weights[`layers.${depth}.${name}`];
+    const initial = get("initial");
+    const rows = get("bias_ih").length;
+    return {
+      weightIh: get("weight_ih"),
+      weightHh: get("weight_hh"),
+      biasIh: get("bias_ih"),
+      biasHh: get("bias_hh"),
+      initial: {
+        h: initial.subarray(0, size),
+        ...(config.cell === "lstm" && { c: initial.subarray(size) }),
+      },
+      fromX: new Float64Array(rows),
+      fromH: new Float64Array(rows),
+    };
+  }
+
+  // Return {h, c} or {h} with each array changed.
+  const changeParts = ({ h, c }, change) => (c ? { h: change(h), c: change(c) } : { h: change(h) });
+
+  const copyLayer = (layer) => changeParts(layer, (array) => array.slice());
+
+  const add = (a, b) => a.map((each, k) => each + b[k]);
+
+  // ---- clamps
+
+  // Return {array, depth, unit, value} of each clamp, those of c first: a clamped h is what counts.
+  function parseClamps(clamps, config) {
+    const parsed = clamps.map(({ unit: name, value }) => {
+      const [, array, layer, unit] = /^([hc])(\d+)\.(\d+)$/.exec(name) ?? [];
+      const isKnown = layer >= 1 && layer <= config.num_layers && unit < config.hidden_size;
+      if (!isKnown || (array === "c" && config.cell !== "lstm")) {
+        throw new RangeError(
+          `${name} is no unit of this network; give h or, of an LSTM, c, a layer from 1 to ` +
+            `${config.num_layers} and a number from 0 to ${config.hidden_size - 1}, as in h1.0`,
+        );
+      }
+      return { array, depth: layer - 1, unit: Number(unit), value };
+    });
+    return parsed.sort((a, b) => (a.array > b.array) - (a.array < b.array));
+  }
+
+  // Set the clamped units of a layer's new state. A clamped c of an LSTM also changes h.
+  function applyClamps(clamps, depth, after, gates) {
+    for (const clamp of clamps) {
+      if (clamp.depth !== depth) continue;
+      after[clamp.array][clamp.unit] = clamp.value;
+      if (clamp.array === "c") {
+        after.h[clamp.unit] = gates.o[clamp.unit] * Math.tanh(after.c[clamp.unit]);
+      }
+    }
+  }
+
+  // ---- traces
+
+  // A text that was read. states: of each layer {h, c}, ((T + 1)·H): row 0 is the state before the
+  // text, row t + 1 that after ids[t]. gates: of each layer, by name, (T·H). At the end of a record
+  // (`isEnd`) nothing is computed: the gates there are 0 and mean nothing.
+  class Trace {
+    constructor(network, ids, start, clamps, hasGates, from) {
+      const { hidden_size: size } = network.config;
+      this.network = network;
+      this.ids = Int32Array.from(ids);
+      this.length = this.ids.length;
+      this.clamps = clamps;
+      this.parsedClamps = parseClamps(clamps, network.config);
+      const withRows = (first) => {
+        const rows = new Float32Array((this.length + 1) * size);
+        rows.set(first);
+        return rows;
+      };
+      this.states = start.map((layer) => changeParts(layer, withRows));
+      this.gates = hasGates ? makeGates(network, this.length) : null;
+      this.done = 0; // tokens that were read
+      if (from) this.takeOver(from);
+    }
+
+    // Copy what an earlier trace has of the same beginning.
+    takeOver(from) {
+      const size = this.network.config.hidden_size;
+      const start = (trace) => JSON.stringify([trace.clamps, trace.state(0)]);
+      if (from.network !== this.network || (this.gates && !from.gates)) return;
+      if (start(from) !== start(this)) return;
+      const most = Math.min(from.done, this.length);
+      while (this.done < most && this.ids[this.done] === from.ids[this.done]) this.done += 1;
+      const copy = (to, old, rows) => {
+        for (const name of Object.keys(to)) to[name].set(old[name].subarray(0, rows * size));
+      };
+      this.states.forEach((layer, depth) => copy(layer, from.states[depth], this.done + 1));
+      this.gates?.forEach((layer, depth) => copy(layer, from.gates[depth], this.done));
+    }
+
+    // Read up to `count` more tokens.
+    readMore(count) {
+      const { network } = this;
+      const size = network.config.hidden_size;
+      const stop = Math.min(this.length, this.done + count);
+      let before = this.state(this.done);
+      for (let t = this.done; t < stop; t += 1) {
+        const after = this.state(t + 1);
+        const gates = this.gates?.map((layer) => rowOf(layer, t, size)) ?? network.scratch;
+        network.step(this.ids[t], before, after, gates, this.parsedClamps);
+        before = after;
+      }
+      this.done = stop;
+    }
+
+    // Return the state after `count` tokens, as views.
+    state(count) {
+      const size = this.network.config.hidden_size;
+      return this.states.map((layer) => rowOf(layer, count, size));
+    }
+
+    // Return the logits (V) after token t; −1 is before the text.
+    logits(t) {
+      return this.network.logits(this.state(t + 1));
+    }
+
+    isEnd(t) {
+      return this.ids[t] === this.network.end;
+    }
+  }
+
+  function makeGates(network, length) {
+    const { cell, hidden_size: size } = network.config;
+    return network.layers.map(() =>
+      Object.fromEntries(GATES[cell].map((name) => [name, new Float32Array(length * size)])),
+    );
+  }
+
+  // Return row `row` of each array of a layer, as views.
+  function rowOf(layer, row, size) {
+    const views = {};
+    for (const name in layer) views[name] = layer[name].subarray(row * size, (row + 1) * size);
+    return views;
+  }
+
+  // ---- probabilities
+
+  // Return softmax(logits / temperature) (V), doubles. At temperature 0 the likeliest has 1.
+  charrnn.probabilities = function (logits, temperature = 1) {
+    const found = new Float64Array(logits.length);
+    let most = 0;
+    for (let k = 1; k < logits.length; k += 1) if (logits[k] > logits[most]) most = k;
+    if (temperature === 0) {
+      found[most] = 1;
+      return found;
+    }
+    let total = 0;
+    for (let k = 0; k < logits.length; k += 1) {
+      found[k] = Math.exp((logits[k] - logits[most]) / temperature);
+      total += found[k];
+    }
+    return found.map((each) => each / total);
+  };
+
+  // ---- sampling
+
+  // Return a function that gives numbers in [0, 1): mulberry32 (Tommy Ettinger, public domain).
+  charrnn.makeRandom = function (seed) {
+    let state = seed >>> 0;
+    return function () {
+      state = (state + 0x6d2b79f5) >>> 0;
+      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    };
+  };
+
+  // Return the token where the probabilities, summed by id, pass uniform, in [0, 1).
+  charrnn.sampleToken = function (logits, uniform, temperature = 1) {
+    const probabilities = charrnn.probabilities(logits, temperature);
+    const total = probabilities.reduce((sum, each) => sum + each, 0);
+    let reached = 0;
+    for (let token = 0; token < probabilities.length; token += 1) {
+      reached += probabilities[token];
+      if (reached > uniform * total) return token;
+    }
+    return probabilities.length - 1;
+  };
+
+  // Return {ids, state}: what the network writes on after a state, and the state after that.
+  // uniforms: one number for each token; without them they come from `makeRandom(seed)`.
+  charrnn.sample = function (network, start, options) {
+    const { count, temperature = 1, seed = 0, uniforms = null, clamps = [] } = options;
+    const random = charrnn.makeRandom(seed);
+    const ids = new Int32Array(count);
+    let state = start;
+    for (let k = 0; k < count; k += 1) {
+      const uniform = uniforms ? uniforms[k] : random();
+      ids[k] = charrnn.sampleToken(network.logits(state), uniform, temperature);
+      state = network.advance(ids[k], state, clamps);
+    }
+    return { ids, state };
+  };
+
+  // ---- backwards
+
+  // Each takes the gradients {h, c} by a layer's state after token t, and t·H. It adds to grad.c what
+  // reaches c through h, and returns the gradients by the sums from the input and from the state
+  // (G·H), and `rest`: what reaches the state before the token without going through the sums.
+  const BACK = {
+    rnn(grad, { h }, gates, at, nonlinearity) {
+      const size = grad.h.length;
+      const sums = grad.h.map((each, j) => each * slopeOf(nonlinearity, h[at + size + j]));
+      return { fromX: sums, fromH: sums, rest: { h: new Float64Array(size) } };
+    },
+
+    lstm(grad, states, gates, at) {
+      const size = grad.h.length;
+      const sums = new Float64Array(4 * size);
+      const rest = { h: new Float64Array(size), c: new Float64Array(size) };
+      for (let j = 0; j < size; j += 1) {
+        const [i, f, g, o] = [gates.i[at + j], gates.f[at + j], gates.g[at + j], gates.o[at + j]];
+        const tanhC = Math.tanh(states.c[at + size + j]);
+        grad.c[j] += grad.h[j] * o * (1 - tanhC * tanhC);
+        sums[j] = grad.c[j] * g * i * (1 - i);
+        sums[size + j] = grad.c[j] * states.c[at + j] * f * (1 - f);
+        sums[2 * size + j] = grad.c[j] * i * (1 - g * g);
+        sums[3 * size + j] = grad.h[j] * tanhC * o * (1 - o);
+        rest.c[j] = grad.c[j] * f;
+      }
+      return { fromX: sums, fromH: sums, rest };
+    },
+
+    gru(grad, states, gates, at) {
+      const size = grad.h.length;
+      const fromX = new Float64Array(3 * size);
+      const fromH = new Float64Array(3 * size);
+      const rest = { h: new Float64Array(size) };
+      for (let j = 0; j < size; j += 1) {
+        const [r, z, n] = [gates.r[at + j], gates.z[at + j], gates.n[at + j]];
+        const byN = grad.h[j] * (1 - z) * (1 - n * n);
+        fromX[j] = byN * gates.n_h[at + j] * r * (1 - r);
+        fromX[size + j] = grad.h[j] * (states.h[at + j] - n) * z * (1 - z);
+        fromX[2 * size + j] = byN;
+        fromH[j] = fromX[j];
+        fromH[size + j] = fromX[size + j];
+        fromH[2 * size + j] = byN * r;
+        rest.h[j] = grad.h[j] * z;
+      }
+      return { fromX, fromH, rest };
+    },
+  };
+
+  function slopeOf(nonlinearity, h) {
+    if (nonlinearity === "tanh") return 1 - h * h;
+    return nonlinearity === "relu" ? Number(h > 0) : h * (1 - h);
+  }
+
+  // Go back over token t. state: the gradients by the state after it. features: by what the output
+  // layer reads after it (H). Return {state, whole, sums, x}: by the state before the token, by that
+  // after it with what reaches it within the step (h from the layers above, c from h), by the sums,
+  // and by the token's row of the embedding.
+  function back(trace, t, state, features) {
+    const { config, layers, scale } = trace.network;
+    const size = config.hidden_size;
+    const [before, whole, sums] = [[], [], []];
+    let top = features;
+    for (let depth = layers.length - 1; depth >= 0; depth -= 1) {
+      const layer = layers[depth];
+      const grad = { ...state[depth], h: add(state[depth].h, top) };
+      const { fromX, fromH, rest } = BACK[config.cell](
+        grad, trace.states[depth], trace.gates[depth], t * size, config.nonlinearity,
+      );
+      rest.h = add(rest.h, multiplyBack(layer.weightHh, fromH, size));
+      before[depth] = rest;
+      whole[depth] = grad;
+      sums[depth] = { fromX, fromH };
+      const below = multiplyBack(layer.weightIh, fromX, depth ? size : config.embedding_size);
+      top = config.residual && depth ? add(top, below) : below;
+    }
+    return { state: before, whole, sums, x: top.map((each) => each * scale) };
+  }
+
+  // Return the gradient by what the output layer reads (H) from that by the logits (V).
+  function gradFeatures({ config, output, projection }, gradLogits) {
+    const { embedding_size: width, hidden_size: size } = config;
+    if (!projection) return multiplyBack(output, gradLogits, size);
+    return multiplyBack(projection, multiplyBack(output, gradLogits, width), size);
+  }
+
+  // Call visit(s, step) for s = t, t − 1, … to `first`, or to after the last end, with what `back`
+  // returns over token s. gradLogits: the gradient of a loss by the logits after token t (V).
+  function goBack(whole, t, gradLogits, first, visit) {
+    const { trace, offset } = charrnn.withGates(whole, first, t + 1);
+    const size = trace.network.config.hidden_size;
+    const zeros = () => new Float64Array(size);
+    let features = gradFeatures(trace.network, gradLogits);
+    let state = trace.states.map((layer) => changeParts(layer, zeros));
+    for (let s = t; s >= first && !whole.isEnd(s); s -= 1) {
+      const step = back(trace, s - offset, state, features);
+      visit(s, step);
+      state = step.state;
+      features = zeros();
+    }
+  }
+
+  // Return {trace, offset}: a trace with gates from token `first` to before `stop`, which is read
+  // again from the state there if gates were not kept; its token 0 is token `offset` of the text.
+  charrnn.withGates = function (trace, first, stop) {
+    if (trace.gates) return { trace, offset: 0 };
+    const { network, clamps } = trace;
+    const start = trace.state(first);
+    const part = network.read(trace.ids.subarray(first, stop), { start, clamps });
+    return { trace: part, offset: first };
+  };
+
+  // Return what the logit of `token` after token t rests on: ‖∂ z_t[token] / ∂ x_s‖₂ for each
+  // s = 0 … t, where x_s is token s as a one-hot vector (V). reach: how many tokens to go back.
+  charrnn.links = function (trace, t, token, reach = Infinity) {
+    const { config, weights } = trace.network;
+    const gradLogits = new Float64Array(config.vocab_size);
+    gradLogits[token] = 1;
+    const found = new Float64Array(t + 1);
+    const embedding = weights["embedding.weight"];
+    const zeros = new Float32Array(config.vocab_size);
+    goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (s, { x }) => {
+      found[s] = norm(multiply(embedding, x, zeros));
+    });
+    return found;
+  };
+
+  // Return, of each layer, {h, c}: by distance k = 0, 1, … ‖∂ ℓ / ∂ s‖₂, where s is h or c after
+  // token t − k and ℓ = −ln p of `target` after token t.
+  charrnn.gradients = function (trace, t, target, reach = Infinity) {
+    const gradLogits = charrnn.probabilities(trace.logits(t));
+    gradLogits[target] -= 1;
+    const norms = trace.states.map((layer) => changeParts(layer, () => []));
+    goBack(trace, t, gradLogits, Math.max(0, t + 1 - reach), (_, { whole }) => {
+      norms.forEach((layer, depth) => {
+        for (const name in layer) layer[name].push(norm(whole[depth][name]));
+      });
+    });
+    return norms;
+  };
+
+  Object.assign(charrnn, { multiply, multiplyBack, back, gradFeatures }); // for step.js
+
+  const norm = (x) => Math.sqrt(x.reduce((sum, each) => sum + each * each, 0));
+
+  // ---- the ledger of the memory
+
+  // Return what is left, after token t, of what each token wrote into layer `depth`: {norms: ‖m_s‖₁
+  // of s = 0 … t, initial: that of the state before the text or after the last end, residual: how
+  // far the sum of all parts is from the memory at most}. LSTM: m_s = f_t ⊙ … ⊙ f_{s+1} ⊙ i_s ⊙ g_s.
+  // GRU: z in f's place, (1 − z_s) ⊙ n_s in i_s ⊙ g_s's. groups: for each token the number of its
+  // word, whose parts are added up before the norm is taken; it stands at the word's last token.
+  // Return null for a cell rnn, whose memory has no parts.
+  charrnn.ledger = function (whole, depth, t, groups = null) {
+    const { config } = whole.network;
+    if (config.cell === "rnn") return null;
+    const { trace, offset } = charrnn.withGates(whole, 0, t + 1);
+    const size = config.hidden_size;
+    const gates = trace.gates[depth];
+    const isLstm = config.cell === "lstm";
+    const keep = isLstm ? gates.f : gates.z;
+    const memory = isLstm ? trace.states[depth].c : trace.states[depth].h;
+    const coefficient = new Float64Array(size).fill(1);
+    const sum = new Float64Array(size);
+    const norms = new Float64Array(t + 1);
+    let part = new Float64Array(size);
+    let last = t; // of the group that is added up
+    let s = t;
+    for (; s >= 0 && !trace.isEnd(s); s -= 1) {
+      if (!groups || groups[s] !== groups[last]) {
+        last = s;
+        part = new Float64Array(size);
+      }
+      const at = (s - offset) * size;
+      for (let j = 0; j < size; j += 1) {
+        const k = at + j;
+        const written = isLstm ? gates.i[k] * gates.g[k] : (1 - keep[k]) * gates.n[k];
+        part[j] += coefficient[j] * written;
+        sum[j] += coefficient[j] * written;
+        coefficient[j] *= keep[k];
+      }
+      norms[last] = part.reduce((total, each) => total + Math.abs(each), 0);
+    }
+    let initial = 0;
+    let residual = 0;
+    for (let j = 0; j < size; j += 1) {
+      const left = coefficient[j] * memory[(s + 1) * size + j];
+      initial += Math.abs(left);
+      residual = Math.max(residual, Math.abs(sum[j] + left - memory[(t + 1) * size + j]));
+    }
+    return { norms, initial, residual };
+  };
+})((globalThis.charrnn ??= {}));

@@ -1,0 +1,707 @@
+// The page of `charrnn inspect`: the text, the chosen place, unit and model, the keyboard, the
+// address, and what views share. A view is charrnn.views.NAME = {usesText, create(root, page)}; it
+// returns {update()}, which is called whenever the text, the place, the unit or the model changes.
+(function (charrnn) {
+  "use strict";
+
+  const MAX_LIVE = 20000; // characters that are computed again while one types
+  const PLAY_MS = 160;
+  const BUSY_MS = 150; // after which a view says that it is at work
+  const GUESS_STEP = 2000; // places; guesses are computed for three times as many
+  const element = (...args) => charrnn.element(...args);
+  const byId = (id) => document.getElementById(id);
+  const ARRAYS = {
+    lstm: ["h", "c", "i", "f", "g", "o"],
+    gru: ["h", "r", "z", "n"],
+    rnn: ["h"],
+  };
+  const reducesMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  charrnn.views ??= {};
+
+  /** Start the page. */
+  charrnn.openPage = function () {
+    const data = JSON.parse(byId("data").textContent);
+    const page = makePage(data);
+    charrnn.page = page;
+    document.documentElement.classList.add("is-live");
+    page.start();
+    return page;
+  };
+
+  function makePage(data) {
+    const models = data.models;
+    const engine = charrnn.makeEngine(data, showProgress);
+    const listeners = {};
+    let version = 0; // of the text
+    let stamp = 0; // of what is shown
+    let cached = new Map();
+    let boards = [];
+    let frame = 0;
+    let player = 0;
+    let spoken = 0;
+    let views = new Map();
+    const isFramed = location.protocol === "about:";
+
+    const page = {
+      data,
+      models,
+      /** Whether networks run in this page. */
+      isLive: engine.isLive,
+      ids: data.ids,
+      symbols: data.text,
+      view: null,
+      model: 0,
+      at: 0,
+      range: null,
+      /** The chosen unit of each model: networks do not share their numbers. */
+      units: models.map(firstUnit),
+      /** The chosen unit of the chosen model. */
+      get unit() {
+        return page.units[page.model];
+      },
+      maxLive: MAX_LIVE,
+
+      /** Return a fresh mark; `isStale(mark)` says whether something changed since. */
+      mark: () => stamp,
+      isStale: (mark) => mark !== stamp,
+
+      /** Change the view, the place, the unit, the model or the range of places; the rest stays. */
+      select(change, { isQuiet = false } = {}) {
+        if (change.at !== undefined) {
+          page.at = Math.min(Math.max(change.at, 0), Math.max(page.ids.length - 1, 0));
+          page.range = change.range ?? null;
+        }
+        if (change.model !== undefined) page.model = (change.model + models.length) % models.length;
+        if (page.parseUnit(change.unit)) page.units[page.model] = change.unit;
+        if (change.view !== undefined && views.has(change.view) && change.view !== page.view) {
+          showView(change.view);
+        }
+        refresh(isQuiet);
+      },
+
+      /** Read another text, given as ids. */
+      setIds(ids) {
+        page.ids = ids;
+        page.symbols = ids.map((id) => models[0].vocab[id]);
+        version += 1;
+        cached = new Map();
+        page.at = Math.min(page.at, Math.max(ids.length - 1, 0));
+        page.range = null;
+        for (const board of boards) board.setSymbols(page.symbols);
+        refresh(true);
+      },
+
+      /** Return {ids, unknown}: a text as tokens, and the characters that no token writes. */
+      encode: charrnn.makeEncoder(models[0]),
+
+      /** Return the text that tokens write. */
+      decode: charrnn.makeDecoder(models[0]),
+
+      /** Return a promise of the trace of the text: {states: [{h, c}]}, arrays of (T + 1)·H. */
+      trace: (model = page.model) => remember(`trace ${model}`, () => read(model)),
+
+      /** Return a promise of what worker.js answers to a message about the text. */
+      ask: (model, message) =>
+        remember(`${model} ${JSON.stringify(message)}`, async () => {
+          await page.trace(model);
+          return engine.ask(model, message);
+        }),
+
+      /** Return a promise of the probabilities (V) after a place; −1 is before the text. */
+      probabilities: (model, at) => page.ask(model, { kind: "probabilities", at }),
+
+      /** Return a promise of what was expected around a place: worker.js, `guesses`; and `start`. */
+      guesses: async (model) => {
+        const start = Math.max(0, Math.floor(page.at / GUESS_STEP) - 1) * GUESS_STEP;
+        const stop = Math.min(start + 3 * GUESS_STEP, page.ids.length);
+        const found = await page.ask(model, { kind: "guesses", start, stop, count: 5 });
+        return { ...found, start, stop };
+      },
+
+      /** Return a promise of a unit's values (T), or null where they are not known. */
+      values: (model, unit) => remember(`values ${model} ${unit}`, () => readValues(model, unit)),
+
+      /** Return {array, layer, number} of a unit's name such as c1.203, or null. */
+      parseUnit(name, model = page.model) {
+        const { config } = models[model];
+        const match = /^([a-z]+)(\d+)\.(\d+)$/.exec(name ?? "");
+        if (!match) return null;
+        const unit = { array: match[1], layer: Number(match[2]), number: Number(match[3]) };
+        const isKnown =
+          ARRAYS[config.cell].includes(unit.array) && unit.layer >= 1 && unit.layer <= config.num_layers;
+        return isKnown && unit.number < config.hidden_size ? unit : null;
+      },
+
+      /** Return how a unit's value looks: {background, mark}. */
+      lookOf(unit, value, scale = 1) {
+        const isGate = "ifozr".includes(unit[0]);
+        if (!Number.isFinite(value)) return {};
+        if (isGate) return { background: charrnn.colors.magnitude(value) };
+        const shown = value / scale;
+        const mark = shown > 0.5 ? "plus" : shown < -0.5 ? "minus" : null;
+        return { background: charrnn.colors.signed(shown), mark };
+      },
+
+      /** Colour the text of a model. look(at) → {background, mark?, ahead?}, or null for plain. */
+      paint(model, look) {
+        boards[model]?.paint(look);
+      },
+
+      /** Show a legend below the text: [[background, words]], and words before and after. */
+      legend(swatches, before = "", after = "") {
+        const row = byId("legend");
+        const boxes = swatches.map(([background]) => {
+          const box = element("i");
+          box.style.backgroundColor = background;
+          return box;
+        });
+        const first = swatches[0]?.[1] ?? "";
+        const last = swatches[swatches.length - 1]?.[1] ?? "";
+        row.replaceChildren(
+          before,
+          element("span", { class: "swatches" }, first, " ", ...boxes, " ", last),
+          after,
+        );
+        row.hidden = !swatches.length && !before;
+      },
+
+      /** Say what is at the chosen place, below the text. Parts are strings or nodes. */
+      readout(...parts) {
+        byId("readout").replaceChildren(...parts);
+      },
+
+      /** Speak to a screen reader, once the reader has stopped moving. */
+      speak(words) {
+        clearTimeout(spoken);
+        spoken = setTimeout(() => (byId("live").textContent = words), 120);
+      },
+
+      /** Give a figure its tools. node: what to save. rows: a function that gives rows of a table. */
+      figure: (node, name, rows) => charrnn.figureTools(node, name, rows, page),
+
+      /** Call back when `name` happens: "feature" (key f). */
+      on: (name, callback) => (listeners[name] = callback),
+
+      start() {
+        buildReader();
+        for (const section of document.querySelectorAll("section.view")) openSection(section);
+        addEventListener("hashchange", readAddress);
+        if (isFramed) document.querySelector("nav").addEventListener("click", followLink);
+        addEventListener("resize", () => boards.forEach((board) => board.fit()));
+        const scheme = matchMedia("(prefers-color-scheme: dark)");
+        scheme.addEventListener("change", () => refresh(true));
+        addEventListener("beforeprint", () => repaintFor(true));
+        addEventListener("afterprint", () => repaintFor(false));
+        readAddress();
+        if (!page.view) page.select({ view: views.keys().next().value }, { isQuiet: true });
+      },
+    };
+
+    /** Return what was computed for this text before, or compute it. */
+    function remember(key, compute) {
+      const name = `${version} ${key}`;
+      if (!cached.has(name)) {
+        if (cached.size > 400) cached = new Map([...cached].slice(200));
+        const answer = Promise.resolve().then(compute);
+        answer.catch(() => cached.delete(name));
+        cached.set(name, answer);
+      }
+      return cached.get(name);
+    }
+
+    /** Read the text with a network. A newer text makes an older one stale, which nobody waits for. */
+    async function read(model) {
+      const trace = await engine.ask(model, { kind: "read", ids: page.ids });
+      return trace.isStale ? new Promise(() => {}) : trace;
+    }
+
+    async function readValues(model, name) {
+      const unit = page.parseUnit(name, model);
+      if (!unit) return null; // another network's unit
+      if (!engine.isLive) return version ? null : charrnn.recordedValues(models[model], name);
+      const depth = unit.layer - 1;
+      const size = models[model].config.hidden_size;
+      const values = new Float32Array(page.ids.length);
+      const isState = unit.array === "h" || unit.array === "c";
+      const source = isState
+        ? (await page.trace(model)).states[depth][unit.array]
+        : (await page.ask(model, { kind: "gates", depth }))[unit.array];
+      for (let t = 0; t < values.length; t++) {
+        const value = source[(isState ? t + 1 : t) * size + unit.number];
+        values[t] = unit.array === "c" ? Math.tanh(value) : value;
+      }
+      return values;
+    }
+
+    function repaintFor(isPrinting) {
+      charrnn.isPrinting = isPrinting;
+      for (const board of boards) board.draw();
+      views.get(page.view)?.view?.update();
+    }
+
+    // ---- the reader: the text, its tools, and what is said of the chosen place
+
+    function buildReader() {
+      const reader = byId("reader");
+      const many = models.length > 1;
+      const box = element("div", {
+        class: many ? "boards many" : "boards",
+        id: "boards",
+        role: "grid",
+        tabindex: 0,
+        "aria-label": "The text. Arrow keys move the place; question mark lists all keys.",
+        "aria-multiselectable": "false",
+      });
+      boards = models.map((model, k) => {
+        const choose = (at, from) => {
+          const range = from === null ? null : [Math.min(at, from), Math.max(at, from) + 1];
+          page.select({ at, model: k, range });
+        };
+        const board = charrnn.makeBoard(k, choose, (at) => hover(k, at));
+        if (many) {
+          const name = element("p", { class: "board-name", id: `name-${k}` }, model.name);
+          box.append(element("div", { role: "rowgroup", "aria-labelledby": `name-${k}` }, name, board.node));
+        } else {
+          box.append(board.node);
+        }
+        return board;
+      });
+      box.addEventListener("keydown", onKey);
+      reader.append(
+        makeTools(),
+        element("div", { id: "editing", hidden: true }),
+        box,
+        element("p", { class: "legend", id: "legend" }),
+        element("p", { class: "readout", id: "readout" }),
+      );
+      document.body.append(makeHelp());
+      for (const board of boards) board.setSymbols(page.symbols);
+    }
+
+    function hover(model, at) {
+      const place = at === null ? page.at : at;
+      views.get(page.view)?.view?.hover?.(at === null ? page.model : model, place);
+    }
+
+    function makeTools() {
+      const unit = element("input", {
+        id: "unit", size: 9, spellcheck: "false", autocomplete: "off", "aria-label": "Neuron, such as " + page.unit,
+      });
+      unit.addEventListener("change", () => {
+        const name = unit.value.trim();
+        if (page.parseUnit(name)) page.select({ unit: name });
+        else complain(`There is no neuron ${name}. Write an array, a layer and a number, as in ${page.unit}.`);
+        unit.value = page.unit;
+      });
+      const search = element("input", {
+        id: "search", type: "search", size: 12, placeholder: "search", "aria-label": "Search the text by a regular expression",
+      });
+      search.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") findNext(search.value);
+        if (event.key === "Escape") byId("boards").focus();
+      });
+      const button = (words, action, more = {}) => {
+        const node = element("button", { type: "button", ...more }, words);
+        node.addEventListener("click", action);
+        return node;
+      };
+      const tools = element("div", { class: "tools", role: "group", "aria-label": "Tools of the text" });
+      if (engine.isLive) tools.append(button("Edit text", startEditing, { id: "edit", class: "main" }));
+      tools.append(
+        button("▶ Play", togglePlay, { id: "play" }),
+        element(
+          "label",
+          { id: "unit-tools" },
+          "Neuron ",
+          button("‹", () => moveUnit(-1), { "aria-label": "Neuron before" }),
+          unit,
+          button("›", () => moveUnit(1), { "aria-label": "Neuron after" }),
+        ),
+        search,
+        button("Keys", showHelp, { class: "push", id: "keys" }),
+      );
+      return tools;
+    }
+
+    function complain(words) {
+      page.readout(element("span", { class: "error" }, words));
+      page.speak(words);
+    }
+
+    function moveUnit(by) {
+      const unit = page.parseUnit(page.unit);
+      const size = models[page.model].config.hidden_size;
+      const number = (unit.number + by + size) % size;
+      page.select({ unit: `${unit.array}${unit.layer}.${number}` });
+    }
+
+    function moveLayer(by) {
+      const unit = page.parseUnit(page.unit);
+      const count = models[page.model].config.num_layers;
+      const layer = ((unit.layer - 1 + by + count) % count) + 1;
+      page.select({ unit: `${unit.array}${layer}.${unit.number}` });
+    }
+
+    function findNext(source) {
+      let pattern;
+      try {
+        pattern = new RegExp(source, "gu");
+      } catch {
+        complain(`"${source}" is no regular expression; write \\( for a bracket.`);
+        return;
+      }
+      if (!source) return;
+      const starts = [];
+      let length = 0;
+      for (const symbol of page.symbols) {
+        starts.push(length);
+        length += symbol.length;
+      }
+      const text = page.symbols.join("");
+      const found = [...text.matchAll(pattern)].filter((match) => match[0].length).map((match) => {
+        const first = starts.findIndex((start, k) => (starts[k + 1] ?? length) > match.index);
+        const end = match.index + match[0].length;
+        const last = starts.findIndex((start, k) => (starts[k + 1] ?? length) >= end);
+        return [first, last + 1];
+      });
+      const next = found.find(([first]) => first > page.at) ?? found[0];
+      if (!next) complain(`"${source}" does not occur in the text.`);
+      else page.select({ at: next[0], range: next });
+    }
+
+    // ---- editing
+
+    function startEditing() {
+      const box = byId("editing");
+      if (!box.hidden) {
+        stopEditing();
+        return;
+      }
+      const area = element("textarea", { id: "text", "aria-label": "The text to read", spellcheck: "false" });
+      area.value = page.decode(page.ids);
+      const note = element("p", { class: "fine", id: "edit-note", role: "status" });
+      let timer = 0;
+      area.addEventListener("input", () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => take(area, note), 25);
+      });
+      area.addEventListener("keydown", (event) => {
+        if (event.key === "Escape") stopEditing();
+      });
+      const replace = (words, text) => {
+        const button = element("button", { type: "button" }, words);
+        button.addEventListener("click", () => {
+          area.value = text;
+          take(area, note);
+          area.focus();
+        });
+        return button;
+      };
+      box.replaceChildren(
+        element("p", { class: "tools" },
+          element("span", { class: "fine" }, "Type anything: the network reads it as you type. Press Esc when you are done."),
+          replace("Clear", ""), replace("Back to the first text", page.decode(data.ids))),
+        area,
+        note,
+      );
+      box.hidden = false;
+      byId("edit").textContent = "Done";
+      area.focus();
+      area.setSelectionRange(area.value.length, area.value.length);
+    }
+
+    function stopEditing() {
+      byId("editing").hidden = true;
+      byId("editing").replaceChildren();
+      byId("edit").textContent = "Edit text";
+      byId("boards").focus();
+    }
+
+    function take(area, note) {
+      const { ids, unknown } = page.encode(area.value);
+      const notes = [];
+      if (unknown.length) {
+        notes.push(`The model never saw ${unknown.slice(0, 8).map((c) => `“${charrnn.shown(c)}”`).join(" ")}; left out.`);
+      }
+      if (ids.length > MAX_LIVE) notes.push(`Only the first ${MAX_LIVE.toLocaleString("en")} characters are read.`);
+      note.textContent = notes.join(" ");
+      const before = page.encode(area.value.slice(0, area.selectionStart)).ids.length;
+      page.at = Math.max(0, before - 1);
+      page.setIds(ids.slice(0, MAX_LIVE));
+    }
+
+    // ---- playing
+
+    function togglePlay() {
+      if (player) {
+        stopPlaying();
+      } else if (reducesMotion()) {
+        page.select({ at: page.at + 1 });
+      } else {
+        player = setInterval(() => {
+          if (page.at >= page.ids.length - 1) stopPlaying();
+          else page.select({ at: page.at + 1 });
+        }, PLAY_MS);
+        byId("play").textContent = "❚❚ Stop";
+      }
+    }
+
+    function stopPlaying() {
+      clearInterval(player);
+      player = 0;
+      byId("play").textContent = "▶ Play";
+    }
+
+    // ---- the keyboard
+
+    function onKey(event) {
+      if (event.altKey || event.metaKey) return;
+      const action = keyAction(event);
+      if (!action) return;
+      event.preventDefault();
+      action();
+    }
+
+    function keyAction(event) {
+      const { key, ctrlKey, shiftKey } = event;
+      const board = boards[page.model];
+      const go = (at) => () => {
+        const anchor = shiftKey ? (page.anchor ??= page.at) : null;
+        if (!shiftKey) page.anchor = null;
+        const place = Math.min(Math.max(at, 0), page.ids.length - 1);
+        const range = anchor === null ? null : [Math.min(anchor, place), Math.max(anchor, place) + 1];
+        page.select({ at: place, range });
+      };
+      const last = page.ids.length - 1;
+      const moves = {
+        ArrowLeft: () => (ctrlKey ? wordStart(-1) : page.at - 1),
+        ArrowRight: () => (ctrlKey ? wordStart(1) : page.at + 1),
+        ArrowUp: () => board.placeInRow(page.at, -1),
+        ArrowDown: () => board.placeInRow(page.at, 1),
+        PageUp: () => board.placeInRow(page.at, -9),
+        PageDown: () => board.placeInRow(page.at, 9),
+        Home: () => (ctrlKey ? 0 : board.placeInRow(page.at, "start")),
+        End: () => (ctrlKey ? last : board.placeInRow(page.at, "end")),
+      };
+      if (moves[key]) return go(moves[key]());
+      if (ctrlKey) return null;
+      const actions = {
+        "[": () => moveUnit(-1),
+        "]": () => moveUnit(1),
+        "{": () => moveLayer(-1),
+        "}": () => moveLayer(1),
+        m: () => page.select({ model: page.model + 1 }),
+        f: nextFeature,
+        "/": () => byId("search").focus(),
+        "?": showHelp,
+        " ": togglePlay,
+        ".": () => page.select({ at: page.at + 1 }),
+        e: () => engine.isLive && startEditing(),
+        Escape: leave,
+      };
+      return actions[key] ?? null;
+    }
+
+    function leave() {
+      stopPlaying();
+      document.querySelector("nav a[aria-current]")?.focus();
+    }
+
+    /** Return where the word before or after the place begins. */
+    function wordStart(way) {
+      const isWord = (at) => /[\p{L}\p{N}_]/u.test(page.symbols[at] ?? "");
+      const isStart = (at) => isWord(at) && !isWord(at - 1);
+      let at = page.at + way;
+      while (at > 0 && at < page.ids.length - 1 && !isStart(at)) at += way;
+      return at;
+    }
+
+    function nextFeature() {
+      const found = charrnn.foundUnits(models[page.model]).filter(({ unit }) => page.parseUnit(unit));
+      if (!found.length) {
+        page.speak("This page has no search for neurons.");
+        return;
+      }
+      const k = found.findIndex(({ unit }) => unit === page.unit);
+      const next = found[(k + 1) % found.length];
+      page.select({ unit: next.unit }, { isQuiet: true });
+      page.speak(`${next.name}: neuron ${next.unit}`);
+    }
+
+    function makeHelp() {
+      const keys = [
+        ["← →", "one character back or on"],
+        ["↑ ↓", "one row up or down"],
+        ["Ctrl ← →", "one word"],
+        ["Home End", "ends of the row; with Ctrl, of the text"],
+        ["Shift + arrows", "choose a stretch"],
+        ["[ ]", "the neuron before or after"],
+        ["{ }", "the layer below or above"],
+        ["m", "the next model"],
+        ["f", "the next neuron that the search found"],
+        ["/", "search the text"],
+        ["Space", "read on, or stop"],
+        [".", "one character on"],
+        ["e", "edit the text"],
+        ["Esc", "leave the text"],
+      ];
+      const list = element("dl", {}, ...keys.flatMap(([key, words]) => [
+        element("dt", {}, element("kbd", {}, key)), element("dd", {}, words)]));
+      const close = element("button", { type: "button", class: "main" }, "Close");
+      const help = element("dialog", { id: "help", "aria-labelledby": "help-title" },
+        element("h2", { id: "help-title" }, "Keys of the text"), list, close);
+      close.addEventListener("click", () => help.close());
+      help.addEventListener("close", () => byId("boards").focus());
+      return help;
+    }
+
+    function showHelp() {
+      byId("help").showModal();
+    }
+
+    // ---- views
+
+    function openSection(section) {
+      const name = section.dataset.view;
+      views.set(name, { section, view: null });
+      const life = charrnn.views[name];
+      const needsNetwork = life?.needsNetwork ?? false;
+      const isAlive = life && (engine.isLive || !needsNetwork);
+      if (isAlive) section.querySelector(".live-part").hidden = false;
+      const still = section.querySelector(".still");
+      if (still && isAlive && !life.keepsPicture) still.open = false;
+      const numbers = section.querySelector(".numbers");
+      if (numbers && isAlive) numbers.open = false;
+      for (const svg of section.querySelectorAll("figure.picture svg")) {
+        charrnn.figureTools(svg, name, () => charrnn.tableRows(section), page, svg.parentNode);
+      }
+    }
+
+    function showView(name) {
+      page.view = name;
+      const reader = byId("reader");
+      const hadFocus = reader.contains(document.activeElement) ? document.activeElement : null;
+      for (const [each, { section }] of views) section.classList.toggle("is-chosen", each === name);
+      for (const link of document.querySelectorAll("nav a")) {
+        if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+        else link.removeAttribute("aria-current");
+      }
+      const entry = views.get(name);
+      const life = charrnn.views[name];
+      const isAlive = life && (engine.isLive || !life.needsNetwork);
+      reader.hidden = !isAlive || life.usesText === false;
+      entry.section.querySelector(".slot").append(reader);
+      byId("unit-tools").hidden = !life?.usesUnit;
+      for (const board of boards) board.fit();
+      boards.forEach((_, k) => page.paint(k, null));
+      page.legend([]);
+      page.readout();
+      if (isAlive && !entry.view) {
+        entry.view = life.create(entry.section.querySelector(".live-part"), page);
+      }
+      hadFocus?.focus({ preventScroll: true });
+    }
+
+    function refresh(isQuiet) {
+      stamp += 1;
+      cancelAnimationFrame(frame);
+      frame = requestAnimationFrame(() => {
+        const usesUnit = charrnn.views[page.view]?.usesUnit;
+        document.querySelectorAll(".board-name").forEach((node, k) => {
+          node.classList.toggle("is-chosen", k === page.model);
+          node.textContent = models[k].name + (usesUnit ? `: ${page.units[k]}` : "");
+        });
+        boards.forEach((board) => board.moveTo(page.at, page.range));
+        byId("boards").setAttribute("aria-activedescendant", `cell-${page.model}-${page.at}`);
+        const unit = byId("unit");
+        if (document.activeElement !== unit) unit.value = page.unit;
+        writeAddress();
+        const { view } = views.get(page.view) ?? {};
+        if (view) showBusy(view.update()).catch(report);
+        if (!isQuiet) sayPlace().catch(report);
+      });
+    }
+
+    function showProgress(share) {
+      if (byId("boards").hasAttribute("aria-busy")) {
+        page.readout(`The network is reading the text: ${Math.round(share * 100)} % …`);
+      }
+    }
+
+    /** Say that the network is at work where a view takes its time. */
+    async function showBusy(work) {
+      const box = byId("boards");
+      const timer = setTimeout(() => {
+        box.setAttribute("aria-busy", "true");
+        if (!byId("readout").childNodes.length) page.readout("The network is reading the text …");
+      }, BUSY_MS);
+      try {
+        await work;
+      } finally {
+        clearTimeout(timer);
+        box.removeAttribute("aria-busy");
+      }
+    }
+
+    function report(error) {
+      console.error(error);
+      complain(String(error?.message ?? error));
+    }
+
+    async function sayPlace() {
+      const { at, model, unit } = page;
+      const mark = page.mark();
+      const parts = [charrnn.named(page.symbols[at] ?? "no text"), `position ${at}`];
+      if (models.length > 1) parts.unshift(models[model].name);
+      const values = await page.values(model, unit);
+      if (values) parts.push(`${unit} = ${charrnn.number(values[at], 2)}`);
+      if (engine.isLive && page.ids.length) {
+        const [[best, p]] = charrnn.likeliest(await page.probabilities(model, at), 1);
+        parts.push(`next: ${charrnn.named(models[model].vocab[best])} ${Math.round(p * 100)} %`);
+      }
+      if (!page.isStale(mark)) page.speak(parts.join(", "));
+    }
+
+    // ---- the address
+
+    /** Open a view in a frame without an address, as notebooks show the page. */
+    function followLink(event) {
+      const view = event.target.dataset?.view;
+      if (!view) return;
+      event.preventDefault();
+      page.select({ view });
+    }
+
+    function writeAddress() {
+      const parts = [`view=${page.view}`, `t=${page.at}`, `n=${page.unit}`, `m=${page.model}`];
+      const address = "#" + parts.join("&");
+      if (location.hash === address || isFramed) return;
+      history.replaceState(null, "", address);
+    }
+
+    function readAddress() {
+      const asked = new URLSearchParams(location.hash.slice(1));
+      const change = {};
+      if (asked.has("view")) change.view = asked.get("view");
+      if (/^\d+$/.test(asked.get("t") ?? "")) change.at = Number(asked.get("t"));
+      if (asked.has("n")) change.unit = asked.get("n");
+      const model = Number(asked.get("m") ?? NaN);
+      if (Number.isInteger(model) && model >= 0 && model < models.length) change.model = model;
+      if (!page.view && !views.has(change.view)) change.view = views.keys().next().value;
+      if (change.at === undefined && !page.view) change.at = data.at ?? 0;
+      const isFirst = !page.view;
+      page.select(change, { isQuiet: isFirst });
+      if (!isFirst && asked.has("view")) scrollTo({ top: document.querySelector("nav").offsetTop });
+    }
+
+    return page;
+  }
+
+  /** Return the unit to begin with: one that was asked for, one that the search found, or the first. */
+  function firstUnit(model) {
+    const { cell, num_layers: layers } = model.config;
+    const found = charrnn.foundUnits(model);
+    return model.unit ?? found[0]?.unit ?? `${cell === "lstm" ? "c" : "h"}${layers}.0`;
+  }
+})((globalThis.charrnn ??= {}));

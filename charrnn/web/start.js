@@ -1,0 +1,2 @@
+// Runs last: everything is defined.
+charrnn.openPage();

@@ -1,0 +1,196 @@
+"""What a prediction rests on, against finite differences and networks that are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.config.inspect import InspectConfig
+from charrnn.generation.network import Network
+from charrnn.interpret.links import (
+    GAP,
+    WINDOWS,
+    ablation_links,
+    gradient_links,
+    inspect_links,
+    integrated_links,
+    network_of_rows,
+    scale_share,
+)
+from charrnn.interpret.pictures.links import draw_links
+from charrnn.interpret.report import as_json
+from charrnn.interpret.trace import Array, record
+from charrnn.state import select_row
+from tests.interpret.networks import EACH_SHAPE, V, make_ids, make_network, make_subject
+from tests.interpret.pictures import assert_is_picture
+
+T = 5
+
+
+def logits_of(network: Network, rows: Array) -> Array:
+    """Return the logits (V,) after reading rows of a table, one after the other."""
+    reader = network_of_rows(network, rows)
+    return reader.logits(reader.prefill(range(len(rows)), network.initial_state()))
+
+
+@EACH_SHAPE
+def test_gradient_links_are_finite_differences(shape: dict[str, Any]) -> None:
+    network = make_network(dtype=np.float64, **shape)
+    ids = make_ids(T)
+    table = network.weights["embedding.weight"]
+    rows = table[ids]
+    expected = np.zeros((T, V))
+    for s in range(T):
+        for token in range(V):  # x_s is one-hot: more of a token is more of its row
+            step = np.zeros_like(rows)
+            step[s] = 1e-6 * table[token]
+            up, down = (logits_of(network, rows + sign * step)[2] for sign in (1, -1))
+            expected[s, token] = (up - down) / 2e-6
+
+    found = gradient_links(record(network, ids), np.array([T - 1]), np.array([2]))
+
+    assert found[0] == pytest.approx(np.linalg.norm(expected, axis=1), rel=1e-5)
+
+
+@EACH_SHAPE
+def test_integrated_gradients_sum_to_the_difference_of_logits(shape: dict[str, Any]) -> None:
+    network = make_network(**shape)
+    ids = make_ids(12)
+    table = network.weights["embedding.weight"]
+    baseline = table.mean(0)
+
+    found, gaps = integrated_links(record(network, ids), np.array([2, 5]), baseline)
+
+    # A relu's slope jumps on the way, where more points help little.
+    tolerance = 0.05 if shape["nonlinearity"] == "relu" else GAP
+    assert np.abs(gaps).max() < tolerance
+    ends = [logits_of(network, rows) for rows in (table[ids], np.tile(baseline, (12, 1)))]
+    assert found.sum(1) == pytest.approx((ends[0] - ends[1])[[2, 5]], abs=2 * tolerance)
+
+
+def test_ablation_links_are_those_of_texts_written_out() -> None:
+    network = make_network(cell="lstm", num_layers=2)
+    ids = make_ids(T)
+    draws = make_ids(T, 3, seed=8)
+
+    found = ablation_links(record(network, ids), np.array([2, 6]), draws)
+
+    def log2_p(text: Array) -> Array:
+        return record(network, text).log_probabilities[-1][[2, 6]] / np.log(2)
+
+    for s in range(T):
+        texts = [np.concatenate((ids[:s], [draw], ids[s + 1 :])) for draw in draws[s]]
+        expected = log2_p(ids) - np.mean([log2_p(text) for text in texts], axis=0)
+        assert found[:, s] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("method", ["gradient", "ablate", "ig"])
+def test_a_bigram_network_rests_on_the_last_character_alone(cell: str, method: str) -> None:
+    network = make_network(cell=cell)
+    network.weights["layers.0.weight_hh"][:] = 0
+    bias = network.weights["layers.0.bias_ih"].reshape(-1, network.config.hidden_size)
+    if cell != "rnn":
+        bias[1] = -100  # the forget gate of an lstm, the update gate of a gru
+    subject = make_subject(Network(network.config, network.weights), make_ids(20))
+
+    report = inspect_links(subject, InspectConfig(at=10, method=method))
+
+    for links in report.links:
+        assert np.abs(links.strengths[:-1]).max() < 1e-6
+        assert abs(links.strengths[-1]) > 1e-3
+        assert abs(links.relative[-1]) == 1
+
+
+def test_both_the_next_character_and_the_likeliest_are_explained() -> None:
+    subject = make_subject(make_network(cell="gru"), make_ids(20))
+
+    report = inspect_links(subject, InspectConfig(at=10))
+
+    true, likeliest = report.links
+    log_p = subject.trace.log_probabilities[10]
+    assert (true.kind, likeliest.kind) == ("true", "likeliest")
+    assert true.symbol == subject.symbols[11]
+    assert true.probability == pytest.approx(np.exp(log_p[subject.ids[11]]))
+    assert likeliest.probability == pytest.approx(np.exp(log_p.max()))
+    assert np.allclose(report.matrix[-1], true.strengths)
+    assert report.followers == subject.symbols[1:12]
+
+
+def test_after_the_last_character_the_likeliest_is_explained() -> None:
+    report = inspect_links(make_subject(make_network(), make_ids(20)), InspectConfig())
+
+    assert [links.kind for links in report.links] == ["likeliest"]
+    assert (report.start, report.at) == (0, 19)
+
+
+def test_each_row_of_the_matrix_is_a_prediction_of_its_own() -> None:
+    subject = make_subject(make_network(cell="lstm"), make_ids(20))
+
+    matrix = inspect_links(subject, InspectConfig()).matrix
+
+    assert (np.triu(matrix, 1) == 0).all()
+    row = inspect_links(subject, InspectConfig(at=7)).links[0].strengths
+    assert np.allclose(matrix[7, :8], row)
+
+
+def test_a_long_text_is_looked_at_in_a_window() -> None:
+    subject = make_subject(make_network(), make_ids(300))
+
+    report = inspect_links(subject, InspectConfig(at=250))
+
+    assert report.start == 251 - WINDOWS["gradient"]
+    assert len(report.symbols) == WINDOWS["gradient"]
+    assert "123 characters before" in report.notes[0]
+    part = record(
+        subject.network,
+        subject.ids[report.start : 251],
+        select_row(subject.trace.states, report.start),
+    )
+    assert np.allclose(part.hidden(0)[-1], subject.trace.hidden(0)[251])
+
+
+def test_nothing_before_the_end_of_a_record_is_looked_at() -> None:
+    network = make_network(cell="gru", has_end=True)
+    ids = np.array([1, 2, V - 1, 3, 4, V - 1])
+
+    report = inspect_links(make_subject(network, ids, make_ids(50)), InspectConfig())
+
+    assert (report.start, report.at) == (3, 4)
+
+
+def test_a_scale_has_one_colour_for_a_strength_everywhere() -> None:
+    assert scale_share(0.0, "ig") == 0
+    assert scale_share(0.01 * 10**1.5, "ablate") == pytest.approx(0.5)
+    assert scale_share(-1e9, "gradient") == -1
+
+
+def test_a_report_is_a_table_and_the_same_each_time() -> None:
+    subject = make_subject(make_network(cell="lstm"), make_ids(40))
+
+    for method in WINDOWS:
+        config = InspectConfig(method=method, seed=3, at=20)
+        report = inspect_links(subject, config)
+        assert as_json(report) == as_json(inspect_links(subject, config))
+        columns, rows = report.table()
+        assert len(rows) == len(report.symbols)
+        assert {len(row) for row in rows} == {len(columns)}
+
+
+@pytest.mark.parametrize("method", WINDOWS)
+def test_models_are_drawn_one_below_the_other(method: str) -> None:
+    reports = {
+        f"<{cell}>": inspect_links(
+            make_subject(make_network(cell=cell), make_ids(120)),
+            InspectConfig(at=100, method=method),
+        )
+        for cell in ("rnn", "lstm")
+    }
+
+    words = assert_is_picture(draw_links(reports))
+
+    assert {"<rnn>", "<lstm>"} <= set(words)
+    assert sum("after place 100" in word for word in words) == 4
+    assert draw_links(reports) == draw_links(reports)

@@ -1,0 +1,238 @@
+"""The page of inspect is one inert, deterministic file, whatever texts it shows."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config import ModelConfig
+from charrnn.interpret.explanations import EXPLANATIONS
+from charrnn.interpret.subject import Subject, Texts
+from charrnn.interpret.svg import Picture
+from charrnn.tasks.inspect_page import MAX_ROWS, SCRIPTS, WORKER, make_page
+from charrnn.text.vocab import Vocab
+from charrnn.web.assets import read_asset
+from tests.interpret.networks import make_network
+
+ESCAPE = chr(27)
+HOSTILE = {
+    "end of script": "</script><script>alert(1)</script>",
+    "comment": "<!-- <script>",
+    "cdata": "]]>&lt;&amp;",
+    "separators": "a\u2028b\u2029c",
+    "controls": f"a\0b{ESCAPE}[31mc\x7f\x9b",
+    "reading order": "a\u202egnp.exe\u202c",
+    "combining": "\u0301e\u0301",
+    "astral": "😀𠀀",
+    "breaks": "a\tb\r\nc",
+    "parts of the template": "@@script@@ @@data@@",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A report as views make them."""
+
+    values: list[float] = field(default_factory=lambda: [0.5, float("nan")])
+    rows: int = 3
+    word: str = "<b>"
+
+    def table(self) -> tuple[list[str], list[list[object]]]:
+        return ["place", self.word], [[k, f"{self.word}{k}"] for k in range(self.rows)]
+
+
+class Islands(HTMLParser):
+    """Collects the content of every script, style and tag of a page, as a browser parses it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.contents: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.contents.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem:  # inside a script or a style
+            self.contents[-1] += data
+
+    def all_of(self, tag: str) -> list[tuple[dict[str, str | None], str]]:
+        pairs = zip(self.tags, self.contents, strict=True)
+        return [(attrs, content) for (name, attrs), content in pairs if name == tag]
+
+
+def make_text_subject(text: str, name: str = "book", **shape: object) -> Subject:
+    vocab = Vocab.from_text(text)
+    network = make_network(vocab_size=vocab.size, **shape)
+    file = ModelFile(network.config, vocab, network.weights, {"step": 7, "created": "2026-01-02"})
+    ids = vocab.encode(text)
+    return Subject(name, file, ids, Texts(lambda: (ids, ids)))
+
+
+def make_plain_page(text: str = "to be or not\n", **options: bool) -> str:
+    return make_page([make_text_subject(text)], {}, {}, command="charrnn inspect book", **options)
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_text_that_bites_stays_data(text: str) -> None:
+    page = make_page(
+        [make_text_subject(text, name=f'"{text}"')],
+        {"errors": {f'"{text}"': Report(word=text)}},
+        {},
+        command=f"charrnn inspect --text '{text}'",
+    )
+    page.encode("utf-8")
+    scripts = Islands(page).all_of("script")
+    assert [attrs.get("id") for attrs, _ in scripts] == ["data", "weights-0", "worker", None]
+    data = json.loads(scripts[0][1])
+    assert "".join(data["text"]) == text
+    assert data["models"][0]["name"] == f'"{text}"'
+
+
+def test_the_policy_allows_the_one_script_and_the_one_style_by_their_hashes() -> None:
+    islands = Islands(make_plain_page())
+    meta = next(attrs for attrs, _ in islands.all_of("meta") if "http-equiv" in attrs)
+    policy = str(meta["content"])
+    inline = [content for attrs, content in islands.all_of("script") if not attrs]
+    inline += [content for _, content in islands.all_of("style")]
+    digests = [hashlib.sha256(content.encode()).digest() for content in inline]
+    hashes = [f"'sha256-{base64.b64encode(each).decode()}'" for each in digests]
+    assert policy == (
+        f"default-src 'none'; script-src {hashes[0]}; style-src {hashes[1]}; "
+        "img-src data: blob:; worker-src blob:"
+    )
+
+
+def test_nothing_in_the_markup_has_a_handler_a_style_or_an_address_elsewhere() -> None:
+    for tag, attributes in Islands(make_plain_page()).tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
+        links = [attributes[name] for name in ("src", "href") if name in attributes]
+        assert all(str(link).startswith("#") for link in links), tag
+
+
+def test_the_same_models_and_text_give_the_same_bytes() -> None:
+    assert make_plain_page() == make_plain_page()
+
+
+def test_a_long_line_is_kept_whole() -> None:
+    text = "ab" * 50_000
+    data = json.loads(Islands(make_plain_page(text)).all_of("script")[0][1])
+    assert "".join(data["text"]) == text
+
+
+def test_the_picture_of_a_view_is_in_the_markup_as_xml() -> None:
+    picture = Picture(20, 10, "a < b").as_svg()
+    subject = make_text_subject("abc")
+    page = make_page([subject], {}, {"errors": picture}, command="charrnn inspect")
+    found = re.findall("<svg.*?</svg>", page, re.DOTALL)
+    assert [ElementTree.fromstring(each).tag for each in found[:1]] == [
+        "{http://www.w3.org/2000/svg}svg"
+    ]
+
+
+def test_a_picture_with_a_script_is_refused() -> None:
+    picture = '<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>'
+    with pytest.raises(AssertionError, match="script"):
+        make_page([make_text_subject("abc")], {}, {"errors": picture}, command="charrnn inspect")
+
+
+def test_a_long_table_is_cut_and_says_so() -> None:
+    subject = make_text_subject("abc")
+    reports = {"errors": {"book": Report(rows=MAX_ROWS + 1, word="w")}}
+    page = make_page([subject], reports, {}, command="charrnn inspect")
+    assert f"the first {MAX_ROWS} of {MAX_ROWS + 1} rows" in page
+    assert f"<td>w{MAX_ROWS - 1}</td>" in page
+    assert f"<td>w{MAX_ROWS}</td>" not in page
+
+
+def test_the_reports_are_in_the_data_with_nan_as_null() -> None:
+    subject = make_text_subject("abc")
+    page = make_page([subject], {"errors": {"book": Report()}}, {}, command="charrnn inspect")
+    data = json.loads(Islands(page).all_of("script")[0][1])
+    assert data["models"][0]["reports"]["errors"]["values"] == [0.5, None]
+
+
+def test_the_views_that_live_are_there_without_any_report() -> None:
+    sections = [attrs["data-view"] for attrs, _ in Islands(make_plain_page()).all_of("section")[1:]]
+    assert sections == ["text", "guesses", "write", "gates", "memory", "links"]
+
+
+def test_a_page_without_weights_has_the_reported_views_alone_and_says_why() -> None:
+    subject = make_text_subject("abc")
+    page = make_page(
+        [subject], {"errors": {"book": Report()}}, {}, command="charrnn inspect", has_weights=False
+    )
+    islands = Islands(page)
+    assert [attrs["data-view"] for attrs, _ in islands.all_of("section")[1:]] == ["errors"]
+    assert not [attrs for attrs, _ in islands.all_of("script") if "weights-0" in attrs.values()]
+    assert "the page was made without weights" in page
+
+
+def test_a_network_too_large_for_a_page_is_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("charrnn.web.weights.MAX_FLOAT32_BYTES", 4)
+    monkeypatch.setattr("charrnn.web.weights.MAX_FLOAT16_BYTES", 4)
+    page = make_plain_page()
+    assert "take more than 16 MiB" in page
+    assert 'id="weights-0"' not in page
+
+
+def test_the_page_names_model_step_digest_command_and_version() -> None:
+    subject = make_text_subject("abc")
+    page = make_page([subject], {}, {}, command="charrnn inspect book --html x.html")
+    assert "book, step 7" in page
+    assert "charrnn inspect book --html x.html (charrnn " in page
+    assert re.search("<dd>[0-9a-f]{64}</dd>", page)
+
+
+def test_every_view_explains_itself_in_the_markup() -> None:
+    subject = make_text_subject("abc")
+    reports = {name: {"book": Report()} for name in EXPLANATIONS}
+    page = make_page([subject], reports, {}, command="charrnn inspect")
+    assert page.count("<math ") == len(EXPLANATIONS) + 1
+
+
+def test_the_page_of_a_usual_network_is_small() -> None:
+    config = ModelConfig(cell="lstm", vocab_size=103, embedding_size=64, hidden_size=256)
+    shapes = config.weight_shapes()
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    vocab = Vocab("\n" + "".join(map(chr, range(32, 134))))
+    ids = np.arange(2000) % 103
+    subject = Subject(
+        "usual", ModelFile(config, vocab, weights, {}), ids, Texts(lambda: (ids, ids))
+    )
+    page = make_page([subject], {}, {}, command="charrnn inspect")
+    assert len(page.encode()) < 3_000_000
+
+
+def test_the_code_of_the_page_is_small_and_calls_nothing_dangerous() -> None:
+    code = "".join(map(read_asset, (*SCRIPTS, *WORKER, "start.js")))
+    assert len(code.encode()) < 200_000
+    for word in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "http:",
+    ):
+        assert word not in code.replace("http://www.w3.org", ""), word
+
+
+def test_every_script_is_in_the_package() -> None:
+    folder = Path(__import__("charrnn.web").web.__file__).parent
+    views = {f"views/{path.name}" for path in (folder / "views").glob("*.js")}
+    assert views <= set(SCRIPTS)

@@ -1,0 +1,419 @@
+"""The page of inspect in a browser: offline, inert, live, and usable by keyboard alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint.model_file import ModelFile
+from charrnn.interpret import colors
+from charrnn.interpret.subject import Subject, Texts
+from charrnn.interpret.svg import Picture
+from charrnn.interpret.trace import record
+from charrnn.tasks.inspect_page import make_page
+from charrnn.text.vocab import Vocab
+from tests.interpret.networks import make_network
+from tests.tasks.test_inspect_page import HOSTILE, Report
+from tests.web.browser import Browser, Page
+
+TEXT = "to be, or not to be:\nthat is the question.\n" * 3
+ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
+VIEWS = ("text", "guesses", "write", "gates", "memory", "links")
+
+OpenPage = Callable[..., Page]
+
+
+def make_text_subject(
+    text: str = TEXT, name: str = "book", seed: int = 3, **shape: object
+) -> Subject:
+    vocab = Vocab("".join(sorted({*ALPHABET, *text})))
+    network = make_network(seed, vocab_size=vocab.size, **shape)
+    file = ModelFile(network.config, vocab, network.weights, {"step": 7})
+    ids = vocab.encode(text)
+    return Subject(name, file, ids, Texts(lambda: (ids, ids)))
+
+
+def make_pair() -> list[Subject]:
+    """Return two models that read the same text."""
+    return [make_text_subject(name=name, cell="gru", seed=k) for k, name in enumerate("ab")]
+
+
+@pytest.fixture
+def open_page(browser: Browser, tmp_path: Path) -> Iterator[OpenPage]:
+    """Return a function that makes the page of subjects and opens it."""
+    opened: list[Page] = []
+
+    def opens(*subjects: Subject, fragment: str = "", width: int = 1200, **options: bool) -> Page:
+        every = subjects or (make_text_subject(cell="lstm", num_layers=2),)
+        reports = {"errors": {each.name: Report() for each in every}}
+        pictures = {"errors": Picture(200, 100, "What is wrong").as_svg()}
+        path = tmp_path / "inspect.html"
+        page = make_page(every, reports, pictures, command="charrnn inspect book", **options)
+        path.write_text(page, encoding="utf-8", newline="")
+        opened.append(browser.open(path, fragment, width))
+        return opened[-1]
+
+    yield opens
+    for each in opened:
+        each.close()
+
+
+def text_of(page: Page) -> str:
+    """Return the text of the first board."""
+    return str(page.evaluate("document.querySelector('.board').textContent"))
+
+
+def said(page: Page, words: str) -> str:
+    """Return what the live region says once it has these words."""
+    has = f"document.getElementById('live').textContent.includes({json.dumps(words)})"
+    page.wait_for(has)
+    return str(page.evaluate("document.getElementById('live').textContent"))
+
+
+def test_the_page_asks_for_nothing_and_reports_nothing(open_page: OpenPage) -> None:
+    page = open_page()
+    for view in (*VIEWS, "errors"):
+        page.evaluate(f"charrnn.page.select({{view: '{view}', at: 20}})")
+        page.evaluate("new Promise((resolve) => setTimeout(resolve, 150))")
+    assert {address.partition(":")[0] for address in page.requests} <= {"file", "blob"}
+    assert page.errors == []
+
+
+def test_the_page_opens_in_less_than_three_seconds(open_page: OpenPage) -> None:
+    start = time.monotonic()
+    page = open_page()
+    page.wait_for("document.querySelector('.board [data-at]') !== null")
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_text_is_shown_as_text(open_page: OpenPage, text: str) -> None:
+    page = open_page(make_text_subject(text))
+    shown = page.evaluate(f"charrnn.shown({json.dumps(text)})")
+    assert text_of(page) == shown
+    assert page.errors == []
+    assert not set(shown) & {"\0", "\u202e", "\u2028", "\x7f"}
+
+
+def test_a_long_line_is_shown_whole(open_page: OpenPage) -> None:
+    page = open_page(make_text_subject("ab c" * 25_000), has_weights=False, fragment="view=errors")
+    assert page.errors == []
+    page = open_page(make_text_subject("ab c" * 1_000))
+    assert text_of(page) == "ab c" * 1_000
+
+
+def test_the_tab_key_reaches_every_link(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate("document.querySelector('.skip').focus()")
+    reached = []
+    for _ in (*VIEWS, "errors"):
+        page.press("Tab")
+        reached.append(page.evaluate("document.activeElement.dataset.view"))
+    assert reached == [*VIEWS, "errors"]
+
+
+@pytest.mark.parametrize("view", [*VIEWS, "errors"])
+def test_a_link_opens_its_view_and_tab_goes_on_inside(open_page: OpenPage, view: str) -> None:
+    page = open_page()
+    page.evaluate(f"document.querySelector('nav a[data-view={view}]').focus()")
+    page.press("Enter")
+    page.wait_for(f"charrnn.page.view === '{view}'")
+    assert page.evaluate("document.querySelectorAll('section.is-chosen').length") == 1
+    page.press("Tab")
+    inside = "document.activeElement.closest('section.is-chosen')?.dataset.view"
+    assert page.evaluate(inside) == view
+
+
+def test_the_keys_move_the_place_the_unit_and_the_layer(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=0&n=c1.0")
+    page.evaluate("document.getElementById('boards').focus()")
+    places = []
+    for key in ("ArrowRight", "Control+ArrowRight", "End", "ArrowDown", "Home", "ArrowUp", "."):
+        page.press(key)
+        places.append(page.evaluate("charrnn.page.at"))
+    assert places == [1, 3, 20, 41, 21, 0, 1]
+    page.press("Control+End")
+    assert page.evaluate("charrnn.page.at") == len(TEXT) - 1
+    units = []
+    for key in ("]", "}", "[", "[", "{"):
+        page.press(key)
+        units.append(page.evaluate("charrnn.page.unit"))
+    assert units == ["c1.1", "c2.1", "c2.0", "c2.5", "c1.5"]
+    page.wait_for("location.hash === '#view=text&t=128&n=c1.5&m=0'")
+
+
+def test_a_question_mark_lists_the_keys_and_escape_closes_the_list(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate("document.getElementById('boards').focus()")
+    page.press("?")
+    assert page.evaluate("document.getElementById('help').open")
+    page.press("Escape")
+    page.wait_for("!document.getElementById('help').open")
+    assert page.evaluate("document.activeElement.id") == "boards"
+
+
+def test_a_search_goes_to_the_next_place(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=0")
+    page.evaluate("document.getElementById('boards').focus()")
+    page.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.write("qu..t")
+    page.press("Enter")
+    assert page.evaluate("charrnn.page.at") == TEXT.index("quest")
+    assert page.evaluate("charrnn.page.range") == [TEXT.index("quest"), TEXT.index("quest") + 5]
+
+
+def test_the_address_gives_view_place_unit_and_model(open_page: OpenPage) -> None:
+    subjects = [
+        make_text_subject(name=name, cell="gru", seed=seed) for seed, name in enumerate("ab")
+    ]
+    page = open_page(*subjects, fragment="view=memory&t=17&n=h1.4&m=1")
+    state = page.evaluate(
+        "[charrnn.page.view, charrnn.page.at, charrnn.page.unit, charrnn.page.model]"
+    )
+    assert state == ["memory", 17, "h1.4", 1]
+
+
+def test_the_live_region_says_place_value_and_the_likeliest_next_character(
+    open_page: OpenPage,
+) -> None:
+    subject = make_text_subject(cell="lstm")
+    page = open_page(subject, fragment="view=text&t=4&n=c1.3")
+    page.evaluate("document.getElementById('boards').focus()")
+    page.press("ArrowRight")
+    words = said(page, "position 5")
+    trace = record(subject.network, subject.ids)
+    value = float(f"{np.tanh(trace.memory(0)[6, 3]):.2g}")
+    assert f"c1.3 = {str(value).replace('-', '−')}" in words
+    best = int(trace.logits[5].argmax())
+    percent = round(100 * float(np.exp(trace.log_probabilities[5, best])))
+    assert f"{percent} %" in words
+
+
+def test_a_screen_reader_finds_the_text_its_place_and_the_tools(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3")
+    names = page.accessibility()
+    assert any(role == "grid" and "Arrow keys" in name for role, name in names)
+    assert ("button", "Edit text") in names
+    assert ("link", "Guesses") in names
+    assert ("heading", "Neurons over text") in names
+    nameless = [
+        role for role, name in names
+        if role in {"button", "link", "textbox", "slider", "checkbox", "combobox"} and not name
+    ]  # fmt: skip
+    assert nameless == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_tool_of_a_view_is_nameless(open_page: OpenPage, view: str) -> None:
+    page = open_page(fragment=f"view={view}&t=30")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+    tools = {"button", "link", "textbox", "slider", "checkbox", "combobox", "spinbutton", "image"}
+    assert [role for role, name in page.accessibility() if role in tools and not name] == []
+
+
+def test_typing_changes_the_guesses_at_once(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=guesses&t=5")
+    bars = "[...document.querySelectorAll('.bars')].map((each) => each.textContent).join()"
+    before = page.wait_for(bars)
+    page.click("#edit")
+    page.write("zq")
+    page.wait_for("charrnn.page.symbols.slice(-2).join('') === 'zq'")
+    page.wait_for(f"{bars} !== {json.dumps(before)}")
+    assert text_of(page).endswith("zq")
+    assert page.errors == []
+
+
+def test_typed_text_gives_the_values_of_numpy(open_page: OpenPage) -> None:
+    subject = make_text_subject(cell="lstm")
+    page = open_page(subject, fragment="view=text&t=5&n=c1.2")
+    page.click("#edit")
+    page.write("Hello")
+    page.wait_for("charrnn.page.symbols.slice(-5).join('') === 'Hello'")
+    values = page.evaluate("charrnn.page.values(0, 'c1.2').then((found) => [...found])")
+    trace = record(subject.network, subject.vocab.encode(TEXT + "Hello"))
+    np.testing.assert_allclose(values, np.tanh(trace.memory(0)[1:, 2]), atol=1e-5)
+
+
+def test_an_unknown_character_is_left_out_and_named(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.click("#edit")
+    page.write("é")
+    page.wait_for("document.getElementById('edit-note').textContent.includes('é')")
+    assert page.evaluate("charrnn.page.ids.length") == len(TEXT)
+
+
+def test_a_held_neuron_changes_what_is_written(open_page: OpenPage) -> None:
+    subject = make_text_subject(cell="lstm")
+    subject.file.weights["output.weight"][:] *= 8
+    page = open_page(subject, fragment="view=write&t=9&n=c1.1")
+    free = page.wait_for("document.getElementById('write-free').textContent")
+    page.click("#write-hold")
+    page.evaluate(
+        """(() => {
+            const slider = document.querySelector('.clamp input');
+            slider.max = 9;
+            slider.value = 9;
+            slider.dispatchEvent(new Event('input'));
+        })()"""
+    )
+    held = page.wait_for("document.getElementById('write-held').textContent")
+    assert held != free
+    assert page.evaluate("document.getElementById('write-free').textContent") == free
+
+
+def test_models_stand_one_above_the_other_and_m_goes_from_one_to_the_next(
+    open_page: OpenPage,
+) -> None:
+    subjects = [
+        make_text_subject(name=name, cell="gru", seed=seed) for seed, name in enumerate("ab")
+    ]
+    page = open_page(*subjects, fragment="view=text&t=4&n=h1.2")
+    assert page.evaluate("document.querySelectorAll('.board').length") == 2
+    page.evaluate("document.getElementById('boards').focus()")
+    page.press("m")
+    assert said(page, "b, ").startswith("b, ")
+
+
+def test_the_page_reads_without_script(open_page: OpenPage) -> None:
+    page = open_page()
+    page.send("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.load(page.requests[0])
+    names = page.accessibility()
+    assert ("heading", "Errors") in names
+    assert any(role in {"image", "img"} and name == "What is wrong" for role, name in names)
+    assert not [name for role, name in names if role == "grid"]
+
+
+def test_a_page_without_weights_shows_its_figures(open_page: OpenPage) -> None:
+    page = open_page(has_weights=False)
+    assert page.evaluate("charrnn.page.view") == "errors"
+    assert page.evaluate("document.querySelector('section.is-chosen svg') !== null")
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_narrow_window_needs_no_scrolling_sideways(open_page: OpenPage, view: str) -> None:
+    page = open_page(fragment=f"view={view}&t=30", width=320)
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_the_light_colours_are_those_of_the_pictures(open_page: OpenPage) -> None:
+    page = open_page()
+    values = [k / 40 for k in range(-40, 41)]
+    found = page.evaluate(
+        f"{json.dumps(values)}.map((v) => charrnn.colors.signed(v, charrnn.colors.PALETTES.light))"
+    )
+    assert found == [colors.signed_color(value) for value in values]
+    shares = [k / 40 for k in range(41)]
+    found = page.evaluate(
+        f"{json.dumps(shares)}.map((v) => "
+        "charrnn.colors.magnitude(v, charrnn.colors.PALETTES.light))"
+    )
+    assert found == [colors.mix(colors.MAGNITUDE, share) for share in shares]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_letters_can_be_read_on_every_colour(open_page: OpenPage, scheme: str) -> None:
+    palette = open_page().evaluate(f"charrnn.colors.PALETTES.{scheme}")
+    for ramp in ("negative", "positive", "magnitude"):
+        for k in range(41):
+            background = colors.mix(palette[ramp], k / 40)
+            assert colors.contrast(colors.letter_color(background), background) >= 4.5
+    for name in ("ink", "pale", "accent"):
+        assert colors.contrast(palette[name], palette["paper"]) >= 4.5
+    for curve in palette["curves"]:
+        if scheme == "dark":
+            assert colors.contrast(curve, palette["paper"]) >= 3
+
+
+def test_the_dark_colours_are_as_light_on_both_sides(open_page: OpenPage) -> None:
+    palette = open_page().evaluate("charrnn.colors.PALETTES.dark")
+    for low, high in zip(palette["negative"], palette["positive"], strict=True):
+        assert colors.contrast(low, high) < 1.2
+
+
+def test_a_place_keeps_its_text_after_a_change_of_colour_scheme(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3&n=c1.0")
+    color = "getComputedStyle(document.querySelector('.board [data-at]')).backgroundColor"
+    page.wait_for(f"{color} !== 'rgba(0, 0, 0, 0)'")
+    light = page.evaluate(color)
+    page.set_media(prefers_color_scheme="dark")
+    page.wait_for(f"{color} !== '{light}'")
+
+
+def test_reduced_motion_stops_playing(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3")
+    page.set_media(prefers_reduced_motion="reduce")
+    page.evaluate("document.getElementById('boards').focus()")
+    page.press(" ")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 500))")
+    assert page.evaluate("charrnn.page.at") == 4
+
+
+def test_matching_stretches_are_those_of_brute_force(open_page: OpenPage) -> None:
+    random = np.random.default_rng(5)
+    values = random.normal(size=(40, 5)).round(2)
+    start, stop, threshold = 10, 12, 0.3
+    found = open_page().evaluate(
+        f"""(() => {{
+            const rows = {json.dumps(values.tolist())};
+            const value = (t, j) => rows[t][j];
+            const on = charrnn.unitsOn(value, 5, [{start}, {stop}], {threshold});
+            return [on, charrnn.matchPlaces(value, 40, on, [{start}, {stop}], {threshold})];
+        }})()"""
+    )
+    signs = np.sign(values[start])
+    is_on = (signs * values[start:stop] >= threshold).all(0)
+    assert [unit for unit, _ in found[0]] == np.flatnonzero(is_on).tolist()
+    for match in found[1]:
+        part = (signs * values[match["start"] : match["stop"]] >= threshold).all(0)
+        assert match["shared"] == int((part & is_on).sum())
+
+
+def test_an_empty_text_breaks_no_view(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.evaluate("charrnn.page.setIds([])")
+    for view in VIEWS:
+        page.evaluate(f"charrnn.page.select({{view: '{view}'}})")
+        page.evaluate("new Promise((resolve) => setTimeout(resolve, 150))")
+    assert page.errors == []
+
+
+def test_every_row_is_coloured_for_a_printer(open_page: OpenPage) -> None:
+    page = open_page(make_text_subject("ab\n" * 500), fragment="view=text&n=h1.0")
+    colored = "document.querySelectorAll('.board [data-at]').length"
+    page.wait_for(f"{colored} > 0")
+    assert page.evaluate(colored) < 1500
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(colored) == 1500
+
+
+def test_a_text_is_cleared_and_comes_back(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.click("#edit")
+    page.click("#editing button")
+    page.wait_for("charrnn.page.ids.length === 0")
+    page.click("#editing button + button")
+    page.wait_for(f"charrnn.page.ids.length === {len(TEXT)}")
+
+
+def test_networks_of_other_cells_and_sizes_stand_side_by_side(open_page: OpenPage) -> None:
+    subjects = [
+        make_text_subject(name="lstm", cell="lstm", num_layers=2),
+        make_text_subject(name="gru", cell="gru", hidden_size=4),
+        make_text_subject(name="rnn", cell="rnn", nonlinearity="relu"),
+    ]
+    page = open_page(*subjects, fragment="view=text&t=30")
+    for model in range(3):
+        for view in VIEWS:
+            page.evaluate(f"charrnn.page.select({{view: '{view}', model: {model}}})")
+            page.evaluate("new Promise((resolve) => setTimeout(resolve, 150))")
+    assert page.evaluate("charrnn.page.units") == ["c2.0", "h1.0", "h1.0"]
+    assert page.errors == []

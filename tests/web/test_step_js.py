@@ -1,0 +1,163 @@
+"""One step with all its numbers, as the page computes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.interpret.derivatives import Derivatives, grad_features, grad_of_nats
+from charrnn.interpret.trace import Trace, record
+from charrnn.state import map_state
+from charrnn.web.assets import read_asset
+from tests.interpret.networks import CELLS, make_ids, make_network
+from tests.web.browser import Browser, Page
+from tests.web.test_network_js import make_page, packed
+
+AT = 7
+UNIT = 2
+
+SHAPES: list[dict[str, Any]] = [
+    {"cell": cell, "nonlinearity": f, **shape}
+    for cell, f in CELLS
+    for shape in (
+        {"num_layers": 1},
+        {"num_layers": 3, "residual": True, "tie_embeddings": True, "hidden_size": 9},
+    )
+]
+EACH_SHAPE = pytest.mark.parametrize(
+    "shape", SHAPES, ids=lambda shape: "-".join(str(value) for value in shape.values())
+)
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    folder = tmp_path_factory.mktemp("step")
+    return browser.open(make_page(folder, read_asset("network.js"), read_asset("step.js")))
+
+
+def ask(page: Page, trace: Trace, depth: int, at: int = AT, target: int | None = None) -> Any:
+    """Return what the page finds of a step."""
+    config = json.dumps(dataclasses.asdict(trace.config))
+    question = json.dumps({"at": at, "depth": depth, "unit": UNIT, "target": target})
+    return page.evaluate(f"""(() => {{
+        const weights = charrnn.decodeWeights(...{json.dumps(packed(trace.network))});
+        const trace = charrnn.makeNetwork({config}, weights).read({trace.ids.tolist()});
+        return charrnn.step(trace, {question});
+    }})()""")
+
+
+def make_trace(shape: dict[str, Any]) -> Trace:
+    return record(make_network(**shape), make_ids(11))
+
+
+def number(text: str) -> Decimal:
+    """Return the number that was printed."""
+    return Decimal(text.replace("−", "-"))
+
+
+@EACH_SHAPE
+def test_the_values_are_those_of_the_text_as_it_was_read(page: Page, shape: dict[str, Any]) -> None:
+    trace = make_trace(shape)
+    target = int(trace.ids[AT + 1])
+
+    for depth in trace.depths:
+        lines = ask(page, trace, depth, target=target)["forward"]
+
+        found = {line["name"]: line["value"] for line in lines}
+        expected = {f"h[{UNIT}]": trace.hidden(depth)[AT + 1, UNIT]}
+        if shape["cell"] == "lstm":
+            expected[f"c[{UNIT}]"] = trace.memory(depth)[AT + 1, UNIT]
+        for name, gate in trace.gates(depth).items():
+            expected[f"{name}[{UNIT}]"] = gate[AT, UNIT]
+        expected[f"logit[«{target}»]"] = trace.logits[AT, target]
+        expected[f"p[«{target}»]"] = np.exp(trace.log_probabilities[AT, target])
+        expected["ℓ"] = -trace.log_probabilities[AT, target]
+        assert expected.keys() <= found.keys()
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+
+
+@EACH_SHAPE
+def test_the_terms_add_up_to_the_sum_digit_for_digit(page: Page, shape: dict[str, Any]) -> None:
+    trace = make_trace(shape)
+    sums = 0
+    for depth in trace.depths:
+        answer = ask(page, trace, depth)
+        for line in answer["forward"] + answer["backward"]:
+            if line["sign"] == "+":
+                terms = [number(piece["number"]) for piece in line["pieces"]]
+                assert sum(terms) == number(line["shown"]), line["name"]
+                sums += 1
+            assert float(number(line["shown"])) == pytest.approx(line["value"], rel=1e-3, abs=1e-4)
+    assert sums >= 5
+
+
+@EACH_SHAPE
+def test_a_small_change_proves_each_derivative(page: Page, shape: dict[str, Any]) -> None:
+    trace = make_trace(shape)
+
+    for depth in trace.depths:
+        for line in ask(page, trace, depth)["backward"]:
+            assert line["measured"] == pytest.approx(line["value"], rel=1e-5, abs=1e-9), line[
+                "name"
+            ]
+
+
+@EACH_SHAPE
+def test_the_derivatives_are_those_of_numpy(page: Page, shape: dict[str, Any]) -> None:
+    trace = make_trace(shape)
+    target = int(trace.ids[AT + 1])
+    grad = grad_of_nats(trace.log_probabilities[AT], np.array(target))
+    nothing = map_state(lambda array: np.zeros_like(array[0]), trace.states)
+    step = Derivatives(trace).back(AT, nothing, grad_features(trace.network, grad))
+
+    for depth in trace.depths:
+        lines = ask(page, trace, depth, target=target)["backward"]
+
+        found = {line["name"]: line["value"] for line in lines}
+        for name, before in zip(("h", "c"), step.state[depth], strict=False):
+            value = found[f"∂ℓ/∂{name}′[{UNIT}]"]
+            assert value == pytest.approx(before[UNIT], rel=1e-3, abs=1e-6)
+        assert found[f"∂ℓ/∂logit[«{target}»]"] == pytest.approx(grad[target], rel=1e-4)
+
+
+def test_a_long_sum_shows_its_largest_terms_and_the_rest(page: Page) -> None:
+    trace = make_trace({"cell": "rnn", "hidden_size": 16})
+    line = ask(page, trace, 0)["forward"][1]
+    row = trace.network.weights["layers.0.weight_hh"][UNIT] * trace.hidden(0)[AT]
+    largest = np.sort(np.argsort(-np.abs(row))[:6])
+
+    assert [piece["symbol"] for piece in line["pieces"]] == [
+        *(f"W[{UNIT},{k}]·h′[{k}]" for k in largest),
+        "the other 10",
+    ]
+
+
+def test_without_a_target_it_is_the_likeliest_token(page: Page) -> None:
+    trace = make_trace({"cell": "gru"})
+
+    answer = ask(page, trace, 0)
+
+    assert answer["target"] == trace.logits[AT].argmax() == answer["guesses"][0]["token"]
+
+
+def test_the_end_of_a_record_has_no_step(page: Page) -> None:
+    network = make_network(has_end=True)
+    trace = record(network, np.array([1, network.vocab_size - 1, 2]))
+
+    assert ask(page, trace, 0, at=1) is None
+    assert ask(page, trace, 0, at=2) is not None
+
+
+def test_the_scripts_of_the_worker_run_together(browser: Browser, tmp_path: Path) -> None:
+    names = ("network.js", "step.js", "worker.js")
+    page = browser.open(make_page(tmp_path, "\n".join(map(read_asset, names))))
+
+    assert page.evaluate("typeof charrnn.answer") == "function"
+    assert not page.errors
