@@ -178,8 +178,10 @@ def sides_of(feature: Feature, trace: Trace, vocab: Vocab) -> Sides:
         names = ("inside", "outside")
     else:
         low, high = np.quantile(values[places], (1 / 3, 2 / 3))
-        inside = values >= max(high, np.nextafter(low, np.inf, dtype=np.float32))
         outside = values <= low
+        inside = values >= high if high > low else values > low
+        if not (inside & places).any():  # most have the highest value
+            inside, outside = values >= low, values < low
         names = (f"where {feature.name} is high", f"where {feature.name} is low")
     tokens = {sign: vocab.alphabet.find(sign) for sign in feature.closing}
     known = {sign: token for sign, token in tokens.items() if token >= 0}
