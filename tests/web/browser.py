@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 120
 _OPTIONS = (
     "--headless",
     "--remote-debugging-pipe",
@@ -63,7 +63,7 @@ class BrowserError(Exception):
     """The browser or a script in it failed."""
 
 
-class BrowserTimeout(BrowserError):
+class BrowserTimeoutError(BrowserError):
     """The browser said nothing for too long."""
 
 
@@ -155,13 +155,13 @@ class Browser:
         """Take the browser's next message: an answer to keep, or an event for its page.
 
         Raises:
-            BrowserTimeout: none comes before the deadline, by time.monotonic().
+            BrowserTimeoutError: none comes before the deadline, by time.monotonic().
             BrowserError: the browser ended.
         """
         while b"\0" not in self._buffer:
             seconds = deadline - time.monotonic()
             if seconds <= 0 or not select.select([self._read_fd], [], [], seconds)[0]:
-                raise BrowserTimeout("the browser gave no answer in time")
+                raise BrowserTimeoutError("the browser gave no answer in time")
             part = os.read(self._read_fd, 1 << 20)
             if not part:
                 raise BrowserError("the browser ended")
@@ -234,11 +234,11 @@ class Page:
             self.send("Page.navigate", {"url": address})
             # A page that changes its own address at this moment ends the navigation: ask again.
             again = time.monotonic() + TIMEOUT_SECONDS / 4
-            with suppress(BrowserTimeout):
+            with suppress(BrowserTimeoutError):
                 while not self._has_loaded:
                     self._browser.receive(again)
         if not self._has_loaded:
-            raise BrowserTimeout(f"{address} did not load in {TIMEOUT_SECONDS} s")
+            raise BrowserTimeoutError(f"{address} did not load in {TIMEOUT_SECONDS} s")
 
     def receive(self, event: Message) -> None:
         """Take note of an event."""
