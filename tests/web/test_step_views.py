@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from charrnn.config.inspect import InspectConfig
@@ -115,3 +117,15 @@ def test_models_are_unrolled_one_below_the_other(open_view: OpenView) -> None:
 
     page.wait_for("document.querySelectorAll('svg.unrolled').length === 2")
     assert not page.errors
+
+
+def test_the_boxes_have_the_numbers_of_the_report(unrolled: Page) -> None:
+    subject = make_text_subject(cell="lstm", num_layers=2)
+    report = inspect_unrolled(subject, InspectConfig(at=20))
+
+    words = unrolled.evaluate(f"[...{PICTURE}.querySelectorAll('text')].map((e) => e.textContent)")
+
+    found = [float(each) for each in words if re.fullmatch(r"\d\.\d\d", each)]
+    np.testing.assert_allclose(found, report.strengths.ravel(), 0, 0.0051)
+    places = [int(each) for each in words if each.isdecimal()]
+    assert places == list(range(report.start, report.start + len(report.symbols)))
