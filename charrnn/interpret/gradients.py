@@ -261,9 +261,8 @@ def _bound(network: Network, array: str) -> float | None:
     if config.cell != "rnn" or array != f"h{config.num_layers}":
         return None
     steepest = 0.25 if config.nonlinearity == "logistic" else 1.0
-    return steepest * float(
-        np.linalg.norm(layer_weights(network, config.num_layers - 1).weight_hh, 2)
-    )
+    weight_hh = layer_weights(network, config.num_layers - 1).weight_hh
+    return steepest * float(np.linalg.norm(weight_hh, 2))
 
 
 def _summarize(array: str, size: Array, control: Array, bound: float | None) -> Reach:
@@ -316,7 +315,7 @@ def _norms(rows: Array) -> Array:
 
 
 def _jacobian(trace: Trace, notes: list[str]) -> dict[int, Array] | None:
-    """Return singular values at the end of a trace; None where the state is too large."""
+    """Return singular values within a trace; None where the state is too large."""
     size = sum(array.shape[-1] for array in iter_arrays(trace.states))
     if size > MAX_JACOBIAN_STATE:
         notes.append(
@@ -324,7 +323,14 @@ def _jacobian(trace: Trace, notes: list[str]) -> dict[int, Array] | None:
             f"{MAX_JACOBIAN_STATE:,} take too long"
         )
         return None
-    count = min(max(JACOBIAN_CHARS), len(trace))
-    start = len(trace) - count
+    start, stop = _longest_stretch(trace.is_end)
+    start = max(start, stop - max(JACOBIAN_CHARS))
     state = select_row(trace.states, start)
-    return jacobian_singular_values(trace.network, trace.ids[start:], state)
+    return jacobian_singular_values(trace.network, trace.ids[start:stop], state)
+
+
+def _longest_stretch(is_end: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return where the longest stretch without an end of a record starts and stops."""
+    edges = np.concatenate(([-1], np.flatnonzero(is_end), [len(is_end)]))
+    longest = int(np.diff(edges).argmax())
+    return int(edges[longest]) + 1, int(edges[longest + 1])

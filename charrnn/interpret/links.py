@@ -39,10 +39,11 @@ SCALES = {"gradient": (0.03, 30.0), "ablate": (0.01, 10.0), "ig": (0.01, 10.0)}
 class Links:
     """What one prediction rests on.
 
-    kind: "true" for the character that follows in the text, "likeliest" for the model's first
-    guess. probability: that the model gives it. strengths: (W,), of each character of the window,
-    in the report's unit. relative: the same divided by the largest. gap: of integrated gradients,
-    by how much the parts miss the difference of logits that they should sum to.
+    kind: "true" for the character that follows in the text, "likeliest" for the model's first guess
+    where that is another. probability: that the model gives it. strengths: (W,), of each character
+    of the window, in the report's unit. relative: the same divided by the largest. gap: of
+    integrated gradients, by how much the parts miss the difference of logits that they should sum
+    to.
     """
 
     kind: str
@@ -113,6 +114,8 @@ def inspect_links(subject: Subject, config: InspectConfig) -> LinksReport:
     tokens = {"true": int(followers[-1]), "likeliest": best}
     if at + 1 == len(subject.ids):
         del tokens["true"]
+    elif tokens["true"] == best:
+        del tokens["likeliest"]
     chosen = np.array(list(tokens.values()))
     strengths, gaps = _measure(subject, part, chosen, config)
     return LinksReport(

@@ -12,7 +12,7 @@ N = places of one half, U = units, F = features, K = columns of labels, S = toke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,6 +98,7 @@ class NeuronsReport:
     places: int
     units: int
     shifts: int
+    untrained: int
     margin: float
     seed: int
 
@@ -116,8 +117,14 @@ class NeuronsReport:
         return columns, rows
 
 
-def inspect_neurons(subject: Subject, config: InspectConfig) -> NeuronsReport:
+def inspect_neurons(
+    subject: Subject,
+    config: InspectConfig,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> NeuronsReport:
     """Search all units of all layers for each feature that the held-out text has.
+
+    on_progress: called with the networks that were searched, and how many there are.
 
     Raises:
         ConfigError: the held-out text is too short, or a feature of the config cannot be read.
@@ -126,10 +133,12 @@ def inspect_neurons(subject: Subject, config: InspectConfig) -> NeuronsReport:
     features, left_out = features_of(subject, config)
     findings = []
     if features:
-        findings = search(trace, _untrained(subject), features, config)
+        findings = search(trace, _untrained(subject, on_progress), features, config)
     units = len(all_units(trace.config))
     places = sum(map(len, split_places(trace)))
-    return NeuronsReport(tuple(findings), left_out, places, units, SHIFTS, MARGIN, config.seed)
+    return NeuronsReport(
+        tuple(findings), left_out, places, units, SHIFTS, UNTRAINED, MARGIN, config.seed
+    )
 
 
 def features_of(
@@ -153,10 +162,12 @@ def features_of(
     return kept, tuple(left_out)
 
 
-def _untrained(subject: Subject) -> Iterator[Trace]:
+def _untrained(subject: Subject, on_progress: Callable[[int, int], None]) -> Iterator[Trace]:
     """Yield how untrained networks read the held-out text: one alone could be unlucky."""
+    on_progress(1, 1 + UNTRAINED)
     yield subject.measured_untrained
     for more in range(1, UNTRAINED):
+        on_progress(1 + more, 1 + UNTRAINED)
         weights = untrained_weights(subject.config, (subject.seed + more) % 2**32)
         yield record_lanes(Network(subject.config, weights), subject.measured.ids)
 
@@ -493,7 +504,7 @@ def describe(finding: Finding) -> str:
         score = "ρ"
     last = max(finding.last_1, finding.last_3)
     against = (
-        f"the last characters alone {last:.3f}, an untrained network {finding.untrained:.3f}, "
+        f"the last characters alone {last:.3f}, untrained networks {finding.untrained:.3f}, "
         f"shifted labels {finding.shifted:.3f}"
     )
     if finding.verdict == MEMORY:

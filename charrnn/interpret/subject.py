@@ -6,7 +6,7 @@ size, L = layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -52,9 +52,9 @@ class Subject:
     """A model by a name that people know, and two texts.
 
     file: its labels are fixed (generation/labels.py). ids: the text in view (T,). texts: for
-    figures. metrics: the lines of the run's metrics.jsonl. snapshots: its weights along the way by
-    step, ascending. chars: how many held-out tokens figures are measured on at most. seed: of all
-    that is random in a figure.
+    figures. metrics: the lines of the run's metrics.jsonl. read_snapshots: returns its weights
+    along the way by step, ascending. chars: how many held-out tokens figures are measured on at
+    most. seed: of all that is random in a figure.
 
     Two subjects can be compared if their vocabularies are equal: then their texts are too.
     """
@@ -64,7 +64,7 @@ class Subject:
     ids: Ids
     texts: Texts
     metrics: tuple[dict[str, Any], ...] = ()
-    snapshots: tuple[tuple[int, Arrays], ...] = ()
+    read_snapshots: Callable[[], Sequence[tuple[int, Arrays]]] = tuple
     chars: int = InspectConfig().chars
     seed: int = 0
 
@@ -87,6 +87,15 @@ class Subject:
     def vocab(self) -> Vocab:
         """What its tokens are."""
         return self.file.vocab
+
+    @cached_property
+    def snapshots(self) -> tuple[tuple[int, Arrays], ...]:
+        """The run's weights along the way by step, ascending, read when a view asks for them.
+
+        Raises:
+            CheckpointError: a file of them is damaged.
+        """
+        return tuple(self.read_snapshots())
 
     @cached_property
     def network(self) -> Network:

@@ -28,10 +28,7 @@ from charrnn.text.vocab import END_NAME
 
 _CHOSEN = 3  # units, where none are named
 _PERCENTILE = 99  # of the values of ReLUs, which have no highest
-_RULE = (
-    "these change most slowly among the units that vary widely (standard deviation at least half "
-    "of the largest)"
-)
+_RULE = "the slowest to change among the units that vary widely"
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,11 +50,13 @@ _HINT = "name a text by --file, or give one by --text"
 class InspectText:
     """The text to look at models with: files, or a literal text; with neither, their held-out text.
 
-    files, encoding, errors, unknown: as EvalTextRequest has them.
+    files, encoding, errors, unknown: as EvalTextRequest has them. measured: a literal text that
+    figures are measured on, where `text` is given; None is what the models held out.
     """
 
     files: tuple[str, ...] = ()
     text: str | None = None
+    measured: str | None = None
     encoding: str | None = None
     errors: str | None = None
     unknown: str = "error"
@@ -107,6 +109,7 @@ def open_subjects(
                 ids,
                 texts,
                 metrics=tuple(run.read_metrics()),
+                read_snapshots=run.read_snapshots,
                 chars=config.chars,
                 seed=config.seed,
             )
@@ -172,6 +175,10 @@ def _read_texts(
             f"--text has {len(found.ids):,} characters, and {MAX_TEXT_IN_VIEW:,} can be shown; "
             "put it into a file and name it by --file"
         )
+
+    if text.measured is not None:
+        measured = (first.file.vocab.encode(text.measured), found.ids[:0])
+        return found.ids, Texts(lambda: measured)
 
     def read() -> tuple[Ids, Ids]:
         try:

@@ -96,7 +96,7 @@ def make_page(
         "style": style,
         "first": views[0] if views else "",
         "intro": _intro(subjects),
-        "first-steps": _first_steps(is_live),
+        "first-steps": _first_steps(len(subjects), is_live),
         "links": "\n".join(_link(name, each) for name, each in explanations.items()),
         "sections": "\n".join(
             _section(name, each, reports.get(name, {}), pictures.get(name))
@@ -219,7 +219,8 @@ def _intro(subjects: Sequence[Subject]) -> str:
     )
 
 
-def _first_steps(is_live: bool) -> str:
+def _first_steps(count: int, is_live: bool) -> str:
+    """Return what to try first in a page of so many models."""
     if not is_live:
         return (
             '<p class="fine">This page shows recorded figures. It holds no network that could run '
@@ -231,11 +232,15 @@ def _first_steps(is_live: bool) -> str:
         ("Open Let it write", "and hold a neuron still, to see what it is good for."),
     )
     items = "\n".join(f"<li><b>{what}</b> {why}</li>" for what, why in steps)
+    what = (
+        "The network itself is in this file and runs in your browser"
+        if count == 1
+        else "The networks themselves are in this file and run in your browser"
+    )
     return (
-        '<div class="needs-script"><p>The network itself is in this file and runs in your browser; '
-        f"nothing is sent anywhere. Try this first:</p>\n<ol>\n{items}\n</ol></div>\n"
-        "<noscript><p>Without JavaScript this page shows pictures alone. With it, the network in "
-        "this file runs, and the text can be changed.</p></noscript>"
+        f'<div class="needs-script"><p>{what}; nothing is sent anywhere. Try this first:</p>\n'
+        f"<ol>\n{items}\n</ol></div>\n<noscript><p>Without JavaScript this page shows pictures "
+        "alone. With it, the text can be changed.</p></noscript>"
     )
 
 

@@ -28,7 +28,7 @@ from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject, Texts
 from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_ids, make_network, make_subject
-from tests.interpret.pictures import assert_is_picture
+from tests.interpret.svg_checks import assert_is_picture
 
 VOCAB = Vocab("\n .abcdefghijklmnopqrstuvwxyz")
 NONE = VOCAB.encode("")
@@ -87,6 +87,15 @@ def test_bytes_of_letters_are_parts_of_words() -> None:
     assert is_word[2 + ord("z")]
     assert not is_word[2 + ord("!")]
     assert is_word[2 + 0xC3]
+
+
+def test_a_file_of_bytes_has_spaces_and_punctuation_too() -> None:
+    vocab = Vocab("", has_bytes=True, is_binary=True)
+    ids = vocab.encode("a (b)\n")
+
+    found = find_oracles(ids, ids[:0], vocab)["punctuation"]
+
+    assert found.tolist() == [False, True, False, True, True]
 
 
 def test_each_oracle_takes_what_those_before_it_left() -> None:
@@ -214,3 +223,16 @@ def test_models_are_drawn_and_told_in_a_table(has_train: bool) -> None:
     columns, rows = report.table()
     assert {len(row) for row in rows} == {len(columns)}
     assert as_json(report) == as_json(inspect_errors(subject, InspectConfig()))
+
+
+def test_records_have_errors_too() -> None:
+    network = make_network(vocab_size=5, has_end=True)
+    ids = make_ids(600, size=5)
+    vocab = Vocab("\nabc", has_end=True)
+    subject = make_subject(network, ids)
+
+    report = inspect_errors(
+        replace(subject, file=replace(subject.file, vocab=vocab)), InspectConfig()
+    )
+
+    assert sum(each.share_of_errors for each in report.oracles) == pytest.approx(1)

@@ -29,7 +29,7 @@ from charrnn.interpret.spectrum import (
 from charrnn.interpret.trace import record
 from charrnn.state import map_state, select_row
 from tests.interpret.networks import H, V, make_ids, make_network, make_subject
-from tests.interpret.pictures import assert_is_picture
+from tests.interpret.svg_checks import assert_is_picture
 
 RHO = 0.9
 
@@ -268,3 +268,19 @@ def test_a_network_without_gradients_is_drawn() -> None:
     assert_is_picture(draw_gradients({"dead": report}))
     assert report.reaches[0].size[1, 1:].max() == 0
     assert report.spectrum.exponents_nats[0] == -np.inf
+
+
+def test_records_are_followed_to_their_ends() -> None:
+    ids = make_ids(400, size=V - 1)
+    ids[15::40] = V - 1
+    ids[200:335] = 1  # one long record
+    subject = make_subject(make_network(cell="lstm", has_end=True), ids)
+
+    report = inspect_gradients(subject, InspectConfig(jacobian=True))
+
+    assert report.reach_chars == 133
+    assert np.isfinite(report.reaches[0].size[:, :20]).all()
+    assert report.jacobian is not None
+    assert list(report.jacobian) == [1, 10, 100]
+    assert np.isfinite(report.spectrum.exponents_nats).all()
+    assert_is_picture(draw_gradients({"records": report}))

@@ -8,7 +8,6 @@ import json
 import shlex
 import webbrowser
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import make_stdout, print_note, progress_bar
 from charrnn.cli.inputs import checkpoints_option, complete_run, label_option, refuse_target
 from charrnn.cli.inspect.summary import show_summary
+from charrnn.cli.inspect.views import show_view
 from charrnn.cli.options import (
     Choice,
     Command,
@@ -68,6 +68,7 @@ _ALL_VIEWS = (*VIEWS, *TASK_VIEWS.values())
 )
 @click.option("--json", "is_json", is_flag=True, help="print the figures as one JSON object")
 @click.option("--csv", "is_csv", is_flag=True, help="print the figures of one view as a table")
+@click.option("--answer", is_flag=True, help="lesson: also print the answer")
 @click.option("--encoding", show_default="utf-8", help="text encoding of FILE, such as utf-8")
 @errors_option
 @click.option(
@@ -106,18 +107,27 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
     their fields) and, without a VIEW, views and left_out instead.
     """
     config = settings_from_options(ctx, InspectConfig)
+    if names[:1] == ("lesson",):
+        _teach(names[1:], config, given)
+        return
+    if given["answer"]:
+        raise ConfigError("--answer is of a lesson; name one, as in charrnn inspect lesson quotes")
     view = names[0] if names and names[0] in _ALL_VIEWS else None
     models = names[1:] if view else names
     if given["files"] and given["text"] is not None:
         raise ConfigError("--file and --text both name the text to look at; keep one")
-    _check_outputs(view, given)
     paths = [find_model(name, Path(given["checkpoints"])) for name in models or (None,)]
     task = read_model_header(paths[0]).config.task
+    _check_outputs(view or TASK_VIEWS.get(task), given)
     if task != "text" or view in TASK_VIEWS.values():
         _inspect_task(paths, view, task, config.top, given)
         return
     text = InspectText(
-        given["files"], given["text"], given["encoding"], given["errors"], given["unknown"]
+        given["files"],
+        given["text"],
+        encoding=given["encoding"],
+        errors=given["errors"],
+        unknown=given["unknown"],
     )
     found = open_subjects(
         models or (None,), text, config, labels=given["labels"], checkpoints=given["checkpoints"]
@@ -144,10 +154,32 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
     elif given["is_csv"]:
         _print_csv(inspection.reports[str(view)])
     elif view:
-        _show(view, inspection.reports[view])
+        show_view(view, inspection.reports[view], make_stdout())
     else:
         target = Path(given["html"] or found.folder / PAGE)
         _write_page(inspection, target, given)
+
+
+def _teach(names: Sequence[str], config: InspectConfig, given: Mapping[str, Any]) -> None:
+    """Show all lessons, or teach one.
+
+    Raises:
+        ConfigError: there is no such lesson, or an option is not for lessons.
+    """
+    from charrnn.cli.inspect.lesson import show_lessons, teach  # torch, as it trains
+
+    others = ("files", "text", "html", "svg", "png", "is_json", "is_csv", "labels")
+    for name in others:
+        if given[name]:
+            option = {"files": "file", "labels": "label"}.get(name, name.removeprefix("is_"))
+            raise ConfigError(f"--{option} is not for a lesson, which has its own text and page")
+    if not names:
+        show_lessons()
+        return
+    if len(names) > 1:
+        raise ConfigError("a lesson is one word, as in charrnn inspect lesson quotes")
+    checkpoints = given["checkpoints"]
+    teach(names[0], config, checkpoints, has_answer=given["answer"], is_opened=given["is_opened"])
 
 
 def _check_outputs(view: str | None, given: Mapping[str, Any]) -> None:
@@ -162,12 +194,6 @@ def _check_outputs(view: str | None, given: Mapping[str, Any]) -> None:
             raise ConfigError(f"--{name} is for the page of all views; leave {view} out")
     if given["html"]:
         refuse_target(given["html"], "--html", given["files"])
-
-
-def _show(view: str, reports: Mapping[str, Any]) -> None:
-    """Print one view; each has a module of its own, imported when it is asked for."""
-    module = import_module(f"charrnn.cli.inspect.{view}")
-    getattr(module, f"show_{view}")(reports, make_stdout())
 
 
 def _inspect_task(
@@ -196,7 +222,7 @@ def _inspect_task(
     elif given["is_csv"]:
         _print_csv(reports)
     else:
-        _show(own, reports)
+        show_view(own, reports, make_stdout())
 
 
 def _print_json(inspection: Inspection, view: str | None) -> None:

@@ -27,7 +27,7 @@ def show_links(reports: Mapping[str, LinksReport], console: Console) -> None:
     """Print what the predictions of one or several models rest on."""
     report = next(iter(reports.values()))
     is_colored = has_colors(console)
-    print_line(console, f"Links by {report.method}: {METHODS[report.method]}", "bold")
+    print_line(console, METHODS[report.method], "bold")
     print_line(console, _legend(report, is_colored=is_colored))
     for name, report in reports.items():
         for links in report.links:

@@ -45,7 +45,7 @@ def _gates(report: Any) -> Iterator[str]:
     for each in report.time_constants:
         longest = float(each.tau.max())
         unit = f"{each.gate}{each.layer}.{int(each.tau.argmax())}"
-        yield f"the longest memory of layer {each.layer} fades in {longest:,.0f} characters ({unit})"
+        yield f"layer {each.layer}: the slowest unit, {unit}, keeps for {longest:,.0f} characters"
 
 
 def _memory(report: Any) -> Iterator[str]:

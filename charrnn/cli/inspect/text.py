@@ -6,7 +6,9 @@ Also how a text is laid out there, as other views need it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import groupby
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,6 +26,7 @@ MIN_ROOM = 10  # columns of text, however narrow the terminal
 
 _STRONG = 0.5  # of the scale: from there a line says the sign too
 _WEAK = 0.05  # of the scale: below it there is no colour, as a terminal may be dark
+_STEPS = 20  # of colour between 0 and 1
 _NAME_COLUMNS = 12  # of a model's name beside a row
 _MAX_DIGIT = 9
 _BAR_COLORS = (NEGATIVE[3], POSITIVE[3])  # seen on dark and on light terminals
@@ -87,7 +90,7 @@ def _first_unit(
     values = [float(report.values[0, cell.stop - 1]) / scales[0] for cell in row]
     pairs = [*zip(row, values, strict=True)]
     if is_colored:
-        return [Text.assemble(*((cell.shown, _style(value)) for cell, value in pairs))]
+        return [_joined((cell.shown, _style(value)) for cell, value in pairs)]
     text = "".join(cell.shown for cell in row)
     digits = ""
     signs = ""
@@ -104,21 +107,32 @@ def _track(
 ) -> Text:
     """Return the values of a unit as bars, each as wide as its character."""
     low = -1.0 if report.lows[number] < 0 else 0.0
-    bars = Text()
+    bars = []
     for cell in row:
         value = float(report.values[number, cell.stop - 1]) / scales[number]
         bar = sparkline([value], low, 1) if math.isfinite(value) else " "
-        bars.append(bar * cell.columns, _BAR_COLORS[value > 0])
-    return bars
+        bars.append((bar * cell.columns, _BAR_COLORS[value > 0]))
+    return _joined(bars)
+
+
+def _joined(pieces: Iterable[tuple[str, str]]) -> Text:
+    """Return pieces and their styles as one text; neighbours of one style become one piece."""
+    runs = groupby(pieces, key=lambda piece: piece[1])
+    return Text.assemble(*(("".join(text for text, _ in run), style) for style, run in runs))
 
 
 def _style(value: float) -> str:
     """Return the style of a share of the scale; strong values have a line that says the sign."""
     if not abs(value) >= _WEAK:  # also where there is no value
         return ""
-    color = signed_color(value)
     line = "" if abs(value) < _STRONG else "underline " if value > 0 else "overline "
-    return f"{line}{letter_color(color)} on {color}"
+    return line + _letters_on(round(value * _STEPS))
+
+
+@cache
+def _letters_on(step: int) -> str:
+    color = signed_color(step / _STEPS)
+    return f"{letter_color(color)} on {color}"
 
 
 def _digit(value: float) -> str:

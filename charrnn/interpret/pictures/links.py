@@ -20,10 +20,11 @@ from charrnn.interpret.svg import Picture
 from charrnn.text.columns import iter_rows, make_cells
 
 METHODS = {
-    "gradient": "how much the score changes with each character that was read",
-    "ablate": "how many bits less it is expected where a character is replaced by others",
-    "ig": "what each character adds to the score, by integrated gradients",
+    "gradient": "Gradient: how much the score changes with each character that was read",
+    "ablate": "Ablation: how many bits less it is expected if a character is replaced by others",
+    "ig": "Integrated gradients: what each character adds to the score",
 }
+"""What the figures of each method are."""
 
 _BAR = 30  # pixels of the strongest
 _HEADING = 24
@@ -42,7 +43,7 @@ def draw_links(reports: Mapping[str, LinksReport]) -> str:
     picture = Picture(width, _TOP + count + 8, f"What a prediction rests on: {', '.join(reports)}")
     report = next(iter(reports.values()))
     picture.text((16, 22), "What a prediction rests on", more=f'{_BOLD} font-size="14"')
-    picture.text((16, 41), f"Links by {report.method}: {METHODS[report.method]}.", more=_SMALL)
+    picture.text((16, 41), f"{METHODS[report.method]}.", more=_SMALL)
     _draw_scale(picture, report)
     y = float(_TOP)
     for name, report in reports.items():

@@ -1,0 +1,240 @@
+"""The view `training`: how a network became what it is, from its run's own record.
+
+Losses, rates and norms are read from metrics.jsonl; nothing is measured again. Where the run kept
+its weights along the way (`charrnn train --snapshots`), each of them reads the beginning of the
+text in view, so that a unit can be watched as it comes to be.
+
+M = milestones, K = evaluations, S = snapshots, T = tokens of the text that snapshots read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config.inspect import InspectConfig
+from charrnn.errors import CheckpointError, ConfigError
+from charrnn.generation.network import Network
+from charrnn.interpret.subject import Subject
+from charrnn.interpret.trace import record
+from charrnn.interpret.units import parse_unit, unit_values
+from charrnn.metrics import bits_per_char
+
+KINDS = ("weight", "gradient", "update", "decay")
+"""What is recorded of a group of weights: norms, at the step of each evaluation."""
+SNAPSHOT_CHARS = 400
+"""Of the text in view, which each snapshot reads."""
+
+Figures = NDArray[np.float64]
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Figures along the way, each (M,) at milestones or (K,) at evaluations; NaN if not recorded.
+
+    train_bpc: the mean since the milestone or evaluation before, with dropout, of weights that
+    moved. gradient_norm: of the last step, before clipping. val_bpc: of the averaged weights on
+    held-out text. clipped: the share of the steps since the evaluation before that were clipped.
+    """
+
+    step: Figures
+    chars: Figures
+    seconds: Figures
+    train_bpc: Figures
+    learning_rate: Figures
+    gradient_norm: Figures
+    val_bpc: Figures
+    clipped: Figures
+
+    @property
+    def gap_bpc(self) -> Figures:
+        """How much more the held-out text costs than the training text, with its dropout."""
+        return self.val_bpc - self.train_bpc
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that went wrong on the way, and that the run survived."""
+
+    step: int
+    kind: str
+    train_bpc: float | None
+    back_to_step: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class SnapshotFigures:
+    """What the weights along the way make of the beginning of the text in view.
+
+    symbols: of its T tokens. loss_bpc: (S,), of all but the first. units: by name, the value after
+    each token at each snapshot (S, T).
+    """
+
+    step: NDArray[np.int64]
+    symbols: list[str]
+    loss_bpc: Figures
+    units: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingReport:
+    """The view `training`.
+
+    clip_grad_norm: gradients above it were clipped; 0 where none were. baselines_bpc: what simpler
+    models need on the held-out text, by name; empty until the run has ended. groups: by group of
+    weights, such as "recurrent.f", and kind, norms at each evaluation (K,). snapshots: None where
+    the run kept none.
+    """
+
+    milestones: Curves
+    evaluations: Curves
+    best_step: int | None
+    clip_grad_norm: float
+    baselines_bpc: dict[str, float]
+    incidents: list[Event]
+    groups: dict[str, dict[str, Figures]]
+    snapshots: SnapshotFigures | None
+    notes: list[str] = field(default_factory=list)
+
+    def table(self) -> tuple[list[str], list[list[object]]]:
+        """Return columns and rows, one row for each evaluation."""
+        found = self.evaluations
+        columns = {
+            "step": found.step,
+            "characters_read": found.chars,
+            "seconds": found.seconds,
+            "train_bits_per_char": found.train_bpc,
+            "val_bits_per_char": found.val_bpc,
+            "gap_bits_per_char": found.gap_bpc,
+            "learning_rate": found.learning_rate,
+            "clipped_share_of_steps": found.clipped,
+        }
+        for group, kinds in self.groups.items():
+            columns |= {f"{group}_{kind}_norm": values for kind, values in kinds.items()}
+        rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+        return list(columns), [list(row) for row in rows]
+
+
+def inspect_training(subject: Subject, config: InspectConfig) -> TrainingReport:
+    """Return how a model was trained.
+
+    Raises:
+        ConfigError: it has no record of its training; or a unit is not there.
+    """
+    lines = kept_lines(subject.metrics)
+    milestones = [line for line in lines if line.get("event") == "progress"]
+    evaluations = [line for line in lines if line.get("event") == "evaluation"]
+    if not milestones and not evaluations:
+        raise ConfigError(
+            f"{subject.name} has no record of its training, which is the metrics.jsonl beside its "
+            "file; name a run that charrnn train has made, or its folder"
+        )
+    end = next((line for line in reversed(lines) if line.get("event") == "finished"), {})
+    settings = subject.file.summary.get("settings", {})
+    notes: list[str] = []
+    return TrainingReport(
+        milestones=_curves(milestones),
+        evaluations=_curves(evaluations),
+        best_step=_best_step(evaluations),
+        clip_grad_norm=float(settings.get("clip_grad_norm") or 0.0),
+        baselines_bpc={k: float(v) for k, v in (end.get("baselines_bpc") or {}).items()},
+        incidents=[_event(line) for line in lines if line.get("event") == "incident"],
+        groups=_groups(evaluations),
+        snapshots=_read_snapshots(subject, config, notes),
+        notes=notes,
+    )
+
+
+def kept_lines(metrics: Sequence[Line]) -> list[Line]:
+    """Return the lines of a run without those of steps that a rollback undid.
+
+    The incident of the rollback itself stays.
+    """
+    kept: list[Line] = []
+    for line in metrics:
+        back_to_step = line.get("back_to_step")
+        if back_to_step is not None:
+            kept = [
+                each
+                for each in kept
+                if each.get("event") == "incident" or each.get("step", 0) <= back_to_step
+            ]
+        kept.append(line)
+    return kept
+
+
+def _curves(lines: Sequence[Line]) -> Curves:
+    return Curves(
+        step=_column(lines, "step"),
+        chars=_column(lines, "chars_seen"),
+        seconds=_column(lines, "elapsed_seconds"),
+        train_bpc=bits_per_char(1) * _column(lines, "train_nats"),
+        learning_rate=_column(lines, "learning_rate"),
+        gradient_norm=_column(lines, "gradient_norm"),
+        val_bpc=bits_per_char(1) * _column(lines, "val_nats"),
+        clipped=_column(lines, "clipped"),
+    )
+
+
+def _column(lines: Iterable[Mapping[str, Any]], name: str) -> Figures:
+    """Return the figures of a name; NaN where a line has none, as of older versions."""
+    values = (line.get(name) for line in lines)
+    known = (math.nan if value is None else float(value) for value in values)
+    return np.array(list(known), np.float64)
+
+
+def _best_step(evaluations: Sequence[Line]) -> int | None:
+    """Return the step of the best evaluation; None without one."""
+    steps = [line["step"] for line in evaluations if line.get("is_best")]
+    return steps[-1] if steps else None
+
+
+def _event(line: Line) -> Event:
+    nats = line.get("train_nats")
+    bpc = None if nats is None else bits_per_char(nats)
+    return Event(line.get("step", 0), str(line.get("kind")), bpc, line.get("back_to_step"))
+
+
+def _groups(evaluations: Sequence[Line]) -> dict[str, dict[str, Figures]]:
+    """Return the norms of each group at each evaluation."""
+    each = [line.get("groups") or {} for line in evaluations]
+    names = dict.fromkeys(name for groups in each for name in groups)
+    return {
+        name: {kind: _column([groups.get(name, {}) for groups in each], kind) for kind in KINDS}
+        for name in names
+    }
+
+
+def _read_snapshots(
+    subject: Subject, config: InspectConfig, notes: list[str]
+) -> SnapshotFigures | None:
+    """Let each snapshot read the beginning of the text in view."""
+    try:
+        snapshots = subject.snapshots
+    except CheckpointError as error:
+        notes.append(error.message)
+        return None
+    ids = subject.ids[:SNAPSHOT_CHARS]
+    if not snapshots or len(ids) < 2:
+        return None
+    units = [parse_unit(name, subject.config) for name in config.neurons]
+    losses = []
+    values: dict[str, list[NDArray[Any]]] = {str(unit): [] for unit in units}
+    for _, weights in snapshots:
+        trace = record(Network(subject.config, weights), ids)
+        nats = -trace.log_probabilities[np.arange(len(ids) - 1), ids[1:]]
+        losses.append(bits_per_char(float(nats.mean())))
+        for unit in units:
+            values[str(unit)].append(unit_values(trace, unit))
+    return SnapshotFigures(
+        step=np.array([step for step, _ in snapshots]),
+        symbols=subject.symbols[: len(ids)],
+        loss_bpc=np.array(losses),
+        units={name: np.stack(each).astype(np.float32) for name, each in values.items()},
+    )
