@@ -76,6 +76,12 @@ def test_a_line_opens_with_its_derivative_measured(step: Page) -> None:
     assert "In code: charrnn/interpret/derivatives.py: " in words  # of the recorded report
 
 
+def test_every_line_names_its_code(step: Page) -> None:
+    without = step.evaluate(f"{LINES}.filter((line) => !line.textContent.includes('In code: '))")
+
+    assert without == []
+
+
 def test_an_open_line_stays_open_at_the_next_place(step: Page) -> None:
     step.evaluate(f"{LINES}[4].querySelector('summary').click()")
 
