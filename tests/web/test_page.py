@@ -20,6 +20,7 @@ from charrnn.interpret.trace import record
 from charrnn.tasks.inspect_page import make_page
 from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_network
+from tests.interpret.test_colors import VISIONS, lab, linear
 from tests.tasks.test_inspect_page import HOSTILE, Report
 from tests.web.browser import Browser, Page
 
@@ -352,6 +353,9 @@ def test_the_light_colours_are_those_of_the_pictures(open_page: OpenPage) -> Non
         f"{json.dumps(values)}.map((v) => charrnn.colors.signed(v, charrnn.colors.PALETTES.light))"
     )
     assert found == [colors.signed_color(value) for value in values]
+    palette = page.evaluate("charrnn.colors.PALETTES.light")
+    assert palette["curves"] == list(colors.CURVES)
+    assert page.evaluate("charrnn.colors.DASHES") == list(colors.DASHES)
     shares = [k / 40 for k in range(41)]
     found = page.evaluate(
         f"{json.dumps(shares)}.map((v) => "
@@ -377,7 +381,18 @@ def test_letters_can_be_read_on_every_colour(open_page: OpenPage, scheme: str) -
 def test_the_dark_colours_are_as_light_on_both_sides(open_page: OpenPage) -> None:
     palette = open_page().evaluate("charrnn.colors.PALETTES.dark")
     for low, high in zip(palette["negative"], palette["positive"], strict=True):
-        assert colors.contrast(low, high) < 1.2
+        assert colors.contrast(low, high) < 1.05
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_both_signs_differ_in_dark_colours_for_every_vision(
+    open_page: OpenPage, vision: str
+) -> None:
+    palette = open_page().evaluate("charrnn.colors.PALETTES.dark")
+    for k in range(4, 17):
+        pair = [colors.mix(palette[ramp], k / 16) for ramp in ("negative", "positive")]
+        seen = [lab(VISIONS[vision] @ linear(each)) for each in pair]
+        assert np.linalg.norm(seen[0] - seen[1]) > 10
 
 
 def test_a_place_keeps_its_text_after_a_change_of_colour_scheme(open_page: OpenPage) -> None:
