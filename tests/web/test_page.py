@@ -504,3 +504,49 @@ def test_a_notebook_shows_the_page_in_a_frame(browser: Browser, tmp_path: Path) 
     assert page.wait_for("window.told") == ["guesses", True, len(TEXT)]
     assert page.errors == []
     page.close()
+
+
+def test_a_text_beyond_the_limit_is_cut_and_the_page_says_so(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.click("#edit")
+    page.evaluate("document.getElementById('text').select()")
+    page.write("ab" * 10_050)
+    page.wait_for("document.getElementById('edit-note').textContent.includes('20,000')")
+    assert page.evaluate("charrnn.page.ids.length") == 20_000
+
+
+VOCABS = [
+    Vocab(ALPHABET),
+    Vocab("\n ab", has_bytes=True),
+    Vocab("\n abc", clusters=("ab", "abc", "bc")),
+    Vocab("\n abc", has_bytes=True, has_end=True, clusters=("ab",)),
+]
+
+
+@pytest.mark.parametrize("vocab", VOCABS, ids=range(len(VOCABS)))
+def test_a_typed_text_has_the_tokens_that_python_gives_it(
+    open_page: OpenPage, vocab: Vocab
+) -> None:
+    network = make_network(vocab_size=vocab.size, has_end=vocab.has_end)
+    file = ModelFile(network.config, vocab, network.weights, {})
+    ids = vocab.encode("abcab a\nb")
+    page = open_page(Subject("book", file, ids, Texts(lambda: (ids, ids))))
+    for text in ("abcabbc a", "cba ab\n", *(["é😀b"] if vocab.has_bytes else [])):
+        known = "".join(each for each in text if vocab.has_bytes or each in vocab.alphabet)
+        found = page.evaluate(f"charrnn.page.encode({json.dumps(text)})")
+        assert found["ids"] == vocab.encode(known).tolist()
+        assert page.evaluate(f"charrnn.page.decode({found['ids']})") == known
+
+
+def test_the_end_of_a_record_breaks_no_view(open_page: OpenPage) -> None:
+    vocab = Vocab("\n abc", has_end=True)
+    network = make_network(vocab_size=vocab.size, has_end=True, cell="lstm")
+    file = ModelFile(network.config, vocab, network.weights, {})
+    ids = np.array([2, 3, vocab.end, 4, 2, vocab.end, 3])
+    page = open_page(Subject("book", file, ids, Texts(lambda: (ids, ids))))
+    for view in VIEWS:
+        for at in range(len(ids)):
+            page.evaluate(f"charrnn.page.select({{view: '{view}', at: {at}}})")
+            page.evaluate("new Promise((resolve) => setTimeout(resolve, 40))")
+    assert text_of(page) == "ab<end>ca<end>b"
+    assert page.errors == []
