@@ -26,7 +26,10 @@ from tests.web.browser import Browser, Page
 
 TEXT = "to be, or not to be:\nthat is the question.\n" * 3
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
-VIEWS = ("text", "guesses", "write", "gates", "memory", "links")
+VIEWS = (
+    *("text", "guesses", "write", "gates", "memory", "gradients", "links"),
+    *("neuron", "step", "unrolled"),
+)
 
 # Tells the page around a frame what its view is, once the text was read in it.
 TELL = """
