@@ -20,7 +20,7 @@
     },
   };
   const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2"];
-  const MARGIN = { left: 58, right: 16, top: 14, bottom: 46 };
+  const MARGIN = { left: 68, right: 16, top: 14, bottom: 46 };
 
   const isDark = () =>
     typeof matchMedia === "function" && matchMedia("(prefers-color-scheme: dark)").matches;
@@ -163,8 +163,8 @@
     }
     root.append(words([MARGIN.left + area.wide / 2, height - 8], across.name, "middle"));
     const middle = MARGIN.top + area.tall / 2;
-    const turn = { transform: `rotate(-90 14 ${middle})` };
-    root.append(words([14, middle], up.name, "middle", colors.pale, turn));
+    const turn = { transform: `rotate(-90 13 ${middle})` };
+    root.append(words([13, middle], up.name, "middle", colors.pale, turn));
     const labels = []; // over the curves
     for (const wall of walls) {
       const line = { x1: x(wall.value), x2: x(wall.value), y1: y(up.low), y2: y(up.high) };

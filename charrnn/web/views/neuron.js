@@ -85,7 +85,7 @@
     const words = `Go to place ${at}, where it is ${charrnn.number(list[at], 2)}`;
     const button = element("button", { type: "button", title: words }, ...cells);
     button.addEventListener("click", () => page.select({ at }));
-    return element("li", {}, element("span", { class: "fine" }, charrnn.number(list[at], 2)), button);
+    return element("li", {}, element("span", { class: "fine" }, list[at].toFixed(2).replace("-", "−")), button);
   }
 
   /** Return [symbol, mean change, times] of the characters that are read, largest change first. */
