@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from charrnn.config.inspect import InspectConfig
@@ -74,6 +76,12 @@ def test_a_line_opens_with_its_derivative_measured(step: Page) -> None:
     assert "In code: charrnn/interpret/derivatives.py: " in words  # of the recorded report
 
 
+def test_every_line_names_its_code(step: Page) -> None:
+    without = step.evaluate(f"{LINES}.filter((line) => !line.textContent.includes('In code: '))")
+
+    assert without == []
+
+
 def test_an_open_line_stays_open_at_the_next_place(step: Page) -> None:
     step.evaluate(f"{LINES}[4].querySelector('summary').click()")
 
@@ -115,3 +123,15 @@ def test_models_are_unrolled_one_below_the_other(open_view: OpenView) -> None:
 
     page.wait_for("document.querySelectorAll('svg.unrolled').length === 2")
     assert not page.errors
+
+
+def test_the_boxes_have_the_numbers_of_the_report(unrolled: Page) -> None:
+    subject = make_text_subject(cell="lstm", num_layers=2)
+    report = inspect_unrolled(subject, InspectConfig(at=20))
+
+    words = unrolled.evaluate(f"[...{PICTURE}.querySelectorAll('text')].map((e) => e.textContent)")
+
+    found = [float(each) for each in words if re.fullmatch(r"\d\.\d\d", each)]
+    np.testing.assert_allclose(found, report.strengths.ravel(), 0, 0.0051)
+    places = [int(each) for each in words if each.isdecimal()]
+    assert places == list(range(report.start, report.start + len(report.symbols)))
