@@ -150,7 +150,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             "Training moves the weights along the gradient of the loss. The curve shows how large "
             "that gradient still is at the state k characters earlier; each line of the grid is a "
             "factor. A curve that falls steeply is a vanishing gradient: the network cannot learn "
-            "from what lies further back. One that rises explodes. The dashed curve is the same "
+            "from what lies further back. One that rises explodes. The dotted curve is the same "
             "network before training, so the space between the two was learned."
         ),
         formula=_math(

@@ -30,8 +30,8 @@ MAX_ROWS = 100
 """Rows of a report's table that the page shows; `--csv` writes all."""
 
 _SCRIPTED = (
-    *("text", "guesses", "write", "gates", "memory", "links"),
-    *("neurons", "step", "unrolled"),
+    *("text", "guesses", "write", "gates", "memory", "gradients", "links"),
+    *("neurons", "neuron", "step", "unrolled"),
 )
 SCRIPTS = (
     *("chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
@@ -58,7 +58,8 @@ _WRITE = Explanation(
     code="reached += probabilities[token];",
     path="charrnn/web/network.js",
 )
-_LIVE = {"text", "guesses", "gates", "memory", "links"}  # views that a page computes by itself
+# Views that a page computes by itself, without a report.
+_LIVE = {"text", "guesses", "gates", "memory", "gradients", "links", "neuron", "step", "unrolled"}
 _READ = {"neurons", "step", "unrolled"}  # views whose scripts read their report
 _COMMANDS = {"write": "write"}  # of the views that charrnn inspect does not show
 _ISLAND = re.compile("[<>&\u2028\u2029]")

@@ -175,7 +175,10 @@ def test_a_page_whose_network_runs_has_only_the_reports_that_scripts_read() -> N
 
 def test_the_views_that_live_are_there_without_any_report() -> None:
     sections = [attrs["data-view"] for attrs, _ in Islands(make_plain_page()).all_of("section")[1:]]
-    assert sections == ["text", "guesses", "write", "gates", "memory", "links"]
+    assert sections == [
+        *("text", "guesses", "write", "gates", "memory", "gradients", "links"),
+        *("neuron", "step", "unrolled"),
+    ]
 
 
 def test_a_page_without_weights_has_the_reported_views_alone_and_says_why() -> None:
