@@ -40,7 +40,15 @@ from charrnn.tasks.task_result import TaskEvalResult
 from charrnn.tasks.train import Opened, Reading
 from charrnn.text.substitutions import Fitted
 from charrnn.training.plan import Plan
-from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Snapshot, Started
+from charrnn.training.reports import (
+    Evaluation,
+    Finished,
+    Incident,
+    KeptWeights,
+    Progress,
+    Snapshot,
+    Started,
+)
 from charrnn.training.trouble import Trouble
 from charrnn.wording import in_python
 
@@ -60,7 +68,7 @@ CALLS = {
 }
 OBJECTS = [charrnn.Model, TaskModel, OpenModels, charrnn.Session, TextStream]
 REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
-REPORTS += [Finished, RunFinished, SeedStarted, CellStarted]
+REPORTS += [Finished, RunFinished, KeptWeights, SeedStarted, CellStarted]
 RESULTS = [
     Result,
     SeedsFinished,

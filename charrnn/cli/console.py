@@ -114,6 +114,14 @@ def print_table(table: Table) -> None:
     make_stdout(_TABLE_COLUMNS).print(table, crop=False)  # cropped, figures would be lost
 
 
+def print_whole_table(console: Console, table: Table, columns: int = 80) -> None:
+    """Print a table that needs so many columns, also on a narrower terminal, which breaks it."""
+    width = console.width
+    console.width = max(width, columns)
+    console.print(table, crop=False)
+    console.width = width
+
+
 @contextmanager
 def progress_bar(label: str, *, is_bytes: bool = False) -> Iterator[Callable[..., None]]:
     """Yield a function that takes what is done, the total (None: unknown) and a new label, if any.

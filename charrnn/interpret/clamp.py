@@ -212,12 +212,12 @@ def state_values(trace: Trace, unit: Unit) -> Array:
 
 
 def closing_name(signs: Sequence[str]) -> str:
-    """Return closing signs as words: p(newline), p() or ）).
+    """Return what the probability of closing signs is called.
 
     >>> closing_name(["\\n"]), closing_name(["」", "』"])
-    ('p(newline)', 'p(」 or 』)')
+    ('p of newline', 'p of 」 』')
     """
-    return f"p({' or '.join('newline' if each == chr(10) else each for each in signs)})"
+    return f"p of {' '.join('newline' if each == chr(10) else each for each in signs)}"
 
 
 def _effect(trace: Trace, clamps: Mapping[Unit, float], sides: Sides) -> Effect:

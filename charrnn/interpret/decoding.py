@@ -91,7 +91,8 @@ class Decoder:
         if columns.shape[-1] > MAX_COLUMNS:
             order = np.random.default_rng(seed).permutation(columns.shape[-1])
             columns = columns[:, np.sort(order[:MAX_COLUMNS])]
-        columns = np.nan_to_num(columns).clip(-_LARGEST, _LARGEST)
+        np.nan_to_num(columns, copy=False)
+        np.clip(columns, -_LARGEST, _LARGEST, out=columns)
         columns -= columns[self._fitting].mean(0)
         deviation = columns[self._fitting].std(0)
         columns /= np.where(deviation > 1e-5, deviation, np.inf)  # what never changes is 0
@@ -106,7 +107,8 @@ class Decoder:
     def decode(self, targets: Classes) -> Decoded:
         """Return how well the classes (T,) are named from the states; −1 is left out."""
         count = int(targets.max()) + 1
-        seen = np.bincount(targets[: self._calibrating.stop].clip(0), minlength=count)
+        taught = targets[: self._calibrating.stop]
+        seen = np.bincount(taught[taught >= 0], minlength=count)
         prior = ((seen + 1) / (seen + 1).sum()).astype(self._columns.dtype)
         fit = self._fit_logistic if self._is_exact else self._fit_ridge
         weights = fit(targets[self._fitting], prior)

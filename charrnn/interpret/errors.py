@@ -128,7 +128,7 @@ def inspect_errors(subject: Subject, config: InspectConfig) -> ErrorsReport:
     counts = peel(nats, oracles)
     ngram = ngram_token_nats(train, ids, vocab.size)[1:] if len(train) else None
     is_word = word_tokens(vocab)[ids]
-    texts = [vocab.text_of(token) for token in range(vocab.size)]
+    texts = token_texts(vocab)
     return ErrorsReport(
         chars=len(nats),
         bits_per_char=float(nats.mean() / math.log(2)),
@@ -165,7 +165,7 @@ def find_oracles(ids: Ids, train: Ids, vocab: Vocab) -> dict[str, Bools]:
     Without a training text, those that count in it are left out.
     """
     is_word = word_tokens(vocab)
-    is_space = np.array([vocab.text_of(token) == " " for token in range(vocab.size)])
+    is_space = np.array([text == " " for text in token_texts(vocab)])
     inside = is_word[ids]
     found: dict[str, Bools] = {}
     if len(train):
@@ -195,24 +195,19 @@ def peel(nats: Array, oracles: Mapping[str, Bools]) -> dict[str, int]:
     return counts
 
 
+def token_texts(vocab: Vocab) -> list[str]:
+    """Return what each token (V,) writes: of a byte that is ASCII its character, else a letter."""
+    first_byte = len(vocab.alphabet)
+    texts = []
+    for token in range(vocab.size):
+        byte = chr(token - first_byte) if 0 <= token - first_byte < 0x80 else "é"
+        texts.append(vocab.text_of(token) or byte)
+    return texts
+
+
 def word_tokens(vocab: Vocab) -> Bools:
     """Return whether each token (V,) is part of a word: letters, digits, "_" and bytes of them."""
-    first_byte = len(vocab.alphabet)
-    return np.array(
-        [
-            _is_word(vocab.text_of(token)) or _is_word_byte(token - first_byte, vocab)
-            for token in range(vocab.size)
-        ]
-    )
-
-
-def _is_word(text: str) -> bool:
-    return text.replace("_", "a").isalnum()
-
-
-def _is_word_byte(value: int, vocab: Vocab) -> bool:
-    is_byte = vocab.has_bytes and 0 <= value < 256
-    return is_byte and (value >= 0x80 or _is_word(chr(value)))
+    return np.array([text.replace("_", "a").isalnum() for text in token_texts(vocab)])
 
 
 def _find_repeats(ids: Ids, is_word: Bools) -> Bools:

@@ -82,15 +82,15 @@ EXPLANATIONS: dict[str, Explanation] = {
             _sub("v", "t"), _op("="), _of("tanh", _sub("c", "t")), "<mtext> or </mtext>",
             _sub("v", "t"), _op("="), _sub("h", "t"),
         ),
-        code="h: Array = self.states[depth][0]",
-        path="charrnn/interpret/trace.py",
+        code="values: Array = np.tanh(trace.memory(depth)[1:])",
+        path="charrnn/interpret/units.py",
     ),
     "guesses": Explanation(
         title="Guesses",
         question="What does the network expect next, and where is it wrong?",
         reading=(
             "At every place the network gives each possible next character a probability. The "
-            "colour of a character shows its surprise in bits: pale was expected, dark was not. "
+            "stronger the colour of a character, the more it surprised the network, in bits. "
             "One bit is a coin toss; eight bits is one chance in 256. Choose a place to see the "
             "likeliest characters as bars; the one that really comes is outlined. The first letter "
             "of a word is often a surprise, and its last letters almost never are."
@@ -99,8 +99,8 @@ EXPLANATIONS: dict[str, Explanation] = {
             "<mtext>surprise</mtext>", _op("="), _op("−"),
             "<msub><mi>log</mi><mn>2</mn></msub>", _NEXT,
         ),
-        code="shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))",
-        path="charrnn/interpret/trace.py",
+        code="surprise_bits=-true[:, 0] * np.float32(bits_per_char(1)),",
+        path="charrnn/interpret/guesses.py",
     ),
     "gates": Explanation(
         title="Gates",
@@ -118,18 +118,20 @@ EXPLANATIONS: dict[str, Explanation] = {
             _sub("τ", "j"), _op("="), _op("−"),
             _share("<mn>1</mn>", f"{_id('mean')}{_of('ln', _sub('f', 'tj'))}"),
         ),
-        code='return {"i": sigmoid(i), "f": sigmoid(f), "g": np.tanh(g), "o": sigmoid(o)}',
-        path="charrnn/interpret/trace.py",
+        code="taus = [_time_constants(sums.logs / max(tokens, 1)) for sums in (own, other)]",
+        path="charrnn/interpret/gates.py",
     ),
     "memory": Explanation(
         title="Memory",
         question="What is still there of each earlier character?",
         reading=(
-            "Choose a place. Every character before it is as dark as its share of the memory that "
-            "the network holds at that place; those without colour are forgotten. In an LSTM or "
-            "GRU this split is exact: the parts of all characters add up to the memory. Move the "
-            "place and watch the text fade. One thing to keep in mind: what a character did by "
-            "opening or closing gates later is counted for the later characters."
+            "Choose a place. The stronger the colour of a character before it, the larger its "
+            "share of the memory that the network holds at that place; those without colour are "
+            "forgotten. In an LSTM or GRU this split is exact: the parts of all characters add up "
+            "to the memory. Move the place and watch the text fade. What a character did by "
+            "opening or closing gates later is counted for the later characters. The charts ask "
+            "the same in other ways: which context lowers the loss, what another word would have "
+            "changed, and what can be read off the state."
         ),
         formula=_math(
             _sub("c", "t"), _op("="),
@@ -138,8 +140,8 @@ EXPLANATIONS: dict[str, Explanation] = {
             "</munder>",
             _sub("f", "r"), _op("⊙"), _sub("i", "s"), _op("⊙"), _sub("g", "s"),
         ),
-        code="memory = gates[1] * state[1]  # c",
-        path="charrnn/generation/cells.py",
+        code="through = np.cumprod(kept[::-1], 0, dtype=np.float64)[::-1]",
+        path="charrnn/interpret/ledger.py",
     ),
     "gradients": Explanation(
         title="Gradients",
@@ -148,7 +150,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             "Training moves the weights along the gradient of the loss. The curve shows how large "
             "that gradient still is at the state k characters earlier; each line of the grid is a "
             "factor. A curve that falls steeply is a vanishing gradient: the network cannot learn "
-            "from what lies further back. One that rises explodes. The dashed curve is the same "
+            "from what lies further back. One that rises explodes. The dotted curve is the same "
             "network before training, so the space between the two was learned."
         ),
         formula=_math(
@@ -156,26 +158,26 @@ EXPLANATIONS: dict[str, Explanation] = {
             f"<mrow>{_norm(_share(_op('∂') + _sub('ℓ', 't'), _op('∂') + _sub('h', 't-k')))}</mrow>",
             "<mn>2</mn></msub>",
         ),
-        code="grads[depth] = (from_h @ layer.weight_hh + grads[depth][0], *grads[depth][1:])",
-        path="charrnn/interpret/derivatives.py",
+        code="lengths: Array = np.sqrt(np.square(rows, dtype=np.float64).sum(-1))",
+        path="charrnn/interpret/gradients.py",
     ),
     "links": Explanation(
         title="Links",
         question="Which earlier characters made the network say this?",
         reading=(
-            "Choose a place. Every character before it is as dark as its influence on the score "
-            "of the next character: dark ones would change the guess most if they were a little "
-            "different. The last few characters nearly always matter most. An earlier one that "
-            "stands out, such as an opening quote, is what the guess rests on. All places share "
-            "one scale unless you switch to relative."
+            "Choose a place. The stronger the colour of a character before it, the larger its "
+            "influence on the score of the next character: the guess would change most if that "
+            "character were a little different. The last few characters nearly always matter most. "
+            "An earlier one that stands out, such as an opening quote, is what the guess rests on. "
+            "All places share one scale unless you switch to relative."
         ),
         formula=_math(
             _of("c", _id("s"), _op(","), _id("t")), _op("="), "<msub>",
             f"<mrow>{_norm(_share(_op('∂') + _sub('z', 't'), _op('∂') + _sub('x', 's')))}</mrow>",
             "<mn>2</mn></msub>",
         ),
-        code="x = top * np.float32(trace.config.embedding_scale) * keeps",
-        path="charrnn/interpret/derivatives.py",
+        code="found[:, s] = np.sqrt(((x @ gram) * x).sum(-1).clip(0))",
+        path="charrnn/interpret/links.py",
     ),
     "neurons": Explanation(
         title="Search for neurons",
@@ -191,8 +193,8 @@ EXPLANATIONS: dict[str, Explanation] = {
             "<mtext>AUC</mtext>", _op("="),
             _of("p", _sub("v", "1"), _op("&gt;"), _sub("v", "0")),
         ),
-        code="self.states[depth][-1]",
-        path="charrnn/interpret/trace.py",
+        code="return float(0.5 + np.rint(2 * above) / 2 / (ones * (count - ones)))",
+        path="charrnn/interpret/neurons.py",
     ),
     "neuron": Explanation(
         title="One neuron",
@@ -207,8 +209,8 @@ EXPLANATIONS: dict[str, Explanation] = {
         formula=_math(
             _id("Δ"), _id("v"), _op("="), _sub("v", "t"), _op("−"), _sub("v", "t-1"),
         ),
-        code="h: Array = self.states[depth][0]",
-        path="charrnn/interpret/trace.py",
+        code="changes = np.diff(values)",
+        path="charrnn/interpret/neuron.py",
     ),
     "step": Explanation(
         title="One step",
@@ -234,7 +236,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             "A recurrent network is one small network that is used again for every character. "
             "Columns are characters and rows are layers. Arrows of one colour are the same matrix, "
             "used at every step. What goes from left to right is the state: all that the network "
-            "knows of the text so far. The darker a node, the larger its state."
+            "knows of the text so far. The stronger the colour of a node, the larger its state."
         ),
         formula=_math(
             _sub("h", "t"), _op("="), _of("f", _id("U"), _sub("x", "t"), _op("+"), _id("W"),
@@ -271,8 +273,8 @@ EXPLANATIONS: dict[str, Explanation] = {
             "of five-letter groups, and by how many bits."
         ),
         formula=_math(_NEXT, _op("&lt;"), "<mn>0.5</mn>"),
-        code="shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))",
-        path="charrnn/interpret/trace.py",
+        code="left = probabilities < HALF",
+        path="charrnn/interpret/errors.py",
     ),
 }  # fmt: skip
 """In the order in which a page shows them."""

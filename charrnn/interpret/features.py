@@ -41,7 +41,10 @@ _CODE = re.compile(
     r"(?:(?<!\w)|(?<=\b[rbfuRBFU]))'(?:\\.|[^'\\\n])*'(?!\w))|"
     r"(?P<comment>(?:(?<=\s)|(?<![\s\S]))#[^\n]*|(?<!:)//[^\n]*|/\*[\s\S]*?\*/|<!--[\s\S]*?-->)"
 )
-_SENTENCE = rf"(?:[.!?][\"'”’)\]]*\s+|[。！？]|\n\s*\n|{END})[\"'“‘「(]*(\w+)"
+_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = rf"([{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+)"  # without spaces between words, one character
+_SENTENCE = rf"(?:[.!?][\"'”’)\]]*\s+|[。！？][」』”）]*\s*|\n\s*\n|{END})[\"'“‘「『(（]*{_WORD}"
+_FIRST_LINE = rf"(?:(?<![\s\S])|(?<=\n\n)|(?<={END}))[^\n{END}]+"
 _SPEAKER = rf"(?:(?<![\s\S])|(?<=\n\n)|(?<={END}))[A-Z][^\n:]{{0,40}}:(?=\n)"
 
 
@@ -275,24 +278,24 @@ def _comment(text: Text) -> Values:
 
 # Name, meaning, function, whether it is yes or no, and the signs that close it.
 _BUILT_IN: tuple[tuple[str, str, Callable[[Text], Values], bool, str], ...] = (
-    ('inside " "', "between double quotes of a paragraph", _enclosed(_QUOTED), True, '"'),
-    ("inside ' '", "between single quotes that are no apostrophes", _enclosed(_SINGLE), True, "'"),
+    ('inside " "', "between double quotes", _enclosed(_QUOTED), True, '"'),
+    ("inside ' '", "between single quotes", _enclosed(_SINGLE), True, "'"),
     ("inside “ ”", "between curved double quotes", _is_inside("“", "”"), True, "”"),
     (
         "inside 「 」",
-        "between East Asian quotes, 『 』 too",
+        "between East Asian quotes",
         _is_inside("「『", "」』"),
         True,
         "」』",
     ),
-    ("inside 《 》", "in an East Asian title, 〈 〉 too", _is_inside("《〈", "》〉"), True, "》〉"),
-    ("inside ( )", "between round brackets, （ ） too", _is_inside("(（", ")）"), True, ")）"),
-    ("inside [ ]", "between square brackets, 【 】 too", _is_inside("[【", "]】"), True, "]】"),
+    ("inside 《 》", "in an East Asian title", _is_inside("《〈", "》〉"), True, "》〉"),
+    ("inside ( )", "between round brackets", _is_inside("(（", ")）"), True, ")）"),
+    ("inside [ ]", "between square brackets", _is_inside("[【", "]】"), True, "]】"),
     ("inside { }", "between curly brackets", _is_inside("{", "}"), True, "}"),
     ("inside < >", "in a tag", _enclosed(_TAG), True, ">"),
     ("inside if ( )", 'after "if (" until its bracket closes', inside_if, True, ")"),
-    ("comment", "in a comment of code: # // /* */ <!-- -->", _comment, True, "\n"),
-    ("string", "in a string of code, of one line or in triple quotes", _string, True, "\"'"),
+    ("comment", "in a comment of code", _comment, True, "\n"),
+    ("string", "in a string of code", _string, True, "\"'"),
     (
         "speaker line",
         "in a line with the name of a speaker",
@@ -300,6 +303,7 @@ _BUILT_IN: tuple[tuple[str, str, Callable[[Text], Values], bool, str], ...] = (
         True,
         ":",
     ),
+    ("first line", "in the first line of a paragraph", _covered(_FIRST_LINE), True, "\n"),
     ("sentence start", "in the first word of a sentence", _covered(_SENTENCE, 1), True, ""),
     ("word start", "at the first letter of a word", word_start, True, ""),
     ("upper case", "at a capital", _is(str.isupper), True, ""),

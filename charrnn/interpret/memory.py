@@ -56,6 +56,7 @@ _STRETCHES = 384
 _LONGEST = 512
 _SHORTEST = 64  # of a network so large that fewer than so many stretches could be read
 _FEW_STRETCHES = 32
+_FEWEST = 8
 _WORK = 6e10  # multiplications for one figure: some seconds
 
 Floats = NDArray[np.float64]
@@ -288,7 +289,7 @@ def _report_ledger(subject: Subject, depth: int, at: int, seed: int) -> LedgerRe
     ledger = ledgers.make_ledger(subject.trace, depth, at)
     shares = ledger.shares()
     starts = cut_into_words(subject.vocab, subject.ids[: at + 1])[:-1]
-    length = min(_LEDGER_TOKENS, len(subject.held_out) // 2)
+    length = min(_LEDGER_TOKENS, len(subject.measured) // 2)
     traces = []
     if length:
         count = _affordable(subject.network, _LEDGER_PLACES, length)
@@ -319,7 +320,8 @@ def _report_words(subject: Subject, depth: int, at: int, seed: int) -> WordRepor
     source = subject.train[:_POOL] if len(subject.train) else subject.held_out
     pool = WordPool(source, find_words(subject.vocab, source), seed)
     measured = subject.measured
-    scale = stranger_distance(measured.hidden(depth), seed)
+    # Where all states are alike, nothing differs in any unit.
+    scale = stranger_distance(measured.hidden(depth), seed) or 1.0
     distances = min(_DISTANCES, len(measured) // 4)
     words = find_words(subject.vocab, measured.ids)
     is_early = words.stops + distances <= len(measured)
@@ -333,10 +335,7 @@ def _report_words(subject: Subject, depth: int, at: int, seed: int) -> WordRepor
         return None
     mean_bits, mean_distances = np.mean(curves, 0)
     mean_distances = mean_distances / scale
-    own = find_words(subject.vocab, subject.ids[: at + 1])
-    near = _affordable(subject.network, _NEAR, REPLACEMENTS * _NEAR // 10)
-    last = own.starts > at - near
-    own = Words(own.starts[last], own.stops[last])
+    own = _near_words(subject, at)
     bits, left = words_left(subject.trace, own, pool.draw, depth, at)
     return WordReport(
         starts=own.starts,
@@ -350,6 +349,15 @@ def _report_words(subject: Subject, depth: int, at: int, seed: int) -> WordRepor
         words=len(curves),
         replacements=REPLACEMENTS,
     )
+
+
+def _near_words(subject: Subject, at: int) -> Words:
+    """Return the last words of the text in view up to the place, as many as can be replaced."""
+    words = find_words(subject.vocab, subject.ids[: at + 1])
+    steps = at + 1 - words.starts  # that a text with another word in its place takes
+    work = np.cumsum(steps[::-1])[::-1] * REPLACEMENTS * _count_weights(subject.network)
+    is_near = (steps <= _NEAR) & (work <= _WORK)
+    return Words(words.starts[is_near], words.stops[is_near])
 
 
 def _report_context(subject: Subject, seed: int) -> ContextReport:
@@ -381,7 +389,7 @@ def _report_context(subject: Subject, seed: int) -> ContextReport:
 def _report_decoding(
     subject: Subject, depth: int, config: InspectConfig, tick: Callable[[], None]
 ) -> DecodingReport:
-    backs = [back for back in BACKS if back <= len(subject.measured) // 8]
+    backs = [back for back in BACKS if back <= len(subject.measured) // 7]
     classes = classes_of(subject.measured.ids)
     found: list[list[Decoded]] = []
     floor = Decoded(0.0, 0.0, 0.0)
@@ -409,9 +417,14 @@ def _report_decoding(
 
 
 def _affordable(network: Network, wanted: int, steps: int) -> int:
-    """Return how many texts of so many steps a network can read within _WORK, at least 8."""
-    weights = sum(each.size for name, each in network.weights.items() if name != "embedding.weight")
-    return max(min(wanted, int(_WORK / (weights * steps))), 8)
+    """Return how many texts of so many steps a network can read within _WORK, at least _FEWEST."""
+    return max(min(wanted, int(_WORK / (_count_weights(network) * steps))), _FEWEST)
+
+
+def _count_weights(network: Network) -> int:
+    """Return how many numbers a network multiplies at each step."""
+    weights = network.weights.items()
+    return sum(each.size for name, each in weights if name != "embedding.weight")
 
 
 def _plain(value: Any) -> object:

@@ -19,6 +19,7 @@ from charrnn.errors import ConfigError
 from charrnn.interpret.clamp import ClampReport, Sides, clamp_test, state_values
 from charrnn.interpret.features import Feature, Values, make_features
 from charrnn.interpret.neurons import (
+    MARGIN,
     MEMORY,
     Finding,
     NeuronsReport,
@@ -177,8 +178,10 @@ def sides_of(feature: Feature, trace: Trace, vocab: Vocab) -> Sides:
         names = ("inside", "outside")
     else:
         low, high = np.quantile(values[places], (1 / 3, 2 / 3))
-        inside = values >= max(high, np.nextafter(low, np.inf, dtype=np.float32))
         outside = values <= low
+        inside = values >= high if high > low else values > low
+        if not (inside & places).any():  # most have the highest value
+            inside, outside = values >= low, values < low
         names = (f"where {feature.name} is high", f"where {feature.name} is low")
     tokens = {sign: vocab.alphabet.find(sign) for sign in feature.closing}
     known = {sign: token for sign, token in tokens.items() if token >= 0}
@@ -190,8 +193,8 @@ def _best_feature(
 ) -> tuple[Feature, Finding, Finding]:
     """Return the feature of a unit, the search's finding of it, and that of this unit.
 
-    It is the one that the unit tells best on the search half, above what the last characters and
-    the untrained network tell.
+    It is the one that the unit tells best on the search half, among those that it tells better than
+    the last characters and untrained networks do; if there are none, the one where it is nearest.
     """
     found = {each.feature: each for each in neurons.findings}
     search_half = split_places(trace)[0]
@@ -204,7 +207,11 @@ def _best_feature(
         controls = _control_strengths(found[feature.name])
         leads.append(abs(own) - max(controls[name] for name in ("last_1", "last_3", "untrained")))
         strengths.append(own)
-    chosen = int(np.argmax(leads))
+    told = [number for number, lead in enumerate(leads) if lead >= MARGIN]
+    if told:  # of two that are told alike, the one that is harder to tell
+        chosen = max(told, key=lambda number: (round(abs(strengths[number]), 6), leads[number]))
+    else:
+        chosen = int(np.argmax(leads))
     feature = features[chosen]
     best = found[feature.name]
     score = exact_score(trace, feature, str(unit), strengths[chosen])

@@ -98,6 +98,7 @@ class NeuronsReport:
     places: int
     units: int
     shifts: int
+    untrained: int
     margin: float
     seed: int
 
@@ -135,7 +136,9 @@ def inspect_neurons(
         findings = search(trace, _untrained(subject, on_progress), features, config)
     units = len(all_units(trace.config))
     places = sum(map(len, split_places(trace)))
-    return NeuronsReport(tuple(findings), left_out, places, units, SHIFTS, MARGIN, config.seed)
+    return NeuronsReport(
+        tuple(findings), left_out, places, units, SHIFTS, UNTRAINED, MARGIN, config.seed
+    )
 
 
 def features_of(
@@ -501,7 +504,7 @@ def describe(finding: Finding) -> str:
         score = "ρ"
     last = max(finding.last_1, finding.last_3)
     against = (
-        f"the last characters alone {last:.3f}, an untrained network {finding.untrained:.3f}, "
+        f"the last characters alone {last:.3f}, untrained networks {finding.untrained:.3f}, "
         f"shifted labels {finding.shifted:.3f}"
     )
     if finding.verdict == MEMORY:

@@ -26,12 +26,12 @@ from charrnn.interpret.svg import xml_text
 from charrnn.web.assets import read_asset
 from charrnn.web.weights import PackedWeights, pack_weights
 
-MAX_ROWS = 200
+MAX_ROWS = 100
 """Rows of a report's table that the page shows; `--csv` writes all."""
 
 _SCRIPTED = (
-    *("text", "guesses", "write", "gates", "memory", "links"),
-    *("neurons", "step", "unrolled"),
+    *("text", "guesses", "write", "gates", "memory", "gradients", "links"),
+    *("neurons", "neuron", "step", "unrolled"),
 )
 SCRIPTS = (
     *("chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
@@ -58,7 +58,9 @@ _WRITE = Explanation(
     code="reached += probabilities[token];",
     path="charrnn/web/network.js",
 )
-_LIVE = {"text", "guesses", "gates", "memory", "links"}  # views that a page computes by itself
+# Views that a page computes by itself, without a report.
+_LIVE = {"text", "guesses", "gates", "memory", "gradients", "links", "neuron", "step", "unrolled"}
+_READ = {"neurons", "step", "unrolled"}  # views whose scripts read their report
 _COMMANDS = {"write": "write"}  # of the views that charrnn inspect does not show
 _ISLAND = re.compile("[<>&\u2028\u2029]")
 _PART = re.compile(r"@@([a-z-]+)@@")
@@ -95,7 +97,7 @@ def make_page(
         "style": style,
         "first": views[0] if views else "",
         "intro": _intro(subjects),
-        "first-steps": _first_steps(is_live),
+        "first-steps": _first_steps(len(subjects), is_live),
         "links": "\n".join(_link(name, each) for name, each in explanations.items()),
         "sections": "\n".join(
             _section(name, each, reports.get(name, {}), pictures.get(name))
@@ -194,7 +196,7 @@ def _model(
         "reports": {
             view: as_json(by_model[subject.name])
             for view, by_model in reports.items()
-            if subject.name in by_model and not (weights and view in _LIVE)
+            if subject.name in by_model and (view in _READ or not weights)
         },
     }
 
@@ -218,7 +220,8 @@ def _intro(subjects: Sequence[Subject]) -> str:
     )
 
 
-def _first_steps(is_live: bool) -> str:
+def _first_steps(count: int, is_live: bool) -> str:
+    """Return what to try first in a page of so many models."""
     if not is_live:
         return (
             '<p class="fine">This page shows recorded figures. It holds no network that could run '
@@ -230,11 +233,15 @@ def _first_steps(is_live: bool) -> str:
         ("Open Let it write", "and hold a neuron still, to see what it is good for."),
     )
     items = "\n".join(f"<li><b>{what}</b> {why}</li>" for what, why in steps)
+    what = (
+        "The network itself is in this file and runs in your browser"
+        if count == 1
+        else "The networks themselves are in this file and run in your browser"
+    )
     return (
-        '<div class="needs-script"><p>The network itself is in this file and runs in your browser; '
-        f"nothing is sent anywhere. Try this first:</p>\n<ol>\n{items}\n</ol></div>\n"
-        "<noscript><p>Without JavaScript this page shows pictures alone. With it, the network in "
-        "this file runs, and the text can be changed.</p></noscript>"
+        f'<div class="needs-script"><p>{what}; nothing is sent anywhere. Try this first:</p>\n'
+        f"<ol>\n{items}\n</ol></div>\n<noscript><p>Without JavaScript this page shows pictures "
+        "alone. With it, the text can be changed.</p></noscript>"
     )
 
 
@@ -257,7 +264,7 @@ def _section(
     ]
     if picture is not None:
         parts += [
-            '<details class="still" open><summary>The picture</summary>',
+            '<details class="still" open><summary>The picture that charrnn drew</summary>',
             f'<figure class="picture">{_checked(picture)}</figure></details>',
         ]
     elif name == "write":

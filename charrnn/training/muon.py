@@ -74,7 +74,7 @@ class Muon:
                 self._directions[name].lerp_(direction, weight)
         for name, parameter in self._parameters.items():
             rows = parameter.shape[0] // self._gates
-            rate = learning_rate * self.rate_factors[name]
+            rate = learning_rate * _SCALE * math.sqrt(rows)
             parameter.mul_(1 - rate * self._decays[name])
             size = -rate * math.sqrt(max(1.0, rows / parameter.shape[1]))
             if isinstance(size, Tensor):  # which `alpha` would read back

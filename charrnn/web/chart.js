@@ -7,20 +7,24 @@
     light: {
       paper: "#ffffff", ink: "#1f2328", pale: "#59636e", grid: "#e3e6ea", accent: "#0b4f8a",
       negative: ["#ffffff", "#c6dbf2", "#8ab6e2", "#3f87c6", "#0b4f8a"],
-      positive: ["#ffffff", "#f9d9b0", "#eaab66", "#c8772b", "#7d4300"],
+      positive: ["#ffffff", "#f3d4ab", "#e3a663", "#bc7028", "#773f00"],
       magnitude: ["#ffffff", "#d5e5da", "#9cc7ad", "#559d78", "#17603f"],
-      curves: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"],
+      curves: ["#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9", "#e69f00"],
     },
     dark: {
       paper: "#16181c", ink: "#e6e8eb", pale: "#a3abb5", grid: "#30353c", accent: "#8cc2f5",
       negative: ["#16181c", "#1b3a57", "#2b6299", "#5598d6", "#a9d1f6"],
-      positive: ["#16181c", "#4a3014", "#85541b", "#c98a41", "#f3c690"],
+      positive: ["#16181c", "#4d3215", "#86551b", "#c4873f", "#f2c58f"],
       magnitude: ["#16181c", "#1c3d2e", "#2b6b50", "#55a684", "#a9dcc3"],
-      curves: ["#56b4e9", "#e69f00", "#2fc79a", "#e39ac5", "#8fd0f5", "#f5c65b", "#ffffff"],
+<<<<<<< HEAD
+      curves: ["#56b4e9", "#f08b4a", "#2fc79a", "#ffffff", "#e39ac5", "#a9dcf5", "#f5c65b"],
+=======
+      curves: ["#56b4e9", "#e69f00", "#2fc79a", "#ffffff", "#e39ac5", "#8fd0f5", "#f5c65b"],
+>>>>>>> me
     },
   };
   const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2"];
-  const MARGIN = { left: 58, right: 16, top: 14, bottom: 46 };
+  const MARGIN = { left: 68, right: 16, top: 14, bottom: 46 };
 
   const isDark = () =>
     typeof matchMedia === "function" && matchMedia("(prefers-color-scheme: dark)").matches;
@@ -163,8 +167,8 @@
     }
     root.append(words([MARGIN.left + area.wide / 2, height - 8], across.name, "middle"));
     const middle = MARGIN.top + area.tall / 2;
-    const turn = { transform: `rotate(-90 14 ${middle})` };
-    root.append(words([14, middle], up.name, "middle", colors.pale, turn));
+    const turn = { transform: `rotate(-90 13 ${middle})` };
+    root.append(words([13, middle], up.name, "middle", colors.pale, turn));
     const labels = []; // over the curves
     for (const wall of walls) {
       const line = { x1: x(wall.value), x2: x(wall.value), y1: y(up.low), y2: y(up.high) };

@@ -22,9 +22,14 @@
         if (answer.error !== undefined) reject(new Error(answer.error));
         else resolve(answer.result);
       };
+      worker.onerror = (event) => {
+        for (const { reject } of waiting.values()) reject(new Error(`The network stopped: ${event.message}`));
+        waiting.clear();
+      };
       const island = document.getElementById(`weights-${k}`);
       const { config, dtype, weights: index, line_start: lineStart } = data.models[k];
-      ask(k, { kind: "init", config, dtype, index, lineStart, weights: island.textContent.trim() });
+      ask(k, { kind: "init", config, dtype, index, lineStart, weights: island.textContent.trim() })
+        .catch((error) => console.error(error));
     });
 
     function ask(model, message) {

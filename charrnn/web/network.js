@@ -594,20 +594,22 @@
 
   Object.assign(charrnn, { multiply, multiplyBack, back, gradFeatures }); // for step.js
 
+  const norm1 = (x) => x.reduce((sum, each) => sum + Math.abs(each), 0);
+
   const norm = (x) => Math.sqrt(x.reduce((sum, each) => sum + each * each, 0));
 
   // ---- the ledger of the memory
 
   // Return what is left, after token t, of what each token wrote into layer `depth`: {norms: ‖m_s‖₁
-  // of s = 0 … t, initial: that of the state before the text or after the last end, residual: how
-  // far the sum of all parts is from the memory at most}. LSTM: m_s = f_t ⊙ … ⊙ f_{s+1} ⊙ i_s ⊙ g_s.
-  // GRU: z in f's place, (1 − z_s) ⊙ n_s in i_s ⊙ g_s's. groups: for each token the number of its
-  // word, whose parts are added up before the norm is taken; it stands at the word's last token.
-  // Return null for a cell rnn, whose memory has no parts.
+  // of s = 0 … t, initial: that of the state before the text, residual: how far the sum of all parts
+  // is from the memory, relative to its length}. LSTM: m_s = f_t ⊙ … ⊙ f_{s+1} ⊙ i_s ⊙ g_s. GRU: z in
+  // f's place, (1 − z_s) ⊙ n_s in i_s ⊙ g_s's. The end of a record keeps nothing and writes the
+  // initial state. groups: for each token the number of its word, whose parts are added up before
+  // the norm is taken; it stands at the word's last token. Null for a cell rnn, which has no parts.
   charrnn.ledger = function (whole, depth, t, groups = null) {
     const { config } = whole.network;
     if (config.cell === "rnn") return null;
-    const { trace, offset } = charrnn.withGates(whole, 0, t + 1);
+    const { trace } = charrnn.withGates(whole, 0, t + 1);
     const size = config.hidden_size;
     const gates = trace.gates[depth];
     const isLstm = config.cell === "lstm";
@@ -618,29 +620,27 @@
     const norms = new Float64Array(t + 1);
     let part = new Float64Array(size);
     let last = t; // of the group that is added up
-    let s = t;
-    for (; s >= 0 && !trace.isEnd(s); s -= 1) {
+    for (let s = t; s >= 0; s -= 1) {
       if (!groups || groups[s] !== groups[last]) {
         last = s;
         part = new Float64Array(size);
       }
-      const at = (s - offset) * size;
+      const isEnd = whole.isEnd(s);
       for (let j = 0; j < size; j += 1) {
-        const k = at + j;
-        const written = isLstm ? gates.i[k] * gates.g[k] : (1 - keep[k]) * gates.n[k];
+        const k = s * size + j;
+        let written = isLstm ? gates.i[k] * gates.g[k] : (1 - keep[k]) * gates.n[k];
+        if (isEnd) written = memory[k + size];
         part[j] += coefficient[j] * written;
         sum[j] += coefficient[j] * written;
-        coefficient[j] *= keep[k];
+        coefficient[j] *= isEnd ? 0 : keep[k];
       }
-      norms[last] = part.reduce((total, each) => total + Math.abs(each), 0);
+      norms[last] = norm1(part);
+      if (isEnd) break;
     }
-    let initial = 0;
-    let residual = 0;
-    for (let j = 0; j < size; j += 1) {
-      const left = coefficient[j] * memory[(s + 1) * size + j];
-      initial += Math.abs(left);
-      residual = Math.max(residual, Math.abs(sum[j] + left - memory[(t + 1) * size + j]));
-    }
+    const first = coefficient.map((each, j) => each * memory[j]);
+    const found = memory.subarray(t * size + size, t * size + 2 * size);
+    const residual = norm(first.map((each, j) => sum[j] + each - found[j])) / (norm(found) || 1);
+    const initial = norm1(first);
     return { norms, initial, residual };
   };
 })((globalThis.charrnn ??= {}));

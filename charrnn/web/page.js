@@ -584,8 +584,13 @@
       const hadFocus = reader.contains(document.activeElement) ? document.activeElement : null;
       for (const [each, { section }] of views) section.classList.toggle("is-chosen", each === name);
       for (const link of document.querySelectorAll("nav a")) {
-        if (link.dataset.view === name) link.setAttribute("aria-current", "page");
-        else link.removeAttribute("aria-current");
+        if (link.dataset.view !== name) {
+          link.removeAttribute("aria-current");
+          continue;
+        }
+        link.setAttribute("aria-current", "page");
+        const row = link.parentNode; // scrolls sideways in a narrow window
+        row.scrollLeft = link.offsetLeft - row.offsetLeft - (row.clientWidth - link.offsetWidth) / 2;
       }
       const entry = views.get(name);
       const life = charrnn.views[name];

@@ -7,12 +7,17 @@ random: nothing that leads to the output reads them.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
+from charrnn.config.inspect import InspectConfig
 from charrnn.generation.network import Network
+from charrnn.interpret.neuron import NeuronReport, inspect_neuron
+from charrnn.interpret.neurons import NeuronsReport, inspect_neurons
 from charrnn.interpret.subject import Subject
 from charrnn.text.vocab import Vocab
 
@@ -89,7 +94,8 @@ def make_brackets(count: int, seed: int = 6) -> str:
     return "".join(pieces)
 
 
-def make_planted_subject(count: int = 5_000, network: Network | None = None) -> Subject:
+@cache
+def make_planted_subject(count: int = 4_000, network: Network | None = None) -> Subject:
     """Return the planted network, or another one, as a model that reads nested brackets."""
     network = network or make_planted()
     vocab = Vocab(ALPHABET)
@@ -97,3 +103,15 @@ def make_planted_subject(count: int = 5_000, network: Network | None = None) -> 
     return Subject(
         "planted", ModelFile(network.config, vocab, network.weights, {}), ids[:200], ids, ids
     )
+
+
+@cache
+def planted_neurons() -> NeuronsReport:
+    """Return what the search finds in the planted network."""
+    return inspect_neurons(make_planted_subject(), InspectConfig())
+
+
+@cache
+def planted_neuron(*units: str) -> NeuronReport:
+    """Return the card of a unit of the planted network, or of its best one."""
+    return inspect_neuron(make_planted_subject(), InspectConfig(neurons=units), planted_neurons())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from charrnn.generation.network import Network
 from charrnn.interpret.counterfactual import (
     REPLACEMENTS,
     WordPool,
@@ -19,7 +20,7 @@ from charrnn.interpret.counterfactual import (
 from charrnn.interpret.trace import record
 from charrnn.interpret.words import Words
 from charrnn.state import select_row
-from tests.interpret.networks import EACH_SHAPE, make_ids, make_network
+from tests.interpret.networks import EACH_SHAPE, H, make_ids, make_network
 
 WORDS = Words(np.array([3, 8, 14]), np.array([5, 12, 15]))
 
@@ -63,6 +64,19 @@ def test_other_words_are_followed_as_texts_read_alone(shape: dict[str, Any]) -> 
             apart = trace.hidden(depth)[1:][after] - other.hidden(depth)[1:][after]
             expected.append((kl, np.linalg.norm(apart, axis=-1)))
         assert np.allclose((bits, distances), np.mean(expected, 0), atol=1e-5)
+
+
+def test_a_planted_half_life_is_found() -> None:
+    network = make_network(cell="lstm")
+    weights = {name: np.zeros_like(array) for name, array in network.weights.items()}
+    weights["embedding.weight"] = network.weights["embedding.weight"]
+    # The forget gate is ½, and g is so small that tanh is a line.
+    weights["layers.0.weight_ih"][2 * H : 3 * H] = 1e-2 * network.weights["layers.0.weight_ih"][:H]
+    trace = record(Network(network.config, weights), make_ids(30, size=6))
+
+    for _, distances in follow_words(trace, WORDS, next_tokens, 0, 10):
+        assert np.allclose(distances[1:] / distances[:-1], 0.5, rtol=1e-3)
+        assert fall_to(distances, 0.25) == pytest.approx(2, rel=1e-3)
 
 
 def test_what_is_left_at_a_place_is_what_the_curve_says() -> None:

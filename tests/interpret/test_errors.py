@@ -28,7 +28,7 @@ from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject, Texts
 from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_ids, make_network, make_subject
-from tests.interpret.pictures import assert_is_picture
+from tests.interpret.svg_checks import assert_is_picture
 
 VOCAB = Vocab("\n .abcdefghijklmnopqrstuvwxyz")
 NONE = VOCAB.encode("")
@@ -87,6 +87,15 @@ def test_bytes_of_letters_are_parts_of_words() -> None:
     assert is_word[2 + ord("z")]
     assert not is_word[2 + ord("!")]
     assert is_word[2 + 0xC3]
+
+
+def test_a_file_of_bytes_has_spaces_and_punctuation_too() -> None:
+    vocab = Vocab("", has_bytes=True, is_binary=True)
+    ids = vocab.encode("a (b)\n")
+
+    found = find_oracles(ids, ids[:0], vocab)["punctuation"]
+
+    assert found.tolist() == [False, True, False, True, True]
 
 
 def test_each_oracle_takes_what_those_before_it_left() -> None:

@@ -126,6 +126,8 @@ def test_places_in_a_record_count_from_its_end(chars: str) -> None:
         ("string", 's = """a\nb""" c', '...."""a\nb""...'),
         ("speaker line", "ROMEO:\nAy: so\n\nTHE NURSE:\nno", "ROMEO:.........THE NURSE:..."),
         ("sentence start", "End. Then so! 'Ah' he", "." * 5 + "Then" + "." * 6 + "Ah" + "." * 4),
+        ("sentence start", "好。\n中国大。「人」Go on", "...中....人......"),
+        ("first line", "a b\nc\n\nd e\nf", "a b....d e.."),
         ("upper case", "aBÉc", ".BÉ."),
         ("digit", "a1٣b", ".1٣."),
         ("vowel", "cáféя", ".á.éя"),

@@ -29,7 +29,7 @@ from charrnn.interpret.spectrum import (
 from charrnn.interpret.trace import record
 from charrnn.state import map_state, select_row
 from tests.interpret.networks import H, V, make_ids, make_network, make_subject
-from tests.interpret.pictures import assert_is_picture
+from tests.interpret.svg_checks import assert_is_picture
 
 RHO = 0.9
 

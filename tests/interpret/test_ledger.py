@@ -63,6 +63,21 @@ def test_a_constant_forget_gate_gives_a_geometric_ledger() -> None:
     assert reach(shares[::-1], 0.5) == 7
 
 
+def test_a_constant_update_gate_gives_a_geometric_ledger() -> None:
+    network = make_network(cell="gru")
+    weights = {name: np.zeros_like(array) for name, array in network.weights.items()}
+    bias = weights["layers.0.bias_ih"].reshape(3, H)
+    bias[1] = np.log(3)  # z = 3/4
+    bias[2] = 0.5
+    trace = record(Network(network.config, weights), make_ids(30))
+
+    ledger = make_ledger(trace, 0, 29)
+
+    assert np.allclose(ledger.shares()[1:] / ledger.shares()[-1], 0.75 ** np.arange(29, -1, -1))
+    assert np.allclose(ledger.parts[-1], np.tanh(0.5) / 4)
+    assert ledger.cancelled == pytest.approx(0, abs=1e-6)
+
+
 def test_the_mean_ledger_is_that_of_each_place_where_all_are_alike() -> None:
     trace = record(make_constant_lstm(0.9), make_ids(60))
 

@@ -24,7 +24,7 @@ from charrnn.interpret.report import as_json
 from charrnn.interpret.trace import Array, record
 from charrnn.state import select_row
 from tests.interpret.networks import EACH_SHAPE, V, make_ids, make_network, make_subject
-from tests.interpret.pictures import assert_is_picture
+from tests.interpret.svg_checks import assert_is_picture
 
 T = 5
 

@@ -11,6 +11,7 @@ import pytest
 
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
+from charrnn.generation.network import Network
 from charrnn.interpret.colors import contrast
 from charrnn.interpret.memory import BACKS, MemoryReport, inspect_memory
 from charrnn.interpret.pictures.memory import BOUNDS, LEVELS, background, draw_memory, level_of
@@ -109,6 +110,21 @@ def test_a_text_without_words_has_no_figure_of_words() -> None:
     assert report.words is None
     assert report.context
     json.dumps(as_json(report), allow_nan=False)
+
+
+def test_a_network_whose_state_never_changes_holds_nothing() -> None:
+    network = make_network(cell="rnn", nonlinearity="relu")
+    weights = {name: np.zeros_like(array) for name, array in network.weights.items()}
+    subject = make_memory_subject(cell="rnn", nonlinearity="relu")
+    dead = make_subject(Network(network.config, weights), subject.ids, subject.held_out)
+
+    report = inspect_memory(dead, InspectConfig())
+
+    assert report.words
+    assert report.decoding
+    assert not report.words.mean_distances.any()
+    assert report.decoding.information_bits == pytest.approx([0] * len(BACKS), abs=1e-5)
+    assert max(report.decoding.untrained_information_bits) > 0.5
 
 
 def test_records_with_ends_are_inspected_too() -> None:

@@ -23,7 +23,7 @@ from charrnn.interpret.training import TrainingReport, inspect_training, kept_li
 from charrnn.interpret.units import parse_unit, unit_values
 from charrnn.tasks.inspect import InspectText, open_subjects
 from tests.interpret.networks import make_ids, make_network, make_subject
-from tests.interpret.pictures import assert_is_picture
+from tests.interpret.svg_checks import assert_is_picture
 
 LN2 = math.log(2)
 

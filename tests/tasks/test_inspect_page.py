@@ -159,14 +159,26 @@ def test_a_long_table_is_cut_and_says_so() -> None:
 
 def test_the_reports_are_in_the_data_with_nan_as_null() -> None:
     subject = make_text_subject("abc")
-    page = make_page([subject], {"errors": {"book": Report()}}, {}, command="charrnn inspect")
+    reports = {view: {"book": Report()} for view in ("errors", "neurons")}
+    page = make_page([subject], reports, {}, command="charrnn inspect", has_weights=False)
     data = json.loads(Islands(page).all_of("script")[0][1])
     assert data["models"][0]["reports"]["errors"]["values"] == [0.5, None]
 
 
+def test_a_page_whose_network_runs_has_only_the_reports_that_scripts_read() -> None:
+    subject = make_text_subject("abc")
+    reports = {view: {"book": Report()} for view in ("errors", "neurons")}
+    page = make_page([subject], reports, {}, command="charrnn inspect")
+    data = json.loads(Islands(page).all_of("script")[0][1])
+    assert list(data["models"][0]["reports"]) == ["neurons"]
+
+
 def test_the_views_that_live_are_there_without_any_report() -> None:
     sections = [attrs["data-view"] for attrs, _ in Islands(make_plain_page()).all_of("section")[1:]]
-    assert sections == ["text", "guesses", "write", "gates", "memory", "links"]
+    assert sections == [
+        *("text", "guesses", "write", "gates", "memory", "gradients", "links"),
+        *("neuron", "step", "unrolled"),
+    ]
 
 
 def test_a_page_without_weights_has_the_reported_views_alone_and_says_why() -> None:

@@ -311,3 +311,36 @@ def test_on_a_gpu_recorded_steps_are_those_made_anew(
     assert not any(update.capture_error for update in recorded)
     for mine, theirs in zip(recorded, plain, strict=True):
         assert mine.loss_sum == pytest.approx(theirs.loss_sum, rel=1e-3)
+
+
+LIMITS = {"max_norm_input": 0.6, "max_norm_recurrent": 0.7, "max_norm_output": 0.5}
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_limits_on_rows_are_part_of_a_graph(optimizer: str) -> None:
+    config = make_config(optimizer=optimizer, **LIMITS)
+    captured = make_trainer(config)
+    eager = make_trainer(make_config(optimizer=optimizer, cuda_graph=False, **LIMITS))
+    steps_of(captured, 20)
+    steps_of(eager, 20)
+    largest = [
+        p.norm(dim=1).max() for n, p in captured.model.named_parameters() if "weight_hh" in n
+    ]
+
+    assert_same(captured, eager)
+    assert max(map(float, largest)) <= 0.7 * (1 + 1e-6)
+
+
+def test_a_measured_step_is_no_graph_and_changes_nothing(graphs: list[CpuGraphs]) -> None:
+    measured, plain = make_trainer(make_config(**DEEP)), make_trainer(make_config(**DEEP))
+    for step in range(24):
+        measured.advance(STEPS, is_measured=step % 6 == 5)
+        plain.advance(STEPS)
+    measured.flush()
+    plain.flush()
+    groups = measured.read_groups()
+
+    assert_same(measured, plain)
+    assert 0 < graphs[0].replays < graphs[1].replays
+    assert {"recurrent.f", "embedding", "initial"} <= set(groups)
+    assert groups["recurrent.f"]["update"] > groups["recurrent.f"]["decay"] > 0

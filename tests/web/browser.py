@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,6 +61,10 @@ Message = dict[str, Any]
 
 class BrowserError(Exception):
     """The browser or a script in it failed."""
+
+
+class BrowserTimeoutError(BrowserError):
+    """The browser said nothing for too long."""
 
 
 def find_browser() -> str | None:
@@ -150,12 +155,13 @@ class Browser:
         """Take the browser's next message: an answer to keep, or an event for its page.
 
         Raises:
-            BrowserError: none comes before the deadline, by time.monotonic().
+            BrowserTimeoutError: none comes before the deadline, by time.monotonic().
+            BrowserError: the browser ended.
         """
         while b"\0" not in self._buffer:
             seconds = deadline - time.monotonic()
             if seconds <= 0 or not select.select([self._read_fd], [], [], seconds)[0]:
-                raise BrowserError(f"the browser gave no answer in {TIMEOUT_SECONDS} s")
+                raise BrowserTimeoutError("the browser gave no answer in time")
             part = os.read(self._read_fd, 1 << 20)
             if not part:
                 raise BrowserError("the browser ended")
@@ -223,10 +229,16 @@ class Page:
     def load(self, address: str) -> None:
         """Go to an address and wait until it has loaded."""
         self._has_loaded = False
-        self.send("Page.navigate", {"url": address})
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not self._has_loaded:
-            self._browser.receive(deadline)
+        while not self._has_loaded and time.monotonic() < deadline:
+            self.send("Page.navigate", {"url": address})
+            # A page that changes its own address at this moment ends the navigation: ask again.
+            again = time.monotonic() + TIMEOUT_SECONDS / 4
+            with suppress(BrowserTimeoutError):
+                while not self._has_loaded:
+                    self._browser.receive(again)
+        if not self._has_loaded:
+            raise BrowserTimeoutError(f"{address} did not load in {TIMEOUT_SECONDS} s")
 
     def receive(self, event: Message) -> None:
         """Take note of an event."""

@@ -20,13 +20,16 @@ import torch
 from numpy.typing import NDArray
 
 from charrnn.config import SampleConfig
-from charrnn.generation.cells import arrange_layer, make_step
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.network import Network
+from charrnn.interpret.clamp import ClampedNetwork
 from charrnn.interpret.derivatives import Derivatives, grad_features, grad_of_nats
+from charrnn.interpret.ledger import make_ledger
+from charrnn.interpret.links import gradient_links
 from charrnn.interpret.trace import Trace, record
+from charrnn.interpret.units import Unit
 from charrnn.model.network import CharRNN, load_numpy_state_dict
-from charrnn.state import map_state, select_row, stack_states
+from charrnn.state import map_state, select_row
 from charrnn.web.assets import read_asset
 from charrnn.web.weights import pack_weights
 from tests.interpret.networks import CELLS, make_ids, make_network
@@ -240,38 +243,9 @@ def test_the_states_with_clamped_units_are_those_of_numpy(
 
 
 def clamped(case: Case, tokens: int) -> Any:
-    """Return the states (tokens + 1, H) with units set after each layer's step."""
-    network = case.network
-    config = network.config
-    layers = [arrange_layer(config, network.weights, depth) for depth in case.trace.depths]
-    steps = [make_step(config, layer, has_product=False) for layer in layers]
-    states = [network.initial_state()]
-    for token in case.trace.ids[:tokens].tolist():
-        if config.has_end and token == config.vocab_size - 1:
-            states.append(network.initial_state())
-            continue
-        x = np.float32(config.embedding_scale) * network.weights["embedding.weight"][token]
-        after = []
-        for depth, step in enumerate(steps):
-            layer = step(x, states[-1][depth])
-            hold(layer, [each[1:] for each in case.clamps if each[0] == depth + 1])
-            x = layer[0] + x if config.residual and depth else layer[0]
-            after.append(layer)
-        states.append(tuple(after))
-    return stack_states(states)
-
-
-def hold(layer: Any, clamps: list[tuple[str, int, float]]) -> None:
-    """Set the units of a layer; h = o·tanh(c) where c is set, unless h is set too."""
-    h, *rest = layer
-    for array, number, value in sorted(clamps):
-        if array == "c":
-            output_gate = h[number] / np.tanh(rest[0][number])
-            rest[0][number] = value
-            h[number] = output_gate * np.tanh(np.float32(value))
-    for array, number, value in clamps:
-        if array == "h":
-            h[number] = value
+    """Return the states (tokens + 1, H) with units held."""
+    held = {Unit(layer, array, number): value for layer, array, number, value in case.clamps}
+    return record(ClampedNetwork(case.network, held), case.trace.ids[:tokens]).states
 
 
 def test_the_states_and_logits_are_those_of_torch(
@@ -331,58 +305,37 @@ def test_links_are_those_of_numpy(cases: list[Case], answers: list[dict[str, Any
 
 
 def links(case: Case) -> NDArray[np.float64]:
-    """Return ‖∂ z_at[target] / ∂ x_s‖₂ for each token s = 0 … at, x one-hot."""
-    grad = np.zeros(case.network.vocab_size, np.float32)
-    grad[case.target] = 1
-    found = np.zeros(case.at + 1)
-    for s, step in back_steps(case, grad):
-        found[s] = np.linalg.norm(case.network.weights["embedding.weight"] @ step[1])
-    return found
+    """Return ‖∂ z_at[target] / ∂ x_s‖₂ for each token s = 0 … at."""
+    part = case.trace.part(0, case.at + 1)
+    return gradient_links(part, np.array([case.at]), np.array([case.target]))[0]
 
 
-def back_steps(case: Case, grad_logits: NDArray[Any]) -> list[tuple[int, Any]]:
-    """Return (s, (whole gradients by the state after token s, by x)), back from case.at."""
+def test_gradients_are_those_of_numpy(cases: list[Case], answers: list[dict[str, Any]]) -> None:
+    for seed, (case, answer) in enumerate(zip(cases, answers, strict=True)):
+        expected = gradients(case)
+        for depth, found in enumerate(answer["gradients"]):
+            for part, name in enumerate(found):
+                norms = [np.linalg.norm(whole[depth][part]) for whole in expected]
+                assert len(found[name]) == len(norms)
+                assert_near(found[name], np.array(norms), seed, tolerance=1e-4)
+
+
+def gradients(case: Case) -> list[Any]:
+    """Return those of −ln p(target) by the state after token at, at − 1, … back to an end."""
     trace = case.trace
     derivatives = Derivatives(trace)
-    features: Any = grad_features(case.network, grad_logits)
+    grad = grad_of_nats(trace.log_probabilities[case.at], np.array(case.target))
+    features: Any = grad_features(case.network, grad)
     state = map_state(lambda array: np.zeros_like(array[0]), trace.states)
     found = []
     for s in range(case.at, -1, -1):
         if trace.is_end[s]:
             break
         step = derivatives.back(s, state, features)
-        found.append((s, (whole(case, s, state, features, step), step.x)))
+        found.append(step.whole)
         state = step.state
         features = None
     return found
-
-
-def whole(case: Case, s: int, state: Any, features: Any, step: Any) -> Any:
-    """Return the gradients by the state after token s, with what reaches it within the step."""
-    trace = case.trace
-    top = np.zeros_like(state[0][0]) if features is None else features
-    wholes = []
-    for depth in reversed(trace.depths):
-        h = state[depth][0] + top
-        layer = (h,)
-        if len(state[depth]) == 2:
-            slope = 1 - np.tanh(trace.memory(depth)[s + 1]) ** 2
-            layer = (h, state[depth][1] + h * trace.gates(depth)["o"][s] * slope)
-        wholes.insert(0, layer)
-        below = step.sums[depth][0] @ case.network.weights[f"layers.{depth}.weight_ih"]
-        top = top + below if trace.config.residual and depth else below
-    return wholes
-
-
-def test_gradients_are_those_of_numpy(cases: list[Case], answers: list[dict[str, Any]]) -> None:
-    for seed, (case, answer) in enumerate(zip(cases, answers, strict=True)):
-        target = np.array(case.target)
-        steps = back_steps(case, grad_of_nats(case.trace.log_probabilities[case.at], target))
-        for depth, found in enumerate(answer["gradients"]):
-            for part, name in enumerate(found):
-                expected = [np.linalg.norm(wholes[depth][part]) for _, (wholes, _) in steps]
-                assert len(found[name]) == len(expected)
-                assert_near(found[name], np.array(expected), seed, tolerance=1e-4)
 
 
 def test_the_ledger_is_that_of_numpy(cases: list[Case], answers: list[dict[str, Any]]) -> None:
@@ -400,21 +353,14 @@ def test_the_ledger_is_that_of_numpy(cases: list[Case], answers: list[dict[str, 
 
 def ledger(case: Case, groups: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
     """Return ‖m‖₁ of each group at its last token, and of the initial state, in the top layer."""
-    trace = case.trace
-    depth = trace.depths[-1]
-    gates = trace.gates(depth)
-    is_lstm = case.network.config.cell == "lstm"
-    keep = gates["f" if is_lstm else "z"]
-    written = gates["i"] * gates["g"] if is_lstm else (1 - gates["z"]) * gates["n"]
-    ends = np.flatnonzero(trace.is_end[: case.at + 1])
-    first = int(ends[-1]) + 1 if len(ends) else 0
+    parts = make_ledger(case.trace, case.trace.depths[-1], case.at).parts
+    ends = np.flatnonzero(case.trace.is_end[: case.at + 1])
+    first = int(ends[-1]) if len(ends) else 0  # what an end forgets has no part that is left
     norms = np.zeros(case.at + 1)
     for group in np.unique(groups[first : case.at + 1]):
         members = [s for s in range(first, case.at + 1) if groups[s] == group]
-        parts = [keep[s + 1 : case.at + 1].prod(0) * written[s] for s in members]
-        norms[members[-1]] = np.abs(np.sum(parts, 0)).sum()
-    initial = keep[first : case.at + 1].prod(0) * trace.memory(depth)[first]
-    return norms, float(np.abs(initial).sum())
+        norms[members[-1]] = np.abs(parts[[s + 1 for s in members]].sum(0)).sum()
+    return norms, float(np.abs(parts[0]).sum())
 
 
 def test_all_16_bit_numbers_are_decoded_exactly(page: Page) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,24 @@ from charrnn.interpret.trace import record
 from charrnn.tasks.inspect_page import make_page
 from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_network
+from tests.interpret.test_colors import VISIONS, lab, linear
 from tests.tasks.test_inspect_page import HOSTILE, Report
 from tests.web.browser import Browser, Page
 
 TEXT = "to be, or not to be:\nthat is the question.\n" * 3
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
-VIEWS = ("text", "guesses", "write", "gates", "memory", "links")
+VIEWS = (
+    *("text", "guesses", "write", "gates", "memory", "gradients", "links"),
+    *("neuron", "step", "unrolled"),
+)
+
+# Tells the page around a frame what its view is, once the text was read in it.
+TELL = """
+charrnn.openPage();
+document.querySelector("nav a[data-view=guesses]").click();
+charrnn.page.trace(0).then((trace) =>
+  parent.postMessage([charrnn.page.view, charrnn.page.isLive, trace.length], "*"));
+"""
 
 OpenPage = Callable[..., Page]
 
@@ -41,6 +55,37 @@ def make_text_subject(
 def make_pair() -> list[Subject]:
     """Return two models that read the same text."""
     return [make_text_subject(name=name, cell="gru", seed=k) for k, name in enumerate("ab")]
+
+
+@dataclass(frozen=True)
+class Best:
+    """A unit, and its score on held-out text."""
+
+    unit: str
+    held: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the search found for a feature."""
+
+    feature: str
+    meaning: str
+    verdict: str
+    best: Best
+    sentence: str = "it does"
+    is_yes_no: bool = True
+    shifted: float = 0.55
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A report of the search for neurons."""
+
+    findings: tuple[Finding, ...]
+
+    def table(self) -> tuple[list[str], list[list[object]]]:
+        return ["feature"], [[each.feature] for each in self.findings]
 
 
 @pytest.fixture
@@ -311,6 +356,9 @@ def test_the_light_colours_are_those_of_the_pictures(open_page: OpenPage) -> Non
         f"{json.dumps(values)}.map((v) => charrnn.colors.signed(v, charrnn.colors.PALETTES.light))"
     )
     assert found == [colors.signed_color(value) for value in values]
+    palette = page.evaluate("charrnn.colors.PALETTES.light")
+    assert palette["curves"] == list(colors.CURVES)
+    assert page.evaluate("charrnn.colors.DASHES") == list(colors.DASHES)
     shares = [k / 40 for k in range(41)]
     found = page.evaluate(
         f"{json.dumps(shares)}.map((v) => "
@@ -336,7 +384,18 @@ def test_letters_can_be_read_on_every_colour(open_page: OpenPage, scheme: str) -
 def test_the_dark_colours_are_as_light_on_both_sides(open_page: OpenPage) -> None:
     palette = open_page().evaluate("charrnn.colors.PALETTES.dark")
     for low, high in zip(palette["negative"], palette["positive"], strict=True):
-        assert colors.contrast(low, high) < 1.2
+        assert colors.contrast(low, high) < 1.05
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_both_signs_differ_in_dark_colours_for_every_vision(
+    open_page: OpenPage, vision: str
+) -> None:
+    palette = open_page().evaluate("charrnn.colors.PALETTES.dark")
+    for k in range(4, 17):
+        pair = [colors.mix(palette[ramp], k / 16) for ramp in ("negative", "positive")]
+        seen = [lab(VISIONS[vision] @ linear(each)) for each in pair]
+        assert np.linalg.norm(seen[0] - seen[1]) > 10
 
 
 def test_a_place_keeps_its_text_after_a_change_of_colour_scheme(open_page: OpenPage) -> None:
@@ -416,4 +475,81 @@ def test_networks_of_other_cells_and_sizes_stand_side_by_side(open_page: OpenPag
             page.evaluate(f"charrnn.page.select({{view: '{view}', model: {model}}})")
             page.evaluate("new Promise((resolve) => setTimeout(resolve, 150))")
     assert page.evaluate("charrnn.page.units") == ["c2.0", "h1.0", "h1.0"]
+    assert page.errors == []
+
+
+def test_a_finding_opens_its_neuron_over_the_text(browser: Browser, tmp_path: Path) -> None:
+    subject = make_text_subject(cell="lstm", num_layers=2)
+    best = Best("c2.3", 0.91)
+    finding = Finding("quotes", "inside quotes", "memory neuron", best)
+    reports = {"neurons": {"book": Findings((finding,))}}
+    path = tmp_path / "inspect.html"
+    path.write_text(make_page([subject], reports, {}, command="charrnn inspect"), encoding="utf-8")
+    page = browser.open(path, "view=neurons")
+    page.wait_for("document.querySelector('.findings button') !== null")
+    assert page.evaluate("charrnn.page.unit") == "c2.3"
+    page.evaluate("charrnn.page.select({unit: 'c1.0'})")
+    page.click(".findings button")
+    page.wait_for("charrnn.page.view === 'text' && charrnn.page.unit === 'c2.3'")
+    assert page.errors == []
+    page.close()
+
+
+def test_a_notebook_shows_the_page_in_a_frame(browser: Browser, tmp_path: Path) -> None:
+    page_text = make_page([make_text_subject()], {}, {}, command="Model.inspect")
+    page_text = page_text.replace("charrnn.openPage();", TELL)
+    page_text = page_text.replace("Content-Security-Policy", "none")  # TELL has another hash
+    path = tmp_path / "notebook.html"
+    script = "<script>onmessage = (event) => (window.told = event.data)</script>"
+    rights = 'sandbox="allow-scripts allow-downloads"'
+    path.write_text(f'{script}<iframe {rights} srcdoc="{escape(page_text)}"></iframe>', "utf-8")
+    page = browser.open(path)
+    assert page.wait_for("window.told") == ["guesses", True, len(TEXT)]
+    assert page.errors == []
+    page.close()
+
+
+def test_a_text_beyond_the_limit_is_cut_and_the_page_says_so(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.click("#edit")
+    page.evaluate("document.getElementById('text').select()")
+    page.write("ab" * 10_050)
+    page.wait_for("document.getElementById('edit-note').textContent.includes('20,000')")
+    assert page.evaluate("charrnn.page.ids.length") == 20_000
+
+
+VOCABS = [
+    Vocab(ALPHABET),
+    Vocab("\n ab", has_bytes=True),
+    Vocab("\n abc", clusters=("ab", "abc", "bc")),
+    Vocab("\n abc", has_bytes=True, has_end=True, clusters=("ab",)),
+]
+
+
+@pytest.mark.parametrize("vocab", VOCABS, ids=range(len(VOCABS)))
+def test_a_typed_text_has_the_tokens_that_python_gives_it(
+    open_page: OpenPage, vocab: Vocab
+) -> None:
+    network = make_network(vocab_size=vocab.size, has_end=vocab.has_end)
+    file = ModelFile(network.config, vocab, network.weights, {})
+    ids = vocab.encode("abcab a\nb")
+    page = open_page(Subject("book", file, ids, Texts(lambda: (ids, ids))))
+    for text in ("abcabbc a", "cba ab\n", *(["é😀b"] if vocab.has_bytes else [])):
+        known = "".join(each for each in text if vocab.has_bytes or each in vocab.alphabet)
+        found = page.evaluate(f"charrnn.page.encode({json.dumps(text)})")
+        assert found["ids"] == vocab.encode(known).tolist()
+        assert page.evaluate(f"charrnn.page.decode({found['ids']})") == known
+
+
+def test_the_end_of_a_record_breaks_no_view(open_page: OpenPage) -> None:
+    vocab = Vocab("\n abc", has_end=True)
+    network = make_network(vocab_size=vocab.size, has_end=True, cell="lstm")
+    file = ModelFile(network.config, vocab, network.weights, {})
+    ids = np.array([2, 3, vocab.end, 4, 2, vocab.end, 3])
+    page = open_page(Subject("book", file, ids, Texts(lambda: (ids, ids))))
+    for view in VIEWS:
+        for at in range(len(ids)):
+            page.evaluate(f"charrnn.page.select({{view: '{view}', at: {at}}})")
+            page.evaluate("new Promise((resolve) => setTimeout(resolve, 40))")
+    assert text_of(page) == "ab<end>ca<end>b"
     assert page.errors == []

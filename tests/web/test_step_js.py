@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 from charrnn.interpret.derivatives import Derivatives, grad_features, grad_of_nats
+from charrnn.interpret.one_step import OneStep
+from charrnn.interpret.step_backward import backward_lines
+from charrnn.interpret.step_forward import forward_lines
 from charrnn.interpret.trace import Trace, record
-from charrnn.state import map_state
+from charrnn.interpret.unit_step import UnitStep
+from charrnn.state import map_state, select_row
 from charrnn.web.assets import read_asset
 from tests.interpret.networks import CELLS, make_ids, make_network
 from tests.web.browser import Browser, Page
@@ -125,6 +129,28 @@ def test_the_derivatives_are_those_of_numpy(page: Page, shape: dict[str, Any]) -
             value = found[f"∂ℓ/∂{name}′[{UNIT}]"]
             assert value == pytest.approx(before[UNIT], rel=1e-3, abs=1e-6)
         assert found[f"∂ℓ/∂logit[«{target}»]"] == pytest.approx(grad[target], rel=1e-4)
+
+
+@EACH_SHAPE
+def test_the_lines_are_those_of_the_view(page: Page, shape: dict[str, Any]) -> None:
+    trace = make_trace(shape)
+    target = int(trace.ids[AT + 1])
+    names = [f"«{token}»" for token in range(trace.network.vocab_size)]
+
+    for depth in trace.depths:
+        answer = ask(page, trace, depth, target=target)
+
+        before = select_row(trace.states, AT)
+        step = OneStep(trace.network, int(trace.ids[AT]), target, before)
+        own = UnitStep(step, depth, UNIT, names)
+        expected = [*forward_lines(own), *backward_lines(own)]
+        found = answer["forward"] + answer["backward"]
+        assert [each["name"] for each in found] == [each.name for each in expected]
+        for line, other in zip(found, expected, strict=True):
+            assert (line["formula"], line["meaning"]) == (other.formula, other.meaning)
+            symbols = [piece.symbol for piece in other.pieces[2:] if piece.symbol not in "+·"]
+            assert [piece["symbol"] for piece in line["pieces"]] == symbols
+            assert line["value"] == pytest.approx(other.value, rel=1e-3, abs=1e-6)
 
 
 def test_a_long_sum_shows_its_largest_terms_and_the_rest(page: Page) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from charrnn.cli.console import make_table, print_line
+from charrnn.cli.console import make_table, print_line, print_whole_table
 from charrnn.cli.formatting import one_line
 from charrnn.interpret.errors import ErrorsReport, Saving
 
@@ -48,7 +48,7 @@ def _show_causes(reports: Mapping[str, ErrorsReport], console: Console) -> None:
         bar = ["█" * round(_BAR_COLUMNS * shares[0])] if is_alone else []
         cells = [each.oracle, *(f"{share:.1%}" for share in shares), *bar]
         table.add_row(*cells, Text(each.meaning, "dim"))
-    console.print(table)
+    print_whole_table(console, table)
 
 
 def _show_savings(title: str, savings: Mapping[str, Sequence[Saving]], console: Console) -> None:
@@ -61,4 +61,4 @@ def _show_savings(title: str, savings: Mapping[str, Sequence[Saving]], console: 
             continue
         bits = ["-" if math.isnan(each.saved_bits) else f"{each.saved_bits:+.3f}" for each in same]
         table.add_row(same[0].group, f"{same[0].places:,}", *bits)
-    console.print(table)
+    print_whole_table(console, table)

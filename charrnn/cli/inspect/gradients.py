@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.text import Text
 
-from charrnn.cli.console import make_table, print_line
+from charrnn.cli.console import make_table, print_line, print_whole_table
 from charrnn.cli.formatting import one_line
 from charrnn.cli.inspect.braille import BrailleChart
 from charrnn.interpret.colors import CURVES
@@ -90,7 +90,7 @@ def _show_reaches(reports: Mapping[str, GradientsReport], console: Console) -> N
             label = f"{one_line(name)} {each.array}"
             table.add_row(Text(label), *sizes, *factors, untrained, *bound)
     console.print()
-    console.print(table)
+    print_whole_table(console, table)
     print_line(console, "factor: with each character further back; half-life in characters")
 
 
@@ -109,7 +109,7 @@ def _show_exponents(reports: Mapping[str, GradientsReport], console: Console) ->
             shown = [f"{value:.3f}" for value in spectrum.exponents_nats[:_SHOWN_EXPONENTS]]
             shown += [""] * (_SHOWN_EXPONENTS - len(shown))
             table.add_row(Text(one_line(label)), *shown, _chars(spectrum.half_lives_chars[0]))
-    console.print(table)
+    print_whole_table(console, table)
 
 
 def _show_jacobian(name: str, report: GradientsReport, console: Console) -> None:

@@ -51,6 +51,7 @@ def show_memory(reports: Mapping[str, MemoryReport], console: Console) -> None:
             print_line(console, line)
         print_line(console, "")
     _show_lengths(reports, console)
+    print_line(console, "what a decoder reads off the state, and what context gives")
     for name, report in reports.items():
         _show_decoder(name, report, console)
     _show_decoder_notes(reports, console)
@@ -102,7 +103,7 @@ def _style(level: int) -> str:
 
 def _show_lengths(reports: Mapping[str, MemoryReport], console: Console) -> None:
     """Print after how many characters a half, 90 % and 99 % are written, or gone."""
-    table = make_table("model", "characters for …", *(f">{share:.0%}" for share in SHARES))
+    table = make_table("characters for …", *(f">{share:.0%}" for share in SHARES))
     for name, report in reports.items():
         rows: list[tuple[str, Iterable[float | None]]] = []
         if report.ledger:
@@ -113,9 +114,10 @@ def _show_lengths(reports: Mapping[str, MemoryReport], console: Console) -> None
             gone = "a word's effect is gone after …"
             rows.append((f"next guess: {gone}", report.words.lasting_bits.values()))
             rows.append((f"state: {gone}", report.words.lasting_distances.values()))
-        for number, (what, values) in enumerate(rows):
-            label = Text("" if number else one_line(name))
-            table.add_row(label, Text(what), *(Text(count_of(value)) for value in values))
+        if len(reports) > 1:
+            table.add_row(Text(one_line(name), "bold"))
+        for what, values in rows:
+            table.add_row(Text(what), *(Text(count_of(value)) for value in values))
     console.print(table, crop=False)
     ledgers = [report.ledger for report in reports.values() if report.ledger]
     if ledgers:
@@ -133,10 +135,9 @@ def _show_decoder(name: str, report: MemoryReport, console: Console) -> None:
     decoding = report.decoding
     context = report.context
     if not decoding or not context:
-        print_line(console, f"{name}: the held-out text is too short to measure more", "dim")
+        print_line(console, f"{name}: the held-out text is too short to measure it", "dim")
         return
-    heading = f"{name}: what a decoder reads off the state, and what context gives"
-    print_line(console, heading, "bold")
+    print_line(console, name, "bold")
     table = make_table(*_HEADINGS)
     left = [
         (str(back), _bits(bits), _bits(before), f"{right:.1%}", f"{right_before:.1%}")

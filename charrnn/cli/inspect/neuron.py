@@ -56,10 +56,11 @@ def _show_snippets(report: NeuronReport, console: Console) -> None:
 
 def _lines(snippet: Snippet, report: NeuronReport, width: int, is_colored: bool) -> list[Text]:
     """Return a snippet on the colours of its values, or above their tenths and their signs."""
-    start = max(snippet.at - max(width - 22, 4), 0)
+    cells = [Text(format_character(symbol)) for symbol in snippet.symbols]
+    start, stop = _room([cell.cell_len for cell in cells], snippet.at, max(width - 1, 8))
     text, digits, signs = Text(), "", ""
-    for at in range(start, min(len(snippet.symbols), start + max(width - 1, 8))):
-        shown = Text(format_character(snippet.symbols[at]))
+    for at in range(start, stop):
+        shown = cells[at]
         value = float(snippet.values[at]) / report.high
         if is_colored:
             background = signed_color(value)
@@ -72,7 +73,19 @@ def _lines(snippet: Snippet, report: NeuronReport, width: int, is_colored: bool)
             text.append("‸")
             digits += " "
             signs += " "
-    return [text] if is_colored else [text, Text(digits.rstrip()), Text(signs.rstrip())]
+    rows = [] if is_colored else [digits.rstrip(), signs.rstrip()]
+    return [text, *(Text(row) for row in rows if row)]
+
+
+def _room(columns: Sequence[int], at: int, width: int) -> tuple[int, int]:
+    """Return which characters fit, two thirds of the width for what comes before the place."""
+    start = at
+    while start > 0 and sum(columns[start - 1 : at + 1]) <= width * 2 // 3:
+        start -= 1
+    stop = at + 1
+    while stop < len(columns) and sum(columns[start : stop + 1]) <= width:
+        stop += 1
+    return start, stop
 
 
 def _show_histogram(histogram: Histogram, feature: str, console: Console) -> None:

@@ -73,9 +73,9 @@ def _show_reading(reports: Mapping[str, NeuronsReport], console: Console) -> Non
         "AUC: how often the unit is higher inside than outside, or lower if it was so in the "
         "search half; chance is 0.5. ρ: rank correlation; chance is 0.",
         f"shifted: the best of all units for labels moved round, best of {first.shifts}. last: "
-        "what the last 1 or 3 characters tell. untrained: the best unit before training. probe: "
-        "all units together"
-        + ("; its probe: those of the untrained network." if console.width >= _WIDE else "."),
+        "what the last 1 or 3 characters tell. untrained: the best unit of "
+        f"{first.untrained} untrained networks. probe: all units together"
+        + ("; its probe: those of the untrained networks." if console.width >= _WIDE else "."),
         f"A memory neuron beats shifted, last and untrained by {half:g} of AUC or {first.margin:g} "
         "of ρ. What a character neuron tells takes no memory: one of the controls tells as much.",
     ):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -20,7 +21,7 @@ _COLUMNS = 100  # of a chart, also on a wider terminal
 _ROWS = 14
 _MOST_EVALUATIONS = 10  # in the table
 _MOST_SNAPSHOTS = 12
-_UNIT_CHARS = 60
+_UNIT_CELLS = 60  # of a unit's values
 
 
 def show_training(reports: Mapping[str, TrainingReport], console: Console) -> None:
@@ -128,13 +129,16 @@ def _show_snapshots(name: str, report: TrainingReport, console: Console) -> None
     title = f"{one_line(name)}: the weights along the way, on the text in view"
     print_line(console, title, "bold")
     console.print(table)
-    width = min(max(console.width - 10, 10), _UNIT_CHARS)
+    signs = [one_line(symbol)[:1] or " " for symbol in found.symbols]
+    cells = [max(cell_len(sign), 1) for sign in signs]  # 2 of a Chinese character
+    ends = np.cumsum(cells)
+    count = int((ends <= min(max(console.width - 10, 10), _UNIT_CELLS)).sum())
     for unit, values in found.units.items():
-        text = "".join(one_line(symbol)[:1] or " " for symbol in found.symbols[:width])
         print_line(console, f"{unit} at each character, by step (from −1 to 1)", "bold")
-        print_line(console, f"{'':>8} {text}")
+        print_line(console, f"{'':>8} {''.join(signs[:count])}")
         for row in shown:
-            line = sparkline(np.nan_to_num(values[row, :width]).tolist(), -1, 1)
+            bars = sparkline(np.nan_to_num(values[row, :count]).tolist(), -1, 1)
+            line = "".join(bar * wide for bar, wide in zip(bars, cells[:count], strict=True))
             print_line(console, f"{found.step[row]:>8,} {line}")
 
 

@@ -18,7 +18,6 @@ from charrnn.interpret.pictures.text import (
     draw_cells,
     draw_strip,
     seen,
-    short_name,
 )
 from charrnn.interpret.svg import Axis, Chart, Picture, Point
 from charrnn.interpret.text import line_ends
@@ -36,9 +35,12 @@ LEAST = 1e-4
 Curves = Callable[[MemoryReport], Iterable[Point]]
 
 _WIDTH = GUTTER + COLUMNS * CELL + 16
-_TOP = 90
+_TOP = 62
 _TEXT_ROWS = 4
 _STRIP = 6  # pixels, of the words below a row
+_ROW = LETTER_HEIGHT + _STRIP + 4
+_HEADING = 42  # of a model
+_NAME_CHARS = 80
 _CHART = (_WIDTH / 2, 300)
 _CAPTION = 44  # below a chart
 _PALE = "#666666"
@@ -50,15 +52,17 @@ def draw_memory(reports: Mapping[str, MemoryReport]) -> str:
     charts = [drawn for draw in _CHARTS if (drawn := draw(reports))]
     texts = {name: _last_rows(report) for name, report in reports.items()}
     rows = sum(len(each) for each in texts.values())
-    top = _TOP + rows * (LETTER_HEIGHT + _STRIP + 4) + 18 * len(reports) + 18
+    top = _TOP + rows * _ROW + _HEADING * len(reports) + 18
     height = top + math.ceil(len(charts) / 2) * (_CHART[1] + _CAPTION)
     title = "Memory: what is still there of each character that was read"
     picture = Picture(_WIDTH, height, title)
     picture.text((12, 22), title, more='font-weight="bold" font-size="14"')
-    _draw_legend(picture, reports)
+    _draw_legend(picture)
     y = float(_TOP)
-    for name, report in reports.items():
-        y = _draw_text(picture, y, name, report, texts[name])
+    for number, (name, report) in enumerate(reports.items()):
+        _draw_heading(picture, y, number, name, report)
+        _draw_text(picture, y + _HEADING, report, texts[name])
+        y += _HEADING + len(texts[name]) * _ROW
     for number, (chart, caption) in enumerate(charts):
         corner = (_WIDTH / 2 * (number % 2), top + number // 2 * (_CHART[1] + _CAPTION))
         picture.put(chart, corner)
@@ -104,7 +108,8 @@ def describe_text(report: MemoryReport) -> str:
         half, most = (count_of(report.ledger.reach[share]) for share in ("50%", "99%"))
         what = f"{report.ledger.kind} of layer {report.layer} by who wrote it"
         return f"{what}: half is from the last {half}, 99 % from the last {most}"
-    return f"no ledger in an rnn: how far other words would move h of layer {report.layer}"
+    what = f"no ledger in an rnn: how far other words would move h of layer {report.layer}"
+    return f"{what}, 100 % is a stranger"
 
 
 def _last_rows(report: MemoryReport) -> list[list[TextCell]]:
@@ -112,37 +117,30 @@ def _last_rows(report: MemoryReport) -> list[list[TextCell]]:
     return [*iter_rows(cells, COLUMNS, line_ends(report.symbols))][-_TEXT_ROWS:]
 
 
-def _draw_legend(picture: Picture, reports: Mapping[str, MemoryReport]) -> None:
-    """Add the names of curves, and of backgrounds."""
-    x = 12.0
-    for number, name in enumerate(reports):
-        more = f'stroke-width="2" stroke-dasharray="{_dash(number)}"'
-        picture.line(
-            (x, 40), (x + 28, 40), _color(number), more.replace(' stroke-dasharray=""', "")
-        )
-        picture.text((x + 34, 44), short_name(name, 24))
-        x += 60 + 7 * len(short_name(name, 24))
-    x = 12.0
-    picture.text((x, 70), "still there:")
-    x += 76
+def _draw_legend(picture: Picture) -> None:
+    """Add what each background stands for."""
+    picture.text((12, 48), "still there:")
+    x = 88.0
     for level, words in enumerate(LEVELS):
-        picture.rect((x, 58), 16, 16, background(level), 'stroke="#dddddd"')
-        picture.text((x + 21, 70), words, more=_SMALL)
+        picture.rect((x, 36), 16, 16, background(level), 'stroke="#dddddd"')
+        picture.text((x + 21, 48), words, more=_SMALL)
         x += 34 + 6.5 * len(words)
-    picture.text((x, 70), "strip: whole words", color=_PALE, more=_SMALL)
+    picture.text((x, 48), "strip: whole words", color=_PALE, more=_SMALL)
+
+
+def _draw_heading(picture: Picture, y: float, number: int, name: str, report: MemoryReport) -> None:
+    """Add a model's name beside its line in the charts, and what its text shows."""
+    dash = f' stroke-dasharray="{_dash(number)}"' if _dash(number) else ""
+    picture.line((12, y + 14), (40, y + 14), _color(number), f'stroke-width="2"{dash}')
+    shown = name if len(name) <= _NAME_CHARS else "…" + name[1 - _NAME_CHARS :]
+    picture.text((48, y + 18), shown, more='font-weight="bold"')
+    picture.text((48, y + 34), describe_text(report), color=_PALE, more=_SMALL)
 
 
 def _draw_text(
-    picture: Picture,
-    y: float,
-    name: str,
-    report: MemoryReport,
-    rows: Sequence[Sequence[TextCell]],
-) -> float:
-    """Add the end of a text up to the place; return the y below it."""
-    picture.text((GUTTER, y + 12), describe_text(report), color=_PALE, more=_SMALL)
-    picture.text((GUTTER - 8, y + 32), short_name(name), "end", more=_SMALL)
-    y += 18
+    picture: Picture, y: float, report: MemoryReport, rows: Sequence[Sequence[TextCell]]
+) -> None:
+    """Add the end of a text up to the place."""
     shades = report.shades().tolist()
     words = report.word_shades().tolist()
     for row in rows:
@@ -150,8 +148,7 @@ def _draw_text(
         draw_cells(picture, row, colors, y)
         strip = [background(level_of(words[cell.start])) for cell in row]
         draw_strip(picture, row, strip, y + LETTER_HEIGHT + 1, _STRIP)
-        y += LETTER_HEIGHT + _STRIP + 4
-    return y
+        y += _ROW
 
 
 Captioned = tuple[Chart, tuple[str, ...]]

@@ -20,7 +20,7 @@ _HISTOGRAM = 170.0
 _SMALL = 'font-size="11"'
 _BOLD = 'font-weight="bold"'
 _PALE = "#666666"
-_WRAP = 128  # characters of a line of small words
+_WRAP = 148  # characters of a line of small words
 
 
 def draw_neuron(reports: Mapping[str, NeuronReport]) -> str:

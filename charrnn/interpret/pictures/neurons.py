@@ -23,7 +23,7 @@ _NAMES = (
     ("unit", "unit, held half"),
     ("shifted", "shifted labels, best of all"),
     ("last", "last characters alone"),
-    ("untrained", "untrained network"),
+    ("untrained", "untrained networks"),
     ("probe", "all units together"),
 )
 

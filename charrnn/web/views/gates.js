@@ -14,7 +14,7 @@
   };
   const element = (...args) => charrnn.element(...args);
 
-  charrnn.views.gates = { needsNetwork: true, usesUnit: true, create };
+  charrnn.views.gates = { needsNetwork: true, usesUnit: true, keepsPicture: true, create };
 
   function create(root, page) {
     const cells = page.models.map((model) => model.config.cell);

@@ -96,7 +96,7 @@
     const rows = best.map(([token, p]) => {
       const bar = charrnn.svg("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
       const isTrue = token === truth;
-      bar.append(charrnn.svg("rect", { x: 0, y: 1, height: 8, width: Math.max(p * 100, 0.4), fill: isTrue ? colors.accent : colors.magnitude[2] }));
+      bar.append(charrnn.svg("rect", { x: 0, y: 1, height: 8, width: Math.max(p * 100, 0.4), fill: isTrue ? colors.accent : colors.magnitude[3] }));
       return element("tr", { class: isTrue ? "is-true" : null },
         element("td", { title: isTrue ? "the one that comes" : null }, charrnn.named(vocab[token])),
         element("td", {}, bar), element("td", {}, charrnn.percent(p)));

@@ -2,11 +2,13 @@
 (function (charrnn) {
   "use strict";
 
-  const END_SHARE = 0.2; // of the colour scale
+  // From these shares on a character has the next darker colour, as in pictures/memory.py.
+  const BOUNDS = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1];
+  const LEVELS = ["less", "0.03 %", "0.1 %", "0.3 %", "1 %", "3 %", "10 % or more"];
   const MARKS = [0.5, 0.9, 0.99];
   const element = (...args) => charrnn.element(...args);
 
-  charrnn.views.memory = { needsNetwork: true, create };
+  charrnn.views.memory = { needsNetwork: true, keepsPicture: true, create };
 
   function create(root, page) {
     const hasLedger = page.models.some((model) => model.config.cell !== "rnn");
@@ -41,9 +43,8 @@
       if (page.isStale(mark)) return;
       shares = ledgers.map((ledger) => ledger && sharesOf(ledger));
       shares.forEach((list, k) => page.paint(k, list && ((at) => lookOf(list.characters, at, groups))));
-      const steps = [0, 0.25, 0.5, 0.75, 1];
-      page.legend(steps.map((step) => [charrnn.colors.magnitude(step), charrnn.percent(END_SHARE * step ** 2)]),
-        "share of the memory", "or more; italic characters are not read yet");
+      page.legend(LEVELS.map((words, level) => [charrnn.colors.magnitude(level / BOUNDS.length), words]),
+        "share of the memory:", "by factors of about 3; italic characters are not read yet");
       hover(page.model, page.at);
       showFacts(facts, page, shares[page.model], ledgers[page.model]);
       drawChart(chart, page, shares);
@@ -52,7 +53,8 @@
     function lookOf(list, at, groups) {
       if (at > page.at) return { ahead: true };
       const place = groups ? lastOf(groups, at, page.at) : at;
-      return { background: charrnn.colors.magnitude(Math.sqrt(list[place] / END_SHARE)) };
+      const level = BOUNDS.filter((bound) => list[place] >= bound).length;
+      return { background: charrnn.colors.magnitude(level / BOUNDS.length) };
     }
 
     function hover(model, at) {

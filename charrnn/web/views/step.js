@@ -76,8 +76,13 @@
   /** Return the lines of code by formula, as the recorded report of this view has them. */
   function codesOf(model) {
     const { forward = [], backward = [] } = model.reports.step ?? {};
-    return new Map([...forward, ...backward].map((line) => [line.formula, line.code]));
+    return new Map([...forward, ...backward].map((line) => [kindOf(line), line.code]));
   }
+
+  /** Return what lines of one kind share: their formula without its gate and numbers. */
+  const kindOf = ({ formula }) => formula.replace(/\d+/g, "").replace(/_[a-z]+/g, "");
+
+  const digits = (value) => Number(value.toPrecision(6)).toString().replaceAll("-", "−");
 
   /** Return a text in which tokens have their names. */
   const withNames = (text, names) => text.replace(/«(\d+)»/g, (_, token) => charrnn.named(names[token]));
@@ -93,14 +98,14 @@
       const number = element("ruby", {}, withNames(piece.number, names), brackets[0], sign, brackets[1]);
       return k ? [` ${line.sign} `, number] : [number];
     });
-    const code = codes.get(line.formula);
+    const code = codes.get(kindOf(line));
     const details = element("details", { open: opened.has(key) },
       element("summary", {}, element("code", {}, name), " = ", ...parts, " = ", element("b", {}, line.shown)),
       element("p", {}, `${line.meaning[0].toUpperCase()}${line.meaning.slice(1)}.`),
       element("p", {}, element("code", {}, `${name.replace(/\[.*/, "")} = ${line.formula}`)),
       line.measured === null ? "" : element("p", {},
-        "By the formula ", element("b", {}, charrnn.number(line.value, 7)),
-        "; by changing it a little and reading the loss again ", element("b", {}, charrnn.number(line.measured, 7)), "."),
+        "By the formula ", element("b", {}, digits(line.value)),
+        "; by changing it a little and reading the loss again ", element("b", {}, digits(line.measured)), "."),
       code ? element("p", { class: "fine" }, "In code: ", element("code", {}, code)) : "",
       showFactors(line, names));
     details.addEventListener("toggle", () => (details.open ? opened.add(key) : opened.delete(key)));

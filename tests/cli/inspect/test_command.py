@@ -129,7 +129,7 @@ def test_looking_needs_no_torch() -> None:
         (["text", "gru", "gru", "--text", "ab"], "named twice"),
         (["text", "gru", "other", "--text", "ab"], "different vocabularies"),
         (["text", "gru", "--text", "ab", "--neuron", "c1.0"], "c1.0"),
-        (["text", "gru", "--text", "ab", "--neuron", "h9.0"], "has no layer 9; give one from 1 to 2"),
+        (["text", "gru", "--text", "ab", "--neuron", "h9.0"], "has no layer 9; give one"),
         (["text", "gru"], "does not say which text"),
         (["text", "nothing", "--text", "ab"], "nothing"),
         (["decision", "gru", "--text", "ab"], "not a view of a model for text"),

@@ -43,3 +43,7 @@ def test_curves_differ_without_colours() -> None:
 
     assert kept[0] == list(range(20))
     assert kept[1] == [*range(8), *range(14, 20)]
+
+
+def test_no_figure_is_cut_on_a_narrow_terminal() -> None:
+    assert "…" not in shown(40, cell="gru")

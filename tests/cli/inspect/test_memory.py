@@ -65,7 +65,7 @@ def test_colours_stand_in_place_of_digits(reports: dict[str, MemoryReport]) -> N
 def test_an_rnn_says_that_it_has_no_ledger(reports: dict[str, MemoryReport]) -> None:
     lines = shown({"book": reports["rnn"]})
 
-    assert "no ledger in an rnn: how far other words would move h of layer 1" in lines
+    assert any(line.startswith("no ledger in an rnn: how far other words") for line in lines)
     assert not any("from the last" in line for line in lines)
 
 
@@ -98,4 +98,4 @@ def test_no_line_but_of_tables_is_wider_than_the_terminal(
 def test_a_short_text_says_what_is_missing() -> None:
     report = inspect_memory(make_memory_subject(cell="lstm", count=30), InspectConfig())
 
-    assert "book: the held-out text is too short to measure more" in shown({"book": report})
+    assert "book: the held-out text is too short to measure it" in shown({"book": report})

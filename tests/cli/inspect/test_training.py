@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,6 +39,20 @@ def test_snapshots_show_the_loss_and_the_units_that_were_asked_for() -> None:
     assert "the weights along the way, on the text in view" in text
     assert "h1.2 at each character, by step" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_wide_character_has_a_bar_as_wide() -> None:
+    report = report_of(*LINES, snapshots=snapshots_of(), neurons=("h1.2",))
+    assert report.snapshots is not None
+    wide = replace(report, snapshots=replace(report.snapshots, symbols=["月"] * 30))
+    console = Console(file=io.StringIO(), width=45, color_system=None)
+    show_training({"book": wide}, console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    text, first = lines[-4:-2]
+
+    assert text.strip() == "月" * 17
+    assert len(first.split()[1]) == 34
+    assert first.split()[1][0] == first.split()[1][1]
 
 
 def test_a_run_that_was_stopped_early_is_shown() -> None:
