@@ -19,12 +19,14 @@ from charrnn.bench.speeds import EvaluationSpeed, MachineSpeed, SamplingSpeed, T
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.compression.codec import Compressed
 from charrnn.config import FillConfig, Length, RunConfig, SampleConfig, TextConfig, TrainConfig
+from charrnn.config.inspect import InspectConfig
 from charrnn.data.corpus import Corpus
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.samples import Cost, Sample
 from charrnn.generation.scoring import Scores
 from charrnn.generation.stopping import TextStream
 from charrnn.generation.text_format import TextFormat
+from charrnn.interpret.trace import Trace
 from charrnn.tasks.corpus_stats import CorpusSummary
 from charrnn.tasks.eval_text import EvalTextRequest
 from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
