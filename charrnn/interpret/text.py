@@ -28,10 +28,7 @@ from charrnn.text.vocab import END_NAME
 
 _CHOSEN = 3  # units, where none are named
 _PERCENTILE = 99  # of the values of ReLUs, which have no highest
-_RULE = (
-    "these change most slowly among the units that vary widely (standard deviation at least half "
-    "of the largest)"
-)
+_RULE = "the slowest to change among the units that vary widely"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +111,8 @@ def slow_units(subject: Subject, layer: int, count: int = _CHOSEN) -> list[Unit]
     spread = values.std(0, dtype=np.float64)
     centred = values - values.mean(0)
     # Of a unit that never changes no correlation can be had.
-    squares = np.maximum((centred * centred).mean(0, dtype=np.float64), 1e-30)
-    correlation = (centred[1:] * centred[:-1]).mean(0, dtype=np.float64) / squares
+    squares = np.maximum((centred * centred).sum(0, dtype=np.float64), 1e-30)
+    correlation = (centred[1:] * centred[:-1]).sum(0, dtype=np.float64) / squares
     ranked = np.argsort(-np.where(spread >= spread.max() / 2, correlation, -2), kind="stable")
     return [Unit(layer, array, number) for number in ranked[:count].tolist()]
 

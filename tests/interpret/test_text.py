@@ -76,7 +76,7 @@ def test_a_unit_that_changes_slowly_is_chosen_where_none_is_named() -> None:
     report = inspect_text(make_subject(network, make_ids(300)), InspectConfig())
 
     assert report.units[0] == "c1.3"
-    assert "slowly" in report.rule
+    assert "slowest" in report.rule
 
 
 def test_a_layer_can_be_named_instead_of_units() -> None:
@@ -139,7 +139,7 @@ def test_a_picture_has_each_strong_value_in_its_color_and_with_a_line() -> None:
 
 def test_a_picture_holds_texts_that_bite() -> None:
     symbols = ["</script>", "&lt;", "\x00", "\x1b", "e", "\u0301", "\u202e", "😀", "𠀀", "\t", "\n"]
-    symbols += ["<E4>", "<end>", "\u2028", " "]
+    symbols += ["<E4>", "<end>", "\u2028", " ", "a b"]
     values = [float("nan"), *np.linspace(-1, 1, len(symbols) - 1)]
 
     svg = draw_text({'"<&>': make_report("", values, symbols=symbols)})
@@ -151,6 +151,13 @@ def test_a_picture_holds_texts_that_bite() -> None:
     assert "\u202e" not in written
     assert not re.search("nan|style=|<script", svg, re.IGNORECASE)
     assert svg == draw_text({'"<&>': make_report("", values, symbols=symbols)})
+
+
+def test_every_letter_of_a_picture_has_its_place_and_no_space_is_one() -> None:
+    svg = draw_text({"book": make_report("", [0.1, 0.2, 0.3], symbols=["a b", " ", "c"])})
+
+    letters = re.findall('<text x="([^"]*)"[^>]*monospace[^>]*>([^<]*)<', svg)
+    assert [(len(places.split()), words) for places, words in letters] == [(3, "abc")]
 
 
 def test_models_share_the_scale_of_relus() -> None:

@@ -6,7 +6,9 @@ Also how a text is laid out there, as other views need it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import groupby
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,7 +17,7 @@ from rich.text import Text
 from charrnn.cli.console import print_line
 from charrnn.cli.formatting import format_character, one_line
 from charrnn.cli.inspect.braille import sparkline
-from charrnn.interpret.colors import letter_color, signed_color
+from charrnn.interpret.colors import NEGATIVE, POSITIVE, letter_color, signed_color
 from charrnn.interpret.pictures.text import shared_scales, short_name
 from charrnn.interpret.text import TextReport, line_ends
 from charrnn.text.columns import TextCell, iter_rows, make_cells
@@ -23,8 +25,11 @@ from charrnn.text.columns import TextCell, iter_rows, make_cells
 MIN_ROOM = 10  # columns of text, however narrow the terminal
 
 _STRONG = 0.5  # of the scale: from there a line says the sign too
+_WEAK = 0.05  # of the scale: below it there is no colour, as a terminal may be dark
+_STEPS = 20  # of colour between 0 and 1
 _NAME_COLUMNS = 12  # of a model's name beside a row
 _MAX_DIGIT = 9
+_BAR_COLORS = (NEGATIVE[3], POSITIVE[3])  # seen on dark and on light terminals
 
 
 def show_text(reports: Mapping[str, TextReport], console: Console) -> None:
@@ -47,7 +52,7 @@ def show_text(reports: Mapping[str, TextReport], console: Console) -> None:
             )
             for number in range(1, len(report.units)):
                 bars = _track(row, report, scales[name], number)
-                print_beside(console, report.units[number], [Text(bars)], gutter)
+                print_beside(console, report.units[number], [bars], gutter)
         if gutter:
             print_line(console, "")
 
@@ -85,7 +90,7 @@ def _first_unit(
     values = [float(report.values[0, cell.stop - 1]) / scales[0] for cell in row]
     pairs = [*zip(row, values, strict=True)]
     if is_colored:
-        return [Text.assemble(*((cell.shown, _style(value)) for cell, value in pairs))]
+        return [_joined((cell.shown, _style(value)) for cell, value in pairs)]
     text = "".join(cell.shown for cell in row)
     digits = ""
     signs = ""
@@ -99,24 +104,35 @@ def _first_unit(
 
 def _track(
     row: Sequence[TextCell], report: TextReport, scales: Sequence[float], number: int
-) -> str:
+) -> Text:
     """Return the values of a unit as bars, each as wide as its character."""
     low = -1.0 if report.lows[number] < 0 else 0.0
     bars = []
     for cell in row:
         value = float(report.values[number, cell.stop - 1]) / scales[number]
         bar = sparkline([value], low, 1) if math.isfinite(value) else " "
-        bars.append(bar * cell.columns)
-    return "".join(bars)
+        bars.append((bar * cell.columns, _BAR_COLORS[value > 0]))
+    return _joined(bars)
+
+
+def _joined(pieces: Iterable[tuple[str, str]]) -> Text:
+    """Return pieces and their styles as one text; neighbours of one style become one piece."""
+    runs = groupby(pieces, key=lambda piece: piece[1])
+    return Text.assemble(*(("".join(text for text, _ in run), style) for style, run in runs))
 
 
 def _style(value: float) -> str:
     """Return the style of a share of the scale; strong values have a line that says the sign."""
-    if not math.isfinite(value):
+    if not abs(value) >= _WEAK:  # also where there is no value
         return ""
-    color = signed_color(value)
     line = "" if abs(value) < _STRONG else "underline " if value > 0 else "overline "
-    return f"{line}{letter_color(color)} on {color}"
+    return line + _letters_on(round(value * _STEPS))
+
+
+@cache
+def _letters_on(step: int) -> str:
+    color = signed_color(step / _STEPS)
+    return f"{letter_color(color)} on {color}"
 
 
 def _digit(value: float) -> str:
@@ -128,15 +144,15 @@ def _digit(value: float) -> str:
 
 def _legend(reports: Mapping[str, TextReport], *, is_colored: bool) -> Text:
     """Return what the colours mean, or the digits."""
-    what = "change by each character" if _is_diff(reports) else "value after each character"
+    what = "change" if _is_diff(reports) else "value"
     largest = max(max(scales) for scales in shared_scales(reports).values())
     unbounded = "" if largest == 1 else f"; 1 of a ReLU stands for {largest:.3g}"
     if not is_colored:
         return Text(f"below each character its {what} in tenths, − for negative{unbounded}")
-    first = 0 if all(low >= 0 for report in reports.values() for low in report.lows) else -4
-    shares = [step / 4 for step in range(first, 5)]
+    has_negative = any(low < 0 for report in reports.values() for low in report.lows)
+    shares = [-1, -0.5, 0, 0.5, 1] if has_negative else [0, 0.25, 0.5, 0.75, 1]
     boxes = [Text(f" {share:g} ".replace("-", "−"), _style(share)) for share in shares]
-    lines = "underlined from 0.5" if first == 0 else "underlined from 0.5, overlined to −0.5"
+    lines = "underlined ≥ 0.5" + ", overlined ≤ −0.5" * has_negative
     return Text("").join([Text(f"{what}: "), *boxes, Text(f" {lines}{unbounded}")])
 
 

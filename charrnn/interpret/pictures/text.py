@@ -12,7 +12,7 @@ from itertools import groupby
 from charrnn.interpret.colors import letter_color, signed_color
 from charrnn.interpret.svg import Picture, visible
 from charrnn.interpret.text import TextReport, line_ends
-from charrnn.text.columns import TextCell, iter_rows, make_cells
+from charrnn.text.columns import TextCell, iter_rows, make_cells, text_columns
 
 CELL = 9  # pixels of a column
 LETTER_HEIGHT = 18
@@ -21,7 +21,8 @@ COLUMNS = 80
 
 _TRACK_HEIGHT = 11
 _GAP = 8  # between rows
-_TOP = 96
+_TOP = 76  # of the rows, below a line for each model
+_LINE = 16
 _STRONG = 0.5  # of the scale: from there a line says the sign too
 _STEPS = 20  # of colour between 0 and 1, so that neighbours of one colour are one shape
 _NAME_CHARS = 18
@@ -36,13 +37,15 @@ def draw_text(reports: Mapping[str, TextReport]) -> str:
     rows = [*iter_rows(make_cells(map(seen, symbols)), COLUMNS, line_ends(symbols))]
     each = sum(_height(report) for report in reports.values()) + _GAP
     width = GUTTER + COLUMNS * CELL + 16
-    picture = Picture(width, _TOP + each * len(rows) + _GAP, _title(reports))
+    top = _TOP + _LINE * len(reports)
+    picture = Picture(width, top + each * len(rows) + _GAP, _title(reports))
     _draw_head(picture, reports)
     scales = shared_scales(reports)
-    y = float(_TOP)
+    y = float(top)
     for row in rows:
         for name, report in reports.items():
-            _draw_row(picture, row, report, scales[name], (name if len(reports) > 1 else "", y))
+            own_name = name if len(reports) > 1 else ""
+            _draw_row(picture, row, report, scales[name], own_name, y)
             y += _height(report)
         y += _GAP
     return picture.as_svg()
@@ -77,10 +80,11 @@ def draw_cells(
         for (x, cell), own in zip(placed(cells), letters, strict=True):
             if own != color or cell.shown.isspace():
                 continue
-            if len(cell.shown) == cell.columns and max(cell.shown) < "\U00010000":
-                places += [x + 0.5 + CELL * i for i in range(len(cell.shown))]
-                words += cell.shown
-            else:  # marks, wide characters and rare ones, which have no places of their own
+            if _has_places(cell):
+                at = [i for i, char in enumerate(cell.shown) if not char.isspace()]
+                places += [x + 0.5 + CELL * i for i in at]
+                words += "".join(cell.shown[i] for i in at)
+            else:
                 picture.letters([x + 0.5], y + 14, cell.shown, color)
         if words:
             picture.letters(places, y + 14, words, color)
@@ -116,15 +120,20 @@ def short_name(name: str, length: int = _NAME_CHARS) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
+def _has_places(cell: TextCell) -> bool:
+    """Return whether each character of a cell has a column: no mark, none wide, none rare."""
+    return text_columns(cell.shown) == len(cell.shown) and max(cell.shown) < "\U00010000"
+
+
 def _draw_row(
     picture: Picture,
     row: Sequence[TextCell],
     report: TextReport,
     scales: Sequence[float],
-    name_and_y: tuple[str, float],
+    name: str,
+    y: float,
 ) -> None:
     """Add a row of the text on the first unit's colours, and a strip for each other."""
-    name, y = name_and_y
     for number, unit in enumerate(report.units):
         values = [float(report.values[number, cell.stop - 1]) / scales[number] for cell in row]
         colors = [_color(value) for value in values]
@@ -159,20 +168,21 @@ def _draw_signs(
 def _draw_head(picture: Picture, reports: Mapping[str, TextReport]) -> None:
     """Add the title, what is seen, and the scale."""
     picture.text((16, 22), _title(reports), more='font-weight="bold" font-size="14"')
-    described = dict.fromkeys(report.described_units for report in reports.values())
-    picture.text((16, 41), "; ".join(described), more=_SMALL)
+    for number, (name, report) in enumerate(reports.items()):
+        words = f"{name}: {report.described_units}"
+        picture.text((16, 66 + _LINE * number), words, more=_SMALL)
     first = 0 if all(low >= 0 for report in reports.values() for low in report.lows) else -4
     x = 16.0
     for step in range(first, 5):
         color = _color(step / 4)
-        picture.rect((x, 54), 44, 18, color, 'stroke="#dddddd"' if color == _WHITE else "")
+        picture.rect((x, 32), 44, 18, color, 'stroke="#dddddd"' if color == _WHITE else "")
         words = f"{step / 4:g}".replace("-", "−")
-        picture.text((x + 22, 67), words, "middle", letter_color(color), _SMALL)
+        picture.text((x + 22, 45), words, "middle", letter_color(color), _SMALL)
         if abs(step) >= 2:
-            y = 71 if step > 0 else 55
+            y = 49 if step > 0 else 33
             picture.line((x, y), (x + 44, y), letter_color(color), 'stroke-width="1.5"')
         x += 44
-    picture.text((x + 12, 67), _scale_note(reports, first == 0), more=_SMALL)
+    picture.text((x + 12, 45), _scale_note(reports, first == 0), more=_SMALL)
 
 
 def _title(reports: Mapping[str, TextReport]) -> str:
