@@ -23,15 +23,14 @@ from charrnn.interpret.neurons import (
     MEMORY,
     Finding,
     NeuronsReport,
-    auc,
     exact_score,
     features_of,
     inspect_neurons,
     make_finding,
-    spearman,
     split_places,
     strength,
 )
+from charrnn.interpret.rank_scores import auc, spearman
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import GATES, Array, Trace, layer_weights, sigmoid
 from charrnn.interpret.units import Unit, parse_unit, state_arrays, unit_values, value_range
