@@ -1,10 +1,11 @@
 """Draws docs/pictures/, what `charrnn inspect` shows of real models: make_inspect_pictures.py
 
-It trains three cells for five minutes each on tiny-shakespeare, if checkpoints/ of the current folder
-lacks them. Of other tasks it draws the runs that are there: fre (`charrnn train fre_train.tsv --pairs
---name fre --budget 60s`, a table of SIGMORPHON 2020), langs (names by language, `--label file --lines
---task classification --name langs --budget 40s`) and case (tiny-shakespeare, `--restore case --name
-case --budget 40s`). Machines of another speed train other models, so their pictures differ.
+It trains three cells for five minutes each on tiny-shakespeare, if checkpoints/ of the current
+folder lacks them. Of other tasks it draws the runs that are there: fre (`charrnn train
+fre_train.tsv --pairs --name fre --budget 60s`, a table of SIGMORPHON 2020), langs (names by
+language, `--label file --lines --task classification --name langs --budget 40s`) and case
+(tiny-shakespeare, `--restore case --name case --budget 40s`). Machines of another speed train
+other models, so their pictures differ.
 """
 
 from __future__ import annotations
