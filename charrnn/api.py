@@ -160,8 +160,8 @@ def inspect(
     17.3
     >>> charrnn.inspect("book").save("book.html")  # doctest: +SKIP
     """
-    from charrnn.config.inspect import InspectConfig
-    from charrnn.tasks.inspect import VIEWS, InspectText, open_subjects
+    from charrnn.config.inspect import InspectConfig, InspectText
+    from charrnn.tasks.inspect import VIEWS, open_subjects
     from charrnn.tasks.inspect import inspect as inspect_views
 
     if text is not None:

@@ -46,3 +46,20 @@ class InspectConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+
+
+@dataclass(frozen=True)
+class InspectText:
+    """The text to look at models with: files, or a literal text; with neither, their held-out text.
+
+    files, encoding, errors: as EvalTextRequest has them. unknown: as `Generator.fit` has it.
+    measured: a literal text that figures are measured on, where `text` is given; None is what the
+    models held out.
+    """
+
+    files: tuple[str, ...] = ()
+    text: str | None = None
+    measured: str | None = None
+    encoding: str | None = None
+    errors: str | None = None
+    unknown: str = "map"

@@ -14,24 +14,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config.fields import refuse_escapes
-from charrnn.config.inspect import InspectConfig
+from charrnn.config.inspect import InspectConfig, InspectText
 from charrnn.errors import ConfigError, CorpusError, counted
+from charrnn.generation.generator import Generator
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
+from charrnn.generation.network import Network
+from charrnn.generation.text_format import text_format_of
 from charrnn.interpret.subject import Subject, Texts
 from charrnn.storage import write_atomically
-from charrnn.tasks.eval_text import (
-    EvalTextRequest,
-    NamedModel,
-    check_alike,
-    open_own_corpus,
-    read_eval_text,
-)
+from charrnn.text.substitutions import describe_changes
 from charrnn.text.vocab import Ids
 
 VIEWS = (
@@ -39,27 +34,12 @@ VIEWS = (
     *("neurons", "neuron", "step", "unrolled", "training", "errors"),
 )
 """What can be seen of a model of text, in the order of a page."""
+TASK_VIEWS = {"classification": "decision", "tagging": "directions", "seq2seq": "attention"}
+"""What can be seen of a model of another task."""
 TEXT_IN_VIEW = 2_000
 """Characters of a file or of the held-out text that are shown."""
 MAX_TEXT_IN_VIEW = 20_000
 """Characters of a literal text that can be shown."""
-_HINT = "name a text by --file, or give one by --text"
-
-
-@dataclass(frozen=True)
-class InspectText:
-    """The text to look at models with: files, or a literal text; with neither, their held-out text.
-
-    files, encoding, errors, unknown: as EvalTextRequest has them. measured: a literal text that
-    figures are measured on, where `text` is given; None is what the models held out.
-    """
-
-    files: tuple[str, ...] = ()
-    text: str | None = None
-    measured: str | None = None
-    encoding: str | None = None
-    errors: str | None = None
-    unknown: str = "error"
 
 
 @dataclass(frozen=True)
@@ -91,7 +71,7 @@ def open_subjects(
     paths = [find_model(name, Path(checkpoints)) for name in names]
     files = [with_labels(read_model(path), list_labels(labels)) for path in paths]
     called = _distinct_names(names, paths)
-    models = [NamedModel(name, file) for name, file in zip(called, files, strict=True)]
+    models = dict(zip(called, files, strict=True))
     notes: list[str] = []
     ids, texts = _read_texts(models, text, notes)
     if config.at is not None and config.at >= len(ids):
@@ -100,12 +80,12 @@ def open_subjects(
             f"give a number up to {len(ids) - 1}"
         )
     subjects = []
-    for model, path in zip(models, paths, strict=True):
+    for (name, file), path in zip(models.items(), paths, strict=True):
         run = RunFolder(path.parent)
         subjects.append(
             Subject(
-                model.name,
-                model.file,
+                name,
+                file,
                 ids,
                 texts,
                 metrics=tuple(run.read_metrics()),
@@ -124,13 +104,8 @@ def subject_of(file: ModelFile, ids: Ids, config: InspectConfig) -> Subject:
     """
     name = str(file.summary.get("corpus", {}).get("name", "model"))
 
-    def read() -> tuple[Ids, Ids]:
-        try:
-            return _own_texts([NamedModel(name, file)])
-        except (ConfigError, CorpusError):
-            return ids, ids[:0]
-
-    return Subject(name, file, ids, Texts(read), chars=config.chars, seed=config.seed)
+    texts = _texts_beside({name: file}, ids, [])
+    return Subject(name, file, ids, texts, chars=config.chars, seed=config.seed)
 
 
 def _distinct_names(names: Sequence[str | None], paths: Sequence[Path]) -> list[str]:
@@ -145,72 +120,72 @@ def _distinct_names(names: Sequence[str | None], paths: Sequence[Path]) -> list[
 
 
 def _read_texts(
-    models: Sequence[NamedModel], text: InspectText, notes: list[str]
+    models: Mapping[str, ModelFile], text: InspectText, notes: list[str]
 ) -> tuple[Ids, Texts]:
     """Return the text in view, and those that figures are measured on."""
-    first = models[0]
-    if not text.files and text.text is None:
-        texts = Texts(lambda: _own_texts(models))
-        return texts.held_out[:TEXT_IN_VIEW], texts
-    if text.text is not None:
-        refuse_escapes("--text", text.text, first.file.vocab.alphabet)
-    request = EvalTextRequest(
-        files=text.files,
-        text=text.text,
-        encoding=text.encoding,
-        errors=text.errors,
-        unknown=text.unknown,
-        split="all",
-    )
-    found = read_eval_text(models, request)
-    notes += found.notes
-    if found.unseen_chars:
-        notes.append(
-            f"{counted(found.unseen_chars, 'character')} that the models never saw are left out"
-        )
+    if text.text is not None and text.files:
+        raise ConfigError("--file and --text both name the text to look at; keep one")
     if text.text is None:
-        return found.ids[:TEXT_IN_VIEW], Texts(lambda: (found.ids, _train_text(models)))
-    if len(found.ids) > MAX_TEXT_IN_VIEW:
-        raise ConfigError(
-            f"--text has {len(found.ids):,} characters, and {MAX_TEXT_IN_VIEW:,} can be shown; "
-            "put it into a file and name it by --file"
-        )
+        from charrnn.tasks.inspect_texts import read_texts
 
+        ids, texts = read_texts(models, text, notes)
+        return ids[:TEXT_IN_VIEW], texts
+    _check_vocabs(models)
+    file = next(iter(models.values()))
+    ids = _encode(file, text.text, text.unknown, notes)
     if text.measured is not None:
-        measured = (first.file.vocab.encode(text.measured), found.ids[:0])
-        return found.ids, Texts(lambda: measured)
+        measured = _encode(file, text.measured, text.unknown, notes)
+        return ids, Texts(lambda: (measured, ids[:0]))
+    return ids, _texts_beside(models, ids, notes)
+
+
+def _texts_beside(models: Mapping[str, ModelFile], ids: Ids, notes: list[str]) -> Texts:
+    """Return what the models held out and trained on; where that is not at hand, the text (T,)."""
 
     def read() -> tuple[Ids, Ids]:
+        from charrnn.tasks.inspect_texts import own_texts
+
         try:
-            return _own_texts(models)
+            return own_texts(models)
         except (ConfigError, CorpusError) as error:
             notes.append(f"figures are measured on the text itself: {error.message}")
-            return found.ids, found.ids[:0]
+            return ids, ids[:0]
 
-    return found.ids, Texts(read)
+    return Texts(read)
 
 
-def _own_texts(models: Sequence[NamedModel]) -> tuple[Ids, Ids]:
-    """Return what the models held out, and what they were trained on.
+def _encode(file: ModelFile, text: str, unknown: str, notes: list[str]) -> Ids:
+    """Return the ids (T,) of a literal text, read as a prompt is.
 
     Raises:
-        ConfigError: they were trained on different texts, or held out different parts.
-        CorpusError: the text is not where training found it, has changed, or nothing is held out.
+        ConfigError: it is empty, or too long to be shown.
+        VocabError: it has characters that the model does not know, and may not.
     """
-    check_alike(models, "val", is_own=True)
-    corpus = open_own_corpus(models[0], _HINT)
-    held_out = corpus.val if len(corpus.val) > 1 else corpus.test
-    if len(held_out) < 2:
-        raise CorpusError(f"{models[0].name} was trained with nothing held out; {_HINT}")
-    return np.asarray(held_out), np.asarray(corpus.train)
+    refuse_escapes("--text", text, file.vocab.alphabet)
+    form = text_format_of(file.summary, has_end=file.vocab.has_end)
+    reader = Generator(Network(file.config, file.weights), file.vocab, form)
+    fitted = reader.fit(text, unknown)
+    if fitted.changes:
+        notes.append(describe_changes(fitted.changes))
+    ids = reader.encode(fitted.text)
+    if not len(ids):
+        raise ConfigError("the text has no character that the model knows; give another by --text")
+    if len(ids) > MAX_TEXT_IN_VIEW:
+        raise ConfigError(
+            f"--text has {len(ids):,} characters, and {MAX_TEXT_IN_VIEW:,} can be shown; put it "
+            "into a file and name it by --file"
+        )
+    return ids
 
 
-def _train_text(models: Sequence[NamedModel]) -> Ids:
-    """Return what the models were trained on; empty where it is not at hand."""
-    try:
-        return _own_texts(models)[1]
-    except (ConfigError, CorpusError):
-        return np.zeros(0, np.int64)
+def _check_vocabs(models: Mapping[str, ModelFile]) -> None:
+    """Refuse models to which one text is not the same ids."""
+    (name, first), *others = models.items()
+    for other, file in others:
+        if file.vocab != first.vocab:
+            raise ConfigError(
+                f"{name} and {other} have different vocabularies; look at them one at a time"
+            )
 
 
 Reports = Mapping[str, Mapping[str, Any]]

@@ -18,9 +18,6 @@ from charrnn.tasks.predict_targets import TargetPredictor
 from charrnn.tasks.predict_task import ClassPredictor
 from charrnn.tasks.predictions import PredictRequest, TextIds
 
-TASK_VIEWS = {"classification": "decision", "tagging": "directions", "seq2seq": "attention"}
-"""The view of each task."""
-
 
 def inspect_task(file: ModelFile, text: str, top: int = 5) -> Any:
     """Return the report of the view of a model's task; top: how many classes to name.

@@ -18,7 +18,6 @@ from charrnn.checkpoint.run_folder import PAGE
 from charrnn.checkpoint.run_store import find_model
 from charrnn.cli.console import make_stdout, print_note, progress_bar
 from charrnn.cli.inputs import checkpoints_option, complete_run, label_option, refuse_target
-from charrnn.cli.inspect.summary import show_summary
 from charrnn.cli.inspect.views import show_view
 from charrnn.cli.options import (
     Choice,
@@ -28,12 +27,18 @@ from charrnn.cli.options import (
     settings_options,
 )
 from charrnn.config import UNKNOWN
-from charrnn.config.inspect import InspectConfig
+from charrnn.config.inspect import InspectConfig, InspectText
 from charrnn.errors import ConfigError
 from charrnn.interpret.report import as_json
 from charrnn.storage import write_atomically
-from charrnn.tasks.inspect import VIEWS, Inspection, InspectText, draw_view, inspect, open_subjects
-from charrnn.tasks.inspect_task import TASK_VIEWS, inspect_task
+from charrnn.tasks.inspect import (
+    TASK_VIEWS,
+    VIEWS,
+    Inspection,
+    draw_view,
+    inspect,
+    open_subjects,
+)
 
 _EXAMPLES = """
 charrnn inspect                              every view of the newest model, as a page
@@ -204,6 +209,8 @@ def _inspect_task(
     Raises:
         ConfigError: the view is of another task, or the text is not given by --text.
     """
+    from charrnn.tasks.inspect_task import inspect_task
+
     own = TASK_VIEWS.get(task)
     if own is None or view not in (None, own):
         raise ConfigError(
@@ -278,6 +285,8 @@ def _as_png(svg: str) -> bytes:
 
 def _write_page(inspection: Inspection, target: Path, given: Mapping[str, Any]) -> None:
     """Write the page, and say in the terminal what is in it."""
+    from charrnn.cli.inspect.summary import show_summary
+
     page = inspection.page(has_weights=given["live"])
     write_atomically(target, page)
     show_summary(inspection, make_stdout())

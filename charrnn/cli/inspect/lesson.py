@@ -12,10 +12,10 @@ from charrnn.checkpoint.run_folder import PAGE
 from charrnn.cli.console import make_stdout, print_line, print_note, progress_bar
 from charrnn.cli.formatting import one_line
 from charrnn.cli.inspect.views import show_view
-from charrnn.config.inspect import InspectConfig
+from charrnn.config.inspect import InspectConfig, InspectText
 from charrnn.errors import ConfigError
 from charrnn.storage import write_atomically
-from charrnn.tasks.inspect import Inspection, InspectText, inspect, open_subjects
+from charrnn.tasks.inspect import Inspection, inspect, open_subjects
 from charrnn.tasks.lessons import LESSONS, LessonResult, find_lesson, run_lesson
 from charrnn.training.reports import Progress
 
