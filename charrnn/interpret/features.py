@@ -147,7 +147,7 @@ def lacking(feature: Feature, places: NDArray[np.int64]) -> str:
     runs = int((np.diff(values, prepend=0) > 0).sum())
     if min(yes, no) < MIN_COUNT:
         return f"only {min(yes, no)} characters are {'inside' if yes < no else 'outside'}"
-    return "" if runs >= MIN_RUNS else f"only {runs} stretches"
+    return "" if runs >= MIN_RUNS else f"stretches inside: only {runs}"
 
 
 def inside_pairs(text: Text, opening: str, closing: str) -> Values:

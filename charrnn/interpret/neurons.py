@@ -192,14 +192,17 @@ def search(
     names = [name for block, _ in unit_blocks(trace) for name in block]
     own = _strengths(trace, halves, (columns[0], np.hstack((columns[1], moved))), is_yes_no)
     shifted = np.abs(own[1][:, len(features) :]).max(0)
-    blank = np.zeros((2, len(features)), np.float32)  # the best unit, and the best probe
-    for other in untrained:
-        single = np.abs(_strengths(other, halves[1:], columns[1:], is_yes_no)[0]).max(0)
-        blank = np.maximum(blank, (single, probe(other, halves, columns, is_yes_no)))
+    blank = [
+        (
+            np.abs(_strengths(other, halves[1:], columns[1:], is_yes_no)[0]).max(0),
+            probe(other, halves, columns, is_yes_no),
+        )
+        for other in untrained
+    ]
     last = [last_characters(trace.ids, labels, halves, size) for size in (1, _LONGEST_CONTEXT)]
     controls = {
-        "untrained": blank[0],
-        "untrained_probe": blank[1],
+        "untrained": np.max([unit for unit, _ in blank], 0),
+        "untrained_probe": np.max([together for _, together in blank], 0),
         "shifted": shifted.reshape(SHIFTS, -1).max(0),
         "last_1": strengths_of_predictions(last[0], columns[1], is_yes_no),
         "last_3": strengths_of_predictions(last[1], columns[1], is_yes_no),
@@ -208,8 +211,8 @@ def search(
     findings = []
     for number, feature in enumerate(features):
         searched = own[0][:, number]
-        order = np.argsort(-np.abs(searched), kind="stable")[: max(config.top, 1)]
-        tops = [exact_score(trace, feature, names[unit], searched[unit]) for unit in order]
+        best = np.argsort(-np.abs(searched), kind="stable")[: config.top]
+        tops = [exact_score(trace, feature, names[unit], searched[unit]) for unit in best]
         scores = {name: float(each[number]) for name, each in controls.items()}
         findings.append(make_finding(trace, feature, tops, scores))
     order_of = (MEMORY, SPREAD, CHARACTER, NOT_THERE)

@@ -175,7 +175,7 @@ def test_rare_features_say_what_is_lacking() -> None:
 
     assert reasons == [
         "only 40 characters are inside",
-        "only 1 stretches",
+        "stretches inside: only 1",
         "only 9 characters differ from the rest",
         "",
     ]
