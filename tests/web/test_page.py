@@ -588,3 +588,13 @@ def test_cells_of_csv_are_quoted_where_they_must_be(open_page: OpenPage) -> None
     rows = [["a", "b"], [",", '"'], ["\n", None]]
     text = open_page().evaluate(f"charrnn.csv({json.dumps(rows)})")
     assert list(csv.reader(io.StringIO(text, newline=""))) == [["a", "b"], [",", '"'], ["\n", ""]]
+
+
+def test_a_link_brings_the_top_of_its_view_on_screen(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate("scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
+    page.set_media(prefers_reduced_motion="reduce")
+    page.evaluate("document.querySelector('nav a[data-view=memory]').click()")
+    page.wait_for("charrnn.page.view === 'memory'")
+    top = "document.getElementById('title-memory').getBoundingClientRect().top"
+    page.wait_for(f"{top} > 0 && {top} < 300")
