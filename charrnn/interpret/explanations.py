@@ -74,8 +74,8 @@ EXPLANATIONS: dict[str, Explanation] = {
         reading=(
             "The network reads the text one character at a time. After each character every neuron "
             "has a value between −1 and 1. Here each character has the colour of one neuron's "
-            "value: orange is positive, blue is negative, and zero has no colour. Look for a neuron "
-            "that stays in one colour over a whole quotation, a line or a bracket: it remembers "
+            "value: orange is positive, blue is negative, and zero has none. Look for a neuron that "
+            "stays in one colour over a whole quotation, a line or a bracket: it remembers "
             "where it is. A neuron whose colour depends on the character alone remembers nothing."
         ),
         formula=_math(

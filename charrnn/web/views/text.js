@@ -5,6 +5,7 @@
   const CELL = 15; // pixels of a unit in the map
   const AROUND = 60; // places on either side of the chosen one in the curve
   const MAX_MATCHES = 50;
+  const CHIPS = 3; // neurons of each model that are offered
   const element = (...args) => charrnn.element(...args);
 
   charrnn.views.text = { usesUnit: true, create };
@@ -20,7 +21,7 @@
     diff.addEventListener("change", () => page.select({}));
     threshold.addEventListener("input", () => page.select({}, { isQuiet: true }));
     const chips = page.models.flatMap((model, k) =>
-      charrnn.foundUnits(model).map(({ name, unit }) => {
+      charrnn.foundUnits(model).slice(0, CHIPS).map(({ name, unit }) => {
         const words = `${page.models.length > 1 ? `${model.name} ` : ""}${unit}: ${name}`;
         const chip = element("button", { type: "button" }, words);
         chip.addEventListener("click", () => page.select({ model: k, unit }));
