@@ -19,17 +19,20 @@ from charrnn.bench.speeds import EvaluationSpeed, MachineSpeed, SamplingSpeed, T
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.compression.codec import Compressed
 from charrnn.config import FillConfig, Length, RunConfig, SampleConfig, TextConfig, TrainConfig
+from charrnn.config.inspect import InspectConfig
 from charrnn.data.corpus import Corpus
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.samples import Cost, Sample
 from charrnn.generation.scoring import Scores
 from charrnn.generation.stopping import TextStream
 from charrnn.generation.text_format import TextFormat
+from charrnn.interpret.trace import Trace
 from charrnn.tasks.corpus_stats import CorpusSummary
 from charrnn.tasks.eval_text import EvalTextRequest
 from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
 from charrnn.tasks.finetune import InitialModel
 from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
+from charrnn.tasks.inspect import Inspection
 from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.tasks.recorder import RunFinished, Written
@@ -64,9 +67,10 @@ CALLS = {
     "Several models, and writing together": [
         *("open_models", "blend", "with_negative_model", "start_session"),
     ],
-    "Look": ["corpus_stats", "describe", "list_runs", "benchmark"],
+    "Look": ["inspect", "corpus_stats", "describe", "list_runs", "benchmark"],
 }
 OBJECTS = [charrnn.Model, TaskModel, OpenModels, charrnn.Session, TextStream]
+OBJECTS += [Inspection, Trace]
 REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
 REPORTS += [Finished, RunFinished, KeptWeights, SeedStarted, CellStarted]
 RESULTS = [
@@ -96,6 +100,7 @@ SETTINGS: list[tuple[type, str]] = [
     (FillConfig, "`Model.fill`"),
     (PredictRequest, "`predict`"),
     (EvalTextRequest, "`evaluate`"),
+    (InspectConfig, "`inspect`, `Model.inspect`"),
 ]
 
 

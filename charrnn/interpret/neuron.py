@@ -23,15 +23,14 @@ from charrnn.interpret.neurons import (
     MEMORY,
     Finding,
     NeuronsReport,
-    auc,
     exact_score,
     features_of,
     inspect_neurons,
     make_finding,
-    spearman,
     split_places,
     strength,
 )
+from charrnn.interpret.rank_scores import auc, spearman
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import GATES, Array, Trace, layer_weights, sigmoid
 from charrnn.interpret.units import Unit, parse_unit, state_arrays, unit_values, value_range
@@ -178,8 +177,10 @@ def sides_of(feature: Feature, trace: Trace, vocab: Vocab) -> Sides:
         names = ("inside", "outside")
     else:
         low, high = np.quantile(values[places], (1 / 3, 2 / 3))
-        inside = values >= max(high, np.nextafter(low, np.inf, dtype=np.float32))
         outside = values <= low
+        inside = values >= high if high > low else values > low
+        if not (inside & places).any():  # most have the highest value
+            inside, outside = values >= low, values < low
         names = (f"where {feature.name} is high", f"where {feature.name} is low")
     tokens = {sign: vocab.alphabet.find(sign) for sign in feature.closing}
     known = {sign: token for sign, token in tokens.items() if token >= 0}

@@ -12,7 +12,6 @@ H = hidden size, V = vocabulary.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +25,12 @@ from charrnn.interpret.step_forward import forward_lines
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import Array
 from charrnn.interpret.unit_step import Guess, UnitStep
+from charrnn.interpret.units import check_layer, parse_unit
 from charrnn.interpret.update import WeightUpdate, update_of
 from charrnn.state import select_row
 
 SMALL = 8
 """Up to this many units a layer is shown with its whole matrices."""
-
-_UNIT = re.compile(r"[a-z_]+(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,29 +130,10 @@ def _place(subject: Subject, at: int | None) -> int:
 
 def _layer_and_unit(subject: Subject, config: InspectConfig, at: int) -> tuple[int, int]:
     """Return the layer, from 0, and the number of the unit."""
-    shape = subject.config
-    layer = config.layer
-    unit: int | None = None
-    if config.neurons:
-        match = _UNIT.fullmatch(config.neurons[0])
-        if not match:
-            raise ConfigError(
-                f"{config.neurons[0]!r} is no unit; write the state or gate, the layer and the "
-                "number, such as c1.203"
-            )
-        named, unit = map(int, match.groups())
-        layer = layer or named
-    depth = (layer or shape.num_layers) - 1
-    if depth not in subject.trace.depths:
-        raise ConfigError(
-            f"there is no layer {depth + 1}: the network has {shape.num_layers}; give --layer 1 "
-            f"to {shape.num_layers}"
-        )
-    if unit is None:
-        memory = subject.trace.memory(depth)
-        unit = int(np.abs(memory[at + 1] - memory[at]).argmax())
-    if unit >= shape.hidden_size:
-        raise ConfigError(
-            f"there is no unit {unit}: layer {depth + 1} has {shape.hidden_size}, counted from 0"
-        )
-    return depth, unit
+    named = parse_unit(config.neurons[0], subject.config) if config.neurons else None
+    layer = config.layer or (named.layer if named else None)
+    depth = check_layer(subject.config, layer) - 1
+    if named:
+        return depth, named.number
+    memory = subject.trace.memory(depth)
+    return depth, int(np.abs(memory[at + 1] - memory[at]).argmax())

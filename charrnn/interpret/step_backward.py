@@ -107,7 +107,7 @@ def _by_memory(u: UnitStep) -> Line:
         f"∂ℓ/∂c[{u.unit}]",
         "∂ℓ/∂h[j]·o[j]·(1 − tanh²(c[j]))",
         "the same for the memory, which is seen through the output gate",
-        f"{DERIVATIVES}: c = c + h * self._h_by_c[t]",
+        f"{DERIVATIVES}: return (h, c + h * self._h_by_c[t])",
     )
     right = factors(
         *(("∂ℓ/∂h", u.grad_h), ("o", u.value("o")), ("(1 − tanh² c)", slope)),

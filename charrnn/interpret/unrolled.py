@@ -18,6 +18,7 @@ from charrnn.errors import ConfigError
 from charrnn.interpret.derivatives import Derivatives, grad_features, grad_of_nats
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import Array, layer_weights
+from charrnn.interpret.units import check_layer
 from charrnn.state import map_state
 
 COLUMNS = 12
@@ -87,10 +88,7 @@ def inspect_unrolled(subject: Subject, config: InspectConfig) -> UnrolledReport:
             f"there is no place {at}: the text in view has {count} characters, counted from 0; "
             "give a smaller --at, or a longer text"
         )
-    layers = subject.config.num_layers
-    layer = config.layer or layers
-    if layer > layers:
-        raise ConfigError(f"there is no layer {layer}: the network has {layers}")
+    layer = check_layer(subject.config, config.layer)
     start = max(0, min(at - _BEFORE + 1, count - COLUMNS))
     stop = min(start + COLUMNS, count)
     trace = subject.trace.part(start, stop)
@@ -110,7 +108,7 @@ def inspect_unrolled(subject: Subject, config: InspectConfig) -> UnrolledReport:
         cell=subject.config.cell,
         hidden_size=subject.config.hidden_size,
         embedding_size=subject.config.embedding_size,
-        num_layers=layers,
+        num_layers=subject.config.num_layers,
         residual=subject.config.residual,
         start=start,
         at=at,

@@ -23,6 +23,7 @@ from charrnn.corpora.planted import Planted
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
 from charrnn.interpret.trace import Trace, record_lanes
+from charrnn.interpret.units import array_values, state_arrays
 from charrnn.tasks.fit import run_to_end
 from charrnn.tasks.train import RunReport, start_run
 from charrnn.wording import nearest
@@ -53,8 +54,8 @@ class Lesson:
 
     make: returns the text from a length and a seed. view: which to open. marker: the place to look
     at is the end of the first one. secret: what the hidden variable is. is_category: its values are
-    names, not amounts. text: to look at instead of one that `make` returns. settings: of training,
-    where they differ.
+    names, not amounts. is_unbounded: what follows it is c itself, not tanh c. text: to look at
+    instead of one that `make` returns. settings: of training, where they differ.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Lesson:
     question: str
     answer: str
     is_category: bool = False
+    is_unbounded: bool = False
     text: str | None = None
     settings: tuple[tuple[str, Any], ...] = ()
 
@@ -142,7 +144,12 @@ def run_lesson(
     measured = lesson.make(_MEASURED_CHARS, seed + 1)
     file = read_model(RunFolder(last.run.path).model)
     trace = _read(file, measured.text)
-    unit, correlation = find_unit(trace, measured.hidden, is_category=lesson.is_category)
+    unit, correlation = find_unit(
+        trace,
+        measured.hidden,
+        is_category=lesson.is_category,
+        is_unbounded=lesson.is_unbounded,
+    )
     text = lesson.text or lesson.make(_SHOWN_CHARS, seed + 2).text
     return LessonResult(
         lesson=lesson,
@@ -174,20 +181,28 @@ def find_lesson(name: str) -> Lesson:
 
 
 def find_unit(
-    trace: Trace, hidden: NDArray[np.float64], *, is_category: bool = False
+    trace: Trace,
+    hidden: NDArray[np.float64],
+    *,
+    is_category: bool = False,
+    is_unbounded: bool = False,
 ) -> tuple[str, float]:
     """Return the unit that follows a variable best, and how well, 0 to 1.
 
     hidden: the variable after each token (T,), NaN where it means nothing. Of amounts that is the
     absolute correlation; of names the correlation ratio, the root of the share of the unit's
-    variance that the names explain.
+    variance that the names explain. A unit of c is taken as views show it, as tanh c, or with
+    is_unbounded as it is.
     """
     means_something = ~np.isnan(hidden)
     wanted = hidden[means_something]
     best = ("", -1.0)
     for depth in trace.depths:
-        for letter, states in zip("hc", trace.states[depth], strict=False):
-            values = states[1:][means_something].astype(np.float64)
+        for letter in state_arrays(trace.config):
+            states = array_values(trace, letter, depth)
+            if letter == "c" and is_unbounded:
+                states = trace.memory(depth)[1:]
+            values = states[means_something].astype(np.float64)
             found = _ratios(values, wanted) if is_category else _correlations(values, wanted)
             place = int(found.argmax())
             if found[place] > best[1]:
@@ -269,11 +284,14 @@ _LESSONS = (
         secret="how many b are still owed",
         view="text",
         marker="X",
-        look="Colour the text by the unit. Compare a short line with a long one.",
+        look="Colour the text by the unit. The colour is tanh c, which hardly moves where c is "
+        "large. charrnn inspect step has c itself: compare it at the first and at the last a.",
         question="After the last b the line ends. What does the network keep so as to know when?",
-        answer="A unit moves by about the same amount at each a, and back at each b: it counts. "
-        "The line ends when it is back where it began. The X costs most, as nobody can know how "
-        "many a will come; the line's end costs nearly nothing.",
+        answer="The memory c of one unit moves by about the same amount at each a, and back at "
+        "each b: it counts. The line ends when it is back where it began. An LSTM can do that as "
+        "its c is a sum, which has no bounds. The X costs most, as nobody can know how many a "
+        "will come; the line's end costs nearly nothing.",
+        is_unbounded=True,
     ),
     Lesson(
         "copy",

@@ -30,7 +30,7 @@ KEPT = 2
 LONGEST_LIFE_SECONDS = 0.005
 LONGEST_TRAINING_SECONDS = 0.1
 PATIENCE_SECONDS = 120
-TINY = "--threads 1 --hidden-size 8 --batch-size 2 --steps 1000000 --eval-every 2"
+TINY = "--threads 1 --hidden-size 8 --batch-size 2 --steps 1000000 --eval-every 2 --snapshots 60"
 TEXT = "to be or not to be\n" * 100
 WORDS = [a + b + c for a in "torn" for b in "abe" for c in "nrst"]
 TASKS = {
@@ -120,6 +120,8 @@ def find_state(run: RunFolder) -> tuple[int, int, int]:
     assert model.progress is not None
     files = [*run.states, *[run.best][: run.best.exists()]]
     assert all(read_model(path) for path in files)
+    assert len(run.read_snapshots()) == len(run.snapshots)  # each loads
+    assert run.foreign_files == []
     return model.progress["step"], len(damaged), len(run.states)
 
 

@@ -9,10 +9,13 @@ import pytest
 
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
-from charrnn.interpret.neuron import inspect_neuron
+from charrnn.interpret.features import Feature
+from charrnn.interpret.neuron import inspect_neuron, sides_of
 from charrnn.interpret.neurons import MEMORY
 from charrnn.interpret.report import as_json
+from charrnn.interpret.trace import record
 from charrnn.interpret.units import parse_unit, unit_values
+from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_ids, make_network, make_subject
 from tests.interpret.planted import (
     ALPHABET,
@@ -144,6 +147,28 @@ def test_every_cell_has_a_card(cell: str) -> None:
     assert (report.tau is None) == (cell == "rnn")
     assert np.isfinite(report.high)
     assert as_json(replace(report, symbols=()))["unit"] == report.unit
+
+
+@pytest.mark.parametrize(
+    ("values", "inside", "outside"),
+    [
+        ([0, 1, 2, 3, 4, 5], [4, 5], [0, 1]),
+        ([0, 0, 0, 0, 0, 7], [5], [0, 1, 2, 3, 4]),
+        ([7, 7, 0, 7, 7, 7], [0, 1, 3, 4, 5], [2]),
+    ],
+)
+def test_a_number_is_high_or_low_by_thirds(
+    values: list[int], inside: list[int], outside: list[int]
+) -> None:
+    trace = record(make_network(), make_ids(6))
+    feature = Feature("count", "the count", np.float32(values), is_yes_no=False, closing="b")
+
+    sides = sides_of(feature, trace, Vocab("ab"))
+
+    assert np.flatnonzero(sides.is_inside).tolist() == inside
+    assert np.flatnonzero(sides.is_outside).tolist() == outside
+    assert sides.names == ("where count is high", "where count is low")
+    assert sides.closing == {"b": 1}
 
 
 def test_a_gate_has_no_card() -> None:

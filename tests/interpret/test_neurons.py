@@ -19,19 +19,15 @@ from charrnn.interpret.neurons import (
     SPREAD,
     Finding,
     NeuronsReport,
-    auc,
-    f1_scores,
     features_of,
     inspect_neurons,
-    label_columns,
     last_characters,
-    ranks,
     search,
-    spearman,
     split_places,
     surprise_bits,
     verdict_of,
 )
+from charrnn.interpret.rank_scores import auc, f1_scores, label_columns, ranks, spearman
 from charrnn.interpret.report import as_json
 from charrnn.interpret.trace import record
 from charrnn.interpret.untrained import untrained_weights

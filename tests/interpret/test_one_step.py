@@ -9,6 +9,7 @@ import pytest
 
 from charrnn.interpret.one_step import OneStep
 from charrnn.interpret.trace import GATES, Trace, record
+from charrnn.interpret.unit_step import UnitStep
 from charrnn.state import map_state, select_row
 from tests.interpret.networks import EACH_SHAPE, H, make_ids, make_network
 from tests.reference import recurrent
@@ -75,3 +76,15 @@ def test_every_formula_agrees_with_a_central_difference(shape: dict[str, Any]) -
         assert step.measure(f"layers.{depth}.bias_hh", H + 1 if len(from_h) > H else 1) == (
             pytest.approx(from_h[H + 1 if len(from_h) > H else 1], abs=1e-8)
         )
+
+
+@EACH_SHAPE
+def test_what_a_picture_says_of_each_gate_and_state_is_measured_too(shape: dict[str, Any]) -> None:
+    step, _ = make_step(**shape)
+    unit = UnitStep(step, 0, 4, [str(token) for token in range(step.config.vocab_size)])
+    names = {"h′": "h_before", "c′": "c_before"}
+
+    for name, (value, slope) in unit.nodes().items():
+        place = names.get(name, name)
+        assert value == unit.value(place)
+        assert slope == pytest.approx(unit.measure(place), abs=1e-7), name

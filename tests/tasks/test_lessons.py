@@ -13,6 +13,7 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
 from charrnn.interpret.trace import Trace, record, record_lanes
+from charrnn.interpret.units import array_values
 from charrnn.tasks.lessons import LESSONS, LessonResult, find_lesson, find_unit, run_lesson
 from tests.interpret.networks import make_ids, make_network
 
@@ -51,7 +52,10 @@ class Reading:
         self._id = {char: int(file.vocab.encode(char)[0]) for char in file.vocab.alphabet}
         letter, place = result.unit.split(".")
         self._number = int(place)
-        self.unit = self.trace.states[0]["hc".index(letter[0])][1:, self._number]
+        values = array_values(self.trace, letter[0], 0)
+        if result.lesson.is_unbounded and letter[0] == "c":
+            values = self.trace.memory(0)[1:]
+        self.unit = values[:, self._number]
 
     def chance(self, char: str, after: np.ndarray) -> float:
         """Return the mean probability of a character after those that a mask names."""
@@ -211,7 +215,7 @@ def test_a_unit_that_is_the_secret_is_found(is_category: bool) -> None:
         trace.states[1][1][1:, 4] = np.array([0.3, -0.9, 0.1])[hidden.astype(int)]
     hidden[5] = np.nan
 
-    unit, strength = find_unit(trace, hidden, is_category=is_category)
+    unit, strength = find_unit(trace, hidden, is_category=is_category, is_unbounded=not is_category)
     assert unit == "c2.4"
     assert strength == pytest.approx(1)
 

@@ -137,7 +137,7 @@ def _show_clamp(clamp: ClampReport, console: Console) -> None:
     sign = closing_name(clamp.closing) if clamp.closing else ""
     head = ["", f">loss {inside}", f">loss {outside}"]
     head += [f">{sign} {inside}", f">{sign} {outside}"] if sign else []
-    table = make_table(*map(one_line, head))
+    table = make_table(*map(one_line, head), padding=0)
     for label, effect in (
         ("as it is", clamp.free),
         (f"held at {clamp.outside:.2f} ({outside})", clamp.held_outside),

@@ -71,7 +71,8 @@ class _Drawing:
 
     def _row(self, label: str, words: Sequence[str], style: str = "") -> Text:
         """Return a row of words, each in the middle of its column."""
-        row = Text(f"{label:<{_LABEL}}", "dim" if not style or style in ("dim", "bold") else style)
+        row = Text()
+        row.append(f"{label:<{_LABEL}}", "dim" if style in ("", "dim", "bold") else style)
         for t in self._columns:
             word = words[t]
             left = (_COLUMN - cell_len(word) + 1) // 2
@@ -86,7 +87,8 @@ class _Drawing:
         """Return the three rows of a layer: boxes with their state, and arrows between them."""
         report = self._report
         top, bottom = (Text(" " * _LABEL) for _ in range(2))
-        middle = Text(f"{f'h{layer}, W{layer}':<{_LABEL}}", _W)
+        middle = Text()
+        middle.append(f"{f'h{layer}, W{layer}':<{_LABEL}}", _W)
         for t in self._columns:
             strength = float(report.strengths[t, layer - 1])
             digits = f"{strength:.2f}"[1:] if strength < 0.995 else f"{strength:.1f}"[:3]

@@ -13,7 +13,7 @@ from charrnn.cli.inspect.unrolled import show_unrolled
 from charrnn.config.inspect import InspectConfig
 from charrnn.interpret.unrolled import UnrolledReport, inspect_unrolled
 from tests.interpret.networks import make_ids, make_network, make_subject
-from tests.interpret.pictures.test_unrolled import golden_report
+from tests.interpret.test_unrolled_picture import golden_report
 
 
 def make_report(**shape: Any) -> UnrolledReport:

@@ -15,7 +15,7 @@ from charrnn.interpret.pictures.unrolled import draw_unrolled
 from charrnn.interpret.unrolled import UnrolledReport, inspect_unrolled
 from tests.interpret.networks import CELLS, make_ids, make_network, make_subject
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "unrolled.svg"
+GOLDEN = Path(__file__).parents[1] / "golden" / "unrolled.svg"
 
 
 def make_report(count: int = 30, **shape: Any) -> UnrolledReport:
