@@ -31,12 +31,13 @@
       chips.length ? element("p", { class: "chips" }, element("span", { class: "fine" }, "Found by the search:"), ...chips) : "",
       element("div", { class: "tools" }, element("label", {}, diff, "colour how much it changes at each character")),
       element("div", { class: "columns" },
-        element("div", {}, element("h3", {}, "Every neuron of this layer, here"), map, alike),
+        element("div", { hidden: !page.isLive }, element("h3", {}, "Every neuron of this layer, here"), map, alike),
         element("div", {}, element("h3", {}, "This neuron around here"), curve)),
-      element("h3", {}, "Where else is the network in the same state?"),
-      element("p", { class: "fine" }, "Choose a stretch of text (drag, or Shift and the arrow keys). The neurons that stay beyond the threshold all through it are looked for elsewhere."),
-      page.isLive ? element("div", { class: "tools" }, element("label", {}, "threshold", threshold, thresholdShown)) : "",
-      matches,
+      element("div", { hidden: !page.isLive },
+        element("h3", {}, "Where else is the network in the same state?"),
+        element("p", { class: "fine" }, "Choose a stretch of text (drag, or Shift and the arrow keys). The neurons that stay beyond the threshold all through it are looked for elsewhere."),
+        element("div", { class: "tools" }, element("label", {}, "threshold", threshold, thresholdShown)),
+        matches),
     );
 
     let values = [];
