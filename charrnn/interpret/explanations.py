@@ -74,9 +74,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         reading=(
             "The network reads the text one character at a time. After each character every neuron "
             "has a value between −1 and 1. Here each character has the colour of one neuron's "
-            "value: orange is positive, blue is negative, white is zero. Look for a neuron that "
-            "stays in one colour over a whole quotation, a line or a bracket: it remembers where "
-            "it is. A neuron whose colour only depends on the character itself remembers nothing."
+            "value: orange is positive, blue is negative, and zero has none. Look for a neuron "
+            "that stays in one colour over a whole quotation, a line or a bracket: it remembers "
+            "where it is. A neuron whose colour depends on the character alone remembers nothing."
         ),
         formula=_math(
             _sub("v", "t"), _op("="), _of("tanh", _sub("c", "t")), "<mtext> or </mtext>",
@@ -194,7 +194,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             _of("p", _sub("v", "1"), _op("&gt;"), _sub("v", "0")),
         ),
         code="return float(0.5 + np.rint(2 * above) / 2 / (ones * (count - ones)))",
-        path="charrnn/interpret/neurons.py",
+        path="charrnn/interpret/rank_scores.py",
     ),
     "neuron": Explanation(
         title="One neuron",

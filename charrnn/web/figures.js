@@ -45,12 +45,12 @@
   };
 
   /** Return a picture as a file holds it. */
-  function asFile(svg) {
+  charrnn.svgFile = function (svg) {
     const copyOf = svg.cloneNode(true);
     copyOf.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copyOf.removeAttribute("class");
     return new XMLSerializer().serializeToString(copyOf) + "\n";
-  }
+  };
 
   function save(blob, name) {
     const link = charrnn.element("a", { download: name, href: URL.createObjectURL(blob) });
@@ -60,7 +60,7 @@
   }
 
   function saveSvg(svg, name) {
-    return save(new Blob([asFile(svg)], { type: "image/svg+xml" }), name);
+    return save(new Blob([charrnn.svgFile(svg)], { type: "image/svg+xml" }), name);
   }
 
   async function savePng(svg, name) {
@@ -69,7 +69,7 @@
     sized.setAttribute("width", width * PNG_SCALE);
     sized.setAttribute("height", height * PNG_SCALE);
     const image = new Image();
-    image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(asFile(sized));
+    image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(charrnn.svgFile(sized));
     await image.decode();
     const canvas = charrnn.element("canvas");
     canvas.width = width * PNG_SCALE;

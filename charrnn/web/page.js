@@ -352,20 +352,16 @@
         return;
       }
       if (!source) return;
-      const starts = [];
+      const ends = []; // of each symbol, in characters of the text
       let length = 0;
       for (const symbol of page.symbols) {
-        starts.push(length);
         length += symbol.length;
+        ends.push(length);
       }
-      const text = page.symbols.join("");
-      const found = [...text.matchAll(pattern)].filter((match) => match[0].length).map((match) => {
-        const first = starts.findIndex((start, k) => (starts[k + 1] ?? length) > match.index);
-        const end = match.index + match[0].length;
-        const last = starts.findIndex((start, k) => (starts[k + 1] ?? length) >= end);
-        return [first, last + 1];
-      });
-      const next = found.find(([first]) => first > page.at) ?? found[0];
+      const found = [...page.symbols.join("").matchAll(pattern)].filter((match) => match[0].length);
+      const startOf = (match) => firstAbove(ends, match.index);
+      const match = found.find((each) => startOf(each) > page.at) ?? found[0];
+      const next = match && [startOf(match), firstAbove(ends, match.index + match[0].length - 1) + 1];
       if (!next) complain(`"${source}" does not occur in the text.`);
       else page.select({ at: next[0], range: next });
     }
@@ -670,6 +666,11 @@
 
     // ---- the address
 
+    function scrollToView() {
+      const nav = document.querySelector("nav"); // sticks to the window's top
+      scrollTo({ top: byId("main").offsetTop - nav.offsetHeight - 16 });
+    }
+
     /** Open a view in a frame without an address, as notebooks show the page. */
     function followLink(event) {
       const view = event.target.dataset?.view;
@@ -697,10 +698,22 @@
       if (change.at === undefined && !page.view) change.at = data.at ?? 0;
       const isFirst = !page.view;
       page.select(change, { isQuiet: isFirst });
-      if (!isFirst && asked.has("view")) scrollTo({ top: document.querySelector("nav").offsetTop });
+      if (!isFirst && asked.has("view")) scrollToView();
     }
 
     return page;
+  }
+
+  /** Return the index of the first number above another, of ascending numbers. */
+  function firstAbove(numbers, limit) {
+    let low = 0;
+    let high = numbers.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (numbers[middle] > limit) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   /** Return the unit to begin with: one that was asked for, one that the search found, or the first. */

@@ -12,7 +12,7 @@
   /** Return the findings of the search for neurons, the strongest memory neurons first. */
   charrnn.findings = (model) => model.reports.neurons?.findings ?? [];
 
-  /** Return {name, unit} of the units that follow a feature. */
+  /** Return {name, unit} of the units that follow a feature, memory neurons first. */
   charrnn.foundUnits = (model) =>
     charrnn
       .findings(model)

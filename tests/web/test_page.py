@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -553,3 +556,45 @@ def test_the_end_of_a_record_breaks_no_view(open_page: OpenPage) -> None:
             page.evaluate("new Promise((resolve) => setTimeout(resolve, 40))")
     assert text_of(page) == "ab<end>ca<end>b"
     assert page.errors == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "words"), [("Save SVG", "Saved"), ("Save PNG", "Saved"), ("Copy CSV", "Copied")]
+)
+def test_a_figure_is_kept_without_leaving_the_policy(
+    open_page: OpenPage, tool: str, words: str
+) -> None:
+    page = open_page(fragment="view=memory&t=30")
+    page.wait_for("document.querySelector('.is-chosen .figure-tools') !== null")
+    page.evaluate(
+        f"""[...document.querySelectorAll('.is-chosen .figure-tools button')]
+            .find((button) => button.textContent === {json.dumps(tool)}).click()"""
+    )
+    said(page, words)
+    assert page.violations == []
+    assert page.exceptions == []
+
+
+def test_a_saved_figure_is_a_file_of_its_own(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=memory&t=30")
+    page.wait_for("document.querySelector('.is-chosen svg.chart') !== null")
+    saved = page.evaluate("charrnn.svgFile(document.querySelector('.is-chosen svg.chart'))")
+    root = ElementTree.fromstring(saved)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "NaN" not in saved
+
+
+def test_cells_of_csv_are_quoted_where_they_must_be(open_page: OpenPage) -> None:
+    rows = [["a", "b"], [",", '"'], ["\n", None]]
+    text = open_page().evaluate(f"charrnn.csv({json.dumps(rows)})")
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [["a", "b"], [",", '"'], ["\n", ""]]
+
+
+def test_a_link_brings_the_top_of_its_view_on_screen(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate("scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
+    page.set_media(prefers_reduced_motion="reduce")
+    page.evaluate("document.querySelector('nav a[data-view=memory]').click()")
+    page.wait_for("charrnn.page.view === 'memory'")
+    top = "document.getElementById('title-memory').getBoundingClientRect().top"
+    page.wait_for(f"{top} > 0 && {top} < 300")

@@ -5,6 +5,7 @@
   const CELL = 15; // pixels of a unit in the map
   const AROUND = 60; // places on either side of the chosen one in the curve
   const MAX_MATCHES = 50;
+  const CHIPS = 3; // neurons of each model that are offered
   const element = (...args) => charrnn.element(...args);
 
   charrnn.views.text = { usesUnit: true, create };
@@ -20,7 +21,7 @@
     diff.addEventListener("change", () => page.select({}));
     threshold.addEventListener("input", () => page.select({}, { isQuiet: true }));
     const chips = page.models.flatMap((model, k) =>
-      charrnn.foundUnits(model).map(({ name, unit }) => {
+      charrnn.foundUnits(model).slice(0, CHIPS).map(({ name, unit }) => {
         const words = `${page.models.length > 1 ? `${model.name} ` : ""}${unit}: ${name}`;
         const chip = element("button", { type: "button" }, words);
         chip.addEventListener("click", () => page.select({ model: k, unit }));
@@ -30,12 +31,13 @@
       chips.length ? element("p", { class: "chips" }, element("span", { class: "fine" }, "Found by the search:"), ...chips) : "",
       element("div", { class: "tools" }, element("label", {}, diff, "colour how much it changes at each character")),
       element("div", { class: "columns" },
-        element("div", {}, element("h3", {}, "Every neuron of this layer, here"), map, alike),
+        element("div", { hidden: !page.isLive }, element("h3", {}, "Every neuron of this layer, here"), map, alike),
         element("div", {}, element("h3", {}, "This neuron around here"), curve)),
-      element("h3", {}, "Where else is the network in the same state?"),
-      element("p", { class: "fine" }, "Choose a stretch of text (drag, or Shift and the arrow keys). The neurons that stay beyond the threshold all through it are looked for elsewhere."),
-      page.isLive ? element("div", { class: "tools" }, element("label", {}, "threshold", threshold, thresholdShown)) : "",
-      matches,
+      element("div", { hidden: !page.isLive },
+        element("h3", {}, "Where else is the network in the same state?"),
+        element("p", { class: "fine" }, "Choose a stretch of text (drag, or Shift and the arrow keys). The neurons that stay beyond the threshold all through it are looked for elsewhere."),
+        element("div", { class: "tools" }, element("label", {}, "threshold", threshold, thresholdShown)),
+        matches),
     );
 
     let values = [];
