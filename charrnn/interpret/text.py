@@ -13,7 +13,7 @@ import numpy as np
 
 from charrnn.config.inspect import InspectConfig
 from charrnn.interpret.subject import Subject
-from charrnn.interpret.trace import Array, Trace
+from charrnn.interpret.trace import Array, Trace, record_lanes
 from charrnn.interpret.units import (
     Unit,
     array_values,
@@ -27,6 +27,7 @@ from charrnn.interpret.units import (
 from charrnn.text.vocab import END_NAME
 
 _CHOSEN = 3  # units, where none are named
+_SAMPLE = 8_000  # tokens that they are chosen on
 _PERCENTILE = 99  # of the values of ReLUs, which have no highest
 _RULE = "the slowest to change among the units that vary widely"
 
@@ -103,11 +104,13 @@ def inspect_text(subject: Subject, config: InspectConfig) -> TextReport:
 def slow_units(subject: Subject, layer: int, count: int = _CHOSEN) -> list[Unit]:
     """Return units of a layer that say something for long: of an LSTM's c, else of h.
 
-    Of those whose standard deviation on the held-out text is at least half of the largest, the ones
-    with the highest correlation between a value and the next.
+    Of those whose standard deviation at the beginning of the held-out text is at least half of the
+    largest, the ones with the highest correlation between a value and the next.
     """
     array = state_arrays(subject.config)[-1]
-    values = array_values(subject.measured, array, layer - 1)
+    # The same few tokens whatever other views have read, as the text should be seen at once.
+    sample = record_lanes(subject.network, subject.held_out[:_SAMPLE])
+    values = array_values(sample, array, layer - 1)
     spread = values.std(0, dtype=np.float64)
     centred = values - values.mean(0)
     # Of a unit that never changes no correlation can be had.
