@@ -240,7 +240,7 @@ def test_a_shell_without_completion_is_refused(capsys: Text) -> None:
         ("charrnn sample ", {"alpha", "beta", "gamma", "caf\u00e9"}),
         ("charrnn info al", {"alpha"}),
         ("charrnn eval alpha be", {"beta"}),
-        ("charrnn in", {"info"}),
+        ("charrnn in", {"info", "inspect"}),
         ("charrnn --v", {"--version"}),
         ("charrnn sample --no-p", {"--no-prompt"}),
         ("charrnn train --help", {"--help", "--help-all"}),

@@ -41,16 +41,18 @@ from charrnn.tasks.inspect import (
 )
 
 _EXAMPLES = """
-charrnn inspect                              every view of the newest model, as a page
-charrnn inspect text --text "He said (no)."  what a unit follows
-charrnn inspect neurons book                 what each neuron has learnt, with controls
-charrnn inspect gradients book-rnn book-lstm how far back each can learn
-charrnn inspect lesson quotes                train 20 s on a planted text, then look
+charrnn inspect                       all views of the newest model, as a page
+charrnn inspect text --text "He said no."   what a unit follows
+charrnn inspect lesson quotes         train on a planted text, then look
+charrnn inspect neurons book          what each neuron learnt, with controls
+charrnn inspect gradients rnn lstm    how far back each of two models can learn
 """
+_COMMON = ("files", "text", "at", "layer", "neurons", "html", "is_opened", "svg", "is_json")
+_COMMON += ("is_csv", "answer", "checkpoints")
 _ALL_VIEWS = (*VIEWS, *TASK_VIEWS.values())
 
 
-@click.command("inspect", cls=Command, examples=_EXAMPLES)
+@click.command("inspect", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @click.argument("names", nargs=-1, metavar="[VIEW] [MODEL]...", shell_complete=complete_run)
 @click.option("--file", "files", multiple=True, metavar="FILE", help="look at this text")
 @click.option("--text", help="look at this literal text")
@@ -88,28 +90,33 @@ _ALL_VIEWS = (*VIEWS, *TASK_VIEWS.values())
 @checkpoints_option
 @click.pass_context
 def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None:
-    """Show what happens inside a model while it reads a text.
+    """Show what happens inside a model.
 
-    VIEW is one of: text (what a unit follows), guesses (what comes next), gates (open or closed),
-    memory (what is still there of each character), gradients (how far back it can learn), links
-    (what a guess rests on), neurons (what each unit has learnt), neuron (one of them), step (every
-    number of one step), unrolled (the network in time), training (how it got there), errors (what
-    is still wrong). Of a model that classifies: decision; that tags: directions; of an
-    encoder–decoder: attention. These three need --text.
+    VIEW is one of text, guesses, gates, memory, gradients, links, neurons, neuron, step, unrolled,
+    training, errors; of a model that classifies decision, that tags directions, of an
+    encoder–decoder attention. Without one, all go into the page inspect.html, in which the model
+    runs; lesson NAME teaches one.
 
-    Without a VIEW, all are written to inspect.html in the model's folder, with the model itself,
-    which runs in any browser and needs no network; the terminal shows a summary.
+    text: what a unit follows. guesses: what comes next. gates: open or closed. memory: what is
+    still there of each character. gradients: how far back it can learn. links: what a guess rests
+    on. neurons: what each unit has learnt; neuron: one of them. step: every number of one step.
+    unrolled: the network in time. training: how it got there. errors: what is still wrong.
+    decision, directions and attention show what a model of another task looks at in --text.
+
+    The page is written into the model's folder. It needs no network and no other file; the terminal
+    shows a summary.
 
     MODEL is a run's name, a run's folder or a model file; without one the newest is taken. Several
     are shown side by side, on one scale; their vocabularies must be equal. Without --file and
     --text, the text is the beginning of what was held out in training. Figures are measured on
     --chars characters of the held-out text, or of FILE.
 
-    charrnn inspect lesson lists lessons; each trains a small model on a planted text for a few
+    charrnn inspect lesson lists lessons. Each trains a small model on a planted text for a few
     seconds and shows the unit that has learnt its rule, with a question to answer.
 
-    With --json the object has view, models (the report of each by its name; docs/inspect.md has
-    their fields) and, without a VIEW, views and left_out instead.
+    With --json the object has view and models (the report of each by its name; docs/inspect.md says
+    what they hold). Without a VIEW it has views (those objects by view) and left_out (why a view
+    has nothing to show).
     """
     config = settings_from_options(ctx, InspectConfig)
     if names[:1] == ("lesson",):
