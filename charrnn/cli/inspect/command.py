@@ -45,7 +45,7 @@ charrnn inspect                       all views of the newest model, as a page
 charrnn inspect text --text "He said no."   what a unit follows
 charrnn inspect lesson quotes         train on a planted text, then look
 charrnn inspect neurons book          what each neuron learnt, with controls
-charrnn inspect gradients rnn lstm    how far back each of two models can learn
+charrnn inspect gradients rnn lstm    how far back each of them can learn
 """
 _COMMON = ("files", "text", "at", "layer", "neurons", "html", "is_opened", "svg", "is_json")
 _COMMON += ("is_csv", "answer", "checkpoints")
