@@ -20,13 +20,20 @@ from numpy.typing import NDArray
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.generation.network import Network
+from charrnn.interpret.clamp import state_values
+from charrnn.interpret.features import make_features
+from charrnn.interpret.neurons import MEMORY, Finding, NeuronsReport
+from charrnn.interpret.rank_scores import auc, spearman
 from charrnn.interpret.subject import Subject
-from charrnn.interpret.trace import record
+from charrnn.interpret.trace import record, record_lanes
 from charrnn.interpret.units import parse_unit, unit_values
 from charrnn.metrics import bits_per_char
 
 KINDS = ("weight", "gradient", "update", "decay")
 """What is recorded of a group of weights: norms, at the step of each evaluation."""
+BIRTH_TOKENS = 6_000
+"""Held-out tokens on which found units are followed through the snapshots."""
+_MOST_BIRTHS = 5
 SNAPSHOT_CHARS = 400
 """Of the text in view, which each snapshot reads."""
 
@@ -69,17 +76,29 @@ class Event:
 
 
 @dataclass(frozen=True, eq=False)
+class Birth:
+    """How well a unit tells a feature at each snapshot (S,): AUC or ρ, as `neurons` has it."""
+
+    unit: str
+    feature: str
+    is_yes_no: bool
+    scores: Figures
+
+
+@dataclass(frozen=True, eq=False)
 class SnapshotFigures:
     """What the weights along the way make of the beginning of the text in view.
 
     symbols: of its T tokens. loss_bpc: (S,), of all but the first. units: by name, the value after
-    each token at each snapshot (S, T).
+    each token at each snapshot (S, T). births: of the memory neurons that were found, on the first
+    BIRTH_TOKENS of the held-out text.
     """
 
     step: NDArray[np.int64]
     symbols: list[str]
     loss_bpc: Figures
     units: dict[str, NDArray[np.float32]]
+    births: list[Birth] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +140,12 @@ class TrainingReport:
         return list(columns), [list(row) for row in rows]
 
 
-def inspect_training(subject: Subject, config: InspectConfig) -> TrainingReport:
+def inspect_training(
+    subject: Subject, config: InspectConfig, neurons: NeuronsReport | None = None
+) -> TrainingReport:
     """Return how a model was trained.
+
+    neurons: what the search found, whose memory neurons are followed through the snapshots.
 
     Raises:
         ConfigError: it has no record of its training; or a unit is not there.
@@ -146,7 +169,7 @@ def inspect_training(subject: Subject, config: InspectConfig) -> TrainingReport:
         baselines_bpc={k: float(v) for k, v in (end.get("baselines_bpc") or {}).items()},
         incidents=[_event(line) for line in lines if line.get("event") == "incident"],
         groups=_groups(evaluations),
-        snapshots=_read_snapshots(subject, config, notes),
+        snapshots=_read_snapshots(subject, config, notes, _memory_neurons(neurons)),
         notes=notes,
     )
 
@@ -211,10 +234,16 @@ def _groups(evaluations: Sequence[Line]) -> dict[str, dict[str, Figures]]:
     }
 
 
+def _memory_neurons(neurons: NeuronsReport | None) -> list[Finding]:
+    """Return the strongest findings that are memory neurons."""
+    found = neurons.findings if neurons else ()
+    return [each for each in found if each.verdict == MEMORY][:_MOST_BIRTHS]
+
+
 def _read_snapshots(
-    subject: Subject, config: InspectConfig, notes: list[str]
+    subject: Subject, config: InspectConfig, notes: list[str], found: Sequence[Finding]
 ) -> SnapshotFigures | None:
-    """Let each snapshot read the beginning of the text in view."""
+    """Let each snapshot read the beginning of the text in view, and of the held-out text."""
     try:
         snapshots = subject.snapshots
     except CheckpointError as error:
@@ -223,18 +252,56 @@ def _read_snapshots(
     ids = subject.ids[:SNAPSHOT_CHARS]
     if not snapshots or len(ids) < 2:
         return None
-    units = [parse_unit(name, subject.config) for name in config.neurons]
+    names = config.neurons or tuple(dict.fromkeys(each.best.unit for each in found))
+    units = [parse_unit(name, subject.config) for name in names]
+    births = _Births(subject, config, found)
     losses = []
     values: dict[str, list[NDArray[Any]]] = {str(unit): [] for unit in units}
     for _, weights in snapshots:
-        trace = record(Network(subject.config, weights), ids)
+        network = Network(subject.config, weights)
+        trace = record(network, ids)
         nats = -trace.log_probabilities[np.arange(len(ids) - 1), ids[1:]]
         losses.append(bits_per_char(float(nats.mean())))
         for unit in units:
             values[str(unit)].append(unit_values(trace, unit))
+        births.add(network)
     return SnapshotFigures(
         step=np.array([step for step, _ in snapshots]),
         symbols=subject.symbols[: len(ids)],
         loss_bpc=np.array(losses),
         units={name: np.stack(each).astype(np.float32) for name, each in values.items()},
+        births=births.finished(),
     )
+
+
+class _Births:
+    """Scores of found units, snapshot by snapshot."""
+
+    def __init__(self, subject: Subject, config: InspectConfig, found: Sequence[Finding]) -> None:
+        self._ids = subject.held_out[:BIRTH_TOKENS] if found else subject.ids[:0]
+        made = make_features(subject.vocab, self._ids, config) if found else []
+        features = {feature.name: feature for feature in made}
+        self._found = [each for each in found if each.feature in features]
+        self._features = [features[each.feature] for each in self._found]
+        self._scores: list[list[float]] = [[] for _ in self._found]
+
+    def add(self, network: Network) -> None:
+        """Score the units as this network has them."""
+        if not self._found:
+            return
+        trace = record_lanes(network, self._ids)
+        pairs = zip(self._found, self._features, self._scores, strict=True)
+        for finding, feature, scores in pairs:
+            unit = parse_unit(finding.best.unit, trace.config)
+            values = finding.best.sign * state_values(trace, unit)
+            score = auc if feature.is_yes_no else spearman
+            scores.append(score(values, feature.values))
+
+    def finished(self) -> list[Birth]:
+        """Return the scores of all snapshots."""
+        return [
+            Birth(finding.best.unit, feature.name, feature.is_yes_no, np.array(scores))
+            for finding, feature, scores in zip(
+                self._found, self._features, self._scores, strict=True
+            )
+        ]

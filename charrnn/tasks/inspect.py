@@ -36,6 +36,7 @@ VIEWS = (
 """What can be seen of a model of text, in the order of a page."""
 TASK_VIEWS = {"classification": "decision", "tagging": "directions", "seq2seq": "attention"}
 """What can be seen of a model of another task."""
+_AFTER_SEARCH = ("neuron", "training")
 TEXT_IN_VIEW = 2_000
 """Characters of a file or of the held-out text that are shown."""
 MAX_TEXT_IN_VIEW = 20_000
@@ -261,8 +262,8 @@ def inspect(
     for view in views:
         on_view(view)
         try:
-            if view == "neuron" and "neurons" in reports:  # the search need not be made again
-                reports[view] = _inspect_found(subjects, config, reports["neurons"])
+            if view in _AFTER_SEARCH and "neurons" in reports:  # which need not be made again
+                reports[view] = _inspect_found(view, subjects, config, reports["neurons"])
             else:
                 reports[view] = inspect_view(view, subjects, config)
         except (ConfigError, CorpusError) as error:
@@ -283,12 +284,14 @@ def inspect_view(view: str, subjects: Sequence[Subject], config: InspectConfig) 
 
 
 def _inspect_found(
-    subjects: Sequence[Subject], config: InspectConfig, found: Mapping[str, Any]
+    view: str, subjects: Sequence[Subject], config: InspectConfig, found: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the card of a neuron of each model, after the search."""
+    """Return the reports of a view that goes on from the search for neurons."""
     from charrnn.interpret.neuron import inspect_neuron
+    from charrnn.interpret.training import inspect_training
 
-    return {each.name: inspect_neuron(each, config, found[each.name]) for each in subjects}
+    make_report: Callable[..., Any] = inspect_neuron if view == "neuron" else inspect_training
+    return {each.name: make_report(each, config, found[each.name]) for each in subjects}
 
 
 def draw_view(view: str, reports: Mapping[str, Any]) -> str:

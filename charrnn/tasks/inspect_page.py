@@ -31,7 +31,7 @@ MAX_ROWS = 100
 
 _SCRIPTED = (
     *("text", "guesses", "write", "gates", "memory", "gradients", "links"),
-    *("neurons", "neuron", "step", "unrolled"),
+    *("neurons", "neuron", "step", "unrolled", "training"),
 )
 SCRIPTS = (
     *("chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
@@ -60,7 +60,7 @@ _WRITE = Explanation(
 )
 # Views that a page computes by itself, without a report.
 _LIVE = {"text", "guesses", "gates", "memory", "gradients", "links", "neuron", "step", "unrolled"}
-_READ = {"neurons", "step", "unrolled"}  # views whose scripts read their report
+_READ = {"neurons", "step", "unrolled", "training"}  # views whose scripts read their report
 _COMMANDS = {"write": "write"}  # of the views that charrnn inspect does not show
 _ISLAND = re.compile("[<>&\u2028\u2029]")
 _PART = re.compile(r"@@([a-z-]+)@@")

@@ -18,7 +18,7 @@ from charrnn.config.inspect import InspectConfig
 from charrnn.generation.network import Network
 from charrnn.interpret.neuron import NeuronReport, inspect_neuron
 from charrnn.interpret.neurons import NeuronsReport, inspect_neurons
-from charrnn.interpret.subject import Subject
+from charrnn.interpret.subject import Subject, Texts
 from charrnn.text.vocab import Vocab
 
 ALPHABET = "\n ()abcde"
@@ -100,9 +100,8 @@ def make_planted_subject(count: int = 4_000, network: Network | None = None) -> 
     network = network or make_planted()
     vocab = Vocab(ALPHABET)
     ids: NDArray[np.int64] = vocab.encode(make_brackets(count)).astype(np.int64)
-    return Subject(
-        "planted", ModelFile(network.config, vocab, network.weights, {}), ids[:200], ids, ids
-    )
+    file = ModelFile(network.config, vocab, network.weights, {})
+    return Subject("planted", file, ids[:200], Texts(lambda: (ids, ids)))
 
 
 @cache

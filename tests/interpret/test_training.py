@@ -19,10 +19,11 @@ from charrnn.interpret.pictures.training import draw_training
 from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import record
-from charrnn.interpret.training import TrainingReport, inspect_training, kept_lines
+from charrnn.interpret.training import SnapshotFigures, TrainingReport, inspect_training, kept_lines
 from charrnn.interpret.units import parse_unit, unit_values
 from charrnn.tasks.inspect import InspectText, open_subjects
 from tests.interpret.networks import make_ids, make_network, make_subject
+from tests.interpret.planted import make_planted_subject, planted_neurons
 from tests.interpret.svg_checks import assert_is_picture
 
 LN2 = math.log(2)
@@ -252,3 +253,23 @@ def test_a_report_is_json() -> None:
     assert values["evaluations"]["step"] == [20, 40]
     assert values["snapshots"]["step"] == [0, 7, 40]
     assert len(values["snapshots"]["units"]["h1.2"]) == 3
+
+
+def test_a_found_neuron_is_followed_from_chance_to_certainty() -> None:
+    planted = make_planted_subject()
+    steps = [(0, planted.untrained.weights), (50, planted.network.weights)]
+    subject = replace(planted, metrics=LINES, read_snapshots=lambda: steps)
+
+    figures = inspect_training(subject, InspectConfig(), planted_neurons()).snapshots
+
+    assert figures is not None
+    births = {(birth.unit, birth.feature): birth for birth in figures.births}
+    inside = births["c1.0", "inside ( )"]
+    assert inside.scores[1] == 1
+    assert inside.scores[0] < 0.9
+    assert "c1.0" in figures.units  # where none is named, what was found is shown
+    assert "inside ( )" in draw_training({"book": replace_snapshots(subject, figures)})
+
+
+def replace_snapshots(subject: Subject, figures: SnapshotFigures) -> TrainingReport:
+    return replace(inspect_training(subject, InspectConfig()), snapshots=figures)

@@ -47,8 +47,10 @@ charrnn inspect lesson quotes         train on a planted text, then look
 charrnn inspect neurons book          what each neuron learnt, with controls
 charrnn inspect gradients rnn lstm    how far back each of them can learn
 """
-_COMMON = ("files", "text", "at", "layer", "neurons", "html", "is_opened", "svg", "is_json")
-_COMMON += ("is_csv", "answer", "checkpoints")
+_COMMON = (
+    *("files", "text", "at", "layer", "neurons", "html", "is_opened", "svg", "is_json", "is_csv"),
+    *("answer", "checkpoints"),
+)
 _ALL_VIEWS = (*VIEWS, *TASK_VIEWS.values())
 
 

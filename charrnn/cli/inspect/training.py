@@ -122,9 +122,11 @@ def _show_snapshots(name: str, report: TrainingReport, console: Console) -> None
     if found is None:
         return
     shown = _spread(len(found.step), _MOST_SNAPSHOTS)
-    table = make_table(">step", ">bits per character", padding=1)
+    births = [f">{birth.unit} {birth.feature}" for birth in found.births]
+    table = make_table(">step", ">bits per character", *births, padding=1)
     for row in shown:
-        table.add_row(f"{found.step[row]:,}", f"{found.loss_bpc[row]:.3f}")
+        scores = [f"{birth.scores[row]:.3f}" for birth in found.births]
+        table.add_row(f"{found.step[row]:,}", f"{found.loss_bpc[row]:.3f}", *scores)
     console.print()
     title = f"{one_line(name)}: the weights along the way, on the text in view"
     print_line(console, title, "bold")

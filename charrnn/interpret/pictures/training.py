@@ -28,6 +28,8 @@ def draw_training(reports: Mapping[str, TrainingReport]) -> str:
     pictures.append(_draw_rates(reports))
     if any(each.snapshots for each in reports.values()):
         pictures.append(_draw_snapshots(reports))
+    if any(each.snapshots and each.snapshots.births for each in reports.values()):
+        pictures.append(_draw_births(reports))
     for name, report in reports.items():
         if report.snapshots is not None:
             units = report.snapshots.units
@@ -171,6 +173,24 @@ def _draw_snapshots(reports: Mapping[str, TrainingReport]) -> Chart:
         points = _points(each.step.astype(np.float64) + 1, each.loss_bpc)
         chart.curve(points, CURVES[number % 7], DASHES[number % 6], name)
         chart.dots(points, CURVES[number % 7])
+    return chart
+
+
+def _draw_births(reports: Mapping[str, TrainingReport]) -> Chart:
+    """Return how well found units tell their features, against the snapshots' steps."""
+    found = [(name, each.snapshots) for name, each in reports.items() if each.snapshots]
+    last = max(int(each.step.max()) for _, each in found)
+    across = Axis("step + 1", 1, last + 1, log=True)
+    title = "When each memory neuron came about"
+    chart = Chart(across, Axis("AUC (chance ½), or ρ (chance 0)", 0, 1), title)
+    number = 0
+    for name, each in found:
+        for birth in each.births:
+            words = f"{birth.unit}: {birth.feature}"
+            points = _points(each.step.astype(np.float64) + 1, birth.scores)
+            label = f"{name} {words}" if len(reports) > 1 else words
+            chart.curve(points, CURVES[number % 7], DASHES[number % 7], label)
+            number += 1
     return chart
 
 
