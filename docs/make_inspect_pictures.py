@@ -29,9 +29,9 @@ I have a daughter, sir, called Katharina.
 GREMIO:
 You are too blunt: go to it orderly.
 """
-ONE = ("text", "guesses", "neurons", "neuron", "step", "unrolled")
+ONE = ("text", "guesses", "gates", "neurons", "neuron", "step", "unrolled")
 """Views of the LSTM alone."""
-ALL = ("gates", "memory", "gradients", "links", "training", "errors")
+ALL = ("memory", "gradients", "links", "training", "errors")
 """Views of all three cells."""
 OTHERS = {"fre": "chateaux", "langs": "Yamamoto", "case": "to be, or not to be: romeo said it"}
 """Runs of other tasks, and the texts that they look at."""
