@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
 from charrnn.config.inspect import InspectConfig
-from charrnn.errors import CheckpointError, ConfigError, counted
+from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.generation.network import Network
 from charrnn.interpret.clamp import state_values
 from charrnn.interpret.features import make_features
 from charrnn.interpret.neurons import MEMORY, Finding, NeuronsReport
 from charrnn.interpret.rank_scores import auc, spearman
 from charrnn.interpret.subject import Subject
-from charrnn.interpret.trace import record, record_lanes
+from charrnn.interpret.trace import check_finite, record, record_lanes
 from charrnn.interpret.units import parse_unit, unit_values
 from charrnn.metrics import bits_per_char
 
@@ -297,16 +297,26 @@ def _read_snapshots(
     births = _Births(subject, config, found)
     losses = []
     values: dict[str, list[NDArray[Any]]] = {str(unit): [] for unit in units}
-    for _, weights in snapshots:
-        network = Network(subject.config, weights)
-        trace = record(network, ids)
-        nats = -trace.log_probabilities[np.arange(len(ids) - 1), ids[1:]]
+    steps = []
+    for step, weights in snapshots:
+        try:
+            check_finite(*weights.values())
+            network = Network(subject.config, weights)
+            trace = record(network, ids)
+            nats = -trace.log_probabilities[np.arange(len(ids) - 1), ids[1:]]
+            births.add(network)
+        except DivergedError:
+            continue
+        steps.append(step)
         losses.append(bits_per_char(float(nats.mean())))
         for unit in units:
             values[str(unit)].append(unit_values(trace, unit))
-        births.add(network)
+    if diverged := len(snapshots) - len(steps):
+        notes.append(f"{counted(diverged, 'snapshot')} left out: the network had diverged")
+    if not steps:
+        return None
     return SnapshotFigures(
-        step=np.array([step for step, _ in snapshots]),
+        step=np.array(steps),
         symbols=subject.symbols[: len(ids)],
         loss_bpc=np.array(losses),
         units={name: np.stack(each).astype(np.float32) for name, each in values.items()},

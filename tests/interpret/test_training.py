@@ -236,6 +236,16 @@ def test_snapshots_of_another_network_are_left_out_and_said() -> None:
     assert report.notes == ["2 snapshots left out: of a network of another shape"]
 
 
+def test_a_snapshot_that_had_diverged_is_left_out_and_said() -> None:
+    weights = {name: array * np.float32(np.inf) for name, array in make_network().weights.items()}
+    report = report_of(*LINES, snapshots=[*snapshots_of(), (50, weights)], neurons=("h1.2",))
+
+    assert report.snapshots is not None
+    assert report.snapshots.step.tolist() == [0, 7, 40]
+    assert report.snapshots.units["h1.2"].shape == (3, 30)
+    assert report.notes == ["1 snapshot left out: the network had diverged"]
+
+
 def test_the_last_snapshot_of_a_run_is_the_model_itself(book: str) -> None:
     charrnn.fit(book, steps=12, hidden_size=6, threads=1, snapshots=4, name="a")
     found = open_subjects(["a"], InspectText(), InspectConfig(), checkpoints="checkpoints")
