@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.generation.network import Network
-from charrnn.interpret.trace import Trace
+from charrnn.generation.scoring import IGNORE_OVERFLOW
+from charrnn.interpret.trace import Trace, check_finite, log_softmax
 from charrnn.state import State, map_state, repeat_state, select_rows
 from charrnn.text.vocab import Ids
 
@@ -41,6 +42,7 @@ class ContextLosses:
     counts: NDArray[np.int64]
 
 
+@IGNORE_OVERFLOW
 def measure_context(trace: Trace, count: int, longest: int, seed: int) -> ContextLosses:
     """Return the losses along `count` stretches of a text, drawn at random.
 
@@ -88,8 +90,7 @@ def _shuffled_before(trace: Trace, starts: NDArray[np.int64], random: np.random.
 def _bits(network: Network, states: State, targets: Ids) -> NDArray[np.float64]:
     """Return the cost in bits (B, 3) of the next token (B,) after three states (B, 3, H)."""
     logits = network.logits(map_state(lambda array: array.reshape(-1, array.shape[-1]), states))
-    logits = logits - logits.max(-1, keepdims=True)
-    total = np.log(np.exp(logits).sum(-1))
-    own = logits[np.arange(len(logits)), np.repeat(targets, 3)]
-    nats: NDArray[np.float64] = (total - own).reshape(-1, 3).astype(np.float64)
+    own = log_softmax(logits)[np.arange(len(logits)), np.repeat(targets, 3)]
+    check_finite(own)
+    nats: NDArray[np.float64] = -own.reshape(-1, 3).astype(np.float64)
     return nats / _NATS_PER_BIT

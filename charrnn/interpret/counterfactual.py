@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.generation.network import Network
-from charrnn.interpret.trace import Array, Trace, record
+from charrnn.interpret.trace import Array, Trace, log_softmax, record
 from charrnn.interpret.words import Words
 from charrnn.state import State, map_state, repeat_state, select_row
 from charrnn.text.vocab import Ids
@@ -175,9 +175,7 @@ def _log_p(trace: Trace) -> Array:
     """Return ln p after every state of a trace (T + 1, B, V)."""
     rows = trace.features
     logits = trace.network.block_logits(rows.reshape(-1, rows.shape[-1]))
-    logits -= logits.max(-1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
-    return logits.reshape(*rows.shape[:-1], -1)
+    return log_softmax(logits).reshape(*rows.shape[:-1], -1)
 
 
 def _bits(log_p: Array) -> NDArray[np.float64]:

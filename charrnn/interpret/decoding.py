@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.interpret.lbfgs import minimize
-from charrnn.interpret.trace import Array, Trace
+from charrnn.interpret.trace import Array, Trace, log_softmax
 from charrnn.text.vocab import Ids
 
 MAX_CLASSES = 128
@@ -117,7 +117,7 @@ class Decoder:
             self._columns[self._calibrating] @ weights, log_prior, targets[self._calibrating]
         )
         true = targets[self._measuring]
-        log_p = _log_softmax(log_prior + beta * (self._columns[self._measuring] @ weights))
+        log_p = log_softmax(log_prior + beta * (self._columns[self._measuring] @ weights))
         cost = -float(log_p[np.arange(len(true)), true].mean(dtype=np.float64))
         entropy = -float(log_prior[true].mean(dtype=np.float64))
         accuracy = float((log_p.argmax(-1) == true).mean())
@@ -139,7 +139,7 @@ class Decoder:
         log_prior = np.log(prior)
 
         def loss(weights: Array) -> tuple[float, Array]:
-            log_p = _log_softmax(log_prior + rows @ weights)
+            log_p = log_softmax(log_prior + rows @ weights)
             nats = -float((wanted * log_p).sum(dtype=np.float64)) / len(rows)
             gradient = rows.T @ (np.exp(log_p) - wanted) / len(rows) + _DECAY * weights
             return nats + _DECAY / 2 * float((weights * weights).sum()), gradient
@@ -153,7 +153,7 @@ def _fit_boldness(scores: Array, log_prior: Array, targets: Classes) -> np.float
     high = _BOLDEST
     own = scores[np.arange(len(scores)), targets]
     for _ in range(_NEWTON_STEPS):
-        p = np.exp(_log_softmax(log_prior + np.float32(beta) * scores))
+        p = np.exp(log_softmax(log_prior + np.float32(beta) * scores))
         mean = (p * scores).sum(-1)
         slope = float((mean - own).mean(dtype=np.float64))
         bend = float(((p * scores * scores).sum(-1) - mean * mean).mean(dtype=np.float64))
@@ -176,9 +176,3 @@ def _one_hot(classes: Classes, count: int) -> Array:
     known = np.flatnonzero(classes >= 0)
     rows[known, classes[known]] = 1
     return rows
-
-
-def _log_softmax(logits: Array) -> Array:
-    shifted: Array = logits - logits.max(-1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return shifted

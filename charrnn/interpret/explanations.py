@@ -259,7 +259,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             _id("L"), _op("="), _op("−"), _share("<mn>1</mn>", _id("T")),
             f"<munder>{_op('∑')}{_id('t')}</munder>", _id("ln"), _NEXT,
         ),
-        code="shifted: Array = self.logits - self.logits.max(-1, keepdims=True)",
+        code="shifted: Array = logits - logits.max(-1, keepdims=True)",
         path="charrnn/interpret/trace.py",
     ),
     "errors": Explanation(

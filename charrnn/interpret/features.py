@@ -29,6 +29,7 @@ Spans = Iterable[tuple[int, int]]
 
 MIN_COUNT = 50  # places of either kind that each half of the text must have
 MIN_RUNS = 5  # separate stretches of yes in each half: fewer are an accident
+_SURPRISE = "surprise"  # the name of the one feature that a model's own predictions make
 _LONGEST_PAIR = 5_000  # characters from an opening bracket to its closing one
 _BREAK = f"\n{END}"  # ends a line
 _BRACKETS = ("(（", ")）"), ("[【", "]】"), ("{", "}")
@@ -117,8 +118,9 @@ def make_features(
     surprise_bits: (S,) −log2 p of each token before it was read.
 
     Raises:
-        ConfigError: a regex or a file of labels cannot be read.
+        ConfigError: a regex or a file of labels cannot be read, or a name is taken.
     """
+    _check_names(config)
     text = Text.from_ids(vocab, ids)
     if not len(text):
         return []
@@ -128,11 +130,33 @@ def make_features(
     ]
     if surprise_bits is not None:
         meaning = "the bits that the character just read cost"
-        features.append(Feature("surprise", meaning, surprise_bits.astype(np.float32), False))
+        features.append(Feature(_SURPRISE, meaning, surprise_bits.astype(np.float32), False))
     features += [_regex_feature(text, each) for each in config.features]
     if config.labels_file:
         features.append(_labels_feature(text, Path(config.labels_file)))
     return features
+
+
+def _check_names(config: InspectConfig) -> None:
+    """Refuse features of the user whose name another one has.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    taken = {name for name, *_ in _BUILT_IN} | {_SURPRISE}
+    sources = {f"--feature {each}": each.partition("=")[0] for each in config.features}
+    if len(sources) < len(config.features):
+        twice = next(each for each in config.features if config.features.count(each) > 1)
+        raise ConfigError(f"--feature {twice} is given twice; give it once")
+    if config.labels_file:
+        sources[f"--labels-file {config.labels_file}"] = Path(config.labels_file).stem
+    for source, name in sources.items():
+        if name in taken:
+            way_out = "rename the file" if source.startswith("--labels") else "choose another name"
+            raise ConfigError(
+                f"{source}: there is a feature with the name {name!r} already; {way_out}"
+            )
+        taken.add(name)
 
 
 def lacking(feature: Feature, places: NDArray[np.int64]) -> str:

@@ -19,7 +19,7 @@ from charrnn.config.inspect import InspectConfig
 from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives, grad_features
 from charrnn.interpret.subject import Subject
-from charrnn.interpret.trace import Array, Trace, record
+from charrnn.interpret.trace import Array, Trace, log_softmax, record
 from charrnn.state import State, map_state, repeat_state, select_row
 from charrnn.text.vocab import Ids
 
@@ -167,7 +167,7 @@ def ablation_links(trace: Trace, tokens: Ids, draws: Ids) -> Array:
         read = np.concatenate([np.full(t * draws.shape[1], token), draws[t]])
         states = fresh if states is None else map_state(_joined, states, fresh)
         states = network.advance_all(read, states)
-    replaced = _log_softmax(network.logits(states))[:, tokens]  # type: ignore[arg-type]
+    replaced = log_softmax(network.logits(states))[:, tokens]  # type: ignore[arg-type]
     kept = trace.part(len(trace) - 1).log_probabilities[0][tokens]
     changed: Array = kept - replaced.reshape(*draws.shape, -1).mean(1)
     return changed.T / math.log(2)
@@ -285,12 +285,6 @@ def _last_logits(network: Network, rows: Array, state: State) -> Array:
     reader = network_of_rows(network, rows)
     logits: Array = reader.logits(reader.prefill(range(len(rows)), state))
     return logits
-
-
-def _log_softmax(logits: Array) -> Array:
-    shifted: Array = logits - logits.max(-1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return shifted
 
 
 def _joined(first: Array, second: Array) -> Array:

@@ -76,8 +76,8 @@ class Link:
 class NeuronReport:
     """The card of a unit.
 
-    symbols, values: (T,) of the text in view; labels: its feature there. low, high: the fixed range
-    of values. finding: its best feature, with this unit's own scores. best_of_feature: the unit
+    symbols, values: (T,) of the text in view; labels: its feature there, NaN where a file has none.
+    low, high: the fixed range of values. finding: its best feature, with this unit's own scores. best_of_feature: the unit
     that the search chose for that feature. tau: characters after which a share 1/e of what it
     keeps is left, by its own gate alone; None of an rnn. rises, falls: characters after which its
     value changes most, in the mean. pushes, holds_back: characters whose logit a rise of h by 1
@@ -110,7 +110,7 @@ class NeuronReport:
     def table(self) -> tuple[list[str], list[list[object]]]:
         """Return the columns and rows of a table: the values over the text in view."""
         rows: list[list[object]] = [
-            [place, symbol, float(value), float(label)]
+            [place, symbol, float(value), None if np.isnan(label) else float(label)]
             for place, (symbol, value, label) in enumerate(
                 zip(self.symbols, self.values, self.labels, strict=True)
             )
@@ -248,7 +248,7 @@ def _card(
         cell=subject.config.cell,
         symbols=tuple(subject.symbols),
         values=unit_values(subject.trace, unit).astype(np.float32),
-        labels=_labels_in_view(subject, config, feature),
+        labels=labels_in_view(subject, config, feature),
         low=low,
         high=high,
         finding=finding,
@@ -268,8 +268,11 @@ def _card(
     )
 
 
-def _labels_in_view(subject: Subject, config: InspectConfig, feature: Feature) -> Values:
-    """Return a feature over the text in view (T,); zeros where it comes from a file."""
+def labels_in_view(subject: Subject, config: InspectConfig, feature: Feature) -> Values:
+    """Return a feature over the text in view (T,).
+
+    A file labels the held-out text: NaN where the text in view is not its beginning.
+    """
     nats = np.take_along_axis(subject.log_probabilities, subject.ids[:, None].astype(np.int64), 1)[
         :, 0
     ]
@@ -278,7 +281,10 @@ def _labels_in_view(subject: Subject, config: InspectConfig, feature: Feature) -
     for each in make_features(subject.vocab, subject.ids, own, bits):
         if each.name == feature.name:
             return each.values
-    return np.zeros(len(subject.ids), np.float32)
+    count = len(subject.ids)
+    if np.array_equal(subject.ids, subject.measured.ids[:count]):
+        return feature.values[:count]
+    return np.full(count, np.nan, np.float32)
 
 
 def _tau(trace: Trace, unit: Unit) -> float | None:

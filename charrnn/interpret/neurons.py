@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
+from charrnn.generation.scoring import IGNORE_OVERFLOW
 from charrnn.interpret.clamp import state_values
 from charrnn.interpret.features import Feature, Values, lacking, make_features
 from charrnn.interpret.rank_scores import (
@@ -32,7 +33,7 @@ from charrnn.interpret.rank_scores import (
     strengths_of_predictions,
 )
 from charrnn.interpret.subject import Subject
-from charrnn.interpret.trace import Array, Trace, record_lanes
+from charrnn.interpret.trace import Array, Trace, check_finite, log_softmax, record_lanes
 from charrnn.interpret.units import Unit, all_units, parse_unit, state_arrays
 from charrnn.interpret.untrained import untrained_weights
 from charrnn.text.vocab import Ids
@@ -270,6 +271,7 @@ def unit_blocks(trace: Trace) -> Iterator[tuple[list[str], Array]]:
                 yield [str(Unit(depth + 1, name, number)) for number in numbers], block
 
 
+@IGNORE_OVERFLOW
 def surprise_bits(trace: Trace) -> Values:
     """Return −log2 p of each token (S,) before it was read; 0 of the first."""
     network = trace.network
@@ -278,12 +280,10 @@ def surprise_bits(trace: Trace) -> Values:
     found = np.zeros(len(trace), np.float32)
     step = max(_LOGITS_AT_ONCE // trace.config.vocab_size, 1)
     for start in range(0, len(targets), step):
-        logits = network.block_logits(features[start : start + step])
-        logits -= logits.max(-1, keepdims=True)
-        chosen = np.take_along_axis(logits, targets[start : start + step, None].astype(int), 1)[
-            :, 0
-        ]
-        nats = np.log(np.exp(logits).sum(-1)) - chosen
+        log_p = log_softmax(network.block_logits(features[start : start + step]))
+        own = targets[start : start + step, None].astype(np.int64)
+        nats = -np.take_along_axis(log_p, own, 1)[:, 0]
+        check_finite(nats)
         found[1 + start : 1 + start + len(nats)] = nats / np.log(2)
     return found
 

@@ -18,7 +18,7 @@ from charrnn.config import ModelConfig
 from charrnn.config.inspect import InspectConfig
 from charrnn.generation.network import Network
 from charrnn.generation.scoring import line_start_state
-from charrnn.interpret.trace import Array, Trace, record, record_lanes
+from charrnn.interpret.trace import Array, Trace, check_finite, log_softmax, record, record_lanes
 from charrnn.interpret.untrained import untrained_weights
 from charrnn.text.vocab import Ids, Vocab
 
@@ -122,10 +122,12 @@ class Subject:
         """ln p of every token at each place of the text in view (T, V): row t is about ids[t].
 
         A newline predicts the first, as `charrnn score` has it.
+
+        Raises:
+            DivergedError: one is not a finite number, here and below.
         """
-        first = self.network.logits(line_start_state(self.network, self.vocab))
-        first = first - first.max()
-        first = first - np.log(np.exp(first).sum())
+        first = log_softmax(self.network.logits(line_start_state(self.network, self.vocab)))
+        check_finite(first)
         return np.concatenate((first[None], self.trace.log_probabilities[:-1]))
 
     @cached_property

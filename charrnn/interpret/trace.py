@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
+from charrnn.errors import DivergedError
 from charrnn.generation.network import Network
+from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
 from charrnn.state import (
     State,
+    iter_arrays,
     map_state,
     repeat_state,
     replace_rows,
@@ -112,6 +115,7 @@ class Trace:
         return self._features(self.config.num_layers)
 
     @cached_property
+    @IGNORE_OVERFLOW
     def logits(self) -> Array:
         """The logits after each token (T, V): row t is about the token after ids[t]."""
         rows = self.features[1:]
@@ -120,10 +124,14 @@ class Trace:
 
     @cached_property
     def log_probabilities(self) -> Array:
-        """The logarithm in nats of the probabilities after each token (T, V)."""
-        shifted: Array = self.logits - self.logits.max(-1, keepdims=True)
-        shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))
-        return shifted
+        """The logarithm in nats of the probabilities after each token (T, V).
+
+        Raises:
+            DivergedError: a logit is too large for a number.
+        """
+        found = log_softmax(self.logits)
+        check_finite(found)
+        return found
 
     def part(self, start: int, stop: int | None = None) -> Trace:
         """Return the tokens from `start` to before `stop`, as views."""
@@ -162,10 +170,14 @@ class Trace:
         return {"r": r, "z": z, "n": np.tanh(xs[2] + r * hs[2]), "n_h": hs[2]}
 
 
+@IGNORE_OVERFLOW
 def record(network: Network, ids: Ids, state: State | None = None) -> Trace:
     """Return the trace of ids (T,), or of B texts side by side (T, B).
 
     state: before the text, of one text or of B; None is the initial state.
+
+    Raises:
+        DivergedError: a state grows until it is no number, as that of a ReLU can.
     """
     before = network.initial_state() if state is None else state
     advance = network.advance
@@ -175,7 +187,9 @@ def record(network: Network, ids: Ids, state: State | None = None) -> Trace:
     states = [before]
     for token in ids if ids.ndim == 2 else ids.tolist():
         states.append(advance(token, states[-1]))
-    return Trace(network, ids, stack_states(states))
+    trace = Trace(network, ids, stack_states(states))
+    check_finite(*iter_arrays(trace.states))
+    return trace
 
 
 def record_lanes(network: Network, ids: Ids, lanes: int = 16) -> Trace:
@@ -211,6 +225,28 @@ def layer_weights(network: Network, depth: int) -> Layer:
     """Return the weights of a layer."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     return Layer(*(network.weights[f"layers.{depth}.{name}"] for name in names))
+
+
+@IGNORE_OVERFLOW
+def log_softmax(logits: Array) -> Array:
+    """Return the logarithms in nats of the probabilities that logits (…, V) mean, in their dtype.
+
+    >>> np.exp(log_softmax(np.zeros(4, np.float32)))
+    array([0.25, 0.25, 0.25, 0.25], dtype=float32)
+    """
+    shifted: Array = logits - logits.max(-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return shifted
+
+
+def check_finite(*arrays: Array) -> None:
+    """Refuse what is no finite number.
+
+    Raises:
+        DivergedError: one is not.
+    """
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise DivergedError(NOT_FINITE)
 
 
 def sigmoid(a: Array) -> Array:

@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.checkpoint.model_file import Arrays
+from charrnn.config import ModelConfig
 from charrnn.config.inspect import InspectConfig
-from charrnn.errors import CheckpointError, ConfigError
+from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.generation.network import Network
 from charrnn.interpret.clamp import state_values
 from charrnn.interpret.features import make_features
 from charrnn.interpret.neurons import MEMORY, Finding, NeuronsReport
 from charrnn.interpret.rank_scores import auc, spearman
 from charrnn.interpret.subject import Subject
-from charrnn.interpret.trace import record, record_lanes
+from charrnn.interpret.trace import check_finite, record, record_lanes
 from charrnn.interpret.units import parse_unit, unit_values
 from charrnn.metrics import bits_per_char
 
@@ -36,6 +38,12 @@ BIRTH_TOKENS = 6_000
 _MOST_BIRTHS = 5
 SNAPSHOT_CHARS = 400
 """Of the text in view, which each snapshot reads."""
+
+_FIGURES = (
+    *("chars_seen", "elapsed_seconds", "train_nats", "val_nats"),
+    *("learning_rate", "gradient_norm", "clipped"),
+)
+_LARGEST_STEP = 2**62
 
 Figures = NDArray[np.float64]
 Line = Mapping[str, Any]
@@ -150,7 +158,8 @@ def inspect_training(
     Raises:
         ConfigError: it has no record of its training; or a unit is not there.
     """
-    lines = kept_lines(subject.metrics)
+    sound = [line for line in subject.metrics if is_sound(line)]
+    lines = kept_lines(sound)
     milestones = [line for line in lines if line.get("event") == "progress"]
     evaluations = [line for line in lines if line.get("event") == "evaluation"]
     if not milestones and not evaluations:
@@ -161,17 +170,45 @@ def inspect_training(
     end = next((line for line in reversed(lines) if line.get("event") == "finished"), {})
     settings = subject.file.summary.get("settings", {})
     notes: list[str] = []
+    if bad := len(subject.metrics) - len(sound):
+        notes.append(f"{counted(bad, 'line')} of metrics.jsonl left out, whose values are damaged")
     return TrainingReport(
         milestones=_curves(milestones),
         evaluations=_curves(evaluations),
         best_step=_best_step(evaluations),
         clip_grad_norm=float(settings.get("clip_grad_norm") or 0.0),
-        baselines_bpc={k: float(v) for k, v in (end.get("baselines_bpc") or {}).items()},
+        baselines_bpc={k: float(v) for k, v in (end.get("baselines_bpc") or {}).items() if v},
         incidents=[_event(line) for line in lines if line.get("event") == "incident"],
         groups=_groups(evaluations),
         snapshots=_read_snapshots(subject, config, notes, _memory_neurons(neurons)),
         notes=notes,
     )
+
+
+def is_sound(line: Line) -> bool:
+    """Return whether the figures of a line are numbers, as far as they are there.
+
+    >>> is_sound({"event": "evaluation", "step": 20, "val_nats": "x"})
+    False
+    """
+    has_step = line.get("event") in ("progress", "evaluation", "incident")
+    steps = [line.get("step", None if has_step else 0), line.get("back_to_step") or 0]
+    groups = line.get("groups") or {}
+    baselines = line.get("baselines_bpc") or {}
+    named = [baselines, *groups.values()] if isinstance(groups, dict) else [groups]
+    if not all(isinstance(each, dict) for each in named):
+        return False
+    figures = [line.get(name) for name in _FIGURES]
+    figures += [value for each in named for value in each.values()]
+    is_whole = all(isinstance(step, int) and 0 <= step < _LARGEST_STEP for step in steps)
+    return is_whole and all(map(_is_figure, figures))
+
+
+def _is_figure(value: object) -> bool:
+    """Return whether a value is a number that a float can hold, or None."""
+    if isinstance(value, int):
+        return abs(value) < _LARGEST_STEP
+    return value is None or isinstance(value, float)
 
 
 def kept_lines(metrics: Sequence[Line]) -> list[Line]:
@@ -245,10 +282,13 @@ def _read_snapshots(
 ) -> SnapshotFigures | None:
     """Let each snapshot read the beginning of the text in view, and of the held-out text."""
     try:
-        snapshots = subject.snapshots
+        read = subject.snapshots
     except CheckpointError as error:
         notes.append(error.message)
         return None
+    snapshots = [each for each in read if _is_of(subject.config, each[1])]
+    if others := len(read) - len(snapshots):
+        notes.append(f"{counted(others, 'snapshot')} left out: of a network of another shape")
     ids = subject.ids[:SNAPSHOT_CHARS]
     if not snapshots or len(ids) < 2:
         return None
@@ -257,21 +297,37 @@ def _read_snapshots(
     births = _Births(subject, config, found)
     losses = []
     values: dict[str, list[NDArray[Any]]] = {str(unit): [] for unit in units}
-    for _, weights in snapshots:
-        network = Network(subject.config, weights)
-        trace = record(network, ids)
-        nats = -trace.log_probabilities[np.arange(len(ids) - 1), ids[1:]]
+    steps = []
+    for step, weights in snapshots:
+        try:
+            check_finite(*weights.values())
+            network = Network(subject.config, weights)
+            trace = record(network, ids)
+            nats = -trace.log_probabilities[np.arange(len(ids) - 1), ids[1:]]
+            births.add(network)
+        except DivergedError:
+            continue
+        steps.append(step)
         losses.append(bits_per_char(float(nats.mean())))
         for unit in units:
             values[str(unit)].append(unit_values(trace, unit))
-        births.add(network)
+    if diverged := len(snapshots) - len(steps):
+        notes.append(f"{counted(diverged, 'snapshot')} left out: the network had diverged")
+    if not steps:
+        return None
     return SnapshotFigures(
-        step=np.array([step for step, _ in snapshots]),
+        step=np.array(steps),
         symbols=subject.symbols[: len(ids)],
         loss_bpc=np.array(losses),
         units={name: np.stack(each).astype(np.float32) for name, each in values.items()},
         births=births.finished(),
     )
+
+
+def _is_of(config: ModelConfig, weights: Arrays) -> bool:
+    """Return whether weights are those of a network of this shape; labels may come with them."""
+    own = {name: array.shape for name, array in weights.items() if "label" not in name}
+    return own == config.weight_shapes()
 
 
 class _Births:

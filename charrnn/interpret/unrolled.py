@@ -98,7 +98,7 @@ def inspect_unrolled(subject: Subject, config: InspectConfig) -> UnrolledReport:
     truth = np.full(len(columns), np.nan)
     known = subject.ids[start + 1 : stop + 1]
     truth[: len(known)] = p[columns[: len(known)], known]
-    states = np.stack([trace.hidden(depth)[1:] for depth in trace.depths], 1)
+    states = np.stack([trace.hidden(depth)[1:] for depth in trace.depths], 1).astype(np.float64)
     gates = {
         name: values.mean(1) for name, values in trace.gates(layer - 1).items() if name != "n_h"
     }
@@ -140,7 +140,8 @@ def _scale(subject: Subject) -> float:
     if subject.config.cell != "rnn" or subject.config.nonlinearity != "relu":
         return 1.0
     states = np.stack([subject.measured.hidden(depth) for depth in subject.trace.depths])
-    return float(np.percentile(np.sqrt((states**2).mean(-1)), 99)) or 1.0
+    means = np.square(states, dtype=np.float64).mean(-1)
+    return float(np.percentile(np.sqrt(means), 99)) or 1.0
 
 
 def _gradients(subject: Subject, start: int, stop: int, at: int) -> Array:

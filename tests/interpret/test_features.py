@@ -221,3 +221,23 @@ def test_a_missing_file_of_labels_is_named(tmp_path: Path) -> None:
 def test_a_feature_without_a_regex_is_refused(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_features(Vocab("ab"), np.array([0]), InspectConfig(features=(setting,)))
+
+
+@pytest.mark.parametrize(
+    ("features", "labels_file", "message"),
+    [
+        (("digit=[0-9]",), None, r"feature digit=.*'digit' already; choose another name"),
+        (("surprise=a",), None, r"'surprise' already"),
+        (("date=a", "date=b"), None, r"feature date=b: .*'date' already"),
+        (("date=a", "date=a"), None, r"feature date=a is given twice"),
+        (("date=a",), "x/date.txt", r"labels_file x/date.txt: .*'date' already; rename the file"),
+        ((), "x/column.txt", r"'column' already; rename the file"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(
+    features: tuple[str, ...], labels_file: str | None, message: str
+) -> None:
+    config = InspectConfig(features=features, labels_file=labels_file)
+
+    with pytest.raises(ConfigError, match=message):
+        make_features(Vocab("ab"), np.array([0]), config)

@@ -13,7 +13,7 @@ from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
 from charrnn.interpret.colors import contrast
-from charrnn.interpret.memory import BACKS, MemoryReport, inspect_memory
+from charrnn.interpret.memory import BACKS, MemoryReport, WordReport, inspect_memory
 from charrnn.interpret.pictures.memory import BOUNDS, LEVELS, background, draw_memory, level_of
 from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject
@@ -223,6 +223,29 @@ def test_what_cannot_be_measured_is_not_drawn() -> None:
 def test_a_background_stands_for_a_share(share: float, level: int) -> None:
     assert level_of(share) == level
     assert len(LEVELS) == len(BOUNDS) + 1
+
+
+def test_a_network_that_forgets_at_once_has_curves_without_points() -> None:
+    nothing = np.zeros(3)
+    words = WordReport(
+        starts=np.array([0]),
+        stops=np.array([2]),
+        bits=np.zeros(1),
+        distances=np.zeros(1),
+        mean_bits=nothing,
+        mean_distances=nothing,
+        lasting_bits={},
+        lasting_distances={},
+        words=4,
+        replacements=16,
+    )
+    report = MemoryReport("rnn", 1, 2, ["a", "b", " "], None, words, None, None)
+
+    svg = draw_memory({"book": report})
+
+    ElementTree.fromstring(svg)
+    assert svg.count("<g ") == 2
+    assert svg.count("<polyline") == 0
 
 
 def test_backgrounds_grow_darker() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
 from charrnn.interpret.features import Feature
-from charrnn.interpret.neuron import inspect_neuron, sides_of
-from charrnn.interpret.neurons import MEMORY
+from charrnn.interpret.neuron import inspect_neuron, labels_in_view, sides_of
+from charrnn.interpret.neurons import MEMORY, features_of
 from charrnn.interpret.report import as_json
 from charrnn.interpret.trace import record
 from charrnn.interpret.units import parse_unit, unit_values
@@ -181,3 +182,22 @@ def test_a_table_has_a_row_for_each_token() -> None:
 
     assert columns == ["place", "symbol", "c1.0", "inside ( )"]
     assert len(rows) == 200
+
+
+@pytest.mark.parametrize(("first", "is_known"), [(0, True), (1, False)])
+def test_labels_of_a_file_are_shown_where_the_text_in_view_is_the_held_out_one(
+    tmp_path: Path, first: int, is_known: bool
+) -> None:
+    network = make_network(cell="rnn")
+    held_out = make_ids(800)
+    path = tmp_path / "tone.txt"
+    labels = np.random.default_rng(2).integers(0, 2, 800)
+    path.write_text(" ".join(map(str, labels)))
+    subject = make_subject(network, held_out[first : first + 20], held_out)
+    config = InspectConfig(labels_file=str(path), neurons=("h1.2",))
+    features = {each.name: each for each in features_of(subject, config)[0]}
+
+    found = labels_in_view(subject, config, features["tone"])
+
+    expected = labels[:20] if is_known else np.full(20, np.nan)
+    np.testing.assert_array_equal(found, expected)

@@ -23,8 +23,8 @@ def show_attention(reports: Mapping[str, AttentionReport], console: Console) -> 
         print_line(console, f"{name}: where it looks while it writes, in percent", "bold")
         if not report.weights.size:
             print_line(console, "this model has no attention: one vector holds the whole source")
-        size = max(_COLUMNS, *(cell_len(_shown(symbol)) + 1 for symbol in report.source))
-        left = max(cell_len(_shown(symbol)) for symbol in report.target) + 1
+        size = max([_COLUMNS, *(cell_len(_shown(symbol)) + 1 for symbol in report.source)])
+        left = max((cell_len(_shown(symbol)) for symbol in report.target), default=0) + 1
         fit = max((console.width - left - 7) // size, 1)
         for start in range(0, max(len(report.source), 1), fit):
             part = slice(start, start + fit)

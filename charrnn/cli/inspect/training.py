@@ -67,8 +67,8 @@ def _show_evaluations(name: str, report: TrainingReport, console: Console) -> No
         is_best = report.best_step == int(found.step[row])
         table.add_row(
             f"{found.step[row]:,.0f}",
-            format_duration(found.seconds[row]),
-            f"{found.chars[row]:,.0f}",
+            format_duration(found.seconds[row]) if math.isfinite(found.seconds[row]) else "",
+            _figure(found.chars[row], ",.0f"),
             _figure(found.train_bpc[row], ".3f"),
             _figure(found.val_bpc[row], ".3f") + " best" * is_best,
             _figure(found.gap_bpc[row], "+.3f"),

@@ -332,7 +332,8 @@ def _percent(name: str) -> Axis:
 
 def _high(curves: Mapping[int, list[Point]], least: float) -> float:
     """Return the end of a logarithmic axis."""
-    return max(least, *(y for points in curves.values() for _, y in points if math.isfinite(y)))
+    found = (y for points in curves.values() for _, y in points if math.isfinite(y))
+    return max([least, *found])
 
 
 def _powers(longest: int) -> list[tuple[int, str]]:

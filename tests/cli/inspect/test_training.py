@@ -22,6 +22,12 @@ def shown(width: int, *lines: Any, **more: Any) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_an_evaluation_without_its_time_has_an_empty_cell() -> None:
+    text = shown(80, progress(10), evaluation(20, elapsed_seconds=None, chars_seen=None))
+
+    assert "nan" not in text
+
+
 def test_curves_evaluations_groups_and_incidents_are_printed() -> None:
     text = shown(80, *LINES)
 
