@@ -149,18 +149,19 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
     shown = shlex.join(["charrnn", "inspect", *names])
     with progress_bar("looking") as show:
         views = (view,) if view else VIEWS
-        done = iter(range(len(views)))
         inspection = inspect(
             found.subjects,
             config,
             views,
             command=shown,
-            on_view=lambda name: show(next(done), len(views), f"looking at {name}"),
+            on_progress=lambda done, name: show(done, len(views), f"looking at {name}"),
         )
     for note in found.notes:
         print_note(note)
     if view and view in inspection.left_out:
-        raise ConfigError(inspection.left_out[view])
+        if view not in inspection.reports:
+            raise ConfigError(inspection.left_out[view])
+        print_note(f"left out: {inspection.left_out[view]}")
     if given["svg"] or given["png"]:
         _write_pictures(inspection.pictures, given)
     if given["is_json"]:

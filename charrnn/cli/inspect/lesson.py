@@ -15,7 +15,7 @@ from charrnn.cli.inspect.views import show_view
 from charrnn.config.inspect import InspectConfig, InspectText
 from charrnn.errors import ConfigError
 from charrnn.storage import write_atomically
-from charrnn.tasks.inspect import Inspection, inspect, open_subjects
+from charrnn.tasks.inspect import VIEWS, Inspection, inspect, open_subjects
 from charrnn.tasks.lessons import LESSONS, LessonResult, find_lesson, run_lesson
 from charrnn.training.reports import Progress
 
@@ -51,7 +51,7 @@ def teach(
             found.subjects,
             config,
             command=command,
-            on_view=lambda view: show(0, None, f"looking at {view}"),
+            on_progress=lambda done, view: show(done, len(VIEWS), f"looking at {view}"),
         )
     _show(result, inspection)
     page = result.path / PAGE
