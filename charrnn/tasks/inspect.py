@@ -79,8 +79,8 @@ def open_subjects(
     ids, texts = _read_texts(models, text, notes)
     if config.at is not None and config.at >= len(ids):
         raise ConfigError(
-            f"--at is {config.at}, and the text has {counted(len(ids), 'place')}, counted from 0; "
-            f"give a number up to {len(ids) - 1}"
+            f"--at is {config.at}, and the text has {counted(len(ids), 'token')} (mostly "
+            f"characters), counted from 0; give a number up to {len(ids) - 1}"
         )
     subjects = []
     for (name, file), path in zip(models.items(), paths, strict=True):
@@ -100,14 +100,20 @@ def open_subjects(
     return Subjects(tuple(subjects), paths[0].parent, notes)
 
 
-def subject_of(file: ModelFile, ids: Ids, config: InspectConfig) -> Subject:
+def subject_of(file: ModelFile, ids: Ids | None, config: InspectConfig) -> Subject:
     """Return a model with a text (T,) in view, and its own held-out text for figures, if it can be.
 
-    file: its labels are fixed. ids: of the text.
+    file: its labels are fixed. ids: of the text; None is the beginning of the held-out text.
+
+    Raises:
+        ConfigError: the model does not say what it was trained on.
+        CorpusError: no text is given, and the held-out text is not at hand.
     """
     name = str(file.summary.get("corpus", {}).get("name", "model"))
-
-    texts = _texts_beside({name: file}, ids, [])
+    if ids is None:
+        ids, texts = _read_texts({name: file}, InspectText(), [])
+    else:
+        texts = _texts_beside({name: file}, ids, [])
     return Subject(name, file, ids, texts, chars=config.chars, seed=config.seed)
 
 

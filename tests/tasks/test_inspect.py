@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import charrnn
 from charrnn.cli.inspect.summary import show_summary
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import CharRNNError, CheckpointError, ConfigError, DivergedError, VocabError
@@ -112,3 +113,43 @@ def test_a_gradient_that_does_not_fade_is_not_said_to_halve(half_life: float, wo
 
     assert words in out.getvalue()
     assert "inf" not in out.getvalue()
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train a tiny model named book on book.txt, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    Path("book.txt").write_text("abba ab ba. ab (ba) aab.\n" * 90, encoding="utf-8")
+    sizes = {"steps": 2, "hidden_size": 4, "batch_size": 2, "seq_len": 5, "threads": 1}
+    charrnn.fit("book.txt", name="book", **sizes)
+
+
+@pytest.mark.usefixtures("trained")
+def test_without_a_text_a_model_reads_what_it_held_out() -> None:
+    model = charrnn.load("book")
+    assert isinstance(model, charrnn.Model)
+
+    own = model.inspect(views=["text", "training"])
+    by_name = charrnn.inspect("book", views=["text", "training"])
+
+    [mine], [other] = own.subjects, by_name.subjects
+    assert mine.ids.tolist() == other.ids.tolist()
+    assert len(mine.ids) > 100
+    assert [*own.left_out] == ["training"]  # which is of a run
+    assert [*by_name.reports] == ["text", "training"]
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_file_is_read_in_its_encoding_and_what_is_unknown_as_asked() -> None:
+    Path("other.txt").write_bytes("abba é ab".encode("latin-1") * 3)
+
+    found = charrnn.inspect("book", file="other.txt", encoding="latin-1", views=["text"])
+    assert found.left_out == {}
+    with pytest.raises(CharRNNError, match="utf-8"):
+        charrnn.inspect("book", file="other.txt", encoding="utf-8", views=["text"])
+    with pytest.raises(VocabError):
+        charrnn.inspect("book", text="abéa", unknown="error", views=["text"])
+    [subject] = charrnn.inspect("book", text="ab€a", unknown="skip", views=["text"]).subjects
+    assert len(subject.ids) == 3
+    with pytest.raises(ConfigError, match="unknown is 'drop'; choose from error, skip, map"):
+        charrnn.inspect("book", text="ab", unknown="drop", views=["text"])
