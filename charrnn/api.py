@@ -145,6 +145,9 @@ def inspect(
     text: str | None = None,
     file: str | Path | None = None,
     views: Sequence[str] = (),
+    encoding: str | None = None,
+    errors: str | None = None,
+    unknown: str = "map",
     labels: AskedLabels = (),
     checkpoints: Name = None,
     **settings: Any,
@@ -152,14 +155,17 @@ def inspect(
     """Return what happens inside a model, or several, while they read a text.
 
     text, file: what they read; None is the beginning of what was held out in training. views: some
-    of "text", "guesses", "gates", …; none means all. labels: of the text, as for `load`. settings:
-    fields of InspectConfig, such as at, neurons and chars.
+    of "text", "guesses", "gates", …; none means all. encoding, errors: of the file, as TextConfig
+    has them. unknown: what becomes of characters that the models never saw: "map" takes the nearest
+    that they know, "skip" leaves them out, "error" refuses them. labels: of the text, as for
+    `load`. settings: fields of InspectConfig, such as at, neurons and chars.
 
     >>> found = charrnn.inspect(["book-rnn", "book-lstm"], views=["gradients"])  # doctest: +SKIP
     >>> found.reports["gradients"]["book-lstm"].reaches[0].half_life_chars  # doctest: +SKIP
     17.3
     >>> charrnn.inspect("book").save("book.html")  # doctest: +SKIP
     """
+    from charrnn.config.fields import UNKNOWN, checked
     from charrnn.config.inspect import InspectConfig, InspectText
     from charrnn.tasks.inspect import VIEWS, open_subjects
     from charrnn.tasks.inspect import inspect as inspect_views
@@ -169,10 +175,12 @@ def inspect(
     names = [models] if models is None or isinstance(models, str | Path) else [*models]
     for name in names:
         check_type("a model", name, str | Path | None, "its name or path")
+    checked("unknown", unknown, "str", choices=UNKNOWN)
     config = with_settings(InspectConfig(), settings)
+    files = () if file is None else (str(file),)
     found = open_subjects(
         [None if name is None else str(name) for name in names],
-        InspectText(() if file is None else (str(file),), text),
+        InspectText(files, text, encoding=encoding, errors=errors, unknown=unknown),
         config,
         labels=labels,
         checkpoints=_folder(checkpoints),

@@ -142,7 +142,7 @@ def progress_bar(label: str, *, is_bytes: bool = False) -> Iterator[Callable[...
     task = bar.add_task(one_line(label), total=None)
     start_seconds = time.monotonic()
 
-    def show(done: int, total: int | None, label: str = label) -> None:
+    def show(done: float, total: int | None, label: str = label) -> None:
         bar.update(task, description=one_line(label), completed=done, total=total)
         # Started late, as a started bar moves the cursor even while nothing is visible.
         if time.monotonic() - start_seconds > _PATIENCE_SECONDS:

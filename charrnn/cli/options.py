@@ -7,6 +7,7 @@ the common ones, --help-all shows every one.
 
 import copy
 import inspect
+import shlex
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
@@ -263,6 +264,26 @@ def given_settings(ctx: click.Context, rivals: Sequence[str] = ()) -> dict[str, 
         for name, value in ctx.params.items()
         if sources[name] in ((strongest,) if name in rivals else _STRONGEST_FIRST)
     }
+
+
+def typed_command(ctx: click.Context, skipped: Sequence[str] = ()) -> str:
+    """Return the command as it was typed, options last; skipped: parameters to leave out."""
+    arguments: list[str] = []
+    options: list[str] = []
+    for param in ctx.command.params:
+        name = str(param.name)
+        if name in skipped or ctx.get_parameter_source(name) is not _Source.COMMANDLINE:
+            continue
+        value = ctx.params.get(name)
+        values = value if isinstance(value, tuple) else (value,)
+        if isinstance(param, click.Argument):
+            arguments += map(str, values)
+        elif isinstance(value, bool):
+            options.append(max(param.opts if value else param.secondary_opts, key=len))
+        else:
+            for each in values:
+                options += [max(param.opts, key=len), str(each)]
+    return shlex.join(["charrnn", str(ctx.info_name), *arguments, *options])
 
 
 def settings_from_options(ctx: click.Context, cls: type[_Config], **overrides: Any) -> _Config:

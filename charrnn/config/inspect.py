@@ -12,7 +12,10 @@ class InspectConfig:
     """Settings of all views; each view reads those that it needs."""
 
     at: int | None = setting(
-        None, "place in the text, counted in characters from 0", ge=0, unset="the last one"
+        None,
+        "place in the text, counted in tokens (mostly characters) from 0",
+        ge=0,
+        unset="the last one",
     )
     layer: int | None = setting(None, "layer, from 1", ge=1, unset="the highest")
     neurons: tuple[str, ...] = setting(

@@ -28,7 +28,8 @@ _AMOUNT = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*{_UNIT}\s*")
 _DURATION = re.compile(rf"({_AMOUNT.pattern})+")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MAX_DURATION_SECONDS = 1e9  # 32 years
-_COUNT = re.compile(r"([0-9][0-9_,]{0,20}(?:\.[0-9]{1,20})?)\s*([kmg]?)")
+_WHOLE = r"[0-9]{1,3}(?:_[0-9]{3}){1,6}|[0-9]{1,3}(?:,[0-9]{3}){1,6}|[0-9]{1,20}"
+_COUNT = re.compile(rf"((?:{_WHOLE})(?:\.[0-9]{{1,20}})?)\s*([kmg]?)")
 _UNIT_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _MAX_COUNT = 10**12
 _CHANGE = re.compile(r"[0-9]{1,15}:[1-9][0-9]{0,14}:[1-9][0-9]{0,14}")
@@ -55,6 +56,8 @@ def parse_duration(text: str) -> float:
 def parse_count(text: str) -> int:
     """Return the number that "250k", "1.5M" or "1_000_000" stands for.
 
+    A comma or an underscore stands before each three digits; a point begins the fraction.
+
     Raises:
         ConfigError: the text is no such number, or not above zero.
 
@@ -67,7 +70,7 @@ def parse_count(text: str) -> int:
         number = float(match[1].replace("_", "").replace(",", ""))
         count = round(number * _UNIT_COUNTS[match[2]])
     if not 0 < count <= _MAX_COUNT:
-        raise ConfigError(f"{text!r} is not a number of parameters; write 250k, 1M or 1_000_000")
+        raise ConfigError(f"{text!r} is not a number of parameters; write 250k, 1.5M or 1_000_000")
     return count
 
 

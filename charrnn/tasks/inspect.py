@@ -1,14 +1,14 @@
 """Models looked at from inside: what `charrnn inspect` and `Model.inspect` call. Never torch.
 
-`open_subjects` opens models and finds the texts to look at them with; `inspect_view` returns the
-report of one view for each of them.
+`open_subjects` opens models and finds the texts to look at them with; `inspect` returns the reports
+of views for each of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,7 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config.fields import refuse_escapes
 from charrnn.config.inspect import InspectConfig, InspectText
-from charrnn.errors import ConfigError, CorpusError, counted
+from charrnn.errors import CharRNNError, ConfigError, CorpusError, counted
 from charrnn.generation.generator import Generator
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.generation.network import Network
@@ -37,6 +37,8 @@ VIEWS = (
 TASK_VIEWS = {"classification": "decision", "tagging": "directions", "seq2seq": "attention"}
 """What can be seen of a model of another task."""
 _AFTER_SEARCH = ("neuron", "training")
+_LONG = ("gates", "memory", "neurons")
+"""Views that say how far they are."""
 TEXT_IN_VIEW = 2_000
 """Characters of a file or of the held-out text that are shown."""
 MAX_TEXT_IN_VIEW = 20_000
@@ -77,8 +79,8 @@ def open_subjects(
     ids, texts = _read_texts(models, text, notes)
     if config.at is not None and config.at >= len(ids):
         raise ConfigError(
-            f"--at is {config.at}, and the text has {counted(len(ids), 'place')}, counted from 0; "
-            f"give a number up to {len(ids) - 1}"
+            f"--at is {config.at}, and the text has {counted(len(ids), 'token')} (mostly "
+            f"characters), counted from 0; give a number up to {len(ids) - 1}"
         )
     subjects = []
     for (name, file), path in zip(models.items(), paths, strict=True):
@@ -98,14 +100,20 @@ def open_subjects(
     return Subjects(tuple(subjects), paths[0].parent, notes)
 
 
-def subject_of(file: ModelFile, ids: Ids, config: InspectConfig) -> Subject:
+def subject_of(file: ModelFile, ids: Ids | None, config: InspectConfig) -> Subject:
     """Return a model with a text (T,) in view, and its own held-out text for figures, if it can be.
 
-    file: its labels are fixed. ids: of the text.
+    file: its labels are fixed. ids: of the text; None is the beginning of the held-out text.
+
+    Raises:
+        ConfigError: the model does not say what it was trained on.
+        CorpusError: no text is given, and the held-out text is not at hand.
     """
     name = str(file.summary.get("corpus", {}).get("name", "model"))
-
-    texts = _texts_beside({name: file}, ids, [])
+    if ids is None:
+        ids, texts = _read_texts({name: file}, InspectText(), [])
+    else:
+        texts = _texts_beside({name: file}, ids, [])
     return Subject(name, file, ids, texts, chars=config.chars, seed=config.seed)
 
 
@@ -195,7 +203,7 @@ Reports = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """Models looked at: reports by view and model, and why a view is left out.
+    """Models looked at: reports by view and model, and why a view or a model in it is left out.
 
     A notebook shows it as a page.
 
@@ -245,11 +253,12 @@ def inspect(
     views: Sequence[str] = VIEWS,
     *,
     command: str = "Model.inspect",
-    on_view: Callable[[str], None] = lambda view: None,
+    on_progress: Callable[[float, str], None] = lambda done, view: None,
 ) -> Inspection:
-    """Return the reports of several views; one that has nothing to show is left out.
+    """Return the reports of several views; a model that has nothing to show in one is left out.
 
-    on_view: called with the name of each view before it is measured.
+    on_progress: called with how many views are measured, with a fraction, and the name of the view
+    that is being measured.
 
     Raises:
         ConfigError: there is no such view.
@@ -259,39 +268,69 @@ def inspect(
             raise ConfigError(f"there is no view {view!r}; take some of {', '.join(VIEWS)}")
     reports: dict[str, dict[str, Any]] = {}
     left_out: dict[str, str] = {}
-    for view in views:
-        on_view(view)
-        try:
-            if view in _AFTER_SEARCH and "neurons" in reports:  # which need not be made again
-                reports[view] = _inspect_found(view, subjects, config, reports["neurons"])
-            else:
-                reports[view] = inspect_view(view, subjects, config)
-        except (ConfigError, CorpusError) as error:
-            left_out[view] = error.message
+    for number, view in enumerate(views):
+        found, reasons = _inspect_each(
+            view,
+            subjects,
+            config,
+            reports.get("neurons", {}),
+            partial(_pass_on, on_progress, number, view),
+        )
+        if found:
+            reports[view] = found
+        if reasons:
+            left_out[view] = _in_one_line(reasons, len(subjects))
     return Inspection(tuple(subjects), reports, left_out, command)
 
 
-def inspect_view(view: str, subjects: Sequence[Subject], config: InspectConfig) -> dict[str, Any]:
-    """Return the report of one of VIEWS for each model, by its name.
+def _pass_on(
+    on_progress: Callable[[float, str], None], number: int, view: str, done: int, total: int
+) -> None:
+    """Say how far view `number` is: `done` of `total` parts."""
+    on_progress(number + done / total, view)
 
-    Raises:
-        ConfigError: a setting is not for these models, or they have nothing to show.
-        CorpusError: the view needs a text that is not at hand, or a longer one.
+
+def _inspect_each(
+    view: str,
+    subjects: Sequence[Subject],
+    config: InspectConfig,
+    searched: Mapping[str, Any],
+    on_progress: Callable[[int, int], None],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the reports of a view by model, and why the other models have none.
+
+    searched: the reports of neurons, where that view was measured before.
     """
     module = import_module(f"charrnn.interpret.{view}")  # none imports another view's
-    make_report: Callable[[Subject, InspectConfig], Any] = getattr(module, f"inspect_{view}")
-    return {subject.name: make_report(subject, config) for subject in subjects}
+    make_report: Callable[..., Any] = getattr(module, f"inspect_{view}")
+    reports: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for number, subject in enumerate(subjects):
+        on_progress(number, len(subjects))
+        more: dict[str, Any] = {}
+        if view in _LONG:
+            more["on_progress"] = partial(_pass_part, on_progress, number, len(subjects))
+        elif view in _AFTER_SEARCH and subject.name in searched:  # need not be searched again
+            more["neurons"] = searched[subject.name]
+        try:
+            reports[subject.name] = make_report(subject, config, **more)
+        except CharRNNError as error:
+            reasons[subject.name] = error.message
+    return reports, reasons
 
 
-def _inspect_found(
-    view: str, subjects: Sequence[Subject], config: InspectConfig, found: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the reports of a view that goes on from the search for neurons."""
-    from charrnn.interpret.neuron import inspect_neuron
-    from charrnn.interpret.training import inspect_training
+def _pass_part(
+    on_progress: Callable[[int, int], None], number: int, count: int, done: int, total: int
+) -> None:
+    """Say how far model `number` of `count` is: `done` of `total` parts."""
+    on_progress(number * total + done, count * total)
 
-    make_report: Callable[..., Any] = inspect_neuron if view == "neuron" else inspect_training
-    return {each.name: make_report(each, config, found[each.name]) for each in subjects}
+
+def _in_one_line(reasons: Mapping[str, str], count: int) -> str:
+    """Return why some of `count` models have no report; one reason of all is said once."""
+    if len(reasons) == count and len({*reasons.values()}) == 1:
+        return next(iter(reasons.values()))
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
 def draw_view(view: str, reports: Mapping[str, Any]) -> str:

@@ -25,7 +25,8 @@ from charrnn.generation.network import Network
 from charrnn.interpret.trace import Trace, record_lanes
 from charrnn.interpret.units import array_values, state_arrays
 from charrnn.tasks.fit import run_to_end
-from charrnn.tasks.train import RunReport, start_run
+from charrnn.tasks.train import RunReport, open_text, start_run
+from charrnn.tasks.train_request import find_alike, read_request
 from charrnn.wording import nearest
 
 _TRAIN_CHARS = 80_000
@@ -116,12 +117,14 @@ def run_lesson(
     *,
     checkpoints: str | Path = "checkpoints",
     seed: int = 1,
+    is_reused: bool = False,
     on_report: Callable[[RunReport], object] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> LessonResult:
     """Train a lesson's network, replacing the run lesson-NAME, and return what to look at.
 
-    settings: of training, instead of the lesson's own, such as {"cell": "rnn"}.
+    is_reused: a finished run of the same text and settings is not trained again. settings: of
+    training, instead of the lesson's own, such as {"cell": "rnn"}.
 
     Raises:
         ConfigError: there is no lesson of that name.
@@ -136,13 +139,16 @@ def run_lesson(
     chosen |= {
         "name": f"lesson-{name}",
         "checkpoints": str(checkpoints),
-        "overwrite": True,
         "seed": seed,
         "eval_every": chosen["steps"],
     }
-    last = run_to_end(partial(start_run, [], chosen, texts=[learned.text]), on_report)
+    run = _find_finished(chosen, learned.text) if is_reused else None
+    if run is None:
+        chosen["overwrite"] = True
+        last = run_to_end(partial(start_run, [], chosen, texts=[learned.text]), on_report)
+        run = last.run
     measured = lesson.make(_MEASURED_CHARS, seed + 1)
-    file = read_model(RunFolder(last.run.path).model)
+    file = read_model(run.model)
     trace = _read(file, measured.text)
     unit, correlation = find_unit(
         trace,
@@ -153,7 +159,7 @@ def run_lesson(
     text = lesson.text or lesson.make(_SHOWN_CHARS, seed + 2).text
     return LessonResult(
         lesson=lesson,
-        path=last.run.path,
+        path=run.path,
         text=text,
         at=text.index(lesson.marker) + len(lesson.marker) - 1,
         measured_text=measured.text,
@@ -163,6 +169,13 @@ def run_lesson(
         best_nats=float(measured.nats[1:].mean()),
         entropy_nats=measured.entropy_nats,
     )
+
+
+def _find_finished(settings: Mapping[str, Any], text: str) -> RunFolder | None:
+    """Return the finished run that training on a text with these settings would repeat."""
+    request = read_request([], settings, texts=[text])
+    found = find_alike(request, open_text(request))
+    return found.run if found and found.is_finished else None
 
 
 def find_lesson(name: str) -> Lesson:

@@ -136,16 +136,19 @@ class Model(Generator):
         return record(self._network, self.encode(text))
 
     def inspect(
-        self, text: str, config: InspectConfig | None = None, **settings: Any
+        self, text: str | None = None, config: InspectConfig | None = None, **settings: Any
     ) -> Inspection:
         """Return every view of the network while it reads a text, which a notebook shows as a page.
 
-        Figures that need more text than that are measured on what the model held out in training,
-        where that is at hand, else on the text itself. config, settings: an InspectConfig, or its
-        fields by keyword; views: names of the views, all by default.
+        text: None is the beginning of what the model held out in training. Figures that need more
+        text than that are measured on what it held out, where that is at hand, else on the text
+        itself. config, settings: an InspectConfig, or its fields by keyword; views: names of the
+        views, all by default. The view training is of a run, which a Model does not know:
+        `charrnn.inspect` has it.
 
         Raises:
             ConfigError: a setting is out of range, or there is no such view.
+            CorpusError: no text is given, and what was held out is not at hand.
             VocabError: the text holds characters that the model does not know.
         """
         from charrnn.config.inspect import InspectConfig
@@ -153,7 +156,8 @@ class Model(Generator):
 
         views = settings.pop("views", VIEWS)
         chosen = chosen_settings(InspectConfig, config, settings)
-        return inspect([subject_of(self.file, self.encode(text), chosen)], chosen, views)
+        ids = None if text is None else self.encode(text)
+        return inspect([subject_of(self.file, ids, chosen)], chosen, views)
 
 
 def blend(models: Sequence[tuple[Generator, float]], *, in_log_space: bool = False) -> Generator:

@@ -127,17 +127,18 @@ def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tenso
 def kind_of(name: str) -> str:
     """Return the group of a weight by its name in the network.
 
-    That is input, recurrent, output, embedding, bias, initial or label.
+    That is input, recurrent, output, embedding, bias, initial, label, or task: what a task has
+    between the layers and the output, such as attention, and the transitions of its tags.
 
-    >>> kind_of("layers.0.cell.weight_hh_l0"), kind_of("projection.weight")
-    ('recurrent', 'output')
+    >>> kind_of("layers.0.cell.weight_hh_l0"), kind_of("bridge.0.weight")
+    ('recurrent', 'task')
     """
     if name.startswith(("embedding", "target_embedding")):
         return "embedding"
     for part, kind in _KINDS.items():
         if part in name:
             return kind
-    return "output"  # projection and output, and what a task has between layers and output
+    return "output" if name.startswith(("projection", "output")) else "task"
 
 
 def max_norm_of(name: str, config: TrainConfig, *, is_tied: bool) -> float | None:

@@ -14,10 +14,11 @@ from charrnn.config import TextConfig, TrainConfig
 from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.loop import train
-from charrnn.training.optimizer import limit_rows
+from charrnn.training.optimizer import Optimizer, limit_rows
 from charrnn.training.plan import make_plan
 from charrnn.training.reports import Evaluation, Snapshot
-from charrnn.training.trainer import Trainer
+from charrnn.training.trainer import NETWORKS, Trainer
+from tests.generation.task_models import KINDS, make_task_file
 from tests.training.small_runs import SMALL, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
@@ -209,3 +210,30 @@ def test_without_limits_nothing_is_scaled() -> None:
     first, second = (evaluations_of(c)[-1].weights for c in (make_config(), limited))
 
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("kind", "learned"),
+    [
+        ("classification", {"hidden.weight"}),
+        ("tagging", set()),
+        ("transitions", {"transitions.start", "transitions.end", "transitions.weight"}),
+        ("seq2seq", {"bridge.0.weight", "combine.weight", "attention.query.weight"}),
+    ],
+)
+def test_a_limit_of_the_output_is_of_a_tasks_output_matrix_alone(
+    kind: str, learned: set[str]
+) -> None:
+    model = NETWORKS[KINDS[kind]["task"]](make_task_file(kind).config)
+    optimizer = Optimizer(model, make_config(max_norm_output=1e-3), torch.float32)
+    named = dict(model.named_parameters())
+    with torch.no_grad():
+        for parameter in named.values():
+            parameter.fill_(0.5)
+
+    optimizer.step(0.0)
+
+    assert learned <= {*named}
+    for name, parameter in named.items():
+        is_limited = bool((parameter < 0.4).all())
+        assert is_limited == (name == "output.weight"), name

@@ -18,7 +18,10 @@ SMALL: dict[str, Any] = {"steps": 2, "threads": 1, "batch_size": 2, "seq_len": 5
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("250k", 250_000), ("1M", 1_000_000), ("1.5m", 1_500_000), ("1_000_000", 10**6), ("7", 7)],
+    [
+        *[("250k", 250_000), ("1M", 1_000_000), ("1.5m", 1_500_000), ("7", 7)],
+        *[("1_000_000", 10**6), ("12,345", 12_345), ("1,250.5k", 1_250_500), ("1000000", 10**6)],
+    ],
 )
 def test_a_count_may_have_a_unit(text: str, count: int) -> None:
     assert parse_count(text) == count
@@ -29,7 +32,13 @@ def test_a_count_may_be_a_number() -> None:
     assert TrainConfig(parameters=1_000_000).parameter_count == 1_000_000  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "0", "k", "1T", "-5", "1e6", "1 000", "many", "9" * 30])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "0", "k", "1T", "-5", "1e6", "1 000", "many", "9" * 30],
+        *["1,5M", "1,", "1_", "1_5", "12,34", "1,0000", "1000,000", "1,000_000"],
+    ],
+)
 def test_what_is_no_count_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a number of parameters; write 250k"):
         TrainConfig(parameters=text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shlex
 import webbrowser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,8 +22,10 @@ from charrnn.cli.options import (
     Choice,
     Command,
     errors_option,
+    given_settings,
     settings_from_options,
     settings_options,
+    typed_command,
 )
 from charrnn.config import UNKNOWN
 from charrnn.config.inspect import InspectConfig, InspectText
@@ -51,6 +52,12 @@ _COMMON = (
     *("files", "text", "at", "layer", "neurons", "html", "is_opened", "svg", "is_json", "is_csv"),
     *("answer", "checkpoints"),
 )
+_COMMANDLINE = click.core.ParameterSource.COMMANDLINE
+_MAX_PAGE_BYTES = 64 * 2**20
+_NOT_OF_LESSONS = (
+    *("files", "text", "at", "layer", "neurons", "html", "is_large", "svg", "png", "is_json"),
+    *("is_csv", "encoding", "errors", "unknown", "labels"),
+)
 _ALL_VIEWS = (*VIEWS, *TASK_VIEWS.values())
 
 
@@ -69,6 +76,9 @@ _ALL_VIEWS = (*VIEWS, *TASK_VIEWS.values())
 @click.option("--html", type=click.Path(), help="write the page to this file")
 @click.option(
     "--live/--no-live", default=True, show_default=True, help="put the model itself into the page"
+)
+@click.option(
+    "--large", "is_large", is_flag=True, help="write the page even if it has more than 64 MiB"
 )
 @click.option("--open", "is_opened", is_flag=True, help="open the page in a browser")
 @click.option("--svg", type=click.Path(), metavar="FOLDER", help="write pictures as SVG there")
@@ -122,7 +132,7 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
     """
     config = settings_from_options(ctx, InspectConfig)
     if names[:1] == ("lesson",):
-        _teach(names[1:], config, given)
+        _teach(ctx, names[1:], config, given)
         return
     if given["answer"]:
         raise ConfigError("--answer is of a lesson; name one, as in charrnn inspect lesson quotes")
@@ -132,7 +142,7 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
         raise ConfigError("--file and --text both name the text to look at; keep one")
     paths = [find_model(name, Path(given["checkpoints"])) for name in models or (None,)]
     task = read_model_header(paths[0]).config.task
-    _check_outputs(view or TASK_VIEWS.get(task), given)
+    _check_outputs(view, task, given)
     if task != "text" or view in TASK_VIEWS.values():
         _inspect_task(paths, view, task, config.top, given)
         return
@@ -146,21 +156,21 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
     found = open_subjects(
         models or (None,), text, config, labels=given["labels"], checkpoints=given["checkpoints"]
     )
-    shown = shlex.join(["charrnn", "inspect", *names])
     with progress_bar("looking") as show:
         views = (view,) if view else VIEWS
-        done = iter(range(len(views)))
         inspection = inspect(
             found.subjects,
             config,
             views,
-            command=shown,
-            on_view=lambda name: show(next(done), len(views), f"looking at {name}"),
+            command=typed_command(ctx),
+            on_progress=lambda done, name: show(done, len(views), f"looking at {name}"),
         )
     for note in found.notes:
         print_note(note)
     if view and view in inspection.left_out:
-        raise ConfigError(inspection.left_out[view])
+        if view not in inspection.reports:
+            raise ConfigError(inspection.left_out[view])
+        print_note(f"left out: {inspection.left_out[view]}")
     if given["svg"] or given["png"]:
         _write_pictures(inspection.pictures, given)
     if given["is_json"]:
@@ -174,38 +184,58 @@ def command(ctx: click.Context, /, names: tuple[str, ...], **given: Any) -> None
         _write_page(inspection, target, given)
 
 
-def _teach(names: Sequence[str], config: InspectConfig, given: Mapping[str, Any]) -> None:
+def _teach(
+    ctx: click.Context, names: Sequence[str], config: InspectConfig, given: Mapping[str, Any]
+) -> None:
     """Show all lessons, or teach one.
 
     Raises:
         ConfigError: there is no such lesson, or an option is not for lessons.
     """
-    from charrnn.cli.inspect.lesson import show_lessons, teach  # torch, as it trains
+    from charrnn.cli.inspect.lesson import LessonRequest, show_lessons, teach  # torch, as it trains
 
-    others = ("files", "text", "html", "svg", "png", "is_json", "is_csv", "labels")
-    for name in others:
-        if given[name]:
-            option = {"files": "file", "labels": "label"}.get(name, name.removeprefix("is_"))
-            raise ConfigError(f"--{option} is not for a lesson, which has its own text and page")
+    for param in ctx.command.params:
+        if param.name in _NOT_OF_LESSONS and ctx.get_parameter_source(param.name) is _COMMANDLINE:
+            raise ConfigError(
+                f"{max(param.opts, key=len)} is not for a lesson, which has its own text and page"
+            )
     if not names:
         show_lessons()
         return
     if len(names) > 1:
         raise ConfigError("a lesson is one word, as in charrnn inspect lesson quotes")
-    checkpoints = given["checkpoints"]
-    teach(names[0], config, checkpoints, has_answer=given["answer"], is_opened=given["is_opened"])
+    request = LessonRequest(
+        names[0],
+        given["checkpoints"],
+        seed=given_settings(ctx).get("seed"),
+        has_answer=given["answer"],
+        is_live=given["live"],
+        is_opened=given["is_opened"],
+        command=typed_command(ctx, ("answer", "is_opened")),
+    )
+    teach(request, config)
 
 
-def _check_outputs(view: str | None, given: Mapping[str, Any]) -> None:
+def _check_outputs(view: str | None, task: str, given: Mapping[str, Any]) -> None:
     """Refuse outputs that clash, before anything is measured."""
     if given["is_json"] and given["is_csv"]:
         raise ConfigError("--json and --csv both say what to print; keep one")
-    if given["is_csv"] and view is None:
+    if given["is_csv"] and view is None and task == "text":
         raise ConfigError(f"--csv is the table of one view; name one of {', '.join(VIEWS)}")
-    for option in ("html", "is_opened"):
-        if view and given[option]:
-            name = option.removeprefix("is_").removesuffix("ed")
-            raise ConfigError(f"--{name} is for the page of all views; leave {view} out")
+    asked = {
+        "--html": given["html"],
+        "--open": given["is_opened"],
+        "--large": given["is_large"],
+        "--no-live": not given["live"],
+    }
+    for option in (option for option, is_given in asked.items() if is_given):
+        if task != "text":
+            raise ConfigError(
+                f"{option} is for the page of a model of text, and this one is for {task}; leave "
+                "it out, or write the picture by --svg FOLDER"
+            )
+        if view:
+            raise ConfigError(f"{option} is for the page of all views; leave {view} out")
     if given["html"]:
         refuse_target(given["html"], "--html", given["files"])
 
@@ -296,9 +326,16 @@ def _write_page(inspection: Inspection, target: Path, given: Mapping[str, Any]) 
     """Write the page, and say in the terminal what is in it."""
     from charrnn.cli.inspect.summary import show_summary
 
-    page = inspection.page(has_weights=given["live"])
+    page = inspection.page(has_weights=given["live"]).encode()
+    size = f"{len(page) / 1e6:.1f} MB"
+    if len(page) > _MAX_PAGE_BYTES and not given["is_large"]:
+        raise ConfigError(
+            f"the page has {size}, more than 64 MiB, and browsers open it slowly; look at fewer "
+            "models or a shorter text, leave the model out by --no-live, or write it by --large"
+        )
+    print_note(f"writing {size} to {target}")
     write_atomically(target, page)
     show_summary(inspection, make_stdout())
-    print_note(f"wrote {target} ({len(page.encode()) / 1e6:.1f} MB); open it in a browser")
+    print_note(f"wrote {target}; open it in a browser")
     if given["is_opened"]:
         webbrowser.open(target.resolve().as_uri())

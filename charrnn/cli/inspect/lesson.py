@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from rich.table import Table
@@ -15,7 +15,7 @@ from charrnn.cli.inspect.views import show_view
 from charrnn.config.inspect import InspectConfig, InspectText
 from charrnn.errors import ConfigError
 from charrnn.storage import write_atomically
-from charrnn.tasks.inspect import Inspection, inspect, open_subjects
+from charrnn.tasks.inspect import VIEWS, Inspection, inspect, open_subjects
 from charrnn.tasks.lessons import LESSONS, LessonResult, find_lesson, run_lesson
 from charrnn.training.reports import Progress
 
@@ -32,52 +32,75 @@ def show_lessons() -> None:
     print_line(console, "to begin one: charrnn inspect lesson quotes")
 
 
-def teach(
-    name: str, config: InspectConfig, checkpoints: str, *, has_answer: bool, is_opened: bool
-) -> None:
+@dataclass(frozen=True)
+class LessonRequest:
+    """A lesson that is asked for.
+
+    seed: None is the lesson's own. is_live: the network runs in the page. command: as it was typed,
+    without --answer and --open.
+    """
+
+    name: str
+    checkpoints: str
+    seed: int | None
+    has_answer: bool
+    is_live: bool
+    is_opened: bool
+    command: str
+
+
+def teach(request: LessonRequest, config: InspectConfig) -> None:
     """Train a lesson's network, show where the secret is, and ask the question.
+
+    The answer needs no training where the lesson has been trained.
 
     Raises:
         ConfigError: there is no lesson of that name.
     """
-    lesson = find_lesson(name)
-    result = _train(name, checkpoints, config.seed or _DEFAULT_SEED)
+    lesson = find_lesson(request.name)
+    result = _train(request)
     config = replace(config, at=result.at, neurons=(result.unit,))
     text = InspectText(text=result.text, measured=result.measured_text)
-    found = open_subjects([result.path.name], text, config, checkpoints=checkpoints)
-    command = f"charrnn inspect lesson {name}"
+    found = open_subjects([result.path.name], text, config, checkpoints=request.checkpoints)
     with progress_bar("looking") as show:
         inspection = inspect(
             found.subjects,
             config,
-            command=command,
-            on_view=lambda view: show(0, None, f"looking at {view}"),
+            command=request.command,
+            on_progress=lambda done, view: show(done, len(VIEWS), f"looking at {view}"),
         )
     _show(result, inspection)
     page = result.path / PAGE
-    write_atomically(page, inspection.page())
+    write_atomically(page, inspection.page(has_weights=request.is_live))
     place = f"#view={result.view}&t={result.at}&n={quote(result.unit)}&m=0"
     print_note(f"wrote {page}; it opens at the unit as {page.resolve().as_uri()}{place}")
     console = make_stdout()
     print_line(console, f"{lesson.look}")
     print_line(console, f"Question: {lesson.question}", "bold")
-    if has_answer:
+    if request.has_answer:
         print_line(console, f"Answer: {lesson.answer}")
     else:
-        print_line(console, f"the answer: {command} --answer", "dim")
-    if is_opened:
+        print_line(console, f"the answer: {request.command} --answer", "dim")
+    if request.is_opened:
         webbrowser.open(f"{page.resolve().as_uri()}{place}")
 
 
-def _train(name: str, checkpoints: str, seed: int) -> LessonResult:
+def _train(request: LessonRequest) -> LessonResult:
     """Return what to look at, once the lesson's network is trained."""
-    with progress_bar(f"training lesson {name}") as show:
+    seed = _DEFAULT_SEED if request.seed is None else request.seed
+    with progress_bar(f"training lesson {request.name}") as show:
 
         def watch(report: object) -> None:
             if isinstance(report, Progress):
                 show(report.step, report.total_steps)
 
-        return run_lesson(name, checkpoints=checkpoints, seed=seed, on_report=watch)
+        return run_lesson(
+            request.name,
+            checkpoints=request.checkpoints,
+            seed=seed,
+            is_reused=request.has_answer,
+            on_report=watch,
+        )
 
 
 def _show(result: LessonResult, inspection: Inspection) -> None:

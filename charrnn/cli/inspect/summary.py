@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,8 +22,9 @@ def show_summary(inspection: Inspection, console: Console) -> None:
     for subject in inspection.subjects:
         print_line(console, one_line(subject.name), "bold")
         for view, reports in inspection.reports.items():
-            for line in _LINES.get(view, _nothing)(reports[subject.name]):
-                print_line(console, f"  {view:<10} {line}")
+            if subject.name in reports:
+                for line in _LINES.get(view, _nothing)(reports[subject.name]):
+                    print_line(console, f"  {view:<10} {line}")
     for view, reason in inspection.left_out.items():
         print_line(console, f"  {view:<10} left out: {reason}", "dim")
     print_line(console, "more of each: charrnn inspect VIEW, such as charrnn inspect neurons")
@@ -59,9 +61,11 @@ def _memory(report: Any) -> Iterator[str]:
 
 def _gradients(report: Any) -> Iterator[str]:
     for each in report.reaches:
-        yield (
-            f"by {each.array} the gradient halves every {each.half_life_chars:.1f} characters back"
-        )
+        if math.isfinite(each.half_life_chars):
+            how = f"halves every {each.half_life_chars:.1f} characters back"
+        else:
+            how = "does not halve"
+        yield f"by {each.array} the gradient {how}"
 
 
 def _neurons(report: Any) -> Iterator[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from charrnn.checkpoint.model_file import read_model
+from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.tasks import lessons
 from charrnn.tasks.lessons import LESSONS
 from tests.cli.program import Text, complaint, end_of, output_of
@@ -43,10 +45,34 @@ def test_a_lesson_asks_its_question_and_keeps_the_answer(capsys: Text) -> None:
     assert f"{page.resolve().as_uri()}#view=text&t=" in notes
 
 
-def test_the_answer_is_given_to_those_who_ask(capsys: Text) -> None:
-    assert end_of("inspect", "lesson", "copy", "--answer") == 0
+def fail(*arguments: object, **settings: object) -> None:
+    raise AssertionError("trained again")
 
-    assert LESSONS["copy"].answer in capsys.readouterr().out
+
+def test_the_answer_needs_no_training_where_that_run_is_there(
+    capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["inspect", "lesson", "quotes", "--seed", "0", "--checkpoints", "runs"]
+    assert end_of(*given, "--no-live") == 0
+    hint = "charrnn inspect lesson quotes --seed 0 --no-live --checkpoints runs --answer"
+    assert hint in capsys.readouterr().out
+    page = Path("runs", "lesson-quotes", "inspect.html").read_text(encoding="utf-8")
+    assert 'id="weights-0"' not in page
+
+    monkeypatch.setattr(lessons, "start_run", fail)
+    assert end_of(*given, "--answer") == 0
+    assert LESSONS["quotes"].answer in capsys.readouterr().out
+
+
+def test_another_seed_is_another_lesson_and_0_is_one(capsys: Text) -> None:
+    seeds = []
+    for given in ([], ["--seed", "0"], ["--seed", "2", "--answer"]):
+        assert end_of("inspect", "lesson", "quotes", *given) == 0
+        summary = read_model(RunFolder(Path("checkpoints", "lesson-quotes")).model).summary
+        seeds.append(summary["settings"]["seed"])
+
+    assert seeds == [1, 0, 2]
+    assert LESSONS["quotes"].answer in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -56,6 +82,11 @@ def test_the_answer_is_given_to_those_who_ask(capsys: Text) -> None:
         (["lesson", "quotes", "copy"], "a lesson is one word"),
         (["lesson", "quotes", "--text", "ab"], "--text is not for a lesson"),
         (["lesson", "quotes", "--json"], "--json is not for a lesson"),
+        (["lesson", "quotes", "--at", "3"], "--at is not for a lesson"),
+        (["lesson", "quotes", "--neuron", "h1.0"], "--neuron is not for a lesson"),
+        (["lesson", "quotes", "--layer", "1"], "--layer is not for a lesson"),
+        (["lesson", "quotes", "--encoding", "utf-8"], "--encoding is not for a lesson"),
+        (["lesson", "quotes", "--unknown", "map"], "--unknown is not for a lesson"),
         (["text", "--answer"], "--answer is of a lesson"),
     ],
 )
