@@ -15,6 +15,8 @@
     gru: ["h", "r", "z", "n"],
     rnn: ["h"],
   };
+  const MAX_SORTED = 500_000; // numbers that a percentile is taken of
+  const PERCENTILE = 0.99; // of the values of ReLUs, which have no highest; as in interpret/text.py
   const reducesMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   charrnn.views ??= {};
@@ -40,6 +42,8 @@
     let frame = 0;
     let player = 0;
     let spoken = 0;
+    let isUnderMouse = false; // what a view says now
+    const scales = new Map(); // of the first text: "model layer" → the strongest value
     let views = new Map();
     const isFramed = location.protocol === "about:";
 
@@ -133,6 +137,30 @@
         return isKnown && unit.number < config.hidden_size ? unit : null;
       },
 
+      /** Return whether the token at a place ends a record: the state is set back there. */
+      isEnd: (at, model = page.model) => models[model].end >= 0 && page.ids[at] === models[model].end,
+
+      /** Return a promise of the value with the strongest colour; of all but ReLUs it is 1. */
+      scale: async (model, name) =>
+        models[model].config.nonlinearity === "relu" ? findScale(model, page.parseUnit(name, model).layer) : 1,
+
+      /** Return what a unit's value is called: of c it is the tanh. */
+      valueName: (unit) => (unit[0] === "c" ? `tanh ${unit}` : unit),
+
+      /** Show the colours of the chosen unit's values below the text. isDiff: of their changes. */
+      unitLegend(scale = 1, isDiff = false) {
+        const { unit } = page;
+        const isGate = "ifozr".includes(unit[0]);
+        const isRelu = models[page.model].config.nonlinearity === "relu";
+        const steps = (isGate || isRelu) && !isDiff ? [0, 0.25, 0.5, 0.75, 1] : [-1, -0.5, 0, 0.5, 1];
+        const swatches = steps.map((step) => [
+          page.lookOf(unit, step * scale, scale).background, charrnn.number(step * scale, 3)]);
+        const strong = charrnn.number(scale / 2, 3);
+        const below = isRelu && !isDiff ? "" : `, overlined below −${strong}`;
+        const name = page.valueName(unit);
+        page.legend(swatches, isDiff ? `change of ${name}` : name, isGate ? "" : `underlined above ${strong}${below}`);
+      },
+
       /** Return how a unit's value looks: {background, mark}. */
       lookOf(unit, value, scale = 1) {
         const isGate = "ifozr".includes(unit[0]);
@@ -168,7 +196,10 @@
 
       /** Say what is at the chosen place, below the text. Parts are strings or nodes. */
       readout(...parts) {
-        byId("readout").replaceChildren(...parts);
+        const [first, ...rest] = parts;
+        const isSentence = isUnderMouse && typeof first === "string";
+        const words = isSentence ? [`Under the mouse: ${first[0]?.toLowerCase() ?? ""}${first.slice(1)}`, ...rest] : parts;
+        byId("readout").replaceChildren(...words);
       },
 
       /** Speak to a screen reader, once the reader has stopped moving. */
@@ -230,8 +261,31 @@
       for (let t = 0; t < values.length; t++) {
         const value = source[(isState ? t + 1 : t) * size + unit.number];
         values[t] = unit.array === "c" ? Math.tanh(value) : value;
+        if (!isState && page.isEnd(t, model)) values[t] = NaN; // gates mean nothing there
       }
       return values;
+    }
+
+    /** Return the value with the strongest colour in a layer of ReLUs, the same in every view. */
+    async function findScale(model, layer) {
+      const key = `${model} ${layer}`;
+      if (!scales.has(key)) {
+        const report = models[model].reports.text;
+        const k = report?.scales ? report.units.findIndex((name) => page.parseUnit(name, model)?.layer === layer) : -1;
+        if (k >= 0) scales.set(key, report.scales[k]);
+        else if (version || !engine.isLive) return remember(`scale ${key}`, () => scaleOfText(model, layer));
+        else scales.set(key, await scaleOfText(model, layer));
+      }
+      return scales.get(key);
+    }
+
+    async function scaleOfText(model, layer) {
+      if (!engine.isLive || !page.ids.length) return 1;
+      const { hidden_size: size } = models[model].config;
+      const values = (await page.trace(model)).states[layer - 1].h.subarray(size);
+      const stride = Math.ceil(values.length / size / Math.max(1, Math.floor(MAX_SORTED / size)));
+      const sorted = values.filter((_, k) => Math.floor(k / size) % stride === 0).sort();
+      return sorted[Math.floor(PERCENTILE * (sorted.length - 1))] || 1;
     }
 
     function repaintFor(isPrinting) {
@@ -281,7 +335,9 @@
 
     function hover(model, at) {
       const place = at === null ? page.at : at;
-      views.get(page.view)?.view?.hover?.(at === null ? page.model : model, place);
+      isUnderMouse = at !== null;
+      views.get(page.view)?.view?.hover?.(isUnderMouse ? model : page.model, place);
+      isUnderMouse = false;
     }
 
     function makeTools() {
@@ -656,7 +712,7 @@
       const parts = [charrnn.named(page.symbols[at] ?? "no text"), `position ${at}`];
       if (models.length > 1) parts.unshift(models[model].name);
       const values = await page.values(model, unit);
-      if (values) parts.push(`${unit} = ${charrnn.number(values[at], 2)}`);
+      if (values) parts.push(`${page.valueName(unit)} = ${charrnn.number(values[at], 2)}`);
       if (engine.isLive && page.ids.length) {
         const [[best, p]] = charrnn.likeliest(await page.probabilities(model, at), 1);
         parts.push(`next: ${charrnn.named(models[model].vocab[best])} ${Math.round(p * 100)} %`);

@@ -558,6 +558,56 @@ def test_the_end_of_a_record_breaks_no_view(open_page: OpenPage) -> None:
     assert page.errors == []
 
 
+def make_records() -> Subject:
+    """Return an LSTM and a text in which records end after 2 and 4 tokens."""
+    vocab = Vocab("\n abc", has_end=True)
+    network = make_network(vocab_size=vocab.size, has_end=True, cell="lstm")
+    file = ModelFile(network.config, vocab, network.weights, {})
+    ids = np.array([2, 3, vocab.end, 4, vocab.end])
+    return Subject("book", file, ids, Texts(lambda: (ids, ids)))
+
+
+def test_gates_have_no_value_where_a_record_ends(open_page: OpenPage) -> None:
+    page = open_page(make_records(), fragment="view=gates&t=2&n=c1.1")
+    values = page.evaluate("charrnn.page.values(0, 'f1.1').then((v) => [...v].map(Number.isFinite))")
+    assert values == [True, True, False, True, False]
+    section = "document.querySelector('.is-chosen .live-part')"
+    page.wait_for(f"{section}.textContent.includes('the state is set back')")
+    page.evaluate("charrnn.page.select({view: 'neuron', unit: 'f1.1'})")
+    page.wait_for("document.querySelector('.is-chosen .samples') !== null")
+    assert page.errors == []
+
+
+def test_ends_of_records_are_no_closed_gates(open_page: OpenPage) -> None:
+    subject = make_records()
+    page = open_page(subject, fragment="view=gates&t=0&n=c1.1")
+    dots = "[...document.querySelectorAll('.is-chosen svg.chart circle')]"
+    heights = page.wait_for(f"{dots}.length && {dots}.map((each) => Number(each.getAttribute('cy')))")
+    gate = record(subject.network, subject.ids).gate(0, "f")
+    closed = (gate[[0, 1, 3]] < 0.1).mean(0)
+    shares = sorted((284 - height) / 270 for height in heights)  # 284 is the axis, 14 the top
+    np.testing.assert_allclose(shares, sorted(closed), atol=1e-3)
+
+
+def test_relus_have_one_scale_in_every_view(open_page: OpenPage) -> None:
+    subject = make_text_subject(cell="rnn", nonlinearity="relu")
+    page = open_page(subject, fragment="view=text&t=9&n=h1.1")
+    states = record(subject.network, subject.ids).hidden(0)[1:]
+    scale = page.evaluate("charrnn.page.scale(0, 'h1.1')")
+    assert scale == pytest.approx(np.percentile(states, 99, method="lower"), rel=1e-4)
+    seen = []
+    for view in ("text", "neuron", "step"):
+        page.evaluate(f"charrnn.page.select({{view: '{view}'}})")
+        page.wait_for("document.getElementById('legend').textContent.includes('underlined')")
+        page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+        cells = "[...document.querySelectorAll('.board [data-at]')]"
+        seen.append(page.evaluate(f"{cells}.map((each) => each.style.backgroundColor)"))
+    assert seen[0] == seen[1] == seen[2]
+    assert len(set(seen[0])) > 2
+    legend = page.evaluate("document.getElementById('legend').textContent")
+    assert legend.endswith(f"underlined above {float(f'{scale / 2:.3g}'):g}")
+
+
 @pytest.mark.parametrize(
     ("tool", "words"), [("Save SVG", "Saved"), ("Save PNG", "Saved"), ("Copy CSV", "Copied")]
 )

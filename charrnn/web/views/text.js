@@ -45,14 +45,14 @@
     async function update() {
       const mark = page.mark();
       const found = await Promise.all(page.models.map((_, k) => page.values(k, page.units[k])));
-      const scales = found.map((list, k) => scaleOf(page.models[k], list));
+      const scales = await Promise.all(page.models.map((_, k) => page.scale(k, page.units[k])));
       const scale = scales[page.model];
       if (page.isStale(mark)) return;
       values = found;
       found.forEach((list, k) => {
         page.paint(k, list && ((at) => page.lookOf(page.units[k], valueAt(list, at), scales[k])));
       });
-      showLegend(page, scale, diff.checked);
+      page.unitLegend(scale, diff.checked);
       hover(page.model, page.at);
       drawCurve(curve, page, found, scale);
       thresholdShown.textContent = threshold.value;
@@ -75,7 +75,8 @@
         page.readout(`The values of ${page.units[model]} are not in this page.`);
         return;
       }
-      const what = diff.checked ? `change of ${page.units[model]}` : page.units[model];
+      const name = page.valueName(page.units[model]);
+      const what = diff.checked ? `change of ${name}` : name;
       page.readout(
         `After “${charrnn.named(page.symbols[at] ?? "")}” at place ${at}: ${what} = `,
         element("b", {}, charrnn.number(valueAt(list, at), 3)),
@@ -85,26 +86,10 @@
     return { update, hover };
   }
 
-  /** Return the end of the scale: 1, or of ReLU states a number that few values pass. */
-  function scaleOf(model, list) {
-    if (model.config.nonlinearity !== "relu") return 1;
-    const all = [...(list ?? [])].sort((a, b) => a - b);
-    return all[Math.floor(all.length * 0.99)] || 1;
-  }
-
-  function showLegend(page, scale, isDiff) {
-    const isGate = "ifozr".includes(page.unit[0]) && !isDiff;
-    const steps = isGate ? [0, 0.25, 0.5, 0.75, 1] : [-1, -0.5, 0, 0.5, 1];
-    const swatches = steps.map((step) => [
-      page.lookOf(page.unit, step * scale, scale).background, charrnn.number(step * scale)]);
-    const what = page.unit[0] === "c" ? `tanh of ${page.unit}` : page.unit;
-    page.legend(swatches, isDiff ? `change of ${what}` : what, isGate ? "" : "underlined above 0.5, overlined below −0.5");
-  }
-
   function drawCurve(box, page, found, scale) {
     const low = Math.max(0, page.at - AROUND);
     const high = Math.min(page.ids.length - 1, page.at + AROUND);
-    const isGate = "ifozr".includes(page.unit[0]);
+    const isNeverBelow = "ifozr".includes(page.unit[0]) || page.models[page.model].config.nonlinearity === "relu";
     const curves = found.flatMap((list, k) => {
       if (!list) return [];
       const points = [];
@@ -114,7 +99,7 @@
     const svg = charrnn.chart({
       title: `${page.unit} around place ${page.at}`,
       across: { name: "place in the text", low, high: Math.max(high, low + 1) },
-      up: { name: "value (of c: tanh c)", low: isGate ? 0 : -scale, high: scale },
+      up: { name: "value (of c: tanh c)", low: isNeverBelow ? 0 : -scale, high: scale },
       curves,
       walls: [{ value: page.at, name: `“${charrnn.named(page.symbols[page.at] ?? "")}”` }],
       width: 460,
