@@ -558,6 +558,131 @@ def test_the_end_of_a_record_breaks_no_view(open_page: OpenPage) -> None:
     assert page.errors == []
 
 
+def make_bytes() -> Subject:
+    """Return a model of bytes, and a text that no text field and no UTF-8 holds."""
+    vocab = Vocab("\n\rabc\ufeff", has_bytes=True)
+    network = make_network(vocab_size=vocab.size, cell="gru")
+    file = ModelFile(network.config, vocab, network.weights, {})
+    first = len(vocab.alphabet)
+    odd = [vocab.alphabet.index("\ufeff"), first + 0xE4, *vocab.encode("a\r\nb\rc"), first + 0xC3]
+    ids = np.array(odd)
+    return Subject("book", file, ids, Texts(lambda: (ids, ids)))
+
+
+def test_an_edit_leaves_alone_what_cannot_be_typed(open_page: OpenPage) -> None:
+    subject = make_bytes()
+    page = open_page(subject, fragment="view=text")
+    page.click("#edit")
+    note = page.evaluate("document.getElementById('edit-note').textContent")
+    assert "<E4>" in note
+    assert "␍" in note
+    page.write("ab")
+    page.wait_for(f"charrnn.page.ids.length === {len(subject.ids) + 2}")
+    typed = subject.vocab.encode("ab").tolist()
+    assert page.evaluate("[...charrnn.page.ids]") == [*subject.ids.tolist(), *typed]
+    page.evaluate("document.getElementById('text').setSelectionRange(3, 4)")
+    page.write("cc")
+    page.wait_for(f"charrnn.page.ids.length === {len(subject.ids) + 2}")
+    page.wait_for("charrnn.page.symbols[3] === 'c'")
+    kept = subject.ids.tolist()
+    middle = subject.vocab.encode("cc").tolist()
+    assert page.evaluate("[...charrnn.page.ids]") == [*kept[:3], *middle, *kept[5:], *typed]
+    page.click("#editing button + button")
+    page.wait_for(f"charrnn.page.ids.length === {len(kept)}")
+    assert page.evaluate("[[...charrnn.page.ids], charrnn.page.at]") == [kept, 0]
+    assert page.errors == []
+
+
+def test_the_address_is_written_once_the_reader_rests(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=0")
+    page.evaluate(
+        "history.count = 0; history.replaceState = () => { history.count += 1; throw new Error('no'); }"
+    )
+    page.evaluate("for (let at = 1; at < 90; at += 1) charrnn.page.select({at})")
+    page.wait_for("history.count > 0")
+    assert page.evaluate("[history.count, charrnn.page.at]") == [1, 89]
+    assert page.errors == []
+
+
+def test_a_search_counts_its_matches(open_page: OpenPage) -> None:
+    page = open_page(make_text_subject("xö\r\nab ab\nab" * 400), fragment="view=text&t=5")
+    page.evaluate("document.getElementById('search').focus()")
+    page.write("ab")
+    page.press("Enter")
+    assert page.evaluate("document.getElementById('found').textContent") == "match 2 of 1200"
+    assert page.evaluate("charrnn.page.range") == [7, 9]
+
+
+@pytest.mark.parametrize("modifiers", [1, 3])  # Option; AltGr as Ctrl and Alt
+def test_brackets_of_other_keyboards_choose_neurons(open_page: OpenPage, modifiers: int) -> None:
+    page = open_page(fragment="view=text&n=c1.0")
+    page.evaluate("document.getElementById('boards').focus()")
+    event = {"type": "rawKeyDown", "key": "]", "modifiers": modifiers, "windowsVirtualKeyCode": 57}
+    page.send("Input.dispatchKeyEvent", event)
+    assert page.evaluate("charrnn.page.unit") == "c1.1"
+    page.press(";")
+    page.press(",")
+    page.press(",")
+    assert page.evaluate("charrnn.page.unit") == "c1.0"
+
+
+def test_the_search_key_works_outside_the_text_but_not_in_a_field(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.evaluate("document.querySelector('nav a').focus()")
+    page.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.press("?")
+    assert page.evaluate("document.getElementById('search').value") == "?"
+    assert not page.evaluate("document.getElementById('help').open")
+
+
+def test_a_click_stops_playing_and_shift_begins_where_the_place_is(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3")
+    page.evaluate("document.getElementById('boards').focus()")
+    page.press("Shift+ArrowRight")
+    page.press(" ")
+    page.click("#cell-0-10")
+    assert "Play" in page.evaluate("document.getElementById('play').textContent")
+    page.press("Shift+ArrowRight")
+    assert page.evaluate("charrnn.page.range") == [10, 12]
+    page.press("Control+End")
+    page.press(" ")
+    assert "Play" in page.evaluate("document.getElementById('play').textContent")
+    assert "ends here" in said(page, "ends here")
+
+
+def test_a_network_that_does_not_start_leaves_the_pictures(
+    browser: Browser, tmp_path: Path
+) -> None:
+    picture = {"text": Picture(200, 100, "Values").as_svg()}
+    text = make_page([make_text_subject()], {}, picture, command="charrnn inspect")
+    island = '<script type="text/plain" id="worker">'
+    path = tmp_path / "broken.html"
+    path.write_text(text.replace(island, f"{island}throw new Error('no');"), encoding="utf-8")
+    page = browser.open(path, "view=text")
+    words = "The live part did not start; below are the fixed pictures."
+    page.wait_for(f"document.body.innerText.includes({json.dumps(words)})")
+    assert page.evaluate("document.querySelector('.still svg').getBoundingClientRect().width > 0")
+    assert page.evaluate("document.getElementById('reader').hidden")
+    page.close()
+
+
+def test_a_busy_mark_goes_away_after_fast_edits(open_page: OpenPage) -> None:
+    page = open_page(make_text_subject("ab c" * 900, cell="lstm"), fragment="view=text")
+    page.evaluate(
+        """(async () => {
+            const { page } = charrnn;
+            for (let n = 0; n < 6; n += 1) {
+                page.setIds(page.ids.slice().reverse());
+                await new Promise((resolve) => setTimeout(resolve, 60));
+            }
+            await page.trace(0);
+            await new Promise((resolve) => setTimeout(resolve, 400));
+        })()"""
+    )
+    page.wait_for("!document.getElementById('boards').hasAttribute('aria-busy')", 5)
+
+
 def make_records() -> Subject:
     """Return an LSTM and a text in which records end after 2 and 4 tokens."""
     vocab = Vocab("\n abc", has_end=True)
@@ -569,7 +694,9 @@ def make_records() -> Subject:
 
 def test_gates_have_no_value_where_a_record_ends(open_page: OpenPage) -> None:
     page = open_page(make_records(), fragment="view=gates&t=2&n=c1.1")
-    values = page.evaluate("charrnn.page.values(0, 'f1.1').then((v) => [...v].map(Number.isFinite))")
+    values = page.evaluate(
+        "charrnn.page.values(0, 'f1.1').then((v) => [...v].map(Number.isFinite))"
+    )
     assert values == [True, True, False, True, False]
     section = "document.querySelector('.is-chosen .live-part')"
     page.wait_for(f"{section}.textContent.includes('the state is set back')")
@@ -582,8 +709,10 @@ def test_ends_of_records_are_no_closed_gates(open_page: OpenPage) -> None:
     subject = make_records()
     page = open_page(subject, fragment="view=gates&t=0&n=c1.1")
     dots = "[...document.querySelectorAll('.is-chosen svg.chart circle')]"
-    heights = page.wait_for(f"{dots}.length && {dots}.map((each) => Number(each.getAttribute('cy')))")
-    gate = record(subject.network, subject.ids).gate(0, "f")
+    heights = page.wait_for(
+        f"{dots}.length && {dots}.map((each) => Number(each.getAttribute('cy')))"
+    )
+    gate = record(subject.network, subject.ids).gates(0)["f"]
     closed = (gate[[0, 1, 3]] < 0.1).mean(0)
     shares = sorted((284 - height) / 270 for height in heights)  # 284 is the axis, 14 the top
     np.testing.assert_allclose(shares, sorted(closed), atol=1e-3)
