@@ -7,7 +7,8 @@
   const MAX_LIVE = 20000; // characters that are computed again while one types
   const PLAY_MS = 160;
   const BUSY_MS = 150; // after which a view says that it is at work
-  const GUESS_STEP = 2000; // places; guesses are computed for three times as many
+  const GUESS_STEPS = [200, 2000]; // places, at least and at most; guesses are of three times as many
+  const GUESS_NUMBERS = 500_000; // probabilities that are computed for a step
   const element = (...args) => charrnn.element(...args);
   const byId = (id) => document.getElementById(id);
   const ARRAYS = {
@@ -135,18 +136,24 @@
 
       /** Return a promise of what worker.js answers to a message about the text. */
       ask: (model, message) =>
-        remember(`${model} ${JSON.stringify(message)}`, async () => {
+        remember(`${model} ${JSON.stringify(message)}`, async (forget) => {
           await page.trace(model);
-          return engine.ask(model, message);
+          const answer = await engine.ask(model, message);
+          return answer?.isStale ? forget() : answer;
         }),
+
+      /** Return a promise of what was computed for this text before under a name, or compute it. */
+      remember: (name, compute) => remember(name, compute),
 
       /** Return a promise of the probabilities (V) after a place; −1 is before the text. */
       probabilities: (model, at) => page.ask(model, { kind: "probabilities", at }),
 
       /** Return a promise of what was expected around a place: worker.js, `guesses`; and `start`. */
       guesses: async (model) => {
-        const start = Math.max(0, Math.floor(page.at / GUESS_STEP) - 1) * GUESS_STEP;
-        const stop = Math.min(start + 3 * GUESS_STEP, page.ids.length);
+        const [least, most] = GUESS_STEPS;
+        const step = Math.min(Math.max(Math.floor(GUESS_NUMBERS / models[model].vocab.length), least), most);
+        const start = Math.max(0, Math.floor(page.at / step) - 1) * step;
+        const stop = Math.min(start + 3 * step, page.ids.length);
         const found = await page.ask(model, { kind: "guesses", start, stop, count: 5 });
         return { ...found, start, stop };
       },
@@ -263,7 +270,11 @@
       const name = `${version} ${key}`;
       if (!cached.has(name)) {
         if (cached.size > 400) cached = new Map([...cached].slice(200));
-        const answer = Promise.resolve().then(compute);
+        const forget = () => {
+          cached.delete(name);
+          return new Promise(() => {}); // nobody waits for it
+        };
+        const answer = Promise.resolve().then(() => compute(forget));
         answer.catch(() => cached.delete(name));
         cached.set(name, answer);
       }

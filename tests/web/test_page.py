@@ -17,9 +17,11 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.interpret import colors
+from charrnn.interpret.matching import SIDES, find_matches, select_units, units_on
 from charrnn.interpret.subject import Subject, Texts
 from charrnn.interpret.svg import Picture
 from charrnn.interpret.trace import record
+from charrnn.interpret.words import cut_into_words
 from charrnn.tasks.inspect_page import make_page
 from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_network
@@ -419,24 +421,60 @@ def test_reduced_motion_stops_playing(open_page: OpenPage) -> None:
     assert page.evaluate("charrnn.page.at") == 4
 
 
-def test_matching_stretches_are_those_of_brute_force(open_page: OpenPage) -> None:
-    random = np.random.default_rng(5)
-    values = random.normal(size=(40, 5)).round(2)
-    start, stop, threshold = 10, 12, 0.3
-    found = open_page().evaluate(
-        f"""(() => {{
-            const rows = {json.dumps(values.tolist())};
-            const value = (t, j) => rows[t][j];
-            const on = charrnn.unitsOn(value, 5, [{start}, {stop}], {threshold});
-            return [on, charrnn.matchPlaces(value, 40, on, [{start}, {stop}], {threshold})];
-        }})()"""
-    )
-    signs = np.sign(values[start])
-    is_on = (signs * values[start:stop] >= threshold).all(0)
-    assert [unit for unit, _ in found[0]] == np.flatnonzero(is_on).tolist()
-    for match in found[1]:
-        part = (signs * values[match["start"] : match["stop"]] >= threshold).all(0)
-        assert match["shared"] == int((part & is_on).sum())
+@pytest.mark.parametrize("is_bounded", [False, True], ids=["free", "bounded"])
+@pytest.mark.parametrize("side", SIDES)
+def test_matching_stretches_are_those_of_python(
+    open_page: OpenPage, side: str, is_bounded: bool
+) -> None:
+    page = open_page()
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        values = (random.normal(size=(60, 37)).cumsum(0) / 3).round(2)
+        start, stop, threshold = 10 + seed, 12 + seed, 0.3
+        found = page.evaluate(
+            f"""(() => {{
+                const rows = {json.dumps(values.tolist())};
+                const value = (t, j) => rows[t][j];
+                const on = charrnn.unitsOn(value, 60, 37, {threshold}, "{side}");
+                const how = {{isBounded: {json.dumps(is_bounded)}, count: 9}};
+                return charrnn.findMatches(on, [{start}, {stop}], how);
+            }})()"""
+        )
+        on = units_on(values, threshold, side)
+        selected = select_units(on, start, stop, is_bounded=is_bounded).tolist()
+        assert found["selected"] == selected
+        expected = find_matches(on, start, stop, is_bounded=is_bounded, count=9)
+        names = ("start", "stop", "shared", "missing", "other", "score")
+        assert [[match[name] for name in names] for match in found["matches"]] == [
+            [getattr(match, name) for name in names] for match in expected
+        ]
+
+
+def test_a_stretch_lists_others_and_a_switch_narrows_them(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3&n=c1.1")
+    matches = "document.querySelectorAll('.matches li').length"
+    page.evaluate("charrnn.page.select({at: 9, range: [6, 10]})")
+    page.wait_for(f"{matches} > 0")
+    words = "document.querySelector('.matches').previousElementSibling.textContent"
+    assert "of 24 neurons" in page.evaluate(words)
+    page.click("#text-bounded")
+    page.wait_for(f"{words}.includes('not just before and after')")
+    assert page.errors == []
+
+
+def test_the_map_of_neurons_follows_the_place(open_page: OpenPage) -> None:
+    subject = make_text_subject(cell="lstm")
+    page = open_page(subject, fragment="view=text&t=3&n=c1.1")
+    titles = "[...document.querySelectorAll('.map title')].map((each) => each.textContent)"
+    page.wait_for(f"{titles}.length === 6")
+    before = page.evaluate(titles)
+    page.evaluate("charrnn.page.select({at: 40})")
+    page.wait_for(f"{titles}.join() !== {json.dumps(','.join(before))}")
+    value = np.tanh(record(subject.network, subject.ids).memory(0)[41, 2])
+    shown = str(float(f"{value:.2g}")).replace("-", "−")
+    assert page.evaluate(titles)[2] == f"tanh c1.2 = {shown}"
+    words = page.evaluate("document.getElementById('text-meaning').textContent")
+    assert words.startswith("What c1.1 means: c = its memory, layer 1 of 1, neuron 1")
 
 
 def test_an_empty_text_breaks_no_view(open_page: OpenPage) -> None:
@@ -596,7 +634,8 @@ def test_an_edit_leaves_alone_what_cannot_be_typed(open_page: OpenPage) -> None:
 def test_the_address_is_written_once_the_reader_rests(open_page: OpenPage) -> None:
     page = open_page(fragment="view=text&t=0")
     page.evaluate(
-        "history.count = 0; history.replaceState = () => { history.count += 1; throw new Error('no'); }"
+        "history.count = 0;"
+        "history.replaceState = () => { history.count += 1; throw new Error('no'); }"
     )
     page.evaluate("for (let at = 1; at < 90; at += 1) charrnn.page.select({at})")
     page.wait_for("history.count > 0")
@@ -681,6 +720,67 @@ def test_a_busy_mark_goes_away_after_fast_edits(open_page: OpenPage) -> None:
         })()"""
     )
     page.wait_for("!document.getElementById('boards').hasAttribute('aria-busy')", 5)
+
+
+WORDS_TEXTS = [
+    "don't 'do' it's o'' 'n\n",
+    "naïve cafe\u0301 x_y 3½² ÷",
+    "中文字a、 ไทย に12\u0e33ka",
+    "ab\u0301\u4e2d\u0301 — ’a’b’",
+]
+
+
+@pytest.mark.parametrize("text", WORDS_TEXTS)
+@pytest.mark.parametrize("kept", [None, "\n 'abdo"], ids=["characters", "bytes"])
+def test_words_are_those_of_python(open_page: OpenPage, text: str, kept: str | None) -> None:
+    vocab = Vocab(kept or "".join(sorted(set(text))), has_bytes=kept is not None, has_end=True)
+    network = make_network(vocab_size=vocab.size, has_end=True)
+    file = ModelFile(network.config, vocab, network.weights, {})
+    ids = np.append(np.append(vocab.encode(text), vocab.end), vocab.encode(text))
+    page = open_page(Subject("book", file, ids, Texts(lambda: (ids, ids))))
+    groups = page.evaluate("charrnn.wordGroups(charrnn.page.models[0], charrnn.page.ids)")
+    starts = [0, *(np.flatnonzero(np.diff(groups)) + 1), len(ids)]
+    assert starts == cut_into_words(vocab, ids).tolist()
+
+
+def test_two_clicks_hold_a_neuron_once(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=write&t=9&n=c1.1")
+    page.wait_for("document.getElementById('write-free').textContent")
+    page.evaluate(
+        "{ const hold = document.getElementById('write-hold'); hold.click(); hold.click(); }"
+    )
+    page.wait_for("document.getElementById('write-held').textContent")
+    assert page.evaluate("document.querySelectorAll('.clamp').length") == 1
+    words = page.evaluate("document.querySelector('.clamp').textContent")
+    assert words.startswith("memory c1.1 held at")
+    assert "tanh" in words
+    assert page.errors == []
+
+
+def test_what_takes_no_room_is_shown_by_its_number(open_page: OpenPage) -> None:
+    shown = open_page().evaluate(r"charrnn.shown('a\u200b\ufeff\u00ad\u200db')")
+    assert shown == "a⟨200B⟩⟨FEFF⟩⟨00AD⟩⟨200D⟩b"
+
+
+def test_one_character_is_the_last_character(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=memory&t=0")
+    facts = page.wait_for("document.querySelector('.is-chosen .facts').textContent")
+    assert "last 1 characters" not in facts
+
+
+def test_the_readout_says_what_is_under_the_mouse(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3&n=c1.1")
+    readout = "document.getElementById('readout').textContent"
+    assert page.wait_for(readout).startswith("After")
+    x, y = page.evaluate(
+        """(() => {
+            const box = document.getElementById('cell-0-8').getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        })()"""
+    )
+    page.send("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y})
+    page.wait_for(f"{readout}.startsWith('Under the mouse: after')")
+    assert "place 8: tanh c1.1 = " in page.evaluate(readout)
 
 
 def make_records() -> Subject:
