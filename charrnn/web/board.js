@@ -8,7 +8,8 @@
   const MARGIN_ROWS = 12; // drawn above and below what is on screen
   const WIDE =
     /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
-  const MARKS = /[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/u;
+  // What turns the reading order, breaks lines, or takes no room.
+  const MARKS = /[\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff]/u;
 
   /** Return a symbol as it is shown: what cannot be seen, or turns the reading order, as a sign. */
   charrnn.shown = function (symbol) {
@@ -21,7 +22,7 @@
       else if (code === 0x7f) shown += "␡";
       else if (code >= 0x80 && code < 0xa0) shown += "\ufffd";
       else if (code >= 0xd800 && code < 0xe000) shown += "\ufffd";
-      else if (MARKS.test(char)) shown += `⟨${code.toString(16).toUpperCase()}⟩`;
+      else if (MARKS.test(char)) shown += `⟨${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
       else shown += char;
     }
     return shown;

@@ -73,9 +73,11 @@
       mix(value > 0 ? colors.positive : colors.negative, Math.abs(value)),
     /** Return the background of a share between 0 and 1. */
     magnitude: (share, colors = palette()) => mix(colors.magnitude, share),
-    /** Return black or white, whichever is read more easily. */
-    letter: (background) =>
-      contrast("#000000", background) >= contrast("#ffffff", background) ? "#000000" : "#ffffff",
+    /** Return black or white, whichever is read more easily; "" where there is no background. */
+    letter: (background) => {
+      if (!background) return "";
+      return contrast("#000000", background) >= contrast("#ffffff", background) ? "#000000" : "#ffffff";
+    },
   };
 
   /** Return an SVG element. Children that are strings become text. */

@@ -5,12 +5,12 @@
   /**
    * Return {isLive, ask(model, message) → Promise}: what talks to the workers, if there are any.
    *
-   * onProgress(share) is called while a text is read.
+   * onProgress(share) is called while a text is read, onFailure(error) if a network does not start.
    */
-  charrnn.makeEngine = function (data, onProgress) {
+  charrnn.makeEngine = function (data, onProgress, onFailure) {
     const waiting = new Map(); // id of a message → {resolve, reject}
     let count = 0;
-    const workers = data.models.every((model) => model.live) ? startWorkers(data.models) : [];
+    const workers = data.models.every((model) => model.live) ? startWorkers(data.models, onFailure) : [];
     workers.forEach((worker, k) => {
       worker.onmessage = ({ data: answer }) => {
         if (answer.progress !== undefined) {
@@ -29,7 +29,7 @@
       const island = document.getElementById(`weights-${k}`);
       const { config, dtype, weights: index, line_start: lineStart } = data.models[k];
       ask(k, { kind: "init", config, dtype, index, lineStart, weights: island.textContent.trim() })
-        .catch((error) => console.error(error));
+        .catch(onFailure);
     });
 
     function ask(model, message) {
@@ -46,18 +46,22 @@
   };
 
   /** Return a worker of the text island for each model, or none where a browser refuses them. */
-  function startWorkers(models) {
+  function startWorkers(models, onFailure) {
     try {
       const code = document.getElementById("worker").textContent;
       const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
       return models.map(() => new Worker(url));
     } catch (error) {
-      console.warn("No live network:", error.message);
+      onFailure(error);
       return [];
     }
   }
 
-  /** Return a function from a text to {ids, unknown}, as a model's vocabulary cuts it. */
+  /**
+   * Return a function from a text to {ids, unknown}, as a model's vocabulary cuts it.
+   *
+   * It has `longest`, the most characters of a token, and `cut`, of `charrnn.makePieces`.
+   */
   charrnn.makeEncoder = function (model) {
     const idOf = new Map();
     let longest = 1;
@@ -68,7 +72,7 @@
     });
     const firstByte = model.first_byte;
     const toBytes = new TextEncoder();
-    return (text) => {
+    const encode = (text) => {
       const chars = [...text];
       const ids = [];
       const unknown = new Set();
@@ -86,30 +90,95 @@
       }
       return { ids, unknown: [...unknown] };
     };
+    return Object.assign(encode, { longest, cut: charrnn.makePieces(model) });
+  };
+
+  /**
+   * Return a function from ids to pieces of text, [{ids, text}]: a token, or the bytes of a character.
+   *
+   * A byte that is of no character is a piece with the text U+FFFD.
+   */
+  charrnn.makePieces = function (model) {
+    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    const byteOf = (id) => (model.first_byte >= 0 && id - model.first_byte < 256 ? id - model.first_byte : -1);
+    const pieceOfBytes = (ids, at) => {
+      const first = byteOf(ids[at]);
+      const length = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+      const own = ids.slice(at, at + length);
+      const bytes = own.map(byteOf);
+      try {
+        if (bytes.some((byte) => byte < 0)) throw new TypeError("a character that is cut short");
+        return { ids: own, text: decoder.decode(new Uint8Array(bytes)) };
+      } catch {
+        return { ids: [ids[at]], text: "\ufffd" };
+      }
+    };
+    return (ids) => {
+      const pieces = [];
+      for (let at = 0; at < ids.length; at += pieces.at(-1).ids.length) {
+        const isByte = byteOf(ids[at]) >= 0;
+        pieces.push(isByte ? pieceOfBytes(ids, at) : { ids: [ids[at]], text: model.texts[ids[at]] });
+      }
+      return pieces;
+    };
   };
 
   /** Return a function from ids to the text that they write. */
   charrnn.makeDecoder = function (model) {
-    const decoder = new TextDecoder();
-    return (ids) => {
-      let text = "";
-      let bytes = [];
-      const flush = () => {
-        if (bytes.length) text += decoder.decode(new Uint8Array(bytes));
-        bytes = [];
-      };
-      for (const id of ids) {
-        const byte = id - model.first_byte;
-        if (model.first_byte >= 0 && byte >= 0 && byte < 256) {
-          bytes.push(byte);
-        } else {
-          flush();
-          text += model.texts[id];
-        }
+    const cut = charrnn.makePieces(model);
+    return (ids) => cut([...ids]).map((piece) => piece.text).join("");
+  };
+
+  /** Return pieces as a text field holds them, where every line break is a newline. */
+  charrnn.typedPieces = function (pieces) {
+    const typed = [];
+    for (const { ids, text } of pieces) {
+      const last = typed.at(-1);
+      if (text === "\n" && last?.isReturn) {
+        typed[typed.length - 1] = { ids: [...last.ids, ...ids], text };
+        continue;
       }
-      flush();
-      return text;
-    };
+      typed.push({ ids, text: text.replace(/\r\n?/g, "\n"), isReturn: text === "\r" });
+    }
+    return typed;
+  };
+
+  /**
+   * Return {pieces, unknown} of an edited text: what stands before and after the edit keeps its ids.
+   *
+   * pieces: of the text before the edit, as `charrnn.typedPieces`. encode: of `charrnn.makeEncoder`.
+   */
+  charrnn.editPieces = function (pieces, text, encode) {
+    const old = pieces.map((piece) => piece.text);
+    let first = 0;
+    let start = 0;
+    while (first < old.length && text.startsWith(old[first], start)) {
+      start += old[first].length;
+      first += 1;
+    }
+    let last = old.length;
+    let stop = text.length;
+    while (last > first && stop - old[last - 1].length >= start && text.endsWith(old[last - 1], stop)) {
+      stop -= old[last - 1].length;
+      last -= 1;
+    }
+    // A token may be of several characters, so the neighbours of an edit are cut again too.
+    for (let k = 0; k < encode.longest - 1; k++) {
+      if (first > 0 && charrnn.isTypable(pieces[first - 1], encode)) start -= old[--first].length;
+      if (last < old.length && charrnn.isTypable(pieces[last], encode)) stop += old[last++].length;
+    }
+    const { ids, unknown } = encode(text.slice(start, stop));
+    const fresh = charrnn.typedPieces(encode.cut(ids));
+    return { pieces: [...pieces.slice(0, first), ...fresh, ...pieces.slice(last)], unknown };
+  };
+
+  /** Return whether typing the text of a piece gives its ids. */
+  charrnn.isTypable = function (piece, encode) {
+    if (piece.isTypable === undefined) {
+      const { ids } = encode(piece.text);
+      piece.isTypable = ids.length === piece.ids.length && ids.every((id, k) => id === piece.ids[k]);
+    }
+    return piece.isTypable;
   };
 
   /** Return softmax of logits. */

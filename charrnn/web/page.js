@@ -7,7 +7,8 @@
   const MAX_LIVE = 20000; // characters that are computed again while one types
   const PLAY_MS = 160;
   const BUSY_MS = 150; // after which a view says that it is at work
-  const GUESS_STEP = 2000; // places; guesses are computed for three times as many
+  const GUESS_STEPS = [200, 2000]; // places, at least and at most; guesses are of three times as many
+  const GUESS_NUMBERS = 500_000; // probabilities that are computed for a step
   const element = (...args) => charrnn.element(...args);
   const byId = (id) => document.getElementById(id);
   const ARRAYS = {
@@ -15,6 +16,11 @@
     gru: ["h", "r", "z", "n"],
     rnn: ["h"],
   };
+  const MAX_SORTED = 500_000; // numbers that a percentile is taken of
+  const PERCENTILE = 0.99; // of the values of ReLUs, which have no highest; as in interpret/text.py
+  const ADDRESS_MS = 250; // browsers refuse an address that changes too often
+  const MAX_SEARCH_MS = 1000;
+  const FIELDS = "input, textarea, select, dialog, [contenteditable]";
   const reducesMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   charrnn.views ??= {};
@@ -24,14 +30,31 @@
     const data = JSON.parse(byId("data").textContent);
     const page = makePage(data);
     charrnn.page = page;
+    if (byId("not-live")) return page;
     document.documentElement.classList.add("is-live");
-    page.start();
+    try {
+      page.start();
+    } catch (error) {
+      showPictures(error);
+    }
     return page;
   };
 
+  /** Show the pictures of all views alone, as without a script, where the networks did not start. */
+  function showPictures(error) {
+    console.warn(`The live part did not start: ${error.message}`);
+    if (byId("not-live")) return;
+    document.documentElement.classList.remove("is-live");
+    byId("reader").hidden = true;
+    for (const part of document.querySelectorAll(".live-part")) part.hidden = true;
+    for (const still of document.querySelectorAll(".still, .numbers")) still.open = true;
+    const words = "The live part did not start; below are the fixed pictures.";
+    byId("main").prepend(element("p", { id: "not-live", role: "status", class: "error" }, words));
+  }
+
   function makePage(data) {
     const models = data.models;
-    const engine = charrnn.makeEngine(data, showProgress);
+    const engine = charrnn.makeEngine(data, showProgress, showPictures);
     const listeners = {};
     let version = 0; // of the text
     let stamp = 0; // of what is shown
@@ -39,7 +62,12 @@
     let boards = [];
     let frame = 0;
     let player = 0;
+    let addressed = 0; // a timer
+    let address = location.hash; // as it was read or written last
+    let busy = { timer: 0 };
     let spoken = 0;
+    let isUnderMouse = false; // what a view says now
+    const scales = new Map(); // of the first text: "model layer" → the strongest value
     let views = new Map();
     const isFramed = location.protocol === "about:";
 
@@ -54,6 +82,8 @@
       model: 0,
       at: 0,
       range: null,
+      /** Where a stretch begins that is chosen by keyboard or mouse. */
+      anchor: null,
       /** The chosen unit of each model: networks do not share their numbers. */
       units: models.map(firstUnit),
       /** The chosen unit of the chosen model. */
@@ -68,9 +98,11 @@
 
       /** Change the view, the place, the unit, the model or the range of places; the rest stays. */
       select(change, { isQuiet = false } = {}) {
+        if (byId("not-live")) return;
         if (change.at !== undefined) {
           page.at = Math.min(Math.max(change.at, 0), Math.max(page.ids.length - 1, 0));
           page.range = change.range ?? null;
+          page.anchor = null;
         }
         if (change.model !== undefined) page.model = (change.model + models.length) % models.length;
         if (page.parseUnit(change.unit)) page.units[page.model] = change.unit;
@@ -88,6 +120,7 @@
         cached = new Map();
         page.at = Math.min(page.at, Math.max(ids.length - 1, 0));
         page.range = null;
+        page.anchor = null;
         for (const board of boards) board.setSymbols(page.symbols);
         refresh(true);
       },
@@ -103,18 +136,24 @@
 
       /** Return a promise of what worker.js answers to a message about the text. */
       ask: (model, message) =>
-        remember(`${model} ${JSON.stringify(message)}`, async () => {
+        remember(`${model} ${JSON.stringify(message)}`, async (forget) => {
           await page.trace(model);
-          return engine.ask(model, message);
+          const answer = await engine.ask(model, message);
+          return answer?.isStale ? forget() : answer;
         }),
+
+      /** Return a promise of what was computed for this text before under a name, or compute it. */
+      remember: (name, compute) => remember(name, compute),
 
       /** Return a promise of the probabilities (V) after a place; −1 is before the text. */
       probabilities: (model, at) => page.ask(model, { kind: "probabilities", at }),
 
       /** Return a promise of what was expected around a place: worker.js, `guesses`; and `start`. */
       guesses: async (model) => {
-        const start = Math.max(0, Math.floor(page.at / GUESS_STEP) - 1) * GUESS_STEP;
-        const stop = Math.min(start + 3 * GUESS_STEP, page.ids.length);
+        const [least, most] = GUESS_STEPS;
+        const step = Math.min(Math.max(Math.floor(GUESS_NUMBERS / models[model].vocab.length), least), most);
+        const start = Math.max(0, Math.floor(page.at / step) - 1) * step;
+        const stop = Math.min(start + 3 * step, page.ids.length);
         const found = await page.ask(model, { kind: "guesses", start, stop, count: 5 });
         return { ...found, start, stop };
       },
@@ -131,6 +170,30 @@
         const isKnown =
           ARRAYS[config.cell].includes(unit.array) && unit.layer >= 1 && unit.layer <= config.num_layers;
         return isKnown && unit.number < config.hidden_size ? unit : null;
+      },
+
+      /** Return whether the token at a place ends a record: the state is set back there. */
+      isEnd: (at, model = page.model) => models[model].end >= 0 && page.ids[at] === models[model].end,
+
+      /** Return a promise of the value with the strongest colour; of all but ReLUs it is 1. */
+      scale: async (model, name) =>
+        models[model].config.nonlinearity === "relu" ? findScale(model, page.parseUnit(name, model).layer) : 1,
+
+      /** Return what a unit's value is called: of c it is the tanh. */
+      valueName: (unit) => (unit[0] === "c" ? `tanh ${unit}` : unit),
+
+      /** Show the colours of the chosen unit's values below the text. isDiff: of their changes. */
+      unitLegend(scale = 1, isDiff = false) {
+        const { unit } = page;
+        const isGate = "ifozr".includes(unit[0]);
+        const isRelu = models[page.model].config.nonlinearity === "relu";
+        const steps = (isGate || isRelu) && !isDiff ? [0, 0.25, 0.5, 0.75, 1] : [-1, -0.5, 0, 0.5, 1];
+        const swatches = steps.map((step) => [
+          page.lookOf(unit, step * scale, scale).background, charrnn.number(step * scale, 3)]);
+        const strong = charrnn.number(scale / 2, 3);
+        const below = isRelu && !isDiff ? "" : `, overlined below −${strong}`;
+        const name = page.valueName(unit);
+        page.legend(swatches, isDiff ? `change of ${name}` : name, isGate ? "" : `underlined above ${strong}${below}`);
       },
 
       /** Return how a unit's value looks: {background, mark}. */
@@ -168,7 +231,10 @@
 
       /** Say what is at the chosen place, below the text. Parts are strings or nodes. */
       readout(...parts) {
-        byId("readout").replaceChildren(...parts);
+        const [first, ...rest] = parts;
+        const isSentence = isUnderMouse && typeof first === "string";
+        const words = isSentence ? [`Under the mouse: ${first[0]?.toLowerCase() ?? ""}${first.slice(1)}`, ...rest] : parts;
+        byId("readout").replaceChildren(...words);
       },
 
       /** Speak to a screen reader, once the reader has stopped moving. */
@@ -187,6 +253,7 @@
         buildReader();
         for (const section of document.querySelectorAll("section.view")) openSection(section);
         addEventListener("hashchange", readAddress);
+        addEventListener("keydown", onAnyKey);
         if (isFramed) document.querySelector("nav").addEventListener("click", followLink);
         addEventListener("resize", () => boards.forEach((board) => board.fit()));
         const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -203,7 +270,11 @@
       const name = `${version} ${key}`;
       if (!cached.has(name)) {
         if (cached.size > 400) cached = new Map([...cached].slice(200));
-        const answer = Promise.resolve().then(compute);
+        const forget = () => {
+          cached.delete(name);
+          return new Promise(() => {}); // nobody waits for it
+        };
+        const answer = Promise.resolve().then(() => compute(forget));
         answer.catch(() => cached.delete(name));
         cached.set(name, answer);
       }
@@ -230,8 +301,31 @@
       for (let t = 0; t < values.length; t++) {
         const value = source[(isState ? t + 1 : t) * size + unit.number];
         values[t] = unit.array === "c" ? Math.tanh(value) : value;
+        if (!isState && page.isEnd(t, model)) values[t] = NaN; // gates mean nothing there
       }
       return values;
+    }
+
+    /** Return the value with the strongest colour in a layer of ReLUs, the same in every view. */
+    async function findScale(model, layer) {
+      const key = `${model} ${layer}`;
+      if (!scales.has(key)) {
+        const report = models[model].reports.text;
+        const k = report?.scales ? report.units.findIndex((name) => page.parseUnit(name, model)?.layer === layer) : -1;
+        if (k >= 0) scales.set(key, report.scales[k]);
+        else if (version || !engine.isLive) return remember(`scale ${key}`, () => scaleOfText(model, layer));
+        else scales.set(key, await scaleOfText(model, layer));
+      }
+      return scales.get(key);
+    }
+
+    async function scaleOfText(model, layer) {
+      if (!engine.isLive || !page.ids.length) return 1;
+      const { hidden_size: size } = models[model].config;
+      const values = (await page.trace(model)).states[layer - 1].h.subarray(size);
+      const stride = Math.ceil(values.length / size / Math.max(1, Math.floor(MAX_SORTED / size)));
+      const sorted = values.filter((_, k) => Math.floor(k / size) % stride === 0).sort();
+      return sorted[Math.floor(PERCENTILE * (sorted.length - 1))] || 1;
     }
 
     function repaintFor(isPrinting) {
@@ -256,7 +350,9 @@
       boards = models.map((model, k) => {
         const choose = (at, from) => {
           const range = from === null ? null : [Math.min(at, from), Math.max(at, from) + 1];
+          stopPlaying();
           page.select({ at, model: k, range });
+          page.anchor = from;
         };
         const board = charrnn.makeBoard(k, choose, (at) => hover(k, at));
         if (many) {
@@ -281,7 +377,9 @@
 
     function hover(model, at) {
       const place = at === null ? page.at : at;
-      views.get(page.view)?.view?.hover?.(at === null ? page.model : model, place);
+      isUnderMouse = at !== null;
+      views.get(page.view)?.view?.hover?.(isUnderMouse ? model : page.model, place);
+      isUnderMouse = false;
     }
 
     function makeTools() {
@@ -319,6 +417,7 @@
           button("›", () => moveUnit(1), { "aria-label": "Neuron after" }),
         ),
         search,
+        element("output", { id: "found", for: "search", class: "fine" }),
         button("Keys", showHelp, { class: "push", id: "keys" }),
       );
       return tools;
@@ -351,19 +450,35 @@
         complain(`"${source}" is no regular expression; write \\( for a bracket.`);
         return;
       }
+      byId("found").textContent = "";
       if (!source) return;
-      const ends = []; // of each symbol, in characters of the text
-      let length = 0;
-      for (const symbol of page.symbols) {
-        length += symbol.length;
-        ends.push(length);
+      const { found, isWhole } = findStretches(pattern);
+      if (!found.length) {
+        complain(`"${source}" does not occur in the text.`);
+        return;
       }
-      const found = [...page.symbols.join("").matchAll(pattern)].filter((match) => match[0].length);
-      const startOf = (match) => firstAbove(ends, match.index);
-      const match = found.find((each) => startOf(each) > page.at) ?? found[0];
-      const next = match && [startOf(match), firstAbove(ends, match.index + match[0].length - 1) + 1];
-      if (!next) complain(`"${source}" does not occur in the text.`);
-      else page.select({ at: next[0], range: next });
+      const k = Math.max(0, found.findIndex(([start]) => start > page.at));
+      page.select({ at: found[k][0], range: found[k] }, { isQuiet: true });
+      const words = `match ${k + 1} of ${isWhole ? "" : "more than "}${found.length}`;
+      byId("found").textContent = words;
+      page.speak(`${words}, position ${found[k][0]}`);
+    }
+
+    /** Return {found: [[start, stop]], isWhole}: where a pattern matches; it stops after a second. */
+    function findStretches(pattern) {
+      const until = performance.now() + MAX_SEARCH_MS;
+      const found = [];
+      let at = 0; // a place
+      let stop = page.symbols[0]?.length ?? 0; // the index in the text of the character after it
+      const placeOf = (index) => {
+        while (stop <= index) stop += page.symbols[++at].length;
+        return at;
+      };
+      for (const match of page.symbols.join("").matchAll(pattern)) {
+        if (performance.now() > until) return { found, isWhole: false };
+        if (match[0].length) found.push([placeOf(match.index), placeOf(match.index + match[0].length - 1) + 1]);
+      }
+      return { found, isWhole: true };
     }
 
     // ---- editing
@@ -375,29 +490,45 @@
         return;
       }
       const area = element("textarea", { id: "text", "aria-label": "The text to read", spellcheck: "false" });
-      area.value = page.decode(page.ids);
       const note = element("p", { class: "fine", id: "edit-note", role: "status" });
+      let pieces = [];
       let timer = 0;
+      const show = (ids) => {
+        pieces = charrnn.typedPieces(page.encode.cut(ids));
+        area.value = pieces.map((piece) => piece.text).join("");
+        note.textContent = notesOf(pieces, []);
+      };
+      const take = () => {
+        const edited = charrnn.editPieces(pieces, area.value, page.encode);
+        pieces = edited.pieces;
+        note.textContent = notesOf(pieces, edited.unknown);
+        page.at = Math.max(0, countBefore(pieces, area.selectionStart) - 1);
+        page.setIds(pieces.flatMap((piece) => piece.ids).slice(0, MAX_LIVE));
+      };
+      show(page.ids);
       area.addEventListener("input", () => {
         clearTimeout(timer);
-        timer = setTimeout(() => take(area, note), 25);
+        timer = setTimeout(take, 25);
       });
       area.addEventListener("keydown", (event) => {
         if (event.key === "Escape") stopEditing();
       });
-      const replace = (words, text) => {
+      const replace = (words, ids) => {
         const button = element("button", { type: "button" }, words);
         button.addEventListener("click", () => {
-          area.value = text;
-          take(area, note);
+          clearTimeout(timer);
+          show(ids);
+          page.at = 0;
+          page.setIds(ids);
           area.focus();
+          area.setSelectionRange(0, 0);
         });
         return button;
       };
       box.replaceChildren(
         element("p", { class: "tools" },
           element("span", { class: "fine" }, "Type anything: the network reads it as you type. Press Esc when you are done."),
-          replace("Clear", ""), replace("Back to the first text", page.decode(data.ids))),
+          replace("Clear", []), replace("Back to the first text", data.ids)),
         area,
         note,
       );
@@ -414,17 +545,33 @@
       byId("boards").focus();
     }
 
-    function take(area, note) {
-      const { ids, unknown } = page.encode(area.value);
+    /** Return how many tokens stand before a character of the text field. */
+    function countBefore(pieces, index) {
+      let left = index;
+      let count = 0;
+      for (const { ids, text } of pieces) {
+        if (left <= 0) break;
+        left -= text.length;
+        count += ids.length;
+      }
+      return count;
+    }
+
+    /** Return what must be said of an edited text: what was left out, and what cannot be typed. */
+    function notesOf(pieces, unknown) {
       const notes = [];
+      const odd = pieces.filter((piece) => !charrnn.isTypable(piece, page.encode));
+      const names = [...new Set(odd.flatMap(({ ids }) => ids.map((id) => charrnn.named(models[0].vocab[id]))))];
+      if (odd.length) {
+        const shown = names.slice(0, 8).map((name) => `“${name}”`).join(" ");
+        notes.push(`The text holds ${shown}, which cannot be typed; all that you do not change stays as it was.`);
+      }
       if (unknown.length) {
         notes.push(`The model never saw ${unknown.slice(0, 8).map((c) => `“${charrnn.shown(c)}”`).join(" ")}; left out.`);
       }
-      if (ids.length > MAX_LIVE) notes.push(`Only the first ${MAX_LIVE.toLocaleString("en")} characters are read.`);
-      note.textContent = notes.join(" ");
-      const before = page.encode(area.value.slice(0, area.selectionStart)).ids.length;
-      page.at = Math.max(0, before - 1);
-      page.setIds(ids.slice(0, MAX_LIVE));
+      const count = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
+      if (count > MAX_LIVE) notes.push(`Only the first ${MAX_LIVE.toLocaleString("en")} characters are read.`);
+      return notes.join(" ");
     }
 
     // ---- playing
@@ -432,6 +579,8 @@
     function togglePlay() {
       if (player) {
         stopPlaying();
+      } else if (page.at >= page.ids.length - 1) {
+        page.speak("The text ends here.");
       } else if (reducesMotion()) {
         page.select({ at: page.at + 1 });
       } else {
@@ -451,9 +600,22 @@
 
     // ---- the keyboard
 
+    /** Act on keys that work everywhere but in a field. */
+    function onAnyKey(event) {
+      if (event.defaultPrevented || event.ctrlKey || event.metaKey) return;
+      if (event.target.closest?.(FIELDS) || byId("reader").hidden) return;
+      const action = { "/": () => byId("search").focus(), "?": showHelp }[event.key];
+      if (!action) return;
+      event.preventDefault();
+      action();
+    }
+
     function onKey(event) {
-      if (event.altKey || event.metaKey) return;
-      const action = keyAction(event);
+      // Many keyboards write brackets with AltGr, which counts as Ctrl and Alt, or with Option.
+      const isBracket = /^[[\]{}]$/.test(event.key) && (event.altKey || event.getModifierState("AltGraph"));
+      if ((event.altKey || event.metaKey) && !isBracket) return;
+      const { key, shiftKey } = event;
+      const action = keyAction({ key, shiftKey, ctrlKey: event.ctrlKey && !isBracket });
       if (!action) return;
       event.preventDefault();
       action();
@@ -463,11 +625,11 @@
       const { key, ctrlKey, shiftKey } = event;
       const board = boards[page.model];
       const go = (at) => () => {
-        const anchor = shiftKey ? (page.anchor ??= page.at) : null;
-        if (!shiftKey) page.anchor = null;
+        const anchor = shiftKey ? (page.anchor ?? page.at) : null;
         const place = Math.min(Math.max(at, 0), page.ids.length - 1);
         const range = anchor === null ? null : [Math.min(anchor, place), Math.max(anchor, place) + 1];
         page.select({ at: place, range });
+        page.anchor = anchor;
       };
       const last = page.ids.length - 1;
       const moves = {
@@ -485,12 +647,12 @@
       const actions = {
         "[": () => moveUnit(-1),
         "]": () => moveUnit(1),
+        ",": () => moveUnit(-1),
+        ";": () => moveUnit(1),
         "{": () => moveLayer(-1),
         "}": () => moveLayer(1),
         m: () => page.select({ model: page.model + 1 }),
         f: nextFeature,
-        "/": () => byId("search").focus(),
-        "?": showHelp,
         " ": togglePlay,
         ".": () => page.select({ at: page.at + 1 }),
         e: () => engine.isLive && startEditing(),
@@ -532,7 +694,7 @@
         ["Ctrl ← →", "one word"],
         ["Home End", "ends of the row; with Ctrl, of the text"],
         ["Shift + arrows", "choose a stretch"],
-        ["[ ]", "the neuron before or after"],
+        ["[ ] or , ;", "the neuron before or after"],
         ["{ }", "the layer below or above"],
         ["m", "the next model"],
         ["f", "the next neuron that the search found"],
@@ -633,15 +795,18 @@
     /** Say that the network is at work where a view takes its time. */
     async function showBusy(work) {
       const box = byId("boards");
-      const timer = setTimeout(() => {
+      clearTimeout(busy.timer); // a read that a newer one replaced never ends
+      const own = { timer: 0 };
+      busy = own;
+      own.timer = setTimeout(() => {
         box.setAttribute("aria-busy", "true");
         if (!byId("readout").childNodes.length) page.readout("The network is reading the text …");
       }, BUSY_MS);
       try {
         await work;
       } finally {
-        clearTimeout(timer);
-        box.removeAttribute("aria-busy");
+        clearTimeout(own.timer);
+        if (busy === own) box.removeAttribute("aria-busy");
       }
     }
 
@@ -656,7 +821,7 @@
       const parts = [charrnn.named(page.symbols[at] ?? "no text"), `position ${at}`];
       if (models.length > 1) parts.unshift(models[model].name);
       const values = await page.values(model, unit);
-      if (values) parts.push(`${unit} = ${charrnn.number(values[at], 2)}`);
+      if (values) parts.push(`${page.valueName(unit)} = ${charrnn.number(values[at], 2)}`);
       if (engine.isLive && page.ids.length) {
         const [[best, p]] = charrnn.likeliest(await page.probabilities(model, at), 1);
         parts.push(`next: ${charrnn.named(models[model].vocab[best])} ${Math.round(p * 100)} %`);
@@ -679,15 +844,25 @@
       page.select({ view });
     }
 
+    /** Write the address once the reader rests. */
     function writeAddress() {
-      const parts = [`view=${page.view}`, `t=${page.at}`, `n=${page.unit}`, `m=${page.model}`];
-      const address = "#" + parts.join("&");
-      if (location.hash === address || isFramed) return;
-      history.replaceState(null, "", address);
+      if (isFramed) return;
+      clearTimeout(addressed);
+      addressed = setTimeout(() => {
+        if (location.hash !== address) return; // a link was followed, and is read next
+        const parts = [`view=${page.view}`, `t=${page.at}`, `n=${page.unit}`, `m=${page.model}`];
+        try {
+          history.replaceState(null, "", "#" + parts.join("&"));
+          address = location.hash;
+        } catch (error) {
+          console.info(`The address stays as it is: ${error.message}`);
+        }
+      }, ADDRESS_MS);
     }
 
     function readAddress() {
-      const asked = new URLSearchParams(location.hash.slice(1));
+      address = location.hash;
+      const asked = new URLSearchParams(address.slice(1));
       const change = {};
       if (asked.has("view")) change.view = asked.get("view");
       if (/^\d+$/.test(asked.get("t") ?? "")) change.at = Number(asked.get("t"));
@@ -702,18 +877,6 @@
     }
 
     return page;
-  }
-
-  /** Return the index of the first number above another, of ascending numbers. */
-  function firstAbove(numbers, limit) {
-    let low = 0;
-    let high = numbers.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (numbers[middle] > limit) high = middle;
-      else low = middle + 1;
-    }
-    return low;
   }
 
   /** Return the unit to begin with: one that was asked for, one that the search found, or the first. */

@@ -64,8 +64,9 @@
 
     // Return what was expected at the places from `start` to before `stop`, of n places and `count`
     // likeliest tokens: {tokens, probabilities: (n·count), chosen: p of the token that stands there
-    // (n), ranks: its rank from 1 (n), entropies: in bits (n)}.
-    async guesses({ model, text, start = 0, stop = Infinity, count = 5, temperature = 1 }) {
+    // (n), ranks: its rank from 1 (n), entropies: in bits (n)}. Newer guesses or a newer read of the
+    // same text end these, whose result is then {isStale: true}.
+    async guesses({ id, model, text, start = 0, stop = Infinity, count = 5, temperature = 1 }) {
       const trace = findTrace(model, text);
       const size = Math.max(0, Math.min(stop, trace.length) - start);
       const most = Math.min(count, trace.network.config.vocab_size);
@@ -77,10 +78,13 @@
         ranks: new Int32Array(size),
         entropies: new Float64Array(size),
       };
+      const known = find(model).texts.get(text);
+      known.guesses = id;
       let until = performance.now() + SLICE_MS;
       for (let k = 0; k < size; k += 1) {
         if (performance.now() > until) {
           await pause();
+          if (find(model).texts.get(text).newest !== trace || known.guesses !== id) return { isStale: true };
           until = performance.now() + SLICE_MS;
         }
         const p = charrnn.probabilities(logitsAfter(model, trace, start + k - 1), temperature);

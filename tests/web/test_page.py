@@ -17,9 +17,11 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.interpret import colors
+from charrnn.interpret.matching import SIDES, find_matches, select_units, units_on
 from charrnn.interpret.subject import Subject, Texts
 from charrnn.interpret.svg import Picture
 from charrnn.interpret.trace import record
+from charrnn.interpret.words import cut_into_words
 from charrnn.tasks.inspect_page import make_page
 from charrnn.text.vocab import Vocab
 from tests.interpret.networks import make_network
@@ -419,24 +421,60 @@ def test_reduced_motion_stops_playing(open_page: OpenPage) -> None:
     assert page.evaluate("charrnn.page.at") == 4
 
 
-def test_matching_stretches_are_those_of_brute_force(open_page: OpenPage) -> None:
-    random = np.random.default_rng(5)
-    values = random.normal(size=(40, 5)).round(2)
-    start, stop, threshold = 10, 12, 0.3
-    found = open_page().evaluate(
-        f"""(() => {{
-            const rows = {json.dumps(values.tolist())};
-            const value = (t, j) => rows[t][j];
-            const on = charrnn.unitsOn(value, 5, [{start}, {stop}], {threshold});
-            return [on, charrnn.matchPlaces(value, 40, on, [{start}, {stop}], {threshold})];
-        }})()"""
-    )
-    signs = np.sign(values[start])
-    is_on = (signs * values[start:stop] >= threshold).all(0)
-    assert [unit for unit, _ in found[0]] == np.flatnonzero(is_on).tolist()
-    for match in found[1]:
-        part = (signs * values[match["start"] : match["stop"]] >= threshold).all(0)
-        assert match["shared"] == int((part & is_on).sum())
+@pytest.mark.parametrize("is_bounded", [False, True], ids=["free", "bounded"])
+@pytest.mark.parametrize("side", SIDES)
+def test_matching_stretches_are_those_of_python(
+    open_page: OpenPage, side: str, is_bounded: bool
+) -> None:
+    page = open_page()
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        values = (random.normal(size=(60, 37)).cumsum(0) / 3).round(2)
+        start, stop, threshold = 10 + seed, 12 + seed, 0.3
+        found = page.evaluate(
+            f"""(() => {{
+                const rows = {json.dumps(values.tolist())};
+                const value = (t, j) => rows[t][j];
+                const on = charrnn.unitsOn(value, 60, 37, {threshold}, "{side}");
+                const how = {{isBounded: {json.dumps(is_bounded)}, count: 9}};
+                return charrnn.findMatches(on, [{start}, {stop}], how);
+            }})()"""
+        )
+        on = units_on(values, threshold, side)
+        selected = select_units(on, start, stop, is_bounded=is_bounded).tolist()
+        assert found["selected"] == selected
+        expected = find_matches(on, start, stop, is_bounded=is_bounded, count=9)
+        names = ("start", "stop", "shared", "missing", "other", "score")
+        assert [[match[name] for name in names] for match in found["matches"]] == [
+            [getattr(match, name) for name in names] for match in expected
+        ]
+
+
+def test_a_stretch_lists_others_and_a_switch_narrows_them(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3&n=c1.1")
+    matches = "document.querySelectorAll('.matches li').length"
+    page.evaluate("charrnn.page.select({at: 9, range: [6, 10]})")
+    page.wait_for(f"{matches} > 0")
+    words = "document.querySelector('.matches').previousElementSibling.textContent"
+    assert "of 24 neurons" in page.evaluate(words)
+    page.click("#text-bounded")
+    page.wait_for(f"{words}.includes('not just before and after')")
+    assert page.errors == []
+
+
+def test_the_map_of_neurons_follows_the_place(open_page: OpenPage) -> None:
+    subject = make_text_subject(cell="lstm")
+    page = open_page(subject, fragment="view=text&t=3&n=c1.1")
+    titles = "[...document.querySelectorAll('.map title')].map((each) => each.textContent)"
+    page.wait_for(f"{titles}.length === 6")
+    before = page.evaluate(titles)
+    page.evaluate("charrnn.page.select({at: 40})")
+    page.wait_for(f"{titles}.join() !== {json.dumps(','.join(before))}")
+    value = np.tanh(record(subject.network, subject.ids).memory(0)[41, 2])
+    shown = str(float(f"{value:.2g}")).replace("-", "−")
+    assert page.evaluate(titles)[2] == f"tanh c1.2 = {shown}"
+    words = page.evaluate("document.getElementById('text-meaning').textContent")
+    assert words.startswith("What c1.1 means: c = its memory, layer 1 of 1, neuron 1")
 
 
 def test_an_empty_text_breaks_no_view(open_page: OpenPage) -> None:
@@ -556,6 +594,247 @@ def test_the_end_of_a_record_breaks_no_view(open_page: OpenPage) -> None:
             page.evaluate("new Promise((resolve) => setTimeout(resolve, 40))")
     assert text_of(page) == "ab<end>ca<end>b"
     assert page.errors == []
+
+
+def make_bytes() -> Subject:
+    """Return a model of bytes, and a text that no text field and no UTF-8 holds."""
+    vocab = Vocab("\n\rabc\ufeff", has_bytes=True)
+    network = make_network(vocab_size=vocab.size, cell="gru")
+    file = ModelFile(network.config, vocab, network.weights, {})
+    first = len(vocab.alphabet)
+    odd = [vocab.alphabet.index("\ufeff"), first + 0xE4, *vocab.encode("a\r\nb\rc"), first + 0xC3]
+    ids = np.array(odd)
+    return Subject("book", file, ids, Texts(lambda: (ids, ids)))
+
+
+def test_an_edit_leaves_alone_what_cannot_be_typed(open_page: OpenPage) -> None:
+    subject = make_bytes()
+    page = open_page(subject, fragment="view=text")
+    page.click("#edit")
+    note = page.evaluate("document.getElementById('edit-note').textContent")
+    assert "<E4>" in note
+    assert "␍" in note
+    page.write("ab")
+    page.wait_for(f"charrnn.page.ids.length === {len(subject.ids) + 2}")
+    typed = subject.vocab.encode("ab").tolist()
+    assert page.evaluate("[...charrnn.page.ids]") == [*subject.ids.tolist(), *typed]
+    page.evaluate("document.getElementById('text').setSelectionRange(3, 4)")
+    page.write("cc")
+    page.wait_for(f"charrnn.page.ids.length === {len(subject.ids) + 2}")
+    page.wait_for("charrnn.page.symbols[3] === 'c'")
+    kept = subject.ids.tolist()
+    middle = subject.vocab.encode("cc").tolist()
+    assert page.evaluate("[...charrnn.page.ids]") == [*kept[:3], *middle, *kept[5:], *typed]
+    page.click("#editing button + button")
+    page.wait_for(f"charrnn.page.ids.length === {len(kept)}")
+    assert page.evaluate("[[...charrnn.page.ids], charrnn.page.at]") == [kept, 0]
+    assert page.errors == []
+
+
+def test_the_address_is_written_once_the_reader_rests(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=0")
+    page.evaluate(
+        "history.count = 0;"
+        "history.replaceState = () => { history.count += 1; throw new Error('no'); }"
+    )
+    page.evaluate("for (let at = 1; at < 90; at += 1) charrnn.page.select({at})")
+    page.wait_for("history.count > 0")
+    assert page.evaluate("[history.count, charrnn.page.at]") == [1, 89]
+    assert page.errors == []
+
+
+def test_a_search_counts_its_matches(open_page: OpenPage) -> None:
+    page = open_page(make_text_subject("xö\r\nab ab\nab" * 400), fragment="view=text&t=5")
+    page.evaluate("document.getElementById('search').focus()")
+    page.write("ab")
+    page.press("Enter")
+    assert page.evaluate("document.getElementById('found').textContent") == "match 2 of 1200"
+    assert page.evaluate("charrnn.page.range") == [7, 9]
+
+
+@pytest.mark.parametrize("modifiers", [1, 3])  # Option; AltGr as Ctrl and Alt
+def test_brackets_of_other_keyboards_choose_neurons(open_page: OpenPage, modifiers: int) -> None:
+    page = open_page(fragment="view=text&n=c1.0")
+    page.evaluate("document.getElementById('boards').focus()")
+    event = {"type": "rawKeyDown", "key": "]", "modifiers": modifiers, "windowsVirtualKeyCode": 57}
+    page.send("Input.dispatchKeyEvent", event)
+    assert page.evaluate("charrnn.page.unit") == "c1.1"
+    page.press(";")
+    page.press(",")
+    page.press(",")
+    assert page.evaluate("charrnn.page.unit") == "c1.0"
+
+
+def test_the_search_key_works_outside_the_text_but_not_in_a_field(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text")
+    page.evaluate("document.querySelector('nav a').focus()")
+    page.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.press("?")
+    assert page.evaluate("document.getElementById('search').value") == "?"
+    assert not page.evaluate("document.getElementById('help').open")
+
+
+def test_a_click_stops_playing_and_shift_begins_where_the_place_is(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3")
+    page.evaluate("document.getElementById('boards').focus()")
+    page.press("Shift+ArrowRight")
+    page.press(" ")
+    page.click("#cell-0-10")
+    assert "Play" in page.evaluate("document.getElementById('play').textContent")
+    page.press("Shift+ArrowRight")
+    assert page.evaluate("charrnn.page.range") == [10, 12]
+    page.press("Control+End")
+    page.press(" ")
+    assert "Play" in page.evaluate("document.getElementById('play').textContent")
+    assert "ends here" in said(page, "ends here")
+
+
+def test_a_network_that_does_not_start_leaves_the_pictures(
+    browser: Browser, tmp_path: Path
+) -> None:
+    picture = {"text": Picture(200, 100, "Values").as_svg()}
+    text = make_page([make_text_subject()], {}, picture, command="charrnn inspect")
+    island = '<script type="text/plain" id="worker">'
+    path = tmp_path / "broken.html"
+    path.write_text(text.replace(island, f"{island}throw new Error('no');"), encoding="utf-8")
+    page = browser.open(path, "view=text")
+    words = "The live part did not start; below are the fixed pictures."
+    page.wait_for(f"document.body.innerText.includes({json.dumps(words)})")
+    assert page.evaluate("document.querySelector('.still svg').getBoundingClientRect().width > 0")
+    assert page.evaluate("document.getElementById('reader').hidden")
+    page.close()
+
+
+def test_a_busy_mark_goes_away_after_fast_edits(open_page: OpenPage) -> None:
+    page = open_page(make_text_subject("ab c" * 900, cell="lstm"), fragment="view=text")
+    page.evaluate(
+        """(async () => {
+            const { page } = charrnn;
+            for (let n = 0; n < 6; n += 1) {
+                page.setIds(page.ids.slice().reverse());
+                await new Promise((resolve) => setTimeout(resolve, 60));
+            }
+            await page.trace(0);
+            await new Promise((resolve) => setTimeout(resolve, 400));
+        })()"""
+    )
+    page.wait_for("!document.getElementById('boards').hasAttribute('aria-busy')", 5)
+
+
+WORDS_TEXTS = [
+    "don't 'do' it's o'' 'n\n",
+    "naïve cafe\u0301 x_y 3½² ÷",
+    "中文字a、 ไทย に12\u0e33ka",
+    "ab\u0301\u4e2d\u0301 — ’a’b’",
+]
+
+
+@pytest.mark.parametrize("text", WORDS_TEXTS)
+@pytest.mark.parametrize("kept", [None, "\n 'abdo"], ids=["characters", "bytes"])
+def test_words_are_those_of_python(open_page: OpenPage, text: str, kept: str | None) -> None:
+    vocab = Vocab(kept or "".join(sorted(set(text))), has_bytes=kept is not None, has_end=True)
+    network = make_network(vocab_size=vocab.size, has_end=True)
+    file = ModelFile(network.config, vocab, network.weights, {})
+    ids = np.append(np.append(vocab.encode(text), vocab.end), vocab.encode(text))
+    page = open_page(Subject("book", file, ids, Texts(lambda: (ids, ids))))
+    groups = page.evaluate("charrnn.wordGroups(charrnn.page.models[0], charrnn.page.ids)")
+    starts = [0, *(np.flatnonzero(np.diff(groups)) + 1), len(ids)]
+    assert starts == cut_into_words(vocab, ids).tolist()
+
+
+def test_two_clicks_hold_a_neuron_once(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=write&t=9&n=c1.1")
+    page.wait_for("document.getElementById('write-free').textContent")
+    page.evaluate(
+        "{ const hold = document.getElementById('write-hold'); hold.click(); hold.click(); }"
+    )
+    page.wait_for("document.getElementById('write-held').textContent")
+    assert page.evaluate("document.querySelectorAll('.clamp').length") == 1
+    words = page.evaluate("document.querySelector('.clamp').textContent")
+    assert words.startswith("memory c1.1 held at")
+    assert "tanh" in words
+    assert page.errors == []
+
+
+def test_what_takes_no_room_is_shown_by_its_number(open_page: OpenPage) -> None:
+    shown = open_page().evaluate(r"charrnn.shown('a\u200b\ufeff\u00ad\u200db')")
+    assert shown == "a⟨200B⟩⟨FEFF⟩⟨00AD⟩⟨200D⟩b"
+
+
+def test_one_character_is_the_last_character(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=memory&t=0")
+    facts = page.wait_for("document.querySelector('.is-chosen .facts').textContent")
+    assert "last 1 characters" not in facts
+
+
+def test_the_readout_says_what_is_under_the_mouse(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=3&n=c1.1")
+    readout = "document.getElementById('readout').textContent"
+    assert page.wait_for(readout).startswith("After")
+    x, y = page.evaluate(
+        """(() => {
+            const box = document.getElementById('cell-0-8').getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        })()"""
+    )
+    page.send("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y})
+    page.wait_for(f"{readout}.startsWith('Under the mouse: after')")
+    assert "place 8: tanh c1.1 = " in page.evaluate(readout)
+
+
+def make_records() -> Subject:
+    """Return an LSTM and a text in which records end after 2 and 4 tokens."""
+    vocab = Vocab("\n abc", has_end=True)
+    network = make_network(vocab_size=vocab.size, has_end=True, cell="lstm")
+    file = ModelFile(network.config, vocab, network.weights, {})
+    ids = np.array([2, 3, vocab.end, 4, vocab.end])
+    return Subject("book", file, ids, Texts(lambda: (ids, ids)))
+
+
+def test_gates_have_no_value_where_a_record_ends(open_page: OpenPage) -> None:
+    page = open_page(make_records(), fragment="view=gates&t=2&n=c1.1")
+    values = page.evaluate(
+        "charrnn.page.values(0, 'f1.1').then((v) => [...v].map(Number.isFinite))"
+    )
+    assert values == [True, True, False, True, False]
+    section = "document.querySelector('.is-chosen .live-part')"
+    page.wait_for(f"{section}.textContent.includes('the state is set back')")
+    page.evaluate("charrnn.page.select({view: 'neuron', unit: 'f1.1'})")
+    page.wait_for("document.querySelector('.is-chosen .samples') !== null")
+    assert page.errors == []
+
+
+def test_ends_of_records_are_no_closed_gates(open_page: OpenPage) -> None:
+    subject = make_records()
+    page = open_page(subject, fragment="view=gates&t=0&n=c1.1")
+    dots = "[...document.querySelectorAll('.is-chosen svg.chart circle')]"
+    heights = page.wait_for(
+        f"{dots}.length && {dots}.map((each) => Number(each.getAttribute('cy')))"
+    )
+    gate = record(subject.network, subject.ids).gates(0)["f"]
+    closed = (gate[[0, 1, 3]] < 0.1).mean(0)
+    shares = sorted((284 - height) / 270 for height in heights)  # 284 is the axis, 14 the top
+    np.testing.assert_allclose(shares, sorted(closed), atol=1e-3)
+
+
+def test_relus_have_one_scale_in_every_view(open_page: OpenPage) -> None:
+    subject = make_text_subject(cell="rnn", nonlinearity="relu")
+    page = open_page(subject, fragment="view=text&t=9&n=h1.1")
+    states = record(subject.network, subject.ids).hidden(0)[1:]
+    scale = page.evaluate("charrnn.page.scale(0, 'h1.1')")
+    assert scale == pytest.approx(np.percentile(states, 99, method="lower"), rel=1e-4)
+    seen = []
+    for view in ("text", "neuron", "step"):
+        page.evaluate(f"charrnn.page.select({{view: '{view}'}})")
+        page.wait_for("document.getElementById('legend').textContent.includes('underlined')")
+        page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+        cells = "[...document.querySelectorAll('.board [data-at]')]"
+        seen.append(page.evaluate(f"{cells}.map((each) => each.style.backgroundColor)"))
+    assert seen[0] == seen[1] == seen[2]
+    assert len(set(seen[0])) > 2
+    legend = page.evaluate("document.getElementById('legend').textContent")
+    assert legend.endswith(f"underlined above {float(f'{scale / 2:.3g}'):g}")
 
 
 @pytest.mark.parametrize(

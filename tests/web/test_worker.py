@@ -223,3 +223,17 @@ def test_a_newer_read_ends_the_one_before(page: Page) -> None:
     assert old == {"isStale": True}
     assert new["length"] == new["first"] == 20  # what the old one read is taken over
     assert progress > 0
+
+
+def test_newer_guesses_end_older_ones(page: Page) -> None:
+    network = make_network(cell="gru", vocab_size=4000)
+    init(page, network)
+    ask(page, "read", ids=make_ids(400, size=4000).tolist())
+    found = page.evaluate(
+        """Promise.all([
+            ask({kind: "guesses"}),
+            ask({kind: "guesses", start: 0, stop: 2}),
+        ]).then(plain)"""
+    )
+    assert found[0] == {"isStale": True}
+    assert len(found[1]["ranks"]) == 2

@@ -75,6 +75,10 @@
         page.readout(`${page.models[model].name} has no such gate.`);
         return;
       }
+      if (page.isEnd(at, model)) {
+        page.readout(`At place ${at} a record ends: the state is set back, and no gate is computed.`);
+        return;
+      }
       page.readout(
         `At “${charrnn.named(page.symbols[at])}”, place ${at}: ${gate.name} = `,
         element("b", {}, charrnn.number(values[model][at], 3)),
@@ -85,6 +89,10 @@
   }
 
   function showSums(box, page, unit, gates, states, size) {
+    if (page.isEnd(page.at)) {
+      box.replaceChildren(element("p", {}, "A record ends here: the state is set back to the one before the text, and no gate is computed."));
+      return;
+    }
     const here = page.at * size + unit.number;
     const n = (value) => charrnn.number(value, 3);
     const at = (name) => gates[name][here];
@@ -108,10 +116,11 @@
   }
 
   function drawScatter(box, page, unit, values, gate, size) {
-    const count = values.length / size;
+    const places = [...page.ids.keys()].filter((t) => !page.isEnd(t));
+    const count = places.length || 1;
     const open = new Float64Array(size);
     const closed = new Float64Array(size);
-    for (let t = 0; t < count; t++) {
+    for (const t of places) {
       for (let j = 0; j < size; j++) {
         open[j] += values[t * size + j] > OPEN;
         closed[j] += values[t * size + j] < CLOSED;

@@ -6,6 +6,9 @@
   const BOUNDS = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1];
   const LEVELS = ["less", "0.03 %", "0.1 %", "0.3 %", "1 %", "3 %", "10 % or more"];
   const MARKS = [0.5, 0.9, 0.99];
+  // Scripts without spaces between words: Thai, Lao; Burmese; Khmer; kana; Han.
+  const NO_SPACES =
+    /[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u{20000}-\u{3ffff}]/u;
   const element = (...args) => charrnn.element(...args);
 
   charrnn.views.memory = { needsNetwork: true, keepsPicture: true, create };
@@ -35,7 +38,7 @@
     async function update() {
       const mark = page.mark();
       if (!hasLedger || !page.ids.length) return;
-      const groups = words.checked ? charrnn.wordGroups(page.symbols) : null;
+      const groups = words.checked ? charrnn.wordGroups(page.models[0], page.ids) : null;
       const ledgers = await Promise.all(page.models.map(({ config }, k) => {
         const depth = Math.min(Number(layer.value), config.num_layers - 1);
         return page.ask(k, { kind: "ledger", depth, at: page.at, groups });
@@ -68,12 +71,14 @@
         return;
       }
       page.readout(
-        `“${charrnn.named(page.symbols[at])}” at place ${at}, ${page.at - at} characters back, holds `,
+        `“${charrnn.named(page.symbols[at])}” at place ${at}, ${backWords(page.at - at)}, holds `,
         element("b", {}, charrnn.percent(list.characters[at])), ` of the memory after place ${page.at}.`);
     }
 
     return { update, hover };
   }
+
+  const backWords = (count) => (count === 0 ? "the last one" : count === 1 ? "1 character back" : `${count} characters back`);
 
   /** Return the last place, up to `stop`, of the word at a place. */
   function lastOf(groups, at, stop) {
@@ -82,15 +87,45 @@
     return place;
   }
 
-  /** Return a number for each symbol, the same for all of one word. */
-  charrnn.wordGroups = function (symbols) {
-    const isWord = (symbol) => /[\p{L}\p{M}\p{N}_]/u.test(symbol);
+  /** Return a number for each token, the same for all of one word, as interpret/words.py cuts them. */
+  charrnn.wordGroups = function (model, ids) {
+    const kinds = [...ids].map((id) => kindOfToken(model, id));
+    const isJoined = kinds.map((kind) => kind === "joined");
+    // A byte or a mark that continues a character belongs to what stands before it.
+    kinds.forEach((kind, at) => {
+      if (kind === "joined" && at) kinds[at] = kinds[at - 1];
+    });
+    const isInside = (at) =>
+      kinds[at] === "apostrophe" && kinds[at - 1] === "letter" && kinds[at + 1] === "letter";
+    const isLetter = kinds.map((kind, at) => kind === "letter" || isInside(at));
+    const isWord = (at) => isLetter[at] || kinds[at] === "alone";
+    const follows = (at) =>
+      (isLetter[at] && isLetter[at - 1]) || (kinds[at] === "alone" && isJoined[at]);
     let group = 0;
-    return symbols.map((symbol, at) => {
-      if (!isWord(symbol) || !isWord(symbols[at - 1] ?? " ")) group += 1;
+    return kinds.map((_, at) => {
+      const isNew = isWord(at) ? !follows(at) : at > 0 && isWord(at - 1);
+      if (isNew) group += 1;
       return group;
     });
   };
+
+  /** Return what a token is to a word: a letter, a word alone, joined to what is before, or between. */
+  function kindOfToken(model, id) {
+    const byte = model.first_byte < 0 ? -1 : id - model.first_byte;
+    if (id === model.end) return "between";
+    if (byte < 0 || byte > 0xff) return kindOfText(model.texts[id]);
+    if (byte < 0x80) return kindOfText(String.fromCharCode(byte));
+    const isBinary = model.first_byte === 0; // no character has a token, so bytes are all there is
+    return byte < 0xc0 && !isBinary ? "joined" : "letter"; // most rare characters are letters
+  }
+
+  function kindOfText(text) {
+    const [char] = text;
+    if ("'’".includes(char)) return "apostrophe";
+    if (/\p{M}/u.test(char)) return "joined";
+    if (!/[\p{L}\p{N}]/u.test(char)) return "between";
+    return NO_SPACES.test(char) ? "alone" : "letter";
+  }
 
   function sharesOf({ norms, initial }) {
     const total = norms.reduce((a, b) => a + b, initial) || 1;
@@ -114,7 +149,10 @@
     }
     const reaches = MARKS.map((mark) => {
       const reach = reachOf(share.characters, mark);
-      return element("li", {}, `${charrnn.percent(mark)} lies in the last `, element("b", {}, reach ?? "–"), " characters");
+      const words = `${charrnn.percent(mark)} lies `;
+      if (reach === null) return element("li", {}, words, "also in what was before the text");
+      if (reach === 1) return element("li", {}, words, "in the ", element("b", {}, "last character"));
+      return element("li", {}, words, "in the last ", element("b", {}, reach), " characters");
     });
     box.replaceChildren(
       ...reaches,

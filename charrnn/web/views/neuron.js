@@ -28,21 +28,22 @@
     async function update() {
       const mark = page.mark();
       values = await Promise.all(page.models.map((_, k) => page.values(k, page.units[k])));
+      const scales = await Promise.all(page.models.map((_, k) => page.scale(k, page.units[k])));
       if (page.isStale(mark)) return;
-      values.forEach((list, k) => page.paint(k, (at) => page.lookOf(page.units[k], list[at])));
-      const steps = "ifozr".includes(page.unit[0]) ? [0, 0.5, 1] : [-1, -0.5, 0, 0.5, 1];
-      page.legend(steps.map((v) => [page.lookOf(page.unit, v).background, charrnn.number(v)]), page.unit);
+      values.forEach((list, k) => page.paint(k, (at) => page.lookOf(page.units[k], list[at], scales[k])));
+      const scale = scales[page.model];
+      page.unitLegend(scale);
       hover(page.model, page.at);
       const list = values[page.model];
-      samples.replaceChildren(...showSamples(page, list));
-      showMovers(movers, page, list);
-      drawHistogram(histogram, page, list);
+      samples.replaceChildren(...showSamples(page, list, scale));
+      showMovers(movers, page, list, scale);
+      drawHistogram(histogram, page, list, scale);
     }
 
     function hover(model, at) {
       if (!values[model]?.length) return;
       page.readout(
-        `After “${charrnn.named(page.symbols[at])}” at place ${at}: ${page.units[model]} = `,
+        `After “${charrnn.named(page.symbols[at])}” at place ${at}: ${page.valueName(page.units[model])} = `,
         element("b", {}, charrnn.number(values[model][at], 3)));
     }
 
@@ -50,8 +51,9 @@
   }
 
   /** Return groups of samples of the text: highest, lowest, and at even shares of all places. */
-  function showSamples(page, list) {
-    const order = [...list.keys()].sort((a, b) => list[a] - list[b] || a - b);
+  function showSamples(page, list, scale) {
+    const known = [...list.keys()].filter((at) => Number.isFinite(list[at]));
+    const order = known.sort((a, b) => list[a] - list[b] || a - b);
     const between = QUANTILES.map((share) => order[Math.floor(share * order.length)]).filter((at) => at !== undefined);
     const groups = [
       ["Where it is highest", apart([...order].reverse())],
@@ -60,7 +62,7 @@
     ];
     return groups.flatMap(([title, places]) => [
       element("h3", {}, title),
-      element("ul", { class: "samples" }, ...places.map((at) => showSample(page, list, at)))]);
+      element("ul", { class: "samples" }, ...places.map((at) => showSample(page, list, at, scale)))]);
   }
 
   /** Return the first places of an order that do not lie close together. */
@@ -73,12 +75,12 @@
     return found;
   }
 
-  function showSample(page, list, at) {
+  function showSample(page, list, at, scale) {
     const cells = [];
     for (let t = Math.max(0, at - AROUND); t <= Math.min(list.length - 1, at + AROUND); t++) {
       const cell = element("span", { class: t === at ? "at" : null }, charrnn.shown(page.symbols[t]));
-      const { background } = page.lookOf(page.unit, list[t]);
-      cell.style.backgroundColor = background;
+      const { background } = page.lookOf(page.unit, list[t], scale);
+      cell.style.backgroundColor = background ?? "";
       cell.style.color = charrnn.colors.letter(background);
       cells.push(cell);
     }
@@ -92,6 +94,7 @@
   function changesBy(page, list) {
     const totals = new Map();
     for (let t = 1; t < list.length; t++) {
+      if (!Number.isFinite(list[t] - list[t - 1])) continue; // no gate where a record ends
       const each = totals.get(page.symbols[t]) ?? { sum: 0, count: 0 };
       each.sum += list[t] - list[t - 1];
       each.count += 1;
@@ -103,13 +106,13 @@
       .sort((a, b) => b[1] - a[1]);
   }
 
-  function showMovers(box, page, list) {
+  function showMovers(box, page, list, scale) {
     const changes = changesBy(page, list);
     const shown = changes.length > 2 * MOVERS ? [...changes.slice(0, MOVERS), ...changes.slice(-MOVERS)] : changes;
     const rows = shown.map(([symbol, change, count]) => {
       const bar = charrnn.svg("svg", { viewBox: "-100 0 200 10", preserveAspectRatio: "none", "aria-hidden": "true" });
       const colors = charrnn.colors.palette();
-      const wide = Math.min(Math.abs(change), 2) * 50;
+      const wide = Math.min(Math.abs(change) / scale, 2) * 50;
       bar.append(charrnn.svg("rect", {
         x: change < 0 ? -wide : 0, y: 1, width: wide, height: 8,
         fill: change < 0 ? colors.negative[3] : colors.positive[3],
@@ -127,22 +130,24 @@
     }
   }
 
-  function drawHistogram(box, page, list) {
-    const low = "ifozr".includes(page.unit[0]) ? 0 : -1;
+  function drawHistogram(box, page, list, scale) {
+    const isNeverBelow = "ifozr".includes(page.unit[0]) || page.models[page.model].config.nonlinearity === "relu";
+    const low = isNeverBelow ? 0 : -1;
     const counts = new Array(BINS).fill(0);
-    for (const value of list) {
-      const bin = Math.floor(((value - low) / (1 - low)) * BINS);
+    const known = list.filter(Number.isFinite);
+    for (const value of known) {
+      const bin = Math.floor(((value / scale - low) / (1 - low)) * BINS);
       counts[Math.min(Math.max(bin, 0), BINS - 1)] += 1;
     }
-    const shares = counts.map((count) => count / (list.length || 1));
-    const edge = (k) => low + ((1 - low) * k) / BINS;
+    const shares = counts.map((count) => count / (known.length || 1));
+    const edge = (k) => (low + ((1 - low) * k) / BINS) * scale;
     const points = shares.flatMap((share, k) => [[edge(k), share], [edge(k + 1), share]]);
     const svg = charrnn.chart({
       title: `How often ${page.unit} has each value in this text`,
-      across: { name: page.unit[0] === "c" ? `tanh ${page.unit}` : page.unit, low, high: 1 },
+      across: { name: page.valueName(page.unit), low: low * scale, high: scale },
       up: { name: "share of all places", low: 0, high: Math.max(...shares, 0.1) },
       curves: [{ points, name: page.unit }],
-      walls: list.length ? [{ value: list[page.at], name: "here" }] : [],
+      walls: Number.isFinite(list[page.at]) ? [{ value: list[page.at], name: "here" }] : [],
       width: 460,
       height: 260,
     });

@@ -27,8 +27,10 @@
       const mark = page.mark();
       if (!page.ids.length) return;
       values = await Promise.all(page.models.map((_, k) => page.values(k, page.units[k])));
+      const scales = await Promise.all(page.models.map((_, k) => page.scale(k, page.units[k])));
       if (page.isStale(mark)) return;
-      values.forEach((list, k) => page.paint(k, (at) => page.lookOf(page.units[k], list?.[at])));
+      values.forEach((list, k) => page.paint(k, (at) => page.lookOf(page.units[k], list?.[at], scales[k])));
+      page.unitLegend(scales[page.model]);
       hover(page.model, page.at);
       const { at, model } = page;
       const { layer, number } = page.parseUnit(page.unit);
@@ -66,7 +68,7 @@
     function hover(model, at) {
       if (!values[model]) return;
       page.readout(
-        `At “${charrnn.named(page.symbols[at])}”, place ${at}: ${page.units[model]} = `,
+        `At “${charrnn.named(page.symbols[at])}”, place ${at}: ${page.valueName(page.units[model])} = `,
         element("b", {}, charrnn.number(values[model][at], 3)));
     }
 

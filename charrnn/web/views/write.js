@@ -57,35 +57,44 @@
         page.speak(clamps.has(unit) ? `${unit} is held already` : "Only neurons of h and c can be held");
         return;
       }
-      const [low, high] = await rangeOf(unit);
-      const slider = element("input", { type: "range", min: low, max: high, step: (high - low) / 100, id: `clamp-${unit}` });
-      slider.value = high;
-      const shownValue = element("output", { for: `clamp-${unit}` }, charrnn.number(high, 2));
+      const slider = element("input", { type: "range", id: `clamp-${unit}` });
+      const shownValue = element("output", { for: `clamp-${unit}` });
       const remove = element("button", { type: "button", "aria-label": `Let ${unit} go` }, "Let go");
       const box = element("div", { class: "clamp" },
-        element("label", { for: `clamp-${unit}` }, `${unit} held at`), slider, shownValue, remove);
-      slider.addEventListener("input", () => {
-        clamps.get(unit).value = Number(slider.value);
-        shownValue.textContent = charrnn.number(Number(slider.value), 2);
+        element("label", { for: `clamp-${unit}` }, `${unit[0] === "c" ? "memory " : ""}${unit} held at`), slider, shownValue, remove);
+      const own = { value: null, box }; // stands there before the range is known, so none is made twice
+      const take = () => {
+        own.value = Number(slider.value);
+        shownValue.textContent = valueWords(unit, own.value);
         write();
-      });
+      };
+      slider.addEventListener("input", take);
       remove.addEventListener("click", () => {
         clamps.delete(unit);
         box.remove();
         write();
         hold.focus();
       });
-      clamps.set(unit, { value: high, box });
+      clamps.set(unit, own);
       list.append(box);
+      const [low, high] = await rangeOf(page.model, unit);
+      Object.assign(slider, { min: low, max: high, step: (high - low) / 100, value: high });
+      if (clamps.get(unit) !== own) return; // let go meanwhile
       slider.focus();
-      write();
+      take();
+    }
+
+    /** Return a value in words; of a memory also its tanh, which the colours show. */
+    function valueWords(unit, value) {
+      if (unit[0] !== "c") return charrnn.number(value, 2);
+      return `${charrnn.number(value, 2)} (tanh ${charrnn.number(Math.tanh(value), 2)})`;
     }
 
     /** Return the least and the greatest value that a unit has in the text. */
-    async function rangeOf(name) {
-      const unit = page.parseUnit(name);
-      const size = page.models[page.model].config.hidden_size;
-      const rows = (await page.trace(page.model)).states[unit.layer - 1][unit.array];
+    async function rangeOf(model, name) {
+      const unit = page.parseUnit(name, model);
+      const size = page.models[model].config.hidden_size;
+      const rows = (await page.trace(model)).states[unit.layer - 1][unit.array];
       let low = Infinity;
       let high = -Infinity;
       for (let k = unit.number; k < rows.length; k += size) {
@@ -108,7 +117,9 @@
         kind: "sample", at: page.ids.length ? page.at : -1, count: LENGTH,
         temperature: Number(temperature.value), seed: Number(seed.value) || 0,
       };
-      const forced = [...clampsOf[page.model]].map(([unit, { value }]) => ({ unit, value }));
+      const forced = [...clampsOf[page.model]]
+        .filter(([, { value }]) => value !== null)
+        .map(([unit, { value }]) => ({ unit, value }));
       const [plain, clamped] = await Promise.all([
         page.ask(page.model, message),
         forced.length ? page.ask(page.model, { ...message, clamps: forced }) : null,
