@@ -14,21 +14,21 @@ class Explanation:
     """A view in words.
 
     title: two or three words. question: what the view answers. reading: how to read its picture,
-    and what to try. formula: MathML. code: a line of this package that computes it, and `path` the
-    module where it stands.
+    and what to try. drawing: what its axes and colours are, in plain words. symbols: each
+    letter of the formula as MathML, and what it means. words: terms of the picture or its numbers,
+    and what they mean. formula: MathML. code: a line of this package that computes it, and `path`
+    the module where it stands.
     """
 
     title: str
     question: str
     reading: str
+    drawing: str
+    symbols: tuple[tuple[str, str], ...]
     formula: str
     code: str
     path: str
-
-    @property
-    def where(self) -> str:
-        """The module and the line, as a page shows them."""
-        return f"{self.path}: {self.code}"
+    words: tuple[tuple[str, str], ...] = ()
 
 
 def _id(name: str) -> str:
@@ -65,22 +65,52 @@ def _math(*parts: str) -> str:
     return f'<math display="block"><mrow>{"".join(parts)}</mrow></math>'
 
 
+def inline_math(*parts: str) -> str:
+    """Return MathML that stands in a line of text."""
+    return f"<math><mrow>{''.join(parts)}</mrow></math>"
+
+
 _NEXT = _of("p", _sub("x", "t+1"), _op("∣"), _sub("x", "1"), _op("…"), _sub("x", "t"))
+_WIDE = '<mspace width="1em"/>'
+_HELD_OUT = ("held-out", "text that was kept apart: the network never learned from it")
+_NATS = ("nat", "a unit of surprise, as the bit is: one nat is 1.44 bits")
+_FIVE_GRAM = (
+    "5-gram",
+    "a table of how often each group of five characters occurs; it looks back four characters",
+)
+_SEED = ("seed", "the number that random choices start from: the same seed gives the same result")
+_GRADIENT_NORM = ("gradient norm", "the size of a gradient, all its numbers taken together")
 
 EXPLANATIONS: dict[str, Explanation] = {
     "text": Explanation(
         title="Neurons over text",
         question="What does one neuron follow while the network reads?",
         reading=(
-            "The network reads the text one character at a time. After each character every neuron "
-            "has a value between −1 and 1. Here each character has the colour of one neuron's "
-            "value: orange is positive, blue is negative, and zero has none. Look for a neuron "
-            "that stays in one colour over a whole quotation, a line or a bracket: it remembers "
-            "where it is. A neuron whose colour depends on the character alone remembers nothing."
+            "The network reads the text one character at a time. After each character every "
+            "neuron has a value between −1 and 1. Here each character has the colour of one "
+            "neuron's value: orange is positive, blue is negative, and without colour is zero. "
+            "Look for a neuron that stays in one colour over many characters or changes slowly "
+            "along a line: it remembers where it is. A neuron whose colour depends on the "
+            "character alone remembers nothing."
+        ),
+        drawing=(
+            "The text runs as in a book. The stronger the colour of a character, the further the "
+            "neuron's value after it is from zero: orange up to 1, blue down to −1."
+        ),
+        symbols=(
+            (
+                inline_math(_sub("v", "t")),
+                "what is shown: the value of the neuron after character t",
+            ),
+            (
+                inline_math(_sub("c", "t")),
+                "the memory cell of an LSTM, which tanh brings between −1 and 1",
+            ),
+            (inline_math(_sub("h", "t")), "the state: what the neuron passes on"),
         ),
         formula=_math(
-            _sub("v", "t"), _op("="), _of("tanh", _sub("c", "t")), "<mtext> or </mtext>",
-            _sub("v", "t"), _op("="), _sub("h", "t"),
+            _sub("v", "t"), _op("="), _of("tanh", _sub("c", "t")),
+            f'{_WIDE}<mtext>or</mtext>{_WIDE}', _sub("v", "t"), _op("="), _sub("h", "t"),
         ),
         code="values: Array = np.tanh(trace.memory(depth)[1:])",
         path="charrnn/interpret/units.py",
@@ -95,24 +125,53 @@ EXPLANATIONS: dict[str, Explanation] = {
             "likeliest characters as bars; the one that really comes is outlined. The first letter "
             "of a word is often a surprise, and its last letters almost never are."
         ),
+        drawing=(
+            "The stronger the colour of a character, the more bits it cost: without colour it "
+            "was sure to come. The bars below are the probabilities of the next character."
+        ),
+        symbols=(
+            (
+                inline_math(_NEXT),
+                "the probability that the network gave to the character that really came, after "
+                "all that it had read",
+            ),
+        ),
         formula=_math(
             "<mtext>surprise</mtext>", _op("="), _op("−"),
             "<msub><mi>log</mi><mn>2</mn></msub>", _NEXT,
         ),
         code="surprise_bits=-true[:, 0] * np.float32(bits_per_char(1)),",
         path="charrnn/interpret/guesses.py",
+        words=(
+            (
+                "entropy",
+                "the surprise that the network itself expects, in bits: how unsure it is",
+            ),
+            ("rank", "the place of the true character among the guesses: 1 is the first guess"),
+        ),
     ),
     "gates": Explanation(
         title="Gates",
         question="Does a gate act as a switch or as a mixer, and how long does a neuron remember?",
         reading=(
             "A gate is a number between 0 (closed) and 1 (open) that multiplies something. An "
-            "LSTM's forget gate f says how much of the memory is kept, i how much new is written, "
-            "and o how much is shown; a GRU's z says how much is kept. In the picture each dot is "
-            "one neuron: far right means that its gate is open (above 0.9) most of the time, high "
-            "up that it is closed (below 0.1) most of the time. A dot near the lower left is a "
-            "mixer, one near the diagonal is a switch. A time constant says after how many "
-            "characters a memory has faded to about a third."
+            "LSTM's forget gate f says how much of the memory is kept, i how much new is "
+            "written, and o how much is shown; a GRU's z says how much is kept. In the picture "
+            "each dot is one neuron: far right means that its gate is open (above 0.9) most of "
+            "the time, high up that it is closed (below 0.1) most of the time. A dot near the "
+            "lower left is a mixer, one near the diagonal is a switch. A time constant says "
+            "after how many characters a memory has faded to about a third."
+        ),
+        drawing=(
+            "Across: the share of characters at which the gate is open; up: the share at which "
+            "it is closed. In the text, the stronger the colour, the more open the gate: without "
+            "colour it is closed."
+        ),
+        symbols=(
+            (inline_math(_sub("τ", "j")), "the time constant of neuron j, in characters"),
+            (inline_math(_sub("f", "tj")), "what neuron j keeps at character t: the forget gate"),
+            (inline_math(_id("ln")), "the natural logarithm"),
+            (inline_math(_id("mean")), "the average over all characters"),
         ),
         formula=_math(
             _sub("τ", "j"), _op("="), _op("−"),
@@ -120,6 +179,10 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         code="taus = [_time_constants(sums.logs / max(tokens, 1)) for sums in (own, other)]",
         path="charrnn/interpret/gates.py",
+        words=(
+            _HELD_OUT,
+            ("before training", "the same network with random weights, as training starts"),
+        ),
     ),
     "memory": Explanation(
         title="Memory",
@@ -127,11 +190,27 @@ EXPLANATIONS: dict[str, Explanation] = {
         reading=(
             "Choose a place. The stronger the colour of a character before it, the larger its "
             "share of the memory that the network holds at that place; those without colour are "
-            "forgotten. In an LSTM or GRU this split is exact: the parts of all characters add up "
-            "to the memory. Move the place and watch the text fade. What a character did by "
+            "forgotten. In an LSTM or GRU this split is exact: the parts of all characters add "
+            "up to the memory. Move the place and watch the text fade. What a character did by "
             "opening or closing gates later is counted for the later characters. The charts ask "
             "the same in other ways: which context lowers the loss, what another word would have "
-            "changed, and what can be read off the state."
+            "changed, and what can be read off the state. Memory shows what is stored, whether "
+            "the next guess uses it or not; Links shows what it uses."
+        ),
+        drawing=(
+            "The stronger the colour of a character, the larger its share of what is stored now. "
+            "The charts go across by characters back, and up by what their left edge names."
+        ),
+        symbols=(
+            (inline_math(_sub("c", "t")), "the memory at place t"),
+            (inline_math(_id("s")), "an earlier character"),
+            (inline_math(_sub("g", "s")), "the new value that it brought"),
+            (inline_math(_sub("i", "s")), "how much of that was written: the input gate"),
+            (
+                inline_math(_sub("f", "r")),
+                "how much was kept at each character r since then: the forget gate",
+            ),
+            (inline_math(_op("⊙")), "multiplied neuron by neuron"),
         ),
         formula=_math(
             _sub("c", "t"), _op("="),
@@ -142,16 +221,52 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         code="through = np.cumprod(kept[::-1], 0, dtype=np.float64)[::-1]",
         path="charrnn/interpret/ledger.py",
+        words=(
+            (
+                "ledger",
+                "the list of what each character wrote into the memory, and what is left of it",
+            ),
+            (
+                "KL in bits",
+                "how much the guesses change: 0 is not at all, 1 is as much as a coin toss tells",
+            ),
+            (
+                "linear decoder",
+                "a weighted sum of all neurons that is fitted to tell which character came k "
+                "back; what it tells must be in the state",
+            ),
+            _FIVE_GRAM,
+            _HELD_OUT,
+        ),
     ),
     "gradients": Explanation(
         title="Gradients",
         question="How far back can a mistake teach the network?",
         reading=(
-            "Training moves the weights along the gradient of the loss. The curve shows how large "
-            "that gradient still is at the state k characters earlier; each line of the grid is a "
-            "factor. A curve that falls steeply is a vanishing gradient: the network cannot learn "
-            "from what lies further back. One that rises explodes. The dotted curve is the same "
-            "network before training, so the space between the two was learned."
+            "Training moves the weights along the gradient of the loss. The curve shows how "
+            "large that gradient still is at the state k characters earlier; each line of the "
+            "grid is a factor of 10. A curve that falls steeply is a vanishing gradient: the "
+            "network cannot learn from what lies further back. One that rises explodes. The "
+            "dotted curve is the same network before training, so the space between the two was "
+            "learned. Gradients shows how far back a mistake could teach the network; Links "
+            "shows which characters its guess rests on now."
+        ),
+        drawing=(
+            "Across: characters back. Up: the size of the gradient, in powers of 10. In the "
+            "text, the stronger the colour, the larger the gradient there."
+        ),
+        symbols=(
+            (inline_math(_of("g", _id("k"))), "the size of the gradient k characters back"),
+            (inline_math(_sub("ℓ", "t")), "the loss at place t: the surprise there, in nats"),
+            (inline_math(_sub("h", "t-k")), "the state k characters earlier"),
+            (
+                inline_math(_op("∂")),
+                "a small change: how much the loss changes when that state does",
+            ),
+            (
+                inline_math(_norm(_op("…"))),
+                "the length of a list of numbers: the root of the sum of their squares",
+            ),
         ),
         formula=_math(
             _of("g", _id("k")), _op("="), "<msub>",
@@ -160,6 +275,15 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         code="lengths: Array = np.sqrt(np.square(rows, dtype=np.float64).sum(-1))",
         path="charrnn/interpret/gradients.py",
+        words=(
+            _GRADIENT_NORM,
+            _NATS,
+            (
+                "Lyapunov exponent",
+                "how fast two nearly equal states come together (below 0) or part (above 0), per "
+                "character",
+            ),
+        ),
     ),
     "links": Explanation(
         title="Links",
@@ -167,9 +291,30 @@ EXPLANATIONS: dict[str, Explanation] = {
         reading=(
             "Choose a place. The stronger the colour of a character before it, the larger its "
             "influence on the score of the next character: the guess would change most if that "
-            "character were a little different. The last few characters nearly always matter most. "
-            "An earlier one that stands out, such as an opening quote, is what the guess rests on. "
-            "All places share one scale unless you switch to relative."
+            "character were a little different. The last few characters nearly always matter "
+            "most. An earlier one that stands out is what the guess rests on. All places share "
+            "one scale unless you switch to relative. Links shows what the guess uses now; "
+            "Memory shows what is stored, used or not."
+        ),
+        drawing=(
+            "The stronger the colour of a character, the larger its influence on the chosen "
+            "score. In the chart, across: characters back; up: the influence, where each line of "
+            "the grid is a factor of 10 or more."
+        ),
+        symbols=(
+            (
+                inline_math(_of("c", _id("s"), _op(","), _id("t"))),
+                "the influence of character s on the guess after character t",
+            ),
+            (
+                inline_math(_sub("z", "t")),
+                "the score (logit) of the next character, from which its probability is made",
+            ),
+            (
+                inline_math(_sub("x", "s")),
+                "character s, as the numbers (embedding) that the network reads",
+            ),
+            (inline_math(_norm(_op("…"))), "the length of a list of numbers"),
         ),
         formula=_math(
             _of("c", _id("s"), _op(","), _id("t")), _op("="), "<msub>",
@@ -181,20 +326,50 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "neurons": Explanation(
         title="Search for neurons",
-        question="Has the network learned brackets, quotes or line lengths, and where?",
+        question="Has the network learned where it is in a line or a word, and in which neuron?",
         reading=(
-            "For each feature of the text the search takes the neuron that tells best where it is "
-            "on. A score of 1 is always right and 0.5 is a coin toss. The score is measured on "
-            "text that the search did not see. Compare it with the controls beside it: the same "
-            "search on shifted labels, the last character alone, and the untrained network. Only a "
-            "neuron that beats all three is called a memory neuron."
+            "For each feature of the text the search takes the neuron that tells best where it "
+            "is on. The score is measured on text that the search did not see. Compare it with "
+            "the controls beside it: the same search on shifted labels, the last characters "
+            "alone, and three untrained networks. Only a neuron that beats all of them by a "
+            "margin is called a memory neuron."
+        ),
+        drawing=(
+            "Across: the score, from what chance gives (left) to always right (right). The blue "
+            "bar or dot is the neuron, the other marks are its controls."
+        ),
+        symbols=(
+            (
+                inline_math(_id("AUC")),
+                "how well the neuron tells a yes-or-no feature: 0.5 = coin toss, 1 = always right",
+            ),
+            (inline_math(_sub("v", "1")), "its value at a place where the feature is on"),
+            (inline_math(_sub("v", "0")), "its value at a place where it is off"),
+            (
+                inline_math(_of("p", _op("…"))),
+                "how often that is so, over all pairs of such places",
+            ),
         ),
         formula=_math(
-            "<mtext>AUC</mtext>", _op("="),
+            _id("AUC"), _op("="),
             _of("p", _sub("v", "1"), _op("&gt;"), _sub("v", "0")),
         ),
         code="return float(0.5 + np.rint(2 * above) / 2 / (ones * (count - ones)))",
         path="charrnn/interpret/rank_scores.py",
+        words=(
+            ("AUC", "the score of a yes-or-no feature: 0.5 = coin toss, 1 = always right"),
+            (
+                "ρ (rho)",
+                "the score of a number, such as a column: 0 = unrelated, 1 = moves exactly "
+                "together",
+            ),
+            (
+                "shifted labels",
+                "the feature moved along the text, where it means nothing: what luck alone finds",
+            ),
+            _HELD_OUT,
+            _SEED,
+        ),
     ),
     "neuron": Explanation(
         title="One neuron",
@@ -206,11 +381,24 @@ EXPLANATIONS: dict[str, Explanation] = {
             "write to it, the characters it makes likelier, and what changes when it is held at "
             "one value."
         ),
+        drawing=(
+            "The stronger the colour of a character, the further the neuron is from zero there: "
+            "orange is positive, blue is negative. The bars show how much it rises (right) or "
+            "falls (left)."
+        ),
+        symbols=(
+            (inline_math(_id("Δ"), _id("v")), "how much one character changes the neuron"),
+            (inline_math(_sub("v", "t")), "its value after that character"),
+            (inline_math(_sub("v", "t-1")), "its value before"),
+        ),
         formula=_math(
             _id("Δ"), _id("v"), _op("="), _sub("v", "t"), _op("−"), _sub("v", "t-1"),
         ),
         code="changes = np.diff(values)",
         path="charrnn/interpret/neuron.py",
+        words=(
+            ("quantile", "the value below which such a share of all values lies"),
+        ),
     ),
     "step": Explanation(
         title="One step",
@@ -222,12 +410,28 @@ EXPLANATIONS: dict[str, Explanation] = {
             "printed. Follow one line with a calculator: it is only sums, products, and the "
             "functions tanh and sigmoid."
         ),
+        drawing=(
+            "There are no axes: each box or line is one sum, with the numbers that go in and the "
+            "number that comes out."
+        ),
+        symbols=(
+            (inline_math(_sub("a", "t")), "the sum that goes into tanh or a sigmoid"),
+            (inline_math(_sub("x", "t")), "the character, as a list of numbers (its embedding)"),
+            (inline_math(_sub("h", "t-1")), "the state before"),
+            (
+                inline_math(_id("U"), _op(","), _id("W"), _op(","), _id("b")),
+                "what was learned: two tables of weights, and a number for each neuron",
+            ),
+        ),
         formula=_math(
             _sub("a", "t"), _op("="), _id("U"), _sub("x", "t"), _op("+"), _id("W"),
             _sub("h", "t-1"), _op("+"), _id("b"),
         ),
         code="memory += gates[0] * gates[3]",
         path="charrnn/generation/cells.py",
+        words=(
+            _NATS,
+        ),
     ),
     "unrolled": Explanation(
         title="Unrolled",
@@ -238,22 +442,61 @@ EXPLANATIONS: dict[str, Explanation] = {
             "used at every step. What goes from left to right is the state: all that the network "
             "knows of the text so far. The stronger the colour of a node, the larger its state."
         ),
+        drawing=(
+            "Across: the characters, in the order in which they are read. Up: the layers. The "
+            "stronger the colour of a box, the larger its state: without colour it is 0."
+        ),
+        symbols=(
+            (inline_math(_sub("h", "t")), "the state after character t"),
+            (inline_math(_sub("h", "t-1")), "the state before it"),
+            (inline_math(_sub("x", "t")), "the character, as a list of numbers"),
+            (
+                inline_math(_id("U"), _op(","), _id("W"), _op(","), _id("b")),
+                "what was learned: the same at every step",
+            ),
+            (inline_math(_id("f")), "what a cell does with the sum: tanh, or the gates"),
+        ),
         formula=_math(
             _sub("h", "t"), _op("="), _of("f", _id("U"), _sub("x", "t"), _op("+"), _id("W"),
                                           _sub("h", "t-1"), _op("+"), _id("b")),
         ),
         code="after.append(layer)",
         path="charrnn/generation/network.py",
+        words=(
+            (
+                "root mean square",
+                "the usual size of the numbers of a state: square them, average, take the root",
+            ),
+            (
+                "cut",
+                "where training stops sending the gradient further back; the state still goes on",
+            ),
+        ),
     ),
     "training": Explanation(
         title="Training",
         question="How did the network learn?",
         reading=(
             "The loss is the mean surprise per character; lower is better. One curve is measured "
-            "on the text that the network learns from, the other on text that it never trains on. "
-            "While both fall, it learns. When the second rises again, it learns the training text "
-            "by heart. The level lines show what a file compressor and a table of letter groups "
-            "reach on the same text."
+            "on the text that the network learns from, the other on held-out text, which it "
+            "never trains on; the light area is the gap between the two. While both fall, it "
+            "learns. When the second rises again, it learns the training text by heart. The "
+            "first held-out points can be better than training, as dropout, which switches "
+            "neurons off at random, is on in training alone. The level lines show what a file "
+            "compressor and a table of letter groups reach on the same text."
+        ),
+        drawing=(
+            "Across: the steps of training. Up: the loss; lower is better. In the lower part "
+            "each line of the grid is a factor of 10 or more."
+        ),
+        symbols=(
+            (inline_math(_id("L")), "the loss"),
+            (inline_math(_id("T")), "how many characters were read"),
+            (inline_math(_id("ln")), "the natural logarithm"),
+            (
+                inline_math(_NEXT),
+                "the probability that the network gave to the character that came next",
+            ),
         ),
         formula=_math(
             _id("L"), _op("="), _op("−"), _share("<mn>1</mn>", _id("T")),
@@ -261,6 +504,13 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         code="shifted: Array = logits - logits.max(-1, keepdims=True)",
         path="charrnn/interpret/trace.py",
+        words=(
+            _HELD_OUT,
+            _FIVE_GRAM,
+            ("xz", "a strong file compressor: what it needs per character of the same text"),
+            _NATS,
+            _GRADIENT_NORM,
+        ),
     ),
     "errors": Explanation(
         title="Errors",
@@ -268,13 +518,27 @@ EXPLANATIONS: dict[str, Explanation] = {
         reading=(
             "An error is a place where the true character had a probability below one half. The "
             "bars sort the errors: each takes away what a simple rule would have got right, such "
-            "as a table of letter groups, or a word that occurred shortly before. What is left at "
-            "the end needs understanding. The second picture shows where the network beats a table "
-            "of five-letter groups, and by how many bits."
+            "as a table of letter groups, or a word that occurred shortly before. What is left "
+            "at the end needs understanding. The second picture shows where the network beats a "
+            "table of five-letter groups, and by how many bits; below 0 the table is better."
+        ),
+        drawing=(
+            "Each bar is a share of all errors, the longer the more. In the second picture, "
+            "above 0 the network is better than the table, below 0 the table is better."
+        ),
+        symbols=(
+            (
+                inline_math(_NEXT),
+                "the probability that the network gave to the character that really came",
+            ),
         ),
         formula=_math(_NEXT, _op("&lt;"), "<mn>0.5</mn>"),
         code="left = probabilities < HALF",
         path="charrnn/interpret/errors.py",
+        words=(
+            _FIVE_GRAM,
+            _HELD_OUT,
+        ),
     ),
 }  # fmt: skip
 """In the order in which a page shows them."""
