@@ -55,10 +55,10 @@ def test_a_training_step_enters_few_files_and_functions(
     counts, advance = [], Trainer.advance
     entered = Entered()
 
-    def counted(self: Trainer, total_steps: int | None) -> Any:
+    def counted(self: Trainer, *args: Any, **kwargs: Any) -> Any:
         counts.append(entered.counts)
         entered.functions.clear()
-        return advance(self, total_steps)
+        return advance(self, *args, **kwargs)
 
     monkeypatch.setattr(Trainer, "advance", counted)
     config = TrainConfig(steps=40, eval_every=100, cell=cell, **SIZES)
