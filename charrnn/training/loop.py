@@ -68,7 +68,7 @@ def train(
         state = TrainingState(corpus, config, resume, best or Best(), initial, world, speeds)
         run = _Run(state, held_out, record, should_stop)
         yield from record(state.started(held_out))
-        if state.are_weights_due():
+        if config.snapshots and state.are_weights_due():
             yield from record(state.keep_weights())
         try:
             while True:
@@ -89,14 +89,14 @@ def train(
                     break
 
                 # Step: forward, backward, clip, update, average (step.py).
-                is_last = run.is_evaluated_at(state.trainer.step + 1)
+                is_last = run.is_evaluation_due(ahead=1)
                 results = state.trainer.advance(total_steps, is_measured=is_last)
                 if run.is_report_due() or run.is_evaluation_due():
                     results += state.trainer.flush()
 
                 # Count the results of the steps, and report.
                 yield from run.count(results)
-                if state.are_weights_due():
+                if config.snapshots and state.are_weights_due():
                     yield from record(state.keep_weights())
 
                 # Poll the clock and the caller.
@@ -167,16 +167,15 @@ class _Run:
         is_last = self._state.trainer.step >= (self._state.plan.total_steps or math.inf)
         return is_last or self._is_report_late or self._is_milestone()
 
-    def is_evaluated_at(self, step: int) -> bool:
-        """Return whether the weights after a step are to be scored, as the plan is now."""
+    def is_evaluation_due(self, ahead: int = 0) -> bool:
+        """Return whether the weights must be scored, and are not scored yet.
+
+        ahead: how many steps from now, as the plan is now; 0 for the current weights.
+        """
+        step = self._state.trainer.step + ahead
         plan = self._state.plan
         is_spaced = plan.eval_every is not None and step % plan.eval_every == 0
-        return is_spaced or step >= (plan.total_steps or math.inf)  # it may be shorter now
-
-    def is_evaluation_due(self) -> bool:
-        """Return whether the current weights must be scored, and are not scored yet."""
-        step = self._state.trainer.step
-        is_due = self.is_evaluated_at(step)
+        is_due = is_spaced or step >= (plan.total_steps or math.inf)  # it may be shorter now
         if self._held_out.is_empty:  # the model to keep is the last: it is kept with every save
             is_due = is_due or self.is_save_due
         return is_due and step != self._state.stats.evaluated_step

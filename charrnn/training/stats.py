@@ -66,11 +66,6 @@ class Share:
     found: int = 0
     steps: int = 0
 
-    def add(self, is_found: bool) -> None:
-        """Count a step."""
-        self.found += is_found
-        self.steps += 1
-
     def reset(self) -> float:
         """Return the share, 0 to 1, and start from zero."""
         share = self.found / max(self.steps, 1)
@@ -146,7 +141,8 @@ class TrainingStats:
             self.dropped += 1
             return [*kinds, "dropped"]
         self.dropped = 0
-        self.clipped.add(0 < self.clip_grad_norm < result.grad_norm)
+        self.clipped.steps += 1
+        self.clipped.found += 0 < self.clip_grad_norm < result.grad_norm
         self.since_milestone.add(result.loss_sum, result.chars)
         self.since_evaluation.add(result.loss_sum, result.chars)
         # An epoch's first window has no state before it: its loss says nothing of the level.
