@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
 from charrnn.interpret.trace import Array, Trace, layer_weights, record_lanes, sigmoid
-from charrnn.interpret.units import Unit, all_units, state_arrays
+from charrnn.interpret.units import Unit, all_units, state_arrays, state_values
 from charrnn.state import State
 from charrnn.text.vocab import Ids
 
@@ -202,13 +202,6 @@ def clamp_test(trace: Trace, unit: Unit, sides: Sides, seed: int = 0) -> ClampRe
         is_used=rise > 2 * max(control_nats, _LEAST_NATS),
     )
     return replace(report, sentence=_describe(report), conclusion=_conclude(report))
-
-
-def state_values(trace: Trace, unit: Unit) -> Array:
-    """Return a unit of the state (S,) after each token; c as it is, without tanh."""
-    arrays = trace.states[unit.layer - 1]
-    values: Array = arrays[state_arrays(trace.config).index(unit.array)][1:, unit.number]
-    return values
 
 
 def closing_name(signs: Sequence[str]) -> str:

@@ -22,7 +22,6 @@ from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
 from charrnn.generation.scoring import IGNORE_OVERFLOW
-from charrnn.interpret.clamp import state_values
 from charrnn.interpret.features import Feature, Values, lacking, make_features
 from charrnn.interpret.rank_scores import (
     auc,
@@ -34,7 +33,7 @@ from charrnn.interpret.rank_scores import (
 )
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import Array, Trace, check_finite, log_softmax, record_lanes
-from charrnn.interpret.units import Unit, all_units, parse_unit, state_arrays
+from charrnn.interpret.units import Unit, all_units, parse_unit, state_arrays, state_values
 from charrnn.interpret.untrained import untrained_weights
 from charrnn.text.vocab import Ids
 
