@@ -219,9 +219,11 @@ def _effect(trace: Trace, clamps: Mapping[Unit, float], sides: Sides) -> Effect:
     targets = trace.ids[1:size].astype(np.int64)
     masks = [mask[: size - 1] for mask in (sides.is_inside, sides.is_outside)]
     found = record_lanes(ClampedNetwork(trace.network, clamps), trace.ids[: size - 1], _LANES)
-    log_p = found.log_probabilities
-    nats = -np.take_along_axis(log_p, targets[:, None], 1)[:, 0]
-    closing = np.exp(log_p[:, list(sides.closing.values())]).sum(1)
+    nats = np.empty(len(targets), found.states[0][0].dtype)
+    closing = np.empty_like(nats)
+    for places, log_p in found.log_probability_blocks():
+        nats[places] = -np.take_along_axis(log_p, targets[places, None], 1)[:, 0]
+        closing[places] = np.exp(log_p[:, list(sides.closing.values())]).sum(1)
     means = [
         float(values[mask].mean(dtype=np.float64)) if mask.any() else 0.0
         for values in (closing, nats)
