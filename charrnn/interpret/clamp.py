@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
 from charrnn.interpret.trace import Array, Trace, layer_weights, record_lanes, sigmoid
-from charrnn.interpret.units import Unit, all_units, state_arrays
+from charrnn.interpret.units import Unit, all_units, state_arrays, state_values
 from charrnn.state import State
 from charrnn.text.vocab import Ids
 
@@ -204,13 +204,6 @@ def clamp_test(trace: Trace, unit: Unit, sides: Sides, seed: int = 0) -> ClampRe
     return replace(report, sentence=_describe(report), conclusion=_conclude(report))
 
 
-def state_values(trace: Trace, unit: Unit) -> Array:
-    """Return a unit of the state (S,) after each token; c as it is, without tanh."""
-    arrays = trace.states[unit.layer - 1]
-    values: Array = arrays[state_arrays(trace.config).index(unit.array)][1:, unit.number]
-    return values
-
-
 def closing_name(signs: Sequence[str]) -> str:
     """Return what the probability of closing signs is called.
 
@@ -226,9 +219,11 @@ def _effect(trace: Trace, clamps: Mapping[Unit, float], sides: Sides) -> Effect:
     targets = trace.ids[1:size].astype(np.int64)
     masks = [mask[: size - 1] for mask in (sides.is_inside, sides.is_outside)]
     found = record_lanes(ClampedNetwork(trace.network, clamps), trace.ids[: size - 1], _LANES)
-    log_p = found.log_probabilities
-    nats = -np.take_along_axis(log_p, targets[:, None], 1)[:, 0]
-    closing = np.exp(log_p[:, list(sides.closing.values())]).sum(1)
+    nats = np.empty(len(targets), found.states[0][0].dtype)
+    closing = np.empty_like(nats)
+    for places, log_p in found.log_probability_blocks():
+        nats[places] = -np.take_along_axis(log_p, targets[places, None], 1)[:, 0]
+        closing[places] = np.exp(log_p[:, list(sides.closing.values())]).sum(1)
     means = [
         float(values[mask].mean(dtype=np.float64)) if mask.any() else 0.0
         for values in (closing, nats)

@@ -31,6 +31,7 @@ from charrnn.interpret.spectrum import (
 )
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import RUN_UP, Array, Trace, layer_weights, record
+from charrnn.interpret.units import check_layer, check_place
 from charrnn.state import State, iter_arrays, map_state, select_row
 from charrnn.text.vocab import Ids
 
@@ -119,8 +120,11 @@ def inspect_gradients(subject: Subject, config: InspectConfig) -> GradientsRepor
     """Return how far back the losses of the held-out text reach.
 
     Raises:
-        ConfigError: the held-out text is too short to measure anything.
+        ConfigError: the held-out text is too short to measure anything, or a place or layer is not
+            there.
     """
+    check_layer(subject.config, config.layer)
+    check_place(config.at, len(subject.ids))
     ids = subject.held_out
     reach, run_up = _spans(len(ids))
     random = np.random.default_rng(config.seed)
@@ -141,7 +145,7 @@ def inspect_gradients(subject: Subject, config: InspectConfig) -> GradientsRepor
         places=len(places),
         reach_chars=reach,
         run_up_chars=run_up,
-        seq_len=_seq_len(subject),
+        seq_len=subject.seq_len,
         reaches=[
             _summarize(array, size, untrained, _bound(subject.network, array))
             for array, size, untrained in zip(
@@ -199,10 +203,10 @@ def later_losses(subject: Subject, config: InspectConfig) -> LaterLosses:
     of the text, but with losses after it.
     """
     trace = subject.trace
-    layer = min(config.layer or subject.config.num_layers, subject.config.num_layers)
+    layer = check_layer(subject.config, config.layer)
     before = SHOWN_CHARS // 4
-    at = max(0, len(trace) - SHOWN_CHARS + before) if config.at is None else config.at
-    at = min(at, len(trace) - 1)
+    last = check_place(config.at, len(trace))
+    at = min(max(0, last + 1 - SHOWN_CHARS + before), last) if config.at is None else last
     start = max(0, min(at - before, len(trace) - SHOWN_CHARS))
     part = trace.part(start, min(start + SHOWN_CHARS, len(trace)))
     losses = min(len(part), len(trace) - 1 - start)  # after the last token nothing is predicted
@@ -247,12 +251,6 @@ def _spans(count: int) -> tuple[int, int]:
             f"{_MIN_TOKENS} are needed: give a longer text"
         )
     return min(REACH_CHARS, count // 3), min(RUN_UP, count // 3)
-
-
-def _seq_len(subject: Subject) -> int | None:
-    """Return over how many characters the model's training carried gradients."""
-    length = (subject.file.summary.get("resolved") or {}).get("seq_len")
-    return length if isinstance(length, int) else None
 
 
 def _bound(network: Network, array: str) -> float | None:

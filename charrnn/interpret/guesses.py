@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.inspect import InspectConfig
-from charrnn.errors import ConfigError
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import Array
+from charrnn.interpret.units import check_place
 from charrnn.metrics import bits_per_char
 from charrnn.text.columns import TextCell, make_cells, text_columns
 
@@ -128,14 +128,3 @@ def guess_cells(
         width = max(cell.columns for cell in own)
         cells.append(TextCell(own[0].shown, width, place, place + 1))
     return cells
-
-
-def check_place(at: int | None, count: int) -> int:
-    """Return a place of a text of `count` tokens as it is, and the last for None.
-
-    Raises:
-        ConfigError: the text has no such place.
-    """
-    if at is not None and at >= count:
-        raise ConfigError(f"--at {at} lies after the text; give a place from 0 to {count - 1}")
-    return count - 1 if at is None else at

@@ -20,6 +20,7 @@ from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives, grad_features
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import Array, Trace, log_softmax, record
+from charrnn.interpret.units import check_place
 from charrnn.state import State, map_state, repeat_state, select_row
 from charrnn.text.vocab import Ids
 
@@ -104,7 +105,11 @@ def scale_share(strength: float, method: str) -> float:
 
 
 def inspect_links(subject: Subject, config: InspectConfig) -> LinksReport:
-    """Return what the prediction after a place of the text in view rests on."""
+    """Return what the prediction after a place of the text in view rests on.
+
+    Raises:
+        ConfigError: the text has no such place.
+    """
     at, start = _find_window(subject.trace, config.at, WINDOWS[config.method])
     part = subject.trace.part(start, at + 1)
     log_p = part.log_probabilities
@@ -227,7 +232,7 @@ def _notes(start: int, gaps: list[float | None]) -> list[str]:
 
 def _find_window(trace: Trace, at: int | None, size: int) -> tuple[int, int]:
     """Return the place that is asked for and where its window starts: after an end of a record."""
-    at = len(trace) - 1 if at is None else min(at, len(trace) - 1)
+    at = check_place(at, len(trace))
     while at and trace.is_end[at]:  # what comes after an end rests on nothing
         at -= 1
     start = max(0, at + 1 - size)
@@ -238,7 +243,9 @@ def _find_window(trace: Trace, at: int | None, size: int) -> tuple[int, int]:
 def _input_gradients(trace: Trace, times: NDArray[np.integer], tokens: Ids) -> list[Array]:
     """Return the gradients of logits by each token's row of the table: T arrays (N, …, E)."""
     config = trace.config
-    grad_logits = np.eye(trace.logits.shape[-1], dtype=trace.logits.dtype)[tokens]
+    weights = trace.network.weights["output.bias"]
+    grad_logits = np.zeros((len(tokens), len(weights)), weights.dtype)
+    grad_logits[np.arange(len(tokens)), tokens] = 1
     features = grad_features(trace.network, grad_logits)
     lanes = trace.ids.shape[1:]
     features = features.reshape(len(tokens), *(1 for _ in lanes), -1)

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.inspect import InspectConfig
-from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
 from charrnn.interpret import ledger as ledgers
 from charrnn.interpret.context import SHUFFLED, measure_context
@@ -32,6 +31,7 @@ from charrnn.interpret.counterfactual import (
 )
 from charrnn.interpret.decoding import Decoded, Decoder, aligned, classes_of, misaligned
 from charrnn.interpret.subject import Subject
+from charrnn.interpret.units import check_layer, check_place
 from charrnn.interpret.words import Words, cut_into_words, find_words
 
 SHARES = (0.5, 0.9, 0.99)
@@ -232,8 +232,8 @@ def inspect_memory(
     Raises:
         ConfigError: the place or the layer does not exist, or there is no text.
     """
-    at = _place(subject, config)
-    depth = _depth(subject, config)
+    at = check_place(config.at, len(subject.ids))
+    depth = check_layer(subject.config, config.layer) - 1
     is_long = len(subject.held_out) >= MIN_TOKENS
     total = 4 + len(BACKS) * 2 if is_long else 2
     done = count(1)
@@ -260,29 +260,6 @@ def inspect_memory(
         decoding=decoding,
         context=context,
     )
-
-
-def _place(subject: Subject, config: InspectConfig) -> int:
-    length = len(subject.ids)
-    if not length:
-        raise ConfigError("the text is empty; give one with --text or --file")
-    at = length - 1 if config.at is None else config.at
-    if at >= length:
-        raise ConfigError(
-            f"the text has no place {at:,}; its places are 0 to {length - 1:,}: give one of them "
-            "with --at"
-        )
-    return at
-
-
-def _depth(subject: Subject, config: InspectConfig) -> int:
-    layers = subject.config.num_layers
-    layer = layers if config.layer is None else config.layer
-    if layer > layers:
-        raise ConfigError(
-            f"the model has no layer {layer}; its layers are 1 to {layers}: give one with --layer"
-        )
-    return layer - 1
 
 
 def _report_ledger(subject: Subject, depth: int, at: int, seed: int) -> LedgerReport:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from charrnn.config import ModelConfig
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
-from charrnn.interpret.clamp import ClampReport, Sides, clamp_test, state_values
+from charrnn.interpret.clamp import ClampReport, Sides, clamp_test
 from charrnn.interpret.features import Feature, Values, make_features
 from charrnn.interpret.neurons import (
     MARGIN,
@@ -33,7 +33,14 @@ from charrnn.interpret.neurons import (
 from charrnn.interpret.rank_scores import auc, spearman
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import GATES, Array, Trace, layer_weights, sigmoid
-from charrnn.interpret.units import Unit, parse_unit, state_arrays, unit_values, value_range
+from charrnn.interpret.units import (
+    Unit,
+    parse_unit,
+    state_arrays,
+    state_values,
+    unit_values,
+    value_range,
+)
 from charrnn.text.vocab import Ids, Vocab
 
 BINS = 40
@@ -77,12 +84,12 @@ class NeuronReport:
     """The card of a unit.
 
     symbols, values: (T,) of the text in view; labels: its feature there, NaN where a file has none.
-    low, high: the fixed range of values. finding: its best feature, with this unit's own scores. best_of_feature: the unit
-    that the search chose for that feature. tau: characters after which a share 1/e of what it
-    keeps is left, by its own gate alone; None of an rnn. rises, falls: characters after which its
-    value changes most, in the mean. pushes, holds_back: characters whose logit a rise of h by 1
-    raises or lowers most, in relation to all. reads_from, writes_to: units h with the largest
-    weights.
+    low, high: the fixed range of values. finding: its best feature, with this unit's own scores.
+    best_of_feature: the unit that the search chose for that feature. tau: characters after which a
+    share 1/e of what it keeps is left, by its own gate alone; None of an rnn. rises, falls:
+    characters after which its value changes most, in the mean. pushes, holds_back: characters whose
+    logit a rise of h by 1 raises or lowers most, in relation to all. reads_from, writes_to: units h
+    with the largest weights.
     """
 
     unit: str

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
-from charrnn.generation.scoring import IGNORE_OVERFLOW
-from charrnn.interpret.clamp import state_values
 from charrnn.interpret.features import Feature, Values, lacking, make_features
 from charrnn.interpret.rank_scores import (
     auc,
@@ -33,8 +31,8 @@ from charrnn.interpret.rank_scores import (
     strengths_of_predictions,
 )
 from charrnn.interpret.subject import Subject
-from charrnn.interpret.trace import Array, Trace, check_finite, log_softmax, record_lanes
-from charrnn.interpret.units import Unit, all_units, parse_unit, state_arrays
+from charrnn.interpret.trace import Array, Trace, record_lanes
+from charrnn.interpret.units import Unit, all_units, parse_unit, state_arrays, state_values
 from charrnn.interpret.untrained import untrained_weights
 from charrnn.text.vocab import Ids
 
@@ -48,7 +46,6 @@ _MIN_HALF = 200  # places, below which nothing can be told
 _UNITS_AT_ONCE = 256
 _RIDGE = 1e-3  # of a unit's variance
 _LONGEST_CONTEXT = 3  # characters
-_LOGITS_AT_ONCE = 1 << 22
 
 MEMORY, CHARACTER = "memory neuron", "character neuron"
 SPREAD, NOT_THERE = "spread", "not there"
@@ -271,20 +268,15 @@ def unit_blocks(trace: Trace) -> Iterator[tuple[list[str], Array]]:
                 yield [str(Unit(depth + 1, name, number)) for number in numbers], block
 
 
-@IGNORE_OVERFLOW
 def surprise_bits(trace: Trace) -> Values:
     """Return −log2 p of each token (S,) before it was read; 0 of the first."""
-    network = trace.network
-    features = trace.features[1:-1]
-    targets = trace.ids[1:]
     found = np.zeros(len(trace), np.float32)
-    step = max(_LOGITS_AT_ONCE // trace.config.vocab_size, 1)
-    for start in range(0, len(targets), step):
-        log_p = log_softmax(network.block_logits(features[start : start + step]))
-        own = targets[start : start + step, None].astype(np.int64)
-        nats = -np.take_along_axis(log_p, own, 1)[:, 0]
-        check_finite(nats)
-        found[1 + start : 1 + start + len(nats)] = nats / np.log(2)
+    if len(trace) < 2:
+        return found
+    targets = trace.ids[1:].astype(np.int64)
+    for places, log_p in trace.part(0, len(trace) - 1).log_probability_blocks():
+        nats = -np.take_along_axis(log_p, targets[places, None], 1)[:, 0]
+        found[1 + places.start : 1 + places.stop] = nats / np.log(2)
     return found
 
 

@@ -25,7 +25,7 @@ from charrnn.interpret.step_forward import forward_lines
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import Array
 from charrnn.interpret.unit_step import Guess, UnitStep
-from charrnn.interpret.units import check_layer, parse_unit
+from charrnn.interpret.units import check_layer, check_place, parse_unit
 from charrnn.interpret.update import WeightUpdate, update_of
 from charrnn.state import select_row
 
@@ -84,7 +84,8 @@ def inspect_step(subject: Subject, config: InspectConfig) -> StepReport:
     before = select_row(subject.trace.states, at)
     token = int(subject.ids[at])
     is_guess = at + 1 >= len(subject.ids)
-    target = int(subject.trace.logits[at].argmax() if is_guess else subject.ids[at + 1])
+    read = subject.trace.part(at, at + 1)
+    target = int(read.logits[0].argmax() if is_guess else subject.ids[at + 1])
     step = OneStep(subject.network, token, target, before)
     names = [subject.vocab.name_of(each) for each in range(subject.config.vocab_size)]
     own = UnitStep(step, depth, unit, names)
@@ -109,17 +110,13 @@ def inspect_step(subject: Subject, config: InspectConfig) -> StepReport:
 
 def _place(subject: Subject, at: int | None) -> int:
     """Return the place of the step."""
+    check_place(at, len(subject.ids))
     is_end = subject.trace.is_end
     places = np.flatnonzero(~is_end)
     if not len(places):
         raise ConfigError("the text has no character to look at; give one with --text or --file")
     if at is None:
         return int(places[-1])
-    if at >= len(subject.ids):
-        raise ConfigError(
-            f"there is no place {at}: the text in view has {len(subject.ids)} characters, counted "
-            "from 0; give a smaller --at"
-        )
     if is_end[at]:
         raise ConfigError(
             f"place {at} ends a record: the state is set back there, and no step is computed; give "
@@ -129,11 +126,10 @@ def _place(subject: Subject, at: int | None) -> int:
 
 
 def _layer_and_unit(subject: Subject, config: InspectConfig, at: int) -> tuple[int, int]:
-    """Return the layer, from 0, and the number of the unit."""
-    named = parse_unit(config.neurons[0], subject.config) if config.neurons else None
-    layer = config.layer or (named.layer if named else None)
-    depth = check_layer(subject.config, layer) - 1
-    if named:
-        return depth, named.number
+    """Return the layer, from 0, and the number of the unit; a named unit has its own layer."""
+    if config.neurons:
+        named = parse_unit(config.neurons[0], subject.config)
+        return named.layer - 1, named.number
+    depth = check_layer(subject.config, config.layer) - 1
     memory = subject.trace.memory(depth)
     return depth, int(np.abs(memory[at + 1] - memory[at]).argmax())

@@ -88,6 +88,14 @@ class Subject:
         """What its tokens are."""
         return self.file.vocab
 
+    @property
+    def seq_len(self) -> int | None:
+        """Over how many tokens training carried gradients; None if the file does not say."""
+        plan = (self.file.progress or {}).get("plan") or {}
+        resolved = self.file.summary.get("resolved") or {}
+        seq_len = plan.get("seq_len") or resolved.get("seq_len")
+        return seq_len if isinstance(seq_len, int) else None
+
     @cached_property
     def snapshots(self) -> tuple[tuple[int, Arrays], ...]:
         """The run's weights along the way by step, ascending, read when a view asks for them.

@@ -9,6 +9,7 @@ V = vocabulary. Shapes are those of one text; with B texts there is an axis B af
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +36,8 @@ Array = NDArray[np.floating]
 
 RUN_UP = 256
 """Tokens that are read before a stretch from the middle of a text, whose states are not kept."""
+
+_LOGITS_AT_ONCE = 1 << 22
 
 GATES = {"rnn": (), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
 """The names of a cell's gates, in the order of its weights: g and n are new values, not gates."""
@@ -132,6 +135,17 @@ class Trace:
         found = log_softmax(self.logits)
         check_finite(found)
         return found
+
+    def log_probability_blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Yield the log_probabilities of one text (S, V) with their places, few enough for memory.
+
+        Raises:
+            DivergedError: as `log_probabilities`.
+        """
+        size = max(_LOGITS_AT_ONCE // self.config.vocab_size, 1)
+        for start in range(0, len(self), size):
+            stop = min(start + size, len(self))
+            yield slice(start, stop), self.part(start, stop).log_probabilities
 
     def part(self, start: int, stop: int | None = None) -> Trace:
         """Return the tokens from `start` to before `stop`, as views."""

@@ -22,13 +22,12 @@ from charrnn.config import ModelConfig
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.generation.network import Network
-from charrnn.interpret.clamp import state_values
 from charrnn.interpret.features import make_features
 from charrnn.interpret.neurons import MEMORY, Finding, NeuronsReport
 from charrnn.interpret.rank_scores import auc, spearman
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import check_finite, record, record_lanes
-from charrnn.interpret.units import parse_unit, unit_values
+from charrnn.interpret.units import parse_unit, state_values, unit_values
 from charrnn.metrics import bits_per_char
 
 KINDS = ("weight", "gradient", "update", "decay")

@@ -116,6 +116,19 @@ def check_layer(config: ModelConfig, layer: int | None) -> int:
     return layer
 
 
+def check_place(at: int | None, count: int) -> int:
+    """Return a place of a text of `count` tokens as it is, and the last for None.
+
+    Raises:
+        ConfigError: the text has no such place.
+    """
+    if not count:
+        raise ConfigError("the text is empty; give one with --text or --file")
+    if at is not None and not 0 <= at < count:
+        raise ConfigError(f"--at {at} lies after the text; give a place from 0 to {count - 1}")
+    return count - 1 if at is None else at
+
+
 def array_values(trace: Trace, array: str, depth: int) -> Array:
     """Return the values of an array after each token (T, H): h as it is, tanh of c, or a gate.
 
@@ -136,11 +149,11 @@ def unit_values(trace: Trace, unit: Unit) -> Array:
     return values
 
 
-def state_values(trace: Trace) -> Array:
-    """Return the values of all units of the state after each token (T, units of `all_units`)."""
-    arrays = state_arrays(trace.config)
-    parts = [array_values(trace, array, depth) for depth in trace.depths for array in arrays]
-    return np.concatenate(parts, -1)
+def state_values(trace: Trace, unit: Unit) -> Array:
+    """Return a unit of the state after each token (T,); c as it is, without tanh."""
+    arrays = trace.states[unit.layer - 1]
+    values: Array = arrays[state_arrays(trace.config).index(unit.array)][1:, unit.number]
+    return values
 
 
 def value_range(array: str, config: ModelConfig) -> tuple[float, float]:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.inspect import InspectConfig
-from charrnn.errors import ConfigError
 from charrnn.interpret.derivatives import Derivatives, grad_features, grad_of_nats
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.trace import Array, layer_weights
-from charrnn.interpret.units import check_layer
+from charrnn.interpret.units import check_layer, check_place
 from charrnn.state import map_state
 
 COLUMNS = 12
@@ -82,12 +81,7 @@ def inspect_unrolled(subject: Subject, config: InspectConfig) -> UnrolledReport:
         ConfigError: there is no such place or layer.
     """
     count = len(subject.ids)
-    at = count - 1 if config.at is None else config.at
-    if not 0 <= at < count:
-        raise ConfigError(
-            f"there is no place {at}: the text in view has {count} characters, counted from 0; "
-            "give a smaller --at, or a longer text"
-        )
+    at = check_place(config.at, count)
     layer = check_layer(subject.config, config.layer)
     start = max(0, min(at - _BEFORE + 1, count - COLUMNS))
     stop = min(start + COLUMNS, count)
@@ -102,7 +96,7 @@ def inspect_unrolled(subject: Subject, config: InspectConfig) -> UnrolledReport:
     gates = {
         name: values.mean(1) for name, values in trace.gates(layer - 1).items() if name != "n_h"
     }
-    seq_len = _seq_len(subject)
+    seq_len = subject.seq_len
     return UnrolledReport(
         name=subject.name,
         cell=subject.config.cell,
@@ -125,14 +119,6 @@ def inspect_unrolled(subject: Subject, config: InspectConfig) -> UnrolledReport:
         cuts=tuple(t - start for t in range(start, stop) if seq_len and t and t % seq_len == 0),
         ends=tuple(map(int, np.flatnonzero(trace.is_end))),
     )
-
-
-def _seq_len(subject: Subject) -> int | None:
-    """Return how many characters a window of training had, if the file says so."""
-    plan = (subject.file.progress or {}).get("plan") or {}
-    resolved = subject.file.summary.get("resolved") or {}
-    seq_len = plan.get("seq_len") or resolved.get("seq_len")
-    return int(seq_len) if seq_len else None
 
 
 def _scale(subject: Subject) -> float:

@@ -205,6 +205,19 @@ def test_each_later_loss_sends_what_it_sends_alone() -> None:
             assert later.sends[s, loss] == pytest.approx(np.linalg.norm(by_c))
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"layer": 9}, "no layer 9; give one from 1 to 2"), ({"at": 60}, "at=60 lies after the text")],
+)
+def test_a_layer_or_a_place_that_is_not_there_is_refused(
+    settings: dict[str, int], message: str
+) -> None:
+    subject = make_subject(make_network(num_layers=2), make_ids(60))
+
+    with pytest.raises(ConfigError, match=message):
+        inspect_gradients(subject, InspectConfig(**settings))
+
+
 def test_the_run_says_where_training_cut_the_gradient() -> None:
     subject = make_subject(make_network(), make_ids(100))
     summary = {"resolved": {"seq_len": 64}}

@@ -74,7 +74,7 @@ def test_a_place_and_a_layer_can_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (InspectConfig(at=90), "no place 90.*0 to 89"),
+        (InspectConfig(at=90), "at=90 lies after the text.*0 to 89"),
         (InspectConfig(layer=3), "no layer 3.*1 to 2"),
     ],
 )

@@ -157,6 +157,12 @@ def test_a_small_layer_has_its_whole_matrices_and_a_large_one_none() -> None:
     assert not large.matrices
 
 
+def test_a_named_unit_is_shown_in_its_own_layer() -> None:
+    report = make_report(InspectConfig(at=AT, layer=2, neurons=("h1.3",)), num_layers=2)
+
+    assert (report.layer, report.unit) == (1, 3)
+
+
 def test_it_becomes_json_and_a_table() -> None:
     report = make_report(InspectConfig(at=AT, train=True))
     columns, rows = report.table()
@@ -168,7 +174,7 @@ def test_it_becomes_json_and_a_table() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"at": 99}, "no place 99.*14 characters"),
+        ({"at": 99}, "at=99 lies after the text.*0 to 13"),
         ({"layer": 3}, "no layer 3"),
         ({"neurons": ("h1.6",)}, "units 0 to 5"),
         ({"neurons": ("seven",)}, "'seven' is not the name of a unit"),

@@ -97,3 +97,16 @@ def test_a_long_text_read_in_stretches_has_the_states_of_the_whole() -> None:
     assert len(found) == len(ids)
     assert np.allclose(found.hidden(0), whole.hidden(0), atol=1e-5)
     assert np.allclose(found.gates(0)["z"], whole.gates(0)["z"], atol=1e-5)
+
+
+def test_blocks_of_log_probabilities_are_those_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace = record(make_network(cell="gru"), make_ids(11))
+    monkeypatch.setattr("charrnn.interpret.trace._LOGITS_AT_ONCE", 4 * V)
+
+    blocks = [*trace.log_probability_blocks()]
+
+    assert [(places.start, places.stop) for places, _ in blocks] == [(0, 4), (4, 8), (8, 11)]
+    together = np.concatenate([log_p for _, log_p in blocks])
+    np.testing.assert_allclose(together, trace.log_probabilities, rtol=1e-5)

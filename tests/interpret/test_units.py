@@ -13,12 +13,13 @@ from charrnn.interpret.units import (
     all_units,
     array_values,
     check_layer,
+    check_place,
     parse_unit,
     state_values,
     unit_values,
     value_range,
 )
-from tests.interpret.networks import H, V, make_ids, make_network
+from tests.interpret.networks import V, make_ids, make_network
 
 
 def shape(cell: str, **more: object) -> ModelConfig:
@@ -83,14 +84,26 @@ def test_gates_have_no_value_where_a_record_ends() -> None:
     assert not np.isnan(unit_values(trace, Unit(1, "h", 0))).any()
 
 
-def test_all_values_stand_in_the_order_of_all_units() -> None:
+def test_a_value_of_the_state_is_c_without_tanh() -> None:
     trace = record(make_network(cell="lstm", num_layers=2), make_ids(9))
 
-    values = state_values(trace)
+    for unit in all_units(trace.config):
+        own = state_values(trace, unit)
+        shown = np.tanh(own) if unit.array == "c" else own
+        assert np.array_equal(shown, unit_values(trace, unit))
 
-    assert values.shape == (9, 4 * H)
-    for column, unit in enumerate(all_units(trace.config)):
-        assert np.array_equal(values[:, column], unit_values(trace, unit))
+
+@pytest.mark.parametrize(("at", "expected"), [(None, 8), (0, 0), (8, 8)])
+def test_a_place_is_counted_from_0_and_the_last_one_without_a_number(
+    at: int | None, expected: int
+) -> None:
+    assert check_place(at, 9) == expected
+
+
+@pytest.mark.parametrize(("at", "count"), [(9, 9), (-1, 9), (None, 0), (0, 0)])
+def test_a_place_that_is_not_there_is_refused(at: int | None, count: int) -> None:
+    with pytest.raises(ConfigError, match=r"from 0 to 8|the text is empty"):
+        check_place(at, count)
 
 
 def test_values_lie_within_their_range() -> None:
