@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import islice
 from typing import Any
 from xml.etree import ElementTree
 
@@ -274,10 +275,13 @@ def _hint(reports: Mapping[str, Any]) -> str:
     """Return a paragraph on the memory neurons that the search found in the models, or nothing."""
     tries = []
     for model, report in reports.items():
-        found = [each for each in getattr(report, "findings", ()) if each.verdict == MEMORY]
-        for finding in found[:_HINTS]:
-            of = f" of {model}" if len(reports) > 1 else ""
-            tries.append(f"Try {finding.best.unit}{of}: it follows {finding.meaning}.")
+        follows: dict[str, list[str]] = {}
+        for finding in getattr(report, "findings", ()):
+            if finding.verdict == MEMORY:
+                follows.setdefault(finding.best.unit, []).append(finding.meaning)
+        of = f" of {model}" if len(reports) > 1 else ""
+        for unit, meanings in islice(follows.items(), _HINTS):
+            tries.append(f"Try {unit}{of}: it follows {' and '.join(meanings)}.")
     return f'<p class="reading">{xml_text(" ".join(tries))}</p>' if tries else ""
 
 
