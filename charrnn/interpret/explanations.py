@@ -175,7 +175,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         formula=_math(
             _sub("τ", "j"), _op("="), _op("−"),
-            _share("<mn>1</mn>", f"{_id('mean')}{_of('ln', _sub('f', 'tj'))}"),
+            _share("<mn>1</mn>", _of("mean", _of("ln", _sub("f", "tj")))),
         ),
         code="taus = [_time_constants(sums.logs / max(tokens, 1)) for sums in (own, other)]",
         path="charrnn/interpret/gates.py",

@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import islice
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,6 +22,7 @@ from charrnn._version import __version__
 from charrnn.checkpoint.model_file import model_digest
 from charrnn.config import as_dict
 from charrnn.interpret.explanations import EXPLANATIONS, Explanation
+from charrnn.interpret.neurons import MEMORY
 from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.svg import xml_text
@@ -50,6 +53,18 @@ _WRITE = Explanation(
         "random numbers, so every difference comes from that neuron. Low temperatures make it "
         "careful and repetitive, high ones bold and careless."
     ),
+    drawing=(
+        "There are no axes and no colours: the marked part of the second text is what the held "
+        "neurons changed."
+    ),
+    symbols=(
+        ("<math><mrow><mi>p</mi><mo>(</mo><mi>y</mi><mo>)</mo></mrow></math>",
+         "the probability that character y is drawn"),
+        ("<math><msub><mi>z</mi><mi>y</mi></msub></math>",
+         "the score (logit) that the network gives to y"),
+        ("<math><mi>T</mi></math>", "the temperature"),
+        ("<math><mo>∝</mo></math>", "in proportion to: the probabilities of all add up to 1"),
+    ),
     formula=(
         '<math display="block"><mrow><mi>p</mi><mo>(</mo><mi>y</mi><mo>)</mo><mo>∝</mo>'
         "<msup><mi>e</mi><mrow><msub><mi>z</mi><mi>y</mi></msub><mo>/</mo><mi>T</mi></mrow></msup>"
@@ -57,12 +72,28 @@ _WRITE = Explanation(
     ),
     code="reached += probabilities[token];",
     path="charrnn/web/network.js",
-)
+    words=(
+        ("seed", "the number that the random draws start from: the same seed draws the same text"),
+        ("temperature", "1 draws as the network expects, less than 1 prefers its first guesses"),
+    ),
+)  # fmt: skip
 # Views that a page computes by itself, without a report.
 _LIVE = {"text", "guesses", "gates", "memory", "gradients", "links", "neuron", "step", "unrolled"}
 _READ = {"neurons", "step", "unrolled", "training"}  # views whose scripts read their report
-_COMMANDS = {"write": "write"}  # of the views that charrnn inspect does not show
+_HINTS = 2  # memory neurons of a model that the first view names
 _ISLAND = re.compile("[<>&\u2028\u2029]")
+_RECT = re.compile(
+    r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)" fill="(#\w{6})"/>\n?'
+)
+_RECTS = re.compile(
+    r'(?:<rect x="[\d.]+" y="[\d.]+" width="[\d.]+" height="[\d.]+" fill="#\w{6}"/>\n?){2,}'
+)
+_CIRCLES = re.compile(
+    r'<circle cx="[\d.]+" cy="[\d.]+" r="[\d.]+" (?P<look>fill="[^">]+" fill-opacity="[\d.]+")/>'
+    r'(?:\n?<circle cx="[\d.]+" cy="[\d.]+" r="[\d.]+" (?P=look)/>)+'
+)
+_INDENTS = re.compile(r"^[ \t]+", re.MULTILINE)
+_COMMENTS = re.compile(r"^(?://.*|/\*\*[\s\S]*?\*/)?\n", re.MULTILINE)
 _PART = re.compile(r"@@([a-z-]+)@@")
 
 
@@ -87,20 +118,20 @@ def make_page(
     if is_live:
         views = _live_views(views)
     explanations = {name: _WRITE if name == "write" else EXPLANATIONS[name] for name in views}
-    script = "\n".join(map(read_asset, (*SCRIPTS, "start.js")))
+    hints = {"text": _hint(reports.get("neurons", {}))}
+    script = _code((*SCRIPTS, "start.js"))
     style = read_asset("inspect.css")
     names = ", ".join(subject.name for subject in subjects)
-    data = _data(subjects, reports, explanations, weights, command)
+    data = _data(subjects, reports, weights)
     parts = {
         "policy": _policy(script, style),
         "names": xml_text(names),
         "style": style,
-        "first": views[0] if views else "",
         "intro": _intro(subjects),
         "first-steps": _first_steps(len(subjects), is_live),
         "links": "\n".join(_link(name, each) for name, each in explanations.items()),
         "sections": "\n".join(
-            _section(name, each, reports.get(name, {}), pictures.get(name))
+            _section(name, each, reports.get(name, {}), pictures.get(name), hints.get(name, ""))
             for name, each in explanations.items()
         ),
         "about": _about(subjects, command, weights, has_weights),
@@ -109,7 +140,7 @@ def make_page(
             f'<script type="text/plain" id="weights-{k}">{each.text}</script>'
             for k, each in enumerate(weights)
         ),
-        "worker": "\n".join(map(read_asset, WORKER)) if is_live else "",
+        "worker": _code(WORKER) if is_live else "",
         "script": script,
     }
     # In one pass, so that no text can name a part.
@@ -127,7 +158,7 @@ def _policy(script: str, style: str) -> str:
     """Return the content security policy that allows this one script and this one style."""
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "img-src data: blob:; worker-src blob:"
+        "img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -147,23 +178,17 @@ def _island(data: Any) -> str:
 def _data(
     subjects: Sequence[Subject],
     reports: Mapping[str, Mapping[str, Any]],
-    explanations: Mapping[str, Explanation],
     weights: Sequence[PackedWeights],
-    command: str,
 ) -> dict[str, Any]:
     """Return what the script reads."""
     first = subjects[0]
     return {
-        "version": __version__,
-        "command": command,
-        "created": first.file.summary.get("created"),
         "text": first.symbols,
         "ids": first.ids.tolist(),
         "models": [
             _model(subject, reports, weights[k] if weights else None)
             for k, subject in enumerate(subjects)
         ],
-        "explanations": {name: as_json(each) for name, each in explanations.items()},
     }
 
 
@@ -178,7 +203,6 @@ def _model(
 ) -> dict[str, Any]:
     vocab = subject.vocab
     tokens = range(vocab.size)
-    summary = subject.file.summary
     return {
         "name": subject.name,
         "config": as_dict(subject.config),
@@ -187,8 +211,6 @@ def _model(
         "first_byte": len(vocab.alphabet) if vocab.has_bytes else -1,
         "end": vocab.end,
         "line_start": -1 if vocab.has_end else vocab.alphabet.find("\n"),
-        "sha256": model_digest(subject.file).hex(),
-        "step": summary.get("step"),
         "unit": _first_unit(reports.get("text", {}).get(subject.name)),
         "live": weights is not None,
         "dtype": weights.dtype if weights else None,
@@ -249,8 +271,26 @@ def _link(name: str, explanation: Explanation) -> str:
     return f'<a href="#view={name}" data-view="{name}">{escape(explanation.title)}</a>'
 
 
+def _hint(reports: Mapping[str, Any]) -> str:
+    """Return a paragraph on the memory neurons that the search found in the models, or nothing."""
+    tries = []
+    for model, report in reports.items():
+        follows: dict[str, list[str]] = {}
+        for finding in getattr(report, "findings", ()):
+            if finding.verdict == MEMORY:
+                follows.setdefault(finding.best.unit, []).append(finding.meaning)
+        of = f" of {model}" if len(reports) > 1 else ""
+        for unit, meanings in islice(follows.items(), _HINTS):
+            tries.append(f"Try {unit}{of}: it follows {' and '.join(meanings)}.")
+    return f'<p class="reading">{xml_text(" ".join(tries))}</p>' if tries else ""
+
+
 def _section(
-    name: str, explanation: Explanation, reports: Mapping[str, Any], picture: str | None
+    name: str,
+    explanation: Explanation,
+    reports: Mapping[str, Any],
+    picture: str | None,
+    hint: str = "",
 ) -> str:
     """Return a view: its question, how to read it, its picture, its numbers, and its formula."""
     parts = [
@@ -259,16 +299,22 @@ def _section(
         f'<h2 id="title-{name}">{escape(explanation.title)}</h2>',
         f'<p class="question">{escape(explanation.question)}</p>',
         f'<p class="reading">{escape(explanation.reading)}</p>',
+        hint,
         '<div class="slot"></div>',
         '<div class="live-part" hidden></div>',
     ]
     if picture is not None:
         parts += [
             '<details class="still" open><summary>The picture that charrnn drew</summary>',
-            f'<figure class="picture">{_checked(picture)}</figure></details>',
+            f'<figure class="picture" tabindex="0">{_compact(_checked(picture))}</figure>',
+            '<p class="fine wider">Wider than the window: scroll it sideways.</p>',
+            '<p class="fine on-paper">Drawn for paper, on white: there, without colour is white.'
+            "</p></details>",
         ]
     elif name == "write":
         parts.append("<noscript><p>This view needs JavaScript.</p></noscript>")
+    if explanation.words:
+        parts.append(_words(explanation.words))
     tables = [_table(model, report) for model, report in reports.items()]
     if tables:
         is_open = "" if picture is not None or name in _LIVE else " open"
@@ -278,8 +324,10 @@ def _section(
             "</details>",
         ]
     parts += [
-        '<details class="formula"><summary>What is this? The formula and its line of code'
+        '<details class="formula"><summary>What is this? In words, as a formula, and in code'
         "</summary>",
+        f"<p>{escape(explanation.drawing)}</p>",
+        f'<dl class="symbols">{_symbols(explanation)}</dl>',
         explanation.formula,
         f"<p>In code: <code>{escape(explanation.path)}</code>: "
         f"<code>{escape(explanation.code)}</code></p>",
@@ -292,6 +340,56 @@ def _section(
         "</section>",
     ]
     return "\n".join(parts)
+
+
+def _words(words: Sequence[tuple[str, str]]) -> str:
+    """Return terms with their meanings, as a fold that names them."""
+    names = ", ".join(escape(name) for name, _ in words)
+    return (
+        f'<details class="words"><summary>Words used here: {names}</summary>'
+        f"<dl>{''.join(_facts(words))}</dl></details>"
+    )
+
+
+def _symbols(explanation: Explanation) -> str:
+    """Return what each letter of a formula means, line by line; the letters are MathML."""
+    return "\n".join(
+        f"<dt>{letter}</dt><dd>{escape(meaning)}</dd>" for letter, meaning in explanation.symbols
+    )
+
+
+def _compact(picture: str) -> str:
+    """Return a picture that looks the same in fewer bytes: neighbours share their colour."""
+    joined = _RECTS.sub(lambda match: "".join(_joined_rects(match[0])), picture)
+    return _CIRCLES.sub(_grouped_circles, joined)
+
+
+def _joined_rects(run: str) -> Iterable[str]:
+    """Yield the paths that stand for rectangles in a row, of which none lies over another."""
+    stop = -math.inf
+    paths: dict[str, str] = {}
+    for x, y, width, height, fill in _RECT.findall(run):
+        if float(x) < stop:
+            yield from _paths(paths)
+            paths = {}
+        stop = float(x) + float(width)
+        paths[fill] = paths.get(fill, "") + f"M{x} {y}h{width}v{height}h-{width}z"
+    yield from _paths(paths)
+
+
+def _paths(paths: Mapping[str, str]) -> Iterable[str]:
+    return (f'<path fill="{fill}" d="{shape}"/>\n' for fill, shape in paths.items())
+
+
+def _grouped_circles(match: re.Match[str]) -> str:
+    """Return circles that look alike as a group that says once how they look."""
+    look = match["look"]
+    return f"<g {look}>{match[0].replace(f' {look}', '')}</g>"
+
+
+def _code(names: Iterable[str]) -> str:
+    """Return scripts in one, without indents, and without the comments that fill lines."""
+    return _COMMENTS.sub("", _INDENTS.sub("", "\n".join(map(read_asset, names))))
 
 
 def _checked(picture: str) -> str:
@@ -307,7 +405,8 @@ def _checked(picture: str) -> str:
 
 def _table(model: str, report: Any) -> str:
     """Return a report's table as HTML, cut after MAX_ROWS."""
-    columns, rows = report.table()
+    columns, found = report.table()
+    rows = [row for row in found if _says_more(row)]
     head = "".join(f'<th scope="col">{xml_text(str(column))}</th>' for column in columns)
     body = "\n".join(
         "<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>"
@@ -319,10 +418,20 @@ def _table(model: str, report: Any) -> str:
     return f'{caption}\n<div class="table" tabindex="0" role="group">{table}</div>'
 
 
+def _says_more(row: Sequence[object]) -> bool:
+    """Return whether a row holds a figure, and not only what the figures would be of.
+
+    >>> _says_more(["distance", 0, float("nan")]), _says_more(["place", 3]), _says_more([None, 0.5])
+    (False, True, True)
+    """
+    shown = [as_json(each) for each in row]
+    return None not in shown or any(isinstance(each, float) for each in shown)
+
+
 def _cell(value: object) -> str:
-    if value is None:
-        return ""
     shown = as_json(value)
+    if shown is None:
+        return "–"
     return xml_text(f"{shown:.6g}" if isinstance(shown, float) else str(shown))
 
 
@@ -339,8 +448,10 @@ def _about(
         trained = "" if step is None else f", step {step:,}"
         facts.append(("Model", f"{subject.name}{trained}"))
         facts.append(("SHA-256", model_digest(subject.file).hex()))
-    facts.append(("Text", f"{len(subjects[0].ids):,} tokens"))
-    facts.append(("Figures measured on", f"up to {subjects[0].chars:,} held-out tokens"))
+    first = subjects[0]
+    unit = "characters" if all(len(symbol) == 1 for symbol in first.symbols) else "tokens"
+    facts.append(("Text", f"{len(first.ids):,} {unit}"))
+    facts.append(("Figures measured on", f"up to {first.chars:,} held-out {unit}"))
     facts.append(("Seed", str(subjects[0].seed)))
     facts.append(("Made by", f"{command} (charrnn {__version__})"))
     facts.append(("Network in this file", _running(weights, has_weights)))
@@ -352,8 +463,8 @@ def _running(weights: Sequence[PackedWeights], has_weights: bool) -> str:
         return "none: the page was made without weights"
     if not weights:
         return "none: its weights take more than 16 MiB, so the page shows recorded figures alone"
-    digits = {"float32": "with all digits", "float16": "in half precision (float16)"}
-    return f"runs here, {digits[weights[0].dtype]}"
+    digits = {"float32": "", "float16": ", in half precision (float16)"}
+    return f"runs in this page{digits[weights[0].dtype]}"
 
 
 def _facts(facts: Iterable[tuple[str, str]]) -> Iterable[str]:

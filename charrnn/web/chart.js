@@ -20,6 +20,9 @@
     },
   };
   const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2"];
+  const NARROWEST = 300; // pixels of a chart in a small window, where letters keep their size
+  const WIDEST = 640;
+  const SIDES = 60; // of the window, beside a chart
   const MARGIN = { left: 68, right: 16, top: 14, bottom: 46 };
 
   const isDark = () =>
@@ -117,7 +120,7 @@
     const size = Math.abs(value);
     const small = size !== 0 && (size < 1e-3 || size >= 1e6);
     const shown = small ? value.toExponential(1).replace(".0e", "e") : String(Number(value.toPrecision(digits)));
-    return shown.replace("-", "−");
+    return shown.replaceAll("-", "−");
   };
 
   /**
@@ -127,7 +130,8 @@
    * dash?, color?}]. dots: [{point, name, chosen?}]. walls: [{value, name}] stand upright.
    */
   charrnn.chart = function (options) {
-    const { title, across, up, curves = [], dots = [], walls = [], width = 640 } = options;
+    const { title, across, up, curves = [], dots = [], walls = [] } = options;
+    const width = Math.min(options.width ?? 640, Math.max(NARROWEST, (globalThis.innerWidth ?? WIDEST) - SIDES));
     const height = options.height ?? 280;
     const colors = palette();
     const svg = charrnn.svg;

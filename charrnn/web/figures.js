@@ -33,8 +33,9 @@
       });
       tools.append(button);
     };
-    const picture = () => (node.matches("svg") ? node : node.querySelector("svg"));
-    if (picture()) {
+    const found = () => (node.matches("svg") ? node : node.querySelector("svg"));
+    const picture = () => (found().closest("figure.picture") ? found() : charrnn.titled(found(), page));
+    if (found()) {
       add("Save SVG", () => saveSvg(picture(), `${name}.svg`));
       add("Save PNG", () => savePng(picture(), `${name}.png`));
     }
@@ -43,6 +44,52 @@
     after.after(tools);
     return tools;
   };
+
+  const LINE = 16; // pixels of a line of a title
+  const LETTER = 6.4; // pixels of a letter of it, roughly
+  const MAP_SCALE = "Colour: blue down to −1, none at 0, orange up to 1";
+
+  /** Return a copy of a picture of this page that says by itself what it shows. */
+  charrnn.titled = function (svg, page) {
+    const colors = charrnn.colors.palette();
+    const [left, top, wide, tall] = svg.getAttribute("viewBox").split(" ").map(Number);
+    const lines = titleOf(svg, page).flatMap((line) => wrapped(line, Math.floor((wide - 16) / LETTER)));
+    const head = LINE * lines.length + 8;
+    const root = charrnn.svg("svg", {
+      viewBox: `${left} ${top - head} ${wide} ${tall + head}`,
+      "font-family": "system-ui, sans-serif", "font-size": 12, role: "img",
+    });
+    root.append(charrnn.svg("rect", { x: left, y: top - head, width: wide, height: tall + head, fill: colors.paper }));
+    lines.forEach((line, k) => root.append(charrnn.svg("text", {
+      x: left + 8, y: top - head + LINE * (k + 1), fill: colors.ink, "font-weight": k ? undefined : "bold",
+    }, line)));
+    root.append(...[...svg.children].map((child) => child.cloneNode(true)));
+    return root;
+  };
+
+  /** Return what a figure shows, of which model, where in the text, and its scale of colours. */
+  function titleOf(svg, page) {
+    const section = svg.closest("section.view");
+    const view = section?.querySelector("h2")?.textContent;
+    const unit = charrnn.views[page.view]?.usesUnit ? page.unit : "";
+    const about = page.symbols.slice(Math.max(0, page.at - 20), page.at + 1).map(charrnn.shown).join("");
+    const place = page.ids.length ? `place ${page.at}, after “${about}”` : "";
+    const scale = svg.matches(".map") ? MAP_SCALE : (svg.dataset.scale ?? "");
+    const model = page.models[page.model].name;
+    const what = svg.querySelector(":scope > title")?.textContent ?? svg.getAttribute("aria-label");
+    return [what, [view, model, unit, place].filter(Boolean).join(" · "), scale].filter(Boolean);
+  }
+
+  /** Return a text in lines of at most so many characters, cut at spaces. */
+  function wrapped(text, limit) {
+    const lines = [""];
+    for (const word of text.split(" ")) {
+      const last = lines.length - 1;
+      if (lines[last] && lines[last].length + 1 + word.length > limit) lines.push(word);
+      else lines[last] += (lines[last] ? " " : "") + word;
+    }
+    return lines;
+  }
 
   /** Return a picture as a file holds it. */
   charrnn.svgFile = function (svg) {

@@ -9,19 +9,21 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.config import ModelConfig
+from charrnn.config.inspect import InspectConfig
 from charrnn.interpret.explanations import EXPLANATIONS
+from charrnn.interpret.neurons import MEMORY, UnitScore
 from charrnn.interpret.subject import Subject, Texts
-from charrnn.interpret.svg import Picture
-from charrnn.tasks.inspect_page import MAX_ROWS, SCRIPTS, WORKER, make_page
+from charrnn.interpret.svg import Axis, Chart, Picture
+from charrnn.tasks.inspect import VIEWS, inspect
+from charrnn.tasks.inspect_page import MAX_ROWS, SCRIPTS, make_page
 from charrnn.text.vocab import Vocab
-from charrnn.web.assets import read_asset
 from tests.interpret.networks import make_network
 
 ESCAPE = chr(27)
@@ -111,7 +113,7 @@ def test_the_policy_allows_the_one_script_and_the_one_style_by_their_hashes() ->
     hashes = [f"'sha256-{base64.b64encode(each).decode()}'" for each in digests]
     assert policy == (
         f"default-src 'none'; script-src {hashes[0]}; style-src {hashes[1]}; "
-        "img-src data: blob:; worker-src blob:"
+        "img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -217,21 +219,94 @@ def test_every_view_explains_itself_in_the_markup() -> None:
     assert page.count("<math ") == len(EXPLANATIONS) + 1
 
 
-def test_the_page_of_a_usual_network_is_small() -> None:
-    config = ModelConfig(cell="lstm", vocab_size=103, embedding_size=64, hidden_size=256)
-    shapes = config.weight_shapes()
-    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+def test_the_page_of_a_usual_network_with_all_its_views_is_small() -> None:
+    network = make_network(vocab_size=103, embedding_size=64, hidden_size=256, cell="lstm")
     vocab = Vocab("\n" + "".join(map(chr, range(32, 134))))
-    ids = np.arange(2000) % 103
-    subject = Subject(
-        "usual", ModelFile(config, vocab, weights, {}), ids, Texts(lambda: (ids, ids))
+    ids = np.random.default_rng(5).integers(0, 103, 3_000)
+    file = ModelFile(network.config, vocab, network.weights, {})
+    subject = Subject("usual", file, ids[:2_000], Texts(lambda: (ids, ids)), chars=1_000)
+    slow = {"memory", "gradients"}  # which take 120,000 bytes
+    views = [view for view in VIEWS if view not in slow]
+    found = inspect([subject], InspectConfig(chars=1_000), views)
+    assert set(found.left_out) <= {"training"}
+    assert len(found.page().encode()) < 3_000_000 - 120_000
+
+
+def test_rectangles_of_a_picture_that_share_a_colour_become_one_shape() -> None:
+    picture = Picture(40, 20, "strip")
+    for k in range(4):
+        picture.rect((9.5 * k, 3), 9, 18, "#112233" if k % 2 else "#445566")
+    page = make_page([make_text_subject("abc")], {}, {"errors": picture.as_svg()}, command="c")
+    assert '<path fill="#445566" d="M0 3h9v18h-9zM19 3h9v18h-9z"/>' in page
+    assert '<path fill="#112233" d="M9.5 3h9v18h-9zM28.5 3h9v18h-9z"/>' in page
+
+
+def test_a_rectangle_over_another_stays_over_it() -> None:
+    picture = Picture(40, 20, "one over the other")
+    for x, color in ((2, "#112233"), (5, "#445566"), (20, "#112233")):
+        picture.rect((x, 3), 9, 18, color)
+    page = make_page([make_text_subject("abc")], {}, {"errors": picture.as_svg()}, command="c")
+    found = re.findall(r'<path fill="(#\w+)" d="(M\d+)', page)
+    assert found == [("#112233", "M2"), ("#445566", "M5"), ("#112233", "M20")]
+
+
+def test_dots_of_one_look_are_a_group_that_says_it_once() -> None:
+    chart = Chart(Axis("x", 0, 1), Axis("y", 0, 1), "dots", 200, 150)
+    chart.dots([(0.25, 0.5), (0.5, 0.25), (0.75, 1)], "#123456", 2)
+    page = make_page([make_text_subject("abc")], {}, {"errors": chart.as_svg()}, command="c")
+    assert page.count("#123456") == 1
+    group = re.search("<g fill=.#123456.*?</g>", page, re.DOTALL)
+    assert group
+    assert group[0].count("<circle ") == 3
+
+
+def test_the_code_of_the_page_has_no_comments_and_no_text_over_lines() -> None:
+    scripts = Islands(make_plain_page()).all_of("script")
+    for code in (scripts[2][1], scripts[3][1]):
+        lines = code.splitlines()
+        assert not [line for line in lines if line.startswith((" ", "//", "/*", "* "))]
+        # Then a line's indent and start are never part of a text.
+        assert not [line for line in lines if line.count("`") % 2]
+
+
+def test_the_first_view_names_the_memory_neurons_that_were_found() -> None:
+    best = UnitScore("c1.12", 1, 0.9, 0.9)
+    kinds = {"a list": MEMORY, "a vowel": "character neuron", "<b>": MEMORY}
+    findings = [SimpleNamespace(verdict=v, meaning=m, best=best) for m, v in kinds.items()]
+    report = Report()
+    object.__setattr__(report, "findings", findings)
+    page = make_page(
+        [make_text_subject("abc")], {"neurons": {"book": report}}, {}, command="charrnn inspect"
     )
-    page = make_page([subject], {}, {}, command="charrnn inspect")
-    assert len(page.encode()) < 3_000_000
+    first = page[page.index('id="view=text"') : page.index('id="view=guesses"')]
+    assert "Try c1.12: it follows a list and &lt;b&gt;." in first
+    assert "a vowel" not in first
+
+
+def test_a_row_without_figures_is_left_out_and_a_missing_figure_is_a_dash() -> None:
+    rows: list[list[object]] = [["far", 0, float("nan")], ["near", 2, 0.5], ["odd", None, 1.5]]
+    report = Report()
+    object.__setattr__(report, "table", lambda: (["group", "places", "bits"], rows))
+    page = make_page([make_text_subject("abc")], {"errors": {"book": report}}, {}, command="c")
+    table = re.search("<tbody>.*?</tbody>", page, re.DOTALL)
+    assert table
+    cells = re.findall("<td>(.*?)</td>", table[0])
+    assert cells == ["near", "2", "0.5", "odd", "–", "1.5"]
+
+
+def test_tokens_of_one_character_are_called_characters() -> None:
+    assert "<dd>13 characters</dd>" in make_plain_page("to be or not\n")
+
+
+def test_every_letter_of_a_formula_has_its_line() -> None:
+    page = make_plain_page()
+    section = page[page.index('id="view=memory"') : page.index('id="view=gradients"')]
+    assert section.count("<dt><math>") == len(EXPLANATIONS["memory"].symbols)
 
 
 def test_the_code_of_the_page_is_small_and_calls_nothing_dangerous() -> None:
-    code = "".join(map(read_asset, (*SCRIPTS, *WORKER, "start.js")))
+    scripts = Islands(make_plain_page()).all_of("script")
+    code = scripts[2][1] + scripts[3][1]
     assert len(code.encode()) < 200_000
     for word in (
         "innerHTML",

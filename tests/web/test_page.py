@@ -863,6 +863,40 @@ def test_a_saved_figure_is_a_file_of_its_own(open_page: OpenPage) -> None:
     assert "NaN" not in saved
 
 
+def test_a_saved_figure_says_which_model_and_place_it_shows(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=text&t=5")
+    page.wait_for("document.querySelector('.is-chosen svg.map') !== null")
+    figure = "document.querySelector('.is-chosen svg.map')"
+    saved = page.evaluate(f"charrnn.svgFile(charrnn.titled({figure}, charrnn.page))")
+    root = ElementTree.fromstring(saved)
+    words = " ".join(node.text or "" for node in root.iter() if node.tag.endswith("}text"))
+    assert page.evaluate("charrnn.page.models[0].name") in words
+    assert "place 5" in words
+    assert "orange up to 1" in words
+
+
+def test_a_number_has_real_minus_signs_alone(open_page: OpenPage) -> None:
+    assert open_page().evaluate("charrnn.number(-2.5e-7)") == "−2.5e−7"
+
+
+def test_the_skip_link_stays_in_the_view(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=memory&t=3")
+    page.wait_for("charrnn.page.view === 'memory'")
+    page.evaluate("document.querySelector('a.skip').click()")
+    page.wait_for("document.activeElement.id === 'main'")
+    assert page.evaluate("charrnn.page.view") == "memory"
+
+
+def test_a_chart_in_a_narrow_window_keeps_the_size_of_its_letters(open_page: OpenPage) -> None:
+    page = open_page(fragment="view=memory&t=30", width=360)
+    page.wait_for("document.querySelector('.is-chosen svg.chart') !== null")
+    scale = """(() => {
+        const svg = document.querySelector('.is-chosen svg.chart');
+        return svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+    })()"""
+    assert 12 * page.evaluate(scale) >= 9
+
+
 def test_cells_of_csv_are_quoted_where_they_must_be(open_page: OpenPage) -> None:
     rows = [["a", "b"], [",", '"'], ["\n", None]]
     text = open_page().evaluate(f"charrnn.csv({json.dumps(rows)})")

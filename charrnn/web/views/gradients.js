@@ -34,7 +34,7 @@
       found.forEach((norms, k) => page.paint(k, (place) => lookOf(norms, at - place)));
       const steps = [1e-6, 1e-4, 1e-2, 1];
       page.legend(steps.map((v) => [charrnn.colors.magnitude(shareOf(v)), charrnn.number(v)]),
-        "size of the gradient", "by factors; italic characters are not read yet");
+        "size of the gradient", "each step of colour is a factor of 100; italic characters are not read yet");
       hover(page.model, at);
       showHalf(words, page, found[page.model]);
       draw(chart, page, found);

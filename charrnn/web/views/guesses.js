@@ -50,7 +50,7 @@
       page.readout(
         `“${charrnn.named(page.symbols[at])}” at place ${at} had probability `,
         element("b", {}, charrnn.percent(guesses.chosen[k])),
-        `: ${charrnn.number(bitsAt(guesses, at), 3)} bits, guess number ${guesses.ranks[k]}.`,
+        `: ${charrnn.number(bitsAt(guesses, at), 3)} bits.`,
       );
     }
 
@@ -82,9 +82,9 @@
     box.replaceChildren(
       fact("surprise", `${charrnn.number(bits, 3)} bits`),
       fact("uncertainty (entropy)", `${charrnn.number(entropy, 3)} bits`),
-      fact(bits > entropy ? "more surprised than it was unsure, by" : "less surprised than it was unsure, by",
-        `${charrnn.number(Math.abs(bits - entropy), 2)} bits`),
-      fact("rank", `${guesses.ranks[k]} of ${expected.length}`),
+      element("li", {}, element("b", {}, `${charrnn.number(Math.abs(bits - entropy), 2)} bits`),
+        bits > entropy ? " more surprising than it expected" : " less surprising than it expected"),
+      fact("rank of this character among its guesses", `${guesses.ranks[k]} of ${expected.length}`),
     );
   }
 

@@ -4,11 +4,13 @@
 
   const element = (...args) => charrnn.element(...args);
   const CONTROLS = [
-    ["shifted", "the same search with shifted labels"],
-    ["last_1", "the last character alone"],
-    ["last_3", "the last three characters alone"],
-    ["untrained", "the best of an untrained network"],
+    ["shifted", "the same search with shifted labels", "s"],
+    ["last_1", "the last character alone", "1"],
+    ["last_3", "the last three characters alone", "3"],
+    ["untrained", "the best of three untrained networks", "u"],
   ];
+  const EDGE = 6; // pixels beside the scale, for letters at its ends
+  const ROOM = 8; // pixels from a letter to the next
   const WIDE = 240; // pixels of the scale from nothing (0) to always right (1)
 
   charrnn.views.neurons = { usesText: false, keepsPicture: true, create };
@@ -18,7 +20,8 @@
     root.append(box);
     const update = () => {
       const findings = charrnn.findings(page.models[page.model]);
-      const legend = "Bar: how well the neuron tells the feature, from a coin toss to always right. Marks: the controls.";
+      const legend = "Bar: how well the neuron tells the feature, from chance (left) to always right. Marks below it, the controls: "
+        + CONTROLS.map(([, words, letter]) => `${letter} = ${words}`).join(", ") + ".";
       box.replaceChildren(element("p", { class: "fine" }, legend), ...verdictsOf(findings).map(([verdict, group]) => showGroup(page, verdict, group)));
     };
     return { update };
@@ -35,7 +38,7 @@
   }
 
   const MEANING = {
-    "memory neuron": "remembers: no control comes near",
+    "memory neuron": "remembers: beats every control by the margin",
     "character neuron": "follows the last characters, which needs no memory",
     spread: "many neurons know it together, no one alone",
     "not there": "no better than the controls",
@@ -59,7 +62,7 @@
       drawScale(finding), page.parseUnit(finding.best.unit) ? open : "");
   }
 
-  /** Draw the score of the unit as a bar, and its controls as ticks on the same scale. */
+  /** Draw the score of the unit as a bar, and its controls as letters below, on the same scale. */
   function drawScale(finding) {
     const colors = charrnn.colors.palette();
     const floor = finding.is_yes_no ? 0.5 : 0; // a coin toss
@@ -67,16 +70,26 @@
     const controls = CONTROLS.filter(([name]) => finding[name] !== null && finding[name] !== undefined);
     const said = controls.map(([name, words]) => `${words} ${charrnn.number(finding[name], 3)}`).join(", ");
     const svg = charrnn.svg("svg", {
-      viewBox: `0 0 ${WIDE} 18`, class: "scale", role: "img",
+      viewBox: `${-EDGE} 0 ${WIDE + 2 * EDGE} ${controls.length ? 34 : 14}`, class: "scale", role: "img",
+      "font-family": "system-ui, sans-serif", "font-size": 10,
       "aria-label": `Score ${charrnn.number(finding.best.held, 3)}; ${said}`,
     });
-    svg.append(charrnn.svg("rect", { x: 0, y: 5, width: WIDE, height: 8, fill: colors.grid }));
-    svg.append(charrnn.svg("rect", { x: 0, y: 5, width: x(finding.best.held), height: 8, fill: colors.accent }));
-    for (const [name, words] of controls) {
-      const tick = charrnn.svg("rect", { x: x(finding[name]), y: 1, width: 2, height: 16, fill: colors.curves[1] });
-      tick.append(charrnn.svg("title", {}, `${words}: ${charrnn.number(finding[name], 3)}`));
-      svg.append(tick);
-    }
+    svg.append(charrnn.svg("rect", { x: 0, y: 3, width: WIDE, height: 8, fill: colors.grid }));
+    svg.append(charrnn.svg("rect", { x: 0, y: 3, width: x(finding.best.held), height: 8, fill: colors.accent }));
+    const sorted = [...controls].sort(([a], [b]) => x(finding[a]) - x(finding[b]));
+    let next = -EDGE; // where the next letter has room
+    sorted.forEach(([name, words, letter], k) => {
+      const at = Number(x(finding[name]));
+      const last = WIDE + EDGE - 3 - ROOM * (sorted.length - 1 - k);
+      const seat = Math.max(Math.min(Math.max(at, next), last), -EDGE + 3);
+      next = seat + ROOM;
+      const mark = charrnn.svg("g", { fill: colors.ink },
+        charrnn.svg("title", {}, `${words}: ${charrnn.number(finding[name], 3)}`),
+        charrnn.svg("rect", { x: at - 1, y: 12, width: 2, height: 6 }),
+        charrnn.svg("line", { x1: at, y1: 18, x2: seat, y2: 23, stroke: colors.ink }),
+        charrnn.svg("text", { x: seat, y: 32, "text-anchor": "middle" }, letter));
+      svg.append(mark);
+    });
     return svg;
   }
 })((globalThis.charrnn ??= {}));

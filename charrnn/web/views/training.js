@@ -3,7 +3,7 @@
   "use strict";
 
   const element = (...args) => charrnn.element(...args);
-  const CHANCE = { true: 0.5, false: 0 };
+  const CHANCE = { true: "0.5 = coin toss", false: "0 = unrelated" };
 
   charrnn.views.training = { usesText: false, keepsPicture: true, create };
 
@@ -49,7 +49,7 @@
       slider.setAttribute("aria-valuetext", `step ${step}`);
       facts.replaceChildren(element("b", {}, `Step ${step}`),
         `: ${charrnn.number(found.loss_bpc[number], 3)} bits per character on this text`,
-        ...found.births.map((birth) => `; ${birth.unit} tells “${birth.feature}” with ${birth.is_yes_no ? "AUC" : "ρ"} ${charrnn.number(birth.scores[number], 3)} (chance ${CHANCE[birth.is_yes_no]})`));
+        ...found.births.map((birth) => `; ${birth.unit} tells “${birth.feature}” with ${birth.is_yes_no ? "AUC" : "ρ"} ${charrnn.number(birth.scores[number], 3)} (${CHANCE[birth.is_yes_no]}, 1 = ${birth.is_yes_no ? "always right" : "moves exactly together"})`));
       const values = found.units[choice.value];
       if (values) spans.forEach((span, at) => paint(span, values[number][at]));
       charts.replaceChildren(...drawCharts(found, number));

@@ -3,12 +3,14 @@
   "use strict";
 
   const COLUMNS = 12;
-  const BEFORE = 8; // of them stand before the place
+  const BEFORE = 8; // of them stand up to the place
+  const NARROW = 640; // pixels of a window that has room for fewer
+  const FEW_COLUMNS = 4;
+  const FEW_BEFORE = 3;
   const FIRST = 78; // the middle of the first column
   const COLUMN = 74; // from one to the next
   const ROW = 78; // from one layer to the next
   const FOLDED = 240; // the width of the folded network
-  const WIDTH = 930;
   const TOP = 40;
   const DECADES = 6; // of the gradient, from the widest arrow to the narrowest
   const LONGEST = 6; // characters of a name in a box
@@ -65,8 +67,11 @@
   async function look(page, model) {
     const { at, ids } = page;
     const { num_layers: layers, hidden_size: size } = page.models[model].config;
-    const start = Math.max(0, Math.min(at - BEFORE + 1, ids.length - COLUMNS));
-    const stop = Math.min(start + COLUMNS, ids.length);
+    const isNarrow = globalThis.innerWidth < NARROW;
+    const columns = isNarrow ? FEW_COLUMNS : COLUMNS;
+    const before = isNarrow ? FEW_BEFORE : BEFORE;
+    const start = Math.max(0, Math.min(at - before + 1, ids.length - columns));
+    const stop = Math.min(start + columns, ids.length);
     const places = [...Array(stop - start).keys()].map((k) => start + k);
     const { states } = await page.trace(model);
     const strengths = places.map((t) => states.map(({ h }) => rootMeanSquare(rowOf(h, t + 1, size))));
@@ -77,7 +82,7 @@
     const gradients = places.map((t) =>
       [...Array(layers).keys()].map((depth) => (t <= at ? (norms[depth].h[at - t] ?? 0) : 0)),
     );
-    return { start, places, strengths, guesses, gradients };
+    return { start, columns, places, strengths, guesses, gradients };
   }
 
   /** Return what is drawn widest and darkest, the same for all models. */
@@ -94,7 +99,7 @@
     if (isFolded) {
       return "One small network: U reads the character, W brings back the state of the step before, V says what comes next.";
     }
-    const states = `The number in a box is the root mean square of the state; the darkest is ${charrnn.number(darkest, 2)}. Arrows of one colour in one row are the same matrix.`;
+    const states = `The number in a box is the usual size of the state (its root mean square). Without colour is 0; the strongest colour is ${charrnn.number(darkest, 2)}. Arrows of one colour in one row are the same matrix.`;
     if (!hasGradient) return states;
     return `${states} The wider an arrow to the right, the more the loss after place ${page.at} depends on the state that it brings: the widths go over ${DECADES} powers of ten.`;
   }
@@ -127,9 +132,11 @@
     const bottom = TOP + ROW * (layers + 1);
     const height = bottom + 46;
     const y = (layer) => bottom - ROW * layer;
+    const across = isFolded ? FOLDED : FIRST + COLUMN * (view.columns - 1) + 38;
     const root = svg("svg", {
-      viewBox: `0 0 ${isFolded ? FOLDED : WIDTH} ${height}`, width: isFolded ? FOLDED : "100%",
+      viewBox: `0 0 ${across} ${height}`, width: isFolded ? FOLDED : "100%",
       role: "img", class: "unrolled",
+      "data-scale": isFolded ? "" : `Colour: usual size of the state, none at 0, strongest at ${charrnn.number(darkest, 2)}`,
       "aria-label": `The network ${name}, ${isFolded ? "folded" : `unrolled over ${view.places.length} characters`}`,
       "font-family": "system-ui, sans-serif", "font-size": 12,
     });
