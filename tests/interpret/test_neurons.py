@@ -30,7 +30,15 @@ from charrnn.interpret.neurons import (
     surprise_bits,
     verdict_of,
 )
-from charrnn.interpret.rank_scores import auc, f1_scores, label_columns, ranks, spearman
+from charrnn.interpret.rank_scores import (
+    auc,
+    f1_scores,
+    label_columns,
+    ranks,
+    spearman,
+    strengths,
+    strengths_of_predictions,
+)
 from charrnn.interpret.report import as_json
 from charrnn.interpret.trace import record
 from charrnn.interpret.untrained import untrained_weights
@@ -311,3 +319,19 @@ def test_a_character_neuron_says_which_control_it_does_not_beat(
     assert all(words in sentence for words in expected)
     assert ("memory" in sentence) == ("tell as much" in sentence)
     assert ("learned" in sentence) == (held < untrained + 0.03)
+
+
+def test_no_strength_of_many_places_is_above_1() -> None:
+    is_yes_no = np.array([True, False])
+    for count in (20_000, 20_011):
+        number = np.random.default_rng(1).normal(size=count).astype(np.float32)
+        labels = np.stack([number > 0.3, number], 1).astype(np.float32)
+        columns = label_columns(labels, is_yes_no)
+
+        of_units = strengths(np.stack([number, -number], 1), columns, is_yes_no)
+        of_predictions = strengths_of_predictions(labels, columns, is_yes_no)
+
+        for found in (*np.abs(of_units), of_predictions):
+            assert (found <= 1).all()
+            assert found == pytest.approx(1, abs=1e-5)
+        assert spearman(number, number) <= 1
