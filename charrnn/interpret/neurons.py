@@ -414,10 +414,34 @@ def describe(finding: Finding) -> str:
     if finding.verdict == MEMORY:
         return f"{does}: {score} {best.held:.3f} ({against})."
     if finding.verdict == CHARACTER:
-        return f"{does}: {score} {best.held:.3f}, but that takes no memory ({against})."
+        return f"{does}: {score} {best.held:.3f}, but {_what_is_not_beaten(finding)} ({against})."
     if finding.verdict == SPREAD:
         return (
             f"No unit alone tells {finding.feature} ({best.unit}: {score} {best.held:.3f}), but "
             f"all together do: {finding.probe:.3f} ({against})."
         )
     return f"Nothing tells {finding.feature} ({best.unit}: {score} {best.held:.3f}; {against})."
+
+
+def _what_is_not_beaten(finding: Finding) -> str:
+    """Return what the controls say that a unit does not beat by MARGIN, in words."""
+    own = strength(finding)
+    margin = f"{MARGIN / 2:g} of AUC" if finding.is_yes_no else f"{MARGIN:g} of ρ"
+    controls = (
+        (
+            max(finding.last_1, finding.last_3),
+            "the last characters alone",
+            "tell as much, so it takes no memory",
+        ),
+        (finding.untrained, "untrained networks", "have a unit as good, so it need not be learned"),
+    )
+    parts = []
+    for score, name, as_good in controls:
+        other = strength(finding, score)
+        if own >= other + MARGIN:
+            continue
+        is_beatable = other + MARGIN <= 1
+        parts.append(
+            f"{name} {as_good if is_beatable else f'tell it too well to be beaten by {margin}'}"
+        )
+    return " and ".join(parts)

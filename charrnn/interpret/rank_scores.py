@@ -67,11 +67,11 @@ def strengths(values: Array, columns: Values, is_yes_no: NDArray[np.bool_]) -> V
     """
     ranked = ranks(np.ascontiguousarray(values.T))
     found = ranked @ columns
-    lengths = np.sqrt(np.einsum("un,un->u", ranked, ranked))
-    scale = _inverse(lengths)
+    lengths = np.sqrt(np.einsum("un,un->u", ranked, ranked, dtype=np.float64))
+    scale = _inverse(lengths).astype(np.float32)
     is_number = np.tile(~is_yes_no, columns.shape[1] // len(is_yes_no))
     found[:, is_number] *= scale[:, None]
-    return found
+    return found.clip(-1, 1)  # the product is float32, for speed
 
 
 def strengths_of_predictions(
@@ -79,10 +79,11 @@ def strengths_of_predictions(
 ) -> Values:
     """Return the strength (K,) of predictions (N, K), each for its own column; 0 below chance."""
     ranked = ranks(np.ascontiguousarray(predicted.T))
-    found = np.einsum("fn,nf->f", ranked, columns)
-    lengths = np.sqrt(np.einsum("fn,fn->f", ranked, ranked))
-    signed: Values = np.where(is_yes_no, found, found * _inverse(lengths))
-    return np.maximum(signed, 0)
+    found = np.einsum("fn,nf->f", ranked, columns, dtype=np.float64)
+    lengths = np.sqrt(np.einsum("fn,fn->f", ranked, ranked, dtype=np.float64))
+    signed = np.where(is_yes_no, found, found * _inverse(lengths))
+    kept: Values = signed.clip(0, 1).astype(np.float32)
+    return kept
 
 
 def auc(values: Array, labels: Values) -> float:
@@ -101,7 +102,7 @@ def spearman(values: Array, others: Array) -> float:
     """Return the correlation of two rows' ranks, in float64; 0 where one is constant."""
     first, second = (ranks(each[None])[0].astype(np.float64) for each in (values, others))
     lengths = np.sqrt((first @ first) * (second @ second))
-    return float(first @ second / lengths) if lengths else 0.0
+    return float((first @ second / lengths).clip(-1, 1)) if lengths else 0.0
 
 
 def f1_scores(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from charrnn.interpret.neurons import (
     SPREAD,
     Finding,
     NeuronsReport,
+    describe,
     features_of,
     inspect_neurons,
     last_characters,
@@ -27,7 +30,15 @@ from charrnn.interpret.neurons import (
     surprise_bits,
     verdict_of,
 )
-from charrnn.interpret.rank_scores import auc, f1_scores, label_columns, ranks, spearman
+from charrnn.interpret.rank_scores import (
+    auc,
+    f1_scores,
+    label_columns,
+    ranks,
+    spearman,
+    strengths,
+    strengths_of_predictions,
+)
 from charrnn.interpret.report import as_json
 from charrnn.interpret.trace import record
 from charrnn.interpret.untrained import untrained_weights
@@ -279,3 +290,48 @@ def test_a_table_has_a_row_for_each_finding(report: NeuronsReport) -> None:
 
     assert all(len(row) == len(columns) for row in rows)
     assert [row[0] for row in rows] == [each.feature for each in report.findings]
+
+
+@pytest.mark.parametrize(
+    ("held", "last", "untrained", "expected"),
+    [
+        (0.80, 0.85, 0.60, ["the last characters alone tell as much, so it takes no memory"]),
+        (0.80, 0.60, 0.79, ["untrained networks have a unit as good, so it need not be learned"]),
+        (0.99, 0.98, 0.60, ["the last characters alone tell it too well to be beaten by 0.03"]),
+        (0.80, 0.78, 0.79, ["takes no memory and untrained networks have a unit as good"]),
+    ],
+)
+def test_a_character_neuron_says_which_control_it_does_not_beat(
+    report: NeuronsReport, held: float, last: float, untrained: float, expected: list[str]
+) -> None:
+    finding = finding_of(report, "inside ( )")
+    finding = replace(
+        finding,
+        verdict=CHARACTER,
+        best=replace(finding.best, held=held),
+        last_1=0.5,
+        last_3=last,
+        untrained=untrained,
+    )
+
+    sentence = describe(finding)
+
+    assert all(words in sentence for words in expected)
+    assert ("memory" in sentence) == ("tell as much" in sentence)
+    assert ("learned" in sentence) == (held < untrained + 0.03)
+
+
+def test_no_strength_of_many_places_is_above_1() -> None:
+    is_yes_no = np.array([True, False])
+    for count in (20_000, 20_011):
+        number = np.random.default_rng(1).normal(size=count).astype(np.float32)
+        labels = np.stack([number > 0.3, number], 1).astype(np.float32)
+        columns = label_columns(labels, is_yes_no)
+
+        of_units = strengths(np.stack([number, -number], 1), columns, is_yes_no)
+        of_predictions = strengths_of_predictions(labels, columns, is_yes_no)
+
+        for found in (*np.abs(of_units), of_predictions):
+            assert (found <= 1).all()
+            assert found == pytest.approx(1, abs=1e-5)
+        assert spearman(number, number) <= 1

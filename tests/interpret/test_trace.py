@@ -99,7 +99,7 @@ def test_a_long_text_read_in_stretches_has_the_states_of_the_whole() -> None:
     assert np.allclose(found.gates(0)["z"], whole.gates(0)["z"], atol=1e-5)
 
 
-def test_blocks_of_log_probabilities_are_those_of_the_whole(
+def test_blocks_of_log_probabilities_are_the_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trace = record(make_network(cell="gru"), make_ids(11))

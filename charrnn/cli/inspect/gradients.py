@@ -26,6 +26,7 @@ _COLUMNS = 100  # of a chart, also on a wider terminal
 _ROWS = 12
 _SHOWN_BACK = (0, 10, 40, 160)
 _SHOWN_EXPONENTS = 5
+_UNKNOWN = "–"
 _DASHES = ((1, 0), (8, 6), (2, 4), (12, 3))  # points that are drawn, points that are not
 
 
@@ -83,10 +84,10 @@ def _show_reaches(reports: Mapping[str, GradientsReport], console: Console) -> N
     table = make_table(*headings, ">untrained", *([">bound"] if has_bound else []), padding=0)
     for name, report in reports.items():
         for each in report.reaches:
-            sizes = [f"{each.size[1, k]:.1e}" for k in shown]
-            factors = [f"×{each.factor:.3f}", _chars(each.half_life_chars)]
-            bound = [f"×{each.bound:.3f}" if each.bound else ""] if has_bound else []
-            untrained = f"×{each.untrained_factor:.3f}"
+            sizes = [_known(each.size[1, k], ".1e") for k in shown]
+            factors = [_factor(each.factor), _chars(each.half_life_chars)]
+            bound = [_factor(each.bound) if each.bound else ""] if has_bound else []
+            untrained = _factor(each.untrained_factor)
             label = f"{one_line(name)} {each.array}"
             table.add_row(Text(label), *sizes, *factors, untrained, *bound)
     console.print()
@@ -106,7 +107,7 @@ def _show_exponents(reports: Mapping[str, GradientsReport], console: Console) ->
             (name, report.spectrum),
             (f"{name}, untrained", report.untrained_spectrum),
         ):
-            shown = [f"{value:.3f}" for value in spectrum.exponents_nats[:_SHOWN_EXPONENTS]]
+            shown = [_known(value, ".3f") for value in spectrum.exponents_nats[:_SHOWN_EXPONENTS]]
             shown += [""] * (_SHOWN_EXPONENTS - len(shown))
             table.add_row(Text(one_line(label)), *shown, _chars(spectrum.half_lives_chars[0]))
     print_whole_table(console, table)
@@ -146,5 +147,16 @@ def _show_later(name: str, report: GradientsReport, console: Console) -> None:
 
 
 def _chars(count: float) -> str:
-    """Return a number of characters; "never" where nothing fades."""
+    """Return a number of characters; "never" where nothing fades, "–" where it is not known."""
+    if math.isnan(count):
+        return _UNKNOWN
     return "never" if math.isinf(count) else f"{count:,.1f}"
+
+
+def _known(value: float, form: str) -> str:
+    """Return a figure, or "–" where too few places have one: records may end before."""
+    return _UNKNOWN if math.isnan(value) else format(value, form)
+
+
+def _factor(value: float) -> str:
+    return _UNKNOWN if math.isnan(value) else f"×{value:.3f}"

@@ -77,6 +77,7 @@ def _show_reading(reports: Mapping[str, NeuronsReport], console: Console) -> Non
         f"{first.untrained} untrained networks. probe: all units together"
         + ("; its probe: those of the untrained networks." if console.width >= _WIDE else "."),
         f"A memory neuron beats shifted, last and untrained by {half:g} of AUC or {first.margin:g} "
-        "of ρ. What a character neuron tells takes no memory: one of the controls tells as much.",
+        "of ρ. A character neuron beats shifted alone: last tells as much or stands too high to be "
+        "beaten by so much, and then no memory is shown; or untrained does, and then no learning.",
     ):
         print_line(console, line, "dim")

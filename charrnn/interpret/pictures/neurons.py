@@ -43,7 +43,7 @@ def draw_neurons(reports: Mapping[str, NeuronsReport]) -> str:
     half = next(iter(reports.values())).margin / 2
     words = (
         f"A memory neuron is right of grey, orange and green by {half:g} of AUC or {2 * half:g} of "
-        "ρ. A character neuron is not: what was just read tells as much."
+        "ρ. A character neuron is right of grey alone."
     )
     picture.text((16, height - 10), words, color=_PALE, more=_SMALL)
     return picture.as_svg()

@@ -10,7 +10,7 @@ from rich.console import Console
 from charrnn.cli.inspect.gradients import dashed, show_gradients
 from charrnn.config.inspect import InspectConfig
 from charrnn.interpret.gradients import inspect_gradients
-from tests.interpret.networks import make_ids, make_network, make_subject
+from tests.interpret.networks import V, make_ids, make_network, make_subject
 
 
 def shown(width: int, **shape: str) -> str:
@@ -47,3 +47,17 @@ def test_curves_differ_without_colours() -> None:
 
 def test_no_figure_is_cut_on_a_narrow_terminal() -> None:
     assert "…" not in shown(40, cell="gru")
+
+
+def test_a_gradient_that_no_record_is_long_enough_for_is_a_dash() -> None:
+    ids = make_ids(520, size=V - 1)
+    ids[15::40] = V - 1
+    subject = make_subject(make_network(cell="gru", has_end=True), ids)
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+
+    show_gradients({"records": inspect_gradients(subject, InspectConfig())}, console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    row = next(line for line in text.splitlines() if line.startswith("records h1"))
+    assert "–" in row
+    assert "nan" not in text
