@@ -474,7 +474,7 @@ def test_the_map_of_neurons_follows_the_place(open_page: OpenPage) -> None:
     shown = str(float(f"{value:.2g}")).replace("-", "−")
     assert page.evaluate(titles)[2] == f"tanh c1.2 = {shown}"
     words = page.evaluate("document.getElementById('text-meaning').textContent")
-    assert words.startswith("What c1.1 means: c = its memory, layer 1 of 1, neuron 1")
+    assert words.startswith("What c1.1 means: c = its memory (h is what it shows of it), layer 1 of 1, neuron 1")
 
 
 def test_an_empty_text_breaks_no_view(open_page: OpenPage) -> None:
