@@ -136,8 +136,11 @@
       if (picked && place >= picked[0] && place < picked[1]) names.push("picked");
       if (style?.mark) names.push(style.mark);
       if (style?.ahead) names.push("ahead");
-      cell.className = names.join(" ");
       const background = style?.background ?? "";
+      const dressed = [...names, background, style?.label].join("|");
+      if (cell.dressed === dressed) return; // to write to the page takes the most time
+      cell.dressed = dressed;
+      cell.className = names.join(" ");
       cell.style.backgroundColor = background;
       cell.style.color = background && !style.ahead ? charrnn.colors.letter(background) : "";
       if (place === at) cell.setAttribute("aria-selected", "true");

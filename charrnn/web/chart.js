@@ -25,12 +25,25 @@
   const SIDES = 60; // of the window, beside a chart
   const MARGIN = { left: 68, right: 16, top: 14, bottom: 46 };
 
-  const isDark = () =>
-    typeof matchMedia === "function" && matchMedia("(prefers-color-scheme: dark)").matches;
+  const darkScheme = typeof matchMedia === "function" ? matchMedia("(prefers-color-scheme: dark)") : null;
+  const isDark = () => darkScheme?.matches ?? false;
 
   const palette = () => (isDark() && !charrnn.isPrinting ? PALETTES.dark : PALETTES.light);
 
-  const channels = (color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+  const MAX_KNOWN = 4096; // colours whose figures are kept: a text repaints thousands of letters
+  const channels = keep((color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
+
+  /** Return a function of a colour that keeps what it found. */
+  function keep(compute) {
+    const known = new Map();
+    return (color) => {
+      if (!known.has(color)) {
+        if (known.size === MAX_KNOWN) known.clear();
+        known.set(color, compute(color));
+      }
+      return known.get(color);
+    };
+  }
 
   /** Return the colour at a share of a ramp, between 0 and 1; what is outside is cut. */
   function mix(ramp, share) {
@@ -77,10 +90,10 @@
     /** Return the background of a share between 0 and 1. */
     magnitude: (share, colors = palette()) => mix(colors.magnitude, share),
     /** Return black or white, whichever is read more easily; "" where there is no background. */
-    letter: (background) => {
+    letter: keep((background) => {
       if (!background) return "";
       return contrast("#000000", background) >= contrast("#ffffff", background) ? "#000000" : "#ffffff";
-    },
+    }),
   };
 
   /** Return an SVG element. Children that are strings become text. */

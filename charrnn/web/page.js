@@ -233,7 +233,8 @@
       readout(...parts) {
         const [first, ...rest] = parts;
         const isSentence = isUnderMouse && typeof first === "string";
-        const words = isSentence ? [`Under the mouse: ${first[0]?.toLowerCase() ?? ""}${first.slice(1)}`, ...rest] : parts;
+        const inside = isSentence ? first.replace(/^(At|After|The|This)\b/, (word) => word.toLowerCase()) : "";
+        const words = isSentence ? [`Under the mouse: ${inside}`, ...rest] : parts;
         byId("readout").replaceChildren(...words);
       },
 

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config.inspect import InspectConfig
 from charrnn.interpret import colors
 from charrnn.interpret.matching import SIDES, find_matches, select_units, units_on
 from charrnn.interpret.subject import Subject, Texts
 from charrnn.interpret.svg import Picture
+from charrnn.interpret.text import inspect_text
 from charrnn.interpret.trace import record
 from charrnn.interpret.words import cut_into_words
 from charrnn.tasks.inspect_page import make_page
@@ -347,6 +349,24 @@ def test_a_page_without_weights_shows_its_figures(open_page: OpenPage) -> None:
     assert page.errors == []
 
 
+def test_a_page_without_weights_colours_the_recorded_units_and_offers_no_search(
+    browser: Browser, tmp_path: Path
+) -> None:
+    subject = make_text_subject(cell="rnn", nonlinearity="relu")
+    report = inspect_text(subject, InspectConfig(neurons=("h1.2",)))
+    reports = {"text": {"book": report}}
+    path = tmp_path / "still.html"
+    text = make_page([subject], reports, {}, command="charrnn inspect", has_weights=False)
+    path.write_text(text, encoding="utf-8", newline="")
+    page = browser.open(path, "view=text&t=4")
+    page.wait_for("document.querySelector('.is-chosen svg.chart') !== null")
+    assert page.evaluate("charrnn.page.scale(0, 'h1.2')") == pytest.approx(report.scales[0])
+    assert page.evaluate("document.getElementById('text-threshold')") is None
+    assert "same state" not in page.evaluate("document.querySelector('main').textContent")
+    assert page.errors == []
+    page.close()
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_narrow_window_needs_no_scrolling_sideways(open_page: OpenPage, view: str) -> None:
     page = open_page(fragment=f"view={view}&t=30", width=320)
@@ -474,7 +494,9 @@ def test_the_map_of_neurons_follows_the_place(open_page: OpenPage) -> None:
     shown = str(float(f"{value:.2g}")).replace("-", "−")
     assert page.evaluate(titles)[2] == f"tanh c1.2 = {shown}"
     words = page.evaluate("document.getElementById('text-meaning').textContent")
-    assert words.startswith("What c1.1 means: c = its memory, layer 1 of 1, neuron 1")
+    assert words.startswith(
+        "What c1.1 means: c = its memory (h is what it shows of it), layer 1 of 1, neuron 1"
+    )
 
 
 def test_an_empty_text_breaks_no_view(open_page: OpenPage) -> None:
@@ -685,6 +707,7 @@ def test_a_click_stops_playing_and_shift_begins_where_the_place_is(open_page: Op
     page.press("Shift+ArrowRight")
     assert page.evaluate("charrnn.page.range") == [10, 12]
     page.press("Control+End")
+    said(page, f"position {len(TEXT) - 1}")
     page.press(" ")
     assert "Play" in page.evaluate("document.getElementById('play').textContent")
     assert "ends here" in said(page, "ends here")

@@ -15,7 +15,7 @@
     either: (threshold) => `beyond ±${threshold}`,
   };
   const ARRAYS = {
-    h: "what it shows", c: "its memory", i: "the gate for what is written", f: "the gate for what is kept",
+    h: "what it shows", c: "its memory (h is what it shows of it)", i: "the gate for what is written", f: "the gate for what is kept",
     g: "what it would write", o: "the gate for what is shown", r: "the gate for what is heard of the old state",
     z: "the gate for what is kept", n: "its new value",
   };
