@@ -306,10 +306,10 @@ def _section(
     if picture is not None:
         parts += [
             '<details class="still" open><summary>The picture that charrnn drew</summary>',
-            f'<figure class="picture" tabindex="0">{_compact(_checked(picture))}</figure>',
             '<p class="fine wider">Wider than the window: scroll it sideways.</p>',
-            '<p class="fine on-paper">Drawn for paper, on white: there, without colour is white.'
-            "</p></details>",
+            '<p class="fine on-paper">Drawn for paper: without colour is white.</p>',
+            f'<figure class="picture" tabindex="0">{_compact(_checked(picture))}</figure>',
+            "</details>",
         ]
     elif name == "write":
         parts.append("<noscript><p>This view needs JavaScript.</p></noscript>")
@@ -452,7 +452,7 @@ def _about(
     unit = "characters" if all(len(symbol) == 1 for symbol in first.symbols) else "tokens"
     facts.append(("Text", f"{len(first.ids):,} {unit}"))
     facts.append(("Figures measured on", f"up to {first.chars:,} held-out {unit}"))
-    facts.append(("Seed", str(subjects[0].seed)))
+    facts.append(("Seed", f"{first.seed}, from which random choices start"))
     facts.append(("Made by", f"{command} (charrnn {__version__})"))
     facts.append(("Network in this file", _running(weights, has_weights)))
     return f"<dl>{''.join(_facts(facts))}</dl>"
