@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -145,8 +146,9 @@ def test_a_generator_samples_from_a_held_network() -> None:
     assert write(2).count(")") > 150
 
 
+@cache
 def planted_sides() -> tuple[Any, Sides]:
-    subject = make_planted_subject()
+    subject = make_planted_subject(2_000)
     features = make_features(subject.vocab, subject.measured.ids, InspectConfig())
     inside = next(each for each in features if each.name == "inside ( )")
     return subject.measured, sides_of(inside, subject.measured, subject.vocab)
