@@ -508,7 +508,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         words=(
             _HELD_OUT,
             _FIVE_GRAM,
-            ("gzip, xz", "file compressors; xz is the stronger. A line is what one needs per character"),
+            ("gzip, xz", "file compressors: their lines are what they need per character"),
             _NATS,
             _GRADIENT_NORM,
         ),
