@@ -71,6 +71,7 @@ def inline_math(*parts: str) -> str:
 
 
 _NEXT = _of("p", _sub("x", "t+1"), _op("∣"), _sub("x", "1"), _op("…"), _sub("x", "t"))
+_THIN = '<mspace width="0.2em"/>'
 _WIDE = '<mspace width="1em"/>'
 _HELD_OUT = ("held-out", "text that was kept apart: the network never learned from it")
 _NATS = ("nat", "a unit of surprise, as the bit is: one nat is 1.44 bits")
@@ -486,8 +487,8 @@ EXPLANATIONS: dict[str, Explanation] = {
             "compressor and a table of letter groups reach on the same text."
         ),
         drawing=(
-            "Across: the steps of training. Up: the loss; lower is better. In the lower part "
-            "each line of the grid is a factor of 10 or more."
+            "Across: steps, characters read, or seconds. Up: the loss; lower is better. In the "
+            "chart of the gradient each line of the grid is a factor of 10."
         ),
         symbols=(
             (inline_math(_id("L")), "the loss"),
@@ -500,14 +501,14 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         formula=_math(
             _id("L"), _op("="), _op("−"), _share("<mn>1</mn>", _id("T")),
-            f"<munder>{_op('∑')}{_id('t')}</munder>", _id("ln"), _NEXT,
+            f"<munder>{_op('∑')}{_id('t')}</munder>", _id("ln"), _THIN, _NEXT,
         ),
         code="shifted: Array = logits - logits.max(-1, keepdims=True)",
         path="charrnn/interpret/trace.py",
         words=(
             _HELD_OUT,
             _FIVE_GRAM,
-            ("xz", "a strong file compressor: what it needs per character of the same text"),
+            ("gzip, xz", "file compressors: their lines are what they need per character"),
             _NATS,
             _GRADIENT_NORM,
         ),
@@ -517,14 +518,16 @@ EXPLANATIONS: dict[str, Explanation] = {
         question="What does the network still get wrong, and what did its memory gain?",
         reading=(
             "An error is a place where the true character had a probability below one half. The "
-            "bars sort the errors: each takes away what a simple rule would have got right, such "
-            "as a table of letter groups, or a word that occurred shortly before. What is left "
-            "at the end needs understanding. The second picture shows where the network beats a "
-            "table of five-letter groups, and by how many bits; below 0 the table is better."
+            "bar sorts the errors: each colour takes away what a simple rule would have got "
+            "right, such as a table of letter groups, or a word that occurred shortly before. "
+            "What is left at the end needs understanding. The second picture shows where the "
+            "network beats a table of five-letter groups, and by how many bits; below 0 the "
+            "table is better."
         ),
         drawing=(
-            "Each bar is a share of all errors, the longer the more. In the second picture, "
-            "above 0 the network is better than the table, below 0 the table is better."
+            "Across: errors as a share of all characters; each colour is one cause. In the "
+            "second picture, above 0 the network is better than the table, below 0 the table is "
+            "better."
         ),
         symbols=(
             (
