@@ -311,7 +311,8 @@ _CLASSIFICATION = {
 _PROGRESS = {
     **dict.fromkeys(("step", "updates", "slices", "chars_seen", "stale"), int),
     **dict.fromkeys(("evaluated_step", "dropped", "rollbacks"), int),
-    **dict.fromkeys(("elapsed_seconds", "last_val_nats"), _REAL),
+    **dict.fromkeys(("elapsed_seconds", "last_val_nats", "last_learning_rate"), _REAL),
+    "groups": {},  # by name
     "train_nats": _LOSS,
     "cursor": (int, int),
     "meters": ((_REAL, int), (_REAL, int)),

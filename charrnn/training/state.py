@@ -32,6 +32,7 @@ from charrnn.training.calibration import (
 from charrnn.training.clock import Clock
 from charrnn.training.distributed import World
 from charrnn.training.evaluation import FinalScores, HeldOut, HeldOutScore
+from charrnn.training.groups import Groups
 from charrnn.training.memory import used_memory_bytes
 from charrnn.training.plan import Plan
 from charrnn.training.record_evaluation import HeldOutRecords
@@ -100,6 +101,7 @@ class TrainingState:
         self.plan = plan
         self.trainer = Trainer(plan, config, corpus, self.device, precision, initial, world)
         self.stats = TrainingStats(best, config.clip_grad_norm)
+        self._groups: Groups = {}
         if resume is not None:
             with _refuse_foreign():
                 self._load(resume)
@@ -186,15 +188,26 @@ class TrainingState:
             "length": length_of(self.config),
             "length_history": _spell(self.length_history),
             **self.stats.state_dict(),
+            # Of the last step, for an evaluation that comes first when the run resumes.
+            "last_learning_rate": self.trainer.learning_rate,
+            "groups": self._measured_groups(),
             "elapsed_seconds": self.clock.elapsed_seconds,
             "is_finished": False,
         }
         return Snapshot(self.trainer.step, self.plan.model, weights, arrays, progress)
 
+    def _measured_groups(self) -> Groups:
+        """Return the norms of groups of weights that the next evaluation reports; {} for none."""
+        self._groups = self.trainer.read_groups() or self._groups
+        return self._groups
+
     def _load(self, snapshot: Snapshot) -> None:
         """Become the snapshot, except for the plan and the time that has passed."""
         self.trainer.load_state_dict(snapshot.weights, snapshot.arrays, snapshot.progress)
         self.stats.load_state_dict(snapshot.progress)
+        # An older version kept neither.
+        self.trainer.learning_rate = float(snapshot.progress.get("last_learning_rate", 0.0))
+        self._groups = dict(snapshot.progress.get("groups", {}))
         self.trainer.rate_factor = 0.5**self.stats.rollbacks
 
     def _check_unfinished(self, snapshot: Snapshot) -> None:
@@ -328,7 +341,8 @@ class TrainingState:
         score: None where nothing is held out.
         """
         weights = numpy_state_dict(self.trainer.averaged)
-        groups = self.trainer.read_groups()
+        groups = self._measured_groups()
+        self._groups = {}
         clipped = self.stats.clipped.reset()
         val_nats = None
         temperature = 1.0
