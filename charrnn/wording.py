@@ -31,9 +31,16 @@ def nearest(typed: str, names: Iterable[str]) -> str | None:
     return spelled[near[0]] if near else None
 
 
-COMMAND_LINE_ONLY = {"--local-addr", "--mark-copies"}
+COMMAND_LINE_ONLY = {"--csv", "--local-addr", "--mark-copies"}
 """Options in messages that no Python call has: torchrun's, and one that changes what is shown."""
-PARAMETERS = {"file": "files", "load-state": "with_state", "m": "models", "temp": "temperature"}
+PARAMETERS = {
+    "feature": "features",
+    "file": "files",
+    "load-state": "with_state",
+    "m": "models",
+    "neuron": "neurons",
+    "temp": "temperature",
+}
 """Options whose parameter has another name; any other gets its_name."""
 
 _CALLS = {"train": "train", "eval": "evaluate"}
