@@ -27,7 +27,7 @@ from charrnn.interpret.units import (
 from charrnn.text.vocab import END_NAME
 
 _CHOSEN = 3  # units, where none are named
-_SAMPLE = 8_000  # tokens that they are chosen on
+_SAMPLE = 2_000  # tokens that they are chosen on
 _PERCENTILE = 99  # of the values of ReLUs, which have no highest
 _RULE = "the slowest to change among the units that vary widely"
 
