@@ -226,10 +226,10 @@ def test_a_feature_without_a_regex_is_refused(setting: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("features", "labels_file", "message"),
     [
-        (("digit=[0-9]",), None, r"feature digit=.*'digit' already; choose another name"),
+        (("digit=[0-9]",), None, r"features digit=.*'digit' already; choose another name"),
         (("surprise=a",), None, r"'surprise' already"),
-        (("date=a", "date=b"), None, r"feature date=b: .*'date' already"),
-        (("date=a", "date=a"), None, r"feature date=a is given twice"),
+        (("date=a", "date=b"), None, r"features date=b: .*'date' already"),
+        (("date=a", "date=a"), None, r"features date=a is given twice"),
         (("date=a",), "x/date.txt", r"labels_file x/date.txt: .*'date' already; rename the file"),
         ((), "x/column.txt", r"'column' already; rename the file"),
     ],
