@@ -56,7 +56,7 @@ class ClampedNetwork(Network):
         for unit in clamps:
             if unit.array not in arrays:
                 raise ConfigError(
-                    f"unit {unit} cannot be held: it is computed anew at each step; give a unit "
+                    f"unit {unit} cannot be held: it is computed at each step; give a unit "
                     f"of the state, {' or '.join(f'{each}{unit.layer}.0' for each in arrays)}"
                 )
         self._held = {

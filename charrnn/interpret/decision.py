@@ -1,6 +1,6 @@
 """What a network that decides looked at: how its decision changes without each character.
 
-Leaving out is what it says: the text without a character is read anew, so that the figure holds for
+Leaving out is what it says: the text without a character is read again. So the figure holds for
 every cell, pooling and head.
 
 T = tokens, P = pieces of the text, K = classes.

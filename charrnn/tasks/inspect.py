@@ -286,7 +286,7 @@ def inspect(
 def _pass_on(
     on_progress: Callable[[float, str], None], number: int, view: str, done: int, total: int
 ) -> None:
-    """Say how far view `number` is: `done` of `total` parts."""
+    """Call `on_progress` with the views that are done, the part of view `number` included."""
     on_progress(number + done / total, view)
 
 
@@ -322,7 +322,7 @@ def _inspect_each(
 def _pass_part(
     on_progress: Callable[[int, int], None], number: int, count: int, done: int, total: int
 ) -> None:
-    """Say how far model `number` of `count` is: `done` of `total` parts."""
+    """Call `on_progress` with the parts that are done of all models' parts."""
     on_progress(number * total + done, count * total)
 
 

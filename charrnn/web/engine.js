@@ -33,7 +33,7 @@
     });
 
     function ask(model, message) {
-      if (!workers.length) return Promise.reject(new Error("This page has no weights, so nothing can be computed anew."));
+      if (!workers.length) return Promise.reject(new Error("This page has no weights, so nothing can be computed in it."));
       count += 1;
       const id = count;
       return new Promise((resolve, reject) => {

@@ -27,7 +27,7 @@
     const scatter = element("div");
     choice.addEventListener("change", () => page.select({}));
     if (cells.includes("rnn")) {
-      root.append(element("p", {}, "A plain RNN has no gates: its whole state is written anew at every character. The picture shows how often its neurons are at their limits."));
+      root.append(element("p", {}, "A plain RNN has no gates: its whole state is computed at every character. The picture shows how often its neurons are at their limits."));
     }
     if (known.length) {
       root.append(

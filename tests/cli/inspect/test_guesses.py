@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
+from functools import partial
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
 from charrnn.cli.inspect.guesses import show_guesses
 from charrnn.interpret.guesses import GuessesReport
+from tests.cli.inspect.screen import lines_of
 
 
 def make_report(text: str, *guesses: str) -> GuessesReport:
@@ -30,20 +30,7 @@ def make_report(text: str, *guesses: str) -> GuessesReport:
     )
 
 
-def shown(
-    reports: dict[str, GuessesReport], width: int = 80, *, color: str | None = None
-) -> list[str]:
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=width,
-        color_system=color,  # type: ignore[arg-type]
-        force_terminal=color is not None,
-        no_color=color is None,
-        legacy_windows=False,
-    )
-    show_guesses(reports, console)
-    return stream.getvalue().splitlines()
+shown = partial(lines_of, show_guesses)
 
 
 @pytest.fixture(autouse=True)

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import io
+from functools import partial
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
 from charrnn.cli.formatting import format_character
 from charrnn.cli.inspect.memory import show_memory
 from charrnn.config.inspect import InspectConfig
 from charrnn.interpret.memory import MemoryReport, inspect_memory
+from tests.cli.inspect.screen import lines_of
 from tests.interpret.test_memory import make_memory_subject
 
-
-def shown(
-    reports: dict[str, MemoryReport], width: int = 80, *, color: str | None = None
-) -> list[str]:
-    """Return the lines that a console of a width gets."""
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=width,
-        color_system=color,  # type: ignore[arg-type]
-        force_terminal=color is not None,
-        no_color=color is None,
-        legacy_windows=False,
-    )
-    show_memory(reports, console)
-    return stream.getvalue().splitlines()
+shown = partial(lines_of, show_memory)
 
 
 @pytest.fixture(autouse=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
 from charrnn.cli.inspect.text import show_text
 from charrnn.interpret.text import TextReport
+from tests.cli.inspect.screen import lines_of
 from tests.interpret.test_text import make_report
 
 
@@ -17,17 +15,7 @@ def shown(
     reports: dict[str, TextReport], width: int = 80, *, color: str | None = None
 ) -> list[str]:
     """Return the lines after the heading and the legend."""
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=width,
-        color_system=color,  # type: ignore[arg-type]
-        force_terminal=color is not None,
-        no_color=color is None,
-        legacy_windows=False,
-    )
-    show_text(reports, console)
-    return stream.getvalue().splitlines()[len(reports) + 2 :]
+    return lines_of(show_text, reports, width, color=color)[len(reports) + 2 :]
 
 
 @pytest.fixture(autouse=True)
