@@ -96,6 +96,15 @@ class ProcessLostError(CharRNNError):
     exit_code = 9
 
 
+def missing_extra(what: str, package: str, extra: str) -> ConfigError:
+    """Return the error of a part that needs a package which only an extra installs.
+
+    >>> print(missing_extra("charrnn serve", "starlette", "serve").message)
+    charrnn serve needs starlette; install it by pip install 'charrnn[serve]'
+    """
+    return ConfigError(f"{what} needs {package}; install it by pip install 'charrnn[{extra}]'")
+
+
 @contextmanager
 def located(place: str) -> Iterator[None]:
     """Let the message of an error within the block begin with its place, such as a file's line."""

@@ -18,6 +18,7 @@ ROOT = {"_version", "errors", "config", "metrics", "state", "storage", "wording"
 LEARNING = ROOT | {"text", "data", "corpora", "analysis", "model", "training"}
 WRITING = ROOT | {"text", "data", "analysis", "checkpoint", "generation", "compression"}
 SEEING = {"interpret", "web"}
+SHARING = {"export"}
 ALLOWED = {
     "_version": set(),
     "errors": {"wording"},
@@ -38,14 +39,27 @@ ALLOWED = {
     "training": ROOT | {"text", "data", "analysis", "model"},
     "bench": ROOT | {"text", "data", "checkpoint", "generation", "model", "training"},
     "web": ROOT,
-    "tasks": LEARNING | WRITING | SEEING | {"bench"},
-    "api": WRITING | {"bench", "tasks"},
-    "cli": LEARNING | WRITING | SEEING | {"bench", "tasks"},
+    "export": ROOT | {"text", "data", "checkpoint", "generation", "web"},
+    "tasks": LEARNING | WRITING | SEEING | SHARING | {"bench"},
+    "serve": ROOT | WRITING | SEEING | {"tasks"},
+    "api": WRITING | SHARING | {"bench", "tasks", "serve"},
+    "cli": LEARNING | WRITING | SEEING | SHARING | {"bench", "tasks", "serve"},
     "__init__": {"_version", "api", "generation", "tasks"},
     "__main__": {"cli"},
 }
 TORCH_FILES = {Path("generation", "gpu.py"), Path("bench", "training.py")}
-OUTSIDERS = {"torch": {"model", "training"}, "click": {"cli"}, "rich": {"cli"}}
+OUTSIDERS = {
+    "torch": {"model", "training"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
+    "huggingface_hub": {"checkpoint"},
+    "tokenizers": {"export"},
+    "tensorboardX": {"tasks"},
+}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "torch.save", "torch.load", "os.system", "print"}
 FORBIDDEN_CALLS |= {"os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "__import__"}
 FORBIDDEN_KEYWORDS = {"allow_pickle", "shell"}  # of numpy.load and of subprocess
