@@ -217,6 +217,11 @@ class Service:
         await asyncio.to_thread(self.engine.close, reason="the server is closing down")
         self._workers.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a worker has not come back, for which Python would wait at its end."""
+        return self._waiting > 0
+
     def find(self, name: object) -> Served:
         """Return the model of a request's `model`, which is only looked up; None: the first one.
 
@@ -226,7 +231,9 @@ class Service:
         if name is None:
             return next(iter(self.served.values()))
         if not isinstance(name, str):
-            raise bad_request("model must be the name of a model; GET /v1/models lists them", "model")
+            raise bad_request(
+                "model must be the name of a model; GET /v1/models lists them", "model"
+            )
         if name not in self.served:
             error = model_not_found(name[:100], tuple(self.served))
             near = nearest(name[:100], self.served)
