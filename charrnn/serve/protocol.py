@@ -8,19 +8,18 @@ A token is a character here: max_tokens, logprobs and logit_bias speak of charac
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from charrnn.config import SampleConfig, checked, with_seed
-from charrnn.config.fields import did_you_mean
 from charrnn.config.sample import PRESETS
 from charrnn.errors import CharRNNError, ConfigError
 from charrnn.generation.labels import list_labels
 from charrnn.generation.text_format import TextFormat
-from charrnn.serve.errors import RequestError, bad_request, refused
+from charrnn.serve.errors import bad_request, refused
 from charrnn.serve.fields import Fields, check_known, is_int, shown
 from charrnn.text.vocab import END, Vocab
 
@@ -101,29 +100,6 @@ class CompletionRequest:
     include_usage: bool = False
     labels: tuple[str, ...] = ()
     label_strength: float = 1.0
-
-
-def parse_model(body: Mapping[str, Any], names: Collection[str]) -> str:
-    """Return the model that a request asks for; the first that is served where it names none.
-
-    Raises:
-        RequestError: it is not served, or no name.
-    """
-    name = body.get("model")
-    if name is None:
-        return next(iter(names))
-    if not isinstance(name, str):
-        raise bad_request(f"model is {shown(name)}; it must be a text", "model")
-    if name not in names:
-        near = did_you_mean(name, names)
-        raise RequestError(
-            404,
-            f"the model {shown(name)} is not served here{near or '; served are: '}"
-            + ("" if near else ", ".join(names)),
-            param="model",
-            code="model_not_found",
-        )
-    return name
 
 
 def parse_completion(body: Mapping[str, Any], info: ModelInfo) -> CompletionRequest:

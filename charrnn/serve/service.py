@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.checkpoint.run_folder import is_model_name
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config.serve import ServeConfig
@@ -82,6 +82,11 @@ class Served:
     def task(self) -> str:
         """What the model was trained for: "text", "classification", "tagging" or "seq2seq"."""
         return self.file.config.task
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The beginning of the model's digest: while it stays, so do the texts of a seed."""
+        return "fp_" + model_digest(self.file).hex()[:12]
 
     @property
     def generator(self) -> Generator:
