@@ -23,7 +23,7 @@ from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.checkpoint.run_folder import is_model_name
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config.serve import ServeConfig
-from charrnn.errors import CharRNNError, ConfigError
+from charrnn.errors import CharRNNError, ConfigError, DivergedError
 from charrnn.serve.engine import (
     Ended,
     Engine,
@@ -322,9 +322,10 @@ class Service:
             )
         if isinstance(error, MemoryError):
             return bad_request("there is no memory for this request; ask for less")
-        if isinstance(error, CharRNNError):
+        if isinstance(error, CharRNNError) and not isinstance(error, DivergedError):
             return refused(error)
-        log.error("the server failed", exc_info=error)
+        if not self.is_closing:
+            log.error("the server failed", exc_info=error)
         return RequestError(500, "the server failed; its log says where")
 
     def figures(self) -> dict[str, float]:
