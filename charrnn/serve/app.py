@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from charrnn.errors import CharRNNError
-from charrnn.serve import routes
+from charrnn.serve import chat, completions, legacy, routes
 from charrnn.serve.errors import RequestError
 from charrnn.serve.guard import Guard
 from charrnn.serve.service import Service
@@ -56,6 +56,9 @@ def _handlers(service: Service) -> dict[tuple[str, str], Handler]:
         ("GET", "/health"): routes.health,
         ("GET", "/v1/models"): routes.list_models,
         ("GET", _MODEL + "{id:path}"): routes.show_model,
+        ("POST", "/v1/completions"): completions.handler,
+        ("POST", "/v1/chat/completions"): chat.handler,
+        ("GET", "/generate"): legacy.handler,
         ("POST", "/v1/score"): routes.score,
         ("POST", "/v1/fill"): routes.fill,
         ("POST", "/v1/classify"): routes.classify,
