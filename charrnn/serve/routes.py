@@ -28,8 +28,9 @@ from charrnn.metrics import perplexity
 from charrnn.serve.errors import bad_request, closing, refused
 from charrnn.serve.fields import Fields, check_known, is_int, shown
 from charrnn.serve.guard import read_json
-from charrnn.serve.protocol import IGNORED, ModelInfo, spell
+from charrnn.serve.protocol import IGNORED, spell
 from charrnn.serve.service import Served, Service
+from charrnn.serve.texts import info_of
 from charrnn.serve.wire import JSON
 from charrnn.tasks.model import Model
 from charrnn.tasks.predict import make_predictor
@@ -76,17 +77,6 @@ async def _watched(service: Service, work: Callable[..., T], *arguments: Any) ->
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
-
-
-def info_of(service: Service, served: Served) -> ModelInfo:
-    """Return what requests to a model have to fit."""
-    return ModelInfo(
-        served.name,
-        served.file.vocab,
-        served.generator.text_format,
-        service.config.max_chars,
-        service.config.max_prompt,
-    )
 
 
 async def health(request: Request) -> Response:
@@ -352,7 +342,7 @@ async def embed(request: Request) -> Response:
         message = f"encoding_format is {shown(form)}; choose from float, base64"
         raise bad_request(message, "encoding_format")
     value = body.get("input")
-    info = info_of(service, served)
+    info = info_of(served, service.config)
     if isinstance(value, list) and value and all(map(is_int, value)):
         texts = [spell(value, info, "input")]
     elif isinstance(value, list) and value and isinstance(value[0], list):
@@ -423,7 +413,7 @@ async def detokenize(request: Request) -> Response:
     ids = body.get("tokens")
     if not isinstance(ids, list) or not all(map(is_int, ids)):
         raise bad_request(f"tokens is {shown(ids)}; it must be a list of ids", "tokens")
-    return JSON({"prompt": spell(ids, info_of(service, served), "tokens")})
+    return JSON({"prompt": spell(ids, info_of(served, service.config), "tokens")})
 
 
 async def tokenizer_info(request: Request) -> Response:
