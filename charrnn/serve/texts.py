@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from charrnn.config import SampleConfig
 from charrnn.errors import CharRNNError, VocabError
@@ -22,7 +21,7 @@ from charrnn.generation.samples import Cost
 from charrnn.serve.engine import Ended, Piece, PreparedJob, TextJob
 from charrnn.serve.errors import RequestError, bad_request, refused
 from charrnn.serve.protocol import CompletionRequest, ModelInfo, blamed
-from charrnn.serve.scoring import iter_prompt_costs
+from charrnn.serve.routes import Watch
 from charrnn.tasks.model import Model
 
 if TYPE_CHECKING:
@@ -261,34 +260,35 @@ class Texts:
         return await self._costs[number]
 
     async def _read_costs(self, job: PreparedJob, top: int) -> tuple[Cost | None, ...]:
+        from charrnn.serve.scoring import iter_prompt_costs
+
         generator = job.models.generator
         costs: list[Cost | None] = []
 
         def read() -> Iterator[tuple[Cost | None, ...]]:
             return iter_prompt_costs(generator, job.prompt, top)
 
-        events: AsyncIterator[Any]
         with self._service.stream_slices(job.model, read) as events:
             async for event in events:
-                if not isinstance(event, Ended):
-                    costs += event
+                if not isinstance(event, Ended):  # of slices, what they yield
+                    costs += cast(Any, event)
         return tuple(costs)
 
     async def _found(self) -> AsyncGenerator[Part]:
         """Yield the texts that a beam finds, or that fill a blank, prompt by prompt."""
         request = self.request
-        is_gone = threading.Event()
+        watch = Watch()
         try:
             for number, job in enumerate(self._jobs[:: request.n]):
                 work = _search if request.suffix is None else _fill
-                found = await self._service.in_thread(work, job, request, is_gone)
+                found = await self._service.in_thread(work, job, request, watch)
                 for i, (text, end) in enumerate(found):
                     index = number * request.n + i
                     if request.echo and job.prompt:
                         yield Part(index, job.prompt)
                     yield Part(index, text, end=end)
         finally:
-            is_gone.set()
+            watch.end()
 
 
 def _join(parts: Sequence[Part]) -> Text:
@@ -356,22 +356,18 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
             )
 
 
-def _search(
-    job: PreparedJob, request: CompletionRequest, is_gone: threading.Event
-) -> list[tuple[str, Ended]]:
+def _search(job: PreparedJob, request: CompletionRequest, watch: Watch) -> list[tuple[str, Ended]]:
     """Return the likeliest texts that a beam finds."""
     models = job.models
     found = models.generator.search(job.prompt, request.config, count=request.n, after=models.start)
     return [(each.text, Ended(each.stopped_by, None, each.has_end)) for each in found]
 
 
-def _fill(
-    job: PreparedJob, request: CompletionRequest, is_gone: threading.Event
-) -> list[tuple[str, Ended]]:
+def _fill(job: PreparedJob, request: CompletionRequest, watch: Watch) -> list[tuple[str, Ended]]:
     """Return what stands between a prompt and the suffix: samples, the likeliest at temperature 0.
 
     Raises:
-        TimeoutError: the client is gone.
+        RequestError: the blank may be too long; or the client is gone, and the work ends.
     """
     model = job.models.generator
     if not isinstance(model, Model):
@@ -386,11 +382,6 @@ def _fill(
         )
     taken = {*job.prompt, *suffix}
     sign = next(chr(code) for code in range(_FIRST_SIGN, 0xF8FF) if chr(code) not in taken)
-
-    def check(done: int, total: int) -> None:
-        if is_gone.is_set():
-            raise TimeoutError
-
     filling = model.fill(
         job.prompt + sign + suffix,
         blank="",
@@ -404,6 +395,6 @@ def _fill(
         temperature=config.temperature or 1.0,
         seed=config.seed,
         unknown=config.unknown,
-        on_progress=check,
+        on_progress=watch,
     )
     return [(each.text[slice(*each.filled[0])], Ended("suffix")) for each in filling.completions]
