@@ -19,6 +19,7 @@ from charrnn._version import __version__
 if TYPE_CHECKING:
     from charrnn.api import (
         benchmark,
+        compare,
         compress,
         corpus_stats,
         decompress,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         list_runs,
         load,
         predict,
+        remove,
         sample,
         score,
         train,
@@ -44,13 +46,27 @@ if TYPE_CHECKING:
 # It is read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-__all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
-__all__ += ["decompress", "describe", "evaluate", "fit", "fit_cells", "fit_seeds"]
-__all__ += ["inspect", "list_runs"]
-__all__ += [
+__all__ = [
+    "Model",
+    "Session",
+    "__version__",
+    "benchmark",
+    "blend",
+    "compare",
+    "compress",
+    "corpus_stats",
+    "decompress",
+    "describe",
+    "evaluate",
+    "fit",
+    "fit_cells",
+    "fit_seeds",
+    "inspect",
+    "list_runs",
     "load",
     "open_models",
     "predict",
+    "remove",
     "sample",
     "score",
     "start_session",

@@ -38,6 +38,8 @@ TWINS = {
     "decompress": "decompress",
     "info": "describe",
     "list": "list_runs",
+    "remove": "remove",
+    "compare": "compare",
     "corpus": "corpus_stats",
     "bench": "benchmark",
 }

@@ -42,6 +42,11 @@ COMMANDS = {
     "decompress": ("compress:decompress", "Restore a compressed file."),
     "info": ("info:info", "Describe a model."),
     "list": ("info:list_all", "List all runs."),
+    "remove": ("info:remove", "Remove runs: their models, training states and logs."),
+    "compare": (
+        "compare:command",
+        "Compare runs: what differs, and which predicts better.",
+    ),
     "corpus": ("corpus:command", "List, download, build and measure texts."),
     "bench": ("bench:command", "Measure the speed of this machine."),
     "completion": ("main:completion", "Print a shell's completion script."),
