@@ -47,7 +47,8 @@ class ServeConfig:
     allow_origin: tuple[str, ...] = _access(
         (), "web page that may ask from a browser: https://example.com; can be repeated"
     )
-    log_prompts: bool = _access(False, "log the text of requests too")
+    log_requests: bool = _access(True, "write a line on stderr for each request")
+    log_prompts: bool = _access(False, "and in it the text of the request")
     metrics: bool = _access(True, "answer GET /metrics, in Prometheus' format")
 
     batch: int = _limit(64, "texts that are written at once", ge=1, le=4096)
