@@ -13,6 +13,7 @@
     corpus_stats  a CorpusSummary: counts, encoding problems, baselines, what train would choose
     benchmark     an iterator of speeds: the machine, training, evaluation, sampling
     compress      Compressed: data, bits_per_char, bits_per_byte; decompress: the original bytes
+    export        writes a model as ONNX, a web page, …, and checks it; an ExportReport
     describe      a dict: shape, vocabulary and training of a model
     list_runs     a list of dicts, one a run, the newest first
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from charrnn.generation.scoring import Scores
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
+    from charrnn.tasks.export import ExportReport
     from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
     from charrnn.tasks.inspect import Inspection
     from charrnn.tasks.open_models import OpenModels
@@ -437,6 +439,42 @@ def decompress(
     path = _find(model, checkpoints)
     file = with_labels(read_model(path), list_labels(labels))
     return codec.decompress(data, file, "the data", str(path))
+
+
+def export(
+    model: Name = None,
+    to: str = "html",
+    output: Name = None,
+    *,
+    labels: AskedLabels = (),
+    overwrite: bool = False,
+    checkpoints: Name = None,
+    **settings: Any,
+) -> ExportReport:
+    """Write a model in another format, run that, and compare it with the model.
+
+    to: "onnx", "html", "c", "huggingface" or "tensorboard". output: the file or folder to write;
+    None is the model's name. labels: to be fixed, as for `load`. overwrite: replace what is there.
+    settings: fields of ExportConfig, such as dtype="int8" and verify=False.
+
+    >>> charrnn.export("book", "onnx").verified.max_logit_error  # doctest: +SKIP
+    5.2e-07
+    """
+    from charrnn.config.export import ExportConfig
+    from charrnn.tasks.export import export as export_model
+
+    check_type("the format", to, str, 'its name, such as "onnx"')
+    for name in (model, output):
+        check_type("a path", name, str | Path | None, "a str or a Path")
+    return export_model(
+        None if model is None else str(model),
+        to,
+        None if output is None else str(output),
+        with_settings(ExportConfig(), settings),
+        labels=labels,
+        overwrite=overwrite,
+        checkpoints=_folder(checkpoints),
+    )
 
 
 def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:

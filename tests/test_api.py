@@ -36,6 +36,7 @@ TWINS = {
     "predict": "predict",
     "compress": "compress",
     "decompress": "decompress",
+    "export": "export",
     "info": "describe",
     "list": "list_runs",
     "corpus": "corpus_stats",

@@ -40,6 +40,7 @@ COMMANDS = {
     "predict": ("predict:command", "Say what a text is or becomes: its label, tags or target."),
     "compress": ("compress:compress", "Compress FILE, with MODEL predicting each character."),
     "decompress": ("compress:decompress", "Restore a compressed file."),
+    "export": ("export:command", "Write a model in another format, and check it."),
     "info": ("info:info", "Describe a model."),
     "list": ("info:list_all", "List all runs."),
     "corpus": ("corpus:command", "List, download, build and measure texts."),
