@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 
 from charrnn._version import __version__
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config.export import ExportConfig
 
 PIPELINES = {
     "text": "text-generation",
@@ -41,22 +42,15 @@ _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x20
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|&])")
 
 
-def make_card(
-    file: ModelFile,
-    name: str,
-    *,
-    license: str | None = None,
-    language: str | None = None,
-    samples: Sequence[str] = (),
-) -> str:
+def make_card(file: ModelFile, name: str, config: ExportConfig, samples: Sequence[str]) -> str:
     """Return the card of a model, which ends with its own digest.
 
-    file: without what is private. name: of the model, on the hub USER/NAME. license, language: as the hub spells them,
-    such as "mit" and "en"; None leaves them out. samples: of its texts, if they are to be shown.
+    file: without what is private. name: of the model, on the hub USER/NAME. samples: of its texts,
+    if they are to be shown.
     """
     parts = [
         "---",
-        *_front_matter(file, name, license, language),
+        *_front_matter(file, name, config),
         "---",
         "",
         f"# {_plain(name)}",
@@ -86,17 +80,15 @@ def is_unedited(card: bytes) -> bool:
     )
 
 
-def _front_matter(
-    file: ModelFile, name: str, license: str | None, language: str | None
-) -> Iterator[str]:
+def _front_matter(file: ModelFile, name: str, config: ExportConfig) -> Iterator[str]:
     """Yield lines of YAML: what the hub reads."""
     task = file.config.task
     yield "library_name: charrnn"
-    if license:
-        yield f"license: {_quoted(license)}"
-    if language:
+    if config.licence:
+        yield f"license: {_quoted(config.licence.lower())}"  # as the hub spells them all
+    if config.language:
         yield "language:"
-        yield from (f"- {_quoted(each.strip())}" for each in language.split(","))
+        yield from (f"- {_quoted(each.strip())}" for each in config.language.split(","))
     if task in PIPELINES:
         yield f"pipeline_tag: {PIPELINES[task]}"
     yield "tags:"

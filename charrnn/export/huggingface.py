@@ -16,13 +16,21 @@ import numpy as np
 import safetensors.numpy
 
 from charrnn._version import __version__
-from charrnn.checkpoint.model_file import ModelFile, model_digest, pack_model, read_model
+from charrnn.checkpoint.model_file import (
+    ModelFile,
+    model_digest,
+    pack_model,
+    read_model,
+    refuse_task,
+)
 from charrnn.checkpoint.public import without_private
-from charrnn.checkpoint.run_folder import SHARED
+from charrnn.checkpoint.run_folder import SHARED, RunFolder
 from charrnn.config import as_dict
-from charrnn.errors import CheckpointError, missing_extra
+from charrnn.config.export import ExportConfig
+from charrnn.errors import ConfigError, ExportError, missing_extra
 from charrnn.export.card import make_card
 from charrnn.export.tokenizer_json import make_tokenizer
+from charrnn.export.verified import Verified, check_greedy
 from charrnn.generation.generator import Generator
 from charrnn.generation.network import Network
 from charrnn.generation.text_format import text_format_of
@@ -41,22 +49,26 @@ _ARCHITECTURES = {
     "tagging": "CharRNNForTokenClassification",
     "seq2seq": "CharRNNForConditionalGeneration",
 }
-_GREEDY_CHARS = 200
+_SAMPLE_CHARS = 300
 _TRIED = "é ÿ ß 中文 한 ی ا\u0301 😀 👨\u200d👩\u200d👧 🏳\ufe0f\u200d🌈 \u0000 \ufeff \r\n\t"
 """Characters of many kinds, which every tokenizer with bytes must take."""
 
 
-def make_huggingface(
-    file: ModelFile,
-    name: str,
-    *,
-    license: str | None = None,
-    language: str | None = None,
-    samples: Sequence[str] = (),
-) -> dict[str, bytes]:
-    """Return the files of a folder, by name; the card says no more than is asked for."""
+def make_huggingface(file: ModelFile, name: str, config: ExportConfig) -> dict[str, bytes]:
+    """Return the files of a folder, by name; the card says no more than is asked for.
+
+    name: of the model; on the hub, USER/NAME.
+
+    Raises:
+        ConfigError: other numbers than fp32 are asked for.
+    """
+    if config.dtype not in (None, "fp32"):
+        raise ConfigError(
+            f"a huggingface folder has the weights as they are, not as {config.dtype}; leave "
+            "--dtype out"
+        )
     public = without_private(file)
-    card = make_card(public, name, license=license, language=language, samples=samples)
+    card = make_card(public, name, config, _sample(file, config.card_samples))
     vocabs = {TOKENIZER: file.vocab, TARGET_TOKENIZER: file.target_vocab}
     return {
         CONFIG: _to_json(_describe(public)),
@@ -72,31 +84,33 @@ def make_huggingface(
     }
 
 
-def verify_huggingface(folder: Path, file: ModelFile) -> int:
-    """Read a folder as others do and compare it with the model; return how many characters agree.
+def verify_huggingface(
+    folder: Path, _: Sequence[str], file: ModelFile, config: ExportConfig
+) -> Verified:
+    """Read a folder as others do, and compare weights, ids and greedy text with the model's.
 
     Raises:
-        CheckpointError: the weights, the ids or the greedy text are not the model's.
+        ExportError: they are not the same.
         ConfigError: tokenizers is not installed.
     """
     weights = safetensors.numpy.load_file(folder / WEIGHTS)
     if weights.keys() != file.weights.keys() or any(
         not np.array_equal(weights[key], array) for key, array in file.weights.items()
     ):
-        raise CheckpointError(f"{WEIGHTS} does not hold the model's weights")
-    chars = _verify_tokenizer(folder / TOKENIZER, file.vocab)
+        raise ExportError(f"{WEIGHTS} does not hold the model's weights")
+    chars = verify_tokenizer(folder / TOKENIZER, file.vocab)
     if file.target_vocab is not None:
-        chars += _verify_tokenizer(folder / TARGET_TOKENIZER, file.target_vocab)
-    shared = read_model(folder / SHARED)
+        chars += verify_tokenizer(folder / TARGET_TOKENIZER, file.target_vocab)
+    shared = read_model(RunFolder(folder).model)
     if model_digest(shared) != model_digest(file):
-        raise CheckpointError(f"{SHARED} is not the model")
+        raise ExportError(f"{SHARED} is not the model")
     if file.config.task == "text":
-        expected = _greedy_text(file)
-        of_others = ModelFile(shared.config, shared.vocab, weights, shared.summary)
-        if not expected == _greedy_text(shared) == _greedy_text(of_others):
-            raise CheckpointError("the folder does not give the model's greedy text")
-        chars += len(expected)
-    return chars
+        network = Network(file.config, file.weights)
+        for read in (shared.weights, weights):
+            ids = _greedy_ids(Network(shared.config, read), config.verify_chars)
+            check_greedy(network, file.vocab, ids)
+        chars += config.verify_chars
+    return Verified(chars)
 
 
 def _describe(file: ModelFile) -> dict[str, Any]:
@@ -137,8 +151,13 @@ def _pack_weights(file: ModelFile) -> bytes:
     return safetensors.numpy.save(ordered, {"format": "pt"})
 
 
-def _verify_tokenizer(path: Path, vocab: Vocab) -> int:
-    """Compare the ids that a tokenizer gives with ours; return of how many characters."""
+def verify_tokenizer(path: Path, vocab: Vocab) -> int:
+    """Compare the ids that a tokenizer gives with ours; return of how many characters.
+
+    Raises:
+        ExportError: they differ, or do not give the text back.
+        ConfigError: tokenizers is not installed.
+    """
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -150,9 +169,9 @@ def _verify_tokenizer(path: Path, vocab: Vocab) -> int:
         expected = vocab.encode(text).tolist()
         if ids != expected:
             place = next((i for i, (a, b) in enumerate(zip(ids, expected)) if a != b), len(ids))  # noqa: B905
-            raise CheckpointError(f"{path.name} gives other ids, from token {place:,} of a text on")
+            raise ExportError(f"{path.name} gives other ids, from token {place:,} of a text on")
         if tokenizer.decode(ids, skip_special_tokens=False) != text:
-            raise CheckpointError(f"{path.name} does not give back the text of its ids")
+            raise ExportError(f"{path.name} does not give back the text of its ids")
         count += len(text)
     return count
 
@@ -174,11 +193,25 @@ def _texts_to_try(vocab: Vocab) -> Iterable[str]:
         yield "".join(pieces[i] for i in order)
 
 
-def _greedy_text(file: ModelFile) -> str:
-    """Return what the model writes if it always takes the likeliest token."""
+def _greedy_ids(network: Network, count: int) -> list[int]:
+    """Return the ids of a text that always takes the likeliest token, from the initial state."""
+    state = network.initial_state()
+    ids = []
+    for _ in range(count):
+        ids.append(int(network.logits(state).argmax()))
+        state = network.advance(ids[-1], state)
+    return ids
+
+
+def _sample(file: ModelFile, count: int) -> list[str]:
+    """Return some texts of a model, the same each time."""
+    if not count:
+        return []
+    refuse_task(file)
     form = text_format_of(file.summary, has_end=file.vocab.has_end)
     generator = Generator(Network(file.config, file.weights), file.vocab, form)
-    return "".join(generator.generate(temperature=0, length=_GREEDY_CHARS))
+    found = generator.generate_many(count=count, length=_SAMPLE_CHARS, seed=1)
+    return [each.text for each in found]
 
 
 def _to_json(value: Any, indent: int | None = 2) -> bytes:
