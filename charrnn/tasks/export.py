@@ -158,6 +158,10 @@ def _format_of(to: str, path: Path) -> Format:
         from charrnn.export.onnx_graph import make_onnx, verify_onnx
 
         return Format(make_onnx, verify_onnx, ".onnx")
+    if to == "huggingface":
+        from charrnn.export.huggingface import make_huggingface, verify_huggingface
+
+        return Format(make_huggingface, verify_huggingface)
     raise ConfigError(f"--to {to} is not in this version of charrnn; choose another format")
 
 
