@@ -164,9 +164,7 @@ def push_files(
         if branch is not None:
             api.create_branch(repo, branch=branch, exist_ok=True)
         target = branch or "main"
-        info = api.model_info(
-            repo, revision=target, files_metadata=True, timeout=TIMEOUT_SECONDS
-        )
+        info = api.model_info(repo, revision=target, files_metadata=True, timeout=TIMEOUT_SECONDS)
         head = _checked_commit(info.sha)
         sizes = {each.rfilename: each.size for each in info.siblings or ()}
         has_kept_card = False

@@ -12,7 +12,11 @@ ALIASES = {"hf": "huggingface"}
 """Other names of formats."""
 DTYPES = ("fp32", "fp16", "int8")
 
-_OF_FORMATS = {"main": "c", "language": "huggingface", "card_samples": "huggingface"}  # settings of one format alone
+_OF_FORMATS = {
+    "main": "c",
+    "language": "huggingface",
+    "card_samples": "huggingface",
+}  # settings of one format alone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,5 +89,7 @@ def _on_http_error(request: Request, error: Exception) -> Response:
 
 def _on_error(request: Request, error: Exception) -> Response:
     """Answer with OpenAI's object of an error; one of our own making is also logged, by the guard."""
-    known = request.app.state.service.explain(error) if not isinstance(error, RequestError) else error
+    known = (
+        request.app.state.service.explain(error) if not isinstance(error, RequestError) else error
+    )
     return JSONResponse(known.body(), known.status, headers=known.headers)

@@ -293,9 +293,7 @@ class _Connection(H11Protocol):
     def _make_room(self) -> None:
         """Close the connection that has been silent longest; if all are busy, refuse our own."""
         others = [each for each in self.connections if each is not self]
-        silent = [
-            each for each in others if isinstance(each, _Connection) and each._awaits_client
-        ]
+        silent = [each for each in others if isinstance(each, _Connection) and each._awaits_client]
         if silent:
             eldest = min(silent, key=lambda each: each._silent_since)
             self.connections.discard(eldest)
@@ -338,7 +336,9 @@ def _bind(config: ServeConfig) -> socket.socket:
             config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"host is {config.host!r}, which is no address of this machine") from error
+        raise ConfigError(
+            f"host is {config.host!r}, which is no address of this machine"
+        ) from error
     family, kind, protocol, _, address = found[0]
     bound = socket.socket(family, kind, protocol)
     try:
@@ -352,7 +352,9 @@ def _bind(config: ServeConfig) -> socket.socket:
         if error.errno == errno.EADDRNOTAVAIL:
             hint = "give --host an address of this machine"
         where = _join(config.host, config.port)
-        raise StorageError(f"cannot listen on {where}: {error.strerror or error}; {hint}") from error
+        raise StorageError(
+            f"cannot listen on {where}: {error.strerror or error}; {hint}"
+        ) from error
     return bound
 
 
