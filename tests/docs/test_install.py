@@ -1,4 +1,4 @@
-"""docs/install.md and the container file: their extras, files and lines are those of the project."""
+"""docs/install.md and the container file: extras, files and lines are those of the project."""
 
 from __future__ import annotations
 
