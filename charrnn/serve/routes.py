@@ -86,6 +86,25 @@ async def health(request: Request) -> Response:
     return JSON({"status": "ok", "version": __version__})
 
 
+async def show_page(request: Request) -> Response:
+    """GET /: the page where one writes with a model; whoever has no key sees no model's name."""
+    from charrnn.serve.page import PageModel, make_page, policy
+
+    state = request.app.state
+    if not hasattr(state, "page"):  # always the same
+        models = [
+            PageModel(each.name, {k: tuple(v) for k, v in each.file.labels.counts.items()})
+            for each in _service(request).served.values()
+            if each.models is not None and not state.has_keys
+        ]
+        state.page = make_page(models).encode()
+    headers = {
+        "content-security-policy": policy(is_header=True),
+        "cache-control": "no-cache",
+    }
+    return Response(state.page, media_type="text/html", headers=headers)
+
+
 async def show_metrics(request: Request) -> Response:
     """GET /metrics: figures for Prometheus."""
     service = _service(request)
