@@ -21,7 +21,7 @@ from charrnn.generation.samples import Cost
 from charrnn.serve.engine import Ended, Piece, PreparedJob, TextJob
 from charrnn.serve.errors import RequestError, bad_request, refused
 from charrnn.serve.protocol import CompletionRequest, ModelInfo, blamed
-from charrnn.serve.routes import Watch
+from charrnn.serve.service import Watch
 from charrnn.tasks.model import Model
 
 if TYPE_CHECKING:
