@@ -500,7 +500,7 @@ class StreamDecoder:
     def feed(self, token: int) -> str:
         """Return the text that `token` completes: mostly one character, sometimes none or more."""
         byte = token - len(self._alphabet)
-        if 0 <= byte and token < self._first_cluster:
+        if byte >= 0 and token < self._first_cluster:
             self._has_bytes = True
             return self._utf8.decode(bytes([byte]))
         text = self._alphabet[token] if byte < 0 else self._text_of(token)
