@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         remove,
         sample,
         score,
+        serve,
+        start_server,
         train,
     )
     from charrnn.tasks.model import Model, blend, with_negative_model
@@ -73,6 +75,8 @@ __all__ = [
     "remove",
     "sample",
     "score",
+    "serve",
+    "start_server",
     "start_session",
     "train",
     "with_negative_model",
