@@ -208,7 +208,11 @@ class _Uvicorn(uvicorn.Server):
         """Start the engine, then listen."""
         self.service.start()
         await super().startup(sockets)
-        self.on_ready()
+        try:
+            self.on_ready()
+        except BaseException:
+            await self.shutdown(sockets)
+            raise
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the texts, of which each stream is told; then the connections."""

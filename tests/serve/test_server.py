@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -168,10 +168,8 @@ def test_what_is_not_http_is_told_so(server: Server) -> None:
             assert read_all(caller).startswith(b"HTTP/1.1 400")
     long = b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connected(server) as caller:
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             caller.sendall(long)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         assert read_all(caller)[:12] in (b"HTTP/1.1 400", b"")
     assert Asker(server.url).get("/health").status == 200
 
@@ -211,11 +209,12 @@ def test_slow_headers_do_not_hold_a_connection(
     monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.3)
     begun = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
     with connected(server, begun) as caller:
-        ended = time.monotonic() + 5
-        with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            while time.monotonic() < ended:
+        began = time.monotonic()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() < began + 5:
                 caller.sendall(b"X-Slow: 1\r\n")
                 time.sleep(0.05)
+        assert time.monotonic() < began + 2
 
 
 def test_clients_who_only_hold_connections_shut_nobody_out(server: Server) -> None:
