@@ -80,13 +80,12 @@ class RoleTemplate:
         r"""Return messages (role, content) as a text, with the beginning of the answer.
 
         >>> RoleTemplate.parse("{role}: {content}\n").write([("user", "Hi")])
-        'user: Hi\nassistant:'
+        'user: Hi\nassistant: '
         """
         written = "".join(
             self._begin(role) + text + self.after.replace("{role}", role) for role, text in messages
         )
-        # Without the blanks at its end, which the model writes as its text has them.
-        return written + self._begin(_ASSISTANT).rstrip(" ")
+        return written + self._begin(_ASSISTANT)
 
     def stops(self, roles: Sequence[str]) -> tuple[str, ...]:
         r"""Return the texts at which an answer ends: where a next message begins.

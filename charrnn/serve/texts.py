@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
@@ -19,9 +20,8 @@ from charrnn.config import SampleConfig
 from charrnn.errors import CharRNNError, VocabError
 from charrnn.generation.samples import Cost
 from charrnn.serve.engine import Ended, Piece, PreparedJob, TextJob
-from charrnn.serve.errors import RequestError, bad_request, refused
+from charrnn.serve.errors import RequestError, bad_request, closing, refused
 from charrnn.serve.protocol import CompletionRequest, ModelInfo, blamed
-from charrnn.serve.routes import Watch
 from charrnn.tasks.model import Model
 
 if TYPE_CHECKING:
@@ -277,18 +277,18 @@ class Texts:
     async def _found(self) -> AsyncGenerator[Part]:
         """Yield the texts that a beam finds, or that fill a blank, prompt by prompt."""
         request = self.request
-        watch = Watch()
+        is_gone = threading.Event()
         try:
             for number, job in enumerate(self._jobs[:: request.n]):
                 work = _search if request.suffix is None else _fill
-                found = await self._service.in_thread(work, job, request, watch)
+                found = await self._service.in_thread(work, job, request, is_gone)
                 for i, (text, end) in enumerate(found):
                     index = number * request.n + i
                     if request.echo and job.prompt:
                         yield Part(index, job.prompt)
                     yield Part(index, text, end=end)
         finally:
-            watch.end()
+            is_gone.set()
 
 
 def _join(parts: Sequence[Part]) -> Text:
@@ -356,14 +356,18 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
             )
 
 
-def _search(job: PreparedJob, request: CompletionRequest, watch: Watch) -> list[tuple[str, Ended]]:
+def _search(
+    job: PreparedJob, request: CompletionRequest, is_gone: threading.Event
+) -> list[tuple[str, Ended]]:
     """Return the likeliest texts that a beam finds."""
     models = job.models
     found = models.generator.search(job.prompt, request.config, count=request.n, after=models.start)
     return [(each.text, Ended(each.stopped_by, None, each.has_end)) for each in found]
 
 
-def _fill(job: PreparedJob, request: CompletionRequest, watch: Watch) -> list[tuple[str, Ended]]:
+def _fill(
+    job: PreparedJob, request: CompletionRequest, is_gone: threading.Event
+) -> list[tuple[str, Ended]]:
     """Return what stands between a prompt and the suffix: samples, the likeliest at temperature 0.
 
     Raises:
@@ -382,6 +386,11 @@ def _fill(job: PreparedJob, request: CompletionRequest, watch: Watch) -> list[tu
         )
     taken = {*job.prompt, *suffix}
     sign = next(chr(code) for code in range(_FIRST_SIGN, 0xF8FF) if chr(code) not in taken)
+
+    def check(*_: object) -> None:
+        if is_gone.is_set():
+            raise closing()
+
     filling = model.fill(
         job.prompt + sign + suffix,
         blank="",
@@ -395,6 +404,6 @@ def _fill(job: PreparedJob, request: CompletionRequest, watch: Watch) -> list[tu
         temperature=config.temperature or 1.0,
         seed=config.seed,
         unknown=config.unknown,
-        on_progress=watch,
+        on_progress=check,
     )
     return [(each.text[slice(*each.filled[0])], Ended("suffix")) for each in filling.completions]
