@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from charrnn.errors import CharRNNError
-from charrnn.serve import chat, completions, legacy, routes
+from charrnn.serve import chat, completions, legacy, page, routes
 from charrnn.serve.errors import RequestError
 from charrnn.serve.guard import Guard
 from charrnn.serve.service import Service
@@ -53,6 +53,7 @@ def make_app(service: Service, keys: Iterable[str] = ()) -> Guard:
 def _handlers(service: Service) -> dict[tuple[str, str], Handler]:
     """Return the handler of each method and path."""
     table: dict[tuple[str, str], Handler] = {
+        ("GET", "/"): page.handler,
         ("GET", "/health"): routes.health,
         ("GET", "/v1/models"): routes.list_models,
         ("GET", _MODEL + "{id:path}"): routes.show_model,
