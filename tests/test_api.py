@@ -36,8 +36,11 @@ TWINS = {
     "predict": "predict",
     "compress": "compress",
     "decompress": "decompress",
+    "export": "export",
     "info": "describe",
     "list": "list_runs",
+    "remove": "remove",
+    "compare": "compare",
     "corpus": "corpus_stats",
     "bench": "benchmark",
 }

@@ -39,6 +39,7 @@ _SPELLINGS = {
     "top": ("--top", "--n-best"),
     "neurons": ("--neuron",),
     "features": ("--feature",),
+    "cache_size": ("--cache",),
 }
 _METAVARS: dict[str | type, str] = {
     click.IntRange: "N",

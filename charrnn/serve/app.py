@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from charrnn.errors import CharRNNError
-from charrnn.serve import chat, completions, legacy, page, routes
+from charrnn.serve import chat, completions, legacy, routes
 from charrnn.serve.errors import RequestError
 from charrnn.serve.guard import Guard
 from charrnn.serve.service import Service
@@ -22,7 +22,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 _MODEL = "/v1/models/"
 
 
-def make_app(service: Service, keys: Iterable[str] = ()) -> Guard:
+def make_app(service: Service, keys: Sequence[str] = ()) -> Guard:
     """Return the ASGI app of a service; keys: of which a request must bring one, if there are any.
 
     Whoever runs it calls `service.start` in the event loop first, and `service.stop` at the end.
@@ -38,6 +38,7 @@ def make_app(service: Service, keys: Iterable[str] = ()) -> Guard:
         },
     )
     app.state.service = service
+    app.state.has_keys = bool(keys)
     app.state.paths = sorted({path for _, path in table})
     paths = frozenset(app.state.paths)
 
@@ -53,7 +54,7 @@ def make_app(service: Service, keys: Iterable[str] = ()) -> Guard:
 def _handlers(service: Service) -> dict[tuple[str, str], Handler]:
     """Return the handler of each method and path."""
     table: dict[tuple[str, str], Handler] = {
-        ("GET", "/"): page.handler,
+        ("GET", "/"): routes.show_page,
         ("GET", "/health"): routes.health,
         ("GET", "/v1/models"): routes.list_models,
         ("GET", _MODEL + "{id:path}"): routes.show_model,

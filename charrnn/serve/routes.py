@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -29,7 +28,7 @@ from charrnn.serve.errors import bad_request, closing, refused
 from charrnn.serve.fields import Fields, check_known, is_int, shown
 from charrnn.serve.guard import read_json
 from charrnn.serve.protocol import IGNORED, spell
-from charrnn.serve.service import Served, Service
+from charrnn.serve.service import Served, Service, Watch
 from charrnn.serve.texts import info_of
 from charrnn.serve.wire import JSON
 from charrnn.tasks.model import Model
@@ -49,31 +48,6 @@ _DECIMALS = 6  # of a character's bits
 _CONVERTING = ("tagging", "seq2seq")
 
 
-class Watch:
-    """Tells work in a thread that nobody waits for it any more; passed on as its first argument."""
-
-    def __init__(self) -> None:
-        self._is_over = threading.Event()
-
-    def __call__(self, *_: object) -> None:
-        """End the work, by an exception, if it is over."""
-        if self._is_over.is_set():
-            raise closing()
-
-    def end(self) -> None:
-        """Let the work end."""
-        self._is_over.set()
-
-
-async def _watched(service: Service, work: Callable[..., T], *arguments: Any) -> T:
-    """Return what `work` returns in a thread; when we are cancelled, so is the work."""
-    watch = Watch()
-    try:
-        return await service.in_thread(work, watch, *arguments)
-    finally:
-        watch.end()
-
-
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
@@ -84,6 +58,25 @@ async def health(request: Request) -> Response:
     if _service(request).is_closing:
         raise closing()
     return JSON({"status": "ok", "version": __version__})
+
+
+async def show_page(request: Request) -> Response:
+    """GET /: the page where one writes with a model; whoever has no key sees no model's name."""
+    from charrnn.serve.page import PageModel, make_page, policy
+
+    state = request.app.state
+    if not hasattr(state, "page"):  # always the same
+        models = [
+            PageModel(each.name, {k: tuple(v) for k, v in each.file.labels.counts.items()})
+            for each in _service(request).served.values()
+            if each.models is not None and not state.has_keys
+        ]
+        state.page = make_page(models).encode()
+    headers = {
+        "content-security-policy": policy(is_header=True),
+        "cache-control": "no-cache",
+    }
+    return Response(state.page, media_type="text/html", headers=headers)
 
 
 async def show_metrics(request: Request) -> Response:
@@ -153,7 +146,7 @@ async def score(request: Request) -> Response:
         choices = ", ".join((COST, *UNKNOWN))
         raise bad_request(f"unknown is {shown(unknown)}; choose from {choices}", "unknown")
     labels = _labels_of(given)
-    scores, changes = await _watched(service, _score, served, text, unknown, labels)
+    scores, changes = await service.watched(_score, served, text, unknown, labels)
     return JSON(_describe_scores(served, scores, changes))
 
 
@@ -225,7 +218,7 @@ async def fill(request: Request) -> Response:
     settings = {name: body[name] for name in names if body.get(name) is not None}
     config = with_seed(_settings(FillConfig, settings))
     labels = _labels_of(given)
-    filling = await _watched(service, _fill, served, text, config, labels)
+    filling = await service.watched(_fill, served, text, config, labels)
     return JSON(
         {
             "object": "fill",
@@ -284,7 +277,7 @@ async def _predict(request: Request, tasks: tuple[str, ...], names: tuple[str, .
     texts = _inputs_of(body.get("input"), service)
     settings = {name: body[name] for name in known if body.get(name) is not None}
     wanted = _settings(PredictRequest, settings)
-    found, mapped = await _watched(service, _predict_all, served, texts, wanted)
+    found, mapped = await service.watched(_predict_all, served, texts, wanted)
     describe = _describe_label if tasks != _CONVERTING else _describe_conversion
     data = [{"index": i, **describe(each, served.task)} for i, each in enumerate(found)]
     return JSON(
@@ -354,7 +347,7 @@ async def embed(request: Request) -> Response:
         ]
     else:
         texts = _inputs_of(value, service)
-    vectors = await _watched(service, _embed, served, texts)
+    vectors = await service.watched(_embed, served, texts)
     data = [
         {"object": "embedding", "index": i, "embedding": _spell_vector(each, form)}
         for i, each in enumerate(vectors)

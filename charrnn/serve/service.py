@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -193,6 +194,22 @@ class Stream:
         self.close()
 
 
+class Watch:
+    """Tells work in a thread that nobody waits for it any more; passed on as its first argument."""
+
+    def __init__(self) -> None:
+        self._is_over = threading.Event()
+
+    def __call__(self, *_: object) -> None:
+        """End the work, by an exception, if it is over."""
+        if self._is_over.is_set():
+            raise closing()
+
+    def end(self) -> None:
+        """Let the work end."""
+        self._is_over.set()
+
+
 class Service:
     """What the handlers share: models, engine, settings, figures.
 
@@ -304,6 +321,18 @@ class Service:
             raise self.explain(error) from error
         finally:
             self._waiting -= 1
+
+    async def watched(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Return what `work` returns in a thread; it takes a Watch first, by which it ends early.
+
+        Raises:
+            RequestError: as `in_thread`.
+        """
+        watch = Watch()
+        try:
+            return await self.in_thread(work, watch, *arguments)
+        finally:
+            watch.end()
 
     def explain(self, error: BaseException) -> RequestError:
         """Return what a client is told of an error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +41,7 @@ class Answer:
 class Client:
     """Asks one service; `runner` is the event loop in which it lives."""
 
-    def __init__(self, service: Service, runner: asyncio.Runner, keys: Iterable[str]) -> None:
+    def __init__(self, service: Service, runner: asyncio.Runner, keys: Sequence[str]) -> None:
         self.service = service
         self.app = make_app(service, keys)
         self.run = runner.run
@@ -124,7 +124,7 @@ def served_of(name: str, file: ModelFile) -> Served:
 
 @contextmanager
 def serving(
-    files: Mapping[str, ModelFile], keys: Iterable[str] = (), **settings: Any
+    files: Mapping[str, ModelFile], keys: Sequence[str] = (), **settings: Any
 ) -> Iterator[Client]:
     """Serve models within the block; settings: fields of ServeConfig."""
     served = {name: served_of(name, file) for name, file in files.items()}
