@@ -114,7 +114,8 @@ def open_served(names: Sequence[str | None], checkpoints: Path) -> dict[str, Ser
             raise ConfigError(f"two models are called {name!r}; serve one of them, or rename one")
         models = None
         if file.config.task == "text":
-            models = OpenModels(Model(file), asked or name, file)
+            model = Model(file)
+            models = OpenModels(model, asked or name, model.file, source=file)
         created = 0
         with suppress(OSError):
             created = int(path.stat().st_mtime)

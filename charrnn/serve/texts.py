@@ -262,7 +262,7 @@ class Texts:
     async def _read_costs(self, job: PreparedJob, top: int) -> tuple[Cost | None, ...]:
         from charrnn.serve.scoring import iter_prompt_costs
 
-        generator = job.models.generator
+        generator = job.served.generator
         costs: list[Cost | None] = []
 
         def read() -> Iterator[tuple[Cost | None, ...]]:
@@ -347,7 +347,7 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
         )
     if request.logprobs is not None:
         chars = sum(config.length + job.prompt_chars * request.echo for job in jobs)
-        costs = chars * (1 + min(request.logprobs, jobs[0].models.generator.vocab.size))
+        costs = chars * (1 + min(request.logprobs, jobs[0].served.generator.vocab.size))
         if costs > _MAX_COSTS:
             raise bad_request(
                 f"the answer could have {costs:,} log-probabilities; this server gives at most "
@@ -360,7 +360,7 @@ def _search(
     job: PreparedJob, request: CompletionRequest, is_gone: threading.Event
 ) -> list[tuple[str, Ended]]:
     """Return the likeliest texts that a beam finds."""
-    models = job.models
+    models = job.served.models
     found = models.generator.search(job.prompt, request.config, count=request.n, after=models.start)
     return [(each.text, Ended(each.stopped_by, None, each.has_end)) for each in found]
 
@@ -373,7 +373,7 @@ def _fill(
     Raises:
         RequestError: the blank may be too long; or the client is gone, and the work ends.
     """
-    model = job.models.generator
+    model = job.served.generator
     if not isinstance(model, Model):
         raise bad_request("suffix does not go with label_strength; leave one of them out", "suffix")
     config = request.config

@@ -251,8 +251,6 @@ def test_openai_raises_in_the_middle_of_a_stream(client: Any) -> None:
         prompt="a",
         max_tokens=10_000_000,
         stream=True,
-        logprobs=0,
-        extra_body={"seconds": None},
     )
     chunks: list[Any] = []
     with pytest.raises(openai.APIError, match="3 seconds"):
