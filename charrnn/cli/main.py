@@ -38,6 +38,7 @@ COMMANDS = {
     "score": ("score.command:command", "Show how surprised a model is by each character."),
     "inspect": ("inspect.command:command", "Show what happens inside a model."),
     "predict": ("predict:command", "Say what a text is or becomes: its label, tags or target."),
+    "serve": ("serve:command", "Answer requests over HTTP, as OpenAI's API words them."),
     "compress": ("compress:compress", "Compress FILE, with MODEL predicting each character."),
     "decompress": ("compress:decompress", "Restore a compressed file."),
     "export": ("export:command", "Write a model in another format, and check it."),
