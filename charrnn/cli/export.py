@@ -29,7 +29,10 @@ charrnn export play --to onnx --label speaker=ROMEO
 """
 
 
-@click.command("export", cls=Command, examples=_EXAMPLES)
+_COMMON = ("to", "out", "overwrite", "dtype", "verify", "labels", "as_json")
+
+
+@click.command("export", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @click.argument("model", required=False, shell_complete=complete_run)
 @click.option(
     "--to",

@@ -158,6 +158,10 @@ def _format_of(to: str, path: Path) -> Format:
         from charrnn.export.onnx_graph import make_onnx, verify_onnx
 
         return Format(make_onnx, verify_onnx, ".onnx")
+    if to == "html":
+        from charrnn.export.html_page import make_html, verify_html
+
+        return Format(make_html, verify_html, ".html")
     raise ConfigError(f"--to {to} is not in this version of charrnn; choose another format")
 
 
