@@ -158,6 +158,10 @@ def _format_of(to: str, path: Path) -> Format:
         from charrnn.export.onnx_graph import make_onnx, verify_onnx
 
         return Format(make_onnx, verify_onnx, ".onnx")
+    if to == "c":
+        from charrnn.export.c import make_c, verify_c
+
+        return Format(make_c, verify_c, ".c")
     raise ConfigError(f"--to {to} is not in this version of charrnn; choose another format")
 
 
