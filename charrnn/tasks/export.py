@@ -166,6 +166,10 @@ def _format_of(to: str, path: Path) -> Format:
         from charrnn.export.html_page import make_html, verify_html
 
         return Format(make_html, verify_html, ".html")
+    if to == "c":
+        from charrnn.export.c import make_c, verify_c
+
+        return Format(make_c, verify_c, ".c")
     raise ConfigError(f"--to {to} is not in this version of charrnn; choose another format")
 
 
