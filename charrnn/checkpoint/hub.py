@@ -107,8 +107,10 @@ def fetch_model(name: HubName, *, is_forced: bool = False) -> tuple[Path, Origin
     hub = _import_hub()
     revision = name.revision or "main"
     place = {"repo_id": name.repo, "filename": SHARED, "revision": revision}
-    if not (is_forced or _COMMIT.fullmatch(revision) is None):  # a commit never changes
-        if isinstance(path := hub.try_to_load_from_cache(**place), str):
+    is_fixed = _COMMIT.fullmatch(revision) is not None  # a commit never changes
+    if is_fixed and not is_forced:
+        path = hub.try_to_load_from_cache(**place)
+        if isinstance(path, str):
             return Path(path), _origin_of(path, name)
     with _saying_what_failed(hub, f"fetch {HUB_SCHEME}{name}"):
         try:
@@ -164,9 +166,7 @@ def push_files(
         if branch is not None:
             api.create_branch(repo, branch=branch, exist_ok=True)
         target = branch or "main"
-        info = api.model_info(
-            repo, revision=target, files_metadata=True, timeout=TIMEOUT_SECONDS
-        )
+        info = api.model_info(repo, revision=target, files_metadata=True, timeout=TIMEOUT_SECONDS)
         head = _checked_commit(info.sha)
         sizes = {each.rfilename: each.size for each in info.siblings or ()}
         has_kept_card = False
@@ -211,11 +211,21 @@ def read_origin(path: Path) -> Origin | None:
     return None
 
 
+def describe_origin(origin: Origin) -> str:
+    """Return where a model comes from, in words.
+
+    >>> describe_origin(Origin("ada/plays", "0123456789abcdef" + "0" * 24, "v2"))
+    'hf://ada/plays@v2, commit 0123456789ab'
+    """
+    return f"{HUB_SCHEME}{HubName(origin.repo, origin.revision)}, commit {origin.commit[:12]}"
+
+
 def _import_hub() -> Any:
     """Return huggingface_hub, with what is used of it loaded."""
     try:
         hub = import_module("huggingface_hub")
-        import_module("huggingface_hub.errors")
+        for part in ("constants", "errors", "utils"):
+            import_module(f"huggingface_hub.{part}")
     except ImportError as error:
         raise missing_extra("the hub", "huggingface_hub", "hub") from error
     return hub

@@ -43,6 +43,8 @@ COMMANDS = {
     "export": ("export:command", "Write a model in another format, and check it."),
     "info": ("info:info", "Describe a model."),
     "list": ("info:list_all", "List all runs."),
+    "push": ("hub:push", "Share a model on the Hugging Face hub."),
+    "pull": ("hub:pull", "Get a model from the Hugging Face hub as a run."),
     "corpus": ("corpus:command", "List, download, build and measure texts."),
     "bench": ("bench:command", "Measure the speed of this machine."),
     "completion": ("main:completion", "Print a shell's completion script."),
