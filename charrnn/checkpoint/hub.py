@@ -123,6 +123,7 @@ def fetch_model(name: HubName, *, is_forced: bool = False) -> tuple[Path, Origin
         except (_transport_error(hub), OSError) as error:
             path = _cached_or_raise(hub, place, error, is_forced=is_forced)
         else:
+            _checked_commit(found.commit_hash)
             _check_size(found.size, MAX_MODEL_BYTES, f"{name}/{SHARED}")
             path = hub.hf_hub_download(**place, **_about_us(), force_download=is_forced)
     return Path(path), _origin_of(path, name)
@@ -272,7 +273,9 @@ def _origin_of(path: str, name: HubName) -> Origin:
 
 def _checked_commit(commit: object) -> str:
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
-        raise CheckpointError(f"the hub answered with a commit that is none: {shown(commit)}")
+        raise CheckpointError(
+            f"what answered is not a hub: its commit is {shown(commit)}; check HF_ENDPOINT"
+        )
     return commit
 
 

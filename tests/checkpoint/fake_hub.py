@@ -75,6 +75,7 @@ class FakeHub:
 class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -128,9 +129,14 @@ class _Handler(BaseHTTPRequestHandler):
         if sha is None:
             self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
         elif what == "preupload":
-            paths = [each["path"] for each in json.loads(body)["files"]]
-            modes = [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in paths]
-            self._json({"files": modes})
+            self._json(
+                {
+                    "files": [
+                        _mode_of(each["path"], repo.commits[sha])
+                        for each in json.loads(body)["files"]
+                    ]
+                }
+            )
         elif what == "commit":
             self._commit(name, revision, [json.loads(line) for line in body.splitlines()])
         else:
@@ -187,3 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+def _mode_of(path: str, files: Files) -> dict[str, Any]:
+    """Return how a file is to be pushed, and git's name of the one that is there."""
+    data = files.get(path)
+    oid = None if data is None else hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return {"path": path, "uploadMode": "regular", "shouldIgnore": False, "oid": oid}
