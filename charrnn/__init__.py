@@ -21,6 +21,7 @@ from charrnn._version import __version__
 if TYPE_CHECKING:
     from charrnn.api import (
         benchmark,
+        compare,
         compress,
         corpus_stats,
         decompress,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         predict,
         pull,
         push,
+        remove,
         sample,
         score,
         train,
@@ -49,15 +51,30 @@ if TYPE_CHECKING:
 # It is read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-__all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
-__all__ += ["decompress", "describe", "evaluate", "export", "fit", "fit_cells", "fit_seeds"]
-__all__ += ["inspect", "list_runs"]
-__all__ += [
+__all__ = [
+    "Model",
+    "Session",
+    "__version__",
+    "benchmark",
+    "blend",
+    "compare",
+    "compress",
+    "corpus_stats",
+    "decompress",
+    "describe",
+    "evaluate",
+    "export",
+    "fit",
+    "fit_cells",
+    "fit_seeds",
+    "inspect",
+    "list_runs",
     "load",
     "open_models",
     "predict",
     "pull",
     "push",
+    "remove",
     "sample",
     "score",
     "start_session",

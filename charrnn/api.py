@@ -17,6 +17,8 @@
     push, pull    share a model on the Hugging Face hub; get one from it as a run
     describe      a dict: shape, vocabulary and training of a model
     list_runs     a list of dicts, one a run, the newest first
+    remove        nothing: a run's folder is gone
+    compare       a Comparison of runs: settings that differ, curves, which predicts better
 
 A model is named by its run, its folder or its file; None is the newest run. `checkpoints` is the
 folder of all runs; None is checkpoints/. Errors are kinds of charrnn.errors.CharRNNError.
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from charrnn.compression.codec import Compressed
     from charrnn.generation.samples import Sample
     from charrnn.generation.scoring import Scores
+    from charrnn.tasks.compare import Comparison
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.export import ExportReport
@@ -554,6 +557,43 @@ def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
     """
     runs = map(run_store.summarise_run, run_store.list_runs(_folder(checkpoints)))
     return [run | {"error": in_python(run["error"])} if "error" in run else run for run in runs]
+
+
+def remove(run: Name, *, checkpoints: Name = None) -> None:
+    """Remove a run's folder with all its files: models, training states, logs.
+
+    Raises:
+        CheckpointError: there is no such run.
+        ConfigError: the folder is a link, or holds files that no run writes.
+        RunLockedError: a process trains the run.
+
+    >>> charrnn.remove("book-try")  # doctest: +SKIP
+    """
+    check_type("the run", run, str | Path, "its name or path")
+    run_store.remove_run(run_store.find_run(str(run), _folder(checkpoints)))
+
+
+def compare(
+    runs: Sequence[str | Path], *, is_scored: bool = True, checkpoints: Name = None
+) -> Comparison:
+    """Return the settings in which runs differ, their curves, and which of them predicts better.
+
+    is_scored: whether the models read the held-out text, of which the corpus must be at hand. Where
+    it is not, or the models do not read texts alike, `notes` says so.
+
+    Raises:
+        ConfigError: fewer than two runs are named, or one twice.
+        CheckpointError: a run is missing, or its file damaged.
+
+    >>> found = charrnn.compare(["book-small", "book-large"])  # doctest: +SKIP
+    >>> best = found.differences[0]  # doctest: +SKIP
+    >>> best.better, best.nats.value, best.margin_nats, best.is_clear  # doctest: +SKIP
+    ('book-large', 0.0121, 0.0036, True)
+    """
+    from charrnn.tasks.compare import compare_runs
+
+    names = [str(name) for name in _listed("runs", runs, str | Path)]
+    return compare_runs(names, _folder(checkpoints), is_scored=is_scored)
 
 
 def _find(model: Name, checkpoints: Name) -> Path:

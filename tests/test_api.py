@@ -39,6 +39,8 @@ TWINS = {
     "export": "export",
     "info": "describe",
     "list": "list_runs",
+    "remove": "remove",
+    "compare": "compare",
     "corpus": "corpus_stats",
     "bench": "benchmark",
 }

@@ -133,6 +133,17 @@ class RunFolder:
         return self.path.with_name(f".{self.path.name}.replaced")
 
     @property
+    def disk_bytes(self) -> int:
+        """How much disk its files take; those that vanish meanwhile do not count."""
+        total = 0
+        for folder in (self.path, *([self.path / _SNAPSHOTS] if self._has_snapshots else [])):
+            with suppress(OSError):
+                for path in folder.iterdir():
+                    with suppress(OSError):
+                        total += path.lstat().st_size if not path.is_dir() else 0
+        return total
+
+    @property
     def foreign_files(self) -> list[str]:
         """The names in the folder that no run writes."""
         names = {path.name for path in self.path.iterdir()} - _OWN_NAMES

@@ -251,6 +251,34 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
+def remove_run(run: RunFolder) -> None:
+    """Remove a run's folder with all its files.
+
+    The folder vanishes at once and its files after that, so that a kill in between leaves no half
+    of a run; what it leaves is removed with the next run of that name.
+
+    Raises:
+        ConfigError: the folder is a link, or holds files that no run writes.
+        RunLockedError: a process trains the run.
+        StorageError: the folder may not be changed.
+    """
+    removed = run.path.with_name(f".{run.path.name}.removed")
+    with write_errors(run.path):
+        if run.path.is_symlink():
+            raise ConfigError(f"{run.path} is a link to another place; remove the link by hand")
+        with run.lock():
+            if foreign := run.foreign_files:
+                raise ConfigError(
+                    f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere "
+                    "first, or remove the folder by hand"
+                )
+            if removed.is_dir() and not removed.is_symlink():
+                shutil.rmtree(removed)
+            run.path.rename(removed)
+            flush_folder(run.path.parent)
+        shutil.rmtree(removed)
+
+
 def _read_model_of(run: RunFolder, read: Callable[[Path], T]) -> T:
     """Read the run's model, or the next one if a training process removed it meanwhile."""
     path = run.model
@@ -275,7 +303,8 @@ def summarise_run(run: RunFolder) -> dict[str, Any]:
     """Return what `charrnn list` shows of a run; "error" if its file cannot be read.
 
     step, val_bpc and created are of its best model; last_step, elapsed_seconds and saved of its
-    newest state. Headers alone are read: 50 runs take 0.1 s, however large their files are.
+    newest state; disk_bytes of all its files. Headers alone are read: 50 runs take 0.1 s, however
+    large their files are.
     """
     try:
         model = _read_model_of(run, read_model_header)
@@ -298,6 +327,9 @@ def summarise_run(run: RunFolder) -> dict[str, Any]:
             "is_finished": progress.get("is_finished", False),
             "elapsed_seconds": summary.get("elapsed_seconds"),
             "saved": summary.get("created"),
+            "task": config.task,
+            "cell": config.cell,
+            "disk_bytes": run.disk_bytes,
         }
         return without_nan(figures)
     except CheckpointError as error:

@@ -43,6 +43,11 @@ COMMANDS = {
     "export": ("export:command", "Write a model in another format, and check it."),
     "info": ("info:info", "Describe a model."),
     "list": ("info:list_all", "List all runs."),
+    "remove": ("info:remove", "Remove runs: their models, training states and logs."),
+    "compare": (
+        "compare:command",
+        "Compare runs: what differs, and which predicts better.",
+    ),
     "push": ("hub:push", "Share a model on the Hugging Face hub."),
     "pull": ("hub:pull", "Get a model from the Hugging Face hub as a run."),
     "corpus": ("corpus:command", "List, download, build and measure texts."),

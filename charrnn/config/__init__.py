@@ -23,7 +23,7 @@ from charrnn.config.fields import (
     with_settings,
 )
 from charrnn.config.fill import FillConfig
-from charrnn.config.model import CELLS, GATES, ModelConfig
+from charrnn.config.model import CELLS, GATES, TASKS, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
 from charrnn.config.text import LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import (
@@ -49,7 +49,14 @@ __all__ += [
     "did_you_mean",
     "format_length_history",
 ]
-__all__ += ["parse_bias", "parse_length_history", "with_new_names", "with_seed", "with_settings"]
+__all__ += [
+    "TASKS",
+    "parse_bias",
+    "parse_length_history",
+    "with_new_names",
+    "with_seed",
+    "with_settings",
+]
 
 OLD_TEXT_SETTINGS = {"split": "tail", "lines": False}
 """What held for runs that are older than these settings, where that is not the default."""
