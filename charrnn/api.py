@@ -14,6 +14,7 @@
     benchmark     an iterator of speeds: the machine, training, evaluation, sampling
     compress      Compressed: data, bits_per_char, bits_per_byte; decompress: the original bytes
     export        writes a model as ONNX, a web page, …, and checks it; an ExportReport
+    push, pull    share a model on the Hugging Face hub; get one from it as a run
     describe      a dict: shape, vocabulary and training of a model
     list_runs     a list of dicts, one a run, the newest first
     remove        nothing: a run's folder is gone
@@ -30,7 +31,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ from charrnn.wording import in_python
 # Each function imports its task when it is called: `load` must not wait for torch (1 s).
 if TYPE_CHECKING:
     from charrnn.bench.speeds import Speed
+    from charrnn.checkpoint.hub import Pushed
     from charrnn.compression.codec import Compressed
     from charrnn.generation.samples import Sample
     from charrnn.generation.scoring import Scores
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.export import ExportReport
     from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
+    from charrnn.tasks.hub import Pulled
     from charrnn.tasks.inspect import Inspection
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.predictions import Prediction
@@ -480,14 +483,70 @@ def export(
     )
 
 
+def push(
+    model: str | Path,
+    name: str,
+    *,
+    public: bool = False,
+    branch: str | None = None,
+    checkpoints: Name = None,
+    **settings: Any,
+) -> Pushed:
+    """Share a model in the repository USER/NAME of the Hugging Face hub, private unless `public`.
+
+    settings: fields of ExportConfig that are of the card: licence, language and card_samples.
+
+    >>> charrnn.push("book", "ada/book", language="en").commit  # doctest: +SKIP
+    '8d1f…'
+    """
+    from charrnn.config.export import ExportConfig
+    from charrnn.tasks.hub import push as push_model
+
+    check_type("the model", model, str | Path, "its name or path")
+    check_type("the name", name, str, '"USER/NAME"')
+    return push_model(
+        str(model),
+        name,
+        with_settings(ExportConfig(), settings),
+        is_public=public,
+        branch=branch,
+        checkpoints=_folder(checkpoints),
+    )
+
+
+def pull(
+    name: str,
+    run_name: str | None = None,
+    *,
+    overwrite: bool = False,
+    checkpoints: Name = None,
+) -> Pulled:
+    """Get the model of USER/NAME[@REVISION] from the Hugging Face hub as a run.
+
+    run_name: of the run; None is NAME. Without a run: charrnn.load("hf://USER/NAME").
+
+    >>> charrnn.pull("ada/book@v2").run.name  # doctest: +SKIP
+    'book'
+    """
+    from charrnn.tasks.hub import pull as pull_model
+
+    check_type("the name", name, str, '"USER/NAME"')
+    return pull_model(name, run_name, overwrite=overwrite, checkpoints=_folder(checkpoints))
+
+
 def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:
     """Describe a model, with the fields that `charrnn info --json` prints.
 
     >>> charrnn.describe("book")["val_bpc"]  # doctest: +SKIP
     2.077
     """
-    file = read_model(_find(model, checkpoints))
-    return describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    from charrnn.checkpoint.hub import read_origin
+
+    path = _find(model, checkpoints)
+    file = read_model(path)
+    described = describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    origin = read_origin(path)
+    return described if origin is None else described | {"hub": asdict(origin)}
 
 
 def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:

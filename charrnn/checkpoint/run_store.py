@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from charrnn.checkpoint.lock import HOLDER, LOCK
 from charrnn.checkpoint.model_file import ModelFile, read_model_header
+from charrnn.checkpoint.public import HUB_SCHEME
 from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, is_model_name, reading
 from charrnn.checkpoint.strict_json import shown
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
@@ -202,11 +203,17 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
 def find_model(name: str | None, checkpoints: Path) -> Path:
     """Return the model file of a run, a run's folder or a file; None means the newest run.
 
-    That is the newest which has been evaluated, if one has.
+    That is the newest which has been evaluated, if one has. "hf://USER/NAME" is a model of the hub,
+    fetched into its cache unless it is there.
 
     Raises:
         CheckpointError: there is none.
+        ConfigError: a name of the hub is malformed.
     """
+    if name is not None and name.startswith(HUB_SCHEME):
+        from charrnn.checkpoint.hub import fetch_model, parse_hub_name
+
+        return fetch_model(parse_hub_name(name))[0]
     if name is None:
         runs = list_runs(checkpoints)
         if not runs:

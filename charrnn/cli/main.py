@@ -49,6 +49,8 @@ COMMANDS = {
         "compare:command",
         "Compare runs: what differs, and which predicts better.",
     ),
+    "push": ("hub:push", "Share a model on the Hugging Face hub."),
+    "pull": ("hub:pull", "Get a model from the Hugging Face hub as a run."),
     "corpus": ("corpus:command", "List, download, build and measure texts."),
     "bench": ("bench:command", "Measure the speed of this machine."),
     "completion": ("main:completion", "Print a shell's completion script."),

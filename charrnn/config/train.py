@@ -393,6 +393,9 @@ class RunConfig:
     init_from: str | None = setting(
         None, "start a new run from a model's weights: a run's name, folder or file"
     )
+    tensorboard: str | None = setting(
+        None, "folder for files of TensorBoard, in which each run has a folder", unset="none"
+    )
     overwrite: bool = setting(
         False, "replace the run of this --name, once the new one has saved its first state"
     )

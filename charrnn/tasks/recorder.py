@@ -3,7 +3,8 @@
 metrics.jsonl gets a line for the start, each change of the run's length, each milestone, evaluation
 and incident; samples.txt what the model writes at each evaluation; best.safetensors and
 step-N.safetensors the weights, snapshots/ those along the way; resolved.toml all settings in force,
-chosen ones too. The training loop hands every report to `record` before anybody sees it.
+chosen ones too. With --tensorboard, an event file gets the figures as well. The training loop hands
+every report to `record` before anybody sees it.
 """
 
 import math
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from charrnn.tasks.model import Model
 from charrnn.tasks.predict_labels import calibrate_labels
 from charrnn.tasks.predict_targets import measure_bounds
 from charrnn.tasks.task_scores import QUICK_TOKENS, calibrate_classes, score_task
+from charrnn.tasks.tensorboard import Board
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
 
@@ -88,6 +91,7 @@ class Recorder:
         self._corpus = corpus
         self._request = request
         self.run: RunFolder | None = None
+        self._board: Board | None = None
 
     def start(self, run: RunFolder, started: reports.Started) -> None:
         """Write into this folder from here on."""
@@ -95,6 +99,10 @@ class Recorder:
         self._started = started
         self._lengths = list(started.length_history or ())
         self._is_repeatable = started.length_history is not None and self._is_as_before(started)
+        folder = self._request.run.tensorboard
+        if self.is_main and folder is not None:
+            is_text = started.plan.model.task == "text"
+            self._board = Board(run, Path(folder), self._resolved(), is_text=is_text)
 
     def record(self, report: reports.Report) -> Iterator[reports.Report | Written | RunFinished]:
         """Write what a report brings; yield it, and after it what that led to."""
@@ -143,13 +151,13 @@ class Recorder:
         # A run that continues has its start in the file.
         is_start = isinstance(report, reports.Started) and not report.resumed_from_step
         if is_milestone or is_start or isinstance(report, Length | reports.Incident):
-            run.log_metrics({"event": type(report).__name__.lower(), **asdict(report)})
+            self._log(run, {"event": type(report).__name__.lower(), **asdict(report)})
             if isinstance(report, reports.Incident) and report.back_to_step is not None:
                 run.rewind_snapshots(report.back_to_step)
         elif isinstance(report, reports.Evaluation):
             # vars, as asdict would copy the weights.
             values = {key: value for key, value in vars(report).items() if key != "weights"}
-            run.log_metrics({"event": "evaluation", **values})
+            self._log(run, {"event": "evaluation", **values})
             self.best_val_nats = report.best_val_nats
             if report.is_best:
                 run.save_best(self._model_of(report))
@@ -161,6 +169,12 @@ class Recorder:
         elif isinstance(report, reports.Finished):
             self._save_resolved(run, report)
 
+    def _log(self, run: RunFolder, values: dict[str, Any]) -> None:
+        """Add a line to metrics.jsonl, and its figures to TensorBoard's file if there is one."""
+        run.log_metrics(values)
+        if self._board is not None:
+            self._board.add(values)
+
     def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Written:
         """Let the model write a little, always from the same random stream; or let it decide."""
         file = self._model_of(report)
@@ -171,7 +185,7 @@ class Recorder:
             found = score_task(file, self._corpus, QUICK_TOKENS)
             scores = found.figures
             text = "\n".join(map(_describe_example, found.examples))
-            run.log_metrics({"event": "scored", "step": report.step, **scores})
+            self._log(run, {"event": "scored", "step": report.step, **scores})
         run.log_sample(report.step, report.val_nats, text)
         return Written(report.step, text, scores)
 
@@ -195,8 +209,8 @@ class Recorder:
         }
         resolved = {"resolved": self._resolved()}  # the length is final only now
         run.save_best(replace(best, summary=best.summary | figures | resolved))
-        run.log_metrics(
-            {"event": "finished", "step": report.step, "best_step": report.best_step} | figures
+        self._log(
+            run, {"event": "finished", "step": report.step, "best_step": report.best_step} | figures
         )
         self._save_state(run, report.snapshot)  # it says that the run has ended
         return figures

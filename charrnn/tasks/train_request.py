@@ -39,7 +39,8 @@ _CHANGEABLE = {
     "learning_rate",
 }
 # Not in a run's file.
-_NOT_KEPT = ("resume", "checkpoints", "on_unfinished", "keep_checkpoints", "overwrite")
+_NOT_KEPT = {"resume", "checkpoints", "on_unfinished", "keep_checkpoints", "overwrite"}
+_NOT_KEPT |= {"tensorboard"}
 
 
 class FileContent(NamedTuple):
