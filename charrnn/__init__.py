@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         predict,
         sample,
         score,
+        sweep,
         train,
     )
     from charrnn.tasks.model import Model, blend, with_negative_model
@@ -54,6 +55,7 @@ __all__ += [
     "sample",
     "score",
     "start_session",
+    "sweep",
     "train",
     "with_negative_model",
 ]
