@@ -55,6 +55,7 @@ _METAVARS: dict[str | type, str] = {
     "features": "NAME=REGEX",
     "labels_file": "FILE",
     "over": "NAME=VALUES",
+    "sample_prompt": "TEXT",
     "then_train": "TIME",
 }
 RENAMED_OPTIONS = {

@@ -27,6 +27,7 @@ _COMPARABLE = ("min_count", "source_unit")  # of TextConfig: the held-out text s
 _UNLIKE = {
     **dict.fromkeys(LENGTHS, "all trials have the same length"),
     "length_history": "all trials have the same length",
+    **dict.fromkeys(("samples", "sample_prompt"), "it changes no model"),
     "eval_every": "the sweep chooses when trials are compared",
     "eval_chars": "trials compare on the same held-out text alone",
     "task": "losses of different tasks do not compare",
