@@ -124,7 +124,7 @@ def place_rungs(
     places = [max(1, round(steps * shares[0] / spacing)) * eta**rung for rung in range(rungs - 1)]
     found = (*(spacing * place for place in places), steps)
     if found[-2] >= steps:
-        least = spacing * eta ** (rungs - 1)
+        least = spacing * eta ** (rungs - 2) + 1
         raise ConfigError(
             f"a trial of {steps:,} steps, evaluated every {spacing}, is too short for {rungs} "
             f"rungs; give more time, {least:,} steps or more, or --rungs {rungs - 1}"
