@@ -12,6 +12,8 @@ used: torch only by what trains or evaluates, numpy by the rest.
 """
 
 import os
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from charrnn._version import __version__
@@ -19,11 +21,13 @@ from charrnn._version import __version__
 if TYPE_CHECKING:
     from charrnn.api import (
         benchmark,
+        compare,
         compress,
         corpus_stats,
         decompress,
         describe,
         evaluate,
+        export,
         fit,
         fit_cells,
         fit_seeds,
@@ -31,8 +35,14 @@ if TYPE_CHECKING:
         list_runs,
         load,
         predict,
+        pull,
+        push,
+        remove,
         sample,
         score,
+        serve,
+        start_server,
+        sweep,
         train,
     )
     from charrnn.tasks.model import Model, blend, with_negative_model
@@ -44,16 +54,36 @@ if TYPE_CHECKING:
 # It is read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-__all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
-__all__ += ["decompress", "describe", "evaluate", "fit", "fit_cells", "fit_seeds"]
-__all__ += ["inspect", "list_runs"]
-__all__ += [
+__all__ = [
+    "Model",
+    "Session",
+    "__version__",
+    "benchmark",
+    "blend",
+    "compare",
+    "compress",
+    "corpus_stats",
+    "decompress",
+    "describe",
+    "evaluate",
+    "export",
+    "fit",
+    "fit_cells",
+    "fit_seeds",
+    "inspect",
+    "list_runs",
     "load",
     "open_models",
     "predict",
+    "pull",
+    "push",
+    "remove",
     "sample",
     "score",
+    "serve",
+    "start_server",
     "start_session",
+    "sweep",
     "train",
     "with_negative_model",
 ]
@@ -63,6 +93,21 @@ _HOMES = {  # of the names that are not in charrnn.api
     **dict.fromkeys(["Session", "start_session"], "charrnn.tasks.session"),
     "open_models": "charrnn.tasks.open_models",
 }
+
+
+_CALLS_AND_ROOMS = {"export", "serve"}
+
+
+class _Package(ModuleType):
+    """The package, in which `charrnn.export` is the call, although a folder has that name too."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # So an import binds the folder, the first time that something in it is imported.
+        if not (name in _CALLS_AND_ROOMS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

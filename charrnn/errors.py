@@ -96,6 +96,12 @@ class ProcessLostError(CharRNNError):
     exit_code = 9
 
 
+class ExportError(CharRNNError):
+    """What was exported does not do what the model does."""
+
+    exit_code = 10
+
+
 def missing_extra(what: str, package: str, extra: str) -> ConfigError:
     """Return the error of a part that needs a package which only an extra installs.
 

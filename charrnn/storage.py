@@ -13,7 +13,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
@@ -72,6 +72,71 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target` for files in the making; it is removed at the end.
+
+    `move_into_place` takes what is to stay out of it.
+
+    Raises:
+        StorageError: as `write_atomically`.
+    """
+    folder = target.with_name(f".{target.name[:_MAX_STEM]}.{os.urandom(6).hex()}")
+    with write_errors(target):
+        make_folder(target.parent)
+        try:
+            folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_into_place(moves: Mapping[Path, Path]) -> None:
+    """Rename files or folders, source → target: all of them, or none.
+
+    What stood at a target is replaced, and comes back if a later move fails. Sources and targets
+    are on one disk; sources are flushed already.
+
+    Raises:
+        StorageError: one cannot be moved.
+    """
+    replaced: dict[Path, Path] = {}
+    placed: list[Path] = []
+    is_atomic = len(moves) == 1 and not any(
+        path.is_dir() for pair in moves.items() for path in pair
+    )
+    try:
+        for source, target in moves.items():
+            with write_errors(target):
+                if is_atomic:
+                    source.replace(target)
+                    continue
+                if os.path.lexists(target):
+                    aside = source.with_name(f"{source.name}.replaced")
+                    target.rename(aside)
+                    replaced[target] = aside
+                placed.append(target)
+                source.rename(target)
+    except BaseException:
+        for target in placed:
+            with suppress(OSError):
+                _remove(target)
+        for target, aside in replaced.items():
+            aside.rename(target)
+        raise
+    for folder in {target.parent for target in moves.values()}:
+        with write_errors(folder):
+            flush_folder(folder)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@contextmanager
 def open_at(path: Path, offset: int) -> Iterator[IO[bytes]]:
     """Yield a binary file to write from byte `offset` on; the rest of the file stays.
 
@@ -85,8 +150,8 @@ def open_at(path: Path, offset: int) -> Iterator[IO[bytes]]:
         yield file
 
 
-def append_text(path: Path, text: str) -> None:
-    """Append `text` (UTF-8) to a log such as metrics.jsonl.
+def append_text(path: Path, text: str | bytes) -> None:
+    """Append `text` (UTF-8), or bytes as they are, to a log such as metrics.jsonl.
 
     A crash may cut its last line short, so readers skip what does not parse.
 
@@ -96,7 +161,7 @@ def append_text(path: Path, text: str) -> None:
     with write_errors(path):
         make_folder(path.parent)
         with open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
-            file.write(to_bytes(text))
+            file.write(to_bytes(text) if isinstance(text, str) else text)
 
 
 def cut_file(path: Path, size_bytes: int) -> None:

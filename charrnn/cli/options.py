@@ -39,6 +39,7 @@ _SPELLINGS = {
     "top": ("--top", "--n-best"),
     "neurons": ("--neuron",),
     "features": ("--feature",),
+    "cache_size": ("--cache",),
 }
 _METAVARS: dict[str | type, str] = {
     click.IntRange: "N",
@@ -54,6 +55,9 @@ _METAVARS: dict[str | type, str] = {
     "neurons": "UNIT",
     "features": "NAME=REGEX",
     "labels_file": "FILE",
+    "over": "NAME=VALUES",
+    "sample_prompt": "TEXT",
+    "then_train": "TIME",
 }
 RENAMED_OPTIONS = {
     **{"--" + old.replace("_", "-"): "--" + new.replace("_", "-") for old, new in RENAMED.items()},

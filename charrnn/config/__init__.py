@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from charrnn.config.export import ExportConfig
 from charrnn.config.fields import (
     COST,
     RENAMED,
@@ -23,7 +24,7 @@ from charrnn.config.fields import (
     with_settings,
 )
 from charrnn.config.fill import FillConfig
-from charrnn.config.model import CELLS, GATES, ModelConfig
+from charrnn.config.model import CELLS, GATES, TASKS, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
 from charrnn.config.text import LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import (
@@ -38,7 +39,8 @@ from charrnn.config.train import (
 )
 
 __all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
-__all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig", "FillConfig"]
+__all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig"]
+__all__ += ["ExportConfig", "FillConfig"]
 __all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
 __all__ += [
     "Length",
@@ -49,7 +51,14 @@ __all__ += [
     "did_you_mean",
     "format_length_history",
 ]
-__all__ += ["parse_bias", "parse_length_history", "with_new_names", "with_seed", "with_settings"]
+__all__ += [
+    "TASKS",
+    "parse_bias",
+    "parse_length_history",
+    "with_new_names",
+    "with_seed",
+    "with_settings",
+]
 
 OLD_TEXT_SETTINGS = {"split": "tail", "lines": False}
 """What held for runs that are older than these settings, where that is not the default."""

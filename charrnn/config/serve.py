@@ -47,7 +47,8 @@ class ServeConfig:
     allow_origin: tuple[str, ...] = _access(
         (), "web page that may ask from a browser: https://example.com; can be repeated"
     )
-    log_prompts: bool = _access(False, "log the text of requests too")
+    log_requests: bool = _access(True, "write a line on stderr for each request")
+    log_prompts: bool = _access(False, "and in it the text of the request")
     metrics: bool = _access(True, "answer GET /metrics, in Prometheus' format")
 
     batch: int = _limit(64, "texts that are written at once", ge=1, le=4096)
@@ -58,7 +59,7 @@ class ServeConfig:
     max_prompt: int = _limit(1_000_000, "characters that a prompt may have", ge=1, le=100_000_000)
     max_seconds: float = _limit(120.0, "seconds that one request may take", gt=0, le=86_400)
     max_body: str = _limit("4MB", "size of the largest request")
-    cache: str = _limit(
+    cache_size: str = _limit(
         "64MB", "memory for the states of texts, so that going on with one costs nothing; 0 is none"
     )
     connections: int = _limit(
@@ -78,7 +79,7 @@ class ServeConfig:
         validate(self)
         if not self.host:
             raise ConfigError("host is empty; give an address such as 127.0.0.1")
-        parse_size("cache", self.cache)
+        parse_size("cache_size", self.cache_size)
         if parse_size("max_body", self.max_body) < 1:
             raise ConfigError("max_body is 0; it must be a size such as 4MB")
         for name, value in (("uds", self.uds), ("api_key_file", self.api_key_file)):
@@ -114,7 +115,7 @@ class ServeConfig:
     @property
     def cache_bytes(self) -> int:
         """Memory for states of texts."""
-        return parse_size("cache", self.cache)
+        return parse_size("cache_size", self.cache_size)
 
     @property
     def max_body_bytes(self) -> int:
@@ -125,8 +126,8 @@ class ServeConfig:
 def parse_size(name: str, text: str) -> int:
     """Return the bytes that a size has; its units are powers of ten.
 
-    >>> parse_size("cache", "64MB"), parse_size("cache", "1.5 GB"), parse_size("cache", "0")
-    (64000000, 1500000000, 0)
+    >>> parse_size("cache_size", "1.5 GB"), parse_size("cache_size", "0")
+    (1500000000, 0)
 
     Raises:
         ConfigError: it is not a size, or too large; name: of the setting.

@@ -23,6 +23,8 @@ TYPES = {
     503: "overloaded_error",
 }
 
+_MOST_SHOWN = 500  # characters of a message
+
 
 def error_body(
     message: str, type: str, param: str | None = None, code: str | None = None
@@ -56,6 +58,8 @@ class RequestError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        if len(message) > _MOST_SHOWN:  # it may quote what was sent
+            message = message[:_MOST_SHOWN] + "…"
         super().__init__(message)
         self.status = status
         self.message = message

@@ -7,9 +7,6 @@ figures stand in data islands, weights as base64. The same arguments give the sa
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +24,7 @@ from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject
 from charrnn.interpret.svg import xml_text
 from charrnn.web.assets import read_asset
+from charrnn.web.inline import as_island, csp_hash, join_scripts
 from charrnn.web.weights import PackedWeights, pack_weights
 
 MAX_ROWS = 100
@@ -37,12 +35,21 @@ _SCRIPTED = (
     *("neurons", "neuron", "step", "unrolled", "training"),
 )
 SCRIPTS = (
-    *("chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
+    *(
+        "signs.js",
+        "chart.js",
+        "board.js",
+        "figures.js",
+        "tokens.js",
+        "engine.js",
+        "records.js",
+        "page.js",
+    ),
     *(f"views/{name}.js" for name in _SCRIPTED),
 )
 """Files of charrnn/web that make the page's script, in this order; start.js comes last."""
 
-WORKER = ("network.js", "step.js", "worker.js")
+WORKER = ("network.js", "gradients.js", "step.js", "worker.js")
 
 _WRITE = Explanation(
     title="Let it write",
@@ -81,7 +88,6 @@ _WRITE = Explanation(
 _LIVE = {"text", "guesses", "gates", "memory", "gradients", "links", "neuron", "step", "unrolled"}
 _READ = {"neurons", "step", "unrolled", "training"}  # views whose scripts read their report
 _HINTS = 2  # memory neurons of a model that the first view names
-_ISLAND = re.compile("[<>&\u2028\u2029]")
 _RECT = re.compile(
     r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)" fill="(#\w{6})"/>\n?'
 )
@@ -92,8 +98,6 @@ _CIRCLES = re.compile(
     r'<circle cx="[\d.]+" cy="[\d.]+" r="[\d.]+" (?P<look>fill="[^">]+" fill-opacity="[\d.]+")/>'
     r'(?:\n?<circle cx="[\d.]+" cy="[\d.]+" r="[\d.]+" (?P=look)/>)+'
 )
-_INDENTS = re.compile(r"^[ \t]+", re.MULTILINE)
-_COMMENTS = re.compile(r"^(?://.*|/\*\*[\s\S]*?\*/)?\n", re.MULTILINE)
 _PART = re.compile(r"@@([a-z-]+)@@")
 
 
@@ -119,8 +123,8 @@ def make_page(
         views = _live_views(views)
     explanations = {name: _WRITE if name == "write" else EXPLANATIONS[name] for name in views}
     hints = {"text": _hint(reports.get("neurons", {}))}
-    script = _code((*SCRIPTS, "start.js"))
-    style = read_asset("inspect.css")
+    script = join_scripts((*SCRIPTS, "start.js"))
+    style = read_asset("palette.css") + read_asset("inspect.css")
     names = ", ".join(subject.name for subject in subjects)
     data = _data(subjects, reports, weights)
     parts = {
@@ -135,12 +139,12 @@ def make_page(
             for name, each in explanations.items()
         ),
         "about": _about(subjects, command, weights, has_weights),
-        "data": _island(data),
+        "data": as_island(data),
         "weights": "\n".join(
             f'<script type="text/plain" id="weights-{k}">{each.text}</script>'
             for k, each in enumerate(weights)
         ),
-        "worker": _code(WORKER) if is_live else "",
+        "worker": join_scripts(WORKER) if is_live else "",
         "script": script,
     }
     # In one pass, so that no text can name a part.
@@ -157,22 +161,9 @@ def _live_views(views: Sequence[str]) -> list[str]:
 def _policy(script: str, style: str) -> str:
     """Return the content security policy that allows this one script and this one style."""
     return (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        f"default-src 'none'; script-src {csp_hash(script)}; style-src {csp_hash(style)}; "
         "img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
-
-
-def _island(data: Any) -> str:
-    """Return data as JSON that no browser takes for markup."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    escaped = _ISLAND.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    # Lone surrogates have no UTF-8.
-    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", escaped)
 
 
 def _data(
@@ -385,11 +376,6 @@ def _grouped_circles(match: re.Match[str]) -> str:
     """Return circles that look alike as a group that says once how they look."""
     look = match["look"]
     return f"<g {look}>{match[0].replace(f' {look}', '')}</g>"
-
-
-def _code(names: Iterable[str]) -> str:
-    """Return scripts in one, without indents, and without the comments that fill lines."""
-    return _COMMENTS.sub("", _INDENTS.sub("", "\n".join(map(read_asset, names))))
 
 
 def _checked(picture: str) -> str:

@@ -8,33 +8,6 @@
   const MARGIN_ROWS = 12; // drawn above and below what is on screen
   const WIDE =
     /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
-  // What turns the reading order, breaks lines, or takes no room.
-  const MARKS = /[\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff]/u;
-
-  /** Return a symbol as it is shown: what cannot be seen, or turns the reading order, as a sign. */
-  charrnn.shown = function (symbol) {
-    let shown = "";
-    for (const char of symbol) {
-      const code = char.codePointAt(0);
-      if (char === "\n") shown += "↵";
-      else if (char === "\t") shown += "⇥";
-      else if (code < 0x20) shown += String.fromCodePoint(0x2400 + code);
-      else if (code === 0x7f) shown += "␡";
-      else if (code >= 0x80 && code < 0xa0) shown += "\ufffd";
-      else if (code >= 0xd800 && code < 0xe000) shown += "\ufffd";
-      else if (MARKS.test(char)) shown += `⟨${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
-      else shown += char;
-    }
-    return shown;
-  };
-
-  /** Return a symbol as it is named in a sentence: a space and a newline in words. */
-  charrnn.named = function (symbol) {
-    if (symbol === " ") return "space";
-    if (symbol === "\n") return "newline";
-    if (symbol === "\t") return "tab";
-    return charrnn.shown(symbol);
-  };
 
   /** Return how many columns a symbol takes. */
   function columnsOf(shown) {
@@ -241,17 +214,4 @@
     const room = node.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     return wide && room > 0 ? Math.max(10, Math.floor(room / wide)) : 80;
   }
-
-  /** Return an HTML element. Children that are strings become text. */
-  charrnn.element = function (tag, attributes = {}, ...children) {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (value === true) node.setAttribute(name, "");
-      else if (value !== undefined && value !== null && value !== false) {
-        node.setAttribute(name, value);
-      }
-    }
-    node.append(...children);
-    return node;
-  };
 })((globalThis.charrnn ??= {}));

@@ -1,0 +1,430 @@
+"""A model as an ONNX graph, which onnxruntime and many other programs run.
+
+The graph is built operator by operator with onnx.helper, so torch is not needed. ids go in with the
+states of the layers, logits come out with the next states:
+
+    ids (batch, time) int64, h0 (batch, H), c0 (batch, H), …  →  logits (batch, time, V),
+    next_h0 (batch, H), next_c0 (batch, H), …
+
+Zeros are the state before any text: where a model has an initial state of its own, states count
+from that one. Other languages thus need nothing but the alphabet, which is in the metadata.
+
+H = hidden size, G = gates, E = embedding size, V = vocabulary.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn._version import __version__
+from charrnn.checkpoint.model_file import ModelFile, config_to_json, model_digest
+from charrnn.config import GATES
+from charrnn.config.export import ExportConfig
+from charrnn.errors import ConfigError, ExportError, missing_extra
+from charrnn.export.precision import bits_lost, restored
+from charrnn.export.verified import (
+    Verified,
+    all_logits,
+    check_greedy,
+    check_logits,
+    opening_id,
+    sampled_ids,
+)
+from charrnn.generation.labels import with_labels
+from charrnn.generation.network import Network
+from charrnn.text.vocab import Ids
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+OPSET = 18
+IR_VERSION = 10
+"""What runtimes of the last years read; the newest that onnx can write they may refuse."""
+
+_ORDERS = {"rnn": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+"""Our gates in ONNX's order: of an LSTM i o f c (ours: i f g o); of a GRU z r h (ours: r z n)."""
+_OPERATORS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
+_ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid"}
+_MAX_BYTES = 2**31 - 2**20  # protobuf's limit is 2 GiB
+_PIECES = (1, 7, 64)  # tokens that are read at once
+_MAX_GREEDY = 1000  # characters; soon a greedy text repeats itself
+_PROVIDERS = ["CPUExecutionProvider"]
+
+
+def make_onnx(file: ModelFile, name: str, config: ExportConfig) -> dict[str, bytes]:
+    """Return the graph of a model as the file NAME.onnx.
+
+    Labels that are not fixed are left out: the graph is of texts of which nothing is known.
+
+    Raises:
+        ConfigError: the model writes no text, is too large, or dtype is int8; or onnx is missing.
+    """
+    file = _prepare(file, config)
+    try:
+        graph = _Graph(file, name, config).build()
+    except ImportError as error:
+        raise missing_extra("charrnn export --to onnx", "onnx", "export") from error
+    return {f"{name}.onnx": graph.SerializeToString()}
+
+
+def _prepare(file: ModelFile, config: ExportConfig) -> ModelFile:
+    """Return the model without labels; refuse one that has no graph."""
+    if file.config.task != "text":
+        raise ConfigError(
+            f"this is a model for {file.config.task}, and --to onnx exports models that write "
+            "text; use it with charrnn predict"
+        )
+    if config.dtype == "int8":
+        raise ConfigError("--to onnx has no --dtype int8; choose fp32 or fp16")
+    if 4 * file.config.num_parameters > _MAX_BYTES:
+        raise ConfigError(
+            "the model has more than 2 GB of weights, which one ONNX file cannot hold"
+        )
+    return with_labels(file)
+
+
+class _Graph:
+    """The graph in the making: nodes and weights, which methods add."""
+
+    def __init__(self, file: ModelFile, name: str, config: ExportConfig) -> None:
+        from onnx import TensorProto, helper
+
+        self.file = file
+        self.config = file.config
+        self.name = name
+        self._export = config
+        self.is_half = config.dtype == "fp16"
+        self.weights = restored(file.weights, config.dtype or "fp32")
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        self._helper = helper
+        self._float = TensorProto.FLOAT
+        self._int64 = TensorProto.INT64
+        self._count = 0
+
+    def build(self) -> ModelProto:
+        """Return the model."""
+        names = [f"{part}{k}" for k in range(self.config.num_layers) for part in self._parts]
+        self._add_weights()
+        states = [self._from_start(name) for name in names]
+        features, after = self._scan(states) if self.config.has_end else self._read(states)
+        for name, state in zip(names, after, strict=True):
+            self._to_start(state, name)
+        self._add_output(features)
+        size = self.config.hidden_size
+        ids = self._helper.make_tensor_value_info("ids", self._int64, ["batch", "time"])
+        logits = self._value("logits", "batch", "time", self.config.vocab_size)
+        graph = self._helper.make_graph(
+            self.nodes,
+            self.name,
+            [ids, *(self._value(name, "batch", size) for name in names)],
+            [logits, *(self._value(f"next_{name}", "batch", size) for name in names)],
+            self.initializers,
+            doc_string=_DESCRIPTION,
+        )
+        opsets = [self._helper.make_opsetid("", OPSET)]
+        model = self._helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        model.producer_name = "charrnn"
+        model.producer_version = __version__
+        self._helper.set_model_props(model, _metadata(self.file, self._export))
+        return model
+
+    # The parts of the graph, in the order in which a token passes through them.
+
+    def _read(self, states: list[str]) -> tuple[str, list[str]]:
+        """Add the layers, each of which reads all ids; return features (time, batch, H), states."""
+        x = self._add("Transpose", [self._embed("ids")], perm=[1, 0, 2])
+        after: list[str] = []
+        for depth in range(self.config.num_layers):
+            rows, last = self._layer(depth, x, self._states_of(depth, states))
+            rows = self._add("Squeeze", [rows, self._constant([1])])
+            is_added = self.config.residual and depth
+            x = self._add("Add", [rows, x]) if is_added else rows
+            after += last
+        return x, after
+
+    def _scan(self, states: list[str]) -> tuple[str, list[str]]:
+        """Add a loop over the ids, as the end of a record sets back the states."""
+        outer = self.nodes
+        self.nodes = []
+        size = self.config.hidden_size
+        names = [f"{state}_step" for state in states]
+        is_end = self._add("Equal", ["id", self._constant(self.config.vocab_size - 1)])
+        is_end = self._add("Unsqueeze", [is_end, self._constant([1])])
+        x = self._add("Unsqueeze", [self._embed("id"), self._constant([0])])
+        after: list[str] = []
+        for depth in range(self.config.num_layers):
+            _, last = self._layer(depth, x, self._states_of(depth, names))
+            x_of_layer = self._add("Unsqueeze", [last[0], self._constant([0])])
+            is_added = self.config.residual and depth
+            x = self._add("Add", [x_of_layer, x]) if is_added else x_of_layer
+            for part, state in enumerate(last):
+                after.append(self._add("Where", [is_end, self._initial(depth, part), state]))
+        tops = after[:: len(self._parts)]
+        features = tops[-1]
+        if self.config.residual:
+            features = tops[0]
+            for top in tops[1:]:
+                features = self._add("Add", [features, top])
+        # Outputs must be distinct, so what is a state too gets another name.
+        features = self._add("Identity", [features])
+        ids = self._helper.make_tensor_value_info("id", self._int64, ["batch"])
+        body = self._helper.make_graph(
+            self.nodes,
+            "step",
+            [*(self._value(name, "batch", size) for name in names), ids],
+            [self._value(name, "batch", size) for name in (*after, features)],
+        )
+        self.nodes = outer
+        by_time = self._add("Transpose", ["ids"], perm=[1, 0])
+        last_states = [f"{state}_last" for state in states]
+        rows = "features"
+        self.nodes.append(
+            self._helper.make_node(
+                "Scan", [*states, by_time], [*last_states, rows], body=body, num_scan_inputs=1
+            )
+        )
+        return rows, last_states
+
+    def _embed(self, ids: str) -> str:
+        """Add the embedding of ids."""
+        x = self._add("Gather", ["embedding.weight", ids])
+        if self.config.tie_embeddings:
+            x = self._add("Mul", [x, self._constant(np.float32(self.config.embedding_scale))])
+        return x
+
+    def _layer(self, depth: int, x: str, states: list[str]) -> tuple[str, list[str]]:
+        """Add a layer that reads x (time, batch, I).
+
+        Return its features (time, 1, batch, H), and the arrays (batch, H) of its next state.
+        """
+        initial = [self._add("Unsqueeze", [each, self._constant([0])]) for each in states]
+        weights = [f"layers.{depth}.{part}" for part in ("weight_ih", "weight_hh", "bias")]
+        outputs = [f"layers.{depth}.{each}" for each in ("features", "h", "c")[: 1 + len(states)]]
+        how: dict[str, Any] = {"hidden_size": self.config.hidden_size}
+        if self.config.cell == "gru":
+            how["linear_before_reset"] = 1
+        elif self.config.cell == "rnn":
+            how["activations"] = [_ACTIVATIONS[self.config.nonlinearity]]
+        operator = _OPERATORS[self.config.cell]
+        inputs = [x, *weights, "", *initial]
+        self.nodes.append(self._helper.make_node(operator, inputs, outputs, **how))
+        last = [self._add("Squeeze", [each, self._constant([0])]) for each in outputs[1:]]
+        return outputs[0], last
+
+    def _add_output(self, features: str) -> None:
+        """Add the output layer, to which features (time, batch, H) go."""
+        x = self._add("Transpose", [features], perm=[1, 0, 2])
+        if self.config.has_projection:
+            x = self._add("MatMul", [x, self._transposed("projection.weight")])
+        name = "embedding.weight" if self.config.tie_embeddings else "output.weight"
+        x = self._add("MatMul", [x, self._transposed(name)])
+        self.nodes.append(self._helper.make_node("Add", [x, "output.bias"], ["logits"]))
+
+    # States that count from the initial one.
+
+    def _from_start(self, name: str) -> str:
+        initial = self._own_initial(name)
+        return self._add("Add", [name, initial]) if initial else name
+
+    def _to_start(self, state: str, name: str) -> None:
+        initial = self._own_initial(name)
+        inputs = [state, initial] if initial else [state]
+        operator = "Sub" if initial else "Identity"
+        self.nodes.append(self._helper.make_node(operator, inputs, [f"next_{name}"]))
+
+    def _own_initial(self, name: str) -> str:
+        """Return the name of the initial value of h0, c0 and so on; "" where it is zero."""
+        part = self._parts.index(name[0])
+        depth = int(name[1:])
+        is_zero = not self.weights[f"layers.{depth}.initial"][part].any()
+        return "" if is_zero else self._initial(depth, part)
+
+    def _initial(self, depth: int, part: int) -> str:
+        return f"layers.{depth}.initial_{self._parts[part]}"
+
+    # Weights and constants.
+
+    @property
+    def _parts(self) -> str:
+        """What a layer's state is made of."""
+        return "hc"[: self.config.state_parts]
+
+    def _states_of(self, depth: int, states: list[str]) -> list[str]:
+        count = len(self._parts)
+        return states[depth * count : (depth + 1) * count]
+
+    def _add_weights(self) -> None:
+        """Add the weights by their names in a model file, their gates in ONNX's order."""
+        order = list(_ORDERS[self.config.cell])
+        names = ["embedding.weight", "projection.weight", "output.weight", "output.bias"]
+        for name in names:
+            if name in self.weights:
+                self._add_weight(name, self.weights[name])
+        for depth in range(self.config.num_layers):
+
+            def gates(part: str, depth: int = depth) -> NDArray[np.float32]:
+                array = self.weights[f"layers.{depth}.{part}"]
+                by_gate = array.reshape(GATES[self.config.cell], -1, *array.shape[1:])
+                return by_gate[order].reshape(array.shape)
+
+            for part in ("weight_ih", "weight_hh"):
+                self._add_weight(f"layers.{depth}.{part}", gates(part)[None])
+            biases = np.concatenate([gates("bias_ih"), gates("bias_hh")])
+            self._add_weight(f"layers.{depth}.bias", biases[None])
+            for number, initial in enumerate(self.weights[f"layers.{depth}.initial"]):
+                if initial.any() or self.config.has_end:
+                    self._add_weight(self._initial(depth, number), initial)
+
+    def _add_weight(self, name: str, array: NDArray[np.float32]) -> None:
+        """Add a weight; one that is stored in half precision is made float32 when it is read."""
+        from onnx import numpy_helper
+
+        if not self.is_half:
+            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+            return
+        half = numpy_helper.from_array(array.astype(np.float16), f"{name}.fp16")
+        self.initializers.append(half)
+        self.nodes.append(self._helper.make_node("Cast", [half.name], [name], to=self._float))
+
+    def _transposed(self, name: str) -> str:
+        return self._add("Transpose", [name], perm=[1, 0])
+
+    def _constant(self, value: Any) -> str:
+        """Return the name of a constant: of whole numbers, or of what numpy has."""
+        from onnx import numpy_helper
+
+        array = np.asarray(value, None if isinstance(value, np.generic) else np.int64)
+        name = f"constant.{array.dtype}.{'x'.join(map(str, array.shape))}.{array.tolist()}"
+        if all(each.name != name for each in self.initializers):
+            self.initializers.append(numpy_helper.from_array(array, name))
+        return name
+
+    def _add(self, operator: str, inputs: list[str], **how: Any) -> str:
+        """Add an operator with one output; return the output's name."""
+        self._count += 1
+        output = f"{operator.lower()}.{self._count}"
+        self.nodes.append(self._helper.make_node(operator, inputs, [output], **how))
+        return output
+
+    def _value(self, name: str, *shape: str | int) -> ValueInfoProto:
+        return self._helper.make_tensor_value_info(name, self._float, list(shape))
+
+
+def _metadata(file: ModelFile, config: ExportConfig) -> dict[str, str]:
+    """Return what a program needs to know besides the graph, as texts."""
+    vocab = file.vocab
+    known = {
+        "charrnn_version": __version__,
+        "weights_sha256": model_digest(file).hex(),
+        "config": json.dumps(config_to_json(file.config)),
+        "vocab": json.dumps(vocab.to_json()),
+        "alphabet": vocab.alphabet,
+        "first_byte": str(len(vocab.alphabet) if vocab.has_bytes else -1),
+        "end": str(vocab.end),
+        "corpus": str((file.summary.get("corpus") or {}).get("name", "")),
+        "licence": config.licence or "",
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+_DESCRIPTION = """\
+A character-level language model of charrnn. ids: numbers of characters, which are their places in
+the metadata's alphabet; where first_byte is not -1, a byte b is first_byte + b. Where end is not
+-1, it ends a record and sets back the states. h0, c0 and so on: the states of the layers, zeros
+before any text. logits: of the character after each id. Feed next_h0 as h0, and so on, to go on.
+"""
+
+
+def verify_onnx(
+    folder: Path, names: Sequence[str], file: ModelFile, config: ExportConfig
+) -> Verified:
+    """Run the graph in onnxruntime, and compare logits and a greedy text with the model's.
+
+    Raises:
+        ExportError: they differ.
+        ConfigError: onnxruntime is missing.
+    """
+    file = _prepare(file, config)
+    weights = restored(file.weights, config.dtype or "fp32")
+    network = Network(file.config, weights)
+    session = _Session(folder / names[0], file)
+    ids = sampled_ids(network, config.verify_chars)
+    random = np.random.default_rng(0)
+    ids[::11] = random.integers(file.vocab.size, size=len(ids[::11]))  # of the whole vocabulary
+    error = check_logits(all_logits(network, ids), session.logits(ids))
+    first = opening_id(file.vocab)
+    greedy = session.greedy(first, min(config.verify_chars, _MAX_GREEDY))
+    start = network.advance(first, network.initial_state())
+    ties = check_greedy(network, file.vocab, greedy, start)
+    notes = []
+    if ties:
+        notes.append(f"{ties} times two characters were equally likely but for rounding")
+    if config.dtype == "fp16":
+        lost = bits_lost(file, weights, ids)
+        notes.append(f"fp16 costs {lost:+.4f} bits per character on a text of the model's own")
+    return Verified(len(ids), error, tuple(notes))
+
+
+class _Session:
+    """The graph in onnxruntime, on one thread."""
+
+    def __init__(self, path: Path, file: ModelFile) -> None:
+        try:
+            import onnxruntime  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise ConfigError(
+                f"{missing_extra('to verify an ONNX file', 'onnxruntime', 'export').message}, or "
+                "leave that out by --no-verify"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, _PROVIDERS)
+        except Exception as error:  # of onnxruntime's own kinds, which have no common base
+            raise ExportError(f"onnxruntime cannot load the graph: {error}") from error
+        self._names = [each.name for each in self._session.get_inputs()][1:]
+        self._size = file.config.hidden_size
+
+    def logits(self, ids: Ids) -> NDArray[np.float32]:
+        """Return the logits (T, V) after each id, read in pieces of several lengths."""
+        state = self._start(rows=2)
+        found: list[NDArray[np.float32]] = []
+        at = 0
+        for length in itertools.cycle(_PIECES):
+            piece = ids[at : at + length]
+            if not len(piece):
+                return np.concatenate(found)
+            # Two rows, of which the second reads the same text backwards in its pieces.
+            logits, state = self._step(np.stack([piece, piece[::-1]]), state)
+            found.append(logits[0])
+            at += length
+        raise AssertionError("the cycle has no end")
+
+    def greedy(self, first: int, count: int) -> list[int]:
+        """Return `count` ids after a first one, each the likeliest."""
+        state = self._start()
+        token = first
+        ids = []
+        for _ in range(count):
+            logits, state = self._step(np.array([[token]]), state)
+            token = int(logits[0, 0].argmax())
+            ids.append(token)
+        return ids
+
+    def _start(self, rows: int = 1) -> dict[str, NDArray[np.float32]]:
+        return {name: np.zeros((rows, self._size), np.float32) for name in self._names}
+
+    def _step(
+        self, ids: Ids, state: dict[str, NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        logits, *after = self._session.run(None, {"ids": ids.astype(np.int64), **state})
+        return logits, dict(zip(self._names, after, strict=True))
