@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 
 from charrnn.config import SampleConfig
 from charrnn.config.sample import PRESETS
 from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
+
+if TYPE_CHECKING:
+    from charrnn.serve.service import Served, Service
 
 SCRIPTS = (
     "signs.js",
@@ -40,6 +47,28 @@ class PageModel:
 
     name: str
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+async def handler(request: Request) -> Response:
+    """GET /: the page, with the models that write text; a server with a key names none in it."""
+    service: Service = request.app.state.service
+    config = service.config
+    has_key = config.api_key is not None or config.api_key_file is not None
+    models = [] if has_key else [*map(_describe, service.served.values())]
+    headers = {
+        "content-security-policy": policy(is_header=True),
+        "cache-control": "no-cache",
+        "cross-origin-opener-policy": "same-origin",
+    }
+    return HTMLResponse(make_page([each for each in models if each is not None]), headers=headers)
+
+
+def _describe(served: Served) -> PageModel | None:
+    """Return what the page needs to know of a model, if it writes text."""
+    if served.task != "text":
+        return None
+    columns = served.file.labels.columns
+    return PageModel(served.name, {column.name: column.values for column in columns})
 
 
 def make_page(models: Sequence[PageModel]) -> str:
@@ -83,22 +112,24 @@ def describe_settings() -> list[dict[str, Any]]:
     >>> describe_settings()[0]["name"]
     'repetition_penalty'
     """
-    return [
-        {
-            "name": item.name,
-            "kind": "texts" if is_list else _KINDS[kind],
-            "isOptional": bool(optional),
-            "help": _help(item.metadata["help"]),
-            "default": list(item.default) if is_list else item.default,
-            "choices": list(item.metadata["choices"]),
-            "unset": _help(item.metadata["unset"]),
-            "section": item.metadata["section"],
-            **{bound: item.metadata[bound] for bound in ("ge", "gt", "le")},
-        }
-        for item in fields(SampleConfig)
-        for kind, _, optional in [str(item.type).partition(" | ")]
-        for is_list in [kind.startswith("tuple")]
-    ]
+    return [_describe_setting(item) for item in fields(SampleConfig)]
+
+
+def _describe_setting(item: Field[Any]) -> dict[str, Any]:
+    kind, _, optional = str(item.type).partition(" | ")
+    is_list = kind.startswith("tuple")
+    default: Any = item.default
+    return {
+        "name": item.name,
+        "kind": "texts" if is_list else _KINDS[kind],
+        "isOptional": bool(optional),
+        "help": _help(item.metadata["help"]),
+        "default": list(default) if is_list else default,
+        "choices": list(item.metadata["choices"]),
+        "unset": _help(item.metadata["unset"]),
+        "section": item.metadata["section"],
+        **{bound: item.metadata[bound] for bound in ("ge", "gt", "le")},
+    }
 
 
 def _help(text: str) -> str:
@@ -115,10 +146,12 @@ def _shown_name(option: str) -> str:
     return _LONG_NAMES.get(option, option).replace("-", " ")
 
 
+@cache
 def _script() -> str:
     return join_scripts(SCRIPTS)
 
 
+@cache
 def _style() -> str:
     return "".join(map(read_asset, STYLES))
 

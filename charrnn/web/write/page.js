@@ -3,6 +3,7 @@
   "use strict";
 
   const FLUSH_MS = 30; // between two pieces that are drawn
+  const SHOW_MS = 150; // between two counts of the text
   const SAVE_MS = 400;
   const SCORE_MS = 900; // without typing, after which the text's surprise is asked for
   const MAX_AUTO_SCORE = 20000; // units of a text that is scored without being asked
@@ -30,14 +31,17 @@
   charrnn.readCosts = function (text, logprobs) {
     if (!logprobs?.tokens) return null;
     const costs = [];
+    let read = "";
     logprobs.tokens.forEach((token, k) => {
+      if (read.length === text.length) return; // the end of a record is a token without a text
+      read += token;
       const nats = logprobs.token_logprobs[k];
       const top = Object.entries(logprobs.top_logprobs?.[k] ?? {}).sort((a, b) => b[1] - a[1]);
       const isKnown = nats !== null && nats !== undefined;
       const cost = { bits: isKnown ? Math.max(0, -nats / Math.LN2) : 0, isKnown, top: top.slice(0, LIKELIEST).flat() };
       for (let unit = 0; unit < token.length; unit++) costs.push(cost);
     });
-    return logprobs.tokens.join("") === text ? costs : null;
+    return read === text ? costs : null;
   };
 
   function makePage(data) {
@@ -70,10 +74,18 @@
     let scoring = null;
     const timers = {};
 
-    /** Do something soon, once. */
+    /** Do something after a pause: a call that comes sooner begins the pause anew. */
     function soon(name, milliseconds, action) {
       clearTimeout(timers[name]);
       timers[name] = setTimeout(action, milliseconds);
+    }
+
+    /** Do something soon, however often it is asked for meanwhile. */
+    function within(name, milliseconds, action) {
+      timers[name] ||= setTimeout(() => {
+        timers[name] = 0;
+        action();
+      }, milliseconds);
     }
 
     // What is stored. A browser may forbid it.
@@ -90,6 +102,7 @@
 
     function save() {
       clearTimeout(timers.save);
+      timers.save = 0;
       const saved = JSON.stringify(history.save());
       let isKept = false;
       for (const storage of ["sessionStorage", "localStorage"]) {
@@ -126,9 +139,9 @@
     function follow(at, removed, inserted) {
       mirror.replace(at, removed, inserted);
       if (!isReady) return;
-      soon("save", SAVE_MS, save);
-      soon("count", FLUSH_MS * 4, showSize);
-      soon("turns", FLUSH_MS * 4, showTurns);
+      within("save", SAVE_MS, save);
+      within("count", SHOW_MS, showSize);
+      within("turns", SHOW_MS, showTurns);
       scoreSoon();
     }
 
@@ -228,7 +241,7 @@
       const seconds = (performance.now() - began) / 1000;
       const count = usage?.completion_tokens ?? chars;
       byId("speed").textContent =
-        `wrote ${plural(count, "character")} in ${number(seconds, 1)} s (${number(count / Math.max(seconds, 0.001))}/s)`;
+        `${number(count)} in ${number(seconds, 1)} s, ${number(count / Math.max(seconds, 0.001))} characters/s`;
       return count;
     }
 
@@ -253,8 +266,6 @@
       speak("The model writes");
       let pending = [];
       const flush = () => {
-        clearTimeout(timers.flush);
-        timers.flush = 0;
         const isLow = isEndSeen();
         for (const piece of pending) history.grow(piece);
         pending = [];
@@ -265,11 +276,13 @@
       try {
         await write(body, (_, piece) => {
           pending.push(piece);
-          timers.flush ||= setTimeout(flush, FLUSH_MS);
+          within("flush", FLUSH_MS, flush);
         }, (_, words) => { ended = words; });
       } catch (error) {
         failure = error;
       }
+      clearTimeout(timers.flush);
+      timers.flush = 0;
       flush();
       const isStopped = work.controller.signal.aborted;
       const { length } = turn.inserted.text;
@@ -299,7 +312,7 @@
       speak(`The model writes ${n} alternatives`);
       let failure = null;
       try {
-        await write(body, (choice, piece) => choices.add(choice, piece), (choice, words) => choices.end(choice, words || "done"));
+        await write(body, (choice, piece) => choices.add(choice, piece), (choice, words) => choices.end(choice, words));
       } catch (error) {
         failure = error;
       }
@@ -338,7 +351,7 @@
       if (turn) history.goTo(turn);
       showText(turn ? turn.at + turn.inserted.text.length : at);
       showTurns();
-      soon("save", SAVE_MS, save);
+      within("save", SAVE_MS, save);
       field.focus();
     }
 
@@ -592,7 +605,7 @@
       const chars = text.length < 100000 ? [...text].length : text.length;
       const han = text.match(HAN)?.length ?? 0;
       const count = han > text.length / 5 ? 0 : (text.match(/[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*/gu)?.length ?? 0);
-      byId("size").textContent = plural(chars, "character") + (count ? `, ${plural(count, "word")}` : "");
+      byId("size").replaceChildren(plural(chars, "character"), element("span", { class: "wide" }, count ? `, ${plural(count, "word")}` : ""));
     }
 
     function showSeed(seed) {
@@ -725,6 +738,17 @@
       });
     }
 
+    /** Return a promise of the models that write text. */
+    async function askModels() {
+      const answer = await client.ask("v1/models");
+      const own = answer.data.filter((each) => (each.task ?? "text") === "text");
+      return Promise.all(own.map(async ({ id }) => {
+        const more = await client.ask(`v1/models/${encodeURIComponent(id)}`);
+        const labels = Object.entries(more.labels ?? {}).map(([name, counts]) => [name, Object.keys(counts)]);
+        return { name: id, labels: Object.fromEntries(labels) };
+      }));
+    }
+
     /** Take model, settings and perhaps a text from the address. */
     function readAddress() {
       const given = new URLSearchParams(location.hash.slice(1));
@@ -839,6 +863,7 @@
       }
       history.load(null);
       clearTimeout(timers.save);
+      timers.save = 0;
       showText(0);
       showTurns();
       byId("forget-dialog").close();
@@ -924,8 +949,7 @@
         if (!models.length) {
           // A server with a key names its models to those who have it.
           try {
-            const answer = await client.ask("v1/models");
-            models = answer.data.map((each) => ({ name: each.id, labels: each.labels ?? {} }));
+            models = await askModels();
           } catch (error) {
             explain(error, () => location.reload());
           }
@@ -936,7 +960,7 @@
         showTurns();
         update();
         scoreSoon();
-        if (matchMedia("(hover: hover)").matches) field.focus({ preventScroll: true });
+        if (!matchMedia("(pointer: coarse)").matches) field.focus({ preventScroll: true });
       },
     };
   }
