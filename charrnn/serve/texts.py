@@ -228,11 +228,16 @@ class Texts:
         if not self._is_sampled:  # nothing is to be written
             yield Part(index, end=Ended("length"))
             return
+        is_begun = False
         with await self._stream(index) as events:
             async for event in events:
                 if isinstance(event, Piece):
+                    is_begun = True
                     yield Part(index, event.text, event.costs)
                 elif isinstance(event, Ended):
+                    is_late = event.reason == "seconds" and self.request.config.seconds is None
+                    if is_late and not is_begun:  # its turn never came
+                        raise self.explain(TimeoutError())
                     costs = () if event.end_cost is None else (event.end_cost,)
                     yield Part(index, "", costs, event)
 
