@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         remove,
         sample,
         score,
+        sweep,
         train,
     )
     from charrnn.tasks.model import Model, blend, with_negative_model
@@ -78,6 +79,7 @@ __all__ = [
     "sample",
     "score",
     "start_session",
+    "sweep",
     "train",
     "with_negative_model",
 ]

@@ -8,6 +8,7 @@
     predict       a list of Prediction: label, probability, top
     fit           trains to the end; a Result: model, bpc, steps
     fit_seeds     the same for each seed, with mean and spread; fit_cells: for each cell
+    sweep         tries settings as trials; a SweepFinished: best, trials
     train         the same as an iterator of reports; the last is a RunFinished
     evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
     corpus_stats  a CorpusSummary: counts, encoding problems, baselines, what train would choose
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.inspect import Inspection
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.predictions import Prediction
+    from charrnn.tasks.sweep import SweepFinished, SweepReport
     from charrnn.tasks.task_model import TaskModel
     from charrnn.tasks.task_result import TaskEvalResult
     from charrnn.tasks.train import RunReport
@@ -300,6 +302,43 @@ def fit_cells(
     start = partial(train_cells, _listed("cells", cells, str), paths, settings, texts=contents)
     finished: CellsFinished = run_to_end(start, on_report)
     return finished
+
+
+def sweep(
+    corpus: Corpus | Iterable[Corpus] = (),
+    over: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    texts: str | bytes | Iterable[str | bytes] = (),
+    should_stop: Callable[[], bool] | None = None,
+    on_report: Callable[[SweepReport], object] | None = None,
+    **settings: Any,
+) -> SweepFinished:
+    """Try settings as trials, train on with those that do best, and return all of them.
+
+    over: what to try, by name: values, or a range such as "1e-3..1e-2:log". settings: fields of
+    SweepConfig, such as budget="1h" and strategy="random", and of TrainConfig, TextConfig and
+    RunConfig, which hold for all trials. Each trial is a run, which `load` opens by its name. The
+    same call given again continues a sweep that was stopped.
+
+    >>> tried = {"hidden_size": [128, 256, 512], "learning_rate": "1e-3..1e-2:log"}
+    >>> found = charrnn.sweep("book.txt", tried, budget="1h")  # doctest: +SKIP
+    >>> found.best.settings, charrnn.load(found.best.name)  # doctest: +SKIP
+    """
+    from charrnn.config.sweep import SweepConfig, as_over
+    from charrnn.tasks.fit import run_to_end
+    from charrnn.tasks.sweep import run_sweep
+
+    check_type("on_report", on_report, Callable | None, "a function")
+    check_type("should_stop", should_stop, Callable | None, "a function")
+    paths, contents = _read_given(corpus, texts, settings)
+    names = {item.name for item in fields(SweepConfig)} & settings.keys()
+    config = SweepConfig(over=as_over(over), **{name: settings.pop(name) for name in names})
+    start = partial(run_sweep, config, paths, settings, texts=contents)
+    finished = run_to_end(start, on_report, should_stop)
+    if getattr(finished, "best", None) is None:
+        raise ConfigError("the sweep was stopped; the same call continues it")
+    result: SweepFinished = finished
+    return result
 
 
 def train(

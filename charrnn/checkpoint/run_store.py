@@ -41,7 +41,7 @@ def claim_run(
     """
     with ExitStack() as held:
         if name is not None:
-            _check_name(name)
+            check_name(name)
             run = named_run(name, checkpoints)
             with reading(run.path):
                 if run.path.is_symlink():
@@ -147,7 +147,12 @@ def _is_free(run: RunFolder) -> bool:
         return is_ours and not run.has_model
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a run's.
+
+    Raises:
+        ConfigError: it cannot be a folder's on every system, or would look like an option.
+    """
     # What Windows forbids too: a run may be copied there. A leading - would look like an option.
     is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
     if not is_plain or not name or name[0] in ".-" or len(os.fsencode(name)) > 200:

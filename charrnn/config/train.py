@@ -210,6 +210,15 @@ class TrainConfig:
         le=1000,
     )
 
+    samples: bool = _length(
+        True, "let the model write a little at each evaluation, to be seen and kept in samples.txt"
+    )
+    sample_prompt: str | None = _length(
+        None,
+        "how these texts begin; of a network that decides, a text to decide on",
+        unset="as texts do; held-out records",
+    )
+
     # Batches, updates and what is averaged over them.
     seq_len: int | None = _optimization(
         None, "tokens per window: how far back gradients flow", unset="automatic", ge=1

@@ -73,19 +73,27 @@ def collect_samples(
     vocab: Vocab,
     criteria: Sequence[StoppingCriteria],
     indices: Sequence[int],
+    constraint_reason: str = "",
 ) -> list[Sample]:
-    """Sample a batch until all of its texts have ended; return them in order."""
-    texts = [_PartialSample(vocab, each, batch.constraint_reason) for each in criteria]
+    """Sample a batch of new texts until all have ended; return them in order.
+
+    constraint_reason: why a text ended that the constraint ended.
+    """
+    texts = [PartialSample(vocab, each, constraint_reason) for each in criteria]
     batch.drop({row for row, text in enumerate(texts) if text.criteria.reason})
     for step in batch:
+        for error in step.errors.values():
+            raise error
         rows = step.rows.tolist()
-        for row, token, cost in zip(rows, step.tokens.tolist(), _costs(step, vocab), strict=True):
+        for row, token, cost in zip(
+            rows, step.tokens.tolist(), step_costs(step, vocab), strict=True
+        ):
             texts[row].feed(token, cost)
         batch.drop({row for row in rows if texts[row].criteria.reason})
     return [text.finish(index) for index, text in zip(indices, texts, strict=True)]
 
 
-def _costs(step: BatchStep, vocab: Vocab) -> Iterable[Cost | None]:
+def step_costs(step: BatchStep, vocab: Vocab) -> Iterable[Cost | None]:
     """Return the cost of each id of a step; None where costs were not asked for."""
     if step.nats is None or step.top is None or step.top_nats is None:
         return repeat(None, len(step.rows))
@@ -96,7 +104,7 @@ def _costs(step: BatchStep, vocab: Vocab) -> Iterable[Cost | None]:
     return map(Cost, step.nats.tolist(), tops)
 
 
-class _PartialSample:
+class PartialSample:
     """One text of a batch while it is sampled."""
 
     def __init__(self, vocab: Vocab, criteria: StoppingCriteria, constraint_reason: str) -> None:

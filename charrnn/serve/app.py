@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from charrnn.errors import CharRNNError
-from charrnn.serve import routes
+from charrnn.serve import chat, completions, legacy, routes
 from charrnn.serve.errors import RequestError
 from charrnn.serve.guard import Guard
 from charrnn.serve.service import Service
@@ -22,7 +22,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 _MODEL = "/v1/models/"
 
 
-def make_app(service: Service, keys: Iterable[str] = ()) -> Guard:
+def make_app(service: Service, keys: Sequence[str] = ()) -> Guard:
     """Return the ASGI app of a service; keys: of which a request must bring one, if there are any.
 
     Whoever runs it calls `service.start` in the event loop first, and `service.stop` at the end.
@@ -38,6 +38,7 @@ def make_app(service: Service, keys: Iterable[str] = ()) -> Guard:
         },
     )
     app.state.service = service
+    app.state.has_keys = bool(keys)
     app.state.paths = sorted({path for _, path in table})
     paths = frozenset(app.state.paths)
 
@@ -53,9 +54,13 @@ def make_app(service: Service, keys: Iterable[str] = ()) -> Guard:
 def _handlers(service: Service) -> dict[tuple[str, str], Handler]:
     """Return the handler of each method and path."""
     table: dict[tuple[str, str], Handler] = {
+        ("GET", "/"): routes.show_page,
         ("GET", "/health"): routes.health,
         ("GET", "/v1/models"): routes.list_models,
         ("GET", _MODEL + "{id:path}"): routes.show_model,
+        ("POST", "/v1/completions"): completions.handler,
+        ("POST", "/v1/chat/completions"): chat.handler,
+        ("GET", "/generate"): legacy.handler,
         ("POST", "/v1/score"): routes.score,
         ("POST", "/v1/fill"): routes.fill,
         ("POST", "/v1/classify"): routes.classify,
@@ -88,8 +93,6 @@ def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _on_error(request: Request, error: Exception) -> Response:
-    """Answer with OpenAI's object of an error; one of our own making is also logged, by the guard."""
-    known = (
-        request.app.state.service.explain(error) if not isinstance(error, RequestError) else error
-    )
+    """Answer with OpenAI's object of an error; what is our own fault is logged."""
+    known = request.app.state.service.explain(error)
     return JSONResponse(known.body(), known.status, headers=known.headers)

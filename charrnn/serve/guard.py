@@ -115,8 +115,7 @@ class Guard:
             await answer.give(refused(error))
         except _ClientGoneError:
             answer.status = answer.status or _CLIENT_GONE
-        except Exception:
-            log.exception("the server failed at %s %s", scope["method"], _shown_path(scope))
+        except Exception:  # app.py has logged it
             await answer.give(RequestError(500, "the server failed; its log says where"))
         finally:
             self._note(scope, answer, body)

@@ -8,19 +8,18 @@ A token is a character here: max_tokens, logprobs and logit_bias speak of charac
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from charrnn.config import SampleConfig, checked, with_seed
-from charrnn.config.fields import did_you_mean
 from charrnn.config.sample import PRESETS
 from charrnn.errors import CharRNNError, ConfigError
 from charrnn.generation.labels import list_labels
 from charrnn.generation.text_format import TextFormat
-from charrnn.serve.errors import RequestError, bad_request, refused
+from charrnn.serve.errors import bad_request, refused
 from charrnn.serve.fields import Fields, check_known, is_int, shown
 from charrnn.text.vocab import END, Vocab
 
@@ -31,6 +30,11 @@ MAX_TEXTS = 2048  # of one request: prompts times the candidates of each
 _MAX_BIAS = 100.0
 _SMALLEST_TOP_P = 1e-9  # keeps one character: OpenAI allows a top_p of 0, SampleConfig does not
 
+MOST_CHARS = {  # measured: half a second at most, of a model with 7,000 characters
+    **dict.fromkeys(("regex", "stop_regex", "template", "must", "ban_word"), 2000),
+    **dict.fromkeys(("choices", "stop", "only", "ban", "bias"), 50_000),
+}
+_MOST_VALUES = 300  # of a list; OpenAI takes as many biases
 SETTINGS = {item.name: item for item in fields(SampleConfig)}
 IGNORED = (
     "metadata",
@@ -101,29 +105,6 @@ class CompletionRequest:
     include_usage: bool = False
     labels: tuple[str, ...] = ()
     label_strength: float = 1.0
-
-
-def parse_model(body: Mapping[str, Any], names: Collection[str]) -> str:
-    """Return the model that a request asks for; the first that is served where it names none.
-
-    Raises:
-        RequestError: it is not served, or no name.
-    """
-    name = body.get("model")
-    if name is None:
-        return next(iter(names))
-    if not isinstance(name, str):
-        raise bad_request(f"model is {shown(name)}; it must be a text", "model")
-    if name not in names:
-        near = did_you_mean(name, names)
-        raise RequestError(
-            404,
-            f"the model {shown(name)} is not served here{near or '; served are: '}"
-            + ("" if near else ", ".join(names)),
-            param="model",
-            code="model_not_found",
-        )
-    return name
 
 
 def parse_completion(body: Mapping[str, Any], info: ModelInfo) -> CompletionRequest:
@@ -322,10 +303,30 @@ def parse_settings(given: Fields, length: int, info: ModelInfo) -> SampleConfig:
     settings["stop"] = drop_unwritable(settings.get("stop", ()), info)
     settings["bias"] = (*settings.get("bias", ()), *parse_logit_bias(given.get("logit_bias"), info))
     settings |= _parse_structured(given, settings)
+    check_sizes(settings)
     try:
         return with_seed(SampleConfig(**settings))
     except ConfigError as error:
         raise refused(error, blamed(error)) from error
+
+
+def check_sizes(settings: Mapping[str, Any]) -> None:
+    """Refuse patterns and lists from which an automaton could take seconds to make.
+
+    Raises:
+        RequestError: names the setting.
+    """
+    for name, most in MOST_CHARS.items():
+        value = settings.get(name) or ()
+        size = sum(map(len, value)) if isinstance(value, tuple) else len(str(value))
+        if size > most:
+            raise bad_request(
+                f"{name} has {size:,} characters; this server takes at most {most:,}", name
+            )
+    for name, value in settings.items():
+        if isinstance(value, tuple) and name != "choices" and len(value) > _MOST_VALUES:
+            message = f"{name} has {len(value):,} values; this server takes at most {_MOST_VALUES}"
+            raise bad_request(message, name)
 
 
 def blamed(error: CharRNNError) -> str | None:

@@ -194,7 +194,7 @@ class _Uvicorn(uvicorn.Server):
         self.on_ready: Callable[[], object] = lambda: None
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Leave signals to `stopped_by_signals`."""
         yield
 
@@ -257,6 +257,10 @@ class _Connection(H11Protocol):
 
     def timeout_keep_alive_handler(self) -> None:
         self._drop()
+
+    def on_response_complete(self) -> None:
+        self._silent_since = self.loop.time()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.checkpoint.model_file import ModelFile, read_model
+from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.checkpoint.run_folder import is_model_name
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config.serve import ServeConfig
-from charrnn.errors import CharRNNError, ConfigError
+from charrnn.errors import CharRNNError, ConfigError, DivergedError
 from charrnn.serve.engine import (
     Ended,
     Engine,
@@ -82,6 +83,11 @@ class Served:
     def task(self) -> str:
         """What the model was trained for: "text", "classification", "tagging" or "seq2seq"."""
         return self.file.config.task
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The beginning of the model's digest: while it stays, so do the texts of a seed."""
+        return "fp_" + model_digest(self.file).hex()[:12]
 
     @property
     def generator(self) -> Generator:
@@ -186,6 +192,22 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Watch:
+    """Tells work in a thread that nobody waits for it any more; passed on as its first argument."""
+
+    def __init__(self) -> None:
+        self._is_over = threading.Event()
+
+    def __call__(self, *_: object) -> None:
+        """End the work, by an exception, if it is over."""
+        if self._is_over.is_set():
+            raise closing()
+
+    def end(self) -> None:
+        """Let the work end."""
+        self._is_over.set()
 
 
 class Service:
@@ -300,6 +322,18 @@ class Service:
         finally:
             self._waiting -= 1
 
+    async def watched(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Return what `work` returns in a thread; it takes a Watch first, by which it ends early.
+
+        Raises:
+            RequestError: as `in_thread`.
+        """
+        watch = Watch()
+        try:
+            return await self.in_thread(work, watch, *arguments)
+        finally:
+            watch.end()
+
     def explain(self, error: BaseException) -> RequestError:
         """Return what a client is told of an error."""
         if isinstance(error, RequestError):
@@ -317,9 +351,10 @@ class Service:
             )
         if isinstance(error, MemoryError):
             return bad_request("there is no memory for this request; ask for less")
-        if isinstance(error, CharRNNError):
+        if isinstance(error, CharRNNError) and not isinstance(error, DivergedError):
             return refused(error)
-        log.error("the server failed", exc_info=error)
+        if not self.is_closing:
+            log.error("the server failed", exc_info=error)
         return RequestError(500, "the server failed; its log says where")
 
     def figures(self) -> dict[str, float]:

@@ -13,6 +13,7 @@ from charrnn.generation import batch as batch_module
 from charrnn.generation.batch import Batch
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.network import Network
+from charrnn.generation.running import Row
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.state import State
 from charrnn.text.vocab import Ids
@@ -55,6 +56,17 @@ def start_of(network: Network) -> Context:
 
 def streams(count: int) -> list[np.random.Generator]:
     return [np.random.default_rng([5, index]) for index in range(count)]
+
+
+def rows_of(
+    network: Network,
+    chain: SamplerChain,
+    count: int,
+    constraint: Any = None,
+    alternatives: int | None = None,
+) -> list[Row]:
+    start = start_of(network)
+    return [Row(start, chain, random, constraint, alternatives) for random in streams(count)]
 
 
 def sample_alone(
@@ -100,7 +112,7 @@ def test_each_text_is_the_one_sampled_alone(settings: dict[str, Any]) -> None:
     count = 24
     chain = make_chain(settings)
 
-    batch = Batch(network, [start_of(network)] * count, chain, streams(count))
+    batch = Batch(network, rows_of(network, chain, count))
 
     assert sample_together(batch, count) == sample_alone(network, chain, count)
 
@@ -111,7 +123,7 @@ def test_every_cell_samples_side_by_side(cell: str) -> None:
     count = 9
     chain = make_chain({})
 
-    batch = Batch(network, [start_of(network)] * count, chain, streams(count))
+    batch = Batch(network, rows_of(network, chain, count))
 
     assert sample_together(batch, count) == sample_alone(network, chain, count)
 
@@ -122,7 +134,7 @@ def test_a_constraint_restricts_each_text_as_it_would_alone(settings: dict[str, 
     count = 12
     chain = make_chain(settings)
 
-    batch = Batch(network, [start_of(network)] * count, chain, streams(count), Even())
+    batch = Batch(network, rows_of(network, chain, count, Even()))
 
     together = sample_together(batch, count)
     assert together == sample_alone(network, chain, count, Even())
@@ -136,10 +148,10 @@ def test_a_network_that_lets_rounding_grow_is_read_alone(cell: str) -> None:
     count = 20
     chain = make_chain({"temperature": 2.0})
 
-    batch = Batch(network, [start_of(network)] * count, chain, streams(count))
+    batch = Batch(network, rows_of(network, chain, count))
 
     assert sample_together(batch, count) == sample_alone(network, chain, count)
-    assert batch._alone is not None
+    assert batch.is_exact
 
 
 class Rough(Network):
@@ -168,9 +180,9 @@ def test_where_rounding_might_decide_the_text_is_read_alone(
     chain = make_chain(settings)
     asked = []
     alone = Batch._sample_alone
-    monkeypatch.setattr(Batch, "_sample_alone", lambda *args: asked.append(args[1]) or alone(*args))
+    monkeypatch.setattr(Batch, "_sample_alone", lambda *args: asked.append(args[2]) or alone(*args))
 
-    batch = Batch(rough, [start_of(network)] * count, chain, streams(count))
+    batch = Batch(rough, rows_of(network, chain, count))
 
     assert sample_together(batch, count) == sample_alone(network, chain, count)
     assert asked or not settings.get("temperature", 1)  # greedy meets few ties
@@ -192,9 +204,9 @@ def test_tokens_without_probability_cost_no_second_reading(monkeypatch: pytest.M
     count = 12
     chain = make_chain({})
     asked: list[int] = []
-    monkeypatch.setattr(Batch, "_sample_alone", lambda self, i, *pair: asked.append(i))
+    monkeypatch.setattr(Batch, "_sample_alone", lambda self, _, i, *pair: asked.append(i))
 
-    batch = Batch(network, [start_of(network)] * count, chain, streams(count))
+    batch = Batch(network, rows_of(network, chain, count))
 
     assert sample_together(batch, count) == sample_alone(network, chain, count)
     assert asked == []
@@ -204,7 +216,7 @@ def test_costs_are_the_models_own_before_anything_shaped_the_logits() -> None:
     network = make_network()
     count = 3
     chain = make_chain({"top_k": 2, "presence_penalty": 1.0})
-    batch = Batch(network, [start_of(network)] * count, chain, streams(count), alternatives=4)
+    batch = Batch(network, rows_of(network, chain, count, alternatives=4))
 
     step = next(iter(batch))
 

@@ -20,7 +20,6 @@ from charrnn.serve.protocol import (
     CompletionRequest,
     ModelInfo,
     parse_completion,
-    parse_model,
 )
 from charrnn.text.vocab import Vocab
 
@@ -327,31 +326,6 @@ def test_a_filling_follows_its_own_settings() -> None:
 
     assert (request.suffix, request.config.length) == ("b", 9)
     assert parse(suffix="").suffix is None
-
-
-# Models
-
-
-def test_a_model_is_found_by_its_name_and_is_the_first_without_one() -> None:
-    names = ("shakes", "tang")
-
-    assert parse_model({"model": "tang"}, names) == "tang"
-    assert parse_model({}, names) == "shakes"
-
-
-def test_a_model_that_is_not_served_is_not_found() -> None:
-    for name, hint in (("gpt-4", "shakes, tang"), ("shake", "did you mean 'shakes'")):
-        with pytest.raises(RequestError) as caught:
-            parse_model({"model": name}, ("shakes", "tang"))
-        error = caught.value
-        assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
-        assert hint in error.message
-
-
-def test_a_model_is_a_text() -> None:
-    with pytest.raises(RequestError) as caught:
-        parse_model({"model": ["../secret"]}, ("shakes",))
-    assert caught.value.status == 400
 
 
 values = st.recursive(
