@@ -25,6 +25,7 @@ from charrnn.config.fields import (
 from charrnn.config.fill import FillConfig
 from charrnn.config.model import CELLS, GATES, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
+from charrnn.config.sweep import SweepConfig
 from charrnn.config.text import LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import (
     DEFAULT_BUDGET,
@@ -39,9 +40,10 @@ from charrnn.config.train import (
 
 __all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
 __all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig", "FillConfig"]
-__all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
+__all__ += ["ModelConfig", "RunConfig", "SampleConfig", "SweepConfig", "TextConfig", "TrainConfig"]
 __all__ += [
     "Length",
+    "as_dict",
     "check_names",
     "check_type",
     "checked",
