@@ -8,6 +8,7 @@
     predict       a list of Prediction: label, probability, top
     fit           trains to the end; a Result: model, bpc, steps
     fit_seeds     the same for each seed, with mean and spread; fit_cells: for each cell
+    sweep         tries settings as trials; a SweepFinished: best, trials
     train         the same as an iterator of reports; the last is a RunFinished
     evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
     corpus_stats  a CorpusSummary: counts, encoding problems, baselines, what train would choose
@@ -15,6 +16,7 @@
     compress      Compressed: data, bits_per_char, bits_per_byte; decompress: the original bytes
     export        writes a model as ONNX, a web page, …, and checks it; an ExportReport
     serve         answers requests over HTTP; start_server: in a thread, a Server
+    push, pull    share a model on the Hugging Face hub; get one from it as a run
     describe      a dict: shape, vocabulary and training of a model
     list_runs     a list of dicts, one a run, the newest first
     remove        nothing: a run's folder is gone
@@ -32,7 +34,7 @@ import signal
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -57,6 +59,7 @@ from charrnn.wording import in_python
 # Each function imports its task when it is called: `load` must not wait for torch (1 s).
 if TYPE_CHECKING:
     from charrnn.bench.speeds import Speed
+    from charrnn.checkpoint.hub import Pushed
     from charrnn.compression.codec import Compressed
     from charrnn.generation.samples import Sample
     from charrnn.generation.scoring import Scores
@@ -66,9 +69,11 @@ if TYPE_CHECKING:
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.export import ExportReport
     from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
+    from charrnn.tasks.hub import Pulled
     from charrnn.tasks.inspect import Inspection
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.predictions import Prediction
+    from charrnn.tasks.sweep import SweepFinished, SweepReport
     from charrnn.tasks.task_model import TaskModel
     from charrnn.tasks.task_result import TaskEvalResult
     from charrnn.tasks.train import RunReport
@@ -302,6 +307,43 @@ def fit_cells(
     return finished
 
 
+def sweep(
+    corpus: Corpus | Iterable[Corpus] = (),
+    over: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    texts: str | bytes | Iterable[str | bytes] = (),
+    should_stop: Callable[[], bool] | None = None,
+    on_report: Callable[[SweepReport], object] | None = None,
+    **settings: Any,
+) -> SweepFinished:
+    """Try settings as trials, train on with those that do best, and return all of them.
+
+    over: what to try, by name: values, or a range such as "1e-3..1e-2:log". settings: fields of
+    SweepConfig, such as budget="1h" and strategy="random", and of TrainConfig, TextConfig and
+    RunConfig, which hold for all trials. Each trial is a run, which `load` opens by its name. The
+    same call given again continues a sweep that was stopped.
+
+    >>> tried = {"hidden_size": [128, 256, 512], "learning_rate": "1e-3..1e-2:log"}
+    >>> found = charrnn.sweep("book.txt", tried, budget="1h")  # doctest: +SKIP
+    >>> found.best.settings, charrnn.load(found.best.name)  # doctest: +SKIP
+    """
+    from charrnn.config.sweep import SweepConfig, as_over
+    from charrnn.tasks.fit import run_to_end
+    from charrnn.tasks.sweep import run_sweep
+
+    check_type("on_report", on_report, Callable | None, "a function")
+    check_type("should_stop", should_stop, Callable | None, "a function")
+    paths, contents = _read_given(corpus, texts, settings)
+    names = {item.name for item in fields(SweepConfig)} & settings.keys()
+    config = SweepConfig(over=as_over(over), **{name: settings.pop(name) for name in names})
+    start = partial(run_sweep, config, paths, settings, texts=contents)
+    finished = run_to_end(start, on_report, should_stop)
+    if getattr(finished, "best", None) is None:
+        raise ConfigError("the sweep was stopped; the same call continues it")
+    result: SweepFinished = finished
+    return result
+
+
 def train(
     corpus: Corpus | Iterable[Corpus] = (),
     *,
@@ -522,14 +564,70 @@ def start_server(
     return server
 
 
+def push(
+    model: str | Path,
+    name: str,
+    *,
+    public: bool = False,
+    branch: str | None = None,
+    checkpoints: Name = None,
+    **settings: Any,
+) -> Pushed:
+    """Share a model in the repository USER/NAME of the Hugging Face hub, private unless `public`.
+
+    settings: fields of ExportConfig that are of the card: licence, language and card_samples.
+
+    >>> charrnn.push("book", "ada/book", language="en").commit  # doctest: +SKIP
+    '8d1f…'
+    """
+    from charrnn.config.export import ExportConfig
+    from charrnn.tasks.hub import push as push_model
+
+    check_type("the model", model, str | Path, "its name or path")
+    check_type("the name", name, str, '"USER/NAME"')
+    return push_model(
+        str(model),
+        name,
+        with_settings(ExportConfig(), settings),
+        is_public=public,
+        branch=branch,
+        checkpoints=_folder(checkpoints),
+    )
+
+
+def pull(
+    name: str,
+    run_name: str | None = None,
+    *,
+    overwrite: bool = False,
+    checkpoints: Name = None,
+) -> Pulled:
+    """Get the model of USER/NAME[@REVISION] from the Hugging Face hub as a run.
+
+    run_name: of the run; None is NAME. Without a run: charrnn.load("hf://USER/NAME").
+
+    >>> charrnn.pull("ada/book@v2").run.name  # doctest: +SKIP
+    'book'
+    """
+    from charrnn.tasks.hub import pull as pull_model
+
+    check_type("the name", name, str, '"USER/NAME"')
+    return pull_model(name, run_name, overwrite=overwrite, checkpoints=_folder(checkpoints))
+
+
 def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:
     """Describe a model, with the fields that `charrnn info --json` prints.
 
     >>> charrnn.describe("book")["val_bpc"]  # doctest: +SKIP
     2.077
     """
-    file = read_model(_find(model, checkpoints))
-    return describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    from charrnn.checkpoint.hub import read_origin
+
+    path = _find(model, checkpoints)
+    file = read_model(path)
+    described = describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    origin = read_origin(path)
+    return described if origin is None else described | {"hub": asdict(origin)}
 
 
 def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:

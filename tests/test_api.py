@@ -37,6 +37,8 @@ TWINS = {
     "compress": "compress",
     "decompress": "decompress",
     "export": "export",
+    "push": "push",
+    "pull": "pull",
     "info": "describe",
     "list": "list_runs",
     "remove": "remove",

@@ -107,8 +107,10 @@ def fetch_model(name: HubName, *, is_forced: bool = False) -> tuple[Path, Origin
     hub = _import_hub()
     revision = name.revision or "main"
     place = {"repo_id": name.repo, "filename": SHARED, "revision": revision}
-    if not (is_forced or _COMMIT.fullmatch(revision) is None):  # a commit never changes
-        if isinstance(path := hub.try_to_load_from_cache(**place), str):
+    is_fixed = _COMMIT.fullmatch(revision) is not None  # a commit never changes
+    if is_fixed and not is_forced:
+        path = hub.try_to_load_from_cache(**place)
+        if isinstance(path, str):
             return Path(path), _origin_of(path, name)
     with _saying_what_failed(hub, f"fetch {HUB_SCHEME}{name}"):
         try:
@@ -121,6 +123,7 @@ def fetch_model(name: HubName, *, is_forced: bool = False) -> tuple[Path, Origin
         except (_transport_error(hub), OSError) as error:
             path = _cached_or_raise(hub, place, error, is_forced=is_forced)
         else:
+            _checked_commit(found.commit_hash)
             _check_size(found.size, MAX_MODEL_BYTES, f"{name}/{SHARED}")
             path = hub.hf_hub_download(**place, **_about_us(), force_download=is_forced)
     return Path(path), _origin_of(path, name)
@@ -209,11 +212,21 @@ def read_origin(path: Path) -> Origin | None:
     return None
 
 
+def describe_origin(origin: Origin) -> str:
+    """Return where a model comes from, in words.
+
+    >>> describe_origin(Origin("ada/plays", "0123456789abcdef" + "0" * 24, "v2"))
+    'hf://ada/plays@v2, commit 0123456789ab'
+    """
+    return f"{HUB_SCHEME}{HubName(origin.repo, origin.revision)}, commit {origin.commit[:12]}"
+
+
 def _import_hub() -> Any:
     """Return huggingface_hub, with what is used of it loaded."""
     try:
         hub = import_module("huggingface_hub")
-        import_module("huggingface_hub.errors")
+        for part in ("constants", "errors", "utils"):
+            import_module(f"huggingface_hub.{part}")
     except ImportError as error:
         raise missing_extra("the hub", "huggingface_hub", "hub") from error
     return hub
@@ -260,7 +273,9 @@ def _origin_of(path: str, name: HubName) -> Origin:
 
 def _checked_commit(commit: object) -> str:
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
-        raise CheckpointError(f"the hub answered with a commit that is none: {shown(commit)}")
+        raise CheckpointError(
+            f"what answered is not a hub: its commit is {shown(commit)}; check HF_ENDPOINT"
+        )
     return commit
 
 

@@ -17,8 +17,8 @@ from charrnn.config import RENAMED, TextConfig, TrainConfig
 HUB_SCHEME = "hf://"
 
 _PATH_SETTINGS = ("val_file", "target_file", "val_target_file")
-_CORPUS_KEYS = ("name", "sha256", "held_out", "record_kind", "is_utf8")
-_CORPUS_KEYS += ("train_chars", "val_chars", "test_chars")
+_CORPUS_KEYS = [*("name", "sha256", "held_out", "record_kind", "is_utf8")]
+_CORPUS_KEYS += ["train_chars", "val_chars", "test_chars"]
 _KNOWN_SETTINGS = {item.name for cls in (TextConfig, TrainConfig) for item in fields(cls)}
 _KNOWN_SETTINGS |= RENAMED.keys()
 

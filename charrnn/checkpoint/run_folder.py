@@ -201,6 +201,12 @@ class RunFolder:
         """Replace the best model."""
         write_atomically(self.best, pack_model(model))
 
+    def save_pulled(self, data: bytes, origin: str) -> None:
+        """Write the best model's file as it came from the hub, and the note of where from."""
+        write_atomically(self.best, data)
+        write_atomically(self.path / ORIGIN, origin)
+        shutil.rmtree(self.replaced, ignore_errors=True)
+
     def save_state(self, model: ModelFile, step: int, kept: int) -> None:
         """Add the state after `step`; once it is safe, keep only the newest `kept` (1 or more).
 

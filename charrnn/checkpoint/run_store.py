@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from charrnn.checkpoint.lock import HOLDER, LOCK
 from charrnn.checkpoint.model_file import ModelFile, read_model_header
+from charrnn.checkpoint.public import HUB_SCHEME
 from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, is_model_name, reading
 from charrnn.checkpoint.strict_json import shown
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
@@ -40,7 +41,7 @@ def claim_run(
     """
     with ExitStack() as held:
         if name is not None:
-            _check_name(name)
+            check_name(name)
             run = named_run(name, checkpoints)
             with reading(run.path):
                 if run.path.is_symlink():
@@ -146,7 +147,12 @@ def _is_free(run: RunFolder) -> bool:
         return is_ours and not run.has_model
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a run's.
+
+    Raises:
+        ConfigError: it cannot be a folder's on every system, or would look like an option.
+    """
     # What Windows forbids too: a run may be copied there. A leading - would look like an option.
     is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
     if not is_plain or not name or name[0] in ".-" or len(os.fsencode(name)) > 200:
@@ -202,11 +208,17 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
 def find_model(name: str | None, checkpoints: Path) -> Path:
     """Return the model file of a run, a run's folder or a file; None means the newest run.
 
-    That is the newest which has been evaluated, if one has.
+    That is the newest which has been evaluated, if one has. "hf://USER/NAME" is a model of the hub,
+    fetched into its cache unless it is there.
 
     Raises:
         CheckpointError: there is none.
+        ConfigError: a name of the hub is malformed.
     """
+    if name is not None and name.startswith(HUB_SCHEME):
+        from charrnn.checkpoint.hub import fetch_model, parse_hub_name
+
+        return fetch_model(parse_hub_name(name))[0]
     if name is None:
         runs = list_runs(checkpoints)
         if not runs:

@@ -22,14 +22,17 @@ from charrnn.storage import format_bytes
 from charrnn.tasks.export import ExportReport, export
 
 _EXAMPLES = """
-charrnn export book --to html              book.html: a page that writes, without a server
-charrnn export book --to onnx -o web.onnx  a graph for onnxruntime
-charrnn export book --to html --dtype int8 a quarter of the size
+charrnn export book --to html              a page that writes in any browser
+charrnn export book --to onnx -o a.onnx    a graph for onnxruntime
+charrnn export book --to html --dtype int8
 charrnn export play --to onnx --label speaker=ROMEO
 """
 
 
-@click.command("export", cls=Command, examples=_EXAMPLES)
+_COMMON = ("to", "out", "overwrite", "dtype", "verify", "labels", "as_json")
+
+
+@click.command("export", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @click.argument("model", required=False, shell_complete=complete_run)
 @click.option(
     "--to",
@@ -115,6 +118,8 @@ def _describe_check(report: ExportReport) -> str:
     verified = report.verified
     if verified is None:
         return "not verified, as --no-verify asks: it may not write what the model writes"
+    if not verified.chars:  # a format without text
+        return "verified"
     error = verified.max_logit_error
     logits = "" if error is None else f", logits within {error:.1g}"
     return f"verified: {counted(verified.chars, 'character')} as the model has them{logits}"

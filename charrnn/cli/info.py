@@ -6,6 +6,7 @@ import shlex
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.checkpoint.hub import Origin, describe_origin, read_origin
 from charrnn.checkpoint.model_file import describe_model, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import (
@@ -98,6 +100,8 @@ def info(
     path = find_model(model, Path(checkpoints))
     file = read_model(path)
     description = describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    if origin := read_origin(path):
+        description["hub"] = asdict(origin)
     if label_states:
         description["label_states"] = states_of(file)
     if as_json:
@@ -136,6 +140,8 @@ def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     if baselines := model.get("baselines_bpc"):
         yield "to beat", f"{format_cell(baselines).plain} bits per character"
     when = f", saved {format_date(model['created'])}" if "created" in model else ""
+    if origin := model.get("hub"):
+        yield "from", describe_origin(Origin(**origin))
     yield "file", f"{path} ({format_bytes(path.stat().st_size)}{when})"
     yield "to continue", _describe_end(path)
 

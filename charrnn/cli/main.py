@@ -31,6 +31,7 @@ charrnn completion fish > ~/.config/fish/completions/charrnn.fish
 """
 COMMANDS = {
     "train": ("train.command:command", "Train a model on text."),
+    "sweep": ("sweep:command", "Try settings side by side, and train on with the best."),
     "sample": ("sample.command:command", "Generate text with a model."),
     "write": ("write.command:command", "Write a text together with a model, turn by turn."),
     "fill": ("fill:command", "Fill in the blanks of a text."),
@@ -49,6 +50,8 @@ COMMANDS = {
         "compare:command",
         "Compare runs: what differs, and which predicts better.",
     ),
+    "push": ("hub:push", "Share a model on the Hugging Face hub."),
+    "pull": ("hub:pull", "Get a model from the Hugging Face hub as a run."),
     "corpus": ("corpus:command", "List, download, build and measure texts."),
     "bench": ("bench:command", "Measure the speed of this machine."),
     "completion": ("main:completion", "Print a shell's completion script."),

@@ -55,6 +55,9 @@ _METAVARS: dict[str | type, str] = {
     "neurons": "UNIT",
     "features": "NAME=REGEX",
     "labels_file": "FILE",
+    "over": "NAME=VALUES",
+    "sample_prompt": "TEXT",
+    "then_train": "TIME",
 }
 RENAMED_OPTIONS = {
     **{"--" + old.replace("_", "-"): "--" + new.replace("_", "-") for old, new in RENAMED.items()},

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from charrnn.config.export import ExportConfig
 from charrnn.config.fields import (
     COST,
     RENAMED,
@@ -38,7 +39,8 @@ from charrnn.config.train import (
 )
 
 __all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
-__all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig", "FillConfig"]
+__all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig"]
+__all__ += ["ExportConfig", "FillConfig"]
 __all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
 __all__ += [
     "Length",

@@ -38,11 +38,11 @@ class ExportConfig:
     main: bool = setting(False, "with --to c: also write a program, main.c")
     language: str | None = setting(
         None,
-        "with --to huggingface: language of the text for the model card, such as en or zh",
+        "language of the text, such as en or zh, for the card of a model (huggingface)",
         unset="not named",
     )
     card_samples: int = setting(
-        0, "with --to huggingface: how many texts of the model the card shows", ge=0, le=20
+        0, "how many texts that the model writes its card shows (huggingface)", ge=0, le=20
     )
 
     def __post_init__(self) -> None:

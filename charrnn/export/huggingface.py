@@ -165,7 +165,10 @@ def verify_tokenizer(path: Path, vocab: Vocab) -> int:
     tokenizer = Tokenizer.from_file(str(path))
     count = 0
     for text in _texts_to_try(vocab):
-        ids = tokenizer.encode(text).ids
+        try:
+            ids = tokenizer.encode(text).ids
+        except Exception as error:  # the library raises no narrower one
+            raise ExportError(f"{path.name} cannot read the vocabulary's text ({error})") from error
         expected = vocab.encode(text).tolist()
         if ids != expected:
             place = next((i for i, (a, b) in enumerate(zip(ids, expected)) if a != b), len(ids))  # noqa: B905

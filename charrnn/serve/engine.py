@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ __all__ = [
 _SLICE_SECONDS = 0.005  # of reading in one round, while texts are sampled
 _IDLE_SLICE_SECONDS = 0.02  # and while none are
 _FLUSH_SECONDS = 0.025  # from one delivery of the characters of all texts to the next
-_MOST_ENDED = 64  # texts that have ended, whose states are still to be read
+_MOST_ENDED = 16  # texts that have ended, whose states are still to be read
 _FEW_TEXTS = 8  # with more, these are read only once nothing else is left to do
 _JOIN_SECONDS = 1.0
 
@@ -74,7 +75,7 @@ class _Waiting:
     ticket: Ticket
     deadline: float  # of time.monotonic
     prepared: PreparedJob | None = None
-    make: Callable[[], Iterator[Event]] | None = None
+    make: Callable[[], Iterator[Any]] | None = None
 
 
 @dataclass(eq=False)
@@ -114,7 +115,7 @@ class Engine:
         # What only the engine's thread changes.
         self._waiting: deque[_Waiting] = deque()
         self._prompts: list[_Prompt] = []
-        self._slices: deque[tuple[Ticket, Iterator[Event]]] = deque()
+        self._slices: deque[tuple[Ticket, Iterator[Any]]] = deque()
         self._batches: dict[ServedModel, TextBatch] = {}
         self._ended: deque[tuple[ServedModel, Ids]] = deque(maxlen=_MOST_ENDED)
         self._ended_reading: Reading | None = None
@@ -142,7 +143,9 @@ class Engine:
         served = self._models.get(model, job.labels, job.label_strength)
         generator = served.generator
         settings = served.resolve(job.config)
-        prompt = generator.fit(job.prompt, job.config.unknown).text
+        prompt = generator.text_format.normalized(
+            generator.fit(job.prompt, job.config.unknown).text
+        )
         before = served.models.start
         begin = generator.start_ids(prompt, job.config, is_first=before is None)
         read = None if begin is None else begin.read
@@ -163,8 +166,8 @@ class Engine:
         """
         return self._put(prepared=prepared)
 
-    def submit_slices(self, model: str, make: Callable[[], Iterator[Event]]) -> Ticket:
-        """Queue other work for the engine's thread, which ends with Ended("done").
+    def submit_slices(self, model: str, make: Callable[[], Iterator[Any]]) -> Ticket:
+        """Queue other work for the engine's thread; its events are what it yields, then an Ended.
 
         make: begins it, on that thread. Each `next` of what it returns takes 20 ms at most: texts
         are sampled between two of them. Work that cannot be cut, such as a beam search, belongs in
@@ -217,7 +220,7 @@ class Engine:
     def _put(
         self,
         prepared: PreparedJob | None = None,
-        make: Callable[[], Iterator[Event]] | None = None,
+        make: Callable[[], Iterator[Any]] | None = None,
     ) -> Ticket:
         deadline = time.monotonic() + self._config.max_seconds
         with self._changed:
@@ -430,7 +433,7 @@ class Engine:
         for ticket, event in told:
             if isinstance(event, Piece):
                 self._count["chars"] += len(event.text)
-            else:
+            elif isinstance(event, Ended | Failed):
                 ticket.is_ended = True
                 self._count["failed" if isinstance(event, Failed) else "ended"] += 1
         if told:

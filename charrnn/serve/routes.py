@@ -61,7 +61,13 @@ async def health(request: Request) -> Response:
 
 
 async def show_page(request: Request) -> Response:
-    """GET /: the page where one writes with a model; whoever has no key sees no model's name."""
+    """GET /: the page where one writes with a model; whoever has no key sees no model's name.
+
+    rnn-writer asks here too, whether there is a server, and can read only JSON.
+    """
+    accepted = request.headers.get("accept", "")
+    if "application/json" in accepted and "text/html" not in accepted:
+        return JSON({"message": "charrnn answers GET /generate?start_text=…&n=3"})
     from charrnn.serve.page import PageModel, make_page, policy
 
     state = request.app.state

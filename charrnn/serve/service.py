@@ -62,6 +62,7 @@ _ROUTES = {  # of models that write no text
     "seq2seq": "POST /v1/convert",
 }
 _TIME_IS_OVER = TimeoutError()
+_GRACE_SECONDS = 1.0  # for the engine, which ends a text in time, with what was written of it
 
 log = logging.getLogger("charrnn.serve")
 
@@ -114,7 +115,8 @@ def open_served(names: Sequence[str | None], checkpoints: Path) -> dict[str, Ser
             raise ConfigError(f"two models are called {name!r}; serve one of them, or rename one")
         models = None
         if file.config.task == "text":
-            models = OpenModels(Model(file), asked or name, file)
+            model = Model(file)
+            models = OpenModels(model, asked or name, model.file, source=file)
         created = 0
         with suppress(OSError):
             created = int(path.stat().st_mtime)
@@ -144,7 +146,7 @@ class Stream:
         self._begun: float | None = time.monotonic()  # until the first character
         self._ticket = service.register(self, submit)
         loop = asyncio.get_running_loop()
-        seconds = service.config.max_seconds
+        seconds = service.config.max_seconds + _GRACE_SECONDS
         self._timer = loop.call_later(seconds, self.put, _TIME_IS_OVER)
 
     def __aiter__(self) -> Stream:

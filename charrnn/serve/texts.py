@@ -22,6 +22,7 @@ from charrnn.generation.samples import Cost
 from charrnn.serve.engine import Ended, Piece, PreparedJob, TextJob
 from charrnn.serve.errors import RequestError, bad_request, closing, refused
 from charrnn.serve.protocol import CompletionRequest, ModelInfo, blamed
+from charrnn.serve.scoring import iter_prompt_costs
 from charrnn.tasks.model import Model
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Texts:
     @property
     def prompts(self) -> list[str]:
         """The prompts as the model reads them, once each."""
-        return [job.prompt for job in self._jobs[:: self.request.best_of]]
+        return [_as_read(job) for job in self._jobs[:: self.request.best_of]]
 
     def close(self) -> None:
         """Cancel what was begun and is not being read."""
@@ -224,15 +225,20 @@ class Texts:
         """Yield the parts of one candidate."""
         job = self._jobs[index]
         if self.request.echo and job.prompt:
-            yield Part(index, job.prompt, await self._prompt_costs(job))
+            yield Part(index, _as_read(job), await self._prompt_costs(job))
         if not self._is_sampled:  # nothing is to be written
             yield Part(index, end=Ended("length"))
             return
+        is_begun = False
         with await self._stream(index) as events:
             async for event in events:
                 if isinstance(event, Piece):
+                    is_begun = True
                     yield Part(index, event.text, event.costs)
                 elif isinstance(event, Ended):
+                    is_late = event.reason == "seconds" and self.request.config.seconds is None
+                    if is_late and not is_begun:  # its turn never came
+                        raise self.explain(TimeoutError())
                     costs = () if event.end_cost is None else (event.end_cost,)
                     yield Part(index, "", costs, event)
 
@@ -260,9 +266,7 @@ class Texts:
         return await self._costs[number]
 
     async def _read_costs(self, job: PreparedJob, top: int) -> tuple[Cost | None, ...]:
-        from charrnn.serve.scoring import iter_prompt_costs
-
-        generator = job.models.generator
+        generator = job.served.generator
         costs: list[Cost | None] = []
 
         def read() -> Iterator[tuple[Cost | None, ...]]:
@@ -285,10 +289,15 @@ class Texts:
                 for i, (text, end) in enumerate(found):
                     index = number * request.n + i
                     if request.echo and job.prompt:
-                        yield Part(index, job.prompt)
+                        yield Part(index, _as_read(job))
                     yield Part(index, text, end=end)
         finally:
             is_gone.set()
+
+
+def _as_read(job: PreparedJob) -> str:
+    """Return a prompt in the form of the model's text, which has a cost for each character."""
+    return job.served.generator.text_format.normalized(job.prompt)
 
 
 def _join(parts: Sequence[Part]) -> Text:
@@ -347,7 +356,7 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
         )
     if request.logprobs is not None:
         chars = sum(config.length + job.prompt_chars * request.echo for job in jobs)
-        costs = chars * (1 + min(request.logprobs, jobs[0].models.generator.vocab.size))
+        costs = chars * (1 + min(request.logprobs, jobs[0].served.generator.vocab.size))
         if costs > _MAX_COSTS:
             raise bad_request(
                 f"the answer could have {costs:,} log-probabilities; this server gives at most "
@@ -360,7 +369,7 @@ def _search(
     job: PreparedJob, request: CompletionRequest, is_gone: threading.Event
 ) -> list[tuple[str, Ended]]:
     """Return the likeliest texts that a beam finds."""
-    models = job.models
+    models = job.served.models
     found = models.generator.search(job.prompt, request.config, count=request.n, after=models.start)
     return [(each.text, Ended(each.stopped_by, None, each.has_end)) for each in found]
 
@@ -373,7 +382,7 @@ def _fill(
     Raises:
         RequestError: the blank may be too long; or the client is gone, and the work ends.
     """
-    model = job.models.generator
+    model = job.served.generator
     if not isinstance(model, Model):
         raise bad_request("suffix does not go with label_strength; leave one of them out", "suffix")
     config = request.config

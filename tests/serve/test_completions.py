@@ -239,6 +239,9 @@ TEXTS = {
     "tang": "a月中b\n中é月",
     "marks": "aba\u0301b\nb\u0301\u0301ña",
     "names": "abba\ncé d\nab\n",
+    "ends": "ab\n<<>>\nbé a\n<<>>\n",
+    "bytes": "ab é\n中",
+    "small": "abé\ncab",
 }
 
 
@@ -248,7 +251,7 @@ def test_the_logprobs_of_an_echoed_prompt_are_what_score_says(ask: Asker, name: 
     asked = {"model": name, "prompt": text, "max_tokens": 0, "echo": True, "logprobs": 2}
     [choice] = ask.complete(**asked)["choices"]
     logprobs = choice["logprobs"]
-    scores = MODELS[name].score(text)
+    scores = MODELS[name].score(MODELS[name].vocab.spell(text))
     bits = float(scores.known_bits[scores.given :].sum()) + sum(each for _, each in scores.ends)
 
     assert choice["text"] == text == "".join(logprobs["tokens"])
@@ -259,6 +262,14 @@ def test_the_logprobs_of_an_echoed_prompt_are_what_score_says(ask: Asker, name: 
     assert sum(cost for cost in costs if cost is not None) == pytest.approx(
         -math.log(2) * bits, abs=1e-6
     )
+
+
+def test_an_echo_is_what_the_model_read(ask: Asker) -> None:
+    asked = {"model": "small", "prompt": "ABE\u0301\nCab", "max_tokens": 3, "echo": True, "seed": 1}
+    [choice] = ask.complete(**asked, logprobs=1, unknown="map")["choices"]
+
+    assert choice["text"].startswith("abé\ncab")
+    assert choice["logprobs"]["tokens"] == [*choice["text"]]
 
 
 def test_what_is_written_has_the_costs_of_an_echo(ask: Asker) -> None:
