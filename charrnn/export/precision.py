@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.errors import ConfigError
-from charrnn.generation.filters import softmax
 from charrnn.generation.network import Network
+from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import Ids
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -70,8 +70,9 @@ def bits_lost(file: ModelFile, weights: Arrays, ids: Ids) -> float:
 
 def _mean_bits(network: Network, ids: Ids) -> float:
     state = network.initial_state()
-    total = 0.0
+    total = 0.0  # nats
     for token in ids.tolist():
-        total -= np.log2(softmax(network.logits(state).astype(np.float64))[token])
+        logits = network.logits(state).astype(np.float64)
+        total += np.logaddexp.reduce(logits) - logits[token]
         state = network.advance(token, state)
-    return float(total / len(ids))
+    return bits_per_char(total / len(ids))

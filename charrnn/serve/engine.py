@@ -355,13 +355,14 @@ class Engine:
         """Do one slice of other work, each in its turn."""
         if not self._slices:
             return
-        ticket, iterator = self._slices.popleft()
+        ticket, iterator = self._slices[0]
         try:
             event = next(iterator, Ended("done"))
         except Exception as error:
             event = Failed(error)
-        if not isinstance(event, Ended | Failed):
-            self._slices.append((ticket, iterator))
+        self._slices.rotate(-1)
+        if isinstance(event, Ended | Failed):
+            self._slices.pop()
         self._deliver([(ticket, event)])
 
     def _read_ended(self) -> None:

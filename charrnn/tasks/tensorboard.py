@@ -124,7 +124,7 @@ class EventEncoder:
             named = {f"scores/{k}": v for k, v in values.items() if k not in ("event", "step")}
         if kind == "evaluation" and isinstance(groups := values.get("groups"), Mapping):
             named |= {
-                f"{what}/{group}": value
+                f"weights.{what}/{group}": value  # TensorBoard sorts these after train and val
                 for group, norms in groups.items()
                 for what, value in norms.items()
             }

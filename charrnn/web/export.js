@@ -7,7 +7,7 @@
   const byId = (id) => document.getElementById(id);
   const number = (id) => Number(byId(id).value);
   const MAX_SEED = 2 ** 32;
-  const BITS = [1, 3, 6]; // of a character, from which it is marked more and more
+  const BITS = [2, 4, 6]; // of a character, from which it is marked more and more
 
   const data = JSON.parse(byId("data").textContent);
   const endText = data.end_text;
@@ -146,7 +146,7 @@
     return data.texts[token] || `<${byte}>`;
   }
 
-  const percent = (p) => (p >= 0.0995 ? `${Math.round(100 * p)} %` : `${(100 * p).toPrecision(2)} %`);
+  const percent = (p) => `${p >= 0.0995 ? Math.round(100 * p) : (100 * p).toPrecision(2)}\u00a0%`;
 
   const MOVES = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -40, ArrowDown: 40, Home: -Infinity, End: Infinity };
 
@@ -174,16 +174,19 @@
       say("The text is selected; copy it with Ctrl+C.");
     }
   });
-  byId("temperature").addEventListener("input", () => {
-    byId("temperature-shown").textContent = number("temperature").toFixed(2);
-  });
-  byId("colours").addEventListener("change", () => box.classList.toggle("marked", byId("colours").checked));
+  const showTemperature = () => (byId("temperature-shown").textContent = number("temperature").toFixed(2));
+  const showMarks = () => box.classList.toggle("marked", byId("colours").checked);
+  byId("temperature").addEventListener("input", showTemperature);
+  byId("colours").addEventListener("change", showMarks);
   box.addEventListener("keydown", onKey);
   box.addEventListener("click", ({ target }) => target.piece !== undefined && choose(target.piece));
   box.addEventListener("mouseover", ({ target }) => target.piece !== undefined && explain(target.piece));
   box.addEventListener("mouseleave", () => explain(at));
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") stop();
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("form").requestSubmit(byId("write"));
+    const isEnter = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (isEnter && !isBusy) byId("form").requestSubmit(byId("write"));
   });
+  showTemperature(); // a browser may have filled in what was chosen before
+  showMarks();
 })((globalThis.charrnn ??= {}));
