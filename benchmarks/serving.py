@@ -27,6 +27,7 @@ import os
 import random
 import signal
 import statistics
+import string
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,7 @@ REQUESTS = 1_000
 LEAVERS = 1_000
 STOPPED = 50
 PROMPT = "It was a dark and stormy night; "
-LETTERS = "".join(map(chr, range(32, 97))) + "\n"
+LETTERS = "\n !$&',-.3:;?" + string.ascii_letters
 
 
 # ── models: random weights, which take as long as trained ones ──
@@ -178,6 +179,11 @@ async def ask(port: int, body: dict[str, Any]) -> Answer:
     began = time.perf_counter()
     answer = Answer()
     reader, writer = await post(port, body | {"stream": True})
+    status = (await reader.readline()).split()[1:2]
+    if status != [b"200"]:
+        answer.error = (await reader.read()).decode().rpartition("\r\n")[2]
+        writer.close()
+        return answer
     async for event in iter_events(reader):
         answer.events += 1
         if "error" in event:
