@@ -487,7 +487,8 @@ def stop(folder: Path) -> None:
     with charrnn_serve(folder, "small") as server:
         seconds, told, code = asyncio.run(measure(server))
     say(
-        f"stop: over after {seconds:.2f} s (≤ 2), {told} of {STOPPED} clients told, exit code {code}"
+        f"stop: over after {seconds:.2f} s (≤ 2), {told} of {STOPPED} clients told, exit code "
+        f"{code}"
     )
 
 
