@@ -12,6 +12,7 @@ installed is left out, and said so. Ends with 1 if anything failed.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import math
 import os
@@ -32,6 +33,8 @@ KEY = "a-key-for-the-clients"
 HERE = Path(__file__).parent / "clients"
 TEMPLATE = "--role-template={role}: {content}\n"
 PACKAGES = ("openai", "request-json")
+LOAD = 1000
+_OPENAI_NAMES = {"prompt", "seed", "temperature", "top_p", "presence_penalty", "logprobs", "stop"}
 QUESTIONS = [
     {"question": "The king is", "choices": [" dead", " xqzzv", " gdkrw"], "answer": 0},
     {"question": "What is the m", "choices": ["vxqp", "atter", "zzzz"], "answer": 1},
@@ -92,6 +95,7 @@ def main() -> int:
         has_packages = npm_install(folder)
         with serving(options.model, options.checkpoints, KEY) as (url, _):
             checks += curl_checks(url)
+            checks += load_checks(url, options)
             if has_packages:
                 arguments = (f"{url}/v1", KEY, options.model)
                 checks += node_checks("openai (node)", folder, "openai_client.mjs", *arguments)
@@ -229,6 +233,56 @@ def openai_checks(url: str, model: str, stop: Callable[[], None]) -> Iterator[Ch
     }
     for name, holds in checks.items():
         yield run_check(f"openai {openai.__version__}", name, holds)
+
+
+# The same seed under load
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.5, "top_p": 0.9},
+    {"dry_penalty": 1.0, "presence_penalty": 0.5},
+    {"top_k": 20, "min_p": 0.02},
+    {"lines": 2},
+    {"regex": "[a-z ]{10,40}"},
+    {"logprobs": 2},
+    {"stop": ["the", "."]},
+]
+
+
+def load_checks(url: str, options: argparse.Namespace) -> Iterator[Check]:
+    """Yield a check of many seeded streams at once: each has the text of its seed alone."""
+    import openai
+
+    model = charrnn.load(options.model, checkpoints=options.checkpoints)
+    prompts = ("", "The", "And so the", "It was in the beginning of the")
+
+    def asked(number: int) -> dict[str, Any]:
+        return {"prompt": prompts[number % 4], "seed": number} | SETTINGS[number // 4 % 8]
+
+    async def ask_all() -> list[str]:
+        slots = asyncio.Semaphore(64)
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, timeout=120) as client:
+
+            async def ask(number: int) -> str:
+                own = {k: v for k, v in asked(number).items() if k in _OPENAI_NAMES}
+                more = {k: v for k, v in asked(number).items() if k not in _OPENAI_NAMES}
+                async with slots:
+                    stream = await client.completions.create(
+                        model=options.model, max_tokens=60, stream=True, extra_body=more, **own
+                    )
+                    return "".join([chunk.choices[0].text async for chunk in stream])
+
+            return await asyncio.gather(*map(ask, range(LOAD)))
+
+    found = asyncio.run(ask_all())
+    wrong = 0
+    for number, text in enumerate(found):
+        settings = {"temperature": 1.0, "length": 60} | asked(number)
+        settings.pop("logprobs", None)
+        settings |= {"stop": tuple(settings["stop"])} if "stop" in settings else {}
+        wrong += text != str(model.generate(**settings))
+    detail = f"{wrong} of {LOAD} texts differ" if wrong else ""
+    yield Check("under load", f"{LOAD} seeded streams, 64 at once, are those of one alone", detail)
 
 
 # curl and node

@@ -680,7 +680,7 @@ def compare(
 def _make_server(models: Names | None, checkpoints: Name, settings: Mapping[str, Any]) -> Server:
     """Return a server that is bound to its address."""
     from charrnn.config.serve import ServeConfig
-    from charrnn.serve import import_server
+    from charrnn.serve.start import import_server
 
     names = [] if models is None else _as_paths(models)
     config = with_settings(ServeConfig(), settings)

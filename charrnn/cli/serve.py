@@ -16,16 +16,15 @@ from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import checkpoints_option, complete_run
 from charrnn.cli.options import Command, settings_from_options, settings_options
 from charrnn.config.serve import ServeConfig
-from charrnn.serve import import_server
+from charrnn.serve.start import import_server
 
 _EXAMPLES = """
-charrnn serve                          the newest model, at http://127.0.0.1:8000
+charrnn serve                          the newest model, at 127.0.0.1:8000
 charrnn serve book names --port 0      two models, on a free port
-charrnn serve book --open              and show the page where one writes with it
+charrnn serve book --open              and show the page to write with it
 charrnn serve book --host 0.0.0.0 --api-key-file key.txt
-charrnn serve book --uds /run/charrnn.sock --root-path /charrnn
-curl -d '{"prompt": "It was", "max_tokens": 80}' -H 'Content-Type: application/json' \\
-  http://127.0.0.1:8000/v1/completions
+charrnn serve book --uds book.sock --root-path /charrnn
+curl "localhost:8000/generate?start_text=Once&n=3"
 """
 _COMMON = (
     *("host", "port", "open_page", "api_key_file", "allow_host", "allow_origin"),

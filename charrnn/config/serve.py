@@ -37,7 +37,9 @@ class ServeConfig:
     host: str = _address("127.0.0.1", "address to listen on; 0.0.0.0 or :: is every one")
     port: int = _address(8000, "port to listen on; 0 takes a free one", ge=0, le=65_535)
     uds: str | None = _address(None, "listen on a Unix socket at this path, and on no port")
-    root_path: str = _address("", "path under which a reverse proxy shows the server: /charrnn")
+    root_path: str | None = _address(
+        None, "path under which a reverse proxy shows the server: /charrnn"
+    )
 
     api_key: str | None = _secret("key that requests must bring", unset="none")
     api_key_file: str | None = _access(None, "file with the key, or with one in each line")
@@ -98,7 +100,7 @@ class ServeConfig:
                     f"allow_origin is {origin!r}; write a scheme and a name, such as "
                     "https://example.com, without a path"
                 )
-        if self.root_path and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path, re.ASCII):
+        if self.root_path is not None and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path, re.ASCII):
             raise ConfigError(f"root_path is {self.root_path!r}; write a path such as /charrnn")
         if self.role_template is not None and "{content}" not in self.role_template:
             raise ConfigError(

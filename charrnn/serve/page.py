@@ -12,18 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING, Any
-
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from typing import Any
 
 from charrnn.config import SampleConfig
 from charrnn.config.sample import PRESETS
 from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
-
-if TYPE_CHECKING:
-    from charrnn.serve.service import Served, Service
 
 SCRIPTS = (
     "signs.js",
@@ -47,28 +41,6 @@ class PageModel:
 
     name: str
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
-async def handler(request: Request) -> Response:
-    """GET /: the page, with the models that write text; a server with a key names none in it."""
-    service: Service = request.app.state.service
-    config = service.config
-    has_key = config.api_key is not None or config.api_key_file is not None
-    models = [] if has_key else [*map(_describe, service.served.values())]
-    headers = {
-        "content-security-policy": policy(is_header=True),
-        "cache-control": "no-cache",
-        "cross-origin-opener-policy": "same-origin",
-    }
-    return HTMLResponse(make_page([each for each in models if each is not None]), headers=headers)
-
-
-def _describe(served: Served) -> PageModel | None:
-    """Return what the page needs to know of a model, if it writes text."""
-    if served.task != "text":
-        return None
-    columns = served.file.labels.columns
-    return PageModel(served.name, {column.name: column.values for column in columns})
 
 
 def make_page(models: Sequence[PageModel]) -> str:

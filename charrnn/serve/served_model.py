@@ -23,13 +23,13 @@ from charrnn.state import State
 from charrnn.tasks.open_models import OpenModels
 
 _MOST_SETTINGS = 256  # that are kept for each model
-_MOST_CONSTRAINTS = 4  # each remembers what it met, which may take megabytes
+_MOST_CONSTRAINTS = 8  # among them: an automaton may take a hundred megabytes
 _MOST_LABELS = 8  # models with labels fixed: each has weights of its own
 _CHAIN_SECTIONS = ("Penalties", "Characters", "Filters")
 _CHAIN_SETTINGS = [
     item.name for item in fields(SampleConfig) if item.metadata["section"] in _CHAIN_SECTIONS
 ]
-_CONSTRAINT_SETTINGS = ("ban_word", "must", "max_copy", *FORMS)
+_CONSTRAINTS = (*FORMS, "must", "ban_word", "max_copy")
 _NO_SETTINGS = ("seed", "unknown")  # that change nothing between logits and the end of a text
 
 Value = TypeVar("Value")
@@ -77,9 +77,8 @@ class ServedModel:
             CorpusError: they need the text that the model was trained on, which is not there.
         """
         key = tuple(value for name, value in vars(config).items() if name not in _NO_SETTINGS)
-        has_constraint = any(getattr(config, name) for name in _CONSTRAINT_SETTINGS)
-        recent = self._constrained if has_constraint else self._resolved
-        return recent.get(key, lambda: self._resolve(config))
+        kept = self._constrained if config.used(*_CONSTRAINTS) else self._resolved
+        return kept.get(key, lambda: self._resolve(config))
 
     def _resolve(self, config: SampleConfig) -> Resolved:
         if config.beam:

@@ -188,7 +188,7 @@ class _Uvicorn(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                root_path=config.root_path,
+                root_path=config.root_path or "",
                 timeout_keep_alive=int(_IDLE_SECONDS),
                 timeout_graceful_shutdown=int(_END_SECONDS),
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
@@ -20,14 +19,14 @@ from charrnn.config import SampleConfig
 from charrnn.errors import CharRNNError, VocabError
 from charrnn.generation.samples import Cost
 from charrnn.serve.engine import Ended, Piece, PreparedJob, TextJob
-from charrnn.serve.errors import RequestError, bad_request, closing, refused
+from charrnn.serve.errors import RequestError, bad_request, refused
 from charrnn.serve.protocol import CompletionRequest, ModelInfo, blamed
 from charrnn.serve.scoring import iter_prompt_costs
 from charrnn.tasks.model import Model
 
 if TYPE_CHECKING:
     from charrnn.config.serve import ServeConfig
-    from charrnn.serve.service import Served, Service, Stream
+    from charrnn.serve.service import Served, Service, Stream, Watch
 
 _LENGTH = ("length", "seconds")  # reasons that cut a text
 _MOST_AT_ONCE = 64  # texts of one request in the engine
@@ -107,7 +106,7 @@ class Texts:
         Raises:
             RequestError: the model cannot follow a setting or read a prompt, or the queue is full.
         """
-        texts = cls(service, request, await service.in_thread(_prepare, service, served, request))
+        texts = cls(service, request, await service.check(_prepare, service, served, request))
         if texts._is_sampled:
             texts._begin()
         return texts
@@ -281,18 +280,14 @@ class Texts:
     async def _found(self) -> AsyncGenerator[Part]:
         """Yield the texts that a beam finds, or that fill a blank, prompt by prompt."""
         request = self.request
-        is_gone = threading.Event()
-        try:
-            for number, job in enumerate(self._jobs[:: request.n]):
-                work = _search if request.suffix is None else _fill
-                found = await self._service.in_thread(work, job, request, is_gone)
-                for i, (text, end) in enumerate(found):
-                    index = number * request.n + i
-                    if request.echo and job.prompt:
-                        yield Part(index, _as_read(job))
-                    yield Part(index, text, end=end)
-        finally:
-            is_gone.set()
+        work = _search if request.suffix is None else _fill
+        for number, job in enumerate(self._jobs[:: request.n]):
+            found = await self._service.watched(work, job, request)
+            for i, (text, end) in enumerate(found):
+                index = number * request.n + i
+                if request.echo and job.prompt:
+                    yield Part(index, _as_read(job))
+                yield Part(index, text, end=end)
 
 
 def _as_read(job: PreparedJob) -> str:
@@ -365,18 +360,14 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
             )
 
 
-def _search(
-    job: PreparedJob, request: CompletionRequest, is_gone: threading.Event
-) -> list[tuple[str, Ended]]:
+def _search(watch: Watch, job: PreparedJob, request: CompletionRequest) -> list[tuple[str, Ended]]:
     """Return the likeliest texts that a beam finds."""
     models = job.served.models
     found = models.generator.search(job.prompt, request.config, count=request.n, after=models.start)
     return [(each.text, Ended(each.stopped_by, None, each.has_end)) for each in found]
 
 
-def _fill(
-    job: PreparedJob, request: CompletionRequest, is_gone: threading.Event
-) -> list[tuple[str, Ended]]:
+def _fill(watch: Watch, job: PreparedJob, request: CompletionRequest) -> list[tuple[str, Ended]]:
     """Return what stands between a prompt and the suffix: samples, the likeliest at temperature 0.
 
     Raises:
@@ -395,11 +386,6 @@ def _fill(
         )
     taken = {*job.prompt, *suffix}
     sign = next(chr(code) for code in range(_FIRST_SIGN, 0xF8FF) if chr(code) not in taken)
-
-    def check(*_: object) -> None:
-        if is_gone.is_set():
-            raise closing()
-
     filling = model.fill(
         job.prompt + sign + suffix,
         blank="",
@@ -413,6 +399,6 @@ def _fill(
         temperature=config.temperature or 1.0,
         seed=config.seed,
         unknown=config.unknown,
-        on_progress=check,
+        on_progress=watch,
     )
     return [(each.text[slice(*each.filled[0])], Ended("suffix")) for each in filling.completions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import defaultdict
 from itertools import pairwise
@@ -426,6 +427,16 @@ def test_a_full_queue_sends_a_request_away_for_a_while(tiny_runs: Any) -> None:
     assert answer.status == 429
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.error["type"] == "rate_limit_error"
+
+
+def test_work_that_takes_long_keeps_no_text_waiting(tiny_server: Server, ask: Asker) -> None:
+    is_over = threading.Event()
+    for _ in range(8):
+        tiny_server.service._workers.submit(is_over.wait, 20)
+    try:
+        assert texts(ask.complete(max_tokens=3, seed=1))
+    finally:
+        is_over.set()
 
 
 # Fillings and searches

@@ -21,9 +21,9 @@ import charrnn
 from charrnn.checkpoint.model_file import ModelFile, pack_model
 from charrnn.config.serve import ServeConfig
 from charrnn.errors import CharRNNError, CheckpointError, ConfigError, StorageError
-from charrnn.serve import import_server
 from charrnn.serve import server as server_module
 from charrnn.serve.server import Server, read_keys
+from charrnn.serve.start import import_server
 from tests.cli.program import complaint
 from tests.serve.asking import Asker
 

@@ -31,8 +31,8 @@ def text_of(seed: int, index: int = 0, length: int = 40, words: list[str] = WORD
 
 
 def bits_of(char: str) -> float:
-    """Return what a character costs, by its code: 0 to 9.9 bits."""
-    return ord(char) * 37 % 100 / 10
+    """Return what a character costs, by its code: 0 to 12.9 bits."""
+    return ord(char) * 37 % 130 / 10
 
 
 def logprobs_of(text: str, offset: int = 0, *, is_start: bool = False) -> dict[str, list[Any]]:
@@ -170,8 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif body.get("stream"):
             self._stream(body, trouble)
         else:
-            logprobs = logprobs_of(body["prompt"], is_start=True)
-            self._answer_json({"choices": [{"text": body["prompt"], "logprobs": logprobs}]})
+            prompt = body["prompt"] if body["echo"] else ""
+            logprobs = logprobs_of(prompt + "?", is_start=bool(prompt))
+            self._answer_json({"choices": [{"text": prompt + "?", "logprobs": logprobs}]})
 
     def _has_key(self) -> bool:
         key = self.server_of_page.key
