@@ -443,15 +443,21 @@ def test_colours_can_show_who_wrote_what_or_nothing(visit: Visit) -> None:
 
 
 def test_a_refused_setting_is_named_where_it_stands(server: WriteServer, visit: Visit) -> None:
-    server.troubles = [Trouble(400, "top_p is 2; it must be at most 1", "top_p")]
+    said = "dry_length works only with dry_penalty; leave dry_length out"
+    server.troubles = [Trouble(400, said, "dry_length")]
     page = visit()
     page.write("kept")
     page.press("Control+Enter")
 
-    assert notice(page) == "top_p is 2; it must be at most 1"
-    assert word(page, "#set-top_p-problem") == "top_p is 2; it must be at most 1"
+    shown = "“dry length” works only with “dry penalty”; leave “dry length” out"
+    assert notice(page) == shown
+    assert word(page, "#set-dry_length-problem") == shown
     page.click("#way-out")
-    assert page.evaluate("document.activeElement.id") == "set-top_p"
+    assert page.evaluate("document.activeElement.id") == "set-dry_length"
+    page.click("#text")
+    go_on(page)
+    assert page.evaluate("document.getElementById('set-dry_length-problem').hidden")
+    page.press("Control+z")
     assert text(page) == "kept"
 
 
@@ -554,7 +560,7 @@ def test_the_address_holds_what_was_changed_and_no_text(visit: Visit) -> None:
         "balanced": True, "stop": ["a", "\n"], "seed": 5, "temperature": 0.8, "length": 500
     }  # fmt: skip
     chips = "[...document.querySelectorAll('.chip')].map((n) => n.textContent)"
-    assert again.evaluate(chips) == ["seed 5 ×", "balanced ×", "stop a · ↵ ×", "Reset all"]
+    assert again.evaluate(chips) == ["seed 5 ×", "balanced ×", "stop a · ↵ ×"]
     again.click("#reset")
     again.wait_for("location.hash === '#model=shakes'")
 

@@ -202,6 +202,7 @@
 
     function begin(kind) {
       work = { controller: new AbortController(), kind };
+      settings.forgive();
       scoring?.abort();
       clearTimeout(timers.score);
       field.readOnly = true;
@@ -417,6 +418,7 @@
       if (!text || work || (!needsCosts && expected?.text === text)) return;
       scoring?.abort();
       const own = (scoring = new AbortController());
+      if (isAsked) showLegend("The model reads the text …");
       const { label, unknown } = requestBody();
       const body = { model: model?.name, prompt: text, max_tokens: 1, echo: needsCosts, logprobs: LIKELIEST, label, unknown };
       try {
@@ -593,7 +595,7 @@
     /** Say what went wrong, and offer the way out. */
     function explain(error, again) {
       const kept = history.text ? " Your text is kept." : "";
-      const words = `${error.message ?? error}${error instanceof charrnn.ServerError && error.kind !== "refused" ? kept : ""}`;
+      const words = `${settings.inWords(error.message ?? String(error))}${error instanceof charrnn.ServerError && error.kind !== "refused" ? kept : ""}`;
       const { param = null } = error;
       if (param && settings.blame(param, words)) {
         return notice(words, "Show the setting", () => settings.goTo(param));
