@@ -232,11 +232,11 @@ def test_each_character_has_the_colour_of_its_bits(visit: Visit) -> None:
 def test_bytes_and_events_may_come_in_pieces_of_any_size(server: WriteServer, visit: Visit) -> None:
     server.split = 5
     server.words = ["床前明月光", "疑是地上霜", "🜁é", "春"]
-    page = visit("seed=3&length=40")
+    page = visit("seed=3&length=24")
     page.write("静夜思\n")
     go_on(page)
 
-    assert text(page) == "静夜思\n" + text_of(3, length=40, words=server.words)
+    assert text(page) == "静夜思\n" + text_of(3, length=24, words=server.words)
     assert page.errors == []
 
 
@@ -831,7 +831,7 @@ def visit_real(browser: Browser, server: Server, fragment: str) -> Page:
 def test_the_page_writes_what_charrnn_sample_prints(
     browser: Browser, real: Server, name: str
 ) -> None:
-    page = visit_real(browser, real, f"model={name}&seed=3&length=40")
+    page = visit_real(browser, real, f"model={name}&seed=3&length=24")
     page.write("ab")
     model = Model(make_files()[name])
     samples = [*model.generate_many("ab", count=3, length=40, seed=3)]
@@ -853,7 +853,7 @@ def test_the_page_writes_what_charrnn_sample_prints(
 
 
 def test_characters_that_a_model_never_saw_have_a_way_out(browser: Browser, real: Server) -> None:
-    page = visit_real(browser, real, "model=book&seed=3&length=40")
+    page = visit_real(browser, real, "model=book&seed=3&length=24")
     page.write("ab☃")
     page.press("Control+Enter")
     assert "☃" in notice(page)
