@@ -283,6 +283,18 @@ def test_escape_stops_the_model_and_keeps_what_it_wrote(server: WriteServer, vis
     assert text(page) == kept + "!"
 
 
+def test_the_focus_goes_where_the_buttons_go(server: WriteServer, visit: Visit) -> None:
+    page = visit(f"seed={SEED}&length=40")
+    server.gate.clear()
+    page.evaluate("document.getElementById('go').focus()")
+    page.press("Enter")
+    page.wait_for("charrnn.page.isBusy")
+    assert page.evaluate("document.activeElement.id") == "stop"
+    server.gate.set()
+    wait_until_written(page)
+    assert page.evaluate("document.activeElement.id") == "text"
+
+
 def test_retry_takes_another_seed_and_undo_brings_the_first_back(
     server: WriteServer, visit: Visit
 ) -> None:
@@ -831,7 +843,7 @@ def visit_real(browser: Browser, server: Server, fragment: str) -> Page:
 def test_the_page_writes_what_charrnn_sample_prints(
     browser: Browser, real: Server, name: str
 ) -> None:
-    page = visit_real(browser, real, f"model={name}&seed=3&length=24")
+    page = visit_real(browser, real, f"model={name}&seed=3&length=40")
     page.write("ab")
     model = Model(make_files()[name])
     samples = [*model.generate_many("ab", count=3, length=40, seed=3)]
@@ -853,7 +865,7 @@ def test_the_page_writes_what_charrnn_sample_prints(
 
 
 def test_characters_that_a_model_never_saw_have_a_way_out(browser: Browser, real: Server) -> None:
-    page = visit_real(browser, real, "model=book&seed=3&length=24")
+    page = visit_real(browser, real, "model=book&seed=3&length=40")
     page.write("ab☃")
     page.press("Control+Enter")
     assert "☃" in notice(page)

@@ -210,15 +210,23 @@
       byId("speed").textContent = "";
       hideSpot();
       showReadout(-1);
+      const isOnButton = byId("dock").contains(document.activeElement);
       update();
+      if (isOnButton) byId("stop").focus();
     }
 
     function finish() {
+      const isOnButton = document.activeElement === byId("stop");
       work = null;
       field.readOnly = choices.isOpen;
       update();
+      if (isOnButton && choices.isOpen) byId("choices").querySelector("button").focus();
+      else if (isOnButton) (isTouched() ? byId("go") : field).focus({ preventScroll: true });
       scoreSoon();
     }
+
+    /** Return whether a field that gets the focus would open a keyboard on the screen. */
+    const isTouched = () => matchMedia("(pointer: coarse)").matches;
 
     /** Return whether the form has no problem; if it has one, go to it. */
     function isFormRight() {
@@ -363,7 +371,7 @@
       showText(turn ? turn.at + turn.inserted.text.length : at);
       showTurns();
       within("save", SAVE_MS, save);
-      field.focus();
+      if (!isTouched()) field.focus({ preventScroll: true });
     }
 
     function take(choice) {
@@ -823,9 +831,12 @@
 
     async function copyText() {
       if (await copy(history.text, "Copied")) return flash(byId("copy"), "Copied");
+      const caret = field.selectionEnd;
       field.focus();
       field.select();
-      flash(byId("copy"), document.execCommand("copy") ? "Copied" : "Press Ctrl+C");
+      const isCopied = document.execCommand("copy"); // a page without https has no clipboard
+      if (isCopied) field.setSelectionRange(caret, caret);
+      flash(byId("copy"), isCopied ? "Copied" : "Press Ctrl+C");
     }
 
     function flash(button, words) {
@@ -969,7 +980,7 @@
         showTurns();
         update();
         scoreSoon();
-        if (!matchMedia("(pointer: coarse)").matches) field.focus({ preventScroll: true });
+        if (!isTouched()) field.focus({ preventScroll: true });
       },
     };
   }
