@@ -948,6 +948,7 @@
       mirror,
       get settings() { return settings; },
       get isBusy() { return work !== null; },
+      get isReady() { return isReady; },
 
       async start() {
         settings = charrnn.makeSettings(byId("settings"), byId("chips"), data, writeAddressSoon);
