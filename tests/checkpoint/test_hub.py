@@ -21,6 +21,9 @@ from tests.checkpoint.fake_hub import FakeHub
 from tests.cli.program import complaint, end_of, output_of, run_without
 from tests.export.test_huggingface import SECRETS, make_file
 
+# Of the hub library's own upload of large files.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
 TOKEN = "hf_thisIsMySecretToken"
 REPO = "ada/book"
 
@@ -267,8 +270,8 @@ def test_only_the_model_file_is_read_back(hub: FakeHub) -> None:
     hub.add(REPO, {SHARED: packed(), **dict.fromkeys(names, b"danger")})
     charrnn.pull(REPO, "copy")
 
-    asked = {path for command, path, _, _ in hub.requests if command == "GET"}
-    assert {path.rsplit("/", 1)[1] for path in asked if "/resolve/" in path} == {SHARED}
+    asked = {path for _, path, _, _ in hub.requests if "/resolve/" in path}
+    assert {path.rsplit("/", 1)[1] for path in asked} == {SHARED}
     assert not list(Path.cwd().parent.rglob("evil*"))
     assert not any(b"danger" in each.read_bytes() for each in Path("cache").rglob("blobs/*"))
 
@@ -286,7 +289,9 @@ def test_a_file_of_any_size_is_not_fetched(hub: FakeHub, monkeypatch: pytest.Mon
 
     with pytest.raises(CheckpointError, match="on the hub; at most 100 are fetched"):
         charrnn.load(f"hf://{REPO}")
-    assert not any(c == "GET" and "resolve" in path for c, path, _, _ in hub.requests)
+    assert not any(
+        path.startswith("/store/") for command, path, *_ in hub.requests if command == "GET"
+    )
 
 
 NAMES = {
@@ -340,6 +345,8 @@ PUSH_TROUBLES = {
     "forbidden": ({"/create": (403, {"X-Error-Message": TOKEN}, ECHO)}, "answered 403"),
     "no room": ({"POST /api/models": (413, {}, ECHO)}, "no room for it in your account"),
     "bad card": ({"/validate-yaml": (400, {}, ECHO)}, "Invalid metadata"),
+    "no room for a large file": ({"PUT /store": (507, {}, ECHO)}, "no room for it in your account"),
+    "a large file refused": ({"objects/batch": (403, {}, ECHO)}, "answered 403"),
     "wrong token": ({"/api/": (401, {}, ECHO)}, "log in by hf auth login"),
 }
 
@@ -392,6 +399,9 @@ def test_the_token_is_in_no_output_and_in_no_file(
     assert any(
         headers.get("authorization") == f"Bearer {TOKEN}" for _, _, headers, _ in hub.requests
     )
+    to_others = [(p, headers) for _, p, headers, _ in hub.requests if p.startswith("/store/")]
+    assert len(to_others) > 2
+    assert not any(TOKEN in str(headers) for _, headers in to_others)
     files = [path for path in Path.cwd().rglob("*") if path.is_file()]
     assert not any(TOKEN.encode() in path.read_bytes() for path in files)
 
