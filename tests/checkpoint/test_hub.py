@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Iterator
@@ -376,6 +377,38 @@ def test_no_network_is_one_line(
     ):
         code, line = complaint(capsys, *command)
         assert (code, "is this machine online?" in line) == (4, True), line
+
+
+def test_a_full_disk_is_one_line(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    charrnn.push("book", REPO)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    code, line = complaint(capsys, "pull", REPO, "--name", "copy")
+
+    assert code == 7
+    assert "No space left on device; set HF_HOME to another place" in line
+    assert not Path("checkpoints", "copy").exists()
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"repo": "a/b", "commit": "../x"}', "\udc80"])
+def test_a_note_that_is_not_ours_says_nothing(note: str, tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    (tmp_path / "hub.json").write_bytes(note.encode("utf-8", "surrogatepass"))
+
+    assert read_origin(path) is None
+
+
+def test_a_link_is_not_brought_up_to_date(hub: FakeHub) -> None:
+    charrnn.push("book", REPO)
+    charrnn.pull(REPO, "copy").run.path.rename("elsewhere")
+    Path("checkpoints", "copy").symlink_to(Path("elsewhere").resolve())
+
+    with pytest.raises(ConfigError, match="not just a copy"):
+        charrnn.pull(REPO, "copy")
 
 
 def test_without_a_token_nothing_is_pushed(
