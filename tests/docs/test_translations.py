@@ -1,4 +1,4 @@
-"""The pages in Chinese say what the English ones say: the same commands, code, figures and links."""
+"""The pages in Chinese have the same commands, code, figures and links as the English ones."""
 
 from __future__ import annotations
 
