@@ -30,7 +30,14 @@ PACKAGE = Path(charrnn.__file__).parent
 CLASSES = [kind for name, kind in vars(config).items() if name.endswith("Config")]
 SETTINGS = [
     each
-    for cls in (*CLASSES, SampleRequest, EvalTextRequest, PredictRequest, InspectConfig, ServeConfig)
+    for cls in (
+        *CLASSES,
+        SampleRequest,
+        EvalTextRequest,
+        PredictRequest,
+        InspectConfig,
+        ServeConfig,
+    )
     for each in fields(cls)
 ]
 CHOICES = {(each.name, choice) for each in SETTINGS for choice in each.metadata["choices"]}
