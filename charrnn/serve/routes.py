@@ -391,7 +391,7 @@ async def tokenize(request: Request) -> Response:
     text = _text_of(given, "prompt", service)
     has_names = given.flag("return_token_strs")
     given.flag("add_special_tokens")  # there are none: an end of a record is a character of ours
-    ids = (await service.in_thread(served.generator.encode, text)).tolist()
+    ids = (await service.check(served.generator.encode, text)).tolist()
     names = [served.file.vocab.name_of(each) for each in ids] if has_names else None
     return JSON(
         {

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from charrnn.config import SampleConfig
+from charrnn.config.sample import FORMS
 from charrnn.errors import ConfigError
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
@@ -22,11 +23,13 @@ from charrnn.state import State
 from charrnn.tasks.open_models import OpenModels
 
 _MOST_SETTINGS = 256  # that are kept for each model
+_MOST_CONSTRAINTS = 8  # among them: an automaton may take a hundred megabytes
 _MOST_LABELS = 8  # models with labels fixed: each has weights of its own
 _CHAIN_SECTIONS = ("Penalties", "Characters", "Filters")
 _CHAIN_SETTINGS = [
     item.name for item in fields(SampleConfig) if item.metadata["section"] in _CHAIN_SECTIONS
 ]
+_CONSTRAINTS = (*FORMS, "must", "ban_word", "max_copy")
 _NO_SETTINGS = ("seed", "unknown")  # that change nothing between logits and the end of a text
 
 Value = TypeVar("Value")
@@ -53,6 +56,7 @@ class ServedModel:
         self.is_exact = False
         self._chains: _Recent[SamplerChain] = _Recent(_MOST_SETTINGS)
         self._resolved: _Recent[Resolved] = _Recent(_MOST_SETTINGS)
+        self._constrained: _Recent[Resolved] = _Recent(_MOST_CONSTRAINTS)
 
     @property
     def generator(self) -> Generator:
@@ -73,7 +77,8 @@ class ServedModel:
             CorpusError: they need the text that the model was trained on, which is not there.
         """
         key = tuple(value for name, value in vars(config).items() if name not in _NO_SETTINGS)
-        return self._resolved.get(key, lambda: self._resolve(config))
+        kept = self._constrained if config.used(*_CONSTRAINTS) else self._resolved
+        return kept.get(key, lambda: self._resolve(config))
 
     def _resolve(self, config: SampleConfig) -> Resolved:
         if config.beam:

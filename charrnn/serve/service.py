@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_WORKERS = 4  # threads that score, fill and predict; the engine's own writes
+_WORKERS = 2  # threads for work that takes long; each takes the interpreter from the engine
 _CHECKERS = 2  # threads that read requests
 _MOST_WAITING = 256  # calls that wait for a worker
 _ROUTES = {  # of models that write no text
