@@ -228,9 +228,9 @@ def rate(folder: Path) -> None:
             f"rate {name}: {served:,.0f} characters/s, {statistics.median(ratios):.2f} × those of "
             f"sample -n {STREAMS} (≥ 0.80); slowest {max(ends) / statistics.median(ends):.2f} × "
             f"the median (≤ 2); {sum(each.events for each in answers):,} events; first character "
-            f"(≤ 50 ms): of all at once {first[STREAMS // 2]:.0f} ms, the last {first[-1]:.0f}; of one "
-            f"every {ARRIVAL_SECONDS * 1_000:g} ms {first_late[STREAMS // 2]:.0f}, the last "
-            f"{first_late[-1]:.0f}"
+            f"(≤ 50 ms): of all at once {first[STREAMS // 2]:.0f} ms, the last {first[-1]:.0f}; "
+            f"of one every {ARRIVAL_SECONDS * 1_000:g} ms {first_late[STREAMS // 2]:.0f}, the "
+            f"last {first_late[-1]:.0f}"
         )
 
 
