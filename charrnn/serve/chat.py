@@ -68,11 +68,12 @@ class RoleTemplate:
 
     @classmethod
     def parse(cls, template: str) -> RoleTemplate:
-        r"""Return the two parts of a template.
+        r"""Return the two parts of a template, in which \n and \t may be written as in a shell.
 
-        >>> RoleTemplate.parse("{role}: {content}\n")
+        >>> RoleTemplate.parse(r"{role}: {content}\n")
         RoleTemplate(before='{role}: ', after='\n')
         """
+        template = template.replace("\\n", "\n").replace("\\t", "\t")
         before, _, after = template.partition(_CONTENT)
         return cls(before, after)
 
@@ -88,18 +89,19 @@ class RoleTemplate:
         return written + self._begin(_ASSISTANT)
 
     def stops(self, roles: Sequence[str]) -> tuple[str, ...]:
-        r"""Return the texts at which an answer ends: where a next message begins.
+        r"""Return the texts at which an answer ends: what ends a message, or begins the next one.
 
         >>> RoleTemplate.parse("{role}: {content}\n").stops(["user"])
         ('\nuser:', '\nassistant:', '\nsystem:')
-        >>> RoleTemplate.parse("<{content}>").stops([])
-        ('>',)
+        >>> RoleTemplate.parse("<{role}>{content}</{role}>").stops(["user"])
+        ('</assistant>',)
         """
-        if "{role}" not in self.before:
-            after = self.after.partition("{role}")[0]
-            return (after,) if after else ()
+        after = self.after.replace("{role}", _ASSISTANT)
+        if after.strip() or "{role}" not in self.before:
+            return (after.rstrip() or after,) if after else ()
+        # Blanks alone may stand within an answer, so they end it only before a role.
         names = dict.fromkeys((*roles, *_ROLES))
-        return tuple(self.after + self._begin(role).rstrip(" ") for role in names)
+        return tuple(after + self._begin(role).rstrip(" ") for role in names)
 
     def _begin(self, role: str) -> str:
         return self.before.replace("{role}", role)
