@@ -183,7 +183,8 @@ class Texts:
 
     def _begin(self) -> None:
         """Begin as many texts as the engine takes, at least one."""
-        most = min(_MOST_AT_ONCE, self._service.config.batch, len(self._jobs))
+        # Half of those that are written at once, so that one request leaves room for others.
+        most = min(_MOST_AT_ONCE, max(self._service.config.batch // 2, 1), len(self._jobs))
         for index in range(most):
             try:
                 self._streams[index] = self._service.stream(self._jobs[index])
