@@ -121,8 +121,8 @@ def main() -> int:
 def serving(model: str, checkpoints: str, key: str = "") -> Iterator[Served]:
     """Run the server in a process of its own; yield its address, and what ends it."""
     command = [sys.executable, "-m", "charrnn", "serve", model, "--port", "0", TEMPLATE]
-    environment = os.environ | ({"CHARRNN_API_KEY": key} if key else {})
-    more = ("--checkpoints", checkpoints, "--max-seconds", "5", "--max-chars", "10000000")
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ | ({"CHARRNN_API_KEY": key} if key else {})
+    more = ("--checkpoints", checkpoints, "--max-seconds", "30", "--max-chars", "10000000")
     with subprocess.Popen(
         [*command, *more], stdout=subprocess.PIPE, text=True, env=environment
     ) as ran:

@@ -109,6 +109,31 @@ def test_a_label_changes_the_score(client: Client, files: dict[str, ModelFile]) 
     )
 
 
+@pytest.mark.parametrize("name", ["book", "play"])
+def test_a_score_names_the_likeliest_in_each_place(client: Client, name: str) -> None:
+    found = ok(client, "/v1/score", model=name, text="abx\né ab", top=3)
+
+    assert len(found["top"]) == len(found["characters"])
+    pairs = zip(found["characters"], found["costs"], found["top"], strict=True)
+    for place, (char, bits, top) in enumerate(pairs):
+        if char == "x" or (place == 0 and name == "book"):
+            assert top is None
+            continue
+        assert [each["bits"] for each in top] == sorted(each["bits"] for each in top)
+        name_of = {"\n": "<end>"} if name == "play" else {}
+        named = {each["text"]: each["bits"] for each in top}
+        assert len(named) == 3
+        own = named.get(name_of.get(char, char))
+        assert own is None or own == pytest.approx(bits, abs=1e-5)
+    assert refused(client, "/v1/score", model=name, text="ab", top=101)["param"] == "top"
+
+
+def test_the_likeliest_are_those_of_the_label(client: Client) -> None:
+    given = {"model": "play", "text": "abba", "top": 1}
+    romeo = ok(client, "/v1/score", **given, label="who=ROMEO")
+    assert romeo["top"] != ok(client, "/v1/score", **given)["top"]
+
+
 def test_what_cannot_be_scored_is_refused(client: Client) -> None:
     assert refused(client, "/v1/score", model="book")["param"] == "text"
     assert refused(client, "/v1/score", model="book", text=5)["param"] == "text"
