@@ -137,6 +137,8 @@ def _describe_check(report: ExportReport) -> str:
     verified = report.verified
     if verified is None:
         return "not verified, as --no-verify asks: it may not write what the model writes"
+    if not verified.chars:  # a format without text
+        return "verified"
     error = verified.max_logit_error
     logits = "" if error is None else f", logits within {error:.1g}"
     return f"verified: {counted(verified.chars, 'character')} as the model has them{logits}"

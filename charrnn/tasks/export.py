@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint.model_file import ModelFile, read_model
-from charrnn.checkpoint.run_folder import is_model_name
+from charrnn.checkpoint.run_folder import RunFolder, is_model_name
 from charrnn.checkpoint.run_store import find_model, name_after
 from charrnn.config import did_you_mean
 from charrnn.config.export import ALIASES, FORMATS, ExportConfig
@@ -158,10 +158,26 @@ def _format_of(to: str, path: Path) -> Format:
         from charrnn.export.onnx_graph import make_onnx, verify_onnx
 
         return Format(make_onnx, verify_onnx, ".onnx")
+    if to == "huggingface":
+        from charrnn.export.huggingface import make_huggingface, verify_huggingface
+
+        return Format(make_huggingface, verify_huggingface)
     if to == "html":
         from charrnn.export.html_page import make_html, verify_html
 
         return Format(make_html, verify_html, ".html")
+    if to == "c":
+        from charrnn.export.c import make_c, verify_c
+
+        return Format(make_c, verify_c, ".c")
+    if to == "tensorboard":
+        from charrnn.tasks import tensorboard
+
+        run = RunFolder(path.parent)
+        return Format(
+            lambda file, _, config: tensorboard.make_tensorboard(run, file, config),
+            lambda folder, *_: tensorboard.verify_tensorboard(folder),
+        )
     raise ConfigError(f"--to {to} is not in this version of charrnn; choose another format")
 
 
