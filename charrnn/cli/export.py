@@ -141,4 +141,5 @@ def _describe_check(report: ExportReport) -> str:
         return "verified"
     error = verified.max_logit_error
     logits = "" if error is None else f", logits within {error:.1g}"
-    return f"verified: {counted(verified.chars, 'character')} as the model has them{logits}"
+    chars = f": {counted(verified.chars, 'character')} as the model has them"
+    return f"verified{chars * (verified.chars > 0)}{logits}"
