@@ -14,7 +14,7 @@ TORCH_INDEX ?= $(shell [ "$$(uname)" = Linux ] && [ ! -e /proc/driver/nvidia ] \
 # So that Python finds the package beside the clone too, whose folder may have its name.
 EDITABLE := --config-settings editable_mode=compat
 
-.PHONY: install demo test lint bench faults search grid docs clean
+.PHONY: install demo test lint bench faults search grid docs site clean
 
 install: $(VENV)/.installed
 
@@ -58,8 +58,14 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/make_cli_page.py
 	$(BIN)/python docs/make_api_page.py
 
+# The site in site/: `python3 -m http.server -d site` shows it. The variable silences an advertisement.
+site: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		$(EDITABLE) -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

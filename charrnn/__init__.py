@@ -21,6 +21,7 @@ from charrnn._version import __version__
 if TYPE_CHECKING:
     from charrnn.api import (
         benchmark,
+        compare,
         compress,
         corpus_stats,
         decompress,
@@ -34,8 +35,14 @@ if TYPE_CHECKING:
         list_runs,
         load,
         predict,
+        pull,
+        push,
+        remove,
         sample,
         score,
+        serve,
+        start_server,
+        sweep,
         train,
     )
     from charrnn.tasks.model import Model, blend, with_negative_model
@@ -47,16 +54,36 @@ if TYPE_CHECKING:
 # It is read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-__all__ = ["Model", "Session", "__version__", "benchmark", "blend", "compress", "corpus_stats"]
-__all__ += ["decompress", "describe", "evaluate", "export", "fit", "fit_cells", "fit_seeds"]
-__all__ += ["inspect", "list_runs"]
-__all__ += [
+__all__ = [
+    "Model",
+    "Session",
+    "__version__",
+    "benchmark",
+    "blend",
+    "compare",
+    "compress",
+    "corpus_stats",
+    "decompress",
+    "describe",
+    "evaluate",
+    "export",
+    "fit",
+    "fit_cells",
+    "fit_seeds",
+    "inspect",
+    "list_runs",
     "load",
     "open_models",
     "predict",
+    "pull",
+    "push",
+    "remove",
     "sample",
     "score",
+    "serve",
+    "start_server",
     "start_session",
+    "sweep",
     "train",
     "with_negative_model",
 ]

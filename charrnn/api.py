@@ -8,14 +8,19 @@
     predict       a list of Prediction: label, probability, top
     fit           trains to the end; a Result: model, bpc, steps
     fit_seeds     the same for each seed, with mean and spread; fit_cells: for each cell
+    sweep         tries settings as trials; a SweepFinished: best, trials
     train         the same as an iterator of reports; the last is a RunFinished
     evaluate      an EvalResult: nats, bpc and perplexity of each model by each protocol
     corpus_stats  a CorpusSummary: counts, encoding problems, baselines, what train would choose
     benchmark     an iterator of speeds: the machine, training, evaluation, sampling
     compress      Compressed: data, bits_per_char, bits_per_byte; decompress: the original bytes
     export        writes a model as ONNX, a web page, …, and checks it; an ExportReport
+    serve         answers requests over HTTP; start_server: in a thread, a Server
+    push, pull    share a model on the Hugging Face hub; get one from it as a run
     describe      a dict: shape, vocabulary and training of a model
     list_runs     a list of dicts, one a run, the newest first
+    remove        nothing: a run's folder is gone
+    compare       a Comparison of runs: settings that differ, curves, which predicts better
 
 A model is named by its run, its folder or its file; None is the newest run. `checkpoints` is the
 folder of all runs; None is checkpoints/. Errors are kinds of charrnn.errors.CharRNNError.
@@ -25,10 +30,11 @@ docs/api.md has every parameter, report and error.
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -53,16 +59,21 @@ from charrnn.wording import in_python
 # Each function imports its task when it is called: `load` must not wait for torch (1 s).
 if TYPE_CHECKING:
     from charrnn.bench.speeds import Speed
+    from charrnn.checkpoint.hub import Pushed
     from charrnn.compression.codec import Compressed
     from charrnn.generation.samples import Sample
     from charrnn.generation.scoring import Scores
+    from charrnn.serve.server import Server
+    from charrnn.tasks.compare import Comparison
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.export import ExportReport
     from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
+    from charrnn.tasks.hub import Pulled
     from charrnn.tasks.inspect import Inspection
     from charrnn.tasks.open_models import OpenModels
     from charrnn.tasks.predictions import Prediction
+    from charrnn.tasks.sweep import SweepFinished, SweepReport
     from charrnn.tasks.task_model import TaskModel
     from charrnn.tasks.task_result import TaskEvalResult
     from charrnn.tasks.train import RunReport
@@ -296,6 +307,43 @@ def fit_cells(
     return finished
 
 
+def sweep(
+    corpus: Corpus | Iterable[Corpus] = (),
+    over: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    texts: str | bytes | Iterable[str | bytes] = (),
+    should_stop: Callable[[], bool] | None = None,
+    on_report: Callable[[SweepReport], object] | None = None,
+    **settings: Any,
+) -> SweepFinished:
+    """Try settings as trials, train on with those that do best, and return all of them.
+
+    over: what to try, by name: values, or a range such as "1e-3..1e-2:log". settings: fields of
+    SweepConfig, such as budget="1h" and strategy="random", and of TrainConfig, TextConfig and
+    RunConfig, which hold for all trials. Each trial is a run, which `load` opens by its name. The
+    same call given again continues a sweep that was stopped.
+
+    >>> tried = {"hidden_size": [128, 256, 512], "learning_rate": "1e-3..1e-2:log"}
+    >>> found = charrnn.sweep("book.txt", tried, budget="1h")  # doctest: +SKIP
+    >>> found.best.settings, charrnn.load(found.best.name)  # doctest: +SKIP
+    """
+    from charrnn.config.sweep import SweepConfig, as_over
+    from charrnn.tasks.fit import run_to_end
+    from charrnn.tasks.sweep import run_sweep
+
+    check_type("on_report", on_report, Callable | None, "a function")
+    check_type("should_stop", should_stop, Callable | None, "a function")
+    paths, contents = _read_given(corpus, texts, settings)
+    names = {item.name for item in fields(SweepConfig)} & settings.keys()
+    config = SweepConfig(over=as_over(over), **{name: settings.pop(name) for name in names})
+    start = partial(run_sweep, config, paths, settings, texts=contents)
+    finished = run_to_end(start, on_report, should_stop)
+    if getattr(finished, "best", None) is None:
+        raise ConfigError("the sweep was stopped; the same call continues it")
+    result: SweepFinished = finished
+    return result
+
+
 def train(
     corpus: Corpus | Iterable[Corpus] = (),
     *,
@@ -477,14 +525,109 @@ def export(
     )
 
 
+def serve(
+    models: Names | None = None,
+    *,
+    on_ready: Callable[[str], object] = lambda url: None,
+    checkpoints: Name = None,
+    **settings: Any,
+) -> None:
+    """Answer requests over HTTP until Ctrl-C or SIGTERM; models: served by their runs' names.
+
+    on_ready: called with the address once requests are answered. settings: fields of ServeConfig,
+    such as port, api_key and max_chars. Ctrl-C ends in KeyboardInterrupt, SIGTERM in SystemExit.
+
+    >>> charrnn.serve("book", port=0, on_ready=print)  # doctest: +SKIP
+    http://127.0.0.1:43127
+    """
+    check_type("on_ready", on_ready, Callable, "a function")
+    server = _make_server(models, checkpoints, settings)
+    with server.stopped_by_signals() as came:
+        server.run(lambda: on_ready(server.url))
+    if came:
+        raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
+
+
+def start_server(
+    models: Names | None = None, *, checkpoints: Name = None, **settings: Any
+) -> Server:
+    """Answer requests over HTTP in a thread of this program; the arguments are those of `serve`.
+
+    The server has its address as `url`; `close` ends it, as leaving a `with` block does.
+
+    >>> with charrnn.start_server("book", port=0) as server:  # doctest: +SKIP
+    ...     print(server.url)
+    http://127.0.0.1:43127
+    """
+    server = _make_server(models, checkpoints, settings)
+    server.start()
+    return server
+
+
+def push(
+    model: str | Path,
+    name: str,
+    *,
+    public: bool = False,
+    branch: str | None = None,
+    checkpoints: Name = None,
+    **settings: Any,
+) -> Pushed:
+    """Share a model in the repository USER/NAME of the Hugging Face hub, private unless `public`.
+
+    settings: fields of ExportConfig that are of the card: licence, language and card_samples.
+
+    >>> charrnn.push("book", "ada/book", language="en").commit  # doctest: +SKIP
+    '8d1f…'
+    """
+    from charrnn.config.export import ExportConfig
+    from charrnn.tasks.hub import push as push_model
+
+    check_type("the model", model, str | Path, "its name or path")
+    check_type("the name", name, str, '"USER/NAME"')
+    return push_model(
+        str(model),
+        name,
+        with_settings(ExportConfig(), settings),
+        is_public=public,
+        branch=branch,
+        checkpoints=_folder(checkpoints),
+    )
+
+
+def pull(
+    name: str,
+    run_name: str | None = None,
+    *,
+    overwrite: bool = False,
+    checkpoints: Name = None,
+) -> Pulled:
+    """Get the model of USER/NAME[@REVISION] from the Hugging Face hub as a run.
+
+    run_name: of the run; None is NAME. Without a run: charrnn.load("hf://USER/NAME").
+
+    >>> charrnn.pull("ada/book@v2").run.name  # doctest: +SKIP
+    'book'
+    """
+    from charrnn.tasks.hub import pull as pull_model
+
+    check_type("the name", name, str, '"USER/NAME"')
+    return pull_model(name, run_name, overwrite=overwrite, checkpoints=_folder(checkpoints))
+
+
 def describe(model: Name = None, *, checkpoints: Name = None) -> dict[str, Any]:
     """Describe a model, with the fields that `charrnn info --json` prints.
 
     >>> charrnn.describe("book")["val_bpc"]  # doctest: +SKIP
     2.077
     """
-    file = read_model(_find(model, checkpoints))
-    return describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    from charrnn.checkpoint.hub import read_origin
+
+    path = _find(model, checkpoints)
+    file = read_model(path)
+    described = describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    origin = read_origin(path)
+    return described if origin is None else described | {"hub": asdict(origin)}
 
 
 def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
@@ -495,6 +638,53 @@ def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
     """
     runs = map(run_store.summarise_run, run_store.list_runs(_folder(checkpoints)))
     return [run | {"error": in_python(run["error"])} if "error" in run else run for run in runs]
+
+
+def remove(run: Name, *, checkpoints: Name = None) -> None:
+    """Remove a run's folder with all its files: models, training states, logs.
+
+    Raises:
+        CheckpointError: there is no such run.
+        ConfigError: the folder is a link, or holds files that no run writes.
+        RunLockedError: a process trains the run.
+
+    >>> charrnn.remove("book-try")  # doctest: +SKIP
+    """
+    check_type("the run", run, str | Path, "its name or path")
+    run_store.remove_run(run_store.find_run(str(run), _folder(checkpoints)))
+
+
+def compare(
+    runs: Sequence[str | Path], *, is_scored: bool = True, checkpoints: Name = None
+) -> Comparison:
+    """Return the settings in which runs differ, their curves, and which of them predicts better.
+
+    is_scored: whether the models read the held-out text, of which the corpus must be at hand. Where
+    it is not, or the models do not read texts alike, `notes` says so.
+
+    Raises:
+        ConfigError: fewer than two runs are named, or one twice.
+        CheckpointError: a run is missing, or its file damaged.
+
+    >>> found = charrnn.compare(["book-small", "book-large"])  # doctest: +SKIP
+    >>> best = found.differences[0]  # doctest: +SKIP
+    >>> best.better, best.nats.value, best.margin_nats, best.is_clear  # doctest: +SKIP
+    ('book-large', 0.0121, 0.0036, True)
+    """
+    from charrnn.tasks.compare import compare_runs
+
+    names = [str(name) for name in _listed("runs", runs, str | Path)]
+    return compare_runs(names, _folder(checkpoints), is_scored=is_scored)
+
+
+def _make_server(models: Names | None, checkpoints: Name, settings: Mapping[str, Any]) -> Server:
+    """Return a server that is bound to its address."""
+    from charrnn.config.serve import ServeConfig
+    from charrnn.serve.start import import_server
+
+    names = [] if models is None else _as_paths(models)
+    config = with_settings(ServeConfig(), settings)
+    return import_server()(names, config, _folder(checkpoints))
 
 
 def _find(model: Name, checkpoints: Name) -> Path:

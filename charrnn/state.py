@@ -48,6 +48,11 @@ def stack_states(states: Sequence[State]) -> State:
     return map_state(lambda *arrays: np.stack(arrays), *states)
 
 
+def concatenate_states(batches: Sequence[State]) -> State:
+    """Return one batch of the states of several, in their order."""
+    return map_state(lambda *arrays: np.concatenate(arrays), *batches)
+
+
 def repeat_state(state: State, count: int) -> State:
     """Return a batch of `count` copies of the state."""
     return map_state(lambda array: np.repeat(array[None], count, 0), state)

@@ -150,8 +150,8 @@ def open_at(path: Path, offset: int) -> Iterator[IO[bytes]]:
         yield file
 
 
-def append_text(path: Path, text: str) -> None:
-    """Append `text` (UTF-8) to a log such as metrics.jsonl.
+def append_text(path: Path, text: str | bytes) -> None:
+    """Append `text` (UTF-8), or bytes as they are, to a log such as metrics.jsonl.
 
     A crash may cut its last line short, so readers skip what does not parse.
 
@@ -161,7 +161,7 @@ def append_text(path: Path, text: str) -> None:
     with write_errors(path):
         make_folder(path.parent)
         with open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
-            file.write(to_bytes(text))
+            file.write(to_bytes(text) if isinstance(text, str) else text)
 
 
 def cut_file(path: Path, size_bytes: int) -> None:

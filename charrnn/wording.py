@@ -34,11 +34,13 @@ def nearest(typed: str, names: Iterable[str]) -> str | None:
 COMMAND_LINE_ONLY = {"--csv", "--local-addr", "--mark-copies"}
 """Options in messages that no Python call has: torchrun's, and one that changes what is shown."""
 PARAMETERS = {
+    "cache": "cache_size",
     "feature": "features",
     "file": "files",
     "load-state": "with_state",
     "m": "models",
     "neuron": "neurons",
+    "out": "output",
     "temp": "temperature",
 }
 """Options whose parameter has another name; any other gets its_name."""
@@ -48,8 +50,9 @@ _TURNED_ON = {"overwrite", "line"}  # switches; messages say to give them
 _NAMING = {"resume", "init-from", "name", "val-file"}  # a word after these is a name, except for
 _NO_NAMES = {"and", "are", "or", "out", "too"}
 _VALUE = re.compile(
-    r"\d+(\.\d+)?(e-?\d+)?[smhd]?|[A-Z_]+|auto|byte|char|classification|columns|cpu|csv|cuda"
-    r"|exponential|fp32|map|nfc|replace|rnn|skip|slash|space|tail|test|train|val"
+    r"\d+(\.\d+)?(e-?\d+)?[smhd]?|[A-Z_]+|auto|byte|c|char|classification|columns|cpu|csv|cuda"
+    r"|exponential|fp32|fp16|html|huggingface|int8|map|nfc|onnx|replace|rnn|skip|slash|space"
+    r"|tail|tensorboard|test|train|val"
 )
 """What is a value after any other option: a number, a PLACEHOLDER or a choice. Any other word goes
 on with the sentence. A test compares these with the values in all messages."""

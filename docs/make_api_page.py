@@ -67,7 +67,7 @@ CALLS = {
     "Several models, and writing together": [
         *("open_models", "blend", "with_negative_model", "start_session"),
     ],
-    "Look": ["inspect", "corpus_stats", "describe", "list_runs", "benchmark"],
+    "Look": ["inspect", "corpus_stats", "describe", "list_runs", "remove", "compare", "benchmark"],
 }
 OBJECTS = [charrnn.Model, TaskModel, OpenModels, charrnn.Session, TextStream]
 OBJECTS += [Inspection, Trace]

@@ -37,8 +37,12 @@ TWINS = {
     "compress": "compress",
     "decompress": "decompress",
     "export": "export",
+    "push": "push",
+    "pull": "pull",
     "info": "describe",
     "list": "list_runs",
+    "remove": "remove",
+    "compare": "compare",
     "corpus": "corpus_stats",
     "bench": "benchmark",
 }

@@ -16,6 +16,7 @@ import pytest
 import charrnn
 from charrnn import config, errors
 from charrnn.cli.main import main
+from charrnn.config.export import FORMATS
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError, CorpusError, located
 from charrnn.tasks.eval_text import EvalTextRequest
@@ -32,7 +33,7 @@ SETTINGS = [
     for each in fields(cls)
 ]
 CHOICES = {(each.name, choice) for each in SETTINGS for choice in each.metadata["choices"]}
-CHOICES |= {("encoding", "auto")}
+CHOICES |= {("encoding", "auto"), *(("to", name) for name in FORMATS)}
 ERRORS = {name for name, kind in vars(errors).items() if name.endswith("Error")}
 OPTION = re.compile(r"(?<![\w-])(?:--(?:no-)?[a-z][a-z-]*[a-z]|-m\b)")
 

@@ -25,6 +25,7 @@ from charrnn.generation.cells import Vector
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.network import Network
+from charrnn.generation.running import Row
 from charrnn.generation.sampler import Context, iter_tokens
 
 _CHARS_PER_ROUND = 500  # about 20 ms
@@ -93,7 +94,7 @@ def batch_rate(config: ModelConfig, weights: Arrays, streams: int, chars: int) -
 
     def measure() -> float:
         randoms = [np.random.default_rng([0, index]) for index in range(streams)]
-        steps = iter(Batch(network, [start] * streams, chain, randoms))
+        steps = iter(Batch(network, [Row(start, chain, random) for random in randoms]))
         start_seconds = time.perf_counter()
         for _ in islice(steps, chars):
             pass

@@ -36,6 +36,9 @@ _MAX_AXES = 32
 _OPENING = b'{"__metadata__":{"'
 _DOCUMENT = re.compile(rb'"charrnn":"')
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_SWAPPED = re.compile(
+    rb'({"__metadata__":{)("sha256":"0{64}"),("charrnn":"(?:[^"\\]++|\\.)*+")', re.DOTALL
+)
 _OFFSETS = re.compile(rb'"data_offsets":\[[0-9]{1,20},([0-9]{1,20})\]')
 _NO_DIGEST = b"0" * 64
 _DTYPES = {f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
@@ -80,12 +83,26 @@ def pack_container(arrays: Arrays, document: str) -> bytearray:
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {"charrnn": document, "sha256": _NO_DIGEST.decode()}
     data = bytearray(safetensors.numpy.save(ordered, metadata))
+    _put_in_order(data)
     found = _DIGEST.search(data)
     assert found is not None
     span = slice(*found.span(1))
     del found  # a match exports the bytearray's buffer, which cannot be written meanwhile
     data[span] = hashlib.sha256(data).hexdigest().encode()
     return data
+
+
+def _put_in_order(data: bytearray) -> None:
+    """Let the metadata begin with the document: safetensors writes its keys in any order.
+
+    So the same content gives the same bytes, and a hub need not take them twice.
+    """
+    found = _SWAPPED.match(data, 8)
+    if found is not None:
+        span = slice(*found.span())
+        swapped = found[1] + found[3] + b"," + found[2]
+        del found  # it exports the buffer, as below
+        data[span] = swapped
 
 
 def read_whole(path: Path, kind: Kind) -> bytearray:

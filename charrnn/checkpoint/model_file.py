@@ -304,6 +304,8 @@ _SUMMARY = {
     "target_bounds": (_REAL, _REAL, _REAL),
     "longest_tokens": int,
 }
+SUMMARY_KEYS = tuple(_SUMMARY)
+"""The keys that training writes into a summary."""
 _CLASSIFICATION = {
     **dict.fromkeys(("temperature", "error", "accuracy", "nats"), _REAL),
     "records": int,

@@ -8,6 +8,7 @@ checkpoints/<name>/
     resolved.toml         at the end: the same with all that was chosen, to repeat the run
     inspect.html          what charrnn inspect shows
     samples.txt           what the model wrote at each evaluation
+    hub.json              where the model was pulled from, if it was
     snapshots/            with --snapshots: step-<n>.safetensors, the weights alone, along the way
 
 An older state is removed only once a newer one is safe, so a damaged state costs the steps since
@@ -39,6 +40,8 @@ _BEST = "best.safetensors"
 _METRICS = "metrics.jsonl"
 _SAMPLES = "samples.txt"
 PAGE = "inspect.html"  # of charrnn inspect
+SHARED = "charrnn.safetensors"  # of a folder that was exported, or comes from the hub
+ORIGIN = "hub.json"  # where a model was pulled from
 _SNAPSHOTS = "snapshots"
 _SNAPSHOT = re.compile(r"step-([0-9]{7,19})\.safetensors")
 _SNAPSHOT_LEFTOVER = re.compile(rf"\.{_SNAPSHOT.pattern}\.[0-9a-f]{{12}}")
@@ -46,10 +49,10 @@ _STATE = re.compile(r"step-(0|[1-9][0-9]*)\.safetensors")
 # Temporary files of storage.py, as a killed process leaves them.
 _LEFTOVER = re.compile(
     rf"\.({re.escape(_BEST)}|{_STATE.pattern}|{re.escape(SETTINGS)}|{re.escape(_RESOLVED)}"
-    rf"|{re.escape(HOLDER)}|{re.escape(PAGE)})"
+    rf"|{re.escape(HOLDER)}|{re.escape(PAGE)}|{re.escape(ORIGIN)})"
     r"\.[0-9a-f]{12}"
 )
-_OWN_NAMES = {SETTINGS, _RESOLVED, _BEST, _METRICS, _SAMPLES, PAGE, LOCK, HOLDER}
+_OWN_NAMES = {SETTINGS, _RESOLVED, _BEST, _METRICS, _SAMPLES, PAGE, ORIGIN, LOCK, HOLDER}
 _OWN = re.compile(rf"({_STATE.pattern}|{re.escape(_BEST)})(\.damaged)?")
 
 
@@ -104,8 +107,14 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The best model's file, or the newest state's before the first evaluation."""
-        return self.best if self.best.exists() else next(iter(self.states), self.best)
+        """The best model's file, or the newest state's before the first evaluation.
+
+        Of a folder that was exported for Hugging Face, the only file that is ours.
+        """
+        if self.best.exists():
+            return self.best
+        shared = self.path / SHARED
+        return next(iter(self.states), shared if shared.exists() else self.best)
 
     @property
     def has_model(self) -> bool:
@@ -122,6 +131,17 @@ class RunFolder:
     def replaced(self) -> Path:
         """Where the run that had this name waits until this one has a state."""
         return self.path.with_name(f".{self.path.name}.replaced")
+
+    @property
+    def disk_bytes(self) -> int:
+        """How much disk its files take; those that vanish meanwhile do not count."""
+        total = 0
+        for folder in (self.path, *([self.path / _SNAPSHOTS] if self._has_snapshots else [])):
+            with suppress(OSError):
+                for path in folder.iterdir():
+                    with suppress(OSError):
+                        total += path.lstat().st_size if not path.is_dir() else 0
+        return total
 
     @property
     def foreign_files(self) -> list[str]:
@@ -180,6 +200,12 @@ class RunFolder:
     def save_best(self, model: ModelFile) -> None:
         """Replace the best model."""
         write_atomically(self.best, pack_model(model))
+
+    def save_pulled(self, data: bytes, origin: str) -> None:
+        """Write the best model's file as it came from the hub, and the note of where from."""
+        write_atomically(self.best, data)
+        write_atomically(self.path / ORIGIN, origin)
+        shutil.rmtree(self.replaced, ignore_errors=True)
 
     def save_state(self, model: ModelFile, step: int, kept: int) -> None:
         """Add the state after `step`; once it is safe, keep only the newest `kept` (1 or more).

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from charrnn.checkpoint.lock import HOLDER, LOCK
 from charrnn.checkpoint.model_file import ModelFile, read_model_header
+from charrnn.checkpoint.public import HUB_SCHEME
 from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, is_model_name, reading
 from charrnn.checkpoint.strict_json import shown
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
@@ -40,7 +41,7 @@ def claim_run(
     """
     with ExitStack() as held:
         if name is not None:
-            _check_name(name)
+            check_name(name)
             run = named_run(name, checkpoints)
             with reading(run.path):
                 if run.path.is_symlink():
@@ -146,7 +147,12 @@ def _is_free(run: RunFolder) -> bool:
         return is_ours and not run.has_model
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a run's.
+
+    Raises:
+        ConfigError: it cannot be a folder's on every system, or would look like an option.
+    """
     # What Windows forbids too: a run may be copied there. A leading - would look like an option.
     is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
     if not is_plain or not name or name[0] in ".-" or len(os.fsencode(name)) > 200:
@@ -202,11 +208,17 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
 def find_model(name: str | None, checkpoints: Path) -> Path:
     """Return the model file of a run, a run's folder or a file; None means the newest run.
 
-    That is the newest which has been evaluated, if one has.
+    That is the newest which has been evaluated, if one has. "hf://USER/NAME" is a model of the hub,
+    fetched into its cache unless it is there.
 
     Raises:
         CheckpointError: there is none.
+        ConfigError: a name of the hub is malformed.
     """
+    if name is not None and name.startswith(HUB_SCHEME):
+        from charrnn.checkpoint.hub import fetch_model, parse_hub_name
+
+        return fetch_model(parse_hub_name(name))[0]
     if name is None:
         runs = list_runs(checkpoints)
         if not runs:
@@ -244,6 +256,34 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
+def remove_run(run: RunFolder) -> None:
+    """Remove a run's folder with all its files.
+
+    The folder vanishes at once and its files after that, so that a kill in between leaves no half
+    of a run; what it leaves is removed with the next run of that name.
+
+    Raises:
+        ConfigError: the folder is a link, or holds files that no run writes.
+        RunLockedError: a process trains the run.
+        StorageError: the folder may not be changed.
+    """
+    removed = run.path.with_name(f".{run.path.name}.removed")
+    with write_errors(run.path):
+        if run.path.is_symlink():
+            raise ConfigError(f"{run.path} is a link to another place; remove the link by hand")
+        with run.lock():
+            if foreign := run.foreign_files:
+                raise ConfigError(
+                    f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere "
+                    "first, or remove the folder by hand"
+                )
+            if removed.is_dir() and not removed.is_symlink():
+                shutil.rmtree(removed)
+            run.path.rename(removed)
+            flush_folder(run.path.parent)
+        shutil.rmtree(removed)
+
+
 def _read_model_of(run: RunFolder, read: Callable[[Path], T]) -> T:
     """Read the run's model, or the next one if a training process removed it meanwhile."""
     path = run.model
@@ -268,7 +308,8 @@ def summarise_run(run: RunFolder) -> dict[str, Any]:
     """Return what `charrnn list` shows of a run; "error" if its file cannot be read.
 
     step, val_bpc and created are of its best model; last_step, elapsed_seconds and saved of its
-    newest state. Headers alone are read: 50 runs take 0.1 s, however large their files are.
+    newest state; disk_bytes of all its files. Headers alone are read: 50 runs take 0.1 s, however
+    large their files are.
     """
     try:
         model = _read_model_of(run, read_model_header)
@@ -291,6 +332,9 @@ def summarise_run(run: RunFolder) -> dict[str, Any]:
             "is_finished": progress.get("is_finished", False),
             "elapsed_seconds": summary.get("elapsed_seconds"),
             "saved": summary.get("created"),
+            "task": config.task,
+            "cell": config.cell,
+            "disk_bytes": run.disk_bytes,
         }
         return without_nan(figures)
     except CheckpointError as error:

@@ -19,15 +19,15 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 80
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, max_values: int = _MAX_VALUES) -> Any:
     """Parse JSON more strictly than Python does.
 
     Raises:
         ValueError: not JSON, a key twice, a number that is not finite or has more than 300 digits,
-            half of a surrogate pair, nested more than 32 deep, or more than 262,144 values.
+            half of a surrogate pair, nested more than 32 deep, or more values than `max_values`.
     """
-    if sum(map(text.count, ",[{")) > _MAX_VALUES:
-        raise ValueError(f"it lists more than {_MAX_VALUES:,} values")
+    if sum(map(text.count, ",[{")) > max_values:
+        raise ValueError(f"it lists more than {max_values:,} values")
     try:
         value = json.loads(text, object_pairs_hook=_make_dict, parse_int=_parse_int)
     except RecursionError as error:

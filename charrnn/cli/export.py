@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -22,14 +25,17 @@ from charrnn.storage import format_bytes
 from charrnn.tasks.export import ExportReport, export
 
 _EXAMPLES = """
-charrnn export book --to html              book.html: a page that writes, without a server
-charrnn export book --to onnx -o web.onnx  a graph for onnxruntime
-charrnn export book --to html --dtype int8 a quarter of the size
+charrnn export book --to html              a page that writes in any browser
+charrnn export book --to onnx -o a.onnx    a graph for onnxruntime
+charrnn export book --to html --dtype int8
 charrnn export play --to onnx --label speaker=ROMEO
 """
 
 
-@click.command("export", cls=Command, examples=_EXAMPLES)
+_COMMON = ("to", "out", "overwrite", "dtype", "verify", "labels", "as_json")
+
+
+@click.command("export", cls=Command, examples=_EXAMPLES, common=_COMMON)
 @click.argument("model", required=False, shell_complete=complete_run)
 @click.option(
     "--to",
@@ -77,7 +83,7 @@ def command(
     max_logit_error, notes and seconds.
     """
     config = settings_from_options(ctx, ExportConfig)
-    with catch_signals(_stop):
+    with _ended_by_signals():
         report = export(
             model,
             to,
@@ -93,11 +99,27 @@ def command(
         show_report(report)
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    """End the program by an exception, so that what was begun is removed."""
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + number)
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End the program at a signal by an exception, so that what was begun is removed."""
+    caught: list[int] = []
+
+    def end() -> NoReturn:
+        if caught[0] == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + caught[0])
+
+    def stop(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        end()
+
+    with catch_signals(stop):
+        try:
+            yield
+        except Exception:
+            if caught:  # a package that was being imported took it for an error of its own
+                end()
+            raise
 
 
 def show_report(report: ExportReport) -> None:
@@ -115,6 +137,8 @@ def _describe_check(report: ExportReport) -> str:
     verified = report.verified
     if verified is None:
         return "not verified, as --no-verify asks: it may not write what the model writes"
+    if not verified.chars:  # a format without text
+        return "verified"
     error = verified.max_logit_error
     logits = "" if error is None else f", logits within {error:.1g}"
     return f"verified: {counted(verified.chars, 'character')} as the model has them{logits}"

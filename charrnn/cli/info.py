@@ -1,9 +1,13 @@
-"""charrnn info and charrnn list: describe a model; list all runs."""
+"""charrnn info, list and remove: describe a model; list runs; remove some."""
 
 import json
 import math
 import shlex
+import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,17 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.checkpoint.hub import Origin, describe_origin, read_origin
 from charrnn.checkpoint.model_file import describe_model, read_model
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.checkpoint.run_store import find_model, list_runs, read_last_state, summarise_run
+from charrnn.checkpoint.run_store import (
+    find_model,
+    find_run,
+    list_runs,
+    read_last_state,
+    remove_run,
+    summarise_run,
+)
 from charrnn.cli import console
 from charrnn.cli.console import format_cell
 from charrnn.cli.formatting import (
@@ -28,8 +40,9 @@ from charrnn.cli.formatting import (
     format_loss,
     one_line,
 )
-from charrnn.cli.inputs import checkpoints_option, name_for_shell, optional_model
+from charrnn.cli.inputs import checkpoints_option, complete_run, name_for_shell, optional_model
 from charrnn.cli.options import Choice, Command
+from charrnn.config import CELLS, TASKS
 from charrnn.errors import ConfigError, counted
 from charrnn.generation.labels import label_states as states_of
 from charrnn.generation.text_format import describe_record
@@ -41,7 +54,15 @@ charrnn info                                  the newest run's best model
 charrnn info tiny-shakespeare --json | jq .val_bpc
 charrnn info checkpoints/tiny-shakespeare/best.safetensors --all
 """
-_LIST_EXAMPLES = "charrnn list\ncharrnn list --sort bpc\ncharrnn list --json | jq -r .name"
+_LIST_EXAMPLES = """
+charrnn list "book-*" --sort bpc              runs whose names begin so
+charrnn list --unfinished --sort size         runs that can be continued
+charrnn list --json | jq -r .name
+"""
+_REMOVE_EXAMPLES = """
+charrnn remove book-small                     asks first
+charrnn remove try-1 try-2 --yes
+"""
 _SHOWN_CHARACTERS = 200  # of an alphabet, which may have thousands
 _SHOWN_LABELS = 20  # of a column
 _SAVED_COLUMNS = 80  # of a terminal from which on date and time share a line of a list
@@ -79,6 +100,8 @@ def info(
     path = find_model(model, Path(checkpoints))
     file = read_model(path)
     description = describe_model(file) | describe_record(file.summary, has_end=file.config.has_end)
+    if origin := read_origin(path):
+        description["hub"] = asdict(origin)
     if label_states:
         description["label_states"] = states_of(file)
     if as_json:
@@ -117,6 +140,8 @@ def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     if baselines := model.get("baselines_bpc"):
         yield "to beat", f"{format_cell(baselines).plain} bits per character"
     when = f", saved {format_date(model['created'])}" if "created" in model else ""
+    if origin := model.get("hub"):
+        yield "from", describe_origin(Origin(**origin))
     yield "file", f"{path} ({format_bytes(path.stat().st_size)}{when})"
     yield "to continue", _describe_end(path)
 
@@ -207,34 +232,102 @@ def _format_setting(value: Any) -> str:
 
 
 @click.command("list", cls=Command, examples=_LIST_EXAMPLES)
+@click.argument("names", nargs=-1, shell_complete=complete_run, metavar="[NAME]...")
+@click.option("--task", type=Choice(TASKS), help="only runs of this task")
+@click.option("--cell", type=Choice(CELLS), help="only runs of this cell")
+@click.option("--corpus", metavar="NAME", help="only runs on this text, as the list names it")
+@click.option("--unfinished", is_flag=True, help="only runs that have not made all their steps")
 @click.option(
     "--sort",
-    type=Choice(("newest", "bpc")),
+    type=Choice(("newest", "bpc", "size")),
     default="newest",
     show_default=True,
-    help="which run comes first: the newest, or that of the lowest bits per character",
+    help="which run comes first: the newest, that of the lowest bits per character, or that of the "
+    "largest files",
 )
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object per run")
 @checkpoints_option
-def list_all(sort: str, as_json: bool, checkpoints: str) -> None:
+def list_all(
+    names: tuple[str, ...],
+    task: str | None,
+    cell: str | None,
+    corpus: str | None,
+    unfinished: bool,
+    sort: str,
+    as_json: bool,
+    checkpoints: str,
+) -> None:
     """List all runs.
 
-    Each is shown with its model, held-out bits per character, the steps that it made and of how
-    many, the time they took and when they were saved. Files are not verified, as `info` does it.
+    NAME, where it is given, is a run's name, or a pattern in which * stands for any characters.
+    Each run is shown with its model, held-out bits per character, the steps that it made and of how
+    many, the time they took, the disk that its files take and when they were saved. Files are not
+    verified, as `info` does it.
     """
-    rows = [summarise_run(run) for run in list_runs(Path(checkpoints))]
+    runs = list_runs(Path(checkpoints))
+    every = [summarise_run(run) for run in runs if not names or _is_named(run.name, names)]
+    wanted = {"task": task, "cell": cell, "corpus": corpus}
+    rows = [
+        row
+        for row in every
+        if all(value is None or row.get(key) == value for key, value in wanted.items())
+        and not (unfinished and ("error" in row or row["is_finished"]))
+    ]
     if sort == "bpc":
         rows.sort(key=lambda row: math.inf if row.get("val_bpc") is None else row["val_bpc"])
+    elif sort == "size":
+        rows.sort(key=lambda row: -int(row.get("disk_bytes", 0)))
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))
     elif rows:
         show_runs(rows)
+        if console.is_screen(console.make_stdout()):  # a pipe takes the rows alone
+            total = format_bytes(sum(row.get("disk_bytes", 0) for row in rows))
+            console.print_note(f"{counted(len(rows), 'run')}, {total} in {Path(checkpoints)}")
+    elif runs:
+        console.print_note(
+            f"none of {counted(len(runs), 'run')} in {Path(checkpoints).absolute()} fits; "
+            "charrnn list alone shows all"
+        )
     else:
         console.print_note(
             f"no runs in {Path(checkpoints).absolute()}. Runs are kept in the folder where you ran "
             "train: cd there, or pass --checkpoints FOLDER. To make one: charrnn train corpus.txt"
         )
+
+
+def _is_named(name: str, patterns: tuple[str, ...]) -> bool:
+    """Return whether a run's name fits one of the patterns."""
+    forms = (unicodedata.normalize("NFC", pattern) for pattern in patterns)
+    return any(fnmatchcase(name, form) for form in forms)
+
+
+@click.command("remove", cls=Command, examples=_REMOVE_EXAMPLES)
+@click.argument("names", nargs=-1, required=True, shell_complete=complete_run, metavar="RUN...")
+@click.option("--yes", "-y", is_flag=True, help="do not ask")
+@checkpoints_option
+def remove(names: tuple[str, ...], yes: bool, checkpoints: str) -> None:
+    """Remove runs: their models, training states and logs.
+
+    Says what each run is and asks; without a terminal, --yes is needed. The corpus stays. A run
+    that is being trained stays too, and a folder with files that no run writes.
+    """
+    runs = list({run.path: run for run in (find_run(n, Path(checkpoints)) for n in names)}.values())
+    if not yes:
+        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+            raise ConfigError("remove asks before it removes, and nobody can answer; give --yes")
+        for run in runs:
+            row = summarise_run(run)
+            # A damaged run may be removed too.
+            what = "damaged" if "error" in row else f"{row['model']}, {_format_steps(row)} steps"
+            size = format_bytes(run.disk_bytes)
+            console.print_note(f"{name_for_shell(run)}: {what}, {size} in {run.path}")
+        click.confirm(f"Remove {counted(len(runs), 'run')}?", abort=True, err=True)
+    for run in runs:
+        size = format_bytes(run.disk_bytes)
+        remove_run(run)
+        console.print_note(f"removed {run.path} ({size})")
 
 
 def show_runs(rows: list[dict[str, Any]]) -> None:
@@ -243,11 +336,11 @@ def show_runs(rows: list[dict[str, Any]]) -> None:
     # A run is named after its corpus, unless it is given a name: the column takes room.
     has_corpus = any(not row["name"].startswith(row["corpus"]) for row in whole)
     corpus = ["corpus"] * has_corpus
-    headings = ["run", *corpus, "model", ">bpc", "steps", ">time", "saved"]
+    headings = ["run", *corpus, "model", ">bpc", "steps", ">time", ">size", "saved"]
     output = console.make_stdout()
     table = _make_table(whole, headings, output.width)
     any_width = output.options.update(width=_ANY_COLUMNS)
-    for heading in ("corpus", ">time"):  # that breaks no name within a word
+    for heading in ("corpus", ">size", ">time"):  # that breaks no name within a word
         if heading in headings and output.measure(table, options=any_width).maximum > output.width:
             headings.remove(heading)
             table = _make_table(whole, headings, output.width)
@@ -279,6 +372,7 @@ def _make_table(rows: list[dict[str, Any]], headings: list[str], width: int) -> 
             ">bpc": _format_score(row),
             "steps": _format_steps(row),
             ">time": "" if seconds is None else format_duration(seconds),
+            ">size": format_bytes(row["disk_bytes"]),
             "saved": format_date(str(row["saved"] or row["created"])),
         }
         table.add_row(*(format_cell(cells[heading]) for heading in headings))

@@ -31,6 +31,7 @@ charrnn completion fish > ~/.config/fish/completions/charrnn.fish
 """
 COMMANDS = {
     "train": ("train.command:command", "Train a model on text."),
+    "sweep": ("sweep:command", "Try settings side by side, and train on with the best."),
     "sample": ("sample.command:command", "Generate text with a model."),
     "write": ("write.command:command", "Write a text together with a model, turn by turn."),
     "fill": ("fill:command", "Fill in the blanks of a text."),
@@ -38,11 +39,19 @@ COMMANDS = {
     "score": ("score.command:command", "Show how surprised a model is by each character."),
     "inspect": ("inspect.command:command", "Show what happens inside a model."),
     "predict": ("predict:command", "Say what a text is or becomes: its label, tags or target."),
+    "serve": ("serve:command", "Answer requests over HTTP, as OpenAI's API words them."),
     "compress": ("compress:compress", "Compress FILE, with MODEL predicting each character."),
     "decompress": ("compress:decompress", "Restore a compressed file."),
     "export": ("export:command", "Write a model in another format, and check it."),
     "info": ("info:info", "Describe a model."),
     "list": ("info:list_all", "List all runs."),
+    "remove": ("info:remove", "Remove runs: their models, training states and logs."),
+    "compare": (
+        "compare:command",
+        "Compare runs: what differs, and which predicts better.",
+    ),
+    "push": ("hub:push", "Share a model on the Hugging Face hub."),
+    "pull": ("hub:pull", "Get a model from the Hugging Face hub as a run."),
     "corpus": ("corpus:command", "List, download, build and measure texts."),
     "bench": ("bench:command", "Measure the speed of this machine."),
     "completion": ("main:completion", "Print a shell's completion script."),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from charrnn.config.export import ExportConfig
 from charrnn.config.fields import (
     COST,
     RENAMED,
@@ -23,8 +24,9 @@ from charrnn.config.fields import (
     with_settings,
 )
 from charrnn.config.fill import FillConfig
-from charrnn.config.model import CELLS, GATES, ModelConfig
+from charrnn.config.model import CELLS, GATES, TASKS, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
+from charrnn.config.sweep import SweepConfig
 from charrnn.config.text import LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import (
     DEFAULT_BUDGET,
@@ -37,19 +39,41 @@ from charrnn.config.train import (
     parse_length_history,
 )
 
-__all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
-__all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig", "FillConfig"]
-__all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
-__all__ += [
+__all__ = [
+    "CELLS",
+    "COST",
+    "DEFAULT_BUDGET",
+    "GATES",
+    "LENGTHS",
+    "LIBRARY_FOLDER",
+    "OLD_TEXT_SETTINGS",
+    "PRESETS",
+    "RENAMED",
+    "TASKS",
+    "UNKNOWN",
+    "DynamicConfig",
+    "ExportConfig",
+    "FillConfig",
     "Length",
+    "ModelConfig",
+    "RunConfig",
+    "SampleConfig",
+    "SweepConfig",
+    "TextConfig",
+    "TrainConfig",
+    "as_dict",
     "check_names",
     "check_type",
     "checked",
     "chosen_settings",
     "did_you_mean",
     "format_length_history",
+    "parse_bias",
+    "parse_length_history",
+    "with_new_names",
+    "with_seed",
+    "with_settings",
 ]
-__all__ += ["parse_bias", "parse_length_history", "with_new_names", "with_seed", "with_settings"]
 
 OLD_TEXT_SETTINGS = {"split": "tail", "lines": False}
 """What held for runs that are older than these settings, where that is not the default."""

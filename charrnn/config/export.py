@@ -12,7 +12,11 @@ ALIASES = {"hf": "huggingface"}
 """Other names of formats."""
 DTYPES = ("fp32", "fp16", "int8")
 
-_OF_FORMATS = {"main": "c", "with_code": "huggingface"}  # settings of one format alone
+_OF_FORMATS = {
+    "main": "c",
+    "language": "huggingface",
+    "card_samples": "huggingface",
+}  # settings of one format alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +36,13 @@ class ExportConfig:
         None, "licence of the model, such as MIT, for formats that name one", unset="not named"
     )
     main: bool = setting(False, "with --to c: also write a program, main.c")
-    with_code: bool = setting(
-        False, "with --to huggingface: also write the Python code that transformers loads"
+    language: str | None = setting(
+        None,
+        "language of the text, such as en or zh, for the card of a model (huggingface)",
+        unset="not named",
+    )
+    card_samples: int = setting(
+        0, "how many texts that the model writes its card shows (huggingface)", ge=0, le=20
     )
 
     def __post_init__(self) -> None:

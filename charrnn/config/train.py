@@ -210,6 +210,15 @@ class TrainConfig:
         le=1000,
     )
 
+    samples: bool = _length(
+        True, "let the model write a little at each evaluation, to be seen and kept in samples.txt"
+    )
+    sample_prompt: str | None = _length(
+        None,
+        "how these texts begin; of a network that decides, a text to decide on",
+        unset="as texts do; held-out records",
+    )
+
     # Batches, updates and what is averaged over them.
     seq_len: int | None = _optimization(
         None, "tokens per window: how far back gradients flow", unset="automatic", ge=1
@@ -392,6 +401,9 @@ class RunConfig:
     keep_checkpoints: int = setting(2, "how many recent checkpoints to keep", ge=1)
     init_from: str | None = setting(
         None, "start a new run from a model's weights: a run's name, folder or file"
+    )
+    tensorboard: str | None = setting(
+        None, "folder for files of TensorBoard, in which each run has a folder", unset="none"
     )
     overwrite: bool = setting(
         False, "replace the run of this --name, once the new one has saved its first state"

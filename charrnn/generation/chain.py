@@ -43,6 +43,13 @@ class SamplerState(NamedTuple):
         history = None if histories[0] is None else penalties.TokenHistory.stack(histories)
         return SamplerState(history, np.array(mus)[:, None], np.array(last_tokens))
 
+    @staticmethod
+    def join(states: Sequence[SamplerState]) -> SamplerState:
+        """Return several stacks of states as one."""
+        histories, mus, last_tokens = zip(*states, strict=True)
+        history = None if histories[0] is None else penalties.TokenHistory.join(histories)
+        return SamplerState(history, np.concatenate(mus), np.concatenate(last_tokens))
+
     def select(self, rows: Sequence[int]) -> SamplerState:
         """Return the states of the texts at `rows`."""
         history = None if self.history is None else self.history.select(rows)

@@ -12,20 +12,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain as chained
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from charrnn.config import SampleConfig, checked, chosen_settings, with_seed
 from charrnn.errors import ConfigError, VocabError
-from charrnn.generation.batch import Batch
+from charrnn.generation.batch import SMALLEST_BATCH, Batch
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.filters import softmax
 from charrnn.generation.logit_bias import begins_word, check_writable, make_logit_bias
 from charrnn.generation.network import LanguageModel
-from charrnn.generation.penalties import iter_penalties
 from charrnn.generation.prefill import prefill
+from charrnn.generation.running import Row
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.generation.samples import Sample, collect_samples
 from charrnn.generation.stopping import StoppingCriteria, TextStream
@@ -41,7 +41,14 @@ _LARGEST_LOGITS = 1 << 22  # numbers of one step: 32 MB in float64
 _LITERALS = ("stop", "must", "ban_word", "choices")  # texts that the model is to write, or not
 _PATTERNS = ("only", "ban", "regex", "template", "stop_regex")
 _LONGEST_UTF8 = 4  # bytes of a character
-_SMALLEST_BATCH = 8  # fewer texts are faster one by one
+_NO_IDS = np.zeros(0, np.uint8)
+
+
+class StartIds(NamedTuple):
+    """The ids that a model reads before a text (S,), and those of them that are its prompt."""
+
+    read: Ids
+    prompt: Ids
 
 
 class Generator:
@@ -78,16 +85,16 @@ class Generator:
             VocabError: the prompt holds characters that the model does not know.
             ConfigError: a setting is out of range, or leaves no character to write.
         """
-        config = self._normalized(_with_seed(chosen_settings(SampleConfig, config, settings)))
+        config = self.normalized_config(_with_seed(chosen_settings(SampleConfig, config, settings)))
         chain, constraint = self.resolve(config, constraint)
         index = checked("index", index, "int", ge=0)
         random = np.random.default_rng([config.seed or 0, index])
-        start = self._read_start(prompt, config, after) or self._random_start(random)
+        start = self._read_start(prompt, config, after) or self.random_start(random)
         ids = iter_tokens(self.language_model, start, chain, random, constraint)
         # No generator of ours between the ids and the stream: it would cost time per character.
         chars = chained.from_iterable(map(StreamDecoder(self.vocab).feed, ids))
         finish_from = checked("finish_from", finish_from, "int | None", ge=0)
-        criteria = self._criteria(config, finish_from)
+        criteria = self.stopping_criteria(config, finish_from)
         return TextStream(chars, criteria, constraint.reason if constraint else "")
 
     def generate_many(
@@ -115,7 +122,7 @@ class Generator:
         Raises:
             VocabError, ConfigError: as `generate`.
         """
-        config = self._normalized(_with_seed(chosen_settings(SampleConfig, config, settings)))
+        config = self.normalized_config(_with_seed(chosen_settings(SampleConfig, config, settings)))
         chain, constraint = self.resolve(config, constraint)
         count = checked("count", count, "int", ge=0)
         first = checked("first", first, "int", ge=0)
@@ -132,15 +139,16 @@ class Generator:
             for place, start in enumerate(begun, stream)
             for index in range(first, first + count)
         ]
-        limit = _LARGEST_BATCH if len(jobs) >= _SMALLEST_BATCH else 1
+        limit = _LARGEST_BATCH if len(jobs) >= SMALLEST_BATCH else 1
         size = max(min(limit, _LARGEST_LOGITS // self.vocab.size), 1)
         if backend is not None:
             size = backend.at_once
-        for part in _iter_batches(jobs, size, config):
+        for begin in range(0, len(jobs), size):
+            part = jobs[begin : begin + size]
             indices = [index for _, (_, index, _) in part]
             randoms = [np.random.default_rng(key) for _, key in part]
             starts = [
-                start or self._random_start(random)
+                start or self.random_start(random)
                 for (start, _), random in zip(part, randoms, strict=True)
             ]
             model = self.language_model
@@ -148,9 +156,14 @@ class Generator:
             if backend is not None:
                 batch = backend.start(model, starts, randoms, alternatives)
             else:
-                batch = Batch(model, starts, chain, randoms, constraint, alternatives=alternatives)
-            criteria = [self._criteria(config) for _ in indices]
-            yield from collect_samples(batch, self.vocab, criteria, indices)
+                begun_texts = zip(starts, randoms, strict=True)
+                rows = [
+                    Row(start, chain, each, constraint, alternatives) for start, each in begun_texts
+                ]
+                batch = Batch(model, rows)
+            criteria = [self.stopping_criteria(config) for _ in indices]
+            reason = constraint.reason if constraint else ""
+            yield from collect_samples(batch, self.vocab, criteria, indices, reason)
 
     def search(
         self,
@@ -171,15 +184,15 @@ class Generator:
         """
         from charrnn.generation.beam import check_search, search_beams
 
-        config = self._normalized(chosen_settings(SampleConfig, config, settings))
+        config = self.normalized_config(chosen_settings(SampleConfig, config, settings))
         check_search(config, checked("count", count, "int", ge=1))
         chain, _ = self.resolve(config)
         start = self._read_start(prompt, config, after)
-        start = start or self._random_start(np.random.default_rng(0))
+        start = start or self.random_start(np.random.default_rng(0))
 
         def shown(ids: Sequence[int]) -> tuple[str, str]:
             """Return what is shown of a text of these ids, and why it ends, "" if it continues."""
-            criteria = self._criteria(config)
+            criteria = self.stopping_criteria(config)
             decode = StreamDecoder(self.vocab).feed  # which waits for a character's last byte
             text = ""
             for char in chained.from_iterable(map(decode, ids)):
@@ -188,7 +201,7 @@ class Generator:
             return text, criteria.reason or ""
 
         has_bytes = self.vocab.has_bytes
-        can_end = not self.vocab.is_one_to_one or self._criteria(config).has_rules
+        can_end = not self.vocab.is_one_to_one or self.stopping_criteria(config).has_rules
         found = search_beams(
             self.language_model,
             start.state,
@@ -275,7 +288,7 @@ class Generator:
         has_lines = "\n" in self.vocab.alphabet or self.text_format.is_utf8
         return "\n" if has_lines else ""
 
-    def _normalized(self, config: SampleConfig) -> SampleConfig:
+    def normalized_config(self, config: SampleConfig) -> SampleConfig:
         """Return the settings with their texts in the form of the model's text."""
         form = self.text_format
         if form.normalize == "none" and not form.lowercase:
@@ -299,7 +312,7 @@ class Generator:
         Raises:
             ConfigError: this model cannot follow a setting, or they leave no character to write.
         """
-        config = self._normalized(config)
+        config = self.normalized_config(config)
         has_documents = self.vocab.has_end or self.text_format.document_end is not None
         if config.documents is not None and not has_documents:
             raise ConfigError(
@@ -340,7 +353,9 @@ class Generator:
         words = None if config.word_temperature is None else begins_word(self.vocab)
         return SamplerChain(config, self.vocab.size, bias, words, self.vocab.end), constraint
 
-    def _criteria(self, config: SampleConfig, finish_from: int | None = None) -> StoppingCriteria:
+    def stopping_criteria(
+        self, config: SampleConfig, finish_from: int | None = None
+    ) -> StoppingCriteria:
         """Return what ends one text."""
         form = self.text_format
         return StoppingCriteria(config, form.document_end, finish_from, form.separator)
@@ -349,29 +364,32 @@ class Generator:
         self, prompt: str, config: SampleConfig, after: Context | None
     ) -> Context | None:
         """Return where a text begins; None where nothing is known of how texts begin."""
-        if prompt != "" or after:
-            return self.read(self.fit(prompt, config.unknown).text, after)
-        opening = self.opening(config)  # not part of the text: penalties do not count it
-        return Context(self.read(opening).state) if opening else None
+        begin = self.start_ids(self.fit(prompt, config.unknown).text, config, is_first=not after)
+        if begin is None:
+            return None
+        before = after or Context(self.language_model.initial_state())
+        state = prefill(self.language_model, begin.read, before.state)
+        return Context(state, np.concatenate((before.prompt, begin.prompt)))
 
-    def _random_start(self, random: np.random.Generator) -> Context:
-        """Return the context after one random token."""
+    def start_ids(self, prompt: str, config: SampleConfig, *, is_first: bool) -> StartIds | None:
+        """Return what is read before a text; None where nothing is known of how texts begin.
+
+        prompt: as `fit` returns it. is_first: nothing was read before it.
+
+        Raises:
+            VocabError: it holds characters that the model does not know.
+        """
+        if prompt != "" or not is_first:
+            ids = self.encode(prompt)
+            return StartIds(ids, ids)
+        opening = self.opening(config)  # not part of the text: penalties do not count it
+        return StartIds(self.encode(opening), _NO_IDS) if opening else None
+
+    def random_start(self, random: np.random.Generator) -> Context:
+        """Return the context after one random token, where `start_ids` are unknown."""
         model = self.language_model
         token = int(random.integers(self.vocab.size))
         return Context(model.advance(token, model.initial_state()))
-
-
-def _iter_batches(
-    jobs: Sequence[tuple[Context | None, list[int]]], size: int, config: SampleConfig
-) -> Iterator[Sequence[tuple[Context | None, list[int]]]]:
-    """Cut what is to be sampled into parts of `size`; penalties need prompts of one length."""
-    window = config.penalty_window if any(True for _ in iter_penalties(config)) else 0
-    lengths = [min(len(start.prompt) if start else 0, window) for start, _ in jobs]
-    begin = 0
-    for at in range(1, len(jobs) + 1):
-        if at == len(jobs) or at - begin == size or lengths[at] != lengths[begin]:
-            yield jobs[begin:at]
-            begin = at
 
 
 def _with_seed(config: SampleConfig) -> SampleConfig:

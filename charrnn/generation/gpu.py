@@ -95,8 +95,6 @@ class GpuBackend:
 class GpuBatch:
     """Texts sampled side by side, with the interface of generation/batch.py's Batch."""
 
-    constraint_reason = ""  # no constraint ever ends these texts
-
     def __init__(
         self,
         sampler: GpuSampler,

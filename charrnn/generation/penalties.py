@@ -25,7 +25,8 @@ class TokenHistory(NamedTuple):
     """The last ids (N,), the count of each id among them (V,), and what DRY needs (N,) or None.
 
     matches[j]: how many ids that end right before ids[j] equal the ids at the end of the text.
-    For B texts in parallel every array has a row for each: (B, N), (B, V).
+    For B texts in parallel every array has a row for each: (B, N), (B, V). There a shorter history
+    begins with ids of −1, which stand for none.
     """
 
     ids: NDArray[np.int64]
@@ -34,13 +35,25 @@ class TokenHistory(NamedTuple):
 
     @staticmethod
     def stack(histories: Sequence[TokenHistory]) -> TokenHistory:
-        """Return histories of one length as rows of one."""
-        ids, counts, matches = zip(*histories, strict=True)
-        stacked = None if matches[0] is None else np.stack(matches)
-        return TokenHistory(np.stack(ids), np.stack(counts), stacked)
+        """Return histories as rows of one."""
+        return TokenHistory.join([history.select(None) for history in histories])
 
-    def select(self, rows: int | Sequence[int]) -> TokenHistory:
-        """Return the history of one row, or of several."""
+    @staticmethod
+    def join(histories: Sequence[TokenHistory]) -> TokenHistory:
+        """Return the histories of several stacks as one."""
+        length = max(history.ids.shape[1] for history in histories)
+        ids, counts, matches = zip(*(history._padded(length) for history in histories), strict=True)
+        joined = None if matches[0] is None else np.concatenate(matches)
+        return TokenHistory(np.concatenate(ids), np.concatenate(counts), joined)
+
+    def _padded(self, length: int) -> TokenHistory:
+        """Return a stack of histories with `length` ids each."""
+        widths = ((0, 0), (length - self.ids.shape[1], 0))
+        matches = None if self.matches is None else np.pad(self.matches, widths)
+        return TokenHistory(np.pad(self.ids, widths, constant_values=-1), self.counts, matches)
+
+    def select(self, rows: int | Sequence[int] | None) -> TokenHistory:
+        """Return the history of one row, or of several; None: of one text as the only row."""
         matches = None if self.matches is None else self.matches[rows]
         return TokenHistory(self.ids[rows], self.counts[rows], matches)
 
@@ -124,7 +137,8 @@ def append_token(history: TokenHistory, token: int | Ids, window: int) -> TokenH
     counts = counts.copy()
     counts[*rows, token] += 1
     if is_full:
-        counts[*rows, ids[..., 0]] -= 1  # of the id that leaves the window
+        leaving = ids[..., 0]  # the window
+        counts[*rows, leaving] -= leaving >= 0
     if matches is not None:
         # Before ids[j + 1] the match is one longer than before ids[j] if ids[j] is the new token.
         longer = np.zeros((*ids.shape[:-1], ids.shape[-1] + 1), np.int64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -157,19 +157,33 @@ def inspect_training(
     Raises:
         ConfigError: it has no record of its training; or a unit is not there.
     """
-    sound = [line for line in subject.metrics if is_sound(line)]
+    report = read_training(subject.name, subject.metrics, subject.file.summary.get("settings", {}))
+    followed = _memory_neurons(neurons)
+    return replace(report, snapshots=_read_snapshots(subject, config, report.notes, followed))
+
+
+def read_training(
+    name: str, metrics: Sequence[Line], settings: Mapping[str, Any]
+) -> TrainingReport:
+    """Return how a run of that name was trained, by the lines of its metrics.jsonl.
+
+    settings: those of its training.
+
+    Raises:
+        ConfigError: the lines hold no record of it.
+    """
+    sound = [line for line in metrics if is_sound(line)]
     lines = kept_lines(sound)
     milestones = [line for line in lines if line.get("event") == "progress"]
     evaluations = [line for line in lines if line.get("event") == "evaluation"]
     if not milestones and not evaluations:
         raise ConfigError(
-            f"{subject.name} has no record of its training, which is the metrics.jsonl beside its "
+            f"{name} has no record of its training, which is the metrics.jsonl beside its "
             "file; name a run that charrnn train has made, or its folder"
         )
     end = next((line for line in reversed(lines) if line.get("event") == "finished"), {})
-    settings = subject.file.summary.get("settings", {})
     notes: list[str] = []
-    if bad := len(subject.metrics) - len(sound):
+    if bad := len(metrics) - len(sound):
         notes.append(f"{counted(bad, 'line')} of metrics.jsonl left out, whose values are damaged")
     return TrainingReport(
         milestones=_curves(milestones),
@@ -179,7 +193,7 @@ def inspect_training(
         baselines_bpc={k: float(v) for k, v in (end.get("baselines_bpc") or {}).items() if v},
         incidents=[_event(line) for line in lines if line.get("event") == "incident"],
         groups=_groups(evaluations),
-        snapshots=_read_snapshots(subject, config, notes, _memory_neurons(neurons)),
+        snapshots=None,
         notes=notes,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint.model_file import read_model
+from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.config import LENGTHS, DynamicConfig, TrainConfig, as_dict
 from charrnn.errors import ConfigError
 from charrnn.generation.scoring import bpc_with_unseen, unseen_bits
@@ -113,12 +113,7 @@ def evaluate_models(
                 "name no other model beside it"
             )
     text = read_eval_text(named, request)
-    configure_torch(TrainConfig())  # only now: the text may be refused
-    networks = []
-    for model in named:
-        network = CharRNN(model.file.config)
-        load_numpy_state_dict(network, model.file.weights)
-        networks.append(network)
+    networks = load_networks([model.file for model in named])  # only now: it may be refused
     stretch = Stretch(text.ids, text.records)
     protocols: dict[str, Callable[..., list[Score]]]
     protocols = {"carried": partial(compare_carried, text=stretch)}
@@ -180,6 +175,17 @@ def evaluate_models(
         mapped=dict(text.changes),
         notes=(*text.notes, *_describe_differences(named)),
     )
+
+
+def load_networks(files: Sequence[ModelFile]) -> list[CharRNN]:
+    """Return the networks of model files, and set torch up for them."""
+    configure_torch(TrainConfig())
+    networks = []
+    for file in files:
+        network = CharRNN(file.config)
+        load_numpy_state_dict(network, file.weights)
+        networks.append(network)
+    return networks
 
 
 def _make_metrics(

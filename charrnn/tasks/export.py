@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint.model_file import ModelFile, read_model
-from charrnn.checkpoint.run_folder import is_model_name
+from charrnn.checkpoint.run_folder import RunFolder, is_model_name
 from charrnn.checkpoint.run_store import find_model, name_after
 from charrnn.config import did_you_mean
 from charrnn.config.export import ALIASES, FORMATS, ExportConfig
@@ -158,10 +158,26 @@ def _format_of(to: str, path: Path) -> Format:
         from charrnn.export.onnx_graph import make_onnx, verify_onnx
 
         return Format(make_onnx, verify_onnx, ".onnx")
+    if to == "huggingface":
+        from charrnn.export.huggingface import make_huggingface, verify_huggingface
+
+        return Format(make_huggingface, verify_huggingface)
+    if to == "html":
+        from charrnn.export.html_page import make_html, verify_html
+
+        return Format(make_html, verify_html, ".html")
     if to == "c":
         from charrnn.export.c import make_c, verify_c
 
         return Format(make_c, verify_c, ".c")
+    if to == "tensorboard":
+        from charrnn.tasks import tensorboard
+
+        run = RunFolder(path.parent)
+        return Format(
+            lambda file, _, config: tensorboard.make_tensorboard(run, file, config),
+            lambda folder, *_: tensorboard.verify_tensorboard(folder),
+        )
     raise ConfigError(f"--to {to} is not in this version of charrnn; choose another format")
 
 
@@ -174,14 +190,14 @@ def _usual_name(path: Path, suffix: str, to: str) -> str:
 def _check_target(target: Path, suffix: str) -> None:
     """Refuse a target whose name cannot be that of such a file or folder."""
     if not target.name:
-        raise ConfigError(f"-o {target} names no file; give a name, such as book{suffix}")
+        raise ConfigError(f"--out {target} names no file; give a name, such as book{suffix}")
     if target.suffix == ".safetensors":
-        raise ConfigError(f"-o {target} is the name of a model file; give another name")
+        raise ConfigError(f"--out {target} is the name of a model file; give another name")
     with suppress(OSError):
         if suffix and target.is_dir():
             raise ConfigError(
                 f"{target} is a folder, and a file is written; name it, such as "
-                f"-o {target / ('book' + suffix)}"
+                f"--out {target / ('book' + suffix)}"
             )
 
 
@@ -192,19 +208,19 @@ def _check_places(
     there = [path for path in ([target] if is_folder else places) if os.path.lexists(path)]
     if there and not overwrite:
         raise ConfigError(
-            f"{there[0]} is there already; replace it with --overwrite, or name another with -o"
+            f"{there[0]} is there already; replace it with --overwrite, or name another with --out"
         )
     for path in there:
         if path.is_symlink() or not (path.is_dir() if is_folder else path.is_file()):
             kind = "a folder" if is_folder else "a file"
-            raise ConfigError(f"{path} is not {kind}; name another with -o")
+            raise ConfigError(f"{path} is not {kind}; name another with --out")
     if there and is_folder:
         own = {path.relative_to(target).parts[0] for path in places}
         foreign = sorted(path.name for path in target.iterdir() if path.name not in own)
         if foreign:
             raise ConfigError(
                 f"{target} holds {foreign[0]!r}, which this export does not write; name another "
-                "folder with -o"
+                "folder with --out"
             )
 
 

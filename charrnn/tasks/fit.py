@@ -34,7 +34,7 @@ from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun
 from charrnn.training.reports import Finished, Started
 
 # What a run chooses where it is not set: first of its model, then of its batches and steps.
-_CHOSEN = (
+CHOSEN = (
     *("hidden_size", "embedding_size", "tie_embeddings", "dropout"),
     *("seq_len", "batch_size", "learning_rate"),
 )
@@ -111,7 +111,7 @@ def result_of(last: RunFinished) -> Result:
     )
 
 
-def _result_before(run: RunFolder, last: ModelFile) -> Result:
+def result_before(run: RunFolder, last: ModelFile) -> Result:
     """Return what came of a run that had ended; last: its state."""
     summary = read_model(run.best).summary
     seconds = float(last.summary["elapsed_seconds"])
@@ -285,7 +285,7 @@ def train_seeds(
         CharRNNError: as `start_run`; or seeds do not go with another setting.
     """
     _check_seeds(seeds, corpus, settings)
-    runs = _Runs(corpus, settings, texts, _CHOSEN, should_stop, should_continue)
+    runs = _Runs(corpus, settings, texts, CHOSEN, should_stop, should_continue)
     for number, seed in enumerate(seeds, start=1):
         started = partial(SeedStarted, seed, number, len(seeds))
         yield from runs.train({"seed": seed}, f"-seed{seed}", started)
@@ -314,7 +314,7 @@ def train_cells(
     """
     _check_cells(cells, corpus, settings)
     own = _OF_THE_CELL + (_OF_THE_SIZE if settings.get("parameters") is not None else ())
-    kept = tuple(name for name in _CHOSEN if name not in own)
+    kept = tuple(name for name in CHOSEN if name not in own)
     runs = _Runs(corpus, settings, texts, kept, should_stop, should_continue)
     for number, cell in enumerate(cells, start=1):
         started = partial(CellStarted, cell, number, len(cells))
@@ -368,7 +368,7 @@ class _Runs:
         request = train_request.read_request(self._corpus, own, texts=self._texts)
         found = train_request.find_alike(request, self._text, ending)
         if found and found.is_finished:
-            self.results.append(_result_before(found.run, found.state))
+            self.results.append(result_before(found.run, found.state))
             yield started(self._sizes, self.results[-1])
             plan = (found.state.progress or {})["plan"]
             self._keep(vars(found.state.config) | plan)

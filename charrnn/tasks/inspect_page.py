@@ -35,12 +35,21 @@ _SCRIPTED = (
     *("neurons", "neuron", "step", "unrolled", "training"),
 )
 SCRIPTS = (
-    *("signs.js", "chart.js", "board.js", "figures.js", "engine.js", "records.js", "page.js"),
+    *(
+        "signs.js",
+        "chart.js",
+        "board.js",
+        "figures.js",
+        "tokens.js",
+        "engine.js",
+        "records.js",
+        "page.js",
+    ),
     *(f"views/{name}.js" for name in _SCRIPTED),
 )
 """Files of charrnn/web that make the page's script, in this order; start.js comes last."""
 
-WORKER = ("network.js", "step.js", "worker.js")
+WORKER = ("network.js", "gradients.js", "step.js", "worker.js")
 
 _WRITE = Explanation(
     title="Let it write",

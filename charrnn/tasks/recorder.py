@@ -3,7 +3,8 @@
 metrics.jsonl gets a line for the start, each change of the run's length, each milestone, evaluation
 and incident; samples.txt what the model writes at each evaluation; best.safetensors and
 step-N.safetensors the weights, snapshots/ those along the way; resolved.toml all settings in force,
-chosen ones too. The training loop hands every report to `record` before anybody sees it.
+chosen ones too. With --tensorboard, an event file gets the figures as well. The training loop hands
+every report to `record` before anybody sees it.
 """
 
 import math
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,9 @@ from charrnn.metrics import bits_per_char
 from charrnn.tasks.model import Model
 from charrnn.tasks.predict_labels import calibrate_labels
 from charrnn.tasks.predict_targets import measure_bounds
+from charrnn.tasks.sample_on_the_way import describe_decisions, sample_text
 from charrnn.tasks.task_scores import QUICK_TOKENS, calibrate_classes, score_task
+from charrnn.tasks.tensorboard import Board
 from charrnn.tasks.train_request import TrainRequest
 from charrnn.training import reports
 
@@ -37,16 +41,14 @@ _OF_THE_TEXT = ("vocab_size", "has_end", "label_count", "class_count", "target_s
 _SCORED_TOKENS = {"classification": 2_000_000, "tagging": 1_000_000, "seq2seq": 50_000}
 """That are read of held-out records at the end, evenly spread: half a minute of a slow core."""
 _MEASURED_TOKENS = 10_000_000  # of the held-out text: as many as the last evaluation scores
-_SAMPLE_CHARS = 240  # three lines of a terminal
-_MOST_RECORDS = 20
 
 
 @dataclass(frozen=True)
 class Written:
-    """What the model of an evaluation writes without a prompt.
+    """What the model of an evaluation writes, its --sample-prompt first; not with --no-samples.
 
-    Of a network that decides: what it says of some held-out records, a line each, and its figures
-    on them by name, such as "accuracy".
+    Of a network that decides: what it says of the prompt, or of some held-out records, a line each,
+    and its figures on those by name, such as "accuracy"; with --no-samples the text is empty.
     """
 
     step: int
@@ -88,6 +90,7 @@ class Recorder:
         self._corpus = corpus
         self._request = request
         self.run: RunFolder | None = None
+        self._board: Board | None = None
 
     def start(self, run: RunFolder, started: reports.Started) -> None:
         """Write into this folder from here on."""
@@ -95,6 +98,10 @@ class Recorder:
         self._started = started
         self._lengths = list(started.length_history or ())
         self._is_repeatable = started.length_history is not None and self._is_as_before(started)
+        folder = self._request.run.tensorboard
+        if self.is_main and folder is not None:
+            is_text = started.plan.model.task == "text"
+            self._board = Board(run, Path(folder), self._resolved(), is_text=is_text)
 
     def record(self, report: reports.Report) -> Iterator[reports.Report | Written | RunFinished]:
         """Write what a report brings; yield it, and after it what that led to."""
@@ -103,7 +110,7 @@ class Recorder:
             self._write(self.run, report)
         yield report
         if self.is_main and isinstance(report, reports.Evaluation):
-            yield self._write_sample(self.run, report)
+            yield from self._write_sample(self.run, report)
         if isinstance(report, reports.Finished):
             # A stopped run may continue: nothing was measured.
             is_over = self.is_main and report.reason != "stopped"
@@ -143,13 +150,13 @@ class Recorder:
         # A run that continues has its start in the file.
         is_start = isinstance(report, reports.Started) and not report.resumed_from_step
         if is_milestone or is_start or isinstance(report, Length | reports.Incident):
-            run.log_metrics({"event": type(report).__name__.lower(), **asdict(report)})
+            self._log(run, {"event": type(report).__name__.lower(), **asdict(report)})
             if isinstance(report, reports.Incident) and report.back_to_step is not None:
                 run.rewind_snapshots(report.back_to_step)
         elif isinstance(report, reports.Evaluation):
             # vars, as asdict would copy the weights.
             values = {key: value for key, value in vars(report).items() if key != "weights"}
-            run.log_metrics({"event": "evaluation", **values})
+            self._log(run, {"event": "evaluation", **values})
             self.best_val_nats = report.best_val_nats
             if report.is_best:
                 run.save_best(self._model_of(report))
@@ -161,19 +168,32 @@ class Recorder:
         elif isinstance(report, reports.Finished):
             self._save_resolved(run, report)
 
-    def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Written:
-        """Let the model write a little, always from the same random stream; or let it decide."""
+    def _log(self, run: RunFolder, values: dict[str, Any]) -> None:
+        """Add a line to metrics.jsonl, and its figures to TensorBoard's file if there is one."""
+        run.log_metrics(values)
+        if self._board is not None:
+            self._board.add(values)
+
+    def _write_sample(self, run: RunFolder, report: reports.Evaluation) -> Iterator[Written]:
+        """Let the model write a little if samples are wanted; or let it decide, and score that."""
+        config = self._request.train
+        prompt = config.sample_prompt or ""
+        is_text = self._started.plan.model.task == "text"
+        if is_text and not config.samples:
+            return
         file = self._model_of(report)
         scores: dict[str, float] = {}
-        if file.config.task == "text":
-            text = _sample_text(Model(file))
+        text = ""
+        if is_text:
+            text = sample_text(Model(file), prompt)
         else:
             found = score_task(file, self._corpus, QUICK_TOKENS)
             scores = found.figures
-            text = "\n".join(map(_describe_example, found.examples))
-            run.log_metrics({"event": "scored", "step": report.step, **scores})
-        run.log_sample(report.step, report.val_nats, text)
-        return Written(report.step, text, scores)
+            text = describe_decisions(file, found, prompt) if config.samples else ""
+            self._log(run, {"event": "scored", "step": report.step, **scores})
+        if config.samples:
+            run.log_sample(report.step, report.val_nats, text)
+        yield Written(report.step, text, scores)
 
     def _complete_best(self, run: RunFolder, report: reports.Finished) -> dict[str, Any]:
         """Write what was measured at the end into the best model's file, and return it."""
@@ -195,8 +215,8 @@ class Recorder:
         }
         resolved = {"resolved": self._resolved()}  # the length is final only now
         run.save_best(replace(best, summary=best.summary | figures | resolved))
-        run.log_metrics(
-            {"event": "finished", "step": report.step, "best_step": report.best_step} | figures
+        self._log(
+            run, {"event": "finished", "step": report.step, "best_step": report.best_step} | figures
         )
         self._save_state(run, report.snapshot)  # it says that the run has ended
         return figures
@@ -265,7 +285,10 @@ class Recorder:
             return True
         before = self._request.last.summary
         machine = before.get("resolved", {})
-        return before.get("settings") == self._request.settings and all(
+        settings = before.get("settings", {})
+        shown = ("samples", "sample_prompt")  # they change no weight
+        now = {name: v for name, v in self._request.settings.items() if name not in shown}
+        return now == {name: v for name, v in settings.items() if name not in shown} and all(
             machine.get(name) == getattr(started, name) for name in _MACHINE
         )
 
@@ -365,23 +388,3 @@ class Recorder:
                 **{name: version(name) for name in ("torch", "numpy")},
             },
         }
-
-
-def _describe_example(example: tuple[str, str, str]) -> str:
-    """Return a held-out record with what was found, and what is right where that differs."""
-    text, found, right = example
-    return f"{text} → {found}" + ("" if found == right else f" (right: {right})")
-
-
-def _sample_text(model: Model) -> str:
-    """Return what a model writes of one seed, so that samples compare; of records, several."""
-    if not model.config.has_end:
-        return "".join(model.generate(length=_SAMPLE_CHARS, seed=1))
-    records: list[str] = []
-    room = _SAMPLE_CHARS
-    for sample in model.generate_many(count=_MOST_RECORDS, length=_SAMPLE_CHARS, seed=1):
-        if records and len(sample.text) >= room:
-            break
-        records.append(sample.text)
-        room -= len(sample.text) + 1
-    return "\n".join(records)

@@ -45,6 +45,8 @@ from charrnn.tasks.finetune import (
 )
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
+from charrnn.tasks.sample_on_the_way import check_sample_prompt
+from charrnn.tasks.tensorboard import import_tensorboard
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.loop import train
@@ -113,6 +115,7 @@ def start_run(
         yield Reading(request.corpus_paths)
         with world.main_process_first():  # it builds the ids; the others find them in the cache
             text = open_text(request)
+        check_sample_prompt(request, text)
 
         # Where the same command left a run unfinished, that one continues.
         found = train_request.find_unfinished(request, text)
@@ -181,6 +184,8 @@ def _resolve_request(
     if resumed is not None:
         _lock(resumed, world, locks)
     request = train_request.read_request(corpus, settings, resumed, texts)
+    if request.run.tensorboard is not None:
+        import_tensorboard()  # what is missing is said before a large text is read
     if world.world_size > 1 and "-" in (*request.corpus_paths, request.text.val_file):
         raise ConfigError(
             f"{world.world_size} processes cannot all read standard input; give a file instead of -"

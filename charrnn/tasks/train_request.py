@@ -37,9 +37,12 @@ _CHANGEABLE = {
     "eval_every",
     "val_file",
     "learning_rate",
+    "samples",
+    "sample_prompt",
 }
 # Not in a run's file.
-_NOT_KEPT = ("resume", "checkpoints", "on_unfinished", "keep_checkpoints", "overwrite")
+_NOT_KEPT = {"resume", "checkpoints", "on_unfinished", "keep_checkpoints", "overwrite"}
+_NOT_KEPT |= {"tensorboard"}
 
 
 class FileContent(NamedTuple):

@@ -495,15 +495,16 @@ class StreamDecoder:
         self._text_of = vocab.text_of
         encoding, errors = vocab.codec
         self._utf8 = codecs.getincrementaldecoder(encoding)(errors)
+        self._has_bytes = False  # whether one was the last token: it may be held back
 
     def feed(self, token: int) -> str:
         """Return the text that `token` completes: mostly one character, sometimes none or more."""
         byte = token - len(self._alphabet)
-        if byte >= 0 and token >= self._first_cluster:
-            return self.flush() + self._text_of(token)
-        if byte >= 0:
+        if byte >= 0 and token < self._first_cluster:
+            self._has_bytes = True
             return self._utf8.decode(bytes([byte]))
-        return self.flush() + self._alphabet[token]
+        text = self._alphabet[token] if byte < 0 else self._text_of(token)
+        return self.flush() + text if self._has_bytes else text  # most tokens are no bytes
 
     @property
     def pending_bytes(self) -> int:
@@ -512,6 +513,7 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """Return U+FFFD if bytes of an unfinished character are held back, else nothing."""
+        self._has_bytes = False
         return self._utf8.decode(b"", final=True)
 
 

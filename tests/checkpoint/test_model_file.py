@@ -790,3 +790,9 @@ def test_an_invalid_digest_is_damage(tiny: bytes) -> None:
     raw = b'{"__metadata__":{"sha256":"\\ud800","charrnn":"{}"}}'
     what = "its content does not have the SHA-256 written in it"
     assert what in error_of(len(raw).to_bytes(8, "little") + raw)
+
+
+def test_the_same_model_has_the_same_bytes(make_model: Callable[..., ModelFile]) -> None:
+    packed = {bytes(pack_model(make_model(val_nats=1.25))) for _ in range(12)}
+
+    assert len(packed) == 1

@@ -24,6 +24,7 @@ from charrnn.checkpoint.run_store import (
     find_model,
     find_run,
     list_runs,
+    remove_run,
     summarise_run,
 )
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
@@ -419,7 +420,51 @@ def test_a_run_is_summarised_by_its_model_and_best_figures(make_run: MakeRun) ->
         "is_finished": False,
         "elapsed_seconds": None,
         "saved": "2031-02-03T04:05:06+00:00",
+        "task": "text",
+        "cell": "lstm",
+        "disk_bytes": sum(path.stat().st_size for path in run.path.iterdir()),
     }
+
+
+def test_a_removed_run_leaves_nothing(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("mine", step=3, val_nats=1.25)
+    other = make_run("other", step=3, val_nats=1.25)
+    before = run.path.with_name(".mine.removed")  # what a killed removal left
+    before.mkdir()
+
+    remove_run(run)
+
+    assert list(other.path.parent.iterdir()) == [other.path]
+
+
+def test_a_run_with_a_file_of_someone_else_is_not_removed(make_run: MakeRun) -> None:
+    run = make_run("mine", step=3, val_nats=1.25)
+    (run.path / "notes.txt").write_text("mine", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="which no run writes"):
+        remove_run(run)
+
+    assert run.best.exists()
+
+
+def test_a_run_that_is_trained_is_not_removed(make_run: MakeRun) -> None:
+    run = make_run("mine", step=3, val_nats=1.25)
+
+    with run.lock(), pytest.raises(RunLockedError):
+        remove_run(run)
+
+    assert run.best.exists()
+
+
+def test_a_link_to_a_run_is_not_followed(make_run: MakeRun) -> None:
+    run = make_run("mine", step=3, val_nats=1.25)
+    link = run.path.with_name("link")
+    link.symlink_to(run.path, target_is_directory=True)
+
+    with pytest.raises(ConfigError, match="is a link to another place"):
+        remove_run(RunFolder(link))
+
+    assert run.best.exists()
 
 
 @pytest.mark.parametrize("is_finished", [False, True])

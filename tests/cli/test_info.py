@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +18,7 @@ import charrnn
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli import console
+from charrnn.storage import format_bytes
 from tests.cli.program import Text, complaint, end_of, objects_of, output_of
 
 Make = Callable[..., ModelFile]
@@ -173,6 +177,9 @@ def test_list_has_the_newest_run_first(runs: list[RunFolder], capsys: Text) -> N
         "is_finished": False,
         "elapsed_seconds": None,
         "saved": "2031-02-03T04:05:06+00:00",
+        "task": "text",
+        "cell": "lstm",
+        "disk_bytes": sum(path.stat().st_size for path in runs[2].path.iterdir()),
     }
 
 
@@ -190,10 +197,11 @@ def test_list_shows_a_person_one_line_a_run(
     lines = [line.split() for line in output_of(capsys, "list").splitlines()]
 
     when = ["2031-02-02", "23:05"]
+    sizes = [format_bytes(runs[i].disk_bytes).split() for i in (1, 0, 2)]
     assert [line for line in lines if line and line[0] in {"alpha", "beta", "gamma"}] == [
-        ["alpha", "book", "lstm", "2×4", "2.885", "all", "20", "1:15", *when],
-        ["beta", "book", "lstm", "2×4", "2.885", "20", "of", "3,843", "1:15", *when],
-        ["gamma", "book", "lstm", "2×4", "3.246", "22", "of", "?", *when],
+        ["alpha", "book", "lstm", "2×4", "2.885", "all", "20", "1:15", *sizes[0], *when],
+        ["beta", "book", "lstm", "2×4", "2.885", "20", "of", "3,843", "1:15", *sizes[1], *when],
+        ["gamma", "book", "lstm", "2×4", "3.246", "22", "of", "?", *sizes[2], *when],
     ]
 
 
@@ -209,7 +217,8 @@ def test_list_names_the_text_where_a_run_is_not_named_after_it(
 
 
 @pytest.mark.parametrize(
-    ("columns", "left_out"), [(100, []), (60, ["corpus"]), (50, ["corpus", "time"])]
+    ("columns", "left_out"),
+    [(100, []), (60, ["corpus", "size"]), (50, ["corpus", "time", "size"])],
 )
 def test_list_leaves_columns_out_rather_than_breaking_a_name(
     runs: list[RunFolder],
@@ -228,7 +237,7 @@ def test_list_leaves_columns_out_rather_than_breaking_a_name(
     shown = output_of(capsys, "list")
 
     headings = shown.splitlines()[0].split()
-    assert [name for name in ("corpus", "time") if name not in headings] == left_out
+    assert [name for name in ("corpus", "time", "size") if name not in headings] == left_out
     assert "beta-of-tales" in shown
 
 
@@ -241,6 +250,92 @@ def test_list_can_begin_with_the_best_run(
     rows = objects_of(capsys, "list", "--sort", "bpc")
 
     assert [row["name"] for row in rows] == ["gamma", "alpha", "beta"]
+
+
+def test_list_can_begin_with_the_largest_run(
+    runs: list[RunFolder], capsys: Text, make_model: Make
+) -> None:
+    runs[1].save_best(make_model())
+
+    rows = objects_of(capsys, "list", "--sort", "size")
+
+    assert rows[0]["name"] == "alpha"
+    sizes = [row["disk_bytes"] for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        (["*a"], ["alpha", "beta", "gamma"]),
+        (["al*", "gamma"], ["alpha", "gamma"]),
+        (["--cell", "lstm"], ["alpha", "beta", "gamma"]),
+        (["--cell", "gru"], []),
+        (["--task", "tagging"], []),
+        (["--corpus", "book", "b*"], ["beta"]),
+        (["--corpus", "letters"], []),
+        (["--unfinished"], ["beta", "gamma"]),
+    ],
+)
+def test_list_shows_the_runs_that_fit(
+    runs: list[RunFolder],
+    capsys: Text,
+    make_model: Make,
+    filters: list[str],
+    names: list[str],
+) -> None:
+    progress = {"step": 22, "is_finished": True}
+    runs[1].save_state(replace(make_model(), progress=progress), step=22, kept=1)
+
+    assert end_of("list", "--json", *filters) == 0
+
+    out, err = capsys.readouterr()
+    assert sorted(json.loads(line)["name"] for line in out.splitlines()) == names
+    if not names:
+        assert "none of 3 runs in" in err or not err
+
+
+def test_list_says_how_much_disk_the_runs_take(
+    runs: list[RunFolder], capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "is_screen", lambda _: True)
+
+    assert end_of("list") == 0
+
+    total = format_bytes(sum(run.disk_bytes for run in runs))
+    assert capsys.readouterr().err == f"3 runs, {total} in checkpoints\n"
+
+
+def test_remove_removes_the_named_runs(runs: list[RunFolder], capsys: Text) -> None:
+    assert end_of("remove", "alpha", "gamma", "--yes") == 0
+
+    assert "removed checkpoints/alpha (" in capsys.readouterr().err
+    assert [row["name"] for row in objects_of(capsys, "list")] == ["beta"]
+
+
+def test_remove_asks_first(
+    runs: list[RunFolder], capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    monkeypatch.setattr(sys, "stderr", err := Terminal())
+
+    assert end_of("remove", "alpha") == 130
+
+    assert "alpha: lstm 2×4, 21 of ? steps, " in err.getvalue()
+    assert "Remove 1 run? [y/N]" in err.getvalue()
+    assert runs[1].has_model
+
+
+def test_remove_wants_yes_where_nobody_can_answer(runs: list[RunFolder], capsys: Text) -> None:
+    code, line = complaint(capsys, "remove", "alpha")
+
+    assert code == 2
+    assert "give --yes" in line
+    assert runs[1].has_model
 
 
 def test_list_names_a_damaged_run_and_shows_the_others(runs: list[RunFolder], capsys: Text) -> None:

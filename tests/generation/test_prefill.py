@@ -11,12 +11,12 @@ import pytest
 from charrnn.config import ModelConfig
 from charrnn.generation import prefill as module
 from charrnn.generation.network import Network
-from charrnn.generation.prefill import prefill
+from charrnn.generation.prefill import iter_prefill, prefill
 from charrnn.state import State, iter_arrays
 from tests.generation.random_models import random_weights
 
 V, E, H = 7, 5, 6
-COUNT, LENGTH = 5, 16  # fewest chunks, and tokens of the shortest, in these tests
+COUNT, LENGTH = 5, 100  # chunks of the smaller block, and tokens of a chunk, in these tests
 LEAST = COUNT * LENGTH
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "logistic"), ("lstm", "tanh"), ("gru", "tanh")]
 EACH_CELL = pytest.mark.parametrize("cell", CELLS, ids="-".join)
@@ -42,7 +42,7 @@ class Counting:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"_MIN_CHUNKS": COUNT, "_MIN_CHUNK_TOKENS": LENGTH, "_MAX_CHUNKS": 9}
+    sizes = {"_MIN_CHUNKS": COUNT, "_CHUNK_TOKENS": LENGTH, "_AT_ONCE": 20, "_MAX_CHUNKS": 9}
     for name, size in (sizes | {"_MIN_MARK_TOKENS": 4, "_MAX_MARKS": 6}).items():
         monkeypatch.setattr(module, name, size)
 
@@ -94,7 +94,7 @@ def test_a_text_in_chunks_ends_in_the_state_of_one_by_one(
     network = make_network(cell, num_layers=num_layers, residual=num_layers > 1)
 
     assert_reads_right(network, make_ids(900))
-    assert network.alone < 9  # the rest that makes no row of its own
+    assert network.alone == 0
 
 
 @EACH_CELL
@@ -102,17 +102,17 @@ def test_prefill_starts_from_any_state(cell: tuple[str, str]) -> None:
     network = make_network(cell, num_layers=2, initial_state="learned")
     before = one_by_one(network, make_ids(3), network.initial_state())
 
-    assert_reads_right(network, make_ids(400), before)
+    assert_reads_right(network, make_ids(950), before)
 
 
-@pytest.mark.parametrize("count", [0, 1, LEAST - 1, LEAST, LEAST + 1, LEAST + 4, 143, 144, 145])
+@pytest.mark.parametrize("count", [0, 1, LEAST - 1, LEAST, LEAST + 1, 899, 900, 901, 1401])
 def test_any_length_is_read_whole(count: int) -> None:
     assert_reads_right(make_network(num_layers=2), make_ids(count))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
 def test_ids_may_have_any_type(dtype: type) -> None:
-    assert_reads_right(make_network(), make_ids(200).astype(dtype))
+    assert_reads_right(make_network(), make_ids(520).astype(dtype))
 
 
 @EACH_CELL
@@ -187,6 +187,31 @@ def test_a_state_that_overflows_overflows_as_one_by_one() -> None:
 
     assert not np.isfinite(expected[0][0]).all()
     assert_same(state, expected)
+
+
+# ── on from another text's end ──
+
+
+def test_blocks_end_at_places_that_no_longer_text_moves() -> None:
+    assert module.block_ends(499) == []
+    assert module.block_ends(500) == module.block_ends(899) == [500]
+    assert module.block_ends(1399) == [900]
+    assert module.block_ends(3300) == [900, 1800, 2700, 3200]
+
+
+@pytest.mark.parametrize("count", [300, 899, 1650])
+def test_a_longer_text_goes_on_from_every_state_on_its_way_to_the_last_bit(count: int) -> None:
+    network, ids = make_network(num_layers=2), make_ids(count)
+    expected = prefill(network, ids, network.initial_state())
+    way = iter_prefill(network, ids, network.initial_state())
+    states = [(read, state) for read, state in way if state is not None]
+
+    for read, state in states:
+        own = prefill(network, ids[:read], network.initial_state())  # of the text that ends there
+        assert all(map(np.array_equal, iter_arrays(own), iter_arrays(state)))
+        *_, (last, after) = [(read, state), *iter_prefill(network, ids, state, read)]
+        assert last == count
+        assert all(map(np.array_equal, iter_arrays(after), iter_arrays(expected)))
 
 
 # ── its cost ──

@@ -28,7 +28,7 @@ UNSET = {  # of a run by steps, on running text
     *("budget", "epochs", "length_history", "document_end", "val_file", "text_column", "header"),
     *("label", "label_regex", "label_column", "group_column", "label_size"),
     *("target_file", "val_target_file", "tags", "restore"),
-    *("parameters", "max_norm_input", "max_norm_recurrent", "max_norm_output"),
+    *("parameters", "max_norm_input", "max_norm_recurrent", "max_norm_output", "sample_prompt"),
 }
 
 

@@ -42,7 +42,8 @@ EACH_SHAPE = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Page:
     folder = tmp_path_factory.mktemp("step")
-    return browser.open(make_page(folder, read_asset("network.js"), read_asset("step.js")))
+    names = ("network.js", "gradients.js", "step.js")
+    return browser.open(make_page(folder, *map(read_asset, names)))
 
 
 def ask(page: Page, trace: Trace, depth: int, at: int = AT, target: int | None = None) -> Any:
@@ -182,7 +183,7 @@ def test_the_end_of_a_record_has_no_step(page: Page) -> None:
 
 
 def test_the_scripts_of_the_worker_run_together(browser: Browser, tmp_path: Path) -> None:
-    names = ("network.js", "step.js", "worker.js")
+    names = ("network.js", "gradients.js", "step.js", "worker.js")
     page = browser.open(make_page(tmp_path, "\n".join(map(read_asset, names))))
 
     assert page.evaluate("typeof charrnn.answer") == "function"

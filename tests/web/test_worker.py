@@ -49,7 +49,7 @@ PAGE = """<!doctype html><meta charset=utf-8>
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path) -> Page:
     path = tmp_path / "page.html"
-    worker = f"{read_asset('network.js')}\n{read_asset('worker.js')}"
+    worker = "\n".join(map(read_asset, ("network.js", "gradients.js", "worker.js")))
     path.write_text(PAGE.format(policy=POLICY, worker=worker), encoding="utf-8")
     return browser.open(path)
 

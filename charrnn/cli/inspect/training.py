@@ -14,7 +14,7 @@ from charrnn.cli.console import make_table, print_line
 from charrnn.cli.formatting import format_duration, one_line
 from charrnn.cli.inspect.braille import BrailleChart, sparkline
 from charrnn.interpret.colors import CURVES
-from charrnn.interpret.pictures.training import across_axis, loss_axis
+from charrnn.interpret.pictures.training import ACROSS, across_axis, loss_axis
 from charrnn.interpret.training import Figures, TrainingReport
 
 _COLUMNS = 100  # of a chart, also on a wider terminal
@@ -26,7 +26,7 @@ _UNIT_CELLS = 60  # of a unit's values
 
 def show_training(reports: Mapping[str, TrainingReport], console: Console) -> None:
     """Print how one or several models were trained."""
-    _show_losses(reports, console)
+    show_losses(reports, console)
     for name, report in reports.items():
         _show_evaluations(name, report, console)
         _show_incidents(report, console)
@@ -36,16 +36,17 @@ def show_training(reports: Mapping[str, TrainingReport], console: Console) -> No
             print_line(console, f"{one_line(name)}: {note}")
 
 
-def _show_losses(reports: Mapping[str, TrainingReport], console: Console) -> None:
-    across = across_axis(reports, "step")
+def show_losses(reports: Mapping[str, TrainingReport], console: Console, by: str = "step") -> None:
+    """Print the losses of all models against one measure of effort, a key of ACROSS."""
+    across = across_axis(reports, by)
     chart = BrailleChart(across, loss_axis(reports), min(console.width - 1, _COLUMNS), _ROWS)
     for number, report in enumerate(reports.values()):
         color = CURVES[number % 7]
         milestones = report.milestones
-        chart.dots(zip(milestones.step, milestones.train_bpc, strict=True), color)
+        chart.dots(zip(getattr(milestones, by), milestones.train_bpc, strict=True), color)
         found = report.evaluations
-        chart.curve(zip(found.step, found.val_bpc, strict=True), color)
-    print_line(console, "Loss against steps, bits per character", "bold")
+        chart.curve(zip(getattr(found, by), found.val_bpc, strict=True), color)
+    print_line(console, f"Loss against {ACROSS[by]}, bits per character", "bold")
     for line in chart.lines():
         console.print(line, soft_wrap=True)
     for number, name in enumerate(reports):

@@ -23,7 +23,7 @@ _MOST_WALLS = 5  # incidents that are marked
 
 def draw_training(reports: Mapping[str, TrainingReport]) -> str:
     """Return losses against steps, characters and seconds, and what else was recorded."""
-    pictures: list[Picture] = [_draw_losses(reports, by) for by in ACROSS]
+    pictures: list[Picture] = [draw_losses(reports, by) for by in ACROSS]
     pictures.append(_draw_gradient_norms(reports))
     pictures.append(_draw_rates(reports))
     if any(each.snapshots for each in reports.values()):
@@ -72,8 +72,8 @@ def _points(x: Figures, y: Figures) -> list[Point]:
     return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
-def _draw_losses(reports: Mapping[str, TrainingReport], by: str) -> Chart:
-    """Return the losses of all models against one measure of effort."""
+def draw_losses(reports: Mapping[str, TrainingReport], by: str) -> Chart:
+    """Return the losses of all models against one measure of effort, a key of ACROSS."""
     chart = Chart(across_axis(reports, by), loss_axis(reports), f"Loss against {ACROSS[by]}")
     for number, (name, report) in enumerate(reports.items()):
         color = CURVES[number % 7]

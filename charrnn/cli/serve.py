@@ -1,0 +1,101 @@
+"""charrnn serve: answer requests over HTTP, as OpenAI's API words them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charrnn.cli.formatting import one_line
+from charrnn.cli.inputs import checkpoints_option, complete_run
+from charrnn.cli.options import Command, settings_from_options, settings_options
+from charrnn.config.serve import ServeConfig
+from charrnn.serve.start import import_server
+
+_EXAMPLES = """
+charrnn serve                          the newest model, at 127.0.0.1:8000
+charrnn serve book names --port 0      two models, on a free port
+charrnn serve book --open              and show the page to write with it
+charrnn serve book --host 0.0.0.0 --api-key-file key.txt
+charrnn serve book --uds book.sock --root-path /charrnn
+curl "localhost:8000/generate?start_text=Once&n=3"
+"""
+_COMMON = (
+    *("host", "port", "open_page", "api_key_file", "allow_host", "allow_origin"),
+    *("batch", "max_chars", "max_seconds", "log_requests", "role_template"),
+)
+
+
+@click.command("serve", cls=Command, examples=_EXAMPLES, common=_COMMON)
+@click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=complete_run)
+@click.option("--open", "open_page", is_flag=True, help="show the page in a browser")
+@settings_options(ServeConfig)
+@checkpoints_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    models: tuple[str, ...],
+    open_page: bool,
+    checkpoints: str,
+    **_: Any,
+) -> None:
+    """Answer requests over HTTP, as OpenAI's API words them.
+
+    Each MODEL, a run's name, a run's folder or a model file, is served by its name; without MODEL
+    it is the newest one. A character is a token: max_tokens counts characters. The same seed gives
+    the text that charrnn sample gives, however many requests are answered at once.
+
+    Only this machine can ask, unless --host says otherwise; then a key is needed, which a request
+    brings as Authorization: Bearer KEY. CHARRNN_API_KEY holds one, or --api-key-file, which other
+    users of the machine cannot see in the list of processes.
+
+    Routes: POST /v1/completions, /v1/chat/completions (with --role-template), /v1/score, /v1/fill,
+    /v1/classify, /v1/convert, /v1/embeddings, /tokenize, /detokenize; GET /v1/models, /generate,
+    /health, /metrics, and / for the page.
+
+    One line on stdout says the address once requests are answered. Ctrl-C ends the server within
+    two seconds: streams are told so. A second Ctrl-C ends it at once.
+    """
+    config = settings_from_options(ctx, ServeConfig)
+    _log_to_stderr(has_requests=config.log_requests)
+    server = import_server()(models, config, Path(checkpoints))
+
+    def announce() -> None:
+        names = ", ".join(server.service.served)
+        click.echo(one_line(f"serving {names} at {server.url} (Ctrl-C stops it)"))
+        sys.stdout.flush()
+        if open_page and config.uds is None:
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+
+    with server.stopped_by_signals() as came:
+        server.run(announce)
+    code = 128 + came[0] if came else 0
+    if server.service.is_busy:  # Python would wait for the worker
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+class _OneLine(logging.Formatter):
+    """A line of the log that is safe to look at; the traceback of a failure is left whole."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.exc_info else one_line(text)
+
+
+def _log_to_stderr(*, has_requests: bool) -> None:
+    """Write the server's log on stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("charrnn.serve")
+    log.handlers = [handler]
+    log.propagate = False
+    log.setLevel(logging.INFO if has_requests else logging.WARNING)

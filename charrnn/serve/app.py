@@ -1,0 +1,98 @@
+"""The routes of the server, and the guard around them: an ASGI app that any server can run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from charrnn.errors import CharRNNError
+from charrnn.serve import chat, completions, legacy, routes
+from charrnn.serve.errors import RequestError
+from charrnn.serve.guard import Guard
+from charrnn.serve.service import Service
+from charrnn.wording import nearest
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_MODEL = "/v1/models/"
+
+
+def make_app(service: Service, keys: Sequence[str] = ()) -> Guard:
+    """Return the ASGI app of a service; keys: of which a request must bring one, if there are any.
+
+    Whoever runs it calls `service.start` in the event loop first, and `service.stop` at the end.
+    """
+    table = _handlers(service)
+    app = Starlette(
+        routes=[Route(path, handler, methods=[way]) for (way, path), handler in table.items()],
+        exception_handlers={
+            HTTPException: _on_http_error,
+            RequestError: _on_error,
+            CharRNNError: _on_error,
+            Exception: _on_error,
+        },
+    )
+    app.state.service = service
+    app.state.has_keys = bool(keys)
+    app.state.paths = sorted({path for _, path in table})
+    paths = frozenset(app.state.paths)
+
+    def route_of(path: str) -> str:
+        """Return the name under which a request is counted: one of few."""
+        if path in paths:
+            return path
+        return _MODEL + "{id}" if path.startswith(_MODEL) else "other"
+
+    return Guard(app, service.config, keys, metrics=service.metrics, route_of=route_of)
+
+
+def _handlers(service: Service) -> dict[tuple[str, str], Handler]:
+    """Return the handler of each method and path."""
+    table: dict[tuple[str, str], Handler] = {
+        ("GET", "/"): routes.show_page,
+        ("GET", "/health"): routes.health,
+        ("GET", "/v1/models"): routes.list_models,
+        ("GET", _MODEL + "{id:path}"): routes.show_model,
+        ("POST", "/v1/completions"): completions.handler,
+        ("POST", "/v1/chat/completions"): chat.handler,
+        ("GET", "/generate"): legacy.handler,
+        ("POST", "/v1/score"): routes.score,
+        ("POST", "/v1/fill"): routes.fill,
+        ("POST", "/v1/classify"): routes.classify,
+        ("POST", "/v1/convert"): routes.convert,
+        ("POST", "/v1/embeddings"): routes.embed,
+        ("POST", "/tokenize"): routes.tokenize,
+        ("POST", "/detokenize"): routes.detokenize,
+        ("GET", "/tokenizer_info"): routes.tokenizer_info,
+    }
+    if service.config.metrics:
+        table["GET", "/metrics"] = routes.show_metrics
+    return table
+
+
+def _on_http_error(request: Request, error: Exception) -> Response:
+    """Answer a path or a method that no route has."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path.removeprefix(request.app.state.service.config.root_path or "")
+    if error.status_code == 404:
+        near = nearest(path, request.app.state.paths)
+        hint = f"did you mean {near}?" if near else "docs/serve.md lists the routes"
+        message = f"there is nothing at {path[:100]!r}; {hint}"
+        return _on_error(request, RequestError(404, message, code="not_found"))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        allowed = headers.get("Allow", "another method")
+        message = f"{path[:100]} does not take {request.method}; use {allowed}"
+        return _on_error(request, RequestError(405, message, headers=headers))
+    return _on_error(request, RequestError(error.status_code, str(error.detail), headers=headers))
+
+
+def _on_error(request: Request, error: Exception) -> Response:
+    """Answer with OpenAI's object of an error; what is our own fault is logged."""
+    known = request.app.state.service.explain(error)
+    return JSONResponse(known.body(), known.status, headers=known.headers)

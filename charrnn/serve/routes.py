@@ -1,0 +1,501 @@
+"""The routes that sample no text: models, scores, labels, tokens, embeddings, health, figures.
+
+Each handler reads a JSON object, checks its fields, and lets a worker thread do what a command of
+the same name does. Work that may take long is given a `Watch`, by which it ends soon after its
+client is gone. completions.py and chat.py have the routes that sample.
+
+V = vocabulary, L = layers, H = hidden size.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from charrnn._version import __version__
+from charrnn.config import COST, UNKNOWN, FillConfig, with_seed
+from charrnn.errors import ConfigError, CorpusError, DivergedError, counted
+from charrnn.generation.scoring import Scores, join_scores
+from charrnn.metrics import perplexity
+from charrnn.serve.errors import bad_request, closing, refused
+from charrnn.serve.fields import Fields, check_known, is_int, shown
+from charrnn.serve.guard import read_json
+from charrnn.serve.protocol import IGNORED, spell
+from charrnn.serve.service import Served, Service, Watch
+from charrnn.serve.texts import info_of
+from charrnn.serve.wire import JSON
+from charrnn.tasks.model import Model
+from charrnn.tasks.predict import make_predictor
+from charrnn.tasks.predictions import Prediction, PredictRequest
+from charrnn.text.substitutions import fit_piece
+from charrnn.text.vocab import END
+
+T = TypeVar("T")
+
+_MOST_TEXTS = 2048  # of one request
+_MOST_BEAM = 2000  # partial texts of a filling
+_MOST_COMPLETIONS = 100
+_MOST_TARGETS = 64  # and the beam of a conversion
+_AT_ONCE = 16  # texts that are predicted before the next look at the client
+_DECIMALS = 6  # of a character's bits
+_CONVERTING = ("tagging", "seq2seq")
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def health(request: Request) -> Response:
+    """GET /health: whether the server takes requests."""
+    if _service(request).is_closing:
+        raise closing()
+    return JSON({"status": "ok", "version": __version__})
+
+
+async def show_page(request: Request) -> Response:
+    """GET /: the page where one writes with a model; whoever has no key sees no model's name.
+
+    rnn-writer asks here too, whether there is a server, and can read only JSON.
+    """
+    accepted = request.headers.get("accept", "")
+    if "application/json" in accepted and "text/html" not in accepted:
+        return JSON({"message": "charrnn answers GET /generate?start_text=…&n=3"})
+    from charrnn.serve.page import PageModel, make_page, policy
+
+    state = request.app.state
+    if not hasattr(state, "page"):  # always the same
+        models = [
+            PageModel(each.name, {k: tuple(v) for k, v in each.file.labels.counts.items()})
+            for each in _service(request).served.values()
+            if each.models is not None and not state.has_keys
+        ]
+        state.page = make_page(models).encode()
+    headers = {
+        "content-security-policy": policy(is_header=True),
+        "cache-control": "no-cache",
+    }
+    return Response(state.page, media_type="text/html", headers=headers)
+
+
+async def show_metrics(request: Request) -> Response:
+    """GET /metrics: figures for Prometheus."""
+    service = _service(request)
+    text = service.metrics.render(service.figures(), service.served)
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+
+async def list_models(request: Request) -> Response:
+    """GET /v1/models."""
+    models = [_describe(each) for each in _service(request).served.values()]
+    return JSON({"object": "list", "data": models})
+
+
+async def show_model(request: Request) -> Response:
+    """GET /v1/models/{id}: the same of one model, and what its form of text is."""
+    service = _service(request)
+    served = service.find(request.path_params["id"])
+    file = served.file
+    more: dict[str, Any] = {
+        "labels": file.labels.counts,
+        "alphabet": file.vocab.alphabet,
+        "has_bytes": file.vocab.has_bytes,
+        "has_end": file.vocab.has_end,
+        "max_chars": service.config.max_chars,
+        "max_prompt": service.config.max_prompt,
+    }
+    if served.models is not None:
+        more["record_kind"] = served.generator.text_format.record_kind
+    return JSON(_describe(served) | more)
+
+
+def _describe(served: Served) -> dict[str, Any]:
+    """Return OpenAI's object of a model, and what it is; nothing of files or of the machine."""
+    config = served.file.config
+    bpc = served.file.summary.get("val_bpc")
+    is_figure = isinstance(bpc, int | float) and math.isfinite(bpc)
+    return {
+        "id": served.name,
+        "object": "model",
+        "created": served.created,
+        "owned_by": "charrnn",
+        "task": served.task,
+        "cell": config.cell,
+        "num_layers": config.num_layers,
+        "hidden_size": config.hidden_size,
+        "vocab_size": config.vocab_size,
+        "parameters": config.num_parameters,
+        "val_bpc": bpc if is_figure else None,
+    }
+
+
+# Scores
+
+
+async def score(request: Request) -> Response:
+    """POST /v1/score: the bits of each character of a text."""
+    service = _service(request)
+    body = await read_json(request)
+    check_known(body, {"model", "text", "unknown", "label", *IGNORED})
+    served = service.find_text(body.get("model"))
+    given = Fields(body)
+    text = _text_of(given, "text", service)
+    unknown = given.text("unknown") or COST
+    if unknown not in (COST, *UNKNOWN):
+        choices = ", ".join((COST, *UNKNOWN))
+        raise bad_request(f"unknown is {shown(unknown)}; choose from {choices}", "unknown")
+    labels = _labels_of(given)
+    scores, changes = await service.watched(_score, served, text, unknown, labels)
+    return JSON(_describe_scores(served, scores, changes))
+
+
+def _score(
+    watch: Watch, served: Served, text: str, unknown: str, labels: list[str]
+) -> tuple[Scores, dict[str, int]]:
+    model = Model(served.file, labels) if labels else served.generator
+    assert isinstance(model, Model)
+    form = model.text_format
+    pieces = form.iter_with_ends([model.vocab.spell(form.normalized(text))])
+    fitted = [fit_piece(piece, model.vocab, unknown) for piece in pieces]
+    blocks = []
+    for block in model.iter_scores(each.text for each in fitted):
+        watch()
+        blocks.append(block)
+    scores = join_scores(blocks)
+    known = len(scores.known_bits) + len(scores.ends)
+    if known < 1 + scores.given:
+        needed = "2 are needed, as the first is given" if scores.given else "1 is needed"
+        raise CorpusError(f"the text has {counted(known, 'character')}; at least {needed}")
+    if not np.isfinite(scores.bits).all():
+        raise DivergedError("the cost of a character is not a finite number")
+    changes: dict[str, int] = {}
+    for each in fitted:
+        for name, count in each.changes.items():
+            changes[name] = changes.get(name, 0) + count
+    return scores, changes
+
+
+def _describe_scores(served: Served, scores: Scores, changes: dict[str, int]) -> dict[str, Any]:
+    """Return the figures of a text by the names that `charrnn score --json` has for them."""
+    ends = sum(bits for _, bits in scores.ends)
+    chars = len(scores.known_bits) - scores.given + len(scores.ends)
+    return {
+        "object": "score",
+        "model": served.name,
+        "chars": chars,
+        "bits": float(scores.known_bits[scores.given :].sum() + ends),
+        "bpc": scores.bpc,
+        "bits_per_byte": scores.bits_per_byte,
+        "perplexity": perplexity(scores.bpc * math.log(2)),
+        "unseen_chars": len(scores.unseen),
+        "unseen_bits": scores.unseen_bits,
+        "bpc_with_unseen": scores.bpc_with_unseen,
+        "characters": [*scores.text],
+        "costs": scores.bits.round(_DECIMALS).tolist(),
+        "unseen": [*scores.unseen],
+        "given": scores.given,
+        "ends": [{"after": at, "bits": round(bits, _DECIMALS)} for at, bits in scores.ends],
+        "mapped": changes,
+        "usage": _usage(len(scores.text)),
+    }
+
+
+# Fillings
+
+
+async def fill(request: Request) -> Response:
+    """POST /v1/fill: the blanks of a text filled in."""
+    service = _service(request)
+    body = await read_json(request)
+    names = {item.name for item in fields(FillConfig)}
+    check_known(body, {"model", "text", "label", *names, *IGNORED})
+    served = service.find_text(body.get("model"))
+    given = Fields(body)
+    text = _text_of(given, "text", service, service.config.max_chars)
+    for name, most in (("count", _MOST_COMPLETIONS), ("beam_width", _MOST_BEAM)):
+        given.optional_integer(name, ge=1, le=most)
+    settings = {name: body[name] for name in names if body.get(name) is not None}
+    config = with_seed(_settings(FillConfig, settings))
+    labels = _labels_of(given)
+    filling = await service.watched(_fill, served, text, config, labels)
+    return JSON(
+        {
+            "object": "fill",
+            "model": served.name,
+            "exact": filling.is_exact,
+            "found": filling.found,
+            "seed": config.seed if config.sample else None,
+            "mapped": dict(filling.changes),
+            "completions": [
+                {
+                    "index": index,
+                    "text": each.text,
+                    "filled": [each.text[start:end] for start, end in each.filled],
+                    "bits": each.bits,
+                    "bpc": each.bpc,
+                    "share": each.share,
+                }
+                for index, each in enumerate(filling.completions)
+            ],
+            "usage": _usage(len(text)),
+        }
+    )
+
+
+def _fill(watch: Watch, served: Served, text: str, config: FillConfig, labels: list[str]) -> Any:
+    model = Model(served.file, labels) if labels else served.generator
+    assert isinstance(model, Model)
+    return model.fill(text, config, on_progress=watch)
+
+
+# Predictions
+
+
+async def classify(request: Request) -> Response:
+    """POST /v1/classify: the labels of texts."""
+    return await _predict(request, ("text", "classification"), ("column", "top", "threshold"))
+
+
+async def convert(request: Request) -> Response:
+    """POST /v1/convert: what texts become, or their tags."""
+    return await _predict(request, _CONVERTING, ("top", "beam", "confidence"))
+
+
+async def _predict(request: Request, tasks: tuple[str, ...], names: tuple[str, ...]) -> Response:
+    service = _service(request)
+    body = await read_json(request)
+    known = (*names, *(("prior",) if "text" in tasks else ()))
+    check_known(body, {"model", "input", *known, *IGNORED})
+    served = service.find(body.get("model"))
+    if served.task not in tasks:
+        right = "/v1/convert" if served.task in _CONVERTING else "/v1/classify"
+        raise bad_request(f"{served.name} is a model for {served.task}; use POST {right}", "model")
+    given = Fields(body)
+    for name in {"top", "beam"} & {*known}:
+        given.optional_integer(name, ge=1, le=_MOST_TARGETS if tasks == _CONVERTING else None)
+    texts = _inputs_of(body.get("input"), service)
+    settings = {name: body[name] for name in known if body.get(name) is not None}
+    wanted = _settings(PredictRequest, settings)
+    found, mapped = await service.watched(_predict_all, served, texts, wanted)
+    describe = _describe_label if tasks != _CONVERTING else _describe_conversion
+    data = [{"index": i, **describe(each, served.task)} for i, each in enumerate(found)]
+    return JSON(
+        {
+            "object": "list",
+            "model": served.name,
+            "data": data,
+            "mapped": mapped,
+            "usage": _usage(sum(map(len, texts))),
+        }
+    )
+
+
+def _predict_all(
+    watch: Watch, served: Served, texts: list[str], wanted: PredictRequest
+) -> tuple[list[Prediction], dict[str, int]]:
+    predictor = make_predictor(served.file, wanted)
+    found: list[Prediction] = []
+    for first in range(0, len(texts), _AT_ONCE):
+        watch()
+        found += predictor.predict(texts[first : first + _AT_ONCE])
+    return found, dict(predictor.changes)
+
+
+def _describe_label(found: Prediction, _: str) -> dict[str, Any]:
+    return {
+        "label": found.label,
+        "probability": found.probability,
+        "top": [{"label": label, "probability": each} for label, each in found.top],
+    }
+
+
+def _describe_conversion(found: Prediction, task: str) -> dict[str, Any]:
+    own: dict[str, Any] = {"text": found.label, "probability": found.probability}
+    if task == "tagging":
+        tags = {"chars": found.tagged, "tags": found.tags}
+        return own | tags | {"probabilities": found.tag_probabilities}
+    return own | {"top": [{"text": text, "probability": each} for text, each in found.top]}
+
+
+# Embeddings and tokens
+
+
+async def embed(request: Request) -> Response:
+    """POST /v1/embeddings: the hidden state after each text, of all layers (L·H), of length 1."""
+    service = _service(request)
+    body = await read_json(request)
+    check_known(body, {"model", "input", "encoding_format", "dimensions", *IGNORED})
+    served = service.find_text(body.get("model"))
+    given = Fields(body)
+    if body.get("dimensions") is not None:
+        raise bad_request("dimensions cannot be chosen; leave it out", "dimensions")
+    form = given.text("encoding_format") or "float"
+    if form not in ("float", "base64"):
+        message = f"encoding_format is {shown(form)}; choose from float, base64"
+        raise bad_request(message, "encoding_format")
+    value = body.get("input")
+    info = info_of(served, service.config)
+    if isinstance(value, list) and value and all(map(is_int, value)):
+        texts = [spell(value, info, "input")]
+    elif isinstance(value, list) and value and isinstance(value[0], list):
+        texts = [
+            spell(each, info, f"input[{i}]")
+            if isinstance(each, list) and all(map(is_int, each))
+            else _refuse_input(each, f"input[{i}]")
+            for i, each in enumerate(value[:_MOST_TEXTS])
+        ]
+    else:
+        texts = _inputs_of(value, service)
+    vectors = await service.watched(_embed, served, texts)
+    data = [
+        {"object": "embedding", "index": i, "embedding": _spell_vector(each, form)}
+        for i, each in enumerate(vectors)
+    ]
+    usage = _usage(sum(map(len, texts)))
+    return JSON({"object": "list", "data": data, "model": served.name, "usage": usage})
+
+
+def _embed(watch: Watch, served: Served, texts: list[str]) -> list[np.ndarray[Any, Any]]:
+    generator = served.generator
+    found = []
+    for text in texts:
+        watch()
+        fitted = generator.fit(text, "map").text
+        state = generator.read(fitted).state
+        vector = np.concatenate([layer[0] for layer in state]).astype(np.float32)
+        found.append(vector / max(float(np.linalg.norm(vector)), 1e-12))
+    return found
+
+
+def _spell_vector(vector: np.ndarray[Any, Any], form: str) -> Any:
+    if form == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+    return [round(float(each), 8) for each in vector]
+
+
+async def tokenize(request: Request) -> Response:
+    """POST /tokenize: the ids of a text, as vLLM's server answers."""
+    service = _service(request)
+    body = await read_json(request)
+    known = ("model", "prompt", "add_special_tokens", "return_token_strs")
+    check_known(body, {*known, *IGNORED})
+    served = service.find_text(body.get("model"))
+    given = Fields(body)
+    text = _text_of(given, "prompt", service)
+    has_names = given.flag("return_token_strs")
+    given.flag("add_special_tokens")  # there are none: an end of a record is a character of ours
+    ids = (await service.check(served.generator.encode, text)).tolist()
+    names = [served.file.vocab.name_of(each) for each in ids] if has_names else None
+    return JSON(
+        {
+            "count": len(ids),
+            "max_model_len": service.config.max_prompt,
+            "tokens": ids,
+            "token_strs": names,
+        }
+    )
+
+
+async def detokenize(request: Request) -> Response:
+    """POST /detokenize: the text of ids."""
+    service = _service(request)
+    body = await read_json(request)
+    check_known(body, {"model", "tokens", *IGNORED})
+    served = service.find_text(body.get("model"))
+    ids = body.get("tokens")
+    if not isinstance(ids, list) or not all(map(is_int, ids)):
+        raise bad_request(f"tokens is {shown(ids)}; it must be a list of ids", "tokens")
+    return JSON({"prompt": spell(ids, info_of(served, service.config), "tokens")})
+
+
+async def tokenizer_info(request: Request) -> Response:
+    """GET /tokenizer_info: what evaluation programs ask of a tokenizer."""
+    service = _service(request)
+    served = service.find_text(request.query_params.get("model"))
+    vocab = served.file.vocab
+    begin = None  # what comes before a text
+    if vocab.has_end:
+        begin = served.generator.text_format.mark or END
+    elif vocab.newline >= 0:
+        begin = "\n"
+    return JSON(
+        {
+            "tokenizer_class": "characters",
+            "vocab_size": vocab.size,
+            "model_max_length": service.config.max_prompt,
+            "eos_token": begin,
+            "bos_token": begin,
+            "pad_token": None,
+            "chat_template": None,
+        }
+    )
+
+
+# Fields that several requests have
+
+
+def _text_of(given: Fields, name: str, service: Service, most: int | None = None) -> str:
+    """Return a text that is not too long."""
+    text = given.text(name)
+    if text is None:
+        raise bad_request(f"there is no {name}; give the text as {name}", name)
+    _check_length(text, name, most or service.config.max_prompt)
+    return text
+
+
+def _inputs_of(value: Any, service: Service) -> list[str]:
+    """Return the texts of `input`: one, or a list of them."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        return [_refuse_input(value, "input")]
+    if len(texts) > _MOST_TEXTS:
+        raise bad_request(f"input has {len(texts):,} texts; give at most {_MOST_TEXTS:,}", "input")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            _refuse_input(text, f"input[{i}]")
+    _check_length("".join(texts), "input", service.config.max_prompt)
+    return texts
+
+
+def _refuse_input(value: Any, place: str) -> str:
+    raise bad_request(f"{place} is {shown(value)}; it must be a text, or a list of texts", place)
+
+
+def _check_length(text: str, name: str, most: int) -> None:
+    if len(text) > most:
+        raise bad_request(
+            f"{name} has {len(text):,} characters; this server takes at most {most:,}",
+            name,
+            "context_length_exceeded",
+        )
+
+
+def _labels_of(given: Fields) -> list[str]:
+    """Return the labels of a text: "speaker=ROMEO", or a list of such."""
+    value = given.get("label")
+    labels = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
+        message = f"label is {shown(value)}; write it as COLUMN=VALUE, or a list of such"
+        raise bad_request(message, "label")
+    return labels
+
+
+def _settings(kind: Callable[..., T], settings: dict[str, Any]) -> T:
+    """Return a settings object; the field that is wrong is named."""
+    try:
+        return kind(**settings)
+    except ConfigError as error:
+        name = str(error).split(" ", 1)[0]
+        raise refused(error, name if name in settings else None) from error
+
+
+def _usage(chars: int) -> dict[str, int]:
+    """Return how many characters were read, by OpenAI's names."""
+    return {"prompt_tokens": chars, "total_tokens": chars}

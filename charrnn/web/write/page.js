@@ -1,0 +1,974 @@
+// The page of `charrnn serve`: one text that a person and a model write in turns.
+(function (charrnn) {
+  "use strict";
+
+  const FLUSH_MS = 30; // between two pieces that are drawn
+  const SHOW_MS = 150; // between two counts of the text
+  const SAVE_MS = 400;
+  const SCORE_MS = 900; // without typing, after which the text's surprise is asked for
+  const MAX_AUTO_SCORE = 20000; // units of a text that is scored without being asked
+  const MAX_WORDS_SHOWN = 60; // of a turn's text
+  const LIKELIEST = 5;
+  const MAX_TURNS_SHOWN = 400;
+  const COLORS = ["surprise", "writer", "none"];
+  const KINDS = { start: "Start", typed: "You", written: "Model", alternative: "Alternative", cleared: "New", link: "Link" };
+  const HAN = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/gu;
+  const NEEDED = { gone: "again", broken: "on", failed: "again", busy: "again", key: "again" };
+
+  const element = (...args) => charrnn.element(...args);
+  const byId = (id) => document.getElementById(id);
+  const number = (value, digits = 0) =>
+    value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
+  const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+
+  /** Start the page. */
+  charrnn.openPage = function () {
+    charrnn.page = makePage(JSON.parse(byId("data").textContent));
+    charrnn.page.start();
+  };
+
+  /**
+   * Return the costs of a text's units from the logprobs of an answer that begins with it; null where
+   * they are of another text. isLoose: the characters may differ, one for one.
+   */
+  charrnn.readCosts = function (text, logprobs, isLoose = false) {
+    if (!logprobs?.tokens) return null;
+    const costs = [];
+    let read = "";
+    logprobs.tokens.forEach((token, k) => {
+      if (read.length === text.length) return; // the end of a record is a token without a text
+      read += token;
+      const nats = logprobs.token_logprobs[k];
+      const isKnown = nats !== null && nats !== undefined;
+      const cost = { bits: isKnown ? Math.max(0, -nats / Math.LN2) : 0, isKnown, top: likeliest(logprobs, k) };
+      for (let unit = 0; unit < token.length; unit++) costs.push(cost);
+    });
+    return read === text || (isLoose && read.length === text.length) ? costs : null;
+  };
+
+  /** Return the likeliest tokens at one place, each followed by its log-probability. */
+  function likeliest(logprobs, k) {
+    const top = Object.entries(logprobs.top_logprobs?.at(k) ?? {}).sort((a, b) => b[1] - a[1]);
+    return top.slice(0, LIKELIEST).flat();
+  }
+
+  function makePage(data) {
+    const field = byId("text");
+    const sheet = byId("sheet");
+    const history = charrnn.makeHistory(follow);
+    const mirror = charrnn.makeMirror(byId("mirror"), field, history);
+    const choices = charrnn.makeChoices(byId("choices"), take);
+    const client = charrnn.makeClient({
+      getKey: () => remembered(sessionStorage, "charrnn.key") ?? "",
+      askKey,
+      onWait(seconds) {
+        if (seconds) notice(`The server has no room at the moment. Trying again in ${plural(seconds, "second")}.`);
+        else notice("");
+      },
+    });
+    let models = data.models;
+    let model = null;
+    let settings = null;
+    let colors = "surprise";
+    let work = null; // what runs: {controller, kind}
+    let offered = null; // the alternatives that are open: {at, removedLength, seed}
+    let lastSeed = null;
+    let caretMoved = 0;
+    let typed = 0; // when, in ms
+    let hovered = -1;
+    let shownPlace = -1;
+    let isReady = false;
+    let isUnsaved = false;
+    let scoring = null; // the request that asks what the text cost
+    let expected = null; // {text, top}: what may come after the text
+    const timers = {};
+
+    /** Do something after a pause: a call that comes sooner begins the pause anew. */
+    function soon(name, milliseconds, action) {
+      clearTimeout(timers[name]);
+      timers[name] = setTimeout(action, milliseconds);
+    }
+
+    /** Do something soon, however often it is asked for meanwhile. */
+    function within(name, milliseconds, action) {
+      timers[name] ||= setTimeout(() => {
+        timers[name] = 0;
+        action();
+      }, milliseconds);
+    }
+
+    // What is stored. A browser may forbid it.
+
+    function remembered(storage, key) {
+      try {
+        return storage.getItem(key);
+      } catch {
+        return null;
+      }
+    }
+
+    const storageKey = () => `charrnn.write ${model?.name ?? ""}`;
+
+    function save() {
+      clearTimeout(timers.save);
+      timers.save = 0;
+      const saved = JSON.stringify(history.save());
+      let isKept = false;
+      for (const storage of ["sessionStorage", "localStorage"]) {
+        try {
+          globalThis[storage].setItem(storageKey(), saved);
+          isKept = true;
+        } catch {
+          // Full or forbidden; the other one may do.
+        }
+      }
+      if (!isKept && !isUnsaved) {
+        notice("This browser keeps nothing for this page: save or copy the text before you leave.");
+      }
+      isUnsaved = !isKept;
+    }
+
+    function load() {
+      let saved = null;
+      // The tab's own first: another tab may have written since.
+      for (const storage of ["sessionStorage", "localStorage"]) {
+        try {
+          saved ??= JSON.parse(globalThis[storage].getItem(storageKey()));
+        } catch {
+          // Nothing that can be read.
+        }
+      }
+      history.load(saved);
+      showText(history.text.length);
+    }
+
+    // The text.
+
+    /** Follow a change of the history's text. */
+    function follow(at, removed, inserted) {
+      mirror.replace(at, removed, inserted);
+      if (!isReady) return;
+      within("save", SAVE_MS, save);
+      within("count", SHOW_MS, showSize);
+      within("turns", SHOW_MS, showTurns);
+      scoreSoon();
+    }
+
+    /** Show the history's text in the field, with the cursor at a place. */
+    function showText(caret = field.selectionEnd) {
+      if (field.value !== history.text) field.value = history.text;
+      field.setSelectionRange(caret, caret);
+      sheet.classList.remove("is-live");
+      hideSpot();
+      update();
+    }
+
+    /** Take what is in the field as it is now. */
+    function takeTyped() {
+      history.type(field.value);
+      update();
+    }
+
+    function onInput(event) {
+      typed = performance.now();
+      hideSpot();
+      showReadout(-1);
+      if (event.isComposing) {
+        // The mirror waits: its colours would stand under other characters until the word is there.
+        sheet.classList.add("is-composing");
+        return;
+      }
+      takeTyped();
+    }
+
+    function onComposed() {
+      sheet.classList.remove("is-composing");
+      typed = performance.now();
+      takeTyped();
+    }
+
+    const place = () => Math.min(field.selectionEnd, history.text.length);
+
+    // Writing.
+
+    function requestBody() {
+      const body = { model: model?.name, ...settings.request() };
+      const labels = [...document.querySelectorAll("#models select[data-label]")]
+        .filter((select) => select.value)
+        .map((select) => `${select.dataset.label}=${select.value}`);
+      if (labels.length) body.label = labels;
+      return body;
+    }
+
+    function begin(kind) {
+      work = { controller: new AbortController(), kind };
+      scoring?.abort();
+      clearTimeout(timers.score);
+      field.readOnly = true;
+      notice("");
+      byId("speed").textContent = "";
+      hideSpot();
+      showReadout(-1);
+      update();
+    }
+
+    function finish() {
+      work = null;
+      field.readOnly = choices.isOpen;
+      update();
+      scoreSoon();
+    }
+
+    /** Return whether the form has no problem; if it has one, go to it. */
+    function isFormRight() {
+      if (settings.problem === null) return true;
+      settings.goTo(settings.problem);
+      speak("A setting has no right value");
+      return false;
+    }
+
+    /** Ask for texts, and hand each piece on: onPiece(choice, piece), onEnd(choice, words). */
+    async function write(body, onPiece, onEnd) {
+      const began = performance.now();
+      let first = 0;
+      let chars = 0;
+      let usage = null;
+      await client.stream("v1/completions", body, work.controller.signal, (chunk) => {
+        usage = chunk.usage ?? usage;
+        for (const choice of chunk.choices ?? []) {
+          // A text field knows no carriage return.
+          const text = (choice.text ?? "").replaceAll("\r", "\n");
+          if (text) {
+            first ||= performance.now();
+            chars += text.length;
+            onPiece(choice.index ?? 0, charrnn.makePiece(text, true, charrnn.readCosts(choice.text, choice.logprobs)));
+          }
+          if (choice.finish_reason) onEnd(choice.index ?? 0, endWords(choice));
+        }
+        const seconds = (performance.now() - first) / 1000;
+        if (first && seconds > 0.2) byId("speed").textContent = `${number(chars / seconds)} characters/s`;
+      });
+      const seconds = (performance.now() - began) / 1000;
+      const count = usage?.completion_tokens ?? chars;
+      byId("speed").textContent =
+        `${number(count)} in ${number(seconds, 1)} s, ${number(count / Math.max(seconds, 0.001))} characters/s`;
+      return count;
+    }
+
+    function endWords(choice) {
+      if (choice.finish_reason === "length") return "";
+      return typeof choice.stop_reason === "string" && choice.stop_reason
+        ? `ended: ${charrnn.shown(choice.stop_reason)}` : "ended by itself";
+    }
+
+    /** Let the model write: at the cursor, or where `where` says: {at, removedLength, seed}. */
+    async function goOn(where = {}) {
+      if (work || choices.isOpen || !isFormRight()) return;
+      const at = where.at ?? place();
+      const removedLength = where.removedLength ?? 0;
+      const seed = where.seed ?? settings.get("seed") ?? charrnn.randomSeed();
+      const again = () => goOn({ at, removedLength, seed });
+      const body = { ...requestBody(), prompt: history.text.slice(0, at), stream: true, stream_options: { include_usage: true }, seed };
+      if (!body.beam) body.logprobs = LIKELIEST;
+      begin("write");
+      const turn = history.add({ kind: "written", at, removedLength, inserted: charrnn.makePiece("", true), note: `seed ${seed}` });
+      sheet.classList.add("is-live");
+      speak("The model writes");
+      let pending = [];
+      const flush = () => {
+        const isLow = isEndSeen();
+        for (const piece of pending) history.grow(piece);
+        pending = [];
+        if (isLow) showEnd();
+      };
+      let ended = "";
+      let failure = null;
+      try {
+        await write(body, (_, piece) => {
+          pending.push(piece);
+          within("flush", FLUSH_MS, flush);
+        }, (_, words) => { ended = words; });
+      } catch (error) {
+        failure = error;
+      }
+      clearTimeout(timers.flush);
+      timers.flush = 0;
+      flush();
+      const isStopped = work.controller.signal.aborted;
+      const { length } = turn.inserted.text;
+      if (length) showSeed(seed);
+      else history.discard();
+      showText(length ? turn.at + length : at);
+      finish();
+      if (failure && !isStopped) explain(failure, length ? () => goOn({ at: place() }) : again);
+      else {
+        if (ended) byId("speed").textContent += ` · ${ended}`;
+        if (!length && !isStopped) notice("The model ended the text here: it wrote nothing.");
+        speak(`${isStopped ? "Stopped after" : "Wrote"} ${plural(length, "character")}`);
+      }
+    }
+
+    async function offerWays(where = {}) {
+      if (work || choices.isOpen || !isFormRight()) return;
+      const at = where.at ?? place();
+      const removedLength = where.removedLength ?? 0;
+      const seed = where.seed ?? settings.get("seed") ?? charrnn.randomSeed();
+      const n = Number(byId("count").value);
+      const body = { ...requestBody(), prompt: history.text.slice(0, at), n, stream: true, stream_options: { include_usage: true }, seed };
+      if (!body.beam) body.logprobs = LIKELIEST;
+      offered = { at, removedLength, seed };
+      choices.open(n, colors);
+      begin("choices");
+      speak(`The model writes ${n} alternatives`);
+      let failure = null;
+      try {
+        await write(body, (choice, piece) => choices.add(choice, piece), (choice, words) => choices.end(choice, words));
+      } catch (error) {
+        failure = error;
+      }
+      if (!choices.isOpen) return; // one was taken meanwhile
+      const isStopped = work.controller.signal.aborted;
+      choices.end(null, isStopped ? "stopped" : "");
+      const isEmpty = choices.pieces.every((piece) => !piece.text);
+      if (isEmpty) {
+        choices.close();
+        offered = null;
+      } else showSeed(seed);
+      finish();
+      if (failure && !isStopped) explain(failure, () => { leave(); offerWays({ at, removedLength, seed }); });
+      else if (isEmpty && !isStopped) notice("The model ended the text here: it wrote nothing.");
+      else if (!isEmpty) speak(`${n} alternatives: press a number to take one, Escape for none`);
+    }
+
+    /** Keep all alternatives as versions; go to one of them, unless it is null. */
+    function closeWays(chosen) {
+      const { at, removedLength, seed } = offered;
+      const pieces = choices.pieces;
+      const { count } = choices;
+      choices.close();
+      offered = null;
+      if (work) {
+        work.controller.abort();
+        work = null;
+      }
+      field.readOnly = false;
+      let turn = null;
+      pieces.forEach((inserted, k) => {
+        if (!inserted.text) return;
+        const made = history.offer({ kind: "alternative", at, removedLength, inserted, note: `${k + 1} of ${count}, seed ${seed}` });
+        if (k === chosen) turn = made;
+      });
+      if (turn) history.goTo(turn);
+      showText(turn ? turn.at + turn.inserted.text.length : at);
+      showTurns();
+      within("save", SAVE_MS, save);
+      field.focus();
+    }
+
+    function take(choice) {
+      if (!choices.isOpen || !choices.pieces[choice]?.text) return;
+      closeWays(choice);
+      speak(`Took alternative ${choice + 1}`);
+    }
+
+    function leave() {
+      if (choices.isOpen) closeWays(null);
+    }
+
+    function stop() {
+      if (work) work.controller.abort();
+      else leave();
+    }
+
+    const canRetry = () => ["written", "alternative"].includes(history.current.kind);
+
+    /** Write the last piece again, with another seed; the one before stays a version. */
+    function retry() {
+      if (work || choices.isOpen || !canRetry() || !isFormRight()) return;
+      const { at, removedLength } = history.current;
+      if (settings.get("seed") !== null) settings.set("seed", (settings.get("seed") + 1) % 2 ** 32);
+      history.undo();
+      goOn({ at, removedLength });
+    }
+
+    function move(step) {
+      if (work || choices.isOpen) return;
+      const { text } = history;
+      step();
+      const change = charrnn.difference(text, history.text);
+      showText(change.at + change.inserted.length);
+    }
+
+    // Colours.
+
+    /** Ask what the text cost, and what may come next, when the person pauses. */
+    function scoreSoon() {
+      scoring?.abort();
+      if (colors !== "surprise" || work || choices.isOpen || !isReady) return;
+      if (history.text.length > MAX_AUTO_SCORE && !isScored()) return showLegend();
+      soon("score", SCORE_MS, () => score());
+    }
+
+    const isScored = () => !history.costs.includes(null);
+
+    async function score(isAsked = false) {
+      const { text } = history;
+      const needsCosts = !isScored();
+      if (!text || work || (!needsCosts && expected?.text === text)) return;
+      scoring?.abort();
+      const own = (scoring = new AbortController());
+      const { label, unknown } = requestBody();
+      const body = { model: model?.name, prompt: text, max_tokens: 1, echo: needsCosts, logprobs: LIKELIEST, label, unknown };
+      try {
+        const answer = await client.ask("v1/completions", body, own.signal, isAsked);
+        if (own.signal.aborted || history.text !== text) return;
+        const { logprobs } = answer.choices[0];
+        const costs = needsCosts ? charrnn.readCosts(text, logprobs) ?? charrnn.readCosts(text, logprobs, true) : [];
+        if (!costs) return showLegend("These characters cannot be coloured: the model reads them as others.");
+        history.setCosts(costs);
+        expected = { text, top: likeliest(logprobs, -1) };
+        if (needsCosts) mirror.repaint();
+        showLegend();
+        showReadout(isAtEnd() && hovered < 0 ? text.length : shownPlace);
+      } catch (error) {
+        if (own.signal.aborted) return;
+        if (isAsked) explain(error, () => score(true));
+        else showLegend(`No colours yet: ${error.message}`);
+      }
+    }
+
+    const isAtEnd = () => field.selectionStart === history.text.length;
+
+    function showLegend(problem = "") {
+      const scale = element("span", { class: "scale" });
+      const edges = charrnn.EDGES;
+      edges.forEach((edge, k) => scale.append(element("i", { class: `s${k + 1}` }, k + 1 < edges.length ? `${edge}–${edges[k + 1]}` : `${edge}+`)));
+      const legend = byId("legend");
+      if (colors === "none") legend.replaceChildren("Without colours. Point at a character to see what the model expected there.");
+      else if (colors === "writer") legend.replaceChildren(element("i", { class: "by-model" }, "the model"), "and you");
+      else {
+        legend.replaceChildren("Surprise in bits", scale, problem);
+        if (!problem && history.text.length > MAX_AUTO_SCORE && !isScored()) {
+          const button = element("button", { type: "button", class: "quiet", id: "score" }, "Colour the whole text");
+          button.addEventListener("click", () => score(true));
+          legend.append(button);
+        }
+      }
+    }
+
+    function setColors(name) {
+      colors = COLORS.includes(name) ? name : "surprise";
+      for (const button of document.querySelectorAll("[data-colors]")) {
+        button.setAttribute("aria-pressed", String(button.dataset.colors === colors));
+      }
+      mirror.setColors(colors);
+      showLegend();
+      scoreSoon();
+      writeAddressSoon();
+    }
+
+    // What the model expected at one character.
+
+    const symbolAt = (at) => String.fromCodePoint(history.text.codePointAt(at));
+    const quoted = (symbol) => (/^[\s]$/.test(symbol) ? charrnn.named(symbol) : `“${charrnn.shown(symbol)}”`);
+
+    /** Show what was expected at a place, or at the end what may come; return it in words. */
+    function showReadout(at) {
+      const { text } = history;
+      const next = expected?.text === text && colors === "surprise" ? { top: expected.top } : null;
+      const cost = (at >= 0 && at < text.length ? history.costs[at] : at === text.length ? next : null) || null;
+      shownPlace = at;
+      byId("guess").hidden = !cost;
+      byId("legend").hidden = Boolean(cost);
+      if (!cost) return "";
+      const symbol = cost === next ? null : symbolAt(at);
+      const words = cost === next ? "" : cost.isKnown ? `${number(cost.bits, 2)} bits, ${percent(2 ** -cost.bits)}` : "begins the text";
+      byId("guess-char").replaceChildren(...(cost === next ? ["What may come next"] : [element("b", {}, quoted(symbol)), ` ${words}`]));
+      const items = [];
+      const said = [];
+      for (let k = 0; k < cost.top.length; k += 2) {
+        const p = Math.exp(cost.top[k + 1]);
+        const isIt = cost.top[k] === symbol;
+        items.push(element("li", isIt ? { class: "is-it" } : {},
+          element("span", {}, element("b", {}, sign(cost.top[k])), element("span", {}, percent(p))), bar(p)));
+        said.push(`${charrnn.named(cost.top[k])} ${percent(p)}`);
+      }
+      byId("guesses").replaceChildren(...items);
+      return `${cost === next ? "Next" : `${charrnn.named(symbol)}: ${words}`}. Likeliest: ${said.join(", ")}`;
+    }
+
+    const sign = (symbol) => (symbol === " " ? "␣" : charrnn.shown(symbol));
+
+    function percent(p) {
+      if (p >= 0.9995) return "100 %";
+      if (p < 0.0001) return "< 0.01 %";
+      return `${number(100 * p, p < 0.001 ? 2 : p < 0.1 ? 1 : 0)} %`;
+    }
+
+    function bar(p) {
+      const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      svg.setAttribute("viewBox", "0 0 100 4");
+      svg.setAttribute("preserveAspectRatio", "none");
+      svg.setAttribute("aria-hidden", "true");
+      for (const width of [100, Math.max(100 * p, 1)]) {
+        const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+        rect.setAttribute("width", width);
+        rect.setAttribute("height", 4);
+        svg.append(rect);
+      }
+      return svg;
+    }
+
+    function markSpot(at) {
+      const box = mirror.boxOf(at);
+      const spot = byId("spot");
+      spot.hidden = !box;
+      if (!box) return;
+      const origin = sheet.getBoundingClientRect();
+      const left = box.left - origin.left - sheet.clientLeft - 1;
+      Object.assign(spot.style, {
+        left: `${left}px`, top: `${box.top - origin.top - sheet.clientTop - 1}px`,
+        width: `${Math.max(box.width, 6) + 2}px`, height: `${box.height + 2}px`,
+      });
+    }
+
+    function hideSpot() {
+      byId("spot").hidden = true;
+      hovered = -1;
+    }
+
+    function onPointer(event) {
+      if (event.pointerType === "touch" || event.buttons || work) return;
+      const { clientX, clientY } = event;
+      if (timers.hover) return;
+      timers.hover = requestAnimationFrame(() => {
+        timers.hover = 0;
+        const at = mirror.placeAt(clientX, clientY);
+        if (at === hovered) return;
+        hovered = at;
+        if (at >= 0 && history.costs[at]) {
+          markSpot(at);
+          showReadout(at);
+        } else {
+          byId("spot").hidden = true;
+          showReadout(isAtEnd() ? history.text.length : -1);
+        }
+      });
+    }
+
+    /** Show what was expected at the cursor, when it was moved and not typed with. */
+    function onCaret() {
+      update();
+      if (document.activeElement !== field || work || choices.isOpen) return;
+      if (performance.now() - typed < 150 || !history.text || field.selectionStart !== field.selectionEnd) return;
+      const at = field.selectionStart;
+      if (at === history.text.length || !history.costs[at]) hideSpot();
+      else markSpot(at);
+      const words = showReadout(at);
+      if (words && performance.now() - caretMoved < 1000) soon("say", 350, () => speak(words));
+    }
+
+    // Words and figures around the text.
+
+    function speak(words) {
+      byId("live").textContent = words;
+    }
+
+    /** Show a message that stays until the next one, with a way out. */
+    function notice(words, actionWords = "", action = null) {
+      const box = byId("notice");
+      box.hidden = !words;
+      if (!words) return box.replaceChildren();
+      const close = element("button", { type: "button", class: "quiet" }, "Close");
+      close.addEventListener("click", () => notice(""));
+      const nodes = [element("p", {}, words)];
+      if (action) {
+        const button = element("button", { type: "button", id: "way-out" }, actionWords);
+        button.addEventListener("click", () => { notice(""); action(); });
+        nodes.push(button);
+      }
+      box.replaceChildren(...nodes, close);
+    }
+
+    /** Say what went wrong, and offer the way out. */
+    function explain(error, again) {
+      const kept = history.text ? " Your text is kept." : "";
+      const words = `${error.message ?? error}${error instanceof charrnn.ServerError && error.kind !== "refused" ? kept : ""}`;
+      const { param = null } = error;
+      if (param && settings.blame(param, words)) {
+        return notice(words, "Show the setting", () => settings.goTo(param));
+      }
+      const isAboutSigns = param === "prompt" && settings.get("unknown") === "error" && /never saw|unknown/.test(words);
+      if (isAboutSigns) {
+        return notice(words, "Use the nearest that it knows", () => { settings.set("unknown", "map"); again(); });
+      }
+      const kind = NEEDED[error.kind];
+      return notice(words, kind === "on" ? "Go on" : "Try again", kind ? again : null);
+    }
+
+    function showSize() {
+      const { text } = history;
+      const chars = text.length < 100000 ? [...text].length : text.length;
+      const han = text.match(HAN)?.length ?? 0;
+      const count = han > text.length / 5 ? 0 : (text.match(/[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*/gu)?.length ?? 0);
+      byId("size").replaceChildren(plural(chars, "character"), element("span", { class: "wide" }, count ? `, ${plural(count, "word")}` : ""));
+    }
+
+    function showSeed(seed) {
+      lastSeed = seed;
+      const button = byId("keep-seed");
+      button.hidden = false;
+      button.textContent = `seed ${seed}`;
+      button.title = "Use this seed from now on";
+      button.setAttribute("aria-label", `Use seed ${seed} from now on`);
+    }
+
+    function showTurns() {
+      const turns = history.turns();
+      const onWay = new Set();
+      for (let turn = history.current; turn; turn = turn.parent) onWay.add(turn);
+      const depths = new Map();
+      const items = turns.map((turn) => {
+        const { parent } = turn;
+        const isBeside = parent && parent.children.length > 1;
+        const depth = parent ? depths.get(parent) + (isBeside && !onWay.has(turn) ? 1 : 0) : 0;
+        depths.set(turn, depth);
+        return { turn, depth };
+      });
+      const shown = items.length > MAX_TURNS_SHOWN ? items.slice(-MAX_TURNS_SHOWN) : items;
+      byId("turns").replaceChildren(...shown.map(({ turn, depth }) => turnItem(turn, depth, onWay.has(turn))));
+      const current = byId("turns").querySelector("[aria-current]");
+      if (current && byId("versions").open) {
+        const list = byId("turns");
+        const top = current.offsetTop - list.offsetTop;
+        if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 30) list.scrollTop = top - 60;
+      }
+    }
+
+    function turnItem(turn, depth, isOnWay) {
+      const text = turn.inserted.text || turn.removed?.text || "";
+      const what = turn.inserted.text ? "" : turn.removedLength ? "removed " : "";
+      const start = charrnn.shown([...text.slice(0, 2 * MAX_WORDS_SHOWN)].slice(0, MAX_WORDS_SHOWN).join(""));
+      const button = element("button", {
+        type: "button", class: isOnWay ? "on-way" : null, "aria-current": turn === history.current ? "true" : null,
+        title: [KINDS[turn.kind], turn.note].filter(Boolean).join(", "),
+      }, element("b", {}, KINDS[turn.kind] ?? "You"), element("span", { class: "start-of" }, what + start),
+      turn.inserted.text ? element("span", { class: "fine" }, number(turn.inserted.text.length)) : "");
+      button.addEventListener("click", () => {
+        if (work || choices.isOpen) return;
+        const { text: old } = history;
+        history.goTo(turn);
+        const change = charrnn.difference(old, history.text);
+        showText(change.at + change.inserted.length);
+        showTurns();
+      });
+      const item = element("li", {}, button);
+      item.style.paddingLeft = `${Math.min(depth, 6) * 0.8}rem`;
+      return item;
+    }
+
+    /** Show which buttons do something now. */
+    function update() {
+      if (!isReady) return;
+      const isOpen = choices.isOpen;
+      const isBusy = work !== null;
+      const isInside = place() < history.text.length;
+      byId("go").hidden = isBusy || isOpen;
+      byId("stop").hidden = !isBusy;
+      byId("leave").hidden = isBusy || !isOpen;
+      byId("go-words").textContent = isInside ? "Insert here" : history.text ? "Go on" : "Begin";
+      byId("rewrite").hidden = isBusy || isOpen || !isInside;
+      byId("choose").hidden = isOpen;
+      byId("retry").hidden = isOpen;
+      byId("alternatives").disabled = byId("count").disabled = isBusy;
+      byId("retry").disabled = isBusy || !canRetry();
+      byId("undo").disabled = isBusy || isOpen || !history.canUndo;
+      byId("redo").disabled = isBusy || isOpen || !history.canRedo;
+    }
+
+    /** Return whether the end of the text is in the window, above the dock. */
+    function isEndSeen() {
+      if (work.kind !== "write" || history.current.at + history.current.inserted.text.length < history.text.length) return false;
+      return byId("mirror").getBoundingClientRect().bottom <= byId("dock").getBoundingClientRect().top + 90;
+    }
+
+    function showEnd() {
+      const over = byId("mirror").getBoundingClientRect().bottom - byId("dock").getBoundingClientRect().top;
+      if (over > 0) scrollBy({ top: over + 12, behavior: "instant" });
+    }
+
+    // The key, the address, what leaves the page.
+
+    function askKey(isWrong) {
+      const dialog = byId("key-dialog");
+      byId("key-words").textContent = isWrong
+        ? "This key is not right. Whoever started the server has it."
+        : "Whoever started it has the key. It is kept until you close this tab.";
+      byId("key").value = "";
+      if (!dialog.open) dialog.showModal();
+      byId("key").focus();
+      return new Promise((resolve) => {
+        const answer = (key) => {
+          dialog.close();
+          if (key) {
+            try {
+              sessionStorage.setItem("charrnn.key", key);
+            } catch {
+              notice("This browser keeps no key for this page.");
+            }
+          }
+          resolve(key);
+        };
+        byId("key-ok").onclick = () => answer(byId("key").value.trim());
+        byId("key-cancel").onclick = () => answer("");
+        byId("key").onkeydown = (event) => { if (event.key === "Enter") answer(byId("key").value.trim()); };
+        dialog.oncancel = (event) => { event.preventDefault(); answer(""); };
+      });
+    }
+
+    function parameters() {
+      const made = new URLSearchParams();
+      if (models.length > 1 && model) made.set("model", model.name);
+      for (const select of document.querySelectorAll("#models select[data-label]")) {
+        if (select.value) made.append("label", `${select.dataset.label}=${select.value}`);
+      }
+      settings.write(made);
+      if (colors !== "surprise") made.set("colors", colors);
+      return made;
+    }
+
+    function writeAddressSoon() {
+      if (isReady) soon("address", 250, () => {
+        const text = String(parameters());
+        globalThis.history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+      });
+    }
+
+    /** Return a promise of the models that write text. */
+    async function askModels() {
+      const answer = await client.ask("v1/models");
+      const own = answer.data.filter((each) => (each.task ?? "text") === "text");
+      return Promise.all(own.map(async ({ id }) => {
+        const more = await client.ask(`v1/models/${encodeURIComponent(id)}`);
+        const labels = Object.entries(more.labels ?? {}).map(([name, counts]) => [name, Object.keys(counts)]);
+        return { name: id, labels: Object.fromEntries(labels) };
+      }));
+    }
+
+    /** Take model, settings and perhaps a text from the address. */
+    function readAddress() {
+      const given = new URLSearchParams(location.hash.slice(1));
+      const name = given.get("model");
+      const found = models.find((each) => each.name === name);
+      showModel(found ?? model ?? models[0] ?? null);
+      for (const each of given.getAll("label")) {
+        const [column, ...value] = each.split("=");
+        for (const select of document.querySelectorAll("#models select[data-label]")) {
+          if (select.dataset.label === column) select.value = value.join("=");
+          if (select.selectedIndex < 0) select.selectedIndex = 0;
+        }
+      }
+      const wrong = settings.read(given);
+      setColors(given.get("colors") ?? "surprise");
+      const text = given.get("text");
+      if (text !== null && text !== history.text) {
+        history.add({ kind: "link", at: 0, removedLength: history.text.length, inserted: charrnn.makePiece(text.replaceAll(/\r\n?/g, "\n"), false) });
+        showText(history.text.length);
+        notice("The text of the link is shown. What stood here before is one Undo away.");
+      }
+      if (name && !found) notice(`This server has no model “${name}”; here is ${model?.name ?? "none"}.`);
+      else if (wrong.length) notice(`The address has no right value for ${wrong.join(", ")}; the default is used.`);
+      if (text !== null) writeAddressSoon();
+    }
+
+    /** Show the choice of models, and of one model's labels; begin with the text that it had. */
+    function showModel(chosen) {
+      if (chosen === model && isReady) return;
+      if (isReady) {
+        save();
+        leave();
+      }
+      model = chosen;
+      const select = element("select", { id: "model", "aria-label": "Model" },
+        ...models.map((each) => element("option", { value: each.name }, each.name)));
+      if (model) select.value = model.name;
+      select.addEventListener("change", () => {
+        stop();
+        showModel(models.find((each) => each.name === select.value));
+        showTurns();
+        writeAddressSoon();
+      });
+      const labels = Object.entries(model?.labels ?? {}).map(([column, values]) => {
+        const box = element("select", { "data-label": column },
+          element("option", { value: "" }, "any"), ...values.map((value) => element("option", { value }, value)));
+        box.addEventListener("change", writeAddressSoon);
+        return element("label", {}, element("span", { class: "fine" }, column), box);
+      });
+      byId("models").replaceChildren(
+        models.length > 1 ? select : element("span", { class: "fine", id: "model" }, model?.name ?? "no model"), ...labels);
+      load();
+    }
+
+    async function copy(text, words) {
+      try {
+        await navigator.clipboard.writeText(text);
+        speak(words);
+        return true;
+      } catch {
+        return false;
+      }
+    }
+
+    async function copyText() {
+      if (await copy(history.text, "Copied")) return flash(byId("copy"), "Copied");
+      field.focus();
+      field.select();
+      flash(byId("copy"), document.execCommand("copy") ? "Copied" : "Press Ctrl+C");
+    }
+
+    function flash(button, words) {
+      const old = button.dataset.words ?? button.textContent;
+      button.dataset.words = old;
+      button.textContent = words;
+      soon(`flash ${button.id}`, 1500, () => { button.textContent = old; });
+    }
+
+    function download() {
+      const url = URL.createObjectURL(new Blob([history.text], { type: "text/plain;charset=utf-8" }));
+      const link = element("a", { href: url, download: `${(model?.name ?? "text").replaceAll(/[^\w.-]/g, "_")}.txt` });
+      document.body.append(link);
+      link.click();
+      link.remove();
+      setTimeout(() => URL.revokeObjectURL(url), 10000);
+    }
+
+    function showLink() {
+      const made = parameters();
+      if (lastSeed !== null && settings.get("seed") === null) made.set("seed", lastSeed);
+      if (byId("link-text").checked) made.set("text", history.text);
+      const text = String(made);
+      byId("link-address").value = location.href.split("#")[0] + (text ? `#${text}` : "");
+    }
+
+    function clear() {
+      if (work || choices.isOpen || !history.text) return;
+      history.add({ kind: "cleared", at: 0, removedLength: history.text.length, inserted: charrnn.makePiece("", false) });
+      showText(0);
+      field.focus();
+      speak("A new text; Undo brings the old one back");
+    }
+
+    function forget() {
+      stop();
+      for (const storage of ["sessionStorage", "localStorage"]) {
+        try {
+          globalThis[storage].removeItem(storageKey());
+        } catch {
+          // It kept nothing.
+        }
+      }
+      history.load(null);
+      clearTimeout(timers.save);
+      timers.save = 0;
+      showText(0);
+      showTurns();
+      byId("forget-dialog").close();
+      speak("Forgotten");
+    }
+
+    // Keys.
+
+    function onKey(event) {
+      if (event.isComposing || event.keyCode === 229 || document.querySelector("dialog[open]")) return;
+      const isControl = event.ctrlKey || event.metaKey;
+      const isText = event.target === field;
+      const isOther = !isText && event.target.matches("input, textarea, select");
+      let action = null;
+      if (event.key === "Enter" && isControl) action = event.shiftKey ? () => offerWays() : () => goOn();
+      else if (event.key === "Enter" && event.altKey) action = retry;
+      else if (event.key === "Escape" && (work || choices.isOpen)) action = stop;
+      else if (choices.isOpen && !isControl && !event.altKey && !isOther && /^[1-9]$/.test(event.key)) {
+        const chosen = Number(event.key) - 1;
+        action = () => take(chosen);
+      } else if (isControl && !isOther && event.key.toLowerCase() === "z") action = () => move(event.shiftKey ? history.redo : history.undo);
+      else if (isControl && !isOther && event.key.toLowerCase() === "y") action = () => move(history.redo);
+      else if (isText) caretMoved = performance.now();
+      if (!action) return;
+      event.preventDefault();
+      action();
+    }
+
+    function listen() {
+      const on = (id, name, action) => byId(id).addEventListener(name, action);
+      field.addEventListener("input", onInput);
+      field.addEventListener("compositionend", onComposed);
+      field.addEventListener("beforeinput", (event) => {
+        if (event.inputType !== "historyUndo" && event.inputType !== "historyRedo") return;
+        event.preventDefault();
+        move(event.inputType === "historyUndo" ? history.undo : history.redo);
+      });
+      field.addEventListener("pointermove", onPointer);
+      field.addEventListener("pointerleave", () => { hideSpot(); showReadout(isAtEnd() ? history.text.length : -1); });
+      document.addEventListener("selectionchange", onCaret);
+      document.addEventListener("keydown", onKey);
+      on("go", "click", () => goOn());
+      on("stop", "click", stop);
+      on("leave", "click", leave);
+      on("alternatives", "click", () => offerWays());
+      on("retry", "click", retry);
+      on("rewrite", "click", () => goOn({ removedLength: history.text.length - place() }));
+      on("undo", "click", () => move(history.undo));
+      on("redo", "click", () => move(history.redo));
+      on("copy", "click", copyText);
+      on("download", "click", download);
+      on("clear", "click", clear);
+      on("link", "click", () => { showLink(); byId("link-dialog").showModal(); });
+      on("link-text", "change", showLink);
+      on("link-close", "click", () => byId("link-dialog").close());
+      on("link-copy", "click", async () => {
+        if (await copy(byId("link-address").value, "Copied")) flash(byId("link-copy"), "Copied");
+        else byId("link-address").select();
+      });
+      on("forget", "click", () => byId("forget-dialog").showModal());
+      on("forget-ok", "click", forget);
+      on("forget-cancel", "click", () => byId("forget-dialog").close());
+      on("keep-seed", "click", () => { settings.set("seed", lastSeed); flash(byId("keep-seed"), `seed ${lastSeed} kept`); });
+      for (const button of document.querySelectorAll("[data-colors]")) {
+        button.addEventListener("click", () => setColors(button.dataset.colors));
+      }
+      addEventListener("hashchange", readAddress);
+      addEventListener("pagehide", save);
+      document.addEventListener("visibilitychange", () => { if (document.hidden) save(); });
+      addEventListener("beforeunload", (event) => { if (isUnsaved) event.preventDefault(); });
+      addEventListener("resize", hideSpot);
+    }
+
+    return {
+      history,
+      mirror,
+      get settings() { return settings; },
+      get isBusy() { return work !== null; },
+      get isReady() { return isReady; },
+
+      async start() {
+        settings = charrnn.makeSettings(byId("settings"), byId("chips"), data, writeAddressSoon);
+        listen();
+        if (!models.length) {
+          // A server with a key names its models to those who have it.
+          try {
+            models = await askModels();
+          } catch (error) {
+            explain(error, () => location.reload());
+          }
+        }
+        readAddress();
+        isReady = true;
+        showSize();
+        showTurns();
+        update();
+        scoreSoon();
+        if (!matchMedia("(pointer: coarse)").matches) field.focus({ preventScroll: true });
+      },
+    };
+  }
+})((globalThis.charrnn ??= {}));
