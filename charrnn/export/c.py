@@ -146,7 +146,8 @@ def compile_c(
     Raises:
         ExportError: there is an error or a warning.
     """
-    command = [*compiler, *flags, "-o", str(program), "-x", "c", *sources]
+    paths = [each if each == "-" else f"./{each}" for each in sources]  # -x.c is no option
+    command = [*compiler, *flags, "-o", str(program), "-x", "c", *paths]
     try:
         done = subprocess.run(
             command,
@@ -161,7 +162,7 @@ def compile_c(
     if done.returncode:
         lines = done.stderr.decode(errors="replace").splitlines()
         found = next((each for each in lines if "error" in each), "no reason was given")
-        raise ExportError(f"{shlex.join(command[:-2])} refuses the C code: {found}")
+        raise ExportError(f"{shlex.join([*compiler, *flags])} refuses the C code: {found}")
 
 
 def _run(command: Sequence[str | Path], standard_input: bytes = b"") -> bytes:
