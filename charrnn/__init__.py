@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         remove,
         sample,
         score,
+        serve,
+        start_server,
         sweep,
         train,
     )
@@ -78,6 +80,8 @@ __all__ = [
     "remove",
     "sample",
     "score",
+    "serve",
+    "start_server",
     "start_session",
     "sweep",
     "train",

@@ -15,6 +15,7 @@
     benchmark     an iterator of speeds: the machine, training, evaluation, sampling
     compress      Compressed: data, bits_per_char, bits_per_byte; decompress: the original bytes
     export        writes a model as ONNX, a web page, …, and checks it; an ExportReport
+    serve         answers requests over HTTP; start_server: in a thread, a Server
     push, pull    share a model on the Hugging Face hub; get one from it as a run
     describe      a dict: shape, vocabulary and training of a model
     list_runs     a list of dicts, one a run, the newest first
@@ -29,6 +30,7 @@ docs/api.md has every parameter, report and error.
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from charrnn.compression.codec import Compressed
     from charrnn.generation.samples import Sample
     from charrnn.generation.scoring import Scores
+    from charrnn.serve.server import Server
     from charrnn.tasks.compare import Comparison
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
@@ -522,6 +525,45 @@ def export(
     )
 
 
+def serve(
+    models: Names | None = None,
+    *,
+    on_ready: Callable[[str], object] = lambda url: None,
+    checkpoints: Name = None,
+    **settings: Any,
+) -> None:
+    """Answer requests over HTTP until Ctrl-C or SIGTERM; models: served by their runs' names.
+
+    on_ready: called with the address once requests are answered. settings: fields of ServeConfig,
+    such as port, api_key and max_chars. Ctrl-C ends in KeyboardInterrupt, SIGTERM in SystemExit.
+
+    >>> charrnn.serve("book", port=0, on_ready=print)  # doctest: +SKIP
+    http://127.0.0.1:43127
+    """
+    check_type("on_ready", on_ready, Callable, "a function")
+    server = _make_server(models, checkpoints, settings)
+    with server.stopped_by_signals() as came:
+        server.run(lambda: on_ready(server.url))
+    if came:
+        raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
+
+
+def start_server(
+    models: Names | None = None, *, checkpoints: Name = None, **settings: Any
+) -> Server:
+    """Answer requests over HTTP in a thread of this program; the arguments are those of `serve`.
+
+    The server has its address as `url`; `close` ends it, as leaving a `with` block does.
+
+    >>> with charrnn.start_server("book", port=0) as server:  # doctest: +SKIP
+    ...     print(server.url)
+    http://127.0.0.1:43127
+    """
+    server = _make_server(models, checkpoints, settings)
+    server.start()
+    return server
+
+
 def push(
     model: str | Path,
     name: str,
@@ -633,6 +675,16 @@ def compare(
 
     names = [str(name) for name in _listed("runs", runs, str | Path)]
     return compare_runs(names, _folder(checkpoints), is_scored=is_scored)
+
+
+def _make_server(models: Names | None, checkpoints: Name, settings: Mapping[str, Any]) -> Server:
+    """Return a server that is bound to its address."""
+    from charrnn.config.serve import ServeConfig
+    from charrnn.serve.start import import_server
+
+    names = [] if models is None else _as_paths(models)
+    config = with_settings(ServeConfig(), settings)
+    return import_server()(names, config, _folder(checkpoints))
 
 
 def _find(model: Name, checkpoints: Name) -> Path:

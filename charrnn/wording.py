@@ -34,6 +34,7 @@ def nearest(typed: str, names: Iterable[str]) -> str | None:
 COMMAND_LINE_ONLY = {"--csv", "--local-addr", "--mark-copies"}
 """Options in messages that no Python call has: torchrun's, and one that changes what is shown."""
 PARAMETERS = {
+    "cache": "cache_size",
     "feature": "features",
     "file": "files",
     "load-state": "with_state",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -80,7 +83,7 @@ def command(
     max_logit_error, notes and seconds.
     """
     config = settings_from_options(ctx, ExportConfig)
-    with catch_signals(_stop):
+    with _ended_by_signals():
         report = export(
             model,
             to,
@@ -96,11 +99,27 @@ def command(
         show_report(report)
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    """End the program by an exception, so that what was begun is removed."""
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + number)
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End the program at a signal by an exception, so that what was begun is removed."""
+    caught: list[int] = []
+
+    def end() -> NoReturn:
+        if caught[0] == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + caught[0])
+
+    def stop(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        end()
+
+    with catch_signals(stop):
+        try:
+            yield
+        except Exception:
+            if caught:  # a package that was being imported took it for an error of its own
+                end()
+            raise
 
 
 def show_report(report: ExportReport) -> None:

@@ -39,6 +39,7 @@ _SPELLINGS = {
     "top": ("--top", "--n-best"),
     "neurons": ("--neuron",),
     "features": ("--feature",),
+    "cache_size": ("--cache",),
 }
 _METAVARS: dict[str | type, str] = {
     click.IntRange: "N",
@@ -54,6 +55,15 @@ _METAVARS: dict[str | type, str] = {
     "neurons": "UNIT",
     "features": "NAME=REGEX",
     "labels_file": "FILE",
+    "host": "ADDRESS",
+    "uds": "PATH",
+    "root_path": "PATH",
+    "api_key": "KEY",
+    "api_key_file": "FILE",
+    "allow_host": "NAME",
+    "allow_origin": "URL",
+    "max_body": "SIZE",
+    "cache_size": "SIZE",
     "over": "NAME=VALUES",
     "sample_prompt": "TEXT",
     "then_train": "TIME",

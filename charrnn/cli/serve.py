@@ -16,16 +16,15 @@ from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import checkpoints_option, complete_run
 from charrnn.cli.options import Command, settings_from_options, settings_options
 from charrnn.config.serve import ServeConfig
-from charrnn.errors import missing_extra
+from charrnn.serve.start import import_server
 
 _EXAMPLES = """
-charrnn serve                          the newest model, at http://127.0.0.1:8000
+charrnn serve                          the newest model, at 127.0.0.1:8000
 charrnn serve book names --port 0      two models, on a free port
-charrnn serve book --open              and show the page where one writes with it
+charrnn serve book --open              and show the page to write with it
 charrnn serve book --host 0.0.0.0 --api-key-file key.txt
-charrnn serve book --uds /run/charrnn.sock --root-path /charrnn
-curl -d '{"prompt": "It was", "max_tokens": 80}' -H 'Content-Type: application/json' \\
-  http://127.0.0.1:8000/v1/completions
+charrnn serve book --uds book.sock --root-path /charrnn
+curl "localhost:8000/generate?start_text=Once&n=3"
 """
 _COMMON = (
     *("host", "port", "open_page", "api_key_file", "allow_host", "allow_origin"),
@@ -65,14 +64,8 @@ def command(
     two seconds: streams are told so. A second Ctrl-C ends it at once.
     """
     config = settings_from_options(ctx, ServeConfig)
-    try:
-        from charrnn.serve.server import Server, stopped_by_signals
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "h11", "anyio"):
-            raise
-        raise missing_extra("charrnn serve", str(error.name), "serve") from error
     _log_to_stderr(has_requests=config.log_requests)
-    server = Server(models, config, Path(checkpoints))
+    server = import_server()(models, config, Path(checkpoints))
 
     def announce() -> None:
         names = ", ".join(server.service.served)
@@ -81,7 +74,7 @@ def command(
         if open_page and config.uds is None:
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
 
-    with stopped_by_signals(server) as came:
+    with server.stopped_by_signals() as came:
         server.run(announce)
     code = 128 + came[0] if came else 0
     if server.service.is_busy:  # Python would wait for the worker

@@ -36,11 +36,10 @@ if TYPE_CHECKING:
     from charrnn.tasks.sweep_trials import Trial
 
 _EXAMPLES = """
-charrnn sweep book.txt --over hidden_size=128,256,512 --over learning_rate=0.001..0.01:log
-charrnn sweep book.txt --over dropout=0,0.2,0.4 --over num_layers=1,2 --budget 20m
-charrnn sweep book.txt --over cell=lstm,gru --strategy grid --steps 3000 --then-train 1h
-charrnn sweep book.txt --over learning_rate=1e-3..2e-2:log --strategy random --trials 12
-charrnn sweep book.txt --over hidden_size=64..512:log:4 --eta 4
+charrnn sweep book.txt --over hidden_size=128,256,512 --over dropout=0,0.2
+charrnn sweep book.txt --over learning_rate=1e-3..1e-2:log --then-train 1h
+charrnn sweep book.txt --over cell=lstm,gru --strategy grid --budget 10m
+charrnn sweep book.txt --over hidden_size=64..512:log:4 --steps 3000 --eta 4
 """
 _COMMON = (
     *("over", "budget", "steps", "strategy", "trials", "then_train", "name"),

@@ -26,6 +26,7 @@ from charrnn.config.fields import (
 from charrnn.config.fill import FillConfig
 from charrnn.config.model import CELLS, GATES, TASKS, ModelConfig
 from charrnn.config.sample import PRESETS, SampleConfig, parse_bias
+from charrnn.config.sweep import SweepConfig
 from charrnn.config.text import LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import (
     DEFAULT_BUDGET,
@@ -38,21 +39,35 @@ from charrnn.config.train import (
     parse_length_history,
 )
 
-__all__ = ["CELLS", "COST", "DEFAULT_BUDGET", "GATES", "LENGTHS", "LIBRARY_FOLDER"]
-__all__ += ["OLD_TEXT_SETTINGS", "PRESETS", "RENAMED", "UNKNOWN", "DynamicConfig"]
-__all__ += ["ExportConfig", "FillConfig"]
-__all__ += ["ModelConfig", "RunConfig", "SampleConfig", "TextConfig", "TrainConfig", "as_dict"]
-__all__ += [
+__all__ = [
+    "CELLS",
+    "COST",
+    "DEFAULT_BUDGET",
+    "GATES",
+    "LENGTHS",
+    "LIBRARY_FOLDER",
+    "OLD_TEXT_SETTINGS",
+    "PRESETS",
+    "RENAMED",
+    "TASKS",
+    "UNKNOWN",
+    "DynamicConfig",
+    "ExportConfig",
+    "FillConfig",
     "Length",
+    "ModelConfig",
+    "RunConfig",
+    "SampleConfig",
+    "SweepConfig",
+    "TextConfig",
+    "TrainConfig",
+    "as_dict",
     "check_names",
     "check_type",
     "checked",
     "chosen_settings",
     "did_you_mean",
     "format_length_history",
-]
-__all__ += [
-    "TASKS",
     "parse_bias",
     "parse_length_history",
     "with_new_names",

@@ -37,7 +37,9 @@ class ServeConfig:
     host: str = _address("127.0.0.1", "address to listen on; 0.0.0.0 or :: is every one")
     port: int = _address(8000, "port to listen on; 0 takes a free one", ge=0, le=65_535)
     uds: str | None = _address(None, "listen on a Unix socket at this path, and on no port")
-    root_path: str = _address("", "path under which a reverse proxy shows the server: /charrnn")
+    root_path: str | None = _address(
+        None, "path under which a reverse proxy shows the server: /charrnn"
+    )
 
     api_key: str | None = _secret("key that requests must bring", unset="none")
     api_key_file: str | None = _access(None, "file with the key, or with one in each line")
@@ -59,7 +61,7 @@ class ServeConfig:
     max_prompt: int = _limit(1_000_000, "characters that a prompt may have", ge=1, le=100_000_000)
     max_seconds: float = _limit(120.0, "seconds that one request may take", gt=0, le=86_400)
     max_body: str = _limit("4MB", "size of the largest request")
-    cache: str = _limit(
+    cache_size: str = _limit(
         "64MB", "memory for the states of texts, so that going on with one costs nothing; 0 is none"
     )
     connections: int = _limit(
@@ -79,7 +81,7 @@ class ServeConfig:
         validate(self)
         if not self.host:
             raise ConfigError("host is empty; give an address such as 127.0.0.1")
-        parse_size("cache", self.cache)
+        parse_size("cache_size", self.cache_size)
         if parse_size("max_body", self.max_body) < 1:
             raise ConfigError("max_body is 0; it must be a size such as 4MB")
         for name, value in (("uds", self.uds), ("api_key_file", self.api_key_file)):
@@ -98,7 +100,7 @@ class ServeConfig:
                     f"allow_origin is {origin!r}; write a scheme and a name, such as "
                     "https://example.com, without a path"
                 )
-        if self.root_path and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path, re.ASCII):
+        if self.root_path is not None and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path, re.ASCII):
             raise ConfigError(f"root_path is {self.root_path!r}; write a path such as /charrnn")
         if self.role_template is not None and "{content}" not in self.role_template:
             raise ConfigError(
@@ -115,7 +117,7 @@ class ServeConfig:
     @property
     def cache_bytes(self) -> int:
         """Memory for states of texts."""
-        return parse_size("cache", self.cache)
+        return parse_size("cache_size", self.cache_size)
 
     @property
     def max_body_bytes(self) -> int:
@@ -126,8 +128,8 @@ class ServeConfig:
 def parse_size(name: str, text: str) -> int:
     """Return the bytes that a size has; its units are powers of ten.
 
-    >>> parse_size("cache", "64MB"), parse_size("cache", "1.5 GB"), parse_size("cache", "0")
-    (64000000, 1500000000, 0)
+    >>> parse_size("cache_size", "1.5 GB"), parse_size("cache_size", "0")
+    (1500000000, 0)
 
     Raises:
         ConfigError: it is not a size, or too large; name: of the setting.

@@ -258,7 +258,7 @@ def draw_trials(config: SweepConfig, seed: int) -> list[dict[str, Any]]:
             name = next(axis.name for axis in axes if not axis.values)
             raise ConfigError(
                 f"strategy grid needs a list of values of {name}; end its range with how many, "
-                "such as :5, or use --strategy random"
+                "such as :5, or choose strategy random"
             )
     count = config.trials
     if count is None and (has_range or config.strategy == "random"):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -356,7 +357,8 @@ def verify_onnx(
     weights = restored(file.weights, config.dtype or "fp32")
     network = Network(file.config, weights)
     session = _Session(folder / names[0], file)
-    ids = sampled_ids(network, config.verify_chars)
+    sampled = sampled_ids(network, config.verify_chars)
+    ids = sampled.copy()
     random = np.random.default_rng(0)
     ids[::11] = random.integers(file.vocab.size, size=len(ids[::11]))  # of the whole vocabulary
     error = check_logits(all_logits(network, ids), session.logits(ids))
@@ -368,7 +370,7 @@ def verify_onnx(
     if ties:
         notes.append(f"{ties} times two characters were equally likely but for rounding")
     if config.dtype == "fp16":
-        lost = bits_lost(file, weights, ids)
+        lost = bits_lost(file, weights, sampled)
         notes.append(f"fp16 costs {lost:+.4f} bits per character on a text of the model's own")
     return Verified(len(ids), error, tuple(notes))
 
@@ -377,6 +379,8 @@ class _Session:
     """The graph in onnxruntime, on one thread."""
 
     def __init__(self, path: Path, file: ModelFile) -> None:
+        # By default onnxruntime tells its maker of each session, and keeps an id of the machine.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
             import onnxruntime  # type: ignore[import-untyped]
         except ImportError as error:

@@ -9,7 +9,8 @@ alone all the time: once its logits differ from the batch's, every text is read 
 Texts that share a `SamplerChain` are sampled as rows of one array; those of other settings are
 sampled one group after the other. Few texts are read alone, which is faster for them.
 
-B = texts side by side, G = those of one chain, V = vocabulary, K = alternatives.
+B = texts side by side, G = those of one chain, A = those with costs, V = vocabulary, K =
+alternatives.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class BatchStep(NamedTuple):
     An id is −1 where the constraint ended the text, or where there is an error: what a constraint
     met, by the text's number. A text that is being read again has no row in the step.
 
-    Where costs are asked for, nats (B,) is −ln p of each id in the model, before anything shaped
-    it; top, top_nats: (B, K), the model's likeliest ids and their costs. K is the most that a text
-    asks for; of those that ask for none the costs are NaN.
+    Where costs are asked for, nats (A,) is −ln p of each id in the model, before anything shaped
+    it; top, top_nats: (A, K), the model's likeliest ids and their costs. K is the most that a text
+    asks for. asked: (B,), which of the rows ask, A of them; None where all do.
     """
 
     rows: NDArray[np.int64]
@@ -54,6 +55,7 @@ class BatchStep(NamedTuple):
     nats: Floats | None = None
     top: Ids | None = None
     top_nats: Floats | None = None
+    asked: NDArray[np.bool_] | None = None
     errors: Mapping[int, Exception] = _NO_ERRORS
 
 
@@ -97,11 +99,6 @@ class Batch:
         stay = [i for i, text in enumerate(self._texts) if text.number not in numbers]
         if len(stay) < len(self._texts):
             self._keep(stay)
-
-    def exact_state(self, number: int) -> tuple[State, list[int]]:
-        """Return a state of a text that was read alone, and the ids sampled since."""
-        [text] = (text for text in [*self._lone, *self._texts] if text.number == number)
-        return text.state, text.unread
 
     def step(self) -> BatchStep:
         """Sample one more id of each text."""
@@ -335,21 +332,11 @@ def _describe(sampled: _Sampled, errors: Mapping[int, Exception]) -> BatchStep:
     nats = 0 - log_softmax(raw.astype(np.float64))
     top = nats.argsort(-1, kind="stable")[:, :most]
     own = nats[np.arange(len(nats)), tokens[asked]]
-    top_nats = np.take_along_axis(nats, top, -1)
-    if len(asked) == len(texts):
-        return BatchStep(rows, tokens, own, top, top_nats, errors)
-    spread = (_spread(part, asked, len(texts)) for part in (own, top_nats))
-    of_all, top_of_all = spread
-    tops = np.full(top_of_all.shape, -1, np.int64)
-    tops[asked] = top
-    return BatchStep(rows, tokens, of_all, tops, top_of_all, errors)
-
-
-def _spread(part: Floats, rows: Sequence[int], count: int) -> Floats:
-    """Return `count` rows of NaN with those of `part` at `rows`."""
-    whole = np.full((count, *part.shape[1:]), np.nan)
-    whole[rows] = part
-    return whole
+    is_asked = None
+    if len(asked) < len(texts):
+        is_asked = np.zeros(len(texts), np.bool_)
+        is_asked[asked] = True
+    return BatchStep(rows, tokens, own, top, np.take_along_axis(nats, top, -1), is_asked, errors)
 
 
 def _repeat(rows: NDArray[Any], times: int) -> NDArray[Any]:

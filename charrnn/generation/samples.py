@@ -94,14 +94,17 @@ def collect_samples(
 
 
 def step_costs(step: BatchStep, vocab: Vocab) -> Iterable[Cost | None]:
-    """Return the cost of each id of a step; None where costs were not asked for."""
+    """Return the cost of each id of a step; None where it was not asked for."""
     if step.nats is None or step.top is None or step.top_nats is None:
         return repeat(None, len(step.rows))
     tops = (
         tuple((vocab.name_of(token), nats) for token, nats in zip(ids, costs, strict=True))
         for ids, costs in zip(step.top.tolist(), step.top_nats.tolist(), strict=True)
     )
-    return map(Cost, step.nats.tolist(), tops)
+    if step.asked is None:
+        return map(Cost, step.nats.tolist(), tops)
+    costs = iter([*map(Cost, step.nats.tolist(), tops)])
+    return [next(costs) if is_asked else None for is_asked in step.asked.tolist()]
 
 
 class PartialSample:
@@ -113,6 +116,8 @@ class PartialSample:
         self._decoder = StreamDecoder(vocab)
         self._vocab = vocab
         self._shown: list[str] = []
+        self._taken = 0  # parts of what is shown, and characters
+        self._taken_chars = 0
         self._costs: list[Cost] = []
         self._pending: list[Cost] = []  # of the bytes of a character that is not complete
         self._end: tuple[Cost, ...] | None = None  # of the end of a record that ended the text
@@ -132,6 +137,28 @@ class PartialSample:
                 self._shown.append(self.criteria.feed(char))
                 if char == END:
                     self._note_end(has_cost=cost is not None)
+
+    def stop(self, reason: str) -> None:
+        """End the text for a reason of the caller's."""
+        self._shown.append(self.criteria.end(reason))
+
+    def take(self) -> tuple[str, tuple[Cost, ...]]:
+        """Return what is shown since the last call, and its costs where they are known."""
+        text = "".join(self._shown[self._taken :])
+        self._taken = len(self._shown)
+        first = self._taken_chars
+        self._taken_chars += len(text)
+        return text, tuple(self._costs[first : self._taken_chars])
+
+    @property
+    def text(self) -> str:
+        """All that is shown so far."""
+        return "".join(self._shown)
+
+    @property
+    def end_cost(self) -> Cost | None:
+        """The cost of the end of a record that ended the text, where it is known."""
+        return self._end[0] if self._end else None
 
     def finish(self, index: int) -> Sample:
         """Return the text as it ended."""

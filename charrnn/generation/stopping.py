@@ -83,6 +83,7 @@ class StoppingCriteria:
             self._rules.append(("length", UpToFinish(finish_from)))
         ends = [rule for _, rule in self._rules if isinstance(rule, UntilEnd)]
         self._until_end = ends[0] if ends else None
+        self._stop_texts = next((r for name, r in self._rules if name == "stop"), None)
         self.has_rules = bool(self._rules)
         self._has_only_end = len(self._rules) == len(ends)
         has_form = config.regex or config.template or config.choices  # complete at the length
@@ -93,6 +94,11 @@ class StoppingCriteria:
     def is_at_end(self) -> bool:
         """Whether the end of a record ended the text."""
         return self._until_end is not None and self._until_end.is_over
+
+    @property
+    def stop(self) -> str | None:
+        """The stop text that ended the text."""
+        return self._stop_texts.found if isinstance(self._stop_texts, UntilText) else None
 
     def feed(self, char: str) -> str:
         """Take the next character of a text that has not ended; return what can be shown now."""
@@ -242,13 +248,15 @@ class UntilText(Rule):
         self._stops = stops
         self._left = count
         self._held = ""
+        self.found: str | None = None  # the stop text that ended the text
 
     def feed(self, char: str) -> tuple[str, bool]:
         self._held += char  # the beginning of a stop text, perhaps
         found = [stop for stop in self._stops if self._held.endswith(stop)]
         self._left -= bool(found)
         if found and not self._left:
-            return self._held.removesuffix(max(found, key=len)), True
+            self.found = max(found, key=len)
+            return self._held.removesuffix(self.found), True
         if found:
             return self._release(""), False
         # The longest suffix that a stop text begins with stays.

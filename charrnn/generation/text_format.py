@@ -68,8 +68,27 @@ class TextFormat:
             return text
         if self.has_lines:
             return text.replace("\n", END)
+        return self._mark_pattern(self.mark).sub(END, text)
+
+    def end_widths(self, text: str) -> list[int]:
+        """Return how many characters of a text become each one of `with_ends(text)`.
+
+        >>> TextFormat(document_end="--", record_kind="document").end_widths("a\\n--\\nb")
+        [1, 4, 1]
+        """
+        if self.mark is None or self.has_lines:
+            return [1] * len(text)
+        widths = []
+        at = 0
+        for match in self._mark_pattern(self.mark).finditer(text):
+            widths += [1] * (match.start() - at) + [len(match[0])]
+            at = match.end()
+        return widths + [1] * (len(text) - at)
+
+    @staticmethod
+    def _mark_pattern(mark: str) -> re.Pattern[str]:
         newlines = f"[{_NEWLINES}]*"  # those around a record are no part of it
-        return re.sub(newlines + re.escape(self.mark) + newlines, END, text)
+        return re.compile(newlines + re.escape(mark) + newlines)
 
     def iter_with_ends(self, pieces: Iterable[str]) -> Iterator[str]:
         """Yield a whole text as training reads it: records, each with its END, none of them blank.

@@ -78,7 +78,7 @@ def _handlers(service: Service) -> dict[tuple[str, str], Handler]:
 def _on_http_error(request: Request, error: Exception) -> Response:
     """Answer a path or a method that no route has."""
     assert isinstance(error, HTTPException)
-    path = request.url.path.removeprefix(request.app.state.service.config.root_path)
+    path = request.url.path.removeprefix(request.app.state.service.config.root_path or "")
     if error.status_code == 404:
         near = nearest(path, request.app.state.paths)
         hint = f"did you mean {near}?" if near else "docs/serve.md lists the routes"

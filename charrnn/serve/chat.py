@@ -119,7 +119,7 @@ async def handler(request: Request) -> Response:
         )
     template = RoleTemplate.parse(service.config.role_template)
     info = info_of(served, service.config)
-    asked = await service.in_thread(parse_chat, body, info, template)
+    asked = await service.check(parse_chat, body, info, template)
     texts = await Texts.prepare(service, served, asked)
     kind = "chat.completion.chunk" if asked.stream else "chat.completion"
     head = make_head("chatcmpl", kind, served, asked)

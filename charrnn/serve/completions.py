@@ -34,7 +34,7 @@ async def handler(request: Request) -> Response:
     served = service.find_text(body.get("model"))
     info = info_of(served, service.config)
     # A request with many ids or patterns would hold the event loop up.
-    asked = await service.in_thread(parse_completion, body, info)
+    asked = await service.check(parse_completion, body, info)
     texts = await Texts.prepare(service, served, asked)
     head = make_head("cmpl", "text_completion", served, asked)
     if asked.stream:

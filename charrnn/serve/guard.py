@@ -84,7 +84,7 @@ class Guard:
         self._max_bytes = config.max_body_bytes
         self._max_size = config.max_body
         self._logs_prompts = config.log_prompts
-        self._root_path = config.root_path
+        self._root_path = config.root_path or ""
         self._metrics = metrics
         self._route_of = route_of
 

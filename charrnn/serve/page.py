@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -83,22 +84,24 @@ def describe_settings() -> list[dict[str, Any]]:
     >>> describe_settings()[0]["name"]
     'repetition_penalty'
     """
-    return [
-        {
-            "name": item.name,
-            "kind": "texts" if is_list else _KINDS[kind],
-            "isOptional": bool(optional),
-            "help": _help(item.metadata["help"]),
-            "default": list(item.default) if is_list else item.default,
-            "choices": list(item.metadata["choices"]),
-            "unset": _help(item.metadata["unset"]),
-            "section": item.metadata["section"],
-            **{bound: item.metadata[bound] for bound in ("ge", "gt", "le")},
-        }
-        for item in fields(SampleConfig)
-        for kind, _, optional in [str(item.type).partition(" | ")]
-        for is_list in [kind.startswith("tuple")]
-    ]
+    return [_describe_setting(item) for item in fields(SampleConfig)]
+
+
+def _describe_setting(item: Field[Any]) -> dict[str, Any]:
+    kind, _, optional = str(item.type).partition(" | ")
+    is_list = kind.startswith("tuple")
+    default: Any = item.default
+    return {
+        "name": item.name,
+        "kind": "texts" if is_list else _KINDS[kind],
+        "isOptional": bool(optional),
+        "help": _help(item.metadata["help"]),
+        "default": list(default) if is_list else default,
+        "choices": list(item.metadata["choices"]),
+        "unset": _help(item.metadata["unset"]),
+        "section": item.metadata["section"],
+        **{bound: item.metadata[bound] for bound in ("ge", "gt", "le")},
+    }
 
 
 def _help(text: str) -> str:
@@ -115,10 +118,12 @@ def _shown_name(option: str) -> str:
     return _LONG_NAMES.get(option, option).replace("-", " ")
 
 
+@cache
 def _script() -> str:
     return join_scripts(SCRIPTS)
 
 
+@cache
 def _style() -> str:
     return "".join(map(read_asset, STYLES))
 

@@ -61,7 +61,13 @@ async def health(request: Request) -> Response:
 
 
 async def show_page(request: Request) -> Response:
-    """GET /: the page where one writes with a model; whoever has no key sees no model's name."""
+    """GET /: the page where one writes with a model; whoever has no key sees no model's name.
+
+    rnn-writer asks here too, whether there is a server, and can read only JSON.
+    """
+    accepted = request.headers.get("accept", "")
+    if "application/json" in accepted and "text/html" not in accepted:
+        return JSON({"message": "charrnn answers GET /generate?start_text=…&n=3"})
     from charrnn.serve.page import PageModel, make_page, policy
 
     state = request.app.state
@@ -385,7 +391,7 @@ async def tokenize(request: Request) -> Response:
     text = _text_of(given, "prompt", service)
     has_names = given.flag("return_token_strs")
     given.flag("add_special_tokens")  # there are none: an end of a record is a character of ours
-    ids = (await service.in_thread(served.generator.encode, text)).tolist()
+    ids = (await service.check(served.generator.encode, text)).tolist()
     names = [served.file.vocab.name_of(each) for each in ids] if has_names else None
     return JSON(
         {

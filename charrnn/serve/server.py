@@ -65,6 +65,7 @@ class Server:
         self.config = config = config or ServeConfig()
         keys = read_keys(config)
         self._socket = _bind(config)
+        self._path = None if config.uds is None else Path(config.uds)
         try:
             self.service = Service(config, open_served(names, checkpoints))
             self.url = _url_of(self._socket, config)
@@ -87,59 +88,64 @@ class Server:
         """Let `run` come to its end; can be called from anywhere, signal handlers too."""
         self._uvicorn.should_exit = True
 
-    def end_now(self, code: int) -> None:
-        """End the process, without waiting for anything."""
-        self._release()
-        os._exit(code)
+    @contextmanager
+    def stopped_by_signals(self) -> Iterator[list[int]]:
+        """Stop at Ctrl-C, SIGTERM or SIGHUP within the block; a second one ends the process.
 
-    def __enter__(self) -> Server:
-        """Answer requests in a thread of its own until the block is left."""
+        Yields the numbers of the signals that came. Away from the main thread it catches none.
+        """
+        came: list[int] = []
+
+        def take(number: int, _: FrameType | None) -> None:
+            came.append(number)
+            if len(came) > 1:
+                self._release()
+                os._exit(128 + number)
+            self.stop()
+
+        numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+        if threading.current_thread() is not threading.main_thread():
+            numbers = []
+        caught = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, take) for number in caught}
+        try:
+            yield came
+        finally:
+            for number, previous in before.items():
+                signal.signal(number, previous)
+
+    def start(self) -> None:
+        """Answer requests in a thread of its own until `close`; return when the first can come."""
         is_ready = threading.Event()
         self._thread = threading.Thread(target=self.run, args=(is_ready.set,), name="server")
         self._thread.start()
         while not is_ready.wait(0.1) and self._thread.is_alive():
             pass
+
+    def close(self) -> None:
+        """Stop, and wait for the end; a server that was never started is closed too."""
+        self.stop()
+        if self._thread is None:
+            self._release()
+        else:
+            self._thread.join()
+
+    def __enter__(self) -> Server:
+        """Answer requests in a thread of its own until the block is left."""
+        if self._thread is None:
+            self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        if self._thread is not None:
-            self._thread.join()
+        self.close()
 
     def _release(self) -> None:
         """Close the socket, and remove the file that a Unix socket is."""
-        is_unix = self._socket.fileno() >= 0 and self.config.uds is not None
         self._socket.close()
-        if is_unix:
+        if self._path is not None:
             with suppress(OSError):
-                Path(str(self.config.uds)).unlink()
-
-
-@contextmanager
-def stopped_by_signals(server: Server) -> Iterator[list[int]]:
-    """Stop a server at Ctrl-C, SIGTERM or SIGHUP within the block; a second one ends the process.
-
-    Yields the numbers of the signals that came. Away from the main thread it catches none.
-    """
-    came: list[int] = []
-
-    def take(number: int, _: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
-            server.end_now(128 + number)
-        server.stop()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-    caught = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, take) for number in caught}
-    try:
-        yield came
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+                self._path.unlink()
+            self._path = None
 
 
 def read_keys(config: ServeConfig) -> list[str]:
@@ -182,7 +188,7 @@ class _Uvicorn(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                root_path=config.root_path,
+                root_path=config.root_path or "",
                 timeout_keep_alive=int(_IDLE_SECONDS),
                 timeout_graceful_shutdown=int(_END_SECONDS),
             )
@@ -202,7 +208,11 @@ class _Uvicorn(uvicorn.Server):
         """Start the engine, then listen."""
         self.service.start()
         await super().startup(sockets)
-        self.on_ready()
+        try:
+            self.on_ready()
+        except BaseException:
+            await self.shutdown(sockets)
+            raise
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the texts, of which each stream is told; then the connections."""

@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_WORKERS = 4  # threads that prepare and predict; the engine's own writes
+_WORKERS = 2  # threads for work that takes long; each takes the interpreter from the engine
+_CHECKERS = 2  # threads that read requests
 _MOST_WAITING = 256  # calls that wait for a worker
 _ROUTES = {  # of models that write no text
     "classification": "POST /v1/classify",
@@ -62,6 +63,7 @@ _ROUTES = {  # of models that write no text
     "seq2seq": "POST /v1/convert",
 }
 _TIME_IS_OVER = TimeoutError()
+_GRACE_SECONDS = 1.0  # for the engine, which ends a text in time, with what was written of it
 
 log = logging.getLogger("charrnn.serve")
 
@@ -114,7 +116,8 @@ def open_served(names: Sequence[str | None], checkpoints: Path) -> dict[str, Ser
             raise ConfigError(f"two models are called {name!r}; serve one of them, or rename one")
         models = None
         if file.config.task == "text":
-            models = OpenModels(Model(file), asked or name, file)
+            model = Model(file)
+            models = OpenModels(model, asked or name, model.file, source=file)
         created = 0
         with suppress(OSError):
             created = int(path.stat().st_mtime)
@@ -144,7 +147,7 @@ class Stream:
         self._begun: float | None = time.monotonic()  # until the first character
         self._ticket = service.register(self, submit)
         loop = asyncio.get_running_loop()
-        seconds = service.config.max_seconds
+        seconds = service.config.max_seconds + _GRACE_SECONDS
         self._timer = loop.call_later(seconds, self.put, _TIME_IS_OVER)
 
     def __aiter__(self) -> Stream:
@@ -226,7 +229,9 @@ class Service:
         self._streams: dict[int, Stream] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="worker")
-        self._waiting = 0
+        self._checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix="checker")
+        self._waiting = 0  # calls for the workers
+        self._busy = 0  # calls for any thread
 
     def start(self) -> None:
         """Begin to work, in the running event loop."""
@@ -237,12 +242,13 @@ class Service:
         """Refuse what is new, end what is running with an error, and the engine's thread."""
         self.is_closing = True
         await asyncio.to_thread(self.engine.close, reason="the server is closing down")
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._workers, self._checkers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def is_busy(self) -> bool:
         """Whether a worker has not come back, for which Python would wait at its end."""
-        return self._waiting > 0
+        return self._busy > 0
 
     def find(self, name: object) -> Served:
         """Return the model of a request's `model`, which is only looked up; None: the first one.
@@ -284,7 +290,7 @@ class Service:
         Raises:
             RequestError: it is refused.
         """
-        return await self.in_thread(self.engine.prepare, name, job)
+        return await self.check(self.engine.prepare, name, job)
 
     def stream(self, prepared: PreparedJob) -> Stream:
         """Submit a text, and return its events.
@@ -308,19 +314,38 @@ class Service:
         Raises:
             RequestError: it is refused, takes too long, or too many wait.
         """
-        if self.is_closing:
-            raise closing()
         if self._waiting >= _MOST_WAITING:
             raise too_many_requests(f"{self._waiting} requests wait already; try again later")
-        loop = asyncio.get_running_loop()
         self._waiting += 1
         try:
+            return await self._run_in(self._workers, function, *arguments)
+        finally:
+            self._waiting -= 1
+
+    async def check(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return what a function returns that takes milliseconds, as reading a request does.
+
+        It has threads of its own, so that it waits for no work that takes long.
+
+        Raises:
+            RequestError: it is refused, or takes too long.
+        """
+        return await self._run_in(self._checkers, function, *arguments)
+
+    async def _run_in(
+        self, pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any
+    ) -> T:
+        if self.is_closing:
+            raise closing()
+        loop = asyncio.get_running_loop()
+        self._busy += 1
+        try:
             async with asyncio.timeout(self.config.max_seconds):
-                return await loop.run_in_executor(self._workers, function, *arguments)
+                return await loop.run_in_executor(pool, function, *arguments)
         except (CharRNNError, TimeoutError, RuntimeError, MemoryError) as error:
             raise self.explain(error) from error
         finally:
-            self._waiting -= 1
+            self._busy -= 1
 
     async def watched(self, work: Callable[..., T], *arguments: Any) -> T:
         """Return what `work` returns in a thread; it takes a Watch first, by which it ends early.

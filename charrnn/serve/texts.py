@@ -21,12 +21,12 @@ from charrnn.generation.samples import Cost
 from charrnn.serve.engine import Ended, Piece, PreparedJob, TextJob
 from charrnn.serve.errors import RequestError, bad_request, refused
 from charrnn.serve.protocol import CompletionRequest, ModelInfo, blamed
-from charrnn.serve.service import Watch
+from charrnn.serve.scoring import iter_prompt_costs
 from charrnn.tasks.model import Model
 
 if TYPE_CHECKING:
     from charrnn.config.serve import ServeConfig
-    from charrnn.serve.service import Served, Service, Stream
+    from charrnn.serve.service import Served, Service, Stream, Watch
 
 _LENGTH = ("length", "seconds")  # reasons that cut a text
 _MOST_AT_ONCE = 64  # texts of one request in the engine
@@ -106,7 +106,7 @@ class Texts:
         Raises:
             RequestError: the model cannot follow a setting or read a prompt, or the queue is full.
         """
-        texts = cls(service, request, await service.in_thread(_prepare, service, served, request))
+        texts = cls(service, request, await service.check(_prepare, service, served, request))
         if texts._is_sampled:
             texts._begin()
         return texts
@@ -120,7 +120,7 @@ class Texts:
     @property
     def prompts(self) -> list[str]:
         """The prompts as the model reads them, once each."""
-        return [job.prompt for job in self._jobs[:: self.request.best_of]]
+        return [_as_read(job) for job in self._jobs[:: self.request.best_of]]
 
     def close(self) -> None:
         """Cancel what was begun and is not being read."""
@@ -224,15 +224,20 @@ class Texts:
         """Yield the parts of one candidate."""
         job = self._jobs[index]
         if self.request.echo and job.prompt:
-            yield Part(index, job.prompt, await self._prompt_costs(job))
+            yield Part(index, _as_read(job), await self._prompt_costs(job))
         if not self._is_sampled:  # nothing is to be written
             yield Part(index, end=Ended("length"))
             return
+        is_begun = False
         with await self._stream(index) as events:
             async for event in events:
                 if isinstance(event, Piece):
+                    is_begun = True
                     yield Part(index, event.text, event.costs)
                 elif isinstance(event, Ended):
+                    is_late = event.reason == "seconds" and self.request.config.seconds is None
+                    if is_late and not is_begun:  # its turn never came
+                        raise self.explain(TimeoutError())
                     costs = () if event.end_cost is None else (event.end_cost,)
                     yield Part(index, "", costs, event)
 
@@ -260,9 +265,7 @@ class Texts:
         return await self._costs[number]
 
     async def _read_costs(self, job: PreparedJob, top: int) -> tuple[Cost | None, ...]:
-        from charrnn.serve.scoring import iter_prompt_costs
-
-        generator = job.models.generator
+        generator = job.served.generator
         costs: list[Cost | None] = []
 
         def read() -> Iterator[tuple[Cost | None, ...]]:
@@ -277,18 +280,19 @@ class Texts:
     async def _found(self) -> AsyncGenerator[Part]:
         """Yield the texts that a beam finds, or that fill a blank, prompt by prompt."""
         request = self.request
-        watch = Watch()
-        try:
-            for number, job in enumerate(self._jobs[:: request.n]):
-                work = _search if request.suffix is None else _fill
-                found = await self._service.in_thread(work, job, request, watch)
-                for i, (text, end) in enumerate(found):
-                    index = number * request.n + i
-                    if request.echo and job.prompt:
-                        yield Part(index, job.prompt)
-                    yield Part(index, text, end=end)
-        finally:
-            watch.end()
+        work = _search if request.suffix is None else _fill
+        for number, job in enumerate(self._jobs[:: request.n]):
+            found = await self._service.watched(work, job, request)
+            for i, (text, end) in enumerate(found):
+                index = number * request.n + i
+                if request.echo and job.prompt:
+                    yield Part(index, _as_read(job))
+                yield Part(index, text, end=end)
+
+
+def _as_read(job: PreparedJob) -> str:
+    """Return a prompt in the form of the model's text, which has a cost for each character."""
+    return job.served.generator.text_format.normalized(job.prompt)
 
 
 def _join(parts: Sequence[Part]) -> Text:
@@ -347,7 +351,7 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
         )
     if request.logprobs is not None:
         chars = sum(config.length + job.prompt_chars * request.echo for job in jobs)
-        costs = chars * (1 + min(request.logprobs, jobs[0].models.generator.vocab.size))
+        costs = chars * (1 + min(request.logprobs, jobs[0].served.generator.vocab.size))
         if costs > _MAX_COSTS:
             raise bad_request(
                 f"the answer could have {costs:,} log-probabilities; this server gives at most "
@@ -356,20 +360,20 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
             )
 
 
-def _search(job: PreparedJob, request: CompletionRequest, watch: Watch) -> list[tuple[str, Ended]]:
+def _search(watch: Watch, job: PreparedJob, request: CompletionRequest) -> list[tuple[str, Ended]]:
     """Return the likeliest texts that a beam finds."""
-    models = job.models
+    models = job.served.models
     found = models.generator.search(job.prompt, request.config, count=request.n, after=models.start)
     return [(each.text, Ended(each.stopped_by, None, each.has_end)) for each in found]
 
 
-def _fill(job: PreparedJob, request: CompletionRequest, watch: Watch) -> list[tuple[str, Ended]]:
+def _fill(watch: Watch, job: PreparedJob, request: CompletionRequest) -> list[tuple[str, Ended]]:
     """Return what stands between a prompt and the suffix: samples, the likeliest at temperature 0.
 
     Raises:
         RequestError: the blank may be too long; or the client is gone, and the work ends.
     """
-    model = job.models.generator
+    model = job.served.generator
     if not isinstance(model, Model):
         raise bad_request("suffix does not go with label_strength; leave one of them out", "suffix")
     config = request.config

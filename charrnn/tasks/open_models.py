@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,8 @@ class OpenModels:
 
     name: of the first model, as it was asked for. file: with its labels fixed; None for several
     models. start: the saved context that the text continues, after `chars_read` characters.
-    labels: of the texts, as they were asked for.
+    labels: of the texts, as they were asked for. source: the file of the only model, as it was read
+    and with all its labels; None for several models.
     """
 
     generator: Generator
@@ -54,6 +55,7 @@ class OpenModels:
     start: Context | None = None
     chars_read: int = 0
     labels: tuple[str, ...] = ()
+    source: ModelFile | None = field(default=None, repr=False)
 
     @cached_property
     def own_text(self) -> OwnText:
@@ -83,6 +85,20 @@ class OpenModels:
         from charrnn.generation import gpu  # loads torch, so after the check
 
         return gpu.GpuBackend(file, config, device)
+
+    def with_labels(self, labels: AskedLabels, label_strength: float = 1.0) -> OpenModels:
+        """Return the same model for texts with other labels.
+
+        Raises:
+            ConfigError: there are several models, or the model has no such label.
+        """
+        if self.source is None:
+            raise ConfigError("labels can be chosen for one model alone; it is a blend of several")
+        asked = list_labels(labels)
+        self.source.labels.mixture(asked)  # refuses those that it has not
+        generator = with_label_strength(self.source, asked, label_strength)
+        file = with_labels(self.source, asked) if label_strength == 1 else None
+        return replace(self, generator=generator, file=file, labels=tuple(asked))
 
     def with_state(self, path: str | Path) -> OpenModels:
         """Return the same models, whose text continues from a saved state.
@@ -195,7 +211,9 @@ def open_models(
         generator = with_negative_model(generator, negative, strength)
     is_one = len(files) == 1 and negative_model is None and label_strength == 1
     file = with_labels(files[0], asked) if is_one else None
-    return OpenModels(generator, names[0] or "the newest run", file, labels=tuple(asked))
+    source = files[0] if len(files) == 1 and negative_model is None else None
+    name = names[0] or "the newest run"
+    return OpenModels(generator, name, file, labels=tuple(asked), source=source)
 
 
 def parse_model_spec(text: str, *, is_negative: bool = False) -> tuple[str, float]:

@@ -7,7 +7,7 @@
   const byId = (id) => document.getElementById(id);
   const number = (id) => Number(byId(id).value);
   const MAX_SEED = 2 ** 32;
-  const BITS = [1, 3, 6]; // of a character, from which it is marked more and more
+  const BITS = [2, 4, 6]; // of a character, from which it is marked more and more
 
   const data = JSON.parse(byId("data").textContent);
   const endText = data.end_text;
@@ -32,19 +32,23 @@
       const url = URL.createObjectURL(new Blob([byId("code").textContent], { type: "text/javascript" }));
       const worker = new Worker(url);
       worker.onmessage = ({ data: message }) => receive(message);
-      worker.onerror = (event) => say(`The network stopped: ${event.message}`);
+      worker.onerror = (event) => fail(event.message);
       worker.postMessage({ kind: "init", model, weights });
       return (message) => worker.postMessage(message);
     } catch {
       const writer = charrnn.makeWriter(model, weights, receive);
-      return ({ kind, ...message }) => (kind === "stop" ? writer.stop() : writer.write(message));
+      return ({ kind, ...message }) => writer[kind](message);
     }
   }
 
   function receive(message) {
     if (message.read) say(`Reading: ${message.read} of ${message.of} …`);
-    for (const piece of message.pieces ?? []) add(piece);
+    if (message.pieces) {
+      show(message.pieces);
+      send({ kind: "wasShown" });
+    }
     if (message.reason) finish(message);
+    if (message.error) fail(message.error);
   }
 
   // ---- writing
@@ -87,12 +91,19 @@
     if (isBusy) send({ kind: "stop" });
   }
 
-  function finish({ reason, chars, seconds }) {
+  function finish({ reason, chars, seconds, isRead }) {
     isBusy = false;
-    if (reason === "stop") isWhole = false; // it has read the text that it stopped at
+    isWhole = isRead;
     const speed = seconds > 0.05 ? `, ${Math.round(chars / seconds).toLocaleString("en")} a second` : "";
     const why = { length: "", stop: ", then came the text to stop at", stopped: ", stopped" }[reason];
     say(`${chars.toLocaleString("en")} characters${speed}${why}.${notes}`);
+    showButtons();
+  }
+
+  function fail(words) {
+    isBusy = false;
+    isWhole = false;
+    say(`The network stopped: ${words}`);
     showButtons();
   }
 
@@ -109,14 +120,18 @@
 
   // ---- the text
 
-  function add(piece) {
+  /** Add pieces to the text, all at once: a browser lays out the whole text each time. */
+  function show(more) {
     const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
-    const bits = -Math.log2(piece.p);
-    const level = BITS.filter((limit) => bits >= limit).length;
-    const node = charrnn.element("span", { class: level ? `b${level}` : null }, piece.text);
-    node.piece = pieces.length;
-    pieces.push({ ...piece, node });
-    box.append(node);
+    const nodes = more.map((piece) => {
+      const bits = -Math.log2(piece.p);
+      const level = BITS.filter((limit) => bits >= limit).length;
+      const node = charrnn.element("span", { class: level ? `b${level}` : null }, piece.text);
+      node.piece = pieces.length;
+      pieces.push({ ...piece, node });
+      return node;
+    });
+    box.append(...nodes);
     if (isAtEnd) box.scrollTop = box.scrollHeight;
   }
 
@@ -146,7 +161,7 @@
     return data.texts[token] || `<${byte}>`;
   }
 
-  const percent = (p) => (p >= 0.0995 ? `${Math.round(100 * p)} %` : `${(100 * p).toPrecision(2)} %`);
+  const percent = (p) => `${p >= 0.0995 ? Math.round(100 * p) : (100 * p).toPrecision(2)}\u00a0%`;
 
   const MOVES = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -40, ArrowDown: 40, Home: -Infinity, End: Infinity };
 
@@ -174,16 +189,19 @@
       say("The text is selected; copy it with Ctrl+C.");
     }
   });
-  byId("temperature").addEventListener("input", () => {
-    byId("temperature-shown").textContent = number("temperature").toFixed(2);
-  });
-  byId("colours").addEventListener("change", () => box.classList.toggle("marked", byId("colours").checked));
+  const showTemperature = () => (byId("temperature-shown").textContent = number("temperature").toFixed(2));
+  const showMarks = () => box.classList.toggle("marked", byId("colours").checked);
+  byId("temperature").addEventListener("input", showTemperature);
+  byId("colours").addEventListener("change", showMarks);
   box.addEventListener("keydown", onKey);
   box.addEventListener("click", ({ target }) => target.piece !== undefined && choose(target.piece));
   box.addEventListener("mouseover", ({ target }) => target.piece !== undefined && explain(target.piece));
   box.addEventListener("mouseleave", () => explain(at));
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") stop();
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("form").requestSubmit(byId("write"));
+    const isEnter = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (isEnter && !isBusy) byId("form").requestSubmit(byId("write"));
   });
+  showTemperature(); // a browser may have filled in what was chosen before
+  showMarks();
 })((globalThis.charrnn ??= {}));

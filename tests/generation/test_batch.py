@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation import batch as batch_module
@@ -226,3 +228,126 @@ def test_costs_are_the_models_own_before_anything_shaped_the_logits() -> None:
     assert step.top is not None
     assert step.top.tolist() == [np.argsort(nats)[:4].tolist()] * count
     assert step.top_nats == pytest.approx(np.sort(nats)[None, :4].repeat(count, 0), rel=1e-4)
+
+
+# ── texts that join and leave ──
+
+MIXED = [*SETTINGS, {"xtc": 0.5}, {"mirostat": 2.0, "top_k": 12}, {"dry_penalty": 1.0}]
+PLANS = st.lists(
+    st.tuples(
+        st.integers(0, 6),  # steps between it and the one before
+        st.integers(0, len(MIXED) - 1),
+        st.integers(1, 40),  # ids after which it leaves
+        st.integers(0, len(PROMPT)),  # ids of its prompt
+        st.sampled_from([None, None, 0, 3]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(PLANS, st.sampled_from(["lstm", "gru"]))
+@settings(max_examples=15, deadline=None)
+def test_texts_that_join_and_leave_at_any_time_are_those_sampled_alone(
+    plan: list[tuple[int, int, int, int, int | None]], cell: str
+) -> None:
+    """The prompts have different lengths, and the settings of one text are not those of another."""
+    network = make_network(cell=cell)
+    chains = [make_chain(each) for each in MIXED]
+    batch = Batch(network)
+    sampled: dict[int, list[int]] = {}
+    expected = {}
+    left = {}
+
+    def row(number: int, place: int, asked: int, alternatives: int | None) -> Row:
+        prompt = PROMPT[:asked]
+        start = Context(network.prefill(prompt, network.initial_state()), prompt)
+        random = np.random.default_rng([5, number])
+        own = islice(iter_tokens(network, start, chains[place], random), left[number])
+        expected[number] = [*own]
+        return Row(start, chains[place], np.random.default_rng([5, number]), None, alternatives)
+
+    def step() -> None:
+        told = batch.step()
+        assert told.asked is None or told.nats is not None
+        for number, token in zip(told.rows.tolist(), told.tokens.tolist(), strict=True):
+            sampled[number].append(token)
+        batch.drop({number for number, ids in sampled.items() if len(ids) == left[number]})
+
+    for number, (wait, place, count, asked, alternatives) in enumerate(plan):
+        for _ in range(wait if len(batch) else 0):
+            if len(batch):
+                step()
+        left[number] = count
+        assert batch.join([row(number, place, asked, alternatives)]) == [number]
+        sampled[number] = []
+    while len(batch):
+        step()
+
+    assert sampled == expected
+
+
+def test_a_text_with_much_to_read_again_leaves_the_others_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch_module, "_TOLERANCE", 1e-3)
+    monkeypatch.setattr(batch_module, "_DRIFT", 1.0)
+    monkeypatch.setattr(batch_module, "_MOST_READ", 4)
+    network = make_network()
+    rough = make_network()
+    rough.__class__ = Rough
+    chain = make_chain({"xtc": 0.5, "dry_penalty": 0.5, "dry_length": 2})
+    count = 12
+    batch = Batch(rough, rows_of(network, chain, count))
+    seen: list[int] = []
+    step = batch.step
+    monkeypatch.setattr(batch, "step", lambda: seen.append(len(batch._lone)) or step())
+
+    assert sample_together(batch, count) == sample_alone(network, chain, count)
+    assert max(seen[1:]) > 0
+    assert 0 in seen[1:]
+
+
+class Failing(Even):
+    """A constraint that cannot follow some texts."""
+
+    def mask(self, state: int) -> np.ndarray | None:
+        if state == 9:
+            raise ZeroDivisionError
+        return super().mask(state)
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_what_no_constraint_can_follow_ends_its_text_alone(count: int) -> None:
+    network = make_network()
+    chain = make_chain({})
+    batch = Batch(network, rows_of(network, chain, count))
+    batch.join(rows_of(network, chain, 1, Failing()))
+
+    for _ in range(9):
+        assert not batch.step().errors
+    step = batch.step()
+
+    assert list(step.errors) == [count]
+    assert step.tokens[step.rows.tolist().index(count)] == -1
+    batch.drop({count})
+    sampled = batch.step()
+    assert sampled.rows.tolist() == [*range(count)]
+    alone = sample_alone(network, chain, count)
+    assert sampled.tokens.tolist() == [ids[10] for ids in alone]
+
+
+def test_costs_are_told_of_those_texts_that_ask_for_them() -> None:
+    network = make_network()
+    chain = make_chain({})
+    batch = Batch(network, rows_of(network, chain, 10))
+    batch.join(rows_of(network, chain, 2, alternatives=2))
+
+    step = batch.step()
+
+    assert step.asked is not None
+    assert step.rows[step.asked].tolist() == [10, 11]
+    assert step.nats is not None
+    assert step.nats.shape == (2,)
+    assert step.top is not None
+    assert step.top.shape == (2, 2)

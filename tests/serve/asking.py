@@ -45,9 +45,9 @@ class Asker:
     def connect(self) -> HTTPConnection:
         return HTTPConnection(self._host, timeout=20)
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
         connection = self.connect()
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers or {})
         try:
             return Answer(connection.getresponse())
         finally:

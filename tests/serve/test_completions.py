@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import defaultdict
 from itertools import pairwise
@@ -239,6 +240,9 @@ TEXTS = {
     "tang": "a月中b\n中é月",
     "marks": "aba\u0301b\nb\u0301\u0301ña",
     "names": "abba\ncé d\nab\n",
+    "ends": "ab\n<<>>\nbé a\n<<>>\n",
+    "bytes": "ab é\n中",
+    "small": "abé\ncab",
 }
 
 
@@ -248,7 +252,7 @@ def test_the_logprobs_of_an_echoed_prompt_are_what_score_says(ask: Asker, name: 
     asked = {"model": name, "prompt": text, "max_tokens": 0, "echo": True, "logprobs": 2}
     [choice] = ask.complete(**asked)["choices"]
     logprobs = choice["logprobs"]
-    scores = MODELS[name].score(text)
+    scores = MODELS[name].score(MODELS[name].vocab.spell(text))
     bits = float(scores.known_bits[scores.given :].sum()) + sum(each for _, each in scores.ends)
 
     assert choice["text"] == text == "".join(logprobs["tokens"])
@@ -259,6 +263,14 @@ def test_the_logprobs_of_an_echoed_prompt_are_what_score_says(ask: Asker, name: 
     assert sum(cost for cost in costs if cost is not None) == pytest.approx(
         -math.log(2) * bits, abs=1e-6
     )
+
+
+def test_an_echo_is_what_the_model_read(ask: Asker) -> None:
+    asked = {"model": "small", "prompt": "ABE\u0301\nCab", "max_tokens": 3, "echo": True, "seed": 1}
+    [choice] = ask.complete(**asked, logprobs=1, unknown="map")["choices"]
+
+    assert choice["text"].startswith("abé\ncab")
+    assert choice["logprobs"]["tokens"] == [*choice["text"]]
 
 
 def test_what_is_written_has_the_costs_of_an_echo(ask: Asker) -> None:
@@ -415,6 +427,16 @@ def test_a_full_queue_sends_a_request_away_for_a_while(tiny_runs: Any) -> None:
     assert answer.status == 429
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.error["type"] == "rate_limit_error"
+
+
+def test_work_that_takes_long_keeps_no_text_waiting(tiny_server: Server, ask: Asker) -> None:
+    is_over = threading.Event()
+    for _ in range(8):
+        tiny_server.service._workers.submit(is_over.wait, 20)
+    try:
+        assert texts(ask.complete(max_tokens=3, seed=1))
+    finally:
+        is_over.set()
 
 
 # Fillings and searches

@@ -18,6 +18,7 @@ VOCABS = {
     "tang": Vocab("\nab月", has_bytes=True),
     "marks": Vocab("\nabñ\u0301", clusters=("a\u0301", "b\u0301")),
     "bytes": Vocab.of_bytes(),
+    "small": Vocab("\n abcé"),  # of a text in small letters, in its composed form
 }
 
 
@@ -26,9 +27,12 @@ def make_files() -> dict[str, ModelFile]:
     files = {}
     for seed, (name, vocab) in enumerate(VOCABS.items()):
         config = ModelConfig(vocab_size=vocab.size, **SHAPE)
-        summary = {"step": 7, "corpus": {"name": name, "sha256": "0" * 64}}
+        summary: dict[str, Any] = {"step": 7, "corpus": {"name": name, "sha256": "0" * 64}}
+        if name == "small":
+            summary["settings"] = {"normalize": "nfc", "lowercase": True}
         files[name] = ModelFile(config, vocab, random_weights(config, seed, 0.7), summary)
     files["names"] = make_records_file(hidden_size=7, alphabet=" abcdé")
+    files["ends"] = make_records_file("document", alphabet="\n abé", document_end="<<>>")
     files["play"] = make_records_file("speech", labels=(WHO,), alphabet="\n abé")
     return files
 

@@ -124,12 +124,24 @@ class Browser:
 
     def open(self, path: Path, fragment: str = "", width: int = 1200, height: int = 900) -> Page:
         """Open a file in a new tab, offline; return it once it has loaded."""
+        page = self._make_page(width, height)
+        page.go_offline()
+        page.load(path.resolve().as_uri() + (f"#{fragment}" if fragment else ""))
+        return page
+
+    def visit(self, address: str, width: int = 1200, height: int = 900) -> Page:
+        """Open an address of a server in a new tab; return it once it has loaded."""
+        page = self._make_page(width, height)
+        page.load(address)
+        return page
+
+    def _make_page(self, width: int, height: int) -> Page:
+        """Return a new tab, in which nothing has been loaded."""
         target = self.send("Target.createTarget", {"url": "about:blank"})["targetId"]
         attach = {"targetId": target, "flatten": True}
         session = self.send("Target.attachToTarget", attach)["sessionId"]
         page = self._pages[session] = Page(self, target, session)
         page.prepare(width, height)
-        page.load(path.resolve().as_uri() + (f"#{fragment}" if fragment else ""))
         return page
 
     def send(self, method: str, parameters: Message | None = None, session: str = "") -> Message:
@@ -211,15 +223,18 @@ class Page:
         return self._browser.send(method, parameters, self._session)
 
     def prepare(self, width: int, height: int) -> None:
-        """Go offline, take a size, and report all that happens."""
+        """Take a size, and report all that happens."""
         for domain in ("Page", "Audits", "Accessibility", "DOM"):
             self.send(f"{domain}.enable")
         self._watch(self._session)
-        offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-        self.send("Network.emulateNetworkConditions", offline)
         attach = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
         self.send("Target.setAutoAttach", attach)
         self.resize(width, height)
+
+    def go_offline(self) -> None:
+        """Let no request leave the machine's own files."""
+        offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+        self.send("Network.emulateNetworkConditions", offline)
 
     def _watch(self, session: str) -> None:
         """Hear what happens in this tab, or in a worker of it."""

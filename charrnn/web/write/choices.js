@@ -33,7 +33,7 @@
         cards = Array.from({ length: count }, (_, number) => makeCard(number));
         root.replaceChildren(...cards.map((card) => card.node));
         root.hidden = false;
-        root.scrollIntoView({ block: "nearest" });
+        root.scrollIntoView({ block: "end", behavior: "instant" });
       },
 
       /** Add what came to one of them. */
@@ -55,7 +55,7 @@
         cards.forEach((card, k) => {
           if (card.isEnded || (number !== null && k !== number)) return;
           card.isEnded = true;
-          card.node.classList.add("is-ended");
+          card.box.scrollTop = 0; // they are compared from their beginning
           const bits = card.piece.costs.filter(Boolean).map((cost) => cost.bits);
           const mean = bits.length ? bits.reduce((a, b) => a + b, 0) / bits.length : null;
           card.status.textContent = [words, mean === null ? "" : `${mean.toFixed(2)} bits a character`].filter(Boolean).join(" · ");

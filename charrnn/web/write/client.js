@@ -67,7 +67,7 @@
   }
 
   /**
-   * Return the client: {ask(path, body, signal), stream(path, body, signal, onChunk)}.
+   * Return the client: {ask(path, body, signal, isPatient), stream(path, body, signal, onChunk)}.
    *
    * getKey() → the key or ""; askKey(isWrong) → a promise of one, or of "" where none is given;
    * onWait(seconds) is called each second before a busy server is tried again, at last with 0.
@@ -98,14 +98,14 @@
     }
 
     /** Send until a key is right and the server has room. */
-    async function sendUntilTaken(path, body, signal) {
+    async function sendUntilTaken(path, body, signal, isPatient = true) {
       for (let tries = 1; ; tries++) {
         try {
           return await send(path, body, signal);
         } catch (error) {
           if (error.kind === "key") {
             if (!(await askKey(Boolean(getKey())))) throw error;
-          } else if (error.kind === "busy" && tries < MAX_TRIES) {
+          } else if (error.kind === "busy" && isPatient && tries < MAX_TRIES) {
             await wait(error.seconds, signal);
           } else {
             throw error;
@@ -129,8 +129,8 @@
 
     return {
       /** Return a promise of the JSON of an answer. */
-      async ask(path, body, signal) {
-        const response = await sendUntilTaken(path, body, signal);
+      async ask(path, body, signal, isPatient) {
+        const response = await sendUntilTaken(path, body, signal, isPatient);
         try {
           return await response.json();
         } catch (error) {

@@ -99,6 +99,7 @@
 
     function drop(turn) {
       const { parent } = turn;
+      turn.isDropped = true;
       parent.children = parent.children.filter((each) => each !== turn);
       if (parent.next === turn) parent.next = parent.children.at(-1) ?? null;
     }
@@ -204,6 +205,7 @@
 
       /** Go to a turn, wherever it stands in the tree. */
       goTo(turn) {
+        if (turn.isDropped) return;
         const above = new Set();
         for (let each = turn; each; each = each.parent) above.add(each);
         while (!above.has(current)) goUp();

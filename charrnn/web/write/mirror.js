@@ -8,7 +8,7 @@
 
   const BLOCK = 400; // units, after which a block ends with its line
   const PART = 500; // units
-  const EDGES = [1, 2, 4, 6, 9]; // bits: where each colour begins
+  const EDGES = [1, 2, 4, 7, 11]; // bits: where each colour begins
   const element = (...args) => charrnn.element(...args);
 
   charrnn.EDGES = EDGES;

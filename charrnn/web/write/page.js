@@ -3,6 +3,7 @@
   "use strict";
 
   const FLUSH_MS = 30; // between two pieces that are drawn
+  const SHOW_MS = 150; // between two counts of the text
   const SAVE_MS = 400;
   const SCORE_MS = 900; // without typing, after which the text's surprise is asked for
   const MAX_AUTO_SCORE = 20000; // units of a text that is scored without being asked
@@ -26,19 +27,30 @@
     charrnn.page.start();
   };
 
-  /** Return the pieces of text that the logprobs of an answer speak of, or no costs where they differ. */
-  charrnn.readCosts = function (text, logprobs) {
+  /**
+   * Return the costs of a text's units from the logprobs of an answer that begins with it; null where
+   * they are of another text. isLoose: the characters may differ, one for one.
+   */
+  charrnn.readCosts = function (text, logprobs, isLoose = false) {
     if (!logprobs?.tokens) return null;
     const costs = [];
+    let read = "";
     logprobs.tokens.forEach((token, k) => {
+      if (read.length === text.length) return; // the end of a record is a token without a text
+      read += token;
       const nats = logprobs.token_logprobs[k];
-      const top = Object.entries(logprobs.top_logprobs?.[k] ?? {}).sort((a, b) => b[1] - a[1]);
       const isKnown = nats !== null && nats !== undefined;
-      const cost = { bits: isKnown ? Math.max(0, -nats / Math.LN2) : 0, isKnown, top: top.slice(0, LIKELIEST).flat() };
+      const cost = { bits: isKnown ? Math.max(0, -nats / Math.LN2) : 0, isKnown, top: likeliest(logprobs, k) };
       for (let unit = 0; unit < token.length; unit++) costs.push(cost);
     });
-    return logprobs.tokens.join("") === text ? costs : null;
+    return read === text || (isLoose && read.length === text.length) ? costs : null;
   };
+
+  /** Return the likeliest tokens at one place, each followed by its log-probability. */
+  function likeliest(logprobs, k) {
+    const top = Object.entries(logprobs.top_logprobs?.at(k) ?? {}).sort((a, b) => b[1] - a[1]);
+    return top.slice(0, LIKELIEST).flat();
+  }
 
   function makePage(data) {
     const field = byId("text");
@@ -67,13 +79,22 @@
     let shownPlace = -1;
     let isReady = false;
     let isUnsaved = false;
-    let scoring = null;
+    let scoring = null; // the request that asks what the text cost
+    let expected = null; // {text, top}: what may come after the text
     const timers = {};
 
-    /** Do something soon, once. */
+    /** Do something after a pause: a call that comes sooner begins the pause anew. */
     function soon(name, milliseconds, action) {
       clearTimeout(timers[name]);
       timers[name] = setTimeout(action, milliseconds);
+    }
+
+    /** Do something soon, however often it is asked for meanwhile. */
+    function within(name, milliseconds, action) {
+      timers[name] ||= setTimeout(() => {
+        timers[name] = 0;
+        action();
+      }, milliseconds);
     }
 
     // What is stored. A browser may forbid it.
@@ -90,6 +111,7 @@
 
     function save() {
       clearTimeout(timers.save);
+      timers.save = 0;
       const saved = JSON.stringify(history.save());
       let isKept = false;
       for (const storage of ["sessionStorage", "localStorage"]) {
@@ -126,9 +148,9 @@
     function follow(at, removed, inserted) {
       mirror.replace(at, removed, inserted);
       if (!isReady) return;
-      soon("save", SAVE_MS, save);
-      soon("count", FLUSH_MS * 4, showSize);
-      soon("turns", FLUSH_MS * 4, showTurns);
+      within("save", SAVE_MS, save);
+      within("count", SHOW_MS, showSize);
+      within("turns", SHOW_MS, showTurns);
       scoreSoon();
     }
 
@@ -150,6 +172,7 @@
     function onInput(event) {
       typed = performance.now();
       hideSpot();
+      showReadout(-1);
       if (event.isComposing) {
         // The mirror waits: its colours would stand under other characters until the word is there.
         sheet.classList.add("is-composing");
@@ -228,7 +251,7 @@
       const seconds = (performance.now() - began) / 1000;
       const count = usage?.completion_tokens ?? chars;
       byId("speed").textContent =
-        `wrote ${plural(count, "character")} in ${number(seconds, 1)} s (${number(count / Math.max(seconds, 0.001))}/s)`;
+        `${number(count)} in ${number(seconds, 1)} s, ${number(count / Math.max(seconds, 0.001))} characters/s`;
       return count;
     }
 
@@ -253,8 +276,6 @@
       speak("The model writes");
       let pending = [];
       const flush = () => {
-        clearTimeout(timers.flush);
-        timers.flush = 0;
         const isLow = isEndSeen();
         for (const piece of pending) history.grow(piece);
         pending = [];
@@ -265,11 +286,13 @@
       try {
         await write(body, (_, piece) => {
           pending.push(piece);
-          timers.flush ||= setTimeout(flush, FLUSH_MS);
+          within("flush", FLUSH_MS, flush);
         }, (_, words) => { ended = words; });
       } catch (error) {
         failure = error;
       }
+      clearTimeout(timers.flush);
+      timers.flush = 0;
       flush();
       const isStopped = work.controller.signal.aborted;
       const { length } = turn.inserted.text;
@@ -299,7 +322,7 @@
       speak(`The model writes ${n} alternatives`);
       let failure = null;
       try {
-        await write(body, (choice, piece) => choices.add(choice, piece), (choice, words) => choices.end(choice, words || "done"));
+        await write(body, (choice, piece) => choices.add(choice, piece), (choice, words) => choices.end(choice, words));
       } catch (error) {
         failure = error;
       }
@@ -338,7 +361,7 @@
       if (turn) history.goTo(turn);
       showText(turn ? turn.at + turn.inserted.text.length : at);
       showTurns();
-      soon("save", SAVE_MS, save);
+      within("save", SAVE_MS, save);
       field.focus();
     }
 
@@ -378,33 +401,35 @@
 
     // Colours.
 
-    /** Ask for the costs of what was typed, when the person pauses. */
+    /** Ask what the text cost, and what may come next, when the person pauses. */
     function scoreSoon() {
       scoring?.abort();
       if (colors !== "surprise" || work || choices.isOpen || !isReady) return;
-      if (history.text.length > MAX_AUTO_SCORE) return showLegend();
+      if (history.text.length > MAX_AUTO_SCORE && !isScored()) return showLegend();
       soon("score", SCORE_MS, () => score());
     }
 
     const isScored = () => !history.costs.includes(null);
 
     async function score(isAsked = false) {
-      if (!history.text || isScored() || work) return;
+      const { text } = history;
+      const needsCosts = !isScored();
+      if (!text || work || (!needsCosts && expected?.text === text)) return;
       scoring?.abort();
       const own = (scoring = new AbortController());
-      const { text } = history;
       const { label, unknown } = requestBody();
-      const body = { model: model?.name, prompt: text, max_tokens: 0, echo: true, logprobs: LIKELIEST, label, unknown };
+      const body = { model: model?.name, prompt: text, max_tokens: 1, echo: needsCosts, logprobs: LIKELIEST, label, unknown };
       try {
-        const answer = await client.ask("v1/completions", body, own.signal);
-        const choice = answer.choices[0];
-        const costs = charrnn.readCosts(text, choice.logprobs) ?? alignedCosts(text, choice);
-        if (own.signal.aborted || !history.text.startsWith(text)) return;
+        const answer = await client.ask("v1/completions", body, own.signal, isAsked);
+        if (own.signal.aborted || history.text !== text) return;
+        const { logprobs } = answer.choices[0];
+        const costs = needsCosts ? charrnn.readCosts(text, logprobs) ?? charrnn.readCosts(text, logprobs, true) : [];
         if (!costs) return showLegend("These characters cannot be coloured: the model reads them as others.");
         history.setCosts(costs);
-        mirror.repaint(0, text.length);
+        expected = { text, top: likeliest(logprobs, -1) };
+        if (needsCosts) mirror.repaint();
         showLegend();
-        showReadout(shownPlace);
+        showReadout(isAtEnd() && hovered < 0 ? text.length : shownPlace);
       } catch (error) {
         if (own.signal.aborted) return;
         if (isAsked) explain(error, () => score(true));
@@ -412,11 +437,7 @@
       }
     }
 
-    /** Return the costs of a text that the model read as other characters, one for one. */
-    function alignedCosts(text, choice) {
-      const costs = charrnn.readCosts(choice.text, choice.logprobs);
-      return costs?.length === text.length ? costs : null;
-    }
+    const isAtEnd = () => field.selectionStart === history.text.length;
 
     function showLegend(problem = "") {
       const scale = element("span", { class: "scale" });
@@ -451,17 +472,18 @@
     const symbolAt = (at) => String.fromCodePoint(history.text.codePointAt(at));
     const quoted = (symbol) => (/^[\s]$/.test(symbol) ? charrnn.named(symbol) : `“${charrnn.shown(symbol)}”`);
 
+    /** Show what was expected at a place, or at the end what may come; return it in words. */
     function showReadout(at) {
-      const cost = at >= 0 && at < history.text.length ? history.costs[at] : null;
+      const { text } = history;
+      const next = expected?.text === text && colors === "surprise" ? { top: expected.top } : null;
+      const cost = (at >= 0 && at < text.length ? history.costs[at] : at === text.length ? next : null) || null;
       shownPlace = at;
       byId("guess").hidden = !cost;
       byId("legend").hidden = Boolean(cost);
       if (!cost) return "";
-      const symbol = symbolAt(at);
-      const name = quoted(symbol);
-      const share = 2 ** -cost.bits;
-      const words = cost.isKnown ? `${number(cost.bits, 2)} bits, ${percent(share)}` : "begins the text";
-      byId("guess-char").replaceChildren(element("b", {}, name), ` ${words}`);
+      const symbol = cost === next ? null : symbolAt(at);
+      const words = cost === next ? "" : cost.isKnown ? `${number(cost.bits, 2)} bits, ${percent(2 ** -cost.bits)}` : "begins the text";
+      byId("guess-char").replaceChildren(...(cost === next ? ["What may come next"] : [element("b", {}, quoted(symbol)), ` ${words}`]));
       const items = [];
       const said = [];
       for (let k = 0; k < cost.top.length; k += 2) {
@@ -472,14 +494,15 @@
         said.push(`${charrnn.named(cost.top[k])} ${percent(p)}`);
       }
       byId("guesses").replaceChildren(...items);
-      return `${charrnn.named(symbol)}: ${words}. Likeliest: ${said.join(", ")}`;
+      return `${cost === next ? "Next" : `${charrnn.named(symbol)}: ${words}`}. Likeliest: ${said.join(", ")}`;
     }
 
     const sign = (symbol) => (symbol === " " ? "␣" : charrnn.shown(symbol));
 
     function percent(p) {
       if (p >= 0.9995) return "100 %";
-      return p < 0.001 ? "< 0.1 %" : `${number(100 * p, p < 0.1 ? 1 : 0)} %`;
+      if (p < 0.0001) return "< 0.01 %";
+      return `${number(100 * p, p < 0.001 ? 2 : p < 0.1 ? 1 : 0)} %`;
     }
 
     function bar(p) {
@@ -528,7 +551,7 @@
           showReadout(at);
         } else {
           byId("spot").hidden = true;
-          showReadout(-1);
+          showReadout(isAtEnd() ? history.text.length : -1);
         }
       });
     }
@@ -539,14 +562,10 @@
       if (document.activeElement !== field || work || choices.isOpen) return;
       if (performance.now() - typed < 150 || !history.text || field.selectionStart !== field.selectionEnd) return;
       const at = field.selectionStart;
-      if (at >= history.text.length || !history.costs[at]) {
-        hideSpot();
-        showReadout(-1);
-        return;
-      }
-      markSpot(at);
+      if (at === history.text.length || !history.costs[at]) hideSpot();
+      else markSpot(at);
       const words = showReadout(at);
-      if (performance.now() - caretMoved < 1000) soon("say", 350, () => speak(words));
+      if (words && performance.now() - caretMoved < 1000) soon("say", 350, () => speak(words));
     }
 
     // Words and figures around the text.
@@ -592,7 +611,7 @@
       const chars = text.length < 100000 ? [...text].length : text.length;
       const han = text.match(HAN)?.length ?? 0;
       const count = han > text.length / 5 ? 0 : (text.match(/[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*/gu)?.length ?? 0);
-      byId("size").textContent = plural(chars, "character") + (count ? `, ${plural(count, "word")}` : "");
+      byId("size").replaceChildren(plural(chars, "character"), element("span", { class: "wide" }, count ? `, ${plural(count, "word")}` : ""));
     }
 
     function showSeed(seed) {
@@ -725,6 +744,17 @@
       });
     }
 
+    /** Return a promise of the models that write text. */
+    async function askModels() {
+      const answer = await client.ask("v1/models");
+      const own = answer.data.filter((each) => (each.task ?? "text") === "text");
+      return Promise.all(own.map(async ({ id }) => {
+        const more = await client.ask(`v1/models/${encodeURIComponent(id)}`);
+        const labels = Object.entries(more.labels ?? {}).map(([name, counts]) => [name, Object.keys(counts)]);
+        return { name: id, labels: Object.fromEntries(labels) };
+      }));
+    }
+
     /** Take model, settings and perhaps a text from the address. */
     function readAddress() {
       const given = new URLSearchParams(location.hash.slice(1));
@@ -839,6 +869,7 @@
       }
       history.load(null);
       clearTimeout(timers.save);
+      timers.save = 0;
       showText(0);
       showTurns();
       byId("forget-dialog").close();
@@ -877,7 +908,7 @@
         move(event.inputType === "historyUndo" ? history.undo : history.redo);
       });
       field.addEventListener("pointermove", onPointer);
-      field.addEventListener("pointerleave", () => { hideSpot(); showReadout(-1); });
+      field.addEventListener("pointerleave", () => { hideSpot(); showReadout(isAtEnd() ? history.text.length : -1); });
       document.addEventListener("selectionchange", onCaret);
       document.addEventListener("keydown", onKey);
       on("go", "click", () => goOn());
@@ -917,6 +948,7 @@
       mirror,
       get settings() { return settings; },
       get isBusy() { return work !== null; },
+      get isReady() { return isReady; },
 
       async start() {
         settings = charrnn.makeSettings(byId("settings"), byId("chips"), data, writeAddressSoon);
@@ -924,8 +956,7 @@
         if (!models.length) {
           // A server with a key names its models to those who have it.
           try {
-            const answer = await client.ask("v1/models");
-            models = answer.data.map((each) => ({ name: each.id, labels: each.labels ?? {} }));
+            models = await askModels();
           } catch (error) {
             explain(error, () => location.reload());
           }
@@ -936,7 +967,7 @@
         showTurns();
         update();
         scoreSoon();
-        if (matchMedia("(hover: hover)").matches) field.focus({ preventScroll: true });
+        if (!matchMedia("(pointer: coarse)").matches) field.focus({ preventScroll: true });
       },
     };
   }

@@ -39,6 +39,7 @@
    */
   charrnn.makeSettings = function (root, chips, { fields, presets }, onChange) {
     const fieldOf = new Map(fields.map((field) => [field.name, field]));
+    const names = [...BASIC, ...fields.map((field) => field.name).filter((name) => !BASIC.includes(name))];
     const values = new Map(); // those that were changed
     const inputs = new Map();
     const problems = new Map(); // what the form itself refuses
@@ -52,14 +53,15 @@
         button.addEventListener("click", () => settings.choosePreset(name));
         preset.append(button);
       }
-      root.append(preset, ...BASIC.map((name) => makeRow(fieldOf.get(name))));
-      const rest = fields.filter((field) => !BASIC.includes(field.name));
+      const rows = names.map((name) => [fieldOf.get(name), makeRow(fieldOf.get(name))]);
+      root.append(preset, ...rows.slice(0, BASIC.length).map(([, row]) => row));
+      const rest = rows.slice(BASIC.length);
       for (const [section, title] of Object.entries(SECTIONS)) {
-        const own = rest.filter((field) => field.section === section);
+        const own = rest.filter(([field]) => field.section === section).map(([, row]) => row);
         if (!own.length) continue;
         const count = element("span", { class: "count" });
         root.append(element("details", { "data-section": section },
-          element("summary", {}, title, count), ...own.map(makeRow)));
+          element("summary", {}, title, count), ...own));
       }
     }
 
@@ -191,7 +193,9 @@
       for (const slider of root.querySelectorAll("[data-slider]")) slider.value = settings.get(slider.dataset.slider);
       for (const details of root.querySelectorAll("details[data-section]")) {
         const own = [...values.keys()].filter((name) => fieldOf.get(name).section === details.dataset.section && !BASIC.includes(name));
-        details.querySelector(".count").textContent = own.length ? `${own.length} changed` : "";
+        const count = details.querySelector(".count");
+        count.hidden = !own.length;
+        count.replaceChildren(String(own.length), element("span", { class: "unseen" }, " changed"));
       }
       for (const button of root.querySelectorAll("[data-preset]")) {
         button.setAttribute("aria-pressed", String(isPreset(button.dataset.preset)));
@@ -206,8 +210,11 @@
       return [...presetNames()].every((key) => isSame(settings.get(key), presets[name][key] ?? fieldOf.get(key).default));
     }
 
+    /** Return what was changed, in the order of the form. */
+    const inOrder = () => names.filter((name) => values.has(name)).map((name) => [name, values.get(name)]);
+
     function showChips() {
-      const nodes = [...values].map(([name, value]) => {
+      const nodes = inOrder().map(([name, value]) => {
         const text = value === true ? words(name) : `${words(name)} ${shortly(value)}`;
         const chip = element("button", { type: "button", class: "chip", title: "Back to its default" }, text, element("span", { "aria-hidden": "true" }, " ×"));
         chip.setAttribute("aria-label", `${text}: back to its default`);
@@ -256,7 +263,7 @@
 
       /** Return what a request says: these always, as the server has other defaults, and what was changed. */
       request() {
-        const sent = Object.fromEntries(values);
+        const sent = Object.fromEntries(inOrder());
         return { ...sent, temperature: settings.get("temperature"), length: settings.get("length") };
       },
 
@@ -283,7 +290,7 @@
 
       /** Add what was changed to the parameters of an address. */
       write(parameters) {
-        for (const [name, value] of values) {
+        for (const [name, value] of inOrder()) {
           for (const each of Array.isArray(value) ? value : [value]) parameters.append(name, String(each));
         }
       },
@@ -291,7 +298,8 @@
       /** Take the settings of an address; return the names of those that it has no right value for. */
       read(parameters) {
         const wrong = [];
-        for (const field of fields) {
+        for (const name of names) {
+          const field = fieldOf.get(name);
           const texts = parameters.getAll(field.name);
           const isSet = texts.length && settings.set(field.name, parsed(field, texts), true);
           if (texts.length && !isSet) wrong.push(field.name);
