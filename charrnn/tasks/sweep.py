@@ -353,8 +353,8 @@ class _Trials:
             if first < _WARMUPS * warmup:
                 yield (
                     f"trials are compared at step {first}, soon after a warm-up of {warmup} steps, "
-                    "which says little; give more time, fewer rungs by --rungs 2, or --warmup-steps "
-                    f"{max(1, int(first // _WARMUPS))}"
+                    "which says little; give more time, or --rungs 2 to compare later, or "
+                    f"--warmup-steps {max(1, int(first // _WARMUPS))}"
                 )
                 return
 
