@@ -171,15 +171,14 @@ def _format_of(to: str, path: Path) -> Format:
         from charrnn.export.c import make_c, verify_c
 
         return Format(make_c, verify_c, ".c")
-    if to == "tensorboard":
-        from charrnn.tasks import tensorboard
+    from charrnn.tasks import tensorboard
 
-        run = RunFolder(path.parent)
-        return Format(
-            lambda file, _, config: tensorboard.make_tensorboard(run, file, config),
-            lambda folder, *_: tensorboard.verify_tensorboard(folder),
-        )
-    raise ConfigError(f"--to {to} is not in this version of charrnn; choose another format")
+    assert to == "tensorboard", to
+    run = RunFolder(path.parent)
+    return Format(
+        lambda file, _, config: tensorboard.make_tensorboard(run, file, config),
+        lambda folder, *_: tensorboard.verify_tensorboard(folder),
+    )
 
 
 def _usual_name(path: Path, suffix: str, to: str) -> str:
