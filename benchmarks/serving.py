@@ -182,7 +182,8 @@ async def ask(port: int, body: dict[str, Any]) -> Answer:
     reader, writer = await post(port, body | {"stream": True})
     status = (await reader.readline()).split()[1:2]
     if status != [b"200"]:
-        answer.error = (await reader.read()).decode().rpartition("\r\n")[2]
+        body_text = (await reader.read()).decode().rpartition("\r\n")[2]
+        answer.error = json.loads(body_text)["error"]
         writer.close()
         return answer
     async for event in iter_events(reader):
@@ -514,7 +515,9 @@ def soak(folder: Path, minutes: float) -> None:
         sizes = []
         while time.monotonic() < end:
             answers = await ask_in_turn(server.port, [mixed_request(chance) for _ in range(500)])
-            assert all(each.error is None or each.error["type"] for each in answers)
+            # Some settings clash with a model: those are refused, and nothing else fails.
+            kinds = {each.error["type"] for each in answers if each.error is not None}
+            assert kinds <= {"invalid_request_error"}, kinds
             sizes.append(server.memory_bytes())
         return sizes
 
