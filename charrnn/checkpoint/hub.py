@@ -20,7 +20,13 @@ from charrnn._version import __version__
 from charrnn.checkpoint.public import HUB_SCHEME
 from charrnn.checkpoint.run_folder import ORIGIN, SHARED
 from charrnn.checkpoint.strict_json import check_types, parse_json, shown
-from charrnn.errors import CheckpointError, ConfigError, StorageError, missing_extra
+from charrnn.errors import (
+    CharRNNError,
+    CheckpointError,
+    ConfigError,
+    StorageError,
+    missing_extra,
+)
 from charrnn.storage import read_note
 
 CARD = "README.md"
@@ -212,6 +218,16 @@ def read_origin(path: Path) -> Origin | None:
     return None
 
 
+def name_of_run(path: Path) -> str:
+    """Return what the run of a model file is called: as its folder, or its repository on the hub.
+
+    >>> name_of_run(Path("checkpoints/book/best.safetensors"))
+    'book'
+    """
+    origin = read_origin(path) if path.name == SHARED else None
+    return origin.repo.split("/")[1] if origin else path.absolute().parent.name
+
+
 def describe_origin(origin: Origin) -> str:
     """Return where a model comes from, in words.
 
@@ -285,29 +301,34 @@ def _saying_what_failed(hub: Any, what: str) -> Iterator[None]:
     with _quiet(hub):
         try:
             yield
-        except hub.errors.HfHubHTTPError as error:
-            raise CheckpointError(f"cannot {what}: {_explain(hub, error)}") from None
-        except hub.errors.OfflineModeIsEnabled:
-            raise CheckpointError(
-                f"cannot {what}: HF_HUB_OFFLINE is set, and it is not in the hub's cache"
-            ) from None
-        except hub.errors.HFValidationError as error:
-            raise ConfigError(f"cannot {what}: {_plain(hub, error)}") from None
-        except (_transport_error(hub), ConnectionError, TimeoutError) as error:
-            raise CheckpointError(
-                f"cannot {what}: {hub.constants.ENDPOINT} cannot be reached "
-                f"({_plain(hub, error)}); is this machine online?"
-            ) from None
-        except OSError as error:
-            if error.errno is None:  # the hub library's own: an answer that it did not understand
-                raise CheckpointError(f"cannot {what}: {_plain(hub, error)}") from None
-            cache = hub.constants.HF_HUB_CACHE
-            raise StorageError(
-                f"cannot {what}: cannot write {cache}: {error.strerror or error}; set HF_HOME to "
-                "another place"
-            ) from None
-        except ValueError as error:  # such as a card whose front matter the hub refuses
-            raise CheckpointError(f"cannot {what}: {_plain(hub, error)}") from None
+        # ValueError: such as a card whose front matter the hub refuses. RuntimeError: of a thread
+        # that uploads a large file.
+        except (_transport_error(hub), OSError, ValueError, RuntimeError) as error:
+            raise _as_ours(hub, what, error) from None
+
+
+def _as_ours(hub: Any, what: str, error: BaseException) -> CharRNNError:
+    """Return an error of the hub library, or of what it stands on, as one of ours."""
+    errors = hub.errors
+    if isinstance(error, errors.HfHubHTTPError):
+        return CheckpointError(f"cannot {what}: {_explain(hub, error)}")
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return CheckpointError(
+            f"cannot {what}: HF_HUB_OFFLINE is set, and it is not in the hub's cache"
+        )
+    if isinstance(error, (_transport_error(hub), ConnectionError, TimeoutError)):
+        return CheckpointError(
+            f"cannot {what}: {hub.constants.ENDPOINT} cannot be reached ({_plain(hub, error)}); is "
+            "this machine online?"
+        )
+    if isinstance(error, RuntimeError) and error.__cause__ is not None:
+        return _as_ours(hub, what, error.__cause__)
+    if isinstance(error, OSError) and error.errno is not None:
+        return StorageError(
+            f"cannot {what}: cannot write {hub.constants.HF_HUB_CACHE}: "
+            f"{error.strerror or error}; set HF_HOME to another place"
+        )
+    return CheckpointError(f"cannot {what}: {_plain(hub, error)}")
 
 
 @contextmanager

@@ -26,11 +26,19 @@ from charrnn.config import as_dict
 from charrnn.config.export import ExportConfig
 from charrnn.errors import ConfigError, ExportError, counted
 from charrnn.export.precision import bits_lost, is_stored_as_int8, restored, to_int8
-from charrnn.export.verified import Verified, check_greedy, opening_id, sampled_ids
+from charrnn.export.verified import (
+    Verified,
+    check_costs,
+    check_greedy,
+    opening_id,
+    sampled_ids,
+    token_costs,
+)
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
 from charrnn.generation.text_format import text_format_of
 from charrnn.storage import format_bytes
+from charrnn.text.vocab import Ids
 from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
 from charrnn.web.weights import MAX_FLOAT16_BYTES, MAX_FLOAT32_BYTES, PackedWeights
@@ -49,6 +57,7 @@ _ISLANDS = {
     "code": re.compile(r'<script id="code">(.*?)</script>', re.DOTALL),
 }
 _MAX_GREEDY = 1000  # characters; soon a greedy text repeats itself
+_MAX_READ = 10_000  # what a command line has room for
 _NODE_SECONDS = 600
 
 
@@ -246,13 +255,11 @@ def verify_html(
     if data["config"] != as_dict(file.config) or len(data["texts"]) != file.vocab.size:
         raise ExportError("the page's network or alphabet is not the model's")
     stored = replace(file, weights=expected)
-    notes = []
+    notes: list[str] = []
     chars = 0
     if node := shutil.which("node"):
-        chars, ties = _check_text(node, page, stored, config.verify_chars)
-        if ties:
-            notes.append(f"{ties} times two characters were equally likely but for rounding")
-        notes.append("its weights were read back, and its script wrote the text in node")
+        chars = _check_texts(node, page, stored, config.verify_chars, notes)
+        notes.append("its weights were read back, and its script read and wrote texts in node")
     else:
         notes.append(
             "its weights were read back and are the model's; its script was not run, as node is "
@@ -278,32 +285,36 @@ def _read_back(page: str) -> dict[str, str]:
     return {name: unescape(text) if name == "policy" else text for name, text in parts.items()}
 
 
-def _check_text(node: str, page: Path, file: ModelFile, chars: int) -> tuple[int, int]:
-    """Compare the greedy text of the page's script with the model's: without labels, and with one.
+def _check_texts(node: str, page: Path, file: ModelFile, chars: int, notes: list[str]) -> int:
+    """Compare what the page's script finds with the model: without labels, and with the last one.
 
-    Returns the characters compared, and how often two tokens were equally likely.
+    It reads a sampled text and writes a greedy one. Returns the characters compared.
     """
     first = opening_id(file.vocab)
-    count = min(chars, _MAX_GREEDY)
     compared = ties = 0
     for rows in [[], [len(file.labels) - 1]] if file.labels else [[]]:
         asked = ["=".join(file.labels.describe(row + 1)) for row in rows]
         plain = with_labels(file, asked)
         network = Network(plain.config, plain.weights)
-        ids = _written_by(node, page, first, count, rows)
-        ties += check_greedy(
-            network, file.vocab, ids, network.advance(first, network.initial_state())
-        )
-        compared += len(ids)
-    return compared, ties
+        start = network.advance(first, network.initial_state())
+        ids = sampled_ids(network, min(chars, _MAX_READ), start=start)
+        found = _run_script(node, page, first, min(chars, _MAX_GREEDY), rows, ids)
+        check_costs(token_costs(network, ids, start), np.array(found["costs"]))
+        ties += check_greedy(network, file.vocab, found["ids"], start)
+        compared += len(ids) + len(found["ids"])
+    if ties:
+        notes.append(f"{ties} times two characters were equally likely but for rounding")
+    return compared
 
 
-def _written_by(node: str, page: Path, first: int, count: int, rows: Sequence[int]) -> list[int]:
-    """Return the ids that the script of a page writes after a first one."""
-    arguments = [str(page), str(first), str(count), json.dumps(list(rows))]
+def _run_script(
+    node: str, page: Path, first: int, count: int, rows: Sequence[int], ids: Ids
+) -> dict[str, list[Any]]:
+    """Return the costs of ids and the ids written, as run_page.js finds them."""
+    texts = [json.dumps(list(rows)), json.dumps(ids.tolist())]
     try:
         done = subprocess.run(
-            [node, "-", *arguments],
+            [node, "-", str(page), str(first), str(count), *texts],
             input=read_asset("run_page.js"),
             capture_output=True,
             encoding="utf-8",
@@ -312,7 +323,8 @@ def _written_by(node: str, page: Path, first: int, count: int, rows: Sequence[in
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ExportError(f"node could not run the page's script: {error}") from error
     if done.returncode:
-        reason = done.stderr.strip().splitlines() or ["it gave no reason"]
-        raise ExportError(f"the page's script failed in node: {reason[-1]}")
-    ids: list[int] = json.loads(done.stdout)
-    return ids
+        lines = done.stderr.strip().splitlines()
+        reason = next((line for line in lines if "Error" in line), "it gave no reason")
+        raise ExportError(f"the page's script failed in node: {reason}")
+    found: dict[str, list[Any]] = json.loads(done.stdout)
+    return found

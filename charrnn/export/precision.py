@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.errors import ConfigError
+from charrnn.export.verified import token_costs
 from charrnn.generation.network import Network
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import Ids
@@ -64,15 +65,8 @@ def restored(weights: Arrays, dtype: str) -> dict[str, NDArray[np.float32]]:
 
 def bits_lost(file: ModelFile, weights: Arrays, ids: Ids) -> float:
     """Return how many more bits a token of a text (T,) costs on average with other weights."""
-    costs = [_mean_bits(Network(file.config, dict(each)), ids) for each in (file.weights, weights)]
-    return costs[1] - costs[0]
-
-
-def _mean_bits(network: Network, ids: Ids) -> float:
-    state = network.initial_state()
-    total = 0.0  # nats
-    for token in ids.tolist():
-        logits = network.logits(state).astype(np.float64)
-        total += np.logaddexp.reduce(logits) - logits[token]
-        state = network.advance(token, state)
-    return bits_per_char(total / len(ids))
+    plain, other = (
+        token_costs(Network(file.config, dict(each)), ids).mean()
+        for each in (file.weights, weights)
+    )
+    return bits_per_char(float(other - plain))

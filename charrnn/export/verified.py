@@ -38,10 +38,13 @@ def opening_id(vocab: Vocab) -> int:
     return vocab.end if vocab.has_end else max(vocab.newline, 0)
 
 
-def sampled_ids(network: Network, count: int, seed: int = 0) -> Ids:
-    """Return `count` ids (T,) that the network samples from its initial state at temperature 1."""
+def sampled_ids(network: Network, count: int, seed: int = 0, start: State | None = None) -> Ids:
+    """Return `count` ids (T,) that the network samples at temperature 1.
+
+    start: the state that they come after, by default the initial one.
+    """
     random = np.random.default_rng(seed)
-    state = network.initial_state()
+    state = network.initial_state() if start is None else start
     ids = np.zeros(count, np.int64)
     for k in range(count):
         sums = np.cumsum(softmax(network.logits(state).astype(np.float64)))
@@ -49,6 +52,33 @@ def sampled_ids(network: Network, count: int, seed: int = 0) -> Ids:
         ids[k] = token
         state = network.advance(token, state)
     return ids
+
+
+def token_costs(network: Network, ids: Ids, start: State | None = None) -> NDArray[np.float64]:
+    """Return −ln p (T,) of each id; start: as of `sampled_ids`."""
+    state = network.initial_state() if start is None else start
+    costs = np.zeros(len(ids))
+    for k, token in enumerate(ids.tolist()):
+        logits = network.logits(state).astype(np.float64)
+        costs[k] = np.logaddexp.reduce(logits) - logits[token]
+        state = network.advance(token, state)
+    return costs
+
+
+def check_costs(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    """Return the largest difference of costs (T,), in nats.
+
+    Raises:
+        ExportError: one is above rounding; says where.
+    """
+    errors = np.abs(found - expected) / np.maximum(1, expected)
+    if not (errors <= 10 * MAX_LOGIT_ERROR).all():  # NaN compares as False
+        place = int(np.argmax(~(errors <= 10 * MAX_LOGIT_ERROR)))
+        raise ExportError(
+            f"the export gives character {place + 1} of a text {found[place]:.4f} nats, where the "
+            f"model gives it {expected[place]:.4f}"
+        )
+    return float(errors.max(initial=0))
 
 
 def all_logits(network: Network, ids: Ids) -> NDArray[np.float32]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_TEXTS = 2048  # of one request
-_MOST_BEAM = 2000  # partial texts of a filling
+_MOST_BEAM = 500  # partial texts of a filling: 2,000 take half a gigabyte
 _MOST_COMPLETIONS = 100
 _MOST_TOP = 100  # likeliest characters
 _MOST_NAMED = 500_000  # of them in one answer, which is then 20 MB
@@ -532,7 +532,7 @@ def _settings(kind: Callable[..., T], settings: dict[str, Any]) -> T:
     try:
         return kind(**settings)
     except ConfigError as error:
-        name = str(error).split(" ", 1)[0]
+        name = error.message.split(" ", 1)[0]
         raise refused(error, name if name in settings else None) from error
 
 

@@ -432,7 +432,8 @@ def open_own_corpus(
     if not isinstance(paths, list):
         raise CorpusError(f"{model.name} does not say which text it was trained on; {hint}")
     if not paths or "-" in (*paths, text.val_file, text.target_file, text.val_target_file):
-        source = "standard input" if paths else "a text in memory"
+        # Of a shared model nobody knows the paths: checkpoint/public.py leaves them out.
+        source = "standard input" if paths else "a text in memory, or elsewhere"
         raise CorpusError(f"{model.name} was trained on {source}, which is not kept; {hint}")
     if text.record_kind and not model.file.vocab.has_end:
         raise CorpusError(

@@ -99,7 +99,8 @@ def pull(
     called = run_name or name_after(source.repo.split("/")[1])
     known = named_run(called, folder)
     before = read_origin(known.best) if known.best.exists() else None
-    is_update = before is not None and before.repo == source.repo and not known.states
+    is_copy = before is not None and before.repo == source.repo and not known.states
+    is_update = is_copy and not known.path.is_symlink()  # it would lead out of the folder
     if known.has_model and not (is_update or overwrite):
         raise ConfigError(
             f"there is a run {called!r} in {folder} already, which is not just a copy of "

@@ -32,19 +32,23 @@
       const url = URL.createObjectURL(new Blob([byId("code").textContent], { type: "text/javascript" }));
       const worker = new Worker(url);
       worker.onmessage = ({ data: message }) => receive(message);
-      worker.onerror = (event) => say(`The network stopped: ${event.message}`);
+      worker.onerror = (event) => fail(event.message);
       worker.postMessage({ kind: "init", model, weights });
       return (message) => worker.postMessage(message);
     } catch {
       const writer = charrnn.makeWriter(model, weights, receive);
-      return ({ kind, ...message }) => (kind === "stop" ? writer.stop() : writer.write(message));
+      return ({ kind, ...message }) => writer[kind](message);
     }
   }
 
   function receive(message) {
     if (message.read) say(`Reading: ${message.read} of ${message.of} …`);
-    for (const piece of message.pieces ?? []) add(piece);
+    if (message.pieces) {
+      show(message.pieces);
+      send({ kind: "wasShown" });
+    }
     if (message.reason) finish(message);
+    if (message.error) fail(message.error);
   }
 
   // ---- writing
@@ -87,12 +91,19 @@
     if (isBusy) send({ kind: "stop" });
   }
 
-  function finish({ reason, chars, seconds }) {
+  function finish({ reason, chars, seconds, isRead }) {
     isBusy = false;
-    if (reason === "stop") isWhole = false; // it has read the text that it stopped at
+    isWhole = isRead;
     const speed = seconds > 0.05 ? `, ${Math.round(chars / seconds).toLocaleString("en")} a second` : "";
     const why = { length: "", stop: ", then came the text to stop at", stopped: ", stopped" }[reason];
     say(`${chars.toLocaleString("en")} characters${speed}${why}.${notes}`);
+    showButtons();
+  }
+
+  function fail(words) {
+    isBusy = false;
+    isWhole = false;
+    say(`The network stopped: ${words}`);
     showButtons();
   }
 
@@ -109,14 +120,18 @@
 
   // ---- the text
 
-  function add(piece) {
+  /** Add pieces to the text, all at once: a browser lays out the whole text each time. */
+  function show(more) {
     const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
-    const bits = -Math.log2(piece.p);
-    const level = BITS.filter((limit) => bits >= limit).length;
-    const node = charrnn.element("span", { class: level ? `b${level}` : null }, piece.text);
-    node.piece = pieces.length;
-    pieces.push({ ...piece, node });
-    box.append(node);
+    const nodes = more.map((piece) => {
+      const bits = -Math.log2(piece.p);
+      const level = BITS.filter((limit) => bits >= limit).length;
+      const node = charrnn.element("span", { class: level ? `b${level}` : null }, piece.text);
+      node.piece = pieces.length;
+      pieces.push({ ...piece, node });
+      return node;
+    });
+    box.append(...nodes);
     if (isAtEnd) box.scrollTop = box.scrollHeight;
   }
 

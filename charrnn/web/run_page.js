@@ -1,14 +1,15 @@
-// For node: let the script of an exported page write, always the likeliest token.
+// For node: let the script of an exported page read a text, and write one of the likeliest tokens.
 //
-//   node - PAGE FIRST COUNT ROWS < run_page.js
+//   node - PAGE FIRST COUNT ROWS IDS < run_page.js
 //
-// FIRST: the token that is read first. ROWS: of labels, as JSON. The ids written go to stdout as JSON.
+// FIRST: the token before both texts. ROWS: of labels, IDS: of the text to read, as JSON. Stdout gets
+// {costs, ids}: −ln p of each token that was read, and the COUNT tokens that were written.
 "use strict";
 
 const fs = require("node:fs");
 const vm = require("node:vm");
 
-const [path, first, count, rows] = process.argv.slice(2);
+const [path, first, count, rows, text] = process.argv.slice(2);
 const page = fs.readFileSync(path, "utf8");
 const part = (opening) => {
   const start = page.indexOf(opening) + opening.length;
@@ -20,10 +21,17 @@ const model = JSON.parse(part('<script type="application/json" id="data">'));
 const weights = part('<script type="text/plain" id="weights">').trim();
 const decoded = charrnn.decodePage(model, weights);
 const network = charrnn.openPageNetwork(model, decoded, JSON.parse(rows));
-let state = network.advance(Number(first), network.initialState());
+const start = network.advance(Number(first), network.initialState());
+let state = start;
+const costs = JSON.parse(text).map((token) => {
+  const cost = -Math.log(charrnn.probabilities(network.logits(state))[token]);
+  state = network.advance(token, state);
+  return cost;
+});
+state = start;
 const ids = [];
 while (ids.length < Number(count)) {
   ids.push(charrnn.chooseToken(network.logits(state), { temperature: 0 }, 0));
   state = network.advance(ids[ids.length - 1], state);
 }
-process.stdout.write(JSON.stringify(ids));
+process.stdout.write(JSON.stringify({ costs, ids }));

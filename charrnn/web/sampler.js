@@ -7,6 +7,7 @@
   "use strict";
 
   const SLICE_MS = 50; // of work, between which messages are answered
+  const SLICE_PIECES = 1000; // more at once take a page longer to show than that
   const LIKELIEST = 5;
 
   // Return {name: Float32Array} from base64, as charrnn/export/html_page.py packs int8 weights: an
@@ -152,28 +153,34 @@
       charrnn.withLabels(model.config, decoded, rows),
     );
 
-  // Return {write(message), stop()}: a writer of a model, which calls post(message) with what it
-  // writes. model: the data of the page. weights: its text.
+  // Return {write(message), stop(), wasShown()}: a writer of a model, which calls post(message) with
+  // what it writes, and waits until that was shown. model: the data of the page. weights: their text.
   charrnn.makeWriter = function (model, weights, post) {
     const decoded = charrnn.decodePage(model, weights);
     let run = 0;
+    let unshown = 0; // messages with pieces
+    let wake = () => {};
     let network = null;
     let labels = null;
     let kept = null; // {state, random, stream} after the last text
 
     // Write up to `length` characters. ids: what is read first, from the start of a text; null goes
-    // on after the last one. Posts {pieces}, and at last {reason, chars, seconds}.
+    // on after the last one. Posts {pieces}, and at last {reason, chars, seconds, isRead} or {error}.
+    // isRead: whether null can go on from there.
     async function write({ ids, rows, length, temperature, topK, topP, stop, seed }) {
-      run += 1;
+      halt();
       const own = run;
+      unshown = 0;
       const hasMore = async () => {
         await new Promise((resolve) => setTimeout(resolve, 0));
+        while (unshown > 0 && own === run) await new Promise((resolve) => (wake = resolve));
         return own === run;
       };
       if (ids) {
         const key = JSON.stringify(rows);
         if (key !== labels) network = charrnn.openPageNetwork(model, decoded, rows);
         labels = key;
+        kept = null;
         const random = charrnn.makeRandom(seed);
         let state = network.initialState();
         const read = ids.length ? ids : [Math.floor(random() * model.texts.length)];
@@ -182,8 +189,12 @@
           state = network.advance(read[k], state);
           if (performance.now() < until) continue;
           post({ read: k + 1, of: read.length });
-          if (!(await hasMore())) return;
-          until = performance.now() + SLICE_MS;
+          if (await hasMore()) {
+            until = performance.now() + SLICE_MS;
+            continue;
+          }
+          post({ reason: "stopped", chars: 0, seconds: 0, isRead: false });
+          return;
         }
         kept = { state, random, stream: charrnn.makePieceStream(model) };
       }
@@ -206,15 +217,28 @@
             if (isStop) reason = "stop";
           }
           if (!reason && chars >= length) reason = "length";
-        } while (!reason && performance.now() < until);
-        if (pieces.length) post({ pieces });
+        } while (!reason && performance.now() < until && pieces.length < SLICE_PIECES);
+        if (pieces.length) {
+          unshown += 1;
+          post({ pieces });
+        }
         if (!reason && !(await hasMore())) reason = "stopped";
       }
-      if (reason !== "stop") post({ pieces: release.rest() });
-      post({ reason, chars, seconds: (performance.now() - begun) / 1000 });
+      const isRead = reason !== "stop"; // else it has read the text that it stopped at
+      if (isRead) post({ pieces: release.rest() });
+      post({ reason, chars, seconds: (performance.now() - begun) / 1000, isRead });
     }
 
-    return { write, stop: () => (run += 1) };
+    const halt = () => {
+      run += 1;
+      wake();
+    };
+    const wasShown = () => {
+      unshown = 0;
+      wake();
+    };
+    const report = (error) => post({ error: error.message });
+    return { write: (message) => write(message).catch(report), stop: halt, wasShown };
   };
 
   // In a worker this script answers the page, which is the only one that has a document.
@@ -222,8 +246,7 @@
     let writer = null;
     globalThis.onmessage = ({ data: { kind, ...message } }) => {
       if (kind === "init") writer = charrnn.makeWriter(message.model, message.weights, postMessage);
-      else if (kind === "stop") writer.stop();
-      else writer.write(message);
+      else writer[kind](message);
     };
   }
 })((globalThis.charrnn ??= {}));

@@ -1,7 +1,9 @@
 """A hub on this machine that answers what huggingface_hub asks when it pushes and fetches models.
 
-Repositories live in memory; every commit keeps all of its files. What a request brought, headers
-too, is in `requests`. `trouble` makes requests whose path holds a text fail with a status.
+Repositories live in memory; every commit keeps all of its files. As on the hub, safetensors go the
+way of large files: their bytes into a store on another host, their names into the commit. What a
+request brought, headers too, is in `requests`. `trouble` makes requests whose path holds a text
+fail with a status.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class FakeHub:
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.trouble: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.is_public_by_default = False
+        self.store: Files = {}  # large files, by their SHA-256
 
     def add(self, name: str, files: Files, *, is_private: bool = False) -> str:
         """Make a repository with these files and return its commit."""
@@ -89,6 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         body = self._read_body()
@@ -103,6 +109,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"errors": [], "warnings": []})
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(\w+)/(.+))?", path):
             self._api(match[1], match[2] or "revision", match[3] or "main", body)
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            self._json({"objects": [self._place_of(each) for each in json.loads(body)["objects"]]})
+        elif path.startswith("/store/") and self.command == "PUT":
+            assert hashlib.sha256(body).hexdigest() == path.removeprefix("/store/")
+            self.hub.store[path.removeprefix("/store/")] = body
+            self._send(200, b"")
+        elif path.startswith("/store/"):
+            self._send(200, self.hub.store[path.removeprefix("/store/")])
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._resolve(*match.groups())
         else:
@@ -145,14 +159,28 @@ class _Handler(BaseHTTPRequestHandler):
             about = {"id": name, "sha": sha, "private": repo.is_private, "siblings": siblings}
             self._json(about)
 
+    def _store_url(self, oid: str) -> str:
+        port = self.headers["Host"].rsplit(":", 1)[1]
+        return f"http://localhost:{port}/store/{oid}"
+
+    def _place_of(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return where a large file is to be put, unless it is there."""
+        href = self._store_url(asked["oid"])
+        is_there = asked["oid"] in self.hub.store
+        return asked | ({} if is_there else {"actions": {"upload": {"href": href}}})
+
     def _commit(self, name: str, branch: str, lines: list[dict[str, Any]]) -> None:
         repo = self.hub.repos[name]
         header = next(each["value"] for each in lines if each["key"] == "header")
         if header.get("parentCommit") not in (None, repo.branches[branch]):
             self._send(412, b"")
             return
-        values = [each["value"] for each in lines if each["key"] == "file"]
-        sha = repo.commit({v["path"]: base64.b64decode(v["content"]) for v in values}, branch)
+        files = {}
+        for value in (each["value"] for each in lines if each["key"] == "file"):
+            files[value["path"]] = base64.b64decode(value["content"])
+        for value in (each["value"] for each in lines if each["key"] == "lfsFile"):
+            files[value["path"]] = self.hub.store[value["oid"]]
+        sha = repo.commit(files, branch)
         url = f"http://{self.headers['Host']}/{name}/commit/{sha}"
         self._json({"commitUrl": url, "commitOid": sha})
 
@@ -169,6 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
         about = {"X-Repo-Commit": sha}
         if data is None:
             self._send(404, b"", {"X-Error-Code": "EntryNotFound", **about})
+        elif path.endswith(".safetensors"):
+            oid = hashlib.sha256(data).hexdigest()
+            self.hub.store[oid] = data
+            about |= {"X-Linked-ETag": f'"{oid}"', "X-Linked-Size": str(len(data))}
+            self._send(302, b"", {**about, "Location": self._store_url(oid)})
         else:
             self._send(200, data, {**about, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'})
 
@@ -198,5 +231,10 @@ class _Handler(BaseHTTPRequestHandler):
 def _mode_of(path: str, files: Files) -> dict[str, Any]:
     """Return how a file is to be pushed, and git's name of the one that is there."""
     data = files.get(path)
-    oid = None if data is None else hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    return {"path": path, "uploadMode": "regular", "shouldIgnore": False, "oid": oid}
+    mode = "lfs" if path.endswith(".safetensors") else "regular"
+    oid = None
+    if data is not None and mode == "lfs":
+        oid = hashlib.sha256(data).hexdigest()
+    elif data is not None:
+        oid = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Iterator
@@ -12,14 +13,18 @@ import huggingface_hub
 import pytest
 
 import charrnn
-from charrnn.checkpoint.hub import CARD, HubName, Origin, parse_hub_name, read_origin
+from charrnn.checkpoint.hub import CARD, HubName, Origin, name_of_run, parse_hub_name, read_origin
 from charrnn.checkpoint.model_file import ModelFile, model_digest, pack_model, read_model
 from charrnn.checkpoint.run_folder import SHARED, RunFolder
+from charrnn.checkpoint.run_store import find_model
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.storage import write_atomically
 from tests.checkpoint.fake_hub import FakeHub
 from tests.cli.program import complaint, end_of, output_of, run_without
 from tests.export.test_huggingface import SECRETS, make_file
+
+# Of the hub library's own upload of large files.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 TOKEN = "hf_thisIsMySecretToken"
 REPO = "ada/book"
@@ -226,6 +231,9 @@ def test_a_model_of_the_hub_is_a_model_everywhere(
     assert f"hf://{REPO}, commit" in output_of(capsys, "info", name)
     assert charrnn.score("ab", name).bpc == charrnn.score("ab", "book").bpc
     assert not Path("checkpoints", "hf:").exists()
+    assert name_of_run(find_model(name, Path("checkpoints"))) == "book"
+    assert charrnn.export(name, "hf").path == Path("book-huggingface")
+    assert charrnn.export("book-huggingface", "hf", "again").files.keys()
 
 
 def test_what_is_cached_needs_no_network(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,8 +275,8 @@ def test_only_the_model_file_is_read_back(hub: FakeHub) -> None:
     hub.add(REPO, {SHARED: packed(), **dict.fromkeys(names, b"danger")})
     charrnn.pull(REPO, "copy")
 
-    asked = {path for command, path, _, _ in hub.requests if command == "GET"}
-    assert {path.rsplit("/", 1)[1] for path in asked if "/resolve/" in path} == {SHARED}
+    asked = {path for _, path, _, _ in hub.requests if "/resolve/" in path}
+    assert {path.rsplit("/", 1)[1] for path in asked} == {SHARED}
     assert not list(Path.cwd().parent.rglob("evil*"))
     assert not any(b"danger" in each.read_bytes() for each in Path("cache").rglob("blobs/*"))
 
@@ -286,7 +294,9 @@ def test_a_file_of_any_size_is_not_fetched(hub: FakeHub, monkeypatch: pytest.Mon
 
     with pytest.raises(CheckpointError, match="on the hub; at most 100 are fetched"):
         charrnn.load(f"hf://{REPO}")
-    assert not any(c == "GET" and "resolve" in path for c, path, _, _ in hub.requests)
+    assert not any(
+        path.startswith("/store/") for command, path, *_ in hub.requests if command == "GET"
+    )
 
 
 NAMES = {
@@ -340,6 +350,8 @@ PUSH_TROUBLES = {
     "forbidden": ({"/create": (403, {"X-Error-Message": TOKEN}, ECHO)}, "answered 403"),
     "no room": ({"POST /api/models": (413, {}, ECHO)}, "no room for it in your account"),
     "bad card": ({"/validate-yaml": (400, {}, ECHO)}, "Invalid metadata"),
+    "no room for a large file": ({"PUT /store": (507, {}, ECHO)}, "no room for it in your account"),
+    "a large file refused": ({"objects/batch": (403, {}, ECHO)}, "answered 403"),
     "wrong token": ({"/api/": (401, {}, ECHO)}, "log in by hf auth login"),
 }
 
@@ -371,6 +383,38 @@ def test_no_network_is_one_line(
         assert (code, "is this machine online?" in line) == (4, True), line
 
 
+def test_a_full_disk_is_one_line(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    charrnn.push("book", REPO)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    code, line = complaint(capsys, "pull", REPO, "--name", "copy")
+
+    assert code == 7
+    assert "No space left on device; set HF_HOME to another place" in line
+    assert not Path("checkpoints", "copy").exists()
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"repo": "a/b", "commit": "../x"}', "\udc80"])
+def test_a_note_that_is_not_ours_says_nothing(note: str, tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    (tmp_path / "hub.json").write_bytes(note.encode("utf-8", "surrogatepass"))
+
+    assert read_origin(path) is None
+
+
+def test_a_link_is_not_brought_up_to_date(hub: FakeHub) -> None:
+    charrnn.push("book", REPO)
+    charrnn.pull(REPO, "copy").run.path.rename("elsewhere")
+    Path("checkpoints", "copy").symlink_to(Path("elsewhere").resolve())
+
+    with pytest.raises(ConfigError, match="not just a copy"):
+        charrnn.pull(REPO, "copy")
+
+
 def test_without_a_token_nothing_is_pushed(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -392,6 +436,9 @@ def test_the_token_is_in_no_output_and_in_no_file(
     assert any(
         headers.get("authorization") == f"Bearer {TOKEN}" for _, _, headers, _ in hub.requests
     )
+    to_others = [(p, headers) for _, p, headers, _ in hub.requests if p.startswith("/store/")]
+    assert len(to_others) > 2
+    assert not any(TOKEN in str(headers) for _, headers in to_others)
     files = [path for path in Path.cwd().rglob("*") if path.is_file()]
     assert not any(TOKEN.encode() in path.read_bytes() for path in files)
 
