@@ -29,7 +29,7 @@ from charrnn.serve.protocol import (
     parse_completion,
 )
 from charrnn.serve.texts import Text, Texts, finish_reason, info_of, stop_reason
-from charrnn.serve.wire import DONE, JSON, EventStream, event, to_large_json
+from charrnn.serve.wire import DONE, JSON, EventStream, event
 from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
@@ -221,15 +221,15 @@ def _parse_logprobs(given: Fields) -> int | None:
     return None
 
 
-def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> bytes:
-    """Return the JSON of an answer that is not streamed."""
+def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of a request that is not streamed."""
     choices = []
     for text in wholes:
         logprobs = _make_logprobs(texts.request, text.text, text.costs)
         message = {"role": _ASSISTANT, "content": text.text, "refusal": None}
         choices.append({"index": text.index, "message": message, **_end(text.end, logprobs)})
     written = sum(len(text.text) for text in wholes)
-    return to_large_json(head | {"choices": choices, "usage": make_usage(texts, written)})
+    return head | {"choices": choices, "usage": make_usage(texts, written)}
 
 
 async def _iter_events(texts: Texts, head: dict[str, Any]) -> AsyncGenerator[bytes]:

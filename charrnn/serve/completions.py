@@ -19,7 +19,7 @@ from charrnn.generation.samples import Cost
 from charrnn.serve.guard import read_json
 from charrnn.serve.protocol import CompletionRequest, parse_completion
 from charrnn.serve.texts import Text, Texts, finish_reason, info_of, stop_reason
-from charrnn.serve.wire import DONE, JSON, EventStream, event, to_large_json
+from charrnn.serve.wire import DONE, JSON, EventStream, event
 from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def make_usage(texts: Texts, completion_chars: int) -> dict[str, int]:
     }
 
 
-def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> bytes:
-    """Return the JSON of an answer that is not streamed."""
+def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of a request that is not streamed."""
     asked = texts.request
     echoed = asked.best_of * sum(map(len, texts.prompts)) if asked.echo else 0
     written = sum(len(text.text) for text in wholes) - echoed
@@ -79,7 +79,7 @@ def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> b
         if asked.logprobs is not None:
             logprobs = make_logprobs(text.text, text.costs, asked.logprobs, offset)
         choices.append(_choice(text.index, text.text, logprobs, text.end))
-    return to_large_json(head | {"choices": choices, "usage": make_usage(texts, written)})
+    return head | {"choices": choices, "usage": make_usage(texts, written)}
 
 
 async def _iter_events(texts: Texts, head: dict[str, Any]) -> AsyncGenerator[bytes]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_TEXTS = 2048  # of one request
-_MOST_BEAM = 2000  # partial texts of a filling
+_MOST_BEAM = 500  # partial texts of a filling: 2,000 take half a gigabyte
 _MOST_COMPLETIONS = 100
 _MOST_TOP = 100  # likeliest characters
 _MOST_NAMED = 500_000  # of them in one answer, which is then 20 MB
