@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.model_file import ModelFile, model_digest
 from charrnn.config.export import ExportConfig
 from charrnn.errors import ConfigError, ExportError
-from charrnn.export.onnx_graph import IR_VERSION, OPSET, make_onnx, verify_onnx
+from charrnn.export.onnx_builder import IR_VERSION, OPSET
+from charrnn.export.onnx_graph import make_onnx, verify_onnx
 from charrnn.export.precision import restored
 from charrnn.export.verified import MAX_LOGIT_ERROR, Verified, all_logits
 from charrnn.generation.labels import with_labels
