@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from charrnn.checkpoint.model_file import ModelFile, config_to_json, model_diges
 from charrnn.config.export import ExportConfig
 from charrnn.errors import ConfigError, ExportError, missing_extra
 from charrnn.export.onnx_builder import OPERATORS, GraphBuilder
+from charrnn.export.onnx_tasks import TaskGraph, check_task, refuse_task_graph
 from charrnn.export.precision import bits_lost, restored
 from charrnn.export.verified import (
     Verified,
@@ -57,11 +59,12 @@ def make_onnx(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
     Labels that are not fixed are left out: the graph is of texts of which nothing is known.
 
     Raises:
-        ConfigError: the model writes no text, is too large, or dtype is int8; or onnx is missing.
+        ConfigError: the model has no graph, is too large, or dtype is int8; or onnx is missing.
     """
     file = _prepare(file, config)
+    kind = _TextGraph if file.config.task == "text" else TaskGraph
     try:
-        graph = _TextGraph(file, config).build(name, _metadata(file, config))
+        graph = kind(file, config).build(name, _metadata(file, config))
     except ImportError as error:
         raise missing_extra("charrnn export --to onnx", "onnx", "export") from error
     return {f"{name}.onnx": graph.SerializeToString()}
@@ -70,17 +73,14 @@ def make_onnx(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
 def _prepare(file: ModelFile, config: ExportConfig) -> ModelFile:
     """Return the model without labels; refuse one that has no graph."""
     if file.config.task != "text":
-        raise ConfigError(
-            f"this is a model for {file.config.task}, and --to onnx exports models that write "
-            "text; use it with charrnn predict"
-        )
+        refuse_task_graph(file)
     if config.dtype == "int8":
         raise ConfigError("--to onnx has no --dtype int8; choose fp32 or fp16")
     if 4 * file.config.num_parameters > _MAX_BYTES:
         raise ConfigError(
             "the model has more than 2 GB of weights, which one ONNX file cannot hold"
         )
-    return with_labels(file)
+    return with_labels(file) if file.config.task == "text" else file
 
 
 class _TextGraph(GraphBuilder):
@@ -268,8 +268,12 @@ def verify_onnx(
     """
     file = _prepare(file, config)
     weights = restored(file.weights, config.dtype or "fp32")
-    network = Network(file.config, weights)
     session = _Session(folder / names[0], file)
+    if file.config.task != "text":
+        stored = replace(file, weights=weights)
+        chars, worst = check_task(stored, session.decide, config.verify_chars)
+        return Verified(chars, worst, ("its probabilities were compared on random records",))
+    network = Network(file.config, weights)
     sampled = sampled_ids(network, config.verify_chars)
     ids = sampled.copy()
     random = np.random.default_rng(0)
@@ -336,6 +340,11 @@ class _Session:
             token = int(logits[0, 0].argmax())
             ids.append(token)
         return ids
+
+    def decide(self, ids: Ids) -> NDArray[np.float32]:
+        """Return the logits of records (B, T) that are read whole."""
+        logits: NDArray[np.float32] = self._session.run(None, {"ids": ids.astype(np.int64)})[0]
+        return logits
 
     def _start(self, rows: int = 1) -> dict[str, NDArray[np.float32]]:
         return {name: np.zeros((rows, self._size), np.float32) for name in self._names}
