@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 PAGES = {
     "README.md": "index.md",
+    "README.zh-CN.md": "zh/index.md",
     **{
         name: name
         for name in ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/LOG.md", "benchmarks/peers.md")

@@ -43,6 +43,8 @@ TWINS = {
     "list": "list_runs",
     "remove": "remove",
     "compare": "compare",
+    "serve": "serve",
+    "sweep": "sweep",
     "corpus": "corpus_stats",
     "bench": "benchmark",
 }

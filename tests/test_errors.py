@@ -18,6 +18,7 @@ from charrnn import config, errors
 from charrnn.cli.main import main
 from charrnn.config.export import FORMATS
 from charrnn.config.inspect import InspectConfig
+from charrnn.config.serve import ServeConfig
 from charrnn.errors import ConfigError, CorpusError, located
 from charrnn.tasks.eval_text import EvalTextRequest
 from charrnn.tasks.open_models import OpenModels
@@ -29,7 +30,14 @@ PACKAGE = Path(charrnn.__file__).parent
 CLASSES = [kind for name, kind in vars(config).items() if name.endswith("Config")]
 SETTINGS = [
     each
-    for cls in (*CLASSES, SampleRequest, EvalTextRequest, PredictRequest, InspectConfig)
+    for cls in (
+        *CLASSES,
+        SampleRequest,
+        EvalTextRequest,
+        PredictRequest,
+        InspectConfig,
+        ServeConfig,
+    )
     for each in fields(cls)
 ]
 CHOICES = {(each.name, choice) for each in SETTINGS for choice in each.metadata["choices"]}

@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_every_module_and_asset_and_nothing_else(wheel: Path) -> None:
-    kinds = (".py", ".js", ".css", ".html")
+    kinds = (".py", ".js", ".css", ".html", ".in")
     files = [path for path in (ROOT / "charrnn").rglob("*") if path.suffix in kinds]
     expected = {str(path.relative_to(ROOT)) for path in files}
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}

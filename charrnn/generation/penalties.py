@@ -124,8 +124,11 @@ def make_history(
     tokens: Iterable[int], vocab_size: int, window: int, has_dry: bool
 ) -> TokenHistory:
     """Return the history after `tokens`, of which the last `window` count."""
+    if not has_dry:
+        ids = np.array([*tokens][-window:], np.int64)
+        return TokenHistory(ids, np.bincount(ids, minlength=vocab_size).astype(np.int64), None)
     empty = np.zeros(0, np.int64)
-    start = TokenHistory(empty, np.zeros(vocab_size, np.int64), empty if has_dry else None)
+    start = TokenHistory(empty, np.zeros(vocab_size, np.int64), empty)
     return reduce(lambda history, token: append_token(history, token, window), tokens, start)
 
 

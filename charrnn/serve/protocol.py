@@ -172,6 +172,8 @@ def _check_together(request: CompletionRequest, given: Fields) -> None:
             )
     if request.suffix is None:
         return
+    if request.best_of > request.n:
+        raise bad_request("suffix gives the samples of a search; leave best_of out", "best_of")
     for name in ("logprobs", "preset", "structured_outputs", "logit_bias"):
         if given.get(name) is not None:
             raise bad_request(

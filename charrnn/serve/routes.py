@@ -13,7 +13,7 @@ import base64
 import math
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from starlette.requests import Request
@@ -22,12 +22,14 @@ from starlette.responses import PlainTextResponse, Response
 from charrnn._version import __version__
 from charrnn.config import COST, UNKNOWN, FillConfig, with_seed
 from charrnn.errors import ConfigError, CorpusError, DivergedError, counted
-from charrnn.generation.scoring import Scores, join_scores
+from charrnn.generation.samples import Cost
+from charrnn.generation.scoring import Scores, join_scores, without
 from charrnn.metrics import perplexity
 from charrnn.serve.errors import bad_request, closing, refused
 from charrnn.serve.fields import Fields, check_known, is_int, shown
 from charrnn.serve.guard import read_json
 from charrnn.serve.protocol import IGNORED, spell
+from charrnn.serve.scoring import iter_prompt_costs
 from charrnn.serve.service import Served, Service, Watch
 from charrnn.serve.texts import info_of
 from charrnn.serve.wire import JSON
@@ -37,14 +39,19 @@ from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.text.substitutions import fit_piece
 from charrnn.text.vocab import END
 
+if TYPE_CHECKING:
+    from charrnn.generation.infill.fill import Filling
+
 T = TypeVar("T")
 
 _MOST_TEXTS = 2048  # of one request
-_MOST_BEAM = 2000  # partial texts of a filling
+_MOST_BEAM = 500  # partial texts of a filling: 2,000 take half a gigabyte
 _MOST_COMPLETIONS = 100
+_MOST_TOP = 100  # likeliest characters
+_MOST_NAMED = 500_000  # of them in one answer, which is then 20 MB
 _MOST_TARGETS = 64  # and the beam of a conversion
 _AT_ONCE = 16  # texts that are predicted before the next look at the client
-_DECIMALS = 6  # of a character's bits
+_DECIMALS = 6  # of bits
 _CONVERTING = ("tagging", "seq2seq")
 
 
@@ -143,7 +150,7 @@ async def score(request: Request) -> Response:
     """POST /v1/score: the bits of each character of a text."""
     service = _service(request)
     body = await read_json(request)
-    check_known(body, {"model", "text", "unknown", "label", *IGNORED})
+    check_known(body, {"model", "text", "top", "unknown", "label", *IGNORED})
     served = service.find_text(body.get("model"))
     given = Fields(body)
     text = _text_of(given, "text", service)
@@ -151,16 +158,51 @@ async def score(request: Request) -> Response:
     if unknown not in (COST, *UNKNOWN):
         choices = ", ".join((COST, *UNKNOWN))
         raise bad_request(f"unknown is {shown(unknown)}; choose from {choices}", "unknown")
-    labels = _labels_of(given)
-    scores, changes = await service.watched(_score, served, text, unknown, labels)
-    return JSON(_describe_scores(served, scores, changes))
+    top = given.integer("top", 0, ge=0, le=_MOST_TOP)
+    if top * len(text) > _MOST_NAMED:
+        raise bad_request(
+            f"top times the characters of the text is {top * len(text):,}; this server names at "
+            f"most {_MOST_NAMED:,} characters",
+            "top",
+        )
+    form = served.generator.text_format
+    if top and form.record_kind and not form.has_lines:
+        message = "top goes with running text, and with records that are lines; leave it out"
+        raise bad_request(message, "top")
+    model = _labelled(served, _labels_of(given))
+    scores, changes = await service.watched(_score, model, text, unknown)
+    answer = _describe_scores(served, scores, changes)
+    if top:
+        answer["top"] = await service.watched(_likeliest, model, scores, top)
+    return JSON(answer)
 
 
-def _score(
-    watch: Watch, served: Served, text: str, unknown: str, labels: list[str]
-) -> tuple[Scores, dict[str, int]]:
+def _labelled(served: Served, labels: list[str]) -> Model:
+    """Return a model with labels fixed."""
     model = Model(served.file, labels) if labels else served.generator
     assert isinstance(model, Model)
+    return model
+
+
+def _likeliest(
+    watch: Watch, model: Model, scores: Scores, top: int
+) -> list[list[dict[str, Any]] | None]:
+    """Return the likeliest in the place of each character; None where nothing predicts it."""
+    costs: list[Cost | None] = []
+    for found in iter_prompt_costs(model, without(scores.text, scores.unseen), top):
+        watch()
+        costs += found
+    for place in scores.unseen:  # ascending
+        costs.insert(place, None)
+    return [None if cost is None else _name_all(cost) for cost in costs]
+
+
+def _name_all(cost: Cost) -> list[dict[str, Any]]:
+    """Return the likeliest characters in a place, each with its bits."""
+    return [{"text": name, "bits": round(nats / math.log(2), _DECIMALS)} for name, nats in cost.top]
+
+
+def _score(watch: Watch, model: Model, text: str, unknown: str) -> tuple[Scores, dict[str, int]]:
     form = model.text_format
     pieces = form.iter_with_ends([model.vocab.spell(form.normalized(text))])
     fitted = [fit_piece(piece, model.vocab, unknown) for piece in pieces]
@@ -223,8 +265,8 @@ async def fill(request: Request) -> Response:
         given.optional_integer(name, ge=1, le=most)
     settings = {name: body[name] for name in names if body.get(name) is not None}
     config = with_seed(_settings(FillConfig, settings))
-    labels = _labels_of(given)
-    filling = await service.watched(_fill, served, text, config, labels)
+    model = _labelled(served, _labels_of(given))
+    filling = await service.watched(_fill, model, text, config)
     return JSON(
         {
             "object": "fill",
@@ -249,9 +291,7 @@ async def fill(request: Request) -> Response:
     )
 
 
-def _fill(watch: Watch, served: Served, text: str, config: FillConfig, labels: list[str]) -> Any:
-    model = Model(served.file, labels) if labels else served.generator
-    assert isinstance(model, Model)
+def _fill(watch: Watch, model: Model, text: str, config: FillConfig) -> Filling:
     return model.fill(text, config, on_progress=watch)
 
 
@@ -492,7 +532,7 @@ def _settings(kind: Callable[..., T], settings: dict[str, Any]) -> T:
     try:
         return kind(**settings)
     except ConfigError as error:
-        name = str(error).split(" ", 1)[0]
+        name = error.message.split(" ", 1)[0]
         raise refused(error, name if name in settings else None) from error
 
 

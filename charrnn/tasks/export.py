@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charrnn.checkpoint.hub import name_of_run
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder, is_model_name
 from charrnn.checkpoint.run_store import find_model, name_after
@@ -182,7 +183,7 @@ def _format_of(to: str, path: Path) -> Format:
 
 def _usual_name(path: Path, suffix: str, to: str) -> str:
     """Return what an export is called where no name was given: as the run, or as the file."""
-    stem = name_after(path.resolve().parent.name if is_model_name(path.name) else path.stem)
+    stem = name_after(name_of_run(path) if is_model_name(path.name) else path.stem)
     return f"{stem}{suffix}" if suffix else f"{stem}-{to}"
 
 

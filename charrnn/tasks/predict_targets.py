@@ -116,10 +116,9 @@ def measure_bounds(source_lengths: Ints, target_lengths: Ints) -> Bounds:
 
     Where three lengths of sources or more lie on a line with those of their targets, there is none.
 
-    >>> measure_bounds(np.array([2, 4, 6]), np.array([3, 5, 7]))
-    Bounds(ratio=1.0, above=1.0, below=1.0)
-    >>> measure_bounds(np.array([2, 4, 6]), np.array([3, 5, 8]))
-    Bounds(ratio=1.25, above=2.5, below=-2.0)
+    >>> bounds = measure_bounds(np.array([2, 4, 6]), np.array([3, 5, 8]))
+    >>> round(bounds.ratio, 6), bounds.above, bounds.below
+    (1.25, 2.5, -2.0)
     """
     different = len(np.unique(source_lengths))
     if different == 1:  # nothing is known of longer or shorter sources

@@ -13,7 +13,7 @@ from charrnn.checkpoint.model_file import read_model
 from charrnn.cli.main import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
 
 
 def test_the_page_of_options_is_what_the_program_says() -> None:

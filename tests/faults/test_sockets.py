@@ -101,7 +101,15 @@ def server(make_model: Callable[..., ModelFile], tmp_path: Path) -> Iterator[Pro
         (tmp_path / f"{name}.safetensors").write_bytes(pack_model(file))
     command = [sys.executable, "-m", "charrnn", "serve"]
     command += [str(tmp_path / f"{name}.safetensors") for name in files]
-    command += ["--port", "0", "--no-log-requests", "--role-template", "{role}: {content}\n"]
+    command += [
+        "--port",
+        "0",
+        "--no-log-requests",
+        "--cache",
+        "1MB",
+        "--role-template",
+        "{role}: {content}\n",
+    ]
     program = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
@@ -114,7 +122,7 @@ def server(make_model: Callable[..., ModelFile], tmp_path: Path) -> Iterator[Pro
     began = time.monotonic()
     _, complaints = program.communicate(timeout=30)
 
-    assert complaints == ""
+    assert complaints[-5000:] == ""
     assert program.returncode == 130
     assert time.monotonic() - began < 3
 

@@ -315,7 +315,11 @@ def test_a_beam_gives_no_more_than_it_finds(more: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"logprobs": 1}, {"top_k": 2}, {"stop": "a"}, {"logit_bias": {"a": 1}}, {"beam": 2}]
+    "more",
+    [
+        *({"logprobs": 1}, {"top_k": 2}, {"stop": "a"}, {"logit_bias": {"a": 1}}, {"beam": 2}),
+        {"best_of": 2},
+    ],
 )
 def test_what_a_filling_cannot_follow_is_refused(more: dict[str, Any]) -> None:
     assert refusal(suffix="b", **more).param == next(iter(more))

@@ -109,6 +109,31 @@ def test_a_label_changes_the_score(client: Client, files: dict[str, ModelFile]) 
     )
 
 
+@pytest.mark.parametrize("name", ["book", "play"])
+def test_a_score_names_the_likeliest_in_each_place(client: Client, name: str) -> None:
+    found = ok(client, "/v1/score", model=name, text="abx\né ab", top=3)
+
+    assert len(found["top"]) == len(found["characters"])
+    pairs = zip(found["characters"], found["costs"], found["top"], strict=True)
+    for place, (char, bits, top) in enumerate(pairs):
+        if char == "x" or (place == 0 and name == "book"):
+            assert top is None
+            continue
+        assert [each["bits"] for each in top] == sorted(each["bits"] for each in top)
+        name_of = {"\n": "<end>"} if name == "play" else {}
+        named = {each["text"]: each["bits"] for each in top}
+        assert len(named) == 3
+        own = named.get(name_of.get(char, char))
+        assert own is None or own == pytest.approx(bits, abs=1e-5)
+    assert refused(client, "/v1/score", model=name, text="ab", top=101)["param"] == "top"
+
+
+def test_the_likeliest_are_those_of_the_label(client: Client) -> None:
+    given = {"model": "play", "text": "abba", "top": 1}
+    romeo = ok(client, "/v1/score", **given, label="who=ROMEO")
+    assert romeo["top"] != ok(client, "/v1/score", **given)["top"]
+
+
 def test_what_cannot_be_scored_is_refused(client: Client) -> None:
     assert refused(client, "/v1/score", model="book")["param"] == "text"
     assert refused(client, "/v1/score", model="book", text=5)["param"] == "text"
@@ -149,7 +174,7 @@ def test_a_sampled_filling_is_told_its_seed(client: Client) -> None:
 
 
 def test_what_cannot_be_filled_is_refused(client: Client) -> None:
-    for name, value in (("beam_width", 2001), ("count", 101), ("max_gap", 201), ("blank", "ab")):
+    for name, value in (("beam_width", 501), ("count", 101), ("max_gap", 201), ("blank", "ab")):
         body = {"model": "book", "text": "a_b", name: value}
         assert refused(client, "/v1/fill", **body)["param"] == name
     assert "only" in refused(client, "/v1/fill", model="book", text="a_b", only=["x"])["message"]
@@ -391,7 +416,7 @@ def test_a_watch_ends_work_that_nobody_waits_for(client: Client) -> None:
 
 def test_work_that_takes_too_long_is_ended(make_model: Callable[..., ModelFile]) -> None:
     with serving({"book": make_model()}, max_seconds=0.2) as client:
-        body = {"text": "*" + "a_" * 900, "beam_width": 2000, "max_gap": 200}
+        body = {"text": "*" + "a_" * 900, "beam_width": 500, "max_gap": 200}
         began = time.monotonic()
         answer = client.post("/v1/fill", body)
         assert (answer.status, answer.error["code"]) == (408, "max_seconds")

@@ -139,6 +139,29 @@
       if (!blocks.length) root.append(filler);
     }
 
+    /** Follow a small change within one part, whose block keeps its end; return whether it was one. */
+    function amend(at, removed, inserted) {
+      let isDone = false;
+      let start = 0;
+      for (const block of blocks) {
+        const stop = start + block.length;
+        if (at >= start && at + removed < stop) {
+          let from = start;
+          const part = block.parts.find((each) => (from += each.length) > at);
+          from -= part.length;
+          const length = part.length + inserted.length - removed;
+          if (at + removed >= from + part.length || length > 2 * PART) return false;
+          part.length = length;
+          block.length += inserted.length - removed;
+          draw(part, from);
+          isDone = true;
+          break;
+        }
+        start = stop;
+      }
+      return isDone;
+    }
+
     const mirror = {
       /** Follow a change of the text: units that went from `at` on, and the text that came there. */
       replace(at, removed, inserted) {
@@ -146,6 +169,10 @@
         const oldLength = text.length - inserted.length + removed;
         if (!removed && at === oldLength) {
           append(at);
+          return;
+        }
+        if (amend(at, removed, inserted)) {
+          mirror.repaint(at + inserted.length);
           return;
         }
         let first = 0;

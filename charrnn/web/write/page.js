@@ -202,6 +202,7 @@
 
     function begin(kind) {
       work = { controller: new AbortController(), kind };
+      settings.forgive();
       scoring?.abort();
       clearTimeout(timers.score);
       field.readOnly = true;
@@ -209,15 +210,23 @@
       byId("speed").textContent = "";
       hideSpot();
       showReadout(-1);
+      const isOnButton = byId("dock").contains(document.activeElement);
       update();
+      if (isOnButton) byId("stop").focus();
     }
 
     function finish() {
+      const isOnButton = document.activeElement === byId("stop");
       work = null;
       field.readOnly = choices.isOpen;
       update();
+      if (isOnButton && choices.isOpen) byId("choices").querySelector("button").focus();
+      else if (isOnButton) (isTouched() ? byId("go") : field).focus({ preventScroll: true });
       scoreSoon();
     }
+
+    /** Return whether a field that gets the focus would open a keyboard on the screen. */
+    const isTouched = () => matchMedia("(pointer: coarse)").matches;
 
     /** Return whether the form has no problem; if it has one, go to it. */
     function isFormRight() {
@@ -362,7 +371,7 @@
       showText(turn ? turn.at + turn.inserted.text.length : at);
       showTurns();
       within("save", SAVE_MS, save);
-      field.focus();
+      if (!isTouched()) field.focus({ preventScroll: true });
     }
 
     function take(choice) {
@@ -417,6 +426,7 @@
       if (!text || work || (!needsCosts && expected?.text === text)) return;
       scoring?.abort();
       const own = (scoring = new AbortController());
+      if (isAsked) showLegend("The model reads the text …");
       const { label, unknown } = requestBody();
       const body = { model: model?.name, prompt: text, max_tokens: 1, echo: needsCosts, logprobs: LIKELIEST, label, unknown };
       try {
@@ -593,7 +603,7 @@
     /** Say what went wrong, and offer the way out. */
     function explain(error, again) {
       const kept = history.text ? " Your text is kept." : "";
-      const words = `${error.message ?? error}${error instanceof charrnn.ServerError && error.kind !== "refused" ? kept : ""}`;
+      const words = `${settings.inWords(error.message ?? String(error))}${error instanceof charrnn.ServerError && error.kind !== "refused" ? kept : ""}`;
       const { param = null } = error;
       if (param && settings.blame(param, words)) {
         return notice(words, "Show the setting", () => settings.goTo(param));
@@ -821,9 +831,12 @@
 
     async function copyText() {
       if (await copy(history.text, "Copied")) return flash(byId("copy"), "Copied");
+      const caret = field.selectionEnd;
       field.focus();
       field.select();
-      flash(byId("copy"), document.execCommand("copy") ? "Copied" : "Press Ctrl+C");
+      const isCopied = document.execCommand("copy"); // a page without https has no clipboard
+      if (isCopied) field.setSelectionRange(caret, caret);
+      flash(byId("copy"), isCopied ? "Copied" : "Press Ctrl+C");
     }
 
     function flash(button, words) {
@@ -967,7 +980,7 @@
         showTurns();
         update();
         scoreSoon();
-        if (!matchMedia("(pointer: coarse)").matches) field.focus({ preventScroll: true });
+        if (!isTouched()) field.focus({ preventScroll: true });
       },
     };
   }

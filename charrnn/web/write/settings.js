@@ -43,6 +43,7 @@
     const values = new Map(); // those that were changed
     const inputs = new Map();
     const problems = new Map(); // what the form itself refuses
+    let blamed = null; // the setting that the server refused
 
     build();
 
@@ -222,7 +223,7 @@
         return chip;
       });
       if (nodes.length > 1) {
-        const all = element("button", { type: "button", class: "chip quiet", id: "reset" }, "Reset all");
+        const all = element("button", { type: "button", class: "quiet", id: "reset" }, "Reset all");
         all.addEventListener("click", () => settings.reset());
         nodes.push(all);
       }
@@ -275,10 +276,19 @@
       /** Show at its setting what the server said of it; return whether there is such a setting. */
       blame(name, message) {
         if (!inputs.has(name)) return false;
+        blamed = name;
         showProblem(name, message);
-        settings.goTo(name);
         return true;
       },
+
+      /** Take back what the server said of a setting. */
+      forgive() {
+        if (blamed && !problems.has(blamed)) showProblem(blamed, "");
+        blamed = null;
+      },
+
+      /** Return a message with the names of settings as the form has them. */
+      inWords: (message) => message.replace(/\b[a-z]+(?:_[a-z]+)+\b/g, (name) => (fieldOf.has(name) ? `“${words(name)}”` : name)),
 
       goTo(name) {
         const input = inputs.get(name);
