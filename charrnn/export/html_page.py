@@ -88,7 +88,7 @@ def make_html(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
     }
     # In one pass, so that no text can name a part.
     page = _PART.sub(lambda match: parts[match[1]], read_asset("export.html"))
-    return {f"{name}.html": page.encode()}
+    return {f"{name}.html": page.encode("utf-8", "replace")}  # of a name that is no Unicode
 
 
 def choose_dtype(file: ModelFile, config: ExportConfig) -> str:
@@ -249,9 +249,9 @@ def verify_html(
         ExportError: something differs.
     """
     dtype = choose_dtype(file, config)
-    page = folder / names[0]
+    page = (folder / names[0]).read_text(encoding="utf-8")
     stored = replace(file, weights=restored(file.weights, dtype))
-    _check_parts(_read_back(page.read_text(encoding="utf-8")), stored)
+    _check_parts(_read_back(page), stored)
     notes: list[str] = []
     chars = _check_script(page, stored, config.verify_chars, notes)
     if dtype != "fp32":
@@ -276,7 +276,7 @@ def _check_parts(parts: Mapping[str, str], file: ModelFile) -> None:
         raise ExportError("the page's network or alphabet is not the model's")
 
 
-def _check_script(page: Path, file: ModelFile, chars: int, notes: list[str]) -> int:
+def _check_script(page: str, file: ModelFile, chars: int, notes: list[str]) -> int:
     """Let the page's script read and write in node, if it is there; return the characters."""
     node = shutil.which("node")
     reason = "node is not installed"
@@ -304,7 +304,7 @@ def _read_back(page: str) -> dict[str, str]:
     return {name: unescape(text) if name == "policy" else text for name, text in parts.items()}
 
 
-def _check_texts(node: str, page: Path, file: ModelFile, chars: int, notes: list[str]) -> int:
+def _check_texts(node: str, page: str, file: ModelFile, chars: int, notes: list[str]) -> int:
     """Compare what the page's script finds with the model: without labels, and with the last one.
 
     It reads a sampled text and writes a greedy one. Returns the characters compared.
@@ -327,14 +327,14 @@ def _check_texts(node: str, page: Path, file: ModelFile, chars: int, notes: list
 
 
 def _run_script(
-    node: str, page: Path, first: int, count: int, rows: Sequence[int], ids: Ids
+    node: str, page: str, first: int, count: int, rows: Sequence[int], ids: Ids
 ) -> dict[str, list[Any]]:
     """Return the costs of ids and the ids written, as run_page.js finds them."""
     texts = [json.dumps(list(rows)), json.dumps(ids.tolist())]
     try:
         done = subprocess.run(
-            [node, "-", str(page), str(first), str(count), *texts],
-            input=read_asset("run_page.js"),
+            [node, "-e", read_asset("run_page.js"), str(first), str(count), *texts],
+            input=page,
             capture_output=True,
             encoding="utf-8",
             timeout=_NODE_SECONDS,

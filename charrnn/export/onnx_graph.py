@@ -64,7 +64,7 @@ def make_onnx(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
     file = _prepare(file, config)
     kind = _TextGraph if file.config.task == "text" else TaskGraph
     try:
-        graph = kind(file, config).build(name, _metadata(file, config))
+        graph = kind(file, config).build(_as_unicode(name), _metadata(file, config))
     except ImportError as error:
         raise missing_extra("charrnn export --to onnx", "onnx", "export") from error
     return {f"{name}.onnx": graph.SerializeToString()}
@@ -246,7 +246,12 @@ def _metadata(file: ModelFile, config: ExportConfig) -> dict[str, str]:
         "corpus": str((file.summary.get("corpus") or {}).get("name", "")),
         "licence": config.licence or "",
     }
-    return {key: value for key, value in known.items() if value}
+    return {key: _as_unicode(value) for key, value in known.items() if value}
+
+
+def _as_unicode(text: str) -> str:
+    """Return a text that has a UTF-8 form, as a name of a file may have none."""
+    return text.encode("utf-8", "replace").decode()
 
 
 _DESCRIPTION = """\
@@ -268,7 +273,7 @@ def verify_onnx(
     """
     file = _prepare(file, config)
     weights = restored(file.weights, config.dtype or "fp32")
-    session = _Session(folder / names[0], file)
+    session = _Session((folder / names[0]).read_bytes(), file)
     if file.config.task != "text":
         stored = replace(file, weights=weights)
         chars, worst = check_task(stored, session.decide, config.verify_chars)
@@ -295,7 +300,7 @@ def verify_onnx(
 class _Session:
     """The graph in onnxruntime, on one thread."""
 
-    def __init__(self, path: Path, file: ModelFile) -> None:
+    def __init__(self, graph: bytes, file: ModelFile) -> None:
         # By default onnxruntime tells its maker of each session, and keeps an id of the machine.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
@@ -309,7 +314,7 @@ class _Session:
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, _PROVIDERS)
+            self._session = onnxruntime.InferenceSession(graph, options, _PROVIDERS)
         except Exception as error:  # of onnxruntime's own kinds, which have no common base
             raise ExportError(f"onnxruntime cannot load the graph: {error}") from error
         self._names = [each.name for each in self._session.get_inputs()][1:]
