@@ -280,7 +280,7 @@ def _check_same(path: Path, state: SweepState, about: Mapping[str, Any]) -> None
         return
     before = _flat(state.about)
     now = _flat(about)
-    name = next(each for each in (*now, *before) if now.get(each) != before.get(each))
+    name = next(each for each in now | before if now.get(each) != before.get(each))
     raise ConfigError(
         f"the sweep of {path} has {name} {before.get(name)!r}, not {now.get(name)!r}; repeat its "
         "command to continue it, or give another --name"
