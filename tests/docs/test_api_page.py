@@ -96,7 +96,7 @@ def test_every_class_that_a_call_returns_stands_there() -> None:
 def test_every_error_stands_there_with_its_exit_code() -> None:
     kinds = [kind for name, kind in vars(errors).items() if name.endswith("Error")]
 
-    assert len(kinds) == 11
+    assert len(kinds) == 12
     for kind in kinds:
         assert f"| `charrnn.errors.{kind.__name__}` | {kind.exit_code} | " in PAGE
 
