@@ -42,6 +42,23 @@ def make_search(
     return PatternSearch(automaton)
 
 
+def check_regular(pattern: str) -> None:
+    """Refuse a pattern of `stop_regex` that only the main thread can search for.
+
+    Raises:
+        ConfigError: no automaton can follow it, or it is too large.
+    """
+    if _make_automaton(pattern) is None:
+        raise _unlimited(pattern)
+
+
+def _unlimited(pattern: str) -> ConfigError:
+    return ConfigError(
+        f"stop_regex {pattern!r} has what no automaton can follow, and only the main thread can "
+        "limit the time of that; write it without look-around, back-references and conditions"
+    )
+
+
 @lru_cache(maxsize=8)
 def _make_automaton(pattern: str) -> PatternAutomaton | None:
     """Return the automaton of a pattern, one for all texts; None if there is none."""
@@ -162,11 +179,7 @@ class BacktrackingSearch:
         self._deadline = deadline
         self._text = ""
         if threading.current_thread() is not threading.main_thread():
-            raise ConfigError(
-                f"stop_regex {pattern.pattern!r} has what no automaton can follow, and only the "
-                "main thread can limit the time of that; write it without look-around, "
-                "back-references and conditions"
-            )
+            raise _unlimited(pattern.pattern)
 
     def feed(self, char: str, first: int) -> int | None:
         """Take the next character; return where the leftmost match begins, `first` or later.

@@ -19,6 +19,7 @@ from charrnn.errors import ConfigError
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.generator import Generator
+from charrnn.generation.pattern_search import check_regular
 from charrnn.state import State
 from charrnn.tasks.open_models import OpenModels
 
@@ -89,7 +90,10 @@ class ServedModel:
         chain, constraint = self.generator.resolve(config, constraint)
         key = tuple(getattr(config, name) for name in _CHAIN_SETTINGS)
         chain = self._chains.get(key, lambda: chain)
-        return Resolved(self.generator.normalized_config(config), chain, constraint)
+        normalized = self.generator.normalized_config(config)
+        if normalized.stop_regex is not None:
+            check_regular(normalized.stop_regex)
+        return Resolved(normalized, chain, constraint)
 
 
 class ServedModels:

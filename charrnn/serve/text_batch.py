@@ -108,20 +108,25 @@ class TextBatch:
         self.served.is_exact |= self._batch.is_exact
         texts = self._texts
         rows = step.rows.tolist()
-        over = []
+        over: list[int] = []
+        errors = dict(step.errors)
         costs = step_costs(step, self._vocab)
         for number, token, cost in zip(rows, step.tokens.tolist(), costs, strict=True):
             partial = texts[number].partial
-            partial.feed(token, cost)
+            try:
+                partial.feed(token, cost)
+            except Exception as error:  # of one text
+                errors[number] = error
             if partial.criteria.reason is not None:
                 over.append(number)
         news: list[News] = []
-        for number, cause in step.errors.items():
+        for number, cause in errors.items():
             news.append((texts[number].ticket, Failed(cause)))
         news += self._take_first()
+        over += errors
         if over:
             for number in over:
-                if number not in step.errors:
+                if number not in errors:
                     news += texts[number].end()
                     self.ended.append(texts[number])
             self._drop({*over})

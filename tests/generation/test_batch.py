@@ -311,6 +311,20 @@ def test_a_text_with_much_to_read_again_leaves_the_others_and_comes_back(
     assert 0 in seen[1:]
 
 
+def test_a_batch_that_was_emptied_begins_anew() -> None:
+    network = make_network()
+    chain = make_chain({})
+    batch = Batch(network)
+    for begin in (0, 12, 24):
+        assert batch.join(rows_of(network, chain, 12)) == [*range(begin, begin + 12)]
+        steps = [batch.step().tokens.tolist() for _ in range(5)]
+        assert [*map(list, zip(*steps, strict=True))] == [
+            ids[:5] for ids in sample_alone(network, chain, 12)
+        ]
+        batch.drop(range(begin, begin + 12))
+        assert len(batch) == 0
+
+
 class Failing(Even):
     """A constraint that cannot follow some texts."""
 

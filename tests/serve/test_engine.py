@@ -17,6 +17,7 @@ from charrnn.config.serve import ServeConfig
 from charrnn.errors import ConfigError, VocabError
 from charrnn.generation.network import Network
 from charrnn.generation.samples import Cost
+from charrnn.generation.stopping import UpToSentences
 from charrnn.serve import engine as engine_module
 from charrnn.serve.engine import (
     Ended,
@@ -238,6 +239,7 @@ def test_the_cost_of_a_records_end_is_told_apart() -> None:
         ("", {"documents": 1}, ConfigError),
         ("", {"regex": "ж"}, ConfigError),
         ("", {"beam": 4}, ConfigError),
+        ("", {"stop_regex": r"(a)\1"}, ConfigError),  # no automaton, so no limit to its time
         ("", {"stop": ("ж",)}, ConfigError),
     ],
 )
@@ -372,6 +374,18 @@ def test_what_fails_in_one_text_ends_that_text_alone(monkeypatch: pytest.MonkeyP
         assert isinstance(end, Failed)
         assert isinstance(end.error, ZeroDivisionError)
         assert [len(told.text_of(other)) for other in others] == [800] * 9
+
+
+def test_a_rule_that_fails_ends_its_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running() as (engine, told):
+        monkeypatch.setattr(UpToSentences, "feed", lambda self, char: 1 / 0)
+        ticket = submit(engine, sentences=1)
+        other = submit(engine, length=50)
+
+        end = told.end_of(ticket)
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, ZeroDivisionError)
+        assert len(told.text_of(other)) == 50
 
 
 def test_a_model_that_fails_ends_its_texts_and_serves_the_next(
