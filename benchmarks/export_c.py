@@ -28,43 +28,38 @@ from charrnn.checkpoint.run_store import find_model
 from charrnn.config.export import ExportConfig
 from charrnn.export.c import WARNINGS, check_program, make_c, verify_c
 from charrnn.export.c_source import identifier
+from charrnn.export.precision import bits_lost, restored
 from charrnn.export.verified import sampled_ids
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
+from charrnn.generation.text_format import text_format_of
 
 CHARS = 10_000
+HELD_OUT_CHARS = 20_000
 ROUNDS = 7
 LEVELS = ("-O0", "-O1", "-O2", "-O3", "-O3 -march=native", "-O2 -std=gnu17 -march=native")
 SANITIZERS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 NAME = "model"
 
 SPEED = """
-#define _POSIX_C_SOURCE 200112L
 #include "model.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 int main(int count, char **arguments)
 {
     static PREFIX_state state;
     const long chars = count > 1 ? atol(arguments[1]) : 1000;
     uint64_t seed = 1;
-    double begun;
+    clock_t begun;
     long i;
 
     PREFIX_start(&state);
-    begun = now();
+    begun = clock();
     for (i = 0; i < chars; i++)
         PREFIX_next(&state, PREFIX_sample(&state, 0.8f, 0, 1.0f, &seed));
-    printf("%g\\n", (double)chars / (now() - begun));
+    printf("%g\\n", (double)chars * CLOCKS_PER_SEC / (double)(clock() - begun));
     return 0;
 }
 """
@@ -75,7 +70,7 @@ def build(compiler: str, flags: str, folder: Path, source: str, program: Path) -
     warnings = [each for each in WARNINGS if not (each.startswith("-std") and "-std" in flags)]
     command = [compiler, *flags.split(), *warnings, "-o", str(program), "-x", "c", "-", f"{NAME}.c"]
     began = time.perf_counter()
-    subprocess.run(command, cwd=folder, input=source.encode(), check=True)
+    subprocess.run(command, cwd=folder, input=source.encode(), capture_output=True, check=True)
     return time.perf_counter() - began
 
 
@@ -87,8 +82,20 @@ def outputs(program: Path, ids: np.ndarray) -> bytes:
 
 
 def speed_of(program: Path, chars: int) -> Measurement:
-    """Return a measurement of a compiled program: characters per second."""
+    """Return a measurement of a compiled program: characters per second of the processor."""
     return lambda: float(subprocess.run([program, str(chars)], capture_output=True).stdout)
+
+
+def speed_of_sample(file: ModelFile, chars: int) -> Measurement:
+    """Return a measurement of charrnn sample, in seconds of the processor as that of C."""
+    sample = sampling_rate(file.config, dict(file.weights), chars)
+
+    def measure() -> float:
+        began = time.process_time()
+        sample()
+        return chars / (time.process_time() - began)
+
+    return measure
 
 
 def compare_everywhere(file: ModelFile, folder: Path, compilers: Sequence[str]) -> None:
@@ -118,7 +125,7 @@ def compare_speeds(file: ModelFile, folder: Path, compilers: Sequence[str]) -> N
     """Print characters per second beside those of charrnn sample, all in turn."""
     chars = 4000 if file.vocab.size < 1000 else 1000
     names: list[str] = []
-    measurements = [sampling_rate(file.config, dict(file.weights), chars)]
+    measurements = [speed_of_sample(file, chars)]
     source = SPEED.replace("PREFIX", identifier(NAME))
     for compiler in compilers:
         for flags in ("-O2", "-O3 -march=native"):
@@ -142,10 +149,21 @@ def write(folder: Path, file: ModelFile, config: ExportConfig) -> None:
     print(f"  {config.dtype}: {len(contents[f'{NAME}.c']) / 1e6:.1f} MB of source", flush=True)
 
 
+def show_costs(file: ModelFile, text: Path) -> None:
+    """Print what fewer bits cost on the last characters of a text."""
+    tail = text.read_text(encoding="utf-8")[-HELD_OUT_CHARS:]
+    form = text_format_of(file.summary, has_end=file.vocab.has_end)
+    ids = file.vocab.encode(form.with_ends(form.normalized(tail)))
+    for dtype in ("fp16", "int8"):
+        lost = bits_lost(file, restored(file.weights, dtype), ids)
+        print(f"  {dtype} costs {lost:+.5f} bits per token on the last {len(ids):,} of {text.name}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--only-speed", action="store_true")
+    parser.add_argument("--text", type=Path, help="a text, of whose end the precisions' cost is")
     arguments = parser.parse_args()
     compilers = [each for each in ("gcc", "clang") if shutil.which(each)]
     for model in arguments.models:
@@ -166,6 +184,8 @@ def main() -> None:
                     print(
                         f"  {verified.chars:,} characters equal, logits within {error:.1g}; {notes}"
                     )
+            if arguments.text:
+                show_costs(file, arguments.text)
             if not arguments.only_speed:
                 compare_everywhere(file, folder, compilers)
             compare_speeds(file, folder, compilers)

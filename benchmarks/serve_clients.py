@@ -34,6 +34,7 @@ HERE = Path(__file__).parent / "clients"
 TEMPLATE = "--role-template={role}: {content}\n"
 PACKAGES = ("openai", "request-json")
 LOAD = 1000
+SCORED = "It was the time of the king, and the king was dead.\n" * 40
 _OPENAI_NAMES = {"prompt", "seed", "temperature", "top_p", "presence_penalty", "logprobs", "stop"}
 QUESTIONS = [
     {"question": "The king is", "choices": [" dead", " xqzzv", " gdkrw"], "answer": 0},
@@ -89,7 +90,7 @@ def main() -> int:
     options = parser.parse_args()
     checks: list[Check] = []
     with serving(options.model, options.checkpoints, KEY) as (url, stop):
-        checks += openai_checks(url, options.model, stop)
+        checks += openai_checks(url, options, stop)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         has_packages = npm_install(folder)
@@ -147,8 +148,12 @@ def run_check(client: str, name: str, holds: Callable[[], object]) -> Check:
 # The openai package for Python
 
 
-def openai_checks(url: str, model: str, stop: Callable[[], None]) -> Iterator[Check]:
+def openai_checks(
+    url: str, options: argparse.Namespace, stop: Callable[[], None]
+) -> Iterator[Check]:
     """Yield a check of each parameter of the openai package for Python; stop: ends the server."""
+    model = options.model
+    own = charrnn.load(model, checkpoints=options.checkpoints)
     import openai
 
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
@@ -175,8 +180,11 @@ def openai_checks(url: str, model: str, stop: Callable[[], None]) -> Iterator[Ch
         return last.choices == [] and last.usage.completion_tokens == 12
 
     def scored() -> bool:
-        logprobs = first(prompt="The king is", max_tokens=0, echo=True, logprobs=0).logprobs
-        return "".join(logprobs.tokens) == "The king is" and all(logprobs.token_logprobs[1:])
+        answer = first(prompt=SCORED, max_tokens=0, echo=True, logprobs=0)
+        scores = own.score(SCORED)
+        bits = scores.known_bits[scores.given :].sum() + sum(each for _, each in scores.ends)
+        nats = -sum(each for each in answer.logprobs.token_logprobs if each is not None)
+        return answer.text == SCORED and math.isclose(nats, bits * math.log(2), abs_tol=1e-6)
 
     def chat(**more: Any) -> Any:
         messages = [{"role": "user", "content": "Hello"}]
@@ -204,7 +212,7 @@ def openai_checks(url: str, model: str, stop: Callable[[], None]) -> Iterator[Ch
         "echo": lambda: first(echo=True).text.startswith("The"),
         "logprobs": lambda: len(first(logprobs=2).logprobs.top_logprobs) == 12,
         "logprobs 0": lambda: len(first(logprobs=0).logprobs.tokens) == 12,
-        "echo, logprobs, max_tokens 0": scored,
+        "echo, logprobs, max_tokens 0: as charrnn score, to 1e-6": scored,
         "stop": lambda: "e" not in first(stop=["e", "<|endoftext|>"], max_tokens=99).text,
         "temperature 0": lambda: first(temperature=0).text == first(temperature=0, seed=4).text,
         "top_p": lambda: len(first(top_p=0.5).text) == 12,

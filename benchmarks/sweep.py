@@ -45,6 +45,7 @@ def run_halving(corpus: str, folder: Path, options: argparse.Namespace) -> Sweep
         threads=options.threads,
         patience=0,
         name="sweep",
+        **dict(options.set),
         checkpoints=str(folder),
         on_report=show,
     )
@@ -67,6 +68,25 @@ def run_grid(corpus: str, folder: Path, found: SweepFinished) -> dict[str, tuple
     return results
 
 
+def whole_number(text: str) -> tuple[str, int]:
+    """Read NAME=N, a setting of all trials."""
+    name, _, value = text.partition("=")
+    return name, int(value)
+
+
+def trained_share(found: SweepFinished, grid: dict[str, tuple[float, float]]) -> float:
+    """Return the share of the grid's time that halving trained, by steps of each trial.
+
+    Both count a trial's steps at the speed of its whole run, so a machine that was busier in one of
+    the two does not show.
+    """
+    spent = 0.0
+    for trial in found.trials:
+        reached = trial.steps if trial.is_finished else trial.rung_steps[len(trial.scores) - 1]
+        spent += (reached or 0) / (trial.steps or 1) * grid[trial.name][1]
+    return spent / sum(seconds for _, seconds in grid.values())
+
+
 def main() -> None:
     """Sweep, train the rest, and print the gap and the share of the time."""
     parser = argparse.ArgumentParser(
@@ -75,6 +95,7 @@ def main() -> None:
     parser.add_argument("corpus")
     parser.add_argument("--budget", default="90s", metavar="TIME")
     parser.add_argument("--over", nargs="+", default=OVER, metavar="NAME=VALUES")
+    parser.add_argument("--set", nargs="+", type=whole_number, default=[], metavar="NAME=N")
     parser.add_argument("--eta", type=int, default=3, metavar="N")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="keep the runs there")
@@ -99,7 +120,8 @@ def main() -> None:
             f"{wall_seconds:.1f} s in all where it ran without a stop\n"
             f"grid: {best:.4f} nats, {seconds:.1f} s of training\n"
             f"gap {own - best:.4f} nats (at most {_MOST_NATS}), share of the time "
-            f"{found.seconds / seconds:.1%} (at most {_MOST_SHARE:.0%}; planned {planned:.1%})"
+            f"{found.seconds / seconds:.1%} (at most {_MOST_SHARE:.0%}; planned {planned:.1%}, by "
+            f"steps {trained_share(found, grid):.1%})"
         )
 
 

@@ -20,6 +20,7 @@ from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.compression.codec import Compressed
 from charrnn.config import FillConfig, Length, RunConfig, SampleConfig, TextConfig, TrainConfig
 from charrnn.config.inspect import InspectConfig
+from charrnn.config.sweep import SweepConfig
 from charrnn.data.corpus import Corpus
 from charrnn.generation.infill.fill import Completion, Filling
 from charrnn.generation.samples import Cost, Sample
@@ -38,6 +39,14 @@ from charrnn.tasks.predictions import Prediction, PredictRequest
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.sample import SampleRequest
 from charrnn.tasks.session import Piece
+from charrnn.tasks.sweep import (
+    LongerStarted,
+    SweepFinished,
+    SweepStarted,
+    TrialEnded,
+    TrialStarted,
+)
+from charrnn.tasks.sweep_trials import Trial
 from charrnn.tasks.task_model import TaskModel
 from charrnn.tasks.task_result import TaskEvalResult
 from charrnn.tasks.train import Opened, Reading
@@ -60,7 +69,7 @@ WIDTH = 100
 MARK = "<!-- `make docs` writes what follows -->\n"
 
 CALLS = {
-    "Train": ["fit", "fit_seeds", "fit_cells", "train"],
+    "Train": ["fit", "fit_seeds", "fit_cells", "sweep", "train"],
     "Use a model": [
         *("load", "sample", "score", "predict", "evaluate", "compress", "decompress"),
     ],
@@ -73,10 +82,13 @@ OBJECTS = [charrnn.Model, TaskModel, OpenModels, charrnn.Session, TextStream]
 OBJECTS += [Inspection, Trace]
 REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
 REPORTS += [Finished, RunFinished, KeptWeights, SeedStarted, CellStarted]
+REPORTS += [SweepStarted, TrialStarted, TrialEnded, LongerStarted]
 RESULTS = [
     Result,
     SeedsFinished,
     CellsFinished,
+    SweepFinished,
+    Trial,
     Scores,
     Prediction,
     EvalResult,
@@ -91,10 +103,12 @@ PARTS = [Plan, Trouble, RunFolder, DamagedState, InitialModel, Corpus, Piece, Te
 SETTINGS: list[tuple[type, str]] = [
     (
         TrainConfig,
-        "`fit`, `fit_seeds`, `fit_cells`, `train`; `benchmark` takes those of network and machine",
+        "`fit`, `fit_seeds`, `fit_cells`, `sweep`, `train`; `benchmark` takes those of network and "
+        "machine",
     ),
-    (TextConfig, "`fit`, `fit_seeds`, `fit_cells`, `train`, `corpus_stats`"),
-    (RunConfig, "`fit`, `fit_seeds`, `fit_cells`, `train`"),
+    (SweepConfig, "`sweep`"),
+    (TextConfig, "`fit`, `fit_seeds`, `fit_cells`, `sweep`, `train`, `corpus_stats`"),
+    (RunConfig, "`fit`, `fit_seeds`, `fit_cells`, `sweep`, `train`"),
     (SampleConfig, "`sample`, `Model.generate`, `generate_many`, `search`, `start_session`"),
     (SampleRequest, "`sample`"),
     (FillConfig, "`Model.fill`"),

@@ -218,6 +218,16 @@ def read_origin(path: Path) -> Origin | None:
     return None
 
 
+def name_of_run(path: Path) -> str:
+    """Return what the run of a model file is called: as its folder, or its repository on the hub.
+
+    >>> name_of_run(Path("checkpoints/book/best.safetensors"))
+    'book'
+    """
+    origin = read_origin(path) if path.name == SHARED else None
+    return origin.repo.split("/")[1] if origin else path.absolute().parent.name
+
+
 def describe_origin(origin: Origin) -> str:
     """Return where a model comes from, in words.
 

@@ -351,8 +351,8 @@ def _snapshot_step_of(path: Path) -> int:
 
 
 def is_model_name(name: str) -> bool:
-    """Return whether a run's model or state has such a file name."""
-    return name == _BEST or _STATE.fullmatch(name) is not None
+    """Return whether a run's model or state has such a file name, or that of a shared folder."""
+    return name in (_BEST, SHARED) or _STATE.fullmatch(name) is not None
 
 
 @contextmanager

@@ -72,8 +72,8 @@ def command(
 
     MODEL, a run's name, a run's folder or a model file, becomes a file or folder that other
     programs run: onnx is a graph for onnxruntime, html a page that writes in any browser, c a
-    header without dependencies, huggingface (hf) a folder for the Hub, tensorboard the curves of
-    the run. Without MODEL the newest model is used.
+    source file of C99 and its header, without dependencies, huggingface (hf) a folder for the Hub,
+    tensorboard the curves of the run. Without MODEL the newest model is used.
 
     What was written is run and compared with the model, character by character. If it does not
     write the same text, that is an error (exit code 10) and nothing is left behind; --no-verify
@@ -141,4 +141,5 @@ def _describe_check(report: ExportReport) -> str:
         return "verified"
     error = verified.max_logit_error
     logits = "" if error is None else f", logits within {error:.1g}"
-    return f"verified: {counted(verified.chars, 'character')} as the model has them{logits}"
+    chars = f": {counted(verified.chars, 'character')} as the model has them"
+    return f"verified{chars * (verified.chars > 0)}{logits}"

@@ -397,6 +397,7 @@ def _describe_start(report: SweepStarted) -> Iterator[str]:
         total = format_duration(report.trial_seconds * report.whole_runs)
         cost += f" of {format_duration(report.trial_seconds)}, {total} in all"
     yield cost
+    yield from report.notes
     for trial in report.trials:
         if trial.error and not report.is_found:
             yield f"{trial.name} ({_describe_settings(trial)}) failed: {trial.error}"

@@ -35,7 +35,7 @@ class ExportConfig:
     licence: str | None = setting(
         None, "licence of the model, such as MIT, for formats that name one", unset="not named"
     )
-    main: bool = setting(False, "with --to c: also write a program, main.c")
+    main: bool = setting(False, "with --to c: also write a program, NAME_main.c")
     language: str | None = setting(
         None,
         "language of the text, such as en or zh, for the card of a model (huggingface)",

@@ -66,6 +66,7 @@ def verify_c(folder: Path, names: Sequence[str], file: ModelFile, config: Export
         ExportError: they differ, or do not compile without a warning.
         ConfigError: there is no compiler.
     """
+    compiler = find_compiler()
     name = next(each.removesuffix(".h") for each in names if each.endswith(".h"))
     dtype = config.dtype or "fp32"
     file = with_labels(file)
@@ -75,7 +76,6 @@ def verify_c(folder: Path, names: Sequence[str], file: ModelFile, config: Export
     ids = sampled_ids(network, config.verify_chars)
     random = np.random.default_rng(0)
     ids[::11] = random.integers(file.vocab.size, size=len(ids[::11]))  # of the whole vocabulary
-    compiler = find_compiler()
     with tempfile.TemporaryDirectory() as scratch:
         program = Path(scratch, "check")
         compile_c(compiler, folder, ["-", f"{name}.c"], program, source.render("check.c"))
@@ -146,7 +146,8 @@ def compile_c(
     Raises:
         ExportError: there is an error or a warning.
     """
-    command = [*compiler, *flags, "-o", str(program), "-x", "c", *sources]
+    paths = [each if each == "-" else f"./{each}" for each in sources]  # -x.c is no option
+    command = [*compiler, *flags, "-o", str(program), "-x", "c", *paths]
     try:
         done = subprocess.run(
             command,
@@ -161,7 +162,7 @@ def compile_c(
     if done.returncode:
         lines = done.stderr.decode(errors="replace").splitlines()
         found = next((each for each in lines if "error" in each), "no reason was given")
-        raise ExportError(f"{shlex.join(command[:-2])} refuses the C code: {found}")
+        raise ExportError(f"{shlex.join([*compiler, *flags])} refuses the C code: {found}")
 
 
 def _run(command: Sequence[str | Path], standard_input: bytes = b"") -> bytes:

@@ -30,7 +30,7 @@ from charrnn.generation.cells import LayerWeights, arrange_layer
 from charrnn.generation.text_format import TextFormat, text_format_of
 from charrnn.text.vocab import Vocab, code_points
 
-_MAX_NUMBERS = 10_000_000  # of which gcc takes 25 s and 2.5 GB
+_MAX_NUMBERS = 10_000_000  # of which gcc takes about 30 s and 2 GB
 _LANES = 16  # rows are padded to a multiple: a compiler can do so many at once, without a rest
 _LONGEST_PREFIX = 40  # characters
 _WIDTH = 100  # characters of a line

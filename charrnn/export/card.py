@@ -29,6 +29,7 @@ _PROTOCOLS = {
     "val_bpc": "held-out text read from its start, the state carried",
     "val_windowed_bpc": "held-out text in windows of 256 characters, each from the initial state",
 }
+_OF_RECORDS = "held-out records, each from the initial state; its end counts as a character"
 _SETTINGS = {
     "optimizer": "optimizer",
     "learning_rate": "learning rate",
@@ -117,7 +118,8 @@ def _metrics(file: ModelFile) -> Iterator[tuple[str, str, float]]:
     if file.config.task == "text":
         for key, protocol in _PROTOCOLS.items():
             if _is_number(value := file.summary.get(key)):
-                yield "bits-per-character", f"bits per character ({protocol})", value
+                words = _OF_RECORDS if file.vocab.has_end else protocol
+                yield "bits-per-character", f"bits per character ({words})", value
         return
     for key, value in (file.summary.get("scores") or {}).items():
         if _is_number(value):

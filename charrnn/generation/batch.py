@@ -73,7 +73,6 @@ class Batch:
         self._states: State = ()
         self._next: Ids | None = None
         self._groups: dict[int, ChainGroup] = {}  # by the id of the chain
-        self._numbers = np.zeros(0, np.int64)
         self._place_of: dict[int, int] = {}  # by number
         self._witness: RunningText | None = None
         self.join(rows)
@@ -134,7 +133,7 @@ class Batch:
         """Read only the texts at these places side by side from now on."""
         self._texts = [self._texts[i] for i in places]
         self._states = select_rows(self._states, places)
-        self._next = None if self._next is None else self._next[places]
+        self._next = None if self._next is None or not places else self._next[places]
         kept = {text.number for text in self._texts}
         for group in self._groups.values():
             group.keep(kept)
@@ -143,7 +142,6 @@ class Batch:
 
     def _arrange(self) -> None:
         """Note where each text is."""
-        self._numbers = np.array([text.number for text in self._texts], np.int64)
         self._place_of = {text.number: i for i, text in enumerate(self._texts)}
         for group in self._groups.values():
             group.at = np.array([self._place_of[text.number] for text in group.texts])

@@ -1,8 +1,8 @@
 """The page on which a person and a model write together, as one HTML document.
 
-Nothing else is loaded: the policy allows its own script and style by their hashes, and requests to
-the server that it came from. The form of settings is made from SampleConfig, so that every setting
-and its help stand there as `charrnn sample --help` has them.
+Nothing else is loaded: the policy allows its own script and style by their hashes, the icon in its
+markup, and requests to the server that it came from. The form of settings is made from
+SampleConfig, so that every setting and its help stand there as `charrnn sample --help` has them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def policy(*, is_header: bool = False) -> str:
     """Return the content security policy of the page; frame-ancestors works in a header alone."""
     rules = (
         f"default-src 'none'; script-src {csp_hash(_script())}; style-src {csp_hash(_style())}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'"
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     return f"{rules}; frame-ancestors 'none'" if is_header else rules
 

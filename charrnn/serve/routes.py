@@ -535,7 +535,7 @@ def _settings(kind: Callable[..., T], settings: dict[str, Any]) -> T:
     try:
         return kind(**settings)
     except ConfigError as error:
-        name = str(error).split(" ", 1)[0]
+        name = error.message.split(" ", 1)[0]
         raise refused(error, name if name in settings else None) from error
 
 

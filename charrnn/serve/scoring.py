@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DivergedError
-from charrnn.generation.filters import Floats, log_softmax
+from charrnn.generation.filters import Floats
 from charrnn.generation.generator import Generator
 from charrnn.generation.samples import Cost
 from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
@@ -92,7 +92,10 @@ def _read(generator: Generator, ids: Ids, state: State, top: int) -> tuple[list[
     for token in ids.tolist():
         states.append(model.advance(token, states[-1]))
     logits = model.logits(stack_states(states[:-1]))
-    nats: Floats = 0 - log_softmax(logits.astype(np.float64))
+    # ln Σ exp(l) − l, rounded as generation/scoring.py rounds it, so that the sums agree.
+    logits = logits - logits.max(1, keepdims=True)
+    totals = np.log(np.exp(logits).sum(1, dtype=np.float64))
+    nats: Floats = totals[:, None] - logits.astype(np.float64)
     own = nats[np.arange(len(ids)), ids]
     if not np.isfinite(own).all():
         raise DivergedError(NOT_FINITE)

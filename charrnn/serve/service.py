@@ -20,6 +20,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from charrnn.checkpoint.hub import name_of_run
 from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.checkpoint.run_folder import is_model_name
 from charrnn.checkpoint.run_store import find_model
@@ -130,7 +131,7 @@ def _name_of(asked: str | None, path: Path) -> str:
     is_of_run = is_model_name(path.name)
     if not is_of_run or (asked and Path(asked).name == path.name):
         return f"{path.parent.name}-{path.stem}" if is_of_run else path.stem
-    return path.parent.name or path.absolute().parent.name
+    return name_of_run(path)
 
 
 class Stream:

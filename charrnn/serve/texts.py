@@ -36,6 +36,7 @@ _FILL_WIDTH = 200  # partial texts of a filling
 _MAX_GAP = 200  # characters that a filling may have
 _FIRST_SIGN = 0xE000  # private use: a sign for the blank that no text holds
 _MAX_COSTS = 4_000_000  # log-probabilities of one answer
+_MAX_ECHO = 10_000_000  # characters of it
 _BEAM_SETTINGS = ("beam", "beam_groups", "beam_diversity", "length_penalty")
 _NO_BEAM = {name: getattr(SampleConfig, name) for name in _BEAM_SETTINGS}
 
@@ -96,6 +97,7 @@ class Texts:
         self._service = service
         self.request = request
         self._jobs = jobs
+        self._deadline = time.monotonic() + service.config.max_seconds
         self._streams: dict[int, Stream] = {}  # those that were begun before the answer
         self._costs: dict[int, asyncio.Task[tuple[Cost | None, ...]]] = {}  # by prompt
 
@@ -245,14 +247,14 @@ class Texts:
         """Return the events of a candidate, which waits while the engine's queue is full."""
         if index in self._streams:
             return self._streams.pop(index)
-        deadline = time.monotonic() + self._service.config.max_seconds
-        while True:
+        while time.monotonic() < self._deadline:
             try:
                 return self._service.stream(self._jobs[index])
             except RequestError as error:
-                if error.status != 429 or time.monotonic() > deadline:
+                if error.status != 429:
                     raise
             await asyncio.sleep(_RETRY_SECONDS)
+        raise self.explain(TimeoutError())
 
     async def _prompt_costs(self, job: PreparedJob) -> tuple[Cost | None, ...]:
         """Return what each character of an echoed prompt costs, read once for all its texts."""
@@ -321,17 +323,16 @@ def _prepare(service: Service, served: Served, request: CompletionRequest) -> li
     config = replace(request.config, **_NO_BEAM) if request.config.beam else request.config
     jobs = []
     for number, prompt in enumerate(request.prompts):
-        for index in range(request.best_of):
-            job = TextJob(
-                prompt, config, index, number, logprobs, request.labels, request.label_strength
-            )
-            try:
-                jobs.append(service.engine.prepare(served.name, job))
-            except CharRNNError as error:
-                place = "prompt" if len(request.prompts) == 1 else f"prompt[{number}]"
-                raise refused(
-                    error, place if isinstance(error, VocabError) else blamed(error)
-                ) from error
+        job = TextJob(prompt, config, 0, number, logprobs, request.labels, request.label_strength)
+        try:
+            first = service.engine.prepare(served.name, job)
+        except CharRNNError as error:
+            place = "prompt" if len(request.prompts) == 1 else f"prompt[{number}]"
+            raise refused(
+                error, place if isinstance(error, VocabError) else blamed(error)
+            ) from error
+        # All candidates of a prompt differ in nothing but their random stream.
+        jobs += [replace(first, job=replace(job, index=i)) for i in range(request.best_of)]
     _check_sizes(request, jobs)
     return jobs
 
@@ -349,8 +350,15 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
             f"most {_MAX_SEARCH:,}",
             "beam",
         )
+    echoed = sum(job.prompt_chars for job in jobs) if request.echo else 0
+    if echoed > _MAX_ECHO:
+        raise bad_request(
+            f"the prompts would be echoed with {echoed:,} characters; this server echoes at most "
+            f"{_MAX_ECHO:,}: lower n, or leave echo out",
+            "echo",
+        )
     if request.logprobs is not None:
-        chars = sum(config.length + job.prompt_chars * request.echo for job in jobs)
+        chars = config.length * len(jobs) + echoed
         costs = chars * (1 + min(request.logprobs, jobs[0].served.generator.vocab.size))
         if costs > _MAX_COSTS:
             raise bad_request(

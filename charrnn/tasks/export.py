@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charrnn.checkpoint.hub import name_of_run
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder, is_model_name
 from charrnn.checkpoint.run_store import find_model, name_after
@@ -170,20 +171,19 @@ def _format_of(to: str, path: Path) -> Format:
         from charrnn.export.c import make_c, verify_c
 
         return Format(make_c, verify_c, ".c")
-    if to == "tensorboard":
-        from charrnn.tasks import tensorboard
+    from charrnn.tasks import tensorboard
 
-        run = RunFolder(path.parent)
-        return Format(
-            lambda file, _, config: tensorboard.make_tensorboard(run, file, config),
-            lambda folder, *_: tensorboard.verify_tensorboard(folder),
-        )
-    raise ConfigError(f"--to {to} is not in this version of charrnn; choose another format")
+    assert to == "tensorboard", to
+    run = RunFolder(path.parent)
+    return Format(
+        lambda file, _, config: tensorboard.make_tensorboard(run, file, config),
+        lambda folder, *_: tensorboard.verify_tensorboard(folder),
+    )
 
 
 def _usual_name(path: Path, suffix: str, to: str) -> str:
     """Return what an export is called where no name was given: as the run, or as the file."""
-    stem = name_after(path.resolve().parent.name if is_model_name(path.name) else path.stem)
+    stem = name_after(name_of_run(path) if is_model_name(path.name) else path.stem)
     return f"{stem}{suffix}" if suffix else f"{stem}-{to}"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import shlex
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -29,7 +30,7 @@ from charrnn.checkpoint.run_store import (
     named_run,
     read_last_state,
 )
-from charrnn.config import RunConfig, as_dict
+from charrnn.config import RunConfig, TrainConfig, as_dict
 from charrnn.config.sweep import DEFAULT_SWEEP_BUDGET, SweepConfig, draw_trials
 from charrnn.config.train import LENGTHS, parse_duration
 from charrnn.data.corpus import Corpus
@@ -64,9 +65,11 @@ from charrnn.training.reports import Evaluation
 from charrnn.training.trial import plan_trial
 
 BEST = "best.toml"
+_WARMUPS = 3  # that should lie before the first rung (benchmarks/LOG.md)
 _FAILURES = (DivergedError, OutOfMemoryError, CorpusError)
 """What ends one trial and not the sweep."""
-_OF_THE_RUN = ("name", "checkpoints", "resume", "on_unfinished", "keep_checkpoints", "overwrite")
+_KEPT_BY_ALL = ("checkpoints", "keep_checkpoints", "tensorboard")
+_OF_THE_RUN = ("name", "resume", "on_unfinished", "overwrite", *_KEPT_BY_ALL)
 # Neither changes how long a step takes: trials that differ in them get the same number of steps.
 _COSTS_NOTHING = {
     *("learning_rate", "lr_schedule", "decay_rate", "warmup_steps", "seed", "patience"),
@@ -82,7 +85,8 @@ class SweepStarted:
 
     counts: how many are trained up to each rung (R,); shares: the share of a run that is (R,).
     whole_runs: what that costs, in runs of full length. trial_seconds: of one to its end; None
-    where steps say how long. is_found: the same command has begun this sweep before.
+    where steps say how long. is_found: the same command has begun this sweep before. notes: what
+    makes the comparison worse than it could be.
     """
 
     path: Path
@@ -94,6 +98,7 @@ class SweepStarted:
     task: str
     corpus: Corpus = field(repr=False)
     is_found: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -334,7 +339,24 @@ class _Trials:
             str(state.about["task"]),
             text,
             is_found,
+            tuple(self._notes(state)),
         )
+
+    def _notes(self, state: SweepState) -> Iterator[str]:
+        """Yield that trials are compared while their learning rates have hardly risen."""
+        if len(state.counts) < 2:
+            return
+        for trial in state.trials:
+            given = {**self._settings, **trial.settings}.get("warmup_steps")
+            warmup = TrainConfig().warmup_steps if given is None else int(given)
+            first = trial.rung_steps[0] if trial.rung_steps else math.inf
+            if first < _WARMUPS * warmup:
+                yield (
+                    f"trials are compared at step {first}, soon after a warm-up of {warmup} steps, "
+                    "which says little; give more time, or --rungs 2 to compare later, or "
+                    f"--warmup-steps {max(1, int(first // _WARMUPS))}"
+                )
+                return
 
     # ── before anything is trained ──
 
@@ -489,8 +511,9 @@ class _Trials:
             return
         name = f"{self._path.name}-best"
         yield LongerStarted(name)
-        own = settings | {"budget": self._config.then_train, "name": name}
-        own |= {"checkpoints": str(self._checkpoints), "on_unfinished": "resume"}
+        own = settings | {key: self._settings.get(key) for key in _KEPT_BY_ALL}
+        own = {key: value for key, value in own.items() if value is not None}
+        own |= {"budget": self._config.then_train, "name": name, "on_unfinished": "resume"}
         longer = train_request.read_request(self._corpus, own, texts=self._texts)
         corpus = text if longer.text == request.text else open_text(longer)
         found = train_request.find_alike(longer, corpus)

@@ -123,10 +123,11 @@ class EventEncoder:
         if kind == "scored":
             named = {f"scores/{k}": v for k, v in values.items() if k not in ("event", "step")}
         if kind == "evaluation" and isinstance(groups := values.get("groups"), Mapping):
+            # Names that TensorBoard sorts after those of train and val.
             named |= {
-                f"weights.{what}/{group}": value  # TensorBoard sorts these after train and val
+                f"weights.{'norm' if kind == 'weight' else kind}/{group}": value
                 for group, norms in groups.items()
-                for what, value in norms.items()
+                for kind, value in norms.items()
             }
         for tag, value in named.items():
             if not isinstance(value, int | float) or not math.isfinite(value):

@@ -13,9 +13,10 @@ import huggingface_hub
 import pytest
 
 import charrnn
-from charrnn.checkpoint.hub import CARD, HubName, Origin, parse_hub_name, read_origin
+from charrnn.checkpoint.hub import CARD, HubName, Origin, name_of_run, parse_hub_name, read_origin
 from charrnn.checkpoint.model_file import ModelFile, model_digest, pack_model, read_model
 from charrnn.checkpoint.run_folder import SHARED, RunFolder
+from charrnn.checkpoint.run_store import find_model
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.storage import write_atomically
 from tests.checkpoint.fake_hub import FakeHub
@@ -230,6 +231,9 @@ def test_a_model_of_the_hub_is_a_model_everywhere(
     assert f"hf://{REPO}, commit" in output_of(capsys, "info", name)
     assert charrnn.score("ab", name).bpc == charrnn.score("ab", "book").bpc
     assert not Path("checkpoints", "hf:").exists()
+    assert name_of_run(find_model(name, Path("checkpoints"))) == "book"
+    assert charrnn.export(name, "hf").path == Path("book-huggingface")
+    assert charrnn.export("book-huggingface", "hf", "again").files.keys()
 
 
 def test_what_is_cached_needs_no_network(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,8 @@ def test_each_rung_is_a_line_and_the_end_has_a_table(book: str, capsys: Text) ->
     assert rungs[0].startswith("book-sweep-01 (hidden_size 4, learning_rate 0.01), to 1/4: ")
     assert rungs[0].endswith(" bits per character, place 1 of 1")
     assert rungs[-1].endswith(f"to the end: {best['val_bpc']:.3f} bits per character, place 1 of 1")
-    table = lines[len(rungs) + 2 :]
+    assert lines[2].startswith("trials are compared at step 2, soon after a warm-up of 100 steps")
+    table = lines[len(rungs) + 3 :]
     assert table[0].split() == ["run", "hidden_size", "learning_rate", "bpc", "time"]
     assert table[2].split()[0] == best["name"]
     assert table[2].endswith("finished")

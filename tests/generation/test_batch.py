@@ -144,11 +144,14 @@ def test_a_constraint_restricts_each_text_as_it_would_alone(settings: dict[str, 
     assert settings or min(map(len, together)) < 50
 
 
+@pytest.mark.parametrize("settings", [{}, {"xtc": 0.5}, {"dry_penalty": 1.0, "dry_length": 2}])
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
-def test_a_network_that_lets_rounding_grow_is_read_alone(cell: str) -> None:
+def test_a_network_that_lets_rounding_grow_is_read_alone(
+    cell: str, settings: dict[str, Any]
+) -> None:
     network = make_network(0.5, cell=cell)
     count = 20
-    chain = make_chain({"temperature": 2.0})
+    chain = make_chain({"temperature": 2.0} | settings)
 
     batch = Batch(network, rows_of(network, chain, count))
 
@@ -306,6 +309,20 @@ def test_a_text_with_much_to_read_again_leaves_the_others_and_comes_back(
     assert sample_together(batch, count) == sample_alone(network, chain, count)
     assert max(seen[1:]) > 0
     assert 0 in seen[1:]
+
+
+def test_a_batch_that_was_emptied_begins_anew() -> None:
+    network = make_network()
+    chain = make_chain({})
+    batch = Batch(network)
+    for begin in (0, 12, 24):
+        assert batch.join(rows_of(network, chain, 12)) == [*range(begin, begin + 12)]
+        steps = [batch.step().tokens.tolist() for _ in range(5)]
+        assert [*map(list, zip(*steps, strict=True))] == [
+            ids[:5] for ids in sample_alone(network, chain, 12)
+        ]
+        batch.drop(range(begin, begin + 12))
+        assert len(batch) == 0
 
 
 class Failing(Even):

@@ -299,6 +299,12 @@ def test_the_likeliest_character_has_exactly_the_largest_logprob(ask: Asker) -> 
         assert own == max(top.values()) == top[token]
 
 
+def test_an_echo_may_not_be_without_measure(ask: Asker) -> None:
+    error = ask.refuse(prompt="a" * 100_000, n=101, max_tokens=1, echo=True)
+
+    assert error["param"] == "echo"
+
+
 def test_an_answer_of_too_many_logprobs_is_refused(ask: Asker) -> None:
     error = ask.refuse(prompt=["a"] * 100, max_tokens=10_000, logprobs=1000)
 
@@ -407,6 +413,18 @@ def test_a_request_of_more_texts_than_the_engine_takes_waits_for_its_own(tiny_ru
     settings = {"length": 5, "seed": 1, "temperature": 1.0}
     last = samples("book", "c", count=2, stream=39, **settings)
     assert texts(answer)[78:] == [sample.text for sample in last]
+
+
+def test_a_request_of_many_texts_has_the_time_of_one(tiny_runs: Any) -> None:
+    config = ServeConfig(port=0, batch=1, max_seconds=0.3, max_chars=1_000_000)
+    with Server(["book"], config, tiny_runs) as server:
+        body = {"prompt": ["a"] * 9, "max_tokens": 1_000_000}
+        began = time.monotonic()
+        answer = Asker(server.url).post(PATH, body)
+
+    assert time.monotonic() - began < 3
+    assert answer.status == 408
+    assert answer.error["code"] == "max_seconds"
 
 
 def test_a_full_queue_sends_a_request_away_for_a_while(tiny_runs: Any) -> None:

@@ -330,6 +330,16 @@ def test_closing_tells_every_text_why() -> None:
         assert not engine._thread.is_alive()
 
 
+def test_an_engine_that_never_began_tells_its_texts_too() -> None:
+    told = Told()
+    engine = Engine(open_all(), ServeConfig(), told)
+    ticket = submit(engine)
+
+    engine.close(reason="good night")
+
+    assert isinstance(told.end_of(ticket), Failed)
+
+
 def test_a_text_ends_once_its_seconds_are_over() -> None:
     with running(max_seconds=0.2) as (engine, told):
         ticket = submit(engine, length=10**7)
@@ -340,7 +350,7 @@ def test_a_text_ends_once_its_seconds_are_over() -> None:
 
 def test_what_fails_in_one_text_ends_that_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with running() as (engine, told):
-        others = [submit(engine, length=3000) for _ in range(9)]
+        others = [submit(engine, length=800) for _ in range(9)]
         broken = engine.prepare("book", TextJob("", SampleConfig(seed=1, must=("ab",))))
         constraint: Any = broken.settings.constraint
         monkeypatch.setattr(constraint, "mask", lambda state: 1 / 0)
@@ -349,7 +359,7 @@ def test_what_fails_in_one_text_ends_that_text_alone(monkeypatch: pytest.MonkeyP
         end = told.end_of(ticket)
         assert isinstance(end, Failed)
         assert isinstance(end.error, ZeroDivisionError)
-        assert [len(told.text_of(other)) for other in others] == [3000] * 9
+        assert [len(told.text_of(other)) for other in others] == [800] * 9
 
 
 def test_a_model_that_fails_ends_its_texts_and_serves_the_next(

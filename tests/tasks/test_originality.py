@@ -159,7 +159,7 @@ def test_a_missing_text_is_named(train: Train) -> None:
     ("paths", "why"),
     [
         (["-"], "poet was trained on standard input, which is not kept; leave --max-copy"),
-        ([], "poet was trained on a text in memory, or elsewhere, which is not kept"),
+        ([], "poet was trained on a text in memory, or elsewhere, which is not kept; leave "),
         (None, "poet does not say which text it was trained on; leave --max-copy"),
     ],
 )

@@ -146,7 +146,8 @@ def test_the_policy_allows_this_script_and_this_style_alone() -> None:
 
     assert policy(is_header=True) == (
         f"default-src 'none'; script-src {csp_hash(script)}; style-src {csp_hash(style)}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     )
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": policy()}) in found.tags
 
@@ -154,8 +155,10 @@ def test_the_policy_allows_this_script_and_this_style_alone() -> None:
 def test_the_document_names_no_other_file() -> None:
     found = Tags(make_page([PageModel("shakes")]))
 
-    assert not {"link", "img", "iframe", "base", "form"} & {tag for tag, _ in found.tags}
-    assert not [attrs for _, attrs in found.tags if {"src", "href", "style"} & set(attrs)]
+    assert not {"img", "iframe", "base", "form"} & {tag for tag, _ in found.tags}
+    assert not [attrs for _, attrs in found.tags if {"src", "style"} & set(attrs)]
+    named = [attrs["href"] or "" for _, attrs in found.tags if "href" in attrs]
+    assert [address[:5] for address in named] == ["data:"]
     assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", make_page([]))
 
 
@@ -207,7 +210,7 @@ def test_the_model_goes_on_with_what_was_typed(server: WriteServer, visit: Visit
     ]
     assert page.errors == []
     assert {each.removeprefix(server.address).split("#")[0] for each in page.requests} <= {
-        *("", "v1/completions", "favicon.ico")
+        *("", "v1/completions")
     }
 
 
@@ -834,6 +837,7 @@ def visit_real(browser: Browser, server: Server, fragment: str) -> Page:
     """Open the page in a browser that keeps nothing of it."""
     page = browser.visit(f"{server.url}/health")
     page.evaluate("localStorage.clear()")
+    page.console.clear()
     page.load(f"{server.url}/#{fragment}")
     page.wait_for("charrnn.page.isReady")
     return page

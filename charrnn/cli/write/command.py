@@ -127,6 +127,7 @@ def command(
         if stream is None or not stream.isatty():
             raise ConfigError("charrnn write needs a terminal; in a script use: charrnn sample")
     # Imported here: whoever asks for help should not wait for them.
+    from charrnn.checkpoint.hub import name_of_run
     from charrnn.checkpoint.run_folder import is_model_name
     from charrnn.checkpoint.run_store import find_model
     from charrnn.cli.write.repl import Repl
@@ -139,7 +140,7 @@ def command(
     given = set(given_settings(ctx))
     path = find_model(model, Path(checkpoints))
     opened = Model.from_file(path, labels)
-    name = path.parent.name if is_model_name(path.name) else path.stem
+    name = name_of_run(path) if is_model_name(path.name) else path.stem
     folder = find_file(texts)
     source = find_file(prompt_file) if prompt_file is not None else None
     text = read_draft(prompt_file) if prompt_file is not None else ""

@@ -1,0 +1,112 @@
+"""JSON and streams of events, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from charrnn.serve.wire import DONE, JSON, PING, EventStream, event, to_json
+
+
+def test_json_is_compact_and_in_utf_8() -> None:
+    assert (
+        to_json({"text": "é月", "n": [1, 2.5, None]}) == '{"text":"é月","n":[1,2.5,null]}'.encode()
+    )
+
+
+def test_half_of_a_surrogate_pair_is_sent_as_its_escape() -> None:
+    raw = to_json({"text": "a\udce9"})
+
+    assert raw == b'{"text":"a\\udce9"}'
+    assert json.loads(raw) == {"text": "a\udce9"}
+
+
+def test_what_is_no_number_is_never_sent() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(float("nan"))
+
+
+def test_an_answer_says_that_it_is_json() -> None:
+    answer = JSON({"a": 1}, 404, {"retry-after": "1"})
+
+    assert (answer.status_code, answer.body) == (404, b'{"a":1}')
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["retry-after"] == "1"
+
+
+class Source:
+    """Events with a wait before each, in seconds; is_closed: nobody will read on."""
+
+    def __init__(self, *waits: float) -> None:
+        self._waits = waits
+        self.is_closed = False
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        try:
+            for wait in self._waits:
+                await asyncio.sleep(wait)
+                yield event({"wait": wait})
+            yield DONE
+        finally:
+            self.is_closed = True
+
+
+def sent(source: Source, ping_seconds: float, leave_after: int | None = None) -> list[Any]:
+    """Return what a stream sends; leave_after: the client goes then."""
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+        if len(messages) == leave_after:
+            raise asyncio.CancelledError
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    async def run() -> None:
+        await EventStream(source.events(), ping_seconds)({"type": "http"}, receive, send)
+
+    if leave_after is None:
+        asyncio.run(run())
+    else:
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(run())
+    return messages
+
+
+def test_a_stream_has_the_headers_that_let_proxies_pass_it_on() -> None:
+    start, *_ = sent(Source(), 1)
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+
+    assert start["status"] == 200
+    assert headers["content-type"].startswith("text/event-stream")
+    assert headers["cache-control"] == "no-cache"
+    assert headers["x-accel-buffering"] == "no"
+    assert "content-length" not in headers
+
+
+def test_events_come_whole_and_in_order() -> None:
+    _, *pieces, last = sent(Source(0, 0), 1)
+
+    assert [piece["body"] for piece in pieces] == [event({"wait": 0})] * 2 + [DONE]
+    assert last == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+def test_a_silent_stream_gives_signs_of_life() -> None:
+    _, *pieces = sent(Source(0.05), 0.01)
+    bodies = [piece["body"] for piece in pieces]
+
+    assert bodies[0] == PING
+    assert PING.startswith(b":")  # which every reader of events leaves out
+    assert [body for body in bodies if body != PING] == [event({"wait": 0.05}), DONE, b""]
+
+
+def test_a_stream_that_nobody_reads_is_closed_at_once() -> None:
+    source = Source(0, 0, 60)
+    sent(source, 30, leave_after=3)
+
+    assert source.is_closed
