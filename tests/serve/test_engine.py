@@ -204,6 +204,18 @@ def test_the_stop_text_that_ended_a_text_is_told() -> None:
         assert end.stop in ("a", "b")
 
 
+def test_the_cost_of_an_end_has_as_many_alternatives_as_were_asked_for() -> None:
+    config = SampleConfig(seed=1, length=200)
+    with running() as (engine, told):
+        jobs = [TextJob("", config, index, logprobs=index % 4) for index in range(16)]
+        tickets = [engine.submit(engine.prepare("names", job)) for job in jobs]
+        for job, ticket in zip(jobs, tickets, strict=True):
+            end = told.end_of(ticket)
+            assert isinstance(end, Ended)
+            assert end.end_cost is not None
+            assert len(end.end_cost.top) == job.logprobs
+
+
 def test_the_cost_of_a_records_end_is_told_apart() -> None:
     with running() as (engine, told):
         config = SampleConfig(seed=1, length=5000)
