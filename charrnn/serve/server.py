@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,9 +35,6 @@ from charrnn.serve.service import Service, open_served
 HEADER_SECONDS = 10.0  # in which a request's headers must have come
 _IDLE_SECONDS = 75.0  # between two requests of a connection
 _WRITE_SECONDS = 30.0  # in which a client must read something of its answer
-# How long one thread may keep the interpreter from another: the engine from the event loop, which
-# waits for it a few times in each request.
-_SWITCH_SECONDS = 0.001
 _END_SECONDS = 1.0  # that handlers have at the end, after their streams were told
 _SPARE_FILES = 64  # open files that are no connections
 _MAX_KEY_BYTES = 1 << 16
@@ -83,12 +79,9 @@ class Server:
         """Answer requests until `stop` is called; on_ready: called when the first can come."""
         _allow_files(self.config.connections + _SPARE_FILES)
         self._uvicorn.on_ready = on_ready
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
         finally:
-            sys.setswitchinterval(before)
             self._release()
 
     def stop(self) -> None:
