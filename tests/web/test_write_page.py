@@ -824,6 +824,7 @@ def test_a_hundred_thousand_characters_can_still_be_typed_into(
     go_on(page)
     seconds = time.monotonic() - start
 
+    assert [each for each in server.requests if not each.get("stream")] == []  # not asked for
     assert len(text(page)) == 103_500 + 20 + 4000
     assert typed < 0.5  # seconds a key, on a slow core that others use too
     assert seconds < 20

@@ -398,6 +398,7 @@
     /** Ask what the text cost, and what may come next, when the person pauses. */
     function scoreSoon() {
       scoring?.abort();
+      clearTimeout(timers.score);
       if (colors !== "surprise" || work || choices.isOpen || !isReady) return;
       if (history.text.length > MAX_AUTO_SCORE && !isScored()) return showLegend();
       soon("score", SCORE_MS, () => score());
@@ -827,6 +828,7 @@
           // A server with a key names its models to those who have it.
           try {
             models = await askModels();
+            if (!models.length) notice("This server has no model that writes text.");
           } catch (error) {
             explain(error, () => location.reload());
           }
