@@ -217,6 +217,8 @@ class Engine:
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(_JOIN_SECONDS)
+        else:
+            self._end_all(ServerClosingError(self._closing))
 
     def _running(self) -> int:
         """Return the number of texts that are sampled, and of other work; from any thread."""

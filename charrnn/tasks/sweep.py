@@ -15,6 +15,7 @@ import itertools
 import json
 import math
 import shlex
+import statistics
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
@@ -61,8 +62,9 @@ from charrnn.tasks.sweep_trials import (
 )
 from charrnn.tasks.train import Reading, RunReport, open_text, start_run
 from charrnn.tasks.train_request import Text, TrainRequest
+from charrnn.training.plan import EVALUATIONS
 from charrnn.training.reports import Evaluation
-from charrnn.training.trial import plan_trial
+from charrnn.training.trial import PlannedTrial, plan_trial
 
 BEST = "best.toml"
 _WARMUPS = 3  # that should lie before the first rung (benchmarks/LOG.md)
@@ -280,7 +282,7 @@ def _check_same(path: Path, state: SweepState, about: Mapping[str, Any]) -> None
         return
     before = _flat(state.about)
     now = _flat(about)
-    name = next(each for each in (*now, *before) if now.get(each) != before.get(each))
+    name = next(each for each in now | before if now.get(each) != before.get(each))
     raise ConfigError(
         f"the sweep of {path} has {name} {before.get(name)!r}, not {now.get(name)!r}; repeat its "
         "command to continue it, or give another --name"
@@ -293,6 +295,11 @@ def _flat(about: Mapping[str, Any]) -> dict[str, Any]:
     flat |= about.get("settings", {})
     flat |= about.get("sweep", {})
     return flat
+
+
+def _costly(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that change what a step costs, or the sizes that are chosen."""
+    return {name: settings[name] for name in sorted(settings) if name not in _COSTS_NOTHING}
 
 
 class _Trials:
@@ -385,27 +392,29 @@ class _Trials:
             if named_run(name, self._checkpoints).has_model:
                 raise ConfigError(f"there is a run {name!r} already; give the sweep another --name")
         speeds = read_speeds()
-        planned: dict[str, Any] = {}
-        failures: list[Exception] = []
+        planned: dict[str, PlannedTrial | Exception] = {}
+        for settings in drawn:
+            costly = _costly(settings)
+            if (key := repr(costly)) not in planned:
+                try:
+                    own = self._request({**costly, **length})
+                    corpus = text if own.text == request.text else open_text(own)
+                    planned[key] = plan_trial(own.train, corpus, speeds)
+                except (OutOfMemoryError, CorpusError) as error:
+                    planned[key] = error
+        save_speeds(speeds)
+        known = [each for each in planned.values() if isinstance(each, PlannedTrial)]
+        if not known:
+            raise next(each for each in planned.values() if isinstance(each, Exception))
+        slowdown = statistics.median(each.slowdown for each in known)
         trials = []
         for number, (name, settings) in enumerate(zip(names, drawn, strict=True), start=1):
-            costly = {key: value for key, value in settings.items() if key not in _COSTS_NOTHING}
-            key = repr(sorted(costly.items()))
             trial = Trial(number, name, dict(settings))
-            try:
-                if key not in planned:
-                    own = self._request({**costly, **length})
-                    is_same = own.text == request.text
-                    planned[key] = plan_trial(
-                        own.train, text if is_same else open_text(own), speeds
-                    )
-                trials.append(self._planned(trial, planned[key], len(counts), request.task))
-            except (OutOfMemoryError, CorpusError) as error:
-                failures.append(error)
-                trials.append(replace(trial, error=error.message))
-        if len(failures) == len(trials):
-            raise failures[0]
-        save_speeds(speeds)
+            found = planned[repr(_costly(settings))]
+            if isinstance(found, PlannedTrial):
+                trials.append(self._planned(trial, found, len(counts), seconds, slowdown))
+            else:
+                trials.append(replace(trial, error=getattr(found, "message", str(found))))
         return SweepState(about, tuple(counts), tuple(trials))
 
     def _request(self, settings: Mapping[str, Any]) -> TrainRequest:
@@ -413,20 +422,29 @@ class _Trials:
         own = {**self._settings, **settings}
         return train_request.read_request(self._corpus, own, texts=self._texts)
 
-    def _planned(self, trial: Trial, planned: Any, rungs: int, task: str) -> Trial:
+    def _planned(
+        self,
+        trial: Trial,
+        planned: PlannedTrial,
+        rungs: int,
+        seconds: float | None,
+        slowdown: float,
+    ) -> Trial:
         """Return a trial with what was chosen for it."""
         plan = planned.plan
         given = {**self._settings, **trial.settings}
         values = vars(plan.model) | vars(plan)
         # What a batch of records has follows from the records.
-        names = [name for name in CHOSEN if task == "text" or name != "seq_len"]
+        names = [name for name in CHOSEN if plan.model.task == "text" or name != "seq_len"]
         chosen = {name: values[name] for name in names if given.get(name) is None}
+        if seconds is None:
+            total_steps = planned.total_steps or 1
+            evaluations = EVALUATIONS
+        else:
+            least = self._config.eta ** (rungs - 1)  # one up to the first rung
+            total_steps, evaluations = planned.fit_steps(seconds, slowdown, least)
         steps, spacing = place_rungs(
-            planned.total_steps,
-            planned.evaluations,
-            self._settings.get("eval_every"),
-            rungs,
-            self._config.eta,
+            total_steps, evaluations, self._settings.get("eval_every"), rungs, self._config.eta
         )
         return replace(trial, chosen=chosen, rung_steps=steps, eval_every=spacing)
 

@@ -28,25 +28,44 @@ from charrnn.training.plan import EVALUATIONS, Plan
 from charrnn.training.trainer import Trainer
 
 _SKIPPED_STEPS = 3  # the first ones build the kernels
+_FEWEST_STEPS = 8
 _MOST_STEPS = 40
 _MEASURED_SHARE = 0.02  # of the trial's time
-_EVALUATION_SHARE = 0.08  # of the trial's time, at most
+_EVALUATION_SHARE = 0.08  # of the trial's time
 _EVALUATION_SPEEDUP = 2.5  # a step's tokens against an evaluation's
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial's plan, its steps, and how many evaluations its time allows."""
+    """A trial's plan, and what its steps cost here.
+
+    total_steps: None by a time budget. step_seconds: of the fastest step that was measured.
+    slowdown: how many times as long the usual step took. evaluation_steps: what an evaluation
+    costs, in steps.
+    """
 
     plan: Plan
-    total_steps: int
-    evaluations: int
+    total_steps: int | None
+    step_seconds: float = 0.0
+    slowdown: float = 1.0
+    evaluation_steps: float = 0.0
+
+    def fit_steps(self, seconds: float, slowdown: float, least: int) -> tuple[int, int]:
+        """Return the steps that fit into a time, and the evaluations among them.
+
+        slowdown: of this machine now, the same for all trials: other programs come and go, and
+        would make one trial longer than another. least: evaluations that there must be.
+        """
+        steps = seconds / (self.step_seconds * slowdown)
+        affordable = _EVALUATION_SHARE * steps / max(self.evaluation_steps, 1e-9)
+        evaluations = max(least, min(EVALUATIONS, int(affordable)))
+        return max(1, math.floor(steps - evaluations * self.evaluation_steps)), evaluations
 
 
 def plan_trial(
     config: TrainConfig, corpus: Corpus, speeds: MutableMapping[str, float] | None = None
 ) -> PlannedTrial:
-    """Return the plan of a trial; by a time budget, with the steps that fit it on this machine.
+    """Return the plan of a trial; by a time budget, with what its steps cost on this machine.
 
     speeds: as for `choose_plan`.
 
@@ -62,28 +81,26 @@ def plan_trial(
         precision = choose_precision(config.precision, device)
         plan = choose_plan(config, corpus, device, precision, False, SINGLE_PROCESS, speeds)
         if plan.total_steps is not None:
-            return PlannedTrial(plan, plan.total_steps, EVALUATIONS)
+            return PlannedTrial(plan, plan.total_steps)
         assert config.budget_seconds is not None, "without steps and epochs there is a budget"
         trainer = Trainer(plan, config, corpus, device, precision)
-        seconds = _measure_step(trainer, device, _MEASURED_SHARE * config.budget_seconds)
+        seconds = _measure_steps(trainer, device, _MEASURED_SHARE * config.budget_seconds)
+    fastest = min(seconds)
     tokens = min(config.eval_chars or len(corpus.val), len(corpus.val))
-    evaluation = tokens / (plan.batch_size * plan.seq_len) * seconds / _EVALUATION_SPEEDUP
-    affordable = _EVALUATION_SHARE * config.budget_seconds / max(evaluation, 1e-9)
-    evaluations = max(1, min(EVALUATIONS, int(affordable)))
-    left = config.budget_seconds - evaluations * evaluation
-    return PlannedTrial(plan, max(1, math.floor(left / seconds)), evaluations)
+    evaluation_steps = tokens / (plan.batch_size * plan.seq_len) / _EVALUATION_SPEEDUP
+    return PlannedTrial(plan, None, fastest, statistics.median(seconds) / fastest, evaluation_steps)
 
 
-def _measure_step(trainer: Trainer, device: torch.device, most_seconds: float) -> float:
-    """Return the median seconds of a step: another program's moment does not count."""
+def _measure_steps(trainer: Trainer, device: torch.device, most_seconds: float) -> list[float]:
+    """Return the seconds of each of some steps."""
     began = time.perf_counter()
     ends: list[float] = []
-    while len(ends) < _MOST_STEPS:
+    while len(ends) <= _SKIPPED_STEPS + _MOST_STEPS:
         trainer.advance(None)
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
         ends.append(time.perf_counter())
-        if len(ends) > _SKIPPED_STEPS + 1 and ends[-1] - began > most_seconds:
+        is_enough = len(ends) > _SKIPPED_STEPS + _FEWEST_STEPS
+        if is_enough and ends[-1] - began > most_seconds:
             break
-    counted = ends[_SKIPPED_STEPS:]
-    return statistics.median(b - a for a, b in pairwise(counted))
+    return [b - a for a, b in pairwise(ends[_SKIPPED_STEPS:])]
