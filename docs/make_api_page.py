@@ -16,10 +16,13 @@ import charrnn
 from charrnn import errors
 from charrnn.analysis.statistics import CorpusStats
 from charrnn.bench.speeds import EvaluationSpeed, MachineSpeed, SamplingSpeed, TrainingSpeed
+from charrnn.checkpoint.hub import Pushed
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.compression.codec import Compressed
 from charrnn.config import FillConfig, Length, RunConfig, SampleConfig, TextConfig, TrainConfig
+from charrnn.config.export import ExportConfig
 from charrnn.config.inspect import InspectConfig
+from charrnn.config.serve import ServeConfig
 from charrnn.config.sweep import SweepConfig
 from charrnn.data.corpus import Corpus
 from charrnn.generation.infill.fill import Completion, Filling
@@ -28,11 +31,15 @@ from charrnn.generation.scoring import Scores
 from charrnn.generation.stopping import TextStream
 from charrnn.generation.text_format import TextFormat
 from charrnn.interpret.trace import Trace
+from charrnn.serve.server import Server
+from charrnn.tasks.compare import ComparedRun, Comparison, Difference
 from charrnn.tasks.corpus_stats import CorpusSummary
 from charrnn.tasks.eval_text import EvalTextRequest
 from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
+from charrnn.tasks.export import ExportReport
 from charrnn.tasks.finetune import InitialModel
 from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
+from charrnn.tasks.hub import Pulled
 from charrnn.tasks.inspect import Inspection
 from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.predictions import Prediction, PredictRequest
@@ -76,10 +83,11 @@ CALLS = {
     "Several models, and writing together": [
         *("open_models", "blend", "with_negative_model", "start_session"),
     ],
+    "Share": ["serve", "start_server", "export", "push", "pull"],
     "Look": ["inspect", "corpus_stats", "describe", "list_runs", "remove", "compare", "benchmark"],
 }
 OBJECTS = [charrnn.Model, TaskModel, OpenModels, charrnn.Session, TextStream]
-OBJECTS += [Inspection, Trace]
+OBJECTS += [Inspection, Trace, Server]
 REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
 REPORTS += [Finished, RunFinished, KeptWeights, SeedStarted, CellStarted]
 REPORTS += [SweepStarted, TrialStarted, TrialEnded, LongerStarted]
@@ -98,6 +106,7 @@ RESULTS = [
     CorpusSummary,
 ]
 RESULTS += [CorpusStats, Sample, Cost, Filling, Completion, Compressed, Fitted]
+RESULTS += [Comparison, ComparedRun, Difference, ExportReport, Pushed, Pulled]
 RESULTS += [MachineSpeed, TrainingSpeed, EvaluationSpeed, SamplingSpeed]
 PARTS = [Plan, Trouble, RunFolder, DamagedState, InitialModel, Corpus, Piece, TextFormat]
 SETTINGS: list[tuple[type, str]] = [
@@ -115,6 +124,8 @@ SETTINGS: list[tuple[type, str]] = [
     (PredictRequest, "`predict`"),
     (EvalTextRequest, "`evaluate`"),
     (InspectConfig, "`inspect`, `Model.inspect`"),
+    (ServeConfig, "`serve`, `start_server`"),
+    (ExportConfig, "`export`"),
 ]
 
 

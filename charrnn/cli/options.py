@@ -45,6 +45,7 @@ _METAVARS: dict[str | type, str] = {
     click.IntRange: "N",
     click.FloatRange: "X",  # not INTEGER RANGE
     "checkpoints": "FOLDER",
+    "tensorboard": "FOLDER",
     "resume": "RUN",
     "init_from": "MODEL",
     "val_file": "FILE",

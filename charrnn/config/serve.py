@@ -101,7 +101,7 @@ class ServeConfig:
                     "https://example.com, without a path"
                 )
         if self.root_path is not None and not re.fullmatch(
-            r"(/[\w.~-]+)+", self.root_path, re.ASCII
+            r"(/[\w~-][\w.~-]*)+", self.root_path, re.ASCII
         ):
             raise ConfigError(f"root_path is {self.root_path!r}; write a path such as /charrnn")
         if self.role_template is not None and "{content}" not in self.role_template:

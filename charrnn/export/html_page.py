@@ -38,7 +38,7 @@ from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
 from charrnn.generation.text_format import text_format_of
 from charrnn.storage import format_bytes
-from charrnn.text.vocab import Ids
+from charrnn.text.vocab import Ids, Vocab
 from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
 from charrnn.web.weights import MAX_FLOAT16_BYTES, MAX_FLOAT32_BYTES, PackedWeights
@@ -59,6 +59,10 @@ _ISLANDS = {
 _MAX_GREEDY = 1000  # characters; soon a greedy text repeats itself
 _MAX_READ = 10_000  # what a command line has room for
 _NODE_SECONDS = 600
+
+
+class _OldNodeError(Exception):
+    """Node does not know the language of today's browsers."""
 
 
 def make_html(file: ModelFile, name: str, config: ExportConfig) -> dict[str, bytes]:
@@ -84,7 +88,7 @@ def make_html(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
     }
     # In one pass, so that no text can name a part.
     page = _PART.sub(lambda match: parts[match[1]], read_asset("export.html"))
-    return {f"{name}.html": page.encode()}
+    return {f"{name}.html": page.encode("utf-8", "replace")}  # of a name that is no Unicode
 
 
 def choose_dtype(file: ModelFile, config: ExportConfig) -> str:
@@ -168,14 +172,11 @@ def _data(file: ModelFile, name: str, packed: PackedWeights) -> dict[str, Any]:
     """Return what the script reads."""
     vocab = file.vocab
     form = text_format_of(file.summary, has_end=vocab.has_end)
-    texts = [vocab.text_of(token) for token in range(vocab.size)]
-    if vocab.has_end:
-        texts[vocab.end] = ""
     has_opening = vocab.has_end or vocab.newline >= 0
     return {
         "name": name,
         "config": as_dict(file.config),
-        "texts": texts,
+        "texts": _texts(vocab),
         "first_byte": len(vocab.alphabet) if vocab.has_bytes else -1,
         "end": vocab.end,
         # What is shown for an end, and what of a prompt is one.
@@ -187,6 +188,12 @@ def _data(file: ModelFile, name: str, packed: PackedWeights) -> dict[str, Any]:
         "dtype": packed.dtype,
         "index": packed.index,
     }
+
+
+def _texts(vocab: Vocab) -> list[str]:
+    """Return what each token writes; "" for a byte, and for the end of a record."""
+    tokens = range(vocab.size)
+    return ["" if token == vocab.end else vocab.text_of(token) for token in tokens]
 
 
 def _intro(file: ModelFile) -> str:
@@ -242,29 +249,11 @@ def verify_html(
         ExportError: something differs.
     """
     dtype = choose_dtype(file, config)
-    page = folder / names[0]
-    parts = _read_back(page.read_text(encoding="utf-8"))
-    expected = restored(file.weights, dtype)
-    if parts["policy"] != _policy(parts["code"], parts["style"]):
-        raise ExportError("the page's policy does not allow its own script and style")
-    data = json.loads(parts["data"])
-    found = unpack(parts["weights"].strip(), data["index"], data["dtype"])
-    for weight, array in expected.items():
-        if weight not in found or not np.array_equal(found[weight], array):
-            raise ExportError(f"the page's weight {weight} is not the model's")
-    if data["config"] != as_dict(file.config) or len(data["texts"]) != file.vocab.size:
-        raise ExportError("the page's network or alphabet is not the model's")
-    stored = replace(file, weights=expected)
+    page = (folder / names[0]).read_text(encoding="utf-8")
+    stored = replace(file, weights=restored(file.weights, dtype))
+    _check_parts(_read_back(page), stored)
     notes: list[str] = []
-    chars = 0
-    if node := shutil.which("node"):
-        chars = _check_texts(node, page, stored, config.verify_chars, notes)
-        notes.append("its weights were read back, and its script read and wrote texts in node")
-    else:
-        notes.append(
-            "its weights were read back and are the model's; its script was not run, as node is "
-            "not installed"
-        )
+    chars = _check_script(page, stored, config.verify_chars, notes)
     if dtype != "fp32":
         plain = with_labels(file)
         ids = sampled_ids(Network(plain.config, plain.weights), config.verify_chars)
@@ -272,6 +261,36 @@ def verify_html(
         size = counted(len(ids), "character")
         notes.append(f"{dtype} costs {lost:+.4f} bits per character, on {size} of the model's own")
     return Verified(chars, None, tuple(notes))
+
+
+def _check_parts(parts: Mapping[str, str], file: ModelFile) -> None:
+    """Compare the parts of a page with the model, whose weights are those that are stored."""
+    if parts["policy"] != _policy(parts["code"], parts["style"]):
+        raise ExportError("the page's policy does not allow its own script and style")
+    data = json.loads(parts["data"])
+    found = unpack(parts["weights"].strip(), data["index"], data["dtype"])
+    for name, array in file.weights.items():
+        if name not in found or not np.array_equal(found[name], array):
+            raise ExportError(f"the page's weight {name} is not the model's")
+    if data["config"] != as_dict(file.config) or data["texts"] != _texts(file.vocab):
+        raise ExportError("the page's network or alphabet is not the model's")
+
+
+def _check_script(page: str, file: ModelFile, chars: int, notes: list[str]) -> int:
+    """Let the page's script read and write in node, if it is there; return the characters."""
+    node = shutil.which("node")
+    reason = "node is not installed"
+    if node:
+        try:
+            compared = _check_texts(node, page, file, chars, notes)
+            notes.append("its weights were read back, and its script read and wrote texts in node")
+            return compared
+        except _OldNodeError:
+            reason = "this node is too old for it; version 16 can"
+    notes.append(
+        f"its weights were read back and are the model's; its script was not run, as {reason}"
+    )
+    return 0
 
 
 def _read_back(page: str) -> dict[str, str]:
@@ -285,7 +304,7 @@ def _read_back(page: str) -> dict[str, str]:
     return {name: unescape(text) if name == "policy" else text for name, text in parts.items()}
 
 
-def _check_texts(node: str, page: Path, file: ModelFile, chars: int, notes: list[str]) -> int:
+def _check_texts(node: str, page: str, file: ModelFile, chars: int, notes: list[str]) -> int:
     """Compare what the page's script finds with the model: without labels, and with the last one.
 
     It reads a sampled text and writes a greedy one. Returns the characters compared.
@@ -308,20 +327,23 @@ def _check_texts(node: str, page: Path, file: ModelFile, chars: int, notes: list
 
 
 def _run_script(
-    node: str, page: Path, first: int, count: int, rows: Sequence[int], ids: Ids
+    node: str, page: str, first: int, count: int, rows: Sequence[int], ids: Ids
 ) -> dict[str, list[Any]]:
     """Return the costs of ids and the ids written, as run_page.js finds them."""
     texts = [json.dumps(list(rows)), json.dumps(ids.tolist())]
     try:
         done = subprocess.run(
-            [node, "-", str(page), str(first), str(count), *texts],
-            input=read_asset("run_page.js"),
+            [node, "-e", read_asset("run_page.js"), str(first), str(count), *texts],
+            input=page,
             capture_output=True,
             encoding="utf-8",
             timeout=_NODE_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ExportError(f"node could not run the page's script: {error}") from error
+    # The script itself is what the policy's hash says, so it is node that cannot read it.
+    if done.returncode and "SyntaxError" in done.stderr:
+        raise _OldNodeError
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         reason = next((line for line in lines if "Error" in line), "it gave no reason")

@@ -18,17 +18,19 @@ import itertools
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn._version import __version__
 from charrnn.checkpoint.model_file import ModelFile, config_to_json, model_digest
-from charrnn.config import GATES
 from charrnn.config.export import ExportConfig
 from charrnn.errors import ConfigError, ExportError, missing_extra
+from charrnn.export.onnx_builder import OPERATORS, GraphBuilder
+from charrnn.export.onnx_tasks import TaskGraph, check_task, refuse_task_graph
 from charrnn.export.precision import bits_lost, restored
 from charrnn.export.verified import (
     Verified,
@@ -43,16 +45,8 @@ from charrnn.generation.network import Network
 from charrnn.text.vocab import Ids
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+    from onnx import ModelProto
 
-OPSET = 18
-IR_VERSION = 10
-"""What runtimes of the last years read; the newest that onnx can write they may refuse."""
-
-_ORDERS = {"rnn": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
-"""Our gates in ONNX's order: of an LSTM i o f c (ours: i f g o); of a GRU z r h (ours: r z n)."""
-_OPERATORS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
-_ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid"}
 _MAX_BYTES = 2**31 - 2**20  # protobuf's limit is 2 GiB
 _PIECES = (1, 7, 64)  # tokens that are read at once
 _MAX_GREEDY = 1000  # characters; soon a greedy text repeats itself
@@ -65,11 +59,12 @@ def make_onnx(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
     Labels that are not fixed are left out: the graph is of texts of which nothing is known.
 
     Raises:
-        ConfigError: the model writes no text, is too large, or dtype is int8; or onnx is missing.
+        ConfigError: the model has no graph, is too large, or dtype is int8; or onnx is missing.
     """
     file = _prepare(file, config)
+    kind = _TextGraph if file.config.task == "text" else TaskGraph
     try:
-        graph = _Graph(file, name, config).build()
+        graph = kind(file, config).build(_as_unicode(name), _metadata(file, config))
     except ImportError as error:
         raise missing_extra("charrnn export --to onnx", "onnx", "export") from error
     return {f"{name}.onnx": graph.SerializeToString()}
@@ -78,64 +73,38 @@ def make_onnx(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
 def _prepare(file: ModelFile, config: ExportConfig) -> ModelFile:
     """Return the model without labels; refuse one that has no graph."""
     if file.config.task != "text":
-        raise ConfigError(
-            f"this is a model for {file.config.task}, and --to onnx exports models that write "
-            "text; use it with charrnn predict"
-        )
+        refuse_task_graph(file)
     if config.dtype == "int8":
         raise ConfigError("--to onnx has no --dtype int8; choose fp32 or fp16")
     if 4 * file.config.num_parameters > _MAX_BYTES:
         raise ConfigError(
             "the model has more than 2 GB of weights, which one ONNX file cannot hold"
         )
-    return with_labels(file)
+    return with_labels(file) if file.config.task == "text" else file
 
 
-class _Graph:
-    """The graph in the making: nodes and weights, which methods add."""
+class _TextGraph(GraphBuilder):
+    """The graph of a model that writes text."""
 
-    def __init__(self, file: ModelFile, name: str, config: ExportConfig) -> None:
-        from onnx import TensorProto, helper
-
-        self.file = file
-        self.config = file.config
-        self.name = name
-        self._export = config
-        self.is_half = config.dtype == "fp16"
-        self.weights = restored(file.weights, config.dtype or "fp32")
-        self.nodes: list[NodeProto] = []
-        self.initializers: list[TensorProto] = []
-        self._helper = helper
-        self._float = TensorProto.FLOAT
-        self._int64 = TensorProto.INT64
-        self._count = 0
-
-    def build(self) -> ModelProto:
+    def build(self, name: str, metadata: dict[str, str]) -> ModelProto:
         """Return the model."""
         names = [f"{part}{k}" for k in range(self.config.num_layers) for part in self._parts]
         self._add_weights()
-        states = [self._from_start(name) for name in names]
+        states = [self._from_start(each) for each in names]
         features, after = self._scan(states) if self.config.has_end else self._read(states)
-        for name, state in zip(names, after, strict=True):
-            self._to_start(state, name)
+        for each, state in zip(names, after, strict=True):
+            self._to_start(state, each)
         self._add_output(features)
         size = self.config.hidden_size
         ids = self._helper.make_tensor_value_info("ids", self._int64, ["batch", "time"])
         logits = self._value("logits", "batch", "time", self.config.vocab_size)
-        graph = self._helper.make_graph(
-            self.nodes,
-            self.name,
-            [ids, *(self._value(name, "batch", size) for name in names)],
-            [logits, *(self._value(f"next_{name}", "batch", size) for name in names)],
-            self.initializers,
-            doc_string=_DESCRIPTION,
+        return self._finish(
+            name,
+            [ids, *(self._value(each, "batch", size) for each in names)],
+            [logits, *(self._value(f"next_{each}", "batch", size) for each in names)],
+            _DESCRIPTION,
+            metadata,
         )
-        opsets = [self._helper.make_opsetid("", OPSET)]
-        model = self._helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
-        model.producer_name = "charrnn"
-        model.producer_version = __version__
-        self._helper.set_model_props(model, _metadata(self.file, self._export))
-        return model
 
     # The parts of the graph, in the order in which a token passes through them.
 
@@ -153,8 +122,8 @@ class _Graph:
 
     def _scan(self, states: list[str]) -> tuple[str, list[str]]:
         """Add a loop over the ids, as the end of a record sets back the states."""
-        outer = self.nodes
-        self.nodes = []
+        outer = self._nodes
+        self._nodes = []
         size = self.config.hidden_size
         names = [f"{state}_step" for state in states]
         is_end = self._add("Equal", ["id", self._constant(self.config.vocab_size - 1)])
@@ -178,16 +147,16 @@ class _Graph:
         features = self._add("Identity", [features])
         ids = self._helper.make_tensor_value_info("id", self._int64, ["batch"])
         body = self._helper.make_graph(
-            self.nodes,
+            self._nodes,
             "step",
             [*(self._value(name, "batch", size) for name in names), ids],
             [self._value(name, "batch", size) for name in (*after, features)],
         )
-        self.nodes = outer
+        self._nodes = outer
         by_time = self._add("Transpose", ["ids"], perm=[1, 0])
         last_states = [f"{state}_last" for state in states]
         rows = "features"
-        self.nodes.append(
+        self._nodes.append(
             self._helper.make_node(
                 "Scan", [*states, by_time], [*last_states, rows], body=body, num_scan_inputs=1
             )
@@ -209,14 +178,10 @@ class _Graph:
         initial = [self._add("Unsqueeze", [each, self._constant([0])]) for each in states]
         weights = [f"layers.{depth}.{part}" for part in ("weight_ih", "weight_hh", "bias")]
         outputs = [f"layers.{depth}.{each}" for each in ("features", "h", "c")[: 1 + len(states)]]
-        how: dict[str, Any] = {"hidden_size": self.config.hidden_size}
-        if self.config.cell == "gru":
-            how["linear_before_reset"] = 1
-        elif self.config.cell == "rnn":
-            how["activations"] = [_ACTIVATIONS[self.config.nonlinearity]]
-        operator = _OPERATORS[self.config.cell]
+        operator = OPERATORS[self.config.cell]
+        how = self._cell_options()
         inputs = [x, *weights, "", *initial]
-        self.nodes.append(self._helper.make_node(operator, inputs, outputs, **how))
+        self._nodes.append(self._helper.make_node(operator, inputs, outputs, **how))
         last = [self._add("Squeeze", [each, self._constant([0])]) for each in outputs[1:]]
         return outputs[0], last
 
@@ -227,7 +192,7 @@ class _Graph:
             x = self._add("MatMul", [x, self._transposed("projection.weight")])
         name = "embedding.weight" if self.config.tie_embeddings else "output.weight"
         x = self._add("MatMul", [x, self._transposed(name)])
-        self.nodes.append(self._helper.make_node("Add", [x, "output.bias"], ["logits"]))
+        self._nodes.append(self._helper.make_node("Add", [x, "output.bias"], ["logits"]))
 
     # States that count from the initial one.
 
@@ -239,7 +204,7 @@ class _Graph:
         initial = self._own_initial(name)
         inputs = [state, initial] if initial else [state]
         operator = "Sub" if initial else "Identity"
-        self.nodes.append(self._helper.make_node(operator, inputs, [f"next_{name}"]))
+        self._nodes.append(self._helper.make_node(operator, inputs, [f"next_{name}"]))
 
     def _own_initial(self, name: str) -> str:
         """Return the name of the initial value of h0, c0 and so on; "" where it is zero."""
@@ -251,72 +216,20 @@ class _Graph:
     def _initial(self, depth: int, part: int) -> str:
         return f"layers.{depth}.initial_{self._parts[part]}"
 
-    # Weights and constants.
-
-    @property
-    def _parts(self) -> str:
-        """What a layer's state is made of."""
-        return "hc"[: self.config.state_parts]
-
     def _states_of(self, depth: int, states: list[str]) -> list[str]:
         count = len(self._parts)
         return states[depth * count : (depth + 1) * count]
 
     def _add_weights(self) -> None:
-        """Add the weights by their names in a model file, their gates in ONNX's order."""
-        order = list(_ORDERS[self.config.cell])
-        names = ["embedding.weight", "projection.weight", "output.weight", "output.bias"]
-        for name in names:
+        """Add the weights by their names in a model file."""
+        for name in ("embedding.weight", "projection.weight", "output.weight", "output.bias"):
             if name in self.weights:
                 self._add_weight(name, self.weights[name])
         for depth in range(self.config.num_layers):
-
-            def gates(part: str, depth: int = depth) -> NDArray[np.float32]:
-                array = self.weights[f"layers.{depth}.{part}"]
-                by_gate = array.reshape(GATES[self.config.cell], -1, *array.shape[1:])
-                return by_gate[order].reshape(array.shape)
-
-            for part in ("weight_ih", "weight_hh"):
-                self._add_weight(f"layers.{depth}.{part}", gates(part)[None])
-            biases = np.concatenate([gates("bias_ih"), gates("bias_hh")])
-            self._add_weight(f"layers.{depth}.bias", biases[None])
-            for number, initial in enumerate(self.weights[f"layers.{depth}.initial"]):
+            self._add_layer_weights(depth)
+            for part, initial in enumerate(self.weights[f"layers.{depth}.initial"]):
                 if initial.any() or self.config.has_end:
-                    self._add_weight(self._initial(depth, number), initial)
-
-    def _add_weight(self, name: str, array: NDArray[np.float32]) -> None:
-        """Add a weight; one that is stored in half precision is made float32 when it is read."""
-        from onnx import numpy_helper
-
-        if not self.is_half:
-            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-            return
-        half = numpy_helper.from_array(array.astype(np.float16), f"{name}.fp16")
-        self.initializers.append(half)
-        self.nodes.append(self._helper.make_node("Cast", [half.name], [name], to=self._float))
-
-    def _transposed(self, name: str) -> str:
-        return self._add("Transpose", [name], perm=[1, 0])
-
-    def _constant(self, value: Any) -> str:
-        """Return the name of a constant: of whole numbers, or of what numpy has."""
-        from onnx import numpy_helper
-
-        array = np.asarray(value, None if isinstance(value, np.generic) else np.int64)
-        name = f"constant.{array.dtype}.{'x'.join(map(str, array.shape))}.{array.tolist()}"
-        if all(each.name != name for each in self.initializers):
-            self.initializers.append(numpy_helper.from_array(array, name))
-        return name
-
-    def _add(self, operator: str, inputs: list[str], **how: Any) -> str:
-        """Add an operator with one output; return the output's name."""
-        self._count += 1
-        output = f"{operator.lower()}.{self._count}"
-        self.nodes.append(self._helper.make_node(operator, inputs, [output], **how))
-        return output
-
-    def _value(self, name: str, *shape: str | int) -> ValueInfoProto:
-        return self._helper.make_tensor_value_info(name, self._float, list(shape))
+                    self._add_weight(self._initial(depth, part), initial)
 
 
 def _metadata(file: ModelFile, config: ExportConfig) -> dict[str, str]:
@@ -333,7 +246,12 @@ def _metadata(file: ModelFile, config: ExportConfig) -> dict[str, str]:
         "corpus": str((file.summary.get("corpus") or {}).get("name", "")),
         "licence": config.licence or "",
     }
-    return {key: value for key, value in known.items() if value}
+    return {key: _as_unicode(value) for key, value in known.items() if value}
+
+
+def _as_unicode(text: str) -> str:
+    """Return a text that has a UTF-8 form, as a name of a file may have none."""
+    return text.encode("utf-8", "replace").decode()
 
 
 _DESCRIPTION = """\
@@ -355,8 +273,12 @@ def verify_onnx(
     """
     file = _prepare(file, config)
     weights = restored(file.weights, config.dtype or "fp32")
+    session = _Session((folder / names[0]).read_bytes(), file)
+    if file.config.task != "text":
+        stored = replace(file, weights=weights)
+        chars, worst = check_task(stored, session.decide, config.verify_chars)
+        return Verified(chars, worst, ("its probabilities were compared on random records",))
     network = Network(file.config, weights)
-    session = _Session(folder / names[0], file)
     sampled = sampled_ids(network, config.verify_chars)
     ids = sampled.copy()
     random = np.random.default_rng(0)
@@ -378,7 +300,7 @@ def verify_onnx(
 class _Session:
     """The graph in onnxruntime, on one thread."""
 
-    def __init__(self, path: Path, file: ModelFile) -> None:
+    def __init__(self, graph: bytes, file: ModelFile) -> None:
         # By default onnxruntime tells its maker of each session, and keeps an id of the machine.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
@@ -392,7 +314,7 @@ class _Session:
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, _PROVIDERS)
+            self._session = onnxruntime.InferenceSession(graph, options, _PROVIDERS)
         except Exception as error:  # of onnxruntime's own kinds, which have no common base
             raise ExportError(f"onnxruntime cannot load the graph: {error}") from error
         self._names = [each.name for each in self._session.get_inputs()][1:]
@@ -423,6 +345,11 @@ class _Session:
             token = int(logits[0, 0].argmax())
             ids.append(token)
         return ids
+
+    def decide(self, ids: Ids) -> NDArray[np.float32]:
+        """Return the logits of records (B, T) that are read whole."""
+        logits: NDArray[np.float32] = self._session.run(None, {"ids": ids.astype(np.int64)})[0]
+        return logits
 
     def _start(self, rows: int = 1) -> dict[str, NDArray[np.float32]]:
         return {name: np.zeros((rows, self._size), np.float32) for name in self._names}

@@ -28,7 +28,7 @@ from charrnn.serve.protocol import (
     drop_unwritable,
     parse_completion,
 )
-from charrnn.serve.texts import Texts, finish_reason, info_of, stop_reason
+from charrnn.serve.texts import Text, Texts, finish_reason, info_of, stop_reason
 from charrnn.serve.wire import DONE, JSON, EventStream, event
 from charrnn.text.vocab import END_NAME
 
@@ -68,11 +68,12 @@ class RoleTemplate:
 
     @classmethod
     def parse(cls, template: str) -> RoleTemplate:
-        r"""Return the two parts of a template.
+        r"""Return the two parts of a template, in which \n and \t may be written as in a shell.
 
-        >>> RoleTemplate.parse("{role}: {content}\n")
+        >>> RoleTemplate.parse(r"{role}: {content}\n")
         RoleTemplate(before='{role}: ', after='\n')
         """
+        template = template.replace("\\n", "\n").replace("\\t", "\t")
         before, _, after = template.partition(_CONTENT)
         return cls(before, after)
 
@@ -88,18 +89,19 @@ class RoleTemplate:
         return written + self._begin(_ASSISTANT)
 
     def stops(self, roles: Sequence[str]) -> tuple[str, ...]:
-        r"""Return the texts at which an answer ends: where a next message begins.
+        r"""Return the texts at which an answer ends: what ends a message, or begins the next one.
 
         >>> RoleTemplate.parse("{role}: {content}\n").stops(["user"])
         ('\nuser:', '\nassistant:', '\nsystem:')
-        >>> RoleTemplate.parse("<{content}>").stops([])
-        ('>',)
+        >>> RoleTemplate.parse("<{role}>{content}</{role}>").stops(["user"])
+        ('</assistant>',)
         """
-        if "{role}" not in self.before:
-            after = self.after.partition("{role}")[0]
-            return (after,) if after else ()
+        after = self.after.replace("{role}", _ASSISTANT)
+        if after.strip() or "{role}" not in self.before:
+            return (after.rstrip() or after,) if after else ()
+        # Blanks alone may stand within an answer, so they end it only before a role.
         names = dict.fromkeys((*roles, *_ROLES))
-        return tuple(self.after + self._begin(role).rstrip(" ") for role in names)
+        return tuple(after + self._begin(role).rstrip(" ") for role in names)
 
     def _begin(self, role: str) -> str:
         return self.before.replace("{role}", role)
@@ -125,7 +127,8 @@ async def handler(request: Request) -> Response:
     head = make_head("chatcmpl", kind, served, asked)
     if asked.stream:
         return EventStream(_iter_events(texts, head), service.config.ping)
-    return JSON(await _whole(texts, head))
+    wholes = await texts.wholes()
+    return JSON(await service.check(_make_whole, texts, wholes, head))
 
 
 def parse_chat(
@@ -218,9 +221,8 @@ def _parse_logprobs(given: Fields) -> int | None:
     return None
 
 
-async def _whole(texts: Texts, head: dict[str, Any]) -> dict[str, Any]:
+def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> dict[str, Any]:
     """Return the answer of a request that is not streamed."""
-    wholes = await texts.wholes()
     choices = []
     for text in wholes:
         logprobs = _make_logprobs(texts.request, text.text, text.costs)

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from charrnn.generation.samples import Cost
 from charrnn.serve.guard import read_json
 from charrnn.serve.protocol import CompletionRequest, parse_completion
-from charrnn.serve.texts import Texts, finish_reason, info_of, stop_reason
+from charrnn.serve.texts import Text, Texts, finish_reason, info_of, stop_reason
 from charrnn.serve.wire import DONE, JSON, EventStream, event
 from charrnn.text.vocab import END_NAME
 
@@ -39,7 +39,9 @@ async def handler(request: Request) -> Response:
     head = make_head("cmpl", "text_completion", served, asked)
     if asked.stream:
         return EventStream(_iter_events(texts, head), service.config.ping)
-    return JSON(await _whole(texts, head))
+    wholes = await texts.wholes()
+    # With log-probabilities an answer can be large.
+    return JSON(await service.check(_make_whole, texts, wholes, head))
 
 
 def make_head(prefix: str, kind: str, served: Served, asked: CompletionRequest) -> dict[str, Any]:
@@ -64,10 +66,9 @@ def make_usage(texts: Texts, completion_chars: int) -> dict[str, int]:
     }
 
 
-async def _whole(texts: Texts, head: dict[str, Any]) -> dict[str, Any]:
+def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> dict[str, Any]:
     """Return the answer of a request that is not streamed."""
     asked = texts.request
-    wholes = await texts.wholes()
     echoed = asked.best_of * sum(map(len, texts.prompts)) if asked.echo else 0
     written = sum(len(text.text) for text in wholes) - echoed
     choices = []

@@ -60,7 +60,8 @@ __all__ = [
 
 _SLICE_SECONDS = 0.005  # of reading in one round, while texts are sampled
 _IDLE_SLICE_SECONDS = 0.02  # and while none are
-_FLUSH_SECONDS = 0.025  # from one delivery of the characters of all texts to the next
+_FLUSH_SECONDS = 0.025  # at least, from one delivery of the characters of all texts to the next
+_EVENT_SECONDS = 0.001  # for each text: whoever sends its events shares Python with this thread
 _MOST_ENDED = 16  # texts that have ended, whose states are still to be read
 _FEW_TEXTS = 8  # with more, these are read only once nothing else is left to do
 _JOIN_SECONDS = 1.0
@@ -195,7 +196,7 @@ class Engine:
         return EngineStats(
             waiting=len(self._inbox) + len(self._waiting),
             reading=len(self._prompts),
-            running=sum(map(len, [*self._batches.values()])) + len(self._slices),
+            running=self._running(),
             chars_total=count["chars"],
             steps_total=count["steps"],
             prompt_chars_total=count["prompts"],
@@ -216,6 +217,12 @@ class Engine:
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(_JOIN_SECONDS)
+        else:
+            self._end_all(ServerClosingError(self._closing))
+
+    def _running(self) -> int:
+        """Return the number of texts that are sampled, and of other work; from any thread."""
+        return sum(map(len, [*self._batches.values()])) + len(self._slices)
 
     def _put(
         self,
@@ -226,8 +233,7 @@ class Engine:
         with self._changed:
             if self._closing is not None:
                 raise ServerClosingError(self._closing)
-            stats = self.stats()
-            held = stats.waiting + stats.reading + stats.running
+            held = len(self._inbox) + len(self._waiting) + len(self._prompts) + self._running()
             if held >= self._config.batch + self._config.queue:
                 raise QueueFullError(f"{held} texts are written or wait already; try again later")
             ticket = Ticket(next(self._numbers))
@@ -413,7 +419,8 @@ class Engine:
         now = time.monotonic()
         if now < self._flush_at:
             return
-        self._flush_at = now + _FLUSH_SECONDS
+        running = sum(map(len, self._batches.values()))
+        self._flush_at = now + max(_FLUSH_SECONDS, _EVENT_SECONDS * running)
         news: list[News] = []
         for served, batch in [*self._batches.items()]:
             news += batch.take()

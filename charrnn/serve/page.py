@@ -19,11 +19,11 @@ from charrnn.config.sample import PRESETS
 from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
 
-SCRIPTS = (
-    "signs.js",
-    *(f"write/{name}.js" for name in ("client", "history", "mirror", "settings", "choices")),
-    *("write/page.js", "start.js"),
+_PARTS = (
+    *("words", "client", "history", "mirror", "readout", "settings"),
+    *("versions", "choices", "dialogs", "page"),
 )
+SCRIPTS = ("signs.js", *(f"write/{name}.js" for name in _PARTS), "start.js")
 """Files of charrnn/web that make the page's script, in this order."""
 
 STYLES = ("palette.css", "write/write.css")

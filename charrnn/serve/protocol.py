@@ -28,6 +28,10 @@ MAX_LOGPROBS = 1000
 MAX_CHOICES = 128
 MAX_TEXTS = 2048  # of one request: prompts times the candidates of each
 _MAX_BIAS = 100.0
+_MOST_LISTED = 300  # texts of a setting that takes several, and biases
+_MOST_OF = {"stop": 64, "choices": 10_000, "structured_outputs": 10_000}
+_MOST_CHARS = 100_000  # of all of them
+_LONGEST_STOP = 500  # characters
 _SMALLEST_TOP_P = 1e-9  # keeps one character: OpenAI allows a top_p of 0, SampleConfig does not
 
 MOST_CHARS = {  # measured: half a second at most, of a model with 7,000 characters
@@ -344,13 +348,25 @@ def blamed(error: CharRNNError) -> str | None:
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     """Return a setting of several texts: a text, a list of them, or a bias by character."""
-    if isinstance(value, str):
-        return (value,)
+    texts = [value] if isinstance(value, str) else value
     if name == "bias" and isinstance(value, dict):
-        return tuple(f"{char}={_bias_of(name, char, each)}" for char, each in value.items())
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return tuple(value)
-    raise bad_request(f"{name} is {shown(value)}; it must be a text or a list of texts", name)
+        texts = [f"{char}={_bias_of(name, char, each)}" for char, each in value.items()]
+    if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
+        raise bad_request(f"{name} is {shown(value)}; it must be a text or a list of texts", name)
+    # Each of them costs time at every character, or for every character of the alphabet.
+    most = _MOST_OF.get(name, _MOST_LISTED)
+    longest = max(map(len, texts), default=0)
+    if len(texts) > most or sum(map(len, texts)) > _MOST_CHARS:
+        raise bad_request(
+            f"{name} has {len(texts):,} texts of up to {longest:,} characters; give at most "
+            f"{most:,}, with {_MOST_CHARS:,} characters in all",
+            name,
+        )
+    if name == "stop" and longest > _LONGEST_STOP:
+        raise bad_request(
+            f"stop has a text of {longest:,} characters; give at most {_LONGEST_STOP}", name
+        )
+    return tuple(texts)
 
 
 def drop_unwritable(stops: Iterable[str], info: ModelInfo) -> tuple[str, ...]:
@@ -385,6 +401,10 @@ def parse_logit_bias(value: Any, info: ModelInfo) -> tuple[str, ...]:
         raise bad_request(
             f"logit_bias is {shown(value)}; it must be an object from characters or ids to numbers",
             "logit_bias",
+        )
+    if len(value) > _MOST_LISTED:
+        raise bad_request(
+            f"logit_bias has {len(value):,} biases; give at most {_MOST_LISTED}", "logit_bias"
         )
     return tuple(
         f"{_char_of(key, info)}={_bias_of('logit_bias', key, each)}" for key, each in value.items()

@@ -204,6 +204,9 @@ def _name_all(cost: Cost) -> list[dict[str, Any]]:
 
 def _score(watch: Watch, model: Model, text: str, unknown: str) -> tuple[Scores, dict[str, int]]:
     form = model.text_format
+    if END in text:
+        message = "the text holds U+10FFFF, which stands for the end of a record; remove it"
+        raise bad_request(message, "text")
     pieces = form.iter_with_ends([model.vocab.spell(form.normalized(text))])
     fitted = [fit_piece(piece, model.vocab, unknown) for piece in pieces]
     blocks = []
@@ -532,7 +535,7 @@ def _settings(kind: Callable[..., T], settings: dict[str, Any]) -> T:
     try:
         return kind(**settings)
     except ConfigError as error:
-        name = str(error).split(" ", 1)[0]
+        name = error.message.split(" ", 1)[0]
         raise refused(error, name if name in settings else None) from error
 
 

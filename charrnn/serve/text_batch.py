@@ -33,17 +33,19 @@ class ServedText:
         text, costs = self.partial.take()
         if not text:
             return []
-        most = self.prepared.job.logprobs
-        if any(len(cost.top) > (most or 0) for cost in costs):  # another text asked for more
-            costs = tuple(Cost(cost.nats, cost.top[:most]) for cost in costs)
-        return [(self.ticket, Piece(text, costs))]
+        return [(self.ticket, Piece(text, tuple(map(self._own, costs))))]
 
     def end(self) -> list[News]:
         """Return what is left to say of a text that has ended."""
         criteria = self.partial.criteria
-        end_cost = self.partial.end_cost
+        end_cost = self.partial.end_cost and self._own(self.partial.end_cost)
         ended = Ended(criteria.reason or "", criteria.stop, criteria.is_at_end, end_cost)
         return [*self.take(), (self.ticket, ended)]
+
+    def _own(self, cost: Cost) -> Cost:
+        """Return a cost with as many alternatives as were asked for; another text may have more."""
+        most = self.prepared.job.logprobs or 0
+        return cost if len(cost.top) <= most else Cost(cost.nats, cost.top[:most])
 
 
 class TextBatch:

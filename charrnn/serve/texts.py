@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from charrnn.config import SampleConfig
@@ -35,7 +36,8 @@ _MAX_SEARCH = 200_000  # hypotheses of a beam times characters: seconds of work
 _FILL_WIDTH = 200  # partial texts of a filling
 _MAX_GAP = 200  # characters that a filling may have
 _FIRST_SIGN = 0xE000  # private use: a sign for the blank that no text holds
-_MAX_COSTS = 4_000_000  # log-probabilities of one answer
+_MAX_COSTS = 2_000_000  # log-probabilities of one answer
+_PART_COSTS = 20_000  # of a part of an echo
 _MAX_ECHO = 10_000_000  # characters of it
 _BEAM_SETTINGS = ("beam", "beam_groups", "beam_diversity", "length_penalty")
 _NO_BEAM = {name: getattr(SampleConfig, name) for name in _BEAM_SETTINGS}
@@ -119,7 +121,7 @@ class Texts:
         config = self.request.config
         return bool(config.length and not config.beam and self.request.suffix is None)
 
-    @property
+    @cached_property
     def prompts(self) -> list[str]:
         """The prompts as the model reads them, once each."""
         return [_as_read(job) for job in self._jobs[:: self.request.best_of]]
@@ -181,7 +183,8 @@ class Texts:
 
     def _begin(self) -> None:
         """Begin as many texts as the engine takes, at least one."""
-        most = min(_MOST_AT_ONCE, self._service.config.batch, len(self._jobs))
+        # Half of those that are written at once, so that one request leaves room for others.
+        most = min(_MOST_AT_ONCE, max(self._service.config.batch // 2, 1), len(self._jobs))
         for index in range(most):
             try:
                 self._streams[index] = self._service.stream(self._jobs[index])
@@ -226,7 +229,12 @@ class Texts:
         """Yield the parts of one candidate."""
         job = self._jobs[index]
         if self.request.echo and job.prompt:
-            yield Part(index, _as_read(job), await self._prompt_costs(job))
+            prompt = _as_read(job)
+            costs = await self._prompt_costs(job)
+            size = _PART_COSTS // (1 + (self.request.logprobs or 0))
+            for first in range(0, len(prompt), size):
+                some = slice(first, first + size)
+                yield Part(index, prompt[some], costs[some])
         if not self._is_sampled:  # nothing is to be written
             yield Part(index, end=Ended("length"))
             return

@@ -7,7 +7,7 @@
   const byId = (id) => document.getElementById(id);
   const number = (id) => Number(byId(id).value);
   const MAX_SEED = 2 ** 32;
-  const BITS = [2, 4, 6]; // of a character, from which it is marked more and more
+  const SURPRISES = [1 / 3, 2 / 3, 1]; // from which a character is marked more and more; 1 is a blind guess
 
   const data = JSON.parse(byId("data").textContent);
   const endText = data.end_text;
@@ -124,8 +124,8 @@
   function show(more) {
     const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
     const nodes = more.map((piece) => {
-      const bits = -Math.log2(piece.p);
-      const level = BITS.filter((limit) => bits >= limit).length;
+      const surprise = -Math.log2(piece.p) / Math.log2(data.texts.length);
+      const level = SURPRISES.filter((limit) => surprise >= limit).length;
       const node = charrnn.element("span", { class: level ? `b${level}` : null }, piece.text);
       node.piece = pieces.length;
       pieces.push({ ...piece, node });

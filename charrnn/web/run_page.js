@@ -1,6 +1,6 @@
 // For node: let the script of an exported page read a text, and write one of the likeliest tokens.
 //
-//   node - PAGE FIRST COUNT ROWS IDS < run_page.js
+//   node -e "$(cat run_page.js)" FIRST COUNT ROWS IDS < PAGE
 //
 // FIRST: the token before both texts. ROWS: of labels, IDS: of the text to read, as JSON. Stdout gets
 // {costs, ids}: −ln p of each token that was read, and the COUNT tokens that were written.
@@ -9,8 +9,8 @@
 const fs = require("node:fs");
 const vm = require("node:vm");
 
-const [path, first, count, rows, text] = process.argv.slice(2);
-const page = fs.readFileSync(path, "utf8");
+const [first, count, rows, text] = process.argv.slice(1);
+const page = fs.readFileSync(0, "utf8");
 const part = (opening) => {
   const start = page.indexOf(opening) + opening.length;
   return page.slice(start, page.indexOf("</script>", start));

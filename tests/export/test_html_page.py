@@ -155,6 +155,22 @@ def test_without_node_the_report_says_what_was_not_run(
     assert "its script was not run, as node is not installed" in found.notes[0]
 
 
+def test_an_old_node_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = tmp_path / "node"
+    node.write_text("#!/bin/sh\necho 'SyntaxError: Unexpected token ??=' >&2\nexit 1\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    file = make_file()
+    write(tmp_path, file)
+
+    found = verify(tmp_path, file)
+
+    assert found.chars == 0
+    assert found.notes[0].endswith(
+        "its script was not run, as this node is too old for it; version 16 can"
+    )
+
+
 @needs_node
 @pytest.mark.parametrize(
     ("old", "new", "words"),

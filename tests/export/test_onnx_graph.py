@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile, model_digest
 from charrnn.config.export import ExportConfig
+from charrnn.config.model import POOLINGS
 from charrnn.errors import ConfigError, ExportError
-from charrnn.export.onnx_graph import IR_VERSION, OPSET, make_onnx, verify_onnx
+from charrnn.export.onnx_builder import IR_VERSION, OPSET
+from charrnn.export.onnx_graph import make_onnx, verify_onnx
 from charrnn.export.precision import restored
 from charrnn.export.verified import MAX_LOGIT_ERROR, Verified, all_logits
 from charrnn.generation.labels import with_labels
@@ -161,8 +163,10 @@ def test_a_graph_cut_short_is_found_out(tmp_path: Path) -> None:
 
 
 def test_what_has_no_graph_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a model for tagging"):
-        make_onnx(make_task_file("tagging"), "a", SHORT)
+    with pytest.raises(ConfigError, match="a model for seq2seq, which to="):
+        make_onnx(make_task_file("seq2seq"), "a", SHORT)
+    with pytest.raises(ConfigError, match="chooses the tags of a record together"):
+        make_onnx(make_task_file("transitions"), "a", SHORT)
     with pytest.raises(ConfigError, match='no dtype="int8"'):
         make_onnx(make_file(), "a", ExportConfig(dtype="int8"))
     large = make_file()
@@ -181,3 +185,32 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ConfigError, match=r"needs onnx; install it by pip install 'charrnn\[ex"):
         make_onnx(file, "a", SHORT)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("is_both", [False, True], ids=["one way", "both ways"])
+def test_networks_that_decide_have_a_graph(cell: str, is_both: bool, tmp_path: Path) -> None:
+    shape = CELLS[cell] | {"bidirectional": is_both, "num_layers": 2, "spread": 0.5}
+    files = [
+        make_task_file("tagging", residual=True, **shape),
+        make_task_file("tagging", head_size=6, initial_state="learned", **shape),
+        *(make_task_file("classification", pooling=each, **shape) for each in POOLINGS),
+    ]
+    for file in files:
+        path = write(tmp_path, file)
+        found = verify(tmp_path, file)
+
+        assert found.chars >= 80
+        assert found.max_logit_error is not None
+        assert found.max_logit_error <= MAX_LOGIT_ERROR
+        known = {each.key: each.value for each in onnx.load(str(path)).metadata_props}
+        assert tuple(json.loads(known["labels"])) == file.labels.columns[0].values
+
+
+def test_another_networks_decisions_are_found_out(tmp_path: Path) -> None:
+    file = make_task_file("classification")
+    bias = file.weights["output.bias"] + np.float32([0.1, 0, 0])
+    write(tmp_path, replace(file, weights=file.weights | {"output.bias": bias}))
+
+    with pytest.raises(ExportError, match=r"probabilities differ from the model's by up to 0\.0"):
+        verify(tmp_path, file)

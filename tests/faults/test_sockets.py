@@ -245,9 +245,9 @@ def test_streams_that_are_left_stop_writing(server: Process) -> None:
     callers = [server.call() for _ in range(10)]
     for caller in callers:
         caller.sendall(WHOLE)
-    for caller in callers:
-        assert caller.recv(100)
-    assert running() > 0
+    ended = time.monotonic() + 10
+    while not running():
+        assert time.monotonic() < ended
     for caller in callers:
         caller.close()
     ended = time.monotonic() + 2

@@ -144,11 +144,14 @@ def test_a_constraint_restricts_each_text_as_it_would_alone(settings: dict[str, 
     assert settings or min(map(len, together)) < 50
 
 
+@pytest.mark.parametrize("settings", [{}, {"xtc": 0.5}, {"dry_penalty": 1.0, "dry_length": 2}])
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
-def test_a_network_that_lets_rounding_grow_is_read_alone(cell: str) -> None:
+def test_a_network_that_lets_rounding_grow_is_read_alone(
+    cell: str, settings: dict[str, Any]
+) -> None:
     network = make_network(0.5, cell=cell)
     count = 20
-    chain = make_chain({"temperature": 2.0})
+    chain = make_chain({"temperature": 2.0} | settings)
 
     batch = Batch(network, rows_of(network, chain, count))
 

@@ -57,8 +57,9 @@ def test_an_answer_with_a_form_stops_when_that_is_complete() -> None:
     ("template", "text", "stops"),
     [
         ("{content}\n\n", "Hello\n\n", ("\n\n",)),
+        (r"{content}\n\n", "Hello\n\n", ("\n\n",)),
         ("{role}:\n{content}\n\n", "user:\nHello\n\nassistant:\n", ("\n\nuser:\n",)),
-        ("<{role}>{content}</{role}>", "<user>Hello</user><assistant>", ("</{role}><user>",)),
+        ("<{role}>{content}</{role}>", "<user>Hello</user><assistant>", ("</assistant>",)),
     ],
 )
 def test_a_template_may_have_any_form(template: str, text: str, stops: tuple[str, ...]) -> None:

@@ -415,6 +415,16 @@ def test_a_request_of_more_texts_than_the_engine_takes_waits_for_its_own(tiny_ru
     assert texts(answer)[78:] == [sample.text for sample in last]
 
 
+def test_a_request_of_many_texts_leaves_room_for_others(tiny_server: Server, ask: Asker) -> None:
+    connection = ask.connect()
+    ask.send(connection, PATH, {"max_tokens": 100_000, "n": 128})
+    stats = tiny_server.service.engine.stats
+    assert wait_for(lambda: stats().running == tiny_server.config.batch // 2)
+    assert texts(ask.complete(max_tokens=3, seed=1))
+    connection.close()
+    assert wait_for(lambda: stats().running == 0)
+
+
 def test_a_request_of_many_texts_has_the_time_of_one(tiny_runs: Any) -> None:
     config = ServeConfig(port=0, batch=1, max_seconds=0.3, max_chars=1_000_000)
     with Server(["book"], config, tiny_runs) as server:

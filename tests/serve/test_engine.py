@@ -204,6 +204,18 @@ def test_the_stop_text_that_ended_a_text_is_told() -> None:
         assert end.stop in ("a", "b")
 
 
+def test_the_cost_of_an_end_has_as_many_alternatives_as_were_asked_for() -> None:
+    config = SampleConfig(seed=1, length=200)
+    with running() as (engine, told):
+        jobs = [TextJob("", config, index, logprobs=index % 4) for index in range(16)]
+        tickets = [engine.submit(engine.prepare("names", job)) for job in jobs]
+        for job, ticket in zip(jobs, tickets, strict=True):
+            end = told.end_of(ticket)
+            assert isinstance(end, Ended)
+            assert end.end_cost is not None
+            assert len(end.end_cost.top) == job.logprobs
+
+
 def test_the_cost_of_a_records_end_is_told_apart() -> None:
     with running() as (engine, told):
         config = SampleConfig(seed=1, length=5000)
@@ -330,6 +342,16 @@ def test_closing_tells_every_text_why() -> None:
         assert not engine._thread.is_alive()
 
 
+def test_an_engine_that_never_began_tells_its_texts_too() -> None:
+    told = Told()
+    engine = Engine(open_all(), ServeConfig(), told)
+    ticket = submit(engine)
+
+    engine.close(reason="good night")
+
+    assert isinstance(told.end_of(ticket), Failed)
+
+
 def test_a_text_ends_once_its_seconds_are_over() -> None:
     with running(max_seconds=0.2) as (engine, told):
         ticket = submit(engine, length=10**7)
@@ -340,7 +362,7 @@ def test_a_text_ends_once_its_seconds_are_over() -> None:
 
 def test_what_fails_in_one_text_ends_that_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with running() as (engine, told):
-        others = [submit(engine, length=3000) for _ in range(9)]
+        others = [submit(engine, length=800) for _ in range(9)]
         broken = engine.prepare("book", TextJob("", SampleConfig(seed=1, must=("ab",))))
         constraint: Any = broken.settings.constraint
         monkeypatch.setattr(constraint, "mask", lambda state: 1 / 0)
@@ -349,7 +371,7 @@ def test_what_fails_in_one_text_ends_that_text_alone(monkeypatch: pytest.MonkeyP
         end = told.end_of(ticket)
         assert isinstance(end, Failed)
         assert isinstance(end.error, ZeroDivisionError)
-        assert [len(told.text_of(other)) for other in others] == [3000] * 9
+        assert [len(told.text_of(other)) for other in others] == [800] * 9
 
 
 def test_a_model_that_fails_ends_its_texts_and_serves_the_next(

@@ -289,6 +289,23 @@ def test_labels_are_a_text_a_list_or_an_object(name: str, labels: Any) -> None:
     assert parse(**{name: labels}).labels == ("who=ROMEO",)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("stop", ["a"] * 65),
+        ("stop", "a" * 501),
+        ("ban", ["a"] * 301),
+        ("only", "a" * 100_001),
+        ("choices", ["a"] * 10_001),
+        ("bias", {chr(code): 1 for code in range(400)}),
+        ("logit_bias", {chr(code): 1 for code in range(0x100, 0x300)}),
+        ("structured_outputs", {"choice": ["a"] * 10_001}),
+    ],
+)
+def test_what_costs_time_at_every_character_is_limited(name: str, value: Any) -> None:
+    assert refusal(**{name: value}).param == name
+
+
 def test_labels_are_given_by_one_name() -> None:
     assert refusal(label="a", labels="b").param == "labels"
 

@@ -8,14 +8,31 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from charrnn.serve.wire import DONE, JSON, PING, EventStream, event, to_json
+from charrnn.serve.wire import DONE, JSON, PING, EventStream, event, iter_json, to_json
+
+values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda each: (
+        st.lists(each, max_size=3)
+        | st.dictionaries(st.text(max_size=3), each, max_size=3)
+        | st.lists(each, min_size=1, max_size=3).map(lambda few: few * 600)
+    ),
+    max_leaves=6,
+)
 
 
 def test_json_is_compact_and_in_utf_8() -> None:
     assert (
         to_json({"text": "é月", "n": [1, 2.5, None]}) == '{"text":"é月","n":[1,2.5,null]}'.encode()
     )
+
+
+@given(values)
+def test_a_large_value_has_the_same_json(value: Any) -> None:
+    assert "".join(iter_json(value)).encode() == to_json(value)
 
 
 def test_half_of_a_surrogate_pair_is_sent_as_its_escape() -> None:

@@ -7,19 +7,13 @@
   const SAVE_MS = 400;
   const SCORE_MS = 900; // without typing, after which the text's surprise is asked for
   const MAX_AUTO_SCORE = 20000; // units of a text that is scored without being asked
-  const MAX_WORDS_SHOWN = 60; // of a turn's text
-  const LIKELIEST = 5;
-  const MAX_TURNS_SHOWN = 400;
+  const STORAGES = ["sessionStorage", "localStorage"];
   const COLORS = ["surprise", "writer", "none"];
-  const KINDS = { start: "Start", typed: "You", written: "Model", alternative: "Alternative", cleared: "New", link: "Link" };
   const HAN = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/gu;
   const NEEDED = { gone: "again", broken: "on", failed: "again", busy: "again", key: "again" };
 
   const element = (...args) => charrnn.element(...args);
-  const byId = (id) => document.getElementById(id);
-  const number = (value, digits = 0) =>
-    value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
-  const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+  const { byId, number, plural } = charrnn;
 
   /** Start the page. */
   charrnn.openPage = function () {
@@ -27,40 +21,21 @@
     charrnn.page.start();
   };
 
-  /**
-   * Return the costs of a text's units from the logprobs of an answer that begins with it; null where
-   * they are of another text. isLoose: the characters may differ, one for one.
-   */
-  charrnn.readCosts = function (text, logprobs, isLoose = false) {
-    if (!logprobs?.tokens) return null;
-    const costs = [];
-    let read = "";
-    logprobs.tokens.forEach((token, k) => {
-      if (read.length === text.length) return; // the end of a record is a token without a text
-      read += token;
-      const nats = logprobs.token_logprobs[k];
-      const isKnown = nats !== null && nats !== undefined;
-      const cost = { bits: isKnown ? Math.max(0, -nats / Math.LN2) : 0, isKnown, top: likeliest(logprobs, k) };
-      for (let unit = 0; unit < token.length; unit++) costs.push(cost);
-    });
-    return read === text || (isLoose && read.length === text.length) ? costs : null;
-  };
-
-  /** Return the likeliest tokens at one place, each followed by its log-probability. */
-  function likeliest(logprobs, k) {
-    const top = Object.entries(logprobs.top_logprobs?.at(k) ?? {}).sort((a, b) => b[1] - a[1]);
-    return top.slice(0, LIKELIEST).flat();
-  }
-
   function makePage(data) {
     const field = byId("text");
     const sheet = byId("sheet");
     const history = charrnn.makeHistory(follow);
     const mirror = charrnn.makeMirror(byId("mirror"), field, history);
+    const readout = charrnn.makeReadout(history, mirror, sheet);
+    const versions = charrnn.makeVersions(byId("turns"), history, goToTurn);
     const choices = charrnn.makeChoices(byId("choices"), take);
     const client = charrnn.makeClient({
-      getKey: () => remembered(sessionStorage, "charrnn.key") ?? "",
-      askKey,
+      getKey: () => key,
+      async askKey(isWrong) {
+        key = await charrnn.askKey(isWrong);
+        if (key && !keep("sessionStorage", "charrnn.key", key)) notice("This browser keeps no key for this page.");
+        return key;
+      },
       onWait(seconds) {
         if (seconds) notice(`The server has no room at the moment. Trying again in ${plural(seconds, "second")}.`);
         else notice("");
@@ -72,15 +47,14 @@
     let colors = "surprise";
     let work = null; // what runs: {controller, kind}
     let offered = null; // the alternatives that are open: {at, removedLength, seed}
+    let key = kept("sessionStorage", "charrnn.key") ?? "";
     let lastSeed = null;
     let caretMoved = 0;
     let typed = 0; // when, in ms
     let hovered = -1;
-    let shownPlace = -1;
     let isReady = false;
     let isUnsaved = false;
     let scoring = null; // the request that asks what the text cost
-    let expected = null; // {text, top}: what may come after the text
     const timers = {};
 
     /** Do something after a pause: a call that comes sooner begins the pause anew. */
@@ -97,31 +71,35 @@
       }, milliseconds);
     }
 
-    // What is stored. A browser may forbid it.
+    // What is kept. A browser may forbid it, or be full.
 
-    function remembered(storage, key) {
+    const storageKey = () => `charrnn.write ${model?.name ?? ""}`;
+
+    /** Return what a storage has under a name, or null. */
+    function kept(storage, name) {
       try {
-        return storage.getItem(key);
+        return globalThis[storage].getItem(name);
       } catch {
         return null;
       }
     }
 
-    const storageKey = () => `charrnn.write ${model?.name ?? ""}`;
+    /** Keep a text, or forget it if it is null; return whether that was possible. */
+    function keep(storage, name, text) {
+      try {
+        if (text === null) globalThis[storage].removeItem(name);
+        else globalThis[storage].setItem(name, text);
+        return true;
+      } catch {
+        return false;
+      }
+    }
 
     function save() {
       clearTimeout(timers.save);
       timers.save = 0;
       const saved = JSON.stringify(history.save());
-      let isKept = false;
-      for (const storage of ["sessionStorage", "localStorage"]) {
-        try {
-          globalThis[storage].setItem(storageKey(), saved);
-          isKept = true;
-        } catch {
-          // Full or forbidden; the other one may do.
-        }
-      }
+      const isKept = STORAGES.filter((storage) => keep(storage, storageKey(), saved)).length > 0;
       if (!isKept && !isUnsaved) {
         notice("This browser keeps nothing for this page: save or copy the text before you leave.");
       }
@@ -129,14 +107,13 @@
     }
 
     function load() {
-      let saved = null;
       // The tab's own first: another tab may have written since.
-      for (const storage of ["sessionStorage", "localStorage"]) {
-        try {
-          saved ??= JSON.parse(globalThis[storage].getItem(storageKey()));
-        } catch {
-          // Nothing that can be read.
-        }
+      const text = STORAGES.map((storage) => kept(storage, storageKey())).find((each) => each !== null);
+      let saved = null;
+      try {
+        saved = JSON.parse(text ?? "null");
+      } catch {
+        // Not written by this page.
       }
       history.load(saved);
       showText(history.text.length);
@@ -150,7 +127,7 @@
       if (!isReady) return;
       within("save", SAVE_MS, save);
       within("count", SHOW_MS, showSize);
-      within("turns", SHOW_MS, showTurns);
+      within("turns", SHOW_MS, versions.show);
       scoreSoon();
     }
 
@@ -172,7 +149,7 @@
     function onInput(event) {
       typed = performance.now();
       hideSpot();
-      showReadout(-1);
+      readout.show(-1);
       if (event.isComposing) {
         // The mirror waits: its colours would stand under other characters until the word is there.
         sheet.classList.add("is-composing");
@@ -209,7 +186,7 @@
       notice("");
       byId("speed").textContent = "";
       hideSpot();
-      showReadout(-1);
+      readout.show(-1);
       const isOnButton = byId("dock").contains(document.activeElement);
       update();
       if (isOnButton) byId("stop").focus();
@@ -278,7 +255,7 @@
       const seed = where.seed ?? settings.get("seed") ?? charrnn.randomSeed();
       const again = () => goOn({ at, removedLength, seed });
       const body = { ...requestBody(), prompt: history.text.slice(0, at), stream: true, stream_options: { include_usage: true }, seed };
-      if (!body.beam) body.logprobs = LIKELIEST;
+      if (!body.beam) body.logprobs = charrnn.LIKELIEST;
       begin("write");
       const turn = history.add({ kind: "written", at, removedLength, inserted: charrnn.makePiece("", true), note: `seed ${seed}` });
       sheet.classList.add("is-live");
@@ -324,7 +301,7 @@
       const seed = where.seed ?? settings.get("seed") ?? charrnn.randomSeed();
       const n = Number(byId("count").value);
       const body = { ...requestBody(), prompt: history.text.slice(0, at), n, stream: true, stream_options: { include_usage: true }, seed };
-      if (!body.beam) body.logprobs = LIKELIEST;
+      if (!body.beam) body.logprobs = charrnn.LIKELIEST;
       offered = { at, removedLength, seed };
       choices.open(n, colors);
       begin("choices");
@@ -369,7 +346,7 @@
       });
       if (turn) history.goTo(turn);
       showText(turn ? turn.at + turn.inserted.text.length : at);
-      showTurns();
+      versions.show();
       within("save", SAVE_MS, save);
       if (!isTouched()) field.focus({ preventScroll: true });
     }
@@ -408,6 +385,11 @@
       showText(change.at + change.inserted.length);
     }
 
+    function goToTurn(turn) {
+      move(() => history.goTo(turn));
+      versions.show();
+    }
+
     // Colours.
 
     /** Ask what the text cost, and what may come next, when the person pauses. */
@@ -423,12 +405,12 @@
     async function score(isAsked = false) {
       const { text } = history;
       const needsCosts = !isScored();
-      if (!text || work || (!needsCosts && expected?.text === text)) return;
+      if (!text || work || (!needsCosts && readout.expects(text))) return;
       scoring?.abort();
       const own = (scoring = new AbortController());
       if (isAsked) showLegend("The model reads the text …");
       const { label, unknown } = requestBody();
-      const body = { model: model?.name, prompt: text, max_tokens: 1, echo: needsCosts, logprobs: LIKELIEST, label, unknown };
+      const body = { model: model?.name, prompt: text, max_tokens: 1, echo: needsCosts, logprobs: charrnn.LIKELIEST, label, unknown };
       try {
         const answer = await client.ask("v1/completions", body, own.signal, isAsked);
         if (own.signal.aborted || history.text !== text) return;
@@ -436,10 +418,10 @@
         const costs = needsCosts ? charrnn.readCosts(text, logprobs) ?? charrnn.readCosts(text, logprobs, true) : [];
         if (!costs) return showLegend("These characters cannot be coloured: the model reads them as others.");
         history.setCosts(costs);
-        expected = { text, top: likeliest(logprobs, -1) };
+        readout.expect(text, charrnn.likeliest(logprobs, -1));
         if (needsCosts) mirror.repaint();
         showLegend();
-        showReadout(isAtEnd() && hovered < 0 ? text.length : shownPlace);
+        readout.show(isAtEnd() && hovered < 0 ? text.length : readout.place);
       } catch (error) {
         if (own.signal.aborted) return;
         if (isAsked) explain(error, () => score(true));
@@ -450,20 +432,12 @@
     const isAtEnd = () => field.selectionStart === history.text.length;
 
     function showLegend(problem = "") {
-      const scale = element("span", { class: "scale" });
-      const edges = charrnn.EDGES;
-      edges.forEach((edge, k) => scale.append(element("i", { class: `s${k + 1}` }, k + 1 < edges.length ? `${edge}–${edges[k + 1]}` : `${edge}+`)));
-      const legend = byId("legend");
-      if (colors === "none") legend.replaceChildren("Without colours. Point at a character to see what the model expected there.");
-      else if (colors === "writer") legend.replaceChildren(element("i", { class: "by-model" }, "the model"), "and you");
-      else {
-        legend.replaceChildren("Surprise in bits", scale, problem);
-        if (!problem && history.text.length > MAX_AUTO_SCORE && !isScored()) {
-          const button = element("button", { type: "button", class: "quiet", id: "score" }, "Colour the whole text");
-          button.addEventListener("click", () => score(true));
-          legend.append(button);
-        }
+      let more = "";
+      if (!problem && history.text.length > MAX_AUTO_SCORE && !isScored()) {
+        more = element("button", { type: "button", class: "quiet", id: "score" }, "Colour the whole text");
+        more.addEventListener("click", () => score(true));
       }
+      readout.showLegend(colors, problem, more);
     }
 
     function setColors(name) {
@@ -479,71 +453,8 @@
 
     // What the model expected at one character.
 
-    const symbolAt = (at) => String.fromCodePoint(history.text.codePointAt(at));
-    const quoted = (symbol) => (/^[\s]$/.test(symbol) ? charrnn.named(symbol) : `“${charrnn.shown(symbol)}”`);
-
-    /** Show what was expected at a place, or at the end what may come; return it in words. */
-    function showReadout(at) {
-      const { text } = history;
-      const next = expected?.text === text && colors === "surprise" ? { top: expected.top } : null;
-      const cost = (at >= 0 && at < text.length ? history.costs[at] : at === text.length ? next : null) || null;
-      shownPlace = at;
-      byId("guess").hidden = !cost;
-      byId("legend").hidden = Boolean(cost);
-      if (!cost) return "";
-      const symbol = cost === next ? null : symbolAt(at);
-      const words = cost === next ? "" : cost.isKnown ? `${number(cost.bits, 2)} bits, ${percent(2 ** -cost.bits)}` : "begins the text";
-      byId("guess-char").replaceChildren(...(cost === next ? ["What may come next"] : [element("b", {}, quoted(symbol)), ` ${words}`]));
-      const items = [];
-      const said = [];
-      for (let k = 0; k < cost.top.length; k += 2) {
-        const p = Math.exp(cost.top[k + 1]);
-        const isIt = cost.top[k] === symbol;
-        items.push(element("li", isIt ? { class: "is-it" } : {},
-          element("span", {}, element("b", {}, sign(cost.top[k])), element("span", {}, percent(p))), bar(p)));
-        said.push(`${charrnn.named(cost.top[k])} ${percent(p)}`);
-      }
-      byId("guesses").replaceChildren(...items);
-      return `${cost === next ? "Next" : `${charrnn.named(symbol)}: ${words}`}. Likeliest: ${said.join(", ")}`;
-    }
-
-    const sign = (symbol) => (symbol === " " ? "␣" : charrnn.shown(symbol));
-
-    function percent(p) {
-      if (p >= 0.9995) return "100 %";
-      if (p < 0.0001) return "< 0.01 %";
-      return `${number(100 * p, p < 0.001 ? 2 : p < 0.1 ? 1 : 0)} %`;
-    }
-
-    function bar(p) {
-      const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-      svg.setAttribute("viewBox", "0 0 100 4");
-      svg.setAttribute("preserveAspectRatio", "none");
-      svg.setAttribute("aria-hidden", "true");
-      for (const width of [100, Math.max(100 * p, 1)]) {
-        const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-        rect.setAttribute("width", width);
-        rect.setAttribute("height", 4);
-        svg.append(rect);
-      }
-      return svg;
-    }
-
-    function markSpot(at) {
-      const box = mirror.boxOf(at);
-      const spot = byId("spot");
-      spot.hidden = !box;
-      if (!box) return;
-      const origin = sheet.getBoundingClientRect();
-      const left = box.left - origin.left - sheet.clientLeft - 1;
-      Object.assign(spot.style, {
-        left: `${left}px`, top: `${box.top - origin.top - sheet.clientTop - 1}px`,
-        width: `${Math.max(box.width, 6) + 2}px`, height: `${box.height + 2}px`,
-      });
-    }
-
     function hideSpot() {
-      byId("spot").hidden = true;
+      readout.unmark();
       hovered = -1;
     }
 
@@ -557,11 +468,11 @@
         if (at === hovered) return;
         hovered = at;
         if (at >= 0 && history.costs[at]) {
-          markSpot(at);
-          showReadout(at);
+          readout.mark(at);
+          readout.show(at);
         } else {
-          byId("spot").hidden = true;
-          showReadout(isAtEnd() ? history.text.length : -1);
+          readout.unmark();
+          readout.show(isAtEnd() ? history.text.length : -1);
         }
       });
     }
@@ -573,8 +484,8 @@
       if (performance.now() - typed < 150 || !history.text || field.selectionStart !== field.selectionEnd) return;
       const at = field.selectionStart;
       if (at === history.text.length || !history.costs[at]) hideSpot();
-      else markSpot(at);
-      const words = showReadout(at);
+      else readout.mark(at);
+      const words = readout.show(at);
       if (words && performance.now() - caretMoved < 1000) soon("say", 350, () => speak(words));
     }
 
@@ -633,50 +544,6 @@
       button.setAttribute("aria-label", `Use seed ${seed} from now on`);
     }
 
-    function showTurns() {
-      const turns = history.turns();
-      const onWay = new Set();
-      for (let turn = history.current; turn; turn = turn.parent) onWay.add(turn);
-      const depths = new Map();
-      const items = turns.map((turn) => {
-        const { parent } = turn;
-        const isBeside = parent && parent.children.length > 1;
-        const depth = parent ? depths.get(parent) + (isBeside && !onWay.has(turn) ? 1 : 0) : 0;
-        depths.set(turn, depth);
-        return { turn, depth };
-      });
-      const shown = items.length > MAX_TURNS_SHOWN ? items.slice(-MAX_TURNS_SHOWN) : items;
-      byId("turns").replaceChildren(...shown.map(({ turn, depth }) => turnItem(turn, depth, onWay.has(turn))));
-      const current = byId("turns").querySelector("[aria-current]");
-      if (current && byId("versions").open) {
-        const list = byId("turns");
-        const top = current.offsetTop - list.offsetTop;
-        if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 30) list.scrollTop = top - 60;
-      }
-    }
-
-    function turnItem(turn, depth, isOnWay) {
-      const text = turn.inserted.text || turn.removed?.text || "";
-      const what = turn.inserted.text ? "" : turn.removedLength ? "removed " : "";
-      const start = charrnn.shown([...text.slice(0, 2 * MAX_WORDS_SHOWN)].slice(0, MAX_WORDS_SHOWN).join(""));
-      const button = element("button", {
-        type: "button", class: isOnWay ? "on-way" : null, "aria-current": turn === history.current ? "true" : null,
-        title: [KINDS[turn.kind], turn.note].filter(Boolean).join(", "),
-      }, element("b", {}, KINDS[turn.kind] ?? "You"), element("span", { class: "start-of" }, what + start),
-      turn.inserted.text ? element("span", { class: "fine" }, number(turn.inserted.text.length)) : "");
-      button.addEventListener("click", () => {
-        if (work || choices.isOpen) return;
-        const { text: old } = history;
-        history.goTo(turn);
-        const change = charrnn.difference(old, history.text);
-        showText(change.at + change.inserted.length);
-        showTurns();
-      });
-      const item = element("li", {}, button);
-      item.style.paddingLeft = `${Math.min(depth, 6) * 0.8}rem`;
-      return item;
-    }
-
     /** Show which buttons do something now. */
     function update() {
       if (!isReady) return;
@@ -708,33 +575,6 @@
     }
 
     // The key, the address, what leaves the page.
-
-    function askKey(isWrong) {
-      const dialog = byId("key-dialog");
-      byId("key-words").textContent = isWrong
-        ? "This key is not right. Whoever started the server has it."
-        : "Whoever started it has the key. It is kept until you close this tab.";
-      byId("key").value = "";
-      if (!dialog.open) dialog.showModal();
-      byId("key").focus();
-      return new Promise((resolve) => {
-        const answer = (key) => {
-          dialog.close();
-          if (key) {
-            try {
-              sessionStorage.setItem("charrnn.key", key);
-            } catch {
-              notice("This browser keeps no key for this page.");
-            }
-          }
-          resolve(key);
-        };
-        byId("key-ok").onclick = () => answer(byId("key").value.trim());
-        byId("key-cancel").onclick = () => answer("");
-        byId("key").onkeydown = (event) => { if (event.key === "Enter") answer(byId("key").value.trim()); };
-        dialog.oncancel = (event) => { event.preventDefault(); answer(""); };
-      });
-    }
 
     function parameters() {
       const made = new URLSearchParams();
@@ -805,7 +645,7 @@
       select.addEventListener("change", () => {
         stop();
         showModel(models.find((each) => each.name === select.value));
-        showTurns();
+        versions.show();
         writeAddressSoon();
       });
       const labels = Object.entries(model?.labels ?? {}).map(([column, values]) => {
@@ -873,18 +713,12 @@
 
     function forget() {
       stop();
-      for (const storage of ["sessionStorage", "localStorage"]) {
-        try {
-          globalThis[storage].removeItem(storageKey());
-        } catch {
-          // It kept nothing.
-        }
-      }
+      for (const storage of STORAGES) keep(storage, storageKey(), null);
       history.load(null);
       clearTimeout(timers.save);
       timers.save = 0;
       showText(0);
-      showTurns();
+      versions.show();
       byId("forget-dialog").close();
       speak("Forgotten");
     }
@@ -921,7 +755,7 @@
         move(event.inputType === "historyUndo" ? history.undo : history.redo);
       });
       field.addEventListener("pointermove", onPointer);
-      field.addEventListener("pointerleave", () => { hideSpot(); showReadout(isAtEnd() ? history.text.length : -1); });
+      field.addEventListener("pointerleave", () => { hideSpot(); readout.show(isAtEnd() ? history.text.length : -1); });
       document.addEventListener("selectionchange", onCaret);
       document.addEventListener("keydown", onKey);
       on("go", "click", () => goOn());
@@ -977,7 +811,7 @@
         readAddress();
         isReady = true;
         showSize();
-        showTurns();
+        versions.show();
         update();
         scoreSoon();
         if (!isTouched()) field.focus({ preventScroll: true });

@@ -330,10 +330,4 @@
     changed();
     return settings;
   };
-
-  /** Return a random seed of 32 bits. */
-  charrnn.randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
-
-  /** Return a text with its line breaks, whose other control characters are shown as signs. */
-  charrnn.visible = (text) => text.split("\n").map(charrnn.shown).join("\n");
 })((globalThis.charrnn ??= {}));
