@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import Response
 
 from charrnn.serve.wire import DONE, JSON, PING, EventStream, event, iter_json, to_json
 
@@ -48,11 +49,14 @@ def test_what_is_no_number_is_never_sent() -> None:
 
 
 def test_an_answer_says_that_it_is_json() -> None:
-    answer = JSON({"a": 1}, 404, {"retry-after": "1"})
+    start, body = sent(JSON({"a": [1] * 5000}, 404, {"retry-after": "1"}))
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
 
-    assert (answer.status_code, answer.body) == (404, b'{"a":1}')
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["retry-after"] == "1"
+    assert start["status"] == 404
+    assert json.loads(body["body"]) == {"a": [1] * 5000}
+    assert headers["content-type"] == "application/json"
+    assert headers["content-length"] == str(len(body["body"]))
+    assert headers["retry-after"] == "1"
 
 
 class Source:
@@ -72,8 +76,8 @@ class Source:
             self.is_closed = True
 
 
-def sent(source: Source, ping_seconds: float, leave_after: int | None = None) -> list[Any]:
-    """Return what a stream sends; leave_after: the client goes then."""
+def sent(answer: Response, leave_after: int | None = None) -> list[Any]:
+    """Return what an answer sends; leave_after: the client goes then."""
     messages: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -85,7 +89,7 @@ def sent(source: Source, ping_seconds: float, leave_after: int | None = None) ->
         raise AssertionError
 
     async def run() -> None:
-        await EventStream(source.events(), ping_seconds)({"type": "http"}, receive, send)
+        await answer({"type": "http"}, receive, send)
 
     if leave_after is None:
         asyncio.run(run())
@@ -95,8 +99,12 @@ def sent(source: Source, ping_seconds: float, leave_after: int | None = None) ->
     return messages
 
 
+def stream(source: Source, ping_seconds: float = 1.0) -> EventStream:
+    return EventStream(source.events(), ping_seconds)
+
+
 def test_a_stream_has_the_headers_that_let_proxies_pass_it_on() -> None:
-    start, *_ = sent(Source(), 1)
+    start, *_ = sent(stream(Source()))
     headers = {name.decode(): value.decode() for name, value in start["headers"]}
 
     assert start["status"] == 200
@@ -107,14 +115,14 @@ def test_a_stream_has_the_headers_that_let_proxies_pass_it_on() -> None:
 
 
 def test_events_come_whole_and_in_order() -> None:
-    _, *pieces, last = sent(Source(0, 0), 1)
+    _, *pieces, last = sent(stream(Source(0, 0)))
 
     assert [piece["body"] for piece in pieces] == [event({"wait": 0})] * 2 + [DONE]
     assert last == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 def test_a_silent_stream_gives_signs_of_life() -> None:
-    _, *pieces = sent(Source(0.05), 0.01)
+    _, *pieces = sent(stream(Source(0.05), 0.01))
     bodies = [piece["body"] for piece in pieces]
 
     assert bodies[0] == PING
@@ -124,6 +132,6 @@ def test_a_silent_stream_gives_signs_of_life() -> None:
 
 def test_a_stream_that_nobody_reads_is_closed_at_once() -> None:
     source = Source(0, 0, 60)
-    sent(source, 30, leave_after=3)
+    sent(stream(source, 30), leave_after=3)
 
     assert source.is_closed
