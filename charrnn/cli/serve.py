@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import threading
-import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +71,8 @@ def command(
         click.echo(one_line(f"serving {names} at {server.url} (Ctrl-C stops it)"))
         sys.stdout.flush()
         if open_page and config.uds is None:
+            import webbrowser  # 10 ms, which nobody else should wait for
+
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
 
     with server.stopped_by_signals() as came:

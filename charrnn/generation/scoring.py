@@ -205,7 +205,8 @@ def iter_scores(
                 tuple(lost.tolist()),
                 given=1 - vocab.has_end,
             )
-            yield _show_ends(block, are_lines=are_lines)
+            # Typed into running text END ends nothing: it is a character that the model never saw.
+            yield _show_ends(block, are_lines=are_lines) if vocab.has_end else block
 
 
 def _show_ends(block: Scores, *, are_lines: bool) -> Scores:

@@ -204,7 +204,7 @@ def _name_all(cost: Cost) -> list[dict[str, Any]]:
 
 def _score(watch: Watch, model: Model, text: str, unknown: str) -> tuple[Scores, dict[str, int]]:
     form = model.text_format
-    if END in text:
+    if END in text and model.vocab.has_end:
         message = "the text holds U+10FFFF, which stands for the end of a record; remove it"
         raise bad_request(message, "text")
     pieces = form.iter_with_ends([model.vocab.spell(form.normalized(text))])

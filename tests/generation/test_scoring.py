@@ -274,3 +274,10 @@ def test_costs_that_are_not_finite_are_an_error() -> None:
 
     with pytest.raises(DivergedError, match="not a finite number"):
         Model(file).score(TEXT)
+
+
+def test_a_typed_end_of_a_record_in_running_text_is_an_unseen_character(make_model: Make) -> None:
+    scores = Model(make_model()).score("a\U0010ffffb")
+
+    assert (scores.text, scores.unseen, scores.ends) == ("a\U0010ffffb", (1,), ())
+    assert Model(make_model()).score("\U0010ffff").unseen == (0,)
