@@ -68,6 +68,8 @@ from charrnn.training.trial import PlannedTrial, plan_trial
 
 BEST = "best.toml"
 _WARMUPS = 3  # that should lie before the first rung (benchmarks/LOG.md)
+_MORE_ROUNDS = 4  # of measurements, on a machine that is busy now and then
+_SAME_SPEED = 0.1
 _FAILURES = (DivergedError, OutOfMemoryError, CorpusError)
 """What ends one trial and not the sweep."""
 _KEPT_BY_ALL = ("checkpoints", "keep_checkpoints", "tensorboard")
@@ -302,6 +304,13 @@ def _costly(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in sorted(settings) if name not in _COSTS_NOTHING}
 
 
+def _is_faster(now: PlannedTrial | Exception, before: PlannedTrial | Exception) -> bool:
+    """Return whether a second measurement found steps that are clearly faster."""
+    if isinstance(now, Exception) or isinstance(before, Exception):
+        return False
+    return now.step_seconds < (1 - _SAME_SPEED) * before.step_seconds
+
+
 class _Trials:
     """The trials of one sweep: how each is planned, trained up to a rung, and read back."""
 
@@ -392,6 +401,7 @@ class _Trials:
             if named_run(name, self._checkpoints).has_model:
                 raise ConfigError(f"there is a run {name!r} already; give the sweep another --name")
         speeds = read_speeds()
+        requests: dict[str, tuple[TrainConfig, Corpus]] = {}
         planned: dict[str, PlannedTrial | Exception] = {}
         for settings in drawn:
             costly = _costly(settings)
@@ -399,9 +409,17 @@ class _Trials:
                 try:
                     own = self._request({**costly, **length})
                     corpus = text if own.text == request.text else open_text(own)
+                    requests[key] = (own.train, corpus)
                     planned[key] = plan_trial(own.train, corpus, speeds)
                 except (OutOfMemoryError, CorpusError) as error:
                     planned[key] = error
+        for _ in range(_MORE_ROUNDS if seconds is not None else 0):
+            before = dict(planned)
+            for key, found in before.items():
+                if isinstance(found, PlannedTrial):
+                    planned[key] = found.at_best(plan_trial(*requests[key], speeds))
+            if not any(map(_is_faster, planned.values(), before.values())):
+                break
         save_speeds(speeds)
         known = [each for each in planned.values() if isinstance(each, PlannedTrial)]
         if not known:

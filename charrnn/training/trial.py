@@ -4,11 +4,13 @@ A run by --budget measures that on its way and changes its length. Trials that a
 same share of their time, and continued days later, need a number of steps that stays.
 """
 
+from __future__ import annotations
+
 import math
 import statistics
 import time
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -49,6 +51,12 @@ class PlannedTrial:
     step_seconds: float = 0.0
     slowdown: float = 1.0
     evaluation_steps: float = 0.0
+
+    def at_best(self, other: PlannedTrial) -> PlannedTrial:
+        """Return this trial with the fastest step of two measurements, and its usual one."""
+        fastest = min(self.step_seconds, other.step_seconds)
+        usual = self.slowdown * self.step_seconds
+        return replace(self, step_seconds=fastest, slowdown=usual / fastest)
 
     def fit_steps(self, seconds: float, slowdown: float, least: int) -> tuple[int, int]:
         """Return the steps that fit into a time, and the evaluations among them.

@@ -28,6 +28,15 @@ def test_as_many_steps_are_planned_as_fit_with_their_evaluations() -> None:
     assert dear.fit_steps(0.001, slowdown=2.0, least=1) == (1, 1)
 
 
+def test_of_two_measurements_the_fastest_step_counts() -> None:
+    plan = make_plan(TrainConfig(steps=1), vocab_size=9, train_tokens=10_000)
+    busy = PlannedTrial(plan, None, step_seconds=0.04, slowdown=1.5)
+    quiet = PlannedTrial(plan, None, step_seconds=0.01, slowdown=1.0)
+
+    assert busy.at_best(quiet) == PlannedTrial(plan, None, 0.01, pytest.approx(6.0))
+    assert quiet.at_best(busy) == quiet
+
+
 def test_a_time_is_measured_and_a_number_of_steps_is_not(corpus: Corpus) -> None:
     sizes = {"hidden_size": 5, "seq_len": 4, "batch_size": 2, "threads": 1}
     by_time = plan_trial(TrainConfig(budget="1s", **sizes), corpus)  # type: ignore[arg-type]

@@ -395,6 +395,38 @@ def test_labels_of_the_model_are_asked_for(server: WriteServer, visit: Visit) ->
     assert "label=speaker%3DJULIET" in page.evaluate("location.hash")
 
 
+def test_another_text_comes_only_when_nothing_is_being_written(
+    server: WriteServer, visit: Visit
+) -> None:
+    page = visit(f"seed={SEED}&length=4000")
+    server.pause_seconds = 0.1
+    page.press("Control+Enter")
+    page.wait_for("charrnn.page.history.text.length > 0")
+    others = "['model', 'forget', 'clear'].every((id) => document.getElementById(id).disabled)"
+    assert page.evaluate(others)
+    page.evaluate("location.hash = 'model=play&text=other'")
+    page.wait_for("charrnn.page.history.text === 'other'")
+    assert text(page) == "other"
+    assert page.evaluate("document.getElementById('model').value") == "play"
+    kept = page.evaluate("JSON.parse(localStorage['charrnn.write shakes']).text")
+    assert kept
+    assert text_of(SEED, length=4000).startswith(kept)
+    assert page.errors == []
+
+
+def test_another_label_asks_again_what_the_text_costs(server: WriteServer, visit: Visit) -> None:
+    page = visit("model=play")
+    page.write("ab")
+    page.wait_for("charrnn.page.history.costs.length && !charrnn.page.history.costs.includes(null)")
+    page.evaluate(
+        "(() => { const select = document.querySelector('[data-label]'); select.value = 'ROMEO';"
+        " select.dispatchEvent(new Event('change')); })()"
+    )
+    assert page.evaluate("charrnn.page.history.costs.every((cost) => cost === null)")
+    page.wait_for("!charrnn.page.history.costs.includes(null)")
+    assert [each.get("label") for each in server.requests] == [None, ["speaker=ROMEO"]]
+
+
 # What the model expected
 
 
@@ -642,6 +674,29 @@ def test_a_reload_finds_the_text_of_each_model_and_its_versions(
     assert page.evaluate("Object.keys(localStorage)") == ["charrnn.write play"]
 
 
+def test_a_full_storage_leaves_no_older_text_in_the_way(visit: Visit) -> None:
+    page = visit()
+    page.write("old")
+    page.wait_for("sessionStorage['charrnn.write shakes']")
+    page.evaluate(
+        """(() => {
+            const set = Storage.prototype.setItem;
+            Storage.prototype.setItem = function (name, text) {
+                if (this === sessionStorage) throw new Error("full");
+                set.call(this, name, text);
+            };
+        })()"""
+    )
+    page.write(" and new")
+    page.wait_for("localStorage['charrnn.write shakes'].includes('new')")
+    assert page.evaluate("sessionStorage['charrnn.write shakes']") is None
+    assert page.evaluate("document.getElementById('notice').hidden")
+    page.evaluate("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    page.write("!")
+    assert notice(page).startswith("This browser keeps nothing for this page: save or copy")
+    assert "old and new" in page.evaluate("localStorage['charrnn.write shakes']")
+
+
 def test_a_new_text_can_be_undone(visit: Visit) -> None:
     page = visit()
     page.write("old")
@@ -769,6 +824,7 @@ def test_a_hundred_thousand_characters_can_still_be_typed_into(
     go_on(page)
     seconds = time.monotonic() - start
 
+    assert [each for each in server.requests if not each.get("stream")] == []  # not asked for
     assert len(text(page)) == 103_500 + 20 + 4000
     assert typed < 0.5  # seconds a key, on a slow core that others use too
     assert seconds < 20

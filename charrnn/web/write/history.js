@@ -195,6 +195,10 @@
         for (let k = 0; k < costs.length && k < whole.costs.length; k++) whole.costs[k] = costs[k];
       },
 
+      forgetCosts() {
+        whole.costs.fill(null);
+      },
+
       undo() {
         if (history.canUndo) goUp();
       },

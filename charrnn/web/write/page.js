@@ -99,7 +99,10 @@
       clearTimeout(timers.save);
       timers.save = 0;
       const saved = JSON.stringify(history.save());
-      const isKept = STORAGES.filter((storage) => keep(storage, storageKey(), saved)).length > 0;
+      const full = STORAGES.filter((storage) => !keep(storage, storageKey(), saved));
+      const isKept = full.length < STORAGES.length;
+      // What one of them still has of an older text must not be found first.
+      if (isKept) for (const storage of full) keep(storage, storageKey(), null);
       if (!isKept && !isUnsaved) {
         notice("This browser keeps nothing for this page: save or copy the text before you leave.");
       }
@@ -395,6 +398,7 @@
     /** Ask what the text cost, and what may come next, when the person pauses. */
     function scoreSoon() {
       scoring?.abort();
+      clearTimeout(timers.score);
       if (colors !== "surprise" || work || choices.isOpen || !isReady) return;
       if (history.text.length > MAX_AUTO_SCORE && !isScored()) return showLegend();
       soon("score", SCORE_MS, () => score());
@@ -427,6 +431,15 @@
         if (isAsked) explain(error, () => score(true));
         else showLegend(`No colours yet: ${error.message}`);
       }
+    }
+
+    /** Ask again what the text costs: the model expects other characters now. */
+    function forgetCosts() {
+      history.forgetCosts();
+      readout.expect(null, []);
+      readout.show(-1);
+      mirror.repaint();
+      scoreSoon();
     }
 
     const isAtEnd = () => field.selectionStart === history.text.length;
@@ -559,6 +572,10 @@
       byId("retry").hidden = isOpen;
       byId("alternatives").disabled = byId("count").disabled = isBusy;
       byId("retry").disabled = isBusy || !canRetry();
+      // Another text must not come while one is being written.
+      for (const control of [...byId("models").querySelectorAll("select"), byId("forget"), byId("clear")]) {
+        control.disabled = isBusy || isOpen;
+      }
       byId("undo").disabled = isBusy || isOpen || !history.canUndo;
       byId("redo").disabled = isBusy || isOpen || !history.canRedo;
     }
@@ -631,6 +648,13 @@
       if (text !== null) writeAddressSoon();
     }
 
+    /** Take an address that came while the page is open, once nothing is being written. */
+    function takeAddress() {
+      stop();
+      if (work) soon("address", 50, takeAddress);
+      else readAddress();
+    }
+
     /** Show the choice of models, and of one model's labels; begin with the text that it had. */
     function showModel(chosen) {
       if (chosen === model && isReady) return;
@@ -639,11 +663,11 @@
         leave();
       }
       model = chosen;
+      readout.expect(null, []);
       const select = element("select", { id: "model", "aria-label": "Model" },
         ...models.map((each) => element("option", { value: each.name }, each.name)));
       if (model) select.value = model.name;
       select.addEventListener("change", () => {
-        stop();
         showModel(models.find((each) => each.name === select.value));
         versions.show();
         writeAddressSoon();
@@ -651,7 +675,7 @@
       const labels = Object.entries(model?.labels ?? {}).map(([column, values]) => {
         const box = element("select", { "data-label": column },
           element("option", { value: "" }, "any"), ...values.map((value) => element("option", { value }, value)));
-        box.addEventListener("change", writeAddressSoon);
+        box.addEventListener("change", () => { forgetCosts(); writeAddressSoon(); });
         return element("label", {}, element("span", { class: "fine" }, column), box);
       });
       byId("models").replaceChildren(
@@ -712,7 +736,7 @@
     }
 
     function forget() {
-      stop();
+      leave();
       for (const storage of STORAGES) keep(storage, storageKey(), null);
       history.load(null);
       clearTimeout(timers.save);
@@ -783,7 +807,7 @@
       for (const button of document.querySelectorAll("[data-colors]")) {
         button.addEventListener("click", () => setColors(button.dataset.colors));
       }
-      addEventListener("hashchange", readAddress);
+      addEventListener("hashchange", takeAddress);
       addEventListener("pagehide", save);
       document.addEventListener("visibilitychange", () => { if (document.hidden) save(); });
       addEventListener("beforeunload", (event) => { if (isUnsaved) event.preventDefault(); });
@@ -804,6 +828,7 @@
           // A server with a key names its models to those who have it.
           try {
             models = await askModels();
+            if (!models.length) notice("This server has no model that writes text.");
           } catch (error) {
             explain(error, () => location.reload());
           }
