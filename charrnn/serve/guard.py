@@ -17,16 +17,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from charrnn.checkpoint.strict_json import parse_json
 from charrnn.config.serve import ServeConfig, is_loopback
 from charrnn.errors import CharRNNError
 from charrnn.serve.errors import RequestError, bad_request, refused
 from charrnn.serve.metrics import Metrics
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -38,13 +34,8 @@ BODY_SECONDS = 30.0  # in which the whole body must have come
 _OPEN_PATHS = ("/", "/health")  # need no key: the page asks for it, a balancer has none
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|(?!.*\.\.)[A-Za-z0-9_.-]{1,253})(?::[0-9]{1,5})?")
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,2000}")
-_MOST_BRACKETS = 20_000  # of a body's objects and lists, each of which costs memory
-_MAX_DEPTH = 32
-_LARGE_BYTES = 1 << 16  # a larger body is parsed by a thread, and counted below
+_LARGE_BYTES = 1 << 16  # a larger body is counted
 _MOST_HELD_BYTES = 256 << 20  # of the large bodies of all requests together
-# Of what is between quotes nothing counts; a text without its closing quote goes to the end.
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
 _CLIENT_GONE = 499  # as nginx logs it
 _DRAIN_SECONDS = 1.0
 _DRAIN_BYTES = 64 << 20
@@ -361,53 +352,6 @@ async def _run(app: App, scope: Scope, body: bytes, receive: Receive, answer: _A
         for task in (work, watcher):
             if not task.done():
                 task.cancel()
-
-
-async def read_json(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request's body.
-
-    Raises:
-        RequestError: it is not UTF-8, not JSON or not an object, has a key twice, a number that is
-            not finite, half of a surrogate pair, or more values or depth than any request needs.
-    """
-    body = await request.body()
-    most = request.app.state.service.config.max_prompt + _MOST_BRACKETS  # a prompt may be ids
-    if len(body) < _LARGE_BYTES:
-        return parse_body(body, most)
-    return await asyncio.to_thread(parse_body, body, most)
-
-
-def parse_body(body: bytes, max_values: int) -> dict[str, Any]:
-    """Return the JSON object in a body, as `read_json` does.
-
-    >>> parse_body(b'{"prompt": "It was"}', 100)
-    {'prompt': 'It was'}
-    """
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise bad_request(f"the body is not UTF-8 (byte {error.start})") from None
-    if not text.strip():
-        raise bad_request('the body is empty; send a JSON object such as {"prompt": "It was"}')
-    marks = _STRING.sub("", text)
-    if marks.count(",") > max_values:
-        raise bad_request(f"the body lists more than {max_values:,} values; send fewer")
-    depth = 0
-    for number, bracket in enumerate(_BRACKET.findall(marks)):
-        depth += 1 if bracket in "[{" else -1
-        if depth > _MAX_DEPTH or number > 2 * _MOST_BRACKETS:
-            raise bad_request(
-                f"the body is nested more than {_MAX_DEPTH} deep, or has more than "
-                f"{_MOST_BRACKETS:,} objects and lists; make it plainer"
-            )
-    try:
-        value = parse_json(text, len(text))
-    except ValueError as error:
-        raise bad_request(f"the body is not JSON that can be used: {error}") from None
-    if not isinstance(value, dict):
-        kind = "list" if isinstance(value, list) else "single value"
-        raise bad_request(f"the body is a {kind}; send an object")
-    return value
 
 
 def _single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

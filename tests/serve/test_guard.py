@@ -11,7 +11,7 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.serve import guard
 from charrnn.serve.errors import RequestError
-from charrnn.serve.guard import parse_body
+from charrnn.serve.incoming import parse_body
 from tests.serve.asgi import JSON, Answer, Client, serving
 
 KEY = "correct-horse-battery"
