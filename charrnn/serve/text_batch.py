@@ -145,9 +145,14 @@ class TextBatch:
     def end_late(self, now: float) -> list[News]:
         """End and drop the texts whose time is over."""
         late = {number for number, text in self._texts.items() if text.deadline <= now}
+        news: list[News] = []
         for number in late:
-            self._texts[number].partial.stop("seconds")
-        news = [each for number in late for each in self._texts[number].end()]
+            text = self._texts[number]
+            try:
+                text.partial.stop("seconds")
+                news += text.end()
+            except Exception as error:  # of one text
+                news.append((text.ticket, Failed(error)))
         self._drop(late)
         return news
 
