@@ -24,7 +24,7 @@ from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
     from charrnn.serve.jobs import Ended
-    from charrnn.serve.service import Served
+    from charrnn.serve.served import Served
 
 
 async def handler(request: Request) -> Response:

@@ -31,7 +31,8 @@ from charrnn.serve.fields import Fields, check_known, is_int, shown
 from charrnn.serve.incoming import read_json, service_of
 from charrnn.serve.protocol import IGNORED, ModelInfo, blamed, parse_labels, spell
 from charrnn.serve.scoring import iter_prompt_costs
-from charrnn.serve.service import Served, Service, Watch
+from charrnn.serve.served import Served
+from charrnn.serve.service import Service, Watch
 from charrnn.serve.texts import info_of
 from charrnn.serve.wire import JSON
 from charrnn.tasks.model import Model

@@ -31,7 +31,8 @@ from charrnn.serve.service import Watch
 
 if TYPE_CHECKING:
     from charrnn.config.serve import ServeConfig
-    from charrnn.serve.service import Served, Service, Stream
+    from charrnn.serve.served import Served
+    from charrnn.serve.service import Service, Stream
 
 _LENGTH = ("length", "seconds")  # reasons that cut a text
 _MOST_AT_ONCE = 64  # texts of one request in the engine
