@@ -1,4 +1,4 @@
-"""A model as it is served: with labels fixed, and with settings that were resolved once.
+"""A model as the engine samples from it: with labels fixed, and settings resolved once.
 
 `Engine.prepare` asks for both from any thread. Texts with the same settings share a chain, so that
 a batch samples them as rows of one array.

@@ -1,4 +1,4 @@
-"""The models that are served, between the handlers of asyncio and the engine's thread.
+"""What stands between the handlers of asyncio and the threads that work: the engine's and others.
 
 A handler prepares a job, which a worker thread does, submits it, and reads its events from a
 `Stream`. The engine delivers events once per flush; one call into the event loop hands all of them
@@ -50,6 +50,7 @@ _WORKERS = 2  # threads for work that takes long; each takes the interpreter fro
 _CHECKERS = 2  # threads that read requests
 _MAKERS = 2  # threads that make what a request's settings need
 _MOST_WAITING = 256  # calls that wait for a worker
+_MOST_COSTS = 3_000_000  # log-probabilities of all answers together: 300 MB
 _ROUTES = {  # of models that write no text
     "classification": "POST /v1/classify",
     "tagging": "POST /v1/convert",
@@ -104,7 +105,11 @@ class Stream:
         if self._begun is not None and isinstance(event, Piece):
             self._service.metrics.first_char_seconds.add(time.monotonic() - self._begun)
             self._begun = None
-        self._events.append(event)
+        last = self._events[-1] if self._events else None
+        if isinstance(event, Piece) and isinstance(last, Piece):  # of a client that reads slowly
+            self._events[-1] = Piece(last.text + event.text, last.costs + event.costs)
+        else:
+            self._events.append(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -164,6 +169,7 @@ class Service:
         self._makers = ThreadPoolExecutor(_MAKERS, thread_name_prefix="maker")
         self._waiting: Counter[ThreadPoolExecutor] = Counter()  # calls that may take long
         self._calls: set[Future[Any]] = set()  # of functions that have not come back
+        self._costs = 0  # log-probabilities that answers may have which are not read
 
     def start(self) -> None:
         """Begin to work, in the running event loop."""
@@ -248,6 +254,23 @@ class Service:
         """
         deadline = deadline or self.deadline()
         return Stream(self, partial(self.engine.submit_slices, name, make, deadline), deadline)
+
+    def take_costs(self, count: int) -> None:
+        """Take memory for the log-probabilities of an answer; `give_costs` gives it back.
+
+        Raises:
+            RequestError: other answers, whose clients may read slowly, have too many.
+        """
+        if self._costs + count > _MOST_COSTS:
+            raise too_many_requests(
+                "the log-probabilities of other answers take all memory that is for them; try "
+                "again later"
+            )
+        self._costs += count
+
+    def give_costs(self, count: int) -> None:
+        """Give memory back that was taken."""
+        self._costs -= count
 
     def deadline(self) -> float:
         """Return when a request that comes now has to be answered, of `time.monotonic`."""
