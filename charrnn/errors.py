@@ -110,8 +110,8 @@ EXTRAS = {
     "grapheme": "regex",
     "png": "resvg-py",
 }
-"""The packages of each extra. They are named and not the extra, as another project on PyPI is called
-charrnn: `pip install 'charrnn[serve]'` outside a clone would install that one."""
+"""The packages of each extra. They are named and not the extra, as another project on PyPI has our
+name: `pip install 'charrnn[serve]'` outside a clone would install that one."""
 
 
 def missing_extra(what: str, package: str, extra: str) -> ConfigError:
