@@ -20,7 +20,7 @@ from charrnn.generation.samples import Cost
 from charrnn.serve.completions import make_head, make_usage
 from charrnn.serve.errors import RequestError, bad_request
 from charrnn.serve.fields import Fields, check_known, shown
-from charrnn.serve.guard import read_json
+from charrnn.serve.incoming import read_json, service_of
 from charrnn.serve.protocol import (
     COMPLETION_FIELDS,
     CompletionRequest,
@@ -33,10 +33,10 @@ from charrnn.serve.wire import DONE, JSON, EventStream, event
 from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
-    from charrnn.serve.engine import Ended
-    from charrnn.serve.service import Service
+    from charrnn.serve.jobs import Ended
 
 MAX_TOP_LOGPROBS = 20  # as OpenAI documents
+MAX_ROLES = 64  # different ones of a request: the answer stops at each
 _ASSISTANT = "assistant"
 _ROLES = ("user", _ASSISTANT, "system")  # that may come next, beside those of the messages
 _CONTENT = "{content}"
@@ -109,7 +109,7 @@ class RoleTemplate:
 
 async def handler(request: Request) -> Response:
     """Answer one request; raise RequestError where it is refused."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     body = await read_json(request)
     served = service.find_text(body.get("model"))
     if service.config.role_template is None:
@@ -176,7 +176,13 @@ def _parse_messages(value: Any) -> list[tuple[str, str]]:
             f"messages is {shown(value)}; it must be a list of objects with role and content",
             "messages",
         )
-    return [_parse_message(each, f"messages[{i}]") for i, each in enumerate(value)]
+    messages = [_parse_message(each, f"messages[{i}]") for i, each in enumerate(value)]
+    roles = {role for role, _ in messages}
+    if len(roles) > MAX_ROLES:
+        raise bad_request(
+            f"messages has {len(roles):,} different roles; give at most {MAX_ROLES}", "messages"
+        )
+    return messages
 
 
 def _parse_message(value: Any, place: str) -> tuple[str, str]:

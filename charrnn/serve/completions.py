@@ -16,20 +16,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from charrnn.generation.samples import Cost
-from charrnn.serve.guard import read_json
+from charrnn.serve.incoming import read_json, service_of
 from charrnn.serve.protocol import CompletionRequest, parse_completion
 from charrnn.serve.texts import Text, Texts, finish_reason, info_of, stop_reason
 from charrnn.serve.wire import DONE, JSON, EventStream, event
 from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
-    from charrnn.serve.engine import Ended
-    from charrnn.serve.service import Served, Service
+    from charrnn.serve.jobs import Ended
+    from charrnn.serve.service import Served
 
 
 async def handler(request: Request) -> Response:
     """Answer one request; raise RequestError where it is refused."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     body = await read_json(request)
     served = service.find_text(body.get("model"))
     info = info_of(served, service.config)

@@ -8,7 +8,7 @@ A token is a character here: max_tokens, logprobs and logit_bias speak of charac
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -335,15 +335,15 @@ def check_sizes(settings: Mapping[str, Any]) -> None:
             raise bad_request(message, name)
 
 
-def blamed(error: CharRNNError) -> str | None:
-    """Return the field that a message of the library begins with, if it does.
+def blamed(error: CharRNNError, names: Collection[str] = SETTINGS) -> str | None:
+    """Return which of these fields a message of the library begins with, if it does.
 
     >>> blamed(ConfigError("top_k is -1; it must be at least 0"))
     'top_k'
     """
     match = re.match(r"-{0,2}([a-z][a-z_-]*)", str(error))
     name = match[1].replace("-", "_") if match else ""
-    return name if name in SETTINGS else None
+    return name if name in names else None
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:

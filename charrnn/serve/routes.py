@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,13 +22,14 @@ from starlette.responses import PlainTextResponse, Response
 from charrnn._version import __version__
 from charrnn.config import COST, UNKNOWN, FillConfig, with_seed
 from charrnn.errors import ConfigError, CorpusError, DivergedError, counted
+from charrnn.generation.prefill import iter_prefill
 from charrnn.generation.samples import Cost
 from charrnn.generation.scoring import Scores, join_scores, without
 from charrnn.metrics import perplexity
 from charrnn.serve.errors import bad_request, closing, refused
 from charrnn.serve.fields import Fields, check_known, is_int, shown
-from charrnn.serve.guard import read_json
-from charrnn.serve.protocol import IGNORED, spell
+from charrnn.serve.incoming import read_json, service_of
+from charrnn.serve.protocol import IGNORED, ModelInfo, blamed, parse_labels, spell
 from charrnn.serve.scoring import iter_prompt_costs
 from charrnn.serve.service import Served, Service, Watch
 from charrnn.serve.texts import info_of
@@ -51,18 +52,15 @@ _MOST_TOP = 100  # likeliest characters
 _MOST_NAMED = 500_000  # of them in one answer, which is then 20 MB
 _MOST_TARGETS = 64  # and the beam of a conversion
 _AT_ONCE = 16  # texts that are predicted before the next look at the client
+_GROUP_CHARS = 4096  # of them together, unless one alone is longer
 _DECIMALS = 6  # of bits
+_LABELS = ("label", "labels")
 _CONVERTING = ("tagging", "seq2seq")
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
 
 
 async def health(request: Request) -> Response:
     """GET /health: whether the server takes requests."""
-    if _service(request).is_closing:
+    if service_of(request).is_closing:
         raise closing()
     return JSON({"status": "ok", "version": __version__})
 
@@ -81,7 +79,7 @@ async def show_page(request: Request) -> Response:
     if not hasattr(state, "page"):  # always the same
         models = [
             PageModel(each.name, {k: tuple(v) for k, v in each.file.labels.counts.items()})
-            for each in _service(request).served.values()
+            for each in service_of(request).served.values()
             if each.models is not None and not state.has_keys
         ]
         state.page = make_page(models).encode()
@@ -94,20 +92,20 @@ async def show_page(request: Request) -> Response:
 
 async def show_metrics(request: Request) -> Response:
     """GET /metrics: figures for Prometheus."""
-    service = _service(request)
+    service = service_of(request)
     text = service.metrics.render(service.figures(), service.served)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
 async def list_models(request: Request) -> Response:
     """GET /v1/models."""
-    models = [_describe(each) for each in _service(request).served.values()]
+    models = [_describe(each) for each in service_of(request).served.values()]
     return JSON({"object": "list", "data": models})
 
 
 async def show_model(request: Request) -> Response:
     """GET /v1/models/{id}: the same of one model, and what its form of text is."""
-    service = _service(request)
+    service = service_of(request)
     served = service.find(request.path_params["id"])
     file = served.file
     more: dict[str, Any] = {
@@ -148,9 +146,9 @@ def _describe(served: Served) -> dict[str, Any]:
 
 async def score(request: Request) -> Response:
     """POST /v1/score: the bits of each character of a text."""
-    service = _service(request)
+    service = service_of(request)
     body = await read_json(request)
-    check_known(body, {"model", "text", "top", "unknown", "label", *IGNORED})
+    check_known(body, {"model", "text", "top", "unknown", *_LABELS, *IGNORED})
     served = service.find_text(body.get("model"))
     given = Fields(body)
     text = _text_of(given, "text", service)
@@ -169,19 +167,27 @@ async def score(request: Request) -> Response:
     if top and form.record_kind and not form.has_lines:
         message = "top goes with running text, and with records that are lines; leave it out"
         raise bad_request(message, "top")
-    model = _labelled(served, _labels_of(given))
-    scores, changes = await service.watched(_score, model, text, unknown)
-    answer = _describe_scores(served, scores, changes)
-    if top:
-        answer["top"] = await service.watched(_likeliest, model, scores, top)
-    return JSON(answer)
+    labels = parse_labels(given)
+    return JSON(await service.watched(_score, served, labels, text, unknown, top))
 
 
-def _labelled(served: Served, labels: list[str]) -> Model:
+def _labelled(served: Served, labels: Sequence[str]) -> Model:
     """Return a model with labels fixed."""
     model = Model(served.file, labels) if labels else served.generator
     assert isinstance(model, Model)
     return model
+
+
+def _score(
+    watch: Watch, served: Served, labels: Sequence[str], text: str, unknown: str, top: int
+) -> dict[str, Any]:
+    """Return the figures of a text, and the likeliest in each place if top is not 0."""
+    model = _labelled(served, labels)
+    scores, changes = _read_scores(watch, model, text, unknown)
+    answer = _describe_scores(served, scores, changes)
+    if top:
+        answer["top"] = _likeliest(watch, model, scores, top)
+    return answer
 
 
 def _likeliest(
@@ -202,7 +208,10 @@ def _name_all(cost: Cost) -> list[dict[str, Any]]:
     return [{"text": name, "bits": round(nats / math.log(2), _DECIMALS)} for name, nats in cost.top]
 
 
-def _score(watch: Watch, model: Model, text: str, unknown: str) -> tuple[Scores, dict[str, int]]:
+def _read_scores(
+    watch: Watch, model: Model, text: str, unknown: str
+) -> tuple[Scores, dict[str, int]]:
+    """Return what each character costs, and how many were read as another one."""
     form = model.text_format
     if END in text and model.vocab.has_end:
         message = "the text holds U+10FFFF, which stands for the end of a record; remove it"
@@ -257,10 +266,10 @@ def _describe_scores(served: Served, scores: Scores, changes: dict[str, int]) ->
 
 async def fill(request: Request) -> Response:
     """POST /v1/fill: the blanks of a text filled in."""
-    service = _service(request)
+    service = service_of(request)
     body = await read_json(request)
     names = {item.name for item in fields(FillConfig)}
-    check_known(body, {"model", "text", "label", *names, *IGNORED})
+    check_known(body, {"model", "text", *_LABELS, *names, *IGNORED})
     served = service.find_text(body.get("model"))
     given = Fields(body)
     text = _text_of(given, "text", service, service.config.max_chars)
@@ -268,8 +277,7 @@ async def fill(request: Request) -> Response:
         given.optional_integer(name, ge=1, le=most)
     settings = {name: body[name] for name in names if body.get(name) is not None}
     config = with_seed(_settings(FillConfig, settings))
-    model = _labelled(served, _labels_of(given))
-    filling = await service.watched(_fill, model, text, config)
+    filling = await service.watched(_fill, served, parse_labels(given), text, config)
     return JSON(
         {
             "object": "fill",
@@ -294,8 +302,10 @@ async def fill(request: Request) -> Response:
     )
 
 
-def _fill(watch: Watch, model: Model, text: str, config: FillConfig) -> Filling:
-    return model.fill(text, config, on_progress=watch)
+def _fill(
+    watch: Watch, served: Served, labels: Sequence[str], text: str, config: FillConfig
+) -> Filling:
+    return _labelled(served, labels).fill(text, config, on_progress=watch)
 
 
 # Predictions
@@ -312,7 +322,7 @@ async def convert(request: Request) -> Response:
 
 
 async def _predict(request: Request, tasks: tuple[str, ...], names: tuple[str, ...]) -> Response:
-    service = _service(request)
+    service = service_of(request)
     body = await read_json(request)
     known = (*names, *(("prior",) if "text" in tasks else ()))
     check_known(body, {"model", "input", *known, *IGNORED})
@@ -323,7 +333,7 @@ async def _predict(request: Request, tasks: tuple[str, ...], names: tuple[str, .
     given = Fields(body)
     for name in {"top", "beam"} & {*known}:
         given.optional_integer(name, ge=1, le=_MOST_TARGETS if tasks == _CONVERTING else None)
-    texts = _inputs_of(body.get("input"), service)
+    texts = _inputs_of(body.get("input"), service.config.max_prompt)
     settings = {name: body[name] for name in known if body.get(name) is not None}
     wanted = _settings(PredictRequest, settings)
     found, mapped = await service.watched(_predict_all, served, texts, wanted)
@@ -345,10 +355,21 @@ def _predict_all(
 ) -> tuple[list[Prediction], dict[str, int]]:
     predictor = make_predictor(served.file, wanted)
     found: list[Prediction] = []
-    for first in range(0, len(texts), _AT_ONCE):
+    for group in _groups(texts):
         watch()
-        found += predictor.predict(texts[first : first + _AT_ONCE])
+        found += predictor.predict(group)
     return found, dict(predictor.changes)
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in groups that take milliseconds, unless one of them takes longer."""
+    group: list[str] = []
+    for text in texts:
+        if group and (len(group) == _AT_ONCE or sum(map(len, group)) + len(text) > _GROUP_CHARS):
+            yield group
+            group = []
+        group.append(text)
+    yield group
 
 
 def _describe_label(found: Prediction, _: str) -> dict[str, Any]:
@@ -372,7 +393,7 @@ def _describe_conversion(found: Prediction, task: str) -> dict[str, Any]:
 
 async def embed(request: Request) -> Response:
     """POST /v1/embeddings: the hidden state after each text, of all layers (L·H), of length 1."""
-    service = _service(request)
+    service = service_of(request)
     body = await read_json(request)
     check_known(body, {"model", "input", "encoding_format", "dimensions", *IGNORED})
     served = service.find_text(body.get("model"))
@@ -383,37 +404,44 @@ async def embed(request: Request) -> Response:
     if form not in ("float", "base64"):
         message = f"encoding_format is {shown(form)}; choose from float, base64"
         raise bad_request(message, "encoding_format")
-    value = body.get("input")
-    info = info_of(served, service.config)
-    if isinstance(value, list) and value and all(map(is_int, value)):
-        texts = [spell(value, info, "input")]
-    elif isinstance(value, list) and value and isinstance(value[0], list):
-        texts = [
-            spell(each, info, f"input[{i}]")
-            if isinstance(each, list) and all(map(is_int, each))
-            else _refuse_input(each, f"input[{i}]")
-            for i, each in enumerate(value[:_MOST_TEXTS])
-        ]
-    else:
-        texts = _inputs_of(value, service)
-    vectors = await service.watched(_embed, served, texts)
+    texts = await service.check(_read_input, body.get("input"), info_of(served, service.config))
+    vectors = await service.watched(_embed, served, texts, form)
     data = [
-        {"object": "embedding", "index": i, "embedding": _spell_vector(each, form)}
-        for i, each in enumerate(vectors)
+        {"object": "embedding", "index": i, "embedding": each} for i, each in enumerate(vectors)
     ]
     usage = _usage(sum(map(len, texts)))
     return JSON({"object": "list", "data": data, "model": served.name, "usage": usage})
 
 
-def _embed(watch: Watch, served: Served, texts: list[str]) -> list[np.ndarray[Any, Any]]:
+def _read_input(value: Any, info: ModelInfo) -> list[str]:
+    """Return the texts of `input`, which may be ids too: of one text, or of several."""
+    if not isinstance(value, list) or not value or isinstance(value[0], str):
+        return _inputs_of(value, info.max_prompt)
+    if all(map(is_int, value)):
+        return [spell(value, info, "input")]
+    _check_count(value)
+    texts = []
+    for i, each in enumerate(value):
+        if not isinstance(each, list) or not all(map(is_int, each)):
+            _refuse_input(each, f"input[{i}]")
+        texts.append(spell(each, info, f"input[{i}]"))
+    _check_length(sum(map(len, texts)), "input", info.max_prompt)
+    return texts
+
+
+def _embed(watch: Watch, served: Served, texts: list[str], form: str) -> list[Any]:
+    """Return the vector of each text, as a list or as bytes in base64."""
     generator = served.generator
     found = []
     for text in texts:
-        watch()
-        fitted = generator.fit(text, "map").text
-        state = generator.read(fitted).state
+        ids = generator.encode(generator.fit(text, "map").text)
+        state = generator.language_model.initial_state()
+        for _, after in iter_prefill(generator.language_model, ids, state):
+            watch()
+            state = after or state
         vector = np.concatenate([layer[0] for layer in state]).astype(np.float32)
-        found.append(vector / max(float(np.linalg.norm(vector)), 1e-12))
+        vector /= max(float(np.linalg.norm(vector)), 1e-12)
+        found.append(_spell_vector(vector, form))
     return found
 
 
@@ -425,7 +453,7 @@ def _spell_vector(vector: np.ndarray[Any, Any], form: str) -> Any:
 
 async def tokenize(request: Request) -> Response:
     """POST /tokenize: the ids of a text, as vLLM's server answers."""
-    service = _service(request)
+    service = service_of(request)
     body = await read_json(request)
     known = ("model", "prompt", "add_special_tokens", "return_token_strs")
     check_known(body, {*known, *IGNORED})
@@ -434,8 +462,7 @@ async def tokenize(request: Request) -> Response:
     text = _text_of(given, "prompt", service)
     has_names = given.flag("return_token_strs")
     given.flag("add_special_tokens")  # there are none: an end of a record is a character of ours
-    ids = (await service.check(served.generator.encode, text)).tolist()
-    names = [served.file.vocab.name_of(each) for each in ids] if has_names else None
+    ids, names = await service.check(_encode, served, text, has_names)
     return JSON(
         {
             "count": len(ids),
@@ -446,21 +473,36 @@ async def tokenize(request: Request) -> Response:
     )
 
 
+def _encode(served: Served, text: str, has_names: bool) -> tuple[list[int], list[str] | None]:
+    """Return the ids of a text, and what each of them writes if that is asked for."""
+    ids = served.generator.encode(text).tolist()
+    if not has_names:
+        return ids, None
+    vocab = served.file.vocab
+    names = {each: vocab.name_of(each) for each in set(ids)}
+    return ids, [names[each] for each in ids]
+
+
 async def detokenize(request: Request) -> Response:
     """POST /detokenize: the text of ids."""
-    service = _service(request)
+    service = service_of(request)
     body = await read_json(request)
     check_known(body, {"model", "tokens", *IGNORED})
     served = service.find_text(body.get("model"))
-    ids = body.get("tokens")
+    info = info_of(served, service.config)
+    return JSON({"prompt": await service.check(_decode, body.get("tokens"), info)})
+
+
+def _decode(ids: Any, info: ModelInfo) -> str:
+    """Return the text of ids."""
     if not isinstance(ids, list) or not all(map(is_int, ids)):
         raise bad_request(f"tokens is {shown(ids)}; it must be a list of ids", "tokens")
-    return JSON({"prompt": spell(ids, info_of(served, service.config), "tokens")})
+    return spell(ids, info, "tokens")
 
 
 async def tokenizer_info(request: Request) -> Response:
     """GET /tokenizer_info: what evaluation programs ask of a tokenizer."""
-    service = _service(request)
+    service = service_of(request)
     served = service.find_text(request.query_params.get("model"))
     vocab = served.file.vocab
     begin = None  # what comes before a text
@@ -489,45 +531,39 @@ def _text_of(given: Fields, name: str, service: Service, most: int | None = None
     text = given.text(name)
     if text is None:
         raise bad_request(f"there is no {name}; give the text as {name}", name)
-    _check_length(text, name, most or service.config.max_prompt)
+    _check_length(len(text), name, most or service.config.max_prompt)
     return text
 
 
-def _inputs_of(value: Any, service: Service) -> list[str]:
-    """Return the texts of `input`: one, or a list of them."""
+def _inputs_of(value: Any, most: int) -> list[str]:
+    """Return the texts of `input`: one, or a list of them; most: characters of all together."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
         return [_refuse_input(value, "input")]
-    if len(texts) > _MOST_TEXTS:
-        raise bad_request(f"input has {len(texts):,} texts; give at most {_MOST_TEXTS:,}", "input")
+    _check_count(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             _refuse_input(text, f"input[{i}]")
-    _check_length("".join(texts), "input", service.config.max_prompt)
+    _check_length(sum(map(len, texts)), "input", most)
     return texts
+
+
+def _check_count(texts: Sequence[Any]) -> None:
+    if len(texts) > _MOST_TEXTS:
+        raise bad_request(f"input has {len(texts):,} texts; give at most {_MOST_TEXTS:,}", "input")
 
 
 def _refuse_input(value: Any, place: str) -> str:
     raise bad_request(f"{place} is {shown(value)}; it must be a text, or a list of texts", place)
 
 
-def _check_length(text: str, name: str, most: int) -> None:
-    if len(text) > most:
+def _check_length(chars: int, name: str, most: int) -> None:
+    if chars > most:
         raise bad_request(
-            f"{name} has {len(text):,} characters; this server takes at most {most:,}",
+            f"{name} has {chars:,} characters; this server takes at most {most:,}",
             name,
             "context_length_exceeded",
         )
-
-
-def _labels_of(given: Fields) -> list[str]:
-    """Return the labels of a text: "speaker=ROMEO", or a list of such."""
-    value = given.get("label")
-    labels = [value] if isinstance(value, str) else [] if value is None else value
-    if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
-        message = f"label is {shown(value)}; write it as COLUMN=VALUE, or a list of such"
-        raise bad_request(message, "label")
-    return labels
 
 
 def _settings(kind: Callable[..., T], settings: dict[str, Any]) -> T:
@@ -535,8 +571,7 @@ def _settings(kind: Callable[..., T], settings: dict[str, Any]) -> T:
     try:
         return kind(**settings)
     except ConfigError as error:
-        name = error.message.split(" ", 1)[0]
-        raise refused(error, name if name in settings else None) from error
+        raise refused(error, blamed(error, settings)) from error
 
 
 def _usage(chars: int) -> dict[str, int]:
