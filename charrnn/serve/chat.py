@@ -33,7 +33,7 @@ from charrnn.serve.wire import DONE, JSON, EventStream, event
 from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
-    from charrnn.serve.engine import Ended
+    from charrnn.serve.jobs import Ended
 
 MAX_TOP_LOGPROBS = 20  # as OpenAI documents
 MAX_ROLES = 64  # different ones of a request: the answer stops at each

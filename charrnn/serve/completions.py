@@ -23,7 +23,7 @@ from charrnn.serve.wire import DONE, JSON, EventStream, event
 from charrnn.text.vocab import END_NAME
 
 if TYPE_CHECKING:
-    from charrnn.serve.engine import Ended
+    from charrnn.serve.jobs import Ended
     from charrnn.serve.service import Served
 
 

@@ -115,12 +115,38 @@ class Server:
                 signal.signal(number, previous)
 
     def start(self) -> None:
-        """Answer requests in a thread of its own until `close`; return when the first can come."""
-        is_ready = threading.Event()
-        self._thread = threading.Thread(target=self.run, args=(is_ready.set,), name="server")
+        """Answer requests in a thread of its own until `close`; return when the first can come.
+
+        Raises:
+            CharRNNError, OSError, RuntimeError: what kept it from answering.
+        """
+        has_begun = threading.Event()  # or failed to
+        failed: list[BaseException] = []
+        is_ready = False
+
+        def begin() -> None:
+            nonlocal is_ready
+            is_ready = True
+            has_begun.set()
+
+        def run() -> None:
+            try:
+                self.run(begin)
+            except BaseException as error:
+                if is_ready:
+                    raise
+                failed.append(error)
+            finally:
+                has_begun.set()
+
+        self._thread = threading.Thread(target=run, name="server")
         self._thread.start()
-        while not is_ready.wait(0.1) and self._thread.is_alive():
-            pass
+        has_begun.wait()
+        if not is_ready:
+            self._thread.join()
+            if failed and isinstance(failed[0], Exception):
+                raise failed[0]
+            raise StorageError("the server ended before it could answer; see its log")
 
     def close(self) -> None:
         """Stop, and wait for the end; a server that was never started is closed too."""
