@@ -1,4 +1,4 @@
-"""POST /v1/completions: OpenAI's objects, whole or as a stream of chunks.
+"""POST /v1/completions: the choices of OpenAI's objects.
 
 A character is a token. The logprobs are those of the old completions API: four lists, an entry for
 each character, and one named <end> where the model ended a record.
@@ -6,25 +6,19 @@ each character, and one named <end> where the model ended a record.
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from charrnn.generation.samples import Cost
+from charrnn.serve.answers import Form, answer, end_of
 from charrnn.serve.incoming import read_json, service_of
 from charrnn.serve.protocol import CompletionRequest, parse_completion
-from charrnn.serve.texts import Text, Texts, finish_reason, info_of, stop_reason
-from charrnn.serve.wire import DONE, JSON, EventStream, event
+from charrnn.serve.texts import Part, Text, Texts, info_of
 from charrnn.text.vocab import END_NAME
-
-if TYPE_CHECKING:
-    from charrnn.serve.jobs import Ended
-    from charrnn.serve.service import Served
 
 
 async def handler(request: Request) -> Response:
@@ -36,90 +30,41 @@ async def handler(request: Request) -> Response:
     # A request with many ids or patterns would hold the event loop up.
     asked = await service.check(parse_completion, body, info)
     texts = await Texts.prepare(service, served, asked)
-    head = make_head("cmpl", "text_completion", served, asked)
-    if asked.stream:
-        return EventStream(_iter_events(texts, head), service.config.ping)
-    wholes = await texts.wholes()
-    # With log-probabilities an answer can be large.
-    return JSON(await service.check(_make_whole, texts, wholes, head))
+    form = Form(
+        "cmpl",
+        "text_completion",
+        "text_completion",
+        make_choice=partial(_make_choice, texts),
+        make_delta=partial(_make_delta, asked, _offsets(texts)),
+    )
+    return await answer(service, served, texts, form)
 
 
-def make_head(prefix: str, kind: str, served: Served, asked: CompletionRequest) -> dict[str, Any]:
-    """Return what an answer and each chunk of a stream begin with; `seed` repeats the texts."""
-    return {
-        "id": f"{prefix}-{uuid.uuid4().hex}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": served.name,
-        "system_fingerprint": served.fingerprint,
-        "seed": asked.config.seed,
-    }
-
-
-def make_usage(texts: Texts, completion_chars: int) -> dict[str, int]:
-    """Return what a request took, in characters."""
-    prompt_chars = sum(map(len, texts.prompts))
-    return {
-        "prompt_tokens": prompt_chars,
-        "completion_tokens": completion_chars,
-        "total_tokens": prompt_chars + completion_chars,
-    }
-
-
-def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of a request that is not streamed."""
+def _make_choice(texts: Texts, text: Text) -> dict[str, Any]:
+    """Return a choice."""
     asked = texts.request
-    echoed = asked.best_of * sum(map(len, texts.prompts)) if asked.echo else 0
-    written = sum(len(text.text) for text in wholes) - echoed
-    choices = []
-    for text in texts.choose(wholes):
-        prompt = texts.prompts[text.index // asked.n]
-        offset = 0 if asked.echo else len(prompt)
-        logprobs = None
-        if asked.logprobs is not None:
-            logprobs = make_logprobs(text.text, text.costs, asked.logprobs, offset)
-        choices.append(_choice(text.index, text.text, logprobs, text.end))
-    return head | {"choices": choices, "usage": make_usage(texts, written)}
+    offset = 0 if asked.echo else len(texts.prompts[text.index // asked.n])
+    return _describe(asked, text, offset)
 
 
-async def _iter_events(texts: Texts, head: dict[str, Any]) -> AsyncGenerator[bytes]:
-    """Yield the events of a stream: chunks of the choices as they come, usage, and [DONE]."""
+def _make_delta(asked: CompletionRequest, offsets: list[int], part: Part) -> dict[str, Any]:
+    """Return a part of a choice; offsets: of the next part of each, in characters."""
+    offset = offsets[part.index]
+    offsets[part.index] += len(part.text)
+    return _describe(asked, part, offset)
+
+
+def _offsets(texts: Texts) -> list[int]:
+    """Return where the text of each choice begins."""
     asked = texts.request
-    # As in OpenAI's streams every chunk has a usage, of which only the last is not null.
-    head |= {"usage": None} if asked.include_usage else {}
-    offsets = [0 if asked.echo else len(prompt) for prompt in texts.prompts for _ in range(asked.n)]
-    written = 0
-    try:
-        async with aclosing(texts.parts()) as parts:
-            async for part in parts:
-                logprobs = None
-                if asked.logprobs is not None:
-                    offset = offsets[part.index]
-                    logprobs = make_logprobs(part.text, part.costs, asked.logprobs, offset)
-                offsets[part.index] += len(part.text)
-                written += len(part.text)
-                choice = _choice(part.index, part.text, logprobs, part.end)
-                yield event(head | {"choices": [choice]})
-    except Exception as error:  # the status was sent: the error is an event
-        yield event(texts.explain(error).body())
-        return
-    if asked.include_usage:
-        echoed = asked.n * sum(map(len, texts.prompts)) if asked.echo else 0
-        yield event(head | {"choices": [], "usage": make_usage(texts, written - echoed)})
-    yield DONE
+    return [0 if asked.echo else len(prompt) for prompt in texts.prompts for _ in range(asked.n)]
 
 
-def _choice(
-    index: int, text: str, logprobs: dict[str, Any] | None, end: Ended | None
-) -> dict[str, Any]:
-    """Return a choice, or the part of one in a chunk."""
-    return {
-        "text": text,
-        "index": index,
-        "logprobs": logprobs,
-        "finish_reason": finish_reason(end) if end else None,
-        "stop_reason": stop_reason(end) if end else None,
-    }
+def _describe(asked: CompletionRequest, text: Text | Part, offset: int) -> dict[str, Any]:
+    logprobs = None
+    if asked.logprobs is not None:
+        logprobs = make_logprobs(text.text, text.costs, asked.logprobs, offset)
+    return {"text": text.text, "index": text.index, **end_of(text.end, logprobs)}
 
 
 def make_logprobs(
