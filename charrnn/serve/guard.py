@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import re
 import time
@@ -297,12 +296,7 @@ class _Answer:
         """Send an error, unless an answer has begun: that one then ends in the middle."""
         if self.status:
             return
-        body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8", "replace")
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
-        ]
+        headers, body = error.encode()
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": not self.is_read})
         if not self.is_read:
