@@ -23,7 +23,7 @@ from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config import RunConfig, as_dict
-from charrnn.errors import CharRNNError, ConfigError
+from charrnn.errors import CharRNNError, ConfigError, counted
 from charrnn.interpret.training import TrainingReport, read_training
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 
@@ -32,8 +32,10 @@ COMPARED_TOKENS = 1_000_000
 MIN_BLOCKS = 20
 """Of fewer blocks no interval is told."""
 
-_BLOCK_TOKENS = 1000  # neighbours are alike, so that blocks have to be longer than a passage
-_MOST_BLOCKS = 100  # of a short text, whose blocks are shorter
+# Neighbours are alike: of blocks shorter than a passage the interval would claim too much.
+_BLOCK_TOKENS = 1000
+_MIN_BLOCK_TOKENS = 300
+_ENOUGH_BLOCKS = 100  # a text that has fewer of 1,000 tokens is cut into shorter ones
 _OF_A_PLACE = {*(name for name in as_dict(RunConfig())), "threads", "eval_every", "length_history"}
 
 OnProgress = Callable[[str, int, int], None]
@@ -108,9 +110,12 @@ def compare_runs(
         CheckpointError: a run is missing, or its file damaged.
         DivergedError: a model's loss is not a finite number.
     """
-    if len(set(names)) < len(names) or len(names) < 2:
-        raise ConfigError(f"{len(set(names))} runs are named; name two or more, each once")
-    runs = [_read_run(name, find_model(name, checkpoints)) for name in names]
+    paths = [find_model(name, checkpoints) for name in names]
+    different = len({path.resolve() for path in paths})
+    if different < len(names) or len(names) < 2:
+        named = counted(different, "run")
+        raise ConfigError(f"{named} to compare; name two or more, each once")
+    runs = [_read_run(name, path) for name, path in zip(names, paths, strict=True)]
     notes = [f"{run.name} has no record of its training" for run in runs if run.training is None]
     nats: dict[str, float] = {}
     chars = 0
@@ -182,7 +187,8 @@ def _score_blocks(runs: Sequence[ComparedRun], on_progress: OnProgress) -> _Scor
     stretch = Stretch(text.ids, text.records).head(COMPARED_TOKENS)
     vocab = runs[0].file.vocab
     total = len(stretch.ids) - 1  # the first token is given
-    ends = block_ends(len(stretch.ids), None if text.records is None else stretch.records.ends)  # type: ignore[union-attr]
+    record_ends = None if stretch.records is None else np.asarray(stretch.records.ends, np.int64)
+    ends = block_ends(len(stretch.ids), record_ends)
     chars = [
         vocab.count_characters(stretch.ids[max(start, 1) : stop])
         for start, stop in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
@@ -199,20 +205,19 @@ def _score_blocks(runs: Sequence[ComparedRun], on_progress: OnProgress) -> _Scor
     return _Scored(np.stack(rows), np.array(chars, np.int64))
 
 
-def block_ends(tokens: int, record_ends: Any = None) -> NDArray[np.int64]:
+def block_ends(tokens: int, record_ends: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Return where blocks of a text of S tokens end (N,), the last at S; a block has whole records.
 
     record_ends: where records end, ascending, the last at S; None for running text.
 
-    >>> block_ends(2500).tolist()[:3], len(block_ends(250_000))
-    ([25, 50, 75], 250)
+    >>> block_ends(2500).tolist(), len(block_ends(250_000))
+    ([300, 600, 900, 1200, 1500, 1800, 2100, 2500], 250)
     """
-    length = max(1, min(_BLOCK_TOKENS, tokens // _MOST_BLOCKS))
+    length = max(_MIN_BLOCK_TOKENS, min(_BLOCK_TOKENS, tokens // _ENOUGH_BLOCKS))
     if record_ends is None:
         return np.append(np.arange(length, tokens - length // 2, length), tokens)
-    ends = np.asarray(record_ends, np.int64)
-    _, last = np.unique(ends[::-1] // length, return_index=True)  # the last record of each block
-    return ends[len(ends) - 1 - last]
+    _, last = np.unique(record_ends[::-1] // length, return_index=True)  # each block's last record
+    return record_ends[len(record_ends) - 1 - last]
 
 
 def _differences(scored: _Scored, names: Sequence[str]) -> list[Difference]:

@@ -262,7 +262,8 @@ def test_sockets_that_are_held_broken_or_rude_shut_nobody_out(
 
     figure(f"{len(held):,} sockets, {files} files open; {describe(seconds)}")
     assert server.open_files <= 40
-    assert sorted(seconds)[int(0.9 * (len(seconds) - 1))] < 1  # of a busy machine too
+    # The short form runs beside other tests; the whole one is for a quiet machine.
+    assert sorted(seconds)[int(0.9 * (len(seconds) - 1))] < times(1, 0.1)
 
 
 def test_streams_that_are_left_stop_writing(server: Process) -> None:

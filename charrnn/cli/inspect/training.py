@@ -45,12 +45,16 @@ def show_losses(reports: Mapping[str, TrainingReport], console: Console, by: str
         milestones = report.milestones
         chart.dots(zip(getattr(milestones, by), milestones.train_bpc, strict=True), color)
         found = report.evaluations
-        chart.curve(zip(getattr(found, by), found.val_bpc, strict=True), color)
+        points = list(zip(getattr(found, by), found.val_bpc, strict=True))
+        chart.curve(points, color)
+        if len(reports) > 1 and points:  # without colours the numbers tell the curves apart
+            chart.sign(points[-1], str(number + 1), color)
     print_line(console, f"Loss against {ACROSS[by]}, bits per character", "bold")
     for line in chart.lines():
         console.print(line, soft_wrap=True)
     for number, name in enumerate(reports):
-        sign = Text("  ─── ", CURVES[number % 7])
+        mark = f"{number + 1} " * (len(reports) > 1)
+        sign = Text(f"  {mark}─── ", CURVES[number % 7])
         print_line(console, sign + Text(f"{one_line(name)}, held-out text (dots: training text)"))
     first = next(iter(reports.values()))
     if first.baselines_bpc:
