@@ -63,7 +63,7 @@ def _make_whole(
     """Return the answer of a request that is not streamed."""
     written = sum(len(text.text) for text in wholes) - _echoed(texts, texts.request.best_of)
     choices = [form.make_choice(text) for text in texts.choose(wholes)]
-    return head | {"choices": choices, "usage": _usage(texts, written)}
+    return head | {"choices": choices, "usage": usage_of(_prompt_chars(texts), written)}
 
 
 async def _iter_events(texts: Texts, head: dict[str, Any], form: Form) -> AsyncGenerator[bytes]:
@@ -83,7 +83,7 @@ async def _iter_events(texts: Texts, head: dict[str, Any], form: Form) -> AsyncG
         yield event(texts.explain(error).body())
         return
     if asked.include_usage:
-        usage = _usage(texts, written - _echoed(texts, asked.n))
+        usage = usage_of(_prompt_chars(texts), written - _echoed(texts, asked.n))
         yield event(head | {"choices": [], "usage": usage})
     yield DONE
 
@@ -99,14 +99,19 @@ def end_of(end: Ended | None, logprobs: dict[str, Any] | None) -> dict[str, Any]
 
 def _echoed(texts: Texts, count: int) -> int:
     """Return how many characters of prompts stand before the texts, `count` for each prompt."""
-    return count * sum(map(len, texts.prompts)) if texts.request.echo else 0
+    return count * _prompt_chars(texts) if texts.request.echo else 0
 
 
-def _usage(texts: Texts, completion_chars: int) -> dict[str, int]:
-    """Return what a request took, in characters."""
-    prompt_chars = sum(map(len, texts.prompts))
-    return {
-        "prompt_tokens": prompt_chars,
-        "completion_tokens": completion_chars,
-        "total_tokens": prompt_chars + completion_chars,
-    }
+def _prompt_chars(texts: Texts) -> int:
+    return sum(map(len, texts.prompts))
+
+
+def usage_of(prompt_chars: int, completion_chars: int | None = None) -> dict[str, int]:
+    """Return what a request took, in characters; None: it asked for no texts.
+
+    >>> usage_of(3, 4)
+    {'prompt_tokens': 3, 'completion_tokens': 4, 'total_tokens': 7}
+    """
+    written = {} if completion_chars is None else {"completion_tokens": completion_chars}
+    total = prompt_chars + (completion_chars or 0)
+    return {"prompt_tokens": prompt_chars, **written, "total_tokens": total}
