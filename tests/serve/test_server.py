@@ -307,9 +307,7 @@ def test_a_server_can_be_made_again_at_once(book: Path) -> None:
         assert Asker(second.url).get("/health").status == 200
 
 
-def test_a_failed_start_is_told_to_who_started(
-    book: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_start_is_told_to_who_started(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server([str(book)], ServeConfig(port=0))
     monkeypatch.setattr(server.service.engine, "start", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
