@@ -7,7 +7,6 @@ table is redrawn in place, else each trial that comes to a rung is a line.
 from __future__ import annotations
 
 import json
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.checkpoint.run_store import named_run
 from charrnn.cli.console import Output, is_screen, make_table, print_line
 from charrnn.cli.formatting import UNITS, LossUnit, format_duration, one_line
+from charrnn.cli.inputs import name_for_shell
 from charrnn.cli.options import Command, Option, given_settings, read_config, settings_options
 from charrnn.cli.signals import Stopped, StopSignal
 from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig
@@ -304,7 +305,7 @@ class _PlainLines(_Silent):
         self._line(f"best of {counted(len(report.trials), 'trial')} in {time}: {score}")
         self._line(f"best:   {best.name} ({_describe_settings(best)})")
         self._line(f"table:  {report.path / 'results.csv'}")
-        name = shlex.quote(best.name)
+        name = name_for_shell(named_run(best.name, report.path.parent))
         is_text = self._started.task == "text"
         self._line(f"next:   charrnn {f'sample {name}' if is_text else f'predict {name} FILE'}")
         self._line(f"longer: {report.command}")

@@ -52,11 +52,11 @@ from charrnn.tasks.sweep_trials import (
     SweepState,
     Trial,
     count_at_rungs,
+    next_trial,
     place_rungs,
     read_sweep,
     remove_leftovers,
     save_sweep,
-    select_trials,
     shares_of,
     whole_runs,
 )
@@ -189,17 +189,17 @@ def run_sweep(
             save_sweep(path, state)
         else:
             _check_same(path, state, about)
+            state = runs.retry(state, request, text)
+            save_sweep(path, state)
         yield runs.started(state, text, is_found=is_found)
-        for rung in range(len(state.counts)):
-            for trial in select_trials(state.trials, state.counts, rung):
-                if trial.score_at(rung) is not None or trial.error:
-                    continue
-                trial = yield from runs.train(trial, rung)
-                if trial.score_at(rung) is None and not trial.error:
-                    return  # stopped; what it has learned is in its run
-                state = state.with_trial(trial)
-                save_sweep(path, state)
-                yield TrialEnded(trial, rung, tuple(state.ranked))
+        while (due := next_trial(state.trials, state.counts)) is not None:
+            trial, rung = due
+            trial = yield from runs.train(trial, rung)
+            if trial.score_at(rung) is None and not trial.error:
+                return  # stopped; what it has learned is in its run
+            state = state.with_trial(trial)
+            save_sweep(path, state)
+            yield TrialEnded(trial, rung, tuple(state.ranked))
         yield from runs.finish(state, request, text)
 
 
@@ -304,6 +304,17 @@ def _costly(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in sorted(settings) if name not in _COSTS_NOTHING}
 
 
+def _cost_of(trial: Trial) -> str:
+    """Return what trials have in common whose steps cost the same."""
+    return repr(_costly(trial.settings))
+
+
+def _failed(trial: Trial, error: Exception) -> Trial:
+    """Return a trial that an error ended."""
+    message = getattr(error, "message", str(error))
+    return replace(trial, error=message, is_out_of_memory=isinstance(error, OutOfMemoryError))
+
+
 def _is_faster(now: PlannedTrial | Exception, before: PlannedTrial | Exception) -> bool:
     """Return whether a second measurement found steps that are clearly faster."""
     if isinstance(now, Exception) or isinstance(before, Exception):
@@ -393,21 +404,49 @@ class _Trials:
         """
         rungs = self._config.rungs if self._config.strategy == "halving" else 1
         counts = count_at_rungs(len(drawn), self._config.eta, rungs)
-        seconds = self._trial_seconds(counts)
-        length = {} if seconds is None else {"budget": seconds}
         digits = max(2, len(str(len(drawn))))
         names = [f"{self._path.name}-{number:0{digits}}" for number in range(1, len(drawn) + 1)]
         for name in names:
             if named_run(name, self._checkpoints).has_model:
                 raise ConfigError(f"there is a run {name!r} already; give the sweep another --name")
+        trials = [
+            Trial(number, name, dict(settings))
+            for number, (name, settings) in enumerate(zip(names, drawn, strict=True), start=1)
+        ]
+        planned = self._measure(trials, counts, request, text)
+        if not any(isinstance(each, PlannedTrial) for each in planned.values()):
+            raise next(each for each in planned.values() if isinstance(each, Exception))
+        return SweepState(about, tuple(counts), self._with_plans(trials, planned, counts))
+
+    def retry(self, state: SweepState, request: TrainRequest, text: Corpus) -> SweepState:
+        """Return a sweep that continues, in which trials may try anew that were out of memory.
+
+        What else runs on the machine, or the machine itself, may be another now.
+        """
+        lost = [trial for trial in state.trials if trial.is_out_of_memory]
+        again = [replace(trial, error="", is_out_of_memory=False) for trial in lost]
+        unplanned = [trial for trial in again if not trial.rung_steps]
+        if unplanned:
+            planned = self._measure(unplanned, state.counts, request, text)
+            plans = self._with_plans(unplanned, planned, state.counts)
+            again = [*(trial for trial in again if trial.rung_steps), *plans]
+        for trial in again:
+            state = state.with_trial(trial)
+        return state
+
+    def _measure(
+        self, trials: Sequence[Trial], counts: Sequence[int], request: TrainRequest, text: Corpus
+    ) -> dict[str, PlannedTrial | Exception]:
+        """Return what each kind of trial that costs the same costs, by `_cost_of`."""
+        seconds = self._trial_seconds(counts)
+        length = {} if seconds is None else {"budget": seconds}
         speeds = read_speeds()
         requests: dict[str, tuple[TrainConfig, Corpus]] = {}
         planned: dict[str, PlannedTrial | Exception] = {}
-        for settings in drawn:
-            costly = _costly(settings)
-            if (key := repr(costly)) not in planned:
+        for trial in trials:
+            if (key := _cost_of(trial)) not in planned:
                 try:
-                    own = self._request({**costly, **length})
+                    own = self._request({**_costly(trial.settings), **length})
                     corpus = text if own.text == request.text else open_text(own)
                     requests[key] = (own.train, corpus)
                     planned[key] = plan_trial(own.train, corpus, speeds)
@@ -421,19 +460,26 @@ class _Trials:
             if not any(map(_is_faster, planned.values(), before.values())):
                 break
         save_speeds(speeds)
+        return planned
+
+    def _with_plans(
+        self,
+        trials: Sequence[Trial],
+        planned: Mapping[str, PlannedTrial | Exception],
+        counts: Sequence[int],
+    ) -> tuple[Trial, ...]:
+        """Return the trials, each with what was chosen for it, or why it cannot be trained."""
+        seconds = self._trial_seconds(counts)
         known = [each for each in planned.values() if isinstance(each, PlannedTrial)]
-        if not known:
-            raise next(each for each in planned.values() if isinstance(each, Exception))
-        slowdown = statistics.median(each.slowdown for each in known)
-        trials = []
-        for number, (name, settings) in enumerate(zip(names, drawn, strict=True), start=1):
-            trial = Trial(number, name, dict(settings))
-            found = planned[repr(_costly(settings))]
+        slowdown = statistics.median(each.slowdown for each in known) if known else 1.0
+        result = []
+        for trial in trials:
+            found = planned[_cost_of(trial)]
             if isinstance(found, PlannedTrial):
-                trials.append(self._planned(trial, found, len(counts), seconds, slowdown))
+                result.append(self._planned(trial, found, len(counts), seconds, slowdown))
             else:
-                trials.append(replace(trial, error=getattr(found, "message", str(found))))
-        return SweepState(about, tuple(counts), tuple(trials))
+                result.append(_failed(trial, found))
+        return tuple(result)
 
     def _request(self, settings: Mapping[str, Any]) -> TrainRequest:
         """Return the request of a run with these settings besides those of all."""
@@ -489,7 +535,7 @@ class _Trials:
                     is_reached = is_reached or (is_due and rung < len(steps) - 1)
                     yield report
         except _FAILURES as error:
-            return replace(self._read(trial), error=error.message)
+            return _failed(self._read(trial), error)
         return self._read(trial)
 
     def _settings_of(self, trial: Trial) -> dict[str, Any]:
@@ -522,8 +568,16 @@ class _Trials:
             scores.append(found[step])
         if is_finished:
             scores.append(read_model_header(run.best).summary["val_nats"])
-        seconds = float(last.summary["elapsed_seconds"])
-        return replace(trial, scores=tuple(scores), seconds=seconds, is_finished=is_finished)
+        step = trial.rung_steps[len(scores) - 1] if scores else 0
+        if is_finished:  # by patience it may have ended between two rungs
+            step = run.step or step
+        return replace(
+            trial,
+            scores=tuple(scores),
+            step=step,
+            seconds=float(last.summary["elapsed_seconds"]),
+            is_finished=is_finished,
+        )
 
     # ── the best ──
 
@@ -541,6 +595,8 @@ class _Trials:
         write_atomically(where, f"# the best settings of a sweep\n{format_toml(content)}")
         time = self._config.then_train or DEFAULT_SWEEP_BUDGET
         command = f"charrnn train --config {shlex.quote(str(where))} --budget {time}"
+        if str(self._checkpoints) != RunConfig().checkpoints:
+            command += f" --checkpoints {shlex.quote(str(self._checkpoints))}"
         finished = SweepFinished(self._path, tuple(state.ranked), best, command)
         yield finished
         if self._config.then_train is None:
