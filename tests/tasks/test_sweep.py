@@ -27,8 +27,7 @@ from charrnn.errors import (
     OutOfMemoryError,
     RunLockedError,
 )
-from charrnn.tasks import sweep as sweep_task
-from charrnn.tasks import sweep_trials
+from charrnn.tasks import sweep_runs, sweep_trials
 from charrnn.tasks.sweep import SweepFinished, SweepReport, SweepStarted, TrialEnded, run_sweep
 from charrnn.tasks.sweep_trials import (
     Trial,
@@ -197,7 +196,7 @@ def test_a_time_for_the_sweep_becomes_steps_that_are_kept(
     def unused(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(sweep_task, "plan_trial", unused)
+    monkeypatch.setattr(sweep_runs, "plan_trial", unused)
     again = next(
         each
         for each in iter_sweep("hidden_size=4,6", "learning_rate=0.01,0.02", **own)
@@ -340,7 +339,7 @@ def test_a_finished_sweep_trains_nothing_again(book: str) -> None:
 def test_a_trial_that_fails_is_recorded_and_the_others_go_on(
     book: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = sweep_task.start_run
+    begin = sweep_runs.start_run
 
     def diverging(corpus: Any, settings: Any, **more: Any) -> Iterator[Any]:
         reports = begin(corpus, settings, **more)
@@ -350,7 +349,7 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(
                 reports.close()
                 raise DivergedError("the loss became NaN")
 
-    monkeypatch.setattr(sweep_task, "start_run", diverging)
+    monkeypatch.setattr(sweep_runs, "start_run", diverging)
     finished = sweep("hidden_size=4,60000", "learning_rate=0.01,0.1", rungs=2)
     failed = {each.number: each.error for each in finished.trials if each.error}
 
@@ -369,7 +368,7 @@ def fail_after(
     monkeypatch: pytest.MonkeyPatch, names: set[str], step: int, error: CharRNNError
 ) -> None:
     """Let the runs of these names fail once they are past a step."""
-    begin = sweep_task.start_run
+    begin = sweep_runs.start_run
 
     def failing(corpus: Any, settings: Any, **more: Any) -> Iterator[Any]:
         reports = begin(corpus, settings, **more)
@@ -379,7 +378,7 @@ def fail_after(
                 reports.close()
                 raise error
 
-    monkeypatch.setattr(sweep_task, "start_run", failing)
+    monkeypatch.setattr(sweep_runs, "start_run", failing)
 
 
 @pytest.mark.parametrize("failures", [1, 2])
@@ -417,7 +416,7 @@ def test_a_trial_out_of_memory_is_tried_again_when_the_sweep_continues(
 def test_a_trial_too_large_to_be_planned_is_planned_when_the_sweep_continues(
     book: str, monkeypatch: pytest.MonkeyPatch, length: dict[str, Any]
 ) -> None:
-    plan = sweep_task.plan_trial
+    plan = sweep_runs.plan_trial
 
     def planning(config: TrainConfig, *more: Any) -> Any:
         if config.hidden_size == 6:
@@ -425,7 +424,7 @@ def test_a_trial_too_large_to_be_planned_is_planned_when_the_sweep_continues(
         return plan(config, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_task, "plan_trial", planning)
+        patch.setattr(sweep_runs, "plan_trial", planning)
         first = sweep("hidden_size=4,6", rungs=1, **length)
     assert [each.error for each in first.trials] == ["", "there is not enough memory"]
 
