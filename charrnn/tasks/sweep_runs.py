@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,12 +140,13 @@ class SweepRuns:
         What else runs on the machine, or the machine itself, may be another now.
         """
         lost = [trial for trial in state.trials if trial.is_out_of_memory]
-        again = [replace(trial, error="", is_out_of_memory=False) for trial in lost]
-        unplanned = [trial for trial in again if not trial.rung_steps]
+        cleared = [replace(trial, error="", is_out_of_memory=False) for trial in lost]
+        again = [trial for trial in cleared if trial.rung_steps]
+        unplanned = [trial for trial in cleared if not trial.rung_steps]
         if unplanned:
             planned = self._measure(unplanned, state.counts, request, text)
-            plans = self._with_plans(unplanned, planned, state.counts)
-            again = [*(trial for trial in again if trial.rung_steps), *plans]
+            with suppress(ConfigError):  # too slow now for their time: they stay as they are
+                again += self._with_plans(unplanned, planned, state.counts)
         for trial in again:
             state = state.with_trial(trial)
         return state
@@ -172,7 +173,8 @@ class SweepRuns:
             before = dict(planned)
             for key, found in before.items():
                 if isinstance(found, PlannedTrial):
-                    planned[key] = found.at_best(plan_trial(*requests[key], speeds))
+                    with suppress(OutOfMemoryError):  # it did fit a moment ago
+                        planned[key] = found.at_best(plan_trial(*requests[key], speeds))
             if not any(map(_is_faster, planned.values(), before.values())):
                 break
         save_speeds(speeds)

@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import chdir, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -430,6 +431,22 @@ def test_a_trial_too_large_to_be_planned_is_planned_when_the_sweep_continues(
 
     again = sweep("hidden_size=4,6", rungs=1, **length)
     assert [(each.error, each.is_finished) for each in again.trials] == [("", True)] * 2
+
+
+def test_a_trial_that_cannot_be_planned_again_stays_out(
+    book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ConfigError("a trial of 1 steps is too short")
+
+    first = sweep("hidden_size=4,60000", rungs=1)
+    plan = sweep_runs.plan_trial
+    monkeypatch.setattr(
+        sweep_runs, "plan_trial", lambda config, *more: plan(replace(config, hidden_size=6), *more)
+    )
+    monkeypatch.setattr(sweep_runs, "place_rungs", refused)
+
+    assert sweep("hidden_size=4,60000", rungs=1) == first
 
 
 def test_a_trial_that_patience_ends_has_the_step_of_its_end(book: str) -> None:
