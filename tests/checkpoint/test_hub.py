@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import charrnn
 from charrnn.checkpoint.hub import CARD, HubName, Origin, name_of_run, parse_hub_name, read_origin
 from charrnn.checkpoint.model_file import ModelFile, model_digest, pack_model, read_model
 from charrnn.checkpoint.run_folder import SHARED, RunFolder
-from charrnn.checkpoint.run_store import find_model
+from charrnn.checkpoint.run_store import claim_run, find_model
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.storage import write_atomically
 from tests.checkpoint.fake_hub import FakeHub
@@ -208,6 +209,41 @@ def test_a_run_of_ones_own_is_replaced_only_if_that_is_asked_for(hub: FakeHub) -
     charrnn.pull(REPO, "mine", overwrite=True)
     assert charrnn.describe("mine")["hidden_size"] == 4
     assert not RunFolder(Path("checkpoints", "mine")).replaced.exists()
+
+
+def test_a_kill_while_the_replaced_run_is_removed_keeps_the_pulled_one(hub: FakeHub) -> None:
+    charrnn.push("book", REPO)
+    save("mine", make_file(hidden_size=6))
+    run = charrnn.pull(REPO, "mine", overwrite=True).run
+    run.replaced.mkdir()
+    (run.replaced / "metrics.jsonl").touch()  # half of what was there
+
+    with (
+        pytest.raises(ConfigError, match="there is a run 'mine'"),
+        claim_run(Path("checkpoints"), "mine", "book"),
+    ):
+        pass
+    assert charrnn.describe("mine")["hidden_size"] == 4
+    assert not run.replaced.exists()
+
+
+def test_a_replaced_run_loses_its_name_before_its_first_file(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charrnn.push("book", REPO)
+    save("mine", make_file(hidden_size=6))
+    removed: list[str] = []
+    remove = shutil.rmtree
+
+    def note(folder: Path, **options: Any) -> None:
+        removed.append(folder.name)
+        remove(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", note)
+    charrnn.pull(REPO, "mine", overwrite=True)
+
+    assert ".mine.removed" in removed
+    assert ".mine.replaced" not in removed
 
 
 def test_a_pulled_run_that_was_trained_since_is_not_overwritten(hub: FakeHub) -> None:
