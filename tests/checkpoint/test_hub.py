@@ -199,6 +199,29 @@ def test_a_pulled_run_is_brought_up_to_date(hub: FakeHub) -> None:
     assert second.origin.commit == commit
 
 
+def test_a_kill_between_a_model_and_its_note_leaves_no_wrong_commit(hub: FakeHub) -> None:
+    charrnn.push("book", REPO)
+    run = charrnn.pull(REPO, "copy").run
+    before = (run.path / "hub.json").read_text(encoding="utf-8")
+    save("book", make_file(hidden_size=5))
+    charrnn.push("book", REPO)
+    charrnn.pull(REPO, "copy")
+    (run.path / "hub.json").write_text(before, encoding="utf-8")
+
+    assert "hub" not in charrnn.describe("copy")
+    with pytest.raises(ConfigError, match="not just a copy"):
+        charrnn.pull(REPO, "copy")
+    assert charrnn.pull(REPO, "copy", overwrite=True).run.path == run.path
+
+
+def test_an_update_stays_in_the_folder_of_runs(hub: FakeHub) -> None:
+    charrnn.push("book", REPO)
+    charrnn.pull(REPO, "copy").run.path.rename("elsewhere")
+
+    with pytest.raises(ConfigError, match=r"'\.\./elsewhere' cannot name a run"):
+        charrnn.pull(REPO, "../elsewhere")
+
+
 def test_a_run_of_ones_own_is_replaced_only_if_that_is_asked_for(hub: FakeHub) -> None:
     charrnn.push("book", REPO)
     save("mine", make_file(hidden_size=6))
