@@ -11,6 +11,7 @@ file of the user, and opening a pipe waits for its other end.
 
 import errno
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,9 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
 _NOT_PLAIN = "it is a pipe, socket or device"
 _MAX_NOTE_BYTES = 1 << 20
+_OF_WINDOWS = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.I | re.S
+)
 _MAX_STEM = 60  # characters of up to 4 bytes; 14 bytes are added, and a name can have 255
 
 
@@ -283,6 +287,15 @@ def check_room(folder: Path, needed_bytes: int, what: str) -> None:
             f"{format_bytes(disk.free)} free; free some space, or name a folder on another disk "
             "with --checkpoints"
         )
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether Windows gives no file or folder this name: that of a device, or "book.".
+
+    >>> is_reserved("nul.txt"), is_reserved("nullable.txt")
+    (True, False)
+    """
+    return name.endswith((".", " ")) or _OF_WINDOWS.fullmatch(name) is not None
 
 
 def to_bytes(text: str) -> bytes:

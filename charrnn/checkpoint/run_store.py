@@ -25,7 +25,7 @@ from charrnn.checkpoint.run_folder import (
 from charrnn.checkpoint.strict_json import shown
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
 from charrnn.metrics import without_nan
-from charrnn.storage import flush_folder, make_folder, write_errors
+from charrnn.storage import flush_folder, is_reserved, make_folder, write_errors
 from charrnn.wording import nearest
 
 T = TypeVar("T")
@@ -77,7 +77,8 @@ def name_after(corpus_name: str) -> str:
     'My-book-2nd'
     """
     corpus_name = unicodedata.normalize("NFC", corpus_name)
-    return re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
+    name = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
+    return f"{name}-run" if is_reserved(name) else name
 
 
 @contextmanager
@@ -167,10 +168,11 @@ def check_name(name: str) -> None:
     """
     # What Windows forbids too: a run may be copied there. A leading - would look like an option.
     is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
+    is_plain = is_plain and not is_reserved(name)
     if not is_plain or not name or name[0] in ".-" or len(os.fsencode(name)) > 200:
         raise ConfigError(
-            f"{name!r} cannot name a run; use letters, digits, - and _, with no . or - in front "
-            "(it becomes a folder)"
+            f"{name!r} cannot name a run; use letters, digits, - and _, with no . or - in front, "
+            "and no name of a device such as aux (it becomes a folder)"
         )
 
 

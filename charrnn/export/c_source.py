@@ -1,7 +1,8 @@
 """The text of a model in C99, from the templates in `c_templates/`; c.py checks what it makes.
 
 A template is C in which name_ and NAME_ stand for the model's own prefix, @key@ for a value, and
-`//? condition`, `//? else` and `//? end` enclose lines that only some networks need. Weights are
+`//? condition`, `//? else` and `//? end` enclose lines that only some networks need. Names without
+the prefix end in no word that follows it, so that no prefix makes one of them. Weights are
 stored as the bits of floats, in the order in which the loops read them: compilers read whole
 numbers faster than fractions, and no digit is lost.
 

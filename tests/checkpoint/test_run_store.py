@@ -31,6 +31,7 @@ from charrnn.errors import CheckpointError, ConfigError, RunLockedError, Storage
 
 BAD_NAMES = ["", ".", "..", "../x", "a/b", "/a", "a\\b", ".hidden", "-x", " a", "a ", "a\n", "a\0b"]
 BAD_NAMES += ["a:b", "a*", "a?", 'a"', "a|b", "<a>", "\x7f", "\x1b[31m", "x" * 201]
+BAD_NAMES += ["aux", "CON", "nul.txt", "com1", "a."]
 
 MakeModel = Callable[..., ModelFile]
 MakeRun = Callable[..., RunFolder]

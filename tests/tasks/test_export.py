@@ -196,6 +196,8 @@ def test_targets_that_make_no_sense_are_refused(
     for target, words in {
         "folder": "is a folder, and a file is written",
         "book.safetensors": "is the name of a model file",
+        "there/con.c": "Windows keeps for itself",
+        "book.": "Windows keeps for itself",
         "..": "is a folder",
         "/": "names no file",
     }.items():
