@@ -20,6 +20,7 @@ from charrnn.config.export import ExportConfig
 from charrnn.errors import ConfigError, ExportError, StorageError
 from charrnn.export.verified import Verified, check_greedy, logit_error
 from charrnn.generation.network import Network
+from charrnn.storage import write_atomically
 from charrnn.tasks import export as task
 from charrnn.tasks.export import ExportReport, Format, export, find_format
 from tests.export.models import make_file
@@ -159,6 +160,31 @@ def test_a_move_that_fails_takes_back_those_before_it(
         call(overwrite=True)
     assert files_here() == {"book.c", "more.c"}
     assert Path("book.c").read_text() == "old"
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one(
+    run: RunFolder, make_format: Callable[..., None]
+) -> None:
+    make_format()
+    left = Path(".book.c.0123456789ab")
+    other = Path(".book.c.0123456789ac")
+    for folder, name in ((left, "book.c"), (other, "book.c.replaced")):
+        write_atomically(folder / "made" / name, b"int main;")
+        (folder / ".lock").touch()
+    call()
+
+    assert not left.exists()
+    assert other.exists()  # killed while it replaced a file, which is nowhere else
+
+
+def test_an_export_leaves_those_that_run_alone(tmp_path: Path) -> None:
+    with storage.staged(tmp_path / "book.c") as first:
+        (first / "made").touch()
+        with storage.staged(tmp_path / "book.c") as second:
+            assert (first / "made").exists()
+            assert second != first
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(
