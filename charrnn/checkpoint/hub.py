@@ -166,6 +166,8 @@ def push_files(
         is_new = not api.repo_exists(repo)
         if is_new:
             api.create_repo(repo, private=not is_public, exist_ok=True)
+    made = ", which this made and left empty" * is_new
+    with _saying_what_failed(hub, f"push to {HUB_SCHEME}{repo}{made}"):
         # Asked for whatever was just made: an organization may have rules of its own.
         is_private = bool(api.model_info(repo, timeout=TIMEOUT_SECONDS).private)
         if not (is_private or is_public):
@@ -188,10 +190,10 @@ def push_files(
             if not (path == CARD and has_kept_card)
         ]
         # parent_commit: a card that is edited meanwhile is not overwritten either.
-        made = api.create_commit(
+        commit_info = api.create_commit(
             repo, operations, commit_message=message, revision=target, parent_commit=head
         )
-        commit = _checked_commit(made.oid)
+        commit = _checked_commit(commit_info.oid)
     url = f"{hub.constants.ENDPOINT}/{repo}" + (f"/tree/{branch}" if branch else "")
     return Pushed(repo, target, commit, url, is_private, is_new, has_kept_card)
 

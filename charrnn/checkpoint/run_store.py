@@ -219,6 +219,22 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
     )
 
 
+def find_whole_run(name: str, checkpoints: Path) -> RunFolder:
+    """Return the run of that name in `checkpoints`, or at that path: a file of it is not enough.
+
+    Raises:
+        CheckpointError: there is none.
+        ConfigError: it is a file.
+    """
+    run = find_run(name, checkpoints)
+    path = Path(name)
+    if is_model_name(path.name) and run.path.name != path.name:
+        raise ConfigError(
+            f"{name} is a file of the run {run.name!r}; for the whole run, give its name or folder"
+        )
+    return run
+
+
 def find_model(name: str | None, checkpoints: Path) -> Path:
     """Return the model file of a run, a run's folder or a file; None means the newest run.
 

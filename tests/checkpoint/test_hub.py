@@ -115,6 +115,16 @@ def test_an_organization_that_makes_everything_public_gets_nothing(hub: FakeHub)
     assert SHARED not in hub.files(REPO)
 
 
+def test_a_refused_commit_names_the_empty_repository(hub: FakeHub) -> None:
+    hub.add("ada/old", {}, is_private=True)
+    hub.trouble["/commit/"] = (403, {}, ECHO)
+
+    for repo, is_new in ((REPO, True), ("ada/old", False)):
+        with pytest.raises(CheckpointError, match="the hub answered 403") as caught:
+            charrnn.push("book", repo)
+        assert (f"{repo}, which this made and left empty: " in str(caught.value)) is is_new
+
+
 def test_a_card_that_was_edited_on_the_hub_is_kept(hub: FakeHub) -> None:
     first = charrnn.push("book", REPO)
     edited = hub.files(REPO)[CARD].replace(b"# ada", b"# My model, ada")

@@ -365,6 +365,15 @@ def test_names_in_c_begin_with_the_name_of_the_model(name: str, expected: str) -
     assert f"void {expected}_start({expected}_state *state);" in header
 
 
+def test_the_licence_is_in_the_header_and_ends_no_comment(tmp_path: Path) -> None:
+    licence = "GPL-3.0+ */ (https://a.org) \\"
+    for name, content in make_c(make_file(), "a", replace(QUICK, licence=licence)).items():
+        (tmp_path / name).write_bytes(content)
+
+    assert "Licence of the model: GPL-3.0+ / (https://a.org)\n" in (tmp_path / "a.h").read_text()
+    compile_c(find_compiler(), tmp_path, ["a.c"], tmp_path / "a.o", flags=("-c", *WARNINGS))
+
+
 @pytest.mark.parametrize("dtype", [None, "fp16", "int8"])
 def test_no_name_of_a_model_makes_a_name_in_c_twice(dtype: str | None) -> None:
     for shape in models.CELLS.values():

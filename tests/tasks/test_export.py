@@ -245,6 +245,8 @@ def test_an_unknown_format_names_the_nearest() -> None:
 def test_settings_of_another_format_are_refused(run: RunFolder) -> None:
     with pytest.raises(ConfigError, match='main goes with to="c" only'):
         call(to="html", config=ExportConfig(main=True))
+    with pytest.raises(ConfigError, match='to="html", to="c" or to="huggingface" only'):
+        call(to="tensorboard", config=ExportConfig(licence="MIT"))
 
 
 def test_the_name_of_a_call_and_of_a_folder_stay_apart(run: RunFolder) -> None:
