@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from charrnn.config.serve import ServeConfig
-from charrnn.errors import VocabError
 from charrnn.serve.jobs import (
     Ended,
     EngineStats,
@@ -387,12 +386,15 @@ class Engine:
         """
         if self._prompts or sum(map(len, self._batches.values())) >= _FEW_TEXTS:
             return
-        if self._ended_reading is None and self._ended:
-            served, ids = self._ended.popleft()
-            keys = TextKeys(served.root, ids)
-            model = served.generator.language_model
-            self._ended_reading = iter_read(model, keys, ids, served.start, self._cache)
-        if self._ended_reading is not None and next(self._ended_reading, None) is None:
+        try:
+            if self._ended_reading is None and self._ended:
+                served, ids = self._ended.popleft()
+                keys = TextKeys(served.root, ids)
+                model = served.generator.language_model
+                self._ended_reading = iter_read(model, keys, ids, served.start, self._cache)
+            if self._ended_reading is not None and next(self._ended_reading, None) is None:
+                self._ended_reading = None
+        except Exception:  # nobody has asked for it; whoever goes on with the text will meet it
             self._ended_reading = None
 
     def _sample(self, seconds: float) -> None:
@@ -417,7 +419,7 @@ class Engine:
         generator = prepared.served.generator
         try:
             ids = generator.encode(text.partial.text)
-        except VocabError:  # it holds U+FFFD, for what was no character
+        except Exception:  # it may hold U+FFFD, for what was no character
             return
         if prepared.prompt and prepared.read is not None:
             ids = np.concatenate((prepared.read, ids))

@@ -35,7 +35,8 @@ _LONGEST_STOP = 500  # characters
 _SMALLEST_TOP_P = 1e-9  # keeps one character: OpenAI allows a top_p of 0, SampleConfig does not
 
 MOST_CHARS = {  # measured: half a second at most, of a model with 7,000 characters
-    **dict.fromkeys(("regex", "stop_regex", "template", "must", "ban_word"), 2000),
+    **dict.fromkeys(("regex", "stop_regex", "template"), 2000),
+    **dict.fromkeys(("must", "ban_word"), 500),
     **dict.fromkeys(("choices", "stop", "only", "ban", "bias"), 50_000),
 }
 _MOST_VALUES = 300  # of a list; OpenAI takes as many biases

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +22,7 @@ from charrnn.generation.network import Network
 from charrnn.generation.samples import Cost
 from charrnn.generation.stopping import UpToSentences
 from charrnn.serve import engine as engine_module
-from charrnn.serve.engine import Engine
+from charrnn.serve.engine import Engine, _Prompt
 from charrnn.serve.jobs import (
     Ended,
     Event,
@@ -388,6 +391,39 @@ def test_a_rule_that_fails_ends_its_text_alone(monkeypatch: pytest.MonkeyPatch) 
         assert isinstance(end, Failed)
         assert isinstance(end.error, ZeroDivisionError)
         assert len(told.text_of(other)) == 50
+
+
+def test_a_text_that_cannot_be_ended_or_remembered_ends_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running(max_seconds=0.3) as (engine, told):
+        other = submit(engine, length=10**6)
+        broken = submit(engine, length=20)
+        monkeypatch.setattr(Model, "encode", lambda self, text: 1 / 0)
+        assert len(told.text_of(broken)) == 20
+        assert told.end_of(other) == Ended("seconds")
+
+
+def test_a_deadline_of_its_own_ends_a_text_and_other_work() -> None:
+    with running() as (engine, told):
+        soon = time.monotonic() + 0.1
+        config = SampleConfig(seed=1, length=10**6)
+        text = engine.submit(engine.prepare("book", TextJob("", config)), soon)
+        work = engine.submit_slices("book", itertools.count, soon)
+
+        assert told.end_of(text) == Ended("seconds")
+        assert told.end_of(work) == Ended("seconds")
+
+
+def test_a_text_that_was_cancelled_while_its_prompt_was_read_does_not_join() -> None:
+    engine = Engine(open_all(), ServeConfig(), Told())
+    prepared = engine.prepare("book", TextJob("", SampleConfig(seed=1, length=9)))
+    ticket = engine.submit(prepared)
+    engine.cancel(ticket)
+    state = prepared.served.start
+    engine._join(_Prompt(ticket, prepared, iter(()), 0, math.inf), state)
+
+    assert engine.stats().running == 0
 
 
 def test_a_model_that_fails_ends_its_texts_and_serves_the_next(

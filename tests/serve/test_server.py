@@ -25,7 +25,7 @@ from charrnn.serve import server as server_module
 from charrnn.serve.server import Server, read_keys
 from charrnn.serve.start import import_server
 from tests.cli.program import complaint
-from tests.serve.asking import Asker
+from tests.serve.asking import Answer, Asker
 
 KEY = "correct-horse-battery"
 
@@ -361,6 +361,37 @@ def test_a_signal_ends_the_program_in_time(book: Path, number: int, code: int) -
     assert re.fullmatch(r"\d\d:\d\d:\d\d GET /health 200 \d\.\d{3}s\n", err)
 
 
+LONG_WORK: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/completions", {"prompt": "a", "beam": 1000, "max_tokens": 200}),
+    ("/v1/completions", {"prompt": "a", "max_tokens": 20_000}),
+    ("/v1/score", {"text": "ab" * 450_000}),
+    ("/v1/embeddings", {"input": "ab" * 450_000}),
+    ("/v1/fill", {"text": "ab*" * 8 + "a", "blank": "", "max_gap": 60, "beam_width": 500}),
+]
+
+
+def test_a_signal_ends_work_of_any_kind_and_tells_its_clients(book: Path) -> None:
+    program, line = start(book, "--no-log-requests")
+    asker = Asker(re.findall(r"http://\S+", line)[0])
+    connections = [asker.connect() for _ in LONG_WORK]
+    for connection, (path, body) in zip(connections, LONG_WORK, strict=True):
+        asker.send(connection, path, body)
+    assert asker.get("/health").status == 200
+    time.sleep(0.2)  # the requests are read, and two of them are in a thread
+    began = time.monotonic()
+    program.send_signal(signal.SIGINT)
+    answers = [Answer(connection.getresponse()) for connection in connections]
+    for connection in connections:
+        connection.close()
+    _, err = program.communicate(timeout=10)
+    seconds = time.monotonic() - began
+
+    assert seconds < 2
+    assert (program.returncode, err) == (130, "")
+    assert [each.status for each in answers] == [503] * len(answers)
+    assert {each.error["code"] for each in answers} == {"server_closing"}
+
+
 def test_a_second_signal_ends_the_program_at_once(book: Path, tmp_path: Path) -> None:
     path = tmp_path / "s"
     program, line = start(book, "--uds", str(path), "--no-log-requests")
@@ -379,7 +410,7 @@ def test_a_second_signal_ends_the_program_at_once(book: Path, tmp_path: Path) ->
 def test_the_server_imports_neither_torch_nor_rich(book: Path) -> None:
     code = f"""
 import sys, charrnn
-from tests.serve.asking import Asker
+from tests.serve.asking import Answer, Asker
 with charrnn.start_server({str(book)!r}, port=0) as server:
     for path in ("/", "/health", "/v1/models", "/metrics", "/generate?start_text=a&n=1"):
         assert Asker(server.url).get(path).status == 200, path
