@@ -645,13 +645,13 @@ def remove(run: Name, *, checkpoints: Name = None) -> None:
 
     Raises:
         CheckpointError: there is no such run.
-        ConfigError: the folder is a link, or holds files that no run writes.
+        ConfigError: it is a file of a run, or a link, or holds files that no run writes.
         RunLockedError: a process trains the run.
 
     >>> charrnn.remove("book-try")  # doctest: +SKIP
     """
     check_type("the run", run, str | Path, "its name or path")
-    run_store.remove_run(run_store.find_run(str(run), _folder(checkpoints)))
+    run_store.remove_run(run_store.find_whole_run(str(run), _folder(checkpoints)))
 
 
 def compare(

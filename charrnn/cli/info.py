@@ -20,7 +20,7 @@ from charrnn.checkpoint.model_file import describe_model, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import (
     find_model,
-    find_run,
+    find_whole_run,
     list_runs,
     read_last_state,
     remove_run,
@@ -313,7 +313,8 @@ def remove(names: tuple[str, ...], yes: bool, checkpoints: str) -> None:
     Says what each run is and asks; without a terminal, --yes is needed. The corpus stays. A run
     that is being trained stays too, and a folder with files that no run writes.
     """
-    runs = list({run.path: run for run in (find_run(n, Path(checkpoints)) for n in names)}.values())
+    found = [find_whole_run(name, Path(checkpoints)) for name in names]
+    runs = list({run.path: run for run in found}.values())
     if not yes:
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             raise ConfigError("remove asks before it removes, and nobody can answer; give --yes")

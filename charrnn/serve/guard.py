@@ -11,24 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from charrnn.config.serve import ServeConfig, is_loopback
 from charrnn.errors import CharRNNError
 from charrnn.serve.errors import RequestError, bad_request, refused
+from charrnn.serve.exchange import Answer, App, ClientGoneError, Receive, Scope, Send, run
 from charrnn.serve.metrics import Metrics
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_SECONDS = 30.0  # in which the whole body must have come
 _OPEN_PATHS = ("/", "/health")  # need no key: the page asks for it, a balancer has none
@@ -37,14 +29,6 @@ _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,2000}")
 _LARGE_BYTES = 1 << 16  # a larger body is counted
 _MOST_HELD_BYTES = 256 << 20  # of the large bodies of all requests together
 _CLIENT_GONE = 499  # as nginx logs it
-_DRAIN_SECONDS = 1.0
-_DRAIN_BYTES = 64 << 20
-_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
 
 log = logging.getLogger("charrnn.serve")
 
@@ -84,7 +68,7 @@ class Guard:
         """Answer one request; whatever happens, the client gets an answer and the log a line."""
         if scope["type"] != "http":
             return
-        answer = _Answer(receive, send)
+        answer = Answer(receive, send)
         body = b""
         try:
             headers = _single_headers(scope["headers"])
@@ -100,12 +84,12 @@ class Guard:
                 answer.is_read = True
             else:
                 answer.is_read = not _has_body(headers)
-            await _run(self._app, scope, body, receive, answer)
+            await run(self._app, scope, body, receive, answer)
         except RequestError as error:
             await answer.give(error)
         except CharRNNError as error:
             await answer.give(refused(error))
-        except _ClientGoneError:
+        except ClientGoneError:
             answer.status = answer.status or _CLIENT_GONE
         except Exception:  # app.py has logged it
             await answer.give(RequestError(500, "the server failed; its log says where"))
@@ -160,7 +144,7 @@ class Guard:
             return []
         raise _foreign(f"the Origin {text[:100]!r}")
 
-    async def _answer_options(self, headers: dict[bytes, bytes], answer: _Answer) -> None:
+    async def _answer_options(self, headers: dict[bytes, bytes], answer: Answer) -> None:
         """Answer what a browser asks before an allowed page's request."""
         answer.is_read = not _has_body(headers)
         more = [(b"allow", b"GET, HEAD, POST, OPTIONS")]
@@ -195,7 +179,7 @@ class Guard:
             )
 
     async def _read_body(
-        self, headers: dict[bytes, bytes], receive: Receive, answer: _Answer
+        self, headers: dict[bytes, bytes], receive: Receive, answer: Answer
     ) -> bytes:
         """Return the whole body, which must not be too large or too slow."""
         length = headers.get(b"content-length", b"0")
@@ -207,7 +191,7 @@ class Guard:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _ClientGoneError
+                        raise ClientGoneError
                     parts += message.get("body", b"")
                     if len(parts) > self._max_bytes:
                         raise self._too_large()
@@ -219,7 +203,7 @@ class Guard:
                 408, f"the body took more than {BODY_SECONDS:g} seconds; send it faster"
             ) from None
 
-    def _hold(self, size: int, answer: _Answer) -> None:
+    def _hold(self, size: int, answer: Answer) -> None:
         """Count the bytes of a body until its request is answered; a small one always has room."""
         if size <= _LARGE_BYTES:
             return
@@ -246,7 +230,7 @@ class Guard:
         path: str = scope["path"]
         return path.removeprefix(self._root_path)
 
-    def _note(self, scope: Scope, answer: _Answer, body: bytes) -> None:
+    def _note(self, scope: Scope, answer: Answer, body: bytes) -> None:
         """Count the request, and write its line of the log."""
         seconds = time.monotonic() - answer.begun
         route = self._route_of(self._path(scope))
@@ -258,100 +242,6 @@ class Guard:
                 line += f" ?{query}" * bool(query)
                 line += f" {body.decode('utf-8', 'replace')}" * bool(body)
             log.info("%s", line)
-
-
-class _ClientGoneError(Exception):
-    """The client has closed its connection: there is nobody to answer."""
-
-
-class _Answer:
-    """The answer to one request: `send` of ASGI, with our headers.
-
-    is_read: the request has been read to its end, so that another may follow on the connection.
-    is_whole: all of the answer has been sent. held_bytes: of the request's body, where it is large.
-    """
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self.begun = time.monotonic()
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.is_read = False
-        self.is_whole = False
-        self.held_bytes = 0
-        self._receive = receive
-        self._send = send
-
-    async def send(self, message: Message) -> None:
-        """Send a part of the answer."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            own = [*message.get("headers", ()), *_HEADERS, *self.headers]
-            if not self.is_read:  # what is still to come is not read as another request
-                own.append((b"connection", b"close"))
-            message = {**message, "headers": own}
-        elif not message.get("more_body", False):
-            self.is_whole = True
-        await self._send(message)
-
-    async def give(self, error: RequestError) -> None:
-        """Send an error, unless an answer has begun: that one then ends in the middle."""
-        if self.status:
-            return
-        body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8", "replace")
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
-        ]
-        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body, "more_body": not self.is_read})
-        if not self.is_read:
-            # Closed at once, the connection would be reset, and the client would not see why.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_DRAIN_SECONDS):
-                    await self._drain()
-            await self.send({"type": "http.response.body", "body": b""})
-
-    async def _drain(self) -> None:
-        """Read what is still to come of a body that was refused."""
-        size = 0
-        while size < _DRAIN_BYTES:
-            message = await self._receive()
-            size += len(message.get("body", b""))
-            if not message.get("more_body", False):
-                return
-
-
-async def _run(app: App, scope: Scope, body: bytes, receive: Receive, answer: _Answer) -> None:
-    """Let the app answer; when the client goes, the app is cancelled."""
-    gone = asyncio.Event()
-    unread = [body]
-
-    async def replay() -> Message:
-        if unread:
-            return {"type": "http.request", "body": unread.pop(), "more_body": False}
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass  # a body that no handler reads
-        gone.set()
-
-    work = asyncio.ensure_future(app(scope, replay, answer.send))
-    watcher = asyncio.create_task(watch())
-    try:
-        await asyncio.wait({work, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done() and not answer.is_whole:
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
-            raise _ClientGoneError
-        await work
-    finally:
-        for task in (work, watcher):
-            if not task.done():
-                task.cancel()
 
 
 def _single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -7,16 +7,23 @@ counted in the text, so that no request makes Python hold many times its own siz
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from starlette.requests import Request
 
 from charrnn.checkpoint.strict_json import parse_json
-from charrnn.serve.errors import bad_request
+from charrnn.errors import ConfigError
+from charrnn.serve.errors import bad_request, refused
+from charrnn.serve.fields import Fields, shown
+from charrnn.serve.protocol import blamed
 
 if TYPE_CHECKING:
     from charrnn.serve.service import Service
 
+T = TypeVar("T")
+
+_MOST_TEXTS = 2048  # of one request
 _MOST_BRACKETS = 20_000  # of a body's objects and lists, each of which costs memory
 _MAX_DEPTH = 32
 _LONG_BYTES = 1 << 14  # a longer body takes up to 10 ms, and is parsed by a thread
@@ -77,3 +84,54 @@ def parse_body(body: bytes, max_values: int) -> dict[str, Any]:
         kind = "list" if isinstance(value, list) else "single value"
         raise bad_request(f"the body is a {kind}; send an object")
     return value
+
+
+def text_of(given: Fields, name: str, most: int) -> str:
+    """Return a text of at most so many characters; it must be there."""
+    text = given.text(name)
+    if text is None:
+        raise bad_request(f"there is no {name}; give the text as {name}", name)
+    check_length(len(text), name, most)
+    return text
+
+
+def inputs_of(value: Any, most: int) -> list[str]:
+    """Return the texts of `input`: one, or a list of them; most: characters of all together."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        refuse_input(value, "input")
+    check_count(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            refuse_input(text, f"input[{i}]")
+    check_length(sum(map(len, texts)), "input", most)
+    return texts
+
+
+def check_count(texts: Sequence[Any]) -> None:
+    """Refuse an `input` of too many texts."""
+    if len(texts) > _MOST_TEXTS:
+        raise bad_request(f"input has {len(texts):,} texts; give at most {_MOST_TEXTS:,}", "input")
+
+
+def refuse_input(value: Any, place: str) -> NoReturn:
+    """Refuse what is no text; place: its name."""
+    raise bad_request(f"{place} is {shown(value)}; it must be a text, or a list of texts", place)
+
+
+def check_length(chars: int, name: str, most: int) -> None:
+    """Refuse a text, or several together, of too many characters."""
+    if chars > most:
+        raise bad_request(
+            f"{name} has {chars:,} characters; this server takes at most {most:,}",
+            name,
+            "context_length_exceeded",
+        )
+
+
+def settings_of(kind: Callable[..., T], settings: dict[str, Any]) -> T:
+    """Return a settings object; the field that is wrong is named."""
+    try:
+        return kind(**settings)
+    except ConfigError as error:
+        raise refused(error, blamed(error, settings)) from error

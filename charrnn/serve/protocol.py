@@ -55,9 +55,7 @@ IGNORED = (
 _COMPLETION = (
     "best_of",
     "echo",
-    "label",
     "label_strength",
-    "labels",
     "logit_bias",
     "logprobs",
     "max_tokens",
@@ -70,7 +68,8 @@ _COMPLETION = (
     "structured_outputs",
     "suffix",
 )
-COMPLETION_FIELDS = frozenset((*_COMPLETION, *IGNORED, *SETTINGS))
+LABELS = ("label", "labels")
+COMPLETION_FIELDS = frozenset((*_COMPLETION, *LABELS, *IGNORED, *SETTINGS))
 _FILL_SETTINGS = frozenset(("length", "temperature", "only", "ban", "seed", "unknown"))
 _STREAM_OPTIONS = ("include_usage", "include_obfuscation")
 
@@ -464,7 +463,7 @@ def parse_labels(given: Fields) -> tuple[str, ...]:
     Raises:
         RequestError: both are given, or it is no text, list of texts or object of them.
     """
-    used = [name for name in ("label", "labels") if given.get(name) is not None]
+    used = [name for name in LABELS if given.get(name) is not None]
     if len(used) == 2:
         raise bad_request("label and labels are the same; keep one", "labels")
     if not used:

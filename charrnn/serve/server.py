@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import os
 import signal
@@ -273,12 +272,9 @@ class _Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, where an answer is still possible."""
-        body = json.dumps(RequestError(400, "this is not a valid HTTP request").body()).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
+        headers, body = RequestError(
+            400, "this is not a valid HTTP request", headers={"Connection": "close"}
+        ).encode()
         with suppress(h11.LocalProtocolError):  # in the middle of another answer
             reason = b"Bad Request"
             response = h11.Response(status_code=400, headers=headers, reason=reason)
@@ -356,14 +352,12 @@ class _Connection(H11Protocol):
 
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:
     """Answer a client for whom there is no room."""
-    error = RequestError(503, "there are too many clients; try again later", code="overloaded")
-    body = json.dumps(error.body()).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", b"1"),
-        (b"connection", b"close"),
-    ]
+    headers, body = RequestError(
+        503,
+        "there are too many clients; try again later",
+        code="overloaded",
+        headers={"Retry-After": "1", "Connection": "close"},
+    ).encode()
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from charrnn.config.serve import ServeConfig
-from charrnn.serve.chat import FIELDS, RoleTemplate, parse_chat
 from charrnn.serve.errors import RequestError
 from charrnn.serve.protocol import CompletionRequest, ModelInfo
+from charrnn.serve.routes.chat import FIELDS, RoleTemplate, parse_chat
 from charrnn.serve.server import Server
 from charrnn.text.vocab import Vocab
 from tests.serve.asking import Asker

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.serve import guard
+from charrnn.serve import exchange, guard
 from charrnn.serve.errors import RequestError
 from charrnn.serve.incoming import parse_body
 from tests.serve.asgi import JSON, Answer, Client, serving
@@ -277,7 +277,7 @@ def test_keys_are_compared_in_constant_time(
 def test_a_body_of_the_largest_size_is_read_and_one_more_byte_is_not(
     make_model: Callable[..., ModelFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "_DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.01)
     with serving({"book": make_model()}, max_body="1kB") as client:
         body = json.dumps({"prompt": "a"}).encode()
         whole = body + b" " * (1000 - len(body))
@@ -314,7 +314,7 @@ def test_large_bodies_share_a_room_and_small_ones_need_none(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "_MOST_HELD_BYTES", 5_000_000)
-    monkeypatch.setattr(guard, "_DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.01)
     headers = {"content-type": JSON}
     large = [b'{"prompt": "', b"a" * 3_000_000, b'"}']
 
@@ -366,7 +366,7 @@ def test_a_slow_body_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch
             statuses.append(message["status"])
             headers.extend(message["headers"])
 
-    monkeypatch.setattr(guard, "_DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.05)
     scope = {
         "type": "http",
         "method": "POST",

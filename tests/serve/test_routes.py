@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.serve import routes
+from charrnn.serve.routes import embed, fill, predict, score, tokens
 from charrnn.serve.service import Watch
 from charrnn.tasks.model import Model
 from charrnn.tasks.predict import iter_predictions
@@ -423,28 +423,28 @@ def test_figures_can_be_turned_off(make_model: Callable[..., ModelFile]) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "work"),
+    ("path", "body", "module", "work"),
     [
-        ("/v1/score", {"text": "a" * 5000}, "_score"),
-        ("/v1/score", {"model": "play", "text": "ab", "label": "who=ROMEO"}, "_labelled"),
-        ("/v1/fill", {"model": "play", "text": "a_", "label": "who=ROMEO"}, "_labelled"),
-        ("/v1/embeddings", {"input": "a" * 5000}, "_embed"),
-        ("/v1/embeddings", {"input": [[0] * 100] * 50}, "spell"),
-        ("/tokenize", {"prompt": "ab" * 2000, "return_token_strs": True}, "_encode"),
-        ("/detokenize", {"tokens": [0] * 5000}, "spell"),
+        ("/v1/score", {"text": "a" * 5000}, score, "_score"),
+        ("/v1/score", {"model": "play", "text": "ab", "label": "who=ROMEO"}, score, "labelled"),
+        ("/v1/fill", {"model": "play", "text": "a_", "label": "who=ROMEO"}, fill, "labelled"),
+        ("/v1/embeddings", {"input": "a" * 5000}, embed, "_embed"),
+        ("/v1/embeddings", {"input": [[0] * 100] * 50}, embed, "spell"),
+        ("/tokenize", {"prompt": "ab" * 2000, "return_token_strs": True}, tokens, "_encode"),
+        ("/detokenize", {"tokens": [0] * 5000}, tokens, "spell"),
     ],
 )
 def test_what_takes_time_is_left_to_a_thread(
-    client: Client, monkeypatch: pytest.MonkeyPatch, path: str, body: Any, work: str
+    client: Client, monkeypatch: pytest.MonkeyPatch, path: str, body: Any, module: Any, work: str
 ) -> None:
     threads: set[int] = set()
-    before = getattr(routes, work)
+    before = getattr(module, work)
 
     def seen(*arguments: Any, **settings: Any) -> Any:
         threads.add(threading.get_ident())
         return before(*arguments, **settings)
 
-    monkeypatch.setattr(routes, work, seen)
+    monkeypatch.setattr(module, work, seen)
     ok(client, path, **body)
 
     assert threads
@@ -466,10 +466,10 @@ def test_work_stops_soon_after_its_client_is_gone(client: Client) -> None:
         return watch
 
     served = client.service.served
-    kinds = routes._predict_all
+    kinds = predict._predict_all
     for looks in (0, 3):
         with pytest.raises(GoneError):
-            routes._embed(watch_of(looks), served["book"], ["a" * 5000], "float")  # type: ignore[arg-type]
+            embed._embed(watch_of(looks), served["book"], ["a" * 5000], "float")  # type: ignore[arg-type]
         with pytest.raises(GoneError):
             kinds(watch_of(looks), served["kinds"], ["a" * 3000] * 5, PredictRequest())  # type: ignore[arg-type]
 

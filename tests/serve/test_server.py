@@ -448,7 +448,7 @@ def test_a_missing_extra_is_named(
 
     assert code == 2
     assert line == (
-        "charrnn: charrnn serve needs uvicorn; install it by pip install 'charrnn[serve]'\n"
+        "charrnn: charrnn serve needs uvicorn; install it by pip install starlette uvicorn\n"
     )
     with pytest.raises(ConfigError, match="uvicorn"):
         import_server()
