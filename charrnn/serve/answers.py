@@ -20,7 +20,8 @@ from charrnn.serve.wire import DONE, JSON, EventStream, event
 
 if TYPE_CHECKING:
     from charrnn.serve.jobs import Ended
-    from charrnn.serve.service import Served, Service
+    from charrnn.serve.served import Served
+    from charrnn.serve.service import Service
 
 
 @dataclass(frozen=True)

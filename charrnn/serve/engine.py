@@ -37,7 +37,7 @@ from charrnn.serve.jobs import (
     TextJob,
     Ticket,
 )
-from charrnn.serve.served_model import ServedModel, ServedModels
+from charrnn.serve.sampled_model import SampledModel, SampledModels
 from charrnn.serve.state_cache import StateCache, TextKeys, iter_read
 from charrnn.serve.text_batch import ServedText, TextBatch
 from charrnn.state import State
@@ -99,7 +99,7 @@ class Engine:
         deliver: called from the engine's thread with what is new, each event once; it must not
         block.
         """
-        self._models = ServedModels(models)
+        self._models = SampledModels(models)
         self._config = config
         self._deliver_news = deliver
         self._cache = StateCache(config.cache_bytes)
@@ -112,8 +112,8 @@ class Engine:
         self._waiting: deque[_Waiting] = deque()
         self._prompts: list[_Prompt] = []
         self._slices: deque[_Slices] = deque()
-        self._batches: dict[ServedModel, TextBatch] = {}
-        self._ended: deque[tuple[ServedModel, Ids]] = deque(maxlen=_MOST_ENDED)
+        self._batches: dict[SampledModel, TextBatch] = {}
+        self._ended: deque[tuple[SampledModel, Ids]] = deque(maxlen=_MOST_ENDED)
         self._ended_reading: Reading | None = None
         self._is_oldest_next = True
         self._flush_at = 0.0

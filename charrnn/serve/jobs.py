@@ -8,7 +8,7 @@ from typing import Any
 from charrnn.config import SampleConfig
 from charrnn.errors import CharRNNError
 from charrnn.generation.samples import Cost
-from charrnn.serve.served_model import Resolved, ServedModel
+from charrnn.serve.sampled_model import Resolved, SampledModel
 from charrnn.serve.state_cache import TextKeys
 from charrnn.text.vocab import Ids
 
@@ -47,7 +47,7 @@ class PreparedJob:
     model: str
     job: TextJob
     prompt: str
-    served: ServedModel = field(repr=False)
+    served: SampledModel = field(repr=False)
     settings: Resolved = field(repr=False)
     read: Ids | None = field(repr=False)  # the ids before the text; None: nothing is known of them
     keys: TextKeys | None = field(repr=False)  # of the beginnings of these ids

@@ -29,7 +29,8 @@ from charrnn.config.serve import ServeConfig, check_key
 from charrnn.errors import ConfigError, StorageError
 from charrnn.serve.app import make_app
 from charrnn.serve.errors import RequestError
-from charrnn.serve.service import Service, open_served
+from charrnn.serve.served import open_served
+from charrnn.serve.service import Service
 
 HEADER_SECONDS = 10.0  # in which a request's headers must have come
 _IDLE_SECONDS = 75.0  # between two requests of a connection

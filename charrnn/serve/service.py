@@ -1,4 +1,4 @@
-"""The models that are served, between the handlers of asyncio and the engine's thread.
+"""What stands between the handlers of asyncio and the threads that work: the engine's and others.
 
 A handler prepares a job, which a worker thread does, submits it, and reads its events from a
 `Stream`. The engine delivers events once per flush; one call into the event loop hands all of them
@@ -15,17 +15,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from charrnn.checkpoint.hub import name_of_run
-from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
-from charrnn.checkpoint.run_folder import is_model_name
-from charrnn.checkpoint.run_store import find_model
 from charrnn.config.serve import ServeConfig
-from charrnn.errors import CharRNNError, ConfigError, DivergedError
+from charrnn.errors import CharRNNError, DivergedError
 from charrnn.serve.engine import Engine
 from charrnn.serve.errors import (
     RequestError,
@@ -47,11 +41,8 @@ from charrnn.serve.jobs import (
     Ticket,
 )
 from charrnn.serve.metrics import Metrics
-from charrnn.tasks.open_models import OpenModels
+from charrnn.serve.served import Served
 from charrnn.wording import nearest
-
-if TYPE_CHECKING:
-    from charrnn.generation.generator import Generator
 
 T = TypeVar("T")
 
@@ -59,6 +50,7 @@ _WORKERS = 2  # threads for work that takes long; each takes the interpreter fro
 _CHECKERS = 2  # threads that read requests
 _MAKERS = 2  # threads that make what a request's settings need
 _MOST_WAITING = 256  # calls that wait for a worker
+_MOST_COSTS = 3_000_000  # log-probabilities of all answers together: 300 MB
 _ROUTES = {  # of models that write no text
     "classification": "POST /v1/classify",
     "tagging": "POST /v1/convert",
@@ -68,71 +60,6 @@ _TIME_IS_OVER = TimeoutError()
 _GRACE_SECONDS = 1.0  # for the engine, which ends a text in time, with what was written of it
 
 log = logging.getLogger("charrnn.serve")
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model by the name that requests have for it.
-
-    models: the source of text; None for a model of another task. created: when the file was
-    written, in seconds since 1970.
-    """
-
-    name: str
-    file: ModelFile
-    models: OpenModels | None
-    created: int
-
-    @property
-    def task(self) -> str:
-        """What the model was trained for: "text", "classification", "tagging" or "seq2seq"."""
-        return self.file.config.task
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The beginning of the model's digest: while it stays, so do the texts of a seed."""
-        return "fp_" + model_digest(self.file).hex()[:12]
-
-    @property
-    def generator(self) -> Generator:
-        """The source of text; only a model of text has one."""
-        assert self.models is not None
-        return self.models.generator
-
-
-def open_served(names: Sequence[str | None], checkpoints: Path) -> dict[str, Served]:
-    """Open models by the names of their runs; none: the newest run.
-
-    Raises:
-        ConfigError: two of them would have one name.
-        CheckpointError: one is missing or damaged.
-    """
-    from charrnn.tasks.model import Model
-
-    found: dict[str, Served] = {}
-    for asked in names or [None]:
-        path = find_model(asked, checkpoints)
-        file = read_model(path)
-        name = _name_of(asked, path)
-        if name in found:
-            raise ConfigError(f"two models are called {name!r}; serve one of them, or rename one")
-        models = None
-        if file.config.task == "text":
-            model = Model(file)
-            models = OpenModels(model, asked or name, model.file, source=file)
-        created = 0
-        with suppress(OSError):
-            created = int(path.stat().st_mtime)
-        found[name] = Served(name, file, models, created)
-    return found
-
-
-def _name_of(asked: str | None, path: Path) -> str:
-    """Return the name of a model: its run's; of one state of a run, or a lone file, the file's."""
-    is_of_run = is_model_name(path.name)
-    if not is_of_run or (asked and Path(asked).name == path.name):
-        return f"{path.parent.name}-{path.stem}" if is_of_run else path.stem
-    return name_of_run(path)
 
 
 class Stream:
@@ -178,7 +105,11 @@ class Stream:
         if self._begun is not None and isinstance(event, Piece):
             self._service.metrics.first_char_seconds.add(time.monotonic() - self._begun)
             self._begun = None
-        self._events.append(event)
+        last = self._events[-1] if self._events else None
+        if isinstance(event, Piece) and isinstance(last, Piece):  # of a client that reads slowly
+            self._events[-1] = Piece(last.text + event.text, last.costs + event.costs)
+        else:
+            self._events.append(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -238,6 +169,7 @@ class Service:
         self._makers = ThreadPoolExecutor(_MAKERS, thread_name_prefix="maker")
         self._waiting: Counter[ThreadPoolExecutor] = Counter()  # calls that may take long
         self._calls: set[Future[Any]] = set()  # of functions that have not come back
+        self._costs = 0  # log-probabilities that answers may have which are not read
 
     def start(self) -> None:
         """Begin to work, in the running event loop."""
@@ -322,6 +254,23 @@ class Service:
         """
         deadline = deadline or self.deadline()
         return Stream(self, partial(self.engine.submit_slices, name, make, deadline), deadline)
+
+    def take_costs(self, count: int) -> None:
+        """Take memory for the log-probabilities of an answer; `give_costs` gives it back.
+
+        Raises:
+            RequestError: other answers, whose clients may read slowly, have too many.
+        """
+        if self._costs + count > _MOST_COSTS:
+            raise too_many_requests(
+                "the log-probabilities of other answers take all memory that is for them; try "
+                "again later"
+            )
+        self._costs += count
+
+    def give_costs(self, count: int) -> None:
+        """Give memory back that was taken."""
+        self._costs -= count
 
     def deadline(self) -> float:
         """Return when a request that comes now has to be answered, of `time.monotonic`."""

@@ -12,7 +12,7 @@ from charrnn.generation.batch import Batch
 from charrnn.generation.sampler import Context
 from charrnn.generation.samples import Cost, PartialSample, step_costs
 from charrnn.serve.jobs import Ended, Failed, News, Piece, PreparedJob, Ticket
-from charrnn.serve.served_model import ServedModel
+from charrnn.serve.sampled_model import SampledModel
 from charrnn.state import State
 
 
@@ -51,7 +51,7 @@ class TextBatch:
     ended: texts that have ended, for those who want to remember their states.
     """
 
-    def __init__(self, served: ServedModel) -> None:
+    def __init__(self, served: SampledModel) -> None:
         self.served = served
         self.ended: list[ServedText] = []
         self._vocab = served.generator.vocab

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -31,10 +32,12 @@ from charrnn.serve.service import Watch
 
 if TYPE_CHECKING:
     from charrnn.config.serve import ServeConfig
-    from charrnn.serve.service import Served, Service, Stream
+    from charrnn.serve.served import Served
+    from charrnn.serve.service import Service, Stream
 
 _LENGTH = ("length", "seconds")  # reasons that cut a text
 _MOST_AT_ONCE = 64  # texts of one request in the engine
+_MOST_COMING = 64  # parts that were written and not sent
 _RETRY_SECONDS = 0.05  # while the engine's queue is full
 _MAX_SEARCH = 200_000  # hypotheses of beams times characters: seconds of work
 _MAX_BEAM = 4_000_000  # hypotheses of a beam times vocabulary: a hundred megabytes
@@ -135,6 +138,7 @@ class Texts:
         self._begun: dict[tuple[int, int], Stream] = {}  # before the answer, by prompt and sample
         self._open: set[Stream] = set()
         self._costs: dict[int, asyncio.Task[tuple[Cost | None, ...]]] = {}  # by prompt
+        self._give_costs: Callable[[], object] = lambda: None
 
     @classmethod
     async def prepare(cls, service: Service, served: Served, request: CompletionRequest) -> Texts:
@@ -149,6 +153,7 @@ class Texts:
         else:
             made = service.check(_prepare, Watch(), service, served, request, deadline=deadline)
         texts = cls(service, request, await made, deadline)
+        texts._take_costs()
         if texts._way is _Way.SAMPLED:
             texts._begin()
         return texts
@@ -164,6 +169,7 @@ class Texts:
             stream.close()
         for task in self._costs.values():
             task.cancel()
+        self._give_costs()
 
     def explain(self, error: Exception) -> RequestError:
         """Return what the client is told of an error."""
@@ -213,6 +219,17 @@ class Texts:
 
     # How they are written
 
+    def _take_costs(self) -> None:
+        """Take memory for the log-probabilities, until the texts are closed.
+
+        Raises:
+            RequestError: other answers have too many.
+        """
+        costs = _most_costs(self.request, self._jobs)
+        self._service.take_costs(costs)
+        # Once, also where the client is gone before the first text is asked for.
+        self._give_costs = weakref.finalize(self, self._service.give_costs, costs)
+
     def _begin(self) -> None:
         """Begin as many texts as are this request's share, at least one."""
         for job in self._jobs[:_MOST_AT_ONCE]:
@@ -249,7 +266,8 @@ class Texts:
 
     async def _written(self) -> AsyncGenerator[Part]:
         """Yield parts from several tasks, each of which writes one text after another."""
-        coming: asyncio.Queue[Part | Exception | None] = asyncio.Queue()
+        # A client that reads slowly leaves the events in the streams, which join them.
+        coming: asyncio.Queue[Part | Exception | None] = asyncio.Queue(_MOST_COMING)
         left = iter(range(len(self._jobs)))
 
         async def write() -> None:
@@ -257,10 +275,10 @@ class Texts:
                 for number in left:
                     async with aclosing(self._write(number)) as parts:
                         async for part in parts:
-                            coming.put_nowait(part)
-                coming.put_nowait(None)
+                            await coming.put(part)
+                await coming.put(None)
             except Exception as error:  # it is raised where the parts are read
-                coming.put_nowait(error)
+                await coming.put(error)
 
         most = min(_MOST_AT_ONCE, self._service.config.batch // 2, len(self._jobs))
         writers = [asyncio.create_task(write()) for _ in range(max(most, 1))]
@@ -469,12 +487,19 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
             f"{_MAX_ECHO:,}: lower n, or leave echo out",
             "echo",
         )
-    if request.logprobs is not None:
-        chars = config.length * len(jobs) + echoed
-        costs = chars * (1 + min(request.logprobs, vocab_size))
-        if costs > _MAX_COSTS:
-            raise bad_request(
-                f"the answer could have {costs:,} log-probabilities; this server gives at most "
-                f"{_MAX_COSTS:,}: lower logprobs, max_tokens or n, or send several requests",
-                "logprobs",
-            )
+    costs = _most_costs(request, jobs)
+    if costs > _MAX_COSTS:
+        raise bad_request(
+            f"the answer could have {costs:,} log-probabilities; this server gives at most "
+            f"{_MAX_COSTS:,}: lower logprobs, max_tokens or n, or send several requests",
+            "logprobs",
+        )
+
+
+def _most_costs(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> int:
+    """Return how many log-probabilities an answer may have."""
+    if request.logprobs is None:
+        return 0
+    chars = request.config.length * len(jobs)
+    chars += sum(job.prompt_chars for job in jobs) if request.echo else 0
+    return chars * (1 + min(request.logprobs, jobs[0].served.generator.vocab.size))

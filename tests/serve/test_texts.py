@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from charrnn.config import SampleConfig
 from charrnn.config.serve import ServeConfig
+from charrnn.generation.samples import Cost
+from charrnn.serve import service as service_module
 from charrnn.serve import texts as texts_module
+from charrnn.serve.jobs import Ended, Piece, Ticket
+from charrnn.serve.metrics import Metrics
 from charrnn.serve.server import Server
+from charrnn.serve.service import Stream
 from charrnn.tasks.model import Model
 from charrnn.tasks.open_models import OpenModels
 from charrnn.tasks.sample import SampleRequest, iter_samples
@@ -161,6 +168,41 @@ def test_what_takes_long_to_make_keeps_no_plain_request_waiting(
     finally:
         is_over.set()
     assert texts(ask.complete(max_tokens=5, seed=1, must="ab"))
+
+
+# Clients that read slowly
+
+
+def test_pieces_that_nobody_has_read_become_one() -> None:
+    async def put_some() -> tuple[Any, Any]:
+        service: Any = SimpleNamespace(
+            metrics=Metrics(), register=lambda stream, submit: submit(), forget=lambda ticket: None
+        )
+        stream = Stream(service, lambda: Ticket(1), time.monotonic() + 10)
+        for char in "abc":
+            stream.put(Piece(char, (Cost(1.0),)))
+        stream.put(Ended("length"))
+        with stream:
+            return await anext(stream), await anext(stream)
+
+    piece, end = asyncio.run(put_some())
+    assert piece == Piece("abc", (Cost(1.0),) * 3)
+    assert end == Ended("length")
+
+
+def test_log_probabilities_of_all_answers_have_a_limit(
+    tiny_server: Server, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "_MOST_COSTS", 150_000)
+    body = {"prompt": "a", "max_tokens": 100_000, "logprobs": 0, "stream": True}
+    first = ask.connect()
+    ask.send(first, PATH, body)
+    assert wait_for(lambda: tiny_server.service._costs == 100_000)
+    answer = ask.post(PATH, body)
+    assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+    assert texts(ask.complete(prompt="a", max_tokens=5, logprobs=1))
+    first.close()
+    assert wait_for(lambda: tiny_server.service._costs == 0)
 
 
 # Clients that leave

@@ -22,7 +22,8 @@ from charrnn.serve.incoming import (
     service_of,
 )
 from charrnn.serve.protocol import IGNORED, ModelInfo, spell
-from charrnn.serve.service import Served, Watch
+from charrnn.serve.served import Served
+from charrnn.serve.service import Watch
 from charrnn.serve.texts import info_of
 from charrnn.serve.wire import JSON
 

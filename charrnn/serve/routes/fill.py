@@ -15,7 +15,8 @@ from charrnn.serve.fields import Fields, check_known
 from charrnn.serve.incoming import read_json, service_of, settings_of, text_of
 from charrnn.serve.protocol import IGNORED, LABELS, parse_labels
 from charrnn.serve.routes.score import labelled
-from charrnn.serve.service import Served, Watch
+from charrnn.serve.served import Served
+from charrnn.serve.service import Watch
 from charrnn.serve.wire import JSON
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from charrnn._version import __version__
 from charrnn.serve.errors import closing
 from charrnn.serve.incoming import service_of
-from charrnn.serve.service import Served
+from charrnn.serve.served import Served
 from charrnn.serve.wire import JSON
 
 

@@ -13,7 +13,8 @@ from charrnn.serve.errors import bad_request
 from charrnn.serve.fields import Fields, check_known
 from charrnn.serve.incoming import inputs_of, read_json, service_of, settings_of
 from charrnn.serve.protocol import IGNORED
-from charrnn.serve.service import Served, Watch
+from charrnn.serve.served import Served
+from charrnn.serve.service import Watch
 from charrnn.serve.wire import JSON
 from charrnn.tasks.predict import make_predictor
 from charrnn.tasks.predictions import Prediction, PredictRequest

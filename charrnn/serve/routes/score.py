@@ -21,7 +21,8 @@ from charrnn.serve.fields import Fields, check_known, shown
 from charrnn.serve.incoming import read_json, service_of, text_of
 from charrnn.serve.protocol import IGNORED, LABELS, parse_labels
 from charrnn.serve.scoring import iter_prompt_costs
-from charrnn.serve.service import Served, Watch
+from charrnn.serve.served import Served
+from charrnn.serve.service import Watch
 from charrnn.serve.wire import JSON
 from charrnn.tasks.model import Model
 from charrnn.text.substitutions import fit_piece

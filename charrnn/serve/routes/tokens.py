@@ -11,7 +11,7 @@ from charrnn.serve.errors import bad_request
 from charrnn.serve.fields import Fields, check_known, is_int, shown
 from charrnn.serve.incoming import read_json, service_of, text_of
 from charrnn.serve.protocol import IGNORED, ModelInfo, spell
-from charrnn.serve.service import Served
+from charrnn.serve.served import Served
 from charrnn.serve.texts import info_of
 from charrnn.serve.wire import JSON
 from charrnn.text.vocab import END
