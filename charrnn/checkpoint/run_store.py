@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -286,11 +286,13 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
-def remove_run(run: RunFolder) -> None:
+def remove_run(run: RunFolder, *, others: Collection[str] = ()) -> None:
     """Remove a run's folder with all its files.
 
     The folder vanishes at once and its files after that, so that a kill in between leaves no half
     of a run; what it leaves is removed with the next run, or when one of that name begins.
+
+    others: names of files that go with it, as a sweep has them in its folder.
 
     Raises:
         ConfigError: the folder is a link, or holds files that no run writes.
@@ -301,11 +303,7 @@ def remove_run(run: RunFolder) -> None:
         if run.path.is_symlink():
             raise ConfigError(f"{run.path} is a link to another place; remove the link by hand")
         with run.lock():
-            if foreign := run.foreign_files:
-                raise ConfigError(
-                    f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere "
-                    "first, or remove the folder by hand"
-                )
+            refuse_foreign(run, others)
             clear_removed(run.removed)
             run.path.rename(run.removed)
             flush_folder(run.path.parent)
@@ -314,6 +312,19 @@ def remove_run(run: RunFolder) -> None:
             with suppress(OSError):
                 if not RunFolder(other).foreign_files:
                     clear_removed(other)
+
+
+def refuse_foreign(run: RunFolder, others: Collection[str] = ()) -> None:
+    """Refuse to remove a run's folder with files that no run writes; others: those that go too.
+
+    Raises:
+        ConfigError: it has one.
+    """
+    if foreign := [name for name in run.foreign_files if name not in others]:
+        raise ConfigError(
+            f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere first, or "
+            "remove the folder by hand"
+        )
 
 
 def _read_model_of(run: RunFolder, read: Callable[[Path], T]) -> T:

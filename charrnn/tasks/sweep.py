@@ -49,6 +49,7 @@ from charrnn.tasks.fit import CHOSEN, Result, result_before, result_of
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.sweep_trials import (
+    BEST,
     SweepState,
     Trial,
     count_at_rungs,
@@ -66,7 +67,6 @@ from charrnn.training.plan import EVALUATIONS
 from charrnn.training.reports import Evaluation
 from charrnn.training.trial import PlannedTrial, plan_trial
 
-BEST = "best.toml"
 _WARMUPS = 3  # that should lie before the first rung (benchmarks/LOG.md)
 _MORE_ROUNDS = 4  # of measurements, on a machine that is busy now and then
 _SAME_SPEED = 0.1
