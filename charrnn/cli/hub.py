@@ -18,12 +18,12 @@ from charrnn.tasks.hub import push as push_model
 _PUSH_EXAMPLES = """
 charrnn push book ada/book                 private: only you can read it
 charrnn push book ada/book --public --licence mit --language en
-charrnn push book ada/book --branch v2     a branch, which others name by ada/book@v2
+charrnn push book ada/book --branch v2      others name it ada/book@v2
 """
 _PULL_EXAMPLES = """
 charrnn pull ada/book                      checkpoints/book
 charrnn pull ada/book@v2 --name book-v2
-charrnn sample hf://ada/book               without a run: from the hub's own cache
+charrnn sample hf://ada/book                from the hub, without a run
 """
 _OF_CARD = ("licence", "language", "card_samples")
 _OTHERS = tuple(item.name for item in fields(ExportConfig) if item.name not in _OF_CARD)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain as chained
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -172,12 +172,14 @@ class Generator:
         *,
         count: int = 1,
         after: Context | None = None,
+        on_progress: Callable[[], object] = lambda: None,
         **settings: Any,
     ) -> list[Sample]:
         """Return the `count` likeliest texts that a beam of `config.beam` finds, the best first.
 
         Only bias and bans shape the probabilities; a text ends as a sampled one would. Where
         several ways to write and to end a text were found, its nats are those of all of them.
+        on_progress: called before each step; what it raises ends the search.
 
         Raises:
             VocabError, ConfigError: as `generate`; or a setting is only for sampling.
@@ -211,6 +213,7 @@ class Generator:
             is_end=lambda ids: can_end and shown(ids)[1] != "",
             text_of=lambda ids: shown(ids)[0],
             ids_per_char=_LONGEST_UTF8 if has_bytes else 1,
+            on_progress=on_progress,
         )
         end = self.vocab.end
         return [

@@ -1,11 +1,9 @@
-"""What goes into an engine and what comes out: jobs, tickets and events.
-
-`engine.py` takes and delivers them; it names them all again, for those that use an engine.
-"""
+"""What goes into an engine and what comes out: jobs, tickets and events; `engine.py` takes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from charrnn.config import SampleConfig
 from charrnn.errors import CharRNNError
@@ -91,7 +89,14 @@ class Failed:
     error: Exception
 
 
-Event = Piece | Ended | Failed
+@dataclass(frozen=True)
+class Slice:
+    """What other work of the engine's thread has yielded."""
+
+    value: Any
+
+
+Event = Piece | Slice | Ended | Failed
 
 
 @dataclass(eq=False)

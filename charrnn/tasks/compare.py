@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from charrnn.analysis.bootstrap import Interval, bootstrap
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.checkpoint.run_store import find_model
+from charrnn.checkpoint.run_store import find_model, read_last_state
 from charrnn.config import RunConfig, as_dict
-from charrnn.errors import CharRNNError, ConfigError
+from charrnn.errors import CharRNNError, ConfigError, counted
 from charrnn.interpret.training import TrainingReport, read_training
 from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 
@@ -32,8 +32,11 @@ COMPARED_TOKENS = 1_000_000
 MIN_BLOCKS = 20
 """Of fewer blocks no interval is told."""
 
-_BLOCK_TOKENS = 1000  # neighbours are alike, so that blocks have to be longer than a passage
-_MOST_BLOCKS = 100  # of a short text, whose blocks are shorter
+# Neighbours are alike: of blocks shorter than a passage the interval would claim too much.
+_BLOCK_TOKENS = 1000
+_MIN_BLOCK_TOKENS = 300
+_EQUAL_TIMES = 1.1  # training times that differ by less count as equal
+_ENOUGH_BLOCKS = 100  # a text that has fewer of 1,000 tokens is cut into shorter ones
 _OF_A_PLACE = {*(name for name in as_dict(RunConfig())), "threads", "eval_every", "length_history"}
 
 OnProgress = Callable[[str, int, int], None]
@@ -42,12 +45,19 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run: its file, the settings in force, and how it was trained, None where that is lost."""
+    """A run: its file, the settings in force, and how it was trained, None where that is lost.
+
+    steps_made, total_steps: how far its newest state came, and of how many steps; None where no
+    state is left, or the number was never known.
+    """
 
     name: str
     file: ModelFile = field(repr=False)
     settings: dict[str, Any] = field(repr=False)
     training: TrainingReport | None = field(repr=False)
+    steps_made: int | None = None
+    total_steps: int | None = None
+    is_finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,10 +118,14 @@ def compare_runs(
         CheckpointError: a run is missing, or its file damaged.
         DivergedError: a model's loss is not a finite number.
     """
-    if len(set(names)) < len(names) or len(names) < 2:
-        raise ConfigError(f"{len(set(names))} runs are named; name two or more, each once")
-    runs = [_read_run(name, find_model(name, checkpoints)) for name in names]
+    paths = [find_model(name, checkpoints) for name in names]
+    different = len({path.resolve() for path in paths})
+    if different < len(names) or len(names) < 2:
+        named = counted(different, "run")
+        raise ConfigError(f"{named} to compare; name two or more, each once")
+    runs = [_read_run(name, path) for name, path in zip(names, paths, strict=True)]
     notes = [f"{run.name} has no record of its training" for run in runs if run.training is None]
+    notes += _unfairness(runs)
     nats: dict[str, float] = {}
     chars = 0
     differences: list[Difference] = []
@@ -139,7 +153,35 @@ def _read_run(name: str, path: Path) -> ComparedRun:
         training = read_training(name, list(run.read_metrics()), settings)
     except ConfigError:
         training = None
-    return ComparedRun(name, file, settings, training)
+    last = read_last_state(run)
+    progress = (last and last.progress) or {}
+    return ComparedRun(
+        name,
+        file,
+        settings,
+        training,
+        progress.get("step"),
+        progress.get("plan", {}).get("total_steps"),
+        is_finished=bool(progress.get("is_finished", True)),
+    )
+
+
+def _unfairness(runs: Sequence[ComparedRun]) -> list[str]:
+    """Return what makes the losses of runs something else than a comparison of their settings."""
+    notes = []
+    for run in runs:
+        if not run.is_finished and run.steps_made is not None:
+            total = f" of {run.total_steps:,}" if run.total_steps else ""
+            notes.append(
+                f"{run.name} was stopped after {run.steps_made:,}{total} steps, so its loss is not "
+                "yet that of its settings"
+            )
+    seconds = {run.name: run.file.summary.get("elapsed_seconds") for run in runs}
+    known = [each for each in seconds.values() if isinstance(each, int | float)]
+    if not notes and len(known) == len(runs) and max(known) > _EQUAL_TIMES * min(known):
+        shown = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+        notes.append(f"the best models had unequal time to learn: {shown}")
+    return notes
 
 
 def _differing(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
@@ -182,7 +224,8 @@ def _score_blocks(runs: Sequence[ComparedRun], on_progress: OnProgress) -> _Scor
     stretch = Stretch(text.ids, text.records).head(COMPARED_TOKENS)
     vocab = runs[0].file.vocab
     total = len(stretch.ids) - 1  # the first token is given
-    ends = block_ends(len(stretch.ids), None if text.records is None else stretch.records.ends)  # type: ignore[union-attr]
+    record_ends = None if stretch.records is None else np.asarray(stretch.records.ends, np.int64)
+    ends = block_ends(len(stretch.ids), record_ends)
     chars = [
         vocab.count_characters(stretch.ids[max(start, 1) : stop])
         for start, stop in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
@@ -199,20 +242,19 @@ def _score_blocks(runs: Sequence[ComparedRun], on_progress: OnProgress) -> _Scor
     return _Scored(np.stack(rows), np.array(chars, np.int64))
 
 
-def block_ends(tokens: int, record_ends: Any = None) -> NDArray[np.int64]:
+def block_ends(tokens: int, record_ends: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Return where blocks of a text of S tokens end (N,), the last at S; a block has whole records.
 
     record_ends: where records end, ascending, the last at S; None for running text.
 
-    >>> block_ends(2500).tolist()[:3], len(block_ends(250_000))
-    ([25, 50, 75], 250)
+    >>> block_ends(2500).tolist(), len(block_ends(250_000))
+    ([300, 600, 900, 1200, 1500, 1800, 2100, 2500], 250)
     """
-    length = max(1, min(_BLOCK_TOKENS, tokens // _MOST_BLOCKS))
+    length = max(_MIN_BLOCK_TOKENS, min(_BLOCK_TOKENS, tokens // _ENOUGH_BLOCKS))
     if record_ends is None:
         return np.append(np.arange(length, tokens - length // 2, length), tokens)
-    ends = np.asarray(record_ends, np.int64)
-    _, last = np.unique(ends[::-1] // length, return_index=True)  # the last record of each block
-    return ends[len(ends) - 1 - last]
+    _, last = np.unique(record_ends[::-1] // length, return_index=True)  # each block's last record
+    return record_ends[len(record_ends) - 1 - last]
 
 
 def _differences(scored: _Scored, names: Sequence[str]) -> list[Difference]:

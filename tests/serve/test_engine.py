@@ -19,14 +19,15 @@ from charrnn.generation.network import Network
 from charrnn.generation.samples import Cost
 from charrnn.generation.stopping import UpToSentences
 from charrnn.serve import engine as engine_module
-from charrnn.serve.engine import (
+from charrnn.serve.engine import Engine
+from charrnn.serve.jobs import (
     Ended,
-    Engine,
     Event,
     Failed,
     Piece,
     QueueFullError,
     ServerClosingError,
+    Slice,
     TextJob,
     Ticket,
 )
@@ -268,10 +269,10 @@ class Held:
         self.has_begun = threading.Event()
         self.may_end = threading.Event()
 
-    def __call__(self) -> Iterator[Event]:
+    def __call__(self) -> Iterator[str]:
         self.has_begun.set()
         assert self.may_end.wait(PATIENCE_SECONDS)
-        yield Piece("held")
+        yield "held"
 
 
 def test_more_texts_than_may_wait_are_refused_and_the_others_are_sampled() -> None:
@@ -286,7 +287,8 @@ def test_more_texts_than_may_wait_are_refused_and_the_others_are_sampled() -> No
 
         held.may_end.set()
 
-        assert [len(told.text_of(ticket)) for ticket in tickets] == [4, 30, 30, 30, 30]
+        assert told.end_of(tickets[0]) == Ended("done")
+        assert [len(told.text_of(ticket)) for ticket in tickets[1:]] == [30] * 4
         assert submit(engine).id == tickets[-1].id + 1
 
 
@@ -322,7 +324,7 @@ def test_a_text_that_waits_can_be_cancelled_too() -> None:
         held.may_end.set()
 
         assert told.text_of(waiting[2])
-        assert told.text_of(first) == "held"
+        assert told.end_of(first) == Ended("done")
         assert waiting[1].id not in told.events
         assert engine.stats().cancelled_total == 1
 
@@ -411,19 +413,18 @@ def test_other_work_is_done_a_slice_at_a_time_between_characters() -> None:
         text = submit(engine, length=10**6)
         told.wait(lambda: text.id in told.events)
 
-        def count() -> Iterator[Event]:
-            for i in range(5):
-                yield Piece(str(i))
+        def count() -> Iterator[int]:
+            yield from range(5)
 
-        def fail() -> Iterator[Event]:
-            yield Piece("a")
+        def fail() -> Iterator[str]:
+            yield "a"
             raise OSError("gone")
 
         good = engine.submit_slices("book", count)
         bad = engine.submit_slices("book", fail)
 
-        assert told.text_of(good) == "01234"
         assert told.end_of(good) == Ended("done")
+        assert told.events[good.id] == [*map(Slice, range(5)), Ended("done")]
         assert str(told.end_of(bad).error) == "gone"  # type: ignore[union-attr]
         assert not text.is_ended
 

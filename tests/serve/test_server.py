@@ -307,6 +307,14 @@ def test_a_server_can_be_made_again_at_once(book: Path) -> None:
         assert Asker(second.url).get("/health").status == 200
 
 
+def test_a_failed_start_is_told_to_who_started(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server([str(book)], ServeConfig(port=0))
+    monkeypatch.setattr(server.service.engine, "start", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        server.start()
+    assert server._socket.fileno() == -1
+
+
 def test_python_can_serve_too(book: Path) -> None:
     with charrnn.start_server(book, port=0) as server:
         assert Asker(server.url).get("/health").status == 200
@@ -409,7 +417,7 @@ def test_a_missing_extra_is_named(
 
     assert code == 2
     assert line == (
-        "charrnn: charrnn serve needs uvicorn; install it by pip install 'charrnn[serve]'\n"
+        "charrnn: charrnn serve needs uvicorn; install it by pip install starlette uvicorn\n"
     )
     with pytest.raises(ConfigError, match="uvicorn"):
         import_server()

@@ -674,6 +674,52 @@ def test_a_reload_finds_the_text_of_each_model_and_its_versions(
     assert page.evaluate("Object.keys(localStorage)") == ["charrnn.write play"]
 
 
+def test_two_tabs_with_one_text_lose_no_words(visit: Visit) -> None:
+    first = visit()
+    first.write("shared")
+    first.wait_for("localStorage['charrnn.write shakes']?.includes('shared')")
+    second = visit()
+    assert text(second) == "shared"
+    second.write(" by two")
+    first.write(" of one")
+    first.press("Backspace")
+    assert notice(first).startswith("This text is open in another tab too.")
+    first.wait_for("localStorage['charrnn.write shakes'].includes('on')")
+    second.write("!")
+    second.wait_for("localStorage['charrnn.write shakes'].includes('two!')")
+
+    assert (text(first), text(second)) == ("shared of on", "shared by two!")
+    third = visit()
+    texts = """(() => {
+        const { history } = charrnn.page;
+        return history.turns().map((turn) => (history.goTo(turn), history.text)).sort();
+    })()"""
+    assert third.evaluate(texts)[0] == ""
+    assert {"shared of on", "shared by two!"} <= {*third.evaluate(texts)}
+    assert len(third.evaluate(texts)) <= 5
+    for page in (first, second, third):
+        assert page.errors == []
+
+
+def test_a_text_that_another_tab_forgot_is_kept_no_more(visit: Visit) -> None:
+    first = visit()
+    first.write("secret")
+    first.wait_for("localStorage['charrnn.write shakes']?.includes('secret')")
+    second = visit()
+    assert text(second) == "secret"
+    first.click("#forget")
+    first.click("#forget-ok")
+
+    second.wait_for(
+        "document.getElementById('notice').textContent.includes('forgotten in another')"
+    )
+    second.evaluate("dispatchEvent(new Event('pagehide'))")
+    assert second.evaluate("localStorage.getItem('charrnn.write shakes')") is None
+    second.evaluate("document.getElementById('text').focus()")
+    second.write("!")
+    second.wait_for("localStorage['charrnn.write shakes']?.includes('secret!')")
+
+
 def test_a_full_storage_leaves_no_older_text_in_the_way(visit: Visit) -> None:
     page = visit()
     page.write("old")

@@ -26,6 +26,7 @@ class BrailleChart:
         self._rows = rows
         self._bits = [[0] * self._columns for _ in range(rows)]
         self._styles = [[""] * self._columns for _ in range(rows)]
+        self._signs: dict[tuple[int, int], str] = {}  # by row and column
 
     def curve(self, points: Iterable[Point], style: str = "") -> None:
         """Add a curve; points that are not finite, or not above 0 on a logarithm, break it."""
@@ -46,14 +47,24 @@ class BrailleChart:
             if place := self._place(point):
                 self._set(*place, style)
 
+    def sign(self, point: Point, char: str, style: str = "") -> None:
+        """Write a character at a point, over what is drawn there, or beside another one."""
+        if place := self._place(point):
+            row, column = place[1] // 4, place[0] // 2
+            while (row, column) in self._signs and column:
+                column -= 1
+            self._signs[row, column] = char
+            self._styles[row][column] = style
+
     def lines(self) -> list[Text]:
         """Return the chart, with numbers on the left and below."""
         labels = self._labels()
         rows = []
         for number, (bits, styles) in enumerate(zip(self._bits, self._styles, strict=True)):
             row = Text(f"{labels.get(number, ''):>{_LABEL_COLUMNS - 2}} ┤")
-            for bit, style in zip(bits, styles, strict=True):
-                row.append(chr(_BLANK + bit) if bit else " ", style)
+            for column, (bit, style) in enumerate(zip(bits, styles, strict=True)):
+                drawn = chr(_BLANK + bit) if bit else " "
+                row.append(self._signs.get((number, column), drawn), style)
             rows.append(row)
         return [*rows, Text(self._below()), Text(" " * _LABEL_COLUMNS + self._across.name)]
 

@@ -36,8 +36,17 @@ def show_training(reports: Mapping[str, TrainingReport], console: Console) -> No
             print_line(console, f"{one_line(name)}: {note}")
 
 
-def show_losses(reports: Mapping[str, TrainingReport], console: Console, by: str = "step") -> None:
-    """Print the losses of all models against one measure of effort, a key of ACROSS."""
+def show_losses(
+    reports: Mapping[str, TrainingReport],
+    console: Console,
+    by: str = "step",
+    *,
+    has_baselines: bool = True,
+) -> None:
+    """Print the losses of all models against one measure of effort, a key of ACROSS.
+
+    has_baselines: whether all have the text that simpler models were measured on.
+    """
     across = across_axis(reports, by)
     chart = BrailleChart(across, loss_axis(reports), min(console.width - 1, _COLUMNS), _ROWS)
     for number, report in enumerate(reports.values()):
@@ -45,15 +54,19 @@ def show_losses(reports: Mapping[str, TrainingReport], console: Console, by: str
         milestones = report.milestones
         chart.dots(zip(getattr(milestones, by), milestones.train_bpc, strict=True), color)
         found = report.evaluations
-        chart.curve(zip(getattr(found, by), found.val_bpc, strict=True), color)
+        points = list(zip(getattr(found, by), found.val_bpc, strict=True))
+        chart.curve(points, color)
+        if len(reports) > 1 and points:  # without colours the numbers tell the curves apart
+            chart.sign(points[-1], str(number + 1), color)
     print_line(console, f"Loss against {ACROSS[by]}, bits per character", "bold")
     for line in chart.lines():
         console.print(line, soft_wrap=True)
     for number, name in enumerate(reports):
-        sign = Text("  ─── ", CURVES[number % 7])
+        mark = f"{number + 1} " * (len(reports) > 1)
+        sign = Text(f"  {mark}─── ", CURVES[number % 7])
         print_line(console, sign + Text(f"{one_line(name)}, held-out text (dots: training text)"))
     first = next(iter(reports.values()))
-    if first.baselines_bpc:
+    if first.baselines_bpc and has_baselines:
         known = ", ".join(f"{name} {bpc:.2f}" for name, bpc in first.baselines_bpc.items())
         print_line(console, f"  on the same text: {known} bits per character")
 

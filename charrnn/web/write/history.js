@@ -57,13 +57,13 @@
     let root = makeTurn(null, { kind: "start", at: 0, inserted: nothing() });
     let current = root;
 
-    /** kind: start, typed, written, alternative, cleared or link. */
+    /** kind: start, typed, written, alternative, cleared, link or tab. */
     function makeTurn(parent, { kind, at, removedLength = 0, inserted, note = "" }) {
       count += 1;
       const now = Date.now();
       return {
         number: count, parent, kind, at, removedLength, inserted, note,
-        removed: null, children: [], next: null, began: now, ended: now,
+        removed: null, children: [], next: null, began: now, ended: now, isForeign: false,
       };
     }
 
@@ -94,6 +94,9 @@
       splice(current.at, current.inserted.text.length, current.removed);
       current = current.parent;
     }
+
+    /** Return whether a turn came from another tab, and nothing here goes back to it. */
+    const isLoose = (turn) => turn.isForeign && turn !== current && !turn.children.length;
 
     const isEmpty = (turn) => !turn.inserted.text && !turn.removedLength;
 
@@ -243,6 +246,52 @@
             numberOf.get(turn.parent), turn.kind, turn.at, turn.removedLength, turn.inserted.text, turn.note,
           ]),
         };
+      },
+
+      /**
+       * Add the versions that another tab saved of this text; return whether any is new.
+       *
+       * The text stays as it is. Turns that both have, from before they parted, are there once.
+       */
+      merge({ text: whereItIs, turns, tab }) {
+        if (!Array.isArray(turns)) turns = whereItIs && whereItIs !== whole.text ? [[0, "tab", 0, 0, whereItIs, ""]] : [];
+        if (!turns.every(Array.isArray)) return false; // not written by this page
+        const inner = new Set(turns.map(([parent]) => parent));
+        const found = [root];
+        const fresh = new Set();
+        for (const [parent, kind, at, removedLength, text, note] of turns) {
+          if (!found[parent] || typeof text !== "string") break;
+          const isLeaf = !inner.has(found.length);
+          // A turn grows while it is typed or written: either tab may have seen less of it.
+          const isSame = (turn) => turn.kind === kind && turn.at === at && turn.removedLength === removedLength && turn.note === note
+            && (turn.inserted.text === text || (isLeaf && turn.inserted.text.startsWith(text)) || (isLoose(turn) && text.startsWith(turn.inserted.text)));
+          let turn = found[parent].children.find(isSame);
+          if (!turn || text.length > turn.inserted.text.length) {
+            const isModel = kind === "written" || kind === "alternative";
+            const inserted = charrnn.makePiece(text, isModel);
+            if (turn) turn.inserted = inserted;
+            else {
+              turn = Object.assign(makeTurn(found[parent], { kind, at, removedLength, inserted, note }), { isForeign: true, tab });
+              found[parent].children.push(turn);
+            }
+            fresh.add(turn);
+          }
+          found.push(turn);
+        }
+        // What was typed and then changed within its turn is one version, not one for each change.
+        for (const { parent, kind } of [...fresh]) {
+          if (kind !== "typed") continue;
+          const isOld = (turn) => isLoose(turn) && turn.kind === kind && turn.tab === tab && !found.includes(turn);
+          for (const turn of parent.children.filter(isOld)) drop(turn);
+        }
+        return fresh.size > 0;
+      },
+
+      /** Forget the versions that came from other tabs, but those that the text goes back to. */
+      dropForeign() {
+        for (const turn of history.turns().reverse()) {
+          if (isLoose(turn)) drop(turn);
+        }
       },
 
       /** Begin anew with what `save` returned; what cannot be read is taken as a text alone. */

@@ -7,6 +7,7 @@
   const SAVE_MS = 400;
   const SCORE_MS = 900; // without typing, after which the text's surprise is asked for
   const MAX_AUTO_SCORE = 20000; // units of a text that is scored without being asked
+  const FORGOTTEN = "null"; // what is kept for a moment when a person lets a text be forgotten
   const STORAGES = ["sessionStorage", "localStorage"];
   const COLORS = ["surprise", "writer", "none"];
   const HAN = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/gu;
@@ -54,6 +55,10 @@
     let hovered = -1;
     let isReady = false;
     let isUnsaved = false;
+    const tab = String(charrnn.randomSeed()); // tells what this tab saved from what another did
+    let lastSaved = null; // what this tab kept last for all tabs
+    let isForgotten = false; // in another tab, after which nothing was changed here
+    let isSharedTold = false; // whether the person knows of another tab with this text
     let scoring = null; // the request that asks what the text cost
     const timers = {};
 
@@ -98,7 +103,9 @@
     function save() {
       clearTimeout(timers.save);
       timers.save = 0;
-      const saved = JSON.stringify(history.save());
+      if (isForgotten) return;
+      mergeOthers();
+      const saved = JSON.stringify({ ...history.save(), tab });
       const full = STORAGES.filter((storage) => !keep(storage, storageKey(), saved));
       const isKept = full.length < STORAGES.length;
       // What one of them still has of an older text must not be found first.
@@ -107,18 +114,50 @@
         notice("This browser keeps nothing for this page: save or copy the text before you leave.");
       }
       isUnsaved = !isKept;
+      lastSaved = kept("localStorage", storageKey());
+    }
+
+    /** Return what a text in a storage says, or null where this page did not write it. */
+    function readSaved(text) {
+      try {
+        return JSON.parse(text ?? "null");
+      } catch {
+        return null;
+      }
+    }
+
+    /** Take what another tab kept of this text among the versions, so that no tab's words are lost. */
+    function mergeOthers() {
+      const text = kept("localStorage", storageKey());
+      if (text === null || text === lastSaved) return;
+      lastSaved = text;
+      const saved = readSaved(text);
+      if (typeof saved?.text === "string" && saved.tab !== tab && history.merge(saved) && isReady) within("turns", SHOW_MS, versions.show);
+    }
+
+    /** Follow what another tab keeps of this text, or that it forgot it. */
+    function onStorage(event) {
+      if (event.storageArea !== localStorage || event.key !== storageKey() || !isReady) return;
+      if (event.newValue === FORGOTTEN) {
+        history.dropForeign();
+        isForgotten = true;
+        notice("This text was forgotten in another tab. It is still here, and is kept only if you change it.");
+        return within("turns", SHOW_MS, versions.show);
+      }
+      mergeOthers();
+      if (isSharedTold || work || !byId("notice").hidden) return;
+      isSharedTold = true;
+      notice("This text is open in another tab too. Each tab goes on with its own; what the other writes is kept among the versions.");
     }
 
     function load() {
       // The tab's own first: another tab may have written since.
       const text = STORAGES.map((storage) => kept(storage, storageKey())).find((each) => each !== null);
-      let saved = null;
-      try {
-        saved = JSON.parse(text ?? "null");
-      } catch {
-        // Not written by this page.
-      }
-      history.load(saved);
+      lastSaved = null;
+      isForgotten = false;
+      isSharedTold = false;
+      history.load(readSaved(text));
+      mergeOthers();
       showText(history.text.length);
     }
 
@@ -128,6 +167,7 @@
     function follow(at, removed, inserted) {
       mirror.replace(at, removed, inserted);
       if (!isReady) return;
+      isForgotten = false;
       within("save", SAVE_MS, save);
       within("count", SHOW_MS, showSize);
       within("turns", SHOW_MS, versions.show);
@@ -737,7 +777,9 @@
 
     function forget() {
       leave();
+      keep("localStorage", storageKey(), FORGOTTEN); // other tabs hear of it
       for (const storage of STORAGES) keep(storage, storageKey(), null);
+      lastSaved = null;
       history.load(null);
       clearTimeout(timers.save);
       timers.save = 0;
@@ -808,6 +850,7 @@
         button.addEventListener("click", () => setColors(button.dataset.colors));
       }
       addEventListener("hashchange", takeAddress);
+      addEventListener("storage", onStorage);
       addEventListener("pagehide", save);
       document.addEventListener("visibilitychange", () => { if (document.hidden) save(); });
       addEventListener("beforeunload", (event) => { if (isUnsaved) event.preventDefault(); });

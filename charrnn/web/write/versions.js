@@ -5,7 +5,7 @@
   const MAX_SHOWN = 400; // turns
   const MAX_START = 60; // characters of a turn's text
   const MAX_DEPTH = 6; // steps that a branch is moved in
-  const KINDS = { start: "Start", typed: "You", written: "Model", alternative: "Alternative", cleared: "New", link: "Link" };
+  const KINDS = { start: "Start", typed: "You", written: "Model", alternative: "Alternative", cleared: "New", link: "Link", tab: "Other tab" };
   const element = (...args) => charrnn.element(...args);
 
   /** onChoose(turn) is called for a turn that is chosen. */
@@ -17,7 +17,7 @@
       const kind = KINDS[turn.kind] ?? KINDS.typed;
       const size = turn.inserted.text.length;
       const button = element("button", {
-        type: "button", class: isOnWay ? "on-way" : null, title: [kind, turn.note].filter(Boolean).join(", "),
+        type: "button", class: isOnWay ? "on-way" : null, title: [kind, turn.note, turn.isForeign ? "in another tab" : ""].filter(Boolean).join(", "),
         "aria-current": turn === history.current ? "true" : null,
       }, element("b", {}, kind), element("span", { class: "start-of" }, what + start),
       size ? element("span", { class: "fine" }, charrnn.number(size)) : "");
