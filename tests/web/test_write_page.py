@@ -710,9 +710,7 @@ def test_a_text_that_another_tab_forgot_is_kept_no_more(visit: Visit) -> None:
     first.click("#forget")
     first.click("#forget-ok")
 
-    second.wait_for(
-        "document.getElementById('notice').textContent.includes('forgotten in another')"
-    )
+    second.wait_for("document.getElementById('notice').textContent.includes('forgotten in another')")
     second.evaluate("dispatchEvent(new Event('pagehide'))")
     assert second.evaluate("localStorage.getItem('charrnn.write shakes')") is None
     second.evaluate("document.getElementById('text').focus()")
