@@ -643,6 +643,8 @@ def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
 def remove(run: Name, *, checkpoints: Name = None) -> None:
     """Remove a run's folder with all its files: models, training states, logs.
 
+    run: of a sweep, all of its trials are removed with it.
+
     Raises:
         CheckpointError: there is no such run.
         ConfigError: it is a file of a run, or a link, or holds files that no run writes.
@@ -651,7 +653,9 @@ def remove(run: Name, *, checkpoints: Name = None) -> None:
     >>> charrnn.remove("book-try")  # doctest: +SKIP
     """
     check_type("the run", run, str | Path, "its name or path")
-    run_store.remove_run(run_store.find_whole_run(str(run), _folder(checkpoints)))
+    from charrnn.tasks.remove import find_removable
+
+    find_removable(str(run), _folder(checkpoints)).remove()
 
 
 def compare(

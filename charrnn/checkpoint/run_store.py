@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from charrnn.storage import flush_folder, is_reserved, make_folder, write_errors
 from charrnn.wording import nearest
 
 T = TypeVar("T")
+_IS_WINDOWS = os.name == "nt"  # which moves and removes no folder with an open file: our lock
 
 
 @contextmanager
@@ -88,19 +89,29 @@ def _replacing(run: RunFolder, *, is_wanted: bool) -> Iterator[None]:
     with suppress(OSError):
         clear_removed(run.removed)
     if is_wanted and run.has_model:
-        with reading(run.path), run.lock():
+        with reading(run.path), _moving_away(run, run.replaced):
             if foreign := run.foreign_files:
                 raise ConfigError(
                     f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere, or "
                     "give another --name"
                 )
-            run.path.rename(run.replaced)
-            flush_folder(run.path.parent)
     try:
         yield
     finally:
         with suppress(RunLockedError):  # who holds the new run by now ends it
             _end_replacing(run)
+
+
+@contextmanager
+def _moving_away(run: RunFolder, target: Path) -> Iterator[None]:
+    """Hold the run within the block, and rename its folder at the end, if nothing is raised."""
+    with run.lock():
+        yield
+        if not _IS_WINDOWS:
+            run.path.rename(target)
+    if _IS_WINDOWS:  # refuses if another process has taken the lock since
+        run.path.rename(target)
+    flush_folder(run.path.parent)
 
 
 def _end_replacing(run: RunFolder) -> None:
@@ -110,13 +121,18 @@ def _end_replacing(run: RunFolder) -> None:
     """
     if run.replaced.is_symlink() or not run.replaced.is_dir():
         return
-    with write_errors(run.path), run.lock() if run.path.is_dir() else nullcontext():
-        if run.states or run.is_pulled:
-            discard(run.replaced, run.removed)
-        else:
+    with write_errors(run.path):
+        with run.lock() if run.path.is_dir() else nullcontext():
+            if run.states or run.is_pulled:
+                discard(run.replaced, run.removed)
+                return
+            if not _IS_WINDOWS:
+                shutil.rmtree(run.path, ignore_errors=True)
+                run.replaced.rename(run.path)
+        if _IS_WINDOWS:
             shutil.rmtree(run.path, ignore_errors=True)
             run.replaced.rename(run.path)
-            flush_folder(run.path.parent)
+        flush_folder(run.path.parent)
 
 
 @contextmanager
@@ -286,11 +302,13 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
-def remove_run(run: RunFolder) -> None:
+def remove_run(run: RunFolder, *, others: Collection[str] = ()) -> None:
     """Remove a run's folder with all its files.
 
     The folder vanishes at once and its files after that, so that a kill in between leaves no half
     of a run; what it leaves is removed with the next run, or when one of that name begins.
+
+    others: names of files that go with it, as a sweep has them in its folder.
 
     Raises:
         ConfigError: the folder is a link, or holds files that no run writes.
@@ -300,20 +318,27 @@ def remove_run(run: RunFolder) -> None:
     with write_errors(run.path):
         if run.path.is_symlink():
             raise ConfigError(f"{run.path} is a link to another place; remove the link by hand")
-        with run.lock():
-            if foreign := run.foreign_files:
-                raise ConfigError(
-                    f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere "
-                    "first, or remove the folder by hand"
-                )
+        with _moving_away(run, run.removed):
+            refuse_foreign(run, others)
             clear_removed(run.removed)
-            run.path.rename(run.removed)
-            flush_folder(run.path.parent)
         clear_removed(run.removed)
         for other in run.path.parent.glob(".*.removed"):
             with suppress(OSError):
                 if not RunFolder(other).foreign_files:
                     clear_removed(other)
+
+
+def refuse_foreign(run: RunFolder, others: Collection[str] = ()) -> None:
+    """Refuse to remove a run's folder with files that no run writes; others: those that go too.
+
+    Raises:
+        ConfigError: it has one.
+    """
+    if foreign := [name for name in run.foreign_files if name not in others]:
+        raise ConfigError(
+            f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere first, or "
+            "remove the folder by hand"
+        )
 
 
 def _read_model_of(run: RunFolder, read: Callable[[Path], T]) -> T:

@@ -170,7 +170,10 @@ class Guard:
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         found = [hmac.compare_digest(given.strip(), key) for key in self._keys]  # all of them
         if scheme.lower() != b"bearer" or not any(found):
-            what = "the key is wrong" if given else "there is no key"
+            if scheme and scheme.lower() != b"bearer":  # which may be the key: it is not shown
+                what = "the header Authorization does not begin with the word Bearer"
+            else:
+                what = "the key is wrong" if given else "there is no key"
             raise RequestError(
                 401,
                 f"{what}; send the header Authorization: Bearer KEY",

@@ -29,6 +29,7 @@ from charrnn.config.serve import ServeConfig, check_key
 from charrnn.errors import ConfigError, StorageError
 from charrnn.serve.app import make_app
 from charrnn.serve.errors import RequestError
+from charrnn.serve.neighbours import is_charrnn, reachable
 from charrnn.serve.served import open_served
 from charrnn.serve.service import Service
 
@@ -64,10 +65,11 @@ class Server:
         """
         self.config = config = config or ServeConfig()
         keys = read_keys(config)
+        served = open_served(names, checkpoints)  # a wrong name is told before a port in use
         self._socket = _bind(config)
         self._path = None if config.uds is None else Path(config.uds)
         try:
-            self.service = Service(config, open_served(names, checkpoints))
+            self.service = Service(config, served)
             self.url = _url_of(self._socket, config)
             self._uvicorn = _Uvicorn(self.service, keys)
         except BaseException:
@@ -387,9 +389,10 @@ def _bind(config: ServeConfig) -> socket.socket:
         if error.errno == errno.EADDRNOTAVAIL:
             hint = "give --host an address of this machine"
         where = _join(config.host, config.port)
-        raise StorageError(
-            f"cannot listen on {where}: {error.strerror or error}; {hint}"
-        ) from error
+        reason = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE and is_charrnn(config.host, config.port):
+            reason += " by another charrnn serve"
+        raise StorageError(f"cannot listen on {where}: {reason}; {hint}") from error
     return bound
 
 
@@ -438,9 +441,7 @@ def _url_of(bound: socket.socket, config: ServeConfig) -> str:
     if config.uds is not None:
         return f"unix:{config.uds}"
     host, port = bound.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://{_join(host, port)}"
+    return f"http://{_join(reachable(host), port)}"
 
 
 def _join(host: str, port: int) -> str:

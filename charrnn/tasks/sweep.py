@@ -33,6 +33,7 @@ from charrnn.tasks import train_request
 from charrnn.tasks.fit import Result
 from charrnn.tasks.sweep_runs import OF_THE_RUN, SweepRuns
 from charrnn.tasks.sweep_trials import (
+    BEST,
     SweepState,
     Trial,
     next_trial,
@@ -44,8 +45,6 @@ from charrnn.tasks.sweep_trials import (
 )
 from charrnn.tasks.train import Reading, RunReport, open_text
 from charrnn.tasks.train_request import Text, TrainRequest
-
-BEST = "best.toml"
 
 
 @dataclass(frozen=True)

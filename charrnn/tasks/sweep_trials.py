@@ -25,6 +25,7 @@ from charrnn.storage import read_note, write_atomically
 
 STATE = "sweep.json"
 RESULTS = "results.csv"
+BEST = "best.toml"
 _VERSION = 1
 _MOST_RUNGS = 3  # unless more are asked for
 

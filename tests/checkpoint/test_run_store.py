@@ -438,6 +438,30 @@ def test_a_removed_run_leaves_nothing(make_run: MakeRun, tmp_path: Path) -> None
     assert list(other.path.parent.iterdir()) == [other.path]
 
 
+def test_on_windows_no_folder_is_moved_with_its_lock_open(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("mine", step=3, val_nats=1.25)
+    rename = Path.rename
+    moved: list[str] = []
+
+    def rename_closed(path: Path, target: Path) -> Path:
+        if path.is_dir():
+            with RunFolder(path).lock():  # nobody else has it
+                moved.append(target.name)
+            (path / ".lock").unlink()
+        return rename(path, target)
+
+    monkeypatch.setattr("charrnn.checkpoint.run_store._IS_WINDOWS", True)
+    monkeypatch.setattr(Path, "rename", rename_closed)
+    with claim_run(run.path.parent, "mine", "book", overwrite=True):
+        pass
+    assert run.has_model
+    remove_run(run)
+
+    assert moved == [".mine.replaced", "mine", ".mine.removed"]
+
+
 def test_what_killed_removals_left_goes_with_the_next_one(make_run: MakeRun) -> None:
     run = make_run("mine", step=3, val_nats=1.25)
     folder = run.path.parent

@@ -256,6 +256,14 @@ def test_anything_else_is_no_key(locked: Client, given: str) -> None:
     assert KEY not in answer.body.decode()
 
 
+def test_a_key_without_the_word_bearer_is_told_so_and_not_shown(locked: Client) -> None:
+    for given in (KEY, f"Basic {KEY}"):
+        error = locked.get("/v1/models", {"authorization": given}).error
+        assert "does not begin with the word Bearer" in error["message"]
+        assert KEY not in error["message"]
+    assert "there is no key" in locked.get("/v1/models").error["message"]
+
+
 def test_keys_are_compared_in_constant_time(
     locked: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,8 +75,19 @@ def test_a_free_port_is_taken_and_told(server: Server) -> None:
 
 def test_an_address_in_use_is_told_with_the_way_out(server: Server, book: Path) -> None:
     port = int(server.url.rpartition(":")[2])
-    with pytest.raises(StorageError, match=f"127.0.0.1:{port}: .*in use; give another port"):
+    with pytest.raises(StorageError, match=f"127.0.0.1:{port}: .*in use by another charrnn"):
         Server([str(book)], ServeConfig(port=port))
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(StorageError, match=r"in use; give another port"):
+            Server([str(book)], ServeConfig(port=port))
+
+
+def test_a_wrong_name_is_told_before_an_address_in_use(server: Server, tmp_path: Path) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with pytest.raises(CheckpointError, match="nosuch"):
+        Server(["nosuch"], ServeConfig(port=port), tmp_path)
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on(book: Path) -> None:
