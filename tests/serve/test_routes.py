@@ -53,6 +53,31 @@ def refused(client: Client, path: str, **body: Any) -> dict[str, Any]:
     return answer.error
 
 
+# Fields
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "given", "meant"),
+    [
+        ("/v1/completions", "book", "max_completion_tokens", "max_tokens"),
+        ("/v1/completions", "book", "messages", "prompt"),
+        ("/v1/convert", "xyz", "text", "input"),
+        ("/v1/classify", "kinds", "text", "input"),
+        ("/v1/score", "book", "input", "text"),
+        ("/v1/fill", "book", "prompt", "text"),
+        ("/v1/embeddings", "book", "prompt", "input"),
+        ("/tokenize", "book", "text", "prompt"),
+    ],
+)
+def test_a_field_of_another_route_is_told_the_name_that_it_has_here(
+    client: Client, path: str, model: str, given: str, meant: str
+) -> None:
+    error = refused(client, path, model=model, **{given: "ab"})
+
+    assert error["message"] == f'there is no field "{given}"; it is {meant!r} here'
+    assert error["param"] == given
+
+
 # Scores
 
 
