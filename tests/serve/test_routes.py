@@ -53,6 +53,29 @@ def refused(client: Client, path: str, **body: Any) -> dict[str, Any]:
     return answer.error
 
 
+# Models
+
+
+def test_a_model_that_cannot_answer_is_named_with_those_that_can(client: Client) -> None:
+    can = "name one of these as model"
+    for model in ({}, {"model": "book"}):  # the first one
+        error = refused(client, "/v1/classify", input="ab", **model)
+        assert error["param"] == "model"
+        assert error["message"] == (
+            f"book writes text, and was trained without labels; {can}: play, two, kinds; or use "
+            "POST /v1/completions"
+        )
+    assert refused(client, "/v1/convert", input="ab", model="play")["message"] == (
+        f"play is a model for text; {can}: cases, xyz; or use POST /v1/classify"
+    )
+
+
+def test_without_another_model_only_the_route_is_named(files: dict[str, ModelFile]) -> None:
+    with serving({"xyz": files["xyz"]}) as client:
+        error = refused(client, "/v1/classify", input="ab")
+    assert error["message"] == "xyz is a model for seq2seq; use POST /v1/convert"
+
+
 # Fields
 
 
