@@ -14,7 +14,7 @@ import click
 from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import checkpoints_option, complete_run
 from charrnn.cli.options import Command, settings_from_options, settings_options
-from charrnn.config.serve import ServeConfig
+from charrnn.config.serve import ServeConfig, check_key
 from charrnn.serve.start import import_server
 
 _EXAMPLES = """
@@ -63,6 +63,7 @@ def command(
     One line on stdout says the address once requests are answered. Ctrl-C ends the server within
     two seconds: streams are told so. A second Ctrl-C ends it at once.
     """
+    _check_given_key(ctx)
     config = settings_from_options(ctx, ServeConfig)
     _log_to_stderr(has_requests=config.log_requests)
     server = import_server()(models, config, Path(checkpoints))
@@ -83,6 +84,14 @@ def command(
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _check_given_key(ctx: click.Context) -> None:
+    """Refuse a bad key by the name under which it was given, the variable or the option."""
+    if (key := ctx.params["api_key"]) is not None:
+        source = ctx.get_parameter_source("api_key")
+        is_variable = source is click.core.ParameterSource.ENVIRONMENT
+        check_key("CHARRNN_API_KEY" if is_variable else "--api-key", key)
 
 
 class _OneLine(logging.Formatter):
