@@ -356,6 +356,19 @@ def start(book: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     return program, program.stdout.readline()
 
 
+def test_a_short_key_is_told_by_the_name_of_what_holds_it(
+    book: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = "must hold 8 characters of ASCII or more"
+    for options, name in ((["--api-key", "secret"], "--api-key"), ([], "CHARRNN_API_KEY")):
+        if not options:
+            monkeypatch.setenv("CHARRNN_API_KEY", "secret")
+        code, said = complaint(capsys, "serve", str(book), *options)
+        assert code == 2
+        assert f"{name} {wanted}" in said
+        assert "secret" not in said
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_program_in_time(book: Path, number: int, code: int) -> None:
     program, line = start(book)
