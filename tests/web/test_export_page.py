@@ -206,6 +206,32 @@ def test_the_page_fits_a_telephone(browser: Browser, tmp_path: Path) -> None:
     page.close()
 
 
+def test_a_text_is_shown_from_its_beginning_and_continued_at_its_end(
+    browser: Browser, tmp_path: Path
+) -> None:
+    page = open_page(browser, tmp_path, MODELS["running text"], width=360)
+    box = 'document.getElementById("text")'
+    write(page, length=3000, prompt="ab☃☃")
+
+    assert page.evaluate(f"{box}.scrollHeight > {box}.clientHeight")
+    assert page.evaluate(f"{box}.scrollTop") == 0
+    assert page.evaluate(
+        """(() => {
+            const top = (id) => document.getElementById(id).getBoundingClientRect().top;
+            const note = document.getElementById("left-out");
+            return !note.hidden && note.textContent.includes("☃") && top("left-out") < top("text")
+                && top("text") < top("status") && top("status") < top("readout");
+        })()"""
+    )
+    page.evaluate('document.getElementById("more").click(); 0')
+    page.wait_for('!document.getElementById("write").disabled')
+    assert page.evaluate(f"{box}.scrollTop + {box}.clientHeight >= {box}.scrollHeight - 8")
+    write(page, length=100, prompt="ab")
+    assert page.evaluate('document.getElementById("left-out").hidden')
+    assert page.errors == []
+    page.close()
+
+
 def test_dark_and_light_are_those_of_the_system(page: Page) -> None:
     colors = []
     for scheme in ("light", "dark"):
