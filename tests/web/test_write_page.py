@@ -576,7 +576,7 @@ def test_an_unknown_character_takes_no_colour_from_the_others(
     assert page.evaluate(marked) == ["你", "😀", "你"]
     assert page.evaluate("document.getElementById('notice').hidden")
     move_to(page, 2)
-    page.wait_for("!document.getElementById('guess').hidden")
+    page.wait_for("document.getElementById('guess-char').textContent.startsWith('“你”')")
     assert word(page, "#guess-char") == "“你” is a character that the model never saw"
 
 
@@ -908,6 +908,8 @@ def test_two_tabs_with_one_text_lose_no_words(visit: Visit) -> None:
     first.wait_for("localStorage['charrnn.write shakes']?.includes('shared')")
     second = visit()
     assert text(second) == "shared"
+    second.evaluate("dispatchEvent(new Event('pagehide'))")  # keeps nothing new
+    assert first.evaluate("document.getElementById('notice').hidden")
     second.write(" by two")
     first.write(" of one")
     first.press("Backspace")

@@ -148,13 +148,18 @@
       }
     }
 
-    /** Take what another tab kept of this text among the versions, so that no tab's words are lost. */
+    /**
+     * Take what another tab kept of this text among the versions, so that no tab's words are lost;
+     * return whether there was anything new.
+     */
     function mergeOthers() {
       const text = kept("localStorage", storageKey());
-      if (text === null || text === lastSaved) return;
+      if (text === null || text === lastSaved) return false;
       lastSaved = text;
       const saved = readSaved(text);
-      if (typeof saved?.text === "string" && saved.tab !== tab && history.merge(saved) && isReady) within("turns", SHOW_MS, versions.show);
+      if (typeof saved?.text !== "string" || saved.tab === tab || !history.merge(saved)) return false;
+      if (isReady) within("turns", SHOW_MS, versions.show);
+      return true;
     }
 
     /** Follow what another tab keeps of this text, or that it forgot it. */
@@ -166,8 +171,7 @@
         notice("This text was forgotten in another tab. It is still here, and is kept only if you change it.");
         return within("turns", SHOW_MS, versions.show);
       }
-      mergeOthers();
-      if (isSharedTold || work || !byId("notice").hidden) return;
+      if (!mergeOthers() || isSharedTold || work || !byId("notice").hidden) return;
       isSharedTold = true;
       notice("This text is open in another tab too. Each tab goes on with its own; what the other writes is kept among the versions.");
     }
@@ -616,7 +620,8 @@
       const unseen = param === "prompt" ? charrnn.unseenWords(error.message) : "";
       if (unseen) {
         const take = (way) => () => { settings.set("unknown", way); again(); };
-        notice(unseen, ["Use the nearest", take("map")], ["Leave out", take("skip")]);
+        const hasNear = /\bmap\b/.test(error.message); // without a near letter the server names no such way
+        notice(unseen, ...(hasNear ? [["Use the nearest", take("map")]] : []), ["Leave out", take("skip")]);
         noticeKind = "text";
       } else if (param && settings.blame(param, words)) {
         notice(words, ["Show the setting", () => settings.goTo(param)]);
@@ -710,6 +715,7 @@
       byId("retry").hidden = isOpen;
       const isUseless = !model && others.length > 0; // no model here can write
       byId("go").disabled = isUseless;
+      if (isUseless) field.placeholder = "No model of this server writes text.";
       byId("alternatives").disabled = byId("count").disabled = isBusy || isUseless;
       byId("retry").disabled = isBusy || isUseless || !canRetry();
       // Another text must not come while one is being written.
