@@ -699,8 +699,9 @@ def test_a_key_is_asked_for_and_kept_for_this_tab_alone(browser: Browser) -> Non
 
 
 def test_without_a_key_the_page_says_so_and_then_does_what_was_asked(browser: Browser) -> None:
-    with WriteServer([PLAY], key="right") as server:
-        page = browser.visit(server.address + f"#length=20&seed={SEED}")
+    with WriteServer([PageModel("shakes"), PLAY], key="right") as server:
+        asked = "model=play&label=speaker%3DJULIET"
+        page = browser.visit(server.address + f"#{asked}&length=20")
 
         def give(key: str) -> None:
             page.wait_for("document.activeElement.id === 'key'")
@@ -717,11 +718,14 @@ def test_without_a_key_the_page_says_so_and_then_does_what_was_asked(browser: Br
         assert word(page, "#way-out") == "Enter the key"
         page.click("#text")
         page.write("kept ")
+        page.evaluate(f"charrnn.page.settings.set('seed', {SEED})")
+        page.wait_for("location.hash.includes('seed=')")
         page.press("Control+Enter")
         give("right")
         page.wait_for("charrnn.page.history.text.length === 25 && !charrnn.page.isBusy")
         assert text(page) == "kept " + text_of(SEED, length=20)
         assert server.written[-1]["model"] == "play"
+        assert server.written[-1]["label"] == ["speaker=JULIET"]
         page.wait_for("document.querySelector('select[data-label]')")
         page.close()
 

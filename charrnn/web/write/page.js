@@ -741,6 +741,11 @@
 
     function parameters() {
       const made = new URLSearchParams();
+      if (!model) {
+        // Before there is a key no model is known: what the address asks for waits.
+        const given = new URLSearchParams(location.hash.slice(1));
+        for (const name of ["model", "label"]) for (const each of given.getAll(name)) made.append(name, each);
+      }
       if (models.length > 1 && model) made.set("model", model.name);
       for (const select of document.querySelectorAll("#models select[data-label]")) {
         if (select.value) made.append("label", `${select.dataset.label}=${select.value}`);
