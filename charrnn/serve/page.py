@@ -20,7 +20,7 @@ from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
 
 _PARTS = (
-    *("words", "client", "history", "mirror", "readout", "settings"),
+    *("words", "client", "history", "store", "mirror", "readout", "settings"),
     *("versions", "choices", "dialogs", "page"),
 )
 SCRIPTS = ("signs.js", *(f"write/{name}.js" for name in _PARTS), "start.js")

@@ -7,8 +7,6 @@
   const SAVE_MS = 400;
   const SCORE_MS = 900; // without typing, after which the text's surprise is asked for
   const MAX_AUTO_SCORE = 20000; // units of a text that is scored without being asked
-  const FORGOTTEN = "null"; // what is kept for a moment when a person lets a text be forgotten
-  const STORAGES = ["sessionStorage", "localStorage"];
   const COLORS = ["surprise", "writer", "none"];
   const ENDED = {
     seconds: "the time was up",
@@ -50,7 +48,7 @@
       getKey: () => key,
       async askKey(isWrong) {
         key = await charrnn.askKey(isWrong);
-        if (key && !keep("sessionStorage", "charrnn.key", key)) notice("This browser keeps no key for this page.");
+        if (key && !charrnn.keep("sessionStorage", "charrnn.key", key)) notice("This browser keeps no key for this page.");
         return key;
       },
       onWait(seconds) {
@@ -66,17 +64,12 @@
     let colors = "surprise";
     let work = null; // what runs: {controller, kind}
     let offered = null; // the alternatives that are open: {at, removedLength, seed}
-    let key = kept("sessionStorage", "charrnn.key") ?? "";
+    let key = charrnn.kept("sessionStorage", "charrnn.key") ?? "";
     let lastSeed = null;
     let caretMoved = 0;
     let typed = 0; // when, in ms
     let hovered = -1;
     let isReady = false;
-    let isUnsaved = false;
-    const tab = String(charrnn.randomSeed()); // tells what this tab saved from what another did
-    let lastSaved = null; // what this tab kept last for all tabs
-    let isForgotten = false; // in another tab, after which nothing was changed here
-    let isSharedTold = false; // whether the person knows of another tab with this text
     let scoring = null; // the request that asks what the text cost
     let recordKind = ""; // what the model writes: line, speech, document, or "" for running text
     let told = ""; // the characters that the person was told of, as the model never saw them
@@ -98,92 +91,31 @@
       }, milliseconds);
     }
 
-    // What is kept. A browser may forbid it, or be full.
-
-    const storageKey = () => `charrnn.write ${model?.name ?? ""}`;
-
-    /** Return what a storage has under a name, or null. */
-    function kept(storage, name) {
-      try {
-        return globalThis[storage].getItem(name);
-      } catch {
-        return null;
-      }
-    }
-
-    /** Keep a text, or forget it if it is null; return whether that was possible. */
-    function keep(storage, name, text) {
-      try {
-        if (text === null) globalThis[storage].removeItem(name);
-        else globalThis[storage].setItem(name, text);
+    const store = charrnn.makeStore(history, () => model?.name ?? "", {
+      onVersions() {
+        if (isReady) within("turns", SHOW_MS, versions.show);
+      },
+      onOther() {
+        if (work || !byId("notice").hidden) return false;
+        notice("This text is open in another tab too. Each tab goes on with its own; what the other writes is kept among the versions.");
         return true;
-      } catch {
-        return false;
-      }
-    }
+      },
+      onForgotten() {
+        notice("This text was forgotten in another tab. It is still here, and is kept only if you change it.");
+      },
+      onFull() {
+        notice("This browser keeps nothing for this page: save or copy the text before you leave.");
+      },
+    });
 
     function save() {
       clearTimeout(timers.save);
       timers.save = 0;
-      if (isForgotten) return;
-      mergeOthers();
-      const saved = JSON.stringify({ ...history.save(), tab });
-      const full = STORAGES.filter((storage) => !keep(storage, storageKey(), saved));
-      const isKept = full.length < STORAGES.length;
-      // What one of them still has of an older text must not be found first.
-      if (isKept) for (const storage of full) keep(storage, storageKey(), null);
-      if (!isKept && !isUnsaved) {
-        notice("This browser keeps nothing for this page: save or copy the text before you leave.");
-      }
-      isUnsaved = !isKept;
-      lastSaved = kept("localStorage", storageKey());
-    }
-
-    /** Return what a text in a storage says, or null where this page did not write it. */
-    function readSaved(text) {
-      try {
-        return JSON.parse(text ?? "null");
-      } catch {
-        return null;
-      }
-    }
-
-    /**
-     * Take what another tab kept of this text among the versions, so that no tab's words are lost;
-     * return whether there was anything new.
-     */
-    function mergeOthers() {
-      const text = kept("localStorage", storageKey());
-      if (text === null || text === lastSaved) return false;
-      lastSaved = text;
-      const saved = readSaved(text);
-      if (typeof saved?.text !== "string" || saved.tab === tab || !history.merge(saved)) return false;
-      if (isReady) within("turns", SHOW_MS, versions.show);
-      return true;
-    }
-
-    /** Follow what another tab keeps of this text, or that it forgot it. */
-    function onStorage(event) {
-      if (event.storageArea !== localStorage || event.key !== storageKey() || !isReady) return;
-      if (event.newValue === FORGOTTEN) {
-        history.dropForeign();
-        isForgotten = true;
-        notice("This text was forgotten in another tab. It is still here, and is kept only if you change it.");
-        return within("turns", SHOW_MS, versions.show);
-      }
-      if (!mergeOthers() || isSharedTold || work || !byId("notice").hidden) return;
-      isSharedTold = true;
-      notice("This text is open in another tab too. Each tab goes on with its own; what the other writes is kept among the versions.");
+      store.save();
     }
 
     function load() {
-      // The tab's own first: another tab may have written since.
-      const text = STORAGES.map((storage) => kept(storage, storageKey())).find((each) => each !== null);
-      lastSaved = null;
-      isForgotten = false;
-      isSharedTold = false;
-      history.load(readSaved(text));
-      mergeOthers();
+      store.load();
       showText(history.text.length);
     }
 
@@ -193,7 +125,7 @@
     function follow(at, removed, inserted) {
       mirror.replace(at, removed, inserted);
       if (!isReady) return;
-      isForgotten = false;
+      store.touch();
       within("save", SAVE_MS, save);
       within("count", SHOW_MS, showSize);
       within("turns", SHOW_MS, versions.show);
@@ -874,7 +806,7 @@
         history.add({ kind: "typed", at: 0, removedLength: history.text.length, inserted: charrnn.makePiece(typed, false) });
         showText(typed.length);
       }
-      if (typed) for (const storage of STORAGES) keep(storage, `charrnn.write `, null);
+      if (typed) store.forget("");
       if (isReady && model) learn();
     }
 
@@ -959,9 +891,7 @@
 
     function forget() {
       leave();
-      keep("localStorage", storageKey(), FORGOTTEN); // other tabs hear of it
-      for (const storage of STORAGES) keep(storage, storageKey(), null);
-      lastSaved = null;
+      store.forget();
       history.load(null);
       clearTimeout(timers.save);
       timers.save = 0;
@@ -1033,10 +963,10 @@
         button.addEventListener("click", () => setColors(button.dataset.colors));
       }
       addEventListener("hashchange", takeAddress);
-      addEventListener("storage", onStorage);
+      addEventListener("storage", (event) => { if (isReady) store.follow(event); });
       addEventListener("pagehide", save);
       document.addEventListener("visibilitychange", () => { if (document.hidden) save(); });
-      addEventListener("beforeunload", (event) => { if (isUnsaved) event.preventDefault(); });
+      addEventListener("beforeunload", (event) => { if (store.isUnsaved) event.preventDefault(); });
       addEventListener("resize", hideSpot);
     }
 
