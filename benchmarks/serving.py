@@ -42,9 +42,10 @@ import numpy as np
 
 import charrnn
 from charrnn.checkpoint.model_file import ModelFile, pack_model
-from charrnn.config import ModelConfig
+from charrnn.config import ModelConfig, SampleConfig
 from charrnn.data.labels import LabelColumn, Labels
 from charrnn.errors import CharRNNError
+from charrnn.tasks.sample import stream_text
 from charrnn.text.vocab import Vocab
 
 STREAMS = 64
@@ -270,9 +271,10 @@ MIXED: list[dict[str, Any]] = [
     *({"dry_penalty": 1.0, "dry_length": 2}, {"word_temperature": 0.5}, {"lines": 2}),
     *({"dynamic_temperature": 0.4}, {"sentences": 1}, {"stop": ["AB", "B"]}),
     *({"stop_regex": "A[^A]"}, {"ban": ["E"]}, {"bias": ["A=2"]}, {"must": ["ABBA"]}),
+    *({"lines": 1, "bias": ["\n=4"]}, {"lines": 2, "bias": ["\n=4"]}),  # some are blank
     *({"ban_word": ["A"]}, {"regex": "[ABC ]{3,30}"}, {"choices": ["AB", "BA"]}),
 ]
-PROMPTS = ["", "", "A", "AB BA", "ABC " * 90]
+PROMPTS = ["", "", "A", "AB BA", "AB\n", "ABC " * 90]
 
 
 def mixed_request(chance: random.Random) -> dict[str, Any]:
@@ -335,7 +337,8 @@ def sample_alone(folder: Path, body: dict[str, Any], opened: dict[Any, Any]) -> 
     if (name, labels) not in opened:
         path = str(folder / f"{name}.safetensors")
         opened[name, labels] = charrnn.open_models(path, labels=labels)
-    return str(opened[name, labels].generator.generate(prompt, **as_tuples(settings)))
+    config = SampleConfig(**as_tuples(settings))
+    return "".join(stream_text(opened[name, labels], prompt, config))
 
 
 def as_tuples(settings: dict[str, Any]) -> dict[str, Any]:

@@ -643,15 +643,19 @@ def list_runs(*, checkpoints: Name = None) -> list[dict[str, Any]]:
 def remove(run: Name, *, checkpoints: Name = None) -> None:
     """Remove a run's folder with all its files: models, training states, logs.
 
+    run: of a sweep, all of its trials are removed with it.
+
     Raises:
         CheckpointError: there is no such run.
-        ConfigError: the folder is a link, or holds files that no run writes.
+        ConfigError: it is a file of a run, or a link, or holds files that no run writes.
         RunLockedError: a process trains the run.
 
     >>> charrnn.remove("book-try")  # doctest: +SKIP
     """
     check_type("the run", run, str | Path, "its name or path")
-    run_store.remove_run(run_store.find_run(str(run), _folder(checkpoints)))
+    from charrnn.tasks.remove import find_removable
+
+    find_removable(str(run), _folder(checkpoints)).remove()
 
 
 def compare(

@@ -102,13 +102,25 @@ class ExportError(CharRNNError):
     exit_code = 10
 
 
+EXTRAS = {
+    "serve": "starlette uvicorn",
+    "export": "onnx onnxruntime",
+    "hub": "huggingface_hub tokenizers",
+    "tensorboard": "tensorboardX",
+    "grapheme": "regex",
+    "png": "resvg-py",
+}
+"""The packages of each extra. They are named and not the extra, as another project on PyPI has our
+name: `pip install 'charrnn[serve]'` outside a clone would install that one."""
+
+
 def missing_extra(what: str, package: str, extra: str) -> ConfigError:
     """Return the error of a part that needs a package which only an extra installs.
 
     >>> print(missing_extra("charrnn serve", "starlette", "serve").message)
-    charrnn serve needs starlette; install it by pip install 'charrnn[serve]'
+    charrnn serve needs starlette; install it by pip install starlette uvicorn
     """
-    return ConfigError(f"{what} needs {package}; install it by pip install 'charrnn[{extra}]'")
+    return ConfigError(f"{what} needs {package}; install it by pip install {EXTRAS[extra]}")
 
 
 @contextmanager

@@ -9,17 +9,23 @@ What is changed in place, such as a log, must be a plain file of its own: a link
 file of the user, and opening a pipe waits for its other end.
 """
 
+from __future__ import annotations
+
 import errno
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from charrnn.errors import StorageError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 # Child processes do not inherit our descriptors, and Windows does not translate newlines.
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -28,6 +34,12 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
 _NOT_PLAIN = "it is a pipe, socket or device"
 _MAX_NOTE_BYTES = 1 << 20
+_OF_WINDOWS = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.I | re.S
+)
+_LOCK = ".lock"  # of a folder of files in the making
+_REPLACED = ".replaced"  # ends the name of what is being replaced
+_ATTEMPTS = 5
 _MAX_STEM = 60  # characters of up to 4 bytes; 14 bytes are added, and a name can have 255
 
 
@@ -71,23 +83,64 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
         flush_folder(path.parent)  # and the name before we report success
 
 
+def _lock_in(folder: Path) -> BaseFileLock:
+    """Return the lock of a folder of files in the making, which is not waited for."""
+    from filelock import FileLock  # takes 50 ms, and most commands export nothing
+
+    return FileLock(folder / _LOCK, timeout=0)
+
+
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` for files in the making; it is removed at the end.
 
-    `move_into_place` takes what is to stay out of it.
+    `move_into_place` takes what is to stay out of it. A folder that a killed process left for the
+    same target is removed first: nobody holds the lock in it.
 
     Raises:
         StorageError: as `write_atomically`.
     """
-    folder = target.with_name(f".{target.name[:_MAX_STEM]}.{os.urandom(6).hex()}")
     with write_errors(target):
         make_folder(target.parent)
+        _remove_unlocked(target)
+        folder, lock = _make_locked(target)
         try:
-            folder.mkdir()
             yield folder
         finally:
+            lock.release()  # first, as Windows removes no file that is open
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_locked(target: Path) -> tuple[Path, BaseFileLock]:
+    """Return a new folder beside `target` and its lock, held if the file system has locks."""
+    for _ in range(_ATTEMPTS):
+        folder = target.with_name(f".{target.name[:_MAX_STEM]}.{os.urandom(6).hex()}")
+        folder.mkdir()
+        lock = _lock_in(folder)
+        with suppress(OSError, NotImplementedError):
+            lock.acquire()
+        # Before that, another process could take it for one that was left, and remove it.
+        is_there = (folder / _LOCK).exists() if lock.is_locked else folder.is_dir()
+        if is_there:
+            return folder, lock
+        lock.release()
+    raise OSError(errno.EBUSY, "another process removes the folder of files in the making")
+
+
+def _remove_unlocked(target: Path) -> None:
+    """Remove the folders of `_make_locked` that no process holds, so far as that is known."""
+    name = re.compile(rf"\.{re.escape(target.name[:_MAX_STEM])}\.[0-9a-f]{{12}}")
+    for folder in target.parent.iterdir():
+        lock = folder / _LOCK
+        is_ours = name.fullmatch(folder.name) and not folder.is_symlink()
+        if not is_ours or lock.is_symlink() or not lock.is_file():
+            continue
+        if any(folder.rglob(f"*{_REPLACED}")):  # which may be nowhere else
+            continue
+        with suppress(OSError, NotImplementedError):
+            with _lock_in(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)  # the lock itself, on Windows
 
 
 def move_into_place(moves: Mapping[Path, Path]) -> None:
@@ -111,7 +164,7 @@ def move_into_place(moves: Mapping[Path, Path]) -> None:
                     source.replace(target)
                     continue
                 if os.path.lexists(target):
-                    aside = source.with_name(f"{source.name}.replaced")
+                    aside = source.with_name(f"{source.name}{_REPLACED}")
                     target.rename(aside)
                     replaced[target] = aside
                 placed.append(target)
@@ -283,6 +336,15 @@ def check_room(folder: Path, needed_bytes: int, what: str) -> None:
             f"{format_bytes(disk.free)} free; free some space, or name a folder on another disk "
             "with --checkpoints"
         )
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether Windows gives no file or folder this name: that of a device, or "book.".
+
+    >>> is_reserved("nul.txt"), is_reserved("nullable.txt")
+    (True, False)
+    """
+    return name.endswith((".", " ")) or _OF_WINDOWS.fullmatch(name) is not None
 
 
 def to_bytes(text: str) -> bytes:

@@ -6,6 +6,7 @@ import ast
 import copy
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -203,3 +204,14 @@ def test_a_longer_message_is_made_of_the_message_that_was_written() -> None:
                 continue
             body = ast.unparse(ast.Module(node.body, []))
             assert not re.search(rf"\{{{node.name}\}}|\bstr\({node.name}\)", body), path
+
+
+def test_a_missing_extra_names_the_packages_of_the_project_file() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    packages = {
+        extra: " ".join(re.split("[<>=]", each)[0] for each in listed)
+        for extra, listed in project["optional-dependencies"].items()
+        if extra not in ("dev", "docs")
+    }
+
+    assert packages == errors.EXTRAS

@@ -7,6 +7,7 @@ and no message of ours holds it. huggingface_hub is imported when something is f
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,7 @@ _TOKEN = re.compile(r"hf_[A-Za-z0-9_]+|Bearer\s+\S+", re.IGNORECASE)
 _CACHED = re.compile(r"models--([A-Za-z0-9._-]+)--([A-Za-z0-9._-]+)")
 _MAX_REASON_CHARS = 160
 _NOT_THERE = (401, 404)  # the hub answers 401 for what is not there, or not for everybody
+_NOTE = {"repo": str, "commit": str, "revision": str | None, "sha256": str}
 _TOO_MUCH = (402, 413, 507)
 
 
@@ -164,6 +166,8 @@ def push_files(
         is_new = not api.repo_exists(repo)
         if is_new:
             api.create_repo(repo, private=not is_public, exist_ok=True)
+    made = ", which this made and left empty" * is_new
+    with _saying_what_failed(hub, f"push to {HUB_SCHEME}{repo}{made}"):
         # Asked for whatever was just made: an organization may have rules of its own.
         is_private = bool(api.model_info(repo, timeout=TIMEOUT_SECONDS).private)
         if not (is_private or is_public):
@@ -186,36 +190,44 @@ def push_files(
             if not (path == CARD and has_kept_card)
         ]
         # parent_commit: a card that is edited meanwhile is not overwritten either.
-        made = api.create_commit(
+        commit_info = api.create_commit(
             repo, operations, commit_message=message, revision=target, parent_commit=head
         )
-        commit = _checked_commit(made.oid)
+        commit = _checked_commit(commit_info.oid)
     url = f"{hub.constants.ENDPOINT}/{repo}" + (f"/tree/{branch}" if branch else "")
     return Pushed(repo, target, commit, url, is_private, is_new, has_kept_card)
 
 
-def pack_origin(origin: Origin) -> str:
-    """Return the content of the note beside a pulled model."""
-    return json.dumps(asdict(origin), indent=2) + "\n"
+def pack_origin(origin: Origin, model: bytes) -> str:
+    """Return the content of the note beside a pulled model, whose file has these bytes."""
+    note = asdict(origin) | {"sha256": hashlib.sha256(model).hexdigest()}
+    return json.dumps(note, indent=2) + "\n"
 
 
 def read_origin(path: Path) -> Origin | None:
     """Return where a model file comes from; None where that is not known.
 
-    A pulled one has a note beside it; one in the hub's cache is in the folder of its commit.
+    A pulled one has a note beside it, which knows its digest: a note of another file says nothing.
+    One in the hub's cache is in the folder of its commit.
     """
     note = path.parent / ORIGIN
     with suppress(OSError, ValueError, KeyError, ConfigError):
         values = parse_json(read_note(note).decode())
-        check_types(values, {"repo": str, "commit": str, "revision": str | None}, ORIGIN)
+        check_types(values, _NOTE, ORIGIN)
         name = parse_hub_name(values["repo"])
-        if _COMMIT.fullmatch(values["commit"]):
+        if _COMMIT.fullmatch(values["commit"]) and values["sha256"] == _digest_of(path):
             return Origin(name.repo, values["commit"], values.get("revision"))
     folder = path.parent
     cached = _CACHED.fullmatch(folder.parent.parent.name)
     if cached and folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name):
         return Origin(f"{cached[1]}/{cached[2]}", folder.name)
     return None
+
+
+def _digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def name_of_run(path: Path) -> str:

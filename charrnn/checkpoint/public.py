@@ -7,7 +7,7 @@ What exports and the hub get is made here. The weights, the vocabulary and so th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import Field, fields, replace
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -16,11 +16,16 @@ from charrnn.config import RENAMED, TextConfig, TrainConfig
 
 HUB_SCHEME = "hf://"
 
-_PATH_SETTINGS = ("val_file", "target_file", "val_target_file")
 _CORPUS_KEYS = [*("name", "sha256", "held_out", "record_kind", "is_utf8")]
 _CORPUS_KEYS += ["train_chars", "val_chars", "test_chars"]
-_KNOWN_SETTINGS = {item.name for cls in (TextConfig, TrainConfig) for item in fields(cls)}
-_KNOWN_SETTINGS |= RENAMED.keys()
+_SETTINGS = {item.name: item for cls in (TextConfig, TrainConfig) for item in fields(cls)}
+# Settings in the user's own words that say how a text is read or how long training takes. Any
+# other, such as a path or a prompt, stays here.
+_KEPT_WORDS = {
+    *("encoding", "document_end", "text_column", "label_prefix", "label_regex", "label_column"),
+    *("group_column", "source_column", "target_column", "restore"),
+    *("parameters", "budget", "length_history"),
+}
 
 
 def without_private(model: ModelFile) -> ModelFile:
@@ -52,9 +57,19 @@ def without_private(model: ModelFile) -> ModelFile:
 
 
 def _public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings without unknown ones; a path among them is None."""
-    kept = {key: value for key, value in settings.items() if key in _KNOWN_SETTINGS}
-    return kept | {key: None for key in _PATH_SETTINGS if key in kept}
+    """Return settings without unknown ones; a path or a prompt among them is None."""
+    known = {key: _SETTINGS.get(RENAMED.get(key, key)) for key in settings}
+    return {
+        key: settings[key] if _is_public(item) else None
+        for key, item in known.items()
+        if item is not None
+    }
+
+
+def _is_public(item: Field[Any]) -> bool:
+    """Return whether a setting is a number, one of some words, or of those that are kept."""
+    is_word = "str" in str(item.type)
+    return not is_word or bool(item.metadata["choices"]) or item.name in _KEPT_WORDS
 
 
 def _by_file_name(by_path: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,14 @@ from charrnn.checkpoint.snapshot_file import Arrays, pack_snapshot, read_snapsho
 from charrnn.checkpoint.strict_json import shown
 from charrnn.errors import CheckpointError, StorageError
 from charrnn.metrics import without_nan
-from charrnn.storage import append_text, cut_file, flush_file, write_atomically, write_errors
+from charrnn.storage import (
+    append_text,
+    cut_file,
+    flush_file,
+    flush_folder,
+    write_atomically,
+    write_errors,
+)
 
 SETTINGS = "config.toml"  # written first, so it marks a folder as a run of ours
 _RESOLVED = "resolved.toml"
@@ -133,6 +140,16 @@ class RunFolder:
         return self.path.with_name(f".{self.path.name}.replaced")
 
     @property
+    def removed(self) -> Path:
+        """Where a run's files wait to be removed; what a kill leaves there is no run any more."""
+        return self.path.with_name(f".{self.path.name}.removed")
+
+    @property
+    def is_pulled(self) -> bool:
+        """Whether the best model's file came from the hub, all of it."""
+        return self.best.exists() and (self.path / ORIGIN).exists()
+
+    @property
     def disk_bytes(self) -> int:
         """How much disk its files take; those that vanish meanwhile do not count."""
         total = 0
@@ -205,7 +222,8 @@ class RunFolder:
         """Write the best model's file as it came from the hub, and the note of where from."""
         write_atomically(self.best, data)
         write_atomically(self.path / ORIGIN, origin)
-        shutil.rmtree(self.replaced, ignore_errors=True)
+        with suppress(OSError):
+            discard(self.replaced, self.removed)
 
     def save_state(self, model: ModelFile, step: int, kept: int) -> None:
         """Add the state after `step`; once it is safe, keep only the newest `kept` (1 or more).
@@ -215,7 +233,8 @@ class RunFolder:
         """
         newest = self.path / f"step-{step}.safetensors"
         write_atomically(newest, pack_model(model))
-        shutil.rmtree(self.replaced, ignore_errors=True)
+        with suppress(OSError):
+            discard(self.replaced, self.removed)
         with suppress(OSError):  # a file left over takes space, nothing else
             states = self.states
             older = [path for path in states if _step_of(path) < step]
@@ -348,6 +367,32 @@ def _snapshot_step_of(path: Path) -> int:
     match = _SNAPSHOT.fullmatch(path.name)
     assert match is not None, "snapshots are found by this pattern"
     return int(match[1])
+
+
+def discard(folder: Path, removed: Path) -> None:
+    """Remove a run's folder, if it is there, by way of `removed`.
+
+    It vanishes at once and its files after that, so that a kill in between leaves no half of a run.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    clear_removed(removed)
+    if folder.is_dir():
+        folder.rename(removed)
+        flush_folder(folder.parent)
+        clear_removed(removed)
+
+
+def clear_removed(removed: Path) -> None:
+    """Remove what a killed process left of a run that it removed.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    while removed.is_dir() and not removed.is_symlink():
+        with suppress(FileNotFoundError):  # another process is at it too
+            shutil.rmtree(removed)
 
 
 def is_model_name(name: str) -> bool:

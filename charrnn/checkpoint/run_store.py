@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,14 +14,22 @@ from typing import Any, TypeVar
 from charrnn.checkpoint.lock import HOLDER, LOCK
 from charrnn.checkpoint.model_file import ModelFile, read_model_header
 from charrnn.checkpoint.public import HUB_SCHEME
-from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, is_model_name, reading
+from charrnn.checkpoint.run_folder import (
+    SETTINGS,
+    RunFolder,
+    clear_removed,
+    discard,
+    is_model_name,
+    reading,
+)
 from charrnn.checkpoint.strict_json import shown
 from charrnn.errors import CheckpointError, ConfigError, RunLockedError, StorageError
 from charrnn.metrics import without_nan
-from charrnn.storage import flush_folder, make_folder, write_errors
+from charrnn.storage import flush_folder, is_reserved, make_folder, write_errors
 from charrnn.wording import nearest
 
 T = TypeVar("T")
+_IS_WINDOWS = os.name == "nt"  # which moves and removes no folder with an open file: our lock
 
 
 @contextmanager
@@ -70,22 +78,23 @@ def name_after(corpus_name: str) -> str:
     'My-book-2nd'
     """
     corpus_name = unicodedata.normalize("NFC", corpus_name)
-    return re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
+    name = re.sub(r"[^\w-]+", "-", corpus_name).strip("-")[:80] or "run"
+    return f"{name}-run" if is_reserved(name) else name
 
 
 @contextmanager
 def _replacing(run: RunFolder, *, is_wanted: bool) -> Iterator[None]:
     """Set a run aside while a new one takes its name, if that is wanted."""
     _end_replacing(run)  # of a process that was killed
+    with suppress(OSError):
+        clear_removed(run.removed)
     if is_wanted and run.has_model:
-        with reading(run.path), run.lock():
+        with reading(run.path), _moving_away(run, run.replaced):
             if foreign := run.foreign_files:
                 raise ConfigError(
                     f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere, or "
                     "give another --name"
                 )
-            run.path.rename(run.replaced)
-            flush_folder(run.path.parent)
     try:
         yield
     finally:
@@ -93,17 +102,37 @@ def _replacing(run: RunFolder, *, is_wanted: bool) -> Iterator[None]:
             _end_replacing(run)
 
 
+@contextmanager
+def _moving_away(run: RunFolder, target: Path) -> Iterator[None]:
+    """Hold the run within the block, and rename its folder at the end, if nothing is raised."""
+    with run.lock():
+        yield
+        if not _IS_WINDOWS:
+            run.path.rename(target)
+    if _IS_WINDOWS:  # refuses if another process has taken the lock since
+        run.path.rename(target)
+    flush_folder(run.path.parent)
+
+
 def _end_replacing(run: RunFolder) -> None:
-    """Remove the run that was set aside if the new one has a state, else put it back."""
+    """Remove the run that was set aside if the new one has a state, else put it back.
+
+    A model from the hub has no state, and is whole as soon as its note is there.
+    """
     if run.replaced.is_symlink() or not run.replaced.is_dir():
         return
-    with write_errors(run.path), run.lock() if run.path.is_dir() else nullcontext():
-        if run.states:
-            shutil.rmtree(run.replaced)
-        else:
+    with write_errors(run.path):
+        with run.lock() if run.path.is_dir() else nullcontext():
+            if run.states or run.is_pulled:
+                discard(run.replaced, run.removed)
+                return
+            if not _IS_WINDOWS:
+                shutil.rmtree(run.path, ignore_errors=True)
+                run.replaced.rename(run.path)
+        if _IS_WINDOWS:
             shutil.rmtree(run.path, ignore_errors=True)
             run.replaced.rename(run.path)
-            flush_folder(run.path.parent)
+        flush_folder(run.path.parent)
 
 
 @contextmanager
@@ -155,10 +184,11 @@ def check_name(name: str) -> None:
     """
     # What Windows forbids too: a run may be copied there. A leading - would look like an option.
     is_plain = not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name) and name.strip() == name
+    is_plain = is_plain and not is_reserved(name)
     if not is_plain or not name or name[0] in ".-" or len(os.fsencode(name)) > 200:
         raise ConfigError(
-            f"{name!r} cannot name a run; use letters, digits, - and _, with no . or - in front "
-            "(it becomes a folder)"
+            f"{name!r} cannot name a run; use letters, digits, - and _, with no . or - in front, "
+            "and no name of a device such as aux (it becomes a folder)"
         )
 
 
@@ -203,6 +233,22 @@ def find_run(name: str, checkpoints: Path) -> RunFolder:
     raise CheckpointError(
         f"there is no run or model file {shown(name)} in {checkpoints.absolute()}; {hint}"
     )
+
+
+def find_whole_run(name: str, checkpoints: Path) -> RunFolder:
+    """Return the run of that name in `checkpoints`, or at that path: a file of it is not enough.
+
+    Raises:
+        CheckpointError: there is none.
+        ConfigError: it is a file.
+    """
+    run = find_run(name, checkpoints)
+    path = Path(name)
+    if is_model_name(path.name) and run.path.name != path.name:
+        raise ConfigError(
+            f"{name} is a file of the run {run.name!r}; for the whole run, give its name or folder"
+        )
+    return run
 
 
 def find_model(name: str | None, checkpoints: Path) -> Path:
@@ -256,32 +302,43 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
     return [run for _, _, run in sorted(dated, reverse=True)]
 
 
-def remove_run(run: RunFolder) -> None:
+def remove_run(run: RunFolder, *, others: Collection[str] = ()) -> None:
     """Remove a run's folder with all its files.
 
     The folder vanishes at once and its files after that, so that a kill in between leaves no half
-    of a run; what it leaves is removed with the next run of that name.
+    of a run; what it leaves is removed with the next run, or when one of that name begins.
+
+    others: names of files that go with it, as a sweep has them in its folder.
 
     Raises:
         ConfigError: the folder is a link, or holds files that no run writes.
         RunLockedError: a process trains the run.
         StorageError: the folder may not be changed.
     """
-    removed = run.path.with_name(f".{run.path.name}.removed")
     with write_errors(run.path):
         if run.path.is_symlink():
             raise ConfigError(f"{run.path} is a link to another place; remove the link by hand")
-        with run.lock():
-            if foreign := run.foreign_files:
-                raise ConfigError(
-                    f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere "
-                    "first, or remove the folder by hand"
-                )
-            if removed.is_dir() and not removed.is_symlink():
-                shutil.rmtree(removed)
-            run.path.rename(removed)
-            flush_folder(run.path.parent)
-        shutil.rmtree(removed)
+        with _moving_away(run, run.removed):
+            refuse_foreign(run, others)
+            clear_removed(run.removed)
+        clear_removed(run.removed)
+        for other in run.path.parent.glob(".*.removed"):
+            with suppress(OSError):
+                if not RunFolder(other).foreign_files:
+                    clear_removed(other)
+
+
+def refuse_foreign(run: RunFolder, others: Collection[str] = ()) -> None:
+    """Refuse to remove a run's folder with files that no run writes; others: those that go too.
+
+    Raises:
+        ConfigError: it has one.
+    """
+    if foreign := [name for name in run.foreign_files if name not in others]:
+        raise ConfigError(
+            f"{run.path} holds {foreign[0]!r}, which no run writes; move it elsewhere first, or "
+            "remove the folder by hand"
+        )
 
 
 def _read_model_of(run: RunFolder, read: Callable[[Path], T]) -> T:

@@ -93,13 +93,13 @@ def command(
         from charrnn.cli.inspect.training import show_losses
 
         click.echo()
-        show_losses(reports, make_stdout(), by)
+        show_losses(reports, make_stdout(), by, has_baselines="corpus" not in found.settings)
     _show_differences(found, is_scored=is_scored)
 
 
 def _show_runs(found: Comparison) -> None:
     has_nats = bool(found.nats)
-    headings = ["run", "model", ">weights", ">steps", ">time", ">best bpc", *[">bpc"] * has_nats]
+    headings = ["run", "model", ">weights", ">best step", ">at", ">bpc", *[">here"] * has_nats]
     table = make_table(*headings)
     for run in found.runs:
         config = run.file.config
@@ -136,13 +136,16 @@ def _show_differences(found: Comparison, *, is_scored: bool) -> None:
     click.echo()
     for each in found.differences:
         better, worse = one_line(each.better), one_line(each.worse)
+        bits = bits_per_char(each.nats.value)
         figure = f"{each.nats.value:.4f} ± {each.margin_nats:.4f} nats per character"
+        figure += f" ({bits:.4f} bits)"
         verb = "is better than" if each.is_clear else "is not clearly better than"
         print_line(output, f"{better} {verb} {worse}: by {figure}")
     if found.differences:
         blocks = counted(found.differences[0].blocks, "block")
         text = f"95% interval, paired bootstrap over {blocks} of the held-out text"
-        print_line(output, f"{text} ({counted(found.chars, 'character')})")
+        print_line(output, f"{text} ({counted(found.chars, 'character')}; here: on those)")
+        print_line(output, "one run each: another seed would give other figures")
     elif found.nats:
         least = f"fewer than {MIN_BLOCKS} blocks of held-out text"
         print_line(output, f"{least}: too little to tell which is better")

@@ -137,9 +137,9 @@ def _describe_check(report: ExportReport) -> str:
     verified = report.verified
     if verified is None:
         return "not verified, as --no-verify asks: it may not write what the model writes"
-    if not verified.chars:  # a format without text
-        return "verified"
+    if not verified.chars:  # a format without text, or a page without node
+        return "verified" if report.to == "tensorboard" else "verified in part: it was not run"
     error = verified.max_logit_error
     logits = "" if error is None else f", logits within {error:.1g}"
     chars = f": {counted(verified.chars, 'character')} as the model has them"
-    return f"verified{chars * (verified.chars > 0)}{logits}"
+    return f"verified{chars}{logits}"

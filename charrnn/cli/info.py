@@ -20,10 +20,8 @@ from charrnn.checkpoint.model_file import describe_model, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import (
     find_model,
-    find_run,
     list_runs,
     read_last_state,
-    remove_run,
     summarise_run,
 )
 from charrnn.cli import console
@@ -48,6 +46,7 @@ from charrnn.generation.labels import label_states as states_of
 from charrnn.generation.text_format import describe_record
 from charrnn.metrics import bits_per_char
 from charrnn.storage import format_bytes
+from charrnn.tasks.remove import Removable, find_removable
 
 _INFO_EXAMPLES = """
 charrnn info                                  the newest run's best model
@@ -62,6 +61,7 @@ charrnn list --json | jq -r .name
 _REMOVE_EXAMPLES = """
 charrnn remove book-small                     asks first
 charrnn remove try-1 try-2 --yes
+charrnn remove book-sweep                     with its trials
 """
 _SHOWN_CHARACTERS = 200  # of an alphabet, which may have thousands
 _SHOWN_LABELS = 20  # of a column
@@ -311,23 +311,32 @@ def remove(names: tuple[str, ...], yes: bool, checkpoints: str) -> None:
     """Remove runs: their models, training states and logs.
 
     Says what each run is and asks; without a terminal, --yes is needed. The corpus stays. A run
-    that is being trained stays too, and a folder with files that no run writes.
+    that is being trained stays too, and a folder with files that no run writes. With the name of a
+    sweep its trials go too; the run of --then-train stays.
     """
-    runs = list({run.path: run for run in (find_run(n, Path(checkpoints)) for n in names)}.values())
+    found = [find_removable(name, Path(checkpoints)) for name in names]
+    sweeps = {each.sweep.path: each for each in found if each.sweep}
+    runs = {run.path: run for each in found for run in each.runs}
     if not yes:
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             raise ConfigError("remove asks before it removes, and nobody can answer; give --yes")
-        for run in runs:
+        for run in runs.values():
             row = summarise_run(run)
             # A damaged run may be removed too.
             what = "damaged" if "error" in row else f"{row['model']}, {_format_steps(row)} steps"
             size = format_bytes(run.disk_bytes)
             console.print_note(f"{name_for_shell(run)}: {what}, {size} in {run.path}")
+        for path, sweep in sweeps.items():
+            console.print_note(f"{path}: a sweep of {counted(len(sweep.runs), 'trial')} above")
         click.confirm(f"Remove {counted(len(runs), 'run')}?", abort=True, err=True)
-    for run in runs:
-        size = format_bytes(run.disk_bytes)
-        remove_run(run)
-        console.print_note(f"removed {run.path} ({size})")
+    in_sweeps = {run.path for sweep in sweeps.values() for run in sweep.runs}
+    alone = (Removable([run]) for path, run in runs.items() if path not in in_sweeps)
+    for each in (*sweeps.values(), *alone):
+        folders = [*each.runs, *([each.sweep] if each.sweep else [])]
+        sizes = [format_bytes(folder.disk_bytes) for folder in folders]
+        each.remove()
+        for folder, size in zip(folders, sizes, strict=True):
+            console.print_note(f"removed {folder.path} ({size})")
 
 
 def show_runs(rows: list[dict[str, Any]]) -> None:

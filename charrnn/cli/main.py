@@ -31,7 +31,7 @@ charrnn completion fish > ~/.config/fish/completions/charrnn.fish
 """
 COMMANDS = {
     "train": ("train.command:command", "Train a model on text."),
-    "sweep": ("sweep:command", "Try settings side by side, and train on with the best."),
+    "sweep": ("sweep.command:command", "Try settings side by side, and train on with the best."),
     "sample": ("sample.command:command", "Generate text with a model."),
     "write": ("write.command:command", "Write a text together with a model, turn by turn."),
     "fill": ("fill:command", "Fill in the blanks of a text."),

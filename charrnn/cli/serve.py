@@ -49,7 +49,8 @@ def command(
 
     Each MODEL, a run's name, a run's folder or a model file, is served by its name; without MODEL
     it is the newest one. A character is a token: max_tokens counts characters. The same seed gives
-    the text that charrnn sample gives, however many requests are answered at once.
+    the text that charrnn sample gives with the same settings, however many requests are answered
+    at once. Where a request names no temperature, it is 1.
 
     Only this machine can ask, unless --host says otherwise; then a key is needed, which a request
     brings as Authorization: Bearer KEY. CHARRNN_API_KEY holds one, or --api-key-file, which other

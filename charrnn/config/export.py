@@ -13,10 +13,11 @@ ALIASES = {"hf": "huggingface"}
 DTYPES = ("fp32", "fp16", "int8")
 
 _OF_FORMATS = {
-    "main": "c",
-    "language": "huggingface",
-    "card_samples": "huggingface",
-}  # settings of one format alone
+    "main": ("c",),
+    "language": ("huggingface",),
+    "card_samples": ("huggingface",),
+    "licence": ("onnx", "html", "c", "huggingface"),
+}  # settings of some formats alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,13 @@ class ExportConfig:
         unset="fp32; of html by the model's size",
     )
     verify: bool = setting(True, "run what was written, and compare its text with the model's")
-    verify_chars: int = setting(1000, "how many characters are compared", ge=10, le=1_000_000)
+    verify_chars: int = setting(
+        1000,
+        "how many characters are compared; html reads at most 10,000, and html and onnx write at "
+        "most 1,000",
+        ge=10,
+        le=1_000_000,
+    )
     licence: str | None = setting(
         None, "licence of the model, such as MIT, for formats that name one", unset="not named"
     )
@@ -49,14 +56,16 @@ class ExportConfig:
         validate(self)
 
     def check_format(self, to: str) -> None:
-        """Refuse a setting that is of another format than `to`.
+        """Refuse a setting that is of other formats than `to`.
 
         Raises:
-            ConfigError: names the setting and its format.
+            ConfigError: names the setting and its formats.
         """
         for name, own in _OF_FORMATS.items():
             option = name.replace("_", "-")
-            if getattr(self, name) and to != own:
+            if getattr(self, name) and to not in own:
+                spelled = [f"--to {each}" for each in own]
+                formats = " or ".join(filter(None, (", ".join(spelled[:-1]), spelled[-1])))
                 raise ConfigError(
-                    f"--{option} goes with --to {own} only; leave it out, or export to {own}"
+                    f"--{option} goes with {formats} only; leave it out, or export to {own[0]}"
                 )

@@ -161,7 +161,7 @@ def is_loopback(host: str) -> bool:
     >>> is_loopback("127.0.0.5"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, False)
     """
-    if host.lower().rstrip(".") == "localhost":
+    if host.lower().removesuffix(".") == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

@@ -50,7 +50,7 @@ def make_c(file: ModelFile, name: str, config: ExportConfig) -> dict[str, bytes]
     Raises:
         ConfigError: the model cannot be exported, as `CSource` says.
     """
-    source = CSource(with_labels(file), name, config.dtype or "fp32")
+    source = CSource(with_labels(file), name, config.dtype or "fp32", config.licence or "")
     contents = {f"{name}.h": source.render("model.h"), f"{name}.c": source.render("model.c")}
     if config.main:
         contents[f"{name}_main.c"] = source.render("main.c")

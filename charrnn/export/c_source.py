@@ -1,7 +1,8 @@
 """The text of a model in C99, from the templates in `c_templates/`; c.py checks what it makes.
 
 A template is C in which name_ and NAME_ stand for the model's own prefix, @key@ for a value, and
-`//? condition`, `//? else` and `//? end` enclose lines that only some networks need. Weights are
+`//? condition`, `//? else` and `//? end` enclose lines that only some networks need. Names without
+the prefix end in no word that follows it, so that no prefix makes one of them. Weights are
 stored as the bits of floats, in the order in which the loops read them: compilers read whole
 numbers faster than fractions, and no digit is lost.
 
@@ -49,7 +50,7 @@ _Numbers = NDArray[Any]
 class CSource:
     """The C of a model without labels.
 
-    name: of its files. dtype: what the weights are stored as.
+    name: of its files. dtype: what the weights are stored as. licence: of the model, if it is said.
 
     Raises:
         ConfigError: the model writes no text or is too large, fp16 cannot hold a weight, or the
@@ -59,6 +60,7 @@ class CSource:
     file: ModelFile
     name: str
     dtype: str
+    licence: str = ""
 
     def __post_init__(self) -> None:
         refuse_task(self.file)
@@ -176,6 +178,7 @@ class CSource:
             "has_end": vocab.has_end,
             "newline_ends": vocab.has_end and form.has_lines and "\n" not in vocab.alphabet,
             "lowercase": form.lowercase,
+            "licence": bool(self.licence),
             "normalized": form.normalize != "none",
             "table": table,
             "deep": is_deep,
@@ -222,6 +225,7 @@ class CSource:
             "origin": _plain((self.file.summary.get("corpus") or {}).get("name") or self.name),
             "shape": f"{kind}, {layers} of {shape.hidden_size} units, {vocab.size} tokens",
             "dtype": self.dtype,
+            "licence": re.sub(r"[^\w .,:/+()-]", "", self.licence)[:200].strip(),  # ends no comment
             "token": token,
             "example": example,
             "example_bytes": str(len(example.encode())),

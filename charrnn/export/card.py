@@ -159,7 +159,7 @@ def _usage(file: ModelFile, name: str) -> Iterator[str]:
     yield "## How to use it"
     yield ""
     yield "```python"
-    yield "import charrnn  # pip install 'charrnn[hub]'"
+    yield "import charrnn  # and pip install huggingface_hub"
     yield f"model = charrnn.load({place}"
     if file.config.task == "text":
         yield 'print(model.generate("", length=400, temperature=0.8))'

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn._version import __version__
-from charrnn.checkpoint.model_file import ModelFile, model_digest
+from charrnn.checkpoint.model_file import ModelFile, model_digest, refuse_task
 from charrnn.config import as_dict
 from charrnn.config.export import ExportConfig
 from charrnn.errors import ConfigError, ExportError, counted
@@ -97,11 +97,7 @@ def choose_dtype(file: ModelFile, config: ExportConfig) -> str:
     Raises:
         ConfigError: the model writes no text, or is too large for a page.
     """
-    if file.config.task != "text":
-        raise ConfigError(
-            f"this is a model for {file.config.task}, and --to html is a page that writes text; "
-            "use it with charrnn predict"
-        )
+    refuse_task(file)
     count = sum(array.size for array in file.weights.values())
     sizes = {"fp32": 4 * count, "fp16": 2 * count, "int8": count}
     limits = {"fp32": MAX_FLOAT32_BYTES, "fp16": MAX_FLOAT16_BYTES, "int8": _MAX_WEIGHTS_BYTES}

@@ -8,7 +8,9 @@ tokenizer that gives our ids.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,13 @@ from charrnn.checkpoint.public import without_private
 from charrnn.checkpoint.run_folder import SHARED, RunFolder
 from charrnn.config import as_dict
 from charrnn.config.export import ExportConfig
-from charrnn.errors import ConfigError, ExportError, missing_extra
+from charrnn.errors import ConfigError, ExportError, VocabError, missing_extra
 from charrnn.export.card import make_card
 from charrnn.export.tokenizer_json import make_tokenizer
 from charrnn.export.verified import Verified, check_greedy
 from charrnn.generation.generator import Generator
 from charrnn.generation.network import Network
-from charrnn.generation.text_format import text_format_of
+from charrnn.generation.text_format import TextFormat, text_format_of
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import END, Vocab
 
@@ -68,13 +70,14 @@ def make_huggingface(file: ModelFile, name: str, config: ExportConfig) -> dict[s
             "--dtype out"
         )
     public = without_private(file)
+    name = name.encode("utf-8", "replace").decode()  # a folder's name may be no Unicode
     card = make_card(public, name, config, _sample(file, config.card_samples))
     vocabs = {TOKENIZER: file.vocab, TARGET_TOKENIZER: file.target_vocab}
     return {
         CONFIG: _to_json(_describe(public)),
         WEIGHTS: _pack_weights(public),
         **{
-            key: _to_json(make_tokenizer(vocab), indent=None)
+            key: _to_json(make_tokenizer(vocab, _form_of(file)), indent=None)
             for key, vocab in vocabs.items()
             if vocab is not None
         },
@@ -93,14 +96,15 @@ def verify_huggingface(
         ExportError: they are not the same.
         ConfigError: tokenizers is not installed.
     """
-    weights = safetensors.numpy.load_file(folder / WEIGHTS)
+    weights = safetensors.numpy.load((folder / WEIGHTS).read_bytes())
     if weights.keys() != file.weights.keys() or any(
         not np.array_equal(weights[key], array) for key, array in file.weights.items()
     ):
         raise ExportError(f"{WEIGHTS} does not hold the model's weights")
-    chars = verify_tokenizer(folder / TOKENIZER, file.vocab)
+    form = _form_of(file)
+    chars = verify_tokenizer(folder / TOKENIZER, file.vocab, form)
     if file.target_vocab is not None:
-        chars += verify_tokenizer(folder / TARGET_TOKENIZER, file.target_vocab)
+        chars += verify_tokenizer(folder / TARGET_TOKENIZER, file.target_vocab, form)
     shared = read_model(RunFolder(folder).model)
     if model_digest(shared) != model_digest(file):
         raise ExportError(f"{SHARED} is not the model")
@@ -113,9 +117,13 @@ def verify_huggingface(
     return Verified(chars)
 
 
+def _form_of(file: ModelFile) -> TextFormat:
+    return text_format_of(file.summary, has_end=file.vocab.has_end)
+
+
 def _describe(file: ModelFile) -> dict[str, Any]:
     """Return config.json: what kind of network it is, and how its text is to be read."""
-    form = text_format_of(file.summary, has_end=file.vocab.has_end)
+    form = _form_of(file)
     about: dict[str, Any] = {
         "model_type": "charrnn",
         "architectures": [_ARCHITECTURES[file.config.task]],
@@ -151,8 +159,10 @@ def _pack_weights(file: ModelFile) -> bytes:
     return safetensors.numpy.save(ordered, {"format": "pt"})
 
 
-def verify_tokenizer(path: Path, vocab: Vocab) -> int:
+def verify_tokenizer(path: Path, vocab: Vocab, form: TextFormat) -> int:
     """Compare the ids that a tokenizer gives with ours; return of how many characters.
+
+    form: of the model's text.
 
     Raises:
         ExportError: they differ, or do not give the text back.
@@ -162,25 +172,53 @@ def verify_tokenizer(path: Path, vocab: Vocab) -> int:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise missing_extra("export --to huggingface", "tokenizers", "hub") from error
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     count = 0
-    for text in _texts_to_try(vocab):
+    for text in _texts_to_try(vocab, form):
         try:
             ids = tokenizer.encode(text).ids
         except Exception as error:  # the library raises no narrower one
             raise ExportError(f"{path.name} cannot read the vocabulary's text ({error})") from error
-        expected = vocab.encode(text).tolist()
+        formed = form.normalized(text)
+        expected = vocab.encode(formed).tolist()
         if ids != expected:
             place = next((i for i, (a, b) in enumerate(zip(ids, expected)) if a != b), len(ids))  # noqa: B905
             raise ExportError(f"{path.name} gives other ids, from token {place:,} of a text on")
-        if tokenizer.decode(ids, skip_special_tokens=False) != text:
+        if tokenizer.decode(ids, skip_special_tokens=False) != formed:
             raise ExportError(f"{path.name} does not give back the text of its ids")
         count += len(text)
     return count
 
 
-def _texts_to_try(vocab: Vocab) -> Iterable[str]:
-    """Yield texts in which every token of a vocabulary occurs, in and out of order."""
+def _texts_to_try(vocab: Vocab, form: TextFormat) -> Iterator[str]:
+    """Yield texts in which every token of a vocabulary occurs, in and out of order.
+
+    Of a model of small letters or of a normal form, texts that have neither are among them.
+    """
+    if not form.lowercase and form.normalize == "none":
+        yield from _texts_of_tokens(vocab)
+        return
+    has_spaces = isinstance(vocab, TokenVocab)
+    tokens = vocab.tokens if isinstance(vocab, TokenVocab) else (*vocab.alphabet, *vocab.clusters)
+    kinds = (str, str.upper, partial(unicodedata.normalize, "NFD"))
+    alone = [kind(each) for kind in kinds for each in tokens]
+    alone = [text for text in alone if _is_readable(vocab, form, text)]
+    yield from alone
+    # Neighbours may become one character, which the vocabulary need not have.
+    together = [*_texts_of_tokens(vocab), (" " * has_spaces).join(alone)]
+    yield from (text for text in together if _is_readable(vocab, form, text))
+
+
+def _is_readable(vocab: Vocab, form: TextFormat, text: str) -> bool:
+    """Return whether the vocabulary has all that the model's form of a text holds."""
+    try:
+        vocab.encode(form.normalized(text))
+    except VocabError:
+        return False
+    return True
+
+
+def _texts_of_tokens(vocab: Vocab) -> Iterator[str]:
     if isinstance(vocab, TokenVocab):
         yield " ".join([*vocab.tokens, *vocab.tokens[::-1]])
         return
@@ -211,7 +249,7 @@ def _sample(file: ModelFile, count: int) -> list[str]:
     if not count:
         return []
     refuse_task(file)
-    form = text_format_of(file.summary, has_end=file.vocab.has_end)
+    form = _form_of(file)
     generator = Generator(Network(file.config, file.weights), file.vocab, form)
     found = generator.generate_many(count=count, length=_SAMPLE_CHARS, seed=1)
     return [each.text for each in found]

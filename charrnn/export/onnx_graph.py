@@ -42,6 +42,7 @@ from charrnn.export.verified import (
 )
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
+from charrnn.generation.text_format import text_format_of
 from charrnn.text.vocab import Ids
 
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ class _TextGraph(GraphBuilder):
 def _metadata(file: ModelFile, config: ExportConfig) -> dict[str, str]:
     """Return what a program needs to know besides the graph, as texts."""
     vocab = file.vocab
+    form = text_format_of(file.summary, has_end=vocab.has_end)
     known = {
         "charrnn_version": __version__,
         "weights_sha256": model_digest(file).hex(),
@@ -243,6 +245,10 @@ def _metadata(file: ModelFile, config: ExportConfig) -> dict[str, str]:
         "alphabet": vocab.alphabet,
         "first_byte": str(len(vocab.alphabet) if vocab.has_bytes else -1),
         "end": str(vocab.end),
+        "lowercase": json.dumps(form.lowercase),
+        "normalize": form.normalize,
+        "end_text": form.mark or "",
+        "separator": form.separator or "",
         "corpus": str((file.summary.get("corpus") or {}).get("name", "")),
         "licence": config.licence or "",
     }
@@ -257,8 +263,11 @@ def _as_unicode(text: str) -> str:
 _DESCRIPTION = """\
 A character-level language model of charrnn. ids: numbers of characters, which are their places in
 the metadata's alphabet; where first_byte is not -1, a byte b is first_byte + b. Where end is not
--1, it ends a record and sets back the states. h0, c0 and so on: the states of the layers, zeros
-before any text. logits: of the character after each id. Feed next_h0 as h0, and so on, to go on.
+-1, it ends a record and sets back the states: end_text is what it stands for in a text, and
+separator what is shown for it. Where lowercase is true, a text is read in small letters, and where
+normalize is nfc or nfkc, then in that Unicode normal form. h0, c0 and so on: the states of the
+layers, zeros before any text. logits: of the character after each id. Feed next_h0 as h0, and so
+on, to go on.
 """
 
 

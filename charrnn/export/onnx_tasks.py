@@ -34,7 +34,8 @@ TASKS = ("classification", "tagging")
 _DESCRIPTION = """\
 A network of charrnn that reads whole records, which have one length in a batch. ids: places of
 characters in the metadata's alphabet; where first_byte is not -1, a byte b is first_byte + b.
-logits: of what the metadata's labels name, in their order.
+Where lowercase is true, a text is read in small letters, and where normalize is nfc or nfkc, then
+in that Unicode normal form. logits: of what the metadata's labels name, in their order.
 """
 _LENGTHS = (1, 2, 7, 30)  # of the records that are compared
 _ROWS = 3

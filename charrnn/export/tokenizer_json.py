@@ -3,7 +3,9 @@ r"""A vocabulary as Hugging Face's tokenizer.json, which gives the same ids as o
 A text is split into characters, or clusters where one fits, from left to right, the longest first.
 Each piece is looked up: in a WordLevel model, which refuses unknown ones as we do, or with byte
 tokens in a BPE model without merges, which spells unknown ones as bytes <0x00> … <0xFF>. U+10FFFF
-stands for the end of a record, as in our streams of characters, and is a special token.
+stands for the end of a record, as in our streams of characters, and is a special token. Small
+letters and a normal form are made first, as for every text that a model reads; characters of a
+Unicode version that only one side knows stay as they are on the other.
 """
 
 from __future__ import annotations
@@ -11,16 +13,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from charrnn.generation.text_format import TextFormat
+from charrnn.text.forms import NORMAL_FORMS
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import END, Vocab
 
 _ANY_CHARACTER = r"[\s\S]"
 
 
-def make_tokenizer(vocab: Vocab) -> dict[str, Any]:
-    """Return the JSON of a tokenizer.
+def make_tokenizer(vocab: Vocab, form: TextFormat) -> dict[str, Any]:
+    """Return the JSON of a tokenizer; form: of the model's text.
 
-    >>> make_tokenizer(Vocab("ab"))["model"]["vocab"]
+    >>> make_tokenizer(Vocab("ab"), TextFormat())["model"]["vocab"]
     {'a': 0, 'b': 1}
     """
     return {
@@ -28,7 +32,7 @@ def make_tokenizer(vocab: Vocab) -> dict[str, Any]:
         "truncation": None,
         "padding": None,
         "added_tokens": [_special(vocab.end)] if vocab.has_end else [],
-        "normalizer": None,
+        "normalizer": _normalizer(form),
         "pre_tokenizer": _pre_tokenizer(vocab),
         "post_processor": None,
         "decoder": _decoder(vocab),
@@ -46,6 +50,16 @@ def name_tokens(vocab: Vocab) -> dict[str, int]:
 def _special(end: int) -> dict[str, Any]:
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": end, "content": END, **flags, "special": True}
+
+
+def _normalizer(form: TextFormat) -> dict[str, Any] | None:
+    # Each capital for itself, so a Σ at the end of a word is a σ, as we have it.
+    steps = ["Lowercase"] if form.lowercase else []
+    if form.normalize in NORMAL_FORMS:
+        steps.append(NORMAL_FORMS[form.normalize])
+    if not steps:
+        return None
+    return {"type": "Sequence", "normalizers": [{"type": step} for step in steps]}
 
 
 def _pre_tokenizer(vocab: Vocab) -> dict[str, Any]:

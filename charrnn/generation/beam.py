@@ -69,12 +69,14 @@ def search_beams(
     is_end: Callable[[Ids], bool] = lambda _: False,
     text_of: Callable[[Ids], Hashable] = lambda ids: ids,
     ids_per_char: int = 1,
+    on_progress: Callable[[], object] = lambda: None,
 ) -> list[Hypothesis]:
     """Return the `count` best texts that a beam of `config.beam` finds, the best first.
 
     Each has the ids of `config.length` characters at most, or fewer where `is_end`, called after
     each id with all of the hypothesis, returns True; no two have the same `text_of` their ids, and
     there may be fewer. bias: (V,), added to the logits; −inf is a ban. ids_per_char: at most.
+    on_progress: called before each step; it may raise.
     """
     if not config.length:
         return [Hypothesis((), 0.0, 0.0)]
@@ -84,6 +86,7 @@ def search_beams(
     nothing = np.empty((groups, 0), np.int64)
     beam = _Beam(repeat_state(state, groups), nothing, np.zeros(groups), np.arange(groups))
     while len(beam.ids) and not results.are_certain(count, beam.log_probs):
+        on_progress()
         log_probs = log_softmax(model.logits(beam.states) + (0 if bias is None else bias))
         beam = _extend(beam, log_probs, room, config.beam_diversity, results)
         # The last ids are read only now, and only where texts continue.

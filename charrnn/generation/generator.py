@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain as chained
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,9 +88,9 @@ class Generator:
         config = self.normalized_config(_with_seed(chosen_settings(SampleConfig, config, settings)))
         chain, constraint = self.resolve(config, constraint)
         index = checked("index", index, "int", ge=0)
-        random = np.random.default_rng([config.seed or 0, index])
-        start = self._read_start(prompt, config, after) or self.random_start(random)
-        ids = iter_tokens(self.language_model, start, chain, random, constraint)
+        start = self._read_start(prompt, config, after)
+        row = self.begin_text(start, chain, constraint, [config.seed or 0, index])
+        ids = iter_tokens(self.language_model, row.start, chain, row.random, constraint)
         # No generator of ours between the ids and the stream: it would cost time per character.
         chars = chained.from_iterable(map(StreamDecoder(self.vocab).feed, ids))
         finish_from = checked("finish_from", finish_from, "int | None", ge=0)
@@ -146,20 +146,15 @@ class Generator:
         for begin in range(0, len(jobs), size):
             part = jobs[begin : begin + size]
             indices = [index for _, (_, index, _) in part]
-            randoms = [np.random.default_rng(key) for _, key in part]
-            starts = [
-                start or self.random_start(random)
-                for (start, _), random in zip(part, randoms, strict=True)
+            rows = [
+                self.begin_text(start, chain, constraint, key, alternatives) for start, key in part
             ]
             model = self.language_model
             batch: Batch | GpuBatch
             if backend is not None:
-                batch = backend.start(model, starts, randoms, alternatives)
+                starts = [row.start for row in rows]
+                batch = backend.start(model, starts, [row.random for row in rows], alternatives)
             else:
-                begun_texts = zip(starts, randoms, strict=True)
-                rows = [
-                    Row(start, chain, each, constraint, alternatives) for start, each in begun_texts
-                ]
                 batch = Batch(model, rows)
             criteria = [self.stopping_criteria(config) for _ in indices]
             reason = constraint.reason if constraint else ""
@@ -172,12 +167,14 @@ class Generator:
         *,
         count: int = 1,
         after: Context | None = None,
+        on_progress: Callable[[], object] = lambda: None,
         **settings: Any,
     ) -> list[Sample]:
         """Return the `count` likeliest texts that a beam of `config.beam` finds, the best first.
 
         Only bias and bans shape the probabilities; a text ends as a sampled one would. Where
         several ways to write and to end a text were found, its nats are those of all of them.
+        on_progress: called before each step; what it raises ends the search.
 
         Raises:
             VocabError, ConfigError: as `generate`; or a setting is only for sampling.
@@ -188,7 +185,7 @@ class Generator:
         check_search(config, checked("count", count, "int", ge=1))
         chain, _ = self.resolve(config)
         start = self._read_start(prompt, config, after)
-        start = start or self.random_start(np.random.default_rng(0))
+        start = start or self._random_start(np.random.default_rng(0))
 
         def shown(ids: Sequence[int]) -> tuple[str, str]:
             """Return what is shown of a text of these ids, and why it ends, "" if it continues."""
@@ -211,6 +208,7 @@ class Generator:
             is_end=lambda ids: can_end and shown(ids)[1] != "",
             text_of=lambda ids: shown(ids)[0],
             ids_per_char=_LONGEST_UTF8 if has_bytes else 1,
+            on_progress=on_progress,
         )
         end = self.vocab.end
         return [
@@ -385,7 +383,24 @@ class Generator:
         opening = self.opening(config)  # not part of the text: penalties do not count it
         return StartIds(self.encode(opening), _NO_IDS) if opening else None
 
-    def random_start(self, random: np.random.Generator) -> Context:
+    def begin_text(
+        self,
+        start: Context | None,
+        chain: SamplerChain,
+        constraint: Constraint | None,
+        key: Sequence[int],
+        alternatives: int | None = None,
+    ) -> Row:
+        """Return a text that can join a batch, by what `resolve` returns.
+
+        start: None where nothing is known of how texts begin. key: the seed, the index of the
+        sample and that of the prompt, from which its random numbers are. alternatives: as
+        `generate_many` takes them.
+        """
+        random = np.random.default_rng(key)
+        return Row(start or self._random_start(random), chain, random, constraint, alternatives)
+
+    def _random_start(self, random: np.random.Generator) -> Context:
         """Return the context after one random token, where `start_ids` are unknown."""
         model = self.language_model
         token = int(random.integers(self.vocab.size))

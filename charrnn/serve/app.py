@@ -11,9 +11,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from charrnn.errors import CharRNNError
-from charrnn.serve import chat, completions, legacy, routes
 from charrnn.serve.errors import RequestError
 from charrnn.serve.guard import Guard
+from charrnn.serve.routes import (
+    chat,
+    completions,
+    embed,
+    fill,
+    legacy,
+    overview,
+    predict,
+    score,
+    tokens,
+)
 from charrnn.serve.service import Service
 from charrnn.wording import nearest
 
@@ -54,24 +64,24 @@ def make_app(service: Service, keys: Sequence[str] = ()) -> Guard:
 def _handlers(service: Service) -> dict[tuple[str, str], Handler]:
     """Return the handler of each method and path."""
     table: dict[tuple[str, str], Handler] = {
-        ("GET", "/"): routes.show_page,
-        ("GET", "/health"): routes.health,
-        ("GET", "/v1/models"): routes.list_models,
-        ("GET", _MODEL + "{id:path}"): routes.show_model,
+        ("GET", "/"): overview.show_page,
+        ("GET", "/health"): overview.health,
+        ("GET", "/v1/models"): overview.list_models,
+        ("GET", _MODEL + "{id:path}"): overview.show_model,
         ("POST", "/v1/completions"): completions.handler,
         ("POST", "/v1/chat/completions"): chat.handler,
         ("GET", "/generate"): legacy.handler,
-        ("POST", "/v1/score"): routes.score,
-        ("POST", "/v1/fill"): routes.fill,
-        ("POST", "/v1/classify"): routes.classify,
-        ("POST", "/v1/convert"): routes.convert,
-        ("POST", "/v1/embeddings"): routes.embed,
-        ("POST", "/tokenize"): routes.tokenize,
-        ("POST", "/detokenize"): routes.detokenize,
-        ("GET", "/tokenizer_info"): routes.tokenizer_info,
+        ("POST", "/v1/score"): score.handler,
+        ("POST", "/v1/fill"): fill.handler,
+        ("POST", "/v1/classify"): predict.classify,
+        ("POST", "/v1/convert"): predict.convert,
+        ("POST", "/v1/embeddings"): embed.handler,
+        ("POST", "/tokenize"): tokens.tokenize,
+        ("POST", "/detokenize"): tokens.detokenize,
+        ("GET", "/tokenizer_info"): tokens.tokenizer_info,
     }
     if service.config.metrics:
-        table["GET", "/metrics"] = routes.show_metrics
+        table["GET", "/metrics"] = overview.show_metrics
     return table
 
 

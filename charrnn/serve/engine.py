@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from charrnn.config.serve import ServeConfig
-from charrnn.errors import VocabError
 from charrnn.serve.jobs import (
     Ended,
     EngineStats,
@@ -34,29 +33,16 @@ from charrnn.serve.jobs import (
     PreparedJob,
     QueueFullError,
     ServerClosingError,
+    Slice,
     TextJob,
     Ticket,
 )
-from charrnn.serve.served_model import ServedModel, ServedModels
+from charrnn.serve.sampled_model import SampledModel, SampledModels
 from charrnn.serve.state_cache import StateCache, TextKeys, iter_read
 from charrnn.serve.text_batch import ServedText, TextBatch
 from charrnn.state import State
 from charrnn.tasks.open_models import OpenModels
 from charrnn.text.vocab import Ids
-
-__all__ = [
-    "Ended",
-    "Engine",
-    "EngineStats",
-    "Event",
-    "Failed",
-    "Piece",
-    "PreparedJob",
-    "QueueFullError",
-    "ServerClosingError",
-    "TextJob",
-    "Ticket",
-]
 
 _SLICE_SECONDS = 0.005  # of reading in one round, while texts are sampled
 _IDLE_SLICE_SECONDS = 0.02  # and while none are
@@ -90,6 +76,15 @@ class _Prompt:
     deadline: float
 
 
+@dataclass(eq=False)
+class _Slices:
+    """Other work that has begun."""
+
+    ticket: Ticket
+    iterator: Iterator[Any]
+    deadline: float
+
+
 class Engine:
     """Models, and the thread that samples from them."""
 
@@ -104,7 +99,7 @@ class Engine:
         deliver: called from the engine's thread with what is new, each event once; it must not
         block.
         """
-        self._models = ServedModels(models)
+        self._models = SampledModels(models)
         self._config = config
         self._deliver_news = deliver
         self._cache = StateCache(config.cache_bytes)
@@ -116,9 +111,9 @@ class Engine:
         # What only the engine's thread changes.
         self._waiting: deque[_Waiting] = deque()
         self._prompts: list[_Prompt] = []
-        self._slices: deque[tuple[Ticket, Iterator[Any]]] = deque()
-        self._batches: dict[ServedModel, TextBatch] = {}
-        self._ended: deque[tuple[ServedModel, Ids]] = deque(maxlen=_MOST_ENDED)
+        self._slices: deque[_Slices] = deque()
+        self._batches: dict[SampledModel, TextBatch] = {}
+        self._ended: deque[tuple[SampledModel, Ids]] = deque(maxlen=_MOST_ENDED)
         self._ended_reading: Reading | None = None
         self._is_oldest_next = True
         self._flush_at = 0.0
@@ -158,17 +153,22 @@ class Engine:
         keys = None if read is None else TextKeys(served.root, read)
         return PreparedJob(model, job, prompt, served, settings, read, keys, prompt_ids)
 
-    def submit(self, prepared: PreparedJob) -> Ticket:
+    def submit(self, prepared: PreparedJob, deadline: float | None = None) -> Ticket:
         """Queue a text; return the ticket that its events come with.
+
+        deadline: of `time.monotonic`, when the text ends whatever it is; None: after
+        `config.max_seconds`.
 
         Raises:
             QueueFullError: more texts wait than `config.queue`.
             ServerClosingError: the engine ends.
         """
-        return self._put(prepared=prepared)
+        return self._put(deadline, prepared=prepared)
 
-    def submit_slices(self, model: str, make: Callable[[], Iterator[Any]]) -> Ticket:
-        """Queue other work for the engine's thread; its events are what it yields, then an Ended.
+    def submit_slices(
+        self, model: str, make: Callable[[], Iterator[Any]], deadline: float | None = None
+    ) -> Ticket:
+        """Queue other work for the engine's thread; each that it yields is a Slice, then an Ended.
 
         make: begins it, on that thread. Each `next` of what it returns takes 20 ms at most: texts
         are sampled between two of them. Work that cannot be cut, such as a beam search, belongs in
@@ -179,7 +179,7 @@ class Engine:
             QueueFullError, ServerClosingError: as `submit`.
         """
         self._models.get(model)
-        return self._put(make=make)
+        return self._put(deadline, make=make)
 
     def cancel(self, ticket: Ticket) -> None:
         """Give up what a ticket stands for: its text is dropped before the next step."""
@@ -226,10 +226,12 @@ class Engine:
 
     def _put(
         self,
+        deadline: float | None,
         prepared: PreparedJob | None = None,
         make: Callable[[], Iterator[Any]] | None = None,
     ) -> Ticket:
-        deadline = time.monotonic() + self._config.max_seconds
+        if deadline is None:
+            deadline = time.monotonic() + self._config.max_seconds
         with self._changed:
             if self._closing is not None:
                 raise ServerClosingError(self._closing)
@@ -263,7 +265,7 @@ class Engine:
             self._inbox.clear()
         lost = [each.ticket for each in self._waiting]
         lost += [each.ticket for each in self._prompts]
-        lost += [ticket for ticket, _ in self._slices]
+        lost += [each.ticket for each in self._slices]
         news: list[News] = [(ticket, Failed(error)) for ticket in lost]
         for batch in self._batches.values():
             news += [*batch.take(), *batch.fail_all(error)]
@@ -311,7 +313,7 @@ class Engine:
         prepared = waiting.prepared
         try:
             if waiting.make is not None:
-                self._slices.append((ticket, waiting.make()))
+                self._slices.append(_Slices(ticket, waiting.make(), waiting.deadline))
             if prepared is not None:
                 reading = self._iter_prompt(prepared)
                 left = 0 if prepared.read is None else len(prepared.read)
@@ -350,7 +352,10 @@ class Engine:
                 self._deliver([(prompt.ticket, Failed(error))])
 
     def _join(self, prompt: _Prompt, state: State) -> None:
-        """Let a text be sampled whose prompt was read."""
+        """Let a text be sampled whose prompt was read, if anybody waits for it still."""
+        if prompt.ticket.is_cancelled:
+            self._count["cancels"] += 1
+            return
         served = prompt.prepared.served
         batch = self._batches.get(served) or TextBatch(served)
         self._deliver(batch.join(prompt.ticket, prompt.prepared, state, prompt.deadline))
@@ -361,15 +366,18 @@ class Engine:
         """Do one slice of other work, each in its turn."""
         if not self._slices:
             return
-        ticket, iterator = self._slices[0]
+        work = self._slices[0]
+        event: Event
         try:
-            event = next(iterator, Ended("done"))
+            event = Slice(next(work.iterator))
+        except StopIteration:
+            event = Ended("done")
         except Exception as error:
             event = Failed(error)
         self._slices.rotate(-1)
-        if isinstance(event, Ended | Failed):
+        if not isinstance(event, Slice):
             self._slices.pop()
-        self._deliver([(ticket, event)])
+        self._deliver([(work.ticket, event)])
 
     def _read_ended(self) -> None:
         """Read on to where texts have ended, for those that will go on, while there is time.
@@ -378,12 +386,15 @@ class Engine:
         """
         if self._prompts or sum(map(len, self._batches.values())) >= _FEW_TEXTS:
             return
-        if self._ended_reading is None and self._ended:
-            served, ids = self._ended.popleft()
-            keys = TextKeys(served.root, ids)
-            model = served.generator.language_model
-            self._ended_reading = iter_read(model, keys, ids, served.start, self._cache)
-        if self._ended_reading is not None and next(self._ended_reading, None) is None:
+        try:
+            if self._ended_reading is None and self._ended:
+                served, ids = self._ended.popleft()
+                keys = TextKeys(served.root, ids)
+                model = served.generator.language_model
+                self._ended_reading = iter_read(model, keys, ids, served.start, self._cache)
+            if self._ended_reading is not None and next(self._ended_reading, None) is None:
+                self._ended_reading = None
+        except Exception:  # nobody has asked for it; whoever goes on with the text will meet it
             self._ended_reading = None
 
     def _sample(self, seconds: float) -> None:
@@ -408,7 +419,7 @@ class Engine:
         generator = prepared.served.generator
         try:
             ids = generator.encode(text.partial.text)
-        except VocabError:  # it holds U+FFFD, for what was no character
+        except Exception:  # it may hold U+FFFD, for what was no character
             return
         if prepared.prompt and prepared.read is not None:
             ids = np.concatenate((prepared.read, ids))
@@ -427,12 +438,13 @@ class Engine:
             news += batch.end_late(now)
             if not len(batch):
                 del self._batches[served]
-        late = {id(each): each.ticket for each in self._prompts if each.deadline <= now}
-        late |= {id(each): each.ticket for each in self._waiting if each.deadline <= now}
+        begun: list[_Waiting | _Prompt | _Slices] = [*self._waiting, *self._prompts, *self._slices]
+        late = [each.ticket for each in begun if each.deadline <= now]
         if late:
-            self._prompts = [each for each in self._prompts if id(each) not in late]
-            self._waiting = deque(each for each in self._waiting if id(each) not in late)
-        news += [(ticket, Ended("seconds")) for ticket in late.values()]
+            self._waiting = deque(each for each in self._waiting if each.deadline > now)
+            self._prompts = [each for each in self._prompts if each.deadline > now]
+            self._slices = deque(each for each in self._slices if each.deadline > now)
+        news += [(ticket, Ended("seconds")) for ticket in late]
         self._deliver(news)
 
     def _deliver(self, news: Sequence[News]) -> None:
@@ -456,6 +468,6 @@ class Engine:
         before = len(self._waiting) + len(self._prompts) + len(self._slices)
         self._waiting = deque(each for each in self._waiting if not each.ticket.is_cancelled)
         self._prompts = [each for each in self._prompts if not each.ticket.is_cancelled]
-        self._slices = deque(each for each in self._slices if not each[0].is_cancelled)
+        self._slices = deque(each for each in self._slices if not each.ticket.is_cancelled)
         after = len(self._waiting) + len(self._prompts) + len(self._slices)
         self._count["cancels"] += before - after

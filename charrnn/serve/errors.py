@@ -4,6 +4,7 @@ A RequestError has the HTTP status and the fields of OpenAI's error object; ever
 guard raise it, and app.py writes it. Inside a stream the same object is an event of its own.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,6 +72,16 @@ class RequestError(Exception):
     def body(self) -> dict[str, Any]:
         """Return the JSON of the answer."""
         return error_body(self.message, self.type, self.param, self.code)
+
+    def encode(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Return the headers and the body of the answer, as they are sent."""
+        body = json.dumps(self.body(), ensure_ascii=False).encode("utf-8", "replace")
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *((name.lower().encode(), value.encode()) for name, value in self.headers.items()),
+        ]
+        return headers, body
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> RequestError:

@@ -13,6 +13,7 @@ from charrnn.errors import ConfigError
 from charrnn.serve.errors import bad_request, refused
 
 _MOST_SHOWN = 80  # characters of a value in a message
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class Fields:
@@ -101,8 +102,12 @@ def shown(value: Any) -> str:
     >>> shown("hi"), shown(True), shown("x" * 1000)[-2:]
     ('"hi"', 'true', 'x…')
     """
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
+    shown = ""
+    for part in _ENCODER.iterencode(value):  # no more of it than is shown: it may be long
+        shown += part
+        if len(shown) > _MOST_SHOWN:
+            return shown[:_MOST_SHOWN] + "…"
+    return shown
 
 
 def is_int(value: Any) -> bool:

@@ -11,49 +11,24 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable
 
-from charrnn.checkpoint.strict_json import parse_json
 from charrnn.config.serve import ServeConfig, is_loopback
 from charrnn.errors import CharRNNError
 from charrnn.serve.errors import RequestError, bad_request, refused
+from charrnn.serve.exchange import Answer, App, ClientGoneError, Receive, Scope, Send, run
 from charrnn.serve.metrics import Metrics
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_SECONDS = 30.0  # in which the whole body must have come
 _OPEN_PATHS = ("/", "/health")  # need no key: the page asks for it, a balancer has none
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})(?::[0-9]{1,5})?")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|(?!.*\.\.)[A-Za-z0-9_.-]{1,253})(?::[0-9]{1,5})?")
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,2000}")
-_MOST_BRACKETS = 20_000  # of a body's objects and lists, each of which costs memory
-_MAX_DEPTH = 32
-_LARGE_BYTES = 1 << 16  # a body from here on is parsed by a thread
-# Of what is between quotes nothing counts; a text without its closing quote goes to the end.
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+_LARGE_BYTES = 1 << 16  # a larger body is counted
+_MOST_HELD_BYTES = 256 << 20  # of the large bodies of all requests together
 _CLIENT_GONE = 499  # as nginx logs it
-_DRAIN_SECONDS = 1.0
-_DRAIN_BYTES = 64 << 20
-_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
 
 log = logging.getLogger("charrnn.serve")
 
@@ -61,8 +36,8 @@ log = logging.getLogger("charrnn.serve")
 class Guard:
     """An ASGI app around another one, to which it passes on what is allowed.
 
-    keys: of which a request must bring one; none: it needs none. prepare_path: the name under which
-    a path is counted, which is not the path itself where that holds a model's name.
+    keys: of which a request must bring one; none: it needs none. route_of: returns the name under
+    which a path is counted, which is not the path itself where that holds a model's name.
     """
 
     def __init__(
@@ -76,8 +51,8 @@ class Guard:
     ) -> None:
         self._app = app
         self._keys = [key.encode() for key in keys]
-        self._hosts = {host.lower().strip("[]").rstrip(".") for host in config.allow_host}
-        self._hosts.add(config.host.lower())
+        self._names = {host.lower().strip("[]").removesuffix(".") for host in config.allow_host}
+        self._hosts = self._names | {config.host.lower()}
         # Where other machines may ask, they do so by an address; no rebound name is one.
         self._takes_addresses = not is_loopback(config.host)
         self._origins = {origin.lower() for origin in config.allow_origin}
@@ -87,12 +62,13 @@ class Guard:
         self._root_path = config.root_path or ""
         self._metrics = metrics
         self._route_of = route_of
+        self._held_bytes = 0  # of large bodies, by the requests that are being answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens, the client gets an answer and the log a line."""
         if scope["type"] != "http":
             return
-        answer = _Answer(receive, send)
+        answer = Answer(receive, send)
         body = b""
         try:
             headers = _single_headers(scope["headers"])
@@ -104,20 +80,21 @@ class Guard:
             self._check_key(scope, headers)
             if scope["method"] == "POST":
                 _check_content_type(headers)
-                body = await self._read_body(headers, receive)
+                body = await self._read_body(headers, receive, answer)
                 answer.is_read = True
             else:
                 answer.is_read = not _has_body(headers)
-            await _run(self._app, scope, body, receive, answer)
+            await run(self._app, scope, body, receive, answer)
         except RequestError as error:
             await answer.give(error)
         except CharRNNError as error:
             await answer.give(refused(error))
-        except _ClientGoneError:
+        except ClientGoneError:
             answer.status = answer.status or _CLIENT_GONE
         except Exception:  # app.py has logged it
             await answer.give(RequestError(500, "the server failed; its log says where"))
         finally:
+            self._held_bytes -= answer.held_bytes
             self._note(scope, answer, body)
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
@@ -125,10 +102,9 @@ class Guard:
         host = headers.get(b"host")
         if host is None:  # HTTP/1.0, which no browser speaks
             return
-        match = _HOST.fullmatch(host)
-        name = match[1].decode().lower().strip("[]").rstrip(".") if match else ""
+        name = _name_of(host)
         is_address = self._takes_addresses and _is_address(name)
-        if not match or not (is_loopback(name) or name in self._hosts or is_address):
+        if not name or not (is_loopback(name) or name in self._hosts or is_address):
             shown = name or host[:60].decode("ascii", "replace")
             raise RequestError(
                 403,
@@ -142,10 +118,11 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is None:
             site = headers.get(b"sec-fetch-site", b"none")
-            is_visit = (
+            is_visit = (  # of the page; to another path it would be work that a link can ask for
                 headers.get(b"sec-fetch-mode") == b"navigate"
                 and headers.get(b"sec-fetch-dest") == b"document"
                 and scope["method"] in ("GET", "HEAD")
+                and self._path(scope) == "/"
             )
             if site not in (b"none", b"same-origin") and not is_visit:
                 raise _foreign("another web page")
@@ -157,14 +134,17 @@ class Guard:
                 (b"access-control-expose-headers", b"retry-after"),
                 (b"vary", b"Origin"),
             ]
-        with suppress(ValueError):
-            parts = urlsplit(text)
-            host = headers.get(b"host", b"").decode("latin-1").lower()
-            if parts.scheme in ("http", "https") and host and parts.netloc == host:
-                return []
+        host = headers.get(b"host", b"")
+        shown = host.decode("latin-1").lower()
+        # Only a proxy can have shown our page as https, and it is asked by an allowed name.
+        if host and (
+            text == f"http://{shown}"
+            or (text == f"https://{shown}" and _name_of(host) in self._names)
+        ):
+            return []
         raise _foreign(f"the Origin {text[:100]!r}")
 
-    async def _answer_options(self, headers: dict[bytes, bytes], answer: _Answer) -> None:
+    async def _answer_options(self, headers: dict[bytes, bytes], answer: Answer) -> None:
         """Answer what a browser asks before an allowed page's request."""
         answer.is_read = not _has_body(headers)
         more = [(b"allow", b"GET, HEAD, POST, OPTIONS")]
@@ -190,7 +170,10 @@ class Guard:
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         found = [hmac.compare_digest(given.strip(), key) for key in self._keys]  # all of them
         if scheme.lower() != b"bearer" or not any(found):
-            what = "the key is wrong" if given else "there is no key"
+            if scheme and scheme.lower() != b"bearer":  # which may be the key: it is not shown
+                what = "the header Authorization does not begin with the word Bearer"
+            else:
+                what = "the key is wrong" if given else "there is no key"
             raise RequestError(
                 401,
                 f"{what}; send the header Authorization: Bearer KEY",
@@ -198,7 +181,9 @@ class Guard:
                 headers={"WWW-Authenticate": 'Bearer realm="charrnn"'},
             )
 
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _read_body(
+        self, headers: dict[bytes, bytes], receive: Receive, answer: Answer
+    ) -> bytes:
         """Return the whole body, which must not be too large or too slow."""
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > self._max_bytes:
@@ -209,16 +194,32 @@ class Guard:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _ClientGoneError
+                        raise ClientGoneError
                     parts += message.get("body", b"")
                     if len(parts) > self._max_bytes:
                         raise self._too_large()
+                    self._hold(len(parts), answer)
                     if not message.get("more_body", False):
                         return bytes(parts)
         except TimeoutError:
             raise RequestError(
                 408, f"the body took more than {BODY_SECONDS:g} seconds; send it faster"
             ) from None
+
+    def _hold(self, size: int, answer: Answer) -> None:
+        """Count the bytes of a body until its request is answered; a small one always has room."""
+        if size <= _LARGE_BYTES:
+            return
+        held = self._held_bytes + size - answer.held_bytes
+        if held > max(_MOST_HELD_BYTES, self._max_bytes):
+            raise RequestError(
+                503,
+                "there are too many large requests at once; try again later",
+                code="overloaded",
+                headers={"Retry-After": "1"},
+            )
+        self._held_bytes = held
+        answer.held_bytes = size
 
     def _too_large(self) -> RequestError:
         return RequestError(
@@ -232,7 +233,7 @@ class Guard:
         path: str = scope["path"]
         return path.removeprefix(self._root_path)
 
-    def _note(self, scope: Scope, answer: _Answer, body: bytes) -> None:
+    def _note(self, scope: Scope, answer: Answer, body: bytes) -> None:
         """Count the request, and write its line of the log."""
         seconds = time.monotonic() - answer.begun
         route = self._route_of(self._path(scope))
@@ -246,146 +247,6 @@ class Guard:
             log.info("%s", line)
 
 
-class _ClientGoneError(Exception):
-    """The client has closed its connection: there is nobody to answer."""
-
-
-class _Answer:
-    """The answer to one request: `send` of ASGI, with our headers.
-
-    is_read: the request has been read to its end, so that another may follow on the connection.
-    is_whole: all of the answer has been sent.
-    """
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self.begun = time.monotonic()
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.is_read = False
-        self.is_whole = False
-        self._receive = receive
-        self._send = send
-
-    async def send(self, message: Message) -> None:
-        """Send a part of the answer."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            own = [*message.get("headers", ()), *_HEADERS, *self.headers]
-            if not self.is_read:  # what is still to come is not read as another request
-                own.append((b"connection", b"close"))
-            message = {**message, "headers": own}
-        elif not message.get("more_body", False):
-            self.is_whole = True
-        await self._send(message)
-
-    async def give(self, error: RequestError) -> None:
-        """Send an error, unless an answer has begun: that one then ends in the middle."""
-        if self.status:
-            return
-        body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8", "replace")
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
-        ]
-        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body, "more_body": not self.is_read})
-        if not self.is_read:
-            # Closed at once, the connection would be reset, and the client would not see why.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_DRAIN_SECONDS):
-                    await self._drain()
-            await self.send({"type": "http.response.body", "body": b""})
-
-    async def _drain(self) -> None:
-        """Read what is still to come of a body that was refused."""
-        size = 0
-        while size < _DRAIN_BYTES:
-            message = await self._receive()
-            size += len(message.get("body", b""))
-            if not message.get("more_body", False):
-                return
-
-
-async def _run(app: App, scope: Scope, body: bytes, receive: Receive, answer: _Answer) -> None:
-    """Let the app answer; when the client goes, the app is cancelled."""
-    gone = asyncio.Event()
-    unread = [body]
-
-    async def replay() -> Message:
-        if unread:
-            return {"type": "http.request", "body": unread.pop(), "more_body": False}
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass  # a body that no handler reads
-        gone.set()
-
-    work = asyncio.ensure_future(app(scope, replay, answer.send))
-    watcher = asyncio.create_task(watch())
-    try:
-        await asyncio.wait({work, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done() and not answer.is_whole:
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
-            raise _ClientGoneError
-        await work
-    finally:
-        for task in (work, watcher):
-            if not task.done():
-                task.cancel()
-
-
-async def read_json(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request's body.
-
-    Raises:
-        RequestError: it is not UTF-8, not JSON or not an object, has a key twice, a number that is
-            not finite, half of a surrogate pair, or more values or depth than any request needs.
-    """
-    body = await request.body()
-    most = request.app.state.service.config.max_prompt + _MOST_BRACKETS  # a prompt may be ids
-    if len(body) < _LARGE_BYTES:
-        return parse_body(body, most)
-    return await asyncio.to_thread(parse_body, body, most)
-
-
-def parse_body(body: bytes, max_values: int) -> dict[str, Any]:
-    """Return the JSON object in a body, as `read_json` does.
-
-    >>> parse_body(b'{"prompt": "It was"}', 100)
-    {'prompt': 'It was'}
-    """
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise bad_request(f"the body is not UTF-8 (byte {error.start})") from None
-    if not text.strip():
-        raise bad_request('the body is empty; send a JSON object such as {"prompt": "It was"}')
-    marks = _STRING.sub("", text)
-    if marks.count(",") > max_values:
-        raise bad_request(f"the body lists more than {max_values:,} values; send fewer")
-    depth = 0
-    for number, bracket in enumerate(_BRACKET.findall(marks)):
-        depth += 1 if bracket in "[{" else -1
-        if depth > _MAX_DEPTH or number > 2 * _MOST_BRACKETS:
-            raise bad_request(
-                f"the body is nested more than {_MAX_DEPTH} deep, or has more than "
-                f"{_MOST_BRACKETS:,} objects and lists; make it plainer"
-            )
-    try:
-        value = parse_json(text, len(text))
-    except ValueError as error:
-        raise bad_request(f"the body is not JSON that can be used: {error}") from None
-    if not isinstance(value, dict):
-        kind = "list" if isinstance(value, list) else "single value"
-        raise bad_request(f"the body is a {kind}; send an object")
-    return value
-
-
 def _single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Return the headers by name; one that decides and is given twice is refused."""
     headers: dict[bytes, bytes] = {}
@@ -393,7 +254,16 @@ def _single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if name in headers and name in (b"host", b"origin", b"authorization", b"content-type"):
             raise bad_request(f"the header {name.decode()} is given twice; give it once")
         headers[name] = value
+    if b"transfer-encoding" in headers and b"content-length" in headers:
+        # What stands before us may have taken the other one for where the next request begins.
+        raise bad_request("the body has both Content-Length and Transfer-Encoding; send one")
     return headers
+
+
+def _name_of(host: bytes) -> str:
+    """Return the name or the address in a Host, without its port; "" where it is none."""
+    match = _HOST.fullmatch(host)
+    return match[1].decode().lower().strip("[]").removesuffix(".") if match else ""
 
 
 def _check_content_type(headers: dict[bytes, bytes]) -> None:

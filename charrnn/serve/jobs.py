@@ -1,16 +1,14 @@
-"""What goes into an engine and what comes out: jobs, tickets and events.
-
-`engine.py` takes and delivers them; it names them all again, for those that use an engine.
-"""
+"""What goes into an engine and what comes out: jobs, tickets and events; `engine.py` takes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from charrnn.config import SampleConfig
 from charrnn.errors import CharRNNError
 from charrnn.generation.samples import Cost
-from charrnn.serve.served_model import Resolved, ServedModel
+from charrnn.serve.sampled_model import Resolved, SampledModel
 from charrnn.serve.state_cache import TextKeys
 from charrnn.text.vocab import Ids
 
@@ -49,7 +47,7 @@ class PreparedJob:
     model: str
     job: TextJob
     prompt: str
-    served: ServedModel = field(repr=False)
+    served: SampledModel = field(repr=False)
     settings: Resolved = field(repr=False)
     read: Ids | None = field(repr=False)  # the ids before the text; None: nothing is known of them
     keys: TextKeys | None = field(repr=False)  # of the beginnings of these ids
@@ -91,7 +89,14 @@ class Failed:
     error: Exception
 
 
-Event = Piece | Ended | Failed
+@dataclass(frozen=True)
+class Slice:
+    """What other work of the engine's thread has yielded."""
+
+    value: Any
+
+
+Event = Piece | Slice | Ended | Failed
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ A token is a character here: max_tokens, logprobs and logit_bias speak of charac
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -35,7 +35,8 @@ _LONGEST_STOP = 500  # characters
 _SMALLEST_TOP_P = 1e-9  # keeps one character: OpenAI allows a top_p of 0, SampleConfig does not
 
 MOST_CHARS = {  # measured: half a second at most, of a model with 7,000 characters
-    **dict.fromkeys(("regex", "stop_regex", "template", "must", "ban_word"), 2000),
+    **dict.fromkeys(("regex", "stop_regex", "template"), 2000),
+    **dict.fromkeys(("must", "ban_word"), 500),
     **dict.fromkeys(("choices", "stop", "only", "ban", "bias"), 50_000),
 }
 _MOST_VALUES = 300  # of a list; OpenAI takes as many biases
@@ -54,9 +55,7 @@ IGNORED = (
 _COMPLETION = (
     "best_of",
     "echo",
-    "label",
     "label_strength",
-    "labels",
     "logit_bias",
     "logprobs",
     "max_tokens",
@@ -69,7 +68,8 @@ _COMPLETION = (
     "structured_outputs",
     "suffix",
 )
-COMPLETION_FIELDS = frozenset((*_COMPLETION, *IGNORED, *SETTINGS))
+LABELS = ("label", "labels")
+COMPLETION_FIELDS = frozenset((*_COMPLETION, *LABELS, *IGNORED, *SETTINGS))
 _FILL_SETTINGS = frozenset(("length", "temperature", "only", "ban", "seed", "unknown"))
 _STREAM_OPTIONS = ("include_usage", "include_obfuscation")
 
@@ -335,15 +335,15 @@ def check_sizes(settings: Mapping[str, Any]) -> None:
             raise bad_request(message, name)
 
 
-def blamed(error: CharRNNError) -> str | None:
-    """Return the field that a message of the library begins with, if it does.
+def blamed(error: CharRNNError, names: Collection[str] = SETTINGS) -> str | None:
+    """Return which of these fields a message of the library begins with, if it does.
 
     >>> blamed(ConfigError("top_k is -1; it must be at least 0"))
     'top_k'
     """
     match = re.match(r"-{0,2}([a-z][a-z_-]*)", str(error))
     name = match[1].replace("-", "_") if match else ""
-    return name if name in SETTINGS else None
+    return name if name in names else None
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
@@ -463,7 +463,7 @@ def parse_labels(given: Fields) -> tuple[str, ...]:
     Raises:
         RequestError: both are given, or it is no text, list of texts or object of them.
     """
-    used = [name for name in ("label", "labels") if given.get(name) is not None]
+    used = [name for name in LABELS if given.get(name) is not None]
     if len(used) == 2:
         raise bad_request("label and labels are the same; keep one", "labels")
     if not used:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import os
 import signal
@@ -30,7 +29,9 @@ from charrnn.config.serve import ServeConfig, check_key
 from charrnn.errors import ConfigError, StorageError
 from charrnn.serve.app import make_app
 from charrnn.serve.errors import RequestError
-from charrnn.serve.service import Service, open_served
+from charrnn.serve.neighbours import is_charrnn, reachable
+from charrnn.serve.served import open_served
+from charrnn.serve.service import Service
 
 HEADER_SECONDS = 10.0  # in which a request's headers must have come
 _IDLE_SECONDS = 75.0  # between two requests of a connection
@@ -64,10 +65,11 @@ class Server:
         """
         self.config = config = config or ServeConfig()
         keys = read_keys(config)
+        served = open_served(names, checkpoints)  # a wrong name is told before a port in use
         self._socket = _bind(config)
         self._path = None if config.uds is None else Path(config.uds)
         try:
-            self.service = Service(config, open_served(names, checkpoints))
+            self.service = Service(config, served)
             self.url = _url_of(self._socket, config)
             self._uvicorn = _Uvicorn(self.service, keys)
         except BaseException:
@@ -115,12 +117,38 @@ class Server:
                 signal.signal(number, previous)
 
     def start(self) -> None:
-        """Answer requests in a thread of its own until `close`; return when the first can come."""
-        is_ready = threading.Event()
-        self._thread = threading.Thread(target=self.run, args=(is_ready.set,), name="server")
+        """Answer requests in a thread of its own until `close`; return when the first can come.
+
+        Raises:
+            CharRNNError, OSError, RuntimeError: what kept it from answering.
+        """
+        has_begun = threading.Event()  # or failed to
+        failed: list[BaseException] = []
+        is_ready = False
+
+        def begin() -> None:
+            nonlocal is_ready
+            is_ready = True
+            has_begun.set()
+
+        def run() -> None:
+            try:
+                self.run(begin)
+            except BaseException as error:
+                if is_ready:
+                    raise
+                failed.append(error)
+            finally:
+                has_begun.set()
+
+        self._thread = threading.Thread(target=run, name="server")
         self._thread.start()
-        while not is_ready.wait(0.1) and self._thread.is_alive():
-            pass
+        has_begun.wait()
+        if not is_ready:
+            self._thread.join()
+            if failed and isinstance(failed[0], Exception):
+                raise failed[0]
+            raise StorageError("the server ended before it could answer; see its log")
 
     def close(self) -> None:
         """Stop, and wait for the end; a server that was never started is closed too."""
@@ -246,12 +274,9 @@ class _Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, where an answer is still possible."""
-        body = json.dumps(RequestError(400, "this is not a valid HTTP request").body()).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
+        headers, body = RequestError(
+            400, "this is not a valid HTTP request", headers={"Connection": "close"}
+        ).encode()
         with suppress(h11.LocalProtocolError):  # in the middle of another answer
             reason = b"Bad Request"
             response = h11.Response(status_code=400, headers=headers, reason=reason)
@@ -329,14 +354,12 @@ class _Connection(H11Protocol):
 
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:
     """Answer a client for whom there is no room."""
-    error = RequestError(503, "there are too many clients; try again later", code="overloaded")
-    body = json.dumps(error.body()).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", b"1"),
-        (b"connection", b"close"),
-    ]
+    headers, body = RequestError(
+        503,
+        "there are too many clients; try again later",
+        code="overloaded",
+        headers={"Retry-After": "1", "Connection": "close"},
+    ).encode()
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -366,9 +389,10 @@ def _bind(config: ServeConfig) -> socket.socket:
         if error.errno == errno.EADDRNOTAVAIL:
             hint = "give --host an address of this machine"
         where = _join(config.host, config.port)
-        raise StorageError(
-            f"cannot listen on {where}: {error.strerror or error}; {hint}"
-        ) from error
+        reason = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE and is_charrnn(config.host, config.port):
+            reason += " by another charrnn serve"
+        raise StorageError(f"cannot listen on {where}: {reason}; {hint}") from error
     return bound
 
 
@@ -417,9 +441,7 @@ def _url_of(bound: socket.socket, config: ServeConfig) -> str:
     if config.uds is not None:
         return f"unix:{config.uds}"
     host, port = bound.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://{_join(host, port)}"
+    return f"http://{_join(reachable(host), port)}"
 
 
 def _join(host: str, port: int) -> str:

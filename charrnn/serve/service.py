@@ -1,4 +1,4 @@
-"""The models that are served, between the handlers of asyncio and the engine's thread.
+"""What stands between the handlers of asyncio and the threads that work: the engine's and others.
 
 A handler prepares a job, which a worker thread does, submits it, and reads its events from a
 `Stream`. The engine delivers events once per flush; one call into the event loop hands all of them
@@ -11,24 +11,26 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from charrnn.checkpoint.hub import name_of_run
-from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
-from charrnn.checkpoint.run_folder import is_model_name
-from charrnn.checkpoint.run_store import find_model
 from charrnn.config.serve import ServeConfig
-from charrnn.errors import CharRNNError, ConfigError, DivergedError
-from charrnn.serve.engine import (
+from charrnn.errors import CharRNNError, DivergedError
+from charrnn.serve.engine import Engine
+from charrnn.serve.errors import (
+    RequestError,
+    bad_request,
+    closing,
+    model_not_found,
+    refused,
+    too_many_requests,
+)
+from charrnn.serve.jobs import (
     Ended,
-    Engine,
     Event,
     Failed,
     Piece,
@@ -38,26 +40,17 @@ from charrnn.serve.engine import (
     TextJob,
     Ticket,
 )
-from charrnn.serve.errors import (
-    RequestError,
-    bad_request,
-    closing,
-    model_not_found,
-    refused,
-    too_many_requests,
-)
 from charrnn.serve.metrics import Metrics
-from charrnn.tasks.open_models import OpenModels
+from charrnn.serve.served import Served
 from charrnn.wording import nearest
-
-if TYPE_CHECKING:
-    from charrnn.generation.generator import Generator
 
 T = TypeVar("T")
 
 _WORKERS = 2  # threads for work that takes long; each takes the interpreter from the engine
 _CHECKERS = 2  # threads that read requests
+_MAKERS = 2  # threads that make what a request's settings need
 _MOST_WAITING = 256  # calls that wait for a worker
+_MOST_COSTS = 3_000_000  # log-probabilities of all answers together: 300 MB
 _ROUTES = {  # of models that write no text
     "classification": "POST /v1/classify",
     "tagging": "POST /v1/convert",
@@ -69,78 +62,14 @@ _GRACE_SECONDS = 1.0  # for the engine, which ends a text in time, with what was
 log = logging.getLogger("charrnn.serve")
 
 
-@dataclass(frozen=True)
-class Served:
-    """A model by the name that requests have for it.
-
-    models: the source of text; None for a model of another task. created: when the file was
-    written, in seconds since 1970.
-    """
-
-    name: str
-    file: ModelFile
-    models: OpenModels | None
-    created: int
-
-    @property
-    def task(self) -> str:
-        """What the model was trained for: "text", "classification", "tagging" or "seq2seq"."""
-        return self.file.config.task
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The beginning of the model's digest: while it stays, so do the texts of a seed."""
-        return "fp_" + model_digest(self.file).hex()[:12]
-
-    @property
-    def generator(self) -> Generator:
-        """The source of text; only a model of text has one."""
-        assert self.models is not None
-        return self.models.generator
-
-
-def open_served(names: Sequence[str | None], checkpoints: Path) -> dict[str, Served]:
-    """Open models by the names of their runs; none: the newest run.
-
-    Raises:
-        ConfigError: two of them would have one name.
-        CheckpointError: one is missing or damaged.
-    """
-    from charrnn.tasks.model import Model
-
-    found: dict[str, Served] = {}
-    for asked in names or [None]:
-        path = find_model(asked, checkpoints)
-        file = read_model(path)
-        name = _name_of(asked, path)
-        if name in found:
-            raise ConfigError(f"two models are called {name!r}; serve one of them, or rename one")
-        models = None
-        if file.config.task == "text":
-            model = Model(file)
-            models = OpenModels(model, asked or name, model.file, source=file)
-        created = 0
-        with suppress(OSError):
-            created = int(path.stat().st_mtime)
-        found[name] = Served(name, file, models, created)
-    return found
-
-
-def _name_of(asked: str | None, path: Path) -> str:
-    """Return the name of a model: its run's; of one state of a run, or a lone file, the file's."""
-    is_of_run = is_model_name(path.name)
-    if not is_of_run or (asked and Path(asked).name == path.name):
-        return f"{path.parent.name}-{path.stem}" if is_of_run else path.stem
-    return name_of_run(path)
-
-
 class Stream:
     """The events of one ticket, as they come; leaving it, by `with` or `close`, cancels the rest.
 
-    The last event is Ended. Raises RequestError where the text cannot go on.
+    The last event is Ended. Raises RequestError where the text cannot go on. deadline: of
+    `time.monotonic`.
     """
 
-    def __init__(self, service: Service, submit: Callable[[], Ticket]) -> None:
+    def __init__(self, service: Service, submit: Callable[[], Ticket], deadline: float) -> None:
         self._service = service
         self._events: deque[Event | BaseException] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -148,7 +77,7 @@ class Stream:
         self._begun: float | None = time.monotonic()  # until the first character
         self._ticket = service.register(self, submit)
         loop = asyncio.get_running_loop()
-        seconds = service.config.max_seconds + _GRACE_SECONDS
+        seconds = deadline - time.monotonic() + _GRACE_SECONDS
         self._timer = loop.call_later(seconds, self.put, _TIME_IS_OVER)
 
     def __aiter__(self) -> Stream:
@@ -176,9 +105,18 @@ class Stream:
         if self._begun is not None and isinstance(event, Piece):
             self._service.metrics.first_char_seconds.add(time.monotonic() - self._begun)
             self._begun = None
-        self._events.append(event)
+        last = self._events[-1] if self._events else None
+        if isinstance(event, Piece) and isinstance(last, Piece):  # of a client that reads slowly
+            self._events[-1] = Piece(last.text + event.text, last.costs + event.costs)
+        else:
+            self._events.append(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the engine has nothing more to do for it."""
+        return self._ticket.is_ended
 
     def close(self) -> None:
         """Cancel what has not ended."""
@@ -186,10 +124,6 @@ class Stream:
             self._is_over = True
             self._timer.cancel()
             self._service.forget(self._ticket)
-
-    async def aclose(self) -> None:
-        """Cancel what has not ended."""
-        self.close()
 
     def __enter__(self) -> Stream:
         return self
@@ -229,27 +163,35 @@ class Service:
         self.engine = Engine(texts, config, self._deliver)
         self._streams: dict[int, Stream] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end: asyncio.Future[None] | None = None  # done once the server ends
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="worker")
         self._checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix="checker")
-        self._waiting = 0  # calls for the workers
-        self._busy = 0  # calls for any thread
+        self._makers = ThreadPoolExecutor(_MAKERS, thread_name_prefix="maker")
+        self._waiting: Counter[ThreadPoolExecutor] = Counter()  # calls that may take long
+        self._calls: set[Future[Any]] = set()  # of functions that have not come back
+        self._costs = 0  # log-probabilities that answers may have which are not read
 
     def start(self) -> None:
         """Begin to work, in the running event loop."""
         self._loop = asyncio.get_running_loop()
+        self._end = self._loop.create_future()
         self.engine.start()
 
     async def stop(self) -> None:
         """Refuse what is new, end what is running with an error, and the engine's thread."""
         self.is_closing = True
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
         await asyncio.to_thread(self.engine.close, reason="the server is closing down")
-        for pool in (self._workers, self._checkers):
+        for stream in self._streams.values():  # if the engine is too busy to tell them
+            stream.put(ServerClosingError("the server is closing down"))
+        for pool in (self._workers, self._checkers, self._makers):
             pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def is_busy(self) -> bool:
-        """Whether a worker has not come back, for which Python would wait at its end."""
-        return self._busy > 0
+        """Whether a thread has not come back, for which Python would wait at its end."""
+        return bool(self._calls)
 
     def find(self, name: object) -> Served:
         """Return the model of a request's `model`, which is only looked up; None: the first one.
@@ -293,37 +235,50 @@ class Service:
         """
         return await self.check(self.engine.prepare, name, job)
 
-    def stream(self, prepared: PreparedJob) -> Stream:
-        """Submit a text, and return its events.
+    def stream(self, prepared: PreparedJob, deadline: float | None = None) -> Stream:
+        """Submit a text, and return its events; deadline: of its request.
 
         Raises:
             RequestError: too many texts wait, or the server ends.
         """
-        return Stream(self, partial(self.engine.submit, prepared))
+        deadline = deadline or self.deadline()
+        return Stream(self, partial(self.engine.submit, prepared, deadline), deadline)
 
-    def stream_slices(self, name: str, make: Callable[[], Iterator[Any]]) -> Stream:
+    def stream_slices(
+        self, name: str, make: Callable[[], Iterator[Any]], deadline: float | None = None
+    ) -> Stream:
         """Submit other work of the engine's thread, and return what it yields.
 
         Raises:
             RequestError: as `stream`.
         """
-        return Stream(self, partial(self.engine.submit_slices, name, make))
+        deadline = deadline or self.deadline()
+        return Stream(self, partial(self.engine.submit_slices, name, make, deadline), deadline)
 
-    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return what a function returns in a worker thread.
+    def take_costs(self, count: int) -> None:
+        """Take memory for the log-probabilities of an answer; `give_costs` gives it back.
 
         Raises:
-            RequestError: it is refused, takes too long, or too many wait.
+            RequestError: other answers, whose clients may read slowly, have too many.
         """
-        if self._waiting >= _MOST_WAITING:
-            raise too_many_requests(f"{self._waiting} requests wait already; try again later")
-        self._waiting += 1
-        try:
-            return await self._run_in(self._workers, function, *arguments)
-        finally:
-            self._waiting -= 1
+        if self._costs + count > _MOST_COSTS:
+            raise too_many_requests(
+                "the log-probabilities of other answers take all memory that is for them; try "
+                "again later"
+            )
+        self._costs += count
 
-    async def check(self, function: Callable[..., T], *arguments: Any) -> T:
+    def give_costs(self, count: int) -> None:
+        """Give memory back that was taken."""
+        self._costs -= count
+
+    def deadline(self) -> float:
+        """Return when a request that comes now has to be answered, of `time.monotonic`."""
+        return time.monotonic() + self.config.max_seconds
+
+    async def check(
+        self, function: Callable[..., T], *arguments: Any, deadline: float | None = None
+    ) -> T:
         """Return what a function returns that takes milliseconds, as reading a request does.
 
         It has threads of its own, so that it waits for no work that takes long.
@@ -331,34 +286,73 @@ class Service:
         Raises:
             RequestError: it is refused, or takes too long.
         """
-        return await self._run_in(self._checkers, function, *arguments)
+        return await self._run_in(self._checkers, function, *arguments, deadline=deadline)
 
-    async def _run_in(
-        self, pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any
+    async def watched(
+        self, work: Callable[..., T], *arguments: Any, deadline: float | None = None
     ) -> T:
-        if self.is_closing:
-            raise closing()
-        loop = asyncio.get_running_loop()
-        self._busy += 1
-        try:
-            async with asyncio.timeout(self.config.max_seconds):
-                return await loop.run_in_executor(pool, function, *arguments)
-        except (CharRNNError, TimeoutError, RuntimeError, MemoryError) as error:
-            raise self.explain(error) from error
-        finally:
-            self._busy -= 1
-
-    async def watched(self, work: Callable[..., T], *arguments: Any) -> T:
         """Return what `work` returns in a thread; it takes a Watch first, by which it ends early.
 
         Raises:
-            RequestError: as `in_thread`.
+            RequestError: it is refused, takes too long, or too many wait.
         """
+        return await self._watched(self._workers, work, *arguments, deadline=deadline)
+
+    async def make(
+        self, work: Callable[..., T], *arguments: Any, deadline: float | None = None
+    ) -> T:
+        """Return what `work` returns, as `watched`: the making of texts and their automata.
+
+        It has threads of its own, so that it keeps neither plain requests nor searches waiting.
+
+        Raises:
+            RequestError: as `watched`.
+        """
+        return await self._watched(self._makers, work, *arguments, deadline=deadline)
+
+    async def _watched(
+        self,
+        pool: ThreadPoolExecutor,
+        work: Callable[..., T],
+        *arguments: Any,
+        deadline: float | None,
+    ) -> T:
+        waiting = self._waiting[pool]
+        if waiting >= _MOST_WAITING:
+            raise too_many_requests(f"{waiting} requests wait already; try again later")
+        self._waiting[pool] += 1
         watch = Watch()
         try:
-            return await self.in_thread(work, watch, *arguments)
+            return await self._run_in(pool, work, watch, *arguments, deadline=deadline)
         finally:
             watch.end()
+            self._waiting[pool] -= 1
+
+    async def _run_in(
+        self,
+        pool: ThreadPoolExecutor,
+        function: Callable[..., T],
+        *arguments: Any,
+        deadline: float | None,
+    ) -> T:
+        if self.is_closing or self._end is None:
+            raise closing()
+        call = pool.submit(function, *arguments)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)  # when it comes back, not when nobody waits
+        work = asyncio.wrap_future(call)
+        seconds = self.config.max_seconds if deadline is None else deadline - time.monotonic()
+        try:
+            await asyncio.wait(
+                (work, self._end), timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED
+            )
+            if work.done() and not work.cancelled():
+                return work.result()
+            raise closing() if self.is_closing else TimeoutError
+        except (CharRNNError, TimeoutError, RuntimeError, MemoryError) as error:
+            raise self.explain(error) from error
+        finally:
+            work.cancel()
 
     def explain(self, error: BaseException) -> RequestError:
         """Return what a client is told of an error."""

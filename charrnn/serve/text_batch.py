@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from charrnn.generation.batch import Batch
-from charrnn.generation.running import Row
 from charrnn.generation.sampler import Context
 from charrnn.generation.samples import Cost, PartialSample, step_costs
 from charrnn.serve.jobs import Ended, Failed, News, Piece, PreparedJob, Ticket
-from charrnn.serve.served_model import ServedModel
+from charrnn.serve.sampled_model import SampledModel
 from charrnn.state import State
 
 
@@ -54,7 +51,7 @@ class TextBatch:
     ended: texts that have ended, for those who want to remember their states.
     """
 
-    def __init__(self, served: ServedModel) -> None:
+    def __init__(self, served: SampledModel) -> None:
         self.served = served
         self.ended: list[ServedText] = []
         self._vocab = served.generator.vocab
@@ -76,17 +73,15 @@ class TextBatch:
         generator = self.served.generator
         job = prepared.job
         settings = prepared.settings
-        random = np.random.default_rng([job.config.seed or 0, job.index, job.stream])
-        start = Context(state, prepared.prompt_ids)
-        if prepared.read is None:
-            start = generator.random_start(random)
         criteria = generator.stopping_criteria(settings.config)
         reason = settings.constraint.reason if settings.constraint else ""
         partial = PartialSample(self._vocab, criteria, reason)
         text = ServedText(ticket, prepared, partial, deadline)
         if criteria.reason is not None:  # a length of 0
             return text.end()
-        row = Row(start, settings.chain, random, settings.constraint, job.logprobs)
+        start = None if prepared.read is None else Context(state, prepared.prompt_ids)
+        key = (job.config.seed or 0, job.index, job.stream)
+        row = generator.begin_text(start, settings.chain, settings.constraint, key, job.logprobs)
         [number] = self._batch.join([row])
         self._texts[number] = text
         self._new.append(number)
@@ -145,9 +140,14 @@ class TextBatch:
     def end_late(self, now: float) -> list[News]:
         """End and drop the texts whose time is over."""
         late = {number for number, text in self._texts.items() if text.deadline <= now}
+        news: list[News] = []
         for number in late:
-            self._texts[number].partial.stop("seconds")
-        news = [each for number in late for each in self._texts[number].end()]
+            text = self._texts[number]
+            try:
+                text.partial.stop("seconds")
+                news += text.end()
+            except Exception as error:  # of one text
+                news.append((text.ticket, Failed(error)))
         self._drop(late)
         return news
 

@@ -1,8 +1,8 @@
 """The texts of one request, written side by side: what completions, chat and /generate share.
 
 All texts are prepared before the first is begun, so that a request that is refused gets a status
-and no broken stream. Few enough are in the engine at once that one request does not fill its queue.
-Leaving the iteration, as when the client is gone, cancels them all.
+and no broken stream. Of the texts in the engine each request has its share, so that one of many
+keeps no other waiting. Leaving the iteration, as when the client is gone, cancels them all.
 """
 
 from __future__ import annotations
@@ -10,35 +10,42 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from enum import Enum, auto
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from charrnn.config import SampleConfig
+from charrnn.config.sample import FORMS
 from charrnn.errors import CharRNNError, VocabError
 from charrnn.generation.samples import Cost
-from charrnn.serve.engine import Ended, Piece, PreparedJob, TextJob
 from charrnn.serve.errors import RequestError, bad_request, refused
+from charrnn.serve.jobs import Ended, Event, Piece, PreparedJob, Slice, TextJob
+from charrnn.serve.lines import LineSamples
 from charrnn.serve.protocol import CompletionRequest, ModelInfo, blamed
 from charrnn.serve.scoring import iter_prompt_costs
-from charrnn.tasks.model import Model
+from charrnn.serve.searches import fill, search
+from charrnn.serve.service import Watch
 
 if TYPE_CHECKING:
     from charrnn.config.serve import ServeConfig
-    from charrnn.serve.service import Served, Service, Stream, Watch
+    from charrnn.serve.served import Served
+    from charrnn.serve.service import Service, Stream
 
 _LENGTH = ("length", "seconds")  # reasons that cut a text
 _MOST_AT_ONCE = 64  # texts of one request in the engine
+_MOST_COMING = 64  # parts that were written and not sent
 _RETRY_SECONDS = 0.05  # while the engine's queue is full
-_MAX_SEARCH = 200_000  # hypotheses of a beam times characters: seconds of work
-_FILL_WIDTH = 200  # partial texts of a filling
-_MAX_GAP = 200  # characters that a filling may have
-_FIRST_SIGN = 0xE000  # private use: a sign for the blank that no text holds
-_MAX_COSTS = 2_000_000  # log-probabilities of one answer
+_MAX_SEARCH = 200_000  # hypotheses of beams times characters: seconds of work
+_MAX_BEAM = 4_000_000  # hypotheses of a beam times vocabulary: a hundred megabytes
+_MAX_COSTS = 300_000  # log-probabilities of one answer: 150 MB
 _PART_COSTS = 20_000  # of a part of an echo
 _MAX_ECHO = 10_000_000  # characters of it
+_FEW_PROMPTS = 16  # are prepared in milliseconds, where no setting needs an automaton
+_MADE = (*FORMS, "must", "ban_word", "max_copy", "stop_regex")  # settings that may
 _BEAM_SETTINGS = ("beam", "beam_groups", "beam_diversity", "length_penalty")
 _NO_BEAM = {name: getattr(SampleConfig, name) for name in _BEAM_SETTINGS}
 
@@ -59,7 +66,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Text:
-    """A whole text; prompt_costs: of the echoed prompt that it begins with."""
+    """A whole text, with the echoed prompt that it begins with."""
 
     index: int
     text: str
@@ -89,19 +96,49 @@ def stop_reason(end: Ended) -> str:
     return end.reason if end.stop is None else end.stop
 
 
+class _Way(Enum):
+    """How the texts of a request come about."""
+
+    NONE = auto()  # nothing is to be written
+    SAMPLED = auto()  # by the engine, side by side
+    FOUND = auto()  # by a beam or a filling, one prompt after the other
+
+    @classmethod
+    def of(cls, request: CompletionRequest) -> _Way:
+        """Return the way of a request's texts."""
+        if not request.config.length:
+            return cls.NONE
+        is_found = request.config.beam or request.suffix is not None
+        return cls.FOUND if is_found else cls.SAMPLED
+
+
 class Texts:
     """The texts of a request, prepared; `parts` writes them."""
 
     def __init__(
-        self, service: Service, request: CompletionRequest, jobs: Sequence[PreparedJob]
+        self,
+        service: Service,
+        request: CompletionRequest,
+        jobs: Sequence[PreparedJob],
+        deadline: float,
     ) -> None:
-        """Take prepared jobs: the candidates of the first prompt, then those of the next."""
+        """Take prepared jobs: the candidates of the first prompt, then those of the next.
+
+        deadline: of the request, of `time.monotonic`.
+        """
         self._service = service
         self.request = request
         self._jobs = jobs
-        self._deadline = time.monotonic() + service.config.max_seconds
-        self._streams: dict[int, Stream] = {}  # those that were begun before the answer
+        self._deadline = deadline
+        self._way = _Way.of(request)
+        self._samples = [
+            LineSamples(job.prompt, request.config, request.best_of)
+            for job in jobs[:: request.best_of]
+        ]
+        self._begun: dict[tuple[int, int], Stream] = {}  # before the answer, by prompt and sample
+        self._open: set[Stream] = set()
         self._costs: dict[int, asyncio.Task[tuple[Cost | None, ...]]] = {}  # by prompt
+        self._give_costs: Callable[[], object] = lambda: None
 
     @classmethod
     async def prepare(cls, service: Service, served: Served, request: CompletionRequest) -> Texts:
@@ -110,28 +147,29 @@ class Texts:
         Raises:
             RequestError: the model cannot follow a setting or read a prompt, or the queue is full.
         """
-        texts = cls(service, request, await service.check(_prepare, service, served, request))
-        if texts._is_sampled:
+        deadline = service.deadline()
+        if request.config.used(*_MADE) or len(request.prompts) > _FEW_PROMPTS:
+            made = service.make(_prepare, service, served, request, deadline=deadline)
+        else:
+            made = service.check(_prepare, Watch(), service, served, request, deadline=deadline)
+        texts = cls(service, request, await made, deadline)
+        texts._take_costs()
+        if texts._way is _Way.SAMPLED:
             texts._begin()
         return texts
-
-    @property
-    def _is_sampled(self) -> bool:
-        """Whether the engine samples these texts; a search and a filling are other work."""
-        config = self.request.config
-        return bool(config.length and not config.beam and self.request.suffix is None)
 
     @cached_property
     def prompts(self) -> list[str]:
         """The prompts as the model reads them, once each."""
-        return [_as_read(job) for job in self._jobs[:: self.request.best_of]]
+        return [job.prompt for job in self._jobs[:: self.request.best_of]]
 
     def close(self) -> None:
         """Cancel what was begun and is not being read."""
-        for stream in self._streams.values():
+        for stream in self._begun.values():
             stream.close()
         for task in self._costs.values():
             task.cancel()
+        self._give_costs()
 
     def explain(self, error: Exception) -> RequestError:
         """Return what the client is told of an error."""
@@ -143,9 +181,9 @@ class Texts:
         Raises:
             RequestError: a text cannot go on.
         """
-        is_found = bool(self.request.config.length) and not self._is_sampled
+        source = self._found() if self._way is _Way.FOUND else self._written()
         try:
-            async with aclosing(self._found() if is_found else self._written()) as source:
+            async with aclosing(source):
                 async for part in source:
                     yield part
         finally:
@@ -181,35 +219,69 @@ class Texts:
 
     # How they are written
 
+    def _take_costs(self) -> None:
+        """Take memory for the log-probabilities, until the texts are closed.
+
+        Raises:
+            RequestError: other answers have too many.
+        """
+        costs = _most_costs(self.request, self._jobs)
+        self._service.take_costs(costs)
+        # Once, also where the client is gone before the first text is asked for.
+        self._give_costs = weakref.finalize(self, self._service.give_costs, costs)
+
     def _begin(self) -> None:
-        """Begin as many texts as the engine takes, at least one."""
-        # Half of those that are written at once, so that one request leaves room for others.
-        most = min(_MOST_AT_ONCE, max(self._service.config.batch // 2, 1), len(self._jobs))
-        for index in range(most):
+        """Begin as many texts as are this request's share, at least one."""
+        for job in self._jobs[:_MOST_AT_ONCE]:
+            if not self._has_room():
+                break
             try:
-                self._streams[index] = self._service.stream(self._jobs[index])
+                self._begun[job.job.stream, job.job.index] = self._submit(job)
             except RequestError as error:
-                if error.status != 429 or not self._streams:
+                if error.status != 429 or not self._begun:
                     self.close()
                     raise
                 break
 
+    def _has_room(self) -> bool:
+        """Whether another text leaves as much room to the other requests as this one takes.
+
+        So one alone has half of what is written at once, and of k each one in k + 1 parts.
+        """
+        self._open = {stream for stream in self._open if not stream.is_ended}
+        stats = self._service.engine.stats()
+        others = stats.waiting + stats.reading + stats.running - len(self._open)
+        own = (self._service.config.batch - others) // 2
+        return len(self._open) < max(own, 1)
+
+    def _submit(self, job: PreparedJob) -> Stream:
+        """Begin a text.
+
+        Raises:
+            RequestError: the queue is full, or the server ends.
+        """
+        stream = self._service.stream(job, self._deadline)
+        self._open.add(stream)
+        return stream
+
     async def _written(self) -> AsyncGenerator[Part]:
         """Yield parts from several tasks, each of which writes one text after another."""
-        coming: asyncio.Queue[Part | Exception | None] = asyncio.Queue()
+        # A client that reads slowly leaves the events in the streams, which join them.
+        coming: asyncio.Queue[Part | Exception | None] = asyncio.Queue(_MOST_COMING)
         left = iter(range(len(self._jobs)))
 
         async def write() -> None:
             try:
-                for index in left:
-                    async with aclosing(self._write(index)) as parts:
+                for number in left:
+                    async with aclosing(self._write(number)) as parts:
                         async for part in parts:
-                            coming.put_nowait(part)
-                coming.put_nowait(None)
+                            await coming.put(part)
+                await coming.put(None)
             except Exception as error:  # it is raised where the parts are read
-                coming.put_nowait(error)
+                await coming.put(error)
 
-        writers = [asyncio.create_task(write()) for _ in range(max(len(self._streams), 1))]
+        most = min(_MOST_AT_ONCE, self._service.config.batch // 2, len(self._jobs))
+        writers = [asyncio.create_task(write()) for _ in range(max(most, 1))]
         running = len(writers)
         try:
             while running:
@@ -225,39 +297,78 @@ class Texts:
                 writer.cancel()
             await asyncio.gather(*writers, return_exceptions=True)
 
-    async def _write(self, index: int) -> AsyncGenerator[Part]:
+    async def _write(self, number: int) -> AsyncGenerator[Part]:
         """Yield the parts of one candidate."""
-        job = self._jobs[index]
+        job = self._jobs[number]
+        if self._way is _Way.NONE:
+            async with aclosing(self._all_of(job, number, Ended("length"))) as parts:
+                async for part in parts:
+                    yield part
+            return
+        first = number - number % self.request.best_of
+        samples = self._samples[job.job.stream]
+        while (sample := samples.begin()) is not None:
+            sampled = replace(job, job=replace(job.job, index=sample))
+            with await self._stream(sampled) as events:
+                candidate, read = await samples.settle(sample, events)
+                if candidate is None:
+                    continue
+                source = self._all_of(job, first + candidate, *read, events=events)
+                async with aclosing(source) as parts:
+                    async for part in parts:
+                        yield part
+                return
+        left = first + await samples.next_left()
+        async with aclosing(self._all_of(job, left, Ended("lines"))) as parts:
+            async for part in parts:
+                yield part
+
+    async def _all_of(
+        self, job: PreparedJob, index: int, *read: Event, events: Stream | None = None
+    ) -> AsyncGenerator[Part]:
+        """Yield all of a candidate: its prompt if that is echoed, events that were read, others."""
         if self.request.echo and job.prompt:
-            prompt = _as_read(job)
             costs = await self._prompt_costs(job)
             size = _PART_COSTS // (1 + (self.request.logprobs or 0))
-            for first in range(0, len(prompt), size):
-                some = slice(first, first + size)
-                yield Part(index, prompt[some], costs[some])
-        if not self._is_sampled:  # nothing is to be written
-            yield Part(index, end=Ended("length"))
-            return
+            for begin in range(0, len(job.prompt), size):
+                some = slice(begin, begin + size)
+                yield Part(index, job.prompt[some], costs[some])
         is_begun = False
-        with await self._stream(index) as events:
+        for event in read:
+            is_begun = is_begun or isinstance(event, Piece)
+            yield self._part(index, event, is_begun=is_begun)
+        if events is not None:
             async for event in events:
-                if isinstance(event, Piece):
-                    is_begun = True
-                    yield Part(index, event.text, event.costs)
-                elif isinstance(event, Ended):
-                    is_late = event.reason == "seconds" and self.request.config.seconds is None
-                    if is_late and not is_begun:  # its turn never came
-                        raise self.explain(TimeoutError())
-                    costs = () if event.end_cost is None else (event.end_cost,)
-                    yield Part(index, "", costs, event)
+                is_begun = is_begun or isinstance(event, Piece)
+                yield self._part(index, event, is_begun=is_begun)
 
-    async def _stream(self, index: int) -> Stream:
-        """Return the events of a candidate, which waits while the engine's queue is full."""
-        if index in self._streams:
-            return self._streams.pop(index)
+    def _part(self, index: int, event: Event, *, is_begun: bool) -> Part:
+        """Return an event as a part of a candidate."""
+        if isinstance(event, Piece):
+            return Part(index, event.text, event.costs)
+        assert isinstance(event, Ended)
+        is_late = event.reason == "seconds" and self.request.config.seconds is None
+        if is_late and not is_begun:  # its turn never came
+            raise self.explain(TimeoutError())
+        costs = () if event.end_cost is None else (event.end_cost,)
+        return Part(index, "", costs, event)
+
+    async def _stream(self, job: PreparedJob) -> Stream:
+        """Return the events of a sample, which waits for room."""
+        begun = self._begun.pop((job.job.stream, job.job.index), None)
+        if begun is not None:
+            return begun
+        while not self._has_room():
+            if time.monotonic() >= self._deadline:
+                raise self.explain(TimeoutError())
+            await asyncio.sleep(_RETRY_SECONDS)
+        return await self._submitted(partial(self._submit, job))
+
+    async def _submitted(self, submit: Callable[[], Stream]) -> Stream:
+        """Return what `submit` does, which waits while the engine's queue is full."""
         while time.monotonic() < self._deadline:
             try:
-                return self._service.stream(self._jobs[index])
+                return submit()
             except RequestError as error:
                 if error.status != 429:
                     raise
@@ -281,28 +392,28 @@ class Texts:
         def read() -> Iterator[tuple[Cost | None, ...]]:
             return iter_prompt_costs(generator, job.prompt, top)
 
-        with self._service.stream_slices(job.model, read) as events:
+        def submit() -> Stream:
+            return self._service.stream_slices(job.model, read, self._deadline)
+
+        with await self._submitted(submit) as events:
             async for event in events:
-                if not isinstance(event, Ended):  # of slices, what they yield
-                    costs += cast(Any, event)
+                if isinstance(event, Slice):
+                    costs += event.value
+                elif isinstance(event, Ended) and event.reason != "done":
+                    raise self.explain(TimeoutError())
         return tuple(costs)
 
     async def _found(self) -> AsyncGenerator[Part]:
         """Yield the texts that a beam finds, or that fill a blank, prompt by prompt."""
         request = self.request
-        work = _search if request.suffix is None else _fill
+        work = search if request.suffix is None else fill
         for number, job in enumerate(self._jobs[:: request.n]):
-            found = await self._service.watched(work, job, request)
+            found = await self._service.watched(work, job, request, deadline=self._deadline)
             for i, (text, end) in enumerate(found):
                 index = number * request.n + i
                 if request.echo and job.prompt:
-                    yield Part(index, _as_read(job))
+                    yield Part(index, job.prompt)
                 yield Part(index, text, end=end)
-
-
-def _as_read(job: PreparedJob) -> str:
-    """Return a prompt in the form of the model's text, which has a cost for each character."""
-    return job.served.generator.text_format.normalized(job.prompt)
 
 
 def _join(parts: Sequence[Part]) -> Text:
@@ -319,8 +430,10 @@ def _mean_nats(text: Text, echoed: int) -> float:
     return sum(costs) / len(costs) if costs and len(text.text) > echoed else math.inf
 
 
-def _prepare(service: Service, served: Served, request: CompletionRequest) -> list[PreparedJob]:
-    """Return the jobs of all candidates, prompt by prompt; in a worker thread.
+def _prepare(
+    watch: Watch, service: Service, served: Served, request: CompletionRequest
+) -> list[PreparedJob]:
+    """Return the jobs of all candidates, prompt by prompt; in a thread.
 
     Raises:
         RequestError: one of them is refused.
@@ -331,6 +444,7 @@ def _prepare(service: Service, served: Served, request: CompletionRequest) -> li
     config = replace(request.config, **_NO_BEAM) if request.config.beam else request.config
     jobs = []
     for number, prompt in enumerate(request.prompts):
+        watch()
         job = TextJob(prompt, config, 0, number, logprobs, request.labels, request.label_strength)
         try:
             first = service.engine.prepare(served.name, job)
@@ -352,10 +466,18 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
         RequestError: says which field to lower.
     """
     config = request.config
-    if config.beam * config.length > _MAX_SEARCH:
+    searched = config.beam * config.length * len(request.prompts)
+    if searched > _MAX_SEARCH:
         raise bad_request(
-            f"beam times max_tokens is {config.beam * config.length:,}; this server searches at "
-            f"most {_MAX_SEARCH:,}",
+            f"beam times max_tokens of all prompts is {searched:,}; this server searches at most "
+            f"{_MAX_SEARCH:,}",
+            "beam",
+        )
+    vocab_size = jobs[0].served.generator.vocab.size
+    if config.beam * vocab_size > _MAX_BEAM:
+        raise bad_request(
+            f"beam is {config.beam:,}; with the {vocab_size:,} characters of this model it can be "
+            f"at most {_MAX_BEAM // vocab_size:,}",
             "beam",
         )
     echoed = sum(job.prompt_chars for job in jobs) if request.echo else 0
@@ -365,56 +487,19 @@ def _check_sizes(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> Non
             f"{_MAX_ECHO:,}: lower n, or leave echo out",
             "echo",
         )
-    if request.logprobs is not None:
-        chars = config.length * len(jobs) + echoed
-        costs = chars * (1 + min(request.logprobs, jobs[0].served.generator.vocab.size))
-        if costs > _MAX_COSTS:
-            raise bad_request(
-                f"the answer could have {costs:,} log-probabilities; this server gives at most "
-                f"{_MAX_COSTS:,}: lower logprobs, max_tokens or n, or send several requests",
-                "logprobs",
-            )
-
-
-def _search(watch: Watch, job: PreparedJob, request: CompletionRequest) -> list[tuple[str, Ended]]:
-    """Return the likeliest texts that a beam finds."""
-    models = job.served.models
-    found = models.generator.search(job.prompt, request.config, count=request.n, after=models.start)
-    return [(each.text, Ended(each.stopped_by, None, each.has_end)) for each in found]
-
-
-def _fill(watch: Watch, job: PreparedJob, request: CompletionRequest) -> list[tuple[str, Ended]]:
-    """Return what stands between a prompt and the suffix: samples, the likeliest at temperature 0.
-
-    Raises:
-        RequestError: the blank may be too long; or the client is gone, and the work ends.
-    """
-    model = job.served.generator
-    if not isinstance(model, Model):
-        raise bad_request("suffix does not go with label_strength; leave one of them out", "suffix")
-    config = request.config
-    suffix = request.suffix or ""
-    if config.length > _MAX_GAP:
+    costs = _most_costs(request, jobs)
+    if costs > _MAX_COSTS:
         raise bad_request(
-            f"max_tokens is {config.length}; with suffix it is the longest that the blank may be, "
-            f"at most {_MAX_GAP}",
-            "max_tokens",
+            f"the answer could have {costs:,} log-probabilities; this server gives at most "
+            f"{_MAX_COSTS:,}: lower logprobs, max_tokens or n, or send several requests",
+            "logprobs",
         )
-    taken = {*job.prompt, *suffix}
-    sign = next(chr(code) for code in range(_FIRST_SIGN, 0xF8FF) if chr(code) not in taken)
-    filling = model.fill(
-        job.prompt + sign + suffix,
-        blank="",
-        gap=sign,
-        max_gap=config.length,
-        only=config.only,
-        ban=config.ban,
-        count=request.n,
-        beam_width=max(_FILL_WIDTH, request.n),
-        sample=config.temperature > 0,
-        temperature=config.temperature or 1.0,
-        seed=config.seed,
-        unknown=config.unknown,
-        on_progress=watch,
-    )
-    return [(each.text[slice(*each.filled[0])], Ended("suffix")) for each in filling.completions]
+
+
+def _most_costs(request: CompletionRequest, jobs: Sequence[PreparedJob]) -> int:
+    """Return how many log-probabilities an answer may have."""
+    if request.logprobs is None:
+        return 0
+    chars = request.config.length * len(jobs)
+    chars += sum(job.prompt_chars for job in jobs) if request.echo else 0
+    return chars * (1 + min(request.logprobs, jobs[0].served.generator.vocab.size))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from charrnn.analysis.bootstrap import Interval, bootstrap
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.checkpoint.run_store import find_model
+from charrnn.checkpoint.run_store import find_model, read_last_state
 from charrnn.config import RunConfig, as_dict
 from charrnn.errors import CharRNNError, ConfigError, counted
 from charrnn.interpret.training import TrainingReport, read_training
@@ -35,6 +35,7 @@ MIN_BLOCKS = 20
 # Neighbours are alike: of blocks shorter than a passage the interval would claim too much.
 _BLOCK_TOKENS = 1000
 _MIN_BLOCK_TOKENS = 300
+_EQUAL_TIMES = 1.1  # training times that differ by less count as equal
 _ENOUGH_BLOCKS = 100  # a text that has fewer of 1,000 tokens is cut into shorter ones
 _OF_A_PLACE = {*(name for name in as_dict(RunConfig())), "threads", "eval_every", "length_history"}
 
@@ -44,12 +45,19 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run: its file, the settings in force, and how it was trained, None where that is lost."""
+    """A run: its file, the settings in force, and how it was trained, None where that is lost.
+
+    steps_made, total_steps: how far its newest state came, and of how many steps; None where no
+    state is left, or the number was never known.
+    """
 
     name: str
     file: ModelFile = field(repr=False)
     settings: dict[str, Any] = field(repr=False)
     training: TrainingReport | None = field(repr=False)
+    steps_made: int | None = None
+    total_steps: int | None = None
+    is_finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ def compare_runs(
         raise ConfigError(f"{named} to compare; name two or more, each once")
     runs = [_read_run(name, path) for name, path in zip(names, paths, strict=True)]
     notes = [f"{run.name} has no record of its training" for run in runs if run.training is None]
+    notes += _unfairness(runs)
     nats: dict[str, float] = {}
     chars = 0
     differences: list[Difference] = []
@@ -144,7 +153,35 @@ def _read_run(name: str, path: Path) -> ComparedRun:
         training = read_training(name, list(run.read_metrics()), settings)
     except ConfigError:
         training = None
-    return ComparedRun(name, file, settings, training)
+    last = read_last_state(run)
+    progress = (last and last.progress) or {}
+    return ComparedRun(
+        name,
+        file,
+        settings,
+        training,
+        progress.get("step"),
+        progress.get("plan", {}).get("total_steps"),
+        is_finished=bool(progress.get("is_finished", True)),
+    )
+
+
+def _unfairness(runs: Sequence[ComparedRun]) -> list[str]:
+    """Return what makes the losses of runs something else than a comparison of their settings."""
+    notes = []
+    for run in runs:
+        if not run.is_finished and run.steps_made is not None:
+            total = f" of {run.total_steps:,}" if run.total_steps else ""
+            notes.append(
+                f"{run.name} was stopped after {run.steps_made:,}{total} steps, so its loss is not "
+                "yet that of its settings"
+            )
+    seconds = {run.name: run.file.summary.get("elapsed_seconds") for run in runs}
+    known = [each for each in seconds.values() if isinstance(each, int | float)]
+    if not notes and len(known) == len(runs) and max(known) > _EQUAL_TIMES * min(known):
+        shown = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+        notes.append(f"the best models had unequal time to learn: {shown}")
+    return notes
 
 
 def _differing(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:

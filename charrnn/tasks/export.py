@@ -23,7 +23,7 @@ from charrnn.config.export import ALIASES, FORMATS, ExportConfig
 from charrnn.errors import ConfigError, StorageError
 from charrnn.export.verified import Verified
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
-from charrnn.storage import move_into_place, staged, write_atomically
+from charrnn.storage import is_reserved, move_into_place, staged, write_atomically
 
 Make = Callable[[ModelFile, str, ExportConfig], dict[str, bytes]]
 Verify = Callable[[Path, Sequence[str], ModelFile, ExportConfig], Verified]
@@ -191,6 +191,11 @@ def _check_target(target: Path, suffix: str) -> None:
     """Refuse a target whose name cannot be that of such a file or folder."""
     if not target.name:
         raise ConfigError(f"--out {target} names no file; give a name, such as book{suffix}")
+    if is_reserved(target.name) and target.name != "..":
+        raise ConfigError(
+            f"--out {target} has a name that Windows keeps for itself; give another, such as "
+            f"book{suffix}"
+        )
     if target.suffix == ".safetensors":
         raise ConfigError(f"--out {target} is the name of a model file; give another name")
     with suppress(OSError):

@@ -22,7 +22,7 @@ from charrnn.checkpoint.hub import (
 )
 from charrnn.checkpoint.model_file import ModelFile, read_model, unpack_model
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.checkpoint.run_store import claim_run, find_model, name_after, named_run
+from charrnn.checkpoint.run_store import check_name, claim_run, find_model, name_after, named_run
 from charrnn.config.export import ExportConfig
 from charrnn.errors import CheckpointError, ConfigError
 
@@ -88,7 +88,7 @@ def pull(
     overwrite: replace any other run of that name.
 
     Raises:
-        ConfigError: the name is none, or a run has that name.
+        ConfigError: the name is none, cannot be a run's, or a run has it.
         CheckpointError: there is no such model on the hub, it is damaged, or the hub cannot be
             reached.
         RunLockedError: another process trains the run of that name.
@@ -97,6 +97,7 @@ def pull(
     source = parse_hub_name(name)
     folder = Path(checkpoints)
     called = run_name or name_after(source.repo.split("/")[1])
+    check_name(called)
     known = named_run(called, folder)
     before = read_origin(known.best) if known.best.exists() else None
     is_copy = before is not None and before.repo == source.repo and not known.states
@@ -113,7 +114,7 @@ def pull(
             run = known
         else:
             run = held.enter_context(claim_run(folder, called, called, overwrite=overwrite))
-        run.save_pulled(data, pack_origin(origin))
+        run.save_pulled(data, pack_origin(origin, data))
     return Pulled(run, origin, is_update)
 
 

@@ -25,6 +25,7 @@ from charrnn.storage import read_note, write_atomically
 
 STATE = "sweep.json"
 RESULTS = "results.csv"
+BEST = "best.toml"
 _VERSION = 1
 _MOST_RUNGS = 3  # unless more are asked for
 
@@ -35,9 +36,10 @@ class Trial:
 
     name: of its run. settings: what is tried; chosen: what it leaves open and was chosen for it.
     rung_steps: when it is compared (R,), the last its end. eval_every: steps.
-    scores: its best held-out loss up to each rung so far, in nats. seconds: how long it trained.
-    is_finished: it came to its end, which may be before its last rung. error: why it failed; "" if
-    it did not.
+    scores: its best held-out loss up to each rung so far, in nats. step: of the last of them.
+    seconds: how long it trained. is_finished: it came to its end, which may be before its last
+    rung. error: why it failed; "" if it did not. is_out_of_memory: it did not fit, so it is tried
+    again when the sweep continues.
     """
 
     number: int
@@ -47,9 +49,11 @@ class Trial:
     rung_steps: tuple[int, ...] = ()
     eval_every: int = 1
     scores: tuple[float, ...] = ()
+    step: int = 0
     seconds: float = 0.0
     is_finished: bool = False
     error: str = ""
+    is_out_of_memory: bool = False
 
     @property
     def steps(self) -> int | None:
@@ -145,6 +149,18 @@ def select_trials(trials: Sequence[Trial], counts: Sequence[int], rung: int) -> 
     )
 
 
+def next_trial(trials: Sequence[Trial], counts: Sequence[int]) -> tuple[Trial, int] | None:
+    """Return the trial that is trained next and the rung it is trained up to; None at the end.
+
+    It follows from the trials alone, so a sweep that was left goes on as if it had not been.
+    """
+    for rung in range(len(counts)):
+        for trial in select_trials(trials, counts, rung):
+            if trial.score_at(rung) is None and not trial.error:
+                return trial, rung
+    return None
+
+
 def rank_trials(trials: Sequence[Trial], rung: int) -> list[Trial]:
     """Return the trials that came as far as a rung, the best first."""
     scored = [(score, each) for each in trials if (score := each.score_at(rung)) is not None]
@@ -228,9 +244,11 @@ _TRIAL = {
     "rung_steps": [int],
     "eval_every": int,
     "scores": [float],
+    "step": int,
     "seconds": float,
     "is_finished": bool,
     "error": str,
+    "is_out_of_memory": bool,
 }
 
 
@@ -265,9 +283,8 @@ def format_results(state: SweepState) -> str:
         tried = [trial.settings.get(name, "") for name in names]
         nats = trial.val_nats
         rung = len(trial.scores)
-        steps = trial.rung_steps[rung - 1] if rung else 0
         is_text = state.about.get("task") == "text"
         bits = f"{bits_per_char(nats):.6f}" if nats is not None and is_text else ""
-        figures = [rung, steps, "" if nats is None else f"{nats:.6f}", bits]
+        figures = [rung, trial.step, "" if nats is None else f"{nats:.6f}", bits]
         writer.writerow([trial.name, *tried, *figures, f"{trial.seconds:.1f}", trial.error])
     return lines.getvalue()

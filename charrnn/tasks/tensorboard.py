@@ -125,9 +125,9 @@ class EventEncoder:
         if kind == "evaluation" and isinstance(groups := values.get("groups"), Mapping):
             # Names that TensorBoard sorts after those of train and val.
             named |= {
-                f"weights.{'norm' if kind == 'weight' else kind}/{group}": value
+                f"weights.{'norm' if what == 'weight' else what}/{group}": value
                 for group, norms in groups.items()
-                for kind, value in norms.items()
+                for what, value in norms.items()
             }
         for tag, value in named.items():
             if not isinstance(value, int | float) or not math.isfinite(value):

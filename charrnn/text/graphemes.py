@@ -8,7 +8,7 @@ from collections import Counter
 from importlib import import_module
 from typing import Any
 
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import CorpusError, missing_extra
 from charrnn.text.vocab import END
 
 MAX_KINDS = 100_000  # of clusters that are counted: about 20 MB
@@ -88,7 +88,4 @@ def _load_regex() -> Any:
     try:
         return import_module("regex")  # which has no types
     except ImportError as error:
-        raise ConfigError(
-            "unit grapheme needs the package regex to read a text; install it with: pip install "
-            "'charrnn[grapheme]'"
-        ) from error
+        raise missing_extra("unit grapheme", "the package regex", "grapheme") from error

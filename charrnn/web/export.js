@@ -57,8 +57,8 @@
   function write() {
     if (byId("new-seed").checked) byId("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] % MAX_SEED;
     const given = byId("prompt").value;
-    const formed = data.normalize === "none" ? given : given.normalize(data.normalize.toUpperCase());
-    const { ids, unknown } = encode(data.lowercase ? formed.replaceAll("Σ", "σ").toLowerCase() : formed);
+    const small = data.lowercase ? given.replaceAll("Σ", "σ").toLowerCase() : given;
+    const { ids, unknown } = encode(data.normalize === "none" ? small : small.normalize(data.normalize.toUpperCase()));
     const leftOut = byId("left-out");
     leftOut.hidden = !unknown.length;
     leftOut.textContent = unknown.length ? `Left out, as the network never saw them: ${unknown.map(charrnn.named).join(" ")}.` : "";

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import charrnn
 from charrnn.checkpoint.hub import CARD, HubName, Origin, name_of_run, parse_hub_name, read_origin
 from charrnn.checkpoint.model_file import ModelFile, model_digest, pack_model, read_model
 from charrnn.checkpoint.run_folder import SHARED, RunFolder
-from charrnn.checkpoint.run_store import find_model
+from charrnn.checkpoint.run_store import claim_run, find_model
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.storage import write_atomically
 from tests.checkpoint.fake_hub import FakeHub
@@ -114,6 +115,16 @@ def test_an_organization_that_makes_everything_public_gets_nothing(hub: FakeHub)
     assert SHARED not in hub.files(REPO)
 
 
+def test_a_refused_commit_names_the_empty_repository(hub: FakeHub) -> None:
+    hub.add("ada/old", {}, is_private=True)
+    hub.trouble["/commit/"] = (403, {}, ECHO)
+
+    for repo, is_new in ((REPO, True), ("ada/old", False)):
+        with pytest.raises(CheckpointError, match="the hub answered 403") as caught:
+            charrnn.push("book", repo)
+        assert (f"{repo}, which this made and left empty: " in str(caught.value)) is is_new
+
+
 def test_a_card_that_was_edited_on_the_hub_is_kept(hub: FakeHub) -> None:
     first = charrnn.push("book", REPO)
     edited = hub.files(REPO)[CARD].replace(b"# ada", b"# My model, ada")
@@ -198,6 +209,29 @@ def test_a_pulled_run_is_brought_up_to_date(hub: FakeHub) -> None:
     assert second.origin.commit == commit
 
 
+def test_a_kill_between_a_model_and_its_note_leaves_no_wrong_commit(hub: FakeHub) -> None:
+    charrnn.push("book", REPO)
+    run = charrnn.pull(REPO, "copy").run
+    before = (run.path / "hub.json").read_text(encoding="utf-8")
+    save("book", make_file(hidden_size=5))
+    charrnn.push("book", REPO)
+    charrnn.pull(REPO, "copy")
+    (run.path / "hub.json").write_text(before, encoding="utf-8")
+
+    assert "hub" not in charrnn.describe("copy")
+    with pytest.raises(ConfigError, match="not just a copy"):
+        charrnn.pull(REPO, "copy")
+    assert charrnn.pull(REPO, "copy", overwrite=True).run.path == run.path
+
+
+def test_an_update_stays_in_the_folder_of_runs(hub: FakeHub) -> None:
+    charrnn.push("book", REPO)
+    charrnn.pull(REPO, "copy").run.path.rename("elsewhere")
+
+    with pytest.raises(ConfigError, match=r"'\.\./elsewhere' cannot name a run"):
+        charrnn.pull(REPO, "../elsewhere")
+
+
 def test_a_run_of_ones_own_is_replaced_only_if_that_is_asked_for(hub: FakeHub) -> None:
     charrnn.push("book", REPO)
     save("mine", make_file(hidden_size=6))
@@ -208,6 +242,41 @@ def test_a_run_of_ones_own_is_replaced_only_if_that_is_asked_for(hub: FakeHub) -
     charrnn.pull(REPO, "mine", overwrite=True)
     assert charrnn.describe("mine")["hidden_size"] == 4
     assert not RunFolder(Path("checkpoints", "mine")).replaced.exists()
+
+
+def test_a_kill_while_the_replaced_run_is_removed_keeps_the_pulled_one(hub: FakeHub) -> None:
+    charrnn.push("book", REPO)
+    save("mine", make_file(hidden_size=6))
+    run = charrnn.pull(REPO, "mine", overwrite=True).run
+    run.replaced.mkdir()
+    (run.replaced / "metrics.jsonl").touch()  # half of what was there
+
+    with (
+        pytest.raises(ConfigError, match="there is a run 'mine'"),
+        claim_run(Path("checkpoints"), "mine", "book"),
+    ):
+        pass
+    assert charrnn.describe("mine")["hidden_size"] == 4
+    assert not run.replaced.exists()
+
+
+def test_a_replaced_run_loses_its_name_before_its_first_file(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charrnn.push("book", REPO)
+    save("mine", make_file(hidden_size=6))
+    removed: list[str] = []
+    remove = shutil.rmtree
+
+    def note(folder: Path, **options: Any) -> None:
+        removed.append(folder.name)
+        remove(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", note)
+    charrnn.pull(REPO, "mine", overwrite=True)
+
+    assert ".mine.removed" in removed
+    assert ".mine.replaced" not in removed
 
 
 def test_a_pulled_run_that_was_trained_since_is_not_overwritten(hub: FakeHub) -> None:

@@ -31,6 +31,7 @@ from charrnn.errors import CheckpointError, ConfigError, RunLockedError, Storage
 
 BAD_NAMES = ["", ".", "..", "../x", "a/b", "/a", "a\\b", ".hidden", "-x", " a", "a ", "a\n", "a\0b"]
 BAD_NAMES += ["a:b", "a*", "a?", 'a"', "a|b", "<a>", "\x7f", "\x1b[31m", "x" * 201]
+BAD_NAMES += ["aux", "CON", "nul.txt", "com1", "a."]
 
 MakeModel = Callable[..., ModelFile]
 MakeRun = Callable[..., RunFolder]
@@ -435,6 +436,51 @@ def test_a_removed_run_leaves_nothing(make_run: MakeRun, tmp_path: Path) -> None
     remove_run(run)
 
     assert list(other.path.parent.iterdir()) == [other.path]
+
+
+def test_on_windows_no_folder_is_moved_with_its_lock_open(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("mine", step=3, val_nats=1.25)
+    rename = Path.rename
+    moved: list[str] = []
+
+    def rename_closed(path: Path, target: Path) -> Path:
+        if path.is_dir():
+            with RunFolder(path).lock():  # nobody else has it
+                moved.append(target.name)
+            (path / ".lock").unlink()
+        return rename(path, target)
+
+    monkeypatch.setattr("charrnn.checkpoint.run_store._IS_WINDOWS", True)
+    monkeypatch.setattr(Path, "rename", rename_closed)
+    with claim_run(run.path.parent, "mine", "book", overwrite=True):
+        pass
+    assert run.has_model
+    remove_run(run)
+
+    assert moved == [".mine.replaced", "mine", ".mine.removed"]
+
+
+def test_what_killed_removals_left_goes_with_the_next_one(make_run: MakeRun) -> None:
+    run = make_run("mine", step=3, val_nats=1.25)
+    folder = run.path.parent
+    left = make_run("left", step=3, val_nats=1.25)
+    left.path.rename(left.removed)
+    (folder / ".theirs.removed").mkdir()
+    (folder / ".theirs.removed" / "letter.txt").write_text("mine", encoding="utf-8")
+
+    remove_run(run)
+
+    assert [path.name for path in folder.iterdir()] == [".theirs.removed"]
+
+
+def test_what_a_killed_removal_left_goes_with_a_run_of_that_name(make_run: MakeRun) -> None:
+    old = make_run("mine", step=3, val_nats=1.25)
+    old.path.rename(old.removed)
+
+    with claim_run(old.path.parent, "mine", "book") as run:
+        assert not run.removed.exists()
 
 
 def test_a_run_with_a_file_of_someone_else_is_not_removed(make_run: MakeRun) -> None:

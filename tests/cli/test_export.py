@@ -57,6 +57,16 @@ def test_leaving_the_check_out_is_said(save: Callable[[ModelFile], None], capsys
     assert "not verified, as --no-verify asks" in capsys.readouterr().err
 
 
+def test_a_page_that_was_not_run_is_verified_in_part(
+    save: Callable[[ModelFile], None], capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(make_records_file())
+    monkeypatch.setenv("PATH", "")
+
+    assert end_of("export", "book", "--to", "html") == 0
+    assert "verified in part: it was not run" in capsys.readouterr().err
+
+
 def test_labels_are_fixed_by_option(save: Callable[[ModelFile], None], capsys: Text) -> None:
     save(make_records_file(labels=(WHO,)))
     end_of("export", "book", "--to", "html", "--no-verify")
@@ -77,8 +87,8 @@ def test_mistakes_are_one_line(save: Callable[[ModelFile], None], capsys: Text) 
     assert "Missing option '--to'" in complaint(capsys, "export", "book")[1]
     assert complaint(capsys, "export", "book", "--to", "html") == (
         2,
-        "charrnn: this is a model for tagging, and --to html is a page that writes text; use it "
-        "with charrnn predict\n",
+        "charrnn: this is a model for tagging, which writes no text of its own; charrnn predict "
+        "uses it and charrnn eval measures it\n",
     )
 
 

@@ -313,6 +313,16 @@ def test_remove_removes_the_named_runs(runs: list[RunFolder], capsys: Text) -> N
     assert [row["name"] for row in objects_of(capsys, "list")] == ["beta"]
 
 
+def test_remove_takes_no_file_for_its_run(runs: list[RunFolder], capsys: Text) -> None:
+    code, line = complaint(capsys, "remove", "checkpoints/alpha/best.safetensors", "--yes")
+
+    assert code == 2
+    assert "is a file of the run 'alpha'; for the whole run, give its name or folder" in line
+    assert end_of("remove", "checkpoints/beta", "--yes") == 0
+    capsys.readouterr()
+    assert {row["name"] for row in objects_of(capsys, "list")} == {"alpha", "gamma"}
+
+
 def test_remove_asks_first(
     runs: list[RunFolder], capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,16 @@ def test_the_command_at_the_end_trains_longer(book: str, capsys: Text) -> None:
     assert {"longer", "book-sweep-01"} < {run["name"] for run in charrnn.list_runs()}
 
 
+def test_the_commands_at_the_end_find_a_folder_of_ones_own(book: str, capsys: Text) -> None:
+    assert end_of(*SMALL, "--over", "hidden_size=4,6", "--steps", "4", "--checkpoints", "own") == 0
+    *_, sample, longer = (line.split() for line in capsys.readouterr().err.splitlines())
+
+    assert end_of(*sample[2:], "--length", "3") == 0
+    longer[longer.index("1h")] = "0.1s"
+    assert end_of(*longer[2:], "--quiet", "--name", "mine") == 0
+    assert Path("own/mine").is_dir()
+
+
 def test_the_same_command_trains_on_with_the_best(book: str, capsys: Text) -> None:
     end_of(*TRIED, "--quiet")
     assert end_of(*TRIED, "--then-train", "0.3s") == 0

@@ -5,6 +5,7 @@ Every test compiles real C; without a compiler there is nothing to test.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from charrnn.export.precision import restored
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.network import Network
 from charrnn.text.vocab import END, Vocab
+from tests.export import models
 from tests.generation.random_models import random_weights
 from tests.generation.record_models import WHO, make_records_file
 from tests.generation.task_models import make_task_file
@@ -361,6 +363,28 @@ def test_names_in_c_begin_with_the_name_of_the_model(name: str, expected: str) -
     header = make_c(make_file(), name, QUICK)[f"{name}.h"].decode()
 
     assert f"void {expected}_start({expected}_state *state);" in header
+
+
+def test_the_licence_is_in_the_header_and_ends_no_comment(tmp_path: Path) -> None:
+    licence = "GPL-3.0+ */ (https://a.org) \\"
+    for name, content in make_c(make_file(), "a", replace(QUICK, licence=licence)).items():
+        (tmp_path / name).write_bytes(content)
+
+    assert "Licence of the model: GPL-3.0+ / (https://a.org)\n" in (tmp_path / "a.h").read_text()
+    compile_c(find_compiler(), tmp_path, ["a.c"], tmp_path / "a.o", flags=("-c", *WARNINGS))
+
+
+@pytest.mark.parametrize("dtype", [None, "fp16", "int8"])
+def test_no_name_of_a_model_makes_a_name_in_c_twice(dtype: str | None) -> None:
+    for shape in models.CELLS.values():
+        file = models.make_file(models.ALPHABETS["graphemes"], residual=True, **shape)
+        contents = make_c(file, "zzz", ExportConfig(dtype=dtype))
+        code = b"".join(contents.values()).decode()
+        names = set(re.findall(r"[A-Za-z]\w*(?=\()", code))
+        own = {name.removeprefix("zzz") for name in names if name.startswith("zzz_")}
+
+        assert own >= {"_start", "_next", "_logits"}
+        assert [n for n in names if n[:4] != "zzz_" and n.endswith(tuple(own))] == []
 
 
 @pytest.mark.parametrize("name", ["string", 'a"b', "a\\b", "a\nb", "a*/b"])

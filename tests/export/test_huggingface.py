@@ -34,6 +34,7 @@ from charrnn.export.huggingface import (
     verify_huggingface,
 )
 from charrnn.export.tokenizer_json import make_tokenizer
+from charrnn.generation.text_format import TextFormat
 from charrnn.storage import write_atomically
 from charrnn.tasks.export import export
 from charrnn.text.vocab import END, Vocab
@@ -62,7 +63,7 @@ VOCABS = {
         "\n.a\u0301e\u0308", has_bytes=True, has_end=True, clusters=("a\u0301", "e\u0301\u0308")
     ),
 }
-SECRETS = ("/home/ada/secret", "C:\\Users\\ada", "/srv/held-out", "parents-run")
+SECRETS = ("/home/ada/secret", "C:\\Users\\ada", "/srv/held-out", "parents-run", "Dear Bob")
 
 
 def make_file(vocab: Vocab | None = None, **shape: Any) -> ModelFile:
@@ -71,6 +72,7 @@ def make_file(vocab: Vocab | None = None, **shape: Any) -> ModelFile:
     sizes = {"embedding_size": 3, "hidden_size": 4, "num_layers": 2, "has_end": vocab.has_end}
     config = ModelConfig(vocab_size=vocab.size, **(sizes | shape))
     asked = {"val_file": "/srv/held-out/val.txt", "init_from": "/home/ada/secret/parents-run"}
+    asked |= {"sample_prompt": "Dear Bob"}
     paths = ["/home/ada/secret/book.txt", "C:\\Users\\ada\\book.txt"]
     summary = {
         "step": 7,
@@ -123,13 +125,36 @@ def test_the_tokenizer_gives_our_ids_and_their_text_back(vocab: Vocab, tmp_path:
 @given(text=st.text(), name=st.sampled_from(["bytes", "chinese", "emoji", "both"]))
 def test_any_text_has_the_same_ids(text: str, name: str) -> None:
     vocab = VOCABS[name]
-    tokenizer = Tokenizer.from_str(json.dumps(make_tokenizer(vocab)))
+    tokenizer = Tokenizer.from_str(json.dumps(make_tokenizer(vocab, TextFormat())))
 
     assert tokenizer.encode(text).ids == vocab.encode(text).tolist()
 
 
+@pytest.mark.parametrize("normalize", ["none", "nfc", "nfkc"])
+def test_the_tokenizer_reads_capitals_and_forms_as_the_model_does(normalize: str) -> None:
+    form = TextFormat(normalize, lowercase=True)
+    vocab = vocab_of("\n aeéfisοδσ", has_bytes=True)
+    tokenizer = Tokenizer.from_str(json.dumps(make_tokenizer(vocab, form)))
+
+    for text in ("A SAFE SEA", "E\u0301É", "ﬁſ ΟΔΟΣ Σ", "İK"):
+        assert tokenizer.encode(text).ids == vocab.encode(form.normalized(text)).tolist()
+
+
+@pytest.mark.parametrize("name", [TOKENIZER, "target_tokenizer.json"])
+def test_a_tokenizer_that_leaves_capitals_is_refused(name: str, tmp_path: Path) -> None:
+    file = make_task_file("seq2seq") if name != TOKENIZER else make_file()
+    file = replace(file, summary=file.summary | {"settings": {"lowercase": True}})
+    for each, content in make_huggingface(file, "book", ExportConfig()).items():
+        write_atomically(tmp_path / each, content)
+    tokenizer = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+    write_atomically(tmp_path / name, json.dumps(tokenizer | {"normalizer": None}))
+
+    with pytest.raises(ExportError, match=name):
+        verify_huggingface(tmp_path, [], file, ExportConfig(verify_chars=20))
+
+
 def test_an_unknown_character_is_an_error_to_the_tokenizer_too() -> None:
-    tokenizer = Tokenizer.from_str(json.dumps(make_tokenizer(Vocab("ab"))))
+    tokenizer = Tokenizer.from_str(json.dumps(make_tokenizer(Vocab("ab"), TextFormat())))
 
     with pytest.raises(Exception, match="Missing"):
         tokenizer.encode("abc")
@@ -137,7 +162,7 @@ def test_an_unknown_character_is_an_error_to_the_tokenizer_too() -> None:
 
 def test_the_end_of_a_record_is_a_special_token() -> None:
     vocab = Vocab("<>den", has_end=True)
-    tokenizer = Tokenizer.from_str(json.dumps(make_tokenizer(vocab)))
+    tokenizer = Tokenizer.from_str(json.dumps(make_tokenizer(vocab, TextFormat())))
 
     assert tokenizer.encode(f"<end>{END}").ids[-2:] == [vocab.encode(">")[0], vocab.end]
     assert tokenizer.decode([vocab.end]) == ""
@@ -200,9 +225,21 @@ def test_what_is_public_keeps_the_model_and_its_figures() -> None:
     assert public.summary["corpus"]["held_out"] == "the file val.txt"
     assert public.summary["corpus"]["paths"] == []
     assert public.summary["val_by_source_nats"] == {"book.txt": 1.5, "book.txt (2)": 1.5}
-    assert public.summary["resolved"] == {"val_file": None, "learning_rate": 0.004, "seed": 1}
+    assert public.summary["resolved"] == {
+        "val_file": None,
+        "sample_prompt": None,
+        "learning_rate": 0.004,
+        "seed": 1,
+    }
     assert public.summary["init_from"] == {"step": 3}
     assert without_private(public) == public
+
+
+def test_how_a_text_is_read_is_public() -> None:
+    asked = {"document_end": "--", "normalize": "nfc", "cell": "gru", "skip": True, "min_count": 3}
+    file = replace(make_file(), summary={"settings": asked | {"target_file": "/srv/a.txt"}})
+
+    assert without_private(file).summary["settings"] == asked | {"target_file": None}
 
 
 def test_the_hub_reads_the_card(folder: Path) -> None:

@@ -122,6 +122,12 @@ def test_the_graph_says_what_a_program_must_know(tmp_path: Path) -> None:
     assert known["weights_sha256"] == model_digest(file).hex()
     assert known["licence"] == "CC0-1.0"
     assert json.loads(known["config"])["cell"] == "lstm"
+    assert (known["lowercase"], known["normalize"]) == ("false", "none")
+    assert (known["end_text"], known["separator"]) == ("\n", "\n")
+    lowered = replace(file, summary={"settings": {"lowercase": True, "normalize": "nfkc"}})
+    model = onnx.load(str(write(tmp_path, lowered)))
+    known |= {each.key: each.value for each in model.metadata_props}
+    assert (known["lowercase"], known["normalize"]) == ("true", "nfkc")
     assert "licence" not in {
         each.key for each in onnx.load(str(write(tmp_path, file))).metadata_props
     }
@@ -183,7 +189,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError, match=r"needs onnxruntime; install it by .*or leave"):
         verify(tmp_path, file)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ConfigError, match=r"needs onnx; install it by pip install 'charrnn\[ex"):
+    with pytest.raises(ConfigError, match="needs onnx; install it by pip install onnx onnxruntime"):
         make_onnx(file, "a", SHORT)
 
 

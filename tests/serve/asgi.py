@@ -12,7 +12,8 @@ from typing import Any
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config.serve import ServeConfig
 from charrnn.serve.app import make_app
-from charrnn.serve.service import Served, Service
+from charrnn.serve.served import Served
+from charrnn.serve.service import Service
 from charrnn.tasks.model import Model
 from charrnn.tasks.open_models import OpenModels
 

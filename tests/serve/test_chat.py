@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from charrnn.config.serve import ServeConfig
-from charrnn.serve.chat import FIELDS, RoleTemplate, parse_chat
 from charrnn.serve.errors import RequestError
 from charrnn.serve.protocol import CompletionRequest, ModelInfo
+from charrnn.serve.routes.chat import FIELDS, RoleTemplate, parse_chat
 from charrnn.serve.server import Server
 from charrnn.text.vocab import Vocab
 from tests.serve.asking import Asker
@@ -47,6 +47,15 @@ def test_an_answer_stops_where_a_message_would_begin() -> None:
     request = parse([{"role": "ROMEO", "content": "Ho"}], stop="!")
 
     assert request.config.stop == ("!", "\nROMEO:", "\nuser:", "\nassistant:", "\nsystem:")
+
+
+def test_an_answer_stops_at_no_more_than_64_roles() -> None:
+    messages = [{"role": f"r{i}", "content": "a"} for i in range(65)]
+
+    assert len(parse(messages[:64] * 2, stop=["!"] * 64).config.stop) == 64 + 3 + 1
+    error = refusal(messages)
+    assert error.param == "messages"
+    assert "65 different roles" in error.message
 
 
 def test_an_answer_with_a_form_stops_when_that_is_complete() -> None:

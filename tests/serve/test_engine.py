@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,14 +22,15 @@ from charrnn.generation.network import Network
 from charrnn.generation.samples import Cost
 from charrnn.generation.stopping import UpToSentences
 from charrnn.serve import engine as engine_module
-from charrnn.serve.engine import (
+from charrnn.serve.engine import Engine, _Prompt
+from charrnn.serve.jobs import (
     Ended,
-    Engine,
     Event,
     Failed,
     Piece,
     QueueFullError,
     ServerClosingError,
+    Slice,
     TextJob,
     Ticket,
 )
@@ -268,10 +272,10 @@ class Held:
         self.has_begun = threading.Event()
         self.may_end = threading.Event()
 
-    def __call__(self) -> Iterator[Event]:
+    def __call__(self) -> Iterator[str]:
         self.has_begun.set()
         assert self.may_end.wait(PATIENCE_SECONDS)
-        yield Piece("held")
+        yield "held"
 
 
 def test_more_texts_than_may_wait_are_refused_and_the_others_are_sampled() -> None:
@@ -286,7 +290,8 @@ def test_more_texts_than_may_wait_are_refused_and_the_others_are_sampled() -> No
 
         held.may_end.set()
 
-        assert [len(told.text_of(ticket)) for ticket in tickets] == [4, 30, 30, 30, 30]
+        assert told.end_of(tickets[0]) == Ended("done")
+        assert [len(told.text_of(ticket)) for ticket in tickets[1:]] == [30] * 4
         assert submit(engine).id == tickets[-1].id + 1
 
 
@@ -322,7 +327,7 @@ def test_a_text_that_waits_can_be_cancelled_too() -> None:
         held.may_end.set()
 
         assert told.text_of(waiting[2])
-        assert told.text_of(first) == "held"
+        assert told.end_of(first) == Ended("done")
         assert waiting[1].id not in told.events
         assert engine.stats().cancelled_total == 1
 
@@ -388,6 +393,39 @@ def test_a_rule_that_fails_ends_its_text_alone(monkeypatch: pytest.MonkeyPatch) 
         assert len(told.text_of(other)) == 50
 
 
+def test_a_text_that_cannot_be_ended_or_remembered_ends_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running(max_seconds=0.3) as (engine, told):
+        other = submit(engine, length=10**6)
+        broken = submit(engine, length=20)
+        monkeypatch.setattr(Model, "encode", lambda self, text: 1 / 0)
+        assert len(told.text_of(broken)) == 20
+        assert told.end_of(other) == Ended("seconds")
+
+
+def test_a_deadline_of_its_own_ends_a_text_and_other_work() -> None:
+    with running() as (engine, told):
+        soon = time.monotonic() + 0.1
+        config = SampleConfig(seed=1, length=10**6)
+        text = engine.submit(engine.prepare("book", TextJob("", config)), soon)
+        work = engine.submit_slices("book", itertools.count, soon)
+
+        assert told.end_of(text) == Ended("seconds")
+        assert told.end_of(work) == Ended("seconds")
+
+
+def test_a_text_that_was_cancelled_while_its_prompt_was_read_does_not_join() -> None:
+    engine = Engine(open_all(), ServeConfig(), Told())
+    prepared = engine.prepare("book", TextJob("", SampleConfig(seed=1, length=9)))
+    ticket = engine.submit(prepared)
+    engine.cancel(ticket)
+    state = prepared.served.start
+    engine._join(_Prompt(ticket, prepared, iter(()), 0, math.inf), state)
+
+    assert engine.stats().running == 0
+
+
 def test_a_model_that_fails_ends_its_texts_and_serves_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -411,19 +449,18 @@ def test_other_work_is_done_a_slice_at_a_time_between_characters() -> None:
         text = submit(engine, length=10**6)
         told.wait(lambda: text.id in told.events)
 
-        def count() -> Iterator[Event]:
-            for i in range(5):
-                yield Piece(str(i))
+        def count() -> Iterator[int]:
+            yield from range(5)
 
-        def fail() -> Iterator[Event]:
-            yield Piece("a")
+        def fail() -> Iterator[str]:
+            yield "a"
             raise OSError("gone")
 
         good = engine.submit_slices("book", count)
         bad = engine.submit_slices("book", fail)
 
-        assert told.text_of(good) == "01234"
         assert told.end_of(good) == Ended("done")
+        assert told.events[good.id] == [*map(Slice, range(5)), Ended("done")]
         assert str(told.end_of(bad).error) == "gone"  # type: ignore[union-attr]
         assert not text.is_ended
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.serve.errors import RequestError
-from charrnn.serve.guard import parse_body
+from charrnn.serve.incoming import parse_body
 from tests.generation.record_models import WHO, make_records_file
 from tests.generation.task_models import make_task_file
 from tests.serve.asgi import Client, serving

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
-from charrnn.serve import guard
+from charrnn.serve import exchange, guard
 from charrnn.serve.errors import RequestError
-from charrnn.serve.guard import parse_body
+from charrnn.serve.incoming import parse_body
 from tests.serve.asgi import JSON, Answer, Client, serving
 
 KEY = "correct-horse-battery"
@@ -77,6 +77,8 @@ def test_this_machine_and_allowed_names_are_answered(client: Client, host: str) 
         "127.1",
         "é.com",
         "localhost:",
+        "localhost..",
+        "localhost...:8000",
         "[::1",
     ],
 )
@@ -127,6 +129,10 @@ def test_the_own_page_may_ask(client: Client, host: str) -> None:
         "https://app.example.com.evil.com",
         "http://[",
         "*",
+        "https://127.0.0.1:8000",
+        "http://127.0.0.1:8000/",
+        "http://127.0.0.1:8000?a",
+        "http:///127.0.0.1:8000",
     ],
 )
 def test_a_foreign_page_is_refused_and_may_read_nothing(shared: Client, origin: str) -> None:
@@ -141,9 +147,23 @@ def test_a_page_that_only_includes_an_address_is_refused(client: Client) -> None
         headers = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors"}
         assert client.get("/generate?start_text=a", headers).status == 403
 
-    visit = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    assert client.get("/health", visit | {"sec-fetch-dest": "document"}).status == 200
-    assert client.get("/health", visit | {"sec-fetch-dest": "iframe"}).status == 403
+
+def test_a_link_on_another_page_leads_to_our_page_and_starts_no_work(client: Client) -> None:
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    visit = link | {"sec-fetch-dest": "document"}
+
+    assert client.get("/", visit).status == 200
+    assert client.get("/", link | {"sec-fetch-dest": "iframe"}).status == 403
+    for path in ("/generate?start_text=a", "/v1/models", "/metrics", "/health", "/nothing"):
+        assert client.get(path, visit).error["code"] == "origin_not_allowed"
+
+
+def test_the_own_page_behind_a_proxy_with_tls_is_that_of_an_allowed_name(client: Client) -> None:
+    def status(scheme: str, host: str) -> int:
+        return client.get("/health", {"host": host, "origin": f"{scheme}://{host}"}).status
+
+    assert status("https", "box.lan") == status("http", "box.lan") == 200
+    assert status("https", "127.0.0.1:8000") == 403
 
 
 def test_an_allowed_page_may_read_answers(shared: Client) -> None:
@@ -236,6 +256,14 @@ def test_anything_else_is_no_key(locked: Client, given: str) -> None:
     assert KEY not in answer.body.decode()
 
 
+def test_a_key_without_the_word_bearer_is_told_so_and_not_shown(locked: Client) -> None:
+    for given in (KEY, f"Basic {KEY}"):
+        error = locked.get("/v1/models", {"authorization": given}).error
+        assert "does not begin with the word Bearer" in error["message"]
+        assert KEY not in error["message"]
+    assert "there is no key" in locked.get("/v1/models").error["message"]
+
+
 def test_keys_are_compared_in_constant_time(
     locked: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +285,7 @@ def test_keys_are_compared_in_constant_time(
 def test_a_body_of_the_largest_size_is_read_and_one_more_byte_is_not(
     make_model: Callable[..., ModelFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "_DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.01)
     with serving({"book": make_model()}, max_body="1kB") as client:
         body = json.dumps({"prompt": "a"}).encode()
         whole = body + b" " * (1000 - len(body))
@@ -290,6 +318,48 @@ def test_a_body_without_an_end_is_refused_at_the_limit(client: Client) -> None:
     assert len(messages) < 41
 
 
+def test_large_bodies_share_a_room_and_small_ones_need_none(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_MOST_HELD_BYTES", 5_000_000)
+    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.01)
+    headers = {"content-type": JSON}
+    large = [b'{"prompt": "', b"a" * 3_000_000, b'"}']
+
+    async def ask() -> list[Answer]:
+        hanging = asyncio.Event()
+        held = asyncio.ensure_future(client.exchange("POST", "/slow", large, headers, gone=hanging))
+        await asyncio.sleep(0.05)
+        second = await client.exchange("POST", "/slow", large, headers)
+        small = await client.exchange("POST", "/tokenize", [b'{"prompt": "a"}'], headers)
+        hanging.set()
+        await held
+        after = await client.exchange("POST", "/tokenize", [*large[:2], b'"x}'], headers)
+        return [second, small, after]
+
+    inner = client.app._app
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            await asyncio.sleep(60)
+        await inner(scope, receive, send)
+
+    monkeypatch.setattr(client.app, "_app", app)
+    second, small, after = client.run(ask())
+
+    assert (second.status, second.error["code"]) == (503, "overloaded")
+    assert second.headers["retry-after"] == "1"
+    assert (small.status, after.status) == (200, 400)
+
+
+def test_a_body_with_two_lengths_is_refused(client: Client) -> None:
+    both = {"content-length": "15", "transfer-encoding": "chunked"}
+    answer = client.post("/tokenize", {"prompt": "a"}, both)
+
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert "Transfer-Encoding" in answer.error["message"]
+
+
 def test_a_slow_body_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
     statuses: list[int] = []
@@ -304,7 +374,7 @@ def test_a_slow_body_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch
             statuses.append(message["status"])
             headers.extend(message["headers"])
 
-    monkeypatch.setattr(guard, "_DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.05)
     scope = {
         "type": "http",
         "method": "POST",

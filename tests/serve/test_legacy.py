@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote
 import pytest
 
 from charrnn.config.serve import ServeConfig
-from charrnn.serve.legacy import parse_query, read_query
 from charrnn.serve.protocol import ModelInfo
+from charrnn.serve.routes.legacy import parse_query, read_query
 from charrnn.serve.server import Server
 from charrnn.text.vocab import Vocab
 from tests.serve.asking import Asker

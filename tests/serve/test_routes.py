@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.serve.routes import embed, fill, predict, score, tokens
 from charrnn.serve.service import Watch
 from charrnn.tasks.model import Model
 from charrnn.tasks.predict import iter_predictions
@@ -128,6 +130,18 @@ def test_a_score_names_the_likeliest_in_each_place(client: Client, name: str) ->
     assert refused(client, "/v1/score", model=name, text="ab", top=101)["param"] == "top"
 
 
+def test_labels_are_given_in_all_forms_that_completions_take(client: Client) -> None:
+    for path, body in (("/v1/score", {"text": "abba"}), ("/v1/fill", {"text": "a_b"})):
+        given = {"model": "play", **body}
+        expected = ok(client, path, **given, label="who=ROMEO")
+        for labels in (["who=ROMEO"], {"who": "ROMEO"}, "ROMEO"):
+            assert ok(client, path, **given, labels=labels) == expected
+        for value in (5, [5], True):
+            assert refused(client, path, **given, labels=value)["param"] == "labels"
+        error = refused(client, path, **given, label="ROMEO", labels="JULIET")
+        assert "the same" in error["message"]
+
+
 def test_the_likeliest_are_those_of_the_label(client: Client) -> None:
     given = {"model": "play", "text": "abba", "top": 1}
     romeo = ok(client, "/v1/score", **given, label="who=ROMEO")
@@ -183,6 +197,8 @@ def test_what_cannot_be_filled_is_refused(client: Client) -> None:
     assert "only" in refused(client, "/v1/fill", model="book", text="a_b", only=["x"])["message"]
     assert refused(client, "/v1/fill", model="book", text="_" * 2001)["param"] == "text"
     assert refused(client, "/v1/fill", model="book", text="ab")["message"]
+    clash = refused(client, "/v1/fill", model="book", text="a_b", seed=-1)
+    assert (clash["param"], clash["message"][:5]) == ("seed", "seed ")
 
 
 # Predictions
@@ -289,8 +305,22 @@ def test_an_embedding_can_come_as_bytes_and_a_text_as_ids(
         assert found["usage"]["prompt_tokens"] == 2
 
 
+def test_a_text_without_characters_has_the_embedding_of_the_start(
+    client: Client, files: dict[str, ModelFile]
+) -> None:
+    start = Model(files["book"]).language_model.initial_state()
+    vector = np.concatenate([layer[0] for layer in start])
+    for value in ("", [""], [[]]):
+        (found,) = ok(client, "/v1/embeddings", model="book", input=value)["data"]
+        assert found["embedding"] == pytest.approx(vector / np.linalg.norm(vector), abs=1e-6)
+
+
 def test_what_has_no_embedding_is_refused(client: Client) -> None:
     path = "/v1/embeddings"
+    many = refused(client, path, model="book", input=[[0]] * 2049)
+    assert "2,049 texts" in many["message"]
+    long = refused(client, path, model="book", input=[[0] * 3000] * 2)
+    assert (long["code"], long["param"]) == ("context_length_exceeded", "input")
     assert refused(client, path, model="book", input="a", dimensions=5)["param"] == "dimensions"
     assert refused(client, path, model="book", input=[99])["param"] == "input"
     assert refused(client, path, model="book", input=[[0], "a"])["param"] == "input[1]"
@@ -390,6 +420,58 @@ def test_figures_grow_with_what_was_asked(client: Client) -> None:
 def test_figures_can_be_turned_off(make_model: Callable[..., ModelFile]) -> None:
     with serving({"book": make_model()}, metrics=False) as client:
         assert client.get("/metrics").status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "module", "work"),
+    [
+        ("/v1/score", {"text": "a" * 5000}, score, "_score"),
+        ("/v1/score", {"model": "play", "text": "ab", "label": "who=ROMEO"}, score, "labelled"),
+        ("/v1/fill", {"model": "play", "text": "a_", "label": "who=ROMEO"}, fill, "labelled"),
+        ("/v1/embeddings", {"input": "a" * 5000}, embed, "_embed"),
+        ("/v1/embeddings", {"input": [[0] * 100] * 50}, embed, "spell"),
+        ("/tokenize", {"prompt": "ab" * 2000, "return_token_strs": True}, tokens, "_encode"),
+        ("/detokenize", {"tokens": [0] * 5000}, tokens, "spell"),
+    ],
+)
+def test_what_takes_time_is_left_to_a_thread(
+    client: Client, monkeypatch: pytest.MonkeyPatch, path: str, body: Any, module: Any, work: str
+) -> None:
+    threads: set[int] = set()
+    before = getattr(module, work)
+
+    def seen(*arguments: Any, **settings: Any) -> Any:
+        threads.add(threading.get_ident())
+        return before(*arguments, **settings)
+
+    monkeypatch.setattr(module, work, seen)
+    ok(client, path, **body)
+
+    assert threads
+    assert threading.get_ident() not in threads  # where the event loop is
+
+
+def test_work_stops_soon_after_its_client_is_gone(client: Client) -> None:
+    class GoneError(Exception):
+        pass
+
+    def watch_of(looks: int) -> Callable[..., None]:
+        left = [looks]
+
+        def watch(*_: object) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise GoneError
+
+        return watch
+
+    served = client.service.served
+    kinds = predict._predict_all
+    for looks in (0, 3):
+        with pytest.raises(GoneError):
+            embed._embed(watch_of(looks), served["book"], ["a" * 5000], "float")  # type: ignore[arg-type]
+        with pytest.raises(GoneError):
+            kinds(watch_of(looks), served["kinds"], ["a" * 3000] * 5, PredictRequest())  # type: ignore[arg-type]
 
 
 def test_a_watch_ends_work_that_nobody_waits_for(client: Client) -> None:

@@ -25,7 +25,7 @@ from charrnn.serve import server as server_module
 from charrnn.serve.server import Server, read_keys
 from charrnn.serve.start import import_server
 from tests.cli.program import complaint
-from tests.serve.asking import Asker
+from tests.serve.asking import Answer, Asker
 
 KEY = "correct-horse-battery"
 
@@ -75,8 +75,19 @@ def test_a_free_port_is_taken_and_told(server: Server) -> None:
 
 def test_an_address_in_use_is_told_with_the_way_out(server: Server, book: Path) -> None:
     port = int(server.url.rpartition(":")[2])
-    with pytest.raises(StorageError, match=f"127.0.0.1:{port}: .*in use; give another port"):
+    with pytest.raises(StorageError, match=f"127.0.0.1:{port}: .*in use by another charrnn"):
         Server([str(book)], ServeConfig(port=port))
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(StorageError, match=r"in use; give another port"):
+            Server([str(book)], ServeConfig(port=port))
+
+
+def test_a_wrong_name_is_told_before_an_address_in_use(server: Server, tmp_path: Path) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with pytest.raises(CheckpointError, match="nosuch"):
+        Server(["nosuch"], ServeConfig(port=port), tmp_path)
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on(book: Path) -> None:
@@ -307,6 +318,14 @@ def test_a_server_can_be_made_again_at_once(book: Path) -> None:
         assert Asker(second.url).get("/health").status == 200
 
 
+def test_a_failed_start_is_told_to_who_started(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server([str(book)], ServeConfig(port=0))
+    monkeypatch.setattr(server.service.engine, "start", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        server.start()
+    assert server._socket.fileno() == -1
+
+
 def test_python_can_serve_too(book: Path) -> None:
     with charrnn.start_server(book, port=0) as server:
         assert Asker(server.url).get("/health").status == 200
@@ -353,6 +372,37 @@ def test_a_signal_ends_the_program_in_time(book: Path, number: int, code: int) -
     assert re.fullmatch(r"\d\d:\d\d:\d\d GET /health 200 \d\.\d{3}s\n", err)
 
 
+LONG_WORK: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/completions", {"prompt": "a", "beam": 1000, "max_tokens": 200}),
+    ("/v1/completions", {"prompt": "a", "max_tokens": 20_000}),
+    ("/v1/score", {"text": "ab" * 450_000}),
+    ("/v1/embeddings", {"input": "ab" * 450_000}),
+    ("/v1/fill", {"text": "ab*" * 8 + "a", "blank": "", "max_gap": 60, "beam_width": 500}),
+]
+
+
+def test_a_signal_ends_work_of_any_kind_and_tells_its_clients(book: Path) -> None:
+    program, line = start(book, "--no-log-requests")
+    asker = Asker(re.findall(r"http://\S+", line)[0])
+    connections = [asker.connect() for _ in LONG_WORK]
+    for connection, (path, body) in zip(connections, LONG_WORK, strict=True):
+        asker.send(connection, path, body)
+    assert asker.get("/health").status == 200
+    time.sleep(0.2)  # the requests are read, and two of them are in a thread
+    began = time.monotonic()
+    program.send_signal(signal.SIGINT)
+    answers = [Answer(connection.getresponse()) for connection in connections]
+    for connection in connections:
+        connection.close()
+    _, err = program.communicate(timeout=10)
+    seconds = time.monotonic() - began
+
+    assert seconds < 2
+    assert (program.returncode, err) == (130, "")
+    assert [each.status for each in answers] == [503] * len(answers)
+    assert {each.error["code"] for each in answers} == {"server_closing"}
+
+
 def test_a_second_signal_ends_the_program_at_once(book: Path, tmp_path: Path) -> None:
     path = tmp_path / "s"
     program, line = start(book, "--uds", str(path), "--no-log-requests")
@@ -371,7 +421,7 @@ def test_a_second_signal_ends_the_program_at_once(book: Path, tmp_path: Path) ->
 def test_the_server_imports_neither_torch_nor_rich(book: Path) -> None:
     code = f"""
 import sys, charrnn
-from tests.serve.asking import Asker
+from tests.serve.asking import Answer, Asker
 with charrnn.start_server({str(book)!r}, port=0) as server:
     for path in ("/", "/health", "/v1/models", "/metrics", "/generate?start_text=a&n=1"):
         assert Asker(server.url).get(path).status == 200, path
@@ -409,7 +459,7 @@ def test_a_missing_extra_is_named(
 
     assert code == 2
     assert line == (
-        "charrnn: charrnn serve needs uvicorn; install it by pip install 'charrnn[serve]'\n"
+        "charrnn: charrnn serve needs uvicorn; install it by pip install starlette uvicorn\n"
     )
     with pytest.raises(ConfigError, match="uvicorn"):
         import_server()

@@ -12,7 +12,9 @@ import pytest
 
 import charrnn
 from charrnn.analysis.bootstrap import bootstrap
+from charrnn.checkpoint.model_file import read_model
 from charrnn.errors import ConfigError
+from charrnn.tasks import compare
 from charrnn.tasks.compare import Comparison, Difference, block_ends
 from tests.cli.program import Text, complaint, end_of
 
@@ -87,8 +89,6 @@ def test_the_interval_is_narrower_than_that_of_unpaired_losses() -> None:
 
 
 def charrnn_bootstrap(worse: np.ndarray, better: np.ndarray) -> Difference:
-    from charrnn.tasks import compare
-
     chars = np.ones(len(worse), np.int64)
     scored = compare._Scored(np.stack([worse, better]), chars)
     return compare._differences(scored, ["worse", "better"])[0]
@@ -104,7 +104,10 @@ def test_runs_on_other_texts_are_compared_but_not_scored(
     assert found.settings["corpus"] == ["book", "other"]
     assert found.differences == []
     assert found.nats == {}
-    assert "not scored on one text: short and other have different vocabularies" in found.notes[0]
+    assert any(
+        "not scored on one text: short and other have different vocabularies" in note
+        for note in found.notes
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,8 +135,6 @@ def test_blocks_end_with_records_and_cover_the_text() -> None:
 
 
 def test_too_few_blocks_tell_nothing() -> None:
-    from charrnn.tasks import compare
-
     few = np.ones((2, compare.MIN_BLOCKS - 1))
 
     scored = compare._Scored(few * [[1.0], [2.0]], np.full(compare.MIN_BLOCKS - 1, 300))
@@ -169,7 +170,7 @@ def test_the_command_tells_which_is_better(
     assert end_of("compare", "short", "long", "--svg", "curves.svg") == 0
 
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err == "" or "had unequal time to learn" in err
     assert "long is better than short: by " in out
     assert "95% interval, paired bootstrap over " in out
     assert "Loss against steps" in out
@@ -200,3 +201,37 @@ def test_a_missing_run_is_named(
 
     assert code == 4
     assert "did you mean 'long'?" in line
+
+
+def test_a_run_that_was_stopped_is_not_called_worse_without_a_word(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for report in charrnn.train(
+        "book.txt", name="half", steps=60, eval_every=5, hidden_size=8, threads=1, precision="fp32"
+    ):
+        if type(report).__name__ == "Evaluation":
+            break
+
+    found = charrnn.compare(["half", "long"])
+
+    assert found.notes[0].startswith("half was stopped after ")
+    assert " of 60 steps, so its loss is not yet that of its settings" in found.notes[0]
+
+
+def test_unequal_time_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    runs = [
+        compare.ComparedRun(
+            name, read_model(Path(f"checkpoints/{name}/best.safetensors")), {}, None
+        )
+        for name in ("short", "long")
+    ]
+    runs[0].file.summary["elapsed_seconds"] = 42.0
+    runs[1].file.summary["elapsed_seconds"] = 55.0
+
+    assert compare._unfairness(runs) == [
+        "the best models had unequal time to learn: short 42 s, long 55 s"
+    ]
+    runs[1].file.summary["elapsed_seconds"] = 44.0
+    assert compare._unfairness(runs) == []

@@ -20,6 +20,7 @@ from charrnn.config.export import ExportConfig
 from charrnn.errors import ConfigError, ExportError, StorageError
 from charrnn.export.verified import Verified, check_greedy, logit_error
 from charrnn.generation.network import Network
+from charrnn.storage import write_atomically
 from charrnn.tasks import export as task
 from charrnn.tasks.export import ExportReport, Format, export, find_format
 from tests.export.models import make_file
@@ -161,6 +162,31 @@ def test_a_move_that_fails_takes_back_those_before_it(
     assert Path("book.c").read_text() == "old"
 
 
+def test_what_a_killed_export_left_goes_with_the_next_one(
+    run: RunFolder, make_format: Callable[..., None]
+) -> None:
+    make_format()
+    left = Path(".book.c.0123456789ab")
+    other = Path(".book.c.0123456789ac")
+    for folder, name in ((left, "book.c"), (other, "book.c.replaced")):
+        write_atomically(folder / "made" / name, b"int main;")
+        (folder / ".lock").touch()
+    call()
+
+    assert not left.exists()
+    assert other.exists()  # killed while it replaced a file, which is nowhere else
+
+
+def test_an_export_leaves_those_that_run_alone(tmp_path: Path) -> None:
+    with storage.staged(tmp_path / "book.c") as first:
+        (first / "made").touch()
+        with storage.staged(tmp_path / "book.c") as second:
+            assert (first / "made").exists()
+            assert second != first
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_is_an_error_that_names_the_file(
     run: RunFolder, make_format: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +222,8 @@ def test_targets_that_make_no_sense_are_refused(
     for target, words in {
         "folder": "is a folder, and a file is written",
         "book.safetensors": "is the name of a model file",
+        "there/con.c": "Windows keeps for itself",
+        "book.": "Windows keeps for itself",
         "..": "is a folder",
         "/": "names no file",
     }.items():
@@ -217,6 +245,8 @@ def test_an_unknown_format_names_the_nearest() -> None:
 def test_settings_of_another_format_are_refused(run: RunFolder) -> None:
     with pytest.raises(ConfigError, match='main goes with to="c" only'):
         call(to="html", config=ExportConfig(main=True))
+    with pytest.raises(ConfigError, match='to="html", to="c" or to="huggingface" only'):
+        call(to="tensorboard", config=ExportConfig(licence="MIT"))
 
 
 def test_the_name_of_a_call_and_of_a_folder_stay_apart(run: RunFolder) -> None:
@@ -228,12 +258,12 @@ def test_the_name_of_a_call_and_of_a_folder_stay_apart(run: RunFolder) -> None:
     assert callable(charrnn.export)
 
 
-@pytest.mark.parametrize("to", ["onnx", "html"])
+@pytest.mark.parametrize("to", ["onnx", "html", "huggingface"])
 def test_a_name_that_is_no_unicode_is_a_name(to: str, run: RunFolder) -> None:
     pytest.importorskip("onnxruntime")
     name = os.fsdecode(b"b\xffk") + f".{to}"
 
-    assert call(name, to, config=ExportConfig(verify_chars=20)).path.is_file()
+    assert call(name, to, config=ExportConfig(verify_chars=20)).path.exists()
 
 
 def test_a_greedy_text_is_compared_up_to_rounding() -> None:

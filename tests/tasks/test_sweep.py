@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import chdir, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,17 @@ import charrnn
 from charrnn.checkpoint import run_folder
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.config import TrainConfig
 from charrnn.config.sweep import SweepConfig
-from charrnn.errors import CheckpointError, ConfigError, DivergedError, RunLockedError
-from charrnn.tasks import sweep as sweep_task
-from charrnn.tasks import sweep_trials
+from charrnn.errors import (
+    CharRNNError,
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    OutOfMemoryError,
+    RunLockedError,
+)
+from charrnn.tasks import sweep_runs, sweep_trials
 from charrnn.tasks.sweep import SweepFinished, SweepReport, SweepStarted, TrialEnded, run_sweep
 from charrnn.tasks.sweep_trials import (
     Trial,
@@ -189,7 +197,7 @@ def test_a_time_for_the_sweep_becomes_steps_that_are_kept(
     def unused(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(sweep_task, "plan_trial", unused)
+    monkeypatch.setattr(sweep_runs, "plan_trial", unused)
     again = next(
         each
         for each in iter_sweep("hidden_size=4,6", "learning_rate=0.01,0.02", **own)
@@ -332,7 +340,7 @@ def test_a_finished_sweep_trains_nothing_again(book: str) -> None:
 def test_a_trial_that_fails_is_recorded_and_the_others_go_on(
     book: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = sweep_task.start_run
+    begin = sweep_runs.start_run
 
     def diverging(corpus: Any, settings: Any, **more: Any) -> Iterator[Any]:
         reports = begin(corpus, settings, **more)
@@ -342,7 +350,7 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(
                 reports.close()
                 raise DivergedError("the loss became NaN")
 
-    monkeypatch.setattr(sweep_task, "start_run", diverging)
+    monkeypatch.setattr(sweep_runs, "start_run", diverging)
     finished = sweep("hidden_size=4,60000", "learning_rate=0.01,0.1", rungs=2)
     failed = {each.number: each.error for each in finished.trials if each.error}
 
@@ -355,6 +363,112 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(
         each.error
         for each in sweep("hidden_size=4,60000", "learning_rate=0.01,0.1", rungs=2).trials
     ]
+
+
+def fail_after(
+    monkeypatch: pytest.MonkeyPatch, names: set[str], step: int, error: CharRNNError
+) -> None:
+    """Let the runs of these names fail once they are past a step."""
+    begin = sweep_runs.start_run
+
+    def failing(corpus: Any, settings: Any, **more: Any) -> Iterator[Any]:
+        reports = begin(corpus, settings, **more)
+        for report in reports:
+            yield report
+            if settings["name"] in names and isinstance(report, Progress) and report.step > step:
+                reports.close()
+                raise error
+
+    monkeypatch.setattr(sweep_runs, "start_run", failing)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_trial_that_fails_late_makes_room_for_the_next_at_once(
+    book: str, whole: SweepFinished, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    expected = [each.name for each in whole.trials[:failures]]
+    fail_after(monkeypatch, set(expected), 5, DivergedError("the loss became NaN"))
+    finished = sweep()
+
+    failed = {each.name for each in finished.trials if each.error}
+    assert expected[0] in failed
+    assert failed <= set(expected)
+    assert finished.best.is_finished
+    assert finished.best.name not in expected
+    assert figures_of(sweep()) == figures_of(finished)  # nothing was left to do
+
+
+def test_a_trial_out_of_memory_is_tried_again_when_the_sweep_continues(
+    book: str, whole: SweepFinished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {whole.best.name}
+    with monkeypatch.context() as patch:
+        fail_after(patch, lost, 5, OutOfMemoryError("there is not enough memory"))
+        first = sweep()
+    assert {each.name for each in first.trials if each.error} == lost
+
+    again = sweep()
+    assert not [each for each in again.trials if each.error]
+    assert again.best.name == whole.best.name
+    assert again.best.scores == whole.best.scores
+
+
+@pytest.mark.parametrize("length", [{"steps": 4}, {"steps": None, "budget": "1s"}])
+def test_a_trial_too_large_to_be_planned_is_planned_when_the_sweep_continues(
+    book: str, monkeypatch: pytest.MonkeyPatch, length: dict[str, Any]
+) -> None:
+    plan = sweep_runs.plan_trial
+
+    def planning(config: TrainConfig, *more: Any) -> Any:
+        if config.hidden_size == 6:
+            raise OutOfMemoryError("there is not enough memory")
+        return plan(config, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_runs, "plan_trial", planning)
+        first = sweep("hidden_size=4,6", rungs=1, **length)
+    assert [each.error for each in first.trials] == ["", "there is not enough memory"]
+
+    again = sweep("hidden_size=4,6", rungs=1, **length)
+    assert [(each.error, each.is_finished) for each in again.trials] == [("", True)] * 2
+
+
+def test_a_trial_that_cannot_be_planned_again_stays_out(
+    book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ConfigError("a trial of 1 steps is too short")
+
+    first = sweep("hidden_size=4,60000", rungs=1)
+    plan = sweep_runs.plan_trial
+    monkeypatch.setattr(
+        sweep_runs, "plan_trial", lambda config, *more: plan(replace(config, hidden_size=6), *more)
+    )
+    monkeypatch.setattr(sweep_runs, "place_rungs", refused)
+
+    assert sweep("hidden_size=4,60000", rungs=1) == first
+
+
+def test_a_trial_that_patience_ends_has_the_step_of_its_end(book: str) -> None:
+    own = {"steps": 400, "patience": 2, "eval_every": 4, "rungs": 2, "ema_decay": 0.0}
+    finished = sweep("learning_rate=0.9,1.0", **own)
+    rows = list(csv.DictReader((FOLDER / "results.csv").read_text().splitlines()))
+    ended = [each for each in finished.trials if each.is_finished]
+
+    assert ended
+    for trial in ended:
+        step = RunFolder(Path("checkpoints", trial.name)).step
+        assert step is not None
+        assert step < 400
+        row = next(each for each in rows if each["run"] == trial.name)
+        assert row["steps"] == str(step)
+
+
+def test_the_next_command_names_another_folder_of_runs(book: str) -> None:
+    command = sweep("hidden_size=4,6", checkpoints="my runs").command
+    assert command == (
+        "charrnn train --config 'my runs/book-sweep/best.toml' --budget 1h --checkpoints 'my runs'"
+    )
 
 
 def test_a_sweep_without_a_trial_that_ends_says_why(book: str) -> None:

@@ -57,5 +57,5 @@ def test_too_many_kinds_are_refused_with_a_way_out(monkeypatch: pytest.MonkeyPat
 def test_without_the_package_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "regex", None)
 
-    with pytest.raises(ConfigError, match=r"pip install 'charrnn\[grapheme\]'"):
+    with pytest.raises(ConfigError, match="pip install regex"):
         ClusterCounter()

@@ -13,6 +13,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config.export import ExportConfig
 from charrnn.export.html_page import make_html
 from charrnn.export.precision import restored
+from charrnn.generation.text_format import TextFormat
 from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from tests.export.models import ALPHABETS, make_file
@@ -175,6 +176,20 @@ def test_what_the_network_never_saw_is_named(page: Page) -> None:
     assert found.startswith("aXé")
     left_out = page.evaluate('document.getElementById("left-out").textContent')
     assert "never saw them: X é" in left_out
+
+
+def test_a_prompt_has_the_form_that_the_model_gives_it(browser: Browser, tmp_path: Path) -> None:
+    form = TextFormat("nfkc", lowercase=True)
+    file = make_file(Vocab("\n fghi"))
+    file = replace(file, summary={"settings": {"normalize": "nfkc", "lowercase": True}})
+    page = open_page(browser, tmp_path, file)
+    prompt = "GH ﬁ ℌ"  # the last is no capital before it is normalized, and becomes one
+
+    write(page, prompt=prompt, length="20")
+
+    unknown = set(form.normalized(prompt)) - set(file.vocab.alphabet)
+    assert unknown == {"H"}
+    assert "Left out, as the network never saw them: H." in status_of(page)
 
 
 def test_each_character_shows_what_was_likely_there(page: Page) -> None:

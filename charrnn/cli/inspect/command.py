@@ -29,7 +29,7 @@ from charrnn.cli.options import (
 )
 from charrnn.config import UNKNOWN
 from charrnn.config.inspect import InspectConfig, InspectText
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, missing_extra
 from charrnn.interpret.report import as_json
 from charrnn.storage import write_atomically
 from charrnn.tasks.inspect import (
@@ -83,7 +83,7 @@ _ALL_VIEWS = (*VIEWS, *TASK_VIEWS.values())
 @click.option("--open", "is_opened", is_flag=True, help="open the page in a browser")
 @click.option("--svg", type=click.Path(), metavar="FOLDER", help="write pictures as SVG there")
 @click.option(
-    "--png", type=click.Path(), metavar="FOLDER", help="write pictures as PNG there (charrnn[png])"
+    "--png", type=click.Path(), metavar="FOLDER", help="write pictures as PNG there, by resvg-py"
 )
 @click.option("--json", "is_json", is_flag=True, help="print the figures as one JSON object")
 @click.option("--csv", "is_csv", is_flag=True, help="print the figures of one view as a table")
@@ -316,9 +316,8 @@ def _as_png(svg: str) -> bytes:
     try:
         import resvg_py
     except ImportError as error:
-        raise ConfigError(
-            "--png needs resvg-py; install it by pip install 'charrnn[png]', or give --svg"
-        ) from error
+        missing = missing_extra("--png", "resvg-py", "png")
+        raise ConfigError(f"{missing.message}, or give --svg") from error
     return bytes(resvg_py.svg_to_bytes(svg_string=svg))
 
 

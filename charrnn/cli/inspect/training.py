@@ -36,8 +36,17 @@ def show_training(reports: Mapping[str, TrainingReport], console: Console) -> No
             print_line(console, f"{one_line(name)}: {note}")
 
 
-def show_losses(reports: Mapping[str, TrainingReport], console: Console, by: str = "step") -> None:
-    """Print the losses of all models against one measure of effort, a key of ACROSS."""
+def show_losses(
+    reports: Mapping[str, TrainingReport],
+    console: Console,
+    by: str = "step",
+    *,
+    has_baselines: bool = True,
+) -> None:
+    """Print the losses of all models against one measure of effort, a key of ACROSS.
+
+    has_baselines: whether all have the text that simpler models were measured on.
+    """
     across = across_axis(reports, by)
     chart = BrailleChart(across, loss_axis(reports), min(console.width - 1, _COLUMNS), _ROWS)
     for number, report in enumerate(reports.values()):
@@ -57,7 +66,7 @@ def show_losses(reports: Mapping[str, TrainingReport], console: Console, by: str
         sign = Text(f"  {mark}─── ", CURVES[number % 7])
         print_line(console, sign + Text(f"{one_line(name)}, held-out text (dots: training text)"))
     first = next(iter(reports.values()))
-    if first.baselines_bpc:
+    if first.baselines_bpc and has_baselines:
         known = ", ".join(f"{name} {bpc:.2f}" for name, bpc in first.baselines_bpc.items())
         print_line(console, f"  on the same text: {known} bits per character")
 

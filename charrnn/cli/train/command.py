@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,13 @@ import click
 
 from charrnn.cli.formatting import one_line
 from charrnn.cli.options import Command, Option, given_settings, read_config, settings_options
+from charrnn.cli.shown import Shown
 from charrnn.cli.signals import Stopped, StopSignal
 from charrnn.config import CELLS, LENGTHS, RunConfig, TextConfig, TrainConfig, as_dict
 from charrnn.errors import CharRNNError, ConfigError
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint.run_folder import RunFolder
     from charrnn.cli.train.display import Display
-    from charrnn.tasks.fit import Report
     from charrnn.tasks.train_request import UnfinishedRun
     from charrnn.training.distributed import World
 
@@ -159,9 +157,7 @@ def _run(
 ) -> None:
     """Train and show it, alone or as one of several processes, of which one reports each error."""
     world: World | None = None
-    run: RunFolder | None = None
-    last: Report | None = None
-    closed: OSError | None = None
+    shown = Shown()
     is_stopped = False  # all processes together, at the same step
     is_several = seeds is not None or cells is not None
     if "RANK" in os.environ:  # a lost process is reported in one line, without torch's warnings
@@ -169,13 +165,12 @@ def _run(
     try:
         with StopSignal() as stop:
             # torch loads here, with the signals caught.
-            from charrnn.cli.train.display import Silent, make_display
+            from charrnn.cli.train.display import make_display
             from charrnn.cli.train.seeds import SeedsDisplay
             from charrnn.tasks.fit import CellsFinished, SeedsFinished, train_cells, train_seeds
             from charrnn.tasks.recorder import RunFinished
-            from charrnn.tasks.train import Opened, Reading, start_run
+            from charrnn.tasks.train import start_run
             from charrnn.training.distributed import init_world
-            from charrnn.training.reports import Finished
 
             stop.is_loaded = True
             with init_world() as world:
@@ -186,7 +181,7 @@ def _run(
                     as_json=as_json and world.is_main_process,
                 )
                 display: Any = make()
-                start: Callable[..., Iterator[Any]] = partial(start_run, world=world)
+                start: Callable[..., Generator[Any, None, None]] = partial(start_run, world=world)
                 if is_several:
                     if world.world_size > 1:
                         option = "--seeds" if cells is None else "--cells"
@@ -197,31 +192,21 @@ def _run(
                     if cells is not None:
                         start = partial(train_cells, cells)
                     display = SeedsDisplay(make, quiet, as_json)
-                with closing(display):
-                    for last in start(
-                        corpus,
-                        settings,
-                        should_stop=stop.is_set,
-                        should_continue=partial(_ask, display) if can_ask else lambda _: True,
-                    ):
-                        # Nothing is polled while the text is read and after the last step.
-                        stop.is_polled = not isinstance(last, Reading | Finished)
-                        if isinstance(last, Opened):
-                            run = last.run
-                        try:
-                            display.show(last)
-                        except OSError as error:
-                            if as_json:  # nobody reads the results: save, then say so
-                                closed = error
-                                stop.note(signal.SIGTERM)
-                            display = Silent()  # a closed terminal does not end a run
-        if closed is not None:
-            raise closed
+                reports = start(
+                    corpus,
+                    settings,
+                    should_stop=stop.is_set,
+                    should_continue=partial(_ask, display) if can_ask else lambda _: True,
+                )
+                shown.show_all(reports, display, stop, as_json=as_json)
+        if shown.closed is not None:
+            raise shown.closed
+        last = shown.last
         is_stopped = not isinstance(last, RunFinished | SeedsFinished | CellsFinished) or (
             isinstance(last, RunFinished) and last.finished.reason == "stopped"
         )
         if is_stopped:  # without a signal here, another process got one
-            raise Stopped(stop.number or signal.SIGTERM, run, is_one_of_several=is_several)
+            raise Stopped(stop.number or signal.SIGTERM, shown.run, is_one_of_several=is_several)
     except (CharRNNError, Stopped) as error:
         if world is None or world.should_report(error, is_common=is_stopped):
             raise

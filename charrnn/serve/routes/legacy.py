@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -17,12 +17,10 @@ from starlette.responses import Response
 from charrnn.config.sample import ENDS, FORMS
 from charrnn.serve.errors import RequestError, bad_request
 from charrnn.serve.fields import check_known
+from charrnn.serve.incoming import service_of
 from charrnn.serve.protocol import COMPLETION_FIELDS, CompletionRequest, ModelInfo, parse_completion
 from charrnn.serve.texts import Texts, info_of
 from charrnn.serve.wire import JSON
-
-if TYPE_CHECKING:
-    from charrnn.serve.service import Service
 
 MOST = 10  # completions, as torch-rnn-server gives
 _MAX_CHARS = 500
@@ -35,12 +33,12 @@ _TEXTS = {"model", "label", "labels", "preset", "regex", "stop", "stop_regex", "
 async def handler(request: Request) -> Response:
     """Answer one request; an error has its message at the top too, where rnn-writer looks."""
     began = time.monotonic()
-    service: Service = request.app.state.service
+    service = service_of(request)
     query = request.scope["query_string"].decode("ascii", "replace")
     try:
         given = read_query(query)
         served = service.find_text(given.get("model"))
-        asked = parse_query(given, info_of(served, service.config))
+        asked = await service.check(parse_query, given, info_of(served, service.config))
         texts = await Texts.prepare(service, served, asked)
         wholes = texts.choose(await texts.wholes())
     except RequestError as error:

@@ -1,177 +1,65 @@
-"""charrnn sweep: settings to try in, a table of the trials, and at its end the best one.
+"""How a sweep is shown: each trial is a row of a table; what is tried, how far it came, its loss.
 
-A trial is a row of the table: what is tried, how far it came, its held-out loss. On a terminal the
-table is redrawn in place, else each trial that comes to a rung is a line.
+On a terminal the table is redrawn in place, else each trial that comes to a rung is a line, or each
+report a JSON object.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
 
-import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.checkpoint.run_store import named_run
 from charrnn.cli.console import Output, is_screen, make_table, print_line
 from charrnn.cli.formatting import UNITS, LossUnit, format_duration, one_line
-from charrnn.cli.options import Command, Option, given_settings, read_config, settings_options
-from charrnn.cli.signals import Stopped, StopSignal
-from charrnn.config import LENGTHS, RunConfig, TextConfig, TrainConfig
-from charrnn.config.sweep import SweepConfig
-from charrnn.errors import ConfigError, counted
+from charrnn.cli.inputs import name_for_shell
+from charrnn.cli.train import display
+from charrnn.cli.train.display import Silent
+from charrnn.cli.train.panel import describe_news
+from charrnn.errors import counted
 from charrnn.metrics import without_nan
-
-if TYPE_CHECKING:
-    from charrnn.checkpoint.run_folder import RunFolder
-    from charrnn.tasks.sweep import SweepFinished, SweepReport, SweepStarted
-    from charrnn.tasks.sweep_trials import Trial
-
-_EXAMPLES = """
-charrnn sweep book.txt --over hidden_size=128,256,512 --over dropout=0,0.2
-charrnn sweep book.txt --over learning_rate=1e-3..1e-2:log --then-train 1h
-charrnn sweep book.txt --over cell=lstm,gru --strategy grid --budget 10m
-charrnn sweep book.txt --over hidden_size=64..512:log:4 --steps 3000 --eta 4
-"""
-_COMMON = (
-    *("over", "budget", "steps", "strategy", "trials", "then_train", "name"),
-    *("seed", "encoding", "config", "quiet", "as_json"),
+from charrnn.tasks.sweep import (
+    LongerStarted,
+    SweepFinished,
+    SweepReport,
+    SweepStarted,
+    TrialEnded,
+    TrialStarted,
 )
-_NO_SETTINGS = {"corpus", "config", "quiet", "as_json"}
+from charrnn.tasks.sweep_trials import Trial
+from charrnn.training.reports import Incident, Progress
+
 _ROWS_BESIDE = 6  # of a terminal, besides those of the trials
 _LOOKS = {"failed": "red", "finished": "green", "training": "bold"}
 
 
-@click.command("sweep", cls=Command, examples=_EXAMPLES, common=_COMMON)
-@click.argument("corpus", nargs=-1, type=click.Path())
-@settings_options(SweepConfig, section="Sweep")
-@settings_options(TrainConfig, skipped=("budget", "length_history"))
-@settings_options(TextConfig, section="Text")
-@settings_options(RunConfig, section="Run", skipped=("resume", "on_unfinished", "overwrite"))
-@click.option(
-    "--config",
-    cls=Option,
-    section="Run",
-    metavar="FILE.toml",
-    callback=read_config,
-    is_eager=True,
-    expose_value=False,
-    envvar="CHARRNN_CONFIG",
-    help="TOML file of settings, as in hidden_size = 256; options and the environment override it",
-)
-@click.option(
-    "--quiet",
-    "-q",
-    cls=Option,
-    section="Run",
-    is_flag=True,
-    envvar="CHARRNN_QUIET",
-    help="show errors only",
-)
-@click.option(
-    "--json",
-    "as_json",
-    cls=Option,
-    section="Run",
-    is_flag=True,
-    envvar="CHARRNN_JSON",
-    help="print the reports on stdout, one JSON object per line",
-)
-@click.pass_context
-def command(
-    ctx: click.Context, /, corpus: tuple[str, ...], quiet: bool, as_json: bool, **_: Any
-) -> None:
-    """Try settings side by side, and train on with the best.
-
-    CORPUS: as for `charrnn train`. --over says what to try, once for each setting: values, or a
-    range LOW..HIGH that ends with :log to go by ratios and with :5 for five values. Each trial is
-    an ordinary run, NAME-01 and so on. With the strategy halving the best third goes on at 1/9 and
-    at 1/3 of a run, exactly as if it had never been stopped. The same command continues a sweep.
-
-    Every other option of `charrnn train` holds for all trials. The folder of the sweep,
-    checkpoints/NAME, has results.csv and best.toml, for charrnn train --config.
-    """
-    given = given_settings(ctx, rivals=LENGTHS)
-    names = {item.name for item in fields(SweepConfig)}
-    config = SweepConfig(**{name: value for name, value in given.items() if name in names})
-    settings = {k: v for k, v in given.items() if k not in names | _NO_SETTINGS}
-    run: RunFolder | None = None
-    last: SweepReport | None = None
-    closed: OSError | None = None
-    with StopSignal() as stop:
-        # torch loads here, with the signals caught.
-        from charrnn.tasks.sweep import SweepFinished, run_sweep
-        from charrnn.tasks.train import Opened, Reading
-        from charrnn.training.distributed import init_world
-        from charrnn.training.reports import Finished
-
-        stop.is_loaded = True
-        with init_world() as world:
-            if world.world_size > 1:
-                raise ConfigError("a sweep trains run after run; start it without torchrun")
-        display = _make_display(quiet=quiet, as_json=as_json)
-        with closing(display):
-            for last in run_sweep(config, corpus, settings, should_stop=stop.is_set):
-                stop.is_polled = not isinstance(last, Reading | Finished)
-                if isinstance(last, Opened):
-                    run = last.run
-                try:
-                    display.show(last)
-                except OSError as error:
-                    if as_json:  # nobody reads the results: save, then say so
-                        closed = error
-                        stop.note(signal.SIGTERM)
-                    display = _Silent()  # a closed terminal does not end a sweep
-    if closed is not None:
-        raise closed
-    is_over = isinstance(last, SweepFinished) and (
-        config.then_train is None or last.longer is not None
-    )
-    if not is_over:
-        raise Stopped(stop.number or signal.SIGTERM, run, is_one_of_several=True)
-
-
-# ── what is shown ──
-
-
-def _make_display(*, quiet: bool, as_json: bool) -> _Silent:
+def make_display(*, quiet: bool, as_json: bool) -> Silent:
     """Choose by the flags, then by whether stderr is a terminal."""
     if as_json:
         return _JsonLines()
     if quiet:
-        return _Silent()
+        return Silent()
     console = Output(stderr=True)
     return _LiveTable(console) if is_screen(console) else _PlainLines(console)
 
 
-class _Silent:
-    """Shows nothing: for --quiet, and once the terminal is closed."""
-
-    def show(self, report: SweepReport) -> None:
-        """Show one report."""
-
-    def close(self) -> None:
-        """Leave the screen in order, however the sweep ends."""
-
-
-class _JsonLines(_Silent):
+class _JsonLines(Silent):
     """Writes each report as one JSON object on stdout."""
 
     def show(self, report: SweepReport) -> None:
         """Write one line and flush it."""
-        from charrnn.cli.train.display import JsonLines
-
         record = _make_record(report)
         if record is None:
-            JsonLines().show(report)  # type: ignore[arg-type]
+            display.JsonLines().show(report)  # type: ignore[arg-type]
             return
         sys.stdout.write(json.dumps(without_nan(record)) + "\n")
         sys.stdout.flush()
@@ -179,14 +67,6 @@ class _JsonLines(_Silent):
 
 def _make_record(report: SweepReport) -> dict[str, Any] | None:
     """Return a report of the sweep itself as JSON has it; None for one of a run."""
-    from charrnn.tasks.sweep import (
-        LongerStarted,
-        SweepFinished,
-        SweepStarted,
-        TrialEnded,
-        TrialStarted,
-    )
-
     if isinstance(report, SweepStarted):
         values = {k: v for k, v in vars(report).items() if k not in ("corpus", "trials", "path")}
         trials = [asdict(trial) for trial in report.trials]
@@ -213,7 +93,7 @@ def _make_record(report: SweepReport) -> dict[str, Any] | None:
     return None
 
 
-class _PlainLines(_Silent):
+class _PlainLines(Silent):
     """Shows a line for each trial that comes to a rung, and at the end the table."""
 
     def __init__(self, console: Console) -> None:
@@ -224,15 +104,6 @@ class _PlainLines(_Silent):
 
     def show(self, report: SweepReport) -> None:
         """Write the lines that `report` is worth, if any."""
-        from charrnn.tasks.sweep import (
-            LongerStarted,
-            SweepFinished,
-            SweepStarted,
-            TrialEnded,
-            TrialStarted,
-        )
-        from charrnn.training.reports import Incident
-
         if isinstance(report, SweepStarted):
             self._started = report
             for line in _describe_start(report):
@@ -253,8 +124,6 @@ class _PlainLines(_Silent):
         elif self._longer is not None:
             self._longer.show(report)
         elif isinstance(report, Incident):
-            from charrnn.cli.train.panel import describe_news
-
             for line in describe_news(report, self._unit):
                 self._line(f"{self._name}: {line}")
         else:
@@ -304,15 +173,13 @@ class _PlainLines(_Silent):
         self._line(f"best of {counted(len(report.trials), 'trial')} in {time}: {score}")
         self._line(f"best:   {best.name} ({_describe_settings(best)})")
         self._line(f"table:  {report.path / 'results.csv'}")
-        name = shlex.quote(best.name)
+        name = name_for_shell(named_run(best.name, report.path.parent))
         is_text = self._started.task == "text"
         self._line(f"next:   charrnn {f'sample {name}' if is_text else f'predict {name} FILE'}")
         self._line(f"longer: {report.command}")
 
     def _begin_longer(self) -> None:
-        from charrnn.cli.train.display import make_display
-
-        self._longer = make_display(quiet=False, as_json=False)
+        self._longer = display.make_display(quiet=False, as_json=False)
 
     def _show_longer(self, report: SweepFinished) -> None:
         longer = report.longer
@@ -336,8 +203,6 @@ class _LiveTable(_PlainLines):
 
     def show(self, report: SweepReport) -> None:
         """Draw the table as it is after `report`."""
-        from charrnn.tasks.sweep import SweepStarted, TrialStarted
-
         if isinstance(report, SweepStarted):
             self._trials = report.trials
         if isinstance(report, TrialStarted):
@@ -365,8 +230,6 @@ class _LiveTable(_PlainLines):
             super()._show_trial(trial, rung, trials)
 
     def _show_progress(self, report: SweepReport) -> None:
-        from charrnn.training.reports import Progress
-
         if isinstance(report, Progress) and report.total_steps:
             self._share = report.step / report.total_steps
 

@@ -1,4 +1,4 @@
-"""A model as it is served: with labels fixed, and with settings that were resolved once.
+"""A model as the engine samples from it: with labels fixed, and settings resolved once.
 
 `Engine.prepare` asks for both from any thread. Texts with the same settings share a chain, so that
 a batch samples them as rows of one array.
@@ -45,7 +45,7 @@ class Resolved:
     constraint: Constraint | None
 
 
-class ServedModel:
+class SampledModel:
     """A model, or several as one, whose texts are sampled side by side.
 
     root: tells its states from another's. is_exact: no two of its texts may be read side by side.
@@ -96,14 +96,14 @@ class ServedModel:
         return Resolved(normalized, chain, constraint)
 
 
-class ServedModels:
+class SampledModels:
     """Served models by name, and by the labels of their texts."""
 
     def __init__(self, models: Mapping[str, OpenModels]) -> None:
-        self._served = {name: ServedModel(each, _root(name)) for name, each in models.items()}
-        self._labelled: _Recent[ServedModel] = _Recent(_MOST_LABELS)
+        self._served = {name: SampledModel(each, _root(name)) for name, each in models.items()}
+        self._labelled: _Recent[SampledModel] = _Recent(_MOST_LABELS)
 
-    def get(self, name: str, labels: tuple[str, ...] = (), strength: float = 1.0) -> ServedModel:
+    def get(self, name: str, labels: tuple[str, ...] = (), strength: float = 1.0) -> SampledModel:
         """Return a model for texts with these labels.
 
         Raises:
@@ -115,9 +115,9 @@ class ServedModels:
         if not labels and strength == 1:
             return served
 
-        def make() -> ServedModel:
+        def make() -> SampledModel:
             models = served.models.with_labels(labels, strength)
-            return ServedModel(models, _root(name, *labels, f"{strength!r}"))
+            return SampledModel(models, _root(name, *labels, f"{strength!r}"))
 
         return self._labelled.get((name, labels, strength), make)
 

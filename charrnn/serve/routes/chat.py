@@ -7,20 +7,19 @@ where a next message would begin. Without a template there is no chat.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from charrnn.config import SampleConfig
-from charrnn.generation.samples import Cost
-from charrnn.serve.completions import make_head, make_usage
+from charrnn.serve.answers import Form, answer, end_of
 from charrnn.serve.errors import RequestError, bad_request
 from charrnn.serve.fields import Fields, check_known, shown
-from charrnn.serve.guard import read_json
+from charrnn.serve.incoming import read_json, service_of
 from charrnn.serve.protocol import (
     COMPLETION_FIELDS,
     CompletionRequest,
@@ -28,15 +27,11 @@ from charrnn.serve.protocol import (
     drop_unwritable,
     parse_completion,
 )
-from charrnn.serve.texts import Text, Texts, finish_reason, info_of, stop_reason
-from charrnn.serve.wire import DONE, JSON, EventStream, event
+from charrnn.serve.texts import Part, Text, Texts, info_of
 from charrnn.text.vocab import END_NAME
 
-if TYPE_CHECKING:
-    from charrnn.serve.engine import Ended
-    from charrnn.serve.service import Service
-
 MAX_TOP_LOGPROBS = 20  # as OpenAI documents
+MAX_ROLES = 64  # different ones of a request: the answer stops at each
 _ASSISTANT = "assistant"
 _ROLES = ("user", _ASSISTANT, "system")  # that may come next, beside those of the messages
 _CONTENT = "{content}"
@@ -109,7 +104,7 @@ class RoleTemplate:
 
 async def handler(request: Request) -> Response:
     """Answer one request; raise RequestError where it is refused."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     body = await read_json(request)
     served = service.find_text(body.get("model"))
     if service.config.role_template is None:
@@ -123,12 +118,15 @@ async def handler(request: Request) -> Response:
     info = info_of(served, service.config)
     asked = await service.check(parse_chat, body, info, template)
     texts = await Texts.prepare(service, served, asked)
-    kind = "chat.completion.chunk" if asked.stream else "chat.completion"
-    head = make_head("chatcmpl", kind, served, asked)
-    if asked.stream:
-        return EventStream(_iter_events(texts, head), service.config.ping)
-    wholes = await texts.wholes()
-    return JSON(await service.check(_make_whole, texts, wholes, head))
+    form = Form(
+        "chatcmpl",
+        "chat.completion",
+        "chat.completion.chunk",
+        make_choice=partial(_make_choice, asked),
+        make_delta=partial(_make_delta, asked),
+        firsts=[_begin(index) for index in range(asked.n)],
+    )
+    return await answer(service, served, texts, form)
 
 
 def parse_chat(
@@ -176,7 +174,13 @@ def _parse_messages(value: Any) -> list[tuple[str, str]]:
             f"messages is {shown(value)}; it must be a list of objects with role and content",
             "messages",
         )
-    return [_parse_message(each, f"messages[{i}]") for i, each in enumerate(value)]
+    messages = [_parse_message(each, f"messages[{i}]") for i, each in enumerate(value)]
+    roles = {role for role, _ in messages}
+    if len(roles) > MAX_ROLES:
+        raise bad_request(
+            f"messages has {len(roles):,} different roles; give at most {MAX_ROLES}", "messages"
+        )
+    return messages
 
 
 def _parse_message(value: Any, place: str) -> tuple[str, str]:
@@ -221,61 +225,33 @@ def _parse_logprobs(given: Fields) -> int | None:
     return None
 
 
-def _make_whole(texts: Texts, wholes: Sequence[Text], head: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of a request that is not streamed."""
-    choices = []
-    for text in wholes:
-        logprobs = _make_logprobs(texts.request, text.text, text.costs)
-        message = {"role": _ASSISTANT, "content": text.text, "refusal": None}
-        choices.append({"index": text.index, "message": message, **_end(text.end, logprobs)})
-    written = sum(len(text.text) for text in wholes)
-    return head | {"choices": choices, "usage": make_usage(texts, written)}
+def _make_choice(asked: CompletionRequest, text: Text) -> dict[str, Any]:
+    """Return a choice."""
+    message = {"role": _ASSISTANT, "content": text.text, "refusal": None}
+    return {"index": text.index, "message": message, **end_of(text.end, _logprobs(asked, text))}
 
 
-async def _iter_events(texts: Texts, head: dict[str, Any]) -> AsyncGenerator[bytes]:
-    """Yield the events of a stream: the role, the text as it comes, why it ended, usage, [DONE]."""
-    asked = texts.request
-    head |= {"usage": None} if asked.include_usage else {}
-    written = 0
-    for index in range(asked.n):
-        delta: dict[str, Any] = {"role": _ASSISTANT, "content": "", "refusal": None}
-        yield event(head | {"choices": [{"index": index, "delta": delta, **_end(None, None)}]})
-    try:
-        async with aclosing(texts.parts()) as parts:
-            async for part in parts:
-                written += len(part.text)
-                logprobs = _make_logprobs(asked, part.text, part.costs)
-                delta = {"content": part.text} if part.text else {}
-                choice = {"index": part.index, "delta": delta, **_end(part.end, logprobs)}
-                yield event(head | {"choices": [choice]})
-    except Exception as error:  # the status was sent: the error is an event
-        yield event(texts.explain(error).body())
-        return
-    if asked.include_usage:
-        yield event(head | {"choices": [], "usage": make_usage(texts, written)})
-    yield DONE
+def _begin(index: int) -> dict[str, Any]:
+    """Return the part of a choice that says who speaks."""
+    delta = {"role": _ASSISTANT, "content": "", "refusal": None}
+    return {"index": index, "delta": delta, **end_of(None, None)}
 
 
-def _end(end: Ended | None, logprobs: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what a choice has beside its text."""
-    return {
-        "logprobs": logprobs,
-        "finish_reason": finish_reason(end) if end else None,
-        "stop_reason": stop_reason(end) if end else None,
-    }
+def _make_delta(asked: CompletionRequest, part: Part) -> dict[str, Any]:
+    """Return a part of a choice."""
+    delta = {"content": part.text} if part.text else {}
+    return {"index": part.index, "delta": delta, **end_of(part.end, _logprobs(asked, part))}
 
 
-def _make_logprobs(
-    asked: CompletionRequest, text: str, costs: Sequence[Cost | None]
-) -> dict[str, Any] | None:
+def _logprobs(asked: CompletionRequest, text: Text | Part) -> dict[str, Any] | None:
     """Return the log-probabilities of a text as chats have them; None if none are asked for."""
     if asked.logprobs is None:
         return None
-    tokens = [*text, *[END_NAME] * (len(costs) - len(text))]
+    tokens = [*text.text, *[END_NAME] * (len(text.costs) - len(text.text))]
     content = [
         _entry(token, cost.nats)
         | {"top_logprobs": [_entry(name, nats) for name, nats in cost.top[: asked.logprobs]]}
-        for token, cost in zip(tokens, costs, strict=True)
+        for token, cost in zip(tokens, text.costs, strict=True)
         if cost is not None
     ]
     return {"content": content, "refusal": None}
