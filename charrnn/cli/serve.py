@@ -14,7 +14,8 @@ import click
 from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import checkpoints_option, complete_run
 from charrnn.cli.options import Command, settings_from_options, settings_options
-from charrnn.config.serve import ServeConfig
+from charrnn.config.serve import ServeConfig, check_key
+from charrnn.serve.neighbours import own_address
 from charrnn.serve.start import import_server
 
 _EXAMPLES = """
@@ -63,13 +64,15 @@ def command(
     One line on stdout says the address once requests are answered. Ctrl-C ends the server within
     two seconds: streams are told so. A second Ctrl-C ends it at once.
     """
+    _check_given_key(ctx)
     config = settings_from_options(ctx, ServeConfig)
     _log_to_stderr(has_requests=config.log_requests)
     server = import_server()(models, config, Path(checkpoints))
 
     def announce() -> None:
         names = ", ".join(server.service.served)
-        click.echo(one_line(f"serving {names} at {server.url} (Ctrl-C stops it)"))
+        elsewhere = _url_elsewhere(server.url, config)
+        click.echo(one_line(f"serving {names} at {server.url}{elsewhere} (Ctrl-C stops it)"))
         sys.stdout.flush()
         if open_page and config.uds is None:
             import webbrowser  # 10 ms, which nobody else should wait for
@@ -83,6 +86,24 @@ def command(
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _url_elsewhere(url: str, config: ServeConfig) -> str:
+    """Return, in words, the address for other machines of a server that listens on every one."""
+    address = own_address(config.host) if config.uds is None else None
+    if address is None:
+        return ""
+    shown = f"[{address}]" if ":" in address else address
+    named = "" if config.allow_host else "; by a name only with --allow-host NAME"
+    return f", from other machines at http://{shown}:{url.rpartition(':')[2]}{named}"
+
+
+def _check_given_key(ctx: click.Context) -> None:
+    """Refuse a bad key by the name under which it was given, the variable or the option."""
+    if (key := ctx.params["api_key"]) is not None:
+        source = ctx.get_parameter_source("api_key")
+        is_variable = source is click.core.ParameterSource.ENVIRONMENT
+        check_key("CHARRNN_API_KEY" if is_variable else "--api-key", key)
 
 
 class _OneLine(logging.Formatter):

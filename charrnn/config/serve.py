@@ -41,7 +41,9 @@ class ServeConfig:
         None, "path under which a reverse proxy shows the server: /charrnn"
     )
 
-    api_key: str | None = _secret("key that requests must bring", unset="none")
+    api_key: str | None = _secret(
+        f"key that requests must bring, of {_LEAST_KEY} characters or more", unset="none"
+    )
     api_key_file: str | None = _access(None, "file with the key, or with one in each line")
     allow_host: tuple[str, ...] = _access(
         (), "name by which the server may be asked, besides this machine's own; can be repeated"

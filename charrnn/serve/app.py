@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -30,6 +31,16 @@ from charrnn.wording import nearest
 Handler = Callable[[Request], Awaitable[Response]]
 
 _MODEL = "/v1/models/"
+# What other servers have for the same, too unlike to be taken for a slip.
+_MEANT = {
+    "/api/chat": "POST /v1/chat/completions",
+    "/api/generate": "POST /v1/completions",
+    "/api/tags": "GET /v1/models",
+    "/v1/edits": "POST /v1/fill",
+    "/v1/engines": "GET /v1/models",
+    "/v1/messages": "POST /v1/chat/completions",
+    "/v1/responses": "POST /v1/completions",
+}
 
 
 def make_app(service: Service, keys: Sequence[str] = ()) -> Guard:
@@ -50,6 +61,7 @@ def make_app(service: Service, keys: Sequence[str] = ()) -> Guard:
     app.state.service = service
     app.state.has_keys = bool(keys)
     app.state.paths = sorted({path for _, path in table})
+    app.state.routes = _list_routes(table)
     paths = frozenset(app.state.paths)
 
     def route_of(path: str) -> str:
@@ -85,13 +97,35 @@ def _handlers(service: Service) -> dict[tuple[str, str], Handler]:
     return table
 
 
+def _list_routes(table: Iterable[tuple[str, str]]) -> str:
+    """Return all routes in words: what takes POST, then what takes GET."""
+    lists = []
+    for method in ("POST", "GET"):
+        paths = sorted(path.replace(":path", "") for way, path in table if way == method)
+        lists.append(f"{method} {', '.join(paths)}")
+    return "; ".join(lists)
+
+
+def _hint_for(path: str, root_path: str, state: State) -> str:
+    """Return what was probably meant by a path that no route has."""
+    if root_path and path.startswith(f"{root_path}/"):
+        return (
+            f"the server adds --root-path {root_path} itself, so let the proxy strip it and ask "
+            f"for {path.removeprefix(root_path)[:100]!r}"
+        )
+    if path in _MEANT:
+        return f"use {_MEANT[path]}"
+    near = nearest(path, state.paths)
+    return f"did you mean {near}?" if near else f"there are {state.routes}"
+
+
 def _on_http_error(request: Request, error: Exception) -> Response:
     """Answer a path or a method that no route has."""
     assert isinstance(error, HTTPException)
-    path = request.url.path.removeprefix(request.app.state.service.config.root_path or "")
+    root_path = request.app.state.service.config.root_path or ""
+    path = request.url.path.removeprefix(root_path)
     if error.status_code == 404:
-        near = nearest(path, request.app.state.paths)
-        hint = f"did you mean {near}?" if near else "docs/serve.md lists the routes"
+        hint = _hint_for(path, root_path, request.app.state)
         message = f"there is nothing at {path[:100]!r}; {hint}"
         return _on_error(request, RequestError(404, message, code="not_found"))
     headers = dict(error.headers or {})

@@ -13,6 +13,28 @@ from charrnn.errors import ConfigError
 from charrnn.serve.errors import bad_request, refused
 
 _MOST_SHOWN = 80  # characters of a value in a message
+# Names that other routes and other servers have for the same, however unlike; the first that a
+# route knows is meant.
+_MEANT = {
+    "content": ("text", "prompt", "input"),
+    "input": ("text", "prompt"),
+    "inputs": ("input", "text", "prompt"),
+    "instances": ("input",),
+    "max_completion_tokens": ("max_tokens",),
+    "max_length": ("max_tokens",),
+    "max_new_tokens": ("max_tokens",),
+    "max_output_tokens": ("max_tokens",),
+    "messages": ("prompt", "input", "text"),
+    "n_predict": ("max_tokens",),
+    "num_predict": ("max_tokens",),
+    "prompt": ("input", "text", "start_text"),
+    "query": ("input", "text"),
+    "start_text": ("prompt", "text", "input"),
+    "stop_sequences": ("stop",),
+    "text": ("input", "prompt"),
+    "texts": ("input", "text"),
+    "top_logprobs": ("logprobs", "top"),
+}
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
@@ -89,8 +111,10 @@ def check_known(body: Mapping[str, Any], known: Collection[str], place: str = ""
     for name in body:
         if name not in known:
             field = f"{place}.{name}" if place else name
+            meant = [each for each in _MEANT.get(name, ()) if each in known]
+            hint = f"; it is {meant[0]!r} here" if meant else did_you_mean(name, sorted(known))
             raise bad_request(
-                f"there is no field {shown(field)}{did_you_mean(name, sorted(known))}",
+                f"there is no field {shown(field)}{hint}",
                 field[:_MOST_SHOWN],
                 "unknown_parameter",
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
 
 _SECONDS = 0.5  # that another server has for its answer
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -23,6 +22,8 @@ def reachable(host: str) -> str:
 
 def is_charrnn(host: str, port: int) -> bool:
     """Return whether what listens on an address is `charrnn serve`."""
+    from http.client import HTTPConnection, HTTPException  # only a start that fails needs it
+
     caller = HTTPConnection(reachable(host), port, timeout=_SECONDS)
     try:
         caller.request("GET", "/", headers={"Accept": "application/json"})

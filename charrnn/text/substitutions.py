@@ -172,7 +172,9 @@ def _advice(text: str, alphabet: str, mapped: Fitted, left: set[str]) -> str:
     """Return why a text has characters that the model never saw, and what can be done."""
     spelled = ", or train with --min-count 2, which spells rare characters as bytes"
     if not mapped.changes:
-        return f"; remove it, or pass --unknown skip to leave it out{spelled}"
+        it = "it" if len(left) == 1 else "them"
+        near = f"(map does so too, as nothing that it knows is near {it})"
+        return f"; remove {it}, or pass --unknown skip to leave {it} out {near}{spelled}"
     named = ", ".join(change for change, _ in mapped.changes.most_common(3))
     reason = ""
     if all(change.endswith(_OTHER_FORM) for change in mapped.changes):

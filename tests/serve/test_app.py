@@ -24,6 +24,29 @@ def test_a_path_that_is_not_there_names_the_nearest(client: Client) -> None:
     assert client.get("/wp-login.php").status == 404
 
 
+def test_a_path_of_another_server_names_the_route_for_it_here(client: Client) -> None:
+    error = client.post("/v1/responses", {"input": "a"}).error
+    assert error["message"] == "there is nothing at '/v1/responses'; use POST /v1/completions"
+    assert "use GET /v1/models" in client.get("/api/tags").error["message"]
+
+
+def test_a_path_that_nothing_is_near_gets_all_routes(client: Client) -> None:
+    message = client.get("/wp-login.php").error["message"]
+
+    posted, _, got = message.partition("; there are POST ")[2].partition("; GET ")
+    assert {"/v1/completions", "/v1/score", "/tokenize"} < {*posted.split(", ")}
+    assert {"/health", "/v1/models", "/v1/models/{id}", "/generate"} < {*got.split(", ")}
+
+
+def test_a_proxy_that_leaves_the_root_path_in_is_told_to_strip_it(
+    make_model: Callable[..., ModelFile],
+) -> None:
+    with serving({"book": make_model()}, root_path="/charrnn") as client:
+        # As uvicorn has it, which puts the root path before what the proxy sends.
+        message = client.get("/charrnn/charrnn/v1/models").error["message"]
+    assert "let the proxy strip it and ask for '/v1/models'" in message
+
+
 def test_a_method_that_is_not_taken_names_those_that_are(client: Client) -> None:
     answer = client.get("/v1/completions")
 

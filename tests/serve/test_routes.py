@@ -53,6 +53,54 @@ def refused(client: Client, path: str, **body: Any) -> dict[str, Any]:
     return answer.error
 
 
+# Models
+
+
+def test_a_model_that_cannot_answer_is_named_with_those_that_can(client: Client) -> None:
+    can = "name one of these as model"
+    for model in ({}, {"model": "book"}):  # the first one
+        error = refused(client, "/v1/classify", input="ab", **model)
+        assert error["param"] == "model"
+        assert error["message"] == (
+            f"book writes text, and was trained without labels; {can}: play, two, kinds; or use "
+            "POST /v1/completions"
+        )
+    assert refused(client, "/v1/convert", input="ab", model="play")["message"] == (
+        f"play is a model for text; {can}: cases, xyz; or use POST /v1/classify"
+    )
+
+
+def test_without_another_model_only_the_route_is_named(files: dict[str, ModelFile]) -> None:
+    with serving({"xyz": files["xyz"]}) as client:
+        error = refused(client, "/v1/classify", input="ab")
+    assert error["message"] == "xyz is a model for seq2seq; use POST /v1/convert"
+
+
+# Fields
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "given", "meant"),
+    [
+        ("/v1/completions", "book", "max_completion_tokens", "max_tokens"),
+        ("/v1/completions", "book", "messages", "prompt"),
+        ("/v1/convert", "xyz", "text", "input"),
+        ("/v1/classify", "kinds", "text", "input"),
+        ("/v1/score", "book", "input", "text"),
+        ("/v1/fill", "book", "prompt", "text"),
+        ("/v1/embeddings", "book", "prompt", "input"),
+        ("/tokenize", "book", "text", "prompt"),
+    ],
+)
+def test_a_field_of_another_route_is_told_the_name_that_it_has_here(
+    client: Client, path: str, model: str, given: str, meant: str
+) -> None:
+    error = refused(client, path, model=model, **{given: "ab"})
+
+    assert error["message"] == f'there is no field "{given}"; it is {meant!r} here'
+    assert error["param"] == given
+
+
 # Scores
 
 

@@ -356,6 +356,19 @@ def start(book: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     return program, program.stdout.readline()
 
 
+def test_a_short_key_is_told_by_the_name_of_what_holds_it(
+    book: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = "must hold 8 characters of ASCII or more"
+    for options, name in ((["--api-key", "secret"], "--api-key"), ([], "CHARRNN_API_KEY")):
+        if not options:
+            monkeypatch.setenv("CHARRNN_API_KEY", "secret")
+        code, said = complaint(capsys, "serve", str(book), *options)
+        assert code == 2
+        assert f"{name} {wanted}" in said
+        assert "secret" not in said
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_program_in_time(book: Path, number: int, code: int) -> None:
     program, line = start(book)
@@ -439,14 +452,15 @@ def test_the_program_tells_what_it_cannot_serve(
 ) -> None:
     port = server.url.rpartition(":")[2]
     folder = ("--checkpoints", str(tmp_path))
+    quiet = ("serve", "--no-log-requests")  # the other server logs there too
 
-    assert complaint(capsys, "serve", str(book), "--port", port)[0] == 7
-    assert complaint(capsys, "serve", *folder, "--port", "0")[0] == 4
-    assert complaint(capsys, "serve", "nothing", *folder, "--port", "0")[0] == 4
-    code, line = complaint(capsys, "serve", str(book), "--host", "0.0.0.0", "--port", "0")
+    assert complaint(capsys, *quiet, str(book), "--port", port)[0] == 7
+    assert complaint(capsys, *quiet, *folder, "--port", "0")[0] == 4
+    assert complaint(capsys, *quiet, "nothing", *folder, "--port", "0")[0] == 4
+    code, line = complaint(capsys, *quiet, str(book), "--host", "0.0.0.0", "--port", "0")
     assert code == 2
     assert "--api-key-file" in line
-    code, line = complaint(capsys, "serve", str(book), "--api-key-file", "no file", "--port", "0")
+    code, line = complaint(capsys, *quiet, str(book), "--api-key-file", "no file", "--port", "0")
     assert code == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import defaultdict
@@ -120,6 +121,19 @@ def test_an_echo_that_takes_too_long_is_told_so(tiny_runs: Path) -> None:
     with Server(["book"], ServeConfig(port=0, max_seconds=0.3), tiny_runs) as server:
         body = {"prompt": "ab" * 100_000, "echo": True, "logprobs": 0, "max_tokens": 0}
         answer = Asker(server.url).post(PATH, body)
+
+    assert answer.status == 408
+    assert answer.error["code"] == "max_seconds"
+
+
+def test_an_echo_whose_turn_never_comes_is_told_so(tiny_runs: Path) -> None:
+    config = ServeConfig(port=0, max_seconds=0.3, batch=1)
+    with Server(["book"], config, tiny_runs) as server:
+        engine = server.service.engine
+        other = engine.submit_slices("book", itertools.count, time.monotonic() + 60)
+        body = {"prompt": "ab", "echo": True, "logprobs": 0, "max_tokens": 0}
+        answer = Asker(server.url).post(PATH, body)
+        engine.cancel(other)
 
     assert answer.status == 408
     assert answer.error["code"] == "max_seconds"

@@ -109,8 +109,9 @@ def test_a_text_that_can_be_encoded_comes_back_as_it_is(unknown: str) -> None:
         (
             "☃",
             ASCII,
-            r"SNOWMAN\); remove it, or pass unknown=.skip. to leave it out, or train",
+            r"SNOWMAN\); remove it, or pass unknown=.skip. to leave it out \(map does so too,",
         ),
+        ("☃☂", ASCII, r"remove them, or pass unknown=.skip. to leave them out \(map does"),
         ("“☃", ASCII, r"map. \(“ → \"\), or skip to leave it out; map leaves out ☃ too, as"),
     ],
 )

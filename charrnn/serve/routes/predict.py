@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from charrnn.serve.answers import usage_of
-from charrnn.serve.errors import bad_request
+from charrnn.serve.errors import RequestError, bad_request
 from charrnn.serve.fields import Fields, check_known
 from charrnn.serve.incoming import inputs_of, read_json, service_of, settings_of
 from charrnn.serve.protocol import IGNORED
@@ -22,6 +22,7 @@ from charrnn.tasks.predictions import Prediction, PredictRequest
 _MOST_TARGETS = 64  # and the beam of a conversion
 _AT_ONCE = 16  # texts that are predicted before the next look at the client
 _GROUP_CHARS = 4096  # of them together, unless one alone is longer
+_MOST_NAMED = 8  # models of a message
 _CONVERTING = ("tagging", "seq2seq")
 
 
@@ -41,9 +42,8 @@ async def _predict(request: Request, tasks: tuple[str, ...], names: tuple[str, .
     known = (*names, *(("prior",) if "text" in tasks else ()))
     check_known(body, {"model", "input", *known, *IGNORED})
     served = service.find(body.get("model"))
-    if served.task not in tasks:
-        right = "/v1/convert" if served.task in _CONVERTING else "/v1/classify"
-        raise bad_request(f"{served.name} is a model for {served.task}; use POST {right}", "model")
+    if not _can(served, tasks):
+        raise _wrong_model(served, [each for each in service.served.values() if _can(each, tasks)])
     given = Fields(body)
     for name in {"top", "beam"} & {*known}:
         given.optional_integer(name, ge=1, le=_MOST_TARGETS if tasks == _CONVERTING else None)
@@ -62,6 +62,24 @@ async def _predict(request: Request, tasks: tuple[str, ...], names: tuple[str, .
             "usage": usage_of(sum(map(len, texts))),
         }
     )
+
+
+def _can(served: Served, tasks: tuple[str, ...]) -> bool:
+    """Return whether a model does one of these tasks; one of text names labels if it has them."""
+    return served.task in tasks and (served.task != "text" or bool(served.file.labels.columns))
+
+
+def _wrong_model(served: Served, others: Sequence[Served]) -> RequestError:
+    """Return the error of a request that the model cannot answer; others: those that can."""
+    if served.task in _CONVERTING:
+        what, right = f"is a model for {served.task}", "/v1/convert"
+    elif served.task == "text" and not served.file.labels.columns:
+        what, right = "writes text, and was trained without labels", "/v1/completions"
+    else:
+        what, right = f"is a model for {served.task}", "/v1/classify"
+    names = ", ".join(each.name for each in others[:_MOST_NAMED])
+    hint = f"name one of these as model: {names}; or " if others else ""
+    return bad_request(f"{served.name} {what}; {hint}use POST {right}", "model")
 
 
 def _predict_all(
