@@ -20,7 +20,7 @@ from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
 
 _PARTS = (
-    *("words", "client", "history", "mirror", "readout", "settings"),
+    *("words", "client", "history", "store", "mirror", "readout", "settings"),
     *("versions", "choices", "dialogs", "page"),
 )
 SCRIPTS = ("signs.js", *(f"write/{name}.js" for name in _PARTS), "start.js")
@@ -32,6 +32,14 @@ _PART = re.compile(r"@@([a-z-]+)@@")
 _KINDS = {"int": "whole", "float": "number", "bool": "flag", "str": "text"}
 _EXAMPLE = re.compile(r": --\S+ \S+(?: --\S+ \S+)*$")  # of a command line
 _OPTION = re.compile(r"--([a-z][a-z-]*)")
+_PLAIN_HELP = {
+    "temperature": "A low temperature writes carefully and repeats itself, a high one is bold and "
+    "makes mistakes; 0 always takes the likeliest character.",
+    "length": "How many characters the model writes, unless its text ends before.",
+    "seed": "The same seed and settings write the same text. Leave it empty for another one each "
+    "time.",
+}
+"""Help of the settings that stand open, for one who writes and trains no model."""
 _LONG_NAMES = {"temp": "temperature"}
 
 
@@ -95,7 +103,7 @@ def _describe_setting(item: Field[Any]) -> dict[str, Any]:
         "name": item.name,
         "kind": "texts" if is_list else _KINDS[kind],
         "isOptional": bool(optional),
-        "help": _help(item.metadata["help"]),
+        "help": _PLAIN_HELP.get(item.name) or _help(item.metadata["help"]),
         "default": list(default) if is_list else default,
         "choices": list(item.metadata["choices"]),
         "unset": _help(item.metadata["unset"]),

@@ -19,7 +19,7 @@
   let at = -1; // the chosen piece
   let isWhole = true; // whether the network has read all that is shown, and nothing else
   let isBusy = false;
-  let notes = "";
+  let isFollowed = false; // whether the box scrolls with what is written: not from the beginning of a text
   const send = startWriter();
 
   // ---- the network
@@ -59,7 +59,10 @@
     const given = byId("prompt").value;
     const small = data.lowercase ? given.replaceAll("Σ", "σ").toLowerCase() : given;
     const { ids, unknown } = encode(data.normalize === "none" ? small : small.normalize(data.normalize.toUpperCase()));
-    notes = unknown.length ? ` Left out, as the network never saw them: ${unknown.map(charrnn.named).join(" ")}.` : "";
+    const leftOut = byId("left-out");
+    leftOut.hidden = !unknown.length;
+    leftOut.textContent = unknown.length ? `Left out, as the network never saw them: ${unknown.map(charrnn.named).join(" ")}.` : "";
+    isFollowed = false;
     prompt = given;
     pieces = [];
     at = -1;
@@ -71,6 +74,8 @@
 
   /** Go on after the text that is shown. */
   function goOn() {
+    box.scrollTop = box.scrollHeight; // where the text goes on
+    isFollowed = true;
     start(isWhole ? null : [...firstIds, ...pieces.flatMap((piece) => piece.tokens)]);
   }
 
@@ -96,7 +101,7 @@
     isWhole = isRead;
     const speed = seconds > 0.05 ? `, ${Math.round(chars / seconds).toLocaleString("en")} a second` : "";
     const why = { length: "", stop: ", then came the text to stop at", stopped: ", stopped" }[reason];
-    say(`${chars.toLocaleString("en")} characters${speed}${why}.${notes}`);
+    say(`${chars.toLocaleString("en")} characters${speed}${why}.`);
     showButtons();
   }
 
@@ -122,7 +127,7 @@
 
   /** Add pieces to the text, all at once: a browser lays out the whole text each time. */
   function show(more) {
-    const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
+    const isAtEnd = isFollowed && box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
     const nodes = more.map((piece) => {
       const surprise = -Math.log2(piece.p) / Math.log2(data.texts.length);
       const level = SURPRISES.filter((limit) => surprise >= limit).length;

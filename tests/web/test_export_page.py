@@ -174,7 +174,8 @@ def test_what_the_network_never_saw_is_named(page: Page) -> None:
     found = write(page, **FREE | {"prompt": "aXé", "length": 5})
 
     assert found.startswith("aXé")
-    assert "never saw them: X é" in status_of(page)
+    left_out = page.evaluate('document.getElementById("left-out").textContent')
+    assert "never saw them: X é" in left_out
 
 
 def test_a_prompt_has_the_form_that_the_model_gives_it(browser: Browser, tmp_path: Path) -> None:
@@ -188,7 +189,8 @@ def test_a_prompt_has_the_form_that_the_model_gives_it(browser: Browser, tmp_pat
 
     unknown = set(form.normalized(prompt)) - set(file.vocab.alphabet)
     assert unknown == {"H"}
-    assert "Left out, as the network never saw them: H." in status_of(page)
+    left_out = page.evaluate('document.getElementById("left-out").textContent')
+    assert left_out == "Left out, as the network never saw them: H."
 
 
 def test_each_character_shows_what_was_likely_there(page: Page) -> None:
@@ -218,6 +220,32 @@ def test_the_page_fits_a_telephone(browser: Browser, tmp_path: Path) -> None:
     names = [name for role, name in page.accessibility() if role in ("button", "textbox", "slider")]
     assert all(names)
     assert {"Write", "Stop", "Continue", "Copy", "The text begins with"} <= set(names)
+    page.close()
+
+
+def test_a_text_is_shown_from_its_beginning_and_continued_at_its_end(
+    browser: Browser, tmp_path: Path
+) -> None:
+    page = open_page(browser, tmp_path, MODELS["running text"], width=360)
+    box = 'document.getElementById("text")'
+    write(page, length=3000, prompt="ab☃☃")
+
+    assert page.evaluate(f"{box}.scrollHeight > {box}.clientHeight")
+    assert page.evaluate(f"{box}.scrollTop") == 0
+    assert page.evaluate(
+        """(() => {
+            const top = (id) => document.getElementById(id).getBoundingClientRect().top;
+            const note = document.getElementById("left-out");
+            return !note.hidden && note.textContent.includes("☃") && top("left-out") < top("text")
+                && top("text") < top("status") && top("status") < top("readout");
+        })()"""
+    )
+    page.evaluate('document.getElementById("more").click(); 0')
+    page.wait_for('!document.getElementById("write").disabled')
+    assert page.evaluate(f"{box}.scrollTop + {box}.clientHeight >= {box}.scrollHeight - 8")
+    write(page, length=100, prompt="ab")
+    assert page.evaluate('document.getElementById("left-out").hidden')
+    assert page.errors == []
     page.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import time
@@ -28,6 +29,8 @@ from tests.web.write_server import Trouble, WriteServer, bits_of, text_of
 HOSTILE = "</script><img src=x onerror=alert(1)><!--@@script@@"
 SEED = 7
 PLAY = PageModel("play", {"speaker": ("ROMEO", "JULIET")})
+
+LENGTH_HELP = "document.getElementById('set-length-help').textContent"
 
 Visit = Callable[..., Page]
 
@@ -183,6 +186,20 @@ def test_letters_can_be_read_on_every_colour_by_day_and_by_night() -> None:
         assert contrast(found["on-accent"], found["accent"]) >= 4.5
         shares = [contrast(each, found["paper"]) for each in backgrounds]
         assert shares == sorted(shares)  # each is further from the paper than the one before
+        steps = [contrast(*pair) for pair in itertools.pairwise((found["paper"], *backgrounds))]
+        assert min(steps) > 1.09
+
+
+def test_each_colour_of_the_night_can_be_told_from_the_next() -> None:
+    colors = {
+        name: color
+        for asset in ("palette.css", "write/write.css")
+        for name, color in re.findall(
+            r"--([\w-]+): (#\w{6});", read_asset(asset).split("@media")[1]
+        )
+    }
+    row = [colors["paper"], *(colors[f"s{level}"] for level in range(1, 6))]
+    assert min(contrast(*pair) for pair in itertools.pairwise(row)) > 1.2
 
 
 # Writing
@@ -210,7 +227,7 @@ def test_the_model_goes_on_with_what_was_typed(server: WriteServer, visit: Visit
     ]
     assert page.errors == []
     assert {each.removeprefix(server.address).split("#")[0] for each in page.requests} <= {
-        *("", "v1/completions")
+        *("", "v1/completions", "v1/models", "v1/models/shakes", "v1/models/play")
     }
 
 
@@ -296,6 +313,26 @@ def test_the_focus_goes_where_the_buttons_go(server: WriteServer, visit: Visit) 
     server.gate.set()
     wait_until_written(page)
     assert page.evaluate("document.activeElement.id") == "text"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("end", "the line ended"),
+        ("lines", "the lines are written"),
+        ("END", "ended at “END”"),
+        ("length", ""),
+    ],
+)
+def test_why_a_text_ended_is_said_in_words(
+    server: WriteServer, visit: Visit, reason: str, words: str
+) -> None:
+    server.reason = reason
+    page = visit(f"seed={SEED}&length=20&stop=END")
+    page.wait_for(f"{LENGTH_HELP}.includes('20,000')")
+    go_on(page)
+
+    assert word(page, "#speed").partition(" · ")[2] == words
 
 
 def test_retry_takes_another_seed_and_undo_brings_the_first_back(
@@ -465,7 +502,8 @@ def test_what_a_person_typed_is_coloured_after_a_pause(server: WriteServer, visi
 
     (asked,) = server.requests
     assert asked == {
-        "model": "shakes", "prompt": "storm", "max_tokens": 1, "echo": True, "logprobs": 5
+        "model": "shakes", "prompt": "storm", "max_tokens": 1, "echo": True, "logprobs": 5,
+        "unknown": "skip",
     }  # fmt: skip
     bits = page.evaluate("charrnn.page.history.costs.map((cost) => cost.bits)")
     assert bits == pytest.approx([0, *map(bits_of, "torm")])
@@ -487,6 +525,76 @@ def test_colours_can_show_who_wrote_what_or_nothing(visit: Visit) -> None:
 
 
 # Trouble
+
+
+def test_characters_that_were_never_seen_are_told_in_plain_words_and_once(
+    server: WriteServer, visit: Visit
+) -> None:
+    server.unseen = "A你"
+    page = visit(f"seed={SEED}&length=20")
+    page.write("Ab")
+    page.press("Control+Enter")
+    assert notice(page) == "This model knows only lower case."
+    page.write("你")
+    assert page.evaluate("document.getElementById('notice').hidden")  # of another text
+    page.press("Control+Enter")
+    assert notice(page) == "This model knows only lower case, and never saw: 你."
+    assert "pass" not in word(page, "#dock")
+    assert word(page, "#way-out-2") == "Leave out"
+    page.click("#way-out")
+    wait_until_written(page)
+    assert text(page) == "Ab你" + text_of(SEED, length=20)
+    assert notice(page) == (
+        "The model reads A → a. Left out, as the model never saw it: 你. Your text stays as it is."
+    )
+    assert "nearest known letters" in word(page, "#chips")
+    page.click("#clear")
+    assert page.evaluate("document.getElementById('notice').hidden")
+    page.click("#reset")
+    page.click("#text")
+    page.write("b你")
+    page.press("Control+Enter")
+    assert notice(page) == "The model never saw: 你"
+    page.click("#way-out-2")
+    wait_until_written(page)
+    assert server.written[-1]["unknown"] == "skip"
+    assert notice(page).startswith("Left out, as the model never saw it: 你.")
+
+
+def test_an_unknown_character_takes_no_colour_from_the_others(
+    server: WriteServer, visit: Visit
+) -> None:
+    server.unseen = "你😀"
+    page = visit()
+    page.write("st你or😀m你")
+    page.wait_for("charrnn.page.history.costs.length && !charrnn.page.history.costs.includes(null)")
+    bits = page.evaluate("charrnn.page.history.costs.map((cost) => cost.bits)")
+
+    t, o, r, m = (bits_of(char) for char in "torm")
+    assert bits == pytest.approx([0, t, 0, o, r, 0, 0, m, 0])
+    marked = "[...document.querySelectorAll('#mirror .never-seen')].map((n) => n.textContent)"
+    assert page.evaluate(marked) == ["你", "😀", "你"]
+    assert page.evaluate("document.getElementById('notice').hidden")
+    move_to(page, 2)
+    page.wait_for("document.getElementById('guess-char').textContent.startsWith('“你”')")
+    assert word(page, "#guess-char") == "“你” is a character that the model never saw"
+
+
+def test_a_refusal_by_the_form_takes_the_place_of_an_older_message(
+    server: WriteServer, visit: Visit
+) -> None:
+    server.troubles = [Trouble(400, "regex is '('; it is no expression", "regex")]
+    page = visit()
+    page.press("Control+Enter")
+    assert notice(page).startswith("regex is")
+    page.click("#set-temperature")
+    page.press("Control+a")
+    page.press("Backspace")
+    page.press("Control+Enter")
+    assert notice(page) == "Temperature: Give a number."
+    page.write("0,7")
+    assert page.evaluate("document.getElementById('notice').hidden")
+    assert page.evaluate("charrnn.page.settings.get('temperature')") == 0.7
 
 
 def test_a_refused_setting_is_named_where_it_stands(server: WriteServer, visit: Visit) -> None:
@@ -590,6 +698,65 @@ def test_a_key_is_asked_for_and_kept_for_this_tab_alone(browser: Browser) -> Non
         page.close()
 
 
+def test_without_a_key_the_page_says_so_and_then_does_what_was_asked(browser: Browser) -> None:
+    with WriteServer([PageModel("shakes"), PLAY], key="right") as server:
+        asked = "model=play&label=speaker%3DJULIET"
+        page = browser.visit(server.address + f"#{asked}&length=20")
+
+        def give(key: str) -> None:
+            page.wait_for("document.activeElement.id === 'key'")
+            page.write(key)
+            page.press("Enter")
+
+        give("wrong")
+        page.wait_for("document.getElementById('key-words').textContent.includes('not right')")
+        page.click("#key-cancel")
+        page.wait_for("charrnn.page.isReady")
+        assert notice(page) == (
+            "Without the right key this server writes nothing. Whoever started it has the key."
+        )
+        assert word(page, "#way-out") == "Enter the key"
+        page.click("#text")
+        page.write("kept ")
+        page.evaluate(f"charrnn.page.settings.set('seed', {SEED})")
+        page.wait_for("location.hash.includes('seed=')")
+        page.press("Control+Enter")
+        give("right")
+        page.wait_for("charrnn.page.history.text.length === 25 && !charrnn.page.isBusy")
+        assert text(page) == "kept " + text_of(SEED, length=20)
+        assert server.written[-1]["model"] == "play"
+        assert server.written[-1]["label"] == ["speaker=JULIET"]
+        page.wait_for("document.querySelector('select[data-label]')")
+        page.close()
+
+
+def test_a_server_that_only_tags_says_what_can_be_done(browser: Browser) -> None:
+    with WriteServer([]) as server:
+        server.others = [{"id": "tidy", "task": "tagging"}]
+        page = browser.visit(server.address)
+        page.wait_for("charrnn.page.isReady")
+
+        assert notice(page) == (
+            "This server has no model that writes text. “tidy” tags texts: use “charrnn predict "
+            "tidy” in a terminal, or POST /v1/convert."
+        )
+        assert page.evaluate("['go', 'alternatives'].every((id) => charrnn.byId(id).disabled)")
+        page.write("a")
+        page.press("Control+Enter")
+        page.close()
+        assert server.requests == []
+
+
+def test_a_model_that_writes_no_text_is_named_and_cannot_be_chosen(
+    server: WriteServer, visit: Visit
+) -> None:
+    server.others = [{"id": "tidy", "task": "tagging"}]
+    page = visit()
+    page.wait_for("document.querySelector('#model option:disabled') !== null")
+    assert word(page, "#model option:disabled") == "tidy tags texts: charrnn predict"
+    assert page.evaluate("document.getElementById('model').value") == "shakes"
+
+
 # What is kept, and where
 
 
@@ -617,8 +784,19 @@ def test_an_address_with_wrong_values_is_told_and_harmless(visit: Visit) -> None
 
     assert notice(page) == (
         "The address has no right value for temperature, seed, top p, unknown; the default is used."
+        " There is no setting “__proto__”."
     )
     assert page.evaluate("charrnn.page.settings.request()") == {"temperature": 0.8, "length": 30}
+
+
+def test_an_address_tells_all_that_is_wrong_and_what_was_meant(visit: Visit) -> None:
+    page = visit("model=gone&temprature=0.5&top-p=0.9&top_k=-1")
+
+    assert notice(page) == (
+        "This server has no model “gone”; here is shakes. The address has no right value for "
+        "top k; the default is used. There is no setting “temprature”; did you mean “temperature”? "
+        "There is no setting “top-p”; did you mean “top_p”?"
+    )
 
 
 def test_a_link_can_bring_a_text_and_what_stood_there_is_one_undo_away(visit: Visit) -> None:
@@ -630,6 +808,60 @@ def test_a_link_can_bring_a_text_and_what_stood_there_is_one_undo_away(visit: Vi
     page.wait_for("!location.hash.includes('theirs')")
     page.evaluate("document.getElementById('undo').click()")
     assert text(page) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "value"),
+    [
+        ("0,7", "temperature", 0.7),
+        (".5", "temperature", 0.5),
+        ("1,000", "length", 1000),
+        ("0,7", "length", None),
+        ("1.2.3", "temperature", None),
+        ("20001", "length", None),
+    ],
+)
+def test_a_number_may_have_a_comma_and_no_other_becomes_one(
+    visit: Visit, typed: str, name: str, value: float | None
+) -> None:
+    page = visit()
+    page.wait_for(f"{LENGTH_HELP}.includes('20,000')")
+    page.click(f"#set-{name}")
+    page.press("Control+a")
+    page.write(typed)
+
+    if value is not None:
+        assert page.evaluate(f"charrnn.page.settings.get('{name}')") == value
+    assert page.evaluate("charrnn.page.settings.problem") == (name if value is None else None)
+
+
+def test_the_three_settings_that_stand_open_say_what_they_do_and_what_is_usual(
+    visit: Visit,
+) -> None:
+    page = visit()
+    page.wait_for(f"{LENGTH_HELP}.includes('20,000')")
+
+    assert word(page, "#set-length-help").endswith("ends before.from 0 to 20,000, default 500")
+    assert "mostly 0.5 to 1.2" in word(page, "#set-temperature-help")
+    shown = "".join(word(page, f"#set-{name}-help") for name in ("temperature", "length", "seed"))
+    assert not re.search("logit|divide", shown)
+
+
+def test_a_link_says_where_it_opens_and_how_to_give_the_model_to_others(visit: Visit) -> None:
+    page = visit()
+    page.click("#link")
+    assert re.search(
+        r"same model.*http://127\.0\.0\.1:\d+, which opens on this computer alone",
+        word(page, "#link-dialog"),
+    )
+    assert word(page, "#link-export") == "charrnn export shakes --to html"
+
+
+def test_no_two_buttons_have_one_name(visit: Visit) -> None:
+    page = visit()
+    names = [name for role, name in page.accessibility() if role == "button"]
+    assert len(names) == len({*names})
+    assert "New text" in names
 
 
 def test_presets_set_what_they_name(visit: Visit) -> None:
@@ -680,6 +912,8 @@ def test_two_tabs_with_one_text_lose_no_words(visit: Visit) -> None:
     first.wait_for("localStorage['charrnn.write shakes']?.includes('shared')")
     second = visit()
     assert text(second) == "shared"
+    second.evaluate("dispatchEvent(new Event('pagehide'))")  # keeps nothing new
+    assert first.evaluate("document.getElementById('notice').hidden")
     second.write(" by two")
     first.write(" of one")
     first.press("Backspace")

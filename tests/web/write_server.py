@@ -74,13 +74,16 @@ class WriteServer:
 
     chunk: characters in an event. pause_seconds: between two events. split: bytes that are sent at
     once, so that an event and a character come in pieces; 0: whole events. gate: a stream waits
-    before its second event while this is not set.
+    before its second event while this is not set. unseen: characters that its models never saw.
     """
 
     def __init__(self, models: list[PageModel] | None = None, key: str = "") -> None:
         self.models = [PageModel("shakes")] if models is None else models
         self.key = key
         self.words = WORDS
+        self.unseen = ""
+        self.reason = "length"  # for which a text ends
+        self.others: list[dict[str, str]] = []  # models that write no text, as /v1/models has them
         self.chunk = 8
         self.pause_seconds = 0.0
         self.split = 0
@@ -157,11 +160,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(Trouble(401, "the key is not right"))
         elif self.path == "/v1/models":
             data = [{"id": each.name, "task": "text"} for each in server.models]
-            self._answer_json({"object": "list", "data": data})
+            self._answer_json({"object": "list", "data": [*data, *server.others]})
         else:
             found = next(each for each in server.models if self.path.endswith(each.name))
             labels = {name: dict.fromkeys(values, 1) for name, values in found.labels.items()}
-            self._answer_json({"id": found.name, "labels": labels})
+            alphabet = "".join(map(chr, range(32, 127)))
+            known = {"alphabet": alphabet, "has_bytes": False, "max_chars": 20_000}
+            self._answer_json({"id": found.name, "labels": labels, "record_kind": "line"} | known)
 
     def do_POST(self) -> None:
         server = self.server_of_page
@@ -173,6 +178,16 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._has_key():
             self._refuse(Trouble(401, "the key is not right"))
             return
+        unseen = [char for char in str(body.get("prompt", "")) if char in server.unseen]
+        if self.path.endswith("/score"):
+            self._score(body["text"])
+            return
+        if unseen and body.get("unknown", "error") == "error":
+            named = ", ".join(f"{char!r} (U+{ord(char):04X} NAME)" for char in sorted({*unseen}))
+            reason = ": it knows only lower case" if "A" in unseen else ""
+            advice = f'{reason}; pass unknown="map", or skip to leave it out'
+            self._refuse(Trouble(400, f"the model never saw {named}{advice}", "prompt"))
+            return
         trouble = server.troubles.pop(0) if server.troubles and body.get("stream") else Trouble()
         if trouble.status != 200 and trouble.after is None:
             self._refuse(trouble)
@@ -180,8 +195,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(body, trouble)
         else:
             prompt = body["prompt"] if body["echo"] else ""
+            prompt = "".join(char for char in prompt if char not in server.unseen)
             logprobs = logprobs_of(prompt + "?", is_start=bool(prompt))
             self._answer_json({"choices": [{"text": prompt + "?", "logprobs": logprobs}]})
+
+    def _score(self, text: str) -> None:
+        """Say which characters are left out; a capital A is read as a small one."""
+        unseen = [k for k, char in enumerate(text) if char in self.server_of_page.unseen]
+        mapped = {"A → a": text.count("A")} if "A" in text else {}
+        left = [k for k in unseen if text[k] != "A"]
+        self._answer_json({"characters": [*text], "unseen": left, "mapped": mapped})
 
     def _has_key(self) -> bool:
         key = self.server_of_page.key
@@ -243,7 +266,8 @@ class _Handler(BaseHTTPRequestHandler):
                 yield _event({"choices": [_choice(piece, index, body)]})
                 sent += 1
         for index in range(count):
-            last = {"finish_reason": "length", "stop_reason": "length"}
+            finish = "length" if server.reason == "length" else "stop"
+            last = {"finish_reason": finish, "stop_reason": server.reason}
             yield _event({"choices": [_choice("", index, body) | last]})
         yield _event({"choices": [], "usage": {"completion_tokens": length * count}})
         yield b"data: [DONE]\n\n"

@@ -60,7 +60,9 @@
   /** Return the error that an object of OpenAI's shape describes. */
   function errorOf(status, body, headers) {
     const said = body?.error ?? {};
-    const message = String(said.message ?? `The server answered with status ${status}.`);
+    const message = status === 401
+      ? "Without the right key this server writes nothing. Whoever started it has the key."
+      : String(said.message ?? `The server answered with status ${status}.`);
     const seconds = Math.min(Math.max(Number(headers?.get("retry-after")) || 1, 1), MAX_WAIT_SECONDS);
     const kind = status === 401 ? "key" : status === 429 ? "busy" : status >= 500 ? "failed" : "refused";
     return new ServerError(kind, message, { param: said.param ?? null, seconds });

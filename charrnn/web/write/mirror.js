@@ -21,6 +21,7 @@
     const look = (k) => {
       if (colors === "writer") return piece.isModel[k] ? "by-model" : "";
       const cost = colors === "surprise" ? piece.costs[k] : null;
+      if (cost?.isUnseen) return "never-seen";
       return cost ? (charrnn.levelOf(cost.bits) ? `s${charrnn.levelOf(cost.bits)}` : "") : "";
     };
     const nodes = [];

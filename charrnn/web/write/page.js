@@ -7,11 +7,25 @@
   const SAVE_MS = 400;
   const SCORE_MS = 900; // without typing, after which the text's surprise is asked for
   const MAX_AUTO_SCORE = 20000; // units of a text that is scored without being asked
-  const FORGOTTEN = "null"; // what is kept for a moment when a person lets a text be forgotten
-  const STORAGES = ["sessionStorage", "localStorage"];
   const COLORS = ["surprise", "writer", "none"];
+  const ENDED = {
+    seconds: "the time was up",
+    lines: "the lines are written",
+    sentences: "the sentences are written",
+    documents: "the documents are written",
+    "stop-regex": "the pattern to stop at came",
+    match: "the text has its form",
+    max: "the text has its form",
+  };
+  const TASKS = {
+    tagging: ["tags texts", "convert"],
+    seq2seq: ["converts texts", "convert"],
+    classification: ["classifies texts", "classify"],
+  };
+  const NOT_SETTINGS = ["model", "label", "colors", "text"]; // of an address
   const HAN = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/gu;
-  const NEEDED = { gone: "again", broken: "on", failed: "again", busy: "again", key: "again" };
+  const NEEDED = { gone: "again", broken: "on", failed: "again", busy: "again", key: "key" };
+  const WAYS = { again: "Try again", on: "Go on", key: "Enter the key" };
 
   const element = (...args) => charrnn.element(...args);
   const { byId, number, plural } = charrnn;
@@ -34,7 +48,7 @@
       getKey: () => key,
       async askKey(isWrong) {
         key = await charrnn.askKey(isWrong);
-        if (key && !keep("sessionStorage", "charrnn.key", key)) notice("This browser keeps no key for this page.");
+        if (key && !charrnn.keep("sessionStorage", "charrnn.key", key)) notice("This browser keeps no key for this page.");
         return key;
       },
       onWait(seconds) {
@@ -43,23 +57,24 @@
       },
     });
     let models = data.models;
+    let others = []; // models that write no text, as /v1/models has them
+    let isFinding = false;
     let model = null;
     let settings = null;
     let colors = "surprise";
     let work = null; // what runs: {controller, kind}
     let offered = null; // the alternatives that are open: {at, removedLength, seed}
-    let key = kept("sessionStorage", "charrnn.key") ?? "";
+    let key = charrnn.kept("sessionStorage", "charrnn.key") ?? "";
     let lastSeed = null;
     let caretMoved = 0;
     let typed = 0; // when, in ms
     let hovered = -1;
     let isReady = false;
-    let isUnsaved = false;
-    const tab = String(charrnn.randomSeed()); // tells what this tab saved from what another did
-    let lastSaved = null; // what this tab kept last for all tabs
-    let isForgotten = false; // in another tab, after which nothing was changed here
-    let isSharedTold = false; // whether the person knows of another tab with this text
     let scoring = null; // the request that asks what the text cost
+    let recordKind = ""; // what the model writes: line, speech, document, or "" for running text
+    let told = ""; // the characters that the person was told of, as the model never saw them
+    let noticeKind = ""; // what the message is about, so that it goes when that is over
+    const about = new Map(); // promises of what the server says of each model, by name
     const timers = {};
 
     /** Do something after a pause: a call that comes sooner begins the pause anew. */
@@ -76,88 +91,31 @@
       }, milliseconds);
     }
 
-    // What is kept. A browser may forbid it, or be full.
-
-    const storageKey = () => `charrnn.write ${model?.name ?? ""}`;
-
-    /** Return what a storage has under a name, or null. */
-    function kept(storage, name) {
-      try {
-        return globalThis[storage].getItem(name);
-      } catch {
-        return null;
-      }
-    }
-
-    /** Keep a text, or forget it if it is null; return whether that was possible. */
-    function keep(storage, name, text) {
-      try {
-        if (text === null) globalThis[storage].removeItem(name);
-        else globalThis[storage].setItem(name, text);
+    const store = charrnn.makeStore(history, () => model?.name ?? "", {
+      onVersions() {
+        if (isReady) within("turns", SHOW_MS, versions.show);
+      },
+      onOther() {
+        if (work || !byId("notice").hidden) return false;
+        notice("This text is open in another tab too. Each tab goes on with its own; what the other writes is kept among the versions.");
         return true;
-      } catch {
-        return false;
-      }
-    }
+      },
+      onForgotten() {
+        notice("This text was forgotten in another tab. It is still here, and is kept only if you change it.");
+      },
+      onFull() {
+        notice("This browser keeps nothing for this page: save or copy the text before you leave.");
+      },
+    });
 
     function save() {
       clearTimeout(timers.save);
       timers.save = 0;
-      if (isForgotten) return;
-      mergeOthers();
-      const saved = JSON.stringify({ ...history.save(), tab });
-      const full = STORAGES.filter((storage) => !keep(storage, storageKey(), saved));
-      const isKept = full.length < STORAGES.length;
-      // What one of them still has of an older text must not be found first.
-      if (isKept) for (const storage of full) keep(storage, storageKey(), null);
-      if (!isKept && !isUnsaved) {
-        notice("This browser keeps nothing for this page: save or copy the text before you leave.");
-      }
-      isUnsaved = !isKept;
-      lastSaved = kept("localStorage", storageKey());
-    }
-
-    /** Return what a text in a storage says, or null where this page did not write it. */
-    function readSaved(text) {
-      try {
-        return JSON.parse(text ?? "null");
-      } catch {
-        return null;
-      }
-    }
-
-    /** Take what another tab kept of this text among the versions, so that no tab's words are lost. */
-    function mergeOthers() {
-      const text = kept("localStorage", storageKey());
-      if (text === null || text === lastSaved) return;
-      lastSaved = text;
-      const saved = readSaved(text);
-      if (typeof saved?.text === "string" && saved.tab !== tab && history.merge(saved) && isReady) within("turns", SHOW_MS, versions.show);
-    }
-
-    /** Follow what another tab keeps of this text, or that it forgot it. */
-    function onStorage(event) {
-      if (event.storageArea !== localStorage || event.key !== storageKey() || !isReady) return;
-      if (event.newValue === FORGOTTEN) {
-        history.dropForeign();
-        isForgotten = true;
-        notice("This text was forgotten in another tab. It is still here, and is kept only if you change it.");
-        return within("turns", SHOW_MS, versions.show);
-      }
-      mergeOthers();
-      if (isSharedTold || work || !byId("notice").hidden) return;
-      isSharedTold = true;
-      notice("This text is open in another tab too. Each tab goes on with its own; what the other writes is kept among the versions.");
+      store.save();
     }
 
     function load() {
-      // The tab's own first: another tab may have written since.
-      const text = STORAGES.map((storage) => kept(storage, storageKey())).find((each) => each !== null);
-      lastSaved = null;
-      isForgotten = false;
-      isSharedTold = false;
-      history.load(readSaved(text));
-      mergeOthers();
+      store.load();
       showText(history.text.length);
     }
 
@@ -167,7 +125,7 @@
     function follow(at, removed, inserted) {
       mirror.replace(at, removed, inserted);
       if (!isReady) return;
-      isForgotten = false;
+      store.touch();
       within("save", SAVE_MS, save);
       within("count", SHOW_MS, showSize);
       within("turns", SHOW_MS, versions.show);
@@ -185,6 +143,7 @@
 
     /** Take what is in the field as it is now. */
     function takeTyped() {
+      endNotice("text");
       history.type(field.value);
       update();
     }
@@ -251,8 +210,10 @@
     /** Return whether the form has no problem; if it has one, go to it. */
     function isFormRight() {
       if (settings.problem === null) return true;
-      settings.goTo(settings.problem);
-      speak("A setting has no right value");
+      const { problem } = settings;
+      settings.goTo(problem);
+      notice(`${settings.nameOf(problem)}: ${settings.problemWords(problem)}`, ["Show the setting", () => settings.goTo(problem)]);
+      noticeKind = "setting";
       return false;
     }
 
@@ -284,15 +245,19 @@
       return count;
     }
 
-    function endWords(choice) {
-      if (choice.finish_reason === "length") return "";
-      return typeof choice.stop_reason === "string" && choice.stop_reason
-        ? `ended: ${charrnn.shown(choice.stop_reason)}` : "ended by itself";
+    /** Return why a text ended, where it was not its length. */
+    function endWords({ finish_reason: finished, stop_reason: reason }) {
+      if (finished === "length") return "";
+      if (typeof reason !== "string" || !reason) return "ended by itself";
+      if (settings.get("stop").includes(reason)) return `ended at “${charrnn.shown(reason)}”`;
+      if (reason === "end") return `the ${recordKind || "record"} ended`;
+      return ENDED[reason] ?? `ended: ${charrnn.shown(reason)}`;
     }
 
     /** Let the model write: at the cursor, or where `where` says: {at, removedLength, seed}. */
     async function goOn(where = {}) {
       if (work || choices.isOpen || !isFormRight()) return;
+      if (!model && !(await findModel(() => goOn(where)))) return;
       const at = where.at ?? place();
       const removedLength = where.removedLength ?? 0;
       const seed = where.seed ?? settings.get("seed") ?? charrnn.randomSeed();
@@ -333,12 +298,14 @@
       else {
         if (ended) byId("speed").textContent += ` · ${ended}`;
         if (!length && !isStopped) notice("The model ended the text here: it wrote nothing.");
+        else tellUnseen(body.prompt);
         speak(`${isStopped ? "Stopped after" : "Wrote"} ${plural(length, "character")}`);
       }
     }
 
     async function offerWays(where = {}) {
       if (work || choices.isOpen || !isFormRight()) return;
+      if (!model && !(await findModel(() => offerWays(where)))) return;
       const at = where.at ?? place();
       const removedLength = where.removedLength ?? 0;
       const seed = where.seed ?? settings.get("seed") ?? charrnn.randomSeed();
@@ -366,7 +333,10 @@
       finish();
       if (failure && !isStopped) explain(failure, () => { leave(); offerWays({ at, removedLength, seed }); });
       else if (isEmpty && !isStopped) notice("The model ended the text here: it wrote nothing.");
-      else if (!isEmpty) speak(`${n} alternatives: press a number to take one, Escape for none`);
+      else if (!isEmpty) {
+        speak(`${n} alternatives: press a number to take one, Escape for none`);
+        tellUnseen(body.prompt);
+      }
     }
 
     /** Keep all alternatives as versions; go to one of them, unless it is null. */
@@ -424,6 +394,7 @@
       if (work || choices.isOpen) return;
       const { text } = history;
       step();
+      endNotice("text");
       const change = charrnn.difference(text, history.text);
       showText(change.at + change.inserted.length);
     }
@@ -449,27 +420,31 @@
     async function score(isAsked = false) {
       const { text } = history;
       const needsCosts = !isScored();
-      if (!text || work || (!needsCosts && readout.expects(text))) return;
+      if (!text || !model || work || (!needsCosts && readout.expects(text))) return;
       scoring?.abort();
       const own = (scoring = new AbortController());
       if (isAsked) showLegend("The model reads the text …");
-      const { label, unknown } = requestBody();
-      const body = { model: model?.name, prompt: text, max_tokens: 1, echo: needsCosts, logprobs: charrnn.LIKELIEST, label, unknown };
+      const { label, unknown = "error" } = requestBody();
+      // A character that the model never saw has no colour; all others keep theirs.
+      const body = { model: model?.name, prompt: text, max_tokens: 1, echo: needsCosts, logprobs: charrnn.LIKELIEST, label, unknown: unknown === "error" ? "skip" : unknown };
       try {
-        const answer = await client.ask("v1/completions", body, own.signal, isAsked);
+        let answer = await client.ask("v1/completions", body, own.signal, isAsked);
+        let costs = needsCosts ? charrnn.alignCosts(text, answer.choices[0].logprobs, body.unknown === "skip") : [];
+        if (!costs && body.unknown !== "skip") {
+          answer = await client.ask("v1/completions", { ...body, unknown: "skip" }, own.signal, isAsked);
+          costs = charrnn.alignCosts(text, answer.choices[0].logprobs, true);
+        }
         if (own.signal.aborted || history.text !== text) return;
-        const { logprobs } = answer.choices[0];
-        const costs = needsCosts ? charrnn.readCosts(text, logprobs) ?? charrnn.readCosts(text, logprobs, true) : [];
         if (!costs) return showLegend("These characters cannot be coloured: the model reads them as others.");
         history.setCosts(costs);
-        readout.expect(text, charrnn.likeliest(logprobs, -1));
+        readout.expect(text, charrnn.likeliest(answer.choices[0].logprobs, -1));
         if (needsCosts) mirror.repaint();
         showLegend();
         readout.show(isAtEnd() && hovered < 0 ? text.length : readout.place);
       } catch (error) {
         if (own.signal.aborted) return;
         if (isAsked) explain(error, () => score(true));
-        else showLegend(`No colours yet: ${error.message}`);
+        else showLegend(`No colours yet: ${settings.inWords(error.message)}`);
       }
     }
 
@@ -548,20 +523,25 @@
       byId("live").textContent = words;
     }
 
-    /** Show a message that stays until the next one, with a way out. */
-    function notice(words, actionWords = "", action = null) {
+    /** Show a message that stays until the next one, with ways out: [words, action] of each. */
+    function notice(words, ...ways) {
       const box = byId("notice");
+      noticeKind = "";
       box.hidden = !words;
       if (!words) return box.replaceChildren();
       const close = element("button", { type: "button", class: "quiet" }, "Close");
       close.addEventListener("click", () => notice(""));
-      const nodes = [element("p", {}, words)];
-      if (action) {
-        const button = element("button", { type: "button", id: "way-out" }, actionWords);
+      const buttons = ways.map(([actionWords, action], k) => {
+        const button = element("button", { type: "button", id: k ? `way-out-${k + 1}` : "way-out" }, actionWords);
         button.addEventListener("click", () => { notice(""); action(); });
-        nodes.push(button);
-      }
-      box.replaceChildren(...nodes, close);
+        return button;
+      });
+      box.replaceChildren(element("p", {}, words), ...buttons, close);
+    }
+
+    /** Take a message of one of these kinds away: what it is about is over. */
+    function endNotice(...kinds) {
+      if (kinds.includes(noticeKind)) notice("");
     }
 
     /** Say what went wrong, and offer the way out. */
@@ -569,15 +549,70 @@
       const kept = history.text ? " Your text is kept." : "";
       const words = `${settings.inWords(error.message ?? String(error))}${error instanceof charrnn.ServerError && error.kind !== "refused" ? kept : ""}`;
       const { param = null } = error;
-      if (param && settings.blame(param, words)) {
-        return notice(words, "Show the setting", () => settings.goTo(param));
+      const unseen = param === "prompt" ? charrnn.unseenWords(error.message) : "";
+      if (unseen) {
+        const take = (way) => () => { settings.set("unknown", way); again(); };
+        const hasNear = /\bmap\b/.test(error.message); // without a near letter the server names no such way
+        notice(unseen, ...(hasNear ? [["Use the nearest", take("map")]] : []), ["Leave out", take("skip")]);
+        noticeKind = "text";
+      } else if (param && settings.blame(param, words)) {
+        notice(words, ["Show the setting", () => settings.goTo(param)]);
+        noticeKind = "setting";
+      } else {
+        const way = NEEDED[error.kind];
+        notice(words, ...(way ? [[WAYS[way], again]] : []));
       }
-      const isAboutSigns = param === "prompt" && settings.get("unknown") === "error" && /never saw|unknown/.test(words);
-      if (isAboutSigns) {
-        return notice(words, "Use the nearest that it knows", () => { settings.set("unknown", "map"); again(); });
+    }
+
+    /** Return a promise of what the server says of a model: its alphabet and limits. */
+    function ask(chosen) {
+      if (!about.has(chosen.name)) {
+        const answer = client.ask(`v1/models/${encodeURIComponent(chosen.name)}`);
+        about.set(chosen.name, answer);
+        answer.catch(() => about.delete(chosen.name));
       }
-      const kind = NEEDED[error.kind];
-      return notice(words, kind === "on" ? "Go on" : "Try again", kind ? again : null);
+      return about.get(chosen.name);
+    }
+
+    /** Learn the limits of the model, and take what its records are called. */
+    async function learn() {
+      const asked = model;
+      try {
+        const { max_chars: most, record_kind: kind = "" } = await ask(asked);
+        if (model !== asked) return;
+        recordKind = kind;
+        settings.limit("length", most);
+      } catch {
+        // The server tells it when it refuses.
+      }
+    }
+
+    /** Say once what the model reads in place of characters that it never saw, and what it does not read. */
+    async function tellUnseen(text) {
+      const way = settings.get("unknown");
+      if (way === "error" || !model) return;
+      const asked = model;
+      try {
+        const { alphabet = "", has_bytes: hasBytes } = await ask(asked);
+        const known = new Set([...alphabet, "\n"]);
+        const doubtful = hasBytes ? [] : [...new Set(text)].filter((char) => !known.has(char));
+        const key = `${asked.name} ${way} ${doubtful.sort().join("")}`;
+        if (!doubtful.length || key === told) return;
+        const body = { model: asked.name, text, unknown: way === "map" ? "map" : "cost", label: requestBody().label };
+        const { characters, unseen, mapped } = await client.ask("v1/score", body);
+        told = key;
+        const left = [...new Set(unseen.map((at) => characters[at]))].map(charrnn.named);
+        const changes = Object.keys(mapped);
+        const parts = [
+          changes.length ? `The model reads ${charrnn.listed(changes)}.` : "",
+          left.length ? `Left out, as the model never saw ${left.length > 1 ? "them" : "it"}: ${charrnn.listed(left, " ")}.` : "",
+        ].filter(Boolean);
+        if (!parts.length || model !== asked || !byId("notice").hidden) return;
+        notice(`${parts.join(" ")} Your text stays as it is.`);
+        noticeKind = "text";
+      } catch {
+        // It can be told the next time.
+      }
     }
 
     function showSize() {
@@ -610,8 +645,11 @@
       byId("rewrite").hidden = isBusy || isOpen || !isInside;
       byId("choose").hidden = isOpen;
       byId("retry").hidden = isOpen;
-      byId("alternatives").disabled = byId("count").disabled = isBusy;
-      byId("retry").disabled = isBusy || !canRetry();
+      const isUseless = !model && others.length > 0; // no model here can write
+      byId("go").disabled = isUseless;
+      if (isUseless) field.placeholder = "No model of this server writes text.";
+      byId("alternatives").disabled = byId("count").disabled = isBusy || isUseless;
+      byId("retry").disabled = isBusy || isUseless || !canRetry();
       // Another text must not come while one is being written.
       for (const control of [...byId("models").querySelectorAll("select"), byId("forget"), byId("clear")]) {
         control.disabled = isBusy || isOpen;
@@ -635,6 +673,11 @@
 
     function parameters() {
       const made = new URLSearchParams();
+      if (!model) {
+        // Before there is a key no model is known: what the address asks for waits.
+        const given = new URLSearchParams(location.hash.slice(1));
+        for (const name of ["model", "label"]) for (const each of given.getAll(name)) made.append(name, each);
+      }
       if (models.length > 1 && model) made.set("model", model.name);
       for (const select of document.querySelectorAll("#models select[data-label]")) {
         if (select.value) made.append("label", `${select.dataset.label}=${select.value}`);
@@ -644,6 +687,12 @@
       return made;
     }
 
+    function onSettings() {
+      if (!isReady) return;
+      if (settings.problem === null) endNotice("setting");
+      writeAddressSoon();
+    }
+
     function writeAddressSoon() {
       if (isReady) soon("address", 250, () => {
         const text = String(parameters());
@@ -651,15 +700,50 @@
       });
     }
 
-    /** Return a promise of the models that write text. */
-    async function askModels() {
+    /** Ask which models there are: those that write, with their labels, and others. */
+    async function findModels() {
       const answer = await client.ask("v1/models");
-      const own = answer.data.filter((each) => (each.task ?? "text") === "text");
-      return Promise.all(own.map(async ({ id }) => {
-        const more = await client.ask(`v1/models/${encodeURIComponent(id)}`);
+      const isWriter = (each) => (each.task ?? "text") === "text";
+      others = answer.data.filter((each) => !isWriter(each));
+      if (models.length) return;
+      models = await Promise.all(answer.data.filter(isWriter).map(async (each) => {
+        const found = { name: each.id };
+        const more = await ask(found);
         const labels = Object.entries(more.labels ?? {}).map(([name, counts]) => [name, Object.keys(counts)]);
-        return { name: id, labels: Object.fromEntries(labels) };
+        return { ...found, labels: Object.fromEntries(labels) };
       }));
+    }
+
+    /** Say that no model here writes, and what those do that there are. */
+    function tellNoModel() {
+      const lines = others.map(({ id, task }) => {
+        const [does, path] = TASKS[task] ?? [`is a model for ${task}`, "models"];
+        return `“${id}” ${does}: use “charrnn predict ${id}” in a terminal, or POST /v1/${path}.`;
+      });
+      notice(["This server has no model that writes text.", ...lines.slice(0, 3)].join(" "));
+    }
+
+    /** Return whether there is a model to write with; without one ask for it, then do `again`. */
+    async function findModel(again) {
+      if (model || isFinding) return model !== null;
+      isFinding = true;
+      try {
+        await findModels();
+      } catch (error) {
+        explain(error, again);
+        return false;
+      } finally {
+        isFinding = false;
+      }
+      readAddress();
+      update();
+      if (!model) tellNoModel();
+      return model !== null;
+    }
+
+    /** Ask for the key once more, until there is a model. */
+    async function enter() {
+      if (await findModel(enter)) field.focus();
     }
 
     /** Take model, settings and perhaps a text from the address. */
@@ -675,16 +759,18 @@
           if (select.selectedIndex < 0) select.selectedIndex = 0;
         }
       }
+      const faults = name && !found && model ? [`This server has no model “${charrnn.shown(name.slice(0, 80))}”; here is ${model.name}.`] : [];
       const wrong = settings.read(given);
+      if (wrong.length) faults.push(`The address has no right value for ${wrong.join(", ")}; the default is used.`);
+      faults.push(...settings.faults(given, NOT_SETTINGS));
       setColors(given.get("colors") ?? "surprise");
       const text = given.get("text");
       if (text !== null && text !== history.text) {
         history.add({ kind: "link", at: 0, removedLength: history.text.length, inserted: charrnn.makePiece(text.replaceAll(/\r\n?/g, "\n"), false) });
         showText(history.text.length);
-        notice("The text of the link is shown. What stood here before is one Undo away.");
+        faults.unshift("The text of the link is shown. What stood here before is one Undo away.");
       }
-      if (name && !found) notice(`This server has no model “${name}”; here is ${model?.name ?? "none"}.`);
-      else if (wrong.length) notice(`The address has no right value for ${wrong.join(", ")}; the default is used.`);
+      if (faults.length) notice(faults.join(" "));
       if (text !== null) writeAddressSoon();
     }
 
@@ -702,25 +788,49 @@
         save();
         leave();
       }
+      const typed = model === null && isReady ? history.text : "";
       model = chosen;
+      recordKind = "";
       readout.expect(null, []);
-      const select = element("select", { id: "model", "aria-label": "Model" },
-        ...models.map((each) => element("option", { value: each.name }, each.name)));
-      if (model) select.value = model.name;
-      select.addEventListener("change", () => {
-        showModel(models.find((each) => each.name === select.value));
-        versions.show();
-        writeAddressSoon();
-      });
       const labels = Object.entries(model?.labels ?? {}).map(([column, values]) => {
         const box = element("select", { "data-label": column },
           element("option", { value: "" }, "any"), ...values.map((value) => element("option", { value }, value)));
         box.addEventListener("change", () => { forgetCosts(); writeAddressSoon(); });
         return element("label", {}, element("span", { class: "fine" }, column), box);
       });
-      byId("models").replaceChildren(
-        models.length > 1 ? select : element("span", { class: "fine", id: "model" }, model?.name ?? "no model"), ...labels);
+      byId("models").replaceChildren(element("span", { id: "model" }), ...labels);
+      showNames();
       load();
+      if (typed && typed !== history.text) {
+        // Written before there was a model: what this model's text was is one Undo away.
+        history.add({ kind: "typed", at: 0, removedLength: history.text.length, inserted: charrnn.makePiece(typed, false) });
+        showText(typed.length);
+      }
+      if (typed) store.forget("");
+      if (isReady && model) learn();
+    }
+
+    /** Show the models' names: a choice, where there is one or a model that cannot be chosen. */
+    function showNames() {
+      const options = models.map((each) => element("option", { value: each.name }, each.name));
+      const more = others.map(({ id, task }) => element("option", { disabled: true }, `${id} ${TASKS[task]?.[0] ?? "writes no text"}: charrnn predict`));
+      const isChoice = options.length && options.length + more.length > 1;
+      const node = isChoice
+        ? element("select", { id: "model", "aria-label": "Model" }, ...options, ...more)
+        : element("span", { class: "fine", id: "model" }, model?.name ?? "no model");
+      if (isChoice) {
+        node.value = model.name;
+        node.disabled = work !== null || choices.isOpen;
+        node.addEventListener("change", () => {
+          showModel(models.find((each) => each.name === node.value));
+          versions.show();
+          writeAddressSoon();
+        });
+      }
+      const old = byId("model");
+      const isFocused = document.activeElement === old;
+      old.replaceWith(node);
+      if (isFocused) node.focus();
     }
 
     async function copy(text, words) {
@@ -764,6 +874,9 @@
       if (lastSeed !== null && settings.get("seed") === null) made.set("seed", lastSeed);
       if (byId("link-text").checked) made.set("text", history.text);
       const text = String(made);
+      const isHere = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/.test(location.hostname);
+      byId("link-where").textContent = isHere ? `It begins with ${location.origin}, which opens on this computer alone.` : "";
+      byId("link-export").textContent = `charrnn export ${model?.name ?? "NAME"} --to html`;
       byId("link-address").value = location.href.split("#")[0] + (text ? `#${text}` : "");
     }
 
@@ -771,21 +884,21 @@
       if (work || choices.isOpen || !history.text) return;
       history.add({ kind: "cleared", at: 0, removedLength: history.text.length, inserted: charrnn.makePiece("", false) });
       showText(0);
+      notice("");
       field.focus();
       speak("A new text; Undo brings the old one back");
     }
 
     function forget() {
       leave();
-      keep("localStorage", storageKey(), FORGOTTEN); // other tabs hear of it
-      for (const storage of STORAGES) keep(storage, storageKey(), null);
-      lastSaved = null;
+      store.forget();
       history.load(null);
       clearTimeout(timers.save);
       timers.save = 0;
       showText(0);
       versions.show();
       byId("forget-dialog").close();
+      notice("");
       speak("Forgotten");
     }
 
@@ -850,10 +963,10 @@
         button.addEventListener("click", () => setColors(button.dataset.colors));
       }
       addEventListener("hashchange", takeAddress);
-      addEventListener("storage", onStorage);
+      addEventListener("storage", (event) => { if (isReady) store.follow(event); });
       addEventListener("pagehide", save);
       document.addEventListener("visibilitychange", () => { if (document.hidden) save(); });
-      addEventListener("beforeunload", (event) => { if (isUnsaved) event.preventDefault(); });
+      addEventListener("beforeunload", (event) => { if (store.isUnsaved) event.preventDefault(); });
       addEventListener("resize", hideSpot);
     }
 
@@ -865,15 +978,15 @@
       get isReady() { return isReady; },
 
       async start() {
-        settings = charrnn.makeSettings(byId("settings"), byId("chips"), data, writeAddressSoon);
+        settings = charrnn.makeSettings(byId("settings"), byId("chips"), data, onSettings);
         listen();
         if (!models.length) {
           // A server with a key names its models to those who have it.
           try {
-            models = await askModels();
-            if (!models.length) notice("This server has no model that writes text.");
+            await findModels();
+            if (!models.length) tellNoModel();
           } catch (error) {
-            explain(error, () => location.reload());
+            explain(error, enter);
           }
         }
         readAddress();
@@ -882,6 +995,11 @@
         versions.show();
         update();
         scoreSoon();
+        if (model) {
+          learn();
+          // Those that write no text are named beside those that do.
+          if (data.models.length) findModels().then(showNames, () => {});
+        }
         if (!isTouched()) field.focus({ preventScroll: true });
       },
     };

@@ -7,26 +7,67 @@
   const element = (...args) => charrnn.element(...args);
   const { byId, number, percent } = charrnn;
 
+  const END = "<end>"; // what the server calls the end of a record
+  const NEVER_SEEN = { bits: 0, isKnown: false, isUnseen: true, top: [] };
+
   charrnn.LIKELIEST = LIKELIEST;
+
+  /** Return what a character cost, from place k of an answer's logprobs. */
+  function costOf(logprobs, k) {
+    const nats = logprobs.token_logprobs[k];
+    const isKnown = nats !== null && nats !== undefined;
+    return { bits: isKnown ? Math.max(0, -nats / Math.LN2) : 0, isKnown, isUnseen: false, top: charrnn.likeliest(logprobs, k) };
+  }
 
   /**
    * Return the costs of a text's units from the logprobs of an answer that begins with it; null where
-   * they are of another text. isLoose: the characters may differ, one for one.
+   * they are of another text.
    */
-  charrnn.readCosts = function (text, logprobs, isLoose = false) {
+  charrnn.readCosts = function (text, logprobs) {
     if (!logprobs?.tokens) return null;
     const costs = [];
     let read = "";
     logprobs.tokens.forEach((token, k) => {
       if (read.length === text.length) return; // the end of a record is a token without a text
       read += token;
-      const nats = logprobs.token_logprobs[k];
-      const isKnown = nats !== null && nats !== undefined;
-      const cost = { bits: isKnown ? Math.max(0, -nats / Math.LN2) : 0, isKnown, top: charrnn.likeliest(logprobs, k) };
+      const cost = costOf(logprobs, k);
       for (let unit = 0; unit < token.length; unit++) costs.push(cost);
     });
-    return read === text || (isLoose && read.length === text.length) ? costs : null;
+    return read === text ? costs : null;
   };
+
+  /**
+   * Return the costs of a text's units from the logprobs of an answer that repeats it and adds one
+   * token; null where they are of another text.
+   *
+   * isSkipped: the answer leaves out what the model never saw, which has a cost that says so. Else
+   * the model may read other characters, one for one.
+   */
+  charrnn.alignCosts = function (text, logprobs, isSkipped) {
+    const whole = charrnn.readCosts(text, logprobs);
+    if (whole || !logprobs?.tokens) return whole;
+    const { tokens } = logprobs;
+    if (isSkipped) return align(text, logprobs, (part) => part) ?? align(text, logprobs, (part) => part.toLowerCase());
+    const read = tokens.slice(0, -1).join("");
+    if (read.length !== text.length) return null;
+    return charrnn.readCosts(read, logprobs);
+  };
+
+  /** Return the costs of a text of which the answer may have left characters out. */
+  function align(text, logprobs, form) {
+    const costs = [];
+    let k = 0;
+    while (costs.length < text.length) {
+      const at = costs.length;
+      const token = logprobs.tokens[k];
+      const char = String.fromCodePoint(text.codePointAt(at));
+      const isRead = token && form(text.slice(at, at + token.length)) === token;
+      const cost = isRead ? costOf(logprobs, k) : NEVER_SEEN;
+      for (let unit = 0; unit < (isRead ? token : char).length; unit++) costs.push(cost);
+      if (isRead) k += 1;
+    }
+    return k >= logprobs.tokens.length - 1 ? costs : null; // the last token goes on after the text
+  }
 
   /** Return the likeliest tokens at one place, each followed by its log-probability. */
   charrnn.likeliest = function (logprobs, k) {
@@ -46,7 +87,7 @@
 
     const symbolAt = (at) => String.fromCodePoint(history.text.codePointAt(at));
     const quoted = (symbol) => (/^\s$/.test(symbol) ? charrnn.named(symbol) : `“${charrnn.shown(symbol)}”`);
-    const sign = (symbol) => (symbol === " " ? "␣" : charrnn.shown(symbol));
+    const sign = (symbol) => (symbol === " " ? "␣" : symbol === END ? "end" : charrnn.shown(symbol));
 
     function bar(p) {
       const svg = document.createElementNS(SVG, "svg");
@@ -71,7 +112,7 @@
       const cost = at >= 0 && at < text.length ? history.costs[at] : null;
       if (!cost) return null;
       const symbol = symbolAt(at);
-      const words = cost.isKnown ? `${number(cost.bits, 2)} bits, ${percent(2 ** -cost.bits)}` : "begins the text";
+      const words = cost.isUnseen ? "is a character that the model never saw" : cost.isKnown ? `${number(cost.bits, 2)} bits, ${percent(2 ** -cost.bits)}` : "begins the text";
       return { symbol, title: [element("b", {}, quoted(symbol)), ` ${words}`], top: cost.top };
     }
 
@@ -92,11 +133,11 @@
         for (let k = 0; k < found.top.length; k += 2) {
           const [name, p] = [found.top[k], Math.exp(found.top[k + 1])];
           items.push(element("li", name === found.symbol ? { class: "is-it" } : {},
-            element("span", {}, element("b", {}, sign(name)), element("span", {}, percent(p))), bar(p)));
-          said.push(`${charrnn.named(name)} ${percent(p)}`);
+            element("span", {}, element("b", name === END ? { class: "end", title: "the text ends here" } : {}, sign(name)), element("span", {}, percent(p))), bar(p)));
+          said.push(`${name === END ? "the end" : charrnn.named(name)} ${percent(p)}`);
         }
         byId("guesses").replaceChildren(...items);
-        return `${byId("guess-char").textContent}. Likeliest: ${said.join(", ")}`;
+        return `${byId("guess-char").textContent}.${said.length ? ` Likeliest: ${said.join(", ")}` : ""}`;
       },
 
       /** Draw a frame around a character, if it is there. */

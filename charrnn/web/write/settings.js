@@ -16,6 +16,9 @@
     "": "More",
   };
 
+  const UNKNOWN_WORDS = { map: "nearest known letters", skip: "unknown letters left out" };
+  const USUAL = { temperature: "mostly 0.5 to 1.2" };
+
   /** Return a name as it is shown: "top p". */
   const words = (name) => name.replaceAll("_", " ");
 
@@ -23,12 +26,22 @@
   const asTexts = (text) =>
     text.split("\n").filter((line) => line !== "").map((line) => line.replaceAll("\\n", "\n").replaceAll("\\t", "\t"));
   const asLines = (texts) => texts.map((text) => text.replaceAll("\n", "\\n").replaceAll("\t", "\\t")).join("\n");
+  const NUMBER = /^[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?$/i;
+
+  const GROUPS = /^[+-]?\d{1,3}(,\d{3})+$/;
+
+  /** Return the number that a text spells, with a point or a comma; NaN where it spells none. */
+  function asNumber(field, text) {
+    const spelled = field.kind === "whole" && GROUPS.test(text.trim()) ? text.replaceAll(",", "") : text.trim();
+    return NUMBER.test(spelled) ? Number(spelled.replace(",", ".")) : NaN;
+  }
   const isSame = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
   /** Return the range of a setting in words. */
   function rangeWords({ ge, gt, le }) {
-    const low = ge !== null ? `from ${ge}` : gt !== null ? `above ${gt}` : "";
-    return [low, le !== null ? `to ${le}` : ""].filter(Boolean).join(" ");
+    const shown = (value) => value.toLocaleString("en", { maximumSignificantDigits: 15 });
+    const low = ge !== null ? `from ${shown(ge)}` : gt !== null ? `above ${shown(gt)}` : "";
+    return [low, le !== null ? `to ${shown(le)}` : ""].filter(Boolean).join(" ");
   }
 
   /**
@@ -82,7 +95,7 @@
       }
       control.append(input);
       if (field.name === "seed") {
-        const dice = element("button", { type: "button", id: "new-seed" }, "New");
+        const dice = element("button", { type: "button", id: "new-seed" }, "Another");
         dice.setAttribute("aria-label", "Choose another seed");
         dice.addEventListener("click", () => settings.set("seed", charrnn.randomSeed()));
         control.append(dice);
@@ -97,8 +110,8 @@
     function limits(field) {
       const range = rangeWords(field);
       const initial = field.default === null ? (field.unset || "none") : Array.isArray(field.default) ? "" : String(field.default);
-      const parts = [range, initial && field.kind !== "flag" ? `default ${initial}` : ""].filter(Boolean);
-      return parts.length ? element("span", { class: "limits" }, parts.join(", ")) : "";
+      const parts = [USUAL[field.name], range, initial && field.kind !== "flag" ? `default ${initial}` : ""].filter(Boolean);
+      return element("span", { class: "limits" }, parts.join(", "));
     }
 
     function makeInput(field, id) {
@@ -109,10 +122,14 @@
       } else if (field.kind === "flag") {
         input = element("input", { ...common, type: "checkbox" });
       } else if (field.kind === "number" || field.kind === "whole") {
-        const step = field.kind === "whole" ? 1 : "any";
+        // Not of type number: a browser drops the comma of 0,7 without a word.
+        const isWhole = field.kind === "whole";
         input = element("input", {
-          ...common, type: "number", step, min: field.ge ?? field.gt, max: field.le,
-          inputmode: field.kind === "whole" ? "numeric" : "decimal", placeholder: field.unset || (field.isOptional ? "none" : ""),
+          ...common, type: "text", spellcheck: "false", inputmode: isWhole ? "numeric" : "decimal",
+          placeholder: field.unset || (field.isOptional ? "none" : ""),
+        });
+        input.addEventListener("keydown", (event) => {
+          if (isWhole && (event.key === "ArrowUp" || event.key === "ArrowDown")) step(field, event);
         });
       } else {
         const isLines = field.kind === "texts" || field.name === "template";
@@ -124,6 +141,14 @@
       input.addEventListener(input.tagName === "SELECT" || field.kind === "flag" ? "change" : "input", () => take(field));
       show(field, input);
       return input;
+    }
+
+    /** Let the arrow keys count, as they do in a field for numbers. */
+    function step(field, event) {
+      const value = asNumber(field, inputs.get(field.name).value);
+      if (Number.isNaN(value) || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      settings.set(field.name, value + (event.key === "ArrowUp" ? 1 : -1));
     }
 
     /** Take what an input says. */
@@ -140,15 +165,15 @@
     function read(field, input) {
       if (field.kind === "flag") return input.checked;
       if (field.kind === "texts") return asTexts(input.value);
-      if (input.value === "" && field.isOptional) return null;
-      return field.kind === "number" || field.kind === "whole" ? Number(input.value) : input.value;
+      if (input.value.trim() === "" && field.isOptional) return null;
+      return field.kind === "number" || field.kind === "whole" ? asNumber(field, input.value) : input.value;
     }
 
     function problemOf(field, input) {
       if (field.kind !== "number" && field.kind !== "whole") return "";
-      if (input.validity.badInput) return "This is not a number.";
-      if (input.value === "") return field.isOptional ? "" : "Give a number.";
-      return numberProblem(field, Number(input.value));
+      if (input.value.trim() === "") return field.isOptional ? "" : "Give a number.";
+      const value = asNumber(field, input.value);
+      return Number.isNaN(value) ? "This is not a number." : numberProblem(field, value);
     }
 
     function numberProblem(field, value) {
@@ -216,7 +241,7 @@
 
     function showChips() {
       const nodes = inOrder().map(([name, value]) => {
-        const text = value === true ? words(name) : `${words(name)} ${shortly(value)}`;
+        const text = value === true ? words(name) : name === "unknown" ? UNKNOWN_WORDS[value] ?? value : `${words(name)} ${shortly(value)}`;
         const chip = element("button", { type: "button", class: "chip", title: "Back to its default" }, text, element("span", { "aria-hidden": "true" }, " ×"));
         chip.setAttribute("aria-label", `${text}: back to its default`);
         chip.addEventListener("click", () => settings.set(name, fieldOf.get(name).default));
@@ -268,10 +293,25 @@
         return { ...sent, temperature: settings.get("temperature"), length: settings.get("length") };
       },
 
+      /** Take the most that the server allows of a setting, and say it at the setting. */
+      limit(name, most) {
+        const field = fieldOf.get(name);
+        if (!Number.isFinite(most) || field.le === most) return;
+        field.le = most;
+        document.getElementById(`set-${name}-help`).querySelector(".limits").replaceWith(limits(field));
+        if (inputs.get(name).value.trim() !== "") take(field);
+      },
+
       /** Return the first setting whose input is refused, or null. */
       get problem() {
         return problems.keys().next().value ?? null;
       },
+
+      /** Return a setting's name as a sentence begins with it. */
+      nameOf: (name) => words(name).replace(/^./, (char) => char.toUpperCase()),
+
+      /** Return why the form refuses a setting's input. */
+      problemWords: (name) => problems.get(name),
 
       /** Show at its setting what the server said of it; return whether there is such a setting. */
       blame(name, message) {
@@ -305,6 +345,17 @@
         }
       },
 
+      /** Return in words what is wrong with the settings of an address, where others may stand too. */
+      faults(parameters, others) {
+        const faults = [];
+        for (const name of new Set(parameters.keys())) {
+          if (fieldOf.has(name) || others.includes(name)) continue;
+          const near = charrnn.nearest(name, [...names, ...others]);
+          faults.push(`There is no setting “${charrnn.shown(name.slice(0, 40))}”${near ? `; did you mean “${near}”?` : "."}`);
+        }
+        return faults.slice(0, 4);
+      },
+
       /** Take the settings of an address; return the names of those that it has no right value for. */
       read(parameters) {
         const wrong = [];
@@ -324,7 +375,7 @@
       if (field.kind === "texts") return texts;
       const text = texts.at(-1);
       if (field.kind === "flag") return text === "true" ? true : text === "false" ? false : undefined;
-      return field.kind === "text" ? text : text.trim() === "" ? undefined : Number(text);
+      return field.kind === "text" ? text : asNumber(field, text);
     }
 
     changed();

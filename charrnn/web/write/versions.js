@@ -5,7 +5,7 @@
   const MAX_SHOWN = 400; // turns
   const MAX_START = 60; // characters of a turn's text
   const MAX_DEPTH = 6; // steps that a branch is moved in
-  const KINDS = { start: "Start", typed: "You", written: "Model", alternative: "Alternative", cleared: "New", link: "Link", tab: "Other tab" };
+  const KINDS = { start: "Start", typed: "You", written: "Model", alternative: "Alternative", cleared: "New text", link: "Link", tab: "Other tab" };
   const element = (...args) => charrnn.element(...args);
 
   /** onChoose(turn) is called for a turn that is chosen. */
