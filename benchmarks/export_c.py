@@ -26,10 +26,10 @@ from charrnn.bench.speeds import Measurement, median_ratio, time_alternating
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_store import find_model
 from charrnn.config.export import ExportConfig
-from charrnn.export.c import WARNINGS, check_program, make_c, verify_c
-from charrnn.export.c_source import identifier
-from charrnn.export.precision import bits_lost, restored
-from charrnn.export.verified import sampled_ids
+from charrnn.formats.c import WARNINGS, check_program, make_c, verify_c
+from charrnn.formats.c_source import identifier
+from charrnn.formats.precision import bits_lost, restored
+from charrnn.formats.verified import sampled_ids
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
 from charrnn.generation.text_format import text_format_of

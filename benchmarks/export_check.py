@@ -33,8 +33,8 @@ from charrnn.checkpoint.run_store import find_model
 from charrnn.config import RunConfig
 from charrnn.config.export import ExportConfig
 from charrnn.errors import ExportError
-from charrnn.export.precision import is_stored_as_int8, restored
-from charrnn.export.verified import (
+from charrnn.formats.precision import is_stored_as_int8, restored
+from charrnn.formats.verified import (
     MAX_LOGIT_ERROR,
     all_logits,
     check_greedy,

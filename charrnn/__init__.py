@@ -12,8 +12,6 @@ used: torch only by what trains or evaluates, numpy by the rest.
 """
 
 import os
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from charrnn._version import __version__
@@ -93,21 +91,6 @@ _HOMES = {  # of the names that are not in charrnn.api
     **dict.fromkeys(["Session", "start_session"], "charrnn.tasks.session"),
     "open_models": "charrnn.tasks.open_models",
 }
-
-
-_CALLS_AND_ROOMS = {"export", "serve"}
-
-
-class _Package(ModuleType):
-    """The package, in which `charrnn.export` is the call, although a folder has that name too."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # So an import binds the folder, the first time that something in it is imported.
-        if not (name in _CALLS_AND_ROOMS and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from charrnn.compression.codec import Compressed
     from charrnn.generation.samples import Sample
     from charrnn.generation.scoring import Scores
-    from charrnn.serve.server import Server
+    from charrnn.server.server import Server
     from charrnn.tasks.compare import Comparison
     from charrnn.tasks.corpus_stats import CorpusSummary
     from charrnn.tasks.evaluate import EvalResult
@@ -684,7 +684,7 @@ def compare(
 def _make_server(models: Names | None, checkpoints: Name, settings: Mapping[str, Any]) -> Server:
     """Return a server that is bound to its address."""
     from charrnn.config.serve import ServeConfig
-    from charrnn.serve.start import import_server
+    from charrnn.server.start import import_server
 
     names = [] if models is None else _as_paths(models)
     config = with_settings(ServeConfig(), settings)

@@ -31,7 +31,7 @@ from charrnn.generation.scoring import Scores
 from charrnn.generation.stopping import TextStream
 from charrnn.generation.text_format import TextFormat
 from charrnn.interpret.trace import Trace
-from charrnn.serve.server import Server
+from charrnn.server.server import Server
 from charrnn.tasks.compare import ComparedRun, Comparison, Difference
 from charrnn.tasks.corpus_stats import CorpusSummary
 from charrnn.tasks.eval_text import EvalTextRequest

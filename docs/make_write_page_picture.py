@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from charrnn.config.serve import ServeConfig
-from charrnn.serve.server import Server
+from charrnn.server.server import Server
 from tests.web.browser import Browser
 
 PICTURE = Path("docs", "pictures", "serve.png")

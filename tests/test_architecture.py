@@ -18,7 +18,7 @@ ROOT = {"_version", "errors", "config", "metrics", "state", "storage", "wording"
 LEARNING = ROOT | {"text", "data", "corpora", "analysis", "model", "training"}
 WRITING = ROOT | {"text", "data", "analysis", "checkpoint", "generation", "compression"}
 SEEING = {"interpret", "web"}
-SHARING = {"export"}
+SHARING = {"formats"}
 ALLOWED = {
     "_version": set(),
     "errors": {"wording"},
@@ -39,11 +39,11 @@ ALLOWED = {
     "training": ROOT | {"text", "data", "analysis", "model"},
     "bench": ROOT | {"text", "data", "checkpoint", "generation", "model", "training"},
     "web": ROOT,
-    "export": ROOT | {"text", "data", "checkpoint", "generation", "web"},
+    "formats": ROOT | {"text", "data", "checkpoint", "generation", "web"},
     "tasks": LEARNING | WRITING | SEEING | SHARING | {"bench"},
-    "serve": ROOT | WRITING | SEEING | {"tasks"},
-    "api": WRITING | SHARING | {"bench", "tasks", "serve"},
-    "cli": LEARNING | WRITING | SEEING | SHARING | {"bench", "tasks", "serve"},
+    "server": ROOT | WRITING | SEEING | {"tasks"},
+    "api": WRITING | SHARING | {"bench", "tasks", "server"},
+    "cli": LEARNING | WRITING | SEEING | SHARING | {"bench", "tasks", "server"},
     "__init__": {"_version", "api", "generation", "tasks"},
     "__main__": {"cli"},
 }
@@ -52,12 +52,12 @@ OUTSIDERS = {
     "torch": {"model", "training"},
     "click": {"cli"},
     "rich": {"cli"},
-    "starlette": {"serve"},
-    "uvicorn": {"serve"},
-    "onnx": {"export"},
-    "onnxruntime": {"export"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "onnx": {"formats"},
+    "onnxruntime": {"formats"},
     "huggingface_hub": {"checkpoint"},
-    "tokenizers": {"export"},
+    "tokenizers": {"formats"},
     "tensorboardX": {"tasks"},
 }
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "torch.save", "torch.load", "os.system", "print"}

@@ -15,8 +15,8 @@ from charrnn.cli.formatting import one_line
 from charrnn.cli.inputs import checkpoints_option, complete_run
 from charrnn.cli.options import Command, settings_from_options, settings_options
 from charrnn.config.serve import ServeConfig, check_key
-from charrnn.serve.neighbours import own_address
-from charrnn.serve.start import import_server
+from charrnn.server.neighbours import own_address
+from charrnn.server.start import import_server
 
 _EXAMPLES = """
 charrnn serve                          the newest model, at 127.0.0.1:8000

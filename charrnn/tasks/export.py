@@ -21,7 +21,7 @@ from charrnn.checkpoint.run_store import find_model, name_after
 from charrnn.config import did_you_mean
 from charrnn.config.export import ALIASES, FORMATS, ExportConfig
 from charrnn.errors import ConfigError, StorageError
-from charrnn.export.verified import Verified
+from charrnn.formats.verified import Verified
 from charrnn.generation.labels import AskedLabels, list_labels, with_labels
 from charrnn.storage import is_reserved, move_into_place, staged, write_atomically
 
@@ -156,19 +156,19 @@ def find_format(to: str) -> str:
 def _format_of(to: str, path: Path) -> Format:
     """Return a format; path: of the model's file."""
     if to == "onnx":
-        from charrnn.export.onnx_graph import make_onnx, verify_onnx
+        from charrnn.formats.onnx_graph import make_onnx, verify_onnx
 
         return Format(make_onnx, verify_onnx, ".onnx")
     if to == "huggingface":
-        from charrnn.export.huggingface import make_huggingface, verify_huggingface
+        from charrnn.formats.huggingface import make_huggingface, verify_huggingface
 
         return Format(make_huggingface, verify_huggingface)
     if to == "html":
-        from charrnn.export.html_page import make_html, verify_html
+        from charrnn.formats.html_page import make_html, verify_html
 
         return Format(make_html, verify_html, ".html")
     if to == "c":
-        from charrnn.export.c import make_c, verify_c
+        from charrnn.formats.c import make_c, verify_c
 
         return Format(make_c, verify_c, ".c")
     from charrnn.tasks import tensorboard

@@ -55,8 +55,8 @@ def push(
             not asked for.
         CheckpointError: the model is missing or damaged, or the hub does not take it.
     """
-    from charrnn.export.card import is_unedited
-    from charrnn.export.huggingface import make_huggingface
+    from charrnn.formats.card import is_unedited
+    from charrnn.formats.huggingface import make_huggingface
 
     target = parse_hub_name(name)
     if target.revision is not None:

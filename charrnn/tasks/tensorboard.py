@@ -23,7 +23,7 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.config.export import ExportConfig
 from charrnn.errors import CheckpointError, ConfigError, ExportError, missing_extra
-from charrnn.export.verified import Verified
+from charrnn.formats.verified import Verified
 from charrnn.metrics import bits_per_char
 from charrnn.storage import append_text, write_atomically, write_errors
 

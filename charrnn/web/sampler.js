@@ -10,7 +10,7 @@
   const SLICE_PIECES = 1000; // more at once take a page longer to show than that
   const LIKELIEST = 5;
 
-  // Return {name: Float32Array} from base64, as charrnn/export/html_page.py packs int8 weights: an
+  // Return {name: Float32Array} from base64, as charrnn/formats/html_page.py packs int8 weights: an
   // array has a scale for each row at the byte `scales`, or is float32 and has none.
   charrnn.decodeInt8 = function (base64, index) {
     const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));

@@ -22,7 +22,7 @@ from charrnn.errors import CheckpointError, ConfigError
 from charrnn.storage import write_atomically
 from tests.checkpoint.fake_hub import FakeHub
 from tests.cli.program import complaint, end_of, output_of, run_without
-from tests.export.test_huggingface import SECRETS, make_file
+from tests.formats.test_huggingface import SECRETS, make_file
 
 # Of the hub library's own upload of large files.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

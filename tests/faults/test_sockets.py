@@ -28,7 +28,7 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile, pack_model
 from tests.generation.record_models import WHO, make_records_file
 from tests.generation.task_models import make_task_file
-from tests.serve.hostile import Attacker
+from tests.server.hostile import Attacker
 
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 STREAM = json.dumps({"prompt": "a", "max_tokens": 20_000, "stream": True}).encode()

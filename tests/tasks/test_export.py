@@ -18,12 +18,12 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config.export import ExportConfig
 from charrnn.errors import ConfigError, ExportError, StorageError
-from charrnn.export.verified import Verified, check_greedy, logit_error
+from charrnn.formats.verified import Verified, check_greedy, logit_error
 from charrnn.generation.network import Network
 from charrnn.storage import write_atomically
 from charrnn.tasks import export as task
 from charrnn.tasks.export import ExportReport, Format, export, find_format
-from tests.export.models import make_file
+from tests.formats.models import make_file
 
 FILES = {"book.c": b"int main;", "main.c": b"1", "more.c": b"2"}
 
@@ -250,9 +250,9 @@ def test_settings_of_another_format_are_refused(run: RunFolder) -> None:
 
 
 def test_the_name_of_a_call_and_of_a_folder_stay_apart(run: RunFolder) -> None:
-    import charrnn.export.verified
+    import charrnn.formats.verified
 
-    assert charrnn.export.__name__ == "export"
+    assert charrnn.formats.__name__ == "export"
     report = charrnn.export("book", "html", verify=False)
     assert report.path == Path("book.html")
     assert callable(charrnn.export)

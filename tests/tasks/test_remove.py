@@ -12,7 +12,7 @@ from charrnn.errors import CheckpointError, ConfigError, RunLockedError
 from charrnn.storage import write_atomically
 from charrnn.tasks.sweep_trials import SweepState, Trial, save_sweep
 from tests.cli.program import Text, end_of
-from tests.export.models import make_file
+from tests.formats.models import make_file
 
 SWEEP = RunFolder(Path("checkpoints", "book-sweep"))
 TRIALS = ("book-sweep-01", "book-sweep-02", "book-sweep-03")

@@ -11,12 +11,12 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config.export import ExportConfig
-from charrnn.export.html_page import make_html
-from charrnn.export.precision import restored
+from charrnn.formats.html_page import make_html
+from charrnn.formats.precision import restored
 from charrnn.generation.text_format import TextFormat
 from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
-from tests.export.models import ALPHABETS, make_file
+from tests.formats.models import ALPHABETS, make_file
 from tests.generation.record_models import WHO, YEAR, make_records_file
 from tests.web.browser import Browser, Page
 

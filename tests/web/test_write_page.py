@@ -16,12 +16,12 @@ import pytest
 from charrnn.config import SampleConfig
 from charrnn.config.serve import ServeConfig
 from charrnn.interpret.colors import contrast
-from charrnn.serve.page import PageModel, describe_settings, make_page, policy
-from charrnn.serve.server import Server
+from charrnn.server.page import PageModel, describe_settings, make_page, policy
+from charrnn.server.server import Server
 from charrnn.tasks.model import Model
 from charrnn.web.assets import read_asset
 from charrnn.web.inline import csp_hash
-from tests.serve.tiny_models import make_files, write_runs
+from tests.server.tiny_models import make_files, write_runs
 from tests.web.browser import Browser, Page
 from tests.web.write_server import Trouble, WriteServer, bits_of, text_of
 

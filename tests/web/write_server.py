@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-from charrnn.serve.page import PageModel, make_page, policy
+from charrnn.server.page import PageModel, make_page, policy
 
 WORDS = ["the", "king", "of", "storm", "and", "sea", "shall", "not", "be", "moved", "by", "love"]
 
