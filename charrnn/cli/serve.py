@@ -6,8 +6,10 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +19,9 @@ from charrnn.cli.options import Command, settings_from_options, settings_options
 from charrnn.config.serve import ServeConfig, check_key
 from charrnn.server.neighbours import own_address
 from charrnn.server.start import import_server
+
+if TYPE_CHECKING:
+    from charrnn.server.server import Server
 
 _EXAMPLES = """
 charrnn serve                          the newest model, at 127.0.0.1:8000
@@ -66,15 +71,19 @@ def command(
     """
     _check_given_key(ctx)
     config = settings_from_options(ctx, ServeConfig)
-    _log_to_stderr(has_requests=config.log_requests)
-    server = import_server()(models, config, Path(checkpoints))
+    with _log_on_stderr(has_requests=config.log_requests):
+        _serve(import_server()(models, config, Path(checkpoints)), config, is_opened=open_page)
+
+
+def _serve(server: Server, config: ServeConfig, *, is_opened: bool) -> None:
+    """Answer requests until a signal comes, and end the program."""
 
     def announce() -> None:
         names = ", ".join(server.service.served)
         elsewhere = _url_elsewhere(server.url, config)
         click.echo(one_line(f"serving {names} at {server.url}{elsewhere} (Ctrl-C stops it)"))
         sys.stdout.flush()
-        if open_page and config.uds is None:
+        if is_opened and config.uds is None:
             import webbrowser  # 10 ms, which nobody else should wait for
 
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
@@ -114,11 +123,18 @@ class _OneLine(logging.Formatter):
         return text if record.exc_info else one_line(text)
 
 
-def _log_to_stderr(*, has_requests: bool) -> None:
-    """Write the server's log on stderr."""
+@contextmanager
+def _log_on_stderr(*, has_requests: bool) -> Iterator[None]:
+    """Write the server's log on stderr within the block."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%H:%M:%S"))
     log = logging.getLogger("charrnn.serve")
+    before = (log.handlers, log.propagate, log.level)
     log.handlers = [handler]
     log.propagate = False
     log.setLevel(logging.INFO if has_requests else logging.WARNING)
+    try:
+        yield
+    finally:
+        log.handlers, log.propagate, level = before
+        log.setLevel(level)

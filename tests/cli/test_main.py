@@ -31,6 +31,7 @@ CODES = {
     "StorageError": 7,
     "RunLockedError": 8,
     "ProcessLostError": 9,
+    "ExportError": 10,
 }
 
 

@@ -36,6 +36,7 @@ RUN = {
     "is_finished": False,
     "elapsed_seconds": 3723.4,
     "saved": "2031-02-03T04:05:06",
+    "disk_bytes": 123_456_789,
 }
 
 

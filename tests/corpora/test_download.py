@@ -148,9 +148,10 @@ def leave_part(destination: Path, url: str, content: bytes, validator: str | Non
 
 
 def wait_for_other_threads() -> None:
-    """Wait until no thread of a download is left."""
+    """Wait until no thread of a download is left; progress bars of other libraries have one too."""
     for thread in threading.enumerate():
-        if thread.daemon and thread is not threading.current_thread():
+        is_other = thread is not threading.current_thread() and thread.name != "tqdm_monitor"
+        if thread.daemon and is_other:
             thread.join(10)
             assert not thread.is_alive()
 

@@ -181,6 +181,7 @@ def test_no_run_in_a_list_commands_the_terminal(strings: list[str], make_model: 
     names = in_chunks(strings, 50)
     row = {"corpus": "a", "model": "a", "val_bpc": 1.0, "last_step": 1, "total_steps": 2}
     row |= {"is_finished": False, "elapsed_seconds": 1.0, "saved": "a", "created": "a"}
+    row |= {"disk_bytes": 1}
     rows = [row | {"name": name, "corpus": name, "saved": name} for name in names]
     wrong = [{"name": name, "error": name} for name in names]
     benign = on_terminal(lambda: show_runs([{**row, "name": "a"}, {"name": "a", "error": "a"}]))

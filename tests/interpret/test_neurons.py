@@ -59,14 +59,15 @@ def finding_of(report: NeuronsReport, feature: str) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("feature", "number"), [("inside ( )", "0"), ("depth", "1"), ("column", "2")]
+    ("feature", "numbers"),
+    [("inside ( )", "01"), ("depth", "1"), ("column", "2")],  # who knows the depth knows both
 )
 def test_the_search_names_the_planted_units(
-    report: NeuronsReport, feature: str, number: str
+    report: NeuronsReport, feature: str, numbers: str
 ) -> None:
     finding = finding_of(report, feature)
 
-    assert finding.best.unit in (f"h1.{number}", f"c1.{number}")
+    assert finding.best.unit in [f"{kind}1.{number}" for kind in "hc" for number in numbers]
     assert finding.best.sign == 1
     assert finding.best.search == pytest.approx(1, abs=1e-12)
     assert finding.best.held == pytest.approx(1, abs=1e-12)

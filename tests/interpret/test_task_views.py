@@ -35,7 +35,8 @@ def test_a_gain_is_what_leaving_the_character_out_costs() -> None:
     assert found.pieces == [*"abcad"]
     assert found.classes[0] == "xyz"[best]
     assert len(found.classes) == 2
-    assert found.gains_bits[2] == pytest.approx(np.log2(whole[best] / without))
+    # Of a batch and of single texts, float32 sums round differently.
+    assert found.gains_bits[2] == pytest.approx(np.log2(whole[best] / without), abs=1e-6)
 
 
 def test_a_long_text_is_left_out_by_stretches(monkeypatch: pytest.MonkeyPatch) -> None:

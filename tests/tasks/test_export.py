@@ -249,13 +249,15 @@ def test_settings_of_another_format_are_refused(run: RunFolder) -> None:
         call(to="tensorboard", config=ExportConfig(licence="MIT"))
 
 
-def test_the_name_of_a_call_and_of_a_folder_stay_apart(run: RunFolder) -> None:
+def test_the_call_stays_one_whatever_is_imported(run: RunFolder) -> None:
     import charrnn.formats.verified
+    import charrnn.server.jobs
 
-    assert charrnn.formats.__name__ == "export"
+    assert charrnn.formats.verified.__name__ == "charrnn.formats.verified"
     report = charrnn.export("book", "html", verify=False)
     assert report.path == Path("book.html")
     assert callable(charrnn.export)
+    assert callable(charrnn.serve)
 
 
 @pytest.mark.parametrize("to", ["onnx", "html", "huggingface"])
