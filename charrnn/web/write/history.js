@@ -294,7 +294,7 @@
         }
       },
 
-      /** Begin anew with what `save` returned; what cannot be read is taken as a text alone. */
+      /** Start from what `save` returned; what cannot be read is taken as a text alone. */
       load(saved) {
         count = 0;
         const old = whole.text;

@@ -77,7 +77,7 @@
     const about = new Map(); // promises of what the server says of each model, by name
     const timers = {};
 
-    /** Do something after a pause: a call that comes sooner begins the pause anew. */
+    /** Do something after a pause: a call that comes sooner begins the pause again. */
     function soon(name, milliseconds, action) {
       clearTimeout(timers[name]);
       timers[name] = setTimeout(action, milliseconds);
