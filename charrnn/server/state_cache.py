@@ -3,10 +3,10 @@
 A state is a few kilobytes, however long its text. It is found by a digest of the ids before it,
 made of 1,024 ids at a time: of a long text only what is new has to be looked up and read.
 
-Only states are kept that reading the text from its start would give, bit for bit: those that `iter_prefill`
-comes through. So a text is the same whatever the cache holds. In a text of several blocks these are
-the ends of its blocks and any place after the last; the states of a batch, which rounds otherwise,
-never come here.
+Only states are kept that reading the text from its start would give, bit for bit: those that
+`iter_prefill` comes through. So a text is the same whatever the cache holds. In a text of several
+blocks these are the ends of its blocks and any place after the last; the states of a batch, which
+rounds otherwise, never come here.
 
 S = ids of a text.
 """

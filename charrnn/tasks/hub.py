@@ -119,7 +119,7 @@ def pull(
 
 
 def _fetch_verified(source: HubName) -> tuple[bytes, Origin]:
-    """Return the bytes of a model file and where they come from; a damaged copy is fetched again."""
+    """Return a model file's bytes and where they come from; a damaged copy is fetched again."""
     for is_forced in (False, True):
         path, origin = fetch_model(source, is_forced=is_forced)
         try:

@@ -135,7 +135,7 @@ class SweepRuns:
         return SweepState(about, tuple(counts), self._with_plans(trials, planned, counts))
 
     def retry(self, state: SweepState, request: TrainRequest, text: Corpus) -> SweepState:
-        """Return a sweep that continues, in which trials that were out of memory may be tried again.
+        """Return a sweep that continues; trials that were out of memory may be tried again.
 
         What else runs on the machine, or the machine itself, may be another now.
         """
