@@ -182,7 +182,7 @@ class Engine:
         return self._put(deadline, make=make)
 
     def cancel(self, ticket: Ticket) -> None:
-        """Give up what a ticket stands for: its text is dropped before the next step."""
+        """Cancel a ticket: its text is dropped before the next step."""
         with self._changed:
             if not ticket.is_ended:
                 ticket.is_cancelled = True
@@ -448,7 +448,7 @@ class Engine:
         self._deliver(news)
 
     def _deliver(self, news: Sequence[News]) -> None:
-        """Tell what is new, but nothing of what was cancelled."""
+        """Deliver what is new, without what was cancelled."""
         told = [(ticket, event) for ticket, event in news if not ticket.is_cancelled]
         for ticket, event in told:
             if isinstance(event, Piece):

@@ -269,7 +269,7 @@ class Service:
         self._costs += count
 
     def give_costs(self, count: int) -> None:
-        """Give memory back that was taken."""
+        """Release what `take_costs` counted."""
         self._costs -= count
 
     def deadline(self) -> float:

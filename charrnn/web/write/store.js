@@ -82,7 +82,7 @@
         last = charrnn.kept("localStorage", ownKey());
       },
 
-      /** Begin anew with what is kept. */
+      /** Start again from what is kept. */
       load() {
         // The tab's own first: another tab may have written since.
         const text = STORAGES.map((storage) => charrnn.kept(storage, ownKey())).find((each) => each !== null);
