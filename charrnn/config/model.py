@@ -24,11 +24,15 @@ GATE_NAMES = {"rnn": (), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
 FORGET_BIAS = 1.0
 """Lets gradients through when training begins (Gers et al. 2000; Jozefowicz et al. 2015)."""
 
+NOT_LEARNED = ("ngrams.check", "ngrams.key")
+"""Weights that training leaves as they are."""
+
 CELLS = tuple(GATES)  # in the order of help pages
 TASKS = ("text", "classification", "tagging", "seq2seq")
 ATTENTIONS = ("additive", "dot", "none")
 POOLINGS = ("last", "mean", "max", "mean-max", "attention")
 _NONLINEARITIES = ("tanh", "relu", "logistic")
+MAX_NGRAM_ORDER = 16
 _MAX_SIZE = 65_536  # far larger than any that trains in practice
 
 
@@ -42,6 +46,15 @@ class ModelConfig:
     embedding_size: int = setting(1, "size of each token's embedding", ge=1, le=_MAX_SIZE)
     hidden_size: int = setting(1, "units per layer", ge=1, le=_MAX_SIZE)
     num_layers: int = setting(1, "number of stacked layers", ge=1, le=256)
+    ngram_order: int = setting(
+        1,
+        "the last tokens, up to so many, have embeddings of their own as n-grams; 1 for none",
+        ge=1,
+        le=MAX_NGRAM_ORDER,
+    )
+    ngram_rows: int = setting(
+        0, "rows of the table of n-grams: how many can have an embedding", ge=0, le=1 << 24
+    )
     tie_embeddings: bool = setting(False, "use one embedding table for input and output")
     residual: bool = setting(False, "from the second layer on, add a layer's input to its output")
     dropout: float = setting(
@@ -89,6 +102,14 @@ class ModelConfig:
                 f"nonlinearity {self.nonlinearity!r} works only with cell rnn; "
                 f"cell {self.cell} has its own (leave --nonlinearity out, or use --cell rnn)"
             )
+
+        if (self.ngram_order > 1) != (self.ngram_rows > 0):
+            raise ConfigError(
+                f"ngram_order {self.ngram_order} and ngram_rows {self.ngram_rows} do not go "
+                "together: an order of 2 or more needs rows, and 1 has none"
+            )
+        if self.ngram_order > 1 and self.task != "text":
+            raise ConfigError(f"ngram_order works only with task text, not {self.task}")
 
     @property
     def has_projection(self) -> bool:
@@ -141,6 +162,12 @@ class ModelConfig:
         shapes: dict[str, tuple[int, ...]] = {
             "embedding.weight": (self.vocab_size, self.embedding_size)
         }
+        if self.ngram_rows:
+            shapes |= {
+                "ngrams.weight": (self.ngram_rows, self.embedding_size),
+                "ngrams.check": (self.ngram_rows,),  # which n-gram a row is of
+                "ngrams.key": (self.vocab_size,),  # what a token counts as in n-grams
+            }
         # The names are the file format's: docs/file-format.md.
         directions = ("", "_reverse") if self.bidirectional else ("",)
         for depth, direction in itertools.product(range(self.num_layers), directions):
@@ -243,7 +270,14 @@ class ModelConfig:
 
     @property
     def num_parameters(self) -> int:
-        """The number of learned weights; an initial state counts only if it is learned."""
+        """The number of learned weights; an initial state counts only if it is learned.
+
+        Which n-grams have a row is not learned.
+        """
         is_learned = self.initial_state == "learned"
         shapes = self.weight_shapes().items()
-        return sum(math.prod(size) for name, size in shapes if is_learned or ".initial" not in name)
+        return sum(
+            math.prod(size)
+            for name, size in shapes
+            if (is_learned or ".initial" not in name) and name not in NOT_LEARNED
+        )

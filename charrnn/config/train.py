@@ -148,6 +148,8 @@ class TrainConfig:
     )
     num_layers: int = _model("num_layers")
     embedding_size: int | None = _model("embedding_size", unset="automatic")
+    ngram_order: int | None = _model("ngram_order", unset="automatic")
+    ngram_rows: int | None = _model("ngram_rows", unset="automatic")
     tie_embeddings: bool | None = _model(
         "tie_embeddings", unset="on if the vocabulary has 1,000 tokens or more"
     )
@@ -259,6 +261,9 @@ class TrainConfig:
     )
     weight_decay_embedding: float | None = _optimization(
         None, "weight decay of embeddings", unset="0.1 where whole texts are read, else 0", ge=0
+    )
+    weight_decay_ngrams: float = _optimization(
+        1.0, "weight decay of the embeddings of n-grams", ge=0
     )
     weight_decay_bias: float = _optimization(0.0, "weight decay of biases and initial states", ge=0)
     max_norm_input: float | None = _optimization(  # Srivastava et al. 2014
@@ -373,6 +378,9 @@ class TrainConfig:
 
 _OF_TASKS: dict[str, tuple[Any, ...]] = {
     "tie_embeddings": (("text",), False),
+    "ngram_order": (("text",), 1),
+    "ngram_rows": (("text",), 0),
+    "weight_decay_ngrams": (("text",),),
     "label_size": (("text",), 0),
     "label_dropout": (("text",),),
     "bidirectional": (("classification", "tagging", "seq2seq"), False),

@@ -12,11 +12,13 @@ from functools import reduce
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
-from charrnn.generation.cells import Vector, arrange_layer, make_step
+from charrnn.generation.cells import LayerState, Vector, arrange_layer, make_step
 from charrnn.state import State, replace_rows
+from charrnn.text.ngrams import hash_many, hash_ngrams
 from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers, 64 MB
@@ -73,7 +75,11 @@ class Network:
             make_step(config, layer, has_product=has_table and not depth)
             for depth, layer in enumerate(layers)
         ]
+        self._ngrams = NGrams(config, weights) if config.ngram_rows else None
+        self._from_ngrams = np.ascontiguousarray(layers[0].weight_ih.T) if has_table else None
         self._initial = tuple(tuple(weights[f"layers.{i}.initial"]) for i in range(len(layers)))
+        if self._ngrams is not None:
+            self._initial += (self._ngrams.initial_context,)
         # The output layer: a projection where tied sizes differ, then the output weights.
         projection = weights.get("projection.weight")
         self._projection = None if projection is None else projection.T
@@ -99,14 +105,21 @@ class Network:
     def _step(self, token: int | Ids, state: State) -> State:
         """Return the state or states after one more id, which ends no record."""
         features = self._inputs[token]
-        if len(self._steps) == 1:  # without the list: 3 % less at H = 64
+        context: tuple[LayerState, ...] = ()
+        if self._ngrams is not None:
+            summed, recent = self._ngrams.read(token, state[-1][0])
+            if self._from_ngrams is not None:
+                summed = (summed @ self._from_ngrams).reshape(features.shape)
+            features = features + summed
+            context = ((recent,),)
+        elif len(self._steps) == 1:  # without the list: 3 % less at H = 64
             return (self._steps[0](features, state[0]),)
         after = []
         for depth, step in enumerate(self._steps):
             layer = step(features, state[depth])
             features = layer[0] + features if self._is_residual and depth else layer[0]
             after.append(layer)
-        return tuple(after)
+        return (*after, *context)
 
     def prefill(self, tokens: Iterable[int], state: State) -> State:
         return reduce(lambda before, token: self.advance(token, before), tokens, state)
@@ -116,9 +129,10 @@ class Network:
 
     def features(self, state: State) -> Vector:
         """Return what the output layer reads of a state: (H,), or (B, H)."""
-        features: Vector = state[-1][0]
+        layers = state[: len(self._steps)]  # without the last tokens
+        features: Vector = layers[-1][0]
         if self._is_residual:
-            features = np.sum([layer[0] for layer in state], axis=0)
+            features = np.sum([layer[0] for layer in layers], axis=0)
         return features
 
     def block_logits(self, features: Vector) -> Vector:
@@ -128,3 +142,39 @@ class Network:
         logits: Vector = features.dot(self._output)
         logits += self._output_bias
         return logits
+
+
+class NGrams:
+    """The table of n-grams of a model: what the last tokens add to the embedding of the newest.
+
+    text/ngrams.py says how a row is found. A context is (N − 1,) float32, the keys of the last
+    tokens, newest first; or (B, N − 1).
+    """
+
+    def __init__(self, config: ModelConfig, weights: Arrays) -> None:
+        self._weight = weights["ngrams.weight"]
+        self._check = weights["ngrams.check"]
+        self._key = weights["ngrams.key"]
+        self._rows = config.ngram_rows
+        self._size = config.embedding_size
+        self.initial_context: LayerState = (np.zeros(config.ngram_order - 1, np.float32),)
+
+    def read(self, token: int | Ids, context: Vector) -> tuple[Vector, Vector]:
+        """Return what n-grams add to the embedding of a token (E,) or of B (B, E); the context."""
+        if context.ndim > 1:
+            keys = np.concatenate((self._key[token][None], context.T))
+            return self.lookup(keys.astype(np.int64)), np.ascontiguousarray(keys[:-1].T)
+        keys = np.concatenate((self._key[token, None], context))
+        found = [
+            row
+            for row, check in hash_ngrams(keys.astype(np.int64).tolist(), self._rows)
+            if self._check[row] == check
+        ]
+        return self._weight[found].sum(0), keys[:-1]
+
+    def lookup(self, keys: NDArray[np.int64]) -> Vector:
+        """Return the sum of the rows (B, E) of the n-grams of keys (N, B), newest first."""
+        rows, checks = hash_many(keys, self._rows)
+        is_known = self._check[rows] == checks
+        summed: Vector = (self._weight[rows] * is_known[..., None]).sum(0)
+        return summed

@@ -26,11 +26,12 @@ from charrnn.config.model import FORGET_BIAS
 from charrnn.errors import CheckpointError
 from charrnn.model import heads
 from charrnn.model.kernels import LayerState, Resets, Weights, run_gru, run_plain, run_rnn
+from charrnn.model.ngrams import NGrams
 
 M = TypeVar("M", bound=nn.Module)
 
 State = tuple[LayerState, ...]
-"""One entry a layer, lowest first."""
+"""One entry a layer, lowest first; with n-grams one more, of the last tokens."""
 
 _LABEL_STD = 0.5
 _CLOSED = -1e4  # σ of it is 0, and so is its slope, whatever else is added to it
@@ -44,6 +45,7 @@ class CharRNN(nn.Module):
         self.config = config
         self._is_large = config.vocab_size >= heads.LARGE_ALPHABET
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.ngrams = NGrams(config) if config.ngram_rows else None
         sizes = [config.embedding_size] + [config.hidden_size] * config.num_layers
         self.layers = nn.ModuleList(RecurrentLayer(config, size) for size in sizes[:-1])
         self.labels = (
@@ -71,8 +73,14 @@ class CharRNN(nn.Module):
             nn.init.normal_(self.labels.weight, std=_LABEL_STD)
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the state before any text: (B, H) for each layer and part."""
-        return tuple(layer.initial_state(batch_size) for layer in self._stack)
+        """Return the state before any text: (B, H) for each layer and part.
+
+        With n-grams there is one more entry: the keys of the last tokens (B, N − 1), newest first.
+        """
+        layers = tuple(layer.initial_state(batch_size) for layer in self._stack)
+        if self.ngrams is None:
+            return layers
+        return (*layers, (self.ngrams.initial_context(batch_size),))
 
     def forward(
         self,
@@ -135,6 +143,12 @@ class CharRNN(nn.Module):
         features = self.embedding(ids.t())
         if self.config.tie_embeddings:
             features = features * self.config.embedding_scale
+        context = ()
+        if self.ngrams is not None:
+            *state, (recent,) = state
+            of_ngrams, recent = self.ngrams(ids.t(), recent)
+            features = features + of_ngrams
+            context = ((recent,),)
         after = []
         for depth, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             outputs, last = layer(features, before, records)
@@ -142,7 +156,7 @@ class CharRNN(nn.Module):
                 outputs = outputs + features
             features = drop(outputs, self.config.dropout, dropout)
             after.append(last)
-        return self.projection(features), tuple(after)
+        return self.projection(features), (*after, *context)
 
     def _find_records(self, ids: Tensor, labels: Tensor | None) -> Records:
         """Return where records start in a window (B, T), and what is known of each."""
@@ -340,7 +354,9 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
 
 def copy_model(model: M) -> M:
     """Return a network with the same weights, laid out for the GPU's kernels as the first is."""
-    copied = copy.deepcopy(model)
+    table = getattr(getattr(model, "ngrams", None), "weight", None)
+    # A table of n-grams serves both: most of its rows rest, and a copy would cost more than it.
+    copied = copy.deepcopy(model, {} if table is None else {id(table): table})
     for module in copied.modules():
         if isinstance(module, nn.RNNBase):
             module.flatten_parameters()  # a copy is scattered, which cuDNN warns of

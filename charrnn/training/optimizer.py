@@ -1,5 +1,6 @@
 """Muon for the recurrent layers' matrices, AdamW for the rest; clipping, schedule, EMA.
 
+The table of n-grams has an optimizer of its own, that moves only the rows which a window reads.
 Muon is in `muon.py`. AdamW is torch's fused kernel over plain tensors, which a checkpoint holds by
 name: torch.optim.AdamW would load torch's compiler first, a second of every start.
 """
@@ -20,6 +21,9 @@ MUON_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; the price of a pr
 
 _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
+_NGRAM_RATE = 4.0  # the learning rate of n-grams in that of the rest (LOG.md)
+_NGRAM_DECAY_EVERY = 64  # updates: a pass over all rows is dear
+NGRAM_TABLE = "ngrams.weight"
 _KINDS = {  # in this order: a decoder's bias_ih is a bias
     "bias": "bias",
     "label": "label",
@@ -186,9 +190,12 @@ class Optimizer:
         world: World = SINGLE_PROCESS,
     ) -> None:
         learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        table = learned.pop(NGRAM_TABLE, None)
         self.names = list(learned)
         self.parameters = list(learned.values())
-        self.param_groups = [{"params": self.parameters}]  # where a gradient scaler looks
+        in_full = [table] if table is not None and table.device.type != "cpu" else []
+        # Where a gradient scaler looks.
+        self.param_groups = [{"params": [*self.parameters, *in_full]}]
         self._updates = 0
         self._updates_on_device = torch.zeros((), device=self.parameters[0].device)
         self._muon_every = MUON_EVERY[dtype]
@@ -199,6 +206,9 @@ class Optimizer:
         gates = GATES[model.config.cell]
         self._adamw = AdamW(others, decays)
         self._muon = Muon(matrices, decays, gates, dtype, self._muon_every, world)
+        self._table = None
+        if table is not None:
+            self._table = RowWiseRMSprop(table, config.weight_decay_ngrams)
         self._decays = decays
         is_tied = model.config.tie_embeddings
         limits = {name: max_norm_of(name, config, is_tied=is_tied) for name in learned}
@@ -229,10 +239,14 @@ class Optimizer:
             self._updates += 1
             self._adamw.step(learning_rate, self._updates)
             self._muon.step(learning_rate, self._updates)
+            if self._table is not None:
+                self._table.step(learning_rate, self._updates)
         else:
             self._updates_on_device += mask
             self._adamw.step(learning_rate, self._updates_on_device, mask)
             self._muon.step(learning_rate * mask, self._updates + 1, mask)
+            if self._table is not None:
+                self._table.step_masked(learning_rate, mask)
         for parameter, max_norm in self._max_norms:
             limit_rows(parameter, max_norm, mask)
 
@@ -250,7 +264,10 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return the tensors that a checkpoint keeps, by kind and by the weight's name."""
-        return self._adamw.state_dict() | self._muon.state_dict()
+        kinds = self._adamw.state_dict() | self._muon.state_dict()
+        if self._table is not None:
+            kinds["second_moment"] |= {NGRAM_TABLE: self._table.second_moment}
+        return kinds
 
 
 @torch.no_grad()
@@ -306,6 +323,55 @@ class AdamW:
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return the moments, by kind and by the weight's name."""
         return {"first_moment": dict(self._first), "second_moment": dict(self._second)}
+
+
+class RowWiseRMSprop:
+    """Moves the rows of a table (R, E) that have a gradient, each by its own mean square.
+
+    v ← β v + (1 − β) mean(g²) and row ← row − η g / √v, for the rows g that a window reads: RMSprop
+    (Tieleman & Hinton 2012) with one v a row, as row-wise Adagrad has it (Gupta et al. 2014). The
+    first update of a row has the size 1/√(1 − β) = 10. Weight decay takes all rows.
+    """
+
+    def __init__(self, table: nn.Parameter, decay: float) -> None:
+        self._table = table
+        self._decay = decay
+        self.second_moment = torch.zeros(len(table), device=table.device)
+        """(R,)"""
+
+    @torch.no_grad()
+    def step(self, learning_rate: float | Tensor, update: int) -> None:
+        """Make update number `update` (from 1) of the rows with a gradient."""
+        table = self._table
+        if update % _NGRAM_DECAY_EVERY == 0:
+            table.mul_(1 - min(1.0, float(learning_rate) * self._decay * _NGRAM_DECAY_EVERY))
+        if table.grad is None:
+            return
+        if table.grad.is_sparse:
+            sparse = table.grad.coalesce()
+            rows = sparse.indices()[0]
+            gradients = sparse.values()
+        else:
+            rows = table.grad.any(1).nonzero()[:, 0]
+            gradients = table.grad[rows]
+        second = self.second_moment[rows]
+        second.lerp_(gradients.square().mean(1), 1 - _BETAS[1])
+        self.second_moment[rows] = second
+        steps = gradients / (second.sqrt_() + _EPSILON)[:, None]
+        table.index_add_(0, rows, steps, alpha=-float(learning_rate) * _NGRAM_RATE)
+
+    @torch.no_grad()
+    def step_masked(self, learning_rate: float | Tensor, mask: Tensor) -> None:
+        """Make an update without reading anything back; where `mask` is false nothing changes."""
+        table = self._table
+        gradient = torch.zeros_like(table) if table.grad is None else table.grad
+        square = gradient.square().mean(1)
+        moved = (square > 0) & mask
+        second = self.second_moment
+        second.copy_(torch.where(moved, second.lerp(square, 1 - _BETAS[1]), second))
+        table.mul_(1 - learning_rate * self._decay * mask)
+        steps = gradient / (second.sqrt() + _EPSILON)[:, None] * (learning_rate * _NGRAM_RATE)
+        table.sub_(torch.where(moved[:, None], steps, torch.zeros_like(steps)))
 
 
 def ema_weight_at(decay: float, step: int) -> float:

@@ -42,6 +42,10 @@ _STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the
     384: 0.014,
     512: 0.024,
 }
+_NGRAM_ORDER = 5
+_TOKENS_PER_ROW = 16  # of the training text
+_FEWEST_ROWS = 256
+_MOST_ROWS = 1 << 17
 _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
@@ -195,11 +199,14 @@ def _make_model(
     dropout = config.dropout
     if dropout is None:
         dropout = _choose_dropout(hidden_size, epochs, train_tokens)
+    order, rows = _choose_ngrams(config, train_tokens, epochs)
     return ModelConfig(
         cell=config.cell,
         nonlinearity=config.nonlinearity,
         vocab_size=vocab_size,
         embedding_size=embedding,
+        ngram_order=order,
+        ngram_rows=rows,
         hidden_size=hidden_size,
         num_layers=config.num_layers,
         tie_embeddings=is_tied,
@@ -207,6 +214,18 @@ def _make_model(
         dropout=dropout,
         initial_state=config.initial_state or "zero",
     )
+
+
+def _choose_ngrams(config: TrainConfig, train_tokens: int, epochs: float) -> tuple[int, int]:
+    """Return the longest n-gram, and how many may have a row: a power of two that the text fills."""
+    order = config.ngram_order
+    if order is None:
+        order = 1 if config.task not in (None, "text") else _NGRAM_ORDER
+    if config.ngram_rows is not None:
+        return order, config.ngram_rows if order > 1 else 0
+    fitting = 2 ** round(math.log2(max(train_tokens, 1) / _TOKENS_PER_ROW))
+    rows = min(max(fitting, _FEWEST_ROWS), _MOST_ROWS)
+    return (order, rows) if order > 1 else (1, 0)
 
 
 def _with_records(model: ModelConfig, config: TrainConfig, label_count: int) -> ModelConfig:

@@ -14,7 +14,7 @@ from charrnn.config import TrainConfig
 from charrnn.model.cuda_graph import GraphRunner
 from charrnn.model.device import autocast, has_bf16, lacks_kernel
 from charrnn.model.encoder import Network
-from charrnn.model.network import State, copy_model
+from charrnn.model.network import CharRNN, State, copy_model
 from charrnn.state import iter_arrays, map_state, select_rows
 from charrnn.training.batches import Window
 from charrnn.training.distributed import BucketedAllReduce, World
@@ -48,6 +48,8 @@ class TrainStep:
         device = model.output.weight.device
         self.model = model
         self.averaged = copy_model(model) if config.ema_decay else model
+        if isinstance(model, CharRNN) and model.ngrams is not None:
+            model.ngrams.is_sparse = device.type == "cpu" and world.world_size == 1
         is_fast = has_bf16(device) and config.precision != "fp32"
         self.optimizer = Optimizer(
             model, config, torch.bfloat16 if is_fast else torch.float32, world

@@ -33,6 +33,7 @@ from charrnn.model.network import (
 from charrnn.model.seq2seq import Seq2Seq
 from charrnn.model.tagger import Tagger
 from charrnn.state import iter_arrays, map_state, select_rows
+from charrnn.text.ngrams import choose_ngrams
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.groups import Groups
@@ -165,6 +166,11 @@ class Trainer:
         """
         micro_batches = choose_micro_batches(shard_of(plan, world), device, world.local_size)
         self.model = make_model(plan, config.seed)
+        if isinstance(self.model, CharRNN) and self.model.ngrams is not None:
+            keys = self.model.ngrams.key.numpy().astype(np.int64)
+            order = plan.model.ngram_order
+            rows = plan.model.ngram_rows
+            self.model.ngrams.keep(choose_ngrams(corpus.train, order, rows, keys))
         if initial is not None:
             load_numpy_state_dict(self.model, initial(numpy_state_dict(self.model)))
         self.step = 0

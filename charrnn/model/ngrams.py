@@ -1,0 +1,97 @@
+"""Embeddings of n-grams in torch: what the last tokens add to the embedding of the newest.
+
+A recurrent network spends much of its training on finding out what two or five characters in a row
+mean; a row for each frequent n-gram tells it at once (text/ngrams.py says how a row is found). The
+last tokens are a part of the state, so windows may end anywhere.
+
+T = window length, B = lanes, E = embedding size, R = rows, N = the longest n-gram, V = vocabulary.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from charrnn.config import ModelConfig
+from charrnn.text.ngrams import MASK, NO_CHECK, STEP, TO_CHECK, TO_ROW
+
+_STD = 0.02
+
+
+class NGrams(nn.Module):
+    """The table of n-grams: `weight` (R, E) learns, `check` (R,) and `key` (V,) stay."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        rows = config.ngram_rows
+        self.order = config.ngram_order
+        self.is_sparse = False
+        """Whether only the rows that a window reads get gradients; on a CPU alone."""
+        self._end = config.vocab_size - 1 if config.has_end else -1
+        self.weight = nn.Parameter(torch.empty(rows, config.embedding_size).normal_(std=_STD))
+        self.check = nn.Parameter(torch.full((rows,), NO_CHECK), requires_grad=False)
+        keys = torch.arange(1, config.vocab_size + 1, dtype=torch.float32)
+        self.key = nn.Parameter(keys, requires_grad=False)
+
+    def initial_context(self, batch_size: int) -> Tensor:
+        """Return the last tokens before any text: none, (B, N − 1)."""
+        return self.key.new_zeros(batch_size, self.order - 1)
+
+    def forward(self, ids: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum of the rows of the n-grams that end at each token, and the next context.
+
+        ids: (T, B) int64. context: keys of the tokens before, newest first, (B, N − 1) float32. →
+        (T, B, E) and (B, N − 1).
+        """
+        recent, context = self._recent_keys(ids, context)
+        code = recent[0]
+        found = []
+        matches = []
+        for keys in recent[1:]:
+            code = (code * STEP + keys) & MASK
+            rows = ((code * TO_ROW & MASK) * len(self.check)) >> 32
+            found.append(rows)
+            matches.append(self.check[rows] == ((code * TO_CHECK & MASK) >> 8))
+        rows = torch.stack(found, -1).flatten(0, 1)
+        is_known = torch.stack(matches, -1).flatten(0, 1)
+        if rows.device.type == "cpu":  # leave out what has no row
+            counts = is_known.sum(1)
+            starts = counts.cumsum(0) - counts
+            summed = F.embedding_bag(
+                rows[is_known], self.weight, starts, mode="sum", sparse=self.is_sparse
+            )
+        else:
+            share = is_known.to(self.weight.dtype)
+            summed = F.embedding_bag(rows, self.weight, mode="sum", per_sample_weights=share)
+        return summed.view(*ids.shape, -1), context
+
+    def _recent_keys(self, ids: Tensor, context: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the keys of each token and of the N − 1 before it, each (T, B); and the context.
+
+        A record begins without any token before it.
+        """
+        before = context.t().flip(0)  # (N − 1, B), the oldest first
+        whole = torch.cat((before, self.key[ids])).to(torch.int64)
+        reach = len(before)
+        length = len(ids)
+        record = None
+        if self._end >= 0:  # number the records: tokens of another one count as none
+            is_end = F.pad(ids == self._end, (0, 0, reach + 1, 0))
+            record = is_end.cumsum(0)  # of each place, and of the one after the window
+
+        def shifted(by: int, start: int, count: int) -> Tensor:
+            keys = whole[reach + start - by : reach + start - by + count]
+            if record is None or not by:
+                return keys
+            own = record[reach + start : reach + start + count]
+            return keys * (record[reach + start - by : reach + start - by + count] == own)
+
+        recent = [shifted(by, 0, length) for by in range(self.order)]
+        after = [shifted(by, length, 1)[0] for by in range(1, self.order)]
+        return recent, torch.stack(after, 1).to(context.dtype)
+
+    @torch.no_grad()
+    def keep(self, check: NDArray[np.float32]) -> None:
+        """Let the rows be of these n-grams, as `choose_ngrams` returns them (R,)."""
+        self.check.copy_(torch.from_numpy(check))

@@ -1,0 +1,110 @@
+"""n-grams with embeddings of their own: which they are, and how the last tokens find their rows.
+
+A table of n-grams has R rows. The last 2, 3, … N tokens are hashed to a row and a check; the n-gram
+has an embedding if the row keeps that check, so that one which training never chose finds nothing.
+There is no list of n-grams to search, and the same few operations on whole numbers below 2⁶³ make
+the hash in numpy, torch, C, JavaScript and ONNX.
+
+A token counts by its key, a whole number from 1 (its id + 1 unless the model started from another
+one); 0 stands where there is no token, before the text.
+
+R = rows, N = the longest n-gram (`ngram_order`), S = tokens of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.text.vocab import Ids
+
+# Odd and below 2³¹, so that a product with 32 bits stays below 2⁶³.
+STEP = 0x2C9277B5
+TO_ROW = 0x5BD1E995
+TO_CHECK = 0x27D4EB2F
+MASK = 0xFFFFFFFF
+NO_CHECK = -1.0
+"""The check of a row without an n-gram."""
+
+_MOST_COUNTED = 4_000_000  # tokens: the frequent n-grams of a longer text show in a part of it
+_PARTS = 64
+_BUCKETS = 1 << 22
+_FEWEST = 4  # times that an n-gram must occur: rarer ones teach a network to recite (LOG.md)
+
+
+def hash_ngrams(keys: list[int], rows: int) -> Iterator[tuple[int, int]]:
+    """Yield the row and the check of the n-grams that end here, of 2, 3, … N tokens.
+
+    keys: of the last N tokens, the newest first.
+
+    >>> list(hash_ngrams([3, 1, 0], rows=100))[1]
+    (52, 14209391)
+    """
+    code = keys[0]
+    for key in keys[1:]:
+        code = (code * STEP + key) & MASK
+        yield ((code * TO_ROW & MASK) * rows) >> 32, (code * TO_CHECK & MASK) >> 8
+
+
+def hash_many(keys: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the rows (N − 1, …) and the checks (N − 1, …) for keys (N, …), the newest first."""
+    codes = np.stack(list(_codes(keys)))
+    found = ((codes * TO_ROW & MASK) * rows) >> 32
+    return found, ((codes * TO_CHECK & MASK) >> 8).astype(np.float32)
+
+
+def _codes(keys: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield the codes (…) of the n-grams of 2, 3, … N tokens from keys (N, …), newest first."""
+    code = keys[0]
+    for key in keys[1:]:
+        code = (code * STEP + key) & MASK
+        yield code
+
+
+def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the check (R,) of each row: the most frequent of the n-grams that hash to it.
+
+    ids: (S,) of the training text. keys: (V,) of the tokens. An n-gram that occurs fewer than four
+    times has no row.
+
+    >>> ids = np.tile([0, 1, 2], 50)
+    >>> int((choose_ngrams(ids, order=3, rows=64, keys=np.arange(1, 4)) >= 0).sum())
+    6
+    """
+    check = np.full(rows, NO_CHECK, np.float32)
+    candidates: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    text = [keys[part] for part in _parts(ids)]
+    for n in range(2, order + 1):
+        codes = np.concatenate(
+            [
+                list(_codes(np.stack([part[n - 1 - k : len(part) - k] for k in range(n)])))[-1]
+                for part in text
+                if len(part) >= n
+            ]
+            or [np.empty(0, np.int64)]
+        )
+        # Count by a hash of 22 bits, so that a long text need not be sorted.
+        buckets = ((codes * TO_ROW & MASK) * _BUCKETS) >> 32
+        counts = np.bincount(buckets, minlength=_BUCKETS)
+        code_of = np.zeros(_BUCKETS, np.int64)
+        code_of[buckets] = codes
+        frequent = np.flatnonzero(counts >= _FEWEST)
+        candidates.append((code_of[frequent], counts[frequent]))
+    if not candidates:
+        return check
+    codes = np.concatenate([each for each, _ in candidates])
+    counts = np.concatenate([each for _, each in candidates])
+    codes = codes[np.argsort(counts, kind="stable")]  # the last one that is written stays
+    check[((codes * TO_ROW & MASK) * rows) >> 32] = (codes * TO_CHECK & MASK) >> 8
+    return check
+
+
+def _parts(ids: Ids) -> list[Ids]:
+    """Return the text, or parts of a long one, evenly spread."""
+    if len(ids) <= _MOST_COUNTED:
+        return [ids]
+    size = _MOST_COUNTED // _PARTS
+    starts = np.linspace(0, len(ids) - size, _PARTS).astype(np.int64)
+    return [ids[start : start + size] for start in starts.tolist()]
