@@ -154,6 +154,7 @@ def run_ours(path: str, corpus: Corpus, budget: float, seed: int) -> Ours:
 
     Raises:
         RunFailedError: it ended with an error.
+        ConfigError: the text is a list.
     """
     settings = {"budget": f"{budget:.2f}s", "seed": seed, "split": "tail"}
     with tempfile.TemporaryDirectory() as folder:
@@ -162,6 +163,8 @@ def run_ours(path: str, corpus: Corpus, budget: float, seed: int) -> Ours:
         seconds = time.perf_counter() - began
         nats = score_windows(Path(finished["model"]), corpus)
     windowed = finished["best_val_windowed_nats"]
+    if windowed is None:
+        raise ConfigError(f"{path} is no running text, so it has no windows; give another --corpus")
     return Ours(budget, seed, seconds, nats, windowed, finished["best_val_nats"])
 
 
