@@ -58,6 +58,7 @@ from charrnn.model.device import choose_precision
 from charrnn.model.network import CharRNN, numpy_state_dict
 from charrnn.state import map_state
 from charrnn.tasks.model import Model
+from charrnn.training.calibration import takes_persistent_kernel
 from charrnn.training.plan import Plan, make_plan
 from charrnn.training.trainer import Trainer, make_model
 
@@ -254,7 +255,12 @@ def find_kernels(setup: Setup) -> Iterator[Row]:
 
     The second size is one that PyTorch does not choose the kernel for.
     """
-    for embedding, is_wanted in ((setup.embedding_size, True), (setup.embedding_size // 2, False)):
+    is_taken = takes_persistent_kernel(torch.device(setup.device))
+    if setup.is_cuda:
+        shown = "takes it" if is_taken else "never takes it: PyTorch leaves this GPU out"
+        yield Row("the persistent kernel: this GPU", shown, is_taken)
+    sizes = {setup.embedding_size: is_taken, setup.embedding_size // 2: False}
+    for embedding, is_wanted in sizes.items():
         trainer, _ = make_trainer(setup, 1, embedding_size=embedding)
         advance = partial(make_steps, trainer, set())
         advance()
@@ -269,7 +275,7 @@ def find_kernels(setup: Setup) -> Iterator[Row]:
             f"1 × {setup.hidden_size}, embedding {embedding}, {setup.batch_size} lanes",
             kernels,
             seconds,
-            is_wanted=is_wanted and setup.is_cuda,
+            is_wanted=is_wanted,
         )
 
 

@@ -57,7 +57,8 @@ _MOST_UNITS = 4096
 _MOST_LANES = 256
 # cuDNN's persistent kernel keeps the recurrent weights on the chip from one time step to the next.
 # PyTorch takes it in fp16 for one layer whose input and hidden sizes are multiples of 128, with at
-# most 1,024 units and 128 lanes (a multiple of 8), and not for a GRU: native/cudnn/RNN.cpp.
+# most 1,024 units and 128 lanes (a multiple of 8), and not for a GRU (native/cudnn/RNN.cpp). An RNN
+# of 896 units or more with 96 lanes or more is left out there too, as it is faster without.
 _PERSISTENT_STEP = 128
 _PERSISTENT_UNITS = 1024
 _PERSISTENT_LANES = 128
@@ -282,10 +283,12 @@ class Gpu:
     """What one GPU, or several that train together, can do.
 
     flop_per_second: in large products of the number format that trains. memory_bytes: free on each.
+    has_persistent_kernel: PyTorch takes cuDNN's persistent kernel there.
     """
 
     flop_per_second: float
     memory_bytes: int
+    has_persistent_kernel: bool = True
 
 
 def measure_gpu(device: torch.device, precision: torch.dtype) -> Gpu:
@@ -297,11 +300,22 @@ def measure_gpu(device: torch.device, precision: torch.dtype) -> Gpu:
         torch.mm(square, square)
         _wait_for(device)
         seconds.append(time.perf_counter() - began)
-    return Gpu(2 * _LARGE**3 / min(seconds[1:]), free_bytes(device))
+    rate = 2 * _LARGE**3 / min(seconds[1:])
+    return Gpu(rate, free_bytes(device), takes_persistent_kernel(device))
 
 
-def has_persistent_kernel(config: TrainConfig) -> bool:
-    """Return whether a layer of some sizes would run in cuDNN's persistent kernel."""
+def takes_persistent_kernel(device: torch.device) -> bool:
+    """Return whether PyTorch takes cuDNN's persistent kernel on this GPU, for any sizes."""
+    if device.type != "cuda":
+        return False
+    found = torch.cuda.get_device_properties(device)
+    if found.major == 7:  # Volta has it, Turing not
+        return bool(found.minor != 5)
+    return bool(found.major >= 8 and found.minor != 6 and found.multi_processor_count >= 98)
+
+
+def suits_persistent_kernel(config: TrainConfig) -> bool:
+    """Return whether layers of this cell and number format run in it, if their sizes allow."""
     return config.cell != "gru" and config.precision in ("auto", "fp16")
 
 
@@ -311,7 +325,7 @@ def embed_for_gpu(config: TrainConfig, model: ModelConfig) -> TrainConfig:
     It stays open where the hidden size alone rules the persistent kernel out.
     """
     is_excluded = model.hidden_size % _PERSISTENT_STEP or model.hidden_size > _PERSISTENT_UNITS
-    if config.embedding_size is not None or is_excluded or not has_persistent_kernel(config):
+    if config.embedding_size is not None or is_excluded or not suits_persistent_kernel(config):
         return config
     steps = -(-model.embedding_size // _PERSISTENT_STEP)
     return replace(config, embedding_size=steps * _PERSISTENT_STEP)
@@ -325,7 +339,7 @@ def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: i
     allows: the curve that plan.py's rules follow on a CPU. Beyond those it is not measured. Where
     there is a persistent kernel, sizes stay within it.
     """
-    is_persistent = has_persistent_kernel(config)
+    is_persistent = gpu.has_persistent_kernel and suits_persistent_kernel(config)
 
     def sized(hidden_size: int, batch_size: int | None) -> TrainConfig:
         open_embedding = replace(config, hidden_size=hidden_size, batch_size=batch_size)

@@ -151,7 +151,34 @@ def test_the_rate_is_that_of_large_products(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(calibration, "time", clock)
 
     gpu = measure_gpu(torch.device("cpu"), torch.float32)
-    assert gpu == Gpu(flop_per_second=2 * 16**3 / 0.25, memory_bytes=7 * GB)
+    assert gpu == Gpu(2 * 16**3 / 0.25, 7 * GB, has_persistent_kernel=False)
+
+
+@pytest.mark.parametrize(
+    ("major", "minor", "processors", "is_taken"),
+    [
+        (7, 0, 80, True),
+        (7, 5, 72, False),
+        (8, 0, 108, True),
+        (8, 0, 56, False),
+        (8, 6, 108, False),
+        (9, 0, 132, True),
+    ],
+)
+def test_the_persistent_kernel_is_for_some_gpus(
+    major: int, minor: int, processors: int, is_taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SimpleNamespace(major=major, minor=minor, multi_processor_count=processors)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
+
+    assert calibration.takes_persistent_kernel(torch.device("cuda")) == is_taken
+
+
+def test_a_gpu_without_the_kernel_has_no_bound_from_it() -> None:
+    config = TrainConfig(budget="5m")
+    sized = size_for_gpu(config, Gpu(6e14, 80 * GB, has_persistent_kernel=False), 65, LIBRARY)
+
+    assert (sized.hidden_size, sized.batch_size) == (1920, 128)
 
 
 @pytest.mark.parametrize(("world", "units"), [(SINGLE_PROCESS, 640), (World(0, 4), 896)])
