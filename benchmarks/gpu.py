@@ -131,10 +131,22 @@ def run_tests(setup: Setup) -> Iterator[Row]:
     """Run the tests that are marked `gpu`; yield how many passed, and each that did not."""
     # cuBLAS must be told before CUDA starts, which other tests may do first.
     environment = os.environ | {"CUBLAS_WORKSPACE_CONFIG": ":16:8"}
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--tb=short", "tests"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    print(done.stdout, done.stderr, file=sys.stderr)
-    yield from read_test_report(done.stdout, done.returncode)
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "--tb=short", *find_tests()]
+    printed = b""
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        # Shown as it comes: the last name is that of a test that hangs.
+        while chunk := process.stdout.read1():
+            sys.stderr.buffer.write(chunk)
+            sys.stderr.flush()
+            printed += chunk
+    yield from read_test_report(printed.decode(errors="replace"), process.returncode)
+
+
+def find_tests() -> list[str]:
+    """Return the files with tests that need a GPU: to collect all others would take longer."""
+    files = (ROOT / "tests").rglob("test_*.py")
+    return sorted(str(each) for each in files if 'reason="needs a GPU"' in each.read_text("utf-8"))
 
 
 def read_test_report(printed: str, code: int) -> Iterator[Row]:

@@ -134,6 +134,13 @@ def test_tests_that_need_a_gpu_are_marked_and_no_others() -> None:
     }
 
 
+def test_files_with_such_tests_are_found() -> None:
+    found = {Path(each).name for each in gpu.find_tests()}
+
+    assert {"test_deterministic.py", "test_gpu.py", "test_cuda_graph_steps.py"} <= found
+    assert Path(__file__).name not in found
+
+
 def test_weights_that_differ_are_named() -> None:
     one = {"a": np.zeros(3), "b": np.ones(2), "c": np.ones(2)}
     other = {"a": np.zeros(3), "b": np.array([1, 1.5]), "c": np.array([1, 1.25])}
