@@ -6,7 +6,7 @@ the prefix end in no word that follows it, so that no prefix makes one of them. 
 stored as the bits of floats, in the order in which the loops read them: compilers read whole
 numbers faster than fractions, and no digit is lost.
 
-V = vocabulary, E = embedding size, H = hidden size, G = gates, R = rows of the table of n-grams.
+V = vocabulary, E = embedding size, H = hidden size, G = gates.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from charrnn.errors import ConfigError
 from charrnn.formats.precision import restored, to_int8
 from charrnn.generation.cells import LayerWeights, arrange_layer
 from charrnn.generation.text_format import TextFormat, text_format_of
-from charrnn.text.ngrams import STEP, TO_CHECK, TO_ROW
+from charrnn.text.ngrams import BUCKET, STEP, TO_BUCKET, TO_CHECK
 from charrnn.text.vocab import Vocab, code_points
 
 _MAX_NUMBERS = 10_000_000  # of which gcc takes about 30 s and 2 GB
@@ -167,16 +167,14 @@ class CSource:
         return {name: _padded(matrix.T) if by_columns else matrix, **scales}
 
     def _ngrams(self) -> dict[str, _Numbers]:
-        """Return the embeddings that n-grams have, and for each of R rows its check and its place.
-
-        The check and the place are int32; a row without n-gram has check −1, and no place.
-        """
+        """Return the rows that n-grams have, with their checks, and where each bucket begins."""
         check = self._weights["ngrams.check"].astype(np.int32)
         is_used = check >= 0
-        is_used[0] = True  # an array in C is not empty
-        places = np.where(is_used, np.cumsum(is_used) - 1, 0).astype(np.int32)
+        is_used[0] = True  # an array in C is not empty; no n-gram has check −1
         found = self._matrix("ngrams", self._weights["ngrams.weight"][is_used], by_columns=False)
-        found |= {"ngram_checks": check, "ngram_places": places}
+        found["ngram_checks"] = check[is_used]
+        counts = is_used.reshape(-1, BUCKET).sum(1)
+        found["bucket_starts"] = np.cumsum([0, *counts]).astype(np.int32)
         keys = self._weights["ngrams.key"].astype(np.int32)
         if (keys != np.arange(1, len(keys) + 1)).any():
             found["ngram_keys"] = keys
@@ -288,9 +286,9 @@ class CSource:
             "projection_rows": self._rows["projection"],
             "feature_room": features,
             "recent": shape.ngram_order - 1,
-            "ngram_rows": shape.ngram_rows,
+            "buckets": shape.ngram_rows // BUCKET,
             "step": f"{STEP:#x}",
-            "to_row": f"{TO_ROW:#x}",
+            "to_bucket": f"{TO_BUCKET:#x}",
             "to_check": f"{TO_CHECK:#x}",
         }
         return {key: str(value) for key, value in sizes.items()}
@@ -305,7 +303,7 @@ class CSource:
             "layer_table": "\n".join(self._format_layers()),
             "multiply_functions": "\n".join(functions),
             "embedding_value": self._embedding_value(),
-            "ngram_value": self._number("ngrams", "place * INPUT + j", row="place"),
+            "ngram_value": self._number("ngrams", "(size_t)row * INPUT + j", row="row"),
             "ngram_key": "ngram_keys[token]" if "ngram_keys" in self._arrays else "token + 1",
             "first_x": "state->features" if self._conditions["needs_features"] else "state->h[0]",
             "input_scale": ", of->input_scale" * is_int8,

@@ -13,7 +13,7 @@ from charrnn.config import GATES
 from charrnn.config.export import ExportConfig
 from charrnn.config.model import NOT_LEARNED
 from charrnn.formats.precision import restored
-from charrnn.text.ngrams import MASK, STEP, TO_CHECK, TO_ROW
+from charrnn.text.ngrams import BUCKET, MASK, STEP, TO_BUCKET, TO_CHECK
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -126,14 +126,19 @@ class GraphBuilder:
             code = self._add("Mod", [code, self._constant(MASK + 1)])
             codes.append(code)
         code = self._add("Concat", codes, axis=0)
-        row = self._add("Mul", [self._hash(code, TO_ROW), self._constant(self.config.ngram_rows)])
-        row = self._add("Div", [row, self._constant(MASK + 1)])
+        buckets = self._constant(self.config.ngram_rows // BUCKET)
+        bucket = self._add("Mul", [self._hash(code, TO_BUCKET), buckets])
+        bucket = self._add("Div", [bucket, self._constant(MASK + 1)])
         check = self._add("Div", [self._hash(code, TO_CHECK), self._constant(1 << 8)])
         check = self._add("Cast", [check], to=self._float)
-        is_known = self._add("Equal", [self._add("Gather", ["ngrams.check", row]), check])
-        is_known = self._add("Unsqueeze", [is_known, self._constant([3])])
-        found = self._add("Gather", ["ngrams.weight", row])
-        found = self._add("Where", [is_known, found, self._constant(np.float32(0))])
+        check = self._add("Unsqueeze", [check, self._constant([3])])
+        # (N − 1, batch, time, rows of a bucket): 1 where the row is the n-gram's own.
+        is_own = self._add("Equal", [self._add("Gather", ["ngrams.check", bucket]), check])
+        is_own = self._add("Cast", [is_own], to=self._float)
+        row = self._add("Mul", [bucket, self._constant(BUCKET)])
+        row = self._add("Add", [row, self._add("ArgMax", [is_own], axis=3, keepdims=0)])
+        is_known = self._add("ReduceMax", [is_own, self._constant([3])], keepdims=1)
+        found = self._add("Mul", [self._add("Gather", ["ngrams.weight", row]), is_known])
         summed = self._add("ReduceSum", [found, self._constant([0])], keepdims=0)
         return self._add("Transpose", [summed], perm=[1, 0, 2]), after
 

@@ -44,6 +44,7 @@ from charrnn.formats.verified import (
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
 from charrnn.generation.text_format import text_format_of
+from charrnn.text.ngrams import BUCKET
 from charrnn.text.vocab import Ids
 
 if TYPE_CHECKING:
@@ -250,8 +251,9 @@ class _TextGraph(GraphBuilder):
             if name in self.weights:
                 self._add_weight(name, self.weights[name])
         if self.config.ngram_rows:
-            for name in ("ngrams.weight", "ngrams.check", "ngrams.key"):
-                self._add_weight(name, self.weights[name])
+            self._add_weight("ngrams.weight", self.weights["ngrams.weight"])
+            self._add_weight("ngrams.check", self.weights["ngrams.check"].reshape(-1, BUCKET))
+            self._add_weight("ngrams.key", self.weights["ngrams.key"])
         for depth in range(self.config.num_layers):
             self._add_layer_weights(depth)
             for part, initial in enumerate(self.weights[f"layers.{depth}.initial"]):

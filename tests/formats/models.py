@@ -49,7 +49,7 @@ def make_file(
 
 
 def with_ngrams(
-    file: ModelFile, order: int, rows: int = 37, *, has_plain_keys: bool = False
+    file: ModelFile, order: int, rows: int = 28, *, has_plain_keys: bool = False
 ) -> ModelFile:
     """Return the model with random embeddings of n-grams of its first six tokens, or of all.
 
