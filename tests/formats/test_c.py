@@ -208,6 +208,14 @@ def test_a_table_without_any_ngram_is_no_error(tmp_path: Path) -> None:
     assert verify(tmp_path, file) < 1e-5
 
 
+def test_a_table_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = models.with_ngrams(make_file(), order=2)
+    monkeypatch.setattr("charrnn.formats.c_source._MAX_NUMBERS", 400)
+
+    with pytest.raises(ConfigError, match=r"numbers, and C compilers manage 400; .*ngram.rows"):
+        make_c(file, "tiny", QUICK)
+
+
 def test_rows_without_an_ngram_are_left_out(tmp_path: Path) -> None:
     file = models.with_ngrams(make_file(), order=2, rows=5000)
     used = int((file.weights["ngrams.check"] >= 0).sum())
@@ -329,8 +337,13 @@ def splitmix64(seed: int) -> tuple[int, float]:
     return seed, ((z ^ z >> 31) >> 11) / 2**53
 
 
-def test_every_compiler_gives_the_same_bits(build: Callable[..., Ask], monkeypatch: Any) -> None:
+@pytest.mark.parametrize("order", [1, 4])
+def test_every_compiler_gives_the_same_bits(
+    build: Callable[..., Ask], monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
     file = make_file(hidden_size=37, num_layers=2)
+    if order > 1:
+        file = models.with_ngrams(file, order)
     found = set()
     for compiler in COMPILERS:
         monkeypatch.setenv("CC", compiler)
