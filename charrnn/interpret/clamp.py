@@ -69,6 +69,14 @@ class ClampedNetwork(Network):
         """Return the state or states after one more id, which ends no record, with units held."""
         features = self._inputs[token]  # of the lowest layer; perhaps already multiplied
         x = np.float32(self.config.embedding_scale) * self.weights["embedding.weight"][token]
+        context: State = ()
+        if self._ngrams is not None:
+            summed, recent = self._ngrams.read(token, state[-1][0])
+            context = ((recent,),)
+            x = x + summed
+            if self._from_ngrams is not None:
+                summed = (summed @ self._from_ngrams).reshape(features.shape)
+            features = features + summed
         after = []
         for depth, step in enumerate(self._steps):
             layer = step(features, state[depth])
@@ -76,7 +84,7 @@ class ClampedNetwork(Network):
             features = layer[0] + features if self._is_residual and depth else layer[0]
             x = features
             after.append(layer)
-        return tuple(after)
+        return (*after, *context)
 
     def _hold(self, depth: int, layer: tuple[Array, ...], x: Array, h_before: Array) -> None:
         """Overwrite the units of a layer's new state that are held."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
+from charrnn.text.ngrams import hash_ngrams
 
 Array = NDArray[np.float64]
 Weights = dict[str, Array]
@@ -25,7 +26,7 @@ LayerState = tuple[Array, ...]
 """(h,) of a GRU or plain RNN, (h, c) of an LSTM: each (B, H)."""
 
 State = tuple[LayerState, ...]
-"""One entry a layer, lowest first."""
+"""One entry a layer, lowest first; with n-grams one more, the keys of the last tokens (B, N − 1)."""
 
 LAYER_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -38,6 +39,7 @@ class Trace:
     state: State  # after the last character
     tops: list[Array]  # for each moment, what the top layer gave: (B, H)
     memories: list[list[Any]]  # for each moment and layer, what its step remembers
+    ngrams: list[list[list[int]]]  # for each moment and lane, the rows of n-grams
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,13 @@ def forward(
     """Read `ids` one character at a time; None starts from the initial state."""
     step, _ = cell_steps(config)
     states = list(initial_state(config, weights, len(ids)) if state is None else state)
-    logits, tops, memories = [], [], []
+    logits, tops, memories, ngrams = [], [], [], []
     for t in range(ids.shape[1]):
         x = input_scale(weights) * weights["embedding.weight"][ids[:, t]]
+        ngrams.append([])
+        if config.ngram_rows:
+            ngrams[t], states[-1] = find_ngrams(weights, ids[:, t], states[-1])
+            x = x + [weights["ngrams.weight"][rows].sum(axis=0) for rows in ngrams[t]]
         memories.append([])
         for depth in range(config.num_layers):
             states[depth], memory = step(layer_weights(weights, depth), x, states[depth])
@@ -65,7 +71,20 @@ def forward(
             x = h + x if config.residual and depth > 0 else h
         tops.append(x)
         logits.append(read_out(config, weights, x))
-    return Trace(np.stack(logits, axis=1), tuple(states), tops, memories)
+    return Trace(np.stack(logits, axis=1), tuple(states), tops, memories, ngrams)
+
+
+def find_ngrams(
+    weights: Weights, tokens: NDArray[np.int64], context: LayerState
+) -> tuple[list[list[int]], LayerState]:
+    """Return the rows of the n-grams that end with each lane's token (B,), and the next context."""
+    keys = np.column_stack((weights["ngrams.key"][tokens], context[0]))
+    check = weights["ngrams.check"]
+    found = [
+        [row for row, own in hash_ngrams(lane, len(check)) if check[row] == own]
+        for lane in keys.astype(int).tolist()
+    ]
+    return found, (keys[:, :-1],)
 
 
 def backward(
@@ -87,6 +106,9 @@ def backward(
         grad_top = read_out_back(config, weights, sums, trace.tops[t], grad_logits[:, t])
         grad_x = layers_back(config, weights, sums, trace.memories[t], grad_top, grads)
         np.add.at(sums["embedding.weight"], ids[:, t], input_scale(weights) * grad_x)
+        for lane, rows in enumerate(trace.ngrams[t]):
+            for row in rows:
+                sums["ngrams.weight"][row] += grad_x[lane]
     return Gradients(sums, tuple(grads))
 
 
@@ -185,6 +207,8 @@ def truncated_bptt(
 def add_initial_gradient(gradients: Gradients) -> None:
     """Return the initial state what every lane says about it: all lanes started from the same."""
     for depth, parts in enumerate(gradients.state):
+        if f"layers.{depth}.initial" not in gradients.weights:
+            continue  # of the last tokens, which have no gradient
         for part, grad in enumerate(parts):
             gradients.weights[f"layers.{depth}.initial"][part] += grad.sum(axis=0)
 
@@ -314,7 +338,8 @@ def cell_steps(config: ModelConfig) -> tuple[Any, Any]:
 def initial_state(config: ModelConfig, weights: Weights, lanes: int) -> State:
     """Return every lane each layer's initial state: (B, H) for each part."""
     initials = [weights[f"layers.{depth}.initial"] for depth in range(config.num_layers)]
-    return tuple(tuple(np.tile(part, (lanes, 1)) for part in initial) for initial in initials)
+    layers = tuple(tuple(np.tile(part, (lanes, 1)) for part in initial) for initial in initials)
+    return (*layers, (np.zeros((lanes, config.ngram_order - 1)),)) if config.ngram_rows else layers
 
 
 def zero_like(state: State) -> State:
