@@ -16,7 +16,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.generation.network import Network
 from charrnn.interpret.subject import Subject, Texts
-from charrnn.text.ngrams import choose_ngrams
+from charrnn.text.ngrams import choose_ngrams, hash_ngrams
 from charrnn.text.vocab import Vocab
 
 V, E, H = 7, 5, 6
@@ -77,6 +77,17 @@ def make_network(seed: int = 3, dtype: Any = np.float32, **shape: Any) -> Networ
         check = choose_ngrams(text, config.ngram_order, config.ngram_rows, keys)
         weights |= {"ngrams.check": check.astype(dtype), "ngrams.key": keys.astype(dtype)}
     return Network(config, weights)
+
+
+def added_by_ngrams(network: Network, token: int, context: NDArray[Any]) -> NDArray[Any]:
+    """Return what n-grams add to the embedding of a token (E,), one after the other."""
+    weights = network.weights
+    keys = [int(weights["ngrams.key"][token]), *map(int, context)]
+    total = np.zeros_like(weights["ngrams.weight"][0])
+    for row, check in hash_ngrams(keys, network.config.ngram_rows):
+        if weights["ngrams.check"][row] == check:
+            total += weights["ngrams.weight"][row]
+    return total
 
 
 def make_ids(count: int, *lanes: int, seed: int = 4, size: int = V) -> NDArray[np.int64]:

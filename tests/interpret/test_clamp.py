@@ -20,7 +20,14 @@ from charrnn.interpret.trace import Array, record, record_lanes, sigmoid
 from charrnn.interpret.units import Unit
 from charrnn.state import State, iter_arrays
 from charrnn.text.vocab import Vocab
-from tests.interpret.networks import EACH_SHAPE, make_ids, make_network
+from tests.interpret.networks import (
+    EACH_RECORD_SHAPE,
+    EACH_SHAPE,
+    WITH_NGRAMS,
+    added_by_ngrams,
+    make_ids,
+    make_network,
+)
 from tests.interpret.planted import ALPHABET, CUT_OFF, make_planted, make_planted_subject
 
 
@@ -28,7 +35,12 @@ def slow_step(network: Network, token: int, state: State, clamps: dict[Unit, flo
     """Return the state after a token, layer by layer by the equations of docs/equations.md."""
     config, weights = network.config, network.weights
     x: Array = np.float32(config.embedding_scale) * weights["embedding.weight"][token]
-    after = []
+    after: list[Any] = []
+    context: State = ()
+    if config.ngram_rows:
+        x = x + added_by_ngrams(network, token, state[-1][0])
+        recent = [weights["ngrams.key"][token], *state[-1][0][:-1]]
+        context = ((np.array(recent, np.float32),),)
     for depth in range(config.num_layers):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         u, w, b, d = (weights[f"layers.{depth}.{name}"] for name in names)
@@ -55,7 +67,7 @@ def slow_step(network: Network, token: int, state: State, clamps: dict[Unit, flo
                 layer[0][unit.number] = value
         x = layer[0] + x if config.residual and depth else layer[0]
         after.append(tuple(layer))
-    return tuple(after)
+    return (*after, *context)
 
 
 @EACH_SHAPE
@@ -97,8 +109,9 @@ def test_a_unit_held_at_its_own_value_changes_little() -> None:
     assert np.allclose(record(held, make_ids(1)).logits, free.logits, atol=1e-6)
 
 
-def test_nothing_held_is_the_network_bit_for_bit() -> None:
-    network = make_network(cell="lstm", num_layers=2)
+@pytest.mark.parametrize("ngrams", [{}, WITH_NGRAMS], ids=["without", "with"])
+def test_nothing_held_is_the_network_bit_for_bit(ngrams: dict[str, Any]) -> None:
+    network = make_network(cell="lstm", num_layers=2, **ngrams)
     ids = make_ids(20)
 
     assert np.array_equal(
@@ -126,6 +139,21 @@ def test_the_state_after_the_end_of_a_record_is_the_initial_one() -> None:
     state = held.advance(end, held.advance(2, held.initial_state()))
 
     assert np.array_equal(state[0][0], network.initial_state()[0][0])
+
+
+@EACH_RECORD_SHAPE
+def test_texts_with_records_are_held_side_by_side_as_one(shape: dict[str, Any]) -> None:
+    held = ClampedNetwork(make_network(**shape), {Unit(1, "h", 3): 0.5})
+    ids = make_ids(30, 3)
+
+    together = record(held, ids)
+
+    for lane in range(3):
+        alone = record(held, ids[:, lane])
+        for ours, theirs in zip(
+            iter_arrays(alone.states), iter_arrays(together.states), strict=True
+        ):
+            assert np.allclose(ours, theirs[:, lane], atol=2e-6)
 
 
 def test_a_gate_cannot_be_held() -> None:
