@@ -227,9 +227,7 @@ def later_losses(subject: Subject, config: InspectConfig) -> LaterLosses:
 def _sends(trace: Trace, features: Array, depth: int) -> Array:
     """Return ‖∂ℓ_t/∂memory after s‖ (S, losses): all losses go back side by side."""
     count, size = features.shape
-    state: State = map_state(
-        lambda array: np.zeros((count, size), array.dtype), trace.layer_states
-    )
+    state: State = map_state(lambda array: np.zeros((count, size), array.dtype), trace.layer_states)
     derivatives = Derivatives(trace)
     rows = []
     for t in reversed(range(len(trace))):

@@ -4,9 +4,9 @@ A prediction is the score of one character after the text so far. Three methods 
 character that was read has to do with it: the gradient of the score, what replacing the character
 changes, and integrated gradients, whose parts sum to a difference of scores.
 
-With n-grams, what the network reads at a character is a sum: its embedding, and those of the n-grams
-that end with it. Their influence is booked on that character. `ablate` reads the text again, so
-there the character changes the n-grams that end later too.
+With n-grams, what the network reads at a character is a sum: its embedding, and those of the
+n-grams that end with it. Their influence is booked on that character. `ablate` reads the text
+again, so there the character changes the n-grams that end later too.
 
 W = tokens of the window, N = predictions, R = draws, V = vocabulary, E = embedding size.
 """
@@ -225,13 +225,13 @@ def _measure(
 
 
 def _mean_row(subject: Subject, part: Trace, known: Ids) -> Array:
-    """Return the mean row (E,) of tokens, with what n-grams add on average."""
-    mean: Array = subject.network.weights["embedding.weight"][known].mean(0)
+    """Return the mean row (E,) of known tokens; with n-grams, of what is read on average."""
+    rows: Array = subject.network.weights["embedding.weight"][known]
     if subject.config.ngram_rows:
         trace = subject.measured if len(subject.measured) else part
-        of_ngrams = trace.from_ngrams()[~trace.is_end]
-        if len(of_ngrams):
-            mean = mean + of_ngrams.mean(0) / np.float32(subject.config.embedding_scale)
+        read = input_rows(trace)[~trace.is_end]
+        rows = read if len(read) else rows
+    mean: Array = rows.mean(0)
     return mean
 
 

@@ -4,7 +4,8 @@
 are computed from the recorded states afterwards, for all steps of a layer in one product.
 
 T = tokens, B = texts side by side, E = embedding size, I = input size of a layer, H = hidden size,
-V = vocabulary, N = the longest n-gram. Shapes are those of one text; with B texts there is an axis B after T.
+V = vocabulary, N = the longest n-gram. Shapes are those of one text; with B texts there is an axis
+B after T.
 """
 
 from __future__ import annotations

@@ -31,9 +31,10 @@ class WeightUpdate:
     """Clipping, and the update of a weight.
 
     tokens: of the window; seq_len: of the run. norm: of the gradient of all weights but those of
-    n-grams. factor: by which it is clipped. weight: its name. gradient: by the mean loss, before clipping. first,
-    second: the moments after the update; update: its number, from 1, which is 1 where the run's
-    moments are not at hand. before, after: the weight. lines: name, formula, numbers and meaning.
+    n-grams. factor: by which it is clipped. weight: its name. gradient: by the mean loss, before
+    clipping. first, second: the moments after the update; update: its number, from 1, which is 1
+    where the run's moments are not at hand. before, after: the weight. lines: name, formula,
+    numbers and meaning.
     """
 
     tokens: int

@@ -51,7 +51,8 @@ def _name(shape: dict[str, Any]) -> str:
 
 EACH_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=_name)
 RECORD_SHAPES = [
-    {"cell": cell, "num_layers": 2, "has_end": True, **WITH_NGRAMS} for cell in ("rnn", "lstm", "gru")
+    {"cell": cell, "num_layers": 2, "has_end": True, **WITH_NGRAMS}
+    for cell in ("rnn", "lstm", "gru")
 ]
 EACH_RECORD_SHAPE = pytest.mark.parametrize("shape", RECORD_SHAPES, ids=_name)
 """Of networks with n-grams whose records end."""

@@ -111,7 +111,6 @@ def test_so_they_are_where_records_end(shape: dict[str, Any]) -> None:
     assert (ids[:-2] == V - 1).sum() > 2
     model = CharRNN(network.config)
     load_numpy_state_dict(model, network.weights)
-    trace = record(network, ids[:-1])
     logits = model(torch.tensor(ids[None, :-1]))[0][0]
     nats = torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:]), reduction="none")
     nats.sum().backward()

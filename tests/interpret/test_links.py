@@ -29,6 +29,7 @@ from tests.interpret.networks import (
     ORDER,
     WITH_NGRAMS,
     V,
+    added_by_ngrams,
     make_ids,
     make_network,
     make_subject,
@@ -89,6 +90,28 @@ def test_input_rows_are_what_the_network_reads(shape: dict[str, Any]) -> None:
     assert logits_of(network, rows) == pytest.approx(trace.logits[-1], abs=2e-5)
     scaled = np.float32(network.config.embedding_scale) * rows
     assert np.allclose(scaled, trace.inputs(0), atol=1e-6)
+
+
+def test_integrated_gradients_begin_at_what_is_read_on_average() -> None:
+    network = make_network(cell="gru", has_end=True, **WITH_NGRAMS)
+    held_out = make_ids(90, seed=6)
+    ids = make_ids(12, size=V - 1)
+    subject = make_subject(network, ids, held_out)
+    state = network.initial_state()
+    read = []
+    for token in held_out.tolist():
+        if token != V - 1:
+            ngrams = added_by_ngrams(network, token, state[-1][0])
+            read.append(network.weights["embedding.weight"][token] + ngrams)
+        state = network.advance(token, state)
+
+    links = inspect_links(subject, InspectConfig(method="ig")).links[0]
+
+    token = subject.vocab.encode(links.symbol)[0]
+    baseline = np.tile(np.mean(read, 0), (12, 1))
+    ends = [logits_of(network, rows) for rows in (input_rows(subject.trace), baseline)]
+    expected = (ends[0] - ends[1])[token]
+    assert links.strengths.sum() == pytest.approx(expected, abs=2 * GAP)
 
 
 @pytest.mark.parametrize("ngrams", [{}, WITH_NGRAMS], ids=["without", "with"])

@@ -26,7 +26,7 @@ LayerState = tuple[Array, ...]
 """(h,) of a GRU or plain RNN, (h, c) of an LSTM: each (B, H)."""
 
 State = tuple[LayerState, ...]
-"""One entry a layer, lowest first; with n-grams one more, the keys of the last tokens (B, N − 1)."""
+"""One entry a layer, lowest first; with n-grams one more, of the last tokens (B, N − 1)."""
 
 LAYER_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
