@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
+from charrnn.generation.cells import arrange_layer
 from charrnn.generation.network import Network
 from charrnn.interpret.trace import Array, Trace, layer_weights, record_lanes, sigmoid
 from charrnn.interpret.units import Unit, all_units, state_arrays, state_values
@@ -52,6 +53,7 @@ class ClampedNetwork(Network):
             ConfigError: a unit is not of the state.
         """
         super().__init__(network.config, network.weights)
+        self._lowest = arrange_layer(network.config, network.weights, 0)
         arrays = state_arrays(network.config)
         for unit in clamps:
             if unit.array not in arrays:
@@ -71,12 +73,11 @@ class ClampedNetwork(Network):
         x = np.float32(self.config.embedding_scale) * self.weights["embedding.weight"][token]
         context: State = ()
         if self._ngrams is not None:
-            summed, recent = self._ngrams.read(token, state[-1][0])
+            from_ngrams, recent = self._ngrams.read(token, state[-1][0])
             context = ((recent,),)
-            x = x + summed
-            if self._from_ngrams is not None:
-                summed = (summed @ self._from_ngrams).reshape(features.shape)
-            features = features + summed
+            x = x + from_ngrams
+            is_product = self._inputs.ndim > 2
+            features = self._lowest.input_product(x).reshape(features.shape) if is_product else x
         after = []
         for depth, step in enumerate(self._steps):
             layer = step(features, state[depth])

@@ -20,7 +20,7 @@ from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives, grad_features
 from charrnn.interpret.trace import GATES, Array, Trace
 from charrnn.state import State, map_state
-from charrnn.text.ngrams import hash_ngrams
+from charrnn.text.ngrams import BUCKET, hash_ngrams
 
 Values = NDArray[np.float64]
 Nudge = tuple[str, tuple[int, ...], float]
@@ -74,12 +74,12 @@ class OneStep:
         token_of = {key: token for token, key in enumerate(key_of)}
         keys = [key_of[self.token], *self._before[-1][0].astype(np.int64).tolist()]
         tokens = [token_of.get(key, -1) for key in keys]
-        hashed = enumerate(hash_ngrams(keys, self.config.ngram_rows), 2)
-        return [
-            (tuple(reversed(tokens[:n])), row)
-            for n, (row, check) in hashed
-            if self.weights["ngrams.check"][row] == check
-        ]
+        kept = self.weights["ngrams.check"].reshape(-1, BUCKET)
+        found = []
+        for n, (bucket, check) in enumerate(hash_ngrams(keys, self.config.ngram_rows), 2):
+            for place in np.flatnonzero(kept[bucket] == check).tolist():
+                found.append((tuple(reversed(tokens[:n])), BUCKET * bucket + place))
+        return found
 
     @property
     def output(self) -> Values:

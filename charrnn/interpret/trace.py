@@ -30,7 +30,7 @@ from charrnn.state import (
     select_row,
     stack_states,
 )
-from charrnn.text.ngrams import hash_many
+from charrnn.text.ngrams import BUCKET, hash_many
 from charrnn.text.vocab import Ids
 
 Array = NDArray[np.floating]
@@ -128,13 +128,15 @@ class Trace:
     def ngrams(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The rows of the n-grams of 2, 3, … N tokens that end with each token, each (T,).
 
-        Beside them whether the n-gram has its row: that may be another's. Both are (N − 1, T).
+        Beside them whether the n-gram has a row; if not, the number means nothing. Both (N − 1, T).
         """
         keys = self.network.weights["ngrams.key"][self.ids]
         before = np.moveaxis(self.states[-1][0][:-1], -1, 0)
         recent = np.concatenate((keys[None], before)).astype(np.int64)
-        rows, checks = hash_many(recent, self.config.ngram_rows)
-        return rows, self.network.weights["ngrams.check"][rows] == checks
+        buckets, checks = hash_many(recent, self.config.ngram_rows)
+        kept = self.network.weights["ngrams.check"].reshape(-1, BUCKET)[buckets]
+        is_own = kept == checks[..., None]
+        return BUCKET * buckets + is_own.argmax(-1), is_own.any(-1)
 
     def gates(self, depth: int) -> dict[str, Array]:
         """Return the gates of a layer by name, each (T, H), as docs/equations.md has them.

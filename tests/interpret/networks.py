@@ -1,6 +1,6 @@
 """Small networks for the tests of what is seen inside: V = 7, E = 5, H = 6, of random weights.
 
-Some of them have n-grams of up to 3 tokens, in a table of R = 61 rows.
+Some of them have n-grams of up to 3 tokens, in a table of R = 60 rows.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.generation.network import Network
 from charrnn.interpret.subject import Subject, Texts
-from charrnn.text.ngrams import choose_ngrams, hash_ngrams
+from charrnn.text.ngrams import BUCKET, choose_ngrams, hash_ngrams
 from charrnn.text.vocab import Vocab
 
 V, E, H = 7, 5, 6
-R, ORDER = 61, 3
+R, ORDER = 60, 3
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "logistic"), ("lstm", "tanh"), ("gru", "tanh")]
 OUTPUTS: dict[str, dict[str, Any]] = {
@@ -85,9 +85,10 @@ def added_by_ngrams(network: Network, token: int, context: NDArray[Any]) -> NDAr
     weights = network.weights
     keys = [int(weights["ngrams.key"][token]), *map(int, context)]
     total = np.zeros_like(weights["ngrams.weight"][0])
-    for row, check in hash_ngrams(keys, network.config.ngram_rows):
-        if weights["ngrams.check"][row] == check:
-            total += weights["ngrams.weight"][row]
+    for bucket, check in hash_ngrams(keys, network.config.ngram_rows):
+        for row in range(BUCKET * bucket, BUCKET * (bucket + 1)):
+            if weights["ngrams.check"][row] == check:
+                total += weights["ngrams.weight"][row]
     return total
 
 

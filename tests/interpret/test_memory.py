@@ -166,7 +166,7 @@ def test_a_network_with_ngrams_is_inspected_too() -> None:
 def test_the_work_of_a_step_is_the_same_with_more_ngrams() -> None:
     few, many, none = (
         make_network(cell="lstm", **shape)
-        for shape in (WITH_NGRAMS, {"ngram_order": 3, "ngram_rows": 999}, {})
+        for shape in (WITH_NGRAMS, {"ngram_order": 3, "ngram_rows": 1_000}, {})
     )
 
     assert _count_weights(few) == _count_weights(many) == _count_weights(none)
