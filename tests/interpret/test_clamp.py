@@ -139,8 +139,13 @@ def test_the_state_after_the_end_of_a_record_is_the_initial_one() -> None:
     assert np.array_equal(state[0][0], network.initial_state()[0][0])
 
 
+@pytest.mark.parametrize("has_table", [True, False])
 @EACH_RECORD_SHAPE
-def test_nothing_held_is_the_network_with_ngrams(shape: dict[str, Any]) -> None:
+def test_nothing_held_is_the_network_with_ngrams(
+    shape: dict[str, Any], has_table: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_table:  # of products with the first layer, as of a large vocabulary
+        monkeypatch.setattr("charrnn.generation.network._LARGEST_TABLE", 0)
     network = make_network(**shape)
     ids = make_ids(40)
 
