@@ -93,7 +93,7 @@ def make_step(config: ModelConfig, weights: LayerWeights, *, has_product: bool) 
     def step(x: Vector, state: LayerState) -> LayerState:
         if has_product:
             sums = product(state[0])
-            added = _gates_first(x)
+            added = gates_first(x)
         else:
             sums = product(np.concatenate((x, state[0]), -1))
             added = biases[x.ndim]
@@ -105,8 +105,7 @@ def make_step(config: ModelConfig, weights: LayerWeights, *, has_product: bool) 
 def _make_product(weight: Vector, size: int) -> Callable[[Vector], Vector]:
     """Return a function from a vector (N,) to weight·x as (G, H), or from rows to (G, B, H)."""
     by_rows = weight.T
-    # Gates first: what is done with one gate goes over contiguous memory.
-    by_gates = np.ascontiguousarray(weight.reshape(-1, size, weight.shape[1]).swapaxes(1, 2))
+    by_gates = arrange_by_gates(weight, size)
 
     def product(x: Vector) -> Vector:
         if x.ndim == 1:
@@ -118,8 +117,14 @@ def _make_product(weight: Vector, size: int) -> Callable[[Vector], Vector]:
     return product
 
 
-def _gates_first(sums: Vector) -> Vector:
-    """Return sums (G, H) as they are, rows of them (B, G, H) as (G, B, H)."""
+def arrange_by_gates(weight: Vector, size: int) -> Vector:
+    """Return weights (G·H, N) as (G, N, H): x times them is (G, H), or of rows (G, B, H)."""
+    # Gates first: what is done with one gate goes over contiguous memory.
+    return np.ascontiguousarray(weight.reshape(-1, size, weight.shape[1]).swapaxes(1, 2))
+
+
+def gates_first(sums: Vector) -> Vector:
+    """Return sums (G, H) as they are, rows of them (B, G, H) as (G, B, H), and those again."""
     return sums if sums.ndim == 2 else sums.swapaxes(0, 1)
 
 
@@ -161,7 +166,7 @@ def _make_gru(weights: LayerWeights, size: int, has_product: bool) -> CellStep:
     def step(x: Vector, state: LayerState) -> LayerState:
         if not has_product:
             x = weights.input_product(x).reshape(*x.shape[:-1], 3, size)
-        product = _gates_first(x)
+        product = gates_first(x)
         own = recurrent(state[0])
         gates = own[:2]  # r, z
         new = own[2]
