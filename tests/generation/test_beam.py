@@ -15,6 +15,7 @@ from charrnn.errors import ConfigError
 from charrnn.generation.beam import Hypothesis, search_beams, top_indices
 from charrnn.generation.filters import log_softmax
 from charrnn.generation.network import Network
+from tests.generation.random_models import NGRAMS
 
 Make = Callable[..., ModelFile]
 V, T = 5, 4  # T ids make a whole text
@@ -22,10 +23,10 @@ ALL = V**T  # a beam that never drops one
 LINE_END = 0
 
 
-@pytest.fixture
-def network(make_model: Make) -> Network:
+@pytest.fixture(params=[{}, NGRAMS], ids=["characters", "n-grams"])
+def network(make_model: Make, request: pytest.FixtureRequest) -> Network:
     """Return a network of random weights: V = 5, two layers."""
-    model = make_model()
+    model = make_model(**request.param)
     return Network(model.config, model.weights)
 
 
