@@ -128,6 +128,7 @@ def test_a_beam_of_one_is_greedy(network: Network) -> None:
     assert list(found.ids) == greedy
 
 
+@pytest.mark.parametrize("network", [{}], indirect=True)  # of which this is so
 def test_a_beam_of_one_ends_where_greedy_does(network: Network) -> None:
     whole = search(network, 1, length=40)[0].ids
     assert len(set(whole)) > 1
@@ -145,6 +146,7 @@ def test_a_wider_beam_finds_what_greedy_misses(network: Network) -> None:
     assert scores == sorted(scores)
 
 
+@pytest.mark.parametrize("network", [{}], indirect=True)  # of which this is so
 def test_a_narrow_beam_keeps_the_likeliest_and_shrinks_as_they_end(network: Network) -> None:
     """Against a slow twin that scores whole texts anew at every step."""
     bias = np.array([1.5, 0, 0, 0, 0], np.float32)  # ends come early

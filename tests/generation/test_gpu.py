@@ -261,6 +261,8 @@ def test_the_command_prints_the_same_with_device(
 def test_a_replayed_block_is_the_one_that_is_sampled_eagerly(
     name: str, shape: dict[str, Any], settings: dict[str, Any], make_model: Make
 ) -> None:
+    if name == "cpu" and "ngram_rows" in shape:
+        pytest.skip("a CPU leaves out n-grams without a row, so that shapes differ")
     device = torch.device(name)
     graphs = CpuGraphs(device) if name == "cpu" else CudaGraphs(device)
     network = make_network(make_model(**shape))

@@ -68,6 +68,7 @@ def test_what_is_called_proven_is_the_likeliest_and_not_all_is(
     assert len(proven) / 10 < sum(proven) < len(proven) * 9 / 10
 
 
+@pytest.mark.parametrize("model", [{}], indirect=True)  # of which this is so
 def test_a_search_that_dropped_better_ones_is_not_called_proven(model: Model) -> None:
     """A beam of one is greedy, which the letters that follow lead astray."""
     missed = []
