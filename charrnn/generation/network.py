@@ -25,7 +25,7 @@ from charrnn.generation.cells import (
     make_step,
 )
 from charrnn.state import State, replace_rows
-from charrnn.text.ngrams import hash_many, hash_ngrams
+from charrnn.text.ngrams import BUCKET, hash_many, hash_ngrams
 from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers, 64 MB
@@ -202,12 +202,19 @@ class NGrams:
         """Return the rows of the n-grams that end with a token, the shortest first; the context."""
         keys = [self._keys[token], *map(int, context.tolist())]
         checks = self._checks
-        rows = [row for row, check in hash_ngrams(keys, self._rows) if checks[row] == check]
+        rows = []
+        for bucket, check in hash_ngrams(keys, self._rows):
+            # A dict of all n-grams is faster by 0.5 µs, and costs a start 0.1 s.
+            own = checks[BUCKET * bucket : BUCKET * (bucket + 1)].tolist()
+            if check in own:
+                rows.append(BUCKET * bucket + own.index(check))
         return rows, np.array(keys[:-1], np.float32)
 
     def lookup(self, keys: NDArray[np.int64]) -> Vector:
         """Return the sum of the rows (B, E) of the n-grams of keys (N, B), newest first."""
-        rows, checks = hash_many(keys, self._rows)
+        buckets, checks = hash_many(keys, self._rows)
+        own = self._check.reshape(-1, BUCKET).take(buckets, 0) == checks[..., None]
+        rows = BUCKET * buckets + own.argmax(-1)  # of a bucket with none, the first
         found = self.weight.take(rows, 0)
         found *= (self._check.take(rows) == checks).astype(np.float32)[..., None]
         summed: Vector = np.add.reduce(found)

@@ -86,9 +86,11 @@ def ngram_rows(config: ModelConfig, weights: Weights, keys: list[int]) -> list[i
         code = 0
         for key in keys[:n]:
             code = (code * 0x2C9277B5 + key) % 2**32
-        row = code * 0x5BD1E995 % 2**32 * config.ngram_rows // 2**32
-        if weights["ngrams.check"][row] == code * 0x27D4EB2F % 2**32 // 2**8:
-            found.append(row)
+        bucket = code * 0x5BD1E995 % 2**32 * (config.ngram_rows // 4) // 2**32
+        check = code * 0x27D4EB2F % 2**32 // 2**8
+        for row in range(4 * bucket, 4 * bucket + 4):
+            if weights["ngrams.check"][row] == check:
+                found.append(row)
     return found
 
 
