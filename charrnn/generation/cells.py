@@ -86,7 +86,7 @@ def make_step(config: ModelConfig, weights: LayerWeights, *, has_product: bool) 
     activate = _lstm if config.cell == "lstm" else _RNN[config.nonlinearity]
     # One product per step: of the state alone, or of the input and the state joined.
     joined = weights.weight_hh if has_product else np.hstack((weights.weight_ih, weights.weight_hh))
-    product = _make_product(joined, size)
+    product = make_product(joined, size)
     # The gates are the first axis of the sums, for one input as for rows of them.
     biases = {1: weights.bias_ih.reshape(-1, size), 2: weights.bias_ih.reshape(-1, 1, size)}
 
@@ -102,10 +102,16 @@ def make_step(config: ModelConfig, weights: LayerWeights, *, has_product: bool) 
     return step
 
 
-def _make_product(weight: Vector, size: int) -> Callable[[Vector], Vector]:
-    """Return a function from a vector (N,) to weight·x as (G, H), or from rows to (G, B, H)."""
-    by_rows = weight.T
-    by_gates = arrange_by_gates(weight, size)
+def make_product(
+    weight: Vector, size: int, *, is_narrow: bool = False
+) -> Callable[[Vector], Vector]:
+    """Return a function from a vector (N,) to weight·x as (G, H), or from rows to (G, B, H).
+
+    is_narrow: N is a fraction of G·H, where a transposed copy is faster by a fifth.
+    """
+    by_rows = np.ascontiguousarray(weight.T) if is_narrow else weight.T
+    # Gates first: what is done with one gate goes over contiguous memory.
+    by_gates = np.ascontiguousarray(weight.reshape(-1, size, weight.shape[1]).swapaxes(1, 2))
 
     def product(x: Vector) -> Vector:
         if x.ndim == 1:
@@ -115,12 +121,6 @@ def _make_product(weight: Vector, size: int) -> Callable[[Vector], Vector]:
         return sums
 
     return product
-
-
-def arrange_by_gates(weight: Vector, size: int) -> Vector:
-    """Return weights (G·H, N) as (G, N, H): x times them is (G, H), or of rows (G, B, H)."""
-    # Gates first: what is done with one gate goes over contiguous memory.
-    return np.ascontiguousarray(weight.reshape(-1, size, weight.shape[1]).swapaxes(1, 2))
 
 
 def gates_first(sums: Vector) -> Vector:
@@ -160,7 +160,7 @@ def _lstm(gates: Vector, state: LayerState) -> LayerState:
 def _make_gru(weights: LayerWeights, size: int, has_product: bool) -> CellStep:
     """r, z = σ(·), n = tanh(W_in x + b_in + r (W_hn h + b_hn));  h_t = (1 − z) n + z h_{t−1}."""
     # The reset gate r acts on the recurrent product alone, so the two products stay apart.
-    recurrent = _make_product(weights.weight_hh, size)
+    recurrent = make_product(weights.weight_hh, size)
     recurrent_bias = weights.bias_hh[2 * size :]
 
     def step(x: Vector, state: LayerState) -> LayerState:

@@ -302,6 +302,9 @@ ENSEMBLES = {
     "all bytes": lambda: make_blend(BYTES, MORE_BYTES),
     "n-grams": lambda: blend_with_ngrams(BYTES, LATIN),
     "guided": lambda: make_guided(LATIN, BYTES),
+    "guided n-grams": lambda: NegativeGuidance(
+        make_member(LATIN, 1, **NGRAMS), make_member(BYTES, 2, **NGRAMS), 1.5
+    ),
     "guided bytes": lambda: make_guided(BYTES, LATIN),
 }
 EACH_ENSEMBLE = pytest.mark.parametrize("name", ENSEMBLES)
