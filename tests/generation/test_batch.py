@@ -151,7 +151,7 @@ def test_a_constraint_restricts_each_text_as_it_would_alone(settings: dict[str, 
 def test_a_network_that_lets_rounding_grow_is_read_alone(
     cell: str, settings: dict[str, Any]
 ) -> None:
-    network = make_network(0.5, cell=cell, **(MANY_NGRAMS if cell == "lstm" else {}))
+    network = make_network(0.5, cell=cell)
     count = 20
     chain = make_chain({"temperature": 2.0} | settings)
 

@@ -313,7 +313,11 @@ def test_a_batch_finds_the_sums_that_each_text_finds() -> None:
     assert np.count_nonzero(sums.any(1)) > 10
 
 
-def test_a_row_of_a_batch_may_be_taken_out_and_go_on_alone() -> None:
+@pytest.mark.parametrize("table", [16_000_000, 0], ids=["table", "product"])
+def test_a_row_of_a_batch_may_be_taken_out_and_go_on_alone(
+    table: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.generation.network._LARGEST_TABLE", table)
     config, weights = make_ngrams(num_layers=2)
     network = Network(config, weights)
     states = repeat_state(network.initial_state(), 3)
