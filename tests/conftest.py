@@ -17,6 +17,7 @@ from charrnn.config import ModelConfig
 from charrnn.metrics import bits_per_char
 from charrnn.text.files import Source
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import ngram_choice
 from tests.training.small_runs import STEPS
 
 # Started by nohup, or behind an &, this run ignores signals, and so would all that tests start.
@@ -70,6 +71,7 @@ def make_model() -> Callable[..., ModelFile]:
             name: random.normal(size=size).astype(np.float32)
             for name, size in config.weight_shapes().items()
         }
+        weights |= ngram_choice(config)
         summary = {
             "step": step,
             "val_nats": val_nats,

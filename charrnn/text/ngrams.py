@@ -54,8 +54,19 @@ def hash_ngrams(keys: list[int], rows: int) -> Iterator[tuple[int, int]]:
 
 def hash_many(keys: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return buckets (N − 1, …) and checks (N − 1, …) for keys (N, …), the newest first."""
-    codes = np.stack(list(_codes(keys)))
-    return _buckets(codes, rows // BUCKET), ((codes * TO_CHECK & MASK) >> 8).astype(np.float32)
+    # 32 bits wide: products wrap around by themselves.
+    small = keys.astype(np.uint32)
+    codes = np.empty((len(keys) - 1, *keys.shape[1:]), np.uint32)
+    code = small[0]
+    for older, out in zip(small[1:], codes, strict=True):
+        code = np.multiply(code, np.uint32(STEP), out)
+        code += older
+    found = (codes * np.uint32(TO_BUCKET)).astype(np.int64)
+    found *= rows // BUCKET
+    found >>= 32
+    codes *= np.uint32(TO_CHECK)
+    codes >>= 8
+    return found, codes.astype(np.float32)
 
 
 def _buckets(codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
