@@ -30,7 +30,8 @@ NO_CHECK = -1.0
 
 _MOST_COUNTED = 4_000_000  # tokens: the frequent n-grams of a longer text show in a part of it
 _PARTS = 64
-_BUCKETS = 1 << 22
+_BUCKETS_PER_TOKEN = 4
+_MOST_BUCKETS = 1 << 22
 _FEWEST = 4  # times that an n-gram must occur: rarer ones teach a network to recite (LOG.md)
 
 
@@ -76,6 +77,7 @@ def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> N
     check = np.full(rows, NO_CHECK, np.float32)
     candidates: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     text = [keys[part] for part in _parts(ids)]
+    size = min(max(_BUCKETS_PER_TOKEN * len(ids), 1 << 12), _MOST_BUCKETS)
     for n in range(2, order + 1):
         codes = np.concatenate(
             [
@@ -85,10 +87,10 @@ def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> N
             ]
             or [np.empty(0, np.int64)]
         )
-        # Count by a hash of 22 bits, so that a long text need not be sorted.
-        buckets = ((codes * TO_ROW & MASK) * _BUCKETS) >> 32
-        counts = np.bincount(buckets, minlength=_BUCKETS)
-        code_of = np.zeros(_BUCKETS, np.int64)
+        # Count by a hash, so that a long text need not be sorted.
+        buckets = ((codes * TO_ROW & MASK) * size) >> 32
+        counts = np.bincount(buckets, minlength=size)
+        code_of = np.zeros(size, np.int64)
         code_of[buckets] = codes
         frequent = np.flatnonzero(counts >= _FEWEST)
         candidates.append((code_of[frequent], counts[frequent]))

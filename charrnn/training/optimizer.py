@@ -121,7 +121,8 @@ def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tenso
     """Clip the gradients in place; return their global L2 norm before that, a scalar tensor.
 
     By value: each element to ±clip_grad_value. By norm: all are scaled by clip_grad_norm / ‖g‖
-    where the norm is above it (Pascanu et al. 2013).
+    where the norm is above it (Pascanu et al. 2013). The table of n-grams is not among the
+    parameters: its optimizer divides each row by that row's own size, which bounds its steps.
     """
     if config.clip_grad_value > 0:
         nn.utils.clip_grad_value_(parameters, config.clip_grad_value)
@@ -131,12 +132,14 @@ def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tenso
 def kind_of(name: str) -> str:
     """Return the group of a weight by its name in the network.
 
-    That is input, recurrent, output, embedding, bias, initial, label, or task: what a task has
-    between the layers and the output, such as attention, and the transitions of its tags.
+    That is input, recurrent, output, embedding, ngrams, bias, initial, label, or task: what a task
+    has between the layers and the output, such as attention, and the transitions of its tags.
 
     >>> kind_of("layers.0.cell.weight_hh_l0"), kind_of("bridge.0.weight")
     ('recurrent', 'task')
     """
+    if name == NGRAM_TABLE:
+        return "ngrams"
     if name.startswith(("embedding", "target_embedding")):
         return "embedding"
     for part, kind in _KINDS.items():
@@ -169,6 +172,8 @@ def weight_decay_of(name: str, config: TrainConfig, task: str = "text") -> float
     """
     if name.startswith(("embedding", "target_embedding")):
         return config.embedding_decay(task)
+    if name == NGRAM_TABLE:
+        return config.weight_decay_ngrams
     if "bias" in name or "initial" in name:
         return config.weight_decay_bias
     if name.startswith(("projection", "output")):
@@ -180,6 +185,8 @@ class Optimizer:
     """Updates every learned weight of a network.
 
     dtype: of the products that Muon makes. world: the processes that make the same updates.
+    learned: the weights, by name in the network. names, parameters: of all but a table of n-grams,
+    which is neither clipped nor averaged.
     """
 
     def __init__(
@@ -189,7 +196,9 @@ class Optimizer:
         dtype: torch.dtype,
         world: World = SINGLE_PROCESS,
     ) -> None:
-        learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        decays = {name: weight_decay_of(name, config, model.config.task) for name in self.learned}
+        learned = dict(self.learned)
         table = learned.pop(NGRAM_TABLE, None)
         self.names = list(learned)
         self.parameters = list(learned.values())
@@ -199,7 +208,6 @@ class Optimizer:
         self._updates = 0
         self._updates_on_device = torch.zeros((), device=self.parameters[0].device)
         self._muon_every = MUON_EVERY[dtype]
-        decays = {name: weight_decay_of(name, config, model.config.task) for name in learned}
         has_muon = config.optimizer == "muon"
         matrices = {n: p for n, p in learned.items() if has_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
@@ -208,7 +216,7 @@ class Optimizer:
         self._muon = Muon(matrices, decays, gates, dtype, self._muon_every, world)
         self._table = None
         if table is not None:
-            self._table = RowWiseRMSprop(table, config.weight_decay_ngrams)
+            self._table = RowWiseRMSprop(table, decays[NGRAM_TABLE])
         self._decays = decays
         is_tied = model.config.tie_embeddings
         limits = {name: max_norm_of(name, config, is_tied=is_tied) for name in learned}

@@ -56,8 +56,7 @@ class TrainStep:
         )
         averages = dict(self.averaged.named_parameters())
         self.averages = [averages[name] for name in self.optimizer.names]
-        learned = dict(zip(self.optimizer.names, self.optimizer.parameters, strict=True))
-        self.group_norms = GroupNorms(learned, model.config.cell)
+        self.group_norms = GroupNorms(self.optimizer.learned, model.config.cell)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self.dropout = torch.Generator(device)
         self.micro_batches = 1
