@@ -28,6 +28,7 @@ from charrnn.config.model import NOT_LEARNED
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.errors import ConfigError
 from charrnn.metrics import without_nan
+from charrnn.text.ngrams import BUCKET, NO_CHECK
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import Vocab
 
@@ -297,7 +298,10 @@ def _check_weights(weights: Arrays, config: ModelConfig) -> None:
 
 
 def _check_ngrams(weights: Arrays) -> None:
-    """Refuse checks and keys of n-grams that are no whole numbers of 24 bits."""
+    """Refuse checks and keys of n-grams that are no whole numbers of 24 bits, and twins.
+
+    Readers would find different rows for an n-gram that has two in its bucket.
+    """
     for name, least in zip(NOT_LEARNED, (-1, 1), strict=True):
         array = weights.get(name)
         if array is None:
@@ -305,6 +309,10 @@ def _check_ngrams(weights: Arrays) -> None:
         is_right = (array >= least) & (array < _MOST_CHECKS) & (array == np.floor(array))
         if not is_right.all():
             raise ValueError(f"{name} holds {array[~is_right][0]:g}, which is none of an n-gram")
+    if NOT_LEARNED[0] in weights:
+        in_buckets = np.sort(weights[NOT_LEARNED[0]].reshape(-1, BUCKET))
+        if ((in_buckets[:, 1:] == in_buckets[:, :-1]) & (in_buckets[:, 1:] != NO_CHECK)).any():
+            raise ValueError(f"{NOT_LEARNED[0]} has one n-gram twice")
 
 
 # The known keys of the JSON objects, in the form that check_types takes. A file may lack some, and

@@ -34,7 +34,7 @@ from charrnn.model.ngrams import NGrams
 from charrnn.model.seq2seq import Seq2Seq
 from charrnn.model.tagger import Tagger
 from charrnn.state import iter_arrays, map_state, select_rows
-from charrnn.text.ngrams import NO_CHECK, choose_ngrams
+from charrnn.text.ngrams import add_ngrams, choose_ngrams
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
 from charrnn.training.distributed import SINGLE_PROCESS, World
@@ -457,7 +457,7 @@ def fill_ngrams(ngrams: NGrams, ids: Ids) -> None:
     check = ngrams.check.detach().numpy()
     keys = ngrams.key.detach().numpy().astype(np.int64)
     chosen = choose_ngrams(ids, ngrams.order, len(check), keys)
-    ngrams.keep(np.where(check == NO_CHECK, chosen, check))
+    ngrams.keep(add_ngrams(check, chosen))
 
 
 NETWORKS: dict[str, type[Network]] = {
