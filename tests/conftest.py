@@ -16,6 +16,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.metrics import bits_per_char
 from charrnn.text.files import Source
+from charrnn.text.ngrams import choose_ngrams
 from charrnn.text.vocab import Vocab
 from tests.training.small_runs import STEPS
 
@@ -66,6 +67,12 @@ def make_model() -> Callable[..., ModelFile]:
             name: random.normal(size=size).astype(np.float32)
             for name, size in config.weight_shapes().items()
         }
+        if config.ngram_rows:
+            keys = np.arange(1, config.vocab_size + 1)
+            ids = random.integers(0, config.vocab_size, 200)
+            order, rows = config.ngram_order, config.ngram_rows
+            weights["ngrams.key"] = keys.astype(np.float32)
+            weights["ngrams.check"] = choose_ngrams(ids, order, rows, keys)
         summary = {
             "step": step,
             "val_nats": val_nats,

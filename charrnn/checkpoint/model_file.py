@@ -32,8 +32,8 @@ from charrnn.text.ngrams import BUCKET, NO_CHECK
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import Vocab
 
-# Format 2 is that of models of records or clusters, format 3 that of other tasks than text, format 4
-# that of models with n-grams; all others are written in format 1, as they always were.
+# Format 2 is that of models of records or clusters, format 3 that of other tasks than text, and
+# format 4 that of models with n-grams; all others are written in format 1, as they always were.
 _KEYS = ("format", "config", "vocab", "summary", "progress")
 _MODEL = Kind(
     name="model",

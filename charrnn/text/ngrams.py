@@ -117,9 +117,7 @@ def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> N
     return check
 
 
-def add_ngrams(
-    check: NDArray[np.float32], chosen: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def add_ngrams(check: NDArray[np.float32], chosen: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the checks of a table (R,), whose free rows have those of `chosen` (R,) that it lacks.
 
     No check is twice in a bucket then, so that an n-gram has one row.

@@ -1,8 +1,8 @@
 """Norms of groups of weights at one step: of the weights, the gradient, the update and the decay.
 
 Groups are what people talk of: input and recurrent weights by gate, output weights, embeddings,
-n-grams, biases, initial states and labels. `TrainStep` measures them in the step before an evaluation alone,
-so that all others cost what they did.
+n-grams, biases, initial states and labels. `TrainStep` measures them in the step before an
+evaluation alone, so that all others cost what they did.
 
 G = gates, H = hidden size.
 """
