@@ -149,10 +149,10 @@ def extend_weights(model: ModelFile, vocab: Vocab, labels: Labels, initialised: 
 def extend_encoder(model: ModelFile, corpus: Corpus, initialised: Arrays) -> Arrays:
     """Return the weights of a network that reads whole records, as far as a model has them.
 
-    A language model gives its embedding and its layers, which read forwards, and not what it has for
-    n-grams. From the second layer on, what reads backwards below it is new: its columns stay as they
-    were initialised. A model of the same task gives the rows of the classes, tags or target tokens
-    that it knows, too.
+    A language model gives its embedding and its layers, which read forwards, and not what it has
+    for n-grams. From the second layer on, what reads backwards below it is new: its columns stay as
+    they were initialised. A model of the same task gives the rows of the classes, tags or target
+    tokens that it knows, too.
     """
     weights = {name: weight.copy() for name, weight in initialised.items()}
     old = with_labels(model) if model.config.task == "text" else model

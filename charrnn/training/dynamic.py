@@ -4,8 +4,8 @@ The text is read once, from its start to its end, in one lane. A window is score
 weights take one gradient step on it, and a small step back towards their trained values (Krause et
 al. 2018). No character is scored by weights that have seen it. A copy learns, not the model.
 
-A table of n-grams stays as it was trained: a window reads a few of its rows, and the step back would
-have to pass over all of them.
+A table of n-grams stays as it was trained: a window reads a few of its rows, and the step back
+would have to pass over all of them.
 
 T = window length, M = models.
 """
