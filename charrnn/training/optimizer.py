@@ -202,9 +202,8 @@ class Optimizer:
         table = learned.pop(NGRAM_TABLE, None)
         self.names = list(learned)
         self.parameters = list(learned.values())
-        in_full = [table] if table is not None and table.device.type != "cpu" else []
         # Where a gradient scaler looks.
-        self.param_groups = [{"params": [*self.parameters, *in_full]}]
+        self.param_groups = [{"params": list(self.learned.values())}]
         self._updates = 0
         self._updates_on_device = torch.zeros((), device=self.parameters[0].device)
         self._muon_every = MUON_EVERY[dtype]
@@ -254,7 +253,7 @@ class Optimizer:
             self._adamw.step(learning_rate, self._updates_on_device, mask)
             self._muon.step(learning_rate * mask, self._updates + 1, mask)
             if self._table is not None:
-                self._table.step_masked(learning_rate, mask)
+                self._table.step_masked(learning_rate, self._updates_on_device, mask)
         for parameter, max_norm in self._max_norms:
             limit_rows(parameter, max_norm, mask)
 
@@ -338,7 +337,8 @@ class RowWiseRMSprop:
 
     v ← β v + (1 − β) mean(g²) and row ← row − η g / √v, for the rows g that a window reads: RMSprop
     (Tieleman & Hinton 2012) with one v a row, as row-wise Adagrad has it (Gupta et al. 2014). The
-    first update of a row has the size 1/√(1 − β) = 10. Weight decay takes all rows.
+    first update of a row has the size 1/√(1 − β) = 10. Weight decay takes all rows, once in 64
+    updates.
     """
 
     def __init__(self, table: nn.Parameter, decay: float) -> None:
@@ -369,15 +369,19 @@ class RowWiseRMSprop:
         table.index_add_(0, rows, steps, alpha=-float(learning_rate) * _NGRAM_RATE)
 
     @torch.no_grad()
-    def step_masked(self, learning_rate: float | Tensor, mask: Tensor) -> None:
-        """Make an update without reading anything back; where `mask` is false nothing changes."""
+    def step_masked(self, learning_rate: float | Tensor, update: Tensor, mask: Tensor) -> None:
+        """Make an update without reading anything back; where `mask` is false nothing changes.
+
+        Passes over all rows, which a GPU does fast.
+        """
         table = self._table
+        decay = mask * (update % _NGRAM_DECAY_EVERY == 0) * learning_rate
+        table.mul_(1 - (decay * (self._decay * _NGRAM_DECAY_EVERY)).clamp(max=1))
         gradient = torch.zeros_like(table) if table.grad is None else table.grad
         square = gradient.square().mean(1)
         moved = (square > 0) & mask
         second = self.second_moment
         second.copy_(torch.where(moved, second.lerp(square, 1 - _BETAS[1]), second))
-        table.mul_(1 - learning_rate * self._decay * mask)
         steps = gradient / (second.sqrt() + _EPSILON)[:, None] * (learning_rate * _NGRAM_RATE)
         table.sub_(torch.where(moved[:, None], steps, torch.zeros_like(steps)))
 

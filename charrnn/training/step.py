@@ -49,7 +49,8 @@ class TrainStep:
         self.model = model
         self.averaged = copy_model(model) if config.ema_decay else model
         if isinstance(model, CharRNN) and model.ngrams is not None:
-            model.ngrams.is_sparse = device.type == "cpu" and world.world_size == 1
+            model.ngrams.is_async = is_async
+            model.ngrams.is_sparse = not is_async and device.type == "cpu" and world.world_size == 1
         is_fast = has_bf16(device) and config.precision != "fp32"
         self.optimizer = Optimizer(
             model, config, torch.bfloat16 if is_fast else torch.float32, world

@@ -30,6 +30,7 @@ from tests.training.small_runs import SMALL, stop_after
 
 CORPUS = corpus_from_text("the cat sat on the mat. a hat! " * 24)
 R, E = 8, 3
+MOVES = torch.tensor(True)
 
 
 def make_config(**settings: Any) -> TrainConfig:
@@ -97,7 +98,7 @@ def test_sparse_dense_and_masked_gradients_move_the_same_rows_to_the_same_place(
             table.grad = gradient_of(rows, is_sparse=is_sparse)
         optimizers[0].step(0.01, update)
         optimizers[1].step(0.01, update)
-        optimizers[2].step_masked(torch.tensor(0.01), torch.tensor(True))
+        optimizers[2].step_masked(torch.tensor(0.01), torch.tensor(float(update)), MOVES)
 
     assert moved_rows(tables[0]) == [1, 2, 3, 4, 6]
     for table, optimizer in zip(tables[1:], optimizers[1:], strict=True):
@@ -110,7 +111,7 @@ def test_where_the_mask_is_false_nothing_changes() -> None:
     table = make_table()
     optimizer = RowWiseRMSprop(table, decay=0.5)
     table.grad = gradient_of([2], is_sparse=False)
-    optimizer.step_masked(torch.tensor(0.01), torch.tensor(False))
+    optimizer.step_masked(torch.tensor(0.01), torch.tensor(64.0), ~MOVES)
 
     assert moved_rows(table) == []
     assert not optimizer.second_moment.any()
@@ -119,23 +120,25 @@ def test_where_the_mask_is_false_nothing_changes() -> None:
 def test_decay_comes_to_all_rows_once_in_64_updates_and_takes_what_64_would() -> None:
     once, masked = make_table(), make_table()
     optimizer = RowWiseRMSprop(once, decay=0.2)
-    every = RowWiseRMSprop(masked, decay=0.2)
+    other = RowWiseRMSprop(masked, decay=0.2)
     for update in range(1, 64):
         optimizer.step(0.01, update)
-    assert moved_rows(once) == []
+        other.step_masked(torch.tensor(0.01), torch.tensor(float(update)), MOVES)
+    assert moved_rows(once) == moved_rows(masked) == []
 
     optimizer.step(0.01, update=64)
-    for _ in range(64):
-        every.step_masked(torch.tensor(0.01), torch.tensor(True))
-    torch.testing.assert_close(once, make_table() * (1 - 64 * 0.01 * 0.2))
-    torch.testing.assert_close(masked, make_table() * (1 - 0.01 * 0.2) ** 64)
+    other.step_masked(torch.tensor(0.01), torch.tensor(64.0), MOVES)
+    for table in (once, masked):
+        torch.testing.assert_close(table, make_table() * (1 - 64 * 0.01 * 0.2))
 
 
 def test_a_decay_larger_than_a_table_ends_at_zero() -> None:
-    table = make_table()
+    table, masked = make_table(), make_table()
     RowWiseRMSprop(table, decay=9.0).step(0.1, update=64)
+    RowWiseRMSprop(masked, decay=9.0).step_masked(torch.tensor(0.1), torch.tensor(64.0), MOVES)
 
     assert not table.any()
+    assert not masked.any()
 
 
 def test_a_table_has_a_kind_a_decay_and_an_optimizer_of_its_own() -> None:
