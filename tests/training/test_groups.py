@@ -75,7 +75,7 @@ def test_of_n_grams_the_rows_that_a_step_moves_are_measured(is_sparse: bool) -> 
     assert isinstance(trainer.model, CharRNN)
     assert trainer.model.ngrams is not None
     trainer.model.ngrams.is_sparse = is_sparse
-    table = trainer.model.ngrams.weight
+    table = trainer.model.ngrams.weight.detach()
     trainer.advance(8)
     before = table.detach().clone()
     trainer.advance(8, is_measured=True)
