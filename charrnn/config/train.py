@@ -143,7 +143,7 @@ class TrainConfig:
     parameters: str | None = setting(
         None,
         "number of weights, such as 250k or 1M, instead of --hidden-size: the most units that need "
-        "no more",
+        "no more, those of n-grams not counted",
         section="Model",
     )
     num_layers: int = _model("num_layers")

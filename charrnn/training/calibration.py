@@ -110,8 +110,11 @@ def choose_plan(
         def sized(units: int) -> TrainConfig:
             return replace(config, parameters=None, hidden_size=units)
 
-        units = size_for_parameters(count, lambda units: plan_of(sized(units)).model.num_parameters)
-        config = sized(units)
+        def parameters_of(units: int) -> int:  # a table of n-grams would leave no room for units
+            model = plan_of(sized(units)).model
+            return model.num_parameters - model.ngram_rows * model.embedding_size
+
+        config = sized(size_for_parameters(count, parameters_of))
 
     plan = plan_of(config)
     if config.length_changes and not is_resumed:  # as in the run that is repeated, they come later
