@@ -325,6 +325,11 @@ class TrainConfig:
                     f"length_history ends with {last.total_steps} steps; give steps="
                     f"{last.total_steps} with it, or leave length_history out"
                 )
+        if self.ngram_order == 1 and self.ngram_rows:
+            raise ConfigError(
+                f"ngram_rows {self.ngram_rows} works only with ngram_order 2 or more, not 1; leave "
+                "--ngram-rows out, or give a larger --ngram-order"
+            )
         if self.decay_rate != _DECAY_RATE and self.lr_schedule != "exponential":
             raise ConfigError(
                 f"decay_rate works only with lr_schedule exponential, not {self.lr_schedule}; "
