@@ -32,12 +32,16 @@ settings.register_profile("busy", deadline=None)  # a busy machine breaks no law
 settings.load_profile("busy")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave faults and the hundred examples of hypothesis out of the coverage.
+    """Mark tests that need an NVIDIA GPU, and leave some out of the coverage.
 
-    Traced, they take two to four times as long; the lines that they pass are tested one by one too.
+    Those are the faults and the hundred examples of hypothesis. Traced, they take two to four times
+    as long; the lines that they pass are tested one by one too.
     """
     for item in items:
+        if any(mark.kwargs["reason"] == "needs a GPU" for mark in item.iter_markers("skipif")):
+            item.add_marker(pytest.mark.gpu)
         is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         if is_property or _FAULTS in item.path.parents:
             item.add_marker(pytest.mark.no_cover)
