@@ -117,8 +117,11 @@ def choose_plan(
         def sized(units: int) -> TrainConfig:
             return replace(config, parameters=None, hidden_size=units)
 
-        units = size_for_parameters(count, lambda units: plan_of(sized(units)).model.num_parameters)
-        config = sized(units)
+        def parameters_of(units: int) -> int:  # a table of n-grams would leave no room for units
+            model = plan_of(sized(units)).model
+            return model.num_parameters - model.ngram_rows * model.embedding_size
+
+        config = sized(size_for_parameters(count, parameters_of))
     elif device.type == "cuda" and sizes is None and config.budget_seconds is None:
         config = embed_for_gpu(config, plan_of(config).model)
 
