@@ -26,8 +26,8 @@ TO_BUCKET = 0x5BD1E995
 TO_CHECK = 0x27D4EB2F
 MASK = 0xFFFFFFFF
 BUCKET = 4
-"""Rows of a bucket. Of n-grams as many as rows, one in eight finds its bucket full; one in three
-would if a bucket had one row."""
+"""Rows of a bucket. Of n-grams as many as rows, one in five finds its bucket full, of four fifths
+as many one in eight; with one row a bucket it would be more than one in three."""
 NO_CHECK = -1.0
 """The check of a row without an n-gram."""
 
@@ -75,57 +75,69 @@ def _buckets(codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return ((codes * TO_BUCKET & MASK) * count) >> 32
 
 
-def _codes(keys: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield the codes (…) of the n-grams of 2, 3, … N tokens from keys (N, …), newest first."""
-    code = keys[0]
-    for key in keys[1:]:
-        code = (code * STEP + key) & MASK
-        yield code
+def find_ngrams(ids: Ids, order: int, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the codes (F,) of the n-grams that occur four times or more, most frequent first.
 
+    ids: (S,) of the training text. keys: (V,) of the tokens.
 
-def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the check (R,) of each row: the four most frequent of the n-grams of its bucket.
-
-    ids: (S,) of the training text. keys: (V,) of the tokens. An n-gram that occurs fewer than four
-    times has no row.
-
-    >>> ids = np.tile([0, 1, 2], 50)
-    >>> int((choose_ngrams(ids, order=3, rows=64, keys=np.arange(1, 4)) >= 0).sum())
+    >>> len(find_ngrams(np.tile([0, 1, 2], 50), order=3, keys=np.arange(1, 4)))
     6
     """
-    check = np.full(rows, NO_CHECK, np.float32)
-    candidates: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    text = [keys[part] for part in _parts(ids)]
+    codes_of_part = [_codes_of(keys[part], order) for part in _parts(ids)]
     counters = min(max(_COUNTERS_PER_TOKEN * len(ids), _FEWEST_COUNTERS), _MOST_COUNTERS)
-    for n in range(2, order + 1):
-        codes = np.concatenate(
-            [
-                list(_codes(np.stack([part[n - 1 - k : len(part) - k] for k in range(n)])))[-1]
-                for part in text
-                if len(part) >= n
-            ]
-            or [np.empty(0, np.int64)]
-        )
+    found = [np.empty(0, np.int64)]
+    counts_of = [np.empty(0, np.int64)]
+    for same_length in zip(*codes_of_part, strict=True):
+        codes = np.concatenate(same_length)
         # Count by a hash, so that a long text need not be sorted.
         counted = _buckets(codes, counters)
         counts = np.bincount(counted, minlength=counters)
         code_of = np.zeros(counters, np.int64)
         code_of[counted] = codes
         frequent = np.flatnonzero(counts >= _FEWEST)
-        candidates.append((code_of[frequent], counts[frequent]))
-    if not candidates:
-        return check
-    codes = np.concatenate([each for each, _ in candidates])
-    counts = np.concatenate([each for _, each in candidates])
+        found.append(code_of[frequent])
+        counts_of.append(counts[frequent])
+    codes = np.concatenate(found)
+    by_count = np.argsort(-np.concatenate(counts_of), kind="stable")
+    # Two n-grams of one code, which are rare, count as one.
+    _, first = np.unique(codes[by_count], return_index=True)
+    return codes[by_count][np.sort(first)]
+
+
+def _codes_of(keys: NDArray[np.int64], order: int) -> list[NDArray[np.int64]]:
+    """Return the codes of the n-grams of 2, 3, … N tokens of a text, from its keys (S,)."""
+    code = keys
+    found = []
+    for n in range(2, order + 1):
+        code = (code[1:] * STEP + keys[: max(len(keys) - n + 1, 0)]) & MASK
+        found.append(code)
+    return found
+
+
+def place_ngrams(codes: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
+    """Return the check (R,) of each row: the first four of the codes of its bucket, else −1.
+
+    codes: as `find_ngrams` returns them.
+    """
+    check = np.full(rows, NO_CHECK, np.float32)
     buckets = _buckets(codes, rows // BUCKET)
-    order_in_bucket = np.lexsort((-counts, buckets))
-    codes = codes[order_in_bucket]
-    buckets = buckets[order_in_bucket]
+    by_bucket = np.argsort(buckets, kind="stable")
+    codes = codes[by_bucket]
+    buckets = buckets[by_bucket]
     rank = np.arange(len(codes)) - np.searchsorted(buckets, buckets)
     has_room = rank < BUCKET
-    placed = (BUCKET * buckets + rank)[has_room]
-    check[placed] = ((codes * TO_CHECK & MASK) >> 8)[has_room]
+    check[(BUCKET * buckets + rank)[has_room]] = ((codes * TO_CHECK & MASK) >> 8)[has_room]
     return check
+
+
+def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the check (R,) of each row: of the frequent n-grams of a text as many as fit.
+
+    >>> ids = np.tile([0, 1, 2], 50)
+    >>> int((choose_ngrams(ids, order=3, rows=64, keys=np.arange(1, 4)) >= 0).sum())
+    6
+    """
+    return place_ngrams(find_ngrams(ids, order, keys), rows)
 
 
 def add_ngrams(check: NDArray[np.float32], chosen: NDArray[np.float32]) -> NDArray[np.float32]:

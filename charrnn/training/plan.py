@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
+from charrnn.text.ngrams import BUCKET
 
 EVALUATIONS = 20
 
@@ -43,9 +44,9 @@ _STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the
     512: 0.024,
 }
 _NGRAM_ORDER = 5
-_TOKENS_PER_ROW = 16  # of the training text
-_FEWEST_ROWS = 256
-_MOST_ROWS = 1 << 17
+_FEWEST_FOR_NGRAMS = 5_000  # tokens of the training text
+_TOKENS_PER_ROW = 11  # of the training text: of novels about 1/13 to 1/23 of the tokens are such
+_MOST_NGRAM_NUMBERS = 1 << 23  # in the table, 32 MiB
 _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
@@ -199,7 +200,7 @@ def _make_model(
     dropout = config.dropout
     if dropout is None:
         dropout = _choose_dropout(hidden_size, epochs, train_tokens)
-    order, rows = _choose_ngrams(config, train_tokens, epochs)
+    order, rows = _choose_ngrams(config, train_tokens, embedding)
     return ModelConfig(
         cell=config.cell,
         nonlinearity=config.nonlinearity,
@@ -216,16 +217,18 @@ def _make_model(
     )
 
 
-def _choose_ngrams(config: TrainConfig, train_tokens: int, epochs: float) -> tuple[int, int]:
-    """Return the longest n-gram, and the rows for them: a power of two that the text fills."""
+def _choose_ngrams(config: TrainConfig, train_tokens: int, embedding_size: int) -> tuple[int, int]:
+    """Return the longest n-gram, and rows for about all that a text has four times."""
     order = config.ngram_order
     if order is None:
-        order = 1 if config.task not in (None, "text") else _NGRAM_ORDER
+        order = _NGRAM_ORDER if train_tokens >= _FEWEST_FOR_NGRAMS else 1
+    if order == 1:
+        return 1, 0
     if config.ngram_rows is not None:
-        return order, config.ngram_rows if order > 1 else 0
-    fitting = 2 ** round(math.log2(max(train_tokens, 1) / _TOKENS_PER_ROW))
-    rows = min(max(fitting, _FEWEST_ROWS), _MOST_ROWS)
-    return (order, rows) if order > 1 else (1, 0)
+        return order, config.ngram_rows
+    most = _MOST_NGRAM_NUMBERS // embedding_size
+    rows = min(train_tokens // _TOKENS_PER_ROW, most)
+    return order, max(BUCKET, rows // BUCKET * BUCKET)
 
 
 def _with_records(model: ModelConfig, config: TrainConfig, label_count: int) -> ModelConfig:

@@ -161,17 +161,19 @@ class Trainer:
         precision: torch.dtype,
         initial: Callable[[Arrays], Arrays] | None = None,
         world: World = SINGLE_PROCESS,
+        ngram_text: Ids | None = None,
     ) -> None:
         """Make the network and try one window, to find what fits into memory.
 
-        initial: turns the random weights of a new network into those to start from.
+        initial: turns the random weights of a new network into those to start from. ngram_text: what
+        n-grams are chosen from; None is the training text.
         """
         micro_batches = choose_micro_batches(shard_of(plan, world), device, world.local_size)
         self.model = make_model(plan, config.seed)
         if initial is not None:
             load_numpy_state_dict(self.model, initial(numpy_state_dict(self.model)))
         if isinstance(self.model, CharRNN) and self.model.ngrams is not None:
-            fill_ngrams(self.model.ngrams, corpus.train)
+            fill_ngrams(self.model.ngrams, corpus.train if ngram_text is None else ngram_text)
         self.step = 0
         self.learning_rate = 0.0
         self.rate_factor = 1.0
