@@ -24,6 +24,7 @@ from charrnn._version import __version__
 from charrnn.checkpoint.model_file import ModelFile, model_digest, refuse_task
 from charrnn.config import as_dict
 from charrnn.config.export import ExportConfig
+from charrnn.config.model import NOT_LEARNED
 from charrnn.errors import ConfigError, ExportError, counted
 from charrnn.formats.precision import bits_lost, is_stored_as_int8, restored, to_int8
 from charrnn.formats.verified import (
@@ -41,7 +42,14 @@ from charrnn.storage import format_bytes
 from charrnn.text.vocab import Ids, Vocab
 from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
-from charrnn.web.weights import MAX_FLOAT16_BYTES, MAX_FLOAT32_BYTES, PackedWeights
+from charrnn.web.weights import (
+    MAX_FLOAT16_BYTES,
+    MAX_FLOAT32_BYTES,
+    PackedWeights,
+    append_whole_numbers,
+    read_whole_numbers,
+    without_empty_rows,
+)
 
 SCRIPTS = ("network.js", "signs.js", "tokens.js", "sampler.js", "export.js")
 """Files of charrnn/web that make the page's script, in this order."""
@@ -98,7 +106,7 @@ def choose_dtype(file: ModelFile, config: ExportConfig) -> str:
         ConfigError: the model writes no text, or is too large for a page.
     """
     refuse_task(file)
-    count = sum(array.size for array in file.weights.values())
+    count = sum(array.size for array in without_empty_rows(file.weights).values())
     sizes = {"fp32": 4 * count, "fp16": 2 * count, "int8": count}
     limits = {"fp32": MAX_FLOAT32_BYTES, "fp16": MAX_FLOAT16_BYTES, "int8": _MAX_WEIGHTS_BYTES}
     fitting = [dtype for dtype, size in sizes.items() if size <= limits[dtype]]
@@ -121,7 +129,10 @@ def pack(weights: Mapping[str, NDArray[np.float32]], dtype: str) -> PackedWeight
     """
     data = bytearray()
     index: list[dict[str, Any]] = []
-    for name, array in weights.items():
+    stored = without_empty_rows(weights)
+    for name, array in stored.items():
+        if name in NOT_LEARNED:
+            continue
         entry: dict[str, Any] = {"name": name, "shape": list(array.shape)}
         if dtype != "int8":
             size = 4 if dtype == "fp32" else 2
@@ -137,16 +148,20 @@ def pack(weights: Mapping[str, NDArray[np.float32]], dtype: str) -> PackedWeight
             entry["start"] = len(data)
             data += array.astype("<f4").tobytes()
         index.append(entry)
+    append_whole_numbers(stored, data, index)
     return PackedWeights(base64.b64encode(data).decode("ascii"), index, _DTYPES[dtype])
 
 
 def unpack(text: str, index: Sequence[Mapping[str, Any]], dtype: str) -> dict[str, NDArray[Any]]:
-    """Return the weights float32 that a page decodes."""
+    """Return the weights float32 that a page decodes, as `without_empty_rows` has them."""
     data = base64.b64decode(text, validate=True)
     weights: dict[str, NDArray[Any]] = {}
     for entry in index:
         shape = tuple(entry["shape"])
         count = int(np.prod(shape))
+        if "whole" in entry:
+            weights[str(entry["name"])] = read_whole_numbers(data, entry["whole"], count)
+            continue
         kind = {"float32": "<f4", "float16": "<f2"}.get(dtype, "i1" if "scales" in entry else "<f4")
         start = entry["start"] * (1 if dtype == "int8" else np.dtype(kind).itemsize)
         array = np.frombuffer(data, kind, count, start).astype(np.float32).reshape(shape)
@@ -265,7 +280,7 @@ def _check_parts(parts: Mapping[str, str], file: ModelFile) -> None:
         raise ExportError("the page's policy does not allow its own script and style")
     data = json.loads(parts["data"])
     found = unpack(parts["weights"].strip(), data["index"], data["dtype"])
-    for name, array in file.weights.items():
+    for name, array in without_empty_rows(file.weights).items():
         if name not in found or not np.array_equal(found[name], array):
             raise ExportError(f"the page's weight {name} is not the model's")
     if data["config"] != as_dict(file.config) or data["texts"] != _texts(file.vocab):

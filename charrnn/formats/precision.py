@@ -1,7 +1,8 @@
 """Weights in fewer bits: how each precision stores them, and what it costs.
 
 fp16 rounds each number. int8 has a scale for each row of a matrix, so that its largest number is
-127; biases and initial states, which are few, stay as they are.
+127; biases and initial states, which are few, stay as they are. So do the whole numbers by which
+n-grams find their rows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile
+from charrnn.config.model import NOT_LEARNED
 from charrnn.errors import ConfigError
 from charrnn.formats.verified import token_costs
 from charrnn.generation.network import Network
@@ -50,6 +52,8 @@ def restored(weights: Arrays, dtype: str) -> dict[str, NDArray[np.float32]]:
     found: dict[str, NDArray[np.float32]] = {}
     for name, array in weights.items():
         found[name] = array
+        if name in NOT_LEARNED:
+            continue
         if dtype == "fp16":
             with np.errstate(over="ignore"):
                 found[name] = array.astype(np.float16).astype(np.float32)

@@ -16,8 +16,13 @@
     const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
     const view = new DataView(bytes.buffer);
     const weights = {};
-    for (const { name, shape, start, scales } of index) {
-      const array = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    for (const { name, shape, start, scales, whole } of index) {
+      const size = shape.reduce((a, b) => a * b, 1);
+      if (whole !== undefined) {
+        weights[name] = charrnn.decodeWhole(bytes, whole, size);
+        continue;
+      }
+      const array = new Float32Array(size);
       const columns = shape[shape.length - 1];
       for (let k = 0; k < array.length; k += 1) {
         if (scales === undefined) array[k] = view.getFloat32(start + 4 * k, true);

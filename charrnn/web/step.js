@@ -72,7 +72,8 @@
     constructor(network, token, target, before) {
       Object.assign(this, { network, token, target, config: network.config });
       const double = (array) => Float64Array.from(array);
-      this.before = before.map(({ h, c }) => (c ? { h: double(h), c: double(c) } : { h: double(h) }));
+      this.input = network.input(token, before[network.layers.length]?.context);
+      this.before = before.slice(0, network.layers.length).map(({ h, c }) => (c ? { h: double(h), c: double(c) } : { h: double(h) }));
       this.values = this.run();
       this.gradients = this.goBack();
     }
@@ -80,7 +81,7 @@
     // Return every value of the step by its name: of layer 1 "0.x", "0.h_before", "0.a_f", "0.f", …
     // nudge: {name, index, change} of one value, or of one weight, that is changed.
     run(nudge = null) {
-      const { network, config, token } = this;
+      const { network, config } = this;
       const values = {};
       const put = (name, array) => {
         if (nudge?.name === name) {
@@ -90,9 +91,7 @@
         values[name] = array;
         return array;
       };
-      const size = config.embedding_size;
-      const row = network.weights["embedding.weight"].subarray(token * size, (token + 1) * size);
-      let y = Float64Array.from(row, (each) => each * network.scale);
+      let y = this.input;
       network.layers.forEach((layer, depth) => {
         const x = put(`${depth}.x`, y);
         const { c: cBefore, h: hBefore } = this.before[depth];
