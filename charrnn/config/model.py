@@ -108,6 +108,8 @@ class ModelConfig:
                 f"ngram_order {self.ngram_order} and ngram_rows {self.ngram_rows} do not go "
                 "together: an order of 2 or more needs rows, and 1 has none"
             )
+        if self.ngram_rows % 4:
+            raise ConfigError(f"ngram_rows is {self.ngram_rows}; give a multiple of 4")
         if self.ngram_order > 1 and self.task != "text":
             raise ConfigError(f"ngram_order works only with task text, not {self.task}")
 

@@ -18,7 +18,7 @@ from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
 from charrnn.generation.cells import LayerState, Vector, arrange_layer, make_step
 from charrnn.state import State, replace_rows
-from charrnn.text.ngrams import hash_many, hash_ngrams
+from charrnn.text.ngrams import BUCKET, hash_many, hash_ngrams
 from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers, 64 MB
@@ -153,7 +153,10 @@ class NGrams:
 
     def __init__(self, config: ModelConfig, weights: Arrays) -> None:
         self._weight = weights["ngrams.weight"]
-        self._check = weights["ngrams.check"]
+        self._check = weights["ngrams.check"].reshape(-1, BUCKET)
+        used = np.flatnonzero(weights["ngrams.check"] >= 0)
+        pairs = zip((used // BUCKET).tolist(), self._check.ravel()[used].tolist(), strict=True)
+        self._row_of = dict(zip(pairs, used.tolist(), strict=True))
         self._key = weights["ngrams.key"]
         self._rows = config.ngram_rows
         self._size = config.embedding_size
@@ -165,16 +168,14 @@ class NGrams:
             keys = np.concatenate((self._key[token][None], context.T))
             return self.lookup(keys.astype(np.int64)), np.ascontiguousarray(keys[:-1].T)
         keys = np.concatenate((self._key[token, None], context))
-        found = [
-            row
-            for row, check in hash_ngrams(keys.astype(np.int64).tolist(), self._rows)
-            if self._check[row] == check
-        ]
+        hashes = hash_ngrams(keys.astype(np.int64).tolist(), self._rows)
+        found = [self._row_of[each] for each in hashes if each in self._row_of]
         return self._weight[found].sum(0), keys[:-1]
 
     def lookup(self, keys: NDArray[np.int64]) -> Vector:
         """Return the sum of the rows (B, E) of the n-grams of keys (N, B), newest first."""
-        rows, checks = hash_many(keys, self._rows)
-        is_known = self._check[rows] == checks
-        summed: Vector = (self._weight[rows] * is_known[..., None]).sum(0)
+        buckets, checks = hash_many(keys, self._rows)
+        is_own = self._check[buckets] == checks[..., None]
+        rows = BUCKET * buckets + is_own.argmax(-1)
+        summed: Vector = (self._weight[rows] * is_own.any(-1)[..., None]).sum(0)
         return summed

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charrnn.config import ModelConfig
-from charrnn.text.ngrams import MASK, NO_CHECK, STEP, TO_CHECK, TO_ROW
+from charrnn.text.ngrams import BUCKET, MASK, NO_CHECK, STEP, TO_BUCKET, TO_CHECK
 
 _STD = 0.02
 
@@ -46,15 +46,15 @@ class NGrams(nn.Module):
         """
         recent, context = self._recent_keys(ids, context)
         code = recent[0]
-        found = []
-        matches = []
+        codes = []
         for keys in recent[1:]:
             code = (code * STEP + keys) & MASK
-            rows = ((code * TO_ROW & MASK) * len(self.check)) >> 32
-            found.append(rows)
-            matches.append(self.check[rows] == ((code * TO_CHECK & MASK) >> 8))
-        rows = torch.stack(found, -1).flatten(0, 1)
-        is_known = torch.stack(matches, -1).flatten(0, 1)
+            codes.append(code)
+        code = torch.stack(codes, -1).flatten(0, 1)  # (T·B, N − 1)
+        buckets = ((code * TO_BUCKET & MASK) * (len(self.check) // BUCKET)) >> 32
+        is_own = self.check.view(-1, BUCKET)[buckets] == ((code * TO_CHECK & MASK) >> 8)[..., None]
+        rows = BUCKET * buckets + is_own.to(torch.uint8).argmax(-1)
+        is_known = is_own.any(-1)
         if rows.device.type == "cpu":  # leave out what has no row
             counts = is_known.sum(1)
             starts = counts.cumsum(0) - counts

@@ -1,9 +1,9 @@
 """n-grams with embeddings of their own: which they are, and how the last tokens find their rows.
 
-A table of n-grams has R rows. The last 2, 3, … N tokens are hashed to a row and a check; the n-gram
-has an embedding if the row keeps that check, so that one which training never chose finds nothing.
-There is no list of n-grams to search, and the same few operations on whole numbers below 2⁶³ make
-the hash in numpy, torch, C, JavaScript and ONNX.
+A table of n-grams has R rows in buckets of four. The last 2, 3, … N tokens are hashed to a bucket
+and a check; the n-gram has an embedding if a row of the bucket keeps that check, so that one which
+training never chose finds nothing. There is no list of n-grams to search, and the same few
+operations on whole numbers below 2⁶³ make the hash in numpy, torch, C, JavaScript and ONNX.
 
 A token counts by its key, a whole number from 1 (its id + 1 unless the model started from another
 one); 0 stands where there is no token, before the text.
@@ -22,37 +22,44 @@ from charrnn.text.vocab import Ids
 
 # Odd and below 2³¹, so that a product with 32 bits stays below 2⁶³.
 STEP = 0x2C9277B5
-TO_ROW = 0x5BD1E995
+TO_BUCKET = 0x5BD1E995
 TO_CHECK = 0x27D4EB2F
 MASK = 0xFFFFFFFF
+BUCKET = 4
+"""Rows of a bucket. Of n-grams as many as rows, one in eight finds its bucket full; one in three
+would if a bucket had one row."""
 NO_CHECK = -1.0
 """The check of a row without an n-gram."""
 
 _MOST_COUNTED = 4_000_000  # tokens: the frequent n-grams of a longer text show in a part of it
 _PARTS = 64
-_BUCKETS = 1 << 22
+_COUNTERS = 1 << 22
 _FEWEST = 4  # times that an n-gram must occur: rarer ones teach a network to recite (LOG.md)
 
 
 def hash_ngrams(keys: list[int], rows: int) -> Iterator[tuple[int, int]]:
-    """Yield the row and the check of the n-grams that end here, of 2, 3, … N tokens.
+    """Yield the bucket and the check of the n-grams that end here, of 2, 3, … N tokens.
 
     keys: of the last N tokens, the newest first.
 
-    >>> list(hash_ngrams([3, 1, 0], rows=100))[1]
-    (52, 14209391)
+    >>> list(hash_ngrams([3, 1, 0], rows=100))
+    [(7, 3069518), (18, 3665892)]
     """
+    buckets = rows // BUCKET
     code = keys[0]
     for key in keys[1:]:
         code = (code * STEP + key) & MASK
-        yield ((code * TO_ROW & MASK) * rows) >> 32, (code * TO_CHECK & MASK) >> 8
+        yield ((code * TO_BUCKET & MASK) * buckets) >> 32, (code * TO_CHECK & MASK) >> 8
 
 
 def hash_many(keys: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the rows (N − 1, …) and the checks (N − 1, …) for keys (N, …), the newest first."""
+    """Return buckets (N − 1, …) and checks (N − 1, …) for keys (N, …), the newest first."""
     codes = np.stack(list(_codes(keys)))
-    found = ((codes * TO_ROW & MASK) * rows) >> 32
-    return found, ((codes * TO_CHECK & MASK) >> 8).astype(np.float32)
+    return _buckets(codes, rows // BUCKET), ((codes * TO_CHECK & MASK) >> 8).astype(np.float32)
+
+
+def _buckets(codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    return ((codes * TO_BUCKET & MASK) * count) >> 32
 
 
 def _codes(keys: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -64,7 +71,7 @@ def _codes(keys: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the check (R,) of each row: the most frequent of the n-grams that hash to it.
+    """Return the check (R,) of each row: the four most frequent of the n-grams of its bucket.
 
     ids: (S,) of the training text. keys: (V,) of the tokens. An n-gram that occurs fewer than four
     times has no row.
@@ -86,18 +93,24 @@ def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> N
             or [np.empty(0, np.int64)]
         )
         # Count by a hash of 22 bits, so that a long text need not be sorted.
-        buckets = ((codes * TO_ROW & MASK) * _BUCKETS) >> 32
-        counts = np.bincount(buckets, minlength=_BUCKETS)
-        code_of = np.zeros(_BUCKETS, np.int64)
-        code_of[buckets] = codes
+        counted = _buckets(codes, _COUNTERS)
+        counts = np.bincount(counted, minlength=_COUNTERS)
+        code_of = np.zeros(_COUNTERS, np.int64)
+        code_of[counted] = codes
         frequent = np.flatnonzero(counts >= _FEWEST)
         candidates.append((code_of[frequent], counts[frequent]))
     if not candidates:
         return check
     codes = np.concatenate([each for each, _ in candidates])
     counts = np.concatenate([each for _, each in candidates])
-    codes = codes[np.argsort(counts, kind="stable")]  # the last one that is written stays
-    check[((codes * TO_ROW & MASK) * rows) >> 32] = (codes * TO_CHECK & MASK) >> 8
+    buckets = _buckets(codes, rows // BUCKET)
+    order_in_bucket = np.lexsort((-counts, buckets))
+    codes = codes[order_in_bucket]
+    buckets = buckets[order_in_bucket]
+    rank = np.arange(len(codes)) - np.searchsorted(buckets, buckets)
+    has_room = rank < BUCKET
+    placed = (BUCKET * buckets + rank)[has_room]
+    check[placed] = ((codes * TO_CHECK & MASK) >> 8)[has_room]
     return check
 
 
