@@ -14,7 +14,8 @@
   // The gates of a cell in the order of its weights; n_h is W_n h + b_n, which r scales.
   const GATES = { rnn: [], lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n", "n_h"] };
   const MAX_PRODUCTS = 4_000_000; // numbers of input products that are kept, 32 MB
-  const [STEP, TO_ROW, TO_CHECK] = [0x2c9277b5, 0x5bd1e995, 0x27d4eb2f]; // of charrnn/text/ngrams.py
+  const [STEP, TO_BUCKET, TO_CHECK] = [0x2c9277b5, 0x5bd1e995, 0x27d4eb2f]; // of charrnn/text/ngrams.py
+  const BUCKET = 4;
 
   // ---- weights
 
@@ -153,8 +154,8 @@
   // ---- n-grams
 
   // The table of n-grams of a model, as charrnn/text/ngrams.py has it: the last 2, 3, … N tokens are
-  // hashed to a row and a check, and have an embedding if the row keeps that check. `weight` has the
-  // rows with an n-gram alone, in their order.
+  // hashed to a bucket of rows and a check, and have an embedding if a row there keeps that check.
+  // `weight` has the rows with an n-gram alone, in their order.
   class NGrams {
     constructor(config, weights) {
       this.weight = weights["ngrams.weight"];
@@ -167,24 +168,24 @@
       this.check.forEach((check, row) => (this.places[row] = check < 0 ? -1 : kept++));
     }
 
-    // Return the rows of the n-grams that end with a token, shortest first. context: before it.
+    // Return the embeddings (E) of the n-grams of 2, 3, … N tokens that end with a token; null for one
+    // that has none. context: before the token.
     find(token, context) {
-      const rows = [];
       let code = this.key[token];
-      for (const key of context) {
+      return Array.from(context, (key) => {
         code = (Math.imul(code, STEP) + key) >>> 0;
-        const row = scaledDown(Math.imul(code, TO_ROW) >>> 0, this.check.length);
-        if (this.check[row] === Math.imul(code, TO_CHECK) >>> 8) rows.push(row);
-      }
-      return rows;
+        const check = Math.imul(code, TO_CHECK) >>> 8;
+        const first = BUCKET * scaledDown(Math.imul(code, TO_BUCKET) >>> 0, this.check.length / BUCKET);
+        for (let row = first; row < first + BUCKET; row += 1) {
+          if (this.check[row] === check) return this.embedding(row);
+        }
+        return null;
+      });
     }
 
-    // Add the embeddings of rows to x (E).
-    addTo(x, rows) {
-      for (const row of rows) {
-        const start = this.places[row] * this.size;
-        for (let k = 0; k < x.length; k += 1) x[k] += this.weight[start + k];
-      }
+    embedding(row) {
+      const start = this.places[row] * this.size;
+      return this.weight.subarray(start, start + this.size);
     }
 
     // Write the context after a token into `after`.
@@ -194,7 +195,7 @@
     }
   }
 
-  // Return ⌊bits · count / 2³²⌋ of 32 bits and a count below 2³⁷, by halves: a double holds 53 bits.
+  // Return ⌊bits · count / 2³²⌋ of 32 bits, by halves of them: a double is exact up to 2⁵³.
   const scaledDown = (bits, count) =>
     Math.floor(((bits >>> 16) * count + Math.floor(((bits & 0xffff) * count) / 2 ** 16)) / 2 ** 16);
 
@@ -264,7 +265,9 @@
       const size = this.config.embedding_size;
       const row = this.weights["embedding.weight"].subarray(token * size, (token + 1) * size);
       const x = Float64Array.from(row, (each) => each * this.scale);
-      if (this.ngrams) this.ngrams.addTo(x, this.ngrams.find(token, context));
+      for (const added of this.ngrams?.find(token, context) ?? []) {
+        if (added) for (let k = 0; k < size; k += 1) x[k] += added[k];
+      }
       return x;
     }
 
