@@ -1,4 +1,4 @@
-"""n-grams for networks of random weights: some of those of a text have a row, and some rows none."""
+"""n-grams for networks of random weights: some of those of a text have a row, some rows none."""
 
 from __future__ import annotations
 
