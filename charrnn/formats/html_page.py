@@ -26,7 +26,7 @@ from charrnn.config import as_dict
 from charrnn.config.export import ExportConfig
 from charrnn.config.model import NOT_LEARNED
 from charrnn.errors import ConfigError, ExportError, counted
-from charrnn.formats.precision import bits_lost, is_stored_as_int8, restored, to_int8
+from charrnn.formats.precision import bits_lost, is_stored_as_int8, restored
 from charrnn.formats.verified import (
     Verified,
     check_costs,
@@ -46,6 +46,7 @@ from charrnn.web.weights import (
     MAX_FLOAT16_BYTES,
     MAX_FLOAT32_BYTES,
     PackedWeights,
+    append_int8,
     append_whole_numbers,
     read_whole_numbers,
     without_empty_rows,
@@ -124,8 +125,8 @@ def choose_dtype(file: ModelFile, config: ExportConfig) -> str:
 def pack(weights: Mapping[str, NDArray[np.float32]], dtype: str) -> PackedWeights:
     """Return weights as base64, and the index by which the page finds them.
 
-    Of fp32 and fp16 it is that of charrnn/web/weights.py. int8: `start` counts bytes; `scales` is
-    where the float32 scales of an array's rows begin, and is missing where it is float32 itself.
+    It is that of charrnn/web/weights.py, where `start` counts bytes if the dtype is int8; arrays
+    without scales are float32 then.
     """
     data = bytearray()
     index: list[dict[str, Any]] = []
@@ -133,21 +134,13 @@ def pack(weights: Mapping[str, NDArray[np.float32]], dtype: str) -> PackedWeight
     for name, array in stored.items():
         if name in NOT_LEARNED:
             continue
-        entry: dict[str, Any] = {"name": name, "shape": list(array.shape)}
-        if dtype != "int8":
-            size = 4 if dtype == "fp32" else 2
-            entry["start"] = len(data) // size
-            data += array.astype(f"<f{size}").tobytes()
-        elif is_stored_as_int8(name, array):
-            numbers, scales = to_int8(array)
-            entry["scales"] = len(data)
-            data += scales.astype("<f4").tobytes()
-            entry["start"] = len(data)
-            data += numbers.tobytes()
-        else:
-            entry["start"] = len(data)
-            data += array.astype("<f4").tobytes()
-        index.append(entry)
+        if dtype == "int8" and is_stored_as_int8(name, array):
+            append_int8(name, array, data, index)
+            continue
+        size = 2 if dtype == "fp16" else 4
+        start = len(data) // (1 if dtype == "int8" else size)
+        index.append({"name": name, "shape": list(array.shape), "start": start})
+        data += array.astype(f"<f{size}").tobytes()
     append_whole_numbers(stored, data, index)
     return PackedWeights(base64.b64encode(data).decode("ascii"), index, _DTYPES[dtype])
 

@@ -21,26 +21,41 @@
 
   // Return {name: Float32Array} from base64, as charrnn/web/weights.py packs weights.
   charrnn.decodeWeights = function (base64, index, dtype) {
-    const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let k = 0; k < bytes.length; k += 1) bytes[k] = text.charCodeAt(k);
     const view = new DataView(bytes.buffer);
-    const isHalf = dtype === "float16";
-    const numbers = new Float32Array(Math.floor(bytes.length / (isHalf ? 2 : 4)));
-    for (let k = 0; k < numbers.length; k += 1) {
-      numbers[k] = isHalf ? fromHalf(view.getUint16(2 * k, true)) : view.getFloat32(4 * k, true);
-    }
+    const read = {
+      float32: (start, k) => view.getFloat32(4 * (start + k), true),
+      float16: (start, k) => fromHalf(view.getUint16(2 * (start + k), true)),
+      int8: (start, k) => view.getFloat32(start + 4 * k, true), // what has no scales
+    }[dtype];
     const weights = {};
-    for (const { name, shape, start, whole } of index) {
+    for (const { name, shape, start, scales, whole } of index) {
       const size = shape.reduce((a, b) => a * b, 1);
-      weights[name] = whole === undefined
-        ? numbers.subarray(start, start + size)
-        : charrnn.decodeWhole(bytes, whole, size);
+      if (whole !== undefined) weights[name] = decodeWhole(bytes, whole, size);
+      else if (scales !== undefined) weights[name] = decodeInt8(view, start, scales, shape);
+      else {
+        weights[name] = new Float32Array(size);
+        for (let k = 0; k < size; k += 1) weights[name][k] = read(start, k);
+      }
     }
     return weights;
   };
 
+  // Return a matrix of 8 bits, whose rows have scales.
+  function decodeInt8(view, start, scales, [rows, columns]) {
+    const array = new Float32Array(rows * columns);
+    for (let r = 0; r < rows; r += 1) {
+      const scale = view.getFloat32(scales + 4 * r, true);
+      for (let k = r * columns; k < (r + 1) * columns; k += 1) array[k] = view.getInt8(start + k) * scale;
+    }
+    return array;
+  }
+
   // Return whole numbers as charrnn/web/weights.py packs them, from byte `at` on: a bit for each says
   // whether it is there, else it is −1; then come those that are, in three bytes each.
-  charrnn.decodeWhole = function (bytes, at, size) {
+  function decodeWhole(bytes, at, size) {
     const numbers = new Float32Array(size).fill(-1);
     let next = at + Math.ceil(size / 8);
     for (let k = 0; k < size; k += 1) {
@@ -49,7 +64,7 @@
       next += 3;
     }
     return numbers;
-  };
+  }
 
   // Return the number that 16 bits stand for (IEEE 754 binary16).
   function fromHalf(bits) {

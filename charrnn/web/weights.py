@@ -2,7 +2,8 @@
 
 Small networks keep all their digits. Larger ones are stored in half of the space: for a 1×256 LSTM
 that moves no probability by more than a hundredth of its value, and the likeliest token hardly ever
-changes. Of the table of n-grams only the rows that have an n-gram are there.
+changes. Of the table of n-grams only the rows that have an n-gram are there, in 8 bits if that lets
+a network fit.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ MAX_FLOAT32_BYTES = 4 * 2**20
 MAX_FLOAT16_BYTES = 16 * 2**20
 """Weights of up to this size as float16 are stored so; larger networks do not run in a page."""
 
+_LARGEST_INT8 = 127
+
 
 @dataclass(frozen=True)
 class PackedWeights:
     """Weights in a page.
 
     text: base64 of all numbers, little-endian, one array after the other. index: of each array
-    {"name", "shape", "start"}, where start counts numbers, not bytes; of `append_whole_numbers`
-    {"name", "shape", "whole"}. dtype: "float32" or "float16".
+    {"name", "shape", "start"}, where start counts numbers, not bytes; or what `append_int8` and
+    `append_whole_numbers` add. dtype: "float32" or "float16".
     """
 
     text: str
@@ -50,13 +53,16 @@ def pack_weights(weights: Mapping[str, NDArray[np.floating]]) -> PackedWeights |
     stored = without_empty_rows(weights)
     count = sum(array.size for array in stored.values())
     dtype = "float32" if 4 * count <= MAX_FLOAT32_BYTES else "float16"
+    in_8_bits: dict[str, NDArray[np.floating]] = {}
     if dtype == "float16" and 2 * count > MAX_FLOAT16_BYTES:
-        return None
+        in_8_bits = {name: array for name, array in stored.items() if name == "ngrams.weight"}
+        if 2 * count - sum(array.size for array in in_8_bits.values()) > MAX_FLOAT16_BYTES:
+            return None
     index: list[dict[str, Any]] = []
     data = bytearray()
     size = 4 if dtype == "float32" else 2
     for name, array in stored.items():
-        if name in NOT_LEARNED:
+        if name in NOT_LEARNED or name in in_8_bits:
             continue
         index.append({"name": name, "shape": list(array.shape), "start": len(data) // size})
         with np.errstate(over="ignore"):
@@ -64,6 +70,8 @@ def pack_weights(weights: Mapping[str, NDArray[np.floating]]) -> PackedWeights |
         if not np.isfinite(numbers).all():
             return None
         data += numbers.tobytes()
+    for name, array in in_8_bits.items():
+        append_int8(name, array, data, index)
     append_whole_numbers(stored, data, index)
     return PackedWeights(base64.b64encode(data).decode("ascii"), index, dtype)
 
@@ -79,6 +87,32 @@ def without_empty_rows(
     if "ngrams.check" in weights:
         stored["ngrams.weight"] = weights["ngrams.weight"][weights["ngrams.check"] >= 0]
     return stored
+
+
+def to_int8(matrix: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return a matrix (rows, columns) as int8, and the scale (rows,) float32 of each row.
+
+    >>> numbers, scales = to_int8(np.float32([[1, -0.5]]))
+    >>> numbers.tolist(), float(scales[0] * 127)
+    ([[127, -64]], 1.0)
+    """
+    largest = np.abs(matrix).max(axis=1)
+    scales = (np.where(largest > 0, largest, 1) / _LARGEST_INT8).astype(np.float32)
+    return np.rint(matrix / scales[:, None]).astype(np.int8), scales
+
+
+def append_int8(
+    name: str, matrix: NDArray[np.floating], data: bytearray, index: list[dict[str, Any]]
+) -> None:
+    """Append a matrix as int8 with a scale for each row, and its index entry.
+
+    It has {"name", "shape", "scales", "start"}: `scales` is the byte where the float32 scales
+    begin, `start` that of the int8 numbers.
+    """
+    numbers, scales = to_int8(matrix)
+    start = len(data) + scales.nbytes
+    index.append({"name": name, "shape": list(matrix.shape), "scales": len(data), "start": start})
+    data += scales.astype("<f4").tobytes() + numbers.tobytes()
 
 
 def append_whole_numbers(
