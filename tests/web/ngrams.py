@@ -30,13 +30,16 @@ def give_ngrams(
     weights["ngrams.check"] = check
 
 
-def with_ngrams(file: ModelFile, order: int, rows: int, seed: int = 5) -> ModelFile:
-    """Return a model with embeddings of n-grams of any of its tokens; the rest stays."""
+def with_ngrams(
+    file: ModelFile, order: int, rows: int, ids: NDArray[np.int64] | None = None, seed: int = 5
+) -> ModelFile:
+    """Return a model with embeddings of n-grams of ids, or of any tokens; the rest stays."""
     config = replace(file.config, ngram_order=order, ngram_rows=rows)
     random = np.random.default_rng(seed)
     table = random.normal(size=(rows, config.embedding_size)).astype(np.float32)
     weights = {**file.weights, "ngrams.weight": table}
-    give_ngrams(config, weights, random.integers(0, config.vocab_size, 300), seed)
+    text = random.integers(0, config.vocab_size, 300) if ids is None else ids
+    give_ngrams(config, weights, text, seed)
     return replace(
         file, config=config, weights={name: weights[name] for name in config.weight_shapes()}
     )
