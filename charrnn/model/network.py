@@ -143,12 +143,12 @@ class CharRNN(nn.Module):
         features = self.embedding(ids.t())
         if self.config.tie_embeddings:
             features = features * self.config.embedding_scale
-        context = ()
+        context: State = ()
         if self.ngrams is not None:
-            *state, (recent,) = state
-            of_ngrams, recent = self.ngrams(ids.t(), recent)
+            of_ngrams, recent = self.ngrams(ids.t(), state[-1][0])
             features = features + of_ngrams
             context = ((recent,),)
+            state = state[:-1]
         after = []
         for depth, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             outputs, last = layer(features, before, records)

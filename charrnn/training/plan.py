@@ -217,7 +217,7 @@ def _make_model(
 
 
 def _choose_ngrams(config: TrainConfig, train_tokens: int, epochs: float) -> tuple[int, int]:
-    """Return the longest n-gram, and how many may have a row: a power of two that the text fills."""
+    """Return the longest n-gram, and the rows for them: a power of two that the text fills."""
     order = config.ngram_order
     if order is None:
         order = 1 if config.task not in (None, "text") else _NGRAM_ORDER
