@@ -14,7 +14,7 @@ TORCH_INDEX ?= $(shell [ "$$(uname)" = Linux ] && [ ! -e /proc/driver/nvidia ] \
 # So that Python finds the package beside the clone too, whose folder may have its name.
 EDITABLE := --config-settings editable_mode=compat
 
-.PHONY: install demo test lint bench faults search grid docs site clean
+.PHONY: install demo test lint bench gpu faults search grid docs site clean
 
 install: $(VENV)/.installed
 
@@ -42,6 +42,11 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/all.py
+
+# What only an NVIDIA GPU can show, in under ten minutes; without one a line says so. ARGS: parts and
+# options of benchmarks/gpu.py, as in make gpu ARGS="kernels loss --corpus input.txt"
+gpu: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 # Tests that take hours: kills, signals, damage, full disks. ARGS: for pytest, as in make faults
 # ARGS="-k kills"

@@ -22,16 +22,19 @@ class RunFailedError(CharRNNError):
     """A training process ended with an error."""
 
 
-def train(path: str, settings: Mapping[str, Any], processes: int = 1) -> dict[str, dict[str, Any]]:
+def train(
+    path: str, settings: Mapping[str, Any], processes: int = 1, folder: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Train in one process or several, and give the last report of each kind, by its event.
 
-    The user's own CHARRNN_ variables do not reach it: a default is the program's.
+    folder: where the run stays; None keeps nothing of it. The user's own CHARRNN_ variables do not
+    reach it: a default is the program's.
 
     Raises:
         RunFailedError: it ended with an error.
     """
     with tempfile.TemporaryDirectory() as checkpoints:
-        own = ["--json", "--checkpoints", checkpoints, "--", path]
+        own = ["--json", "--checkpoints", folder or checkpoints, "--", path]
         launcher = [*_LAUNCHER, "--nproc-per-node", str(processes)] if processes > 1 else []
         command = [sys.executable, *launcher, "-m", "charrnn", "train"]
         command += [*as_options(settings), *own]

@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 State = tuple[Any, ...]
-"""Nested tuples of float32 arrays; of a network one entry a layer, lowest first."""
+"""Nested tuples of float32 arrays; of a network one entry a layer, lowest first.
+
+A network with n-grams has one more: the keys of the last tokens (N − 1,).
+"""
 
 
 def map_state(change: Callable[..., Any], *states: State) -> State:

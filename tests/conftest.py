@@ -17,6 +17,7 @@ from charrnn.config import ModelConfig
 from charrnn.metrics import bits_per_char
 from charrnn.text.files import Source
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import ngram_choice
 from tests.training.small_runs import STEPS
 
 # Started by nohup, or behind an &, this run ignores signals, and so would all that tests start.
@@ -31,12 +32,16 @@ settings.register_profile("busy", deadline=None)  # a busy machine breaks no law
 settings.load_profile("busy")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave faults and the hundred examples of hypothesis out of the coverage.
+    """Mark tests that need an NVIDIA GPU, and leave some out of the coverage.
 
-    Traced, they take two to four times as long; the lines that they pass are tested one by one too.
+    Those are the faults and the hundred examples of hypothesis. Traced, they take two to four times
+    as long; the lines that they pass are tested one by one too.
     """
     for item in items:
+        if any(mark.kwargs["reason"] == "needs a GPU" for mark in item.iter_markers("skipif")):
+            item.add_marker(pytest.mark.gpu)
         is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         if is_property or _FAULTS in item.path.parents:
             item.add_marker(pytest.mark.no_cover)
@@ -66,6 +71,7 @@ def make_model() -> Callable[..., ModelFile]:
             name: random.normal(size=size).astype(np.float32)
             for name, size in config.weight_shapes().items()
         }
+        weights |= ngram_choice(config)
         summary = {
             "step": step,
             "val_nats": val_nats,

@@ -139,3 +139,17 @@ def test_a_demo_without_a_text_does_not_go_on(tmp_path):
     (venv / ".installed").touch()
     with pytest.raises(AssertionError, match="demo"):
         make("demo", f"VENV={venv}")
+
+
+# ── what a GPU shows ──
+
+
+def test_the_gpu_target_runs_its_script_with_the_arguments_that_are_given(tmp_path):
+    venv = tmp_path / "venv"
+    program(venv / "bin" / "python", 'echo "ran $@"')
+    for name in (".installed", ".installed-dev"):
+        (venv / name).touch()
+
+    shown = make("gpu", f"VENV={venv}", "ARGS=kernels --rehearse")
+
+    assert shown.splitlines()[-1] == "ran benchmarks/gpu.py kernels --rehearse"

@@ -27,8 +27,10 @@ from charrnn.generation.constraints.constraint import Constraint
 from charrnn.generation.network import Network
 from charrnn.generation.running import Row
 from charrnn.generation.sampler import Context, iter_tokens
+from charrnn.text.ngrams import choose_ngrams
 
 _CHARS_PER_ROUND = 500  # about 20 ms
+_TEXT_TOKENS = 200_000
 
 
 def measure_sampling(config: ModelConfig, seconds: float) -> SamplingSpeed:
@@ -51,6 +53,7 @@ def measure_sampling(config: ModelConfig, seconds: float) -> SamplingSpeed:
         products_chars_per_second=statistics.median(bare),
         products_share=median_ratio(whole, bare),
         weights_gb_per_second=rate * read_bytes / 1e9,
+        ngram_order=config.ngram_order,
     )
 
 
@@ -59,7 +62,13 @@ def random_weights(config: ModelConfig) -> Arrays:
     random = np.random.default_rng(0)
     spread = np.float32(0.5 / math.sqrt(config.hidden_size))
     shapes = config.weight_shapes().items()
-    return {name: random.standard_normal(shape, np.float32) * spread for name, shape in shapes}
+    weights = {name: random.standard_normal(shape, np.float32) * spread for name, shape in shapes}
+    if config.ngram_rows:  # of a text at random: all pairs of its characters, and some longer ones
+        ids = random.integers(0, config.vocab_size, _TEXT_TOKENS)
+        keys = np.arange(1, config.vocab_size + 1)
+        chosen = choose_ngrams(ids, config.ngram_order, config.ngram_rows, keys)
+        weights |= {"ngrams.check": chosen, "ngrams.key": keys.astype(np.float32)}
+    return weights
 
 
 def sampling_rate(
@@ -126,8 +135,11 @@ def _products(
     config: ModelConfig, weights: Arrays, rows: tuple[int, ...] = ()
 ) -> list[tuple[Vector, Vector]]:
     """Return the factors for each character: (ones (..., K), a weight's transpose (K, N))."""
-    # The lowest layer's input product is looked up; those above multiply input and state at once.
+    # The lowest layer's input product is looked up, but for n-grams; those above multiply input and
+    # state at once.
     used: list[Vector] = [weights["layers.0.weight_hh"], weights["output.weight"]]
+    if config.ngram_rows:
+        used.append(weights["layers.0.weight_ih"])
     for depth in range(1, config.num_layers):
         used.append(np.hstack([weights[f"layers.{depth}.weight_{kind}"] for kind in ("ih", "hh")]))
     return [(np.ones((*rows, weight.shape[1]), np.float32), weight.T) for weight in used]

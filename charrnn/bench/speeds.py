@@ -107,7 +107,8 @@ class SamplingSpeed:
     """One stream of characters, in float32.
 
     products_chars_per_second: with its matrix-vector products alone. products_share: their part of
-    the time. weights_gb_per_second: weights read from memory, all of them for each character.
+    the time. weights_gb_per_second: weights read from memory, all of them for each character, but
+    of n-grams only a few rows. ngram_order: the longest n-gram; 1 without n-grams.
     """
 
     cell: str
@@ -117,6 +118,7 @@ class SamplingSpeed:
     products_chars_per_second: float
     products_share: float
     weights_gb_per_second: float
+    ngram_order: int = 1
 
 
 Speed = MachineSpeed | TrainingSpeed | EvaluationSpeed | SamplingSpeed

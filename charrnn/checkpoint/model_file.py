@@ -24,18 +24,25 @@ from charrnn.checkpoint.container import (
 )
 from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig, as_dict
+from charrnn.config.model import NOT_LEARNED
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.errors import ConfigError
 from charrnn.metrics import without_nan
+from charrnn.text.ngrams import BUCKET, NO_CHECK
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import Vocab
 
-# Format 2 is that of models of records or clusters, format 3 that of other tasks than text; all
-# others are written in format 1, as they always were.
+# Format 2 is that of models of records or clusters, format 3 that of other tasks than text, and
+# format 4 that of models with n-grams; all others are written in format 1, as they always were.
 _KEYS = ("format", "config", "vocab", "summary", "progress")
 _MODEL = Kind(
     name="model",
-    formats={1: _KEYS, 2: (*_KEYS, "labels"), 3: (*_KEYS, "labels", "target_vocab")},
+    formats={
+        1: _KEYS,
+        2: (*_KEYS, "labels"),
+        3: (*_KEYS, "labels", "target_vocab"),
+        4: (*_KEYS, "labels"),
+    },
     expected="give a run's name, its folder or a model file (charrnn list shows the runs)",
     hint="use the run's other files, or fetch it again",
 )
@@ -45,10 +52,12 @@ _TRAINING = "training."  # begins the names of arrays that only a resumed run ne
 _FILE_KEYS = {"tie_embeddings": "tie_output", "residual": "skip"}
 _CONFIG_KEYS = {file_key: key for key, file_key in _FILE_KEYS.items()}
 _OF_RECORDS = ("has_end", "label_count", "label_size")  # the settings that format 1 lacks
-_OF_TASKS = (  # and those that format 2 lacks
+_OF_TASKS = (  # and those that only format 3 has
     *("task", "bidirectional", "pooling", "head_size", "class_count", "transitions", "attention"),
     "target_size",
 )
+_OF_NGRAMS = ("ngram_order", "ngram_rows")  # only format 4
+_MOST_CHECKS = 1 << 24  # whole numbers below it are exact in float32
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ def pack_model(model: ModelFile) -> bytearray:
     """Return the bytes of a file. Figures of the summary that are not finite become null."""
     form = _format_of(model.config, model.vocab)
     of_later: dict[str, Any] = {"labels": model.labels.to_json()} if form >= 2 else {}
-    if form >= 3:
+    if form == 3:
         of_later["target_vocab"] = model.target_vocab and model.target_vocab.to_json()
     document = {
         "format": form,
@@ -175,6 +184,7 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
         for array_name, array in arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"array {shown(array_name)} holds numbers that are not finite")
+        _check_ngrams(weights)
     training = {n.removeprefix(_TRAINING): a for n, a in arrays.items() if n not in weights}
     return replace(model, weights=weights, training=training)
 
@@ -194,7 +204,9 @@ def _unpack_document(document: Any, name: str) -> ModelFile:
         if vocab.has_end != config.has_end:
             raise ValueError("network and vocabulary do not agree on whether records end")
         if form != _format_of(config, vocab):
-            raise ValueError(f"format {form} is not that of such a vocabulary, or of such a task")
+            raise ValueError(
+                f"format {form} is not that of such a vocabulary, of such a task or of n-grams"
+            )
         labels = Labels.from_json(document["labels"]) if form >= 2 else NO_LABELS
         _check_labels(labels, config)
         _check_targets(target_vocab, config)
@@ -248,9 +260,14 @@ def _check_targets(vocab: Vocab | None, config: ModelConfig) -> None:
 
 def _format_of(config: ModelConfig, vocab: Vocab) -> int:
     """Return the format that a model needs."""
+    return max(2 if vocab.clusters else 1, _least_format(config))
+
+
+def _least_format(config: ModelConfig) -> int:
+    """Return the least format that has all that differs from a plain network."""
     if config.task != "text":
         return 3
-    return 1 + (config.has_end or bool(vocab.clusters))
+    return 4 if config.ngram_rows else 1 + config.has_end
 
 
 def config_to_json(config: ModelConfig, form: int | None = None) -> dict[str, Any]:
@@ -259,9 +276,10 @@ def config_to_json(config: ModelConfig, form: int | None = None) -> dict[str, An
     form: the file's format; None for the least that has all that differs from a plain network.
     """
     if form is None:
-        form = 3 if config.task != "text" else 1 + config.has_end
+        form = _least_format(config)
     shape = {_FILE_KEYS.get(key, key): value for key, value in as_dict(config).items()}
-    lacking = (_OF_RECORDS if form < 2 else ()) + (_OF_TASKS if form < 3 else ())
+    lacking = {*(_OF_RECORDS if form == 1 else ()), *(_OF_TASKS if form != 3 else ())}
+    lacking |= set(_OF_NGRAMS if form != 4 else ())
     return {key: value for key, value in shape.items() if key not in lacking}
 
 
@@ -277,6 +295,24 @@ def _check_weights(weights: Arrays, config: ModelConfig) -> None:
         if array.shape != shape or array.dtype != np.float32:
             found = f"{array.dtype}{shown(array.shape)}"
             raise ValueError(f"weight {name} is {found}, expected float32{shape}")
+
+
+def _check_ngrams(weights: Arrays) -> None:
+    """Refuse checks and keys of n-grams that are no whole numbers of 24 bits, and twins.
+
+    Readers would find different rows for an n-gram that has two in its bucket.
+    """
+    for name, least in zip(NOT_LEARNED, (-1, 1), strict=True):
+        array = weights.get(name)
+        if array is None:
+            continue
+        is_right = (array >= least) & (array < _MOST_CHECKS) & (array == np.floor(array))
+        if not is_right.all():
+            raise ValueError(f"{name} holds {array[~is_right][0]:g}, which is none of an n-gram")
+    if NOT_LEARNED[0] in weights:
+        in_buckets = np.sort(weights[NOT_LEARNED[0]].reshape(-1, BUCKET))
+        if ((in_buckets[:, 1:] == in_buckets[:, :-1]) & (in_buckets[:, 1:] != NO_CHECK)).any():
+            raise ValueError(f"{NOT_LEARNED[0]} has one n-gram twice")
 
 
 # The known keys of the JSON objects, in the form that check_types takes. A file may lack some, and

@@ -14,10 +14,11 @@ import numpy as np
 from charrnn.checkpoint.container import Arrays as Arrays
 from charrnn.checkpoint.container import Kind, pack_container, read_whole, unpack_container
 from charrnn.checkpoint.strict_json import check_types
+from charrnn.config.model import NOT_LEARNED
 
 _SNAPSHOT = Kind(
     name="snapshot",
-    formats={1: ("kind", "format", "step")},
+    formats={1: ("kind", "format", "step"), 2: ("kind", "format", "step")},  # 2: with n-grams
     expected="give a file of a run's snapshots folder",
     hint="remove the file; the run's other snapshots can be read without it",
 )
@@ -25,12 +26,18 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def pack_snapshot(step: int, weights: Arrays) -> bytearray:
-    """Return the bytes of a file. weights: float32, by the names of a model file."""
-    halves = {
-        name: np.clip(array, -_LARGEST, _LARGEST).astype(np.float16)
+    """Return the bytes of a file. weights: float32, by the names of a model file.
+
+    Which n-grams have a row is kept in float32: such whole numbers would be others in float16.
+    """
+    arrays = {
+        name: array
+        if name in NOT_LEARNED
+        else np.clip(array, -_LARGEST, _LARGEST).astype(np.float16)
         for name, array in weights.items()
     }
-    return pack_container(halves, json.dumps({"kind": "snapshot", "format": 1, "step": step}))
+    form = 2 if any(name in weights for name in NOT_LEARNED) else 1
+    return pack_container(arrays, json.dumps({"kind": "snapshot", "format": form, "step": step}))
 
 
 def read_snapshot(path: Path) -> tuple[int, Arrays]:
@@ -44,6 +51,7 @@ def read_snapshot(path: Path) -> tuple[int, Arrays]:
         step = document["step"]
         check_types(step, int, "step")
         for name, array in arrays.items():
-            if array.dtype != np.float16 or not np.isfinite(array).all():
-                raise ValueError(f"{name} is not of finite numbers in float16")
+            expected = np.float32 if name in NOT_LEARNED else np.float16
+            if array.dtype != expected or not np.isfinite(array).all():
+                raise ValueError(f"{name} is not of finite numbers in {np.dtype(expected)}")
     return step, {name: array.astype(np.float32) for name, array in arrays.items()}

@@ -3,7 +3,7 @@
 container.py handles bytes and digest; docs/file-format.md describes every field. The model is known
 by its `model_digest`, so a run's `best` and `step-<n>` with the same weights are the same model.
 
-H = hidden size, N = ids kept.
+H = hidden size, S = ids kept, N = the longest n-gram.
 """
 
 import json
@@ -30,6 +30,8 @@ _STATE = Kind(
     hint="save it again with --save-state",
 )
 _LAST_IDS = "last_ids"  # an array beside those of the layers
+_CONTEXT = "ngrams.context"
+_MAX_KEY = 1 << 24  # whole numbers up to it are exact in float32
 _SHOWN_DIGITS = 16  # of a digest's 64 in a message
 
 
@@ -46,8 +48,9 @@ class Owner:
 class SavedState:
     """The state after a text.
 
-    layers: (h,) or, for an LSTM, (h, c) of each layer, lowest first, each (H,) float32.
-    last_ids: (N,), the ids read last, in their order. chars_read: characters read in all.
+    layers: (h,) or, for an LSTM, (h, c) of each layer, lowest first, each (H,) float32; with
+        n-grams one more, the keys of the last tokens (N − 1,) float32, newest first.
+    last_ids: (S,), the ids read last, in their order. chars_read: characters read in all.
     """
 
     layers: tuple[tuple[NDArray[np.float32], ...], ...] = field(repr=False)
@@ -115,11 +118,13 @@ def unpack_state(data: bytearray, name: str, owner: Owner) -> SavedState:
             )
         check_keys(arrays, (*names, _LAST_IDS), "the state")
         for each in names:
-            _check_part(arrays[each], each, owner.config.hidden_size)
+            _check_part(arrays[each], each, owner.config)
         _check_ids(arrays[_LAST_IDS], owner.config.vocab_size)
     # One iterator, taken once for each part of a layer.
-    parts = iter([arrays[each] for each in names])
-    layers = zip(*[parts] * owner.config.state_parts, strict=True)
+    parts = iter([arrays[each] for each in names if each != _CONTEXT])
+    layers = [*zip(*[parts] * owner.config.state_parts, strict=True)]
+    if _CONTEXT in arrays:
+        layers.append((arrays[_CONTEXT],))
     return SavedState(tuple(layers), arrays[_LAST_IDS], document["chars_read"])
 
 
@@ -127,15 +132,19 @@ def _part_names(config: ModelConfig) -> list[str]:
     """Return the names of a state's arrays, in its order."""
     # h, and of an LSTM c: the names of torch's documentation.
     parts = ("hidden", "cell")[: config.state_parts]
-    return [f"layers.{depth}.{part}" for depth in range(config.num_layers) for part in parts]
+    names = [f"layers.{depth}.{part}" for depth in range(config.num_layers) for part in parts]
+    return [*names, _CONTEXT] if config.ngram_rows else names
 
 
-def _check_part(array: NDArray[np.float32], name: str, hidden_size: int) -> None:
-    if array.dtype != np.float32 or array.shape != (hidden_size,):
+def _check_part(array: NDArray[np.float32], name: str, config: ModelConfig) -> None:
+    size = config.ngram_order - 1 if name == _CONTEXT else config.hidden_size
+    if array.dtype != np.float32 or array.shape != (size,):
         found = f"{array.dtype}{shown(array.shape)}"
-        raise ValueError(f"{name} is {found}, expected float32({hidden_size},)")
+        raise ValueError(f"{name} is {found}, expected float32({size},)")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds numbers that are not finite")
+    if name == _CONTEXT and ((array < 0) | (array > _MAX_KEY) | (array != np.rint(array))).any():
+        raise ValueError(f"{name} holds numbers that are no keys of tokens")
 
 
 def _check_ids(ids: Ids, vocab_size: int) -> None:

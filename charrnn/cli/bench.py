@@ -212,7 +212,7 @@ _TABLES: dict[type[speeds.Speed], tuple[str, Sequence[_Column]]] = {
     speeds.SamplingSpeed: (
         "sampling one stream, fp32",
         (
-            _MODEL,
+            ("model", lambda row: _MODEL[1](row) + " + n-grams" * (row.ngram_order > 1)),
             _RATE,
             (">products\nalone /s", lambda row: format_count(row.products_chars_per_second)),
             _SHARE,

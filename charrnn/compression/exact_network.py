@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
 from charrnn.generation.cells import arrange_layer
+from charrnn.generation.network import NGrams
 
 Vector = NDArray[np.float64]
 LayerState = tuple[Vector, ...]
 State = tuple[LayerState, ...]
+"""One entry a layer, lowest first; with n-grams one more, the keys of the last tokens."""
 
 _TANH_STEPS = 2.0**11  # entries of a table from one unit to the next
 _EXP_STEPS = 2.0**10
@@ -60,9 +62,10 @@ class ExactNetwork:
         self._end = config.vocab_size - 1 if config.has_end else -1
         self._embedding = weights["embedding.weight"]
         self._scale = config.embedding_scale
-        # Text has few different tokens, and the first layer's input depends on the token alone.
+        # Text has few different tokens and n-grams, and the first layer reads nothing else.
         cached = max(1, _CACHED_NUMBERS // self._layers[0].rows)
         self._first_product = lru_cache(cached)(self._multiply_token)
+        self._ngrams = NGrams(config, weights) if config.ngram_rows else None
         projection = weights.get("projection.weight")
         self._projection = None if projection is None else _Product(projection, grid)
         output = self._embedding if config.tie_embeddings else weights["output.weight"]
@@ -70,6 +73,8 @@ class ExactNetwork:
         self._bias = weights["output.bias"].astype(np.float64)
         starts = (weights[f"layers.{depth}.initial"] for depth in depths)
         self._initial = tuple(tuple(each.astype(np.float64)) for each in starts)
+        if self._ngrams is not None:
+            self._initial += ((self._ngrams.initial_context[0].astype(np.float64),),)
 
     def initial_state(self) -> State:
         """Return the state before any text."""
@@ -79,20 +84,26 @@ class ExactNetwork:
         """Read one id; return the state after it: the initial one after the end of a record."""
         if token == self._end:
             return self._initial
+        rows: list[int] = []
+        context: State = ()
+        if self._ngrams is not None:
+            rows, recent = self._ngrams.find(token, state[-1][0])
+            context = ((recent.astype(np.float64),),)
         features = np.empty(0)
         after = []
-        for depth, (layer, before) in enumerate(zip(self._layers, state, strict=True)):
-            product = layer.multiply(features) if depth else self._first_product(token)
+        for depth, (layer, before) in enumerate(zip(self._layers, state, strict=False)):
+            product = layer.multiply(features) if depth else self._first_product(token, *rows)
             now = layer.activate(product, layer.recurrent(before[0]), before)
             features = now[0] + features if self._residual and depth else now[0]
             after.append(now)
-        return tuple(after)
+        return (*after, *context)
 
     def cumulative_frequencies(self, state: State) -> NDArray[np.int64]:
         """Return the cumulative sums (V,) of the next id's frequencies, each 1 to 2³⁰."""
-        features = state[-1][0]
+        layers = state[: len(self._layers)]  # without the last tokens
+        features = layers[-1][0]
         if self._residual:
-            features = reduce(np.add, [layer[0] for layer in state])
+            features = reduce(np.add, [layer[0] for layer in layers])
         if self._projection is not None:
             features = self._projection(features)
         logits = self._output(features) + self._bias
@@ -100,8 +111,13 @@ class ExactNetwork:
         below = np.minimum((logits.max() - logits) * _EXP_STEPS + 0.5, len(_EXP) - 1)
         return np.cumsum(_EXP.take(below.astype(np.intp)))
 
-    def _multiply_token(self, token: int) -> Vector:
-        return self._layers[0].multiply(self._embedding[token].astype(np.float64) * self._scale)
+    def _multiply_token(self, token: int, *rows: int) -> Vector:
+        """Return the first layer's product with a token and the n-grams that end with it."""
+        features = self._embedding[token].astype(np.float64) * self._scale
+        if self._ngrams is not None:
+            for row in rows:  # one after another: the same rounding everywhere
+                features = features + self._ngrams.weight[row].astype(np.float64)
+        return self._layers[0].multiply(features)
 
 
 class _ExactLayer:

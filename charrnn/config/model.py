@@ -48,12 +48,15 @@ class ModelConfig:
     num_layers: int = setting(1, "number of stacked layers", ge=1, le=256)
     ngram_order: int = setting(
         1,
-        "the last tokens, up to so many, have embeddings of their own as n-grams; 1 for none",
+        "longest n-gram: the last 2, 3, … N tokens together have embeddings too; 1 for none",
         ge=1,
         le=MAX_NGRAM_ORDER,
     )
     ngram_rows: int = setting(
-        0, "rows of the table of n-grams: how many can have an embedding", ge=0, le=1 << 24
+        0,
+        "rows of the table of n-grams, a multiple of 4: how many can have an embedding",
+        ge=0,
+        le=1 << 24,
     )
     tie_embeddings: bool = setting(False, "use one embedding table for input and output")
     residual: bool = setting(False, "from the second layer on, add a layer's input to its output")

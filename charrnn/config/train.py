@@ -143,12 +143,12 @@ class TrainConfig:
     parameters: str | None = setting(
         None,
         "number of weights, such as 250k or 1M, instead of --hidden-size: the most units that need "
-        "no more",
+        "no more, those of n-grams not counted",
         section="Model",
     )
     num_layers: int = _model("num_layers")
     embedding_size: int | None = _model("embedding_size", unset="automatic")
-    ngram_order: int | None = _model("ngram_order", unset="automatic")
+    ngram_order: int | None = _model("ngram_order", unset="5; 1 for other tasks than text")
     ngram_rows: int | None = _model("ngram_rows", unset="automatic")
     tie_embeddings: bool | None = _model(
         "tie_embeddings", unset="on if the vocabulary has 1,000 tokens or more"
@@ -207,7 +207,7 @@ class TrainConfig:
     snapshots: int = _length(
         0,
         "keep the weights at so many steps, from the first to the last, closer together early on, "
-        "for charrnn inspect to show how they came about; 64 MB at most",
+        "for charrnn inspect to show how they came about; 256 MB at most",
         ge=0,
         le=1000,
     )
@@ -263,7 +263,7 @@ class TrainConfig:
         None, "weight decay of embeddings", unset="0.1 where whole texts are read, else 0", ge=0
     )
     weight_decay_ngrams: float = _optimization(
-        1.0, "weight decay of the embeddings of n-grams", ge=0
+        1.0, "weight decay of the embeddings of n-grams: how fast seldom read ones fade", ge=0
     )
     weight_decay_bias: float = _optimization(0.0, "weight decay of biases and initial states", ge=0)
     max_norm_input: float | None = _optimization(  # Srivastava et al. 2014
@@ -325,6 +325,11 @@ class TrainConfig:
                     f"length_history ends with {last.total_steps} steps; give steps="
                     f"{last.total_steps} with it, or leave length_history out"
                 )
+        if self.ngram_order == 1 and self.ngram_rows:
+            raise ConfigError(
+                f"ngram_rows {self.ngram_rows} works only with ngram_order 2 or more, not 1; leave "
+                "--ngram-rows out, or give a larger --ngram-order"
+            )
         if self.decay_rate != _DECAY_RATE and self.lr_schedule != "exponential":
             raise ConfigError(
                 f"decay_rate works only with lr_schedule exponential, not {self.lr_schedule}; "

@@ -29,6 +29,7 @@ from charrnn.errors import ConfigError
 from charrnn.formats.precision import restored, to_int8
 from charrnn.generation.cells import LayerWeights, arrange_layer
 from charrnn.generation.text_format import TextFormat, text_format_of
+from charrnn.text.ngrams import BUCKET, STEP, TO_BUCKET, TO_CHECK
 from charrnn.text.vocab import Vocab, code_points
 
 _MAX_NUMBERS = 10_000_000  # of which gcc takes about 30 s and 2 GB
@@ -71,9 +72,10 @@ class CSource:
             )
         count = sum(array.size for array in self._arrays.values())
         if count > _MAX_NUMBERS:
+            less = ", or train with fewer --ngram-rows" * bool(self.file.config.ngram_rows)
             raise ConfigError(
                 f"the model has {count:,} numbers, and C compilers manage {_MAX_NUMBERS:,}; export "
-                "it --to onnx"
+                f"it --to onnx{less}"
             )
 
     def render(self, template: str) -> str:
@@ -110,6 +112,8 @@ class CSource:
     def _has_table(self) -> bool:
         """Whether the products of the first layer and each token are stored, not computed."""
         shape = self.file.config
+        if shape.ngram_rows:  # they add to what is multiplied
+            return False
         rows = len(self._layers[0].bias_ih)
         computed = (shape.vocab_size * (not shape.tie_embeddings) + rows) * shape.embedding_size
         return self.dtype == "fp32" and shape.vocab_size * rows <= 2 * computed
@@ -127,6 +131,8 @@ class CSource:
             found["products"] = _padded(products)
         elif not shape.tie_embeddings:
             found |= self._matrix("embedding", scaled, by_columns=False)
+        if shape.ngram_rows:
+            found |= self._ngrams()
         for depth, layer in enumerate(self._layers):
             if depth or not self._has_table:
                 found |= self._matrix(f"input_{depth}", layer.weight_ih)
@@ -160,6 +166,20 @@ class CSource:
             scales[f"{name}_scale"] = _padded(scale)
         return {name: _padded(matrix.T) if by_columns else matrix, **scales}
 
+    def _ngrams(self) -> dict[str, _Numbers]:
+        """Return the rows that n-grams have, with their checks, and where each bucket begins."""
+        check = self._weights["ngrams.check"].astype(np.int32)
+        is_used = check >= 0
+        is_used[0] = True  # an array in C is not empty; no n-gram has check −1
+        found = self._matrix("ngrams", self._weights["ngrams.weight"][is_used], by_columns=False)
+        found["ngram_checks"] = check[is_used]
+        counts = is_used.reshape(-1, BUCKET).sum(1)
+        found["bucket_starts"] = np.cumsum([0, *counts]).astype(np.int32)
+        keys = self._weights["ngrams.key"].astype(np.int32)
+        if (keys != np.arange(1, len(keys) + 1)).any():
+            found["ngram_keys"] = keys
+        return found
+
     @cached_property
     def _conditions(self) -> dict[str, bool]:
         """What holds of this model, as the templates ask."""
@@ -187,6 +207,7 @@ class CSource:
             "needs_input": is_deep or not table,
             "needs_features": is_residual or not table,
             "projection": shape.has_projection,
+            "ngrams": bool(shape.ngram_rows),
             "characters": bool(vocab.alphabet),
             "bytes": vocab.has_bytes,
             "clusters": bool(vocab.clusters),
@@ -218,12 +239,13 @@ class CSource:
             token = "one byte" if vocab.is_binary else "a character, or a byte of a rarer one"
         if vocab.clusters:
             token += ", or several characters that belong together"
+        ngrams = f", n-grams of up to {shape.ngram_order}" if shape.ngram_rows else ""
         example = next((each for each in _EXAMPLES if set(each) <= set(vocab.alphabet)), "")
         return {
             "file": self.name,
             "version": __version__,
             "origin": _plain((self.file.summary.get("corpus") or {}).get("name") or self.name),
-            "shape": f"{kind}, {layers} of {shape.hidden_size} units, {vocab.size} tokens",
+            "shape": f"{kind}, {layers} of {shape.hidden_size} units, {vocab.size} tokens{ngrams}",
             "dtype": self.dtype,
             "licence": re.sub(r"[^\w .,:/+()-]", "", self.licence)[:200].strip(),  # ends no comment
             "token": token,
@@ -231,7 +253,7 @@ class CSource:
             "example_bytes": str(len(example.encode())),
             "normalize": _plain(self.form.normalize.upper()),
             "opening": "\\n" if self.opening else "",
-            "and_c": ", `c`" if shape.cell == "lstm" else "",
+            "and_more": ", `c`" * (shape.cell == "lstm") + ", `keys`" * bool(shape.ngram_rows),
         }
 
     def _sizes(self) -> dict[str, str]:
@@ -248,6 +270,7 @@ class CSource:
             self._rows["gates"] * (1 + holds["needs_input"]),
             self._rows["logits"] + 2 * vocab.size,
             self._rows["projection"] + features,
+            shape.ngram_order - 1,
         ]
         sizes = {
             "state_kb": _kilobytes(4 * sum(in_state)),
@@ -262,6 +285,11 @@ class CSource:
             "vocab_rows": self._rows["logits"],
             "projection_rows": self._rows["projection"],
             "feature_room": features,
+            "recent": shape.ngram_order - 1,
+            "buckets": shape.ngram_rows // BUCKET,
+            "step": f"{STEP:#x}",
+            "to_bucket": f"{TO_BUCKET:#x}",
+            "to_check": f"{TO_CHECK:#x}",
         }
         return {key: str(value) for key, value in sizes.items()}
 
@@ -275,6 +303,8 @@ class CSource:
             "layer_table": "\n".join(self._format_layers()),
             "multiply_functions": "\n".join(functions),
             "embedding_value": self._embedding_value(),
+            "ngram_value": self._number("ngrams", "(size_t)row * INPUT + j", row="row"),
+            "ngram_key": "ngram_keys[token]" if "ngram_keys" in self._arrays else "token + 1",
             "first_x": "state->features" if self._conditions["needs_features"] else "state->h[0]",
             "input_scale": ", of->input_scale" * is_int8,
             "own_scale": ", of->own_scale" * is_int8,
@@ -290,19 +320,19 @@ class CSource:
     def _embedding_value(self) -> str:
         """Return the C of feature j of a token where the first layer reads it."""
         shape = self.file.config
-        numbers = self._address("output" if shape.tie_embeddings else "embedding")
-        at = "(size_t)token * INPUT + j"
-        factor = ""
-        if shape.tie_embeddings:
-            at = "j * VOCAB_ROWS + (size_t)token"
-            factor = f" * {_literal(shape.embedding_scale)}"
-        value = f"{numbers}[{at}]"
+        if not shape.tie_embeddings:
+            return self._number("embedding", "(size_t)token * INPUT + j", row="token")
+        value = self._number("output", "j * VOCAB_ROWS + (size_t)token", row="token")
+        return f"{value} * {_literal(shape.embedding_scale)}"
+
+    def _number(self, name: str, at: str, row: str) -> str:
+        """Return the C of one number of a matrix as a float; at: its place, row: of its scale."""
+        value = f"{self._address(name)}[{at}]"
         if self.dtype == "fp16":
-            value = f"wide({value})"
+            return f"wide({value})"
         if self.dtype == "int8":
-            name = "output" if shape.tie_embeddings else "embedding"
-            value = f"(float){value} * {name}_scale.values[token]"
-        return value + factor
+            return f"(float){value} * {name}_scale.values[{row}]"
+        return value
 
     def _address(self, name: str) -> str:
         """Return the C of the first number of a matrix."""
@@ -317,6 +347,10 @@ class CSource:
                 numbers = array.view(np.uint32)
                 head = f"static const FLOATS({array.size}) {name} = {{{{"
                 yield _format_numbers(head, numbers, "}};")
+            elif array.dtype == np.int32:
+                yield _format_numbers(
+                    f"static const int32_t {name}[{array.size}] = {{", array, "};"
+                )
             else:
                 yield _format_numbers(f"static const weight {name}[{array.size}] = {{", array, "};")
         vocab = self.file.vocab

@@ -131,6 +131,7 @@ def _describe(file: ModelFile) -> Iterator[str]:
     config = file.config
     layers = f"{config.num_layers} × {config.hidden_size} units"
     kind = "bidirectional " * config.bidirectional + config.cell.upper()
+    ngrams = f", n-grams of up to {config.ngram_order}" if config.ngram_rows else ""
     what = {
         "text": "writes text, character by character",
         "classification": "says which class a text is of",
@@ -138,7 +139,7 @@ def _describe(file: ModelFile) -> Iterator[str]:
         "seq2seq": "rewrites a text",
     }[config.task]
     yield (
-        f"A character-level recurrent network ({kind}, {layers}, {config.num_parameters:,} "
+        f"A character-level recurrent network ({kind}, {layers}{ngrams}, {config.num_parameters:,} "
         f"parameters) that {what}. Made with charrnn {__version__}."
     )
     forms = file.summary.get("settings") or {}
@@ -172,6 +173,13 @@ def _usage(file: ModelFile, name: str) -> Iterator[str]:
         "`charrnn.safetensors` is all that charrnn reads. `model.safetensors`, `config.json` and "
         "`tokenizer.json` hold the same weights, shape and vocabulary for other programs."
     )
+    if file.config.ngram_rows:
+        yield ""
+        yield (
+            "The first layer reads the embedding of a token and those of the n-grams that end with "
+            "it, the `ngrams` of `model.safetensors`: a plain recurrent network with these weights "
+            "must add them. docs/file-format.md of charrnn says how an n-gram finds its row."
+        )
 
 
 def _figures(file: ModelFile) -> Iterator[str]:

@@ -124,10 +124,13 @@ def _form_of(file: ModelFile) -> TextFormat:
 def _describe(file: ModelFile) -> dict[str, Any]:
     """Return config.json: what kind of network it is, and how its text is to be read."""
     form = _form_of(file)
+    shape = as_dict(file.config)
+    if not file.config.ngram_rows:
+        del shape["ngram_order"], shape["ngram_rows"]
     about: dict[str, Any] = {
         "model_type": "charrnn",
         "architectures": [_ARCHITECTURES[file.config.task]],
-        **as_dict(file.config),
+        **shape,
         "dtype": "float32",
         "normalize": form.normalize,
         "lowercase": form.lowercase,

@@ -11,7 +11,9 @@ from charrnn._version import __version__
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import GATES
 from charrnn.config.export import ExportConfig
+from charrnn.config.model import NOT_LEARNED
 from charrnn.formats.precision import restored
+from charrnn.text.ngrams import BUCKET, MASK, STEP, TO_BUCKET, TO_CHECK
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -24,6 +26,7 @@ OPERATORS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 _ORDERS = {"rnn": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 """Our gates in ONNX's order: of an LSTM i o f c (ours: i f g o); of a GRU z r h (ours: r z n)."""
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid"}
+_FAR = 2**31 - 1  # beyond the end of any axis
 
 
 class GraphBuilder:
@@ -102,11 +105,56 @@ class GraphBuilder:
         self._add_weight(names[2], np.stack(biases))
         return names
 
+    def _add_ngrams(self, ids: str, context: str) -> tuple[str, str]:
+        """Add what n-grams add to the embedding of ids (batch, time), and the context after them.
+
+        context: keys of the tokens before, newest first, (batch, N − 1). Returns (time, batch, E)
+        and (batch, N − 1). text/ngrams.py has the hash; its numbers stay below 2⁶³.
+        """
+        reach = self.config.ngram_order - 1
+        before = self._slice(context, -1, -_FAR, step=-1)  # the oldest first
+        text = self._add("Concat", [before, self._add("Gather", ["ngrams.key", ids])], axis=1)
+        after = self._slice(text, -1, -reach - 1, step=-1)
+        # (1, batch, time) of each place, so that the codes (N − 1, batch, time) are joined.
+        keys = self._add("Cast", [text], to=self._int64)
+        keys = self._add("Unsqueeze", [keys, self._constant([0])])
+        code = self._slice(keys, reach, _FAR, axis=2)
+        codes = []
+        for back in range(1, reach + 1):
+            older = self._slice(keys, reach - back, -back, axis=2)
+            code = self._add("Add", [self._add("Mul", [code, self._constant(STEP)]), older])
+            code = self._add("Mod", [code, self._constant(MASK + 1)])
+            codes.append(code)
+        code = self._add("Concat", codes, axis=0)
+        buckets = self._constant(self.config.ngram_rows // BUCKET)
+        bucket = self._add("Mul", [self._hash(code, TO_BUCKET), buckets])
+        bucket = self._add("Div", [bucket, self._constant(MASK + 1)])
+        check = self._add("Div", [self._hash(code, TO_CHECK), self._constant(1 << 8)])
+        check = self._add("Cast", [check], to=self._float)
+        check = self._add("Unsqueeze", [check, self._constant([3])])
+        # (N − 1, batch, time, rows of a bucket): 1 where the row is the n-gram's own.
+        is_own = self._add("Equal", [self._add("Gather", ["ngrams.check", bucket]), check])
+        is_own = self._add("Cast", [is_own], to=self._float)
+        row = self._add("Mul", [bucket, self._constant(BUCKET)])
+        row = self._add("Add", [row, self._add("ArgMax", [is_own], axis=3, keepdims=0)])
+        is_known = self._add("ReduceMax", [is_own, self._constant([3])], keepdims=1)
+        found = self._add("Mul", [self._add("Gather", ["ngrams.weight", row]), is_known])
+        summed = self._add("ReduceSum", [found, self._constant([0])], keepdims=0)
+        return self._add("Transpose", [summed], perm=[1, 0, 2]), after
+
+    def _hash(self, code: str, factor: int) -> str:
+        product = self._add("Mul", [code, self._constant(factor)])
+        return self._add("Mod", [product, self._constant(MASK + 1)])
+
+    def _slice(self, name: str, begin: int, end: int, axis: int = 1, step: int = 1) -> str:
+        limits = [self._constant([each]) for each in (begin, end, axis, step)]
+        return self._add("Slice", [name, *limits])
+
     def _add_weight(self, name: str, array: NDArray[np.float32]) -> None:
         """Add a weight; one that is stored in half precision is made float32 when it is read."""
         from onnx import numpy_helper
 
-        if not self._is_half:
+        if not self._is_half or name in NOT_LEARNED:
             self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
             return
         half = numpy_helper.from_array(array.astype(np.float16), f"{name}.fp16")

@@ -6,10 +6,11 @@ states of the layers, logits come out with the next states:
     ids (batch, time) int64, h0 (batch, H), c0 (batch, H), …  →  logits (batch, time, V),
     next_h0 (batch, H), next_c0 (batch, H), …
 
+A model with n-grams has one more state: context and next_context (batch, N − 1), the last tokens.
 Zeros are the state before any text: where a model has an initial state of its own, states count
 from that one. Other languages thus need nothing but the alphabet, which is in the metadata.
 
-H = hidden size, G = gates, E = embedding size, V = vocabulary.
+H = hidden size, G = gates, E = embedding size, V = vocabulary, N = the longest n-gram.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ from charrnn.formats.verified import (
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
 from charrnn.generation.text_format import text_format_of
+from charrnn.text.ngrams import BUCKET
 from charrnn.text.vocab import Ids
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, ValueInfoProto
 
 _MAX_BYTES = 2**31 - 2**20  # protobuf's limit is 2 GiB
+_CONTEXT = "context"  # the state that n-grams need
 _PIECES = (1, 7, 64)  # tokens that are read at once
 _MAX_GREEDY = 1000  # characters; soon a greedy text repeats itself
 _PROVIDERS = ["CPUExecutionProvider"]
@@ -77,7 +80,7 @@ def _prepare(file: ModelFile, config: ExportConfig) -> ModelFile:
         refuse_task_graph(file)
     if config.dtype == "int8":
         raise ConfigError("--to onnx has no --dtype int8; choose fp32 or fp16")
-    if 4 * file.config.num_parameters > _MAX_BYTES:
+    if sum(array.nbytes for array in file.weights.values()) > _MAX_BYTES:
         raise ConfigError(
             "the model has more than 2 GB of weights, which one ONNX file cannot hold"
         )
@@ -90,20 +93,21 @@ class _TextGraph(GraphBuilder):
     def build(self, name: str, metadata: dict[str, str]) -> ModelProto:
         """Return the model."""
         names = [f"{part}{k}" for k in range(self.config.num_layers) for part in self._parts]
+        if self.config.ngram_rows:
+            names.append(_CONTEXT)
         self._add_weights()
         states = [self._from_start(each) for each in names]
         features, after = self._scan(states) if self.config.has_end else self._read(states)
         for each, state in zip(names, after, strict=True):
             self._to_start(state, each)
         self._add_output(features)
-        size = self.config.hidden_size
         ids = self._helper.make_tensor_value_info("ids", self._int64, ["batch", "time"])
         logits = self._value("logits", "batch", "time", self.config.vocab_size)
         return self._finish(
             name,
-            [ids, *(self._value(each, "batch", size) for each in names)],
-            [logits, *(self._value(f"next_{each}", "batch", size) for each in names)],
-            _DESCRIPTION,
+            [ids, *self._describe(names)],
+            [logits, *self._describe([f"next_{each}" for each in names])],
+            _DESCRIPTION + _OF_NGRAMS * bool(self.config.ngram_rows),
             metadata,
         )
 
@@ -112,6 +116,11 @@ class _TextGraph(GraphBuilder):
     def _read(self, states: list[str]) -> tuple[str, list[str]]:
         """Add the layers, each of which reads all ids; return features (time, batch, H), states."""
         x = self._add("Transpose", [self._embed("ids")], perm=[1, 0, 2])
+        context: list[str] = []
+        if self.config.ngram_rows:
+            summed, recent = self._add_ngrams("ids", states[-1])
+            x = self._add("Add", [x, summed])
+            context = [recent]
         after: list[str] = []
         for depth in range(self.config.num_layers):
             rows, last = self._layer(depth, x, self._states_of(depth, states))
@@ -119,17 +128,22 @@ class _TextGraph(GraphBuilder):
             is_added = self.config.residual and depth
             x = self._add("Add", [rows, x]) if is_added else rows
             after += last
-        return x, after
+        return x, after + context
 
     def _scan(self, states: list[str]) -> tuple[str, list[str]]:
         """Add a loop over the ids, as the end of a record sets back the states."""
         outer = self._nodes
         self._nodes = []
-        size = self.config.hidden_size
         names = [f"{state}_step" for state in states]
         is_end = self._add("Equal", ["id", self._constant(self.config.vocab_size - 1)])
         is_end = self._add("Unsqueeze", [is_end, self._constant([1])])
         x = self._add("Unsqueeze", [self._embed("id"), self._constant([0])])
+        context: list[str] = []
+        if self.config.ngram_rows:
+            column = self._add("Unsqueeze", ["id", self._constant([1])])
+            summed, recent = self._add_ngrams(column, names[-1])
+            x = self._add("Add", [x, summed])
+            context = [self._add("Where", [is_end, self._constant(np.float32(0)), recent])]
         after: list[str] = []
         for depth in range(self.config.num_layers):
             _, last = self._layer(depth, x, self._states_of(depth, names))
@@ -147,11 +161,12 @@ class _TextGraph(GraphBuilder):
         # Outputs must be distinct, so what is a state too gets another name.
         features = self._add("Identity", [features])
         ids = self._helper.make_tensor_value_info("id", self._int64, ["batch"])
+        after += context
         body = self._helper.make_graph(
             self._nodes,
             "step",
-            [*(self._value(name, "batch", size) for name in names), ids],
-            [self._value(name, "batch", size) for name in (*after, features)],
+            [*self._describe(names), ids],
+            [*self._describe(after), self._value(features, "batch", self.config.hidden_size)],
         )
         self._nodes = outer
         by_time = self._add("Transpose", ["ids"], perm=[1, 0])
@@ -195,6 +210,13 @@ class _TextGraph(GraphBuilder):
         x = self._add("MatMul", [x, self._transposed(name)])
         self._nodes.append(self._helper.make_node("Add", [x, "output.bias"], ["logits"]))
 
+    def _describe(self, states: Sequence[str]) -> list[ValueInfoProto]:
+        """Return the names of all states, in their order, with their shapes (batch, size)."""
+        sizes = [self.config.hidden_size] * self.config.num_layers * len(self._parts)
+        if self.config.ngram_rows:
+            sizes.append(self.config.ngram_order - 1)
+        return [self._value(each, "batch", n) for each, n in zip(states, sizes, strict=True)]
+
     # States that count from the initial one.
 
     def _from_start(self, name: str) -> str:
@@ -209,6 +231,8 @@ class _TextGraph(GraphBuilder):
 
     def _own_initial(self, name: str) -> str:
         """Return the name of the initial value of h0, c0 and so on; "" where it is zero."""
+        if name == _CONTEXT:
+            return ""
         part = self._parts.index(name[0])
         depth = int(name[1:])
         is_zero = not self.weights[f"layers.{depth}.initial"][part].any()
@@ -226,6 +250,10 @@ class _TextGraph(GraphBuilder):
         for name in ("embedding.weight", "projection.weight", "output.weight", "output.bias"):
             if name in self.weights:
                 self._add_weight(name, self.weights[name])
+        if self.config.ngram_rows:
+            self._add_weight("ngrams.weight", self.weights["ngrams.weight"])
+            self._add_weight("ngrams.check", self.weights["ngrams.check"].reshape(-1, BUCKET))
+            self._add_weight("ngrams.key", self.weights["ngrams.key"])
         for depth in range(self.config.num_layers):
             self._add_layer_weights(depth)
             for part, initial in enumerate(self.weights[f"layers.{depth}.initial"]):
@@ -269,6 +297,10 @@ normalize is nfc or nfkc, then in that Unicode normal form. h0, c0 and so on: th
 layers, zeros before any text. logits: of the character after each id. Feed next_h0 as h0, and so
 on, to go on.
 """
+_OF_NGRAMS = """\
+n-grams, the last few characters together, have embeddings of their own. context: those characters,
+zeros before any text. Feed next_context as context.
+"""
 
 
 def verify_onnx(
@@ -282,7 +314,7 @@ def verify_onnx(
     """
     file = _prepare(file, config)
     weights = restored(file.weights, config.dtype or "fp32")
-    session = _Session((folder / names[0]).read_bytes(), file)
+    session = _Session((folder / names[0]).read_bytes())
     if file.config.task != "text":
         stored = replace(file, weights=weights)
         chars, worst = check_task(stored, session.decide, config.verify_chars)
@@ -309,7 +341,7 @@ def verify_onnx(
 class _Session:
     """The graph in onnxruntime, on one thread."""
 
-    def __init__(self, graph: bytes, file: ModelFile) -> None:
+    def __init__(self, graph: bytes) -> None:
         # By default onnxruntime tells its maker of each session, and keeps an id of the machine.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
@@ -326,8 +358,7 @@ class _Session:
             self._session = onnxruntime.InferenceSession(graph, options, _PROVIDERS)
         except Exception as error:  # of onnxruntime's own kinds, which have no common base
             raise ExportError(f"onnxruntime cannot load the graph: {error}") from error
-        self._names = [each.name for each in self._session.get_inputs()][1:]
-        self._size = file.config.hidden_size
+        self._sizes = {each.name: each.shape[1] for each in self._session.get_inputs()[1:]}
 
     def logits(self, ids: Ids) -> NDArray[np.float32]:
         """Return the logits (T, V) after each id, read in pieces of several lengths."""
@@ -361,10 +392,10 @@ class _Session:
         return logits
 
     def _start(self, rows: int = 1) -> dict[str, NDArray[np.float32]]:
-        return {name: np.zeros((rows, self._size), np.float32) for name in self._names}
+        return {name: np.zeros((rows, n), np.float32) for name, n in self._sizes.items()}
 
     def _step(
         self, ids: Ids, state: dict[str, NDArray[np.float32]]
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         logits, *after = self._session.run(None, {"ids": ids.astype(np.int64), **state})
-        return logits, dict(zip(self._names, after, strict=True))
+        return logits, dict(zip(self._sizes, after, strict=True))

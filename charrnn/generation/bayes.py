@@ -27,9 +27,9 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.errors import DivergedError
 from charrnn.generation.cells import Vector, arrange_layer, make_step
 from charrnn.generation.filters import Floats, log_softmax
-from charrnn.generation.network import Network
+from charrnn.generation.network import Network, NGrams
 from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
-from charrnn.state import State, map_state
+from charrnn.state import State, map_state, repeat_state
 from charrnn.text.vocab import Ids
 
 MARGIN_NATS = 30.0  # behind the best: a share below 1e-13 of the probability
@@ -75,6 +75,11 @@ class LabelClassifier:
         self._inputs = np.float32(config.embedding_scale) * weights["embedding.weight"]
         self._embeddings = weights["labels.weight"][first : first + len(self.labels)]
         self._initial = [_initial_states(file, depth, self._embeddings) for depth in depths]
+        self._ngrams: NGrams | None = None
+        if config.ngram_rows:
+            self._ngrams = NGrams(config, file.weights)
+            context = repeat_state((self._ngrams.initial_context,), len(self.labels))
+            self._initial.extend(context)
         self._network = Network(config, file.weights)  # for its output layer
         self._is_residual = config.residual
 
@@ -137,12 +142,17 @@ class LabelClassifier:
     def _advance(self, tokens: Ids, label: NDArray[np.int64], states: State) -> State:
         features: Vector = self._inputs[tokens]
         embeddings = self._embeddings[label]
+        context: State = ()
+        if self._ngrams is not None:
+            summed, recent = self._ngrams.read(tokens, states[-1][0])
+            features = features + summed
+            context = ((recent,),)
         after = []
-        for depth, (step, before) in enumerate(zip(self._steps, states, strict=True)):
+        for depth, (step, before) in enumerate(zip(self._steps, states, strict=False)):
             layer = step(np.concatenate((features, embeddings), 1), before)
             features = layer[0] + features if self._is_residual and depth else layer[0]
             after.append(layer)
-        return tuple(after)
+        return (*after, *context)
 
 
 class Calibration(NamedTuple):

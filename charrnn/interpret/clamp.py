@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
+from charrnn.generation.cells import arrange_layer
 from charrnn.generation.network import Network
 from charrnn.interpret.trace import Array, Trace, layer_weights, record_lanes, sigmoid
 from charrnn.interpret.units import Unit, all_units, state_arrays, state_values
@@ -52,6 +53,7 @@ class ClampedNetwork(Network):
             ConfigError: a unit is not of the state.
         """
         super().__init__(network.config, network.weights)
+        self._lowest = arrange_layer(network.config, network.weights, 0)
         arrays = state_arrays(network.config)
         for unit in clamps:
             if unit.array not in arrays:
@@ -69,6 +71,13 @@ class ClampedNetwork(Network):
         """Return the state or states after one more id, which ends no record, with units held."""
         features = self._inputs[token]  # of the lowest layer; perhaps already multiplied
         x = np.float32(self.config.embedding_scale) * self.weights["embedding.weight"][token]
+        context: State = ()
+        if self._ngrams is not None:
+            from_ngrams, recent = self._ngrams.read(token, state[-1][0])
+            context = ((recent,),)
+            x = x + from_ngrams
+            is_product = self._inputs.ndim > 2
+            features = self._lowest.input_product(x).reshape(features.shape) if is_product else x
         after = []
         for depth, step in enumerate(self._steps):
             layer = step(features, state[depth])
@@ -76,7 +85,7 @@ class ClampedNetwork(Network):
             features = layer[0] + features if self._is_residual and depth else layer[0]
             x = features
             after.append(layer)
-        return tuple(after)
+        return (*after, *context)
 
     def _hold(self, depth: int, layer: tuple[Array, ...], x: Array, h_before: Array) -> None:
         """Overwrite the units of a layer's new state that are held."""

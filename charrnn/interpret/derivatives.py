@@ -5,6 +5,11 @@ after a token to that by the state before it. `Derivatives.forth` goes the other
 small change of the state before a token to the change after it. Both use the slopes of the gates,
 which are computed once for all steps. The equations are those of docs/equations.md.
 
+Which n-grams a text has does not depend on what the network computes. So the last tokens, which
+stand behind the layers in the state of a model with n-grams, have no derivative: a gradient of such
+a state, or a change of it, has zeros there or is of the layers alone. The result is as what was
+given.
+
 T = tokens, N = gradients side by side (of N losses, or of N texts), G = gates, E = embedding size,
 H = hidden size, V = vocabulary.
 """
@@ -31,8 +36,9 @@ class BackStep:
 
     state: the gradient by the state before the token. whole: by the state after it, with what
     reaches it within the step: h from the layers above, c from h. x: by the embedding's row as it
-    stands in the table, (…, E). sums: by layer, the gradient by what its input and its state add to
-    the gates, two arrays (…, G·H), which differ for a GRU alone.
+    stands in the table, (…, E); by the row of an n-gram it is x / embedding_scale. sums: by layer,
+    the gradient by what its input and its state add to the gates, two arrays (…, G·H), which differ
+    for a GRU alone.
     """
 
     state: State
@@ -60,8 +66,9 @@ class Derivatives:
         """
         trace = self.trace
         top = np.zeros_like(state[0][0]) if features is None else features
-        grads = list(state)
-        wholes = list(state)
+        layers, last_tokens = self._split(state)
+        grads = list(layers)
+        wholes = list(layers)
         sums: list[tuple[Array, Array]] = []
         for depth in reversed(trace.depths):
             h, *rest = state[depth]
@@ -75,6 +82,8 @@ class Derivatives:
             top = top + below if trace.config.residual and depth else below
         keeps = ~trace.is_end[t][..., None]  # the state after an end does not depend on the text
         before = map_state(lambda grad: grad * keeps, tuple(grads))
+        before += last_tokens
+        wholes += last_tokens
         x = top * np.float32(trace.config.embedding_scale) * keeps
         kept_sums = tuple((a * keeps, b * keeps) for a, b in sums)
         return BackStep(before, tuple(wholes), x, kept_sums)
@@ -86,27 +95,33 @@ class Derivatives:
         embedding's row (…, E); None is 0.
         """
         trace = self.trace
+        layers, last_tokens = self._split(state)
         below: Array | None = None
         if x is not None:
             below = x * np.float32(trace.config.embedding_scale)
         after = []
         for depth in trace.depths:
             layer = layer_weights(trace.network, depth)
-            from_h = state[depth][0] @ layer.weight_hh.T
+            from_h = layers[depth][0] @ layer.weight_hh.T
             from_x = np.zeros_like(from_h) if below is None else below @ layer.weight_ih.T
-            changed: LayerState = self._cells[depth].forth(t, from_x, from_h, state[depth])
+            changed: LayerState = self._cells[depth].forth(t, from_x, from_h, layers[depth])
             if trace.config.residual and depth and below is not None:
                 below = changed[0] + below
             else:
                 below = changed[0]
             after.append(changed)
         keeps = ~trace.is_end[t][..., None]
-        return map_state(lambda change: change * keeps, tuple(after))
+        return map_state(lambda change: change * keeps, tuple(after)) + last_tokens
+
+    def _split(self, state: State) -> tuple[State, State]:
+        """Return the layers of a gradient, and zeros for the last tokens where it has them."""
+        count = len(self.trace.depths)
+        return state[:count], map_state(np.zeros_like, state[count:])
 
     def gradients(self, grad_logits: Array) -> Gradients:
         """Return the gradients of a loss along the whole text from those by its logits (T, V)."""
         features = grad_features(self.trace.network, grad_logits)
-        state = map_state(lambda array: np.zeros_like(array[0]), self.trace.states)
+        state = map_state(lambda array: np.zeros_like(array[0]), self.trace.layer_states)
         states = [state]
         steps: list[BackStep] = []
         for t in reversed(range(len(self.trace))):
@@ -132,7 +147,10 @@ class Gradients:
     steps: tuple[BackStep, ...]
 
     def weights(self) -> dict[str, Array]:
-        """Return the gradient by each weight, by its name in a model file: the sum over time."""
+        """Return the gradient by each weight, by its name in a model file: the sum over time.
+
+        It is 0 of what is not learned.
+        """
         trace = self.trace
         network = trace.network
         found = {name: np.zeros_like(each) for name, each in network.weights.items()}
@@ -157,6 +175,11 @@ class Gradients:
             found[f"{layer}.bias_hh"] += from_h.sum(0)
         x = _rows(np.stack([step.x for step in self.steps]))
         np.add.at(found["embedding.weight"], trace.ids.ravel(), x)
+        if trace.config.ngram_rows:
+            x = x / np.float32(trace.config.embedding_scale)
+            for rows, is_known in zip(*trace.ngrams, strict=True):
+                known = is_known.ravel()
+                np.add.at(found["ngrams.weight"], rows.ravel()[known], x[known])
         return found
 
 

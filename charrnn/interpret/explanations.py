@@ -313,7 +313,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             ),
             (
                 inline_math(_sub("x", "s")),
-                "character s, as the numbers (embedding) that the network reads",
+                "character s, as the numbers (embeddings) that the network reads",
             ),
             (inline_math(_norm(_op("…"))), "the length of a list of numbers"),
         ),
@@ -417,7 +417,10 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         symbols=(
             (inline_math(_sub("a", "t")), "the sum that goes into tanh or a sigmoid"),
-            (inline_math(_sub("x", "t")), "the character, as a list of numbers (its embedding)"),
+            (
+                inline_math(_sub("x", "t")),
+                "the character, as a list of numbers (its embedding, and with n-grams theirs too)",
+            ),
             (inline_math(_sub("h", "t-1")), "the state before"),
             (
                 inline_math(_id("U"), _op(","), _id("W"), _op(","), _id("b")),

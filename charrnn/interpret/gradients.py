@@ -173,7 +173,7 @@ def measure_reach(
     derivatives = Derivatives(trace)
     grad_logits = grad_of_nats(trace.part(reach).log_probabilities[0], ids[places])
     features: Array | None = grad_features(network, grad_logits)
-    state = map_state(lambda array: np.zeros_like(array[0]), trace.states)
+    state = map_state(lambda array: np.zeros_like(array[0]), trace.layer_states)
     log_scale = np.zeros(len(places))
     found: list[list[Array]] = []
     for t in reversed(range(reach + 1)):
@@ -227,7 +227,7 @@ def later_losses(subject: Subject, config: InspectConfig) -> LaterLosses:
 def _sends(trace: Trace, features: Array, depth: int) -> Array:
     """Return ‖∂ℓ_t/∂memory after s‖ (S, losses): all losses go back side by side."""
     count, size = features.shape
-    state: State = map_state(lambda array: np.zeros((count, size), array.dtype), trace.states)
+    state: State = map_state(lambda array: np.zeros((count, size), array.dtype), trace.layer_states)
     derivatives = Derivatives(trace)
     rows = []
     for t in reversed(range(len(trace))):
@@ -314,7 +314,7 @@ def _norms(rows: Array) -> Array:
 
 def _jacobian(trace: Trace, notes: list[str]) -> dict[int, Array] | None:
     """Return singular values within a trace; None where the state is too large."""
-    size = sum(array.shape[-1] for array in iter_arrays(trace.states))
+    size = sum(array.shape[-1] for array in iter_arrays(trace.layer_states))
     if size > MAX_JACOBIAN_STATE:
         notes.append(
             f"the Jacobian is left out: the state has {size:,} numbers, and more than "

@@ -4,6 +4,10 @@ A prediction is the score of one character after the text so far. Three methods 
 character that was read has to do with it: the gradient of the score, what replacing the character
 changes, and integrated gradients, whose parts sum to a difference of scores.
 
+With n-grams, what the network reads at a character is a sum: its embedding, and those of the
+n-grams that end with it. Their influence is booked on that character. `ablate` reads the text
+again, so there the character changes the n-grams that end later too.
+
 W = tokens of the window, N = predictions, R = draws, V = vocabulary, E = embedding size.
 """
 
@@ -150,7 +154,8 @@ def gradient_links(trace: Trace, times: NDArray[np.integer], tokens: Ids) -> Arr
     """Return ‖∂z_t[token] / ∂x_s‖₂ (N, T) of N logits at `times`, for each token s that was read.
 
     x_s is the token as a vector of V numbers, of which one is 1, so the gradient by it is E times
-    that by its row of the table. Madsen 2019 takes the square of this.
+    that by its row of the table. Madsen 2019 takes the square of this. n-grams stay as they were
+    found: a little of another token finds no other row.
     """
     embedding = trace.network.weights["embedding.weight"].astype(np.float64)
     gram = embedding.T @ embedding
@@ -184,11 +189,13 @@ def integrated_links(
     """Return integrated gradients (N, T) of the last place's logits, and their gaps (N,).
 
     Sundararajan et al. 2017: ∫ ∂z/∂x · (x − b) along the straight line from b to x, where all
-    tokens move together. baseline: b (E,), a row such as the table has. The integral is taken at
-    the points of Gauss and Legendre, more of them until the gap is small.
+    tokens move together. baseline: b (E,), a row such as `input_rows` returns. The integral is
+    taken at the points of Gauss and Legendre, more of them until the gap is small.
     """
-    rows = trace.network.weights["embedding.weight"][trace.ids]
-    start = select_row(trace.states, 0)
+    # n-grams move with the tokens. Were they held, the text of the baseline would still say what
+    # stood there; were they looked up on the way, there would be none between two texts.
+    rows = input_rows(trace)
+    start = select_row(trace.layer_states, 0)
     ends = [_last_logits(trace.network, each, start) for each in (rows, baseline + 0 * rows)]
     expected = (ends[0] - ends[1])[tokens]
     for count in points:
@@ -210,11 +217,22 @@ def _measure(
         draws = random.choice(known, (len(part), DRAWS))
         return ablation_links(part, tokens, draws), [None] * len(tokens)
     if config.method == "ig":
-        baseline = subject.network.weights["embedding.weight"][known].mean(0)
+        baseline = _mean_row(subject, part, known)
         found, gaps = integrated_links(part, tokens, baseline)
         return found, gaps.tolist()
     times = np.full(len(tokens), len(part) - 1)
     return gradient_links(part, times, tokens), [None] * len(tokens)
+
+
+def _mean_row(subject: Subject, part: Trace, known: Ids) -> Array:
+    """Return the mean row (E,) of known tokens; with n-grams, of what is read on average."""
+    rows: Array = subject.network.weights["embedding.weight"][known]
+    if subject.config.ngram_rows:
+        trace = subject.measured if len(subject.measured) else part
+        read = input_rows(trace)[~trace.is_end]
+        rows = read if len(read) else rows
+    mean: Array = rows.mean(0)
+    return mean
 
 
 def _notes(start: int, gaps: list[float | None]) -> list[str]:
@@ -250,7 +268,7 @@ def _input_gradients(trace: Trace, times: NDArray[np.integer], tokens: Ids) -> l
     lanes = trace.ids.shape[1:]
     features = features.reshape(len(tokens), *(1 for _ in lanes), -1)
     shape = (len(tokens), *lanes, config.hidden_size)
-    state = map_state(lambda array: np.zeros(shape, array.dtype), trace.states)
+    state = map_state(lambda array: np.zeros(shape, array.dtype), trace.layer_states)
     derivatives = Derivatives(trace)
     found = []
     for t in reversed(range(len(trace))):
@@ -268,7 +286,7 @@ def _integrate(trace: Trace, tokens: Ids, rows: Array, baseline: Array, count: i
     path = baseline + alphas[:, None, None] * (rows - baseline)
     network = network_of_rows(trace.network, path.reshape(-1, rows.shape[-1]))
     ids = np.arange(count) * len(rows) + np.arange(len(rows))[:, None]
-    moved = record(network, ids, repeat_state(select_row(trace.states, 0), count))
+    moved = record(network, ids, repeat_state(select_row(trace.layer_states, 0), count))
     times = np.full(len(tokens), len(rows) - 1)
     gradients = _input_gradients(moved, times, tokens)
     means = np.stack([np.tensordot(weights / 2, x, (0, 1)) for x in gradients], 1)
@@ -276,14 +294,32 @@ def _integrate(trace: Trace, tokens: Ids, rows: Array, baseline: Array, count: i
     return total
 
 
+def input_rows(trace: Trace) -> Array:
+    """Return what is read at each token as a row of the table (T, E): what n-grams add is in it."""
+    rows: Array = trace.network.weights["embedding.weight"][trace.ids]
+    if trace.config.ngram_rows:
+        rows = rows + trace.from_ngrams() / np.float32(trace.config.embedding_scale)
+    return rows
+
+
 def network_of_rows(network: Network, rows: Array) -> Network:
-    """Return the same network reading from another table; its ids are the rows of that table."""
+    """Return the same network reading from another table; its ids are the rows of that table.
+
+    It looks up no n-grams: `input_rows` has them in the rows.
+    """
     config = network.config
-    weights = dict(network.weights)
+    weights = {name: each for name, each in network.weights.items() if "ngrams." not in name}
     weights["embedding.weight"] = np.float32(config.embedding_scale) * rows
     if config.tie_embeddings:
         weights["output.weight"] = network.weights["embedding.weight"]
-    free = replace(config, vocab_size=len(rows), tie_embeddings=False, has_end=False)
+    free = replace(
+        config,
+        vocab_size=len(rows),
+        tie_embeddings=False,
+        has_end=False,
+        ngram_order=1,
+        ngram_rows=0,
+    )
     return Network(free, weights)
 
 

@@ -400,8 +400,11 @@ def _affordable(network: Network, wanted: int, steps: int) -> int:
 
 def _count_weights(network: Network) -> int:
     """Return how many numbers a network multiplies at each step."""
+    # Of the tables of tokens and n-grams a few rows are read, and nothing is multiplied.
     weights = network.weights.items()
-    return sum(each.size for name, each in weights if name != "embedding.weight")
+    return sum(
+        each.size for name, each in weights if not name.startswith(("embedding.", "ngrams."))
+    )
 
 
 def _plain(value: Any) -> object:

@@ -174,7 +174,8 @@ def _untrained(subject: Subject, on_progress: Callable[[int, int], None]) -> Ite
     yield subject.measured_untrained
     for more in range(1, UNTRAINED):
         on_progress(1 + more, 1 + UNTRAINED)
-        weights = untrained_weights(subject.config, (subject.seed + more) % 2**32)
+        seed = (subject.seed + more) % 2**32
+        weights = untrained_weights(subject.config, seed, subject.file.weights)
         yield record_lanes(Network(subject.config, weights), subject.measured.ids)
 
 

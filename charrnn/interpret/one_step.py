@@ -20,6 +20,7 @@ from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives, grad_features
 from charrnn.interpret.trace import GATES, Array, Trace
 from charrnn.state import State, map_state
+from charrnn.text.ngrams import BUCKET, hash_ngrams
 
 Values = NDArray[np.float64]
 Nudge = tuple[str, tuple[int, ...], float]
@@ -46,7 +47,7 @@ class StepGradients:
 class OneStep:
     """The step that reads `token` in a state and predicts `target`.
 
-    before: the state before the token, each array (H,).
+    before: the state before the token, each array (H,); with n-grams the last tokens come last.
     """
 
     def __init__(self, network: Network, token: int, target: int, before: State) -> None:
@@ -61,6 +62,25 @@ class OneStep:
         """Every value of the step, by its name: see `run`."""
         return self.run()
 
+    @cached_property
+    def ngrams(self) -> list[tuple[tuple[int, ...], int]]:
+        """The n-grams that end with the token and have a row, short ones first: tokens and row.
+
+        A token is −1 where there is none, before the text.
+        """
+        if not self.config.ngram_rows:
+            return []
+        key_of = self.weights["ngrams.key"].astype(np.int64).tolist()
+        token_of = {key: token for token, key in enumerate(key_of)}
+        keys = [key_of[self.token], *self._before[-1][0].astype(np.int64).tolist()]
+        tokens = [token_of.get(key, -1) for key in keys]
+        kept = self.weights["ngrams.check"].reshape(-1, BUCKET)
+        found = []
+        for n, (bucket, check) in enumerate(hash_ngrams(keys, self.config.ngram_rows), 2):
+            for place in np.flatnonzero(kept[bucket] == check).tolist():
+                found.append((tuple(reversed(tokens[:n])), BUCKET * bucket + place))
+        return found
+
     @property
     def output(self) -> Values:
         """The matrix from what the top layer gives to the logits, (V, H)."""
@@ -72,7 +92,8 @@ class OneStep:
         Names of layer 1 begin with "0.": x, h_before, c_before, from_x and from_h (the sums of
         its input and of its state with their biases), the gates, each as f after a_f, c, h and y,
         which is h and, with a residual, the layer's input. Then come logits, p and loss. A plain
-        RNN has a alone, and a GRU n_h too, which r scales.
+        RNN has a alone, and a GRU n_h too, which r scales. With n-grams there is "ngrams", what
+        they add to the token's embedding.
         """
         weights = dict(self.weights)
         if nudge and nudge[0] in weights:
@@ -80,6 +101,9 @@ class OneStep:
             weights[nudge[0]][nudge[1]] += nudge[2]
         run = _Run(nudge)
         features = self.config.embedding_scale * weights["embedding.weight"][self.token]
+        if self.config.ngram_rows:
+            rows = [row for _, row in self.ngrams]
+            features = features + run.put("ngrams", weights["ngrams.weight"][rows].sum(0))
         for depth in range(self.config.num_layers):
             features = self._run_layer(run, weights, depth, features)
         logits = run.put("logits", self._output(weights) @ features + weights["output.bias"])
@@ -99,16 +123,18 @@ class OneStep:
     def gradients(self) -> StepGradients:
         """The derivatives of the loss by formula."""
         network = Network(self.config, self.weights)
+        layers = self._before[: self.config.num_layers]
         after = tuple(
             tuple(self.values[f"{depth}.{part}"] for part in ("h", "c")[: len(layer)])
-            for depth, layer in enumerate(self._before)
+            for depth, layer in enumerate(layers)
         )
+        after += self._before[len(layers) :]  # of the last tokens, only those before are read
         states = map_state(lambda *both: np.stack(both), self._before, after)
         trace = Trace(network, np.array([self.token]), states)
         logits = self.values["p"].copy()
         logits[self.target] -= 1
         top = grad_features(network, logits)
-        nothing = map_state(np.zeros_like, self._before)
+        nothing = map_state(np.zeros_like, layers)
         step = Derivatives(trace).back(0, nothing, top)
         outputs = [top]
         for depth in reversed(range(1, self.config.num_layers)):

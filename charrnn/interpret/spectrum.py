@@ -48,7 +48,7 @@ def lyapunov_spectrum(trace: Trace, count: int = EXPONENTS, seed: int = 0) -> Sp
     longest would soon hide all others, so the changes are made orthogonal again after each
     character, and their lengths are what R has on its diagonal. An end of a record is left out.
     """
-    zero = select_row(trace.states, 0)
+    zero = select_row(trace.layer_states, 0)
     size = sum(array.size for array in iter_arrays(zero))
     count = min(count, size)
     random = np.random.default_rng(seed)
@@ -90,8 +90,9 @@ def jacobian_singular_values(
     weights = {name: each.astype(np.float64) for name, each in network.weights.items()}
     trace = record(Network(network.config, weights), ids, map_state(np.float64, state))
     derivatives = Derivatives(trace)
-    size = sum(array.size for array in iter_arrays(state))
-    changes = _as_state(np.eye(size), state)
+    zero = select_row(trace.layer_states, 0)
+    size = sum(array.size for array in iter_arrays(zero))
+    changes = _as_state(np.eye(size), zero)
     found: dict[int, Array] = {}
     for t in range(len(trace)):
         changes = derivatives.forth(t, changes)

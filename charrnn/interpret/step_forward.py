@@ -32,13 +32,35 @@ _RNN_CODE = {
 
 def forward_lines(u: UnitStep) -> list[Line]:
     """Return the equations of a unit, in the order in which they are computed."""
-    lines: list[Line] = []
+    lines = [_input(u)] if u.depth == 0 and u.step.config.ngram_rows else []
     for gate in u.gates:
         lines += _sums_of_n(u) if gate == "n" else _sums(u, gate)
         if gate:
             lines.append(_gate(u, gate))
     states = {"rnn": _rnn_state, "lstm": _lstm_state, "gru": _gru_state}
     return [*lines, *states[u.cell](u), _logit(u), _softmax(u), _loss(u)]
+
+
+def _input(u: UnitStep) -> Line:
+    """Return the largest number that is read, as the sum of embeddings that it is."""
+    step = u.step
+    x = u.vector("x")
+    k = int(np.abs(x).argmax())
+    scale = step.config.embedding_scale
+    times = "" if scale == 1 else "s·"
+    names = [f"{times}E[{u.quoted(step.token)},{k}]"]
+    names += [f"R[{u.quoted_run(tokens)},{k}]" for tokens, _ in step.ngrams]
+    parts = [scale * float(step.weights["embedding.weight"][step.token, k])]
+    parts += [float(step.weights["ngrams.weight"][row, k]) for _, row in step.ngrams]
+    digits = share_digits(parts, float(x[k]), DECIMALS)
+    about = About(
+        f"x[{k}]",
+        f"{times}E[c,k] + Σ_g R[g,k]" + (f", with s = {scale:.5g}" if times else ""),
+        "what is read, its largest number: the character's embedding, and those of the n-grams g "
+        "that end with it" + ("" if step.ngrams else " (here none of them has one)"),
+        f"{TRACE}: return x + self.from_ngrams() if self.config.ngram_rows else x",
+    )
+    return sum_of(about, float(x[k]), list(zip(names, digits, strict=True)))
 
 
 def _sums(u: UnitStep, gate: str) -> list[Line]:

@@ -113,7 +113,8 @@ class Subject:
     @cached_property
     def untrained(self) -> Network:
         """A network of the same shape with the weights that training begins with: a control."""
-        return Network(self.config, untrained_weights(self.config, self.seed))
+        weights = untrained_weights(self.config, self.seed, self.file.weights)
+        return Network(self.config, weights)
 
     @cached_property
     def symbols(self) -> list[str]:

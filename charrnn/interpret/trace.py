@@ -4,7 +4,8 @@
 are computed from the recorded states afterwards, for all steps of a layer in one product.
 
 T = tokens, B = texts side by side, E = embedding size, I = input size of a layer, H = hidden size,
-V = vocabulary. Shapes are those of one text; with B texts there is an axis B after T.
+V = vocabulary, N = the longest n-gram. Shapes are those of one text; with B texts there is an axis
+B after T.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from charrnn.state import (
     select_row,
     stack_states,
 )
+from charrnn.text.ngrams import BUCKET, hash_many
 from charrnn.text.vocab import Ids
 
 Array = NDArray[np.floating]
@@ -58,7 +60,8 @@ class Trace:
     """A text that was read.
 
     ids: (T,). states: a tuple of layers, each (h,) or (h, c), whose arrays are (T + 1, H): at t
-    the state before ids[t], at t + 1 the state after it.
+    the state before ids[t], at t + 1 the state after it. With n-grams there is one more entry after
+    the layers, of the last tokens: (T + 1, N − 1).
 
     >>> trace = record(network, ids)  # doctest: +SKIP
     >>> trace.hidden(0)[1:].shape == (len(ids), network.config.hidden_size)  # doctest: +SKIP
@@ -82,6 +85,11 @@ class Trace:
         """The numbers of the layers, lowest first."""
         return range(self.config.num_layers)
 
+    @property
+    def layer_states(self) -> State:
+        """The states of the layers alone: the numbers that derivatives are of."""
+        return self.states[: self.config.num_layers]
+
     @cached_property
     def is_end(self) -> NDArray[np.bool_]:
         """Whether each token ends a record (T,): the state after it is the initial one."""
@@ -98,11 +106,37 @@ class Trace:
         return memory
 
     def inputs(self, depth: int) -> Array:
-        """Return what a layer reads at each step: (T, E) in the lowest, (T, H) above."""
+        """Return what a layer reads at each step: (T, E) in the lowest, (T, H) above.
+
+        The lowest reads the embedding of the token and those of the n-grams that end with it.
+        """
         if depth:
             return self._features(depth)[1:]
         embedding: Array = self.network.weights["embedding.weight"]
-        return np.float32(self.config.embedding_scale) * embedding[self.ids]
+        x = np.float32(self.config.embedding_scale) * embedding[self.ids]
+        return x + self.from_ngrams() if self.config.ngram_rows else x
+
+    def from_ngrams(self) -> Array:
+        """Return what the n-grams that end with each token add to its embedding: (T, E)."""
+        table: Array = self.network.weights["ngrams.weight"]
+        total = np.zeros((*self.ids.shape, table.shape[1]), table.dtype)
+        for rows, is_known in zip(*self.ngrams, strict=True):
+            total += table[rows] * is_known[..., None]
+        return total
+
+    @cached_property
+    def ngrams(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The rows of the n-grams of 2, 3, … N tokens that end with each token, each (T,).
+
+        Beside them whether the n-gram has a row; if not, the number means nothing. Both (N − 1, T).
+        """
+        keys = self.network.weights["ngrams.key"][self.ids]
+        before = np.moveaxis(self.states[-1][0][:-1], -1, 0)
+        recent = np.concatenate((keys[None], before)).astype(np.int64)
+        buckets, checks = hash_many(recent, self.config.ngram_rows)
+        kept = self.network.weights["ngrams.check"].reshape(-1, BUCKET)[buckets]
+        is_own = kept == checks[..., None]
+        return BUCKET * buckets + is_own.argmax(-1), is_own.any(-1)
 
     def gates(self, depth: int) -> dict[str, Array]:
         """Return the gates of a layer by name, each (T, H), as docs/equations.md has them.

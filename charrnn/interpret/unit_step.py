@@ -189,6 +189,10 @@ class UnitStep:
         name = self._names[token]
         return repr(name) if len(name) == 1 else name
 
+    def quoted_run(self, tokens: Sequence[int]) -> str:
+        """Return the name of several tokens in a row; ? stands where there is none."""
+        return repr("".join("?" if token < 0 else self._names[token] for token in tokens))
+
     def term_name(self, matrix: str, row: int) -> str:
         """Return the name of weight[row, unit] · ∂a[row]; row: of all gates."""
         gate = self.gates[row // self.size]

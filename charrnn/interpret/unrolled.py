@@ -137,7 +137,7 @@ def _gradients(subject: Subject, start: int, stop: int, at: int) -> Array:
     target = following[0] if len(following) else trace.logits[-1].argmax()
     loss = grad_of_nats(trace.log_probabilities[-1], np.asarray(target))
     slopes = Derivatives(trace)
-    grads = map_state(lambda array: np.zeros_like(array[0]), trace.states)
+    grads = map_state(lambda array: np.zeros_like(array[0]), trace.layer_states)
     norms = np.zeros((stop - start, len(trace.depths)))
     flow = grad_features(trace.network, loss)  # what comes down from above, at one character
     for t in reversed(range(len(trace))):

@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
-from charrnn.config.model import FORGET_BIAS, GATES
+from charrnn.config.model import FORGET_BIAS, GATES, NOT_LEARNED
+from charrnn.text.ngrams import NO_CHECK
+
+_NGRAM_STD = 0.02  # as model/ngrams.py has it, which needs torch
 
 
-def untrained_weights(config: ModelConfig, seed: int = 0) -> Arrays:
-    """Return the weights of a language model before its first step, float32 by name."""
+def untrained_weights(config: ModelConfig, seed: int = 0, trained: Arrays | None = None) -> Arrays:
+    """Return the weights of a language model before its first step, float32 by name.
+
+    trained: of the model that this is a control of. Training chooses the n-grams that have rows
+    before its first step, so they are taken from there; None leaves all rows without an n-gram.
+    """
     random = np.random.default_rng(seed)
     shapes = config.weight_shapes()
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
@@ -41,6 +48,12 @@ def untrained_weights(config: ModelConfig, seed: int = 0) -> Arrays:
         rows, columns = shapes["projection.weight"]
         square = _orthogonal(random, max(rows, columns))
         weights["projection.weight"] = square[:rows, :columns].copy()
+    if config.ngram_rows:
+        normal("ngrams.weight", _NGRAM_STD)
+        weights["ngrams.check"][:] = NO_CHECK
+        weights["ngrams.key"][:] = np.arange(1, config.vocab_size + 1)
+        if trained is not None:
+            weights |= {name: trained[name] for name in NOT_LEARNED}
     return weights
 
 

@@ -30,10 +30,11 @@ EPSILON = 1e-8
 class WeightUpdate:
     """Clipping, and the update of a weight.
 
-    tokens: of the window; seq_len: of the run. norm: of the gradient of all weights. factor: by
-    which it is clipped. weight: its name. gradient: by the mean loss, before clipping. first,
-    second: the moments after the update; update: its number, from 1, which is 1 where the run's
-    moments are not at hand. before, after: the weight. lines: name, formula, numbers and meaning.
+    tokens: of the window; seq_len: of the run. norm: of the gradient of all weights but those of
+    n-grams. factor: by which it is clipped. weight: its name. gradient: by the mean loss, before
+    clipping. first, second: the moments after the update; update: its number, from 1, which is 1
+    where the run's moments are not at hand. before, after: the weight. lines: name, formula,
+    numbers and meaning.
     """
 
     tokens: int
@@ -66,6 +67,7 @@ def update_of(subject: Subject, at: int, depth: int, unit: int) -> WeightUpdate 
     targets = subject.ids[start + 1 : stop + 1]
     grad_logits = grad_of_nats(window.log_probabilities, targets) / len(window)
     found = Derivatives(window).gradients(grad_logits).weights()
+    found.pop("ngrams.weight", None)  # it has an optimizer of its own, and is not clipped
     if settings["clip_grad_value"]:
         limit = settings["clip_grad_value"]
         found = {name: grad.clip(-limit, limit) for name, grad in found.items()}

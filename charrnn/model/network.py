@@ -353,10 +353,15 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def copy_model(model: M) -> M:
-    """Return a network with the same weights, laid out for the GPU's kernels as the first is."""
-    table = getattr(getattr(model, "ngrams", None), "weight", None)
-    # A table of n-grams serves both: most of its rows rest, and a copy would cost more than it.
-    copied = copy.deepcopy(model, {} if table is None else {id(table): table})
+    """Return a network with the same weights, laid out for the GPU's kernels as the first is.
+
+    Both share one table of n-grams: what changes it in one of them changes it in the other.
+    """
+    # A table of n-grams serves both: most of its rows rest, and an average of it would cost more
+    # than all else in a step.
+    ngrams = getattr(model, "ngrams", None)
+    shared = [] if ngrams is None else list(ngrams.parameters())
+    copied = copy.deepcopy(model, {id(weight): weight for weight in shared})
     for module in copied.modules():
         if isinstance(module, nn.RNNBase):
             module.flatten_parameters()  # a copy is scattered, which cuDNN warns of

@@ -4,7 +4,7 @@ It measures one thing after another and yields each result as soon as there is o
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,10 +26,11 @@ _HINTS = {
     "evaluating": "lower --hidden-sizes",
 }
 _SHAPES = (("lstm", 1, 256), ("lstm", 2, 256), ("lstm", 2, 512), ("gru", 2, 256), ("rnn", 2, 256))
-SAMPLED_MODELS = tuple(
+_PLAIN = tuple(
     ModelConfig(cell=cell, vocab_size=_VOCAB_SIZE, embedding_size=64, hidden_size=h, num_layers=n)
     for cell, n, h in _SHAPES
 )
+SAMPLED_MODELS = (*_PLAIN, replace(_PLAIN[0], ngram_order=5, ngram_rows=1 << 16))
 """The networks whose sampling is measured."""
 
 
@@ -86,6 +87,7 @@ def measure_speeds(
     for model in SAMPLED_MODELS:
         if model.cell in cells:
             what = f"sampling {model.cell} {model.num_layers}×{model.hidden_size}"
+            what += " with n-grams" * (model.ngram_order > 1)
             jobs.append((what, partial(measure_sampling, model, effort.sampling_seconds)))
 
     for index, (what, measure) in enumerate(jobs, 1):

@@ -42,6 +42,7 @@ class InitialModel:
     step, corpus_sha256: of the model; None where its file has none. new_characters: sorted by code
     point. has_new_bytes: the run writes rare characters as bytes, which the model could not.
     new_clusters: graphemes of several characters that the model could not write as one token.
+    are_ngrams_dropped: the model has embeddings of n-grams, and the run is for a task without.
     """
 
     model_name: str
@@ -50,10 +51,11 @@ class InitialModel:
     new_characters: str
     has_new_bytes: bool
     new_clusters: int = 0
+    are_ngrams_dropped: bool = False
 
     @classmethod
-    def of(cls, name: str, model: ModelFile, vocab: Vocab) -> InitialModel:
-        """Compare a model with the vocabulary of the run that starts from it."""
+    def of(cls, name: str, model: ModelFile, vocab: Vocab, task: str = "text") -> InitialModel:
+        """Compare a model with the vocabulary and the task of the run that starts from it."""
         return cls(
             model_name=name,
             step=model.summary.get("step"),
@@ -61,6 +63,7 @@ class InitialModel:
             new_characters="".join(sorted(set(vocab.alphabet) - set(model.vocab.alphabet))),
             has_new_bytes=vocab.has_bytes and not model.vocab.has_bytes,
             new_clusters=len(vocab.clusters) - len(model.vocab.clusters),
+            are_ngrams_dropped=model.config.ngram_rows > 0 and task != "text",
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -124,12 +127,15 @@ def extend_weights(model: ModelFile, vocab: Vocab, labels: Labels, initialised: 
     A new token takes its embedding from there, and the mean of the old output rows and biases
     (Hewitt 2021, nlp.stanford.edu/~johnhew/vocab-expansion.html). By Jensen's inequality its logit
     is then at most that of a token of probability 1/V, so that a text of old tokens costs at most
-    ln(W/V) nats a token more, whatever the state.
+    ln(W/V) nats a token more, whatever the state. In n-grams old tokens keep their keys, by which
+    the table knows them, and new ones get keys of their own.
     """
     # A tied table counts as the output table, where a wrong row would cost most.
     output = "embedding.weight" if model.config.tie_embeddings else "output.weight"
     new_rows = {"embedding.weight": initialised["embedding.weight"]}
     new_rows |= {name: model.weights[name].mean(axis=0) for name in (output, "output.bias")}
+    if (keys := model.weights.get("ngrams.key")) is not None:
+        new_rows["ngrams.key"] = keys.max() + np.arange(1, vocab.size + 1, dtype=np.float32)
     old_ids = model.vocab.ids_in(vocab)
     extended = {name: weight.copy() for name, weight in model.weights.items()}  # V rows
     _extend_labels(extended, model, labels, initialised)
@@ -143,9 +149,10 @@ def extend_weights(model: ModelFile, vocab: Vocab, labels: Labels, initialised: 
 def extend_encoder(model: ModelFile, corpus: Corpus, initialised: Arrays) -> Arrays:
     """Return the weights of a network that reads whole records, as far as a model has them.
 
-    A language model gives its embedding and its layers, which read forwards. From the second layer
-    on, what reads backwards below it is new: its columns stay as they were initialised. A model of
-    the same task gives the rows of the classes, tags or target tokens that it knows, too.
+    A language model gives its embedding and its layers, which read forwards, and not what it has
+    for n-grams. From the second layer on, what reads backwards below it is new: its columns stay as
+    they were initialised. A model of the same task gives the rows of the classes, tags or target
+    tokens that it knows, too.
     """
     weights = {name: weight.copy() for name, weight in initialised.items()}
     old = with_labels(model) if model.config.task == "text" else model

@@ -36,6 +36,7 @@ _SETTINGS: dict[str, Any] = {
     "cell": "lstm",
     "hidden_size": 32,
     "embedding_size": 16,
+    "ngram_order": 1,  # what the last characters mean is to be found in the state alone
     "dropout": 0.0,
     "steps": 500,
     "seq_len": 50,

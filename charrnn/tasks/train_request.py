@@ -121,7 +121,7 @@ class TrainRequest:
         """Return what a new run of vocabulary `vocab` starts from, if that is a model."""
         if self.initial is None or self.run.init_from is None:
             return None
-        return InitialModel.of(self.run.init_from, self.initial, vocab)
+        return InitialModel.of(self.run.init_from, self.initial, vocab, self.task)
 
     def origin(self, vocab: Vocab) -> dict[str, Any]:
         """Return the entry on that model in the summary of the run's files; {} if there is none."""

@@ -33,7 +33,9 @@ NO_CHECK = -1.0
 
 _MOST_COUNTED = 4_000_000  # tokens: the frequent n-grams of a longer text show in a part of it
 _PARTS = 64
-_COUNTERS = 1 << 22
+_COUNTERS_PER_TOKEN = 4
+_FEWEST_COUNTERS = 1 << 12
+_MOST_COUNTERS = 1 << 22
 _FEWEST = 4  # times that an n-gram must occur: rarer ones teach a network to recite (LOG.md)
 
 
@@ -54,8 +56,19 @@ def hash_ngrams(keys: list[int], rows: int) -> Iterator[tuple[int, int]]:
 
 def hash_many(keys: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return buckets (N − 1, …) and checks (N − 1, …) for keys (N, …), the newest first."""
-    codes = np.stack(list(_codes(keys)))
-    return _buckets(codes, rows // BUCKET), ((codes * TO_CHECK & MASK) >> 8).astype(np.float32)
+    # 32 bits wide: products wrap around by themselves.
+    small = keys.astype(np.uint32)
+    codes = np.empty((len(keys) - 1, *keys.shape[1:]), np.uint32)
+    code = small[0]
+    for older, out in zip(small[1:], codes, strict=True):
+        code = np.multiply(code, np.uint32(STEP), out)
+        code += older
+    found = (codes * np.uint32(TO_BUCKET)).astype(np.int64)
+    found *= rows // BUCKET
+    found >>= 32
+    codes *= np.uint32(TO_CHECK)
+    codes >>= 8
+    return found, codes.astype(np.float32)
 
 
 def _buckets(codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -83,6 +96,7 @@ def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> N
     check = np.full(rows, NO_CHECK, np.float32)
     candidates: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     text = [keys[part] for part in _parts(ids)]
+    counters = min(max(_COUNTERS_PER_TOKEN * len(ids), _FEWEST_COUNTERS), _MOST_COUNTERS)
     for n in range(2, order + 1):
         codes = np.concatenate(
             [
@@ -92,10 +106,10 @@ def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> N
             ]
             or [np.empty(0, np.int64)]
         )
-        # Count by a hash of 22 bits, so that a long text need not be sorted.
-        counted = _buckets(codes, _COUNTERS)
-        counts = np.bincount(counted, minlength=_COUNTERS)
-        code_of = np.zeros(_COUNTERS, np.int64)
+        # Count by a hash, so that a long text need not be sorted.
+        counted = _buckets(codes, counters)
+        counts = np.bincount(counted, minlength=counters)
+        code_of = np.zeros(counters, np.int64)
         code_of[counted] = codes
         frequent = np.flatnonzero(counts >= _FEWEST)
         candidates.append((code_of[frequent], counts[frequent]))
@@ -112,6 +126,23 @@ def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> N
     placed = (BUCKET * buckets + rank)[has_room]
     check[placed] = ((codes * TO_CHECK & MASK) >> 8)[has_room]
     return check
+
+
+def add_ngrams(check: NDArray[np.float32], chosen: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the checks of a table (R,), whose free rows have those of `chosen` (R,) that it lacks.
+
+    No check is twice in a bucket then, so that an n-gram has one row.
+
+    >>> add_ngrams(np.array([7, -1, 5, -1]), np.array([5, 8, 6, 9])).tolist()
+    [7, 8, 5, 6]
+    """
+    filled = check.reshape(-1, BUCKET).copy()
+    for column in chosen.reshape(-1, BUCKET).T:  # the most frequent first
+        is_free = filled == NO_CHECK
+        is_added = is_free.any(1) & (column != NO_CHECK) & ~(filled == column[:, None]).any(1)
+        buckets = np.flatnonzero(is_added)
+        filled[buckets, is_free.argmax(1)[buckets]] = column[buckets]
+    return filled.reshape(-1)
 
 
 def _parts(ids: Ids) -> list[Ids]:

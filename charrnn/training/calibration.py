@@ -55,6 +55,13 @@ _UNITS = 512  # enough for this many units
 _UNIT_STEP = 128
 _MOST_UNITS = 4096
 _MOST_LANES = 256
+# cuDNN's persistent kernel keeps the recurrent weights on the chip from one time step to the next.
+# PyTorch takes it in fp16 for one layer whose input and hidden sizes are multiples of 128, with at
+# most 1,024 units and 128 lanes (a multiple of 8), and not for a GRU (native/cudnn/RNN.cpp). An RNN
+# of 896 units or more with 96 lanes or more is left out there too, as it is faster without.
+_PERSISTENT_STEP = 128
+_PERSISTENT_UNITS = 1024
+_PERSISTENT_LANES = 128
 _WINDOWS_WANTED = 64  # in an epoch: more lanes would leave too few updates
 _MEMORY_SHARE = 0.5
 
@@ -110,8 +117,13 @@ def choose_plan(
         def sized(units: int) -> TrainConfig:
             return replace(config, parameters=None, hidden_size=units)
 
-        units = size_for_parameters(count, lambda units: plan_of(sized(units)).model.num_parameters)
-        config = sized(units)
+        def parameters_of(units: int) -> int:  # a table of n-grams would leave no room for units
+            model = plan_of(sized(units)).model
+            return model.num_parameters - model.ngram_rows * model.embedding_size
+
+        config = sized(size_for_parameters(count, parameters_of))
+    elif device.type == "cuda" and sizes is None and config.budget_seconds is None:
+        config = embed_for_gpu(config, plan_of(config).model)
 
     plan = plan_of(config)
     if config.length_changes and not is_resumed:  # as in the run that is repeated, they come later
@@ -274,10 +286,12 @@ class Gpu:
     """What one GPU, or several that train together, can do.
 
     flop_per_second: in large products of the number format that trains. memory_bytes: free on each.
+    has_persistent_kernel: PyTorch takes cuDNN's persistent kernel there.
     """
 
     flop_per_second: float
     memory_bytes: int
+    has_persistent_kernel: bool = True
 
 
 def measure_gpu(device: torch.device, precision: torch.dtype) -> Gpu:
@@ -289,24 +303,59 @@ def measure_gpu(device: torch.device, precision: torch.dtype) -> Gpu:
         torch.mm(square, square)
         _wait_for(device)
         seconds.append(time.perf_counter() - began)
-    return Gpu(2 * _LARGE**3 / min(seconds[1:]), free_bytes(device))
+    rate = 2 * _LARGE**3 / min(seconds[1:])
+    return Gpu(rate, free_bytes(device), takes_persistent_kernel(device))
+
+
+def takes_persistent_kernel(device: torch.device) -> bool:
+    """Return whether PyTorch takes cuDNN's persistent kernel on this GPU, for any sizes."""
+    if device.type != "cuda":
+        return False
+    found = torch.cuda.get_device_properties(device)
+    if found.major == 7:  # Volta has it, Turing not
+        return bool(found.minor != 5)
+    return bool(found.major >= 8 and found.minor != 6 and found.multi_processor_count >= 98)
+
+
+def suits_persistent_kernel(config: TrainConfig) -> bool:
+    """Return whether layers of this cell and number format run in it, if their sizes allow."""
+    return config.cell != "gru" and config.precision in ("auto", "fp16")
+
+
+def embed_for_gpu(config: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """Return `config` with the embedding size of `model`, rounded up to what the kernel takes.
+
+    It stays open where the hidden size alone rules the persistent kernel out.
+    """
+    is_excluded = model.hidden_size % _PERSISTENT_STEP or model.hidden_size > _PERSISTENT_UNITS
+    if config.embedding_size is not None or is_excluded or not suits_persistent_kernel(config):
+        return config
+    steps = -(-model.embedding_size // _PERSISTENT_STEP)
+    return replace(config, embedding_size=steps * _PERSISTENT_STEP)
 
 
 def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: int) -> TrainConfig:
-    """Return `config` with units, and more lanes than the usual ones, where it leaves them open.
+    """Return `config` with units, lanes and an embedding for a GPU, where it leaves them open.
 
     A recurrent layer makes one product after another. So it gets as many lanes as go into a product
     for nothing, and a network that grows with the fourth root of the operations that the time
-    allows: the curve that plan.py's rules follow on a CPU. Beyond those it is not measured.
+    allows: the curve that plan.py's rules follow on a CPU. Beyond those it is not measured. Where
+    there is a persistent kernel, sizes stay within it.
     """
-    usual = make_plan(config, vocab_size, train_tokens)
+    is_persistent = gpu.has_persistent_kernel and suits_persistent_kernel(config)
+
+    def sized(hidden_size: int, batch_size: int | None) -> TrainConfig:
+        open_embedding = replace(config, hidden_size=hidden_size, batch_size=batch_size)
+        plan = make_plan(open_embedding, vocab_size, train_tokens)
+        return embed_for_gpu(open_embedding, plan.model)
 
     def is_fitting(hidden_size: int, batch_size: int) -> bool:
-        sized = replace(config, hidden_size=hidden_size, batch_size=batch_size)
-        needed = training_bytes(make_plan(sized, vocab_size, train_tokens))
-        return needed <= _MEMORY_SHARE * gpu.memory_bytes
+        plan = make_plan(sized(hidden_size, batch_size), vocab_size, train_tokens)
+        return training_bytes(plan) <= _MEMORY_SHARE * gpu.memory_bytes
 
-    by_text = size_for_text(train_tokens, _MOST_UNITS)
+    usual = make_plan(config, vocab_size, train_tokens)
+    most_units = _PERSISTENT_UNITS if is_persistent else _MOST_UNITS
+    by_text = size_for_text(train_tokens, most_units)
     units = config.hidden_size or min(_units_for(config, gpu), by_text)
     sizes = range(_UNIT_STEP, int(units) + 1, _UNIT_STEP) or [int(units)]
     fitting = [size for size in sizes if is_fitting(size, usual.batch_size)]
@@ -316,10 +365,11 @@ def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: i
     flop_per_lane = 2 * GATES[config.cell] * units**2
     in_a_launch = gpu.flop_per_second * _LAUNCH_SECONDS / flop_per_lane
     in_text = train_tokens / (usual.seq_len * _WINDOWS_WANTED)
-    most = min(in_a_launch, in_text, _MOST_LANES)
+    most_lanes = _PERSISTENT_LANES if is_persistent and hidden <= most_units else _MOST_LANES
+    most = min(in_a_launch, in_text, most_lanes)
     doublings = takewhile(lambda n: n <= most, (usual.batch_size << n for n in count()))
     lanes = max((n for n in doublings if is_fitting(hidden, n)), default=None)
-    return replace(config, hidden_size=hidden, batch_size=config.batch_size or lanes)
+    return sized(hidden, config.batch_size or lanes)
 
 
 def _units_for(config: TrainConfig, gpu: Gpu) -> float:

@@ -4,6 +4,9 @@ The text is read once, from its start to its end, in one lane. A window is score
 weights take one gradient step on it, and a small step back towards their trained values (Krause et
 al. 2018). No character is scored by weights that have seen it. A copy learns, not the model.
 
+A table of n-grams stays as it was trained: a window reads a few of its rows, and the step back
+would have to pass over all of them.
+
 T = window length, M = models.
 """
 
@@ -15,12 +18,14 @@ import torch
 from torch import Tensor
 
 from charrnn.config import DynamicConfig
+from charrnn.config.model import NOT_LEARNED
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN, State, copy_model, negative_log_likelihood
 from charrnn.state import map_state
 from charrnn.text.vocab import Vocab
 from charrnn.training.batches import Window
 from charrnn.training.evaluation import OnProgress, Score, Stretch, make_scores, with_average
+from charrnn.training.optimizer import NGRAM_TABLE
 
 WINDOW = 20
 _DECAY = 0.001
@@ -66,8 +71,9 @@ class _LearningCopy:
     def __init__(self, model: CharRNN, rate: float) -> None:
         self._model = copy_model(model)
         self._rate = rate
-        # What a text begins with, and its labels, are no matter of what comes next.
-        still = (".initial", "labels.weight")
+        # What a text begins with, and its labels, are no matter of what comes next. The table of
+        # n-grams is the model's own: copies share it.
+        still = (".initial", "labels.weight", *NOT_LEARNED, NGRAM_TABLE)
         named = self._model.named_parameters()
         self._weights = [weight for name, weight in named if not name.endswith(still)]
         self._trained = [weight.detach().clone() for weight in self._weights]

@@ -1,8 +1,8 @@
 """Norms of groups of weights at one step: of the weights, the gradient, the update and the decay.
 
 Groups are what people talk of: input and recurrent weights by gate, output weights, embeddings,
-biases, initial states and labels. `TrainStep` measures them in the step before an evaluation alone,
-so that all others cost what they did.
+n-grams, biases, initial states and labels. `TrainStep` measures them in the step before an
+evaluation alone, so that all others cost what they did.
 
 G = gates, H = hidden size.
 """
@@ -28,33 +28,42 @@ Groups = dict[str, dict[str, float]]
 
 
 class GroupNorms:
-    """Measures the weights of a network, by their names in it, around one update."""
+    """Measures the weights of a network, by their names in it, around one update.
+
+    Of a table whose gradient is sparse, the update is that of the rows with a gradient: the others
+    rest, but for a decay that comes once in many steps.
+    """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], cell: str) -> None:
         self._parameters = dict(parameters)
         self._gates = GATES[cell]
         self._names = GATE_NAMES[cell]
         self._before: dict[str, Tensor] = {}
+        self._rows: dict[str, Tensor] = {}
         self._squares: dict[str, dict[str, Tensor]] = {}
 
     @torch.no_grad()
     def measure_gradients(self) -> None:
         """Measure the weights and their gradients before clipping, and remember the weights."""
         self._squares = {}
-        self._before = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._rows = {}
         for name, parameter in self._parameters.items():
             self._add(name, "weight", parameter)
-            gradient = parameter.grad
-            self._add(
-                name, "gradient", torch.zeros_like(parameter) if gradient is None else gradient
-            )
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            if gradient.is_sparse:
+                gradient = gradient.coalesce()
+                self._rows[name] = gradient.indices()[0]
+                gradient = gradient.values()
+            self._add(name, "gradient", gradient)
+            self._before[name] = self._moving(name).clone()
 
     @torch.no_grad()
     def measure_update(self, decays: Mapping[str, float | Tensor]) -> None:
         """Measure what the update changed. decays: the share that decay took off each weight."""
         for name, before in self._before.items():
-            self._add(name, "update", self._parameters[name] - before)
-            self._add(name, "decay", before * decays[name])
+            self._add(name, "update", self._moving(name) - before)
+            decayed = self._parameters[name] if name in self._rows else before  # all of its rows
+            self._add(name, "decay", decayed * decays[name])
         self._before = {}
 
     def read(self) -> Groups:
@@ -69,6 +78,11 @@ class GroupNorms:
             name: dict(zip(KINDS, (float(f"{value:.6g}") for value in row), strict=True))
             for name, row in zip(names, values, strict=True)
         }
+
+    def _moving(self, name: str) -> Tensor:
+        """Return the weight that an update moves: of a sparse gradient, its rows alone."""
+        weight = self._parameters[name].detach()
+        return weight[self._rows[name]] if name in self._rows else weight
 
     def _add(self, name: str, kind: str, values: Tensor) -> None:
         """Add the squares of a weight's values to its groups."""

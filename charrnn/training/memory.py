@@ -19,6 +19,7 @@ from charrnn.training.plan import Plan
 
 HINT = "lower --hidden-size, --num-layers or --seq-len"
 _COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
+_TABLE_COPIES = 3  # of the n-grams: no moments of that size and no average; saved last, and best
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 _LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
@@ -50,7 +51,9 @@ def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -
 
 def training_bytes(plan: Plan, micro_batches: int = 1) -> int:
     """Return the least that training takes, with this many micro-batches."""
-    return _COPIES * 4 * plan.model.num_parameters + _window_bytes(plan) // micro_batches
+    table = plan.model.ngram_rows * plan.model.embedding_size
+    numbers = _COPIES * (plan.model.num_parameters - table) + _TABLE_COPIES * table
+    return 4 * numbers + _window_bytes(plan) // micro_batches
 
 
 def _window_bytes(plan: Plan) -> int:

@@ -121,7 +121,8 @@ def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tenso
     """Clip the gradients in place; return their global L2 norm before that, a scalar tensor.
 
     By value: each element to ±clip_grad_value. By norm: all are scaled by clip_grad_norm / ‖g‖
-    where the norm is above it (Pascanu et al. 2013).
+    where the norm is above it (Pascanu et al. 2013). The table of n-grams is not among the
+    parameters: its optimizer divides each row by that row's own size, which bounds its steps.
     """
     if config.clip_grad_value > 0:
         nn.utils.clip_grad_value_(parameters, config.clip_grad_value)
@@ -131,12 +132,14 @@ def clip_gradients(parameters: list[nn.Parameter], config: TrainConfig) -> Tenso
 def kind_of(name: str) -> str:
     """Return the group of a weight by its name in the network.
 
-    That is input, recurrent, output, embedding, bias, initial, label, or task: what a task has
-    between the layers and the output, such as attention, and the transitions of its tags.
+    That is input, recurrent, output, embedding, ngrams, bias, initial, label, or task: what a task
+    has between the layers and the output, such as attention, and the transitions of its tags.
 
     >>> kind_of("layers.0.cell.weight_hh_l0"), kind_of("bridge.0.weight")
     ('recurrent', 'task')
     """
+    if name == NGRAM_TABLE:
+        return "ngrams"
     if name.startswith(("embedding", "target_embedding")):
         return "embedding"
     for part, kind in _KINDS.items():
@@ -169,6 +172,8 @@ def weight_decay_of(name: str, config: TrainConfig, task: str = "text") -> float
     """
     if name.startswith(("embedding", "target_embedding")):
         return config.embedding_decay(task)
+    if name == NGRAM_TABLE:
+        return config.weight_decay_ngrams
     if "bias" in name or "initial" in name:
         return config.weight_decay_bias
     if name.startswith(("projection", "output")):
@@ -180,6 +185,8 @@ class Optimizer:
     """Updates every learned weight of a network.
 
     dtype: of the products that Muon makes. world: the processes that make the same updates.
+    learned: the weights, by name in the network. names, parameters: of all but a table of n-grams,
+    which is neither clipped nor averaged.
     """
 
     def __init__(
@@ -189,17 +196,17 @@ class Optimizer:
         dtype: torch.dtype,
         world: World = SINGLE_PROCESS,
     ) -> None:
-        learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        decays = {name: weight_decay_of(name, config, model.config.task) for name in self.learned}
+        learned = dict(self.learned)
         table = learned.pop(NGRAM_TABLE, None)
         self.names = list(learned)
         self.parameters = list(learned.values())
-        in_full = [table] if table is not None and table.device.type != "cpu" else []
         # Where a gradient scaler looks.
-        self.param_groups = [{"params": [*self.parameters, *in_full]}]
+        self.param_groups = [{"params": list(self.learned.values())}]
         self._updates = 0
         self._updates_on_device = torch.zeros((), device=self.parameters[0].device)
         self._muon_every = MUON_EVERY[dtype]
-        decays = {name: weight_decay_of(name, config, model.config.task) for name in learned}
         has_muon = config.optimizer == "muon"
         matrices = {n: p for n, p in learned.items() if has_muon and ".cell.weight" in n}
         others = {name: p for name, p in learned.items() if name not in matrices}
@@ -208,7 +215,7 @@ class Optimizer:
         self._muon = Muon(matrices, decays, gates, dtype, self._muon_every, world)
         self._table = None
         if table is not None:
-            self._table = RowWiseRMSprop(table, config.weight_decay_ngrams)
+            self._table = RowWiseRMSprop(table, decays[NGRAM_TABLE])
         self._decays = decays
         is_tied = model.config.tie_embeddings
         limits = {name: max_norm_of(name, config, is_tied=is_tied) for name in learned}
@@ -246,7 +253,7 @@ class Optimizer:
             self._adamw.step(learning_rate, self._updates_on_device, mask)
             self._muon.step(learning_rate * mask, self._updates + 1, mask)
             if self._table is not None:
-                self._table.step_masked(learning_rate, mask)
+                self._table.step_masked(learning_rate, self._updates_on_device, mask)
         for parameter, max_norm in self._max_norms:
             limit_rows(parameter, max_norm, mask)
 
@@ -330,7 +337,8 @@ class RowWiseRMSprop:
 
     v ← β v + (1 − β) mean(g²) and row ← row − η g / √v, for the rows g that a window reads: RMSprop
     (Tieleman & Hinton 2012) with one v a row, as row-wise Adagrad has it (Gupta et al. 2014). The
-    first update of a row has the size 1/√(1 − β) = 10. Weight decay takes all rows.
+    first update of a row has the size 1/√(1 − β) = 10. Weight decay takes all rows, once in 64
+    updates.
     """
 
     def __init__(self, table: nn.Parameter, decay: float) -> None:
@@ -361,15 +369,19 @@ class RowWiseRMSprop:
         table.index_add_(0, rows, steps, alpha=-float(learning_rate) * _NGRAM_RATE)
 
     @torch.no_grad()
-    def step_masked(self, learning_rate: float | Tensor, mask: Tensor) -> None:
-        """Make an update without reading anything back; where `mask` is false nothing changes."""
+    def step_masked(self, learning_rate: float | Tensor, update: Tensor, mask: Tensor) -> None:
+        """Make an update without reading anything back; where `mask` is false nothing changes.
+
+        Passes over all rows, which a GPU does fast.
+        """
         table = self._table
+        decay = mask * (update % _NGRAM_DECAY_EVERY == 0) * learning_rate
+        table.mul_(1 - (decay * (self._decay * _NGRAM_DECAY_EVERY)).clamp(max=1))
         gradient = torch.zeros_like(table) if table.grad is None else table.grad
         square = gradient.square().mean(1)
         moved = (square > 0) & mask
         second = self.second_moment
         second.copy_(torch.where(moved, second.lerp(square, 1 - _BETAS[1]), second))
-        table.mul_(1 - learning_rate * self._decay * mask)
         steps = gradient / (second.sqrt() + _EPSILON)[:, None] * (learning_rate * _NGRAM_RATE)
         table.sub_(torch.where(moved[:, None], steps, torch.zeros_like(steps)))
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 
 from charrnn.config import ModelConfig
+from charrnn.config.model import NOT_LEARNED
 from charrnn.errors import ConfigError
 from charrnn.storage import format_bytes
 
-MOST_BYTES = 64_000_000
-"""That all snapshots of a run may take."""
+MOST_BYTES = 256_000_000
+"""That all snapshots of a run may take: two dozen of a network with the usual table of n-grams."""
 
 _HEADER_BYTES = 4_000  # about what names and shapes take
 
@@ -42,7 +43,9 @@ def estimate_steps(step: int, elapsed_seconds: float, budget_seconds: float) -> 
 
 def snapshot_bytes(config: ModelConfig) -> int:
     """Return about how many bytes the file of such a network's weights in float16 takes."""
-    return _HEADER_BYTES + 2 * sum(map(math.prod, config.weight_shapes().values()))
+    numbers = {name: math.prod(shape) for name, shape in config.weight_shapes().items()}
+    in_float32 = sum(numbers[name] for name in NOT_LEARNED if name in numbers)
+    return _HEADER_BYTES + 2 * (sum(numbers.values()) + in_float32)
 
 
 def check_size(config: ModelConfig, count: int) -> None:
@@ -56,8 +59,11 @@ def check_size(config: ModelConfig, count: int) -> None:
         return
     fitting = MOST_BYTES // each
     way_out = f"give --snapshots {fitting}" if fitting else "leave --snapshots out"
+    smaller = ", or train a smaller network"
+    if config.ngram_rows:
+        smaller = f", fewer --ngram-rows than {config.ngram_rows:,}{smaller}"
     raise ConfigError(
         f"{count:,} snapshots of {config.num_parameters:,} weights take "
         f"{format_bytes(count * each)}, more than the {format_bytes(MOST_BYTES)} that a run's "
-        f"snapshots may; {way_out}, or train a smaller network"
+        f"snapshots may; {way_out}{smaller}"
     )

@@ -292,7 +292,7 @@ class TrainingState:
             train_chars=self.corpus.train_chars,
             val_chars=held_out.part_chars,
             state_bytes=self.trainer.state_bytes,
-            model_bytes=4 * self.plan.model.num_parameters,
+            model_bytes=4 * sum(map(math.prod, self.plan.model.weight_shapes().values())),
             snapshots_bytes=self.config.snapshots * snapshot_bytes(self.plan.model),
             micro_batches=self.trainer.micro_batches,
             resumed_from_step=self.trainer.step,

@@ -49,15 +49,15 @@ class TrainStep:
         self.model = model
         self.averaged = copy_model(model) if config.ema_decay else model
         if isinstance(model, CharRNN) and model.ngrams is not None:
-            model.ngrams.is_sparse = device.type == "cpu" and world.world_size == 1
+            model.ngrams.is_async = is_async
+            model.ngrams.is_sparse = not is_async and device.type == "cpu" and world.world_size == 1
         is_fast = has_bf16(device) and config.precision != "fp32"
         self.optimizer = Optimizer(
             model, config, torch.bfloat16 if is_fast else torch.float32, world
         )
         averages = dict(self.averaged.named_parameters())
         self.averages = [averages[name] for name in self.optimizer.names]
-        learned = dict(zip(self.optimizer.names, self.optimizer.parameters, strict=True))
-        self.group_norms = GroupNorms(learned, model.config.cell)
+        self.group_norms = GroupNorms(self.optimizer.learned, model.config.cell)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self.dropout = torch.Generator(device)
         self.micro_batches = 1

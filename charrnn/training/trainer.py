@@ -30,10 +30,12 @@ from charrnn.model.network import (
     numpy_state_dict,
     public_name,
 )
+from charrnn.model.ngrams import NGrams
 from charrnn.model.seq2seq import Seq2Seq
 from charrnn.model.tagger import Tagger
 from charrnn.state import iter_arrays, map_state, select_rows
-from charrnn.text.ngrams import choose_ngrams
+from charrnn.text.ngrams import add_ngrams, choose_ngrams
+from charrnn.text.vocab import Ids
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.groups import Groups
@@ -166,13 +168,10 @@ class Trainer:
         """
         micro_batches = choose_micro_batches(shard_of(plan, world), device, world.local_size)
         self.model = make_model(plan, config.seed)
-        if isinstance(self.model, CharRNN) and self.model.ngrams is not None:
-            keys = self.model.ngrams.key.numpy().astype(np.int64)
-            order = plan.model.ngram_order
-            rows = plan.model.ngram_rows
-            self.model.ngrams.keep(choose_ngrams(corpus.train, order, rows, keys))
         if initial is not None:
             load_numpy_state_dict(self.model, initial(numpy_state_dict(self.model)))
+        if isinstance(self.model, CharRNN) and self.model.ngrams is not None:
+            fill_ngrams(self.model.ngrams, corpus.train)
         self.step = 0
         self.learning_rate = 0.0
         self.rate_factor = 1.0
@@ -376,7 +375,10 @@ class Trainer:
         """
         load_numpy_state_dict(self.model, weights)
         for name, tensor in self._moving_tensors().items():
-            tensor.copy_(torch.from_numpy(arrays[name]))
+            found = arrays[name]
+            if found.shape != tensor.shape:  # torch would repeat a smaller one
+                raise ValueError(f"{name} is {found.shape}, not {tuple(tensor.shape)}")
+            tensor.copy_(torch.from_numpy(found))
         self._pending.clear()
         self.step = int(rest["step"])
         self.update.optimizer.updates = int(rest["updates"])
@@ -445,6 +447,17 @@ def make_model(plan: Plan, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # a GPU's generator stays as it is
         return NETWORKS[plan.model.task](plan.model)
+
+
+def fill_ngrams(ngrams: NGrams, ids: Ids) -> None:
+    """Give the rows without an n-gram the frequent ones of a text; the others keep their own.
+
+    A new table is filled so. One that came with a model has learned its rows.
+    """
+    check = ngrams.check.detach().numpy()
+    keys = ngrams.key.detach().numpy().astype(np.int64)
+    chosen = choose_ngrams(ids, ngrams.order, len(check), keys)
+    ngrams.keep(add_ngrams(check, chosen))
 
 
 NETWORKS: dict[str, type[Network]] = {

@@ -130,6 +130,7 @@ def test_tables_are_whole_in_eighty_columns_and_no_narrower(
         (TRAINING, "lstm 1×1024 64 bf16 1,234.57 3.32k 237 1,206.22 98% 1,131.22 1.15"),
         (EVALUATION, "gru 1×128 123k 37 82%"),
         (SAMPLING, "rnn 2×256 12.3k 22.2k 56% 12.3"),
+        (replace(SAMPLING, ngram_order=5), "rnn 2×256 + n-grams 12.3k 22.2k 56% 12.3"),
     ],
     ids=lambda value: type(value).__name__,
 )

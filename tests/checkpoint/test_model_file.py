@@ -1,7 +1,8 @@
 """Holds the model file to its word: what was packed comes back, and nothing else is ever loaded.
 
 golden/lstm-1x4-format1.safetensors was written once, by `pack_model(golden_model())`, and is never
-written again: every later charrnn that reads format 1 must read that file.
+written again: every later charrnn that reads format 1 must read that file. The same is true of
+golden/gru-1x4-format4.safetensors and `golden_ngrams()`.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ from charrnn.checkpoint.model_file import (
 )
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
+from charrnn.generation.network import NGrams
 from charrnn.text.vocab import Vocab
 from tests.test_storage import in_time
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lstm-1x4-format1.safetensors"
 GOLDEN_SHA256 = "4ddb98b49aa4e930f79f5d702a86811aff795f9614bfc0c148fae03640bc5515"
+WRITTEN_SHA256 = "dd4ed43fef7786a608b0974c148c2514cceaf3d51bf297e2098962510bda0a22"
+"""Of the same model as it has been written since its two strings changed places."""
+GOLDEN_NGRAMS = GOLDEN.with_name("gru-1x4-format4.safetensors")
+GOLDEN_NGRAMS_SHA256 = "6e15d60a377f914d8def9048c1133011d58071f5fde4539db4432704a1ed6f23"
 TINY = {
     "cell": "rnn",
     "nonlinearity": "tanh",
@@ -58,6 +64,7 @@ SHAPES = [
     {"cell": "gru", "num_layers": 3, "residual": True, "dropout": 0.25},
     {"tie_embeddings": True, "embedding_size": 4, "initial_state": "learned"},
     {"tie_embeddings": True, "embedding_size": 3},
+    {"ngram_order": 4, "ngram_rows": 24},
 ]
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -91,6 +98,21 @@ def golden_model() -> ModelFile:
     }
     progress = {"step": 7, "seconds": 1.25, "best": None, "split": [9, 1]}
     return ModelFile(config, Vocab("\n abé"), weights, summary, training, progress)
+
+
+def golden_ngrams() -> ModelFile:
+    """Return what the golden file of format 4 holds: two buckets, with rows of 6 n-grams."""
+    sizes = {"vocab_size": 5, "embedding_size": 3, "hidden_size": 4, "num_layers": 1}
+    config = ModelConfig(cell="gru", **sizes, ngram_order=3, ngram_rows=8)
+    weights = {
+        name: (np.arange(math.prod(shape), dtype=np.float32).reshape(shape) % 13) / 8 - 0.75
+        for name, shape in config.weight_shapes().items()
+    }
+    ba, nl_a = 11818967, 3987734
+    ab, space_ab, bab, a_é = 12921033, 15010224, 3453830, 1889258
+    weights["ngrams.check"] = np.array([ba, nl_a, -1, -1, ab, space_ab, bab, a_é], np.float32)
+    weights["ngrams.key"] = np.array([1, 2, 9, 4, 5], np.float32)
+    return ModelFile(config, Vocab("\n abé"), weights, {"step": 7})
 
 
 def assert_same(one: ModelFile, other: ModelFile) -> None:
@@ -377,10 +399,10 @@ def test_a_forged_file_with_nothing_changed_is_believed(tiny: bytes) -> None:
     assert_same(unpack_model(forge(tiny), "name"), unpack_model(tiny, "name"))
 
 
-@pytest.mark.parametrize("version", [0, 4, 99, "1", None, 1.0, True, [1]])
+@pytest.mark.parametrize("version", [0, 5, 99, "1", None, 1.0, True, [1]])
 def test_another_format_version_is_named_with_a_hint(tiny: bytes, version: object) -> None:
     expected = (
-        f"some.file has model format {version!r}, this charrnn reads format 1, 2 and 3; "
+        f"some.file has model format {version!r}, this charrnn reads format 1, 2, 3 and 4; "
         "install the version of charrnn that wrote it, or a newer one"
     )
     assert error_of(forge(tiny, format=version)) == expected
@@ -398,7 +420,7 @@ def test_a_later_format_is_named_whatever_its_arrays_are(tiny: bytes) -> None:
         header["output.bias"]["dtype"] = "BF16"
         header["output.bias"]["shape"] = [10]
 
-    assert error_of(forge(tiny, edit, format=4)).startswith("some.file has model format 4, this")
+    assert error_of(forge(tiny, edit, format=5)).startswith("some.file has model format 5, this")
 
 
 def nested(depth: int) -> list[Any]:
@@ -731,6 +753,74 @@ def test_the_golden_file_is_the_one_that_was_written_first() -> None:
 
 def test_the_golden_file_holds_what_was_put_into_it() -> None:
     assert_same(read_model(GOLDEN), golden_model())
+
+
+def test_the_golden_file_with_n_grams_is_the_one_that_was_written_first() -> None:
+    assert hashlib.sha256(GOLDEN_NGRAMS.read_bytes()).hexdigest() == GOLDEN_NGRAMS_SHA256
+
+
+def test_the_golden_file_with_n_grams_holds_what_was_put_into_it() -> None:
+    assert_same(read_model(GOLDEN_NGRAMS), golden_ngrams())
+
+
+def test_the_n_grams_of_a_text_are_found_in_the_rows_where_they_always_were() -> None:
+    model = read_model(GOLDEN_NGRAMS)
+    ngrams = NGrams(model.config, model.weights)
+    table = model.weights["ngrams.weight"]
+    (context,) = ngrams.initial_context
+    found = []
+    for token in model.vocab.encode("\nab bab").tolist():
+        summed, context = ngrams.read(token, context)
+        found.append(summed.tolist())
+
+    nothing = np.zeros(3, np.float32)
+    rows = [nothing, table[1], table[4], nothing, nothing, table[0], table[4] + table[6]]
+    assert found == [each.tolist() for each in rows]
+
+
+def test_a_model_without_n_grams_is_written_in_the_format_it_always_had(
+    make_model: MakeModel,
+) -> None:
+    assert hashlib.sha256(pack_model(golden_model())).hexdigest() == WRITTEN_SHA256
+    assert b"ngram" not in bytes(pack_model(make_model()))
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "reason"),
+    [
+        ("ngrams.check", 2, 0.5, "ngrams.check holds 0.5, which is none of an n-gram"),
+        ("ngrams.check", 2, -2, "ngrams.check holds -2, which is none of an n-gram"),
+        ("ngrams.check", 0, 2**24, "ngrams.check holds 1.67772e+07, which is none of an n-gram"),
+        ("ngrams.check", 7, 3453830, "ngrams.check has one n-gram twice"),
+        ("ngrams.key", 1, 0, "ngrams.key holds 0, which is none of an n-gram"),
+        ("ngrams.key", 1, 1.5, "ngrams.key holds 1.5, which is none of an n-gram"),
+    ],
+)
+def test_n_grams_that_no_run_writes_are_refused(
+    name: str, place: int, value: float, reason: str
+) -> None:
+    model = golden_ngrams()
+    model.weights[name][place] = value
+
+    assert error_of(pack_model(model)) == f"some.file is damaged ({reason}); {HINT}"
+
+
+def test_a_file_of_n_grams_lacks_none_of_their_weights_and_settings() -> None:
+    model = golden_ngrams()
+    data = bytes(pack_model(model))
+    config = json.loads(json.loads(data[8 : header_end(data)])["__metadata__"]["charrnn"])["config"]
+    del model.weights["ngrams.key"]
+
+    assert (config["ngram_order"], config["ngram_rows"]) == (3, 8)
+    assert "task" not in config
+    assert "weight ngrams.key is missing" in error_of(pack_model(model))
+    of_plain = {k: v for k, v in config.items() if not k.startswith("ngram")}
+    assert "config has no ngram_order" in error_of(forge(data, config=of_plain))
+    assert "ngram_rows is 6; give a multiple of 4" in error_of(
+        forge(data, config=config | {"ngram_rows": 6})
+    )
+    none = config | {"ngram_order": 1, "ngram_rows": 0}
+    assert "format 4 is not that of" in error_of(forge(data, config=none))
 
 
 def test_a_model_file_is_read_without_torch() -> None:

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charrnn.checkpoint.container import pack_container
+from charrnn.checkpoint.container import pack_container, unpack_container
 from charrnn.checkpoint.model_file import ModelFile, pack_model, unpack_model
 from charrnn.checkpoint.state_file import (
+    _STATE,
     MAX_LAST_IDS,
     Owner,
     SavedState,
@@ -30,6 +31,7 @@ from charrnn.checkpoint.state_file import (
 )
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, StorageError
+from tests.generation.random_models import NGRAMS
 
 H = 4
 DIGEST = hashlib.sha256(b"these weights").digest()
@@ -37,18 +39,21 @@ CONFIGS = [
     ModelConfig(cell="rnn", vocab_size=5, hidden_size=H, num_layers=1),
     ModelConfig(cell="lstm", vocab_size=5, hidden_size=H, num_layers=3),
     ModelConfig(cell="gru", vocab_size=70_000, hidden_size=H, num_layers=2, residual=True),
+    ModelConfig(cell="lstm", vocab_size=5, hidden_size=H, num_layers=2, **NGRAMS),
 ]
 LSTM = Owner("book", DIGEST, CONFIGS[1])
+WITH_NGRAMS = Owner("book", DIGEST, CONFIGS[3])
 AGAIN = "save it again with --save-state"
 
 
 def make_saved(config: ModelConfig, ids: int = 7) -> SavedState:
     random = np.random.default_rng(2)
     shape = (config.num_layers, 2 if config.cell == "lstm" else 1, H)
-    numbers = random.normal(size=shape).astype(np.float32)
-    return SavedState(
-        tuple(map(tuple, numbers)), random.integers(0, config.vocab_size, ids), chars_read=123_456
-    )
+    layers = tuple(map(tuple, random.normal(size=shape).astype(np.float32)))
+    if config.ngram_rows:
+        layers += ((np.array([config.vocab_size, 0], np.float32),),)
+    last_ids = random.integers(0, config.vocab_size, ids)
+    return SavedState(layers, last_ids, chars_read=123_456)
 
 
 def assert_same(one: SavedState, other: SavedState) -> None:
@@ -87,7 +92,7 @@ def forge(edit: Callable[[dict[str, Any], dict[str, Any]], object]) -> bytes:
 # ── there and back ──
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.cell)
+@pytest.mark.parametrize("config", CONFIGS, ids=["rnn", "lstm", "gru", "n-grams"])
 def test_a_state_comes_back_to_the_last_bit(config: ModelConfig, tmp_path: Path) -> None:
     saved, owner = make_saved(config), Owner("book", DIGEST, config)
 
@@ -283,6 +288,37 @@ def test_a_forged_state_is_refused_with_what_is_wrong(name: str) -> None:
         rf"some\.state does not describe a state \(.*{re.escape(wrong)}\); {AGAIN}",
         error_of(forge(edit)),
     )
+
+
+BAD_CONTEXTS = {
+    "no context": (None, "the state has no ngrams.context"),
+    "shape": (np.zeros(3, F32), "ngrams.context is float32(3,), expected float32(2,)"),
+    "type": (np.zeros(2, np.int64), "ngrams.context is int64(2,), expected float32(2,)"),
+    "NaN": (np.float32([1, math.nan]), "ngrams.context holds numbers that are not finite"),
+    "half": (np.float32([1, 0.5]), "ngrams.context holds numbers that are no keys of tokens"),
+    "negative": (np.float32([-1, 0]), "ngrams.context holds numbers that are no keys of tokens"),
+    "huge": (np.float32([2**25, 0]), "ngrams.context holds numbers that are no keys of tokens"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONTEXTS)
+def test_last_tokens_that_are_none_are_refused(name: str) -> None:
+    array, wrong = BAD_CONTEXTS[name]
+    packed = pack_state(make_saved(WITH_NGRAMS.config), WITH_NGRAMS)
+    document, arrays = unpack_container(packed, "some.state", _STATE)
+    del arrays["ngrams.context"]
+    if array is not None:
+        arrays["ngrams.context"] = array
+
+    message = error_of(bytes(pack_container(arrays, json.dumps(document))), WITH_NGRAMS)
+
+    assert message == f"some.state does not describe a state ({wrong}); {AGAIN}"
+
+
+def test_last_tokens_of_a_model_without_n_grams_are_refused() -> None:
+    edit = array_to("ngrams.context", np.zeros(2, F32))
+
+    assert "the state has an unknown key 'ngrams.context'" in error_of(forge(edit))
 
 
 def test_an_honest_forgery_is_read() -> None:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,11 @@ from hypothesis import strategies as st
 
 from charrnn.checkpoint.model_file import ModelFile, model_digest, read_model
 from charrnn.compression.codec import compress, decompress
+from charrnn.config.model import NOT_LEARNED
 from charrnn.errors import CheckpointError
 from charrnn.generation.network import Network
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import NGRAMS
 
 Make = Callable[..., ModelFile]
 
@@ -56,9 +59,9 @@ def sealed(data: bytes, *, length: int | None = None) -> bytes:
     return bytes(header) + struct.pack("<I", zlib.crc32(header + data[58:])) + data[58:]
 
 
-@given(original=ANY_BYTES)
-def test_any_bytes_come_back(original: bytes, make_model: Make) -> None:
-    model = make_model()
+@given(original=ANY_BYTES, shape=st.sampled_from([{}, NGRAMS]))
+def test_any_bytes_come_back(original: bytes, shape: dict[str, Any], make_model: Make) -> None:
+    model = make_model(**shape)
 
     assert restored(compress(original, model).data, model) == original
 
@@ -81,10 +84,13 @@ def test_nothing_grows_by_more_than_the_header(original: bytes, make_model: Make
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_a_compressed_text_has_the_float_models_code_length(cell: str, make_model: Make) -> None:
-    model = make_model(cell=cell)
-    for weight in model.weights.values():
-        weight *= 0.5
+@pytest.mark.parametrize("shape", [{}, NGRAMS], ids=["characters", "n-grams"])
+def test_a_compressed_text_has_the_float_models_code_length(
+    cell: str, shape: dict[str, Any], make_model: Make
+) -> None:
+    model = make_model(cell=cell, **shape)
+    for name in model.weights.keys() - NOT_LEARNED:
+        model.weights[name] *= 0.5
     ids = np.random.default_rng(8).integers(0, 5, 3000)
     original = model.vocab.decode(ids).encode()
     network = Network(model.config, model.weights)

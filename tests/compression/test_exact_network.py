@@ -12,7 +12,9 @@ import pytest
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.compression import exact_network
 from charrnn.compression.exact_network import ExactNetwork
+from charrnn.config.model import NOT_LEARNED
 from charrnn.generation.network import Network
+from tests.generation.random_models import NGRAMS
 
 Make = Callable[..., ModelFile]
 
@@ -24,6 +26,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "logistic": {"cell": "rnn", "nonlinearity": "logistic"},
     "residual": {"cell": "gru", "residual": True, "num_layers": 3},
     "tied": {"cell": "lstm", "tie_embeddings": True, "initial_state": "learned"},
+    "n-grams": {"cell": "gru", "num_layers": 3, "residual": True} | NGRAMS,
+    "tied n-grams": {"cell": "lstm", "tie_embeddings": True} | NGRAMS,
 }
 EACH_SHAPE = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
@@ -31,8 +35,8 @@ EACH_SHAPE = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def make_small(make_model: Make, shape: dict[str, Any]) -> ModelFile:
     """Return a model whose weights are of a trained one's size: larger ones make chaos."""
     model = make_model(**shape)
-    for weight in model.weights.values():
-        weight *= 0.5
+    for name in model.weights.keys() - NOT_LEARNED:
+        model.weights[name] *= 0.5
     return model
 
 

@@ -94,6 +94,21 @@ def test_every_cell_has_its_gates() -> None:
     assert {cell: GATES[cell] for cell in CELLS} == {"rnn": 1, "lstm": 4, "gru": 3}
 
 
+@pytest.mark.parametrize(
+    ("cls", "settings", "said"),
+    [
+        (ModelConfig, {"ngram_order": 3}, "ngram_order 3 and ngram_rows 0 do not go together"),
+        (ModelConfig, {"ngram_rows": 8}, "ngram_order 1 and ngram_rows 8 do not go together"),
+        (ModelConfig, {"ngram_order": 3, "ngram_rows": 6}, "give a multiple of 4"),
+        (TrainConfig, {"ngram_order": 1, "ngram_rows": 8}, "works only with ngram_order 2 or more"),
+    ],
+)
+def test_n_grams_without_rows_and_rows_without_n_grams_are_refused(
+    cls: type, settings: dict[str, int], said: str
+) -> None:
+    assert said in error_of(cls, **settings)
+
+
 # Ranges
 
 SWITCHES: dict[str, dict[str, Any]] = {
@@ -107,10 +122,13 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 """Settings with what they need to change anything."""
 
+FELLOWS = {"ngram_order": {"ngram_rows": 16}, "ngram_rows": {"ngram_order": 2}}
+"""Settings of which neither goes without the other."""
+
 
 @pytest.mark.parametrize(("cls", "item", "bound"), bounded("ge", "le"), ids=field_name)
 def test_the_ends_of_a_range_belong_to_it(cls: type, item: Field[Any], bound: float) -> None:
-    others = SWITCHES.get(item.name, {})
+    others = SWITCHES.get(item.name, {}) | (FELLOWS.get(item.name, {}) if bound > 1 else {})
 
     assert getattr(cls(**{item.name: bound}, **others), item.name) == bound
 

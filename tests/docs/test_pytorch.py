@@ -14,12 +14,13 @@ import charrnn
 PAGE = Path(__file__).parents[2] / "docs" / "file-format.md"
 
 
-@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize(("num_layers", "ngram_order"), [(1, 1), (2, 1), (1, 4), (2, 2)])
 def test_the_weights_load_into_torch_and_give_the_same_loss(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_layers: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_layers: int, ngram_order: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
     small = {"hidden_size": 7, "embedding_size": 5, "num_layers": num_layers, "steps": 9}
+    small["ngram_order"] = ngram_order
     charrnn.fit(texts="the cat sat on a mat. " * 60, name="book", threads=1, **small)
     (snippet,) = re.findall(
         r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE

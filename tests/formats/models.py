@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
+from charrnn.text.ngrams import choose_ngrams
 from charrnn.text.vocab import Vocab
 from tests.generation.random_models import random_weights
 from tests.generation.record_models import WHO, YEAR, make_records_file
@@ -42,6 +46,29 @@ def make_file(
         weights[f"layers.{depth}.initial"] *= is_learned
     summary = {"step": 7, "corpus": {"name": "book"}, "created": "2031-02-03T04:05:06+00:00"}
     return ModelFile(config, vocab, weights, summary)
+
+
+def with_ngrams(
+    file: ModelFile, order: int, rows: int = 28, *, has_plain_keys: bool = False
+) -> ModelFile:
+    """Return the model with random embeddings of n-grams of its first six tokens, or of all.
+
+    Those are made likely, so that a text of the model's own holds such n-grams; of a small
+    vocabulary they are all that it has. has_plain_keys: whether a token's key is its id + 1.
+    """
+    random = np.random.default_rng(7)
+    size = file.config.vocab_size
+    keys = np.arange(1, size + 1) if has_plain_keys else random.permutation(size) + 1
+    ids = random.integers(min(size, 6), size=200)
+    config = replace(file.config, ngram_order=order, ngram_rows=rows)
+    table = {
+        "ngrams.weight": random.normal(0, 1, (rows, config.embedding_size)).astype(np.float32),
+        "ngrams.check": choose_ngrams(np.tile(ids, 4), order, rows, keys),
+        "ngrams.key": keys.astype(np.float32),
+    }
+    weights = file.weights | table
+    weights["output.bias"] = weights["output.bias"] + np.float32(6) * (np.arange(size) < 6)
+    return replace(file, config=config, weights={n: weights[n] for n in config.weight_shapes()})
 
 
 def every_model(cell: str, layers: int) -> Iterator[tuple[str, ModelFile]]:

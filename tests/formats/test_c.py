@@ -25,6 +25,7 @@ from charrnn.formats.c_source import identifier
 from charrnn.formats.precision import restored
 from charrnn.generation.chain import SamplerChain
 from charrnn.generation.network import Network
+from charrnn.text.ngrams import NO_CHECK
 from charrnn.text.vocab import END, Vocab
 from tests.formats import models
 from tests.generation.random_models import random_weights
@@ -178,6 +179,53 @@ def test_it_writes_what_the_model_writes(
     assert verify(tmp_path, make_file(**shape)) < 1e-5
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_ngrams_are_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: dict[str, Any]
+) -> None:
+    place = SHAPES.index(shape)
+    monkeypatch.setenv("CC", COMPILERS[place % len(COMPILERS)])
+    file = make_file(Vocab("\n abc", has_end=place % 3 == 0), **shape)
+    file = models.with_ngrams(file, order=2 + place % 4, has_plain_keys=place % 3 == 1)
+    other = file.weights | {"ngrams.key": file.weights["ngrams.key"] + 1}
+
+    assert verify(tmp_path, file) < 1e-5
+    with pytest.raises(ExportError, match="logits differ"):
+        verify_c(tmp_path, ["tiny.h", "tiny.c"], replace(file, weights=other), QUICK)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
+def test_ngrams_have_the_precision_of_the_other_weights(tmp_path: Path, dtype: str) -> None:
+    file = models.with_ngrams(make_file(tie_embeddings=True), order=3)
+
+    assert verify(tmp_path, file, replace(QUICK, dtype=dtype, main=True)) < 1e-5
+
+
+def test_a_table_without_any_ngram_is_no_error(tmp_path: Path) -> None:
+    file = models.with_ngrams(make_file(), order=2)
+    file.weights["ngrams.check"][:] = NO_CHECK
+
+    assert verify(tmp_path, file) < 1e-5
+
+
+def test_a_table_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = models.with_ngrams(make_file(), order=2)
+    monkeypatch.setattr("charrnn.formats.c_source._MAX_NUMBERS", 400)
+
+    with pytest.raises(ConfigError, match=r"numbers, and C compilers manage 400; .*ngram.rows"):
+        make_c(file, "tiny", QUICK)
+
+
+def test_rows_without_an_ngram_are_left_out(tmp_path: Path) -> None:
+    file = models.with_ngrams(make_file(), order=2, rows=5000)
+    used = int((file.weights["ngrams.check"] >= 0).sum())
+
+    source = make_c(file, "tiny", QUICK)["tiny.c"].decode()
+
+    assert used == 36
+    assert f"FLOATS({37 * 3}) ngrams " in source  # the first row is always there
+
+
 @pytest.mark.parametrize("dtype", ["fp16", "int8"])
 @pytest.mark.parametrize("shape", [{"cell": "gru"}, SHAPES[1]], ids=str)
 def test_fewer_bits_are_those_of_the_rounded_model(
@@ -240,8 +288,11 @@ def test_unknown_characters_are_minus_one_without_bytes(build: Callable[..., Ask
     assert ids_of(ask("encode", given=b"a\xff\xe6\x98c")) == [0, -1, -1, -1, 1]
 
 
-def test_two_states_and_tokens_that_there_are_not(build: Callable[..., Ask]) -> None:
+@pytest.mark.parametrize("order", [1, 5])
+def test_two_states_and_tokens_that_there_are_not(build: Callable[..., Ask], order: int) -> None:
     file = make_file(Vocab("abcd", has_end=True), num_layers=2, residual=True)
+    if order > 1:
+        file = models.with_ngrams(file, order)
     network = Network(file.config, file.weights)
     state = network.initial_state()
     expected = []
@@ -286,8 +337,13 @@ def splitmix64(seed: int) -> tuple[int, float]:
     return seed, ((z ^ z >> 31) >> 11) / 2**53
 
 
-def test_every_compiler_gives_the_same_bits(build: Callable[..., Ask], monkeypatch: Any) -> None:
+@pytest.mark.parametrize("order", [1, 4])
+def test_every_compiler_gives_the_same_bits(
+    build: Callable[..., Ask], monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
     file = make_file(hidden_size=37, num_layers=2)
+    if order > 1:
+        file = models.with_ngrams(file, order)
     found = set()
     for compiler in COMPILERS:
         monkeypatch.setenv("CC", compiler)

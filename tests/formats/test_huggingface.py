@@ -38,6 +38,7 @@ from charrnn.generation.text_format import TextFormat
 from charrnn.storage import write_atomically
 from charrnn.tasks.export import export
 from charrnn.text.vocab import END, Vocab
+from tests.formats.models import with_ngrams
 from tests.generation.random_models import random_weights
 from tests.generation.record_models import WHO, make_records_file
 from tests.generation.task_models import KINDS, make_task_file
@@ -189,6 +190,27 @@ def test_the_config_has_every_field_of_the_network(folder: Path) -> None:
     }
     assert (config["lowercase"], config["charrnn_version"]) == (True, charrnn.__version__)
     assert config["weights_sha256"] == model_digest(make_file()).hex()
+
+
+def test_ngrams_are_in_the_weights_the_config_and_the_card(tmp_path: Path) -> None:
+    file = with_ngrams(make_file(), order=3)
+    files = make_huggingface(file, "book", ExportConfig())
+    for name, content in files.items():
+        write_atomically(tmp_path / name, content)
+    verify_huggingface(tmp_path, [], file, ExportConfig(verify_chars=20))
+
+    config = json.loads(files[CONFIG])
+    assert (config["ngram_order"], config["ngram_rows"]) == (3, 28)
+    assert safetensors.numpy.load(files[WEIGHTS])["ngrams.weight"].shape == (28, 3)
+    card = files[CARD].decode()
+    assert "2 × 4 units, n-grams of up to 3," in card
+    assert "must add them" in card
+
+
+def test_a_folder_without_ngrams_does_not_mention_them(folder: Path) -> None:
+    for name in (CONFIG, CARD):
+        assert b"ngram" not in (folder / name).read_bytes(), name
+        assert b"n-gram" not in (folder / name).read_bytes(), name
 
 
 def test_charrnn_opens_the_folder_and_writes_the_same(folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from charrnn.formats.precision import restored
 from charrnn.formats.verified import MAX_LOGIT_ERROR, Verified, all_logits
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
-from tests.formats.models import CELLS, every_model, make_file
+from tests.formats.models import ALPHABETS, CELLS, every_model, make_file, with_ngrams
 from tests.generation.record_models import WHO, make_records_file
 from tests.generation.task_models import make_task_file
 
@@ -66,6 +66,48 @@ def test_every_kind_of_network_has_a_graph(cell: str, layers: int, tmp_path: Pat
         assert found.chars == 80, name
         assert found.max_logit_error is not None
         assert found.max_logit_error <= MAX_LOGIT_ERROR, name
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_ngrams_are_part_of_the_graph(cell: str, tmp_path: Path) -> None:
+    for k, (name, file) in enumerate(every_model(cell, layers=1 + (cell == "gru"))):
+        file = with_ngrams(file, order=2 + k % 4, has_plain_keys=k % 3 == 0)
+        write(tmp_path, file)
+        found = verify(tmp_path, file)
+
+        assert found.max_logit_error is not None
+        assert found.max_logit_error <= 1e-5, name
+
+
+def test_a_text_with_ngrams_can_be_read_in_any_pieces(tmp_path: Path) -> None:
+    for file in (make_file(learned=True), make_records_file()):
+        file = with_ngrams(file, order=4)
+        ids = [0, 1, file.vocab.size - 1, 2, 1, 0, 3, 3, 0, 1, 2]
+        path = write(tmp_path, file)
+
+        pieces = run(path, ids[:1], ids[1:3], ids[3:4], ids[4:])
+
+        expected = all_logits(Network(file.config, file.weights), np.array(ids))
+        np.testing.assert_allclose(pieces, expected, atol=1e-5)
+        np.testing.assert_allclose(run(path, ids), expected, atol=1e-5)
+
+
+def test_the_last_tokens_are_one_more_state(tmp_path: Path) -> None:
+    file = with_ngrams(make_file(num_layers=1), order=4)
+    path = write(tmp_path, file)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    keys = file.weights["ngrams.key"]
+    state = {"h0": (2, 5), "c0": (2, 5), "context": (2, 3)}
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in state.items()}
+
+    assert [(each.name, each.shape) for each in session.get_inputs()[1:]] == [
+        (name, ["batch", shape[1]]) for name, shape in state.items()
+    ]
+    after = session.run(["next_context"], {"ids": np.array([[2, 4], [3, 1]]), **zeros})[0]
+    assert after.tolist() == [[keys[4], keys[2], 0], [keys[1], keys[3], 0]]
+    model = onnx.load(str(path))
+    onnx.checker.check_model(model, full_check=True)
+    assert "context: those characters" in model.graph.doc_string
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -148,6 +190,18 @@ def test_half_precision_is_that_of_the_weights_alone(cell: str, tmp_path: Path) 
         verify(tmp_path, replace(file, weights=restored(file.weights, "int8")), half)
 
 
+def test_half_precision_leaves_the_checks_and_keys_of_ngrams_whole(tmp_path: Path) -> None:
+    file = with_ngrams(make_file(), order=3)
+    half = ExportConfig(dtype="fp16", verify_chars=80)
+    write(tmp_path, file, half)
+
+    found = verify(tmp_path, file, half)
+
+    assert file.weights["ngrams.check"].max() > 65_504
+    assert found.max_logit_error is not None
+    assert found.max_logit_error <= 1e-5
+
+
 @pytest.mark.parametrize("name", ["layers.1.weight_hh", "output.bias", "layers.0.initial"])
 def test_another_models_graph_is_found_out(name: str, tmp_path: Path) -> None:
     file = make_file(learned=True)
@@ -156,6 +210,17 @@ def test_another_models_graph_is_found_out(name: str, tmp_path: Path) -> None:
     write(tmp_path, replace(file, weights=file.weights | {name: other}))
 
     with pytest.raises(ExportError, match=r"differ from the model's by up to 0\.\d+, most after"):
+        verify(tmp_path, file)
+
+
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+@pytest.mark.parametrize("part", ["weight", "check", "key"])
+def test_another_models_ngrams_are_found_out(part: str, kind: str, tmp_path: Path) -> None:
+    file = with_ngrams(make_file(ALPHABETS[kind]), order=3)
+    name = f"ngrams.{part}"
+    write(tmp_path, replace(file, weights=file.weights | {name: file.weights[name] + 1}))
+
+    with pytest.raises(ExportError, match="differ from the model's by"):
         verify(tmp_path, file)
 
 

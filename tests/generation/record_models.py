@@ -10,6 +10,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
 from charrnn.data.labels import LabelColumn, Labels
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import ngram_choice
 
 WHO = LabelColumn("who", ("ROMEO", "JULIET"), (163, 118))
 YEAR = LabelColumn("year", ("1597", "1599", "1603"), (5, 4, 3))
@@ -40,6 +41,7 @@ def make_records_file(
         name: random.normal(0, spread, size).astype(np.float32)
         for name, size in config.weight_shapes().items()
     }
+    weights |= ngram_choice(config)
     if config.cell == "lstm":
         for depth in range(config.num_layers):
             weights[f"layers.{depth}.initial"][1] = 0

@@ -19,10 +19,11 @@ from charrnn.generation.running import Row
 from charrnn.generation.sampler import Context, iter_tokens
 from charrnn.state import State
 from charrnn.text.vocab import Ids
-from tests.generation.random_models import random_weights
+from tests.generation.random_models import NGRAMS, random_weights
 
 V, H, L, LENGTH = 40, 64, 2, 60
 PROMPT = np.array([3, 1, 4, 1, 5])
+MANY_NGRAMS = NGRAMS | {"ngram_rows": 3000}  # of 40 tokens, most bigrams have a row
 
 
 def make_network(spread: float = 0.15, **shape: Any) -> Network:
@@ -119,9 +120,10 @@ def test_each_text_is_the_one_sampled_alone(settings: dict[str, Any]) -> None:
     assert sample_together(batch, count) == sample_alone(network, chain, count)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
-def test_every_cell_samples_side_by_side(cell: str) -> None:
-    network = make_network(cell=cell)
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("shape", [{}, MANY_NGRAMS], ids=["characters", "n-grams"])
+def test_every_cell_samples_side_by_side(cell: str, shape: dict[str, Any]) -> None:
+    network = make_network(cell=cell, **shape)
     count = 9
     chain = make_chain({})
 
@@ -249,13 +251,13 @@ PLANS = st.lists(
 )
 
 
-@given(PLANS, st.sampled_from(["lstm", "gru"]))
-@settings(max_examples=15, deadline=None)
+@given(PLANS, st.sampled_from(["lstm", "gru"]), st.sampled_from([{}, MANY_NGRAMS]))
+@settings(max_examples=20, deadline=None)
 def test_texts_that_join_and_leave_at_any_time_are_those_sampled_alone(
-    plan: list[tuple[int, int, int, int, int | None]], cell: str
+    plan: list[tuple[int, int, int, int, int | None]], cell: str, shape: dict[str, Any]
 ) -> None:
     """The prompts have different lengths, and the settings of one text are not those of another."""
-    network = make_network(cell=cell)
+    network = make_network(cell=cell, **shape)
     chains = [make_chain(each) for each in MIXED]
     batch = Batch(network)
     sampled: dict[int, list[int]] = {}

@@ -23,6 +23,7 @@ from charrnn.generation.filters import Floats, log_softmax
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
 from charrnn.text.vocab import Ids
+from tests.generation.random_models import NGRAMS
 from tests.generation.record_models import WHO, YEAR, make_records_file
 
 TEXTS = ("a", "ba b", "", "bé", "abba" * 4, "é", "aéb" * 2)
@@ -34,6 +35,8 @@ SHAPES: list[dict[str, Any]] = [
     {"num_layers": 3, "residual": True},
     {"tie_embeddings": True},
     {"tie_embeddings": True, "embedding_size": 4, "cell": "gru", "residual": True},
+    NGRAMS,
+    {"cell": "gru", "num_layers": 1} | NGRAMS,
 ]
 FAR = 1e6  # nats: nothing is dropped
 

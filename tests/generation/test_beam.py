@@ -15,6 +15,7 @@ from charrnn.errors import ConfigError
 from charrnn.generation.beam import Hypothesis, search_beams, top_indices
 from charrnn.generation.filters import log_softmax
 from charrnn.generation.network import Network
+from tests.generation.random_models import NGRAMS
 
 Make = Callable[..., ModelFile]
 V, T = 5, 4  # T ids make a whole text
@@ -22,10 +23,10 @@ ALL = V**T  # a beam that never drops one
 LINE_END = 0
 
 
-@pytest.fixture
-def network(make_model: Make) -> Network:
+@pytest.fixture(params=[{}, NGRAMS], ids=["characters", "n-grams"])
+def network(make_model: Make, request: pytest.FixtureRequest) -> Network:
     """Return a network of random weights: V = 5, two layers."""
-    model = make_model()
+    model = make_model(**request.param)
     return Network(model.config, model.weights)
 
 
@@ -127,6 +128,7 @@ def test_a_beam_of_one_is_greedy(network: Network) -> None:
     assert list(found.ids) == greedy
 
 
+@pytest.mark.parametrize("network", [{}], indirect=True)  # of which this is so
 def test_a_beam_of_one_ends_where_greedy_does(network: Network) -> None:
     whole = search(network, 1, length=40)[0].ids
     assert len(set(whole)) > 1
@@ -144,6 +146,7 @@ def test_a_wider_beam_finds_what_greedy_misses(network: Network) -> None:
     assert scores == sorted(scores)
 
 
+@pytest.mark.parametrize("network", [{}], indirect=True)  # of which this is so
 def test_a_narrow_beam_keeps_the_likeliest_and_shrinks_as_they_end(network: Network) -> None:
     """Against a slow twin that scores whole texts anew at every step."""
     bias = np.array([1.5, 0, 0, 0, 0], np.float32)  # ends come early

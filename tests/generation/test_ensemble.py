@@ -15,7 +15,7 @@ from charrnn.generation.ensemble import Blend, Ensemble, NegativeGuidance
 from charrnn.generation.network import LanguageModel, Network
 from charrnn.state import State, iter_arrays, select_row, select_rows, stack_states
 from charrnn.text.vocab import Vocab
-from tests.generation.random_models import random_weights
+from tests.generation.random_models import NGRAMS, random_weights
 
 LATIN = Vocab("\n abé")
 GREEK = Vocab("\n aβ€")
@@ -35,6 +35,13 @@ def make_member(vocab: Vocab, seed: int = 1, **shape: Any) -> Member:
 def make_blend(*vocabs: Vocab, weights: tuple[float, ...] = (3, 1), **settings: Any) -> Blend:
     parts = [make_member(vocab, seed) for seed, vocab in enumerate(vocabs, start=1)]
     return Blend([(*part, weight) for part, weight in zip(parts, weights, strict=True)], **settings)
+
+
+def blend_with_ngrams(*vocabs: Vocab) -> Blend:
+    """Return a blend of a model without n-grams and of others with some."""
+    shapes: list[dict[str, Any]] = [{}, *[NGRAMS] * (len(vocabs) - 1)]
+    parts = zip(vocabs, shapes, strict=True)
+    return Blend([(*make_member(vocab, 2, **shape), 1.0) for vocab, shape in parts])
 
 
 def read(reader: LanguageModel, ids: list[int]) -> State:
@@ -293,7 +300,11 @@ ENSEMBLES = {
     "log": lambda: make_blend(LATIN, GREEK, in_log_space=True),
     "some bytes": lambda: make_blend(BYTES, LATIN),
     "all bytes": lambda: make_blend(BYTES, MORE_BYTES),
+    "n-grams": lambda: blend_with_ngrams(BYTES, LATIN),
     "guided": lambda: make_guided(LATIN, BYTES),
+    "guided n-grams": lambda: NegativeGuidance(
+        make_member(LATIN, 1, **NGRAMS), make_member(BYTES, 2, **NGRAMS), 1.5
+    ),
     "guided bytes": lambda: make_guided(BYTES, LATIN),
 }
 EACH_ENSEMBLE = pytest.mark.parametrize("name", ENSEMBLES)

@@ -30,6 +30,7 @@ from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.state import State, map_state
 from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import NGRAMS
 from tests.generation.record_models import make_records_file
 from tests.training.cpu_graphs import CpuGraphs
 
@@ -40,6 +41,7 @@ SHAPES: list[dict[str, Any]] = [
     {"cell": "gru", "residual": True, "num_layers": 3},
     {"cell": "rnn", "tie_embeddings": True, "initial_state": "learned"},
     {"cell": "rnn", "nonlinearity": "relu"},
+    {"cell": "gru"} | NGRAMS,
 ]
 FILTERS: list[dict[str, Any]] = [
     {},
@@ -115,8 +117,11 @@ def test_the_texts_are_those_of_the_ordinary_sampler(
 
 
 @pytest.mark.parametrize("documents", [None, 3])
-def test_records_end_on_a_device_as_without_one(documents: int | None) -> None:
-    file = make_records_file("row", cell="gru", end_bias=1.0)
+@pytest.mark.parametrize("shape", [{}, NGRAMS], ids=["characters", "n-grams"])
+def test_records_end_on_a_device_as_without_one(
+    documents: int | None, shape: dict[str, Any]
+) -> None:
+    file = make_records_file("row", cell="gru", end_bias=1.0, **shape)
     config = SampleConfig(length=70, seed=3, documents=documents)
     ours, theirs = (
         write(file, config, count=9, alternatives=0) for write in (gpu_samples, ordinary_samples)
@@ -256,6 +261,8 @@ def test_the_command_prints_the_same_with_device(
 def test_a_replayed_block_is_the_one_that_is_sampled_eagerly(
     name: str, shape: dict[str, Any], settings: dict[str, Any], make_model: Make
 ) -> None:
+    if name == "cpu" and "ngram_rows" in shape:
+        pytest.skip("a CPU leaves out n-grams without a row, so that shapes differ")
     device = torch.device(name)
     graphs = CpuGraphs(device) if name == "cpu" else CudaGraphs(device)
     network = make_network(make_model(**shape))

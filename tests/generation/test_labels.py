@@ -13,6 +13,7 @@ from charrnn.errors import ConfigError
 from charrnn.generation.labels import label_states, with_labels
 from charrnn.generation.network import Network
 from charrnn.model.network import CharRNN, load_numpy_state_dict
+from tests.generation.random_models import NGRAMS
 from tests.generation.record_models import WHO, YEAR, make_records_file
 
 FILE = make_records_file(labels=(WHO, YEAR))
@@ -49,6 +50,16 @@ def test_no_label_leaves_the_other_weights_as_they_are() -> None:
     fixed = with_labels(FILE)
 
     assert all(fixed.weights[name] is FILE.weights[name] for name in fixed.weights)
+
+
+def test_n_grams_stay_as_they_are() -> None:
+    file = make_records_file(labels=(WHO,), **NGRAMS)
+
+    fixed = with_labels(file, ["JULIET"])
+
+    assert (fixed.config.ngram_order, fixed.config.ngram_rows) == (3, 40)
+    for name in ("ngrams.weight", "ngrams.check", "ngrams.key"):
+        assert fixed.weights[name] is file.weights[name]
 
 
 def test_each_label_is_another_model_and_the_file_stays() -> None:

@@ -1,4 +1,7 @@
-"""The numpy network against torch's: the same logits, from a state that is never written to."""
+"""The numpy network against torch's: the same logits, from a state that is never written to.
+
+With n-grams: a token adds the rows of the n-grams that end with it, alone and in a batch.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import pytest
 import torch
 
 from charrnn.config import ModelConfig
-from charrnn.generation.network import Network
+from charrnn.generation.network import Network, NGrams
 from charrnn.model.network import CharRNN, numpy_state_dict
-from charrnn.state import State, repeat_state
+from charrnn.state import State, repeat_state, select_row
+from tests.generation.random_models import NGRAMS, ngram_choice, random_weights
+from tests.reference import recurrent
 
 V, E, H, S = 7, 5, 6, 50  # S tokens are read
 
@@ -21,6 +26,8 @@ OUTPUTS: dict[str, dict[str, Any]] = {
     "tied": {"tie_embeddings": True, "embedding_size": H},
     "narrow": {"tie_embeddings": True, "embedding_size": H - 1},
     "wide": {"tie_embeddings": True, "embedding_size": H + 2},
+    "n-grams": NGRAMS,
+    "tied n-grams": {"tie_embeddings": True, "embedding_size": H - 1} | NGRAMS,
 }
 EACH_CELL = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell))
 
@@ -33,6 +40,9 @@ def make_network(cell: tuple[str, str], **shape: Any) -> CharRNN:
     for name, weight in network.named_parameters():
         if weight.requires_grad and ("bias" in name or "initial" in name):
             torch.nn.init.normal_(weight, std=0.5)
+    if network.ngrams is not None:
+        torch.nn.init.normal_(network.ngrams.weight)
+        network.ngrams.keep(ngram_choice(network.config)["ngrams.check"])
     return network
 
 
@@ -86,7 +96,7 @@ def test_logits_equal_torchs_over_fifty_characters(
     np.testing.assert_allclose(logits, torch_logits(network, ids), rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("output", ["untied", "narrow"])
+@pytest.mark.parametrize("output", ["untied", "narrow", "tied n-grams"])
 @EACH_CELL
 def test_the_table_of_the_first_layer_changes_no_logits(
     cell: tuple[str, str], output: str, monkeypatch: pytest.MonkeyPatch
@@ -102,7 +112,8 @@ def test_the_table_of_the_first_layer_changes_no_logits(
 
 @EACH_CELL
 def test_advancing_leaves_the_state_it_was_given_as_it_was(cell: tuple[str, str]) -> None:
-    network = make_runtime(make_network(cell, num_layers=3, residual=True, initial_state="learned"))
+    shape = {"num_layers": 3, "residual": True, "initial_state": "learned"} | NGRAMS
+    network = make_runtime(make_network(cell, **shape))
     state = network.prefill([1, 4, 2], network.initial_state())
     before = arrays_of(state)
 
@@ -136,7 +147,7 @@ def test_asking_for_logits_leaves_the_state_as_it_was(skip: bool) -> None:
 
 @EACH_CELL
 def test_prefill_is_advance_again_and_again(cell: tuple[str, str]) -> None:
-    network, ids = make_runtime(make_network(cell, num_layers=2)), make_ids()
+    network, ids = make_runtime(make_network(cell, num_layers=2, **NGRAMS)), make_ids()
     state = network.initial_state()
     for token in ids:
         state = network.advance(token, state)
@@ -155,7 +166,7 @@ def test_prefilling_nothing_gives_the_state_back() -> None:
 
 @EACH_CELL
 def test_a_long_text_keeps_the_state_in_float32(cell: tuple[str, str]) -> None:
-    network = make_runtime(make_network(cell, num_layers=2, residual=True))
+    network = make_runtime(make_network(cell, num_layers=2, residual=True, **NGRAMS))
 
     state = network.prefill(make_ids(), network.initial_state())
 
@@ -176,10 +187,11 @@ def test_logits_before_any_text_come_from_the_learned_state() -> None:
 @EACH_CELL
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("shape", [{}, NGRAMS], ids=["characters", "n-grams"])
 def test_states_read_side_by_side_are_those_read_alone(
-    cell: tuple[str, str], depth: int, skip: bool
+    cell: tuple[str, str], depth: int, skip: bool, shape: dict[str, Any]
 ) -> None:
-    network = make_runtime(make_network(cell, num_layers=depth, residual=skip))
+    network = make_runtime(make_network(cell, num_layers=depth, residual=skip, **shape))
     texts = np.random.default_rng(5).integers(0, V, (4, 30))
 
     together = repeat_state(network.initial_state(), len(texts))
@@ -188,3 +200,132 @@ def test_states_read_side_by_side_are_those_read_alone(
 
     alone = np.stack([numpy_logits(network, text.tolist())[-1] for text in texts])
     assert network.logits(together) == pytest.approx(alone, rel=1e-4, abs=1e-5)
+
+
+# ── n-grams ──
+
+ORDER = NGRAMS["ngram_order"]
+
+
+def make_ngrams(**shape: Any) -> tuple[ModelConfig, dict[str, np.ndarray]]:
+    config = ModelConfig(vocab_size=V, hidden_size=H, embedding_size=E, **(NGRAMS | shape))
+    return config, random_weights(config, 2, 0.7)
+
+
+@pytest.mark.parametrize("table", [16_000_000, 0], ids=["table", "product"])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_logits_are_those_of_the_equations(
+    cell: str, table: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.generation.network._LARGEST_TABLE", table)
+    config, weights = make_ngrams(cell=cell, num_layers=2, residual=True)
+    slow = {name: weight.astype(np.float64) for name, weight in weights.items()}
+
+    logits = numpy_logits(Network(config, weights), make_ids())
+
+    trace = recurrent.forward(config, slow, np.array([make_ids()]))
+    np.testing.assert_allclose(logits, trace.logits[0], rtol=2e-5, atol=2e-5)
+
+
+def test_some_n_grams_have_rows_and_others_not() -> None:
+    config, weights = make_ngrams()
+    ngrams = NGrams(config, weights)
+    counts = set()
+    context = ngrams.initial_context[0]
+    for token in make_ids():
+        rows, context = ngrams.find(token, context)
+        counts.add(len(rows))
+
+    assert counts == {0, 1, 2}
+
+
+def test_n_grams_without_rows_change_not_one_bit() -> None:
+    config, weights = make_ngrams(num_layers=2)
+    weights["ngrams.check"][:] = -1
+    plain = ModelConfig(vocab_size=V, hidden_size=H, embedding_size=E, num_layers=2)
+    ids = make_ids()
+
+    logits = numpy_logits(Network(config, weights), ids)
+
+    assert np.array_equal(logits, numpy_logits(Network(plain, weights), ids))
+
+
+def test_a_row_is_added_to_the_embedding_of_the_last_token() -> None:
+    config, weights = make_ngrams()
+    ngrams = NGrams(config, weights)
+    first, second = next(
+        (a, b)
+        for a in range(V)
+        for b in range(V)
+        if ngrams.find(b, np.float32([weights["ngrams.key"][a], 0]))[0]
+    )
+    before = Network(config, weights).advance(first, Network(config, weights).initial_state())
+    (row,) = ngrams.find(second, before[-1][0])[0]
+    moved = dict(weights)
+    moved["embedding.weight"] = weights["embedding.weight"].copy()
+    moved["embedding.weight"][second] += weights["ngrams.weight"][row]
+    plain = ModelConfig(vocab_size=V, hidden_size=H, embedding_size=E)
+
+    after = Network(config, weights).advance(second, before)
+
+    expected = Network(plain, moved).advance(second, before[:-1])
+    np.testing.assert_allclose(after[0], expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_last_entry_of_a_state_is_the_last_tokens_newest_first() -> None:
+    config, weights = make_ngrams()
+    weights["ngrams.key"] = np.arange(V, 0, -1).astype(np.float32)  # token 0 counts as V
+    network = Network(config, weights)
+
+    state = network.initial_state()
+    contexts = [state[-1][0].tolist()]
+    for token in (1, 5, 0):
+        state = network.advance(token, state)
+        contexts.append(state[-1][0].tolist())
+
+    assert contexts == [[0, 0], [V - 1, 0], [V - 5, V - 1], [V, V - 5]]
+
+
+def test_a_record_begins_without_the_tokens_before_it() -> None:
+    config, weights = make_ngrams(has_end=True, initial_state="learned")
+    network = Network(config, weights)
+    state = network.prefill([1, 4], network.initial_state())
+
+    ended = network.advance(V - 1, state)
+    side_by_side = network.advance_all(np.array([V - 1, 2]), repeat_state(state, 2))
+
+    assert ended is network.initial_state()
+    assert side_by_side[-1][0].tolist() == [[0, 0], [3, 5]]
+
+
+def test_a_batch_finds_the_sums_that_each_text_finds() -> None:
+    config, weights = make_ngrams(ngram_order=5, ngram_rows=300)
+    ngrams = NGrams(config, weights)
+    contexts = np.random.default_rng(6).integers(0, 5, (60, 4)).astype(np.float32)
+    tokens = np.random.default_rng(7).integers(0, V, 60)
+
+    sums, recent = ngrams.read(tokens, contexts)
+
+    for row, token in enumerate(tokens.tolist()):
+        alone, after = ngrams.read(token, contexts[row])
+        np.testing.assert_allclose(sums[row], alone, rtol=1e-6, atol=1e-7)
+        assert np.array_equal(recent[row], after)
+    assert np.count_nonzero(sums.any(1)) > 10
+
+
+@pytest.mark.parametrize("table", [16_000_000, 0], ids=["table", "product"])
+def test_a_row_of_a_batch_may_be_taken_out_and_go_on_alone(
+    table: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.generation.network._LARGEST_TABLE", table)
+    config, weights = make_ngrams(num_layers=2)
+    network = Network(config, weights)
+    states = repeat_state(network.initial_state(), 3)
+    for tokens in np.array([[1, 2, 3], [4, 0, 1]]):
+        states = network.advance_all(tokens, states)
+
+    alone = network.advance(2, select_row(states, 1))
+
+    expected = network.prefill([2, 0, 2], network.initial_state())
+    for one, other in zip(arrays_of(alone), arrays_of(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -13,7 +13,7 @@ from charrnn.generation import prefill as module
 from charrnn.generation.network import Network
 from charrnn.generation.prefill import iter_prefill, prefill
 from charrnn.state import State, iter_arrays
-from tests.generation.random_models import random_weights
+from tests.generation.random_models import NGRAMS, random_weights
 
 V, E, H = 7, 5, 6
 COUNT, LENGTH = 5, 100  # chunks of the smaller block, and tokens of a chunk, in these tests
@@ -87,11 +87,12 @@ def assert_reads_right(network: Counting, ids: np.ndarray, before: State | None 
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("more", [{}, NGRAMS], ids=["characters", "n-grams"])
 @EACH_CELL
 def test_a_text_in_chunks_ends_in_the_state_of_one_by_one(
-    cell: tuple[str, str], num_layers: int
+    cell: tuple[str, str], num_layers: int, more: dict[str, Any]
 ) -> None:
-    network = make_network(cell, num_layers=num_layers, residual=num_layers > 1)
+    network = make_network(cell, num_layers=num_layers, residual=num_layers > 1, **more)
 
     assert_reads_right(network, make_ids(900))
     assert network.alone == 0
@@ -99,7 +100,7 @@ def test_a_text_in_chunks_ends_in_the_state_of_one_by_one(
 
 @EACH_CELL
 def test_prefill_starts_from_any_state(cell: tuple[str, str]) -> None:
-    network = make_network(cell, num_layers=2, initial_state="learned")
+    network = make_network(cell, num_layers=2, initial_state="learned", **NGRAMS)
     before = one_by_one(network, make_ids(3), network.initial_state())
 
     assert_reads_right(network, make_ids(950), before)

@@ -18,8 +18,11 @@ from charrnn.generation.stopping import StoppingCriteria
 from charrnn.state import iter_arrays, repeat_state, select_row
 from charrnn.tasks.model import Model, blend, with_negative_model
 from charrnn.text.vocab import END
+from tests.generation.random_models import NGRAMS
 from tests.generation.record_models import make_records_file
 from tests.generation.test_network import EACH_CELL
+
+EACH_INPUT = pytest.mark.parametrize("shape", [{}, NGRAMS], ids=["characters", "n-grams"])
 
 
 def make_model(kind: str = "line", **settings: Any) -> Model:
@@ -32,8 +35,11 @@ def assert_same_state(found: Any, expected: Any) -> None:
 
 
 @EACH_CELL
-def test_after_an_end_the_state_is_the_initial_one(cell: tuple[str, str]) -> None:
-    file = make_records_file(cell=cell[0], nonlinearity=cell[1], spread=0.5)
+@EACH_INPUT
+def test_after_an_end_the_state_is_the_initial_one(
+    cell: tuple[str, str], shape: dict[str, int]
+) -> None:
+    file = make_records_file(cell=cell[0], nonlinearity=cell[1], spread=0.5, **shape)
     for network in (Network(file.config, file.weights), ExactNetwork(file.config, file.weights)):
         read = network.advance(1, network.advance(0, network.initial_state()))
 
@@ -41,8 +47,11 @@ def test_after_an_end_the_state_is_the_initial_one(cell: tuple[str, str]) -> Non
 
 
 @EACH_CELL
-def test_in_a_batch_only_the_rows_that_end_start_anew(cell: tuple[str, str]) -> None:
-    file = make_records_file(cell=cell[0], nonlinearity=cell[1], spread=0.5)
+@EACH_INPUT
+def test_in_a_batch_only_the_rows_that_end_start_anew(
+    cell: tuple[str, str], shape: dict[str, int]
+) -> None:
+    file = make_records_file(cell=cell[0], nonlinearity=cell[1], spread=0.5, **shape)
     network = Network(file.config, file.weights)
     before = network.advance_all(np.array([0, 1, 2]), repeat_state(network.initial_state(), 3))
     after = network.advance_all(np.array([1, file.vocab.end, 1]), before)
@@ -53,8 +62,9 @@ def test_in_a_batch_only_the_rows_that_end_start_anew(cell: tuple[str, str]) -> 
     assert_same_state(select_row(after, 2), select_row(plain, 2))
 
 
-def test_a_long_stream_of_records_is_read_as_one_by_one() -> None:
-    file = make_records_file(cell="gru", spread=0.5)
+@EACH_INPUT
+def test_a_long_stream_of_records_is_read_as_one_by_one(shape: dict[str, int]) -> None:
+    file = make_records_file(cell="gru", spread=0.5, **shape)
     network = Network(file.config, file.weights)
     ids = np.random.default_rng(2).integers(0, file.vocab.size, 40_000)
     ids[-5:] = 1

@@ -14,11 +14,12 @@ from charrnn.generation import generator
 from charrnn.generation.samples import Sample
 from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import NGRAMS
 
 
-@pytest.fixture
-def model(make_model: Callable[..., ModelFile]) -> Model:
-    return Model(make_model())
+@pytest.fixture(params=[{}, NGRAMS], ids=["characters", "n-grams"])
+def model(make_model: Callable[..., ModelFile], request: pytest.FixtureRequest) -> Model:
+    return Model(make_model(**request.param))
 
 
 def texts_of(samples: Any) -> list[str]:

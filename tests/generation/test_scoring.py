@@ -23,7 +23,7 @@ from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
 from charrnn.training.evaluation import evaluate_carried
-from tests.generation.random_models import random_weights
+from tests.generation.random_models import NGRAMS, random_weights
 
 Make = Callable[..., ModelFile]
 
@@ -37,6 +37,7 @@ OUTPUTS: list[dict[str, Any]] = [
     {"cell": "gru", "num_layers": 3, "residual": True},
     {"cell": "lstm", "tie_embeddings": True, "embedding_size": 6},
     {"cell": "lstm", "num_layers": 2, "initial_state": "learned"},
+    {"cell": "gru", "num_layers": 2} | NGRAMS,
 ]
 EACH_OUTPUT = pytest.mark.parametrize("shape", OUTPUTS, ids=lambda shape: "-".join(shape))
 

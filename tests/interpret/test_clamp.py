@@ -20,7 +20,13 @@ from charrnn.interpret.trace import Array, record, record_lanes, sigmoid
 from charrnn.interpret.units import Unit
 from charrnn.state import State, iter_arrays
 from charrnn.text.vocab import Vocab
-from tests.interpret.networks import EACH_SHAPE, make_ids, make_network
+from tests.interpret.networks import (
+    EACH_RECORD_SHAPE,
+    EACH_SHAPE,
+    added_by_ngrams,
+    make_ids,
+    make_network,
+)
 from tests.interpret.planted import ALPHABET, CUT_OFF, make_planted, make_planted_subject
 
 
@@ -28,7 +34,12 @@ def slow_step(network: Network, token: int, state: State, clamps: dict[Unit, flo
     """Return the state after a token, layer by layer by the equations of docs/equations.md."""
     config, weights = network.config, network.weights
     x: Array = np.float32(config.embedding_scale) * weights["embedding.weight"][token]
-    after = []
+    after: list[Any] = []
+    context: State = ()
+    if config.ngram_rows:
+        x = x + added_by_ngrams(network, token, state[-1][0])
+        recent = [weights["ngrams.key"][token], *state[-1][0][:-1]]
+        context = ((np.array(recent, np.float32),),)
     for depth in range(config.num_layers):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         u, w, b, d = (weights[f"layers.{depth}.{name}"] for name in names)
@@ -55,7 +66,7 @@ def slow_step(network: Network, token: int, state: State, clamps: dict[Unit, flo
                 layer[0][unit.number] = value
         x = layer[0] + x if config.residual and depth else layer[0]
         after.append(tuple(layer))
-    return tuple(after)
+    return (*after, *context)
 
 
 @EACH_SHAPE
@@ -126,6 +137,37 @@ def test_the_state_after_the_end_of_a_record_is_the_initial_one() -> None:
     state = held.advance(end, held.advance(2, held.initial_state()))
 
     assert np.array_equal(state[0][0], network.initial_state()[0][0])
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+@EACH_RECORD_SHAPE
+def test_nothing_held_is_the_network_with_ngrams(
+    shape: dict[str, Any], has_table: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_table:  # of products with the first layer, as of a large vocabulary
+        monkeypatch.setattr("charrnn.generation.network._LARGEST_TABLE", 0)
+    network = make_network(**shape)
+    ids = make_ids(40)
+
+    held, free = (record(each, ids) for each in (ClampedNetwork(network, {}), network))
+
+    assert np.allclose(held.logits, free.logits, atol=1e-5)
+    assert np.array_equal(held.states[-1], free.states[-1])
+
+
+@EACH_RECORD_SHAPE
+def test_texts_with_records_are_held_side_by_side_as_one(shape: dict[str, Any]) -> None:
+    held = ClampedNetwork(make_network(**shape), {Unit(1, "h", 3): 0.5})
+    ids = make_ids(30, 3)
+
+    together = record(held, ids)
+
+    for lane in range(3):
+        alone = record(held, ids[:, lane])
+        for ours, theirs in zip(
+            iter_arrays(alone.states), iter_arrays(together.states), strict=True
+        ):
+            assert np.allclose(ours, theirs[:, lane], atol=2e-6)
 
 
 def test_a_gate_cannot_be_held() -> None:

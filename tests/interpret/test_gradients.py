@@ -28,7 +28,7 @@ from charrnn.interpret.spectrum import (
 )
 from charrnn.interpret.trace import record
 from charrnn.state import map_state, select_row
-from tests.interpret.networks import H, V, make_ids, make_network, make_subject
+from tests.interpret.networks import WITH_NGRAMS, H, V, make_ids, make_network, make_subject
 from tests.interpret.svg_checks import assert_is_picture
 
 RHO = 0.9
@@ -107,8 +107,9 @@ def test_singular_values_of_a_linear_network_are_powers() -> None:
         assert values == pytest.approx([RHO**span] * H, rel=1e-4)
 
 
-def test_a_jacobian_is_made_of_central_differences() -> None:
-    network = make_network(cell="lstm", dtype=np.float64)
+@pytest.mark.parametrize("ngrams", [{}, WITH_NGRAMS], ids=["without", "with"])
+def test_a_jacobian_is_made_of_central_differences(ngrams: dict[str, Any]) -> None:
+    network = make_network(cell="lstm", dtype=np.float64, **ngrams)
     ids = make_ids(10)
     start = select_row(record(network, make_ids(5, seed=9)).states, -1)
 
@@ -117,7 +118,7 @@ def test_a_jacobian_is_made_of_central_differences() -> None:
         ends = []
         for sign in (1, -1):
             h, c = start[0]
-            moved = ((h + sign * unit[:H], c + sign * unit[H:]),)
+            moved = ((h + sign * unit[:H], c + sign * unit[H:]), *start[1:])
             after = select_row(record(network, ids, moved).states, -1)
             ends.append(np.concatenate(after[0]))
         columns.append((ends[0] - ends[1]) / 2e-6)
@@ -127,8 +128,23 @@ def test_a_jacobian_is_made_of_central_differences() -> None:
     assert found[:5] == pytest.approx(expected[:5], rel=1e-5)
 
 
-def test_the_loss_reaches_the_memory_of_an_lstm_through_its_output() -> None:
-    network = make_network(cell="lstm")
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_the_last_tokens_are_no_direction_of_the_state(cell: str) -> None:
+    subject = make_subject(make_network(cell=cell, num_layers=2, **WITH_NGRAMS), make_ids(400))
+
+    report = inspect_gradients(subject, InspectConfig(jacobian=True))
+
+    numbers = 2 * H * subject.config.state_parts
+    arrays = ["h1", "c1", "h2", "c2"] if cell == "lstm" else ["h1", "h2"]
+    assert [reach.array for reach in report.reaches] == arrays
+    assert len(lyapunov_spectrum(subject.trace, count=99).exponents_nats) == numbers
+    assert report.jacobian is not None
+    assert len(report.jacobian[1]) == numbers
+
+
+@pytest.mark.parametrize("ngrams", [{}, WITH_NGRAMS], ids=["without", "with"])
+def test_the_loss_reaches_the_memory_of_an_lstm_through_its_output(ngrams: dict[str, Any]) -> None:
+    network = make_network(cell="lstm", **ngrams)
     ids = make_ids(40)
 
     h1, c1 = measure_reach(network, ids, np.array([30]), reach=5, run_up=24)

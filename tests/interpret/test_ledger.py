@@ -10,7 +10,7 @@ import pytest
 from charrnn.generation.network import Network
 from charrnn.interpret.ledger import Ledger, make_ledger, reach, recent_shares
 from charrnn.interpret.trace import record
-from tests.interpret.networks import SHAPES, H, V, make_ids, make_network
+from tests.interpret.networks import SHAPES, WITH_NGRAMS, H, V, make_ids, make_network
 
 WITH_LEDGER = [shape for shape in SHAPES if shape["cell"] != "rnn"]
 
@@ -28,11 +28,12 @@ def test_the_parts_add_to_the_memory(shape: dict[str, Any]) -> None:
             assert ledger.shares().sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("ngrams", [{}, WITH_NGRAMS], ids=["without", "with"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_the_end_of_a_record_clears_the_ledger(cell: str) -> None:
+def test_the_end_of_a_record_clears_the_ledger(cell: str, ngrams: dict[str, Any]) -> None:
     ids = make_ids(12, size=V - 1)
     ids[7] = V - 1
-    trace = record(make_network(cell=cell, has_end=True), ids)
+    trace = record(make_network(cell=cell, has_end=True, **ngrams), ids)
 
     ledger = make_ledger(trace, 0, 11)
 

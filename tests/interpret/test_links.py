@@ -14,6 +14,7 @@ from charrnn.interpret.links import (
     WINDOWS,
     ablation_links,
     gradient_links,
+    input_rows,
     inspect_links,
     integrated_links,
     network_of_rows,
@@ -23,7 +24,16 @@ from charrnn.interpret.pictures.links import draw_links
 from charrnn.interpret.report import as_json
 from charrnn.interpret.trace import Array, record
 from charrnn.state import select_row
-from tests.interpret.networks import EACH_SHAPE, V, make_ids, make_network, make_subject
+from tests.interpret.networks import (
+    EACH_SHAPE,
+    ORDER,
+    WITH_NGRAMS,
+    V,
+    added_by_ngrams,
+    make_ids,
+    make_network,
+    make_subject,
+)
 from tests.interpret.svg_checks import assert_is_picture
 
 T = 5
@@ -40,7 +50,7 @@ def test_gradient_links_are_finite_differences(shape: dict[str, Any]) -> None:
     network = make_network(dtype=np.float64, **shape)
     ids = make_ids(T)
     table = network.weights["embedding.weight"]
-    rows = table[ids]
+    rows = input_rows(record(network, ids))
     expected = np.zeros((T, V))
     for s in range(T):
         for token in range(V):  # x_s is one-hot: more of a token is more of its row
@@ -58,20 +68,55 @@ def test_gradient_links_are_finite_differences(shape: dict[str, Any]) -> None:
 def test_integrated_gradients_sum_to_the_difference_of_logits(shape: dict[str, Any]) -> None:
     network = make_network(**shape)
     ids = make_ids(12)
-    table = network.weights["embedding.weight"]
-    baseline = table.mean(0)
+    rows = input_rows(record(network, ids))
+    baseline = rows.mean(0)
 
     found, gaps = integrated_links(record(network, ids), np.array([2, 5]), baseline)
 
     # A relu's slope jumps on the way, where more points help little.
     tolerance = 0.05 if shape["nonlinearity"] == "relu" else GAP
     assert np.abs(gaps).max() < tolerance
-    ends = [logits_of(network, rows) for rows in (table[ids], np.tile(baseline, (12, 1)))]
+    ends = [logits_of(network, each) for each in (rows, np.tile(baseline, (12, 1)))]
     assert found.sum(1) == pytest.approx((ends[0] - ends[1])[[2, 5]], abs=2 * tolerance)
 
 
-def test_ablation_links_are_those_of_texts_written_out() -> None:
-    network = make_network(cell="lstm", num_layers=2)
+@EACH_SHAPE
+def test_input_rows_are_what_the_network_reads(shape: dict[str, Any]) -> None:
+    network = make_network(**shape)
+    trace = record(network, make_ids(12))
+
+    rows = input_rows(trace)
+
+    assert logits_of(network, rows) == pytest.approx(trace.logits[-1], abs=2e-5)
+    scaled = np.float32(network.config.embedding_scale) * rows
+    assert np.allclose(scaled, trace.inputs(0), atol=1e-6)
+
+
+def test_integrated_gradients_begin_at_what_is_read_on_average() -> None:
+    network = make_network(cell="gru", has_end=True, **WITH_NGRAMS)
+    held_out = make_ids(90, seed=6)
+    ids = make_ids(12, size=V - 1)
+    subject = make_subject(network, ids, held_out)
+    state = network.initial_state()
+    read = []
+    for token in held_out.tolist():
+        if token != V - 1:
+            ngrams = added_by_ngrams(network, token, state[-1][0])
+            read.append(network.weights["embedding.weight"][token] + ngrams)
+        state = network.advance(token, state)
+
+    links = inspect_links(subject, InspectConfig(method="ig")).links[0]
+
+    token = subject.vocab.encode(links.symbol)[0]
+    baseline = np.tile(np.mean(read, 0), (12, 1))
+    ends = [logits_of(network, rows) for rows in (input_rows(subject.trace), baseline)]
+    expected = (ends[0] - ends[1])[token]
+    assert links.strengths.sum() == pytest.approx(expected, abs=2 * GAP)
+
+
+@pytest.mark.parametrize("ngrams", [{}, WITH_NGRAMS], ids=["without", "with"])
+def test_ablation_links_are_those_of_texts_written_out(ngrams: dict[str, Any]) -> None:
+    network = make_network(cell="lstm", num_layers=2, **ngrams)
     ids = make_ids(T)
     draws = make_ids(T, 3, seed=8)
 
@@ -84,6 +129,25 @@ def test_ablation_links_are_those_of_texts_written_out() -> None:
         texts = [np.concatenate((ids[:s], [draw], ids[s + 1 :])) for draw in draws[s]]
         expected = log2_p(ids) - np.mean([log2_p(text) for text in texts], axis=0)
         assert found[:, s] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["gradient", "ablate", "ig"])
+def test_an_ngram_counts_for_its_last_character_and_where_others_are_tried_for_all(
+    method: str,
+) -> None:
+    network = make_network(cell="gru", **WITH_NGRAMS)
+    network.weights["layers.0.weight_hh"][:] = 0
+    network.weights["layers.0.bias_ih"].reshape(3, -1)[1] = -100  # no memory, only n-grams
+    ids = make_ids(40, seed=5)
+    subject = make_subject(Network(network.config, network.weights), ids)
+    at = int(np.flatnonzero(subject.trace.ngrams[1][0, 20:])[0]) + 20  # a pair with a row
+
+    report = inspect_links(subject, InspectConfig(at=at, method=method))
+
+    strengths = np.abs(report.links[0].strengths)
+    assert strengths[-1] > 1e-3
+    assert (strengths[-2] > 1e-3) == (method == "ablate")
+    assert strengths[:-ORDER].max() < 1e-6
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

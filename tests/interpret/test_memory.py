@@ -14,11 +14,17 @@ from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
 from charrnn.generation.network import Network
 from charrnn.interpret.colors import contrast
-from charrnn.interpret.memory import BACKS, MemoryReport, WordReport, inspect_memory
+from charrnn.interpret.memory import (
+    BACKS,
+    MemoryReport,
+    WordReport,
+    _count_weights,
+    inspect_memory,
+)
 from charrnn.interpret.pictures.memory import BOUNDS, LEVELS, background, draw_memory, level_of
 from charrnn.interpret.report import as_json
 from charrnn.interpret.subject import Subject
-from tests.interpret.networks import make_network, make_subject
+from tests.interpret.networks import WITH_NGRAMS, make_network, make_subject
 
 
 def make_memory_subject(count: int = 1_500, **shape: Any) -> Subject:
@@ -138,6 +144,32 @@ def test_records_with_ends_are_inspected_too() -> None:
 
     assert report.ledger
     assert not report.ledger.shares[:88].any()  # the last end is token 88
+
+
+def test_a_network_with_ngrams_is_inspected_too() -> None:
+    subject = make_memory_subject(cell="gru", has_end=True, vocab_size=8, **WITH_NGRAMS)
+    subject.held_out[::11] = 7
+    subject = make_subject(subject.network, subject.held_out[:90], subject.held_out)
+
+    report = inspect_memory(subject, InspectConfig())
+
+    assert report.ledger
+    assert report.words
+    assert report.decoding
+    assert report.context
+    assert report.ledger.residual < 1e-5
+    assert not report.ledger.shares[:88].any()  # the last end is token 88
+    # A record has at most ten characters before the one that is predicted.
+    assert report.context.alone_bits[4] == pytest.approx(report.context.whole_bits, abs=0.02)
+
+
+def test_the_work_of_a_step_is_the_same_with_more_ngrams() -> None:
+    few, many, none = (
+        make_network(cell="lstm", **shape)
+        for shape in (WITH_NGRAMS, {"ngram_order": 3, "ngram_rows": 1_000}, {})
+    )
+
+    assert _count_weights(few) == _count_weights(many) == _count_weights(none)
 
 
 def test_the_same_seed_gives_the_same_report() -> None:

@@ -11,14 +11,23 @@ from charrnn.interpret.one_step import OneStep
 from charrnn.interpret.trace import GATES, Trace, record
 from charrnn.interpret.unit_step import UnitStep
 from charrnn.state import map_state, select_row
-from tests.interpret.networks import EACH_SHAPE, H, make_ids, make_network
+from tests.interpret.networks import (
+    EACH_RECORD_SHAPE,
+    EACH_SHAPE,
+    WITH_NGRAMS,
+    E,
+    H,
+    V,
+    make_ids,
+    make_network,
+)
 from tests.reference import recurrent
 
-AT, TARGET = 3, 2
+AT, TARGET = 5, 2
 
 
 def make_step(**shape: Any) -> tuple[OneStep, Trace]:
-    trace = record(make_network(dtype=np.float64, **shape), make_ids(5))
+    trace = record(make_network(dtype=np.float64, **shape), make_ids(7))
     step = OneStep(trace.network, int(trace.ids[AT]), TARGET, select_row(trace.states, AT))
     return step, trace
 
@@ -32,9 +41,52 @@ def test_a_step_gives_the_values_of_the_reference(shape: dict[str, Any]) -> None
 
     np.testing.assert_allclose(step.values["logits"], found.logits[0, 0], rtol=1e-9)
     assert float(step.values["loss"]) == pytest.approx(loss, rel=1e-9)
-    for depth, layer in enumerate(found.state):
+    for depth, layer in enumerate(found.state[: trace.config.num_layers]):
         for name, part in zip("hc", layer, strict=False):
             np.testing.assert_allclose(step.values[f"{depth}.{name}"], part[0], rtol=1e-9)
+
+
+@EACH_RECORD_SHAPE
+def test_a_step_gives_the_values_of_the_network_in_a_later_record(shape: dict[str, Any]) -> None:
+    network = make_network(**shape)
+    ids = np.array([2, 3, V - 1, 2, 3, 5])
+    trace = record(network, ids)
+    step = OneStep(network, int(ids[4]), int(ids[5]), select_row(trace.states, 4))
+
+    np.testing.assert_allclose(step.values["logits"], trace.logits[4], atol=1e-5)
+    np.testing.assert_allclose(step.values["0.x"], trace.inputs(0)[4], atol=1e-6)
+    for depth in trace.depths:
+        np.testing.assert_allclose(step.values[f"{depth}.h"], trace.hidden(depth)[5], atol=1e-6)
+
+
+def test_the_ngrams_of_a_step_are_named_by_their_tokens() -> None:
+    network = make_network(cell="gru", dtype=np.float64, **WITH_NGRAMS)
+    ids = make_ids(60)
+    trace = record(network, ids)
+    rows, is_known = trace.ngrams
+
+    for t in range(60):
+        step = OneStep(network, int(ids[t]), TARGET, select_row(trace.states, t))
+        expected = [
+            (tuple(ids[t - n - 1 : t + 1].tolist()), int(rows[n, t]))
+            for n in range(2)
+            if is_known[n, t]
+        ]
+        assert step.ngrams == expected
+    assert is_known[1].any()
+    assert not is_known.all()
+
+
+def test_the_derivative_by_what_ngrams_add_is_that_by_the_input() -> None:
+    step, _ = make_step(cell="lstm", **WITH_NGRAMS)
+
+    assert step.ngrams
+    for k in range(E):
+        by_input = step.measure("0.x", k)
+        assert step.measure("ngrams", k) == pytest.approx(by_input, abs=1e-9)
+        assert step.measure("ngrams.weight", step.ngrams[0][1], k) == pytest.approx(
+            by_input, abs=1e-9
+        )
 
 
 @EACH_SHAPE

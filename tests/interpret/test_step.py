@@ -13,11 +13,20 @@ import charrnn
 from charrnn.config import TrainConfig
 from charrnn.config.inspect import InspectConfig
 from charrnn.errors import ConfigError
+from charrnn.interpret.derivatives import Derivatives, grad_of_nats
 from charrnn.interpret.digits import decimals_for, read_number, share_digits, shown
 from charrnn.interpret.equations import Line
 from charrnn.interpret.report import as_json
 from charrnn.interpret.step import StepReport, inspect_step
-from tests.interpret.networks import CELLS, EACH_SHAPE, H, make_ids, make_network, make_subject
+from tests.interpret.networks import (
+    CELLS,
+    EACH_SHAPE,
+    WITH_NGRAMS,
+    H,
+    make_ids,
+    make_network,
+    make_subject,
+)
 from tests.reference import recurrent
 
 AT = 9
@@ -103,6 +112,51 @@ def test_the_numbers_are_those_of_the_reference(shape: dict[str, Any]) -> None:
         row = gates.index(gate) * H + unit
         expected = gradients.weights["layers.0.weight_hh"][row, column]
         assert value == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("output", [{}, {"tie_embeddings": True}], ids=["untied", "projected"])
+def test_what_is_read_is_shown_as_a_sum_of_embeddings(output: dict[str, Any]) -> None:
+    network = make_network(dtype=np.float64, cell="gru", **WITH_NGRAMS, **output)
+    ids = make_ids(40)
+    subject = make_subject(network, ids)
+    known = subject.trace.ngrams[1].sum(0)
+
+    for count in (0, 1, 2):
+        at = int(np.flatnonzero(known[2:-1] == count)[0]) + 2
+        line = inspect_step(subject, InspectConfig(at=at)).forward[0]
+        k = int(line.name[2:-1])
+        x = subject.trace.inputs(0)[at]
+
+        assert line.value == pytest.approx(x[k])
+        assert abs(line.value) == pytest.approx(np.abs(x).max())
+        assert len(line.terms) == 1 + count
+        assert sum(map(units_of, line.terms)) == units_of(line.shown)
+        assert ("none of them" in line.meaning) == (count == 0)
+        scale = "s·" if output else ""
+        symbols = [piece.symbol for piece in line.pieces[2::2]]
+        letters = "".join(subject.symbols[at - 2 : at + 1])
+        assert symbols[0] == f"{scale}E[{subject.symbols[at]!r},{k}]"
+        if count == 2:
+            assert symbols[1:] == [f"R[{letters[1:]!r},{k}]", f"R[{letters!r},{k}]"]
+        path, quoted = line.code.split(": ", 1)
+        assert quoted in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_only_the_lowest_layer_reads_embeddings() -> None:
+    lower, upper = (
+        inspect_step(
+            make_subject(make_network(cell="lstm", num_layers=2, **WITH_NGRAMS), make_ids(14)),
+            InspectConfig(at=AT, layer=layer),
+        )
+        for layer in (1, 2)
+    )
+
+    assert lower.forward[0].name.startswith("x[")
+    assert upper.forward[0].name.startswith("(U_i x)")
+
+
+def test_without_ngrams_a_step_begins_with_what_the_input_adds() -> None:
+    assert make_report().forward[0].name.startswith("(U_i x)")
 
 
 @EACH_CELL
@@ -223,6 +277,22 @@ def test_a_long_gradient_is_shortened_to_the_limit_of_the_run() -> None:
     assert update.norm > 0.1
     assert update.factor == pytest.approx(0.1 / update.norm)
     assert update.tokens == update.seq_len == 4
+
+
+def test_the_length_of_the_gradient_is_without_that_of_ngrams() -> None:
+    subject = make_subject(make_network(**WITH_NGRAMS), make_ids(14))
+    window = subject.trace.part(0, AT + 1)
+    grad_logits = grad_of_nats(window.log_probabilities, subject.ids[1 : AT + 2]) / len(window)
+    gradients = Derivatives(window).gradients(grad_logits).weights()
+    ngrams = gradients.pop("ngrams.weight")
+
+    update = inspect_step(subject, InspectConfig(at=AT, train=True)).update
+
+    assert update is not None
+    assert ngrams.any()
+    assert update.norm == pytest.approx(
+        np.sqrt(sum(float((each**2).sum()) for each in gradients.values())), rel=1e-5
+    )
 
 
 def test_the_printed_terms_of_the_new_weight_add_up() -> None:

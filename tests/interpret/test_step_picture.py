@@ -10,7 +10,7 @@ import pytest
 from charrnn.config.inspect import InspectConfig
 from charrnn.interpret.pictures.step import draw_step
 from charrnn.interpret.step import StepReport, inspect_step
-from tests.interpret.networks import CELLS, make_ids, make_network, make_subject
+from tests.interpret.networks import CELLS, WITH_NGRAMS, make_ids, make_network, make_subject
 
 EACH_CELL = pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
 
@@ -46,6 +46,13 @@ def test_a_small_layer_is_drawn_whole_and_a_large_one_is_not() -> None:
 
     assert "∂ℓ/∂W_f" in words_of(small)
     assert "∂ℓ/∂W_f" not in words_of(large)
+
+
+def test_the_input_says_of_which_rows_it_is_the_sum() -> None:
+    plain, summed = draw_step({"a": make_report()}), draw_step({"a": make_report(**WITH_NGRAMS)})
+
+    assert "its row of E" in words_of(plain)
+    assert "E + n-grams" in words_of(summed)
 
 
 def test_several_models_stand_one_below_the_other_and_the_bytes_stay_the_same() -> None:

@@ -14,7 +14,7 @@ from charrnn.generation.network import Network
 from charrnn.interpret.trace import Array, Trace, record
 from charrnn.interpret.unrolled import COLUMNS, UnrolledReport, inspect_unrolled
 from charrnn.state import State, select_row
-from tests.interpret.networks import CELLS, H, make_ids, make_network, make_subject
+from tests.interpret.networks import CELLS, WITH_NGRAMS, H, make_ids, make_network, make_subject
 
 AT = 16
 
@@ -38,13 +38,13 @@ def test_a_short_text_is_shown_whole() -> None:
 
 
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
+@pytest.mark.parametrize("ngrams", [{}, WITH_NGRAMS], ids=["without", "with"])
 @pytest.mark.parametrize("residual", [False, True])
 def test_gradients_are_what_a_small_change_of_a_state_does(
-    cell: str, nonlinearity: str, residual: bool
+    cell: str, nonlinearity: str, residual: bool, ngrams: dict[str, Any]
 ) -> None:
-    network = make_network(
-        dtype=np.float64, cell=cell, nonlinearity=nonlinearity, num_layers=2, residual=residual
-    )
+    shape = {"num_layers": 2, "residual": residual, **ngrams}
+    network = make_network(dtype=np.float64, cell=cell, nonlinearity=nonlinearity, **shape)
     ids = make_ids(9)
     report = inspect_unrolled(make_subject(network, ids), InspectConfig(at=7))
 
@@ -53,10 +53,11 @@ def test_gradients_are_what_a_small_change_of_a_state_does(
         trace = record(network, ids)
         states = [trace.states[layer][0][t + 1].copy() for layer in range(2)]
         states[depth][unit] += change
-        below, above = ((h, *part[1:]) for h, part in zip(states, _at(trace, t + 1), strict=True))
+        layers, last_tokens = _at(trace, t + 1)[:2], _at(trace, t + 1)[2:]
+        below, above = ((h, *part[1:]) for h, part in zip(states, layers, strict=True))
         if depth == 0:  # the layer above at t reads the changed state
             above = _advance_top(network, states[0], _at(trace, t)[1])
-        state = (tuple(below), tuple(above))
+        state = (tuple(below), tuple(above), *last_tokens)
         after = record(network, ids[t + 1 : 8], state)
         logits = after.logits[-1] if t < 7 else network.logits(state)
         return float(np.log(np.exp(logits).sum()) - logits[ids[8]])
@@ -85,7 +86,15 @@ def _advance_top(network: Network, below: Array, state: State) -> State:
         if not name.startswith("layers.0")
     }
     weights["embedding.weight"] = below[None]
-    config = replace(network.config, num_layers=1, embedding_size=H, vocab_size=1, residual=False)
+    config = replace(
+        network.config,
+        num_layers=1,
+        embedding_size=H,
+        vocab_size=1,
+        residual=False,
+        ngram_order=1,
+        ngram_rows=0,
+    )
     after: State = Network(config, weights).advance(0, (state,))[0]
     return after
 

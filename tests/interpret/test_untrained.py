@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from charrnn.config import ModelConfig
+from charrnn.interpret.trace import record
 from charrnn.interpret.untrained import untrained_weights
 from charrnn.model.network import CharRNN, numpy_state_dict
+from tests.interpret.networks import WITH_NGRAMS, make_ids, make_network, make_subject
 
 SHAPES: list[dict[str, Any]] = [
     {"cell": "lstm", "num_layers": 2},
     {"cell": "gru", "tie_embeddings": True},
     {"cell": "rnn", "nonlinearity": "logistic"},
     {"cell": "rnn", "nonlinearity": "relu", "tie_embeddings": True, "embedding_size": 96},
+    {"cell": "lstm", "ngram_order": 3, "ngram_rows": 52},
 ]
 
 
@@ -42,6 +45,19 @@ def test_recurrent_blocks_keep_lengths() -> None:
 
     for block in np.split(weights["layers.0.weight_hh"], 3):
         assert np.allclose(block @ block.T, np.eye(8), atol=1e-6)
+
+
+def test_its_ngrams_are_those_of_the_trained_network() -> None:
+    network = make_network(cell="gru", **WITH_NGRAMS)
+
+    weights = untrained_weights(network.config, 1, network.weights)
+
+    assert np.array_equal(weights["ngrams.check"], network.weights["ngrams.check"])
+    assert np.array_equal(weights["ngrams.key"], network.weights["ngrams.key"])
+    assert weights["ngrams.weight"].std() == pytest.approx(0.02, rel=0.15)
+    subject = make_subject(network, make_ids(30))
+    untrained = record(subject.untrained, subject.ids)
+    assert np.array_equal(untrained.ngrams, subject.trace.ngrams)
 
 
 def test_a_seed_gives_the_same_weights() -> None:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from charrnn.config import ModelConfig
 from charrnn.model import heads
 from charrnn.model.network import CharRNN, RecurrentLayer, numpy_state_dict, public_name
+from tests.generation.random_models import NGRAMS, ngram_choice
 from tests.reference import recurrent as twin
 
 V, E, H, B, T = 5, 3, 4, 2, 6
@@ -110,6 +111,25 @@ def assert_same(found: dict, expected: dict, tolerance: float, relative: float =
     """Hold every array of `found` to its namesake."""
     for name, value in found.items():
         np.testing.assert_allclose(value, expected[name], relative, tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_with_n_grams_logits_and_gradients_are_the_twins(cell, tie):
+    shape = NGRAMS | {"num_layers": 2, "tie_embeddings": tie, "embedding_size": E, "hidden_size": H}
+    model = make_model(ModelConfig(**CELLS[cell], vocab_size=V, **shape))
+    model.ngrams.keep(ngram_choice(model.config)["ngrams.check"])
+    ids, targets = make_text(length=9)
+
+    logits, state = model(ids)
+    nats(logits, targets).backward()
+
+    trace = twin.forward(model.config, weights_of(model), ids.numpy())
+    _, expected, _ = twin.bptt(model.config, weights_of(model), ids.numpy(), targets.numpy())
+    np.testing.assert_allclose(logits.detach(), trace.logits, rtol=0, atol=1e-10)
+    assert np.array_equal(state[-1][0], trace.state[-1][0])
+    assert_same(gradients_of(model), expected.weights, 1e-9)
+    assert expected.weights["ngrams.weight"].any(axis=1).sum() > 5
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -4,8 +4,11 @@ Plain numpy in float64, one loop over time and one over layers, every derivative
 has a step forward and a step backward; a step backward adds its own moment's term to `sums`, so
 that each `+=` in this file is the sum over time of docs/equations.md. No torch, and no speed.
 
+With n-grams a token is its embedding and the rows of the n-grams that end with it.
+
 B = lanes, T = window length, V = vocabulary, E = embedding size, H = hidden size, I = E in the
-lowest layer and H above it. Every array is float64; ids and targets are integers (B, T).
+lowest layer and H above it, N = the longest n-gram. Every array is float64; ids and targets are
+integers (B, T).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ LayerState = tuple[Array, ...]
 """(h,) of a GRU or plain RNN, (h, c) of an LSTM: each (B, H)."""
 
 State = tuple[LayerState, ...]
-"""One entry a layer, lowest first."""
+"""One entry a layer, lowest first; with n-grams one more, the last keys (B, N − 1)."""
 
 LAYER_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -38,6 +41,7 @@ class Trace:
     state: State  # after the last character
     tops: list[Array]  # for each moment, what the top layer gave: (B, H)
     memories: list[list[Any]]  # for each moment and layer, what its step remembers
+    rows: list[list[list[int]]]  # for each moment and lane, the rows of its n-grams
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,16 @@ def forward(
     """Read `ids` one character at a time; None starts from the initial state."""
     step, _ = cell_steps(config)
     states = list(initial_state(config, weights, len(ids)) if state is None else state)
-    logits, tops, memories = [], [], []
+    logits, tops, memories, rows = [], [], [], []
     for t in range(ids.shape[1]):
         x = input_scale(weights) * weights["embedding.weight"][ids[:, t]]
+        if config.ngram_rows:
+            keys = np.column_stack((weights["ngrams.key"][ids[:, t]], states[-1][0]))
+            states[-1] = (keys[:, :-1],)
+            rows.append([ngram_rows(config, weights, lane) for lane in keys.astype(int).tolist()])
+            for lane, found in enumerate(rows[t]):
+                for row in found:
+                    x[lane] = x[lane] + weights["ngrams.weight"][row]
         memories.append([])
         for depth in range(config.num_layers):
             states[depth], memory = step(layer_weights(weights, depth), x, states[depth])
@@ -65,7 +76,22 @@ def forward(
             x = h + x if config.residual and depth > 0 else h
         tops.append(x)
         logits.append(read_out(config, weights, x))
-    return Trace(np.stack(logits, axis=1), tuple(states), tops, memories)
+    return Trace(np.stack(logits, axis=1), tuple(states), tops, memories, rows)
+
+
+def ngram_rows(config: ModelConfig, weights: Weights, keys: list[int]) -> list[int]:
+    """Return the rows of the n-grams of 2, 3, … N tokens that have one; keys: newest first."""
+    found = []
+    for n in range(2, config.ngram_order + 1):
+        code = 0
+        for key in keys[:n]:
+            code = (code * 0x2C9277B5 + key) % 2**32
+        bucket = code * 0x5BD1E995 % 2**32 * (config.ngram_rows // 4) // 2**32
+        check = code * 0x27D4EB2F % 2**32 // 2**8
+        for row in range(4 * bucket, 4 * bucket + 4):
+            if weights["ngrams.check"][row] == check:
+                found.append(row)
+    return found
 
 
 def backward(
@@ -87,6 +113,9 @@ def backward(
         grad_top = read_out_back(config, weights, sums, trace.tops[t], grad_logits[:, t])
         grad_x = layers_back(config, weights, sums, trace.memories[t], grad_top, grads)
         np.add.at(sums["embedding.weight"], ids[:, t], input_scale(weights) * grad_x)
+        for lane, found in enumerate(trace.rows[t] if trace.rows else []):
+            for row in found:
+                sums["ngrams.weight"][row] += grad_x[lane]
     return Gradients(sums, tuple(grads))
 
 
@@ -185,6 +214,8 @@ def truncated_bptt(
 def add_initial_gradient(gradients: Gradients) -> None:
     """Return the initial state what every lane says about it: all lanes started from the same."""
     for depth, parts in enumerate(gradients.state):
+        if f"layers.{depth}.initial" not in gradients.weights:  # the last keys: none at the start
+            continue
         for part, grad in enumerate(parts):
             gradients.weights[f"layers.{depth}.initial"][part] += grad.sum(axis=0)
 
@@ -314,7 +345,10 @@ def cell_steps(config: ModelConfig) -> tuple[Any, Any]:
 def initial_state(config: ModelConfig, weights: Weights, lanes: int) -> State:
     """Return every lane each layer's initial state: (B, H) for each part."""
     initials = [weights[f"layers.{depth}.initial"] for depth in range(config.num_layers)]
-    return tuple(tuple(np.tile(part, (lanes, 1)) for part in initial) for initial in initials)
+    layers = [tuple(np.tile(part, (lanes, 1)) for part in initial) for initial in initials]
+    if config.ngram_rows:
+        layers.append((np.zeros((lanes, config.ngram_order - 1)),))
+    return tuple(layers)
 
 
 def zero_like(state: State) -> State:

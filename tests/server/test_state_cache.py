@@ -11,7 +11,7 @@ from charrnn.generation.network import Network
 from charrnn.generation.prefill import prefill
 from charrnn.server.state_cache import CHUNK_IDS, StateCache, TextKeys, iter_read
 from charrnn.state import State, iter_arrays
-from tests.generation.random_models import random_weights
+from tests.generation.random_models import NGRAMS, random_weights
 
 V, H = 7, 6
 ROOT = b"root"
@@ -26,7 +26,7 @@ def state_of(number: float) -> State:
 
 
 def make_network() -> Network:
-    config = ModelConfig(vocab_size=V, embedding_size=5, hidden_size=H, num_layers=2)
+    config = ModelConfig(vocab_size=V, embedding_size=5, hidden_size=H, num_layers=2, **NGRAMS)
     return Network(config, random_weights(config, 6, 0.4))
 
 

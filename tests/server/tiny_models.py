@@ -9,7 +9,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import ModelConfig
 from charrnn.text.vocab import Vocab
-from tests.generation.random_models import random_weights
+from tests.generation.random_models import NGRAMS, random_weights
 from tests.generation.record_models import WHO, make_records_file
 
 SHAPE: dict[str, Any] = {"embedding_size": 3, "hidden_size": 7, "num_layers": 2}
@@ -26,7 +26,9 @@ def make_files() -> dict[str, ModelFile]:
     """Return models by name: of running text, of lines, and of speeches with labels."""
     files = {}
     for seed, (name, vocab) in enumerate(VOCABS.items()):
-        config = ModelConfig(vocab_size=vocab.size, **SHAPE)
+        # One with n-grams is asked everything that the others are.
+        more = NGRAMS if name == "book" else {}
+        config = ModelConfig(vocab_size=vocab.size, **SHAPE, **more)
         summary: dict[str, Any] = {"step": 7, "corpus": {"name": name, "sha256": "0" * 64}}
         if name == "small":
             summary["settings"] = {"normalize": "nfc", "lowercase": True}

@@ -26,6 +26,7 @@ from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.tasks.finetune import InitialModel, extend_weights, required_vocab, with_model_shape
 from charrnn.tasks.train import Opened, RunReport, start_run
 from charrnn.tasks.train_request import TrainRequest, read_request
+from charrnn.text.ngrams import BUCKET, NO_CHECK
 from charrnn.text.vocab import END, Vocab
 from charrnn.training.plan import make_plan
 
@@ -42,6 +43,8 @@ OTHER_SHAPE: dict[str, Any] = {
     "hidden_size": 9,
     "num_layers": 3,
     "embedding_size": 8,
+    "ngram_order": 3,
+    "ngram_rows": 16,
     "tie_embeddings": True,
     "residual": True,
     "initial_state": "learned",
@@ -199,6 +202,55 @@ def test_characters_that_the_model_never_saw_are_named(make_model: MakeModel) ->
     }
 
 
+def test_old_tokens_keep_their_keys_in_n_grams_and_new_ones_get_larger_ones(
+    make_model: MakeModel,
+) -> None:
+    model = make_model(ngram_order=3, ngram_rows=16)
+    model.weights["ngrams.key"][:] = [3, 1, 9, 4, 5]
+    vocab = model.vocab.union(Vocab("Zc中"))
+    extended = extend(model, vocab)
+    keys = dict(zip(vocab.alphabet, extended.weights["ngrams.key"].tolist(), strict=True))
+
+    assert {character: keys[character] for character in OLD} == dict(
+        zip(OLD, [3, 1, 9, 4, 5], strict=True)
+    )
+    new = [keys[character] for character in "Zc中"]
+    assert min(new) > 9
+    assert len(set(new)) == 3
+    for name in ("ngrams.weight", "ngrams.check"):
+        assert np.array_equal(extended.weights[name], model.weights[name])
+    np.testing.assert_allclose(
+        logits(extended, "ab\nabé ab")[:, model.vocab.ids_in(vocab)],
+        logits(model, "ab\nabé ab"),
+        atol=2e-5,
+    )
+
+
+def test_a_task_without_n_grams_leaves_those_of_the_model_behind_and_says_so(
+    make_model: MakeModel,
+) -> None:
+    model = make_model(ngram_order=3, ngram_rows=16)
+
+    assert InitialModel.of("book", model, model.vocab, "tagging").are_ngrams_dropped
+    assert not InitialModel.of("book", model, model.vocab, "text").are_ngrams_dropped
+    assert not InitialModel.of("book", make_model(), model.vocab, "tagging").are_ngrams_dropped
+    shape = with_model_shape(model.config, "book", {}, "tagging")
+    assert not {"ngram_order", "ngram_rows"} & shape.keys()
+
+
+def test_a_run_takes_the_n_grams_of_its_model_and_may_ask_for_no_others(
+    make_model: MakeModel,
+) -> None:
+    config = make_model(ngram_order=3, ngram_rows=16).config
+    shape = with_model_shape(config, "book", {"ngram_order": None, "ngram_rows": 16}, "text")
+
+    assert (shape["ngram_order"], shape["ngram_rows"]) == (3, 16)
+    with pytest.raises(ConfigError, match="ngram_order of model 'book' is 3 and cannot become 5"):
+        with_model_shape(config, "book", {"ngram_order": 5}, "text")
+    with pytest.raises(ConfigError, match="ngram_order of model 'plain' is 1 and cannot become 5"):
+        with_model_shape(make_model().config, "plain", {"ngram_order": 5}, "text")
+
+
 def test_a_run_can_start_from_a_file_without_a_training_summary(
     make_model: MakeModel,
 ) -> None:
@@ -290,8 +342,13 @@ def test_a_run_on_another_text_has_the_tokens_of_both_and_the_old_rows(book: Mod
     assert isinstance(opened, Opened)
     assert opened.initial_model is not None
     assert opened.initial_model.new_characters == "Z中"
-    for name in ("embedding.weight", "output.weight", "output.bias"):
+    for name in ("embedding.weight", "output.weight", "output.bias", "ngrams.key"):
         np.testing.assert_allclose(song.weights[name][ids], book.weights[name], atol=1e-7)
+    old = book.weights["ngrams.check"].reshape(-1, BUCKET)
+    new = song.weights["ngrams.check"].reshape(-1, BUCKET)
+    assert (old == NO_CHECK).any()
+    assert np.array_equal(new[old != NO_CHECK], old[old != NO_CHECK])
+    assert (new != NO_CHECK).sum() > (old != NO_CHECK).sum()
 
 
 def test_the_file_names_the_model_that_it_started_from(book: ModelFile) -> None:

@@ -84,6 +84,8 @@ def test_a_network_learns_the_text_and_one_unit_follows_the_secret(name: str, tr
     assert result.correlation > UNIT.get(name, CLEAR)
     assert result.text[: result.at + 1].endswith(result.lesson.marker)
     assert (result.path / "best.safetensors").exists()
+    # The state alone has to find out what characters in a row mean.
+    assert read_model(RunFolder(result.path).model).config.ngram_rows == 0
 
 
 def test_the_alphabet_has_a_direction(train: Train) -> None:

@@ -16,19 +16,23 @@ from charrnn.errors import ConfigError
 from charrnn.tasks.open_models import OpenModels, open_models
 from charrnn.tasks.sample import SampleRequest, iter_samples, stream_text
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import NGRAMS
 
 CONFIG = SampleConfig(seed=1, length=9)
 
 
-@pytest.fixture
+@pytest.fixture(params=[{}, NGRAMS], ids=["characters", "n-grams"])
 def models(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Callable[..., ModelFile]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_model: Callable[..., ModelFile],
+    request: pytest.FixtureRequest,
 ) -> OpenModels:
     """Stand in a folder with the runs tiny and other; return tiny, opened."""
     monkeypatch.chdir(tmp_path)
     other = replace(make_model(vocab_size=3), vocab=Vocab("\nxy"))
     RunFolder(Path("checkpoints/other")).save_best(other)
-    RunFolder(Path("checkpoints/tiny")).save_best(make_model())
+    RunFolder(Path("checkpoints/tiny")).save_best(make_model(**request.param))
     return open_models("tiny")
 
 

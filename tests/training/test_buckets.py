@@ -88,6 +88,26 @@ def test_every_learned_weight_travels_once_and_comes_back_as_a_sum(
     assert sum(map(len, blocks)) == len(learned)
 
 
+def test_a_table_of_n_grams_travels_whole_and_last_even_where_no_n_gram_is_known() -> None:
+    model = make_network(ngram_order=3, ngram_rows=8)
+    twins = Twins()
+    all_reduce = BucketedAllReduce(model, twins)
+    all_reduce.begin_backward(is_last=True)
+    read(model)
+    all_reduce.finish(FIGURES)
+    assert model.ngrams is not None
+    gradient = model.ngrams.weight.grad
+
+    assert gradient is not None
+    assert gradient.shape == (8, 3)
+    assert not gradient.any()
+    last = {id(parameter) for parameter in make_buckets(model)[-1]}
+    assert id(model.ngrams.weight) in last
+    assert not last & {id(model.ngrams.check), id(model.ngrams.key)}
+    model.ngrams.check.data[:] = torch.arange(8.0)
+    assert not model.ngrams.is_sparse
+
+
 def test_small_layers_go_together_with_those_below(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "_SMALLEST_BUCKET", 150)  # a layer has 144 or 160
     model = make_network()

@@ -99,7 +99,9 @@ def test_steps_done_again_are_those_judged_by_the_host_but_for_rounded_rates(
     for mine, theirs in zip(steps_of(recorded, 50), steps_of(read, 50), strict=True):
         assert mine.loss_sum == pytest.approx(theirs.loss_sum, rel=1e-5)
     mine, theirs = recorded.state_dict()[0], read.state_dict()[0]
-    assert all(np.allclose(mine[name], theirs[name], rtol=0, atol=2e-5) for name in mine)
+    # A row of n-grams is divided by its own gradient, which may be next to nothing but rounding.
+    atol = dict.fromkeys(mine, 2e-5) | {"ngrams.weight": 2e-4}
+    assert all(np.allclose(mine[name], theirs[name], rtol=0, atol=atol[name]) for name in mine)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -9,6 +9,7 @@ import torch
 from charrnn.config import DynamicConfig, ModelConfig
 from charrnn.errors import ConfigError, DivergedError
 from charrnn.model.network import CharRNN, negative_log_likelihood
+from charrnn.text.ngrams import choose_ngrams
 from charrnn.text.vocab import Vocab
 from charrnn.training import dynamic
 from charrnn.training.dynamic import WINDOW, compare_dynamic
@@ -133,6 +134,22 @@ def test_the_model_and_the_random_state_stay_as_they_were() -> None:
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(random, torch.get_rng_state())
     assert model.training == mode
+
+
+def test_n_grams_stay_as_they_were_trained_while_the_rest_learns() -> None:
+    torch.manual_seed(1)
+    sizes = {"vocab_size": VOCAB.size, "embedding_size": 3, "hidden_size": 4}
+    model = CharRNN(ModelConfig(**sizes, ngram_order=3, ngram_rows=16))
+    ids = make_ids(217)
+    assert model.ngrams is not None
+    model.ngrams.keep(choose_ngrams(ids, 3, 16, np.arange(1, VOCAB.size + 1)))
+    torch.nn.init.normal_(model.ngrams.weight)
+    before = model.ngrams.weight.detach().clone()
+    still = nats_of(model, ids, STILL)
+
+    assert still == pytest.approx(static_nats(model, ids), rel=1e-6)
+    assert nats_of(model, ids, FAST) != still
+    assert torch.equal(model.ngrams.weight, before)
 
 
 def test_each_model_learns_by_itself_and_the_average_beats_their_mean() -> None:

@@ -19,6 +19,14 @@ from charrnn.training.plan import Plan, make_plan
 GB = 10**9
 SPEEDS = [10.0**n for n in range(9, 17)]
 BOOK, LIBRARY = 1_000_000, 10**9  # tokens
+LONG: Any = SimpleNamespace(
+    vocab=SimpleNamespace(size=65),
+    train=range(LIBRARY),
+    train_records=None,
+    train_targets=None,
+    target_vocab=None,
+    label_count=None,
+)
 
 
 def plan_for(
@@ -30,9 +38,43 @@ def plan_for(
 
 
 def test_a_fast_gpu_with_much_text_takes_a_wide_network_and_many_lanes() -> None:
-    plan = plan_for(6e14)
+    plan = plan_for(6e14, cell="gru")
 
-    assert (plan.model.hidden_size, plan.batch_size, plan.seq_len) == (1920, 128, 64)
+    assert (plan.model.hidden_size, plan.batch_size, plan.seq_len) == (1920, 256, 64)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+@pytest.mark.parametrize("tokens", [100_000, BOOK, LIBRARY])
+@pytest.mark.parametrize("tie", [None, True])
+def test_sizes_are_those_of_the_persistent_kernel(cell: str, tokens: int, tie: bool | None) -> None:
+    for speed in SPEEDS:
+        plan = plan_for(speed, tokens=tokens, cell=cell, tie_embeddings=tie)
+
+        assert plan.model.hidden_size % 128 == plan.model.embedding_size % 128 == 0
+        assert plan.model.hidden_size <= 1024
+        assert plan.batch_size % 8 == 0
+        assert plan.batch_size <= 128
+    if tokens == LIBRARY:
+        assert plan.model.hidden_size == 1024
+
+
+@pytest.mark.parametrize(
+    ("settings", "embedding"),
+    [
+        ({}, 128),
+        ({"embedding_size": 48}, 48),
+        ({"hidden_size": 77}, 64),
+        ({"hidden_size": 2048}, 64),
+        ({"precision": "fp32"}, 64),
+        ({"cell": "gru"}, 64),
+        ({"tie_embeddings": True, "hidden_size": 384}, 384),
+    ],
+    ids=str,
+)
+def test_the_embedding_is_rounded_up_where_that_brings_the_kernel(
+    settings: dict[str, Any], embedding: int
+) -> None:
+    assert plan_for(6e13, **settings).model.embedding_size == embedding
 
 
 @pytest.mark.parametrize("tokens", [3_000, BOOK, LIBRARY])
@@ -48,7 +90,9 @@ def test_a_faster_gpu_never_takes_fewer_units_or_lanes(tokens: int) -> None:
 
 
 def test_more_memory_never_takes_fewer_units_and_all_of_it_is_never_taken() -> None:
-    plans = {gb: plan_for(1e16, gb * GB, budget="1d") for gb in (1, 2, 4, 8, 16, 32, 64)}
+    plans = {
+        gb: plan_for(1e16, gb * GB, budget="1d", cell="gru") for gb in (1, 2, 4, 8, 16, 32, 64)
+    }
 
     units = [plan.model.hidden_size for plan in plans.values()]
     assert units == sorted(units)
@@ -64,7 +108,8 @@ def test_lanes_give_way_before_memory_runs_short() -> None:
 
 
 def test_more_time_takes_a_wider_network() -> None:
-    units = [plan_for(6e14, budget=time).model.hidden_size for time in ("1m", "10m", "1h", "2d")]
+    times = ("1m", "10m", "1h", "2d")
+    units = [plan_for(6e14, budget=time, cell="gru").model.hidden_size for time in times]
 
     assert units == sorted(set(units))
 
@@ -106,24 +151,54 @@ def test_the_rate_is_that_of_large_products(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(calibration, "time", clock)
 
     gpu = measure_gpu(torch.device("cpu"), torch.float32)
-    assert gpu == Gpu(flop_per_second=2 * 16**3 / 0.25, memory_bytes=7 * GB)
+    assert gpu == Gpu(2 * 16**3 / 0.25, 7 * GB, has_persistent_kernel=False)
 
 
-@pytest.mark.parametrize(("world", "units"), [(SINGLE_PROCESS, 1920), (World(0, 4), 2688)])
+@pytest.mark.parametrize(
+    ("major", "minor", "processors", "is_taken"),
+    [
+        (7, 0, 80, True),
+        (7, 5, 72, False),
+        (8, 0, 108, True),
+        (8, 0, 56, False),
+        (8, 6, 108, False),
+        (9, 0, 132, True),
+    ],
+)
+def test_the_persistent_kernel_is_for_some_gpus(
+    major: int, minor: int, processors: int, is_taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SimpleNamespace(major=major, minor=minor, multi_processor_count=processors)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
+
+    assert calibration.takes_persistent_kernel(torch.device("cuda")) == is_taken
+
+
+def test_a_gpu_without_the_kernel_has_no_bound_from_it() -> None:
+    config = TrainConfig(budget="5m")
+    sized = size_for_gpu(config, Gpu(6e14, 80 * GB, has_persistent_kernel=False), 65, LIBRARY)
+
+    assert (sized.hidden_size, sized.batch_size) == (1920, 128)
+
+
+@pytest.mark.parametrize(("world", "units"), [(SINGLE_PROCESS, 640), (World(0, 4), 896)])
 def test_a_run_on_a_gpu_is_sized_by_what_the_gpus_can_do_together(
     world: World, units: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "measure_gpu", lambda *_: Gpu(6e14, 80 * GB))
+    monkeypatch.setattr(calibration, "measure_gpu", lambda *_: Gpu(1e13, 80 * GB))
     monkeypatch.setattr(World, "broadcast", lambda _, value: value)
-    corpus: Any = SimpleNamespace(
-        vocab=SimpleNamespace(size=65),
-        train=range(LIBRARY),
-        train_records=None,
-        train_targets=None,
-        target_vocab=None,
-        label_count=None,
-    )
     config, device = TrainConfig(budget="5m", dropout=0.1), torch.device("cuda")
-    plan = choose_plan(config, corpus, device, torch.float16, is_resumed=False, world=world)
+    plan = choose_plan(config, LONG, device, torch.float16, is_resumed=False, world=world)
 
     assert plan.model.hidden_size == units
+
+
+@pytest.mark.parametrize(("device", "embedding"), [("cuda", 128), ("cpu", 64)])
+def test_a_run_of_so_many_steps_has_the_embedding_of_its_device(
+    device: str, embedding: int
+) -> None:
+    config = TrainConfig(steps=1000)
+    where = torch.device(device)
+    plan = choose_plan(config, LONG, where, torch.float16, is_resumed=False, world=SINGLE_PROCESS)
+
+    assert (plan.model.hidden_size, plan.model.embedding_size) == (128, embedding)

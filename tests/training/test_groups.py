@@ -12,6 +12,7 @@ import torch
 
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.data.corpus import Corpus, corpus_from_text
+from charrnn.model.network import CharRNN
 from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.loop import train
 from charrnn.training.optimizer import Optimizer, limit_rows
@@ -52,7 +53,7 @@ def test_groups_are_named_after_what_they_are_and_their_gate(cell: str) -> None:
         "recurrent",
     ]
 
-    assert set(groups) == {*blocks, "embedding", "bias", "initial", "output"}
+    assert set(groups) == {*blocks, "embedding", "ngrams", "bias", "initial", "output"}
     assert all(set(each) == {"weight", "gradient", "update", "decay"} for each in groups.values())
 
 
@@ -61,9 +62,30 @@ def test_the_gradients_of_all_groups_make_up_the_norm_before_clipping() -> None:
     (result,) = trainer.advance(8, is_measured=True)
     groups = trainer.read_groups()
 
+    of_table = groups.pop("ngrams")["gradient"]  # which is not clipped
     norm = math.hypot(*(each["gradient"] for each in groups.values()))
     assert norm == pytest.approx(result.grad_norm, rel=1e-4)
+    assert of_table > 0
     assert norm > 1e-3
+
+
+@pytest.mark.parametrize("is_sparse", [True, False])
+def test_of_n_grams_the_rows_that_a_step_moves_are_measured(is_sparse: bool) -> None:
+    trainer = make_trainer(make_corpus(), make_config(weight_decay_ngrams=0.3))
+    assert isinstance(trainer.model, CharRNN)
+    assert trainer.model.ngrams is not None
+    trainer.model.ngrams.is_sparse = is_sparse
+    table = trainer.model.ngrams.weight.detach()
+    trainer.advance(8)
+    before = table.detach().clone()
+    trainer.advance(8, is_measured=True)
+    measured = trainer.read_groups()["ngrams"]
+
+    assert measured["weight"] == pytest.approx(float(before.norm()), rel=1e-5)
+    assert measured["update"] == pytest.approx(float((table - before).norm()), rel=1e-4)
+    decay = 0.3 * trainer.learning_rate * float((table if is_sparse else before).norm())
+    assert measured["decay"] == pytest.approx(decay, rel=1e-4)
+    assert measured["gradient"] > 0
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])

@@ -283,7 +283,9 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
             line += f"{new[:_MAX_NEW_CHARACTERS]!r}{more}"
         if count := initial.new_clusters:
             line += f"; {counted(count, 'grapheme')} of several characters {_be(count)} new to it"
-        yield line + ("; so are the bytes of rare characters" if initial.has_new_bytes else "")
+        if initial.has_new_bytes:
+            line += "; so are the bytes of rare characters"
+        yield line + "; without its n-grams" * initial.are_ngrams_dropped
 
 
 def _be(count: int) -> str:

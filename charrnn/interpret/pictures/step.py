@@ -150,9 +150,11 @@ class _Step:
         return [(_STATES, self._middle - 62), (_STATES, self._middle + 62)]
 
     def _draw_inputs(self) -> None:
+        has_ngrams = any(line.name.startswith("x[") for line in self._report.forward)
+        rows = "E + n-grams" if has_ngrams else "its row of E"
         for name, place in self._input_places():
             if name == "x":
-                self._box(place, [f"x: {self._report.symbol!r}", "its row of E"], "#ffffff")
+                self._box(place, [f"x: {self._report.symbol!r}", rows], "#ffffff")
             else:
                 self._node(name, place)
 

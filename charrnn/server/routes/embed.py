@@ -76,7 +76,8 @@ def _embed(watch: Watch, served: Served, texts: list[str], form: str) -> list[An
         for _, after in iter_prefill(generator.language_model, ids, state):
             watch()
             state = after or state
-        vector = np.concatenate([layer[0] for layer in state]).astype(np.float32)
+        layers = state[: served.file.config.num_layers]  # without the last tokens
+        vector = np.concatenate([layer[0] for layer in layers]).astype(np.float32)
         vector /= max(float(np.linalg.norm(vector)), 1e-12)
         found.append(_spell_vector(vector, form))
     return found

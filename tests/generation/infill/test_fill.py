@@ -13,6 +13,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.errors import DivergedError
 from charrnn.tasks.model import Model
 from charrnn.text.vocab import Vocab
+from tests.generation.random_models import NGRAMS
 from tests.reference.filling import ALPHABET, bits_of, brute_force, find, texts_of
 
 Make = Callable[..., ModelFile]
@@ -22,9 +23,9 @@ PATTERNS = [
 ]
 
 
-@pytest.fixture
-def model(make_model: Make) -> Model:
-    return Model(make_model())
+@pytest.fixture(params=[{}, NGRAMS], ids=["characters", "n-grams"])
+def model(make_model: Make, request: pytest.FixtureRequest) -> Model:
+    return Model(make_model(**request.param))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -67,6 +68,7 @@ def test_what_is_called_proven_is_the_likeliest_and_not_all_is(
     assert len(proven) / 10 < sum(proven) < len(proven) * 9 / 10
 
 
+@pytest.mark.parametrize("model", [{}], indirect=True)  # of which this is so
 def test_a_search_that_dropped_better_ones_is_not_called_proven(model: Model) -> None:
     """A beam of one is greedy, which the letters that follow lead astray."""
     missed = []

@@ -10,14 +10,15 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.tasks.model import Model
+from tests.generation.random_models import NGRAMS
 from tests.reference.filling import brute_force, find, texts_of
 
 Make = Callable[..., ModelFile]
 
 
-@pytest.fixture
-def model(make_model: Make) -> Model:
-    return Model(make_model())
+@pytest.fixture(params=[{}, NGRAMS], ids=["characters", "n-grams"])
+def model(make_model: Make, request: pytest.FixtureRequest) -> Model:
+    return Model(make_model(**request.param))
 
 
 def deviation(model: Model, pattern: str, samples: list[str], temperature: float) -> float:

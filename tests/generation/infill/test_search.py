@@ -13,14 +13,15 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.generation.infill import fill as search
 from charrnn.generation.infill.fill import resample, select_likeliest
 from charrnn.tasks.model import Model
+from tests.generation.random_models import NGRAMS
 from tests.reference.filling import ALPHABET, brute_force, ids_of, search_with
 
 Make = Callable[..., ModelFile]
 
 
-@pytest.fixture
-def model(make_model: Make) -> Model:
-    return Model(make_model())
+@pytest.fixture(params=[{}, NGRAMS], ids=["characters", "n-grams"])
+def model(make_model: Make, request: pytest.FixtureRequest) -> Model:
+    return Model(make_model(**request.param))
 
 
 @pytest.mark.parametrize("pattern", ["_a*b_", "____"])
