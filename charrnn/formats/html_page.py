@@ -24,8 +24,9 @@ from charrnn._version import __version__
 from charrnn.checkpoint.model_file import ModelFile, model_digest, refuse_task
 from charrnn.config import as_dict
 from charrnn.config.export import ExportConfig
+from charrnn.config.model import NOT_LEARNED
 from charrnn.errors import ConfigError, ExportError, counted
-from charrnn.formats.precision import bits_lost, is_stored_as_int8, restored, to_int8
+from charrnn.formats.precision import bits_lost, is_stored_as_int8, restored
 from charrnn.formats.verified import (
     Verified,
     check_costs,
@@ -41,7 +42,15 @@ from charrnn.storage import format_bytes
 from charrnn.text.vocab import Ids, Vocab
 from charrnn.web.assets import read_asset
 from charrnn.web.inline import as_island, csp_hash, join_scripts
-from charrnn.web.weights import MAX_FLOAT16_BYTES, MAX_FLOAT32_BYTES, PackedWeights
+from charrnn.web.weights import (
+    MAX_FLOAT16_BYTES,
+    MAX_FLOAT32_BYTES,
+    PackedWeights,
+    append_int8,
+    append_whole_numbers,
+    read_whole_numbers,
+    without_empty_rows,
+)
 
 SCRIPTS = ("network.js", "signs.js", "tokens.js", "sampler.js", "export.js")
 """Files of charrnn/web that make the page's script, in this order."""
@@ -98,7 +107,7 @@ def choose_dtype(file: ModelFile, config: ExportConfig) -> str:
         ConfigError: the model writes no text, or is too large for a page.
     """
     refuse_task(file)
-    count = sum(array.size for array in file.weights.values())
+    count = sum(array.size for array in without_empty_rows(file.weights).values())
     sizes = {"fp32": 4 * count, "fp16": 2 * count, "int8": count}
     limits = {"fp32": MAX_FLOAT32_BYTES, "fp16": MAX_FLOAT16_BYTES, "int8": _MAX_WEIGHTS_BYTES}
     fitting = [dtype for dtype, size in sizes.items() if size <= limits[dtype]]
@@ -116,37 +125,36 @@ def choose_dtype(file: ModelFile, config: ExportConfig) -> str:
 def pack(weights: Mapping[str, NDArray[np.float32]], dtype: str) -> PackedWeights:
     """Return weights as base64, and the index by which the page finds them.
 
-    Of fp32 and fp16 it is that of charrnn/web/weights.py. int8: `start` counts bytes; `scales` is
-    where the float32 scales of an array's rows begin, and is missing where it is float32 itself.
+    It is that of charrnn/web/weights.py, where `start` counts bytes if the dtype is int8; arrays
+    without scales are float32 then.
     """
     data = bytearray()
     index: list[dict[str, Any]] = []
-    for name, array in weights.items():
-        entry: dict[str, Any] = {"name": name, "shape": list(array.shape)}
-        if dtype != "int8":
-            size = 4 if dtype == "fp32" else 2
-            entry["start"] = len(data) // size
-            data += array.astype(f"<f{size}").tobytes()
-        elif is_stored_as_int8(name, array):
-            numbers, scales = to_int8(array)
-            entry["scales"] = len(data)
-            data += scales.astype("<f4").tobytes()
-            entry["start"] = len(data)
-            data += numbers.tobytes()
-        else:
-            entry["start"] = len(data)
-            data += array.astype("<f4").tobytes()
-        index.append(entry)
+    stored = without_empty_rows(weights)
+    for name, array in stored.items():
+        if name in NOT_LEARNED:
+            continue
+        if dtype == "int8" and is_stored_as_int8(name, array):
+            append_int8(name, array, data, index)
+            continue
+        size = 2 if dtype == "fp16" else 4
+        start = len(data) // (1 if dtype == "int8" else size)
+        index.append({"name": name, "shape": list(array.shape), "start": start})
+        data += array.astype(f"<f{size}").tobytes()
+    append_whole_numbers(stored, data, index)
     return PackedWeights(base64.b64encode(data).decode("ascii"), index, _DTYPES[dtype])
 
 
 def unpack(text: str, index: Sequence[Mapping[str, Any]], dtype: str) -> dict[str, NDArray[Any]]:
-    """Return the weights float32 that a page decodes."""
+    """Return the weights float32 that a page decodes, as `without_empty_rows` has them."""
     data = base64.b64decode(text, validate=True)
     weights: dict[str, NDArray[Any]] = {}
     for entry in index:
         shape = tuple(entry["shape"])
         count = int(np.prod(shape))
+        if "whole" in entry:
+            weights[str(entry["name"])] = read_whole_numbers(data, entry["whole"], count)
+            continue
         kind = {"float32": "<f4", "float16": "<f2"}.get(dtype, "i1" if "scales" in entry else "<f4")
         start = entry["start"] * (1 if dtype == "int8" else np.dtype(kind).itemsize)
         array = np.frombuffer(data, kind, count, start).astype(np.float32).reshape(shape)
@@ -265,7 +273,7 @@ def _check_parts(parts: Mapping[str, str], file: ModelFile) -> None:
         raise ExportError("the page's policy does not allow its own script and style")
     data = json.loads(parts["data"])
     found = unpack(parts["weights"].strip(), data["index"], data["dtype"])
-    for name, array in file.weights.items():
+    for name, array in without_empty_rows(file.weights).items():
         if name not in found or not np.array_equal(found[name], array):
             raise ExportError(f"the page's weight {name} is not the model's")
     if data["config"] != as_dict(file.config) or data["texts"] != _texts(file.vocab):

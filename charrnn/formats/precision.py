@@ -20,22 +20,9 @@ from charrnn.formats.verified import token_costs
 from charrnn.generation.network import Network
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import Ids
+from charrnn.web.weights import to_int8 as to_int8
 
 Arrays = Mapping[str, NDArray[Any]]
-
-_LARGEST_INT8 = 127
-
-
-def to_int8(matrix: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return a matrix (rows, columns) as int8, and the scale (rows,) float32 of each row.
-
-    >>> numbers, scales = to_int8(np.float32([[1, -0.5]]))
-    >>> numbers.tolist(), float(scales[0] * 127)
-    ([[127, -64]], 1.0)
-    """
-    largest = np.abs(matrix).max(axis=1)
-    scales = (np.where(largest > 0, largest, 1) / _LARGEST_INT8).astype(np.float32)
-    return np.rint(matrix / scales[:, None]).astype(np.int8), scales
 
 
 def is_stored_as_int8(name: str, array: NDArray[Any]) -> bool:

@@ -450,7 +450,9 @@ def _running(weights: Sequence[PackedWeights], has_weights: bool) -> str:
     if not weights:
         return "none: its weights take more than 16 MiB, so the page shows recorded figures alone"
     digits = {"float32": "", "float16": ", in half precision (float16)"}
-    return f"runs in this page{digits[weights[0].dtype]}"
+    has_8_bits = any("scales" in entry for entry in weights[0].index)
+    table = ", the embeddings of n-grams in 8 bits (int8)" if has_8_bits else ""
+    return f"runs in this page{digits[weights[0].dtype]}{table}"
 
 
 def _facts(facts: Iterable[tuple[str, str]]) -> Iterable[str]:

@@ -5,7 +5,8 @@
 // T = tokens, V = vocabulary, E = embedding size, I = input size of a layer, H = hidden size,
 // G = gates. Matrices are Float32Array by rows, sums are doubles, states are rounded to float32.
 // A state is an array of layers {h} or, of an LSTM, {h, c}, each a Float32Array (H). Layers count
-// from 0 here, and from 1 in the names of units: h2.17 is number 17 of h in layers[1].
+// from 0 here, and from 1 in the names of units: h2.17 is number 17 of h in layers[1]. With n-grams
+// one more entry follows the layers: {context}, the keys of the last tokens, newest first.
 
 (function (charrnn) {
   "use strict";
@@ -13,24 +14,57 @@
   // The gates of a cell in the order of its weights; n_h is W_n h + b_n, which r scales.
   const GATES = { rnn: [], lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n", "n_h"] };
   const MAX_PRODUCTS = 4_000_000; // numbers of input products that are kept, 32 MB
+  const [STEP, TO_BUCKET, TO_CHECK] = [0x2c9277b5, 0x5bd1e995, 0x27d4eb2f]; // of charrnn/text/ngrams.py
+  const BUCKET = 4;
 
   // ---- weights
 
   // Return {name: Float32Array} from base64, as charrnn/web/weights.py packs weights.
   charrnn.decodeWeights = function (base64, index, dtype) {
-    const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let k = 0; k < bytes.length; k += 1) bytes[k] = text.charCodeAt(k);
     const view = new DataView(bytes.buffer);
-    const isHalf = dtype === "float16";
-    const numbers = new Float32Array(bytes.length / (isHalf ? 2 : 4));
-    for (let k = 0; k < numbers.length; k += 1) {
-      numbers[k] = isHalf ? fromHalf(view.getUint16(2 * k, true)) : view.getFloat32(4 * k, true);
-    }
+    const read = {
+      float32: (start, k) => view.getFloat32(4 * (start + k), true),
+      float16: (start, k) => fromHalf(view.getUint16(2 * (start + k), true)),
+      int8: (start, k) => view.getFloat32(start + 4 * k, true), // what has no scales
+    }[dtype];
     const weights = {};
-    for (const { name, shape, start } of index) {
-      weights[name] = numbers.subarray(start, start + shape.reduce((a, b) => a * b, 1));
+    for (const { name, shape, start, scales, whole } of index) {
+      const size = shape.reduce((a, b) => a * b, 1);
+      if (whole !== undefined) weights[name] = decodeWhole(bytes, whole, size);
+      else if (scales !== undefined) weights[name] = decodeInt8(view, start, scales, shape);
+      else {
+        weights[name] = new Float32Array(size);
+        for (let k = 0; k < size; k += 1) weights[name][k] = read(start, k);
+      }
     }
     return weights;
   };
+
+  // Return a matrix of 8 bits, whose rows have scales.
+  function decodeInt8(view, start, scales, [rows, columns]) {
+    const array = new Float32Array(rows * columns);
+    for (let r = 0; r < rows; r += 1) {
+      const scale = view.getFloat32(scales + 4 * r, true);
+      for (let k = r * columns; k < (r + 1) * columns; k += 1) array[k] = view.getInt8(start + k) * scale;
+    }
+    return array;
+  }
+
+  // Return whole numbers as charrnn/web/weights.py packs them, from byte `at` on: a bit for each says
+  // whether it is there, else it is −1; then come those that are, in three bytes each.
+  function decodeWhole(bytes, at, size) {
+    const numbers = new Float32Array(size).fill(-1);
+    let next = at + Math.ceil(size / 8);
+    for (let k = 0; k < size; k += 1) {
+      if (!((bytes[at + (k >> 3)] >> (k & 7)) & 1)) continue;
+      numbers[k] = bytes[next] | (bytes[next + 1] << 8) | (bytes[next + 2] << 16);
+      next += 3;
+    }
+    return numbers;
+  }
 
   // Return the number that 16 bits stand for (IEEE 754 binary16).
   function fromHalf(bits) {
@@ -132,6 +166,54 @@
     },
   };
 
+  // ---- n-grams
+
+  // The table of n-grams of a model, as charrnn/text/ngrams.py has it: the last 2, 3, … N tokens are
+  // hashed to a bucket of rows and a check, and have an embedding if a row there keeps that check.
+  // `weight` has the rows with an n-gram alone, in their order.
+  class NGrams {
+    constructor(config, weights) {
+      this.weight = weights["ngrams.weight"];
+      this.check = weights["ngrams.check"];
+      this.key = weights["ngrams.key"];
+      this.size = config.embedding_size;
+      this.reach = config.ngram_order - 1; // tokens before the newest
+      this.places = new Int32Array(this.check.length); // of rows in `weight`
+      let kept = 0;
+      this.check.forEach((check, row) => (this.places[row] = check < 0 ? -1 : kept++));
+    }
+
+    // Return the embeddings (E) of the n-grams of 2, 3, … N tokens that end with a token; null for one
+    // that has none. context: before the token.
+    find(token, context) {
+      let code = this.key[token];
+      return Array.from(context, (key) => {
+        code = (Math.imul(code, STEP) + key) >>> 0;
+        const check = Math.imul(code, TO_CHECK) >>> 8;
+        const first = BUCKET * scaledDown(Math.imul(code, TO_BUCKET) >>> 0, this.check.length / BUCKET);
+        for (let row = first; row < first + BUCKET; row += 1) {
+          if (this.check[row] === check) return this.embedding(row);
+        }
+        return null;
+      });
+    }
+
+    embedding(row) {
+      const start = this.places[row] * this.size;
+      return this.weight.subarray(start, start + this.size);
+    }
+
+    // Write the context after a token into `after`.
+    shift(token, before, after) {
+      after.set(before.subarray(0, this.reach - 1), 1);
+      after[0] = this.key[token];
+    }
+  }
+
+  // Return ⌊bits · count / 2³²⌋ of 32 bits, by halves of them: a double is exact up to 2⁵³.
+  const scaledDown = (bits, count) =>
+    Math.floor(((bits >>> 16) * count + Math.floor(((bits & 0xffff) * count) / 2 ** 16)) / 2 ** 16);
+
   // ---- the network
 
   // Return the network of a model file. config: the fields of charrnn.config.ModelConfig. weights:
@@ -149,14 +231,16 @@
       );
       this.output = weights[config.tie_embeddings ? "embedding.weight" : "output.weight"];
       this.projection = weights["projection.weight"];
-      // The lowest layer has only V inputs: the product of each token that was read is kept.
+      this.ngrams = config.ngram_rows ? new NGrams(config, weights) : null;
+      // Without n-grams the lowest layer has only V inputs: their products are kept once computed.
       this.products = new Map();
       this.scratch = makeGates(this, 1).map((gates) => rowOf(gates, 0, config.hidden_size));
     }
 
     // Return the state before the text.
     initialState() {
-      return this.layers.map((layer) => copyLayer(layer.initial));
+      const layers = this.layers.map((layer) => copyLayer(layer.initial));
+      return this.ngrams ? [...layers, { context: new Float32Array(this.ngrams.reach) }] : layers;
     }
 
     // Return the state after one more token. clamps: [{unit: "c1.203", value}], see `applyClamps`.
@@ -172,14 +256,17 @@
         this.layers.forEach(({ initial }, depth) => {
           for (const name in initial) after[depth][name].set(initial[name]);
         });
+        contextOf(after)?.fill(0);
         return;
       }
       const { cell, nonlinearity, residual } = this.config;
       let below = null;
+      const context = contextOf(before);
+      this.ngrams?.shift(token, context, contextOf(after));
       this.layers.forEach((layer, depth) => {
         const fromX = depth
           ? multiply(layer.weightIh, below, layer.biasIh, layer.fromX)
-          : this.product(token);
+          : this.product(token, context);
         const fromH = multiply(layer.weightHh, before[depth].h, layer.biasHh, layer.fromH);
         STEPS[cell](fromX, fromH, before[depth], after[depth], gates[depth], nonlinearity);
         applyClamps(clamps, depth, after[depth], gates[depth]);
@@ -187,15 +274,25 @@
       });
     }
 
-    // Return what a token adds to the gates of the lowest layer (G·H).
-    product(token) {
-      const found = this.products.get(token);
-      if (found) return found;
+    // Return what the lowest layer reads (E), doubles: the embedding of a token and, with n-grams,
+    // those of the n-grams that end with it.
+    input(token, context = null) {
       const size = this.config.embedding_size;
       const row = this.weights["embedding.weight"].subarray(token * size, (token + 1) * size);
-      const x = row.map((each) => each * this.scale);
-      const { weightIh, biasIh } = this.layers[0];
-      const product = multiply(weightIh, x, biasIh);
+      const x = Float64Array.from(row, (each) => each * this.scale);
+      for (const added of this.ngrams?.find(token, context) ?? []) {
+        if (added) for (let k = 0; k < size; k += 1) x[k] += added[k];
+      }
+      return x;
+    }
+
+    // Return what a token and its n-grams add to the gates of the lowest layer (G·H).
+    product(token, context) {
+      const { weightIh, biasIh, fromX } = this.layers[0];
+      if (this.ngrams) return multiply(weightIh, this.input(token, context), biasIh, fromX);
+      const found = this.products.get(token);
+      if (found) return found;
+      const product = multiply(weightIh, new Float32Array(this.input(token)), biasIh);
       const isKept = (this.products.size + 1) * product.length <= MAX_PRODUCTS;
       if (isKept) this.products.set(token, product);
       return product;
@@ -203,9 +300,9 @@
 
     // Return what the output layer reads of a state (H).
     features(state) {
-      const top = state[state.length - 1].h;
-      if (!this.config.residual) return top;
-      return state.slice(1).reduce((sum, layer) => add(sum, layer.h), state[0].h);
+      const layers = state.slice(0, this.layers.length);
+      if (!this.config.residual) return layers[layers.length - 1].h;
+      return layers.slice(1).reduce((sum, layer) => add(sum, layer.h), layers[0].h);
     }
 
     // Return the logits of the next token (V).
@@ -252,8 +349,14 @@
     };
   }
 
-  // Return {h, c} or {h} with each array changed.
-  const changeParts = ({ h, c }, change) => (c ? { h: change(h), c: change(c) } : { h: change(h) });
+  // Return an entry of a state, {h, c}, {h} or {context}, with each array changed.
+  const changeParts = ({ h, c, context }, change) => {
+    if (context) return { context: change(context) };
+    return c ? { h: change(h), c: change(c) } : { h: change(h) };
+  };
+
+  // Return the keys of the last tokens, of a network with n-grams.
+  const contextOf = (state) => state[state.length - 1].context;
 
   const copyLayer = (layer) => changeParts(layer, (array) => array.slice());
 
@@ -291,22 +394,24 @@
   // ---- traces
 
   // A text that was read. states: of each layer {h, c}, ((T + 1)·H): row 0 is the state before the
-  // text, row t + 1 that after ids[t]. gates: of each layer, by name, (T·H). At the end of a record
-  // (`isEnd`) nothing is computed: the gates there are 0 and mean nothing.
+  // text, row t + 1 that after ids[t]. contexts: with n-grams the same of the last tokens, else null.
+  // gates: of each layer, by name, (T·H). At the end of a record (`isEnd`) nothing is computed: the
+  // gates there are 0 and mean nothing.
   class Trace {
     constructor(network, ids, start, clamps, hasGates, from) {
-      const { hidden_size: size } = network.config;
       this.network = network;
       this.ids = Int32Array.from(ids);
       this.length = this.ids.length;
       this.clamps = clamps;
       this.parsedClamps = parseClamps(clamps, network.config);
       const withRows = (first) => {
-        const rows = new Float32Array((this.length + 1) * size);
+        const rows = new Float32Array((this.length + 1) * first.length);
         rows.set(first);
         return rows;
       };
-      this.states = start.map((layer) => changeParts(layer, withRows));
+      const rows = start.map((layer) => changeParts(layer, withRows));
+      this.states = rows.slice(0, network.layers.length);
+      this.contexts = network.ngrams && contextOf(rows);
       this.gates = hasGates ? makeGates(network, this.length) : null;
       this.done = 0; // tokens that were read
       if (from) this.takeOver(from);
@@ -324,6 +429,7 @@
         for (const name of Object.keys(to)) to[name].set(old[name].subarray(0, rows * size));
       };
       this.states.forEach((layer, depth) => copy(layer, from.states[depth], this.done + 1));
+      this.contexts?.set(from.contexts.subarray(0, (this.done + 1) * this.network.ngrams.reach));
       this.gates?.forEach((layer, depth) => copy(layer, from.gates[depth], this.done));
     }
 
@@ -345,7 +451,9 @@
     // Return the state after `count` tokens, as views.
     state(count) {
       const size = this.network.config.hidden_size;
-      return this.states.map((layer) => rowOf(layer, count, size));
+      const layers = this.states.map((layer) => rowOf(layer, count, size));
+      if (!this.contexts) return layers;
+      return [...layers, rowOf({ context: this.contexts }, count, this.network.ngrams.reach)];
     }
 
     // Return the logits (V) after token t; −1 is before the text.

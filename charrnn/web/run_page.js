@@ -19,7 +19,7 @@ vm.runInThisContext(part('<script id="code">'));
 const charrnn = globalThis.charrnn;
 const model = JSON.parse(part('<script type="application/json" id="data">'));
 const weights = part('<script type="text/plain" id="weights">').trim();
-const decoded = charrnn.decodePage(model, weights);
+const decoded = charrnn.decodeWeights(weights, model.index, model.dtype);
 const network = charrnn.openPageNetwork(model, decoded, JSON.parse(rows));
 const start = network.advance(Number(first), network.initialState());
 let state = start;

@@ -1,5 +1,5 @@
-// Writing with a network: weights of 8 bits, labels, and the settings that choose a token. It needs
-// no page: it runs in a worker. network.js has the network, tokens.js texts as tokens.
+// Writing with a network: labels, and the settings that choose a token. It needs no page: it runs in
+// a worker. network.js has the network, tokens.js texts as tokens.
 //
 // V = vocabulary, H = hidden size, G = gates, A = size of a label's embedding.
 
@@ -9,24 +9,6 @@
   const SLICE_MS = 50; // of work, between which messages are answered
   const SLICE_PIECES = 1000; // more at once take a page longer to show than that
   const LIKELIEST = 5;
-
-  // Return {name: Float32Array} from base64, as charrnn/formats/html_page.py packs int8 weights: an
-  // array has a scale for each row at the byte `scales`, or is float32 and has none.
-  charrnn.decodeInt8 = function (base64, index) {
-    const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
-    const view = new DataView(bytes.buffer);
-    const weights = {};
-    for (const { name, shape, start, scales } of index) {
-      const array = new Float32Array(shape.reduce((a, b) => a * b, 1));
-      const columns = shape[shape.length - 1];
-      for (let k = 0; k < array.length; k += 1) {
-        if (scales === undefined) array[k] = view.getFloat32(start + 4 * k, true);
-        else array[k] = view.getInt8(start + k) * view.getFloat32(scales + 4 * Math.floor(k / columns), true);
-      }
-      weights[name] = array;
-    }
-    return weights;
-  };
 
   // Return the weights of texts with labels, given as rows of the table of labels, from 0. As every
   // label adds constants, a network with its labels fixed is one without labels.
@@ -140,12 +122,6 @@
     return Object.assign(release, { rest: () => held });
   };
 
-  // Return the weights of a page by their names. model: its data. weights: their text.
-  charrnn.decodePage = (model, weights) =>
-    model.dtype === "int8"
-      ? charrnn.decodeInt8(weights, model.index)
-      : charrnn.decodeWeights(weights, model.index, model.dtype);
-
   // Return the network of texts with labels, as `charrnn.withLabels` takes them.
   charrnn.openPageNetwork = (model, decoded, rows) =>
     charrnn.makeNetwork(
@@ -156,7 +132,7 @@
   // Return {write(message), stop(), wasShown()}: a writer of a model, which calls post(message) with
   // what it writes, and waits until that was shown. model: the data of the page. weights: their text.
   charrnn.makeWriter = function (model, weights, post) {
-    const decoded = charrnn.decodePage(model, weights);
+    const decoded = charrnn.decodeWeights(weights, model.index, model.dtype);
     let run = 0;
     let unshown = 0; // messages with pieces
     let wake = () => {};

@@ -5,7 +5,8 @@
 //
 // A line is {name, formula, value, shown, sign, pieces: [{symbol, number, detail}], measured,
 // meaning}: pieces are the terms of a sum or the factors of a product, and `sign` stands between
-// them. Where a text names a token, its id stands between « and ».
+// them. Where a text names a token, its id stands between « and »; several in a row stand in quotes,
+// with ? for what there is none of.
 
 (function (charrnn) {
   "use strict";
@@ -72,7 +73,10 @@
     constructor(network, token, target, before) {
       Object.assign(this, { network, token, target, config: network.config });
       const double = (array) => Float64Array.from(array);
-      this.before = before.map(({ h, c }) => (c ? { h: double(h), c: double(c) } : { h: double(h) }));
+      const context = before[network.layers.length]?.context;
+      this.input = network.input(token, context);
+      this.ngrams = ngramsOf(network, token, context);
+      this.before = before.slice(0, network.layers.length).map(({ h, c }) => (c ? { h: double(h), c: double(c) } : { h: double(h) }));
       this.values = this.run();
       this.gradients = this.goBack();
     }
@@ -80,7 +84,7 @@
     // Return every value of the step by its name: of layer 1 "0.x", "0.h_before", "0.a_f", "0.f", …
     // nudge: {name, index, change} of one value, or of one weight, that is changed.
     run(nudge = null) {
-      const { network, config, token } = this;
+      const { network, config } = this;
       const values = {};
       const put = (name, array) => {
         if (nudge?.name === name) {
@@ -90,9 +94,7 @@
         values[name] = array;
         return array;
       };
-      const size = config.embedding_size;
-      const row = network.weights["embedding.weight"].subarray(token * size, (token + 1) * size);
-      let y = Float64Array.from(row, (each) => each * network.scale);
+      let y = this.input;
       network.layers.forEach((layer, depth) => {
         const x = put(`${depth}.x`, y);
         const { c: cBefore, h: hBefore } = this.before[depth];
@@ -154,6 +156,16 @@
       const top = charrnn.gradFeatures(network, logits);
       return { logits, ...charrnn.back({ network, states, gates }, 0, nothing, top) };
     }
+  }
+
+  // Return {tokens, embedding} of the n-grams that end with a token and have one, the shortest first.
+  // Of their tokens, the oldest first, one is −1 where there is none, before the text.
+  function ngramsOf({ ngrams }, token, context) {
+    if (!ngrams) return [];
+    const before = Array.from(context, (key) => ngrams.key.indexOf(key));
+    return ngrams.find(token, context).flatMap((embedding, k) =>
+      embedding ? [{ tokens: [...before.slice(0, k + 1).reverse(), token], embedding }] : [],
+    );
   }
 
   const split = (sums, count) => {
@@ -263,8 +275,36 @@
       ...(gate === "n" ? sumsOfN(u) : sumsOf(u, gate)),
       ...(gate ? [gateLine(u, gate)] : []),
     ]);
+    if (u.step.network.ngrams && u.depth === 0) lines.unshift(inputLine(u));
     return [...lines, ...STATES[u.cell](u), ...outputLines(u)];
   }
+
+  // Return the largest number that is read, as the sum of embeddings that it is.
+  function inputLine(u) {
+    const { network, config, token, ngrams } = u.step;
+    const x = u.vector("x");
+    const k = strongestOf(x);
+    const times = network.scale === 1 ? "" : "s·";
+    const own = network.weights["embedding.weight"][token * config.embedding_size + k];
+    const parts = [
+      [`${times}E[«${token}»,${k}]`, network.scale * own],
+      ...ngrams.map(({ tokens, embedding }) => [`R[${runOf(tokens)},${k}]`, embedding[k]]),
+    ];
+    const digits = shareDigits(parts.map(([, value]) => value), x[k]);
+    return line(
+      `x[${k}]`,
+      `${times}E[c,k] + Σ_g R[g,k]${times && `, with s = ${Number(network.scale.toPrecision(5))}`}`,
+      x[k], "+", parts.map(([name], place) => piece(name, digits[place])),
+      "what is read, its largest number: the character's embedding, and those of the n-grams g " +
+        `that end with it${ngrams.length ? "" : " (here none of them has one)"}`,
+    );
+  }
+
+  const runOf = (tokens) => `'${tokens.map((token) => (token < 0 ? "?" : `«${token}»`)).join("")}'`;
+
+  // Return the place of the number that is largest by size.
+  const strongestOf = (vector) =>
+    vector.reduce((most, each, k) => (Math.abs(each) > Math.abs(vector[most]) ? k : most), 0);
 
   function productLine(u, gate, isX, said) {
     const { weights, x, terms } = u.terms(gate, isX);
@@ -576,8 +616,6 @@
 
   // Return this step's share of the gradient of a few weights of the unit.
   function weightLines(u) {
-    const strongestOf = (vector) =>
-      vector.reduce((most, each, k) => (Math.abs(each) > Math.abs(vector[most]) ? k : most), 0);
     const [h, x] = [u.vector("h_before"), u.vector("x")];
     const [from, input] = [strongestOf(h), strongestOf(x)];
     const gate = u.gates[strongestOf(u.gates.map((each) => u.gradA(each)))];

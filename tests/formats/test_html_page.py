@@ -26,6 +26,7 @@ from charrnn.web.weights import pack_weights
 from tests.formats.models import CELLS, every_model, make_file
 from tests.generation.record_models import WHO, YEAR, make_records_file
 from tests.generation.task_models import make_task_file
+from tests.web.ngrams import with_ngrams
 
 SHORT = ExportConfig(verify_chars=60)
 HOSTILE = "</script><script>alert(1)</script>&\u2028@@data@@"
@@ -51,6 +52,23 @@ def test_packed_weights_come_back_as_the_precision_has_them(dtype: str) -> None:
     assert found.keys() == file.weights.keys()
     for name, array in restored(file.weights, dtype).items():
         np.testing.assert_array_equal(found[name], array)
+    if dtype == "fp32":
+        assert packed == pack_weights(file.weights)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
+def test_the_table_of_n_grams_has_only_rows_with_an_n_gram(dtype: str) -> None:
+    file = with_ngrams(make_file(), 3, 40)
+    weights = restored(file.weights, dtype)
+    used = file.weights["ngrams.check"] >= 0
+    packed = pack(weights, dtype)
+    found = unpack(packed.text, packed.index, packed.dtype)
+
+    assert 0 < used.sum() < 40
+    assert found.keys() == file.weights.keys()
+    np.testing.assert_array_equal(found["ngrams.weight"], weights["ngrams.weight"][used])
+    for name in ("ngrams.check", "ngrams.key"):
+        np.testing.assert_array_equal(found[name], file.weights[name])
     if dtype == "fp32":
         assert packed == pack_weights(file.weights)
 
@@ -102,7 +120,7 @@ def test_a_page_loads_nothing_and_runs_its_own_script_alone(
     assert "unsafe" not in policy
     assert csp_hash(script) in policy
     assert not re.search(r"https?://|\bsrc=|\bhref=\"[^#]|@import|url\(|\son\w+=| style=", page)
-    assert len(page) - len(re.findall(r'id="weights">(.*?)<', page)[0]) < 42_000
+    assert len(page) - len(re.findall(r'id="weights">(.*?)<', page)[0]) < 44_000
 
 
 def test_names_and_texts_stay_text(tmp_path: Path) -> None:
@@ -127,6 +145,26 @@ def test_the_script_of_every_kind_of_model_writes_its_text(cell: str, tmp_path: 
 
         assert found.chars == (240 if file.labels else 120), name
         assert "its script read and wrote texts in node" in found.notes[-1]
+
+
+@needs_node
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
+def test_the_script_of_a_model_with_n_grams_writes_its_text(dtype: str, tmp_path: Path) -> None:
+    config = ExportConfig(verify_chars=60, dtype=dtype)
+    for cell, shape in CELLS.items():
+        file = with_ngrams(make_file(**shape), 4, 80)
+        write(tmp_path, file, config)
+        assert verify(tmp_path, file, config).chars == 120, cell
+
+
+@needs_node
+def test_a_page_with_another_n_gram_is_found_out(tmp_path: Path) -> None:
+    file = with_ngrams(make_file(), 3, 40)
+    write(tmp_path, file)
+    file.weights["ngrams.check"][file.weights["ngrams.check"] > 0] -= 1
+
+    with pytest.raises(ExportError, match=r"page's weight ngrams\.check is not"):
+        verify(tmp_path, file)
 
 
 @needs_node

@@ -24,7 +24,9 @@ from charrnn.interpret.svg import Axis, Chart, Picture
 from charrnn.tasks.inspect import VIEWS, inspect
 from charrnn.tasks.inspect_page import MAX_ROWS, SCRIPTS, make_page
 from charrnn.text.vocab import Vocab
+from charrnn.web.weights import without_empty_rows
 from tests.interpret.networks import make_network
+from tests.web.ngrams import with_ngrams
 
 ESCAPE = chr(27)
 HOSTILE = {
@@ -202,6 +204,22 @@ def test_a_network_too_large_for_a_page_is_left_out_and_named(
     page = make_plain_page()
     assert "take more than 16 MiB" in page
     assert 'id="weights-0"' not in page
+
+
+def test_a_page_says_if_the_embeddings_of_n_grams_have_8_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = make_text_subject("to be or not to be\n")
+    file = with_ngrams(plain.file, 2, 400, plain.ids)
+    subject = Subject("book", file, plain.ids, Texts(lambda: (plain.ids, plain.ids)))
+    size = sum(array.size for array in without_empty_rows(file.weights).values())
+    monkeypatch.setattr("charrnn.web.weights.MAX_FLOAT32_BYTES", 4)
+    words = "the embeddings of n-grams in 8 bits"
+    for limit, is_said in ((2 * size, False), (2 * size - 1, True)):
+        monkeypatch.setattr("charrnn.web.weights.MAX_FLOAT16_BYTES", limit)
+        page = make_page([subject], {}, {}, command="charrnn inspect book")
+        assert (words in page) == is_said
+        assert "in half precision (float16)" in page
 
 
 def test_the_page_names_model_step_digest_command_and_version() -> None:

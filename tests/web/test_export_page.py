@@ -19,6 +19,7 @@ from charrnn.text.vocab import Vocab
 from tests.formats.models import ALPHABETS, make_file
 from tests.generation.record_models import WHO, YEAR, make_records_file
 from tests.web.browser import Browser, Page
+from tests.web.ngrams import with_ngrams
 
 MODELS: dict[str, ModelFile] = {
     "running text": make_file(Vocab("\n abcdefg"), 5, 0.7, hidden_size=24, num_layers=1),
@@ -29,6 +30,11 @@ MODELS: dict[str, ModelFile] = {
     "graphemes": make_file(ALPHABETS["graphemes"], cell="rnn"),
     "records": make_records_file(labels=(WHO, YEAR), end_bias=-1.0),
     "documents": make_records_file("document", document_end="--", alphabet=" -ab"),
+    "n-grams": with_ngrams(make_file(Vocab("\n abcdefg"), hidden_size=9), 5, 400),
+    "n-grams, tied, bytes beside": with_ngrams(
+        make_file(ALPHABETS["bytes beside"], cell="gru", tie_embeddings=True), 2, 400
+    ),
+    "n-grams of records": with_ngrams(make_records_file(labels=(WHO, YEAR), end_bias=-1.0), 3, 80),
 }
 
 
@@ -78,8 +84,9 @@ def test_the_greedy_text_is_the_models(name: str, browser: Browser, tmp_path: Pa
     page.close()
 
 
-def test_a_page_of_8_bits_writes_what_they_say(browser: Browser, tmp_path: Path) -> None:
-    file = MODELS["running text"]
+@pytest.mark.parametrize("name", ["running text", "n-grams"])
+def test_a_page_of_8_bits_writes_what_they_say(name: str, browser: Browser, tmp_path: Path) -> None:
+    file = MODELS[name]
     page = open_page(browser, tmp_path, file, dtype="int8")
     stored = replace(file, weights=restored(file.weights, "int8"))
 
@@ -89,8 +96,9 @@ def test_a_page_of_8_bits_writes_what_they_say(browser: Browser, tmp_path: Path)
     page.close()
 
 
-def test_labels_are_chosen_from_lists(browser: Browser, tmp_path: Path) -> None:
-    file = MODELS["records"]
+@pytest.mark.parametrize("name", ["records", "n-grams of records"])
+def test_labels_are_chosen_from_lists(name: str, browser: Browser, tmp_path: Path) -> None:
+    file = MODELS[name]
     page = open_page(browser, tmp_path, file)
     choices = page.evaluate(
         '[...document.querySelectorAll("select.label")].map((each) => each.innerText)'

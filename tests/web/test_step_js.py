@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives, grad_features, grad_of_nats
 from charrnn.interpret.one_step import OneStep
 from charrnn.interpret.step_backward import backward_lines
@@ -18,9 +19,11 @@ from charrnn.interpret.step_forward import forward_lines
 from charrnn.interpret.trace import Trace, record
 from charrnn.interpret.unit_step import UnitStep
 from charrnn.state import map_state, select_row
+from charrnn.text.ngrams import NO_CHECK, hash_ngrams
 from charrnn.web.assets import read_asset
 from tests.interpret.networks import CELLS, make_ids, make_network
 from tests.web.browser import Browser, Page
+from tests.web.ngrams import give_ngrams
 from tests.web.test_network_js import make_page, packed
 
 AT = 7
@@ -32,6 +35,7 @@ SHAPES: list[dict[str, Any]] = [
     for shape in (
         {"num_layers": 1},
         {"num_layers": 3, "residual": True, "tie_embeddings": True, "hidden_size": 9},
+        {"num_layers": 2, "tie_embeddings": True, "ngram_order": 4, "ngram_rows": 40},
     )
 ]
 EACH_SHAPE = pytest.mark.parametrize(
@@ -58,7 +62,12 @@ def ask(page: Page, trace: Trace, depth: int, at: int = AT, target: int | None =
 
 
 def make_trace(shape: dict[str, Any]) -> Trace:
-    return record(make_network(**shape), make_ids(11))
+    network = make_network(**shape)
+    ids = make_ids(11)
+    if network.config.ngram_rows:
+        give_ngrams(network.config, network.weights, ids, seed=2)
+        network = Network(network.config, network.weights)
+    return record(network, ids)
 
 
 def number(text: str) -> Decimal:
@@ -152,6 +161,35 @@ def test_the_lines_are_those_of_the_view(page: Page, shape: dict[str, Any]) -> N
             symbols = [piece.symbol for piece in other.pieces[2:] if piece.symbol not in "+·"]
             assert [piece["symbol"] for piece in line["pieces"]] == symbols
             assert line["value"] == pytest.approx(other.value, rel=1e-3, abs=1e-6)
+
+
+def test_what_is_read_is_the_sum_of_a_character_and_its_n_grams(page: Page) -> None:
+    network = make_network(cell="gru", num_layers=2, ngram_order=3, ngram_rows=40)
+    weights = network.weights
+    weights["ngrams.key"] = np.arange(1, 8, dtype=np.float32)
+    weights["ngrams.check"][:] = NO_CHECK
+    for keys in ([3, 2], [3, 2, 0], [4, 3]):  # «1»«2», at the start of a text; «2»«3»
+        *_, (bucket, check) = hash_ngrams(keys, 40)
+        weights["ngrams.check"][4 * bucket + 1] = check
+    trace = record(Network(network.config, weights), np.array([1, 2, 3, 1, 2]))
+    found = []
+    for at in range(len(trace)):
+        line = ask(page, trace, 0, at=at)["forward"][0]
+        x = trace.inputs(0)[at]
+        k = int(np.abs(x).argmax())
+        assert line["name"] == f"x[{k}]"
+        assert line["value"] == pytest.approx(x[k], rel=1e-5)
+        assert line["formula"] == "E[c,k] + Σ_g R[g,k]"
+        found.append([piece["symbol"].removesuffix(f",{k}]") for piece in line["pieces"]])
+        assert not ask(page, trace, 1, at=at)["forward"][0]["name"].startswith("x")
+
+    assert found == [
+        ["E[«1»"],
+        ["E[«2»", "R['«1»«2»'", "R['?«1»«2»'"],
+        ["E[«3»", "R['«2»«3»'"],
+        ["E[«1»"],
+        ["E[«2»", "R['«1»«2»'"],
+    ]
 
 
 def test_a_long_sum_shows_its_largest_terms_and_the_rest(page: Page) -> None:

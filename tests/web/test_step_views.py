@@ -11,10 +11,11 @@ import pytest
 
 from charrnn.config.inspect import InspectConfig
 from charrnn.interpret.step import inspect_step
-from charrnn.interpret.subject import Subject
+from charrnn.interpret.subject import Subject, Texts
 from charrnn.interpret.unrolled import inspect_unrolled
 from charrnn.tasks.inspect_page import make_page
 from tests.web.browser import Browser, Page
+from tests.web.ngrams import with_ngrams
 from tests.web.test_page import make_pair, make_text_subject
 
 LINES = "[...document.querySelectorAll('section.is-chosen .live-part details')]"
@@ -64,6 +65,25 @@ def test_a_step_shows_the_equations_of_the_chosen_neuron(step: Page) -> None:
     for name in ("(U_f x)[3] = ", "c[3] = ", "logit[t] = ", "∂ℓ/∂h[3] = ", "∂ℓ/∂W_o[3,"):
         assert name in text, name
     assert not step.errors
+
+
+def test_a_step_with_n_grams_begins_with_what_is_read(open_view: OpenView) -> None:
+    plain = make_text_subject(cell="gru", num_layers=2)
+    file = with_ngrams(plain.file, 4, 800, plain.ids)
+    subject = Subject("book", file, plain.ids, Texts(lambda: (plain.ids, plain.ids)))
+    page = open_view("step", subject)
+    page.evaluate("charrnn.page.select({ at: 20, unit: 'h1.3' })")
+    page.wait_for(f"{LINES}[0]?.textContent.startsWith('x[')")
+
+    first = page.evaluate(f"{LINES}[0].textContent")
+    assert re.search(r"E\[newline,\d+\].*R\[':↵',\d+\].*R\['be:↵',\d+\]", first)
+    assert "the character's embedding, and those of the n-grams g that end with it" in first
+    page.evaluate("charrnn.page.select({ view: 'unrolled' })")
+    page.wait_for(f"{PICTURE} !== null")
+    page.click("#unrolled-folded")
+    page.wait_for("document.body.textContent.includes('U reads the character and the n-grams')")
+    assert not page.errors
+    page.close()
 
 
 def test_a_line_opens_with_its_derivative_measured(step: Page) -> None:

@@ -86,8 +86,12 @@
 
   const digits = (value) => Number(value.toPrecision(6)).toString().replaceAll("-", "−");
 
-  /** Return a text in which tokens have their names. */
-  const withNames = (text, names) => text.replace(/«(\d+)»/g, (_, token) => charrnn.named(names[token]));
+  /** Return a text in which tokens have their names; several in quotes stand as in the text. */
+  const withNames = (text, names) =>
+    text.replace(/'[«»\d?]+'|«(\d+)»/g, (found, single) =>
+      single === undefined
+        ? found.replace(/«(\d+)»/g, (_, token) => charrnn.shown(names[token]))
+        : charrnn.named(names[single]));
 
   /** Return an equation that opens to say what it means. */
   function showLine(line, names, codes, opened) {

@@ -97,7 +97,9 @@
 
   function notesOn(page, { isFolded, hasGradient, darkest }) {
     if (isFolded) {
-      return "One small network: U reads the character, W brings back the state of the step before, V says what comes next.";
+      const isNgram = page.models.some(({ config }) => config.ngram_rows);
+      const read = `the character${isNgram ? " and the n-grams that end with it" : ""}`;
+      return `One small network: U reads ${read}, W brings back the state of the step before, V says what comes next.`;
     }
     const states = `The number in a box is the usual size of the state (its root mean square). Without colour is 0; the strongest colour is ${charrnn.number(darkest, 2)}. Arrows of one colour in one row are the same matrix.`;
     if (!hasGradient) return states;
