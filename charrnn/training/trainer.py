@@ -165,8 +165,8 @@ class Trainer:
     ) -> None:
         """Make the network and try one window, to find what fits into memory.
 
-        initial: turns the random weights of a new network into those to start from. ngram_text: what
-        n-grams are chosen from; None is the training text.
+        initial: turns the random weights of a new network into those to start from. ngram_text: the
+        tokens that n-grams are chosen from; None is the training text.
         """
         micro_batches = choose_micro_batches(shard_of(plan, world), device, world.local_size)
         self.model = make_model(plan, config.seed)
